@@ -1,0 +1,1 @@
+"""Board to store: complete listings, polite fetching, nothing lost."""

@@ -1,0 +1,1 @@
+"""Store to dataset: a pure plan, then shards and tables that every reader loads."""

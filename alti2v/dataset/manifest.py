@@ -1,0 +1,130 @@
+"""The manifest of a dataset: which shards exist, what is in them, and the recipe that made them.
+
+A shard exists only if the manifest says so; readers start here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from alti2v.errors import DamagedError
+from alti2v.records import Category, Tag
+from alti2v.storage.directory import Kind, read_description, write_description
+from alti2v.storage.layout import DATASET_TAGS, TAGS_FILE, ShardName, parse_shard_name
+from alti2v.storage.table import read_table, write_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRecipe:
+    """How pictures were made; equal recipes give equal bytes.
+
+    Attributes:
+        size: side of the square, px.
+        fit: "letterbox": the whole picture, centred on white.
+        format: "JPEG".
+        quality: of the JPEG, 1 to 100.
+    """
+
+    size: int = 224
+    fit: str = "letterbox"
+    format: str = "JPEG"
+    quality: int = 95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One published shard. `sha256` is of the tar file; `bytes` its length."""
+
+    name: ShardName
+    samples: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a dataset holds.
+
+    Attributes:
+        plan_hash: SHA-256 over the plan; equal hashes promise equal shards.
+        shards: in the order of split and number.
+        split_rule: how a post's side was decided, in words.
+        outcomes: posts by outcome ("stored", "duplicate", "dropped too_small", "failed timeout" ...);
+            their sum is the number of posts in the store.
+        made_with: versions of the programs whose output the bytes depend on.
+    """
+
+    plan_hash: str
+    image: ImageRecipe
+    shards: tuple[Shard, ...]
+    split_rule: str
+    outcomes: Mapping[str, int]
+    made_with: Mapping[str, str]
+
+    def split(self, split: str) -> tuple[Shard, ...]:
+        """The shards of one split, in order."""
+        return tuple(shard for shard in self.shards if shard.name.split == split)
+
+    def samples(self, split: str) -> int:
+        """How many samples a split has."""
+        return sum(shard.samples for shard in self.split(split))
+
+
+def write_manifest(dataset: Path, manifest: Manifest) -> None:
+    """Publish the manifest: from this moment on, its shards exist."""
+    fields = asdict(manifest)
+    fields["shards"] = [{**asdict(shard), "name": str(shard.name)} for shard in manifest.shards]
+    write_description(dataset, Kind.DATASET, fields)
+
+
+def read_manifest(dataset: Path) -> Manifest:
+    """Read the manifest of a dataset.
+
+    Raises:
+        UsageError: the directory is no dataset.
+        VersionError: a program of another format version wrote it.
+        DamagedError: the manifest lacks something.
+    """
+    fields = read_description(dataset, Kind.DATASET)
+    try:
+        shards = tuple(
+            Shard(**{**shard, "name": parse_shard_name(shard["name"])}) for shard in fields["shards"]
+        )
+        return Manifest(
+            plan_hash=fields["plan_hash"],
+            image=ImageRecipe(**fields["image"]),
+            shards=shards,
+            split_rule=fields["split_rule"],
+            outcomes=fields["outcomes"],
+            made_with=fields["made_with"],
+        )
+    except (KeyError, TypeError, ValueError) as exc:
+        raise DamagedError(f"{dataset}: the manifest is incomplete ({exc}): build the dataset again") from exc
+
+
+def write_vocabulary(dataset: Path, tags: tuple[Tag, ...]) -> None:
+    """Publish tags.parquet: row i is output i of the model."""
+    rows = (
+        {"index": index, "name": tag.name, "category": tag.category.value, "count": tag.count}
+        for index, tag in enumerate(tags)
+    )
+    write_table(dataset / TAGS_FILE, DATASET_TAGS, rows)
+
+
+def read_vocabulary(dataset: Path) -> tuple[Tag, ...]:
+    """Read tags.parquet; position i is output i of the model.
+
+    Raises:
+        DamagedError: it is missing, or is not the table that the contract prescribes.
+    """
+    try:
+        rows = read_table(dataset / TAGS_FILE, DATASET_TAGS).to_pylist()
+    except FileNotFoundError as exc:
+        raise DamagedError(f"{dataset / TAGS_FILE} is missing: build the dataset again") from exc
+    if [row["index"] for row in rows] != list(range(len(rows))):
+        raise DamagedError(
+            f"{dataset / TAGS_FILE}: the index column is not 0, 1, 2, ...: build the dataset again"
+        )
+    return tuple(Tag(name=row["name"], category=Category(row["category"]), count=row["count"]) for row in rows)

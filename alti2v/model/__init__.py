@@ -1,0 +1,1 @@
+"""Dataset to tagger: the only package that imports TensorFlow and Keras."""

@@ -1,0 +1,132 @@
+"""What a directory is: a store, a dataset or a run; its description file, and who is writing into it.
+
+A description is a JSON object with `kind` and `version` beside the fields of its owner.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from alti2v.errors import DamagedError, UsageError, VersionError
+from alti2v.storage.layout import FORMAT_VERSION, MANIFEST_FILE, RUN_FILE, STORE_FILE
+from alti2v.storage.publish import make_directory, publish_json, read_json, storage_errors
+
+
+class Kind(StrEnum):
+    """What a directory can be."""
+
+    STORE = "store"
+    DATASET = "dataset"
+    RUN = "run"
+
+
+DESCRIPTION_FILES: Mapping[Kind, str] = {
+    Kind.STORE: STORE_FILE,
+    Kind.DATASET: MANIFEST_FILE,
+    Kind.RUN: RUN_FILE,
+}
+
+
+def kind_of(path: Path) -> Kind | None:
+    """Tell what a directory is by its description file; None if it has none."""
+    return next((kind for kind, file in DESCRIPTION_FILES.items() if (path / file).exists()), None)
+
+
+def claim_directory(path: Path, kind: Kind) -> bool:
+    """Make `path` ready to become a directory of this kind.
+
+    Returns:
+        True if it is one already, False if it is new or empty but for leftovers without a description.
+
+    Raises:
+        UsageError: it is something else, and writing there would mix two things up.
+        StorageError: it cannot be created.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file: give a folder for the {kind}")
+    found = kind_of(path)
+    if found is kind:
+        return True
+    if found is not None:
+        raise UsageError(f"{path} is a {found}, not a {kind}: choose another folder")
+    if path.is_dir() and any(_is_foreign(entry.name) for entry in path.iterdir()):
+        raise UsageError(f"{path} is not empty and not a {kind}: choose another folder")
+    make_directory(path)
+    return False
+
+
+def read_description(path: Path, kind: Kind) -> dict[str, Any]:
+    """Read the description of a directory.
+
+    Raises:
+        UsageError: there is no such directory, or it is something else.
+        VersionError: a program of another format version wrote it.
+        DamagedError: the description cannot be read.
+    """
+    found = kind_of(path)
+    if found is not kind:
+        what = (
+            "does not exist"
+            if not path.exists()
+            else f"is {'not' if found is None else f'a {found}, not'} a {kind}"
+        )
+        raise UsageError(f"{path} {what}: give the folder of a {kind}")
+    file = path / DESCRIPTION_FILES[kind]
+    description = read_json(file)
+    if not isinstance(description, dict) or description.get("kind") != kind:
+        raise DamagedError(f"{file} does not describe a {kind}: restore it from a copy")
+    if description.get("version") != FORMAT_VERSION:
+        raise VersionError(
+            f"{path} has format version {description.get('version')}; "
+            f"this program reads {FORMAT_VERSION}: use another version of alti2v"
+        )
+    return description
+
+
+def write_description(path: Path, kind: Kind, fields: Mapping[str, Any]) -> None:
+    """Publish the description of a directory."""
+    publish_json(path / DESCRIPTION_FILES[kind], {"kind": kind, "version": FORMAT_VERSION, **fields})
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, lock_file: str) -> Iterator[None]:
+    """Keep a second writer out of a directory for the length of the block.
+
+    The lock is the kernel's (flock), so a killed process never leaves a stale one behind; the file
+    only tells the other who holds it, and stays.
+
+    Raises:
+        UsageError: another process holds it.
+    """
+    with storage_errors(path / lock_file):
+        descriptor = os.open(path / lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise UsageError(f"{path} is in use by process {holder}: wait until it ends, or stop it") from exc
+        with storage_errors(path / lock_file):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_foreign(name: str) -> bool:
+    # A killed first run may leave its lock, ledger and empty folders behind before the description exists.
+    return not name.startswith(".") and name not in _OWN_NAMES
+
+
+_OWN_NAMES = frozenset(
+    {"crawl.lock", "crawl.sqlite", "crawl.sqlite-wal", "crawl.sqlite-shm", "images", "posts", "crawl.log"}
+    | {"build.lock", "data", "index", "metadata", "tags.parquet", "outcomes.parquet"}
+    | {"train.lock", "checkpoints", "model", "log.csv", "tensorboard"}
+)

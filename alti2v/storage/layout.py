@@ -1,0 +1,251 @@
+"""THE ON-DISK CONTRACT: version, names, member suffixes, columns with their types and meanings.
+
+Pure data and pure functions of names; knows no file system. `docs/FORMAT.md` is generated from here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+FORMAT_VERSION = 1
+
+# Store ---------------------------------------------------------------------------------------
+
+STORE_FILE = "store.json"
+LEDGER_FILE = "crawl.sqlite"
+LOCK_FILE = "crawl.lock"
+IMAGES_DIR = "images"
+POSTS_DIR = "posts"
+TAGS_FILE = "tags.parquet"
+
+# Dataset -------------------------------------------------------------------------------------
+
+MANIFEST_FILE = "manifest.json"
+CARD_FILE = "README.md"
+DATA_DIR = "data"
+INDEX_DIR = "index"
+METADATA_DIR = "metadata"
+OUTCOMES_FILE = "outcomes.parquet"
+SPLITS = ("train", "validation", "test")
+
+# Run -----------------------------------------------------------------------------------------
+
+RUN_FILE = "config.json"
+LOG_FILE = "log.csv"
+CHECKPOINTS_DIR = "checkpoints"
+MODEL_DIR = "model"
+MODEL_FILE = "model.json"
+WEIGHTS_FILE = "model.weights.h5"
+MODEL_TAGS_FILE = "tags.csv"
+THRESHOLDS_FILE = "thresholds.json"
+EVALUATION_DIR = "eval"
+
+POST_JSON_SUFFIX = "json"
+SAMPLE_IMAGE_SUFFIX = "jpg"
+# Only these are stored, by content, whatever a URL's extension says (see docs/DECISIONS.md).
+IMAGE_SUFFIX_OF_FORMAT = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
+
+_KEY_DIGITS = 12
+_SHARD_NAME = re.compile(r"(?P<split>[a-z]+)-(?P<number>\d{5,})-of-(?P<total>\d{5,})")
+
+
+def member_key(post_id: int) -> str:
+    """The tar member name of a post, without suffix: 12 digits, no dot (webdataset cuts at the first)."""
+    if not 0 <= post_id < 10**_KEY_DIGITS:
+        raise ValueError(f"post id {post_id} is outside [0, 10^{_KEY_DIGITS})")
+    return f"{post_id:0{_KEY_DIGITS}d}"
+
+
+def images_tar(number: int) -> str:
+    """Path of a store's tar file, relative to the store."""
+    return f"{IMAGES_DIR}/images-{number:06d}.tar"
+
+
+def posts_table(number: int) -> str:
+    """Path of a part of a store's post table, relative to the store."""
+    return f"{POSTS_DIR}/posts-{number:06d}.parquet"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ShardName:
+    """The name that a shard, its index and its metadata share: `train-00000-of-00150`.
+
+    Attributes:
+        split: one of `SPLITS`.
+        number: 0-based, below `total`.
+        total: shards in this split.
+    """
+
+    split: str
+    number: int
+    total: int
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ValueError(f"split {self.split!r} is none of {', '.join(SPLITS)}")
+        if not 0 <= self.number < self.total:
+            raise ValueError(f"shard number {self.number} is outside [0, {self.total})")
+
+    def __str__(self) -> str:
+        return f"{self.split}-{self.number:05d}-of-{self.total:05d}"
+
+    @property
+    def data(self) -> str:
+        """Path of the tar file, relative to the dataset."""
+        return f"{DATA_DIR}/{self}.tar"
+
+    @property
+    def index(self) -> str:
+        """Path of the JSON index (member name -> offset, size), relative to the dataset."""
+        return f"{INDEX_DIR}/{self}.json"
+
+    @property
+    def dali_index(self) -> str:
+        """Path of the index that NVIDIA DALI reads, relative to the dataset."""
+        return f"{INDEX_DIR}/{self}.idx"
+
+    @property
+    def metadata(self) -> str:
+        """Path of the Parquet table with one row per sample, relative to the dataset."""
+        return f"{METADATA_DIR}/{self}.parquet"
+
+
+def parse_shard_name(name: str) -> ShardName:
+    """Invert `str(ShardName)`.
+
+    Raises:
+        ValueError: the name has another form.
+    """
+    match = _SHARD_NAME.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name!r} is not a shard name such as train-00000-of-00150")
+    return ShardName(match["split"], int(match["number"]), int(match["total"]))
+
+
+# Tables --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        type: "int32", "int64", "string", "timestamp" (UTC, seconds), "list<string>" or "list<int32>".
+        nullable: whether a row may lack the value.
+    """
+
+    name: str
+    type: str
+    meaning: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The columns of one kind of Parquet file, in order; the name stands in the file's metadata."""
+
+    name: str
+    columns: tuple[Column, ...]
+
+
+_TAG_GROUPS = (
+    Column("tags_general", "list<string>", "general tags, sorted"),
+    Column("tags_artist", "list<string>", "artist tags, sorted"),
+    Column("tags_copyright", "list<string>", "copyright tags, sorted"),
+    Column("tags_character", "list<string>", "character tags, sorted"),
+    Column("tags_meta", "list<string>", "meta tags, sorted"),
+    Column("tags_unknown", "list<string>", "tags whose category is not known, sorted"),
+)
+_BOARD_FACTS = (
+    Column("rating", "string", "general, sensitive, questionable, explicit, or empty"),
+    Column("score", "int64", "votes; null if nobody voted", nullable=True),
+    Column("source", "string", "where the picture comes from, free text"),
+    Column("parent_id", "int64", "the post that this one is a variant of", nullable=True),
+    Column("created_at", "timestamp", "when it was posted, if the board says", nullable=True),
+)
+
+POSTS = Table(
+    "posts",
+    (
+        Column("id", "int64", "the board's post number"),
+        *_TAG_GROUPS,
+        *_BOARD_FACTS,
+        Column("changed_at", "timestamp", "when it was last edited, if the board says", nullable=True),
+        Column("width", "int32", "of the original, px"),
+        Column("height", "int32", "of the original, px"),
+        Column("md5", "string", "of the original as the board imported it", nullable=True),
+        Column("file_ext", "string", "of the original, lower case, no dot"),
+        Column("board_status", "string", "the board's own word: active, deleted ..."),
+        Column("file_url", "string", "the original", nullable=True),
+        Column("sample_url", "string", "the reduced picture, if there is one", nullable=True),
+        Column("status", "string", "pending, stored, duplicate, skipped or failed"),
+        Column("reason", "string", "why skipped, or the kind of failure; empty if stored"),
+        Column("error", "string", "the last failure in words; empty if none"),
+        Column("attempts", "int32", "requests made for the file"),
+        Column("http_status", "int32", "of the last answer", nullable=True),
+        Column("duplicate_of", "int64", "the stored post with the same bytes", nullable=True),
+        Column("fetched_url", "string", "where the stored bytes came from", nullable=True),
+        Column("tar", "int32", "number of the tar file in images/", nullable=True),
+        Column("offset", "int64", "first byte of the picture in that tar", nullable=True),
+        Column("size", "int64", "bytes of the picture", nullable=True),
+        Column("stored_format", "string", "JPEG, PNG, GIF or WEBP, by content", nullable=True),
+        Column("stored_width", "int32", "of the stored picture, px", nullable=True),
+        Column("stored_height", "int32", "of the stored picture, px", nullable=True),
+        Column("stored_md5", "string", "of the stored bytes", nullable=True),
+    ),
+)
+
+STORE_TAGS = Table(
+    "store_tags",
+    (
+        Column("name", "string", "the tag, entities unescaped, underscores kept"),
+        Column("category", "string", "general, artist, copyright, character, meta or unknown"),
+        Column("count", "int64", "posts of this store that carry it"),
+        Column("board_count", "int64", "posts of the board that carry it, if asked", nullable=True),
+    ),
+)
+
+DATASET_TAGS = Table(
+    "dataset_tags",
+    (
+        Column("index", "int32", "row i is output i of the model"),
+        Column("name", "string", "the tag"),
+        Column("category", "string", "general, artist, copyright, character, meta or unknown"),
+        Column("count", "int64", "training samples that carry it"),
+    ),
+)
+
+METADATA = Table(
+    "metadata",
+    (
+        Column("id", "int64", "the board's post number"),
+        Column("key", "string", "tar member name without suffix"),
+        Column("offset", "int64", "first byte of the picture in the shard"),
+        Column("size", "int64", "bytes of the picture"),
+        Column("sha256", "string", "of the picture in the shard"),
+        Column("width", "int32", "of the picture in the shard, px"),
+        Column("height", "int32", "of the picture in the shard, px"),
+        Column("labels", "list<int32>", "indices into tags.parquet, ascending"),
+        *_TAG_GROUPS,
+        *_BOARD_FACTS,
+        Column("url", "string", "where the bytes came from"),
+        Column("source_width", "int32", "of the stored picture, px"),
+        Column("source_height", "int32", "of the stored picture, px"),
+        Column("source_md5", "string", "of the stored bytes"),
+        Column("original_md5", "string", "of the original, as the board says", nullable=True),
+    ),
+)
+
+OUTCOMES = Table(
+    "outcomes",
+    (
+        Column("id", "int64", "every post of the store, once"),
+        Column("outcome", "string", "stored, duplicate, dropped or failed"),
+        Column("reason", "string", "why dropped, or the kind of failure; empty if stored"),
+        Column("duplicate_of", "int64", "the post that stands for it", nullable=True),
+        Column("shard", "string", "the shard that holds it", nullable=True),
+    ),
+)
+
+TABLES = (POSTS, STORE_TAGS, DATASET_TAGS, METADATA, OUTCOMES)

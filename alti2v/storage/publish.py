@@ -1,0 +1,108 @@
+"""All-or-nothing publication of files on a local disk.
+
+A reader sees a file whole or not at all, also after kill -9 and after a power cut: the bytes go to
+a temporary name in the same directory, are fsynced, renamed, and the directory is fsynced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from alti2v.errors import DamagedError, StorageError
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Translate an OSError of the block into a StorageError that says which path and what to do."""
+    try:
+        yield
+    except OSError as exc:
+        advice = {
+            errno.ENOSPC: "the disk is full: make room, then run the same command again",
+            errno.EDQUOT: "your disk quota is used up: make room, then run the same command again",
+            errno.EROFS: "the file system is read-only: choose another folder",
+            errno.EACCES: "permission denied: choose a folder that you may write to",
+            errno.EPERM: "permission denied: choose a folder that you may write to",
+            errno.ENOTDIR: "a part of the path is a file, not a folder: choose another path",
+            errno.EEXIST: "a file is in the way: choose another path",
+        }.get(exc.errno or 0, f"{exc.strerror or exc}")
+        raise StorageError(f"cannot write {path}: {advice}") from exc
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory and its parents.
+
+    Raises:
+        StorageError: the file system refuses.
+    """
+    with storage_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the names in a directory survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file, then give it its final name, replacing what was there.
+
+    Raises:
+        StorageError: the file system refuses; `path` is as it was before.
+    """
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    with storage_errors(path):
+        try:
+            write(temporary)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            fsync_directory(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def publish_bytes(path: Path, content: bytes) -> None:
+    """Publish `content` as the whole of a file."""
+    publish(path, lambda temporary: _write(temporary, content))
+
+
+def publish_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever json can write
+    """Publish a JSON document: sorted keys, indented, newline at the end, so equal values give equal bytes."""
+    publish_bytes(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - the caller checks the shape
+    """Read a JSON document.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedError: it is not JSON.
+    """
+    content = path.read_bytes()
+    try:
+        return json.loads(content)
+    except ValueError as exc:
+        raise DamagedError(f"{path} is not valid JSON ({exc}): restore it from a copy") from exc
+
+
+def sweep_temporary_files(directory: Path) -> None:
+    """Remove what killed processes left behind; call it only while holding the directory's lock."""
+    for leftover in directory.glob(f"{TEMPORARY_PREFIX}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)

@@ -1,0 +1,215 @@
+"""Tar files, plain USTAR: an open one that grows by appending, and sealed shards.
+
+Every member has the same metadata (mtime 0, mode 0444, no owner), so equal content gives equal bytes.
+Sealed shards go through `webdataset.TarWriter`; the open tar cannot, because that writer streams and
+never cuts back. A test holds the two to the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from alti2v.errors import DamagedError
+from alti2v.records import Span
+from alti2v.storage.publish import fsync_directory, storage_errors
+
+BLOCK = 512  # POSIX.1-2017 pax, "ustar Interchange Format": headers and bodies are padded to this
+_END_OF_ARCHIVE = bytes(2 * BLOCK)
+_MODE = 0o0444
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A named stretch of bytes inside a tar file."""
+
+    name: str
+    span: Span
+
+
+def header(name: str, size: int) -> bytes:
+    """The 512-byte USTAR header of a member; the name must be short ASCII, as `layout.member_key` makes it."""
+    info = tarfile.TarInfo(name)
+    info.size = size
+    info.mode = _MODE
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def padded(size: int) -> int:
+    """Bytes that a body of `size` bytes takes up in a tar file."""
+    return -(-size // BLOCK) * BLOCK
+
+
+class OpenTar:
+    """A tar file that grows: bytes appended after the last `sync` may be lost, those before it never.
+
+    Opening it cuts it back to `committed` bytes, the length that the caller's ledger vouches for, so
+    that whatever a killed process left behind that point is gone.
+
+    Raises:
+        DamagedError: the file is shorter than `committed`.
+        StorageError: the file system refuses a write; the file is cut back to its last whole member.
+    """
+
+    def __init__(self, path: Path, *, committed: int) -> None:
+        self._path = path
+        self._size: int = 0
+        with storage_errors(path):
+            is_new = not path.exists()
+            self._file: io.FileIO = io.FileIO(path, "r+" if not is_new else "x+")
+            if is_new:
+                fsync_directory(path.parent)
+            length = self._file.seek(0, os.SEEK_END)
+            if length < committed:
+                self._file.close()
+                raise DamagedError(
+                    f"{path} has {length} bytes, but {committed} were committed: run `alti2v verify --repair`"
+                )
+            self._cut(committed)
+
+    @property
+    def size(self) -> int:
+        """Length in bytes; what to hand back as `committed` after a `sync`."""
+        return self._size
+
+    def append(self, name: str, content: bytes) -> Span:
+        """Add one member; it survives a kill after the next `sync`."""
+        start = self._size
+        parts = (header(name, len(content)), content, bytes(padded(len(content)) - len(content)))
+        with storage_errors(self._path):
+            try:
+                _write_all(self._file, b"".join(parts))
+            except OSError:
+                self._cut(start)
+                raise
+        self._size = start + BLOCK + padded(len(content))
+        return Span(offset=start + BLOCK, size=len(content))
+
+    def sync(self) -> None:
+        """Make everything appended so far survive a power cut."""
+        with storage_errors(self._path):
+            os.fsync(self._file.fileno())
+
+    def seal(self) -> None:
+        """Write the end-of-archive marker, sync and close: the file is a complete tar from now on."""
+        with storage_errors(self._path):
+            _write_all(self._file, _END_OF_ARCHIVE)
+            self.sync()
+        self.close()
+
+    def close(self) -> None:
+        """Close without sealing; the same tar can be opened again."""
+        self._file.close()
+
+    def _cut(self, size: int) -> None:
+        self._file.truncate(size)
+        self._file.seek(size)
+        self._size = size
+
+
+def write_shard(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> list[Member]:
+    """Write a sealed shard: for each (key, {suffix: content}) the members `key.suffix`, suffixes sorted.
+
+    Returns:
+        The members in the order of the file.
+    """
+    from webdataset import TarWriter
+
+    members: list[Member] = []
+    offset = 0
+    with (
+        path.open("wb") as file,
+        TarWriter(file, user="", group="", mode=_MODE, mtime=0, encoder=False) as writer,
+    ):
+        for key, contents in samples:
+            writer.write({"__key__": key, **contents})
+            for suffix in sorted(contents):
+                size = len(contents[suffix])
+                members.append(Member(f"{key}.{suffix}", Span(offset=offset + BLOCK, size=size)))
+                offset += BLOCK + padded(size)
+    return members
+
+
+def members(path: Path) -> Iterator[Member]:
+    """Walk through the members of a tar file, sealed or open, reading headers only.
+
+    Raises:
+        DamagedError: a header's checksum is wrong, or a body is cut off.
+    """
+    length = path.stat().st_size
+    try:
+        with tarfile.open(path, "r:", errorlevel=2) as tar:
+            for info in tar:
+                if info.offset_data + info.size > length:
+                    raise DamagedError(f"{path}: {info.name} is cut off")
+                yield Member(info.name, Span(offset=info.offset_data, size=info.size))
+    except tarfile.TarError as exc:
+        if length == 0:
+            return  # an open tar without members
+        raise DamagedError(f"{path} is not a whole tar file: {exc}") from exc
+
+
+def read_span(file: BinaryIO, span: Span) -> bytes:
+    """Read one member's bytes from an open file.
+
+    Raises:
+        DamagedError: the file ends before the span does.
+    """
+    file.seek(span.offset)
+    content = file.read(span.size)
+    if len(content) != span.size:
+        raise DamagedError(f"{file.name} ends inside the member at {span.offset}")
+    return content
+
+
+def json_index(path: Path, shard_members: Sequence[Member]) -> dict[str, Any]:
+    """The index that hfutils, cheesechaser and others read to fetch single members by HTTP range.
+
+    Format: hfutils documentation, "hfutils.index.make": file size, git blob SHA-1, SHA-256, and per member
+    name its offset, size and SHA-256.
+    """
+    size = path.stat().st_size
+    git_hash = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as file:
+        files = {
+            member.name: {
+                "offset": member.span.offset,
+                "size": member.span.size,
+                "sha256": hashlib.sha256(read_span(file, member.span)).hexdigest(),
+            }
+            for member in shard_members
+        }
+        file.seek(0)
+        while chunk := file.read(1 << 20):
+            git_hash.update(chunk)
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256")
+    return {"filesize": size, "hash": git_hash.hexdigest(), "hash_lfs": sha256.hexdigest(), "files": files}
+
+
+def dali_index(shard_members: Sequence[Member]) -> str:
+    """The index that NVIDIA DALI's webdataset reader takes.
+
+    Format v1.2 (DALI, tools/wds2idx.py): a line with the version and the number of samples, then per sample a
+    line of `suffix offset size name` for each of its members.
+    """
+    lines: dict[str, list[str]] = {}
+    for member in shard_members:
+        key, _, suffix = member.name.partition(".")
+        line = lines.setdefault(key, [])
+        line.append(f"{suffix} {member.span.offset} {member.span.size} {member.name}")
+    return "\n".join([f"v1.2 {len(lines)}", *(" ".join(line) for line in lines.values())]) + "\n"
+
+
+def _write_all(file: io.FileIO, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[
+            file.write(view) :
+        ]  # an unbuffered file may write less than asked, e.g. on a nearly full disk
