@@ -1,0 +1,170 @@
+"""What a person sees: progress on stderr, results on stdout. Knows nothing of what is being done."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from alti2v.records import Progress, ProgressHook
+
+# A log that nobody watches live wants few lines: issue trackers and CI pages show them all.
+QUIET_INTERVAL_S = 30.0
+
+
+@contextlib.contextmanager
+def progress_display() -> Iterator[ProgressHook]:
+    """Show progress on stderr: live bars on a terminal, otherwise a line every 30 seconds and per finished stage."""
+    if sys.stderr.isatty():
+        with _live_bars() as hook:
+            yield hook
+    else:
+        yield lines(sys.stderr, clock=time.monotonic)
+
+
+def lines(stream: TextIO, *, clock: Callable[[], float]) -> ProgressHook:
+    """Make a hook that writes one line per `QUIET_INTERVAL_S`, and one when a stage ends.
+
+    Args:
+        stream: where to write.
+        clock: seconds, monotonic.
+    """
+    begun: dict[str, tuple[float, int]] = {}
+    last: Progress | None = None
+    last_line_s = clock()
+
+    def write(progress: Progress, now_s: float) -> None:
+        nonlocal last_line_s
+        last_line_s = now_s
+        start_s, start_done = begun[progress.stage]
+        stream.write(describe(progress, elapsed_s=now_s - start_s, since_start=progress.done - start_done) + "\n")
+        stream.flush()
+
+    def hook(progress: Progress) -> None:
+        nonlocal last
+        now_s = clock()
+        begun.setdefault(progress.stage, (now_s, progress.done))
+        finished_now = progress.done == progress.total and (last is None or last != progress)
+        was_finished = last is not None and last.stage == progress.stage and last.done == last.total == progress.total
+        if (finished_now and not was_finished) or now_s - last_line_s >= QUIET_INTERVAL_S:
+            write(progress, now_s)
+        last = progress
+
+    return hook
+
+
+def describe(progress: Progress, *, elapsed_s: float, since_start: int) -> str:
+    """Say in one line how far a stage is, how fast it moves, and when it will be done.
+
+    Args:
+        elapsed_s: since the stage began in this process.
+        since_start: units finished in that time; resumed work is not counted into the rate.
+    """
+    parts = [f"{progress.stage}: {progress.done:,}"]
+    if progress.total is not None:
+        parts[0] += f" of {progress.total:,}"
+    parts[0] += f" {progress.unit}"
+    if elapsed_s > 0 and since_start > 0:
+        rate = since_start / elapsed_s
+        parts.append(f"{rate:,.1f}/s")
+        if progress.total is not None and progress.done < progress.total:
+            parts.append(f"{duration((progress.total - progress.done) / rate)} left")
+    parts += [f"{name} {_number(value)}" for name, value in progress.counts.items()]
+    if progress.note:
+        parts.append(progress.note)
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `42 s`, `3 min 20 s`, `5 h 07 min` or `2 d 4 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def size(number_of_bytes: float) -> str:
+    """Bytes as `512 B`, `3.4 kB`, `18.9 MB` ..., in powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number_of_bytes < 1000:
+            return f"{number_of_bytes:.0f} {unit}" if unit == "B" else f"{number_of_bytes:.1f} {unit}"
+        number_of_bytes /= 1000
+    return f"{number_of_bytes:.1f} TB"
+
+
+def print_result(result: object, *, as_json: bool, table: Mapping[str, str]) -> None:
+    """Print a stage's result to stdout: the whole dataclass as one JSON object, or a short table."""
+    if as_json:
+        click.echo(json.dumps(plain(result), ensure_ascii=False))
+        return
+    width = max(len(name) for name in table)
+    for name, value in table.items():
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass tree in, any JSON tree out
+    """Turn dataclasses, paths and mappings into what `json` writes."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+@contextlib.contextmanager
+def _live_bars() -> Iterator[ProgressHook]:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(show_speed=True),
+        TextColumn("{task.completed:,.0f}{task.fields[of]} {task.fields[unit]}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("[dim]{task.fields[details]}"),
+    )
+    with Bars(*columns, console=Console(stderr=True), expand=False) as bars:
+        tasks: dict[str, Any] = {}
+
+        def hook(progress: Progress) -> None:
+            details = "  ".join(f"{escape(name)} {_number(value)}" for name, value in progress.counts.items())
+            if progress.stage not in tasks:
+                tasks[progress.stage] = bars.add_task(
+                    progress.stage, total=progress.total, of="", unit="", rate="", details=""
+                )
+            task = tasks[progress.stage]
+            speed = bars.tasks[bars.task_ids.index(task)].speed
+            bars.update(
+                task,
+                completed=progress.done,
+                total=progress.total,
+                of="" if progress.total is None else f"/{progress.total:,}",
+                unit=progress.unit,
+                rate="" if not speed else f"{speed:,.1f}/s",
+                details=f"{details}  {escape(progress.note)}".strip(),
+            )
+
+        yield hook
+
+
+def _number(value: float | str) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) else value
