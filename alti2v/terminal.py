@@ -21,7 +21,7 @@ QUIET_INTERVAL_S = 30.0
 
 @contextlib.contextmanager
 def progress_display() -> Iterator[ProgressHook]:
-    """Show progress on stderr: live bars on a terminal, otherwise a line every 30 seconds and per finished stage."""
+    """Show progress on stderr: live bars on a terminal, elsewhere a line every 30 s and per finished stage."""
     if sys.stderr.isatty():
         with _live_bars() as hook:
             yield hook
@@ -37,25 +37,21 @@ def lines(stream: TextIO, *, clock: Callable[[], float]) -> ProgressHook:
         clock: seconds, monotonic.
     """
     begun: dict[str, tuple[float, int]] = {}
-    last: Progress | None = None
+    finished: set[str] = set()
     last_line_s = clock()
 
-    def write(progress: Progress, now_s: float) -> None:
-        nonlocal last_line_s
-        last_line_s = now_s
-        start_s, start_done = begun[progress.stage]
-        stream.write(describe(progress, elapsed_s=now_s - start_s, since_start=progress.done - start_done) + "\n")
-        stream.flush()
-
     def hook(progress: Progress) -> None:
-        nonlocal last
+        nonlocal last_line_s
         now_s = clock()
-        begun.setdefault(progress.stage, (now_s, progress.done))
-        finished_now = progress.done == progress.total and (last is None or last != progress)
-        was_finished = last is not None and last.stage == progress.stage and last.done == last.total == progress.total
-        if (finished_now and not was_finished) or now_s - last_line_s >= QUIET_INTERVAL_S:
-            write(progress, now_s)
-        last = progress
+        start_s, start_done = begun.setdefault(progress.stage, (now_s, progress.done))
+        is_end = progress.done == progress.total and progress.stage not in finished
+        if is_end:
+            finished.add(progress.stage)
+        if is_end or now_s - last_line_s >= QUIET_INTERVAL_S:
+            last_line_s = now_s
+            line = describe(progress, elapsed_s=now_s - start_s, since_start=progress.done - start_done)
+            stream.write(line + "\n")
+            stream.flush()
 
     return hook
 
@@ -64,6 +60,7 @@ def describe(progress: Progress, *, elapsed_s: float, since_start: int) -> str:
     """Say in one line how far a stage is, how fast it moves, and when it will be done.
 
     Args:
+        progress: what the stage handed out last.
         elapsed_s: since the stage began in this process.
         since_start: units finished in that time; resumed work is not counted into the rate.
     """
@@ -165,6 +162,6 @@ def _live_bars() -> Iterator[ProgressHook]:
 
 
 def _number(value: float | str) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4g}"
-    return f"{value:,}" if isinstance(value, int) else value
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"

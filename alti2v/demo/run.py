@@ -1,0 +1,197 @@
+"""The main job in one command: a stand-in board in a process of its own, then the four stages on it.
+
+Nothing here knows how a stage works: each is the library call that its command makes, and each goes on
+where a killed demo stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.dataset.build import BuildConfig, build_shards
+from alti2v.errors import Alti2vError, RemoteError, UsageError
+from alti2v.model.evaluate import EvalConfig
+from alti2v.model.train import TrainConfig, train
+from alti2v.records import ProgressHook, ignore_progress
+from alti2v.report.evaluation import write_evaluation
+from alti2v.storage.directory import exclusive
+from alti2v.storage.publish import make_directory, publish_json, read_json
+
+_DEMO_FILE = "demo.json"
+_DEMO_LOCK = ".lock"
+# The board is ours and on this machine, so nothing has to be spared: politeness is for other people's servers.
+_LOOPBACK_RATE = 10_000.0
+_LOOPBACK_CONNECTIONS = 8
+# 64 px and 100 tags: what VGG16 learns from scratch in three minutes on two cores (docs/BENCHMARKS.md).
+_SIZE = 64
+_TOP_TAGS = 100
+_TEST_SHARE = 0.15
+_VALIDATION_SHARE = 0.10
+_SHARD_SAMPLES = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoConfig:
+    """What to show.
+
+    Attributes:
+        out: directory for everything; a killed demo goes on there.
+        posts: posts on the stand-in board, at least 100.
+        epochs: training epochs; None for the demo's own number.
+    """
+
+    out: Path
+    posts: int = 1600
+    epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.posts < 100:
+            raise UsageError(f"--posts {self.posts} is too few to learn from: give at least 100")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoReport:
+    """What came out: the metrics of `report.evaluation`, and the wall-clock `seconds` of this call."""
+
+    posts_listed: int
+    files_stored: int
+    train_samples: int
+    validation_samples: int
+    test_samples: int
+    tags: int
+    test_map: float
+    test_map_baseline: float
+    test_micro_f1: float
+    seconds: float
+    store: Path
+    dataset: Path
+    run: Path
+    report: Path
+
+
+def run_demo(config: DemoConfig, *, progress: ProgressHook = ignore_progress) -> DemoReport:
+    """Crawl a stand-in board, build shards, train VGG16, evaluate on the test split, write the report.
+
+    Raises:
+        UsageError: `out` holds something else, or a demo with another number of posts.
+        Alti2vError: a stage failed; run the same command again to go on.
+    """
+    begun_s = time.monotonic()
+    out = config.out
+    _claim(out, config.posts)
+    with exclusive(out, _DEMO_LOCK):
+        with _board(out, config.posts) as url:
+            crawled = crawl(
+                CrawlConfig(
+                    store=out / "store",
+                    board=url,
+                    rate=_LOOPBACK_RATE,
+                    api_rate=_LOOPBACK_RATE,
+                    connections=_LOOPBACK_CONNECTIONS,
+                    allow_private=True,
+                ),
+                progress=progress,
+            )
+        if not crawled.complete:
+            raise RemoteError(f"the crawl of the stand-in board is incomplete: {crawled.missing}")
+        built = build_shards(
+            BuildConfig(
+                store=out / "store",
+                dataset=out / "dataset",
+                size=_SIZE,
+                top_tags=_TOP_TAGS,
+                test=round(_TEST_SHARE * config.posts),
+                validation=round(_VALIDATION_SHARE * config.posts),
+                shard_samples=_SHARD_SAMPLES,
+            ),
+            progress=progress,
+        )
+        train(
+            TrainConfig(dataset=out / "dataset", run=out / "run", weights="none", epochs=config.epochs),
+            progress=progress,
+        )
+        evaluated = write_evaluation(EvalConfig(run=out / "run", out=out / "report"), progress=progress)
+    return DemoReport(
+        posts_listed=crawled.listed,
+        files_stored=crawled.stored,
+        train_samples=built.train,
+        validation_samples=built.validation,
+        test_samples=built.test,
+        tags=built.tags,
+        test_map=evaluated.map,
+        test_map_baseline=evaluated.map_baseline,
+        test_micro_f1=evaluated.micro_f1,
+        seconds=round(time.monotonic() - begun_s, 1),
+        store=out / "store",
+        dataset=out / "dataset",
+        run=out / "run",
+        report=evaluated.report,
+    )
+
+
+def _claim(out: Path, posts: int) -> None:
+    """Make `out` a demo's directory, or see that it is one with the same number of posts."""
+    file = out / _DEMO_FILE
+    if file.exists():
+        found = read_json(file)["posts"]
+        if found != posts:
+            raise UsageError(f"{out} holds a demo with {found} posts, not {posts}: give another --out")
+        return
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file: give a folder as --out")
+    if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+        raise UsageError(f"{out} is not empty and holds no demo: give another --out")
+    make_directory(out)
+    publish_json(file, {"posts": posts, "port": 0})
+
+
+@contextlib.contextmanager
+def _board(out: Path, posts: int) -> Iterator[str]:
+    """Serve the stand-in board from a process of its own for the length of the block; yield its URL.
+
+    A store belongs to one board, and a board is known by its URL: so the port of the first time is kept. The
+    board's standard input is a pipe that we hold, so that it ends when we do, even by kill -9.
+
+    Raises:
+        Alti2vError: the board does not start, for example because its port is taken by now.
+    """
+    file = out / _DEMO_FILE
+    port = read_json(file)["port"]
+    command = [
+        sys.executable,
+        "-m",
+        "alti2v",
+        "board",
+        "--until-eof",
+        "--posts",
+        str(posts),
+        "--port",
+        str(port),
+    ]
+    with (
+        (out / "board.log").open("wb") as log,
+        subprocess.Popen(  # noqa: S603 - our own program
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        if not url:
+            process.wait()
+            reason = (out / "board.log").read_text(encoding="utf-8").strip().splitlines()
+            raise Alti2vError(f"the stand-in board did not start: {reason[-1] if reason else 'see board.log'}")
+        if port == 0:
+            publish_json(file, {"posts": posts, "port": int(url.rsplit(":", 1)[1].strip("/"))})
+        try:
+            yield url
+        finally:
+            process.stdin.close()
+            process.wait()

@@ -1,0 +1,157 @@
+"""The command line: quick to answer, honest in its exit status, its defaults those of the library."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+
+from alti2v import errors
+from alti2v.cli import cli, main
+
+
+def run(*arguments):
+    """Run the program as a user does, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "alti2v", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_import_is_light():
+    """Importing the command line imports none of the heavy libraries."""
+    heavy = ("tensorflow", "keras", "aiohttp", "pyarrow", "PIL", "numpy", "webdataset", "rich", "jinja2")
+    code = f"import sys, alti2v.cli; print([name for name in {heavy} if name in sys.modules])"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert finished.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", sorted(cli.commands))
+def test_every_command_has_help(command):
+    """Each command says what it does, and each of its options too."""
+    finished = run(command, "--help")
+
+    assert finished.returncode == 0, finished.stderr
+    assert all(
+        parameter.help for parameter in cli.commands[command].params if isinstance(parameter, click.Option)
+    )
+
+
+def test_root_script_is_the_program():
+    """`python cli.py` answers like `python -m alti2v`."""
+    finished = subprocess.run([sys.executable, "cli.py", "--help"], capture_output=True, text=True, check=True)
+
+    assert finished.stdout == run("--help").stdout
+
+
+def config_of(command):
+    from alti2v.crawl.crawler import CrawlConfig
+    from alti2v.dataset.build import BuildConfig
+    from alti2v.demo.board import BoardConfig
+    from alti2v.demo.run import DemoConfig
+    from alti2v.model.evaluate import EvalConfig
+    from alti2v.model.train import TrainConfig
+
+    return {
+        "board": BoardConfig,
+        "build-shards": BuildConfig,
+        "crawl": CrawlConfig,
+        "demo": DemoConfig,
+        "eval": EvalConfig,
+        "train": TrainConfig,
+    }[command]
+
+
+@pytest.mark.tf
+@pytest.mark.parametrize("command", ["board", "build-shards", "crawl", "demo", "eval", "train"])
+def test_defaults_are_the_librarys(command):
+    """What `--help` shows as a default is what the library would do by itself."""
+    fields = {field.name: field for field in dataclasses.fields(config_of(command))}
+    options = [
+        option
+        for option in cli.commands[command].params
+        if isinstance(option, click.Option)
+        and option.name in fields
+        and not option.required
+        and not option.is_flag
+    ]
+    checked = {
+        option.name: (option.default, fields[option.name].default)
+        for option in options
+        if fields[option.name].default is not dataclasses.MISSING and option.name != "faults"
+    }
+
+    assert checked
+    assert {name: ours for name, (ours, _) in checked.items()} == {
+        name: its for name, (_, its) in checked.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.Alti2vError, 1),
+        (errors.DataError, 1),
+        (errors.StorageError, 1),
+        (errors.UsageError, 2),
+        (errors.RemoteError, 3),
+        (errors.DamagedError, 4),
+        (errors.VersionError, 4),
+        (KeyboardInterrupt, 130),
+    ],
+)
+def test_errors_become_one_line_and_a_status(monkeypatch, capsys, error, status):
+    """An error of the program ends as one line on stderr with its documented status; no traceback."""
+
+    def fail(*, as_json):
+        raise error("the disk fell over: pick it up")
+
+    monkeypatch.setitem(cli.commands, "fail", click.command("fail")(click.option("--json", "as_json")(fail)))
+    with pytest.raises(SystemExit) as exit_info:
+        main(["fail"])
+    captured = capsys.readouterr()
+
+    assert exit_info.value.code == status
+    assert captured.out == ""
+    assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_usage_errors_end_with_2():
+    """An unknown option and a missing argument are usage errors."""
+    assert run("crawl", "--nonsense").returncode == 2
+    assert run("train").returncode == 2
+
+
+def test_unexpected_exceptions_keep_their_traceback(monkeypatch):
+    """A bug shows itself whole: only the program's own errors are made short."""
+
+    def fail():
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(cli.commands, "fail", click.command("fail")(fail))
+    with pytest.raises(ZeroDivisionError):
+        main(["fail"])
+
+
+def test_result_as_json_is_one_object(capsys):
+    """`--json` prints the dataclass whole, paths as text."""
+    from pathlib import Path
+
+    from alti2v.records import Finding, Verification
+    from alti2v.terminal import print_result
+
+    found = Verification(checked={"pictures": 3}, findings=(Finding(where="a", what="b"),))
+    print_result(found, as_json=True, table={})
+    printed = json.loads(capsys.readouterr().out)
+
+    assert printed == {
+        "checked": {"pictures": 3},
+        "findings": [{"where": "a", "what": "b", "repaired": False}],
+    }
+    assert not isinstance(printed, Path)

@@ -1,0 +1,64 @@
+"""What a person reads while waiting."""
+
+import io
+
+import pytest
+
+from alti2v.records import Progress
+from alti2v.terminal import describe, duration, lines, size
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (18_420, "5 h 07 min"), (187_200, "2 d 4 h")],
+)
+def test_duration(seconds, text):
+    """Durations read like a person would say them."""
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(512, "512 B"), (3_400, "3.4 kB"), (547e9, "547.0 GB"), (2.5e12, "2.5 TB")]
+)
+def test_size(count, text):
+    """Sizes use powers of 1000, as disks are sold."""
+    assert size(count) == text
+
+
+def test_description_counts_only_this_process_into_the_rate():
+    """A resumed stage does not boast with what an earlier run has done."""
+    progress = Progress(
+        stage="fetching", done=1100, total=2100, unit="files", counts={"failed": 2}, note="pausing"
+    )
+
+    assert describe(progress, elapsed_s=10, since_start=100) == (
+        "fetching: 1,100 of 2,100 files, 10.0/s, 1 min 40 s left, failed 2, pausing"
+    )
+
+
+def test_lines_are_few():
+    """Without a terminal there is one line per 30 seconds, and one when a stage ends."""
+    now_s = 0.0
+    stream = io.StringIO()
+    hook = lines(stream, clock=lambda: now_s)
+    for done in range(101):
+        now_s = float(done)
+        hook(Progress(stage="building", done=done, total=100, unit="shards"))
+    hook(Progress(stage="building", done=100, total=100, unit="shards"))
+    written = stream.getvalue().splitlines()
+
+    assert [line.split(" ")[1] for line in written] == ["30", "60", "90", "100"]
+
+
+def test_a_second_stage_starts_its_own_rate():
+    """The rate of a stage does not include the time of the one before."""
+    now_s = 0.0
+    stream = io.StringIO()
+    hook = lines(stream, clock=lambda: now_s)
+    hook(Progress(stage="listing", done=0, total=None, unit="posts"))
+    now_s = 1000.0
+    hook(Progress(stage="fetching", done=0, total=10, unit="files"))
+    now_s = 1010.0
+    hook(Progress(stage="fetching", done=10, total=10, unit="files"))
+
+    assert stream.getvalue().splitlines()[-1] == "fetching: 10 of 10 files, 1.0/s"
