@@ -123,6 +123,36 @@ def parse_shard_name(name: str) -> ShardName:
     return ShardName(match["split"], int(match["number"]), int(match["total"]))
 
 
+# What lies where, for docs/FORMAT.md -------------------------------------------------------------
+
+STORE_FILES = (
+    (STORE_FILE, "kind, version, board, dialect, query, which files"),
+    (LEDGER_FILE, "what is listed, fetched, failed; a cache of the files below: `verify --repair` rebuilds it"),
+    (images_tar(0), "the files as fetched, beside each its post as JSON; append-only, sealed at about 1 GB"),
+    (posts_table(0), "table `posts`: one row per listed post, failures included"),
+    (TAGS_FILE, "table `store_tags`: one row per tag"),
+)
+_EXAMPLE = ShardName("train", 0, 150)
+DATASET_FILES = (
+    (MANIFEST_FILE, "kind, version, plan hash, picture recipe, split rule, shards, sums by outcome"),
+    (CARD_FILE, "Hugging Face dataset card"),
+    (TAGS_FILE, "table `dataset_tags`: row i is output i of the model"),
+    (OUTCOMES_FILE, "table `outcomes`: what became of each post of the store"),
+    (_EXAMPLE.data, "per sample a picture and a JSON object with always the same keys, never null"),
+    (_EXAMPLE.index, "member name to offset, size and SHA-256; hfutils and cheesechaser read it"),
+    (_EXAMPLE.dali_index, "the same for NVIDIA DALI (v1.2)"),
+    (_EXAMPLE.metadata, "table `metadata`: one row per sample, in the order of the shard"),
+)
+RUN_FILES = (
+    (RUN_FILE, "kind, version, dataset, recipe, every setting"),
+    (LOG_FILE, "one row per epoch"),
+    (f"{CHECKPOINTS_DIR}/", "what training goes on from"),
+    (f"{MODEL_DIR}/{MODEL_FILE}", "what the network is and how to feed it"),
+    (f"{MODEL_DIR}/{WEIGHTS_FILE}", "its weights"),
+    (f"{MODEL_DIR}/{MODEL_TAGS_FILE}", "row i is output i"),
+    (f"{MODEL_DIR}/{THRESHOLDS_FILE}", "thresholds found on the validation split"),
+)
+
 # Tables --------------------------------------------------------------------------------------
 
 
