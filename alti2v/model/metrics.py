@@ -1,0 +1,367 @@
+"""Every figure that says how good probabilities are, computed from their histograms.
+
+Pure numpy; knows neither TensorFlow nor files. Rules, the same for a model and for the baseline:
+
+- ties: equal (or equally binned) probabilities pass a threshold together, as in scikit-learn;
+- a ratio without denominator is 0: precision where nothing is predicted, F1 where there is nothing either;
+- a tag without a positive picture has no average precision and no place in a macro mean, and how many tags
+  count is said beside every mean; its false positives do count in the micro figures;
+- what binning costs is bounded, not guessed: the average precision of the probabilities before binning lies
+  in `[ap_low, ap_high]` of `TagScores`; figures at a threshold that is an edge of a bin are exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.model.histograms import BINS, MIDDLES, SLICES, THRESHOLDS, Floats, Histograms, Integers
+
+Mask = npt.NDArray[np.bool_]
+
+_CHUNK = 256  # tags at a time where a (tags, BINS) float64 intermediate would be large: 2 MB each
+
+
+# Pooled over tags: one threshold for all --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """Histograms summed over tags, every (picture, tag) pair counting once: (BINS,) int64 each."""
+
+    positives: Integers
+    totals: Integers
+
+
+def pool(histograms: Histograms, tags: Mask | None = None) -> Pooled:
+    """Sum over the tags of a mask (T,), or over all."""
+    chosen = slice(None) if tags is None else tags
+    return Pooled(
+        positives=histograms.positives[chosen].sum(axis=0, dtype=np.int64),
+        totals=histograms.totals[chosen].sum(axis=0, dtype=np.int64),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Precision and recall of "p >= threshold", (K,) float64 each, by ascending threshold."""
+
+    thresholds: Floats
+    precision: Floats
+    recall: Floats
+
+
+def precision_recall_curve(pooled: Pooled) -> Curve:
+    """Precision and recall at every bin edge where something is still predicted."""
+    true_positives, predicted = _from_above(pooled.positives), _from_above(pooled.totals)
+    # An edge whose bin is empty repeats the point of the next one.
+    kept = (pooled.totals > 0) & (predicted > 0)
+    return Curve(
+        thresholds=THRESHOLDS[kept].astype(np.float64),
+        precision=_ratio(true_positives, predicted)[kept],
+        recall=_ratio(true_positives, np.full_like(predicted, pooled.positives.sum()))[kept],
+    )
+
+
+def equal_precision_recall_threshold(pooled: Pooled) -> float:
+    """Find the threshold at which precision equals recall, as near as the bins allow.
+
+    Both are TP divided by something, so they are equal where as many pairs are predicted as there are
+    positives. Among equally near edges the one with more true positives wins, then the highest.
+    The protocol: SmilingWolf's DanbooruModelZoo, tools/analyze_metrics.py.
+
+    Returns:
+        An element of THRESHOLDS above 0.
+    """
+    predicted, true_positives = _from_above(pooled.totals)[1:], _from_above(pooled.positives)[1:]
+    distance = np.abs(predicted - pooled.positives.sum())
+    best = np.flatnonzero(distance == distance.min())
+    best = best[true_positives[best] == true_positives[best].max()]
+    return float(THRESHOLDS[1:][best[-1]])
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Reliability diagram: in each of SLICES equal slices of [0, 1], what was said and what was so.
+
+    Attributes:
+        count: (R,) int64, (picture, tag) pairs.
+        confidence: (R,) float64, mean probability; NaN where the slice is empty. From the middles of the
+            bins: off by at most half a bin, 0.003 at p = 0.5 and less elsewhere.
+        frequency: (R,) float64, fraction of the pairs that are positive; NaN where the slice is empty.
+    """
+
+    count: Integers
+    confidence: Floats
+    frequency: Floats
+
+    @property
+    def expected_error(self) -> float:
+        """Expected calibration error: mean |frequency - confidence| over pairs (Guo et al. 2017, eq. 3)."""
+        if not self.count.sum():
+            return 0.0
+        gaps = np.nan_to_num(np.abs(self.frequency - self.confidence))
+        return float((self.count * gaps).sum() / self.count.sum())
+
+
+def reliability(pooled: Pooled) -> Reliability:
+    """Group the bins into equal slices of [0, 1]; the slices' borders are bin edges."""
+    slices = np.minimum((MIDDLES * SLICES).astype(np.int64), SLICES - 1)
+    count, positives, said = (
+        np.bincount(slices, weights=weights, minlength=SLICES)
+        for weights in (pooled.totals, pooled.positives, pooled.totals * MIDDLES)
+    )
+    empty = count == 0
+    divisor = np.where(empty, np.nan, count)
+    return Reliability(count=count.astype(np.int64), confidence=said / divisor, frequency=positives / divisor)
+
+
+# Tag by tag -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TagScores:
+    """What holds for single tags at one threshold; (T,) each.
+
+    Attributes:
+        images: pictures in all.
+        positives, predicted, correct: int64, pictures that carry the tag, pass the threshold, do both.
+        correct_own, predicted_own: int64, the same at the tag's own threshold.
+        average_precision: float64, sum over thresholds of (R_k - R_k-1) P_k (scikit-learn,
+            average_precision_score); NaN without positives.
+        ap_low, ap_high: float64, bounds of it for the probabilities before binning; NaN without positives.
+        squared_error: float64, mean of (probability - label)^2, the Brier score.
+    """
+
+    images: int
+    positives: Integers
+    predicted: Integers
+    correct: Integers
+    predicted_own: Integers
+    correct_own: Integers
+    average_precision: Floats
+    ap_low: Floats
+    ap_high: Floats
+    squared_error: Floats
+
+    @property
+    def precision(self) -> Floats:
+        """Correct of predicted."""
+        return _ratio(self.correct, self.predicted)
+
+    @property
+    def recall(self) -> Floats:
+        """Correct of positives."""
+        return _ratio(self.correct, self.positives)
+
+    @property
+    def f1(self) -> Floats:
+        """Harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN)."""
+        return _ratio(2 * self.correct, self.predicted + self.positives)
+
+    @property
+    def f1_own(self) -> Floats:
+        """F1 at the tag's own threshold."""
+        return _ratio(2 * self.correct_own, self.predicted_own + self.positives)
+
+
+def threshold_bin(thresholds: npt.ArrayLike) -> Integers:
+    """The first bin whose every probability is at or above the threshold."""
+    return np.searchsorted(THRESHOLDS, np.asarray(thresholds, dtype=np.float32), side="left")
+
+
+def score_tags(
+    histograms: Histograms, *, threshold: float, own_thresholds: npt.ArrayLike | None = None
+) -> TagScores:
+    """Score every tag.
+
+    Args:
+        histograms: of the split to be judged.
+        threshold: for all tags; an element of THRESHOLDS, else it counts as the next one above.
+        own_thresholds: (T,) one for each tag; None for `threshold`.
+    """
+    tags = len(histograms.totals)
+    bins = np.full(tags, threshold_bin(threshold))
+    own_bins = bins if own_thresholds is None else threshold_bin(own_thresholds)
+    positives = histograms.positives.sum(axis=1, dtype=np.int64)
+    average_precision, low, high = average_precisions(histograms)
+    return TagScores(
+        images=histograms.images,
+        positives=positives,
+        predicted=_sum_from(histograms.totals, bins),
+        correct=_sum_from(histograms.positives, bins),
+        predicted_own=_sum_from(histograms.totals, own_bins),
+        correct_own=_sum_from(histograms.positives, own_bins),
+        average_precision=average_precision,
+        ap_low=low,
+        ap_high=high,
+        squared_error=histograms.squared_error / max(histograms.images, 1),
+    )
+
+
+def average_precisions(histograms: Histograms) -> tuple[Floats, Floats, Floats]:
+    """Average precision of each tag, and its bounds for the probabilities before binning.
+
+    Inside a bin the order is lost. The j-th of p positives of a bin with n negatives, with a positives and f
+    negatives above it, has a precision of at least (a + j) / (a + j + f + n), all negatives before it, and of
+    at most (a + p) / (a + p + f), none before it; this also holds whatever ties there were.
+
+    Returns:
+        (value, low, high), (T,) float64 each, NaN for tags without positives.
+    """
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, histograms.images + 1))])
+    parts = [
+        _average_precisions(histograms.positives[i : i + _CHUNK], histograms.totals[i : i + _CHUNK], harmonic)
+        for i in range(0, len(histograms.totals), _CHUNK)
+    ]
+    value, low, high = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return value, low, high
+
+
+def _average_precisions(
+    positives: npt.NDArray[np.int32], totals: npt.NDArray[np.int32], harmonic: Floats
+) -> tuple[Floats, Floats, Floats]:
+    true_here, all_here = _from_above(positives), _from_above(totals)  # (t, BINS), this bin included
+    true_above, false_above = true_here - positives, all_here - totals - (true_here - positives)
+    false_here = all_here - true_here
+    count = true_here[:, 0].astype(np.float64)
+    count[count == 0] = np.nan
+    value = (positives * _ratio(true_here, all_here)).sum(axis=1)
+    # Sum over j of (a + j) / (a + j + F) = p - F (H(a + p + F) - H(a + F)), H the harmonic numbers.
+    low = positives - false_here * (harmonic[all_here] - harmonic[true_above + false_here])
+    high = positives * _ratio(true_here, true_here + false_above)
+    return value / count, low.sum(axis=1) / count, high.sum(axis=1) / count
+
+
+def best_thresholds(histograms: Histograms, *, fallback: float) -> Floats:
+    """Find for each tag the threshold with the highest F1; (T,) elements of THRESHOLDS.
+
+    Among equally good ones the nearest to `fallback` wins, and a tag without positives gets `fallback`: few
+    pictures say little, so they should move it little.
+    """
+    found = np.full(len(histograms.totals), fallback)
+    distance = np.abs(threshold_bin(fallback) - np.arange(BINS))
+    for start in range(0, len(found), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        correct, predicted = _from_above(histograms.positives[chunk]), _from_above(histograms.totals[chunk])
+        f1 = _ratio(2 * correct, predicted + correct[:, :1])
+        best = f1.max(axis=1, keepdims=True)
+        nearest = np.where(f1 == best, distance, BINS).argmin(axis=1)
+        found[chunk] = np.where(best[:, 0] > 0, THRESHOLDS[nearest], fallback)
+    return found
+
+
+# Groups of tags ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What holds for a group of tags.
+
+    Attributes:
+        tags: in the group.
+        tags_seen: of them, with at least one positive picture: the macro means are over these.
+        tags_ranked: of them, with at least `min_positives`: the mean of average precisions is over these.
+        positives: (picture, tag) pairs that are positive.
+        mean_ap: mean average precision; None if no tag is ranked.
+        mean_ap_low, mean_ap_high: its bounds before binning.
+        precision, recall, f1: micro, over all pairs at the threshold.
+        macro_precision, macro_recall, macro_f1: means over the tags seen; None if there is none.
+        macro_f1_own: macro F1 at each tag's own threshold.
+        mcc: Matthews correlation coefficient over all pairs (Matthews 1975); 0 where it is undefined.
+        squared_error: mean over all pairs of (probability - label)^2.
+        calibration_error: of all pairs, see `Reliability.expected_error`.
+    """
+
+    tags: int
+    tags_seen: int
+    tags_ranked: int
+    positives: int
+    mean_ap: float | None
+    mean_ap_low: float | None
+    mean_ap_high: float | None
+    precision: float
+    recall: float
+    f1: float
+    macro_precision: float | None
+    macro_recall: float | None
+    macro_f1: float | None
+    macro_f1_own: float | None
+    mcc: float
+    squared_error: float
+    calibration_error: float
+
+
+def summarise(
+    histograms: Histograms, tag_scores: TagScores, *, min_positives: int, tags: Mask | None = None
+) -> Scores:
+    """Sum up the tags of a mask (T,), or all of them.
+
+    Args:
+        histograms: what `tag_scores` was computed from.
+        tag_scores: of all tags.
+        min_positives: how many positive pictures make an average precision worth averaging.
+        tags: which tags.
+    """
+    chosen = np.ones(len(tag_scores.positives), bool) if tags is None else tags
+    seen = chosen & (tag_scores.positives > 0)
+    ranked = chosen & (tag_scores.positives >= max(min_positives, 1))
+    correct = int(tag_scores.correct[chosen].sum())
+    predicted = int(tag_scores.predicted[chosen].sum())
+    positives = int(tag_scores.positives[chosen].sum())
+    pairs = int(chosen.sum()) * tag_scores.images
+    return Scores(
+        tags=int(chosen.sum()),
+        tags_seen=int(seen.sum()),
+        tags_ranked=int(ranked.sum()),
+        positives=positives,
+        mean_ap=_mean(tag_scores.average_precision[ranked]),
+        mean_ap_low=_mean(tag_scores.ap_low[ranked]),
+        mean_ap_high=_mean(tag_scores.ap_high[ranked]),
+        precision=correct / predicted if predicted else 0.0,
+        recall=correct / positives if positives else 0.0,
+        f1=2 * correct / (predicted + positives) if predicted + positives else 0.0,
+        macro_precision=_mean(tag_scores.precision[seen]),
+        macro_recall=_mean(tag_scores.recall[seen]),
+        macro_f1=_mean(tag_scores.f1[seen]),
+        macro_f1_own=_mean(tag_scores.f1_own[seen]),
+        mcc=matthews(correct=correct, predicted=predicted, positives=positives, pairs=pairs),
+        squared_error=float(tag_scores.squared_error[chosen].mean()) if chosen.any() else 0.0,
+        calibration_error=reliability(pool(histograms, chosen)).expected_error,
+    )
+
+
+def matthews(*, correct: int, predicted: int, positives: int, pairs: int) -> float:
+    """Matthews correlation coefficient; 0 where a margin of the table is empty, as in scikit-learn."""
+    # Python integers: the product of the four margins leaves int64 at 10^8 pairs.
+    margins = predicted * positives * (pairs - predicted) * (pairs - positives)
+    return (correct * pairs - predicted * positives) / margins**0.5 if margins else 0.0
+
+
+def skill(squared_error: float, baseline: float) -> float | None:
+    """Brier skill score, 1 - error / baseline's error (Murphy 1988); None if the baseline is perfect."""
+    return 1 - squared_error / baseline if baseline else None
+
+
+def _from_above(counts: npt.NDArray[np.integer]) -> Integers:
+    """Sum of this bin and all above it, along the last axis."""
+    sums: Integers = np.cumsum(counts[..., ::-1], axis=-1, dtype=np.int64)[..., ::-1]
+    return sums
+
+
+def _sum_from(counts: npt.NDArray[np.int32], bins: Integers) -> Integers:
+    """Per row, the sum of the counts in `bins[row]` and above."""
+    sums: Integers = np.where(np.arange(BINS) >= bins[:, None], counts, 0).sum(axis=1, dtype=np.int64)
+    return sums
+
+
+def _ratio(numerator: Integers, denominator: Integers) -> Floats:
+    """Quotient, 0 where the denominator is 0."""
+    quotient: Floats = numerator / np.where(denominator == 0, 1, denominator) * (denominator != 0)
+    return quotient
+
+
+def _mean(values: Floats) -> float | None:
+    return float(values.mean()) if values.size else None

@@ -1,0 +1,116 @@
+"""Histograms of probabilities: exact at their edges, mergeable, and deaf to the order of pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from alti2v.errors import DataError
+from alti2v.model.histograms import (
+    BINS,
+    SLICES,
+    THRESHOLDS,
+    Histograms,
+    add_predictions,
+    bin_probabilities,
+    constant_histograms,
+    empty_histograms,
+    merge_histograms,
+)
+
+probabilities = st.floats(0, 1, width=32)
+
+
+@st.composite
+def splits(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and labels of up to 12 pictures and 4 tags."""
+    shape = draw(st.tuples(st.integers(1, 12), st.integers(1, 4)))
+    return (
+        draw(hnp.arrays(np.float32, shape, elements=probabilities)),
+        draw(hnp.arrays(np.uint8, shape, elements=st.integers(0, 1))),
+    )
+
+
+def histograms_of(scores: np.ndarray, labels: np.ndarray) -> Histograms:
+    histograms = empty_histograms(scores.shape[1])
+    add_predictions(histograms, scores, labels)
+    return histograms
+
+
+def assert_equal(left: Histograms, right: Histograms) -> None:
+    np.testing.assert_array_equal(left.positives, right.positives)
+    np.testing.assert_array_equal(left.totals, right.totals)
+    np.testing.assert_allclose(left.squared_error, right.squared_error, atol=1e-12)
+
+
+def test_thresholds_are_ascending_and_hold_the_round_values() -> None:
+    """There are BINS distinct float32 edges from 0 on, every multiple of 0.05 among them."""
+    assert THRESHOLDS.shape == (BINS,)
+    assert THRESHOLDS[0] == 0
+    assert (np.diff(THRESHOLDS) > 0).all()
+    assert np.isin((np.arange(SLICES) / SLICES).astype(np.float32), THRESHOLDS).all()
+
+
+@given(probabilities, st.integers(0, BINS - 1))
+def test_a_bin_decides_like_its_edge(probability: float, edge: int) -> None:
+    """To be at or above an edge and to be in its bin or a higher one are the same thing."""
+    found = int(bin_probabilities(np.array([probability]))[0])
+
+    assert (np.float32(probability) >= THRESHOLDS[edge]) == (found >= edge)
+
+
+@given(splits(), st.integers(0, 12))
+@settings(deadline=None)
+def test_parts_merge_to_the_whole(split: tuple[np.ndarray, np.ndarray], cut: int) -> None:
+    """Counting a split in two parts and merging gives what counting it at once gives."""
+    scores, labels = split
+    parts = [histograms_of(scores[:cut], labels[:cut]), histograms_of(scores[cut:], labels[cut:])]
+
+    assert_equal(histograms_of(scores, labels), merge_histograms(parts))
+    assert_equal(histograms_of(scores, labels), merge_histograms(parts[::-1]))
+
+
+@given(splits(), st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_the_order_of_pictures_is_forgotten(split: tuple[np.ndarray, np.ndarray], random) -> None:
+    """A shuffled split has the same histograms."""
+    scores, labels = split
+    order = list(range(len(scores)))
+    random.shuffle(order)
+
+    assert_equal(histograms_of(scores, labels), histograms_of(scores[order], labels[order]))
+
+
+@given(splits())
+@settings(deadline=None)
+def test_counts_are_complete(split: tuple[np.ndarray, np.ndarray]) -> None:
+    """Every picture is counted once per tag, every label once, and squared errors are not binned."""
+    scores, labels = split
+    histograms = histograms_of(scores, labels)
+
+    assert histograms.images == len(scores)
+    np.testing.assert_array_equal(histograms.totals.sum(axis=1), len(scores))
+    np.testing.assert_array_equal(histograms.positives.sum(axis=1), labels.sum(axis=0))
+    np.testing.assert_allclose(histograms.squared_error, ((scores.astype(float) - labels) ** 2).sum(axis=0))
+
+
+@given(splits())
+@settings(deadline=None)
+def test_constant_histograms_are_those_of_constant_predictions(split: tuple[np.ndarray, np.ndarray]) -> None:
+    """The shortcut for a constant predictor counts what running it over the pictures would count."""
+    scores, labels = split
+    constant = np.broadcast_to(scores[:1], scores.shape)
+
+    assert_equal(
+        histograms_of(constant, labels), constant_histograms(scores[0], labels.sum(axis=0), len(scores))
+    )
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -0.1, 1.5])
+def test_what_is_no_probability_is_refused_with_its_count(wrong: float) -> None:
+    """A diverged network is named as such instead of being counted."""
+    with pytest.raises(DataError, match="1 of 2 predictions are not probabilities"):
+        bin_probabilities(np.array([0.5, wrong]))
