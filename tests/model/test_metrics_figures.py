@@ -113,7 +113,7 @@ def test_the_bounds_are_tight_on_ordinary_scores() -> None:
     assert found.mean_ap_low <= found.mean_ap <= found.mean_ap_high
     assert found.mean_ap_high - found.mean_ap_low < 0.01
     assert found.mean_ap == pytest.approx(
-        reference.average_precision_score(labels, scores, average="macro"), abs=0.001
+        reference.average_precision_score(labels, scores, average="macro"), abs=0.002
     )
 
 
