@@ -1,0 +1,363 @@
+"""What is on one picture: figures, clothes, setting; and the tags that it earns. Knows nothing of drawing."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+from random import Random
+
+from alti2v.demo import vocabulary as words
+from alti2v.demo.cast import ARTISTS, CHARACTERS, Artist, Character
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One character on a picture; strings are option names of `vocabulary.py`, "" for none.
+
+    Attributes:
+        name: of a named character, "" for somebody.
+        in_usual_outfit: whether a named character wears what it always wears.
+        colour: of the outfit, or of the skirt below it.
+        gaze: where the eyes look: -1 left, 0 at the viewer, 1 right.
+        skin: 0 (fair) to 2 (dark).
+    """
+
+    name: str
+    copyright: str
+    is_boy: bool
+    skin: int
+    hair: str
+    hair_style: str
+    bangs: str
+    ahoge: bool
+    eyes: str
+    kind: str
+    headwear: str
+    bow: str
+    eyewear: str
+    outfit: str
+    in_usual_outfit: bool
+    colour: str
+    sleeves: str
+    legwear: str
+    footwear: str
+    scarf: str
+    gloves: bool
+    expression: str
+    blush: bool
+    gaze: int
+    pose: str
+    held: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Everything that drawing needs to know.
+
+    Attributes:
+        cast: option of `CASTS`; decides how many figures there are.
+        tilt: rotation of the whole picture in degrees, 0 unless at a dutch angle.
+        offset: where the figures stand, as a fraction of the width off the centre.
+        is_mirrored: whether figures are drawn with left and right exchanged.
+        detail: seed of what carries no tag: where clouds and strands lie.
+    """
+
+    cast: str
+    figures: tuple[Figure, ...]
+    framing: str
+    view: str
+    background: str
+    artist: Artist
+    palette: str
+    effect: str
+    frame: str
+    tilt: float
+    is_signed: bool
+    offset: float
+    is_mirrored: bool
+    detail: int
+
+
+def compose(rng: Random) -> Scene:
+    """Invent a picture."""
+    artist = _pick_artist(rng)
+    cast = words.CASTS.pick(rng)
+    background = artist.favourite if rng.random() < 0.2 else words.BACKGROUNDS.pick(rng)
+    if cast == "nobody" and background in words.PLAIN_BACKGROUNDS:
+        background = "sky"
+    framing = words.FRAMINGS.pick(rng)
+    if cast in {"girls", "couple"} and framing == "portrait":
+        framing = "upper_body"  # two heads alone make no picture
+    view = words.VIEWS.pick(rng) if cast in {"girl", "boy"} else "front"
+    figures = _figures(rng, cast, background)
+    return Scene(
+        cast=cast,
+        figures=figures,
+        framing=framing,
+        view=view,
+        background=background,
+        artist=artist,
+        palette="colour" if background == "transparent" else words.PALETTES.pick(rng),
+        effect=words.EFFECTS.pick(rng),
+        frame="none" if background == "transparent" else words.FRAMES.pick(rng),
+        tilt=rng.choice((-16.0, 16.0)) if figures and rng.random() < 0.05 else 0.0,
+        is_signed=rng.random() < 0.04,
+        offset=(rng.random() - 0.5) * 0.12,
+        is_mirrored=rng.random() < 0.5,
+        detail=rng.getrandbits(32),
+    )
+
+
+def scene_tags(scene: Scene) -> set[str]:
+    """The general tags of everything that can be seen on the picture."""
+    tags = {
+        *words.CASTS[scene.cast].tags,
+        *words.BACKGROUNDS[scene.background].tags,
+        *words.EFFECTS[scene.effect].tags,
+        *words.FRAMES[scene.frame].tags,
+    }
+    if scene.figures:
+        tags.update(words.FRAMINGS[scene.framing].tags)
+        tags.update(words.VIEWS[scene.view].tags)
+    for figure in scene.figures:
+        _add_figure_tags(tags, figure, scene)
+    if scene.tilt:
+        tags.add("dutch_angle")
+    if scene.is_signed:
+        tags.add("signature")
+    if scene.palette != "colour":
+        tags = {tag for tag in tags if not _needs_colour(tag)}
+        tags.update(words.PALETTES[scene.palette].tags)
+    return tags
+
+
+def _figures(rng: Random, cast: str, background: str) -> tuple[Figure, ...]:
+    if cast == "girl":
+        return (_figure(rng, _pick_character(rng, is_boy=False), background, is_boy=False),)
+    if cast == "boy":
+        return (_figure(rng, _pick_character(rng, is_boy=True), background, is_boy=True),)
+    if cast == "nobody":
+        return ()
+    first = _pick_character(rng, is_boy=False)
+    second = _pick_companion(rng, first, is_boy=cast == "couple")
+    return (
+        _figure(rng, first, background, is_boy=False),
+        _figure(rng, second, background, is_boy=cast == "couple"),
+    )
+
+
+_NAMED_SHARE = 0.55  # of all figures; the rest is nobody in particular
+_ORIGINAL_SHARE = 0.5  # of the pictures of nobody in particular: the artist's own, tagged "original"
+
+
+def _cumulative(weights: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(accumulate(weights))
+
+
+_GIRLS = tuple(character for character in CHARACTERS if not character.is_boy)
+_BOYS = tuple(character for character in CHARACTERS if character.is_boy)
+_GIRLS_CUMULATIVE = _cumulative(tuple(character.weight for character in _GIRLS))
+_ARTISTS_CUMULATIVE = _cumulative(tuple(artist.weight for artist in ARTISTS))
+
+
+def _pick_artist(rng: Random) -> Artist:
+    return ARTISTS[bisect(_ARTISTS_CUMULATIVE, rng.random() * _ARTISTS_CUMULATIVE[-1])]
+
+
+def _pick_character(rng: Random, *, is_boy: bool) -> Character | None:
+    if rng.random() >= _NAMED_SHARE:
+        return None
+    if is_boy:
+        return rng.choice(_BOYS)
+    return _GIRLS[bisect(_GIRLS_CUMULATIVE, rng.random() * _GIRLS_CUMULATIVE[-1])]
+
+
+def _pick_companion(rng: Random, first: Character | None, *, is_boy: bool) -> Character | None:
+    if first is None:
+        return None
+    of_the_same_story = [
+        character
+        for character in CHARACTERS
+        if character.copyright == first.copyright and character.is_boy == is_boy and character is not first
+    ]
+    return rng.choice(of_the_same_story) if of_the_same_story else None
+
+
+def _figure(rng: Random, character: Character | None, background: str, *, is_boy: bool) -> Figure:
+    chance = rng.random
+    who = character or _somebody(rng, is_boy=is_boy)
+    is_usual = character is not None and chance() < 0.85
+    outfit = who.outfit if is_usual else _outfit(rng, background, is_boy=is_boy)
+    pose = words.POSES.pick(rng)
+    return Figure(
+        name=who.name,
+        copyright=who.copyright,
+        is_boy=is_boy,
+        skin=(0, 0, 0, 0, 1, 2)[int(chance() * 6)] if character is None else 0,
+        hair=who.hair,
+        hair_style=who.hair_style,
+        bangs=who.bangs,
+        ahoge=who.ahoge,
+        eyes=who.eyes,
+        kind=who.kind,
+        headwear=_headwear(rng, who, outfit, background),
+        bow=who.bow or words.BOW_COLOURS.pick(rng),
+        eyewear=who.eyewear if chance() < 0.95 else words.EYEWEAR.pick(rng),
+        outfit=outfit,
+        in_usual_outfit=is_usual,
+        colour=who.colour if is_usual and who.colour else _outfit_colour(rng, outfit),
+        sleeves=_sleeves(rng, outfit),
+        legwear="bare" if is_boy else words.LEGWEAR.pick(rng),
+        footwear="barefoot" if background == "beach" and chance() < 0.6 else words.FOOTWEAR.pick(rng),
+        scarf=words.SCARF_COLOURS.pick(rng) if chance() < (0.5 if background == "snow" else 0.045) else "",
+        gloves=outfit == "armor" or chance() < 0.05,
+        expression=words.EXPRESSIONS.pick(rng),
+        blush=chance() < 0.36,
+        gaze=0 if chance() < 0.7 else (-1 if chance() < 0.5 else 1),
+        pose=pose,
+        held=_held(rng, outfit, background) if pose == "holding" else "",
+    )
+
+
+def _somebody(rng: Random, *, is_boy: bool) -> Character:
+    return Character(
+        name="",
+        copyright="original" if rng.random() < _ORIGINAL_SHARE else "",
+        weight=1,
+        hair=words.HAIR_COLOURS.pick(rng),
+        hair_style=(words.BOY_HAIR if is_boy else words.GIRL_HAIR).pick(rng),
+        eyes=words.EYE_COLOURS.pick(rng),
+        outfit="",
+        bangs=words.BANGS.pick(rng),
+        ahoge=rng.random() < 0.13,
+        kind=words.KINDS.pick(rng),
+        headwear=(words.BOY_HEADWEAR if is_boy else words.HEADWEAR).pick(rng),
+        eyewear=words.EYEWEAR.pick(rng),
+        is_boy=is_boy,
+    )
+
+
+def _outfit(rng: Random, background: str, *, is_boy: bool) -> str:
+    if is_boy:
+        return words.BOY_OUTFITS.pick(rng)
+    if background in words.SETTING_OUTFITS and rng.random() < 0.5:
+        return rng.choice(words.SETTING_OUTFITS[background])
+    return words.GIRL_OUTFITS.pick(rng)
+
+
+def _outfit_colour(rng: Random, outfit: str) -> str:
+    return words.COLOURED_OUTFITS.get(outfit, words.SKIRT_COLOURS).pick(rng)
+
+
+def _headwear(rng: Random, who: Character, outfit: str, background: str) -> str:
+    if who.is_boy:
+        return who.headwear
+    if outfit == "maid":
+        return "maid_headdress"
+    if outfit == "cape" and rng.random() < 0.5:
+        return "witch_hat"
+    if background in words.SETTING_HEADWEAR and rng.random() < 0.35:
+        return words.SETTING_HEADWEAR[background]
+    return "none" if who.headwear == "maid_headdress" else who.headwear
+
+
+_SLEEVELESS_SHARE = {"dress": 0.55, "shirt": 0.1, "armor": 0.3, "sweater": 0.2}
+
+
+def _sleeves(rng: Random, outfit: str) -> str:
+    if rng.random() < _SLEEVELESS_SHARE.get(outfit, 0.0):
+        return "none"
+    if outfit in {"serafuku", "shirt", "overalls", "maid", "dress"} and rng.random() < 0.5:
+        return "short"
+    return "long"
+
+
+def _held(rng: Random, outfit: str, background: str) -> str:
+    likely = words.SETTING_HELD.get(background) or words.OUTFIT_HELD.get(outfit)
+    return likely if likely and rng.random() < 0.6 else words.HELD.pick(rng)
+
+
+def _add_figure_tags(tags: set[str], figure: Figure, scene: Scene) -> None:
+    reach = words.REACH[scene.framing]
+    for option in _options(figure):
+        tags.update(option.tags)
+        if reach >= 1:
+            tags.update(option.torso)
+        if reach >= 2:
+            tags.update(option.lower)
+    if scene.view != "behind":
+        _add_face_tags(tags, figure, scene)
+    _add_body_tags(tags, figure, reach)
+    if reach >= 2 and not figure.is_boy:
+        _add_leg_tags(tags, figure)
+    if reach >= 3:
+        tags.update(words.FOOTWEAR[figure.footwear].tags)
+
+
+def _options(figure: Figure) -> list[words.Option]:
+    options = [
+        words.HAIR_COLOURS[figure.hair],
+        (words.BOY_HAIR if figure.is_boy else words.GIRL_HAIR)[figure.hair_style],
+        words.KINDS[figure.kind],
+        words.HEADWEAR[figure.headwear],
+        (words.BOY_OUTFITS if figure.is_boy else words.GIRL_OUTFITS)[figure.outfit],
+        words.POSES[figure.pose],
+    ]
+    if figure.held:
+        options.append(words.HELD[figure.held])
+    if figure.outfit in words.COLOURED_OUTFITS:
+        options.append(words.COLOURED_OUTFITS[figure.outfit][figure.colour])
+    if figure.scarf:
+        options.append(words.SCARF_COLOURS[figure.scarf])
+    if figure.headwear == "hair_bow":
+        options.append(words.BOW_COLOURS[figure.bow])
+    return options
+
+
+def _add_face_tags(tags: set[str], figure: Figure, scene: Scene) -> None:
+    expression = words.EXPRESSIONS[figure.expression].tags
+    tags.update(expression)
+    tags.update(words.BANGS[figure.bangs].tags)
+    tags.update(words.EYEWEAR[figure.eyewear].tags)
+    if "closed_eyes" not in expression and figure.eyewear != "sunglasses":
+        tags.update(words.EYE_COLOURS[figure.eyes].tags)
+        if scene.view == "front":
+            tags.add("looking_to_the_side" if figure.gaze else "looking_at_viewer")
+    if figure.blush:
+        tags.add("blush")
+
+
+def _add_body_tags(tags: set[str], figure: Figure, reach: int) -> None:
+    if figure.ahoge:
+        tags.add("ahoge")
+    if figure.name and not figure.in_usual_outfit:
+        tags.add("alternate_costume")
+    if figure.sleeves == "none":
+        tags.update(("bare_shoulders", "sleeveless"))
+    elif figure.sleeves == "long" and reach >= 1:
+        tags.add("long_sleeves")
+    if reach >= 1 and figure.gloves:
+        tags.add("gloves")
+
+
+def _add_leg_tags(tags: set[str], figure: Figure) -> None:
+    if figure.outfit in words.SKIRTED_OUTFITS:
+        tags.update(words.SKIRT_COLOURS[figure.colour].tags)
+    if figure.outfit != "kimono":  # it reaches down to the feet
+        tags.update(words.LEGWEAR[figure.legwear].lower)
+
+
+_COLOUR_OF_A_THING = re.compile(
+    "(aqua|black|blonde|blue|brown|green|grey|orange|pink|purple|red|white|yellow)_"
+    "(hair|eyes|dress|skirt|kimono|hoodie|sweater|cape|scarf|bow|background|jacket|shirt|sky|wings"
+    "|thighhighs|pantyhose)"
+)
+
+
+@cache
+def _needs_colour(tag: str) -> bool:
+    # On a picture without colours boards tag none: there is no blue hair on a greyscale picture.
+    return _COLOUR_OF_A_THING.fullmatch(tag) is not None
