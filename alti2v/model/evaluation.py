@@ -1,0 +1,108 @@
+"""What is known after judging a tagger: plain values, for reports to show and for programs to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from alti2v.model.gallery import Picture, Suggestion
+from alti2v.model.histograms import Floats
+from alti2v.model.intervals import Intervals
+from alti2v.model.metrics import Curve, Reliability, Scores, TagScores
+from alti2v.records import Tag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """How a group of tags did, with the frequency-only baseline beside it.
+
+    Attributes:
+        name: "all", a category, or a range of training counts.
+        kind: "all", "category" or "frequency".
+        skill: of the squared error against the baseline's; None where the baseline makes no error.
+        curve: precision and recall over all pairs of the group.
+        reliability: stated and found frequencies over all pairs of the group.
+    """
+
+    name: str
+    kind: str
+    model: Scores
+    baseline: Scores
+    skill: float | None
+    curve: Curve
+    reliability: Reliability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """From which probability a tag counts as predicted, and where these numbers come from.
+
+    Attributes:
+        model: for all tags, where precision equals recall.
+        baseline: the same for the frequency-only baseline.
+        own: (T,) for each tag, with its best F1.
+        source: what they were found on, in words.
+        images: how many pictures they were found on; 0 if they were not found on pictures.
+    """
+
+    model: float
+    baseline: float
+    own: Floats
+    source: str
+    images: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """All that is known after judging; row t of every array is `tags[t]`.
+
+    Attributes:
+        run: the run that was judged.
+        dataset: the dataset that it was judged on.
+        split: which part of it.
+        images: pictures judged.
+        tags: those that the model and the dataset have in common, in the model's order.
+        frequencies: (T,) share of the training pictures that carry the tag: what the baseline says.
+        min_positives: positive pictures that a tag needs for a place in the mean of average precisions.
+        groups: all tags, then by category, then by training count from frequent to rare.
+        intervals: 95 % intervals of the headline figures; None where there is too little to say.
+        tag_scores: tag by tag; `baseline_scores` of the baseline.
+        baseline_curve: precision and recall of the baseline, all tags.
+        pictures: the gallery; `suggestions` of tags that the board may have forgotten.
+        log: rows of the training log, column -> number.
+        training: figures of the training.
+        provenance: what is needed to repeat this, in the order of display.
+        notes: what a reader should be warned of, in sentences.
+        seconds: wall-clock.
+    """
+
+    run: Path
+    dataset: Path
+    split: str
+    images: int
+    tags: tuple[Tag, ...]
+    frequencies: Floats
+    thresholds: Thresholds
+    min_positives: int
+    groups: tuple[Group, ...]
+    intervals: Intervals | None
+    tag_scores: TagScores
+    baseline_scores: TagScores
+    baseline_curve: Curve
+    pictures: tuple[Picture, ...]
+    suggestions: tuple[Suggestion, ...]
+    log: tuple[Mapping[str, float], ...]
+    training: Mapping[str, int | float | str | None]
+    provenance: Mapping[str, str]
+    notes: tuple[str, ...]
+    seconds: float
+
+    @property
+    def overall(self) -> Group:
+        """All tags together."""
+        return self.groups[0]
+
+    def of_kind(self, kind: str) -> tuple[Group, ...]:
+        """The groups of one kind."""
+        return tuple(group for group in self.groups if group.kind == kind)

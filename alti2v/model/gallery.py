@@ -1,0 +1,218 @@
+"""Which pictures a report shows: picked while they stream by, so that no others are kept.
+
+Pure numpy but for the JPEG at the end. Picks do not depend on the order of the pictures.
+"""
+
+from __future__ import annotations
+
+import bisect
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.model.histograms import Floats
+
+MAX_SIDE = 320  # px; a report is one file, and its cards are narrower than this
+_JPEG_QUALITY = 88
+MAX_SHOWN_TAGS = 30
+
+
+class Pick(StrEnum):
+    """Why a picture is in the gallery."""
+
+    RANDOM = "random"
+    WORST = "most wrong"
+    BEST = "best"
+
+
+class Verdict(StrEnum):
+    """What became of one tag of one picture."""
+
+    HIT = "hit"  # predicted, and on the board
+    MISSED = "missed"  # on the board, not predicted
+    EXTRA = "extra"  # predicted, not on the board: wrong, or a label that the board lacks
+
+
+@dataclass(frozen=True, slots=True)
+class ShownTag:
+    """A tag under a picture; `index` is the row of the tag."""
+
+    index: int
+    probability: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture of the gallery.
+
+    Attributes:
+        id: the board's post number.
+        pick: why it was chosen.
+        jpeg: the picture, longest side at most MAX_SIDE px.
+        f1: of this picture's tags.
+        hits, missed, extra: how many tags.
+        tags: by descending probability, at most MAX_SHOWN_TAGS.
+    """
+
+    id: int
+    pick: Pick
+    jpeg: bytes = field(repr=False)
+    f1: float
+    hits: int
+    missed: int
+    extra: int
+    tags: tuple[ShownTag, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """A tag that the board may have forgotten: a confident prediction that counts as wrong."""
+
+    id: int
+    jpeg: bytes = field(repr=False)
+    index: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    id: int
+    image: npt.NDArray[np.uint8]  # (S, S, 3)
+    probabilities: npt.NDArray[np.float32]  # (T,)
+    labels: npt.NDArray[np.uint8]  # (T,)
+
+
+@dataclass(slots=True)
+class Shortlists:
+    """The pictures that lead by each measure so far; lowest key first.
+
+    Attributes:
+        threshold: from which probability a tag counts as predicted.
+        size: how many pictures each list keeps.
+    """
+
+    threshold: float
+    size: int
+    _lists: dict[str, list[tuple[tuple[float, ...], _Candidate]]] = field(default_factory=dict)
+
+
+def offer(
+    shortlists: Shortlists,
+    *,
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.uint8],
+    ids: npt.NDArray[np.int64],
+    probabilities: npt.NDArray[np.float32],
+) -> None:
+    """Consider a batch, in place: (B, S, S, 3), (B, T), (B,), (B, T)."""
+    for name, keys in _keys(labels, ids, probabilities, threshold=shortlists.threshold).items():
+        kept = shortlists._lists.setdefault(name, [])
+        for row in np.lexsort(keys.T[::-1])[: shortlists.size]:
+            key = tuple(float(part) for part in keys[row])
+            if np.isinf(key[0]) or (len(kept) == shortlists.size and key >= kept[-1][0]):
+                break
+            # Copies: the batch itself must not stay in memory for one of its rows.
+            candidate = _Candidate(
+                int(ids[row]), images[row].copy(), probabilities[row].copy(), labels[row].copy()
+            )
+            bisect.insort(kept, (key, candidate), key=lambda entry: entry[0])
+            del kept[shortlists.size :]
+
+
+def pictures(shortlists: Shortlists) -> tuple[Picture, ...]:
+    """The gallery: random ones, the most wrong, the best; a picture in two lists shows in the first."""
+    shown: dict[int, Picture] = {}
+    for pick in Pick:
+        for _, candidate in shortlists._lists.get(pick, []):
+            if candidate.id not in shown:
+                shown[candidate.id] = _picture(candidate, pick, shortlists.threshold)
+    return tuple(shown.values())
+
+
+def suggestions(shortlists: Shortlists) -> tuple[Suggestion, ...]:
+    """The most confident tags that the board does not have, at most one a picture, most confident first."""
+    found = []
+    for _, candidate in shortlists._lists.get("suggestion", []):
+        index = int(np.where(candidate.labels > 0, -1.0, candidate.probabilities).argmax())
+        found.append(
+            Suggestion(
+                id=candidate.id,
+                jpeg=encode_jpeg(candidate.image),
+                index=index,
+                probability=float(candidate.probabilities[index]),
+            )
+        )
+    return tuple(found)
+
+
+def encode_jpeg(image: npt.NDArray[np.uint8]) -> bytes:
+    """(H, W, 3) uint8 RGB as a JPEG, longest side at most MAX_SIDE px."""
+    from PIL import Image
+
+    picture = Image.fromarray(image)
+    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return stream.getvalue()
+
+
+def _keys(
+    labels: npt.NDArray[np.uint8],
+    ids: npt.NDArray[np.int64],
+    probabilities: npt.NDArray[np.float32],
+    *,
+    threshold: float,
+) -> dict[str, Floats]:
+    """Per list, (B, 3) sort keys, lowest first; the id comes last, so that no two are equal."""
+    true, predicted = labels > 0, probabilities >= np.float32(threshold)
+    marks = true.sum(axis=1) + predicted.sum(axis=1)
+    f1 = 2 * (true & predicted).sum(axis=1) / np.maximum(marks, 1)
+    error = np.square(probabilities.astype(np.float64) - labels).sum(axis=1)
+    wrong = np.where(true | ~predicted, -np.inf, probabilities).max(axis=1, initial=-np.inf)
+    untagged = np.where(true.any(axis=1), 0.0, np.inf)  # says nothing about the model, however it ends
+    columns: dict[str, Sequence[npt.NDArray[np.floating]]] = {
+        Pick.RANDOM: (_shuffled(ids), error),
+        Pick.WORST: (f1 + untagged, -error),
+        Pick.BEST: (untagged - f1, -true.sum(axis=1).astype(np.float64)),
+        "suggestion": (-wrong, error),
+    }
+    return {name: np.stack([*keys, ids.astype(np.float64)], axis=1) for name, keys in columns.items()}
+
+
+def _shuffled(ids: npt.NDArray[np.int64]) -> Floats:
+    """A number in [0, 1) that looks random but belongs to the id: splitmix64 (Steele et al. 2014)."""
+    state = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((state ^ (state >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) / 2**53
+
+
+def _picture(candidate: _Candidate, pick: Pick, threshold: float) -> Picture:
+    true, predicted = candidate.labels > 0, candidate.probabilities >= np.float32(threshold)
+    verdicts = {
+        Verdict.HIT: true & predicted,
+        Verdict.MISSED: true & ~predicted,
+        Verdict.EXTRA: predicted & ~true,
+    }
+    hits, missed, extra = (int(which.sum()) for which in verdicts.values())
+    shown = [
+        ShownTag(int(index), float(candidate.probabilities[index]), verdict)
+        for verdict, which in verdicts.items()
+        for index in np.flatnonzero(which)
+    ]
+    shown.sort(key=lambda tag: (-tag.probability, tag.index))
+    return Picture(
+        id=candidate.id,
+        pick=pick,
+        jpeg=encode_jpeg(candidate.image),
+        f1=2 * hits / max(2 * hits + missed + extra, 1),
+        hits=hits,
+        missed=missed,
+        extra=extra,
+        tags=tuple(shown[:MAX_SHOWN_TAGS]),
+    )
