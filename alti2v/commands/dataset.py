@@ -1,0 +1,89 @@
+"""`alti2v build-shards` and `alti2v verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alti2v.commands.options import DIRECTORY, as_json_option
+from alti2v.errors import DamagedError
+from alti2v.terminal import duration, print_result, progress_display, size
+
+
+@click.command("build-shards")
+@click.argument("store", type=DIRECTORY)
+@click.argument("dataset", type=DIRECTORY)
+@click.option("--size", type=int, default=224, show_default=True, help="Side of the square pictures, px.")
+@click.option("--top-tags", type=int, default=5000, show_default=True, help="Size of the tag vocabulary.")
+@click.option("--test", type=int, default=20_000, show_default=True, help="Test pictures.")
+@click.option("--validation", type=int, default=10_000, show_default=True, help="Validation pictures.")
+@click.option("--shard-samples", type=int, default=10_000, show_default=True, help="Pictures in one shard.")
+@click.option(
+    "--workers", type=int, default=None, help="Processes; as many as there are cores where not given."
+)
+@as_json_option
+def build_shards(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by BuildConfig
+    """Make a DATASET of a STORE.
+
+    Decides the tag vocabulary and the split, and writes resized pictures as WebDataset shards with Parquet
+    tables.
+    """
+    from alti2v.dataset.build import BuildConfig
+    from alti2v.dataset.build import build_shards as build
+
+    with progress_display() as progress:
+        report = build(BuildConfig(**options), progress=progress)
+    print_result(
+        report,
+        as_json=as_json,
+        table={
+            "samples": f"{report.train:,} train, {report.validation:,} validation, {report.test:,} test",
+            "tags": f"{report.tags:,}",
+            "shards": f"{report.shards:,} ({size(report.bytes)})",
+            **{outcome: f"{count:,}" for outcome, count in report.outcomes.items()},
+            "time": duration(report.seconds),
+            "dataset": str(report.dataset),
+        },
+    )
+
+
+@click.command()
+@click.argument("directory", type=DIRECTORY, metavar="STORE|DATASET")
+@click.option("--repair", is_flag=True, help="Put right what can be put right.")
+@click.option("--deep", is_flag=True, help="Also decode every picture of a dataset.")
+@as_json_option
+def verify(*, directory: Path, repair: bool, deep: bool, as_json: bool) -> None:
+    """Re-read everything and name what is wrong."""
+    from alti2v.storage.directory import Kind, kind_of
+
+    with progress_display() as progress:
+        if kind_of(directory) is Kind.DATASET:
+            from alti2v.dataset.verify import verify_dataset
+
+            verification = verify_dataset(directory, repair=repair, deep=deep, progress=progress)
+        else:
+            from alti2v.crawl.verify import verify_store
+
+            verification = verify_store(directory, repair=repair, progress=progress)
+    print_result(
+        verification,
+        as_json=as_json,
+        table={
+            **{f"{item} checked": f"{count:,}" for item, count in verification.checked.items()},
+            **{
+                finding.where: f"{finding.what}{_repaired(finding.repaired)}"
+                for finding in verification.findings
+            },
+            "wrong": f"{len(verification.findings):,}",
+        },
+    )
+    wrong = sum(not finding.repaired for finding in verification.findings)
+    if wrong:
+        advice = "see above" if repair else "run `alti2v verify --repair`"
+        raise DamagedError(f"{directory}: {wrong:,} things are wrong: {advice}")
+
+
+def _repaired(repaired: bool) -> str:  # noqa: FBT001 - a formatter of one value
+    return " (repaired)" if repaired else ""

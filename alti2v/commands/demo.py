@@ -1,0 +1,82 @@
+"""`alti2v demo` and `alti2v board`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from alti2v.commands.options import DIRECTORY, as_json_option, dialect_option
+from alti2v.terminal import duration, print_result, progress_display
+
+
+@click.command()
+@click.option(
+    "--out", type=DIRECTORY, default=Path("demo-out"), show_default=True, help="Everything goes here."
+)
+@click.option("--posts", type=int, default=1600, show_default=True, help="Posts on the stand-in board.")
+@click.option("--epochs", type=int, default=None, help="Training epochs, instead of the demo's own number.")
+@as_json_option
+def demo(*, out: Path, posts: int, epochs: int | None, as_json: bool) -> None:
+    """Show the whole product at work, without network.
+
+    A stand-in board with drawn illustrations is started on this machine and crawled over HTTP like a real one;
+    shards are built, VGG16 is trained, and a report is written. Run it again after an interruption: it goes on.
+    """
+    from alti2v.demo.run import DemoConfig, run_demo
+
+    config = DemoConfig(out=out, posts=posts, epochs=epochs)
+    with progress_display() as progress:
+        report = run_demo(config, progress=progress)
+    print_result(
+        report,
+        as_json=as_json,
+        table={
+            "posts listed": f"{report.posts_listed:,}",
+            "files stored": f"{report.files_stored:,}",
+            "samples": f"{report.train_samples:,} train, {report.validation_samples:,} validation, "
+            f"{report.test_samples:,} test",
+            "tags": f"{report.tags:,}",
+            "test mAP": f"{report.test_map:.3f}   (frequency only: {report.test_map_baseline:.3f})",
+            "test micro F1": f"{report.test_micro_f1:.3f}",
+            "time": duration(report.seconds),
+            "store": str(report.store),
+            "dataset": str(report.dataset),
+            "run": str(report.run),
+            "report": str(report.report),
+        },
+    )
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=int, default=0, show_default=True, help="Port to listen on; 0 lets the system choose."
+)
+@click.option("--posts", type=int, default=2000, show_default=True, help="How many posts the board has.")
+@click.option("--seed", type=int, default=2017, show_default=True, help="What the posts are drawn from.")
+@dialect_option("gelbooru")
+@click.option("--faults", type=click.Path(path_type=Path), default=None, help="JSON file of faults to play.")
+@click.option(
+    "--until-eof", is_flag=True, help="Stop when standard input ends: for programs that start a board."
+)
+def board(
+    *, host: str, port: int, posts: int, seed: int, dialect: str, faults: Path | None, until_eof: bool
+) -> None:
+    """Serve the stand-in board.
+
+    Prints its URL, and serves until Ctrl-C.
+    """
+    from alti2v.demo.board import BoardConfig, serve_board
+    from alti2v.demo.faults import Faults, read_faults
+
+    config = BoardConfig(
+        host=host,
+        port=port,
+        posts=posts,
+        seed=seed,
+        dialect=dialect,
+        faults=Faults() if faults is None else read_faults(faults),
+    )
+    serve_board(config, announce=click.echo, parent_pipe=sys.stdin.fileno() if until_eof else None)

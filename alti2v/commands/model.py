@@ -1,0 +1,75 @@
+"""`alti2v train` and `alti2v eval`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from alti2v.commands.options import DIRECTORY, as_json_option
+from alti2v.terminal import duration, print_result, progress_display
+
+
+@click.command()
+@click.argument("dataset", type=DIRECTORY)
+@click.argument("run", type=DIRECTORY)
+@click.option(
+    "--recipe", type=click.Choice(["modern", "seed"]), default="modern", show_default=True, help="How to train."
+)
+@click.option("--epochs", type=int, default=None, help="Passes over the data; the recipe's where not given.")
+@click.option("--batch-size", type=int, default=None, help="Pictures per step; the recipe's where not given.")
+@click.option(
+    "--weights",
+    default="imagenet",
+    show_default=True,
+    help="Where VGG16 starts: imagenet (Keras fetches them), none, or the path of a weights file.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@as_json_option
+def train(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by TrainConfig
+    """Train a tagger on a DATASET into a RUN.
+
+    Run it again after an interruption: it resumes at the very step where it stopped.
+    """
+    from alti2v.model.train import TrainConfig
+    from alti2v.model.train import train as train_model
+
+    with progress_display() as progress:
+        report = train_model(TrainConfig(**options), progress=progress)
+    print_result(
+        report,
+        as_json=as_json,
+        table={
+            "recipe": f"{report.recipe}, {report.parameters:,} parameters",
+            "epochs": f"{report.epochs:,} ({report.steps:,} steps)",
+            "loss": f"{report.loss:.4f}",
+            "speed": f"{report.samples_per_s:,.1f} samples/s",
+            "time": duration(report.seconds),
+            "run": str(report.run),
+        },
+    )
+
+
+@click.command("eval")
+@click.argument("run", type=DIRECTORY)
+@click.option("--dataset", type=DIRECTORY, default=None, help="Another dataset than the one it was trained on.")
+@click.option(
+    "--split",
+    type=click.Choice(["test", "validation", "train"]),
+    default="test",
+    show_default=True,
+    help="What to judge on.",
+)
+@click.option("--out", type=DIRECTORY, default=None, help="Where the report goes; RUN/eval where not given.")
+@as_json_option
+def evaluate(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by EvalConfig
+    """Judge a RUN on pictures it has never seen.
+
+    Writes metrics.json, per_tag.csv and report.html.
+    """
+    from alti2v.model.evaluate import EvalConfig
+    from alti2v.report.evaluation import write_evaluation
+
+    with progress_display() as progress:
+        report = write_evaluation(EvalConfig(**options), progress=progress)
+    print_result(report, as_json=as_json, table=report.table)

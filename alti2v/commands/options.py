@@ -1,0 +1,24 @@
+"""Options that several commands share, so that their help exists once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+DIRECTORY = click.Path(path_type=Path)
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+
+
+def dialect_option(default: str | None) -> Callable[[Any], Any]:
+    """Make the option that names a board's software."""
+    return click.option(
+        "--dialect",
+        type=click.Choice(["gelbooru", "danbooru"]),
+        default=default,
+        show_default=default is not None,
+        help="The board's software." if default else "The board's software; where not given, it is found out.",
+    )
