@@ -54,6 +54,9 @@ class Manifest:
         outcomes: posts by outcome ("stored", "duplicate", "dropped too_small", "failed timeout" ...);
             their sum is the number of posts in the store.
         made_with: versions of the programs whose output the bytes depend on.
+        request_hash: SHA-256 over the options and the content of the store: what is known before any
+            picture is opened. The same command on the same store finds its work done.
+        alike: pictures that share a group, and therefore a side, with another picture.
     """
 
     plan_hash: str
@@ -62,6 +65,8 @@ class Manifest:
     split_rule: str
     outcomes: Mapping[str, int]
     made_with: Mapping[str, str]
+    request_hash: str = ""
+    alike: int = 0
 
     def split(self, split: str) -> tuple[Shard, ...]:
         """The shards of one split, in order."""
@@ -99,6 +104,8 @@ def read_manifest(dataset: Path) -> Manifest:
             split_rule=fields["split_rule"],
             outcomes=fields["outcomes"],
             made_with=fields["made_with"],
+            request_hash=fields.get("request_hash", ""),
+            alike=fields.get("alike", 0),
         )
     except (KeyError, TypeError, ValueError) as exc:
         raise DamagedError(f"{dataset}: the manifest is incomplete ({exc}): build the dataset again") from exc

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -58,6 +58,22 @@ def write_table(path: Path, table: Table, rows: Iterable[Mapping[str, Any]]) -> 
     return written
 
 
+def write_arrow_table(path: Path, table: Table, content: pa.Table) -> None:
+    """Publish a Parquet file from a whole Arrow table, whose columns must be those of `table`, in any order.
+
+    Raises:
+        StorageError: the file system refuses; an older file of that name is untouched.
+    """
+    wanted = schema(table)
+    ordered = content.select(wanted.names).cast(wanted)
+
+    def write(temporary: Path) -> None:
+        with pq.ParquetWriter(temporary, wanted, compression="zstd") as writer:
+            writer.write_table(ordered, row_group_size=ROW_GROUP_ROWS)
+
+    publish(path, write)
+
+
 def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a Parquet file, all columns or some.
 
@@ -66,12 +82,22 @@ def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -
         VersionError: a program of another format version wrote it.
         DamagedError: it is no Parquet file, or not this table.
     """
-    if not path.exists():
-        raise FileNotFoundError(path)
+    with path.open("rb") as file:
+        return read_open_table(file, table, columns)
+
+
+def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file that is already open, and that may have been replaced by a newer one since.
+
+    Raises:
+        VersionError: a program of another format version wrote it.
+        DamagedError: it is no Parquet file, or not this table.
+    """
+    path = Path(file.name)
     try:
-        file = pq.ParquetFile(path)
-        check_schema(path, table, file.schema_arrow)
-        return file.read(columns=None if columns is None else list(columns))
+        parquet = pq.ParquetFile(file)
+        check_schema(path, table, parquet.schema_arrow)
+        return parquet.read(columns=None if columns is None else list(columns))
     except (pa.ArrowException, OSError) as exc:
         raise DamagedError(f"{path} cannot be read as Parquet: {exc}") from exc
 
@@ -89,8 +115,20 @@ def check_schema(path: Path, table: Table, found: pa.Schema) -> None:
         raise VersionError(
             f"{path} has format version {version}; this program reads {FORMAT_VERSION}: use a newer alti2v"
         )
-    if metadata.get(_TABLE_KEY, b"").decode() != table.name or not found.equals(schema(table)):
+    if metadata.get(_TABLE_KEY, b"").decode() != table.name or not found.equals(_as_read(schema(table))):
         raise DamagedError(f"{path} is not a table of kind {table.name!r} with the columns of docs/FORMAT.md")
+
+
+def _as_read(wanted: pa.Schema) -> pa.Schema:
+    """A schema as it comes back from a file: Parquet has no seconds and gives milliseconds for them.
+
+    Parquet format, LogicalTypes.md, "TIMESTAMP": MILLIS, MICROS or NANOS.
+    """
+    seconds, milliseconds = _TYPES["timestamp"], pa.timestamp("ms", tz="UTC")
+    return pa.schema(
+        [field.with_type(milliseconds) if field.type == seconds else field for field in wanted],
+        metadata=wanted.metadata,
+    )
 
 
 def _groups(rows: Iterable[Mapping[str, Any]]) -> Iterable[list[Mapping[str, Any]]]:

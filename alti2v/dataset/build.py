@@ -1,0 +1,404 @@
+"""build-shards: a store becomes a dataset.
+
+Prepare every picture once, plan, write shards, publish the manifest last. Each step leaves files that are
+whole or absent, so the same command after a kill does what is missing; a run with other options before the
+manifest exists reuses what it can. The only module of this stage that starts processes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import alti2v
+from alti2v.dataset.card import dataset_card
+from alti2v.dataset.duplicates import families
+from alti2v.dataset.engines import run_local
+from alti2v.dataset.manifest import (
+    ImageRecipe,
+    Manifest,
+    Shard,
+    read_manifest,
+    read_vocabulary,
+    write_manifest,
+    write_vocabulary,
+)
+from alti2v.dataset.plan import Candidates, Plan, PlanOptions, make_plan, options_hash
+from alti2v.dataset.posts import STORED, Outcomes, Posts, first_outcomes, load_posts
+from alti2v.dataset.prepare import PREPARED, Chunk, chunk_bounds, prepare_chunk
+from alti2v.dataset.shards import (
+    SHARD_PLAN,
+    ShardSpec,
+    build_shard,
+    read_receipt,
+    shard_plan,
+)
+from alti2v.dataset.split import SPLIT_RULE, check_sizes
+from alti2v.errors import DataError, UsageError
+from alti2v.records import Category, Progress, ProgressHook, ignore_progress
+from alti2v.storage.directory import Kind, claim_directory, exclusive
+from alti2v.storage.layout import CARD_FILE, DATA_DIR, INDEX_DIR, METADATA_DIR, OUTCOMES, OUTCOMES_FILE
+from alti2v.storage.publish import make_directory, publish_bytes, sweep_temporary_files
+from alti2v.storage.store import open_store
+from alti2v.storage.table import read_table, write_arrow_table
+
+WORK_DIR = ".build"
+_LOCK_FILE = "lock"
+# About 2 s of work, and 4 MB: little is lost to a kill, and progress moves.
+_CHUNK_PICTURES = 256
+_MAX_SIZE_PX = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildConfig:
+    """What to build.
+
+    Attributes:
+        store: directory of a store.
+        dataset: directory for the dataset; a killed build goes on there.
+        size: side of the square pictures, px, 8 to 4096.
+        top_tags: size of the vocabulary, at most.
+        test, validation: pictures in these splits: exactly so many, unless only groups of alike
+            pictures are left that are larger than the gap.
+        shard_samples: pictures in one shard, at most.
+        workers: processes; None for as many as there are cores. The bytes do not depend on it.
+        quality: of the JPEGs, 1 to 100.
+        keep_meta, keep_artist: whether these categories belong to the vocabulary, too.
+    """
+
+    store: Path
+    dataset: Path
+    size: int = 224
+    top_tags: int = 5000
+    test: int = 20_000
+    validation: int = 10_000
+    shard_samples: int = 10_000
+    workers: int | None = None
+    quality: int = 95
+    keep_meta: bool = False
+    keep_artist: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("size", self.size, 8, _MAX_SIZE_PX),
+            ("top-tags", self.top_tags, 1, 1_000_000),
+            ("test", self.test, 0, None),
+            ("validation", self.validation, 0, None),
+            ("shard-samples", self.shard_samples, 1, None),
+            ("workers", self.workers, 1, 1024),
+            ("quality", self.quality, 1, 100),
+        ):
+            if value is not None and (value < low or (high is not None and value > high)):
+                bounds = f"at least {low}" if high is None else f"{low} to {high}"
+                raise UsageError(f"--{name} {value} is out of range: give {bounds}")
+
+    @property
+    def options(self) -> PlanOptions:
+        """What of this decides the content of the dataset."""
+        left_out = {
+            category
+            for category, is_kept in ((Category.META, self.keep_meta), (Category.ARTIST, self.keep_artist))
+            if not is_kept
+        }
+        return PlanOptions(
+            image=ImageRecipe(size=self.size, quality=self.quality),
+            top_tags=self.top_tags,
+            test=self.test,
+            validation=self.validation,
+            shard_samples=self.shard_samples,
+            left_out=frozenset(left_out),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildReport:
+    """What was built.
+
+    Attributes:
+        train, validation, test: pictures in each split.
+        tags: size of the vocabulary.
+        shards: number of tar files.
+        bytes: of all tar files.
+        outcomes: posts by outcome; their sum is the number of posts in the store.
+        alike: pictures that share a group, and therefore a side, with another picture.
+    """
+
+    dataset: Path
+    train: int
+    validation: int
+    test: int
+    tags: int
+    shards: int
+    bytes: int
+    outcomes: Mapping[str, int]
+    alike: int
+    plan_hash: str
+    seconds: float
+
+
+def build_shards(config: BuildConfig, *, progress: ProgressHook = ignore_progress) -> BuildReport:
+    """Build a dataset, or go on with one; return at once if this very dataset is there already.
+
+    Raises:
+        UsageError: the store is none, the dataset's folder is something else or was built otherwise or is
+            in use, or test and validation leave nothing to train on.
+        DataError: the store has no tables yet, no usable pictures, or no tags.
+        DamagedError: the store is damaged.
+        StorageError: the dataset's folder refuses a write; run the same command again to go on.
+    """
+    begun_s = time.monotonic()
+    with open_store(config.store) as store:
+        posts = load_posts(store)
+    claim_directory(config.dataset, Kind.DATASET)
+    request = options_hash(config.options, store_digest=posts.digest)
+    manifest = _finished(config.dataset, request)
+    work = config.dataset / WORK_DIR
+    if manifest is None or work.exists():
+        for folder in (WORK_DIR, DATA_DIR, INDEX_DIR, METADATA_DIR):
+            make_directory(config.dataset / folder)
+        with exclusive(work, _LOCK_FILE):
+            manifest = _finished(config.dataset, request)
+            if manifest is None:
+                manifest = _build(config, posts, request, store.description, progress)
+            shutil.rmtree(work)
+    return _report(config.dataset, manifest, seconds=time.monotonic() - begun_s)
+
+
+def _finished(dataset: Path, request: str) -> Manifest | None:
+    """The manifest, if the folder holds all shards of the dataset that is asked for."""
+    if not claim_directory(dataset, Kind.DATASET):
+        return None
+    manifest = read_manifest(dataset)
+    if manifest.request_hash != request:
+        raise UsageError(
+            f"{dataset} was built with other options, or before the store changed: choose another folder"
+        )
+    files = ((dataset / shard.name.data, shard.bytes) for shard in manifest.shards)
+    is_whole = all(path.exists() and path.stat().st_size == size for path, size in files)
+    return manifest if is_whole else None
+
+
+def _build(
+    config: BuildConfig, posts: Posts, request: str, store: Mapping[str, object], progress: ProgressHook
+) -> Manifest:
+    dataset = config.dataset
+    for folder in (dataset, *(dataset / name for name in (WORK_DIR, DATA_DIR, INDEX_DIR, METADATA_DIR))):
+        sweep_temporary_files(folder)
+    outcomes = first_outcomes(posts)
+    _check_usable(config, outcomes)
+    made_with = _made_with()
+    prepared = _prepare(config, posts, outcomes.usable, made_with, progress)
+    reasons = np.array(prepared.column("reason").to_pylist(), np.object_)
+    outcomes = outcomes.dropped(outcomes.usable[reasons != ""], reasons[reasons != ""])
+    prepared = prepared.filter(pa.array(reasons == ""))
+    _check_usable(config, outcomes)
+
+    rows = outcomes.usable
+    plan = make_plan(_candidates(posts, rows, prepared), config.options, store_digest=posts.digest)
+    # A shard that other versions made has other bytes, though its plan is the same.
+    shard_hash = f"{plan.hash} {sorted(made_with.items())}"
+    specs = [
+        ShardSpec(dataset=dataset, work=dataset / WORK_DIR, name=shard.name, plan_hash=shard_hash)
+        for shard in plan.shards
+    ]
+    _write_shard_plans(config, specs, plan, posts, rows, prepared)
+    shards = _write_shards(config, specs, len(rows), progress)
+    _remove_unplanned(dataset, shards)
+
+    manifest = Manifest(
+        plan_hash=plan.hash,
+        image=config.options.image,
+        shards=shards,
+        split_rule=SPLIT_RULE,
+        outcomes=outcomes.counts(),
+        made_with=made_with,
+        request_hash=request,
+        alike=plan.alike,
+    )
+    write_arrow_table(dataset / OUTCOMES_FILE, OUTCOMES, _outcome_table(posts, outcomes, plan, rows))
+    write_vocabulary(dataset, plan.vocabulary.tags)
+    publish_bytes(dataset / CARD_FILE, dataset_card(manifest, plan.vocabulary.tags, store).encode())
+    write_manifest(dataset, manifest)
+    return manifest
+
+
+def _check_usable(config: BuildConfig, outcomes: Outcomes) -> None:
+    usable = len(outcomes.usable)
+    if not usable:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in outcomes.counts().items())
+        raise DataError(f"{config.store} has no usable picture ({kinds}): crawl more")
+    check_sizes(usable, test=config.test, validation=config.validation)
+
+
+def _made_with() -> dict[str, str]:
+    import PIL
+    import webdataset
+    from PIL import features
+
+    return {
+        "alti2v": alti2v.__version__,
+        "libjpeg": features.version("libjpeg_turbo") or features.version("jpg") or "unknown",
+        "pillow": PIL.__version__,
+        "pyarrow": pa.__version__,
+        "webdataset": webdataset.__version__,
+    }
+
+
+def _prepare(
+    config: BuildConfig,
+    posts: Posts,
+    rows: npt.NDArray[np.int64],
+    made_with: Mapping[str, str],
+    progress: ProgressHook,
+) -> pa.Table:
+    """Prepare the pictures of some posts.
+
+    Returns:
+        The columns of `prepare.PREPARED`, and `chunk`, one row per post in the order of `rows`.
+    """
+    chunks = list(_chunks(config, posts, rows, made_with))
+    missing = [chunk for chunk in chunks if not chunk.table.exists()]
+    done = len(rows) - sum(len(chunk.pictures) for chunk in missing)
+    dropped: Counter[str] = Counter()
+
+    def show() -> None:
+        counts = {f"dropped {reason}": count for reason, count in sorted(dropped.items())}
+        progress(Progress(stage="preparing", done=done, total=len(rows), unit="pictures", counts=counts))
+
+    show()
+    for chunk, reasons in run_local(prepare_chunk, missing, workers=_workers(config)):
+        done += len(chunk.pictures)
+        dropped.update(reasons)
+        show()
+    tables = []
+    for chunk in chunks:
+        table = read_table(chunk.table, PREPARED)
+        tables.append(table.append_column("chunk", pa.array([chunk.name] * table.num_rows)))
+    prepared = pa.concat_tables(tables).combine_chunks()
+    return prepared.take(pa.array(np.argsort(prepared.column("id").to_numpy(), kind="stable")))
+
+
+def _chunks(
+    config: BuildConfig, posts: Posts, rows: npt.NDArray[np.int64], made_with: Mapping[str, str]
+) -> Iterator[Chunk]:
+    ids, tars, offsets, sizes = (posts.numbers(name)[rows] for name in ("id", "tar", "offset", "size"))
+    order = np.lexsort((offsets, tars))
+    pictures = np.stack([ids, offsets, sizes], axis=1)[order]
+    for first, last in chunk_bounds(tars[order], at_most=_CHUNK_PICTURES):
+        yield Chunk(
+            work=config.dataset / WORK_DIR,
+            store=config.store,
+            tar=int(tars[order[first]]),
+            pictures=tuple(map(tuple, pictures[first:last].tolist())),
+            recipe=config.options.image,
+            made_with=repr(sorted(made_with.items())),
+        )
+
+
+def _candidates(posts: Posts, rows: npt.NDArray[np.int64], prepared: pa.Table) -> Candidates:
+    ids, parents, originals = posts.ids, posts.numbers("parent_id"), posts.numbers("duplicate_of")
+    links = (
+        np.concatenate([ids[parents > 0], ids[originals > 0]]),
+        np.concatenate([parents[parents > 0], originals[originals > 0]]),
+    )
+    return Candidates(
+        ids=ids[rows],
+        family=families(ids, links)[rows],
+        hashes=prepared.column("phash").to_numpy().view(np.uint64),
+        tags=posts.tags.take(rows),
+        table=posts.table,
+    )
+
+
+def _write_shard_plans(
+    config: BuildConfig,
+    specs: list[ShardSpec],
+    plan: Plan,
+    posts: Posts,
+    rows: npt.NDArray[np.int64],
+    prepared: pa.Table,
+) -> None:
+    for spec, shard in zip(specs, plan.shards, strict=True):
+        if read_receipt(spec) is None:
+            table = shard_plan(
+                posts,
+                rows[shard.rows],
+                plan.labels.take(shard.rows),
+                prepared.take(pa.array(shard.rows)),
+                config.options.image,
+            )
+            write_arrow_table(spec.plan_file, SHARD_PLAN, table)
+
+
+def _write_shards(
+    config: BuildConfig, specs: list[ShardSpec], total: int, progress: ProgressHook
+) -> tuple[Shard, ...]:
+    done = 0
+    shards = []
+    for _, shard in run_local(build_shard, specs, workers=_workers(config)):
+        shards.append(shard)
+        done += shard.samples
+        progress(Progress(stage="writing", done=done, total=total, unit="pictures"))
+    order = {spec.name: position for position, spec in enumerate(specs)}
+    return tuple(sorted(shards, key=lambda shard: order[shard.name]))
+
+
+def _remove_unplanned(dataset: Path, shards: tuple[Shard, ...]) -> None:
+    """Remove what an unfinished build with other options left; no manifest has ever named it."""
+    planned = {
+        dataset / path
+        for shard in shards
+        for path in (shard.name.data, shard.name.index, shard.name.dali_index, shard.name.metadata)
+    }
+    for folder in (DATA_DIR, INDEX_DIR, METADATA_DIR):
+        for path in (dataset / folder).iterdir():
+            if path not in planned:
+                path.unlink()
+
+
+def _outcome_table(posts: Posts, outcomes: Outcomes, plan: Plan, rows: npt.NDArray[np.int64]) -> pa.Table:
+    shard_of = np.full(len(posts.ids), None, np.object_)
+    for shard in plan.shards:
+        shard_of[rows[shard.rows]] = str(shard.name)
+    is_duplicate = pa.array(outcomes.duplicate_of > 0)
+    return pa.table(
+        {
+            "id": posts.facts.column("id"),
+            "outcome": pa.array(outcomes.outcome, pa.string()),
+            "reason": pa.array(outcomes.reason, pa.string()),
+            "duplicate_of": pc.if_else(is_duplicate, pa.array(outcomes.duplicate_of), None),
+            "shard": pa.array(shard_of, pa.string()),
+        }
+    )
+
+
+def _workers(config: BuildConfig) -> int:
+    return config.workers or len(os.sched_getaffinity(0))
+
+
+def _report(dataset: Path, manifest: Manifest, *, seconds: float) -> BuildReport:
+    report = BuildReport(
+        dataset=dataset,
+        train=manifest.samples("train"),
+        validation=manifest.samples("validation"),
+        test=manifest.samples("test"),
+        tags=len(read_vocabulary(dataset)),
+        shards=len(manifest.shards),
+        bytes=sum(shard.bytes for shard in manifest.shards),
+        outcomes=manifest.outcomes,
+        alike=manifest.alike,
+        plan_hash=manifest.plan_hash,
+        seconds=round(seconds, 3),
+    )
+    assert report.train + report.validation + report.test == manifest.outcomes[STORED]
+    return report

@@ -1,0 +1,85 @@
+"""Running the same function over many tasks: on the processes of this machine.
+
+A task and its result are small frozen values; pictures never travel between processes. A function may be
+run more than once for the same task, and must then publish the same bytes.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for_sentinel
+from typing import TypeVar
+
+from alti2v.errors import Alti2vError
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
+
+
+def run_local(
+    function: Callable[[_Task], _Result], tasks: Iterable[_Task], *, workers: int
+) -> Iterator[tuple[_Task, _Result]]:
+    """Yield (task, result) in the order of completion; with one worker everything happens in this process.
+
+    Workers are spawned, not forked: a forked copy of a process with threads can hang. They end when this
+    process does, even if it is killed.
+
+    Raises:
+        Alti2vError: a worker was killed; or whatever the function raised, once the running tasks have ended.
+    """
+    if workers == 1:
+        for task in tasks:
+            yield task, function(task)
+        return
+    with ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_die_with_parent
+    ) as pool:
+        try:
+            yield from _completed(pool, function, tasks, in_flight=2 * workers)
+        except BrokenProcessPool as exc:
+            raise Alti2vError(
+                "a worker process was killed, perhaps for lack of memory: run the same command again, "
+                "with fewer --workers if it repeats"
+            ) from exc
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _completed(
+    pool: ProcessPoolExecutor,
+    function: Callable[[_Task], _Result],
+    tasks: Iterable[_Task],
+    *,
+    in_flight: int,
+) -> Iterator[tuple[_Task, _Result]]:
+    # Submitting everything at once would keep a Future per task and start work that an error makes useless.
+    waiting: dict[Future[_Result], _Task] = {}
+    remaining = iter(tasks)
+    while True:
+        while len(waiting) < in_flight and (task := next(remaining, None)) is not None:
+            waiting[pool.submit(function, task)] = task
+        if not waiting:
+            return
+        finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        for future in finished:
+            yield waiting.pop(future), future.result()
+
+
+def _die_with_parent() -> None:
+    # Ctrl-C reaches the whole process group; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_after_parent, daemon=True, name="parent-watch").start()
+
+
+def _exit_after_parent() -> None:
+    # A pool's worker waits for tasks for ever if its parent is killed, because it holds the writing end itself.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for_sentinel([parent.sentinel])
+        os._exit(1)

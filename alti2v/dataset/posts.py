@@ -1,0 +1,249 @@
+"""The posts of a store as columns: one row per post in ascending order of id.
+
+Reads the tables of a store; knows nothing of pictures, splits or shards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alti2v.dataset.tags import CATEGORIES, TagLists, TagTable, joined, tag_lists
+from alti2v.errors import DamagedError, DataError
+from alti2v.records import Category, Status
+from alti2v.storage.store import Store, read_categories, read_posts
+
+_FACTS = (
+    *("id", "status", "reason", "duplicate_of", "parent_id", "tar", "offset", "size", "stored_md5", "md5"),
+    *("rating", "score", "source", "created_at", "fetched_url"),
+)
+# Hardly ever distinct: kept as a number and a dictionary.
+_REPETITIVE = frozenset({"status", "reason", "rating"})
+_TAG_COLUMNS = tuple(f"tags_{category.value}" for category in CATEGORIES)
+
+STORED, DUPLICATE, DROPPED, FAILED = "stored", "duplicate", "dropped", "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posts:
+    """Every post of a store.
+
+    Attributes:
+        facts: (n rows) the columns of `layout.POSTS` that a dataset takes over, ascending distinct ids.
+        tags: the n tag lists.
+        table: what the codes in `tags` mean.
+        digest: SHA-256 over everything here; equal stores have equal digests, also if they were crawled
+            with other interruptions and retries.
+    """
+
+    facts: pa.Table
+    tags: TagLists
+    table: TagTable
+    digest: str
+
+    @property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """(n,) int64."""
+        return self.numbers("id")
+
+    def numbers(self, column: str) -> npt.NDArray[np.int64]:
+        """A column of numbers, (n,) int64; 0 where the row has none."""
+        values: npt.NDArray[np.int64] = pc.fill_null(self.facts.column(column), 0).cast(pa.int64()).to_numpy()
+        return values
+
+
+def load_posts(store: Store) -> Posts:
+    """Read the post tables of a store.
+
+    Raises:
+        DamagedError: a table cannot be read, or a post stands in it twice.
+        DataError: it lists nothing.
+    """
+    known = read_categories(store)
+    codes: dict[str, int] = {}
+    category_seen: list[int] = []
+    facts, tags = [], []
+    for part in read_posts(store, (*_FACTS, *_TAG_COLUMNS)):
+        tags.append(_tag_codes(part, codes, category_seen))
+        facts.append(_compact(part.select(_FACTS)))
+    all_facts = pa.concat_tables(facts).unify_dictionaries().combine_chunks()
+    ids = all_facts.column("id").to_numpy()
+    order = np.argsort(ids, kind="stable")
+    _check_ids(store, ids[order])
+    all_facts = all_facts.take(pa.array(order))
+    table, new_code = _tag_table(codes, category_seen, known)
+    all_tags = joined(tags).take(order).renamed(new_code)
+    return Posts(
+        facts=all_facts,
+        tags=all_tags,
+        table=table,
+        digest=_digest(all_facts, all_tags, table),
+    )
+
+
+def _check_ids(store: Store, ids: npt.NDArray[np.int64]) -> None:
+    if not len(ids):
+        raise DataError(f"{store.path} lists no posts: crawl first")
+    twice = ids[1:][ids[1:] == ids[:-1]]
+    if len(twice):
+        raise DamagedError(
+            f"{store.path}: post {twice[0]} stands in its tables twice: "
+            f"run `alti2v verify --repair {store.path}`"
+        )
+
+
+def _compact(part: pa.Table) -> pa.Table:
+    for name in _REPETITIVE:
+        index = part.schema.get_field_index(name)
+        part = part.set_column(index, name, part.column(name).dictionary_encode())
+    return part
+
+
+def _tag_codes(part: pa.Table, codes: dict[str, int], category_seen: list[int]) -> TagLists:
+    """The tags of one part in codes by first sight, which are added to `codes` and `category_seen`."""
+    owners, found = [], []
+    for number, column in enumerate(_TAG_COLUMNS):
+        lists = part.column(column).combine_chunks()
+        names = lists.flatten().dictionary_encode()
+        new_codes = np.empty(len(names.dictionary), np.int32)
+        for position, name in enumerate(names.dictionary.to_pylist()):
+            new_codes[position] = codes.setdefault(name, len(codes))
+            if new_codes[position] == len(category_seen):
+                category_seen.append(number)
+            elif CATEGORIES[category_seen[new_codes[position]]] is Category.UNKNOWN:
+                category_seen[new_codes[position]] = number
+        found.append(new_codes[names.indices.to_numpy()] if len(names) else np.empty(0, np.int32))
+        owners.append(np.repeat(np.arange(part.num_rows), pc.list_value_length(lists).to_numpy()))
+    return tag_lists(np.concatenate(owners), np.concatenate(found), part.num_rows)
+
+
+def _tag_table(
+    codes: Mapping[str, int], category_seen: list[int], known: Mapping[str, Category]
+) -> tuple[TagTable, npt.NDArray[np.int32]]:
+    """The table of tags in the order of names, and the new code of each old one.
+
+    A part that was written before the board told a tag's category says "unknown", so the store's tag
+    table has the first word.
+    """
+    names = sorted(codes)
+    old = np.array([codes[name] for name in names], np.int64)
+    new_code = np.empty(len(names), np.int32)
+    new_code[old] = np.arange(len(names), dtype=np.int32)
+    position = {category: number for number, category in enumerate(CATEGORIES)}
+    unknown = position[Category.UNKNOWN]
+    categories = np.array([position[known.get(name, Category.UNKNOWN)] for name in names], np.int8)
+    seen = np.array(category_seen, np.int8)[old]
+    return TagTable(names, np.where(categories == unknown, seen, categories)), new_code
+
+
+def _digest(facts: pa.Table, tags: TagLists, table: TagTable) -> str:
+    digest = hashlib.sha256()
+    for name in facts.column_names:
+        # What a rerun of the crawl may have moved or retried, and the dataset does not show.
+        if name not in ("tar", "offset"):
+            for content in _canonical(facts.column(name)):
+                digest.update(content)
+    for array in (tags.offsets, tags.codes, table.categories):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    for tag in table.names:
+        digest.update(tag.encode() + b"\0")
+    return digest.hexdigest()
+
+
+def _canonical(column: pa.ChunkedArray) -> Iterator[bytes]:
+    """The values of a column as bytes that hang on nothing but the values."""
+    values = pa.concat_arrays(column.chunks)
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    yield values.is_valid().to_numpy(zero_copy_only=False).tobytes()
+    if pa.types.is_string(values.type):
+        filled = values.fill_null("")
+        _, offsets, content = filled.buffers()
+        bounds = np.frombuffer(offsets, np.int32)[filled.offset : filled.offset + len(filled) + 1]
+        yield np.diff(bounds).tobytes()
+        yield content[bounds[0] : bounds[-1]].to_pybytes() if content else b""
+    else:
+        yield values.cast(pa.int64()).fill_null(0).to_numpy().tobytes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """What became of every post, in the order of `Posts`.
+
+    Attributes:
+        outcome: (n,) "stored", "duplicate", "dropped" or "failed".
+        reason: (n,) why; "" if stored.
+        duplicate_of: (n,) the post that stands for it; 0 for none.
+    """
+
+    outcome: npt.NDArray[np.object_]
+    reason: npt.NDArray[np.object_]
+    duplicate_of: npt.NDArray[np.int64]
+
+    def dropped(self, rows: npt.NDArray[np.int64], reasons: Iterable[str]) -> Outcomes:
+        """The same, with some posts dropped."""
+        outcome, reason = self.outcome.copy(), self.reason.copy()
+        outcome[rows] = DROPPED
+        reason[rows] = list(reasons)
+        return Outcomes(outcome=outcome, reason=reason, duplicate_of=self.duplicate_of)
+
+    @property
+    def usable(self) -> npt.NDArray[np.int64]:
+        """Rows of the posts that are stored, or will be."""
+        return np.flatnonzero(self.outcome == STORED)
+
+    def counts(self) -> dict[str, int]:
+        """Posts by outcome and reason, e.g. {"stored": 90, "dropped damaged": 2}; most frequent first."""
+        names = [
+            f"{outcome} {reason}" if outcome in (DROPPED, FAILED) and reason else outcome
+            for outcome, reason in zip(self.outcome, self.reason, strict=True)
+        ]
+        kinds, counts = np.unique(np.array(names, np.object_), return_counts=True)
+        ranked = np.lexsort((kinds.astype(str), -counts))
+        return {str(kinds[position]): int(counts[position]) for position in ranked}
+
+
+_OUTCOME_OF_STATUS = {
+    Status.STORED: STORED,
+    Status.DUPLICATE: DUPLICATE,
+    Status.SKIPPED: DROPPED,
+    Status.FAILED: FAILED,
+    Status.PENDING: FAILED,
+}
+
+
+def first_outcomes(posts: Posts) -> Outcomes:
+    """What the tables alone tell: failures of the crawl, posts without tags, pictures with the same bytes."""
+    status = np.array(posts.facts.column("status").to_pylist(), np.object_)
+    reason = np.array(posts.facts.column("reason").to_pylist(), np.object_)
+    outcome = np.array([_OUTCOME_OF_STATUS.get(value, FAILED) for value in status], np.object_)
+    reason[status == Status.PENDING] = "not_fetched"
+    reason[outcome == STORED] = ""
+    untagged = (outcome == STORED) & (posts.tags.lengths == 0)
+    outcome[untagged], reason[untagged] = DROPPED, "untagged"
+    reason[outcome == DUPLICATE] = ""
+    duplicate_of = posts.numbers("duplicate_of")
+    rows, originals = _same_bytes(posts, np.flatnonzero(outcome == STORED))
+    outcome[rows] = DUPLICATE
+    duplicate_of = duplicate_of.copy()
+    duplicate_of[rows] = posts.ids[originals]
+    return Outcomes(outcome=outcome, reason=reason, duplicate_of=duplicate_of)
+
+
+def _same_bytes(
+    posts: Posts, rows: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows whose bytes an earlier row has, and that earlier row."""
+    digests = posts.facts.column("stored_md5").take(pa.array(rows)).combine_chunks()
+    has_digest = digests.is_valid().to_numpy(zero_copy_only=False)
+    number = digests.fill_null("").dictionary_encode().indices.to_numpy()
+    _, first, inverse = np.unique(number, return_index=True, return_inverse=True)
+    original = first[inverse]
+    is_repeated = has_digest & (original != np.arange(len(rows)))
+    return rows[is_repeated], rows[original[is_repeated]]

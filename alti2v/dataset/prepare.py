@@ -1,0 +1,152 @@
+"""The first pass over pictures: every one is decoded once, here, and lies ready for its shard afterwards.
+
+A chunk is a run of pictures of one tar file of the store, read front to back. It leaves two working files
+in the dataset's work folder: the prepared JPEGs one after the other, and a table about them; the table is
+published last, and a chunk exists iff its table does. Which picture goes into which shard is decided later,
+when it is known which pictures are usable and which look alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.dataset.images import Unusable, prepare_picture
+from alti2v.dataset.manifest import ImageRecipe
+from alti2v.records import Span
+from alti2v.storage.layout import Column, Table
+from alti2v.storage.publish import publish
+from alti2v.storage.store import open_images, read_picture
+from alti2v.storage.table import write_table
+
+PREPARED = Table(
+    "prepared",
+    (
+        Column("id", "int64", "the board's post number"),
+        Column("reason", "string", "why the picture cannot be used; empty if it can"),
+        Column("phash", "int64", "perceptual hash, as a signed number"),
+        Column("sha256", "string", "of the prepared JPEG"),
+        Column("chunk_offset", "int64", "first byte of the prepared JPEG"),
+        Column("size", "int64", "bytes of the prepared JPEG; 0 if unusable"),
+        Column("source_width", "int32", "of the stored picture, px"),
+        Column("source_height", "int32", "of the stored picture, px"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A run of pictures to prepare.
+
+    Attributes:
+        work: the folder for the two files.
+        tar: number of the store's tar file.
+        pictures: (post id, offset, size) of each, ascending by offset.
+        made_with: versions of what makes the pixels.
+    """
+
+    work: Path
+    store: Path
+    tar: int
+    pictures: tuple[tuple[int, int, int], ...]
+    recipe: ImageRecipe
+    made_with: str
+
+    @property
+    def name(self) -> str:
+        """Names the content: another picture, another recipe or another decoder is another chunk."""
+        facts = repr((self.tar, self.pictures, self.recipe, self.made_with))
+        return hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()
+
+    @property
+    def table(self) -> Path:
+        """The table about the pictures."""
+        return self.work / f"{self.name}.parquet"
+
+    @property
+    def pixels(self) -> Path:
+        """The prepared JPEGs."""
+        return pixels_path(self.work, self.name)
+
+
+def pixels_path(work: Path, chunk: str) -> Path:
+    """Where the prepared JPEGs of a chunk lie."""
+    return work / f"{chunk}.jpegs"
+
+
+def prepare_chunk(chunk: Chunk) -> Mapping[str, int]:
+    """Prepare the pictures of a chunk; what became of each stands in its table.
+
+    Returns:
+        How many pictures cannot be used, by reason.
+
+    Raises:
+        DamagedError: the store's tar file is not what its tables say.
+        StorageError: the work folder refuses a write.
+    """
+    rows: list[Mapping[str, Any]] = []
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            for row, jpeg in _prepared(chunk):
+                rows.append({**row, "chunk_offset": file.tell(), "size": len(jpeg)})
+                file.write(jpeg)
+
+    publish(chunk.pixels, write)
+    write_table(chunk.table, PREPARED, rows)
+    return Counter(row["reason"] for row in rows if row["reason"])
+
+
+def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes]]:
+    with open_images(chunk.store, chunk.tar) as file:
+        for post_id, offset, size in chunk.pictures:
+            content = read_picture(file, post_id, Span(offset=offset, size=size))
+            picture = prepare_picture(content, chunk.recipe)
+            if isinstance(picture, Unusable):
+                yield _row(post_id, reason=picture.reason), b""
+            else:
+                yield (
+                    _row(
+                        post_id,
+                        # Parquet knows no unsigned numbers in this contract.
+                        phash=picture.phash - (picture.phash >> 63 << 64),
+                        sha256=hashlib.sha256(picture.jpeg).hexdigest(),
+                        source_width=picture.source_width,
+                        source_height=picture.source_height,
+                    ),
+                    picture.jpeg,
+                )
+
+
+def _row(post_id: int, **facts: int | str) -> Mapping[str, Any]:
+    return {
+        "id": post_id,
+        "reason": "",
+        "phash": 0,
+        "sha256": "",
+        "source_width": 0,
+        "source_height": 0,
+        **facts,
+    }
+
+
+def chunk_bounds(tars: npt.NDArray[np.int64], *, at_most: int) -> list[tuple[int, int]]:
+    """Cut pictures that are sorted by tar file into runs of at most `at_most` that stay within one tar file.
+
+    Returns:
+        The first picture of each run and the one behind its last.
+    """
+    _, firsts = np.unique(tars, return_index=True)
+    ends = [*firsts[1:].tolist(), len(tars)]
+    return [
+        (start, min(start + at_most, end))
+        for first, end in zip(firsts.tolist(), ends, strict=True)
+        for start in range(first, end, at_most)
+    ]

@@ -1,0 +1,198 @@
+"""One shard: from its planned table and the prepared pictures to the four files that readers want.
+
+`build_shard` needs nothing but its spec and the dataset's folder; running it twice gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alti2v.dataset.manifest import ImageRecipe, Shard
+from alti2v.dataset.posts import Posts
+from alti2v.dataset.prepare import pixels_path
+from alti2v.dataset.tags import CATEGORIES, TagLists
+from alti2v.errors import DamagedError
+from alti2v.records import Span
+from alti2v.storage.layout import METADATA, SAMPLE_IMAGE_SUFFIX, Column, ShardName, Table, member_key
+from alti2v.storage.publish import publish, publish_bytes, publish_json, read_json
+from alti2v.storage.table import read_table, write_arrow_table
+from alti2v.storage.tar import Member, dali_index, json_index, write_shard
+
+SHARD_PLAN = Table(
+    "shard_plan",
+    (
+        *(column for column in METADATA.columns if column.name != "offset"),
+        Column("chunk", "string", "the chunk that holds the prepared picture"),
+        Column("chunk_offset", "int64", "first byte of the prepared picture in it"),
+    ),
+)
+# The JSON member of a sample: the same keys in every sample, no null, no list, because Hugging Face infers the
+# types from the first five samples of a shard (datasets#7549). The values are Hugging Face's names of types.
+SAMPLE_FIELDS: Mapping[str, str] = {
+    "id": "int64",
+    "width": "int64",
+    "height": "int64",
+    "score": "int64",
+    "created_at": "string",
+    "md5": "string",
+    "rating": "string",
+    "source": "string",
+    "url": "string",
+    **{f"tags_{category.value}": "string" for category in CATEGORIES},
+}
+_ROWS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardSpec:
+    """A shard to build.
+
+    Attributes:
+        work: the folder of working files; `plan_file` lies there.
+        plan_hash: of the plan that the shard belongs to.
+    """
+
+    dataset: Path
+    work: Path
+    name: ShardName
+    plan_hash: str
+
+    @property
+    def plan_file(self) -> Path:
+        """The shard's table: one row per sample, in the order of the tar."""
+        return self.work / f"{self.name}.plan.parquet"
+
+    @property
+    def receipt_file(self) -> Path:
+        """Published last: the shard is built iff this exists and names the plan."""
+        return self.work / f"{self.name}.receipt.json"
+
+
+def shard_plan(
+    posts: Posts,
+    rows: npt.NDArray[np.int64],
+    labels: TagLists,
+    prepared: pa.Table,
+    image: ImageRecipe,
+) -> pa.Table:
+    """The table of one shard.
+
+    Args:
+        posts: of the whole store.
+        rows: of `posts`, one per sample in the order of the tar.
+        labels: of the same samples.
+        prepared: of the same samples: columns sha256, chunk, chunk_offset, size, source_width, source_height.
+        image: how the pictures were made.
+    """
+    facts = posts.facts.take(pa.array(rows))
+    tags = posts.tags.take(rows)
+    names = pa.array(posts.table.names, pa.string())
+    side = pa.array(np.full(len(rows), image.size, np.int32))
+    columns: dict[str, Any] = {
+        "id": facts.column("id"),
+        "key": pa.array([member_key(post_id) for post_id in facts.column("id").to_pylist()]),
+        "width": side,
+        "height": side,
+        "labels": _list_array(labels, pa.array(labels.codes)),
+        "rating": facts.column("rating").cast(pa.string()),
+        "source_md5": pc.fill_null(facts.column("stored_md5"), ""),
+        "original_md5": facts.column("md5"),
+        "url": pc.fill_null(facts.column("fetched_url"), ""),
+    }
+    for name in ("score", "source", "parent_id", "created_at"):
+        columns[name] = facts.column(name)
+    for number, category in enumerate(CATEGORIES):
+        of_category = tags.keep(posts.table.categories == number)
+        columns[f"tags_{category.value}"] = _list_array(of_category, names.take(pa.array(of_category.codes)))
+    for name in ("sha256", "chunk", "chunk_offset", "size", "source_width", "source_height"):
+        columns[name] = prepared.column(name)
+    return pa.table(columns)
+
+
+def build_shard(spec: ShardSpec) -> Shard:
+    """Build one shard from its planned table, unless that has been done.
+
+    Raises:
+        DamagedError: a working file is damaged.
+        StorageError: the dataset's folder refuses a write.
+    """
+    if (receipt := read_receipt(spec)) is not None:
+        return receipt
+    plan = read_table(spec.plan_file, SHARD_PLAN)
+    tar = spec.dataset / spec.name.data
+    members: list[Member] = []
+    publish(tar, lambda temporary: members.extend(write_shard(temporary, _samples(spec, plan))))
+    index = json_index(tar, members)
+    publish_json(spec.dataset / spec.name.index, index)
+    publish_bytes(spec.dataset / spec.name.dali_index, dali_index(members).encode())
+    offsets = pa.array(
+        [m.span.offset for m in members if m.name.endswith(f".{SAMPLE_IMAGE_SUFFIX}")], pa.int64()
+    )
+    write_arrow_table(spec.dataset / spec.name.metadata, METADATA, plan.append_column("offset", offsets))
+    shard = Shard(name=spec.name, samples=plan.num_rows, bytes=index["filesize"], sha256=index["hash_lfs"])
+    publish_json(spec.receipt_file, {**asdict(shard), "name": str(shard.name), "plan_hash": spec.plan_hash})
+    return shard
+
+
+def read_receipt(spec: ShardSpec) -> Shard | None:
+    """The shard, if it has been built to this plan; None if it is still to be built."""
+    if not spec.receipt_file.exists():
+        return None
+    receipt = read_json(spec.receipt_file)
+    if receipt.pop("plan_hash") != spec.plan_hash:
+        return None
+    return Shard(**{**receipt, "name": spec.name})
+
+
+def sample_json(row: Mapping[str, Any]) -> bytes:
+    """The JSON member of a sample, with the keys of `SAMPLE_FIELDS`, from a row of the metadata.
+
+    Tags are joined by spaces, as boards write them; a score that nobody gave is 0, an unknown date "".
+    """
+    fields = {
+        "id": row["id"],
+        "width": row["source_width"],
+        "height": row["source_height"],
+        "score": row["score"] or 0,
+        "created_at": row["created_at"].isoformat() if row["created_at"] else "",
+        "md5": row["source_md5"],
+        **{name: row[name] for name in ("rating", "source", "url")},
+        **{name: " ".join(row[name]) for name in SAMPLE_FIELDS if name.startswith("tags_")},
+    }
+    return json.dumps(fields, ensure_ascii=False).encode()
+
+
+def _samples(spec: ShardSpec, plan: pa.Table) -> Iterator[tuple[str, Mapping[str, bytes]]]:
+    for batch in plan.drop_columns(["labels", "width", "height"]).to_batches(max_chunksize=_ROWS_AT_ONCE):
+        for row in batch.to_pylist():
+            path = pixels_path(spec.work, row["chunk"])
+            jpeg = _read(path, Span(offset=row["chunk_offset"], size=row["size"]))
+            if hashlib.sha256(jpeg).hexdigest() != row["sha256"]:
+                raise DamagedError(
+                    f"{path} has changed since it was written: remove it, then run the same command"
+                )
+            yield row["key"], {SAMPLE_IMAGE_SUFFIX: jpeg, "json": sample_json(row)}
+
+
+def _read(path: Path, span: Span) -> bytes:
+    # A shard takes its samples from all over the store: thousands of chunks, more than may be open at once.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(descriptor, span.size, span.offset)
+    finally:
+        os.close(descriptor)
+
+
+def _list_array(lists: TagLists, values: pa.Array) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(lists.offsets.astype(np.int32)), values)
