@@ -1,0 +1,184 @@
+"""A trained tagger as a folder: description, weights, tags. What everything after training loads.
+
+The description says how to build the network and the weights file holds numbers only, so loading a folder
+from a stranger runs nothing of theirs. Whole-model files (.keras, .h5, SavedModel, pickles) are refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alti2v.errors import DamagedError, UsageError, VersionError
+from alti2v.model.network import MIN_SIZE, Architecture, build_network
+from alti2v.model.recipes import Head
+from alti2v.records import Category, Tag
+from alti2v.storage.layout import FORMAT_VERSION, MODEL_DIR, MODEL_FILE, MODEL_TAGS_FILE, WEIGHTS_FILE
+from alti2v.storage.publish import make_directory, publish, publish_bytes, publish_json, read_json
+
+_KIND = "model"
+_COLUMNS = ("index", "name", "category", "count")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A tagger, ready to use.
+
+    Attributes:
+        network: keras.Model, (B, S, S, 3) uint8 or float32, RGB in [0, 255] ->
+            {"probabilities": (B, T) float32, "features": (B, F) float32}.
+        architecture: what `network` was built from.
+        tags: output i is tags[i].
+        dataset: the directory that it was trained on, as it was given then.
+        plan_hash: of that dataset.
+        train_samples: how many samples it was trained on; `tags[i].count` of them carry tag i.
+        recipe: the name of the recipe.
+        threshold: where precision equals recall on the validation split; None if not known.
+        training: figures of the training, to be shown.
+    """
+
+    network: Any
+    architecture: Architecture
+    tags: tuple[Tag, ...]
+    dataset: str
+    plan_hash: str
+    train_samples: int
+    recipe: str
+    threshold: float | None = None
+    training: Mapping[str, int | float | str | None] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Side of the pictures, px."""
+        return self.architecture.size
+
+
+def save_bundle(path: Path, bundle: Bundle) -> None:
+    """Write a bundle's folder; its description comes last, so a folder with one is complete.
+
+    Raises:
+        StorageError: the file system refuses.
+    """
+    make_directory(path)
+    publish_bytes(path / MODEL_TAGS_FILE, _tags_csv(bundle.tags))
+    # Keras wants the name to end in .weights.h5, which the temporary name keeps.
+    publish(path / WEIGHTS_FILE, lambda temporary: bundle.network.save_weights(str(temporary)))
+    publish_json(
+        path / MODEL_FILE,
+        {
+            "kind": _KIND,
+            "version": FORMAT_VERSION,
+            "architecture": asdict(bundle.architecture),
+            "dataset": bundle.dataset,
+            "plan_hash": bundle.plan_hash,
+            "train_samples": bundle.train_samples,
+            "recipe": bundle.recipe,
+            "threshold": bundle.threshold,
+            "training": dict(bundle.training),
+        },
+    )
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Load a tagger from a run's directory, or from the model folder inside it.
+
+    Raises:
+        UsageError: there is no trained model.
+        VersionError: another format version wrote it.
+        DamagedError: a part is missing, or does not fit the others.
+    """
+    folder = path / MODEL_DIR if (path / MODEL_DIR).is_dir() else path
+    if not (folder / MODEL_FILE).is_file():
+        raise UsageError(_what_it_is_instead(path))
+    description = _description(folder / MODEL_FILE)
+    tags = _read_tags(folder / MODEL_TAGS_FILE)
+    try:
+        fields = {**description["architecture"], "head": Head(description["architecture"]["head"])}
+        architecture = Architecture(**fields)
+        _check(architecture, tags, folder)
+        return Bundle(
+            network=_load_network(architecture, folder / WEIGHTS_FILE),
+            architecture=architecture,
+            tags=tags,
+            dataset=description["dataset"],
+            plan_hash=description["plan_hash"],
+            train_samples=description["train_samples"],
+            recipe=description["recipe"],
+            threshold=description["threshold"],
+            training=description["training"],
+        )
+    except (KeyError, TypeError, ValueError) as exc:
+        raise DamagedError(f"{folder / MODEL_FILE} is incomplete ({exc}): train again") from exc
+
+
+def read_training(path: Path) -> Mapping[str, Any] | None:
+    """The figures of a finished run's training; None if the run is not finished. Loads no network."""
+    file = path / MODEL_DIR / MODEL_FILE
+    return _description(file).get("training") if file.is_file() else None
+
+
+def _description(file: Path) -> dict[str, Any]:
+    description = read_json(file)
+    if not isinstance(description, dict) or description.get("kind") != _KIND:
+        raise UsageError(f"{file} does not describe a model of alti2v: give the folder of a RUN")
+    if description.get("version") != FORMAT_VERSION:
+        raise VersionError(
+            f"{file} has format version {description.get('version')}; "
+            f"this program reads {FORMAT_VERSION}: use another version of alti2v"
+        )
+    return description
+
+
+def _what_it_is_instead(path: Path) -> str:
+    if not path.exists():
+        return f"{path} does not exist: give the folder of a RUN"
+    if path.is_file():
+        return f"{path} is a file, and model files of others are not loaded, they can run code: give a RUN"
+    if (path / "config.json").is_file():
+        return f"{path} holds no finished model yet: run `alti2v train` again until it is done"
+    return f"{path} holds no model of alti2v: give the folder of a RUN"
+
+
+def _check(architecture: Architecture, tags: Sequence[Tag], folder: Path) -> None:
+    if architecture.backbone != "vgg16" or architecture.size < MIN_SIZE or architecture.features < 1:
+        raise ValueError(f"an architecture that this program does not build: {architecture}")
+    if len(tags) != architecture.tags:
+        raise DamagedError(f"{folder}: {len(tags)} tags for {architecture.tags} outputs: train again")
+
+
+def _load_network(architecture: Architecture, weights: Path) -> Any:  # noqa: ANN401 - keras.Model
+    if not weights.is_file():
+        raise DamagedError(f"{weights} is missing: train again")
+    tagger = build_network(architecture).tagger
+    try:
+        tagger.load_weights(str(weights))
+    except (OSError, ValueError, KeyError) as exc:
+        reason = next(iter(str(exc).splitlines()), "")
+        raise DamagedError(f"{weights} does not fit its description ({reason:.150}): train again") from exc
+    return tagger
+
+
+def _tags_csv(tags: Sequence[Tag]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows((index, tag.name, tag.category.value, tag.count) for index, tag in enumerate(tags))
+    return text.getvalue().encode()
+
+
+def _read_tags(file: Path) -> tuple[Tag, ...]:
+    try:
+        rows = list(csv.DictReader(io.StringIO(file.read_bytes().decode(), newline="")))
+        if [int(row["index"]) for row in rows] != list(range(len(rows))):
+            raise ValueError("the index column is not 0, 1, 2, ...")
+        return tuple(
+            Tag(name=row["name"], category=Category(row["category"]), count=int(row["count"])) for row in rows
+        )
+    except FileNotFoundError as exc:
+        raise DamagedError(f"{file} is missing: train again") from exc
+    except (KeyError, TypeError, ValueError) as exc:
+        raise DamagedError(f"{file} is not the table of a model's tags ({exc}): train again") from exc

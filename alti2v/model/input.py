@@ -1,0 +1,291 @@
+"""From shards to batches: one linear tf.data chain, without Python in the path of a sample.
+
+A shard is read whole, and its pictures are cut out of it inside the graph at the offsets of its metadata
+table; Python runs once per shard. Order and augmentation are pure functions of (seed, epoch, shard, picture),
+so a killed run finds its place again by counting, and nothing of the pipeline has to be saved.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alti2v.dataset.manifest import Shard, read_manifest, read_vocabulary
+from alti2v.errors import DamagedError, DataError
+from alti2v.model import backend
+from alti2v.storage.layout import METADATA
+from alti2v.storage.table import read_table
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+# Shards whose samples are mixed. Each is in memory as a whole, and one more is read ahead: with 10,000 samples
+# of 25 kB that is 5 x 250 MB, whatever the number of shards.
+SHARDS_IN_FLIGHT = 4
+_NAMES_A_SIDE = re.compile(r"(^|[_\-( ])(left|right)([_\-) ]|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some samples in the order of the dataset.
+
+    Attributes:
+        images: (B, S, S, 3) uint8, RGB.
+        labels: (B, T) uint8, 1 where the picture carries the tag.
+        ids: (B,) int64, the board's post numbers.
+        count: how many rows are samples; those after are padding, all zero.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8]
+    ids: npt.NDArray[np.int64]
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augmentation:
+    """What is changed at random about a training picture; the default changes nothing.
+
+    Attributes:
+        flip: mirror every second picture, but for those with a tag that names a side.
+        shift: move the picture by up to this share of its side in each direction, [0, 0.5); white comes in.
+    """
+
+    flip: bool = False
+    shift: float = 0.0
+
+
+NO_AUGMENTATION = Augmentation()
+
+
+def check_shards(dataset: Path, shards: Sequence[Shard]) -> None:
+    """See that every shard and its table are there, and the shard of the size that the manifest says.
+
+    Raises:
+        DamagedError: one is not; the message names it.
+    """
+    for shard in shards:
+        data, table = dataset / shard.name.data, dataset / shard.name.metadata
+        for file in (data, table):
+            if not file.is_file():
+                raise DamagedError(f"{file} is missing: run `alti2v verify {dataset} --repair`")
+        size = data.stat().st_size
+        if size != shard.bytes:
+            raise DamagedError(
+                f"{data} has {size} bytes instead of {shard.bytes}: run `alti2v verify {dataset} --repair`"
+            )
+
+
+def training_batches(
+    dataset: Path,
+    *,
+    split: str = "train",
+    batch_size: int,
+    seed: int,
+    epoch: int = 0,
+    skip_batches: int = 0,
+    augmentation: Augmentation = NO_AUGMENTATION,
+) -> Any:  # noqa: ANN401 - tf.data.Dataset
+    """One epoch, every sample exactly once, in an order that depends on (seed, epoch) alone.
+
+    Args:
+        dataset: directory of a dataset.
+        split: which part of it.
+        batch_size: samples in a batch; the last one has what is left.
+        seed: of order and augmentation.
+        epoch: counted from 0.
+        skip_batches: how many batches of the epoch to leave out at its start. Their shards are read, their
+            pictures are not decoded.
+        augmentation: what to change at random.
+
+    Returns:
+        tf.data.Dataset of (images (B, S, S, 3) uint8 RGB, labels (B, T) float32), of known length.
+
+    Raises:
+        DamagedError: a shard is missing or has another size.
+        DataError: the split is empty.
+    """
+    tf = backend.tf
+    size, tags, shards = _open(dataset, split)
+    in_order = np.random.default_rng([seed, epoch]).permutation(len(shards))
+    samples_left = max(0, sum(shard.samples for shard in shards) - skip_batches * batch_size)
+
+    # Whole shards, in an order of this epoch.
+    data = _whole_shards(dataset, [shards[number] for number in in_order], shuffle=(seed, epoch))
+    # Some of them at a time, each already in an order of its own: that mixes as well as a shuffle buffer of all
+    # their pictures, needs no second copy of them, and has no state to save.
+    data = data.interleave(_samples_of, cycle_length=SHARDS_IN_FLIGHT, block_length=1)
+    # Where a killed run stopped; before anything is decoded.
+    data = data.skip(skip_batches * batch_size)
+    data = data.map(partial(_decode, size=size, tags=tags), num_parallel_calls=tf.data.AUTOTUNE)
+    if augmentation != NO_AUGMENTATION:
+        keeps_its_side = _names_a_side(tuple(tag.name for tag in read_vocabulary(dataset)))
+        augment = partial(
+            _augment, what=augmentation, seed=(seed, epoch), keeps_its_side=tf.constant(keeps_its_side)
+        )
+        data = data.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+    data = data.map(lambda _, image, labels: (image, tf.cast(labels, tf.float32)))
+    data = data.batch(batch_size)
+    data = data.apply(tf.data.experimental.assert_cardinality(-(-samples_left // batch_size)))
+    return data.prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_batches(dataset: Path, *, split: str, batch_size: int) -> Iterator[Batch]:
+    """A split once, in the order of its shards and rows; every batch has `batch_size` rows.
+
+    Raises:
+        DamagedError: a shard is missing or has another size, or a picture does not decode.
+        DataError: the split is empty.
+    """
+    tf = backend.tf
+    size, tags, shards = _open(dataset, split)
+
+    data = _whole_shards(dataset, shards, shuffle=None)
+    data = data.flat_map(_samples_of)
+    data = data.map(partial(_decode, size=size, tags=tags), num_parallel_calls=tf.data.AUTOTUNE)
+    data = data.batch(batch_size)
+    data = data.prefetch(tf.data.AUTOTUNE)
+    with reading_errors(dataset):
+        for ids, images, labels in data.as_numpy_iterator():
+            yield Batch(
+                images=_pad(images, batch_size),
+                labels=_pad(labels, batch_size),
+                ids=_pad(ids, batch_size),
+                count=len(ids),
+            )
+
+
+class reading_errors:  # noqa: N801 - a context manager that reads like the function it could not be
+    """Translate what the graph says about bytes that are no picture of the promised size."""
+
+    def __init__(self, dataset: Path) -> None:
+        self._dataset = dataset
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Raise a DamagedError in place of TensorFlow's."""
+        if error is not None and isinstance(
+            error, backend.tf.errors.InvalidArgumentError | backend.tf.errors.NotFoundError
+        ):
+            reason = next((line for line in str(error).splitlines() if line.strip()), "").strip()
+            raise DamagedError(
+                f"{self._dataset}: a picture cannot be read ({reason:.200}): "
+                f"run `alti2v verify {self._dataset} --deep`"
+            ) from error
+
+
+def _open(dataset: Path, split: str) -> tuple[int, int, tuple[Shard, ...]]:
+    """Side in px, number of tags, and the checked shards of a split."""
+    manifest = read_manifest(dataset)
+    shards = manifest.split(split)
+    if not manifest.samples(split):
+        raise DataError(f"{dataset} has no {split} samples: build it with a {split} split")
+    check_shards(dataset, shards)
+    return manifest.image.size, len(read_vocabulary(dataset)), shards
+
+
+def _whole_shards(dataset: Path, shards: Sequence[Shard], *, shuffle: tuple[int, int] | None) -> Any:  # noqa: ANN401
+    """tf.data.Dataset of (content, ids, offsets, sizes, label values, label starts), an element per shard."""
+    tf = backend.tf
+    contents = [str(dataset / shard.name.data) for shard in shards]
+    tables = [str(dataset / shard.name.metadata) for shard in shards]
+    numbers = [shard.name.number for shard in shards]
+
+    def rows(table: bytes, number: np.int64) -> tuple[npt.NDArray[np.int64], ...]:
+        order_seed = None if shuffle is None else [*shuffle, int(number)]
+        return _rows(Path(table.decode()), order_seed)
+
+    def read(content: Any, table: Any, number: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
+        columns = tf.numpy_function(rows, [table, number], [tf.int64] * 5, stateful=False)
+        for column in columns:
+            column.set_shape([None])
+        return tf.io.read_file(content), *columns
+
+    data = tf.data.Dataset.from_tensor_slices((contents, tables, np.array(numbers, np.int64)))
+    return data.map(read, num_parallel_calls=1).prefetch(1)
+
+
+def _rows(table: Path, order_seed: Sequence[int] | None) -> tuple[npt.NDArray[np.int64], ...]:
+    """Read the columns that training needs: ids, offsets, sizes, label values, label starts (one more)."""
+    rows = read_table(table, METADATA, columns=("id", "offset", "size", "labels"))
+    if order_seed is not None:
+        rows = rows.take(np.random.default_rng(order_seed).permutation(len(rows)))
+    labels = rows.column("labels").combine_chunks()
+    lengths = np.diff(labels.offsets.to_numpy())
+    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    columns = [rows.column(name).to_numpy() for name in ("id", "offset", "size")]
+    return *columns, labels.flatten().to_numpy().astype(np.int64), starts
+
+
+def _samples_of(content: Any, ids: Any, offsets: Any, sizes: Any, values: Any, starts: Any) -> Any:  # noqa: ANN401
+    """tf.data.Dataset of (id, JPEG bytes, label indices): the samples of one shard."""
+    tf = backend.tf
+    rows = tf.data.Dataset.from_tensor_slices((ids, offsets, sizes, starts[:-1], starts[1:]))
+    # `content` is shared by all rows; only the picture's own bytes are copied.
+    return rows.map(
+        lambda id_, offset, size, start, end: (id_, tf.strings.substr(content, offset, size), values[start:end])
+    )
+
+
+def _decode(id_: Any, content: Any, indices: Any, *, size: int, tags: int) -> tuple[Any, Any, Any]:  # noqa: ANN401
+    """(id, image (S, S, 3) uint8, labels (T,) uint8)."""
+    tf = backend.tf
+    # The accurate DCT is what Pillow uses: a file that is tagged later looks like one that was trained on.
+    image = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
+    image = tf.ensure_shape(image, (size, size, 3))
+    labels = tf.scatter_nd(indices[:, tf.newaxis], tf.ones_like(indices, tf.uint8), [tags])
+    return id_, image, labels
+
+
+def _augment(
+    id_: Any,  # noqa: ANN401 - tensors
+    image: Any,  # noqa: ANN401
+    labels: Any,  # noqa: ANN401
+    *,
+    what: Augmentation,
+    seed: tuple[int, int],
+    keeps_its_side: Any,  # noqa: ANN401
+) -> tuple[Any, Any, Any]:
+    """Change a picture at random, by its id: the order of the samples has no part in it."""
+    tf = backend.tf
+    base = np.random.SeedSequence(seed).generate_state(1, np.uint64).astype(np.int64)[0]
+    draws = tf.random.stateless_uniform([3], seed=tf.stack([base, id_]))
+    if what.flip:
+        names_a_side = tf.reduce_any(tf.logical_and(labels > 0, keeps_its_side))
+        image = tf.cond(
+            tf.logical_and(draws[0] < 0.5, tf.logical_not(names_a_side)),
+            lambda: tf.reverse(image, axis=[1]),
+            lambda: image,
+        )
+    if what.shift:
+        image = _shifted(image, draws[1:], furthest=round(what.shift * image.shape[0]))
+    return id_, image, labels
+
+
+def _shifted(image: Any, draws: Any, *, furthest: int) -> Any:  # noqa: ANN401 - tensors
+    """Move a picture by -furthest to +furthest px along both axes; white comes in, as in the letterbox."""
+    tf = backend.tf
+    size = image.shape[0]
+    start = tf.cast(tf.floor(draws * (2 * furthest + 1)), tf.int32)
+    padded = tf.pad(image, [[furthest, furthest], [furthest, furthest], [0, 0]], constant_values=255)
+    return tf.ensure_shape(tf.slice(padded, [start[0], start[1], 0], [size, size, 3]), (size, size, 3))
+
+
+def _names_a_side(tags: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which tags say left or right, so that a mirrored picture would belie them."""
+    return np.array([_NAMES_A_SIDE.search(tag) is not None for tag in tags], bool)
+
+
+def _pad(rows: npt.NDArray[Any], batch_size: int) -> npt.NDArray[Any]:
+    missing = batch_size - len(rows)
+    if not missing:
+        return rows
+    return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)])
