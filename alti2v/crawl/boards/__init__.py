@@ -1,1 +1,1 @@
-"""One module per board software, pure: from a query to a URL, from the bytes of one answer to posts."""
+"""The boards' dialects, pure: which URL to ask, and what the bytes of one answer mean."""

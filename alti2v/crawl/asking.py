@@ -1,0 +1,83 @@
+"""Asking a board's API until it answers in its dialect, or the policy's patience ends."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from random import Random
+from typing import TypeVar
+
+from alti2v.crawl.boards.board import Refusal, Unreadable, Wall
+from alti2v.crawl.net import MAX_API_BYTES, Client, Purpose
+from alti2v.crawl.policy import FailKind, Failure, GiveUp, RetryPolicy, decide, kind_of_status
+
+T = TypeVar("T")
+_OF_A_PROXY = frozenset({FailKind.HTTP_5XX, FailKind.FORBIDDEN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """What asking needs.
+
+    Attributes:
+        sleep: waits so many seconds.
+    """
+
+    client: Client
+    policy: RetryPolicy
+    rng: Random
+    sleep: Callable[[float], Awaitable[None]]
+
+    async def ask(self, urls: tuple[str, ...], read: Callable[[bytes, int], T]) -> T | Failure:
+        """Ask, and ask again after a failure, a passing refusal or an answer that cannot be read.
+
+        Args:
+            urls: forms of one question; each try takes the next, so that a board that refuses one
+                form (JSON) is asked in the other (XML).
+            read: what a body and its status mean.
+        """
+        tries = 0
+        while True:
+            answer = await self.ask_once(urls[tries % len(urls)], read)
+            tries += 1
+            failure = _as_failure(answer)
+            if failure is None:
+                return answer
+            verdict = decide(failure, tries=tries, policy=self.policy, rng=self.rng)
+            if isinstance(verdict, GiveUp):
+                return answer
+            await self.sleep(verdict.delay_s)
+
+    async def ask_once(self, url: str, read: Callable[[bytes, int], T]) -> T | Failure:
+        """Ask one time."""
+        received = await self.client.get(url, purpose=Purpose.API, max_bytes=MAX_API_BYTES)
+        if isinstance(received, Failure):
+            return received
+        answer = read(received.body, received.status)
+        # Only now the status: a page in place of an answer may be a guard's or a proxy's.
+        if isinstance(answer, Unreadable) and (kind := kind_of_status(received.status)) in _OF_A_PROXY:
+            return Failure(kind=kind, message=f"HTTP {received.status}", status=received.status)
+        return answer
+
+
+def in_words(answer: Refusal | Unreadable | Wall | Failure) -> str:
+    """What came instead of an answer, for a person."""
+    match answer:
+        case Refusal(message=message) | Wall(message=message):
+            return f"the board refuses: {message}"
+        case Unreadable(what=what):
+            return f"the board answers with {what}"
+        case Failure(message=message):
+            return message
+
+
+def _as_failure(answer: object) -> Failure | None:
+    match answer:
+        case Failure():
+            return answer
+        case Refusal(message=message, is_final=is_final):
+            kind = FailKind.FORBIDDEN if is_final else FailKind.BAD_ANSWER
+            return Failure(kind=kind, message=message)
+        case Unreadable(what=what):
+            return Failure(kind=FailKind.BAD_ANSWER, message=what)
+    return None

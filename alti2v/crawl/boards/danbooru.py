@@ -1,0 +1,152 @@
+"""Danbooru 2 (safebooru.donmai.us and its relatives): `posts.json`.
+
+Sources: the site's help page "help:api", the program's own source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any, ClassVar
+from urllib.parse import quote, urlencode
+
+from alti2v.crawl.boards.board import (
+    Answer,
+    Dialect,
+    Empty,
+    JsonBody,
+    Page,
+    Query,
+    Refusal,
+    Unreadable,
+    Wall,
+    absolute_url,
+    classify,
+    clean_tags,
+    clean_text,
+    instant,
+    integer,
+    md5_of,
+    pixels,
+    post_id,
+)
+from alti2v.records import Category, Post, TagGroups
+
+RATINGS: Mapping[str, str] = {
+    "g": "general",
+    "s": "sensitive",
+    "q": "questionable",
+    "e": "explicit",
+}
+_GROUPS = (Category.GENERAL, Category.ARTIST, Category.COPYRIGHT, Category.CHARACTER, Category.META)
+# Statuses that asking again does not change (help:api): bad request, not found, too many tags.
+_FINAL = frozenset({400, 401, 403, 404, 422, 451})
+
+
+@dataclass(frozen=True, slots=True)
+class Danbooru:
+    """One board of this dialect."""
+
+    base: str
+    dialect: ClassVar[Dialect] = Dialect.DANBOORU
+    page_limit: ClassVar[int] = 200
+    has_tag_groups: ClassVar[bool] = True
+
+    def posts_url(self, query: Query) -> str:
+        """Where to ask for posts: `page=b<ID>` has no depth wall, page numbers end at 1000."""
+        page = f"b{query.below}" if query.below is not None else query.page + 1
+        return self._url("posts.json", tags=query.tags, limit=query.limit, page=page)
+
+    def count_url(self, tags: str, *, below: int | None = None) -> str:
+        """Where to ask how many posts match."""
+        terms = tags if below is None else f"{tags} id:<{below}".strip()
+        return self._url("counts/posts.json", tags=terms)
+
+    def read_posts(self, body: bytes, *, status: int) -> Answer:
+        """Read an array of posts, or an error object, whose meaning its status completes."""
+        read = classify(body)
+        match read:
+            case JsonBody(value=list() as entries) if all(_is_post(entry) for entry in entries):
+                return self._page(entries)
+            case Refusal():
+                return Wall(read.message) if status == 410 else Refusal(read.message, status in _FINAL)
+            case Empty() | Unreadable():
+                what = "an empty answer" if isinstance(read, Empty) else read.what
+                return Unreadable(f"{what} with status {status}")
+        return Unreadable("another kind of answer")
+
+    def read_count(self, body: bytes, *, status: int) -> int | Wall | Refusal | Unreadable:
+        """Read `{"counts": {"posts": N}}`."""
+        read = classify(body)
+        if isinstance(read, JsonBody) and isinstance(read.value, dict):
+            counts = read.value.get("counts")
+            count = integer(counts.get("posts")) if isinstance(counts, Mapping) else None
+            return count if count is not None else Unreadable("an answer without a count")
+        if isinstance(read, Refusal):
+            return Refusal(read.message, status in _FINAL)
+        return Unreadable(f"no JSON (status {status})")
+
+    def _url(self, path: str, **parameters: str | int) -> str:
+        return f"{self.base}/{path}?{urlencode(parameters, quote_via=quote)}"
+
+    def _page(self, entries: list[Any]) -> Page:
+        numbered = [(post_id(entry), entry) for entry in entries]
+        posts = tuple(self._post(number, entry) for number, entry in numbered if number is not None)
+        return Page(posts, (), len(entries) - len(posts))
+
+    def _post(self, number: int, entry: Mapping[str, Any]) -> Post:
+        file_url = absolute_url(self.base, entry.get("file_url"))
+        large_url = absolute_url(self.base, entry.get("large_file_url"))
+        parent = integer(entry.get("parent_id"))
+        extension = str(entry.get("file_ext") or PurePosixPath(file_url or "").suffix[1:])
+        return Post(
+            id=number,
+            tags=_tag_groups(entry),
+            rating=RATINGS.get(str(entry.get("rating") or ""), ""),
+            score=integer(entry.get("score")),
+            source=clean_text(str(entry.get("source") or "")),
+            parent_id=parent if parent and parent > 0 else None,
+            created_at=_instant(entry.get("created_at")),
+            changed_at=_instant(entry.get("updated_at")),
+            width=pixels(entry.get("image_width")),
+            height=pixels(entry.get("image_height")),
+            md5=md5_of(entry.get("md5")),
+            file_ext=extension.lower(),
+            board_status=_board_status(entry),
+            file_url=file_url,
+            sample_url=None if large_url == file_url else large_url,
+        )
+
+
+def _is_post(entry: object) -> bool:
+    return isinstance(entry, Mapping) and ("tag_string" in entry or "tag_string_general" in entry)
+
+
+def _tag_groups(entry: Mapping[str, Any]) -> TagGroups:
+    """The categories that the answer gives; a tag of none of them is unknown, a tag of two keeps the first."""
+    groups: dict[str, tuple[str, ...]] = {}
+    seen: set[str] = set()
+    for category in _GROUPS:
+        tags = [tag for tag in clean_tags(entry.get(f"tag_string_{category.value}")) if tag not in seen]
+        groups[category.value] = tuple(sorted(tags))
+        seen.update(tags)
+    rest = tuple(sorted(set(clean_tags(entry.get("tag_string"))) - seen))
+    return TagGroups(**groups, unknown=rest)
+
+
+def _board_status(entry: Mapping[str, Any]) -> str:
+    for status in ("banned", "deleted", "flagged", "pending"):
+        if entry.get(f"is_{status}") is True:
+            return status
+    return "active"
+
+
+def _instant(value: object) -> int | None:
+    """Unix seconds of an ISO 8601 instant such as 2026-08-01T10:00:00.000-04:00."""
+    try:
+        moment = datetime.fromisoformat(str(value))
+        return instant(int(moment.timestamp())) if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        return None

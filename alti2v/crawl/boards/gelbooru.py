@@ -1,0 +1,210 @@
+"""Gelbooru Beta 0.2 (safebooru.org and its relatives): `index.php?page=dapi`.
+
+Sources: the site's help text (help topic "dapi"), recorded answers in both JSON shapes and in XML.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any, ClassVar
+from urllib.parse import quote, urlencode
+
+from alti2v.crawl.boards.board import (
+    Answer,
+    Dialect,
+    Empty,
+    JsonBody,
+    Page,
+    Query,
+    Refusal,
+    Unreadable,
+    Wall,
+    XmlBody,
+    absolute_url,
+    classify,
+    clean_tag,
+    clean_tags,
+    clean_text,
+    instant,
+    integer,
+    md5_of,
+    pixels,
+    post_id,
+)
+from alti2v.records import CATEGORY_OF_CODE, Category, Post, Tag, TagGroups
+
+# Old posts say "safe" where new ones say "general". The XML's one letter "s" stands for both "safe" and
+# the rare "sensitive"; it is read as the former.
+RATINGS: Mapping[str, str] = {
+    "safe": "general",
+    "s": "general",
+    "general": "general",
+    "g": "general",
+    "sensitive": "sensitive",
+    "questionable": "questionable",
+    "q": "questionable",
+    "explicit": "explicit",
+    "e": "explicit",
+}
+TAGS_LIMIT = 1000
+_WALL = "limited due to abuse"  # the whole text: "Search error: API limited due to abuse."
+
+
+@dataclass(frozen=True, slots=True)
+class Gelbooru:
+    """One board of this dialect."""
+
+    base: str
+    dialect: ClassVar[Dialect] = Dialect.GELBOORU
+    page_limit: ClassVar[int] = 1000  # more is cut to this; some relatives cut to 100
+    has_tag_groups: ClassVar[bool] = False
+
+    def posts_url(self, query: Query) -> str:
+        """Where to ask for posts; `id:<N` is a search term here."""
+        return self._url(
+            s="post",
+            tags=_terms(query.tags, query.below),
+            limit=query.limit,
+            pid=query.page,
+            json=None if query.xml else 1,
+        )
+
+    def count_url(self, tags: str, *, below: int | None = None) -> str:
+        """Where to ask how many posts match: only the XML form counts."""
+        return self._url(s="post", tags=_terms(tags, below), limit=1, pid=0)
+
+    def frequent_tags_url(self, page: int) -> str:
+        """Where to ask for a page of tags; `orderby` is used by clients, not documented."""
+        return self._url(s="tag", orderby="count", limit=TAGS_LIMIT, pid=page)
+
+    def tag_urls(self, name: str) -> tuple[str, ...]:
+        """Where to ask for one tag: as it is, and as PHP's htmlspecialchars would have stored it."""
+        stored = html.escape(name, quote=True).replace("&#x27;", "&#039;")
+        return tuple(self._url(s="tag", name=form, limit=1) for form in dict.fromkeys((name, stored)))
+
+    def read_posts(self, body: bytes, *, status: int) -> Answer:
+        """Read an answer, JSON or XML by content."""
+        read = classify(body)
+        match read:
+            case Empty():
+                return Page() if status == 200 else Unreadable(f"an empty answer with status {status}")
+            case Refusal():
+                return Wall(read.message) if _WALL in read.message.lower() else read
+            case JsonBody(value=list() as entries):
+                return self._page(entries)
+            case JsonBody(value=dict() as envelope) if "post" in envelope or "@attributes" in envelope:
+                found = envelope.get("post") or []
+                return self._page(found if isinstance(found, list) else [found])
+            case XmlBody(root=root) if root.tag == "posts":
+                return self._page([dict(entry.attrib) for entry in root.iter("post")])
+            case Unreadable():
+                return read
+        return Unreadable("another kind of answer")
+
+    def read_count(self, body: bytes, *, status: int) -> int | Wall | Refusal | Unreadable:
+        """Read `<posts count=…>`."""
+        read = classify(body)
+        if isinstance(read, XmlBody) and read.root.tag == "posts":
+            count = integer(read.root.get("count"))
+            return count if count is not None and count >= 0 else Unreadable("a list without a count")
+        if isinstance(read, Refusal | Unreadable):
+            return read
+        return Unreadable(f"no XML (status {status})")
+
+    def read_tags(self, body: bytes, *, status: int) -> tuple[Tag, ...] | Refusal | Unreadable:
+        """Read `<tags><tag type=… count=… name=…/></tags>`; there is no JSON form."""
+        read = classify(body)
+        if isinstance(read, XmlBody) and read.root.tag == "tags":
+            return tuple(_tag(entry.attrib) for entry in read.root.iter("tag") if entry.get("name"))
+        if isinstance(read, Refusal | Unreadable):
+            return read
+        return Unreadable(f"no XML (status {status})")
+
+    def _url(self, **parameters: str | int | None) -> str:
+        asked = {"page": "dapi", "q": "index"} | {k: v for k, v in parameters.items() if v is not None}
+        return f"{self.base}/index.php?{urlencode(asked, quote_via=quote)}"
+
+    def _page(self, entries: list[Any]) -> Page:
+        posts: list[Post] = []
+        ghosts: list[int] = []
+        unusable = 0
+        for entry in entries:
+            number = post_id(entry) if isinstance(entry, Mapping) else None
+            if number is None:
+                unusable += 1
+            elif _is_ghost(entry):
+                ghosts.append(number)
+            else:
+                posts.append(self._post(number, entry))
+        return Page(tuple(posts), tuple(ghosts), unusable)
+
+    def _post(self, number: int, entry: Mapping[str, Any]) -> Post:
+        file_url = absolute_url(self.base, entry.get("file_url")) or self._file_url(entry)
+        sample_url = self._sample_url(entry)
+        parent = integer(entry.get("parent_id"))
+        return Post(
+            id=number,
+            tags=TagGroups(unknown=tuple(sorted(clean_tags(entry.get("tags"))))),
+            rating=RATINGS.get(str(entry.get("rating") or "").strip().lower(), ""),
+            score=integer(entry.get("score")),
+            source=clean_text(str(entry.get("source") or "")),
+            parent_id=parent if parent and parent > 0 else None,
+            created_at=_created_at(entry.get("created_at")),
+            changed_at=instant(entry.get("change")),
+            width=pixels(entry.get("width")),
+            height=pixels(entry.get("height")),
+            md5=md5_of(entry.get("hash") or entry.get("md5")),
+            file_ext=PurePosixPath(str(entry.get("image") or file_url or "")).suffix[1:].lower(),
+            board_status=str(entry.get("status") or "active"),
+            file_url=file_url,
+            sample_url=None if sample_url == file_url else sample_url,
+        )
+
+    def _file_url(self, entry: Mapping[str, Any]) -> str | None:
+        """The old JSON shape has no URLs: /images/{directory}/{image}."""
+        directory, image = entry.get("directory"), entry.get("image")
+        if directory in (None, "") or not image:
+            return None
+        return absolute_url(self.base, f"{self.base}/images/{directory}/{quote(str(image))}")
+
+    def _sample_url(self, entry: Mapping[str, Any]) -> str | None:
+        """`sample` says whether there is one (JSON); in XML there is one if its URL is not the file's."""
+        if "sample" in entry and str(entry["sample"]).lower() in ("false", "0", "none", ""):
+            return None
+        if entry.get("sample_url"):
+            return absolute_url(self.base, entry["sample_url"])
+        directory, image = entry.get("directory"), entry.get("image")
+        if "sample" not in entry or directory in (None, "") or not image:
+            return None
+        stem = quote(PurePosixPath(str(image)).stem)
+        return absolute_url(self.base, f"{self.base}/samples/{directory}/sample_{stem}.jpg")
+
+
+def _terms(tags: str, below: int | None) -> str:
+    return tags if below is None else f"{tags} id:<{below}".strip()
+
+
+def _is_ghost(entry: Mapping[str, Any]) -> bool:
+    """Ghosts carry an id and nothing else; their file_url ends in `/images//`."""
+    if entry.get("image") or md5_of(entry.get("hash") or entry.get("md5")):
+        return False
+    file_url = str(entry.get("file_url") or "")
+    return not file_url or file_url.endswith("//")
+
+
+def _created_at(value: object) -> int | None:
+    """Unix seconds of `Fri Sep 18 21:45:40 +0200 2026` (XML only)."""
+    try:
+        return instant(int(datetime.strptime(str(value), "%a %b %d %H:%M:%S %z %Y").timestamp()))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _tag(entry: Mapping[str, str]) -> Tag:
+    code = integer(entry.get("type"))
+    category = CATEGORY_OF_CODE.get(-1 if code is None else code, Category.UNKNOWN)
+    return Tag(name=clean_tag(entry["name"]), category=category, count=integer(entry.get("count")) or 0)

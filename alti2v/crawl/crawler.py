@@ -1,0 +1,417 @@
+"""Board -> store: the orchestrator of a crawl, and the only file that starts tasks.
+
+    lister ──▶ ledger ──feed──▶ queue ──▶ fetchers ──▶ queue ──▶ writer ──▶ tar files, ledger ──▶ tables
+
+Both queues are bounded, so memory stays flat whatever the size of the board. The ledger and the tar
+files are touched by one thread only; the tables are written from the ledger, at intervals and at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from alti2v.crawl.asking import Asker, in_words
+from alti2v.crawl.boards.board import Board, Dialect, Refusal, Unreadable
+from alti2v.crawl.boards.gelbooru import Gelbooru
+from alti2v.crawl.categories import Categoriser
+from alti2v.crawl.fetcher import fetch
+from alti2v.crawl.ledger import Counts, Ledger, Pending
+from alti2v.crawl.lister import Lister, Stopped
+from alti2v.crawl.listing import Walk
+from alti2v.crawl.net import Client, NetConfig
+from alti2v.crawl.plan import CrawlConfig, CrawlReport, check_plan, stored_dialect, write_plan
+from alti2v.crawl.policy import HEALABLE
+from alti2v.crawl.recognise import base_url, board_of, detect, known_dialect
+from alti2v.crawl.shelf import Settlement, Shelf
+from alti2v.crawl.single_thread import SingleThread
+from alti2v.crawl.tables import export_part, export_tags, known_categories, sweep
+from alti2v.errors import DataError, RemoteError, UsageError
+from alti2v.records import Progress, ProgressHook, ignore_progress
+from alti2v.storage.directory import Kind, claim_directory, exclusive
+from alti2v.storage.layout import LEDGER_FILE, LOCK_FILE, TAGS_FILE
+
+__all__ = ["CrawlConfig", "CrawlReport", "crawl"]
+
+_FEED_ROWS = 256
+_BATCH_FILES = 64
+_BATCH_BYTES = 16 * 1024 * 1024
+_BATCH_S = 0.25  # what a kill may cost at most, in time
+_EXPORT_EVERY_S = 600.0
+
+
+def crawl(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> CrawlReport:
+    """List a board's posts and fetch their files into a store; run again: resumes, then adds what is new.
+
+    Ctrl-C finishes what is in flight, writes the tables, and raises KeyboardInterrupt.
+
+    Raises:
+        UsageError: the store is something else, of another board or search, or in use; the board
+            refuses the search or speaks another dialect.
+        RemoteError: the board cannot be reached, and nothing was stored before.
+        DataError: no post matches.
+        StorageError: the disk refuses a write; what was stored stays, and the same command goes on.
+        DamagedError: the store is damaged; `verify --repair` mends it.
+    """
+    begun_s = time.monotonic()
+    is_old = claim_directory(config.store, Kind.STORE)
+    with exclusive(config.store, LOCK_FILE):
+        sweep(config.store)
+        if is_old:
+            check_plan(config)
+        else:
+            _forget(config.store)
+        with Ledger(config.store / LEDGER_FILE) as ledger:
+            run = _Run(config, ledger, progress)
+            before = ledger.counts().stored
+            try:
+                asyncio.run(run.main())
+            finally:
+                run.close()
+            return run.report(new=ledger.counts().stored - before, seconds=time.monotonic() - begun_s)
+
+
+class _Run:
+    """One run of a crawl: what its tasks share."""
+
+    def __init__(self, config: CrawlConfig, ledger: Ledger, progress: ProgressHook) -> None:
+        self._config = config
+        self._ledger = ledger
+        self._progress = progress
+        self._thread = SingleThread()
+        self._shelf = Shelf(config.store, ledger, shard_bytes=config.shard_bytes)
+        self._rng = Random(config.seed)  # noqa: S311 - jitter
+        self._board: Board | None = None
+        self._counts = ledger.counts()
+        self._total: int | None = None
+        self._note = ""
+        self._missing: list[str] = []
+        self._stopping = asyncio.Event()
+        self._listed = asyncio.Event()  # set when the ledger may have more pending posts
+        self._listing_ended = False
+        self._gave_up = False  # a host of files is down: what is left stays pending
+        self._wanted: asyncio.Queue[Pending | None] = asyncio.Queue(2 * config.connections)
+        self._got: asyncio.Queue[Settlement | None] = asyncio.Queue(max(16, 2 * config.connections))
+        self._exported_s = time.monotonic()
+
+    async def main(self) -> None:
+        """Crawl; on cancellation (Ctrl-C) finish what is in flight first."""
+        work = asyncio.create_task(self._crawl())
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            self._stop("interrupted")
+            await work
+            raise
+        finally:
+            self._thread.close()
+
+    def close(self) -> None:
+        """Close the tar file."""
+        self._shelf.close()
+
+    def report(self, *, new: int, seconds: float) -> CrawlReport:
+        """What the store holds now."""
+        assert self._board is not None
+        counts = self._ledger.counts()
+        healable = sum(count for kind, count in counts.failed.items() if kind in HEALABLE)
+        missing = list(self._missing)
+        if counts.pending:
+            missing.append(f"{counts.pending:,} files were not tried to the end")
+        if healable:
+            missing.append(f"{healable:,} files failed in ways that may pass")
+        return CrawlReport(
+            store=self._config.store,
+            board=self._board.base,
+            dialect=self._board.dialect.value,
+            listed=counts.listed,
+            stored=counts.stored,
+            duplicate=counts.duplicate,
+            pending=counts.pending,
+            skipped=counts.skipped,
+            failed=counts.failed,
+            new=new,
+            bytes=counts.bytes,
+            seconds=round(seconds, 3),
+            complete=not missing,
+            missing="; ".join(missing),
+        )
+
+    # The stages -----------------------------------------------------------------------------------
+
+    async def _crawl(self) -> None:
+        config = self._config
+        net = NetConfig(
+            rate=config.rate,
+            api_rate=config.api_rate,
+            connections=config.connections,
+            allow_private=config.allow_private,
+            contact=config.contact,
+            retry=config.retry,
+        )
+        async with Client(net, on_pause=self._on_pause, sleep=self._sleep) as client:
+            asker = Asker(client=client, policy=config.retry, rng=self._rng, sleep=self._sleep)
+            self._board = await self._find_board(asker)
+            await self._thread.run(self._retry_healable)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._list(self._board, asker))
+                    tasks.create_task(self._feed())
+                    tasks.create_task(self._write())
+                    # Those that wait for another try hold no connection: let others fetch meanwhile.
+                    fetchers = [tasks.create_task(self._fetch(client)) for _ in range(4 * config.connections)]
+                    tasks.create_task(self._close_queue(fetchers))
+            except BaseExceptionGroup as group:
+                raise _first_cause(group) from None
+            self._missing += sorted(set(client.hosts_down().values()))
+        await self._thread.run(self._export)
+
+    async def _find_board(self, asker: Asker) -> Board:
+        base = base_url(self._config.board)
+        dialect = self._config.dialect or known_dialect(base) or stored_dialect(self._config.store)
+        if dialect is None:
+            dialect = await detect(base, asker)
+        return board_of(base, Dialect(dialect))
+
+    async def _list(self, board: Board, asker: Asker) -> None:
+        lister = Lister(
+            board=board,
+            asker=asker,
+            thread=self._thread,
+            ledger=self._ledger,
+            tags=self._config.tags,
+            limit=self._config.limit,
+            before_first=self._write_plan,
+            on_page=self._on_page,
+        )
+        try:
+            self._total = await lister.total()
+            ended = await lister.run()
+            await self._judge_listing(board, asker, ended)
+        except _StoppedError:
+            return
+        finally:
+            self._listing_ended = True
+            self._listed.set()
+        if self._config.tag_categories and isinstance(board, Gelbooru):
+            await self._categorise(board, asker)
+
+    async def _categorise(self, board: Gelbooru, asker: Asker) -> None:
+        categoriser = Categoriser(
+            board=board,
+            asker=asker,
+            thread=self._thread,
+            ledger=self._ledger,
+            min_count=self._config.tag_min_count,
+            on_progress=self._on_categories,
+        )
+        with contextlib.suppress(_StoppedError):
+            missing = await categoriser.run()
+            if missing:
+                self._missing.append(missing)
+
+    async def _judge_listing(self, board: Board, asker: Asker, ended: Walk | Stopped) -> None:
+        listed = (await self._thread.run(self._ledger.counts)).listed
+        if isinstance(ended, Stopped):
+            if listed:
+                self._missing.append(ended.words)
+                return
+            await self._explain(board, asker, ended)
+        elif ended.shortfall:
+            if not listed:
+                raise RemoteError(f"{board.base} lists nothing, but {ended.shortfall}: run again later")
+            self._missing.append(ended.shortfall)
+        elif not listed:
+            search = f" matches {self._config.tags!r}" if self._config.tags else " is there"
+            raise DataError(f"no post{search} at {board.base}: check --tags and the address")
+
+    async def _explain(self, board: Board, asker: Asker, stopped: Stopped) -> None:
+        """Say why a new store could not even begin: always raises."""
+        if isinstance(stopped.answer, Refusal) and stopped.answer.is_final:
+            raise UsageError(f"{board.base} refuses this search: {stopped.answer.message}")
+        if isinstance(stopped.answer, Unreadable):
+            found = await detect(board.base, asker)
+            if found is not board.dialect:
+                raise UsageError(
+                    f"{board.base} does not speak {board.dialect}: it looks like {found}, "
+                    f"so give --dialect {found}"
+                )
+        raise RemoteError(f"{board.base}: {in_words(stopped.answer)}: run again later")
+
+    async def _feed(self) -> None:
+        """Hand pending posts to the fetchers, in the order of listing."""
+        after_seq = -1
+        while not (self._stopping.is_set() or self._gave_up):
+            self._listed.clear()
+            was_last = self._listing_ended
+            rows = await self._thread.run(self._ledger.pending, after_seq=after_seq, limit=_FEED_ROWS)
+            for pending in rows:
+                await self._wanted.put(pending)
+                after_seq = pending.seq
+            if not rows and was_last:
+                break
+            if not rows:
+                await self._listed.wait()
+        for _ in range(4 * self._config.connections):
+            await self._wanted.put(None)
+
+    async def _fetch(self, client: Client) -> None:
+        while (pending := await self._wanted.get()) is not None:
+            if self._stopping.is_set() or self._gave_up:
+                continue
+            with contextlib.suppress(_StoppedError):
+                settlement = await fetch(
+                    pending,
+                    original=self._config.files == "original",
+                    keep_mismatched=self._config.keep_mismatched,
+                    max_bytes=self._config.max_file_bytes,
+                    client=client,
+                    policy=self._config.retry,
+                    rng=self._rng,
+                    sleep=self._sleep,
+                )
+                if settlement is None:
+                    self._gave_up = True
+                    self._listed.set()
+                else:
+                    await self._got.put(settlement)
+
+    async def _close_queue(self, fetchers: list[asyncio.Task[None]]) -> None:
+        await asyncio.wait(fetchers)
+        await self._got.put(None)
+
+    async def _write(self) -> None:
+        is_open = True
+        while is_open:
+            batch, is_open = await self._batch()
+            if batch:
+                self._counts = await self._thread.run(self._settle, batch)
+                self._show()
+            if time.monotonic() - self._exported_s > _EXPORT_EVERY_S:
+                await self._thread.run(self._export)
+
+    async def _batch(self) -> tuple[list[Settlement], bool]:
+        """What has arrived, at least one; False when nothing more comes."""
+        loop = asyncio.get_running_loop()
+        first = await self._got.get()
+        if first is None:
+            return [], False
+        batch, deadline, size = [first], loop.time() + _BATCH_S, _size(first)
+        while len(batch) < _BATCH_FILES and size < _BATCH_BYTES:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    settlement = await self._got.get()
+            except TimeoutError:
+                break
+            if settlement is None:
+                return batch, False
+            batch.append(settlement)
+            size += _size(settlement)
+        return batch, True
+
+    # In the store's thread ------------------------------------------------------------------------
+
+    def _settle(self, batch: list[Settlement]) -> Counts:
+        self._shelf.settle(batch)
+        return self._ledger.counts()
+
+    def _retry_healable(self) -> None:
+        with self._ledger.transaction():
+            self._ledger.retry_failed(kind.value for kind in HEALABLE)
+
+    def _write_plan(self) -> None:
+        assert self._board is not None
+        write_plan(self._config, self._board.dialect)
+
+    def _export(self) -> None:
+        """Write the tables that no longer say what the ledger says."""
+        categories = known_categories(self._ledger)
+        if self._ledger.state("exported_tags") != str(len(categories)):
+            with self._ledger.transaction():
+                self._ledger.set_all_dirty()
+        dirty = self._ledger.dirty_parts()
+        for part in dirty:
+            export_part(self._config.store, self._ledger, part, categories)
+        if dirty or not (self._config.store / TAGS_FILE).exists():
+            export_tags(self._config.store, self._ledger, categories)
+        with self._ledger.transaction():
+            self._ledger.set_state("exported_tags", str(len(categories)))
+        self._exported_s = time.monotonic()
+
+    # What a person sees ---------------------------------------------------------------------------
+
+    def _on_page(self, counts: Counts) -> None:
+        self._listed.set()
+        self._counts = counts
+        self._show()
+        self._check_stop()
+
+    def _on_pause(self, why: str, seconds: float) -> None:
+        self._note = f"{why}: {seconds:.0f} s"
+        self._show()
+        self._note = ""
+
+    def _on_categories(self, done: int, total: int) -> None:
+        self._progress(Progress(stage="tag categories", done=done, total=total, unit="tags"))
+        self._check_stop()
+
+    def _show(self) -> None:
+        total = self._expected(self._counts)
+        self._progress(_progress(self._counts, total=total, note=self._note))
+
+    def _expected(self, counts: Counts) -> int | None:
+        if self._listing_ended:
+            return counts.listed
+        known = [value for value in (self._total, self._config.limit) if value is not None]
+        return max(min(known), counts.listed) if known else None
+
+    # Stopping -------------------------------------------------------------------------------------
+
+    def _stop(self, why: str) -> None:
+        self._note = why
+        self._stopping.set()
+        self._listed.set()
+
+    def _check_stop(self) -> None:
+        if self._stopping.is_set():
+            raise _StoppedError
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait, but not beyond a stop: whatever waits is not in flight."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        self._check_stop()
+
+
+class _StoppedError(Exception):
+    """The crawl is stopping; what was waited for is left for the next run."""
+
+
+def _progress(counts: Counts, *, total: int | None, note: str) -> Progress:
+    seen: dict[str, int | float | str] = {"listed": counts.listed, "stored": counts.stored}
+    if counts.skipped:
+        seen["skipped"] = sum(counts.skipped.values())
+    seen |= {f"failed {kind}": count for kind, count in counts.failed.items()}
+    seen["MB"] = round(counts.bytes / 1e6, 1)
+    return Progress(stage="crawling", done=counts.settled, total=total, unit="posts", counts=seen, note=note)
+
+
+def _size(settlement: Settlement) -> int:
+    return len(getattr(settlement, "content", b""))
+
+
+def _first_cause(group: BaseExceptionGroup[Any]) -> BaseException:
+    """The exception that made the others stop."""
+    first = group.exceptions[0]
+    return _first_cause(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def _forget(store: Path) -> None:
+    """Remove the empty ledger that a first run left behind which never saw a post."""
+    for suffix in ("", "-wal", "-shm"):
+        (store / f"{LEDGER_FILE}{suffix}").unlink(missing_ok=True)

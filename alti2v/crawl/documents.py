@@ -1,0 +1,90 @@
+"""A post as JSON: in the ledger, and beside its picture in the tar file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from alti2v.records import Post, Span, TagGroups
+
+_POST_FIELDS = tuple(field.name for field in fields(Post) if field.name != "tags")
+_GROUPS = tuple(field.name for field in fields(TagGroups))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What is known about the stored bytes of a post.
+
+    Attributes:
+        url: where they came from.
+        http_status: of the last answer.
+        attempts: requests made for the file.
+        format: JPEG, PNG, GIF or WEBP.
+        width, height: px.
+        md5: of the bytes, 32 hex digits.
+    """
+
+    url: str
+    http_status: int
+    attempts: int
+    format: str
+    width: int
+    height: int
+    md5: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the bytes of a post lie: the number of the tar file and the span inside it."""
+
+    tar: int
+    span: Span
+
+
+def post_document(post: Post) -> dict[str, Any]:
+    """A post as a JSON object; empty tag groups are left out."""
+    document: dict[str, Any] = {name: getattr(post, name) for name in _POST_FIELDS}
+    document["tags"] = {name: tags for name in _GROUPS if (tags := getattr(post.tags, name))}
+    return document
+
+
+def read_post(document: Mapping[str, Any]) -> Post:
+    """Invert `post_document`.
+
+    Raises:
+        KeyError, TypeError: it is something else.
+    """
+    groups = {name: tuple(tags) for name, tags in document["tags"].items()}
+    return Post(tags=TagGroups(**groups), **{name: document[name] for name in _POST_FIELDS})
+
+
+def encode(document: Mapping[str, Any]) -> str:
+    """Equal documents give equal text."""
+    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def member_document(facts: str, stored: Stored) -> bytes:
+    """The JSON member beside a picture: the post's facts and what is known about the bytes.
+
+    Args:
+        facts: the encoded `post_document`.
+        stored: of these bytes.
+    """
+    known = {name: getattr(stored, name) for name in _STORED_FIELDS}
+    return f'{{"post":{facts},"stored":{encode(known)}}}\n'.encode()
+
+
+def read_member_document(content: bytes) -> tuple[str, Stored]:
+    """Invert `member_document`: the encoded facts, and what is known about the bytes.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is something else.
+    """
+    document = json.loads(content)
+    read_post(document["post"])
+    return encode(document["post"]), Stored(**document["stored"])
+
+
+_STORED_FIELDS = tuple(field.name for field in fields(Stored))

@@ -1,0 +1,408 @@
+"""The ledger: SQLite in WAL mode; what is listed, stored, skipped and failed, and where listing stands.
+
+Contract (SQLite documentation, "Write-Ahead Logging"; `synchronous=NORMAL`): after a kill every
+committed transaction is there; after a power cut the last ones may be missing, never half of one. The
+bytes in the tar files are synced before the transaction that names them, so the ledger never promises
+what is not on disk. It is a cache of the store: `verify --repair` rebuilds it.
+
+A ledger is used by one thread at a time; the crawl gives it a thread of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alti2v.crawl.boards.board import Skip, skip_reason
+from alti2v.crawl.documents import Place, Stored, encode, post_document, read_post
+from alti2v.crawl.listing import Walk, read_walk, walk_document
+from alti2v.errors import DamagedError, StorageError
+from alti2v.records import Category, Post, Status, Tag, TagGroups
+
+PART_ROWS = 50_000  # posts in one Parquet part, about 15 MB
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE posts (
+    id INTEGER PRIMARY KEY,
+    seq INTEGER NOT NULL UNIQUE,      -- the order of listing; seq / 50000 is the Parquet part
+    facts TEXT NOT NULL,              -- documents.post_document
+    status TEXT NOT NULL,
+    reason TEXT NOT NULL DEFAULT '',
+    error TEXT NOT NULL DEFAULT '',
+    attempts INTEGER NOT NULL DEFAULT 0,
+    http_status INTEGER,
+    duplicate_of INTEGER,
+    fetched_url TEXT,
+    tar INTEGER, offset INTEGER, size INTEGER,
+    format TEXT, width INTEGER, height INTEGER, md5 TEXT
+);
+CREATE INDEX pending_posts ON posts (seq) WHERE status = 'pending';
+CREATE INDEX failed_posts ON posts (reason) WHERE status = 'failed';
+CREATE INDEX stored_bytes ON posts (md5) WHERE status = 'stored';
+CREATE TABLE outcomes (               -- posts by status and reason, kept by triggers: status is instant
+    status TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    PRIMARY KEY (status, reason)
+);
+CREATE TABLE dirty_parts (part INTEGER PRIMARY KEY);
+CREATE TABLE tars (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, sealed INTEGER NOT NULL);
+CREATE TABLE tags (                   -- what the board's tag API said, asked once and kept
+    name TEXT PRIMARY KEY, category TEXT NOT NULL, board_count INTEGER
+);
+CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TRIGGER count_new AFTER INSERT ON posts BEGIN
+    INSERT INTO outcomes VALUES (new.status, new.reason, 1, coalesce(new.size, 0))
+    ON CONFLICT DO UPDATE SET count = count + 1, bytes = bytes + excluded.bytes;
+    INSERT OR IGNORE INTO dirty_parts VALUES (new.seq / {part_rows});
+END;
+CREATE TRIGGER count_changed AFTER UPDATE ON posts BEGIN
+    UPDATE outcomes SET count = count - 1, bytes = bytes - coalesce(old.size, 0)
+    WHERE status = old.status AND reason = old.reason;
+    INSERT INTO outcomes VALUES (new.status, new.reason, 1, coalesce(new.size, 0))
+    ON CONFLICT DO UPDATE SET count = count + 1, bytes = bytes + excluded.bytes;
+    INSERT OR IGNORE INTO dirty_parts VALUES (new.seq / {part_rows});
+END;
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A post whose file is wanted; `facts` is its encoded document."""
+
+    seq: int
+    post: Post
+    facts: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a post stands; the columns of the table `posts` of the same names.
+
+    Attributes:
+        stored, place: of its bytes; both None unless the status is STORED.
+    """
+
+    status: Status
+    reason: str = ""
+    error: str = ""
+    attempts: int = 0
+    http_status: int | None = None
+    duplicate_of: int | None = None
+    stored: Stored | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Posts by outcome; `bytes` is the size of all stored pictures."""
+
+    pending: int
+    stored: int
+    duplicate: int
+    skipped: Mapping[str, int]
+    failed: Mapping[str, int]
+    bytes: int
+
+    @property
+    def listed(self) -> int:
+        """Every post of the store."""
+        return self.pending + self.settled
+
+    @property
+    def settled(self) -> int:
+        """Posts that are not pending."""
+        return self.stored + self.duplicate + sum(self.skipped.values()) + sum(self.failed.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TarState:
+    """One tar file of the store: how many of its bytes are committed, and whether it grows."""
+
+    number: int
+    size: int
+    sealed: bool
+
+
+class Ledger:
+    """An open ledger; a context manager.
+
+    Args:
+        path: made if it does not exist, unless `readonly`.
+        readonly: for a look from outside, also while a crawl writes.
+
+    Raises:
+        DamagedError: it is no ledger of this version, or cannot be read.
+        StorageError: the file system refuses.
+    """
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        self._path = path
+        mode = "ro" if readonly else "rwc"
+        with self._errors():
+            self._db = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode={mode}",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,  # opened here, used by the crawl's ledger thread alone
+                timeout=30,
+            )
+            try:
+                self._prepare(readonly=readonly)
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _prepare(self, *, readonly: bool) -> None:
+        self._db.row_factory = sqlite3.Row
+        self._db.execute("PRAGMA cache_size=-16384")  # 16 MB
+        if not readonly:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+        version = self._one("PRAGMA user_version")
+        if version == 0 and not readonly and self._one("SELECT count(*) FROM sqlite_master") == 0:
+            schema = _SCHEMA.format(part_rows=PART_ROWS)
+            self._db.executescript(f"BEGIN; {schema} PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;")
+        elif version != _SCHEMA_VERSION:
+            raise DamagedError(f"{self._path} is not a ledger of this program: run `alti2v verify --repair`")
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it; harmless when closed already."""
+        self._db.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of the block or nothing of it."""
+        with self._errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                if self._db.in_transaction:  # SQLite rolls back by itself on a full disk
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    # Listing --------------------------------------------------------------------------------------
+
+    def add_posts(self, posts: Iterable[Post], *, ghosts: Iterable[int] = ()) -> int:
+        """Record listed posts; a known post gets the newer facts and keeps its outcome.
+
+        Returns:
+            How many were new.
+        """
+        next_seq = first = int(self._one("SELECT coalesce(max(seq) + 1, 0) FROM posts"))
+        for post, skip in _with_reasons(posts, ghosts):
+            facts = encode(post_document(post))
+            known = self._row("SELECT facts, reason FROM posts WHERE id=?", post.id)
+            status, reason = (Status.SKIPPED, skip.value) if skip else (Status.PENDING, "")
+            if known is None:
+                self._db.execute(
+                    "INSERT INTO posts (id, seq, facts, status, reason) VALUES (?,?,?,?,?)",
+                    (post.id, next_seq, facts, status, reason),
+                )
+                next_seq += 1
+            elif known["reason"] in _MAY_APPEAR and skip is not Skip.GHOST and known["facts"] != facts:
+                self._db.execute(
+                    "UPDATE posts SET facts=?, status=?, reason=? WHERE id=?", (facts, status, reason, post.id)
+                )
+            elif known["facts"] != facts and skip is not Skip.GHOST:
+                self._db.execute("UPDATE posts SET facts=? WHERE id=?", (facts, post.id))
+        return next_seq - first
+
+    def walk(self) -> Walk | None:
+        """Where listing stands; None before the first answer."""
+        text = self._state("walk")
+        return None if text is None else read_walk(json.loads(text))
+
+    def set_walk(self, walk: Walk) -> None:
+        """Remember where listing stands."""
+        self._set_state("walk", encode(walk_document(walk)))
+
+    # Fetching -------------------------------------------------------------------------------------
+
+    def pending(self, *, after_seq: int, limit: int) -> list[Pending]:
+        """The next pending posts in the order of listing."""
+        rows = self._rows(
+            "SELECT seq, facts, attempts FROM posts WHERE status='pending' AND seq>? ORDER BY seq LIMIT ?",
+            after_seq,
+            limit,
+        )
+        return [
+            Pending(
+                seq=row["seq"],
+                post=read_post(json.loads(row["facts"])),
+                facts=row["facts"],
+                attempts=row["attempts"],
+            )
+            for row in rows
+        ]
+
+    def retry_failed(self, kinds: Iterable[str]) -> int:
+        """Make posts that failed in one of these ways pending again; how many."""
+        reasons = tuple(kinds)
+        marks = ",".join("?" * len(reasons))
+        return self._db.execute(
+            f"UPDATE posts SET status='pending', reason='' WHERE status='failed' AND reason IN ({marks})",  # noqa: S608 - question marks only
+            reasons,
+        ).rowcount
+
+    def holder_of(self, md5: str) -> int | None:
+        """The post whose stored bytes have this md5."""
+        row = self._row("SELECT id FROM posts WHERE status='stored' AND md5=? ORDER BY id LIMIT 1", md5)
+        return None if row is None else int(row["id"])
+
+    def settle(self, post_id: int, outcome: Outcome) -> None:
+        """Record how a post stands now, all of it."""
+        stored, place = outcome.stored, outcome.place
+        url, form, width, height, md5 = (
+            (None,) * 5
+            if stored is None
+            else (stored.url, stored.format, stored.width, stored.height, stored.md5)
+        )
+        tar, offset, size = (None,) * 3 if place is None else (place.tar, place.span.offset, place.span.size)
+        self._db.execute(
+            "UPDATE posts SET status=?, reason=?, error=?, attempts=?, http_status=?, duplicate_of=?, "
+            "fetched_url=?, format=?, width=?, height=?, md5=?, tar=?, offset=?, size=? WHERE id=?",
+            (
+                *(outcome.status, outcome.reason, outcome.error[:500], outcome.attempts),
+                *(outcome.http_status, outcome.duplicate_of, url, form, width, height, md5),
+                *(tar, offset, size, post_id),
+            ),
+        )
+
+    # Tar files, parts, tags -----------------------------------------------------------------------
+
+    def tars(self) -> list[TarState]:
+        """The tar files of the store, in order; at most the last one is not sealed."""
+        rows = self._rows("SELECT number, size, sealed FROM tars ORDER BY number")
+        return [TarState(number=row[0], size=row[1], sealed=bool(row[2])) for row in rows]
+
+    def set_tar(self, tar: TarState) -> None:
+        """Remember how long a tar file is."""
+        self._db.execute("INSERT OR REPLACE INTO tars VALUES (?,?,?)", (tar.number, tar.size, int(tar.sealed)))
+
+    def dirty_parts(self) -> list[int]:
+        """The Parquet parts that no longer say what the ledger says."""
+        return [row[0] for row in self._rows("SELECT part FROM dirty_parts ORDER BY part")]
+
+    def set_clean(self, part: int) -> None:
+        """A part was exported."""
+        self._db.execute("DELETE FROM dirty_parts WHERE part=?", (part,))
+
+    def set_all_dirty(self) -> None:
+        """Every part has to be exported again."""
+        self._db.execute(f"INSERT OR IGNORE INTO dirty_parts SELECT DISTINCT seq/{PART_ROWS} FROM posts")  # noqa: S608 - a constant
+
+    def rows(self, part: int | None = None) -> Iterator[sqlite3.Row]:
+        """The rows of a part, or all, in the order of listing."""
+        low, high = (0, 2**62) if part is None else (part * PART_ROWS, (part + 1) * PART_ROWS)
+        with self._errors():
+            yield from self._db.execute("SELECT * FROM posts WHERE seq>=? AND seq<? ORDER BY seq", (low, high))
+
+    def tag_counts(self) -> Counter[str]:
+        """How many posts of the store carry each tag."""
+        counts: Counter[str] = Counter()
+        for (facts,) in self._db.execute("SELECT facts FROM posts"):
+            for tags in json.loads(facts)["tags"].values():
+                counts.update(tags)
+        return counts
+
+    def known_tags(self) -> dict[str, Tag]:
+        """What the board said about tags, by name; `count` is the board's."""
+        rows = self._rows("SELECT name, category, board_count FROM tags")
+        return {row[0]: Tag(name=row[0], category=Category(row[1]), count=row[2] or 0) for row in rows}
+
+    def add_tags(self, tags: Iterable[Tag]) -> None:
+        """Remember what the board said about tags, for ever."""
+        self._db.executemany(
+            "INSERT OR REPLACE INTO tags VALUES (?,?,?)", [(tag.name, tag.category, tag.count) for tag in tags]
+        )
+
+    def counts(self) -> Counts:
+        """Posts by outcome, at once, whatever the size of the store."""
+        by: dict[str, dict[str, int]] = {status.value: {} for status in Status}
+        stored_bytes = 0
+        for row in self._rows("SELECT * FROM outcomes WHERE count>0 ORDER BY status, reason"):
+            by[row["status"]][row["reason"]] = row["count"]
+            stored_bytes += row["bytes"] if row["status"] == Status.STORED else 0
+        return Counts(
+            pending=sum(by["pending"].values()),
+            stored=sum(by["stored"].values()),
+            duplicate=sum(by["duplicate"].values()),
+            skipped=by["skipped"],
+            failed=by["failed"],
+            bytes=stored_bytes,
+        )
+
+    def is_sound(self) -> bool:
+        """Whether SQLite finds its own file in order (`PRAGMA quick_check`)."""
+        try:
+            return bool(self._db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+        except sqlite3.DatabaseError:
+            return False
+
+    # SQLite ---------------------------------------------------------------------------------------
+
+    def state(self, key: str) -> str | None:
+        """A remembered text; None if there is none."""
+        return self._state(key)
+
+    def set_state(self, key: str, value: str) -> None:
+        """Remember a text."""
+        self._set_state(key, value)
+
+    def _state(self, key: str) -> str | None:
+        row = self._row("SELECT value FROM state WHERE key=?", key)
+        return None if row is None else str(row["value"])
+
+    def _set_state(self, key: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO state VALUES (?,?)", (key, value))
+
+    def _rows(self, sql: str, *values: object) -> Sequence[sqlite3.Row]:
+        with self._errors():
+            return self._db.execute(sql, values).fetchall()
+
+    def _row(self, sql: str, *values: object) -> sqlite3.Row | None:
+        with self._errors():
+            row: sqlite3.Row | None = self._db.execute(sql, values).fetchone()
+            return row
+
+    def _one(self, sql: str) -> Any:  # noqa: ANN401 - whatever the first column holds
+        with self._errors():
+            return self._db.execute(sql).fetchone()[0]
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Translate SQLite's errors: full or read-only disk, or a damaged file."""
+        try:
+            yield
+        except sqlite3.OperationalError as exc:
+            raise StorageError(
+                f"cannot write {self._path}: {exc}: make room or choose another folder, "
+                "then run the same command again"
+            ) from exc
+        except sqlite3.DatabaseError as exc:
+            raise DamagedError(f"{self._path} is damaged ({exc}): run `alti2v verify --repair`") from exc
+
+
+# A post that was skipped for one of these reasons may come to have a file.
+_MAY_APPEAR = frozenset({Skip.GHOST.value, Skip.HIDDEN.value})
+
+
+def _with_reasons(posts: Iterable[Post], ghosts: Iterable[int]) -> Iterator[tuple[Post, Skip | None]]:
+    for post in posts:
+        yield post, skip_reason(post)
+    for number in ghosts:
+        yield Post(id=number, tags=TagGroups()), Skip.GHOST

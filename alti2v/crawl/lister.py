@@ -1,0 +1,136 @@
+"""Listing a board into the ledger: asks what `listing` says, and records answers page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from alti2v.crawl.asking import Asker, in_words
+from alti2v.crawl.boards.board import Answer, Board, Page, Query, Refusal, Unreadable, Wall
+from alti2v.crawl.ledger import Counts, Ledger
+from alti2v.crawl.listing import Ending, Walk, after_count, after_page, after_wall, next_walk, question
+from alti2v.crawl.policy import Failure
+from alti2v.crawl.single_thread import SingleThread
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Listing could not go on; `answer` is what came instead of posts."""
+
+    where: str
+    answer: Refusal | Unreadable | Wall | Failure
+
+    @property
+    def words(self) -> str:
+        """What happened, for a person."""
+        return f"listing stopped {self.where}: {in_words(self.answer)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lister:
+    """What listing needs.
+
+    Attributes:
+        tags: the search.
+        limit: posts that the store shall list in all, None for no limit.
+        before_first: called in the store's thread before the first post is recorded.
+        on_page: told how the posts stand after each page.
+    """
+
+    board: Board
+    asker: Asker
+    thread: SingleThread
+    ledger: Ledger
+    tags: str
+    limit: int | None
+    before_first: Callable[[], None]
+    on_page: Callable[[Counts], None]
+
+    async def run(self) -> Walk | Stopped:
+        """List what is missing: the rest of an unfinished listing, then what is newer.
+
+        Returns:
+            The last walk; its `ending` is None if the limit was reached.
+        """
+        former = await self.thread.run(self.ledger.walk)
+        walk = next_walk(former)
+        # A walk that a kill interrupted was begun some time ago: look for newer posts once it ends.
+        is_resumed = former is not None and former.ending is None
+        json_is_refused = False
+        while True:
+            listed = (await self.thread.run(self.ledger.counts)).listed
+            if self.limit is not None and listed >= self.limit:
+                return walk
+            if walk.ending is Ending.COMPLETE and is_resumed:
+                walk, is_resumed = next_walk(walk), False
+            if walk.ending is not None:
+                return walk
+            if walk.wants_count:
+                walk = await self._count(walk, listed)
+                continue
+            wanted = None if self.limit is None else self.limit - listed
+            query = question(walk, tags=self.tags, page_limit=self.board.page_limit, wanted=wanted)
+            answer, json_is_refused = await self._ask(query, xml_first=json_is_refused)
+            if isinstance(answer, Page):
+                walk = await self._record(walk, _first(answer, wanted))
+                continue
+            behind = after_wall(walk) if isinstance(answer, Wall) else None
+            if behind is None:
+                return Stopped("at the newest post" if walk.below is None else f"below id {walk.below}", answer)
+            walk = behind
+            await self.thread.run(self._commit, walk, Page())
+
+    async def total(self) -> int | None:
+        """How many posts the board counts; None if it does not say."""
+        count = await self.asker.ask_once(self.board.count_url(self.tags), self._read_count)
+        return count if isinstance(count, int) else None
+
+    async def _ask(self, query: Query, *, xml_first: bool) -> tuple[Answer | Failure, bool]:
+        forms = (query, replace(query, xml=True))
+        urls = tuple(dict.fromkeys(map(self.board.posts_url, forms[::-1] if xml_first else forms)))
+        used_xml = xml_first
+
+        def read(body: bytes, status: int) -> Answer:
+            nonlocal used_xml
+            used_xml = body.lstrip().startswith(b"<")
+            return self.board.read_posts(body, status=status)
+
+        answer = await self.asker.ask(urls, read)
+        return answer, used_xml if isinstance(answer, Page) and not answer.is_empty else xml_first
+
+    async def _record(self, walk: Walk, page: Page) -> Walk:
+        walk = after_page(walk, page)
+        self.on_page(await self.thread.run(self._commit, walk, page))
+        return walk
+
+    def _commit(self, walk: Walk, page: Page) -> Counts:
+        if page.posts or page.ghosts:
+            self.before_first()
+        with self.ledger.transaction():
+            self.ledger.add_posts(page.posts, ghosts=page.ghosts)
+            self.ledger.set_walk(walk)
+        return self.ledger.counts()
+
+    async def _count(self, walk: Walk, listed: int) -> Walk:
+        """Hold the end against the board's own count of what lies at or below the newest post seen."""
+        if walk.doubts:
+            await self.asker.sleep(min(self.asker.policy.ceiling_s, self.asker.policy.base_s * 2**walk.doubts))
+        below = walk.top + 1 if walk.top and not walk.by_page else None
+        count = await self.asker.ask((self.board.count_url(self.tags, below=below),), self._read_count)
+        if not isinstance(count, int) and below is not None:  # e.g. one search term too many
+            count = await self.asker.ask((self.board.count_url(self.tags),), self._read_count)
+        walk = after_count(walk, count=count if isinstance(count, int) else None, listed=listed)
+        await self.thread.run(self._commit, walk, Page())
+        return walk
+
+    def _read_count(self, body: bytes, status: int) -> int | Refusal | Unreadable:
+        answer = self.board.read_count(body, status=status)
+        return Refusal(answer.message, is_final=True) if isinstance(answer, Wall) else answer
+
+
+def _first(page: Page, wanted: int | None) -> Page:
+    """The newest `wanted` entries of a page; all if None."""
+    if wanted is None or len(page.posts) + len(page.ghosts) <= wanted:
+        return page
+    newest = sorted(page.posts, key=lambda post: post.id, reverse=True)[:wanted]
+    return Page(tuple(newest), page.ghosts[: wanted - len(newest)], page.unusable)

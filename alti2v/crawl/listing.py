@@ -1,0 +1,150 @@
+"""The paging state machine: which page to ask for next, and when a listing is complete. Pure.
+
+A walk goes downwards by id: "the newest posts below the lowest id so far". That has no depth limit and
+loses nothing while posts arrive or vanish. Where a board ignores the bound (it answers with ids that
+are not below it), the walk goes by page number instead, and walks again if the count shows a loss.
+
+An empty answer is not the end: boards send one now and then where posts exist (gallery-dl #5830).
+The end is believed when the board said so twice in a row and its own count agrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
+from typing import Any
+
+from alti2v.crawl.boards.board import Page, Query
+
+# Empty answers in a row that make an end.
+CONFIRMATIONS = 2
+# Ends in a row that the count may contradict before the walk gives in.
+DOUBTS = 3
+
+
+class Ending(StrEnum):
+    """How a walk ended."""
+
+    COMPLETE = "complete"
+    SHORT = "short"  # the board counts more than it lists
+    WALL = "wall"  # the board refuses to page deeper, and has no other way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """Where a listing stands; everything below `floor` was listed by an earlier walk.
+
+    Attributes:
+        floor: the walk ends at this id; 0 for a walk to the very end.
+        below: the cursor: only ids below it are still to be listed; None before the first page.
+        page: 0-based page within the cursor's search; counts on only past pages without a cursor.
+        by_page: the board ignores the cursor.
+        full: ask for full pages only, because page numbers mean multiples of the limit.
+        top: the highest id seen, the next walk's floor.
+        empties: empty answers in a row.
+        doubts: how often the count contradicted the end.
+        ending: None while the walk goes on.
+        missing: posts that the board counts and did not list.
+    """
+
+    floor: int = 0
+    below: int | None = None
+    page: int = 0
+    by_page: bool = False
+    full: bool = False
+    top: int = 0
+    empties: int = 0
+    doubts: int = 0
+    ending: Ending | None = None
+    missing: int = 0
+
+    @property
+    def wants_count(self) -> bool:
+        """Whether the board said "end" often enough for its count to be asked for."""
+        return self.ending is None and self.empties >= CONFIRMATIONS
+
+    @property
+    def shortfall(self) -> str:
+        """What is missing, in words; empty if nothing is."""
+        if self.ending is Ending.SHORT:
+            return f"the board counts {self.missing} more posts than it lists"
+        if self.ending is Ending.WALL:
+            return (
+                f"the board refuses to list deeper than page {self.page} and ignores id:<N "
+                "(narrow the search with --tags)"
+            )
+        return ""
+
+
+def question(walk: Walk, *, tags: str, page_limit: int, wanted: int | None) -> Query:
+    """What to ask next.
+
+    Args:
+        walk: where the listing stands.
+        tags: the search.
+        page_limit: posts that the board puts into one answer at most.
+        wanted: how many more posts are wanted, None for all.
+    """
+    limit = page_limit if wanted is None or walk.full else min(page_limit, max(wanted, 1))
+    return Query(tags=tags, below=walk.below, page=walk.page, limit=limit)
+
+
+def after_page(walk: Walk, page: Page) -> Walk:
+    """Go on after an answer; the caller has recorded its posts and ghosts."""
+    if page.is_empty:
+        return replace(walk, empties=walk.empties + 1)
+    ids = [post.id for post in page.posts]
+    if not ids:  # nothing here can be a cursor: look behind it
+        return replace(walk, page=walk.page + 1 if walk.full else 0, full=True, empties=0)
+    walk = replace(walk, top=max(walk.top, *ids), empties=0)
+    if not walk.by_page and walk.below is not None and min(ids) >= walk.below:
+        return replace(walk, by_page=True, full=True, page=0, below=None)
+    if min(ids) <= walk.floor:
+        return replace(walk, ending=Ending.COMPLETE, below=min(ids))
+    if walk.by_page:
+        return replace(walk, page=walk.page + 1)
+    return replace(walk, below=min(ids), page=0)
+
+
+def after_wall(walk: Walk) -> Walk | None:
+    """Go on after a wall; None if this page cannot have a wall, so that it is worth asking again."""
+    return replace(walk, ending=Ending.WALL) if walk.page else None
+
+
+def after_count(walk: Walk, *, count: int | None, listed: int) -> Walk:
+    """Believe the end or not.
+
+    Args:
+        walk: one that `wants_count`.
+        count: posts that the board counts, None if it does not count.
+        listed: posts that are recorded, ghosts included, for they are listed and perhaps counted.
+    """
+    if count is None or listed >= count:
+        return replace(walk, ending=Ending.COMPLETE)
+    if walk.doubts < DOUBTS:
+        # By page number, a post that vanished has moved others across a page border: walk once more.
+        page = 0 if walk.by_page else walk.page
+        return replace(walk, doubts=walk.doubts + 1, empties=0, page=page)
+    return replace(walk, ending=Ending.SHORT, missing=count - listed)
+
+
+def next_walk(walk: Walk | None) -> Walk:
+    """The walk of a new run: on from where the last one stopped, or from the newest post down to it."""
+    if walk is None or walk.ending in (Ending.SHORT, Ending.WALL):
+        return Walk()  # everything again: what is missing may lie anywhere
+    if walk.ending is Ending.COMPLETE:
+        return Walk(floor=walk.top, top=walk.top, by_page=walk.by_page, full=walk.full)
+    return replace(walk, empties=0, doubts=0)
+
+
+def walk_document(walk: Walk) -> dict[str, Any]:
+    """A walk as JSON."""
+    return asdict(walk)
+
+
+def read_walk(document: Mapping[str, Any]) -> Walk:
+    """Invert `walk_document`."""
+    known = {field.name: document[field.name] for field in fields(Walk) if field.name in document}
+    ending = known.get("ending")
+    return Walk(**{**known, "ending": None if ending is None else Ending(ending)})

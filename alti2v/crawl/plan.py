@@ -1,0 +1,155 @@
+"""What a crawl is asked to do, what it reports, and which plan a store was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from alti2v.crawl.boards.board import Dialect
+from alti2v.crawl.policy import RetryPolicy
+from alti2v.crawl.recognise import base_url, known_dialect
+from alti2v.errors import UsageError
+from alti2v.storage.directory import Kind, read_description, write_description
+from alti2v.storage.layout import STORE_FILE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrawlConfig:
+    """What to crawl, where to, and how gently.
+
+    Attributes:
+        store: the directory.
+        board: "safebooru", "donmai", or the URL of a board.
+        dialect: None: known from the name, else found out by asking.
+        tags: the search, as the board's own search takes it.
+        limit: posts that the store shall list in all, newest first; None for all.
+        files: "sample" (about 850 px wide) or "original".
+        rate: requests/s to one host, everything; infinity for no pacing. 4 is under the 10 that
+            safebooru.donmai.us enforces, and its operators ask for about 1 request/s of API use.
+        api_rate: the API's share of it, requests/s.
+        connections: open at once to one host, 1 to 64.
+        allow_private: talk to addresses that are not public.
+        contact: mail address or URL for the User-Agent.
+        tag_categories: ask for the tags' categories where posts come without.
+        tag_min_count: tags that fewer posts of the store carry are not asked for one by one.
+        keep_mismatched: store originals whose md5 is not the one that the board says.
+        shard_bytes: tar files are sealed when they have grown to this size.
+        max_file_bytes: larger files are refused.
+        retry: patience.
+        seed: of the back-off's jitter.
+    """
+
+    store: Path
+    board: str
+    dialect: Dialect | None = None
+    tags: str = ""
+    limit: int | None = None
+    files: str = "sample"
+    rate: float = 4.0
+    api_rate: float = 1.0
+    connections: int = 4
+    allow_private: bool = False
+    contact: str | None = None
+    tag_categories: bool = True
+    tag_min_count: int = 1
+    keep_mismatched: bool = False
+    shard_bytes: int = 1_000_000_000
+    max_file_bytes: int = 50_000_000
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        base_url(self.board)
+        if self.dialect is not None and self.dialect not in tuple(Dialect):
+            raise UsageError(f"dialect {self.dialect!r} is none of {', '.join(Dialect)}")
+        if self.files not in ("sample", "original"):
+            raise UsageError(f"files is {self.files!r}: give sample or original")
+        for name in ("rate", "api_rate"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} is {getattr(self, name)}: more than 0 requests/s are needed")
+        bounds = {
+            "limit": (1, 10**12),
+            "connections": (1, 64),
+            "tag_min_count": (1, 10**12),
+            "shard_bytes": (10_000, 10**12),
+            "max_file_bytes": (1_000, 10**9),
+        }
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise UsageError(f"{name.replace('_', '-')} is {value}: give {low:,} to {high:,}")
+        if self.contact is not None and not (self.contact.isprintable() and self.contact.isascii()):
+            raise UsageError("contact has characters that do not fit into an HTTP header: use plain ASCII")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrawlReport:
+    """What a store holds after a crawl, and what this run added.
+
+    Attributes:
+        listed: posts in the store; the sum of all outcomes.
+        pending: posts whose file was not tried to the end: run again.
+        skipped, failed: posts by reason and by kind of failure.
+        new: files that this run stored.
+        bytes: size of all stored pictures.
+        complete: nothing is missing that a later run could get.
+        missing: what is missing, in words; "" if complete.
+    """
+
+    store: Path
+    board: str
+    dialect: str
+    listed: int
+    stored: int
+    duplicate: int
+    pending: int
+    skipped: Mapping[str, int]
+    failed: Mapping[str, int]
+    new: int
+    bytes: int
+    seconds: float
+    complete: bool
+    missing: str
+
+    def __post_init__(self) -> None:
+        settled = self.stored + self.duplicate + sum(self.skipped.values()) + sum(self.failed.values())
+        assert self.listed == settled + self.pending, "the outcomes do not add up to the listed posts"
+
+
+def stored_dialect(store: Path) -> Dialect | None:
+    """The dialect that a store was made with; None for a new one."""
+    if not (store / STORE_FILE).exists():
+        return None
+    return Dialect(read_description(store, Kind.STORE)["dialect"])
+
+
+def write_plan(config: CrawlConfig, dialect: Dialect) -> None:
+    """Make a directory a store, once."""
+    if not (config.store / STORE_FILE).exists():
+        write_description(config.store, Kind.STORE, _plan(config, dialect))
+
+
+def check_plan(config: CrawlConfig) -> None:
+    """Hold the config against the plan of an old store: one search of one board, in one kind of files.
+
+    Raises:
+        UsageError: they differ.
+    """
+    found = read_description(config.store, Kind.STORE)
+    dialect = config.dialect or known_dialect(base_url(config.board)) or found.get("dialect", "")
+    for name, wanted in _plan(config, dialect).items():
+        if found.get(name) != wanted:
+            raise UsageError(
+                f"{config.store} was made with {name} {found.get(name)!r}, not {wanted!r}: "
+                "choose another folder, or give the same"
+            )
+
+
+def _plan(config: CrawlConfig, dialect: str) -> dict[str, str]:
+    return {
+        "board": base_url(config.board),
+        "dialect": str(dialect),
+        "tags": config.tags,
+        "files": config.files,
+    }

@@ -1,0 +1,99 @@
+"""The Parquet tables of a store, written from its ledger: posts/ in parts, and tags.parquet."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from alti2v.crawl.documents import read_post
+from alti2v.crawl.ledger import Ledger
+from alti2v.records import Category, Post, TagGroups, group_tags
+from alti2v.storage.layout import POSTS, POSTS_DIR, STORE_TAGS, TAGS_FILE, posts_table
+from alti2v.storage.publish import make_directory, sweep_temporary_files
+from alti2v.storage.table import write_table
+
+_UNKNOWN = Category.UNKNOWN.value
+
+
+def export_part(store: Path, ledger: Ledger, part: int, categories: Mapping[str, Category]) -> int:
+    """Write one part of the post table again; returns its rows."""
+    make_directory(store / POSTS_DIR)
+    rows = write_table(store / posts_table(part), POSTS, post_rows(ledger, part, categories))
+    with ledger.transaction():
+        ledger.set_clean(part)
+    return rows
+
+
+def export_tags(store: Path, ledger: Ledger, categories: Mapping[str, Category]) -> int:
+    """Write tags.parquet again, the most frequent tag first; returns its rows."""
+    asked = ledger.known_tags()
+    grouped = dict(categories)
+    counts = ledger.tag_counts()
+    for row in ledger.rows():
+        for group, tags in json.loads(row["facts"])["tags"].items():
+            if group != _UNKNOWN:
+                grouped.update(dict.fromkeys(tags, Category(group)))
+    rows = (
+        {
+            "name": name,
+            "category": grouped.get(name, Category.UNKNOWN).value,
+            "count": count,
+            "board_count": asked[name].count if name in asked else None,
+        }
+        for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
+    return write_table(store / TAGS_FILE, STORE_TAGS, rows)
+
+
+def known_categories(ledger: Ledger) -> dict[str, Category]:
+    """The categories that the tag API gave."""
+    return {name: tag.category for name, tag in ledger.known_tags().items()}
+
+
+def sweep(store: Path) -> None:
+    """Remove what killed exports left behind; call it only while holding the store's lock."""
+    for directory in (store, store / POSTS_DIR):
+        sweep_temporary_files(directory)
+
+
+def post_rows(ledger: Ledger, part: int, categories: Mapping[str, Category]) -> Iterator[dict[str, Any]]:
+    """The rows of one part of the post table."""
+    return (post_row(row, categories) for row in ledger.rows(part))
+
+
+def post_row(row: sqlite3.Row, categories: Mapping[str, Category]) -> dict[str, Any]:
+    """A ledger row as a row of the post table."""
+    post = read_post(json.loads(row["facts"]))
+    groups = regroup(post.tags, categories)
+    return {
+        **{f"tags_{category.value}": list(groups.of(category)) for category in Category},
+        **{name: getattr(post, name) for name in _POST_COLUMNS},
+        **{name: row[name] for name in _LEDGER_COLUMNS},
+        "stored_format": row["format"],
+        "stored_width": row["width"],
+        "stored_height": row["height"],
+        "stored_md5": row["md5"],
+    }
+
+
+def regroup(tags: TagGroups, categories: Mapping[str, Category]) -> TagGroups:
+    """Move tags of unknown category to the category that the tag API gave them."""
+    if not tags.unknown:
+        return tags
+    moved = group_tags(tags.unknown, categories)
+    merged = {
+        category.value: tuple(sorted({*tags.of(category), *moved.of(category)}))
+        for category in Category
+        if category is not Category.UNKNOWN
+    }
+    return TagGroups(**merged, unknown=moved.unknown)
+
+
+_POST_COLUMNS = tuple(column.name for column in POSTS.columns if column.name in Post.__dataclass_fields__)
+_LEDGER_COLUMNS = (
+    *("status", "reason", "error", "attempts", "http_status", "duplicate_of", "fetched_url"),
+    *("tar", "offset", "size"),
+)

@@ -1,0 +1,331 @@
+"""A board that does exactly what a test scripts: real HTTP on 127.0.0.1, a thread and a loop of its own.
+
+Written from the wire facts, apart from the stand-in board of the demo, so that each checks the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import io
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from aiohttp import web
+from PIL import Image
+
+TAGS = {  # name -> (type, board count)
+    "1girl": (0, 9000),
+    "solo": (0, 8000),
+    "smile": (0, 700),
+    "jack-o'-lantern": (0, 60),
+    "hatsune_miku": (4, 500),
+    "vocaloid": (3, 600),
+    "some_artist": (1, 50),
+    "highres": (5, 4000),
+}
+
+
+@functools.cache
+def picture(number: int, *, kind: str = "JPEG", width: int = 32, height: int = 24) -> bytes:
+    """A small picture that no other number has."""
+    image = Image.new("RGB", (width, height), ((number * 37) % 256, (number * 11) % 256, number % 256))
+    image.putpixel((0, 0), ((number >> 8) % 256, (number >> 16) % 256, 7))
+    out = io.BytesIO()
+    image.save(out, kind, **({"quality": 95} if kind == "JPEG" else {}))
+    # A comment behind the end makes the bytes unique whatever the encoder rounds away.
+    return out.getvalue() + (f"#{number}".encode() if kind == "JPEG" else b"")
+
+
+def tags_of(number: int) -> list[str]:
+    """Every number has its tags."""
+    names = list(TAGS)
+    return sorted({"1girl", names[number % len(names)], names[number // 3 % len(names)]})
+
+
+Answer = Callable[[web.Request], Any]
+
+
+@dataclass
+class ScriptedBoard:
+    """Posts by id, and what to do instead of answering.
+
+    `script(path_prefix, *answers)`: the next requests whose path starts so get these answers, one each;
+    an answer is a function of the request that returns a response, or None for the usual answer.
+    """
+
+    dialect: str = "gelbooru"
+    ids: list[int] = field(default_factory=list)
+    page_cap: int = 1000
+    ghosts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    ignores_cursor: bool = False
+    wall: int | None = None
+    wall_is_empty: bool = False
+    old_shape: bool = False
+    json_refused: bool = False
+    samples: bool = True
+    extension: dict[int, str] = field(default_factory=dict)
+    md5_lies: set[int] = field(default_factory=set)
+    same_bytes: dict[int, int] = field(default_factory=dict)
+    orderby_works: bool = True
+    count_offset: int = 0
+    requests: list[tuple[float, str]] = field(default_factory=list)
+    scripts: list[tuple[str, list[Answer | None]]] = field(default_factory=list)
+    after: Callable[[ScriptedBoard, str], None] | None = None
+    robots: str | None = None
+
+    url: str = ""
+
+    # Life -----------------------------------------------------------------------------------------
+
+    def __enter__(self) -> ScriptedBoard:
+        ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve, args=(ready,), daemon=True)
+        self._thread.start()
+        assert ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._done.set)
+        self._thread.join(10)
+
+    def _serve(self, ready: threading.Event) -> None:
+        asyncio.run(self._serve_forever(ready))
+
+    async def _serve_forever(self, ready: threading.Event) -> None:
+        self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self._handle)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        ready.set()
+        await self._done.wait()
+        await runner.cleanup()
+
+    def script(self, prefix: str, *answers: Answer | None) -> None:
+        """The next requests to this prefix get these answers."""
+        self.scripts.append((prefix, list(answers)))
+
+    def asked(self, part: str) -> list[str]:
+        """The requests whose path and query contain `part`, in order."""
+        return [path for _, path in self.requests if part in path]
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        path = request.path_qs
+        self.requests.append((time.monotonic(), path))
+        for prefix, answers in self.scripts:
+            if path.startswith(prefix) and answers:
+                answer = answers.pop(0)
+                if answer is not None:
+                    response = answer(request)
+                    return await response if asyncio.iscoroutine(response) else response
+                break
+        response = self._answer(request)
+        if self.after is not None:
+            self.after(self, path)
+        return response
+
+    # Answers --------------------------------------------------------------------------------------
+
+    def _answer(self, request: web.Request) -> web.Response:
+        if request.path == "/robots.txt" and self.robots is not None:
+            return web.Response(text=self.robots)
+        if request.path.startswith(("/images/", "/samples/")):
+            return self._file(request.path)
+        if self.dialect == "gelbooru" and request.path == "/index.php":
+            return self._tags(request) if request.query.get("s") == "tag" else self._gelbooru(request)
+        if self.dialect == "danbooru" and request.path == "/posts.json":
+            return self._danbooru(request)
+        if self.dialect == "danbooru" and request.path == "/counts/posts.json":
+            listed = len(self._matching(request.query.get("tags", ""))) + self.count_offset
+            return web.json_response({"counts": {"posts": listed}})
+        return web.Response(status=404, text="<html><body>not found</body></html>", content_type="text/html")
+
+    def content(self, number: int, *, sample: bool) -> bytes:
+        """The bytes of a post's file."""
+        number = self.same_bytes.get(number, number)
+        kind = {"png": "PNG", "gif": "GIF", "webp": "WEBP"}.get(self.extension.get(number, "jpg"), "JPEG")
+        return picture(number, width=16, height=12) if sample else picture(number, kind=kind)
+
+    def _file(self, path: str) -> web.Response:
+        number = int(path.rsplit("/", 1)[1].partition(".")[0].removeprefix("sample_").removeprefix("p"))
+        sample = path.startswith("/samples/")
+        if number not in self.ids:
+            return web.Response(status=404, text="<html>gone</html>", content_type="text/html")
+        return web.Response(body=self.content(number, sample=sample), content_type="image/jpeg")
+
+    def _matching(self, terms: str) -> list[int]:
+        entries = sorted({*self.ids, *self.ghosts}, reverse=True)
+        for term in terms.split():
+            if term.startswith("id:<") and not self.ignores_cursor:
+                entries = [number for number in entries if number < int(term[4:])]
+            elif not term.startswith("id:"):
+                entries = [number for number in entries if number in self.ghosts or term in tags_of(number)]
+        return entries
+
+    def _gelbooru(self, request: web.Request) -> web.Response:
+        query = request.query
+        limit = min(int(query.get("limit", 100)), self.page_cap)
+        page = int(query.get("pid", 0))
+        is_json = query.get("json") == "1"
+        if is_json and self.json_refused:
+            return web.Response(text="<error>json is off</error>", content_type="text/html")
+        if self.wall is not None and page * limit > self.wall:
+            if self.wall_is_empty:
+                return web.Response(text="", content_type="text/html")
+            return web.Response(
+                text='<?xml version="1.0"?><response success="false" '
+                'reason="Search error: API limited due to abuse."/>',
+                content_type="text/xml",
+            )
+        found = self._matching(query.get("tags", ""))
+        shown = found[page * limit : (page + 1) * limit]
+        if is_json:
+            posts = [self.ghosts.get(number) or self.json_post(number) for number in shown]
+            return web.Response(text=json.dumps(posts) if posts else "", content_type="text/html")
+        rows = "".join(self._xml_post(number) for number in shown)
+        count = len(found) + self.count_offset
+        return web.Response(
+            text=f'<?xml version="1.0" encoding="UTF-8"?><posts count="{count}" offset="{page * limit}">'
+            f"{rows}</posts>",
+            content_type="text/xml",
+        )
+
+    def json_post(self, number: int) -> dict[str, Any]:
+        """A post in the JSON of Gelbooru 0.2."""
+        extension = self.extension.get(number, "jpg")
+        file_url = f"{self.url}/images/{number % 7}/p{number}.{extension}"
+        sample_url = f"{self.url}/samples/{number % 7}/sample_p{number}.jpg" if self.samples else file_url
+        post = {
+            "preview_url": f"{self.url}/thumbnails/{number % 7}/thumbnail_p{number}.jpg",
+            "sample_url": sample_url,
+            "file_url": file_url,
+            "directory": number % 7,
+            "hash": self._md5(number),
+            "width": 32,
+            "height": 24,
+            "id": number,
+            "image": f"p{number}.{extension}",
+            "change": 1_700_000_000 + number,
+            "owner": "danbooru",
+            "parent_id": 0,
+            "rating": "safe" if number % 2 else "general",
+            "sample": self.samples,
+            "sample_height": 12,
+            "sample_width": 16,
+            "score": None if number % 3 else 5,
+            "tags": " ".join(escape(tag, quote=True).replace("&#x27;", "&#039;") for tag in tags_of(number)),
+            "source": None if number % 5 else "free text",
+            "status": "active",
+            "has_notes": False,
+            "comment_count": 0,
+        }
+        if self.old_shape:
+            for name in ("preview_url", "sample_url", "file_url", "source", "status", "has_notes"):
+                del post[name]
+        return post
+
+    def _xml_post(self, number: int) -> str:
+        if number in self.ghosts:
+            return f'<post id="{number}" file_url="{self.url}/images//" tags=""/>'
+        post = self.json_post(number)
+        attributes = {
+            "id": number,
+            "file_url": post.get("file_url", f"{self.url}/images/{number % 7}/p{number}.jpg"),
+            "sample_url": post.get("sample_url", ""),
+            "md5": post["hash"],
+            "tags": f" {post['tags']} ",
+            "rating": post["rating"][0],
+            "score": post["score"] if post["score"] is not None else "",
+            "parent_id": "",
+            "width": 32,
+            "height": 24,
+            "change": post["change"],
+            "created_at": "Fri Sep 18 21:45:40 +0200 2026",
+            "status": "active",
+            "source": post.get("source") or "",
+        }
+        return "<post " + " ".join(f'{k}="{escape(str(v), quote=True)}"' for k, v in attributes.items()) + "/>"
+
+    def _md5(self, number: int) -> str:
+        content = b"a lie" if number in self.md5_lies else self.content(number, sample=False)
+        return hashlib.md5(content).hexdigest()
+
+    def _tags(self, request: web.Request) -> web.Response:
+        query = request.query
+        rows = sorted(TAGS, key=lambda name: -TAGS[name][1])
+        if "name" in query:
+            asked = query["name"]
+            stored = {escape(name, quote=True).replace("&#x27;", "&#039;"): name for name in rows}
+            rows = [stored[asked]] if asked in stored else []
+        elif not self.orderby_works:
+            rows = sorted(rows)
+        limit, page = int(query.get("limit", 100)), int(query.get("pid", 0))
+        rows = rows[page * limit : (page + 1) * limit]
+        cells = "".join(
+            f'<tag type="{TAGS[name][0]}" count="{TAGS[name][1]}" '
+            f'name="{escape(escape(name, quote=True).replace("&#x27;", "&#039;"), quote=True)}" '
+            f'ambiguous="false" id="{index}"/>'
+            for index, name in enumerate(rows)
+        )
+        return web.Response(text=f'<tags type="array">{cells}</tags>', content_type="text/xml")
+
+    def _danbooru(self, request: web.Request) -> web.Response:
+        query = request.query
+        if len(query.get("tags", "").split()) > 2:
+            return _danbooru_error(422, "You cannot search for more than 2 tags at a time.")
+        found = self._matching(query.get("tags", ""))
+        limit, page = min(int(query.get("limit", 20)), 200), query.get("page", "1") or "1"
+        if page.startswith("b"):
+            shown = [number for number in found if number < int(page[1:])][:limit]
+        elif int(page) > 1000:
+            return _danbooru_error(410, "You cannot go beyond page 1000.")
+        else:
+            shown = found[(int(page) - 1) * limit : int(page) * limit]
+        return web.json_response([self.danbooru_post(number) for number in shown])
+
+    def danbooru_post(self, number: int) -> dict[str, Any]:
+        """A post in the JSON of Danbooru 2."""
+        groups: dict[int, list[str]] = {0: [], 1: [], 3: [], 4: [], 5: []}
+        for tag in tags_of(number):
+            groups[TAGS[tag][0]].append(tag)
+        extension = self.extension.get(number, "jpg")
+        file_url = f"{self.url}/images/{number % 7}/p{number}.{extension}"
+        sample_url = f"{self.url}/samples/{number % 7}/sample_p{number}.jpg" if self.samples else file_url
+        return {
+            "id": number,
+            "created_at": "2026-08-01T10:00:00.000-04:00",
+            "score": number % 4,
+            "source": "",
+            "md5": self._md5(number),
+            "rating": "gsqe"[number % 4],
+            "image_width": 32,
+            "image_height": 24,
+            "tag_string": " ".join(tags_of(number)),
+            "file_ext": extension,
+            "parent_id": None,
+            "is_deleted": number % 11 == 0,
+            "tag_string_general": " ".join(groups[0]),
+            "tag_string_artist": " ".join(groups[1]),
+            "tag_string_copyright": " ".join(groups[3]),
+            "tag_string_character": " ".join(groups[4]),
+            "tag_string_meta": " ".join(groups[5]),
+            "file_url": file_url,
+            "large_file_url": sample_url,
+        }
+
+
+def _danbooru_error(status: int, message: str) -> web.Response:
+    return web.json_response(
+        {"success": False, "error": "PostQuery::TagLimitError", "message": message, "backtrace": []},
+        status=status,
+    )
