@@ -1,0 +1,197 @@
+"""The stand-in board: an aiohttp application that speaks to crawlers as the two Safebooru sites do.
+
+Faithful to safebooru-wire.md, and to nothing else: it shares no code with the crawler, so that each
+checks the other. docs/BOARD.md says what can be made to go wrong.
+
+The parts: `corpus` and `drawing` know the pictures, `numbering` and `posts` the posts, `queries` and `searches`
+the search, `gelbooru_*` and `danbooru_*` a dialect each, `interference` the faults on the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+
+from aiohttp import web
+
+from alti2v.demo import danbooru_pages, gelbooru_pages
+from alti2v.demo.danbooru_routes import add_danbooru_routes
+from alti2v.demo.gelbooru_routes import add_gelbooru_routes
+from alti2v.demo.interference import interfere
+from alti2v.demo.pictures import open_pictures
+from alti2v.demo.posts import Posts
+from alti2v.demo.searches import Catalogue
+from alti2v.demo.site import SITE, BoardConfig, Dialect, Site
+from alti2v.demo.traffic import RequestKind, Traffic
+from alti2v.errors import UsageError
+
+__all__ = [
+    "BoardConfig",
+    "Dialect",
+    "RequestKind",
+    "RunningBoard",
+    "Traffic",
+    "make_board",
+    "serve_board",
+    "start_board",
+]
+
+_PORT_PATIENCE_S = 5.0
+_LAST_ANSWERS_S = 1.0
+
+
+def make_board(config: BoardConfig) -> web.Application:
+    """Build the application; `app[SITE].traffic` counts its requests."""
+    corpus = config.corpus
+    posts = Posts(seed=config.seed, corpus=corpus, faults=config.faults, shown=config.posts)
+
+    def rating_of(number: int) -> str:
+        shown = posts.picture(number)
+        if config.dialect == "danbooru":
+            return danbooru_pages.rating(shown.rating)
+        return gelbooru_pages.rating(shown, pictures=corpus.pictures)
+
+    catalogue = Catalogue(pictures=corpus.pictures, shown=posts.picture, rating_of=rating_of, seed=config.seed)
+    traffic = Traffic() if config.keep_targets else Traffic(targets=None)
+    app = web.Application(middlewares=[interfere])
+    app[SITE] = Site(config=config, posts=posts, catalogue=catalogue, traffic=traffic)
+    app.cleanup_ctx.append(_draw_while_running)
+    if config.dialect == "danbooru":
+        add_danbooru_routes(app)
+    else:
+        add_gelbooru_routes(app)
+    return app
+
+
+async def _draw_while_running(app: web.Application) -> AsyncIterator[None]:
+    site = app[SITE]
+    async with open_pictures(site.config.corpus, processes=site.config.drawing_processes or 0) as pictures:
+        site.pictures = pictures
+        yield
+        site.end()
+
+
+@dataclass(frozen=True, slots=True)
+class RunningBoard:
+    """A board that listens.
+
+    Attributes:
+        url: of its root, without a slash at the end.
+        app: the application.
+    """
+
+    url: str
+    app: web.Application
+    runner: web.AppRunner
+
+    @property
+    def traffic(self) -> Traffic:
+        """Who asked for what."""
+        return self.app[SITE].traffic
+
+    async def stop(self) -> None:
+        """Answer no more; free the port."""
+        await self.runner.cleanup()
+
+
+async def start_board(config: BoardConfig, *, patience_s: float = 0.0) -> RunningBoard:
+    """Serve a board from this event loop.
+
+    Args:
+        config: which board.
+        patience_s: how long to wait for the port if it is in use.
+
+    Raises:
+        UsageError: the board cannot listen there.
+    """
+    runner = web.AppRunner(make_board(config), access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
+    await runner.setup()
+    try:
+        port = await _listen(runner, config, patience_s=patience_s)
+    except BaseException:
+        await runner.cleanup()
+        raise
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    return RunningBoard(f"http://{host}:{port}", runner.app, runner)
+
+
+async def _listen(runner: web.AppRunner, config: BoardConfig, *, patience_s: float) -> int:
+    """Open the port; returns its number."""
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + patience_s
+    while True:
+        try:
+            await web.TCPSite(runner, config.host, config.port).start()
+            port: int = runner.addresses[0][1]
+            return port
+        except OSError as exc:
+            if exc.errno != errno.EADDRINUSE:
+                raise UsageError(
+                    f"cannot listen on {config.host}, port {config.port} ({exc.strerror}): choose another"
+                ) from exc
+            if loop.time() >= deadline_s:
+                raise UsageError(
+                    f"port {config.port} of {config.host} is in use: choose another, or 0 for a free one"
+                ) from exc
+        await asyncio.sleep(0.1)
+
+
+def serve_board(
+    config: BoardConfig,
+    *,
+    announce: Callable[[str], None],
+    parent_pipe: int | None = None,
+    patience_s: float | None = None,
+) -> None:
+    """Serve a board until SIGINT or SIGTERM.
+
+    Args:
+        config: which board.
+        announce: is told the URL as soon as the port listens.
+        parent_pipe: a file descriptor; the board ends as well when it reaches its end of file, which happens
+            even if the process at the other end is killed with -9.
+        patience_s: how long to wait for a port in use; None: 5 s with `parent_pipe`, because the board of a
+            killed parent is about to let it go, else not at all.
+
+    Raises:
+        UsageError: the board cannot listen there.
+    """
+    if patience_s is None:
+        patience_s = 0.0 if parent_pipe is None else _PORT_PATIENCE_S
+    processes = config.drawing_processes
+    if processes is None:
+        processes = len(os.sched_getaffinity(0))
+    served = replace(config, drawing_processes=processes, keep_targets=False)
+    asyncio.run(_serve(served, announce=announce, parent_pipe=parent_pipe, patience_s=patience_s))
+
+
+async def _serve(
+    config: BoardConfig, *, announce: Callable[[str], None], parent_pipe: int | None, patience_s: float
+) -> None:
+    loop = asyncio.get_running_loop()
+    end = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end.set)
+    if parent_pipe is not None:
+        threading.Thread(target=_wait_for_end_of_file, args=(parent_pipe, loop, end), daemon=True).start()
+    board = await start_board(config, patience_s=patience_s)
+    try:
+        announce(board.url)
+        await end.wait()
+    finally:
+        await board.stop()
+
+
+def _wait_for_end_of_file(descriptor: int, loop: asyncio.AbstractEventLoop, end: asyncio.Event) -> None:
+    # A thread, because the loop's readers take pipes but no regular files, and this is often standard input.
+    with contextlib.suppress(OSError):
+        while os.read(descriptor, 4096):
+            pass
+    with contextlib.suppress(RuntimeError):  # the loop has closed already
+        loop.call_soon_threadsafe(end.set)

@@ -1,0 +1,196 @@
+"""What Danbooru 2 in safe mode (safebooru.donmai.us) says: posts, tags and errors as JSON.
+
+Pure: posts in, values for JSON out. Every shape is that of safebooru-wire.md, section 2; the keys beyond its
+list are those of Danbooru's public API (help:api).
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from alti2v.demo.pictures import SAMPLE_WIDTH, fit
+from alti2v.demo.posts import Post
+from alti2v.records import CATEGORY_CODES, Tag
+
+VARIANT_BOXES: Mapping[str, tuple[int, int]] = {
+    "180x180": (180, 180),
+    "360x360": (360, 360),
+    "720x720": (720, 720),
+}
+_OFFSET_S = -4 * 3600  # the board's clock is New York's; -04:00 all year keeps it simple
+_NAMES = {
+    400: "ActionController::BadRequest",
+    403: "User::PrivilegeError",
+    404: "ActiveRecord::RecordNotFound",
+    410: "PaginationExtension::PaginationError",
+    422: "PostQuery::TagLimitError",
+    429: "RateLimiter::RateLimitError",
+    500: "ActiveRecord::QueryCanceled",
+}
+
+
+class Listed(NamedTuple):
+    """A post as the API shows it.
+
+    Attributes:
+        post: the post.
+        md5, size: of its original; size in bytes.
+        is_hidden: whether the board keeps md5 and URLs to itself.
+        is_deleted: whether it is deleted; it is visible all the same.
+        has_children: whether another post names it as its parent.
+    """
+
+    post: Post
+    md5: str
+    size: int
+    is_hidden: bool
+    is_deleted: bool
+    has_children: bool
+
+
+def rating(word: str) -> str:
+    """One letter: g, s, q or e."""
+    return word[0]
+
+
+def file_url(root: str, post: Post, md5: str, kind: str) -> str:
+    """The URL of a file: kind is "original", "sample" or a key of `VARIANT_BOXES`.
+
+    The path is that of the board's file host, behind a part that leads to the post without a table of hashes.
+    """
+    extension = {"original": post.file_ext, "720x720": "webp"}.get(kind, "jpg")
+    name = f"sample-{md5}" if kind == "sample" else md5
+    return f"{root}/cdn/{post.id}/{kind}/{md5[:2]}/{md5[2:4]}/{name}.{extension}"
+
+
+def post_json(root: str, listed: Listed) -> dict[str, Any]:
+    """A post with all its keys; hidden ones lack md5 and URLs altogether, rather than having null there."""
+    post = listed.post
+    shown, tags = post.shown, post.shown.tags
+    score = shown.score or 0
+    value: dict[str, Any] = {
+        "id": post.id,
+        "created_at": clock_text(post.created_at),
+        "uploader_id": zlib.crc32(shown.owner.encode()) % 1_000_000,
+        "score": score,
+        "source": shown.source,
+        "md5": listed.md5,
+        "last_comment_bumped_at": None,
+        "rating": rating(shown.rating),
+        "image_width": shown.width,
+        "image_height": shown.height,
+        "tag_string": " ".join(tags.all),
+        "fav_count": score // 2,
+        "file_ext": post.file_ext,
+        "last_noted_at": None,
+        "parent_id": post.parent_id,
+        "has_children": listed.has_children,
+        "approver_id": None,
+        "tag_count_general": len(tags.general),
+        "tag_count_artist": len(tags.artist),
+        "tag_count_character": len(tags.character),
+        "tag_count_copyright": len(tags.copyright),
+        "file_size": listed.size,
+        "up_score": score,
+        "down_score": 0,
+        "is_pending": False,
+        "is_flagged": False,
+        "is_deleted": listed.is_deleted,
+        "tag_count": len(tags.all),
+        "updated_at": clock_text(post.changed_at),
+        "is_banned": listed.is_hidden,
+        "pixiv_id": None,
+        "last_commented_at": None,
+        "has_active_children": listed.has_children,
+        "bit_flags": 0,
+        "tag_count_meta": len(tags.meta),
+        "has_large": post.has_sample,
+        "has_visible_children": listed.has_children,
+        "media_asset": _media_asset(root, listed),
+        "tag_string_general": " ".join(tags.general),
+        "tag_string_character": " ".join(tags.character),
+        "tag_string_copyright": " ".join(tags.copyright),
+        "tag_string_artist": " ".join(tags.artist),
+        "tag_string_meta": " ".join(tags.meta),
+        "file_url": file_url(root, post, listed.md5, "original"),
+        "large_file_url": file_url(root, post, listed.md5, "sample" if post.has_sample else "original"),
+        "preview_file_url": file_url(root, post, listed.md5, "180x180"),
+    }
+    if listed.is_hidden:
+        for key in ("md5", "file_url", "large_file_url", "preview_file_url"):
+            del value[key]
+    return value
+
+
+def tag_json(tag_id: int, tag: Tag, *, opened_at: int) -> dict[str, Any]:
+    """One row of /tags.json."""
+    created_at = clock_text(opened_at + tag_id * 86_400)
+    return {
+        "id": tag_id,
+        "name": tag.name,
+        "post_count": tag.count,
+        "category": CATEGORY_CODES[tag.category],
+        "created_at": created_at,
+        "updated_at": created_at,
+        "is_deprecated": False,
+        "words": [word for word in tag.name.replace("(", "").replace(")", "").split("_") if word],
+    }
+
+
+def error_json(status: int, message: str, *, name: str | None = None) -> dict[str, Any]:
+    """How the API says no."""
+    return {"success": False, "error": name or _NAMES[status], "message": message, "backtrace": []}
+
+
+def only(value: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """The members of a value that `only=` names, in its own order; unknown names are passed over."""
+    wanted = {key.partition("[")[0] for key in keys}
+    return {key: member for key, member in value.items() if key in wanted}
+
+
+def clock_text(unix_s: int) -> str:
+    """A moment as the API shows it: `2026-08-01T12:34:56.000-04:00`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000-04:00", time.gmtime(unix_s + _OFFSET_S))
+
+
+def _media_asset(root: str, listed: Listed) -> dict[str, Any]:
+    post, md5 = listed.post, listed.md5
+    shown = post.shown
+    is_video = post.file_ext == "mp4"
+    asset: dict[str, Any] = {
+        "id": post.id,
+        "created_at": clock_text(post.created_at),
+        "updated_at": clock_text(post.created_at),
+        "md5": md5,
+        "file_ext": post.file_ext,
+        "file_size": listed.size,
+        "image_width": shown.width,
+        "image_height": shown.height,
+        "duration": 4.0 if is_video else None,
+        "status": "active",
+        "file_key": post.stem[:9],
+        "is_public": not listed.is_hidden,
+        "pixel_hash": post.stem[:32],
+    }
+    if listed.is_hidden:
+        return {key: member for key, member in asset.items() if key not in ("md5", "file_key", "pixel_hash")}
+    size = (shown.width, shown.height)
+    boxes = dict(VARIANT_BOXES)
+    sizes = {kind: fit(size, box) for kind, box in boxes.items()}
+    if post.has_sample:
+        sizes["sample"] = (SAMPLE_WIDTH, round(shown.height * SAMPLE_WIDTH / shown.width))
+    sizes["original"] = size
+    asset["variants"] = [
+        {
+            "type": kind,
+            "url": (url := file_url(root, post, md5, kind)),
+            "width": width,
+            "height": height,
+            "file_ext": url.rpartition(".")[2],
+        }
+        for kind, (width, height) in sizes.items()
+    ]
+    return asset

@@ -1,0 +1,277 @@
+"""The addresses of Danbooru 2 in safe mode on the stand-in board, and what each answers.
+
+Source: safebooru-wire.md, section 2; which metatags are free of the limit on terms is from Danbooru's published
+source (PostQuery::UNLIMITED_METATAGS).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from aiohttp import web
+
+from alti2v.demo import danbooru_pages
+from alti2v.demo.danbooru_pages import VARIANT_BOXES, Listed
+from alti2v.demo.faults import Faults
+from alti2v.demo.html_pages import challenge_page, html_page
+from alti2v.demo.pictures import fit
+from alti2v.demo.posts import Post
+from alti2v.demo.queries import Equal, Grammar, Query, parse
+from alti2v.demo.responses import file_response, html_response, json_response, not_found, text_response
+from alti2v.demo.searches import Search
+from alti2v.demo.site import SITE, Site
+
+_ROBOTS = "User-agent: *\nDisallow: /*.json\n"
+_DEFAULT_LIMIT = 20
+_MOST = 200
+_MOST_TAGS = 1000
+_LAST_PAGE = 1000
+_MOST_TERMS = 2
+_CURSOR = re.compile(r"(?P<side>[ab])(?P<id>\d{1,18})")
+_SAFE = Equal("rating", "g")
+_FREE = frozenset(
+    (
+        *("status", "rating", "limit", "is", "id", "date", "age", "filesize", "filetype", "parent", "child"),
+        *("md5", "width", "height", "duration", "mpixels", "ratio", "score", "upvote", "downvotes", "favcount"),
+        *("embedded", "tagcount", "pixiv_id", "pixiv"),
+    )
+)
+
+
+def add_danbooru_routes(app: web.Application) -> None:
+    """Make every address known."""
+    path = r"{kind:original|sample|180x180|360x360|720x720}/{_a:[0-9a-f]{2}}/{_b:[0-9a-f]{2}}/"
+    name = r"{prefix:(?:sample-)?}{md5:[0-9a-f]{32}}.{extension:[a-z0-9]+}"
+    app.router.add_routes(
+        [
+            web.get("/", _front),
+            web.get("/posts", _front),
+            web.get("/posts.json", _posts),
+            web.get(r"/posts/{id:\d{1,18}}.json", _post),
+            web.get(r"/posts/{id:\d{1,18}}", _post_page),
+            web.get("/counts/posts.json", _counts),
+            web.get("/tags.json", _tags),
+            web.get("/robots.txt", _robots),
+            web.get(r"/cdn/{id:\d{1,18}}/" + path + name, _file),
+            web.get("/" + path + name, _file),
+        ]
+    )
+
+
+def danbooru_grammar(faults: Faults) -> Grammar:
+    """How this software reads a search."""
+    return Grammar(
+        id_lists=True,
+        id_cursors=not faults.ignore_id_cursor,
+        ascending=frozenset({"order:id", "order:id_asc"}),
+        ignored=("order:", "limit:", "status:", "is:", "age:", "date:"),
+        free=_FREE,
+    )
+
+
+async def _posts(request: web.Request) -> web.Response:
+    site, query, faults = request.app[SITE], request.query, request.app[SITE].faults
+    number = site.begin_listing()
+    if number in faults.error_at:
+        return _failure(faults)
+    if "md5" in query:
+        indices = await _search_page(site, parse(f"md5:{query['md5']}", danbooru_grammar(faults)), "", 1)
+        return await _one(request, indices[0] if indices else None)
+    wanted = parse(query.get("tags", ""), danbooru_grammar(faults))
+    if wanted.counted > _MOST_TERMS:
+        return _error(422, f"You cannot search for more than {_MOST_TERMS} tags at a time.")
+    page, limit = query.get("page", ""), query.get("limit", "")
+    if page.isdecimal() and int(page) > _LAST_PAGE:
+        return _error(410, f"You cannot go beyond page {_LAST_PAGE}.")
+    size = min(max(int(limit), 1), _MOST) if limit.isdecimal() else _DEFAULT_LIMIT
+    indices = [] if number in faults.empty_page_at else await _search_page(site, wanted, page, size)
+    return json_response([_selected(request, value) for value in await _listed(request, indices)])
+
+
+async def _search_page(site: Site, query: Query, page: str, limit: int) -> list[int]:
+    """One page of a search, by its number (from 1), or below or above an id."""
+    search = await _resolve(site, query)
+    if (cursor := _CURSOR.fullmatch(page)) and not site.faults.ignore_id_cursor:
+        post_id = int(cursor["id"])
+        if cursor["side"] == "b":
+            search = replace(search, high=min(search.high, site.posts.index_below(post_id)), ascending=False)
+            return site.page(search, offset=0, limit=limit)
+        search = replace(search, low=max(search.low, site.posts.index_below(post_id + 1)), ascending=True)
+        return site.page(search, offset=0, limit=limit)[::-1]  # the nearest ids above, highest first
+    number = max(1, int(page)) if page.isdecimal() else 1
+    return site.page(search, offset=(number - 1) * limit, limit=limit)
+
+
+async def _post(request: web.Request) -> web.Response:
+    return await _one(request, request.app[SITE].posts.find(int(request.match_info["id"])))
+
+
+async def _one(request: web.Request, index: int | None) -> web.Response:
+    if index is None:
+        return _error(404, "That record was not found.")
+    (value,) = await _listed(request, [index])
+    return json_response(_selected(request, value))
+
+
+async def _counts(request: web.Request) -> web.Response:
+    site = request.app[SITE]
+    query = parse(request.query.get("tags", ""), danbooru_grammar(site.faults))
+    if query.counted > _MOST_TERMS:
+        return _error(422, f"You cannot search for more than {_MOST_TERMS} tags at a time.")
+    return json_response({"counts": {"posts": site.count(await _resolve(site, query))}})
+
+
+async def _tags(request: web.Request) -> web.Response:
+    """Tags, newest first, or as `search[order]` says; `search[...]` narrows them."""
+    site, query = request.app[SITE], request.query
+    tags = site.tags()[::-1]
+    if name := query.get("search[name]"):
+        tags = [row for row in tags if row[1].name == name.lower()]
+    if names := query.get("search[name_comma]"):
+        tags = [row for row in tags if row[1].name in names.lower().split(",")]
+    if matches := query.get("search[name_matches]"):
+        pattern = re.compile(".*".join(map(re.escape, matches.lower().split("*"))))
+        tags = [row for row in tags if pattern.fullmatch(row[1].name)]
+    opened_at = site.posts.post(0).created_at
+    values = [danbooru_pages.tag_json(tag_id, tag, opened_at=opened_at) for tag_id, tag in tags]
+    if (category := query.get("search[category]", "")).isdecimal():
+        values = [value for value in values if value["category"] == int(category)]
+    match query.get("search[order]"):
+        case "count":
+            values.sort(key=lambda value: -value["post_count"])
+        case "name":
+            values.sort(key=lambda value: str(value["name"]))
+    limit, page = query.get("limit", ""), query.get("page", "")
+    size = min(max(int(limit), 1), _MOST_TAGS) if limit.isdecimal() else _DEFAULT_LIMIT
+    if cursor := _CURSOR.fullmatch(page):
+        bound, is_below = int(cursor["id"]), cursor["side"] == "b"
+        values = [value for value in values if (value["id"] < bound if is_below else value["id"] > bound)]
+        values.sort(key=lambda value: int(value["id"]), reverse=is_below)
+        return json_response([_selected(request, value) for value in values[:size]][:: 1 if is_below else -1])
+    first = (max(1, int(page)) - 1 if page.isdecimal() else 0) * size
+    return json_response([_selected(request, value) for value in values[first : first + size]])
+
+
+async def _robots(request: web.Request) -> web.Response:
+    text = request.app[SITE].faults.robots_txt
+    return text_response(_ROBOTS if text is None else text)
+
+
+# Pages ----------------------------------------------------------------------------------------
+
+
+async def _front(request: web.Request) -> web.Response:
+    """The newest posts that a search finds, for a person to look at."""
+    site, tags = request.app[SITE], request.query.get("tags", "")
+    query = parse(tags, danbooru_grammar(site.faults))
+    values = await _listed(request, await _search_page(site, query, request.query.get("page", ""), 20))
+    thumbs = "".join(
+        f'<span class="thumb"><a href="/posts/{value["id"]}"><img src="{value["preview_file_url"]}" alt="" '
+        f'title="{html.escape(value["tag_string"])}"/></a></span>\n'
+        for value in values
+        if "preview_file_url" in value
+    )
+    count = site.count(await _resolve(site, query))
+    header = (
+        '<header><a href="/posts">Stand-in board</a><a href="/posts.json">JSON</a>'
+        '<a href="/tags.json?search[order]=count">tags</a><form action="/posts"><input type="text" name="tags" '
+        f'placeholder="at most two tags" value="{html.escape(tags)}"/> <input type="submit" value="Search"/>'
+        "</form></header>"
+    )
+    return html_response(html_page("Stand-in board", f"{header}<p>{count:,} posts</p>{thumbs}"))
+
+
+async def _post_page(request: web.Request) -> web.Response:
+    index = request.app[SITE].posts.find(int(request.match_info["id"]))
+    if index is None:
+        return not_found()
+    (value,) = await _listed(request, [index])
+    links = f'<a href="/posts/{value["id"]}.json">JSON</a>'
+    if "file_url" in value:
+        picture = f'<img id="image" src="{value["large_file_url"]}" alt=""/>'
+        links += f' <a href="{value["file_url"]}">Original</a><p>{picture}</p>'
+    body = (
+        f'<header><a href="/posts">Stand-in board</a></header>{links}<p>{html.escape(value["tag_string"])}</p>'
+    )
+    return html_response(html_page(f"Post {value['id']} - Stand-in board", body))
+
+
+# Files ----------------------------------------------------------------------------------------
+
+
+async def _file(request: web.Request) -> web.Response:
+    """A file, by the post in its path, or by its md5 alone as on the board's own file host."""
+    site, parts = request.app[SITE], request.match_info
+    if "id" in parts:
+        index = site.posts.find(int(parts["id"]))
+    else:
+        there = range(site.posts.shown - 1, -1, -1)
+        index = await site.drawn.index_of_md5(parts["md5"], there)
+    if index is None or not site.posts.is_there(index):
+        return not_found()
+    post = site.posts.post(index)
+    await site.draw([index])
+    wanted = danbooru_pages.file_url("", post, site.md5(index), parts["kind"])
+    if site.posts.is_hidden(index) or not wanted.endswith(request.path.removeprefix(f"/cdn/{post.id}")):
+        return not_found()
+    content = await _content(site, post, parts["kind"])
+    return file_response(request, site, content, post=post, extension=parts["extension"])
+
+
+async def _content(site: Site, post: Post, kind: str) -> bytes | None:
+    match kind:
+        case "original":
+            return await site.original(post)
+        case "sample":
+            return await site.sample(post)
+    size = fit((post.shown.width, post.shown.height), VARIANT_BOXES[kind])
+    return await site.drawn.reduced(post.ordinal, size, image_format="WEBP" if kind == "720x720" else "JPEG")
+
+
+# Parts ----------------------------------------------------------------------------------------
+
+
+async def _resolve(site: Site, query: Query) -> Search:
+    """Prepare a search as safe mode sees it: only what is rated general."""
+    return await site.resolve(replace(query, terms=(*query.terms, _SAFE)))
+
+
+async def _listed(request: web.Request, indices: Iterable[int]) -> list[dict[str, Any]]:
+    site, posts = request.app[SITE], request.app[SITE].posts
+    indices = list(indices)
+    await site.draw(indices)
+    root = f"{request.scheme}://{request.host}"
+    return [
+        danbooru_pages.post_json(
+            root,
+            Listed(
+                post := posts.post(index),
+                site.md5(index),
+                site.size(index),
+                # Safe mode shows what is not rated general only as if it were hidden.
+                posts.is_hidden(index) or post.shown.rating != "general",
+                posts.is_deleted(index),
+                posts.has_children(post),
+            ),
+        )
+        for index in indices
+    ]
+
+
+def _selected(request: web.Request, value: dict[str, Any]) -> dict[str, Any]:
+    keys = request.query.get("only", "")
+    return danbooru_pages.only(value, keys.split(",")) if keys else value
+
+
+def _failure(faults: Faults) -> web.Response:
+    if faults.error_form == "html":
+        return html_response(challenge_page(), status=403)
+    return _error(500, "The database timed out running your query.")
+
+
+def _error(status: int, message: str) -> web.Response:
+    return json_response(danbooru_pages.error_json(status, message), status=status)

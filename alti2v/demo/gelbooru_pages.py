@@ -1,0 +1,249 @@
+"""What safebooru.org's software (Gelbooru Beta 0.2) says: posts and tags as JSON and XML.
+
+Pure: posts in, bodies out. Every shape is that of safebooru-wire.md, sections 1 and 3. Rows are put together
+from pieces prepared once per picture, because a board of 1.5 M posts shows each picture hundreds of times.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import time
+import zlib
+from collections.abc import Iterable
+from typing import NamedTuple
+from xml.sax.saxutils import escape, quoteattr
+
+from alti2v.demo.corpus import Illustration
+from alti2v.demo.pictures import SAMPLE_WIDTH, fit
+from alti2v.demo.posts import Post
+from alti2v.records import CATEGORY_CODES, Tag
+
+WALL_REASON = "Search error: API limited due to abuse."
+_XML = '<?xml version="1.0" encoding="UTF-8"?>'
+_THUMBNAIL_BOX = (150, 150)
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_OFFSET_S = 7200  # the board's clock shows +0200
+_NULL_KEYS_OF_A_GHOST = (
+    *("preview_url", "sample_url", "directory", "hash", "width", "height", "image", "change", "owner"),
+    *("parent_id", "rating", "sample", "sample_height", "sample_width", "score", "source", "status"),
+    *("has_notes", "comment_count"),
+)
+
+
+class PictureText(NamedTuple):
+    """What rows say of a picture, already escaped.
+
+    Attributes:
+        tags: separated by spaces, special characters as HTML entities: so both JSON and XML carry them.
+        rating: the board's word.
+        json_...: runs of JSON members; `json_sample` has a gap for whether there is a sample.
+        xml_...: values and runs of XML attributes.
+    """
+
+    tags: str
+    rating: str
+    json_size: str
+    json_owner: str
+    json_sample: str
+    json_rest: str
+    xml_score: str
+    xml_sample: str
+    xml_creator: str
+    xml_source: str
+
+
+class Row(NamedTuple):
+    """A post as a listing shows it.
+
+    Attributes:
+        post: the post.
+        text: of its picture.
+        md5: of its original.
+        ghost_id: if not None, the post is a ghost: only this id is left of it.
+        is_deleted: whether its status says so.
+        has_children: whether another post names it as its parent.
+    """
+
+    post: Post
+    text: PictureText
+    md5: str
+    ghost_id: int | None
+    is_deleted: bool
+    has_children: bool
+
+
+def rating(shown: Illustration, *, pictures: int) -> str:
+    """The board's word: old posts say "safe" where new ones say "general"; the first half counts as old."""
+    return "safe" if shown.rating == "general" and shown.number < pictures // 2 else shown.rating
+
+
+def entities(text: str) -> str:
+    """Special characters as the board writes them: as HTML entities, the apostrophe as `&#039;`."""
+    return html.escape(text).replace("&#x27;", "&#039;")
+
+
+def picture_text(shown: Illustration, *, pictures: int) -> PictureText:
+    """Prepare what all posts that show a picture say alike."""
+    tags = " ".join(map(entities, shown.tags.all))
+    width, height = sample_size(shown)
+    word = rating(shown, pictures=pictures)
+    return PictureText(
+        tags=tags,
+        rating=word,
+        json_size=f'"width":{shown.width},"height":{shown.height}',
+        json_owner=f'"owner":{_json(shown.owner)}',
+        json_sample=f'"rating":"{word}","sample":%s,"sample_height":{height},"sample_width":{width}',
+        json_rest=f'"score":{_json(shown.score)},"tags":{_json(tags)},"source":{_json(shown.source or None)}',
+        xml_score="" if shown.score is None else str(shown.score),
+        xml_sample=f'sample_width="{width}" sample_height="{height}"',
+        xml_creator=str(zlib.crc32(shown.owner.encode()) % 100_000),
+        xml_source=quoteattr(shown.source),
+    )
+
+
+def sample_size(shown: Illustration) -> tuple[int, int]:
+    """Width and height of the sample; the original's where there is none."""
+    if shown.width <= SAMPLE_WIDTH:
+        return shown.width, shown.height
+    return SAMPLE_WIDTH, round(shown.height * SAMPLE_WIDTH / shown.width)
+
+
+def thumbnail_size(shown: Illustration) -> tuple[int, int]:
+    """Width and height of the thumbnail."""
+    return fit((shown.width, shown.height), _THUMBNAIL_BOX)
+
+
+def image_urls(root: str, post: Post) -> tuple[str, str, str]:
+    """The URLs of thumbnail, sample and original; the sample's is the original's if there is none."""
+    original = f"{root}/images/{post.directory}/{post.stem}.{post.file_ext}"
+    sample = f"{root}/samples/{post.directory}/sample_{post.stem}.jpg" if post.has_sample else original
+    return f"{root}/thumbnails/{post.directory}/thumbnail_{post.stem}.jpg", sample, original
+
+
+def json_row(root: str, row: Row) -> str:
+    """A post of the new JSON shape: 22 keys, slashes escaped."""
+    if row.ghost_id is not None:
+        nothing = dict.fromkeys(_NULL_KEYS_OF_A_GHOST)
+        return _json({"id": row.ghost_id, "file_url": f"{root}/images//", "tags": ""} | nothing)
+    post, text = row.post, row.text
+    preview, sample, original = (url.replace("/", "\\/") for url in image_urls(root, post))
+    return (
+        f'{{"preview_url":"{preview}","sample_url":"{sample}","file_url":"{original}",'
+        f'"directory":{post.directory},"hash":"{row.md5}",{text.json_size},"id":{post.id},'
+        f'"image":"{post.stem}.{post.file_ext}","change":{post.changed_at},{text.json_owner},'
+        f'"parent_id":{post.parent_id or 0},{text.json_sample % _word(post.has_sample)},{text.json_rest},'
+        f'"status":"{_status(row)}","has_notes":false,"comment_count":0}}'
+    )
+
+
+def old_json_row(row: Row) -> str:
+    """A post of the shape before about 2024-09: 15 keys, none of them a URL, `directory` a string."""
+    shown, post = row.post.shown, row.post
+    if row.ghost_id is not None:
+        nothing = dict.fromkeys(("directory", "hash", "height", "image", "change", "owner", "parent_id"))
+        return _json({"id": row.ghost_id, **nothing, "tags": ""})
+    width, height = sample_size(shown)
+    return _json(
+        {
+            "directory": str(post.directory),
+            "hash": row.md5,
+            "height": shown.height,
+            "id": post.id,
+            "image": f"{post.stem}.{post.file_ext}",
+            "change": post.changed_at,
+            "owner": shown.owner,
+            "parent_id": post.parent_id or 0,
+            "rating": row.text.rating,
+            "sample": post.has_sample,
+            "sample_height": height,
+            "sample_width": width,
+            "score": shown.score,
+            "tags": row.text.tags,
+            "width": shown.width,
+        }
+    )
+
+
+def json_posts(rows: Iterable[str], *, envelope: str, limit: int, offset: int, count: int) -> str:
+    """The rows as one body: a bare array, or in one of the envelopes of the sister sites."""
+    posts = f"[{','.join(rows)}]"
+    if envelope == "none":
+        return posts
+    attributes = f'"@attributes":{{"limit":{limit},"offset":{offset},"count":{count}}},'
+    return f'{{{attributes if envelope == "attributes" else ""}"post":{posts}}}'
+
+
+def xml_row(root: str, row: Row) -> str:
+    """A post in XML: 23 attributes, the tags padded with a space at each end."""
+    post, text = row.post, row.text
+    if row.ghost_id is not None:
+        return (
+            f'<post height="" score="" file_url="{escape(root)}/images//" parent_id="" sample_url="" '
+            'sample_width="" sample_height="" preview_url="" rating="" tags="" '
+            f'id="{row.ghost_id}" width="" change="" md5="" creator_id="" has_children="" created_at="" '
+            'status="" source="" has_notes="" has_comments="" preview_width="" preview_height=""/>'
+        )
+    preview, sample, original = image_urls(escape(root), post)
+    width, height = thumbnail_size(post.shown)
+    return (
+        f'<post height="{post.shown.height}" score="{text.xml_score}" file_url="{original}" '
+        f'parent_id="{post.parent_id or ""}" sample_url="{sample}" {text.xml_sample} preview_url="{preview}" '
+        f'rating="{text.rating[0]}" tags=" {text.tags} " id="{post.id}" width="{post.shown.width}" '
+        f'change="{post.changed_at}" md5="{row.md5}" creator_id="{text.xml_creator}" '
+        f'has_children="{_word(row.has_children)}" created_at="{clock_text(post.created_at)}" '
+        f'status="{_status(row)}" source={text.xml_source} has_notes="false" has_comments="false" '
+        f'preview_width="{width}" preview_height="{height}"/>'
+    )
+
+
+def xml_posts(rows: Iterable[str], *, count: int, offset: int) -> str:
+    """The rows as one XML document."""
+    return f'{_XML}<posts count="{count}" offset="{offset}">{"".join(rows)}</posts>'
+
+
+def xml_failure(reason: str) -> str:
+    """How the software says that it will not: with status 200, and in XML even where JSON was asked for."""
+    return f'{_XML}\n<response success="false" reason={quoteattr(reason)}/>'
+
+
+def xml_error(text: str) -> str:
+    """The other way in which the software says that it will not."""
+    return f"{_XML}<error>{escape(text)}</error>"
+
+
+def xml_tags(tags: Iterable[tuple[int, Tag]]) -> str:
+    """Tags with their ids, as the tag API lists them."""
+    rows = (
+        f'<tag type="{CATEGORY_CODES[tag.category]}" count="{tag.count}" name={_attribute(tag.name)} '
+        f'ambiguous="false" id="{tag_id}"/>'
+        for tag_id, tag in tags
+    )
+    return f'{_XML}<tags type="array">{"".join(rows)}</tags>'
+
+
+def clock_text(unix_s: int) -> str:
+    """A moment as XML shows it: `Fri Sep 18 21:45:40 +0200 2026`, in English whatever the locale."""
+    at = time.gmtime(unix_s + _OFFSET_S)
+    return (
+        f"{_DAYS[at.tm_wday]} {_MONTHS[at.tm_mon - 1]} {at.tm_mday:02d} "
+        f"{at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d} +0200 {at.tm_year}"
+    )
+
+
+def _attribute(text: str) -> str:
+    return f'"{entities(text)}"'
+
+
+def _status(row: Row) -> str:
+    return "deleted" if row.is_deleted else "active"
+
+
+def _word(value: bool) -> str:  # noqa: FBT001 - it is the value that is written
+    return "true" if value else "false"
+
+
+def _json(value: object) -> str:
+    """JSON as PHP's json_encode writes it: no spaces, slashes escaped, nothing beyond ASCII."""
+    return json.dumps(value, separators=(",", ":")).replace("/", "\\/")

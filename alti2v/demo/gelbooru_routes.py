@@ -1,0 +1,288 @@
+"""The addresses of safebooru.org's software on the stand-in board, and what each answers.
+
+Source: safebooru-wire.md, section 1; the numbers in comments are those of its "ten things".
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+
+from aiohttp import web
+
+from alti2v.demo import gelbooru_html, gelbooru_pages
+from alti2v.demo.faults import Faults
+from alti2v.demo.gelbooru_pages import PictureText, Row
+from alti2v.demo.html_pages import challenge_page, error_page
+from alti2v.demo.queries import Grammar, parse
+from alti2v.demo.responses import file_response, html_response, not_found, text_response, xml_response
+from alti2v.demo.searches import Search
+from alti2v.demo.site import SITE, Site
+
+_DEFAULT_LIMIT = 100
+_MOST = 1000
+_OUT_OF_ORDER = "Search error: the search is out of order."
+_EVERYTHING = frozenset({"", "all"})
+
+
+_TextOf = Callable[[int], PictureText]
+_TEXT_OF: web.AppKey[_TextOf] = web.AppKey("text_of")
+
+
+def add_gelbooru_routes(app: web.Application) -> None:
+    """Make every address known."""
+    app[_TEXT_OF] = _remembering(app[SITE])
+    directory, name = r"/{directory:\d{1,9}}/", r"{stem:[0-9a-f]{40}}.{extension:[a-z0-9]+}"
+    app.router.add_routes(
+        [
+            web.get("/", _front),
+            web.get("/index.php", _index),
+            web.get("/robots.txt", _robots),
+            web.get(f"/images{directory}{name}", _original),
+            web.get(f"/samples{directory}sample_{name}", _sample),
+            web.get(f"/thumbnails{directory}thumbnail_{name}", _thumbnail),
+        ]
+    )
+
+
+def gelbooru_grammar(faults: Faults) -> Grammar:
+    """How this software reads a search."""
+    return Grammar(
+        id_lists=faults.id_list == "honoured",
+        id_cursors=not faults.ignore_id_cursor,
+        ascending=frozenset({"sort:id:asc"}) if faults.sort_id_asc else frozenset(),
+        ignored=("sort:",),
+    )
+
+
+async def _index(request: web.Request) -> web.Response:
+    match request.query.get("page"), request.query.get("s"), request.query.get("q"):
+        case "dapi", "post", "index":
+            return await _post_search(request)
+        case "dapi", "tag", "index":
+            return _tag_search(request)
+        case "post", "list", _:
+            return await _list_page(request)
+        case "post", "view", _:
+            return await _view_page(request)
+    return await _front(request)
+
+
+def _remembering(site: Site) -> _TextOf:
+    """What rows say of a picture, by its number, prepared once for those asked for last."""
+
+    @lru_cache(maxsize=4096)
+    def text_of(number: int) -> PictureText:
+        pictures = site.config.corpus.pictures
+        return gelbooru_pages.picture_text(site.posts.picture(number), pictures=pictures)
+
+    return text_of
+
+
+# The API --------------------------------------------------------------------------------------
+
+
+async def _post_search(request: web.Request) -> web.Response:
+    site, query, faults = request.app[SITE], request.query, request.app[SITE].faults
+    number = site.begin_listing()
+    is_json = query.get("json") == "1" and not faults.json_refused
+    if query.get("deleted") == "show":  # so answers the one sister site that was asked
+        return html_response(error_page(500, "Internal Server Error"), status=500)
+    if number in faults.error_at:
+        return _failure(faults)
+    limit = min(_whole(query.get("limit"), _DEFAULT_LIMIT), _MOST)
+    offset = _whole(query.get("pid"), 0) * limit
+    if offset > faults.wall_depth:  # 3: in XML, whatever was asked for
+        empty = web.Response(body=b"", headers={"Content-Type": "text/html; charset=UTF-8"})
+        return (
+            xml_response(gelbooru_pages.xml_failure(gelbooru_pages.WALL_REASON))
+            if faults.wall_form == "xml"
+            else empty
+        )
+    count, indices = await _found(site, query, offset=offset, limit=limit)
+    if number in faults.empty_page_at:  # 4
+        count, offset, indices = 0, 0, []
+    rows = await _rows(request, indices)
+    root = _root(request)
+    if not is_json:
+        return xml_response(
+            gelbooru_pages.xml_posts(
+                (gelbooru_pages.xml_row(root, row) for row in rows), count=count, offset=offset if count else 0
+            )
+        )
+    if not rows:  # 2: no bytes at all, not `[]`
+        return web.Response(body=b"", headers={"Content-Type": "text/html; charset=UTF-8"})
+    texts = (
+        gelbooru_pages.old_json_row(row) if faults.old_json_shape else gelbooru_pages.json_row(root, row)
+        for row in rows
+    )
+    return html_response(  # 9: JSON under the type of a page
+        gelbooru_pages.json_posts(texts, envelope=faults.json_envelope, limit=limit, offset=offset, count=count)
+    )
+
+
+async def _found(site: Site, query: Mapping[str, str], *, offset: int, limit: int) -> tuple[int, list[int]]:
+    """How many posts a request is about, and the indices of those on its page."""
+    tags, ids = query.get("tags", "").strip().lower(), query.get("id", "")
+    if tags in _EVERYTHING and ids.isdecimal():
+        return _by_id(site, int(ids), offset=offset, limit=limit)
+    if tags in _EVERYTHING and "," in ids and site.faults.id_list == "honoured":
+        tags = f"id:{ids}"
+    search = await site.resolve(parse("" if tags in _EVERYTHING else tags, gelbooru_grammar(site.faults)))
+    return site.count(search), site.page(search, offset=offset, limit=limit)
+
+
+def _by_id(site: Site, post_id: int, *, offset: int, limit: int) -> tuple[int, list[int]]:
+    """The post with this id; 8: past the newest, the newest; nothing for a hole."""
+    newest = site.posts.newest()
+    index = newest if newest is not None and post_id > site.posts.id(newest) else site.posts.find(post_id)
+    found = [] if index is None else [index]
+    return len(found), found[offset : offset + limit]
+
+
+def _failure(faults: Faults) -> web.Response:
+    match faults.error_form:
+        case "response":
+            return xml_response(gelbooru_pages.xml_failure(_OUT_OF_ORDER))
+        case "error":
+            return xml_response(gelbooru_pages.xml_error(_OUT_OF_ORDER))
+        case "string":
+            return html_response(f'"{_OUT_OF_ORDER}"')
+        case "html":
+            return html_response(challenge_page(), status=403)
+
+
+def _tag_search(request: web.Request) -> web.Response:
+    """Tags: in XML only, `json=1` is ignored."""
+    site, query = request.app[SITE], request.query
+    tags = site.tags()
+    if "name" in query:
+        name = html.unescape(query["name"])
+        tags = [(tag_id, tag) for tag_id, tag in tags if tag.name == name]
+    if "names" in query and site.faults.names_list == "honoured":
+        names = frozenset(html.unescape(query["names"]).split())
+        tags = [(tag_id, tag) for tag_id, tag in tags if tag.name in names]
+    if "name_pattern" in query:
+        pattern = _like(query["name_pattern"])
+        tags = [(tag_id, tag) for tag_id, tag in tags if pattern.fullmatch(tag.name)]
+    if query.get("id", "").isdecimal():
+        tags = [(tag_id, tag) for tag_id, tag in tags if tag_id == int(query["id"])]
+    tags = [(tag_id, tag) for tag_id, tag in tags if tag_id > _whole(query.get("after_id"), 0)]
+    is_descending = query.get("order", "").lower() != "asc"
+    match query.get("orderby"):
+        case "count":
+            tags.sort(key=lambda row: row[1].count, reverse=is_descending)
+        case "name":
+            tags.sort(key=lambda row: row[1].name, reverse=query.get("order", "").lower() == "desc")
+    limit = min(_whole(query.get("limit"), _DEFAULT_LIMIT), _MOST)
+    first = _whole(query.get("pid"), 0) * limit
+    return xml_response(gelbooru_pages.xml_tags(tags[first : first + limit]))
+
+
+# Pages ----------------------------------------------------------------------------------------
+
+
+async def _front(request: web.Request) -> web.Response:
+    site = request.app[SITE]
+    indices = site.page(Search(), offset=0, limit=12)
+    rows = await _rows(request, indices, with_md5=False)
+    return html_response(gelbooru_html.front_page(root=_root(request), newest=rows, count=site.count(Search())))
+
+
+async def _list_page(request: web.Request) -> web.Response:
+    site, tags = request.app[SITE], request.query.get("tags", "").strip().lower()
+    search = await site.resolve(parse("" if tags in _EVERYTHING else tags, gelbooru_grammar(site.faults)))
+    offset = _whole(request.query.get("pid"), 0)  # of posts, not of pages as in the API
+    indices = site.page(search, offset=offset, limit=gelbooru_html.POSTS_PER_PAGE)
+    rows = [row for row in await _rows(request, indices, with_md5=False) if row.ghost_id is None]
+    return html_response(
+        gelbooru_html.list_page(rows, root=_root(request), tags=tags, offset=offset, count=site.count(search))
+    )
+
+
+async def _view_page(request: web.Request) -> web.Response:
+    site, wanted = request.app[SITE], request.query.get("id", "")
+    index = site.posts.find(int(wanted)) if wanted.isdecimal() else None
+    if index is None:
+        return html_response(gelbooru_html.list_page((), root="", tags="", offset=0, count=0))
+    (row,) = await _rows(request, [index], with_md5=False)
+    tags = [tag for _, tag in site.tags()]
+    return html_response(gelbooru_html.view_page(row, root=_root(request), counted=tags))
+
+
+async def _robots(request: web.Request) -> web.Response:
+    text = request.app[SITE].faults.robots_txt
+    return not_found() if text is None else text_response(text)
+
+
+# Files ----------------------------------------------------------------------------------------
+
+
+async def _original(request: web.Request) -> web.Response:
+    site, index = request.app[SITE], _asked_index(request)
+    if index is None or (post := site.posts.post(index)).file_ext != request.match_info["extension"]:
+        return not_found()
+    return file_response(request, site, await site.original(post), post=post, extension=post.file_ext)
+
+
+async def _sample(request: web.Request) -> web.Response:
+    site, index = request.app[SITE], _asked_index(request)
+    if index is None or request.match_info["extension"] != "jpg":
+        return not_found()
+    post = site.posts.post(index)
+    return file_response(request, site, await site.sample(post), post=post, extension="jpg")
+
+
+async def _thumbnail(request: web.Request) -> web.Response:
+    site, index = request.app[SITE], _asked_index(request)
+    if index is None or request.match_info["extension"] != "jpg":
+        return not_found()
+    post = site.posts.post(index)
+    return file_response(request, site, await site.drawn.thumbnail(index), post=post, extension="jpg")
+
+
+def _asked_index(request: web.Request) -> int | None:
+    parts = request.match_info
+    return request.app[SITE].posts.find_stem(int(parts["directory"]), parts["stem"])
+
+
+# Parts ----------------------------------------------------------------------------------------
+
+
+async def _rows(request: web.Request, indices: Sequence[int], *, with_md5: bool = True) -> list[Row]:
+    """Posts as listings show them; `with_md5` false leaves the hash empty, and nothing has to be drawn."""
+    site, text_of = request.app[SITE], request.app[_TEXT_OF]
+    if with_md5:
+        await site.draw(indices)
+    posts = site.posts
+    return [
+        Row(
+            post := posts.post(index),
+            text_of(post.picture),
+            site.md5(index) if with_md5 else "",
+            posts.ghost_id(index),
+            posts.is_deleted(index),
+            posts.has_children(post),
+        )
+        for index in indices
+    ]
+
+
+def _root(request: web.Request) -> str:
+    """What URLs begin with: this board, as the client calls it; before about 2019 they named no scheme."""
+    if request.app[SITE].faults.protocol_relative_urls:
+        return f"//{request.host}"
+    return f"{request.scheme}://{request.host}"
+
+
+def _whole(text: str | None, default: int) -> int:
+    """A parameter that is a number >= 0, or else the default."""
+    return int(text) if text is not None and text.isdecimal() and len(text) < 16 else default
+
+
+def _like(pattern: str) -> re.Pattern[str]:
+    """SQL's LIKE: `%` is any text, `_` any character."""
+    special = {"%": ".*", "_": "."}
+    return re.compile("".join(special.get(letter, re.escape(letter)) for letter in pattern), re.DOTALL)

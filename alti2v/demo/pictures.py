@@ -1,0 +1,246 @@
+"""The bytes of the stand-in board's pictures: drawn once, off the event loop, kept in a file without a name.
+
+Post `index` shows picture `index % pictures`. From the second round on, a tail behind the end of the image,
+which decoders do not read, makes the bytes of every post its own, and with them the md5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import connection
+from typing import TYPE_CHECKING
+
+from alti2v.demo.corpus import Corpus, illustration
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+SAMPLE_WIDTH = 850
+"""px; wider originals have a sample of this width (safebooru-wire.md, section 1)."""
+
+KEPT_BYTES = 2**30
+"""What is kept on disk at most; pictures beyond are drawn anew for each request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of one picture; `sample` is a JPEG, None where the original is not wide enough."""
+
+    original: bytes
+    sample: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is known of a drawn picture; `offset` in the nameless file is None if it had no room left."""
+
+    md5: _Hash
+    offset: int | None
+    original_size: int
+    sample_size: int | None
+
+
+class Pictures:
+    """Draws the pictures of a corpus on demand, each once.
+
+    Args:
+        corpus: what is drawn.
+        executor: what draws.
+        file: where drawn bytes are kept, read and written by offset.
+    """
+
+    def __init__(self, corpus: Corpus, *, executor: Executor, file: io.FileIO) -> None:
+        self.corpus = corpus
+        self._executor = executor
+        self._file = file
+        self._end = 0
+        self._kept: dict[int, _Kept] = {}
+        self._underway: dict[int, asyncio.Future[Files]] = {}
+
+    async def draw(self, numbers: Iterable[int]) -> None:
+        """See that these pictures are drawn, so that `md5` and `original_size` can answer."""
+        missing = {number for number in numbers if number not in self._kept}
+        await asyncio.gather(*map(self._drawn, missing))
+
+    def md5(self, index: int) -> str:
+        """32 hex digits: of the original of the post at `index`, whose picture is drawn."""
+        turn, number = divmod(index, self.corpus.pictures)
+        digest = self._kept[number].md5
+        if turn:
+            digest = digest.copy()
+            digest.update(tail(index))
+        return digest.hexdigest()
+
+    def original_size(self, index: int) -> int:
+        """Bytes of the original of the post at `index`, whose picture is drawn."""
+        turn, number = divmod(index, self.corpus.pictures)
+        return self._kept[number].original_size + (len(tail(index)) if turn else 0)
+
+    async def original(self, index: int) -> bytes:
+        """The original of the post at `index`."""
+        return self._own(index, (await self._files(index)).original)
+
+    async def sample(self, index: int) -> bytes | None:
+        """The sample of the post at `index`; None if it has none."""
+        sample = (await self._files(index)).sample
+        return None if sample is None else self._own(index, sample)
+
+    async def thumbnail(self, index: int) -> bytes:
+        """The thumbnail of the post at `index`."""
+        number = index % self.corpus.pictures
+        loop = asyncio.get_running_loop()
+        return self._own(index, await loop.run_in_executor(self._executor, draw_thumbnail, self.corpus, number))
+
+    async def reduced(self, index: int, size: tuple[int, int], *, image_format: str) -> bytes:
+        """The picture of the post at `index`, resized to `size`, as "JPEG" or "WEBP"."""
+        original = (await self._files(index)).original
+        loop = asyncio.get_running_loop()
+        return self._own(
+            index, await loop.run_in_executor(self._executor, reduce, original, size, image_format)
+        )
+
+    async def index_of_md5(self, md5: str, indices: Collection[int]) -> int | None:
+        """Which of these posts has an original of this md5; draws every picture for it."""
+        await self.draw({index % self.corpus.pictures for index in indices})
+        for step, index in enumerate(indices):
+            if self.md5(index) == md5:
+                return index
+            if step % 5000 == 4999:
+                await asyncio.sleep(0)
+        return None
+
+    def _own(self, index: int, content: bytes) -> bytes:
+        return content if index < self.corpus.pictures else content + tail(index)
+
+    async def _files(self, index: int) -> Files:
+        number = index % self.corpus.pictures
+        kept = self._kept.get(number)
+        if kept is None or kept.offset is None:
+            return await self._drawn(number)
+        descriptor = self._file.fileno()
+        original = os.pread(descriptor, kept.original_size, kept.offset)
+        sample = (
+            None
+            if kept.sample_size is None
+            else os.pread(descriptor, kept.sample_size, kept.offset + kept.original_size)
+        )
+        return Files(original, sample)
+
+    async def _drawn(self, number: int) -> Files:
+        """Draw a picture, or wait for the drawing that is under way."""
+        if number not in self._underway:
+            self._underway[number] = asyncio.ensure_future(self._draw_and_keep(number))
+        # A client that goes away cancels its own waiting, not the drawing that others may wait for.
+        return await asyncio.shield(self._underway[number])
+
+    async def _draw_and_keep(self, number: int) -> Files:
+        try:
+            loop = asyncio.get_running_loop()
+            files = await loop.run_in_executor(self._executor, draw_files, self.corpus, number)
+            if number not in self._kept:
+                self._kept[number] = self._keep(files)
+            return files
+        finally:
+            del self._underway[number]
+
+    def _keep(self, files: Files) -> _Kept:
+        content = files.original + (files.sample or b"")
+        offset = None
+        if self._end + len(content) <= KEPT_BYTES:
+            with contextlib.suppress(OSError):  # a full disk costs time, not answers
+                os.pwrite(self._file.fileno(), content, self._end)
+                offset = self._end
+                self._end += len(content)
+        return _Kept(
+            md5=hashlib.md5(files.original, usedforsecurity=False),
+            offset=offset,
+            original_size=len(files.original),
+            sample_size=None if files.sample is None else len(files.sample),
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_pictures(corpus: Corpus, *, processes: int) -> AsyncIterator[Pictures]:
+    """Have pictures drawn for the length of the block, by a thread (`processes` = 0) or by processes."""
+    executor: Executor
+    if processes:
+        executor = ProcessPoolExecutor(
+            processes, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_process
+        )
+    else:
+        executor = ThreadPoolExecutor(1, thread_name_prefix="drawing")
+    with tempfile.TemporaryFile(prefix="alti2v-board-", buffering=0) as file:
+        try:
+            yield Pictures(corpus, executor=executor, file=file)
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+def tail(index: int) -> bytes:
+    """What follows the image in the files of a post that shows a picture again."""
+    return b"\npost %d" % index
+
+
+def draw_files(corpus: Corpus, number: int) -> Files:
+    """Draw a picture's original and its sample."""
+    # Pillow is imported where drawing happens, so that a board with drawing processes does without.
+    from alti2v.demo import drawing
+
+    original = drawing.original(corpus, number)
+    is_wide = illustration(corpus, number).width > SAMPLE_WIDTH
+    return Files(original, drawing.sample(corpus, number) if is_wide else None)
+
+
+def draw_thumbnail(corpus: Corpus, number: int) -> bytes:
+    """Draw a picture's thumbnail."""
+    from alti2v.demo import drawing
+
+    return drawing.thumbnail(corpus, number)
+
+
+def reduce(content: bytes, size: tuple[int, int], image_format: str) -> bytes:
+    """Resize an encoded picture to `size` (width, height) px; transparency becomes white."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as picture:
+        flat = Image.new("RGB", picture.size, "white")
+        rgba = picture.convert("RGBA")
+        flat.paste(rgba, mask=rgba)
+    stream = io.BytesIO()
+    flat.resize(size).save(stream, image_format, quality=85)
+    return stream.getvalue()
+
+
+def fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
+    """The largest (width, height) of the same shape that fits in a box, never larger than `size` itself."""
+    scale = min(1.0, box[0] / size[0], box[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _prepare_process() -> None:
+    """Leave Ctrl-C to the parent, and end when it ends, also by kill -9."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with(sentinel: int) -> None:
+        connection.wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def newest_first(posts: int, pictures: int) -> Iterator[int]:
+    """Every picture once, in the order in which a listing of `posts` posts, newest first, shows them."""
+    return (index % pictures for index in range(posts - 1, max(-1, posts - 1 - pictures), -1))
