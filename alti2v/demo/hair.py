@@ -1,0 +1,385 @@
+"""Hair: what hangs behind the figure, what falls over the face, and how each style is tied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+import numpy as np
+
+from alti2v.demo.look import Look
+from alti2v.demo.pen import Pen, Point, bends, curve, ellipse, mirrored
+
+Strand = Callable[[Pen, Look], None]
+
+_LOOSE = {
+    "long": (2.75, 1.12),
+    "very_long": (5.0, 1.4),
+    "hime_cut": (3.0, 1.1),
+    "wavy": (2.7, 1.36),
+    "medium": (1.55, 1.1),
+    "bob": (0.98, 1.2),
+    "short": (0.86, 1.03),
+    "double_bun": (0.8, 1.0),
+    "single_bun": (0.8, 1.0),
+}
+"""Hair that falls loose behind: how far down it reaches, and how wide it spreads."""
+
+
+def draw_hair_behind(pen: Pen, look: Look) -> None:
+    """Draw what lies behind the head and the body."""
+    style = look.figure.hair_style
+    if style in _LOOSE:
+        length, spread = _LOOSE[style]
+        _loose(pen, look, length=look.down(length), spread=spread)
+    _TIED_BEHIND.get(style, _nothing)(pen, look)
+
+
+def draw_hair_before(pen: Pen, look: Look) -> None:
+    """Draw bangs, side locks and what is tied in front; the face is drawn already."""
+    figure = look.figure
+    style = figure.hair_style
+    if look.view != "behind":
+        _bangs_shadow(pen, look)
+    if not figure.is_boy and look.view != "behind":
+        _side_locks(pen, look)
+    _cap(pen, look)
+    _TIED_BEFORE.get(style, _nothing)(pen, look)
+    if figure.ahoge:
+        _ahoge(pen, look)
+
+
+def draw_hair_over_back(pen: Pen, look: Look) -> None:
+    """Draw the hair of a figure that is seen from behind: it covers head and back."""
+    length, spread = _LOOSE.get(look.figure.hair_style, (0.9, 1.0))
+    _loose(pen, look, length=look.down(length), spread=spread, is_in_front=True)
+
+
+def _nothing(_: Pen, __: Look) -> None:
+    return
+
+
+def _zigzag(points: tuple[Point, ...], bulge: float) -> tuple[tuple[float, float, float, float], ...]:
+    """Bézier segments from point to point, each bowed sideways by `bulge` of its drop."""
+    return tuple(
+        ((x0 + x1) / 2 + bulge * (y1 - y0), (y0 + y1) / 2, x1, y1) for (x0, y0), (x1, y1) in pairwise(points)
+    )
+
+
+def _loose(pen: Pen, look: Look, *, length: float, spread: float, is_in_front: bool = False) -> None:
+    is_wavy = look.figure.hair_style == "wavy"
+    is_even = look.figure.hair_style in {"bob", "hime_cut"}
+    tips: list[Point] = []
+    count = 5
+    for step in range(2 * count + 1):
+        across = spread * (1 - step / count)
+        rise = 0.0 if step % 2 == 0 else (0.05 if is_even else 0.13) * (length + 0.8)
+        droop = 0.0 if is_even else 0.08 * length * (1 - abs(1 - step / count))
+        tips.append((across, length - rise + droop))
+    side = spread * (1.22 if is_wavy else 1.06)
+    right = (
+        (1.12, -0.95, 1.02, -0.2),
+        (side, length * 0.35, spread, length),
+    )
+    left = (
+        (-side, length * 0.35, -1.02, -0.2),
+        (-1.12, -0.95, -0.62, -1.08),
+        (-0.3, -1.28, 0.0, -1.28),
+    )
+    outline = bends((0.0, -1.28), (0.3, -1.28, 0.62, -1.08), *right, *_zigzag(tuple(tips), -0.14), *left)
+    colour = look.hair if is_in_front else pen.shade(look.hair, 0.55)
+    pen.shape(outline, colour)
+    if is_wavy:
+        for side_sign in (-1, 1):
+            for height in (0.4, 1.0, 1.6):
+                y = look.down(height + 0.4)
+                pen.shape(ellipse(side_sign * spread * 1.02, y, 0.34, 0.3), colour)
+                pen.fill(ellipse(side_sign * spread * 0.82, y, 0.36, 0.34), colour)
+    ink = pen.shade(colour, 1.1)
+    for x in (-0.62, -0.2, 0.3, 0.7):
+        top = -0.5 if is_in_front else 0.3
+        pen.stroke(
+            curve((x * 0.9, top), (x * 1.08, length * 0.5), (x * spread, length * 0.93)), ink, weight=1.1
+        )
+    if is_in_front:
+        _gleam(pen, look)
+
+
+def _cap(pen: Pen, look: Look) -> None:
+    """The hair on the skull with the bangs as its lower edge."""
+    figure = look.figure
+    if look.view == "behind":
+        pen.shape(_OUTER_BACK, look.hair)
+        _gleam(pen, look)
+        return
+    shift = 0.1 * look.turn
+    edge = _BANGS[figure.bangs]
+    outer = _SPIKED_OUTER if figure.hair_style == "spiked" else _OUTER
+    lower = bends((0.9, 0.12), *_zigzag(tuple((x + shift, y) for x, y in edge), -0.16), (-0.9, 0.0, -0.9, 0.12))
+    outline = np.concatenate([outer, lower])
+    pen.shape(outline, look.hair)
+    _strands(pen, look, edge, shift)
+    _gleam(pen, look)
+
+
+# Over the skull, from the left temple to the right one.
+_OUTER = bends(
+    (-0.9, 0.12),
+    (-1.16, -0.05, -1.02, -0.5),
+    (-0.88, -1.3, 0.0, -1.33),
+    (0.88, -1.3, 1.02, -0.5),
+    (1.16, -0.05, 0.9, 0.12),
+)
+_OUTER_BACK = bends(
+    (-0.86, 0.7),
+    (-1.2, 0.1, -1.02, -0.5),
+    (-0.88, -1.3, 0.0, -1.33),
+    (0.88, -1.3, 1.02, -0.5),
+    (1.2, 0.1, 0.86, 0.7),
+    (0.45, 1.0, 0.3, 0.8),
+    (0.1, 1.1, -0.1, 0.85),
+    (-0.4, 1.05, -0.86, 0.7),
+)
+_SPIKES: tuple[Point, ...] = (
+    *((-0.9, 0.12), (-1.25, 0.2), (-1.02, -0.2), (-1.42, -0.35), (-1.02, -0.6), (-1.3, -1.05)),
+    *((-0.72, -0.98), (-0.72, -1.58), (-0.25, -1.15), (-0.02, -1.78), (0.25, -1.15), (0.72, -1.6)),
+    *((0.72, -0.98), (1.3, -1.05), (1.02, -0.6), (1.42, -0.35), (1.02, -0.2), (1.25, 0.2), (0.9, 0.12)),
+)
+_SPIKED_OUTER = bends((-0.9, 0.12), *_zigzag(_SPIKES, 0.1))
+
+# The lower edge of the bangs from right to left: valleys and tips by turns.
+_BANGS: Mapping[str, tuple[Point, ...]] = {
+    "between_eyes": (
+        *((0.9, 0.12), (0.72, -0.34), (0.56, 0.0), (0.36, -0.42), (0.22, -0.1), (0.14, -0.4)),
+        *(
+            (0.02, 0.42),
+            (-0.2, -0.42),
+            (-0.4, -0.06),
+            (-0.5, -0.36),
+            (-0.68, 0.02),
+            (-0.76, -0.3),
+            (-0.9, 0.12),
+        ),
+    ),
+    "swept": (
+        *((0.9, 0.12), (0.74, -0.3), (0.55, -0.72), (0.3, -0.12), (0.18, -0.46)),
+        *((-0.1, -0.02), (-0.2, -0.36), (-0.5, 0.06), (-0.56, -0.24), (-0.78, 0.2), (-0.9, 0.12)),
+    ),
+    "blunt": (
+        *((0.9, 0.12), (0.82, -0.14), (0.78, -0.06), (0.46, -0.1), (0.43, -0.2), (0.4, -0.1), (0.03, -0.12)),
+        *((0.0, -0.22), (-0.03, -0.12), (-0.4, -0.1), (-0.43, -0.2), (-0.46, -0.1), (-0.78, -0.06)),
+        *((-0.82, -0.14), (-0.9, 0.12)),
+    ),
+    "parted": (
+        *((0.9, 0.12), (0.8, -0.06), (0.7, 0.18), (0.56, -0.2), (0.44, -0.04), (0.3, -0.4), (0.02, -0.92)),
+        *((-0.3, -0.4), (-0.44, -0.04), (-0.56, -0.2), (-0.7, 0.18), (-0.8, -0.06), (-0.9, 0.12)),
+    ),
+    "over_one_eye": (
+        *((0.9, 0.12), (0.86, 0.4), (0.62, 0.88), (0.42, 0.62), (0.3, 0.5), (0.06, -0.3), (-0.1, -0.04)),
+        *((-0.22, -0.4), (-0.5, 0.02), (-0.56, -0.26), (-0.76, 0.1), (-0.9, 0.12)),
+    ),
+}
+
+
+def _bangs_shadow(pen: Pen, look: Look) -> None:
+    shade = pen.shade(look.skin, 0.85)
+    edge = tuple(
+        (x * 0.9 + 0.1 * look.turn, min(y + 0.13, 0.55)) for x, y in _BANGS[look.figure.bangs] if abs(x) < 0.8
+    )
+    pen.fill(
+        bends((0.72, -0.5), *_zigzag(((0.72, 0.0), *edge, (-0.72, 0.0)), -0.1), (-0.72, -0.3, -0.72, -0.5)),
+        shade,
+    )
+
+
+def _strands(pen: Pen, look: Look, edge: tuple[Point, ...], shift: float) -> None:
+    """Dark wedges that run up from the valleys of the bangs."""
+    ink = pen.shade(look.hair, 0.9)
+    for (_, y0), (x, y), (_, y1) in zip(edge, edge[1:], edge[2:], strict=False):
+        if y < y0 and y < y1:
+            root = (x * 0.35 + shift, max(-1.12, y - 0.55))
+            pen.stroke(curve((x + shift, y + 0.02), (x * 0.78 + shift, y - 0.26), root), ink, weight=1.3)
+
+
+def _gleam(pen: Pen, look: Look) -> None:
+    """The ring of light that anime hair wears."""
+    light = pen.gleam(look.hair, 0.75)
+    for x, width in ((-0.62, 0.2), (-0.3, 0.24), (0.06, 0.26), (0.4, 0.22), (0.68, 0.14)):
+        y = -0.88 + 0.5 * x * x
+        pen.fill(
+            bends(
+                (x - width / 2, y + 0.05),
+                (x, y - 0.1, x + width / 2, y),
+                (x + width * 0.3, y + 0.1, x + width * 0.12, y + 0.22),
+                (x - width * 0.1, y + 0.08, x - width / 2, y + 0.05),
+            ),
+            light,
+        )
+
+
+def _side_locks(pen: Pen, look: Look) -> None:
+    """A strand before each ear."""
+    length = look.down(1.75) if look.figure.hair_style == "hime_cut" else 0.0
+    for side in (-1, 1):
+        end = length or 1.02 + look.rng.uniform(-0.12, 0.12)
+        width = 0.15 if length else 0.0
+        lock = bends(
+            (0.98, -0.35),
+            (1.14, end * 0.4, 0.86, end),
+            (0.8 - width, end, 0.72 - width, end - (0.02 if width else 0.12)),
+            (0.82, end * 0.35, 0.7, -0.1),
+        )
+        pen.shape(lock if side > 0 else mirrored(lock), look.hair)
+
+
+def _ahoge(pen: Pen, look: Look) -> None:
+    sprig = bends(
+        (-0.06, -1.24), (-0.1, -1.86, 0.5, -1.86), (0.62, -1.8, 0.66, -1.58), (0.3, -1.72, 0.1, -1.24)
+    )
+    pen.shape(sprig, look.hair)
+
+
+def _twintails(pen: Pen, look: Look) -> None:
+    end = look.down(3.3)
+    outline = bends(
+        (0.82, -0.72),
+        (1.75, -1.1, 1.72, 0.3),
+        (1.72, end * 0.62, 1.28, end),
+        (1.42, end * 0.8, 1.28, end * 0.78),
+        (1.2, end * 0.9, 1.0, end * 0.95),
+        (1.3, end * 0.5, 1.02, 0.2),
+        (0.98, -0.1, 0.82, -0.72),
+    )
+    for path in (outline, mirrored(outline)):
+        pen.shape(path, look.hair)
+    _down_strokes(pen, look, (1.38, -0.5), (1.5, end * 0.3), (1.28, end * 0.8))
+
+
+def _down_strokes(pen: Pen, look: Look, *points: Point) -> None:
+    ink = pen.shade(look.hair, 0.9)
+    path = curve(*points)
+    pen.stroke(path, ink, weight=1.4)
+    pen.stroke(mirrored(path), ink, weight=1.4)
+
+
+def _tie(pen: Pen, look: Look, x: float, y: float) -> None:
+    pen.shape(ellipse(x, y, 0.16, 0.16), look.cloth if look.cloth != look.hair else pen.shade(look.hair, 1.3))
+
+
+def _twintail_ties(pen: Pen, look: Look) -> None:
+    for x in (-0.96, 0.96):
+        _tie(pen, look, x, -0.66)
+
+
+def _ponytail(pen: Pen, look: Look) -> None:
+    end = look.down(2.9)
+    outline = bends(
+        (0.1, -1.1),
+        (0.9, -1.75, 1.5, -0.9),
+        (1.95, 0.1, 1.62, end * 0.6),
+        (1.5, end * 0.9, 1.2, end),
+        (1.3, end * 0.6, 1.12, end * 0.45),
+        (1.1, end * 0.2, 0.4, -0.6),
+        (0.2, -0.8, 0.1, -1.1),
+    )
+    pen.shape(outline, look.hair)
+    pen.stroke(curve((0.9, -1.0), (1.5, 0.1), (1.4, end * 0.7)), pen.shade(look.hair, 0.9), weight=1.4)
+
+
+def _ponytail_tie(pen: Pen, look: Look) -> None:
+    _tie(pen, look, 0.52, -1.22)
+
+
+def _side_ponytail(pen: Pen, look: Look) -> None:
+    end = look.down(2.6)
+    outline = bends(
+        (0.85, -0.6),
+        (1.7, -0.7, 1.62, 0.6),
+        (1.6, end * 0.7, 1.1, end),
+        (1.2, end * 0.7, 1.05, end * 0.5),
+        (1.0, 0.2, 0.85, -0.6),
+    )
+    pen.shape(outline, look.hair)
+    pen.stroke(curve((1.25, -0.2), (1.35, end * 0.4), (1.2, end * 0.8)), pen.shade(look.hair, 0.9), weight=1.4)
+    _tie(pen, look, 1.0, -0.52)
+
+
+def _low_ponytail(pen: Pen, look: Look) -> None:
+    end = look.down(3.0)
+    outline = bends((0.4, 0.6), (1.3, 1.0, 1.2, end * 0.6), (1.2, end, 0.95, end), (0.9, end * 0.6, 0.4, 0.9))
+    pen.shape(outline, pen.shade(look.hair, 0.4))
+
+
+def _drills(pen: Pen, look: Look) -> None:
+    """Ringlets: a stack of rolls that gets narrower downwards."""
+    dark = pen.shade(look.hair, 0.8)
+    for side in (-1, 1):
+        for step in range(6):
+            size = 0.56 - 0.065 * step
+            y = look.down(-0.35 + 0.5 * step)
+            roll = pen.moved(side * (1.3 - 0.02 * step), y, turn=side * 16)
+            roll.shape(ellipse(0, 0, size, 0.3 * max(look.length, 0.7)), look.hair)
+            roll.stroke(curve((-size * 0.8, 0.02), (0, 0.16), (size * 0.8, 0.0)), dark, weight=1.5)
+
+
+def _braid(pen: Pen, look: Look, top: Point, bottom: Point) -> None:
+    """A plait: leaves to the left and to the right by turns, and a tassel below a tie."""
+    count = 6
+    (x0, y0), (x1, y1) = top, bottom
+    dark = pen.shade(look.hair, 0.9)
+    for step in range(count):
+        share = step / count
+        x, y = x0 + (x1 - x0) * share, y0 + (y1 - y0) * share
+        size = 0.27 - 0.012 * step
+        for side in (-1, 1):
+            leaf = pen.moved(x + side * 0.1, y + (0.09 if side > 0 else 0), turn=side * 38)
+            leaf.shape(ellipse(0, 0, size * 0.72, size * 0.8), look.hair)
+            leaf.stroke(curve((-0.1, 0.1), (0.0, 0.0), (0.08, -0.12)), dark)
+    pen.shape(
+        bends((x1 - 0.1, y1), (x1 - 0.24, y1 + 0.2, x1, y1 + 0.46), (x1 + 0.24, y1 + 0.2, x1 + 0.1, y1)),
+        look.hair,
+    )
+    _tie(pen.moved(x1, y1, scale=0.9), look, 0, 0)
+
+
+def _twin_braids(pen: Pen, look: Look) -> None:
+    for side in (-1, 1):
+        _braid(pen, look, (side * 0.92, 0.75), (side * 0.86, look.down(2.7)))
+
+
+def _single_braid(pen: Pen, look: Look) -> None:
+    _braid(pen, look, (0.84, 0.85), (0.5, look.down(2.9)))
+
+
+def _double_bun(pen: Pen, look: Look) -> None:
+    for side in (-1, 1):
+        _bun(pen, look, side * 0.86, -1.12, 0.44)
+
+
+def _single_bun(pen: Pen, look: Look) -> None:
+    _bun(pen, look, 0.0, -1.55, 0.52)
+
+
+def _bun(pen: Pen, look: Look, x: float, y: float, size: float) -> None:
+    knot = pen.moved(x, y, scale=size)
+    knot.shape(ellipse(0, 0, 1, 0.95), look.hair)
+    dark = pen.shade(look.hair, 0.9)
+    knot.stroke(curve((-0.5, 0.5), (-0.3, -0.4), (0.4, -0.5), (0.5, 0.2), (0.0, 0.35)), dark, weight=1.3)
+    knot.fill(ellipse(-0.3, -0.55, 0.26, 0.12), pen.gleam(look.hair, 0.7))
+
+
+_TIED_BEHIND: Mapping[str, Strand] = {
+    "twintails": _twintails,
+    "ponytail": _ponytail,
+    "low_ponytail": _low_ponytail,
+    "double_bun": _double_bun,
+    "single_bun": _single_bun,
+    "twin_drills": _drills,
+}
+_TIED_BEFORE: Mapping[str, Strand] = {
+    "twintails": _twintail_ties,
+    "ponytail": _ponytail_tie,
+    "side_ponytail": _side_ponytail,
+    "twin_braids": _twin_braids,
+    "single_braid": _single_braid,
+}
