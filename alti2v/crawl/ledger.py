@@ -45,6 +45,8 @@ CREATE TABLE posts (
 CREATE INDEX pending_posts ON posts (seq) WHERE status = 'pending';
 CREATE INDEX failed_posts ON posts (reason) WHERE status = 'failed';
 CREATE INDEX stored_bytes ON posts (md5) WHERE status = 'stored';
+CREATE INDEX stored_places ON posts (tar) WHERE status = 'stored';
+CREATE INDEX duplicates ON posts (duplicate_of) WHERE duplicate_of IS NOT NULL;
 CREATE TABLE outcomes (               -- posts by status and reason, kept by triggers: status is instant
     status TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL, bytes INTEGER NOT NULL,
     PRIMARY KEY (status, reason)
@@ -258,6 +260,25 @@ class Ledger:
             reasons,
         ).rowcount
 
+    def facts(self, post_id: int) -> str | None:
+        """The encoded document of a post; None if it is not listed."""
+        row = self._row("SELECT facts FROM posts WHERE id=?", post_id)
+        return None if row is None else str(row["facts"])
+
+    def stored_in(self, tar: int) -> dict[int, tuple[int, int, str]]:
+        """What a tar file should hold: offset, size and md5 of the picture, by post."""
+        rows = self._rows("SELECT id, offset, size, md5 FROM posts WHERE status='stored' AND tar=?", tar)
+        return {row["id"]: (row["offset"], row["size"], row["md5"]) for row in rows}
+
+    def place_of(self, post_id: int) -> int | None:
+        """The tar file that holds a post's picture; None if none does."""
+        row = self._row("SELECT tar FROM posts WHERE status='stored' AND id=?", post_id)
+        return None if row is None else int(row["tar"])
+
+    def duplicates_of(self, post_id: int) -> list[int]:
+        """The posts that rely on the bytes of this one."""
+        return [row[0] for row in self._rows("SELECT id FROM posts WHERE duplicate_of=?", post_id)]
+
     def holder_of(self, md5: str) -> int | None:
         """The post whose stored bytes have this md5."""
         row = self._row("SELECT id FROM posts WHERE status='stored' AND md5=? ORDER BY id LIMIT 1", md5)
@@ -292,6 +313,15 @@ class Ledger:
     def set_tar(self, tar: TarState) -> None:
         """Remember how long a tar file is."""
         self._db.execute("INSERT OR REPLACE INTO tars VALUES (?,?,?)", (tar.number, tar.size, int(tar.sealed)))
+
+    def forget_tar(self, number: int) -> None:
+        """A tar file is gone."""
+        self._db.execute("DELETE FROM tars WHERE number=?", (number,))
+
+    def parts(self) -> list[int]:
+        """The Parquet parts that the store needs."""
+        last = self._one("SELECT max(seq) FROM posts")
+        return [] if last is None else list(range(last // PART_ROWS + 1))
 
     def dirty_parts(self) -> list[int]:
         """The Parquet parts that no longer say what the ledger says."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from alti2v.crawl.documents import Place, Stored, member_document
 from alti2v.crawl.ledger import Ledger, Outcome, Pending, TarState
-from alti2v.records import Status
+from alti2v.records import Span, Status
 from alti2v.storage.layout import (
     IMAGE_SUFFIX_OF_FORMAT,
     IMAGES_DIR,
@@ -103,16 +103,11 @@ class Shelf:
     def _append(self, fetched: Fetched) -> Outcome:
         if self._tar is None:
             self._tar = OpenTar(self._store / images_tar(self._number), committed=0)
-        key, stored = member_key(fetched.pending.post.id), fetched.stored
-        span = self._tar.append(f"{key}.{IMAGE_SUFFIX_OF_FORMAT[stored.format]}", fetched.content)
-        self._tar.append(f"{key}.{POST_JSON_SUFFIX}", member_document(fetched.pending.facts, stored))
-        return Outcome(
-            status=Status.STORED,
-            attempts=stored.attempts,
-            http_status=stored.http_status,
-            stored=stored,
-            place=Place(tar=self._number, span=span),
+        pending, stored = fetched.pending, fetched.stored
+        span = append_pair(
+            self._tar, pending.post.id, facts=pending.facts, stored=stored, content=fetched.content
         )
+        return stored_outcome(stored, Place(tar=self._number, span=span))
 
     def _seal(self, tar: OpenTar) -> None:
         size = tar.size
@@ -122,6 +117,25 @@ class Shelf:
             self._ledger.set_tar(TarState(number=self._number, size=size + END_MARKER, sealed=True))
         self._tar = None
         self._number += 1
+
+
+def append_pair(tar: OpenTar, post_id: int, *, facts: str, stored: Stored, content: bytes) -> Span:
+    """Append a picture and the JSON member that vouches for it; returns where the picture lies."""
+    key = member_key(post_id)
+    span = tar.append(f"{key}.{IMAGE_SUFFIX_OF_FORMAT[stored.format]}", content)
+    tar.append(f"{key}.{POST_JSON_SUFFIX}", member_document(facts, stored))
+    return span
+
+
+def stored_outcome(stored: Stored, place: Place) -> Outcome:
+    """The outcome of a post whose bytes lie at a place."""
+    return Outcome(
+        status=Status.STORED,
+        attempts=stored.attempts,
+        http_status=stored.http_status,
+        stored=stored,
+        place=place,
+    )
 
 
 END_MARKER = 1024  # bytes: two zero blocks (POSIX.1-2017 pax, "ustar Interchange Format")

@@ -11,7 +11,7 @@ from typing import Any
 from alti2v.crawl.documents import read_post
 from alti2v.crawl.ledger import Ledger
 from alti2v.records import Category, Post, TagGroups, group_tags
-from alti2v.storage.layout import POSTS, POSTS_DIR, STORE_TAGS, TAGS_FILE, posts_table
+from alti2v.storage.layout import IMAGES_DIR, POSTS, POSTS_DIR, STORE_TAGS, TAGS_FILE, posts_table
 from alti2v.storage.publish import make_directory, sweep_temporary_files
 from alti2v.storage.table import write_table
 
@@ -55,7 +55,7 @@ def known_categories(ledger: Ledger) -> dict[str, Category]:
 
 def sweep(store: Path) -> None:
     """Remove what killed exports left behind; call it only while holding the store's lock."""
-    for directory in (store, store / POSTS_DIR):
+    for directory in (store, store / POSTS_DIR, store / IMAGES_DIR):
         sweep_temporary_files(directory)
 
 
@@ -70,7 +70,7 @@ def post_row(row: sqlite3.Row, categories: Mapping[str, Category]) -> dict[str, 
     groups = regroup(post.tags, categories)
     return {
         **{f"tags_{category.value}": list(groups.of(category)) for category in Category},
-        **{name: getattr(post, name) for name in _POST_COLUMNS},
+        **{name: getattr(post, name) for name in POST_COLUMNS},
         **{name: row[name] for name in _LEDGER_COLUMNS},
         "stored_format": row["format"],
         "stored_width": row["width"],
@@ -92,7 +92,7 @@ def regroup(tags: TagGroups, categories: Mapping[str, Category]) -> TagGroups:
     return TagGroups(**merged, unknown=moved.unknown)
 
 
-_POST_COLUMNS = tuple(column.name for column in POSTS.columns if column.name in Post.__dataclass_fields__)
+POST_COLUMNS = tuple(column.name for column in POSTS.columns if column.name in Post.__dataclass_fields__)
 _LEDGER_COLUMNS = (
     *("status", "reason", "error", "attempts", "http_status", "duplicate_of", "fetched_url"),
     *("tar", "offset", "size"),
