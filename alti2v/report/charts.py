@@ -1,0 +1,205 @@
+"""Line charts as geometry: numbers in, SVG coordinates out. Pure; the template draws what stands here.
+
+A chart is a box of `WIDTH` x `height` units. Colours are the page's: a line has a role ("all", "baseline",
+"guide", "c0" ...), and the style sheet decides what that looks like on light and on dark paper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+WIDTH = 520
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 14, 14, 44
+_MIN_STEP = 0.75  # units between drawn points: what no screen can tell apart only makes the page heavy
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Points to be joined by a line.
+
+    Attributes:
+        name: for the legend; "" keeps it out of there.
+        points: in data coordinates; points that are not finite are left out.
+        role: what it is, for the style sheet.
+        dots: whether to mark every point.
+    """
+
+    name: str
+    points: Sequence[Point]
+    role: str
+    dots: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """One axis.
+
+    Attributes:
+        label: what is measured.
+        low, high: the data range, low < high.
+        ticks: values with a label.
+        digits: decimals of the labels.
+    """
+
+    label: str
+    low: float
+    high: float
+    ticks: Sequence[float]
+    digits: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """A label at a place along an axis."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A series in chart coordinates: an SVG path, and where its dots are."""
+
+    name: str
+    role: str
+    path: str
+    dots: tuple[Point, ...]
+    end: Point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """A single point with a word beside it."""
+
+    at: Point
+    label: str
+    leftwards: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """Everything that the template draws, in chart coordinates."""
+
+    title: str
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+    x_label: str
+    y_label: str
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    lines: tuple[Line, ...]
+    markers: tuple[Marker, ...] = field(default=())
+
+    @property
+    def legend(self) -> tuple[Line, ...]:
+        """The lines that have a name."""
+        return tuple(line for line in self.lines if line.name)
+
+
+def line_chart(
+    title: str,
+    series: Iterable[Series],
+    *,
+    x: Axis,
+    y: Axis,
+    markers: Iterable[tuple[Point, str]] = (),
+    height: int = 400,
+) -> Chart:
+    """Lay out a chart.
+
+    Args:
+        title: what it shows, for those who hear the page instead of seeing it.
+        series: later ones are drawn over earlier ones.
+        x: the horizontal axis.
+        y: the vertical axis.
+        markers: (point in data coordinates, label).
+        height: of the chart, in its units; its width is `WIDTH`.
+    """
+    right, bottom = WIDTH - _RIGHT, height - _BOTTOM
+
+    def place(point: Point) -> Point:
+        across = (point[0] - x.low) / (x.high - x.low)
+        up = (point[1] - y.low) / (y.high - y.low)
+        return round(_LEFT + across * (right - _LEFT), 2), round(bottom - up * (bottom - _TOP), 2)
+
+    lines = []
+    for one in series:
+        placed = [place(point) for point in one.points if all(map(math.isfinite, point))]
+        if placed:
+            lines.append(
+                Line(
+                    name=one.name,
+                    role=one.role,
+                    path=_path(_thinned(placed)),
+                    dots=tuple(placed) if one.dots else (),
+                    end=placed[-1],
+                )
+            )
+    middle = (_LEFT + right) / 2
+    return Chart(
+        title=title,
+        height=height,
+        left=_LEFT,
+        right=right,
+        top=_TOP,
+        bottom=bottom,
+        x_label=x.label,
+        y_label=y.label,
+        x_ticks=tuple(Tick(at=place((value, y.low))[0], label=f"{value:.{x.digits}f}") for value in x.ticks),
+        y_ticks=tuple(Tick(at=place((x.low, value))[1], label=f"{value:.{y.digits}f}") for value in y.ticks),
+        lines=tuple(lines),
+        markers=tuple(
+            Marker(at=place(point), label=label, leftwards=place(point)[0] > middle) for point, label in markers
+        ),
+    )
+
+
+def unit_axis(label: str) -> Axis:
+    """An axis from 0 to 1."""
+    return Axis(label=label, low=0, high=1, ticks=(0, 0.2, 0.4, 0.6, 0.8, 1))
+
+
+def nice_axis(label: str, values: Iterable[float], *, from_zero: bool = True) -> Axis:
+    """An axis that holds the values and has at most seven ticks, at 1, 2 or 5 times a power of ten."""
+    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
+    if from_zero:
+        low = min(low, 0.0)
+    if high <= low:
+        high = low + 1.0
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    ticks = tuple(step * number for number in range(first, last + 1))
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    return Axis(label=label, low=ticks[0], high=ticks[-1], ticks=ticks, digits=digits)
+
+
+def equal_f1_guides() -> tuple[Series, ...]:
+    """Lines of equal F1 in the plane of recall and precision: P = F R / (2 R - F)."""
+    guides = []
+    for f1 in (0.2, 0.4, 0.6, 0.8):
+        recalls = [f1 / 2 / (1 - f1 / 2) + (1 - f1 / 2 / (1 - f1 / 2)) * step / 60 for step in range(61)]
+        points = [(recall, f1 * recall / (2 * recall - f1)) for recall in recalls]
+        guides.append(Series(name="", points=points, role="guide"))
+    return tuple(guides)
+
+
+def _thinned(points: Sequence[Point]) -> list[Point]:
+    kept = [points[0]]
+    for point in points[1:-1]:
+        if math.dist(point, kept[-1]) >= _MIN_STEP:
+            kept.append(point)
+    return [*kept, points[-1]] if len(points) > 1 else kept
+
+
+def _path(points: Sequence[Point]) -> str:
+    return "M" + "L".join(f"{across:g} {down:g}" for across, down in points)

@@ -1,0 +1,202 @@
+"""Judge a run and write down the result: metrics.json, per_tag.csv, report.html."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alti2v.model.evaluate import EvalConfig, evaluate
+from alti2v.model.evaluation import Evaluation, Group
+from alti2v.model.metrics import Curve
+from alti2v.records import ProgressHook, ignore_progress
+from alti2v.report.page import figure, render_page, small_figure, tag_rows
+from alti2v.storage.publish import publish_bytes, publish_json
+
+METRICS_FILE = "metrics.json"
+PER_TAG_FILE = "per_tag.csv"
+REPORT_FILE = "report.html"
+# What DanbooruModelZoo's make_report.py lists, and what imgutils reads from it: name, category, best_threshold.
+PER_TAG_COLUMNS = (
+    *("index", "name", "category", "train_count", "positives", "predicted", "correct"),
+    *("precision", "recall", "f1", "average_precision", "baseline_average_precision", "best_threshold"),
+)
+_CURVE_POINTS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationReport:
+    """The headline figures, each with that of the frequency-only baseline, and where everything is.
+
+    Attributes:
+        images: pictures judged, of `split`.
+        tags: tags judged; `tags_ranked` of them have enough positives for `map`.
+        map: mean average precision.
+        micro_f1, macro_f1: at `threshold`.
+        mse: mean squared error over all pairs of picture and tag.
+        skill: the share of the baseline's squared error that is gone; None where it makes none.
+        seconds: wall-clock of the judging.
+        notes: what a reader should be warned of.
+    """
+
+    split: str
+    images: int
+    tags: int
+    tags_ranked: int
+    map: float
+    map_baseline: float
+    micro_f1: float
+    micro_f1_baseline: float
+    macro_f1: float
+    macro_f1_baseline: float
+    mse: float
+    mse_baseline: float
+    skill: float | None
+    threshold: float
+    seconds: float
+    notes: tuple[str, ...]
+    metrics: Path
+    per_tag: Path
+    report: Path
+
+    @property
+    def table(self) -> Mapping[str, str]:
+        """The result for a terminal, in the order of display."""
+
+        def beside(value: float, baseline: float) -> str:
+            return f"{figure(value)}   (frequencies only: {figure(baseline)})"
+
+        errors = f"{small_figure(self.mse)}   (frequencies only: {small_figure(self.mse_baseline)})"
+        return {
+            "pictures": f"{self.images:,} of the {self.split} split",
+            "tags": f"{self.tags:,}, {self.tags_ranked:,} of them in mAP",
+            "mAP": beside(self.map, self.map_baseline),
+            "micro F1": beside(self.micro_f1, self.micro_f1_baseline),
+            "macro F1": beside(self.macro_f1, self.macro_f1_baseline),
+            "squared error": errors,
+            "threshold": figure(self.threshold),
+            **{"note" if not i else f"note {i + 1}": note for i, note in enumerate(self.notes)},
+            "report": str(self.report),
+        }
+
+
+def write_evaluation(config: EvalConfig, *, progress: ProgressHook = ignore_progress) -> EvaluationReport:
+    """Judge a run and publish the result into `config.report_dir`, replacing an older one.
+
+    Raises:
+        UsageError: no finished run, no such dataset, or one that does not fit the model.
+        DamagedError: the run or the dataset is damaged.
+        DataError: the split is empty or without known tags, or the model's output is no probability.
+        StorageError: the file system refuses; files of an older report are whole.
+    """
+    evaluation = evaluate(config, progress=progress)
+    return publish_evaluation(evaluation, config.report_dir, generated_at=datetime.now(UTC))
+
+
+def publish_evaluation(evaluation: Evaluation, out: Path, *, generated_at: datetime) -> EvaluationReport:
+    """Write what was found; the page comes last, so a page without its tables is not seen.
+
+    Raises:
+        StorageError: the file system refuses.
+    """
+    publish_json(out / METRICS_FILE, metrics_document(evaluation))
+    publish_bytes(out / PER_TAG_FILE, per_tag_csv(evaluation))
+    publish_bytes(out / REPORT_FILE, render_page(evaluation, generated_at=generated_at).encode())
+    ours, theirs = evaluation.overall.model, evaluation.overall.baseline
+    return EvaluationReport(
+        split=evaluation.split,
+        images=evaluation.images,
+        tags=ours.tags,
+        tags_ranked=ours.tags_ranked,
+        # `evaluate` refuses a split in which no tag has a positive picture.
+        map=ours.mean_ap or 0.0,
+        map_baseline=theirs.mean_ap or 0.0,
+        micro_f1=ours.f1,
+        micro_f1_baseline=theirs.f1,
+        macro_f1=ours.macro_f1 or 0.0,
+        macro_f1_baseline=theirs.macro_f1 or 0.0,
+        mse=ours.squared_error,
+        mse_baseline=theirs.squared_error,
+        skill=evaluation.overall.skill,
+        threshold=evaluation.thresholds.model,
+        seconds=evaluation.seconds,
+        notes=evaluation.notes,
+        metrics=out / METRICS_FILE,
+        per_tag=out / PER_TAG_FILE,
+        report=out / REPORT_FILE,
+    )
+
+
+def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
+    """All figures but those of single tags, for programs. Holds no NaN, so every JSON reader takes it."""
+    thresholds = evaluation.thresholds
+    return {
+        "split": evaluation.split,
+        "images": evaluation.images,
+        "tags": len(evaluation.tags),
+        "min_positives": evaluation.min_positives,
+        "threshold": thresholds.model,
+        "threshold_baseline": thresholds.baseline,
+        "threshold_source": thresholds.source,
+        "intervals_95": None if evaluation.intervals is None else asdict(evaluation.intervals),
+        "groups": [_group_document(group) for group in evaluation.groups],
+        "curve_baseline": _curve_document(evaluation.baseline_curve),
+        "training": dict(evaluation.training),
+        "provenance": dict(evaluation.provenance),
+        "notes": list(evaluation.notes),
+        "seconds": evaluation.seconds,
+    }
+
+
+def per_tag_csv(evaluation: Evaluation) -> bytes:
+    """One line per tag, in the model's order; RFC 4180 quoting, cells without a value empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(PER_TAG_COLUMNS)
+    for index, row in enumerate(tag_rows(evaluation)):
+        figures = (row.precision, row.recall, row.f1, row.average_precision, row.baseline_ap)
+        writer.writerow(
+            [
+                *(index, row.tag.name, row.tag.category.value, row.tag.count),
+                *(row.positives, row.predicted, row.correct),
+                *("" if value is None else f"{value:.6f}" for value in figures),
+                # All digits: rounded up, it would cut off what lies exactly on it.
+                row.own_threshold,
+            ]
+        )
+    return text.getvalue().encode()
+
+
+def _group_document(group: Group) -> dict[str, Any]:
+    slices = zip(
+        group.reliability.count.tolist(),
+        group.reliability.confidence.tolist(),
+        group.reliability.frequency.tolist(),
+        strict=True,
+    )
+    return {
+        "kind": group.kind,
+        "name": group.name,
+        "model": asdict(group.model),
+        "baseline": asdict(group.baseline),
+        "skill": group.skill,
+        "curve": _curve_document(group.curve),
+        "reliability": [
+            {"count": count, "stated": stated, "found": found} for count, stated, found in slices if count
+        ],
+    }
+
+
+def _curve_document(curve: Curve) -> dict[str, list[float]]:
+    """A curve with at most _CURVE_POINTS points, both ends among them."""
+    every = max(1, -(-len(curve.thresholds) // (_CURVE_POINTS - 1)))
+    kept = sorted({*range(0, len(curve.thresholds), every), len(curve.thresholds) - 1} - {-1})
+    return {
+        "thresholds": curve.thresholds[kept].tolist(),
+        "precision": curve.precision[kept].round(6).tolist(),
+        "recall": curve.recall[kept].round(6).tolist(),
+    }

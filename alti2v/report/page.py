@@ -1,0 +1,300 @@
+"""An `Evaluation` as one self-contained HTML page. Pure: the date comes in, a string goes out.
+
+Every value goes through Jinja's autoescape, tags above all: they come from the internet. The page's own script
+is allowed by its hash, so that nothing else runs even if something slipped through (Content Security Policy
+Level 3, section 2.3.1); it fetches nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from alti2v.model.evaluation import Evaluation
+from alti2v.model.intervals import Interval
+from alti2v.model.metrics import Curve, Reliability
+from alti2v.records import Category, Tag
+from alti2v.report.charts import Axis, Chart, Series, equal_f1_guides, line_chart, nice_axis, unit_axis
+
+_RANKING = 12  # best and worst tags to show
+_LOSSES = {"loss": ("training", "all"), "val_loss": ("validation", "c0")}
+_SCORES = {"val_map": ("mAP on validation", "all"), "val_micro_f1": ("micro F1 on validation", "c0")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """One of the large figures at the top.
+
+    Attributes:
+        name: of the metric.
+        value: what the model reached; `baseline` what the frequencies alone reach.
+        interval: 95 %, if known.
+        meaning: in one sentence.
+    """
+
+    name: str
+    value: float
+    baseline: float
+    interval: Interval | None
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagRow:
+    """A row of the table of all tags; None where there is nothing to say."""
+
+    tag: Tag
+    positives: int
+    predicted: int
+    correct: int
+    precision: float
+    recall: float
+    f1: float
+    average_precision: float | None
+    baseline_ap: float | None
+    own_threshold: float
+
+
+def render_page(evaluation: Evaluation, *, generated_at: datetime) -> str:
+    """Render the report.
+
+    Args:
+        evaluation: what to show.
+        generated_at: with a time zone; stands on the page.
+    """
+    environment = Environment(
+        loader=PackageLoader("alti2v.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "figure": figure,
+        "error": small_figure,
+        "percent": percent,
+        "data_uri": data_uri,
+        "count": lambda number: f"{number:,}",
+    }
+    script, style = _source(environment, "page.js"), _source(environment, "page.css")
+    rows = tag_rows(evaluation)
+    return environment.get_template("evaluation.html").render(
+        evaluation=evaluation,
+        overall=evaluation.overall,
+        headlines=headlines(evaluation),
+        summary=summary(evaluation),
+        curves=curve_chart(evaluation),
+        calibration=reliability_chart(evaluation.overall.reliability),
+        training_charts=training_charts(evaluation.log),
+        rows=rows,
+        ranked=_ranked(rows, evaluation.min_positives),
+        ranking=_RANKING,
+        categories=[group.name for group in evaluation.of_kind("category")],
+        picks=list(dict.fromkeys(picture.pick.value for picture in evaluation.pictures)),
+        generated_at=generated_at,
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=style,
+    )
+
+
+# Words and numbers ------------------------------------------------------------------------------
+
+
+def figure(value: float | None) -> str:
+    """A metric with three decimals; a dash where there is none."""
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def small_figure(value: float) -> str:
+    """A squared error or the like with three significant digits, without exponent."""
+    if not value:
+        return "0"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def percent(value: float) -> str:
+    """A share as a CSS length, kept in [0 %, 100 %]."""
+    return f"{min(max(value, 0.0), 1.0) * 100:.1f}%"
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A picture as an address that holds the picture itself."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
+def summary(evaluation: Evaluation) -> str:
+    """The result in words."""
+    ours, theirs = evaluation.overall.model, evaluation.overall.baseline
+    unseen = "" if evaluation.split == "train" else " that training never saw"
+    return (
+        f"On {evaluation.images:,} pictures{unseen}, the tagger reaches a mean average precision of "
+        f"{figure(ours.mean_ap)} over {ours.tags_ranked:,} tags. Knowing how frequent each tag is, "
+        f"without looking at a picture, gives {figure(theirs.mean_ap)}."
+    )
+
+
+def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
+    """The large figures, each with its baseline."""
+    ours, theirs, intervals = evaluation.overall.model, evaluation.overall.baseline, evaluation.intervals
+    found = [
+        Headline(
+            name="Mean average precision",
+            value=ours.mean_ap or 0.0,
+            baseline=theirs.mean_ap or 0.0,
+            interval=intervals.mean_ap if intervals else None,
+            meaning=f"How well pictures are ranked by each tag; mean over {ours.tags_ranked:,} tags.",
+        ),
+        Headline(
+            name="Micro F1",
+            value=ours.f1,
+            baseline=theirs.f1,
+            interval=intervals.f1 if intervals else None,
+            meaning="Precision and recall of all tags together, at one threshold for all.",
+        ),
+        Headline(
+            name="Macro F1",
+            value=ours.macro_f1 or 0.0,
+            baseline=theirs.macro_f1 or 0.0,
+            interval=intervals.macro_f1 if intervals else None,
+            meaning=f"The same tag by tag, rare ones counting as much; mean over {ours.tags_seen:,} tags.",
+        ),
+    ]
+    if evaluation.overall.skill is not None:
+        found.append(
+            Headline(
+                name="Brier skill",
+                value=evaluation.overall.skill,
+                baseline=0.0,
+                interval=intervals.skill if intervals else None,
+                meaning=f"Squared error {small_figure(ours.squared_error)} instead of the "
+                f"frequencies’ {small_figure(theirs.squared_error)}: the share that is gone.",
+            )
+        )
+    return tuple(found)
+
+
+# Tags -------------------------------------------------------------------------------------------
+
+
+def tag_rows(evaluation: Evaluation) -> tuple[TagRow, ...]:
+    """One row per tag, in the model's order."""
+    ours, theirs = evaluation.tag_scores, evaluation.baseline_scores
+    precision, recall, f1 = ours.precision, ours.recall, ours.f1
+    return tuple(
+        TagRow(
+            tag=tag,
+            positives=int(ours.positives[index]),
+            predicted=int(ours.predicted[index]),
+            correct=int(ours.correct[index]),
+            precision=float(precision[index]),
+            recall=float(recall[index]),
+            f1=float(f1[index]),
+            average_precision=_known(ours.average_precision[index]),
+            baseline_ap=_known(theirs.average_precision[index]),
+            own_threshold=float(evaluation.thresholds.own[index]),
+        )
+        for index, tag in enumerate(evaluation.tags)
+    )
+
+
+def _ranked(rows: Sequence[TagRow], min_positives: int) -> list[TagRow]:
+    """Tags with enough pictures to be compared, best first."""
+    enough = [row for row in rows if row.positives >= min_positives and row.average_precision is not None]
+    return sorted(enough, key=lambda row: -(row.average_precision or 0.0))
+
+
+def _known(value: np.floating | float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+# Charts -----------------------------------------------------------------------------------------
+
+
+def curve_chart(evaluation: Evaluation) -> Chart:
+    """Precision over recall: the baseline, each category, all tags; the chosen threshold as a marker."""
+    series = list(equal_f1_guides())
+    series.append(Series(name="frequencies only", points=_points(evaluation.baseline_curve), role="baseline"))
+    categories = evaluation.of_kind("category")
+    # The colour belongs to the category, not to its place: two reports can be laid side by side.
+    roles = {category.value: f"c{index}" for index, category in enumerate(Category)}
+    if len(categories) > 1:
+        series += [
+            Series(name=group.name, points=_points(group.curve), role=roles[group.name]) for group in categories
+        ]
+    overall = evaluation.overall
+    series.append(Series(name="all tags", points=_points(overall.curve), role="all"))
+    return line_chart(
+        "Precision over recall",
+        series,
+        x=unit_axis("Recall"),
+        y=unit_axis("Precision"),
+        markers=[((overall.model.recall, overall.model.precision), f"F1 {overall.model.f1:.3f}")],
+    )
+
+
+def reliability_chart(reliability: Reliability) -> Chart:
+    """How often a tag was there, over the probability that the tagger gave it."""
+    said = [
+        (float(x), float(y))
+        for x, y in zip(reliability.confidence, reliability.frequency, strict=True)
+        if not math.isnan(x)
+    ]
+    series = [
+        Series(name="perfectly calibrated", points=[(0, 0), (1, 1)], role="baseline"),
+        Series(name="all tags", points=said, role="all", dots=True),
+    ]
+    return line_chart(
+        "Share of pictures with the tag, over the stated probability",
+        series,
+        x=unit_axis("Stated probability"),
+        y=unit_axis("Share of pictures with the tag"),
+    )
+
+
+def training_charts(log: Sequence[Mapping[str, float]]) -> tuple[Chart, ...]:
+    """Loss, and the figures on validation, by epoch; nothing for columns that the log does not have."""
+    charts = []
+    for title, columns, axis in (("Loss", _LOSSES, None), ("Score", _SCORES, unit_axis(""))):
+        series = [
+            Series(name=name, points=points, role=role, dots=len(points) < 60)
+            for column, (name, role) in columns.items()
+            if (points := [(row["epoch"], row[column]) for row in log if "epoch" in row and column in row])
+        ]
+        if series:
+            points = [point for one in series for point in one.points]
+            charts.append(
+                line_chart(
+                    f"{title} by epoch",
+                    series,
+                    x=_epoch_axis([point[0] for point in points]),
+                    y=axis or nice_axis(title, [point[1] for point in points]),
+                    height=300,
+                )
+            )
+    return tuple(charts)
+
+
+def _epoch_axis(epochs: Sequence[float]) -> Axis:
+    axis = nice_axis("Epoch", epochs)
+    ticks = [tick for tick in axis.ticks if tick == round(tick)]
+    return Axis(label="Epoch", low=axis.low, high=axis.high, ticks=ticks, digits=0)
+
+
+def _points(curve: Curve) -> list[tuple[float, float]]:
+    return [(float(r), float(p)) for r, p in zip(curve.recall, curve.precision, strict=True)]
+
+
+def _source(environment: Environment, name: str) -> Markup:
+    """One of the page's own files, as it is."""
+    assert environment.loader is not None
+    source, _, _ = environment.loader.get_source(environment, name)
+    return Markup(source)  # noqa: S704 - ours, not the internet's
