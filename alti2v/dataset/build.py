@@ -11,19 +11,18 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 import alti2v
 from alti2v.dataset.card import dataset_card
 from alti2v.dataset.duplicates import families
-from alti2v.dataset.engines import run_local
+from alti2v.dataset.engines import Engine, local_engine
 from alti2v.dataset.manifest import (
     ImageRecipe,
     Manifest,
@@ -34,7 +33,7 @@ from alti2v.dataset.manifest import (
     write_vocabulary,
 )
 from alti2v.dataset.plan import Candidates, Plan, PlanOptions, make_plan, options_hash
-from alti2v.dataset.posts import STORED, Outcomes, Posts, first_outcomes, load_posts
+from alti2v.dataset.posts import STORED, Outcomes, Posts, first_outcomes, load_posts, outcome_table
 from alti2v.dataset.prepare import PREPARED, Chunk, chunk_bounds, prepare_chunk
 from alti2v.dataset.shards import (
     SHARD_PLAN,
@@ -47,7 +46,15 @@ from alti2v.dataset.split import SPLIT_RULE, check_sizes
 from alti2v.errors import DataError, UsageError
 from alti2v.records import Category, Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import Kind, claim_directory, exclusive
-from alti2v.storage.layout import CARD_FILE, DATA_DIR, INDEX_DIR, METADATA_DIR, OUTCOMES, OUTCOMES_FILE
+from alti2v.storage.layout import (
+    CARD_FILE,
+    DATA_DIR,
+    INDEX_DIR,
+    METADATA_DIR,
+    OUTCOMES,
+    OUTCOMES_FILE,
+    TAGS_FILE,
+)
 from alti2v.storage.publish import make_directory, publish_bytes, sweep_temporary_files
 from alti2v.storage.store import open_store
 from alti2v.storage.table import read_table, write_arrow_table
@@ -169,7 +176,8 @@ def build_shards(config: BuildConfig, *, progress: ProgressHook = ignore_progres
         with exclusive(work, _LOCK_FILE):
             manifest = _finished(config.dataset, request)
             if manifest is None:
-                manifest = _build(config, posts, request, store.description, progress)
+                with local_engine(config.workers or len(os.sched_getaffinity(0))) as engine:
+                    manifest = _build(config, posts, request, store.description, engine, progress)
             shutil.rmtree(work)
     return _report(config.dataset, manifest, seconds=time.monotonic() - begun_s)
 
@@ -183,13 +191,25 @@ def _finished(dataset: Path, request: str) -> Manifest | None:
         raise UsageError(
             f"{dataset} was built with other options, or before the store changed: choose another folder"
         )
-    files = ((dataset / shard.name.data, shard.bytes) for shard in manifest.shards)
-    is_whole = all(path.exists() and path.stat().st_size == size for path, size in files)
+    tables = (dataset / name for name in (TAGS_FILE, OUTCOMES_FILE, CARD_FILE))
+    files = (dataset / file for shard in manifest.shards for file in _shard_files(shard))
+    is_whole = all(path.exists() for path in (*tables, *files)) and all(
+        (dataset / shard.name.data).stat().st_size == shard.bytes for shard in manifest.shards
+    )
     return manifest if is_whole else None
 
 
+def _shard_files(shard: Shard) -> tuple[str, str, str, str]:
+    return shard.name.data, shard.name.index, shard.name.dali_index, shard.name.metadata
+
+
 def _build(
-    config: BuildConfig, posts: Posts, request: str, store: Mapping[str, object], progress: ProgressHook
+    config: BuildConfig,
+    posts: Posts,
+    request: str,
+    store: Mapping[str, object],
+    engine: Engine,
+    progress: ProgressHook,
 ) -> Manifest:
     dataset = config.dataset
     for folder in (dataset, *(dataset / name for name in (WORK_DIR, DATA_DIR, INDEX_DIR, METADATA_DIR))):
@@ -197,7 +217,7 @@ def _build(
     outcomes = first_outcomes(posts)
     _check_usable(config, outcomes)
     made_with = _made_with()
-    prepared = _prepare(config, posts, outcomes.usable, made_with, progress)
+    prepared = _prepare(config, posts, outcomes.usable, made_with, engine, progress)
     reasons = np.array(prepared.column("reason").to_pylist(), np.object_)
     outcomes = outcomes.dropped(outcomes.usable[reasons != ""], reasons[reasons != ""])
     prepared = prepared.filter(pa.array(reasons == ""))
@@ -212,7 +232,7 @@ def _build(
         for shard in plan.shards
     ]
     _write_shard_plans(config, specs, plan, posts, rows, prepared)
-    shards = _write_shards(config, specs, len(rows), progress)
+    shards = _write_shards(specs, len(rows), engine, progress)
     _remove_unplanned(dataset, shards)
 
     manifest = Manifest(
@@ -225,7 +245,8 @@ def _build(
         request_hash=request,
         alike=plan.alike,
     )
-    write_arrow_table(dataset / OUTCOMES_FILE, OUTCOMES, _outcome_table(posts, outcomes, plan, rows))
+    shard_of = {int(posts.ids[row]): str(shard.name) for shard in plan.shards for row in rows[shard.rows]}
+    write_arrow_table(dataset / OUTCOMES_FILE, OUTCOMES, outcome_table(posts, outcomes, shard_of))
     write_vocabulary(dataset, plan.vocabulary.tags)
     publish_bytes(dataset / CARD_FILE, dataset_card(manifest, plan.vocabulary.tags, store).encode())
     write_manifest(dataset, manifest)
@@ -259,6 +280,7 @@ def _prepare(
     posts: Posts,
     rows: npt.NDArray[np.int64],
     made_with: Mapping[str, str],
+    engine: Engine,
     progress: ProgressHook,
 ) -> pa.Table:
     """Prepare the pictures of some posts.
@@ -266,7 +288,20 @@ def _prepare(
     Returns:
         The columns of `prepare.PREPARED`, and `chunk`, one row per post in the order of `rows`.
     """
-    chunks = list(_chunks(config, posts, rows, made_with))
+    ids, tars, offsets, sizes = (posts.numbers(name)[rows] for name in ("id", "tar", "offset", "size"))
+    order = np.lexsort((offsets, tars))
+    pictures = np.stack([ids, offsets, sizes], axis=1)[order]
+    chunks = [
+        Chunk(
+            work=config.dataset / WORK_DIR,
+            store=config.store,
+            tar=int(tars[order[first]]),
+            pictures=tuple(map(tuple, pictures[first:last].tolist())),
+            recipe=config.options.image,
+            made_with=repr(sorted(made_with.items())),
+        )
+        for first, last in chunk_bounds(tars[order], at_most=_CHUNK_PICTURES)
+    ]
     missing = [chunk for chunk in chunks if not chunk.table.exists()]
     done = len(rows) - sum(len(chunk.pictures) for chunk in missing)
     dropped: Counter[str] = Counter()
@@ -276,7 +311,7 @@ def _prepare(
         progress(Progress(stage="preparing", done=done, total=len(rows), unit="pictures", counts=counts))
 
     show()
-    for chunk, reasons in run_local(prepare_chunk, missing, workers=_workers(config)):
+    for chunk, reasons in engine(prepare_chunk, missing):
         done += len(chunk.pictures)
         dropped.update(reasons)
         show()
@@ -286,23 +321,6 @@ def _prepare(
         tables.append(table.append_column("chunk", pa.array([chunk.name] * table.num_rows)))
     prepared = pa.concat_tables(tables).combine_chunks()
     return prepared.take(pa.array(np.argsort(prepared.column("id").to_numpy(), kind="stable")))
-
-
-def _chunks(
-    config: BuildConfig, posts: Posts, rows: npt.NDArray[np.int64], made_with: Mapping[str, str]
-) -> Iterator[Chunk]:
-    ids, tars, offsets, sizes = (posts.numbers(name)[rows] for name in ("id", "tar", "offset", "size"))
-    order = np.lexsort((offsets, tars))
-    pictures = np.stack([ids, offsets, sizes], axis=1)[order]
-    for first, last in chunk_bounds(tars[order], at_most=_CHUNK_PICTURES):
-        yield Chunk(
-            work=config.dataset / WORK_DIR,
-            store=config.store,
-            tar=int(tars[order[first]]),
-            pictures=tuple(map(tuple, pictures[first:last].tolist())),
-            recipe=config.options.image,
-            made_with=repr(sorted(made_with.items())),
-        )
 
 
 def _candidates(posts: Posts, rows: npt.NDArray[np.int64], prepared: pa.Table) -> Candidates:
@@ -341,11 +359,11 @@ def _write_shard_plans(
 
 
 def _write_shards(
-    config: BuildConfig, specs: list[ShardSpec], total: int, progress: ProgressHook
+    specs: list[ShardSpec], total: int, engine: Engine, progress: ProgressHook
 ) -> tuple[Shard, ...]:
     done = 0
     shards = []
-    for _, shard in run_local(build_shard, specs, workers=_workers(config)):
+    for _, shard in engine(build_shard, specs):
         shards.append(shard)
         done += shard.samples
         progress(Progress(stage="writing", done=done, total=total, unit="pictures"))
@@ -355,35 +373,11 @@ def _write_shards(
 
 def _remove_unplanned(dataset: Path, shards: tuple[Shard, ...]) -> None:
     """Remove what an unfinished build with other options left; no manifest has ever named it."""
-    planned = {
-        dataset / path
-        for shard in shards
-        for path in (shard.name.data, shard.name.index, shard.name.dali_index, shard.name.metadata)
-    }
+    planned = {dataset / file for shard in shards for file in _shard_files(shard)}
     for folder in (DATA_DIR, INDEX_DIR, METADATA_DIR):
         for path in (dataset / folder).iterdir():
             if path not in planned:
                 path.unlink()
-
-
-def _outcome_table(posts: Posts, outcomes: Outcomes, plan: Plan, rows: npt.NDArray[np.int64]) -> pa.Table:
-    shard_of = np.full(len(posts.ids), None, np.object_)
-    for shard in plan.shards:
-        shard_of[rows[shard.rows]] = str(shard.name)
-    is_duplicate = pa.array(outcomes.duplicate_of > 0)
-    return pa.table(
-        {
-            "id": posts.facts.column("id"),
-            "outcome": pa.array(outcomes.outcome, pa.string()),
-            "reason": pa.array(outcomes.reason, pa.string()),
-            "duplicate_of": pc.if_else(is_duplicate, pa.array(outcomes.duplicate_of), None),
-            "shard": pa.array(shard_of, pa.string()),
-        }
-    )
-
-
-def _workers(config: BuildConfig) -> int:
-    return config.workers or len(os.sched_getaffinity(0))
 
 
 def _report(dataset: Path, manifest: Manifest, *, seconds: float) -> BuildReport:

@@ -6,6 +6,7 @@ run more than once for the same task, and must then publish the same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for_sentinel
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from alti2v.errors import Alti2vError
 
@@ -22,26 +23,39 @@ _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
 
-def run_local(
-    function: Callable[[_Task], _Result], tasks: Iterable[_Task], *, workers: int
-) -> Iterator[tuple[_Task, _Result]]:
-    """Yield (task, result) in the order of completion; with one worker everything happens in this process.
+class Engine(Protocol):
+    """Runs a function over tasks and yields (task, result) in the order of completion."""
+
+    def __call__(
+        self, function: Callable[[_Task], _Result], tasks: Iterable[_Task], /
+    ) -> Iterator[tuple[_Task, _Result]]:
+        """Whatever the function raises ends the iteration, once the running tasks have ended."""
+
+
+@contextlib.contextmanager
+def local_engine(workers: int) -> Iterator[Engine]:
+    """An engine on the processes of this machine; with one worker everything happens in this process.
 
     Workers are spawned, not forked: a forked copy of a process with threads can hang. They end when this
     process does, even if it is killed.
 
     Raises:
-        Alti2vError: a worker was killed; or whatever the function raised, once the running tasks have ended.
+        Alti2vError: a worker was killed.
     """
     if workers == 1:
-        for task in tasks:
-            yield task, function(task)
+        yield _in_this_process
         return
     with ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_die_with_parent
     ) as pool:
+
+        def run(
+            function: Callable[[_Task], _Result], tasks: Iterable[_Task], /
+        ) -> Iterator[tuple[_Task, _Result]]:
+            return _completed(pool, function, tasks, in_flight=2 * workers)
+
         try:
-            yield from _completed(pool, function, tasks, in_flight=2 * workers)
+            yield run
         except BrokenProcessPool as exc:
             raise Alti2vError(
                 "a worker process was killed, perhaps for lack of memory: run the same command again, "
@@ -49,6 +63,13 @@ def run_local(
             ) from exc
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_this_process(
+    function: Callable[[_Task], _Result], tasks: Iterable[_Task], /
+) -> Iterator[tuple[_Task, _Result]]:
+    for task in tasks:
+        yield task, function(task)
 
 
 def _completed(

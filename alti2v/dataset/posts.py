@@ -247,3 +247,17 @@ def _same_bytes(
     original = first[inverse]
     is_repeated = has_digest & (original != np.arange(len(rows)))
     return rows[is_repeated], rows[original[is_repeated]]
+
+
+def outcome_table(posts: Posts, outcomes: Outcomes, shard_of: Mapping[int, str]) -> pa.Table:
+    """The rows of outcomes.parquet; `shard_of` maps post ids to shard names."""
+    is_duplicate = pa.array(outcomes.duplicate_of > 0)
+    return pa.table(
+        {
+            "id": posts.facts.column("id"),
+            "outcome": pa.array(outcomes.outcome, pa.string()),
+            "reason": pa.array(outcomes.reason, pa.string()),
+            "duplicate_of": pc.if_else(is_duplicate, pa.array(outcomes.duplicate_of), None),
+            "shard": pa.array([shard_of.get(post_id) for post_id in posts.ids.tolist()], pa.string()),
+        }
+    )

@@ -1,0 +1,348 @@
+"""verify: read a whole dataset again and name what is wrong.
+
+Every shard is also read with `webdataset.WebDataset`: what loads there loads for everybody. Works on the
+dataset alone; only what follows from good shards can be put right without the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from alti2v.dataset.manifest import Manifest, Shard, read_manifest, read_vocabulary
+from alti2v.dataset.posts import DROPPED, FAILED, STORED
+from alti2v.dataset.shards import SAMPLE_FIELDS
+from alti2v.dataset.tags import CATEGORIES
+from alti2v.errors import DamagedError
+from alti2v.records import Finding, Progress, ProgressHook, Span, Tag, Verification, ignore_progress
+from alti2v.storage.layout import (
+    DATA_DIR,
+    INDEX_DIR,
+    METADATA,
+    METADATA_DIR,
+    OUTCOMES,
+    OUTCOMES_FILE,
+    SAMPLE_IMAGE_SUFFIX,
+    TAGS_FILE,
+    member_key,
+)
+from alti2v.storage.publish import TEMPORARY_PREFIX, publish_bytes, publish_json, read_json
+from alti2v.storage.table import read_table
+from alti2v.storage.tar import Member, dali_index, json_index, members, read_span
+
+_AGAIN = "run `alti2v build-shards` with the same options again"
+_REBUILD = f"delete it, then {_AGAIN}"
+_NAMED_AT_MOST = 5
+_ROWS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Dataset:
+    """What the checks of all shards need."""
+
+    path: Path
+    manifest: Manifest
+    tags: Sequence[Tag]
+    index_of: Mapping[str, int]
+
+
+def verify_dataset(
+    dataset: Path,
+    *,
+    repair: bool = False,
+    deep: bool = False,
+    progress: ProgressHook = ignore_progress,
+) -> Verification:
+    """Verify a dataset: sizes, hashes, indices, tables against tars, vocabulary, sums.
+
+    Args:
+        dataset: directory of a dataset.
+        repair: write indices again and remove what killed programs left.
+        deep: decode every picture, too.
+        progress: told after every shard.
+
+    Raises:
+        UsageError: the directory is no dataset.
+        DamagedError: the manifest or the vocabulary cannot be read, so that nothing can be judged.
+    """
+    manifest = read_manifest(dataset)
+    tags = read_vocabulary(dataset)
+    whole = _Dataset(
+        path=dataset,
+        manifest=manifest,
+        tags=tags,
+        index_of={tag.name: index for index, tag in enumerate(tags)},
+    )
+    findings: list[Finding] = []
+    label_counts: Counter[int] = Counter()
+    shard_of: dict[int, str] = {}
+    total = sum(shard.samples for shard in manifest.shards)
+    done = 0
+    for shard in manifest.shards:
+        rows = _metadata(whole, shard, findings)
+        findings.extend(_check_tar(whole, shard, rows, deep=deep))
+        findings.extend(_check_indices(whole, shard, repair=repair))
+        findings.extend(_check_rows(whole, shard, rows, shard_of))
+        if shard.name.split == "train":
+            label_counts.update(label for row in _each(rows, ["labels"]) for label in row["labels"])
+        done += shard.samples
+        progress(
+            Progress(
+                stage="verifying",
+                done=done,
+                total=total,
+                unit="samples",
+                counts={"findings": len(findings)} if findings else {},
+            )
+        )
+    if len(shard_of) == total or not findings:  # else the missing rows would be named once more for each tag
+        findings.extend(_check_vocabulary(whole, label_counts))
+        findings.extend(_check_outcomes(whole, shard_of))
+    findings.extend(_check_folders(whole, repair=repair))
+    return Verification(
+        checked={"shards": len(manifest.shards), "samples": total, "posts": sum(manifest.outcomes.values())},
+        findings=tuple(findings),
+    )
+
+
+def _metadata(whole: _Dataset, shard: Shard, findings: list[Finding]) -> pa.Table:
+    """The metadata of a shard; an empty table, and a finding, if it cannot be read."""
+    path = whole.path / shard.name.metadata
+    try:
+        rows = read_table(path, METADATA)
+    except FileNotFoundError:
+        findings.append(Finding(where=shard.name.metadata, what=f"is missing: {_AGAIN}"))
+    except DamagedError as exc:
+        findings.append(Finding(where=shard.name.metadata, what=f"{exc}: {_REBUILD}"))
+    else:
+        if rows.num_rows == shard.samples:
+            return rows
+        what = f"has {rows.num_rows} rows for {shard.samples} samples: {_REBUILD}"
+        findings.append(Finding(where=shard.name.metadata, what=what))
+    return pa.schema([]).empty_table()
+
+
+def _check_tar(whole: _Dataset, shard: Shard, rows: pa.Table, *, deep: bool) -> Iterator[Finding]:
+    path = whole.path / shard.name.data
+    if not path.exists():
+        yield Finding(where=shard.name.data, what=f"is missing: {_AGAIN}")
+        return
+    size = path.stat().st_size
+    if size != shard.bytes:
+        what = f"has {size} bytes instead of {shard.bytes}: {_REBUILD}"
+        yield Finding(where=shard.name.data, what=what)
+    else:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256:
+                yield from _check_samples(whole, shard, rows, deep=deep)
+                return
+        yield Finding(where=shard.name.data, what=f"has changed since it was written: {_REBUILD}")
+    yield from _some(shard.name.data, _damaged_pictures(path, rows))
+
+
+def _damaged_pictures(path: Path, rows: pa.Table) -> Iterator[str]:
+    with path.open("rb") as file:
+        for row in _each(rows, ["key", "offset", "size", "sha256"]):
+            try:
+                picture = read_span(file, Span(offset=row["offset"], size=row["size"]))
+            except DamagedError:
+                yield f"{row['key']}: the picture is cut off"
+            else:
+                if hashlib.sha256(picture).hexdigest() != row["sha256"]:
+                    yield f"{row['key']}: the picture has changed"
+
+
+def _check_samples(whole: _Dataset, shard: Shard, rows: pa.Table, *, deep: bool) -> Iterator[Finding]:
+    """Read a shard as everybody does, and hold each sample against its row."""
+    found = 0
+
+    def faults() -> Iterator[str]:
+        nonlocal found
+        described = _each(rows, ["key", "sha256", "size"])
+        for sample in _webdataset(whole.path / shard.name.data):
+            found += 1
+            row = next(described, None)
+            if row is not None:
+                yield from _sample_faults(sample, row)
+            if deep:
+                yield from _picture_faults(sample, whole.manifest.image.size)
+
+    yield from _some(shard.name.data, faults())
+    if found != shard.samples:
+        what = f"webdataset finds {found} samples instead of {shard.samples}: {_REBUILD}"
+        yield Finding(where=shard.name.data, what=what)
+
+
+def _webdataset(path: Path) -> Iterator[Mapping[str, Any]]:
+    from webdataset import WebDataset
+
+    # A list, because braces in a path that is given as text are a pattern.
+    yield from WebDataset([str(path)], shardshuffle=False)
+
+
+def _sample_faults(sample: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[str]:
+    key = sample["__key__"]
+    if key != row["key"]:
+        yield f"{key} stands where the metadata have {row['key']}"
+        return
+    if hashlib.sha256(sample.get(SAMPLE_IMAGE_SUFFIX, b"")).hexdigest() != row["sha256"]:
+        yield f"{key}: the picture is not that of the metadata"
+    try:
+        fields = json.loads(sample.get("json", b""))
+    except ValueError:
+        yield f"{key}: the JSON cannot be read"
+        return
+    if list(fields) != list(SAMPLE_FIELDS):
+        yield f"{key}: the JSON has other keys than docs/FORMAT.md"
+
+
+def _picture_faults(sample: Mapping[str, Any], side: int) -> Iterator[str]:
+    try:
+        with Image.open(io.BytesIO(sample[SAMPLE_IMAGE_SUFFIX]), formats=("JPEG",)) as image:
+            image.load()
+            found = (image.mode, image.size)
+    except Exception as exc:  # noqa: BLE001 - decoders fed with hostile bytes raise nearly anything
+        yield f"{sample['__key__']}: the picture does not decode ({exc})"
+        return
+    if found != ("RGB", (side, side)):
+        yield f"{sample['__key__']}: the picture is {found[0]} {found[1]}, not RGB {side} x {side}"
+
+
+def _check_indices(whole: _Dataset, shard: Shard, *, repair: bool) -> Iterator[Finding]:
+    tar = whole.path / shard.name.data
+    try:
+        found = list(members(tar))
+    except (DamagedError, OSError):
+        return  # named by the check of the tar
+    if repair and tar.stat().st_size != shard.bytes:
+        return  # the indices may be right and the tar wrong
+    index = json_index(tar, found)
+    if _json_or_none(whole.path / shard.name.index) != index:
+        if repair:
+            publish_json(whole.path / shard.name.index, index)
+        yield Finding(where=shard.name.index, what="does not fit its shard", repaired=repair)
+    lines = dali_index(found).encode()
+    if _bytes_or_none(whole.path / shard.name.dali_index) != lines:
+        if repair:
+            publish_bytes(whole.path / shard.name.dali_index, lines)
+        yield Finding(where=shard.name.dali_index, what="does not fit its shard", repaired=repair)
+
+
+def _check_rows(whole: _Dataset, shard: Shard, rows: pa.Table, shard_of: dict[int, str]) -> Iterator[Finding]:
+    spans = _member_spans(whole.path / shard.name.data)
+    groups = [f"tags_{category.value}" for category in CATEGORIES]
+
+    def faults() -> Iterator[str]:
+        for row in _each(rows, ["id", "key", "offset", "size", "labels", *groups]):
+            key = row["key"]
+            if row["id"] in shard_of:
+                yield f"{key} is in {shard_of[row['id']]}, too"
+            shard_of[row["id"]] = str(shard.name)
+            if key != member_key(row["id"]):
+                yield f"{key} is not the key of post {row['id']}"
+            if spans is not None and spans.get(key) != Span(offset=row["offset"], size=row["size"]):
+                yield f"{key}: offset and size are not those of the picture in the shard"
+            named = (whole.index_of.get(tag) for group in groups for tag in row[group])
+            if row["labels"] != sorted(index for index in named if index is not None):
+                yield f"{key}: labels and tags disagree"
+
+    yield from _some(shard.name.metadata, faults())
+
+
+def _member_spans(tar: Path) -> Mapping[str, Span] | None:
+    try:
+        return {member.name.partition(".")[0]: member.span for member in members(tar) if _is_picture(member)}
+    except (DamagedError, OSError):
+        return None
+
+
+def _is_picture(member: Member) -> bool:
+    return member.name.endswith(f".{SAMPLE_IMAGE_SUFFIX}")
+
+
+def _check_vocabulary(whole: _Dataset, label_counts: Mapping[int, int]) -> Iterator[Finding]:
+    wrong = (
+        f"{tag.name!r} counts {tag.count} training samples, but {label_counts.get(index, 0)} carry it"
+        for index, tag in enumerate(whole.tags)
+        if tag.count != label_counts.get(index, 0)
+    )
+    yield from _some(TAGS_FILE, wrong)
+
+
+def _check_outcomes(whole: _Dataset, shard_of: Mapping[int, str]) -> Iterator[Finding]:
+    try:
+        table = read_table(whole.path / OUTCOMES_FILE, OUTCOMES)
+    except (DamagedError, FileNotFoundError) as exc:
+        yield Finding(where=OUTCOMES_FILE, what=f"cannot be read ({exc})")
+        return
+    ids = table.column("id").to_numpy()
+    if len(np.unique(ids)) != len(ids):
+        yield Finding(where=OUTCOMES_FILE, what="names a post twice")
+    counts: Counter[str] = Counter()
+    stored = {}
+    for row in _each(table, ["id", "outcome", "reason", "shard"]):
+        has_reason = row["outcome"] in (DROPPED, FAILED) and row["reason"]
+        counts[f"{row['outcome']} {row['reason']}" if has_reason else row["outcome"]] += 1
+        if row["outcome"] == STORED:
+            stored[row["id"]] = row["shard"]
+    if counts != whole.manifest.outcomes:
+        yield Finding(where=OUTCOMES_FILE, what="its sums are not those of the manifest")
+    if stored != shard_of:
+        yield Finding(where=OUTCOMES_FILE, what="the stored posts are not the samples of the shards")
+
+
+def _check_folders(whole: _Dataset, *, repair: bool) -> Iterator[Finding]:
+    named = {
+        whole.path / file
+        for shard in whole.manifest.shards
+        for file in (shard.name.data, shard.name.index, shard.name.dali_index, shard.name.metadata)
+    }
+    for folder in (DATA_DIR, INDEX_DIR, METADATA_DIR):
+        for path in sorted((whole.path / folder).glob("*")):
+            if path in named:
+                continue
+            is_leftover = path.name.startswith(TEMPORARY_PREFIX)
+            if repair and is_leftover:
+                path.unlink(missing_ok=True)
+            what = "was left by a killed program" if is_leftover else "is not in the manifest: move it away"
+            yield Finding(where=f"{folder}/{path.name}", what=what, repaired=repair and is_leftover)
+
+
+def _some(where: str, faults: Iterable[str]) -> Iterator[Finding]:
+    """Name the first few faults of a file, and count the rest."""
+    more = 0
+    for number, fault in enumerate(faults):
+        if number < _NAMED_AT_MOST:
+            yield Finding(where=where, what=fault)
+        else:
+            more += 1
+    if more:
+        yield Finding(where=where, what=f"{more} more faults of this kind")
+
+
+def _each(rows: pa.Table, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows as dictionaries, a bounded number of them in memory; nothing from a table without columns."""
+    if rows.num_rows:
+        for batch in rows.select(columns).to_batches(max_chunksize=_ROWS_AT_ONCE):
+            yield from batch.to_pylist()
+
+
+def _json_or_none(path: Path) -> Any:  # noqa: ANN401 - compared, never used
+    try:
+        return read_json(path)
+    except (DamagedError, FileNotFoundError):
+        return None
+
+
+def _bytes_or_none(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
