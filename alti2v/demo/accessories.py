@@ -33,7 +33,7 @@ def draw_elf_ears(pen: Pen, look: Look) -> None:
             pen.shape(path, look.skin)
         inner = bends((0.92, 0.08), (1.2, -0.12, 1.42, -0.22), (1.2, 0.14, 0.92, 0.28))
         for path in (inner, mirrored(inner)):
-            pen.fill(path, pen.shade(look.skin, 0.9))
+            pen.fill(path, look.skin_shade)
 
 
 def draw_eyewear(pen: Pen, look: Look) -> None:

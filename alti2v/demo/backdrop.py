@@ -85,10 +85,11 @@ def _box(pen: Pen, x0: float, y0: float, x1: float, y1: float, colour: Colour) -
 
 def _gradient(stage: Stage, top: Colour, bottom: Colour, *, start: float = 0.0, end: float = 1.0) -> None:
     top, bottom = stage.pen.tone(top), stage.pen.tone(bottom)
+    height = (end - start) / _BANDS
     for band in range(_BANDS):
-        y = start + (end - start) * band / _BANDS
+        y = start + height * band
         colour = blended(top, bottom, (band + 0.5) / _BANDS)
-        stage.pen.fill(_BAND * (stage.width, end - y) + (0, y), colour)
+        stage.pen.fill(_BAND * (stage.width, height * 1.2) + (0, y), colour)  # no gap where edges are rounded
 
 
 _BAND = polygon((0, 0), (1, 0), (1, 1), (0, 1))
@@ -96,6 +97,10 @@ _BAND = polygon((0, 0), (1, 0), (1, 1), (0, 1))
 
 def _flat(colour: Colour) -> Callable[[Stage], None]:
     return lambda stage: _box(stage.pen, 0, 0, stage.width, 1, stage.pen.tone(colour))
+
+
+def _nothing(_: Stage) -> None:
+    """The canvas is white, or transparent, already."""
 
 
 # Patterns --------------------------------------------------------------------------------------
@@ -551,8 +556,8 @@ def _bubbles(stage: Stage) -> None:
 
 
 _BACKDROPS: Mapping[str, Callable[[Stage], None]] = {
-    "white": lambda stage: _box(stage.pen, 0, 0, stage.width, 1, (255, 255, 255)),
-    "transparent": lambda _: None,
+    "white": _nothing,
+    "transparent": _nothing,
     "grey": _flat((190, 192, 198)),
     "blue": _flat((150, 196, 246)),
     "pink": _flat((255, 196, 212)),

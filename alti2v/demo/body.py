@@ -151,7 +151,7 @@ def draw_neck(pen: Pen, look: Look) -> None:
                 (0.0, 1.34, -0.24, 1.2),
                 (-0.22, 1.1, -0.2, 0.8),
             ),
-            pen.shade(look.skin, 0.9),
+            look.skin_shade,
         )
 
 

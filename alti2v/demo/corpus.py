@@ -189,7 +189,7 @@ _LYING = (1.25, 1.333, 1.414, 1.5, 1.6, 1.778)
 
 
 def _file(rng: Random, scene: Scene) -> tuple[int, int, str]:
-    width = round(500 + 1100 * rng.betavariate(2.4, 4.2))
+    width = round(500 + 1100 * rng.betavariate(2.4, 5.0))
     upright = {"girls": 0.25, "couple": 0.3, "nobody": 0.1}.get(scene.cast, 0.7)
     chance = rng.random()
     if chance < 0.12:
@@ -204,7 +204,7 @@ def _file(rng: Random, scene: Scene) -> tuple[int, int, str]:
     chance = rng.random()
     if scene.background == "transparent":
         return width, round(width / ratio), "png"
-    file_ext = "gif" if chance < 0.03 else "png" if chance < 0.18 else "jpg"
+    file_ext = "gif" if chance < 0.03 else "png" if chance < 0.15 else "jpg"
     if file_ext == "gif":
         width = min(width, 720)
     return width, round(width / ratio), file_ext

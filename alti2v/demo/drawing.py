@@ -29,7 +29,7 @@ THUMBNAIL_SIDE = 150
 """Px, of the longer side; Safebooru's thumbnails."""
 
 _OVERSAMPLING = 2
-_MOST_PIXELS = 1_500_000  # drawn before oversampling; larger originals are drawn smaller and enlarged
+_MOST_PIXELS = 2_200_000  # drawn before oversampling; larger originals are drawn smaller and enlarged
 _QUALITY = 88
 
 
@@ -100,7 +100,7 @@ def _drawn(what: Illustration) -> Image.Image:
     _draw_scene(canvas, scene)
     picture = canvas.reduce(_OVERSAMPLING)
     if size != (what.width, what.height):
-        picture = picture.resize((what.width, what.height), Image.Resampling.BICUBIC)
+        picture = picture.resize((what.width, what.height), Image.Resampling.BILINEAR)
     return _in_palette(picture, scene)
 
 
@@ -114,7 +114,7 @@ def _draw_scene(canvas: Image.Image, scene: Scene) -> None:
         artist=scene.artist,
         matrix=np.eye(2) * height,
         origin=np.zeros(2),
-        line_px=max(1.5, scene.artist.line / 100 * unit_px**0.5 * (height / 6) ** 0.5),
+        line_px=max(1.5, scene.artist.line / 120 * unit_px**0.5 * (height / 6) ** 0.5),
     )
     aspect = width / height
     # A tilted picture is drawn larger, so that no corner stays empty.
@@ -176,7 +176,7 @@ def _edited(picture: Image.Image, what: Illustration, edit: Edit) -> Image.Image
     )
     picture = _on_white(picture)
     if picture.size != (what.width, what.height):
-        picture = picture.resize((what.width, what.height), Image.Resampling.BICUBIC, box=box)
+        picture = picture.resize((what.width, what.height), Image.Resampling.BILINEAR, box=box)
     if edit.brightness != 1:
         picture = ImageEnhance.Brightness(picture).enhance(edit.brightness)
     if edit.saturation != 1 and picture.mode == "RGB":

@@ -32,7 +32,7 @@ def draw_head(pen: Pen, look: Look) -> None:
     if look.figure.kind in {"human", "angel", "demon"}:
         for side in (-1, 1):
             pen.shape(ellipse(side * 0.9, 0.22, 0.15, 0.22), look.skin)
-            pen.fill(ellipse(side * 0.9, 0.24, 0.07, 0.12), pen.shade(look.skin))
+            pen.fill(ellipse(side * 0.9, 0.24, 0.07, 0.12), look.skin_shade)
     pen.shape(bends((0.0, 1.04), *half), look.skin)
 
 
@@ -47,7 +47,11 @@ def draw_face(pen: Pen, look: Look) -> None:
         squeeze = 1 - 0.16 * max(0.0, look.turn * side)
         eye = face.moved(side * _EYE_X * squeeze, _EYE_Y, scale=pen.artist.eye_scale, stretch=side * squeeze)
         _EYES.get(figure.expression, _open_eye)(eye, look, side)
-    face.stroke(curve((0.03, 0.46), (0.06 + 0.05 * look.turn, 0.5), (0.0, 0.52)), pen.shade(look.skin, 1.6))
+    nose = 0.04 * look.turn
+    face.fill(
+        bends((nose, 0.42), (nose + 0.06, 0.5, nose, 0.5), (nose - 0.03, 0.49, nose, 0.42)),
+        pen.shade(look.skin_shade),
+    )
     _MOUTHS[figure.expression](face.moved(0, _MOUTH_Y), look)
     if figure.expression == "crying":
         _tears(face)
@@ -95,7 +99,7 @@ def _open_eye(pen: Pen, look: Look, side: int) -> None:
         (-0.12, -0.26, -0.25, -0.1),
     )
     pen.fill(lash, _LASH)
-    pen.stroke(curve((-0.1, 0.29), (0.06, 0.32), (0.2, 0.22)), _LASH, weight=0.9)
+    pen.stroke(curve((-0.06, 0.3), (0.08, 0.315), (0.2, 0.23)), _LASH, weight=0.6)
     pen.stroke(curve((-0.16, -0.38), (0.06, -0.43), (0.24, -0.36)), pen.shade(look.skin, 2.0), weight=0.8)
 
 

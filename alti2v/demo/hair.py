@@ -60,9 +60,10 @@ def _nothing(_: Pen, __: Look) -> None:
 
 
 def _zigzag(points: tuple[Point, ...], bulge: float) -> tuple[tuple[float, float, float, float], ...]:
-    """Bézier segments from point to point, each bowed sideways by `bulge` of its drop."""
+    """Bézier segments from point to point, each bowed outwards by `bulge` of its height."""
     return tuple(
-        ((x0 + x1) / 2 + bulge * (y1 - y0), (y0 + y1) / 2, x1, y1) for (x0, y0), (x1, y1) in pairwise(points)
+        ((x0 + x1) / 2 + (bulge if x0 + x1 > 0 else -bulge) * abs(y1 - y0), (y0 + y1) / 2, x1, y1)
+        for (x0, y0), (x1, y1) in pairwise(points)
     )
 
 
@@ -86,7 +87,7 @@ def _loose(pen: Pen, look: Look, *, length: float, spread: float, is_in_front: b
         (-1.12, -0.95, -0.62, -1.08),
         (-0.3, -1.28, 0.0, -1.28),
     )
-    outline = bends((0.0, -1.28), (0.3, -1.28, 0.62, -1.08), *right, *_zigzag(tuple(tips), -0.14), *left)
+    outline = bends((0.0, -1.28), (0.3, -1.28, 0.62, -1.08), *right, *_zigzag(tuple(tips), 0.12), *left)
     colour = look.hair if is_in_front else pen.shade(look.hair, 0.55)
     pen.shape(outline, colour)
     if is_wavy:
@@ -118,10 +119,11 @@ def _cap(pen: Pen, look: Look) -> None:
     lower = bends((0.9, 0.12), *_zigzag(tuple((x + shift, y) for x, y in edge), -0.16), (-0.9, 0.0, -0.9, 0.12))
     outline = np.concatenate([outer, lower])
     pen.shape(outline, look.hair)
-    _strands(pen, look, edge, shift)
     _gleam(pen, look)
+    _strands(pen, look, edge, shift)
 
 
+_LEFT_TEMPLE, _RIGHT_TEMPLE = (-0.9, 0.12), (0.9, 0.12)
 # Over the skull, from the left temple to the right one.
 _OUTER = bends(
     (-0.9, 0.12),
@@ -150,45 +152,34 @@ _SPIKED_OUTER = bends((-0.9, 0.12), *_zigzag(_SPIKES, 0.1))
 # The lower edge of the bangs from right to left: valleys and tips by turns.
 _BANGS: Mapping[str, tuple[Point, ...]] = {
     "between_eyes": (
-        *((0.9, 0.12), (0.72, -0.34), (0.56, 0.0), (0.36, -0.42), (0.22, -0.1), (0.14, -0.4)),
-        *(
-            (0.02, 0.42),
-            (-0.2, -0.42),
-            (-0.4, -0.06),
-            (-0.5, -0.36),
-            (-0.68, 0.02),
-            (-0.76, -0.3),
-            (-0.9, 0.12),
-        ),
+        *((0.72, -0.34), (0.56, 0.0), (0.36, -0.42), (0.22, -0.1), (0.14, -0.4), (0.02, 0.42)),
+        *((-0.2, -0.42), (-0.4, -0.06), (-0.5, -0.36), (-0.68, 0.02), (-0.76, -0.3)),
     ),
     "swept": (
-        *((0.9, 0.12), (0.74, -0.3), (0.55, -0.72), (0.3, -0.12), (0.18, -0.46)),
-        *((-0.1, -0.02), (-0.2, -0.36), (-0.5, 0.06), (-0.56, -0.24), (-0.78, 0.2), (-0.9, 0.12)),
+        *((0.74, -0.3), (0.55, -0.72), (0.3, -0.12), (0.18, -0.46), (-0.1, -0.02)),
+        *((-0.2, -0.36), (-0.5, 0.06), (-0.56, -0.24), (-0.78, 0.2)),
     ),
     "blunt": (
-        *((0.9, 0.12), (0.82, -0.14), (0.78, -0.06), (0.46, -0.1), (0.43, -0.2), (0.4, -0.1), (0.03, -0.12)),
-        *((0.0, -0.22), (-0.03, -0.12), (-0.4, -0.1), (-0.43, -0.2), (-0.46, -0.1), (-0.78, -0.06)),
-        *((-0.82, -0.14), (-0.9, 0.12)),
+        *((0.82, -0.14), (0.78, -0.06), (0.46, -0.1), (0.43, -0.2), (0.4, -0.1), (0.03, -0.12), (0.0, -0.22)),
+        *((-0.03, -0.12), (-0.4, -0.1), (-0.43, -0.2), (-0.46, -0.1), (-0.78, -0.06), (-0.82, -0.14)),
     ),
     "parted": (
-        *((0.9, 0.12), (0.8, -0.06), (0.7, 0.18), (0.56, -0.2), (0.44, -0.04), (0.3, -0.4), (0.02, -0.92)),
-        *((-0.3, -0.4), (-0.44, -0.04), (-0.56, -0.2), (-0.7, 0.18), (-0.8, -0.06), (-0.9, 0.12)),
+        *((0.8, -0.06), (0.7, 0.18), (0.56, -0.2), (0.44, -0.04), (0.3, -0.4), (0.02, -0.92)),
+        *((-0.3, -0.4), (-0.44, -0.04), (-0.56, -0.2), (-0.7, 0.18), (-0.8, -0.06)),
     ),
     "over_one_eye": (
-        *((0.9, 0.12), (0.86, 0.4), (0.62, 0.88), (0.42, 0.62), (0.3, 0.5), (0.06, -0.3), (-0.1, -0.04)),
-        *((-0.22, -0.4), (-0.5, 0.02), (-0.56, -0.26), (-0.76, 0.1), (-0.9, 0.12)),
+        *((0.86, 0.4), (0.62, 0.88), (0.42, 0.62), (0.3, 0.5), (0.06, -0.3), (-0.1, -0.04)),
+        *((-0.22, -0.4), (-0.5, 0.02), (-0.56, -0.26), (-0.76, 0.1)),
     ),
 }
 
 
 def _bangs_shadow(pen: Pen, look: Look) -> None:
-    shade = pen.shade(look.skin, 0.85)
-    edge = tuple(
-        (x * 0.9 + 0.1 * look.turn, min(y + 0.13, 0.55)) for x, y in _BANGS[look.figure.bangs] if abs(x) < 0.8
-    )
+    edge = tuple((x * 0.92 + 0.1 * look.turn, min(y + 0.1, 0.5)) for x, y in _BANGS[look.figure.bangs])
+    points = ((0.74, -0.1), *edge, (-0.74, -0.1))
     pen.fill(
-        bends((0.72, -0.5), *_zigzag(((0.72, 0.0), *edge, (-0.72, 0.0)), -0.1), (-0.72, -0.3, -0.72, -0.5)),
-        shade,
+        bends((0.74, -0.6), (0.74, -0.3, 0.74, -0.1), *_zigzag(points, 0.14), (-0.74, -0.3, -0.74, -0.6)),
+        look.skin_shade,
     )
 
 
@@ -202,19 +193,19 @@ def _strands(pen: Pen, look: Look, edge: tuple[Point, ...], shift: float) -> Non
 
 
 def _gleam(pen: Pen, look: Look) -> None:
-    """The ring of light that anime hair wears."""
-    light = pen.gleam(look.hair, 0.75)
-    for x, width in ((-0.62, 0.2), (-0.3, 0.24), (0.06, 0.26), (0.4, 0.22), (0.68, 0.14)):
-        y = -0.88 + 0.5 * x * x
-        pen.fill(
-            bends(
-                (x - width / 2, y + 0.05),
-                (x, y - 0.1, x + width / 2, y),
-                (x + width * 0.3, y + 0.1, x + width * 0.12, y + 0.22),
-                (x - width * 0.1, y + 0.08, x - width / 2, y + 0.05),
-            ),
-            light,
-        )
+    """The ring of light that anime hair wears: smooth above, toothed below."""
+    middle = 0.12 * look.turn
+    teeth = tuple(
+        (middle + x, -0.92 + 0.42 * x * x + (0.17 if step % 2 == 0 else 0.05) * (1.1 - x * x))
+        for step, x in enumerate((0.5, 0.42, 0.28, 0.18, 0.06, -0.06, -0.2, -0.3, -0.46, -0.54))
+    )
+    ring = bends(
+        (middle - 0.7, -0.7),
+        (middle, -1.2, middle + 0.7, -0.7),
+        *_zigzag(((middle + 0.7, -0.7), *teeth), 0.0),
+        (middle - 0.6, -0.72, middle - 0.7, -0.7),
+    )
+    pen.fill(ring, pen.gleam(look.hair, 0.6))
 
 
 def _side_locks(pen: Pen, look: Look) -> None:

@@ -32,6 +32,7 @@ class Look:
 
     figure: Figure
     skin: Colour
+    skin_shade: Colour
     hair: Colour
     eyes: Colour
     cloth: Colour
@@ -50,6 +51,9 @@ def look_at(figure: Figure, scene: Scene, pen: Pen, rng: Random) -> Look:
     return Look(
         figure=figure,
         skin=pen.tone(colours.SKIN[figure.skin]),
+        skin_shade=pen.tone(
+            colours.blended(colours.SKIN[figure.skin], (206, 96, 104), 0.22 + 0.2 * pen.artist.shade)
+        ),
         hair=pen.tone(colours.HAIR[figure.hair]),
         eyes=pen.tone(colours.EYES[figure.eyes]),
         cloth=pen.tone(colours.CLOTH[figure.colour]),
