@@ -75,7 +75,7 @@ class EvalConfig:
     out: Path | None = None
     batch_size: int = 64
     min_positives: int = 10
-    gallery: int = 12
+    gallery: int = 9
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:

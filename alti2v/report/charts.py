@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-WIDTH = 520
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 14, 14, 44
+WIDTH = 400
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 12, 44
 _MIN_STEP = 0.75  # units between drawn points: what no screen can tell apart only makes the page heavy
 
 Point = tuple[float, float]
@@ -77,7 +77,6 @@ class Marker:
 
     at: Point
     label: str
-    leftwards: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +98,8 @@ class Chart:
 
     @property
     def legend(self) -> tuple[Line, ...]:
-        """The lines that have a name."""
-        return tuple(line for line in self.lines if line.name)
+        """The lines that have a name, the one drawn last first."""
+        return tuple(line for line in reversed(self.lines) if line.name)
 
 
 def line_chart(
@@ -110,7 +109,7 @@ def line_chart(
     x: Axis,
     y: Axis,
     markers: Iterable[tuple[Point, str]] = (),
-    height: int = 400,
+    height: int = 340,
 ) -> Chart:
     """Lay out a chart.
 
@@ -142,7 +141,6 @@ def line_chart(
                     end=placed[-1],
                 )
             )
-    middle = (_LEFT + right) / 2
     return Chart(
         title=title,
         height=height,
@@ -155,9 +153,7 @@ def line_chart(
         x_ticks=tuple(Tick(at=place((value, y.low))[0], label=f"{value:.{x.digits}f}") for value in x.ticks),
         y_ticks=tuple(Tick(at=place((x.low, value))[1], label=f"{value:.{y.digits}f}") for value in y.ticks),
         lines=tuple(lines),
-        markers=tuple(
-            Marker(at=place(point), label=label, leftwards=place(point)[0] > middle) for point, label in markers
-        ),
+        markers=tuple(Marker(at=place(point), label=label) for point, label in markers),
     )
 
 

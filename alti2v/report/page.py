@@ -25,8 +25,7 @@ from alti2v.records import Category, Tag
 from alti2v.report.charts import Axis, Chart, Series, equal_f1_guides, line_chart, nice_axis, unit_axis
 
 _RANKING = 12  # best and worst tags to show
-_LOSSES = {"loss": ("training", "all"), "val_loss": ("validation", "c0")}
-_SCORES = {"val_map": ("mAP on validation", "all"), "val_micro_f1": ("micro F1 on validation", "c0")}
+_LOSSES = {"val_loss": ("validation", "c0"), "loss": ("training", "all")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,32 +260,33 @@ def reliability_chart(reliability: Reliability) -> Chart:
 
 
 def training_charts(log: Sequence[Mapping[str, float]]) -> tuple[Chart, ...]:
-    """Loss, and the figures on validation, by epoch; nothing for columns that the log does not have."""
+    """Loss, and mean average precision on validation, by epoch; nothing for columns that the log lacks."""
     charts = []
-    for title, columns, axis in (("Loss", _LOSSES, None), ("Score", _SCORES, unit_axis(""))):
-        series = [
-            Series(name=name, points=points, role=role, dots=len(points) < 60)
-            for column, (name, role) in columns.items()
-            if (points := [(row["epoch"], row[column]) for row in log if "epoch" in row and column in row])
-        ]
-        if series:
-            points = [point for one in series for point in one.points]
-            charts.append(
-                line_chart(
-                    f"{title} by epoch",
-                    series,
-                    x=_epoch_axis([point[0] for point in points]),
-                    y=axis or nice_axis(title, [point[1] for point in points]),
-                    height=300,
-                )
-            )
-    return tuple(charts)
+    losses = [
+        Series(name=name, points=points, role=role)
+        for column, (name, role) in _LOSSES.items()
+        if (points := _by_epoch(log, column))
+    ]
+    if losses:
+        values = [value for one in losses for _, value in one.points]
+        charts.append(("Loss", losses, nice_axis("Loss", values)))
+    if scores := _by_epoch(log, "val_map"):
+        one = Series(name="validation", points=scores, role="c0")
+        charts.append(("Mean average precision on validation", [one], unit_axis("mAP")))
+    return tuple(
+        line_chart(title, series, x=_epoch_axis(series), y=axis, height=280) for title, series, axis in charts
+    )
 
 
-def _epoch_axis(epochs: Sequence[float]) -> Axis:
-    axis = nice_axis("Epoch", epochs)
-    ticks = [tick for tick in axis.ticks if tick == round(tick)]
-    return Axis(label="Epoch", low=axis.low, high=axis.high, ticks=ticks, digits=0)
+def _by_epoch(log: Sequence[Mapping[str, float]], column: str) -> list[tuple[float, float]]:
+    return [(row["epoch"], row[column]) for row in log if "epoch" in row and column in row]
+
+
+def _epoch_axis(series: Sequence[Series]) -> Axis:
+    """From 0 to the last epoch itself, which is seldom a round number."""
+    last = max(epoch for one in series for epoch, _ in one.points)
+    ticks = [tick for tick in nice_axis("", [last]).ticks if tick == round(tick) and tick <= last]
+    return Axis(label="Epoch", low=0, high=max(last, 1), ticks=ticks, digits=0)
 
 
 def _points(curve: Curve) -> list[tuple[float, float]]:

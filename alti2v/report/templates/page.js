@@ -52,3 +52,5 @@ for (const button of picks) {
     }
   });
 }
+// All of them are many: begin with the first kind, which without this script is simply on top.
+if (picks.length) picks[0].click();

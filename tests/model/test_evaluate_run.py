@@ -1,0 +1,297 @@
+"""Judging a run: thresholds from validation, tags by name, padding ignored, the baseline beside everything."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from alti2v.dataset.manifest import ImageRecipe, Manifest, Shard, write_manifest, write_vocabulary
+from alti2v.errors import DataError, UsageError
+from alti2v.model import evaluate as module
+from alti2v.model.evaluate import EvalConfig, evaluate
+from alti2v.model.histograms import THRESHOLDS, bin_probabilities
+from alti2v.model.input import Batch
+from alti2v.records import Category, Progress, Tag
+from alti2v.storage.layout import ShardName
+
+SIZE = 8
+TRAINED = 400
+SPLITS = {"validation": 90, "test": 130}
+TAGS = tuple(
+    Tag(name=f"tag_{index}", category=category, count=count)
+    for index, (category, count) in enumerate(
+        [
+            (Category.GENERAL, 200),
+            (Category.GENERAL, 120),
+            (Category.CHARACTER, 60),
+            (Category.COPYRIGHT, 40),
+            (Category.GENERAL, 9),
+        ]
+    )
+)
+
+
+def labels_of(split: str) -> np.ndarray:
+    rates = np.array([tag.count / TRAINED for tag in TAGS])
+    rng = np.random.default_rng(len(split))
+    return (rng.random((SPLITS[split], len(TAGS))) < rates).astype(np.uint8)
+
+
+def probabilities_of(split: str) -> np.ndarray:
+    labels = labels_of(split)
+    logits = np.random.default_rng(len(split) + 1).normal(-1.5, 1, labels.shape) + 2 * labels
+    return (1 / (1 + np.exp(-logits))).astype(np.float32)
+
+
+def pictures_of(split: str) -> np.ndarray:
+    """Pictures whose first pixel says which row they are, and of which split."""
+    images = np.zeros((SPLITS[split], SIZE, SIZE, 3), np.uint8)
+    images[:, 0, 0, 0] = np.arange(SPLITS[split])
+    images[:, 0, 0, 1] = list(SPLITS).index(split)
+    return images
+
+
+class Network:
+    """Looks the answer up by the first pixel."""
+
+    name = "lookup"
+
+    def predict_on_batch(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        answers = [probabilities_of(list(SPLITS)[split])[row] for row, split in images[:, 0, 0, :2].astype(int)]
+        return {"probabilities": np.stack(answers)}
+
+
+@dataclasses.dataclass
+class World:
+    """A dataset on disk without its shards, and what stands for the network and the shards."""
+
+    dataset: Path
+    run: Path
+    bundle: SimpleNamespace
+    columns: list[int]
+
+
+def describe(dataset: Path, splits: dict[str, int], *, plan: str = "plan", size: int = SIZE) -> None:
+    dataset.mkdir(exist_ok=True)
+    shards = tuple(
+        Shard(name=ShardName(split, 0, 1), samples=samples, bytes=1, sha256="0" * 64)
+        for split, samples in splits.items()
+    )
+    manifest = Manifest(
+        plan_hash=plan,
+        image=ImageRecipe(size=size),
+        shards=shards,
+        split_rule="by hand",
+        outcomes={},
+        made_with={},
+    )
+    write_manifest(dataset, manifest)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "log.csv").write_text("epoch,loss,val_map\n1,9.5,\n2,7.25,0.5\n")
+    bundle = SimpleNamespace(
+        network=Network(),
+        size=SIZE,
+        tags=TAGS,
+        dataset=str(tmp_path / "dataset"),
+        plan_hash="plan",
+        train_samples=TRAINED,
+        recipe="modern",
+        threshold=0.25,
+        training={"epochs": 2},
+    )
+    world = World(tmp_path / "dataset", run, bundle, list(range(len(TAGS))))
+    describe(world.dataset, {"train": TRAINED, **SPLITS})
+    write_vocabulary(world.dataset, TAGS)
+
+    def batches(dataset: Path, *, split: str, batch_size: int) -> Iterator[Batch]:
+        images, labels = pictures_of(split), labels_of(split)[:, world.columns]
+        ids = 1000 + np.arange(len(images))
+        for start in range(0, len(images), batch_size):
+            rows = slice(start, start + batch_size)
+            count = len(ids[rows])
+            missing = batch_size - count
+            yield Batch(
+                images=np.concatenate([images[rows], np.zeros((missing, SIZE, SIZE, 3), np.uint8)]),
+                # Padding that would show if it were counted.
+                labels=np.concatenate([labels[rows], np.ones((missing, labels.shape[1]), np.uint8)]),
+                ids=np.concatenate([ids[rows], np.zeros(missing, np.int64)]),
+                count=count,
+            )
+
+    monkeypatch.setattr(module, "load_bundle", lambda path: world.bundle)
+    monkeypatch.setattr(module, "evaluation_batches", batches)
+    return world
+
+
+def test_the_figures_are_those_of_the_split_at_the_validation_threshold(world: World) -> None:
+    """The threshold makes precision and recall equal on validation; F1, mAP and MSE are the test split's."""
+    found = evaluate(EvalConfig(run=world.run))
+
+    threshold = np.float32(found.thresholds.model)
+    on_validation = probabilities_of("validation") >= threshold
+    labels, scores = labels_of("test"), probabilities_of("test")
+    ranked = labels.sum(axis=0) >= 10
+    model = found.overall.model
+    assert on_validation.sum() == pytest.approx(labels_of("validation").sum(), abs=2)
+    assert model.f1 == pytest.approx(reference.f1_score(labels, scores >= threshold, average="micro"))
+    assert model.squared_error == pytest.approx(np.square(scores.astype(float) - labels).mean())
+    assert model.tags_ranked == ranked.sum() < len(TAGS)
+    rounded = THRESHOLDS[bin_probabilities(scores)]
+    assert model.mean_ap == pytest.approx(
+        reference.average_precision_score(labels[:, ranked], rounded[:, ranked], average="macro")
+    )
+    assert found.thresholds.images == SPLITS["validation"]
+    assert found.intervals.mean_ap.low < model.mean_ap < found.intervals.mean_ap.high
+
+
+def test_the_baseline_knows_the_training_frequencies_alone(world: World) -> None:
+    """Its average precision is the tag's share of test pictures, its error that of the training frequency."""
+    found = evaluate(EvalConfig(run=world.run))
+
+    labels = labels_of("test")
+    frequencies = np.array([tag.count / TRAINED for tag in TAGS])
+    np.testing.assert_allclose(found.baseline_scores.average_precision, labels.mean(axis=0))
+    baseline = np.square(frequencies - labels).mean()
+    assert found.overall.baseline.squared_error == pytest.approx(baseline)
+    assert found.overall.skill == pytest.approx(1 - found.overall.model.squared_error / baseline)
+
+
+def test_groups_are_categories_and_decades_of_training_counts(world: World) -> None:
+    """Each tag is in one category and one decade; their tags add up."""
+    found = evaluate(EvalConfig(run=world.run))
+
+    assert [group.name for group in found.of_kind("category")] == ["general", "copyright", "character"]
+    assert [group.name for group in found.of_kind("frequency")] == ["100 to 999", "10 to 99", "1 to 9"]
+    for kind in ("category", "frequency"):
+        assert sum(group.model.tags for group in found.of_kind(kind)) == len(TAGS)
+        assert sum(group.model.positives for group in found.of_kind(kind)) == found.overall.model.positives
+
+
+@pytest.mark.parametrize("batch_size", [1, 32, 500])
+def test_the_batch_size_changes_nothing(world: World, batch_size: int) -> None:
+    """Padding is never counted, shown or suggested."""
+    expected = evaluate(EvalConfig(run=world.run, batch_size=13))
+    found = evaluate(EvalConfig(run=world.run, batch_size=batch_size))
+
+    assert found.images == SPLITS["test"]
+    for field in ("pictures", "suggestions", "log", "notes"):
+        assert getattr(found, field) == getattr(expected, field)
+    assert dataclasses.asdict(found.overall.model) == pytest.approx(dataclasses.asdict(expected.overall.model))
+    for name in ("mean_ap", "f1", "macro_f1", "skill"):
+        interval, same = getattr(found.intervals, name), getattr(expected.intervals, name)
+        assert (interval.low, interval.high) == pytest.approx((same.low, same.high))
+
+
+def test_tags_of_another_dataset_are_matched_by_name(world: World, tmp_path: Path) -> None:
+    """Another order of tags changes nothing but the warning; a missing tag is left out and said."""
+    other = tmp_path / "other"
+    describe(other, SPLITS, plan="another")
+    world.columns = [4, 2, 0, 1]  # without tag_3
+    write_vocabulary(other, tuple(TAGS[i] for i in world.columns))
+
+    found = evaluate(EvalConfig(run=world.run, dataset=other))
+    world.columns = list(range(len(TAGS)))
+    expected = evaluate(EvalConfig(run=world.run))
+    assert [tag.name for tag in found.tags] == ["tag_0", "tag_1", "tag_2", "tag_4"]
+    np.testing.assert_allclose(
+        found.tag_scores.average_precision, expected.tag_scores.average_precision[[0, 1, 2, 4]]
+    )
+    assert any("1 of the model's tags" in note for note in found.notes)
+    assert any("not the dataset of the training" in note for note in found.notes)
+
+
+def test_without_a_validation_split_the_thresholds_are_the_models_own(world: World) -> None:
+    """Never the judged split's: that of the training, else 0.5, and the reader is told."""
+    describe(world.dataset, {"train": TRAINED, "test": SPLITS["test"]})
+    found = evaluate(EvalConfig(run=world.run))
+
+    assert (found.thresholds.model, found.thresholds.images) == (0.25, 0)
+    assert any("found when the model was trained" in note for note in found.notes)
+
+    world.bundle.threshold = None
+    found = evaluate(EvalConfig(run=world.run))
+    assert found.thresholds.model == 0.5
+    assert any("fixed, because there is no validation split" in note for note in found.notes)
+
+
+def test_a_handful_of_pictures_still_has_a_figure(world: World) -> None:
+    """Where no tag has as many positives as asked for, one is enough, and that is said."""
+    found = evaluate(EvalConfig(run=world.run, min_positives=1000))
+
+    assert found.min_positives == 1
+    assert found.overall.model.tags_ranked == len(TAGS)
+
+
+def test_progress_counts_every_picture_of_both_splits(world: World) -> None:
+    """Each split is a stage that ends at its total."""
+    seen: list[Progress] = []
+    evaluate(EvalConfig(run=world.run, batch_size=50), progress=seen.append)
+
+    assert [(p.stage, p.done, p.total) for p in seen] == [
+        *(("judging validation", done, 90) for done in (0, 50, 90)),
+        *(("judging test", done, 130) for done in (0, 50, 100, 130)),
+    ]
+
+
+def test_the_training_log_is_read_as_far_as_it_holds_numbers(world: World) -> None:
+    """Empty cells are left out, not taken for 0."""
+    found = evaluate(EvalConfig(run=world.run))
+
+    assert found.log == ({"epoch": 1, "loss": 9.5}, {"epoch": 2, "loss": 7.25, "val_map": 0.5})
+
+
+def test_only_the_report_directory_is_written_to(world: World, tmp_path: Path) -> None:
+    """Intermediate results go there and vanish; run and dataset stay as they are."""
+
+    def files() -> list[str]:
+        return sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*"))
+
+    before = files()
+    evaluate(EvalConfig(run=world.run, out=tmp_path / "out"))
+
+    assert files() == sorted([*before, "out"])
+
+
+def test_predictions_that_are_no_numbers_are_named(world: World) -> None:
+    """A diverged network is refused in words instead of being judged."""
+    world.bundle.network = SimpleNamespace(
+        predict_on_batch=lambda images: {"probabilities": np.full((len(images), 5), np.nan)}
+    )
+    with pytest.raises(DataError, match="are not probabilities"):
+        evaluate(EvalConfig(run=world.run))
+
+
+def test_bad_input_is_one_line_that_says_what_to_do(world: World, tmp_path: Path) -> None:
+    """An unknown split, an empty one, a missing dataset, other pictures, other tags."""
+    with pytest.raises(UsageError, match="'tset' is none of train, validation, test"):
+        EvalConfig(run=world.run, split="tset")
+    with pytest.raises(UsageError, match="batch_size 0 is less than 1"):
+        EvalConfig(run=world.run, batch_size=0)
+
+    describe(world.dataset, {"train": TRAINED})
+    with pytest.raises(DataError, match="has no test samples: give another --split"):
+        evaluate(EvalConfig(run=world.run))
+
+    describe(world.dataset, SPLITS, size=16)
+    with pytest.raises(UsageError, match="has pictures of 16 px, the model takes 8 px"):
+        evaluate(EvalConfig(run=world.run))
+
+    describe(world.dataset, SPLITS)
+    write_vocabulary(world.dataset, (Tag(name="other", category=Category.GENERAL, count=1),))
+    with pytest.raises(UsageError, match="no tag in common"):
+        evaluate(EvalConfig(run=world.run))
+
+    world.bundle.dataset = str(tmp_path / "gone")
+    with pytest.raises(UsageError, match="is not there: give --dataset"):
+        evaluate(EvalConfig(run=world.run))
