@@ -223,6 +223,12 @@ class Ledger:
                 self._db.execute("UPDATE posts SET facts=? WHERE id=?", (facts, post.id))
         return next_seq - first
 
+    def listed(self, *, below: int | None = None) -> int:
+        """How many posts are recorded, ghosts included: they are listed, and perhaps counted."""
+        bound = 2**62 if below is None else below
+        row = self._row("SELECT count(*) FROM posts WHERE id<?", bound)
+        return 0 if row is None else int(row[0])
+
     def walk(self) -> Walk | None:
         """Where listing stands; None before the first answer."""
         text = self._state("walk")

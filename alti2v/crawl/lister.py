@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 from alti2v.crawl.asking import Asker, in_words
 from alti2v.crawl.boards.board import Answer, Board, Page, Query, Refusal, Unreadable, Wall
 from alti2v.crawl.ledger import Counts, Ledger
-from alti2v.crawl.listing import Ending, Walk, after_count, after_page, after_wall, next_walk, question
+from alti2v.crawl.listing import (
+    Ending,
+    Walk,
+    after_count,
+    after_page,
+    after_wall,
+    bounds_to_count,
+    next_walk,
+    question,
+)
 from alti2v.crawl.policy import Failure
 from alti2v.crawl.single_thread import SingleThread
 
@@ -66,7 +75,7 @@ class Lister:
             if walk.ending is not None:
                 return walk
             if walk.wants_count:
-                walk = await self._count(walk, listed)
+                walk = await self._count(walk)
                 continue
             wanted = None if self.limit is None else self.limit - listed
             query = question(walk, tags=self.tags, page_limit=self.board.page_limit, wanted=wanted)
@@ -78,7 +87,7 @@ class Lister:
             if behind is None:
                 return Stopped("at the newest post" if walk.below is None else f"below id {walk.below}", answer)
             walk = behind
-            await self.thread.run(self._commit, walk, Page())
+            await self.thread.run(self._commit_walk, walk)
 
     async def total(self) -> int | None:
         """How many posts the board counts; None if it does not say."""
@@ -99,29 +108,42 @@ class Lister:
         return answer, used_xml if isinstance(answer, Page) and not answer.is_empty else xml_first
 
     async def _record(self, walk: Walk, page: Page) -> Walk:
-        walk = after_page(walk, page)
-        self.on_page(await self.thread.run(self._commit, walk, page))
+        walk, counts = await self.thread.run(self._commit_page, walk, page)
+        self.on_page(counts)
         return walk
 
-    def _commit(self, walk: Walk, page: Page) -> Counts:
+    def _commit_page(self, walk: Walk, page: Page) -> tuple[Walk, Counts]:
         if page.posts or page.ghosts:
             self.before_first()
         with self.ledger.transaction():
-            self.ledger.add_posts(page.posts, ghosts=page.ghosts)
+            walk = after_page(walk, page, new=self.ledger.add_posts(page.posts, ghosts=page.ghosts))
             self.ledger.set_walk(walk)
-        return self.ledger.counts()
+        return walk, self.ledger.counts()
 
-    async def _count(self, walk: Walk, listed: int) -> Walk:
-        """Hold the end against the board's own count of what lies at or below the newest post seen."""
+    def _commit_walk(self, walk: Walk) -> None:
+        with self.ledger.transaction():
+            self.ledger.set_walk(walk)
+
+    async def _count(self, walk: Walk) -> Walk:
+        """Hold the end against the board's own counts."""
         if walk.doubts:
-            await self.asker.sleep(min(self.asker.policy.ceiling_s, self.asker.policy.base_s * 2**walk.doubts))
-        below = walk.top + 1 if walk.top and not walk.by_page else None
-        count = await self.asker.ask((self.board.count_url(self.tags, below=below),), self._read_count)
-        if not isinstance(count, int) and below is not None:  # e.g. one search term too many
-            count = await self.asker.ask((self.board.count_url(self.tags),), self._read_count)
-        walk = after_count(walk, count=count if isinstance(count, int) else None, listed=listed)
-        await self.thread.run(self._commit, walk, Page())
+            policy = self.asker.policy
+            await self.asker.sleep(min(policy.ceiling_s, policy.base_s * 2**walk.doubts))
+        differences = [await self._missing_below(bound) for bound in bounds_to_count(walk)]
+        if all(difference is None for difference in differences):  # e.g. one search term too many
+            differences = [await self._missing_below(None)]
+        missing = max((number for number in differences if number is not None), default=None)
+        walk = after_count(walk, missing=missing)
+        await self.thread.run(self._commit_walk, walk)
         return walk
+
+    async def _missing_below(self, bound: int | None) -> int | None:
+        """How many posts below a bound the board counts beyond those recorded; None if it does not say."""
+        url = self.board.count_url(self.tags, below=bound)
+        count = await self.asker.ask((url,), self._read_count)
+        return (
+            count - await self.thread.run(self.ledger.listed, below=bound) if isinstance(count, int) else None
+        )
 
     def _read_count(self, body: bytes, status: int) -> int | Refusal | Unreadable:
         answer = self.board.read_count(body, status=status)

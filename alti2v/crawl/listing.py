@@ -2,7 +2,8 @@
 
 A walk goes downwards by id: "the newest posts below the lowest id so far". That has no depth limit and
 loses nothing while posts arrive or vanish. Where a board ignores the bound (it answers with ids that
-are not below it), the walk goes by page number instead, and walks again if the count shows a loss.
+are not below it), the walk goes by page number instead. There a post that vanishes moves another one
+across a page border, unseen, so such a walk is repeated until it meets nothing new.
 
 An empty answer is not the end: boards send one now and then where posts exist (gallery-dl #5830).
 The end is believed when the board said so twice in a row and its own count agrees.
@@ -42,6 +43,7 @@ class Walk:
         by_page: the board ignores the cursor.
         full: ask for full pages only, because page numbers mean multiples of the limit.
         top: the highest id seen, the next walk's floor.
+        fresh: posts that this walk by page number met for the first time.
         empties: empty answers in a row.
         doubts: how often the count contradicted the end.
         ending: None while the walk goes on.
@@ -54,6 +56,7 @@ class Walk:
     by_page: bool = False
     full: bool = False
     top: int = 0
+    fresh: int = 0
     empties: int = 0
     doubts: int = 0
     ending: Ending | None = None
@@ -90,8 +93,19 @@ def question(walk: Walk, *, tags: str, page_limit: int, wanted: int | None) -> Q
     return Query(tags=tags, below=walk.below, page=walk.page, limit=limit)
 
 
-def after_page(walk: Walk, page: Page) -> Walk:
-    """Go on after an answer; the caller has recorded its posts and ghosts."""
+def bounds_to_count(walk: Walk) -> tuple[int | None, ...]:
+    """Below which ids to hold the board's count against what is recorded.
+
+    Below the cursor nothing may be left. And below the newest post seen the sums must agree, which shows
+    a hole that a page left; what arrived since lies above it.
+    """
+    if walk.below is None:
+        return (None,)
+    return (walk.below, walk.top + 1)
+
+
+def after_page(walk: Walk, page: Page, *, new: int) -> Walk:
+    """Go on after an answer; `new` of its posts and ghosts were recorded for the first time."""
     if page.is_empty:
         return replace(walk, empties=walk.empties + 1)
     ids = [post.id for post in page.posts]
@@ -103,7 +117,7 @@ def after_page(walk: Walk, page: Page) -> Walk:
     if min(ids) <= walk.floor:
         return replace(walk, ending=Ending.COMPLETE, below=min(ids))
     if walk.by_page:
-        return replace(walk, page=walk.page + 1)
+        return replace(walk, page=walk.page + 1, fresh=walk.fresh + new)
     return replace(walk, below=min(ids), page=0)
 
 
@@ -112,21 +126,20 @@ def after_wall(walk: Walk) -> Walk | None:
     return replace(walk, ending=Ending.WALL) if walk.page else None
 
 
-def after_count(walk: Walk, *, count: int | None, listed: int) -> Walk:
+def after_count(walk: Walk, *, missing: int | None) -> Walk:
     """Believe the end or not.
 
     Args:
         walk: one that `wants_count`.
-        count: posts that the board counts, None if it does not count.
-        listed: posts that are recorded, ghosts included, for they are listed and perhaps counted.
+        missing: how many posts the board counts beyond those recorded, None if it does not count.
     """
-    if count is None or listed >= count:
-        return replace(walk, ending=Ending.COMPLETE)
-    if walk.doubts < DOUBTS:
-        # By page number, a post that vanished has moved others across a page border: walk once more.
+    is_short = missing is not None and missing > 0
+    if walk.doubts < DOUBTS and (is_short or (walk.by_page and walk.fresh)):
         page = 0 if walk.by_page else walk.page
-        return replace(walk, doubts=walk.doubts + 1, empties=0, page=page)
-    return replace(walk, ending=Ending.SHORT, missing=count - listed)
+        return replace(walk, doubts=walk.doubts + 1, empties=0, fresh=0, page=page)
+    if is_short:
+        return replace(walk, ending=Ending.SHORT, missing=missing or 0)
+    return replace(walk, ending=Ending.COMPLETE)
 
 
 def next_walk(walk: Walk | None) -> Walk:
@@ -135,7 +148,7 @@ def next_walk(walk: Walk | None) -> Walk:
         return Walk()  # everything again: what is missing may lie anywhere
     if walk.ending is Ending.COMPLETE:
         return Walk(floor=walk.top, top=walk.top, by_page=walk.by_page, full=walk.full)
-    return replace(walk, empties=0, doubts=0)
+    return replace(walk, empties=0, doubts=0, fresh=1)  # of the first half of a walk nothing is known
 
 
 def walk_document(walk: Walk) -> dict[str, Any]:

@@ -1,0 +1,125 @@
+"""What is tried again, when, and how long a host is left alone."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alti2v.crawl.policy import (
+    HEALABLE,
+    FailKind,
+    Failure,
+    GiveUp,
+    Retry,
+    RetryPolicy,
+    decide,
+    kind_of_status,
+    pause_s,
+)
+from alti2v.errors import UsageError
+
+POLICY = RetryPolicy(tries=4, base_s=1, ceiling_s=5, throttle_s=2, longest_pause_s=100)
+NOW = 1_784_000_000.0
+
+
+def decision(kind: FailKind, tries: int) -> Retry | GiveUp:
+    return decide(Failure(kind=kind, message=""), tries=tries, policy=POLICY, rng=Random(0))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        FailKind.HTTP_404,
+        FailKind.FORBIDDEN,
+        FailKind.TOO_LARGE,
+        FailKind.PRIVATE_ADDRESS,
+        FailKind.UNSUPPORTED_FORMAT,
+        FailKind.TLS,
+    ],
+)
+def test_permanent_failures_are_not_tried_again(kind: FailKind) -> None:
+    """A second request could not change the answer."""
+    assert decision(kind, 1) == GiveUp()
+
+
+def test_a_wrong_md5_is_tried_once_more() -> None:
+    """A second download tells a broken transfer from a board whose md5 is not true."""
+    assert isinstance(decision(FailKind.MD5_MISMATCH, 1), Retry)
+    assert decision(FailKind.MD5_MISMATCH, 2) == GiveUp()
+
+
+def test_passing_failures_are_tried_as_often_as_the_policy_says() -> None:
+    """Not once more, not once less."""
+    assert isinstance(decision(FailKind.HTTP_5XX, 3), Retry)
+    assert decision(FailKind.HTTP_5XX, 4) == GiveUp()
+
+
+@given(st.integers(1, 3), st.integers())
+def test_back_off_is_jittered_between_nothing_and_its_ceiling(tries: int, seed: int) -> None:
+    """Full jitter: uniform in [0, min(ceiling, base * 2^(tries - 1))]."""
+    failure = Failure(kind=FailKind.RESET, message="")
+    verdict = decide(failure, tries=tries, policy=POLICY, rng=Random(seed))
+
+    assert isinstance(verdict, Retry)
+    assert 0 <= verdict.delay_s <= min(5, 2 ** (tries - 1))
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("7", 7),
+        (" 7 ", 7),
+        ("0", 0),
+        ("999999999", 100),
+        ("99999999999999999999", 100),
+        ("Tue, 14 Jul 2026 03:33:30 GMT", 10),
+        ("Tue, 14 Jul 2020 03:33:30 GMT", 0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 100),
+        ("soon", 8),
+        ("-5", 8),
+        ("", 8),
+        (None, 8),
+    ],
+)
+def test_retry_after_is_obeyed_and_capped(header: str | None, expected: float) -> None:
+    """Seconds and dates count; anything else gives the policy's own doubling pause."""
+    assert pause_s(header, now=NOW, pauses=3, policy=POLICY) == expected
+
+
+def test_now_of_the_cases_is_what_the_dates_mean() -> None:
+    """The dates above are ten seconds after, and six years before, NOW."""
+    assert pause_s("Tue, 14 Jul 2026 03:33:20 GMT", now=NOW - 3, pauses=1, policy=POLICY) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (404, FailKind.HTTP_404),
+        (410, FailKind.HTTP_404),
+        (403, FailKind.FORBIDDEN),
+        (451, FailKind.FORBIDDEN),
+        (418, FailKind.HTTP_4XX),
+        (408, FailKind.HTTP_5XX),
+        (500, FailKind.HTTP_5XX),
+        (522, FailKind.HTTP_5XX),
+    ],
+)
+def test_statuses_have_kinds(status: int, kind: FailKind) -> None:
+    """Every status that is no success has exactly one kind."""
+    assert kind_of_status(status) is kind
+
+
+def test_only_moments_heal() -> None:
+    """What a later run tries again by itself says something about a moment, not about the file."""
+    assert FailKind.TIMEOUT in HEALABLE
+    assert not HEALABLE & {FailKind.HTTP_404, FailKind.MD5_MISMATCH, FailKind.NOT_IMAGE, FailKind.FORBIDDEN}
+
+
+@pytest.mark.parametrize("wrong", [{"tries": 0}, {"base_s": -1.0}, {"ceiling_s": float("inf")}, {"pauses": 0}])
+def test_a_policy_out_of_range_is_refused(wrong: dict[str, float]) -> None:
+    """With the value and the bound in one line."""
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))} is {next(iter(wrong.values()))}"):
+        RetryPolicy(**wrong)
