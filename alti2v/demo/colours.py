@@ -52,6 +52,12 @@ CLOTH: Mapping[str, Colour] = {
 }
 SKIN: tuple[Colour, ...] = ((255, 226, 208), (246, 204, 176), (196, 140, 104))
 
+LINEN: Colour = (250, 250, 254)
+STEEL: Colour = (172, 180, 198)
+NAVY: Colour = (56, 70, 126)
+GOLD: Colour = (236, 190, 84)
+DENIM: Colour = (84, 116, 180)
+
 
 @lru_cache(maxsize=2048)
 def toned(colour: Colour, artist: Artist) -> Colour:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
@@ -16,11 +17,13 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from alti2v.demo.backdrop import Stage, draw_backdrop, draw_effect, draw_frame
+from alti2v.demo.backdrop import draw_backdrop
 from alti2v.demo.corpus import Corpus, Edit, Illustration, illustration
+from alti2v.demo.effects import draw_effect, draw_frame
 from alti2v.demo.figure import draw_figure
 from alti2v.demo.pen import Pen
 from alti2v.demo.scene import Scene
+from alti2v.demo.stage import Stage
 
 SAMPLE_WIDTH = 850
 """Px; Safebooru's and Danbooru's samples are 850 wide, and absent where the original is no wider."""
@@ -64,17 +67,32 @@ def thumbnail(corpus: Corpus, number: int) -> bytes:
 def contact_sheet(
     corpus: Corpus, numbers: Iterable[int], *, columns: int = 8, cell_px: int = 160
 ) -> Image.Image:
-    """Lay out pictures side by side, each cut to a square cell."""
+    """Lay out pictures side by side, each cut to a square of `cell_px`."""
     pictures = [_on_white(_picture(corpus, number)) for number in numbers]
     gap = max(2, cell_px // 40)
     rows = -(-len(pictures) // columns)
     size = (columns * (cell_px + gap) + gap, rows * (cell_px + gap) + gap)
     sheet = Image.new("RGB", size, "white")
     for place, picture in enumerate(pictures):
-        cell = ImageOps.fit(picture.convert("RGB"), (cell_px, cell_px), centering=(0.5, 0.2))
+        cell = ImageOps.fit(picture.convert("RGB"), (cell_px, cell_px), centering=(0.5, 0.3))
         row, column = divmod(place, columns)
         sheet.paste(cell, (gap + column * (cell_px + gap), gap + row * (cell_px + gap)))
     return sheet
+
+
+def showcase(corpus: Corpus, count: int) -> list[int]:
+    """Choose the first pictures that show something else than their neighbours: other places, other characters."""
+    chosen: list[int] = []
+    lately: deque[set[str]] = deque(maxlen=6)
+    for number in range(corpus.pictures):
+        what = illustration(corpus, number)
+        shows = {what.scene.background, *what.true_tags.character}
+        if what.near_duplicate_of is None and not any(shows & other for other in lately):
+            chosen.append(number)
+            lately.append(shows)
+        if len(chosen) == count:
+            break
+    return chosen
 
 
 # The original and the sample of one picture are asked for one after the other; 8 pictures are about 25 MB.
@@ -201,7 +219,10 @@ def _jpeg(picture: Image.Image, *, quality: int) -> bytes:
 
 def _main(arguments: list[str]) -> None:
     """Write a contact sheet: `python -m alti2v.demo.drawing OUT.jpg`."""
-    contact_sheet(Corpus(), range(40)).save(Path(arguments[0]), quality=85)
+    if len(arguments) != 1:
+        raise SystemExit("usage: python -m alti2v.demo.drawing OUT.jpg")
+    corpus = Corpus()
+    contact_sheet(corpus, showcase(corpus, 48)).save(Path(arguments[0]), quality=85)
 
 
 if __name__ == "__main__":

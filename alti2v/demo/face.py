@@ -41,30 +41,44 @@ def draw_face(pen: Pen, look: Look) -> None:
     face = pen.moved(0.16 * look.turn, 0)
     figure = look.figure
     if figure.blush:
-        _blush(face)
+        draw_blush(face)
     for side in (-1, 1):
         # The far eye of a turned head is seen at an angle.
         squeeze = 1 - 0.16 * max(0.0, look.turn * side)
         eye = face.moved(side * _EYE_X * squeeze, _EYE_Y, scale=pen.artist.eye_scale, stretch=side * squeeze)
-        _EYES.get(figure.expression, _open_eye)(eye, look, side)
+        draw_eye(eye, look, side)
     nose = 0.04 * look.turn
     face.fill(
         bends((nose, 0.42), (nose + 0.06, 0.5, nose, 0.5), (nose - 0.03, 0.49, nose, 0.42)),
         pen.shade(look.skin_shade),
     )
-    _MOUTHS[figure.expression](face.moved(0, _MOUTH_Y), look)
+    draw_mouth(face.moved(0, _MOUTH_Y), look)
     if figure.expression == "crying":
-        _tears(face)
+        draw_tears(face)
+
+
+def draw_eye(pen: Pen, look: Look, side: int = 1) -> None:
+    """Draw one eye around (0, 0), its outer corner at the right; the pen is mirrored for the left one."""
+    _EYES.get(look.figure.expression, _open_eye)(pen, look, side)
+
+
+def draw_mouth(pen: Pen, look: Look) -> None:
+    """Draw the mouth around (0, 0)."""
+    _MOUTHS[look.figure.expression](pen, look)
 
 
 def draw_brows(pen: Pen, look: Look) -> None:
     """Draw the brows; in this school they show through the hair."""
     face = pen.moved(0.16 * look.turn, 0)
-    inner, outer = _BROWS.get(look.figure.expression, (-0.2, -0.2))
-    colour = pen.shade(look.hair, 1.6)
     for side in (-1, 1):
-        brow = face.moved(side * _EYE_X, 0, stretch=side)
-        brow.stroke(curve((-0.2, inner), (0.02, (inner + outer) / 2 - 0.05), (0.22, outer)), colour, weight=1.6)
+        draw_brow(face.moved(side * _EYE_X, 0, stretch=side), look)
+
+
+def draw_brow(pen: Pen, look: Look) -> None:
+    """Draw one brow above an eye at (0, 0.2), its outer end at the right."""
+    inner, outer = _BROWS.get(look.figure.expression, (-0.25, -0.2))
+    colour = pen.shade(look.hair, 1.6)
+    pen.stroke(curve((-0.19, inner), (0.04, (inner + outer) / 2 - 0.08), (0.24, outer)), colour, weight=1.3)
 
 
 _BROWS: Mapping[str, tuple[float, float]] = {
@@ -208,17 +222,19 @@ _MOUTHS: Mapping[str, Callable[[Pen, Look], None]] = {
 }
 
 
-def _blush(pen: Pen) -> None:
+def draw_blush(pen: Pen, sides: tuple[int, ...] = (-1, 1)) -> None:
+    """Draw rosy cheeks."""
     soft = colours.blended(pen.tone(colours.SKIN[0]), _BLUSH, 0.5)
-    for side in (-1, 1):
+    for side in sides:
         pen.fill(ellipse(side * 0.53, 0.54, 0.22, 0.13), soft)
         for step in (-1, 0, 1):
             x = side * 0.53 + 0.1 * step
             pen.stroke(curve((x + 0.04, 0.48), (x, 0.54), (x - 0.04, 0.6)), _BLUSH, weight=0.9)
 
 
-def _tears(pen: Pen) -> None:
-    for side in (-1, 1):
+def draw_tears(pen: Pen, sides: tuple[int, ...] = (-1, 1)) -> None:
+    """Draw streams of tears below the eyes."""
+    for side in sides:
         x = side * 0.46
         pen.fill(
             bends(

@@ -39,9 +39,8 @@ def draw_hair_before(pen: Pen, look: Look) -> None:
     """Draw bangs, side locks and what is tied in front; the face is drawn already."""
     figure = look.figure
     style = figure.hair_style
-    if look.view != "behind":
-        _bangs_shadow(pen, look)
-    if not figure.is_boy and look.view != "behind":
+    _bangs_shadow(pen, look)
+    if not figure.is_boy:
         _side_locks(pen, look)
     _cap(pen, look)
     _TIED_BEFORE.get(style, _nothing)(pen, look)
@@ -51,16 +50,28 @@ def draw_hair_before(pen: Pen, look: Look) -> None:
 
 def draw_hair_over_back(pen: Pen, look: Look) -> None:
     """Draw the hair of a figure that is seen from behind: it covers head and back."""
-    length, spread = _LOOSE.get(look.figure.hair_style, (0.9, 1.0))
-    _loose(pen, look, length=look.down(length), spread=spread, is_in_front=True)
+    style = look.figure.hair_style
+    if style in _LOOSE:
+        length, spread = _LOOSE[style]
+        _loose(pen, look, length=look.down(length), spread=spread, is_in_front=True)
+    else:
+        _TIED_BEHIND.get(style, _nothing)(pen, look)
+        pen.shape(_NAPE_SPIKED if style == "spiked" else _NAPE, look.hair)
+        draw_gleam(pen, look)
+        ink = pen.shade(look.hair, 0.9)
+        for x in (-0.6, -0.25, 0.15, 0.5):
+            pen.stroke(curve((x * 0.6, -0.75), (x * 1.1, 0.0), (x, 0.75)), ink, weight=1.4)
+    _TIED_BEFORE.get(style, _nothing)(pen, look)
+    if look.figure.ahoge:
+        _ahoge(pen, look)
 
 
 def _nothing(_: Pen, __: Look) -> None:
     return
 
 
-def _zigzag(points: tuple[Point, ...], bulge: float) -> tuple[tuple[float, float, float, float], ...]:
-    """Bézier segments from point to point, each bowed outwards by `bulge` of its height."""
+def zigzag(points: tuple[Point, ...], bulge: float) -> tuple[tuple[float, float, float, float], ...]:
+    """Give Bézier segments from point to point, each bowed outwards by `bulge` of its height."""
     return tuple(
         ((x0 + x1) / 2 + (bulge if x0 + x1 > 0 else -bulge) * abs(y1 - y0), (y0 + y1) / 2, x1, y1)
         for (x0, y0), (x1, y1) in pairwise(points)
@@ -87,7 +98,7 @@ def _loose(pen: Pen, look: Look, *, length: float, spread: float, is_in_front: b
         (-1.12, -0.95, -0.62, -1.08),
         (-0.3, -1.28, 0.0, -1.28),
     )
-    outline = bends((0.0, -1.28), (0.3, -1.28, 0.62, -1.08), *right, *_zigzag(tuple(tips), 0.12), *left)
+    outline = bends((0.0, -1.28), (0.3, -1.28, 0.62, -1.08), *right, *zigzag(tuple(tips), 0.12), *left)
     colour = look.hair if is_in_front else pen.shade(look.hair, 0.55)
     pen.shape(outline, colour)
     if is_wavy:
@@ -103,23 +114,19 @@ def _loose(pen: Pen, look: Look, *, length: float, spread: float, is_in_front: b
             curve((x * 0.9, top), (x * 1.08, length * 0.5), (x * spread, length * 0.93)), ink, weight=1.1
         )
     if is_in_front:
-        _gleam(pen, look)
+        draw_gleam(pen, look)
 
 
 def _cap(pen: Pen, look: Look) -> None:
     """The hair on the skull with the bangs as its lower edge."""
     figure = look.figure
-    if look.view == "behind":
-        pen.shape(_OUTER_BACK, look.hair)
-        _gleam(pen, look)
-        return
     shift = 0.1 * look.turn
     edge = _BANGS[figure.bangs]
     outer = _SPIKED_OUTER if figure.hair_style == "spiked" else _OUTER
-    lower = bends((0.9, 0.12), *_zigzag(tuple((x + shift, y) for x, y in edge), -0.16), (-0.9, 0.0, -0.9, 0.12))
+    lower = bends((0.9, 0.12), *zigzag(tuple((x + shift, y) for x, y in edge), -0.16), (-0.9, 0.0, -0.9, 0.12))
     outline = np.concatenate([outer, lower])
     pen.shape(outline, look.hair)
-    _gleam(pen, look)
+    draw_gleam(pen, look)
     _strands(pen, look, edge, shift)
 
 
@@ -132,7 +139,8 @@ _OUTER = bends(
     (0.88, -1.3, 1.02, -0.5),
     (1.16, -0.05, 0.9, 0.12),
 )
-_OUTER_BACK = bends(
+# The same from behind, down to the nape.
+_NAPE = bends(
     (-0.86, 0.7),
     (-1.2, 0.1, -1.02, -0.5),
     (-0.88, -1.3, 0.0, -1.33),
@@ -147,7 +155,10 @@ _SPIKES: tuple[Point, ...] = (
     *((-0.72, -0.98), (-0.72, -1.58), (-0.25, -1.15), (-0.02, -1.78), (0.25, -1.15), (0.72, -1.6)),
     *((0.72, -0.98), (1.3, -1.05), (1.02, -0.6), (1.42, -0.35), (1.02, -0.2), (1.25, 0.2), (0.9, 0.12)),
 )
-_SPIKED_OUTER = bends((-0.9, 0.12), *_zigzag(_SPIKES, 0.1))
+_NAPE_SPIKED = bends(
+    (-0.9, 0.12), *zigzag((*_SPIKES, (0.6, 0.9), (0.2, 0.6), (-0.2, 0.9), (-0.6, 0.6), (-0.9, 0.12)), 0.1)
+)
+_SPIKED_OUTER = bends((-0.9, 0.12), *zigzag(_SPIKES, 0.1))
 
 # The lower edge of the bangs from right to left: valleys and tips by turns.
 _BANGS: Mapping[str, tuple[Point, ...]] = {
@@ -178,7 +189,7 @@ def _bangs_shadow(pen: Pen, look: Look) -> None:
     edge = tuple((x * 0.92 + 0.1 * look.turn, min(y + 0.1, 0.5)) for x, y in _BANGS[look.figure.bangs])
     points = ((0.74, -0.1), *edge, (-0.74, -0.1))
     pen.fill(
-        bends((0.74, -0.6), (0.74, -0.3, 0.74, -0.1), *_zigzag(points, 0.14), (-0.74, -0.3, -0.74, -0.6)),
+        bends((0.74, -0.6), (0.74, -0.3, 0.74, -0.1), *zigzag(points, 0.14), (-0.74, -0.3, -0.74, -0.6)),
         look.skin_shade,
     )
 
@@ -192,8 +203,8 @@ def _strands(pen: Pen, look: Look, edge: tuple[Point, ...], shift: float) -> Non
             pen.stroke(curve((x + shift, y + 0.02), (x * 0.78 + shift, y - 0.26), root), ink, weight=1.3)
 
 
-def _gleam(pen: Pen, look: Look) -> None:
-    """The ring of light that anime hair wears: smooth above, toothed below."""
+def draw_gleam(pen: Pen, look: Look) -> None:
+    """Draw the ring of light that anime hair wears: smooth above, toothed below."""
     middle = 0.12 * look.turn
     teeth = tuple(
         (middle + x, -0.92 + 0.42 * x * x + (0.17 if step % 2 == 0 else 0.05) * (1.1 - x * x))
@@ -202,7 +213,7 @@ def _gleam(pen: Pen, look: Look) -> None:
     ring = bends(
         (middle - 0.7, -0.7),
         (middle, -1.2, middle + 0.7, -0.7),
-        *_zigzag(((middle + 0.7, -0.7), *teeth), 0.0),
+        *zigzag(((middle + 0.7, -0.7), *teeth), 0.0),
         (middle - 0.6, -0.72, middle - 0.7, -0.7),
     )
     pen.fill(ring, pen.gleam(look.hair, 0.6))

@@ -71,6 +71,10 @@ class Pen:
         """Fill a closed path."""
         self.draw.polygon(self._flat(path), fill=colour)
 
+    def stamp(self, path: Path, colour: Colour, *, x: float, y: float, size: float = 1.0) -> None:
+        """Fill a closed path around (0, 0), put at (x, y) and enlarged."""
+        self.fill(path * size + np.array([x, y]), colour)
+
     def shape(self, path: Path, colour: Colour, *, weight: float = 1.0) -> None:
         """Fill a closed path and outline it in the artist's ink."""
         points = path @ self.matrix.T + self.origin

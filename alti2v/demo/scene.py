@@ -81,13 +81,16 @@ class Scene:
     detail: int
 
 
+_LANDSCAPES = ("sky", "sunset", "beach", "flower_field", "city", "forest")
+
+
 def compose(rng: Random) -> Scene:
     """Invent a picture."""
     artist = _pick_artist(rng)
     cast = words.CASTS.pick(rng)
     background = artist.favourite if rng.random() < 0.2 else words.BACKGROUNDS.pick(rng)
     if cast == "nobody" and background in words.PLAIN_BACKGROUNDS:
-        background = "sky"
+        background = rng.choice(_LANDSCAPES)
     framing = words.FRAMINGS.pick(rng)
     if cast in {"girls", "couple"} and framing == "portrait":
         framing = "upper_body"  # two heads alone make no picture
@@ -101,7 +104,7 @@ def compose(rng: Random) -> Scene:
         background=background,
         artist=artist,
         palette="colour" if background == "transparent" else words.PALETTES.pick(rng),
-        effect=words.EFFECTS.pick(rng),
+        effect=words.EFFECTS.pick(rng) if figures else "none",
         frame="none" if background == "transparent" else words.FRAMES.pick(rng),
         tilt=rng.choice((-16.0, 16.0)) if figures and rng.random() < 0.05 else 0.0,
         is_signed=rng.random() < 0.04,

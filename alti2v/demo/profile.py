@@ -1,0 +1,90 @@
+"""Heads seen from the side, facing right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from alti2v.demo import accessories, face, hair
+from alti2v.demo.look import Look
+from alti2v.demo.pen import Pen, Point, bends, curve, ellipse
+
+_BACK = -0.28  # how far behind the face's plane the middle of the skull lies
+
+
+def draw_hair_behind(pen: Pen, look: Look) -> None:
+    """Draw what hangs down the back."""
+    hair.draw_hair_behind(pen.moved(_BACK - 0.12, 0, stretch=0.72), look)
+
+
+def draw_profile(pen: Pen, look: Look) -> None:
+    """Draw the head with everything on it."""
+    accessories.draw_elf_ears(pen.moved(_BACK, 0, stretch=0.7), look)
+    pen.shape(_CONTOUR, look.skin)
+    _face(pen, look)
+    if look.figure.kind == "human":
+        pen.shape(ellipse(-0.16, 0.24, 0.15, 0.23), look.skin)
+        pen.fill(ellipse(-0.14, 0.26, 0.07, 0.13), look.skin_shade)
+    _hair(pen, look)
+    face.draw_brow(pen.moved(0.5, 0, stretch=0.7), look)
+    accessories.draw_eyewear(pen.moved(0.36, 0, stretch=0.55), look)
+    accessories.draw_on_head(pen.moved(_BACK + 0.1, 0, stretch=0.9), look)
+
+
+_CONTOUR = bends(
+    (0.74, -0.6),
+    (0.86, -0.3, 0.8, -0.04),
+    (0.74, 0.14, 0.8, 0.26),
+    (0.88, 0.38, 0.94, 0.46),
+    (0.88, 0.54, 0.8, 0.54),
+    (0.8, 0.6, 0.82, 0.64),
+    (0.78, 0.7, 0.78, 0.76),
+    (0.8, 0.96, 0.62, 1.02),
+    (0.3, 1.06, -0.1, 0.78),
+    (-0.4, 0.9, -0.6, 0.8),
+    (-1.15, 0.3, -1.05, -0.3),
+    (-0.8, -1.12, 0.0, -1.12),
+    (0.55, -1.1, 0.74, -0.6),
+)
+
+
+def _face(pen: Pen, look: Look) -> None:
+    if look.figure.blush:
+        face.draw_blush(pen.moved(0.1, 0, stretch=0.75), sides=(1,))
+    face.draw_eye(pen.moved(0.52, 0.2, stretch=0.62), look)
+    face.draw_mouth(pen.moved(0.66, 0.7, scale=0.9, stretch=0.5), look)
+    if look.figure.expression == "crying":
+        face.draw_tears(pen.moved(0.1, 0, stretch=0.8), sides=(1,))
+
+
+# From the forehead to the ear: how far down the hair comes.
+_EDGES: Mapping[str, tuple[Point, ...]] = {
+    "blunt": ((0.84, -0.1), (0.3, -0.06), (0.26, -0.2), (0.22, 0.1)),
+    "parted": ((0.5, -0.7), (0.42, 0.16), (0.34, -0.2), (0.24, 0.1)),
+    "over_one_eye": ((0.9, 0.6), (0.5, 0.3), (0.38, -0.2), (0.24, 0.1)),
+}
+_USUAL_EDGE: tuple[Point, ...] = ((0.86, 0.02), (0.7, -0.36), (0.56, 0.0), (0.4, -0.34), (0.24, 0.1))
+
+
+def _hair(pen: Pen, look: Look) -> None:
+    edge = _EDGES.get(look.figure.bangs, _USUAL_EDGE)
+    lock: Point = (0.1, 0.4 if look.figure.is_boy else 1.0)
+    points = (*edge, lock, (-0.04, -0.1), (-0.5, 0.5), (-0.66, 0.86))
+    crown: tuple[tuple[float, float, float, float], ...] = (
+        (-1.3, 0.3, -1.2, -0.4),
+        (-0.98, -1.36, -0.1, -1.34),
+        (0.7, -1.32, 0.84, -0.6),
+    )
+    if look.figure.hair_style == "spiked":
+        crown = (*hair.zigzag(_SPIKES, 0.1), (0.7, -0.9, 0.84, -0.6))
+    first = ((0.92, -0.4, *points[0]),)
+    pen.shape(bends((0.84, -0.6), *first, *hair.zigzag(points, 0.12), *crown), look.hair)
+    hair.draw_gleam(pen.moved(-0.2, 0), look)
+    ink = pen.shade(look.hair, 0.9)
+    for x, y in ((-0.5, 0.4), (-0.04, -0.1), (0.4, -0.3)):
+        pen.stroke(curve((x, y), (x - 0.06, (y - 0.9) / 2), (x * 0.6 - 0.1, -0.9)), ink, weight=1.3)
+
+
+_SPIKES: tuple[Point, ...] = (
+    *((-0.66, 0.86), (-1.2, 0.95), (-1.02, 0.4), (-1.6, 0.3), (-1.16, -0.2), (-1.6, -0.6), (-1.0, -0.85)),
+    *((-1.05, -1.5), (-0.45, -1.15), (-0.2, -1.75), (0.15, -1.2), (0.6, -1.5), (0.6, -1.0)),
+)
