@@ -1,0 +1,144 @@
+"""The page in a real browser: hostile tags stay text, sorting and filtering work, nothing sticks out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alti2v.model.evaluation import Evaluation
+from alti2v.report.page import render_page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--hide-scrollbars"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
+)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+
+# Runs in the page after its own script, and leaves what it saw where --dump-dom shows it.
+PROBE = """{
+const seen = {title: document.title, images: document.images.length};
+seen.handlers = [...document.querySelectorAll("*")].flatMap((e) => [...e.attributes])
+  .filter((a) => a.name.startsWith("on")).length;
+const names = () => [...document.querySelectorAll("table.tags tbody tr")].filter((row) => !row.hidden)
+  .map((row) => row.cells[0].textContent);
+const values = (column) => [...document.querySelectorAll("table.tags tbody tr")]
+  .map((row) => row.cells[column].dataset.value);
+const heads = document.querySelectorAll("table.tags thead button");
+seen.names = names();
+heads[5].click();
+seen.falling = values(5);
+heads[5].click();
+seen.rising = values(5);
+seen.sorted = heads[5].parentElement.getAttribute("aria-sort");
+heads[0].click();
+seen.alphabet = values(0);
+const words = document.getElementById("find-tag");
+words.value = "plain 1";
+words.dispatchEvent(new Event("input"));
+seen.found = names();
+seen.count = document.getElementById("tags-shown").textContent;
+const picks = () => [...document.querySelectorAll("[data-pick]")].filter((card) => !card.hidden)
+  .map((card) => card.dataset.pick);
+seen.first = picks();
+document.querySelector('[data-choose="best"]').click();
+seen.best = picks();
+document.querySelector('[data-choose=""]').click();
+seen.all = picks();
+seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+const result = document.createElement("pre");
+result.id = "seen";
+result.textContent = JSON.stringify(seen);
+document.body.append(result); }
+"""
+
+
+def seen_in_browser(page: str, folder: Path) -> dict[str, Any]:
+    """Load a page with the probe behind its own script, under its own policy, and tell what the probe saw."""
+    script = re.search(r"<script>(.*?)</script>\n</body>", page, re.DOTALL)[1]
+    probed = script + PROBE
+    old, new = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, probed))
+    file = folder / "report.html"
+    file.write_text(page.replace(script, probed).replace(old, new), encoding="utf-8")
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--window-size=500,900", "--dump-dom"]
+    done = subprocess.run(
+        [*command, file.as_uri()], capture_output=True, text=True, timeout=60, check=True, encoding="utf-8"
+    )
+    return json.loads(unescape(re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)[1]))
+
+
+@pytest.fixture(scope="module")
+def page(evaluation: Evaluation) -> str:
+    return render_page(evaluation, generated_at=datetime(2026, 3, 1, tzinfo=UTC))
+
+
+@pytest.fixture(scope="module")
+def seen(page: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return seen_in_browser(page, tmp_path_factory.mktemp("browser"))
+
+
+def test_hostile_tags_stay_text(seen: dict[str, Any], evaluation: Evaluation) -> None:
+    """No script of a tag ran, no picture and no handler was added, each name is shown as it is."""
+    assert seen["title"] == "<b>first: evaluation"
+    assert seen["handlers"] == 0
+    assert seen["images"] == len(evaluation.pictures) + len(evaluation.suggestions)
+    assert seen["names"] == [tag.name for tag in evaluation.tags]
+
+
+def test_hostile_tags_stay_text_without_the_policy_too(
+    page: str, evaluation: Evaluation, tmp_path: Path
+) -> None:
+    """The policy is the second wall; escaping alone holds."""
+    open_page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    assert open_page != page
+
+    test_hostile_tags_stay_text(seen_in_browser(open_page, tmp_path), evaluation)
+
+
+def test_a_click_sorts_numbers_largest_first_and_another_smallest_first(seen: dict[str, Any]) -> None:
+    """What has no value stays last both times."""
+    falling = [float(value) for value in seen["falling"] if value]
+    rising = [float(value) for value in seen["rising"] if value]
+
+    assert falling == sorted(falling, reverse=True) != rising
+    assert rising == sorted(falling)
+    assert seen["falling"][-1] == seen["rising"][-1] == ""
+    assert seen["sorted"] == "ascending"
+
+
+def test_words_sort_by_the_alphabet(seen: dict[str, Any], evaluation: Evaluation) -> None:
+    """No tag gets lost while sorting."""
+    plain = [name for name in seen["alphabet"] if name.startswith("plain_")]
+
+    assert plain == sorted(plain)
+    assert sorted(seen["alphabet"]) == sorted(tag.name for tag in evaluation.tags)
+
+
+def test_finding_shows_what_matches_and_counts_it(seen: dict[str, Any]) -> None:
+    """A space stands for the underscore, as people type it."""
+    assert sorted(seen["found"]) == [f"plain_1{digit}" for digit in range(10)]
+    assert seen["count"] == "10"
+
+
+def test_the_gallery_shows_one_kind_at_a_time(seen: dict[str, Any], evaluation: Evaluation) -> None:
+    """It begins with the random ones; every kind, and all, are one click away."""
+    kinds = [picture.pick.value for picture in evaluation.pictures]
+
+    assert seen["first"] == [kind for kind in kinds if kind == "random"]
+    assert seen["best"] == [kind for kind in kinds if kind == "best"]
+    assert seen["all"] == kinds
+
+
+def test_a_narrow_window_needs_no_sideways_scrolling(seen: dict[str, Any]) -> None:
+    """Wide tables scroll inside their own box."""
+    assert seen["overflow"] == 0

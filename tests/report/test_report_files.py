@@ -1,0 +1,86 @@
+"""metrics.json and per_tag.csv: complete, readable by any program, equal to what was found."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from alti2v.errors import StorageError
+from alti2v.model.evaluation import Evaluation
+from alti2v.report.evaluation import (
+    PER_TAG_COLUMNS,
+    metrics_document,
+    per_tag_csv,
+    publish_evaluation,
+)
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def test_metrics_are_strict_json_with_every_group(evaluation: Evaluation) -> None:
+    """No NaN and no infinity, so that every reader takes it; the baseline is beside every group."""
+    text = json.dumps(metrics_document(evaluation), allow_nan=False)
+
+    document = json.loads(text)
+    assert [group["name"] for group in document["groups"]] == ["all", "general", "character", "copyright"]
+    for group, expected in zip(document["groups"], evaluation.groups, strict=True):
+        assert group["model"] == dataclasses.asdict(expected.model)
+        assert group["baseline"] == dataclasses.asdict(expected.baseline)
+    assert document["intervals_95"]["mean_ap"]["low"] == evaluation.intervals.mean_ap.low
+
+
+def test_curves_are_short_and_keep_their_ends(evaluation: Evaluation) -> None:
+    """At most 200 points, the first and the last among them."""
+    curve = metrics_document(evaluation)["groups"][0]["curve"]
+    whole = evaluation.overall.curve
+
+    assert len(curve["recall"]) == len(curve["precision"]) == len(curve["thresholds"]) <= 200
+    assert curve["thresholds"][0] == whole.thresholds[0]
+    assert curve["thresholds"][-1] == whole.thresholds[-1]
+
+
+def test_the_table_of_tags_survives_a_round_trip(evaluation: Evaluation) -> None:
+    """Names with commas, quotes and line breaks come back as they were; what is not known is empty."""
+    rows = list(csv.DictReader(io.StringIO(per_tag_csv(evaluation).decode(), newline="")))
+    scores = evaluation.tag_scores
+
+    assert tuple(rows[0]) == PER_TAG_COLUMNS
+    assert [row["name"] for row in rows] == [tag.name for tag in evaluation.tags]
+    assert [int(row["positives"]) for row in rows] == scores.positives.tolist()
+    assert [float(row["best_threshold"]) for row in rows] == evaluation.thresholds.own.tolist()
+    assert float(rows[0]["average_precision"]) == pytest.approx(scores.average_precision[0], abs=1e-6)
+    assert rows[-1]["average_precision"] == ""
+
+
+def test_publishing_gives_the_headline_and_the_paths(evaluation: Evaluation, tmp_path: Path) -> None:
+    """The result names three files that exist; its table is what a terminal shows."""
+    report = publish_evaluation(evaluation, tmp_path, generated_at=NOW)
+
+    assert report.map == evaluation.overall.model.mean_ap > report.map_baseline
+    assert report.micro_f1 == evaluation.overall.model.f1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "per_tag.csv", "report.html"]
+    assert {report.metrics, report.per_tag, report.report} == set(tmp_path.iterdir())
+    assert report.table["mAP"] == f"{report.map:.3f}   (frequencies only: {report.map_baseline:.3f})"
+    assert report.table["note"] == evaluation.notes[0]
+
+
+def test_a_report_replaces_an_older_one(evaluation: Evaluation, tmp_path: Path) -> None:
+    """Judging again gives the same files, not more of them."""
+    first = publish_evaluation(evaluation, tmp_path, generated_at=NOW).report.read_bytes()
+    second = publish_evaluation(evaluation, tmp_path, generated_at=NOW).report.read_bytes()
+
+    assert first == second
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_place_that_cannot_be_written_is_named(evaluation: Evaluation, tmp_path: Path) -> None:
+    """One line with the path, instead of a traceback."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"cannot write .*metrics\.json"):
+        publish_evaluation(evaluation, tmp_path / "file", generated_at=NOW)

@@ -1,0 +1,171 @@
+"""The page: every figure on it, every value escaped, nothing loaded and nothing run but its own script."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from alti2v.model.evaluation import Evaluation
+from alti2v.report.page import figure, percent, render_page, small_figure
+
+NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+# What the template itself consists of; a tag's name adds nothing to it.
+EXPECTED_SCRIPTS = 1
+EXPECTED_STYLES = 1
+
+
+class Page(HTMLParser):
+    """The elements of a page, their attributes, and the texts of table cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.cells: list[str] = []
+        self.texts: list[str] = []
+        self.raw: dict[str, str] = {"script": "", "style": ""}
+        self._inside = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._inside = tag
+        if tag == "td":
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+        if self._inside in self.raw:
+            self.raw[self._inside] += data
+        if self._inside == "td":
+            self.cells[-1] += data
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.elements if tag == name]
+
+
+@pytest.fixture(scope="module")
+def page(evaluation: Evaluation) -> Page:
+    return Page(render_page(evaluation, generated_at=NOW))
+
+
+def test_names_appear_as_they_are_and_as_nothing_else(page: Page, evaluation: Evaluation) -> None:
+    """A browser reads each tag's exact name from its row, in the cell and in the value that is sorted by."""
+    rows = [attributes for attributes in page.all("td") if attributes.get("class") == "tag"]
+    names = [tag.name for tag in evaluation.tags]
+
+    assert [attributes["data-value"] for attributes in rows] == names
+    assert set(names) <= set(page.cells)
+
+
+def test_hostile_names_add_no_element_and_no_handler(page: Page) -> None:
+    """No element but the template's, no event handler, no address that is not a picture's own bytes."""
+    assert len(page.all("script")) == EXPECTED_SCRIPTS
+    assert len(page.all("style")) == EXPECTED_STYLES
+    assert not {"em", "iframe", "object", "form", "base", "link", "a"} & {tag for tag, _ in page.elements}
+    for _, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on")]
+        assert attributes.get("src", "data:image/jpeg;base64,").startswith("data:image/jpeg;base64,")
+        assert "href" not in attributes
+
+
+def test_only_the_pages_own_script_is_allowed(page: Page) -> None:
+    """The policy allows one script by its hash, pictures in the page, and no connection at all."""
+    policy = next(
+        attributes["content"]
+        for attributes in page.all("meta")
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    )
+    digest = base64.b64encode(hashlib.sha256(page.raw["script"].encode()).digest()).decode()
+
+    assert "default-src 'none'" in policy
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "unsafe-eval" not in policy
+
+
+def test_the_headline_figures_stand_beside_their_baselines(page: Page, evaluation: Evaluation) -> None:
+    """mAP, micro F1, macro F1 and skill, each with interval and baseline."""
+    text = " ".join(" ".join(page.texts).split())
+    ours, theirs = evaluation.overall.model, evaluation.overall.baseline
+    for value, baseline, interval in (
+        (ours.mean_ap, theirs.mean_ap, evaluation.intervals.mean_ap),
+        (ours.f1, theirs.f1, evaluation.intervals.f1),
+        (ours.macro_f1, theirs.macro_f1, evaluation.intervals.macro_f1),
+        (evaluation.overall.skill, 0.0, evaluation.intervals.skill),
+    ):
+        assert f" {figure(value)} " in text
+        assert f"frequencies only {figure(baseline)}" in text
+        assert f"95 % {figure(interval.low)} – {figure(interval.high)}" in text
+    assert "A note with <em>markup</em>." in text
+    assert "2026-03-01 12:30 UTC" in text
+
+
+def test_every_part_is_there(page: Page, evaluation: Evaluation) -> None:
+    """Curves, groups, training, ranking, gallery, suggestions, table, explanations, provenance."""
+    sections = [attributes["id"] for attributes in page.all("section")]
+
+    assert sections == [
+        *("curves", "groups", "training", "ranking", "gallery"),
+        *("suggestions", "tags", "reading", "made"),
+    ]
+    assert len(page.all("article")) == len(evaluation.pictures)
+    assert len(page.all("img")) == len(evaluation.pictures) + len(evaluation.suggestions)
+
+
+def test_the_same_evaluation_gives_the_same_bytes(evaluation: Evaluation) -> None:
+    """The date comes in as an argument, and nothing else changes by itself."""
+    assert render_page(evaluation, generated_at=NOW) == render_page(evaluation, generated_at=NOW)
+
+
+def test_what_is_not_known_is_left_out_in_order(evaluation: Evaluation) -> None:
+    """Without intervals, log, pictures and ranked tags the page still stands, without a NaN on it."""
+    scores = evaluation.tag_scores
+    bare = dataclasses.replace(
+        evaluation,
+        intervals=None,
+        log=(),
+        pictures=(),
+        suggestions=(),
+        training={},
+        min_positives=10**6,
+        tag_scores=dataclasses.replace(
+            scores, average_precision=np.full_like(scores.average_precision, np.nan)
+        ),
+    )
+    page = Page(render_page(bare, generated_at=NOW))
+
+    assert [attributes["id"] for attributes in page.all("section")] == [
+        *("curves", "groups", "tags", "reading", "made")
+    ]
+    assert "nan" not in "".join(page.cells).lower()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "–"), (float("nan"), "–"), (0.0, "0.000"), (0.12345, "0.123"), (1.0, "1.000")]
+)
+def test_figures_have_three_decimals(value: float | None, text: str) -> None:
+    """A dash stands for what is not known."""
+    assert figure(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0"), (0.0020134, "0.00201"), (0.25, "0.250"), (12.5, "12.5"), (1234.5, "1234")]
+)
+def test_small_figures_keep_three_significant_digits(value: float, text: str) -> None:
+    """Squared errors differ in their third or fourth decimal, and an exponent is hard to read."""
+    assert small_figure(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.5, "50.0%"), (-0.2, "0.0%"), (1.7, "100.0%")])
+def test_bars_stay_in_their_track(value: float, text: str) -> None:
+    """A negative skill has an empty bar, not one outside the page."""
+    assert percent(value) == text
