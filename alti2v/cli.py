@@ -12,7 +12,9 @@ from alti2v import __version__
 from alti2v.commands.crawl import crawl
 from alti2v.commands.dataset import build_shards, verify
 from alti2v.commands.demo import board, demo
+from alti2v.commands.export import export
 from alti2v.commands.model import evaluate, train
+from alti2v.commands.tagging import tag
 from alti2v.errors import Alti2vError, UsageError
 
 _INTERRUPTED = 130  # 128 + SIGINT, the shells' convention
@@ -60,5 +62,5 @@ def cli() -> None:
     """
 
 
-for _command in (demo, board, crawl, build_shards, verify, train, evaluate):
+for _command in (demo, board, crawl, build_shards, verify, train, evaluate, tag, export):
     cli.add_command(_command)

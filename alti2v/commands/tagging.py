@@ -1,0 +1,238 @@
+"""`alti2v tag`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from alti2v.commands.options import as_json_option
+from alti2v.errors import DataError, UsageError
+from alti2v.records import ProgressHook, ignore_progress
+from alti2v.terminal import duration, print_result, progress_display
+
+if TYPE_CHECKING:
+    from alti2v.model.tagger import Failure
+    from alti2v.model.tagging import SidecarConfig, Tagged, TagReport
+
+_SIDECAR = "sidecar"
+# Options that change nothing elsewhere.
+_OF_SIDECARS = {
+    *("existing", "suffix", "separator", "spaces", "escape"),
+    *("replace", "prepend", "append", "always_first"),
+}
+_CATEGORIES = ("general", "character", "copyright", "artist", "meta", "unknown", "rating")
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "csv", _SIDECAR]),
+    default="text",
+    show_default=True,
+    help="To read; an object a line; a row a tag; or a text file beside each picture.",
+)
+@click.option(
+    "--threshold",
+    "thresholds",
+    multiple=True,
+    metavar="[CATEGORY=]P",
+    help="From which probability on a tag counts: more than P. Where not given, the model's own; 0.35 where "
+    "it has none. Can be given again for single categories: --threshold 0.3 --threshold character=0.8.",
+)
+@click.option(
+    "--threshold-rule",
+    "rule",
+    type=click.Choice(["constant", "f0.5", "f1", "f2", "mcut"]),
+    default="constant",
+    show_default=True,
+    help="constant: --threshold. f0.5, f1, f2: each tag's own, tuned on the validation split, from few and "
+    "sure to many. mcut: each picture's own, at the widest gap.",
+)
+@click.option("--top", type=int, default=None, help="At most so many tags, the most probable ones.")
+@click.option(
+    "--category",
+    "categories",
+    type=click.Choice(_CATEGORIES),
+    multiple=True,
+    help="Only tags of this category; can be given again. All but the rating where not given.",
+)
+@click.option(
+    "--exclude", multiple=True, metavar="TAG", help="Leave a tag out; can be given again, or with commas."
+)
+@click.option(
+    "--sort",
+    type=click.Choice(["score", "alphabet", "index"]),
+    default="score",
+    show_default=True,
+    help="Order of the tags: most probable first, by name, or as in the model.",
+)
+@click.option("--batch-size", type=int, default=16, show_default=True, help="Pictures at a time.")
+@click.option(
+    "--existing",
+    type=click.Choice(["skip", "append", "overwrite"]),
+    default="skip",
+    show_default=True,
+    help="Sidecars: what to do where there is one.",
+)
+@click.option("--suffix", default=".txt", show_default=True, help="Sidecars: what their names end in.")
+@click.option("--separator", default=", ", show_default=True, help="Sidecars: what stands between tags.")
+@click.option("--spaces", is_flag=True, help="Sidecars: underscores as spaces, but not in faces such as ^_^.")
+@click.option("--escape", is_flag=True, help=r"Sidecars: parentheses as \( and \).")
+@click.option(
+    "--replace",
+    nargs=2,
+    multiple=True,
+    metavar="TAG TEXT",
+    help="Sidecars: write a text in place of a tag; can be given again.",
+)
+@click.option(
+    "--prepend", multiple=True, metavar="TEXT", help="Sidecars: start with a text; can be given again."
+)
+@click.option("--append", multiple=True, metavar="TEXT", help="Sidecars: end with a text; can be given again.")
+@click.option(
+    "--always-first",
+    multiple=True,
+    metavar="TAG",
+    help="Sidecars: a tag that comes first where the picture has it; can be given again, or with commas.",
+)
+@as_json_option
+@click.pass_context
+def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by TagConfig
+    """Tag pictures with a MODEL.
+
+    MODEL is a RUN, an exported folder, or anybody's WD tagger (model.onnx and selected_tags.csv). PATH is a
+    file, a folder with all inside it, a pattern, or - for a list on standard input. Pictures that cannot be
+    tagged are named and counted, the others are done, and the exit status is 1.
+    """
+    from alti2v.model.selection import Rule, Sort
+    from alti2v.model.tagging import TagConfig, tag_files
+
+    _require_sidecars(ctx, form, as_json=as_json)
+    threshold, by_category = _thresholds(options.pop("thresholds"))
+    sidecars = _sidecars(options)
+    config = TagConfig(
+        threshold=threshold,
+        by_category=by_category,
+        rule=Rule(options.pop("rule")),
+        sort=Sort(options.pop("sort")),
+        sidecars=sidecars if form == _SIDECAR else None,
+        **options,
+    )
+    with _display(form) as progress:
+        report = tag_files(config, show=_printer(form), listed=_listed(config.paths), progress=progress)
+    if form == _SIDECAR:
+        print_result(report, as_json=as_json, table=_table(report))
+    if report.failed:
+        failed = ", ".join(f"{kind} {count:,}" for kind, count in sorted(report.failed.items()))
+        raise DataError(
+            f"{sum(report.failed.values()):,} of {report.pictures:,} pictures could not be tagged ({failed}), "
+            "they are named above; the others are done"
+        )
+
+
+def _require_sidecars(ctx: click.Context, form: str, *, as_json: bool) -> None:
+    """Refuse options that would change nothing."""
+    if form == _SIDECAR:
+        return
+    if as_json:
+        raise UsageError("--json is the report of --format sidecar: for tags as JSON give --format json")
+    for parameter in ctx.command.params:
+        is_given = ctx.get_parameter_source(str(parameter.name)) is click.core.ParameterSource.COMMANDLINE
+        if is_given and parameter.name in _OF_SIDECARS:
+            raise UsageError(
+                f"{parameter.opts[0]} goes with --format sidecar, not with {form}: give one of them"
+            )
+
+
+def _thresholds(values: Iterable[str]) -> tuple[float | None, dict[str, float]]:
+    """Read `P` and `CATEGORY=P`; the last one counts."""
+    general: float | None = None
+    by_category: dict[str, float] = {}
+    for value in values:
+        category, equals, number = value.rpartition("=")
+        try:
+            probability = float(number)
+        except ValueError:
+            raise UsageError(f"--threshold {value!r} is none: give 0.35, or character=0.85") from None
+        if equals:
+            by_category[category] = probability
+        else:
+            general = probability
+    return general, by_category
+
+
+def _sidecars(options: dict[str, Any]) -> SidecarConfig:
+    """Take the sidecars' options out of all."""
+    from alti2v.model.sidecars import CaptionStyle
+    from alti2v.model.tagging import Existing, SidecarConfig
+
+    options["replace"] = dict(options["replace"])
+    style = CaptionStyle(**{field.name: options.pop(field.name) for field in fields(CaptionStyle)})
+    return SidecarConfig(suffix=options.pop("suffix"), existing=Existing(options.pop("existing")), style=style)
+
+
+def _display(form: str) -> AbstractContextManager[ProgressHook]:
+    """Show progress, unless the results themselves run over the same terminal."""
+    return progress_display() if form == _SIDECAR or not sys.stdout.isatty() else nullcontext(ignore_progress)
+
+
+def _printer(form: str) -> Callable[[Tagged | Failure[Path]], None]:
+    """Make what prints a result as it comes: tags to standard output, problems to standard error."""
+    from alti2v.model.selection import RATING, group
+    from alti2v.model.sidecars import CSV_HEADER, csv_rows, json_line, text_block
+    from alti2v.model.tagger import Failure
+
+    # Live progress takes over `sys.stdout` while it runs, also where that is a file.
+    out = sys.stdout
+
+    def line(result: Tagged) -> str:
+        path = _printable(result.path)
+        if form == "csv":
+            return csv_rows(path, result.tags)
+        groups = group(result.tags, result.vocabulary)
+        if form == "json":
+            return json_line(path, groups, result.ratings)
+        rating = next((tag for tag in result.tags if tag.category == RATING), None)
+        return text_block(path, groups, rating)
+
+    def show(result: Tagged | Failure[Path]) -> None:
+        if isinstance(result, Failure):
+            click.echo(f"{_printable(result.picture)}: {result.problem.words}", err=True)
+        elif form != _SIDECAR and (text := line(result)):
+            click.echo(text, file=out)
+
+    if form == "csv":
+        click.echo(CSV_HEADER, file=out)
+    return show
+
+
+def _listed(paths: Iterable[str]) -> Iterable[str]:
+    """The lines of standard input, where it is asked for."""
+    if "-" not in paths:
+        return ()
+    return (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
+
+
+def _printable(path: Path) -> str:
+    """A path as text that can be written: bytes that are no UTF-8 are shown as such."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def _table(report: TagReport) -> dict[str, str]:
+    return {
+        "pictures": f"{report.pictures:,}",
+        "tagged": f"{report.tagged:,} with {report.tags:,} tags",
+        **({"skipped": f"{report.skipped:,}, which have their sidecars"} if report.skipped else {}),
+        **{f"failed: {kind}": f"{count:,}" for kind, count in sorted(report.failed.items())},
+        "time": duration(report.seconds),
+    }

@@ -1,0 +1,187 @@
+"""A folder with `model.onnx`, of the WD taggers' form or of our own, as something to tag with. No TensorFlow.
+
+The WD form (SmilingWolf's wd-*-tagger-v3 repositories and every client of theirs): one input (N, S, S, 3)
+float32, BGR in [0, 255], white around the picture; the first output holds probabilities in the order of the
+rows of `selected_tags.csv`; a second one, where it exists, holds the vectors.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.errors import DamagedError, UsageError
+from alti2v.model.selection import RATING, Vocabulary, make_vocabulary
+from alti2v.records import CATEGORY_OF_CODE, Category
+from alti2v.storage.layout import MODEL_TAGS_FILE
+
+ONNX_FILE = "model.onnx"
+WD_TAGS_FILE = "selected_tags.csv"
+_RATING_CODE = 9  # the WD taggers' own; the boards' codes end at 5
+_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # of those that are there, in this order
+
+Images = npt.NDArray[np.uint8]
+Numbers = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxModel:
+    """A session, ready to use.
+
+    Attributes:
+        forward: (B, S, S, 3) uint8, RGB -> probabilities (B, T) float32, vectors (B, F) float32 or None.
+        vocabulary: of the T outputs.
+        size: S, px.
+        features: F; None where the model gives no vectors.
+        is_wd: whether it is of the WD form; else of our own, which keeps the training pictures' conversion.
+    """
+
+    forward: Callable[[Images], tuple[Numbers, Numbers | None]]
+    vocabulary: Vocabulary
+    size: int
+    features: int | None
+    is_wd: bool
+
+
+def load_onnx_folder(folder: Path) -> OnnxModel:
+    """Load model.onnx and its table of tags.
+
+    Raises:
+        UsageError: onnxruntime is not installed, or the table of tags is not there.
+        DamagedError: model and table do not fit, or one of them is not what it should be.
+    """
+    is_wd = (folder / WD_TAGS_FILE).is_file()
+    table = folder / (WD_TAGS_FILE if is_wd else MODEL_TAGS_FILE)
+    if not table.is_file():
+        raise UsageError(f"{folder} holds {ONNX_FILE} but no {WD_TAGS_FILE}: put the model's table beside it")
+    vocabulary = read_tag_table(table)
+    session = _session(folder / ONNX_FILE)
+    name, size, batch, takes = _input(session, folder)
+    widths = [_width(output.shape) for output in session.get_outputs()]
+    tags = len(vocabulary)
+    if widths[0] not in (None, tags):
+        raise DamagedError(
+            f"{folder}: {table.name} has {tags} rows for {widths[0]} outputs: it is of another model"
+        )
+
+    def forward(images: Images) -> tuple[Numbers, Numbers | None]:
+        fed = images[..., ::-1] if is_wd else images
+        parts = [fed] if batch is None else [fed[i : i + batch] for i in range(0, len(fed), batch)]
+        answers = [_run(session, name, part.astype(takes), batch) for part in parts]
+        probabilities, *others = (np.concatenate(column) for column in zip(*answers, strict=True))
+        _check(probabilities, tags, folder, table)
+        return probabilities, others[0] if others else None
+
+    return OnnxModel(
+        forward=forward,
+        vocabulary=vocabulary,
+        size=size,
+        features=widths[1] if len(widths) > 1 else None,
+        is_wd=is_wd,
+    )
+
+
+def read_tag_table(table: Path) -> Vocabulary:
+    """Read `selected_tags.csv` of a WD tagger or our own `tags.csv`: row i is output i.
+
+    Raises:
+        DamagedError: it is another table.
+    """
+    try:
+        rows = list(csv.DictReader(io.StringIO(table.read_bytes().decode("utf-8-sig"), newline="")))
+        outputs = [(_filled(row["name"]), _category(row["category"])) for row in rows]
+    except (KeyError, UnicodeDecodeError, ValueError, csv.Error) as exc:
+        what = f"no column {exc}" if isinstance(exc, KeyError) else str(exc)
+        raise DamagedError(f"{table} is not the table of a tagger's tags ({what}): get it again") from exc
+    if not outputs:
+        raise DamagedError(f"{table} names no tag: get it again")
+    return make_vocabulary(outputs)
+
+
+def _filled(cell: str | None) -> str:
+    if not cell:
+        raise ValueError("a row without a name")
+    return cell
+
+
+def _category(cell: str | None) -> str:
+    """A WD tagger's number, or our own word."""
+    if cell is None:
+        raise ValueError("a row without a category")
+    if not cell.isdecimal():
+        return Category(cell).value
+    code = int(cell)
+    return RATING if code == _RATING_CODE else CATEGORY_OF_CODE.get(code, Category.UNKNOWN).value
+
+
+def _session(file: Path) -> Any:  # noqa: ANN401 - onnxruntime has no type information
+    try:
+        import onnxruntime
+    except ImportError as exc:
+        raise UsageError(f"{file} needs onnxruntime: pip install 'alti2v[onnx]'") from exc
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors: the rest is for those who build models
+    there = onnxruntime.get_available_providers()
+    try:
+        return onnxruntime.InferenceSession(
+            str(file), options, providers=[name for name in _PROVIDERS if name in there]
+        )
+    except Exception as exc:  # onnxruntime derives its exceptions from Exception alone
+        raise DamagedError(f"{file} cannot be loaded ({_first_line(exc)}): get it again") from exc
+
+
+def _input(session: Any, folder: Path) -> tuple[str, int, int | None, type[np.generic]]:  # noqa: ANN401
+    """Name, side in px, fixed batch or None, and number type of the one input."""
+    inputs = session.get_inputs()
+    shape = inputs[0].shape if len(inputs) == 1 else []
+    kinds: dict[str, type[np.generic]] = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
+    takes = kinds.get(inputs[0].type) if inputs else None
+    if (
+        len(shape) != 4
+        or shape[3] != 3
+        or not isinstance(shape[1], int)
+        or shape[1] != shape[2]
+        or takes is None
+    ):
+        found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
+        raise DamagedError(
+            f"{folder}: {ONNX_FILE} takes {found or 'nothing'}, not one (N, S, S, 3) float32 of a WD tagger: "
+            "it is a model of another kind"
+        )
+    return inputs[0].name, shape[1], shape[0] if isinstance(shape[0], int) else None, takes
+
+
+def _width(shape: list[Any]) -> int | None:
+    return shape[1] if len(shape) == 2 and isinstance(shape[1], int) else None
+
+
+def _run(session: Any, name: str, part: npt.NDArray[Any], batch: int | None) -> list[Numbers]:  # noqa: ANN401
+    """All outputs for one part; a model of a fixed batch gets a full one."""
+    count = len(part)
+    if batch is not None and count < batch:
+        part = np.concatenate([part, np.zeros((batch - count, *part.shape[1:]), part.dtype)])
+    answers: list[Numbers] = [answer[:count] for answer in session.run(None, {name: part})]
+    return answers
+
+
+def _check(probabilities: Numbers, tags: int, folder: Path, table: Path) -> None:
+    if probabilities.ndim != 2 or probabilities.shape[1] != tags:
+        raise DamagedError(
+            f"{folder}: {table.name} has {tags} rows, the outputs are {probabilities.shape}: "
+            "it is of another model"
+        )
+    if not bool(((probabilities >= 0) & (probabilities <= 1)).all()):
+        raise DamagedError(
+            f"{folder}: {ONNX_FILE} answers with numbers outside [0, 1]: they are no probabilities"
+        )
+
+
+def _first_line(exc: Exception) -> str:
+    return next(iter(str(exc).splitlines()), type(exc).__name__)[:150]

@@ -1,0 +1,168 @@
+"""Pictures on their way into a tagger: whatever the caller has -> square pixels, decoded ahead of the network.
+
+The conversion is `dataset.images`, the very code that made the training pictures, JPEG encoding included: a
+network should not meet in use what it never met in training.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+from alti2v.dataset.images import MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX, Unusable, prepare_picture
+from alti2v.dataset.manifest import ImageRecipe
+from alti2v.errors import UsageError
+
+# What a tagger takes: a path, an opened picture, or (H, W), (H, W, 3) or (H, W, 4) uint8, RGB(A).
+Picture = str | Path | Image.Image | npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint8]
+_P = TypeVar("_P")
+
+_IN_WORDS = {
+    "not_image": "not a JPEG, PNG, GIF or WebP picture",
+    "damaged": "damaged: it cannot be decoded",
+    "too_large": f"more than {MAX_PIXELS // 1_000_000} million pixels",
+    "too_small": f"a side shorter than {MIN_SIDE_PX} px",
+    "too_narrow": f"one side more than {MAX_ASPECT:g} times the other",
+}
+_PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}
+_MOST_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a picture cannot be tagged.
+
+    Attributes:
+        kind: "missing", "unreadable", "not_image", "too_large", "too_small", "too_narrow", "damaged",
+            "same_sidecar" or "sidecar"; for counting.
+        words: the same for a person, without the picture's name.
+    """
+
+    kind: str
+    words: str
+
+
+Source = Path | bytes | Problem  # the last: a picture that is known to be of no use, in its place in the order
+
+
+def decoding_threads() -> int:
+    """How many threads decode: one for each core that this process may use, up to eight."""
+    return min(_MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+
+
+def prepared_ahead(
+    pictures: Iterable[tuple[_P, Source]],
+    recipe: ImageRecipe,
+    *,
+    ahead: int,
+    threads: int,
+) -> Iterator[tuple[_P, Pixels | Problem]]:
+    """Prepare pictures in threads while the caller works on earlier ones; their order stays.
+
+    Args:
+        pictures: what the caller knows a picture by, and its file, content or problem.
+        recipe: see `pixels`.
+        ahead: how many pictures to take from `pictures` before the first one is handed out, > 0: what is
+            in memory.
+        threads: that decode; Pillow works without Python's lock.
+    """
+    waiting: deque[tuple[_P, Future[Pixels | Problem]]] = deque()
+    # The conversion silences warnings, and what threads do to the list of filters is the last one's to undo:
+    # https://docs.python.org/3.11/library/warnings.html#warnings.catch_warnings, "not thread-safe". Around all
+    # of them it is put back as it was.
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+        try:
+            for known_by, source in pictures:
+                waiting.append((known_by, pool.submit(pixels, source, recipe)))
+                if len(waiting) >= ahead:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def pixels(source: Source, recipe: ImageRecipe) -> Pixels | Problem:
+    """Prepare one picture: (S, S, 3) uint8, RGB, or what is wrong with it. Raises nothing."""
+    if isinstance(source, Problem):
+        return source
+    try:
+        content = source if isinstance(source, bytes) else source.read_bytes()
+    except FileNotFoundError:
+        return Problem("missing", "there is no such file")
+    except (OSError, ValueError) as exc:  # ValueError: a name that no file can have
+        return Problem("unreadable", f"unreadable: {getattr(exc, 'strerror', None) or exc}")
+    prepared = prepare_picture(content, recipe)
+    if isinstance(prepared, Unusable):
+        return Problem(prepared.reason, _IN_WORDS.get(prepared.reason, prepared.reason))
+    with Image.open(io.BytesIO(prepared.jpeg), formats=("JPEG",)) as square:
+        return np.asarray(square)
+
+
+def source_of(picture: Picture) -> Path | bytes:
+    """Tell where a picture's bytes are; decoded ones are packed into a PNG, which loses nothing.
+
+    A JPEG that Pillow has opened and not yet decoded is taken from its file, so that it is decoded like one
+    given by its path.
+
+    Raises:
+        UsageError: this is no picture.
+    """
+    if isinstance(picture, str | Path):
+        return Path(picture)
+    if isinstance(picture, np.ndarray):
+        return _png(_image_of(picture))
+    if not isinstance(picture, Image.Image):
+        raise UsageError(f"{type(picture).__name__} is no picture: give a path, a PIL image or a uint8 array")
+    if isinstance(picture, JpegImageFile) and picture.tile and picture.fp is not None:
+        return _whole_file(picture)
+    return _png(picture)
+
+
+def _image_of(array: npt.NDArray[np.uint8]) -> Image.Image:
+    is_grey = array.ndim == 2
+    if array.dtype != np.uint8 or not (is_grey or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise UsageError(
+            f"an array of {array.dtype} {array.shape} is no picture: give (H, W), (H, W, 3) or (H, W, 4) uint8"
+        )
+    if not array.size:
+        raise UsageError(f"an array of shape {array.shape} holds no pixel")
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _whole_file(image: JpegImageFile) -> bytes:
+    assert image.fp is not None
+    position = image.fp.tell()
+    image.fp.seek(0)
+    content: bytes = image.fp.read()
+    image.fp.seek(position)
+    return content
+
+
+def _png(image: Image.Image) -> bytes:
+    try:
+        plain = image if image.mode in _PNG_MODES else image.convert("RGBA" if "a" in image.mode else "RGB")
+        # A profile speaks of the mode that the picture came in.
+        profile = image.info.get("icc_profile") if plain is image else None
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
+        file = io.BytesIO()
+        plain.save(file, "PNG", compress_level=1, icc_profile=profile, exif=exif)
+    except (OSError, ValueError, SyntaxError) as exc:  # what Pillow's decoders raise on damaged files
+        raise UsageError(f"a picture given as a PIL image cannot be decoded ({exc})") from exc
+    return file.getvalue()

@@ -1,0 +1,283 @@
+"""Which of a tagger's probabilities count as tags. Pure numpy: knows no file, no picture, no network.
+
+A tag passes where its probability is greater than its limit, strictly, as in illustration2vec (i2v/base.py,
+`estimate_plausible_tags`). The rules say where the limits come from.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.errors import UsageError
+from alti2v.records import Category
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Probabilities = npt.NDArray[np.float32]
+
+RATING = "rating"  # the WD taggers' category 9: rows that exclude each other, of which the best is shown
+# In the order in which they are shown; those that name subjects first, as illustration2vec lists them.
+CATEGORIES = (
+    *(Category.GENERAL.value, Category.CHARACTER.value, Category.COPYRIGHT.value),
+    *(Category.ARTIST.value, Category.META.value, Category.UNKNOWN.value, RATING),
+)
+# SmilingWolf's wd-tagger space, app.py: `character_thresh = max(0.15, character_thresh)` after MCut. Most
+# pictures show no character of the vocabulary, and the widest gap among the improbable means nothing.
+MCUT_CHARACTER_FLOOR = 0.15
+_SUGGESTIONS = 3
+
+
+class Rule(StrEnum):
+    """Where limits come from."""
+
+    CONSTANT = "constant"  # one number, or one for each category
+    F05 = "f0.5"  # each tag's own, with the best F0.5 on the validation split: precision before recall
+    F1 = "f1"
+    F2 = "f2"  # recall before precision
+    MCUT = "mcut"  # each picture's own: the widest gap between neighbouring probabilities
+
+
+class Sort(StrEnum):
+    """How the tags of a picture are ordered."""
+
+    SCORE = "score"
+    ALPHABET = "alphabet"
+    INDEX = "index"  # the model's own order
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredTag:
+    """A tag of a picture.
+
+    Attributes:
+        name: as the model has it.
+        category: one of `CATEGORIES`.
+        probability: in [0, 1], the shortest decimal number that stands for the network's float32.
+        index: which output of the model it is.
+    """
+
+    name: str
+    category: str
+    probability: float
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The outputs of a tagger.
+
+    Attributes:
+        names: output i is names[i].
+        categories: output i is of categories[i], one of `CATEGORIES`.
+        members: category -> its outputs, ascending; only categories that occur, in the order of `CATEGORIES`.
+        index: name -> output. Of equal names the first counts, and a rating only where nothing else is
+            called that.
+    """
+
+    names: tuple[str, ...]
+    categories: tuple[str, ...]
+    members: Mapping[str, npt.NDArray[np.int64]]
+    index: Mapping[str, int]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def make_vocabulary(outputs: Iterable[tuple[str, str]]) -> Vocabulary:
+    """Make a vocabulary of (name, category) pairs in the order of the outputs."""
+    pairs = tuple(outputs)
+    members = {
+        category: np.flatnonzero([found == category for _, found in pairs]).astype(np.int64)
+        for category in CATEGORIES
+    }
+    preferred_last = sorted(range(len(pairs)), key=lambda i: (pairs[i][1] != RATING, -i))
+    return Vocabulary(
+        names=tuple(name for name, _ in pairs),
+        categories=tuple(category for _, category in pairs),
+        members={category: found for category, found in members.items() if len(found)},
+        index={pairs[i][0]: i for i in preferred_last},
+    )
+
+
+def find_tag(vocabulary: Vocabulary, name: str) -> int:
+    """Find a tag by its name, written with underscores or with spaces.
+
+    Raises:
+        UsageError: the model does not know it; the message offers the nearest names.
+    """
+    wanted = name.strip()
+    for spelling in (wanted, wanted.replace(" ", "_"), wanted.replace(" ", "_").lower()):
+        if spelling in vocabulary.index:
+            return vocabulary.index[spelling]
+    near = difflib.get_close_matches(spelling, vocabulary.index, n=_SUGGESTIONS)
+    advice = f"did you mean {' or '.join(near)}?" if near else "see the model's tags.csv for those it knows"
+    raise UsageError(f"the model knows no tag {wanted!r}: {advice}")
+
+
+def find_tags(vocabulary: Vocabulary, values: Iterable[str]) -> tuple[int, ...]:
+    """Find tags; a value is one name, or several with commas between them.
+
+    Raises:
+        UsageError: the model does not know one of them.
+    """
+    found: dict[int, None] = {}
+    for value in values:
+        names = [value] if value in vocabulary.index else value.split(",")
+        found |= dict.fromkeys(find_tag(vocabulary, name) for name in names if name.strip())
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """What makes a tag pass.
+
+    Attributes:
+        rule: where the limits come from.
+        threshold: for `Rule.CONSTANT`, in [0, 1].
+        by_category: for `Rule.CONSTANT`, category -> threshold in its place.
+        own: (T,) for the F rules, the limits of the single tags.
+    """
+
+    rule: Rule = Rule.CONSTANT
+    threshold: float = 0.25  # illustration2vec's
+    by_category: Mapping[str, float] = field(default_factory=dict)
+    own: Floats | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in {"": self.threshold, **self.by_category}.items():
+            if name and name not in CATEGORIES:
+                raise UsageError(f"no category {name!r}: choose of {', '.join(CATEGORIES)}")
+            if not 0 <= value <= 1:
+                raise UsageError(f"threshold {value} is not in [0, 1]")
+
+
+def passing(probabilities: Probabilities, vocabulary: Vocabulary, criterion: Criterion) -> Mask:
+    """Tell which tags pass: (B, T) probabilities -> (B, T) bool. What passes of the ratings means nothing."""
+    exact = probabilities.astype(np.float64)
+    if criterion.rule is Rule.MCUT:
+        return exact > _maximum_cuts(exact, vocabulary)
+    if criterion.rule is Rule.CONSTANT:
+        return exact > _constants(vocabulary, criterion)
+    assert criterion.own is not None, "the F rules need limits of their own"
+    return exact > criterion.own
+
+
+def maximum_cut(probabilities: npt.NDArray[np.floating]) -> float:
+    """Find the middle of the widest gap between neighbouring probabilities; the first of equally wide ones.
+
+    Largeron, Moulin and Gery 2012, "MCut: A Thresholding Strategy for Multi-label Classification". A single
+    probability has no neighbour: it counts as if there were one of 0.
+
+    Args:
+        probabilities: (N,) of the tags of one picture, N > 0.
+    """
+    falling = np.sort(probabilities.astype(np.float64))[::-1]
+    if len(falling) == 1:
+        falling = np.append(falling, 0.0)
+    widest = int((falling[:-1] - falling[1:]).argmax())
+    return float((falling[widest] + falling[widest + 1]) / 2)
+
+
+def ratings(probabilities: Probabilities, vocabulary: Vocabulary) -> list[tuple[str, float]]:
+    """List all ratings of one picture, (T,) probabilities, the most probable first."""
+    return ranked(probabilities, vocabulary, vocabulary.members.get(RATING, np.zeros(0, np.int64)))
+
+
+def ranked(
+    probabilities: Probabilities, vocabulary: Vocabulary, outputs: npt.NDArray[np.int64]
+) -> list[tuple[str, float]]:
+    """List some outputs of one picture as (name, probability), the most probable first, then by index."""
+    order = outputs[np.argsort(-probabilities[outputs], kind="stable")]
+    return [(vocabulary.names[index], _decimal(probabilities[index])) for index in order.tolist()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """Which of the tags that pass are wanted, and in which order.
+
+    Attributes:
+        categories: those wanted; None for all but the rating. Of the ratings the most probable one is taken.
+        exclude: outputs that are never wanted.
+        top: at most so many tags, the most probable ones; None for all.
+        sort: the order. Equal probabilities keep the model's order.
+    """
+
+    categories: frozenset[str] | None = None
+    exclude: frozenset[int] = frozenset()
+    top: int | None = None
+    sort: Sort = Sort.SCORE
+
+
+def select(
+    probabilities: Probabilities, passed: Mask, vocabulary: Vocabulary, wish: Wish
+) -> tuple[ScoredTag, ...]:
+    """Take the wanted tags of one picture.
+
+    Args:
+        probabilities: (T,) of the picture.
+        passed: (T,), see `passing`.
+        vocabulary: of the model.
+        wish: what is wanted.
+    """
+    wanted = set(vocabulary.members) - {RATING} if wish.categories is None else wish.categories
+    outputs = [
+        int(index)
+        for category, members in vocabulary.members.items()
+        if category in wanted
+        for index in (_best(probabilities, members) if category == RATING else members[passed[members]])
+        if int(index) not in wish.exclude
+    ]
+    outputs.sort(key=lambda index: (-probabilities[index], index))
+    tags = [
+        ScoredTag(vocabulary.names[index], vocabulary.categories[index], _decimal(probabilities[index]), index)
+        for index in outputs[: wish.top]
+    ]
+    return tuple(_sorted(tags, wish.sort))
+
+
+def group(tags: Sequence[ScoredTag], vocabulary: Vocabulary) -> dict[str, list[ScoredTag]]:
+    """Sort the tags of one picture into the model's categories, ratings aside; their order stays."""
+    groups: dict[str, list[ScoredTag]] = {name: [] for name in vocabulary.members if name != RATING}
+    for tag in tags:
+        if tag.category != RATING:
+            groups[tag.category].append(tag)
+    return groups
+
+
+def _sorted(tags: list[ScoredTag], sort: Sort) -> list[ScoredTag]:
+    if sort is Sort.ALPHABET:
+        return sorted(tags, key=lambda tag: (tag.name, tag.index))
+    if sort is Sort.INDEX:
+        return sorted(tags, key=lambda tag: tag.index)
+    return tags
+
+
+def _best(probabilities: Probabilities, members: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return members[[int(probabilities[members].argmax())]]
+
+
+def _constants(vocabulary: Vocabulary, criterion: Criterion) -> Floats:
+    limits = np.full(len(vocabulary), criterion.threshold)
+    for category, threshold in criterion.by_category.items():
+        limits[vocabulary.members.get(category, [])] = threshold
+    return limits
+
+
+def _maximum_cuts(probabilities: Floats, vocabulary: Vocabulary) -> Floats:
+    limits = np.zeros_like(probabilities)
+    for category, members in vocabulary.members.items():
+        floor = MCUT_CHARACTER_FLOOR if category == Category.CHARACTER else 0.0
+        for row, of_picture in enumerate(probabilities[:, members]):
+            limits[row, members] = max(floor, maximum_cut(of_picture))
+    return limits
+
+
+def _decimal(probability: np.float32) -> float:
+    """0.98 where `float()` would say 0.9800000190734863; as a float32 it is the same number."""
+    return float(str(probability))

@@ -1,0 +1,150 @@
+"""Tags as text: captions for `.txt` files beside pictures, and the lines of the other formats. Pure.
+
+What a trainer of LoRAs reads from a caption file is a list of tags with a separator between them
+(kohya-ss/sd-scripts, docs/wd14_tagger_README-en.md, names most of the wishes here).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from alti2v.errors import UsageError
+from alti2v.model.selection import RATING, ScoredTag
+
+_OF_TAGS = "_()\\"  # besides letters and digits: what a separator may not hold
+_WORD = re.compile(r"[^\W_]{2}")
+_PARENTHESIS = re.compile(r"([()])")
+_ESCAPED_PARENTHESIS = re.compile(r"\\([()])")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionStyle:
+    """How tags become a caption.
+
+    Attributes:
+        separator: between tags; its blanks do not count when captions are read.
+        spaces: write underscores as spaces, but not in faces such as ^_^.
+        escape: put a backslash before parentheses, which prompts read as emphasis.
+        replace: tag -> text to write in its place, as it stands.
+        prepend, append: texts that every caption starts and ends with, as they stand.
+        always_first: tags that come first, in this order, where the picture has them.
+    """
+
+    separator: str = ", "
+    spaces: bool = False
+    escape: bool = False
+    replace: Mapping[str, str] = field(default_factory=dict)
+    prepend: tuple[str, ...] = ()
+    append: tuple[str, ...] = ()
+    always_first: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        mark = self.mark
+        if not mark or any(character.isalnum() or character in _OF_TAGS for character in mark):
+            raise UsageError(f"--separator {self.separator!r} occurs in tags: give something like ', '")
+        if mark == " " and self.spaces:
+            raise UsageError("--separator ' ' and --spaces together would leave no tag whole: give one of them")
+        for text in (*self.replace.values(), *self.prepend, *self.append):
+            if not text.strip() or "\n" in text:
+                raise UsageError(f"{text!r} is no text for a caption: give at least a word, in one line")
+
+    @property
+    def mark(self) -> str:
+        """What separates tags when captions are read: the separator without the blanks around it."""
+        return self.separator.strip() or self.separator[:1]
+
+
+def is_face(tag: str) -> bool:
+    """Tell whether a tag is a drawn face such as `^_^` or `(o)_(o)`: nowhere two letters or digits in a row.
+
+    Other taggers carry a list of nineteen names (SmilingWolf's wd-tagger space, app.py, `kaomojis`); this rule
+    holds for all of them, and for those that a vocabulary of one's own may have besides.
+    """
+    return _WORD.search(tag) is None
+
+
+def spell(tag: str, style: CaptionStyle) -> str:
+    """Write one tag: replaced, or with spaces and escapes. What would read as a separator becomes a space."""
+    if tag in style.replace:
+        return style.replace[tag]
+    text = tag.replace("_", " ") if style.spaces and not is_face(tag) else tag
+    text = " ".join(text.replace(style.mark, " ").split())
+    return _PARENTHESIS.sub(r"\\\1", text) if style.escape else text
+
+
+def caption(tags: Sequence[str], style: CaptionStyle, *, existing: str = "") -> str:
+    """Write a caption, every text in it once.
+
+    Args:
+        tags: of the picture, in the order wanted.
+        style: how to write them.
+        existing: the caption that is there already; it stays, after the texts that every caption starts
+            with, and what is new follows it. Doing so again changes nothing.
+    """
+    first = [tag for tag in style.always_first if tag in tags]
+    ordered = [*first, *(tag for tag in tags if tag not in first)]
+    texts = [*style.prepend, existing, *(spell(tag, style) for tag in ordered), *style.append]
+    # Apart and together again: a text such as "masterpiece, best quality" is two when it is read back.
+    return style.separator.join(_once(part for text in texts for part in read_caption(text, style)))
+
+
+def read_caption(text: str, style: CaptionStyle) -> list[str]:
+    """Take a caption apart; blank parts are left out. Line ends separate as well."""
+    return [part.strip() for line in text.splitlines() for part in line.split(style.mark) if part.strip()]
+
+
+def same_text(text: str) -> str:
+    r"""What two spellings of a tag have in common: `hatsune_miku` and `Hatsune Miku`, `a_(b)` and `a \(b\)`."""
+    return " ".join(_ESCAPED_PARENTHESIS.sub(r"\1", text).replace("_", " ").split()).casefold()
+
+
+def _once(texts: Iterable[str]) -> list[str]:
+    kept: dict[str, str] = {}
+    for text in texts:
+        kept.setdefault(same_text(text), text)
+    return list(kept.values())
+
+
+# Lines for standard output ----------------------------------------------------------------------
+
+CSV_HEADER = "path,category,tag,probability"
+
+
+def text_block(path: str, groups: Mapping[str, Sequence[ScoredTag]], rating: ScoredTag | None = None) -> str:
+    """Show the tags of one picture to a person: its path, then a line for each category that has any."""
+    shown = {**{name: list(tags) for name, tags in groups.items()}, RATING: [rating] if rating else []}
+    lines = [
+        f"  {name:<9}  " + "  ".join(f"{tag.name} {tag.probability:.2f}" for tag in tags)
+        for name, tags in shown.items()
+        if tags
+    ]
+    return "\n".join([path, *(lines or ["  no tag"])])
+
+
+def json_line(
+    path: str, groups: Mapping[str, Sequence[ScoredTag]], ratings: Sequence[tuple[str, float]] = ()
+) -> str:
+    """Write one picture as a JSON object in one line: {"path", "tags": {category: {tag: probability}}}.
+
+    "rating" comes beside the tags where the model has ratings.
+    """
+    value: dict[str, object] = {
+        "path": path,
+        "tags": {name: {tag.name: tag.probability for tag in tags} for name, tags in groups.items()},
+    }
+    if ratings:
+        value[RATING] = dict(ratings)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def csv_rows(path: str, tags: Iterable[ScoredTag]) -> str:
+    """Write one picture as rows of `CSV_HEADER`, a row for each tag; "" without tags."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows((path, tag.category, tag.name, tag.probability) for tag in tags)
+    return text.getvalue().removesuffix("\n")

@@ -1,0 +1,160 @@
+"""Thresholds of the single tags, tuned on the validation split: found, written, read.
+
+`thresholds.json` lies in a model's folder, also in an exported one. It names tags, so that it stays right where
+outputs are in another order. A tag counts as predicted where its probability is at least the threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.errors import DamagedError, UsageError, VersionError
+from alti2v.model.histograms import BINS, THRESHOLDS, Histograms
+from alti2v.model.metrics import threshold_bin
+from alti2v.model.selection import Rule
+from alti2v.storage.layout import FORMAT_VERSION, THRESHOLDS_FILE
+from alti2v.storage.publish import publish_json, read_json
+
+Floats = npt.NDArray[np.float64]
+
+_KIND = "thresholds"
+BETAS: Mapping[Rule, float] = {Rule.F05: 0.5, Rule.F1: 1.0, Rule.F2: 2.0}
+_CHUNK = 256  # tags at a time: the (tags, BINS) intermediates stay at 2 MB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunedThresholds:
+    """What was tuned.
+
+    Attributes:
+        rules: "f0.5", "f1", "f2" -> name of the tag -> threshold, [0, 1].
+        fallback: for tags that are not named, and those without a positive picture.
+        images: how many pictures they were tuned on.
+    """
+
+    rules: Mapping[str, Mapping[str, float]]
+    fallback: float
+    images: int
+
+
+def tune(histograms: Histograms, names: Sequence[str], *, fallback: float) -> TunedThresholds:
+    """Find the thresholds with the best F0.5, F1 and F2 of every tag.
+
+    Args:
+        histograms: of the validation split.
+        names: of the tags, (T,).
+        fallback: for tags without a positive picture, and where several are equally good, the nearest to it.
+    """
+    rules = {
+        rule.value: dict(
+            zip(names, best_thresholds(histograms, beta=beta, fallback=fallback).tolist(), strict=True)
+        )
+        for rule, beta in BETAS.items()
+    }
+    return TunedThresholds(rules=rules, fallback=fallback, images=histograms.images)
+
+
+def best_thresholds(histograms: Histograms, *, beta: float, fallback: float) -> Floats:
+    """Find each tag's threshold with the highest F-beta; (T,) elements of THRESHOLDS.
+
+    F = (1 + b^2) TP / (b^2 positives + predicted) (van Rijsbergen 1979, Information Retrieval, chapter 7). With
+    beta 1 these are `metrics.best_thresholds`, ties included.
+    """
+    found = np.full(len(histograms.totals), fallback)
+    distance = np.abs(threshold_bin(fallback) - np.arange(BINS))
+    for start in range(0, len(found), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        correct, predicted = _from_above(histograms.positives[rows]), _from_above(histograms.totals[rows])
+        divisor = beta**2 * correct[:, :1] + predicted
+        score = (1 + beta**2) * correct / np.where(divisor == 0, 1, divisor)
+        best = score.max(axis=1, keepdims=True)
+        nearest = np.where(score == best, distance, BINS).argmin(axis=1)
+        found[rows] = np.where(best[:, 0] > 0, THRESHOLDS[nearest], fallback)
+    return found
+
+
+def _from_above(counts: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    return np.cumsum(counts[:, ::-1], axis=1, dtype=np.int64)[:, ::-1]
+
+
+def write_thresholds(folder: Path, tuned: TunedThresholds) -> None:
+    """Publish thresholds.json in a model's folder.
+
+    Raises:
+        StorageError: the file system refuses.
+    """
+    publish_json(
+        folder / THRESHOLDS_FILE,
+        {
+            "kind": _KIND,
+            "version": FORMAT_VERSION,
+            "rules": {name: dict(values) for name, values in tuned.rules.items()},
+            "fallback": tuned.fallback,
+            "images": tuned.images,
+        },
+    )
+
+
+def read_thresholds(folder: Path) -> TunedThresholds | None:
+    """Read thresholds.json of a model's folder; None if there is none.
+
+    Raises:
+        VersionError: another format version wrote it.
+        DamagedError: it is something else.
+    """
+    file = folder / THRESHOLDS_FILE
+    try:
+        value = read_json(file)
+    except FileNotFoundError:
+        return None
+    try:
+        if value["kind"] != _KIND:
+            raise ValueError(f"its kind is {value['kind']!r}")
+        if value["version"] != FORMAT_VERSION:
+            raise VersionError(
+                f"{file} has format version {value['version']}; this program reads {FORMAT_VERSION}: "
+                "use another version of alti2v"
+            )
+        return TunedThresholds(
+            rules={
+                str(rule): {str(name): _probability(number) for name, number in values.items()}
+                for rule, values in value["rules"].items()
+            },
+            fallback=_probability(value["fallback"]),
+            images=int(value["images"]),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise DamagedError(f"{file} does not hold thresholds ({exc!r}): remove it, or train again") from exc
+
+
+def own_limits(tuned: TunedThresholds | None, rule: Rule, names: Sequence[str]) -> Floats:
+    """Make the limits of a rule: (T,), to be exceeded strictly.
+
+    Raises:
+        UsageError: they were never tuned.
+    """
+    found = {} if tuned is None else tuned.rules.get(rule.value, {})
+    if tuned is None or not found:
+        raise UsageError(
+            f"the model has no thresholds for the rule {rule.value}: they are tuned on a validation split "
+            f"and kept in {THRESHOLDS_FILE}; take the rule constant or mcut"
+        )
+    values = np.array([found.get(name, tuned.fallback) for name in names], np.float32)
+    return just_below(values)
+
+
+def just_below(thresholds: npt.ArrayLike) -> Floats:
+    """The limits that "greater than" needs to say what "at least" says of float32 thresholds; same shape."""
+    values = np.asarray(thresholds, np.float32)
+    return np.nextafter(values, np.float32(-1)).astype(np.float64)
+
+
+def _probability(value: object) -> float:
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{value!r} is not a number in [0, 1]")
+    return float(value)
