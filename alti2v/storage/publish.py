@@ -80,8 +80,13 @@ def publish_bytes(path: Path, content: bytes) -> None:
 
 
 def publish_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever json can write
-    """Publish a JSON document: sorted keys, indented, newline at the end, so equal values give equal bytes."""
-    publish_bytes(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+    """Publish a JSON document."""
+    publish_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:  # noqa: ANN401 - whatever json can write
+    """Write a JSON document: sorted keys, indented, newline at the end, so equal values give equal bytes."""
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - the caller checks the shape

@@ -1,0 +1,336 @@
+"""Make of a run a folder that other people's programs load.
+
+The table of labels decides the order of the outputs, the graph is written by these rows, and the result is
+compared with the network before anything is published.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import alti2v
+from alti2v.dataset.manifest import read_manifest
+from alti2v.errors import DamagedError, UsageError
+from alti2v.model.bundle import Bundle, load_bundle
+from alti2v.model.export_check import check_folder
+from alti2v.model.export_contract import (
+    CARD_FILE,
+    CONTRACTS,
+    NATIVE_COLUMNS,
+    REPORT_FILE,
+    WD_CHARACTER_CATEGORY,
+    WD_GENERAL_CATEGORY,
+    Format,
+)
+from alti2v.model.labels import (
+    Labels,
+    Rating,
+    cl_labels,
+    count_categories,
+    native_labels,
+    rating_constants,
+    selected_tags_csv,
+    table_csv,
+    tag_mapping_json,
+    wd_labels,
+)
+from alti2v.model.model_card import Facts, model_card
+from alti2v.model.onnx_graph import arrange_outputs, weights_of, write_onnx
+from alti2v.model.parity import TOLERANCE, largest_difference
+from alti2v.records import Progress, ProgressHook, ignore_progress
+from alti2v.storage.layout import EVALUATION_DIR, FORMAT_VERSION, METADATA
+from alti2v.storage.publish import json_bytes, make_directory, publish_bytes, read_json, storage_errors
+from alti2v.storage.table import read_table
+
+METRICS_FILE = "metrics.json"  # of `report.evaluation`, which lies above this layer
+_KIND = "export"
+_RATINGS_FROM = ("training", "uniform")
+_COPYRIGHTS_AS = ("general", "nothing")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig:
+    """What to export.
+
+    Attributes:
+        run: directory of a finished run.
+        out: directory of the export; made if missing, written anew if it is an export of the same format.
+        format: one of `Format`.
+        dataset: where the dataset of the training lies now; None for where it was then.
+        ratings: "training": the rating rows say the shares of the training pictures; "uniform": all alike.
+        copyrights: "general": copyright tags count as general in the WD formats; "nothing": they are left out.
+        placeholder_character: in the WD formats, add a character that is never predicted if there is none.
+    """
+
+    run: Path
+    out: Path
+    format: str = "wd"
+    dataset: Path | None = None
+    ratings: str = "training"
+    copyrights: str = "general"
+    placeholder_character: bool = False
+
+    def __post_init__(self) -> None:
+        for option, value, choices in (
+            ("--format", self.format, tuple(Format)),
+            ("--ratings", self.ratings, _RATINGS_FROM),
+            ("--copyrights", self.copyrights, _COPYRIGHTS_AS),
+        ):
+            if value not in choices:
+                raise UsageError(f"{option} {value!r} is none of {', '.join(choices)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportReport:
+    """What was exported.
+
+    Attributes:
+        model, labels, card, changes: the files.
+        bytes: of the model.
+        outputs: rows of the table, by its categories.
+        ratings: the constants; empty where the format has none.
+        moved: tags that count as general; `renamed` of them or others; `left_out`.
+        largest_difference: between the exported model and the network, on random pictures.
+        threshold: where precision equals recall on the validation split; None if not known.
+        seconds: wall-clock.
+    """
+
+    out: Path
+    format: str
+    model: Path
+    labels: Path
+    card: Path
+    changes: Path
+    bytes: int
+    outputs: Mapping[str, int]
+    ratings: tuple[Rating, ...]
+    moved: int
+    renamed: int
+    left_out: int
+    largest_difference: float
+    threshold: float | None
+    seconds: float
+
+
+def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) -> ExportReport:
+    """Export a run.
+
+    The folder holds the model only when all else is there; a folder that has one is complete.
+
+    Raises:
+        UsageError: no finished run, `out` is something else, the vocabulary does not fit the format, the
+            dataset of the ratings is not there, or the extra `export` is not installed.
+        DamagedError: the run or the dataset is damaged, or the weights are no numbers.
+        DataError: the network is larger than an ONNX file can be.
+        StorageError: `out` cannot be written to.
+    """
+    begun_s = time.monotonic()
+    format_ = Format(config.format)
+    contract = CONTRACTS[format_]
+    _require_own(config.out, format_)
+    steps = ("loading", "writing", "comparing", "checking")
+
+    def step(number: int) -> None:
+        note = steps[number] if number < len(steps) else ""
+        progress(Progress(stage="exporting", done=number, total=len(steps), unit="steps", note=note))
+
+    step(0)
+    bundle = load_bundle(config.run)
+    ratings = () if format_ is Format.ONNX else rating_constants(_rating_counts(config, bundle))
+    labels = _labels(config, format_, bundle, ratings)
+    step(1)
+    weights = arrange_outputs(weights_of(bundle.network), labels.rows)
+    model = write_onnx(bundle.architecture, weights, contract)
+    step(2)
+    difference = largest_difference(model, contract, labels.rows, bundle)
+    if not difference <= TOLERANCE:  # not a number included
+        raise DamagedError(
+            f"{config.run}: the exported model and the network differ by {difference:.2g}, {TOLERANCE:g} is "
+            "allowed: judge the run with `alti2v eval`, its weights may be no numbers"
+        )
+    step(3)
+    facts = _facts(config, bundle, labels, ratings)
+    _publish(
+        config.out,
+        {
+            REPORT_FILE: _changes(facts, difference),
+            contract.labels_file: _table(format_, labels),
+            CARD_FILE: model_card(facts).encode(),
+            contract.model_file: model,
+        },
+    )
+    breaches = check_folder(config.out).breaches
+    if breaches:
+        raise DamagedError(f"{config.out}: {breaches[0]}: export again")
+    step(4)
+    became = [change.became for change in labels.changes]
+    moved = sum(change.became == change.tag for change in labels.changes)
+    return ExportReport(
+        out=config.out,
+        format=format_,
+        model=config.out / contract.model_file,
+        labels=config.out / contract.labels_file,
+        card=config.out / CARD_FILE,
+        changes=config.out / REPORT_FILE,
+        bytes=len(model),
+        outputs=count_categories(labels.rows),
+        ratings=ratings,
+        moved=moved,
+        renamed=len(became) - moved - became.count(None),
+        left_out=became.count(None),
+        largest_difference=difference,
+        threshold=bundle.threshold,
+        seconds=round(time.monotonic() - begun_s, 3),
+    )
+
+
+def _require_own(out: Path, format_: Format) -> None:
+    """See that `out` is free, or an export of this format.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UsageError(f"{out} is a file: give a folder for the export")
+    report = out / REPORT_FILE
+    if report.is_file():
+        known = read_json(report)
+        if isinstance(known, dict) and known.get("kind") == _KIND:
+            if known.get("format") == format_:
+                return
+            raise UsageError(f"{out} is an export of format {known.get('format')}: choose another folder")
+    # A clone of an empty model repository has .git and .gitattributes.
+    if any(not entry.name.startswith(".") for entry in out.iterdir()):
+        raise UsageError(f"{out} is not empty and not an export: choose another folder")
+
+
+def _rating_counts(config: ExportConfig, bundle: Bundle) -> Mapping[str, int]:
+    """Training pictures by rating; empty if nobody wants to know.
+
+    Raises:
+        UsageError: the dataset is not there, or is another one.
+        DamagedError: one of its tables is missing or damaged.
+    """
+    if config.ratings == "uniform":
+        return {}
+    dataset = config.dataset or Path(bundle.dataset)
+    if not dataset.is_dir():
+        raise UsageError(
+            f"{dataset}, which {config.run} was trained on, is not there, and ratings are counted in it: "
+            "give --dataset, or --ratings uniform"
+        )
+    manifest = read_manifest(dataset)
+    if manifest.plan_hash != bundle.plan_hash:
+        raise UsageError(f"{dataset} is not the dataset that {config.run} was trained on: give that --dataset")
+    counts: Counter[str] = Counter()
+    for shard in manifest.split("train"):
+        table = dataset / shard.name.metadata
+        try:
+            rows = read_table(table, METADATA, columns=("rating",))
+        except FileNotFoundError as exc:
+            raise DamagedError(f"{table} is missing: run `alti2v verify {dataset} --repair`") from exc
+        for row in rows.column("rating").value_counts().to_pylist():
+            counts[row["values"]] += row["counts"]
+    return counts
+
+
+def _labels(config: ExportConfig, format_: Format, bundle: Bundle, ratings: tuple[Rating, ...]) -> Labels:
+    """The rows of the table.
+
+    Raises:
+        UsageError: the vocabulary lacks what the readers of the format cannot do without.
+    """
+    if format_ is Format.ONNX:
+        return native_labels(bundle.tags)
+    if format_ is Format.CL:
+        return cl_labels(bundle.tags, ratings)
+    labels = wd_labels(
+        bundle.tags,
+        ratings,
+        with_copyrights=config.copyrights == "general",
+        placeholder=config.placeholder_character,
+    )
+    categories = {row.category for row in labels.rows}
+    if WD_GENERAL_CATEGORY not in categories:
+        raise UsageError(
+            f"{config.run} knows no general tag, and readers of the {format_} format fail without one: "
+            "give --format cl or onnx"
+        )
+    if WD_CHARACTER_CATEGORY not in categories:
+        raise UsageError(
+            f"{config.run} knows no character, and without one ComfyUI-WD14-Tagger shows ratings as tags: "
+            "give --placeholder-character to add a row that is never predicted, or --format cl or onnx"
+        )
+    return labels
+
+
+def _table(format_: Format, labels: Labels) -> bytes:
+    if format_ is Format.CL:
+        return tag_mapping_json(labels.rows)
+    if format_ is Format.ONNX:
+        return table_csv(NATIVE_COLUMNS, ((row.id, row.name, row.category, row.count) for row in labels.rows))
+    return selected_tags_csv(labels.rows)
+
+
+def _facts(config: ExportConfig, bundle: Bundle, labels: Labels, ratings: tuple[Rating, ...]) -> Facts:
+    metrics = config.run / EVALUATION_DIR / METRICS_FILE
+    return Facts(
+        name=config.run.resolve().name,
+        format=Format(config.format),
+        architecture=bundle.architecture,
+        labels=labels,
+        ratings=ratings,
+        rated=any(rating.count for rating in ratings),
+        recipe=bundle.recipe,
+        training=bundle.training,
+        train_samples=bundle.train_samples,
+        plan_hash=bundle.plan_hash,
+        threshold=bundle.threshold,
+        metrics=read_json(metrics) if metrics.is_file() else None,
+        version=alti2v.__version__,
+    )
+
+
+def _changes(facts: Facts, difference: float) -> bytes:
+    """export_report.json: what the table cannot say, for programs."""
+    return json_bytes(
+        {
+            "kind": _KIND,
+            "version": FORMAT_VERSION,
+            "format": facts.format,
+            "run": facts.name,
+            "recipe": facts.recipe,
+            "plan_hash": facts.plan_hash,
+            "network_side_px": facts.architecture.size,
+            "side_px": CONTRACTS[facts.format].side_px or facts.architecture.size,
+            "threshold": facts.threshold,
+            "rating_constants": [asdict(rating) for rating in facts.ratings],
+            "changes": [asdict(change) for change in facts.labels.changes],
+            "largest_difference": difference,
+            "made_with": {
+                "alti2v": facts.version,
+                **{name: version(name) for name in ("keras", "onnx", "onnxruntime")},
+            },
+        }
+    )
+
+
+def _publish(out: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files in their order; the last one is the model, without which a folder is no model's.
+
+    Raises:
+        StorageError: the file system refuses.
+    """
+    make_directory(out)
+    model = out / list(files)[-1]
+    with storage_errors(model):
+        model.unlink(missing_ok=True)  # an old model must not stand beside a new table
+    for name, content in files.items():
+        publish_bytes(out / name, content)

@@ -1,0 +1,207 @@
+"""Does a folder keep the contract of its format? Asserted from its files alone, without TensorFlow.
+
+Works on any folder, ours or another's. What no file can show is not asserted: that blue comes first and that
+white is 255 (`export` compares the exported model with the network, picture by picture, for that).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.errors import UsageError
+from alti2v.model import onnx_backend
+from alti2v.model.export_contract import CONTRACTS, Contract, Format
+from alti2v.model.labels_check import check_labels
+
+_DTYPES = {1: "float32", 2: "uint8"}  # onnx.TensorProto.DataType; no format takes another one
+# A picture alone and one among others go through other kernels, which add in another order.
+_BATCH_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What was checked and found.
+
+    Attributes:
+        format: as the files show it.
+        labels: rows of the table.
+        breaches: one line each: the file, what is wrong, and mostly who stumbles over it.
+    """
+
+    folder: Path
+    format: Format
+    labels: int
+    breaches: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """An input or an output as the file declares it; open dimensions are None."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+def check_folder(folder: Path) -> Checked:
+    """Check an exported folder.
+
+    Raises:
+        UsageError: there is no exported model, or the extra `export` is not installed.
+    """
+    format_ = _recognise(folder)
+    contract = CONTRACTS[format_]
+    breaches: list[str] = []
+    table_file, model_file = folder / contract.labels_file, folder / contract.model_file
+    table = check_labels(table_file.read_bytes(), format_)
+    breaches += [f"{contract.labels_file}: {breach}" for breach in table.breaches]
+    model = _load(model_file) if model_file.is_file() else None
+    if not model_file.is_file():
+        breaches.append(f"{contract.model_file} is missing: clients ask for exactly this name")
+    elif model is None:
+        breaches.append(f"{contract.model_file} is no ONNX model")
+    else:
+        if format_ is Format.WD and len(model.graph.output) == 2:
+            format_ = Format.WD_EMBEDDING
+        contract = CONTRACTS[format_]
+        found = list(_graph_breaches(model, contract, labels=len(table.rows)))
+        # A model that is not fed as clients feed it would only say the same again, in other words.
+        found = found or list(_run_breaches(model_file, contract, labels=len(table.rows)))
+        breaches += [f"{contract.model_file}: {breach}" for breach in found]
+    return Checked(folder=folder, format=format_, labels=len(table.rows), breaches=tuple(breaches))
+
+
+def open_session(model: Path | bytes) -> Any:  # noqa: ANN401 - onnxruntime.InferenceSession
+    """Load a model into ONNX Runtime on the CPU, without its warnings.
+
+    Raises:
+        UsageError: onnxruntime is not installed.
+    """
+    ort = onnx_backend.onnxruntime
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors
+    source = model if isinstance(model, bytes) else str(model)
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def _recognise(folder: Path) -> Format:
+    """Tell a format by its table, which no other format has."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder: give the folder of an exported model")
+    # The plain WD form stands for both; the number of outputs decides.
+    formats = (Format.WD, Format.CL, Format.ONNX)
+    for format_ in formats:
+        if (folder / CONTRACTS[format_].labels_file).is_file():
+            return format_
+    tables = ", ".join(CONTRACTS[format_].labels_file for format_ in formats)
+    raise UsageError(f"{folder} has none of {tables}: give the folder of an exported model")
+
+
+def _load(file: Path) -> Any | None:  # noqa: ANN401 - onnx.ModelProto
+    onnx = onnx_backend.onnx
+    try:
+        model = onnx.load(str(file), load_external_data=False)
+    except Exception:  # noqa: BLE001 - protobuf's DecodeError, in one of several modules by its version
+        return None
+    return model if model.graph.node else None
+
+
+def _graph_breaches(model: Any, contract: Contract, *, labels: int) -> Iterator[str]:  # noqa: ANN401 - onnx
+    """What the declarations break."""
+    external = onnx_backend.onnx.TensorProto.EXTERNAL
+    constants = {tensor.name for tensor in model.graph.initializer}
+    if any(tensor.data_location == external for tensor in model.graph.initializer):
+        yield "keeps its weights in another file, which no client fetches"
+    inputs = [_tensor(value) for value in model.graph.input if value.name not in constants]
+    outputs = [_tensor(value) for value in model.graph.output]
+    if len(model.graph.input) != 1 or len(inputs) != 1:
+        names = ", ".join(value.name for value in model.graph.input)
+        yield f"has {len(model.graph.input)} inputs ({names:.100}): clients feed exactly one"
+    if len(outputs) != len(contract.outputs):
+        yield f"has {len(outputs)} outputs instead of {len(contract.outputs)}"
+    if inputs:
+        yield from _input_breaches(inputs[0], contract)
+    if outputs:
+        yield from _output_breaches(outputs[0], labels=labels)
+
+
+def _input_breaches(tensor: _Tensor, contract: Contract) -> Iterator[str]:
+    if tensor.dtype != contract.dtype:
+        yield f"takes {tensor.dtype} instead of {contract.dtype}"
+    side = contract.side_px or (tensor.shape[1] if len(tensor.shape) == 4 else None) or 0
+    wanted = contract.shape(side)
+    if tensor.shape[1:] != wanted or not side:
+        reason = ": kohya feeds 448 px whatever the model says" if contract.side_px else ""
+        shown = ", ".join(str(length or "?") for length in tensor.shape)
+        expected = ", ".join(str(length or "SIDE") for length in wanted)
+        yield f"takes pictures of shape ({shown}) instead of (batch, {expected}){reason}"
+    elif tensor.shape[0] is not None:
+        yield f"takes batches of {tensor.shape[0]} only: clients send as many pictures as the user asked for"
+
+
+def _output_breaches(tensor: _Tensor, *, labels: int) -> Iterator[str]:
+    if tensor.dtype != "float32":
+        yield f"output {tensor.name!r} is {tensor.dtype} instead of float32"
+    if len(tensor.shape) == 2 and tensor.shape[1] not in (None, labels):
+        yield f"has {tensor.shape[1]} values for {labels} rows of the table"
+
+
+def _run_breaches(file: Path, contract: Contract, *, labels: int) -> Iterator[str]:
+    """What shows only when pictures go through."""
+    try:
+        session = open_session(file)
+        name = session.get_inputs()[0].name
+        side = contract.side_px or session.get_inputs()[0].shape[1]
+        pictures = _pictures(contract, side)
+        together = session.run(None, {name: pictures})
+        alone = session.run(None, {name: pictures[:1]})
+    except UsageError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - ONNX Runtime's exceptions have no base of their own
+        reason = " ".join(str(exc).split())
+        yield f"does not run in ONNX Runtime: {reason:.200}"
+        return
+    values = together[0]
+    if values.shape != (len(pictures), labels):
+        yield f"gives values of shape {values.shape} for {len(pictures)} pictures and {labels} rows"
+        return
+    if not all(np.isfinite(output).all() for output in together):
+        yield "gives values that are no numbers"
+        return
+    looks_like_probabilities = values.min() >= 0 and values.max() <= 1
+    if contract.logits and looks_like_probabilities:
+        yield "gives probabilities where logits belong: clients apply the sigmoid a second time"
+    if not contract.logits and not looks_like_probabilities:
+        yield f"gives values from {values.min():.3g} to {values.max():.3g} where probabilities belong"
+    difference = max(
+        float(np.abs(one[0] - many[0]).max() / max(1.0, float(np.abs(many[0]).max())))
+        for one, many in zip(alone, together, strict=True)
+    )
+    if difference > _BATCH_TOLERANCE:
+        yield f"answers differently for a picture alone and among others, by {difference:.2g}"
+
+
+def _pictures(contract: Contract, side: int) -> npt.NDArray[Any]:
+    """Noise, white and black as clients would send them, (3, ...)."""
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3))
+    pixels = np.stack([noise, np.full_like(noise, 255), np.zeros_like(noise)])
+    return as_fed(pixels.astype(np.float32), contract)
+
+
+def as_fed(pixels: npt.NDArray[np.float32], contract: Contract) -> npt.NDArray[Any]:
+    """Pixels (B, S, S, 3), 0 to 255 in the contract's order of colours, as the model takes them."""
+    scaled = contract.low + pixels * ((contract.high - contract.low) / 255)
+    moved = scaled.transpose(0, 3, 1, 2) if contract.channels_first else scaled
+    return np.ascontiguousarray(moved, contract.dtype)
+
+
+def _tensor(value: Any) -> _Tensor:  # noqa: ANN401 - onnx.ValueInfoProto
+    kind = value.type.tensor_type
+    shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim)
+    return _Tensor(value.name, _DTYPES.get(kind.elem_type, f"type {kind.elem_type}"), shape)

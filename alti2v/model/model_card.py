@@ -1,0 +1,329 @@
+"""The README of an exported model: a model card in the Hugging Face form. Pure: facts in, text out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alti2v.model.export_contract import CONTRACTS, PLACEHOLDER, REPORT_FILE, Contract, Format
+from alti2v.model.labels import Change, Labels, Rating, count_categories
+from alti2v.model.network import Architecture
+
+_SHOWN_CHANGES = 10
+_KOHYA = "tag_images_by_wd14_tagger.py --onnx --model_dir MODELS"
+_READERS = {
+    Format.WD: "every program that reads WD taggers: kohya's sd-scripts, ComfyUI-WD14-Tagger, taggui, the "
+    "webui taggers, wd14-tagger-standalone",
+    Format.WD_EMBEDDING: "imgutils, and every other program that reads WD taggers; the second output is the "
+    "picture's vector",
+    Format.CL: "kohya's sd-scripts in its second form (`--repo_id owner/name/subfolder`), which keeps "
+    "copyrights, artists and metadata apart",
+    Format.ONNX: "alti2v itself and programs of your own: the network as it was trained, nothing renamed",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the card tells.
+
+    Attributes:
+        name: of the model.
+        architecture: of the network.
+        labels: the rows, and what was changed for them.
+        ratings: the constants; empty where the format has none.
+        rated: whether the constants come from the training pictures.
+        recipe: its name; `training` its figures.
+        train_samples: pictures it was trained on, of the dataset with `plan_hash`.
+        threshold: where precision equals recall; None if not known.
+        metrics: metrics.json of the evaluation; None if there was none.
+        version: of alti2v.
+    """
+
+    name: str
+    format: Format
+    architecture: Architecture
+    labels: Labels
+    ratings: tuple[Rating, ...]
+    rated: bool
+    recipe: str
+    training: Mapping[str, Any]
+    train_samples: int
+    plan_hash: str
+    threshold: float | None
+    metrics: Mapping[str, Any] | None
+    version: str
+
+
+def model_card(facts: Facts) -> str:
+    """Write the card (huggingface.co/docs/hub, "Model Cards"; the metadata of "Evaluation Results")."""
+    contract = CONTRACTS[facts.format]
+    parts = [
+        _front_matter(facts),
+        _introduction(facts),
+        _interface(facts, contract),
+        _loading(facts.format, contract),
+        _evaluation(facts),
+        _ratings(facts) if facts.ratings else [],
+        _tags(facts),
+        _limits(facts, contract),
+        _origin(facts),
+    ]
+    return "\n".join(line for part in parts for line in part)
+
+
+def _front_matter(facts: Facts) -> list[str]:
+    lines = ["---", "library_name: onnx", "pipeline_tag: image-classification"]
+    lines += ["tags:", "- onnx", "- vgg16", "- multi-label-classification", "- illustration", "- alti2v"]
+    if facts.format is not Format.ONNX:
+        lines.append("- wd-tagger")
+    if facts.metrics is not None:
+        scores = _overall(facts.metrics)["model"]
+        lines += [
+            "model-index:",
+            f"- name: {json.dumps(facts.name)}",
+            "  results:",
+            "  - task:",
+            "      type: image-classification",
+            "      name: multi-label tagging",
+            "    dataset:",
+            "      type: illustrations",
+            f"      name: plan {facts.plan_hash[:12]}",
+            f"      split: {json.dumps(facts.metrics['split'])}",
+            "    metrics:",
+            *(
+                f"    - type: {kind}\n      name: {name}\n      value: {scores[field]:.6f}"
+                for kind, name, field in (
+                    ("mAP", "mean average precision", "mean_ap"),
+                    ("f1", "micro F1", "f1"),
+                    ("f1", "macro F1", "macro_f1"),
+                )
+                if scores.get(field) is not None
+            ),
+        ]
+    return [*lines, "---", ""]
+
+
+def _introduction(facts: Facts) -> list[str]:
+    return [
+        f"# {_cell(facts.name)}",
+        "",
+        f"A tagger of illustrations: VGG16 with {facts.architecture.features:,} features, trained by alti2v on "
+        f"{facts.train_samples:,} pictures.",
+        "",
+        f"This folder is for {_READERS[facts.format]}.",
+        "",
+    ]
+
+
+def _interface(facts: Facts, contract: Contract) -> list[str]:
+    size = facts.architecture.size
+    side = contract.side_px or size
+    shape = ", ".join(map(str, contract.shape(side)))
+    colours = "blue, green, red" if contract.bgr else "red, green, blue"
+    scale = "" if contract.low == 0 else ", that is v / 127.5 - 1"
+    what = "logits, before the sigmoid" if contract.logits else "probabilities, each tag by itself"
+    lines = [
+        "## What goes in and what comes out",
+        "",
+        f"- `{contract.model_file}`, input `{contract.input}`: ({shape}) after the batch, {contract.dtype}, "
+        f"colours in the order {colours}, from {contract.low:g} to {contract.high:g}{scale}. "
+        "The whole picture, centred on a white square, transparency on white.",
+        f"- Output `{contract.outputs[0]}`: {len(facts.labels.rows):,} {what}; row i of "
+        f"`{contract.labels_file}` says what output i is.",
+    ]
+    if len(contract.outputs) > 1:
+        lines.append(
+            f"- Output `{contract.outputs[1]}`: {facts.architecture.features:,} numbers, the picture's vector."
+        )
+    if side != size:
+        lines.append(
+            f"- The network was trained at {size} px: the model itself reduces {side} px to that by averaging "
+            "over areas" + ("." if side % size == 0 else ", parts of pixels included.")
+        )
+    return [*lines, ""]
+
+
+def _loading(format_: Format, contract: Contract) -> list[str]:
+    ways = {
+        Format.WD: [
+            f"- kohya: `{_KOHYA} --repo_id OWNER/NAME`, with this folder as `MODELS/OWNER_NAME`.",
+            "- ComfyUI-WD14-Tagger: copy `model.onnx` as `NAME.onnx` and `selected_tags.csv` as `NAME.csv` "
+            "into its `models` folder.",
+            "- taggui: give the path of this folder as the model.",
+        ],
+        Format.WD_EMBEDDING: [
+            "- imgutils: `imgutils.tagging.wd14`, which takes two outputs, the prediction and the embedding.",
+        ],
+        Format.CL: [
+            f"- kohya: `{_KOHYA} --repo_id OWNER/NAME/SUB`, with this folder as `MODELS/OWNER_NAME/SUB`.",
+        ],
+        Format.ONNX: ["- alti2v: `alti2v tag FOLDER PICTURES`."],
+    }
+    feed = "pictures" if contract.dtype == "uint8" else "pictures  # float32"
+    return [
+        "## Load it",
+        "",
+        *ways[format_],
+        "",
+        "```python",
+        "import onnxruntime",
+        "",
+        f'session = onnxruntime.InferenceSession("{contract.model_file}")',
+        f'values = session.run(None, {{"{contract.input}": {feed.split("  ")[0]}}})[0]',
+        "```",
+        "",
+    ]
+
+
+def _evaluation(facts: Facts) -> list[str]:
+    metrics = facts.metrics
+    if metrics is None:
+        return ["## How good it is", "", "Not judged yet: `alti2v eval RUN`, then export again.", ""]
+    overall = _overall(metrics)
+    intervals = metrics.get("intervals_95") or {}
+    lines = [
+        "## How good it is",
+        "",
+        f"Judged on {metrics['images']:,} pictures of the {metrics['split']} split, which training never saw; "
+        f"threshold {metrics['threshold']:.4f}, {metrics['threshold_source']}. "
+        "Beside each figure: what the tags' frequencies alone reach.",
+        "",
+        "| figure | model | 95 % interval | frequencies only |",
+        "|---|---:|---:|---:|",
+        *(
+            f"| {name} | {_figure(overall['model'].get(field))} | {_interval(intervals.get(interval))} "
+            f"| {_figure(overall['baseline'].get(field))} |"
+            for name, field, interval in (
+                ("mean average precision", "mean_ap", "mean_ap"),
+                ("micro F1", "f1", "f1"),
+                ("macro F1", "macro_f1", "macro_f1"),
+                ("mean squared error", "squared_error", ""),
+                ("expected calibration error", "calibration_error", ""),
+            )
+        ),
+        "",
+        "| tags | count | mAP | micro F1 | macro F1 |",
+        "|---|---:|---:|---:|---:|",
+        *(
+            f"| {group['name']} | {group['model']['tags']:,} | {_figure(group['model']['mean_ap'])} "
+            f"| {_figure(group['model']['f1'])} | {_figure(group['model']['macro_f1'])} |"
+            for group in metrics["groups"]
+            if group["kind"] == "category"
+        ),
+        "",
+    ]
+    if metrics.get("notes"):
+        lines += [*(f"- {note}" for note in metrics["notes"]), ""]
+    if facts.format is not Format.ONNX:
+        lines += ["Tags that have no row in this format are in these figures too.", ""]
+    return lines
+
+
+def _ratings(facts: Facts) -> list[str]:
+    origin = (
+        "They are the shares of the training pictures, (count + 1) / (pictures + 4)"
+        if facts.rated
+        else "No counts were at hand, so they are all alike"
+    )
+    return [
+        "## Ratings are constants",
+        "",
+        "Nothing was learnt about ratings: readers expect four of them, and these four outputs are the same "
+        f"for every picture. {origin}. **They say nothing about a picture; do not filter by them.**",
+        "",
+        "| rating | training pictures | output |",
+        "|---|---:|---:|",
+        *(f"| {rating.name} | {rating.count:,} | {rating.probability:.6f} |" for rating in facts.ratings),
+        "",
+    ]
+
+
+def _tags(facts: Facts) -> list[str]:
+    categories = count_categories(facts.labels.rows)
+    counted = ", ".join(f"{count:,} {category}" for category, count in categories.items())
+    lines = ["## Tags", "", f"{len(facts.labels.rows):,} rows: {counted}.", ""]
+    if any(row.name == PLACEHOLDER and row.output is None for row in facts.labels.rows):
+        lines += [
+            f"`{PLACEHOLDER}` is no tag: its output is always near 0. The vocabulary has no character, and "
+            "ComfyUI-WD14-Tagger shows ratings as tags where there is no row of category 4.",
+            "",
+        ]
+    for title, changes in (
+        ("Counted as general", [c for c in facts.labels.changes if c.became == c.tag]),
+        ("Renamed", [c for c in facts.labels.changes if c.became not in (None, c.tag)]),
+        ("Left out", [c for c in facts.labels.changes if c.became is None]),
+    ):
+        if changes:
+            lines += [f"{title}: {_listed(changes)}", ""]
+    return lines
+
+
+def _listed(changes: Sequence[Change]) -> str:
+    shown = ", ".join(
+        f"{_cell(change.tag)}"
+        + (f" as {_cell(change.became)}" if change.became not in (None, change.tag) else "")
+        for change in changes[:_SHOWN_CHANGES]
+    )
+    more = len(changes) - _SHOWN_CHANGES
+    return f"{shown}{f' and {more:,} more' if more > 0 else ''} (all, with reasons, in `{REPORT_FILE}`)."
+
+
+def _limits(facts: Facts, contract: Contract) -> list[str]:
+    lines = [
+        "## Limits",
+        "",
+        "- It knows illustrations like those it was trained on, and nothing of photographs.",
+        "- People forget tags: much of what counts as wrong above is right, and rare tags are learnt worse.",
+        "- VGG16 is from 2014; newer backbones see more. What is claimed here is that the figures are honest.",
+    ]
+    if contract.side_px and contract.side_px != facts.architecture.size:
+        lines.append(
+            f"- The network looks at {facts.architecture.size} px and sees no smaller detail. Clients resize each "
+            "in a way of their own, which moves probabilities a little."
+        )
+    return [*lines, ""]
+
+
+def _origin(facts: Facts) -> list[str]:
+    training = {name: value for name, value in facts.training.items() if isinstance(value, (int, float))}
+    lines = ["## How it was made", "", f"alti2v {facts.version}, recipe {facts.recipe}."]
+    lines += [f"The dataset has plan `{facts.plan_hash}`.", ""]
+    if training:
+        lines += ["| training | |", "|---|---:|"]
+        lines += [f"| {name.replace('_', ' ')} | {_number(value)} |" for name, value in training.items()]
+        lines.append("")
+    return [
+        *lines,
+        "## Licence and consent",
+        "",
+        "The pictures belong to their artists, and this card grants no right to them. Say under which licence",
+        "you pass the weights on, and name whom to write to.",
+        "",
+    ]
+
+
+def _overall(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    overall: Mapping[str, Any] = next(group for group in metrics["groups"] if group["kind"] == "all")
+    return overall
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if value >= 0.01 or value == 0 else f"{value:.2e}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+
+def _interval(interval: Mapping[str, float] | None) -> str:
+    return f"{interval['low']:.3f} to {interval['high']:.3f}" if interval else "–"
+
+
+def _cell(text: str) -> str:
+    """A tag or a name as it is, whatever Markdown would make of it."""
+    escaped = "".join(f"\\{letter}" if letter in r"\`*_{}[]()<>#+-.!|~&" else letter for letter in text)
+    return " ".join(escaped.split())

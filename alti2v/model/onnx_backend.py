@@ -1,0 +1,31 @@
+"""ONNX and ONNX Runtime, imported at first use: they come with the extra `export`, not with the base install.
+
+Whoever exports or checks says `onnx_backend.onnx` and `onnx_backend.onnxruntime`, and a user without them is
+told what to install instead of being shown an ImportError.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from alti2v.errors import UsageError
+
+onnx: Any
+onnxruntime: Any
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: modules, of which one has no types
+    """Import the library that is asked for.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    if name not in {"onnx", "onnxruntime"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = importlib.import_module(name)
+    except ImportError as exc:
+        raise UsageError(f"{name} is not installed: pip install 'alti2v[export]'") from exc
+    globals()[name] = module
+    return module

@@ -1,0 +1,225 @@
+"""The network as an ONNX file, written node by node from its description and its weights.
+
+A converter would trace the Keras graph instead. For a chain of a dozen kinds of operations that is the longer
+way: it needs a TensorFlow session, names its outputs `Identity:0`, and lets constants leak out as further
+inputs (a Normalization layer does), with which every client fails. Here the same weights give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v import __version__
+from alti2v.errors import DataError
+from alti2v.model import onnx_backend
+from alti2v.model.export_contract import IR_VERSION, MAX_BYTES, OPSET, Contract
+from alti2v.model.labels import Label
+from alti2v.model.network import TRUNK_LAYERS, Architecture
+from alti2v.model.recipes import Head
+
+Floats = npt.NDArray[np.float32]
+Weights = Mapping[str, Floats]  # "block1_conv1/kernel" -> its numbers, shaped as in Keras
+
+_BATCH = "batch"  # the one dimension that is open
+_LAST_OF_BLOCK = frozenset({"block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3"})
+
+
+def weights_of(network: Any) -> Weights:  # noqa: ANN401 - keras.Model
+    """The numbers of a network of `network.build_network`, as float32 whatever it computes with.
+
+    Batch normalisation comes as the scale and the offset that it amounts to after training: x * scale + offset.
+    """
+    weights = {
+        f"{layer.name}/{weight.name}": np.asarray(weight, np.float32)
+        for layer in network.layers
+        for weight in layer.weights
+    }
+    centre = network.get_layer("centre")  # blue, green, red
+    weights["centre/scale"] = np.full(3, centre.scale, np.float32)
+    weights["centre/offset"] = np.asarray(centre.offset, np.float32)
+    if "normalise/gamma" in weights:
+        gamma, beta, mean, variance = (
+            weights.pop(f"normalise/{name}").astype(np.float64)
+            for name in ("gamma", "beta", "moving_mean", "moving_variance")
+        )
+        # Ioffe and Szegedy 2015, "Batch Normalization", algorithm 2, line 11.
+        scale = gamma / np.sqrt(variance + network.get_layer("normalise").epsilon)
+        weights["normalise/scale"] = scale.astype(np.float32)
+        weights["normalise/offset"] = (beta - mean * scale).astype(np.float32)
+    return weights
+
+
+def arrange_outputs(weights: Weights, rows: Sequence[Label]) -> Weights:
+    """Weights whose last layer gives one logit per row: an output of the network, or a constant."""
+    kernel, bias = weights["logits/kernel"], weights["logits/bias"]
+    new_kernel = np.zeros((kernel.shape[0], len(rows)), np.float32)
+    new_bias = np.array([row.log_odds for row in rows], np.float32)
+    columns = [column for column, row in enumerate(rows) if row.output is not None]
+    outputs = [row.output for row in rows if row.output is not None]
+    new_kernel[:, columns], new_bias[columns] = kernel[:, outputs], bias[outputs]
+    return {**weights, "logits/kernel": new_kernel, "logits/bias": new_bias}
+
+
+def area_weights(source_px: int, target_px: int) -> Floats:
+    """How much of each target pixel each source pixel covers: (target, source), rows sum to 1.
+
+    A picture between two of these is averaged over areas exactly, whatever the two sizes; where the target's
+    divides the source's that is an average pool.
+    """
+    edges = np.linspace(0.0, source_px, target_px + 1)
+    pixels = np.arange(source_px)
+    left = np.maximum(edges[:-1, np.newaxis], pixels)
+    right = np.minimum(edges[1:, np.newaxis], pixels + 1)
+    covered = np.maximum(right - left, 0.0)
+    weights: Floats = (covered / covered.sum(axis=1, keepdims=True)).astype(np.float32)
+    return weights
+
+
+def write_onnx(architecture: Architecture, weights: Weights, contract: Contract) -> bytes:
+    """Write the network with the inputs and outputs that a contract prescribes.
+
+    Args:
+        architecture: of the network.
+        weights: of `weights_of`, the last layer possibly arranged anew.
+        contract: what comes in, and what goes out.
+
+    Returns:
+        The content of a self-contained ONNX file; equal arguments give equal bytes.
+
+    Raises:
+        DataError: it would be larger than an ONNX file can be.
+        UsageError: onnx is not installed.
+    """
+    size = sum(array.nbytes for array in weights.values())
+    if size > MAX_BYTES - 2**20:  # names and nodes take some 20 kB
+        raise DataError(
+            f"the network has {size:,} bytes of weights and an ONNX file holds 2 GiB: "
+            "train with the modern recipe, a smaller --size or fewer --top-tags"
+        )
+    onnx = onnx_backend.onnx
+    helper = onnx.helper
+    side = contract.side_px or architecture.size
+    names = (*contract.outputs, "features")[:2]
+    widths = (weights["logits/bias"].size, architecture.features)
+    chain = _Chain(weights)
+    pictures = _network_pictures(chain, contract, side=side, size=architecture.size)
+    positions = _trunk(chain, pictures, blue_first=contract.bgr)
+    features = chain.add(
+        "Relu", chain.dense(_flat(chain, positions, architecture.head), "features"), output=names[1]
+    )
+    if contract.logits:
+        chain.dense(features, "logits", output=names[0])
+    else:
+        chain.add("Sigmoid", chain.dense(features, "logits"), output=names[0])
+    dtype = onnx.TensorProto.UINT8 if contract.dtype == "uint8" else onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        chain.nodes,
+        "alti2v",
+        [helper.make_tensor_value_info(contract.input, dtype, [_BATCH, *contract.shape(side)])],
+        [
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [_BATCH, width])
+            for name, width in zip(contract.outputs, widths, strict=False)
+        ],
+        initializer=chain.constants,
+    )
+    model = helper.make_model(
+        graph,
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="alti2v",
+        producer_version=__version__,
+    )
+    content: bytes = model.SerializeToString(deterministic=True)
+    onnx.checker.check_model(content, full_check=True)
+    return content
+
+
+class _Chain:
+    """Nodes in order, and the constants they use."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self._weights = weights
+
+    def add(self, operation: str, *inputs: str, output: str = "", **attributes: object) -> str:
+        """Append a node with one output; return the output's name."""
+        name = output or f"{operation.lower()}_{len(self.nodes)}"
+        node = onnx_backend.onnx.helper.make_node(operation, list(inputs), [name], name, **attributes)
+        self.nodes.append(node)
+        return name
+
+    def constant(self, name: str, array: npt.ArrayLike) -> str:
+        """Add numbers under a name; return the name."""
+        values = np.ascontiguousarray(array, np.float32)
+        self.constants.append(onnx_backend.onnx.numpy_helper.from_array(values, name))
+        return name
+
+    def weight(self, name: str) -> Floats:
+        """A weight of the network, as in Keras."""
+        return self._weights[name]
+
+    def dense(self, x: str, layer: str, *, output: str = "") -> str:
+        """(B, F) -> (B, U)."""
+        kernel = self.constant(f"{layer}/kernel", self.weight(f"{layer}/kernel"))
+        return self.add(
+            "Gemm", x, kernel, self.constant(f"{layer}/bias", self.weight(f"{layer}/bias")), output=output
+        )
+
+
+def _network_pictures(chain: _Chain, contract: Contract, *, side: int, size: int) -> str:
+    """What comes in -> (B, 3, S, S) float32 of the network's size, 0 to 255; colours in the order they came."""
+    x = contract.input
+    if contract.dtype == "uint8":
+        x = chain.add("Cast", x, to=onnx_backend.onnx.TensorProto.FLOAT)
+    if not contract.channels_first:
+        x = chain.add("Transpose", x, perm=[0, 3, 1, 2])
+    if (contract.low, contract.high) != (0.0, 255.0):
+        x = chain.add("Sub", x, chain.constant("black", contract.low))
+        x = chain.add("Mul", x, chain.constant("range", 255.0 / (contract.high - contract.low)))
+    if side == size:
+        return x
+    if side % size == 0:
+        factor = side // size
+        return chain.add("AveragePool", x, kernel_shape=[factor, factor], strides=[factor, factor])
+    weights = area_weights(side, size)
+    x = chain.add("MatMul", x, chain.constant("columns", weights.T))
+    return chain.add("MatMul", chain.constant("rows", weights), x)
+
+
+def _trunk(chain: _Chain, x: str, *, blue_first: bool) -> str:
+    """VGG16 without top (Simonyan and Zisserman 2014, table 1, D): (B, 3, S, S) -> (B, 512, S/32, S/32)."""
+    # The network takes RGB and turns it into BGR; here the means and the first kernel are turned instead.
+    colours = slice(None) if blue_first else slice(None, None, -1)
+    for operation, name in (("Mul", "centre/scale"), ("Add", "centre/offset")):
+        x = chain.add(operation, x, chain.constant(name, chain.weight(name)[colours].reshape(1, 3, 1, 1)))
+    for layer in TRUNK_LAYERS:
+        kernel = chain.weight(f"{layer}/kernel")  # (height, width, in, out)
+        if layer == TRUNK_LAYERS[0]:
+            kernel = kernel[:, :, colours]
+        x = chain.add(
+            "Conv",
+            x,
+            chain.constant(f"{layer}/kernel", kernel.transpose(3, 2, 0, 1)),
+            chain.constant(f"{layer}/bias", chain.weight(f"{layer}/bias")),
+            kernel_shape=[3, 3],
+            pads=[1, 1, 1, 1],
+        )
+        x = chain.add("Relu", x)
+        if layer in _LAST_OF_BLOCK:
+            x = chain.add("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+    return x
+
+
+def _flat(chain: _Chain, x: str, head: Head) -> str:
+    """(B, 512, H, W) -> (B, F), as the head takes it."""
+    if head is Head.POOLED:
+        return chain.add("Flatten", chain.add("GlobalAveragePool", x))
+    # Keras flattens with the channels last.
+    x = chain.add("Flatten", chain.add("Transpose", x, perm=[0, 2, 3, 1]))
+    x = chain.add("Mul", x, chain.constant("normalise/scale", chain.weight("normalise/scale")))
+    return chain.add("Add", x, chain.constant("normalise/offset", chain.weight("normalise/offset")))

@@ -1,0 +1,127 @@
+"""Does an exported model say what the network says? Both look at the same pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.model import backend
+from alti2v.model.bundle import Bundle
+from alti2v.model.export_check import as_fed, open_session
+from alti2v.model.export_contract import Contract
+from alti2v.model.labels import Label
+from alti2v.model.network import build_network
+
+Floats = npt.NDArray[np.float32]
+
+# 32-bit sums in another order; what was seen is about a tenth of it.
+TOLERANCE = 1e-5
+_BATCHES = (1, 3)
+
+
+def largest_difference(
+    model: bytes, contract: Contract, rows: Sequence[Label], bundle: Bundle, *, seed: int = 0
+) -> float:
+    """Compare probabilities and features on random pictures, in batches of 1 and of 3.
+
+    Args:
+        model: content of the ONNX file.
+        contract: how it wants to be fed.
+        rows: what its outputs are.
+        bundle: the network, which computes in float32 here whatever it was trained in.
+        seed: of the pictures.
+
+    Returns:
+        The largest difference, of features as a share of the largest feature; `TOLERANCE` is what to expect.
+
+    Raises:
+        UsageError: onnxruntime is not installed.
+    """
+    network = _in_float32(bundle)
+    session = open_session(model)
+    rng = np.random.default_rng(seed)
+    return max(_difference(session, contract, rows, network, bundle.size, n=n, rng=rng) for n in _BATCHES)
+
+
+def area_average(pixels: Floats, side: int) -> Floats:
+    """Reduce pictures (B, S, S, C) by averaging over areas; computed from sums along each axis."""
+    for axis in (1, 2):
+        pixels = _averaged_along(pixels, axis, side)
+    return pixels
+
+
+def _difference(
+    session: Any,  # noqa: ANN401 - onnxruntime.InferenceSession
+    contract: Contract,
+    rows: Sequence[Label],
+    network: Any,  # noqa: ANN401 - keras.Model
+    size: int,
+    *,
+    n: int,
+    rng: np.random.Generator,
+) -> float:
+    rgb = _pictures(n, contract.side_px or size, rng)
+    fed = as_fed(rgb[..., ::-1] if contract.bgr else rgb, contract)
+    got = session.run(None, {session.get_inputs()[0].name: fed})
+    expected = network.predict_on_batch(area_average(rgb, size))
+    probabilities, features = np.asarray(expected["probabilities"]), np.asarray(expected["features"])
+    values = _sigmoid(got[0]) if contract.logits else got[0]
+    difference = float(np.abs(values - _arranged(probabilities, rows)).max())
+    if len(got) > 1:
+        scale = max(1.0, float(np.abs(features).max()))
+        difference = max(difference, float(np.abs(got[1] - features).max()) / scale)
+    return difference
+
+
+def _arranged(probabilities: Floats, rows: Sequence[Label]) -> Floats:
+    """The network's probabilities and the constants, as the rows say."""
+    columns = [
+        np.full(len(probabilities), _sigmoid(np.float64(row.log_odds)))
+        if row.output is None
+        else probabilities[:, row.output]
+        for row in rows
+    ]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _pictures(n: int, side: int, rng: np.random.Generator) -> Floats:
+    """Patches of colour under noise, (n, S, S, 3), whole numbers 0 to 255; noise alone averages to grey."""
+    patches = rng.integers(0, 256, (n, 8, 8, 3)).repeat(-(-side // 8), axis=1).repeat(-(-side // 8), axis=2)
+    noisy = patches[:, :side, :side] + rng.integers(-40, 41, (n, side, side, 3))
+    pictures: Floats = np.clip(noisy, 0, 255).astype(np.float32)
+    return pictures
+
+
+def _averaged_along(pixels: Floats, axis: int, side: int) -> Floats:
+    length = pixels.shape[axis]
+    sums = np.cumsum(np.moveaxis(pixels, axis, 0), axis=0, dtype=np.float64)
+    sums = np.concatenate([np.zeros_like(sums[:1]), sums])
+    edges = np.linspace(0.0, length, side + 1)
+    whole = np.minimum(edges.astype(int), length - 1)
+    part = (edges - whole).reshape(-1, *([1] * (sums.ndim - 1)))
+    at_edges = sums[whole] + part * (sums[whole + 1] - sums[whole])
+    averages = np.diff(at_edges, axis=0) * (side / length)
+    moved: Floats = np.moveaxis(averages, 0, axis).astype(np.float32)
+    return moved
+
+
+def _in_float32(bundle: Bundle) -> Any:  # noqa: ANN401 - keras.Model
+    """The network as it is, or built again in float32 if a layer computes in fewer bits."""
+    if all(layer.compute_dtype == "float32" for layer in bundle.network.layers):
+        return bundle.network
+    config = backend.keras.config
+    policy = config.dtype_policy()
+    config.set_dtype_policy("float32")
+    try:
+        network = build_network(bundle.architecture).tagger
+    finally:
+        config.set_dtype_policy(policy)
+    network.set_weights(bundle.network.get_weights())
+    return network
+
+
+def _sigmoid(log_odds: Any) -> Any:  # noqa: ANN401 - arrays and scalars
+    return 1 / (1 + np.exp(-log_odds))
