@@ -1,7 +1,7 @@
 """Judge a tagger on pictures that it has never seen: run -> `Evaluation`.
 
-The thresholds are found on the validation split and applied to the split that is judged. Both splits stream by
-once, in memory that depends on the number of tags, not of pictures. `report.evaluation` writes the results.
+The thresholds are found on the validation split and applied to the split that is judged. Here a dataset and a
+network become predictions; `judging` says what they are worth, `report.evaluation` writes it down.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -24,35 +23,12 @@ import alti2v
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DataError, UsageError
 from alti2v.model.bundle import Bundle, load_bundle
-from alti2v.model.evaluation import Evaluation, Group, Thresholds
-from alti2v.model.gallery import Shortlists, offer, pictures, suggestions
-from alti2v.model.histograms import (
-    Floats,
-    Histograms,
-    add_predictions,
-    constant_histograms,
-    empty_histograms,
-)
+from alti2v.model.evaluation import Evaluation, Thresholds
 from alti2v.model.input import Batch, evaluation_batches
-from alti2v.model.intervals import Codes, encode, headline_intervals
-from alti2v.model.metrics import (
-    Mask,
-    TagScores,
-    best_thresholds,
-    equal_precision_recall_threshold,
-    pool,
-    precision_recall_curve,
-    reliability,
-    score_tags,
-    skill,
-    summarise,
-)
-from alti2v.records import Category, Progress, ProgressHook, Tag, ignore_progress
+from alti2v.model.judging import Predictions, assumed_thresholds, found_thresholds, judge
+from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
 from alti2v.storage.layout import EVALUATION_DIR, LOG_FILE, SPLITS
 from alti2v.storage.publish import make_directory, storage_errors
-
-_FIXED_THRESHOLD = 0.5
-_CODE_ROWS = 256  # pictures at a time when the codes are read back: 2.5 MB at 5000 tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,16 +75,6 @@ class _Vocabulary:
     labels: npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class _Predicted:
-    """A batch without padding: (B, S, S, 3), (B, T), (B,), (B, T)."""
-
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.uint8]
-    ids: npt.NDArray[np.int64]
-    probabilities: npt.NDArray[np.float32]
-
-
 def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) -> Evaluation:
     """Judge a run.
 
@@ -125,47 +91,33 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
     vocabulary = _common_tags(bundle, dataset)
     frequencies = np.clip([tag.count / bundle.train_samples for tag in vocabulary.tags], 0.0, 1.0)
 
-    def predict(split: str) -> Iterator[_Predicted]:
+    def predict(split: str) -> Iterator[Predictions]:
         batches = evaluation_batches(dataset, split=split, batch_size=config.batch_size)
-        predicted = _predictions(bundle, vocabulary, batches)
-        return _counted(predicted, stage=f"judging {split}", total=manifest.samples(split), hook=progress)
+        predictions = _predictions(bundle, vocabulary, batches)
+        return _counted(predictions, stage=f"judging {split}", total=manifest.samples(split), hook=progress)
 
     thresholds = (
-        _found_thresholds(predict("validation"), frequencies)
+        found_thresholds(predict("validation"), frequencies)
         if manifest.samples("validation")
-        else _assumed_thresholds(bundle, frequencies)
+        else assumed_thresholds(bundle.threshold, frequencies, bundle.train_samples)
     )
-    shortlists = Shortlists(threshold=thresholds.model, size=config.gallery)
     make_directory(config.report_dir)
-    with storage_errors(config.report_dir), tempfile.TemporaryFile(dir=config.report_dir) as codes:
-        histograms = _judge(predict(config.split), codes, shortlists, tags=len(vocabulary.tags))
-        judged = _score(histograms, frequencies, thresholds, min_positives=config.min_positives)
-        groups = tuple(_group(judged, *group) for group in _groups_of(vocabulary.tags))
-        intervals = headline_intervals(
-            _read_codes(codes, tags=len(vocabulary.tags)),
-            histograms,
-            scores=groups[0].model,
-            tag_scores=judged.tag_scores,
-            min_positives=judged.min_positives,
-            threshold=thresholds.model,
+    with storage_errors(config.report_dir), tempfile.TemporaryFile(dir=config.report_dir) as scratch:
+        judgement = judge(
+            predict(config.split),
+            tags=vocabulary.tags,
             frequencies=frequencies,
+            thresholds=thresholds,
+            min_positives=config.min_positives,
+            gallery=config.gallery,
+            scratch=scratch,
         )
     return Evaluation(
         run=config.run,
         dataset=dataset,
         split=config.split,
-        images=histograms.images,
         tags=vocabulary.tags,
-        frequencies=frequencies,
-        thresholds=thresholds,
-        min_positives=judged.min_positives,
-        groups=groups,
-        intervals=intervals,
-        tag_scores=judged.tag_scores,
-        baseline_scores=judged.baseline_scores,
-        baseline_curve=precision_recall_curve(pool(judged.baseline)),
-        pictures=pictures(shortlists),
-        suggestions=suggestions(shortlists),
+        judgement=judgement,
         log=_read_log(config.run / LOG_FILE),
         training=bundle.training,
         provenance=_provenance(config, bundle, dataset, manifest),
@@ -210,12 +162,12 @@ def _common_tags(bundle: Bundle, dataset: Path) -> _Vocabulary:
     )
 
 
-def _predictions(bundle: Bundle, vocabulary: _Vocabulary, batches: Iterable[Batch]) -> Iterator[_Predicted]:
+def _predictions(bundle: Bundle, vocabulary: _Vocabulary, batches: Iterable[Batch]) -> Iterator[Predictions]:
     """Let the network look at every picture; padding is cut off, tags are those in common."""
     for batch in batches:
         outputs = np.asarray(bundle.network.predict_on_batch(batch.images)["probabilities"], np.float32)
         rows = slice(batch.count)
-        yield _Predicted(
+        yield Predictions(
             images=batch.images[rows],
             labels=batch.labels[rows][:, vocabulary.labels],
             ids=batch.ids[rows],
@@ -224,132 +176,14 @@ def _predictions(bundle: Bundle, vocabulary: _Vocabulary, batches: Iterable[Batc
 
 
 def _counted(
-    batches: Iterable[_Predicted], *, stage: str, total: int, hook: ProgressHook
-) -> Iterator[_Predicted]:
+    batches: Iterable[Predictions], *, stage: str, total: int, hook: ProgressHook
+) -> Iterator[Predictions]:
     done = 0
     hook(Progress(stage=stage, done=0, total=total, unit="pictures"))
     for batch in batches:
         yield batch
         done += len(batch.ids)
         hook(Progress(stage=stage, done=done, total=total, unit="pictures"))
-
-
-# Thresholds -------------------------------------------------------------------------------------
-
-
-def _found_thresholds(batches: Iterable[_Predicted], frequencies: Floats) -> Thresholds:
-    """Find them on the validation split, the model's and the baseline's by the same rule."""
-    histograms = empty_histograms(len(frequencies))
-    for batch in batches:
-        add_predictions(histograms, batch.probabilities, batch.labels)
-    model = equal_precision_recall_threshold(pool(histograms))
-    baseline = constant_histograms(frequencies, histograms.positives.sum(axis=1), histograms.images)
-    return Thresholds(
-        model=model,
-        baseline=equal_precision_recall_threshold(pool(baseline)),
-        own=best_thresholds(histograms, fallback=model),
-        source=f"found on the {histograms.images:,} pictures of the validation split",
-        images=histograms.images,
-    )
-
-
-def _assumed_thresholds(bundle: Bundle, frequencies: Floats) -> Thresholds:
-    """Without a validation split: the model's own threshold if it has one, else 0.5; never the judged split's.
-
-    The baseline's is where it predicts as many pairs as the training pictures have.
-    """
-    model = _FIXED_THRESHOLD if bundle.threshold is None else bundle.threshold
-    of_training = constant_histograms(
-        frequencies, np.rint(frequencies * bundle.train_samples), bundle.train_samples
-    )
-    return Thresholds(
-        model=model,
-        baseline=equal_precision_recall_threshold(pool(of_training)),
-        own=np.full(len(frequencies), model),
-        source="fixed, because there is no validation split"
-        if bundle.threshold is None
-        else "found when the model was trained, because this dataset has no validation split",
-        images=0,
-    )
-
-
-# Figures ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    histograms: Histograms
-    tag_scores: TagScores
-    baseline: Histograms
-    baseline_scores: TagScores
-    min_positives: int
-
-
-def _judge(batches: Iterable[_Predicted], codes: IO[bytes], shortlists: Shortlists, *, tags: int) -> Histograms:
-    """Count every prediction, write its code to a file, and shortlist pictures for the gallery."""
-    histograms = empty_histograms(tags)
-    for batch in batches:
-        bins = add_predictions(histograms, batch.probabilities, batch.labels)
-        codes.write(encode(bins, batch.labels).tobytes())
-        offer(
-            shortlists,
-            images=batch.images,
-            labels=batch.labels,
-            ids=batch.ids,
-            probabilities=batch.probabilities,
-        )
-    return histograms
-
-
-def _read_codes(file: IO[bytes], *, tags: int) -> Iterator[Codes]:
-    file.seek(0)
-    while content := file.read(_CODE_ROWS * tags * np.dtype(np.uint16).itemsize):
-        yield np.frombuffer(content, np.uint16).reshape(-1, tags)
-
-
-def _score(
-    histograms: Histograms, frequencies: Floats, thresholds: Thresholds, *, min_positives: int
-) -> _Judged:
-    positives = histograms.positives.sum(axis=1)
-    if not positives.any():
-        raise DataError("no picture of the split carries a tag that the model knows: give another --split")
-    baseline = constant_histograms(frequencies, positives, histograms.images)
-    return _Judged(
-        histograms=histograms,
-        tag_scores=score_tags(histograms, threshold=thresholds.model, own_thresholds=thresholds.own),
-        baseline=baseline,
-        baseline_scores=score_tags(baseline, threshold=thresholds.baseline),
-        # A handful of pictures should still give a figure; `Evaluation.min_positives` says which rule it is.
-        min_positives=min_positives if positives.max() >= min_positives else 1,
-    )
-
-
-def _groups_of(tags: tuple[Tag, ...]) -> Iterator[tuple[str, str, Mask]]:
-    """(kind, name, mask): all tags, each category that occurs, each decade of training counts that occurs."""
-    yield "all", "all", np.ones(len(tags), bool)
-    for category in Category:
-        mask = np.array([tag.category is category for tag in tags])
-        if mask.any():
-            yield "category", category.value, mask
-    counts = np.array([tag.count for tag in tags])
-    decades = np.floor(np.log10(np.maximum(counts, 1))).astype(int)
-    for decade in sorted(set(decades.tolist()), reverse=True):
-        yield "frequency", f"{10**decade:,} to {10 ** (decade + 1) - 1:,}", decades == decade
-
-
-def _group(judged: _Judged, kind: str, name: str, mask: Mask) -> Group:
-    model = summarise(judged.histograms, judged.tag_scores, min_positives=judged.min_positives, tags=mask)
-    baseline = summarise(judged.baseline, judged.baseline_scores, min_positives=judged.min_positives, tags=mask)
-    pooled = pool(judged.histograms, mask)
-    return Group(
-        name=name,
-        kind=kind,
-        model=model,
-        baseline=baseline,
-        skill=skill(model.squared_error, baseline.squared_error),
-        curve=precision_recall_curve(pooled),
-        reliability=reliability(pooled),
-    )
 
 
 # How it was made --------------------------------------------------------------------------------

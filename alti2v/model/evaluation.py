@@ -54,22 +54,51 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """All that is known after judging; row t of every array is `tags[t]`.
+class Judgement:
+    """What the predictions for a split are worth; row t of every array is tag t.
 
     Attributes:
-        run: the run that was judged.
-        dataset: the dataset that it was judged on.
-        split: which part of it.
         images: pictures judged.
-        tags: those that the model and the dataset have in common, in the model's order.
-        frequencies: (T,) share of the training pictures that carry the tag: what the baseline says.
-        min_positives: positive pictures that a tag needs for a place in the mean of average precisions.
+        min_positives: positive pictures that a tag needs for a place in the mean of average precisions: as many
+            as asked for, or 1 if no tag has that many.
         groups: all tags, then by category, then by training count from frequent to rare.
         intervals: 95 % intervals of the headline figures; None where there is too little to say.
         tag_scores: tag by tag; `baseline_scores` of the baseline.
         baseline_curve: precision and recall of the baseline, all tags.
         pictures: the gallery; `suggestions` of tags that the board may have forgotten.
+    """
+
+    images: int
+    thresholds: Thresholds
+    min_positives: int
+    groups: tuple[Group, ...]
+    intervals: Intervals | None
+    tag_scores: TagScores
+    baseline_scores: TagScores
+    baseline_curve: Curve
+    pictures: tuple[Picture, ...]
+    suggestions: tuple[Suggestion, ...]
+
+    @property
+    def overall(self) -> Group:
+        """All tags together."""
+        return self.groups[0]
+
+    def of_kind(self, kind: str) -> tuple[Group, ...]:
+        """The groups of one kind."""
+        return tuple(group for group in self.groups if group.kind == kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """A judged run.
+
+    Attributes:
+        run: the run that was judged.
+        dataset: the dataset that it was judged on.
+        split: which part of it.
+        tags: those that the model and the dataset have in common, in the model's order.
+        judgement: what was found; its rows are `tags`.
         log: rows of the training log, column -> number.
         training: figures of the training.
         provenance: what is needed to repeat this, in the order of display.
@@ -80,29 +109,10 @@ class Evaluation:
     run: Path
     dataset: Path
     split: str
-    images: int
     tags: tuple[Tag, ...]
-    frequencies: Floats
-    thresholds: Thresholds
-    min_positives: int
-    groups: tuple[Group, ...]
-    intervals: Intervals | None
-    tag_scores: TagScores
-    baseline_scores: TagScores
-    baseline_curve: Curve
-    pictures: tuple[Picture, ...]
-    suggestions: tuple[Suggestion, ...]
+    judgement: Judgement
     log: tuple[Mapping[str, float], ...]
     training: Mapping[str, int | float | str | None]
     provenance: Mapping[str, str]
     notes: tuple[str, ...]
     seconds: float
-
-    @property
-    def overall(self) -> Group:
-        """All tags together."""
-        return self.groups[0]
-
-    def of_kind(self, kind: str) -> tuple[Group, ...]:
-        """The groups of one kind."""
-        return tuple(group for group in self.groups if group.kind == kind)

@@ -106,10 +106,10 @@ def publish_evaluation(evaluation: Evaluation, out: Path, *, generated_at: datet
     publish_json(out / METRICS_FILE, metrics_document(evaluation))
     publish_bytes(out / PER_TAG_FILE, per_tag_csv(evaluation))
     publish_bytes(out / REPORT_FILE, render_page(evaluation, generated_at=generated_at).encode())
-    ours, theirs = evaluation.overall.model, evaluation.overall.baseline
+    ours, theirs = evaluation.judgement.overall.model, evaluation.judgement.overall.baseline
     return EvaluationReport(
         split=evaluation.split,
-        images=evaluation.images,
+        images=evaluation.judgement.images,
         tags=ours.tags,
         tags_ranked=ours.tags_ranked,
         # `evaluate` refuses a split in which no tag has a positive picture.
@@ -121,8 +121,8 @@ def publish_evaluation(evaluation: Evaluation, out: Path, *, generated_at: datet
         macro_f1_baseline=theirs.macro_f1 or 0.0,
         mse=ours.squared_error,
         mse_baseline=theirs.squared_error,
-        skill=evaluation.overall.skill,
-        threshold=evaluation.thresholds.model,
+        skill=evaluation.judgement.overall.skill,
+        threshold=evaluation.judgement.thresholds.model,
         seconds=evaluation.seconds,
         notes=evaluation.notes,
         metrics=out / METRICS_FILE,
@@ -133,18 +133,20 @@ def publish_evaluation(evaluation: Evaluation, out: Path, *, generated_at: datet
 
 def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
     """All figures but those of single tags, for programs. Holds no NaN, so every JSON reader takes it."""
-    thresholds = evaluation.thresholds
+    thresholds = evaluation.judgement.thresholds
     return {
         "split": evaluation.split,
-        "images": evaluation.images,
+        "images": evaluation.judgement.images,
         "tags": len(evaluation.tags),
-        "min_positives": evaluation.min_positives,
+        "min_positives": evaluation.judgement.min_positives,
         "threshold": thresholds.model,
         "threshold_baseline": thresholds.baseline,
         "threshold_source": thresholds.source,
-        "intervals_95": None if evaluation.intervals is None else asdict(evaluation.intervals),
-        "groups": [_group_document(group) for group in evaluation.groups],
-        "curve_baseline": _curve_document(evaluation.baseline_curve),
+        "intervals_95": None
+        if evaluation.judgement.intervals is None
+        else asdict(evaluation.judgement.intervals),
+        "groups": [_group_document(group) for group in evaluation.judgement.groups],
+        "curve_baseline": _curve_document(evaluation.judgement.baseline_curve),
         "training": dict(evaluation.training),
         "provenance": dict(evaluation.provenance),
         "notes": list(evaluation.notes),

@@ -87,17 +87,18 @@ def render_page(evaluation: Evaluation, *, generated_at: datetime) -> str:
     rows = tag_rows(evaluation)
     return environment.get_template("evaluation.html").render(
         evaluation=evaluation,
-        overall=evaluation.overall,
+        judgement=evaluation.judgement,
+        overall=evaluation.judgement.overall,
         headlines=headlines(evaluation),
         summary=summary(evaluation),
         curves=curve_chart(evaluation),
-        calibration=reliability_chart(evaluation.overall.reliability),
+        calibration=reliability_chart(evaluation.judgement.overall.reliability),
         training_charts=training_charts(evaluation.log),
         rows=rows,
-        ranked=_ranked(rows, evaluation.min_positives),
+        ranked=_ranked(rows, evaluation.judgement.min_positives),
         ranking=_RANKING,
-        categories=[group.name for group in evaluation.of_kind("category")],
-        picks=list(dict.fromkeys(picture.pick.value for picture in evaluation.pictures)),
+        categories=[group.name for group in evaluation.judgement.of_kind("category")],
+        picks=list(dict.fromkeys(picture.pick.value for picture in evaluation.judgement.pictures)),
         generated_at=generated_at,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -132,10 +133,10 @@ def data_uri(jpeg: bytes) -> str:
 
 def summary(evaluation: Evaluation) -> str:
     """The result in words."""
-    ours, theirs = evaluation.overall.model, evaluation.overall.baseline
+    ours, theirs = evaluation.judgement.overall.model, evaluation.judgement.overall.baseline
     unseen = "" if evaluation.split == "train" else " that training never saw"
     return (
-        f"On {evaluation.images:,} pictures{unseen}, the tagger reaches a mean average precision of "
+        f"On {evaluation.judgement.images:,} pictures{unseen}, the tagger reaches a mean average precision of "
         f"{figure(ours.mean_ap)} over {ours.tags_ranked:,} tags. Knowing how frequent each tag is, "
         f"without looking at a picture, gives {figure(theirs.mean_ap)}."
     )
@@ -143,7 +144,11 @@ def summary(evaluation: Evaluation) -> str:
 
 def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
     """The large figures, each with its baseline."""
-    ours, theirs, intervals = evaluation.overall.model, evaluation.overall.baseline, evaluation.intervals
+    ours, theirs, intervals = (
+        evaluation.judgement.overall.model,
+        evaluation.judgement.overall.baseline,
+        evaluation.judgement.intervals,
+    )
     found = [
         Headline(
             name="Mean average precision",
@@ -167,11 +172,11 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
             meaning=f"The same tag by tag, rare ones counting as much; mean over {ours.tags_seen:,} tags.",
         ),
     ]
-    if evaluation.overall.skill is not None:
+    if evaluation.judgement.overall.skill is not None:
         found.append(
             Headline(
                 name="Brier skill",
-                value=evaluation.overall.skill,
+                value=evaluation.judgement.overall.skill,
                 baseline=0.0,
                 interval=intervals.skill if intervals else None,
                 meaning=f"Squared error {small_figure(ours.squared_error)} instead of the "
@@ -186,7 +191,7 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
 
 def tag_rows(evaluation: Evaluation) -> tuple[TagRow, ...]:
     """One row per tag, in the model's order."""
-    ours, theirs = evaluation.tag_scores, evaluation.baseline_scores
+    ours, theirs = evaluation.judgement.tag_scores, evaluation.judgement.baseline_scores
     precision, recall, f1 = ours.precision, ours.recall, ours.f1
     return tuple(
         TagRow(
@@ -199,7 +204,7 @@ def tag_rows(evaluation: Evaluation) -> tuple[TagRow, ...]:
             f1=float(f1[index]),
             average_precision=_known(ours.average_precision[index]),
             baseline_ap=_known(theirs.average_precision[index]),
-            own_threshold=float(evaluation.thresholds.own[index]),
+            own_threshold=float(evaluation.judgement.thresholds.own[index]),
         )
         for index, tag in enumerate(evaluation.tags)
     )
@@ -221,15 +226,17 @@ def _known(value: np.floating | float) -> float | None:
 def curve_chart(evaluation: Evaluation) -> Chart:
     """Precision over recall: the baseline, each category, all tags; the chosen threshold as a marker."""
     series = list(equal_f1_guides())
-    series.append(Series(name="frequencies only", points=_points(evaluation.baseline_curve), role="baseline"))
-    categories = evaluation.of_kind("category")
+    series.append(
+        Series(name="frequencies only", points=_points(evaluation.judgement.baseline_curve), role="baseline")
+    )
+    categories = evaluation.judgement.of_kind("category")
     # The colour belongs to the category, not to its place: two reports can be laid side by side.
     roles = {category.value: f"c{index}" for index, category in enumerate(Category)}
     if len(categories) > 1:
         series += [
             Series(name=group.name, points=_points(group.curve), role=roles[group.name]) for group in categories
         ]
-    overall = evaluation.overall
+    overall = evaluation.judgement.overall
     series.append(Series(name="all tags", points=_points(overall.curve), role="all"))
     return line_chart(
         "Precision over recall",

@@ -138,11 +138,11 @@ def test_the_figures_are_those_of_the_split_at_the_validation_threshold(world: W
     """The threshold makes precision and recall equal on validation; F1, mAP and MSE are the test split's."""
     found = evaluate(EvalConfig(run=world.run))
 
-    threshold = np.float32(found.thresholds.model)
+    threshold = np.float32(found.judgement.thresholds.model)
     on_validation = probabilities_of("validation") >= threshold
     labels, scores = labels_of("test"), probabilities_of("test")
     ranked = labels.sum(axis=0) >= 10
-    model = found.overall.model
+    model = found.judgement.overall.model
     assert on_validation.sum() == pytest.approx(labels_of("validation").sum(), abs=2)
     assert model.f1 == pytest.approx(reference.f1_score(labels, scores >= threshold, average="micro"))
     assert model.squared_error == pytest.approx(np.square(scores.astype(float) - labels).mean())
@@ -151,8 +151,8 @@ def test_the_figures_are_those_of_the_split_at_the_validation_threshold(world: W
     assert model.mean_ap == pytest.approx(
         reference.average_precision_score(labels[:, ranked], rounded[:, ranked], average="macro")
     )
-    assert found.thresholds.images == SPLITS["validation"]
-    assert found.intervals.mean_ap.low < model.mean_ap < found.intervals.mean_ap.high
+    assert found.judgement.thresholds.images == SPLITS["validation"]
+    assert found.judgement.intervals.mean_ap.low < model.mean_ap < found.judgement.intervals.mean_ap.high
 
 
 def test_the_baseline_knows_the_training_frequencies_alone(world: World) -> None:
@@ -161,21 +161,34 @@ def test_the_baseline_knows_the_training_frequencies_alone(world: World) -> None
 
     labels = labels_of("test")
     frequencies = np.array([tag.count / TRAINED for tag in TAGS])
-    np.testing.assert_allclose(found.baseline_scores.average_precision, labels.mean(axis=0))
+    np.testing.assert_allclose(found.judgement.baseline_scores.average_precision, labels.mean(axis=0))
     baseline = np.square(frequencies - labels).mean()
-    assert found.overall.baseline.squared_error == pytest.approx(baseline)
-    assert found.overall.skill == pytest.approx(1 - found.overall.model.squared_error / baseline)
+    assert found.judgement.overall.baseline.squared_error == pytest.approx(baseline)
+    assert found.judgement.overall.skill == pytest.approx(
+        1 - found.judgement.overall.model.squared_error / baseline
+    )
 
 
 def test_groups_are_categories_and_decades_of_training_counts(world: World) -> None:
     """Each tag is in one category and one decade; their tags add up."""
     found = evaluate(EvalConfig(run=world.run))
 
-    assert [group.name for group in found.of_kind("category")] == ["general", "copyright", "character"]
-    assert [group.name for group in found.of_kind("frequency")] == ["100 to 999", "10 to 99", "1 to 9"]
+    assert [group.name for group in found.judgement.of_kind("category")] == [
+        "general",
+        "copyright",
+        "character",
+    ]
+    assert [group.name for group in found.judgement.of_kind("frequency")] == [
+        "100 to 999",
+        "10 to 99",
+        "1 to 9",
+    ]
     for kind in ("category", "frequency"):
-        assert sum(group.model.tags for group in found.of_kind(kind)) == len(TAGS)
-        assert sum(group.model.positives for group in found.of_kind(kind)) == found.overall.model.positives
+        assert sum(group.model.tags for group in found.judgement.of_kind(kind)) == len(TAGS)
+        assert (
+            sum(group.model.positives for group in found.judgement.of_kind(kind))
+            == found.judgement.overall.model.positives
+        )
 
 
 @pytest.mark.parametrize("batch_size", [1, 32, 500])
@@ -184,12 +197,14 @@ def test_the_batch_size_changes_nothing(world: World, batch_size: int) -> None:
     expected = evaluate(EvalConfig(run=world.run, batch_size=13))
     found = evaluate(EvalConfig(run=world.run, batch_size=batch_size))
 
-    assert found.images == SPLITS["test"]
-    for field in ("pictures", "suggestions", "log", "notes"):
-        assert getattr(found, field) == getattr(expected, field)
-    assert dataclasses.asdict(found.overall.model) == pytest.approx(dataclasses.asdict(expected.overall.model))
+    assert found.judgement.images == SPLITS["test"]
+    assert found.judgement.pictures == expected.judgement.pictures
+    assert found.judgement.suggestions == expected.judgement.suggestions
+    assert dataclasses.asdict(found.judgement.overall.model) == pytest.approx(
+        dataclasses.asdict(expected.judgement.overall.model)
+    )
     for name in ("mean_ap", "f1", "macro_f1", "skill"):
-        interval, same = getattr(found.intervals, name), getattr(expected.intervals, name)
+        interval, same = (getattr(which.judgement.intervals, name) for which in (found, expected))
         assert (interval.low, interval.high) == pytest.approx((same.low, same.high))
 
 
@@ -205,7 +220,8 @@ def test_tags_of_another_dataset_are_matched_by_name(world: World, tmp_path: Pat
     expected = evaluate(EvalConfig(run=world.run))
     assert [tag.name for tag in found.tags] == ["tag_0", "tag_1", "tag_2", "tag_4"]
     np.testing.assert_allclose(
-        found.tag_scores.average_precision, expected.tag_scores.average_precision[[0, 1, 2, 4]]
+        found.judgement.tag_scores.average_precision,
+        expected.judgement.tag_scores.average_precision[[0, 1, 2, 4]],
     )
     assert any("1 of the model's tags" in note for note in found.notes)
     assert any("not the dataset of the training" in note for note in found.notes)
@@ -216,12 +232,12 @@ def test_without_a_validation_split_the_thresholds_are_the_models_own(world: Wor
     describe(world.dataset, {"train": TRAINED, "test": SPLITS["test"]})
     found = evaluate(EvalConfig(run=world.run))
 
-    assert (found.thresholds.model, found.thresholds.images) == (0.25, 0)
+    assert (found.judgement.thresholds.model, found.judgement.thresholds.images) == (0.25, 0)
     assert any("found when the model was trained" in note for note in found.notes)
 
     world.bundle.threshold = None
     found = evaluate(EvalConfig(run=world.run))
-    assert found.thresholds.model == 0.5
+    assert found.judgement.thresholds.model == 0.5
     assert any("fixed, because there is no validation split" in note for note in found.notes)
 
 
@@ -229,8 +245,8 @@ def test_a_handful_of_pictures_still_has_a_figure(world: World) -> None:
     """Where no tag has as many positives as asked for, one is enough, and that is said."""
     found = evaluate(EvalConfig(run=world.run, min_positives=1000))
 
-    assert found.min_positives == 1
-    assert found.overall.model.tags_ranked == len(TAGS)
+    assert found.judgement.min_positives == 1
+    assert found.judgement.overall.model.tags_ranked == len(TAGS)
 
 
 def test_progress_counts_every_picture_of_both_splits(world: World) -> None:

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from alti2v.model.evaluation import Evaluation, Group, Thresholds
-from alti2v.model.gallery import Shortlists, offer, pictures, suggestions
-from alti2v.model.histograms import add_predictions, constant_histograms, empty_histograms
-from alti2v.model.intervals import encode, headline_intervals
-from alti2v.model.metrics import (
-    best_thresholds,
-    pool,
-    precision_recall_curve,
-    reliability,
-    score_tags,
-    skill,
-    summarise,
-)
+from alti2v.model.evaluation import Evaluation
+from alti2v.model.judging import Predictions, found_thresholds, judge
 from alti2v.records import Category, Tag
 
 HOSTILE = (
@@ -65,62 +55,27 @@ def invented(*, log: tuple[Mapping[str, float], ...] = (), images: int = IMAGES)
         Tag(name=name, category=categories[index % 3], count=5 + 100 * (index % 2))
         for index, name in enumerate(names)
     )
-    histograms, threshold = empty_histograms(len(names)), 0.5
-    codes = encode(add_predictions(histograms, probabilities, labels), labels)
-    baseline = constant_histograms(rates, labels.sum(axis=0), images)
-    own = best_thresholds(histograms, fallback=threshold)
-    tag_scores = score_tags(histograms, threshold=threshold, own_thresholds=own)
-    baseline_scores = score_tags(baseline, threshold=threshold)
-    groups = []
-    for kind, name, mask in [
-        ("all", "all", np.ones(len(names), bool)),
-        *(("category", c.value, np.array([tag.category is c for tag in tags])) for c in categories),
-    ]:
-        model = summarise(histograms, tag_scores, min_positives=10, tags=mask)
-        theirs = summarise(baseline, baseline_scores, min_positives=10, tags=mask)
-        groups.append(
-            Group(
-                name=name,
-                kind=kind,
-                model=model,
-                baseline=theirs,
-                skill=skill(model.squared_error, theirs.squared_error),
-                curve=precision_recall_curve(pool(histograms, mask)),
-                reliability=reliability(pool(histograms, mask)),
-            )
-        )
-    shortlists = Shortlists(threshold=threshold, size=4)
-    offer(
-        shortlists,
+    batch = Predictions(
         images=rng.integers(0, 256, (images, 16, 16, 3), dtype=np.uint8),
         labels=labels,
         ids=np.arange(1, images + 1),
         probabilities=probabilities,
     )
+    judgement = judge(
+        [batch],
+        tags=tags,
+        frequencies=rates,
+        thresholds=found_thresholds([batch], rates),
+        min_positives=10,
+        gallery=4,
+        scratch=io.BytesIO(),
+    )
     return Evaluation(
         run=Path("runs/<b>first"),
         dataset=Path("dataset"),
         split="test",
-        images=images,
         tags=tags,
-        frequencies=rates,
-        thresholds=Thresholds(model=threshold, baseline=0.5, own=own, source="found by hand", images=9),
-        min_positives=10,
-        groups=tuple(groups),
-        intervals=headline_intervals(
-            [codes],
-            histograms,
-            scores=groups[0].model,
-            tag_scores=tag_scores,
-            min_positives=10,
-            threshold=threshold,
-            frequencies=rates,
-        ),
-        tag_scores=tag_scores,
-        baseline_scores=baseline_scores,
-        baseline_curve=precision_recall_curve(pool(baseline)),
-        pictures=pictures(shortlists),
-        suggestions=suggestions(shortlists),
+        judgement=judgement,
         log=log,
         training={"epochs": 7, "note": "<script>alert(1)</script>", "absent": None},
         provenance={"command": "alti2v eval '<i>run</i>'", "trained on": "120 pictures, plan 0a1b"},

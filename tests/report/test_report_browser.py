@@ -91,7 +91,7 @@ def test_hostile_tags_stay_text(seen: dict[str, Any], evaluation: Evaluation) ->
     """No script of a tag ran, no picture and no handler was added, each name is shown as it is."""
     assert seen["title"] == "<b>first: evaluation"
     assert seen["handlers"] == 0
-    assert seen["images"] == len(evaluation.pictures) + len(evaluation.suggestions)
+    assert seen["images"] == len(evaluation.judgement.pictures) + len(evaluation.judgement.suggestions)
     assert seen["names"] == [tag.name for tag in evaluation.tags]
 
 
@@ -132,7 +132,7 @@ def test_finding_shows_what_matches_and_counts_it(seen: dict[str, Any]) -> None:
 
 def test_the_gallery_shows_one_kind_at_a_time(seen: dict[str, Any], evaluation: Evaluation) -> None:
     """It begins with the random ones; every kind, and all, are one click away."""
-    kinds = [picture.pick.value for picture in evaluation.pictures]
+    kinds = [picture.pick.value for picture in evaluation.judgement.pictures]
 
     assert seen["first"] == [kind for kind in kinds if kind == "random"]
     assert seen["best"] == [kind for kind in kinds if kind == "best"]

@@ -28,17 +28,19 @@ def test_metrics_are_strict_json_with_every_group(evaluation: Evaluation) -> Non
     text = json.dumps(metrics_document(evaluation), allow_nan=False)
 
     document = json.loads(text)
-    assert [group["name"] for group in document["groups"]] == ["all", "general", "character", "copyright"]
-    for group, expected in zip(document["groups"], evaluation.groups, strict=True):
+    assert [group["name"] for group in document["groups"]] == [
+        *("all", "general", "copyright", "character", "100 to 999", "1 to 9")
+    ]
+    for group, expected in zip(document["groups"], evaluation.judgement.groups, strict=True):
         assert group["model"] == dataclasses.asdict(expected.model)
         assert group["baseline"] == dataclasses.asdict(expected.baseline)
-    assert document["intervals_95"]["mean_ap"]["low"] == evaluation.intervals.mean_ap.low
+    assert document["intervals_95"]["mean_ap"]["low"] == evaluation.judgement.intervals.mean_ap.low
 
 
 def test_curves_are_short_and_keep_their_ends(evaluation: Evaluation) -> None:
     """At most 200 points, the first and the last among them."""
     curve = metrics_document(evaluation)["groups"][0]["curve"]
-    whole = evaluation.overall.curve
+    whole = evaluation.judgement.overall.curve
 
     assert len(curve["recall"]) == len(curve["precision"]) == len(curve["thresholds"]) <= 200
     assert curve["thresholds"][0] == whole.thresholds[0]
@@ -48,12 +50,12 @@ def test_curves_are_short_and_keep_their_ends(evaluation: Evaluation) -> None:
 def test_the_table_of_tags_survives_a_round_trip(evaluation: Evaluation) -> None:
     """Names with commas, quotes and line breaks come back as they were; what is not known is empty."""
     rows = list(csv.DictReader(io.StringIO(per_tag_csv(evaluation).decode(), newline="")))
-    scores = evaluation.tag_scores
+    scores = evaluation.judgement.tag_scores
 
     assert tuple(rows[0]) == PER_TAG_COLUMNS
     assert [row["name"] for row in rows] == [tag.name for tag in evaluation.tags]
     assert [int(row["positives"]) for row in rows] == scores.positives.tolist()
-    assert [float(row["best_threshold"]) for row in rows] == evaluation.thresholds.own.tolist()
+    assert [float(row["best_threshold"]) for row in rows] == evaluation.judgement.thresholds.own.tolist()
     assert float(rows[0]["average_precision"]) == pytest.approx(scores.average_precision[0], abs=1e-6)
     assert rows[-1]["average_precision"] == ""
 
@@ -62,8 +64,8 @@ def test_publishing_gives_the_headline_and_the_paths(evaluation: Evaluation, tmp
     """The result names three files that exist; its table is what a terminal shows."""
     report = publish_evaluation(evaluation, tmp_path, generated_at=NOW)
 
-    assert report.map == evaluation.overall.model.mean_ap > report.map_baseline
-    assert report.micro_f1 == evaluation.overall.model.f1
+    assert report.map == evaluation.judgement.overall.model.mean_ap > report.map_baseline
+    assert report.micro_f1 == evaluation.judgement.overall.model.f1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "per_tag.csv", "report.html"]
     assert {report.metrics, report.per_tag, report.report} == set(tmp_path.iterdir())
     assert report.table["mAP"] == f"{report.map:.3f}   (frequencies only: {report.map_baseline:.3f})"

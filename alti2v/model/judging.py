@@ -1,0 +1,220 @@
+"""Judge predictions, wherever they come from: thresholds, figures, intervals, gallery.
+
+One pass over each split, in memory that depends on the number of tags, not of pictures. Knows neither
+networks nor datasets nor reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.errors import DataError
+from alti2v.model.evaluation import Group, Judgement, Thresholds
+from alti2v.model.gallery import Shortlists, offer, pictures, suggestions
+from alti2v.model.histograms import (
+    Floats,
+    Histograms,
+    add_predictions,
+    constant_histograms,
+    empty_histograms,
+)
+from alti2v.model.intervals import Codes, encode, headline_intervals
+from alti2v.model.metrics import (
+    Mask,
+    TagScores,
+    best_thresholds,
+    equal_precision_recall_threshold,
+    pool,
+    precision_recall_curve,
+    reliability,
+    score_tags,
+    skill,
+    summarise,
+)
+from alti2v.records import Category, Tag
+
+_FIXED_THRESHOLD = 0.5
+_CODE_ROWS = 256  # pictures at a time when the codes are read back: 2.5 MB at 5000 tags
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What was predicted for some pictures, and what is on the board.
+
+    Attributes:
+        images: (B, S, S, 3) uint8, RGB.
+        labels: (B, T) uint8, 1 where the picture carries the tag.
+        ids: (B,) int64, the board's post numbers.
+        probabilities: (B, T) float32 in [0, 1].
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8]
+    ids: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float32]
+
+
+def found_thresholds(batches: Iterable[Predictions], frequencies: Floats) -> Thresholds:
+    """Find the thresholds on the validation split, the model's and the baseline's by the same rule.
+
+    Raises:
+        DataError: a prediction is no probability.
+    """
+    histograms = empty_histograms(len(frequencies))
+    for batch in batches:
+        add_predictions(histograms, batch.probabilities, batch.labels)
+    model = equal_precision_recall_threshold(pool(histograms))
+    baseline = constant_histograms(frequencies, histograms.positives.sum(axis=1), histograms.images)
+    return Thresholds(
+        model=model,
+        baseline=equal_precision_recall_threshold(pool(baseline)),
+        own=best_thresholds(histograms, fallback=model),
+        source=f"found on the {histograms.images:,} pictures of the validation split",
+        images=histograms.images,
+    )
+
+
+def assumed_thresholds(of_training: float | None, frequencies: Floats, train_samples: int) -> Thresholds:
+    """Do without a validation split: the model's own threshold if it has one, else 0.5.
+
+    Never the judged split's: a threshold that saw the answers flatters. The baseline's is where it predicts as
+    many pairs as the training pictures have.
+    """
+    model = _FIXED_THRESHOLD if of_training is None else of_training
+    training = constant_histograms(frequencies, np.rint(frequencies * train_samples), train_samples)
+    return Thresholds(
+        model=model,
+        baseline=equal_precision_recall_threshold(pool(training)),
+        own=np.full(len(frequencies), model),
+        source="fixed, because there is no validation split"
+        if of_training is None
+        else "found when the model was trained, because this dataset has no validation split",
+        images=0,
+    )
+
+
+def judge(
+    batches: Iterable[Predictions],
+    *,
+    tags: Sequence[Tag],
+    frequencies: Floats,
+    thresholds: Thresholds,
+    min_positives: int,
+    gallery: int,
+    scratch: IO[bytes],
+) -> Judgement:
+    """Judge a split.
+
+    Args:
+        batches: the predictions for it.
+        tags: T of them; `count` decides the group by frequency.
+        frequencies: (T,) share of the training pictures that carry the tag: what the baseline says.
+        thresholds: not found on this split.
+        min_positives: positive pictures that a tag needs for a place in the mean of average precisions.
+        gallery: pictures of each kind to pick.
+        scratch: an empty file for 2 bytes per picture and tag.
+
+    Raises:
+        DataError: a prediction is no probability, or no picture carries any tag.
+    """
+    shortlists = Shortlists(threshold=thresholds.model, size=gallery)
+    histograms = _count(batches, scratch, shortlists, tags=len(tags))
+    positives = histograms.positives.sum(axis=1)
+    if not positives.any():
+        raise DataError("no picture of the split carries a tag that the model knows: give another --split")
+    scored = _Scored(
+        histograms=histograms,
+        tag_scores=score_tags(histograms, threshold=thresholds.model, own_thresholds=thresholds.own),
+        baseline=(baseline := constant_histograms(frequencies, positives, histograms.images)),
+        baseline_scores=score_tags(baseline, threshold=thresholds.baseline),
+        # A handful of pictures should still give a figure; `Judgement.min_positives` says which rule it is.
+        min_positives=min_positives if positives.max() >= min_positives else 1,
+    )
+    groups = tuple(_group(scored, *group) for group in _groups_of(tags))
+    return Judgement(
+        images=histograms.images,
+        thresholds=thresholds,
+        min_positives=scored.min_positives,
+        groups=groups,
+        intervals=headline_intervals(
+            _read_codes(scratch, tags=len(tags)),
+            histograms,
+            scores=groups[0].model,
+            tag_scores=scored.tag_scores,
+            min_positives=scored.min_positives,
+            threshold=thresholds.model,
+            frequencies=frequencies,
+        ),
+        tag_scores=scored.tag_scores,
+        baseline_scores=scored.baseline_scores,
+        baseline_curve=precision_recall_curve(pool(baseline)),
+        pictures=pictures(shortlists),
+        suggestions=suggestions(shortlists),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    histograms: Histograms
+    tag_scores: TagScores
+    baseline: Histograms
+    baseline_scores: TagScores
+    min_positives: int
+
+
+def _count(
+    batches: Iterable[Predictions], scratch: IO[bytes], shortlists: Shortlists, *, tags: int
+) -> Histograms:
+    """Count every prediction, write its code to a file, and shortlist pictures for the gallery."""
+    histograms = empty_histograms(tags)
+    for batch in batches:
+        bins = add_predictions(histograms, batch.probabilities, batch.labels)
+        scratch.write(encode(bins, batch.labels).tobytes())
+        offer(
+            shortlists,
+            images=batch.images,
+            labels=batch.labels,
+            ids=batch.ids,
+            probabilities=batch.probabilities,
+        )
+    return histograms
+
+
+def _read_codes(file: IO[bytes], *, tags: int) -> Iterator[Codes]:
+    file.seek(0)
+    while content := file.read(_CODE_ROWS * tags * np.dtype(np.uint16).itemsize):
+        yield np.frombuffer(content, np.uint16).reshape(-1, tags)
+
+
+def _groups_of(tags: Sequence[Tag]) -> Iterator[tuple[str, str, Mask]]:
+    """(kind, name, mask): all tags, each category that occurs, each decade of training counts that occurs."""
+    yield "all", "all", np.ones(len(tags), bool)
+    for category in Category:
+        mask = np.array([tag.category is category for tag in tags])
+        if mask.any():
+            yield "category", category.value, mask
+    counts = np.array([tag.count for tag in tags])
+    decades = np.floor(np.log10(np.maximum(counts, 1))).astype(int)
+    for decade in sorted(set(decades.tolist()), reverse=True):
+        lowest = 10**decade if decade or counts.min() else 0  # a tag may lack training pictures altogether
+        yield "frequency", f"{lowest:,} to {10 ** (decade + 1) - 1:,}", decades == decade
+
+
+def _group(scored: _Scored, kind: str, name: str, mask: Mask) -> Group:
+    model = summarise(scored.histograms, scored.tag_scores, min_positives=scored.min_positives, tags=mask)
+    baseline = summarise(scored.baseline, scored.baseline_scores, min_positives=scored.min_positives, tags=mask)
+    pooled = pool(scored.histograms, mask)
+    return Group(
+        name=name,
+        kind=kind,
+        model=model,
+        baseline=baseline,
+        skill=skill(model.squared_error, baseline.squared_error),
+        curve=precision_recall_curve(pooled),
+        reliability=reliability(pooled),
+    )
