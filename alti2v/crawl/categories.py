@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from alti2v.crawl.asking import Asker, in_words
 from alti2v.crawl.boards.board import Refusal, TagBoard, Unreadable
 from alti2v.crawl.ledger import Ledger
-from alti2v.crawl.policy import Failure
+from alti2v.crawl.policy import FailKind, Failure
 from alti2v.crawl.single_thread import SingleThread
 from alti2v.records import Category, Tag
 
@@ -72,7 +72,9 @@ class Categoriser:
         for asked, name in enumerate(names):
             answer = await self._ask_one(name)
             if not isinstance(answer, Tag):
-                return f"the categories of {total - done - asked} tags ({in_words(answer)})"
+                is_down = isinstance(answer, Failure) and answer.kind is FailKind.HOST_DOWN  # said elsewhere
+                reason = "" if is_down else f" ({in_words(answer)})"
+                return f"the categories of {total - done - asked:,} tags{reason}"
             await self._keep([answer])
             self.on_progress(done + asked + 1, total)
         return ""

@@ -116,8 +116,9 @@ class _Host:
         self.api_pacer = _pacer(config.api_rate)
         self.silent_until = 0.0  # on the client's clock
         self.pauses = 0  # in a row
-        self.failures = 0  # in a row
-        self.down = ""  # why this run has given it up
+        # Apart for each purpose: a board whose files are down may still answer its API.
+        self.failures = dict.fromkeys(Purpose, 0)  # in a row
+        self.down = dict.fromkeys(Purpose, "")  # why this run has given it up
         self.robots: Protego | None = None
         self.robots_lock = asyncio.Lock()
 
@@ -180,7 +181,12 @@ class Client:
 
     def hosts_down(self) -> Mapping[str, str]:
         """The hosts that this run has given up, and why."""
-        return {name: host.down for name, host in self._hosts.items() if host.down}
+        return {
+            f"{name} {purpose}": why
+            for name, host in self._hosts.items()
+            for purpose, why in host.down.items()
+            if why
+        }
 
     async def get(self, url: str, *, purpose: Purpose, max_bytes: int) -> Received | Failure:
         """Fetch one address, politely, through at most five redirects.
@@ -206,18 +212,18 @@ class Client:
     async def _get_from(
         self, host: _Host, origin: str, url: str, *, purpose: Purpose, max_bytes: int
     ) -> Received | Failure | _Moved:
-        while not host.down:
+        while not host.down[purpose]:
             async with host.slots:
                 await self._turn(host, purpose)
-                if host.down:
+                if host.down[purpose]:
                     break
                 outcome = await self._request(url, purpose=purpose, max_bytes=max_bytes)
             if isinstance(outcome, _Throttled):
                 self._pause(host, origin, outcome)
             else:
-                self._note(host, origin, outcome)
+                self._note(host, origin, outcome, purpose)
                 return outcome
-        return Failure(kind=FailKind.HOST_DOWN, message=host.down)
+        return Failure(kind=FailKind.HOST_DOWN, message=host.down[purpose])
 
     async def _turn(self, host: _Host, purpose: Purpose) -> None:
         """Wait until this host may be asked."""
@@ -243,23 +249,24 @@ class Client:
         host.silent_until = max(host.silent_until, now + seconds)
         self._on_pause(f"{origin} asked for silence (HTTP {throttled.status})", seconds)
         if host.pauses > policy.pauses:
-            host.down = f"{origin} keeps asking for silence (HTTP {throttled.status})"
+            host.down = dict.fromkeys(Purpose, f"{origin} keeps asking for silence (HTTP {throttled.status})")
 
-    def _note(self, host: _Host, origin: str, outcome: Received | Failure | _Moved) -> None:
+    def _note(self, host: _Host, origin: str, outcome: Received | Failure | _Moved, purpose: Purpose) -> None:
         """Count failures in a row; an answer of any other kind says that the host is well."""
         if not isinstance(outcome, Failure) or outcome.kind not in OF_THE_HOST:
-            host.failures = host.pauses = 0
+            host.failures[purpose] = host.pauses = 0
             return
-        host.failures += 1
-        if host.failures >= self._config.retry.failures:
-            host.down = f"{origin} failed {host.failures} times in a row (last: {outcome.message})"
+        host.failures[purpose] += 1
+        failures = host.failures[purpose]
+        if failures == self._config.retry.failures and not host.down[purpose]:
+            host.down[purpose] = f"{origin} failed {failures} times in a row (last: {outcome.message})"
 
     async def _robots_refusal(self, host: _Host, origin: str, url: str) -> Failure | None:
         async with host.robots_lock:
-            if host.robots is None and not host.down:
+            if host.robots is None and not host.down[Purpose.FILE]:
                 await self._read_robots(host, origin)
         if host.robots is None:
-            return Failure(kind=FailKind.HOST_DOWN, message=host.down)
+            return Failure(kind=FailKind.HOST_DOWN, message=host.down[Purpose.FILE])
         if host.robots.can_fetch(url, PRODUCT):
             return None
         return Failure(kind=FailKind.ROBOTS, message=f"{origin}/robots.txt forbids it")
@@ -275,8 +282,9 @@ class Client:
             )
         tries = 1
         while isinstance(outcome, Failure) and outcome.kind in OF_THE_HOST - {FailKind.FORBIDDEN}:
-            if tries >= self._config.retry.tries or host.down:
-                host.down = host.down or f"{origin}/robots.txt cannot be read ({outcome.message})"
+            if tries >= self._config.retry.tries or host.down[Purpose.FILE]:
+                why = f"{origin}/robots.txt cannot be read ({outcome.message})"
+                host.down[Purpose.FILE] = host.down[Purpose.FILE] or why
                 return
             await self._sleep(min(self._config.retry.ceiling_s, self._config.retry.base_s * 2 ** (tries - 1)))
             tries += 1
