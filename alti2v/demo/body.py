@@ -37,16 +37,16 @@ _POSES: Mapping[str, tuple[Reach, Reach]] = {
 # The hand that holds is the right one; some things take both.
 HOLDS: Mapping[str, tuple[Reach, Reach]] = {
     "book": (_FORWARD, _FORWARD),
-    "umbrella": (Reach((1.35, 2.35), (0.95, 1.75)), _DOWN),
+    "umbrella": (Reach((1.5, 2.2), (1.25, 1.55)), _DOWN),
     "sword": (Reach((1.5, 2.2), (1.5, 1.6)), _DOWN),
     "flower": (Reach((1.12, 2.5), (0.2, 2.45)),) * 2,
     "staff": (Reach((1.5, 2.3), (1.5, 1.8)), _DOWN),
     "plush": (Reach((1.12, 2.5), (0.36, 2.55)),) * 2,
-    "ice_cream": (Reach((1.35, 2.45), (1.0, 1.6)), _DOWN),
+    "ice_cream": (Reach((1.5, 2.3), (1.2, 1.5)), _DOWN),
     "cup": (Reach((1.14, 2.5), (0.3, 2.2)),) * 2,
-    "microphone": (Reach((1.3, 2.3), (0.62, 1.32)), _DOWN),
+    "microphone": (Reach((1.42, 2.2), (0.72, 1.42)), _DOWN),
     "balloon": (Reach((1.45, 2.2), (1.3, 1.5)), _DOWN),
-    "lollipop": (Reach((1.35, 2.4), (0.95, 1.5)), _DOWN),
+    "lollipop": (Reach((1.5, 2.3), (1.2, 1.4)), _DOWN),
 }
 
 
@@ -75,7 +75,7 @@ def _arm(pen: Pen, look: Look, reach: Reach, sleeve: Colour) -> None:
     glove = pen.tone(colours.CLOTH["white"] if figure.outfit != "armor" else (150, 156, 172))
     hand = glove if figure.gloves else look.skin
     width = 0.4 if figure.is_boy else 0.34
-    pen.shape(limb(joints, (width, width * 0.82, width * 0.66)), look.skin)
+    _bent(pen, joints, (width, width * 0.82, width * 0.66), look.skin)
     _hand(pen, reach, hand)
     if figure.gloves:
         near = _between(reach.elbow, reach.hand, 0.45)
@@ -94,9 +94,22 @@ def _arm(pen: Pen, look: Look, reach: Reach, sleeve: Colour) -> None:
         _long_sleeve(pen, shoulder, reach, sleeve, width)
 
 
+def _bent(
+    pen: Pen, joints: tuple[Point, Point, Point], widths: tuple[float, float, float], colour: Colour
+) -> None:
+    """Draw two straight parts and the joint between them, however sharply it is bent."""
+    first, joint, last = joints
+    paths = (
+        limb((first, joint), widths[:2]),
+        ellipse(*joint, widths[1] / 2, widths[1] / 2),
+        limb((joint, last), widths[1:]),
+    )
+    pen.union(paths, colour)
+
+
 def _long_sleeve(pen: Pen, shoulder: Point, reach: Reach, sleeve: Colour, width: float) -> None:
     wrist = _between(reach.elbow, reach.hand, 0.86)
-    pen.shape(limb((shoulder, reach.elbow, wrist), (width + 0.14, width + 0.1, width + 0.12)), sleeve)
+    _bent(pen, (shoulder, reach.elbow, wrist), (width + 0.14, width + 0.1, width + 0.12), sleeve)
     dark = pen.shade(sleeve, 1.0)
     x, y = reach.elbow
     pen.stroke(curve((x - 0.14, y - 0.04), (x, y + 0.02), (x + 0.1, y - 0.1)), dark, weight=1.2)

@@ -64,8 +64,25 @@ def thumbnail(corpus: Corpus, number: int) -> bytes:
     return _jpeg(picture, quality=_QUALITY)
 
 
+def paint(scene: Scene, width: int, height: int) -> Image.Image:
+    """Draw a scene at any size, in px: RGB, L where it has no colours, or RGBA on no background."""
+    shrink = min(1.0, (_MOST_PIXELS / (width * height)) ** 0.5)
+    size = max(1, round(width * shrink)), max(1, round(height * shrink))
+    is_transparent = scene.background == "transparent"
+    canvas = Image.new(
+        "RGBA" if is_transparent else "RGB",
+        (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING),
+        (255, 255, 255, 0) if is_transparent else (255, 255, 255),
+    )
+    _draw_scene(canvas, scene)
+    picture = canvas.reduce(_OVERSAMPLING)
+    if size != (width, height):
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+    return _in_palette(picture, scene)
+
+
 def contact_sheet(
-    corpus: Corpus, numbers: Iterable[int], *, columns: int = 8, cell_px: int = 160
+    corpus: Corpus, numbers: Iterable[int], *, columns: int = 8, cell_px: int = 128
 ) -> Image.Image:
     """Lay out pictures side by side, each cut to a square of `cell_px`."""
     pictures = [_on_white(_picture(corpus, number)) for number in numbers]
@@ -81,7 +98,7 @@ def contact_sheet(
 
 
 def showcase(corpus: Corpus, count: int) -> list[int]:
-    """Choose the first pictures that show something else than their neighbours: other places, other characters."""
+    """Choose the first pictures that show other places and characters than their neighbours."""
     chosen: list[int] = []
     lately: deque[set[str]] = deque(maxlen=6)
     for number in range(corpus.pictures):
@@ -101,25 +118,8 @@ def _picture(corpus: Corpus, number: int) -> Image.Image:
     """The finished picture at its original size: RGB, L where it has no colours, or RGBA."""
     what = illustration(corpus, number)
     if what.near_duplicate_of is None or what.edit is None:
-        return _drawn(what)
+        return paint(what.scene, what.width, what.height)
     return _edited(_picture(corpus, what.near_duplicate_of), what, what.edit)
-
-
-def _drawn(what: Illustration) -> Image.Image:
-    scene = what.scene
-    shrink = min(1.0, (_MOST_PIXELS / (what.width * what.height)) ** 0.5)
-    size = max(1, round(what.width * shrink)), max(1, round(what.height * shrink))
-    is_transparent = scene.background == "transparent"
-    canvas = Image.new(
-        "RGBA" if is_transparent else "RGB",
-        (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING),
-        (255, 255, 255, 0) if is_transparent else (255, 255, 255),
-    )
-    _draw_scene(canvas, scene)
-    picture = canvas.reduce(_OVERSAMPLING)
-    if size != (what.width, what.height):
-        picture = picture.resize((what.width, what.height), Image.Resampling.BILINEAR)
-    return _in_palette(picture, scene)
 
 
 def _draw_scene(canvas: Image.Image, scene: Scene) -> None:
@@ -222,7 +222,7 @@ def _main(arguments: list[str]) -> None:
     if len(arguments) != 1:
         raise SystemExit("usage: python -m alti2v.demo.drawing OUT.jpg")
     corpus = Corpus()
-    contact_sheet(corpus, showcase(corpus, 48)).save(Path(arguments[0]), quality=85)
+    contact_sheet(corpus, showcase(corpus, 48)).save(Path(arguments[0]), quality=80, optimize=True)
 
 
 if __name__ == "__main__":

@@ -187,7 +187,8 @@ def _frown(pen: Pen, _: Look) -> None:
 
 def _fang(pen: Pen, look: Look) -> None:
     _grin(pen, look)
-    pen.fill(polygon((0.08, -0.05), (0.2, -0.07), (0.15, 0.08)), (255, 255, 255))
+    for side in (-1, 1):
+        pen.fill(polygon((side * 0.05, -0.05), (side * 0.23, -0.07), (side * 0.14, 0.13)), (255, 255, 255))
 
 
 def _sob(pen: Pen, look: Look) -> None:

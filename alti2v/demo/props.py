@@ -47,14 +47,14 @@ def _umbrella_canopy(pen: Pen, _: Look) -> None:
     canopy.fill(bends((0.9, 0.5), (1.0, -0.9, 0.1, -1.5), (1.8, -1.2, 1.8, 0.55), (1.3, 0.2, 0.9, 0.5)), light)
 
 
-def _umbrella_handle(pen: Pen, _: Look) -> None:
+def _umbrella_handle(pen: Pen, look: Look) -> None:
     pen.rope(curve((0.0, 0.3), (-0.02, 0.75), (0.1, 0.95), (0.26, 0.8)), pen.tone(_WOOD), width=0.13)
-    pen.shape(ellipse(0, 0, 0.18, 0.18), pen.tone(colours.SKIN[0]))
+    pen.shape(ellipse(0, 0, 0.18, 0.18), look.skin)
 
 
 def _book(pen: Pen, look: Look) -> None:
     cover = pen.tone((70, 120, 190))
-    book = pen.moved(-look.figure.is_boy * 0.0 - holding_hand(look)[0], -0.12)
+    book = pen.moved(-holding_hand(look)[0], -0.12)
     book.shape(
         polygon((-0.82, -0.46), (0, -0.34), (0.82, -0.46), (0.82, 0.52), (0, 0.64), (-0.82, 0.52)), cover
     )

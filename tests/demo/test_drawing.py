@@ -1,0 +1,319 @@
+"""The drawn files: what the corpus promises, visible, and the same in every process."""
+
+import hashlib
+import io
+import subprocess
+import sys
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alti2v.demo import drawing
+from alti2v.demo import vocabulary as words
+from alti2v.demo.cast import ARTISTS
+from alti2v.demo.corpus import Corpus, Illustration, illustration
+from alti2v.demo.scene import Scene, compose
+
+CORPUS = Corpus()
+FORMATS = {"jpg": "JPEG", "png": "PNG", "gif": "GIF"}
+
+
+def first(condition) -> Illustration:
+    return next(what for n in range(CORPUS.pictures) if condition(what := illustration(CORPUS, n)))
+
+
+def opened(content: bytes) -> Image.Image:
+    picture = Image.open(io.BytesIO(content))
+    picture.load()
+    return picture
+
+
+def small(picture: Image.Image, side: int = 64) -> np.ndarray:
+    white = Image.new("RGBA", picture.size, "white")
+    white.alpha_composite(picture.convert("RGBA"))
+    return np.asarray(white.convert("RGB").resize((side, side), Image.Resampling.BOX), dtype=float)
+
+
+KINDS = {
+    "jpg": lambda what: what.file_ext == "jpg",
+    "png": lambda what: what.file_ext == "png" and what.scene.background != "transparent",
+    "gif": lambda what: what.file_ext == "gif",
+    "transparent": lambda what: what.scene.background == "transparent" and what.edit is None,
+    "greyscale": lambda what: what.scene.palette == "greyscale" and what.file_ext == "jpg",
+    "cropped": lambda what: what.edit is not None and any(what.edit.crop),
+    "rescaled": lambda what: what.edit is not None and what.edit.scale != 1,
+    "recoloured": lambda what: what.edit is not None and what.edit.brightness != 1,
+    "absurdres": lambda what: "absurdres" in what.true_tags.meta,
+    "scenery": lambda what: what.scene.cast == "nobody",
+    "wide": lambda what: what.width > 1000,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_originals_are_what_the_corpus_promises(kind):
+    """Format and size of every kind of original."""
+    what = first(KINDS[kind])
+    picture = opened(drawing.original(CORPUS, what.number))
+
+    assert FORMATS[what.file_ext] == picture.format
+    assert (what.width, what.height) == picture.size
+    usual = {"P"} if what.file_ext == "gif" else {"RGB", "L"}
+    assert picture.mode in {"transparent": {"RGBA"}, "greyscale": {"L"}}.get(kind, usual)
+
+
+def test_transparent_pictures_show_a_figure_on_nothing():
+    """The corners are clear, the figure is opaque."""
+    what = first(KINDS["transparent"])
+    alpha = np.asarray(opened(drawing.original(CORPUS, what.number)).getchannel("A"))
+
+    assert alpha[0, 0] == 0
+    assert 0.1 < (alpha == 255).mean() < 0.95
+
+
+def test_a_sample_is_850_pixels_wide():
+    """The sample is the original, reduced, without transparency."""
+    what = first(KINDS["wide"])
+    picture = opened(drawing.sample(CORPUS, what.number))
+    whole = opened(drawing.original(CORPUS, what.number))
+
+    assert (picture.format, picture.width) == ("JPEG", drawing.SAMPLE_WIDTH)
+    assert abs(picture.height - what.height * 850 / what.width) <= 1
+    assert np.abs(small(picture) - small(whole)).mean() < 3
+
+
+def test_a_thumbnail_has_150_pixels_on_its_longer_side():
+    """Small enough for a list, and recognisable."""
+    picture = opened(drawing.thumbnail(CORPUS, 0))
+
+    assert (picture.format, max(picture.size)) == ("JPEG", 150)
+    assert np.abs(small(picture, 16) - small(opened(drawing.original(CORPUS, 0)), 16)).mean() < 6
+
+
+def test_another_process_draws_the_same_bytes():
+    """The board may draw a picture again at any time: its md5 holds."""
+    numbers = [4, first(KINDS["png"]).number]
+    code = (
+        "import hashlib, sys; from alti2v.demo import drawing; from alti2v.demo.corpus import Corpus\n"
+        "for n in sys.argv[1:]:\n"
+        "    both = drawing.original(Corpus(), int(n)) + drawing.sample(Corpus(), int(n))\n"
+        "    print(hashlib.md5(both).hexdigest())"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, *map(str, numbers)], capture_output=True, text=True, check=True
+    )
+    expected = [
+        hashlib.md5(drawing.original(CORPUS, n) + drawing.sample(CORPUS, n)).hexdigest() for n in numbers
+    ]
+
+    assert expected == answer.stdout.split()
+
+
+def test_near_duplicates_look_alike_and_others_do_not():
+    """A near-duplicate is nearer to its original than any two other pictures are to each other."""
+    repeated = [what for n in range(300) if (what := illustration(CORPUS, n)).edit is not None][:12]
+    fresh = [what for n in range(100) if (what := illustration(CORPUS, n)).edit is None][:30]
+
+    def seen(number: int) -> np.ndarray:
+        return small(opened(drawing.original(CORPUS, number)), 24)
+
+    near = [np.abs(seen(what.number) - seen(what.near_duplicate_of)).mean() for what in repeated]
+    pictures = [seen(what.number) for what in fresh]
+    far = [np.abs(a - b).mean() for i, a in enumerate(pictures) for b in pictures[:i]]
+
+    assert max(near) < min(far)
+    assert len({drawing.original(CORPUS, what.number) for what in repeated}) == len(repeated)
+
+
+def test_recompressed_pictures_differ_in_bytes_only():
+    """The lower quality makes another file of the same picture."""
+    what = first(lambda what: what.edit is not None and what.edit.quality < 60)
+    again = drawing.original(CORPUS, what.number)
+
+    assert again != drawing.original(CORPUS, what.near_duplicate_of)
+    assert len(again) < 1.1 * len(drawing.original(CORPUS, what.near_duplicate_of))
+
+
+# Visibility ------------------------------------------------------------------------------------
+
+FIGURE_FIELDS = {
+    "hair": (words.HAIR_COLOURS, "upper_body"),
+    "hair_style": (words.GIRL_HAIR, "upper_body"),
+    "bangs": (words.BANGS, "portrait"),
+    "eyes": (words.EYE_COLOURS, "portrait"),
+    "kind": (words.KINDS, "upper_body"),
+    "headwear": (words.HEADWEAR, "upper_body"),
+    "bow": (words.BOW_COLOURS, "upper_body"),
+    "eyewear": (words.EYEWEAR, "portrait"),
+    "outfit": (words.GIRL_OUTFITS, "upper_body"),
+    "legwear": (words.LEGWEAR, "full_body"),
+    "footwear": (words.FOOTWEAR, "full_body"),
+    "scarf": (words.SCARF_COLOURS, "upper_body"),
+    "expression": (words.EXPRESSIONS, "portrait"),
+    "pose": (words.POSES, "upper_body"),
+    "held": (words.HELD, "upper_body"),
+}
+SCENE_FIELDS = {
+    "background": words.BACKGROUNDS,
+    "framing": words.FRAMINGS,
+    "view": words.VIEWS,
+    "palette": words.PALETTES,
+    "effect": words.EFFECTS,
+    "frame": words.FRAMES,
+}
+
+
+@pytest.fixture(scope="module")
+def plain() -> Scene:
+    """Somebody before white, with nothing that hides anything."""
+    scene = compose(Random(5))
+    figure = replace(
+        compose(Random(12)).figures[0],
+        is_boy=False,
+        skin=0,
+        hair="blonde",
+        hair_style="long",
+        bangs="swept",
+        ahoge=False,
+        eyes="blue",
+        kind="human",
+        headwear="none",
+        eyewear="none",
+        outfit="serafuku",
+        colour="blue",
+        sleeves="short",
+        legwear="bare",
+        footwear="shoes",
+        scarf="",
+        held="",
+        gloves=False,
+        expression="smile",
+        blush=False,
+        gaze=0,
+        pose="down",
+    )
+    return replace(
+        scene,
+        cast="girl",
+        figures=(figure,),
+        framing="upper_body",
+        view="front",
+        background="white",
+        artist=ARTISTS[0],
+        palette="colour",
+        effect="none",
+        frame="none",
+        tilt=0.0,
+        is_signed=False,
+        offset=0.0,
+        is_mirrored=False,
+        detail=1,
+    )
+
+
+def with_figure(scene: Scene, **changes) -> Scene:
+    return replace(scene, figures=(replace(scene.figures[0], **changes),))
+
+
+def seen_by_the_model(scene: Scene) -> np.ndarray:
+    return small(drawing.paint(scene, 256, 256))
+
+
+def changed_pixels(one: np.ndarray, other: np.ndarray) -> int:
+    return int((np.abs(one - other).max(axis=2) > 16).sum())
+
+
+def assert_all_differ(pictures: dict[str, np.ndarray], *, least: int) -> None:
+    names = list(pictures)
+    alike = {
+        (a, b): changed
+        for i, a in enumerate(names)
+        for b in names[:i]
+        if (changed := changed_pixels(pictures[a], pictures[b])) < least
+    }
+    assert alike == {}
+
+
+@pytest.mark.parametrize("field", FIGURE_FIELDS)
+def test_every_option_of_a_figure_can_be_seen_at_64_pixels(plain, field):
+    """No two options of one choice give the same picture to the model."""
+    table, framing = FIGURE_FIELDS[field]
+    scene = replace(plain, framing=framing)
+    fixed = {"bow": {"headwear": "hair_bow"}, "held": {"pose": "holding"}}.get(field, {})
+    pictures = {
+        option.name: seen_by_the_model(with_figure(scene, **fixed, **{field: option.name}))
+        for option in table.options
+        if option.name != "holding"  # a pose only together with what is held
+    }
+
+    assert_all_differ(pictures, least=8)
+
+
+@pytest.mark.parametrize("field", SCENE_FIELDS)
+def test_every_option_of_a_scene_can_be_seen_at_64_pixels(plain, field):
+    """Settings, framings and palettes are told apart at a glance."""
+    pictures = {
+        option.name: seen_by_the_model(replace(plain, **{field: option.name}))
+        for option in SCENE_FIELDS[field].options
+        if option.name != "transparent"  # white, once it is flattened
+    }
+
+    assert_all_differ(pictures, least=40)
+
+
+@pytest.mark.parametrize("outfit", words.COLOURED_OUTFITS)
+def test_clothes_show_their_colour(plain, outfit):
+    """A red dress is not a blue one."""
+    pictures = {
+        option.name: seen_by_the_model(with_figure(plain, outfit=outfit, colour=option.name))
+        for option in words.COLOURED_OUTFITS[outfit].options
+    }
+
+    assert_all_differ(pictures, least=100)
+
+
+def test_every_artist_has_a_hand_of_their_own(plain):
+    """The same scene by two artists differs in line and palette."""
+    pictures = {artist.name: seen_by_the_model(replace(plain, artist=artist)) for artist in ARTISTS}
+
+    assert_all_differ(pictures, least=60)
+
+
+@pytest.mark.parametrize(
+    "change", [{"ahoge": True}, {"blush": True}, {"gloves": True}, {"sleeves": "long"}, {"gaze": 1}]
+)
+def test_every_detail_can_be_seen_at_64_pixels(plain, change):
+    """What is there or not there changes the picture."""
+    framing = "upper_body" if {"gloves", "sleeves"} & set(change) else "portrait"
+    scene = replace(plain, framing=framing)
+    changed = changed_pixels(seen_by_the_model(scene), seen_by_the_model(with_figure(scene, **change)))
+
+    assert changed >= 8
+
+
+@pytest.mark.parametrize("style", [option.name for option in words.BOY_HAIR.options])
+@pytest.mark.parametrize("view", ["front", "side", "behind"])
+def test_boys_can_be_drawn_from_everywhere(plain, style, view):
+    """The choices that only boys have are drawn in every view."""
+    outfits = {
+        option.name: seen_by_the_model(
+            replace(
+                with_figure(plain, is_boy=True, hair_style=style, outfit=option.name, sleeves="long"), view=view
+            )
+        )
+        for option in words.BOY_OUTFITS.options
+    }
+
+    assert_all_differ(outfits, least=40)
+
+
+def test_a_contact_sheet_shows_each_picture_once():
+    """Six pictures in two columns make three rows."""
+    numbers = drawing.showcase(CORPUS, 6)
+    sheet = drawing.contact_sheet(CORPUS, numbers, columns=2, cell_px=40)
+
+    assert len(set(numbers)) == 6
+    assert sheet.size == (2 * 42 + 2, 3 * 42 + 2)
+    assert all(illustration(CORPUS, number).near_duplicate_of is None for number in numbers)
