@@ -224,7 +224,7 @@ def _build(
     _check_usable(config, outcomes)
 
     rows = outcomes.usable
-    plan = make_plan(_candidates(posts, rows, prepared), config.options, store_digest=posts.digest)
+    plan = make_plan(_candidates(posts, outcomes, prepared), config.options, store_digest=posts.digest)
     # A shard that other versions made has other bytes, though its plan is the same.
     shard_hash = f"{plan.hash} {sorted(made_with.items())}"
     specs = [
@@ -323,8 +323,9 @@ def _prepare(
     return prepared.take(pa.array(np.argsort(prepared.column("id").to_numpy(), kind="stable")))
 
 
-def _candidates(posts: Posts, rows: npt.NDArray[np.int64], prepared: pa.Table) -> Candidates:
-    ids, parents, originals = posts.ids, posts.numbers("parent_id"), posts.numbers("duplicate_of")
+def _candidates(posts: Posts, outcomes: Outcomes, prepared: pa.Table) -> Candidates:
+    rows = outcomes.usable
+    ids, parents, originals = posts.ids, posts.numbers("parent_id"), outcomes.duplicate_of
     links = (
         np.concatenate([ids[parents > 0], ids[originals > 0]]),
         np.concatenate([parents[parents > 0], originals[originals > 0]]),

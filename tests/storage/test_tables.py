@@ -1,0 +1,148 @@
+"""Parquet tables hold exactly the columns of the contract, and say whose they are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alti2v.errors import DamagedError, VersionError
+from alti2v.storage import table as tables
+from alti2v.storage.layout import TABLES, Column, Table
+from alti2v.storage.table import read_table, schema, write_arrow_table, write_table
+
+INT32 = st.integers(-(2**31), 2**31 - 1)
+INT64 = st.integers(-(2**63), 2**63 - 1)
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "int32": INT32,
+    "int64": INT64,
+    "string": st.text(),
+    "timestamp": st.integers(0, 4_000_000_000).map(lambda s: datetime.fromtimestamp(s, UTC)),
+    "list<string>": st.lists(st.text(), max_size=4),
+    "list<int32>": st.lists(INT32, max_size=4),
+}
+SMALL = Table("small", (Column("id", "int64", "x"), Column("note", "string", "x", nullable=True)))
+
+
+def rows_of(table: Table) -> st.SearchStrategy[list[dict[str, Any]]]:
+    columns = {
+        column.name: st.none() | VALUES[column.type] if column.nullable else VALUES[column.type]
+        for column in table.columns
+    }
+    return st.lists(st.fixed_dictionaries(columns), max_size=3)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_rows_come_back_as_they_went(
+    table: Table, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever the contract allows, hostile strings and nulls included, is read back unchanged."""
+    path = tmp_path_factory.mktemp("table") / "a.parquet"
+    rows = data.draw(rows_of(table))
+
+    written = write_table(path, table, rows)
+
+    assert written == len(rows)
+    assert read_table(path, table).to_pylist() == rows
+
+
+def test_equal_rows_are_equal_bytes(tmp_path: Path) -> None:
+    """Rows one by one, or a whole Arrow table with its columns in another order: the same file."""
+    rows = [{"id": 1, "note": "a"}, {"id": 2, "note": None}]
+    write_table(tmp_path / "a", SMALL, rows)
+    write_table(tmp_path / "b", SMALL, iter(rows))
+    content = pa.table({"note": ["a", None], "id": pa.array([1, 2], pa.int64())})
+    write_arrow_table(tmp_path / "c", SMALL, content)
+
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes()
+
+
+def test_row_groups_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long table is written a group at a time, whichever function writes it."""
+    monkeypatch.setattr(tables, "ROW_GROUP_ROWS", 4)
+    rows = [{"id": number, "note": None} for number in range(10)]
+    write_table(tmp_path / "a", SMALL, rows)
+    write_arrow_table(tmp_path / "b", SMALL, pa.Table.from_pylist(rows, schema(SMALL)))
+
+    for name in ("a", "b"):
+        assert pq.ParquetFile(tmp_path / name).metadata.num_row_groups == 3
+
+
+def test_other_programs_read_it(tmp_path: Path) -> None:
+    """pandas and DuckDB read the file without any help."""
+    path = tmp_path / "a.parquet"
+    write_table(path, SMALL, [{"id": 1, "note": "x"}, {"id": 5, "note": None}])
+
+    assert pd.read_parquet(path)["id"].tolist() == [1, 5]
+    query = f"select sum(id), count(note) from '{path}'"
+    assert duckdb.sql(query).fetchall() == [(6, 1)]
+
+
+def test_a_null_where_the_contract_forbids_it(tmp_path: Path) -> None:
+    """A missing value in a required column never reaches the disk."""
+    with pytest.raises((pa.ArrowInvalid, ValueError)):
+        write_arrow_table(tmp_path / "a", SMALL, pa.table({"id": pa.array([None], pa.int64()), "note": ["a"]}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def write_foreign(path: Path, table: Table, version: bytes, columns: pa.Schema) -> None:
+    metadata = {b"alti2v.table": table.name.encode(), b"alti2v.format_version": version}
+    pq.write_table(columns.with_metadata(metadata).empty_table(), path)
+
+
+def test_another_version_is_refused_by_name(tmp_path: Path) -> None:
+    """A table of a newer format says so, before anything else is looked at."""
+    path = tmp_path / "a.parquet"
+    write_foreign(path, SMALL, b"2", pa.schema([("other", pa.int8())]))
+
+    with pytest.raises(VersionError, match="has format version 2; this program reads 1"):
+        read_table(path, SMALL)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        pa.schema([("id", pa.int64())]),
+        pa.schema([("id", pa.int32()), ("note", pa.string())]),
+        pa.schema([("note", pa.string()), ("id", pa.int64())]),
+        schema(SMALL).append(pa.field("more", pa.int8())),
+    ],
+)
+def test_other_columns_are_damage(tmp_path: Path, columns: pa.Schema) -> None:
+    """A missing, retyped, moved or added column is refused."""
+    path = tmp_path / "a.parquet"
+    write_foreign(path, SMALL, b"1", columns)
+
+    with pytest.raises(DamagedError, match="is not a table of kind 'small'"):
+        read_table(path, SMALL)
+
+
+def test_another_kind_of_table_is_damage(tmp_path: Path) -> None:
+    """A table under the wrong name is not taken for the right one."""
+    path = tmp_path / "a.parquet"
+    write_table(path, Table("big", SMALL.columns), [])
+
+    with pytest.raises(DamagedError, match="is not a table of kind 'small'"):
+        read_table(path, SMALL)
+
+
+def test_bytes_that_are_no_table(tmp_path: Path) -> None:
+    """A cut or foreign file is damage; a missing one is FileNotFoundError."""
+    path = tmp_path / "a.parquet"
+    write_table(path, SMALL, [{"id": 1, "note": "x"}] * 100)
+    path.write_bytes(path.read_bytes()[:-20])
+
+    with pytest.raises(DamagedError, match="cannot be read as Parquet"):
+        read_table(path, SMALL)
+    with pytest.raises(FileNotFoundError):
+        read_table(tmp_path / "none.parquet", SMALL)
