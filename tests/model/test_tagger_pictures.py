@@ -1,0 +1,218 @@
+"""Pictures for a tagger: prepared as the training's were, in order, ahead, and never fatal."""
+
+import io
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alti2v.dataset.images import prepare_picture
+from alti2v.dataset.manifest import ImageRecipe
+from alti2v.errors import UsageError
+from alti2v.model.pictures import Problem, pixels, prepared_ahead, source_of
+
+RECIPE = ImageRecipe(size=64)
+
+
+def noisy(size=(150, 110), mode="RGB"):
+    rng = np.random.default_rng(5)
+    grid = rng.integers(0, 256, (6, 8, 4), dtype=np.uint8)
+    return Image.fromarray(grid, "RGBA" if mode == "RGBA" else None).resize(size, Image.Resampling.BICUBIC)
+
+
+def encoded(image, form, **saving):
+    file = io.BytesIO()
+    image.save(file, form, **saving)
+    return file.getvalue()
+
+
+def as_pixels(picture):
+    prepared = pixels(source_of(picture), RECIPE)
+    assert not isinstance(prepared, Problem), prepared
+    return prepared
+
+
+def test_pixels_are_those_of_the_dataset():
+    """What the network sees is the JPEG that a dataset would hold of the same file, decoded."""
+    content = encoded(noisy().convert("RGB"), "JPEG", quality=90)
+    square = Image.open(io.BytesIO(prepare_picture(content, RECIPE).jpeg))
+    found = pixels(content, RECIPE)
+
+    assert found.dtype == np.uint8
+    assert found.shape == (64, 64, 3)
+    assert np.array_equal(found, np.asarray(square))
+
+
+@pytest.mark.tf
+def test_pixels_are_those_that_training_decodes():
+    """TensorFlow's decoder, which training reads with, gives the same numbers as Pillow's."""
+    from alti2v.model import backend
+
+    content = encoded(noisy().convert("RGB"), "PNG")
+    jpeg = prepare_picture(content, RECIPE).jpeg
+    theirs = backend.tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE").numpy()
+
+    assert np.array_equal(pixels(content, RECIPE), theirs)
+
+
+MODES = {
+    "RGB.png": ("RGB", "PNG"),
+    "RGBA.png": ("RGBA", "PNG"),
+    "L.png": ("L", "PNG"),
+    "LA.png": ("LA", "PNG"),
+    "1.png": ("1", "PNG"),
+    "P.gif": ("P", "GIF"),
+    "I;16.png": ("I;16", "PNG"),
+    "CMYK.jpg": ("CMYK", "JPEG"),
+    "RGB.jpg": ("RGB", "JPEG"),
+    "L.jpg": ("L", "JPEG"),
+    "RGBA.webp": ("RGBA", "WEBP"),
+}
+
+
+@pytest.fixture(params=MODES)
+def file(request, tmp_path):
+    mode, form = MODES[request.param]
+    image = noisy(mode="RGBA").convert("L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image, np.uint16) * 257)
+    path = tmp_path / request.param.replace(";", "")
+    path.write_bytes(encoded(image, form, **({"lossless": True} if form == "WEBP" else {})))
+    return path
+
+
+def test_a_picture_is_the_same_however_it_is_given(file):
+    """Path, text, or opened with Pillow: the same pixels, for every mode."""
+    by_path = as_pixels(file)
+
+    assert np.array_equal(as_pixels(str(file)), by_path)
+    with Image.open(file) as opened:
+        assert np.array_equal(as_pixels(opened), by_path)
+        again = as_pixels(opened)
+        assert np.array_equal(again, by_path)
+
+
+def test_decoded_pictures_are_the_same_where_nothing_was_lost():
+    """An array and a loaded image of a PNG give the PNG's pixels."""
+    image = noisy(mode="RGBA")
+    by_content = pixels(encoded(image, "PNG"), RECIPE)
+
+    assert np.array_equal(as_pixels(np.asarray(image)), by_content)
+    assert np.array_equal(as_pixels(image), by_content)
+
+
+def test_a_loaded_jpeg_differs_little_from_its_file():
+    """A JPEG that the caller decoded was decoded at full size: close to the reduced decoding, not the same."""
+    content = encoded(noisy((900, 700)).convert("RGB"), "JPEG", quality=95)
+    loaded = Image.open(io.BytesIO(content))
+    loaded.load()
+    difference = as_pixels(loaded).astype(int) - pixels(content, RECIPE)
+
+    assert np.abs(difference).mean() < 2
+
+
+def test_orientation_is_obeyed_however_it_is_given(tmp_path):
+    """A picture that lies on its side is turned, given by its path, opened, or loaded."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "turned.png"
+    path.write_bytes(encoded(noisy().convert("RGB"), "PNG", exif=exif))
+    loaded = Image.open(path)
+    loaded.load()
+
+    assert not np.array_equal(as_pixels(path), pixels(encoded(noisy().convert("RGB"), "PNG"), RECIPE))
+    assert np.array_equal(as_pixels(loaded), as_pixels(path))
+
+
+def test_modes_that_png_does_not_have_are_converted():
+    """Floating point, premultiplied and CMYK images in memory are pictures too."""
+    for mode in ("F", "RGBa", "CMYK", "HSV", "YCbCr"):
+        image = noisy(mode="RGBA")
+        image = (
+            image.convert("L").convert("F")
+            if mode == "F"
+            else image.convert(mode)
+            if mode == "RGBa"
+            else (image.convert("RGB").convert(mode))
+        )
+        assert as_pixels(image).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (np.zeros((8, 8, 3), np.float32), "float32"),
+        (np.zeros((2, 8, 8, 3), np.uint8), r"\(2, 8, 8, 3\)"),
+        (np.zeros((8, 8, 2), np.uint8), r"\(8, 8, 2\)"),
+        (np.zeros((0, 8, 3), np.uint8), "no pixel"),
+        (b"bytes", "bytes is no picture"),
+        (None, "NoneType is no picture"),
+    ],
+)
+def test_what_is_no_picture_is_refused(picture, message):
+    """Other arrays and other things are refused by what they are."""
+    with pytest.raises(UsageError, match=message):
+        source_of(picture)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (lambda path: path.with_name("gone.png"), "missing"),
+        (lambda path: path.parent, "unreadable"),
+        (lambda path: path.with_name("a\0b"), "unreadable"),
+        (lambda path: path.write_bytes(b"no picture") and path, "not_image"),
+        (lambda path: path.write_bytes(encoded(noisy(), "PNG")[:300]) and path, "damaged"),
+        (lambda path: path.write_bytes(encoded(noisy((8, 8)), "PNG")) and path, "too_small"),
+        (lambda path: path.write_bytes(encoded(noisy((900, 20)), "PNG")) and path, "too_narrow"),
+    ],
+)
+def test_problems_are_answers(tmp_path, make, kind):
+    """What cannot be read or decoded comes back with its kind and a sentence; nothing is raised."""
+    problem = pixels(make(tmp_path / "x.png"), RECIPE)
+
+    assert isinstance(problem, Problem)
+    assert problem.kind == kind
+    assert len(problem.words) > 5
+
+
+def test_order_stays_and_only_so_many_are_taken_ahead(tmp_path):
+    """Results come in the order of the pictures, and at most `ahead` of them are in memory at a time."""
+    contents = [encoded(Image.new("L", (32, 32), 3 * i), "PNG") for i in range(60)]
+    taken = []
+
+    def source():
+        for number, content in enumerate(contents):
+            taken.append(number)
+            yield number, content
+
+    seen = []
+    for number, prepared in prepared_ahead(source(), ImageRecipe(size=32), ahead=7, threads=3):
+        seen.append((number, round(float(prepared.mean()) / 3)))
+        assert len(taken) - len(seen) < 7
+
+    assert seen == [(i, i) for i in range(60)]
+
+
+def test_stopping_early_ends_the_threads():
+    """Who takes one picture and goes away leaves no thread behind, and the warnings as they were."""
+    before = list(warnings.filters)
+    content = encoded(noisy(), "PNG")
+    stream = prepared_ahead(((i, content) for i in range(1000)), RECIPE, ahead=4, threads=2)
+    next(stream)
+    stream.close()
+
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+    assert warnings.filters == before
+
+
+def test_known_problems_keep_their_place():
+    """A picture that is known to be of no use passes through where it stands."""
+    content = encoded(noisy(), "PNG")
+    problem = Problem("same_sidecar", "shares")
+    found = list(prepared_ahead([(0, content), (1, problem), (2, content)], RECIPE, ahead=2, threads=1))
+
+    assert [number for number, _ in found] == [0, 1, 2]
+    assert found[1][1] is problem

@@ -1,0 +1,133 @@
+"""Thresholds of single tags: the best ones are found, kept, and mean the same when they are used."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from alti2v.errors import DamagedError, UsageError, VersionError
+from alti2v.model import metrics
+from alti2v.model.histograms import THRESHOLDS, add_predictions, empty_histograms
+from alti2v.model.selection import Criterion, Rule, make_vocabulary, passing
+from alti2v.model.thresholds import (
+    BETAS,
+    best_thresholds,
+    just_below,
+    own_limits,
+    read_thresholds,
+    tune,
+    write_thresholds,
+)
+
+NAMES = ("blue", "red", "never")
+
+
+@pytest.fixture
+def judged():
+    """Histograms of 200 pictures with three tags, the last of which none carries."""
+    rng = np.random.default_rng(3)
+    labels = (rng.random((200, 3)) < [0.5, 0.1, 0.0]).astype(np.uint8)
+    probabilities = np.clip(labels * 0.3 + rng.random((200, 3)) * 0.7, 0, 1).astype(np.float32)
+    histograms = empty_histograms(3)
+    add_predictions(histograms, probabilities, labels)
+    return histograms, probabilities, labels
+
+
+@given(
+    labels=arrays(np.uint8, (12, 4), elements=st.integers(0, 1)),
+    probabilities=arrays(np.float32, (12, 4), elements=st.floats(0, 1, width=32)),
+    fallback=st.sampled_from(THRESHOLDS.tolist()),
+)
+def test_f1_is_the_evaluations(labels, probabilities, fallback):
+    """The rule f1 has the very thresholds that an evaluation calls best, ties included."""
+    histograms = empty_histograms(4)
+    add_predictions(histograms, probabilities, labels)
+    ours = best_thresholds(histograms, beta=1.0, fallback=fallback)
+
+    assert ours.tolist() == metrics.best_thresholds(histograms, fallback=fallback).tolist()
+
+
+@pytest.mark.parametrize("beta", BETAS.values())
+def test_no_threshold_is_better(judged, beta):
+    """No edge of a bin has a higher F-beta, computed pair by pair, than the one that was found."""
+    histograms, probabilities, labels = judged
+
+    def score(threshold, tag):
+        predicted = probabilities[:, tag] >= np.float32(threshold)
+        correct = (predicted & (labels[:, tag] == 1)).sum()
+        return (1 + beta**2) * correct / max(beta**2 * labels[:, tag].sum() + predicted.sum(), 1)
+
+    found = best_thresholds(histograms, beta=beta, fallback=0.35)
+    for tag in range(2):
+        assert score(found[tag], tag) == pytest.approx(max(score(edge, tag) for edge in THRESHOLDS))
+
+
+def test_recall_asks_for_lower_thresholds(judged):
+    """F2 prefers recall, F0.5 precision: thresholds stand in that order. Unseen tags keep the fallback."""
+    low, middle, high = (best_thresholds(judged[0], beta=beta, fallback=0.35) for beta in (2.0, 1.0, 0.5))
+
+    assert (low <= middle).all()
+    assert (middle <= high).all()
+    assert (low < high).any()
+    assert [low[2], middle[2], high[2]] == pytest.approx([0.35] * 3)
+
+
+def test_written_thresholds_are_read(tmp_path, judged):
+    """What was tuned comes back equal, and is found by name whatever the order of the outputs."""
+    tuned = tune(judged[0], NAMES, fallback=0.35)
+    write_thresholds(tmp_path, tuned)
+    read = read_thresholds(tmp_path)
+
+    assert read == tuned
+    assert read.images == 200
+    limits = own_limits(read, Rule.F1, ("red", "unheard_of", "blue"))
+    assert limits == pytest.approx([tuned.rules["f1"]["red"], 0.35, tuned.rules["f1"]["blue"]], abs=1e-6)
+
+
+@given(st.sampled_from(THRESHOLDS.tolist()))
+def test_limits_mean_what_was_tuned(threshold):
+    """Above `just_below(t)` lie exactly the float32 numbers of at least t."""
+    edge = np.float32(threshold)
+    row = np.array([[np.nextafter(edge, np.float32(-1)), edge, np.nextafter(edge, np.float32(2))]], np.float32)
+    row = np.clip(row, 0, 1)
+    vocabulary = make_vocabulary([("a", "general"), ("b", "general"), ("c", "general")])
+    criterion = Criterion(rule=Rule.F1, own=just_below(np.full(3, threshold)))
+
+    assert passing(row, vocabulary, criterion).tolist() == (row >= edge).tolist()
+
+
+def test_rules_that_were_not_tuned_are_refused():
+    """Without tuned thresholds, the F rules say so and name what goes instead."""
+    with pytest.raises(UsageError, match=r"no thresholds for the rule f0\.5.*constant or mcut"):
+        own_limits(None, Rule.F05, NAMES)
+
+
+def test_no_file_is_no_thresholds(tmp_path):
+    """A model without thresholds.json is an ordinary one."""
+    assert read_thresholds(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (b"{", DamagedError),
+        (b"[]", DamagedError),
+        (b'{"kind": "manifest"}', DamagedError),
+        (json.dumps({"kind": "thresholds", "version": 99}).encode(), VersionError),
+        (
+            json.dumps(
+                {"kind": "thresholds", "version": 1, "rules": {"f1": {"a": 2}}, "fallback": 0.3, "images": 1}
+            ).encode(),
+            DamagedError,
+        ),
+    ],
+)
+def test_other_files_are_refused(tmp_path, content, error):
+    """A file that holds something else is named."""
+    (tmp_path / "thresholds.json").write_bytes(content)
+
+    with pytest.raises(error, match=r"thresholds\.json"):
+        read_thresholds(tmp_path)
