@@ -126,3 +126,15 @@ def test_large_pictures_are_reduced() -> None:
     """A report stays a file that can be sent."""
     with Image.open(io.BytesIO(encode_jpeg(np.zeros((800, 400, 3), np.uint8)))) as picture:
         assert (picture.size, picture.format) == ((MAX_SIDE // 2, MAX_SIDE), "JPEG")
+
+
+def test_a_picture_without_tags_is_neither_wrong_nor_right() -> None:
+    """Its F1 is 0 whatever the model says, so it is never shown as one of the most wrong or the best."""
+    picks = {
+        picture.pick
+        for seed in range(10)
+        for picture in pictures(collected(split(seed=seed), 8, size=3))
+        if picture.id == 103
+    }
+
+    assert picks <= {Pick.RANDOM}
