@@ -280,8 +280,8 @@ def _limits(facts: Facts, contract: Contract) -> list[str]:
     ]
     if contract.side_px and contract.side_px != facts.architecture.size:
         lines.append(
-            f"- The network looks at {facts.architecture.size} px and sees no smaller detail. Clients resize each "
-            "in a way of their own, which moves probabilities a little."
+            f"- The network looks at {facts.architecture.size} px, and smaller details are lost. Clients "
+            "resize each in a way of their own, which moves probabilities a little."
         )
     return [*lines, ""]
 
