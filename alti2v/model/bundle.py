@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -155,8 +156,11 @@ def _load_network(architecture: Architecture, weights: Path) -> Any:  # noqa: AN
         raise DamagedError(f"{weights} is missing: train again")
     tagger = build_network(architecture).tagger
     try:
-        tagger.load_weights(str(weights))
-    except (OSError, ValueError, KeyError) as exc:
+        with warnings.catch_warnings():
+            # Keras loads what it can of a foreign file and only warns about the rest.
+            warnings.simplefilter("error", UserWarning)
+            tagger.load_weights(str(weights))
+    except (OSError, ValueError, KeyError, UserWarning) as exc:
         reason = next(iter(str(exc).splitlines()), "")
         raise DamagedError(f"{weights} does not fit its description ({reason:.150}): train again") from exc
     return tagger

@@ -7,6 +7,7 @@ so a killed run finds its place again by counting, and nothing of the pipeline h
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -161,25 +162,25 @@ def evaluation_batches(dataset: Path, *, split: str, batch_size: int) -> Iterato
             )
 
 
-class reading_errors:  # noqa: N801 - a context manager that reads like the function it could not be
-    """Translate what the graph says about bytes that are no picture of the promised size."""
+@contextlib.contextmanager
+def reading_errors(dataset: Path) -> Iterator[None]:
+    """Translate what the graph says about damaged bytes into a DamagedError of one line.
 
-    def __init__(self, dataset: Path) -> None:
-        self._dataset = dataset
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        """Raise a DamagedError in place of TensorFlow's."""
-        if error is not None and isinstance(
-            error, backend.tf.errors.InvalidArgumentError | backend.tf.errors.NotFoundError
-        ):
-            reason = next((line for line in str(error).splitlines() if line.strip()), "").strip()
-            raise DamagedError(
-                f"{self._dataset}: a picture cannot be read ({reason:.200}): "
-                f"run `alti2v verify {self._dataset} --deep`"
-            ) from error
+    Raises:
+        DamagedError: a picture does not decode or has another size, or a file cannot be read.
+    """
+    errors = backend.tf.errors
+    try:
+        yield
+    except (errors.InvalidArgumentError, errors.NotFoundError, errors.UnknownError) as exc:
+        # An exception of `_rows` comes through the graph as text.
+        ours = re.search(r"(?:Damaged|Version)Error: (.+)", str(exc))
+        if ours is not None:
+            raise DamagedError(ours[1]) from exc
+        reason = next((line for line in str(exc).splitlines() if line.strip()), "no reason given").strip()
+        raise DamagedError(
+            f"{dataset}: a picture cannot be read ({reason:.200}): run `alti2v verify {dataset} --deep`"
+        ) from exc
 
 
 def _open(dataset: Path, split: str) -> tuple[int, int, tuple[Shard, ...]]:

@@ -6,8 +6,10 @@ taken from a model file (Keras advisories CVE-2024-3660, CVE-2025-1550, CVE-2025
 
 from __future__ import annotations
 
+import os
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,14 +154,17 @@ def load_trunk(network: Network, weights: str) -> None:
     else:
         _require_weights_file(Path(weights))
     try:
-        trunk = backend.keras.applications.VGG16(include_top=False, weights=weights)
-    except (ValueError, OSError, KeyError) as exc:
+        with warnings.catch_warnings():
+            # Keras loads what it can of a foreign file and only warns about the rest.
+            warnings.simplefilter("error", UserWarning)
+            trunk = backend.keras.applications.VGG16(include_top=False, weights=weights)
+    except Exception as exc:  # keras.utils.get_file raises bare Exception
+        if weights == "imagenet":
+            raise _unreachable(exc) from exc
         raise UsageError(
             f"{weights} does not hold the weights of VGG16 without top ({str(exc).splitlines()[0]:.150}): "
             "save them with keras.applications.VGG16(include_top=False).save_weights(PATH)"
         ) from exc
-    except Exception as exc:  # keras.utils.get_file raises bare Exception
-        raise _unreachable(exc) from exc
     for name in TRUNK_LAYERS:
         network.logits.get_layer(name).set_weights(trunk.get_layer(name).get_weights())
 
@@ -174,7 +179,9 @@ def _initialise(trunk: Any, seeds: Any) -> None:  # noqa: ANN401 - keras.Model, 
 
 def _require_imagenet() -> None:
     """See that Keras' loader will not wait for a network that is not there."""
-    if (Path(backend.keras.config.keras_home()) / "models" / _IMAGENET_FILE).is_file():
+    # The rule of keras/src/backend/config.py, keras_home().
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    if (home / "models" / _IMAGENET_FILE).is_file():
         return
     request = urllib.request.Request(_IMAGENET_URL, method="HEAD")
     try:

@@ -1,0 +1,182 @@
+"""The network: VGG16's own arithmetic, the recipes' heads, and where its weights come from."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from alti2v.errors import RemoteError, UsageError
+from alti2v.model import backend
+from alti2v.model.network import (
+    TRUNK_LAYERS,
+    UNIT_VARIANCE,
+    Architecture,
+    build_network,
+    freeze_before,
+    load_trunk,
+    set_prior,
+)
+from alti2v.model.recipes import Head
+
+pytestmark = pytest.mark.tf
+
+
+def architecture(**fields):
+    return Architecture(**{"size": 32, "tags": 5, "head": Head.POOLED, "features": 8, "dropout": 0.0, **fields})
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_network(architecture(), seed=1)
+
+
+@pytest.fixture(scope="module")
+def weights_file(tmp_path_factory):
+    """VGG16's weights without top, as Keras saves them."""
+    path = tmp_path_factory.mktemp("weights") / "vgg16.weights.h5"
+    backend.keras.utils.set_random_seed(11)
+    backend.keras.applications.VGG16(include_top=False, weights=None).save_weights(path)
+    return path
+
+
+def pictures(count=2, size=32):
+    return np.random.default_rng(2).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+def test_outputs(network):
+    """uint8 or float pictures give float32 probabilities and features; batch and single agree."""
+    images = pictures()
+    outputs = network.tagger.predict_on_batch(images)
+
+    assert {name: (value.shape, str(value.dtype)) for name, value in outputs.items()} == {
+        "probabilities": ((2, 5), "float32"),
+        "features": ((2, 8), "float32"),
+    }
+    as_float = network.tagger.predict_on_batch(images.astype(np.float32))
+    one = network.tagger.predict_on_batch(images[1:])
+    np.testing.assert_array_equal(outputs["probabilities"], as_float["probabilities"])
+    np.testing.assert_allclose(outputs["probabilities"][1:], one["probabilities"], rtol=1e-5)
+
+
+def test_probabilities_are_the_sigmoid_of_the_logits(network):
+    """The tagger and the trained model are two views of the same layers."""
+    images = pictures()
+    logits = network.logits.predict_on_batch(images)
+
+    np.testing.assert_allclose(
+        network.tagger.predict_on_batch(images)["probabilities"], 1 / (1 + np.exp(-logits)), rtol=1e-5
+    )
+
+
+def test_trunk_is_vgg16_with_its_own_preprocessing(network, weights_file):
+    """With weights from a file, the head sees what keras.applications computes from preprocess_input."""
+    load_trunk(network, str(weights_file))
+    keras = backend.keras
+    reference = keras.applications.VGG16(include_top=False, weights=str(weights_file), pooling="avg")
+    images = pictures()
+    prepared = keras.applications.vgg16.preprocess_input(images.astype(np.float32))
+    expected = reference.predict_on_batch(prepared)
+
+    trunk = keras.Model(network.logits.input, network.logits.get_layer("pool").output)
+
+    np.testing.assert_allclose(trunk.predict_on_batch(images), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_fresh_network_is_awake():
+    """He's start and unit variance carry pictures through thirteen layers: features neither fade nor explode."""
+    network = build_network(architecture(features=256, pixel_scale=UNIT_VARIANCE), seed=4)
+    features = network.tagger.predict_on_batch(pictures(8))["features"]
+
+    assert 0.01 < features.std() < 10
+    assert (features > 0).any(axis=0).mean() > 0.3
+
+
+def test_start_depends_on_the_seed_alone():
+    """The same seed gives the same weights again, another seed others."""
+    first, again, other = (build_network(architecture(), seed=seed).logits.get_weights() for seed in (1, 1, 2))
+
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_seed_head():
+    """The original's head: every position by itself, normalised, one dense layer, dropout, sigmoid."""
+    network = build_network(architecture(head=Head.FLATTENED, features=16, dropout=0.3, size=64))
+
+    assert [layer.name for layer in network.logits.layers[-5:]] == [
+        "flatten",
+        "normalise",
+        "features",
+        "dropout",
+        "logits",
+    ]
+    assert network.logits.get_layer("features").kernel.shape == (2 * 2 * 512, 16)
+
+
+def test_prior_is_predicted_before_training():
+    """With a zero kernel the first probabilities are the tags' frequencies."""
+    network = build_network(architecture())
+    set_prior(network, [0.5, 0.1, 0.01, 0.9, 0.3])
+    layer = network.logits.get_layer("logits")
+    layer.kernel.assign(np.zeros(layer.kernel.shape))
+
+    np.testing.assert_allclose(
+        network.tagger.predict_on_batch(pictures(1))["probabilities"][0], [0.5, 0.1, 0.01, 0.9, 0.3], rtol=1e-5
+    )
+
+
+def test_freezing_before_a_layer():
+    """Layers before the named one do not learn, that one and those after do: the original's twelve."""
+    network = build_network(architecture())
+    freeze_before(network, "block4_conv2")
+
+    frozen = [name for name in TRUNK_LAYERS if not network.logits.get_layer(name).trainable]
+    assert frozen == list(TRUNK_LAYERS[: TRUNK_LAYERS.index("block4_conv2")])
+    # The original froze `layers[:12]` of Keras' list, which begins with the input.
+    trunk = backend.keras.applications.VGG16(include_top=False, weights=None)
+    assert trunk.layers[12].name == "block4_conv2"
+
+
+def test_imagenet_without_network_is_one_line(monkeypatch, tmp_path):
+    """Offline, the message names what to give instead, and comes quickly."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # the discard port: refuses at once
+
+    with pytest.raises(RemoteError, match="--weights none") as caught:
+        load_trunk(build_network(architecture()), "imagenet")
+    assert "--weights PATH" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_weights_file(network):
+    """A path that does not exist is named."""
+    with pytest.raises(UsageError, match="does not exist"):
+        load_trunk(network, "no/such/file.h5")
+
+
+@pytest.mark.parametrize("name", ["weights.pkl", "weights.h5"])
+def test_pickle_is_refused_unread(network, tmp_path, name):
+    """A pickle is refused by its first bytes, whatever its name; it is never opened as one."""
+
+    class Boom:
+        def __reduce__(self):
+            return (pytest.fail, ("the pickle was loaded",))
+
+    path = tmp_path / name
+    path.write_bytes(pickle.dumps(Boom()))
+
+    with pytest.raises(UsageError, match="not an HDF5 file"):
+        load_trunk(network, str(path))
+
+
+def test_foreign_weights_do_not_fit(network, tmp_path):
+    """Weights of another network are refused in one line."""
+    keras = backend.keras
+    path = tmp_path / "other.weights.h5"
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(path)
+
+    with pytest.raises(UsageError, match="does not hold the weights of VGG16") as caught:
+        load_trunk(network, str(path))
+    assert "\n" not in str(caught.value)
