@@ -1,8 +1,8 @@
 """build-shards: a store becomes a dataset.
 
-Prepare every picture once, plan, write shards, publish the manifest last. Each step leaves files that are
-whole or absent, so the same command after a kill does what is missing; a run with other options before the
-manifest exists reuses what it can. The only module of this stage that starts processes.
+Prepare every picture once, plan, write shards and tables, then publish the manifest. Each step leaves files
+that are whole or absent, so the same command after a kill does what is missing; a run with other options
+before the manifest exists reuses what it can. The only module of this stage that starts processes.
 """
 
 from __future__ import annotations
@@ -248,8 +248,9 @@ def _build(
     shard_of = {int(posts.ids[row]): str(shard.name) for shard in plan.shards for row in rows[shard.rows]}
     write_arrow_table(dataset / OUTCOMES_FILE, OUTCOMES, outcome_table(posts, outcomes, shard_of))
     write_vocabulary(dataset, plan.vocabulary.tags)
-    publish_bytes(dataset / CARD_FILE, dataset_card(manifest, plan.vocabulary.tags, store).encode())
     write_manifest(dataset, manifest)
+    # After the manifest: a folder with a README and nothing else that says what it is, is somebody else's.
+    publish_bytes(dataset / CARD_FILE, dataset_card(manifest, plan.vocabulary.tags, store).encode())
     return manifest
 
 

@@ -84,15 +84,17 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> Picture | Unusable:
             if reason := _unfit(width, height):
                 return Unusable(reason)
             try:
-                small = _reduced(image, _fitting(width, height, recipe.size))
+                plain = _decoded(image, _fitting(width, height, recipe.size))
+                small = _reduced(plain, _fitting(width, height, recipe.size))
+                # From the decoded picture: 64 px would leave too little of it to recognise a cropped copy.
+                tiny = _reduced(plain, (HASH_SIDE_PX, HASH_SIDE_PX), Image.Resampling.BOX)
             except Exception:  # noqa: BLE001 - as above; MemoryError included
                 return Unusable("damaged")
-    grey = small.convert("L").resize((HASH_SIDE_PX, HASH_SIDE_PX), Image.Resampling.BOX)
     return Picture(
         jpeg=_encoded(_letterboxed(small, recipe.size), recipe.quality),
         source_width=width,
         source_height=height,
-        phash=perceptual_hash(np.asarray(grey)),
+        phash=perceptual_hash(np.asarray(tiny.convert("L"))),
     )
 
 
@@ -109,16 +111,32 @@ def _fitting(width: int, height: int, side: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _reduced(image: Image.Image, target: tuple[int, int]) -> Image.Image:
-    """The whole picture at the target size (sides swapped where the orientation says so), RGB on white."""
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """Pixels in a mode that can be resized, and what the file says about how to show them."""
+
+    pixels: Image.Image
+    icc: bytes | None
+    orientation: int | None
+
+
+def _decoded(image: Image.Image, target: tuple[int, int]) -> _Decoded:
     # A square request would make Pillow decode at full size: the draft keeps BOTH sides above what is asked.
     image.draft(image.mode, (target[0] * _OVERSAMPLING, target[1] * _OVERSAMPLING))
     orientation = _orientation(image)
     icc = image.info.get("icc_profile")
-    plain = _in_plain_mode(image)
-    small = plain.resize(target, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    rgb = _on_white(small) if small.mode == "RGBa" else _in_srgb(small, icc)
-    return rgb.transpose(_ORIENTATION[orientation]) if orientation in _ORIENTATION else rgb
+    return _Decoded(_in_plain_mode(image), icc, orientation)
+
+
+def _reduced(
+    decoded: _Decoded,
+    target: tuple[int, int],
+    resampling: Image.Resampling = Image.Resampling.LANCZOS,
+) -> Image.Image:
+    """The whole picture at the target size (sides swapped where the orientation says so), RGB on white."""
+    small = decoded.pixels.resize(target, resampling, reducing_gap=2.0)
+    rgb = _on_white(small) if small.mode == "RGBa" else _in_srgb(small, decoded.icc)
+    return rgb.transpose(_ORIENTATION[decoded.orientation]) if decoded.orientation in _ORIENTATION else rgb
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -37,7 +37,7 @@ def assign_splits(groups: npt.NDArray[np.int64], *, test: int, validation: int) 
         (n,) positions in `layout.SPLITS`.
 
     Raises:
-        UsageError: nothing would be left to train on.
+        UsageError: nothing would be left to train on, or a split would stay empty.
     """
     check_sizes(len(groups), test=test, validation=validation)
     names, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
@@ -45,12 +45,12 @@ def assign_splits(groups: npt.NDArray[np.int64], *, test: int, validation: int) 
     side = np.full(len(names), SPLITS.index("train"), np.int8)
     for split, wanted in (("test", test), ("validation", validation)):
         free = order[side[order] == SPLITS.index("train")]
+        if wanted and sizes[free].min() > wanted:
+            raise UsageError(
+                f"--{split} {wanted} cannot be met: alike pictures stay together, and the smallest of the "
+                f"{len(free)} groups that are left has {sizes[free].min()} pictures; ask for more"
+            )
         side[free[_first_that_fit(sizes[free], wanted)]] = SPLITS.index(split)
-    if not (side == SPLITS.index("train")).any():
-        raise UsageError(
-            f"--test {test} and --validation {validation} leave no whole group of alike pictures to train on: "
-            f"the store has {len(groups)} usable pictures in {len(names)} groups; ask for fewer"
-        )
     return side[number]
 
 

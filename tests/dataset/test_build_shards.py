@@ -1,0 +1,501 @@
+"""From a store to a dataset: the right content, the same bytes every time, a clear word where it cannot be."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+import webdataset
+import yaml
+from PIL import Image
+
+from alti2v.dataset.build import WORK_DIR, BuildConfig, BuildReport, build_shards
+from alti2v.dataset.manifest import read_manifest, read_vocabulary
+from alti2v.dataset.shards import SAMPLE_FIELDS
+from alti2v.dataset.verify import verify_dataset
+from alti2v.errors import Alti2vError, DamagedError, DataError, StorageError, UsageError
+from alti2v.records import Progress
+from alti2v.storage.directory import Kind, write_description
+from alti2v.storage.layout import POSTS, posts_table
+from alti2v.storage.table import write_table
+from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
+
+# webdataset 1.0.2 leaves its files for the garbage collector to close.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+
+
+def build(store: Path, dataset: Path, **options: Any) -> BuildReport:
+    settings = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 1} | options
+    return build_shards(BuildConfig(store=store, dataset=dataset, **settings))
+
+
+def digests(dataset: Path) -> dict[str, str]:
+    files = (path for path in dataset.rglob("*") if path.is_file())
+    return {str(path.relative_to(dataset)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def samples(dataset: Path, split: str) -> list[dict[str, Any]]:
+    """The samples of a split as webdataset's own reader gives them."""
+    shards = [str(path) for path in sorted((dataset / "data").glob(f"{split}-*.tar"))]
+    return list(webdataset.WebDataset(shards, shardshuffle=False))
+
+
+def mixed_posts() -> list[TinyPost]:
+    """Posts that end in every way a post can end, between 30 ordinary ones."""
+    ordinary = tiny_posts(30)
+    same = ordinary[3].content
+    cut = encoded(drawing(77))[:500]
+    return [
+        *ordinary,
+        TinyPost(id=101, content=same),  # the crawl did not notice that 4 has the same bytes
+        TinyPost(id=102, content=None, facts={"status": "duplicate", "reason": "", "duplicate_of": 5}),
+        TinyPost(id=103, content=None),
+        TinyPost(id=104, content=None, facts={"status": "skipped", "reason": "video"}),
+        TinyPost(id=105, content=None, facts={"status": "pending", "reason": ""}),
+        TinyPost(id=106, content=cut),
+        TinyPost(id=107, content=b"<html>not found</html>"),
+        TinyPost(id=108, content=encoded(drawing(78)), tags=[]),
+        TinyPost(id=109, content=encoded(drawing(79), "PNG"), suffix="png"),
+        TinyPost(id=110, content=encoded(drawing(80), "GIF"), suffix="gif"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("mixed") / "store", mixed_posts(), posts_per_tar=13)
+
+
+@pytest.fixture(scope="module")
+def dataset(store: Path) -> Path:
+    build(store, store.parent / "dataset")
+    return store.parent / "dataset"
+
+
+def test_every_post_ends_in_exactly_one_outcome(store: Path, dataset: Path) -> None:
+    """The sums add up to the posts of the store, in report, manifest and table alike."""
+    report = build(store, dataset)
+    expected = {
+        "stored": 32,
+        "duplicate": 2,
+        "dropped damaged": 1,
+        "dropped not_image": 1,
+        "dropped untagged": 1,
+        "dropped video": 1,
+        "failed http_404": 1,
+        "failed not_fetched": 1,
+    }
+    rows = pd.read_parquet(dataset / "outcomes.parquet")
+
+    assert report.outcomes == read_manifest(dataset).outcomes == expected
+    assert sorted(rows["id"]) == sorted(post.id for post in mixed_posts())
+    kinds = [
+        f"{o} {r}" if o in ("dropped", "failed") else o
+        for o, r in zip(rows["outcome"], rows["reason"], strict=True)
+    ]
+    assert Counter(kinds) == expected
+    duplicates = rows[rows["outcome"] == "duplicate"].set_index("id")["duplicate_of"].to_dict()
+    assert duplicates == {101: 4, 102: 5}
+    assert rows["shard"].notna().sum() == 32
+
+
+def test_sizes_are_those_asked_for(store: Path, dataset: Path) -> None:
+    """Test and validation have exactly the sizes asked for, although some pictures turned out unusable."""
+    report = build(store, dataset)
+
+    assert (report.train, report.validation, report.test) == (22, 4, 6)
+    assert [shard.samples for shard in read_manifest(dataset).split("train")] == [7, 7, 8]
+    assert report.shards == 5
+
+
+def test_samples_are_the_posts(dataset: Path) -> None:
+    """webdataset gives for every key the right picture and JSON with the same keys, no null and no list."""
+    by_id = {post.id: post for post in mixed_posts()}
+    seen = []
+    for split in ("train", "validation", "test"):
+        for sample in samples(dataset, split):
+            fields = json.loads(sample["json"])
+            post = by_id[fields["id"]]
+            seen.append(post.id)
+            assert sample["__key__"] == f"{post.id:012d}"
+            assert list(fields) == list(SAMPLE_FIELDS)
+            assert {type(value).__name__ for value in fields.values()} == {"str", "int"}
+            tags = [tag for name in fields if name.startswith("tags_") for tag in fields[name].split()]
+            assert sorted(tags) == sorted(set(post.tags))
+            assert post.content is not None
+            shown = np.asarray(Image.open(io.BytesIO(sample["jpg"]))).astype(int)
+            original = (
+                Image.open(io.BytesIO(post.content)).convert("RGB").resize((24, 32), Image.Resampling.LANCZOS)
+            )
+            assert np.abs(shown[:, 4:28] - np.asarray(original)).mean() < 12
+    assert len(seen) == len(set(seen)) == 32
+
+
+def test_tables_agree_with_shards(dataset: Path) -> None:
+    """pandas and DuckDB read the metadata; offsets point at the pictures, labels at the tags."""
+    vocabulary = [tag.name for tag in read_vocabulary(dataset)]
+    categories = {tag.category.value for tag in read_vocabulary(dataset)}
+    for path in sorted((dataset / "metadata").glob("*.parquet")):
+        tar = (dataset / "data" / f"{path.stem}.tar").read_bytes()
+        index = json.loads((dataset / "index" / f"{path.stem}.json").read_text())["files"]
+        for row in pd.read_parquet(path).to_dict("records"):
+            picture = tar[row["offset"] : row["offset"] + row["size"]]
+            assert hashlib.sha256(picture).hexdigest() == row["sha256"]
+            assert index[f"{row['key']}.jpg"]["offset"] == row["offset"]
+            tags = [tag for name in row if name.startswith("tags_") for tag in row[name]]
+            assert [vocabulary[label] for label in row["labels"]] == sorted(
+                (tag for tag in tags if tag in vocabulary), key=vocabulary.index
+            )
+    assert categories <= {"general", "character", "copyright"}
+    query = f"""
+        select tag.name, count(*) from '{dataset}/metadata/train-*.parquet', unnest(labels) as label(i)
+        join '{dataset}/tags.parquet' as tag on tag.index = label.i group by all
+    """
+    counted = dict(duckdb.sql(query).fetchall())
+    assert counted == {tag.name: tag.count for tag in read_vocabulary(dataset)}
+
+
+def test_the_card_tells_readers_what_they_need(dataset: Path) -> None:
+    """The front matter is YAML that names files by split, all fields with their types, and true counts."""
+    text = (dataset / "README.md").read_text()
+    front = yaml.safe_load(text.split("---\n")[1])
+    info = front["dataset_info"][0]
+    fields = {field["name"]: field["dtype"] for field in info["features"][3]["struct"]}
+
+    assert [entry["split"] for entry in front["configs"][0]["data_files"]] == ["train", "validation", "test"]
+    for config in front["configs"]:
+        for entry in config["data_files"]:
+            assert list(dataset.glob(entry["path"]))
+    assert fields == SAMPLE_FIELDS
+    assert {split["name"]: split["num_examples"] for split in info["splits"]} == {
+        "train": 22,
+        "validation": 4,
+        "test": 6,
+    }
+    assert "\\>\\_\\<" in text  # a tag cannot end the table it stands in
+
+
+def test_hostile_tags_go_through_unharmed(tmp_path: Path) -> None:
+    """Tags with quotes, markup, control characters or 10 kB are text everywhere, and never a file name."""
+    hostile = [
+        "../../etc/passwd",
+        "a\nb",
+        "nul\0",
+        "<img src=x>",
+        "|pipe|",
+        "初音ミク",
+        "\u202ertl",
+        "x" * 10_000,
+    ]
+    posts = [TinyPost(id=n, content=encoded(drawing(n)), tags=["1girl", *hostile]) for n in range(1, 13)]
+    store = write_store(tmp_path / "store", posts)
+    build(store, tmp_path / "dataset", test=2, validation=2)
+
+    assert {tag.name for tag in read_vocabulary(tmp_path / "dataset")} == {"1girl", *hostile}
+    assert verify_dataset(tmp_path / "dataset", deep=True).findings == ()
+
+
+def test_alike_pictures_and_families_stay_on_one_side(tmp_path: Path) -> None:
+    """Recompressed copies, and parents with their children, never stand on both sides of the split."""
+    posts, groups = [], []
+    for number in range(1, 31):
+        original = drawing(number, width=200, height=260)
+        variant = drawing(1000 + number)
+        ids = [number, 100 + number, 200 + number]
+        posts.append(TinyPost(id=ids[0], content=encoded(original, quality=95)))
+        posts.append(TinyPost(id=ids[1], content=encoded(original, quality=60)))
+        posts.append(TinyPost(id=ids[2], content=encoded(variant), facts={"parent_id": ids[1]}))
+        groups.append(ids)
+    store = write_store(tmp_path / "store", posts)
+    report = build(store, tmp_path / "dataset", test=15, validation=9)
+    rows = pd.read_parquet(tmp_path / "dataset" / "outcomes.parquet").set_index("id")
+    side = rows["shard"].str.split("-").str[0].to_dict()
+
+    assert (report.test, report.validation, report.alike) == (15, 9, 90)
+    for ids in groups:
+        assert len({side[post_id] for post_id in ids}) == 1
+
+
+def test_categories_come_from_the_tag_table(tmp_path: Path) -> None:
+    """A tag whose category was learnt after a part was written is in its category all the same."""
+    tags = ["1girl", "hatsune_miku", "somebody"]
+    posts = [TinyPost(id=n, content=encoded(drawing(n)), tags=tags) for n in range(1, 13)]
+    store = write_store(tmp_path / "store", posts)
+    names = write_store(tmp_path / "uncategorised", posts, category_of={})
+    (names / posts_table(0)).replace(store / posts_table(0))
+    build(store, tmp_path / "dataset", test=2, validation=2)
+
+    found = {tag.name: tag.category.value for tag in read_vocabulary(tmp_path / "dataset")}
+    assert found["hatsune_miku"] == "character"
+    assert "somebody" not in found
+    fields = json.loads(samples(tmp_path / "dataset", "train")[0]["json"])
+    assert fields["tags_unknown"] == ""
+
+
+def test_worker_count_does_not_change_a_byte(store: Path, dataset: Path, tmp_path: Path) -> None:
+    """One process or two: every file has the same SHA-256."""
+    build(store, tmp_path / "dataset", workers=2)
+
+    assert digests(tmp_path / "dataset") == digests(dataset)
+    assert not (dataset / WORK_DIR).exists()
+
+
+def test_a_rearranged_store_gives_the_same_dataset(dataset: Path, tmp_path: Path) -> None:
+    """How the crawl cut its tars and parts is nobody's business."""
+    store = write_store(tmp_path / "store", mixed_posts(), posts_per_tar=1000, rows_per_part=7)
+    build(store, tmp_path / "dataset")
+
+    assert digests(tmp_path / "dataset") == digests(dataset)
+
+
+def test_a_finished_dataset_is_left_alone(store: Path, dataset: Path) -> None:
+    """The same command again does nothing, and reports the same."""
+    before = {path: path.stat().st_mtime_ns for path in dataset.rglob("*")}
+    first, second = build(store, dataset), build(store, dataset)
+
+    assert {path: path.stat().st_mtime_ns for path in dataset.rglob("*")} == before
+    assert (first.plan_hash, first.outcomes, first.bytes) == (second.plan_hash, second.outcomes, second.bytes)
+
+
+@pytest.mark.parametrize("folder", ["data", "index", "metadata"])
+def test_a_lost_file_is_made_again(store: Path, dataset: Path, tmp_path: Path, folder: str) -> None:
+    """A file that somebody deleted comes back with the same bytes."""
+    build(store, tmp_path / "dataset")
+    next(iter(sorted((tmp_path / "dataset" / folder).iterdir()))).unlink()
+    build(store, tmp_path / "dataset")
+
+    assert digests(tmp_path / "dataset") == digests(dataset)
+
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    from alti2v.dataset import build, shards, prepare
+    from alti2v.storage import publish, table, tar
+
+    function, countdown = sys.argv[3], [int(sys.argv[4])]
+    def dying(real):
+        def call(*args, **kwargs):
+            countdown[0] -= 1
+            if countdown[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+        return call
+    target = {"fsync": (os, "fsync"), "rename": (Path, "replace"), "unlink": (Path, "unlink"),
+              "picture": (prepare, "prepare_picture"), "sample": (shards, "sample_json"),
+              "rmtree": (build.shutil, "rmtree"), "manifest": (build, "write_manifest")}[function]
+    setattr(*target, dying(getattr(*target)))
+    build._CHUNK_PICTURES = 5
+    build.build_shards(build.BuildConfig(store=Path(sys.argv[1]), dataset=Path(sys.argv[2]), size=32, test=6,
+                                         validation=4, shard_samples=9, workers=1))
+"""
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [("picture", 7), ("picture", 12), ("sample", 1), ("sample", 20), ("manifest", 1), ("rmtree", 1)],
+        [("rename", 1), ("rename", 2), ("rename", 9), ("rename", 20), ("rename", 22), ("rename", 7)],
+        [("fsync", 3), ("fsync", 30), ("unlink", 4), ("fsync", 51), ("unlink", 10), ("fsync", 8)],
+    ],
+)
+def test_kill_9_at_any_point_changes_nothing(
+    store: Path, dataset: Path, tmp_path: Path, points: list[tuple[str, int]]
+) -> None:
+    """A build that is killed again and again, then run to the end, is byte for byte the uninterrupted one."""
+    target = tmp_path / "dataset"
+    for function, countdown in points:
+        command = [
+            sys.executable,
+            "-c",
+            textwrap.dedent(KILLED),
+            str(store),
+            str(target),
+            function,
+            str(countdown),
+        ]
+        killed = subprocess.run(command, check=False, timeout=60, capture_output=True)
+        assert killed.returncode in (-signal.SIGKILL, 0), killed.stderr
+        if (target / "manifest.json").exists():
+            assert verify_dataset(target).findings == ()
+    build(store, target)
+
+    assert digests(target) == digests(dataset)
+
+
+def test_finished_work_is_not_done_again(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a stop, prepared pictures and finished shards are taken over; other options reuse pictures, too."""
+
+    def stop_at(shards: int) -> Any:
+        def hook(progress: Progress) -> None:
+            if progress.stage == "writing" and progress.done > shards:
+                raise KeyboardInterrupt
+
+        return hook
+
+    options = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 1}
+    config = BuildConfig(store=store, dataset=tmp_path / "dataset", **options)
+    with pytest.raises(KeyboardInterrupt):
+        build_shards(config, progress=stop_at(10))
+    receipts = sorted((tmp_path / "dataset" / WORK_DIR).glob("*.receipt.json"))
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "dataset" / "data").iterdir()}
+    monkeypatch.setattr("alti2v.dataset.prepare.prepare_picture", lambda *_: pytest.fail("decoded twice"))
+    with pytest.raises(KeyboardInterrupt):
+        build_shards(
+            BuildConfig(
+                store=store, dataset=tmp_path / "dataset", **(options | {"test": 3, "shard_samples": 20})
+            ),
+            progress=stop_at(0),
+        )
+    build_shards(config)
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "dataset" / "data").iterdir()}
+
+    assert len(receipts) == 2
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 5  # what the other options left is gone
+    assert verify_dataset(tmp_path / "dataset").findings == ()
+
+
+def test_a_killed_worker_stops_the_build_in_words(store: Path, tmp_path: Path) -> None:
+    """If the system kills a worker, the build says so, and the next run finishes it."""
+
+    def hook(progress: Progress) -> None:
+        if progress.stage == "preparing" and progress.done:
+            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+            for child in children:
+                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    os.kill(int(child), signal.SIGKILL)
+
+    config = BuildConfig(store=store, dataset=tmp_path / "d", size=32, test=6, validation=4, workers=2)
+    with pytest.raises(Alti2vError, match="a worker process was killed"):
+        build_shards(config, progress=hook)
+    assert build_shards(config).test == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 0}, "--size 0 is out of range: give 8 to 4096"),
+        ({"top_tags": 0}, "--top-tags 0 is out of range"),
+        ({"test": -1}, "--test -1 is out of range: give at least 0"),
+        ({"shard_samples": 0}, "--shard-samples 0"),
+        ({"workers": 0}, "--workers 0"),
+        ({"quality": 101}, "--quality 101 is out of range: give 1 to 100"),
+        ({"test": 30, "validation": 2}, "leave nothing to train on: the store has 32 usable pictures"),
+        ({"test": 1000}, "--test 1000 and --validation 4 leave nothing to train on: the store has 34"),
+    ],
+)
+def test_numbers_that_cannot_be(store: Path, tmp_path: Path, options: dict[str, int], message: str) -> None:
+    """Impossible options are refused with the value and the bound; nothing is published."""
+    with pytest.raises(UsageError, match=message):
+        build(store, tmp_path / "dataset", **options)
+    assert not (tmp_path / "dataset" / "manifest.json").exists()
+
+
+def test_stores_that_hold_nothing_usable(tmp_path: Path) -> None:
+    """No posts, no pictures, no tags of a wanted category: each has its own line."""
+    empty = write_store(tmp_path / "empty", [])
+    write_table(empty / posts_table(0), POSTS, [])
+    failed = write_store(tmp_path / "failed", [TinyPost(id=n, content=None) for n in (1, 2)])
+    broken = write_store(tmp_path / "broken", [TinyPost(id=n, content=b"html %d" % n) for n in (1, 2)])
+    meta = write_store(
+        tmp_path / "meta", [TinyPost(id=n, content=encoded(drawing(n)), tags=["highres"]) for n in range(1, 4)]
+    )
+
+    for store, message in (
+        (empty, "lists no posts: crawl first"),
+        (failed, r"has no usable picture \(2 failed http_404\): crawl more"),
+        (broken, r"has no usable picture \(2 dropped not_image\)"),
+        (meta, "the vocabulary is empty"),
+    ):
+        with pytest.raises(DataError, match=message):
+            build(store, tmp_path / f"of-{store.name}", test=0, validation=0)
+
+
+def test_folders_that_are_something_else(store: Path, tmp_path: Path) -> None:
+    """A dataset of other options, a folder of something else, a store that is none: refused in one line."""
+    build(store, tmp_path / "dataset")
+    (tmp_path / "run").mkdir()
+    write_description(tmp_path / "run", Kind.RUN, {})
+
+    with pytest.raises(UsageError, match="was built with other options, or before the store changed"):
+        build(store, tmp_path / "dataset", size=40)
+    with pytest.raises(UsageError, match="is a run, not a dataset"):
+        build(store, tmp_path / "run")
+    with pytest.raises(UsageError, match="is not a store"):
+        build(tmp_path / "run" / "..", tmp_path / "new")
+
+
+def test_a_second_build_in_the_same_folder(store: Path, tmp_path: Path) -> None:
+    """Two builds never write into one folder at a time."""
+    refused = []
+
+    def hook(progress: Progress) -> None:
+        if not refused:
+            with pytest.raises(UsageError, match=f"is in use by process {os.getpid()}") as caught:
+                build(store, tmp_path / "dataset")
+            refused.append(caught.value)
+
+    build_shards(
+        BuildConfig(store=store, dataset=tmp_path / "dataset", size=32, test=6, validation=4, workers=1),
+        progress=hook,
+    )
+    assert refused
+
+
+def test_a_damaged_store_is_named(tmp_path: Path) -> None:
+    """A missing or shifted tar stops the build with the file's name; nothing is published."""
+    store = write_store(tmp_path / "store", tiny_posts(20), posts_per_tar=8)
+    tar = store / "images" / "images-000001.tar"
+    whole = tar.read_bytes()
+    for content, message in ((None, "images-000001.tar is missing"), (whole[512:], "should lie at")):
+        tar.unlink()
+        if content is not None:
+            tar.write_bytes(content)
+        with pytest.raises(DamagedError, match=message):
+            build(store, tmp_path / "dataset", test=2, validation=2)
+        tar.write_bytes(whole)
+    assert not (tmp_path / "dataset" / "manifest.json").exists()
+    assert build(store, tmp_path / "dataset", test=2, validation=2).train == 16
+
+
+@pytest.mark.parametrize("nth", [1, 3, 6, 12, 20])
+def test_a_full_disk_loses_nothing(
+    store: Path, dataset: Path, tmp_path: Path, nth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the disk fills up during any publication: one clear line; with room again, the same dataset."""
+    real, calls = os.fsync, [0]
+
+    def full(descriptor: int) -> None:
+        calls[0] += 1
+        if calls[0] == 2 * nth:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="the disk is full: make room, then run the same command again"):
+        build(store, tmp_path / "dataset")
+    monkeypatch.undo()
+    build(store, tmp_path / "dataset")
+
+    assert digests(tmp_path / "dataset") == digests(dataset)
+
+
+def test_a_place_that_cannot_be_written(store: Path, tmp_path: Path) -> None:
+    """A dataset below a file is refused in words."""
+    (tmp_path / "file").write_text("x")
+
+    with pytest.raises(StorageError, match="a part of the path is a file"):
+        build(store, tmp_path / "file" / "dataset")
