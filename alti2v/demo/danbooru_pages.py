@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from alti2v.demo.pictures import SAMPLE_WIDTH, fit
 from alti2v.demo.posts import Post
-from alti2v.records import CATEGORY_CODES, Tag
+from alti2v.records import CATEGORY_CODES, Tag, TagGroups
 
 VARIANT_BOXES: Mapping[str, tuple[int, int]] = {
     "180x180": (180, 180),
@@ -32,11 +32,29 @@ _NAMES = {
 }
 
 
+class TagText(NamedTuple):
+    """The tags of a picture as the API spells them: all, and one line for each category."""
+
+    everything: str
+    general: str
+    character: str
+    copyright: str
+    artist: str
+    meta: str
+
+
+def tag_text(tags: TagGroups) -> TagText:
+    """Spell the tags of a picture."""
+    groups = (tags.all, tags.general, tags.character, tags.copyright, tags.artist, tags.meta)
+    return TagText(*map(" ".join, groups))
+
+
 class Listed(NamedTuple):
     """A post as the API shows it.
 
     Attributes:
         post: the post.
+        text: its tags.
         md5, size: of its original; size in bytes.
         is_hidden: whether the board keeps md5 and URLs to itself.
         is_deleted: whether it is deleted; it is visible all the same.
@@ -44,6 +62,7 @@ class Listed(NamedTuple):
     """
 
     post: Post
+    text: TagText
     md5: str
     size: int
     is_hidden: bool
@@ -69,7 +88,7 @@ def file_url(root: str, post: Post, md5: str, kind: str) -> str:
 def post_json(root: str, listed: Listed) -> dict[str, Any]:
     """A post with all its keys; hidden ones lack md5 and URLs altogether, rather than having null there."""
     post = listed.post
-    shown, tags = post.shown, post.shown.tags
+    shown, tags, text = post.shown, post.shown.tags, listed.text
     score = shown.score or 0
     value: dict[str, Any] = {
         "id": post.id,
@@ -82,7 +101,7 @@ def post_json(root: str, listed: Listed) -> dict[str, Any]:
         "rating": rating(shown.rating),
         "image_width": shown.width,
         "image_height": shown.height,
-        "tag_string": " ".join(tags.all),
+        "tag_string": text.everything,
         "fav_count": score // 2,
         "file_ext": post.file_ext,
         "last_noted_at": None,
@@ -99,7 +118,7 @@ def post_json(root: str, listed: Listed) -> dict[str, Any]:
         "is_pending": False,
         "is_flagged": False,
         "is_deleted": listed.is_deleted,
-        "tag_count": len(tags.all),
+        "tag_count": text.everything.count(" ") + 1 if text.everything else 0,
         "updated_at": clock_text(post.changed_at),
         "is_banned": listed.is_hidden,
         "pixiv_id": None,
@@ -110,11 +129,11 @@ def post_json(root: str, listed: Listed) -> dict[str, Any]:
         "has_large": post.has_sample,
         "has_visible_children": listed.has_children,
         "media_asset": _media_asset(root, listed),
-        "tag_string_general": " ".join(tags.general),
-        "tag_string_character": " ".join(tags.character),
-        "tag_string_copyright": " ".join(tags.copyright),
-        "tag_string_artist": " ".join(tags.artist),
-        "tag_string_meta": " ".join(tags.meta),
+        "tag_string_general": text.general,
+        "tag_string_character": text.character,
+        "tag_string_copyright": text.copyright,
+        "tag_string_artist": text.artist,
+        "tag_string_meta": text.meta,
         "file_url": file_url(root, post, listed.md5, "original"),
         "large_file_url": file_url(root, post, listed.md5, "sample" if post.has_sample else "original"),
         "preview_file_url": file_url(root, post, listed.md5, "180x180"),

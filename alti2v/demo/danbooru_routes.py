@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from aiohttp import web
 
 from alti2v.demo import danbooru_pages
-from alti2v.demo.danbooru_pages import VARIANT_BOXES, Listed
+from alti2v.demo.danbooru_pages import VARIANT_BOXES, Listed, TagText, tag_text
 from alti2v.demo.faults import Faults
 from alti2v.demo.html_pages import challenge_page, html_page
 from alti2v.demo.pictures import fit
@@ -41,9 +42,13 @@ _FREE = frozenset(
     )
 )
 
+_TextOf = Callable[[int], TagText]
+_TEXT_OF: web.AppKey[_TextOf] = web.AppKey("text_of")
+
 
 def add_danbooru_routes(app: web.Application) -> None:
     """Make every address known."""
+    app[_TEXT_OF] = _remembering(app[SITE])
     path = r"{kind:original|sample|180x180|360x360|720x720}/{_a:[0-9a-f]{2}}/{_b:[0-9a-f]{2}}/"
     name = r"{prefix:(?:sample-)?}{md5:[0-9a-f]{32}}.{extension:[a-z0-9]+}"
     app.router.add_routes(
@@ -60,6 +65,11 @@ def add_danbooru_routes(app: web.Application) -> None:
             web.get("/" + path + name, _file),
         ]
     )
+
+
+def _remembering(site: Site) -> _TextOf:
+    """The tags of a picture, by its number, spelt once for the pictures asked for last."""
+    return lru_cache(maxsize=4096)(lambda number: tag_text(site.posts.picture(number).tags))
 
 
 def danbooru_grammar(faults: Faults) -> Grammar:
@@ -241,7 +251,7 @@ async def _resolve(site: Site, query: Query) -> Search:
 
 
 async def _listed(request: web.Request, indices: Iterable[int]) -> list[dict[str, Any]]:
-    site, posts = request.app[SITE], request.app[SITE].posts
+    site, posts, text_of = request.app[SITE], request.app[SITE].posts, request.app[_TEXT_OF]
     indices = list(indices)
     await site.draw(indices)
     root = f"{request.scheme}://{request.host}"
@@ -250,6 +260,7 @@ async def _listed(request: web.Request, indices: Iterable[int]) -> list[dict[str
             root,
             Listed(
                 post := posts.post(index),
+                text_of(post.picture),
                 site.md5(index),
                 site.size(index),
                 # Safe mode shows what is not rated general only as if it were hidden.

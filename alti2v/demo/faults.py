@@ -96,9 +96,10 @@ class Faults:
         for name in _REQUEST_NUMBERS:
             for number in getattr(self, name):
                 _require_whole(name, number, at_least=1)
-        for name, at_least in _COUNTS.items():
+        for name in _COUNTS:
             if getattr(self, name) is not None:
-                _require_whole(name, getattr(self, name), at_least=at_least)
+                _require_whole(name, getattr(self, name), at_least=1)
+        _require_whole("wall_depth", self.wall_depth, at_least=0)
         for word in self.blocked_user_agents:
             _require(str(word) == word != "", "blocked_user_agents", word, "a list of words")
         _require(isinstance(self.robots_txt, str | None), "robots_txt", self.robots_txt, "text")
@@ -119,13 +120,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "ranges": ("etag", "plain", "none"),
 }
 _SECONDS = ("slow_s", "stall_s", "latency_s")
-_COUNTS: Mapping[str, int] = {
-    "wall_depth": 0,
-    "posts_arrive_every": 1,
-    "posts_vanish_every": 1,
-    "heals_after": 1,
-    "max_requests_per_s": 1,
-}
+_COUNTS = ("posts_arrive_every", "posts_vanish_every", "heals_after", "max_requests_per_s")
 _REQUEST_NUMBERS = ("empty_page_at", "error_at")
 _LISTS = ("empty_page_at", "error_at", "blocked_user_agents")
 

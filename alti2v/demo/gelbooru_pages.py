@@ -115,11 +115,18 @@ def thumbnail_size(shown: Illustration) -> tuple[int, int]:
     return fit((shown.width, shown.height), _THUMBNAIL_BOX)
 
 
-def image_urls(root: str, post: Post) -> tuple[str, str, str]:
-    """The URLs of thumbnail, sample and original; the sample's is the original's if there is none."""
-    original = f"{root}/images/{post.directory}/{post.stem}.{post.file_ext}"
-    sample = f"{root}/samples/{post.directory}/sample_{post.stem}.jpg" if post.has_sample else original
-    return f"{root}/thumbnails/{post.directory}/thumbnail_{post.stem}.jpg", sample, original
+def image_urls(root: str, post: Post, *, slash: str = "/") -> tuple[str, str, str]:
+    """The URLs of thumbnail, sample and original; the sample's is the original's if there is none.
+
+    Args:
+        root: what they begin with.
+        post: whose files they are.
+        slash: how a slash is written, also in `root`.
+    """
+    directory, stem = f"{slash}{post.directory}{slash}", post.stem
+    original = f"{root}{slash}images{directory}{stem}.{post.file_ext}"
+    sample = f"{root}{slash}samples{directory}sample_{stem}.jpg" if post.has_sample else original
+    return f"{root}{slash}thumbnails{directory}thumbnail_{stem}.jpg", sample, original
 
 
 def json_row(root: str, row: Row) -> str:
@@ -128,7 +135,7 @@ def json_row(root: str, row: Row) -> str:
         nothing = dict.fromkeys(_NULL_KEYS_OF_A_GHOST)
         return _json({"id": row.ghost_id, "file_url": f"{root}/images//", "tags": ""} | nothing)
     post, text = row.post, row.text
-    preview, sample, original = (url.replace("/", "\\/") for url in image_urls(root, post))
+    preview, sample, original = image_urls(root.replace("/", "\\/"), post, slash="\\/")
     return (
         f'{{"preview_url":"{preview}","sample_url":"{sample}","file_url":"{original}",'
         f'"directory":{post.directory},"hash":"{row.md5}",{text.json_size},"id":{post.id},'

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import io
+import math
 import multiprocessing
 import os
 import signal
@@ -66,12 +67,12 @@ class Pictures:
         self._file = file
         self._end = 0
         self._kept: dict[int, _Kept] = {}
-        self._underway: dict[int, asyncio.Future[Files]] = {}
+        self._underway: dict[int, asyncio.Future[_Kept]] = {}
 
     async def draw(self, numbers: Iterable[int]) -> None:
         """See that these pictures are drawn, so that `md5` and `original_size` can answer."""
         missing = {number for number in numbers if number not in self._kept}
-        await asyncio.gather(*map(self._drawn, missing))
+        await asyncio.gather(*map(self._known, missing))
 
     def md5(self, index: int) -> str:
         """32 hex digits: of the original of the post at `index`, whose picture is drawn."""
@@ -125,9 +126,9 @@ class Pictures:
 
     async def _files(self, index: int) -> Files:
         number = index % self.corpus.pictures
-        kept = self._kept.get(number)
-        if kept is None or kept.offset is None:
-            return await self._drawn(number)
+        kept = self._kept.get(number) or await self._known(number)
+        if kept.offset is None:
+            return await self._draw(number)
         descriptor = self._file.fileno()
         original = os.pread(descriptor, kept.original_size, kept.offset)
         sample = (
@@ -137,22 +138,23 @@ class Pictures:
         )
         return Files(original, sample)
 
-    async def _drawn(self, number: int) -> Files:
-        """Draw a picture, or wait for the drawing that is under way."""
+    async def _known(self, number: int) -> _Kept:
+        """Draw a picture and keep it, or wait for the drawing that is under way."""
         if number not in self._underway:
             self._underway[number] = asyncio.ensure_future(self._draw_and_keep(number))
         # A client that goes away cancels its own waiting, not the drawing that others may wait for.
         return await asyncio.shield(self._underway[number])
 
-    async def _draw_and_keep(self, number: int) -> Files:
+    async def _draw_and_keep(self, number: int) -> _Kept:
         try:
-            loop = asyncio.get_running_loop()
-            files = await loop.run_in_executor(self._executor, draw_files, self.corpus, number)
-            if number not in self._kept:
-                self._kept[number] = self._keep(files)
-            return files
+            self._kept[number] = kept = self._keep(await self._draw(number))
+            return kept
         finally:
             del self._underway[number]
+
+    async def _draw(self, number: int) -> Files:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, draw_files, self.corpus, number)
 
     def _keep(self, files: Files) -> _Kept:
         content = files.original + (files.sample or b"")
@@ -224,8 +226,17 @@ def reduce(content: bytes, size: tuple[int, int], image_format: str) -> bytes:
 
 def fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
     """The largest (width, height) of the same shape that fits in a box, never larger than `size` itself."""
-    scale = min(1.0, box[0] / size[0], box[1] / size[1])
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    width, height = size
+    if width <= box[0] and height <= box[1]:
+        return size
+    # The shorter side is rounded to what keeps the shape best, as Pillow's `thumbnail` does, which draws some.
+    if box[0] * height >= box[1] * width:
+        exact = box[1] * width / height
+        choices = (math.floor(exact), math.ceil(exact))
+        return max(1, min(choices, key=lambda side: abs(width / height - side / box[1]))), box[1]
+    exact = box[0] * height / width
+    choices = (max(1, math.floor(exact)), max(1, math.ceil(exact)))
+    return box[0], min(choices, key=lambda side: abs(width / height - box[0] / side))
 
 
 def _prepare_process() -> None:

@@ -142,7 +142,8 @@ class Site:
 
     async def draw(self, indices: Iterable[int]) -> None:
         """See that the pictures of these posts are drawn, so that `md5` and `size` can answer."""
-        await self.drawn.draw(index % self.config.corpus.pictures for index in indices)
+        pictures = self.posts.corpus.pictures
+        await self.drawn.draw(index % pictures for index in indices)
 
     def md5(self, index: int) -> str:
         """Of the original as the board imported it, 32 hex digits."""
@@ -191,7 +192,7 @@ class Site:
 
     async def _draw_ahead(self) -> None:
         """Draw every picture in the order of a listing, as many at once as there are processes."""
-        numbers = newest_first(self.posts.shown, self.config.corpus.pictures)
+        numbers = newest_first(self.posts.shown, self.posts.corpus.pictures)
 
         async def draw() -> None:
             for number in numbers:

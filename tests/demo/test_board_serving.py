@@ -1,0 +1,171 @@
+"""The board as a process: it announces itself, keeps its memory, and ends when it should."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alti2v.demo.board import BoardConfig, start_board
+from alti2v.errors import UsageError
+
+
+@contextmanager
+def served(*options: str, **pipes: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A board in a process of its own, and its URL."""
+    command = [sys.executable, "-m", "alti2v", "board", "--posts", "12", *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **pipes
+    ) as process:
+        try:
+            yield process, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def ask(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return answer.read()
+
+
+def listing(url: str) -> str:
+    return f"{url}/index.php?page=dapi&s=post&q=index"
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until_ended(*pids: int) -> None:
+    deadline_s = time.monotonic() + 20
+    while any(map(is_running, pids)):
+        assert time.monotonic() < deadline_s, "still running"
+        time.sleep(0.02)
+
+
+def descendants(pid: int) -> list[int]:
+    children = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return children + [below for child in children for below in descendants(child)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_board(number: int) -> None:
+    """Status 0, nothing on standard error, no drawing process left behind."""
+    with served() as (process, url):
+        assert b'count="12"' in ask(listing(url))
+        drawing = descendants(process.pid)
+        process.send_signal(number)
+
+        assert process.wait(timeout=20) == 0
+        assert process.stderr.read() == ""
+        assert drawing
+        wait_until_ended(*drawing)
+
+
+def test_the_board_ends_with_its_parent() -> None:
+    """The end of file on the pipe is enough: that is what is left of a parent after kill -9."""
+    with served("--until-eof", stdin=subprocess.PIPE) as (process, url):
+        assert ask(listing(url))
+        process.stdin.close()
+
+        assert process.wait(timeout=20) == 0
+
+
+def test_drawing_processes_end_with_a_killed_board() -> None:
+    """kill -9 of the board leaves no orphan."""
+    with served() as (process, url):
+        ask(listing(url))
+        drawing = descendants(process.pid)
+        process.kill()
+        process.wait()
+
+        assert drawing
+        wait_until_ended(*drawing)
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    """Exit status 2 and a message that names the port."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with served("--port", str(port)) as (process, url):
+            assert url == ""
+            assert process.wait(timeout=20) == 2
+            message = process.stderr.read()
+
+    assert f"port {port} of 127.0.0.1 is in use" in message
+    assert len(message.splitlines()) == 1
+
+
+async def test_a_port_that_becomes_free_is_waited_for() -> None:
+    """A board takes the port of one that ends a moment later."""
+    first = await start_board(BoardConfig(posts=3))
+    port = int(first.url.rpartition(":")[2])
+    second = asyncio.create_task(start_board(BoardConfig(posts=3, port=port), patience_s=5))
+    await asyncio.sleep(0)
+    with pytest.raises(UsageError, match="in use"):
+        await start_board(BoardConfig(posts=3, port=port))
+    await first.stop()
+
+    board = await second
+    assert board.url == first.url
+    await board.stop()
+
+
+async def test_a_host_that_is_not_here_is_one_line() -> None:
+    """A usage error."""
+    with pytest.raises(UsageError, match="cannot listen"):
+        await start_board(BoardConfig(posts=3, host="192.0.2.1"))
+
+
+def test_a_million_posts_start_at_once_in_little_memory() -> None:
+    """The newest page of a board of 1.5 M posts, by a process that stays below 200 MB."""
+    with served("--posts", "1500000") as (process, url):
+        body = ask(f"{listing(url)}&limit=20")
+        oldest = ask(f"{listing(url)}&limit=20&tags=id:%3C15")
+        status = Path(f"/proc/{process.pid}/status").read_text()
+
+    assert body.count(b"<post ") == 20
+    assert b'count="1500000"' in body
+    assert b' id="1' in body
+    assert 10 < oldest.count(b"<post ") <= 14
+    assert int(status.partition("VmHWM:")[2].split()[0]) < 200 * 1024
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"posts": -1}, "-1 posts"),
+        ({"pictures": 0}, "0 pictures"),
+        ({"dialect": "moebooru"}, "moebooru"),
+        ({"port": 70_000}, "70000"),
+        ({"drawing_processes": -1}, "-1 drawing"),
+    ],
+)
+def test_impossible_boards_are_refused(options: dict[str, Any], named: str) -> None:
+    """Each wrong value is a usage error that names it."""
+    with pytest.raises(UsageError, match=named):
+        BoardConfig(**options)
+
+
+async def test_the_same_seed_is_the_same_board(start: Any) -> None:
+    """Another process lists the same posts, but for their addresses; another seed lists others."""
+    here, other = await start(posts=12, pictures=12), await start(posts=12, pictures=12, seed=5)
+    with served() as (_, url):
+        there = await here.get(listing(url))
+
+    assert (await here.api()).body.replace(here.url.encode(), url.encode()) == there.body
+    assert (await other.api()).body.replace(other.url.encode(), url.encode()) != there.body
