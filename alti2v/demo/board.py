@@ -110,7 +110,9 @@ async def start_board(config: BoardConfig, *, patience_s: float = 0.0) -> Runnin
     Raises:
         UsageError: the board cannot listen there.
     """
-    runner = web.AppRunner(make_board(config), access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
+    runner = web.AppRunner(
+        make_board(config), access_log=None, shutdown_timeout=_LAST_ANSWERS_S, handler_cancellation=True
+    )
     await runner.setup()
     try:
         port = await _listen(runner, config, patience_s=patience_s)
