@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,10 +13,10 @@ from typing import Any
 
 from alti2v.model.evaluate import EvalConfig, evaluate
 from alti2v.model.evaluation import Evaluation, Group
-from alti2v.model.metrics import Curve
+from alti2v.model.metrics import Curve, Reliability
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.report.page import figure, render_page, small_figure, tag_rows
-from alti2v.storage.publish import publish_bytes, publish_json
+from alti2v.storage.publish import publish_bytes
 
 METRICS_FILE = "metrics.json"
 PER_TAG_FILE = "per_tag.csv"
@@ -103,7 +104,7 @@ def publish_evaluation(evaluation: Evaluation, out: Path, *, generated_at: datet
     Raises:
         StorageError: the file system refuses.
     """
-    publish_json(out / METRICS_FILE, metrics_document(evaluation))
+    publish_bytes(out / METRICS_FILE, metrics_json(evaluation))
     publish_bytes(out / PER_TAG_FILE, per_tag_csv(evaluation))
     publish_bytes(out / REPORT_FILE, render_page(evaluation, generated_at=generated_at).encode())
     ours, theirs = evaluation.judgement.overall.model, evaluation.judgement.overall.baseline
@@ -132,26 +133,57 @@ def publish_evaluation(evaluation: Evaluation, out: Path, *, generated_at: datet
 
 
 def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
-    """All figures but those of single tags, for programs. Holds no NaN, so every JSON reader takes it."""
-    thresholds = evaluation.judgement.thresholds
+    """All figures but those of single tags, for programs; the headline comes first, the long lists last.
+
+    Holds no NaN, so every JSON reader takes it.
+    """
+    judgement = evaluation.judgement
+    ours, theirs, thresholds = judgement.overall.model, judgement.overall.baseline, judgement.thresholds
     return {
         "split": evaluation.split,
-        "images": evaluation.judgement.images,
+        "images": judgement.images,
         "tags": len(evaluation.tags),
-        "min_positives": evaluation.judgement.min_positives,
+        "map": ours.mean_ap,
+        "map_baseline": theirs.mean_ap,
+        "micro_f1": ours.f1,
+        "micro_f1_baseline": theirs.f1,
+        "macro_f1": ours.macro_f1,
+        "macro_f1_baseline": theirs.macro_f1,
+        "mse": ours.squared_error,
+        "mse_baseline": theirs.squared_error,
+        "skill": judgement.overall.skill,
+        "intervals_95": None if judgement.intervals is None else asdict(judgement.intervals),
         "threshold": thresholds.model,
         "threshold_baseline": thresholds.baseline,
         "threshold_source": thresholds.source,
-        "intervals_95": None
-        if evaluation.judgement.intervals is None
-        else asdict(evaluation.judgement.intervals),
-        "groups": [_group_document(group) for group in evaluation.judgement.groups],
-        "curve_baseline": _curve_document(evaluation.judgement.baseline_curve),
-        "training": dict(evaluation.training),
-        "provenance": dict(evaluation.provenance),
+        "min_positives": judgement.min_positives,
         "notes": list(evaluation.notes),
+        "provenance": dict(evaluation.provenance),
+        "training": dict(evaluation.training),
         "seconds": evaluation.seconds,
+        "groups": [_group_document(group) for group in judgement.groups],
+        "reliability": [
+            {"kind": group.kind, "name": group.name, "slices": _reliability_document(group.reliability)}
+            for group in judgement.groups
+        ],
+        "curves": [
+            {"kind": "baseline", "name": "all", **_curve_document(judgement.baseline_curve)},
+            *(
+                {"kind": group.kind, "name": group.name, **_curve_document(group.curve)}
+                for group in judgement.groups
+            ),
+        ],
     }
+
+
+def metrics_json(evaluation: Evaluation) -> bytes:
+    """The document with a line for each entry and for each element of a list of objects: people read it too."""
+    lines = []
+    for name, value in metrics_document(evaluation).items():
+        many = isinstance(value, list) and value and isinstance(value[0], dict)
+        text = ",\n  ".join(map(_json, value)) if many else _json(value)
+        lines.append(f" {_json(name)}: [\n  {text}\n ]" if many else f" {_json(name)}: {text}")
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
 def per_tag_csv(evaluation: Evaluation) -> bytes:
@@ -173,24 +205,29 @@ def per_tag_csv(evaluation: Evaluation) -> bytes:
     return text.getvalue().encode()
 
 
+def _json(value: Any) -> str:  # noqa: ANN401 - whatever json can write
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
 def _group_document(group: Group) -> dict[str, Any]:
-    slices = zip(
-        group.reliability.count.tolist(),
-        group.reliability.confidence.tolist(),
-        group.reliability.frequency.tolist(),
-        strict=True,
-    )
     return {
         "kind": group.kind,
         "name": group.name,
+        "skill": group.skill,
         "model": asdict(group.model),
         "baseline": asdict(group.baseline),
-        "skill": group.skill,
-        "curve": _curve_document(group.curve),
-        "reliability": [
-            {"count": count, "stated": stated, "found": found} for count, stated, found in slices if count
-        ],
     }
+
+
+def _reliability_document(reliability: Reliability) -> list[dict[str, float]]:
+    """The slices that are not empty."""
+    return [
+        {"count": int(count), "stated": round(float(stated), 6), "found": round(float(found), 6)}
+        for count, stated, found in zip(
+            reliability.count, reliability.confidence, reliability.frequency, strict=True
+        )
+        if count
+    ]
 
 
 def _curve_document(curve: Curve) -> dict[str, list[float]]:
@@ -198,7 +235,7 @@ def _curve_document(curve: Curve) -> dict[str, list[float]]:
     every = max(1, -(-len(curve.thresholds) // (_CURVE_POINTS - 1)))
     kept = sorted({*range(0, len(curve.thresholds), every), len(curve.thresholds) - 1} - {-1})
     return {
-        "thresholds": curve.thresholds[kept].tolist(),
+        "thresholds": curve.thresholds[kept].round(9).tolist(),
         "precision": curve.precision[kept].round(6).tolist(),
         "recall": curve.recall[kept].round(6).tolist(),
     }

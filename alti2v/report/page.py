@@ -25,6 +25,7 @@ from alti2v.records import Category, Tag
 from alti2v.report.charts import Axis, Chart, Series, equal_f1_guides, line_chart, nice_axis, unit_axis
 
 _RANKING = 12  # best and worst tags to show
+_FEW = 12  # epochs: a line alone would hide how few they are, and that of a single one would be nothing at all
 _LOSSES = {"val_loss": ("validation", "c0"), "loss": ("training", "all")}
 
 
@@ -111,7 +112,7 @@ def render_page(evaluation: Evaluation, *, generated_at: datetime) -> str:
 
 def figure(value: float | None) -> str:
     """A metric with three decimals; a dash where there is none."""
-    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+    return "–" if value is None or math.isnan(value) else f"{value:z.3f}"
 
 
 def small_figure(value: float) -> str:
@@ -270,7 +271,7 @@ def training_charts(log: Sequence[Mapping[str, float]]) -> tuple[Chart, ...]:
     """Loss, and mean average precision on validation, by epoch; nothing for columns that the log lacks."""
     charts = []
     losses = [
-        Series(name=name, points=points, role=role)
+        Series(name=name, points=points, role=role, dots=len(points) <= _FEW)
         for column, (name, role) in _LOSSES.items()
         if (points := _by_epoch(log, column))
     ]
@@ -278,7 +279,7 @@ def training_charts(log: Sequence[Mapping[str, float]]) -> tuple[Chart, ...]:
         values = [value for one in losses for _, value in one.points]
         charts.append(("Loss", losses, nice_axis("Loss", values)))
     if scores := _by_epoch(log, "val_map"):
-        one = Series(name="validation", points=scores, role="c0")
+        one = Series(name="validation", points=scores, role="c0", dots=len(scores) <= _FEW)
         charts.append(("Mean average precision on validation", [one], unit_axis("mAP")))
     return tuple(
         line_chart(title, series, x=_epoch_axis(series), y=axis, height=280) for title, series, axis in charts

@@ -16,6 +16,7 @@ from alti2v.model.evaluation import Evaluation
 from alti2v.report.evaluation import (
     PER_TAG_COLUMNS,
     metrics_document,
+    metrics_json,
     per_tag_csv,
     publish_evaluation,
 )
@@ -25,26 +26,39 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 def test_metrics_are_strict_json_with_every_group(evaluation: Evaluation) -> None:
     """No NaN and no infinity, so that every reader takes it; the baseline is beside every group."""
-    text = json.dumps(metrics_document(evaluation), allow_nan=False)
 
-    document = json.loads(text)
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    document = json.loads(metrics_json(evaluation), parse_constant=refuse)
+    judgement = evaluation.judgement
+    assert document == json.loads(json.dumps(metrics_document(evaluation)))
+    assert document["map"] == judgement.overall.model.mean_ap
     assert [group["name"] for group in document["groups"]] == [
         *("all", "general", "copyright", "character", "100 to 999", "1 to 9")
     ]
-    for group, expected in zip(document["groups"], evaluation.judgement.groups, strict=True):
+    for group, expected in zip(document["groups"], judgement.groups, strict=True):
         assert group["model"] == dataclasses.asdict(expected.model)
         assert group["baseline"] == dataclasses.asdict(expected.baseline)
-    assert document["intervals_95"]["mean_ap"]["low"] == evaluation.judgement.intervals.mean_ap.low
+    assert document["intervals_95"]["mean_ap"]["low"] == judgement.intervals.mean_ap.low
+
+
+def test_the_headline_is_what_a_person_sees_first(evaluation: Evaluation) -> None:
+    """The first screen of metrics.json holds the figures; lists have one element a line."""
+    lines = metrics_json(evaluation).decode().splitlines()
+
+    assert max(index for index, line in enumerate(lines) if line.startswith(' "m')) < 20
+    assert len(lines) < 60
 
 
 def test_curves_are_short_and_keep_their_ends(evaluation: Evaluation) -> None:
     """At most 200 points, the first and the last among them."""
-    curve = metrics_document(evaluation)["groups"][0]["curve"]
+    curve = metrics_document(evaluation)["curves"][1]
     whole = evaluation.judgement.overall.curve
 
     assert len(curve["recall"]) == len(curve["precision"]) == len(curve["thresholds"]) <= 200
-    assert curve["thresholds"][0] == whole.thresholds[0]
-    assert curve["thresholds"][-1] == whole.thresholds[-1]
+    assert curve["thresholds"][0] == pytest.approx(whole.thresholds[0])
+    assert curve["recall"][-1] == pytest.approx(whole.recall[-1], abs=1e-6)
 
 
 def test_the_table_of_tags_survives_a_round_trip(evaluation: Evaluation) -> None:
