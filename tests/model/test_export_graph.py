@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -27,6 +27,7 @@ LABELS = {
 }
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60))
 def test_area_weights_average_and_lose_nothing(source, target):
     """Every target pixel is an average, and every source pixel counts as much as any other."""
@@ -36,6 +37,7 @@ def test_area_weights_average_and_lose_nothing(source, target):
     assert weights.sum(axis=0) == pytest.approx(np.full(source, target / source), rel=1e-5)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 99))
 def test_area_weights_are_area_average(source, target, seed):
     """The matrices of the graph and the running sums of the comparison are two ways to one result."""
@@ -117,12 +119,6 @@ def test_parity_sees_a_swapped_row_and_a_swapped_colour(bundle):
     swapped = (*rows[:4], rows[5], rows[4], *rows[6:])
 
     assert largest_difference(model, CONTRACTS[Format.WD], swapped, bundle) > 1e-3
-    assert (
-        largest_difference(
-            onnx_of(bundle, Format.ONNX), CONTRACTS[Format.ONNX], LABELS[Format.ONNX].rows, bundle
-        )
-        <= TOLERANCE
-    )
     weights = dict(weights_of(bundle.network))
     weights["block1_conv1/kernel"] = weights["block1_conv1/kernel"][:, :, ::-1]
     turned = write_onnx(bundle.architecture, arrange_outputs(weights, rows), CONTRACTS[Format.WD])

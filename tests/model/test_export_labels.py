@@ -8,7 +8,7 @@ import json
 
 import pandas
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alti2v.model.export_contract import PLACEHOLDER, RATINGS, Format, fault_of
@@ -121,6 +121,7 @@ def test_native_table_is_the_vocabulary():
     assert labels.changes == ()
 
 
+@settings(deadline=None)
 @given(vocabularies)
 def test_any_vocabulary_makes_a_wd_table_without_breach(tags):
     """Hostile names, names of ratings, names that collide after mending: the checker finds nothing."""
@@ -135,6 +136,7 @@ def test_any_vocabulary_makes_a_wd_table_without_breach(tags):
     assert_nothing_is_lost(vocabulary, labels)
 
 
+@settings(deadline=None)
 @given(vocabularies)
 def test_any_vocabulary_makes_a_cl_table_without_breach(tags):
     """The same for kohya's second form."""
@@ -158,6 +160,7 @@ def assert_nothing_is_lost(tags, labels):
             assert renamed[tags[row.output].name] == row.name
 
 
+@settings(deadline=None)
 @given(vocabularies)
 def test_pandas_reads_back_what_was_written(tags):
     """No name is turned into a missing value, which is how four of the readers read the table."""
