@@ -85,7 +85,7 @@ def test_trunk_is_vgg16_with_its_own_preprocessing(network, weights_file):
 
 
 def test_fresh_network_is_awake():
-    """He's start and unit variance carry pictures through thirteen layers: features neither fade nor explode."""
+    """A fresh network carries pictures through thirteen layers: features neither fade nor explode."""
     network = build_network(architecture(features=256, pixel_scale=UNIT_VARIANCE), seed=4)
     features = network.tagger.predict_on_batch(pictures(8))["features"]
 

@@ -1,0 +1,181 @@
+"""A model's folder: it comes back as it was, and nothing foreign or damaged gets in."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from alti2v.errors import DamagedError, UsageError, VersionError
+from alti2v.model import backend
+from alti2v.model.bundle import Bundle, load_bundle, save_bundle
+from alti2v.model.network import Architecture, build_network
+from alti2v.model.recipes import Head
+from alti2v.records import Category, Tag
+
+pytestmark = pytest.mark.tf
+TAGS = (
+    Tag(name="1girl", category=Category.GENERAL, count=90),
+    Tag(name='a,"b"\nc', category=Category.GENERAL, count=3),
+    Tag(name="雪_(初音)", category=Category.CHARACTER, count=2),
+)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A bundle, and the folder that it was saved to."""
+    architecture = Architecture(size=32, tags=3, head=Head.FLATTENED, features=4, dropout=0.1, pixel_scale=0.5)
+    bundle = Bundle(
+        network=build_network(architecture, seed=5).tagger,
+        architecture=architecture,
+        tags=TAGS,
+        dataset="somewhere",
+        plan_hash="abc",
+        train_samples=100,
+        recipe="seed",
+        threshold=0.25,
+        training={"loss": 1.5},
+    )
+    run = tmp_path_factory.mktemp("bundle") / "run"
+    save_bundle(run / "model", bundle)
+    return bundle, run
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    """A copy to be damaged."""
+    shutil.copytree(saved[1] / "model", tmp_path / "model")
+    return tmp_path / "model"
+
+
+def change(file, **fields):
+    file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
+
+
+@pytest.mark.parametrize("part", ["", "model"])
+def test_round_trip(saved, part):
+    """A run, or the model folder in it, gives back every field and the same predictions."""
+    bundle, run = saved
+    loaded = load_bundle(run / part)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+
+    for name in (
+        "architecture",
+        "tags",
+        "dataset",
+        "plan_hash",
+        "train_samples",
+        "recipe",
+        "threshold",
+        "training",
+    ):
+        assert getattr(loaded, name) == getattr(bundle, name)
+    assert loaded.size == 32
+    for name, expected in bundle.network.predict_on_batch(images).items():
+        np.testing.assert_array_equal(loaded.network.predict_on_batch(images)[name], expected)
+
+
+def test_tags_are_a_table_for_others(saved):
+    """tags.csv is plain CSV with a header, in the order of the outputs."""
+    with (saved[1] / "model" / "tags.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+
+    assert [(row["name"], row["category"]) for row in rows] == [(tag.name, tag.category) for tag in TAGS]
+
+
+def test_folder_holds_numbers_only(saved):
+    """The folder holds no pickle and no whole Keras model."""
+    assert sorted(path.name for path in (saved[1] / "model").iterdir()) == [
+        "model.json",
+        "model.weights.h5",
+        "tags.csv",
+    ]
+
+
+def test_nothing_there(tmp_path):
+    """A path that does not exist, or holds something else, is said to be that."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "config.json").write_text("{}")
+    for name, message in (
+        ("no", "does not exist"),
+        ("empty", "holds no model"),
+        ("unfinished", "no finished model"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            load_bundle(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "model.pkl"])
+def test_model_files_of_others_are_refused(tmp_path, name):
+    """A whole-model file is refused unread: it can run code."""
+    (tmp_path / name).write_bytes(b"whatever")
+
+    with pytest.raises(UsageError, match="can run code"):
+        load_bundle(tmp_path / name)
+
+
+def test_description_of_something_else(folder):
+    """A model.json that is not ours is refused."""
+    change(folder / "model.json", kind="other")
+
+    with pytest.raises(UsageError, match="does not describe a model"):
+        load_bundle(folder)
+
+
+def test_newer_version(folder):
+    """A model of a newer format version is refused."""
+    change(folder / "model.json", version=99)
+
+    with pytest.raises(VersionError, match="version 99"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["model.weights.h5", "tags.csv"])
+def test_missing_part(folder, name):
+    """A missing part is named."""
+    (folder / name).unlink()
+
+    with pytest.raises(DamagedError, match=f"{name} is missing"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.json", b"{"),
+        ("model.json", b'{"kind": "model", "version": 1}'),
+        ("tags.csv", b"index,name\n0,a\n"),
+        ("tags.csv", b"\xff\xfe"),
+        ("model.weights.h5", b"\x89HDF\r\n\x1a\n" + bytes(100)),
+        ("model.weights.h5", b""),
+    ],
+)
+def test_damaged_part(folder, name, content):
+    """A damaged part is named, in one line."""
+    (folder / name).write_bytes(content)
+
+    with pytest.raises(DamagedError, match=name) as caught:
+        load_bundle(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_network(folder):
+    """Weights that do not fit are refused, not loaded as far as they go."""
+    keras = backend.keras
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(folder / "model.weights.h5")
+
+    with pytest.raises(DamagedError, match="does not fit"):
+        load_bundle(folder)
+
+
+def test_tags_that_do_not_fit(folder):
+    """As many tags as outputs, or it is refused."""
+    lines = (folder / "tags.csv").read_bytes().splitlines(keepends=True)
+    (folder / "tags.csv").write_bytes(lines[0] + lines[1])
+
+    with pytest.raises(DamagedError, match="1 tags for 3 outputs"):
+        load_bundle(folder)
