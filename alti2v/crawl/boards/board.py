@@ -252,6 +252,8 @@ def clean_text(text: str) -> str:
 
 def clean_tag(text: str) -> str:
     """A tag as it is stored: clean text without white space or control characters inside."""
+    if text.isascii() and text.isprintable() and not ("&" in text or " " in text):
+        return text  # nearly every tag; the long way costs 4 us, 30 times a post
     kept = (" " if unicodedata.category(char) == "Cc" else char for char in clean_text(text))
     return "_".join("".join(kept).split())
 
