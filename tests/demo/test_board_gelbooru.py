@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from alti2v.demo.corpus import categories
+from alti2v.demo.gelbooru_pages import entities
 from alti2v.records import CATEGORY_CODES
 
 NEW_KEYS = [
@@ -120,6 +121,7 @@ async def test_json_is_a_bare_array_of_22_keys_under_the_type_of_a_page(start: A
             assert post["sample_width"] == 850
         else:
             assert post["sample_url"] == post["file_url"]
+            assert (post["sample_width"], post["sample_height"]) == (post["width"], post["height"])
 
 
 async def test_json_and_xml_say_the_same(start: Any) -> None:
@@ -244,6 +246,12 @@ async def test_ratings_are_mixed_and_scores_may_be_null(start: Any) -> None:
     assert "safe" not in {post["rating"] for post in posts[12:]}
     assert None in {post["score"] for post in posts}
     assert 0 in {post["parent_id"] for post in posts}
+
+
+def test_entities_are_spelt_as_the_board_spells_them() -> None:
+    """The apostrophe is `&#039;`, as in the recorded bytes, and the other four have their names."""
+    assert entities("jack-o'-lantern") == "jack-o&#039;-lantern"
+    assert entities('<&>"') == "&lt;&amp;&gt;&quot;"
 
 
 async def test_tags_carry_entities_in_json_and_none_in_the_tag_api(start: Any) -> None:
