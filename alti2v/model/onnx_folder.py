@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DamagedError, UsageError
+from alti2v.model.export_contract import CONTRACTS, WD_RATING_CATEGORY, Format
 from alti2v.model.selection import RATING, Vocabulary, make_vocabulary
 from alti2v.records import CATEGORY_OF_CODE, Category
 from alti2v.storage.layout import MODEL_TAGS_FILE
 
-ONNX_FILE = "model.onnx"
-WD_TAGS_FILE = "selected_tags.csv"
-_RATING_CODE = 9  # the WD taggers' own; the boards' codes end at 5
+ONNX_FILE = CONTRACTS[Format.WD].model_file
+WD_TAGS_FILE = CONTRACTS[Format.WD].labels_file
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # of those that are there, in this order
 
 Images = npt.NDArray[np.uint8]
@@ -117,8 +117,9 @@ def _category(cell: str | None) -> str:
         raise ValueError("a row without a category")
     if not cell.isdecimal():
         return Category(cell).value
-    code = int(cell)
-    return RATING if code == _RATING_CODE else CATEGORY_OF_CODE.get(code, Category.UNKNOWN).value
+    if cell == WD_RATING_CATEGORY:
+        return RATING
+    return CATEGORY_OF_CODE.get(int(cell), Category.UNKNOWN).value
 
 
 def _session(file: Path) -> Any:  # noqa: ANN401 - onnxruntime has no type information

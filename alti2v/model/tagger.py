@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import DataError, UsageError
+from alti2v.model.export_contract import CONTRACTS, Format
 from alti2v.model.pictures import (
     Picture,
     Pixels,
@@ -323,6 +324,11 @@ def _refuse_others(path: Path) -> None:
     """Say what is wrong with a path that holds no model of a kind that is loaded, where that is known."""
     if path.is_file() and path.suffix == ".onnx":
         raise UsageError(f"{path} is a file: give the folder that holds model.onnx and selected_tags.csv")
+    if (path / CONTRACTS[Format.CL].labels_file).is_file():
+        raise UsageError(
+            f"{path} is of kohya's second form, which only its own program reads: "
+            "give the RUN, or a folder exported with --format wd or onnx"
+        )
     whole = next((file.name for file in _files(path) if file.suffix in _WHOLE_MODELS), None)
     if whole is not None:
         raise UsageError(

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alti2v.dataset.images import prepare_picture
+from alti2v.dataset.images import Unusable, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import UsageError
+from alti2v.model import pictures
 from alti2v.model.pictures import Problem, pixels, prepared_ahead, source_of
 
 RECIPE = ImageRecipe(size=64)
@@ -101,6 +102,19 @@ def test_decoded_pictures_are_the_same_where_nothing_was_lost():
 
     assert np.array_equal(as_pixels(np.asarray(image)), by_content)
     assert np.array_equal(as_pixels(image), by_content)
+
+
+def test_an_opened_jpeg_is_decoded_like_its_file(tmp_path):
+    """A large JPEG that Pillow has only opened is decoded at reduced size, as its file is: pixel by pixel."""
+    path = tmp_path / "large.jpg"
+    path.write_bytes(encoded(noisy((1500, 1100)).convert("RGB"), "JPEG", quality=80))
+    with Image.open(path) as opened:
+        found = as_pixels(opened)
+        position_kept = np.asarray(opened)  # what was opened can still be loaded
+
+    assert np.array_equal(found, as_pixels(path))
+    assert position_kept.shape == (1100, 1500, 3)
+    assert not np.array_equal(found, as_pixels(position_kept))
 
 
 def test_a_loaded_jpeg_differs_little_from_its_file():
@@ -205,6 +219,18 @@ def test_stopping_early_ends_the_threads():
     stream.close()
 
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+    assert warnings.filters == before
+
+
+def test_warnings_are_as_they_were(monkeypatch):
+    """What decoding threads do to the list of warnings' filters, in whatever order they end, is undone."""
+    monkeypatch.setattr(
+        pictures, "prepare_picture", lambda *_: warnings.simplefilter("ignore") or Unusable("x")
+    )
+    before = list(warnings.filters)
+    found = list(prepared_ahead([(0, b""), (1, b"")], RECIPE, ahead=2, threads=2))
+
+    assert len(found) == 2
     assert warnings.filters == before
 
 
