@@ -89,6 +89,7 @@ class Site:
     pictures: Pictures | None = None
     listings: int = 0
     tries: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _tag_searches: dict[str, Search] = field(default_factory=dict)
     _ahead: asyncio.Task[None] | None = None
 
     @property
@@ -133,11 +134,13 @@ class Site:
 
     def tags(self) -> list[tuple[int, Tag]]:
         """Every tag that a post shows, with its id, and the number of posts that show it now."""
-        by_tag = self.catalogue.pictures_by_tag()
+        if not self._tag_searches:
+            by_tag = self.catalogue.pictures_by_tag()
+            self._tag_searches = {name: Search(pictures=tuple(sorted(by_tag[name]))) for name in by_tag}
         return [
             (tag_id, Tag(name=name, category=category, count=count))
             for tag_id, (name, category) in enumerate(categories().items(), 1)
-            if name in by_tag and (count := self.count(Search(pictures=tuple(sorted(by_tag[name])))))
+            if name in self._tag_searches and (count := self.count(self._tag_searches[name]))
         ]
 
     async def draw(self, indices: Iterable[int]) -> None:
