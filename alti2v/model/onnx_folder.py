@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DamagedError, UsageError
-from alti2v.model.export_contract import CONTRACTS, WD_RATING_CATEGORY, Format
+from alti2v.model.export_contract import CONTRACTS, REPORT_FILE, WD_RATING_CATEGORY, Format
 from alti2v.model.selection import RATING, Vocabulary, make_vocabulary
 from alti2v.records import CATEGORY_OF_CODE, Category
 from alti2v.storage.layout import MODEL_TAGS_FILE
+from alti2v.storage.publish import read_json
 
 ONNX_FILE = CONTRACTS[Format.WD].model_file
 WD_TAGS_FILE = CONTRACTS[Format.WD].labels_file
@@ -40,6 +41,7 @@ class OnnxModel:
         vocabulary: of the T outputs.
         size: S, px.
         features: F; None where the model gives no vectors.
+        threshold: where precision equals recall on the validation split, which our exports say; else None.
         is_wd: whether it is of the WD form; else of our own, which keeps the training pictures' conversion.
     """
 
@@ -47,6 +49,7 @@ class OnnxModel:
     vocabulary: Vocabulary
     size: int
     features: int | None
+    threshold: float | None
     is_wd: bool
 
 
@@ -84,6 +87,7 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
         vocabulary=vocabulary,
         size=size,
         features=widths[1] if len(widths) > 1 else None,
+        threshold=_threshold(folder / REPORT_FILE),
         is_wd=is_wd,
     )
 
@@ -103,6 +107,13 @@ def read_tag_table(table: Path) -> Vocabulary:
     if not outputs:
         raise DamagedError(f"{table} names no tag: get it again")
     return make_vocabulary(outputs)
+
+
+def _threshold(report: Path) -> float | None:
+    """What the report of an export of ours says; another file of that name says nothing."""
+    value = read_json(report) if report.is_file() else None
+    found = value.get("threshold") if isinstance(value, dict) else None
+    return float(found) if isinstance(found, int | float) and 0 <= found <= 1 else None
 
 
 def _filled(cell: str | None) -> str:

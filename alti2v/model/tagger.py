@@ -295,6 +295,7 @@ def _from_onnx(folder: Path, *, batch_size: int) -> Tagger:
         vocabulary=model.vocabulary,
         recipe=ImageRecipe(size=model.size, quality=quality),
         features=model.features,
+        threshold=model.threshold,
         tuned=tuned,
         batch_size=batch_size,
     )

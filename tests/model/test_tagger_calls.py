@@ -319,3 +319,28 @@ def test_a_run_answers_the_same_calls(run_folder, pictures):
         for category in one:
             assert [name for name, _ in one[category]] == [name for name, _ in other[category]]
             assert [p for _, p in one[category]] == pytest.approx([p for _, p in other[category]], abs=1e-5)
+
+
+@pytest.mark.tf
+def test_an_exported_run_answers_like_the_run(tmp_path, pictures):
+    """Our own ONNX folder says what Keras says, within 1e-5, with the same tags and the same threshold."""
+    from alti2v.model.export import ExportConfig, export
+    from tests.model.tiny_run import write_run
+
+    run = write_run(tmp_path)
+    export(ExportConfig(run=run, out=tmp_path / "onnx", format="onnx"))
+    export(ExportConfig(run=run, out=tmp_path / "wd", format="wd-embedding"))
+    by_keras, by_onnx, by_wd = (load_tagger(path) for path in (run, tmp_path / "onnx", tmp_path / "wd"))
+    keras, onnx = (one.estimate_top_tags(pictures, n_tag=99) for one in (by_keras, by_onnx))
+
+    assert by_onnx.threshold == by_wd.threshold == by_keras.threshold == 0.25
+    for one, other in zip(keras, onnx, strict=True):
+        for category in one:
+            assert [name for name, _ in one[category]] == [name for name, _ in other[category]]
+            assert [p for _, p in one[category]] == pytest.approx([p for _, p in other[category]], abs=1e-5)
+    assert by_onnx.extract_feature(pictures) == pytest.approx(by_keras.extract_feature(pictures), abs=1e-4)
+    assert by_wd.extract_feature(pictures).shape == (4, 24)
+    # Another size, no JPEG of quality 95 in between: near, not equal.
+    assert by_wd.estimate_specific_tags(pictures, ["solo"])[0]["solo"] == pytest.approx(
+        by_keras.estimate_specific_tags(pictures, ["solo"])[0]["solo"], abs=0.1
+    )
