@@ -125,6 +125,17 @@ def test_tags_are_asked_one_by_one_where_pages_are_not_sorted(board: Board, tmp_
     assert site.asked("s=tag&name=") == asked
 
 
+def test_a_tag_api_that_ignores_the_name_teaches_nothing(board: Board, tmp_path: Path) -> None:
+    """An answer about another tag leaves the tag unknown instead of giving it that tag's category."""
+    site = board(ids=[1], orderby_works=False)
+    other = '<tags type="array"><tag type="4" count="3" name="somebody_else" id="1"/></tags>'
+    site.script("/index.php?page=dapi&q=index&s=tag", *[page(other)] * 50)
+    report = crawl(config(tmp_path / "store", site))
+
+    assert set(pd.read_parquet(report.store / "tags.parquet")["category"]) == {"unknown"}
+    assert list(posts(report.store).loc[1, "tags_unknown"]) == tags_of(1)
+
+
 def test_a_second_run_lists_and_fetches_only_what_is_new(board: Board, tmp_path: Path) -> None:
     """Two API requests when nothing is new; newer posts come in, older ones are not asked for again."""
     site = board(page_cap=13)
