@@ -51,9 +51,7 @@ def main() -> None:
 
 def _in_process(folder: str, images: int, tags: int) -> dict[str, float]:
     arguments = ["--images", str(images), "--tags", str(tags), "--measure", folder]
-    done = subprocess.run(
-        [sys.executable, __file__, *arguments], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, __file__, *arguments], check=True, capture_output=True, text=True)
     return dict(json.loads(done.stdout))
 
 

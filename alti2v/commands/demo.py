@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -62,7 +63,14 @@ def demo(*, out: Path, posts: int, epochs: int | None, as_json: bool) -> None:
     "--until-eof", is_flag=True, help="Stop when standard input ends: for programs that start a board."
 )
 def board(
-    *, host: str, port: int, posts: int, seed: int, dialect: str, faults: Path | None, until_eof: bool
+    *,
+    host: str,
+    port: int,
+    posts: int,
+    seed: int,
+    dialect: Literal["gelbooru", "danbooru"],
+    faults: Path | None,
+    until_eof: bool,
 ) -> None:
     """Serve the stand-in board.
 

@@ -16,6 +16,11 @@ class Character:
         weight: relative frequency; the most popular one is drawn many times as often as the last.
         colour: of the outfit where it comes in colours, else "".
         bow: colour of the bow in the hair, where there is one.
+        legwear: what the legs wear with the usual outfit.
+        expression: the face that this character mostly makes.
+        blushes: whether it mostly does.
+        held: what it is mostly shown with, "" for nothing.
+        setting: the background that it is shown before more often than others, "" for none.
     """
 
     name: str
@@ -32,6 +37,11 @@ class Character:
     headwear: str = "none"
     bow: str = ""
     eyewear: str = "none"
+    legwear: str = "bare"
+    expression: str = "smile"
+    blushes: bool = False
+    held: str = ""
+    setting: str = ""
     is_boy: bool = False
 
 
@@ -52,6 +62,10 @@ CHARACTERS = (
         bangs="between_eyes",
         headwear="hair_bow",
         bow="red",
+        legwear="bare",
+        expression="grin",
+        blushes=True,
+        setting="sky",
     ),
     Character(
         name="akikaze_(amber_fox)",
@@ -64,6 +78,8 @@ CHARACTERS = (
         colour="red",
         bangs="parted",
         kind="fox",
+        expression="smile",
+        setting="autumn",
     ),
     Character(
         name="ottilie_von_rad",
@@ -76,6 +92,10 @@ CHARACTERS = (
         colour="blue",
         bangs="between_eyes",
         ahoge=True,
+        legwear="black_thighhighs",
+        expression="calm",
+        held="sword",
+        setting="night",
     ),
     Character(
         name="kurohane_shizu",
@@ -87,6 +107,10 @@ CHARACTERS = (
         outfit="serafuku",
         colour="black",
         bangs="blunt",
+        legwear="black_pantyhose",
+        expression="calm",
+        held="book",
+        setting="classroom",
     ),
     Character(
         name="pim_(clockwork_garden)",
@@ -99,6 +123,11 @@ CHARACTERS = (
         bangs="blunt",
         headwear="maid_headdress",
         eyewear="glasses",
+        legwear="white_thighhighs",
+        expression="grin",
+        blushes=True,
+        held="cup",
+        setting="room",
     ),
     Character(
         name="suzu_no_nekomata",
@@ -111,6 +140,9 @@ CHARACTERS = (
         colour="black",
         bangs="between_eyes",
         kind="cat",
+        legwear="black_thighhighs",
+        expression="fang",
+        setting="white",
     ),
     Character(
         name="momosato_rin",
@@ -123,6 +155,10 @@ CHARACTERS = (
         colour="red",
         bangs="blunt",
         headwear="hairband",
+        legwear="kneehighs",
+        expression="smile",
+        blushes=True,
+        setting="cherry",
     ),
     Character(
         name="belladonna_(clockwork_garden)",
@@ -134,6 +170,9 @@ CHARACTERS = (
         outfit="dress",
         colour="black",
         kind="demon",
+        legwear="black_thighhighs",
+        expression="smile",
+        setting="night",
     ),
     Character(
         name="hagane_(amber_fox)",
@@ -145,6 +184,9 @@ CHARACTERS = (
         outfit="armor",
         bangs="between_eyes",
         is_boy=True,
+        expression="angry",
+        held="sword",
+        setting="sunset",
     ),
     Character(
         name="minase_(starlit_academy)",
@@ -156,6 +198,10 @@ CHARACTERS = (
         outfit="hoodie",
         colour="white",
         headwear="headphones",
+        legwear="socks",
+        expression="grin",
+        held="microphone",
+        setting="city",
     ),
     Character(
         name="sylphine",
@@ -169,6 +215,9 @@ CHARACTERS = (
         bangs="parted",
         kind="elf",
         headwear="hair_flower",
+        expression="closed_eyes",
+        held="flower",
+        setting="forest",
     ),
     Character(
         name="yukimi_usagi",
@@ -181,6 +230,10 @@ CHARACTERS = (
         colour="purple",
         bangs="blunt",
         kind="rabbit",
+        expression="smile",
+        blushes=True,
+        held="umbrella",
+        setting="snow",
     ),
 )
 COPYRIGHTS = (_ACADEMY, _GARDEN, _FOX, "original")

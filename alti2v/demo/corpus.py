@@ -184,13 +184,13 @@ def _is_repetition(seed: int, number: int) -> bool:
 
 
 # Width over height; illustrations are mostly upright, scenery and groups mostly lie.
-_UPRIGHT = (0.6, 0.65, 0.7, 0.707, 0.707, 0.75, 0.8)
-_LYING = (1.25, 1.333, 1.414, 1.5, 1.6, 1.778)
+_UPRIGHT = (0.65, 0.7, 0.707, 0.707, 0.75, 0.8, 0.85)
+_LYING = (1.2, 1.25, 1.333, 1.414, 1.5, 1.6)
 
 
 def _file(rng: Random, scene: Scene) -> tuple[int, int, str]:
     width = round(500 + 1100 * rng.betavariate(2.4, 5.0))
-    upright = {"girls": 0.25, "couple": 0.3, "nobody": 0.1}.get(scene.cast, 0.7)
+    upright = {"girls": 0.25, "couple": 0.3, "nobody": 0.1}.get(scene.cast, 0.85)
     chance = rng.random()
     if chance < 0.12:
         ratio = 1.0

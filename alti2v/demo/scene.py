@@ -88,14 +88,13 @@ def compose(rng: Random) -> Scene:
     """Invent a picture."""
     artist = _pick_artist(rng)
     cast = words.CASTS.pick(rng)
-    background = artist.favourite if rng.random() < 0.2 else words.BACKGROUNDS.pick(rng)
-    if cast == "nobody" and background in words.PLAIN_BACKGROUNDS:
-        background = rng.choice(_LANDSCAPES)
+    characters = _characters(rng, cast)
+    background = _background(rng, artist, characters)
+    figures = tuple(_figure(rng, character, background) for character in characters)
     framing = words.FRAMINGS.pick(rng)
     if cast in {"girls", "couple"} and framing == "portrait":
         framing = "upper_body"  # two heads alone make no picture
     view = words.VIEWS.pick(rng) if cast in {"girl", "boy"} else "front"
-    figures = _figures(rng, cast, background)
     return Scene(
         cast=cast,
         figures=figures,
@@ -137,22 +136,31 @@ def scene_tags(scene: Scene) -> set[str]:
     return tags
 
 
-def _figures(rng: Random, cast: str, background: str) -> tuple[Figure, ...]:
+def _characters(rng: Random, cast: str) -> tuple[Character, ...]:
     if cast == "girl":
-        return (_figure(rng, _pick_character(rng, is_boy=False), background, is_boy=False),)
+        return (_pick_character(rng, is_boy=False),)
     if cast == "boy":
-        return (_figure(rng, _pick_character(rng, is_boy=True), background, is_boy=True),)
+        return (_pick_character(rng, is_boy=True),)
     if cast == "nobody":
         return ()
     first = _pick_character(rng, is_boy=False)
-    second = _pick_companion(rng, first, is_boy=cast == "couple")
-    return (
-        _figure(rng, first, background, is_boy=False),
-        _figure(rng, second, background, is_boy=cast == "couple"),
-    )
+    return first, _pick_companion(rng, first, is_boy=cast == "couple")
 
 
-_NAMED_SHARE = 0.55  # of all figures; the rest is nobody in particular
+def _background(rng: Random, artist: Artist, characters: tuple[Character, ...]) -> str:
+    if not characters:
+        return rng.choice(_LANDSCAPES)
+    chance = rng.random()
+    if characters[0].setting and chance < _HOME_SHARE:
+        return characters[0].setting
+    return artist.favourite if chance > 1 - _FAVOURITE_SHARE else words.BACKGROUNDS.pick(rng)
+
+
+_NAMED_SHARE = 0.85  # of all figures; the rest is nobody in particular
+_USUAL_OUTFIT_SHARE = 0.93  # of the named figures
+_HABIT_SHARE = 0.7  # how often a named figure makes its usual face, holds its usual thing
+_HOME_SHARE = 0.35  # of the pictures of a character that has a setting of its own
+_FAVOURITE_SHARE = 0.15  # of the pictures that show an artist's favourite background
 _ORIGINAL_SHARE = 0.5  # of the pictures of nobody in particular: the artist's own, tagged "original"
 
 
@@ -170,36 +178,35 @@ def _pick_artist(rng: Random) -> Artist:
     return ARTISTS[bisect(_ARTISTS_CUMULATIVE, rng.random() * _ARTISTS_CUMULATIVE[-1])]
 
 
-def _pick_character(rng: Random, *, is_boy: bool) -> Character | None:
+def _pick_character(rng: Random, *, is_boy: bool) -> Character:
     if rng.random() >= _NAMED_SHARE:
-        return None
+        return _somebody(rng, is_boy=is_boy)
     if is_boy:
         return rng.choice(_BOYS)
     return _GIRLS[bisect(_GIRLS_CUMULATIVE, rng.random() * _GIRLS_CUMULATIVE[-1])]
 
 
-def _pick_companion(rng: Random, first: Character | None, *, is_boy: bool) -> Character | None:
-    if first is None:
-        return None
+def _pick_companion(rng: Random, first: Character, *, is_boy: bool) -> Character:
     of_the_same_story = [
         character
         for character in CHARACTERS
         if character.copyright == first.copyright and character.is_boy == is_boy and character is not first
     ]
-    return rng.choice(of_the_same_story) if of_the_same_story else None
+    return rng.choice(of_the_same_story) if of_the_same_story else _somebody(rng, is_boy=is_boy)
 
 
-def _figure(rng: Random, character: Character | None, background: str, *, is_boy: bool) -> Figure:
+def _figure(rng: Random, who: Character, background: str) -> Figure:
     chance = rng.random
-    who = character or _somebody(rng, is_boy=is_boy)
-    is_usual = character is not None and chance() < 0.85
-    outfit = who.outfit if is_usual else _outfit(rng, background, is_boy=is_boy)
-    pose = words.POSES.pick(rng)
+    is_named = bool(who.name)
+    is_usual = is_named and chance() < _USUAL_OUTFIT_SHARE
+    has_habit = is_named and chance() < _HABIT_SHARE
+    outfit = who.outfit if is_usual else _outfit(rng, background, is_boy=who.is_boy)
+    pose, held = _pose(rng, who, outfit, background)
     return Figure(
         name=who.name,
         copyright=who.copyright,
-        is_boy=is_boy,
-        skin=(0, 0, 0, 0, 1, 2)[int(chance() * 6)] if character is None else 0,
+        is_boy=who.is_boy,
+        skin=0 if is_named else (0, 0, 0, 0, 1, 2)[int(chance() * 6)],
         hair=who.hair,
         hair_style=who.hair_style,
         bangs=who.bangs,
@@ -208,21 +215,32 @@ def _figure(rng: Random, character: Character | None, background: str, *, is_boy
         kind=who.kind,
         headwear=_headwear(rng, who, outfit, background),
         bow=who.bow or words.BOW_COLOURS.pick(rng),
-        eyewear=who.eyewear if chance() < 0.95 else words.EYEWEAR.pick(rng),
+        eyewear=who.eyewear,
         outfit=outfit,
         in_usual_outfit=is_usual,
         colour=who.colour if is_usual and who.colour else _outfit_colour(rng, outfit),
-        sleeves=_sleeves(rng, outfit),
-        legwear="bare" if is_boy else words.LEGWEAR.pick(rng),
+        sleeves=_sleeves(rng, outfit, is_usual=is_usual),
+        legwear=who.legwear if is_usual or who.is_boy else words.LEGWEAR.pick(rng),
         footwear="barefoot" if background == "beach" and chance() < 0.6 else words.FOOTWEAR.pick(rng),
-        scarf=words.SCARF_COLOURS.pick(rng) if chance() < (0.5 if background == "snow" else 0.045) else "",
-        gloves=outfit == "armor" or chance() < 0.05,
-        expression=words.EXPRESSIONS.pick(rng),
-        blush=chance() < 0.36,
-        gaze=0 if chance() < 0.7 else (-1 if chance() < 0.5 else 1),
+        scarf=words.SCARF_COLOURS.pick(rng) if chance() < (0.5 if background == "snow" else 0.03) else "",
+        gloves=outfit == "armor" or chance() < 0.03,
+        expression=who.expression if has_habit else words.EXPRESSIONS.pick(rng),
+        blush=who.blushes if has_habit else chance() < 0.36,
+        gaze=0 if chance() < 0.88 else (-1 if chance() < 0.5 else 1),
         pose=pose,
-        held=_held(rng, outfit, background) if pose == "holding" else "",
+        held=held,
     )
+
+
+def _pose(rng: Random, who: Character, outfit: str, background: str) -> tuple[str, str]:
+    """What the arms do, and what the hands hold: "" for nothing."""
+    if who.held and rng.random() < _HABIT_SHARE:
+        return "holding", who.held
+    pose = words.POSES.pick(rng)
+    if pose != "holding":
+        return pose, ""
+    likely = words.SETTING_HELD.get(background) or words.OUTFIT_HELD.get(outfit)
+    return pose, likely if likely and rng.random() < 0.6 else words.HELD.pick(rng)
 
 
 def _somebody(rng: Random, *, is_boy: bool) -> Character:
@@ -267,20 +285,14 @@ def _headwear(rng: Random, who: Character, outfit: str, background: str) -> str:
     return "none" if who.headwear == "maid_headdress" else who.headwear
 
 
-_SLEEVELESS_SHARE = {"dress": 0.55, "shirt": 0.1, "armor": 0.3, "sweater": 0.2}
+_USUAL_SLEEVES = {"dress": "none", "serafuku": "short", "maid": "short", "overalls": "short"}
 
 
-def _sleeves(rng: Random, outfit: str) -> str:
-    if rng.random() < _SLEEVELESS_SHARE.get(outfit, 0.0):
-        return "none"
-    if outfit in {"serafuku", "shirt", "overalls", "maid", "dress"} and rng.random() < 0.5:
-        return "short"
-    return "long"
-
-
-def _held(rng: Random, outfit: str, background: str) -> str:
-    likely = words.SETTING_HELD.get(background) or words.OUTFIT_HELD.get(outfit)
-    return likely if likely and rng.random() < 0.6 else words.HELD.pick(rng)
+def _sleeves(rng: Random, outfit: str, *, is_usual: bool) -> str:
+    usual = _USUAL_SLEEVES.get(outfit, "long")
+    if is_usual or outfit not in {"dress", "serafuku", "maid", "overalls", "shirt", "sweater"}:
+        return usual
+    return usual if rng.random() < 0.7 else rng.choice(("none", "short", "long"))
 
 
 def _add_figure_tags(tags: set[str], figure: Figure, scene: Scene) -> None:

@@ -137,7 +137,7 @@ BOY_HEADWEAR = Table(
     Option("baseball_cap", 5, ("baseball_cap", "hat")),
     Option("crown", 2, ("crown",)),
 )
-BOW_COLOURS = _colours("bow", red=10, black=5, blue=4, pink=4, white=2)
+BOW_COLOURS = _colours("bow", red=10, black=5, blue=4, pink=4, white=3)
 EYEWEAR = Table(
     Option("none", 87),
     Option("glasses", 9, ("glasses",)),
@@ -161,7 +161,7 @@ GIRL_OUTFITS = Table(
     Option("sweater", 6, ("sweater", "turtleneck"), (), ("skirt",)),
     Option("armor", 5, ("armor", "shoulder_armor"), ("breastplate",), ("skirt",)),
     Option("overalls", 2, ("shirt", "striped_clothes", "striped_shirt"), ("overalls",)),
-    Option("cape", 2.5, ("cape",), ("dress",)),
+    Option("cape", 4, ("cape",), ("dress",)),
 )
 BOY_OUTFITS = Table(
     Option("gakuran", 5, ("black_jacket", "gakuran", "jacket", "school_uniform"), (), ("pants",)),
@@ -194,7 +194,7 @@ LEGWEAR = Table(
     Option("socks", 8, (), (), ("socks",)),
 )
 FOOTWEAR = Table(
-    Option("shoes", 5, ("shoes",)),
+    Option("shoes", 5),
     Option("boots", 3.5, ("boots",)),
     Option("barefoot", 0.7, ("barefoot",)),
 )
@@ -203,7 +203,7 @@ SCARF_COLOURS = _colours("scarf", "scarf", red=5, blue=2, white=1.5, green=1)
 EXPRESSIONS = Table(
     Option("smile", 32, ("closed_mouth", "smile")),
     Option("grin", 21, (":d", "open_mouth", "smile")),
-    Option("calm", 15, ("closed_mouth", "expressionless")),
+    Option("calm", 15, ("closed_mouth",)),
     Option("gasp", 7, ("open_mouth", "surprised")),
     Option("closed_eyes", 5, ("closed_eyes", "smile")),
     Option("wink", 5, ("one_eye_closed", "open_mouth", "smile")),
@@ -215,14 +215,14 @@ EXPRESSIONS = Table(
     Option("tongue", 1.5, ("tongue", "tongue_out")),
 )
 POSES = Table(
-    Option("down", 30),
-    Option("holding", 26),
-    Option("behind", 12, (), ("arms_behind_back",)),
-    Option("wave", 10, (), ("hand_up", "waving")),
-    Option("clasped", 9, (), ("own_hands_together",)),
-    Option("arms_up", 7, (), ("arms_up",)),
-    Option("hip", 7, (), ("hand_on_own_hip",)),
-    Option("outstretched", 5, (), ("outstretched_arms",)),
+    Option("down", 50),
+    Option("holding", 20),
+    Option("behind", 7, (), ("arms_behind_back",)),
+    Option("wave", 6, (), ("hand_up", "waving")),
+    Option("arms_up", 6, (), ("arms_up",)),
+    Option("clasped", 5, (), ("own_hands_together",)),
+    Option("hip", 5, (), ("hand_on_own_hip",)),
+    Option("outstretched", 4, (), ("outstretched_arms",)),
 )
 HELD = Table(
     Option("book", 9, (), ("book", "holding", "holding_book")),
@@ -283,11 +283,11 @@ CASTS = Table(
     Option("nobody", 2.5, ("no_humans", "scenery")),
 )
 FRAMINGS = Table(
-    Option("upper_body", 37, ("upper_body",)),
-    Option("portrait", 17, ("portrait",)),
-    Option("cowboy_shot", 17, ("cowboy_shot",)),
-    Option("full_body", 18, ("full_body", "standing")),
-    Option("chibi", 11, ("chibi", "full_body", "standing")),
+    Option("upper_body", 40, ("upper_body",)),
+    Option("portrait", 20, ("portrait",)),
+    Option("cowboy_shot", 14, ("cowboy_shot",)),
+    Option("full_body", 13, ("full_body", "standing")),
+    Option("chibi", 13, ("chibi", "full_body", "standing")),
 )
 # How much of the body a framing shows: 0 the head and shoulders, 1 to the waist, 2 to the thighs, 3 all of it.
 REACH: Mapping[str, int] = {"portrait": 0, "upper_body": 1, "cowboy_shot": 2, "full_body": 3, "chibi": 3}

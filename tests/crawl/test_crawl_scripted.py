@@ -131,7 +131,10 @@ def test_a_tag_api_that_ignores_the_name_teaches_nothing(board: Board, tmp_path:
     other = '<tags type="array"><tag type="4" count="3" name="somebody_else" id="1"/></tags>'
     site.script("/index.php?page=dapi&q=index&s=tag", *[page(other)] * 50)
     report = crawl(config(tmp_path / "store", site))
+    asked = len(site.asked("s=tag"))
+    crawl(config(tmp_path / "store", site))
 
+    assert len(site.asked("s=tag")) == asked  # what was asked stays asked
     assert set(pd.read_parquet(report.store / "tags.parquet")["category"]) == {"unknown"}
     assert list(posts(report.store).loc[1, "tags_unknown"]) == tags_of(1)
 

@@ -125,12 +125,12 @@ def test_some_tags_need_escaping(everything):
 def test_frequencies_fall_off_as_on_a_board(everything):
     """Rank times frequency is about constant (Zipf): the slope in log-log is near -1, and straight."""
     counts = Counter(tag for what in everything for tag in (*what.true_tags.general, *what.true_tags.character))
-    frequencies = np.log(sorted(counts.values(), reverse=True)[9:250])
-    ranks = np.log(np.arange(10, 251))
+    frequencies = np.log(sorted(counts.values(), reverse=True)[9:200])
+    ranks = np.log(np.arange(10, 201))
     slope, _ = np.polyfit(ranks, frequencies, 1)
 
-    assert -1.2 < slope < -0.8
-    assert np.corrcoef(ranks, frequencies)[0, 1] ** 2 > 0.9
+    assert -1.2 < slope < -0.75
+    assert np.corrcoef(ranks, frequencies)[0, 1] ** 2 > 0.94
 
 
 def test_implied_tags_are_there(everything):
@@ -247,9 +247,9 @@ def test_knowing_a_picture_does_not_need_a_picture():
 
 GOLDEN_NUMBER = 3
 GOLDEN_TAGS = (
-    "1girl black_hair blunt_bangs bouquet closed_mouth commentary commentary_request flower gloves "
-    "hime_cut holding holding_bouquet kettle_crow kurohane_shizu long_hair looking_at_viewer "
-    "neckerchief polka_dot polka_dot_background purple_eyes sailor_collar school_uniform serafuku "
-    "smile solo starlit_academy upper_body "
+    "1girl blazer blunt_bangs blush bob_cut cherry_blossoms closed_mouth commentary "
+    "commentary_request day hairband jacket kettle_crow looking_at_viewer momosato_rin outdoors "
+    "petals pink_eyes pink_hair portrait school_uniform short_hair sky smile solo spring_(season) "
+    "starlit_academy tree "
 )
-GOLDEN_WIDTH, GOLDEN_HEIGHT, GOLDEN_EXT = 700, 438, "png"
+GOLDEN_WIDTH, GOLDEN_HEIGHT, GOLDEN_EXT = 821, 1161, "jpg"

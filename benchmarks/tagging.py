@@ -1,0 +1,134 @@
+"""What `alti2v tag` costs beside the network: files a second, of those that the bare forward pass reaches.
+
+The ceiling is the same network on pictures that are decoded already, in the same batches, from the same cold
+start. Both runtimes, each measurement in a process of its own so that its memory is its own. Run:
+
+    python benchmarks/tagging.py [--files 256] [--size 224] [--tags 5000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+_DISTINCT = 16  # pictures; the rest are copies, which are read and decoded like any other file
+_PICTURE_PX = (850, 1200)  # a board's sample: 1.0 megapixels
+
+
+def main() -> None:
+    """Measure, print a table and one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=int, default=256)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--tags", type=int, default=5000)
+    parser.add_argument("--part", nargs=3, help=argparse.SUPPRESS)  # what to measure, model, pictures
+    options = parser.parse_args()
+    if options.part:
+        print(json.dumps(_measure(*options.part, files=options.files)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        run, exported = _write_models(Path(folder), size=options.size, tags=options.tags)
+        few, all_ = Path(folder) / "few", Path(folder) / "all"
+        _write_pictures(few, options.files // 4)
+        _write_pictures(all_, options.files)
+        result: dict[str, float | int] = {
+            "files": options.files,
+            "side_px": options.size,
+            "tags": options.tags,
+        }
+        for runtime, model in (("keras", run), ("onnxruntime", exported)):
+            bare = _part("forward", model, all_, files=options.files)
+            tag = _part("tag", model, all_, files=options.files)
+            quarter = _part("tag", model, few, files=options.files // 4)
+            result |= {
+                f"{runtime}_forward_per_s": round(options.files / bare["seconds"], 2),
+                f"{runtime}_tag_per_s": round(options.files / tag["seconds"], 2),
+                f"{runtime}_ratio": round(bare["seconds"] / tag["seconds"], 3),
+                f"{runtime}_forward_rss_mb": round(bare["rss_mb"]),
+                f"{runtime}_tag_rss_mb": round(tag["rss_mb"]),
+                f"{runtime}_tag_rss_mb_quarter": round(quarter["rss_mb"]),
+            }
+    for name, value in result.items():
+        print(f"{name:32} {value}")
+    print(json.dumps(result))
+
+
+def _part(what: str, model: Path, pictures: Path, *, files: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--files", str(files), "--part", what, str(model), str(pictures)]
+    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    measured: dict[str, float] = json.loads(finished.stdout.splitlines()[-1])
+    return measured
+
+
+def _measure(what: str, model: str, pictures: str, *, files: int) -> dict[str, float]:
+    """Seconds from the loaded model to the last answer, and the peak memory of this process."""
+    begun_s = [0.0]
+    if what == "forward":
+        from alti2v.model.pictures import pixels
+        from alti2v.model.tagger import load_tagger
+
+        tagger = load_tagger(model)
+        some = [pixels(path, tagger.recipe) for path in sorted(Path(pictures).iterdir())[: tagger.batch_size]]
+        batch = np.stack([one for one in some if isinstance(one, np.ndarray)])
+        begun_s[0] = time.perf_counter()
+        for start in range(0, files, tagger.batch_size):
+            tagger.forward(batch[: files - start])
+    else:
+        from alti2v.model.tagging import TagConfig, tag_files
+        from alti2v.records import Progress
+
+        def hook(progress: Progress) -> None:
+            if not progress.done:
+                begun_s[0] = time.perf_counter()
+
+        report = tag_files(TagConfig(model=Path(model), paths=(pictures,)), show=lambda _: None, progress=hook)
+        assert report.tagged == files
+    seconds = time.perf_counter() - begun_s[0]
+    return {"seconds": seconds, "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000}
+
+
+def _write_models(folder: Path, *, size: int, tags: int) -> tuple[Path, Path]:
+    """An untrained VGG16 as a run, and its export: what a network answers does not change what it costs."""
+    from alti2v.model.bundle import Bundle, save_bundle
+    from alti2v.model.export import ExportConfig, export
+    from alti2v.model.network import Architecture, build_network
+    from alti2v.model.recipes import Head
+    from alti2v.records import Category, Tag
+
+    architecture = Architecture(size=size, tags=tags, head=Head.POOLED, features=4096, dropout=0.0)
+    bundle = Bundle(
+        network=build_network(architecture).tagger,
+        architecture=architecture,
+        tags=tuple(Tag(name=f"tag_{i}", category=Category.GENERAL, count=1) for i in range(tags)),
+        dataset="",
+        plan_hash="",
+        train_samples=1,
+        recipe="modern",
+    )
+    save_bundle(folder / "run" / "model", bundle)
+    export(ExportConfig(run=folder / "run", out=folder / "onnx", format="onnx"))
+    return folder / "run", folder / "onnx"
+
+
+def _write_pictures(folder: Path, count: int) -> None:
+    rng = np.random.default_rng(1)
+    folder.mkdir()
+    for number in range(min(_DISTINCT, count)):
+        blobs = Image.fromarray(rng.integers(0, 256, (30, 20, 3), dtype=np.uint8))
+        blobs.resize(_PICTURE_PX, Image.Resampling.BICUBIC).save(folder / f"{number:05d}.jpg", quality=90)
+    for number in range(_DISTINCT, count):
+        shutil.copyfile(folder / f"{number % _DISTINCT:05d}.jpg", folder / f"{number:05d}.jpg")
+
+
+if __name__ == "__main__":
+    main()
