@@ -1,10 +1,11 @@
-"""Write docs/CLI.md and docs/FORMAT.md from the program itself; a test holds the files against it.
+"""Write docs/CLI.md, docs/FORMAT.md and the README's file tree from the program; a test holds them to it.
 
 Run it with `make docs` after changing an option or a column.
 """
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import click
@@ -13,6 +14,8 @@ from alti2v.cli import cli
 from alti2v.storage import layout
 
 DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+TREE_MARK = "<!-- tree -->"
 
 COMMAND_LINE = """\
 # Command line
@@ -79,6 +82,30 @@ def on_disk_format() -> str:
     )
 
 
+def readme() -> str:
+    """Make README.md: as it is, with a new file tree."""
+    before, _, after = (ROOT / "README.md").read_text(encoding="utf-8").split(TREE_MARK)
+    return f"{before}{TREE_MARK}\n```\n{file_tree()}\n```\n{TREE_MARK}{after}"
+
+
+def file_tree() -> str:
+    """List the package's modules, each with the first sentence of its docstring."""
+    lines = []
+    for folder in sorted({path.parent for path in (ROOT / "alti2v").rglob("*.py")}):
+        for path in sorted(folder.glob("*.py"), key=lambda path: (path.name != "__init__.py", path.name)):
+            name = path.relative_to(ROOT)
+            docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+            sentence = " ".join(docstring.split("\n\n")[0].split())
+            shown = f"{name.parent}/" if path.name == "__init__.py" else str(name)
+            lines.append(f"{shown:<38}{_short(sentence, 110)}")
+    return "\n".join(lines)
+
+
+def _short(sentence: str, width: int) -> str:
+    first = sentence.split(". ")[0].split("; ")[0].rstrip(".")
+    return first if len(first) <= width else first[: width - 3].rsplit(" ", 1)[0] + " ..."
+
+
 def _section(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
     return f"## {name}\n\n```\n{command.get_help(context)}\n```\n"
@@ -100,3 +127,4 @@ def _table(table: layout.Table) -> str:
 if __name__ == "__main__":
     (DOCS / "CLI.md").write_text(command_line(), encoding="utf-8")
     (DOCS / "FORMAT.md").write_text(on_disk_format(), encoding="utf-8")
+    (ROOT / "README.md").write_text(readme(), encoding="utf-8")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -42,8 +42,9 @@ from alti2v.model.labels import (
 from alti2v.model.model_card import Facts, model_card
 from alti2v.model.onnx_graph import arrange_outputs, weights_of, write_onnx
 from alti2v.model.parity import TOLERANCE, largest_difference
+from alti2v.model.thresholds import TunedThresholds, read_thresholds, write_thresholds
 from alti2v.records import Progress, ProgressHook, ignore_progress
-from alti2v.storage.layout import EVALUATION_DIR, FORMAT_VERSION, METADATA
+from alti2v.storage.layout import EVALUATION_DIR, FORMAT_VERSION, METADATA, MODEL_DIR, THRESHOLDS_FILE
 from alti2v.storage.publish import json_bytes, make_directory, publish_bytes, read_json, storage_errors
 from alti2v.storage.table import read_table
 
@@ -163,6 +164,7 @@ def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) ->
             CARD_FILE: model_card(facts).encode(),
             contract.model_file: model,
         },
+        thresholds=_thresholds(config.run, labels),
     )
     breaches = check_folder(config.out).breaches
     if breaches:
@@ -322,15 +324,30 @@ def _changes(facts: Facts, difference: float) -> bytes:
     )
 
 
-def _publish(out: Path, files: Mapping[str, bytes]) -> None:
+def _thresholds(run: Path, labels: Labels) -> TunedThresholds | None:
+    """The thresholds that were tuned for single tags, by the names that the tags have in the table."""
+    tuned = read_thresholds(run / MODEL_DIR if (run / MODEL_DIR).is_dir() else run)
+    if tuned is None:
+        return None
+    became = {change.tag: change.became for change in labels.changes}
+    rules = {
+        rule: {new: value for name, value in values.items() if (new := became.get(name, name)) is not None}
+        for rule, values in tuned.rules.items()
+    }
+    return replace(tuned, rules=rules)
+
+
+def _publish(out: Path, files: Mapping[str, bytes], *, thresholds: TunedThresholds | None) -> None:
     """Write the files in their order; the last one is the model, without which a folder is no model's.
 
     Raises:
         StorageError: the file system refuses.
     """
     make_directory(out)
-    model = out / list(files)[-1]
-    with storage_errors(model):
-        model.unlink(missing_ok=True)  # an old model must not stand beside a new table
+    with storage_errors(out):
+        for old in (list(files)[-1], THRESHOLDS_FILE):  # must not stand beside a new table
+            (out / old).unlink(missing_ok=True)
+    if thresholds is not None:
+        write_thresholds(out, thresholds)
     for name, content in files.items():
         publish_bytes(out / name, content)

@@ -22,6 +22,7 @@ from alti2v.model import export as module
 from alti2v.model.bundle import load_bundle, save_bundle
 from alti2v.model.export import METRICS_FILE, ExportConfig, export
 from alti2v.model.export_check import check_folder
+from alti2v.model.thresholds import TunedThresholds, read_thresholds, write_thresholds
 from alti2v.records import Category
 from alti2v.report import evaluation
 from alti2v.storage.layout import EVALUATION_DIR, MODEL_DIR
@@ -158,6 +159,19 @@ def test_exporting_again_gives_the_same_bytes(exported, run, tmp_path):
 
     for name in ("model.onnx", "selected_tags.csv", "README.md"):
         assert (out / name).read_bytes() == (exported.out / name).read_bytes()
+
+
+@pytest.mark.usefixtures("quick")
+def test_tuned_thresholds_come_along_under_the_new_names(run, tmp_path):
+    """thresholds.json names the tags as the table does; an export without one leaves none of an older export."""
+    copy, out = shutil.copytree(run, tmp_path / "run"), tmp_path / "out"
+    tuned = TunedThresholds(rules={"f1": {"null": 0.1, "solo": 0.2, "kei": 0.3}}, fallback=0.4, images=9)
+    write_thresholds(copy / MODEL_DIR, tuned)
+    export(ExportConfig(run=copy, out=out))
+    assert read_thresholds(out) == replace(tuned, rules={"f1": {"null_(tag)": 0.1, "solo": 0.2}})
+    export(ExportConfig(run=run, out=out))
+
+    assert read_thresholds(out) is None
 
 
 @pytest.mark.usefixtures("quick")
