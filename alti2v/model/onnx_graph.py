@@ -100,42 +100,54 @@ def write_onnx(architecture: Architecture, weights: Weights, contract: Contract)
             f"the network has {size:,} bytes of weights and an ONNX file holds 2 GiB: "
             "train with the modern recipe, a smaller --size or fewer --top-tags"
         )
-    onnx = onnx_backend.onnx
-    helper = onnx.helper
-    side = contract.side_px or architecture.size
-    names = (*contract.outputs, "features")[:2]
-    widths = (weights["logits/bias"].size, architecture.features)
     chain = _Chain(weights)
-    pictures = _network_pictures(chain, contract, side=side, size=architecture.size)
-    positions = _trunk(chain, pictures, blue_first=contract.bgr)
-    features = chain.add(
-        "Relu", chain.dense(_flat(chain, positions, architecture.head), "features"), output=names[1]
+    _add_network(chain, architecture, contract)
+    content: bytes = _model(chain, architecture, contract).SerializeToString(deterministic=True)
+    onnx_backend.onnx.checker.check_model(content, full_check=True)
+    return content
+
+
+def _add_network(chain: _Chain, architecture: Architecture, contract: Contract) -> None:
+    """Append everything between the contract's input and its outputs."""
+    names = (*contract.outputs, "features")[:2]
+    pictures = _network_pictures(
+        chain, contract, side=contract.side_px or architecture.size, size=architecture.size
     )
+    positions = _trunk(chain, pictures, blue_first=contract.bgr)
+    flat = _flat(chain, positions, architecture.head)
+    features = chain.add("Relu", chain.dense(flat, "features"), output=names[1])
     if contract.logits:
         chain.dense(features, "logits", output=names[0])
     else:
         chain.add("Sigmoid", chain.dense(features, "logits"), output=names[0])
-    dtype = onnx.TensorProto.UINT8 if contract.dtype == "uint8" else onnx.TensorProto.FLOAT
+
+
+def _model(chain: _Chain, architecture: Architecture, contract: Contract) -> Any:  # noqa: ANN401 - onnx.ModelProto
+    """Declare what goes in and out."""
+    helper, types = onnx_backend.onnx.helper, onnx_backend.onnx.TensorProto
+    shape = contract.shape(contract.side_px or architecture.size)
+    widths = (chain.weight("logits/bias").size, architecture.features)
     graph = helper.make_graph(
         chain.nodes,
         "alti2v",
-        [helper.make_tensor_value_info(contract.input, dtype, [_BATCH, *contract.shape(side)])],
         [
-            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [_BATCH, width])
+            helper.make_tensor_value_info(
+                contract.input, types.UINT8 if contract.dtype == "uint8" else types.FLOAT, [_BATCH, *shape]
+            )
+        ],
+        [
+            helper.make_tensor_value_info(name, types.FLOAT, [_BATCH, width])
             for name, width in zip(contract.outputs, widths, strict=False)
         ],
         initializer=chain.constants,
     )
-    model = helper.make_model(
+    return helper.make_model(
         graph,
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET)],
         producer_name="alti2v",
         producer_version=__version__,
     )
-    content: bytes = model.SerializeToString(deterministic=True)
-    onnx.checker.check_model(content, full_check=True)
-    return content
 
 
 class _Chain:

@@ -163,7 +163,7 @@ def test_exporting_again_gives_the_same_bytes(exported, run, tmp_path):
 
 @pytest.mark.usefixtures("quick")
 def test_tuned_thresholds_come_along_under_the_new_names(run, tmp_path):
-    """thresholds.json names the tags as the table does; an export without one leaves none of an older export."""
+    """thresholds.json names the tags as the table does; an export without one leaves no older one behind."""
     copy, out = shutil.copytree(run, tmp_path / "run"), tmp_path / "out"
     tuned = TunedThresholds(rules={"f1": {"null": 0.1, "solo": 0.2, "kei": 0.3}}, fallback=0.4, images=9)
     write_thresholds(copy / MODEL_DIR, tuned)
