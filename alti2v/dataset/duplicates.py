@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 HASH_BITS = 64
 HASH_SIDE_PX = 32
-# Recompressed, rescaled and lightly retouched copies of the drawn corpus differ in at most this many of the
-# 64 bits, see tests/dataset/test_duplicates.py; two unrelated pictures do with a probability of about 1e-12.
+# Of 92 recompressed, rescaled, recoloured or cropped copies in the drawn corpus 78 are within this distance
+# of their original, and of 77,717 pairs of unrelated drawings none. The misses are cropped by several per cent.
 NEAR_BITS = 6
 _BANDS = 4
 _BAND_BITS = HASH_BITS // _BANDS

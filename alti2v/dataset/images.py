@@ -88,7 +88,7 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> Picture | Unusable:
                 return Unusable(reason)
             try:
                 plain = _decoded(image, _fitting(width, height, recipe.size))
-                small = _reduced(plain, _fitting(width, height, recipe.size))
+                small = _reduced(plain, _fitting(width, height, recipe.size), Image.Resampling.LANCZOS)
                 # From the decoded picture: 64 px would leave too little of it to recognise a cropped copy.
                 tiny = _reduced(plain, (HASH_SIDE_PX, HASH_SIDE_PX), Image.Resampling.BOX)
             except Exception:  # noqa: BLE001 - as above; MemoryError included
@@ -134,10 +134,12 @@ def _decoded(image: Image.Image, target: tuple[int, int]) -> _Decoded:
 def _reduced(
     decoded: _Decoded,
     target: tuple[int, int],
-    resampling: Image.Resampling = Image.Resampling.LANCZOS,
+    resampling: Image.Resampling,
 ) -> Image.Image:
     """The whole picture at the target size (sides swapped where the orientation says so), RGB on white."""
-    small = decoded.pixels.resize(target, resampling, reducing_gap=_REDUCING_GAP)
+    # Whole blocks cut sides that they do not divide: no harm to a picture, but copies would hash differently.
+    gap = None if resampling is Image.Resampling.BOX else _REDUCING_GAP
+    small = decoded.pixels.resize(target, resampling, reducing_gap=gap)
     rgb = _on_white(small) if small.mode == "RGBa" else _in_srgb(small, decoded.icc)
     return rgb.transpose(_ORIENTATION[decoded.orientation]) if decoded.orientation in _ORIENTATION else rgb
 

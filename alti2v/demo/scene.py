@@ -158,9 +158,9 @@ def _background(rng: Random, artist: Artist, characters: tuple[Character, ...]) 
 
 _NAMED_SHARE = 0.85  # of all figures; the rest is nobody in particular
 _USUAL_OUTFIT_SHARE = 0.93  # of the named figures
-_HABIT_SHARE = 0.7  # how often a named figure makes its usual face, holds its usual thing
-_HOME_SHARE = 0.35  # of the pictures of a character that has a setting of its own
-_FAVOURITE_SHARE = 0.15  # of the pictures that show an artist's favourite background
+_HABIT_SHARE = 0.8  # how often a named figure makes its usual face, holds its usual thing
+_HOME_SHARE = 0.5  # of the pictures of a character that has a setting of its own
+_FAVOURITE_SHARE = 0.1  # of the pictures that show an artist's favourite background
 _ORIGINAL_SHARE = 0.5  # of the pictures of nobody in particular: the artist's own, tagged "original"
 
 

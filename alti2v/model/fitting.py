@@ -31,6 +31,7 @@ from alti2v.model.network import (
     freeze_before,
     load_trunk,
     set_prior,
+    standardise,
 )
 from alti2v.model.recipes import Loss, Recipe
 from alti2v.records import Progress, ProgressHook, Tag
@@ -42,6 +43,8 @@ _LOG_COLUMNS = (
     *("learning_rate", "samples_per_s", "seconds"),
 )
 _COSINE_FLOOR = 0.01  # of the peak, where the cosine ends (JAX-CV: cosine to 1 %)
+# Enough for the mean and variance of a channel, and little memory at 224 px.
+_START_PICTURES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +124,8 @@ def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tupl
     variables = [*model.variables, *model.optimizer.variables]
     found = load_newest(job.run / CHECKPOINTS_DIR, variables)
     position = Position() if found is None else Position(**found)
-    if found is None and job.weights != "none":
-        load_trunk(network, job.weights)
+    if found is None:
+        _start(job, network)
     resumed_from_step = position.step
     loop = _Loop(job, network, variables, position, progress, clock)
     for epoch in range(position.step // job.steps_per_epoch, job.recipe.epochs):
@@ -143,6 +146,15 @@ def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tupl
     save_bundle(job.run / MODEL_DIR, _bundle(job, network, figures))
     prune(job.run / CHECKPOINTS_DIR, keep=1)
     return figures, resumed_from_step
+
+
+def _start(job: Job, network: Network) -> None:
+    """Give a network that has not taken a step the weights to start from."""
+    if job.weights != "none":
+        load_trunk(network, job.weights)
+    elif job.recipe.standardised_start:
+        batches = training_batches(job.dataset, batch_size=_START_PICTURES, seed=job.seed)
+        standardise(network, next(iter(batches))[0].numpy())
 
 
 def validate(job: Job, network: Network) -> Validation | None:

@@ -17,6 +17,7 @@ from alti2v.model.network import (
     freeze_before,
     load_trunk,
     set_prior,
+    standardise,
 )
 from alti2v.model.recipes import Head
 
@@ -180,3 +181,27 @@ def test_foreign_weights_do_not_fit(network, tmp_path):
     with pytest.raises(UsageError, match="does not hold the weights of VGG16") as caught:
         load_trunk(network, str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_standardised_start_gives_every_channel_mean_0_and_variance_1():
+    """What enters each ReLU is centred and scaled on the pictures that it was standardised with."""
+    rng = np.random.default_rng(5)
+    images = rng.integers(0, 256, (64, 32, 32, 3), np.uint8)
+    network = build_network(architecture(features=32, pixel_scale=UNIT_VARIANCE), seed=4)
+    standardise(network, images)
+    ops = backend.keras.ops
+    x = ops.convert_to_tensor(images.astype(np.float32))
+    checked = 0
+    for layer in network.logits.layers[1:]:
+        if layer.name in (*TRUNK_LAYERS, "features"):
+            kernel, bias = layer.get_weights()
+            before = ops.conv(x, kernel, padding="same") if kernel.ndim == 4 else ops.matmul(x, kernel)
+            before = np.asarray(before) + bias
+            axes = tuple(range(before.ndim - 1))
+            checked += 1
+
+            np.testing.assert_allclose(before.mean(axes), 0, atol=0.02)
+            np.testing.assert_allclose(before.std(axes), 1, atol=0.02)
+        x = layer(x, training=False)
+
+    assert checked == len(TRUNK_LAYERS) + 1
