@@ -81,8 +81,8 @@ def test_parity(bundle, format_):
 
 @pytest.mark.tf
 def test_parity_with_the_originals_head_and_an_odd_size():
-    """Flattened features with batch normalisation, and a size that does not divide 448."""
-    other = random_bundle(size=36, head=Head.FLATTENED)
+    """Flattened features of 2 x 2 positions with batch normalisation, and a size that does not divide 448."""
+    other = random_bundle(size=72, head=Head.FLATTENED)
     for format_ in (Format.WD_EMBEDDING, Format.ONNX):
         model = onnx_of(other, format_)
 

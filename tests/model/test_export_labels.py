@@ -83,6 +83,23 @@ def test_copyrights_can_be_left_out():
     assert Change("vocaloid", None, "copyright tags have no place in this format") in labels.changes
 
 
+def test_names_that_collide_after_mending():
+    """A mended name gets a qualifier where it is taken; where that is taken too, the tag is left out and told."""
+    tags = [
+        Tag(name=name, category=Category.GENERAL, count=count)
+        for name, count in (("ab", 9), ("ab_(tag)", 8), ("a,b", 7), ("c,d", 6), ("cd", 5), (",", 4))
+    ]
+    labels = wd_labels(tags, RATED)
+
+    assert [row.name for row in labels.rows[4:]] == ["ab", "ab_(tag)", "cd", "cd_(tag)"]
+    assert {change.tag: change.became for change in labels.changes} == {
+        "a,b": None,
+        "c,d": "cd",
+        "cd": "cd_(tag)",
+        ",": None,
+    }
+
+
 def test_placeholder_comes_only_where_it_is_needed():
     """The placeholder is the last row of a table without characters, and constant; elsewhere there is none."""
     without = tuple(tag for tag in TAGS if tag.category is not Category.CHARACTER)
