@@ -215,7 +215,8 @@ def _unique_names(
     names: dict[int, str] = {}
     changes = []
     seen = set(taken)
-    for output, tag in order:
+    # Sound names first: no tag loses its own to one that has to be mended.
+    for output, tag in sorted(order, key=lambda item: bool(fault_of(item[1].name))):
         name, why = _mended(tag.name), fault_of(tag.name)
         if name in seen:
             name, why = f"{name}_(tag)", why or "is the name of another row"

@@ -84,18 +84,17 @@ def test_copyrights_can_be_left_out():
 
 
 def test_names_that_collide_after_mending():
-    """A mended name gets a qualifier where it is taken; where that is taken too, the tag is left out and told."""
+    """A mended name gets a qualifier where it is taken; where that is taken too, the tag is left out."""
     tags = [
         Tag(name=name, category=Category.GENERAL, count=count)
         for name, count in (("ab", 9), ("ab_(tag)", 8), ("a,b", 7), ("c,d", 6), ("cd", 5), (",", 4))
     ]
     labels = wd_labels(tags, RATED)
 
-    assert [row.name for row in labels.rows[4:]] == ["ab", "ab_(tag)", "cd", "cd_(tag)"]
+    assert [row.name for row in labels.rows[4:]] == ["ab", "ab_(tag)", "cd_(tag)", "cd"]
     assert {change.tag: change.became for change in labels.changes} == {
         "a,b": None,
-        "c,d": "cd",
-        "cd": "cd_(tag)",
+        "c,d": "cd_(tag)",
         ",": None,
     }
 
