@@ -107,7 +107,8 @@ def _short(sentence: str, width: int) -> str:
 
 
 def _section(name: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
+    # The group's settings, as at run time: a command remembers the help option of its first context.
+    context = click.Context(command, info_name=name, terminal_width=100, **cli.context_settings)
     return f"## {name}\n\n```\n{command.get_help(context)}\n```\n"
 
 
