@@ -1,8 +1,8 @@
 """How fast shards become batches, beside the ceiling: decoding the same bytes from memory.
 
-Both decode with `tf.io.decode_jpeg` and batch alike; the pipeline also reads shards, shuffles, and makes multi-hot
-labels of 5,000 tags. Rounds alternate, so that a busy machine slows both; the ratio is the median over rounds of the
-ratio within a round. Run:
+Both decode with `tf.io.decode_jpeg` and batch alike; the pipeline also reads shards, shuffles, and makes
+multi-hot labels of 5,000 tags. Rounds alternate, so that a busy machine slows both; the ratio is the median
+over rounds of the ratio within a round. Run:
 
     python benchmarks/input_pipeline.py [--samples 4000] [--size 224] [--batch-size 64] [--rounds 5]
 """
