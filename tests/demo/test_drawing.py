@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alti2v.demo import drawing
+from alti2v.demo import drawing, hair
 from alti2v.demo import vocabulary as words
 from alti2v.demo.cast import ARTISTS
 from alti2v.demo.corpus import Corpus, Illustration, illustration
@@ -272,6 +272,17 @@ def test_clothes_show_their_colour(plain, outfit):
     }
 
     assert_all_differ(pictures, least=100)
+
+
+@pytest.mark.parametrize("style", [option.name for option in words.GIRL_HAIR.options])
+def test_every_hair_style_is_more_than_bangs(plain, style, monkeypatch):
+    """Behind, beside or on top: each style adds what its name says to the hair around the face."""
+    whole = seen_by_the_model(with_figure(plain, hair_style=style))
+    for name in ("_LOOSE", "_TIED_BEHIND", "_TIED_BEFORE"):
+        monkeypatch.setattr(hair, name, {})
+    bare = seen_by_the_model(with_figure(plain, hair_style=style))
+
+    assert changed_pixels(whole, bare) >= 40
 
 
 def test_every_artist_has_a_hand_of_their_own(plain):
