@@ -11,7 +11,6 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,14 +123,17 @@ def training_batches(
     data = data.interleave(_samples_of, cycle_length=SHARDS_IN_FLIGHT, block_length=1)
     # Where a killed run stopped; before anything is decoded.
     data = data.skip(skip_batches * batch_size)
-    data = data.map(partial(_decode, size=size, tags=tags), num_parallel_calls=tf.data.AUTOTUNE)
-    if augmentation != NO_AUGMENTATION:
-        keeps_its_side = _names_a_side(tuple(tag.name for tag in read_vocabulary(dataset)))
-        augment = partial(
-            _augment, what=augmentation, seed=(seed, epoch), keeps_its_side=tf.constant(keeps_its_side)
-        )
-        data = data.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
-    data = data.map(lambda _, image, labels: (image, tf.cast(labels, tf.float32)))
+    keeps_its_side = tf.constant(_names_a_side(tuple(tag.name for tag in read_vocabulary(dataset))))
+
+    def prepare(id_: Any, content: Any, indices: Any) -> tuple[Any, Any]:  # noqa: ANN401 - tensors
+        image = _decode(content, size=size)
+        labels = _multi_hot(indices, tags=tags, dtype=tf.float32)
+        if augmentation != NO_AUGMENTATION:
+            may_flip = tf.logical_not(tf.reduce_any(tf.gather(keeps_its_side, indices)))
+            image = _augment(image, id_, what=augmentation, seed=(seed, epoch), may_flip=may_flip)
+        return image, labels
+
+    data = data.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
     data = data.batch(batch_size)
     data = data.apply(tf.data.experimental.assert_cardinality(-(-samples_left // batch_size)))
     return data.prefetch(tf.data.AUTOTUNE)
@@ -149,7 +151,14 @@ def evaluation_batches(dataset: Path, *, split: str, batch_size: int) -> Iterato
 
     data = _whole_shards(dataset, shards, shuffle=None)
     data = data.flat_map(_samples_of)
-    data = data.map(partial(_decode, size=size, tags=tags), num_parallel_calls=tf.data.AUTOTUNE)
+    data = data.map(
+        lambda id_, content, indices: (
+            id_,
+            _decode(content, size=size),
+            _multi_hot(indices, tags=tags, dtype=tf.uint8),
+        ),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
     data = data.batch(batch_size)
     data = data.prefetch(tf.data.AUTOTUNE)
     with reading_errors(dataset):
@@ -236,39 +245,39 @@ def _samples_of(content: Any, ids: Any, offsets: Any, sizes: Any, values: Any, s
     )
 
 
-def _decode(id_: Any, content: Any, indices: Any, *, size: int, tags: int) -> tuple[Any, Any, Any]:  # noqa: ANN401
-    """(id, image (S, S, 3) uint8, labels (T,) uint8)."""
+def _decode(content: Any, *, size: int) -> Any:  # noqa: ANN401 - tensors
+    """Image (S, S, 3) uint8, RGB."""
     tf = backend.tf
     # The accurate DCT is what Pillow uses: a file that is tagged later looks like one that was trained on.
     image = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
-    image = tf.ensure_shape(image, (size, size, 3))
-    labels = tf.scatter_nd(indices[:, tf.newaxis], tf.ones_like(indices, tf.uint8), [tags])
-    return id_, image, labels
+    return tf.ensure_shape(image, (size, size, 3))
+
+
+def _multi_hot(indices: Any, *, tags: int, dtype: Any) -> Any:  # noqa: ANN401 - tensors
+    """Labels (T,), 1 at the indices."""
+    tf = backend.tf
+    return tf.scatter_nd(indices[:, tf.newaxis], tf.ones_like(indices, dtype), [tags])
 
 
 def _augment(
-    id_: Any,  # noqa: ANN401 - tensors
-    image: Any,  # noqa: ANN401
-    labels: Any,  # noqa: ANN401
+    image: Any,  # noqa: ANN401 - tensors
+    id_: Any,  # noqa: ANN401
     *,
     what: Augmentation,
     seed: tuple[int, int],
-    keeps_its_side: Any,  # noqa: ANN401
-) -> tuple[Any, Any, Any]:
+    may_flip: Any,  # noqa: ANN401
+) -> Any:  # noqa: ANN401
     """Change a picture at random, by its id: the order of the samples has no part in it."""
     tf = backend.tf
     base = np.random.SeedSequence(seed).generate_state(1, np.uint64).astype(np.int64)[0]
     draws = tf.random.stateless_uniform([3], seed=tf.stack([base, id_]))
     if what.flip:
-        names_a_side = tf.reduce_any(tf.logical_and(labels > 0, keeps_its_side))
         image = tf.cond(
-            tf.logical_and(draws[0] < 0.5, tf.logical_not(names_a_side)),
-            lambda: tf.reverse(image, axis=[1]),
-            lambda: image,
+            tf.logical_and(draws[0] < 0.5, may_flip), lambda: tf.reverse(image, axis=[1]), lambda: image
         )
     if what.shift:
         image = _shifted(image, draws[1:], furthest=round(what.shift * image.shape[0]))
-    return id_, image, labels
+    return image
 
 
 def _shifted(image: Any, draws: Any, *, furthest: int) -> Any:  # noqa: ANN401 - tensors
