@@ -25,6 +25,7 @@ from PIL import Image
 from alti2v.dataset.build import WORK_DIR, BuildConfig, BuildReport, build_shards
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.dataset.shards import SAMPLE_FIELDS
+from alti2v.dataset.split import shuffled
 from alti2v.dataset.verify import verify_dataset
 from alti2v.errors import Alti2vError, DamagedError, DataError, StorageError, UsageError
 from alti2v.records import Progress
@@ -499,3 +500,45 @@ def test_a_place_that_cannot_be_written(store: Path, tmp_path: Path) -> None:
 
     with pytest.raises(StorageError, match="a part of the path is a file"):
         build(store, tmp_path / "file" / "dataset")
+
+
+def test_shards_of_another_plan_are_not_taken_over(store: Path, dataset: Path, tmp_path: Path) -> None:
+    """A build that was stopped with another vocabulary leaves shards of the same names; they are made anew."""
+
+    def stop(progress: Progress) -> None:
+        if progress.stage == "writing" and progress.done == progress.total:
+            raise KeyboardInterrupt
+
+    options: dict[str, Any] = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 1}
+    with pytest.raises(KeyboardInterrupt):
+        build_shards(
+            BuildConfig(store=store, dataset=tmp_path / "dataset", top_tags=2, **options), progress=stop
+        )
+    build(store, tmp_path / "dataset")
+
+    assert digests(tmp_path / "dataset") == digests(dataset)
+
+
+def test_shards_are_shuffled_once_and_for_all(dataset: Path) -> None:
+    """Ids fall into shards, and stand in them, in the order of their hashes: no run of neighbours."""
+    ids = [json.loads(sample["json"])["id"] for sample in samples(dataset, "train")]
+
+    assert [sorted(ids)[place] for place in shuffled(np.array(sorted(ids)))] == ids
+    assert ids != sorted(ids)
+
+
+def test_a_duplicate_ties_its_family_to_the_picture_that_stands_for_it(tmp_path: Path) -> None:
+    """50 has the bytes of 1 and the child 51: 1 and 51 are on one side, although 50 itself is left out."""
+    for store_name, posts_from in (("a", 1), ("b", 100), ("c", 200)):
+        posts = tiny_posts(20, first_id=posts_from)
+        first, twin, child = posts_from, posts_from + 50, posts_from + 51
+        posts += [
+            TinyPost(id=twin, content=posts[0].content),
+            TinyPost(id=child, content=encoded(drawing(child)), facts={"parent_id": twin}),
+        ]
+        store = write_store(tmp_path / store_name, posts)
+        report = build(store, tmp_path / f"of-{store_name}", test=6, validation=6)
+        rows = pd.read_parquet(tmp_path / f"of-{store_name}" / "outcomes.parquet").set_index("id")["shard"]
+
+        assert report.alike == 2
+        assert rows[first].split("-")[0] == rows[child].split("-")[0]
