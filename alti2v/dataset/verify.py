@@ -225,9 +225,9 @@ def _check_indices(whole: _Dataset, shard: Shard, *, repair: bool) -> Iterator[F
         found = list(members(tar))
     except (DamagedError, OSError):
         return  # named by the check of the tar
-    if repair and tar.stat().st_size != shard.bytes:
-        return  # the indices may be right and the tar wrong
     index = json_index(tar, found)
+    if index["hash_lfs"] != shard.sha256:
+        return  # named by the check of the tar; the indices may be right, and must not be made to fit it
     if _json_or_none(whole.path / shard.name.index) != index:
         if repair:
             publish_json(whole.path / shard.name.index, index)

@@ -70,10 +70,14 @@ def test_a_flipped_bit_is_found_and_the_picture_named(dataset: Path) -> None:
     """One bit in one picture: the shard and the very key are named, with what to do."""
     row = read_table(dataset / "metadata" / f"{SHARD}.parquet", METADATA).to_pylist()[2]
     flip(dataset / "data" / f"{SHARD}.tar", row["offset"] + row["size"] // 2)
-    names = dict(reversed(found(dataset)))
+    index = (dataset / "index" / f"{SHARD}.json").read_bytes()
+    names = found(dataset, repair=True)
 
-    assert names[f"data/{SHARD}.tar"].startswith("has changed since it was written: delete it, then run")
-    assert (f"data/{SHARD}.tar", f"{row['key']}: the picture has changed") in found(dataset)
+    assert [where for where, _ in names] == [f"data/{SHARD}.tar"] * 2
+    assert names[0][1].startswith("has changed since it was written: delete it, then run")
+    assert names[1][1] == f"{row['key']}: the picture has changed"
+    # The index is the right one, and is not made to fit the damaged shard.
+    assert (dataset / "index" / f"{SHARD}.json").read_bytes() == index
 
 
 def test_a_cut_shard_is_found(dataset: Path) -> None:
