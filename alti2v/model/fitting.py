@@ -200,8 +200,10 @@ def _compiled(job: Job) -> Network:
     if recipe.prior_bias:
         # Laplace's rule keeps tags that no or every training sample carries at finite odds.
         set_prior(network, [(tag.count + 1) / (job.train_samples + 2) for tag in job.tags])
-    optimizer = keras.optimizers.AdamW(
-        learning_rate=_schedule(job), weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm
+    optimizer = keras.optimizers.Adam(
+        learning_rate=_schedule(job),
+        weight_decay=recipe.weight_decay or None,  # decoupled, as in AdamW; a decay of 0 would cost as much
+        global_clipnorm=recipe.clip_norm,
     )
     # Decay pulls kernels towards zero; a bias at the log-odds of a rare tag has to stay far from it.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
@@ -209,9 +211,22 @@ def _compiled(job: Job) -> Network:
     model.compile(
         optimizer=optimizer,
         loss=summed_cross_entropy if recipe.loss is Loss.SUMMED else mean_cross_entropy,
+        jit_compile=_jit_compile(),
     )
     optimizer.build(model.trainable_variables)
     return network
+
+
+def _jit_compile() -> bool | str:
+    """Keras' own choice, but for TensorFlow without a GPU.
+
+    There XLA's convolutions take four times as long as oneDNN's (Keras 3.15, TensorFlow 2.21, VGG16 at 32 px in
+    batches of 16 on two cores: 1,064 ms a step against 262 ms).
+    """
+    on_cpu = backend.keras.backend.backend() == "tensorflow" and not backend.tf.config.list_physical_devices(
+        "GPU"
+    )
+    return False if on_cpu else "auto"
 
 
 def _schedule(job: Job) -> Any:  # noqa: ANN401 - a float or a Keras schedule
