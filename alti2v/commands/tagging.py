@@ -128,8 +128,9 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
         sidecars=sidecars if form == _SIDECAR else None,
         **options,
     )
+    show = _printer(form)  # before the display, see there
     with _display(form) as progress:
-        report = tag_files(config, show=_printer(form), listed=_listed(config.paths), progress=progress)
+        report = tag_files(config, show=show, listed=_listed(config.paths), progress=progress)
     if form == _SIDECAR:
         print_result(report, as_json=as_json, table=_table(report))
     if report.failed:
@@ -192,8 +193,9 @@ def _printer(form: str) -> Callable[[Tagged | Failure[Path]], None]:
     from alti2v.model.sidecars import CSV_HEADER, csv_rows, json_line, text_block
     from alti2v.model.tagger import Failure
 
-    # Live progress takes over `sys.stdout` while it runs, also where that is a file.
+    # Live progress takes over `sys.stdout` while it runs, also where that is a file, and shows it on stderr.
     out = sys.stdout
+    header = [CSV_HEADER] if form == "csv" else []  # with the first row: what fails at once prints nothing
 
     def line(result: Tagged) -> str:
         path = _printable(result.path)
@@ -209,10 +211,10 @@ def _printer(form: str) -> Callable[[Tagged | Failure[Path]], None]:
         if isinstance(result, Failure):
             click.echo(f"{_printable(result.picture)}: {result.problem.words}", err=True)
         elif form != _SIDECAR and (text := line(result)):
+            while header:
+                click.echo(header.pop(), file=out)
             click.echo(text, file=out)
 
-    if form == "csv":
-        click.echo(CSV_HEADER, file=out)
     return show
 
 

@@ -293,6 +293,7 @@ def one_line(err):
         (["{art}", "--category", "artist"], 2, "no artist tags"),
         (["{art}", "--threshold-rule", "f1"], 2, "no thresholds for the rule f1"),
         (["{art}", "--threshold-rule", "mcut", "--threshold", "0.3"], 2, "--threshold goes with"),
+        (["{art}/gone", "--format", "csv"], 2, "gone does not exist"),
         (["{art}", "--top", "0"], 2, "--top 0 is less than 1"),
         (["{art}", "--batch-size", "0"], 2, "--batch-size 0 is less than 1"),
         (["{art}", "--spaces"], 2, "--spaces goes with --format sidecar"),
@@ -334,6 +335,28 @@ def test_progress_does_not_mix_with_results(model, art):
     assert finished.returncode == 0, finished.stderr
     assert len([json.loads(line) for line in finished.stdout.splitlines()]) == 5
     assert finished.stderr.startswith("tagging: 5 of 5 pictures")
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="this system has no pseudo-terminals")
+@pytest.mark.parametrize("form", ["json", "csv", "text"])
+def test_results_go_into_a_file_while_progress_is_on_the_terminal(model, art, tmp_path, form):
+    """`alti2v tag ... > FILE` at a terminal: the file holds every result, the terminal the bars."""
+    ours, theirs = os.openpty()
+    with (tmp_path / "out").open("wb") as out:
+        finished = subprocess.run(
+            [sys.executable, "-m", "alti2v", "tag", str(model), str(art), "--format", form],
+            stdout=out,
+            stderr=theirs,
+            check=False,
+        )
+    os.close(theirs)
+    terminal = os.read(ours, 100_000).decode()
+    os.close(ours)
+
+    assert finished.returncode == 0, terminal
+    assert (tmp_path / "out").read_text().count(str(art)) >= 5
+    assert str(art) not in terminal
+    assert "5/5 pictures" in terminal
 
 
 def test_defaults_are_the_librarys():
