@@ -31,6 +31,8 @@ import functools, importlib, os, signal, sys
 from pathlib import Path
 from alti2v.crawl.crawler import CrawlConfig, crawl
 
+# A test suite started in the background inherits an ignored SIGINT, and Python would keep ignoring it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 url, store, module, owner, name, when, calls, kind = sys.argv[1:]
 target = importlib.import_module(module)
 target = getattr(target, owner) if owner else target
