@@ -52,7 +52,9 @@ def export(
     as_json: bool,
     **options: Any,  # noqa: ANN401 - typed by ExportConfig
 ) -> None:
-    """Make of a RUN a folder OUT that other people's programs load.
+    """Export a RUN for other people's programs.
+
+    OUT becomes a folder that they load.
 
     With --check, see whether a folder, anybody's, keeps the contract of its format.
     """

@@ -150,7 +150,7 @@ RUN_FILES = (
     (f"{MODEL_DIR}/{MODEL_FILE}", "what the network is and how to feed it"),
     (f"{MODEL_DIR}/{WEIGHTS_FILE}", "its weights"),
     (f"{MODEL_DIR}/{MODEL_TAGS_FILE}", "row i is output i"),
-    (f"{MODEL_DIR}/{THRESHOLDS_FILE}", "thresholds found on the validation split"),
+    (f"{MODEL_DIR}/{THRESHOLDS_FILE}", "thresholds per tag, where they were tuned on the validation split"),
 )
 
 # Tables --------------------------------------------------------------------------------------
