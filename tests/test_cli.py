@@ -155,3 +155,13 @@ def test_result_as_json_is_one_object(capsys):
         "findings": [{"where": "a", "what": "b", "repaired": False}],
     }
     assert not isinstance(printed, Path)
+
+
+@pytest.mark.tf
+def test_every_recipe_can_be_chosen():
+    """The command line offers each recipe of the library, so that the commands can do what the demo does."""
+    from alti2v.model.recipes import RECIPES
+
+    (recipe,) = [option for option in cli.commands["train"].params if option.name == "recipe"]
+
+    assert set(recipe.type.choices) == set(RECIPES)

@@ -14,7 +14,11 @@ from alti2v.terminal import duration, print_result, progress_display
 @click.argument("dataset", type=DIRECTORY)
 @click.argument("run", type=DIRECTORY)
 @click.option(
-    "--recipe", type=click.Choice(["modern", "seed"]), default="modern", show_default=True, help="How to train."
+    "--recipe",
+    type=click.Choice(["modern", "seed", "scratch"]),
+    default="modern",
+    show_default=True,
+    help="modern; seed, the original of 2017; or scratch, small and without pretrained weights.",
 )
 @click.option("--epochs", type=int, default=None, help="Passes over the data; the recipe's where not given.")
 @click.option("--batch-size", type=int, default=None, help="Pictures per step; the recipe's where not given.")
