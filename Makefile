@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test lint docs bench clean
+.PHONY: install demo test proof lint docs bench clean
 
 install: $(VENV)/.installed
 
@@ -27,6 +27,10 @@ lint: $(VENV)/.installed-test
 
 test: lint
 	$(BIN)/python -m pytest
+
+# Proofs that take minutes each, such as killing the whole demo again and again.
+proof: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m slow
 
 docs: $(VENV)/.installed-test
 	$(BIN)/python docs/generate.py
