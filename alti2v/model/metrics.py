@@ -235,9 +235,10 @@ def _average_precisions(
     return value / count, low.sum(axis=1) / count, high.sum(axis=1) / count
 
 
-def best_thresholds(histograms: Histograms, *, fallback: float) -> Floats:
-    """Find for each tag the threshold with the highest F1; (T,) elements of THRESHOLDS.
+def best_thresholds(histograms: Histograms, *, fallback: float, beta: float = 1.0) -> Floats:
+    """Find for each tag the threshold with the highest F-beta; (T,) elements of THRESHOLDS.
 
+    F = (1 + b^2) TP / (b^2 positives + predicted) (van Rijsbergen 1979, Information Retrieval, chapter 7).
     Among equally good ones the nearest to `fallback` wins, and a tag without positives gets `fallback`: few
     pictures say little, so they should move it little.
     """
@@ -246,9 +247,10 @@ def best_thresholds(histograms: Histograms, *, fallback: float) -> Floats:
     for start in range(0, len(found), _CHUNK):
         chunk = slice(start, start + _CHUNK)
         correct, predicted = _from_above(histograms.positives[chunk]), _from_above(histograms.totals[chunk])
-        f1 = _ratio(2 * correct, predicted + correct[:, :1])
-        best = f1.max(axis=1, keepdims=True)
-        nearest = np.where(f1 == best, distance, BINS).argmin(axis=1)
+        divisor = beta**2 * correct[:, :1] + predicted
+        score = (1 + beta**2) * correct / np.where(divisor == 0, 1, divisor)
+        best = score.max(axis=1, keepdims=True)
+        nearest = np.where(score == best, distance, BINS).argmin(axis=1)
         found[chunk] = np.where(best[:, 0] > 0, THRESHOLDS[nearest], fallback)
     return found
 

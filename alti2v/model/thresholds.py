@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DamagedError, UsageError, VersionError
-from alti2v.model.histograms import BINS, THRESHOLDS, Histograms
-from alti2v.model.metrics import threshold_bin
+from alti2v.model.histograms import Histograms
+from alti2v.model.metrics import best_thresholds
 from alti2v.model.selection import Rule
 from alti2v.storage.layout import FORMAT_VERSION, THRESHOLDS_FILE
 from alti2v.storage.publish import publish_json, read_json
@@ -24,7 +24,6 @@ Floats = npt.NDArray[np.float64]
 
 _KIND = "thresholds"
 BETAS: Mapping[Rule, float] = {Rule.F05: 0.5, Rule.F1: 1.0, Rule.F2: 2.0}
-_CHUNK = 256  # tags at a time: the (tags, BINS) intermediates stay at 2 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,29 +56,6 @@ def tune(histograms: Histograms, names: Sequence[str], *, fallback: float) -> Tu
         for rule, beta in BETAS.items()
     }
     return TunedThresholds(rules=rules, fallback=fallback, images=histograms.images)
-
-
-def best_thresholds(histograms: Histograms, *, beta: float, fallback: float) -> Floats:
-    """Find each tag's threshold with the highest F-beta; (T,) elements of THRESHOLDS.
-
-    F = (1 + b^2) TP / (b^2 positives + predicted) (van Rijsbergen 1979, Information Retrieval, chapter 7). With
-    beta 1 these are `metrics.best_thresholds`, ties included.
-    """
-    found = np.full(len(histograms.totals), fallback)
-    distance = np.abs(threshold_bin(fallback) - np.arange(BINS))
-    for start in range(0, len(found), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        correct, predicted = _from_above(histograms.positives[rows]), _from_above(histograms.totals[rows])
-        divisor = beta**2 * correct[:, :1] + predicted
-        score = (1 + beta**2) * correct / np.where(divisor == 0, 1, divisor)
-        best = score.max(axis=1, keepdims=True)
-        nearest = np.where(score == best, distance, BINS).argmin(axis=1)
-        found[rows] = np.where(best[:, 0] > 0, THRESHOLDS[nearest], fallback)
-    return found
-
-
-def _from_above(counts: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    return np.cumsum(counts[:, ::-1], axis=1, dtype=np.int64)[:, ::-1]
 
 
 def write_thresholds(folder: Path, tuned: TunedThresholds) -> None:

@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from alti2v.errors import DamagedError, UsageError, VersionError
-from alti2v.model import metrics
 from alti2v.model.histograms import THRESHOLDS, add_predictions, empty_histograms
+from alti2v.model.metrics import best_thresholds
 from alti2v.model.selection import Criterion, Rule, make_vocabulary, passing
 from alti2v.model.thresholds import (
     BETAS,
-    best_thresholds,
     just_below,
     own_limits,
     read_thresholds,
@@ -34,20 +32,6 @@ def judged():
     histograms = empty_histograms(3)
     add_predictions(histograms, probabilities, labels)
     return histograms, probabilities, labels
-
-
-@given(
-    labels=arrays(np.uint8, (12, 4), elements=st.integers(0, 1)),
-    probabilities=arrays(np.float32, (12, 4), elements=st.floats(0, 1, width=32)),
-    fallback=st.sampled_from(THRESHOLDS.tolist()),
-)
-def test_f1_is_the_evaluations(labels, probabilities, fallback):
-    """The rule f1 has the very thresholds that an evaluation calls best, ties included."""
-    histograms = empty_histograms(4)
-    add_predictions(histograms, probabilities, labels)
-    ours = best_thresholds(histograms, beta=1.0, fallback=fallback)
-
-    assert ours.tolist() == metrics.best_thresholds(histograms, fallback=fallback).tolist()
 
 
 @pytest.mark.parametrize("beta", BETAS.values())
