@@ -11,22 +11,21 @@ import platform
 import shlex
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 import alti2v
-from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
-from alti2v.errors import DataError, UsageError
+from alti2v.dataset.manifest import Manifest
+from alti2v.errors import UsageError
 from alti2v.model.bundle import Bundle, load_bundle
 from alti2v.model.evaluation import Evaluation, Thresholds
-from alti2v.model.input import Batch, evaluation_batches
 from alti2v.model.judging import Predictions, assumed_thresholds, found_thresholds, judge
-from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
+from alti2v.model.predicting import Common, common_tags, dataset_of, open_split, predict
+from alti2v.records import ProgressHook, ignore_progress
 from alti2v.storage.layout import EVALUATION_DIR, LOG_FILE, SPLITS
 from alti2v.storage.publish import make_directory, storage_errors
 
@@ -66,15 +65,6 @@ class EvalConfig:
         return self.run / EVALUATION_DIR if self.out is None else self.out
 
 
-@dataclass(frozen=True, slots=True)
-class _Vocabulary:
-    """The common tags: where they are among the model's outputs and among the dataset's labels, (T,) each."""
-
-    tags: tuple[Tag, ...]
-    outputs: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
-
-
 def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) -> Evaluation:
     """Judge a run.
 
@@ -86,26 +76,24 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
     """
     begun_s = time.monotonic()
     bundle = load_bundle(config.run)
-    dataset = _dataset_of(config, bundle)
-    manifest = _open(dataset, bundle, split=config.split)
-    vocabulary = _common_tags(bundle, dataset)
-    frequencies = np.clip([tag.count / bundle.train_samples for tag in vocabulary.tags], 0.0, 1.0)
+    dataset = dataset_of(bundle, config.run, config.dataset)
+    manifest = open_split(dataset, bundle, split=config.split)
+    common = common_tags([bundle.tags], dataset)
+    frequencies = np.clip([tag.count / bundle.train_samples for tag in common.tags], 0.0, 1.0)
 
-    def predict(split: str) -> Iterator[Predictions]:
-        batches = evaluation_batches(dataset, split=split, batch_size=config.batch_size)
-        predictions = _predictions(bundle, vocabulary, batches)
-        return _counted(predictions, stage=f"judging {split}", total=manifest.samples(split), hook=progress)
+    def predictions(split: str) -> Iterator[Predictions]:
+        return predict(bundle, dataset, common, split=split, batch_size=config.batch_size, progress=progress)
 
     thresholds = (
-        found_thresholds(predict("validation"), frequencies)
+        found_thresholds(predictions("validation"), frequencies)
         if manifest.samples("validation")
         else assumed_thresholds(bundle.threshold, frequencies, bundle.train_samples)
     )
     make_directory(config.report_dir)
     with storage_errors(config.report_dir), tempfile.TemporaryFile(dir=config.report_dir) as scratch:
         judgement = judge(
-            predict(config.split),
-            tags=vocabulary.tags,
+            predictions(config.split),
+            tags=common.tags,
             frequencies=frequencies,
             thresholds=thresholds,
             min_positives=config.min_positives,
@@ -116,74 +104,14 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
         run=config.run,
         dataset=dataset,
         split=config.split,
-        tags=vocabulary.tags,
+        tags=common.tags,
         judgement=judgement,
         log=_read_log(config.run / LOG_FILE),
         training=bundle.training,
         provenance=_provenance(config, bundle, dataset, manifest),
-        notes=_notes(config, bundle, vocabulary, manifest, thresholds),
+        notes=_notes(config, bundle, common, manifest, thresholds),
         seconds=round(time.monotonic() - begun_s, 3),
     )
-
-
-# What is judged ---------------------------------------------------------------------------------
-
-
-def _dataset_of(config: EvalConfig, bundle: Bundle) -> Path:
-    dataset = config.dataset or Path(bundle.dataset)
-    if config.dataset is None and not dataset.is_dir():
-        raise UsageError(f"{dataset}, which {config.run} was trained on, is not there: give --dataset")
-    return dataset
-
-
-def _open(dataset: Path, bundle: Bundle, *, split: str) -> Manifest:
-    manifest = read_manifest(dataset)
-    if manifest.image.size != bundle.size:
-        raise UsageError(
-            f"{dataset} has pictures of {manifest.image.size} px, the model takes {bundle.size} px: "
-            f"build it with --size {bundle.size}"
-        )
-    if not manifest.samples(split):
-        raise DataError(
-            f"{dataset} has no {split} samples: give another --split or build it with a {split} split"
-        )
-    return manifest
-
-
-def _common_tags(bundle: Bundle, dataset: Path) -> _Vocabulary:
-    label_of = {tag.name: index for index, tag in enumerate(read_vocabulary(dataset))}
-    outputs = [index for index, tag in enumerate(bundle.tags) if tag.name in label_of]
-    if not outputs:
-        raise UsageError(f"{dataset} and the model have no tag in common: give another --dataset")
-    return _Vocabulary(
-        tags=tuple(bundle.tags[index] for index in outputs),
-        outputs=np.array(outputs),
-        labels=np.array([label_of[bundle.tags[index].name] for index in outputs]),
-    )
-
-
-def _predictions(bundle: Bundle, vocabulary: _Vocabulary, batches: Iterable[Batch]) -> Iterator[Predictions]:
-    """Let the network look at every picture; padding is cut off, tags are those in common."""
-    for batch in batches:
-        outputs = np.asarray(bundle.network.predict_on_batch(batch.images)["probabilities"], np.float32)
-        rows = slice(batch.count)
-        yield Predictions(
-            images=batch.images[rows],
-            labels=batch.labels[rows][:, vocabulary.labels],
-            ids=batch.ids[rows],
-            probabilities=outputs[rows][:, vocabulary.outputs],
-        )
-
-
-def _counted(
-    batches: Iterable[Predictions], *, stage: str, total: int, hook: ProgressHook
-) -> Iterator[Predictions]:
-    done = 0
-    hook(Progress(stage=stage, done=0, total=total, unit="pictures"))
-    for batch in batches:
-        yield batch
-        done += len(batch.ids)
-        hook(Progress(stage=stage, done=done, total=total, unit="pictures"))
 
 
 # How it was made --------------------------------------------------------------------------------
@@ -225,7 +153,7 @@ def _provenance(config: EvalConfig, bundle: Bundle, dataset: Path, manifest: Man
 
 
 def _notes(
-    config: EvalConfig, bundle: Bundle, vocabulary: _Vocabulary, manifest: Manifest, thresholds: Thresholds
+    config: EvalConfig, bundle: Bundle, common: Common, manifest: Manifest, thresholds: Thresholds
 ) -> tuple[str, ...]:
     """What a reader should know before believing the figures."""
     notes = []
@@ -237,8 +165,8 @@ def _notes(
         notes.append(
             "This is not the dataset of the training: pictures may be in both, nobody kept them apart."
         )
-    if len(vocabulary.tags) < len(bundle.tags):
-        missing = len(bundle.tags) - len(vocabulary.tags)
+    if len(common.tags) < len(bundle.tags):
+        missing = len(bundle.tags) - len(common.tags)
         notes.append(f"{missing:,} of the model's tags are not in this dataset and were not judged.")
     if not thresholds.images:
         notes.append(f"The threshold is {thresholds.source}.")

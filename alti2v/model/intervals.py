@@ -50,15 +50,14 @@ def encode(bins: npt.NDArray[np.int64], labels: npt.NDArray[np.integer]) -> Code
     return codes
 
 
-def mean_ap_influence(histograms: Histograms, ranked: Mask) -> Table:
-    """Derivative of the mean average precision over the ranked tags by the weight of a picture.
+def average_precision_influence(histograms: Histograms, ranked: Mask) -> Table:
+    """Derivative of each ranked tag's average precision by the weight of a picture; 0 for other tags.
 
     With P positives, and TP_b positives among N_b pictures in bin b and above, AP = 1/P sum_b pos_b TP_b / N_b.
-    A picture in bin c adds to TP_b and N_b of all b <= c; the rest is the product rule. 0 for tags not ranked.
+    A picture in bin c adds to TP_b and N_b of all b <= c; the rest is the product rule.
     """
     table = np.zeros((len(histograms.totals), 2 * BINS), np.float32)
-    rows = np.flatnonzero(ranked)
-    for row in rows:  # a tag at a time: float64 intermediates of 8 kB stay in the cache
+    for row in np.flatnonzero(ranked):  # a tag at a time: float64 intermediates of 8 kB stay in the cache
         positives = histograms.positives[row].astype(np.float64)
         true_positives = np.cumsum(positives[::-1])[::-1]
         predicted = np.maximum(np.cumsum(histograms.totals[row][::-1], dtype=np.int64)[::-1], 1)
@@ -68,7 +67,14 @@ def mean_ap_influence(histograms: Histograms, ranked: Mask) -> Table:
         diluted = np.cumsum(positives * precision / predicted)
         table[row, :BINS] = -diluted
         table[row, BINS:] = precision - average_precision + gained - diluted
-        table[row] /= count * len(rows)
+        table[row] /= count
+    return table
+
+
+def mean_ap_influence(histograms: Histograms, ranked: Mask) -> Table:
+    """Derivative of the mean average precision over the ranked tags by the weight of a picture."""
+    table = average_precision_influence(histograms, ranked)
+    table /= max(int(ranked.sum()), 1)
     return table
 
 
@@ -80,13 +86,19 @@ def f1_influence(tag_scores: TagScores, threshold: float, *, f1: float) -> Table
     return np.tile(row, (len(tag_scores.positives), 1))
 
 
+def tag_f1_influence(tag_scores: TagScores, threshold: float) -> Table:
+    """Derivative of each tag's F1 by the weight of a picture; 0 for tags that no picture carries."""
+    correct, marks = _at_threshold(threshold)
+    total = (tag_scores.predicted + tag_scores.positives)[:, None]
+    derivative: Floats = (2 * correct - tag_scores.f1[:, None] * marks) / np.maximum(total, 1)
+    table: Table = np.where(tag_scores.positives[:, None] > 0, derivative, 0).astype(np.float32)
+    return table
+
+
 def macro_f1_influence(tag_scores: TagScores, threshold: float) -> Table:
     """Derivative of the mean F1 of the tags seen by the weight of a picture."""
-    correct, marks = _at_threshold(threshold)
-    seen = tag_scores.positives > 0
-    total = (tag_scores.predicted + tag_scores.positives)[:, None] * max(int(seen.sum()), 1)
-    derivative: Floats = (2 * correct - tag_scores.f1[:, None] * marks) / np.maximum(total, 1)
-    table: Table = np.where(seen[:, None], derivative, 0).astype(np.float32)
+    table = tag_f1_influence(tag_scores, threshold)
+    table /= max(int((tag_scores.positives > 0).sum()), 1)
     return table
 
 

@@ -14,6 +14,7 @@ from sklearn import metrics as reference
 from alti2v.dataset.manifest import ImageRecipe, Manifest, Shard, write_manifest, write_vocabulary
 from alti2v.errors import DataError, UsageError
 from alti2v.model import evaluate as module
+from alti2v.model import predicting
 from alti2v.model.evaluate import EvalConfig, evaluate
 from alti2v.model.histograms import THRESHOLDS, bin_probabilities
 from alti2v.model.input import Batch
@@ -130,7 +131,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
             )
 
     monkeypatch.setattr(module, "load_bundle", lambda path: world.bundle)
-    monkeypatch.setattr(module, "evaluation_batches", batches)
+    monkeypatch.setattr(predicting, "evaluation_batches", batches)
     return world
 
 
