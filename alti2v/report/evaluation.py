@@ -15,7 +15,8 @@ from alti2v.model.evaluate import EvalConfig, evaluate
 from alti2v.model.evaluation import Evaluation, Group
 from alti2v.model.metrics import Curve, Reliability
 from alti2v.records import ProgressHook, ignore_progress
-from alti2v.report.page import figure, render_page, small_figure, tag_rows
+from alti2v.report.page import render_page, tag_rows
+from alti2v.report.rendering import figure, small_figure
 from alti2v.storage.publish import publish_bytes
 
 METRICS_FILE = "metrics.json"

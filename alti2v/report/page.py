@@ -1,28 +1,20 @@
-"""An `Evaluation` as one self-contained HTML page. Pure: the date comes in, a string goes out.
-
-Every value goes through Jinja's autoescape, tags above all: they come from the internet. The page's own script
-is allowed by its hash, so that nothing else runs even if something slipped through (Content Security Policy
-Level 3, section 2.3.1); it fetches nothing.
-"""
+"""An `Evaluation` as one self-contained HTML page. Pure: the date comes in, a string goes out."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from alti2v.model.evaluation import Evaluation
 from alti2v.model.intervals import Interval
 from alti2v.model.metrics import Curve, Reliability
 from alti2v.records import Category, Tag
 from alti2v.report.charts import Axis, Chart, Series, equal_f1_guides, line_chart, nice_axis, unit_axis
+from alti2v.report.rendering import figure, render, small_figure
 
 _RANKING = 12  # best and worst tags to show
 _FEW = 12  # epochs: a line alone would hide how few they are, and that of a single one would be nothing at all
@@ -70,23 +62,9 @@ def render_page(evaluation: Evaluation, *, generated_at: datetime) -> str:
         evaluation: what to show.
         generated_at: with a time zone; stands on the page.
     """
-    environment = Environment(
-        loader=PackageLoader("alti2v.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "figure": figure,
-        "error": small_figure,
-        "percent": percent,
-        "data_uri": data_uri,
-        "count": lambda number: f"{number:,}",
-    }
-    script, style = _source(environment, "page.js"), _source(environment, "page.css")
     rows = tag_rows(evaluation)
-    return environment.get_template("evaluation.html").render(
+    return render(
+        "evaluation.html",
         evaluation=evaluation,
         judgement=evaluation.judgement,
         overall=evaluation.judgement.overall,
@@ -101,35 +79,10 @@ def render_page(evaluation: Evaluation, *, generated_at: datetime) -> str:
         categories=[group.name for group in evaluation.judgement.of_kind("category")],
         picks=list(dict.fromkeys(picture.pick.value for picture in evaluation.judgement.pictures)),
         generated_at=generated_at,
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        style=style,
     )
 
 
-# Words and numbers ------------------------------------------------------------------------------
-
-
-def figure(value: float | None) -> str:
-    """A metric with three decimals; a dash where there is none."""
-    return "–" if value is None or math.isnan(value) else f"{value:z.3f}"
-
-
-def small_figure(value: float) -> str:
-    """A squared error or the like with three significant digits, without exponent."""
-    if not value:
-        return "0"
-    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
-
-
-def percent(value: float) -> str:
-    """A share as a CSS length, kept in [0 %, 100 %]."""
-    return f"{min(max(value, 0.0), 1.0) * 100:.1f}%"
-
-
-def data_uri(jpeg: bytes) -> str:
-    """A picture as an address that holds the picture itself."""
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+# Words ------------------------------------------------------------------------------------------
 
 
 def summary(evaluation: Evaluation) -> str:
@@ -299,10 +252,3 @@ def _epoch_axis(series: Sequence[Series]) -> Axis:
 
 def _points(curve: Curve) -> list[tuple[float, float]]:
     return [(float(r), float(p)) for r, p in zip(curve.recall, curve.precision, strict=True)]
-
-
-def _source(environment: Environment, name: str) -> Markup:
-    """One of the page's own files, as it is."""
-    assert environment.loader is not None
-    source, _, _ = environment.loader.get_source(environment, name)
-    return Markup(source)  # noqa: S704 - ours, not the internet's

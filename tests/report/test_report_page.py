@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from alti2v.model.evaluation import Evaluation
-from alti2v.report.page import figure, percent, render_page, small_figure
+from alti2v.report.page import render_page
+from alti2v.report.rendering import figure, percent, small_figure
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 # What the template itself consists of; a tag's name adds nothing to it.

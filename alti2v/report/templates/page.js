@@ -40,8 +40,10 @@ function findTags() {
   }
   shown.textContent = count.toLocaleString("en");
 }
-words.addEventListener("input", findTags);
-category.addEventListener("change", findTags);
+if (words) {
+  words.addEventListener("input", findTags);
+  category.addEventListener("change", findTags);
+}
 
 const picks = [...document.querySelectorAll("[data-choose]")];
 for (const button of picks) {

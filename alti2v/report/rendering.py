@@ -1,0 +1,75 @@
+"""Templates to self-contained pages: what every page of this package shares. Pure: strings go out.
+
+Every value goes through Jinja's autoescape, tags above all: they come from the internet. A page's own script
+is allowed by its hash, so that nothing else runs even if something slipped through (Content Security Policy
+Level 3, section 2.3.1); it fetches nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+
+def render(template: str, **values: Any) -> str:  # noqa: ANN401 - whatever the template shows
+    """Render a page from `templates/`, which extends `base.html`.
+
+    Args:
+        template: file name.
+        values: what it shows; one that is missing is an error.
+    """
+    environment = Environment(
+        loader=PackageLoader("alti2v.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "figure": figure,
+        "error": small_figure,
+        "percent": percent,
+        "data_uri": data_uri,
+        "count": lambda number: f"{number:,}",
+    }
+    script = _source(environment, "page.js")
+    return environment.get_template(template).render(
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=_source(environment, "page.css"),
+        **values,
+    )
+
+
+def figure(value: float | None) -> str:
+    """A metric with three decimals; a dash where there is none."""
+    return "–" if value is None or math.isnan(value) else f"{value:z.3f}"
+
+
+def small_figure(value: float) -> str:
+    """A squared error or the like with three significant digits, without exponent."""
+    if not value:
+        return "0"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def percent(value: float) -> str:
+    """A share as a CSS length, kept in [0 %, 100 %]."""
+    return f"{min(max(value, 0.0), 1.0) * 100:.1f}%"
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A picture as an address that holds the picture itself."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
+def _source(environment: Environment, name: str) -> Markup:
+    """One of the page's own files, as it is."""
+    assert environment.loader is not None
+    source, _, _ = environment.loader.get_source(environment, name)
+    return Markup(source)  # noqa: S704 - ours, not the internet's
