@@ -18,6 +18,8 @@ LOCK_FILE = "crawl.lock"
 IMAGES_DIR = "images"
 POSTS_DIR = "posts"
 TAGS_FILE = "tags.parquet"
+ALIASES_FILE = "tag_aliases.parquet"
+IMPLICATIONS_FILE = "tag_implications.parquet"
 
 # Dataset -------------------------------------------------------------------------------------
 
@@ -131,6 +133,8 @@ STORE_FILES = (
     (images_tar(0), "the files as fetched, beside each its post as JSON; append-only, sealed at about 1 GB"),
     (posts_table(0), "table `posts`: one row per listed post, failures included"),
     (TAGS_FILE, "table `store_tags`: one row per tag"),
+    (ALIASES_FILE, "table `tag_aliases`: other names of tags, where they were asked for"),
+    (IMPLICATIONS_FILE, "table `tag_implications`: which tags entail others, where they were asked for"),
 )
 _EXAMPLE = ShardName("train", 0, 150)
 DATASET_FILES = (
@@ -236,6 +240,22 @@ STORE_TAGS = Table(
     ),
 )
 
+TAG_ALIASES = Table(
+    "tag_aliases",
+    (
+        Column("antecedent", "string", "a name that is not to be used"),
+        Column("consequent", "string", "the tag that it stands for"),
+    ),
+)
+
+TAG_IMPLICATIONS = Table(
+    "tag_implications",
+    (
+        Column("antecedent", "string", "a tag"),
+        Column("consequent", "string", "a tag that every picture with the antecedent has, too"),
+    ),
+)
+
 DATASET_TAGS = Table(
     "dataset_tags",
     (
@@ -278,4 +298,4 @@ OUTCOMES = Table(
     ),
 )
 
-TABLES = (POSTS, STORE_TAGS, DATASET_TAGS, METADATA, OUTCOMES)
+TABLES = (POSTS, STORE_TAGS, TAG_ALIASES, TAG_IMPLICATIONS, DATASET_TAGS, METADATA, OUTCOMES)
