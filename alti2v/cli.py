@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from alti2v import __version__
-from alti2v.commands.crawl import crawl
+from alti2v.commands.crawl import crawl, status
 from alti2v.commands.dataset import build_shards, verify
 from alti2v.commands.demo import board, demo
 from alti2v.commands.export import export
@@ -62,5 +62,5 @@ def cli() -> None:
     """
 
 
-for _command in (demo, board, crawl, build_shards, verify, train, evaluate, tag, export):
+for _command in (demo, board, crawl, status, build_shards, verify, train, evaluate, tag, export):
     cli.add_command(_command)

@@ -1,14 +1,21 @@
-"""`alti2v crawl`."""
+"""`alti2v crawl` and `alti2v status`."""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from alti2v.commands.options import DIRECTORY, as_json_option, dialect_option
 from alti2v.errors import RemoteError
 from alti2v.terminal import duration, print_result, progress_display, size
+
+if TYPE_CHECKING:
+    from alti2v.crawl.journal import LastRun
+    from alti2v.crawl.plan import CrawlReport
+    from alti2v.crawl.status import StoreStatus
 
 
 @click.command()
@@ -48,15 +55,57 @@ def crawl(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's o
         report,
         as_json=as_json,
         table={
-            "listed": f"{report.listed:,}",
-            "stored": f"{report.stored:,} ({size(report.bytes)})",
-            "new": f"{report.new:,}",
-            "duplicate": f"{report.duplicate:,}",
-            **{f"skipped: {reason}": f"{count:,}" for reason, count in report.skipped.items()},
-            **{f"failed: {kind}": f"{count:,}" for kind, count in report.failed.items()},
-            "time": duration(report.seconds),
+            **_sums(report),
+            "new in this run": f"{report.new:,} files in {duration(report.seconds)}",
             "store": str(report.store),
         },
     )
     if not report.complete:
         raise RemoteError(f"incomplete: {report.missing}")
+
+
+@click.command()
+@click.argument("store", type=DIRECTORY)
+@as_json_option
+def status(*, store: Path, as_json: bool) -> None:
+    """Say how the crawl of STORE stands, also while it runs."""
+    from alti2v.crawl.status import store_status
+
+    found = store_status(store)
+    of = "" if found.board_count is None else f" (the board counted {found.board_count:,})"
+    plan = ", ".join(f"{name} {value}" for name, value in found.plan.items() if value not in ("", None, []))
+    print_result(
+        found,
+        as_json=as_json,
+        table={
+            "store": str(found.store),
+            "plan": plan,
+            "listing": f"{found.listing}{of}",
+            **_sums(found),
+            "crawl": f"runs now, process {found.process}" if found.process else "does not run",
+            **({} if found.last_run is None else {"last run": _last_run(found.last_run, found)}),
+        },
+    )
+
+
+def _sums(of: CrawlReport | StoreStatus) -> dict[str, str]:
+    """The outcomes as rows of a table, which add up to the first."""
+    sums = {
+        "  stored": of.stored,
+        "  duplicate": of.duplicate,
+        **{f"  skipped: {reason}": count for reason, count in of.skipped.items()},
+        **{f"  failed: {kind}": count for kind, count in of.failed.items()},
+        "  pending": of.pending,
+    }
+    width = len(f"{of.listed:,}")
+    rows = {name: f"{count:>{width},}" for name, count in sums.items() if count or name == "  stored"}
+    rows["  stored"] += f"  ({size(of.bytes)})"
+    return {"listed": f"{of.listed:,}", **rows}
+
+
+def _last_run(run: LastRun, found: StoreStatus) -> str:
+    new = f"{found.stored - run.stored_before:,} new files"
+    begun = f"{datetime.fromtimestamp(run.begun_at, UTC):%Y-%m-%d %H:%M} UTC"
+    if run.ended_at is not None:
+        return f"{begun}, {duration(run.ended_at - run.begun_at)}, {new}, {run.ending}"
+    return f"{begun}, {new}, {'still running' if found.process else 'killed before its end'}"

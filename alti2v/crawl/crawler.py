@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from pathlib import Path
 from random import Random
@@ -20,6 +21,7 @@ from alti2v.crawl.boards.board import Board, Dialect, Refusal, Unreadable
 from alti2v.crawl.boards.gelbooru import Gelbooru
 from alti2v.crawl.categories import Categoriser
 from alti2v.crawl.fetcher import fetch
+from alti2v.crawl.journal import begin_run, end_run, log_failures, open_log
 from alti2v.crawl.ledger import Counts, Ledger, Pending
 from alti2v.crawl.lister import Lister, Stopped
 from alti2v.crawl.listing import Walk
@@ -65,20 +67,29 @@ def crawl(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> C
             check_plan(config)
         else:
             _forget(config.store)
-        with Ledger(config.store / LEDGER_FILE) as ledger:
-            run = _Run(config, ledger, progress)
-            before = ledger.counts().stored
+        with open_log(config.store) as log, Ledger(config.store / LEDGER_FILE) as ledger:
+            run = _Run(config, ledger, progress, log)
+            record = begin_run(ledger, log, config)
             try:
                 asyncio.run(run.main())
+                new = ledger.counts().stored - record.stored_before
+                report = run.report(new=new, seconds=time.monotonic() - begun_s)
+            except BaseException as exc:
+                end_run(ledger, log, record, exc)
+                raise
             finally:
                 run.close()
-            return run.report(new=ledger.counts().stored - before, seconds=time.monotonic() - begun_s)
+            end_run(ledger, log, record, report)
+            return report
 
 
 class _Run:
     """One run of a crawl: what its tasks share."""
 
-    def __init__(self, config: CrawlConfig, ledger: Ledger, progress: ProgressHook) -> None:
+    def __init__(
+        self, config: CrawlConfig, ledger: Ledger, progress: ProgressHook, log: logging.Logger
+    ) -> None:
+        self._log = log
         self._config = config
         self._ledger = ledger
         self._progress = progress
@@ -190,6 +201,7 @@ class _Run:
         )
         try:
             self._total = await lister.total()
+            await self._thread.run(self._keep_total)
             ended = await lister.run()
             await self._judge_listing(board, asker, ended)
         except _StoppedError:
@@ -315,8 +327,14 @@ class _Run:
 
     # In the store's thread ------------------------------------------------------------------------
 
+    def _keep_total(self) -> None:
+        if self._total is not None:
+            with self._ledger.transaction():
+                self._ledger.set_state("board_count", str(self._total))
+
     def _settle(self, batch: list[Settlement]) -> Counts:
         self._shelf.settle(batch)
+        log_failures(self._log, batch)
         return self._ledger.counts()
 
     def _retry_healable(self) -> None:
@@ -352,6 +370,7 @@ class _Run:
 
     def _on_pause(self, why: str, seconds: float) -> None:
         self._note = f"{why}: {seconds:.0f} s"
+        self._log.info("pause: %s for %.1f s", why, seconds)
         self._show()
         self._note = ""
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from alti2v.crawl.ledger import Ledger, TarState
-from alti2v.crawl.listing import Ending
 from alti2v.crawl.rebuild import make_pending, rebuild_ledger, rewrite_tar, tar_numbers
 from alti2v.crawl.scan import Broken, Found, scan
 from alti2v.crawl.tables import export_part, export_tags, known_categories, post_rows, sweep
@@ -30,65 +29,6 @@ from alti2v.storage.layout import (
 from alti2v.storage.table import read_table, schema
 
 _SLICE = 5_000  # rows compared at once
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreStatus:
-    """What a store holds, from its ledger.
-
-    Attributes:
-        skipped, failed: posts by reason and by kind of failure.
-        bytes: size of all stored pictures.
-        listing: "complete", "not begun", "unfinished", or why it is short.
-    """
-
-    store: Path
-    board: str
-    dialect: str
-    tags: str
-    files: str
-    listed: int
-    stored: int
-    duplicate: int
-    pending: int
-    skipped: dict[str, int]
-    failed: dict[str, int]
-    bytes: int
-    listing: str
-
-
-def store_status(store: Path) -> StoreStatus:
-    """Read how a crawl stands, also while it runs.
-
-    Raises:
-        UsageError: it is no store.
-        DamagedError: its ledger cannot be read.
-    """
-    plan = read_description(store, Kind.STORE)
-    _need_ledger(store)
-    with Ledger(store / LEDGER_FILE, readonly=True) as ledger:
-        counts, walk = ledger.counts(), ledger.walk()
-    if walk is None:
-        listing = "not begun"
-    elif walk.ending is Ending.COMPLETE:
-        listing = "complete"
-    else:
-        listing = walk.shortfall or "unfinished"
-    return StoreStatus(
-        store=store,
-        board=plan["board"],
-        dialect=plan["dialect"],
-        tags=plan["tags"],
-        files=plan["files"],
-        listed=counts.listed,
-        stored=counts.stored,
-        duplicate=counts.duplicate,
-        pending=counts.pending,
-        skipped=dict(counts.skipped),
-        failed=dict(counts.failed),
-        bytes=counts.bytes,
-        listing=listing,
-    )
 
 
 def verify_store(
@@ -238,8 +178,7 @@ class _Check:
 
     def _part_damage(self, ledger: Ledger, part: int, categories: Mapping[str, Category]) -> str:
         try:
-            # Parquet has no seconds: instants come back in milliseconds.
-            table = read_table(self.store / posts_table(part), POSTS).cast(schema(POSTS))
+            table = read_table(self.store / posts_table(part), POSTS)
         except FileNotFoundError:
             return "is missing"
         except DamagedError as exc:
@@ -276,8 +215,3 @@ def _ledger_damage(store: Path) -> str:
             return "" if ledger.is_sound() else "is damaged"
     except DamagedError as exc:
         return str(exc)
-
-
-def _need_ledger(store: Path) -> None:
-    if not (store / LEDGER_FILE).exists():
-        raise DamagedError(f"{store / LEDGER_FILE} is missing: run `alti2v verify --repair`")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.storage.layout import FORMAT_VERSION, MANIFEST_FILE, RUN_FILE, STORE_FILE
 from alti2v.storage.publish import make_directory, publish_json, read_json, storage_errors
+
+_LOCK_TRIES = 5
 
 
 class Kind(StrEnum):
@@ -107,11 +110,10 @@ def exclusive(path: Path, lock_file: str) -> Iterator[None]:
     with storage_errors(path / lock_file):
         descriptor = os.open(path / lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise UsageError(f"{path} is in use by process {holder}: wait until it ends, or stop it") from exc
+        if not _take(descriptor):
+            raise UsageError(
+                f"{path} is in use by process {_name_in(descriptor)}: wait until it ends, or stop it"
+            )
         with storage_errors(path / lock_file):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -120,13 +122,44 @@ def exclusive(path: Path, lock_file: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def holder(path: Path, lock_file: str) -> str | None:
+    """The number of the process that holds the lock of a directory; None if nobody does."""
+    try:
+        descriptor = os.open(path / lock_file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _name_in(descriptor)
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int) -> bool:
+    """Take the lock; a look at it by `holder` lasts for microseconds and does not count."""
+    for _ in range(_LOCK_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def _name_in(descriptor: int) -> str:
+    return os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+
+
 def _is_foreign(name: str) -> bool:
     # A killed first run may leave its lock, ledger and empty folders behind before the description exists.
     return not name.startswith(".") and name not in _OWN_NAMES
 
 
 _OWN_NAMES = frozenset(
-    {"crawl.lock", "crawl.sqlite", "crawl.sqlite-wal", "crawl.sqlite-shm", "images", "posts", "crawl.log"}
+    {"crawl.lock", "crawl.sqlite", "crawl.sqlite-wal", "crawl.sqlite-shm", "images", "posts"}
+    | {"crawl.log", "crawl.log.1", "crawl.log.2"}
     | {"build.lock", "data", "index", "metadata", "tags.parquet", "outcomes.parquet"}
     | {"train.lock", "checkpoints", "model", "log.csv", "tensorboard"}
 )

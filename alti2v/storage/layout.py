@@ -15,6 +15,7 @@ FORMAT_VERSION = 1
 STORE_FILE = "store.json"
 LEDGER_FILE = "crawl.sqlite"
 LOCK_FILE = "crawl.lock"
+CRAWL_LOG_FILE = "crawl.log"
 IMAGES_DIR = "images"
 POSTS_DIR = "posts"
 TAGS_FILE = "tags.parquet"
@@ -130,6 +131,7 @@ def parse_shard_name(name: str) -> ShardName:
 STORE_FILES = (
     (STORE_FILE, "kind, version, board, dialect, query, which files"),
     (LEDGER_FILE, "what is listed, fetched, failed; a cache of the files below: `verify --repair` rebuilds it"),
+    (CRAWL_LOG_FILE, "what happened, one line per event; older lines in crawl.log.1 and crawl.log.2"),
     (images_tar(0), "the files as fetched, beside each its post as JSON; append-only, sealed at about 1 GB"),
     (posts_table(0), "table `posts`: one row per listed post, failures included"),
     (TAGS_FILE, "table `store_tags`: one row per tag"),

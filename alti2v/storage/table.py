@@ -75,7 +75,7 @@ def write_arrow_table(path: Path, table: Table, content: pa.Table) -> None:
 
 
 def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a Parquet file, all columns or some.
+    """Read a Parquet file, all columns or some, with the types of `schema`.
 
     Raises:
         FileNotFoundError: there is none.
@@ -89,6 +89,8 @@ def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -
 def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a Parquet file that is already open, and that may have been replaced by a newer one since.
 
+    Columns have the types of `schema`, whatever Parquet made of them.
+
     Raises:
         VersionError: a program of another format version wrote it.
         DamagedError: it is no Parquet file, or not this table.
@@ -97,7 +99,9 @@ def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None 
     try:
         parquet = pq.ParquetFile(file)
         check_schema(path, table, parquet.schema_arrow)
-        return parquet.read(columns=None if columns is None else list(columns))
+        found = parquet.read(columns=None if columns is None else list(columns))
+        wanted = schema(table)
+        return found.cast(pa.schema([wanted.field(name) for name in found.column_names], wanted.metadata))
     except (pa.ArrowException, OSError) as exc:
         raise DamagedError(f"{path} cannot be read as Parquet: {exc}") from exc
 

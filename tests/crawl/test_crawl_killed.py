@@ -16,7 +16,8 @@ import pytest
 from alti2v.crawl.crawler import CrawlConfig, crawl
 from alti2v.crawl.ledger import Ledger
 from alti2v.crawl.policy import RetryPolicy
-from alti2v.crawl.verify import store_status, verify_store
+from alti2v.crawl.status import store_status
+from alti2v.crawl.verify import verify_store
 from alti2v.errors import StorageError
 from alti2v.storage.tar import OpenTar
 from alti2v.storage.tar import members as tar_members

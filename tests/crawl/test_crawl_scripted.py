@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from aiohttp import web
 
 from alti2v.crawl.crawler import CrawlConfig, CrawlReport, crawl
 from alti2v.crawl.policy import RetryPolicy
-from alti2v.crawl.verify import store_status, verify_store
+from alti2v.crawl.status import store_status
+from alti2v.crawl.verify import verify_store
 from alti2v.errors import DataError, RemoteError, StorageError, UsageError
 from alti2v.records import Progress
 from alti2v.storage.directory import exclusive
@@ -25,21 +26,6 @@ from tests.crawl.scripted_board import TAGS, ScriptedBoard, tags_of
 
 QUICK = RetryPolicy(tries=3, base_s=0.001, ceiling_s=0.002, throttle_s=0.01, longest_pause_s=0.02)
 Board = Callable[..., ScriptedBoard]
-
-
-@pytest.fixture
-def board() -> Iterator[Board]:
-    """Start scripted boards; they end with the test."""
-    running: list[ScriptedBoard] = []
-
-    def start(**wishes: Any) -> ScriptedBoard:
-        wishes.setdefault("ids", list(range(1, 120, 2)))
-        running.append(ScriptedBoard(**wishes).__enter__())
-        return running[-1]
-
-    yield start
-    for each in running:
-        each.__exit__()
 
 
 def config(store: Path, board: ScriptedBoard, **wishes: Any) -> CrawlConfig:

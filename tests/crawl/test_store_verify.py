@@ -11,7 +11,8 @@ import pytest
 
 from alti2v.crawl.crawler import CrawlConfig, CrawlReport, crawl
 from alti2v.crawl.policy import RetryPolicy
-from alti2v.crawl.verify import store_status, verify_store
+from alti2v.crawl.status import store_status
+from alti2v.crawl.verify import verify_store
 from alti2v.errors import DamagedError, UsageError
 from alti2v.storage.directory import exclusive
 from alti2v.storage.layout import LOCK_FILE

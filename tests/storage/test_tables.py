@@ -54,6 +54,7 @@ def test_rows_come_back_as_they_went(
 
     assert written == len(rows)
     assert read_table(path, table).to_pylist() == rows
+    assert read_table(path, table).schema.equals(schema(table), check_metadata=True)
 
 
 def test_equal_rows_are_equal_bytes(tmp_path: Path) -> None:
