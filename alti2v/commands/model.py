@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -56,6 +57,7 @@ def train(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
 
 @click.command("eval")
 @click.argument("run", type=DIRECTORY)
+@click.argument("other", type=DIRECTORY, required=False)
 @click.option("--dataset", type=DIRECTORY, default=None, help="Another dataset than the one it was trained on.")
 @click.option(
     "--split",
@@ -66,14 +68,21 @@ def train(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
 )
 @click.option("--out", type=DIRECTORY, default=None, help="Where the report goes; RUN/eval where not given.")
 @as_json_option
-def evaluate(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by EvalConfig
+def evaluate(*, run: Path, other: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by EvalConfig
     """Judge a RUN on pictures it has never seen.
 
-    Writes metrics.json, per_tag.csv and report.html.
+    Writes metrics.json, per_tag.csv and report.html. With an OTHER run: which of the two is better, on the
+    same pictures and tags, and whether that is more than chance; goes to RUN/eval/against-OTHER.
     """
+    from alti2v.model.compare import CompareConfig
     from alti2v.model.evaluate import EvalConfig
+    from alti2v.report.comparison import write_comparison
     from alti2v.report.evaluation import write_evaluation
 
     with progress_display() as progress:
-        report = write_evaluation(EvalConfig(**options), progress=progress)
+        report = (
+            write_evaluation(EvalConfig(run=run, **options), progress=progress)
+            if other is None
+            else write_comparison(CompareConfig(first=run, second=other, **options), progress=progress)
+        )
     print_result(report, as_json=as_json, table=report.table)

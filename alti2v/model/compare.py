@@ -1,0 +1,285 @@
+"""Two runs on the same pictures with the same tags: which is better, and is that more than chance?
+
+Pictures that either run was trained or tuned on are left out, whatever datasets they come from: a comparison
+in which one side has seen the answers says nothing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.dataset.manifest import read_manifest
+from alti2v.errors import DataError, UsageError
+from alti2v.model.bundle import Bundle, load_bundle
+from alti2v.model.comparing import Difference, Side, TagDifferences, compare_sides
+from alti2v.model.histograms import BINS, Histograms, add_predictions, empty_histograms
+from alti2v.model.intervals import Codes, encode
+from alti2v.model.judging import assumed_thresholds, found_thresholds
+from alti2v.model.predicting import Common, common_tags, dataset_of, open_split, predict
+from alti2v.records import ProgressHook, Tag, ignore_progress
+from alti2v.storage.layout import METADATA, SPLITS
+from alti2v.storage.publish import make_directory, storage_errors
+from alti2v.storage.table import read_table
+
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareConfig:
+    """What to compare.
+
+    Attributes:
+        first, second: directories of finished runs.
+        dataset: for both; None for each run's own, whose pictures are then matched by post.
+        split: what to judge on, one of `SPLITS`.
+        out: directory of the report; None for FIRST/eval/against-SECOND.
+        batch_size: pictures at a time, > 0.
+        min_positives: positive pictures that a tag needs for a place in the mean of average precisions, > 0.
+    """
+
+    first: Path
+    second: Path
+    dataset: Path | None = None
+    split: str = "test"
+    out: Path | None = None
+    batch_size: int = 64
+    min_positives: int = 10
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise UsageError(f"--split {self.split!r} is none of {', '.join(SPLITS)}")
+        for name in ("batch_size", "min_positives"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} {getattr(self, name)} is less than 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What was found.
+
+    Attributes:
+        first, second: the runs.
+        split: what they were judged on.
+        images: pictures that both judged and neither had seen.
+        tags: those in common, in the first model's order.
+        positives: (T,) pictures with each tag.
+        thresholds: of the first and the second, each found on its own validation split.
+        differences: over all tags, then by category.
+        tag_differences: tag by tag.
+        notes: what a reader should be warned of, in sentences.
+        seconds: wall-clock.
+    """
+
+    first: Path
+    second: Path
+    split: str
+    images: int
+    tags: tuple[Tag, ...]
+    positives: npt.NDArray[np.int64]
+    thresholds: tuple[float, float]
+    differences: tuple[Difference, ...]
+    tag_differences: TagDifferences
+    notes: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Half:
+    """One of the two models, and what it is judged on."""
+
+    run: Path
+    bundle: Bundle
+    dataset: Path
+
+
+def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore_progress) -> Comparison:
+    """Compare two runs.
+
+    Args:
+        config: what to compare.
+        out: intermediate results go there and vanish: 4 bytes per picture and tag.
+        progress: told about each split of each model.
+
+    Raises:
+        UsageError: no finished run, no such dataset, or one that does not fit a model; no common tag.
+        DamagedError: a run or a dataset is damaged.
+        DataError: no picture is left, or none carries a tag.
+        StorageError: `out` cannot be written to.
+    """
+    begun_s = time.monotonic()
+    halves = [_open(run, config) for run in (config.first, config.second)]
+    common = common_tags([half.bundle.tags for half in halves], halves[0].dataset)
+    labels_of = [common if half is halves[0] else _with_labels_of(common, half.dataset) for half in halves]
+    kept, notes = _fair_pictures(halves, config.split)
+    make_directory(out)
+    with (
+        storage_errors(out),
+        tempfile.TemporaryFile(dir=out) as first_codes,
+        tempfile.TemporaryFile(dir=out) as second_codes,
+    ):
+        files = (first_codes, second_codes)
+        sides = [
+            _judge(half, labels_of[index], index, kept, files[index], config, progress)
+            for index, half in enumerate(halves)
+        ]
+        differing = _differing_labels(sides[0].codes, sides[1].codes)
+        if differing:
+            notes.append(
+                f"{differing:,} labels differ between the two datasets: each run was held against its own."
+            )
+        if not sides[0].histograms.positives.any():
+            raise DataError("no picture carries a tag that both models know: give another --split")
+        differences, tag_differences = compare_sides(
+            *sides, tags=common.tags, min_positives=config.min_positives
+        )
+    return Comparison(
+        first=config.first,
+        second=config.second,
+        split=config.split,
+        images=len(kept),
+        tags=common.tags,
+        positives=sides[0].histograms.positives.sum(axis=1, dtype=np.int64),
+        thresholds=(sides[0].threshold, sides[1].threshold),
+        differences=differences,
+        tag_differences=tag_differences,
+        notes=(*notes, *_tag_notes(halves, common)),
+        seconds=round(time.monotonic() - begun_s, 3),
+    )
+
+
+def _open(run: Path, config: CompareConfig) -> _Half:
+    bundle = load_bundle(run)
+    dataset = dataset_of(bundle, run, config.dataset)
+    open_split(dataset, bundle, split=config.split)
+    return _Half(run=run, bundle=bundle, dataset=dataset)
+
+
+def _with_labels_of(common: Common, dataset: Path) -> Common:
+    """The same tags among the labels of another dataset."""
+    there = common_tags([common.tags], dataset)
+    if len(there.tags) < len(common.tags):
+        known = {tag.name for tag in there.tags}
+        lost = next(tag.name for tag in common.tags if tag.name not in known)
+        raise UsageError(
+            f"{dataset} lacks {len(common.tags) - len(there.tags):,} tags that both models know "
+            f"({lost!r} ...): give one --dataset for both"
+        )
+    return replace(common, labels=there.labels)
+
+
+# Which pictures are fair --------------------------------------------------------------------------
+
+
+def _fair_pictures(halves: Sequence[_Half], split: str) -> tuple[Ids, list[str]]:
+    """Posts that both datasets have in the split and that neither run learnt from, ascending; and warnings."""
+    first, second = (ids_of(half.dataset, (split,)) for half in halves)
+    shared = np.intersect1d(first, second)
+    notes = []
+    if len(shared) < max(len(first), len(second)):
+        lacking = max(len(first), len(second)) - len(shared)
+        notes.append(f"{lacking:,} pictures of the {split} split are in one dataset only and were left out.")
+    seen: list[Ids] = []
+    for half in halves:
+        learnt = _learnt_from(half)
+        if learnt is None:
+            notes.append(
+                f"What {half.run} was trained on is no longer at {half.bundle.dataset}: pictures that it has "
+                "seen cannot be left out."
+            )
+        elif split == "test":
+            seen.append(learnt)
+    fair = np.setdiff1d(shared, np.concatenate(seen)) if seen else shared
+    if len(fair) < len(shared):
+        notes.append(
+            f"{len(shared) - len(fair):,} pictures were left out because one of the runs learnt from them."
+        )
+    if split != "test":
+        notes.append(f"These are {split} pictures: the runs learnt from them or were tuned on them.")
+    if not len(fair):
+        raise DataError("no picture is left that both runs can be judged on: give another --dataset")
+    return fair, notes
+
+
+def ids_of(dataset: Path, splits: Sequence[str]) -> Ids:
+    """The posts of some splits of a dataset, ascending."""
+    shards = [shard for split in splits for shard in read_manifest(dataset).split(split)]
+    columns = [read_table(dataset / shard.name.metadata, METADATA, ["id"])["id"].to_numpy() for shard in shards]
+    return np.sort(np.concatenate(columns)) if columns else np.array([], np.int64)
+
+
+def _learnt_from(half: _Half) -> Ids | None:
+    """The pictures that a run was trained or tuned on; None if its dataset is gone or was rebuilt."""
+    dataset = Path(half.bundle.dataset)
+    if not dataset.is_dir() or read_manifest(dataset).plan_hash != half.bundle.plan_hash:
+        return None
+    return ids_of(dataset, ("train", "validation"))
+
+
+# Judging ------------------------------------------------------------------------------------------
+
+
+def _judge(
+    half: _Half,
+    common: Common,
+    model: int,
+    kept: Ids,
+    scratch: IO[bytes],
+    config: CompareConfig,
+    progress: ProgressHook,
+) -> Side:
+    """Count one model's answers for the pictures that are kept; its codes are in the order of `kept`."""
+    bundle = half.bundle
+    frequencies = np.clip([tag.count / bundle.train_samples for tag in common.tags], 0.0, 1.0)
+    threshold = assumed_thresholds(bundle.threshold, frequencies, bundle.train_samples).model
+    if read_manifest(half.dataset).samples("validation"):
+        validation = predict(
+            bundle,
+            half.dataset,
+            common,
+            model=model,
+            split="validation",
+            batch_size=config.batch_size,
+            progress=progress,
+        )
+        threshold = found_thresholds(validation, frequencies).model
+    histograms: Histograms = empty_histograms(len(common.tags))
+    ids: list[Ids] = []
+    for batch in predict(
+        bundle,
+        half.dataset,
+        common,
+        model=model,
+        split=config.split,
+        batch_size=config.batch_size,
+        progress=progress,
+    ):
+        rows = np.isin(batch.ids, kept)
+        labels = batch.labels[rows]
+        bins = add_predictions(histograms, batch.probabilities[rows], labels)
+        scratch.write(encode(bins, labels).tobytes())
+        ids.append(batch.ids[rows])
+    scratch.flush()
+    codes: Codes = np.memmap(scratch, np.uint16, "r", shape=(len(kept), len(common.tags)))
+    order = np.argsort(np.concatenate(ids))
+    in_order = bool((order == np.arange(len(order))).all())
+    return Side(histograms=histograms, codes=codes if in_order else codes[order], threshold=threshold)
+
+
+def _differing_labels(first: Codes, second: Codes) -> int:
+    return sum(int(((first[row] >= BINS) != (second[row] >= BINS)).sum()) for row in range(len(first)))
+
+
+def _tag_notes(halves: Sequence[_Half], common: Common) -> list[str]:
+    return [
+        f"{lost:,} tags of {half.run} are not in common and were not judged."
+        for half in halves
+        if (lost := len(half.bundle.tags) - len(common.tags))
+    ]

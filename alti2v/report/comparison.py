@@ -1,0 +1,250 @@
+"""Compare two runs and write down the result: comparison.json, per_tag.csv, comparison.html."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from alti2v.model.compare import CompareConfig, Comparison, compare
+from alti2v.model.comparing import Difference
+from alti2v.records import ProgressHook, Tag, ignore_progress
+from alti2v.report.rendering import figure, render, small_figure
+from alti2v.storage.layout import EVALUATION_DIR
+from alti2v.storage.publish import publish_bytes, publish_json
+
+COMPARISON_FILE = "comparison.json"
+PER_TAG_FILE = "per_tag.csv"
+PAGE_FILE = "comparison.html"
+PER_TAG_COLUMNS = (
+    *("index", "name", "category", "positives", "first_average_precision", "second_average_precision"),
+    *("difference", "low_95", "high_95"),
+)
+_RANKING = 12  # tags to show that gained most, and that lost most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonReport:
+    """What was found, and where everything is.
+
+    Attributes:
+        first, second: the runs.
+        images: pictures that both were judged on and neither had seen.
+        tags: those in common.
+        differences: over all tags, then by category.
+        notes: what a reader should be warned of.
+        seconds: wall-clock.
+    """
+
+    first: Path
+    second: Path
+    split: str
+    images: int
+    tags: int
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+    seconds: float
+    comparison: Path
+    per_tag: Path
+    report: Path
+
+    @property
+    def table(self) -> Mapping[str, str]:
+        """The result for a terminal, in the order of display."""
+        return {
+            "first": str(self.first),
+            "second": str(self.second),
+            "pictures": f"{self.images:,} of the {self.split} split, {self.tags:,} tags in common",
+            **{
+                one.figure: f"{shown(one, one.first)} -> {shown(one, one.second)}   {verdict(one)}"
+                for one in self.differences
+                if one.group == "all"
+            },
+            **{"note" if not i else f"note {i + 1}": note for i, note in enumerate(self.notes)},
+            "report": str(self.report),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagRow:
+    """A tag with enough pictures to be compared."""
+
+    tag: Tag
+    positives: int
+    first: float
+    second: float
+    margin: float
+
+    @property
+    def difference(self) -> float:
+        """What the second run gained."""
+        return self.second - self.first
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the 95 % interval leaves out 0."""
+        return abs(self.difference) > self.margin
+
+
+def write_comparison(config: CompareConfig, *, progress: ProgressHook = ignore_progress) -> ComparisonReport:
+    """Compare two runs and publish the result into `config.out`, replacing an older one.
+
+    Raises:
+        UsageError: no finished run, no such dataset, or one that does not fit a model; no common tag.
+        DamagedError: a run or a dataset is damaged.
+        DataError: no picture is left, or none carries a tag.
+        StorageError: the file system refuses; files of an older report are whole.
+    """
+    out = config.out or config.first / EVALUATION_DIR / f"against-{config.second.resolve().name}"
+    comparison = compare(config, out=out, progress=progress)
+    return publish_comparison(comparison, out, generated_at=datetime.now(UTC))
+
+
+def publish_comparison(comparison: Comparison, out: Path, *, generated_at: datetime) -> ComparisonReport:
+    """Write what was found; the page comes last.
+
+    Raises:
+        StorageError: the file system refuses.
+    """
+    rows = tag_rows(comparison)
+    publish_json(out / COMPARISON_FILE, comparison_document(comparison))
+    publish_bytes(out / PER_TAG_FILE, _per_tag_csv(comparison, rows))
+    publish_bytes(out / PAGE_FILE, render_comparison(comparison, rows, generated_at=generated_at).encode())
+    return ComparisonReport(
+        first=comparison.first,
+        second=comparison.second,
+        split=comparison.split,
+        images=comparison.images,
+        tags=len(comparison.tags),
+        differences=comparison.differences,
+        notes=comparison.notes,
+        seconds=comparison.seconds,
+        comparison=out / COMPARISON_FILE,
+        per_tag=out / PER_TAG_FILE,
+        report=out / PAGE_FILE,
+    )
+
+
+def comparison_document(comparison: Comparison) -> dict[str, object]:
+    """All figures but those of single tags, for programs."""
+    return {
+        "first": str(comparison.first),
+        "second": str(comparison.second),
+        "split": comparison.split,
+        "images": comparison.images,
+        "tags": len(comparison.tags),
+        "thresholds": list(comparison.thresholds),
+        "differences": [
+            {**asdict(one), "difference": one.second - one.first, "is_shown": one.is_shown}
+            for one in comparison.differences
+        ],
+        "notes": list(comparison.notes),
+        "seconds": comparison.seconds,
+    }
+
+
+def render_comparison(comparison: Comparison, rows: Mapping[int, TagRow], *, generated_at: datetime) -> str:
+    """Render the page.
+
+    Args:
+        comparison: what to show.
+        rows: `tag_rows` of it.
+        generated_at: with a time zone; stands on the page.
+    """
+    by_gain = sorted(rows.values(), key=lambda row: -row.difference)
+    return render(
+        "comparison.html",
+        comparison=comparison,
+        summary=summary(comparison),
+        gained=[row for row in by_gain if row.difference > 0][:_RANKING],
+        lost=[row for row in reversed(by_gain) if row.difference < 0][:_RANKING],
+        rows=by_gain,
+        categories=sorted({row.tag.category.value for row in by_gain}),
+        told_apart=sum(row.is_shown for row in by_gain),
+        verdict=verdict,
+        shown=shown,
+        generated_at=generated_at,
+    )
+
+
+# Words and numbers --------------------------------------------------------------------------------
+
+
+def verdict(one: Difference) -> str:
+    """What a difference says, with its interval."""
+    gap = one.second - one.first
+    digits = small_figure if one.figure == "squared error" else figure
+    low, high = one.interval.low, one.interval.high
+    span = f"{_signed(gap, digits)}, 95 % {_signed(low, digits)} to {_signed(high, digits)}"
+    if not one.is_shown:
+        return f"no difference shown ({span})"
+    return f"{'second' if one.second_is_better else 'first'} is better ({span})"
+
+
+def shown(one: Difference, value: float) -> str:
+    """One of its values."""
+    return small_figure(value) if one.figure == "squared error" else figure(value)
+
+
+def summary(comparison: Comparison) -> str:
+    """The result in words."""
+    overall = next(one for one in comparison.differences if one.group == "all")
+    first, second = (f"“{run.resolve().name}”" for run in (comparison.first, comparison.second))
+    pictures = f"On the same {comparison.images:,} pictures, which neither learnt from, "
+    if not overall.is_shown:
+        return (
+            f"{pictures}{first} reaches {overall.figure} {shown(overall, overall.first)} and {second} "
+            f"{shown(overall, overall.second)}: so small a difference may be chance."
+        )
+    better, worse = (second, first) if overall.second_is_better else (first, second)
+    high, low = sorted((overall.first, overall.second), reverse=True)
+    return (
+        f"{pictures}{better} is better than {worse}: {overall.figure} {figure(high)} instead of {figure(low)}, "
+        "more than chance explains."
+    )
+
+
+def tag_rows(comparison: Comparison) -> Mapping[int, TagRow]:
+    """Index of the tag -> its row, for tags with enough pictures."""
+    found = comparison.tag_differences
+    return {
+        int(index): TagRow(
+            tag=comparison.tags[index],
+            positives=int(comparison.positives[index]),
+            first=float(found.first[index]),
+            second=float(found.second[index]),
+            margin=float(found.margin[index]),
+        )
+        for index in np.flatnonzero(~np.isnan(found.first))
+    }
+
+
+def _per_tag_csv(comparison: Comparison, rows: Mapping[int, TagRow]) -> bytes:
+    """One line per common tag, in the first model's order; cells without a value empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(PER_TAG_COLUMNS)
+    for index, tag in enumerate(comparison.tags):
+        row = rows.get(index)
+        gap = (
+            [""] * 5
+            if row is None
+            else [
+                f"{value:.6f}"
+                for value in (
+                    *(row.first, row.second, row.difference),
+                    *(row.difference - row.margin, row.difference + row.margin),
+                )
+            ]
+        )
+        writer.writerow([index, tag.name, tag.category.value, int(comparison.positives[index]), *gap])
+    return text.getvalue().encode()
+
+
+def _signed(value: float, digits: Callable[[float], str]) -> str:
+    return f"{'−' if value < 0 else '+'}{digits(abs(value))}"
