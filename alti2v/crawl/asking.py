@@ -8,7 +8,8 @@ from random import Random
 from typing import TypeVar
 
 from alti2v.crawl.boards.board import Refusal, Unreadable, Wall
-from alti2v.crawl.net import MAX_API_BYTES, Client, Purpose
+from alti2v.crawl.exchange import Purpose
+from alti2v.crawl.net import MAX_API_BYTES, Client
 from alti2v.crawl.policy import FailKind, Failure, GiveUp, RetryPolicy, decide, kind_of_status
 
 T = TypeVar("T")

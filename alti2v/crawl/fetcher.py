@@ -7,8 +7,9 @@ from random import Random
 
 from alti2v.crawl.boards.board import Skip
 from alti2v.crawl.documents import Stored
+from alti2v.crawl.exchange import Purpose, Received
 from alti2v.crawl.ledger import Outcome, Pending
-from alti2v.crawl.net import Client, Purpose, Received
+from alti2v.crawl.net import Client
 from alti2v.crawl.pictures import identify, is_whole
 from alti2v.crawl.policy import FailKind, Failure, GiveUp, RetryPolicy, decide
 from alti2v.crawl.shelf import Fetched, Lost, Settlement

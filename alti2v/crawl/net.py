@@ -1,4 +1,4 @@
-"""The network: pacing, pauses, caps, deadlines, robots.txt, and the guard against private addresses.
+"""The network as a crawl sees it: one request after the other, at each host's pace and under its robots.txt.
 
 Everything that goes wrong comes back as a `Failure`. What concerns a host as a whole (its wish for
 silence, its robots.txt, its being down) is settled here; what concerns one file is the caller's.
@@ -7,23 +7,20 @@ silence, its robots.txt, its being down) is settled here; what concerns one file
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import ipaddress
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import urljoin, urlsplit
+from typing import Self
 
 import aiohttp
 from aiolimiter import AsyncLimiter
 from protego import Protego
 
 from alti2v import __version__
-from alti2v.crawl.policy import OF_THE_HOST, FailKind, Failure, RetryPolicy, kind_of_status, pause_s
+from alti2v.crawl.exchange import Moved, Purpose, Received, Throttled, request
+from alti2v.crawl.guard import guarded_socket, origin_of
+from alti2v.crawl.policy import OF_THE_HOST, FailKind, Failure, RetryPolicy, pause_s
 
 PRODUCT = "alti2v"  # the name that robots.txt may address (RFC 9309, 2.2.1)
 MAX_REDIRECTS = 5
@@ -33,15 +30,6 @@ MAX_API_BYTES = 32 * 1024 * 1024  # 1000 posts are about 1 MB
 # apart; 3 % keep any one second at the board within the rate.
 _PACING_MARGIN = 1.03
 _CHUNK = 1 << 16
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
-
-
-class Purpose(StrEnum):
-    """What a request is for."""
-
-    API = "api"  # a documented endpoint, under the API's own terms
-    FILE = "file"  # under robots.txt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,39 +60,6 @@ class NetConfig:
         """An honest name; boards challenge browser-like and default library names."""
         contact = f"+{self.contact}" if self.contact else "illustration dataset crawler, no contact given"
         return f"{PRODUCT}/{__version__} ({contact})"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """A whole answer.
-
-    Attributes:
-        url: where it came from, after redirects.
-        status: 200 for files; any for the API, whose errors speak in their bodies.
-        md5: of the body, 32 hex digits.
-        robots_tag: the header X-Robots-Tag, lower case, "" if absent.
-    """
-
-    url: str
-    status: int
-    body: bytes
-    md5: str
-    robots_tag: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Moved:
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Throttled:
-    status: int
-    retry_after: str | None
-
-
-class PrivateAddressError(OSError):
-    """The address of a host is not public; no byte was sent to it."""
 
 
 class _Host:
@@ -160,7 +115,7 @@ class Client:
             limit=0,  # the slots of each host bound it
             ttl_dns_cache=300,
             keepalive_timeout=30,
-            socket_factory=None if config.allow_private else _guarded_socket,
+            socket_factory=None if config.allow_private else guarded_socket,
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -195,7 +150,7 @@ class Client:
         failure. Files are held against robots.txt first.
         """
         for _ in range(MAX_REDIRECTS + 1):
-            origin = _origin(url)
+            origin = origin_of(url)
             if origin is None:
                 return Failure(kind=FailKind.BAD_URL, message=f"not an http address: {url[:200]}")
             host = self._hosts.setdefault(origin, _Host(self._config))
@@ -204,21 +159,22 @@ class Client:
                 if refused is not None:
                     return refused
             outcome = await self._get_from(host, origin, url, purpose=purpose, max_bytes=max_bytes)
-            if not isinstance(outcome, _Moved):
+            if not isinstance(outcome, Moved):
                 return outcome
             url = outcome.url
         return Failure(kind=FailKind.REDIRECTS, message=f"more than {MAX_REDIRECTS} redirects")
 
     async def _get_from(
         self, host: _Host, origin: str, url: str, *, purpose: Purpose, max_bytes: int
-    ) -> Received | Failure | _Moved:
+    ) -> Received | Failure | Moved:
+        assert self._session is not None
         while not host.down[purpose]:
             async with host.slots:
                 await self._turn(host, purpose)
                 if host.down[purpose]:
                     break
-                outcome = await self._request(url, purpose=purpose, max_bytes=max_bytes)
-            if isinstance(outcome, _Throttled):
+                outcome = await request(self._session, url, purpose=purpose, max_bytes=max_bytes)
+            if isinstance(outcome, Throttled):
                 self._pause(host, origin, outcome)
             else:
                 self._note(host, origin, outcome, purpose)
@@ -239,7 +195,7 @@ class Client:
             if host.silent_until <= self._clock():  # else it asked for silence while we queued
                 return
 
-    def _pause(self, host: _Host, origin: str, throttled: _Throttled) -> None:
+    def _pause(self, host: _Host, origin: str, throttled: Throttled) -> None:
         now = self._clock()
         if host.silent_until > now and not throttled.retry_after:
             return  # answers to requests that were under way when the pause began
@@ -251,7 +207,7 @@ class Client:
         if host.pauses > policy.pauses:
             host.down = dict.fromkeys(Purpose, f"{origin} keeps asking for silence (HTTP {throttled.status})")
 
-    def _note(self, host: _Host, origin: str, outcome: Received | Failure | _Moved, purpose: Purpose) -> None:
+    def _note(self, host: _Host, origin: str, outcome: Received | Failure | Moved, purpose: Purpose) -> None:
         """Count failures in a row; an answer of any other kind says that the host is well."""
         if not isinstance(outcome, Failure) or outcome.kind not in OF_THE_HOST:
             host.failures[purpose] = host.pauses = 0
@@ -273,9 +229,9 @@ class Client:
 
     async def _read_robots(self, host: _Host, origin: str) -> None:
         """RFC 9309, 2.3.1: unavailable (4xx) allows everything, unreachable forbids everything."""
-        outcome: Received | Failure | _Moved = _Moved(f"{origin}/robots.txt")
+        outcome: Received | Failure | Moved = Moved(f"{origin}/robots.txt")
         for _ in range(MAX_REDIRECTS + 1):
-            if not isinstance(outcome, _Moved):
+            if not isinstance(outcome, Moved):
                 break
             outcome = await self._get_from(
                 host, origin, outcome.url, purpose=Purpose.FILE, max_bytes=MAX_ROBOTS_BYTES
@@ -293,107 +249,3 @@ class Client:
             )
         text = outcome.body.decode("utf-8", "replace") if isinstance(outcome, Received) else ""
         host.robots = Protego.parse(text)
-
-    async def _request(
-        self, url: str, *, purpose: Purpose, max_bytes: int
-    ) -> Received | Failure | _Moved | _Throttled:
-        assert self._session is not None
-        # A file's bytes must be the file's bytes; text may be packed.
-        encoding = "identity" if purpose is Purpose.FILE else "gzip, deflate"
-        try:
-            async with self._session.get(
-                url, allow_redirects=False, headers={"Accept-Encoding": encoding}
-            ) as response:
-                return await _read(response, url, purpose=purpose, max_bytes=max_bytes)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
-            return _failure_of(exc)
-
-
-async def _read(
-    response: aiohttp.ClientResponse, url: str, *, purpose: Purpose, max_bytes: int
-) -> Received | Failure | _Moved | _Throttled:
-    status, headers = response.status, response.headers
-    retry_after = headers.get("Retry-After")
-    if status == 429 or (status == 503 and retry_after is not None):
-        return _Throttled(status, retry_after)
-    if status in _REDIRECTS and "Location" in headers:
-        return _Moved(urljoin(url, headers["Location"]))
-    if purpose is Purpose.FILE and status != 200:
-        return Failure(kind=kind_of_status(status), message=f"HTTP {status}", status=status)
-    if (response.content_length or 0) > max_bytes:
-        return Failure(
-            kind=FailKind.TOO_LARGE, message=f"{response.content_length} bytes announced", status=status
-        )
-    body, digest = bytearray(), hashlib.md5(usedforsecurity=False)
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > max_bytes:
-            return Failure(kind=FailKind.TOO_LARGE, message=f"more than {max_bytes} bytes", status=status)
-        digest.update(chunk)
-    robots_tag = ",".join(headers.getall("X-Robots-Tag", ())).lower()
-    return Received(url=url, status=status, body=bytes(body), md5=digest.hexdigest(), robots_tag=robots_tag)
-
-
-def _origin(url: str) -> str | None:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-        return None
-    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{name}" + (f":{port}" if port is not None else "")
-
-
-# From the most to the least special: the first that matches names the kind.
-_KINDS: tuple[tuple[type[BaseException], FailKind], ...] = (
-    (aiohttp.ClientConnectorDNSError, FailKind.DNS),
-    (aiohttp.ClientSSLError, FailKind.TLS),
-    (aiohttp.ServerFingerprintMismatch, FailKind.TLS),
-    (TimeoutError, FailKind.TIMEOUT),  # aiohttp's timeouts are all of this class
-    (aiohttp.ClientConnectorError, FailKind.CONNECT),
-    (aiohttp.ClientPayloadError, FailKind.TRUNCATED_BODY),
-    (aiohttp.InvalidURL, FailKind.BAD_URL),
-    (aiohttp.ServerConnectionError, FailKind.RESET),
-    (aiohttp.ClientOSError, FailKind.RESET),
-    (aiohttp.ClientError, FailKind.BAD_HTTP),
-    (OSError, FailKind.RESET),
-    (ValueError, FailKind.BAD_URL),
-)
-
-
-def _failure_of(exc: Exception) -> Failure:
-    cause: Any = getattr(exc, "os_error", None)
-    if isinstance(cause, PrivateAddressError) or isinstance(exc, PrivateAddressError):
-        return Failure(kind=FailKind.PRIVATE_ADDRESS, message=str(PrivateAddressError(*_PRIVATE)))
-    kind = next(kind for error, kind in _KINDS if isinstance(exc, error))
-    text = " ".join(str(exc).split())[:200]
-    return Failure(kind=kind, message=f"{kind}: {text}" if text else str(kind))
-
-
-# One text for all addresses of a host, so that a host with several keeps the class of the error.
-_PRIVATE = ("the host's address is not public (--allow-private would allow it)",)
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is public, also inside IPv6 forms that carry an IPv4 address.
-
-    Forms: IPv4-mapped (RFC 4291, 2.5.5.2), 6to4 (RFC 3056), Teredo (RFC 4380), NAT64 (RFC 6052).
-    """
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is None and any(ip in network for network in _NAT64):
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast
-
-
-def _guarded_socket(info: tuple[Any, ...]) -> socket.socket:
-    """The connector's socket factory: called with each resolved address, before connecting to it."""
-    family, kind, protocol, _, address = info
-    if not is_public(address[0]):
-        raise PrivateAddressError(*_PRIVATE)
-    return socket.socket(family, kind, protocol)

@@ -13,7 +13,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
-from alti2v.crawl.net import Client, NetConfig, Purpose, Received, is_public
+from alti2v.crawl.exchange import Purpose, Received
+from alti2v.crawl.guard import is_public
+from alti2v.crawl.net import Client, NetConfig
 from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
 
 CONFIG = NetConfig(
