@@ -9,7 +9,7 @@ from typing import Any
 from alti2v.dataset.manifest import Manifest
 from alti2v.dataset.shards import SAMPLE_FIELDS
 from alti2v.records import Tag
-from alti2v.storage.layout import DATA_DIR, METADATA_DIR, SPLITS
+from alti2v.storage.layout import DATA_DIR, SPLITS
 
 _SHOWN_TAGS = 20
 
@@ -41,8 +41,6 @@ def _front_matter(manifest: Manifest, splits: Sequence[str]) -> list[str]:
         "configs:",
         "- config_name: default\n  data_files:",
         *(f"  - split: {split}\n    path: {DATA_DIR}/{split}-*.tar" for split in splits),
-        "- config_name: metadata\n  data_files:",
-        *(f"  - split: {split}\n    path: {METADATA_DIR}/{split}-*.parquet" for split in splits),
         "dataset_info:",
         "- config_name: default",
         "  features:",
