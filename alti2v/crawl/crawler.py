@@ -1,9 +1,9 @@
-"""Board -> store: the orchestrator of a crawl, and the only file that starts tasks.
+"""Board -> store: the orchestrator of a crawl.
 
-    lister ──▶ ledger ──feed──▶ queue ──▶ fetchers ──▶ queue ──▶ writer ──▶ tar files, ledger ──▶ tables
+    lister ──▶ ledger ──▶ fetching ──▶ tar files, ledger ──▶ tables
 
-Both queues are bounded, so memory stays flat whatever the size of the board. The ledger and the tar
-files are touched by one thread only; the tables are written from the ledger, at intervals and at the end.
+Listing and fetching run side by side. The ledger and the tar files are touched by one thread only; the
+tables are written from the ledger, at intervals and at the end.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,9 +21,9 @@ from alti2v.crawl.asking import Asker, in_words
 from alti2v.crawl.boards.board import Board, Dialect, Refusal, Unreadable
 from alti2v.crawl.boards.gelbooru import Gelbooru
 from alti2v.crawl.categories import Categoriser
-from alti2v.crawl.fetcher import fetch
+from alti2v.crawl.fetching import Fetching
 from alti2v.crawl.journal import begin_run, end_run, log_failures, open_log
-from alti2v.crawl.ledger import Counts, Ledger, Pending
+from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.lister import Lister, Stopped
 from alti2v.crawl.listing import Walk
 from alti2v.crawl.net import Client, NetConfig
@@ -31,19 +32,14 @@ from alti2v.crawl.policy import HEALABLE
 from alti2v.crawl.recognise import base_url, board_of, detect, known_dialect
 from alti2v.crawl.shelf import Settlement, Shelf
 from alti2v.crawl.single_thread import SingleThread
-from alti2v.crawl.tables import export_part, export_tags, known_categories, sweep
+from alti2v.crawl.stopping import Stop, StoppedError
+from alti2v.crawl.tables import export, sweep
 from alti2v.errors import DataError, RemoteError, UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import Kind, claim_directory, exclusive
-from alti2v.storage.layout import LEDGER_FILE, LOCK_FILE, TAGS_FILE
+from alti2v.storage.layout import LEDGER_FILE, LOCK_FILE
 
 __all__ = ["CrawlConfig", "CrawlReport", "crawl"]
-
-_FEED_ROWS = 256
-_BATCH_FILES = 64
-_BATCH_BYTES = 16 * 1024 * 1024
-_BATCH_S = 0.25  # what a kill may cost at most, in time
-_EXPORT_EVERY_S = 600.0
 
 
 def crawl(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> CrawlReport:
@@ -101,13 +97,9 @@ class _Run:
         self._total: int | None = None
         self._note = ""
         self._missing: list[str] = []
-        self._stopping = asyncio.Event()
-        self._listed = asyncio.Event()  # set when the ledger may have more pending posts
         self._listing_ended = False
-        self._gave_up = False  # a host of files is down: what is left stays pending
-        self._wanted: asyncio.Queue[Pending | None] = asyncio.Queue(2 * config.connections)
-        self._got: asyncio.Queue[Settlement | None] = asyncio.Queue(max(16, 2 * config.connections))
-        self._exported_s = time.monotonic()
+        self._stop = Stop()
+        self._fetching: Fetching | None = None
 
     async def main(self) -> None:
         """Crawl; on cancellation (Ctrl-C) finish what is in flight first."""
@@ -115,7 +107,7 @@ class _Run:
         try:
             await asyncio.shield(work)
         except asyncio.CancelledError:
-            self._stop("interrupted")
+            self._interrupt()
             await work
             raise
         finally:
@@ -164,22 +156,27 @@ class _Run:
             contact=config.contact,
             retry=config.retry,
         )
-        async with Client(net, on_pause=self._on_pause, sleep=self._sleep) as client:
-            asker = Asker(client=client, policy=config.retry, rng=self._rng, sleep=self._sleep)
+        async with Client(net, on_pause=self._on_pause, sleep=self._stop.sleep) as client:
+            asker = Asker(client=client, policy=config.retry, rng=self._rng, sleep=self._stop.sleep)
             self._board = await self._find_board(asker)
             await self._thread.run(self._retry_healable)
+            self._fetching = fetching = Fetching(
+                config,
+                client=client,
+                thread=self._thread,
+                ledger=self._ledger,
+                settle=self._settle,
+                stop=self._stop,
+                on_batch=self._on_batch,
+            )
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._list(self._board, asker))
-                    tasks.create_task(self._feed())
-                    tasks.create_task(self._write())
-                    # Those that wait for another try hold no connection: let others fetch meanwhile.
-                    fetchers = [tasks.create_task(self._fetch(client)) for _ in range(4 * config.connections)]
-                    tasks.create_task(self._close_queue(fetchers))
+                    tasks.create_task(self._list(self._board, asker, fetching))
+                    tasks.create_task(fetching.run())
             except BaseExceptionGroup as group:
                 raise _first_cause(group) from None
             self._missing += sorted(set(client.hosts_down().values()))
-        await self._thread.run(self._export)
+        await self._thread.run(export, config.store, self._ledger)
 
     async def _find_board(self, asker: Asker) -> Board:
         base = base_url(self._config.board)
@@ -188,7 +185,7 @@ class _Run:
             dialect = await detect(base, asker)
         return board_of(base, Dialect(dialect))
 
-    async def _list(self, board: Board, asker: Asker) -> None:
+    async def _list(self, board: Board, asker: Asker, fetching: Fetching) -> None:
         lister = Lister(
             board=board,
             asker=asker,
@@ -204,11 +201,11 @@ class _Run:
             await self._thread.run(self._keep_total)
             ended = await lister.run()
             await self._judge_listing(board, asker, ended)
-        except _StoppedError:
+        except StoppedError:
             return
         finally:
             self._listing_ended = True
-            self._listed.set()
+            fetching.end_of_listing()
         if self._config.tag_categories and isinstance(board, Gelbooru):
             await self._categorise(board, asker)
 
@@ -221,7 +218,7 @@ class _Run:
             min_count=self._config.tag_min_count,
             on_progress=self._on_categories,
         )
-        with contextlib.suppress(_StoppedError):
+        with contextlib.suppress(StoppedError):
             missing = await categoriser.run()
             if missing:
                 self._missing.append(missing)
@@ -254,77 +251,6 @@ class _Run:
                 )
         raise RemoteError(f"{board.base}: {in_words(stopped.answer)}: run again later")
 
-    async def _feed(self) -> None:
-        """Hand pending posts to the fetchers, in the order of listing."""
-        after_seq = -1
-        while not (self._stopping.is_set() or self._gave_up):
-            self._listed.clear()
-            was_last = self._listing_ended
-            rows = await self._thread.run(self._ledger.pending, after_seq=after_seq, limit=_FEED_ROWS)
-            for pending in rows:
-                await self._wanted.put(pending)
-                after_seq = pending.seq
-            if not rows and was_last:
-                break
-            if not rows:
-                await self._listed.wait()
-        for _ in range(4 * self._config.connections):
-            await self._wanted.put(None)
-
-    async def _fetch(self, client: Client) -> None:
-        while (pending := await self._wanted.get()) is not None:
-            if self._stopping.is_set() or self._gave_up:
-                continue
-            with contextlib.suppress(_StoppedError):
-                settlement = await fetch(
-                    pending,
-                    original=self._config.files == "original",
-                    keep_mismatched=self._config.keep_mismatched,
-                    max_bytes=self._config.max_file_bytes,
-                    client=client,
-                    policy=self._config.retry,
-                    rng=self._rng,
-                    sleep=self._sleep,
-                )
-                if settlement is None:
-                    self._gave_up = True
-                    self._listed.set()
-                else:
-                    await self._got.put(settlement)
-
-    async def _close_queue(self, fetchers: list[asyncio.Task[None]]) -> None:
-        await asyncio.wait(fetchers)
-        await self._got.put(None)
-
-    async def _write(self) -> None:
-        is_open = True
-        while is_open:
-            batch, is_open = await self._batch()
-            if batch:
-                self._counts = await self._thread.run(self._settle, batch)
-                self._show()
-            if time.monotonic() - self._exported_s > _EXPORT_EVERY_S:
-                await self._thread.run(self._export)
-
-    async def _batch(self) -> tuple[list[Settlement], bool]:
-        """What has arrived, at least one; False when nothing more comes."""
-        loop = asyncio.get_running_loop()
-        first = await self._got.get()
-        if first is None:
-            return [], False
-        batch, deadline, size = [first], loop.time() + _BATCH_S, _size(first)
-        while len(batch) < _BATCH_FILES and size < _BATCH_BYTES:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    settlement = await self._got.get()
-            except TimeoutError:
-                break
-            if settlement is None:
-                return batch, False
-            batch.append(settlement)
-            size += _size(settlement)
-        return batch, True
-
     # In the store's thread ------------------------------------------------------------------------
 
     def _keep_total(self) -> None:
@@ -332,7 +258,7 @@ class _Run:
             with self._ledger.transaction():
                 self._ledger.set_state("board_count", str(self._total))
 
-    def _settle(self, batch: list[Settlement]) -> Counts:
+    def _settle(self, batch: Sequence[Settlement]) -> Counts:
         self._shelf.settle(batch)
         log_failures(self._log, batch)
         return self._ledger.counts()
@@ -345,28 +271,17 @@ class _Run:
         assert self._board is not None
         write_plan(self._config, self._board.dialect)
 
-    def _export(self) -> None:
-        """Write the tables that no longer say what the ledger says."""
-        categories = known_categories(self._ledger)
-        if self._ledger.state("exported_tags") != str(len(categories)):
-            with self._ledger.transaction():
-                self._ledger.set_all_dirty()
-        dirty = self._ledger.dirty_parts()
-        for part in dirty:
-            export_part(self._config.store, self._ledger, part, categories)
-        if dirty or not (self._config.store / TAGS_FILE).exists():
-            export_tags(self._config.store, self._ledger, categories)
-        with self._ledger.transaction():
-            self._ledger.set_state("exported_tags", str(len(categories)))
-        self._exported_s = time.monotonic()
-
     # What a person sees ---------------------------------------------------------------------------
 
     def _on_page(self, counts: Counts) -> None:
-        self._listed.set()
+        if self._fetching is not None:
+            self._fetching.look_again()
+        self._on_batch(counts)
+        self._stop.check()
+
+    def _on_batch(self, counts: Counts) -> None:
         self._counts = counts
         self._show()
-        self._check_stop()
 
     def _on_pause(self, why: str, seconds: float) -> None:
         self._note = f"{why}: {seconds:.0f} s"
@@ -376,7 +291,7 @@ class _Run:
 
     def _on_categories(self, done: int, total: int) -> None:
         self._progress(Progress(stage="tag categories", done=done, total=total, unit="tags"))
-        self._check_stop()
+        self._stop.check()
 
     def _show(self) -> None:
         total = self._expected(self._counts)
@@ -388,27 +303,11 @@ class _Run:
         known = [value for value in (self._total, self._config.limit) if value is not None]
         return max(min(known), counts.listed) if known else None
 
-    # Stopping -------------------------------------------------------------------------------------
-
-    def _stop(self, why: str) -> None:
-        self._note = why
-        self._stopping.set()
-        self._listed.set()
-
-    def _check_stop(self) -> None:
-        if self._stopping.is_set():
-            raise _StoppedError
-
-    async def _sleep(self, seconds: float) -> None:
-        """Wait, but not beyond a stop: whatever waits is not in flight."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        self._check_stop()
-
-
-class _StoppedError(Exception):
-    """The crawl is stopping; what was waited for is left for the next run."""
+    def _interrupt(self) -> None:
+        self._note = "interrupted"
+        self._stop.want()
+        if self._fetching is not None:
+            self._fetching.look_again()
 
 
 def _progress(counts: Counts, *, total: int | None, note: str) -> Progress:
@@ -418,10 +317,6 @@ def _progress(counts: Counts, *, total: int | None, note: str) -> Progress:
     seen |= {f"failed {kind}": count for kind, count in counts.failed.items()}
     seen["MB"] = round(counts.bytes / 1e6, 1)
     return Progress(stage="crawling", done=counts.settled, total=total, unit="posts", counts=seen, note=note)
-
-
-def _size(settlement: Settlement) -> int:
-    return len(getattr(settlement, "content", b""))
 
 
 def _first_cause(group: BaseExceptionGroup[Any]) -> BaseException:

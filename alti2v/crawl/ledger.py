@@ -1,8 +1,6 @@
-"""The ledger: SQLite in WAL mode; what is listed, stored, skipped and failed, and where listing stands.
+"""The ledger: what is listed, stored, skipped and failed, and where listing stands.
 
-Contract (SQLite documentation, "Write-Ahead Logging"; `synchronous=NORMAL`): after a kill every
-committed transaction is there; after a power cut the last ones may be missing, never half of one. The
-bytes in the tar files are synced before the transaction that names them, so the ledger never promises
+The bytes in the tar files are synced before the transaction that names them, so the ledger never promises
 what is not on disk. It is a cache of the store: `verify --repair` rebuilds it.
 
 A ledger is used by one thread at a time; the crawl gives it a thread of its own.
@@ -10,19 +8,17 @@ A ledger is used by one thread at a time; the crawl gives it a thread of its own
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from alti2v.crawl.boards.board import Skip, skip_reason
+from alti2v.crawl.database import Database
 from alti2v.crawl.documents import Place, Stored, encode, post_document, read_post
 from alti2v.crawl.listing import Walk, read_walk, walk_document
-from alti2v.errors import DamagedError, StorageError
 from alti2v.records import Category, Post, Status, Tag, TagGroups
 
 PART_ROWS = 50_000  # posts in one Parquet part, about 15 MB
@@ -131,7 +127,7 @@ class TarState:
     sealed: bool
 
 
-class Ledger:
+class Ledger(Database):
     """An open ledger; a context manager.
 
     Args:
@@ -144,57 +140,8 @@ class Ledger:
     """
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
-        self._path = path
-        mode = "ro" if readonly else "rwc"
-        with self._errors():
-            self._db = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={mode}",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,  # opened here, used by the crawl's ledger thread alone
-                timeout=30,
-            )
-            try:
-                self._prepare(readonly=readonly)
-            except BaseException:
-                self._db.close()
-                raise
-
-    def _prepare(self, *, readonly: bool) -> None:
-        self._db.row_factory = sqlite3.Row
-        self._db.execute("PRAGMA cache_size=-16384")  # 16 MB
-        if not readonly:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-        version = self._one("PRAGMA user_version")
-        if version == 0 and not readonly and self._one("SELECT count(*) FROM sqlite_master") == 0:
-            schema = _SCHEMA.format(part_rows=PART_ROWS)
-            self._db.executescript(f"BEGIN; {schema} PRAGMA user_version={_SCHEMA_VERSION}; COMMIT;")
-        elif version != _SCHEMA_VERSION:
-            raise DamagedError(f"{self._path} is not a ledger of this program: run `alti2v verify --repair`")
-
-    def __enter__(self) -> Ledger:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close it; harmless when closed already."""
-        self._db.close()
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of the block or nothing of it."""
-        with self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                if self._db.in_transaction:  # SQLite rolls back by itself on a full disk
-                    self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        schema = _SCHEMA.format(part_rows=PART_ROWS)
+        super().__init__(path, schema=schema, version=_SCHEMA_VERSION, readonly=readonly)
 
     # Listing --------------------------------------------------------------------------------------
 
@@ -231,12 +178,12 @@ class Ledger:
 
     def walk(self) -> Walk | None:
         """Where listing stands; None before the first answer."""
-        text = self._state("walk")
+        text = self.state("walk")
         return None if text is None else read_walk(json.loads(text))
 
     def set_walk(self, walk: Walk) -> None:
         """Remember where listing stands."""
-        self._set_state("walk", encode(walk_document(walk)))
+        self.set_state("walk", encode(walk_document(walk)))
 
     # Fetching -------------------------------------------------------------------------------------
 
@@ -382,55 +329,14 @@ class Ledger:
             bytes=stored_bytes,
         )
 
-    def is_sound(self) -> bool:
-        """Whether SQLite finds its own file in order (`PRAGMA quick_check`)."""
-        try:
-            return bool(self._db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
-        except sqlite3.DatabaseError:
-            return False
-
-    # SQLite ---------------------------------------------------------------------------------------
-
     def state(self, key: str) -> str | None:
         """A remembered text; None if there is none."""
-        return self._state(key)
-
-    def set_state(self, key: str, value: str) -> None:
-        """Remember a text."""
-        self._set_state(key, value)
-
-    def _state(self, key: str) -> str | None:
         row = self._row("SELECT value FROM state WHERE key=?", key)
         return None if row is None else str(row["value"])
 
-    def _set_state(self, key: str, value: str) -> None:
+    def set_state(self, key: str, value: str) -> None:
+        """Remember a text."""
         self._db.execute("INSERT OR REPLACE INTO state VALUES (?,?)", (key, value))
-
-    def _rows(self, sql: str, *values: object) -> Sequence[sqlite3.Row]:
-        with self._errors():
-            return self._db.execute(sql, values).fetchall()
-
-    def _row(self, sql: str, *values: object) -> sqlite3.Row | None:
-        with self._errors():
-            row: sqlite3.Row | None = self._db.execute(sql, values).fetchone()
-            return row
-
-    def _one(self, sql: str) -> Any:  # noqa: ANN401 - whatever the first column holds
-        with self._errors():
-            return self._db.execute(sql).fetchone()[0]
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Translate SQLite's errors: full or read-only disk, or a damaged file."""
-        try:
-            yield
-        except sqlite3.OperationalError as exc:
-            raise StorageError(
-                f"cannot write {self._path}: {exc}: make room or choose another folder, "
-                "then run the same command again"
-            ) from exc
-        except sqlite3.DatabaseError as exc:
-            raise DamagedError(f"{self._path} is damaged ({exc}): run `alti2v verify --repair`") from exc
 
 
 # A post that was skipped for one of these reasons may come to have a file.

@@ -18,6 +18,21 @@ from alti2v.storage.table import write_table
 _UNKNOWN = Category.UNKNOWN.value
 
 
+def export(store: Path, ledger: Ledger) -> None:
+    """Write the tables that no longer say what the ledger says."""
+    categories = known_categories(ledger)
+    if ledger.state("exported_tags") != str(len(categories)):
+        with ledger.transaction():
+            ledger.set_all_dirty()
+    dirty = ledger.dirty_parts()
+    for part in dirty:
+        export_part(store, ledger, part, categories)
+    if dirty or not (store / TAGS_FILE).exists():
+        export_tags(store, ledger, categories)
+    with ledger.transaction():
+        ledger.set_state("exported_tags", str(len(categories)))
+
+
 def export_part(store: Path, ledger: Ledger, part: int, categories: Mapping[str, Category]) -> int:
     """Write one part of the post table again; returns its rows."""
     make_directory(store / POSTS_DIR)

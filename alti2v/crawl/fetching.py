@@ -1,0 +1,161 @@
+"""From pending posts to stored pictures: a feed, fetchers and one writer, with bounded queues between them.
+
+ledger ──feed──▶ queue ──▶ fetchers ──▶ queue ──▶ writer ──▶ tar files, ledger
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from random import Random
+
+from alti2v.crawl.fetcher import fetch
+from alti2v.crawl.ledger import Counts, Ledger, Pending
+from alti2v.crawl.net import Client
+from alti2v.crawl.plan import CrawlConfig
+from alti2v.crawl.shelf import Settlement
+from alti2v.crawl.single_thread import SingleThread
+from alti2v.crawl.stopping import Stop, StoppedError
+from alti2v.crawl.tables import export
+
+_FEED_ROWS = 256
+_BATCH_FILES = 64
+_BATCH_BYTES = 16 * 1024 * 1024
+_BATCH_S = 0.25  # what a kill may cost at most, in time
+_EXPORT_EVERY_S = 600.0
+
+
+class Fetching:
+    """Fetches every pending post once, those that are listed meanwhile included.
+
+    Args:
+        config: of the crawl.
+        client: obeys the hosts.
+        thread: the one that touches the store.
+        ledger: of the store; used in `thread` only.
+        settle: called in `thread` with what was got: makes it durable, and says how the posts stand then.
+        stop: once it is wanted, what is in flight is finished and nothing more begun.
+        on_batch: told how the posts stand after each batch.
+    """
+
+    def __init__(
+        self,
+        config: CrawlConfig,
+        *,
+        client: Client,
+        thread: SingleThread,
+        ledger: Ledger,
+        settle: Callable[[Sequence[Settlement]], Counts],
+        stop: Stop,
+        on_batch: Callable[[Counts], None],
+    ) -> None:
+        self._config = config
+        self._client = client
+        self._thread = thread
+        self._ledger = ledger
+        self._settle = settle
+        self._rng = Random(config.seed)  # noqa: S311 - jitter
+        self._stop = stop
+        self._on_batch = on_batch
+        self._news = asyncio.Event()  # set when the feed should look again
+        self._listing_ended = False
+        self._gave_up = False  # a host of files is down: what is left stays pending
+        # Those that wait for another try hold no connection: let others fetch meanwhile.
+        self._fetchers = 4 * config.connections
+        self._wanted: asyncio.Queue[Pending | None] = asyncio.Queue(2 * config.connections)
+        self._got: asyncio.Queue[Settlement | None] = asyncio.Queue(max(16, 2 * config.connections))
+        self._exported_s = time.monotonic()
+
+    async def run(self) -> None:
+        """Fetch until the listing has ended and nothing is pending, or until a stop."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._feed())
+            tasks.create_task(self._write())
+            fetchers = [tasks.create_task(self._fetch()) for _ in range(self._fetchers)]
+            tasks.create_task(self._close_queue(fetchers))
+
+    def look_again(self) -> None:
+        """There may be more pending posts, or a stop is wanted."""
+        self._news.set()
+
+    def end_of_listing(self) -> None:
+        """No more posts will be listed."""
+        self._listing_ended = True
+        self._news.set()
+
+    async def _feed(self) -> None:
+        """Hand pending posts to the fetchers, in the order of listing."""
+        after_seq = -1
+        while not (self._stop.is_wanted or self._gave_up):
+            self._news.clear()
+            was_last = self._listing_ended
+            rows = await self._thread.run(self._ledger.pending, after_seq=after_seq, limit=_FEED_ROWS)
+            for pending in rows:
+                await self._wanted.put(pending)
+                after_seq = pending.seq
+            if not rows and was_last:
+                break
+            if not rows:
+                await self._news.wait()
+        for _ in range(self._fetchers):
+            await self._wanted.put(None)
+
+    async def _fetch(self) -> None:
+        while (pending := await self._wanted.get()) is not None:
+            if self._stop.is_wanted or self._gave_up:
+                continue
+            with contextlib.suppress(StoppedError):
+                settlement = await fetch(
+                    pending,
+                    original=self._config.files == "original",
+                    keep_mismatched=self._config.keep_mismatched,
+                    max_bytes=self._config.max_file_bytes,
+                    client=self._client,
+                    policy=self._config.retry,
+                    rng=self._rng,
+                    sleep=self._stop.sleep,
+                )
+                if settlement is None:
+                    self._gave_up = True
+                    self._news.set()
+                else:
+                    await self._got.put(settlement)
+
+    async def _close_queue(self, fetchers: list[asyncio.Task[None]]) -> None:
+        await asyncio.wait(fetchers)
+        await self._got.put(None)
+
+    async def _write(self) -> None:
+        is_open = True
+        while is_open:
+            batch, is_open = await self._batch()
+            if batch:
+                self._on_batch(await self._thread.run(self._settle, batch))
+            if time.monotonic() - self._exported_s > _EXPORT_EVERY_S:
+                await self._thread.run(export, self._config.store, self._ledger)
+                self._exported_s = time.monotonic()
+
+    async def _batch(self) -> tuple[list[Settlement], bool]:
+        """What has arrived, at least one; False when nothing more comes."""
+        loop = asyncio.get_running_loop()
+        first = await self._got.get()
+        if first is None:
+            return [], False
+        batch, deadline, size = [first], loop.time() + _BATCH_S, _size(first)
+        while len(batch) < _BATCH_FILES and size < _BATCH_BYTES:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    settlement = await self._got.get()
+            except TimeoutError:
+                break
+            if settlement is None:
+                return batch, False
+            batch.append(settlement)
+            size += _size(settlement)
+        return batch, True
+
+
+def _size(settlement: Settlement) -> int:
+    return len(getattr(settlement, "content", b""))
