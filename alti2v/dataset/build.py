@@ -354,6 +354,7 @@ def _write_shard_plans(
                 posts,
                 rows[shard.rows],
                 plan.labels.take(shard.rows),
+                plan.group[shard.rows],
                 prepared.take(pa.array(shard.rows)),
                 config.options.image,
             )

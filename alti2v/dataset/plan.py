@@ -74,6 +74,7 @@ class Plan:
 
     Attributes:
         labels: of every candidate, positions in the vocabulary.
+        group: of every candidate, (n,) int64, `duplicates.groups`.
         shards: in the order of `layout.SPLITS` and number.
         alike: pictures that share a group with another picture.
         hash: SHA-256 over the options, the content of the store, the vocabulary and the shards.
@@ -81,6 +82,7 @@ class Plan:
 
     vocabulary: Vocabulary
     labels: TagLists
+    group: npt.NDArray[np.int64]
     shards: tuple[PlannedShard, ...]
     alike: int
     hash: str
@@ -112,6 +114,7 @@ def make_plan(candidates: Candidates, options: PlanOptions, *, store_digest: str
     return Plan(
         vocabulary=vocabulary,
         labels=labels_of(candidates.tags, vocabulary),
+        group=group,
         shards=shards,
         alike=int(sizes[sizes > 1].sum()),
         hash=_hash(candidates, options, store_digest, vocabulary, shards),

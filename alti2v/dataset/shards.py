@@ -83,6 +83,7 @@ def shard_plan(
     posts: Posts,
     rows: npt.NDArray[np.int64],
     labels: TagLists,
+    group: npt.NDArray[np.int64],
     prepared: pa.Table,
     image: ImageRecipe,
 ) -> pa.Table:
@@ -92,6 +93,7 @@ def shard_plan(
         posts: of the whole store.
         rows: of `posts`, one per sample in the order of the tar.
         labels: of the same samples.
+        group: of the same samples, (n,) the smallest id of the group.
         prepared: of the same samples: columns sha256, chunk, chunk_offset, size, source_width, source_height.
         image: how the pictures were made.
     """
@@ -105,6 +107,7 @@ def shard_plan(
         "width": side,
         "height": side,
         "labels": _list_array(labels, pa.array(labels.codes)),
+        "group_id": pa.array(group),
         "rating": facts.column("rating").cast(pa.string()),
         "source_md5": pc.fill_null(facts.column("stored_md5"), ""),
         "original_md5": facts.column("md5"),

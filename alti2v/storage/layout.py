@@ -279,6 +279,7 @@ METADATA = Table(
         Column("width", "int32", "of the picture in the shard, px"),
         Column("height", "int32", "of the picture in the shard, px"),
         Column("labels", "list<int32>", "indices into tags.parquet, ascending"),
+        Column("group_id", "int64", "smallest id of its group: alike pictures and families, never split"),
         *_TAG_GROUPS,
         *_BOARD_FACTS,
         Column("url", "string", "where the bytes came from"),

@@ -225,8 +225,10 @@ def test_alike_pictures_and_families_stay_on_one_side(tmp_path: Path) -> None:
     side = rows["shard"].str.split("-").str[0].to_dict()
 
     assert (report.test, report.validation, report.alike) == (15, 9, 90)
+    group_of = pd.read_parquet(tmp_path / "dataset" / "metadata").set_index("id")["group_id"].to_dict()
     for ids in groups:
         assert len({side[post_id] for post_id in ids}) == 1
+        assert {group_of[post_id] for post_id in ids} == {min(ids)}
 
 
 def test_categories_come_from_the_tag_table(tmp_path: Path) -> None:

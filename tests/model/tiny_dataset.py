@@ -147,6 +147,7 @@ def _row(drawn: Drawn, offset: int, index: Mapping[str, int], size: int) -> dict
         "sha256": hashlib.sha256(drawn.jpeg).hexdigest(),
         "width": size,
         "height": size,
+        "group_id": drawn.id,
         "labels": sorted(index[tag] for tag in drawn.tags if tag in index),
         "tags_general": list(drawn.tags),
         **{f"tags_{group}": [] for group in groups},

@@ -198,7 +198,7 @@ def two_not_third(posts: Posts) -> list[int]:
 
 def queries() -> list[str]:
     found = blocks("sql", "Questions to the tables")
-    assert len(found) == 4
+    assert len(found) == 5
     return found
 
 
@@ -238,6 +238,13 @@ def test_a_list_to_download(posts: Posts) -> None:
 
 def test_what_became_of_every_post() -> None:
     assert duckdb.sql(queries()[3]).fetchall() == [("stored", "", 40), ("failed", "http_404", 1)]
+
+
+def test_folds_hold_every_picture_once() -> None:
+    folds = duckdb.sql(queries()[4]).fetchall()
+
+    assert sum(pictures for _, pictures in folds) == 40
+    assert {fold for fold, _ in folds} <= set(range(5))
 
 
 def test_tags_counted_by_pandas_and_polars(posts: Posts) -> None:
