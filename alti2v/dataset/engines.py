@@ -7,6 +7,7 @@ run more than once for the same task, and must then publish the same bytes.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -21,6 +22,7 @@ from alti2v.errors import Alti2vError
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
+_DEATHS = 3  # one may be an accident, two a coincidence
 
 
 class Engine(Protocol):
@@ -37,32 +39,46 @@ def local_engine(workers: int) -> Iterator[Engine]:
     """An engine on the processes of this machine; with one worker everything happens in this process.
 
     Workers are spawned, not forked: a forked copy of a process with threads can hang. They end when this
-    process does, even if it is killed.
+    process does, even if it is killed. If one is killed, all are replaced and their tasks run again.
 
     Raises:
-        Alti2vError: a worker was killed.
+        Alti2vError: workers are killed again and again before they finish anything.
     """
     if workers == 1:
         yield _in_this_process
         return
-    with ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_die_with_parent
-    ) as pool:
+    pool = _pool(workers)
 
-        def run(
-            function: Callable[[_Task], _Result], tasks: Iterable[_Task], /
-        ) -> Iterator[tuple[_Task, _Result]]:
-            return _completed(pool, function, tasks, in_flight=2 * workers)
+    def run(function: Callable[[_Task], _Result], tasks: Iterable[_Task], /) -> Iterator[tuple[_Task, _Result]]:
+        nonlocal pool
+        remaining, deaths = iter(tasks), 0
+        while True:
+            unfinished: list[_Task] = []
+            try:
+                for finished in _completed(pool, function, remaining, unfinished, in_flight=2 * workers):
+                    deaths = 0
+                    yield finished
+            except BrokenProcessPool as exc:
+                deaths += 1
+                if deaths == _DEATHS:
+                    raise Alti2vError(
+                        "worker processes were killed again and again, perhaps for lack of memory: "
+                        "run the same command again with fewer --workers"
+                    ) from exc
+                pool.shutdown()
+                pool, remaining = _pool(workers), itertools.chain(unfinished, remaining)
+            else:
+                return
 
-        try:
-            yield run
-        except BrokenProcessPool as exc:
-            raise Alti2vError(
-                "a worker process was killed, perhaps for lack of memory: run the same command again, "
-                "with fewer --workers if it repeats"
-            ) from exc
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    try:
+        yield run
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
 
 
 def _in_this_process(
@@ -75,21 +91,25 @@ def _in_this_process(
 def _completed(
     pool: ProcessPoolExecutor,
     function: Callable[[_Task], _Result],
-    tasks: Iterable[_Task],
+    remaining: Iterator[_Task],
+    unfinished: list[_Task],
     *,
     in_flight: int,
 ) -> Iterator[tuple[_Task, _Result]]:
+    """Yield results as they come; `unfinished` always holds the tasks that were taken and not yielded."""
     # Submitting everything at once would keep a Future per task and start work that an error makes useless.
     waiting: dict[Future[_Result], _Task] = {}
-    remaining = iter(tasks)
     while True:
         while len(waiting) < in_flight and (task := next(remaining, None)) is not None:
+            unfinished.append(task)
             waiting[pool.submit(function, task)] = task
         if not waiting:
             return
         finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
         for future in finished:
-            yield waiting.pop(future), future.result()
+            task, result = waiting.pop(future), future.result()
+            unfinished.remove(task)
+            yield task, result
 
 
 def _die_with_parent() -> None:

@@ -59,7 +59,8 @@ class Unusable:
     """A picture that the dataset does without.
 
     Attributes:
-        reason: "not_image", "too_large", "too_small", "too_narrow" or "damaged".
+        reason: "not_image", "too_large", "too_small", "too_narrow" or "damaged"; from a decoder process also
+            "too_slow" or "crashed".
     """
 
     reason: str
@@ -91,7 +92,9 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> Picture | Unusable:
                 small = _reduced(plain, _fitting(width, height, recipe.size), Image.Resampling.LANCZOS)
                 # From the decoded picture: 64 px would leave too little of it to recognise a cropped copy.
                 tiny = _reduced(plain, (HASH_SIDE_PX, HASH_SIDE_PX), Image.Resampling.BOX)
-            except Exception:  # noqa: BLE001 - as above; MemoryError included
+            except MemoryError:
+                return Unusable("too_large")
+            except Exception:  # noqa: BLE001 - as above
                 return Unusable("damaged")
     return Picture(
         jpeg=_encoded(_letterboxed(small, recipe.size), recipe.quality),

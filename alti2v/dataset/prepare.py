@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.dataset.images import Unusable, prepare_picture
+from alti2v.dataset.decoder import borrowed_decoder
+from alti2v.dataset.images import Unusable
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.records import Span
 from alti2v.storage.layout import Column, Table
@@ -105,10 +106,10 @@ def prepare_chunk(chunk: Chunk) -> Mapping[str, int]:
 
 
 def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes]]:
-    with open_images(chunk.store, chunk.tar) as file:
+    with open_images(chunk.store, chunk.tar) as file, borrowed_decoder() as decoder:
         for post_id, offset, size in chunk.pictures:
             content = read_picture(file, post_id, Span(offset=offset, size=size))
-            picture = prepare_picture(content, chunk.recipe)
+            picture = decoder.prepare(content, chunk.recipe)
             if isinstance(picture, Unusable):
                 yield _row(post_id, reason=picture.reason), b""
             else:

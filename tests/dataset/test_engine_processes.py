@@ -8,11 +8,12 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from alti2v.dataset.engines import local_engine
-from alti2v.errors import DataError
+from alti2v.errors import Alti2vError, DataError
 
 
 def squared(number: int) -> int:
@@ -49,6 +50,39 @@ def test_tasks_are_taken_as_they_are_needed() -> None:
         list(run(failing, tasks()))
 
     assert len(taken) < 500
+
+
+def dying(folder: Path) -> int:
+    """Kill its own process twice, then succeed."""
+    deaths = len(list(folder.iterdir()))
+    if deaths < 2:
+        (folder / str(deaths)).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return deaths
+
+
+def dead(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_killed_workers_are_replaced(tmp_path: Path) -> None:
+    """Their tasks run again in fresh ones, and none is lost or doubled."""
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    with local_engine(2) as run:
+        # One task at a time, or the third death in a row might come before any of them ends.
+        finished = [result for folder in folders for result in run(dying, [folder])]
+        rest = sorted(run(squared, range(5)))
+
+    assert finished == [(folder, 2) for folder in folders]
+    assert rest == [(number, number * number) for number in range(5)]
+
+
+def test_workers_that_always_die_end_the_work() -> None:
+    """Nobody waits for ever for a task that kills whoever takes it."""
+    with pytest.raises(Alti2vError, match="killed again and again"), local_engine(2) as run:
+        list(run(dead, range(3)))
 
 
 ORPHANS = """

@@ -1,0 +1,40 @@
+"""A decoder that pictures make crash, hang or eat memory: what they hold behind their last byte says which."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from alti2v.dataset import decoder
+from alti2v.dataset.images import Picture, Unusable, prepare_picture
+from alti2v.dataset.manifest import ImageRecipe
+
+PROGRAM = "from tests.dataset.hostile_decoder import serve; serve()"
+# What the picture does, and what is said of it.
+REASONS = {
+    b"SEGFAULT": "crashed",
+    b"RAISE": "crashed",
+    b"SPIN": "too_slow",
+    b"SLEEP": "crashed",
+    b"EAT": "too_large",
+}
+
+
+def serve() -> None:
+    decoder._CPU_S, decoder._WALL_S = 0.3, 1.0
+    decoder.serve(hostile)
+
+
+def hostile(content: bytes, recipe: ImageRecipe) -> Picture | Unusable:
+    if content.endswith(b"SEGFAULT"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if content.endswith(b"RAISE"):
+        raise SystemExit(1)
+    while content.endswith(b"SPIN"):
+        pass
+    if content.endswith(b"SLEEP"):
+        time.sleep(1000)
+    if content.endswith(b"EAT"):
+        bytearray(1 << 33)
+    return prepare_picture(content, recipe)
