@@ -108,7 +108,7 @@ def _measure(folder: Path, images: int, tags: int) -> dict[str, float]:
         for index, rate in enumerate(frequencies)
     )
     begun_s = time.perf_counter()
-    thresholds = found_thresholds(predictions(images // 2), frequencies)
+    thresholds = found_thresholds(predictions(images // 2), tags=names, frequencies=frequencies)
     thresholds_s = time.perf_counter() - begun_s
     with tempfile.TemporaryFile(dir=folder) as scratch:
         judgement = judge(

@@ -249,7 +249,7 @@ def _judge(
             batch_size=config.batch_size,
             progress=progress,
         )
-        threshold = found_thresholds(validation, frequencies).model
+        threshold = found_thresholds(validation, tags=common.tags, frequencies=frequencies).model
     histograms: Histograms = empty_histograms(len(common.tags))
     ids: list[Ids] = []
     for batch in predict(

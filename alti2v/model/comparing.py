@@ -24,8 +24,8 @@ from alti2v.model.intervals import (
     average_precision_influence,
     tag_f1_influence,
 )
-from alti2v.model.metrics import Mask, TagScores, score_tags, summarise, threshold_bin
-from alti2v.records import Category, Tag
+from alti2v.model.metrics import Mask, TagScores, category_masks, score_tags, summarise, threshold_bin
+from alti2v.records import Tag
 
 _ROWS = 128  # pictures at a time: (rows, T) float64 intermediates of 5 MB at 5000 tags
 
@@ -200,8 +200,7 @@ def _difference(
 
 
 def _groups(tags: Sequence[Tag]) -> list[tuple[str, Mask]]:
-    masks = ((category.value, np.array([tag.category is category for tag in tags])) for category in Category)
-    return [("all", np.ones(len(tags), bool)), *((name, mask) for name, mask in masks if mask.any())]
+    return [("all", np.ones(len(tags), bool)), *category_masks(tags).items()]
 
 
 def _shares(masks: Mask) -> Floats:

@@ -85,7 +85,7 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
         return predict(bundle, dataset, common, split=split, batch_size=config.batch_size, progress=progress)
 
     thresholds = (
-        found_thresholds(predictions("validation"), frequencies)
+        found_thresholds(predictions("validation"), tags=common.tags, frequencies=frequencies)
         if manifest.samples("validation")
         else assumed_thresholds(bundle.threshold, frequencies, bundle.train_samples)
     )

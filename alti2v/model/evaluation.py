@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from alti2v.model.gallery import Picture, Suggestion
@@ -23,6 +23,8 @@ class Group:
         skill: of the squared error against the baseline's; None where the baseline makes no error.
         curve: precision and recall over all pairs of the group.
         reliability: stated and found frequencies over all pairs of the group.
+        calibrated: the same after temperature scaling; None for groups by frequency and where no temperature
+            was found.
     """
 
     name: str
@@ -32,16 +34,19 @@ class Group:
     skill: float | None
     curve: Curve
     reliability: Reliability
+    calibrated: Reliability | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """From which probability a tag counts as predicted, and where these numbers come from.
+    """What was tuned: from which probability a tag counts as predicted, and where that comes from.
 
     Attributes:
         model: for all tags, where precision equals recall.
         baseline: the same for the frequency-only baseline.
         own: (T,) for each tag, with its best F1.
+        categories: for each category that occurs, where precision equals recall within it.
+        temperatures: by category, see `calibration`; only those that have enough positives.
         source: what they were found on, in words.
         images: how many pictures they were found on; 0 if they were not found on pictures.
     """
@@ -51,6 +56,8 @@ class Thresholds:
     own: Floats
     source: str
     images: int
+    categories: Mapping[str, float] = field(default_factory=dict)
+    temperatures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,7 @@ class Judgement:
             as asked for, or 1 if no tag has that many.
         groups: all tags, then by category, then by training count from frequent to rare.
         intervals: 95 % intervals of the headline figures; None where there is too little to say.
+        recall_at_10: mean over pictures with tags of the share of them among the ten most probable.
         tag_scores: tag by tag; `baseline_scores` of the baseline.
         baseline_curve: precision and recall of the baseline, all tags.
         pictures: the gallery; `suggestions` of tags that the board may have forgotten.
@@ -73,6 +81,7 @@ class Judgement:
     min_positives: int
     groups: tuple[Group, ...]
     intervals: Intervals | None
+    recall_at_10: float
     tag_scores: TagScores
     baseline_scores: TagScores
     baseline_curve: Curve

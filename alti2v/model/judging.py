@@ -6,7 +6,7 @@ networks nor datasets nor reports.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DataError
+from alti2v.model.calibration import fit_temperatures, scaled_reliability
 from alti2v.model.evaluation import Group, Judgement, Thresholds
 from alti2v.model.gallery import Shortlists, offer, pictures, suggestions
 from alti2v.model.histograms import (
@@ -28,6 +29,7 @@ from alti2v.model.metrics import (
     Mask,
     TagScores,
     best_thresholds,
+    category_masks,
     equal_precision_recall_threshold,
     pool,
     precision_recall_curve,
@@ -36,9 +38,10 @@ from alti2v.model.metrics import (
     skill,
     summarise,
 )
-from alti2v.records import Category, Tag
+from alti2v.records import Tag
 
 _FIXED_THRESHOLD = 0.5
+_RECALL_AT = 10
 _CODE_ROWS = 256  # pictures at a time when the codes are read back: 2.5 MB at 5000 tags
 
 
@@ -59,8 +62,13 @@ class Predictions:
     probabilities: npt.NDArray[np.float32]
 
 
-def found_thresholds(batches: Iterable[Predictions], frequencies: Floats) -> Thresholds:
+def found_thresholds(batches: Iterable[Predictions], *, tags: Sequence[Tag], frequencies: Floats) -> Thresholds:
     """Find the thresholds on the validation split, the model's and the baseline's by the same rule.
+
+    Args:
+        batches: the predictions for it.
+        tags: T of them.
+        frequencies: (T,) share of the training pictures that carry the tag.
 
     Raises:
         DataError: a prediction is no probability.
@@ -70,12 +78,17 @@ def found_thresholds(batches: Iterable[Predictions], frequencies: Floats) -> Thr
         add_predictions(histograms, batch.probabilities, batch.labels)
     model = equal_precision_recall_threshold(pool(histograms))
     baseline = constant_histograms(frequencies, histograms.positives.sum(axis=1), histograms.images)
+    categories = category_masks(tags)
     return Thresholds(
         model=model,
         baseline=equal_precision_recall_threshold(pool(baseline)),
         own=best_thresholds(histograms, fallback=model),
         source=f"found on the {histograms.images:,} pictures of the validation split",
         images=histograms.images,
+        categories={
+            name: equal_precision_recall_threshold(pool(histograms, mask)) for name, mask in categories.items()
+        },
+        temperatures=fit_temperatures(histograms, categories),
     )
 
 
@@ -123,19 +136,28 @@ def judge(
         DataError: a prediction is no probability, or no picture carries any tag.
     """
     shortlists = Shortlists(threshold=thresholds.model, size=gallery)
-    histograms = _count(batches, scratch, shortlists, tags=len(tags))
+    histograms, recall_at_10 = _count(batches, scratch, shortlists, tags=len(tags))
     positives = histograms.positives.sum(axis=1)
     if not positives.any():
         raise DataError("no picture of the split carries a tag that the model knows: give another --split")
     scored = _Scored(
         histograms=histograms,
-        tag_scores=score_tags(histograms, threshold=thresholds.model, own_thresholds=thresholds.own),
+        tag_scores=score_tags(
+            histograms,
+            threshold=thresholds.model,
+            own_thresholds=thresholds.own,
+            category_thresholds=[thresholds.categories.get(tag.category, thresholds.model) for tag in tags],
+        ),
         baseline=(baseline := constant_histograms(frequencies, positives, histograms.images)),
         baseline_scores=score_tags(baseline, threshold=thresholds.baseline),
         # A handful of pictures should still give a figure; `Judgement.min_positives` says which rule it is.
         min_positives=min_positives if positives.max() >= min_positives else 1,
     )
-    groups = tuple(_group(scored, *group) for group in _groups_of(tags))
+    categories = category_masks(tags)
+    groups = tuple(
+        _group(scored, *group, categories=categories, temperatures=thresholds.temperatures)
+        for group in _groups_of(tags)
+    )
     return Judgement(
         images=histograms.images,
         thresholds=thresholds,
@@ -150,6 +172,7 @@ def judge(
             threshold=thresholds.model,
             frequencies=frequencies,
         ),
+        recall_at_10=recall_at_10,
         tag_scores=scored.tag_scores,
         baseline_scores=scored.baseline_scores,
         baseline_curve=precision_recall_curve(pool(baseline)),
@@ -169,10 +192,17 @@ class _Scored:
 
 def _count(
     batches: Iterable[Predictions], scratch: IO[bytes], shortlists: Shortlists, *, tags: int
-) -> Histograms:
-    """Count every prediction, write its code to a file, and shortlist pictures for the gallery."""
+) -> tuple[Histograms, float]:
+    """Count every prediction, write its code to a file, and shortlist pictures for the gallery.
+
+    Returns:
+        The histograms, and the mean recall of the ten most probable tags.
+    """
     histograms = empty_histograms(tags)
+    recalled, tagged = 0.0, 0
     for batch in batches:
+        shares = recalls_at(batch.probabilities, batch.labels, k=_RECALL_AT)
+        recalled, tagged = recalled + float(np.nansum(shares)), tagged + int((~np.isnan(shares)).sum())
         bins = add_predictions(histograms, batch.probabilities, batch.labels)
         scratch.write(encode(bins, batch.labels).tobytes())
         offer(
@@ -182,7 +212,17 @@ def _count(
             ids=batch.ids,
             probabilities=batch.probabilities,
         )
-    return histograms
+    return histograms, recalled / max(tagged, 1)
+
+
+def recalls_at(probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], *, k: int) -> Floats:
+    """Which share of a picture's tags is among its k most probable ones, (B,); NaN where it has no tag."""
+    k = min(k, labels.shape[1])
+    top = np.argpartition(-probabilities, k - 1, axis=1)[:, :k]
+    positives = labels.sum(axis=1, dtype=np.int64)
+    hits = np.take_along_axis(labels, top, axis=1).sum(axis=1, dtype=np.int64)
+    shares: Floats = np.where(positives > 0, hits / np.maximum(positives, 1), np.nan)
+    return shares
 
 
 def _read_codes(file: IO[bytes], *, tags: int) -> Iterator[Codes]:
@@ -194,10 +234,8 @@ def _read_codes(file: IO[bytes], *, tags: int) -> Iterator[Codes]:
 def _groups_of(tags: Sequence[Tag]) -> Iterator[tuple[str, str, Mask]]:
     """(kind, name, mask): all tags, each category that occurs, each decade of training counts that occurs."""
     yield "all", "all", np.ones(len(tags), bool)
-    for category in Category:
-        mask = np.array([tag.category is category for tag in tags])
-        if mask.any():
-            yield "category", category.value, mask
+    for name, mask in category_masks(tags).items():
+        yield "category", name, mask
     counts = np.array([tag.count for tag in tags])
     decades = np.floor(np.log10(np.maximum(counts, 1))).astype(int)
     for decade in sorted(set(decades.tolist()), reverse=True):
@@ -205,10 +243,27 @@ def _groups_of(tags: Sequence[Tag]) -> Iterator[tuple[str, str, Mask]]:
         yield "frequency", f"{lowest:,} to {10 ** (decade + 1) - 1:,}", decades == decade
 
 
-def _group(scored: _Scored, kind: str, name: str, mask: Mask) -> Group:
+def _group(
+    scored: _Scored,
+    kind: str,
+    name: str,
+    mask: Mask,
+    *,
+    categories: Mapping[str, Mask],
+    temperatures: Mapping[str, float],
+) -> Group:
     model = summarise(scored.histograms, scored.tag_scores, min_positives=scored.min_positives, tags=mask)
     baseline = summarise(scored.baseline, scored.baseline_scores, min_positives=scored.min_positives, tags=mask)
     pooled = pool(scored.histograms, mask)
+    of_group = [name] if kind == "category" else list(categories) if kind == "all" else []
+    calibrated = (
+        scaled_reliability(
+            [pool(scored.histograms, categories[one]) for one in of_group],
+            [temperatures.get(one, 1.0) for one in of_group],
+        )
+        if any(one in temperatures for one in of_group)
+        else None
+    )
     return Group(
         name=name,
         kind=kind,
@@ -217,4 +272,5 @@ def _group(scored: _Scored, kind: str, name: str, mask: Mask) -> Group:
         skill=skill(model.squared_error, baseline.squared_error),
         curve=precision_recall_curve(pooled),
         reliability=reliability(pooled),
+        calibrated=calibrated,
     )

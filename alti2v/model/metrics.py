@@ -12,12 +12,14 @@ Pure numpy; knows neither TensorFlow nor files. Rules, the same for a model and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from alti2v.model.histograms import BINS, MIDDLES, SLICES, THRESHOLDS, Floats, Histograms, Integers
+from alti2v.records import Category, Tag
 
 Mask = npt.NDArray[np.bool_]
 
@@ -108,14 +110,26 @@ class Reliability:
 
 def reliability(pooled: Pooled) -> Reliability:
     """Group the bins into equal slices of [0, 1]; the slices' borders are bin edges."""
-    slices = np.minimum((MIDDLES * SLICES).astype(np.int64), SLICES - 1)
-    count, positives, said = (
-        np.bincount(slices, weights=weights, minlength=SLICES)
-        for weights in (pooled.totals, pooled.positives, pooled.totals * MIDDLES)
+    return slice_up(positives=pooled.positives, totals=pooled.totals, said=MIDDLES)
+
+
+def slice_up(*, positives: Integers, totals: Integers, said: Floats) -> Reliability:
+    """Group bins by the probability that each stands for.
+
+    Args:
+        positives: (K,) positive pairs in each bin.
+        totals: (K,) all pairs in each bin.
+        said: (K,) the bin's probability.
+    """
+    slices = np.minimum((said * SLICES).astype(np.int64), SLICES - 1)
+    count, positive, confidence = (
+        np.bincount(slices, weights=weights, minlength=SLICES) for weights in (totals, positives, totals * said)
     )
     empty = count == 0
     divisor = np.where(empty, np.nan, count)
-    return Reliability(count=count.astype(np.int64), confidence=said / divisor, frequency=positives / divisor)
+    return Reliability(
+        count=count.astype(np.int64), confidence=confidence / divisor, frequency=positive / divisor
+    )
 
 
 # Tag by tag -----------------------------------------------------------------------------------
@@ -129,6 +143,7 @@ class TagScores:
         images: pictures in all.
         positives, predicted, correct: int64, pictures that carry the tag, pass the threshold, do both.
         correct_own, predicted_own: int64, the same at the tag's own threshold.
+        f1_category: float64, F1 at the threshold of the tag's category.
         average_precision: float64, sum over thresholds of (R_k - R_k-1) P_k (scikit-learn,
             average_precision_score); NaN without positives.
         ap_low, ap_high: float64, bounds of it for the probabilities before binning; NaN without positives.
@@ -141,6 +156,7 @@ class TagScores:
     correct: Integers
     predicted_own: Integers
     correct_own: Integers
+    f1_category: Floats
     average_precision: Floats
     ap_low: Floats
     ap_high: Floats
@@ -173,7 +189,11 @@ def threshold_bin(thresholds: npt.ArrayLike) -> Integers:
 
 
 def score_tags(
-    histograms: Histograms, *, threshold: float, own_thresholds: npt.ArrayLike | None = None
+    histograms: Histograms,
+    *,
+    threshold: float,
+    own_thresholds: npt.ArrayLike | None = None,
+    category_thresholds: npt.ArrayLike | None = None,
 ) -> TagScores:
     """Score every tag.
 
@@ -181,10 +201,12 @@ def score_tags(
         histograms: of the split to be judged.
         threshold: for all tags; an element of THRESHOLDS, else it counts as the next one above.
         own_thresholds: (T,) one for each tag; None for `threshold`.
+        category_thresholds: (T,) that of each tag's category; None for `threshold`.
     """
     tags = len(histograms.totals)
     bins = np.full(tags, threshold_bin(threshold))
     own_bins = bins if own_thresholds is None else threshold_bin(own_thresholds)
+    category_bins = bins if category_thresholds is None else threshold_bin(category_thresholds)
     positives = histograms.positives.sum(axis=1, dtype=np.int64)
     average_precision, low, high = average_precisions(histograms)
     return TagScores(
@@ -194,6 +216,10 @@ def score_tags(
         correct=_sum_from(histograms.positives, bins),
         predicted_own=_sum_from(histograms.totals, own_bins),
         correct_own=_sum_from(histograms.positives, own_bins),
+        f1_category=_ratio(
+            2 * _sum_from(histograms.positives, category_bins),
+            _sum_from(histograms.totals, category_bins) + positives,
+        ),
         average_precision=average_precision,
         ap_low=low,
         ap_high=high,
@@ -258,6 +284,12 @@ def best_thresholds(histograms: Histograms, *, fallback: float, beta: float = 1.
 # Groups of tags ---------------------------------------------------------------------------------
 
 
+def category_masks(tags: Sequence[Tag]) -> Mapping[str, Mask]:
+    """The categories that occur, each with the mask (T,) of its tags."""
+    masks = {category.value: np.array([tag.category is category for tag in tags]) for category in Category}
+    return {name: mask for name, mask in masks.items() if mask.any()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
     """What holds for a group of tags.
@@ -272,6 +304,7 @@ class Scores:
         precision, recall, f1: micro, over all pairs at the threshold.
         macro_precision, macro_recall, macro_f1: means over the tags seen; None if there is none.
         macro_f1_own: macro F1 at each tag's own threshold.
+        macro_f1_category: macro F1 at the threshold of each tag's category.
         mcc: Matthews correlation coefficient over all pairs (Matthews 1975); 0 where it is undefined.
         squared_error: mean over all pairs of (probability - label)^2.
         calibration_error: of all pairs, see `Reliability.expected_error`.
@@ -291,6 +324,7 @@ class Scores:
     macro_recall: float | None
     macro_f1: float | None
     macro_f1_own: float | None
+    macro_f1_category: float | None
     mcc: float
     squared_error: float
     calibration_error: float
@@ -329,6 +363,7 @@ def summarise(
         macro_recall=_mean(tag_scores.recall[seen]),
         macro_f1=_mean(tag_scores.f1[seen]),
         macro_f1_own=_mean(tag_scores.f1_own[seen]),
+        macro_f1_category=_mean(tag_scores.f1_category[seen]),
         mcc=matthews(correct=correct, predicted=predicted, positives=positives, pairs=pairs),
         squared_error=float(tag_scores.squared_error[chosen].mean()) if chosen.any() else 0.0,
         calibration_error=reliability(pool(histograms, chosen)).expected_error,

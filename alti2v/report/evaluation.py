@@ -162,6 +162,9 @@ def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
         "provenance": dict(evaluation.provenance),
         "training": dict(evaluation.training),
         "seconds": evaluation.seconds,
+        "recall_at_10": judgement.recall_at_10,
+        "category_thresholds": dict(thresholds.categories),
+        "temperatures": dict(thresholds.temperatures),
         "groups": [_group_document(group) for group in judgement.groups],
         "reliability": [
             {"kind": group.kind, "name": group.name, "slices": _reliability_document(group.reliability)}
@@ -217,6 +220,7 @@ def _group_document(group: Group) -> dict[str, Any]:
         "skill": group.skill,
         "model": asdict(group.model),
         "baseline": asdict(group.baseline),
+        "calibration_error_scaled": None if group.calibrated is None else group.calibrated.expected_error,
     }
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import numpy as np
 
-from alti2v.model.evaluation import Evaluation
+from alti2v.model.evaluation import Evaluation, Group
 from alti2v.model.intervals import Interval
 from alti2v.model.metrics import Curve, Reliability
 from alti2v.records import Category, Tag
@@ -71,7 +71,7 @@ def render_page(evaluation: Evaluation, *, generated_at: datetime) -> str:
         headlines=headlines(evaluation),
         summary=summary(evaluation),
         curves=curve_chart(evaluation),
-        calibration=reliability_chart(evaluation.judgement.overall.reliability),
+        calibration=reliability_chart(evaluation.judgement.overall),
         training_charts=training_charts(evaluation.log),
         rows=rows,
         ranked=_ranked(rows, evaluation.judgement.min_positives),
@@ -201,23 +201,23 @@ def curve_chart(evaluation: Evaluation) -> Chart:
     )
 
 
-def reliability_chart(reliability: Reliability) -> Chart:
+def reliability_chart(group: Group) -> Chart:
     """How often a tag was there, over the probability that the tagger gave it."""
-    said = [
-        (float(x), float(y))
-        for x, y in zip(reliability.confidence, reliability.frequency, strict=True)
-        if not math.isnan(x)
-    ]
-    series = [
-        Series(name="perfectly calibrated", points=[(0, 0), (1, 1)], role="baseline"),
-        Series(name="all tags", points=said, role="all", dots=True),
-    ]
+    series = [Series(name="perfectly calibrated", points=[(0, 0), (1, 1)], role="baseline")]
+    if group.calibrated is not None:
+        series.append(Series(name="after temperature scaling", points=_stated(group.calibrated), role="c0"))
+    series.append(Series(name="all tags", points=_stated(group.reliability), role="all", dots=True))
     return line_chart(
         "Share of pictures with the tag, over the stated probability",
         series,
         x=unit_axis("Stated probability"),
         y=unit_axis("Share of pictures with the tag"),
     )
+
+
+def _stated(reliability: Reliability) -> list[tuple[float, float]]:
+    pairs = zip(reliability.confidence, reliability.frequency, strict=True)
+    return [(float(x), float(y)) for x, y in pairs if not math.isnan(x)]
 
 
 def training_charts(log: Sequence[Mapping[str, float]]) -> tuple[Chart, ...]:

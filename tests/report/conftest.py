@@ -65,7 +65,7 @@ def invented(*, log: tuple[Mapping[str, float], ...] = (), images: int = IMAGES)
         [batch],
         tags=tags,
         frequencies=rates,
-        thresholds=found_thresholds([batch], rates),
+        thresholds=found_thresholds([batch], tags=tags, frequencies=rates),
         min_positives=10,
         gallery=4,
         scratch=io.BytesIO(),
