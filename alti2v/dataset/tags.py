@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from alti2v.records import Category, Tag
 
 _ROWS_AT_ONCE = 100_000
 CATEGORIES = tuple(Category)
+RATING_TAGS = tuple(f"rating:{rating}" for rating in ("general", "sensitive", "questionable", "explicit"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class TagLists:
     def renamed(self, new_code: npt.NDArray[np.int32]) -> TagLists:
         """The same posts with every code replaced by `new_code[code]`; each list is sorted again."""
         codes = np.empty_like(self.codes)
-        for rows in _blocks(len(self)):
+        for rows in blocks(len(self)):
             first, last = self.offsets[rows.start], self.offsets[rows.stop]
             owner = np.repeat(np.arange(rows.start, rows.stop), self.lengths[rows])
             renamed = new_code[self.codes[first:last]]
@@ -105,21 +106,48 @@ class TagTable:
     categories: npt.NDArray[np.int8]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocabularyRule:
+    """Which tags a model is to learn.
+
+    Attributes:
+        size: tags in all, at most; without meaning where there are quotas.
+        min_count: training pictures that a tag needs.
+        quotas: tags of each of these categories, at most, and none of the others.
+        left_out: categories without a quota that the vocabulary does without.
+        ratings: whether the tags `rating:...` belong to it.
+        keep: tags that belong to it however rare they are.
+        drop: tags that do not.
+    """
+
+    size: int
+    min_count: int = 1
+    quotas: Mapping[Category, int] = field(default_factory=dict)
+    left_out: Set[Category] = frozenset()
+    ratings: bool = False
+    keep: Set[str] = frozenset()
+    drop: Set[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
     """The tags that a model learns.
 
     Attributes:
-        tags: most frequent first, ties in the order of names; position i is output i of the model.
+        tags: most frequent first, ties in the order of names; position i is output i of the model. Of a
+            dataset that has grown: in the order of its first version, with the counts of now.
         label_of: (tags of the store,) int32: the position in `tags`, -1 for a tag that is not in it.
+        rare: tags that are to be kept and that frequency alone would not have chosen, with their counts; one
+            with 0 is not in the vocabulary, because there is nothing to learn it from.
     """
 
     tags: tuple[Tag, ...]
     label_of: npt.NDArray[np.int32]
+    rare: Mapping[str, int] = field(default_factory=dict)
 
 
-def choose_vocabulary(training: TagLists, table: TagTable, *, size: int, left_out: Set[Category]) -> Vocabulary:
-    """Choose the `size` most frequent tags; fewer if there are not so many.
+def choose_vocabulary(training: TagLists, table: TagTable, rule: VocabularyRule) -> Vocabulary:
+    """Choose the most frequent tags that the rule allows; fewer if there are not so many.
 
     Only training posts count: a vocabulary that saw the test split would tell of it.
 
@@ -127,15 +155,19 @@ def choose_vocabulary(training: TagLists, table: TagTable, *, size: int, left_ou
         DataError: no tag is left.
     """
     counts = np.bincount(training.codes, minlength=len(table.names))
-    for category in left_out:
-        counts[table.categories == CATEGORIES.index(category)] = 0
+    code_of = {name: code for code, name in enumerate(table.names)}
+    frequent = _frequent(counts, table, rule, np.array([code_of[tag] for tag in rule.drop if tag in code_of]))
+    wanted = {code_of[tag] for tag in rule.keep if tag in code_of}
+    if rule.ratings:
+        wanted |= {code_of[tag] for tag in RATING_TAGS if tag in code_of}
+    codes = np.union1d(frequent, np.array(sorted(wanted), np.int64))
     # Codes are in the order of names, so a stable sort by falling count settles ties by name.
-    ranked = np.argsort(-counts, kind="stable")[:size]
+    ranked = codes[np.argsort(-counts[codes], kind="stable")]
     chosen = ranked[counts[ranked] > 0]
     if not len(chosen):
         raise DataError(
-            "no training picture carries a tag of the wanted categories, so the vocabulary is empty: "
-            "crawl with tag categories, or keep more categories"
+            "no training picture carries a tag of the wanted categories often enough, so the vocabulary is "
+            "empty: crawl with tag categories, keep more categories, or ask for a smaller --min-count"
         )
     label_of = np.full(len(table.names), -1, np.int32)
     label_of[chosen] = np.arange(len(chosen), dtype=np.int32)
@@ -143,7 +175,35 @@ def choose_vocabulary(training: TagLists, table: TagTable, *, size: int, left_ou
         Tag(name=table.names[code], category=CATEGORIES[table.categories[code]], count=int(counts[code]))
         for code in chosen
     )
-    return Vocabulary(tags, label_of)
+    is_frequent = {table.names[code] for code in frequent}
+    rare = {
+        tag: int(counts[code_of[tag]]) if tag in code_of else 0
+        for tag in sorted(rule.keep)
+        if tag not in is_frequent
+    }
+    return Vocabulary(tags, label_of, rare)
+
+
+def _frequent(
+    counts: npt.NDArray[np.int64], table: TagTable, rule: VocabularyRule, dropped: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Codes of the tags that are frequent enough."""
+    counts = counts.copy()
+    counts[dropped.astype(np.int64)] = 0
+    counts[counts < rule.min_count] = 0
+    if not rule.quotas:
+        for category in rule.left_out:
+            counts[table.categories == CATEGORIES.index(category)] = 0
+        ranked = np.argsort(-counts, kind="stable")[: rule.size]
+    else:
+        of_category = (
+            (np.flatnonzero(table.categories == CATEGORIES.index(category)), quota)
+            for category, quota in rule.quotas.items()
+        )
+        ranked = np.concatenate(
+            [codes[np.argsort(-counts[codes], kind="stable")[:quota]] for codes, quota in of_category]
+        )
+    return ranked[counts[ranked] > 0]
 
 
 def labels_of(tags: TagLists, vocabulary: Vocabulary) -> TagLists:
@@ -151,6 +211,7 @@ def labels_of(tags: TagLists, vocabulary: Vocabulary) -> TagLists:
     return tags.keep(vocabulary.label_of >= 0).renamed(vocabulary.label_of)
 
 
-def _blocks(rows: int) -> Iterator[slice]:
+def blocks(rows: int) -> Iterator[slice]:
+    """Cut rows into runs of a bounded length."""
     for start in range(0, rows, _ROWS_AT_ONCE):
         yield slice(start, min(start + _ROWS_AT_ONCE, rows))

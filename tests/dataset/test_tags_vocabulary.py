@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.dataset.tags import CATEGORIES, TagLists, TagTable, choose_vocabulary, joined, labels_of, tag_lists
+from alti2v.dataset.relations import Relations, canonical, closure, resolved
+from alti2v.dataset.tags import (
+    CATEGORIES,
+    RATING_TAGS,
+    TagLists,
+    TagTable,
+    VocabularyRule,
+    choose_vocabulary,
+    joined,
+    labels_of,
+    tag_lists,
+)
 from alti2v.errors import DataError
 from alti2v.records import Category
 
@@ -59,6 +70,7 @@ def test_repeated_pairs_count_once() -> None:
 
 NAMES = [f"tag_{number:02d}" for number in range(16)]
 GENERAL = TagTable(NAMES, np.zeros(16, np.int8))
+WITHOUT_META = VocabularyRule(size=2, left_out=frozenset({Category.META}))
 
 
 @given(LISTS.filter(any), st.integers(1, 20))
@@ -66,7 +78,7 @@ def test_the_vocabulary_is_what_a_counter_says(lists: list[list[int]], size: int
     """Most frequent first, ties by name, never a tag that nobody carries."""
     counts = Counter(code for codes in lists for code in codes)
     expected = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:size]
-    vocabulary = choose_vocabulary(packed(lists), GENERAL, size=size, left_out=frozenset())
+    vocabulary = choose_vocabulary(packed(lists), GENERAL, VocabularyRule(size=size))
 
     assert [(tag.name, tag.count) for tag in vocabulary.tags] == [(NAMES[c], n) for c, n in expected]
     for index, (code, _) in enumerate(expected):
@@ -76,7 +88,7 @@ def test_the_vocabulary_is_what_a_counter_says(lists: list[list[int]], size: int
 @given(LISTS.filter(any), st.integers(1, 20))
 def test_labels_name_the_tags_of_each_post(lists: list[list[int]], size: int) -> None:
     """Labels are exactly the tags of the vocabulary that a post carries, ascending."""
-    vocabulary = choose_vocabulary(packed(lists), GENERAL, size=size, left_out=frozenset())
+    vocabulary = choose_vocabulary(packed(lists), GENERAL, VocabularyRule(size=size))
     names = {tag.name for tag in vocabulary.tags}
     labels = unpacked(labels_of(packed(lists), vocabulary))
 
@@ -90,12 +102,121 @@ def test_categories_can_be_left_out() -> None:
     """Meta tags do not take the place of others, however frequent."""
     categories = np.array([CATEGORIES.index(Category.META)] + [0] * 15, np.int8)
     tags = packed([[0, 1], [0, 1], [0, 2]])
-    vocabulary = choose_vocabulary(
-        tags, TagTable(NAMES, categories), size=2, left_out=frozenset({Category.META})
-    )
+    vocabulary = choose_vocabulary(tags, TagTable(NAMES, categories), WITHOUT_META)
 
     assert [tag.name for tag in vocabulary.tags] == ["tag_01", "tag_02"]
     with pytest.raises(DataError, match="no training picture carries a tag"):
-        choose_vocabulary(
-            packed([[0]]), TagTable(NAMES, categories), size=2, left_out=frozenset({Category.META})
-        )
+        choose_vocabulary(packed([[0]]), TagTable(NAMES, categories), WITHOUT_META)
+
+
+def names(vocabulary_tags: object) -> list[str]:
+    return [tag.name for tag in vocabulary_tags]  # type: ignore[attr-defined]
+
+
+def mixed() -> tuple[TagLists, TagTable]:
+    """Four tags each of two categories, the later the rarer, and one rating."""
+    table = TagTable(
+        [*(f"c{n}" for n in range(4)), *(f"g{n}" for n in range(4)), "rating:general"],
+        np.array(
+            [CATEGORIES.index(Category.CHARACTER)] * 4 + [0] * 4 + [CATEGORIES.index(Category.META)], np.int8
+        ),
+    )
+    return packed(
+        [[n for n in range(4) if post <= n] + [4 + n for n in range(4)] + [8] for post in range(4)]
+    ), table
+
+
+def test_quotas_choose_within_their_categories() -> None:
+    """Each category has its own most frequent tags, and categories without a quota have none."""
+    tags, table = mixed()
+    rule = VocabularyRule(size=1, quotas={Category.CHARACTER: 2, Category.GENERAL: 1})
+    with_ratings = VocabularyRule(size=1, quotas={Category.CHARACTER: 2, Category.GENERAL: 1}, ratings=True)
+
+    assert names(choose_vocabulary(tags, table, rule).tags) == ["c3", "g0", "c2"]
+    assert names(choose_vocabulary(tags, table, with_ratings).tags) == ["c3", "g0", "rating:general", "c2"]
+    assert table.names[8] in RATING_TAGS
+
+
+def test_a_least_number_of_pictures() -> None:
+    """Tags that fewer training pictures carry are left out; if none is left, that is said."""
+    tags, table = mixed()
+
+    assert names(choose_vocabulary(tags, table, VocabularyRule(size=9, min_count=3)).tags)[-1] == "c2"
+    with pytest.raises(DataError, match="smaller --min-count"):
+        choose_vocabulary(tags, table, VocabularyRule(size=9, min_count=5))
+
+
+def test_wanted_tags_are_kept_or_named() -> None:
+    """A rare tag that is to be kept is in, one that nobody carries is named with 0; a dropped one is out."""
+    tags, table = mixed()
+    rule = VocabularyRule(
+        size=2, keep=frozenset({"c0", "g1", "nobody_has_it", "c3"}), drop=frozenset({"g0", "x"})
+    )
+    vocabulary = choose_vocabulary(tags, table, rule)
+
+    assert names(vocabulary.tags) == ["c3", "g1", "c0"]
+    assert vocabulary.rare == {"c0": 1, "nobody_has_it": 0}
+
+
+PAIRS = st.lists(st.tuples(st.sampled_from("abcdefg"), st.sampled_from("abcdefg")), max_size=14)
+
+
+@given(PAIRS)
+def test_aliases_end_somewhere(pairs: list[tuple[str, str]]) -> None:
+    """Every name leads to one that leads nowhere else; chains are followed, circles end at their first name."""
+    real = resolved(pairs)
+    step: dict[str, str] = {}
+    for antecedent, consequent in sorted(pairs, reverse=True):
+        step[antecedent] = consequent
+
+    for name in "abcdefg":
+        reached = [name]
+        while reached[-1] in step and step[reached[-1]] not in reached:
+            reached.append(step[reached[-1]])
+        end = reached[-1]
+        if end in step:  # a circle
+            end = min(reached[reached.index(step[end]) :])
+        assert real.get(name, name) == end
+        assert real.get(end, end) == end
+
+
+@given(PAIRS)
+def test_implications_are_all_that_can_be_reached(pairs: list[tuple[str, str]]) -> None:
+    """The closure is what repeated joining finds, and a circle does not make a tag imply itself."""
+    reach = set(pairs)
+    while more := {(a, d) for a, b in reach for c, d in reach if b == c} - reach:
+        reach |= more
+    expected = {name: tuple(sorted(b for a, b in reach if a == name != b)) for name, _ in pairs}
+
+    assert closure(pairs) == expected
+
+
+def test_posts_get_the_names_and_the_implied_tags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old names become new ones, implied tags are added once, and unseen tags have the category that is known."""
+    monkeypatch.setattr("alti2v.dataset.tags._ROWS_AT_ONCE", 2)
+    character, general = CATEGORIES.index(Category.CHARACTER), CATEGORIES.index(Category.GENERAL)
+    table = TagTable(["black_cat", "kitty", "miku"], np.array([general, general, character], np.int8))
+    relations = Relations(
+        aliases=[("kitty", "cat"), ("miku", "hatsune_miku")],
+        implications=[("black_cat", "kitty"), ("cat", "animal"), ("miku", "vocaloid"), ("dog", "animal")],
+    )
+    lists, names_now = canonical(
+        packed([[0, 1], [1], [], [2], [0]]), table, relations, {"vocaloid": Category.COPYRIGHT}
+    )
+
+    assert [[names_now.names[code] for code in codes] for codes in unpacked(lists)] == [
+        ["animal", "black_cat", "cat"],
+        ["animal", "cat"],
+        [],
+        ["hatsune_miku", "vocaloid"],
+        ["animal", "black_cat", "cat"],
+    ]
+    assert {
+        name: CATEGORIES[code].value for name, code in zip(names_now.names, names_now.categories, strict=True)
+    } == {
+        "animal": "unknown",
+        "black_cat": "general",
+        "cat": "general",
+        "hatsune_miku": "character",
+        "vocaloid": "copyright",
+    }

@@ -1,0 +1,123 @@
+"""Aliases and implications of tags: what a tag is really called, and what else it says. Pure.
+
+As on Danbooru (help:tag_aliases, help:tag_implications): an alias replaces a name, an implication adds a tag.
+Both may be chained, and in a table that people edit both may run in circles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.dataset.tags import CATEGORIES, TagLists, TagTable, blocks, joined, tag_lists
+from alti2v.records import Category
+
+
+@dataclass(frozen=True, slots=True)
+class Relations:
+    """What is known about the names of tags, in pairs (antecedent, consequent)."""
+
+    aliases: Iterable[tuple[str, str]] = field(default=())
+    implications: Iterable[tuple[str, str]] = field(default=())
+
+
+def canonical(
+    tags: TagLists, table: TagTable, relations: Relations, known: Mapping[str, Category]
+) -> tuple[TagLists, TagTable]:
+    """Give every post the names that aliases lead to, and every tag that its tags imply.
+
+    Args:
+        tags: of the posts.
+        table: what their codes mean.
+        relations: of the board.
+        known: categories of tags that no post may carry yet.
+
+    Returns:
+        The lists, and the table with the names that were added.
+    """
+    real_name = resolved(relations.aliases)
+    implied = closure(
+        (real_name.get(first, first), real_name.get(second, second)) for first, second in relations.implications
+    )
+    renamed = [real_name.get(name, name) for name in table.names]
+    names = sorted({*renamed, *(more for name in renamed for more in implied.get(name, ()))})
+    code = {name: number for number, name in enumerate(names)}
+    new_code = np.array([code[name] for name in renamed], np.int32)
+    pairs = [(code[name], code[more]) for name in names for more in implied.get(name, ())]
+    ends = np.array(pairs, np.int64).reshape(-1, 2)
+    extras = tag_lists(ends[:, 0], ends[:, 1].astype(np.int32), len(names))
+    widened = joined([_widened(part, new_code, extras) for part in _parts(tags)])
+    return widened, TagTable(names, _categories(names, table, new_code, known))
+
+
+def resolved(aliases: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The name at the end of each chain; names that run in a circle all become the first of them by letter.
+
+    Of two consequents of one name the first by letter counts.
+    """
+    step: dict[str, str] = {}
+    for antecedent, consequent in sorted(aliases, reverse=True):
+        step[antecedent] = consequent
+    found: dict[str, str] = {}
+    for start in sorted(step):
+        path: dict[str, None] = {}
+        name = start
+        while name in step and name not in found and name not in path:
+            path[name] = None
+            name = step[name]
+        if name in path:
+            walked = list(path)
+            name = min(walked[walked.index(name) :])
+        found.update(dict.fromkeys(path, found.get(name, name)))
+    return {antecedent: name for antecedent, name in found.items() if name != antecedent}
+
+
+def closure(implications: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """All that each tag implies, directly or by way of others, without itself; sorted."""
+    direct: dict[str, set[str]] = {}
+    for antecedent, consequent in implications:
+        direct.setdefault(antecedent, set()).add(consequent)
+    implied = {}
+    for antecedent in direct:
+        seen: set[str] = set()
+        waiting = [antecedent]
+        while waiting:
+            new = direct.get(waiting.pop(), set()) - seen
+            seen |= new
+            waiting.extend(new)
+        implied[antecedent] = tuple(sorted(seen - {antecedent}))
+    return implied
+
+
+def _parts(tags: TagLists) -> Iterable[TagLists]:
+    for rows in blocks(len(tags)):
+        first, last = tags.offsets[rows.start], tags.offsets[rows.stop]
+        yield TagLists(tags.offsets[rows.start : rows.stop + 1] - first, tags.codes[first:last])
+
+
+def _widened(part: TagLists, new_code: npt.NDArray[np.int32], extras: TagLists) -> TagLists:
+    owners = np.repeat(np.arange(len(part)), part.lengths)
+    codes = new_code[part.codes]
+    return tag_lists(
+        np.concatenate([owners, np.repeat(owners, extras.lengths[codes])]),
+        np.concatenate([codes, extras.take(codes.astype(np.int64)).codes]),
+        len(part),
+    )
+
+
+def _categories(
+    names: list[str], old: TagTable, new_code: npt.NDArray[np.int32], known: Mapping[str, Category]
+) -> npt.NDArray[np.int8]:
+    """The category that is known, else the one that posts show, of the name itself or of one that it replaces."""
+    position = {category: number for number, category in enumerate(CATEGORIES)}
+    unknown = position[Category.UNKNOWN]
+    told = np.array([position[known.get(name, Category.UNKNOWN)] for name in names], np.int8)
+    shown = np.full(len(names), unknown, np.int8)
+    own = np.array([names[code] for code in new_code], np.object_) == np.array(old.names, np.object_)
+    for is_own in (False, True):  # its own last, so that it wins
+        rows = np.flatnonzero((own == is_own) & (old.categories != unknown))
+        shown[new_code[rows]] = old.categories[rows]
+    return np.where(told == unknown, shown, told)
