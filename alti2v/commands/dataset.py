@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,18 @@ from alti2v.terminal import duration, print_result, progress_display, size
 @click.argument("dataset", type=DIRECTORY)
 @click.option("--size", type=int, default=224, show_default=True, help="Side of the square pictures, px.")
 @click.option("--top-tags", type=int, default=5000, show_default=True, help="Size of the tag vocabulary.")
+@click.option("--min-count", type=int, default=1, show_default=True, help="Training pictures a tag needs.")
+@click.option(
+    "--quota",
+    multiple=True,
+    metavar="CATEGORY=N",
+    help="The N most frequent tags of a category; repeatable. Instead of --top-tags.",
+)
+@click.option("--ratings", is_flag=True, help="Learn the ratings, too, as tags rating:general ...")
+@click.option("--keep", type=DIRECTORY, help="File of tags, one on a line, to learn however rare they are.")
+@click.option("--drop", type=DIRECTORY, help="File of tags, one on a line, not to learn.")
+@click.option("--keep-meta", is_flag=True, help="Do not leave meta tags out.")
+@click.option("--keep-artist", is_flag=True, help="Do not leave artist tags out.")
 @click.option("--test", type=int, default=20_000, show_default=True, help="Test pictures.")
 @click.option("--validation", type=int, default=10_000, show_default=True, help="Validation pictures.")
 @click.option("--shard-samples", type=int, default=10_000, show_default=True, help="Pictures in one shard.")
@@ -30,8 +43,8 @@ def build_shards(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - ty
     Decides the tag vocabulary and the split, and writes resized pictures as WebDataset shards with Parquet
     tables.
     """
-    from alti2v.dataset.build import BuildConfig
     from alti2v.dataset.build import build_shards as build
+    from alti2v.dataset.config import BuildConfig
 
     with progress_display() as progress:
         report = build(BuildConfig(**options), progress=progress)
@@ -41,12 +54,20 @@ def build_shards(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - ty
         table={
             "samples": f"{report.train:,} train, {report.validation:,} validation, {report.test:,} test",
             "tags": f"{report.tags:,}",
+            **_rare(report.rare),
             "shards": f"{report.shards:,} ({size(report.bytes)})",
             **{outcome: f"{count:,}" for outcome, count in report.outcomes.items()},
             "time": duration(report.seconds),
             "dataset": str(report.dataset),
         },
     )
+
+
+def _rare(rare: Mapping[str, int]) -> Mapping[str, str]:
+    kept = ", ".join(f"{tag} ({count:,})" for tag, count in rare.items() if count)
+    absent = ", ".join(tag for tag, count in rare.items() if not count)
+    lines = {"kept although rare": kept, "carried by no training picture": absent}
+    return {name: tags for name, tags in lines.items() if tags}
 
 
 @click.command()

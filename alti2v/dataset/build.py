@@ -21,10 +21,10 @@ import pyarrow as pa
 
 import alti2v
 from alti2v.dataset.card import dataset_card
-from alti2v.dataset.duplicates import families
+from alti2v.dataset.config import BuildConfig
+from alti2v.dataset.duplicates import THUMBNAIL_SIDE_PX, Looks, families
 from alti2v.dataset.engines import Engine, local_engine
 from alti2v.dataset.manifest import (
-    ImageRecipe,
     Manifest,
     Shard,
     read_manifest,
@@ -32,7 +32,7 @@ from alti2v.dataset.manifest import (
     write_manifest,
     write_vocabulary,
 )
-from alti2v.dataset.plan import Candidates, Plan, PlanOptions, make_plan, options_hash
+from alti2v.dataset.plan import Candidates, Plan, make_plan, options_hash
 from alti2v.dataset.posts import STORED, Outcomes, Posts, first_outcomes, load_posts, outcome_table
 from alti2v.dataset.prepare import PREPARED, Chunk, chunk_bounds, prepare_chunk
 from alti2v.dataset.shards import (
@@ -44,16 +44,18 @@ from alti2v.dataset.shards import (
 )
 from alti2v.dataset.split import SPLIT_RULE, check_sizes
 from alti2v.errors import DataError, UsageError
-from alti2v.records import Category, Progress, ProgressHook, ignore_progress
+from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import Kind, claim_directory, exclusive
 from alti2v.storage.layout import (
     CARD_FILE,
     DATA_DIR,
+    HASH_COLUMNS,
     INDEX_DIR,
     METADATA_DIR,
     OUTCOMES,
     OUTCOMES_FILE,
     TAGS_FILE,
+    THUMBNAIL_COLUMN,
 )
 from alti2v.storage.publish import make_directory, publish_bytes, sweep_temporary_files
 from alti2v.storage.store import open_store
@@ -63,68 +65,6 @@ WORK_DIR = ".build"
 _LOCK_FILE = "lock"
 # About 2 s of work, and 4 MB: little is lost to a kill, and progress moves.
 _CHUNK_PICTURES = 256
-_MAX_SIZE_PX = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildConfig:
-    """What to build.
-
-    Attributes:
-        store: directory of a store.
-        dataset: directory for the dataset; a killed build goes on there.
-        size: side of the square pictures, px, 8 to 4096.
-        top_tags: size of the vocabulary, at most.
-        test, validation: pictures in these splits: exactly so many, unless only groups of alike
-            pictures are left that are larger than the gap.
-        shard_samples: pictures in one shard, at most.
-        workers: processes; None for as many as there are cores. The bytes do not depend on it.
-        quality: of the JPEGs, 1 to 100.
-        keep_meta, keep_artist: whether these categories belong to the vocabulary, too.
-    """
-
-    store: Path
-    dataset: Path
-    size: int = 224
-    top_tags: int = 5000
-    test: int = 20_000
-    validation: int = 10_000
-    shard_samples: int = 10_000
-    workers: int | None = None
-    quality: int = 95
-    keep_meta: bool = False
-    keep_artist: bool = False
-
-    def __post_init__(self) -> None:
-        for name, value, low, high in (
-            ("size", self.size, 8, _MAX_SIZE_PX),
-            ("top-tags", self.top_tags, 1, 1_000_000),
-            ("test", self.test, 0, None),
-            ("validation", self.validation, 0, None),
-            ("shard-samples", self.shard_samples, 1, None),
-            ("workers", self.workers, 1, 1024),
-            ("quality", self.quality, 1, 100),
-        ):
-            if value is not None and (value < low or (high is not None and value > high)):
-                bounds = f"at least {low}" if high is None else f"{low} to {high}"
-                raise UsageError(f"--{name} {value} is out of range: give {bounds}")
-
-    @property
-    def options(self) -> PlanOptions:
-        """What of this decides the content of the dataset."""
-        left_out = {
-            category
-            for category, is_kept in ((Category.META, self.keep_meta), (Category.ARTIST, self.keep_artist))
-            if not is_kept
-        }
-        return PlanOptions(
-            image=ImageRecipe(size=self.size, quality=self.quality),
-            top_tags=self.top_tags,
-            test=self.test,
-            validation=self.validation,
-            shard_samples=self.shard_samples,
-            left_out=frozenset(left_out),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +78,8 @@ class BuildReport:
         bytes: of all tar files.
         outcomes: posts by outcome; their sum is the number of posts in the store.
         alike: pictures that share a group, and therefore a side, with another picture.
+        rare: tags of `--keep` that frequency alone would not have chosen, with their training pictures; one
+            with 0 could not be kept.
     """
 
     dataset: Path
@@ -149,6 +91,7 @@ class BuildReport:
     bytes: int
     outcomes: Mapping[str, int]
     alike: int
+    rare: Mapping[str, int]
     plan_hash: str
     seconds: float
 
@@ -164,10 +107,11 @@ def build_shards(config: BuildConfig, *, progress: ProgressHook = ignore_progres
         StorageError: the dataset's folder refuses a write; run the same command again to go on.
     """
     begun_s = time.monotonic()
+    options = config.options
     with open_store(config.store) as store:
-        posts = load_posts(store)
+        posts = load_posts(store, ratings=config.ratings)
     claim_directory(config.dataset, Kind.DATASET)
-    request = options_hash(config.options, store_digest=posts.digest)
+    request = options_hash(options, store_digest=posts.digest)
     manifest = _finished(config.dataset, request)
     work = config.dataset / WORK_DIR
     if manifest is None or work.exists():
@@ -244,6 +188,7 @@ def _build(
         made_with=made_with,
         request_hash=request,
         alike=plan.alike,
+        rare=plan.vocabulary.rare,
     )
     shard_of = {int(posts.ids[row]): str(shard.name) for shard in plan.shards for row in rows[shard.rows]}
     write_arrow_table(dataset / OUTCOMES_FILE, OUTCOMES, outcome_table(posts, outcomes, shard_of))
@@ -334,9 +279,19 @@ def _candidates(posts: Posts, outcomes: Outcomes, prepared: pa.Table) -> Candida
     return Candidates(
         ids=ids[rows],
         family=families(ids, links)[rows],
-        hashes=prepared.column("phash").to_numpy().view(np.uint64),
+        looks=_looks(prepared),
         tags=posts.tags.take(rows),
         table=posts.table,
+    )
+
+
+def _looks(prepared: pa.Table) -> Looks:
+    hashes = [prepared.column(column.name).to_numpy().view(np.uint64) for column in HASH_COLUMNS]
+    pixels = b"".join(prepared.column(THUMBNAIL_COLUMN.name).to_pylist())
+    side = THUMBNAIL_SIDE_PX
+    return Looks(
+        hashes=np.stack(hashes, axis=1),
+        thumbnails=np.frombuffer(pixels, np.uint8).reshape(-1, side, side),
     )
 
 
@@ -394,6 +349,7 @@ def _report(dataset: Path, manifest: Manifest, *, seconds: float) -> BuildReport
         bytes=sum(shard.bytes for shard in manifest.shards),
         outcomes=manifest.outcomes,
         alike=manifest.alike,
+        rare=manifest.rare,
         plan_hash=manifest.plan_hash,
         seconds=round(seconds, 3),
     )

@@ -1,27 +1,56 @@
 """Which pictures belong together: same bytes, parents and children, and pictures that look alike.
 
-Pure: arrays in, arrays out, exact and the same on every machine (integers only, no floating point).
+Pure: arrays in, arrays out, and the same on every machine: sums are of integers, so their order has no say.
 Groups exist so that a split keeps them whole; nothing is thrown away because it looks like something else.
+
+Two pictures look alike if their hashes are near AND their thumbnails agree. A hash is compared with those of
+the other picture as it is, with its margins cut, mirrored, and both, because a few per cent less of a picture
+change more bits than any recompression; and hashes of so few bits meet by chance, so each pair is looked at.
+docs/BENCHMARKS.md says what is found in the drawn corpus.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 HASH_BITS = 64
 HASH_SIDE_PX = 32
-# Of 92 recompressed, rescaled, recoloured or cropped copies in the drawn corpus 78 are within this distance
-# of their original, and of 77,717 pairs of unrelated drawings none. The misses are cropped by several per cent.
-NEAR_BITS = 6
-_BANDS = 4
-_BAND_BITS = HASH_BITS // _BANDS
+THUMBNAIL_SIDE_PX = 16
+MARGIN = 0.03  # what is cut at each side for the second hash
+NEAR_BITS = 8
+NEAR_CORRELATION = 0.95
+# Cuts at the two ends of an axis under which thumbnails are compared, as fractions of the side.
+_CUTS = (0.0, 0.025, 0.05)
+_WEIGHT = 32  # of one source pixel in a resampled thumbnail; sums of products stay far below 2^53
+_BANDS = 3
+
+_Rows = npt.NDArray[np.int64]
+_Hashes = npt.NDArray[np.uint64]
 
 
-def perceptual_hash(grey: npt.NDArray[np.uint8]) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """How pictures look.
+
+    Attributes:
+        hashes: (n, 4) uint64: of the whole picture, of the picture without its margins, and of both mirrored.
+        thumbnails: (n, 16, 16) uint8 luminance.
+    """
+
+    hashes: npt.NDArray[np.uint64]
+    thumbnails: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+
+def perceptual_hashes(grey: npt.NDArray[np.uint8]) -> tuple[int, int]:
     """Hash the coarse structure of a picture: nearby pictures have hashes that differ in few bits.
 
     The DCT hash of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010),
@@ -33,10 +62,14 @@ def perceptual_hash(grey: npt.NDArray[np.uint8]) -> int:
         grey: (32, 32) luminance.
 
     Returns:
-        An unsigned 64-bit number.
+        The hashes of the picture and of its mirror image, unsigned 64-bit numbers.
     """
-    basis, low = _transform()
+    basis, low, mirror = _transform()
     frequencies = (basis @ grey.astype(np.int64) @ basis.T).ravel()[low]
+    return _signs(frequencies), _signs(frequencies * mirror)
+
+
+def _signs(frequencies: npt.NDArray[np.int64]) -> int:
     # Twice the median, still an integer: the middle two of 64 sorted values.
     middle = np.sort(frequencies)[HASH_BITS // 2 - 1 : HASH_BITS // 2 + 1].sum()
     return int.from_bytes(np.packbits(2 * frequencies > middle).tobytes(), "big")
@@ -60,76 +93,116 @@ def families(
     return nodes[_components(len(nodes), first, second)][np.searchsorted(nodes, ids)]
 
 
-def groups(
-    ids: npt.NDArray[np.int64],
-    family: npt.NDArray[np.int64],
-    hashes: npt.NDArray[np.uint64],
-    *,
-    near_bits: int = NEAR_BITS,
-) -> npt.NDArray[np.int64]:
+def groups(ids: npt.NDArray[np.int64], family: npt.NDArray[np.int64], looks: Looks) -> npt.NDArray[np.int64]:
     """Name the group of each picture: its family, and transitively all that look alike.
 
     Returns:
         (n,) the smallest id among the pictures of the group.
     """
     _, family_first, family_number = np.unique(family, return_index=True, return_inverse=True)
-    rows = np.arange(len(ids))
-    near_first, near_second = near_pairs(hashes, near_bits=near_bits)
-    first = np.concatenate([rows, near_first])
-    second = np.concatenate([family_first[family_number], near_second])
+    alike_first, alike_second = alike_pairs(looks)
+    first = np.concatenate([np.arange(len(ids)), alike_first])
+    second = np.concatenate([family_first[family_number], alike_second])
     return ids[_components(len(ids), first, second)]
 
 
-def near_pairs(
-    hashes: npt.NDArray[np.uint64], *, near_bits: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Find pairs of rows that join everything within `near_bits` of each other; exact, not approximate.
+def alike_pairs(looks: Looks) -> tuple[_Rows, _Rows]:
+    """Find pairs of rows that look alike, as they are or mirrored.
 
-    Of hashes that differ in at most 7 of 64 bits, one of the four 16-bit bands differs in at most one bit
-    (pigeonhole principle), so only rows that agree in a band up to one bit need to be compared. Rows with
-    equal hashes are linked as a chain, and only their first row is compared with others.
+    Rows with equal hashes are compared with the first of them and with their neighbour; with others only
+    the first of them is compared.
 
     Returns:
         Two (p,) arrays: the ends of each pair.
     """
-    if not 0 <= near_bits < 2 * _BANDS:
-        raise ValueError(f"near_bits {near_bits} is outside [0, {2 * _BANDS})")
-    values, first_row, number = np.unique(hashes, return_index=True, return_inverse=True)
+    firsts, seconds = [], []
+    whole, trimmed, mirrored, mirrored_trimmed = looks.hashes.T
+    for others, is_mirrored in ((whole, False), (trimmed, False), (mirrored, True), (mirrored_trimmed, True)):
+        first, second = near_pairs(whole, others, near_bits=NEAR_BITS)
+        first, second = first[first != second], second[first != second]
+        if others is whole:
+            same_first, same_second = _equal_pairs(whole)
+            first, second = np.concatenate([first, same_first]), np.concatenate([second, same_second])
+        agrees = correlations(looks.thumbnails, first, second, is_mirrored=is_mirrored) >= NEAR_CORRELATION
+        firsts.append(first[agrees])
+        seconds.append(second[agrees])
+    return np.concatenate(firsts), np.concatenate(seconds)
+
+
+def _equal_pairs(hashes: _Hashes) -> tuple[_Rows, _Rows]:
+    order = np.argsort(hashes, kind="stable")
+    is_same = hashes[order][1:] == hashes[order][:-1]
+    _, first_row, number = np.unique(hashes, return_index=True, return_inverse=True)
     rows = np.arange(len(hashes))
-    firsts, seconds = [rows], [first_row[number]]
-    for left, right in _candidates(values):
-        is_near = np.bitwise_count(values[left] ^ values[right]) <= near_bits
-        firsts.append(first_row[left[is_near]])
-        seconds.append(first_row[right[is_near]])
-    first, second = np.concatenate(firsts), np.concatenate(seconds)
-    is_pair = first != second
-    return first[is_pair], second[is_pair]
+    is_later = first_row[number] != rows
+    return (
+        np.concatenate([order[:-1][is_same], first_row[number][is_later]]),
+        np.concatenate([order[1:][is_same], rows[is_later]]),
+    )
 
 
-_Rows = npt.NDArray[np.int64]
+def near_pairs(left: _Hashes, right: _Hashes, *, near_bits: int) -> tuple[_Rows, _Rows]:
+    """Find all pairs of hashes within `near_bits` of each other; exact, not approximate.
+
+    Cut into three bands, hashes that differ in few bits differ in even fewer in one of them (pigeonhole
+    principle; M. Norouzi, A. Punjani, D. Fleet, "Fast Search in Hamming Space with Multi-Index Hashing",
+    CVPR 2012), so only hashes that agree in a band up to its share of the bits are compared.
+
+    Args:
+        left: (n,) hashes.
+        right: (m,) hashes; if it is `left`, each pair is found once, and no row with itself.
+        near_bits: at most so many bits differ.
+
+    Returns:
+        Two (p,) arrays: rows of `left` and of `right`; of equal hashes the first row stands for all.
+    """
+    values, left_row = np.unique(left, return_index=True)
+    others, right_row = (values, left_row) if right is left else np.unique(right, return_index=True)
+    found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+    for at, to in _candidates(values, others, near_bits):
+        is_near = np.bitwise_count(values[at] ^ others[to]) <= near_bits
+        if right is left:
+            is_near &= at < to
+        found.append((at[is_near], to[is_near]))
+    at, to = (np.concatenate(ends) for ends in zip(*found, strict=True))
+    pairs = np.unique(at * max(len(others), 1) + to)  # a pair may agree in more than one band
+    return left_row[pairs // max(len(others), 1)], right_row[pairs % max(len(others), 1)]
+
+
 _PAIRS_AT_ONCE = 1 << 22
 
 
-def _candidates(values: npt.NDArray[np.uint64]) -> Iterator[tuple[_Rows, _Rows]]:
-    for band in range(_BANDS):
-        keys = ((values >> np.uint64(band * _BAND_BITS)) & np.uint64((1 << _BAND_BITS) - 1)).astype(np.int64)
-        order = np.argsort(keys, kind="stable")
-        bounds = np.searchsorted(keys[order], np.arange((1 << _BAND_BITS) + 1))
-        for flip in (0, *(1 << bit for bit in range(_BAND_BITS))):
-            partner = keys ^ flip
-            # Each unordered pair once: of two different keys the smaller looks for the larger; among equal
-            # keys a row looks only behind its own place.
-            starts = bounds[partner].copy()
-            counts = np.where(keys < partner, bounds[partner + 1] - starts, 0)
-            if flip == 0:
-                place = np.empty(len(keys), np.int64)
-                place[order] = np.arange(len(keys))
-                starts, counts = place + 1, bounds[keys + 1] - place - 1
-            yield from _expand(order, starts, counts)
+def _candidates(values: _Hashes, others: _Hashes, near_bits: int) -> Iterator[tuple[_Rows, _Rows]]:
+    edges = [HASH_BITS * band // _BANDS for band in range(_BANDS + 1)]
+    for band, (low, end) in enumerate(itertools.pairwise(edges)):
+        # A few hashes need no table of two million places: fewer bits of a band differ in no more places.
+        high = min(end, low + max(8, len(others).bit_length()))
+        # Were every band further than its share, they would be further than near_bits together.
+        share = (near_bits + 1 + band) // _BANDS - 1
+        if share < 0:
+            continue
+        keys, order = _in_band(values, low, high)
+        other_keys, other_order = _in_band(others, low, high)
+        counts = np.bincount(other_keys, minlength=1 << (high - low)).astype(np.int32)
+        starts = np.cumsum(counts, dtype=np.int64) - counts
+        for flips in range(share + 1):
+            for bits in itertools.combinations(range(high - low), flips):
+                partner = keys ^ sum(1 << bit for bit in bits)
+                found = counts[partner]
+                at = np.flatnonzero(found)
+                for here, there in _expand(starts[partner[at]], found[at].astype(np.int64)):
+                    yield order[at[here]], other_order[there]
 
 
-def _expand(order: _Rows, starts: _Rows, counts: _Rows) -> Iterator[tuple[_Rows, _Rows]]:
-    """Row i pairs with `order[starts[i] : starts[i] + counts[i]]`; a bounded number of pairs at a time."""
+def _in_band(values: _Hashes, low: int, high: int) -> tuple[_Rows, _Rows]:
+    """Some bits of each hash, ascending, so that lookups are close together, and the rows they are from."""
+    keys = ((values >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)).astype(np.int64)
+    order = np.argsort(keys, kind="stable")
+    return keys[order], order
+
+
+def _expand(starts: _Rows, counts: _Rows) -> Iterator[tuple[_Rows, _Rows]]:
+    """Position i pairs with `starts[i] ... starts[i] + counts[i] - 1`; a bounded number of pairs at a time."""
     ends = np.cumsum(counts)
     row = 0
     while row < len(counts):
@@ -137,8 +210,63 @@ def _expand(order: _Rows, starts: _Rows, counts: _Rows) -> Iterator[tuple[_Rows,
         stop = max(row + 1, int(np.searchsorted(ends, done + _PAIRS_AT_ONCE, side="right")))
         length = counts[row:stop]
         shift = np.repeat(starts[row:stop] - (ends[row:stop] - length - done), length)
-        yield np.repeat(np.arange(row, stop), length), order[shift + np.arange(len(shift))]
+        yield np.repeat(np.arange(row, stop), length), shift + np.arange(len(shift))
         row = stop
+
+
+_THUMBNAILS_AT_ONCE = 1024
+
+
+def correlations(
+    thumbnails: npt.NDArray[np.uint8], first: _Rows, second: _Rows, *, is_mirrored: bool
+) -> npt.NDArray[np.float64]:
+    """Correlate pairs of thumbnails, each with the other under small cuts at its four sides: the best of all.
+
+    Returns:
+        (p,) in [-1, 1]; pictures of one brightness all over agree with each other and with nothing else.
+    """
+    best = np.full(len(first), -1.0)
+    for start in range(0, len(first), _THUMBNAILS_AT_ONCE):
+        rows = slice(start, start + _THUMBNAILS_AT_ONCE)
+        # Integers, in floating point because that multiplies faster; all sums are below 2^53, and so exact.
+        ours, theirs = thumbnails[first[rows]].astype(np.float64), thumbnails[second[rows]].astype(np.float64)
+        if is_mirrored:
+            theirs = theirs[:, :, ::-1]
+        for down, across in itertools.product(_cuts(), repeat=2):
+            for still, cut in ((ours, theirs), (theirs, ours)):
+                best[rows] = np.maximum(best[rows], _correlated(still, down @ cut @ across.T))
+    return best
+
+
+def _correlated(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Pearson's correlation of each pair of (p, 16, 16) thumbnails of whole numbers."""
+    pixels = THUMBNAIL_SIDE_PX**2
+    left, right = ours.reshape(-1, pixels), theirs.reshape(-1, pixels)
+    left_sum, right_sum = left.sum(1), right.sum(1)
+    product = pixels * (left * right).sum(1) - left_sum * right_sum
+    left_power = pixels * (left * left).sum(1) - left_sum**2
+    powers = left_power * (pixels * (right * right).sum(1) - right_sum**2)
+    is_flat = (np.ptp(left, axis=1) == 0) & (np.ptp(right, axis=1) == 0)
+    correlated: npt.NDArray[np.float64] = np.where(is_flat, 1.0, product / np.sqrt(np.maximum(powers, 1.0)))
+    return correlated
+
+
+@functools.cache
+def _cuts() -> tuple[npt.NDArray[np.float64], ...]:
+    """Matrices (16, 16) that stretch a thumbnail's axis after a cut at its two ends, bilinearly."""
+    return tuple(_stretched(head, tail) for head in _CUTS for tail in _CUTS)
+
+
+def _stretched(head: float, tail: float) -> npt.NDArray[np.float64]:
+    side = THUMBNAIL_SIDE_PX
+    matrix = np.zeros((side, side))
+    for row in range(side):
+        place = (head + (row + 0.5) / side * (1 - head - tail)) * side - 0.5
+        place = min(max(place, 0.0), side - 1.0)
+        left = min(int(place), side - 2)
+        matrix[row, left + 1] = round((place - left) * _WEIGHT)
+        matrix[row, left] = _WEIGHT - matrix[row, left + 1]
+    return matrix
 
 
 def _components(nodes: int, first: _Rows, second: _Rows) -> _Rows:
@@ -158,11 +286,11 @@ def _components(nodes: int, first: _Rows, second: _Rows) -> _Rows:
 
 
 @functools.cache
-def _transform() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The integer DCT-II rows that the hash needs, and the 64 lowest frequencies without the mean."""
+def _transform() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The integer DCT-II rows of the hash, its 64 frequencies, and their signs in a mirrored picture."""
     rows = 11  # anti-diagonals 1 to 10 hold 65 frequencies, one more than the hash has bits
     frequency, position = np.mgrid[0:rows, 0:HASH_SIDE_PX]
     basis = np.rint(np.cos(np.pi * frequency * (2 * position + 1) / (2 * HASH_SIDE_PX)) * 4096)
     down, across = (axis.ravel() for axis in np.mgrid[0:rows, 0:rows])
     low = np.lexsort((down, down + across))[1 : HASH_BITS + 1]
-    return basis.astype(np.int64), low
+    return basis.astype(np.int64), low, 1 - 2 * (across[low] % 2)

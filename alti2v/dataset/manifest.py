@@ -6,7 +6,7 @@ A shard exists only if the manifest says so; readers start here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from alti2v.errors import DamagedError
@@ -57,6 +57,7 @@ class Manifest:
         request_hash: SHA-256 over the options and the content of the store: what is known before any
             picture is opened. The same command on the same store finds its work done.
         alike: pictures that share a group, and therefore a side, with another picture.
+        rare: `Vocabulary.rare`.
     """
 
     plan_hash: str
@@ -67,6 +68,7 @@ class Manifest:
     made_with: Mapping[str, str]
     request_hash: str = ""
     alike: int = 0
+    rare: Mapping[str, int] = field(default_factory=dict)
 
     def split(self, split: str) -> tuple[Shard, ...]:
         """The shards of one split, in order."""
@@ -106,6 +108,7 @@ def read_manifest(dataset: Path) -> Manifest:
             made_with=fields["made_with"],
             request_hash=fields.get("request_hash", ""),
             alike=fields.get("alike", 0),
+            rare=fields.get("rare", {}),
         )
     except (KeyError, TypeError, ValueError) as exc:
         raise DamagedError(f"{dataset}: the manifest is incomplete ({exc}): build the dataset again") from exc

@@ -8,17 +8,16 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Set
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.dataset.duplicates import groups
+from alti2v.dataset.duplicates import Looks, groups
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.split import SPLIT_RULE, assign_splits, shard_bounds, shuffled
-from alti2v.dataset.tags import TagLists, TagTable, Vocabulary, choose_vocabulary, labels_of
-from alti2v.records import Category
+from alti2v.dataset.tags import TagLists, TagTable, Vocabulary, VocabularyRule, choose_vocabulary, labels_of
 from alti2v.storage.layout import SPLITS, ShardName
 
 
@@ -27,18 +26,16 @@ class PlanOptions:
     """What a user decides about a dataset.
 
     Attributes:
-        top_tags: outputs of the model, at most.
+        vocabulary: which tags the model is to learn.
         test, validation: pictures in these splits.
         shard_samples: pictures in a shard, at most.
-        left_out: categories that the vocabulary does without.
     """
 
     image: ImageRecipe
-    top_tags: int
+    vocabulary: VocabularyRule
     test: int
     validation: int
     shard_samples: int
-    left_out: Set[Category]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +45,14 @@ class Candidates:
     Attributes:
         ids: (n,) int64.
         family: (n,) int64, `duplicates.families`.
-        hashes: (n,) uint64, `duplicates.perceptual_hash`.
+        looks: of the n pictures.
         tags: the n tag lists.
         table: what their codes mean.
     """
 
     ids: npt.NDArray[np.int64]
     family: npt.NDArray[np.int64]
-    hashes: npt.NDArray[np.uint64]
+    looks: Looks
     tags: TagLists
     table: TagTable
 
@@ -100,10 +97,10 @@ def make_plan(candidates: Candidates, options: PlanOptions, *, store_digest: str
         DataError: there are no pictures, or no tag is left.
         UsageError: test and validation leave nothing to train on.
     """
-    group = groups(candidates.ids, candidates.family, candidates.hashes)
+    group = groups(candidates.ids, candidates.family, candidates.looks)
     side = assign_splits(group, test=options.test, validation=options.validation)
     training = candidates.tags.take(np.flatnonzero(side == SPLITS.index("train")))
-    vocabulary = choose_vocabulary(training, candidates.table, size=options.top_tags, left_out=options.left_out)
+    vocabulary = choose_vocabulary(training, candidates.table, options.vocabulary)
     order = shuffled(candidates.ids)
     shards = tuple(
         shard
@@ -123,8 +120,13 @@ def make_plan(candidates: Candidates, options: PlanOptions, *, store_digest: str
 
 def options_hash(options: PlanOptions, *, store_digest: str) -> str:
     """SHA-256 over what goes into a plan before any picture is opened."""
-    fields = {**asdict(options), "left_out": sorted(options.left_out)}
-    return hashlib.sha256(json.dumps([SPLIT_RULE, fields, store_digest], sort_keys=True).encode()).hexdigest()
+    facts = json.dumps([SPLIT_RULE, as_json(options), store_digest], sort_keys=True)
+    return hashlib.sha256(facts.encode()).hexdigest()
+
+
+def as_json(options: PlanOptions) -> Any:  # noqa: ANN401 - whatever JSON can say
+    """The options as JSON, with sets in order."""
+    return json.loads(json.dumps(asdict(options), default=sorted, sort_keys=True))
 
 
 def _cut(split: str, rows: npt.NDArray[np.int64], shard_samples: int) -> list[PlannedShard]:

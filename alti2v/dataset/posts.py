@@ -14,10 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alti2v.dataset.relations import Relations, canonical
 from alti2v.dataset.tags import CATEGORIES, TagLists, TagTable, joined, tag_lists
 from alti2v.errors import DamagedError, DataError
 from alti2v.records import Category, Status
-from alti2v.storage.store import Store, read_categories, read_posts
+from alti2v.storage.layout import TAG_ALIASES, TAG_IMPLICATIONS
+from alti2v.storage.store import Store, read_categories, read_posts, read_relations
 
 _FACTS = (
     *("id", "status", "reason", "duplicate_of", "parent_id", "tar", "offset", "size", "stored_md5", "md5"),
@@ -58,8 +60,12 @@ class Posts:
         return values
 
 
-def load_posts(store: Store) -> Posts:
-    """Read the post tables of a store.
+def load_posts(store: Store, *, ratings: bool = False) -> Posts:
+    """Read the post tables of a store, with the names that aliases lead to and the tags that are implied.
+
+    Args:
+        store: where they lie.
+        ratings: give each post its rating as a meta tag, too.
 
     Raises:
         DamagedError: a table cannot be read, or a post stands in it twice.
@@ -70,7 +76,7 @@ def load_posts(store: Store) -> Posts:
     category_seen: list[int] = []
     facts, tags = [], []
     for part in read_posts(store, (*_FACTS, *_TAG_COLUMNS)):
-        tags.append(_tag_codes(part, codes, category_seen))
+        tags.append(_tag_codes(part, codes, category_seen, ratings=ratings))
         facts.append(_compact(part.select(_FACTS)))
     all_facts = pa.concat_tables(facts).unify_dictionaries().combine_chunks()
     ids = all_facts.column("id").to_numpy()
@@ -79,6 +85,9 @@ def load_posts(store: Store) -> Posts:
     all_facts = all_facts.take(pa.array(order))
     table, new_code = _tag_table(codes, category_seen, known)
     all_tags = joined(tags).take(order).renamed(new_code)
+    aliases, implications = (read_relations(store, of) for of in (TAG_ALIASES, TAG_IMPLICATIONS))
+    if aliases or implications:
+        all_tags, table = canonical(all_tags, table, Relations(aliases, implications), known)
     return Posts(
         facts=all_facts,
         tags=all_tags,
@@ -105,11 +114,13 @@ def _compact(part: pa.Table) -> pa.Table:
     return part
 
 
-def _tag_codes(part: pa.Table, codes: dict[str, int], category_seen: list[int]) -> TagLists:
+def _tag_codes(part: pa.Table, codes: dict[str, int], category_seen: list[int], *, ratings: bool) -> TagLists:
     """The tags of one part in codes by first sight, which are added to `codes` and `category_seen`."""
     owners, found = [], []
-    for number, column in enumerate(_TAG_COLUMNS):
-        lists = part.column(column).combine_chunks()
+    columns = [(number, part.column(column).combine_chunks()) for number, column in enumerate(_TAG_COLUMNS)]
+    if ratings:
+        columns.append((CATEGORIES.index(Category.META), _rating_tags(part.column("rating").combine_chunks())))
+    for number, lists in columns:
         names = lists.flatten().dictionary_encode()
         new_codes = np.empty(len(names.dictionary), np.int32)
         for position, name in enumerate(names.dictionary.to_pylist()):
@@ -121,6 +132,14 @@ def _tag_codes(part: pa.Table, codes: dict[str, int], category_seen: list[int]) 
         found.append(new_codes[names.indices.to_numpy()] if len(names) else np.empty(0, np.int32))
         owners.append(np.repeat(np.arange(part.num_rows), pc.list_value_length(lists).to_numpy()))
     return tag_lists(np.concatenate(owners), np.concatenate(found), part.num_rows)
+
+
+def _rating_tags(ratings: pa.StringArray) -> pa.ListArray:
+    """A list of one tag for each rating, of none for a post without."""
+    has_rating = pc.not_equal(ratings, "").to_numpy(zero_copy_only=False)
+    offsets = np.concatenate(([0], np.cumsum(has_rating))).astype(np.int32)
+    names = pc.binary_join_element_wise("rating", ratings.filter(pa.array(has_rating)), ":")
+    return pa.ListArray.from_arrays(pa.array(offsets), names)
 
 
 def _tag_table(

@@ -22,7 +22,7 @@ from alti2v.dataset.decoder import borrowed_decoder
 from alti2v.dataset.images import Unusable
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.records import Span
-from alti2v.storage.layout import Column, Table
+from alti2v.storage.layout import HASH_COLUMNS, THUMBNAIL_COLUMN, Column, Table
 from alti2v.storage.publish import publish
 from alti2v.storage.store import open_images, read_picture
 from alti2v.storage.table import write_table
@@ -32,7 +32,8 @@ PREPARED = Table(
     (
         Column("id", "int64", "the board's post number"),
         Column("reason", "string", "why the picture cannot be used; empty if it can"),
-        Column("phash", "int64", "perceptual hash, as a signed number"),
+        *HASH_COLUMNS,
+        THUMBNAIL_COLUMN,
         Column("sha256", "string", "of the prepared JPEG"),
         Column("chunk_offset", "int64", "first byte of the prepared JPEG"),
         Column("size", "int64", "bytes of the prepared JPEG; 0 if unusable"),
@@ -116,8 +117,12 @@ def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes]]:
                 yield (
                     _row(
                         post_id,
-                        # Parquet knows no unsigned numbers in this contract.
-                        phash=picture.phash - (picture.phash >> 63 << 64),
+                        thumbnail=picture.thumbnail,
+                        **{
+                            # Parquet knows no unsigned numbers in this contract.
+                            column.name: value - (value >> 63 << 64)
+                            for column, value in zip(HASH_COLUMNS, picture.hashes, strict=True)
+                        },
                         sha256=hashlib.sha256(picture.jpeg).hexdigest(),
                         source_width=picture.source_width,
                         source_height=picture.source_height,
@@ -126,11 +131,12 @@ def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes]]:
                 )
 
 
-def _row(post_id: int, **facts: int | str) -> Mapping[str, Any]:
+def _row(post_id: int, **facts: int | str | bytes) -> Mapping[str, Any]:
     return {
         "id": post_id,
         "reason": "",
-        "phash": 0,
+        **dict.fromkeys((column.name for column in HASH_COLUMNS), 0),
+        "thumbnail": b"",
         "sha256": "",
         "source_width": 0,
         "source_height": 0,

@@ -58,9 +58,7 @@ def resolved(aliases: Iterable[tuple[str, str]]) -> dict[str, str]:
 
     Of two consequents of one name the first by letter counts.
     """
-    step: dict[str, str] = {}
-    for antecedent, consequent in sorted(aliases, reverse=True):
-        step[antecedent] = consequent
+    step = dict(sorted(aliases, reverse=True))
     found: dict[str, str] = {}
     for start in sorted(step):
         path: dict[str, None] = {}
@@ -111,7 +109,7 @@ def _widened(part: TagLists, new_code: npt.NDArray[np.int32], extras: TagLists) 
 def _categories(
     names: list[str], old: TagTable, new_code: npt.NDArray[np.int32], known: Mapping[str, Category]
 ) -> npt.NDArray[np.int8]:
-    """The category that is known, else the one that posts show, of the name itself or of one that it replaces."""
+    """The category that is known, else the one that posts show, of the name or of one that it replaces."""
     position = {category: number for number, category in enumerate(CATEGORIES)}
     unknown = position[Category.UNKNOWN]
     told = np.array([position[known.get(name, Category.UNKNOWN)] for name in names], np.int8)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alti2v.crawl.crawler import CrawlConfig, crawl
-from alti2v.dataset.build import BuildConfig, build_shards
+from alti2v.dataset.build import build_shards
+from alti2v.dataset.config import BuildConfig
 from alti2v.errors import Alti2vError, RemoteError, UsageError
 from alti2v.model.evaluate import EvalConfig
 from alti2v.model.train import TrainConfig, train

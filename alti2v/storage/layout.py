@@ -167,7 +167,7 @@ class Column:
     """One column of a table.
 
     Attributes:
-        type: "int32", "int64", "string", "timestamp" (UTC, seconds), "list<string>" or "list<int32>".
+        type: "int32", "int64", "string", "binary", "timestamp" (UTC, seconds), "list<string>" or "list<int32>".
         nullable: whether a row may lack the value.
     """
 
@@ -289,6 +289,14 @@ METADATA = Table(
         Column("original_md5", "string", "of the original, as the board says", nullable=True),
     ),
 )
+
+HASH_COLUMNS = (
+    Column("phash", "int64", "perceptual hash, as a signed number"),
+    Column("phash_trimmed", "int64", "the same of the picture without its margins"),
+    Column("phash_mirrored", "int64", "the same of its mirror image"),
+    Column("phash_mirrored_trimmed", "int64", "the same of its mirror image without margins"),
+)
+THUMBNAIL_COLUMN = Column("thumbnail", "binary", "16 x 16 luminances, row by row; empty if unusable")
 
 OUTCOMES = Table(
     "outcomes",

@@ -17,7 +17,7 @@ import pyarrow as pa
 from alti2v.errors import DamagedError, DataError
 from alti2v.records import Category, Span
 from alti2v.storage.directory import Kind, read_description
-from alti2v.storage.layout import POSTS, POSTS_DIR, STORE_TAGS, TAGS_FILE, images_tar, member_key
+from alti2v.storage.layout import POSTS, POSTS_DIR, STORE_TAGS, TAGS_FILE, Table, images_tar, member_key
 from alti2v.storage.table import read_open_table, read_table
 from alti2v.storage.tar import BLOCK, read_span
 
@@ -94,6 +94,21 @@ def read_categories(store: Store) -> Mapping[str, Category]:
         return {name: Category(category) for name, category in zip(names, categories, strict=True)}
     except ValueError as exc:
         raise DamagedError(f"{path}: {exc}: run `alti2v verify --repair {store.path}`") from exc
+
+
+def read_relations(store: Store, of: Table) -> Sequence[tuple[str, str]]:
+    """Read the pairs of `layout.TAG_ALIASES` or `TAG_IMPLICATIONS`; none if the store does not have them.
+
+    Raises:
+        VersionError: a program of another format version wrote the table.
+        DamagedError: it cannot be read.
+    """
+    try:
+        table = read_table(store.path / f"{of.name}.parquet", of)
+    except FileNotFoundError:
+        return ()
+    ends = (table.column(name).to_pylist() for name in ("antecedent", "consequent"))
+    return list(zip(*ends, strict=True))
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ _TYPES: Mapping[str, pa.DataType] = {
     "int32": pa.int32(),
     "int64": pa.int64(),
     "string": pa.string(),
+    "binary": pa.binary(),
     "timestamp": pa.timestamp("s", tz="UTC"),
     "list<string>": pa.list_(pa.string()),
     "list<int32>": pa.list_(pa.int32()),

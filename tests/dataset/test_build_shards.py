@@ -22,7 +22,8 @@ import webdataset
 import yaml
 from PIL import Image
 
-from alti2v.dataset.build import WORK_DIR, BuildConfig, BuildReport, build_shards
+from alti2v.dataset.build import WORK_DIR, BuildReport, build_shards
+from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.dataset.shards import SAMPLE_FIELDS
 from alti2v.dataset.split import shuffled
@@ -285,7 +286,7 @@ def test_a_lost_file_is_made_again(store: Path, dataset: Path, tmp_path: Path, f
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from alti2v.dataset import build, shards
+    from alti2v.dataset import build, config, shards
     from alti2v.dataset.decoder import Decoder
     from alti2v.storage import publish, table, tar
 
@@ -302,7 +303,7 @@ KILLED = """
               "rmtree": (build.shutil, "rmtree"), "manifest": (build, "write_manifest")}[function]
     setattr(*target, dying(getattr(*target)))
     build._CHUNK_PICTURES = 5
-    build.build_shards(build.BuildConfig(store=Path(sys.argv[1]), dataset=Path(sys.argv[2]), size=32, test=6,
+    build.build_shards(config.BuildConfig(store=Path(sys.argv[1]), dataset=Path(sys.argv[2]), size=32, test=6,
                                          validation=4, shard_samples=9, workers=1))
 """
 

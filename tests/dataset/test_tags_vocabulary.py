@@ -165,9 +165,7 @@ PAIRS = st.lists(st.tuples(st.sampled_from("abcdefg"), st.sampled_from("abcdefg"
 def test_aliases_end_somewhere(pairs: list[tuple[str, str]]) -> None:
     """Every name leads to one that leads nowhere else; chains are followed, circles end at their first name."""
     real = resolved(pairs)
-    step: dict[str, str] = {}
-    for antecedent, consequent in sorted(pairs, reverse=True):
-        step[antecedent] = consequent
+    step = dict(sorted(pairs, reverse=True))
 
     for name in "abcdefg":
         reached = [name]
@@ -192,7 +190,7 @@ def test_implications_are_all_that_can_be_reached(pairs: list[tuple[str, str]]) 
 
 
 def test_posts_get_the_names_and_the_implied_tags(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Old names become new ones, implied tags are added once, and unseen tags have the category that is known."""
+    """Old names become new, implied tags are added once, and unseen tags have the category that is known."""
     monkeypatch.setattr("alti2v.dataset.tags._ROWS_AT_ONCE", 2)
     character, general = CATEGORIES.index(Category.CHARACTER), CATEGORIES.index(Category.GENERAL)
     table = TagTable(["black_cat", "kitty", "miku"], np.array([general, general, character], np.int8))

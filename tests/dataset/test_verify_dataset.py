@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from alti2v.dataset.build import BuildConfig, build_shards
+from alti2v.dataset.build import build_shards
+from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_manifest, read_vocabulary, write_manifest, write_vocabulary
 from alti2v.dataset.verify import verify_dataset
 from alti2v.errors import DamagedError, UsageError, VersionError

@@ -1,0 +1,134 @@
+"""What a user may ask of `build-shards`: the options, their bounds, and what they mean for a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from alti2v.dataset.manifest import ImageRecipe
+from alti2v.dataset.plan import PlanOptions
+from alti2v.dataset.tags import VocabularyRule
+from alti2v.errors import UsageError
+from alti2v.records import Category
+
+_MAX_SIZE_PX = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildConfig:
+    """What to build.
+
+    Attributes:
+        store: directory of a store.
+        dataset: directory for the dataset; a killed build goes on there.
+        size: side of the square pictures, px, 8 to 4096.
+        top_tags: size of the vocabulary, at most.
+        min_count: training pictures that a tag of the vocabulary needs.
+        quota: "CATEGORY=N": the N most frequent tags of each category named, and none of the others; then
+            `top_tags` is without meaning.
+        ratings: whether the four ratings are tags of the vocabulary, too.
+        keep, drop: files with one tag on a line: always and never in the vocabulary.
+        test, validation: pictures in these splits: exactly so many, unless only groups of alike
+            pictures are left that are larger than the gap.
+        shard_samples: pictures in one shard, at most.
+        workers: processes; None for as many as there are cores. The bytes do not depend on it.
+        quality: of the JPEGs, 1 to 100.
+        keep_meta, keep_artist: whether these categories belong to the vocabulary, too.
+    """
+
+    store: Path
+    dataset: Path
+    size: int = 224
+    top_tags: int = 5000
+    min_count: int = 1
+    quota: tuple[str, ...] = ()
+    ratings: bool = False
+    keep: Path | None = None
+    drop: Path | None = None
+    keep_meta: bool = False
+    keep_artist: bool = False
+    test: int = 20_000
+    validation: int = 10_000
+    shard_samples: int = 10_000
+    workers: int | None = None
+    quality: int = 95
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("size", self.size, 8, _MAX_SIZE_PX),
+            ("top-tags", self.top_tags, 1, 1_000_000),
+            ("min-count", self.min_count, 1, None),
+            ("test", self.test, 0, None),
+            ("validation", self.validation, 0, None),
+            ("shard-samples", self.shard_samples, 1, None),
+            ("workers", self.workers, 1, 1024),
+            ("quality", self.quality, 1, 100),
+        ):
+            if value is not None and (value < low or (high is not None and value > high)):
+                bounds = f"at least {low}" if high is None else f"{low} to {high}"
+                raise UsageError(f"--{name} {value} is out of range: give {bounds}")
+        parse_quotas(self.quota)
+
+    @property
+    def options(self) -> PlanOptions:
+        """What of this decides the content of the dataset.
+
+        Raises:
+            UsageError: a file of tags cannot be read, or both files name a tag.
+        """
+        kept_too = ((Category.META, self.keep_meta), (Category.ARTIST, self.keep_artist))
+        keep, drop = (frozenset() if path is None else read_tags(path) for path in (self.keep, self.drop))
+        if keep & drop:
+            raise UsageError(f"--keep and --drop both name {min(keep & drop)!r}: take it out of one of them")
+        return PlanOptions(
+            image=ImageRecipe(size=self.size, quality=self.quality),
+            vocabulary=VocabularyRule(
+                size=self.top_tags,
+                min_count=self.min_count,
+                quotas=parse_quotas(self.quota),
+                left_out=frozenset(category for category, is_kept in kept_too if not is_kept),
+                ratings=self.ratings,
+                keep=keep,
+                drop=drop,
+            ),
+            test=self.test,
+            validation=self.validation,
+            shard_samples=self.shard_samples,
+        )
+
+
+def parse_quotas(quotas: tuple[str, ...]) -> Mapping[Category, int]:
+    """Read "general=512" and its like.
+
+    Raises:
+        UsageError: one has another form, names no category, or names one again.
+    """
+    parsed: dict[Category, int] = {}
+    for quota in quotas:
+        name, _, number = quota.partition("=")
+        if name not in [category.value for category in Category] or not number.isdecimal() or not int(number):
+            names = ", ".join(category.value for category in Category)
+            raise UsageError(f"--quota {quota}: give CATEGORY=N, such as general=512; categories are {names}")
+        if Category(name) in parsed:
+            raise UsageError(f"--quota names {name} twice: give it once")
+        parsed[Category(name)] = int(number)
+    return parsed
+
+
+def read_tags(path: Path) -> frozenset[str]:
+    """Read a file with one tag on a line; empty lines and spaces around tags do not count.
+
+    Raises:
+        UsageError: it cannot be read, is not UTF-8, or names no tag.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be read: {exc.strerror}: give a file with one tag on a line") from exc
+    except UnicodeDecodeError as exc:
+        raise UsageError(f"{path} is not UTF-8 text: give a file with one tag on a line") from exc
+    tags = frozenset(stripped for line in lines if (stripped := line.strip()))
+    if not tags:
+        raise UsageError(f"{path} names no tag: give a file with one tag on a line")
+    return tags

@@ -1,0 +1,110 @@
+"""How many near-duplicates are recognised, and how many other pictures are taken for such.
+
+The drawn corpus says which pictures are earlier ones again (recompressed, rescaled, recoloured or cropped by
+up to 5 % at each side); mirrored copies are made here. The ceiling beside it: all pairs whose hashes are
+near, which is what a hash alone can tell. Run:
+
+    python benchmarks/near_duplicates.py [--pictures 1600]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from alti2v.dataset.duplicates import NEAR_BITS, Looks, alike_pairs
+from alti2v.dataset.images import Picture, prepare_picture
+from alti2v.dataset.manifest import ImageRecipe
+from alti2v.demo.corpus import Corpus, illustration
+from alti2v.demo.drawing import original
+
+_SIZE_PX = 224
+_OLD_BITS = 6  # of one hash alone, which is what stood here before
+
+
+def main() -> None:
+    """Draw, compare all pairs, print a table and one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pictures", type=int, default=1600)
+    pictures = parser.parse_args().pictures
+    corpus = Corpus(pictures=pictures)
+    posts = [illustration(corpus, number) for number in range(pictures)]
+    copies = [post for post in posts if post.near_duplicate_of is not None]
+    origin = {post.number: post.near_duplicate_of for post in copies}
+    contents = [original(corpus, number) for number in range(pictures)]
+    mirrored = [_mirrored(contents[post.number]) for post in copies]
+    truth = [origin.get(number, number) for number in range(pictures)]
+    truth += [origin[post.number] for post in copies]
+    kinds = ["mirrored, of " + _kind(post) for post in copies]
+    looks = _looks(contents + mirrored)
+
+    kind_of = dict(zip(range(pictures, pictures + len(copies)), kinds, strict=True))
+    kind_of |= {post.number: _kind(post) for post in copies}
+    methods = {
+        f"one hash, <= {_OLD_BITS} bits": _near(looks, _OLD_BITS),
+        f"one hash, <= {NEAR_BITS} bits": _near(looks, NEAR_BITS),
+        "alike_pairs": set(zip(*(np.sort(np.stack(alike_pairs(looks)), axis=0).tolist()), strict=True)),
+    }
+    result = {}
+    for method, pairs in methods.items():
+        true_pairs = {pair for pair in pairs if truth[pair[0]] == truth[pair[1]]}
+        found = {copy: (truth[copy], copy) in true_pairs for copy in kind_of}
+        result[method] = {
+            **{
+                kind: f"{sum(found[n] for n, k in kind_of.items() if k == kind)} of "
+                f"{sum(k == kind for k in kind_of.values())}"
+                for kind in sorted(set(kind_of.values()))
+            },
+            "unrelated pairs joined": len(pairs - true_pairs),
+        }
+    for method, counts in result.items():
+        print(method)
+        for name, count in counts.items():
+            print(f"  {name:32} {count}")
+    print(json.dumps(result))
+
+
+def _kind(post: object) -> str:
+    edit = post.edit  # type: ignore[attr-defined]
+    if any(edit.crop):
+        return "cropped"
+    if edit.scale != 1:
+        return "rescaled"
+    return "recoloured" if edit.brightness != 1 else "recompressed"
+
+
+def _mirrored(content: bytes) -> bytes:
+    with Image.open(io.BytesIO(content)) as image:
+        stream = io.BytesIO()
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(stream, "JPEG", quality=80)
+    return stream.getvalue()
+
+
+def _looks(contents: list[bytes]) -> Looks:
+    pictures = [prepare_picture(content, ImageRecipe(size=_SIZE_PX)) for content in contents]
+    assert all(isinstance(picture, Picture) for picture in pictures)
+    return Looks(
+        hashes=np.array([picture.hashes for picture in pictures if isinstance(picture, Picture)], np.uint64),
+        thumbnails=np.stack(
+            [
+                np.frombuffer(picture.thumbnail, np.uint8).reshape(16, 16)
+                for picture in pictures
+                if isinstance(picture, Picture)
+            ]
+        ),
+    )
+
+
+def _near(looks: Looks, bits: int) -> set[tuple[int, int]]:
+    whole: npt.NDArray[np.uint64] = looks.hashes[:, 0]
+    first, second = np.nonzero(np.triu(np.bitwise_count(whole[:, None] ^ whole[None]) <= bits, 1))
+    return set(zip(first.tolist(), second.tolist(), strict=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What a user asks of the vocabulary, from the options to the tables of a dataset."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alti2v.commands.dataset import build_shards as command
+from alti2v.dataset.build import BuildReport, build_shards
+from alti2v.dataset.config import BuildConfig
+from alti2v.dataset.manifest import read_vocabulary
+from alti2v.dataset.verify import verify_dataset
+from alti2v.errors import UsageError
+from alti2v.storage.layout import ALIASES_FILE, IMPLICATIONS_FILE, TAG_ALIASES, TAG_IMPLICATIONS
+from alti2v.storage.table import write_table
+from tests.dataset.tiny_store import TinyPost, drawing, encoded, write_store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 posts, all with 1girl and hatsune_miku, every second with solo, one with smile."""
+    posts = [
+        TinyPost(
+            id=number,
+            content=encoded(drawing(number)),
+            tags=["1girl", "hatsune_miku", *["solo"] * (number % 2), *["smile"] * (number == 5)],
+            facts={"rating": "sensitive" if number % 3 else ""},
+        )
+        for number in range(1, 13)
+    ]
+    return write_store(tmp_path_factory.mktemp("vocabulary") / "store", posts)
+
+
+def build(store: Path, dataset: Path, **options: Any) -> BuildReport:
+    settings = {"size": 16, "test": 0, "validation": 0, "workers": 1} | options
+    return build_shards(BuildConfig(store=store, dataset=dataset, **settings))
+
+
+def counts(dataset: Path) -> dict[str, int]:
+    return {tag.name: tag.count for tag in read_vocabulary(dataset)}
+
+
+def test_quotas_and_ratings(store: Path, tmp_path: Path) -> None:
+    """The most frequent of each category named, and the ratings, which count as meta tags everywhere."""
+    build(store, tmp_path / "d", quota=("general=2", "character=1"), ratings=True)
+
+    assert counts(tmp_path / "d") == {"1girl": 12, "hatsune_miku": 12, "rating:sensitive": 8, "solo": 6}
+    assert verify_dataset(tmp_path / "d").findings == ()
+
+
+def test_files_of_tags(store: Path, tmp_path: Path) -> None:
+    """Kept tags are in however rare, and what is rare or absent is reported; dropped tags are out."""
+    (tmp_path / "keep").write_text("smile\n\n  no_such_tag \nsolo\n")
+    (tmp_path / "drop").write_text("\ufeffhatsune_miku\n", encoding="utf-8")
+    options = {"keep": tmp_path / "keep", "drop": tmp_path / "drop", "min_count": 3}
+    report = build(store, tmp_path / "d", **options)
+
+    assert counts(tmp_path / "d") == {"1girl": 12, "solo": 6, "smile": 1}
+    assert report.rare == {"no_such_tag": 0, "smile": 1}
+    assert build(store, tmp_path / "d", **options).rare == report.rare
+
+
+def test_the_command_names_rare_tags(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table says which tags were kept although rare, and which could not be kept."""
+    (tmp_path / "keep").write_text("smile\nno_such_tag\n")
+    numbers = ["--size", "16", "--test", "0", "--validation", "0", "--workers", "1", "--min-count", "2"]
+    arguments = [str(store), str(tmp_path / "d"), *numbers, "--keep", str(tmp_path / "keep")]
+    command.main(arguments, standalone_mode=False)
+    printed = capsys.readouterr().out
+
+    assert "smile (1)" in printed
+    assert "no_such_tag" in printed
+    command.main([*arguments, "--json"], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out)["rare"] == {"no_such_tag": 0, "smile": 1}
+
+
+def test_aliases_and_implications_of_the_store(store: Path, tmp_path: Path) -> None:
+    """Counts, labels and the tags of every sample follow the tables that the crawl left."""
+    pairs = {
+        ALIASES_FILE: (TAG_ALIASES, [("solo", "alone"), ("1girl", "one_girl")]),
+        IMPLICATIONS_FILE: (TAG_IMPLICATIONS, [("hatsune_miku", "vocaloid"), ("solo", "quiet")]),
+    }
+    copy = write_store(tmp_path / "store", [])
+    for path in store.rglob("*.*"):
+        (copy / path.relative_to(store)).write_bytes(path.read_bytes())
+    for file, (table, ends) in pairs.items():
+        rows = [{"antecedent": first, "consequent": second} for first, second in ends]
+        write_table(copy / file, table, rows)
+    build(copy, tmp_path / "d", min_count=2)
+
+    assert counts(tmp_path / "d") == {
+        "hatsune_miku": 12,
+        "one_girl": 12,
+        "vocaloid": 12,
+        "alone": 6,
+        "quiet": 6,
+    }
+    assert [tag.category.value for tag in read_vocabulary(tmp_path / "d")][2] == "copyright"
+    assert verify_dataset(tmp_path / "d").findings == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quota": ("general",)}, "--quota general: give CATEGORY=N"),
+        ({"quota": ("general=0",)}, "--quota general=0: give CATEGORY=N"),
+        ({"quota": ("hair=5",)}, "categories are general, artist"),
+        ({"quota": ("meta=5", "meta=6")}, "--quota names meta twice"),
+        ({"min_count": 0}, "--min-count 0 is out of range"),
+        ({"keep": "nowhere"}, "nowhere cannot be read: No such file or directory"),
+        ({"keep": "empty"}, "empty names no tag"),
+        ({"keep": "latin"}, "latin is not UTF-8 text"),
+        ({"keep": "one", "drop": "one"}, "--keep and --drop both name 'solo'"),
+    ],
+)
+def test_vocabularies_that_cannot_be(
+    store: Path, tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    """Nonsense is refused before anything is read, with what to give instead."""
+    for name, content in (("empty", b" \n"), ("latin", b"caf\xe9"), ("one", b"solo")):
+        (tmp_path / name).write_bytes(content)
+    paths = {name: tmp_path / value for name, value in options.items() if isinstance(value, str)}
+
+    with pytest.raises(UsageError, match=message):
+        build(store, tmp_path / "d", **(options | paths))
+    assert not (tmp_path / "d").exists()
