@@ -22,12 +22,15 @@ from alti2v.terminal import duration, print_result, progress_display, size
 @click.option(
     "--quota",
     multiple=True,
+    default=(),
     metavar="CATEGORY=N",
     help="The N most frequent tags of a category; repeatable. Instead of --top-tags.",
 )
 @click.option("--ratings", is_flag=True, help="Learn the ratings, too, as tags rating:general ...")
-@click.option("--keep", type=DIRECTORY, help="File of tags, one on a line, to learn however rare they are.")
-@click.option("--drop", type=DIRECTORY, help="File of tags, one on a line, not to learn.")
+@click.option(
+    "--keep", type=DIRECTORY, default=None, help="File of tags, one on a line, to learn however rare."
+)
+@click.option("--drop", type=DIRECTORY, default=None, help="File of tags, one on a line, not to learn.")
 @click.option("--keep-meta", is_flag=True, help="Do not leave meta tags out.")
 @click.option("--keep-artist", is_flag=True, help="Do not leave artist tags out.")
 @click.option("--test", type=int, default=20_000, show_default=True, help="Test pictures.")

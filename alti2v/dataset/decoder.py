@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from alti2v.dataset.duplicates import THUMBNAIL_BYTES
 from alti2v.dataset.images import Picture, Unusable, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import Alti2vError
@@ -63,7 +64,7 @@ class Decoder:
             answer = _answer(process, request, content)
             if answer is not None:
                 facts, pixels = answer
-                return Unusable(**facts) if "reason" in facts else Picture(jpeg=pixels, **facts)
+                return Unusable(**facts) if "reason" in facts else _picture(facts, pixels)
             if self._ended(process) == -signal.SIGPROF:
                 return Unusable("too_slow")
         return Unusable("crashed")
@@ -111,8 +112,13 @@ def serve(prepare: Callable[[bytes, ImageRecipe], Picture | Unusable] = prepare_
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         facts = asdict(picture)
-        pixels = facts.pop("jpeg", b"")
+        pixels = facts.pop("jpeg", b"") + facts.pop("thumbnail", b"")
         _send(answers, json.dumps(facts).encode(), pixels)
+
+
+def _picture(facts: Mapping[str, Any], pixels: bytes) -> Picture:
+    jpeg, thumbnail = pixels[:-THUMBNAIL_BYTES], pixels[-THUMBNAIL_BYTES:]
+    return Picture(jpeg=jpeg, thumbnail=thumbnail, **{**facts, "hashes": tuple(facts["hashes"])})
 
 
 def _confine() -> None:

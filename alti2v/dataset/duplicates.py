@@ -22,6 +22,7 @@ import numpy.typing as npt
 HASH_BITS = 64
 HASH_SIDE_PX = 32
 THUMBNAIL_SIDE_PX = 16
+THUMBNAIL_BYTES = THUMBNAIL_SIDE_PX**2
 MARGIN = 0.03  # what is cut at each side for the second hash
 NEAR_BITS = 8
 NEAR_CORRELATION = 0.95
@@ -240,7 +241,7 @@ def correlations(
 
 def _correlated(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Pearson's correlation of each pair of (p, 16, 16) thumbnails of whole numbers."""
-    pixels = THUMBNAIL_SIDE_PX**2
+    pixels = THUMBNAIL_BYTES
     left, right = ours.reshape(-1, pixels), theirs.reshape(-1, pixels)
     left_sum, right_sum = left.sum(1), right.sum(1)
     product = pixels * (left * right).sum(1) - left_sum * right_sum
