@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 @click.option("--board", required=True, help="safebooru, donmai, or the URL of a board.")
 @dialect_option(None)
 @click.option("--tags", default="", help="Search terms, as the board's own search takes them.")
+@click.option("--min-id", type=int, default=None, help="No post with a lower number.")
+@click.option("--max-id", type=int, default=None, help="No post with a higher number.")
+@click.option("--min-score", type=int, default=None, help="No post with fewer votes.")
+@click.option(
+    "--exclude", metavar="TAG", multiple=True, default=(), help="No post with this tag; may be given again."
+)
 @click.option("--limit", type=int, default=None, help="At most so many posts, newest first.")
 @click.option(
     "--files",
@@ -36,6 +42,14 @@ if TYPE_CHECKING:
 )
 @click.option("--api-rate", type=float, default=1.0, show_default=True, help="Of these, API requests.")
 @click.option("--connections", type=int, default=4, show_default=True, help="Connections to one host.")
+@click.option(
+    "--retry-failed",
+    metavar="[KIND]",
+    is_flag=False,
+    flag_value="all",
+    default=None,
+    help="Do not list; only try again what failed, of one kind (http_404, ...) or all.",
+)
 @click.option("--contact", default=None, help="Mail address or URL for the User-Agent: be reachable.")
 @click.option(
     "--allow-private", is_flag=True, help="Allow addresses that are not public, such as this machine's."

@@ -25,10 +25,10 @@ from alti2v.crawl.fetching import Fetching
 from alti2v.crawl.journal import begin_run, end_run, log_failures, open_log
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.lister import Lister, Stopped
-from alti2v.crawl.listing import Walk
+from alti2v.crawl.listing import Ending, Walk
 from alti2v.crawl.net import Client, NetConfig
 from alti2v.crawl.plan import CrawlConfig, CrawlReport, check_plan, stored_dialect, write_plan
-from alti2v.crawl.policy import HEALABLE
+from alti2v.crawl.policy import HEALABLE, FailKind
 from alti2v.crawl.recognise import base_url, board_of, detect, known_dialect
 from alti2v.crawl.shelf import Settlement, Shelf
 from alti2v.crawl.single_thread import SingleThread
@@ -61,6 +61,8 @@ def crawl(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> C
         sweep(config.store)
         if is_old:
             check_plan(config)
+        elif config.retry_failed is not None:
+            raise UsageError(f"{config.store} is no store yet: leave out --retry-failed")
         else:
             _forget(config.store)
         with open_log(config.store) as log, Ledger(config.store / LEDGER_FILE) as ledger:
@@ -159,7 +161,7 @@ class _Run:
         async with Client(net, on_pause=self._on_pause, sleep=self._stop.sleep) as client:
             asker = Asker(client=client, policy=config.retry, rng=self._rng, sleep=self._stop.sleep)
             self._board = await self._find_board(asker)
-            await self._thread.run(self._retry_healable)
+            await self._thread.run(self._retry_failed)
             self._fetching = fetching = Fetching(
                 config,
                 client=client,
@@ -171,7 +173,10 @@ class _Run:
             )
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._list(self._board, asker, fetching))
+                    if config.retry_failed is None:
+                        tasks.create_task(self._list(self._board, asker, fetching))
+                    else:
+                        fetching.end_of_listing()
                     tasks.create_task(fetching.run())
             except BaseExceptionGroup as group:
                 raise _first_cause(group) from None
@@ -186,12 +191,16 @@ class _Run:
         return board_of(base, Dialect(dialect))
 
     async def _list(self, board: Board, asker: Asker, fetching: Fetching) -> None:
+        terms = board.terms(self._config.tags, self._config.conditions)
+        if terms.left:
+            self._say(f"{board.base} takes no more search terms: {' '.join(terms.left)} is held here")
         lister = Lister(
             board=board,
             asker=asker,
             thread=self._thread,
             ledger=self._ledger,
-            tags=self._config.tags,
+            tags=terms.text,
+            conditions=self._config.conditions,
             limit=self._config.limit,
             before_first=self._write_plan,
             on_page=self._on_page,
@@ -263,9 +272,17 @@ class _Run:
         log_failures(self._log, batch)
         return self._ledger.counts()
 
-    def _retry_healable(self) -> None:
+    def _retry_failed(self) -> None:
+        """Make pending what is to be tried again: what may heal, or what was asked for."""
+        wanted = self._config.retry_failed
+        kinds = HEALABLE if wanted is None else FailKind if wanted == "all" else (FailKind(wanted),)
         with self._ledger.transaction():
-            self._ledger.retry_failed(kind.value for kind in HEALABLE)
+            self._ledger.retry_failed(kind.value for kind in kinds)
+            walk = self._ledger.walk()
+        if wanted is not None:
+            self._listing_ended = True
+            if walk is None or walk.ending is not Ending.COMPLETE:
+                self._missing.append("the listing has not come to its end")
 
     def _write_plan(self) -> None:
         assert self._board is not None
@@ -286,6 +303,13 @@ class _Run:
     def _on_pause(self, why: str, seconds: float) -> None:
         self._note = f"{why}: {seconds:.0f} s"
         self._log.info("pause: %s for %.1f s", why, seconds)
+        self._show()
+        self._note = ""
+
+    def _say(self, what: str) -> None:
+        """Tell what a person should know, once, on the display and in the log."""
+        self._log.info("note: %s", what)
+        self._note = what
         self._show()
         self._note = ""
 

@@ -87,11 +87,13 @@ class Fetching:
 
     async def _feed(self) -> None:
         """Hand pending posts to the fetchers, in the order of listing."""
-        after_seq = -1
+        after_seq, tried = -1, self._config.retry_failed is not None
         while not (self._stop.is_wanted or self._gave_up):
             self._news.clear()
             was_last = self._listing_ended
-            rows = await self._thread.run(self._ledger.pending, after_seq=after_seq, limit=_FEED_ROWS)
+            rows = await self._thread.run(
+                self._ledger.pending, after_seq=after_seq, limit=_FEED_ROWS, tried=tried
+            )
             for pending in rows:
                 await self._wanted.put(pending)
                 after_seq = pending.seq

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,14 +145,25 @@ class Ledger(Database):
 
     # Listing --------------------------------------------------------------------------------------
 
-    def add_posts(self, posts: Iterable[Post], *, ghosts: Iterable[int] = ()) -> int:
+    def add_posts(
+        self,
+        posts: Iterable[Post],
+        *,
+        ghosts: Iterable[int] = (),
+        wanted: Callable[[Post], bool] = lambda _: True,
+    ) -> int:
         """Record listed posts; a known post gets the newer facts and keeps its outcome.
+
+        Args:
+            posts: as the board describes them.
+            ghosts: ids without a post.
+            wanted: whether a post's file is wanted; others are recorded as skipped.
 
         Returns:
             How many were new.
         """
         next_seq = first = int(self._one("SELECT coalesce(max(seq) + 1, 0) FROM posts"))
-        for post, skip in _with_reasons(posts, ghosts):
+        for post, skip in _with_reasons(posts, ghosts, wanted):
             facts = encode(post_document(post))
             known = self._row("SELECT facts, reason FROM posts WHERE id=?", post.id)
             status, reason = (Status.SKIPPED, skip.value) if skip else (Status.PENDING, "")
@@ -187,11 +198,13 @@ class Ledger(Database):
 
     # Fetching -------------------------------------------------------------------------------------
 
-    def pending(self, *, after_seq: int, limit: int) -> list[Pending]:
-        """The next pending posts in the order of listing."""
+    def pending(self, *, after_seq: int, limit: int, tried: bool = False) -> list[Pending]:
+        """The next pending posts in the order of listing; with `tried`, only those asked for before."""
         rows = self._rows(
-            "SELECT seq, facts, attempts FROM posts WHERE status='pending' AND seq>? ORDER BY seq LIMIT ?",
+            "SELECT seq, facts, attempts FROM posts WHERE status='pending' AND seq>? AND attempts>=? "
+            "ORDER BY seq LIMIT ?",
             after_seq,
+            int(tried),
             limit,
         )
         return [
@@ -340,11 +353,13 @@ class Ledger(Database):
 
 
 # A post that was skipped for one of these reasons may come to have a file.
-_MAY_APPEAR = frozenset({Skip.GHOST.value, Skip.HIDDEN.value})
+_MAY_APPEAR = frozenset({Skip.GHOST.value, Skip.HIDDEN.value, Skip.FILTERED.value})
 
 
-def _with_reasons(posts: Iterable[Post], ghosts: Iterable[int]) -> Iterator[tuple[Post, Skip | None]]:
+def _with_reasons(
+    posts: Iterable[Post], ghosts: Iterable[int], wanted: Callable[[Post], bool]
+) -> Iterator[tuple[Post, Skip | None]]:
     for post in posts:
-        yield post, skip_reason(post)
+        yield post, skip_reason(post) if wanted(post) else Skip.FILTERED
     for number in ghosts:
         yield Post(id=number, tags=TagGroups()), Skip.GHOST

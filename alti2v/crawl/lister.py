@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from alti2v.crawl.asking import Asker, in_words
-from alti2v.crawl.boards.board import Answer, Board, Page, Query, Refusal, Unreadable, Wall
+from alti2v.crawl.boards.board import Answer, Board, Conditions, Page, Query, Refusal, Unreadable, Wall
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.listing import (
     Ending,
@@ -40,7 +40,8 @@ class Lister:
     """What listing needs.
 
     Attributes:
-        tags: the search.
+        tags: the search, in the board's own terms.
+        conditions: what posts must fulfil beyond that; those that do not are recorded as skipped.
         limit: posts that the store shall list in all, None for no limit.
         before_first: called in the store's thread before the first post is recorded.
         on_page: told how the posts stand after each page.
@@ -51,6 +52,7 @@ class Lister:
     thread: SingleThread
     ledger: Ledger
     tags: str
+    conditions: Conditions
     limit: int | None
     before_first: Callable[[], None]
     on_page: Callable[[Counts], None]
@@ -62,7 +64,7 @@ class Lister:
             The last walk; its `ending` is None if the limit was reached.
         """
         former = await self.thread.run(self.ledger.walk)
-        walk = next_walk(former)
+        walk = self._next_walk(former)
         # A walk that a kill interrupted was begun some time ago: look for newer posts once it ends.
         is_resumed = former is not None and former.ending is None
         json_is_refused = False
@@ -71,7 +73,7 @@ class Lister:
             if self.limit is not None and listed >= self.limit:
                 return walk
             if walk.ending is Ending.COMPLETE and is_resumed:
-                walk, is_resumed = next_walk(walk), False
+                walk, is_resumed = self._next_walk(walk), False
             if walk.ending is not None:
                 return walk
             if walk.wants_count:
@@ -91,8 +93,13 @@ class Lister:
 
     async def total(self) -> int | None:
         """How many posts the board counts; None if it does not say."""
-        count = await self.asker.ask_once(self.board.count_url(self.tags), self._read_count)
+        max_id = self.conditions.max_id
+        url = self.board.count_url(self.tags, below=None if max_id is None else max_id + 1)
+        count = await self.asker.ask_once(url, self._read_count)
         return count if isinstance(count, int) else None
+
+    def _next_walk(self, former: Walk | None) -> Walk:
+        return next_walk(former, min_id=self.conditions.min_id, max_id=self.conditions.max_id)
 
     async def _ask(self, query: Query, *, xml_first: bool) -> tuple[Answer | Failure, bool]:
         forms = (query, replace(query, xml=True))
@@ -116,7 +123,8 @@ class Lister:
         if page.posts or page.ghosts:
             self.before_first()
         with self.ledger.transaction():
-            walk = after_page(walk, page, new=self.ledger.add_posts(page.posts, ghosts=page.ghosts))
+            new = self.ledger.add_posts(page.posts, ghosts=page.ghosts, wanted=self.conditions.hold_for)
+            walk = after_page(walk, page, new=new)
             self.ledger.set_walk(walk)
         return walk, self.ledger.counts()
 

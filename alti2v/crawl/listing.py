@@ -34,7 +34,7 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
-    """Where a listing stands; everything below `floor` was listed by an earlier walk.
+    """Where a listing stands; everything below `floor` was listed by an earlier walk, or is not wanted.
 
     Attributes:
         floor: the walk ends at this id; 0 for a walk to the very end.
@@ -142,12 +142,21 @@ def after_count(walk: Walk, *, missing: int | None) -> Walk:
     return replace(walk, ending=Ending.COMPLETE)
 
 
-def next_walk(walk: Walk | None) -> Walk:
-    """The walk of a new run: on from where the last one stopped, or from the newest post down to it."""
+def next_walk(walk: Walk | None, *, min_id: int | None = None, max_id: int | None = None) -> Walk:
+    """The walk of a new run: on from where the last one stopped, or from the newest post down to it.
+
+    Args:
+        walk: the last one, None if there was none.
+        min_id: where walks end, None for no such bound.
+        max_id: where they begin.
+    """
+    below = None if max_id is None else max_id + 1
     if walk is None or walk.ending in (Ending.SHORT, Ending.WALL):
-        return Walk()  # everything again: what is missing may lie anywhere
+        floor = 0 if min_id is None else min_id - 1
+        return Walk(floor=floor, below=below)  # everything again: what is missing may lie anywhere
     if walk.ending is Ending.COMPLETE:
-        return Walk(floor=walk.top, top=walk.top, by_page=walk.by_page, full=walk.full)
+        below = None if walk.by_page else below
+        return Walk(floor=walk.top, below=below, top=walk.top, by_page=walk.by_page, full=walk.full)
     return replace(walk, empties=0, doubts=0, fresh=1)  # of the first half of a walk nothing is known
 
 

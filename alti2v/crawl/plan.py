@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alti2v.crawl.boards.board import Dialect
-from alti2v.crawl.policy import RetryPolicy
+from alti2v.crawl.boards.board import MAX_ID, Conditions, Dialect
+from alti2v.crawl.policy import FailKind, RetryPolicy
 from alti2v.crawl.recognise import base_url, known_dialect
 from alti2v.errors import UsageError
 from alti2v.storage.directory import Kind, read_description, write_description
@@ -23,6 +23,9 @@ class CrawlConfig:
         board: "safebooru", "donmai", or the URL of a board.
         dialect: None: known from the name, else found out by asking.
         tags: the search, as the board's own search takes it.
+        min_id, max_id: bounds of the ids, inclusive; None for none.
+        min_score: of the votes; None for any.
+        exclude: tags that no post may have; `*` stands for any characters.
         limit: posts that the store shall list in all, newest first; None for all.
         files: "sample" (about 850 px wide) or "original".
         rate: requests/s to one host, everything; infinity for no pacing. 4 is under the 10 that
@@ -37,6 +40,7 @@ class CrawlConfig:
         shard_bytes: tar files are sealed when they have grown to this size.
         max_file_bytes: larger files are refused.
         retry: patience.
+        retry_failed: do not list, but try again what failed: "all", or one kind; None to crawl as usual.
         seed: of the back-off's jitter.
     """
 
@@ -44,6 +48,10 @@ class CrawlConfig:
     board: str
     dialect: Dialect | None = None
     tags: str = ""
+    min_id: int | None = None
+    max_id: int | None = None
+    min_score: int | None = None
+    exclude: tuple[str, ...] = ()
     limit: int | None = None
     files: str = "sample"
     rate: float = 4.0
@@ -57,6 +65,7 @@ class CrawlConfig:
     shard_bytes: int = 1_000_000_000
     max_file_bytes: int = 50_000_000
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry_failed: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -69,6 +78,9 @@ class CrawlConfig:
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} is {getattr(self, name)}: more than 0 requests/s are needed")
         bounds = {
+            "min_id": (1, MAX_ID),
+            "max_id": (1, MAX_ID),
+            "min_score": (-(10**9), 10**9),
             "limit": (1, 10**12),
             "connections": (1, 64),
             "tag_min_count": (1, 10**12),
@@ -79,8 +91,27 @@ class CrawlConfig:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UsageError(f"{name.replace('_', '-')} is {value}: give {low:,} to {high:,}")
+        self._check_conditions()
+        if self.retry_failed not in (None, "all", *FailKind):
+            raise UsageError(f"no failure is of kind {self.retry_failed!r}: give all, {', '.join(FailKind)}")
         if self.contact is not None and not (self.contact.isprintable() and self.contact.isascii()):
             raise UsageError("contact has characters that do not fit into an HTTP header: use plain ASCII")
+
+    def _check_conditions(self) -> None:
+        if self.min_id is not None and self.max_id is not None and self.min_id > self.max_id:
+            raise UsageError(f"min-id {self.min_id} is above max-id {self.max_id}: no post lies between")
+        for tag in self.exclude:
+            if not tag or tag.startswith("-") or len(tag.split()) != 1:
+                raise UsageError(
+                    f"exclude is {tag!r}: give one tag, without a minus in front and without spaces"
+                )
+
+    @property
+    def conditions(self) -> Conditions:
+        """What posts must fulfil beyond the search."""
+        return Conditions(
+            min_id=self.min_id, max_id=self.max_id, min_score=self.min_score, exclude=self.exclude
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,18 +169,26 @@ def check_plan(config: CrawlConfig) -> None:
     """
     found = read_description(config.store, Kind.STORE)
     dialect = config.dialect or known_dialect(base_url(config.board)) or found.get("dialect", "")
-    for name, wanted in _plan(config, dialect).items():
-        if found.get(name) != wanted:
+    wanted = _plan(config, dialect)
+    for name in dict.fromkeys((*wanted, *(set(found) - {"kind", "version"}))):
+        if found.get(name) != wanted.get(name):
             raise UsageError(
-                f"{config.store} was made with {name} {found.get(name)!r}, not {wanted!r}: "
+                f"{config.store} was made with {name} {found.get(name)!r}, not {wanted.get(name)!r}: "
                 "choose another folder, or give the same"
             )
 
 
-def _plan(config: CrawlConfig, dialect: str) -> dict[str, str]:
+def _plan(config: CrawlConfig, dialect: str) -> dict[str, object]:
+    conditions = {
+        "min_id": config.min_id,
+        "max_id": config.max_id,
+        "min_score": config.min_score,
+        "exclude": sorted(set(config.exclude)) or None,
+    }
     return {
         "board": base_url(config.board),
         "dialect": str(dialect),
         "tags": config.tags,
         "files": config.files,
+        **{name: value for name, value in conditions.items() if value is not None},
     }

@@ -65,6 +65,7 @@ class ScriptedBoard:
     page_cap: int = 1000
     ghosts: dict[int, dict[str, Any]] = field(default_factory=dict)
     ignores_cursor: bool = False
+    ignores: tuple[str, ...] = ()  # beginnings of terms that change nothing
     wall: int | None = None
     wall_is_empty: bool = False
     old_shape: bool = False
@@ -150,6 +151,10 @@ class ScriptedBoard:
             return web.json_response({"counts": {"posts": listed}})
         return web.Response(status=404, text="<html><body>not found</body></html>", content_type="text/html")
 
+    def score(self, number: int) -> int | None:
+        """The votes of a post; the dialects say differently that there are none."""
+        return number % 4 if self.dialect == "danbooru" else None if number % 3 else 5
+
     def content(self, number: int, *, sample: bool) -> bytes:
         """The bytes of a post's file."""
         number = self.same_bytes.get(number, number)
@@ -166,7 +171,15 @@ class ScriptedBoard:
     def _matching(self, terms: str) -> list[int]:
         entries = sorted({*self.ids, *self.ghosts}, reverse=True)
         for term in terms.split():
-            if term.startswith("id:<") and not self.ignores_cursor:
+            if term.startswith(self.ignores or ("\0",)):
+                continue
+            if term.startswith("id:>="):
+                entries = [number for number in entries if number >= int(term[5:])]
+            elif term.startswith("score:>="):
+                entries = [number for number in entries if (self.score(number) or 0) >= int(term[8:])]
+            elif term.startswith("-"):
+                entries = [number for number in entries if term[1:] not in tags_of(number)]
+            elif term.startswith("id:<") and not self.ignores_cursor:
                 entries = [number for number in entries if number < int(term[4:])]
             elif not term.startswith("id:"):
                 entries = [number for number in entries if number in self.ghosts or term in tags_of(number)]
@@ -222,7 +235,7 @@ class ScriptedBoard:
             "sample": self.samples,
             "sample_height": 12,
             "sample_width": 16,
-            "score": None if number % 3 else 5,
+            "score": self.score(number),
             "tags": " ".join(escape(tag, quote=True).replace("&#x27;", "&#039;") for tag in tags_of(number)),
             "source": None if number % 5 else "free text",
             "status": "active",
@@ -281,7 +294,8 @@ class ScriptedBoard:
 
     def _danbooru(self, request: web.Request) -> web.Response:
         query = request.query
-        if len(query.get("tags", "").split()) > 2:
+        free = ("id:", "score:", "rating:")
+        if sum(not term.startswith(free) for term in query.get("tags", "").split()) > 2:
             return _danbooru_error(422, "You cannot search for more than 2 tags at a time.")
         found = self._matching(query.get("tags", ""))
         limit, page = min(int(query.get("limit", 20)), 200), query.get("page", "1") or "1"
@@ -304,7 +318,7 @@ class ScriptedBoard:
         return {
             "id": number,
             "created_at": "2026-08-01T10:00:00.000-04:00",
-            "score": number % 4,
+            "score": self.score(number),
             "source": "",
             "md5": self._md5(number),
             "rating": "gsqe"[number % 4],

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Any, Protocol
 from urllib.parse import urljoin, urlsplit
 from xml.etree import ElementTree as ET
@@ -43,6 +44,56 @@ class Skip(StrEnum):
     UNSUPPORTED = "unsupported"  # another kind of file, by the board's own word
     ROBOTS = "robots"  # robots.txt forbids the file
     OPT_OUT = "opt_out"  # the file came with X-Robots-Tag: noai or noimageai
+    FILTERED = "filtered"  # listed by the board, but not what --min-id and its like ask for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What posts must fulfil beyond the search itself.
+
+    Attributes:
+        min_id, max_id: bounds of the id, inclusive.
+        min_score: a post without votes has the score 0.
+        exclude: tags that no post may have; `*` stands for any characters.
+    """
+
+    min_id: int | None = None
+    max_id: int | None = None
+    min_score: int | None = None
+    exclude: tuple[str, ...] = ()
+
+    def hold_for(self, post: Post) -> bool:
+        """Whether a post fulfils them all."""
+        return (
+            (self.min_id is None or post.id >= self.min_id)
+            and (self.max_id is None or post.id <= self.max_id)
+            and (self.min_score is None or (post.score or 0) >= self.min_score)
+            and not any(fnmatchcase(tag, name) for name in self._patterns() for tag in post.tags.all)
+        )
+
+    def _patterns(self) -> tuple[str, ...]:
+        # Only the asterisk is special on boards.
+        return tuple(name.replace("[", "[[]").replace("?", "[?]") for name in self.exclude)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """A search as a board takes it.
+
+    Attributes:
+        text: the search terms, separated by spaces.
+        left: conditions that the board would refuse beside the others, so that they are held here.
+    """
+
+    text: str
+    left: tuple[str, ...] = ()
+
+
+def terms_of(conditions: Conditions) -> list[str]:
+    """The conditions as search terms of both dialects; `max_id` is where the walk begins, so no term."""
+    bounds = {"id": conditions.min_id, "score": conditions.min_score}
+    terms = [f"{name}:>={bound}" for name, bound in bounds.items() if bound is not None]
+    return terms + [f"-{tag}" for tag in conditions.exclude]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +186,10 @@ class Board(Protocol):
     @property
     def has_tag_groups(self) -> bool:
         """Whether the posts come with the categories of their tags."""
+        ...
+
+    def terms(self, tags: str, conditions: Conditions) -> Terms:
+        """The search to ask for, with as many of the conditions as the board takes."""
         ...
 
     def posts_url(self, query: Query) -> str:

@@ -14,12 +14,14 @@ from urllib.parse import quote, urlencode
 
 from alti2v.crawl.boards.board import (
     Answer,
+    Conditions,
     Dialect,
     Empty,
     JsonBody,
     Page,
     Query,
     Refusal,
+    Terms,
     Unreadable,
     Wall,
     absolute_url,
@@ -31,6 +33,7 @@ from alti2v.crawl.boards.board import (
     md5_of,
     pixels,
     post_id,
+    terms_of,
 )
 from alti2v.records import Category, Post, TagGroups
 
@@ -40,6 +43,15 @@ RATINGS: Mapping[str, str] = {
     "q": "questionable",
     "e": "explicit",
 }
+MOST_TERMS = 2  # of an anonymous search (help:api)
+# Metatags that do not count (the program's source, PostQuery::UNLIMITED_METATAGS).
+_FREE = frozenset(
+    (
+        *("status", "rating", "limit", "is", "id", "date", "age", "filesize", "filetype", "parent", "child"),
+        *("md5", "width", "height", "duration", "mpixels", "ratio", "score", "upvotes", "downvotes"),
+        *("favcount", "embedded", "tagcount", "pixiv_id", "pixiv"),
+    )
+)
 _GROUPS = (Category.GENERAL, Category.ARTIST, Category.COPYRIGHT, Category.CHARACTER, Category.META)
 # Statuses that asking again does not change (help:api): bad request, not found, too many tags.
 _FINAL = frozenset({400, 401, 403, 404, 422, 451})
@@ -53,6 +65,15 @@ class Danbooru:
     dialect: ClassVar[Dialect] = Dialect.DANBOORU
     page_limit: ClassVar[int] = 200
     has_tag_groups: ClassVar[bool] = True
+
+    def terms(self, tags: str, conditions: Conditions) -> Terms:
+        """The search to ask for: an anonymous one has two terms that count, and any number of free ones."""
+        words = tags.split()
+        left: list[str] = []
+        for term in terms_of(conditions):
+            counted = sum(map(_counts, words))
+            (left if _counts(term) and counted >= MOST_TERMS else words).append(term)
+        return Terms(text=" ".join(words), left=tuple(left))
 
     def posts_url(self, query: Query) -> str:
         """Where to ask for posts: `page=b<ID>` has no depth wall, page numbers end at 1000."""
@@ -122,6 +143,12 @@ class Danbooru:
 
 def _is_post(entry: object) -> bool:
     return isinstance(entry, Mapping) and ("tag_string" in entry or "tag_string_general" in entry)
+
+
+def _counts(term: str) -> bool:
+    """Whether a term counts against the limit."""
+    name, colon, _ = term.lstrip("-~").partition(":")
+    return not (colon and name.lower() in _FREE)
 
 
 def _tag_groups(entry: Mapping[str, Any]) -> TagGroups:

@@ -15,12 +15,14 @@ from urllib.parse import quote, urlencode
 
 from alti2v.crawl.boards.board import (
     Answer,
+    Conditions,
     Dialect,
     Empty,
     JsonBody,
     Page,
     Query,
     Refusal,
+    Terms,
     Unreadable,
     Wall,
     XmlBody,
@@ -34,6 +36,7 @@ from alti2v.crawl.boards.board import (
     md5_of,
     pixels,
     post_id,
+    terms_of,
 )
 from alti2v.records import CATEGORY_OF_CODE, Category, Post, Tag, TagGroups
 
@@ -62,6 +65,10 @@ class Gelbooru:
     dialect: ClassVar[Dialect] = Dialect.GELBOORU
     page_limit: ClassVar[int] = 1000  # more is cut to this; some relatives cut to 100
     has_tag_groups: ClassVar[bool] = False
+
+    def terms(self, tags: str, conditions: Conditions) -> Terms:
+        """The search to ask for: any number of terms."""
+        return Terms(text=" ".join([*tags.split(), *terms_of(conditions)]))
 
     def posts_url(self, query: Query) -> str:
         """Where to ask for posts; `id:<N` is a search term here."""
