@@ -27,6 +27,7 @@ from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.lister import Lister, Stopped
 from alti2v.crawl.listing import Ending, Walk
 from alti2v.crawl.net import Client, NetConfig
+from alti2v.crawl.pacing import shared_directory
 from alti2v.crawl.plan import CrawlConfig, CrawlReport, check_plan, stored_dialect, write_plan
 from alti2v.crawl.policy import HEALABLE, FailKind
 from alti2v.crawl.recognise import base_url, board_of, detect, known_dialect
@@ -156,9 +157,11 @@ class _Run:
             connections=config.connections,
             allow_private=config.allow_private,
             contact=config.contact,
+            pace_dir=shared_directory(),
             retry=config.retry,
         )
-        async with Client(net, on_pause=self._on_pause, sleep=self._stop.sleep) as client:
+        sleep = self._stop.sleep
+        async with Client(net, on_pause=self._on_pause, on_notice=self._say, sleep=sleep) as client:
             asker = Asker(client=client, policy=config.retry, rng=self._rng, sleep=self._stop.sleep)
             self._board = await self._find_board(asker)
             await self._thread.run(self._retry_failed)
@@ -181,6 +184,8 @@ class _Run:
             except BaseExceptionGroup as group:
                 raise _first_cause(group) from None
             self._missing += sorted(set(client.hosts_down().values()))
+            if client.was_banned:
+                await self._thread.run(self._forgive_refusals)
         await self._thread.run(export, config.store, self._ledger)
 
     async def _find_board(self, asker: Asker) -> Board:
@@ -283,6 +288,11 @@ class _Run:
             self._listing_ended = True
             if walk is None or walk.ending is not Ending.COMPLETE:
                 self._missing.append("the listing has not come to its end")
+
+    def _forgive_refusals(self) -> None:
+        """While a host shuts us out, its refusals say nothing about single files: they are pending again."""
+        with self._ledger.transaction():
+            self._ledger.retry_failed([FailKind.FORBIDDEN.value, FailKind.NOT_IMAGE.value])
 
     def _write_plan(self) -> None:
         assert self._board is not None

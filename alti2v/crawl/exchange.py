@@ -1,9 +1,10 @@
-"""One request and its answer: statuses, caps, deadlines. Knows nothing of pace or of other requests."""
+"""One request and its answer: statuses, caps, deadlines, and files that go on where they were cut off."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urljoin
@@ -11,8 +12,11 @@ from urllib.parse import urljoin
 import aiohttp
 
 from alti2v.crawl.guard import PRIVATE, PrivateAddressError
-from alti2v.crawl.policy import FailKind, Failure, kind_of_status
+from alti2v.crawl.partial import Partial, Partials
+from alti2v.crawl.policy import OF_THE_HOST, FailKind, Failure, kind_of_status
 
+_PARTIAL_CONTENT = 206
+_RANGE_NOT_SATISFIABLE = 416
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -32,6 +36,7 @@ class Received:
         status: 200 for files; any for the API, whose errors speak in their bodies.
         md5: of the body, 32 hex digits.
         robots_tag: the header X-Robots-Tag, lower case, "" if absent.
+        waited_s: until the headers were there.
     """
 
     url: str
@@ -39,6 +44,7 @@ class Received:
     body: bytes
     md5: str
     robots_tag: str = ""
+    waited_s: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,42 +66,134 @@ class Throttled:
     retry_after: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What an answer may cost.
+
+    Attributes:
+        max_bytes: of the body, also after decompression.
+        min_bytes_per_s: on average, once a body has taken longer than `grace_s`.
+    """
+
+    max_bytes: int
+    min_bytes_per_s: float
+    grace_s: float
+
+
 async def request(
-    session: aiohttp.ClientSession, url: str, *, purpose: Purpose, max_bytes: int
+    session: aiohttp.ClientSession,
+    url: str,
+    *,
+    purpose: Purpose,
+    bounds: Bounds,
+    partials: Partials,
+    clock: Callable[[], float],
 ) -> Received | Failure | Moved | Throttled:
-    """Ask once, following nothing."""
+    """Ask once, following nothing; go on where an earlier try for this file was cut off."""
+    partial = partials.take(url) if purpose is Purpose.FILE else None
     # A file's bytes must be the file's bytes; text may be packed.
-    encoding = "identity" if purpose is Purpose.FILE else "gzip, deflate"
+    headers = {"Accept-Encoding": "identity" if purpose is Purpose.FILE else "gzip, deflate"}
+    if partial is not None:
+        headers |= partial.request_headers()
+    sent_s = clock()
     try:
-        async with session.get(url, allow_redirects=False, headers={"Accept-Encoding": encoding}) as response:
-            return await _read(response, url, purpose=purpose, max_bytes=max_bytes)
+        async with session.get(url, allow_redirects=False, headers=headers) as response:
+            waited_s = clock() - sent_s
+            decided = _without_body(response, url, purpose=purpose, partial=partial)
+            if decided is not None:
+                return decided
+            begun = partial if response.status == _PARTIAL_CONTENT else None
+            body, digest = await _read(
+                response, url, bounds=bounds, begun=begun, partials=partials, clock=clock
+            )
+    except _TooLargeError as exc:
+        return Failure(kind=FailKind.TOO_LARGE, message=str(exc))
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
         return _failure_of(exc)
+    robots_tag = ",".join(response.headers.getall("X-Robots-Tag", ())).lower()
+    status = response.status if begun is None else 200  # together with its beginning it is the whole file
+    return Received(url=url, status=status, body=body, md5=digest, robots_tag=robots_tag, waited_s=waited_s)
 
 
-async def _read(
-    response: aiohttp.ClientResponse, url: str, *, purpose: Purpose, max_bytes: int
-) -> Received | Failure | Moved | Throttled:
+class _TooLargeError(Exception):
+    """A body has, or announces, more bytes than are wanted."""
+
+
+def _without_body(
+    response: aiohttp.ClientResponse, url: str, *, purpose: Purpose, partial: Partial | None
+) -> Failure | Moved | Throttled | None:
+    """What status and headers alone decide; None if the body is wanted."""
     status, headers = response.status, response.headers
     retry_after = headers.get("Retry-After")
     if status == 429 or (status == 503 and retry_after is not None):
         return Throttled(status, retry_after)
     if status in _REDIRECTS and "Location" in headers:
         return Moved(urljoin(url, headers["Location"]))
-    if purpose is Purpose.FILE and status != 200:
-        return Failure(kind=kind_of_status(status), message=f"HTTP {status}", status=status)
-    if (response.content_length or 0) > max_bytes:
-        return Failure(
-            kind=FailKind.TOO_LARGE, message=f"{response.content_length} bytes announced", status=status
-        )
-    body, digest = bytearray(), hashlib.md5(usedforsecurity=False)
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > max_bytes:
-            return Failure(kind=FailKind.TOO_LARGE, message=f"more than {max_bytes} bytes", status=status)
-        digest.update(chunk)
-    robots_tag = ",".join(headers.getall("X-Robots-Tag", ())).lower()
-    return Received(url=url, status=status, body=bytes(body), md5=digest.hexdigest(), robots_tag=robots_tag)
+    if purpose is Purpose.API or status == 200:
+        return None
+    if status == _PARTIAL_CONTENT and partial is not None and partial.is_continued_by(headers):
+        return None
+    if status in (_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE):  # the next try begins again
+        return Failure(kind=FailKind.TRUNCATED_BODY, message="not the rest that was asked for", status=status)
+    kind = FailKind.FORBIDDEN if headers.get("cf-mitigated") == "challenge" else kind_of_status(status)
+    return Failure(kind=kind, message=f"HTTP {status}", status=status)
+
+
+async def _read(
+    response: aiohttp.ClientResponse,
+    url: str,
+    *,
+    bounds: Bounds,
+    begun: Partial | None,
+    partials: Partials,
+    clock: Callable[[], float],
+) -> tuple[bytes, str]:
+    """Read the body behind what there is of it; returns it with its md5.
+
+    Raises:
+        _TooLargeError: before a byte is read, or while reading.
+    """
+    announced, body = response.content_length, bytearray(begun.body if begun is not None else b"")
+    total = len(body) + announced if announced is not None else None
+    if (total or 0) > bounds.max_bytes:
+        raise _TooLargeError(f"{total:,} bytes announced, {bounds.max_bytes:,} are allowed")
+    digest = hashlib.md5(body, usedforsecurity=False)
+    begun_at, begun_s = len(body), clock()
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > bounds.max_bytes:
+                raise _TooLargeError(f"more than {bounds.max_bytes:,} bytes")
+            seconds = clock() - begun_s
+            if seconds > bounds.grace_s and len(body) - begun_at < seconds * bounds.min_bytes_per_s:
+                raise TimeoutError(f"slower than {bounds.min_bytes_per_s:,.0f} bytes/s")
+            digest.update(chunk)
+    except (aiohttp.ClientError, OSError):
+        partials.keep(url, bytes(body), headers=response.headers, total=total)
+        raise
+    return bytes(body), digest.hexdigest()
+
+
+def is_refusal(answer: Received | Failure | Moved, purpose: Purpose) -> bool:
+    """Whether the host does not want us: it says so, or shows a web page in place of a file."""
+    match answer:
+        case Failure(kind=kind):
+            return kind is FailKind.FORBIDDEN
+        case Received() if purpose is Purpose.API:
+            return answer.status in (401, 403, 451)
+        case Received():
+            return answer.body[:256].lstrip().lower().startswith((b"<!doctype html", b"<html"))
+    return False
+
+
+def is_breakdown(answer: Received | Failure | Moved) -> bool:
+    """Whether it failed for reasons that are the host's, not this one address's."""
+    match answer:
+        case Failure(kind=kind):
+            return kind in OF_THE_HOST
+        case Received(status=status):
+            return status >= 500
+    return False
 
 
 # From the most to the least special: the first that matches names the kind.

@@ -10,25 +10,34 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import aiohttp
-from aiolimiter import AsyncLimiter
 from protego import Protego
 
 from alti2v import __version__
-from alti2v.crawl.exchange import Moved, Purpose, Received, Throttled, request
+from alti2v.crawl.exchange import (
+    Bounds,
+    Moved,
+    Purpose,
+    Received,
+    Throttled,
+    is_breakdown,
+    is_refusal,
+    request,
+)
 from alti2v.crawl.guard import guarded_socket, origin_of
-from alti2v.crawl.policy import OF_THE_HOST, FailKind, Failure, RetryPolicy, pause_s
+from alti2v.crawl.host import Host
+from alti2v.crawl.pacing import Pace
+from alti2v.crawl.partial import Partials
+from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
 
 PRODUCT = "alti2v"  # the name that robots.txt may address (RFC 9309, 2.2.1)
 MAX_REDIRECTS = 5
 MAX_ROBOTS_BYTES = 512 * 1024  # RFC 9309, 2.5: parse at least 500 KiB
-MAX_API_BYTES = 32 * 1024 * 1024  # 1000 posts are about 1 MB
-# The pacer's margin: requests that left exactly 1/rate apart arrive a little closer together or wider
-# apart; 3 % keep any one second at the board within the rate.
-_PACING_MARGIN = 1.03
+MAX_API_BYTES = 16 * 1024 * 1024  # 1000 posts are about 1 MB
 _CHUNK = 1 << 16
 
 
@@ -42,7 +51,9 @@ class NetConfig:
         connections: open at once to one host.
         allow_private: talk to addresses that are not public.
         contact: mail address or URL for the User-Agent.
+        pace_dir: where the crawls of one machine keep a common pace; None: this process by itself.
         connect_s, read_s, total_s: deadlines for a connection, for a silence, for a whole answer.
+        min_bytes_per_s: a body that is slower than this on average, after `grace_s`, is given up.
     """
 
     rate: float
@@ -50,9 +61,12 @@ class NetConfig:
     connections: int
     allow_private: bool = False
     contact: str | None = None
+    pace_dir: Path | None = None
     connect_s: float = 20.0
     read_s: float = 30.0
     total_s: float = 300.0
+    min_bytes_per_s: float = 1000.0
+    grace_s: float = 20.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
     @property
@@ -62,33 +76,13 @@ class NetConfig:
         return f"{PRODUCT}/{__version__} ({contact})"
 
 
-class _Host:
-    """What one host (scheme, name, port) has let us know, and the pace towards it."""
-
-    def __init__(self, config: NetConfig) -> None:
-        self.slots = asyncio.Semaphore(config.connections)
-        self.pacer = _pacer(config.rate)
-        self.api_pacer = _pacer(config.api_rate)
-        self.silent_until = 0.0  # on the client's clock
-        self.pauses = 0  # in a row
-        # Apart for each purpose: a board whose files are down may still answer its API.
-        self.failures = dict.fromkeys(Purpose, 0)  # in a row
-        self.down = dict.fromkeys(Purpose, "")  # why this run has given it up
-        self.robots: Protego | None = None
-        self.robots_lock = asyncio.Lock()
-
-
-def _pacer(rate: float) -> AsyncLimiter | None:
-    # One at a time and evenly, never a burst: a bucket of one request.
-    return None if rate == float("inf") else AsyncLimiter(1, _PACING_MARGIN / rate)
-
-
 class Client:
     """The session of one crawl; an async context manager.
 
     Args:
         config: how to behave.
         on_pause: told why and for how long (s) a host is left alone.
+        on_notice: told in words what else a host makes us do.
         clock: seconds that never go back. wall: unix seconds, for Retry-After dates. sleep: waits.
     """
 
@@ -97,16 +91,19 @@ class Client:
         config: NetConfig,
         *,
         on_pause: Callable[[str, float], None] = lambda _why, _seconds: None,
+        on_notice: Callable[[str], None] = lambda _words: None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._config = config
         self._on_pause = on_pause
+        self._on_notice = on_notice
         self._clock = clock
         self._wall = wall
         self._sleep = sleep
-        self._hosts: dict[str, _Host] = {}
+        self._hosts: dict[str, Host] = {}
+        self._partials = Partials()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -133,15 +130,22 @@ class Client:
     ) -> None:
         if self._session is not None:
             await self._session.close()
+        for host in self._hosts.values():
+            host.pace.close()
 
     def hosts_down(self) -> Mapping[str, str]:
         """The hosts that this run has given up, and why."""
         return {
-            f"{name} {purpose}": why
+            f"{name} {purpose}": lane.down
             for name, host in self._hosts.items()
-            for purpose, why in host.down.items()
-            if why
+            for purpose, lane in host.lanes.items()
+            if lane.down
         }
+
+    @property
+    def was_banned(self) -> bool:
+        """Whether a host has shut us out: then no single refusal says anything about its file."""
+        return any(host.has_banned_us for host in self._hosts.values())
 
     async def get(self, url: str, *, purpose: Purpose, max_bytes: int) -> Received | Failure:
         """Fetch one address, politely, through at most five redirects.
@@ -153,99 +157,121 @@ class Client:
             origin = origin_of(url)
             if origin is None:
                 return Failure(kind=FailKind.BAD_URL, message=f"not an http address: {url[:200]}")
-            host = self._hosts.setdefault(origin, _Host(self._config))
+            host = self._host(origin)
             if purpose is Purpose.FILE:
-                refused = await self._robots_refusal(host, origin, url)
+                refused = await self._robots_refusal(host, url)
                 if refused is not None:
                     return refused
-            outcome = await self._get_from(host, origin, url, purpose=purpose, max_bytes=max_bytes)
+            outcome = await self._get_from(host, url, purpose=purpose, max_bytes=max_bytes)
             if not isinstance(outcome, Moved):
                 return outcome
             url = outcome.url
         return Failure(kind=FailKind.REDIRECTS, message=f"more than {MAX_REDIRECTS} redirects")
 
+    def _host(self, origin: str) -> Host:
+        if origin not in self._hosts:
+            config = self._config
+            pace = Pace(
+                origin,
+                rate=config.rate,
+                api_rate=config.api_rate,
+                directory=config.pace_dir,
+                clock=self._clock,
+                sleep=self._sleep,
+            )
+            if not pace.is_shared:
+                self._on_notice(
+                    f"{config.pace_dir} cannot be used: other crawls on this machine are not counted"
+                )
+            self._hosts[origin] = Host(
+                origin,
+                policy=config.retry,
+                connections=config.connections,
+                pace=pace,
+                rate=config.rate,
+                on_pause=self._on_pause,
+                on_notice=self._on_notice,
+                clock=self._clock,
+                sleep=self._sleep,
+            )
+        return self._hosts[origin]
+
     async def _get_from(
-        self, host: _Host, origin: str, url: str, *, purpose: Purpose, max_bytes: int
+        self, host: Host, url: str, *, purpose: Purpose, max_bytes: int
     ) -> Received | Failure | Moved:
-        assert self._session is not None
-        while not host.down[purpose]:
+        lane = host.lanes[purpose]
+        while not lane.down:
+            await host.until_asked_again(purpose)  # those who wait for a host hold none of its connections
             async with host.slots:
-                await self._turn(host, purpose)
-                if host.down[purpose]:
-                    break
-                outcome = await request(self._session, url, purpose=purpose, max_bytes=max_bytes)
-            if isinstance(outcome, Throttled):
-                self._pause(host, origin, outcome)
-            else:
-                self._note(host, origin, outcome, purpose)
+                await host.pace.turn(is_api=purpose is Purpose.API)
+                if not host.begin(purpose):
+                    continue
+                was_probe = lane.breaker.is_open
+                try:
+                    outcome = await self._ask(host, url, purpose, max_bytes=max_bytes, was_probe=was_probe)
+                finally:
+                    if was_probe:
+                        host.end_probe(purpose)
+            if outcome is not None:
                 return outcome
-        return Failure(kind=FailKind.HOST_DOWN, message=host.down[purpose])
+        return Failure(kind=FailKind.HOST_DOWN, message=lane.down)
 
-    async def _turn(self, host: _Host, purpose: Purpose) -> None:
-        """Wait until this host may be asked."""
-        while True:
-            silence = host.silent_until - self._clock()
-            if silence > 0:
-                await self._sleep(silence)
-                continue
-            if purpose is Purpose.API and host.api_pacer is not None:
-                await host.api_pacer.acquire()
-            if host.pacer is not None:
-                await host.pacer.acquire()
-            if host.silent_until <= self._clock():  # else it asked for silence while we queued
-                return
+    async def _ask(
+        self, host: Host, url: str, purpose: Purpose, *, max_bytes: int, was_probe: bool
+    ) -> Received | Failure | Moved | None:
+        """Ask once, and let the host know what that says about it; None if it asked for silence."""
+        assert self._session is not None
+        config, sent_s = self._config, self._clock()
+        bounds = Bounds(max_bytes=max_bytes, min_bytes_per_s=config.min_bytes_per_s, grace_s=config.grace_s)
+        outcome = await request(
+            self._session, url, purpose=purpose, bounds=bounds, partials=self._partials, clock=self._clock
+        )
+        if isinstance(outcome, Throttled):
+            host.throttled(outcome.status, outcome.retry_after, wall=self._wall())
+            return None
+        status = outcome.status if not isinstance(outcome, Moved) else None
+        if is_refusal(outcome, purpose):
+            host.refused(purpose, f"HTTP {status}")
+        elif is_breakdown(outcome):
+            message = outcome.message if isinstance(outcome, Failure) else f"HTTP {status}"
+            host.failed(purpose, message, status=status, was_probe=was_probe)
+        else:
+            waited_s = outcome.waited_s if isinstance(outcome, Received) else self._clock() - sent_s
+            host.answered(purpose, waited_s)
+        return outcome
 
-    def _pause(self, host: _Host, origin: str, throttled: Throttled) -> None:
-        now = self._clock()
-        if host.silent_until > now and not throttled.retry_after:
-            return  # answers to requests that were under way when the pause began
-        host.pauses += 1
-        policy = self._config.retry
-        seconds = pause_s(throttled.retry_after, now=self._wall(), pauses=host.pauses, policy=policy)
-        host.silent_until = max(host.silent_until, now + seconds)
-        self._on_pause(f"{origin} asked for silence (HTTP {throttled.status})", seconds)
-        if host.pauses > policy.pauses:
-            host.down = dict.fromkeys(Purpose, f"{origin} keeps asking for silence (HTTP {throttled.status})")
-
-    def _note(self, host: _Host, origin: str, outcome: Received | Failure | Moved, purpose: Purpose) -> None:
-        """Count failures in a row; an answer of any other kind says that the host is well."""
-        if not isinstance(outcome, Failure) or outcome.kind not in OF_THE_HOST:
-            host.failures[purpose] = host.pauses = 0
-            return
-        host.failures[purpose] += 1
-        failures = host.failures[purpose]
-        if failures == self._config.retry.failures and not host.down[purpose]:
-            host.down[purpose] = f"{origin} failed {failures} times in a row (last: {outcome.message})"
-
-    async def _robots_refusal(self, host: _Host, origin: str, url: str) -> Failure | None:
+    async def _robots_refusal(self, host: Host, url: str) -> Failure | None:
         async with host.robots_lock:
-            if host.robots is None and not host.down[Purpose.FILE]:
-                await self._read_robots(host, origin)
+            if host.robots is None and not host.lanes[Purpose.FILE].down:
+                await self._read_robots(host)
         if host.robots is None:
-            return Failure(kind=FailKind.HOST_DOWN, message=host.down[Purpose.FILE])
+            return Failure(kind=FailKind.HOST_DOWN, message=host.lanes[Purpose.FILE].down)
         if host.robots.can_fetch(url, PRODUCT):
             return None
-        return Failure(kind=FailKind.ROBOTS, message=f"{origin}/robots.txt forbids it")
+        return Failure(kind=FailKind.ROBOTS, message=f"{host.origin}/robots.txt forbids it")
 
-    async def _read_robots(self, host: _Host, origin: str) -> None:
+    async def _read_robots(self, host: Host) -> None:
         """RFC 9309, 2.3.1: unavailable (4xx) allows everything, unreachable forbids everything."""
-        outcome: Received | Failure | Moved = Moved(f"{origin}/robots.txt")
+        tries = 0
+        while True:
+            outcome = await self._get_robots(host)
+            tries += 1
+            if not is_breakdown(outcome) and not host.lanes[Purpose.FILE].down:
+                break
+            if tries >= self._config.retry.tries or host.lanes[Purpose.FILE].down:
+                message = outcome.message if isinstance(outcome, Failure) else ""
+                host.give_up(f"{host.origin}/robots.txt cannot be read ({message})", Purpose.FILE)
+                return
+            await self._sleep(min(self._config.retry.ceiling_s, self._config.retry.base_s * 2 ** (tries - 1)))
+        text = outcome.body.decode("utf-8", "replace") if isinstance(outcome, Received) else ""
+        host.robots = Protego.parse(text)
+        host.obey_crawl_delay(host.robots.crawl_delay(PRODUCT) or 0.0)
+
+    async def _get_robots(self, host: Host) -> Received | Failure | Moved:
+        outcome: Received | Failure | Moved = Moved(f"{host.origin}/robots.txt")
         for _ in range(MAX_REDIRECTS + 1):
             if not isinstance(outcome, Moved):
                 break
-            outcome = await self._get_from(
-                host, origin, outcome.url, purpose=Purpose.FILE, max_bytes=MAX_ROBOTS_BYTES
-            )
-        tries = 1
-        while isinstance(outcome, Failure) and outcome.kind in OF_THE_HOST - {FailKind.FORBIDDEN}:
-            if tries >= self._config.retry.tries or host.down[Purpose.FILE]:
-                why = f"{origin}/robots.txt cannot be read ({outcome.message})"
-                host.down[Purpose.FILE] = host.down[Purpose.FILE] or why
-                return
-            await self._sleep(min(self._config.retry.ceiling_s, self._config.retry.base_s * 2 ** (tries - 1)))
-            tries += 1
-            outcome = await self._get_from(
-                host, origin, f"{origin}/robots.txt", purpose=Purpose.FILE, max_bytes=MAX_ROBOTS_BYTES
-            )
-        text = outcome.body.decode("utf-8", "replace") if isinstance(outcome, Received) else ""
-        host.robots = Protego.parse(text)
+            url = outcome.url
+            outcome = await self._get_from(host, url, purpose=Purpose.FILE, max_bytes=MAX_ROBOTS_BYTES)
+        return outcome

@@ -74,8 +74,8 @@ HEALABLE = frozenset(
     }
 )
 
-# In a row, without a success in between, these say that the host is down or has shut us out.
-OF_THE_HOST = (HEALABLE | {FailKind.FORBIDDEN, FailKind.NOT_IMAGE}) - {FailKind.THROTTLED}
+# In a row, without a success in between, these say that the host is down.
+OF_THE_HOST = HEALABLE - {FailKind.THROTTLED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,11 @@ class RetryPolicy:
         throttle_s: silence towards a host that throttles without saying how long, doubled each time.
         longest_pause_s: the cap on any silence that a host asks for.
         pauses: silences in a row, without an answer in between, after which the host is given up.
-        failures: failures in a row of a host's own making, after which it is given up.
+        failures: failures in a row of a host's own making, after which it rests.
+        rest_s: its first rest, doubled each time; after each, one request probes it.
+        probes: so many probes in a row may fail before the host is given up.
+        refusals: refusals in a row (401, 403, 451, a web page in place of a file), after which the host is
+            taken to have shut us out.
     """
 
     tries: int = 5
@@ -112,13 +116,16 @@ class RetryPolicy:
     throttle_s: float = 5.0
     longest_pause_s: float = 3600.0
     pauses: int = 8
-    failures: int = 40
+    failures: int = 10
+    rest_s: float = 30.0
+    probes: int = 5
+    refusals: int = 12
 
     def __post_init__(self) -> None:
-        for name in ("tries", "pauses", "failures"):
+        for name in ("tries", "pauses", "failures", "probes", "refusals"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}: at least 1 is needed")
-        for name in ("base_s", "ceiling_s", "throttle_s", "longest_pause_s"):
+        for name in ("base_s", "ceiling_s", "throttle_s", "longest_pause_s", "rest_s"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UsageError(f"{name} is {getattr(self, name)}: a number of seconds >= 0 is needed")
 

@@ -363,15 +363,31 @@ def test_a_host_that_is_down_leaves_posts_pending(board: Board, tmp_path: Path) 
     site = board()
     store = tmp_path / "store"
     site.script("/samples/", *[page(status=502)] * 1000)
-    report = crawl(config(store, site, retry=replace(QUICK, failures=10)))
+    report = crawl(config(store, site, retry=replace(QUICK, failures=10, probes=3)))
     asked = len(site.asked("/samples/"))
     site.scripts.clear()
     healed = crawl(config(store, site))
 
     assert not report.complete
-    assert "failed 10 times in a row" in report.missing
+    assert "failed 13 times in a row" in report.missing
     assert report.pending >= 50
-    assert asked <= 10 + 4
+    assert asked <= 13 + 4
+    assert (healed.stored, healed.complete) == (60, True)
+
+
+def test_f07_a_ban_leaves_posts_pending(board: Board, tmp_path: Path) -> None:
+    """403 for everything after a good beginning: said, nothing is recorded as refused, and it goes on."""
+    site = board()
+    store = tmp_path / "store"
+    site.script("/samples/", *[None] * 20, *[page(status=403)] * 1000)
+    banned = crawl(config(store, site))
+    asked = len(site.asked("/samples/"))
+    site.scripts.clear()
+    healed = crawl(config(store, site))
+
+    assert (banned.stored, banned.pending, banned.failed, banned.complete) == (20, 40, {}, False)
+    assert "it may have shut this address out" in banned.missing
+    assert asked <= 20 + 12 + 4
     assert (healed.stored, healed.complete) == (60, True)
 
 

@@ -1,0 +1,64 @@
+"""What tests of the network room share: a clock that only sleeping moves, and a client with little patience."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from alti2v.crawl.exchange import Purpose, Received
+from alti2v.crawl.net import Client, NetConfig
+from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
+
+CONFIG = NetConfig(
+    rate=math.inf,
+    api_rate=math.inf,
+    connections=4,
+    allow_private=True,
+    retry=RetryPolicy(tries=2, base_s=0.01, ceiling_s=0.01, pauses=3, failures=4, longest_pause_s=3600),
+)
+
+
+@dataclass
+class Clock:
+    """A clock that only sleeping moves."""
+
+    now: float = 0.0
+    slept: list[float] = field(default_factory=list)
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def got(
+    url: str, *, config: NetConfig = CONFIG, max_bytes: int = 10_000, **client: Any
+) -> Received | Failure:
+    """Fetch one file with a client of its own."""
+    async with Client(config, **client) as session:
+        return await session.get(url, purpose=Purpose.FILE, max_bytes=max_bytes)
+
+
+def kind(outcome: object) -> FailKind:
+    """The kind of what has to be a failure."""
+    assert isinstance(outcome, Failure), outcome
+    assert outcome.message
+    return outcome.kind
+
+
+async def drop(request: web.Request) -> web.StreamResponse:
+    """Cut the connection."""
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
