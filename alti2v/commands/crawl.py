@@ -43,6 +43,13 @@ if TYPE_CHECKING:
 @click.option("--api-rate", type=float, default=1.0, show_default=True, help="Of these, API requests.")
 @click.option("--connections", type=int, default=4, show_default=True, help="Connections to one host.")
 @click.option(
+    "--refresh",
+    type=float,
+    metavar="DAYS",
+    default=None,
+    help="Also read posts again that changed in the last DAYS, and mark those that are gone.",
+)
+@click.option(
     "--retry-failed",
     metavar="[KIND]",
     is_flag=False,

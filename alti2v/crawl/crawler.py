@@ -17,25 +17,23 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from alti2v.crawl.asking import Asker, in_words
-from alti2v.crawl.boards.board import Board, Dialect, Refusal, Unreadable
-from alti2v.crawl.boards.gelbooru import Gelbooru
-from alti2v.crawl.categories import Categoriser
+from alti2v.crawl.asking import Asker
+from alti2v.crawl.boards.board import Board, Dialect
 from alti2v.crawl.fetching import Fetching
 from alti2v.crawl.journal import begin_run, end_run, log_failures, open_log
 from alti2v.crawl.ledger import Counts, Ledger
-from alti2v.crawl.lister import Lister, Stopped
-from alti2v.crawl.listing import Ending, Walk
+from alti2v.crawl.listing import Ending
 from alti2v.crawl.net import Client, NetConfig
 from alti2v.crawl.pacing import shared_directory
-from alti2v.crawl.plan import CrawlConfig, CrawlReport, check_plan, stored_dialect, write_plan
+from alti2v.crawl.plan import CrawlConfig, CrawlReport, check_plan, stored_dialect
 from alti2v.crawl.policy import HEALABLE, FailKind
 from alti2v.crawl.recognise import base_url, board_of, detect, known_dialect
 from alti2v.crawl.shelf import Settlement, Shelf
 from alti2v.crawl.single_thread import SingleThread
 from alti2v.crawl.stopping import Stop, StoppedError
+from alti2v.crawl.survey import Survey
 from alti2v.crawl.tables import export, sweep
-from alti2v.errors import DataError, RemoteError, UsageError
+from alti2v.errors import UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import Kind, claim_directory, exclusive
 from alti2v.storage.layout import LEDGER_FILE, LOCK_FILE
@@ -177,7 +175,7 @@ class _Run:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     if config.retry_failed is None:
-                        tasks.create_task(self._list(self._board, asker, fetching))
+                        tasks.create_task(self._survey(self._board, asker, fetching))
                     else:
                         fetching.end_of_listing()
                     tasks.create_task(fetching.run())
@@ -195,82 +193,27 @@ class _Run:
             dialect = await detect(base, asker)
         return board_of(base, Dialect(dialect))
 
-    async def _list(self, board: Board, asker: Asker, fetching: Fetching) -> None:
-        terms = board.terms(self._config.tags, self._config.conditions)
-        if terms.left:
-            self._say(f"{board.base} takes no more search terms: {' '.join(terms.left)} is held here")
-        lister = Lister(
+    async def _survey(self, board: Board, asker: Asker, fetching: Fetching) -> None:
+        survey = Survey(
+            config=self._config,
             board=board,
             asker=asker,
             thread=self._thread,
             ledger=self._ledger,
-            tags=terms.text,
-            conditions=self._config.conditions,
-            limit=self._config.limit,
-            before_first=self._write_plan,
             on_page=self._on_page,
-        )
-        try:
-            self._total = await lister.total()
-            await self._thread.run(self._keep_total)
-            ended = await lister.run()
-            await self._judge_listing(board, asker, ended)
-        except StoppedError:
-            return
-        finally:
-            self._listing_ended = True
-            fetching.end_of_listing()
-        if self._config.tag_categories and isinstance(board, Gelbooru):
-            await self._categorise(board, asker)
-
-    async def _categorise(self, board: Gelbooru, asker: Asker) -> None:
-        categoriser = Categoriser(
-            board=board,
-            asker=asker,
-            thread=self._thread,
-            ledger=self._ledger,
-            min_count=self._config.tag_min_count,
-            on_progress=self._on_categories,
+            on_progress=self._on_survey,
+            say=self._say,
         )
         with contextlib.suppress(StoppedError):
-            missing = await categoriser.run()
-            if missing:
-                self._missing.append(missing)
-
-    async def _judge_listing(self, board: Board, asker: Asker, ended: Walk | Stopped) -> None:
-        listed = (await self._thread.run(self._ledger.counts)).listed
-        if isinstance(ended, Stopped):
-            if listed:
-                self._missing.append(ended.words)
-                return
-            await self._explain(board, asker, ended)
-        elif ended.shortfall:
-            if not listed:
-                raise RemoteError(f"{board.base} lists nothing, but {ended.shortfall}: run again later")
-            self._missing.append(ended.shortfall)
-        elif not listed:
-            search = f" matches {self._config.tags!r}" if self._config.tags else " is there"
-            raise DataError(f"no post{search} at {board.base}: check --tags and the address")
-
-    async def _explain(self, board: Board, asker: Asker, stopped: Stopped) -> None:
-        """Say why a new store could not even begin: always raises."""
-        if isinstance(stopped.answer, Refusal) and stopped.answer.is_final:
-            raise UsageError(f"{board.base} refuses this search: {stopped.answer.message}")
-        if isinstance(stopped.answer, Unreadable):
-            found = await detect(board.base, asker)
-            if found is not board.dialect:
-                raise UsageError(
-                    f"{board.base} does not speak {board.dialect}: it looks like {found}, "
-                    f"so give --dialect {found}"
-                )
-        raise RemoteError(f"{board.base}: {in_words(stopped.answer)}: run again later")
+            try:
+                self._total = await survey.total()
+                self._missing += await survey.posts()
+            finally:
+                self._listing_ended = True
+                fetching.end_of_listing()
+            self._missing += await survey.tags()
 
     # In the store's thread ------------------------------------------------------------------------
-
-    def _keep_total(self) -> None:
-        if self._total is not None:
-            with self._ledger.transaction():
-                self._ledger.set_state("board_count", str(self._total))
 
     def _settle(self, batch: Sequence[Settlement]) -> Counts:
         self._shelf.settle(batch)
@@ -293,10 +236,6 @@ class _Run:
         """While a host shuts us out, its refusals say nothing about single files: they are pending again."""
         with self._ledger.transaction():
             self._ledger.retry_failed([FailKind.FORBIDDEN.value, FailKind.NOT_IMAGE.value])
-
-    def _write_plan(self) -> None:
-        assert self._board is not None
-        write_plan(self._config, self._board.dialect)
 
     # What a person sees ---------------------------------------------------------------------------
 
@@ -323,8 +262,8 @@ class _Run:
         self._show()
         self._note = ""
 
-    def _on_categories(self, done: int, total: int) -> None:
-        self._progress(Progress(stage="tag categories", done=done, total=total, unit="tags"))
+    def _on_survey(self, progress: Progress) -> None:
+        self._progress(progress)
         self._stop.check()
 
     def _show(self) -> None:

@@ -12,7 +12,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alti2v.crawl.boards.board import Skip, skip_reason
@@ -22,7 +22,7 @@ from alti2v.crawl.listing import Walk, read_walk, walk_document
 from alti2v.records import Category, Post, Status, Tag, TagGroups
 
 PART_ROWS = 50_000  # posts in one Parquet part, about 15 MB
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE posts (
     id INTEGER PRIMARY KEY,
@@ -51,6 +51,9 @@ CREATE TABLE dirty_parts (part INTEGER PRIMARY KEY);
 CREATE TABLE tars (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, sealed INTEGER NOT NULL);
 CREATE TABLE tags (                   -- what the board's tag API said, asked once and kept
     name TEXT PRIMARY KEY, category TEXT NOT NULL, board_count INTEGER
+);
+CREATE TABLE history (                -- each time that a post was seen with other tags than before
+    id INTEGER NOT NULL, seen_at INTEGER NOT NULL, added TEXT NOT NULL, removed TEXT NOT NULL
 );
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TRIGGER count_new AFTER INSERT ON posts BEGIN
@@ -119,6 +122,16 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TagChange:
+    """A post was seen with other tags than before; `seen_at` in unix seconds."""
+
+    id: int
+    seen_at: int
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TarState:
     """One tar file of the store: how many of its bytes are committed, and whether it grows."""
 
@@ -151,6 +164,7 @@ class Ledger(Database):
         *,
         ghosts: Iterable[int] = (),
         wanted: Callable[[Post], bool] = lambda _: True,
+        seen_at: int = 0,
     ) -> int:
         """Record listed posts; a known post gets the newer facts and keeps its outcome.
 
@@ -158,6 +172,7 @@ class Ledger(Database):
             posts: as the board describes them.
             ghosts: ids without a post.
             wanted: whether a post's file is wanted; others are recorded as skipped.
+            seen_at: unix seconds, for the history of the tags of known posts.
 
         Returns:
             How many were new.
@@ -167,6 +182,11 @@ class Ledger(Database):
             facts = encode(post_document(post))
             known = self._row("SELECT facts, reason FROM posts WHERE id=?", post.id)
             status, reason = (Status.SKIPPED, skip.value) if skip else (Status.PENDING, "")
+            if known is not None and known["facts"] != facts and skip is not Skip.GHOST:
+                former = read_post(json.loads(known["facts"]))
+                facts = encode(post_document(_with_what_was_known(post, former)))
+                if known["reason"] != Skip.GHOST:
+                    self._remember_tags(former, post, seen_at)
             if known is None:
                 self._db.execute(
                     "INSERT INTO posts (id, seq, facts, status, reason) VALUES (?,?,?,?,?)",
@@ -180,6 +200,66 @@ class Ledger(Database):
             elif known["facts"] != facts and skip is not Skip.GHOST:
                 self._db.execute("UPDATE posts SET facts=? WHERE id=?", (facts, post.id))
         return next_seq - first
+
+    def _remember_tags(self, former: Post, post: Post, seen_at: int) -> None:
+        before, after = set(former.tags.all), set(post.tags.all)
+        if before != after:
+            self.add_change(
+                TagChange(
+                    id=post.id,
+                    seen_at=seen_at,
+                    added=tuple(sorted(after - before)),
+                    removed=tuple(sorted(before - after)),
+                )
+            )
+
+    def add_change(self, change: TagChange) -> None:
+        """Remember that a post was seen with other tags."""
+        self._db.execute(
+            "INSERT INTO history VALUES (?,?,?,?)",
+            (change.id, change.seen_at, json.dumps(change.added), json.dumps(change.removed)),
+        )
+
+    def history(self) -> Iterator[TagChange]:
+        """Every change of tags that was seen, in the order of seeing."""
+        with self._errors():
+            for row in self._db.execute("SELECT * FROM history ORDER BY rowid"):
+                added, removed = tuple(json.loads(row["added"])), tuple(json.loads(row["removed"]))
+                yield TagChange(id=row["id"], seen_at=row["seen_at"], added=added, removed=removed)
+
+    def changes(self) -> int:
+        """How many changes of tags were seen."""
+        return int(self._one("SELECT count(*) FROM history"))
+
+    def bounds(self) -> tuple[int, int]:
+        """The lowest and the highest id of a post that is not a ghost; (1, 0) without any."""
+        row = self._row("SELECT min(id), max(id) FROM posts WHERE reason!='ghost'")
+        return (1, 0) if row is None or row[0] is None else (row[0], row[1])
+
+    def present(self, *, low: int, below: int) -> list[int]:
+        """The posts with low <= id < below that the board had when it was last asked, highest first."""
+        return [
+            row["id"]
+            for row in self._rows(
+                "SELECT id FROM posts WHERE id>=? AND id<? AND reason!='ghost' AND instr(facts, ?)=0 "
+                "ORDER BY id DESC",
+                low,
+                below,
+                _DELETED,
+            )
+        ]
+
+    def listed_and_there(self) -> int:
+        """How many posts the board had when it was last asked, ghosts included."""
+        row = self._row("SELECT count(*) FROM posts WHERE instr(facts, ?)=0", _DELETED)
+        return 0 if row is None else int(row[0])
+
+    def mark_deleted(self, post_id: int) -> None:
+        """The board does not have a post any more; its row and its picture stay."""
+        text = self.facts(post_id)
+        if text is not None:
+            post = replace(read_post(json.loads(text)), board_status="deleted")
+            self._db.execute("UPDATE posts SET facts=? WHERE id=?", (encode(post_document(post)), post_id))
 
     def listed(self, *, below: int | None = None) -> int:
         """How many posts are recorded, ghosts included: they are listed, and perhaps counted."""
@@ -354,6 +434,16 @@ class Ledger(Database):
 
 # A post that was skipped for one of these reasons may come to have a file.
 _MAY_APPEAR = frozenset({Skip.GHOST.value, Skip.HIDDEN.value, Skip.FILTERED.value})
+
+
+# In the facts as they are encoded; inside a text the quotes would be escaped.
+_DELETED = '"board_status":"deleted"'
+
+
+def _with_what_was_known(post: Post, former: Post) -> Post:
+    """A newer description, with what this form of it does not say."""
+    created_at = former.created_at if post.created_at is None else post.created_at
+    return replace(post, created_at=created_at, md5=post.md5 or former.md5)
 
 
 def _with_reasons(

@@ -43,6 +43,7 @@ class Lister:
         tags: the search, in the board's own terms.
         conditions: what posts must fulfil beyond that; those that do not are recorded as skipped.
         limit: posts that the store shall list in all, None for no limit.
+        now: unix seconds: when this run looks.
         before_first: called in the store's thread before the first post is recorded.
         on_page: told how the posts stand after each page.
     """
@@ -54,6 +55,7 @@ class Lister:
     tags: str
     conditions: Conditions
     limit: int | None
+    now: int
     before_first: Callable[[], None]
     on_page: Callable[[Counts], None]
 
@@ -123,7 +125,9 @@ class Lister:
         if page.posts or page.ghosts:
             self.before_first()
         with self.ledger.transaction():
-            new = self.ledger.add_posts(page.posts, ghosts=page.ghosts, wanted=self.conditions.hold_for)
+            new = self.ledger.add_posts(
+                page.posts, ghosts=page.ghosts, wanted=self.conditions.hold_for, seen_at=self.now
+            )
             walk = after_page(walk, page, new=new)
             self.ledger.set_walk(walk)
         return walk, self.ledger.counts()

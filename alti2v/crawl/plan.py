@@ -40,6 +40,7 @@ class CrawlConfig:
         shard_bytes: tar files are sealed when they have grown to this size.
         max_file_bytes: larger files are refused.
         retry: patience.
+        refresh: read posts again that changed in the last so many days; None not to.
         retry_failed: do not list, but try again what failed: "all", or one kind; None to crawl as usual.
         seed: of the back-off's jitter.
     """
@@ -65,6 +66,7 @@ class CrawlConfig:
     shard_bytes: int = 1_000_000_000
     max_file_bytes: int = 50_000_000
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    refresh: float | None = None
     retry_failed: str | None = None
     seed: int = 0
 
@@ -81,6 +83,7 @@ class CrawlConfig:
             "min_id": (1, MAX_ID),
             "max_id": (1, MAX_ID),
             "min_score": (-(10**9), 10**9),
+            "refresh": (0, 36_500),
             "limit": (1, 10**12),
             "connections": (1, 64),
             "tag_min_count": (1, 10**12),
@@ -92,6 +95,8 @@ class CrawlConfig:
             if value is not None and not low <= value <= high:
                 raise UsageError(f"{name.replace('_', '-')} is {value}: give {low:,} to {high:,}")
         self._check_conditions()
+        if self.refresh is not None and self.retry_failed is not None:
+            raise UsageError("refresh and retry-failed do not go together: run one after the other")
         if self.retry_failed not in (None, "all", *FailKind):
             raise UsageError(f"no failure is of kind {self.retry_failed!r}: give all, {', '.join(FailKind)}")
         if self.contact is not None and not (self.contact.isprintable() and self.contact.isascii()):

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.crawl.documents import Place, Stored, read_post
-from alti2v.crawl.ledger import Ledger, Outcome, TarState
+from alti2v.crawl.ledger import Ledger, Outcome, TagChange, TarState
 from alti2v.crawl.scan import Found, scan
 from alti2v.crawl.shelf import END_MARKER, append_pair, stored_outcome
 from alti2v.crawl.tables import POST_COLUMNS
 from alti2v.errors import Alti2vError
 from alti2v.records import Category, Post, Span, Status, Tag, TagGroups
 from alti2v.storage.layout import (
+    HISTORY,
+    HISTORY_FILE,
     IMAGES_DIR,
     LEDGER_FILE,
     POSTS,
@@ -59,6 +61,18 @@ def _fill(store: Path, path: Path) -> None:
                     for row in tags
                     if row["board_count"] is not None
                 )
+        with contextlib.suppress(Alti2vError, FileNotFoundError):
+            changes = read_table(store / HISTORY_FILE, HISTORY).to_pylist()
+            with ledger.transaction():
+                for row in changes:
+                    ledger.add_change(
+                        TagChange(
+                            id=row["id"],
+                            seen_at=int(row["seen_at"].timestamp()),
+                            added=tuple(row["tags_added"]),
+                            removed=tuple(row["tags_removed"]),
+                        )
+                    )
         numbers = tar_numbers(store)
         with ledger.transaction():
             for number in numbers:

@@ -11,7 +11,16 @@ from typing import Any
 from alti2v.crawl.documents import read_post
 from alti2v.crawl.ledger import Ledger
 from alti2v.records import Category, Post, TagGroups, group_tags
-from alti2v.storage.layout import IMAGES_DIR, POSTS, POSTS_DIR, STORE_TAGS, TAGS_FILE, posts_table
+from alti2v.storage.layout import (
+    HISTORY,
+    HISTORY_FILE,
+    IMAGES_DIR,
+    POSTS,
+    POSTS_DIR,
+    STORE_TAGS,
+    TAGS_FILE,
+    posts_table,
+)
 from alti2v.storage.publish import make_directory, sweep_temporary_files
 from alti2v.storage.table import write_table
 
@@ -29,8 +38,12 @@ def export(store: Path, ledger: Ledger) -> None:
         export_part(store, ledger, part, categories)
     if dirty or not (store / TAGS_FILE).exists():
         export_tags(store, ledger, categories)
+    changes = str(ledger.changes())
+    if changes != "0" and ledger.state("exported_history") != changes:
+        export_history(store, ledger)
     with ledger.transaction():
         ledger.set_state("exported_tags", str(len(categories)))
+        ledger.set_state("exported_history", changes)
 
 
 def export_part(store: Path, ledger: Ledger, part: int, categories: Mapping[str, Category]) -> int:
@@ -61,6 +74,22 @@ def export_tags(store: Path, ledger: Ledger, categories: Mapping[str, Category])
         for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     )
     return write_table(store / TAGS_FILE, STORE_TAGS, rows)
+
+
+def export_history(store: Path, ledger: Ledger) -> int:
+    """Write history.parquet again; returns its rows."""
+    return write_table(store / HISTORY_FILE, HISTORY, history_rows(ledger))
+
+
+def history_rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """The rows of the history."""
+    for change in ledger.history():
+        yield {
+            "id": change.id,
+            "seen_at": change.seen_at,
+            "tags_added": list(change.added),
+            "tags_removed": list(change.removed),
+        }
 
 
 def known_categories(ledger: Ledger) -> dict[str, Category]:

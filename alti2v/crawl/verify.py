@@ -12,11 +12,21 @@ import pyarrow as pa
 from alti2v.crawl.ledger import Ledger, TarState
 from alti2v.crawl.rebuild import make_pending, rebuild_ledger, rewrite_tar, tar_numbers
 from alti2v.crawl.scan import Broken, Found, scan
-from alti2v.crawl.tables import export_part, export_tags, known_categories, post_rows, sweep
+from alti2v.crawl.tables import (
+    export_history,
+    export_part,
+    export_tags,
+    history_rows,
+    known_categories,
+    post_rows,
+    sweep,
+)
 from alti2v.errors import DamagedError
 from alti2v.records import Category, Finding, Progress, ProgressHook, Verification, ignore_progress
 from alti2v.storage.directory import Kind, exclusive, read_description
 from alti2v.storage.layout import (
+    HISTORY,
+    HISTORY_FILE,
     LEDGER_FILE,
     LOCK_FILE,
     POSTS,
@@ -168,6 +178,11 @@ class _Check:
                 if what:
                     self.find(posts_table(part), what)
                     stale.add(part)
+        history_damage = self._history_damage(ledger)
+        if history_damage:
+            self.find(HISTORY_FILE, history_damage)
+            if self.repair:
+                export_history(self.store, ledger)
         tags_damage = "" if stale else self._tags_damage(ledger)
         if tags_damage:
             self.find(TAGS_FILE, tags_damage)
@@ -192,6 +207,19 @@ class _Check:
                 return "does not say what the ledger says"
             offset += len(expected)
         return "" if offset == table.num_rows else "has rows that the ledger does not have"
+
+    def _history_damage(self, ledger: Ledger) -> str:
+        if ledger.state("exported_history") != str(ledger.changes()) or not ledger.changes():
+            return ""  # an interrupted crawl has not exported it yet
+        try:
+            table = read_table(self.store / HISTORY_FILE, HISTORY)
+        except FileNotFoundError:
+            return "is missing"
+        except DamagedError as exc:
+            return str(exc)
+        self.tables_read += 1
+        is_same = table.equals(pa.Table.from_pylist(list(history_rows(ledger)), schema(HISTORY)))
+        return "" if is_same else "does not say what the ledger says"
 
     def _tags_damage(self, ledger: Ledger) -> str:
         try:

@@ -19,6 +19,7 @@ CRAWL_LOG_FILE = "crawl.log"
 IMAGES_DIR = "images"
 POSTS_DIR = "posts"
 TAGS_FILE = "tags.parquet"
+HISTORY_FILE = "history.parquet"
 ALIASES_FILE = "tag_aliases.parquet"
 IMPLICATIONS_FILE = "tag_implications.parquet"
 
@@ -135,6 +136,7 @@ STORE_FILES = (
     (images_tar(0), "the files as fetched, beside each its post as JSON; append-only, sealed at about 1 GB"),
     (posts_table(0), "table `posts`: one row per listed post, failures included"),
     (TAGS_FILE, "table `store_tags`: one row per tag"),
+    (HISTORY_FILE, "table `history`: how the tags of posts changed, where a later listing saw it"),
     (ALIASES_FILE, "table `tag_aliases`: other names of tags, where they were asked for"),
     (IMPLICATIONS_FILE, "table `tag_implications`: which tags entail others, where they were asked for"),
 )
@@ -212,7 +214,7 @@ POSTS = Table(
         Column("height", "int32", "of the original, px"),
         Column("md5", "string", "of the original as the board imported it", nullable=True),
         Column("file_ext", "string", "of the original, lower case, no dot"),
-        Column("board_status", "string", "the board's own word: active, deleted ..."),
+        Column("board_status", "string", "the board's own word, or deleted if a later look found it gone"),
         Column("file_url", "string", "the original", nullable=True),
         Column("sample_url", "string", "the reduced picture, if there is one", nullable=True),
         Column("status", "string", "pending, stored, duplicate, skipped or failed"),
@@ -239,6 +241,16 @@ STORE_TAGS = Table(
         Column("category", "string", "general, artist, copyright, character, meta or unknown"),
         Column("count", "int64", "posts of this store that carry it"),
         Column("board_count", "int64", "posts of the board that carry it, if asked", nullable=True),
+    ),
+)
+
+HISTORY = Table(
+    "history",
+    (
+        Column("id", "int64", "the board's post number"),
+        Column("seen_at", "timestamp", "when the crawl saw other tags than before"),
+        Column("tags_added", "list<string>", "that it had not before, sorted"),
+        Column("tags_removed", "list<string>", "that it had before and has no more, sorted"),
     ),
 )
 
@@ -309,4 +321,4 @@ OUTCOMES = Table(
     ),
 )
 
-TABLES = (POSTS, STORE_TAGS, TAG_ALIASES, TAG_IMPLICATIONS, DATASET_TAGS, METADATA, OUTCOMES)
+TABLES = (POSTS, STORE_TAGS, HISTORY, TAG_ALIASES, TAG_IMPLICATIONS, DATASET_TAGS, METADATA, OUTCOMES)

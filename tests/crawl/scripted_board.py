@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
@@ -65,6 +66,9 @@ class ScriptedBoard:
     page_cap: int = 1000
     ghosts: dict[int, dict[str, Any]] = field(default_factory=dict)
     ignores_cursor: bool = False
+    retagged: dict[int, tuple[int, list[str]]] = field(default_factory=dict)  # when, and the tags since then
+    hidden: set[int] = field(default_factory=set)
+    sorts_by_change: bool = False
     ignores: tuple[str, ...] = ()  # beginnings of terms that change nothing
     wall: int | None = None
     wall_is_empty: bool = False
@@ -151,6 +155,14 @@ class ScriptedBoard:
             return web.json_response({"counts": {"posts": listed}})
         return web.Response(status=404, text="<html><body>not found</body></html>", content_type="text/html")
 
+    def tags_of(self, number: int) -> list[str]:
+        """The tags of a post now."""
+        return self.retagged[number][1] if number in self.retagged else tags_of(number)
+
+    def changed_at(self, number: int) -> int:
+        """When a post was changed last, unix seconds."""
+        return self.retagged[number][0] if number in self.retagged else 1_700_000_000 + number * 7919 % 100_000
+
     def score(self, number: int) -> int | None:
         """The votes of a post; the dialects say differently that there are none."""
         return number % 4 if self.dialect == "danbooru" else None if number % 3 else 5
@@ -178,11 +190,18 @@ class ScriptedBoard:
             elif term.startswith("score:>="):
                 entries = [number for number in entries if (self.score(number) or 0) >= int(term[8:])]
             elif term.startswith("-"):
-                entries = [number for number in entries if term[1:] not in tags_of(number)]
+                entries = [number for number in entries if term[1:] not in self.tags_of(number)]
             elif term.startswith("id:<") and not self.ignores_cursor:
                 entries = [number for number in entries if number < int(term[4:])]
+            elif term in ("order:change", "sort:updated:desc"):
+                if self.sorts_by_change:
+                    entries.sort(key=self.changed_at, reverse=True)
+            elif term[:3] == "id:" and term[3:].isdecimal():
+                entries = [number for number in entries if number == int(term[3:])]
             elif not term.startswith("id:"):
-                entries = [number for number in entries if number in self.ghosts or term in tags_of(number)]
+                entries = [
+                    number for number in entries if number in self.ghosts or term in self.tags_of(number)
+                ]
         return entries
 
     def _gelbooru(self, request: web.Request) -> web.Response:
@@ -228,7 +247,7 @@ class ScriptedBoard:
             "height": 24,
             "id": number,
             "image": f"p{number}.{extension}",
-            "change": 1_700_000_000 + number,
+            "change": self.changed_at(number),
             "owner": "danbooru",
             "parent_id": 0,
             "rating": "safe" if number % 2 else "general",
@@ -236,7 +255,9 @@ class ScriptedBoard:
             "sample_height": 12,
             "sample_width": 16,
             "score": self.score(number),
-            "tags": " ".join(escape(tag, quote=True).replace("&#x27;", "&#039;") for tag in tags_of(number)),
+            "tags": " ".join(
+                escape(tag, quote=True).replace("&#x27;", "&#039;") for tag in self.tags_of(number)
+            ),
             "source": None if number % 5 else "free text",
             "status": "active",
             "has_notes": False,
@@ -310,21 +331,22 @@ class ScriptedBoard:
     def danbooru_post(self, number: int) -> dict[str, Any]:
         """A post in the JSON of Danbooru 2."""
         groups: dict[int, list[str]] = {0: [], 1: [], 3: [], 4: [], 5: []}
-        for tag in tags_of(number):
+        for tag in self.tags_of(number):
             groups[TAGS[tag][0]].append(tag)
         extension = self.extension.get(number, "jpg")
         file_url = f"{self.url}/images/{number % 7}/p{number}.{extension}"
         sample_url = f"{self.url}/samples/{number % 7}/sample_p{number}.jpg" if self.samples else file_url
-        return {
+        post = {
             "id": number,
             "created_at": "2026-08-01T10:00:00.000-04:00",
+            "updated_at": datetime.fromtimestamp(self.changed_at(number), UTC).isoformat(),
             "score": self.score(number),
             "source": "",
             "md5": self._md5(number),
             "rating": "gsqe"[number % 4],
             "image_width": 32,
             "image_height": 24,
-            "tag_string": " ".join(tags_of(number)),
+            "tag_string": " ".join(self.tags_of(number)),
             "file_ext": extension,
             "parent_id": None,
             "is_deleted": number % 11 == 0,
@@ -336,6 +358,11 @@ class ScriptedBoard:
             "file_url": file_url,
             "large_file_url": sample_url,
         }
+        if number in self.hidden:
+            for name in ("md5", "file_url", "large_file_url"):
+                del post[name]
+            post["is_banned"] = True
+        return post
 
 
 def _danbooru_error(status: int, message: str) -> web.Response:

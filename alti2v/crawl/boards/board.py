@@ -192,6 +192,10 @@ class Board(Protocol):
         """The search to ask for, with as many of the conditions as the board takes."""
         ...
 
+    def changed_first(self, tags: str) -> str:
+        """The search for the same posts, the one that was changed last first."""
+        ...
+
     def posts_url(self, query: Query) -> str:
         """Where to ask for posts."""
         ...

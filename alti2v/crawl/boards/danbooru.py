@@ -75,6 +75,10 @@ class Danbooru:
             (left if _counts(term) and counted >= MOST_TERMS else words).append(term)
         return Terms(text=" ".join(words), left=tuple(left))
 
+    def changed_first(self, tags: str) -> str:
+        """The search for the same posts, the one that was changed last first."""
+        return f"{tags} order:change".strip()
+
     def posts_url(self, query: Query) -> str:
         """Where to ask for posts: `page=b<ID>` has no depth wall, page numbers end at 1000."""
         page = f"b{query.below}" if query.below is not None else query.page + 1

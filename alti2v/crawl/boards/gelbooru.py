@@ -70,6 +70,10 @@ class Gelbooru:
         """The search to ask for: any number of terms."""
         return Terms(text=" ".join([*tags.split(), *terms_of(conditions)]))
 
+    def changed_first(self, tags: str) -> str:
+        """The search for the same posts, the one that was changed last first; relatives know the term."""
+        return f"{tags} sort:updated:desc".strip()
+
     def posts_url(self, query: Query) -> str:
         """Where to ask for posts; `id:<N` is a search term here."""
         return self._url(

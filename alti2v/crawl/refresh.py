@@ -1,0 +1,156 @@
+"""Reading again what was listed before: tags change for years, and posts are deleted.
+
+Where a board lists the posts that were changed last first, only those of the last days are read. Where it
+does not, every post is read again, downwards by id. What such a walk passes over is asked for by its number,
+and marked as deleted if the board does not have it any more; its row and its picture stay.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from alti2v.crawl.asking import Asker, in_words
+from alti2v.crawl.boards.board import Answer, Board, Conditions, Page, Query
+from alti2v.crawl.ledger import Counts, Ledger
+from alti2v.crawl.listing import CONFIRMATIONS
+from alti2v.crawl.policy import Failure
+from alti2v.crawl.single_thread import SingleThread
+from alti2v.records import Post
+
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refresher:
+    """What reading again needs.
+
+    Attributes:
+        tags: the search, in the board's own terms.
+        conditions: what posts must fulfil beyond that.
+        days: how far back changes matter.
+        now: unix seconds: when this run looks.
+        on_page: told how the posts stand and how many posts were read again so far.
+        say: told what a person should know.
+    """
+
+    board: Board
+    asker: Asker
+    thread: SingleThread
+    ledger: Ledger
+    tags: str
+    conditions: Conditions
+    days: float
+    now: int
+    on_page: Callable[[Counts, int], None]
+    say: Callable[[str], None]
+
+    async def run(self) -> str:
+        """Read again what was changed.
+
+        Returns:
+            What is missing, in words; empty if nothing is.
+        """
+        tags = self.board.changed_first(self.tags)
+        first = await self._ask(Query(tags=tags, limit=self.board.page_limit))
+        if isinstance(first, Page) and _is_by_change(first):
+            missing = await self._by_change(tags, first)
+            return missing or (await self._by_id() if await self._has_lost_posts() else "")
+        self.say(f"{self.board.base} does not list by time of change: every post is read again")
+        return await self._by_id()
+
+    async def _by_change(self, tags: str, first: Page) -> str:
+        page, read = first, 0
+        for number in itertools.count(1):
+            read += len(page.posts)
+            await self._update(page.posts, read)
+            oldest = min((post.changed_at or 0 for post in page.posts), default=0)
+            if oldest < self.now - self.days * _DAY_S:  # an empty page, too, is the end
+                return ""
+            answer = await self._ask(Query(tags=tags, page=number, limit=self.board.page_limit))
+            if not isinstance(answer, Page):
+                return (
+                    f"posts changed more than {(self.now - oldest) / _DAY_S:.1f} days ago ({in_words(answer)})"
+                )
+            page = answer
+        raise AssertionError("counting ends")
+
+    async def _has_lost_posts(self) -> bool:
+        """Whether the board counts fewer posts than there should be: it does not show deleted ones."""
+        max_id = self.conditions.max_id
+        url = self.board.count_url(self.tags, below=None if max_id is None else max_id + 1)
+        count = await self.asker.ask_once(url, lambda body, status: self.board.read_count(body, status=status))
+        return isinstance(count, int) and count < await self.thread.run(self.ledger.listed_and_there)
+
+    async def _by_id(self) -> str:
+        lowest, highest = await self.thread.run(self.ledger.bounds)
+        below, read = highest + 1, 0
+        while below > lowest:
+            answer = await self._ask(Query(tags=self.tags, below=below, limit=self.board.page_limit))
+            if not isinstance(answer, Page):
+                return f"changes of posts below id {below} ({in_words(answer)})"
+            there = {post.id for post in answer.posts} | {ghost for ghost in answer.ghosts if ghost < below}
+            if there and max(there) >= below:
+                return f"changes: {self.board.base} ignores id:<N"
+            read += len(answer.posts)
+            await self._update(answer.posts, read)
+            # An empty answer, asked for twice, says that nothing is left.
+            low = min((post.id for post in answer.posts), default=lowest)
+            for post_id in await self.thread.run(self.ledger.present, low=low, below=below):
+                missing = "" if post_id in there else await self._look_for(post_id)
+                if missing:
+                    return missing
+            below = low
+        return ""
+
+    async def _look_for(self, post_id: int) -> str:
+        """Ask for one post that a listing passed over: it may have another score or other tags by now."""
+        answer = await self._ask(Query(tags=f"id:{post_id}", limit=1))
+        if not isinstance(answer, Page):
+            return f"changes of posts below id {post_id + 1} ({in_words(answer)})"
+        found = tuple(post for post in answer.posts if post.id == post_id)
+        if found:
+            await self._update(found, 0)
+        elif post_id not in answer.ghosts:
+            await self.thread.run(self._mark_deleted, post_id)
+        return ""
+
+    async def _ask(self, query: Query) -> Answer | Failure:
+        """Ask; an empty answer is believed when it came twice in a row."""
+        url = self.board.posts_url(query)
+        answer: Answer | Failure = Page()
+        for _ in range(CONFIRMATIONS):
+            answer = await self.asker.ask((url,), self._read)
+            if not (isinstance(answer, Page) and answer.is_empty):
+                break
+        return answer
+
+    def _read(self, body: bytes, status: int) -> Answer:
+        return self.board.read_posts(body, status=status)
+
+    async def _update(self, posts: tuple[Post, ...], read: int) -> None:
+        counts = await self.thread.run(self._keep, posts)
+        self.on_page(counts, read)
+
+    def _keep(self, posts: tuple[Post, ...]) -> Counts:
+        known = [post for post in posts if self.ledger.facts(post.id) is not None]
+        with self.ledger.transaction():
+            self.ledger.add_posts(known, wanted=self.conditions.hold_for, seen_at=self.now)
+        return self.ledger.counts()
+
+    def _mark_deleted(self, post_id: int) -> None:
+        with self.ledger.transaction():
+            self.ledger.mark_deleted(post_id)
+
+
+def _is_by_change(page: Page) -> bool:
+    """Whether the post that was changed last comes first, and that is not just the order of ids."""
+    changes = [post.changed_at for post in page.posts]
+    if None in changes or not _is_falling([change or 0 for change in changes]):
+        return False
+    return not _is_falling([post.id for post in page.posts])
+
+
+def _is_falling(numbers: list[int]) -> bool:
+    return all(one >= other for one, other in itertools.pairwise(numbers))

@@ -1,0 +1,154 @@
+"""What one run asks a board's API: which posts there are, what changed, and the categories of their tags."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from alti2v.crawl.asking import Asker, in_words
+from alti2v.crawl.boards.board import Board, Refusal, Unreadable
+from alti2v.crawl.boards.gelbooru import Gelbooru
+from alti2v.crawl.categories import Categoriser
+from alti2v.crawl.ledger import Counts, Ledger
+from alti2v.crawl.lister import Lister, Stopped
+from alti2v.crawl.listing import Walk
+from alti2v.crawl.plan import CrawlConfig, write_plan
+from alti2v.crawl.recognise import detect
+from alti2v.crawl.refresh import Refresher
+from alti2v.crawl.single_thread import SingleThread
+from alti2v.errors import DataError, RemoteError, UsageError
+from alti2v.records import Progress, ProgressHook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What the questions of one run need.
+
+    Attributes:
+        on_page: told how the posts stand after each page of posts.
+        on_progress: told how far the rest is.
+        say: told what a person should know.
+    """
+
+    config: CrawlConfig
+    board: Board
+    asker: Asker
+    thread: SingleThread
+    ledger: Ledger
+    on_page: Callable[[Counts], None]
+    on_progress: ProgressHook
+    say: Callable[[str], None]
+
+    async def total(self) -> int | None:
+        """How many posts the board counts for this search; None if it does not say."""
+        total = await self._lister().total()
+        if total is not None:
+            await self.thread.run(self._keep_total, total)
+        return total
+
+    async def posts(self) -> list[str]:
+        """List posts into the ledger, and read again what changed, where that is asked for.
+
+        Returns:
+            What is missing, in words.
+
+        Raises:
+            UsageError: the board refuses the search, or speaks another dialect.
+            RemoteError: the board lists nothing although there is something.
+            DataError: no post matches.
+        """
+        left = self.board.terms(self.config.tags, self.config.conditions).left
+        if left:
+            self.say(f"{self.board.base} takes no more search terms: {' '.join(left)} is held here")
+        listed_before = (await self.thread.run(self.ledger.counts)).listed
+        missing = await self._judge(await self._lister().run())
+        if self.config.refresh is not None and listed_before and not missing:
+            missing = [await self._refresher(self.config.refresh).run()]
+        return [words for words in missing if words]
+
+    async def tags(self) -> list[str]:
+        """Ask for the categories of tags, where posts come without; returns what is missing, in words."""
+        if not (self.config.tag_categories and isinstance(self.board, Gelbooru)):
+            return []
+        categoriser = Categoriser(
+            board=self.board,
+            asker=self.asker,
+            thread=self.thread,
+            ledger=self.ledger,
+            min_count=self.config.tag_min_count,
+            on_progress=self._on_tags,
+        )
+        missing = await categoriser.run()
+        return [missing] if missing else []
+
+    def _lister(self) -> Lister:
+        return Lister(
+            board=self.board,
+            asker=self.asker,
+            thread=self.thread,
+            ledger=self.ledger,
+            tags=self.board.terms(self.config.tags, self.config.conditions).text,
+            conditions=self.config.conditions,
+            limit=self.config.limit,
+            now=int(time.time()),
+            before_first=self._write_plan,
+            on_page=self.on_page,
+        )
+
+    def _refresher(self, days: float) -> Refresher:
+        return Refresher(
+            board=self.board,
+            asker=self.asker,
+            thread=self.thread,
+            ledger=self.ledger,
+            tags=self.board.terms(self.config.tags, self.config.conditions).text,
+            conditions=self.config.conditions,
+            days=days,
+            now=int(time.time()),
+            on_page=self._on_refreshed,
+            say=self.say,
+        )
+
+    async def _judge(self, ended: Walk | Stopped) -> list[str]:
+        listed = (await self.thread.run(self.ledger.counts)).listed
+        board = self.board
+        if isinstance(ended, Stopped):
+            if listed:
+                return [ended.words]
+            await self._explain(ended)
+        elif ended.shortfall:
+            if not listed:
+                raise RemoteError(f"{board.base} lists nothing, but {ended.shortfall}: run again later")
+            return [ended.shortfall]
+        elif not listed:
+            search = f" matches {self.config.tags!r}" if self.config.tags else " is there"
+            raise DataError(f"no post{search} at {board.base}: check --tags and the address")
+        return []
+
+    async def _explain(self, stopped: Stopped) -> None:
+        """Say why a new store could not even begin: always raises."""
+        if isinstance(stopped.answer, Refusal) and stopped.answer.is_final:
+            raise UsageError(f"{self.board.base} refuses this search: {stopped.answer.message}")
+        if isinstance(stopped.answer, Unreadable):
+            found = await detect(self.board.base, self.asker)
+            if found is not self.board.dialect:
+                raise UsageError(
+                    f"{self.board.base} does not speak {self.board.dialect}: it looks like {found}, "
+                    f"so give --dialect {found}"
+                )
+        raise RemoteError(f"{self.board.base}: {in_words(stopped.answer)}: run again later")
+
+    def _keep_total(self, total: int) -> None:
+        with self.ledger.transaction():
+            self.ledger.set_state("board_count", str(total))
+
+    def _write_plan(self) -> None:
+        write_plan(self.config, self.board.dialect)
+
+    def _on_refreshed(self, counts: Counts, read: int) -> None:
+        self.on_page(counts)
+        self.on_progress(Progress(stage="reading again", done=read, total=None, unit="posts"))
+
+    def _on_tags(self, done: int, total: int) -> None:
+        self.on_progress(Progress(stage="tag categories", done=done, total=total, unit="tags"))
