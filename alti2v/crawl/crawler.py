@@ -153,6 +153,7 @@ class _Run:
             rate=config.rate,
             api_rate=config.api_rate,
             connections=config.connections,
+            board=base_url(config.board),
             allow_private=config.allow_private,
             contact=config.contact,
             pace_dir=shared_directory(),

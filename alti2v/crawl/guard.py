@@ -7,6 +7,7 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
+MAX_FILE_HOSTS = 8  # besides the board's own
 _NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 
 
@@ -25,6 +26,47 @@ def origin_of(url: str) -> str | None:
         return None
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{name}" + (f":{port}" if port is not None else "")
+
+
+class Sites:
+    """The allow-list of hosts: those of the board's own site, and a few more that its API names for files.
+
+    Real boards keep files on hosts beside their own (cdn.donmai.us), some on one of another name. Beyond a
+    handful, somebody is using the board's answers to send us around.
+
+    Args:
+        board: any address of the board.
+    """
+
+    def __init__(self, board: str) -> None:
+        self._site = _site_of(_name_of(board))
+        self._named: set[str] = set()
+
+    def may_begin_at(self, url: str) -> bool:
+        """Whether a file that the board's API names may be fetched; its host is listed if there is room."""
+        name = _name_of(url)
+        if not self.may_lead_to(url) and len(self._named) < MAX_FILE_HOSTS:
+            self._named.add(name)
+        return self.may_lead_to(url)
+
+    def may_lead_to(self, url: str) -> bool:
+        """Whether a redirect may be followed: it names no new host."""
+        name = _name_of(url)
+        return name in self._named or name == self._site or name.endswith(f".{self._site}")
+
+
+def _name_of(url: str) -> str:
+    return (urlsplit(url).hostname or "").rstrip(".")
+
+
+def _site_of(name: str) -> str:
+    """The name under which a board has all its hosts: safebooru.donmai.us -> donmai.us."""
+    parent = name.partition(".")[2]
+    first, _, last = parent.partition(".")
+    is_address = ":" in name or last.rpartition(".")[2].isdigit()
+    # Not co.uk or com.au, which belong to everybody: so short a name is hardly a board's.
+    is_public = not last or (len(first) <= 3 and len(last) == 2)
+    return name if is_address or is_public else parent
 
 
 # One text for all addresses of a host, so that a host with several keeps the class of the error.

@@ -28,7 +28,7 @@ from alti2v.crawl.exchange import (
     is_refusal,
     request,
 )
-from alti2v.crawl.guard import guarded_socket, origin_of
+from alti2v.crawl.guard import Sites, guarded_socket, origin_of
 from alti2v.crawl.host import Host
 from alti2v.crawl.pacing import Pace
 from alti2v.crawl.partial import Partials
@@ -49,6 +49,7 @@ class NetConfig:
         rate: requests/s to one host, all purposes; infinity for no pacing.
         api_rate: the API's share of it, requests/s.
         connections: open at once to one host.
+        board: its address, whose site the allow-list of hosts begins with; None for any host.
         allow_private: talk to addresses that are not public.
         contact: mail address or URL for the User-Agent.
         pace_dir: where the crawls of one machine keep a common pace; None: this process by itself.
@@ -59,6 +60,7 @@ class NetConfig:
     rate: float
     api_rate: float
     connections: int
+    board: str | None = None
     allow_private: bool = False
     contact: str | None = None
     pace_dir: Path | None = None
@@ -104,6 +106,7 @@ class Client:
         self._sleep = sleep
         self._hosts: dict[str, Host] = {}
         self._partials = Partials()
+        self._sites = Sites(config.board) if config.board is not None else None
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -153,10 +156,12 @@ class Client:
         Waits for the host's pace and for the silence it asked for; being throttled is never the file's
         failure. Files are held against robots.txt first.
         """
-        for _ in range(MAX_REDIRECTS + 1):
+        for hop in range(MAX_REDIRECTS + 1):
             origin = origin_of(url)
             if origin is None:
                 return Failure(kind=FailKind.BAD_URL, message=f"not an http address: {url[:200]}")
+            if not self._may_go(url, purpose, is_redirect=hop > 0):
+                return Failure(kind=FailKind.FOREIGN_HOST, message=f"{origin} is no host of the board's files")
             host = self._host(origin)
             if purpose is Purpose.FILE:
                 refused = await self._robots_refusal(host, url)
@@ -167,6 +172,12 @@ class Client:
                 return outcome
             url = outcome.url
         return Failure(kind=FailKind.REDIRECTS, message=f"more than {MAX_REDIRECTS} redirects")
+
+    def _may_go(self, url: str, purpose: Purpose, *, is_redirect: bool) -> bool:
+        if self._sites is None:
+            return True
+        is_named = purpose is Purpose.FILE and not is_redirect
+        return self._sites.may_begin_at(url) if is_named else self._sites.may_lead_to(url)
 
     def _host(self, origin: str) -> Host:
         if origin not in self._hosts:

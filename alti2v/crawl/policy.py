@@ -38,6 +38,7 @@ class FailKind(StrEnum):
     TOO_LARGE = "too_large"
     MD5_MISMATCH = "md5_mismatch"
     PRIVATE_ADDRESS = "private_address"  # refused before a byte was sent
+    FOREIGN_HOST = "foreign_host"  # no host of the board's site, nor one of the few that its API names
     BAD_URL = "bad_url"
     BAD_ANSWER = "bad_answer"  # of the API: not what its dialect says
     REDIRECTS = "redirects"

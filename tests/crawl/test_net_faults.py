@@ -12,10 +12,10 @@ from aiohttp import web
 from aiohttp.test_utils import unused_port
 
 from alti2v.crawl.exchange import Purpose, Received
-from alti2v.crawl.guard import is_public
+from alti2v.crawl.guard import Sites, is_public
 from alti2v.crawl.net import Client
 from alti2v.crawl.policy import FailKind, Failure
-from tests.crawl.net_client import CONFIG, drop, got, kind
+from tests.crawl.net_client import CONFIG, Clock, drop, got, kind
 
 
 async def test_a_whole_answer_comes_with_its_md5(serve: Any) -> None:
@@ -117,6 +117,29 @@ async def test_a_slow_body_has_a_deadline_in_all(serve: Any) -> None:
     assert kind(outcome) is FailKind.TIMEOUT
 
 
+async def test_f03_a_body_below_the_least_rate_is_given_up(serve: Any) -> None:
+    """Long before the deadline in all: after a grace, by its average; a quick body of the same size passes."""
+    clock = Clock()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "5000"})
+        await response.prepare(request)
+        for _ in range(50):
+            await response.write(b"x" * 100)
+            clock.now += 1.0 if request.path == "/slow" else 0.05
+            await asyncio.sleep(0)
+        return response
+
+    url = await serve(handler)
+    config = replace(CONFIG, min_bytes_per_s=1000.0, grace_s=20.0)
+    slow, quick = [await got(f"{url}/{path}", config=config, clock=clock) for path in ("slow", "quick")]
+
+    assert kind(slow) is FailKind.TIMEOUT
+    assert isinstance(slow, Failure)
+    assert "slower than 1,000 bytes/s" in slow.message
+    assert isinstance(quick, Received)
+
+
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_body_over_the_cap_is_refused(serve: Any, announced: bool) -> None:
     """F10: by its announced length before a byte is read, or while streaming."""
@@ -170,6 +193,54 @@ async def test_a_redirect_to_another_scheme_is_refused(serve: Any, target: str) 
         return web.Response(status=302, headers={"Location": target})
 
     assert kind(await got(await serve(handler) + "/a.jpg")) is FailKind.BAD_URL
+
+
+@pytest.mark.parametrize(
+    ("board", "own", "foreign"),
+    [
+        ("https://safebooru.org/x", ["safebooru.org", "img.safebooru.org"], ["evilsafebooru.org", "org"]),
+        ("https://safebooru.donmai.us", ["donmai.us", "cdn.donmai.us"], ["donmai.us.evil.example", "x.us"]),
+        ("https://board.co.uk", ["board.co.uk", "img.board.co.uk"], ["other.co.uk", "co.uk"]),
+        ("http://127.0.0.1:80", ["127.0.0.1"], ["127.0.0.2", "1.127.0.0.1.example"]),
+        ("http://localhost", ["localhost", "a.localhost"], ["example.org"]),
+    ],
+)
+def test_f14_hosts_of_files_are_the_boards_own(board: str, own: list[str], foreign: list[str]) -> None:
+    """A redirect may lead to the board's own site only."""
+    sites = Sites(board)
+
+    assert [name for name in own if not sites.may_lead_to(f"https://{name}/a.jpg")] == []
+    assert [name for name in foreign if sites.may_lead_to(f"https://{name}/a.jpg")] == []
+
+
+def test_f14_an_api_may_name_a_few_more_hosts() -> None:
+    """Those are on the list from then on; who names ever more is sending us around."""
+    sites = Sites("https://safebooru.org")
+    named = [sites.may_begin_at(f"https://cdn{n}.example/a.jpg") for n in range(12)]
+
+    assert named == [True] * 8 + [False] * 4
+    assert sites.may_lead_to("https://cdn7.example/b.jpg")
+    assert not sites.may_lead_to("https://cdn8.example/b.jpg")
+    assert sites.may_begin_at("https://img.safebooru.org/a.jpg")
+
+
+async def test_f09_a_redirect_to_a_foreign_host_is_not_followed(serve: Any) -> None:
+    """For files and for the API alike: not a byte goes there, not even for its robots.txt."""
+    heard: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        heard.append(request.host)
+        return web.Response(status=302, headers={"Location": f"http://localhost:{request.url.port}/b"})
+
+    url = await serve(handler)
+    async with Client(replace(CONFIG, board=url)) as client:
+        outcomes = [
+            await client.get(f"{url}/a", purpose=purpose, max_bytes=10)
+            for purpose in (Purpose.FILE, Purpose.API)
+        ]
+
+    assert [kind(outcome) for outcome in outcomes] == [FailKind.FOREIGN_HOST] * 2
+    assert {host.partition(":")[0] for host in heard} == {"127.0.0.1"}
 
 
 @pytest.mark.parametrize(
