@@ -173,6 +173,7 @@ class Progress:
         unit: plural noun: "posts", "files", "steps".
         counts: what else is worth seeing, in the order of display: {"failed http_503": 3}.
         note: why nothing moves just now: "board asked for 30 s of silence".
+        milestone: a line worth keeping, shown once, as it is: what an epoch came to.
     """
 
     stage: str
@@ -181,6 +182,7 @@ class Progress:
     unit: str
     counts: Mapping[str, int | float | str] = field(default_factory=dict)
     note: str = ""
+    milestone: str = ""
 
 
 ProgressHook = Callable[[Progress], None]

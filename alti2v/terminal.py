@@ -44,6 +44,10 @@ def lines(stream: TextIO, *, clock: Callable[[], float]) -> ProgressHook:
         nonlocal last_line_s
         now_s = clock()
         start_s, start_done = begun.setdefault(progress.stage, (now_s, progress.done))
+        if progress.milestone:
+            stream.write(progress.milestone + "\n")
+            stream.flush()
+            return
         is_end = progress.done == progress.total and progress.stage not in finished
         if is_end:
             finished.add(progress.stage)
@@ -141,6 +145,9 @@ def _live_bars() -> Iterator[ProgressHook]:
         tasks: dict[str, Any] = {}
 
         def hook(progress: Progress) -> None:
+            if progress.milestone:
+                bars.console.print(escape(progress.milestone), highlight=False)
+                return
             details = "  ".join(f"{escape(name)} {_number(value)}" for name, value in progress.counts.items())
             if progress.stage not in tasks:
                 tasks[progress.stage] = bars.add_task(

@@ -24,17 +24,60 @@ from alti2v.terminal import duration, print_result, progress_display
 @click.option("--epochs", type=int, default=None, help="Passes over the data; the recipe's where not given.")
 @click.option("--batch-size", type=int, default=None, help="Pictures per step; the recipe's where not given.")
 @click.option(
+    "--accumulate", type=int, default=None, help="Steps that make one update: a large batch in little memory."
+)
+@click.option("--learning-rate", type=float, default=None, help="At its peak; the recipe's where not given.")
+@click.option("--backbone", default=None, help="A network of keras.applications, such as resnet50v2.")
+@click.option(
+    "--train-from", default=None, help="First layer of the backbone that learns, or head for none of them."
+)
+@click.option(
+    "--frozen-epochs", type=int, default=None, help="Epochs at the start in which only the head learns."
+)
+@click.option(
     "--weights",
     default="imagenet",
     show_default=True,
-    help="Where VGG16 starts: imagenet (Keras fetches them), none, or the path of a weights file.",
+    help="Where the backbone starts: imagenet (Keras fetches them), none, or the path of a weights file.",
 )
+@click.option(
+    "--from",
+    "start",
+    type=DIRECTORY,
+    default=None,
+    help="Start from the network of a finished RUN; its tags may be others.",
+)
+@click.option(
+    "--loss",
+    type=click.Choice(["summed", "mean", "asymmetric"]),
+    default=None,
+    help="Cross-entropy, or the asymmetric loss, which spares labels that may be missing.",
+)
+@click.option(
+    "--positive-weight",
+    type=float,
+    default=None,
+    help="How much more rare tags count: exponent of negatives / positives, 0 to 1.",
+)
+@click.option(
+    "--ema", type=float, default=None, help="Judge and export a moving average of the weights, e.g. 0.999."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+    help="What layers compute in; auto is bfloat16 on a GPU that has it, else float32.",
+)
+@click.option("--patience", type=int, default=None, help="End after so many epochs without a better mAP.")
+@click.option("--keep", type=int, default=2, show_default=True, help="Checkpoints; the best one is kept apart.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @as_json_option
 def train(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by TrainConfig
     """Train a tagger on a DATASET into a RUN.
 
-    Run it again after an interruption: it resumes at the very step where it stopped.
+    Run it again after an interruption: it resumes at the very step where it stopped. The network with the best
+    mean average precision on the validation split is what the run exports and is judged by.
     """
     from alti2v.model.train import TrainConfig
     from alti2v.model.train import train as train_model
@@ -46,13 +89,20 @@ def train(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
         as_json=as_json,
         table={
             "recipe": f"{report.recipe}, {report.parameters:,} parameters",
-            "epochs": f"{report.epochs:,} ({report.steps:,} steps)",
+            "epochs": f"{report.epochs:,} ({report.steps:,} steps){', stopped early' * report.stopped_early}",
             "loss": f"{report.loss:.4f}",
-            "speed": f"{report.samples_per_s:,.1f} samples/s",
+            "best": _best(report.best_epoch, report.validation_map, report.validation_micro_f1),
+            "speed": f"{report.samples_per_s:,.1f} samples/s, input wait {report.input_wait:.1%}",
             "time": duration(report.seconds),
             "run": str(report.run),
         },
     )
+
+
+def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
+    if mean_ap is None or micro_f1 is None:
+        return f"epoch {epoch}, nothing to validate on"
+    return f"epoch {epoch}: validation mAP {mean_ap:.4f}, micro-F1 {micro_f1:.4f}"
 
 
 @click.command("eval")

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.errors import DamagedError, UsageError, VersionError
-from alti2v.model.network import MIN_SIZE, Architecture, build_network
+from alti2v.model.backbones import application
+from alti2v.model.network import Architecture, build_network
 from alti2v.model.recipes import Head
 from alti2v.records import Category, Tag
 from alti2v.storage.layout import FORMAT_VERSION, MODEL_DIR, MODEL_FILE, MODEL_TAGS_FILE, WEIGHTS_FILE
@@ -98,8 +99,7 @@ def load_bundle(path: Path) -> Bundle:
     description = _description(folder / MODEL_FILE)
     tags = _read_tags(folder / MODEL_TAGS_FILE)
     try:
-        fields = {**description["architecture"], "head": Head(description["architecture"]["head"])}
-        architecture = Architecture(**fields)
+        architecture = _architecture(description)
         _check(architecture, tags, folder)
         return Bundle(
             network=_load_network(architecture, folder / WEIGHTS_FILE),
@@ -120,6 +120,27 @@ def read_training(path: Path) -> Mapping[str, Any] | None:
     """The figures of a finished run's training; None if the run is not finished. Loads no network."""
     file = path / MODEL_DIR / MODEL_FILE
     return _description(file).get("training") if file.is_file() else None
+
+
+def read_architecture(path: Path) -> Architecture:
+    """What the network of a finished run is; loads no network.
+
+    Raises:
+        UsageError: there is no trained model.
+        DamagedError: the description is incomplete.
+    """
+    file = path / MODEL_DIR / MODEL_FILE
+    if not file.is_file():
+        raise UsageError(_what_it_is_instead(path))
+    try:
+        return _architecture(_description(file))
+    except (KeyError, TypeError, ValueError) as exc:
+        raise DamagedError(f"{file} is incomplete ({exc}): train again") from exc
+
+
+def _architecture(description: Mapping[str, Any]) -> Architecture:
+    fields = description["architecture"]
+    return Architecture(**{**fields, "head": Head(fields["head"])})
 
 
 def _description(file: Path) -> dict[str, Any]:
@@ -145,7 +166,11 @@ def _what_it_is_instead(path: Path) -> str:
 
 
 def _check(architecture: Architecture, tags: Sequence[Tag], folder: Path) -> None:
-    if architecture.backbone != "vgg16" or architecture.size < MIN_SIZE or architecture.features < 1:
+    try:
+        application(architecture.backbone)
+    except UsageError as exc:
+        raise ValueError(f"an architecture that this program does not build: {architecture}") from exc
+    if architecture.size < 1 or architecture.features < 1:
         raise ValueError(f"an architecture that this program does not build: {architecture}")
     if len(tags) != architecture.tags:
         raise DamagedError(f"{folder}: {len(tags)} tags for {architecture.tags} outputs: train again")
@@ -154,7 +179,10 @@ def _check(architecture: Architecture, tags: Sequence[Tag], folder: Path) -> Non
 def _load_network(architecture: Architecture, weights: Path) -> Any:  # noqa: ANN401 - keras.Model
     if not weights.is_file():
         raise DamagedError(f"{weights} is missing: train again")
-    tagger = build_network(architecture).tagger
+    try:
+        tagger = build_network(architecture).tagger
+    except UsageError as exc:  # a size that its backbone does not take
+        raise ValueError(f"an architecture that this program does not build: {architecture}") from exc
     try:
         with warnings.catch_warnings():
             # Keras loads what it can of a foreign file and only warns about the rest.

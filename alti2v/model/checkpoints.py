@@ -2,6 +2,7 @@
 
 The file is a plain zip of arrays: no pickle, and its CRC-32s tell a damaged one. Keras' own .weights.h5 does
 not carry the state of random generators, without which dropout would not go on where it stopped.
+Beside them lies the network of the best validation, which no newer checkpoint pushes out.
 """
 
 from __future__ import annotations
@@ -10,84 +11,124 @@ import json
 import logging
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from alti2v.storage.publish import make_directory, publish, sweep_temporary_files
 
+Arrays = Sequence[npt.NDArray[Any]]
+
 _NAME = re.compile(r"step-(\d{9,})\.npz")
+_BEST = "best.npz"
 _LOG = logging.getLogger(__name__)
 
 
 def save_checkpoint(
-    directory: Path, step: int, *, variables: Sequence[Any], position: Mapping[str, Any], keep: int = 2
+    directory: Path, step: int, *, arrays: Arrays, position: Mapping[str, Any], keep: int
 ) -> Path:
     """Publish a checkpoint, then remove all but the newest `keep`.
 
     Args:
         directory: of the checkpoints; made if missing.
         step: training steps done.
-        variables: Keras variables, in an order that the same program reproduces.
+        arrays: the values of Keras variables, in an order that the same program reproduces.
         position: what else is needed to go on; anything that JSON can hold.
         keep: at least 1.
 
     Raises:
         StorageError: the disk refuses; older checkpoints are untouched.
     """
-    make_directory(directory)
-    sweep_temporary_files(directory)
-    where = np.frombuffer(json.dumps(dict(position)).encode(), np.uint8)
-
-    def write(path: Path) -> None:
-        with path.open("wb") as file:
-            np.savez(file, where, *(np.asarray(variable) for variable in variables))
-
     path = directory / f"step-{step:09d}.npz"
-    publish(path, write)
-    prune(directory, keep=keep)
+    _write(path, arrays, position)
+    for old in _newest_first(directory)[keep:]:
+        old.unlink(missing_ok=True)
     return path
 
 
-def prune(directory: Path, *, keep: int) -> None:
-    """Remove all but the newest `keep` checkpoints."""
-    for old in _newest_first(directory)[keep:]:
-        old.unlink(missing_ok=True)
-
-
-def load_newest(directory: Path, variables: Sequence[Any]) -> dict[str, Any] | None:
-    """Fill `variables` from the newest whole checkpoint.
+def load_newest(
+    directory: Path, variables_of: Callable[[Mapping[str, Any]], Sequence[Any]]
+) -> Mapping[str, Any] | None:
+    """Fill variables from the newest whole checkpoint.
 
     A damaged one is passed over with a warning in the log, and the one before it is taken.
+
+    Args:
+        directory: of the checkpoints.
+        variables_of: makes the Keras variables that belong to a position.
 
     Returns:
         Its position, or None if there is no usable checkpoint; then no variable is changed.
     """
     for path in _newest_first(directory):
-        try:
-            arrays, position = _read(path)
-            _check(arrays, variables)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
-            _LOG.warning("%s is damaged (%s): going on from the checkpoint before it", path, exc)
-            continue
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
-        return position
+        position = _load(path, variables_of, otherwise="going on from the checkpoint before it")
+        if position is not None:
+            return position
     return None
 
 
-def _read(path: Path) -> tuple[list[np.ndarray[Any, Any]], dict[str, Any]]:
+def newest_step(directory: Path) -> int | None:
+    """How many steps the newest checkpoint had done, by its name; None without one."""
+    return next((int(path.stem.partition("-")[2]) for path in _newest_first(directory)), None)
+
+
+def save_best(directory: Path, *, arrays: Arrays, position: Mapping[str, Any]) -> None:
+    """Publish the network of the best validation so far in the place of the one before.
+
+    Raises:
+        StorageError: the disk refuses; the one before is untouched.
+    """
+    _write(directory / _BEST, arrays, position)
+
+
+def load_best(directory: Path, variables: Sequence[Any]) -> Mapping[str, Any] | None:
+    """Fill `variables` from the network of the best validation; None, and a warning, where it is damaged."""
+    path = directory / _BEST
+    if not path.is_file():
+        return None
+    return _load(path, lambda _: variables, otherwise="taking the last network instead")
+
+
+def is_finite(arrays: Arrays) -> bool:
+    """Whether no number among them is infinite or none at all."""
+    return all(bool(np.isfinite(array).all()) for array in arrays if array.dtype.kind == "f")
+
+
+def _write(path: Path, arrays: Arrays, position: Mapping[str, Any]) -> None:
+    make_directory(path.parent)
+    sweep_temporary_files(path.parent)
+    where = np.frombuffer(json.dumps(dict(position)).encode(), np.uint8)
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez(file, where, *arrays)
+
+    publish(path, write)
+
+
+def _load(
+    path: Path, variables_of: Callable[[Mapping[str, Any]], Sequence[Any]], *, otherwise: str
+) -> Mapping[str, Any] | None:
+    try:
+        arrays, position = _read(path)
+        variables = variables_of(position)
+        if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
+            raise ValueError("it belongs to another network")
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
+        _LOG.warning("%s is damaged (%s): %s", path, exc, otherwise)
+        return None
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+    return position
+
+
+def _read(path: Path) -> tuple[list[npt.NDArray[Any]], Mapping[str, Any]]:
     with np.load(path, allow_pickle=False) as archive:
         where, *arrays = (archive[f"arr_{number}"] for number in range(len(archive.files)))
     return arrays, json.loads(where.tobytes())
-
-
-def _check(arrays: Sequence[np.ndarray[Any, Any]], variables: Sequence[Any]) -> None:
-    shapes = [tuple(variable.shape) for variable in variables]
-    if [array.shape for array in arrays] != shapes:
-        raise ValueError("it belongs to another network")
 
 
 def _newest_first(directory: Path) -> list[Path]:

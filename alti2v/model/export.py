@@ -142,6 +142,8 @@ def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) ->
 
     step(0)
     bundle = load_bundle(config.run)
+    if bundle.architecture.backbone != "vgg16":
+        raise UsageError(f"{config.run} is a {bundle.architecture.backbone}, and only vgg16 can be exported")
     ratings = () if format_ is Format.ONNX else rating_constants(_rating_counts(config, bundle))
     labels = _labels(config, format_, bundle, ratings)
     step(1)

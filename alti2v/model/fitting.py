@@ -8,74 +8,31 @@ import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from alti2v.dataset.manifest import Manifest
 from alti2v.errors import DataError
 from alti2v.model import backend
 from alti2v.model.bundle import Bundle, save_bundle
-from alti2v.model.checkpoints import load_newest, prune, save_checkpoint
-from alti2v.model.histograms import add_predictions, empty_histograms
-from alti2v.model.input import Augmentation, evaluation_batches, reading_errors, training_batches
-from alti2v.model.losses import mean_cross_entropy, summed_cross_entropy
-from alti2v.model.metrics import average_precisions, equal_precision_recall_threshold, pool
-from alti2v.model.network import (
-    UNIT_VARIANCE,
-    Architecture,
-    Network,
-    build_network,
-    freeze_before,
-    load_trunk,
-    set_prior,
-    standardise,
-)
-from alti2v.model.recipes import Loss, Recipe
-from alti2v.records import Progress, ProgressHook, Tag
-from alti2v.storage.layout import CHECKPOINTS_DIR, LOG_FILE, MODEL_DIR
-from alti2v.storage.publish import publish_bytes
+from alti2v.model.checkpoints import is_finite, load_best, load_newest, newest_step, save_best, save_checkpoint
+from alti2v.model.input import Augmentation, ids_of_batch, reading_errors, training_batches
+from alti2v.model.input_wait import InputWait
+from alti2v.model.interrupts import deferred_interrupt
+from alti2v.model.job import Job
+from alti2v.model.start import give_start
+from alti2v.model.thresholds import tune, write_thresholds
+from alti2v.model.trainee import Trainee, build_for, prepare
+from alti2v.model.validation import Validation, validate
+from alti2v.records import Progress, ProgressHook
+from alti2v.storage.layout import CHECKPOINTS_DIR, DIVERGED_FILE, LOG_FILE, MODEL_DIR
+from alti2v.storage.publish import make_directory, publish_bytes, publish_json
 
 _LOG_COLUMNS = (
-    *("epoch", "step", "loss", "val_loss", "val_map"),
-    *("learning_rate", "samples_per_s", "seconds"),
+    *("epoch", "step", "loss", "val_loss", "val_map", "val_micro_f1"),
+    *("learning_rate", "samples_per_s", "input_wait", "seconds"),
 )
-_COSINE_FLOOR = 0.01  # of the peak, where the cosine ends (JAX-CV: cosine to 1 %)
-# Enough for the mean and variance of a channel, and little memory at 224 px.
-_START_PICTURES = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A training whose settings are settled; the attributes are those of `TrainConfig`, completed."""
-
-    dataset: Path
-    run: Path
-    manifest: Manifest
-    tags: tuple[Tag, ...]
-    recipe_name: str
-    recipe: Recipe
-    weights: str
-    seed: int
-    validate_every: int
-    checkpoint_s: float
-
-    @property
-    def train_samples(self) -> int:
-        """Samples of an epoch."""
-        return self.manifest.samples("train")
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """The last batch of an epoch has what is left."""
-        return -(-self.train_samples // self.recipe.batch_size)
-
-    @property
-    def steps(self) -> int:
-        """Of the whole training."""
-        return self.recipe.epochs * self.steps_per_epoch
+_NAMED = 8  # pictures that a message names; a file holds all
 
 
 @dataclass(slots=True)
@@ -84,26 +41,27 @@ class Position:
 
     Attributes:
         step: steps done.
+        stage: the number of the stage that the optimizer belongs to.
         seconds: spent, waiting for the data, validating and saving included.
         train_seconds: of these, spent in steps.
+        input_seconds: of these, spent waiting for the next batch.
         loss_sum: over the samples seen in the epoch that `step` lies in.
-        log: the rows of log.csv so far.
+        best_map: highest mean average precision on the validation split.
+        best_epoch: after which it was found, counted from 1; 0 for none yet.
+        worse: validations since then.
+        log: the rows of log.csv so far, one for each epoch that is done.
     """
 
     step: int = 0
+    stage: int = 0
     seconds: float = 0.0
     train_seconds: float = 0.0
+    input_seconds: float = 0.0
     loss_sum: float = 0.0
+    best_map: float | None = None
+    best_epoch: int = 0
+    worse: int = 0
     log: list[dict[str, float | int | None]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """What the validation split says: loss per sample, mean average precision, and where P = R."""
-
-    loss: float
-    mean_ap: float | None
-    threshold: float
 
 
 def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tuple[Mapping[str, Any], int]:
@@ -119,142 +77,68 @@ def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tupl
         DataError: the loss is no number any more.
         StorageError: a checkpoint or the model cannot be written.
     """
-    network = _compiled(job)
-    model = network.logits
-    variables = [*model.variables, *model.optimizer.variables]
-    found = load_newest(job.run / CHECKPOINTS_DIR, variables)
+    network = build_for(job)
+    trainee = prepare(job, network, job.stages[0])
+
+    def variables_of(found: Mapping[str, Any]) -> Sequence[Any]:
+        nonlocal trainee
+        if found["stage"]:
+            trainee = prepare(job, network, job.stages[found["stage"]])
+        return trainee.variables
+
+    found = load_newest(job.run / CHECKPOINTS_DIR, variables_of)
     position = Position() if found is None else Position(**found)
-    if found is None:
-        _start(job, network)
+    loop = _Loop(job, trainee, position, progress, clock)
     resumed_from_step = position.step
-    loop = _Loop(job, network, variables, position, progress, clock)
-    for epoch in range(position.step // job.steps_per_epoch, job.recipe.epochs):
-        loop.train_epoch(epoch)
-    validation = loop.validation or validate(job, network)
-    figures = {
-        "parameters": model.count_params(),
-        "epochs": job.recipe.epochs,
-        "steps": position.step,
-        "train_samples": job.train_samples,
-        "tags": len(job.tags),
-        "loss": position.log[-1]["loss"],
-        "validation_map": None if validation is None else validation.mean_ap,
-        "threshold": None if validation is None else validation.threshold,
-        "seconds": round(position.seconds, 1),
-        "samples_per_s": round(job.recipe.epochs * job.train_samples / max(position.train_seconds, 1e-9), 1),
-    }
-    save_bundle(job.run / MODEL_DIR, _bundle(job, network, figures))
-    prune(job.run / CHECKPOINTS_DIR, keep=1)
+    if found is None:
+        give_start(job, network)
+        # Whatever happens before the next one, there is a checkpoint from before it.
+        loop.save()
+    validation = loop.run()
+    figures = _figures(job, position, validation, parameters=network.logits.count_params())
+    make_directory(job.run / MODEL_DIR)
+    if validation is not None:
+        names = [tag.name for tag in job.tags]
+        write_thresholds(job.run / MODEL_DIR, tune(validation.histograms, names, fallback=validation.threshold))
+    save_bundle(
+        job.run / MODEL_DIR,
+        Bundle(
+            network=network.tagger,
+            architecture=network.architecture,
+            tags=job.tags,
+            dataset=str(job.dataset),
+            plan_hash=job.manifest.plan_hash,
+            train_samples=job.train_samples,
+            recipe=job.recipe_name,
+            threshold=figures["threshold"],
+            training=figures,
+        ),
+    )
     return figures, resumed_from_step
 
 
-def _start(job: Job, network: Network) -> None:
-    """Give a network that has not taken a step the weights to start from."""
-    if job.weights != "none":
-        load_trunk(network, job.weights)
-    elif job.recipe.standardised_start:
-        batches = training_batches(job.dataset, batch_size=_START_PICTURES, seed=job.seed)
-        standardise(network, next(iter(batches))[0].numpy())
-
-
-def validate(job: Job, network: Network) -> Validation | None:
-    """Judge the network on the validation split; None if there is none."""
-    if not job.manifest.samples("validation"):
-        return None
-    histograms = empty_histograms(len(job.tags))
-    loss, count = 0.0, 0
-    for batch in evaluation_batches(job.dataset, split="validation", batch_size=job.recipe.batch_size):
-        predicted = network.tagger.predict_on_batch(batch.images)["probabilities"][: batch.count]
-        labels = batch.labels[: batch.count]
-        add_predictions(histograms, predicted, labels)
-        loss += _cross_entropy(predicted, labels, job.recipe.loss)
-        count += batch.count
-    precisions = average_precisions(histograms)[0]
-    return Validation(
-        loss=loss / count,
-        mean_ap=None if np.isnan(precisions).all() else float(np.nanmean(precisions)),
-        threshold=equal_precision_recall_threshold(pool(histograms)),
-    )
-
-
-def _cross_entropy(predicted: npt.NDArray[np.floating], labels: npt.NDArray[np.uint8], loss: Loss) -> float:
-    """The training's loss, summed over the samples. (B, T) each."""
-    p = np.clip(predicted.astype(np.float64), 1e-7, 1 - 1e-7)  # Keras' epsilon
-    entropy = -(labels * np.log(p) + (1 - labels) * np.log1p(-p)).sum()
-    return float(entropy if loss is Loss.SUMMED else entropy / labels.shape[1])
-
-
-def _compiled(job: Job) -> Network:
-    """The network as it is before the first step, pretrained weights aside."""
-    keras, recipe = backend.keras, job.recipe
-    architecture = Architecture(
-        size=job.manifest.image.size,
-        tags=len(job.tags),
-        head=recipe.head,
-        features=recipe.features,
-        dropout=recipe.dropout,
-        pixel_scale=UNIT_VARIANCE if job.weights == "none" else 1.0,
-    )
-    network = build_network(architecture, seed=job.seed)
-    freeze_before(network, recipe.train_from)
-    if recipe.prior_bias:
-        # Laplace's rule keeps tags that no or every training sample carries at finite odds.
-        set_prior(network, [(tag.count + 1) / (job.train_samples + 2) for tag in job.tags])
-    optimizer = keras.optimizers.Adam(
-        learning_rate=_schedule(job),
-        weight_decay=recipe.weight_decay or None,  # decoupled, as in AdamW; a decay of 0 would cost as much
-        global_clipnorm=recipe.clip_norm,
-    )
-    # Decay pulls kernels towards zero; a bias at the log-odds of a rare tag has to stay far from it.
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    model = network.logits
-    model.compile(
-        optimizer=optimizer,
-        loss=summed_cross_entropy if recipe.loss is Loss.SUMMED else mean_cross_entropy,
-        jit_compile=_jit_compile(),
-    )
-    optimizer.build(model.trainable_variables)
-    return network
-
-
-def _jit_compile() -> bool | str:
-    """Keras' own choice, but for TensorFlow without a GPU.
-
-    There XLA's convolutions take four times as long as oneDNN's (Keras 3.15, TensorFlow 2.21, VGG16 at 32 px in
-    batches of 16 on two cores: 1,064 ms a step against 262 ms).
-    """
-    on_cpu = backend.keras.backend.backend() == "tensorflow" and not backend.tf.config.list_physical_devices(
-        "GPU"
-    )
-    return False if on_cpu else "auto"
-
-
-def _schedule(job: Job) -> Any:  # noqa: ANN401 - a float or a Keras schedule
-    recipe = job.recipe
-    if not recipe.cosine:
-        return recipe.learning_rate
-    warm_up = round(recipe.warm_up * job.steps)
-    return backend.keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=recipe.learning_rate / 100 if warm_up else recipe.learning_rate,
-        warmup_target=recipe.learning_rate if warm_up else None,
-        warmup_steps=warm_up,
-        decay_steps=max(1, job.steps - warm_up),
-        alpha=_COSINE_FLOOR,
-    )
-
-
-def _bundle(job: Job, network: Network, figures: Mapping[str, Any]) -> Bundle:
-    return Bundle(
-        network=network.tagger,
-        architecture=network.architecture,
-        tags=job.tags,
-        dataset=str(job.dataset),
-        plan_hash=job.manifest.plan_hash,
-        train_samples=job.train_samples,
-        recipe=job.recipe_name,
-        threshold=figures["threshold"],
-        training=figures,
-    )
+def _figures(
+    job: Job, position: Position, validation: Validation | None, *, parameters: int
+) -> Mapping[str, Any]:
+    epochs = len(position.log)
+    return {
+        "parameters": parameters,
+        "precision": job.precision,
+        "epochs": epochs,
+        "steps": position.step,
+        "stopped_early": epochs < job.recipe.epochs,
+        "patience": job.patience,
+        "train_samples": job.train_samples,
+        "tags": len(job.tags),
+        "loss": position.log[-1]["loss"],
+        "best_epoch": position.best_epoch or epochs,
+        "validation_map": None if validation is None else validation.mean_ap,
+        "validation_micro_f1": None if validation is None else validation.micro_f1,
+        "threshold": None if validation is None else validation.threshold,
+        "seconds": round(position.seconds, 1),
+        "samples_per_s": round(epochs * job.train_samples / max(position.train_seconds, 1e-9), 1),
+        "input_wait": round(position.input_seconds / max(position.train_seconds, 1e-9), 4),
+    }
 
 
 class _Loop:
@@ -263,24 +147,51 @@ class _Loop:
     def __init__(
         self,
         job: Job,
-        network: Network,
-        variables: Sequence[Any],
+        trainee: Trainee,
         position: Position,
         progress: ProgressHook,
         clock: Callable[[], float],
     ) -> None:
-        self.validation: Validation | None = None
         self._job = job
-        self._network = network
-        self._variables = variables
+        self._trainee = trainee
         self._position = position
         self._progress = progress
         self._clock = clock
         self._now_s = self._saved_s = clock()
 
-    def train_epoch(self, epoch: int) -> None:
-        """Train what is left of an epoch; then, where it is time, validate, log and save."""
-        job, position, model = self._job, self._position, self._network.logits
+    def run(self) -> Validation | None:
+        """Train to the end.
+
+        Returns:
+            What the validation split says of the network as it is then: the best one that was validated.
+        """
+        job, position = self._job, self._position
+        validation = None
+        # A row in the log is what ends an epoch: a run that was stopped before it begins with it.
+        while len(position.log) < job.recipe.epochs and not self._is_patience_over():
+            epoch = len(position.log)
+            if job.stage_of(epoch) != position.stage:
+                position.stage = job.stage_of(epoch)
+                self._trainee = prepare(job, self._trainee.network, job.stages[position.stage])
+            if position.step < (epoch + 1) * job.steps_per_epoch:
+                self._train_epoch(epoch)
+            with self._saved_on_interrupt():
+                validation = self._look_back(epoch)
+            self._save_if_due(at_end=len(position.log) == job.recipe.epochs or self._is_patience_over())
+        return self._take_best(validation)
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        values = self._trainee.values()
+        if not is_finite(values):
+            raise self._diverged("a weight")
+        directory, position = self._job.run / CHECKPOINTS_DIR, self._position
+        save_checkpoint(directory, position.step, arrays=values, position=asdict(position), keep=self._job.keep)
+        self._saved_s = self._clock()
+
+    def _train_epoch(self, epoch: int) -> None:
+        """Train what is left of an epoch."""
+        job, position, model = self._job, self._position, self._trainee.model
         skipped = position.step - epoch * job.steps_per_epoch
         batches = training_batches(
             job.dataset,
@@ -290,31 +201,32 @@ class _Loop:
             skip_batches=skipped,
             augmentation=Augmentation(flip=job.recipe.flip, shift=job.recipe.shift),
         )
-        seen_before = skipped * job.recipe.batch_size
-        loss_before = position.loss_sum
+        wait = InputWait()
+        seen_before, loss_before = skipped * job.recipe.batch_size, position.loss_sum
+        waited_before = position.input_seconds
 
         def after_step(_: int, logs: Mapping[str, Any]) -> None:
-            position.step += 1
-            seen = min((position.step - epoch * job.steps_per_epoch) * job.recipe.batch_size, job.train_samples)
-            # Keras reports the mean over the samples since `fit` began.
-            position.loss_sum = loss_before + float(logs["loss"]) * (seen - seen_before)
-            self._after_step(loss=position.loss_sum / seen)
+            with self._saved_on_interrupt():
+                position.step += 1
+                step = position.step - epoch * job.steps_per_epoch
+                seen = min(step * job.recipe.batch_size, job.train_samples)
+                # Keras reports the mean over the samples since `fit` began.
+                position.loss_sum = loss_before + float(logs["loss"]) * (seen - seen_before)
+                position.input_seconds = waited_before + wait.seconds
+                self._after_step(loss=position.loss_sum / seen)
+                if interrupted():
+                    raise KeyboardInterrupt
 
         callback = backend.keras.callbacks.LambdaCallback(on_train_batch_end=after_step)
         self._tick()
-        with reading_errors(job.dataset), self._saved_on_interrupt():
-            model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[callback])
-        self._after_epoch(epoch)
+        with reading_errors(job.dataset), deferred_interrupt() as interrupted:
+            model.fit(wait.timed(batches), epochs=1, verbose=0, shuffle=False, callbacks=[callback])
 
     def _after_step(self, *, loss: float) -> None:
         job, position = self._job, self._position
         if not math.isfinite(loss):
-            raise DataError(
-                f"the loss is no number any more at step {position.step}: train into another folder "
-                f"with a learning rate below {job.recipe.learning_rate:g}"
-            )
+            raise self._diverged("the loss")
         position.train_seconds += self._tick()
-        speed = position.step * job.train_samples / job.steps_per_epoch / max(position.train_seconds, 1e-9)
         self._progress(
             Progress(
                 stage="training",
@@ -324,7 +236,7 @@ class _Loop:
                 counts={
                     "epoch": f"{(position.step - 1) // job.steps_per_epoch + 1}/{job.recipe.epochs}",
                     "loss": round(loss, 4),
-                    "samples/s": round(speed, 1),
+                    "samples/s": round(self._samples_per_s(), 1),
                 },
             )
         )
@@ -332,30 +244,75 @@ class _Loop:
         if position.step % job.steps_per_epoch:
             self._save_if_due()
 
-    def _after_epoch(self, epoch: int) -> None:
+    def _look_back(self, epoch: int) -> Validation | None:
+        """Validate where it is time, keep the network if it is the best, and end the epoch in the log."""
         job, position = self._job, self._position
         is_last = epoch + 1 == job.recipe.epochs
         is_looked_at = is_last or (epoch + 1) % job.validate_every == 0
-        validation = self.validation = validate(job, self._network) if is_looked_at else None
+        loss = position.loss_sum / job.train_samples
+        with self._trainee.averaged():
+            validation = validate(job, self._trainee.network) if is_looked_at else None
+            self._keep_if_best(epoch, validation)
         self._tick()
         position.log.append(
             {
                 "epoch": epoch + 1,
                 "step": position.step,
-                "loss": position.loss_sum / job.train_samples,
+                "loss": loss,
                 "val_loss": None if validation is None else validation.loss,
                 "val_map": None if validation is None else validation.mean_ap,
-                "learning_rate": float(self._network.logits.optimizer.learning_rate),
-                "samples_per_s": (epoch + 1) * job.train_samples / max(position.train_seconds, 1e-9),
+                "val_micro_f1": None if validation is None else validation.micro_f1,
+                "learning_rate": float(self._trainee.model.optimizer.learning_rate),
+                "samples_per_s": self._samples_per_s(),
+                "input_wait": position.input_seconds / max(position.train_seconds, 1e-9),
                 "seconds": position.seconds,
             }
         )
         position.loss_sum = 0.0
         publish_bytes(job.run / LOG_FILE, _log_csv(position.log))
-        if is_last:
-            self._save()
-        else:
-            self._save_if_due()
+        self._progress(
+            Progress(
+                stage="training",
+                done=position.step,
+                total=job.steps,
+                unit="steps",
+                milestone=_epoch_line(position.log, epochs=job.recipe.epochs),
+            )
+        )
+        return validation
+
+    def _keep_if_best(self, epoch: int, validation: Validation | None) -> None:
+        position = self._position
+        if validation is None or validation.mean_ap is None:
+            return
+        if position.best_map is not None and validation.mean_ap <= position.best_map:
+            position.worse += 1
+            return
+        position.best_map, position.best_epoch, position.worse = validation.mean_ap, epoch + 1, 0
+        save_best(
+            self._job.run / CHECKPOINTS_DIR,
+            arrays=[np.asarray(variable) for variable in self._trainee.network.logits.variables],
+            position={"epoch": epoch + 1, "map": validation.mean_ap},
+        )
+
+    def _take_best(self, last: Validation | None) -> Validation | None:
+        """Leave the best network that was validated, and what was said of it."""
+        job, position, network = self._job, self._position, self._trainee.network
+        is_averaging = job.recipe.ema is not None
+        if last is not None and position.best_epoch in (0, len(position.log)) and not is_averaging:
+            return last
+        best = load_best(job.run / CHECKPOINTS_DIR, network.logits.variables) if position.best_epoch else None
+        if best is None and is_averaging:
+            self._trainee.model.optimizer.finalize_variable_values(self._trainee.model.trainable_variables)
+        return validate(job, network)
+
+    def _is_patience_over(self) -> bool:
+        return self._job.patience is not None and self._position.worse >= self._job.patience
+
+    def _samples_per_s(self) -> float:
+        job, position = self._job, self._position
+        samples = position.step * job.train_samples / job.steps_per_epoch
+        return samples / max(position.train_seconds, 1e-9)
 
     def _tick(self) -> float:
         """Count the time since the last tick as spent; returns it, in seconds."""
@@ -364,30 +321,44 @@ class _Loop:
         self._position.seconds += passed_s
         return passed_s
 
-    def _save_if_due(self) -> None:
-        if self._clock() - self._saved_s >= self._job.checkpoint_s:
-            self._save()
-
-    def _save(self) -> None:
-        save_checkpoint(
-            self._job.run / CHECKPOINTS_DIR,
-            self._position.step,
-            variables=self._variables,
-            position=asdict(self._position),
-        )
-        self._saved_s = self._clock()
+    def _save_if_due(self, *, at_end: bool = False) -> None:
+        if at_end or self._clock() - self._saved_s >= self._job.checkpoint_s:
+            self.save()
 
     @contextlib.contextmanager
     def _saved_on_interrupt(self) -> Iterator[None]:
-        """Save on Ctrl-C, so that nothing is done twice."""
+        """Save on Ctrl-C, so that nothing is done twice; only around what leaves the position true."""
         try:
             yield
         except KeyboardInterrupt:
-            # It may have come between a step and its callback; the optimizer knows how many were done.
-            self._position.step = int(self._network.logits.optimizer.iterations)
-            if self._position.step % self._job.steps_per_epoch:
-                self._save()
+            self.save()
             raise
+
+    def _diverged(self, what: str) -> DataError:
+        """Say which pictures were in the batch; the file in the run names all of them."""
+        job, step = self._job, self._position.step
+        epoch, batch = divmod(step - 1, job.steps_per_epoch)
+        ids = ids_of_batch(
+            job.dataset, batch_size=job.recipe.batch_size, seed=job.seed, epoch=epoch, batch=batch
+        )
+        publish_json(job.run / DIVERGED_FILE, {"step": step, "epoch": epoch + 1, "ids": list(ids)})
+        named = ", ".join(map(str, ids[:_NAMED])) + (" ..." if len(ids) > _NAMED else "")
+        return DataError(
+            f"{what} is no number any more at step {step}, with the pictures {named} "
+            f"({DIVERGED_FILE} names all); the checkpoint of step {newest_step(job.run / CHECKPOINTS_DIR)} is "
+            f"from before: train into another folder with a learning rate below {job.recipe.learning_rate:g}"
+        )
+
+
+def _epoch_line(log: Sequence[Mapping[str, Any]], *, epochs: int) -> str:
+    row = log[-1]
+    parts = [f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4g}"]
+    if row["val_map"] is not None:
+        parts.append(f"validation mAP {row['val_map']:.4f}, micro-F1 {row['val_micro_f1']:.4f}")
+    parts.append(f"{row['samples_per_s']:,.1f} samples/s, input wait {row['input_wait']:.1%}")
+    if row["epoch"] < epochs:
+        parts.append(f"{(epochs - row['epoch']) * row['seconds'] / row['epoch']:,.0f} s left")
+    return ", ".join(parts)
 
 
 def _log_csv(log: Sequence[Mapping[str, float | int | None]]) -> bytes:

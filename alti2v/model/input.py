@@ -113,14 +113,9 @@ def training_batches(
     """
     tf = backend.tf
     size, tags, shards = _open(dataset, split)
-    in_order = np.random.default_rng([seed, epoch]).permutation(len(shards))
     samples_left = max(0, sum(shard.samples for shard in shards) - skip_batches * batch_size)
 
-    # Whole shards, in an order of this epoch.
-    data = _whole_shards(dataset, [shards[number] for number in in_order], shuffle=(seed, epoch))
-    # Some of them at a time, each already in an order of its own: that mixes as well as a shuffle buffer of all
-    # their pictures, needs no second copy of them, and has no state to save.
-    data = data.interleave(_samples_of, cycle_length=SHARDS_IN_FLIGHT, block_length=1)
+    data = _in_order(dataset, shards, seed=seed, epoch=epoch)
     # Where a killed run stopped; before anything is decoded.
     data = data.skip(skip_batches * batch_size)
     keeps_its_side = tf.constant(_names_a_side(tuple(tag.name for tag in read_vocabulary(dataset))))
@@ -137,6 +132,15 @@ def training_batches(
     data = data.batch(batch_size)
     data = data.apply(tf.data.experimental.assert_cardinality(-(-samples_left // batch_size)))
     return data.prefetch(tf.data.AUTOTUNE)
+
+
+def ids_of_batch(
+    dataset: Path, *, split: str = "train", batch_size: int, seed: int, epoch: int, batch: int
+) -> tuple[int, ...]:
+    """The board's post numbers of the samples that `training_batches` gives as batch `batch` of an epoch."""
+    data = _in_order(dataset, _open(dataset, split)[2], seed=seed, epoch=epoch)
+    data = data.map(lambda id_, _content, _indices: id_).skip(batch * batch_size).take(batch_size)
+    return tuple(int(id_) for id_ in data.as_numpy_iterator())
 
 
 def evaluation_batches(dataset: Path, *, split: str, batch_size: int) -> Iterator[Batch]:
@@ -200,6 +204,16 @@ def _open(dataset: Path, split: str) -> tuple[int, int, tuple[Shard, ...]]:
         raise DataError(f"{dataset} has no {split} samples: build it with a {split} split")
     check_shards(dataset, shards)
     return manifest.image.size, len(read_vocabulary(dataset)), shards
+
+
+def _in_order(dataset: Path, shards: Sequence[Shard], *, seed: int, epoch: int) -> Any:  # noqa: ANN401
+    """tf.data.Dataset of (id, JPEG bytes, label indices): an epoch's samples in its order."""
+    in_order = np.random.default_rng([seed, epoch]).permutation(len(shards))
+    # Whole shards, in an order of this epoch.
+    data = _whole_shards(dataset, [shards[number] for number in in_order], shuffle=(seed, epoch))
+    # Some of them at a time, each already in an order of its own: that mixes as well as a shuffle buffer of all
+    # their pictures, needs no second copy of them, and has no state to save.
+    return data.interleave(_samples_of, cycle_length=SHARDS_IN_FLIGHT, block_length=1)
 
 
 def _whole_shards(dataset: Path, shards: Sequence[Shard], *, shuffle: tuple[int, int] | None) -> Any:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""VGG16 with a head for tags, from its description; the same layers serve training and tagging.
+"""A backbone with a head for tags, from its description; the same layers serve training and tagging.
 
 Networks are always built by this code and only filled with stored numbers: no layer, name or function is ever
 taken from a model file (Keras advisories CVE-2024-3660, CVE-2025-1550, CVE-2025-9905 and others).
@@ -6,29 +6,19 @@ taken from a model file (Keras advisories CVE-2024-3660, CVE-2025-1550, CVE-2025
 
 from __future__ import annotations
 
-import os
-import urllib.error
-import urllib.request
-import warnings
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.errors import RemoteError, UsageError
+from alti2v.errors import UsageError
 from alti2v.model import backend
-from alti2v.model.recipes import Head
+from alti2v.model.backbones import PLAIN, application, load_weights, preprocessing
+from alti2v.model.recipes import HEAD_ONLY, Head
 
-# keras/src/applications/vgg16.py, WEIGHTS_PATH_NO_TOP; Keras keeps the file in ~/.keras/models.
-_IMAGENET_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
-_IMAGENET_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{_IMAGENET_FILE}"
-_ANSWER_TIMEOUT_S = 10.0
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # HDF5 file format specification, superblock
-# Means of ImageNet in the order B, G, R: keras.applications.vgg16.preprocess_input (mode "caffe").
-_IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)
 # Illustrations: standard deviation of their pixels about those means; without it the untrained network's
 # features have the scale of pixels, and the first steps are thrown away.
 UNIT_VARIANCE = 1 / 64
@@ -36,12 +26,14 @@ UNIT_VARIANCE = 1 / 64
 _LEAST_DEVIATION = 1e-6
 # VGG16 halves the side five times.
 MIN_SIZE = 32
+# VGG16's, which the exports know, too.
 TRUNK_LAYERS = (
     *("block1_conv1", "block1_conv2", "block2_conv1", "block2_conv2"),
     *("block3_conv1", "block3_conv2", "block3_conv3"),
     *("block4_conv1", "block4_conv2", "block4_conv3"),
     *("block5_conv1", "block5_conv2", "block5_conv3"),
 )
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +41,14 @@ class Architecture:
     """What has to be known to build the network again.
 
     Attributes:
-        backbone: "vgg16".
+        backbone: a network of keras.applications, its name in lower case.
         size: side of the pictures, px, at least 32.
         tags: outputs.
         head: between the last block and the tags.
         features: units of the feature layer.
         dropout: on the features, while training.
-        pixel_scale: what pixels are multiplied by after the mean is taken off; 1 is what VGG16's pretrained
-            weights expect, `UNIT_VARIANCE` what He's initialisation assumes.
+        pixel_scale: what pixels are multiplied by after the backbone's own preprocessing; 1 is what pretrained
+            weights expect, `UNIT_VARIANCE` what He's initialisation of VGG16 assumes.
     """
 
     backbone: str = "vgg16"
@@ -70,39 +62,43 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Two views of the same layers.
+    """Three views of the same layers.
 
     Attributes:
         architecture: what they were built from.
+        trunk: keras.Model, the same pictures -> the backbone's last activations.
         logits: keras.Model, (B, S, S, 3) RGB in [0, 255] -> (B, T) float32; what is trained.
         tagger: keras.Model, the same pictures -> {"probabilities": (B, T), "features": (B, F)}, float32.
     """
 
     architecture: Architecture
+    trunk: Any
     logits: Any
     tagger: Any
 
 
-def build_network(architecture: Architecture, *, seed: int = 0) -> Network:
-    """Build the network with He-initialised kernels.
+def build_network(architecture: Architecture, *, seed: int = 0, precision: str = "float32") -> Network:
+    """Build the network with random kernels.
 
     Args:
         architecture: what to build.
         seed: of the initial kernels and of the dropout.
+        precision: one of `PRECISIONS`: what layers compute in. Weights, logits and sigmoid are float32.
+
+    Raises:
+        UsageError: there is no such backbone, or it needs larger pictures.
     """
+    with _dtype_policy(PRECISIONS[precision]):
+        return _build(architecture, seed)
+
+
+def _build(architecture: Architecture, seed: int) -> Network:
     keras = backend.keras
-    seeds = (int(word) for word in np.random.SeedSequence(seed).generate_state(32))
+    seeds = (int(word) for word in np.random.SeedSequence(seed).generate_state(1024))
     images = keras.Input((architecture.size, architecture.size, 3), name="images")
-    # VGG16's own preprocessing. Not a Normalization layer: that one leaks its constants as inputs into ONNX.
-    x = keras.ops.flip(images, axis=-1)  # RGB -> BGR
-    scale = architecture.pixel_scale
-    x = keras.layers.Rescaling(scale, offset=[-scale * mean for mean in _IMAGENET_MEAN_BGR], name="centre")(x)
-    trunk = keras.applications.VGG16(
-        include_top=False, weights=None, input_shape=(architecture.size, architecture.size, 3)
-    )
-    for layer in trunk.layers[1:]:
-        x = layer(x)
-    _initialise(trunk, seeds)
+    trunk = _trunk(architecture, images)
+    _initialise(trunk, architecture.backbone, seeds)
+    x = trunk.output
 
     def he_normal() -> Any:  # noqa: ANN401 - a Keras initialiser
         return keras.initializers.HeNormal(seed=next(seeds))
@@ -124,15 +120,61 @@ def build_network(architecture: Architecture, *, seed: int = 0) -> Network:
     probabilities = keras.layers.Activation("sigmoid", dtype="float32", name="probabilities")(logits)
     return Network(
         architecture=architecture,
+        trunk=trunk,
         logits=keras.Model(images, logits, name="alti2v_logits"),
         tagger=keras.Model(images, {"probabilities": probabilities, "features": features}, name="alti2v"),
     )
 
 
+def _trunk(architecture: Architecture, images: Any) -> Any:  # noqa: ANN401 - KerasTensor -> keras.Model
+    """The backbone behind its own preprocessing."""
+    keras = backend.keras
+    builder = application(architecture.backbone)
+    is_reversed, scale, offset = preprocessing(architecture.backbone)
+    # Not a Normalization layer: that one leaks its constants as inputs into ONNX.
+    x = keras.ops.flip(images, axis=-1) if is_reversed else images
+    scales = (architecture.pixel_scale * scale).tolist()
+    x = keras.layers.Rescaling(
+        scales[0] if len(set(scales)) == 1 else scales,
+        offset=(architecture.pixel_scale * offset).tolist(),
+        name="centre",
+    )(x)
+    try:
+        return builder(include_top=False, weights=None, input_tensor=x)
+    except ValueError as exc:
+        reason = next(iter(str(exc).splitlines()), "")
+        raise UsageError(
+            f"--backbone {architecture.backbone} does not take pictures of {architecture.size} px "
+            f"({reason:.120}): build the dataset with a larger --size"
+        ) from exc
+
+
+@contextlib.contextmanager
+def _dtype_policy(policy: str) -> Iterator[None]:
+    """What the layers of the block compute in; keras.applications takes it from nowhere else."""
+    config = backend.keras.config
+    before = config.dtype_policy()
+    config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        config.set_dtype_policy(before)
+
+
 def freeze_before(network: Network, first: str) -> None:
-    """Let VGG16's layers before `first` keep their weights."""
-    for name in TRUNK_LAYERS[: TRUNK_LAYERS.index(first)]:
-        network.logits.get_layer(name).trainable = False
+    """Let the backbone's layers before `first` keep their weights, all of them at `HEAD_ONLY`.
+
+    Raises:
+        UsageError: the backbone has no such layer.
+    """
+    layers = network.trunk.layers
+    names = [layer.name for layer in layers]
+    if first not in (*names, HEAD_ONLY):
+        learning = [layer.name for layer in layers if layer.trainable_weights]
+        raise UsageError(f"--train-from {first} is none of {', '.join((*learning, HEAD_ONLY))}")
+    learns_from = len(names) if first == HEAD_ONLY else names.index(first)
+    for number, layer in enumerate(layers):
+        layer.trainable = number >= learns_from
 
 
 def standardise(network: Network, pictures: npt.NDArray[np.uint8]) -> None:
@@ -143,7 +185,8 @@ def standardise(network: Network, pictures: npt.NDArray[np.uint8]) -> None:
     "Weight Normalization", section 3; Mishkin & Matas 2015, "All you need is a good init".
 
     Args:
-        network: with kernels as initialised and biases of zero; changed in place, but for its last layer.
+        network: VGG16's or VGG19's, with kernels as initialised and biases of zero; changed in place, but for
+            its last layer.
         pictures: (N, S, S, 3) RGB in [0, 255]; 64 are enough.
     """
     ops = backend.keras.ops
@@ -151,8 +194,8 @@ def standardise(network: Network, pictures: npt.NDArray[np.uint8]) -> None:
     for layer in network.logits.layers[1:]:
         if layer.name == "logits":
             return
-        if layer.name not in (*TRUNK_LAYERS, "features"):
-            x = layer(x, training=False)
+        if not hasattr(layer, "kernel"):
+            x = ops.cast(layer(x, training=False), "float32")  # whatever the layers compute in
             continue
         kernel = layer.kernel
         before = ops.conv(x, kernel, padding="same") if len(kernel.shape) == 4 else ops.matmul(x, kernel)
@@ -170,71 +213,16 @@ def set_prior(network: Network, frequencies: Sequence[float]) -> None:
 
 
 def load_trunk(network: Network, weights: str) -> None:
-    """Fill VGG16's convolutions from ImageNet (`"imagenet"`, through Keras) or from a file.
-
-    Args:
-        network: its trunk is changed in place.
-        weights: "imagenet", or the path of VGG16's weights without top: Keras' own .h5, or .weights.h5.
-
-    Raises:
-        RemoteError: ImageNet's weights are not in Keras' cache and cannot be fetched.
-        UsageError: the file is missing, is no weights file, or does not fit.
-    """
-    if weights == "imagenet":
-        _require_imagenet()
-    else:
-        _require_weights_file(Path(weights))
-    try:
-        with warnings.catch_warnings():
-            # Keras loads what it can of a foreign file and only warns about the rest.
-            warnings.simplefilter("error", UserWarning)
-            trunk = backend.keras.applications.VGG16(include_top=False, weights=weights)
-    except Exception as exc:  # keras.utils.get_file raises bare Exception
-        if weights == "imagenet":
-            raise _unreachable(exc) from exc
-        raise UsageError(
-            f"{weights} does not hold the weights of VGG16 without top ({str(exc).splitlines()[0]:.150}): "
-            "save them with keras.applications.VGG16(include_top=False).save_weights(PATH)"
-        ) from exc
-    for name in TRUNK_LAYERS:
-        network.logits.get_layer(name).set_weights(trunk.get_layer(name).get_weights())
+    """Fill the backbone from ImageNet (`"imagenet"`) or from a file, as `backbones.load_weights` does."""
+    load_weights(network.trunk, network.architecture.backbone, weights)
 
 
-def _initialise(trunk: Any, seeds: Any) -> None:  # noqa: ANN401 - keras.Model, iterator of int
+def _initialise(trunk: Any, backbone: str, seeds: Iterator[int]) -> None:  # noqa: ANN401 - keras.Model
+    """Give every kernel its start from seeds of ours; Keras would take the process' random state."""
+    initializers = backend.keras.initializers
     # keras.applications starts from Glorot, under which thirteen ReLU layers without normalisation fade out:
     # He et al. 2015, "Delving Deep into Rectifiers", section 2.2.
-    for name in TRUNK_LAYERS:
-        kernel = trunk.get_layer(name).kernel
-        kernel.assign(backend.keras.initializers.HeNormal(seed=next(seeds))(kernel.shape))
-
-
-def _require_imagenet() -> None:
-    """See that Keras' loader will not wait for a network that is not there."""
-    # The rule of keras/src/backend/config.py, keras_home().
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    if (home / "models" / _IMAGENET_FILE).is_file():
-        return
-    request = urllib.request.Request(_IMAGENET_URL, method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=_ANSWER_TIMEOUT_S):  # noqa: S310
-            pass
-    except (urllib.error.URLError, OSError) as exc:
-        raise _unreachable(exc) from exc
-
-
-def _unreachable(cause: Exception) -> RemoteError:
-    reason = str(getattr(cause, "reason", cause)).splitlines() or ["no answer"]
-    return RemoteError(
-        f"cannot fetch VGG16's ImageNet weights ({reason[0]:.150}): "
-        "give --weights PATH of a downloaded file, or --weights none to start from scratch"
-    )
-
-
-def _require_weights_file(path: Path) -> None:
-    if not path.is_file():
-        raise UsageError(f"--weights {path} does not exist: give a file, imagenet or none")
-    with path.open("rb") as file:
-        if file.read(len(_HDF5_SIGNATURE)) != _HDF5_SIGNATURE:
-            raise UsageError(f"--weights {path} is not an HDF5 file: give VGG16's .h5 or .weights.h5")
-    if path.suffix != ".h5":
-        raise UsageError(f"--weights {path}: Keras tells weights by the name, rename it to end in .weights.h5")
+    kind = initializers.HeNormal if backbone in PLAIN else initializers.GlorotUniform
+    for weight in trunk.trainable_weights:
+        if weight.name.endswith("kernel"):
+            weight.assign(kind(seed=next(seeds))(weight.shape))

@@ -7,7 +7,14 @@ import pytest
 from sklearn.metrics import log_loss
 
 from alti2v.model import backend
-from alti2v.model.losses import mean_cross_entropy, summed_cross_entropy
+from alti2v.model.losses import (
+    asymmetric_loss,
+    loss_of,
+    mean_cross_entropy,
+    positive_weights,
+    summed_cross_entropy,
+)
+from alti2v.model.recipes import Loss
 
 pytestmark = pytest.mark.tf
 
@@ -55,3 +62,33 @@ def test_half_precision_is_computed_in_float32():
     labels, logits = drawn()
 
     assert backend.keras.ops.dtype(summed_cross_entropy(labels, logits.astype(np.float16))) == "float32"
+
+
+def test_asymmetric_loss_is_the_papers():
+    """Positives count as ever; a negative counts q^4 of itself, and nothing below the margin."""
+    labels, logits = drawn()
+    p = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    q = np.maximum(p - 0.05, 0)
+    expected = -(labels * np.log(p) + (1 - labels) * q**4 * np.log(1 - q)).sum(axis=1)
+
+    np.testing.assert_allclose(np.asarray(asymmetric_loss(labels, logits)), expected, rtol=1e-4)
+    assert np.asarray(asymmetric_loss(np.zeros((1, 2)), np.array([[-3.0, -80.0]])))[0] == 0
+
+
+@pytest.mark.parametrize("kind", list(Loss))
+def test_weights_count_positives_only(kind):
+    """A weight of 3 makes a tag's positives count three times, and leaves its negatives alone."""
+    labels, logits = np.array([[1.0, 0.0]]), np.array([[0.5, 1.5]])
+    weighted, plain = loss_of(kind, np.array([3.0, 3.0], np.float32)), loss_of(kind, None)
+    positive = np.asarray(plain(labels[:, :1], logits[:, :1]))[0]
+    difference = np.asarray(weighted(labels, logits))[0] - np.asarray(plain(labels, logits))[0]
+
+    assert difference == pytest.approx(2 * positive / (2 if kind is Loss.MEAN else 1), rel=1e-5)
+
+
+def test_positive_weights_follow_the_odds():
+    """(negatives / positives) to the power, at most 100, also for a tag that nobody carries."""
+    weights = positive_weights([98, 48, 0], samples=98 + 98, exponent=0.5)
+
+    np.testing.assert_allclose(weights[:2], [(99 / 99) ** 0.5, (149 / 49) ** 0.5], rtol=1e-6)
+    assert positive_weights([0], samples=10**6, exponent=1.0)[0] == 100

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
 import numpy as np
 import pytest
 
 from alti2v.errors import RemoteError, UsageError
 from alti2v.model import backend
+from alti2v.model.backbones import application, preprocessing
+from alti2v.model.losses import loss_of
 from alti2v.model.network import (
     TRUNK_LAYERS,
     UNIT_VARIANCE,
@@ -19,7 +22,7 @@ from alti2v.model.network import (
     set_prior,
     standardise,
 )
-from alti2v.model.recipes import Head
+from alti2v.model.recipes import Head, Loss
 
 pytestmark = pytest.mark.tf
 
@@ -205,3 +208,43 @@ def test_a_standardised_start_gives_every_channel_mean_0_and_variance_1():
         x = layer(x, training=False)
 
     assert checked == len(TRUNK_LAYERS) + 1
+
+
+@pytest.mark.parametrize(
+    "name", ["vgg19", "densenet121", "resnet50", "resnet50v2", "efficientnetb0", "nasnetmobile"]
+)
+def test_preprocessing_is_that_of_the_backbone(name):
+    """Scale and offset, found by asking, are what `preprocess_input` does to any picture."""
+    is_reversed, scale, offset = preprocessing(name)
+    images = pictures().astype(np.float32)
+    expected = sys.modules[application(name).__module__].preprocess_input(images.copy())
+
+    actual = (images[..., ::-1] if is_reversed else images) * scale + offset
+
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "size"), [("mobilenetv3small", 32), ("resnet50v2", 32)])
+def test_other_backbones_train(name, size):
+    """A backbone by name sees what its own `preprocess_input` gives, and takes a step of training."""
+    keras = backend.keras
+    network = build_network(architecture(backbone=name, size=size), seed=1)
+    images = pictures(2, size)
+    module = sys.modules[application(name).__module__]
+    reference = application(name)(include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg")
+    reference.set_weights(network.trunk.get_weights())
+    expected = reference.predict_on_batch(module.preprocess_input(images.astype(np.float32)))
+
+    actual = keras.Model(network.logits.input, network.logits.get_layer("pool").output).predict_on_batch(images)
+
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-3)
+    network.logits.compile("sgd", loss_of(Loss.SUMMED, None), jit_compile=False)
+    assert np.isfinite(network.logits.train_on_batch(images, np.ones((2, 5), np.float32)))
+
+
+def test_unknown_backbones_and_sizes_are_named():
+    """A name that Keras does not have, and pictures that a backbone does not take, are one line each."""
+    with pytest.raises(UsageError, match="--backbone vgg99 is none of"):
+        build_network(architecture(backbone="vgg99"))
+    with pytest.raises(UsageError, match="larger --size"):
+        build_network(architecture(backbone="inceptionv3", size=32))

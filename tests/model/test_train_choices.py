@@ -1,0 +1,167 @@
+"""What a training may be told beyond its recipe: each choice does what it says, and starts are carried over."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from alti2v.errors import DataError
+from alti2v.model.bundle import load_bundle
+from alti2v.model.input import ids_of_batch
+from alti2v.model.network import build_network
+from alti2v.model.recipes import MODERN, RECIPES
+from alti2v.model.thresholds import read_thresholds
+from alti2v.model.train import TrainConfig, train
+from tests.model.tiny_dataset import COLOURS, square, write_dataset, write_squares
+
+pytestmark = pytest.mark.tf
+TINY = replace(
+    MODERN, features=16, dropout=0.2, train_from="block5_conv3", learning_rate=1e-3, batch_size=8, epochs=2
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_recipe():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "modern", TINY)
+        yield
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_squares(tmp_path_factory.mktemp("choices") / "dataset", train=16, validation=12)
+
+
+@pytest.fixture(scope="module")
+def run(dataset, tmp_path_factory):
+    """A short training of the head alone."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    train(config(dataset, folder, train_from="head"))
+    return folder
+
+
+def config(dataset, run, **fields):
+    return TrainConfig(**{"dataset": dataset, "run": run, "weights": "none", "checkpoint_s": 1e9, **fields})
+
+
+def weights(run):
+    return load_bundle(run).network.get_weights()
+
+
+def test_thresholds_of_every_tag_are_tuned(run):
+    """A finished run holds the thresholds that `alti2v tag` needs for its rules, tuned on validation."""
+    tuned = read_thresholds(run / "model")
+
+    assert set(tuned.rules) == {"f0.5", "f1", "f2"}
+    assert set(tuned.rules["f1"]) == set(COLOURS)
+    assert tuned.images == 12
+    assert tuned.fallback == load_bundle(run).threshold
+
+
+def test_a_frozen_trunk_keeps_its_weights(dataset, run, tmp_path):
+    """With --train-from head only the head moves; frozen epochs come before the others and then end."""
+    train(config(dataset, tmp_path / "run", frozen_epochs=1))
+    frozen, thawed = (load_bundle(path).network for path in (run, tmp_path / "run"))
+
+    def kernel(network, layer):
+        return np.asarray(network.get_layer(layer).kernel)
+
+    assert np.array_equal(kernel(frozen, "block5_conv2"), kernel(thawed, "block5_conv2"))
+    assert not np.array_equal(kernel(frozen, "block5_conv3"), kernel(thawed, "block5_conv3"))
+    assert not np.array_equal(kernel(frozen, "features"), kernel(thawed, "features"))
+
+
+def test_the_best_network_is_kept_and_exported(dataset, tmp_path):
+    """Later epochs that spoil the network end the run by patience, and the best one is what it exports."""
+    run = tmp_path / "run"
+    spoiling = replace(TINY, learning_rate=1.0, clip_norm=None, cosine=False, epochs=9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "modern", spoiling)
+        report = train(config(dataset, run, patience=2, train_from="head", keep=1))
+        again = train(config(dataset, run, patience=2, train_from="head", keep=1))
+
+    assert report.stopped_early
+    assert report.epochs == report.best_epoch + 2
+    assert again == replace(report, resumed_from_step=report.steps)
+    assert [path.name for path in (run / "checkpoints").glob("step-*")] == [f"step-{report.steps:09d}.npz"]
+    with np.load(run / "checkpoints" / "best.npz") as best:
+        assert json.loads(best["arr_0"].tobytes())["epoch"] == report.best_epoch
+        exported = load_bundle(run).network.get_layer("logits").kernel
+        assert any(np.array_equal(best[name], exported) for name in best.files[1:])
+
+
+def test_lost_numbers_name_their_pictures(dataset, tmp_path):
+    """A loss that is no number ends the run with the batch's pictures; the checkpoint is from before."""
+    run = tmp_path / "run"
+    with pytest.raises(DataError, match="step 2, with the pictures") as caught:
+        train(config(dataset, run, learning_rate=1e30))
+    ids = ids_of_batch(dataset, batch_size=8, seed=0, epoch=0, batch=1)
+
+    assert json.loads((run / "diverged.json").read_text()) == {"step": 2, "epoch": 1, "ids": list(ids)}
+    assert str(ids[0]) in str(caught.value)
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000000000.npz"]
+    assert not (run / "model").exists()
+
+
+def test_a_start_with_other_tags_carries_rows_over_by_name(dataset, run, tmp_path):
+    """From a run with another vocabulary, known tags keep their rows and new ones begin at their odds."""
+    samples = [square(number, size=32) for number in range(16)]
+    other = write_dataset(tmp_path / "other", {"train": samples}, size=32, tags=("white", "new", "red"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "modern", replace(TINY, epochs=1, cosine=False, weight_decay=0.0))
+        train(config(other, tmp_path / "run", start=run, learning_rate=1e-12, train_from="head"))
+    before, after = load_bundle(run), load_bundle(tmp_path / "run")
+    rows = {tag.name: number for number, tag in enumerate(before.tags)}
+    (kernel, bias), (new_kernel, new_bias) = (
+        bundle.network.get_layer("logits").get_weights() for bundle in (before, after)
+    )
+
+    for number, name in ((0, "white"), (2, "red")):
+        np.testing.assert_allclose(new_kernel[:, number], kernel[:, rows[name]], atol=1e-6)
+        assert new_bias[number] == pytest.approx(bias[rows[name]], abs=1e-6)
+    assert new_bias[1] == pytest.approx(np.log((1 / 18) / (17 / 18)), abs=1e-6)
+    for layer in ("block5_conv3", "features"):
+        expected = before.network.get_layer(layer).get_weights()
+        for ours, theirs in zip(after.network.get_layer(layer).get_weights(), expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_accumulated_gradients_equal_a_large_batch(dataset, tmp_path):
+    """Two steps of 8 that make one update end where one step of 16 does."""
+    plain = replace(TINY, dropout=0.0, cosine=False, flip=False, epochs=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "modern", plain)
+        train(config(dataset, tmp_path / "large", batch_size=16))
+        train(config(dataset, tmp_path / "small", batch_size=8, accumulate=2))
+
+    start = weights(tmp_path / "large")
+    for large, small in zip(start, weights(tmp_path / "small"), strict=True):
+        np.testing.assert_allclose(small, large, atol=2e-5)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_learns_in_float32_where_it_counts(dataset, tmp_path, precision):
+    """Layers compute in half precision, weights, logits and loss are float32, and the exported network is."""
+    report = train(config(dataset, tmp_path / "run", precision=precision, train_from="head", epochs=1))
+
+    assert report.precision == precision
+    assert np.isfinite(report.loss)
+    assert all(weight.dtype == np.float32 for weight in weights(tmp_path / "run"))
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["precision"] == precision
+
+
+def test_an_average_of_the_weights_is_what_is_exported(dataset, tmp_path):
+    """With a slow average the exported head lags behind the one that training reached."""
+    train(config(dataset, tmp_path / "average", ema=0.9999, train_from="head"))
+    train(config(dataset, tmp_path / "reached", train_from="head"))
+    average, reached = (load_bundle(tmp_path / name) for name in ("average", "reached"))
+    start = build_network(reached.architecture, seed=0).tagger
+
+    def distance(bundle):
+        kernels = [network.get_layer("logits").kernel for network in (bundle.network, start)]
+        return np.abs(np.asarray(kernels[0]) - np.asarray(kernels[1])).max()
+
+    assert 0 < distance(average) < 0.6 * distance(reached)
