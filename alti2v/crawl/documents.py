@@ -9,6 +9,7 @@ from typing import Any
 
 from alti2v.records import Post, Span, TagGroups
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 _POST_FIELDS = tuple(field.name for field in fields(Post) if field.name != "tags")
 _GROUPS = tuple(field.name for field in fields(TagGroups))
 
@@ -62,7 +63,7 @@ def read_post(document: Mapping[str, Any]) -> Post:
 
 def encode(document: Mapping[str, Any]) -> str:
     """Equal documents give equal text."""
-    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _ENCODER.encode(document)
 
 
 def member_document(facts: str, stored: Stored) -> bytes:

@@ -148,10 +148,13 @@ class Fetching:
         batch, deadline, size = [first], loop.time() + _BATCH_S, _size(first)
         while len(batch) < _BATCH_FILES and size < _BATCH_BYTES:
             try:
-                async with asyncio.timeout_at(deadline):
-                    settlement = await self._got.get()
-            except TimeoutError:
-                break
+                settlement = self._got.get_nowait()
+            except asyncio.QueueEmpty:
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        settlement = await self._got.get()
+                except TimeoutError:
+                    break
             if settlement is None:
                 return batch, False
             batch.append(settlement)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -390,9 +390,17 @@ class Ledger(Database):
     def tag_counts(self) -> Counter[str]:
         """How many posts of the store carry each tag."""
         counts: Counter[str] = Counter()
-        for (facts,) in self._db.execute("SELECT facts FROM posts"):
-            for tags in json.loads(facts)["tags"].values():
-                counts.update(tags)
+        for of_group in self.tag_counts_by_group().values():
+            counts.update(of_group)
+        return counts
+
+    def tag_counts_by_group(self) -> dict[str, Counter[str]]:
+        """The same, by the group that the posts' own answers gave."""
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
+        with self._errors():
+            for (facts,) in self._db.execute("SELECT facts FROM posts"):
+                for group, tags in json.loads(facts)["tags"].items():
+                    counts[group].update(tags)
         return counts
 
     def known_tags(self) -> dict[str, Tag]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 
@@ -18,6 +19,11 @@ _FORMATS = tuple(IMAGE_SUFFIX_OF_FORMAT)
 # Writers append notes behind it, hence the margin.
 _END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND", "GIF": b";"}
 _TAIL = 64 * 1024
+# JPEG markers (ITU T.81, table B.1), without the 0xFF in front.
+_SOI = b"\xff\xd8"
+_SOF = (b"\xc0", b"\xc1", b"\xc2")  # baseline, extended, progressive
+_SOS = b"\xda"
+_OTHER_SEGMENTS = frozenset(bytes([code]) for code in (0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,9 @@ class Picture:
 
 def identify(content: bytes) -> Picture | Failure:
     """Say what picture this is, or why it is none that is stored."""
+    size = _jpeg_size(content)
+    if size is not None and size[0] * size[1] <= MAX_PIXELS:
+        return Picture("JPEG", *size)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # half of our limit
@@ -55,6 +64,34 @@ def identify(content: bytes) -> Picture | Failure:
     if picture.width * picture.height > MAX_PIXELS:
         return Failure(kind=FailKind.TOO_MANY_PIXELS, message=f"{picture.width} x {picture.height} px")
     return picture
+
+
+def _jpeg_size(content: bytes) -> tuple[int, int] | None:
+    """Width and height of an ordinary JPEG; None for anything else, which Pillow then judges.
+
+    Ordinary: Huffman-coded, 8 bits, and its segments are in order up to the first scan (ITU T.81, annex B).
+    It takes a tenth of the time that Pillow takes, and nearly every file is one.
+    """
+    if content[:2] != _SOI:
+        return None
+    at, size = 2, None
+    while content[at : at + 1] == b"\xff":
+        marker, length = content[at + 1 : at + 2], int.from_bytes(content[at + 2 : at + 4], "big")
+        if length < 2:
+            return None
+        if marker in _SOF:
+            precision, height, width, components = struct.unpack_from(
+                ">BHHB", content[at + 4 : at + 10].ljust(6)
+            )
+            if precision != 8 or components not in (1, 3) or not (width and height) or size is not None:
+                return None
+            size = width, height
+        elif marker == _SOS:
+            return size
+        elif marker not in _OTHER_SEGMENTS:
+            return None
+        at += 2 + length
+    return None
 
 
 def is_whole(picture: Picture, content: bytes) -> bool:

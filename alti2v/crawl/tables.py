@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alti2v.crawl.documents import read_post
 from alti2v.crawl.ledger import Ledger
-from alti2v.records import Category, Post, TagGroups, group_tags
+from alti2v.records import Category, Post
 from alti2v.storage.layout import (
     HISTORY,
     HISTORY_FILE,
@@ -58,12 +58,12 @@ def export_part(store: Path, ledger: Ledger, part: int, categories: Mapping[str,
 def export_tags(store: Path, ledger: Ledger, categories: Mapping[str, Category]) -> int:
     """Write tags.parquet again, the most frequent tag first; returns its rows."""
     asked = ledger.known_tags()
+    counts: Counter[str] = Counter()
     grouped = dict(categories)
-    counts = ledger.tag_counts()
-    for row in ledger.rows():
-        for group, tags in json.loads(row["facts"])["tags"].items():
-            if group != _UNKNOWN:
-                grouped.update(dict.fromkeys(tags, Category(group)))
+    for group, of_group in ledger.tag_counts_by_group().items():
+        counts.update(of_group)
+        if group != _UNKNOWN:
+            grouped.update(dict.fromkeys(of_group, Category(group)))
     rows = (
         {
             "name": name,
@@ -110,11 +110,11 @@ def post_rows(ledger: Ledger, part: int, categories: Mapping[str, Category]) -> 
 
 def post_row(row: sqlite3.Row, categories: Mapping[str, Category]) -> dict[str, Any]:
     """A ledger row as a row of the post table."""
-    post = read_post(json.loads(row["facts"]))
-    groups = regroup(post.tags, categories)
+    facts = json.loads(row["facts"])
+    groups = regroup(facts["tags"], categories)
     return {
-        **{f"tags_{category.value}": list(groups.of(category)) for category in Category},
-        **{name: getattr(post, name) for name in POST_COLUMNS},
+        **{column: groups.get(group, ()) for column, group in _TAG_COLUMNS.items()},
+        **{name: facts[name] for name in POST_COLUMNS},
         **{name: row[name] for name in _LEDGER_COLUMNS},
         "stored_format": row["format"],
         "stored_width": row["width"],
@@ -123,19 +123,21 @@ def post_row(row: sqlite3.Row, categories: Mapping[str, Category]) -> dict[str, 
     }
 
 
-def regroup(tags: TagGroups, categories: Mapping[str, Category]) -> TagGroups:
-    """Move tags of unknown category to the category that the tag API gave them."""
-    if not tags.unknown:
+def regroup(
+    tags: Mapping[str, Sequence[str]], categories: Mapping[str, Category]
+) -> Mapping[str, Sequence[str]]:
+    """Move a post's tags of unknown category to the category that the tag API gave them, sorted as before."""
+    unknown = tags.get(_UNKNOWN)
+    if not (unknown and categories):
         return tags
-    moved = group_tags(tags.unknown, categories)
-    merged = {
-        category.value: tuple(sorted({*tags.of(category), *moved.of(category)}))
-        for category in Category
-        if category is not Category.UNKNOWN
-    }
-    return TagGroups(**merged, unknown=moved.unknown)
+    # A Category is its value to a dictionary.
+    groups: dict[str, list[str]] = {group: list(names) for group, names in tags.items() if group != _UNKNOWN}
+    for name in unknown:
+        groups.setdefault(categories.get(name, _UNKNOWN), []).append(name)
+    return {group: sorted(set(names)) for group, names in groups.items()}
 
 
+_TAG_COLUMNS = {f"tags_{category.value}": category.value for category in Category}
 POST_COLUMNS = tuple(column.name for column in POSTS.columns if column.name in Post.__dataclass_fields__)
 _LEDGER_COLUMNS = (
     *("status", "reason", "error", "attempts", "http_status", "duplicate_of", "fetched_url"),

@@ -7,6 +7,7 @@ never cuts back. A test holds the two to the same bytes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -23,6 +24,8 @@ from alti2v.storage.publish import fsync_directory, storage_errors
 BLOCK = 512  # POSIX.1-2017 pax, "ustar Interchange Format": headers and bodies are padded to this
 _END_OF_ARCHIVE = bytes(2 * BLOCK)
 _MODE = 0o0444
+_NAME_BYTES = 100
+_SIZE_DIGITS = 11  # octal: 8 GiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,23 @@ class Member:
 
 def header(name: str, size: int) -> bytes:
     """The 512-byte USTAR header of a member; the name must be short ASCII, as `layout.member_key` makes it."""
-    info = tarfile.TarInfo(name)
-    info.size = size
+    # tarfile takes 60 us for what differs in two fields and their checksum (POSIX.1-2017 pax, "ustar
+    # Interchange Format": name at 0, size at 124, chksum at 148).
+    frame, frame_sum = _header_frame()
+    first, length = name.encode("ascii").ljust(_NAME_BYTES, b"\0"), b"%011o" % size
+    if len(first) != _NAME_BYTES or len(length) != _SIZE_DIGITS:
+        raise ValueError(f"{name!r} of {size} bytes does not fit into a USTAR header")
+    checksum = b"%06o\0 " % (frame_sum + sum(first) + sum(length))
+    return b"".join((first, frame[100:124], length, frame[135:148], checksum, frame[156:]))
+
+
+@functools.cache
+def _header_frame() -> tuple[bytes, int]:
+    """A header without name and size, and the sum of its bytes as the checksum counts them."""
+    info = tarfile.TarInfo("")
     info.mode = _MODE
-    return info.tobuf(tarfile.USTAR_FORMAT)
+    frame = info.tobuf(tarfile.USTAR_FORMAT)
+    return frame, sum(frame[:124]) + sum(frame[135:148]) + 8 * ord(" ") + sum(frame[156:])
 
 
 def padded(size: int) -> int:
@@ -84,7 +100,7 @@ class OpenTar:
         parts = (header(name, len(content)), content, bytes(padded(len(content)) - len(content)))
         with storage_errors(self._path):
             try:
-                _write_all(self._file, b"".join(parts))
+                _write_all(self._file, *parts)
             except OSError:
                 self._cut(start)
                 raise
@@ -207,8 +223,11 @@ def dali_index(shard_members: Sequence[Member]) -> str:
     return "\n".join([f"v1.2 {len(lines)}", *(" ".join(line) for line in lines.values())]) + "\n"
 
 
-def _write_all(file: io.FileIO, content: bytes) -> None:
-    view = memoryview(content)
+def _write_all(file: io.FileIO, *parts: bytes) -> None:
+    written = os.writev(file.fileno(), parts)
+    if written == sum(map(len, parts)):
+        return
+    view = memoryview(b"".join(parts))[written:]
     while view:
         view = view[
             file.write(view) :
