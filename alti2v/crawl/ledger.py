@@ -121,6 +121,14 @@ class Counts:
         return self.stored + self.duplicate + sum(self.skipped.values()) + sum(self.failed.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A post that holds bytes, and its place in the order of listing."""
+
+    post_id: int
+    seq: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagChange:
     """A post was seen with other tags than before; `seen_at` in unix seconds."""
@@ -325,10 +333,24 @@ class Ledger(Database):
         """The posts that rely on the bytes of this one."""
         return [row[0] for row in self._rows("SELECT id FROM posts WHERE duplicate_of=?", post_id)]
 
-    def holder_of(self, md5: str) -> int | None:
+    def duplicate_of(self, post_id: int) -> int | None:
+        """The post on whose bytes this one relies; None if it relies on none."""
+        row = self._row("SELECT duplicate_of FROM posts WHERE id=?", post_id)
+        return None if row is None else row["duplicate_of"]
+
+    def holder_of(self, md5: str) -> Holder | None:
         """The post whose stored bytes have this md5."""
-        row = self._row("SELECT id FROM posts WHERE status='stored' AND md5=? ORDER BY id LIMIT 1", md5)
-        return None if row is None else int(row["id"])
+        row = self._row("SELECT id, seq FROM posts WHERE status='stored' AND md5=? ORDER BY seq LIMIT 1", md5)
+        return None if row is None else Holder(row["id"], row["seq"])
+
+    def hand_over(self, old: int, new: int) -> None:
+        """Make a post that held bytes, and those that relied on it, duplicates of another one."""
+        self._db.execute("UPDATE posts SET duplicate_of=? WHERE duplicate_of=?", (new, old))
+        self._db.execute(
+            "UPDATE posts SET status='duplicate', duplicate_of=?, fetched_url=NULL, format=NULL, width=NULL, "
+            "height=NULL, md5=NULL, tar=NULL, offset=NULL, size=NULL WHERE id=?",
+            (new, old),
+        )
 
     def settle(self, post_id: int, outcome: Outcome) -> None:
         """Record how a post stands now, all of it."""

@@ -3,6 +3,11 @@
 Durability: bytes are appended to the open tar, synced in one go for a whole batch, and then one
 transaction commits the outcomes and the tar's new length. Whatever a kill leaves behind that length is
 cut off when the tar is opened again, so no picture is lost and none is there twice.
+
+Of posts with the same bytes the one that was listed first holds them and the others are its duplicates,
+whatever the order of arrival. A post that arrives after a later-listed one is stored under its own name,
+and what lies in the tar under the other's name is dead from then on: rare, because files arrive nearly in
+the order of listing.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alti2v.crawl.documents import Place, Stored, member_document
-from alti2v.crawl.ledger import Ledger, Outcome, Pending, TarState
+from alti2v.crawl.ledger import Holder, Ledger, Outcome, Pending, TarState
 from alti2v.records import Span, Status
 from alti2v.storage.layout import (
     IMAGE_SUFFIX_OF_FORMAT,
@@ -72,24 +77,31 @@ class Shelf:
     def settle(self, batch: Sequence[Settlement]) -> None:
         """Make a batch durable: all of it, or, if this raises or the process dies, nothing of it."""
         outcomes: list[tuple[int, Outcome]] = []
-        holders: dict[str, int] = {}
-        for settlement in batch:
-            post_id = settlement.pending.post.id
+        handed_over: list[tuple[int, int]] = []
+        holders: dict[str, Holder] = {}
+        for settlement in sorted(batch, key=lambda settlement: settlement.pending.seq):
+            pending = settlement.pending
+            post_id = pending.post.id
             if isinstance(settlement, Lost):
                 outcomes.append((post_id, settlement.outcome))
                 continue
             md5 = settlement.stored.md5
             holder = holders.get(md5) or self._ledger.holder_of(md5)
-            if holder is not None and holder != post_id:
-                outcomes.append((post_id, _duplicate(settlement, holder)))
+            # Of posts with the same bytes the one that was listed first holds them, whatever came first.
+            if holder is not None and holder.seq < pending.seq:
+                outcomes.append((post_id, _duplicate(settlement, holder.post_id)))
                 continue
-            holders[md5] = post_id
+            if holder is not None and holder.post_id != post_id:
+                handed_over.append((holder.post_id, post_id))
+            holders[md5] = Holder(post_id, pending.seq)
             outcomes.append((post_id, self._append(settlement)))
         if self._tar is not None:
             self._tar.sync()
         with self._ledger.transaction():
             for post_id, outcome in outcomes:
                 self._ledger.settle(post_id, outcome)
+            for old, new in handed_over:
+                self._ledger.hand_over(old, new)
             if self._tar is not None:
                 self._ledger.set_tar(TarState(number=self._number, size=self._tar.size, sealed=False))
         if self._tar is not None and self._tar.size >= self._shard_bytes:

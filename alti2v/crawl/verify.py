@@ -139,6 +139,8 @@ class _Check:
                 broken.add(found.post_id or 0)
             elif wanted.get(found.post_id) == (found.span.offset, found.span.size, found.stored.md5):
                 good[found.post_id] = found
+            elif ledger.duplicate_of(found.post_id) is not None:
+                continue  # a post that was listed earlier took its bytes over
             elif ledger.place_of(found.post_id) in (None, tar.number):  # else a later file holds it
                 strays[found.post_id] = found
         for post_id in sorted(wanted.keys() - good.keys()):

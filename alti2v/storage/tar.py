@@ -25,6 +25,7 @@ BLOCK = 512  # POSIX.1-2017 pax, "ustar Interchange Format": headers and bodies 
 _END_OF_ARCHIVE = bytes(2 * BLOCK)
 _MODE = 0o0444
 _NAME_BYTES = 100
+_WORTH_A_CALL = 1 << 14  # bytes: copying fewer is cheaper than another system call
 _SIZE_DIGITS = 11  # octal: 8 GiB
 
 
@@ -97,10 +98,13 @@ class OpenTar:
     def append(self, name: str, content: bytes) -> Span:
         """Add one member; it survives a kill after the next `sync`."""
         start = self._size
-        parts = (header(name, len(content)), content, bytes(padded(len(content)) - len(content)))
+        parts = [header(name, len(content)), content, bytes(padded(len(content)) - len(content))]
+        if len(content) < _WORTH_A_CALL:
+            parts = [b"".join(parts)]
         with storage_errors(self._path):
             try:
-                _write_all(self._file, *parts)
+                for part in parts:
+                    _write_all(self._file, part)
             except OSError:
                 self._cut(start)
                 raise
@@ -223,11 +227,8 @@ def dali_index(shard_members: Sequence[Member]) -> str:
     return "\n".join([f"v1.2 {len(lines)}", *(" ".join(line) for line in lines.values())]) + "\n"
 
 
-def _write_all(file: io.FileIO, *parts: bytes) -> None:
-    written = os.writev(file.fileno(), parts)
-    if written == sum(map(len, parts)):
-        return
-    view = memoryview(b"".join(parts))[written:]
+def _write_all(file: io.FileIO, content: bytes) -> None:
+    view = memoryview(content)
     while view:
         view = view[
             file.write(view) :

@@ -22,6 +22,7 @@ from alti2v.storage.tar import (
     Member,
     OpenTar,
     dali_index,
+    header,
     json_index,
     members,
     read_span,
@@ -210,3 +211,19 @@ def test_golden_dali_index() -> None:
 
     assert dali_index(found) == "v1.2 2\njpg 512 3 1.jpg json 1536 2 1.json\njpg 2560 4 2.jpg\n"
     assert dali_index([]) == "v1.2 0\n"
+
+
+@given(name=st.from_regex(r"[0-9]{1,12}\.[a-z]{1,5}", fullmatch=True), size=st.integers(0, 8**11 - 1))
+def test_headers_are_those_of_tarfile(name: str, size: int) -> None:
+    """Byte for byte, for every size that USTAR can say."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o444
+
+    assert header(name, size) == info.tobuf(tarfile.USTAR_FORMAT)
+
+
+@pytest.mark.parametrize(("name", "size"), [("1.jpg", 8**11), ("n" * 101, 1)])
+def test_what_does_not_fit_into_a_header_is_refused(name: str, size: int) -> None:
+    """Never a header that says something else."""
+    with pytest.raises(ValueError, match="does not fit"):
+        header(name, size)

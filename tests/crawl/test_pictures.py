@@ -1,0 +1,64 @@
+"""What bytes are: the quick way for ordinary JPEGs says what Pillow says, or leaves it to Pillow."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from alti2v.crawl import pictures
+from alti2v.crawl.pictures import Picture, identify
+from alti2v.crawl.policy import FailKind, Failure
+
+
+def jpeg(width: int, height: int, *, mode: str = "RGB", progressive: bool = False, quality: int = 80) -> bytes:
+    out = io.BytesIO()
+    Image.new(mode, (width, height), 90).save(
+        out, "JPEG", progressive=progressive, quality=quality, comment=b"c"
+    )
+    return out.getvalue()
+
+
+@given(
+    width=st.integers(1, 300),
+    height=st.integers(1, 300),
+    mode=st.sampled_from(["RGB", "L", "CMYK"]),
+    progressive=st.booleans(),
+)
+def test_sizes_of_jpegs(width: int, height: int, mode: str, progressive: bool) -> None:
+    """Every kind that Pillow writes."""
+    assert identify(jpeg(width, height, mode=mode, progressive=progressive)) == Picture("JPEG", width, height)
+
+
+def test_ordinary_jpegs_do_not_reach_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The quick way is taken."""
+    monkeypatch.setattr(pictures.Image, "open", lambda *_, **__: pytest.fail("Pillow was asked"))
+
+    assert identify(jpeg(64, 48)) == Picture("JPEG", 64, 48)
+    assert identify(jpeg(64, 48, progressive=True)) == Picture("JPEG", 64, 48)
+
+
+@given(at=st.integers(2, 250), byte=st.integers(0, 255), cut=st.integers(0, 700))
+def test_damaged_headers_are_a_failure_or_a_size(at: int, byte: int, cut: int) -> None:
+    """Never an exception; never a picture without pixels or with too many."""
+    content = bytearray(jpeg(64, 48))
+    content[at] = byte
+    for damaged in (bytes(content), bytes(content[:cut])):
+        found = identify(damaged)
+        assert isinstance(found, Picture | Failure)
+        if isinstance(found, Picture):
+            assert 0 < found.width * found.height <= pictures.MAX_PIXELS
+
+
+def test_a_header_that_promises_too_many_pixels() -> None:
+    """Checked without decoding, in the quick way too."""
+    content = bytearray(jpeg(64, 48))
+    at = content.index(b"\xff\xc0")
+    content[at + 5 : at + 9] = b"\xff\xff\xff\xff"
+    found = identify(bytes(content))
+
+    assert isinstance(found, Failure)
+    assert found.kind is FailKind.TOO_MANY_PIXELS
