@@ -14,6 +14,7 @@ from alti2v.commands.dataset import build_shards, verify
 from alti2v.commands.demo import board, demo
 from alti2v.commands.export import export
 from alti2v.commands.model import evaluate, train
+from alti2v.commands.stats import stats
 from alti2v.commands.tagging import tag
 from alti2v.errors import Alti2vError, UsageError
 
@@ -62,5 +63,5 @@ def cli() -> None:
     """
 
 
-for _command in (demo, board, crawl, status, build_shards, verify, train, evaluate, tag, export):
+for _command in (demo, board, crawl, status, build_shards, stats, verify, train, evaluate, tag, export):
     cli.add_command(_command)

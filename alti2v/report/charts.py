@@ -14,6 +14,8 @@ WIDTH = 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 12, 44
 _MIN_STEP = 0.75  # units between drawn points: what no screen can tell apart only makes the page heavy
 
+_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+
 Point = tuple[float, float]
 
 
@@ -43,6 +45,7 @@ class Axis:
         low, high: the data range, low < high.
         ticks: values with a label.
         digits: decimals of the labels.
+        words: the labels themselves, where the values are not what a reader should see; "" for none.
     """
 
     label: str
@@ -50,6 +53,12 @@ class Axis:
     high: float
     ticks: Sequence[float]
     digits: int = 1
+    words: Sequence[str] = ()
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """One for each tick."""
+        return self.words or [f"{value:.{self.digits}f}" for value in self.ticks]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,8 +159,14 @@ def line_chart(
         bottom=bottom,
         x_label=x.label,
         y_label=y.label,
-        x_ticks=tuple(Tick(at=place((value, y.low))[0], label=f"{value:.{x.digits}f}") for value in x.ticks),
-        y_ticks=tuple(Tick(at=place((x.low, value))[1], label=f"{value:.{y.digits}f}") for value in y.ticks),
+        x_ticks=tuple(
+            Tick(at=place((value, y.low))[0], label=label)
+            for value, label in zip(x.ticks, x.labels, strict=True)
+        ),
+        y_ticks=tuple(
+            Tick(at=place((x.low, value))[1], label=label)
+            for value, label in zip(y.ticks, y.labels, strict=True)
+        ),
         lines=tuple(lines),
         markers=tuple(Marker(at=place(point), label=label) for point, label in markers),
     )
@@ -177,6 +192,21 @@ def nice_axis(label: str, values: Iterable[float], *, from_zero: bool = True) ->
     ticks = tuple(step * number for number in range(first, last + 1))
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     return Axis(label=label, low=ticks[0], high=ticks[-1], ticks=ticks, digits=digits)
+
+
+def decades(label: str, highest: float) -> Axis:
+    """An axis of decimal logarithms from 1 to the power of ten that holds `highest`."""
+    last = max(1, math.ceil(math.log10(max(highest, 1)) - 1e-9))
+    words = ("1", "10", *(f"10{_RAISED[power]}" for power in range(2, last + 1)))
+    return Axis(label=label, low=0, high=last, ticks=range(last + 1), words=words)
+
+
+def steps(edges: Sequence[float], heights: Sequence[float]) -> list[Point]:
+    """A histogram as the outline of its bars, from the ground to the ground."""
+    outline: list[Point] = [(edges[0], 0.0)]
+    for left, right, height in zip(edges, edges[1:], heights, strict=False):
+        outline += [(left, height), (right, height)]
+    return [*outline, (edges[-1], 0.0)]
 
 
 def equal_f1_guides() -> tuple[Series, ...]:

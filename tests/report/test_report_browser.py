@@ -63,10 +63,10 @@ document.body.append(result); }
 """
 
 
-def seen_in_browser(page: str, folder: Path) -> dict[str, Any]:
-    """Load a page with the probe behind its own script, under its own policy, and tell what the probe saw."""
+def seen_in_browser(page: str, folder: Path, probe: str = PROBE) -> dict[str, Any]:
+    """Load a page with a probe behind its own script, under its own policy, and tell what the probe saw."""
     script = re.search(r"<script>(.*?)</script>\n</body>", page, re.DOTALL)[1]
-    probed = script + PROBE
+    probed = script + probe
     old, new = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, probed))
     file = folder / "report.html"
     file.write_text(page.replace(script, probed).replace(old, new), encoding="utf-8")

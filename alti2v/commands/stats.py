@@ -1,0 +1,39 @@
+"""`alti2v stats`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alti2v.commands.options import DIRECTORY, as_json_option
+from alti2v.terminal import print_result, progress_display
+
+
+@click.command()
+@click.argument("dataset", type=DIRECTORY)
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Write a page, too, to this file.",
+)
+@click.option(
+    "--tag", "tags", multiple=True, metavar="TAG", help="Pick pictures of this tag; can be given several times."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Other pictures for another number.")
+@as_json_option
+def stats(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by StatsConfig
+    """Look at a DATASET: tags, sizes, sources, what is alike, what became of every post."""
+    from datetime import UTC, datetime
+
+    from alti2v.dataset.stats import StatsConfig, dataset_stats
+    from alti2v.report.dataset import stats_table, write_stats_page
+
+    with progress_display() as progress:
+        found = dataset_stats(StatsConfig(**options), progress=progress)
+    if html is not None:
+        write_stats_page(found, html, generated_at=datetime.now(UTC))
+    table = stats_table(found)
+    print_result(found, as_json=as_json, table=table if html is None else {**table, "page": str(html)})

@@ -1,0 +1,307 @@
+"""What is in a dataset, as one self-contained HTML page and as lines for a terminal."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from PIL import Image
+
+from alti2v.dataset.picks import PictureAt
+from alti2v.dataset.stats import ASPECT_EDGES, SIZE_EDGES, DatasetStats, Pair
+from alti2v.errors import DamagedError
+from alti2v.records import Category
+from alti2v.report.charts import Axis, Chart, Series, decades, line_chart, nice_axis, steps
+from alti2v.report.rendering import render
+from alti2v.storage.layout import parse_shard_name
+from alti2v.storage.publish import publish_bytes
+from alti2v.storage.tar import read_span
+
+_SHOWN_PX = 256  # of a picture on the page, at most: two pixels of a fine screen for each of its 128
+_HOSTS = 12
+_PAIRS = 10
+_TOP_TAGS = 20  # in the square of tags that go together
+_GROUP = 6  # pictures of one group, at most
+_FEWEST_TOGETHER = 5  # a lift over fewer pictures is chance
+
+
+def write_stats_page(stats: DatasetStats, file: Path, *, generated_at: datetime) -> None:
+    """Publish the page.
+
+    Raises:
+        DamagedError: a picture cannot be read.
+        StorageError: the file system refuses.
+    """
+    shown = [picture for sheet in stats.sheets for picture in sheet.pictures]
+    shown += [picture for group in stats.groups for picture in group[:_GROUP]]
+    page = stats_page(stats, read_pictures(stats.dataset, shown), generated_at=generated_at)
+    publish_bytes(file, page.encode())
+
+
+def stats_page(stats: DatasetStats, jpegs: Mapping[int, bytes], *, generated_at: datetime) -> str:
+    """Render the page.
+
+    Args:
+        stats: what to show.
+        jpegs: the pictures that it shows, by id.
+        generated_at: with a time zone; stands on the page.
+    """
+    total = sum(stats.pictures.values())
+    pairs = _often(stats)
+    return render(
+        "dataset.html",
+        stats=stats,
+        jpegs=jpegs,
+        total=total,
+        summary=summary(stats),
+        headlines=_headlines(stats),
+        frequencies=frequency_chart(stats),
+        lengths=lengths_chart(stats),
+        sizes=size_chart(stats),
+        aspects=aspect_chart(stats),
+        years=year_chart(stats),
+        ratings=[(name or "not said", number, number / total) for name, number in stats.ratings.items()],
+        hosts=[(name, number, number / total) for name, number in list(stats.hosts.items())[:_HOSTS]],
+        outcomes=_shares(stats.outcomes),
+        often=pairs[:_PAIRS],
+        seldom=pairs[::-1][:_PAIRS] if len(pairs) > _PAIRS else [],
+        square=_square(stats),
+        group_size=_GROUP,
+        categories=list(dict.fromkeys(row.tag.category.value for row in stats.tags)),
+        generated_at=generated_at,
+    )
+
+
+def stats_table(stats: DatasetStats) -> Mapping[str, str]:
+    """The result for a terminal, in the order of display."""
+    total = sum(stats.pictures.values())
+
+    def first(counts: Mapping[str, int], number: int) -> str:
+        return ", ".join(f"{name or 'not said'} {count:,}" for name, count in list(counts.items())[:number])
+
+    years = list(stats.years)
+    rows = {
+        "pictures": ", ".join(f"{count:,} {split}" for split, count in stats.pictures.items()),
+        "shards": f"{stats.shards:,}, {stats.bytes / 1e6:,.1f} MB, {stats.image.size} px",
+        "ids": f"{stats.first_id:,} to {stats.last_id:,}",
+        "years": f"{years[0]} to {years[-1]}" if years else "not said",
+        "ratings": first(stats.ratings, 5),
+        "sources": first(stats.hosts, 5) or "no addresses",
+        "tags": f"{len(stats.tags):,} to learn, {median(stats.labels_per_picture)} a picture (median)",
+        "all tags": f"{median(stats.tags_per_picture)} a picture (median)",
+        "most frequent": first({row.tag.name: row.total for row in stats.tags}, 10),
+        "together": ", ".join(map(_spoken, _often(stats)[:3])),
+        "enlarged": f"{stats.enlarged:,} of {total:,} pictures were smaller than {stats.image.size} px",
+        "alike": f"{stats.grouped:,} pictures in {sum(stats.group_sizes.values()):,} groups",
+        **{f"posts {outcome}": f"{count:,}" for outcome, count in stats.outcomes.items()},
+        "posts in all": f"{sum(stats.outcomes.values()):,}",
+    }
+    for sheet in stats.sheets[1:]:
+        ids = ", ".join(str(picture.id) for picture in sheet.pictures[:10])
+        rows[f"tag {sheet.tag}"] = f"{sheet.total:,} pictures, among them {ids}"
+    return {_printable(name): _printable(value) for name, value in rows.items() if value}
+
+
+def read_pictures(dataset: Path, pictures: Iterable[PictureAt]) -> dict[int, bytes]:
+    """Read some pictures, by id, as JPEGs of at most 256 px.
+
+    Raises:
+        DamagedError: a shard is missing or too short, or a picture does not decode.
+    """
+    found = {}
+    for picture in pictures:
+        path = dataset / parse_shard_name(picture.shard).data
+        try:
+            with path.open("rb") as file:
+                found[picture.id] = _small_jpeg(read_span(file, picture.span))
+        except OSError as exc:  # Pillow's error for what it cannot decode is one, too
+            raise DamagedError(
+                f"{path}: the picture of post {picture.id} cannot be read: run `alti2v verify {dataset}`"
+            ) from exc
+    return found
+
+
+def _small_jpeg(content: bytes) -> bytes:
+    with Image.open(io.BytesIO(content), formats=["JPEG", "PNG", "GIF", "WEBP"]) as image:
+        if image.format == "JPEG" and max(image.size) <= _SHOWN_PX:
+            image.load()
+            return content
+        image.thumbnail((_SHOWN_PX, _SHOWN_PX))
+        small = io.BytesIO()
+        image.convert("RGB").save(small, "JPEG", quality=88)
+        return small.getvalue()
+
+
+# Words ------------------------------------------------------------------------------------------
+
+
+def summary(stats: DatasetStats) -> str:
+    """The dataset in two sentences."""
+    total = sum(stats.pictures.values())
+    splits = ", ".join(f"{count:,} {split}" for split, count in stats.pictures.items())
+    rarest = min((row.total for row in stats.tags), default=0)
+    return (
+        f"{total:,} pictures of {stats.image.size} × {stats.image.size} px: {splits}. "
+        f"{len(stats.tags):,} tags to learn, each on {rarest:,} pictures or more."
+    )
+
+
+def median(counts: Sequence[int]) -> int:
+    """The median of numbers of which `counts[i]` are i; the lower one of two."""
+    half, seen = (sum(counts) + 1) // 2, 0
+    for number, count in enumerate(counts):
+        seen += count
+        if seen >= half:
+            return number
+    return 0
+
+
+def short(number: int) -> str:
+    """A count in at most five characters."""
+    for unit, name in ((10**6, " M"), (10**4, " k")):
+        if number >= unit:
+            value = number / (unit if unit == 10**6 else 1000)
+            return f"{value:.{max(0, 2 - int(math.log10(value)))}f}{name}"
+    return f"{number:,}"
+
+
+def _often(stats: DatasetStats) -> list[Pair]:
+    """The pairs about which a lift says something, by falling lift."""
+    return [pair for pair in stats.pairs if pair.together >= _FEWEST_TOGETHER]
+
+
+def _printable(text: str) -> str:
+    """Without what would drive a terminal: names of tags and hosts come from the internet."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def _spoken(pair: Pair) -> str:
+    return f"{pair.first} + {pair.second} ({pair.together:,}, {pair.lift:.1f} times chance)"
+
+
+def _headlines(stats: DatasetStats) -> list[tuple[str, str, str]]:
+    """The large figures: name, value, meaning."""
+    stored, posts = sum(stats.pictures.values()), sum(stats.outcomes.values())
+    return [
+        ("Pictures", short(stored), f"of {posts:,} posts that the board listed; the rest is told below."),
+        ("Tags to learn", short(len(stats.tags)), "the vocabulary: what a model trained on this answers."),
+        (
+            "Tags a picture",
+            str(median(stats.labels_per_picture)),
+            f"of the vocabulary, in the median; {median(stats.tags_per_picture)} with all others.",
+        ),
+        (
+            "Alike",
+            short(stats.grouped),
+            f"pictures share a group with another one, {sum(stats.group_sizes.values()):,} groups in all; "
+            "no group is on two sides of the split.",
+        ),
+    ]
+
+
+def _shares(counts: Mapping[str, int]) -> list[tuple[str, int, float]]:
+    total = max(1, sum(counts.values()))
+    return [(name, count, count / total) for name, count in counts.items()]
+
+
+def _square(stats: DatasetStats) -> list[tuple[str, list[float]]]:
+    """For each of the most frequent tags: the share of its pictures that carries each of them."""
+    names = [row.tag.name for row in stats.tags[:_TOP_TAGS]]
+    rows = [row[: len(names)] for row in stats.together[: len(names)]]
+    return [
+        (name, [count / max(1, row[index]) for count in row])
+        for index, (name, row) in enumerate(zip(names, rows, strict=True))
+    ]
+
+
+# Charts -----------------------------------------------------------------------------------------
+
+
+def frequency_chart(stats: DatasetStats) -> Chart:
+    """Pictures of each tag over the rank of the tag, both in decades; a line for each category."""
+    roles = {category: f"c{index}" for index, category in enumerate(Category)}
+    by_category: dict[Category, list[int]] = {}
+    for row in stats.tags:
+        by_category.setdefault(row.tag.category, []).append(row.total)
+    series = [
+        Series(name=category.value, points=_ranked(counts), role=roles[category], dots=len(counts) < 12)
+        for category, counts in by_category.items()
+        if len(by_category) > 1
+    ]
+    counts = [row.total for row in stats.tags]
+    series.append(Series(name="all tags", points=_ranked(counts), role="all"))
+    return line_chart(
+        "Pictures of each tag, over its rank",
+        series,
+        x=decades("Rank of the tag", len(counts)),
+        y=decades("Pictures that carry it", max(counts, default=1)),
+    )
+
+
+def lengths_chart(stats: DatasetStats) -> Chart:
+    """How many pictures have how many tags."""
+    every, learnt = (_percent(counts) for counts in (stats.tags_per_picture, stats.labels_per_picture))
+    series = [
+        Series(name="all tags", points=list(enumerate(every)), role="baseline"),
+        Series(name="tags to learn", points=list(enumerate(learnt)), role="all"),
+    ]
+    return line_chart(
+        "Pictures by number of tags",
+        series,
+        x=nice_axis("Tags of a picture", [max(len(every), len(learnt)) - 1]),
+        y=nice_axis("% of pictures", [*every, *learnt]),
+    )
+
+
+def size_chart(stats: DatasetStats) -> Chart:
+    """How large the pictures were before they were reduced."""
+    ticks = range(-6, 7, 2)
+    words = ["1/64", "1/16", "1/4", "1", "4", "16", "64"]
+    axis = Axis(label="Megapixels before", low=SIZE_EDGES[0], high=SIZE_EDGES[-1], ticks=ticks, words=words)
+    return _bars("Pictures by size before they were reduced", SIZE_EDGES, stats.sizes, axis)
+
+
+def aspect_chart(stats: DatasetStats) -> Chart:
+    """How wide for their height the pictures were."""
+    ratios = {"1:4": 1 / 4, "1:2": 1 / 2, "2:3": 2 / 3, "1:1": 1, "3:2": 3 / 2, "2:1": 2, "4:1": 4}
+    axis = Axis(
+        label="Width : height before",
+        low=ASPECT_EDGES[0],
+        high=ASPECT_EDGES[-1],
+        ticks=[math.log2(ratio) for ratio in ratios.values()],
+        words=list(ratios),
+    )
+    return _bars("Pictures by width to height", ASPECT_EDGES, stats.aspects, axis)
+
+
+def year_chart(stats: DatasetStats) -> Chart | None:
+    """How many pictures were posted in which year; None where no date is known."""
+    if not stats.years:
+        return None
+    first, last = min(stats.years), max(stats.years)
+    every = list(range(first, last + 1))
+    step = max(1, math.ceil(len(every) / 8))
+    ticks = [year + 0.5 for year in every[::step]]
+    words = [str(year) for year in every[::step]]
+    axis = Axis(label="Year of posting", low=first, high=last + 1, ticks=ticks, words=words)
+    counts = [stats.years.get(year, 0) for year in every]
+    return _bars("Pictures by year of posting", [*every, last + 1], counts, axis)
+
+
+def _bars(title: str, edges: Sequence[float], counts: Sequence[int], axis: Axis) -> Chart:
+    shares = _percent(counts)
+    one = Series(name="", points=steps(edges, shares), role="area")
+    return line_chart(title, [one], x=axis, y=nice_axis("% of pictures", shares), height=260)
+
+
+def _percent(counts: Sequence[int]) -> list[float]:
+    total = max(1, sum(counts))
+    return [100 * count / total for count in counts]
+
+
+def _ranked(counts: Iterable[int]) -> list[tuple[float, float]]:
+    falling = sorted((count for count in counts if count), reverse=True)
+    return [(math.log10(rank), math.log10(count)) for rank, count in enumerate(falling, 1)]

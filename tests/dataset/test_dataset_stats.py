@@ -1,0 +1,225 @@
+"""What is in a dataset: every figure against the same question asked in another way."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+
+from alti2v.cli import cli
+from alti2v.dataset.build import BuildConfig, build_shards
+from alti2v.dataset.manifest import read_vocabulary
+from alti2v.dataset.stats import ASPECT_EDGES, SIZE_EDGES, DatasetStats, StatsConfig, dataset_stats
+from alti2v.errors import DamagedError, UsageError
+from alti2v.storage.layout import METADATA
+from alti2v.storage.table import read_table, write_arrow_table
+from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
+
+SOURCES = (
+    "https://www.pixiv.net/artworks/1",
+    "HTTPS://Twitter.com/somebody/status/1",
+    "http://twitter.com:80?x",
+    "a book, page 7",
+    "",
+)
+
+
+def varied_posts() -> list[TinyPost]:
+    """60 posts, of which 8 look like another one, with facts that differ."""
+    posts = []
+    for post in tiny_posts(52):
+        facts: dict[str, Any] = {
+            "source": SOURCES[post.id % 5],
+            "rating": ("general", "sensitive", "")[post.id % 3],
+            "created_at": None if post.id % 4 == 0 else 1262304000 + post.id * 86400 * 40,
+        }
+        picture = drawing(post.id, width=40 + 10 * (post.id % 9), height=160 if post.id % 7 else 20)
+        posts.append(TinyPost(id=post.id, content=encoded(picture, quality=95), tags=post.tags, facts=facts))
+        if post.id <= 8:
+            copy = encoded(picture, quality=70)
+            posts.append(TinyPost(id=500 + post.id, content=copy, tags=["solo", "of_a_copy"], facts=facts))
+    return posts
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("stats")
+    write_store(root / "store", [*varied_posts(), TinyPost(id=900, content=None)])
+    build_shards(
+        BuildConfig(
+            store=root / "store", dataset=root / "ds", size=64, test=8, validation=5, shard_samples=9, workers=1
+        )
+    )
+    return root / "ds"
+
+
+@pytest.fixture(scope="module")
+def stats(dataset: Path) -> DatasetStats:
+    return dataset_stats(StatsConfig(dataset=dataset, tags=("solo", "highres", "of_a_copy"), sheet=5))
+
+
+def ask(dataset: Path, query: str) -> list[tuple[Any, ...]]:
+    return duckdb.sql(query.replace("METADATA", f"'{dataset}/metadata/*.parquet'")).fetchall()
+
+
+def rows(dataset: Path) -> list[dict[str, Any]]:
+    return [
+        row for path in sorted(dataset.glob("metadata/*")) for row in read_table(path, METADATA).to_pylist()
+    ]
+
+
+def histogram(counts: Mapping[int, int]) -> tuple[int, ...]:
+    return tuple(counts.get(number, 0) for number in range(max(counts) + 1))
+
+
+def test_tags_are_counted_in_every_split(stats: DatasetStats, dataset: Path) -> None:
+    query = """SELECT label, split_part(parse_filename(filename), '-', 1), count(*)
+               FROM read_parquet(METADATA, filename=true), unnest(labels) AS each(label) GROUP BY ALL"""
+    counted = {(label, split): count for label, split, count in ask(dataset, query)}
+
+    assert [row.tag for row in stats.tags] == list(read_vocabulary(dataset))
+    for index, row in enumerate(stats.tags):
+        assert row.pictures == {
+            split: counted.get((index, split), 0) for split in ("train", "validation", "test")
+        }
+        assert row.pictures["train"] == row.tag.count
+
+
+def test_lengths_are_distributions_of_tags(stats: DatasetStats, dataset: Path) -> None:
+    found = rows(dataset)
+    columns = [name for name in found[0] if name.startswith("tags_")]
+
+    assert stats.labels_per_picture == histogram(Counter(len(row["labels"]) for row in found))
+    assert stats.tags_per_picture == histogram(Counter(sum(len(row[c]) for c in columns) for row in found))
+
+
+def test_sizes_and_shapes_lie_between_their_edges(stats: DatasetStats, dataset: Path) -> None:
+    """Every picture is in one bin; those beyond the edges are in the outermost."""
+    for counts, edges, what in (
+        (stats.sizes, SIZE_EDGES, "source_width * source_height / 1e6"),
+        (stats.aspects, ASPECT_EDGES, "source_width / source_height"),
+    ):
+        assert sum(counts) == 60
+        for count, (low, high) in zip(counts, itertools.pairwise(edges), strict=True):
+            low, high = (-99 if low == edges[0] else low), (99 if high == edges[-1] else high)
+            query = f"SELECT count(*) FROM METADATA WHERE log2({what}) >= {low} AND log2({what}) < {high}"
+            assert ask(dataset, query) == [(count,)]
+    assert ask(dataset, "SELECT count(*) FROM METADATA WHERE greatest(source_width, source_height) < 64") == [
+        (stats.enlarged,)
+    ]
+    assert stats.enlarged > 0
+
+
+def test_origins(stats: DatasetStats, dataset: Path) -> None:
+    """Hosts without www., port and case; what is no address, and what has no date, is counted by itself."""
+    found = rows(dataset)
+    of_site = Counter(row["source"] for row in found)
+    years = Counter(row["created_at"].year for row in found if row["created_at"])
+
+    assert stats.hosts == {
+        "twitter.com": of_site[SOURCES[1]] + of_site[SOURCES[2]],
+        "pixiv.net": of_site[SOURCES[0]],
+    }
+    assert stats.unsourced == of_site[SOURCES[3]] + of_site[SOURCES[4]]
+    assert stats.years == dict(sorted(years.items()))
+    assert stats.undated == 60 - years.total()
+    assert stats.ratings == Counter(row["rating"] for row in found)
+    assert (stats.first_id, stats.last_id) == (1, 508)
+    assert stats.outcomes == {"stored": 60, "failed http_404": 1}
+
+
+def test_pairs_are_counted_and_compared_with_chance(stats: DatasetStats, dataset: Path) -> None:
+    labels = [set(row["labels"]) for row in rows(dataset)]
+    names = [row.tag.name for row in stats.tags]
+    for i, j in itertools.product(range(len(names)), repeat=2):
+        assert stats.together[i][j] == sum({i, j} <= one for one in labels)
+    expected = {
+        (names[i], names[j]): stats.together[i][j] * 60 / stats.together[i][i] / stats.together[j][j]
+        for i, j in itertools.combinations(range(len(names)), 2)
+        if stats.together[i][j]
+    }
+
+    assert {(pair.first, pair.second): pair.lift for pair in stats.pairs} == pytest.approx(expected)
+    assert [pair.lift for pair in stats.pairs] == sorted((pair.lift for pair in stats.pairs), reverse=True)
+
+
+def test_groups_are_whole(stats: DatasetStats) -> None:
+    """Each copy stands beside its original, and nothing else beside them."""
+    assert stats.group_sizes == {2: 8}
+    assert stats.grouped == 16
+    assert [[picture.id for picture in group] for group in stats.groups] == [[i, 500 + i] for i in range(1, 9)]
+    assert all(len({picture.shard.split("-")[0] for picture in group}) == 1 for group in stats.groups)
+
+
+def test_a_group_that_lost_its_first_picture(dataset: Path, tmp_path: Path) -> None:
+    """What is left is a group if it is two pictures or more: 502 and 503 are alone once 2 and 3 have gone."""
+    copy = shutil.copytree(dataset, tmp_path / "copy")
+    for path in copy.glob("metadata/*"):
+        table = read_table(path, METADATA)
+        columns = (table[name].to_pylist() for name in ("id", "group_id"))
+        moved = [7777 if id_ in (2, 3) else group for id_, group in zip(*columns, strict=True)]
+        at = table.column_names.index("group_id")
+        write_arrow_table(path, METADATA, table.set_column(at, "group_id", pa.array(moved)))
+    found = dataset_stats(StatsConfig(dataset=copy))
+
+    assert found.group_sizes == {2: 7}
+    assert [picture.id for picture in found.groups[-1]] == [2, 3]
+    assert {picture.id for group in found.groups for picture in group}.isdisjoint({502, 503})
+
+
+def test_sheets_show_what_was_asked_for(stats: DatasetStats, dataset: Path) -> None:
+    """Of any picture first, then of each tag, in the vocabulary or not; always the same ones for a seed."""
+    tags_of = {
+        row["id"]: {tag for name in row if name.startswith("tags_") for tag in row[name]}
+        for row in rows(dataset)
+    }
+
+    assert [sheet.tag for sheet in stats.sheets] == ["", "solo", "highres", "of_a_copy"]
+    for sheet in stats.sheets:
+        carrying = {id_ for id_, tags in tags_of.items() if not sheet.tag or sheet.tag in tags}
+        assert sheet.total == len(carrying)
+        ids = [picture.id for picture in sheet.pictures]
+        assert len(set(ids)) == len(ids) == min(5, len(carrying))
+        assert set(ids) <= carrying
+    again, other = (
+        dataset_stats(StatsConfig(dataset=dataset, sheet=5, seed=seed)).sheets[0].pictures for seed in (0, 1)
+    )
+    assert again == stats.sheets[0].pictures != other
+
+
+def test_the_command_prints_and_writes(dataset: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    done = CliRunner().invoke(cli, ["stats", str(dataset), "--tag", "solo", "--html", str(page)])
+
+    assert done.exit_code == 0, done.output
+    told = dict(line.split("  ", 1) for line in done.stdout.splitlines())
+    assert told["alike"].strip() == "16 pictures in 8 groups"
+    assert told["posts failed http_404"].strip() == "1"
+    assert page.read_text().count("data:image/jpeg;base64,") == 24 + 24 + 16
+    told = json.loads(CliRunner().invoke(cli, ["stats", str(dataset), "--json"]).stdout)
+    assert told["outcomes"] == {"stored": 60, "failed http_404": 1}
+    assert told["tags"][0]["tag"]["name"] == "1girl"
+
+
+def test_bad_input(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="carries the tag 'slo'"):
+        dataset_stats(StatsConfig(dataset=dataset, tags=("slo",)))
+    with pytest.raises(UsageError, match="is a store, not a dataset"):
+        dataset_stats(StatsConfig(dataset=dataset.parent / "store"))
+    copy = shutil.copytree(dataset, tmp_path / "copy")
+    table = sorted(copy.glob("metadata/*"))[0]
+    table.write_bytes(table.read_bytes()[:-9])
+    with pytest.raises(DamagedError, match="cannot be read as Parquet"):
+        dataset_stats(StatsConfig(dataset=copy))
+    table.unlink()
+    with pytest.raises(DamagedError, match=f"{table.name} is missing"):
+        dataset_stats(StatsConfig(dataset=copy))

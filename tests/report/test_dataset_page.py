@@ -1,0 +1,149 @@
+"""The page about a dataset: hostile tags stay text, everything is on it, it can be read on any screen."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alti2v.dataset.stats import DatasetStats, StatsConfig, dataset_stats
+from alti2v.errors import DamagedError
+from alti2v.report.charts import decades, steps
+from alti2v.report.dataset import median, read_pictures, short, stats_page, stats_table
+from tests.model.tiny_dataset import Drawn, write_dataset
+from tests.report import test_report_browser as browser
+from tests.report.conftest import HOSTILE, PLAIN
+
+SIZE = 300  # more than the page shows
+WHEN = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def jpeg(number: int, size: int = SIZE) -> bytes:
+    file = io.BytesIO()
+    colours = np.random.default_rng(number).integers(0, 256, (4, 4, 3), np.uint8)
+    Image.fromarray(colours).resize((size, size)).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def stats(tmp_path_factory: pytest.TempPathFactory) -> DatasetStats:
+    """Pictures whose tags would do harm if the page let them, in a folder that would, too."""
+    root = tmp_path_factory.mktemp("page") / "<b>mine"
+    names = (*PLAIN, *HOSTILE)
+    samples = [
+        Drawn(id=number, jpeg=jpeg(number), tags=tuple(sorted(names[number % 7 :: 1 + number % 5])))
+        for number in range(1, 31)
+    ]
+    write_dataset(root, {"train": samples[:24], "test": samples[24:]}, size=SIZE, tags=names)
+    return dataset_stats(StatsConfig(dataset=root, tags=(HOSTILE[0], HOSTILE[1]), sheet=6))
+
+
+@pytest.fixture(scope="module")
+def page(stats: DatasetStats) -> str:
+    shown = [picture for sheet in stats.sheets for picture in sheet.pictures]
+    return stats_page(stats, read_pictures(stats.dataset, shown), generated_at=WHEN)
+
+
+PROBE = """{
+const seen = {title: document.title, images: document.images.length};
+seen.handlers = [...document.querySelectorAll("*")].flatMap((e) => [...e.attributes])
+  .filter((a) => a.name.startsWith("on")).length;
+seen.broken = [...document.images].filter((image) => image.complete && !image.naturalWidth).length;
+seen.names = [...document.querySelectorAll("table.tags tbody tr")].map((row) => row.cells[0].textContent);
+seen.square = [...document.querySelectorAll("table.square tbody th")].map((cell) => cell.textContent);
+seen.sheets = [...document.querySelectorAll("[id^=sheet-] h2")].map((head) => head.textContent);
+document.querySelectorAll("table.tags thead button")[2].click();
+seen.falling = [...document.querySelectorAll("table.tags tbody tr")].map((row) => +row.cells[2].dataset.value);
+seen.lines = [...document.querySelectorAll("svg path.line")].length;
+seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+const result = document.createElement("pre");
+result.id = "seen";
+result.textContent = JSON.stringify(seen);
+document.body.append(result); }
+"""
+
+
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("policy", [True, False])
+def test_hostile_tags_stay_text_in_a_browser(
+    page: str, stats: DatasetStats, tmp_path: Path, policy: bool
+) -> None:
+    """With the page's policy and without it; in a narrow window nothing sticks out."""
+    text = page if policy else re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    assert policy == (text == page)
+    seen: dict[str, Any] = browser.seen_in_browser(text, tmp_path, PROBE)
+
+    assert seen["title"] == "<b>mine: what is in it"
+    assert (seen["handlers"], seen["broken"], seen["overflow"]) == (0, 0, 0)
+    assert seen["images"] == 6 + sum(len(sheet.pictures) for sheet in stats.sheets[1:])
+    assert seen["names"] == [row.tag.name for row in stats.tags]
+    assert seen["square"] == seen["names"][:20]
+    assert seen["sheets"] == ["A random look", HOSTILE[0], HOSTILE[1]]
+    assert seen["falling"] == sorted((row.total for row in stats.tags), reverse=True)
+    assert seen["lines"] >= 4
+
+
+def test_pictures_are_made_small(stats: DatasetStats) -> None:
+    """300 px become 256; the page stays light whatever the dataset's size."""
+    at = stats.sheets[0].pictures[0]
+    found = read_pictures(stats.dataset, [at])
+
+    assert Image.open(io.BytesIO(found[at.id])).size == (256, 256)
+
+
+def test_a_picture_that_cannot_be_read_is_named(stats: DatasetStats, tmp_path: Path) -> None:
+    at = stats.sheets[0].pictures[0]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / f"{at.shard}.tar").write_bytes(bytes(at.span.offset + at.span.size))
+
+    with pytest.raises(DamagedError, match=f"post {at.id} cannot be read"):
+        read_pictures(tmp_path, [at])
+
+
+def test_the_table_for_the_terminal_is_of_single_lines(stats: DatasetStats) -> None:
+    """A tag with a line break or an escape sequence neither breaks the table nor drives the terminal."""
+    table = stats_table(stats)
+
+    assert all(value.strip() and value.isprintable() for value in table.values())
+    first = dataclasses.replace(stats.tags[0].tag, name="\x1b[2Jred")
+    hostile = dataclasses.replace(stats, tags=(dataclasses.replace(stats.tags[0], tag=first),))
+    assert stats_table(hostile)["most frequent"].startswith("�[2Jred ")
+    assert table["pictures"] == "24 train, 6 test"
+    assert json.dumps(dict(table))
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (9999, "9,999"),
+        (10_000, "10.0 k"),
+        (152_300, "152 k"),
+        (1_520_000, "1.52 M"),
+        (52e6, "52.0 M"),
+    ],
+)
+def test_short_numbers(number: int, text: str) -> None:
+    assert short(int(number)) == text
+
+
+def test_medians() -> None:
+    """The lower one of two; of nothing, zero."""
+    assert [median(counts) for counts in ([], [0, 3], [1, 1], [1, 0, 2], [2, 0, 0, 2])] == [0, 1, 0, 2, 0]
+
+
+def test_axes_of_decades_and_outlines_of_bars() -> None:
+    axis = decades("pictures", 10_000)
+
+    assert (axis.low, axis.high, list(axis.labels)) == (0, 4, ["1", "10", "10²", "10³", "10⁴"])
+    assert decades("pictures", 10_001).high == 5
+    assert decades("pictures", 0).high == 1
+    assert steps([1, 2, 4], [5, 6]) == [(1, 0), (1, 5), (2, 5), (2, 6), (4, 6), (4, 0)]
