@@ -1,0 +1,141 @@
+"""kill -9 at every marked point of the publication, and at random moments: the bytes are always the same."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from alti2v.dataset.verify import verify_dataset
+from tests.dataset.test_build_shards import build, digests
+from tests.dataset.tiny_store import tiny_posts, write_store
+
+pytestmark = pytest.mark.slow
+
+# Dies at the first point that no run before has died at; forked again and again, so that importing costs once.
+POINTS = """
+    import os, shutil, signal, sys
+    from pathlib import Path
+    from alti2v.dataset.build import BuildConfig, build_shards
+    from alti2v.dataset.decoder import Decoder
+    from alti2v.storage.publish import TEMPORARY_PREFIX
+
+    log = Path(sys.argv[3])
+    def marked(function, name):
+        def call(subject, *args, **kwargs):
+            path = Path(os.readlink(f"/proc/self/fd/{subject}")) if isinstance(subject, int) else Path(subject)
+            point = f"{name} {path.name.replace(str(os.getpid()), 'PID')}"
+            if point not in log.read_text().splitlines():
+                with log.open("a") as file:
+                    file.write(point + "\\n")
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(subject, *args, **kwargs)
+        return call
+
+    while (pid := os.fork()):
+        _, status = os.waitpid(pid, 0)
+        if status != signal.SIGKILL:
+            sys.exit(os.waitstatus_to_exitcode(status))
+    os.fsync, Path.replace, Path.unlink = (
+        marked(function, name)
+        for function, name in ((os.fsync, "fsync"), (Path.replace, "replace"), (Path.unlink, "unlink"))
+    )
+    shutil.rmtree = marked(shutil.rmtree, "rmtree")
+    build_shards(BuildConfig(store=Path(sys.argv[1]), dataset=Path(sys.argv[2]), size=32, test=6, validation=4,
+                             shard_samples=9, workers=1))
+"""
+
+
+def test_every_point_of_the_publication(tmp_path: Path) -> None:
+    """Before each fsync, rename and removal, of each file and each folder, one after the other."""
+    store = write_store(tmp_path / "store", tiny_posts(16), posts_per_tar=8)
+    build(store, tmp_path / "whole")
+    log = tmp_path / "points"
+    log.touch()
+    command = [sys.executable, "-c", textwrap.dedent(POINTS), store, tmp_path / "killed", log]
+    subprocess.run(command, check=True)
+
+    points = log.read_text().splitlines()
+    assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
+    assert len(points) == len(set(points))
+    for published in digests(tmp_path / "whole"):
+        assert any(point.startswith("replace") and Path(published).name in point for point in points), published
+
+
+RANDOM = """
+    import sys
+    from pathlib import Path
+    from alti2v.dataset import build
+    build._CHUNK_PICTURES = 8
+    if __name__ == "__main__":
+        store, dataset, workers = sys.argv[1:]
+        print("ready", flush=True)
+        build.build_shards(build.BuildConfig(store=Path(store), dataset=Path(dataset), workers=int(workers),
+                                             size=32, test=6, validation=4, shard_samples=9))
+        print("done", flush=True)
+"""
+KILLS = 50
+
+
+def test_fifty_kills_at_random_moments(tmp_path: Path) -> None:
+    """The whole build, its first process alone, or any process under it; with one worker, two and three."""
+    rng = random.Random(20260801)
+    store = write_store(tmp_path / "store", tiny_posts(120))
+    build(store, tmp_path / "whole")
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(RANDOM))
+    kills = finished = 0
+    while kills < KILLS or not finished:
+        target = tmp_path / f"killed-{finished}"
+        command = [sys.executable, program, store, target, str(rng.randint(1, 3))]
+        with (
+            (tmp_path / "errors").open("w+") as errors,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        ):
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            while process.poll() is None and kills < KILLS:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=rng.uniform(0, 2))
+                kills += kill_some(process.pid, rng)
+            output = process.stdout.read()
+            errors.seek(0)
+            said = errors.read()
+        if (target / "manifest.json").exists():
+            assert verify_dataset(target).findings == ()
+        if output == "done\n":
+            assert digests(target) == digests(tmp_path / "whole")
+            finished += 1
+        else:
+            # Whoever kills three workers in a row has the build give up, in words.
+            assert process.returncode == -signal.SIGKILL or "killed again and again" in said, said
+
+    assert kills == KILLS
+
+
+def kill_some(pid: int, rng: random.Random) -> int:
+    """Kill a process, one below it, or all of them; return whether there was anything to kill."""
+    family = [pid, *descendants(pid)]
+    victims = rng.choice([family, family[:1], [rng.choice(family)], [rng.choice(family)]])
+    killed = 0
+    for victim in victims:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+            killed = 1
+    return killed
+
+
+def descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *descendants(child)]
+    return found
