@@ -57,6 +57,27 @@ if TYPE_CHECKING:
     default=None,
     help="Do not list; only try again what failed, of one kind (http_404, ...) or all.",
 )
+@click.option(
+    "--tag-categories-from",
+    type=click.Choice(["board", "donmai", "both"]),
+    default="board",
+    show_default=True,
+    help="Who is asked for categories where posts come without; donmai tells a thousand at once.",
+)
+@click.option(
+    "--tag-min-count",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Do not ask by name for tags that fewer posts carry.",
+)
+@click.option(
+    "--tag-relations",
+    type=click.Choice(["donmai"]),
+    default=None,
+    help="Also read tag aliases and implications.",
+)
+@click.option("--donmai-url", default="donmai", hidden=True, help="Another site in its place.")
 @click.option("--contact", default=None, help="Mail address or URL for the User-Agent: be reachable.")
 @click.option(
     "--allow-private", is_flag=True, help="Allow addresses that are not public, such as this machine's."

@@ -1,13 +1,13 @@
-"""The categories of a store's tags, asked from the board's tag API; what it said is kept for ever.
+"""The categories of a store's tags, asked from a tag API; what it said is kept for ever.
 
 Pages of the most frequent tags come first, a thousand answers for one request, for as long as they
-tell more than single questions would; then one question per tag that is left, most frequent first.
+tell more than questions by name would; then the tags that are left are asked for by name, most frequent first.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from alti2v.crawl.asking import Asker, in_words
@@ -17,7 +17,7 @@ from alti2v.crawl.policy import FailKind, Failure
 from alti2v.crawl.single_thread import SingleThread
 from alti2v.records import Category, Tag
 
-_WORTH = 2  # wanted tags in a page below which single questions are no dearer
+_WORTH = 2  # questions by name that a page has to save
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +43,11 @@ class Categoriser:
             What is missing, in words; empty if nothing is.
         """
         counts = await self.thread.run(self.ledger.tag_counts)
-        known = await self.thread.run(self.ledger.known_tags)
-        wanted = {name for name in counts if name not in known}
+        known = set(await self.thread.run(self.ledger.known_tags))
+        if self.board.counts_are_the_boards:
+            # What another site did not know, the board may know.
+            known -= await self.thread.run(self.ledger.tags_unknown_elsewhere)
+        wanted = counts.keys() - known
         total = len(counts)
         page = 0
         seen: set[str] = set()
@@ -62,38 +65,40 @@ class Categoriser:
             await self._keep(found)
             wanted -= names
             self.on_progress(total - len(wanted), total)
-            if len(found) < _WORTH:
+            if len(found) < _WORTH * self.board.batch:
                 break
             page += 1
         singles = [name for name, count in counts.most_common() if name in wanted and count >= self.min_count]
         return await self._ask_each(singles, done=total - len(wanted), total=total)
 
-    async def _ask_each(self, names: Iterable[str], *, done: int, total: int) -> str:
-        for asked, name in enumerate(names):
-            answer = await self._ask_one(name)
-            if not isinstance(answer, Tag):
+    async def _ask_each(self, names: Sequence[str], *, done: int, total: int) -> str:
+        size = self.board.batch
+        for start in range(0, len(names), size):
+            answer = await self._ask_by_name(names[start : start + size])
+            if not isinstance(answer, list):
                 is_down = isinstance(answer, Failure) and answer.kind is FailKind.HOST_DOWN  # said elsewhere
                 reason = "" if is_down else f" ({in_words(answer)})"
-                return f"the categories of {total - done - asked:,} tags{reason}"
-            await self._keep([answer])
-            self.on_progress(done + asked + 1, total)
+                return f"the categories of {total - done - start:,} tags{reason}"
+            await self._keep(answer)
+            self.on_progress(done + start + len(answer), total)
         return ""
 
-    async def _ask_one(self, name: str) -> Tag | Refusal | Unreadable | Failure:
-        for url in self.board.tag_urls(name):
+    async def _ask_by_name(self, names: Sequence[str]) -> list[Tag] | Refusal | Unreadable | Failure:
+        found: dict[str, Tag] = {}
+        for url in self.board.tag_urls(names):
+            if len(found) == len(names):
+                break
             answer = await self.asker.ask((url,), self._read)
             if not isinstance(answer, tuple):
                 return answer
             # A board that ignores the name answers with some other tag.
-            found = next((tag for tag in answer if tag.name == name), None)
-            if found is not None:
-                return found
-        return Tag(name=name, category=Category.UNKNOWN, count=0)
+            found |= {tag.name: tag for tag in answer if tag.name in names}
+        return [found.get(name) or Tag(name=name, category=Category.UNKNOWN, count=0) for name in names]
 
     async def _keep(self, tags: Iterable[Tag]) -> None:
         def keep() -> None:
             with self.ledger.transaction():
-                self.ledger.add_tags(tags)
+                self.ledger.add_tags(tags, counted=self.board.counts_are_the_boards)
 
         await self.thread.run(keep)
 

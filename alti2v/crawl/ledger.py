@@ -425,15 +425,31 @@ class Ledger(Database):
                     counts[group].update(tags)
         return counts
 
-    def known_tags(self) -> dict[str, Tag]:
-        """What the board said about tags, by name; `count` is the board's."""
-        rows = self._rows("SELECT name, category, board_count FROM tags")
-        return {row[0]: Tag(name=row[0], category=Category(row[1]), count=row[2] or 0) for row in rows}
+    def known_tags(self) -> dict[str, Category]:
+        """The categories that a tag API gave, UNKNOWN for names that it did not know."""
+        return {row[0]: Category(row[1]) for row in self._rows("SELECT name, category FROM tags")}
 
-    def add_tags(self, tags: Iterable[Tag]) -> None:
-        """Remember what the board said about tags, for ever."""
+    def board_counts(self) -> dict[str, int]:
+        """How many posts of the board carry each tag, as far as the board was asked."""
+        rows = self._rows("SELECT name, board_count FROM tags WHERE board_count IS NOT NULL")
+        return {row[0]: row[1] for row in rows}
+
+    def tags_unknown_elsewhere(self) -> set[str]:
+        """The tags that another site than the board was asked for, and did not know."""
+        rows = self._rows("SELECT name FROM tags WHERE category='unknown' AND board_count IS NULL")
+        return {row[0] for row in rows}
+
+    def tags_edition(self) -> str:
+        """A text that differs whenever more is known about tags."""
+        return " ".join(
+            map(str, self._rows("SELECT count(*), sum(category!='unknown'), count(board_count) FROM tags")[0])
+        )
+
+    def add_tags(self, tags: Iterable[Tag], *, counted: bool = True) -> None:
+        """Remember what was said about tags, for ever; `counted`: their counts are the board's."""
         self._db.executemany(
-            "INSERT OR REPLACE INTO tags VALUES (?,?,?)", [(tag.name, tag.category, tag.count) for tag in tags]
+            "INSERT OR REPLACE INTO tags VALUES (?,?,?)",
+            [(tag.name, tag.category, tag.count if counted else None) for tag in tags],
         )
 
     def counts(self) -> Counts:

@@ -13,6 +13,12 @@ from alti2v.errors import UsageError
 from alti2v.storage.directory import Kind, read_description, write_description
 from alti2v.storage.layout import STORE_FILE
 
+_CHOICES: Mapping[str, tuple[str | None, ...]] = {
+    "files": ("sample", "original"),
+    "tag_categories_from": ("board", "donmai", "both"),
+    "tag_relations": (None, "donmai"),
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrawlConfig:
@@ -35,7 +41,11 @@ class CrawlConfig:
         allow_private: talk to addresses that are not public.
         contact: mail address or URL for the User-Agent.
         tag_categories: ask for the tags' categories where posts come without.
-        tag_min_count: tags that fewer posts of the store carry are not asked for one by one.
+        tag_categories_from: "board", "donmai" (a thousand tags for one question), or "both", in which case the
+            board is asked for what donmai does not know.
+        tag_relations: "donmai" to read its tag aliases and implications; None not to.
+        donmai_url: where these two are asked for.
+        tag_min_count: tags that fewer posts of the store carry are not asked for by name.
         keep_mismatched: store originals whose md5 is not the one that the board says.
         shard_bytes: tar files are sealed when they have grown to this size.
         max_file_bytes: larger files are refused.
@@ -61,6 +71,9 @@ class CrawlConfig:
     allow_private: bool = False
     contact: str | None = None
     tag_categories: bool = True
+    tag_categories_from: str = "board"
+    tag_relations: str | None = None
+    donmai_url: str = "donmai"
     tag_min_count: int = 1
     keep_mismatched: bool = False
     shard_bytes: int = 1_000_000_000
@@ -74,8 +87,12 @@ class CrawlConfig:
         base_url(self.board)
         if self.dialect is not None and self.dialect not in tuple(Dialect):
             raise UsageError(f"dialect {self.dialect!r} is none of {', '.join(Dialect)}")
-        if self.files not in ("sample", "original"):
-            raise UsageError(f"files is {self.files!r}: give sample or original")
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                wanted = " or ".join(choice for choice in choices if choice)
+                raise UsageError(f"{name.replace('_', '-')} is {value!r}: give {wanted}")
+        base_url(self.donmai_url)
         for name in ("rate", "api_rate"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} is {getattr(self, name)}: more than 0 requests/s are needed")
@@ -94,15 +111,11 @@ class CrawlConfig:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UsageError(f"{name.replace('_', '-')} is {value}: give {low:,} to {high:,}")
-        self._check_conditions()
-        if self.refresh is not None and self.retry_failed is not None:
-            raise UsageError("refresh and retry-failed do not go together: run one after the other")
-        if self.retry_failed not in (None, "all", *FailKind):
-            raise UsageError(f"no failure is of kind {self.retry_failed!r}: give all, {', '.join(FailKind)}")
+        self._check_together()
         if self.contact is not None and not (self.contact.isprintable() and self.contact.isascii()):
             raise UsageError("contact has characters that do not fit into an HTTP header: use plain ASCII")
 
-    def _check_conditions(self) -> None:
+    def _check_together(self) -> None:
         if self.min_id is not None and self.max_id is not None and self.min_id > self.max_id:
             raise UsageError(f"min-id {self.min_id} is above max-id {self.max_id}: no post lies between")
         for tag in self.exclude:
@@ -110,6 +123,11 @@ class CrawlConfig:
                 raise UsageError(
                     f"exclude is {tag!r}: give one tag, without a minus in front and without spaces"
                 )
+
+        if self.refresh is not None and self.retry_failed is not None:
+            raise UsageError("refresh and retry-failed do not go together: run one after the other")
+        if self.retry_failed not in (None, "all", *FailKind):
+            raise UsageError(f"no failure is of kind {self.retry_failed!r}: give all, {', '.join(FailKind)}")
 
     @property
     def conditions(self) -> Conditions:

@@ -56,11 +56,16 @@ def _fill(store: Path, path: Path) -> None:
         with contextlib.suppress(Alti2vError, FileNotFoundError):
             tags = read_table(store / TAGS_FILE, STORE_TAGS).to_pylist()
             with ledger.transaction():
-                ledger.add_tags(
-                    Tag(name=row["name"], category=Category(row["category"]), count=row["board_count"])
-                    for row in tags
-                    if row["board_count"] is not None
-                )
+                for counted in (False, True):
+                    ledger.add_tags(
+                        (
+                            Tag(name=row["name"], category=Category(row["category"]), count=row["board_count"])
+                            for row in tags
+                            if (row["board_count"] is not None) is counted
+                            and (counted or row["category"] != Category.UNKNOWN)
+                        ),
+                        counted=counted,
+                    )
         with contextlib.suppress(Alti2vError, FileNotFoundError):
             changes = read_table(store / HISTORY_FILE, HISTORY).to_pylist()
             with ledger.transaction():

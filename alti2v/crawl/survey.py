@@ -7,15 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from alti2v.crawl.asking import Asker, in_words
-from alti2v.crawl.boards.board import Board, Refusal, Unreadable
+from alti2v.crawl.boards.board import Board, Refusal, TagBoard, Unreadable
 from alti2v.crawl.boards.gelbooru import Gelbooru
+from alti2v.crawl.boards.tag_site import TagSite
 from alti2v.crawl.categories import Categoriser
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.lister import Lister, Stopped
 from alti2v.crawl.listing import Walk
 from alti2v.crawl.plan import CrawlConfig, write_plan
-from alti2v.crawl.recognise import detect
+from alti2v.crawl.recognise import base_url, detect
 from alti2v.crawl.refresh import Refresher
+from alti2v.crawl.relations import RelationReader
 from alti2v.crawl.single_thread import SingleThread
 from alti2v.errors import DataError, RemoteError, UsageError
 from alti2v.records import Progress, ProgressHook
@@ -68,19 +70,37 @@ class Survey:
         return [words for words in missing if words]
 
     async def tags(self) -> list[str]:
-        """Ask for the categories of tags, where posts come without; returns what is missing, in words."""
-        if not (self.config.tag_categories and isinstance(self.board, Gelbooru)):
-            return []
-        categoriser = Categoriser(
-            board=self.board,
+        """Ask for what is wanted to know about tags; returns what is missing, in words."""
+        config = self.config
+        site = TagSite(base_url(config.donmai_url))
+        missing = []
+        if config.tag_categories and isinstance(self.board, Gelbooru):
+            if config.tag_categories_from != "board":
+                missing.append(await self._categoriser(site).run())
+            if config.tag_categories_from != "donmai":
+                missing.append(await self._categoriser(self.board).run())
+        if config.tag_relations is not None:
+            missing.append(await self._relation_reader(site).run())
+        return [words for words in missing if words]
+
+    def _categoriser(self, source: TagBoard) -> Categoriser:
+        return Categoriser(
+            board=source,
             asker=self.asker,
             thread=self.thread,
             ledger=self.ledger,
             min_count=self.config.tag_min_count,
             on_progress=self._on_tags,
         )
-        missing = await categoriser.run()
-        return [missing] if missing else []
+
+    def _relation_reader(self, site: TagSite) -> RelationReader:
+        return RelationReader(
+            site=site,
+            asker=self.asker,
+            thread=self.thread,
+            store=self.config.store,
+            on_progress=self._on_relations,
+        )
 
     def _lister(self) -> Lister:
         return Lister(
@@ -152,3 +172,6 @@ class Survey:
 
     def _on_tags(self, done: int, total: int) -> None:
         self.on_progress(Progress(stage="tag categories", done=done, total=total, unit="tags"))
+
+    def _on_relations(self, done: int) -> None:
+        self.on_progress(Progress(stage="tag relations", done=done, total=None, unit="pairs"))

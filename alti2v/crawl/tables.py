@@ -30,7 +30,8 @@ _UNKNOWN = Category.UNKNOWN.value
 def export(store: Path, ledger: Ledger) -> None:
     """Write the tables that no longer say what the ledger says."""
     categories = known_categories(ledger)
-    if ledger.state("exported_tags") != str(len(categories)):
+    edition = ledger.tags_edition()
+    if ledger.state("exported_tags") != edition:
         with ledger.transaction():
             ledger.set_all_dirty()
     dirty = ledger.dirty_parts()
@@ -42,7 +43,7 @@ def export(store: Path, ledger: Ledger) -> None:
     if changes != "0" and ledger.state("exported_history") != changes:
         export_history(store, ledger)
     with ledger.transaction():
-        ledger.set_state("exported_tags", str(len(categories)))
+        ledger.set_state("exported_tags", edition)
         ledger.set_state("exported_history", changes)
 
 
@@ -57,7 +58,7 @@ def export_part(store: Path, ledger: Ledger, part: int, categories: Mapping[str,
 
 def export_tags(store: Path, ledger: Ledger, categories: Mapping[str, Category]) -> int:
     """Write tags.parquet again, the most frequent tag first; returns its rows."""
-    asked = ledger.known_tags()
+    board_counts = ledger.board_counts()
     counts: Counter[str] = Counter()
     grouped = dict(categories)
     for group, of_group in ledger.tag_counts_by_group().items():
@@ -69,7 +70,7 @@ def export_tags(store: Path, ledger: Ledger, categories: Mapping[str, Category])
             "name": name,
             "category": grouped.get(name, Category.UNKNOWN).value,
             "count": count,
-            "board_count": asked[name].count if name in asked else None,
+            "board_count": board_counts.get(name),
         }
         for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     )
@@ -94,7 +95,7 @@ def history_rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
 
 def known_categories(ledger: Ledger) -> dict[str, Category]:
     """The categories that the tag API gave."""
-    return {name: tag.category for name, tag in ledger.known_tags().items()}
+    return ledger.known_tags()
 
 
 def sweep(store: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from alti2v.demo.pictures import SAMPLE_WIDTH, fit
 from alti2v.demo.posts import Post
+from alti2v.demo.vocabulary import IMPLICATIONS
 from alti2v.records import CATEGORY_CODES, Tag, TagGroups
 
 VARIANT_BOXES: Mapping[str, tuple[int, int]] = {
@@ -20,6 +21,18 @@ VARIANT_BOXES: Mapping[str, tuple[int, int]] = {
     "360x360": (360, 360),
     "720x720": (720, 720),
 }
+# Other names of tags, as people write them.
+ALIASES: Mapping[str, str] = {
+    "feline_ears": "cat_ears",
+    "kitty_ears": "cat_ears",
+    "sailor_uniform": "serafuku",
+    "single_hairbun": "single_hair_bun",
+    "sundown": "sunset",
+    "long_locks": "long_hair",
+    "shades": "sunglasses",
+    "one_girl": "1girl",
+}
+_RELATED_AT = 1_400_000_000
 _OFFSET_S = -4 * 3600  # the board's clock is New York's; -04:00 all year keeps it simple
 _NAMES = {
     400: "ActionController::BadRequest",
@@ -157,6 +170,30 @@ def tag_json(tag_id: int, tag: Tag, *, opened_at: int) -> dict[str, Any]:
         "is_deprecated": False,
         "words": [word for word in tag.name.replace("(", "").replace(")", "").split("_") if word],
     }
+
+
+def relations_json(kind: str) -> list[dict[str, Any]]:
+    """The rows of /tag_aliases.json or /tag_implications.json, oldest first; the last one is not active."""
+    if kind == "aliases":
+        pairs = list(ALIASES.items())
+    else:
+        pairs = [(name, implied) for name, entailed in IMPLICATIONS.items() for implied in entailed]
+    return [
+        {
+            "id": number,
+            "antecedent_name": antecedent,
+            "consequent_name": consequent,
+            "creator_id": 1,
+            "status": "deleted" if number == len(pairs) else "active",
+            "forum_topic_id": None,
+            "created_at": clock_text(_RELATED_AT + number * 86_400),
+            "updated_at": clock_text(_RELATED_AT + number * 86_400),
+            "approver_id": 1,
+            "forum_post_id": None,
+            "reason": "",
+        }
+        for number, (antecedent, consequent) in enumerate(pairs, 1)
+    ]
 
 
 def error_json(status: int, message: str, *, name: str | None = None) -> dict[str, Any]:

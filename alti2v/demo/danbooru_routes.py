@@ -60,6 +60,7 @@ def add_danbooru_routes(app: web.Application) -> None:
             web.get(r"/posts/{id:\d{1,18}}", _post_page),
             web.get("/counts/posts.json", _counts),
             web.get("/tags.json", _tags),
+            web.get(r"/tag_{kind:aliases|implications}.json", _relations),
             web.get("/robots.txt", _robots),
             web.get(r"/cdn/{id:\d{1,18}}/" + path + name, _file),
             web.get("/" + path + name, _file),
@@ -162,6 +163,21 @@ async def _tags(request: web.Request) -> web.Response:
         values = [value for value in values if (value["id"] < bound if is_below else value["id"] > bound)]
         values.sort(key=lambda value: int(value["id"]), reverse=is_below)
         return json_response([_selected(request, value) for value in values[:size]][:: 1 if is_below else -1])
+    first = (max(1, int(page)) - 1 if page.isdecimal() else 0) * size
+    return json_response([_selected(request, value) for value in values[first : first + size]])
+
+
+async def _relations(request: web.Request) -> web.Response:
+    """Aliases or implications, newest first; `search[status]` narrows them."""
+    query = request.query
+    values = danbooru_pages.relations_json(request.match_info["kind"])[::-1]
+    if status := query.get("search[status]"):
+        values = [value for value in values if value["status"] == status]
+    limit, page = query.get("limit", ""), query.get("page", "")
+    size = min(max(int(limit), 1), _MOST_TAGS) if limit.isdecimal() else _DEFAULT_LIMIT
+    if (cursor := _CURSOR.fullmatch(page)) and cursor["side"] == "b":
+        values = [value for value in values if value["id"] < int(cursor["id"])]
+        page = "1"
     first = (max(1, int(page)) - 1 if page.isdecimal() else 0) * size
     return json_response([_selected(request, value) for value in values[first : first + size]])
 

@@ -67,6 +67,8 @@ class ScriptedBoard:
     ghosts: dict[int, dict[str, Any]] = field(default_factory=dict)
     ignores_cursor: bool = False
     retagged: dict[int, tuple[int, list[str]]] = field(default_factory=dict)  # when, and the tags since then
+    tag_table: dict[str, tuple[int, int]] = field(default_factory=lambda: dict(TAGS))  # of the tag API
+    relations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     hidden: set[int] = field(default_factory=set)
     sorts_by_change: bool = False
     ignores: tuple[str, ...] = ()  # beginnings of terms that change nothing
@@ -150,6 +152,10 @@ class ScriptedBoard:
             return self._tags(request) if request.query.get("s") == "tag" else self._gelbooru(request)
         if self.dialect == "danbooru" and request.path == "/posts.json":
             return self._danbooru(request)
+        if self.dialect == "danbooru" and request.path == "/tags.json":
+            return self._danbooru_tags(request)
+        if self.dialect == "danbooru" and request.path in ("/tag_aliases.json", "/tag_implications.json"):
+            return self._danbooru_relations(request)
         if self.dialect == "danbooru" and request.path == "/counts/posts.json":
             listed = len(self._matching(request.query.get("tags", ""))) + self.count_offset
             return web.json_response({"counts": {"posts": listed}})
@@ -296,7 +302,7 @@ class ScriptedBoard:
 
     def _tags(self, request: web.Request) -> web.Response:
         query = request.query
-        rows = sorted(TAGS, key=lambda name: -TAGS[name][1])
+        rows = sorted(self.tag_table, key=lambda name: -self.tag_table[name][1])
         if "name" in query:
             asked = query["name"]
             stored = {escape(name, quote=True).replace("&#x27;", "&#039;"): name for name in rows}
@@ -306,7 +312,7 @@ class ScriptedBoard:
         limit, page = int(query.get("limit", 100)), int(query.get("pid", 0))
         rows = rows[page * limit : (page + 1) * limit]
         cells = "".join(
-            f'<tag type="{TAGS[name][0]}" count="{TAGS[name][1]}" '
+            f'<tag type="{self.tag_table[name][0]}" count="{self.tag_table[name][1]}" '
             f'name="{escape(escape(name, quote=True).replace("&#x27;", "&#039;"), quote=True)}" '
             f'ambiguous="false" id="{index}"/>'
             for index, name in enumerate(rows)
@@ -327,6 +333,27 @@ class ScriptedBoard:
         else:
             shown = found[(int(page) - 1) * limit : int(page) * limit]
         return web.json_response([self.danbooru_post(number) for number in shown])
+
+    def _danbooru_tags(self, request: web.Request) -> web.Response:
+        query = request.query
+        rows = sorted(self.tag_table, key=lambda name: -self.tag_table[name][1])
+        if "search[name_comma]" in query:
+            rows = [name for name in rows if name in query["search[name_comma]"].split(",")]
+        if "search[name]" in query:
+            rows = [name for name in rows if name == query["search[name]"]]
+        limit, page = int(query["limit"]), int(query.get("page", 1)) - 1
+        return web.json_response(
+            [
+                {"name": name, "category": self.tag_table[name][0], "post_count": self.tag_table[name][1]}
+                for name in rows[page * limit : (page + 1) * limit]
+            ]
+        )
+
+    def _danbooru_relations(self, request: web.Request) -> web.Response:
+        page = request.query.get("page", "b1000000")
+        rows = [row for row in self.relations[request.path] if row["id"] < int(page[1:])]
+        rows = [row for row in rows if row["status"] == request.query.get("search[status]", row["status"])]
+        return web.json_response(sorted(rows, key=lambda row: -row["id"])[: int(request.query["limit"])])
 
     def danbooru_post(self, number: int) -> dict[str, Any]:
         """A post in the JSON of Danbooru 2."""

@@ -181,7 +181,7 @@ def test_gelbooru_questions() -> None:
         "https://safebooru.org/index.php?page=dapi&q=index&s=post&tags=1girl%20id%3A%3C77&limit=1000&pid=0&json=1"
     )
     assert ORG.count_url("") == "https://safebooru.org/index.php?page=dapi&q=index&s=post&tags=&limit=1&pid=0"
-    assert ORG.tag_urls("a'b") == (
+    assert ORG.tag_urls(["a'b"]) == (
         "https://safebooru.org/index.php?page=dapi&q=index&s=tag&name=a%27b&limit=1",
         "https://safebooru.org/index.php?page=dapi&q=index&s=tag&name=a%26%23039%3Bb&limit=1",
     )

@@ -209,3 +209,17 @@ async def test_pages_for_people(board: Any) -> None:
     assert (await board.get(found[0][1])).status == 200
     assert "Original" in (await board.get(found[0][0])).text
     assert (await board.get("/posts/999999")).status == 404
+
+
+async def test_aliases_and_implications_are_listed_newest_first(board: Any) -> None:
+    """Pages below a number; `search[status]` narrows; names are those of the vocabulary."""
+    for kind in ("aliases", "implications"):
+        rows = (await board.get(f"/tag_{kind}.json?limit=1000")).json
+        numbers = [row["id"] for row in rows]
+        active = (await board.get(f"/tag_{kind}.json?search[status]=active&limit=1000")).json
+        below = (await board.get(f"/tag_{kind}.json?limit=2&page=b{numbers[2]}")).json
+
+        assert numbers == sorted(numbers, reverse=True)
+        assert active == [row for row in rows if row["status"] == "active"] != rows
+        assert [row["id"] for row in below] == numbers[3:5]
+        assert all(row["consequent_name"] in categories() for row in rows)

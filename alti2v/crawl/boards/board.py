@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -214,19 +214,29 @@ class Board(Protocol):
 
 
 class TagBoard(Protocol):
-    """A board whose tag categories have to be asked for."""
+    """Something that knows the categories of tags.
+
+    Attributes:
+        batch: about how many tags one question by name can ask for.
+        counts_are_the_boards: whether its counts are those of the board that is crawled.
+    """
 
     @property
-    def base(self) -> str:
-        """The address in front of every path."""
+    def batch(self) -> int:
+        """About how many tags one question by name can ask for."""
+        ...
+
+    @property
+    def counts_are_the_boards(self) -> bool:
+        """Whether its counts are those of the board that is crawled."""
         ...
 
     def frequent_tags_url(self, page: int) -> str:
         """Where to ask for a page of tags, the most frequent first."""
         ...
 
-    def tag_urls(self, name: str) -> tuple[str, ...]:
-        """Where to ask for one tag, in the order of trying."""
+    def tag_urls(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Where to ask for some tags, at most `batch`; each address may tell some of them."""
         ...
 
     def read_tags(self, body: bytes, *, status: int) -> tuple[Tag, ...] | Refusal | Unreadable:

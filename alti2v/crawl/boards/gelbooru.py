@@ -6,7 +6,7 @@ Sources: the site's help text (help topic "dapi"), recorded answers in both JSON
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -65,6 +65,8 @@ class Gelbooru:
     dialect: ClassVar[Dialect] = Dialect.GELBOORU
     page_limit: ClassVar[int] = 1000  # more is cut to this; some relatives cut to 100
     has_tag_groups: ClassVar[bool] = False
+    batch: ClassVar[int] = 1  # a batch is unproven here
+    counts_are_the_boards: ClassVar[bool] = True
 
     def terms(self, tags: str, conditions: Conditions) -> Terms:
         """The search to ask for: any number of terms."""
@@ -92,10 +94,11 @@ class Gelbooru:
         """Where to ask for a page of tags; `orderby` is used by clients, not documented."""
         return self._url(s="tag", orderby="count", limit=TAGS_LIMIT, pid=page)
 
-    def tag_urls(self, name: str) -> tuple[str, ...]:
-        """Where to ask for one tag: as it is, and as PHP's htmlspecialchars would have stored it."""
-        stored = html.escape(name, quote=True).replace("&#x27;", "&#039;")
-        return tuple(self._url(s="tag", name=form, limit=1) for form in dict.fromkeys((name, stored)))
+    def tag_urls(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Where to ask for tags: as they are, and as PHP's htmlspecialchars would have stored them."""
+        forms = ((name, html.escape(name, quote=True).replace("&#x27;", "&#039;")) for name in names)
+        distinct = dict.fromkeys(form for both in forms for form in both)
+        return tuple(self._url(s="tag", name=form, limit=1) for form in distinct)
 
     def read_posts(self, body: bytes, *, status: int) -> Answer:
         """Read an answer, JSON or XML by content."""
