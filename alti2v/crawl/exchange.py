@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,6 +11,7 @@ from urllib.parse import urljoin
 import aiohttp
 
 from alti2v.crawl.guard import PRIVATE, PrivateAddressError
+from alti2v.crawl.memory import Room
 from alti2v.crawl.partial import Partial, Partials
 from alti2v.crawl.policy import OF_THE_HOST, FailKind, Failure, kind_of_status
 
@@ -34,7 +34,6 @@ class Received:
     Attributes:
         url: where it came from, after redirects.
         status: 200 for files; any for the API, whose errors speak in their bodies.
-        md5: of the body, 32 hex digits.
         robots_tag: the header X-Robots-Tag, lower case, "" if absent.
         waited_s: until the headers were there.
     """
@@ -42,7 +41,6 @@ class Received:
     url: str
     status: int
     body: bytes
-    md5: str
     robots_tag: str = ""
     waited_s: float = field(default=0.0, compare=False)
 
@@ -73,11 +71,13 @@ class Bounds:
     Attributes:
         max_bytes: of the body, also after decompression.
         min_bytes_per_s: on average, once a body has taken longer than `grace_s`.
+        room: where its bytes are counted; None for nowhere.
     """
 
     max_bytes: int
     min_bytes_per_s: float
     grace_s: float
+    room: Room | None = None
 
 
 async def request(
@@ -103,16 +103,14 @@ async def request(
             if decided is not None:
                 return decided
             begun = partial if response.status == _PARTIAL_CONTENT else None
-            body, digest = await _read(
-                response, url, bounds=bounds, begun=begun, partials=partials, clock=clock
-            )
+            body = await _read(response, url, bounds=bounds, begun=begun, partials=partials, clock=clock)
     except _TooLargeError as exc:
         return Failure(kind=FailKind.TOO_LARGE, message=str(exc))
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
         return _failure_of(exc)
     robots_tag = ",".join(response.headers.getall("X-Robots-Tag", ())).lower()
     status = response.status if begun is None else 200  # together with its beginning it is the whole file
-    return Received(url=url, status=status, body=body, md5=digest, robots_tag=robots_tag, waited_s=waited_s)
+    return Received(url=url, status=status, body=body, robots_tag=robots_tag, waited_s=waited_s)
 
 
 class _TooLargeError(Exception):
@@ -147,31 +145,36 @@ async def _read(
     begun: Partial | None,
     partials: Partials,
     clock: Callable[[], float],
-) -> tuple[bytes, str]:
-    """Read the body behind what there is of it; returns it with its md5.
+) -> bytes:
+    """Read the body behind what there is of it; returns the whole.
 
     Raises:
         _TooLargeError: before a byte is read, or while reading.
     """
-    announced, body = response.content_length, bytearray(begun.body if begun is not None else b"")
-    total = len(body) + announced if announced is not None else None
+    announced, pieces = response.content_length, [begun.body if begun is not None else b""]
+    size = begun_at = len(pieces[0])
+    total = size + announced if announced is not None else None
     if (total or 0) > bounds.max_bytes:
         raise _TooLargeError(f"{total:,} bytes announced, {bounds.max_bytes:,} are allowed")
-    digest = hashlib.md5(body, usedforsecurity=False)
-    begun_at, begun_s = len(body), clock()
+    if bounds.room is not None:
+        is_packed = "Content-Encoding" in response.headers  # then the length says nothing
+        await bounds.room.take(bounds.max_bytes if total is None or is_packed else total)
+    begun_s = clock()
     try:
         async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > bounds.max_bytes:
+            pieces.append(chunk)
+            size += len(chunk)
+            if size > bounds.max_bytes:
                 raise _TooLargeError(f"more than {bounds.max_bytes:,} bytes")
             seconds = clock() - begun_s
-            if seconds > bounds.grace_s and len(body) - begun_at < seconds * bounds.min_bytes_per_s:
+            if seconds > bounds.grace_s and size - begun_at < seconds * bounds.min_bytes_per_s:
                 raise TimeoutError(f"slower than {bounds.min_bytes_per_s:,.0f} bytes/s")
-            digest.update(chunk)
     except (aiohttp.ClientError, OSError):
-        partials.keep(url, bytes(body), headers=response.headers, total=total)
+        partials.keep(url, b"".join(pieces), headers=response.headers, total=total)
         raise
-    return bytes(body), digest.hexdigest()
+    if bounds.room is not None:
+        bounds.room.shrink(size)
+    return b"".join(pieces)
 
 
 def is_refusal(answer: Received | Failure | Moved, purpose: Purpose) -> bool:

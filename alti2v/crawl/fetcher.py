@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 
+from alti2v.crawl.aside import Aside
 from alti2v.crawl.boards.board import Skip
 from alti2v.crawl.documents import Stored
 from alti2v.crawl.exchange import Purpose, Received
 from alti2v.crawl.ledger import Outcome, Pending
+from alti2v.crawl.memory import Room
 from alti2v.crawl.net import Client
 from alti2v.crawl.pictures import identify, is_whole
 from alti2v.crawl.policy import FailKind, Failure, GiveUp, RetryPolicy, decide
@@ -28,6 +32,8 @@ async def fetch(  # noqa: PLR0913 - the world of one fetch
     policy: RetryPolicy,
     rng: Random,
     sleep: Callable[[float], Awaitable[None]],
+    aside: Aside,
+    room: Room,
 ) -> Settlement | None:
     """Fetch the file of a post, as often as the policy allows.
 
@@ -38,6 +44,8 @@ async def fetch(  # noqa: PLR0913 - the world of one fetch
         policy: how often to try.
         rng: of the back-off.
         sleep: waits so many seconds.
+        aside: where bytes are examined.
+        room: holds the bytes while they are in memory; the caller's if they are returned.
         original: fetch the original; otherwise the sample, and the original where there is no sample.
         keep_mismatched: store an original whose md5 is not the one that the board says.
 
@@ -51,15 +59,18 @@ async def fetch(  # noqa: PLR0913 - the world of one fetch
         while True:
             tries += 1
             attempts += 1
-            received = await client.get(url, purpose=Purpose.FILE, max_bytes=max_bytes)
-            found = (
-                received
-                if isinstance(received, Failure)
-                else _examine(received, pending, url=url, attempts=attempts, keep_mismatched=keep_mismatched)
-            )
+            found: Settlement | Received | Failure
+            found = await client.get(url, purpose=Purpose.FILE, max_bytes=max_bytes, room=room)
+            if isinstance(found, Received):
+                found = await aside.run(
+                    partial(
+                        _examine, found, pending, url=url, attempts=attempts, keep_mismatched=keep_mismatched
+                    )
+                )
             if not isinstance(found, Failure):
                 return found
             failure = found
+            room.leave()
             if failure.kind is FailKind.HOST_DOWN:
                 return None
             verdict = decide(failure, tries=tries, policy=policy, rng=rng)
@@ -100,13 +111,14 @@ def _examine(
     post = pending.post
     # Samples are made by the board: only the original has a known md5.
     expected = post.md5 if url == post.file_url else None
-    if expected is not None and received.md5 != expected and not keep_mismatched:
+    md5 = hashlib.md5(received.body, usedforsecurity=False).hexdigest()
+    if expected is not None and md5 != expected and not keep_mismatched:
         return Failure(
             kind=FailKind.MD5_MISMATCH,
-            message=f"md5 {received.md5}, the board says {expected}",
+            message=f"md5 {md5}, the board says {expected}",
             status=received.status,
         )
-    if received.md5 != expected and not is_whole(picture, received.body):
+    if md5 != expected and not is_whole(picture, received.body):
         return Failure(
             kind=FailKind.TRUNCATED_BODY, message="the end of the picture is missing", status=received.status
         )
@@ -117,7 +129,7 @@ def _examine(
         format=picture.format,
         width=picture.width,
         height=picture.height,
-        md5=received.md5,
+        md5=md5,
     )
     return Fetched(pending=pending, stored=stored, content=received.body)
 

@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from random import Random
 
+from alti2v.crawl.aside import Aside
 from alti2v.crawl.fetcher import fetch
 from alti2v.crawl.ledger import Counts, Ledger, Pending
+from alti2v.crawl.memory import Memory, Room
 from alti2v.crawl.net import Client
 from alti2v.crawl.plan import CrawlConfig
 from alti2v.crawl.shelf import Settlement
@@ -65,16 +67,21 @@ class Fetching:
         # Those that wait for another try hold no connection: let others fetch meanwhile.
         self._fetchers = 4 * config.connections
         self._wanted: asyncio.Queue[Pending | None] = asyncio.Queue(2 * config.connections)
-        self._got: asyncio.Queue[Settlement | None] = asyncio.Queue(max(16, 2 * config.connections))
+        self._got: asyncio.Queue[tuple[Settlement, Room] | None] = asyncio.Queue(_BATCH_FILES)
+        self._memory = Memory(max(config.memory_bytes, config.max_file_bytes))
+        self._aside = Aside()
         self._exported_s = time.monotonic()
 
     async def run(self) -> None:
         """Fetch until the listing has ended and nothing is pending, or until a stop."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._feed())
-            tasks.create_task(self._write())
-            fetchers = [tasks.create_task(self._fetch()) for _ in range(self._fetchers)]
-            tasks.create_task(self._close_queue(fetchers))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._feed())
+                tasks.create_task(self._write())
+                fetchers = [tasks.create_task(self._fetch()) for _ in range(self._fetchers)]
+                tasks.create_task(self._close_queue(fetchers))
+        finally:
+            self._aside.close()
 
     def look_again(self) -> None:
         """There may be more pending posts, or a stop is wanted."""
@@ -106,59 +113,72 @@ class Fetching:
 
     async def _fetch(self) -> None:
         while (pending := await self._wanted.get()) is not None:
-            if self._stop.is_wanted or self._gave_up:
-                continue
-            with contextlib.suppress(StoppedError):
-                settlement = await fetch(
-                    pending,
-                    original=self._config.files == "original",
-                    keep_mismatched=self._config.keep_mismatched,
-                    max_bytes=self._config.max_file_bytes,
-                    client=self._client,
-                    policy=self._config.retry,
-                    rng=self._rng,
-                    sleep=self._stop.sleep,
-                )
-                if settlement is None:
-                    self._gave_up = True
-                    self._news.set()
-                else:
-                    await self._got.put(settlement)
+            if not (self._stop.is_wanted or self._gave_up):
+                with contextlib.suppress(StoppedError):
+                    await self._fetch_one(pending)
+
+    # What holds bytes is a function of its own below: a loop's variables would keep them while it waits.
+
+    async def _fetch_one(self, pending: Pending) -> None:
+        room = Room(self._memory)
+        settlement = await fetch(
+            pending,
+            original=self._config.files == "original",
+            keep_mismatched=self._config.keep_mismatched,
+            max_bytes=self._config.max_file_bytes,
+            client=self._client,
+            policy=self._config.retry,
+            rng=self._rng,
+            sleep=self._stop.sleep,
+            aside=self._aside,
+            room=room,
+        )
+        if settlement is None:
+            self._gave_up = True
+            self._news.set()
+        else:
+            await self._got.put((settlement, room))
 
     async def _close_queue(self, fetchers: list[asyncio.Task[None]]) -> None:
         await asyncio.wait(fetchers)
         await self._got.put(None)
 
     async def _write(self) -> None:
-        is_open = True
-        while is_open:
-            batch, is_open = await self._batch()
-            if batch:
-                self._on_batch(await self._thread.run(self._settle, batch))
+        while await self._write_batch():
             if time.monotonic() - self._exported_s > _EXPORT_EVERY_S:
                 await self._thread.run(export, self._config.store, self._ledger)
                 self._exported_s = time.monotonic()
 
-    async def _batch(self) -> tuple[list[Settlement], bool]:
+    async def _write_batch(self) -> bool:
+        """Make a batch durable; False when nothing more comes."""
+        batch, is_open = await self._batch()
+        if batch:
+            settlements = [settlement for settlement, _ in batch]
+            self._on_batch(await self._thread.run(self._settle, settlements))
+            for _, room in batch:
+                room.leave()
+        return is_open
+
+    async def _batch(self) -> tuple[list[tuple[Settlement, Room]], bool]:
         """What has arrived, at least one; False when nothing more comes."""
         loop = asyncio.get_running_loop()
         first = await self._got.get()
         if first is None:
             return [], False
-        batch, deadline, size = [first], loop.time() + _BATCH_S, _size(first)
+        batch, deadline, size = [first], loop.time() + _BATCH_S, _size(first[0])
         while len(batch) < _BATCH_FILES and size < _BATCH_BYTES:
             try:
-                settlement = self._got.get_nowait()
+                arrival = self._got.get_nowait()
             except asyncio.QueueEmpty:
                 try:
                     async with asyncio.timeout_at(deadline):
-                        settlement = await self._got.get()
+                        arrival = await self._got.get()
                 except TimeoutError:
                     break
-            if settlement is None:
+            if arrival is None:
                 return batch, False
-            batch.append(settlement)
-            size += _size(settlement)
+            batch.append(arrival)
+            size += _size(arrival[0])
         return batch, True
 
 

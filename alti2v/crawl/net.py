@@ -30,6 +30,7 @@ from alti2v.crawl.exchange import (
 )
 from alti2v.crawl.guard import Sites, guarded_socket, origin_of
 from alti2v.crawl.host import Host
+from alti2v.crawl.memory import Room
 from alti2v.crawl.pacing import Pace
 from alti2v.crawl.partial import Partials
 from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
@@ -150,11 +151,13 @@ class Client:
         """Whether a host has shut us out: then no single refusal says anything about its file."""
         return any(host.has_banned_us for host in self._hosts.values())
 
-    async def get(self, url: str, *, purpose: Purpose, max_bytes: int) -> Received | Failure:
+    async def get(
+        self, url: str, *, purpose: Purpose, max_bytes: int, room: Room | None = None
+    ) -> Received | Failure:
         """Fetch one address, politely, through at most five redirects.
 
         Waits for the host's pace and for the silence it asked for; being throttled is never the file's
-        failure. Files are held against robots.txt first.
+        failure. Files are held against robots.txt first. The body's bytes are counted in `room`, if given.
         """
         for hop in range(MAX_REDIRECTS + 1):
             origin = origin_of(url)
@@ -167,7 +170,7 @@ class Client:
                 refused = await self._robots_refusal(host, url)
                 if refused is not None:
                     return refused
-            outcome = await self._get_from(host, url, purpose=purpose, max_bytes=max_bytes)
+            outcome = await self._get_from(host, url, purpose=purpose, max_bytes=max_bytes, room=room)
             if not isinstance(outcome, Moved):
                 return outcome
             url = outcome.url
@@ -208,9 +211,15 @@ class Client:
         return self._hosts[origin]
 
     async def _get_from(
-        self, host: Host, url: str, *, purpose: Purpose, max_bytes: int
+        self, host: Host, url: str, *, purpose: Purpose, max_bytes: int, room: Room | None = None
     ) -> Received | Failure | Moved:
-        lane = host.lanes[purpose]
+        lane, config = host.lanes[purpose], self._config
+        bounds = Bounds(
+            max_bytes=max_bytes,
+            min_bytes_per_s=config.min_bytes_per_s,
+            grace_s=config.grace_s,
+            room=room,
+        )
         while not lane.down:
             await host.until_asked_again(purpose)  # those who wait for a host hold none of its connections
             async with host.slots:
@@ -219,7 +228,7 @@ class Client:
                     continue
                 was_probe = lane.breaker.is_open
                 try:
-                    outcome = await self._ask(host, url, purpose, max_bytes=max_bytes, was_probe=was_probe)
+                    outcome = await self._ask(host, url, purpose, bounds=bounds, was_probe=was_probe)
                 finally:
                     if was_probe:
                         host.end_probe(purpose)
@@ -228,12 +237,11 @@ class Client:
         return Failure(kind=FailKind.HOST_DOWN, message=lane.down)
 
     async def _ask(
-        self, host: Host, url: str, purpose: Purpose, *, max_bytes: int, was_probe: bool
+        self, host: Host, url: str, purpose: Purpose, *, bounds: Bounds, was_probe: bool
     ) -> Received | Failure | Moved | None:
         """Ask once, and let the host know what that says about it; None if it asked for silence."""
         assert self._session is not None
-        config, sent_s = self._config, self._clock()
-        bounds = Bounds(max_bytes=max_bytes, min_bytes_per_s=config.min_bytes_per_s, grace_s=config.grace_s)
+        sent_s = self._clock()
         outcome = await request(
             self._session, url, purpose=purpose, bounds=bounds, partials=self._partials, clock=self._clock
         )

@@ -49,6 +49,7 @@ class CrawlConfig:
         keep_mismatched: store originals whose md5 is not the one that the board says.
         shard_bytes: tar files are sealed when they have grown to this size.
         max_file_bytes: larger files are refused.
+        memory_bytes: for files that are being fetched or wait to be written, together.
         retry: patience.
         refresh: read posts again that changed in the last so many days; None not to.
         retry_failed: do not list, but try again what failed: "all", or one kind; None to crawl as usual.
@@ -78,6 +79,7 @@ class CrawlConfig:
     keep_mismatched: bool = False
     shard_bytes: int = 1_000_000_000
     max_file_bytes: int = 50_000_000
+    memory_bytes: int = 256_000_000
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     refresh: float | None = None
     retry_failed: str | None = None
@@ -106,6 +108,7 @@ class CrawlConfig:
             "tag_min_count": (1, 10**12),
             "shard_bytes": (10_000, 10**12),
             "max_file_bytes": (1_000, 10**9),
+            "memory_bytes": (1_000, 10**12),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
