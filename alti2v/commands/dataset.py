@@ -35,16 +35,25 @@ from alti2v.terminal import duration, print_result, progress_display, size
 @click.option("--keep-artist", is_flag=True, help="Do not leave artist tags out.")
 @click.option("--test", type=int, default=20_000, show_default=True, help="Test pictures.")
 @click.option("--validation", type=int, default=10_000, show_default=True, help="Validation pictures.")
+@click.option(
+    "--split",
+    type=click.Choice(["hash", "id-modulo"]),
+    default="hash",
+    show_default=True,
+    help="How sides are decided: by a hash of the group of alike pictures, or by id modulo 1000.",
+)
 @click.option("--shard-samples", type=int, default=10_000, show_default=True, help="Pictures in one shard.")
 @click.option(
     "--workers", type=int, default=None, help="Processes; as many as there are cores where not given."
 )
+@click.option("--dry-run", is_flag=True, help="Show the plan and write no dataset.")
+@click.option("--new-plan", is_flag=True, help="Replace a dataset that was built with other options.")
 @as_json_option
 def build_shards(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by BuildConfig
     """Make a DATASET of a STORE.
 
     Decides the tag vocabulary and the split, and writes resized pictures as WebDataset shards with Parquet
-    tables.
+    tables. On a store that has grown since: adds shards, and leaves those that are there as they are.
     """
     from alti2v.dataset.build import build_shards as build
     from alti2v.dataset.config import BuildConfig
@@ -55,15 +64,23 @@ def build_shards(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - ty
         report,
         as_json=as_json,
         table={
+            **({"plan only": "nothing is published"} if options["dry_run"] else {}),
+            "posts": f"{sum(report.outcomes.values()):,}",
             "samples": f"{report.train:,} train, {report.validation:,} validation, {report.test:,} test",
             "tags": f"{report.tags:,}",
             **_rare(report.rare),
+            "alike": f"{report.alike:,} in {report.groups:,} groups" + _apart(report.astray),
             "shards": f"{report.shards:,} ({size(report.bytes)})",
             **{outcome: f"{count:,}" for outcome, count in report.outcomes.items()},
             "time": duration(report.seconds),
-            "dataset": str(report.dataset),
+            "dataset": f"{report.dataset}, edition {report.edition}",
+            "plan": report.plan_hash,
         },
     )
+
+
+def _apart(astray: int) -> str:
+    return f", {astray:,} of them on different sides" if astray else ", each on one side"
 
 
 def _rare(rare: Mapping[str, int]) -> Mapping[str, str]:

@@ -1,6 +1,6 @@
-"""build-shards: a store becomes a dataset.
+"""build-shards: a store becomes a dataset, and a grown store a larger one.
 
-Prepare every picture once, plan, write shards and tables, then publish the manifest. Each step leaves files
+Look at every new picture once, plan, write shards and tables, then publish an edition. Each step leaves files
 that are whole or absent, so the same command after a kill does what is missing; a run with other options
 before the manifest exists reuses what it can. The only module of this stage that starts processes.
 """
@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,69 +19,54 @@ import numpy.typing as npt
 import pyarrow as pa
 
 import alti2v
-from alti2v.dataset.card import dataset_card
-from alti2v.dataset.config import BuildConfig
-from alti2v.dataset.duplicates import THUMBNAIL_SIDE_PX, Looks, families
+from alti2v.dataset.config import BuildConfig, differences
+from alti2v.dataset.duplicates import families
+from alti2v.dataset.edition import WORK_DIR, is_whole, publish_edition, remove_unplanned, writing
 from alti2v.dataset.engines import Engine, local_engine
-from alti2v.dataset.manifest import (
-    Manifest,
-    Shard,
-    read_manifest,
-    read_vocabulary,
-    write_manifest,
-    write_vocabulary,
+from alti2v.dataset.history import History, family_links, read_history, settle
+from alti2v.dataset.manifest import Manifest, Shard, in_order, read_manifest, read_vocabulary
+from alti2v.dataset.plan import Candidates, Plan, PlanOptions, Settled, as_json, make_plan, options_hash
+from alti2v.dataset.posts import (
+    NONE_REMOVED,
+    Outcomes,
+    Posts,
+    count_outcomes,
+    first_outcomes,
+    load_posts,
+    outcome_table,
 )
-from alti2v.dataset.plan import Candidates, Plan, make_plan, options_hash
-from alti2v.dataset.posts import STORED, Outcomes, Posts, first_outcomes, load_posts, outcome_table
-from alti2v.dataset.prepare import PREPARED, Chunk, chunk_bounds, prepare_chunk
-from alti2v.dataset.shards import (
-    SHARD_PLAN,
-    ShardSpec,
-    build_shard,
-    read_receipt,
-    shard_plan,
-)
-from alti2v.dataset.split import SPLIT_RULE, check_sizes
+from alti2v.dataset.repair import repair_dataset
+from alti2v.dataset.shards import SHARD_PLAN, ShardSpec, build_shard, read_receipt, shard_plan
+from alti2v.dataset.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE, check_sizes
+from alti2v.dataset.survey import Preparation, known_rows, looks_of, no_survey, prepare, surveyed
 from alti2v.errors import DataError, UsageError
-from alti2v.records import Progress, ProgressHook, ignore_progress
-from alti2v.storage.directory import Kind, claim_directory, exclusive
-from alti2v.storage.layout import (
-    CARD_FILE,
-    DATA_DIR,
-    HASH_COLUMNS,
-    INDEX_DIR,
-    METADATA_DIR,
-    OUTCOMES,
-    OUTCOMES_FILE,
-    TAGS_FILE,
-    THUMBNAIL_COLUMN,
-)
-from alti2v.storage.publish import make_directory, publish_bytes, sweep_temporary_files
+from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
+from alti2v.storage.directory import Kind, claim_directory
+from alti2v.storage.layout import OUTCOMES, OUTCOMES_FILE, SURVEY_FILE
 from alti2v.storage.store import open_store
-from alti2v.storage.table import read_table, write_arrow_table
-
-WORK_DIR = ".build"
-_LOCK_FILE = "lock"
-# About 2 s of work, and 4 MB: little is lost to a kill, and progress moves.
-_CHUNK_PICTURES = 256
+from alti2v.storage.table import schema, write_arrow_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildReport:
-    """What was built.
+    """What was built, or what would be.
 
     Attributes:
+        edition: of the dataset; one more each time that it grows.
         train, validation, test: pictures in each split.
         tags: size of the vocabulary.
         shards: number of tar files.
-        bytes: of all tar files.
+        bytes: of all tar files; of those that exist, if this is a plan.
         outcomes: posts by outcome; their sum is the number of posts in the store.
-        alike: pictures that share a group, and therefore a side, with another picture.
+        groups: groups of pictures that belong together.
+        alike: pictures in them; each is kept on the side of the others.
+        astray: pictures in them that stand apart nevertheless, as `--split id-modulo` has it.
         rare: tags of `--keep` that frequency alone would not have chosen, with their training pictures; one
             with 0 could not be kept.
     """
 
     dataset: Path
+    edition: int
     train: int
     validation: int
     test: int
@@ -90,14 +74,55 @@ class BuildReport:
     shards: int
     bytes: int
     outcomes: Mapping[str, int]
+    groups: int
     alike: int
+    astray: int
     rare: Mapping[str, int]
     plan_hash: str
     seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """What the steps of a build need.
+
+    Attributes:
+        history: of the dataset; None if there is none yet.
+        is_growth: whether what stands in the dataset stays.
+    """
+
+    config: BuildConfig
+    options: PlanOptions
+    posts: Posts
+    source: Mapping[str, object]
+    history: History | None
+    is_growth: bool
+    preparation: Preparation
+
+    @property
+    def edition(self) -> int:
+        return 1 if self.history is None else self.history.manifest.edition + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Planned:
+    """A plan, and what it is about.
+
+    Attributes:
+        rows: of the store's posts, one per candidate.
+        prepared: what lies in chunks.
+        survey: of the new pictures and of those that stand already, ascending by id.
+    """
+
+    plan: Plan
+    rows: npt.NDArray[np.int64]
+    prepared: pa.Table
+    survey: pa.Table
+    outcomes: Outcomes
+
+
 def build_shards(config: BuildConfig, *, progress: ProgressHook = ignore_progress) -> BuildReport:
-    """Build a dataset, or go on with one; return at once if this very dataset is there already.
+    """Build a dataset, go on with one, or let one grow with its store; return at once if nothing is to be done.
 
     Raises:
         UsageError: the store is none, the dataset's folder is something else or was built otherwise or is
@@ -110,101 +135,218 @@ def build_shards(config: BuildConfig, *, progress: ProgressHook = ignore_progres
     options = config.options
     with open_store(config.store) as store:
         posts = load_posts(store, ratings=config.ratings)
-    claim_directory(config.dataset, Kind.DATASET)
     request = options_hash(options, store_digest=posts.digest)
-    manifest = _finished(config.dataset, request)
-    work = config.dataset / WORK_DIR
-    if manifest is None or work.exists():
-        for folder in (WORK_DIR, DATA_DIR, INDEX_DIR, METADATA_DIR):
-            make_directory(config.dataset / folder)
-        with exclusive(work, _LOCK_FILE):
-            manifest = _finished(config.dataset, request)
-            if manifest is None:
-                with local_engine(config.workers or len(os.sched_getaffinity(0))) as engine:
-                    manifest = _build(config, posts, request, store.description, engine, progress)
-            shutil.rmtree(work)
-    return _report(config.dataset, manifest, seconds=time.monotonic() - begun_s)
-
-
-def _finished(dataset: Path, request: str) -> Manifest | None:
-    """The manifest, if the folder holds all shards of the dataset that is asked for."""
-    if not claim_directory(dataset, Kind.DATASET):
-        return None
-    manifest = read_manifest(dataset)
-    if manifest.request_hash != request:
-        raise UsageError(
-            f"{dataset} was built with other options, or before the store changed: choose another folder"
+    is_dataset = claim_directory(config.dataset, Kind.DATASET)
+    if is_dataset and not config.new_plan:
+        _check_options(config, options)
+        if not (config.dataset / WORK_DIR).exists() and _is_finished(config.dataset, request):
+            return _report_finished(config, begun_s)
+    with (
+        writing(config.dataset) as work,
+        local_engine(config.workers or len(os.sched_getaffinity(0))) as engine,
+    ):
+        is_dataset = claim_directory(config.dataset, Kind.DATASET)
+        preparation = _preparation(config, options, work, engine, progress)
+        if is_dataset and not config.new_plan and read_manifest(config.dataset).request_hash == request:
+            if not config.dry_run:
+                repair_dataset(config.dataset, posts, preparation)
+                shutil.rmtree(work)
+            return _report_finished(config, begun_s)
+        job = _Job(
+            config=config,
+            options=options,
+            posts=posts,
+            source={name: store.description.get(name, "") for name in ("board", "tags")},
+            history=read_history(config.dataset) if is_dataset else None,
+            is_growth=is_dataset and not config.new_plan,
+            preparation=preparation,
         )
-    tables = (dataset / name for name in (TAGS_FILE, OUTCOMES_FILE, CARD_FILE))
-    files = (dataset / file for shard in manifest.shards for file in _shard_files(shard))
-    is_whole = all(path.exists() for path in (*tables, *files)) and all(
-        (dataset / shard.name.data).stat().st_size == shard.bytes for shard in manifest.shards
+        planned = _plan(job)
+        manifest = _manifest(job, planned, request)
+        if not config.dry_run:
+            manifest = _publish(job, planned, manifest)
+            shutil.rmtree(work)
+    return _report(config, manifest, planned.plan.vocabulary.tags, begun_s)
+
+
+def _check_options(config: BuildConfig, options: PlanOptions) -> None:
+    manifest = read_manifest(config.dataset)
+    if other := differences(manifest.options, as_json(options)):
+        raise UsageError(
+            f"{config.dataset} was built with other options ({other}): give the same, choose another folder, "
+            "or let --new-plan replace it"
+        )
+
+
+def _is_finished(dataset: Path, request: str) -> bool:
+    """Whether the folder holds all files of the very dataset that is asked for."""
+    manifest = read_manifest(dataset)
+    return manifest.request_hash == request and is_whole(dataset, manifest)
+
+
+def _preparation(
+    config: BuildConfig, options: PlanOptions, work: Path, engine: Engine, progress: ProgressHook
+) -> Preparation:
+    return Preparation(
+        store=config.store,
+        work=work,
+        recipe=options.image,
+        made_with=_made_with(),
+        engine=engine,
+        progress=progress,
     )
-    return manifest if is_whole else None
 
 
-def _shard_files(shard: Shard) -> tuple[str, str, str, str]:
-    return shard.name.data, shard.name.index, shard.name.dali_index, shard.name.metadata
-
-
-def _build(
-    config: BuildConfig,
-    posts: Posts,
-    request: str,
-    store: Mapping[str, object],
-    engine: Engine,
-    progress: ProgressHook,
-) -> Manifest:
-    dataset = config.dataset
-    for folder in (dataset, *(dataset / name for name in (WORK_DIR, DATA_DIR, INDEX_DIR, METADATA_DIR))):
-        sweep_temporary_files(folder)
-    outcomes = first_outcomes(posts)
-    _check_usable(config, outcomes)
-    made_with = _made_with()
-    prepared = _prepare(config, posts, outcomes.usable, made_with, engine, progress)
-    reasons = np.array(prepared.column("reason").to_pylist(), np.object_)
-    outcomes = outcomes.dropped(outcomes.usable[reasons != ""], reasons[reasons != ""])
-    prepared = prepared.filter(pa.array(reasons == ""))
-    _check_usable(config, outcomes)
-
-    rows = outcomes.usable
-    plan = make_plan(_candidates(posts, outcomes, prepared), config.options, store_digest=posts.digest)
-    # A shard that other versions made has other bytes, though its plan is the same.
-    shard_hash = f"{plan.hash} {sorted(made_with.items())}"
-    specs = [
-        ShardSpec(dataset=dataset, work=dataset / WORK_DIR, name=shard.name, plan_hash=shard_hash)
-        for shard in plan.shards
-    ]
-    _write_shard_plans(config, specs, plan, posts, rows, prepared)
-    shards = _write_shards(specs, len(rows), engine, progress)
-    _remove_unplanned(dataset, shards)
-
-    manifest = Manifest(
-        plan_hash=plan.hash,
-        image=config.options.image,
-        shards=shards,
-        split_rule=SPLIT_RULE,
-        outcomes=outcomes.counts(),
-        made_with=made_with,
-        request_hash=request,
-        alike=plan.alike,
-        rare=plan.vocabulary.rare,
+def _plan(job: _Job) -> _Planned:
+    """Look at what is new in the store, and decide what becomes of it."""
+    posts, history = job.posts, job.history
+    outcomes = first_outcomes(
+        posts,
+        settled=_settled_ids(history) if job.is_growth else np.empty(0, np.int64),
+        removed=NONE_REMOVED if history is None else history.gone,
     )
-    shard_of = {int(posts.ids[row]): str(shard.name) for shard in plan.shards for row in rows[shard.rows]}
-    write_arrow_table(dataset / OUTCOMES_FILE, OUTCOMES, outcome_table(posts, outcomes, shard_of))
-    write_vocabulary(dataset, plan.vocabulary.tags)
-    write_manifest(dataset, manifest)
-    # After the manifest: a folder with a README and nothing else that says what it is, is somebody else's.
-    publish_bytes(dataset / CARD_FILE, dataset_card(manifest, plan.vocabulary.tags, store).encode())
-    return manifest
+    if not job.is_growth:
+        _check_usable(job, outcomes)
+    settled: Settled | None = None
+    if history is not None and job.is_growth:
+        settled, family = settle(history, posts, outcomes)
+        rows = outcomes.usable[~np.isin(posts.ids[outcomes.usable], settled.ids)]
+    else:
+        family, rows = families(posts.ids, family_links(posts, outcomes)), outcomes.usable
+    known = _usable_survey(job)
+    place, is_known = known_rows(known, posts, rows)
+    prepared = prepare(job.preparation, posts, rows[~is_known])
+    seen = pa.concat_tables([known.take(pa.array(place[is_known])), surveyed(posts, rows[~is_known], prepared)])
+    seen = seen.sort_by("id").combine_chunks()
+    reasons = np.array(seen.column("reason").to_pylist(), np.object_)
+    outcomes = outcomes.dropped(rows[reasons != ""], reasons[reasons != ""])
+    if not job.is_growth:
+        _check_usable(job, outcomes)
+    standing = known.filter(pa.array(np.isin(known.column("id").to_numpy(), _settled_ids(history))))
+    survey = pa.concat_tables([standing, seen] if job.is_growth else [seen]).sort_by("id")
+    rows, seen = rows[reasons == ""], seen.filter(pa.array(reasons == ""))
+    candidates = Candidates(
+        ids=posts.ids[rows],
+        family=family[rows],
+        looks=looks_of(seen),
+        tags=posts.tags.take(rows),
+        table=posts.table,
+    )
+    plan = make_plan(candidates, job.options, store_digest=posts.digest, settled=settled, edition=job.edition)
+    left_out = rows[plan.side == NOWHERE]
+    outcomes = outcomes.dropped(left_out, ["alike_held_out"] * len(left_out))
+    return _Planned(plan=plan, rows=rows, prepared=prepared, survey=survey, outcomes=outcomes)
 
 
-def _check_usable(config: BuildConfig, outcomes: Outcomes) -> None:
+def _settled_ids(history: History | None) -> npt.NDArray[np.int64]:
+    return np.empty(0, np.int64) if history is None else np.array(sorted(history.shard_of), np.int64)
+
+
+def _usable_survey(job: _Job) -> pa.Table:
+    # Pictures of another size are decoded at another scale, which a hash may notice.
+    if job.history is None or job.history.manifest.image.size != job.options.image.size:
+        return no_survey()
+    return job.history.survey
+
+
+def _check_usable(job: _Job, outcomes: Outcomes) -> None:
     usable = len(outcomes.usable)
     if not usable:
         kinds = ", ".join(f"{count} {kind}" for kind, count in outcomes.counts().items())
-        raise DataError(f"{config.store} has no usable picture ({kinds}): crawl more")
-    check_sizes(usable, test=config.test, validation=config.validation)
+        raise DataError(f"{job.config.store} has no usable picture ({kinds}): crawl more")
+    if job.options.split == "hash":
+        check_sizes(usable, test=job.options.test, validation=job.options.validation)
+
+
+def _manifest(job: _Job, planned: _Planned, request: str) -> Manifest:
+    """The manifest of the edition; what its new shards hold in bytes is not known yet."""
+    plan, history = planned.plan, job.history
+    earlier = history.manifest.shards if history is not None and job.is_growth else ()
+    new = (Shard(name=shard.name, samples=len(shard.rows), bytes=0, sha256="") for shard in plan.shards)
+    return Manifest(
+        plan_hash=plan.hash,
+        image=job.options.image,
+        shards=in_order((*earlier, *new)),
+        split_rule=SPLIT_RULE if job.options.split == "hash" else ID_MODULO_RULE,
+        outcomes=planned.outcomes.counts(),
+        made_with=job.preparation.made_with,
+        request_hash=request,
+        groups=plan.groups,
+        alike=plan.alike,
+        astray=plan.astray,
+        rare=history.manifest.rare if history is not None and job.is_growth else plan.vocabulary.rare,
+        edition=job.edition,
+        options=as_json(job.options),
+        source=job.source,
+    )
+
+
+def _publish(job: _Job, planned: _Planned, manifest: Manifest) -> Manifest:
+    dataset, plan = job.config.dataset, planned.plan
+    specs = _write_shard_plans(job, planned)
+    total = sum(len(shard.rows) for shard in plan.shards)
+    written = {shard.name: shard for shard in _write_shards(specs, total, job.preparation)}
+    manifest = replace(manifest, shards=tuple(written.get(shard.name, shard) for shard in manifest.shards))
+    if job.history is None:
+        remove_unplanned(dataset, manifest.shards)
+    shard_of = dict(job.history.shard_of) if job.history is not None and job.is_growth else {}
+    for shard in plan.shards:
+        shard_of |= dict.fromkeys(job.posts.ids[planned.rows[shard.rows]].tolist(), str(shard.name))
+    tables = {
+        OUTCOMES_FILE: _all_outcomes(job, outcome_table(job.posts, planned.outcomes, shard_of)),
+        SURVEY_FILE: planned.survey,
+    }
+    manifest = replace(manifest, outcomes=count_outcomes(tables[OUTCOMES_FILE]))
+    publish_edition(dataset, manifest, plan.vocabulary.tags, tables)
+    return manifest
+
+
+def _all_outcomes(job: _Job, table: pa.Table) -> pa.Table:
+    """The outcomes of the store's posts, and of those that it has lost since the dataset was built."""
+    table = table.cast(schema(OUTCOMES))
+    if job.history is None or not job.is_growth:
+        return table
+    lost = ~np.isin(job.history.outcomes.column("id").to_numpy(), job.posts.ids)
+    return pa.concat_tables([table, job.history.outcomes.filter(pa.array(lost))]).sort_by("id")
+
+
+def _write_shard_plans(job: _Job, planned: _Planned) -> list[ShardSpec]:
+    posts, plan, rows = job.posts, planned.plan, planned.rows
+    # What was looked at for an earlier edition, and comes into this one, has left no prepared picture.
+    missing = np.flatnonzero(
+        (plan.side != NOWHERE) & ~np.isin(posts.ids[rows], planned.prepared.column("id").to_numpy())
+    )
+    more = prepare(job.preparation, posts, rows[missing])
+    prepared = pa.concat_tables([planned.prepared, more]).sort_by("id").combine_chunks()
+    prepared_ids = prepared.column("id").to_numpy()
+    # A shard that other versions made has other bytes, though its plan is the same.
+    shard_hash = f"{plan.hash} {sorted(job.preparation.made_with.items())}"
+    specs = []
+    for shard in plan.shards:
+        spec = ShardSpec(
+            dataset=job.config.dataset, work=job.preparation.work, name=shard.name, plan_hash=shard_hash
+        )
+        specs.append(spec)
+        if read_receipt(spec) is None:
+            ids = posts.ids[rows[shard.rows]]
+            table = shard_plan(
+                posts,
+                rows[shard.rows],
+                plan.labels.take(shard.rows),
+                plan.group[shard.rows],
+                prepared.take(pa.array(np.searchsorted(prepared_ids, ids))),
+                job.options.image,
+            )
+            write_arrow_table(spec.plan_file, SHARD_PLAN, table)
+    return specs
+
+
+def _write_shards(specs: list[ShardSpec], total: int, preparation: Preparation) -> Iterator[Shard]:
+    done = 0
+    for _, shard in preparation.engine(build_shard, specs):
+        done += shard.samples
+        preparation.progress(Progress(stage="writing", done=done, total=total, unit="pictures"))
+        yield shard
 
 
 def _made_with() -> dict[str, str]:
@@ -221,137 +363,25 @@ def _made_with() -> dict[str, str]:
     }
 
 
-def _prepare(
-    config: BuildConfig,
-    posts: Posts,
-    rows: npt.NDArray[np.int64],
-    made_with: Mapping[str, str],
-    engine: Engine,
-    progress: ProgressHook,
-) -> pa.Table:
-    """Prepare the pictures of some posts.
-
-    Returns:
-        The columns of `prepare.PREPARED`, and `chunk`, one row per post in the order of `rows`.
-    """
-    ids, tars, offsets, sizes = (posts.numbers(name)[rows] for name in ("id", "tar", "offset", "size"))
-    order = np.lexsort((offsets, tars))
-    pictures = np.stack([ids, offsets, sizes], axis=1)[order]
-    chunks = [
-        Chunk(
-            work=config.dataset / WORK_DIR,
-            store=config.store,
-            tar=int(tars[order[first]]),
-            pictures=tuple(map(tuple, pictures[first:last].tolist())),
-            recipe=config.options.image,
-            made_with=repr(sorted(made_with.items())),
-        )
-        for first, last in chunk_bounds(tars[order], at_most=_CHUNK_PICTURES)
-    ]
-    missing = [chunk for chunk in chunks if not chunk.table.exists()]
-    done = len(rows) - sum(len(chunk.pictures) for chunk in missing)
-    dropped: Counter[str] = Counter()
-
-    def show() -> None:
-        counts = {f"dropped {reason}": count for reason, count in sorted(dropped.items())}
-        progress(Progress(stage="preparing", done=done, total=len(rows), unit="pictures", counts=counts))
-
-    show()
-    for chunk, reasons in engine(prepare_chunk, missing):
-        done += len(chunk.pictures)
-        dropped.update(reasons)
-        show()
-    tables = []
-    for chunk in chunks:
-        table = read_table(chunk.table, PREPARED)
-        tables.append(table.append_column("chunk", pa.array([chunk.name] * table.num_rows)))
-    prepared = pa.concat_tables(tables).combine_chunks()
-    return prepared.take(pa.array(np.argsort(prepared.column("id").to_numpy(), kind="stable")))
+def _report_finished(config: BuildConfig, begun_s: float) -> BuildReport:
+    return _report(config, read_manifest(config.dataset), read_vocabulary(config.dataset), begun_s)
 
 
-def _candidates(posts: Posts, outcomes: Outcomes, prepared: pa.Table) -> Candidates:
-    rows = outcomes.usable
-    ids, parents, originals = posts.ids, posts.numbers("parent_id"), outcomes.duplicate_of
-    links = (
-        np.concatenate([ids[parents > 0], ids[originals > 0]]),
-        np.concatenate([parents[parents > 0], originals[originals > 0]]),
-    )
-    return Candidates(
-        ids=ids[rows],
-        family=families(ids, links)[rows],
-        looks=_looks(prepared),
-        tags=posts.tags.take(rows),
-        table=posts.table,
-    )
-
-
-def _looks(prepared: pa.Table) -> Looks:
-    hashes = [prepared.column(column.name).to_numpy().view(np.uint64) for column in HASH_COLUMNS]
-    pixels = b"".join(prepared.column(THUMBNAIL_COLUMN.name).to_pylist())
-    side = THUMBNAIL_SIDE_PX
-    return Looks(
-        hashes=np.stack(hashes, axis=1),
-        thumbnails=np.frombuffer(pixels, np.uint8).reshape(-1, side, side),
-    )
-
-
-def _write_shard_plans(
-    config: BuildConfig,
-    specs: list[ShardSpec],
-    plan: Plan,
-    posts: Posts,
-    rows: npt.NDArray[np.int64],
-    prepared: pa.Table,
-) -> None:
-    for spec, shard in zip(specs, plan.shards, strict=True):
-        if read_receipt(spec) is None:
-            table = shard_plan(
-                posts,
-                rows[shard.rows],
-                plan.labels.take(shard.rows),
-                plan.group[shard.rows],
-                prepared.take(pa.array(shard.rows)),
-                config.options.image,
-            )
-            write_arrow_table(spec.plan_file, SHARD_PLAN, table)
-
-
-def _write_shards(
-    specs: list[ShardSpec], total: int, engine: Engine, progress: ProgressHook
-) -> tuple[Shard, ...]:
-    done = 0
-    shards = []
-    for _, shard in engine(build_shard, specs):
-        shards.append(shard)
-        done += shard.samples
-        progress(Progress(stage="writing", done=done, total=total, unit="pictures"))
-    order = {spec.name: position for position, spec in enumerate(specs)}
-    return tuple(sorted(shards, key=lambda shard: order[shard.name]))
-
-
-def _remove_unplanned(dataset: Path, shards: tuple[Shard, ...]) -> None:
-    """Remove what an unfinished build with other options left; no manifest has ever named it."""
-    planned = {dataset / file for shard in shards for file in _shard_files(shard)}
-    for folder in (DATA_DIR, INDEX_DIR, METADATA_DIR):
-        for path in (dataset / folder).iterdir():
-            if path not in planned:
-                path.unlink()
-
-
-def _report(dataset: Path, manifest: Manifest, *, seconds: float) -> BuildReport:
-    report = BuildReport(
-        dataset=dataset,
+def _report(config: BuildConfig, manifest: Manifest, tags: tuple[Tag, ...], begun_s: float) -> BuildReport:
+    return BuildReport(
+        dataset=config.dataset,
+        edition=manifest.edition,
         train=manifest.samples("train"),
         validation=manifest.samples("validation"),
         test=manifest.samples("test"),
-        tags=len(read_vocabulary(dataset)),
+        tags=len(tags),
         shards=len(manifest.shards),
         bytes=sum(shard.bytes for shard in manifest.shards),
         outcomes=manifest.outcomes,
+        groups=manifest.groups,
         alike=manifest.alike,
+        astray=manifest.astray,
         rare=manifest.rare,
         plan_hash=manifest.plan_hash,
-        seconds=round(seconds, 3),
+        seconds=round(time.monotonic() - begun_s, 3),
     )
-    assert report.train + report.validation + report.test == manifest.outcomes[STORED]
-    return report

@@ -105,11 +105,15 @@ def _body(
         f"Plan `{manifest.plan_hash}`. The same store, options and versions give the same bytes. Versions: "
         f"{', '.join(f'{name} {version}' for name, version in sorted(manifest.made_with.items()))}.",
         "",
-        f"Split: {manifest.split_rule} {manifest.alike:,} pictures share a group with another one.",
+        f"Split: {manifest.split_rule} {manifest.alike:,} pictures share a group with another one"
+        + (f"; {manifest.astray:,} of them stand on another side." if manifest.astray else ", and its side."),
         "",
         "| outcome | posts |",
         "|---|---:|",
-        *(f"| {outcome} | {count:,} |" for outcome, count in outcomes.items()),
+        *(
+            f"| {outcome} | {count:,} |"
+            for outcome, count in sorted(outcomes.items(), key=lambda item: (-item[1], item[0]))
+        ),
         f"| **all** | {sum(outcomes.values()):,} |",
         "",
         "## Licence and consent",
@@ -119,8 +123,8 @@ def _body(
         "",
         "## Known gaps",
         "",
-        "Tags are what volunteers wrote: some are missing, some are wrong. Similar pictures are found by a",
-        "perceptual hash, so a strongly cropped or mirrored copy may stand on the other side of the split.",
+        "Tags are what volunteers wrote: some are missing, some are wrong. Similar pictures are found by",
+        "hashes and thumbnails, so a strongly cropped copy may stand on the other side of the split.",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.plan import PlanOptions
@@ -13,6 +14,14 @@ from alti2v.errors import UsageError
 from alti2v.records import Category
 
 _MAX_SIZE_PX = 4096
+SPLIT_RULES = ("hash", "id-modulo")
+_OPTION_OF_FIELD = {
+    "left_out": "keep-meta and --keep-artist",
+    "vocabulary.size": "top-tags",
+    "quotas": "quota",
+    "keep_original": "keep-original",
+}
+_SHOWN_CHARACTERS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +43,10 @@ class BuildConfig:
         shard_samples: pictures in one shard, at most.
         workers: processes; None for as many as there are cores. The bytes do not depend on it.
         quality: of the JPEGs, 1 to 100.
+        split: "hash" or "id-modulo": see `split.SPLIT_RULE` and `split.ID_MODULO_RULE`. By id, the sizes of
+            test and validation have no say.
+        new_plan: replace what stands in the folder, whatever options it was built with.
+        dry_run: plan only; the pictures that were looked at for it are kept for the build.
         keep_meta, keep_artist: whether these categories belong to the vocabulary, too.
     """
 
@@ -53,6 +66,9 @@ class BuildConfig:
     shard_samples: int = 10_000
     workers: int | None = None
     quality: int = 95
+    split: str = "hash"
+    new_plan: bool = False
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
@@ -68,6 +84,8 @@ class BuildConfig:
             if value is not None and (value < low or (high is not None and value > high)):
                 bounds = f"at least {low}" if high is None else f"{low} to {high}"
                 raise UsageError(f"--{name} {value} is out of range: give {bounds}")
+        if self.split not in SPLIT_RULES:
+            raise UsageError(f"--split {self.split}: give one of {', '.join(SPLIT_RULES)}")
         parse_quotas(self.quota)
 
     @property
@@ -95,6 +113,7 @@ class BuildConfig:
             test=self.test,
             validation=self.validation,
             shard_samples=self.shard_samples,
+            split=self.split,
         )
 
 
@@ -132,3 +151,33 @@ def read_tags(path: Path) -> frozenset[str]:
     if not tags:
         raise UsageError(f"{path} names no tag: give a file with one tag on a line")
     return tags
+
+
+def differences(built: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Say which options a dataset was built with that differ from those wanted now; "" if none does."""
+    before, now = _flat(built), _flat(wanted)
+    return ", ".join(
+        f"--{_option(name)} {_shown(before.get(name))} instead of {_shown(now.get(name))}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    )
+
+
+def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in ("image", "vocabulary"):
+            flat |= {f"{name}.{part}": content for part, content in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _option(name: str) -> str:
+    last = name.rpartition(".")[2]
+    return _OPTION_OF_FIELD.get(name) or _OPTION_OF_FIELD.get(last) or last.replace("_", "-")
+
+
+def _shown(value: object) -> str:
+    text = "nothing" if value in (None, [], {}) else str(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

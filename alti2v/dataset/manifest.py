@@ -5,14 +5,15 @@ A shard exists only if the manifest says so; readers start here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from alti2v.errors import DamagedError
 from alti2v.records import Category, Tag
 from alti2v.storage.directory import Kind, read_description, write_description
-from alti2v.storage.layout import DATASET_TAGS, TAGS_FILE, ShardName, parse_shard_name
+from alti2v.storage.layout import DATASET_TAGS, SPLITS, TAGS_FILE, ShardName, parse_shard_name
 from alti2v.storage.table import read_table, write_table
 
 
@@ -58,6 +59,11 @@ class Manifest:
             picture is opened. The same command on the same store finds its work done.
         alike: pictures that share a group, and therefore a side, with another picture.
         rare: `Vocabulary.rare`.
+        groups: groups of two or more pictures.
+        astray: pictures that stand on another side than some picture of their group.
+        edition: counts what was published: 1 at first, one more for each growth or removal.
+        options: `plan.as_json` of the options.
+        source: what store.json says of the board.
     """
 
     plan_hash: str
@@ -69,6 +75,11 @@ class Manifest:
     request_hash: str = ""
     alike: int = 0
     rare: Mapping[str, int] = field(default_factory=dict)
+    groups: int = 0
+    astray: int = 0
+    edition: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     def split(self, split: str) -> tuple[Shard, ...]:
         """The shards of one split, in order."""
@@ -77,6 +88,14 @@ class Manifest:
     def samples(self, split: str) -> int:
         """How many samples a split has."""
         return sum(shard.samples for shard in self.split(split))
+
+
+def in_order(shards: Iterable[Shard]) -> tuple[Shard, ...]:
+    """Shards in the order of split and number."""
+    return tuple(sorted(shards, key=lambda shard: (SPLITS.index(shard.name.split), shard.name.number)))
+
+
+_LATER_FIELDS = ("request_hash", "alike", "rare", "groups", "astray", "edition", "options", "source")
 
 
 def write_manifest(dataset: Path, manifest: Manifest) -> None:
@@ -106,9 +125,7 @@ def read_manifest(dataset: Path) -> Manifest:
             split_rule=fields["split_rule"],
             outcomes=fields["outcomes"],
             made_with=fields["made_with"],
-            request_hash=fields.get("request_hash", ""),
-            alike=fields.get("alike", 0),
-            rare=fields.get("rare", {}),
+            **{name: fields[name] for name in _LATER_FIELDS if name in fields},
         )
     except (KeyError, TypeError, ValueError) as exc:
         raise DamagedError(f"{dataset}: the manifest is incomplete ({exc}): build the dataset again") from exc

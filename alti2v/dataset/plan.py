@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,8 +17,26 @@ import numpy.typing as npt
 
 from alti2v.dataset.duplicates import Looks, groups
 from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.split import SPLIT_RULE, assign_splits, shard_bounds, shuffled
-from alti2v.dataset.tags import TagLists, TagTable, Vocabulary, VocabularyRule, choose_vocabulary, labels_of
+from alti2v.dataset.split import (
+    NOWHERE,
+    SPLIT_RULE,
+    assign_splits,
+    extend_splits,
+    id_modulo_splits,
+    shard_bounds,
+    shuffled,
+)
+from alti2v.dataset.tags import (
+    TagLists,
+    TagTable,
+    Vocabulary,
+    VocabularyRule,
+    choose_vocabulary,
+    grown_vocabulary,
+    labels_of,
+)
+from alti2v.errors import DataError
+from alti2v.records import Tag
 from alti2v.storage.layout import SPLITS, ShardName
 
 
@@ -29,6 +48,7 @@ class PlanOptions:
         vocabulary: which tags the model is to learn.
         test, validation: pictures in these splits.
         shard_samples: pictures in a shard, at most.
+        split: "hash" (`split.SPLIT_RULE`) or "id-modulo" (`split.ID_MODULO_RULE`, which sets the sizes, too).
     """
 
     image: ImageRecipe
@@ -36,11 +56,12 @@ class PlanOptions:
     test: int
     validation: int
     shard_samples: int
+    split: str = "hash"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """The pictures that can be used, in ascending order of id.
+    """The pictures that can be used and have no place yet, in ascending order of id.
 
     Attributes:
         ids: (n,) int64.
@@ -57,6 +78,29 @@ class Candidates:
     table: TagTable
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What earlier editions of a dataset have decided, and what no later one changes.
+
+    Attributes:
+        ids: (n,) int64, the pictures in its shards, ascending.
+        side: (n,) int8, positions in `layout.SPLITS`.
+        family: (n,) int64, `duplicates.families`.
+        looks: of the n pictures.
+        vocabulary: with the counts of now.
+        next_shard: the number of the next shard of each split.
+        plan_hash: of the dataset's plan.
+    """
+
+    ids: npt.NDArray[np.int64]
+    side: npt.NDArray[np.int8]
+    family: npt.NDArray[np.int64]
+    looks: Looks
+    vocabulary: tuple[Tag, ...]
+    next_shard: Mapping[str, int]
+    plan_hash: str
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedShard:
     """The pictures of one shard, as rows of `Candidates`, in the order of the tar file."""
@@ -67,55 +111,126 @@ class PlannedShard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a dataset will be.
+    """What a dataset will be, or what its next edition will add.
 
     Attributes:
         labels: of every candidate, positions in the vocabulary.
-        group: of every candidate, (n,) int64, `duplicates.groups`.
-        shards: in the order of `layout.SPLITS` and number.
-        alike: pictures that share a group with another picture.
+        group: of every candidate, (n,) int64: the smallest id of its group, of settled pictures if it has any.
+        side: of every candidate, (n,) int8; `split.NOWHERE` for those that stay out because they look like
+            pictures of test or validation.
+        shards: to be written, in the order of `layout.SPLITS` and number.
+        groups: groups of two or more pictures, settled ones included.
+        alike: pictures in them.
+        astray: pictures in them that stand on another side than the first of their group.
         hash: SHA-256 over the options, the content of the store, the vocabulary and the shards.
     """
 
     vocabulary: Vocabulary
     labels: TagLists
     group: npt.NDArray[np.int64]
+    side: npt.NDArray[np.int8]
     shards: tuple[PlannedShard, ...]
+    groups: int
     alike: int
+    astray: int
     hash: str
 
 
-def make_plan(candidates: Candidates, options: PlanOptions, *, store_digest: str) -> Plan:
-    """Plan a dataset.
+def make_plan(
+    candidates: Candidates,
+    options: PlanOptions,
+    *,
+    store_digest: str,
+    settled: Settled | None = None,
+    edition: int = 1,
+) -> Plan:
+    """Plan a dataset, or the growth of one.
 
     Args:
         candidates: the pictures that can be used.
         options: what the user wants.
         store_digest: `Posts.digest`; titles and scores land in the shards, too.
+        settled: what stands already; None for a new dataset.
+        edition: that the new shards are for.
 
     Raises:
         DataError: there are no pictures, or no tag is left.
         UsageError: test and validation leave nothing to train on.
     """
-    group = groups(candidates.ids, candidates.family, candidates.looks)
-    side = assign_splits(group, test=options.test, validation=options.validation)
-    training = candidates.tags.take(np.flatnonzero(side == SPLITS.index("train")))
-    vocabulary = choose_vocabulary(training, candidates.table, options.vocabulary)
+    ids, group, before = _grouped(candidates, settled)
+    side = _sides(ids, group, before, options, is_new=settled is None)
+    new = slice(len(ids) - len(candidates.ids), None)
+    new_side, new_group = side[new], group[new]
+    training = candidates.tags.take(np.flatnonzero(new_side == SPLITS.index("train")))
+    if settled is None:
+        vocabulary = choose_vocabulary(training, candidates.table, options.vocabulary)
+    else:
+        vocabulary = grown_vocabulary(settled.vocabulary, training, candidates.table)
     order = shuffled(candidates.ids)
-    shards = tuple(
-        shard
-        for number, split in enumerate(SPLITS)
-        for shard in _cut(split, order[side[order] == number], options.shard_samples)
-    )
-    _, sizes = np.unique(group, return_counts=True)
+    shards: list[PlannedShard] = []
+    for number, split in enumerate(SPLITS):
+        rows = order[new_side[order] == number]
+        bounds = shard_bounds(len(rows), options.shard_samples)
+        first_number = 0 if settled is None else settled.next_shard.get(split, 0)
+        total = first_number + len(bounds) - 1
+        shards += (
+            PlannedShard(ShardName(split, number, total, edition), rows[first:last])
+            for number, (first, last) in enumerate(itertools.pairwise(bounds), first_number)
+        )
+    is_in = side != NOWHERE
+    counts = _alike(group[is_in], side[is_in])
     return Plan(
         vocabulary=vocabulary,
         labels=labels_of(candidates.tags, vocabulary),
-        group=group,
-        shards=shards,
-        alike=int(sizes[sizes > 1].sum()),
-        hash=_hash(candidates, options, store_digest, vocabulary, shards),
+        group=new_group,
+        side=new_side,
+        shards=tuple(shards),
+        groups=counts[0],
+        alike=counts[1],
+        astray=counts[2],
+        hash=_hash(candidates, options, store_digest, vocabulary, shards, settled),
     )
+
+
+def _grouped(
+    candidates: Candidates, settled: Settled | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int8]]:
+    """Ids, groups and sides of all pictures, settled ones first, so that they give groups their names."""
+    before = np.full(len(candidates.ids), NOWHERE, np.int8)
+    if settled is None:
+        return candidates.ids, groups(candidates.ids, candidates.family, candidates.looks), before
+    ids = np.concatenate([settled.ids, candidates.ids])
+    looks = Looks(
+        hashes=np.concatenate([settled.looks.hashes, candidates.looks.hashes]),
+        thumbnails=np.concatenate([settled.looks.thumbnails, candidates.looks.thumbnails]),
+    )
+    group = groups(ids, np.concatenate([settled.family, candidates.family]), looks)
+    return ids, group, np.concatenate([settled.side, before])
+
+
+def _sides(
+    ids: npt.NDArray[np.int64],
+    group: npt.NDArray[np.int64],
+    before: npt.NDArray[np.int8],
+    options: PlanOptions,
+    *,
+    is_new: bool,
+) -> npt.NDArray[np.int8]:
+    if options.split == "id-modulo":
+        side = np.where(before == NOWHERE, id_modulo_splits(ids), before)
+        if not (side == SPLITS.index("train")).any():
+            raise DataError("by their ids, no picture is for training: crawl more, or use --split hash")
+        return side
+    if is_new:
+        return assign_splits(group, test=options.test, validation=options.validation)
+    return extend_splits(group, before, test=options.test, validation=options.validation)
+
+
+def _alike(group: npt.NDArray[np.int64], side: npt.NDArray[np.int8]) -> tuple[int, int, int]:
+    """Groups of two or more pictures, the pictures in them, and those apart from their group's first."""
+    _, first, number, sizes = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
+    astray = side != side[first][number] if len(group) else np.empty(0, np.bool_)
+    return int((sizes > 1).sum()), int(sizes[sizes > 1].sum()), int(astray.sum())
 
 
 def options_hash(options: PlanOptions, *, store_digest: str) -> str:
@@ -129,22 +244,17 @@ def as_json(options: PlanOptions) -> Any:  # noqa: ANN401 - whatever JSON can sa
     return json.loads(json.dumps(asdict(options), default=sorted, sort_keys=True))
 
 
-def _cut(split: str, rows: npt.NDArray[np.int64], shard_samples: int) -> list[PlannedShard]:
-    bounds = shard_bounds(len(rows), shard_samples)
-    return [
-        PlannedShard(ShardName(split, number, len(bounds) - 1), rows[first:last])
-        for number, (first, last) in enumerate(itertools.pairwise(bounds))
-    ]
-
-
 def _hash(
     candidates: Candidates,
     options: PlanOptions,
     store_digest: str,
     vocabulary: Vocabulary,
-    shards: tuple[PlannedShard, ...],
+    shards: Sequence[PlannedShard],
+    settled: Settled | None,
 ) -> str:
     digest = hashlib.sha256(options_hash(options, store_digest=store_digest).encode())
+    if settled is not None:
+        digest.update(f"after {settled.plan_hash}\n".encode())
     digest.update(json.dumps([asdict(tag) for tag in vocabulary.tags]).encode())
     for shard in shards:
         digest.update(f"{shard.name} {len(shard.rows)}\n".encode())

@@ -6,7 +6,7 @@ Reads the tables of a store; knows nothing of pictures, splits or shards.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -219,13 +219,22 @@ class Outcomes:
 
     def counts(self) -> dict[str, int]:
         """Posts by outcome and reason, e.g. {"stored": 90, "dropped damaged": 2}; most frequent first."""
-        names = [
-            f"{outcome} {reason}" if outcome in (DROPPED, FAILED) and reason else outcome
-            for outcome, reason in zip(self.outcome, self.reason, strict=True)
-        ]
-        kinds, counts = np.unique(np.array(names, np.object_), return_counts=True)
-        ranked = np.lexsort((kinds.astype(str), -counts))
-        return {str(kinds[position]): int(counts[position]) for position in ranked}
+        return _counted(self.outcome, self.reason)
+
+
+def count_outcomes(table: pa.Table) -> dict[str, int]:
+    """`Outcomes.counts` of the rows of outcomes.parquet."""
+    return _counted(*(table.column(name).to_pylist() for name in ("outcome", "reason")))
+
+
+def _counted(outcomes: Iterable[str], reasons: Iterable[str]) -> dict[str, int]:
+    names = [
+        f"{outcome} {reason}" if outcome in (DROPPED, FAILED) and reason else outcome
+        for outcome, reason in zip(outcomes, reasons, strict=True)
+    ]
+    kinds, counts = np.unique(np.array(names, np.object_), return_counts=True)
+    ranked = np.lexsort((kinds.astype(str), -counts))
+    return {str(kinds[position]): int(counts[position]) for position in ranked}
 
 
 _OUTCOME_OF_STATUS = {
@@ -237,8 +246,28 @@ _OUTCOME_OF_STATUS = {
 }
 
 
-def first_outcomes(posts: Posts) -> Outcomes:
-    """What the tables alone tell: failures of the crawl, posts without tags, pictures with the same bytes."""
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """Posts that are never to come back, and the MD5s of what was stored for them."""
+
+    ids: npt.NDArray[np.int64]
+    md5s: Set[str]
+
+
+NONE_REMOVED = Removed(np.empty(0, np.int64), frozenset())
+_NO_IDS = np.empty(0, np.int64)
+
+
+def first_outcomes(
+    posts: Posts, *, settled: npt.NDArray[np.int64] = _NO_IDS, removed: Removed = NONE_REMOVED
+) -> Outcomes:
+    """What the tables alone tell: failures of the crawl, posts without tags, pictures with the same bytes.
+
+    Args:
+        posts: of the store.
+        settled: ids of pictures that stand in shards: they are stored, whatever the store says now.
+        removed: what was taken out of the dataset.
+    """
     status = np.array(posts.facts.column("status").to_pylist(), np.object_)
     reason = np.array(posts.facts.column("reason").to_pylist(), np.object_)
     outcome = np.array([_OUTCOME_OF_STATUS.get(value, FAILED) for value in status], np.object_)
@@ -247,18 +276,35 @@ def first_outcomes(posts: Posts) -> Outcomes:
     untagged = (outcome == STORED) & (posts.tags.lengths == 0)
     outcome[untagged], reason[untagged] = DROPPED, "untagged"
     reason[outcome == DUPLICATE] = ""
-    duplicate_of = posts.numbers("duplicate_of")
-    rows, originals = _same_bytes(posts, np.flatnonzero(outcome == STORED))
+    duplicate_of = posts.numbers("duplicate_of").copy()
+    gone = _is_removed(posts, duplicate_of, removed)
+    outcome[gone], reason[gone], duplicate_of[gone] = DROPPED, "removed", 0
+    is_settled = np.isin(posts.ids, settled)
+    outcome[is_settled], reason[is_settled], duplicate_of[is_settled] = STORED, "", 0
+    stored = np.flatnonzero(outcome == STORED)
+    # A settled picture stays what it is when an earlier post with its bytes comes to light.
+    rows, originals = _same_bytes(posts, stored[np.argsort(~is_settled[stored], kind="stable")])
+    rows, originals = rows[~is_settled[rows]], originals[~is_settled[rows]]
     outcome[rows] = DUPLICATE
-    duplicate_of = duplicate_of.copy()
     duplicate_of[rows] = posts.ids[originals]
     return Outcomes(outcome=outcome, reason=reason, duplicate_of=duplicate_of)
+
+
+def _is_removed(posts: Posts, duplicate_of: npt.NDArray[np.int64], removed: Removed) -> npt.NDArray[np.bool_]:
+    md5s = pa.array(sorted(removed.md5s), pa.string())
+    has_removed_bytes = pc.is_in(posts.facts.column("stored_md5"), value_set=md5s, skip_nulls=True)
+    is_gone: npt.NDArray[np.bool_] = (
+        np.isin(posts.ids, removed.ids)
+        | np.isin(duplicate_of, removed.ids)
+        | has_removed_bytes.to_numpy(zero_copy_only=False)
+    )
+    return is_gone
 
 
 def _same_bytes(
     posts: Posts, rows: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows whose bytes an earlier row has, and that earlier row."""
+    """Rows whose bytes a row before them has, and that row."""
     digests = posts.facts.column("stored_md5").take(pa.array(rows)).combine_chunks()
     has_digest = digests.is_valid().to_numpy(zero_copy_only=False)
     number = digests.fill_null("").dictionary_encode().indices.to_numpy()

@@ -23,6 +23,14 @@ _SPLIT_SALT = b"alti2v split"
 _ORDER_SALT = b"alti2v order"
 
 
+ID_MODULO_RULE = (
+    "By the last three digits of the id, as the taggers of this field do: 000 to 899 training, 900 to 949 "
+    "validation, 950 to 999 test. Pictures that look alike may stand on different sides."
+)
+NOWHERE = -1
+_TRAIN, _VALIDATION, _TEST = (SPLITS.index(split) for split in ("train", "validation", "test"))
+
+
 def assign_splits(groups: npt.NDArray[np.int64], *, test: int, validation: int) -> npt.NDArray[np.int8]:
     """Decide the side of each picture.
 
@@ -40,18 +48,55 @@ def assign_splits(groups: npt.NDArray[np.int64], *, test: int, validation: int) 
         UsageError: nothing would be left to train on, or a split would stay empty.
     """
     check_sizes(len(groups), test=test, validation=validation)
-    names, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    order = np.argsort(_digests(names, _SPLIT_SALT), kind="stable")
-    side = np.full(len(names), SPLITS.index("train"), np.int8)
+    side = extend_splits(groups, np.full(len(groups), NOWHERE, np.int8), test=test, validation=validation)
     for split, wanted in (("test", test), ("validation", validation)):
-        free = order[side[order] == SPLITS.index("train")]
-        if wanted and sizes[free].min() > wanted:
+        if wanted and not (side == SPLITS.index(split)).any():
+            sizes = np.unique(groups[side == _TRAIN], return_counts=True)[1]
             raise UsageError(
                 f"--{split} {wanted} cannot be met: alike pictures stay together, and the smallest of the "
-                f"{len(free)} groups that are left has {sizes[free].min()} pictures; ask for more"
+                f"{len(sizes)} groups that are left has {sizes.min()} pictures; ask for more"
             )
-        side[free[_first_that_fit(sizes[free], wanted)]] = SPLITS.index(split)
-    return side[number]
+    return side
+
+
+def extend_splits(
+    groups: npt.NDArray[np.int64], side: npt.NDArray[np.int8], *, test: int, validation: int
+) -> npt.NDArray[np.int8]:
+    """Decide the sides of new pictures; those that have one keep it.
+
+    Groups that are all new fill what test and validation lack, and the rest of them train. What belongs to
+    a training picture trains. What belongs to a picture of test or validation stays out: on another side it
+    would leak, on the same the split would not have the size asked for.
+
+    Args:
+        groups: (n,) the name of each picture's group.
+        side: (n,) positions in `layout.SPLITS`, `NOWHERE` for new pictures.
+        test: pictures asked for.
+        validation: pictures asked for.
+
+    Returns:
+        (n,) positions in `layout.SPLITS`, `NOWHERE` for new pictures that stay out.
+    """
+    names, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    has: npt.NDArray[np.bool_] = np.zeros((len(SPLITS), len(names)), np.bool_)
+    for split in range(len(SPLITS)):
+        has[split, number[side == split]] = True
+    of_group = np.full(len(names), NOWHERE, np.int8)
+    of_group[~(has[_VALIDATION] | has[_TEST])] = _TRAIN
+    order = np.argsort(_digests(names, _SPLIT_SALT), kind="stable")
+    is_new: npt.NDArray[np.bool_] = ~np.logical_or.reduce(has)
+    for split, wanted in ((_TEST, test), (_VALIDATION, validation)):
+        free = order[is_new[order]]
+        taken = free[_first_that_fit(sizes[free], max(0, wanted - int((side == split).sum())))]
+        of_group[taken] = split
+        is_new[taken] = False
+    return np.where(side == NOWHERE, of_group[number], side)
+
+
+def id_modulo_splits(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+    """The sides that `ID_MODULO_RULE` prescribes: (n,) positions in `layout.SPLITS`."""
+    last = ids % 1000
+    return np.where(last < 900, _TRAIN, np.where(last < 950, _VALIDATION, _TEST)).astype(np.int8)
 
 
 def check_sizes(pictures: int, *, test: int, validation: int) -> None:

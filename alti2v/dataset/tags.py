@@ -206,6 +206,21 @@ def _frequent(
     return ranked[counts[ranked] > 0]
 
 
+def grown_vocabulary(tags: tuple[Tag, ...], training: TagLists, table: TagTable) -> Vocabulary:
+    """The same tags in the same order, because indices are a contract, with the new training posts counted."""
+    counts = np.bincount(training.codes, minlength=len(table.names))
+    code_of = {name: code for code, name in enumerate(table.names)}
+    label_of = np.full(len(table.names), -1, np.int32)
+    grown = []
+    for label, tag in enumerate(tags):
+        code = code_of.get(tag.name)
+        if code is not None:
+            label_of[code] = label
+        more = 0 if code is None else int(counts[code])
+        grown.append(Tag(name=tag.name, category=tag.category, count=tag.count + more))
+    return Vocabulary(tuple(grown), label_of)
+
+
 def labels_of(tags: TagLists, vocabulary: Vocabulary) -> TagLists:
     """Positions in the vocabulary, ascending, of each post's tags."""
     return tags.keep(vocabulary.label_of >= 0).renamed(vocabulary.label_of)

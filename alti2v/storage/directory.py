@@ -160,6 +160,6 @@ def _is_foreign(name: str) -> bool:
 _OWN_NAMES = frozenset(
     {"crawl.lock", "crawl.sqlite", "crawl.sqlite-wal", "crawl.sqlite-shm", "images", "posts"}
     | {"crawl.log", "crawl.log.1", "crawl.log.2"}
-    | {"build.lock", "data", "index", "metadata", "tags.parquet", "outcomes.parquet"}
+    | {"build.lock", "data", "index", "metadata", "tags.parquet", "outcomes.parquet", "survey.parquet"}
     | {"train.lock", "checkpoints", "model", "log.csv", "diverged.json", "tensorboard", "features"}
 )

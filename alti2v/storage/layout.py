@@ -31,6 +31,8 @@ DATA_DIR = "data"
 INDEX_DIR = "index"
 METADATA_DIR = "metadata"
 OUTCOMES_FILE = "outcomes.parquet"
+SURVEY_FILE = "survey.parquet"
+REMOVED_FILE = "removed.parquet"
 SPLITS = ("train", "validation", "test")
 
 # Run -----------------------------------------------------------------------------------------
@@ -52,7 +54,9 @@ SAMPLE_IMAGE_SUFFIX = "jpg"
 IMAGE_SUFFIX_OF_FORMAT = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
 
 _KEY_DIGITS = 12
-_SHARD_NAME = re.compile(r"(?P<split>[a-z]+)-(?P<number>\d{5,})-of-(?P<total>\d{5,})")
+_SHARD_NAME = re.compile(
+    r"(?P<split>[a-z]+)-(?P<number>\d{5,})-of-(?P<total>\d{5,})(?:-e(?P<edition>[2-9]|[1-9]\d+))?"
+)
 
 
 def member_key(post_id: int) -> str:
@@ -76,24 +80,32 @@ def posts_table(number: int) -> str:
 class ShardName:
     """The name that a shard, its index and its metadata share: `train-00000-of-00150`.
 
+    A name never comes to mean other bytes: shards that a later edition of the dataset brings have its number
+    behind theirs (`train-00150-of-00152-e2`).
+
     Attributes:
         split: one of `SPLITS`.
         number: 0-based, below `total`.
-        total: shards in this split.
+        total: shards in this split when this one was written.
+        edition: of the dataset that the shard was written for, from 1.
     """
 
     split: str
     number: int
     total: int
+    edition: int = 1
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise ValueError(f"split {self.split!r} is none of {', '.join(SPLITS)}")
         if not 0 <= self.number < self.total:
             raise ValueError(f"shard number {self.number} is outside [0, {self.total})")
+        if self.edition < 1:
+            raise ValueError(f"edition {self.edition} is below 1")
 
     def __str__(self) -> str:
-        return f"{self.split}-{self.number:05d}-of-{self.total:05d}"
+        edition = f"-e{self.edition}" if self.edition > 1 else ""
+        return f"{self.split}-{self.number:05d}-of-{self.total:05d}{edition}"
 
     @property
     def data(self) -> str:
@@ -125,7 +137,7 @@ def parse_shard_name(name: str) -> ShardName:
     match = _SHARD_NAME.fullmatch(name)
     if match is None:
         raise ValueError(f"{name!r} is not a shard name such as train-00000-of-00150")
-    return ShardName(match["split"], int(match["number"]), int(match["total"]))
+    return ShardName(match["split"], int(match["number"]), int(match["total"]), int(match["edition"] or 1))
 
 
 # What lies where, for docs/FORMAT.md -------------------------------------------------------------
@@ -147,6 +159,8 @@ DATASET_FILES = (
     (CARD_FILE, "Hugging Face dataset card"),
     (TAGS_FILE, "table `dataset_tags`: row i is output i of the model"),
     (OUTCOMES_FILE, "table `outcomes`: what became of each post of the store"),
+    (SURVEY_FILE, "table `survey`: how each picture looks, so that a dataset that grows looks at none twice"),
+    (REMOVED_FILE, "table `removed`: posts that are never to come back, if there are any"),
     (_EXAMPLE.data, "per sample a picture and a JSON object with always the same keys, never null"),
     (_EXAMPLE.index, "member name to offset, size and SHA-256; hfutils and cheesechaser read it"),
     (_EXAMPLE.dali_index, "the same for NVIDIA DALI (v1.2)"),
@@ -323,4 +337,32 @@ OUTCOMES = Table(
     ),
 )
 
-TABLES = (POSTS, STORE_TAGS, HISTORY, TAG_ALIASES, TAG_IMPLICATIONS, DATASET_TAGS, METADATA, OUTCOMES)
+SURVEY = Table(
+    "survey",
+    (
+        Column("id", "int64", "the board's post number"),
+        Column("source_md5", "string", "of the stored bytes"),
+        Column("reason", "string", "why the picture cannot be used; empty if it can"),
+        *HASH_COLUMNS,
+        THUMBNAIL_COLUMN,
+    ),
+)
+
+REMOVED = Table(
+    "removed",
+    (
+        Column("id", "int64", "the board's post number"),
+        Column("edition", "int64", "of the dataset, the first without it"),
+        Column(
+            "source_md5",
+            "string",
+            "of the stored bytes: they do not come back under another number",
+            nullable=True,
+        ),
+    ),
+)
+
+TABLES = (
+    *(POSTS, STORE_TAGS, HISTORY, TAG_ALIASES, TAG_IMPLICATIONS),
+    *(DATASET_TAGS, METADATA, OUTCOMES, SURVEY, REMOVED),
+)

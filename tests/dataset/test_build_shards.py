@@ -22,8 +22,9 @@ import webdataset
 import yaml
 from PIL import Image
 
-from alti2v.dataset.build import WORK_DIR, BuildReport, build_shards
+from alti2v.dataset.build import BuildReport, build_shards
 from alti2v.dataset.config import BuildConfig
+from alti2v.dataset.edition import WORK_DIR
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.dataset.shards import SAMPLE_FIELDS
 from alti2v.dataset.split import shuffled
@@ -286,7 +287,7 @@ def test_a_lost_file_is_made_again(store: Path, dataset: Path, tmp_path: Path, f
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from alti2v.dataset import build, config, shards
+    from alti2v.dataset import build, config, edition, shards, survey
     from alti2v.dataset.decoder import Decoder
     from alti2v.storage import publish, table, tar
 
@@ -300,9 +301,9 @@ KILLED = """
         return call
     target = {"fsync": (os, "fsync"), "rename": (Path, "replace"), "unlink": (Path, "unlink"),
               "picture": (Decoder, "prepare"), "sample": (shards, "sample_json"),
-              "rmtree": (build.shutil, "rmtree"), "manifest": (build, "write_manifest")}[function]
+              "rmtree": (build.shutil, "rmtree"), "manifest": (edition, "write_manifest")}[function]
     setattr(*target, dying(getattr(*target)))
-    build._CHUNK_PICTURES = 5
+    survey._CHUNK_PICTURES = 5
     build.build_shards(config.BuildConfig(store=Path(sys.argv[1]), dataset=Path(sys.argv[2]), size=32, test=6,
                                          validation=4, shard_samples=9, workers=1))
 """
@@ -437,7 +438,9 @@ def test_folders_that_are_something_else(store: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     write_description(tmp_path / "run", Kind.RUN, {})
 
-    with pytest.raises(UsageError, match="was built with other options, or before the store changed"):
+    with pytest.raises(
+        UsageError, match=r"was built with other options \(--size 32 instead of 40\): give the same"
+    ):
         build(store, tmp_path / "dataset", size=40)
     with pytest.raises(UsageError, match="is a run, not a dataset"):
         build(store, tmp_path / "run")

@@ -1,0 +1,160 @@
+"""Publishing an edition of a dataset: the manifest is the moment, the other tables follow.
+
+New shards have new names, so readers of the old edition keep theirs until the manifest is replaced. The tables
+whose names stay are staged first and moved into place after the manifest; if that is interrupted, the next
+program that takes the dataset's lock finishes it. A first edition has no readers: there the tables come first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+
+from alti2v.dataset.card import dataset_card
+from alti2v.dataset.manifest import Manifest, Shard, read_manifest, write_manifest, write_vocabulary
+from alti2v.records import Tag
+from alti2v.storage.directory import exclusive
+from alti2v.storage.layout import (
+    CARD_FILE,
+    DATA_DIR,
+    INDEX_DIR,
+    MANIFEST_FILE,
+    METADATA_DIR,
+    OUTCOMES,
+    OUTCOMES_FILE,
+    REMOVED,
+    REMOVED_FILE,
+    SURVEY,
+    SURVEY_FILE,
+    TAGS_FILE,
+    Table,
+)
+from alti2v.storage.publish import (
+    fsync_directory,
+    make_directory,
+    publish_bytes,
+    storage_errors,
+    sweep_temporary_files,
+)
+from alti2v.storage.table import write_arrow_table
+
+WORK_DIR = ".build"
+_LOCK_FILE = "lock"
+_STAGED_DIR = "next"
+_TABLES: Mapping[str, Table] = {OUTCOMES_FILE: OUTCOMES, SURVEY_FILE: SURVEY, REMOVED_FILE: REMOVED}
+
+
+@contextlib.contextmanager
+def writing(dataset: Path) -> Iterator[Path]:
+    """Be the only writer of a dataset for the length of the block, after finishing what was interrupted.
+
+    Yields:
+        The work folder; whoever is done for good removes it before the block ends.
+
+    Raises:
+        UsageError: another process writes.
+    """
+    work = dataset / WORK_DIR
+    folders = [dataset / name for name in (WORK_DIR, DATA_DIR, INDEX_DIR, METADATA_DIR)]
+    for folder in folders:
+        make_directory(folder)
+    with exclusive(work, _LOCK_FILE):
+        for folder in (dataset, *folders):
+            sweep_temporary_files(folder)
+        _finish_interrupted(dataset)
+        yield work
+
+
+def is_interrupted(dataset: Path) -> bool:
+    """Whether an edition is being published, or was when its program was killed."""
+    return (dataset / WORK_DIR / _STAGED_DIR).exists()
+
+
+def publish_edition(
+    dataset: Path, manifest: Manifest, tags: tuple[Tag, ...], tables: Mapping[str, pa.Table]
+) -> None:
+    """Publish an edition whose shards lie in their places already; only inside `writing`.
+
+    Args:
+        dataset: where.
+        manifest: of the edition.
+        tags: its vocabulary.
+        tables: those of outcomes.parquet, survey.parquet and removed.parquet that change.
+
+    Raises:
+        StorageError: the dataset's folder refuses a write; what was published is as it was, or the next
+            program finishes the edition.
+    """
+    card = dataset_card(manifest, tags, manifest.source).encode()
+    if not (dataset / MANIFEST_FILE).exists():
+        _write_tables(dataset, tags, tables)
+        write_manifest(dataset, manifest)
+        # After the manifest: a folder with a README and nothing that says what it is, is somebody else's.
+        publish_bytes(dataset / CARD_FILE, card)
+        return
+    staged = dataset / WORK_DIR / _STAGED_DIR
+    make_directory(staged)
+    _write_tables(staged, tags, tables)
+    publish_bytes(staged / CARD_FILE, card)
+    write_manifest(staged, manifest)  # last: with it the edition is complete
+    publish_bytes(dataset / MANIFEST_FILE, (staged / MANIFEST_FILE).read_bytes())
+    _complete(dataset, staged, manifest.shards)
+
+
+def remove_unplanned(dataset: Path, shards: tuple[Shard, ...]) -> None:
+    """Remove the files of shards that are not among these: no manifest names them, or none does any more."""
+    planned = {dataset / file for shard in shards for file in shard_files(shard)}
+    for folder in (DATA_DIR, INDEX_DIR, METADATA_DIR):
+        for path in (dataset / folder).iterdir():
+            if path not in planned:
+                path.unlink()
+
+
+def is_whole(dataset: Path, manifest: Manifest) -> bool:
+    """Whether all files of a dataset are there, the shards with the sizes that the manifest says."""
+    tables = (dataset / name for name in (TAGS_FILE, OUTCOMES_FILE, CARD_FILE))
+    return all(path.exists() for path in tables) and not list(incomplete(dataset, manifest))
+
+
+def incomplete(dataset: Path, manifest: Manifest) -> Iterator[Shard]:
+    """The shards that lack a file, or whose tar has another size than the manifest says."""
+    for shard in manifest.shards:
+        paths = [dataset / file for file in shard_files(shard)]
+        if not all(path.exists() for path in paths) or paths[0].stat().st_size != shard.bytes:
+            yield shard
+
+
+def shard_files(shard: Shard) -> tuple[str, str, str, str]:
+    """Paths of the files of a shard, relative to the dataset."""
+    return shard.name.data, shard.name.index, shard.name.dali_index, shard.name.metadata
+
+
+def _write_tables(folder: Path, tags: tuple[Tag, ...], tables: Mapping[str, pa.Table]) -> None:
+    for file, content in tables.items():
+        write_arrow_table(folder / file, _TABLES[file], content)
+    write_vocabulary(folder, tags)
+
+
+def _finish_interrupted(dataset: Path) -> None:
+    staged = dataset / WORK_DIR / _STAGED_DIR
+    if not staged.exists():
+        return
+    manifest, published = staged / MANIFEST_FILE, dataset / MANIFEST_FILE
+    if manifest.exists() and manifest.read_bytes() == published.read_bytes():
+        _complete(dataset, staged, read_manifest(dataset).shards)
+    else:
+        shutil.rmtree(staged)  # the edition was never published
+
+
+def _complete(dataset: Path, staged: Path, shards: tuple[Shard, ...]) -> None:
+    for path in sorted(staged.iterdir()):
+        if path.name != MANIFEST_FILE:
+            with storage_errors(dataset / path.name):
+                path.replace(dataset / path.name)
+    fsync_directory(dataset)
+    remove_unplanned(dataset, shards)
+    shutil.rmtree(staged)

@@ -1,0 +1,155 @@
+"""The first look at pictures: which can be used, what each looks like; nothing is looked at twice.
+
+What is found out lies in chunks in the work folder while a build runs, with the prepared pictures beside it,
+and in survey.parquet afterwards, without them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alti2v.dataset.duplicates import THUMBNAIL_SIDE_PX, Looks
+from alti2v.dataset.engines import Engine
+from alti2v.dataset.manifest import ImageRecipe
+from alti2v.dataset.posts import Posts
+from alti2v.dataset.prepare import PREPARED, Chunk, chunk_bounds, prepare_chunk
+from alti2v.errors import DamagedError
+from alti2v.records import Progress, ProgressHook
+from alti2v.storage.layout import HASH_COLUMNS, SURVEY, SURVEY_FILE, THUMBNAIL_COLUMN
+from alti2v.storage.table import read_table, schema
+
+# About 2 s of work, and 4 MB: little is lost to a kill, and progress moves.
+_CHUNK_PICTURES = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """How and where pictures are prepared.
+
+    Attributes:
+        store: where they lie.
+        work: the folder for working files.
+        made_with: versions of what makes the pixels.
+        engine: what runs the work.
+    """
+
+    store: Path
+    work: Path
+    recipe: ImageRecipe
+    made_with: Mapping[str, str]
+    engine: Engine
+    progress: ProgressHook
+
+
+def prepare(preparation: Preparation, posts: Posts, rows: npt.NDArray[np.int64]) -> pa.Table:
+    """Prepare the pictures of some posts, unless that has been done.
+
+    Returns:
+        The columns of `prepare.PREPARED`, and `chunk`, one row per post in ascending order of id.
+    """
+    if not len(rows):
+        return schema(PREPARED).empty_table().append_column("chunk", pa.array([], pa.string()))
+    ids, tars, offsets, sizes = (posts.numbers(name)[rows] for name in ("id", "tar", "offset", "size"))
+    order = np.lexsort((offsets, tars))
+    pictures = np.stack([ids, offsets, sizes], axis=1)[order]
+    chunks = [
+        Chunk(
+            work=preparation.work,
+            store=preparation.store,
+            tar=int(tars[order[first]]),
+            pictures=tuple(map(tuple, pictures[first:last].tolist())),
+            recipe=preparation.recipe,
+            made_with=repr(sorted(preparation.made_with.items())),
+        )
+        for first, last in chunk_bounds(tars[order], at_most=_CHUNK_PICTURES)
+    ]
+    _run(preparation, chunks, total=len(rows))
+    tables = []
+    for chunk in chunks:
+        table = read_table(chunk.table, PREPARED)
+        tables.append(table.append_column("chunk", pa.array([chunk.name] * table.num_rows)))
+    prepared = pa.concat_tables(tables).combine_chunks()
+    return prepared.take(pa.array(np.argsort(prepared.column("id").to_numpy(), kind="stable")))
+
+
+def _run(preparation: Preparation, chunks: list[Chunk], *, total: int) -> None:
+    missing = [chunk for chunk in chunks if not chunk.table.exists()]
+    done = total - sum(len(chunk.pictures) for chunk in missing)
+    dropped: Counter[str] = Counter()
+
+    def show() -> None:
+        counts = {f"dropped {reason}": count for reason, count in sorted(dropped.items())}
+        preparation.progress(
+            Progress(stage="preparing", done=done, total=total, unit="pictures", counts=counts)
+        )
+
+    show()
+    for chunk, reasons in preparation.engine(prepare_chunk, missing):
+        done += len(chunk.pictures)
+        dropped.update(reasons)
+        show()
+
+
+def surveyed(posts: Posts, rows: npt.NDArray[np.int64], prepared: pa.Table) -> pa.Table:
+    """The rows of survey.parquet for posts that have just been prepared, `rows` in the order of `prepared`."""
+    md5s = pc.fill_null(posts.facts.column("stored_md5").take(pa.array(rows)), "")
+    return prepared.append_column("source_md5", md5s).select(schema(SURVEY).names).cast(schema(SURVEY))
+
+
+def read_survey(dataset: Path) -> pa.Table:
+    """What is known of pictures: the rows of survey.parquet, ascending by id; none if there is no such file.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
+    try:
+        return read_table(dataset / SURVEY_FILE, SURVEY).combine_chunks()
+    except FileNotFoundError:
+        return no_survey()
+
+
+def no_survey() -> pa.Table:
+    """A survey of nothing."""
+    return schema(SURVEY).empty_table()
+
+
+def known_rows(
+    survey: pa.Table, posts: Posts, rows: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Where the survey speaks of some posts, with the very bytes that are stored for them now.
+
+    Returns:
+        (n,) rows of the survey, and (n,) whether there is one.
+    """
+    ids = survey.column("id").to_numpy()
+    if not len(ids):
+        return np.zeros(len(rows), np.int64), np.zeros(len(rows), np.bool_)
+    place = np.minimum(np.searchsorted(ids, posts.ids[rows]), len(ids) - 1)
+    md5s = pc.fill_null(posts.facts.column("stored_md5").take(pa.array(rows)), "")
+    is_same = pc.equal(survey.column("source_md5").take(pa.array(place)), md5s)
+    return place, (ids[place] == posts.ids[rows]) & is_same.to_numpy(zero_copy_only=False)
+
+
+def looks_of(table: pa.Table) -> Looks:
+    """The looks in a table with the columns of the survey.
+
+    Raises:
+        DamagedError: a picture that can be used has none.
+    """
+    hashes = [table.column(column.name).to_numpy().view(np.uint64) for column in HASH_COLUMNS]
+    pixels = b"".join(table.column(THUMBNAIL_COLUMN.name).to_pylist())
+    side = THUMBNAIL_SIDE_PX
+    if len(pixels) != table.num_rows * side * side:
+        raise DamagedError(f"{SURVEY_FILE} lacks thumbnails: delete it, then run the same command again")
+    return Looks(
+        hashes=np.stack(hashes, axis=1),
+        thumbnails=np.frombuffer(pixels, np.uint8).reshape(-1, side, side),
+    )

@@ -1,0 +1,250 @@
+"""A dataset grows with its store: what stands in it stays, what comes finds its side."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alti2v.dataset.build import BuildReport, build_shards
+from alti2v.dataset.config import BuildConfig
+from alti2v.dataset.edition import WORK_DIR
+from alti2v.dataset.manifest import read_manifest, read_vocabulary
+from alti2v.dataset.split import NOWHERE, extend_splits
+from alti2v.dataset.verify import verify_dataset
+from alti2v.errors import UsageError
+from alti2v.storage.layout import SPLITS
+from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
+
+TRAIN, VALIDATION, TEST = (SPLITS.index(split) for split in ("train", "validation", "test"))
+
+
+def build(store: Path, dataset: Path, **options: Any) -> BuildReport:
+    fixed = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 1} | options
+    return build_shards(BuildConfig(store=store, dataset=dataset, **fixed))
+
+
+def digests(dataset: Path) -> dict[str, str]:
+    files = (path for path in dataset.rglob("*") if path.is_file())
+    return {str(path.relative_to(dataset)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def sides(dataset: Path) -> dict[int, str]:
+    rows = pd.read_parquet(dataset / "outcomes.parquet")
+    stored = rows[rows["outcome"] == "stored"]
+    return {int(i): name.split("-")[0] for i, name in zip(stored["id"], stored["shard"], strict=True)}
+
+
+def copy_of(number: int) -> bytes:
+    return encoded(drawing(number), quality=60)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the store of 30 posts and the dataset of it."""
+    folder = tmp_path_factory.mktemp("growing")
+    write_store(folder / "store", tiny_posts(30))
+    build(folder / "store", folder / "dataset")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def grown(first: Path) -> Path:
+    """The same store with 12 more posts, some of which look like old ones, and one that has become worse."""
+    before = sides(first / "dataset")
+    anchors = {side: min(i for i, s in before.items() if s == side) for side in SPLITS}
+    posts = [
+        *(post for post in tiny_posts(30) if post.id != 2),
+        TinyPost(id=2, content=None, facts={"status": "failed", "reason": "http_404"}),
+        *tiny_posts(8, first_id=101),
+        *(TinyPost(id=201 + number, content=copy_of(anchors[side])) for number, side in enumerate(SPLITS)),
+        TinyPost(id=299, content=encoded(drawing(999)), tags=["a_new_tag", "1girl"]),
+    ]
+    return write_store(first / "grown", posts)
+
+
+@pytest.fixture
+def dataset(first: Path, tmp_path: Path) -> Path:
+    build(first / "store", tmp_path / "dataset")
+    return tmp_path / "dataset"
+
+
+def test_growth_keeps_what_stands_and_finds_sides_for_what_comes(grown: Path, dataset: Path) -> None:
+    """Old shards stay to the byte, indices stay, nobody changes sides, and copies of test pictures stay out."""
+    old_files, old_sides, old_tags = digests(dataset), sides(dataset), read_vocabulary(dataset)
+    report = build(grown, dataset)
+    new_files, new_sides = digests(dataset), sides(dataset)
+    reasons = pd.read_parquet(dataset / "outcomes.parquet").set_index("id")["reason"].to_dict()
+
+    shard_files = [name for name in old_files if name.split("/")[0] in ("data", "index", "metadata")]
+    assert {name: new_files[name] for name in shard_files} == {name: old_files[name] for name in shard_files}
+    assert {i: new_sides[i] for i in old_sides} == old_sides
+    assert set(new_sides) - set(old_sides) == {*range(101, 109), 201, 299}
+    assert {new_sides[i] for i in (*range(101, 109), 201, 299)} == {"train"}
+    assert (reasons[202], reasons[203], reasons[2]) == ("alike_held_out", "alike_held_out", "")
+    assert (report.test, report.validation, report.train, report.edition) == (6, 4, 30, 2)
+    assert [str(shard.name) for shard in read_manifest(dataset).split("train")][2:] == [
+        "train-00002-of-00003",
+        "train-00003-of-00005-e2",
+        "train-00004-of-00005-e2",
+    ]
+    assert [tag.name for tag in read_vocabulary(dataset)] == [tag.name for tag in old_tags]
+    assert sum(report.outcomes.values()) == 42
+    assert verify_dataset(dataset, deep=True).findings == ()
+
+
+def test_growth_is_a_pure_function(grown: Path, dataset: Path, first: Path, tmp_path: Path) -> None:
+    """The same dataset and grown store give the same bytes, and the same command again does nothing."""
+    build(first / "store", tmp_path / "again")
+    build(grown, dataset)
+    build(grown, tmp_path / "again", workers=2)
+    before = digests(dataset)
+
+    assert digests(tmp_path / "again") == before
+    build(grown, dataset)
+    assert digests(dataset) == before
+    assert not (dataset / WORK_DIR).exists()
+
+
+def test_a_store_that_forgets_takes_nothing_away(first: Path, dataset: Path, tmp_path: Path) -> None:
+    """Posts that the board deleted stay in the shards and in the sums."""
+    before = sides(dataset)
+    smaller = write_store(tmp_path / "smaller", tiny_posts(25, first_id=6))
+    report = build(smaller, dataset)
+
+    assert sides(dataset) == before
+    assert (sum(report.outcomes.values()), report.edition) == (30, 2)
+    assert verify_dataset(dataset).findings == ()
+
+
+def test_a_dry_run_publishes_nothing_and_the_build_uses_its_work(
+    grown: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan says what the build will do, for a new dataset and a growing one; pictures are opened once."""
+    new = tmp_path / "new"
+    for target in (new, dataset):
+        before = digests(target) if target.exists() else {}
+        planned = build(grown, target, dry_run=True)
+        assert {name: d for name, d in digests(target).items() if not name.startswith(WORK_DIR)} == before
+        with monkeypatch.context() as patched:
+            patched.setattr("alti2v.dataset.survey.prepare_chunk", lambda *_: pytest.fail("prepared twice"))
+            built = build(grown, target)
+        same = (
+            "train",
+            "validation",
+            "test",
+            "tags",
+            "shards",
+            "outcomes",
+            "plan_hash",
+            "alike",
+            "groups",
+            "edition",
+        )
+        assert {name: getattr(planned, name) for name in same} == {name: getattr(built, name) for name in same}
+
+
+def test_other_options_need_a_new_plan(grown: Path, dataset: Path) -> None:
+    """A changed plan is refused with what differs; --new-plan replaces everything, under new names."""
+    before = digests(dataset)
+    with pytest.raises(UsageError, match=r"\(--test 6 instead of 8, --top-tags 5000 instead of 3\)"):
+        build(grown, dataset, test=8, top_tags=3)
+    assert digests(dataset) == before
+    report = build(grown, dataset, test=8, top_tags=3, new_plan=True)
+
+    assert (report.test, report.tags, report.edition) == (8, 3, 2)
+    assert {str(shard.name)[-3:] for shard in read_manifest(dataset).shards} == {"-e2"}
+    assert not {name for name in before if name.startswith("data/")} & set(digests(dataset))
+    assert verify_dataset(dataset).findings == ()
+
+
+def test_id_modulo(first: Path, tmp_path: Path) -> None:
+    """The field's convention: sides by the last three digits; alike pictures that stand apart are counted."""
+    content = encoded(drawing(5))
+    posts = [TinyPost(id=i, content=encoded(drawing(i))) for i in (1, 899, 900, 949, 950, 1999, 2000)]
+    posts += [TinyPost(id=3899, content=content), TinyPost(id=3950, content=copy_of(5))]
+    store = write_store(tmp_path / "store", posts)
+    report = build(store, tmp_path / "dataset", split="id-modulo")
+
+    assert sides(tmp_path / "dataset") == {
+        1: "train", 899: "train", 2000: "train", 3899: "train",
+        900: "validation", 949: "validation", 950: "test", 1999: "test", 3950: "test",
+    }  # fmt: skip
+    assert (report.alike, report.groups, report.astray) == (2, 1, 1)
+
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    from alti2v.dataset import build, config, edition, shards
+
+    function, countdown = sys.argv[3], [int(sys.argv[4])]
+    def dying(real):
+        def call(*args, **kwargs):
+            countdown[0] -= 1
+            if countdown[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+        return call
+    target = {"fsync": (os, "fsync"), "rename": (Path, "replace"), "unlink": (Path, "unlink"),
+              "rmtree": (edition.shutil, "rmtree")}[function]
+    setattr(*target, dying(getattr(*target)))
+    build.build_shards(config.BuildConfig(store=Path(sys.argv[1]), dataset=Path(sys.argv[2]), size=32, test=6,
+                                          validation=4, shard_samples=9, workers=1))
+"""
+
+
+@pytest.mark.parametrize("function", ["rename", "unlink", "rmtree"])
+def test_kill_9_leaves_the_old_edition_or_the_new(
+    grown: Path, dataset: Path, first: Path, tmp_path: Path, function: str
+) -> None:
+    """Growth that is killed again and again: whole at each point, in the end the same to the byte."""
+    build(first / "store", tmp_path / "whole")
+    build(grown, tmp_path / "whole")
+    for countdown in {"rename": (3, 12, 14, 5, 4, 3, 2, 1), "unlink": (9,), "rmtree": (1, 2)}[function]:
+        arguments = [str(grown), str(dataset), function, str(countdown)]
+        killed = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(KILLED), *arguments],
+            check=False, timeout=60, capture_output=True,
+        )  # fmt: skip
+        assert killed.returncode in (-signal.SIGKILL, 0), killed.stderr
+        manifest = read_manifest(dataset)
+        assert manifest.edition in (1, 2)
+        for shard in manifest.shards:
+            assert (dataset / shard.name.data).stat().st_size == shard.bytes
+            assert json.loads((dataset / shard.name.index).read_text())["hash_lfs"] == shard.sha256
+    build(grown, dataset)
+
+    assert digests(dataset) == digests(tmp_path / "whole")
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(1, 25), st.sampled_from([NOWHERE, 0, 1, 2])), min_size=1), st.data())
+def test_sides_of_what_comes(pictures: list[tuple[int, int]], data: st.DataObject) -> None:
+    """Settled sides stay, new pictures stand with their group, no split grows beyond what is asked."""
+    group = np.array([name for name, _ in pictures])
+    side = np.array([given_side for _, given_side in pictures], np.int8)
+    test, validation = data.draw(st.integers(0, 10)), data.draw(st.integers(0, 10))
+    found = extend_splits(group, side, test=test, validation=validation)
+
+    assert np.array_equal(found[side != NOWHERE], side[side != NOWHERE])
+    for split, wanted in ((TEST, test), (VALIDATION, validation)):
+        assert (found == split).sum() <= max(wanted, (side == split).sum())
+    for name, before, after in zip(group, side, found, strict=True):
+        settled_here = set(side[(group == name) & (side != NOWHERE)].tolist())
+        if before == NOWHERE and settled_here:
+            assert after == (TRAIN if settled_here == {TRAIN} else NOWHERE)
+        if before == NOWHERE and not settled_here:
+            assert after != NOWHERE
+            assert set(found[group == name].tolist()) == {after}
