@@ -20,6 +20,7 @@ from alti2v.model.input import Augmentation, ids_of_batch, reading_errors, train
 from alti2v.model.input_wait import InputWait
 from alti2v.model.interrupts import deferred_interrupt
 from alti2v.model.job import Job
+from alti2v.model.network import Network
 from alti2v.model.start import give_start
 from alti2v.model.thresholds import tune, write_thresholds
 from alti2v.model.trainee import Trainee, build_for, prepare
@@ -95,6 +96,12 @@ def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tupl
         # Whatever happens before the next one, there is a checkpoint from before it.
         loop.save()
     validation = loop.run()
+    if job.crew.is_first:
+        _write_model(job, network, position, validation)
+    return _figures(job, position, validation, parameters=network.logits.count_params()), resumed_from_step
+
+
+def _write_model(job: Job, network: Network, position: Position, validation: Validation | None) -> None:
     figures = _figures(job, position, validation, parameters=network.logits.count_params())
     make_directory(job.run / MODEL_DIR)
     if validation is not None:
@@ -114,7 +121,6 @@ def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tupl
             training=figures,
         ),
     )
-    return figures, resumed_from_step
 
 
 def _figures(
@@ -182,6 +188,9 @@ class _Loop:
 
     def save(self) -> None:
         """Write a checkpoint."""
+        self._saved_s = self._clock()
+        if not self._job.crew.is_first:
+            return
         values = self._trainee.values()
         if not is_finite(values):
             raise self._diverged("a weight")
@@ -200,10 +209,11 @@ class _Loop:
             epoch=epoch,
             skip_batches=skipped,
             augmentation=Augmentation(flip=job.recipe.flip, shift=job.recipe.shift),
+            part=(job.crew.index, job.crew.count) if job.crew.devices > 1 else None,
         )
         wait = InputWait()
         seen_before, loss_before = skipped * job.recipe.batch_size, position.loss_sum
-        waited_before = position.input_seconds
+        waited_before, mean_before = position.input_seconds, [0.0]
 
         def after_step(_: int, logs: Mapping[str, Any]) -> None:
             with self._saved_on_interrupt():
@@ -211,7 +221,14 @@ class _Loop:
                 step = position.step - epoch * job.steps_per_epoch
                 seen = min(step * job.recipe.batch_size, job.train_samples)
                 # Keras reports the mean over the samples since `fit` began.
-                position.loss_sum = loss_before + float(logs["loss"]) * (seen - seen_before)
+                mean, taken = float(logs["loss"]), step - skipped
+                if job.crew.devices > 1 and seen % job.recipe.batch_size:
+                    # In that mean a last batch that was filled up counts as much as a whole one.
+                    of_last = taken * mean - (taken - 1) * mean_before[0]
+                    position.loss_sum += of_last * (seen % job.recipe.batch_size)
+                else:
+                    position.loss_sum = loss_before + mean * (seen - seen_before)
+                mean_before[0] = mean
                 position.input_seconds = waited_before + wait.seconds
                 self._after_step(loss=position.loss_sum / seen)
                 if interrupted():
@@ -269,7 +286,8 @@ class _Loop:
             }
         )
         position.loss_sum = 0.0
-        publish_bytes(job.run / LOG_FILE, _log_csv(position.log))
+        if job.crew.is_first:
+            publish_bytes(job.run / LOG_FILE, _log_csv(position.log))
         self._progress(
             Progress(
                 stage="training",
@@ -289,11 +307,13 @@ class _Loop:
             position.worse += 1
             return
         position.best_map, position.best_epoch, position.worse = validation.mean_ap, epoch + 1, 0
-        save_best(
-            self._job.run / CHECKPOINTS_DIR,
-            arrays=[np.asarray(variable) for variable in self._trainee.network.logits.variables],
-            position={"epoch": epoch + 1, "map": validation.mean_ap},
-        )
+        if self._job.crew.is_first:
+            save_best(
+                self._job.run / CHECKPOINTS_DIR,
+                arrays=[np.asarray(variable) for variable in self._trainee.network.logits.variables],
+                position={"epoch": epoch + 1, "map": validation.mean_ap},
+            )
+        self._job.crew.meet()
 
     def _take_best(self, last: Validation | None) -> Validation | None:
         """Leave the best network that was validated, and what was said of it."""
@@ -341,7 +361,8 @@ class _Loop:
         ids = ids_of_batch(
             job.dataset, batch_size=job.recipe.batch_size, seed=job.seed, epoch=epoch, batch=batch
         )
-        publish_json(job.run / DIVERGED_FILE, {"step": step, "epoch": epoch + 1, "ids": list(ids)})
+        if job.crew.is_first:
+            publish_json(job.run / DIVERGED_FILE, {"step": step, "epoch": epoch + 1, "ids": list(ids)})
         named = ", ".join(map(str, ids[:_NAMED])) + (" ..." if len(ids) > _NAMED else "")
         return DataError(
             f"{what} is no number any more at step {step}, with the pictures {named} "

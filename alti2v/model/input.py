@@ -82,7 +82,7 @@ def check_shards(dataset: Path, shards: Sequence[Shard]) -> None:
             )
 
 
-def training_batches(
+def training_batches(  # noqa: PLR0913 - an epoch, a place in it, and what is done to its samples
     dataset: Path,
     *,
     split: str = "train",
@@ -91,6 +91,7 @@ def training_batches(
     epoch: int = 0,
     skip_batches: int = 0,
     augmentation: Augmentation = NO_AUGMENTATION,
+    part: tuple[int, int] | None = None,
 ) -> Any:  # noqa: ANN401 - tf.data.Dataset
     """One epoch, every sample exactly once, in an order that depends on (seed, epoch) alone.
 
@@ -103,6 +104,9 @@ def training_batches(
         skip_batches: how many batches of the epoch to leave out at its start. Their shards are read, their
             pictures are not decoded.
         augmentation: what to change at random.
+        part: (index, count): only this process' equal part of every batch. The last batch is filled up with
+            black pictures, and a third tensor says how much each sample counts: (B,) float32, 0 for those, and
+            for the others what makes the mean over the batch one over the samples.
 
     Returns:
         tf.data.Dataset of (images (B, S, S, 3) uint8 RGB, labels (B, T) float32), of known length.
@@ -118,6 +122,12 @@ def training_batches(
     data = _in_order(dataset, shards, seed=seed, epoch=epoch)
     # Where a killed run stopped; before anything is decoded.
     data = data.skip(skip_batches * batch_size)
+    last_batch = samples_left % batch_size or batch_size
+    if part is not None:
+        nobody = tf.data.Dataset.from_tensors((-1, b"", tf.zeros([0], tf.int64)))
+        nobody = nobody.map(lambda id_, *rest: (tf.cast(id_, tf.int64), *rest))
+        data = data.concatenate(nobody.repeat(batch_size - last_batch))
+        data = data.enumerate().shard(part[1], part[0])
     keeps_its_side = tf.constant(_names_a_side(tuple(tag.name for tag in read_vocabulary(dataset))))
 
     def prepare(id_: Any, content: Any, indices: Any) -> tuple[Any, Any]:  # noqa: ANN401 - tensors
@@ -128,8 +138,20 @@ def training_batches(
             image = _augment(image, id_, what=augmentation, seed=(seed, epoch), may_flip=may_flip)
         return image, labels
 
-    data = data.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-    data = data.batch(batch_size)
+    def prepare_part(number: Any, sample: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401 - tensors
+        is_last = number >= samples_left - last_batch
+        weight = tf.where(is_last, tf.constant(batch_size / last_batch, tf.float32), 1.0)
+        image, labels, weight = tf.cond(
+            sample[0] < 0,
+            lambda: (tf.zeros((size, size, 3), tf.uint8), tf.zeros((tags,), tf.float32), 0.0),
+            lambda: (*prepare(*sample), weight),
+        )
+        return image, labels, weight
+
+    if part is None:
+        data = data.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
+    else:
+        data = data.map(prepare_part, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size // part[1])
     data = data.apply(tf.data.experimental.assert_cardinality(-(-samples_left // batch_size)))
     return data.prefetch(tf.data.AUTOTUNE)
 

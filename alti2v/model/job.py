@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alti2v.dataset.manifest import Manifest
+from alti2v.model.crew import ALONE, Crew
 from alti2v.model.recipes import HEAD_ONLY, Recipe
 from alti2v.records import Tag
 
@@ -44,6 +45,7 @@ class Job:
     patience: int | None
     checkpoint_s: float
     keep: int
+    crew: Crew = ALONE
 
     @property
     def train_samples(self) -> int:

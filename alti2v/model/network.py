@@ -197,12 +197,13 @@ def standardise(network: Network, pictures: npt.NDArray[np.uint8]) -> None:
         if not hasattr(layer, "kernel"):
             x = ops.cast(layer(x, training=False), "float32")  # whatever the layers compute in
             continue
-        kernel = layer.kernel
+        # As plain numbers: several processes share the variable, but each looks at the pictures by itself.
+        kernel = ops.convert_to_tensor(np.asarray(layer.kernel))
         before = ops.conv(x, kernel, padding="same") if len(kernel.shape) == 4 else ops.matmul(x, kernel)
         mean, variance = ops.moments(before, axes=list(range(len(before.shape) - 1)))  # (C,)
         deviation = ops.sqrt(variance) + _LEAST_DEVIATION
-        kernel.assign(kernel / deviation)
-        layer.bias.assign(-mean / deviation)
+        layer.kernel.assign(np.asarray(kernel / deviation))
+        layer.bias.assign(np.asarray(-mean / deviation))
         x = ops.relu((before - mean) / deviation)
 
 

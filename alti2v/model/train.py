@@ -6,6 +6,7 @@ already. `fitting` does it.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -15,6 +16,7 @@ from typing import Any
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model.bundle import read_training
+from alti2v.model.crew import joined
 from alti2v.model.fitting import fit
 from alti2v.model.input import check_shards
 from alti2v.model.job import Job
@@ -203,16 +205,21 @@ def train(
     tags = read_vocabulary(config.dataset)
     _require_trainable(config, manifest, tags=len(tags))
     claim_directory(config.run, Kind.RUN)
-    with exclusive(config.run, _LOCK_FILE):
+    with joined() as crew, exclusive(config.run, _LOCK_FILE) if crew.is_first else contextlib.nullcontext():
         settings = _settle(config, manifest)
         chosen = {**{name: settings[name] for name in _CHOICES}, "loss": Loss(settings["loss"])}
         recipe = replace(RECIPES[config.recipe], **chosen)
+        if recipe.batch_size % crew.devices:
+            raise UsageError(
+                f"--batch-size {recipe.batch_size} cannot be shared by {crew.devices} devices equally"
+            )
         finished = read_training(config.run)
         if finished is not None and _is_enough(finished, epochs=recipe.epochs, patience=config.patience):
             return _report(config, finished, resumed_from_step=finished["steps"])
         check_shards(config.dataset, (*manifest.split("train"), *manifest.split("validation")))
         # Only now, when nothing is left that could refuse, does the directory become this run.
-        write_description(config.run, Kind.RUN, settings)
+        if crew.is_first:
+            write_description(config.run, Kind.RUN, settings)
         job = Job(
             dataset=config.dataset,
             run=config.run,
@@ -228,6 +235,7 @@ def train(
             patience=config.patience,
             checkpoint_s=config.checkpoint_s,
             keep=config.keep,
+            crew=crew,
         )
         training, resumed_from_step = fit(job, progress=progress, clock=clock)
     return _report(config, training, resumed_from_step=resumed_from_step)

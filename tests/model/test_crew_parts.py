@@ -1,0 +1,100 @@
+"""Several processes: each gets its part of every batch, and together they train as one would."""
+
+from __future__ import annotations
+
+import csv
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from alti2v.errors import UsageError
+from alti2v.model.crew import joined
+from alti2v.model.input import training_batches
+from tests.model.tiny_dataset import write_squares
+
+pytestmark = pytest.mark.tf
+_PROGRAM = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from alti2v.model.recipes import MODERN, RECIPES
+from alti2v.model.train import TrainConfig, train
+RECIPES["modern"] = replace(
+    MODERN, features=16, train_from="block5_conv3", learning_rate=1e-3, batch_size=8, epochs=2, flip=False
+)
+train(TrainConfig(dataset=Path(sys.argv[1]), run=Path(sys.argv[2]), weights="none", checkpoint_s=1e9))
+"""
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Twenty samples: the last of three batches of eight has four."""
+    return write_squares(tmp_path_factory.mktemp("crew") / "dataset", train=20)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_parts_make_up_the_batches_exactly_once(dataset, count):
+    """The parts of a batch together hold its samples, each once; what fills the last one up counts nothing."""
+    whole = list(training_batches(dataset, batch_size=8, seed=3, epoch=1))
+    parts = [
+        list(training_batches(dataset, batch_size=8, seed=3, epoch=1, part=(index, count)))
+        for index in range(count)
+    ]
+
+    assert {len(part) for part in parts} == {len(whole)}
+    for number, (images, labels) in enumerate(whole):
+        pieces = [[tensor.numpy() for tensor in part[number]] for part in parts]
+        assert {len(piece[2]) for piece in pieces} == {8 // count}
+        counted = np.concatenate([piece[2] for piece in pieces])
+        seen = np.concatenate([piece[0] for piece in pieces])[counted > 0]
+        assert sorted(image.tobytes() for image in seen) == sorted(image.tobytes() for image in images.numpy())
+        assert np.concatenate([piece[1] for piece in pieces]).sum() == labels.numpy().sum()
+        assert counted.mean() == pytest.approx(1)
+
+
+def test_several_processes_need_jax(monkeypatch):
+    """With TensorFlow, a second process is refused with what to set."""
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
+
+    with pytest.raises(UsageError, match="KERAS_BACKEND=jax"), joined():
+        pass
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(dataset, tmp_path):
+    """Two processes over gloo write the loss curve of one process with the same batches (JAX, CPU)."""
+    alone = _start(dataset, tmp_path / "alone")
+    assert alone.wait() == 0, alone.stderr.read()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    crew = [
+        _start(
+            dataset,
+            tmp_path / "crew",
+            KERAS_DISTRIBUTION_JOB_ADDRESSES=address,
+            KERAS_DISTRIBUTION_NUM_PROCESSES="2",
+            KERAS_DISTRIBUTION_PROCESS_ID=str(number),
+        )
+        for number in range(2)
+    ]
+    assert [process.wait() for process in crew] == [0, 0], [process.stderr.read() for process in crew]
+
+    for ours, expected in zip(_log(tmp_path / "crew"), _log(tmp_path / "alone"), strict=True):
+        for column in ("loss", "val_loss", "val_map"):
+            assert float(ours[column]) == pytest.approx(float(expected[column]), rel=1e-4)
+
+
+def _start(dataset, run, **variables):
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", **variables}
+    command = [sys.executable, "-c", _PROGRAM, str(dataset), str(run)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def _log(run):
+    with (run / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
