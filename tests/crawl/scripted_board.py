@@ -83,6 +83,7 @@ class ScriptedBoard:
     orderby_works: bool = True
     count_offset: int = 0
     requests: list[tuple[float, str]] = field(default_factory=list)
+    peers: set[Any] = field(default_factory=set)  # every connection that was ever made
     scripts: list[tuple[str, list[Answer | None]]] = field(default_factory=list)
     after: Callable[[ScriptedBoard, str], None] | None = None
     robots: str | None = None
@@ -129,6 +130,8 @@ class ScriptedBoard:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.path_qs
         self.requests.append((time.monotonic(), path))
+        assert request.transport is not None
+        self.peers.add(request.transport.get_extra_info("peername"))
         for prefix, answers in self.scripts:
             if path.startswith(prefix) and answers:
                 answer = answers.pop(0)
