@@ -204,9 +204,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--attacks", default=",".join(["calm", *FILES, *PAGES]))
     options = parser.parse_args()
-    rows = [asyncio.run(measure(attack)) for attack in options.attacks.split(",")]
-    for row in rows:
-        print(f"{row['attack']:16} {row['peak_rss_mb']:6.0f} MB {row['seconds']:6.1f} s  {row['end']}")
+    rows = []
+    for attack in options.attacks.split(","):
+        rows.append(row := asyncio.run(measure(attack)))
+        print(f"{attack:16} {row['peak_rss_mb']:6.0f} MB {row['seconds']:6.1f} s  {row['end']}", flush=True)
     print(json.dumps({row["attack"]: round(row["peak_rss_mb"]) for row in rows}))
 
 
