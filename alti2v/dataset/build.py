@@ -278,6 +278,7 @@ def _manifest(job: _Job, planned: _Planned, request: str) -> Manifest:
         edition=job.edition,
         options=as_json(job.options),
         source=job.source,
+        command=job.config.command,
     )
 
 

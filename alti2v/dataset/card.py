@@ -9,7 +9,7 @@ from typing import Any
 from alti2v.dataset.manifest import Manifest
 from alti2v.dataset.shards import SAMPLE_FIELDS
 from alti2v.records import Tag
-from alti2v.storage.layout import DATA_DIR, SPLITS
+from alti2v.storage.layout import DATA_DIR, SAMPLE_IMAGE_SUFFIX, SPLITS
 
 _SHOWN_TAGS = 20
 
@@ -27,7 +27,14 @@ def dataset_card(manifest: Manifest, tags: Sequence[Tag], store: Mapping[str, An
         store: store.json of the store that the dataset was built from.
     """
     splits = [split for split in SPLITS if manifest.samples(split)]
-    return "\n".join([*_front_matter(manifest, splits), *_body(manifest, splits, tags, store), ""])
+    board = _board(store)
+    parts = (
+        *_front_matter(manifest, splits),
+        *_content(manifest, splits, tags, board),
+        *_making(manifest, board),
+        _TERMS,
+    )
+    return "\n".join(parts)
 
 
 def _front_matter(manifest: Manifest, splits: Sequence[str]) -> list[str]:
@@ -36,8 +43,11 @@ def _front_matter(manifest: Manifest, splits: Sequence[str]) -> list[str]:
     return [
         "---",
         "pretty_name: Tagged illustrations",
+        "license: other",
         "task_categories:\n- image-classification",
+        f"size_categories:\n- {_size_category(sum(map(manifest.samples, splits)))}",
         "tags:\n- webdataset\n- multi-label-classification\n- illustration",
+        # One configuration: `datasets` would read tables beside it as tar files (docs/DECISIONS.md).
         "configs:",
         "- config_name: default\n  data_files:",
         *(f"  - split: {split}\n    path: {DATA_DIR}/{split}-*.tar" for split in splits),
@@ -46,32 +56,29 @@ def _front_matter(manifest: Manifest, splits: Sequence[str]) -> list[str]:
         "  features:",
         "  - name: __key__\n    dtype: string",
         "  - name: __url__\n    dtype: string",
-        "  - name: jpg\n    dtype: image",
+        f"  - name: {SAMPLE_IMAGE_SUFFIX}\n    dtype: image",
         "  - name: json\n    struct:",
         *fields,
         "  splits:",
         *(
-            f"  - name: {split}\n    num_bytes: {sum(shard.bytes for shard in manifest.split(split))}\n"
+            f"  - name: {split}\n    num_bytes: {_bytes(manifest, split)}\n"
             f"    num_examples: {manifest.samples(split)}"
             for split in splits
         ),
         f"  download_size: {total}\n  dataset_size: {total}",
         "---",
+        "",
     ]
 
 
-def _body(
-    manifest: Manifest, splits: Sequence[str], tags: Sequence[Tag], store: Mapping[str, Any]
-) -> list[str]:
+def _content(manifest: Manifest, splits: Sequence[str], tags: Sequence[Tag], board: str) -> list[str]:
     image = manifest.image
     categories = Counter(tag.category.value for tag in tags)
-    outcomes = manifest.outcomes
     return [
-        "",
         "# Tagged illustrations",
         "",
-        f"{sum(manifest.samples(split) for split in splits):,} illustrations with the tags that people gave "
-        f"them; {len(tags):,} tags to learn. Made by alti2v from `{store.get('board', '?')}`{_query(store)}.",
+        f"{sum(map(manifest.samples, splits)):,} illustrations with the tags that people gave them on "
+        f"{board}; {len(tags):,} tags to learn.",
         "",
         "## What is in it",
         "",
@@ -79,19 +86,26 @@ def _body(
         "|---|---:|---:|---:|",
         *(
             f"| {split} | {manifest.samples(split):,} | {len(manifest.split(split)):,} "
-            f"| {sum(shard.bytes for shard in manifest.split(split)):,} |"
+            f"| {_bytes(manifest, split):,} |"
             for split in splits
         ),
         "",
         f"Pictures: {image.size} × {image.size} px, {image.fit}, {image.format} of quality {image.quality}.",
         "",
-        "- `data/`: WebDataset shards; a sample is a `.jpg` and a `.json` with the same keys everywhere,",
-        "  tags by category joined with spaces.",
-        "- `metadata/`: one Parquet row per sample, with the position of its picture in the shard, and with",
-        "  `labels`, the rows of `tags.parquet` that apply.",
+        f"- `data/`: WebDataset shards; a sample is a `.{SAMPLE_IMAGE_SUFFIX}` and a `.json` with the same",
+        "  keys everywhere, tags by category joined with spaces.",
+        "- `metadata/`: one Parquet row per sample, with the position of its picture in the shard; `labels`,",
+        "  the rows of `tags.parquet` that apply; `group_id`, equal for pictures that look alike and families.",
         "- `index/`: offsets of all members as JSON, and as DALI's `.idx`.",
         "- `tags.parquet`: the vocabulary, most frequent first, counted in the training split.",
         "- `outcomes.parquet`: what became of every post that the board listed.",
+        "",
+        "```python",
+        "from datasets import load_dataset",
+        "",
+        'dataset = load_dataset("path or name of this", streaming=True)',
+        'tables = load_dataset("parquet", data_dir="path of this/metadata")',
+        "```",
         "",
         f"Tags by category: {', '.join(f'{count:,} {name}' for name, count in categories.most_common())}. "
         "The most frequent:",
@@ -100,36 +114,79 @@ def _body(
         "|---|---|---:|",
         *(f"| {_cell(tag.name)} | {tag.category.value} | {tag.count:,} |" for tag in tags[:_SHOWN_TAGS]),
         "",
+    ]
+
+
+def _making(manifest: Manifest, board: str) -> list[str]:
+    return [
         "## How it was made",
         "",
-        f"Plan `{manifest.plan_hash}`. The same store, options and versions give the same bytes. Versions: "
+        "By alti2v, which listed the board's posts, fetched a file of each, and built this:",
+        "",
+        f"    {manifest.command or 'alti2v build-shards STORE DATASET'}",
+        "",
+        f"Source: {board}. Plan `{manifest.plan_hash}`. The same store, options and versions give the same "
+        "bytes; `manifest.json` holds the SHA-256 of every shard. Versions: "
         f"{', '.join(f'{name} {version}' for name, version in sorted(manifest.made_with.items()))}.",
         "",
         f"Split: {manifest.split_rule} {manifest.alike:,} pictures share a group with another one"
         + (f"; {manifest.astray:,} of them stand on another side." if manifest.astray else ", and its side."),
         "",
+        "Each post ends in exactly one line:",
+        "",
         "| outcome | posts |",
         "|---|---:|",
         *(
             f"| {outcome} | {count:,} |"
-            for outcome, count in sorted(outcomes.items(), key=lambda item: (-item[1], item[0]))
+            for outcome, count in sorted(manifest.outcomes.items(), key=lambda item: (-item[1], item[0]))
         ),
-        f"| **all** | {sum(outcomes.values()):,} |",
+        f"| **all** | {sum(manifest.outcomes.values()):,} |",
         "",
-        "## Licence and consent",
-        "",
-        "The pictures belong to their artists; `source` and `url` name where each comes from. This card grants",
-        "no right to them. Ask before you publish them, and take pictures out when their artists wish it.",
-        "",
-        "## Known gaps",
-        "",
-        "Tags are what volunteers wrote: some are missing, some are wrong. Similar pictures are found by",
-        "hashes and thumbnails, so a strongly cropped copy may stand on the other side of the split.",
     ]
 
 
-def _query(store: Mapping[str, Any]) -> str:
-    return f", query `{store['tags']}`" if store.get("tags") else ""
+_TERMS = """\
+## Licence and consent
+
+The pictures belong to their artists. The program that collected them asked nobody. `source` and `url` name
+where each comes from. This card grants no right to them, whatever licence the tables and shards may bear: find
+out what the law and the board's terms allow where you are, and ask before you publish the pictures.
+
+Whoever wants a picture taken out names its number or its address. The number is its key in the shards and its
+`id` in the tables; `original_md5` finds copies of the file elsewhere. What was trained on it before does not
+forget it by that.
+
+## Known gaps
+
+- Tags are what volunteers wrote: some are missing, some are wrong. A tag that is absent says little.
+- They say what people of this board find worth saying; it prefers some subjects, styles and characters by far.
+- Ratings are the board's, made by its own rules, and a picture may be rated too low.
+- Pictures that look alike are found by perceptual hashes. A strongly cropped or redrawn copy may stand on the
+  other side of the split.
+- Pictures were reduced and put on a square: what is small in the original may be gone.
+- Posts that the board had deleted or hidden, and files that failed (see the table above), are not here.
+"""
+
+
+def _size_category(pictures: int) -> str:
+    """The Hub's word for a number of samples (huggingface/hub-docs, datasetcard.md, "size_categories")."""
+    bounds = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1M", 10**6))
+    return next((name for name, bound in bounds if pictures < bound), "1M<n<10M")
+
+
+def _bytes(manifest: Manifest, split: str) -> int:
+    return sum(shard.bytes for shard in manifest.split(split))
+
+
+def _board(store: Mapping[str, Any]) -> str:
+    """Where the posts come from, and which of them."""
+    query = f", query `{_plain(store['tags'])}`" if store.get("tags") else ""
+    return f"`{_plain(store.get('board', '?'))}`{query}"
+
+
+def _plain(text: object) -> str:
+    """A text that cannot end the code span or the line it stands in."""
+    return " ".join(str(text).replace("`", "'").split())
 
 
 def _cell(text: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ _OPTION_OF_FIELD = {
     "keep_original": "keep-original",
 }
 _SHOWN_CHARACTERS = 40
+_NOT_OF_THE_DATASET = ("store", "dataset", "workers", "new_plan", "dry_run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,25 @@ class BuildConfig:
         if self.split not in SPLIT_RULES:
             raise UsageError(f"--split {self.split}: give one of {', '.join(SPLIT_RULES)}")
         parse_quotas(self.quota)
+
+    @property
+    def command(self) -> str:
+        """The command line that asks for this dataset, without folders and what does not decide its content."""
+        words = ["alti2v build-shards STORE DATASET"]
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name in _NOT_OF_THE_DATASET or value == one.default:
+                continue
+            option = f"--{one.name.replace('_', '-')}"
+            if value is True:
+                words.append(option)
+            else:
+                many = value if isinstance(value, tuple) else (value,)
+                words += [
+                    f"{option} {shlex.quote(item.name if isinstance(item, Path) else str(item))}"
+                    for item in many
+                ]
+        return " ".join(words)
 
     @property
     def options(self) -> PlanOptions:

@@ -64,6 +64,7 @@ class Manifest:
         edition: counts what was published: 1 at first, one more for each growth or removal.
         options: `plan.as_json` of the options.
         source: what store.json says of the board.
+        command: the command line that asked for it, without folders.
     """
 
     plan_hash: str
@@ -80,6 +81,7 @@ class Manifest:
     edition: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
 
     def split(self, split: str) -> tuple[Shard, ...]:
         """The shards of one split, in order."""
@@ -95,7 +97,7 @@ def in_order(shards: Iterable[Shard]) -> tuple[Shard, ...]:
     return tuple(sorted(shards, key=lambda shard: (SPLITS.index(shard.name.split), shard.name.number)))
 
 
-_LATER_FIELDS = ("request_hash", "alike", "rare", "groups", "astray", "edition", "options", "source")
+_LATER_FIELDS = ("request_hash", "alike", "rare", "groups", "astray", "edition", "options", "source", "command")
 
 
 def write_manifest(dataset: Path, manifest: Manifest) -> None:

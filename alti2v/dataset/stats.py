@@ -112,6 +112,7 @@ class DatasetStats:
         pairs: of the same tags, by falling lift.
         outcomes: what became of the posts of the store; the sum is their number.
         grouped: pictures that share a group with another one; `group_sizes` groups by number of pictures.
+        astray: pictures that stand on another side than some picture of their group, because the dataset grew.
         groups: some of them, each whole.
         sheets: pictures of any kind, then of each tag that was asked for.
     """
@@ -140,6 +141,7 @@ class DatasetStats:
     pairs: tuple[Pair, ...]
     outcomes: Mapping[str, int]
     grouped: int
+    astray: int
     group_sizes: Mapping[int, int]
     groups: tuple[tuple[PictureAt, ...], ...]
     sheets: tuple[Sheet, ...]
@@ -305,6 +307,7 @@ def _result(
         pairs=_pairs(counts.together, vocabulary, total),
         outcomes=manifest.outcomes,
         grouped=sum(size * number for size, number in group_sizes.items()),
+        astray=manifest.astray,
         group_sizes=group_sizes,
         groups=groups,
         sheets=tuple(Sheet(tag=tag, total=pick.total, pictures=pick.pictures) for tag, pick in picks.items()),

@@ -197,7 +197,11 @@ def _headlines(stats: DatasetStats) -> list[tuple[str, str, str]]:
             "Alike",
             short(stats.grouped),
             f"pictures share a group with another one, {sum(stats.group_sizes.values()):,} groups in all; "
-            "no group is on two sides of the split.",
+            + (
+                f"{stats.astray:,} stand on another side of the split."
+                if stats.astray
+                else "no group is on two sides of the split."
+            ),
         ),
     ]
 

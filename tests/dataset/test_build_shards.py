@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,6 +24,7 @@ import webdataset
 import yaml
 from PIL import Image
 
+from alti2v.cli import cli
 from alti2v.dataset.build import BuildReport, build_shards
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.edition import WORK_DIR
@@ -188,6 +191,34 @@ def test_the_card_tells_readers_what_they_need(dataset: Path) -> None:
         "test": 6,
     }
     assert "\\>\\_\\<" in text  # a tag cannot end the table it stands in
+    assert front["size_categories"] == ["n<1K"]
+    assert (
+        "\n    alti2v build-shards STORE DATASET --size 32 --test 6 --validation 4 --shard-samples 9\n" in text
+    )
+    assert read_manifest(dataset).plan_hash in text
+    assert "| failed http_404 | 1 |" in text
+    for heading in ("What is in it", "How it was made", "Licence and consent", "Known gaps"):
+        assert f"\n## {heading}\n" in text
+
+
+def test_the_command_of_a_card_asks_for_the_same_dataset() -> None:
+    """What the command line makes of it is the configuration again; folders and workers are not told."""
+    config = BuildConfig(
+        store=Path("s"),
+        dataset=Path("d"),
+        quota=("general=5", "character=2"),
+        ratings=True,
+        drop=Path("/home/somebody/my tags.txt"),
+        workers=3,
+    )
+    words = shlex.split(config.command)
+    options = cli.commands["build-shards"].make_context("build-shards", words[2:]).params
+    options.pop("as_json")
+
+    assert "somebody" not in config.command
+    assert BuildConfig(**options) == dataclasses.replace(
+        config, store=Path("STORE"), dataset=Path("DATASET"), drop=Path("my tags.txt"), workers=None
+    )
 
 
 def test_hostile_tags_go_through_unharmed(tmp_path: Path) -> None:
