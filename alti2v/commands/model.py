@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from alti2v.commands.options import DIRECTORY, as_json_option
-from alti2v.terminal import duration, print_result, progress_display
+from alti2v.terminal import duration, print_result, progress_display, size
 
 
 @click.command()
@@ -72,16 +72,37 @@ from alti2v.terminal import duration, print_result, progress_display
 @click.option("--patience", type=int, default=None, help="End after so many epochs without a better mAP.")
 @click.option("--keep", type=int, default=2, show_default=True, help="Checkpoints; the best one is kept apart.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option("--tensorboard", is_flag=True, help="Write events for TensorBoard into the run.")
+@click.option(
+    "--plan",
+    "only_plan",
+    is_flag=True,
+    help="Only say what it needs and how long it takes; writes nothing.",
+)
 @as_json_option
-def train(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by TrainConfig
+def train(*, only_plan: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by TrainConfig
     """Train a tagger on a DATASET into a RUN.
 
     Run it again after an interruption: it resumes at the very step where it stopped. The network with the best
     mean average precision on the validation split is what the run exports and is judged by.
     """
-    from alti2v.model.train import TrainConfig
+    from alti2v.model.train import TrainConfig, plan
     from alti2v.model.train import train as train_model
 
+    if only_plan:
+        planned = plan(TrainConfig(**options))
+        free = "unknown" if planned.memory_free_bytes is None else size(planned.memory_free_bytes)
+        table = {
+            "parameters": f"{planned.parameters:,}, {planned.learning:,} of them learn, {planned.precision}",
+            "memory": f"at least {size(planned.memory_bytes)} (estimate), {free} free",
+            "steps": f"{planned.steps:,} in {planned.epochs:,} epochs",
+            "input alone": f"{planned.input_samples_per_s:,.1f} samples/s",
+            "training alone": f"{planned.training_samples_per_s:,.1f} samples/s",
+            "limited by": planned.limited_by,
+            "time": f"{duration(planned.seconds)}, without validation",
+        }
+        print_result(planned, as_json=as_json, table=table)
+        return
     with progress_display() as progress:
         report = train_model(TrainConfig(**options), progress=progress)
     print_result(

@@ -14,25 +14,36 @@ import numpy as np
 
 from alti2v.errors import DataError
 from alti2v.model import backend
+from alti2v.model.board import log_epoch
 from alti2v.model.bundle import Bundle, save_bundle
 from alti2v.model.checkpoints import is_finite, load_best, load_newest, newest_step, save_best, save_checkpoint
-from alti2v.model.input import Augmentation, ids_of_batch, reading_errors, training_batches
+from alti2v.model.input import (
+    Augmentation,
+    Batch,
+    evaluation_batches,
+    ids_of_batch,
+    reading_errors,
+    training_batches,
+)
 from alti2v.model.input_wait import InputWait
 from alti2v.model.interrupts import deferred_interrupt
 from alti2v.model.job import Job
 from alti2v.model.network import Network
+from alti2v.model.plan import require_memory
 from alti2v.model.start import give_start
 from alti2v.model.thresholds import tune, write_thresholds
 from alti2v.model.trainee import Trainee, build_for, prepare
 from alti2v.model.validation import Validation, validate
-from alti2v.records import Progress, ProgressHook
-from alti2v.storage.layout import CHECKPOINTS_DIR, DIVERGED_FILE, LOG_FILE, MODEL_DIR
+from alti2v.records import Progress, ProgressHook, Tag
+from alti2v.storage.directory import Kind, write_description
+from alti2v.storage.layout import CHECKPOINTS_DIR, DIVERGED_FILE, LOG_FILE, MODEL_DIR, TENSORBOARD_DIR
 from alti2v.storage.publish import make_directory, publish_bytes, publish_json
 
 _LOG_COLUMNS = (
     *("epoch", "step", "loss", "val_loss", "val_map", "val_micro_f1"),
     *("learning_rate", "samples_per_s", "input_wait", "seconds"),
 )
+_EXAMPLES = 4  # pictures for TensorBoard
 _NAMED = 8  # pictures that a message names; a file holds all
 
 
@@ -91,8 +102,13 @@ def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tupl
     position = Position() if found is None else Position(**found)
     loop = _Loop(job, trainee, position, progress, clock)
     resumed_from_step = position.step
+    require_memory(job, trainee)
     if found is None:
         give_start(job, network)
+    # Only now, when nothing is left that could refuse, does the directory become this run.
+    if job.crew.is_first:
+        write_description(job.run, Kind.RUN, job.settings)
+    if found is None:
         # Whatever happens before the next one, there is a checkpoint from before it.
         loop.save()
     validation = loop.run()
@@ -288,6 +304,8 @@ class _Loop:
         position.loss_sum = 0.0
         if job.crew.is_first:
             publish_bytes(job.run / LOG_FILE, _log_csv(position.log))
+        if job.crew.is_first and job.tensorboard:
+            log_epoch(job.run / TENSORBOARD_DIR, position.log[-1], validation, self._examples(validation))
         self._progress(
             Progress(
                 stage="training",
@@ -298,6 +316,12 @@ class _Loop:
             )
         )
         return validation
+
+    def _examples(self, validation: Validation | None) -> tuple[Network, Batch, Sequence[Tag]] | None:
+        if validation is None:
+            return None
+        batches = evaluation_batches(self._job.dataset, split="validation", batch_size=_EXAMPLES)
+        return self._trainee.network, next(batches), self._job.tags
 
     def _keep_if_best(self, epoch: int, validation: Validation | None) -> None:
         position = self._position

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from alti2v.dataset.manifest import Manifest
 from alti2v.model.crew import ALONE, Crew
@@ -29,7 +31,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A training whose settings are settled; the attributes are those of `TrainConfig`, completed."""
+    """A settled training: the attributes of `TrainConfig`, completed, and what config.json says."""
 
     dataset: Path
     run: Path
@@ -46,6 +48,8 @@ class Job:
     checkpoint_s: float
     keep: int
     crew: Crew = ALONE
+    tensorboard: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def train_samples(self) -> int:

@@ -15,23 +15,24 @@ from typing import Any
 
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
+from alti2v.model.board import require_tensorboard
 from alti2v.model.bundle import read_training
-from alti2v.model.crew import joined
+from alti2v.model.crew import Crew, joined
 from alti2v.model.fitting import fit
 from alti2v.model.input import check_shards
 from alti2v.model.job import Job
 from alti2v.model.network import MIN_SIZE, TRUNK_LAYERS
+from alti2v.model.plan import Plan, make_plan
 from alti2v.model.precision import CHOICES as PRECISION_CHOICES
 from alti2v.model.precision import choose_precision
-from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss
-from alti2v.records import ProgressHook, ignore_progress
+from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, Recipe
+from alti2v.records import ProgressHook, Tag, ignore_progress
 from alti2v.storage.directory import (
     Kind,
     claim_directory,
     exclusive,
     kind_of,
     read_description,
-    write_description,
 )
 
 _LOCK_FILE = "train.lock"
@@ -77,6 +78,7 @@ class TrainConfig:
             for never.
         checkpoint_s: seconds between two checkpoints, at least 0; there is one at the end in any case.
         keep: checkpoints, the best network not counted, at least 1.
+        tensorboard: whether to write events for TensorBoard into the run.
     """
 
     dataset: Path
@@ -100,6 +102,7 @@ class TrainConfig:
     patience: int | None = None
     checkpoint_s: float = 300.0
     keep: int = 2
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         for option, value, least in (
@@ -216,29 +219,62 @@ def train(
         finished = read_training(config.run)
         if finished is not None and _is_enough(finished, epochs=recipe.epochs, patience=config.patience):
             return _report(config, finished, resumed_from_step=finished["steps"])
-        check_shards(config.dataset, (*manifest.split("train"), *manifest.split("validation")))
-        # Only now, when nothing is left that could refuse, does the directory become this run.
-        if crew.is_first:
-            write_description(config.run, Kind.RUN, settings)
-        job = Job(
-            dataset=config.dataset,
-            run=config.run,
-            manifest=manifest,
-            tags=tags,
-            recipe_name=config.recipe,
-            recipe=recipe,
-            weights=config.weights,
-            start=config.start,
-            precision=settings["precision"],
-            seed=config.seed,
-            validate_every=config.validate_every,
-            patience=config.patience,
-            checkpoint_s=config.checkpoint_s,
-            keep=config.keep,
-            crew=crew,
-        )
+        job = _job(config, manifest, tags, recipe, crew, settings)
         training, resumed_from_step = fit(job, progress=progress, clock=clock)
     return _report(config, training, resumed_from_step=resumed_from_step)
+
+
+def plan(config: TrainConfig) -> Plan:
+    """Say what the training would need and how long it would take; writes nothing.
+
+    Raises:
+        Alti2vError: as `train`.
+    """
+    manifest = read_manifest(config.dataset)
+    tags = read_vocabulary(config.dataset)
+    _require_trainable(config, manifest, tags=len(tags))
+    with joined() as crew:
+        settings = _settle(config, manifest)
+        return make_plan(_job(config, manifest, tags, _recipe(config, settings), crew, settings))
+
+
+def _recipe(config: TrainConfig, settings: Mapping[str, Any]) -> Recipe:
+    chosen = {**{name: settings[name] for name in _CHOICES}, "loss": Loss(settings["loss"])}
+    return replace(RECIPES[config.recipe], **chosen)
+
+
+def _job(
+    config: TrainConfig,
+    manifest: Manifest,
+    tags: tuple[Tag, ...],
+    recipe: Recipe,
+    crew: Crew,
+    settings: Mapping[str, Any],
+) -> Job:
+    if recipe.batch_size % crew.devices:
+        raise UsageError(f"--batch-size {recipe.batch_size} cannot be shared by {crew.devices} devices equally")
+    if config.tensorboard:
+        require_tensorboard()
+    check_shards(config.dataset, (*manifest.split("train"), *manifest.split("validation")))
+    return Job(
+        dataset=config.dataset,
+        run=config.run,
+        manifest=manifest,
+        tags=tags,
+        recipe_name=config.recipe,
+        recipe=recipe,
+        weights=config.weights,
+        start=config.start,
+        precision=settings["precision"],
+        seed=config.seed,
+        validate_every=config.validate_every,
+        patience=config.patience,
+        checkpoint_s=config.checkpoint_s,
+        keep=config.keep,
+        crew=crew,
+        tensorboard=config.tensorboard,
+        settings=settings,
+    )
 
 
 def _is_enough(finished: Mapping[str, Any], *, epochs: int, patience: int | None) -> bool:

@@ -40,6 +40,7 @@ SPLITS = ("train", "validation", "test")
 RUN_FILE = "config.json"
 LOG_FILE = "log.csv"
 DIVERGED_FILE = "diverged.json"
+TENSORBOARD_DIR = "tensorboard"
 CHECKPOINTS_DIR = "checkpoints"
 MODEL_DIR = "model"
 MODEL_FILE = "model.json"
@@ -170,6 +171,7 @@ RUN_FILES = (
     (RUN_FILE, "kind, version, dataset, recipe, every setting"),
     (LOG_FILE, "one row per epoch"),
     (f"{CHECKPOINTS_DIR}/", "what training goes on from, and `best.npz`, the network of the best validation"),
+    (f"{TENSORBOARD_DIR}/", "with `--tensorboard`: its events"),
     (DIVERGED_FILE, "only where the loss ceased to be a number: the pictures of that step"),
     (f"{MODEL_DIR}/{MODEL_FILE}", "what the network is and how to feed it"),
     (f"{MODEL_DIR}/{WEIGHTS_FILE}", "its weights"),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from alti2v.errors import DataError
+from alti2v.model import plan as planning
 from alti2v.model.bundle import load_bundle
 from alti2v.model.input import ids_of_batch
 from alti2v.model.network import build_network
 from alti2v.model.recipes import MODERN, RECIPES
 from alti2v.model.thresholds import read_thresholds
-from alti2v.model.train import TrainConfig, train
+from alti2v.model.train import TrainConfig, plan, train
 from tests.model.tiny_dataset import COLOURS, square, write_dataset, write_squares
 
 pytestmark = pytest.mark.tf
@@ -165,3 +167,45 @@ def test_an_average_of_the_weights_is_what_is_exported(dataset, tmp_path):
         return np.abs(np.asarray(kernels[0]) - np.asarray(kernels[1])).max()
 
     assert 0 < distance(average) < 0.6 * distance(reached)
+
+
+def test_a_plan_measures_and_writes_nothing(dataset, tmp_path):
+    """Before any work: parameters, memory, steps, both speeds, which limits, and the time they amount to."""
+    planned = plan(config(dataset, tmp_path / "run", train_from="head", batch_size=4))
+    samples = 16 * planned.epochs
+
+    assert not (tmp_path / "run").exists()
+    assert (planned.steps, planned.epochs) == (8, 2)
+    assert planned.parameters == 14_714_688 + 512 * 16 + 16 + 16 * 6 + 6
+    assert planned.learning == 512 * 16 + 16 + 16 * 6 + 6
+    assert planned.memory_bytes > 4 * planned.parameters
+    rates = (planned.input_samples_per_s, planned.training_samples_per_s)
+    assert planned.limited_by == ("input" if rates[0] < rates[1] else "training")
+    assert planned.seconds == pytest.approx(sum(samples / rate for rate in rates), rel=0.05, abs=0.1)
+
+
+def test_too_little_memory_is_said_before_the_first_step(dataset, tmp_path, monkeypatch):
+    """The message gives a batch size that fits, and how to keep the update; nothing has become a run."""
+    monkeypatch.setattr(planning, "_memory_free", lambda: 400_000_000)
+
+    with pytest.raises(DataError, match=r"--batch-size (\d+) --accumulate (\d+)") as caught:
+        train(config(dataset, tmp_path / "run", batch_size=512, train_from="block1_conv1"))
+    size, steps = (
+        int(number) for number in re.search(r"size (\d+) --accumulate (\d+)", str(caught.value)).groups()
+    )
+    assert size < 512 <= size * steps
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_tensorboard_gets_curves_and_pictures(dataset, tmp_path):
+    """TensorBoard reads scalars of every epoch, the precision-recall curve, and pictures with their tags."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(config(dataset, tmp_path / "run", train_from="head", epochs=1, tensorboard=True))
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+
+    assert {"loss", "val_map", "val_micro_f1", "micro/pr_curves", "pictures"} <= set(events.Tags()["tensors"])
+    (curve,) = events.Tensors("micro/pr_curves")
+    assert len(curve.tensor_proto.tensor_shape.dim) == 2
+    assert len(events.Tensors("pictures")[0].tensor_proto.string_val) == 2 + 4
