@@ -146,7 +146,7 @@ def test_gelbooru_ghosts_are_no_posts() -> None:
 
 
 @pytest.mark.parametrize("number", [0, -3, 10**12, 2**80, "x", None, True, 1.5, [1]])
-def test_entries_without_a_usable_id_are_counted(number: Any) -> None:
+def test_f64_entries_without_a_usable_id_are_counted(number: Any) -> None:
     """They can neither be stored nor be a cursor."""
     body = json.dumps([{"id": number, "tags": "", "tag_string": ""}, 7, "post"])
     (danbooru,) = [json.dumps([{"id": number, "tag_string": ""}])]
@@ -333,7 +333,7 @@ def test_tags_are_cleaned(raw: str, expected: str) -> None:
 
 
 @given(st.text())
-def test_clean_tags_are_fit_for_everything(text: str) -> None:
+def test_f63_clean_tags_are_fit_for_everything(text: str) -> None:
     """Whatever a board sends, each tag is one word of valid UTF-8, and cleaning again changes nothing less."""
     for tag in clean_tags(text):
         assert tag.encode()
@@ -362,6 +362,22 @@ def test_no_value_of_a_key_can_break_a_post(key: str, value: Any) -> None:
     """A key with a value of any type leaves a post, a ghost or an unusable entry, never an exception."""
     for board, entry in ((ORG, json.loads(NEW_SHAPE)[0]), (DONMAI, DANBOORU)):
         board.read_posts(json.dumps([{**entry, key: value}]).encode(), status=200)
+
+
+def test_f10_answers_of_any_size_are_bounded() -> None:
+    """A million tags, a million entries: the first ten thousand tags are kept, the page is not believed."""
+    tags = clean_tags(" ".join(f"tag{number}" for number in range(1_000_000)))
+
+    assert tags == tuple(f"tag{number}" for number in range(10_000))
+    for body in (
+        b"[" + b"[]," * 1_000_000 + b"[]]",
+        b"[" * 1_000_000,
+        b'["a"' + b',"b"' * 1_000_000 + b"]",
+        b"<posts>" + b"<a/>" * 1_000_000 + b"</posts>",
+    ):
+        read = classify(body)
+        assert isinstance(read, Unreadable)
+        assert read.what.endswith("than any board sends")
 
 
 def test_xml_with_a_document_type_is_refused() -> None:

@@ -113,7 +113,7 @@ def whole(site: ScriptedBoard, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.mark.parametrize("point", KILLS, ids=lambda point: f"{point[2]}-{point[3]}-{point[4]}")
-def test_killed_and_started_again_equals_uninterrupted(
+def test_f30_killed_and_started_again_equals_uninterrupted(
     tmp_path: Path, site: ScriptedBoard, whole: Path, point: tuple[str, str, str, str, int]
 ) -> None:
     """F30: same posts, bytes and tables; no file is requested twice but those in flight."""
@@ -135,7 +135,7 @@ def test_killed_and_started_again_equals_uninterrupted(
     assert len(asked) - POSTS <= 64 + 16 + 16
 
 
-def test_ctrl_c_finishes_what_is_in_flight(tmp_path: Path, site: ScriptedBoard) -> None:
+def test_f32_ctrl_c_finishes_what_is_in_flight(tmp_path: Path, site: ScriptedBoard) -> None:
     """F32: exit by KeyboardInterrupt, with tables that agree with the pictures; the next run goes on."""
     point = ("alti2v.storage.tar", "OpenTar", "append", "after", 40)
     returned = interrupted(site, tmp_path / "store", point, signal.SIGINT)
@@ -151,7 +151,7 @@ def test_ctrl_c_finishes_what_is_in_flight(tmp_path: Path, site: ScriptedBoard) 
     assert (resumed.stored, resumed.new) == (POSTS, POSTS - stopped.stored)
 
 
-def test_a_full_disk_in_the_middle_stops_cleanly(
+def test_f34_a_full_disk_in_the_middle_stops_cleanly(
     tmp_path: Path, site: ScriptedBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F34: one clear line; what was stored stays, and the same command goes on once there is room."""
@@ -176,7 +176,7 @@ def test_a_full_disk_in_the_middle_stops_cleanly(
     assert verify_store(tmp_path / "store").findings == ()
 
 
-def test_bytes_are_synced_before_the_ledger_promises_them(
+def test_f33_bytes_are_synced_before_the_ledger_promises_them(
     tmp_path: Path, site: ScriptedBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F33: a power cut between the two may cost the last batch, never leave a promise without bytes."""

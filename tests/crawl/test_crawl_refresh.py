@@ -94,7 +94,7 @@ def test_every_post_is_read_again_where_the_board_cannot_sort(
 
 
 @pytest.mark.parametrize("sorts", [False, True])
-def test_posts_that_are_gone_are_marked(board: Board, tmp_path: Path, sorts: bool) -> None:
+def test_f60_posts_that_are_gone_are_marked(board: Board, tmp_path: Path, sorts: bool) -> None:
     """Row and picture stay; a post that merely left the search is not gone."""
     site = board(page_cap=10, sorts_by_change=sorts)
     store = tmp_path / "store"

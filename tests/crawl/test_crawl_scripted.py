@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from aiohttp import web
 
+from alti2v.crawl.boards.board import Dialect
 from alti2v.crawl.crawler import CrawlConfig, CrawlReport, crawl
 from alti2v.crawl.policy import RetryPolicy
 from alti2v.crawl.status import store_status
@@ -228,7 +229,7 @@ def test_the_old_json_shape_gives_the_same_pictures(board: Board, tmp_path: Path
     assert pictures(report.store) == {number: site.content(number, sample=True) for number in site.ids}
 
 
-def test_posts_that_come_and_go_while_paging(board: Board, tmp_path: Path) -> None:
+def test_f15_posts_that_come_and_go_while_paging(board: Board, tmp_path: Path) -> None:
     """F15: with the id cursor nothing is lost and nothing is there twice."""
 
     def change(site: ScriptedBoard, path: str) -> None:
@@ -252,7 +253,7 @@ def test_posts_that_come_and_go_while_paging(board: Board, tmp_path: Path) -> No
         (page("", status=200), "not_image"),
     ],
 )
-def test_passing_failures_are_survived(board: Board, tmp_path: Path, answer: Any, kind: str) -> None:
+def test_f02_f08_passing_failures_are_survived(board: Board, tmp_path: Path, answer: Any, kind: str) -> None:
     """Twice a fault, then the file: stored, with three attempts. Three times: failed of that kind."""
     site = board(ids=[7, 9])
     site.script("/samples/0/sample_p7.jpg", answer, answer)
@@ -264,6 +265,39 @@ def test_passing_failures_are_survived(board: Board, tmp_path: Path, answer: Any
     assert (rows.loc[9, "status"], rows.loc[9, "reason"], rows.loc[9, "attempts"]) == ("failed", kind, 3)
     assert rows.loc[9, "error"]
     assert report.failed == {kind: 1}
+
+
+def test_f20_a_picture_without_its_end_is_not_stored(board: Board, tmp_path: Path) -> None:
+    """All announced bytes came, but the picture inside is cut off: tried again until the whole one comes."""
+    site = board(ids=[7, 9])
+    half = site.content(7, sample=True)[:-40]
+    site.script("/samples/0/sample_p7", lambda _: web.Response(body=half))
+    site.script("/samples/2/sample_p9", *[lambda _: web.Response(body=half)] * 3)
+    report = crawl(config(tmp_path / "store", site))
+
+    assert pictures(report.store) == {7: site.content(7, sample=True)}
+    assert report.failed == {"truncated_body": 1}
+    assert posts(report.store).loc[9, "error"] == "the end of the picture is missing"
+
+
+@pytest.mark.parametrize(
+    "answer", ["<error>API temporarily disabled</error>", '"Missing authentication. Go to api.php."']
+)
+def test_f16_a_board_that_wants_no_api_use_stops_it_clearly(board: Board, tmp_path: Path, answer: str) -> None:
+    """In the board's own words, at the beginning and in the middle; nothing that was listed is lost."""
+    words = "temporarily disabled" if "disabled" in answer else "Missing authentication"
+    shut, closing = board(), board(page_cap=10)
+    shut.script("/index.php", *[page(answer)] * 200)
+    closing.script("/index.php", *[None] * 4, *[page(answer)] * 200)
+
+    with pytest.raises(RemoteError, match=words):
+        crawl(replace(config(tmp_path / "new", shut), dialect=Dialect.GELBOORU))
+    report = crawl(config(tmp_path / "store", closing))
+
+    assert not report.complete
+    assert words in report.missing
+    assert report.listed == report.stored > 0
+    assert len(closing.asked("s=post")) < 30
 
 
 def test_what_may_heal_is_tried_again_by_the_next_run(board: Board, tmp_path: Path) -> None:
@@ -291,7 +325,7 @@ def test_a_missing_sample_is_replaced_by_the_original(board: Board, tmp_path: Pa
     assert posts(report.store).loc[7, "fetched_url"].endswith("/images/0/p7.jpg")
 
 
-def test_a_wrong_md5_is_a_kind_of_its_own(board: Board, tmp_path: Path) -> None:
+def test_f21_a_wrong_md5_is_a_kind_of_its_own(board: Board, tmp_path: Path) -> None:
     """F21: tried once more, then recorded; stored only where that is asked for."""
     site = board(ids=[7, 9], md5_lies={7})
     strict = crawl(config(tmp_path / "strict", site, files="original"))
@@ -313,7 +347,7 @@ def test_equal_bytes_are_stored_once(board: Board, tmp_path: Path) -> None:
     assert {int(duplicate), int(rows.loc[duplicate, "duplicate_of"])} == {7, 9}
 
 
-def test_only_pictures_are_fetched_and_stored_by_content(board: Board, tmp_path: Path) -> None:
+def test_f24_only_pictures_are_fetched_and_stored_by_content(board: Board, tmp_path: Path) -> None:
     """Videos, Flash and ugoira are never requested; a PNG named .jpg is stored as a PNG."""
     site = board(
         ids=[1, 3, 5, 7, 9, 11, 13],
@@ -329,7 +363,7 @@ def test_only_pictures_are_fetched_and_stored_by_content(board: Board, tmp_path:
     assert not [path for number in (1, 3, 5) for path in site.asked(f"/p{number}.")]
 
 
-def test_an_opt_out_header_is_honoured(board: Board, tmp_path: Path) -> None:
+def test_f62_an_opt_out_header_is_honoured(board: Board, tmp_path: Path) -> None:
     """F62: X-Robots-Tag noai: skipped, with its reason."""
     site = board(ids=[7])
     site.script("/samples/", lambda _: web.Response(body=b"x", headers={"X-Robots-Tag": "noindex, noai"}))
@@ -337,7 +371,7 @@ def test_an_opt_out_header_is_honoured(board: Board, tmp_path: Path) -> None:
     assert crawl(config(tmp_path / "store", site)).skipped == {"opt_out": 1}
 
 
-def test_robots_txt_of_the_files_is_obeyed(board: Board, tmp_path: Path) -> None:
+def test_f61_robots_txt_of_the_files_is_obeyed(board: Board, tmp_path: Path) -> None:
     """F61: forbidden files are skipped; nothing is requested."""
     site = board(ids=[7, 9], robots="User-agent: *\nDisallow: /samples/\n")
     report = crawl(config(tmp_path / "store", site))
@@ -346,7 +380,7 @@ def test_robots_txt_of_the_files_is_obeyed(board: Board, tmp_path: Path) -> None
     assert site.asked("/samples/") == []
 
 
-def test_a_throttling_board_is_not_a_failure(board: Board, tmp_path: Path) -> None:
+def test_f04_a_throttling_board_is_not_a_failure(board: Board, tmp_path: Path) -> None:
     """F04: 429 with and without Retry-After, on the API and on files: everything arrives."""
     site = board(page_cap=13)
     wait = lambda _: web.Response(status=429, headers={"Retry-After": "0"})  # noqa: E731
@@ -358,7 +392,7 @@ def test_a_throttling_board_is_not_a_failure(board: Board, tmp_path: Path) -> No
     assert set(posts(report.store)["attempts"]) == {1}
 
 
-def test_a_host_that_is_down_leaves_posts_pending(board: Board, tmp_path: Path) -> None:
+def test_f05_a_host_that_is_down_leaves_posts_pending(board: Board, tmp_path: Path) -> None:
     """F05: files are given up after so many failures in a row, nothing is marked lost, and it goes on later."""
     site = board()
     store = tmp_path / "store"
@@ -522,7 +556,7 @@ def test_a_search_without_a_match_is_a_data_error(board: Board, tmp_path: Path) 
     ("change", "named"),
     [({"tags": "solo"}, "tags"), ({"files": "original"}, "files"), ({"board": "donmai"}, "board")],
 )
-def test_a_store_of_another_plan_is_refused(
+def test_f42_a_store_of_another_plan_is_refused(
     board: Board, tmp_path: Path, change: dict[str, str], named: str
 ) -> None:
     """One store, one search of one board in one kind of files."""
@@ -543,7 +577,7 @@ def test_a_folder_that_is_something_else_is_refused(board: Board, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
-def test_a_second_crawl_into_the_same_store_is_refused(board: Board, tmp_path: Path) -> None:
+def test_f37_a_second_crawl_into_the_same_store_is_refused(board: Board, tmp_path: Path) -> None:
     """F37: while the first one runs."""
     site = board(ids=[7])
     crawl(config(tmp_path / "store", site))
@@ -555,7 +589,7 @@ def test_a_second_crawl_into_the_same_store_is_refused(board: Board, tmp_path: P
         crawl(config(tmp_path / "store", site))
 
 
-def test_a_folder_that_cannot_be_made_is_a_storage_error(board: Board, tmp_path: Path) -> None:
+def test_f36_a_folder_that_cannot_be_made_is_a_storage_error(board: Board, tmp_path: Path) -> None:
     """F36: the parent is a file."""
     (tmp_path / "file").write_bytes(b"")
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import ssl
+import threading
+import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import unused_port
+from aiohttp.test_utils import TestServer, unused_port
+from PIL import Image
 
 from alti2v.crawl.exchange import Purpose, Received
 from alti2v.crawl.guard import Sites, is_public
 from alti2v.crawl.net import Client
+from alti2v.crawl.pictures import identify
 from alti2v.crawl.policy import FailKind, Failure
 from tests.crawl.net_client import CONFIG, Clock, drop, got, kind
 
@@ -37,7 +44,7 @@ async def test_a_whole_answer_comes_with_its_headers(serve: Any) -> None:
     ("status", "expected"),
     [(404, FailKind.HTTP_404), (403, FailKind.FORBIDDEN), (500, FailKind.HTTP_5XX), (418, FailKind.HTTP_4XX)],
 )
-async def test_a_status_is_a_kind(serve: Any, status: int, expected: FailKind) -> None:
+async def test_f06_a_status_is_a_kind(serve: Any, status: int, expected: FailKind) -> None:
     """F06, F07: and the status is kept."""
 
     async def handler(_: web.Request) -> web.Response:
@@ -50,7 +57,7 @@ async def test_a_status_is_a_kind(serve: Any, status: int, expected: FailKind) -
     assert outcome.status == status
 
 
-async def test_a_refused_connection_has_its_kind() -> None:
+async def test_f01_a_refused_connection_has_its_kind() -> None:
     """F01: nobody listens. robots.txt cannot be read either, so the host is given up, saying why."""
     url = f"http://127.0.0.1:{unused_port()}/a.jpg"
     async with Client(CONFIG) as client:
@@ -63,12 +70,12 @@ async def test_a_refused_connection_has_its_kind() -> None:
     assert "robots.txt cannot be read" in file.message
 
 
-async def test_a_reset_has_its_kind(serve: Any) -> None:
+async def test_f01_a_reset_has_its_kind(serve: Any) -> None:
     """F01: the server cuts the connection before an answer."""
     assert kind(await got(await serve(drop) + "/a.jpg")) is FailKind.RESET
 
 
-async def test_a_short_body_is_never_taken_for_a_whole_one(serve: Any) -> None:
+async def test_f02_a_short_body_is_never_taken_for_a_whole_one(serve: Any) -> None:
     """F02: fewer bytes than announced."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -82,7 +89,7 @@ async def test_a_short_body_is_never_taken_for_a_whole_one(serve: Any) -> None:
     assert kind(await got(await serve(handler) + "/a.jpg")) is FailKind.TRUNCATED_BODY
 
 
-async def test_a_hanging_body_times_out(serve: Any) -> None:
+async def test_f03_a_hanging_body_times_out(serve: Any) -> None:
     """F03: headers come, then nothing."""
     release = asyncio.Event()
 
@@ -99,7 +106,7 @@ async def test_a_hanging_body_times_out(serve: Any) -> None:
     assert kind(outcome) is FailKind.TIMEOUT
 
 
-async def test_a_slow_body_has_a_deadline_in_all(serve: Any) -> None:
+async def test_f03_a_slow_body_has_a_deadline_in_all(serve: Any) -> None:
     """F03, slow-loris: bytes that trickle in for ever do not hold a slot for ever."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -139,7 +146,7 @@ async def test_f03_a_body_below_the_least_rate_is_given_up(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("announced", [True, False])
-async def test_a_body_over_the_cap_is_refused(serve: Any, announced: bool) -> None:
+async def test_f10_a_body_over_the_cap_is_refused(serve: Any, announced: bool) -> None:
     """F10: by its announced length before a byte is read, or while streaming."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -153,7 +160,7 @@ async def test_a_body_over_the_cap_is_refused(serve: Any, announced: bool) -> No
     assert kind(await got(await serve(handler) + "/a.jpg", max_bytes=20_000)) is FailKind.TOO_LARGE
 
 
-async def test_a_packed_bomb_counts_unpacked(serve: Any) -> None:
+async def test_f10_a_packed_bomb_counts_unpacked(serve: Any) -> None:
     """F10: the cap is on what comes out of Content-Encoding."""
     import gzip
 
@@ -166,7 +173,7 @@ async def test_a_packed_bomb_counts_unpacked(serve: Any) -> None:
     assert kind(await got(await serve(handler) + "/a.jpg", max_bytes=20_000)) is FailKind.TOO_LARGE
 
 
-async def test_redirects_are_followed_five_times(serve: Any) -> None:
+async def test_f09_redirects_are_followed_five_times(serve: Any) -> None:
     """F09: the sixth is one too many; the address of the answer is the last one."""
 
     async def handler(request: web.Request) -> web.Response:
@@ -184,7 +191,7 @@ async def test_redirects_are_followed_five_times(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://u:p@127.0.0.1/"])
-async def test_a_redirect_to_another_scheme_is_refused(serve: Any, target: str) -> None:
+async def test_f09_f14_a_redirect_to_another_scheme_is_refused(serve: Any, target: str) -> None:
     """F09, F14: only plain http and https, without credentials."""
 
     async def handler(_: web.Request) -> web.Response:
@@ -257,7 +264,7 @@ async def test_f09_a_redirect_to_a_foreign_host_is_not_followed(serve: Any) -> N
         *("64:ff9b:1::a00:1", "::"),
     ],
 )
-def test_addresses_that_are_not_public(address: str) -> None:
+def test_f14_addresses_that_are_not_public(address: str) -> None:
     """F14: private, loopback, link-local, shared, multicast, and IPv6 forms that carry such a one."""
     assert not is_public(address)
 
@@ -269,7 +276,7 @@ def test_addresses_that_are_public(address: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "2130706433", "[::1]", "[::ffff:127.0.0.1]"])
-async def test_private_addresses_are_refused_before_a_byte_is_sent(serve: Any, name: str) -> None:
+async def test_f14_private_addresses_are_refused_before_a_byte_is_sent(serve: Any, name: str) -> None:
     """F14: whatever the name looks like, the server never hears of it."""
     heard: list[str] = []
 
@@ -290,3 +297,73 @@ async def test_private_addresses_are_refused_before_a_byte_is_sent(serve: Any, n
 async def test_addresses_that_are_none_are_refused(url: str) -> None:
     """One kind for all, and no exception."""
     assert kind(await got(url)) is FailKind.BAD_URL
+
+
+async def test_f11_a_name_that_does_not_exist_has_its_kind() -> None:
+    """`.invalid` never resolves (RFC 6761); many such names at once take no thread each."""
+    before = threading.active_count()
+    async with Client(CONFIG) as client:
+        outcomes = await asyncio.gather(
+            *(client.get(f"http://host{n}.invalid/", purpose=Purpose.API, max_bytes=10) for n in range(60))
+        )
+        after = threading.active_count()
+
+    assert {kind(outcome) for outcome in outcomes} == {FailKind.DNS}
+    assert after - before <= 36  # the loop's own pool: min(32, cores + 4)
+
+
+async def test_f12_a_certificate_that_nobody_vouches_for_fails_closed(tmp_path: Path) -> None:
+    """Self-signed: not a byte of the request is sent."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subject = ["-subj", "/CN=localhost", "-days", "1", "-nodes", "-newkey", "rsa:2048"]
+    openssl = ["openssl", "req", "-x509", *subject, "-keyout", str(key), "-out", str(certificate)]
+    await (await asyncio.create_subprocess_exec(*openssl, stderr=asyncio.subprocess.DEVNULL)).wait()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    heard: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        heard.append(request.path)
+        return web.Response(body=b"x")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", handler)
+    server = TestServer(app, host="127.0.0.1", scheme="https")
+    await server.start_server(ssl=context)
+    async with Client(CONFIG) as client:
+        outcome = await client.get(str(server.make_url("/a")), purpose=Purpose.API, max_bytes=10)
+    await server.close()
+
+    assert kind(outcome) is FailKind.TLS
+    assert heard == []
+
+
+async def test_f13_an_idle_connection_that_the_server_closed_is_replaced(serve: Any) -> None:
+    """The request goes once more over a new one, and nobody hears of it."""
+    connections: list[object] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.transport in connections:  # kept alive, but the server has changed its mind
+            return await drop(request)
+        connections.append(request.transport)
+        return web.Response(body=b"x")
+
+    url = await serve(handler)
+    async with Client(CONFIG) as client:
+        outcomes = [await client.get(f"{url}/a", purpose=Purpose.API, max_bytes=10) for _ in range(3)]
+
+    assert all(isinstance(outcome, Received) for outcome in outcomes)
+    assert len(connections) == 3
+
+
+def test_f22_a_pixel_bomb_is_refused_from_its_header() -> None:
+    """20,000 x 20,000 px in 49 kB: no memory is taken for what it would unpack to."""
+    out = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(out, "PNG")
+    tracemalloc.start()
+    outcome = identify(out.getvalue())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert kind(outcome) is FailKind.TOO_MANY_PIXELS
+    assert peak < 1_000_000

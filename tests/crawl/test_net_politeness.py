@@ -17,7 +17,7 @@ from tests.crawl.net_client import CONFIG, Clock, got, kind
 
 
 @pytest.mark.parametrize("header", ["7", "Tue, 14 Jul 2026 03:33:27 GMT"])
-async def test_a_throttled_host_is_left_alone_and_asked_again(serve: Any, header: str) -> None:
+async def test_f04_a_throttled_host_is_left_alone_and_asked_again(serve: Any, header: str) -> None:
     """F04: Retry-After is obeyed to the second, and the file gets its bytes: it did not fail."""
     answers = [429, 503, 200]
 
@@ -39,7 +39,7 @@ async def test_a_throttled_host_is_left_alone_and_asked_again(serve: Any, header
     assert told == [("for silence (HTTP 429)", 7), ("for silence (HTTP 503)", 7)]
 
 
-async def test_a_pause_holds_for_the_whole_host(serve: Any) -> None:
+async def test_f04_a_pause_holds_for_the_whole_host(serve: Any) -> None:
     """F04: while one file was told to wait, no other request goes to that host."""
     asked: list[tuple[float, str]] = []
     clock = Clock()
@@ -57,7 +57,7 @@ async def test_a_pause_holds_for_the_whole_host(serve: Any) -> None:
     assert [at for at, _ in asked] == [0, 30, 30, 30, 30, 30]
 
 
-async def test_a_host_that_throttles_for_ever_is_given_up(serve: Any) -> None:
+async def test_f04_f05_a_host_that_throttles_for_ever_is_given_up(serve: Any) -> None:
     """F04, F05: after so many pauses in a row the run stops asking and says why."""
 
     async def handler(_: web.Request) -> web.Response:
@@ -244,7 +244,7 @@ async def test_a_host_that_suffers_is_asked_less_often(serve: Any, how: str) -> 
     assert gaps[-1] == pytest.approx(0.105)
 
 
-async def test_robots_txt_is_obeyed_for_files_and_asked_once(serve: Any) -> None:
+async def test_f61_robots_txt_is_obeyed_for_files_and_asked_once(serve: Any) -> None:
     """F61: a forbidden file is not requested; the API's documented addresses follow the API's terms."""
     heard: list[str] = []
 

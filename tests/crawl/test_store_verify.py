@@ -93,7 +93,7 @@ PICTURES = [flip_picture, flip_header, flip_json, cut_sealed_tar, cut_open_tar, 
 
 
 @pytest.mark.parametrize("damage", PICTURES)
-def test_damaged_pictures_are_found_repaired_and_fetched_again(
+def test_f38_damaged_pictures_are_found_repaired_and_fetched_again(
     store: Path, site: ScriptedBoard, damage: Callable[[Path], None]
 ) -> None:
     """F38: named by tar and key; repaired; the next crawl asks for exactly what was lost."""
@@ -147,7 +147,7 @@ def riddle_ledger(store: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [delete_ledger, overwrite_ledger, riddle_ledger])
-def test_a_ledger_is_rebuilt_from_the_files(
+def test_f38_a_ledger_is_rebuilt_from_the_files(
     store: Path, site: ScriptedBoard, damage: Callable[[Path], None]
 ) -> None:
     """F38: not one file is fetched again; outcomes, attempts and tag categories are as before."""
@@ -182,7 +182,7 @@ def test_without_ledger_and_tables_the_pictures_are_adopted(store: Path, site: S
 
 @pytest.mark.parametrize("table", ["posts/posts-000000.parquet", "tags.parquet"])
 @pytest.mark.parametrize("how", ["lost", "cut", "edited"])
-def test_tables_are_written_again(store: Path, table: str, how: str) -> None:
+def test_f38_tables_are_written_again(store: Path, table: str, how: str) -> None:
     """F38: a table that is gone, no Parquet, or says something else than the ledger."""
     import pyarrow.parquet as pq
 

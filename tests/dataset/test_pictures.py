@@ -191,7 +191,7 @@ def test_an_icc_profile_is_honoured() -> None:
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG"])
-def test_of_an_animation_the_first_frame_counts(file_format: str) -> None:
+def test_f23_of_an_animation_the_first_frame_counts(file_format: str) -> None:
     """GIF, WebP and APNG animations give their first frame."""
     frames = [Image.new("RGB", (96, 96), RED), Image.new("RGB", (96, 96), BLUE)]
     content = encoded(frames[0], file_format, save_all=True, append_images=frames[1:], duration=100)

@@ -113,7 +113,7 @@ def test_indices_are_written_again(dataset: Path) -> None:
     assert found(dataset) == []
 
 
-def test_leftovers_are_removed_and_foreign_files_are_not(dataset: Path) -> None:
+def test_f39_leftovers_are_removed_and_foreign_files_are_not(dataset: Path) -> None:
     """Temporary files of killed programs go; a file that somebody put there is named and stays."""
     (dataset / "data" / ".tmp-1-x").write_bytes(b"x")
     (dataset / "data" / "mine.tar").write_bytes(b"x")

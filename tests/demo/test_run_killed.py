@@ -46,7 +46,7 @@ def finish(out: Path) -> dict[str, object]:
 
 
 @pytest.mark.slow
-def test_a_demo_killed_again_and_again_ends_with_the_same_counts(tmp_path: Path) -> None:
+def test_f31_a_demo_killed_again_and_again_ends_with_the_same_counts(tmp_path: Path) -> None:
     """kill -9 at random moments, then the same command: the counts are those of an uninterrupted run."""
     whole = finish(tmp_path / "whole")
     moments = random.Random(2017)

@@ -55,7 +55,7 @@ def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
     ("number", "advice"),
     [(28, "the disk is full: make room"), (30, "the file system is read-only"), (13, "permission denied")],
 )
-def test_a_refusing_disk_is_one_clear_line(tmp_path: Path, number: int, advice: str) -> None:
+def test_f35_a_refusing_disk_is_one_clear_line(tmp_path: Path, number: int, advice: str) -> None:
     """Full disk, read-only file system, missing permission: which path, and what to do."""
 
     def refuse(temporary: Path) -> None:

@@ -22,6 +22,9 @@ from alti2v.records import Post, Tag
 
 # A post's number names its tar members (12 digits, layout.member_key).
 MAX_ID = 10**12 - 1
+# Bounds for hostile answers, far above what boards send: 1,000 posts at most, a thousand tags at the very most.
+MAX_ENTRIES = 10_000
+MAX_TAGS = 10_000
 VIDEO = frozenset({"mp4", "webm", "m4v", "mov", "avi", "mkv"})
 PICTURE = frozenset({"jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", ""})
 
@@ -275,6 +278,11 @@ def classify(body: bytes) -> Empty | JsonBody | XmlBody | Refusal | Unreadable:
     text = body.lstrip(b"\xef\xbb\xbf \t\r\n")
     if not text:
         return Empty()
+    # Before parsing: a few bytes of text become fifty and more of objects.
+    if text.count(b"[") + text.count(b"{") + text.count(b"<") > 10 * MAX_ENTRIES:
+        return Unreadable("more entries than any board sends")
+    if text.count(b'"') > 100 * MAX_ENTRIES:
+        return Unreadable("more values than any board sends")
     if text[:1] in b'[{"':
         return _classify_json(text)
     if text[:1] == b"<":
@@ -330,7 +338,8 @@ def clean_tag(text: str) -> str:
 def clean_tags(text: object) -> tuple[str, ...]:
     """The tags of a board's space-separated list, each once, in its order."""
     # Split before unescaping: an escaped space belongs to the tag.
-    return tuple(dict.fromkeys(filter(None, map(clean_tag, str(text or "").split(" ")))))
+    names = str(text or "").split(" ", MAX_TAGS)[:MAX_TAGS]
+    return tuple(dict.fromkeys(filter(None, map(clean_tag, names))))
 
 
 def integer(value: object) -> int | None:
