@@ -16,6 +16,7 @@ from alti2v.commands.export import export
 from alti2v.commands.model import evaluate, train
 from alti2v.commands.stats import stats
 from alti2v.commands.tagging import tag
+from alti2v.commands.vectors import embed, search
 from alti2v.errors import Alti2vError, UsageError
 
 _INTERRUPTED = 130  # 128 + SIGINT, the shells' convention
@@ -63,5 +64,19 @@ def cli() -> None:
     """
 
 
-for _command in (demo, board, crawl, status, build_shards, stats, verify, train, evaluate, tag, export):
+for _command in (
+    demo,
+    board,
+    crawl,
+    status,
+    build_shards,
+    stats,
+    verify,
+    train,
+    evaluate,
+    tag,
+    embed,
+    search,
+    export,
+):
     cli.add_command(_command)

@@ -78,7 +78,7 @@ def on_disk_format() -> str:
         store=_files(layout.STORE_FILES),
         dataset=_files(layout.DATASET_FILES),
         run=_files(layout.RUN_FILES),
-        tables="\n".join(_table(table) for table in layout.TABLES),
+        tables="\n".join(_table(table) for table in (*layout.TABLES, layout.VECTORS)),
     )
 
 

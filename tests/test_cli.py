@@ -57,19 +57,25 @@ def config_of(command):
     from alti2v.demo.run import DemoConfig
     from alti2v.model.evaluate import EvalConfig
     from alti2v.model.train import TrainConfig
+    from alti2v.vectors.embedding import EmbedConfig
+    from alti2v.vectors.search import SearchConfig
 
     return {
         "board": BoardConfig,
         "build-shards": BuildConfig,
         "crawl": CrawlConfig,
         "demo": DemoConfig,
+        "embed": EmbedConfig,
         "eval": EvalConfig,
+        "search": SearchConfig,
         "train": TrainConfig,
     }[command]
 
 
 @pytest.mark.tf
-@pytest.mark.parametrize("command", ["board", "build-shards", "crawl", "demo", "eval", "train"])
+@pytest.mark.parametrize(
+    "command", ["board", "build-shards", "crawl", "demo", "embed", "eval", "search", "train"]
+)
 def test_defaults_are_the_librarys(command):
     """What `--help` shows as a default is what the library would do by itself."""
     fields = {field.name: field for field in dataclasses.fields(config_of(command))}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,3 +24,15 @@ def dialect_option(default: str | None) -> Callable[[Any], Any]:
         show_default=default is not None,
         help="The board's software." if default else "The board's software; where not given, it is found out.",
     )
+
+
+def listed_paths(paths: Iterable[str]) -> Iterable[str]:
+    """The lines of standard input, where "-" asks for them."""
+    if "-" not in paths:
+        return ()
+    return (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
+
+
+def printable(path: Path | str) -> str:
+    """A path as text that can be written: bytes that are no UTF-8 are shown as such."""
+    return os.fsencode(path).decode(errors="backslashreplace")

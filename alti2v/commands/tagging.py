@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import as_json_option
+from alti2v.commands.options import as_json_option, listed_paths, printable
 from alti2v.errors import DataError, UsageError
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.terminal import duration, print_result, progress_display
@@ -130,7 +129,7 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
     )
     show = _printer(form)  # before the display, see there
     with _display(form) as progress:
-        report = tag_files(config, show=show, listed=_listed(config.paths), progress=progress)
+        report = tag_files(config, show=show, listed=listed_paths(config.paths), progress=progress)
     if form == _SIDECAR:
         print_result(report, as_json=as_json, table=_table(report))
     if report.failed:
@@ -198,7 +197,7 @@ def _printer(form: str) -> Callable[[Tagged | Failure[Path]], None]:
     header = [CSV_HEADER] if form == "csv" else []  # with the first row: what fails at once prints nothing
 
     def line(result: Tagged) -> str:
-        path = _printable(result.path)
+        path = printable(result.path)
         if form == "csv":
             return csv_rows(path, result.tags)
         groups = group(result.tags, result.vocabulary)
@@ -209,25 +208,13 @@ def _printer(form: str) -> Callable[[Tagged | Failure[Path]], None]:
 
     def show(result: Tagged | Failure[Path]) -> None:
         if isinstance(result, Failure):
-            click.echo(f"{_printable(result.picture)}: {result.problem.words}", err=True)
+            click.echo(f"{printable(result.picture)}: {result.problem.words}", err=True)
         elif form != _SIDECAR and (text := line(result)):
             while header:
                 click.echo(header.pop(), file=out)
             click.echo(text, file=out)
 
     return show
-
-
-def _listed(paths: Iterable[str]) -> Iterable[str]:
-    """The lines of standard input, where it is asked for."""
-    if "-" not in paths:
-        return ()
-    return (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
-
-
-def _printable(path: Path) -> str:
-    """A path as text that can be written: bytes that are no UTF-8 are shown as such."""
-    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _table(report: TagReport) -> dict[str, str]:

@@ -55,7 +55,15 @@ class Problem:
     words: str
 
 
-Source = Path | bytes | Problem  # the last: a picture that is known to be of no use, in its place in the order
+@dataclass(frozen=True, slots=True)
+class Square:
+    """A picture of a dataset: a JPEG that is prepared already, so that it need not be encoded a second time."""
+
+    jpeg: bytes
+
+
+# A problem is a picture that is known to be of no use, in its place in the order.
+Source = Path | bytes | Square | Problem
 
 
 def decoding_threads() -> int:
@@ -101,12 +109,29 @@ def pixels(source: Source, recipe: ImageRecipe) -> Pixels | Problem:
     """Prepare one picture: (S, S, 3) uint8, RGB, or what is wrong with it. Raises nothing."""
     if isinstance(source, Problem):
         return source
+    if isinstance(source, Square):
+        return _square_pixels(source.jpeg, recipe)
     try:
         content = source if isinstance(source, bytes) else source.read_bytes()
     except FileNotFoundError:
         return Problem("missing", "there is no such file")
     except (OSError, ValueError) as exc:  # ValueError: a name that no file can have
         return Problem("unreadable", f"unreadable: {getattr(exc, 'strerror', None) or exc}")
+    return _prepared_pixels(content, recipe)
+
+
+def _square_pixels(jpeg: bytes, recipe: ImageRecipe) -> Pixels | Problem:
+    """The pixels of a dataset's picture as training saw them; of another size, it is prepared like any."""
+    try:
+        with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as square:
+            if square.size == (recipe.size, recipe.size) and square.mode == "RGB":
+                return np.asarray(square)
+    except (OSError, ValueError, SyntaxError):  # what Pillow's decoders raise on damaged files
+        return Problem("damaged", _IN_WORDS["damaged"])
+    return _prepared_pixels(jpeg, recipe)
+
+
+def _prepared_pixels(content: bytes, recipe: ImageRecipe) -> Pixels | Problem:
     prepared = prepare_picture(content, recipe)
     if isinstance(prepared, Unusable):
         return Problem(prepared.reason, _IN_WORDS.get(prepared.reason, prepared.reason))

@@ -249,11 +249,10 @@ def _task(config: TagConfig, tagger: Tagger) -> _Task:
     for category in (*config.categories, *config.by_category):
         if category not in vocabulary.members:
             raise UsageError(f"the model has no {category} tags, only {', '.join(vocabulary.members)}")
+    threshold = default_threshold(tagger) if config.threshold is None else config.threshold
     return _Task(
         vocabulary=vocabulary,
-        criterion=tagger.criterion(
-            config.rule, threshold=_threshold(config, tagger), by_category=dict(config.by_category)
-        ),
+        criterion=tagger.criterion(config.rule, threshold=threshold, by_category=dict(config.by_category)),
         wish=Wish(
             categories=frozenset(config.categories) or None,
             exclude=frozenset(find_tags(vocabulary, config.exclude)),
@@ -264,9 +263,8 @@ def _task(config: TagConfig, tagger: Tagger) -> _Task:
     )
 
 
-def _threshold(config: TagConfig, tagger: Tagger) -> float:
-    if config.threshold is not None:
-        return config.threshold
+def default_threshold(tagger: Tagger) -> float:
+    """From which probability on a tag counts where nobody says: the model's own threshold, if it has one."""
     return DEFAULT_THRESHOLD if tagger.threshold is None else max(0.0, float(just_below(tagger.threshold)))
 
 

@@ -368,3 +368,28 @@ TABLES = (
     *(POSTS, STORE_TAGS, HISTORY, TAG_ALIASES, TAG_IMPLICATIONS),
     *(DATASET_TAGS, METADATA, OUTCOMES, SURVEY, REMOVED),
 )
+
+# `vector` has a type of its own in each file, see `vectors.vector_file`; the metadata of the file says of which
+# model the vectors are, and of which dataset the pictures.
+VECTORS = Table(
+    "vectors",
+    (
+        Column("key", "string", "the picture: its path as it was given, or its key in the dataset"),
+        Column("tags", "list<string>", "what the model sees in it, the most probable first; no ratings"),
+        Column("vector", "vector", "fixed-size list of float16 or float32, or binary of one bit a unit"),
+    ),
+)
+
+# Vectors -------------------------------------------------------------------------------------
+
+PARTS_SUFFIX = ".parts"  # beside the file of vectors while it grows
+PARTS_LOCK_FILE = "embed.lock"
+INDEX_SUFFIX = ".index"  # beside the file of vectors, what is searched
+INDEX_FILE = "index.json"
+INDEX_VECTORS_FILE = "vectors.faiss"
+INDEX_PICTURES_FILE = "pictures.parquet"
+
+
+def vectors_part(number: int) -> str:
+    """Name of a part of a file of vectors that is not whole yet."""
+    return f"part-{number:06d}.parquet"

@@ -1,0 +1,71 @@
+"""A contact sheet of what a search found: one HTML file with the pictures in it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from alti2v.report.rendering import render
+from alti2v.storage.publish import publish_bytes
+from alti2v.vectors.index import Neighbour
+from alti2v.vectors.search import SearchReport
+from alti2v.vectors.sources import dataset_pictures
+
+_SIDE_PX = 320
+_QUALITY = 88
+_SHOWN_TAGS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """A found picture; `jpeg` is None where it cannot be read any more."""
+
+    neighbour: Neighbour
+    jpeg: bytes | None
+
+
+def write_contact_sheet(report: SearchReport, out: Path) -> None:
+    """Publish the sheet.
+
+    Raises:
+        StorageError: the file system refuses.
+    """
+    publish_bytes(out, render_contact_sheet(report).encode())
+
+
+def render_contact_sheet(report: SearchReport) -> str:
+    """Render the sheet; pictures are read from where they were when they were embedded."""
+    query = Path(report.query) if report.carriers is None else None
+    return render(
+        "neighbours.html",
+        report=report,
+        cards=_cards(report),
+        query=None if query is None else _thumbnail(query.read_bytes()),
+        shown_tags=_SHOWN_TAGS,
+    )
+
+
+def _cards(report: SearchReport) -> list[_Card]:
+    keys = [neighbour.key for neighbour in report.neighbours]
+    if report.dataset:
+        stored = dataset_pictures(Path(report.dataset), keys) if Path(report.dataset).is_dir() else {}
+    else:
+        stored = {key: Path(key).read_bytes() for key in keys if Path(key).is_file()}
+    return [_Card(one, _thumbnail(stored[one.key]) if one.key in stored else None) for one in report.neighbours]
+
+
+def _thumbnail(content: bytes) -> bytes | None:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.draft("RGB", (_SIDE_PX, _SIDE_PX))
+            small = ImageOps.exif_transpose(image).convert("RGBA")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    small.thumbnail((_SIDE_PX, _SIDE_PX))
+    white = Image.new("RGBA", small.size, "white")
+    file = io.BytesIO()
+    Image.alpha_composite(white, small).convert("RGB").save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()

@@ -1,0 +1,277 @@
+"""Pictures to vectors: the orchestrator of `alti2v embed`.
+
+Vectors go to disk in parts beside the file that they will be; each part is published whole, so a killed run
+has lost less than one part, and the same command goes on behind it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.errors import DataError, UsageError
+from alti2v.model.pictures import Source
+from alti2v.model.selection import Criterion, Wish, passing, select
+from alti2v.model.tagger import DEFAULT_BATCH_SIZE, Failure, Prediction, Tagger, load_tagger, predictions
+from alti2v.model.tagging import default_threshold
+from alti2v.records import Progress, ProgressHook, ignore_progress
+from alti2v.storage.directory import exclusive
+from alti2v.storage.layout import PARTS_LOCK_FILE, PARTS_SUFFIX, vectors_part
+from alti2v.storage.publish import make_directory, storage_errors, sweep_temporary_files
+from alti2v.vectors.sources import count_sources, dataset_among, find_sources
+from alti2v.vectors.vector_file import (
+    Form,
+    Origin,
+    Rows,
+    as_vectors,
+    count_rows,
+    merge_files,
+    model_hash,
+    read_keys,
+    read_origin,
+    width_of,
+    write_rows,
+)
+
+# What a kill can cost, and what is in memory: 1,000 vectors of 4096 float16 are 8 MB.
+PART_PICTURES = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedConfig:
+    """What to embed.
+
+    Attributes:
+        model: see `tagger.load_tagger`; it must give vectors.
+        inputs: files as in `picture_files.find_pictures`, or one dataset.
+        out: the Parquet file.
+        binary: one bit a unit instead of a number.
+        dtype: of the numbers, "float16" or "float32".
+        batch_size: pictures at a time.
+    """
+
+    model: Path
+    inputs: tuple[str, ...]
+    out: Path
+    binary: bool = False
+    dtype: str = "float16"
+    batch_size: int = DEFAULT_BATCH_SIZE
+
+    def __post_init__(self) -> None:
+        if self.dtype not in (Form.FLOAT16, Form.FLOAT32):
+            raise UsageError(f"--dtype {self.dtype!r} is none of float16, float32")
+        if self.batch_size < 1:
+            raise UsageError(f"--batch-size {self.batch_size} is less than 1")
+        if self.out.suffix != ".parquet":
+            raise UsageError(f"--out {self.out} is no Parquet file: give a name that ends in .parquet")
+
+    @property
+    def form(self) -> Form:
+        """What is stored."""
+        return Form.BINARY if self.binary else Form(self.dtype)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedReport:
+    """What was done. `pictures` is the sum of `embedded`, `skipped` and the numbers in `failed`.
+
+    Attributes:
+        out: the file; `rows` pictures are in it, those of earlier runs included.
+        skipped: pictures that were in it already.
+        failed: pictures by kind of problem.
+        form: what a vector is; `width` its numbers, or bytes.
+        seconds: wall-clock, loading the model included.
+    """
+
+    out: Path
+    pictures: int
+    embedded: int
+    skipped: int
+    failed: Mapping[str, int]
+    rows: int
+    form: str
+    width: int
+    model_sha256: str
+    seconds: float
+
+
+def embed(
+    config: EmbedConfig,
+    *,
+    show: Callable[[Failure[str]], None],
+    listed: Iterable[str] = (),
+    progress: ProgressHook = ignore_progress,
+) -> EmbedReport:
+    """Write the vectors of pictures; pictures whose vectors are there are left alone.
+
+    Args:
+        config: what to do.
+        show: is told of every picture that cannot be embedded; the others go on.
+        listed: the paths that "-" stands for.
+        progress: told after every picture.
+
+    Raises:
+        UsageError: no such file or model, one that gives no vectors, or `out` is of another model or form.
+        DamagedError: the model, the dataset or a part is damaged.
+        DataError: there is no picture.
+        StorageError: `out` cannot be written to.
+    """
+    begun_s = time.monotonic()
+    dataset = dataset_among(config.inputs)
+    total = count_sources(config.inputs)
+    tagger = load_tagger(config.model, batch_size=config.batch_size)
+    if tagger.features is None:
+        raise UsageError(
+            f"{config.model} gives no vectors: take a RUN, or export it with --format wd-embedding or onnx"
+        )
+    origin = Origin(
+        model=str(config.model),
+        model_sha256=model_hash(config.model),
+        form=config.form,
+        width=width_of(tagger.features, config.form),
+        dataset="" if dataset is None else str(dataset.resolve()),
+    )
+    folder = config.out.with_name(config.out.name + PARTS_SUFFIX)
+    make_directory(folder)
+    with exclusive(folder, PARTS_LOCK_FILE):
+        sweep_temporary_files(folder)
+        parts = sorted(folder.glob("part-*.parquet"))
+        there = ([config.out] if config.out.exists() else []) + parts
+        _require_comparable(there, origin)
+        tally = _Tally(total=total, hook=progress)
+        waiting = _waiting(find_sources(config.inputs, listed), _digests(there), tally)
+        for number, rows in enumerate(_embedded(tagger, waiting, origin.form, tally, show), _next(parts)):
+            write_rows(folder / vectors_part(number), origin, rows)
+        if not tally.done:
+            raise DataError("standard input named no picture: give a path in each line")
+        rows_in_all = _finish(config.out, origin, folder)
+    return EmbedReport(
+        out=config.out,
+        pictures=tally.done,
+        embedded=tally.embedded,
+        skipped=tally.skipped,
+        failed=dict(tally.failed),
+        rows=rows_in_all,
+        form=origin.form.value,
+        width=origin.width,
+        model_sha256=origin.model_sha256,
+        seconds=round(time.monotonic() - begun_s, 3),
+    )
+
+
+@dataclass(slots=True)
+class _Tally:
+    """How far it is: what became of each picture, counted."""
+
+    total: int | None
+    hook: ProgressHook
+    embedded: int = 0
+    skipped: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def done(self) -> int:
+        return self.embedded + self.skipped + self.failed.total()
+
+    def tell(self) -> None:
+        counts = {"skipped": self.skipped, "failed": self.failed.total()}
+        shown = {name: count for name, count in counts.items() if count}
+        self.hook(Progress(stage="embedding", done=self.done, total=self.total, unit="pictures", counts=shown))
+
+
+def _require_comparable(files: Iterable[Path], origin: Origin) -> None:
+    """See that what is there and what comes can stand in one file.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    for file in files:
+        found = read_origin(file)
+        if not found.is_comparable(origin) or found.dataset != origin.dataset:
+            raise UsageError(
+                f"{file} holds {found.form} vectors of {found.model} ({found.model_sha256[:12]}), "
+                f"not {origin.form} of this model ({origin.model_sha256[:12]}) and these pictures: "
+                "give another --out"
+            )
+
+
+def _digest(key: str) -> bytes:
+    # Ends in a full stop, because numpy drops zero bytes at the end of a string.
+    return hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=15).digest() + b"."
+
+
+def _digests(files: Iterable[Path]) -> npt.NDArray[np.bytes_]:
+    """What is done, 16 bytes a picture, sorted: 1.5 M pictures are 24 MB."""
+    return np.sort(np.fromiter((_digest(key) for file in files for key in read_keys(file)), "S16"))
+
+
+def _waiting(
+    sources: Iterable[tuple[str, Source]], done: npt.NDArray[np.bytes_], tally: _Tally
+) -> Iterator[tuple[str, Source]]:
+    """Pictures that are not done."""
+    for key, source in sources:
+        digest = np.bytes_(_digest(key))
+        place = int(np.searchsorted(done, digest))
+        if place < len(done) and done[place] == digest:
+            tally.skipped += 1
+            tally.tell()
+        else:
+            yield key, source
+
+
+def _embedded(
+    tagger: Tagger,
+    waiting: Iterable[tuple[str, Source]],
+    form: Form,
+    tally: _Tally,
+    show: Callable[[Failure[str]], None],
+) -> Iterator[Rows]:
+    """Vectors, a part at a time."""
+    criterion = tagger.criterion("constant", threshold=default_threshold(tagger))
+    held: list[Prediction[str]] = []
+    for result in predictions(tagger, waiting):
+        if isinstance(result, Failure):
+            show(result)
+            tally.failed[result.problem.kind] += 1
+        else:
+            held.append(result)
+            tally.embedded += 1
+        tally.tell()
+        if len(held) == PART_PICTURES:
+            yield _rows(tagger, held, criterion, form)
+            held = []
+    if held:
+        yield _rows(tagger, held, criterion, form)
+
+
+def _rows(tagger: Tagger, held: list[Prediction[str]], criterion: Criterion, form: Form) -> Rows:
+    probabilities = np.stack([one.probabilities for one in held])
+    passed = passing(probabilities, tagger.vocabulary, criterion)
+    tags = [
+        [tag.name for tag in select(one.probabilities, row, tagger.vocabulary, Wish())]
+        for one, row in zip(held, passed, strict=True)
+    ]
+    features = np.stack([one.features for one in held if one.features is not None])
+    return Rows([one.picture for one in held], tags, as_vectors(features, form))
+
+
+def _next(parts: list[Path]) -> int:
+    return 1 + max((int(part.stem.removeprefix("part-")) for part in parts), default=-1)
+
+
+def _finish(out: Path, origin: Origin, folder: Path) -> int:
+    """Make one file of what is there; returns its rows."""
+    parts = sorted(folder.glob("part-*.parquet"))
+    there = [out] if out.exists() else []
+    rows = merge_files(out, origin, there + parts) if parts else count_rows(out) if there else 0
+    with storage_errors(folder):
+        shutil.rmtree(folder)
+    return rows

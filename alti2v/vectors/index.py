@@ -1,0 +1,308 @@
+"""The nearest pictures among many: an index of faiss, built from a file of vectors. No TensorFlow.
+
+Small files are searched exactly. Large ones are cut into cells (an inverted file); how many cells a search
+looks into is decided when the index is built, so that it finds `TARGET_RECALL` of what an exact search finds,
+measured on pictures of the file itself. An index is a folder that needs nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from alti2v.errors import DamagedError, DataError, UsageError, VersionError
+from alti2v.records import Progress, ProgressHook, ignore_progress
+from alti2v.storage.layout import FORMAT_VERSION, INDEX_FILE, INDEX_PICTURES_FILE, INDEX_VECTORS_FILE
+from alti2v.storage.publish import make_directory, publish, publish_json, read_json
+from alti2v.vectors.vector_file import Form, Origin, Rows, Vectors, count_rows, read_origin, read_rows
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_KIND = "index"
+# Up to here an exact search takes some milliseconds.
+EXACT_ROWS = 50_000
+TARGET_RECALL = 0.97
+NEIGHBOURS = 10  # of which the recall is measured
+_PROBES = 128  # pictures that it is measured on
+_TRAINING_PER_CELL = 40  # faiss warns below 39
+_TRAINING_ROUNDS = 8
+_GROUP_ROWS = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """An index, ready to be asked.
+
+    Attributes:
+        faiss_index: faiss.Index or faiss.IndexBinary.
+        origin: of the vectors in it.
+        folder: where it lies.
+        rows: pictures in it.
+        cells: 1 for an exact search; `looked_into` of them are searched.
+        recall: share of the true neighbours that a search finds, as measured when it was built.
+    """
+
+    faiss_index: Any
+    origin: Origin
+    folder: Path
+    rows: int
+    cells: int
+    looked_into: int
+    recall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A picture that was found.
+
+    Attributes:
+        key: the picture.
+        similarity: cosine of the vectors, or share of equal bits; 1 is equal.
+        tags: what the model sees in it.
+    """
+
+    key: str
+    similarity: float
+    tags: tuple[str, ...]
+
+
+def open_or_build(vectors: Path, folder: Path, *, progress: ProgressHook = ignore_progress) -> Index:
+    """The index of a file of vectors: the one that is there, if it is of this very file, or a new one.
+
+    Raises:
+        UsageError: there is no such file, or faiss is not installed.
+        DataError: the file is empty.
+        DamagedError: the file cannot be read.
+        StorageError: the folder cannot be written to.
+    """
+    if (folder / INDEX_FILE).is_file():
+        description = read_json(folder / INDEX_FILE)
+        if isinstance(description, dict) and description.get("of") == _stamp(vectors):
+            return open_index(folder)
+    return build_index(vectors, folder, progress=progress)
+
+
+def build_index(vectors: Path, folder: Path, *, progress: ProgressHook = ignore_progress) -> Index:
+    """Build the index of a file of vectors, replacing an older one; its description is written last.
+
+    Raises: as `open_or_build`.
+    """
+    faiss = _faiss()
+    origin, rows = read_origin(vectors), count_rows(vectors)
+    if not rows:
+        raise DataError(f"{vectors} holds no picture: embed some")
+    cells = 1 if rows <= EXACT_ROWS else 2 ** round(math.log2(math.sqrt(rows)))
+    made = _empty(faiss, origin, cells)
+    sample = _sample(vectors, rows, max(_PROBES, _TRAINING_PER_CELL * cells)) if cells > 1 else None
+    if sample is not None:
+        progress(Progress(stage="finding cells", done=0, total=1, unit="steps"))
+        made.train(sample)
+        progress(Progress(stage="finding cells", done=1, total=1, unit="steps"))
+    make_directory(folder)
+    (folder / INDEX_FILE).unlink(missing_ok=True)
+    publish(folder / INDEX_PICTURES_FILE, lambda path: _fill(made, vectors, rows, path, progress))
+    looked_into, recall = (1, 1.0) if sample is None else _tune(made, sample[:: len(sample) // _PROBES], cells)
+    writer = faiss.write_index_binary if origin.form is Form.BINARY else faiss.write_index
+    publish(folder / INDEX_VECTORS_FILE, lambda path: writer(made, str(path)))
+    publish_json(
+        folder / INDEX_FILE,
+        {
+            "kind": _KIND,
+            "version": FORMAT_VERSION,
+            "of": _stamp(vectors),
+            "origin": asdict(origin),
+            "rows": rows,
+            "cells": cells,
+            "looked_into": looked_into,
+            "recall": recall,
+        },
+    )
+    return open_index(folder)
+
+
+def open_index(folder: Path) -> Index:
+    """Open an index that was built.
+
+    Raises:
+        UsageError: there is none, or faiss is not installed.
+        VersionError: another format version wrote it.
+        DamagedError: a part is missing or damaged.
+    """
+    if not (folder / INDEX_FILE).is_file():
+        raise UsageError(f"{folder} is no index: `alti2v search VECTORS.parquet --index {folder}` builds one")
+    description = read_json(folder / INDEX_FILE)
+    if not isinstance(description, dict) or description.get("kind") != _KIND:
+        raise UsageError(f"{folder / INDEX_FILE} does not describe an index: give another folder")
+    if description.get("version") != FORMAT_VERSION:
+        raise VersionError(f"{folder} is of another format version: remove it, it will be built again")
+    faiss = _faiss()
+    try:
+        origin = Origin(**{**description["origin"], "form": Form(description["origin"]["form"])})
+        reader = faiss.read_index_binary if origin.form is Form.BINARY else faiss.read_index
+        index = Index(
+            faiss_index=reader(str(folder / INDEX_VECTORS_FILE)),
+            origin=origin,
+            folder=folder,
+            rows=description["rows"],
+            cells=description["cells"],
+            looked_into=description["looked_into"],
+            recall=description["recall"],
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError) as exc:  # faiss raises RuntimeError
+        raise DamagedError(f"{folder} is damaged ({str(exc).splitlines()[0]:.100}): remove it") from exc
+    if index.cells > 1:
+        index.faiss_index.nprobe = index.looked_into
+    return index
+
+
+def nearest(
+    index: Index, queries: Vectors, count: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Find the nearest pictures.
+
+    Args:
+        index: to ask.
+        queries: (n, width), of the index's form.
+        count: how many, > 0.
+
+    Returns:
+        Rows (n, k) and similarities (n, k), the most similar first; k <= count.
+    """
+    distances, rows = index.faiss_index.search(_searchable(queries, index.origin), min(count, index.rows))
+    if index.origin.form is Form.BINARY:
+        return rows, 1 - distances / (8 * index.origin.width)
+    return rows, distances.astype(np.float64)
+
+
+def neighbours(index: Index, query: Vectors, count: int) -> tuple[Neighbour, ...]:
+    """Find the pictures nearest to one vector (width,), with what is known of them."""
+    rows, similarities = nearest(index, query[None], count)
+    found = [
+        (row, value) for row, value in zip(rows[0].tolist(), similarities[0].tolist(), strict=True) if row >= 0
+    ]
+    known = _pictures(index, [row for row, _ in found])
+    return tuple(Neighbour(known[row][0], round(value, 4), known[row][1]) for row, value in found)
+
+
+def _faiss() -> ModuleType:
+    try:
+        import faiss
+    except ImportError as exc:
+        raise UsageError("searching needs faiss: pip install 'alti2v[search]'") from exc
+    module: ModuleType = faiss
+    return module
+
+
+def _stamp(vectors: Path) -> dict[str, int | str]:
+    """What tells this file of vectors from an earlier one of its name."""
+    try:
+        status = vectors.stat()
+    except OSError:
+        raise UsageError(f"{vectors} does not exist: make it with `alti2v embed`") from None
+    return {"name": vectors.name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+
+
+def _empty(faiss: ModuleType, origin: Origin, cells: int) -> Any:  # noqa: ANN401 - an index of faiss
+    """An index without rows. Numbers are kept as float16, which is what they came in."""
+    if origin.form is Form.BINARY:
+        made = faiss.index_binary_factory(8 * origin.width, "BFlat" if cells == 1 else f"BIVF{cells}")
+    else:
+        name = "SQfp16" if cells == 1 else f"IVF{cells},SQfp16"
+        made = faiss.index_factory(origin.width, name, faiss.METRIC_INNER_PRODUCT)
+    if cells > 1:
+        made.cp.niter = _TRAINING_ROUNDS
+    return made
+
+
+def _searchable(vectors: Vectors, origin: Origin) -> Vectors:
+    """Vectors as faiss takes them: codes as they are; numbers of length 1, so that a product is a cosine."""
+    if origin.form is Form.BINARY:
+        return np.ascontiguousarray(vectors)
+    numbers = vectors.astype(np.float32)
+    lengths = np.linalg.norm(numbers, axis=1, keepdims=True)
+    return np.ascontiguousarray(numbers / np.maximum(lengths, np.finfo(np.float32).tiny))
+
+
+def _sample(vectors: Path, rows: int, wanted: int) -> Vectors:
+    """Rows spread over the whole file, always the same ones, shuffled."""
+    rng = np.random.default_rng(0)
+    chosen = np.sort(rng.choice(rows, min(rows, wanted), replace=False))
+    parts, begin = [], 0
+    for part in read_rows(vectors, rows=_GROUP_ROWS):
+        end = begin + len(part.keys)
+        inside = chosen[np.searchsorted(chosen, begin) : np.searchsorted(chosen, end)] - begin
+        parts.append(part.vectors[inside])
+        begin = end
+    sample: Vectors = _searchable(rng.permutation(np.concatenate(parts)), read_origin(vectors))
+    return sample
+
+
+def _fill(made: Any, vectors: Path, rows: int, pictures: Path, progress: ProgressHook) -> None:  # noqa: ANN401
+    """Add all rows, and write down beside them which pictures they are."""
+    origin, done = read_origin(vectors), 0
+    schema = pa.schema([("key", pa.string()), ("tags", pa.list_(pa.string()))])
+    if not made.is_trained:  # a quantizer without cells has nothing to learn
+        made.train(_searchable(next(read_rows(vectors, rows=_GROUP_ROWS)).vectors, origin))
+    with pq.ParquetWriter(pictures, schema, compression="zstd") as writer:
+        for part in _even(read_rows(vectors, rows=_GROUP_ROWS)):
+            made.add(_searchable(part.vectors, origin))
+            writer.write_table(pa.table([pa.array(part.keys, pa.string()), part.tags], schema=schema))
+            done += len(part.keys)
+            progress(Progress(stage="indexing", done=done, total=rows, unit="pictures"))
+
+
+def _even(parts: Iterator[Rows]) -> Iterator[Rows]:
+    """The same rows, `_GROUP_ROWS` at a time but for the last: a row's group can be computed."""
+    held: Rows | None = None
+    for part in parts:
+        held = (
+            part
+            if held is None
+            else Rows(
+                held.keys + part.keys, held.tags + part.tags, np.concatenate([held.vectors, part.vectors])
+            )
+        )
+        while len(held.keys) >= _GROUP_ROWS:
+            n = _GROUP_ROWS
+            yield Rows(held.keys[:n], held.tags[:n], held.vectors[:n])
+            held = Rows(held.keys[n:], held.tags[n:], held.vectors[n:])
+    if held is not None and held.keys:
+        yield held
+
+
+def _tune(made: Any, probes: Vectors, cells: int) -> tuple[int, float]:  # noqa: ANN401 - an index of faiss
+    """The least number of cells to look into, and the recall that it gives."""
+    made.nprobe = cells
+    _, exact = made.search(probes, NEIGHBOURS + 1)
+    looked_into = 1
+    while True:
+        made.nprobe = looked_into
+        _, found = made.search(probes, NEIGHBOURS + 1)
+        # Without the first, which is the picture itself.
+        hits = [len(set(a[1:]) & set(b[1:])) for a, b in zip(exact.tolist(), found.tolist(), strict=True)]
+        recall = sum(hits) / (len(probes) * NEIGHBOURS)
+        if recall >= TARGET_RECALL or looked_into >= cells:
+            return looked_into, round(recall, 4)
+        looked_into = min(2 * looked_into, cells)
+
+
+def _pictures(index: Index, rows: list[int]) -> dict[int, tuple[str, tuple[str, ...]]]:
+    """Keys and tags of some rows; only the groups that hold them are read."""
+    found = {}
+    with pq.ParquetFile(index.folder / INDEX_PICTURES_FILE) as file:
+        for group in sorted({row // _GROUP_ROWS for row in rows}):
+            table = file.read_row_group(group)
+            for row in rows:
+                if row // _GROUP_ROWS == group:
+                    picture = table.slice(row % _GROUP_ROWS, 1).to_pylist()[0]
+                    found[row] = (picture["key"], tuple(picture["tags"]))
+    return found

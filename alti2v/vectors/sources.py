@@ -1,0 +1,93 @@
+"""Pictures to embed: files as `alti2v tag` finds them, or the pictures of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from alti2v.dataset.manifest import read_manifest
+from alti2v.errors import DamagedError, UsageError
+from alti2v.model.picture_files import count_pictures, find_pictures
+from alti2v.model.pictures import Source, Square
+from alti2v.records import Span
+from alti2v.storage.directory import Kind, kind_of
+from alti2v.storage.layout import METADATA, ShardName
+from alti2v.storage.table import read_table
+from alti2v.storage.tar import read_span
+
+
+def dataset_among(inputs: Sequence[str]) -> Path | None:
+    """The dataset that the inputs mean; None where they are files.
+
+    Raises:
+        UsageError: there are a dataset and something else.
+    """
+    datasets = [Path(name) for name in inputs if kind_of(Path(name)) is Kind.DATASET]
+    if datasets and len(inputs) > 1:
+        raise UsageError(f"{datasets[0]} is a dataset: give it alone, its keys would mix with paths")
+    return datasets[0] if datasets else None
+
+
+def count_sources(inputs: Sequence[str]) -> int | None:
+    """How many pictures there are; None where standard input lists some.
+
+    Raises:
+        UsageError: an input means nothing that exists.
+        DataError: there is no picture.
+    """
+    dataset = dataset_among(inputs)
+    if dataset is None:
+        return count_pictures(inputs)
+    return sum(shard.samples for shard in read_manifest(dataset).shards)
+
+
+def find_sources(inputs: Sequence[str], listed: Iterable[str] = ()) -> Iterator[tuple[str, Source]]:
+    """Stream the keys of pictures and where they are: paths, or the pictures of a dataset in its order.
+
+    Raises:
+        UsageError: an input means nothing that exists.
+        DamagedError: a table of the dataset is missing.
+    """
+    dataset = dataset_among(inputs)
+    if dataset is None:
+        yield from ((str(path), path) for path in find_pictures(inputs, listed))
+        return
+    for shard in read_manifest(dataset).shards:
+        yield from _in_shard(dataset, shard.name)
+
+
+def dataset_pictures(dataset: Path, keys: Iterable[str]) -> dict[str, bytes]:
+    """The JPEGs of some pictures of a dataset, by their keys; those that it does not hold are left out."""
+    wanted, found = set(keys), dict[str, bytes]()
+    for shard in read_manifest(dataset).shards:
+        spans = {key: span for key, span in _spans(dataset, shard.name) if key in wanted}
+        if spans:
+            with (dataset / shard.name.data).open("rb") as tar:
+                found |= {key: read_span(tar, span) for key, span in spans.items()}
+        if len(found) == len(wanted):
+            break
+    return found
+
+
+def _in_shard(dataset: Path, name: ShardName) -> Iterator[tuple[str, Square]]:
+    try:
+        with (dataset / name.data).open("rb") as tar:
+            for key, span in _spans(dataset, name):
+                yield key, Square(read_span(tar, span))
+    except FileNotFoundError as exc:
+        raise _missing(dataset, name.data) from exc
+
+
+def _spans(dataset: Path, name: ShardName) -> Iterator[tuple[str, Span]]:
+    try:
+        rows = read_table(dataset / name.metadata, METADATA, columns=("key", "offset", "size"))
+    except FileNotFoundError as exc:
+        raise DamagedError(
+            f"{dataset / name.metadata} is missing: run `alti2v verify {dataset} --repair`"
+        ) from exc
+    for row in rows.to_pylist():
+        yield row["key"], Span(offset=row["offset"], size=row["size"])
+
+
+def _missing(dataset: Path, name: str) -> DamagedError:
+    return DamagedError(f"{dataset / name} is missing: run `alti2v verify {dataset} --repair`")

@@ -1,0 +1,246 @@
+"""Files of vectors: Parquet, a row a picture, with the model that made them in the metadata. No TensorFlow.
+
+A vector is a fixed-size list of float16 or float32, or a fixed-size binary of one bit a unit (`numpy.packbits`
+order: the first unit is the highest bit of the first byte).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from alti2v.errors import DamagedError, UsageError, VersionError
+from alti2v.model.onnx_folder import ONNX_FILE
+from alti2v.storage.layout import FORMAT_VERSION, MODEL_DIR, VECTORS, WEIGHTS_FILE
+from alti2v.storage.publish import publish
+
+Vectors = npt.NDArray[Any]  # (n, width) float16, float32, or uint8 for codes
+
+_PREFIX = "alti2v."
+_TABLE_KEY, _VERSION_KEY = f"{_PREFIX}table", f"{_PREFIX}format_version"
+_BATCH_ROWS = 8192
+
+
+class Form(StrEnum):
+    """What the numbers of a vector are."""
+
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+    BINARY = "binary"  # one bit a unit: whether it is active
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What all vectors of a file have in common.
+
+    Attributes:
+        model: the model, as it was given.
+        model_sha256: of its file of weights: vectors of different models cannot be compared.
+        form: what the numbers are.
+        width: F units, or bytes of a code.
+        dataset: absolute path of the dataset that the pictures are of; "" for files.
+    """
+
+    model: str
+    model_sha256: str
+    form: Form
+    width: int
+    dataset: str = ""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns, with this origin in the metadata."""
+        kinds = {Form.FLOAT16: pa.float16(), Form.FLOAT32: pa.float32()}
+        kind = pa.binary(self.width) if self.form is Form.BINARY else pa.list_(kinds[self.form], self.width)
+        types = (pa.string(), pa.list_(pa.string()), kind)
+        columns = zip(VECTORS.columns, types, strict=True)
+        return pa.schema(
+            [pa.field(column.name, type_, nullable=False) for column, type_ in columns],
+            metadata={
+                _TABLE_KEY: VECTORS.name,
+                _VERSION_KEY: str(FORMAT_VERSION),
+                **{_PREFIX + name: str(getattr(self, name)) for name in _FACTS},
+            },
+        )
+
+    def is_comparable(self, other: Origin) -> bool:
+        """Whether the vectors are of the same model and form, wherever that lay."""
+        return (self.model_sha256, self.form, self.width) == (other.model_sha256, other.form, other.width)
+
+
+_FACTS = ("model", "model_sha256", "form", "width", "dataset")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some pictures: keys and tags, and their vectors (n, width)."""
+
+    keys: list[str]
+    tags: list[list[str]]
+    vectors: Vectors
+
+
+def model_hash(model: Path) -> str:
+    """SHA-256 of a model's weights: of model.onnx, or of the weights of a RUN.
+
+    Raises:
+        UsageError: there is no model.
+    """
+    for file in (model / ONNX_FILE, model / MODEL_DIR / WEIGHTS_FILE, model / WEIGHTS_FILE):
+        if file.is_file():
+            with file.open("rb") as content:
+                return hashlib.file_digest(content, "sha256").hexdigest()
+    raise UsageError(f"{model} holds no model: give a RUN or an exported folder")
+
+
+def as_vectors(features: npt.NDArray[np.float32], form: Form) -> Vectors:
+    """Features (n, F), each at least 0, in the form in which they are stored.
+
+    illustration2vec's bits: a unit is active where its feature is above 0, see
+    `model.tagger.Tagger.extract_binary_feature`.
+    """
+    if form is Form.BINARY:
+        return np.packbits(features > 0, axis=1)
+    # What is too large for float16 becomes its largest number, not infinity, which no distance survives.
+    largest = float(np.finfo(np.dtype(form)).max)
+    return np.minimum(features, largest).astype(np.dtype(form))
+
+
+def width_of(features: int, form: Form) -> int:
+    """Numbers of a vector, or bytes of a code, of F units."""
+    return -(-features // 8) if form is Form.BINARY else features
+
+
+def write_rows(path: Path, origin: Origin, rows: Rows) -> None:
+    """Publish a file of vectors.
+
+    Raises:
+        StorageError: the file system refuses.
+    """
+    schema = origin.schema
+    flat = np.ascontiguousarray(rows.vectors).reshape(-1)
+    if origin.form is Form.BINARY:
+        kind = schema.field("vector").type
+        vectors = pa.Array.from_buffers(kind, len(rows.keys), [None, pa.py_buffer(flat.tobytes())])
+    else:
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat), type=schema.field("vector").type)
+    columns = [pa.array(rows.keys, pa.string()), pa.array(rows.tags, pa.list_(pa.string())), vectors]
+    table = pa.Table.from_arrays(columns, schema=schema)
+    publish(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def merge_files(out: Path, origin: Origin, parts: Sequence[Path]) -> int:
+    """Publish one file of the rows of several, one of which may be `out` itself; a row group in memory.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        DamagedError: a part cannot be read.
+        StorageError: the file system refuses; `out` is as it was.
+    """
+    written = 0
+
+    def write(temporary: Path) -> None:
+        nonlocal written
+        with pq.ParquetWriter(temporary, origin.schema, compression="zstd") as writer:
+            for part in parts:
+                with _open(part) as file:
+                    for group in range(file.num_row_groups):
+                        table = file.read_row_group(group)
+                        writer.write_table(table.cast(origin.schema))
+                        written += len(table)
+
+    publish(out, write)
+    return written
+
+
+def read_origin(path: Path) -> Origin:
+    """Tell what a file of vectors is of.
+
+    Raises:
+        UsageError: there is no such file, or it is another table.
+        VersionError: another format version wrote it.
+        DamagedError: it is no Parquet file.
+    """
+    with _open(path) as file:
+        metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+    if metadata.get(_TABLE_KEY) != VECTORS.name:
+        raise UsageError(f"{path} is no file of vectors: make one with `alti2v embed`")
+    if metadata.get(_VERSION_KEY) != str(FORMAT_VERSION):
+        raise VersionError(f"{path} is of another format version: use the alti2v that wrote it, or embed again")
+    try:
+        facts = {name: metadata[_PREFIX + name] for name in _FACTS}
+        return Origin(
+            model=facts["model"],
+            model_sha256=facts["model_sha256"],
+            form=Form(facts["form"]),
+            width=int(facts["width"]),
+            dataset=facts["dataset"],
+        )
+    except (KeyError, ValueError) as exc:
+        raise DamagedError(f"{path} does not say what its vectors are of ({exc}): embed again") from exc
+
+
+def count_rows(path: Path) -> int:
+    """How many pictures a file of vectors holds."""
+    with _open(path) as file:
+        return int(file.metadata.num_rows)
+
+
+def read_keys(path: Path) -> Iterator[str]:
+    """Stream the keys of a file of vectors.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
+    with _open(path) as file:
+        for batch in file.iter_batches(_BATCH_ROWS, columns=["key"]):
+            yield from batch.column(0).to_pylist()
+
+
+def read_rows(path: Path, *, rows: int = _BATCH_ROWS) -> Iterator[Rows]:
+    """Stream a file of vectors, some rows at a time.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
+    form = read_origin(path).form
+    with _open(path) as file:
+        for batch in file.iter_batches(rows):
+            yield Rows(
+                keys=batch.column("key").to_pylist(),
+                tags=batch.column("tags").to_pylist(),
+                vectors=_numbers(batch.column("vector"), form),
+            )
+
+
+def _numbers(column: Any, form: Form) -> Vectors:  # noqa: ANN401 - pyarrow has no types
+    if form is Form.BINARY:
+        width = column.type.byte_width
+        content = np.frombuffer(column.buffers()[1], np.uint8)
+        return content[column.offset * width : (column.offset + len(column)) * width].reshape(-1, width)
+    numbers: Vectors = column.flatten().to_numpy(zero_copy_only=False)
+    return numbers.reshape(len(column), -1)
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """A Parquet file for the length of a block, its errors in words."""
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist: make it with `alti2v embed`") from None
+    except (pa.ArrowException, OSError) as exc:
+        raise DamagedError(f"{path} cannot be read as Parquet ({exc!s:.100}): embed again") from exc
