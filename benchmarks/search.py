@@ -1,0 +1,128 @@
+"""What an index of many codes costs and finds: build time, size, memory, recall and queries a second.
+
+Codes of 512 bytes with the structure of pictures: few units are active often, a work has units of two themes,
+and the pictures of a work differ in some. The ceiling of what can be found is an exact search of all codes, run
+beside it on the same queries, which are pictures that are not in the index. Run:
+
+    python benchmarks/search.py [--codes 1500000] [--queries 200]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from alti2v.vectors.index import NEIGHBOURS, Index, build_index, nearest
+from alti2v.vectors.vector_file import Form, Origin, Rows, merge_files, write_rows
+
+_BYTES = 512
+_PART = 50_000
+_RSS_PER_MB = 1e6 if sys.platform == "darwin" else 1024  # getrusage(2): bytes there, kilobytes here
+_PER_WORK = 30  # pictures that share a subject, on average
+_THEMES = 400  # subjects that share a theme
+
+
+def main() -> None:
+    """Measure, print a table and one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--codes", type=int, default=1_500_000)
+    parser.add_argument("--queries", type=int, default=200)
+    options = parser.parse_args()
+    world = _World(options.codes // _PER_WORK)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "vectors.parquet"
+        _write(file, world, options.codes)
+        queries = world.codes(options.queries, seed=10**6)
+        begun_s = time.perf_counter()
+        index = build_index(file, Path(folder) / "index")
+        build_s = time.perf_counter() - begun_s
+        found, search_s = _searched(index, queries, index.looked_into)
+        exact, brute_s = _searched(index, queries, index.cells)
+        size = sum(part.stat().st_size for part in (Path(folder) / "index").iterdir())
+    hits = [len(set(a) & set(b)) for a, b in zip(exact.tolist(), found.tolist(), strict=True)]
+    result = {
+        "codes": options.codes,
+        "build_s": round(build_s, 1),
+        "size_mb": round(size / 1e6),
+        "codes_mb": round(options.codes * _BYTES / 1e6),
+        "rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _RSS_PER_MB),
+        "cells": index.cells,
+        "looked_into": index.looked_into,
+        "stated_recall": index.recall,
+        "recall_at_10": round(sum(hits) / (NEIGHBOURS * len(queries)), 4),
+        "queries_per_s": round(len(queries) / search_s, 1),
+        "brute_force_per_s": round(len(queries) / brute_s, 1),
+        "ratio": round(brute_s / search_s, 1),
+    }
+    for name, value in result.items():
+        print(f"{name:20} {value}")
+    print(json.dumps(result))
+
+
+class _World:
+    """Where the codes come from: themes, works of a theme, pictures of a work."""
+
+    def __init__(self, works: int) -> None:
+        rng = np.random.default_rng(0)
+        themes, first = _fresh(rng, _THEMES), _random(rng, works)
+        one, other = (themes[rng.integers(0, _THEMES, works)] for _ in range(2))
+        self._works = _mixed(rng, (one & first) | (other & ~first), np.full(works, 2))
+
+    def codes(self, count: int, *, seed: int) -> np.ndarray:
+        """Pictures: (count, 512) uint8; some are near copies of others, some loose relatives."""
+        rng = np.random.default_rng([1, seed])
+        return _mixed(rng, self._works[rng.integers(0, len(self._works), count)], rng.integers(2, 7, count))
+
+
+def _fresh(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Codes that have nothing in common but how often a unit is active: 1/2, 1/4, 1/16 of the pictures."""
+    codes = _random(rng, count)
+    codes[:, 64:] &= _random(rng, count)[:, 64:]
+    codes[:, 192:] &= _random(rng, count)[:, 192:] & _random(rng, count)[:, 192:]
+    return codes
+
+
+def _mixed(rng: np.random.Generator, codes: np.ndarray, halvings: np.ndarray) -> np.ndarray:
+    """Codes with the share 2^-halvings of their bits drawn anew."""
+    drawn = _random(rng, len(codes))
+    for step in range(1, int(halvings.max())):
+        drawn &= np.where((halvings > step)[:, None], _random(rng, len(codes)), np.uint8(255))
+    return (codes & ~drawn) | (_fresh(rng, len(codes)) & drawn)
+
+
+def _random(rng: np.random.Generator, count: int) -> np.ndarray:
+    return np.frombuffer(rng.bytes(count * _BYTES), np.uint8).reshape(count, _BYTES).copy()
+
+
+def _write(file: Path, world: _World, count: int) -> None:
+    """A file of vectors, as `alti2v embed --binary` merges it."""
+    origin = Origin(model="none", model_sha256="0" * 64, form=Form.BINARY, width=_BYTES)
+    parts = []
+    for begin in range(0, count, _PART):
+        rows = min(_PART, count - begin)
+        parts.append(file.with_name(f"part-{begin}.parquet"))
+        keys = [f"{begin + row:012d}" for row in range(rows)]
+        write_rows(parts[-1], origin, Rows(keys, [["1girl", "solo"]] * rows, world.codes(rows, seed=begin)))
+    merge_files(file, origin, parts)
+    for part in parts:
+        part.unlink()
+
+
+def _searched(index: Index, queries: np.ndarray, cells: int) -> tuple[np.ndarray, float]:
+    """Rows of the neighbours, and seconds; `cells` all of them is an exact search."""
+    if index.cells > 1:
+        index.faiss_index.nprobe = cells
+    begun_s = time.perf_counter()
+    rows, _ = nearest(index, queries, NEIGHBOURS)
+    return rows, time.perf_counter() - begun_s
+
+
+if __name__ == "__main__":
+    main()
