@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from alti2v.dataset.card import dataset_card
+from alti2v.dataset.croissant import croissant
 from alti2v.dataset.manifest import Manifest, Shard, read_manifest, write_manifest, write_vocabulary
 from alti2v.records import Tag
 from alti2v.storage.directory import exclusive
 from alti2v.storage.layout import (
     CARD_FILE,
+    CROISSANT_FILE,
     DATA_DIR,
     INDEX_DIR,
     MANIFEST_FILE,
@@ -35,6 +37,7 @@ from alti2v.storage.layout import (
 )
 from alti2v.storage.publish import (
     fsync_directory,
+    json_bytes,
     make_directory,
     publish_bytes,
     storage_errors,
@@ -89,20 +92,25 @@ def publish_edition(
         StorageError: the dataset's folder refuses a write; what was published is as it was, or the next
             program finishes the edition.
     """
-    card = dataset_card(manifest, tags, manifest.source).encode()
     if not (dataset / MANIFEST_FILE).exists():
         _write_tables(dataset, tags, tables)
         write_manifest(dataset, manifest)
         # After the manifest: a folder with a README and nothing that says what it is, is somebody else's.
-        publish_bytes(dataset / CARD_FILE, card)
+        publish_descriptions(dataset, manifest, tags)
         return
     staged = dataset / WORK_DIR / _STAGED_DIR
     make_directory(staged)
     _write_tables(staged, tags, tables)
-    publish_bytes(staged / CARD_FILE, card)
+    publish_descriptions(staged, manifest, tags)
     write_manifest(staged, manifest)  # last: with it the edition is complete
     publish_bytes(dataset / MANIFEST_FILE, (staged / MANIFEST_FILE).read_bytes())
     _complete(dataset, staged, manifest.shards)
+
+
+def publish_descriptions(folder: Path, manifest: Manifest, tags: Sequence[Tag]) -> None:
+    """Write what tells people and programs about a dataset: the card, and the same as Croissant metadata."""
+    publish_bytes(folder / CARD_FILE, dataset_card(manifest, tags, manifest.source).encode())
+    publish_bytes(folder / CROISSANT_FILE, json_bytes(croissant(manifest, tags)))
 
 
 def remove_unplanned(dataset: Path, shards: tuple[Shard, ...]) -> None:
@@ -116,7 +124,7 @@ def remove_unplanned(dataset: Path, shards: tuple[Shard, ...]) -> None:
 
 def is_whole(dataset: Path, manifest: Manifest) -> bool:
     """Whether all files of a dataset are there, the shards with the sizes that the manifest says."""
-    tables = (dataset / name for name in (TAGS_FILE, OUTCOMES_FILE, CARD_FILE))
+    tables = (dataset / name for name in (TAGS_FILE, OUTCOMES_FILE, CARD_FILE, CROISSANT_FILE))
     return all(path.exists() for path in tables) and not list(incomplete(dataset, manifest))
 
 

@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from alti2v.dataset.card import dataset_card
 from alti2v.dataset.duplicates import groups
-from alti2v.dataset.edition import incomplete, shard_files
+from alti2v.dataset.edition import incomplete, publish_descriptions, shard_files
 from alti2v.dataset.history import History, read_history, settle
 from alti2v.dataset.manifest import Shard
 from alti2v.dataset.posts import Posts, first_outcomes
@@ -24,8 +23,8 @@ from alti2v.dataset.split import shuffled
 from alti2v.dataset.survey import Preparation, prepare
 from alti2v.dataset.tags import grown_vocabulary, labels_of
 from alti2v.errors import DamagedError
-from alti2v.storage.layout import CARD_FILE, METADATA
-from alti2v.storage.publish import make_directory, publish_bytes
+from alti2v.storage.layout import CARD_FILE, CROISSANT_FILE, METADATA
+from alti2v.storage.publish import make_directory
 from alti2v.storage.table import read_table, write_arrow_table
 
 _FOLDER = "repair"
@@ -44,9 +43,8 @@ def repair_dataset(dataset: Path, posts: Posts, preparation: Preparation) -> Non
                 f"{dataset}: the store does not have the pictures of {shard.name} any more: "
                 "restore the shard from a copy, or build with --new-plan"
             )
-    if not (dataset / CARD_FILE).exists():
-        card = dataset_card(history.manifest, history.tags, history.manifest.source)
-        publish_bytes(dataset / CARD_FILE, card.encode())
+    if not all((dataset / name).exists() for name in (CARD_FILE, CROISSANT_FILE)):
+        publish_descriptions(dataset, history.manifest, history.tags)
 
 
 def repair_shard(dataset: Path, history: History, shard: Shard, posts: Posts, preparation: Preparation) -> bool:

@@ -27,6 +27,7 @@ IMPLICATIONS_FILE = "tag_implications.parquet"
 
 MANIFEST_FILE = "manifest.json"
 CARD_FILE = "README.md"
+CROISSANT_FILE = "croissant.json"
 DATA_DIR = "data"
 INDEX_DIR = "index"
 METADATA_DIR = "metadata"
@@ -158,6 +159,7 @@ _EXAMPLE = ShardName("train", 0, 150)
 DATASET_FILES = (
     (MANIFEST_FILE, "kind, version, plan hash, picture recipe, split rule, shards, sums by outcome"),
     (CARD_FILE, "Hugging Face dataset card"),
+    (CROISSANT_FILE, "the same for programs: Croissant 1.0 metadata (MLCommons)"),
     (TAGS_FILE, "table `dataset_tags`: row i is output i of the model"),
     (OUTCOMES_FILE, "table `outcomes`: what became of each post of the store"),
     (SURVEY_FILE, "table `survey`: how each picture looks, so that a dataset that grows looks at none twice"),
