@@ -17,6 +17,7 @@ from alti2v.records import Progress, ProgressHook
 
 # A log that nobody watches live wants few lines: issue trackers and CI pages show them all.
 QUIET_INTERVAL_S = 30.0
+_WIDE = 120  # columns that a line with a bar needs
 
 
 @contextlib.contextmanager
@@ -129,19 +130,25 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass tree in, any JSON 
 def _live_bars() -> Iterator[ProgressHook]:
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
+    from rich.table import Column
 
+    console = Console(stderr=True)
+    # On a narrow terminal the figures matter more than the bar; what does not fit is cut, never wrapped.
+    bar: tuple[ProgressColumn, ...] = (BarColumn(bar_width=24),) if console.width >= _WIDE else ()
     columns = (
-        TextColumn("{task.description:<12}"),
-        BarColumn(bar_width=24),
+        TextColumn("{task.description:<12}", table_column=Column(no_wrap=True)),
+        *bar,
         TaskProgressColumn(show_speed=True),
-        TextColumn("{task.completed:,.0f}{task.fields[of]} {task.fields[unit]}"),
+        TextColumn(
+            "{task.completed:,.0f}{task.fields[of]} {task.fields[unit]}", table_column=Column(no_wrap=True)
+        ),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        TextColumn("[dim]{task.fields[details]}"),
+        TextColumn("[dim]{task.fields[details]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
     )
-    with Bars(*columns, console=Console(stderr=True), expand=False) as bars:
+    with Bars(*columns, console=console, expand=False) as bars:
         tasks: dict[str, Any] = {}
 
         def hook(progress: Progress) -> None:
@@ -149,6 +156,7 @@ def _live_bars() -> Iterator[ProgressHook]:
                 bars.console.print(escape(progress.milestone), highlight=False)
                 return
             details = "  ".join(f"{escape(name)} {_number(value)}" for name, value in progress.counts.items())
+            note = f"[yellow]{escape(progress.note)}[/]  " if progress.note else ""
             if progress.stage not in tasks:
                 tasks[progress.stage] = bars.add_task(
                     progress.stage, total=progress.total, of="", unit="", rate="", details=""
@@ -162,7 +170,7 @@ def _live_bars() -> Iterator[ProgressHook]:
                 of="" if progress.total is None else f"/{progress.total:,}",
                 unit=progress.unit,
                 rate="" if not speed else f"{speed:,.1f}/s",
-                details=f"{details}  {escape(progress.note)}".strip(),
+                details=f"{note}{details}",
             )
 
         yield hook

@@ -11,8 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -39,6 +43,7 @@ from alti2v.storage.directory import Kind, claim_directory, exclusive
 from alti2v.storage.layout import LEDGER_FILE, LOCK_FILE
 
 __all__ = ["CrawlConfig", "CrawlReport", "crawl"]
+_SPEED_S = 10.0
 
 
 def crawl(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> CrawlReport:
@@ -68,7 +73,8 @@ def crawl(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> C
             run = _Run(config, ledger, progress, log)
             record = begin_run(ledger, log, config)
             try:
-                asyncio.run(run.main())
+                if not asyncio.run(run.main()):
+                    raise KeyboardInterrupt
                 new = ledger.counts().stored - record.stored_before
                 report = run.report(new=new, seconds=time.monotonic() - begun_s)
             except BaseException as exc:
@@ -96,23 +102,30 @@ class _Run:
         self._board: Board | None = None
         self._counts = ledger.counts()
         self._total: int | None = None
-        self._note = ""
+        self._pause = ("", 0.0)  # why, and until when on the monotonic clock
+        self._speed = _Speed(self._counts.bytes, now=time.monotonic())
         self._missing: list[str] = []
         self._listing_ended = False
         self._stop = Stop()
         self._fetching: Fetching | None = None
 
-    async def main(self) -> None:
-        """Crawl; on cancellation (Ctrl-C) finish what is in flight first."""
+    async def main(self) -> bool:
+        """Crawl; False if it was interrupted.
+
+        A first Ctrl-C, or a cancellation, finishes what is in flight; a second one does not wait for it.
+        """
         work = asyncio.create_task(self._crawl())
         try:
-            await asyncio.shield(work)
+            with _ctrl_c(self._interrupt, then=work.cancel):
+                await asyncio.shield(work)
         except asyncio.CancelledError:
-            self._interrupt()
-            await work
-            raise
+            if not work.cancelled():
+                self._interrupt()
+                await work
+                raise
         finally:
             self._thread.close()
+        return not self._stop.is_wanted
 
     def close(self) -> None:
         """Close the tar file."""
@@ -173,6 +186,7 @@ class _Run:
                 stop=self._stop,
                 on_batch=self._on_batch,
             )
+            heartbeat = asyncio.create_task(self._beat())
             try:
                 async with asyncio.TaskGroup() as tasks:
                     if config.retry_failed is None:
@@ -182,6 +196,8 @@ class _Run:
                     tasks.create_task(fetching.run())
             except BaseExceptionGroup as group:
                 raise _first_cause(group) from None
+            finally:
+                heartbeat.cancel()
             self._missing += sorted(set(client.hosts_down().values()))
             if client.was_banned:
                 await self._thread.run(self._forgive_refusals)
@@ -251,25 +267,47 @@ class _Run:
         self._show()
 
     def _on_pause(self, why: str, seconds: float) -> None:
-        self._note = f"{why}: {seconds:.0f} s"
+        self._pause = (why, time.monotonic() + seconds)
         self._log.info("pause: %s for %.1f s", why, seconds)
         self._show()
-        self._note = ""
 
     def _say(self, what: str) -> None:
         """Tell what a person should know, once, on the display and in the log."""
         self._log.info("note: %s", what)
-        self._note = what
-        self._show()
-        self._note = ""
+        self._progress(replace(self._seen(), milestone=what))
+
+    async def _beat(self) -> None:
+        """Show how things stand while nothing happens: a board may ask for an hour of silence."""
+        while True:
+            await asyncio.sleep(1)
+            self._show()
 
     def _on_survey(self, progress: Progress) -> None:
         self._progress(progress)
         self._stop.check()
 
     def _show(self) -> None:
-        total = self._expected(self._counts)
-        self._progress(_progress(self._counts, total=total, note=self._note))
+        self._progress(self._seen())
+
+    def _seen(self) -> Progress:
+        counts = self._counts
+        why, until = self._pause
+        left = until - time.monotonic()
+        seen: dict[str, int | float | str] = {"listed": counts.listed, "queued": counts.pending}
+        seen["stored"] = counts.stored
+        seen |= {"duplicate": counts.duplicate} if counts.duplicate else {}
+        seen |= {"skipped": sum(counts.skipped.values())} if counts.skipped else {}
+        seen |= {f"failed {kind}": count for kind, count in counts.failed.items()}
+        seen["MB"] = round(counts.bytes / 1e6, 1)
+        seen["MB/s"] = round(self._speed.per_s(counts.bytes, now=time.monotonic()) / 1e6, 2)
+        return Progress(
+            stage="crawling",
+            done=counts.settled,
+            total=self._expected(counts),
+            unit="posts",
+            counts=seen,
+            note=f"{why}: {left:.0f} s left" if left > 0 else "",
+        )
 
     def _expected(self, counts: Counts) -> int | None:
         if self._listing_ended:
@@ -278,19 +316,42 @@ class _Run:
         return max(min(known), counts.listed) if known else None
 
     def _interrupt(self) -> None:
-        self._note = "interrupted"
+        self._say("interrupted: finishing what is in flight; Ctrl-C again stops at once, and nothing is lost")
         self._stop.want()
         if self._fetching is not None:
             self._fetching.look_again()
 
 
-def _progress(counts: Counts, *, total: int | None, note: str) -> Progress:
-    seen: dict[str, int | float | str] = {"listed": counts.listed, "stored": counts.stored}
-    if counts.skipped:
-        seen["skipped"] = sum(counts.skipped.values())
-    seen |= {f"failed {kind}": count for kind, count in counts.failed.items()}
-    seen["MB"] = round(counts.bytes / 1e6, 1)
-    return Progress(stage="crawling", done=counts.settled, total=total, unit="posts", counts=seen, note=note)
+class _Speed:
+    """How fast a number has grown lately."""
+
+    def __init__(self, value: float, *, now: float) -> None:
+        self._seen = deque([(now, value)])
+
+    def per_s(self, value: float, *, now: float) -> float:
+        """Its growth per second over the last 10 s."""
+        self._seen.append((now, value))
+        while len(self._seen) > 2 and self._seen[1][0] <= now - _SPEED_S:
+            self._seen.popleft()
+        then, former = self._seen[0]
+        return max(0.0, value - former) / (now - then) if now > then else 0.0
+
+
+@contextlib.contextmanager
+def _ctrl_c(first: Callable[[], object], *, then: Callable[[], object]) -> Iterator[None]:
+    """Let Ctrl-C call `first`, and pressed again `then`: between two steps of the loop, never inside one."""
+    loop = asyncio.get_running_loop()
+    calls = iter([first])
+    if threading.current_thread() is not threading.main_thread() or (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):
+        yield
+        return
+    loop.add_signal_handler(signal.SIGINT, lambda: next(calls, then)())
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
 
 
 def _first_cause(group: BaseExceptionGroup[Any]) -> BaseException:

@@ -84,7 +84,6 @@ def _in_words(walk: Walk | None) -> str:
     if walk.shortfall:
         return walk.shortfall
     if walk.by_page:
-        return f"unfinished: page {walk.page} comes next"
-    return (
-        "unfinished: the newest posts come next" if walk.below is None else f"unfinished: below id {walk.below}"
-    )
+        return f"not at its end: page {walk.page} comes next"
+    where = "at the newest post" if walk.below is None else f"below id {walk.below}"
+    return f"not at its end: goes on {where}"

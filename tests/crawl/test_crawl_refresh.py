@@ -89,7 +89,7 @@ def test_every_post_is_read_again_where_the_board_cannot_sort(
     assert report.complete, report.missing
     assert all_tags(store, 3) == ["1girl", "some_artist"]
     assert set(history(store)) == {3}
-    assert any("does not list by time of change" in progress.note for progress in told)
+    assert any("does not list by time of change" in progress.milestone for progress in told)
     assert max(progress.done for progress in told if progress.stage == "reading again") == 60
 
 

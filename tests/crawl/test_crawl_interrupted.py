@@ -1,0 +1,110 @@
+"""Ctrl-C on the command line: once ends what is in flight, twice ends at once; both can be gone on from."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+from aiohttp import web
+
+from alti2v.crawl.crawler import crawl
+from alti2v.crawl.status import store_status
+from alti2v.crawl.verify import verify_store
+from alti2v.records import Progress
+from tests.crawl.conftest import Board
+from tests.crawl.scripted_board import ScriptedBoard
+from tests.crawl.test_crawl_scripted import QUICK, config, page
+
+# A test suite started in the background inherits an ignored SIGINT, and Python would keep ignoring it.
+COMMAND = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import alti2v.cli as c; c.main()"
+)
+
+
+def start(site: ScriptedBoard, store: Path) -> subprocess.Popen[str]:
+    rates = ["--rate", "inf", "--api-rate", "inf", "--connections", "2"]
+    arguments = ["crawl", str(store), "--board", site.url, "--allow-private", *rates]
+    return subprocess.Popen([sys.executable, "-c", COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
+
+
+def test_ctrl_c_twice_stops_at_once(board: Board, tmp_path: Path) -> None:
+    """The first waits for two files that never come, and says how to be quicker; the second does not wait."""
+    site = board()
+    begun = threading.Semaphore(0)
+
+    async def stalled(_: web.Request) -> web.StreamResponse:
+        begun.release()
+        await asyncio.sleep(60)
+        return web.Response()
+
+    site.script("/samples/", *[None] * 10, *[stalled] * 50)
+    process = start(site, tmp_path / "store")
+    assert process.stderr is not None
+    assert all(begun.acquire(timeout=30) for _ in range(2))
+    process.send_signal(signal.SIGINT)
+    told = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=20)[1]
+    site.scripts.clear()
+
+    assert "finishing what is in flight; Ctrl-C again stops at once" in told
+    assert process.returncode == 130
+    assert "Traceback" not in rest, rest
+    assert rest.splitlines()[-1].endswith("run the same command again to go on")
+    assert verify_store(tmp_path / "store").findings == ()
+    report = crawl(config(tmp_path / "store", site))
+    assert (report.stored, report.complete) == (60, True)
+
+
+def test_ctrl_c_once_finishes_what_is_in_flight(board: Board, tmp_path: Path) -> None:
+    """What was asked for is stored, nothing more is asked for, and the status says what happened."""
+    answered = threading.Semaphore(0)
+
+    def count(_: ScriptedBoard, path: str) -> None:
+        if path.startswith("/samples/"):
+            answered.release()
+
+    site = board(ids=list(range(1, 1001)), after=count)
+    process = start(site, tmp_path / "store")
+    assert all(answered.acquire(timeout=30) for _ in range(20))
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    status = store_status(tmp_path / "store")
+
+    assert process.returncode == 130
+    assert len(site.asked("/samples/")) == status.stored < 1000
+    assert status.last_run is not None
+    assert status.last_run.ending == "interrupted"
+
+
+def test_a_pause_is_shown_until_it_is_over(board: Board, tmp_path: Path) -> None:
+    """With its reason and the seconds that are left, also while nothing else happens."""
+    site = board(ids=[1, 3])
+    site.script("/samples/", lambda _: web.Response(status=429, headers={"Retry-After": "3"}))
+    seen: list[Progress] = []
+    patient = replace(QUICK, longest_pause_s=2.5)
+    crawl(config(tmp_path / "store", site, retry=patient), progress=seen.append)
+    notes = [progress.note for progress in seen if progress.note]
+
+    assert all("asked for silence (HTTP 429)" in note for note in notes)
+    assert {note.rpartition(": ")[2] for note in notes} >= {"2 s left", "1 s left"}
+    assert seen[-1].note == ""
+
+
+def test_progress_says_what_waits_and_how_fast_bytes_come(board: Board, tmp_path: Path) -> None:
+    """Listed is what is settled and what is queued; the columns keep their order."""
+    site = board(page_cap=13)
+    site.script("/images/3/p3", page(status=404))
+    seen: list[Progress] = []
+    crawl(config(tmp_path / "store", site), progress=seen.append)
+    counts = [progress.counts for progress in seen if progress.stage == "crawling"]
+
+    assert all(int(each["listed"]) >= int(each["queued"]) for each in counts)
+    assert list(counts[-1])[:3] == ["listed", "queued", "stored"]
+    assert (counts[-1]["listed"], counts[-1]["queued"], counts[-1]["stored"]) == (60, 0, 60)
+    assert any(float(each["MB/s"]) > 0 for each in counts)
