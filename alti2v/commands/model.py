@@ -72,6 +72,11 @@ from alti2v.terminal import duration, print_result, progress_display, size
 @click.option("--patience", type=int, default=None, help="End after so many epochs without a better mAP.")
 @click.option("--keep", type=int, default=2, show_default=True, help="Checkpoints; the best one is kept apart.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option(
+    "--cache-features",
+    is_flag=True,
+    help="While the backbone is frozen, let it look at every picture only once; no augmentation then.",
+)
 @click.option("--tensorboard", is_flag=True, help="Write events for TensorBoard into the run.")
 @click.option(
     "--plan",

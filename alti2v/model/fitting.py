@@ -16,6 +16,7 @@ from alti2v.errors import DataError
 from alti2v.model import backend
 from alti2v.model.board import log_epoch
 from alti2v.model.bundle import Bundle, save_bundle
+from alti2v.model.cached import cached_batches, compute_features
 from alti2v.model.checkpoints import is_finite, load_best, load_newest, newest_step, save_best, save_checkpoint
 from alti2v.model.input import (
     Augmentation,
@@ -180,6 +181,7 @@ class _Loop:
         self._progress = progress
         self._clock = clock
         self._now_s = self._saved_s = clock()
+        self._are_features_there = False
 
     def run(self) -> Validation | None:
         """Train to the end.
@@ -195,6 +197,8 @@ class _Loop:
             if job.stage_of(epoch) != position.stage:
                 position.stage = job.stage_of(epoch)
                 self._trainee = prepare(job, self._trainee.network, job.stages[position.stage])
+            if self._trainee.is_cached and not self._are_features_there:
+                self._compute_features()
             if position.step < (epoch + 1) * job.steps_per_epoch:
                 self._train_epoch(epoch)
             with self._saved_on_interrupt():
@@ -218,15 +222,18 @@ class _Loop:
         """Train what is left of an epoch."""
         job, position, model = self._job, self._position, self._trainee.model
         skipped = position.step - epoch * job.steps_per_epoch
-        batches = training_batches(
-            job.dataset,
-            batch_size=job.recipe.batch_size,
-            seed=job.seed,
-            epoch=epoch,
-            skip_batches=skipped,
-            augmentation=Augmentation(flip=job.recipe.flip, shift=job.recipe.shift),
-            part=(job.crew.index, job.crew.count) if job.crew.devices > 1 else None,
-        )
+        if self._trainee.is_cached:
+            batches = cached_batches(job, epoch=epoch, skip_batches=skipped)
+        else:
+            batches = training_batches(
+                job.dataset,
+                batch_size=job.recipe.batch_size,
+                seed=job.seed,
+                epoch=epoch,
+                skip_batches=skipped,
+                augmentation=Augmentation(flip=job.recipe.flip, shift=job.recipe.shift),
+                part=(job.crew.index, job.crew.count) if job.crew.devices > 1 else None,
+            )
         wait = InputWait()
         seen_before, loss_before = skipped * job.recipe.batch_size, position.loss_sum
         waited_before, mean_before = position.input_seconds, [0.0]
@@ -254,6 +261,27 @@ class _Loop:
         self._tick()
         with reading_errors(job.dataset), deferred_interrupt() as interrupted:
             model.fit(wait.timed(batches), epochs=1, verbose=0, shuffle=False, callbacks=[callback])
+
+    def _compute_features(self) -> None:
+        """Let the frozen backbone look at every picture once, and say what that costs and saves."""
+        job = self._job
+        begun_s = self._clock()
+        size = compute_features(job, self._trainee.network, progress=self._progress)
+        passed_s = self._clock() - begun_s
+        self._are_features_there = True
+        line = (
+            f"features of {job.train_samples:,} pictures: {passed_s:,.0f} s and {size / 1e6:,.1f} MB now; each "
+            f"of {job.stages[0].end_epoch} epochs with the head alone is spared about as many seconds"
+        )
+        self._progress(
+            Progress(
+                stage="features",
+                done=job.train_samples,
+                total=job.train_samples,
+                unit="pictures",
+                milestone=line,
+            )
+        )
 
     def _after_step(self, *, loss: float) -> None:
         job, position = self._job, self._position

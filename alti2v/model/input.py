@@ -156,6 +156,36 @@ def training_batches(  # noqa: PLR0913 - an epoch, a place in it, and what is do
     return data.prefetch(tf.data.AUTOTUNE)
 
 
+def epoch_order(seed: int, epoch: int, shards: int) -> npt.NDArray[np.int64]:
+    """The order of the shards in an epoch: their numbers, (N,)."""
+    return np.random.default_rng([seed, epoch]).permutation(shards)
+
+
+def row_order(seed: int, epoch: int, shard: int, rows: int) -> npt.NDArray[np.int64]:
+    """The order of a shard's rows in an epoch: their numbers, (N,)."""
+    return np.random.default_rng([seed, epoch, shard]).permutation(rows)
+
+
+def pictures_of(
+    dataset: Path, shard: Shard, *, batch_size: int
+) -> Iterator[tuple[npt.NDArray[np.uint8], list[list[int]]]]:
+    """Pictures (B, S, S, 3) and label indices of a shard in the order of its rows; the last batch is smaller.
+
+    Raises:
+        DamagedError: a picture does not decode.
+    """
+    tf = backend.tf
+    size = read_manifest(dataset).image.size
+    data = _whole_shards(dataset, [shard], shuffle=None).flat_map(_samples_of)
+    data = data.map(
+        lambda _, content, indices: (_decode(content, size=size), indices), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    data = data.ragged_batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    with reading_errors(dataset):
+        for images, indices in data:
+            yield images.numpy(), indices.to_list()
+
+
 def ids_of_batch(
     dataset: Path, *, split: str = "train", batch_size: int, seed: int, epoch: int, batch: int
 ) -> tuple[int, ...]:
@@ -230,9 +260,9 @@ def _open(dataset: Path, split: str) -> tuple[int, int, tuple[Shard, ...]]:
 
 def _in_order(dataset: Path, shards: Sequence[Shard], *, seed: int, epoch: int) -> Any:  # noqa: ANN401
     """tf.data.Dataset of (id, JPEG bytes, label indices): an epoch's samples in its order."""
-    in_order = np.random.default_rng([seed, epoch]).permutation(len(shards))
     # Whole shards, in an order of this epoch.
-    data = _whole_shards(dataset, [shards[number] for number in in_order], shuffle=(seed, epoch))
+    in_order = [shards[number] for number in epoch_order(seed, epoch, len(shards))]
+    data = _whole_shards(dataset, in_order, shuffle=(seed, epoch))
     # Some of them at a time, each already in an order of its own: that mixes as well as a shuffle buffer of all
     # their pictures, needs no second copy of them, and has no state to save.
     return data.interleave(_samples_of, cycle_length=SHARDS_IN_FLIGHT, block_length=1)
@@ -246,8 +276,7 @@ def _whole_shards(dataset: Path, shards: Sequence[Shard], *, shuffle: tuple[int,
     numbers = [shard.name.number for shard in shards]
 
     def rows(table: bytes, number: np.int64) -> tuple[npt.NDArray[np.int64], ...]:
-        order_seed = None if shuffle is None else [*shuffle, int(number)]
-        return _rows(Path(table.decode()), order_seed)
+        return _rows(Path(table.decode()), shuffle, int(number))
 
     def read(content: Any, table: Any, number: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
         columns = tf.numpy_function(rows, [table, number], [tf.int64] * 5, stateful=False)
@@ -259,11 +288,11 @@ def _whole_shards(dataset: Path, shards: Sequence[Shard], *, shuffle: tuple[int,
     return data.map(read, num_parallel_calls=1).prefetch(1)
 
 
-def _rows(table: Path, order_seed: Sequence[int] | None) -> tuple[npt.NDArray[np.int64], ...]:
+def _rows(table: Path, shuffle: tuple[int, int] | None, number: int) -> tuple[npt.NDArray[np.int64], ...]:
     """Read the columns that training needs: ids, offsets, sizes, label values, label starts (one more)."""
     rows = read_table(table, METADATA, columns=("id", "offset", "size", "labels"))
-    if order_seed is not None:
-        rows = rows.take(np.random.default_rng(order_seed).permutation(len(rows)))
+    if shuffle is not None:
+        rows = rows.take(row_order(*shuffle, number, len(rows)))
     labels = rows.column("labels").combine_chunks()
     lengths = np.diff(labels.offsets.to_numpy())
     starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

@@ -48,6 +48,7 @@ class Job:
     checkpoint_s: float
     keep: int
     crew: Crew = ALONE
+    cache_features: bool = False
     tensorboard: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 

@@ -41,7 +41,7 @@ _CHOICES = (
     *("backbone", "epochs", "batch_size", "accumulate", "learning_rate", "train_from", "frozen_epochs"),
     *("loss", "positive_weight", "ema"),
 )
-_STARTS = ("weights", "start", "precision", "seed")
+_STARTS = ("weights", "start", "precision", "seed", "cache_features")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,8 @@ class TrainConfig:
             for never.
         checkpoint_s: seconds between two checkpoints, at least 0; there is one at the end in any case.
         keep: checkpoints, the best network not counted, at least 1.
+        cache_features: whether the backbone looks at every picture only once while all of it is frozen, and the
+            head trains from what it made of them; no picture is augmented then.
         tensorboard: whether to write events for TensorBoard into the run.
     """
 
@@ -102,6 +104,7 @@ class TrainConfig:
     patience: int | None = None
     checkpoint_s: float = 300.0
     keep: int = 2
+    cache_features: bool = False
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
@@ -253,6 +256,10 @@ def _job(
 ) -> Job:
     if recipe.batch_size % crew.devices:
         raise UsageError(f"--batch-size {recipe.batch_size} cannot be shared by {crew.devices} devices equally")
+    if config.cache_features and not (recipe.frozen_epochs or recipe.train_from == HEAD_ONLY):
+        raise UsageError("--cache-features needs a frozen backbone: give --train-from head, or --frozen-epochs")
+    if config.cache_features and crew.devices > 1:
+        raise UsageError(f"--cache-features works with one device, and there are {crew.devices}: leave it out")
     if config.tensorboard:
         require_tensorboard()
     check_shards(config.dataset, (*manifest.split("train"), *manifest.split("validation")))
@@ -272,6 +279,7 @@ def _job(
         checkpoint_s=config.checkpoint_s,
         keep=config.keep,
         crew=crew,
+        cache_features=config.cache_features,
         tensorboard=config.tensorboard,
         settings=settings,
     )
@@ -316,6 +324,7 @@ def _settle(config: TrainConfig, manifest: Manifest) -> dict[str, Any]:
         "start": None if config.start is None else str(config.start),
         "precision": known["precision"] if settled else choose_precision(config.precision),
         "seed": config.seed,
+        "cache_features": config.cache_features,
         **{name: known.get(name, recipe[name]) if value is None else value for name, value in chosen.items()},
     }
     if known:

@@ -13,9 +13,11 @@ import numpy.typing as npt
 from alti2v.model import backend
 from alti2v.model.backbones import PLAIN
 from alti2v.model.bundle import read_architecture
+from alti2v.model.cached import cut
 from alti2v.model.job import Job, Stage
 from alti2v.model.losses import loss_of, positive_weights
 from alti2v.model.network import UNIT_VARIANCE, Architecture, Network, build_network, freeze_before, set_prior
+from alti2v.model.recipes import HEAD_ONLY
 
 _COSINE_FLOOR = 0.01  # of the peak, where the cosine ends (JAX-CV: cosine to 1 %)
 
@@ -27,10 +29,12 @@ class Trainee:
     Attributes:
         network: the whole of it.
         model: compiled keras.Model over the network's layers.
+        is_cached: whether it takes the features of the frozen backbone instead of pictures.
     """
 
     network: Network
     model: Any
+    is_cached: bool = False
 
     @property
     def variables(self) -> Sequence[Any]:
@@ -90,8 +94,10 @@ def _pixel_scale(job: Job) -> float:
 
 def prepare(job: Job, network: Network, stage: Stage) -> Trainee:
     """Freeze what the stage freezes, and give the rest a new optimizer."""
-    keras, recipe, model = backend.keras, job.recipe, network.logits
+    keras, recipe = backend.keras, job.recipe
     freeze_before(network, stage.train_from)
+    is_cached = job.cache_features and stage.train_from == HEAD_ONLY
+    model = cut(network).head if is_cached else network.logits
     optimizer = keras.optimizers.Adam(
         learning_rate=_schedule(job, stage),
         weight_decay=recipe.weight_decay or None,  # decoupled, as in AdamW; a decay of 0 would cost as much
@@ -108,7 +114,7 @@ def prepare(job: Job, network: Network, stage: Stage) -> Trainee:
         weights = positive_weights(counts, samples=job.train_samples, exponent=recipe.positive_weight)
     model.compile(optimizer=optimizer, loss=loss_of(recipe.loss, weights), jit_compile=_jit_compile())
     model.optimizer.build(model.trainable_variables)
-    return Trainee(network=network, model=model)
+    return Trainee(network=network, model=model, is_cached=is_cached)
 
 
 def _jit_compile() -> bool | str:

@@ -42,6 +42,7 @@ RUN_FILE = "config.json"
 LOG_FILE = "log.csv"
 DIVERGED_FILE = "diverged.json"
 TENSORBOARD_DIR = "tensorboard"
+FEATURES_DIR = "features"
 CHECKPOINTS_DIR = "checkpoints"
 MODEL_DIR = "model"
 MODEL_FILE = "model.json"
@@ -173,6 +174,7 @@ RUN_FILES = (
     (RUN_FILE, "kind, version, dataset, recipe, every setting"),
     (LOG_FILE, "one row per epoch"),
     (f"{CHECKPOINTS_DIR}/", "what training goes on from, and `best.npz`, the network of the best validation"),
+    (f"{FEATURES_DIR}/", "with `--cache-features`: per shard what the frozen backbone makes of its pictures"),
     (f"{TENSORBOARD_DIR}/", "with `--tensorboard`: its events"),
     (DIVERGED_FILE, "only where the loss ceased to be a number: the pictures of that step"),
     (f"{MODEL_DIR}/{MODEL_FILE}", "what the network is and how to feed it"),

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alti2v.errors import DataError
+from alti2v.errors import DataError, UsageError
 from alti2v.model import plan as planning
 from alti2v.model.bundle import load_bundle
 from alti2v.model.input import ids_of_batch
@@ -209,3 +209,24 @@ def test_tensorboard_gets_curves_and_pictures(dataset, tmp_path):
     (curve,) = events.Tensors("micro/pr_curves")
     assert len(curve.tensor_proto.tensor_shape.dim) == 2
     assert len(events.Tensors("pictures")[0].tensor_proto.string_val) == 2 + 4
+
+
+def test_cached_features_end_where_pictures_do(dataset, tmp_path):
+    """A head that is trained from stored features gets the weights that it gets from pictures."""
+    lines = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "modern", replace(TINY, flip=False, shift=0.0))
+        train(config(dataset, tmp_path / "pictures", train_from="head"))
+        cached = config(dataset, tmp_path / "cached", train_from="head", cache_features=True)
+        train(cached, progress=lambda progress: lines.append(progress.milestone))
+
+    for ours, expected in zip(weights(tmp_path / "cached"), weights(tmp_path / "pictures"), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+    assert any(line.startswith("features of 16 pictures") for line in lines)
+    assert [path.suffix for path in (tmp_path / "cached" / "features").iterdir()] == [".parquet"]
+
+
+def test_caching_features_needs_a_frozen_backbone(dataset, tmp_path):
+    """Where the backbone learns, there is nothing to cache."""
+    with pytest.raises(UsageError, match="--train-from head, or --frozen-epochs"):
+        train(config(dataset, tmp_path / "run", cache_features=True))

@@ -1,0 +1,138 @@
+"""Features of a frozen backbone, computed once and kept beside the run; the head trains from them.
+
+One Parquet file per shard, its rows in the shard's order, so that an epoch has the order that it has without:
+`input.training_batches` and this module cut the same permutations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from alti2v.dataset.manifest import Shard
+from alti2v.model import backend
+from alti2v.model.input import SHARDS_IN_FLIGHT, epoch_order, pictures_of, row_order
+from alti2v.model.job import Job
+from alti2v.model.network import Network
+from alti2v.model.recipes import Head
+from alti2v.records import Progress, ProgressHook
+from alti2v.storage.layout import FEATURES_DIR
+from alti2v.storage.publish import make_directory, publish
+
+_COLUMN = "features"
+
+
+@dataclass(frozen=True, slots=True)
+class HeadOnly:
+    """The part of a network that still learns.
+
+    Attributes:
+        trunk: keras.Model, pictures -> (B, F), what is computed once.
+        head: keras.Model, (B, F) -> logits, over the network's own layers.
+    """
+
+    trunk: Any
+    head: Any
+
+
+def cut(network: Network) -> HeadOnly:
+    """Cut a network where its backbone ends, after pooling or flattening."""
+    keras = backend.keras
+    layer = network.logits.get_layer("pool" if network.architecture.head is Head.POOLED else "flatten")
+    trunk = keras.Model(network.logits.input, layer.output)
+    return HeadOnly(trunk=trunk, head=keras.Model(layer.output, network.logits.output, name="alti2v_head"))
+
+
+def compute_features(job: Job, network: Network, *, progress: ProgressHook) -> int:
+    """Compute the features of every training shard that has none yet; returns the bytes of all.
+
+    Raises:
+        DamagedError: a picture cannot be read.
+        StorageError: they cannot be written.
+    """
+    trunk = cut(network).trunk
+    folder = job.run / FEATURES_DIR
+    make_directory(folder)
+    shards = job.manifest.split("train")
+    done, size = 0, 0
+    for shard in shards:
+        file = folder / f"{shard.name}.parquet"
+        if not file.is_file():
+            batches = pictures_of(job.dataset, shard, batch_size=job.recipe.batch_size)
+            publish(file, lambda path, batches=batches: _write(path, trunk, batches))  # type: ignore[misc]
+        done, size = done + shard.samples, size + file.stat().st_size
+        progress(Progress(stage="features", done=done, total=job.train_samples, unit="pictures"))
+    return size
+
+
+def cached_batches(job: Job, *, epoch: int, skip_batches: int = 0) -> Any:  # noqa: ANN401 - tf.data.Dataset
+    """What `training_batches` gives, without augmentation and with features instead of pictures.
+
+    Returns:
+        tf.data.Dataset of (features (B, F) float32, labels (B, T) float32), of known length.
+    """
+    tf = backend.tf
+    shards = job.manifest.split("train")
+    order = epoch_order(job.seed, epoch, len(shards))
+    tags = len(job.tags)
+    width = _width(job, shards[0])
+
+    def rows(number: np.int64) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        return _read(job, shards[int(number)], epoch=epoch)
+
+    def samples(number: Any) -> Any:  # noqa: ANN401 - tensors
+        features, values, starts = tf.numpy_function(rows, [number], [tf.float32, tf.int64, tf.int64])
+        features.set_shape([None, width])
+        values.set_shape([None])
+        starts.set_shape([None])
+        data = tf.data.Dataset.from_tensor_slices((features, starts[:-1], starts[1:]))
+        return data.map(lambda row, start, end: (row, _multi_hot(values[start:end], tags)))
+
+    data = tf.data.Dataset.from_tensor_slices(np.asarray(order, np.int64))
+    data = data.interleave(samples, cycle_length=SHARDS_IN_FLIGHT, block_length=1)
+    data = data.skip(skip_batches * job.recipe.batch_size).batch(job.recipe.batch_size)
+    data = data.apply(tf.data.experimental.assert_cardinality(job.steps_per_epoch - skip_batches))
+    return data.prefetch(tf.data.AUTOTUNE)
+
+
+def _multi_hot(indices: Any, tags: int) -> Any:  # noqa: ANN401 - tensors
+    tf = backend.tf
+    return tf.scatter_nd(indices[:, tf.newaxis], tf.ones_like(indices, tf.float32), [tags])
+
+
+def _write(path: Path, trunk: Any, batches: Iterator[tuple[Any, list[list[int]]]]) -> None:  # noqa: ANN401
+    """Stream a shard's features, a row group per batch."""
+    writer = None
+    for images, labels in batches:
+        features = np.asarray(trunk.predict_on_batch(images), np.float32)  # (B, F)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1])
+        table = pa.table({_COLUMN: column, "labels": pa.array(labels, pa.list_(pa.int32()))})
+        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+    if writer is not None:
+        writer.close()
+
+
+def _read(
+    job: Job, shard: Shard, *, epoch: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    table = pq.read_table(job.run / FEATURES_DIR / f"{shard.name}.parquet")
+    order = row_order(job.seed, epoch, shard.name.number, len(table))
+    table = table.take(order)
+    column = table.column(_COLUMN).combine_chunks()
+    features = column.flatten().to_numpy().reshape(len(table), -1)
+    labels = table.column("labels").combine_chunks()
+    starts = np.concatenate([[0], np.cumsum(np.diff(labels.offsets.to_numpy()), dtype=np.int64)])
+    return features, labels.flatten().to_numpy().astype(np.int64), starts
+
+
+def _width(job: Job, shard: Shard) -> int:
+    schema = pq.read_schema(job.run / FEATURES_DIR / f"{shard.name}.parquet")
+    return int(schema.field(_COLUMN).type.list_size)
