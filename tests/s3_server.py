@@ -1,0 +1,120 @@
+"""A real S3 protocol server (moto) on a free port, with faults in front of it."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+BUCKET = "bucket"
+TIMEOUT_S = 0.4  # of the clients under test; a hanging answer takes twice as long
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+class S3Server:
+    """What tests ask of the server."""
+
+    def __init__(self) -> None:
+        self._inner = DomainDispatcherApplication(create_backend_app)
+        self._server: BaseWSGIServer = make_server("127.0.0.1", 0, self._answer, True, 1, _Quiet)
+        self._lock = threading.Lock()
+        self._fault, self.faults_left = "", 0
+        self._log: list[tuple[str, str]] = []
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.client = boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            region_name="us-east-1",
+        )
+        self.client.create_bucket(Bucket=BUCKET)
+
+    def fail_puts(self, fault: str, *, times: int) -> None:
+        """Let the next PUTs of objects fail: "500", "hang", "reset" or "garble"."""
+        with self._lock:
+            self._fault, self.faults_left = fault, times
+
+    def content(self, key: str) -> bytes:
+        """The bytes of an object."""
+        return self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+    def keys(self) -> list[str]:
+        """The names of all objects, in order."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        return sorted(entry["Key"] for page in pages for entry in page.get("Contents", ()))
+
+    def puts(self, key: str) -> int:
+        """How often an object was put."""
+        return sum(entry == ("PUT", f"/{BUCKET}/{key}") for entry in self._log)
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        fault = ""
+        with self._lock:
+            self._log.append((method, path))
+            if method == "PUT" and re.fullmatch(rf"/{BUCKET}/.+", path) and self.faults_left:
+                self.faults_left -= 1
+                fault = self._fault
+        if fault == "500":
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            start("500 Internal Server Error", [("Content-Type", "application/xml")])
+            return [b"<Error><Code>InternalError</Code><Message>on request</Message></Error>"]
+        if fault == "hang":
+            time.sleep(2 * TIMEOUT_S)
+        if fault in ("hang", "reset"):
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+            return []
+        answer = self._inner(environ, start)
+        if fault == "garble":
+            key = path.removeprefix(f"/{BUCKET}/")
+            self._log.append(("GARBLE", key))
+            threading.Thread(target=self._garble, args=[key]).run()
+        return answer
+
+    def _garble(self, key: str) -> None:
+        content = self.content(key)
+        self.client.put_object(Bucket=BUCKET, Key=key, Body=bytes(len(content)))
+
+
+@contextmanager
+def s3_server(patch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A running server, and an environment in which every client finds it."""
+    import fsspec
+
+    server = S3Server()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_S3": server.url,
+    }.items():
+        patch.setenv(name, value)
+    timeouts = {"connect_timeout": TIMEOUT_S, "read_timeout": TIMEOUT_S, "retries": {"max_attempts": 0}}
+    patch.setattr("s3fs.S3FileSystem.retries", 1)  # of its own; ours are what is tested
+    patch.setitem(fsspec.config.conf, "s3", {"config_kwargs": timeouts, "skip_instance_cache": True})
+    try:
+        yield server
+    finally:
+        server.close()

@@ -1,0 +1,83 @@
+"""Folders behind URLs: against a real S3 server whose answers fail, hang or lie on request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from alti2v.errors import StorageError, UsageError
+from alti2v.storage.remote import is_url, open_remote, sizes, upload
+from tests.s3_server import BUCKET, S3Server
+
+
+@pytest.fixture
+def remote(s3: S3Server):
+    return open_remote(f"s3://{BUCKET}/a/store")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "file.bin"
+    path.write_bytes(bytes(range(256)) * 40)
+    return path
+
+
+def test_what_was_uploaded_is_there(s3: S3Server, remote, file: Path) -> None:
+    """Whole, under its name, and listed with its size; a second one replaces it."""
+    upload(remote, file, "images/one.tar")
+    upload(remote, file, "two.json")
+
+    assert sizes(remote, "images") == {"one.tar": 10240}
+    assert sizes(remote, "") == {"two.json": 10240}
+    assert s3.content("a/store/images/one.tar") == file.read_bytes()
+
+    file.write_bytes(b"other")
+    upload(remote, file, "two.json")
+    assert s3.content("a/store/two.json") == b"other"
+
+
+@pytest.mark.parametrize("fault", ["500", "hang", "reset"])
+def test_a_put_that_fails_is_tried_again(s3: S3Server, remote, file: Path, fault: str) -> None:
+    """An error, silence, a broken connection: the next try brings the whole object."""
+    s3.fail_puts(fault, times=2)
+    upload(remote, file, "one.tar", pauses_s=(0, 0, 0), sleep=lambda _: None)
+
+    assert s3.content("a/store/one.tar") == file.read_bytes()
+    assert not s3.faults_left
+
+
+def test_bytes_that_changed_on_the_way_are_noticed(s3: S3Server, remote, file: Path) -> None:
+    """The store's checksum is compared with ours; what is wrong is sent again."""
+    s3.fail_puts("garble", times=1)
+    upload(remote, file, "one.tar", pauses_s=(0,), sleep=lambda _: None)
+
+    assert s3.content("a/store/one.tar") == file.read_bytes()
+    assert s3.puts("a/store/one.tar") == 3  # ours, the one that garbles it, ours again
+
+
+def test_a_store_that_keeps_failing_is_named(s3: S3Server, remote, file: Path) -> None:
+    """One line: what, where, what to do; the pauses grow as they should."""
+    s3.fail_puts("500", times=1000)
+    pauses: list[float] = []
+    with pytest.raises(StorageError, match=r"cannot write s3://bucket/a/store/one.tar: .*: run again") as found:
+        upload(remote, file, "one.tar", pauses_s=(1, 4), sleep=pauses.append)
+
+    assert pauses == [1, 4]
+    assert "\n" not in str(found.value)
+
+
+def test_a_file_system_without_atomic_puts_gets_the_name_last(tmp_path: Path, file: Path) -> None:
+    """Elsewhere the bytes go to another name first."""
+    remote = open_remote(f"local://{tmp_path}/folder")
+    upload(remote, file, "images/one.tar")
+
+    assert [path.name for path in (tmp_path / "folder" / "images").iterdir()] == ["one.tar"]
+
+
+def test_bad_urls_are_one_line() -> None:
+    """A kind that nobody knows."""
+    with pytest.raises(UsageError, match="quux"):
+        open_remote("quux://bucket/folder")
+    assert is_url("s3://bucket")
+    assert not is_url("a/path")
