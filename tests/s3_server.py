@@ -54,7 +54,7 @@ class S3Server:
         """The bytes of an object."""
         return self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """The names of all objects, in order."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
         return sorted(entry["Key"] for page in pages for entry in page.get("Contents", ()))

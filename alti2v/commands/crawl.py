@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alti2v.commands.options import DIRECTORY, as_json_option, dialect_option
-from alti2v.errors import RemoteError
+from alti2v.errors import RemoteError, UsageError
+from alti2v.storage.remote import is_url
 from alti2v.terminal import duration, print_result, progress_display, size
 
 if TYPE_CHECKING:
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("store", type=DIRECTORY)
+@click.argument("store")
+@click.option(
+    "--work",
+    type=DIRECTORY,
+    default=None,
+    help="Where STORE is a URL: the local folder for the ledger and what is not finished.",
+)
 @click.option("--board", required=True, help="safebooru, donmai, or the URL of a board.")
 @dialect_option(None)
 @click.option("--tags", default="", help="Search terms, as the board's own search takes them.")
@@ -83,23 +90,32 @@ if TYPE_CHECKING:
     "--allow-private", is_flag=True, help="Allow addresses that are not public, such as this machine's."
 )
 @as_json_option
-def crawl(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's own values, typed by CrawlConfig
-    """List a board's posts and fetch their files into STORE.
+def crawl(*, store: str, work: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's own values, typed by CrawlConfig
+    """List a board's posts and fetch their files into STORE, a folder or a URL such as s3://bucket/folder.
 
     Run it again to go on after an interruption, or later to add what is new.
     """
+    if is_url(store) != (work is not None):
+        raise UsageError(
+            f"{store} is a URL: give --work FOLDER for the ledger and what is not finished"
+            if work is None
+            else f"{store} is a local folder, which needs no --work"
+        )
     from alti2v.crawl.crawler import CrawlConfig
     from alti2v.crawl.crawler import crawl as crawl_board
 
     with progress_display() as progress:
-        report = crawl_board(CrawlConfig(**options), progress=progress)
+        report = crawl_board(
+            CrawlConfig(store=work or Path(store), url=None if work is None else store, **options),
+            progress=progress,
+        )
     print_result(
         report,
         as_json=as_json,
         table={
             **_sums(report),
             "new in this run": f"{report.new:,} files in {duration(report.seconds)}",
-            "store": str(report.store),
+            "store": store,
         },
     )
     if not report.complete:

@@ -27,6 +27,7 @@ from alti2v.crawl.fetching import Fetching
 from alti2v.crawl.journal import begin_run, end_run, log_failures, open_log
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.listing import Ending
+from alti2v.crawl.mirror import Mirror
 from alti2v.crawl.net import Client, NetConfig
 from alti2v.crawl.pacing import shared_directory
 from alti2v.crawl.plan import CrawlConfig, CrawlReport, check_plan, stored_dialect
@@ -41,6 +42,7 @@ from alti2v.errors import UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import Kind, claim_directory, exclusive
 from alti2v.storage.layout import LEDGER_FILE, LOCK_FILE
+from alti2v.storage.remote import open_remote
 
 __all__ = ["CrawlConfig", "CrawlReport", "crawl"]
 _SPEED_S = 10.0
@@ -56,7 +58,8 @@ def crawl(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> C
             refuses the search or speaks another dialect.
         RemoteError: the board cannot be reached, and nothing was stored before.
         DataError: no post matches.
-        StorageError: the disk refuses a write; what was stored stays, and the same command goes on.
+        StorageError: the disk or the store's URL refuses a write; what was stored stays, and the same command
+            goes on.
         DamagedError: the store is damaged; `verify --repair` mends it.
     """
     begun_s = time.monotonic()
@@ -108,6 +111,9 @@ class _Run:
         self._listing_ended = False
         self._stop = Stop()
         self._fetching: Fetching | None = None
+        self._mirror = None if config.url is None else Mirror(config.store, open_remote(config.url))
+        self._finished_tars = asyncio.Event()  # set when a tar file may have been sealed
+        self._fetched_all = False
 
     async def main(self) -> bool:
         """Crawl; False if it was interrupted.
@@ -193,7 +199,9 @@ class _Run:
                         tasks.create_task(self._survey(self._board, asker, fetching))
                     else:
                         fetching.end_of_listing()
-                    tasks.create_task(fetching.run())
+                    tasks.create_task(self._fetch(fetching))
+                    if self._mirror is not None:
+                        tasks.create_task(self._send_tars(self._mirror))
             except BaseExceptionGroup as group:
                 raise _first_cause(group) from None
             finally:
@@ -202,6 +210,29 @@ class _Run:
             if client.was_banned:
                 await self._thread.run(self._forgive_refusals)
         await self._thread.run(export, config.store, self._ledger)
+        if self._mirror is not None:
+            await self._thread.run(self._publish, self._mirror)
+
+    async def _fetch(self, fetching: Fetching) -> None:
+        await fetching.run()
+        self._fetched_all = True
+        self._finished_tars.set()
+
+    async def _send_tars(self, mirror: Mirror) -> None:
+        """Send sealed tar files while others are being filled."""
+        uploads = SingleThread()
+        try:
+            while True:
+                self._finished_tars.clear()
+                for tar in await self._thread.run(mirror.due_tars, self._ledger):
+                    self._log.info("sending tar file %d to %s", tar.number, mirror.remote.url)
+                    await uploads.run(mirror.upload_tar, tar)
+                    await self._thread.run(mirror.settle_tar, self._ledger, tar)
+                if self._fetched_all:
+                    return
+                await self._finished_tars.wait()
+        finally:
+            uploads.close()
 
     async def _find_board(self, asker: Asker) -> Board:
         base = base_url(self._config.board)
@@ -237,6 +268,14 @@ class _Run:
         log_failures(self._log, batch)
         return self._ledger.counts()
 
+    def _publish(self, mirror: Mirror) -> None:
+        """Send what is left: the last tar file, however small, then the tables that name it."""
+        self._shelf.seal()
+        for tar in mirror.due_tars(self._ledger):
+            mirror.upload_tar(tar)
+            mirror.settle_tar(self._ledger, tar)
+        mirror.publish_tables(self._ledger, on_file=lambda name: self._log.info("sending %s", name))
+
     def _retry_failed(self) -> None:
         """Make pending what is to be tried again: what may heal, or what was asked for."""
         wanted = self._config.retry_failed
@@ -263,6 +302,8 @@ class _Run:
         self._stop.check()
 
     def _on_batch(self, counts: Counts) -> None:
+        if self._shelf.sealed:
+            self._finished_tars.set()
         self._counts = counts
         self._show()
 

@@ -26,6 +26,8 @@ class CrawlConfig:
 
     Attributes:
         store: the directory.
+        url: where finished files go, s3://bucket/folder or the like; `store` then holds the ledger and what
+            is not finished. None: everything stays in `store`.
         board: "safebooru", "donmai", or the URL of a board.
         dialect: None: known from the name, else found out by asking.
         tags: the search, as the board's own search takes it.
@@ -58,6 +60,7 @@ class CrawlConfig:
 
     store: Path
     board: str
+    url: str | None = None
     dialect: Dialect | None = None
     tags: str = ""
     min_id: int | None = None
@@ -210,6 +213,7 @@ def _plan(config: CrawlConfig, dialect: str) -> dict[str, object]:
         "max_id": config.max_id,
         "min_score": config.min_score,
         "exclude": sorted(set(config.exclude)) or None,
+        "url": config.url,
     }
     return {
         "board": base_url(config.board),

@@ -69,6 +69,7 @@ class Shelf:
         tars = ledger.tars()
         self._number = tars[-1].number + 1 if tars else 0
         self._tar: OpenTar | None = None
+        self.sealed = 0  # tar files that this shelf has finished
         make_directory(store / IMAGES_DIR)
         if tars and not tars[-1].sealed:
             self._number = tars[-1].number
@@ -107,6 +108,11 @@ class Shelf:
         if self._tar is not None and self._tar.size >= self._shard_bytes:
             self._seal(self._tar)
 
+    def seal(self) -> None:
+        """Seal the open tar, whatever its size; what comes next begins another one."""
+        if self._tar is not None:
+            self._seal(self._tar)
+
     def close(self) -> None:
         """Close the open tar; a later shelf goes on with it."""
         if self._tar is not None:
@@ -129,6 +135,7 @@ class Shelf:
             self._ledger.set_tar(TarState(number=self._number, size=size + END_MARKER, sealed=True))
         self._tar = None
         self._number += 1
+        self.sealed += 1
 
 
 def append_pair(tar: OpenTar, post_id: int, *, facts: str, stored: Stored, content: bytes) -> Span:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from alti2v.crawl.ledger import Ledger, TarState
+from alti2v.crawl.mirror import Mirror
 from alti2v.crawl.rebuild import make_pending, rebuild_ledger, rewrite_tar, tar_numbers
 from alti2v.crawl.scan import Broken, Found, scan
 from alti2v.crawl.tables import (
@@ -36,6 +37,7 @@ from alti2v.storage.layout import (
     member_key,
     posts_table,
 )
+from alti2v.storage.remote import open_remote
 from alti2v.storage.table import read_table, schema
 
 _SLICE = 5_000  # rows compared at once
@@ -51,10 +53,13 @@ def verify_store(
 
     Raises:
         UsageError: it is no store, or a crawl is writing into it.
+        DamagedError: the ledger of a store behind a URL is lost.
+        StorageError: what is behind the URL cannot be read.
     """
-    read_description(store, Kind.STORE)
+    url = read_description(store, Kind.STORE).get("url")
+    mirror = None if url is None else Mirror(store, open_remote(url))
     with exclusive(store, LOCK_FILE):
-        check = _Check(store=store, repair=repair, progress=progress)
+        check = _Check(store=store, repair=repair, progress=progress, mirror=mirror)
         if repair:
             sweep(store)
         what = _ledger_damage(store)
@@ -63,6 +68,11 @@ def verify_store(
             if not repair:
                 check.tars_alone()
                 return check.result()
+            if mirror is not None:
+                raise DamagedError(
+                    f"{store / LEDGER_FILE} {what}, and the pictures are at {url}: copy them into {store}, "
+                    "take the url out of its store.json, then run `alti2v verify --repair` again"
+                )
             rebuild_ledger(store)
         with Ledger(store / LEDGER_FILE) as ledger:
             check.tars(ledger)
@@ -77,6 +87,7 @@ class _Check:
     store: Path
     repair: bool
     progress: ProgressHook
+    mirror: Mirror | None = None
     pictures: int = 0
     posts: int = 0
     tables_read: int = 0
@@ -100,7 +111,16 @@ class _Check:
         """Every tar file against the ledger."""
         states = ledger.tars()
         for tar in states:
+            name = images_tar(tar.number)
+            # What is behind a URL comes back for a look, one file at a time.
+            is_visitor = self.mirror is not None and self.mirror.fetch_back(ledger, name)
+            before = len(self.findings)
             self._tar(ledger, tar)
+            if self.mirror is not None and is_visitor:
+                if self.repair and len(self.findings) > before:
+                    self.mirror.forget(ledger, name)  # the next crawl sends it again
+                else:
+                    (self.store / name).unlink(missing_ok=True)
         last = states[-1].number if states else -1
         for number in sorted(set(tar_numbers(self.store)) - {tar.number for tar in states}):
             # A kill between a new file's first byte and its commit leaves one behind the last, not promised.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.errors import StorageError, UsageError
-from alti2v.storage.publish import TEMPORARY_PREFIX
+from alti2v.storage.publish import TEMPORARY_PREFIX, publish
 
 # A PUT makes the object appear at once; elsewhere the name has to be given afterwards.
 _AT_ONCE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "memory"})
@@ -102,6 +102,22 @@ def upload(
             sleep(pause)
         else:
             return
+
+
+def download(remote: Remote, name: str, local: Path) -> None:
+    """Bring an object here, whole or not at all.
+
+    Raises:
+        StorageError: it is not there, or cannot be read, or written here.
+    """
+
+    def write(temporary: Path) -> None:
+        try:
+            remote.filesystem.get_file(f"{remote.root}/{name}", str(temporary))
+        except Exception as exc:
+            raise StorageError(f"cannot read {remote.url}/{name}: {_in_words(exc)}: run again later") from exc
+
+    publish(local, write)
 
 
 def sizes(remote: Remote, folder: str) -> Mapping[str, int]:

@@ -53,7 +53,8 @@ def counted(*args, **kwargs):
 setattr(target, name, counted)
 try:
     fast = {"rate": float("inf"), "api_rate": float("inf")}
-    crawl(CrawlConfig(store=Path(store), board=url, allow_private=True, shard_bytes=60_000, **fast))
+    where = {"store": Path(store), "url": os.environ.get("STORE_URL")}
+    crawl(CrawlConfig(board=url, allow_private=True, shard_bytes=60_000, **where, **fast))
 except KeyboardInterrupt:
     sys.exit(130)
 """
