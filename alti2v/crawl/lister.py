@@ -46,6 +46,7 @@ class Lister:
         now: unix seconds: when this run looks.
         before_first: called in the store's thread before the first post is recorded.
         on_page: told how the posts stand after each page.
+        say: told once what a person should know: walls, and ways around what a board does not do.
     """
 
     board: Board
@@ -58,6 +59,7 @@ class Lister:
     now: int
     before_first: Callable[[], None]
     on_page: Callable[[Counts], None]
+    say: Callable[[str], None]
 
     async def run(self) -> Walk | Stopped:
         """List what is missing: the rest of an unfinished listing, then what is newer.
@@ -83,14 +85,20 @@ class Lister:
                 continue
             wanted = None if self.limit is None else self.limit - listed
             query = question(walk, tags=self.tags, page_limit=self.board.page_limit, wanted=wanted)
+            was_refused, was_by_page = json_is_refused, walk.by_page
             answer, json_is_refused = await self._ask(query, xml_first=json_is_refused)
+            if json_is_refused and not was_refused:
+                self.say(f"{self.board.base} refuses JSON: it is asked for XML")
             if isinstance(answer, Page):
                 walk = await self._record(walk, _first(answer, wanted))
+                if walk.by_page and not was_by_page:
+                    self.say(f"{self.board.base} ignores id:<N: it is listed by page number instead")
                 continue
             behind = after_wall(walk) if isinstance(answer, Wall) else None
             if behind is None:
                 return Stopped("at the newest post" if walk.below is None else f"below id {walk.below}", answer)
             walk = behind
+            self.say(walk.shortfall)
             await self.thread.run(self._commit_walk, walk)
 
     async def total(self) -> int | None:

@@ -114,6 +114,7 @@ class Survey:
             now=int(time.time()),
             before_first=self._write_plan,
             on_page=self.on_page,
+            say=self.say,
         )
 
     def _refresher(self, days: float) -> Refresher:

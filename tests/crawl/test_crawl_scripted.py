@@ -201,24 +201,36 @@ def test_ghosts_are_recorded_and_never_a_cursor(board: Board, tmp_path: Path) ->
     assert report.complete, report.missing
 
 
-@pytest.mark.parametrize("wall", [None, 30])
-def test_paging_by_number_where_the_cursor_is_ignored(board: Board, tmp_path: Path, wall: int | None) -> None:
-    """Noticed and survived; with a wall, the run is incomplete and says why."""
-    site = board(page_cap=10, ignores_cursor=True, wall=wall)
-    report = crawl(config(tmp_path / "store", site))
+@pytest.mark.parametrize(("wall", "is_empty"), [(None, False), (30, False), (30, True)])
+def test_paging_by_number_where_the_cursor_is_ignored(
+    board: Board, tmp_path: Path, wall: int | None, is_empty: bool
+) -> None:
+    """Noticed, said and survived; with a wall of either form, the run is incomplete and says why."""
+    site = board(page_cap=10, ignores_cursor=True, wall=wall, wall_is_empty=is_empty)
+    told: list[Progress] = []
+    report = crawl(config(tmp_path / "store", site), progress=told.append)
+    said = [progress.milestone for progress in told if progress.milestone]
 
     assert report.complete == (wall is None)
     assert report.stored == (60 if wall is None else 40)
-    assert ("refuses to list deeper" in report.missing) == (wall is not None)
+    why = "counts 20 more posts than it lists" if is_empty else "refuses to list deeper"
+    assert (why in report.missing) == (wall is not None)
+    assert said[0] == f"{site.url} ignores id:<N: it is listed by page number instead"
+    assert any("refuses to list deeper" in line for line in said) == (wall is not None and not is_empty)
 
 
 def test_json_is_given_up_for_xml_where_it_is_refused(board: Board, tmp_path: Path) -> None:
-    """The same posts, and after the first page no JSON is asked for any more."""
+    """The same posts, and after the first page no JSON is asked for any more; said once, and logged."""
     site = board(json_refused=True, page_cap=13)
-    report = crawl(config(tmp_path / "store", site))
+    told: list[Progress] = []
+    report = crawl(config(tmp_path / "store", site), progress=told.append)
 
     assert (report.stored, report.complete) == (60, True)
     assert len(site.asked("json=1")) == 1
+    assert [progress.milestone for progress in told if progress.milestone] == [
+        f"{site.url} refuses JSON: it is asked for XML"
+    ]
+    assert "refuses JSON" in (report.store / "crawl.log").read_text()
 
 
 def test_the_old_json_shape_gives_the_same_pictures(board: Board, tmp_path: Path) -> None:
