@@ -289,9 +289,14 @@ class _Run:
                 self._missing.append("the listing has not come to its end")
 
     def _forgive_refusals(self) -> None:
-        """While a host shuts us out, its refusals say nothing about single files: they are pending again."""
+        """While a host shuts us out, its refusals say nothing about single files: they are pending again.
+
+        Not for ever: what was refused in three runs is taken to be refused.
+        """
+        tries = self._config.retry.tries
         with self._ledger.transaction():
-            self._ledger.retry_failed([FailKind.FORBIDDEN.value, FailKind.NOT_IMAGE.value])
+            self._ledger.retry_failed([FailKind.FORBIDDEN.value], below_attempts=3)
+            self._ledger.retry_failed([FailKind.NOT_IMAGE.value], below_attempts=3 * tries)
 
     # What a person sees ---------------------------------------------------------------------------
 

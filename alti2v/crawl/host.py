@@ -22,7 +22,7 @@ class Lane:
     """What requests for one purpose have met. A board whose files are down may still answer its API.
 
     Attributes:
-        refusals: in a row.
+        refusals: addresses refused since the last good answer.
         has_answered: well, at least once.
         down: why this run has given it up; "" if it has not.
         settled: set when a probe has ended, so that those who wait may look again.
@@ -30,7 +30,7 @@ class Lane:
 
     breaker: Breaker
     latency: Latency = field(default_factory=Latency)
-    refusals: int = 0
+    refusals: set[str] = field(default_factory=set)
     has_answered: bool = False
     down: str = ""
     settled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -123,23 +123,25 @@ class Host:
         """An answer shows that the host is well."""
         lane = self.lanes[purpose]
         lane.breaker.succeeded()
-        lane.refusals = self.pauses = 0
+        lane.refusals.clear()
+        self.pauses = 0
         lane.has_answered = True
         lane.latency.note(latency_s)
         self._tempo.answered(lane.latency)
         self._set_share()
 
-    def refused(self, purpose: Purpose, how: str) -> None:
+    def refused(self, purpose: Purpose, url: str, how: str) -> None:
         """The host is up, but does not want us: many in a row are no matter of single files."""
         lane = self.lanes[purpose]
         lane.breaker.succeeded()
-        lane.refusals += 1
-        if lane.refusals < self._policy.refusals or lane.down:
+        lane.refusals.add(url)
+        if len(lane.refusals) < self._policy.refusals or lane.down:
             return
         once = "answered before, but now " if lane.has_answered else ""
+        addresses = f"{len(lane.refusals)} addresses in a row, last: {how}"
         self.has_banned_us = True
         self.give_up(
-            f"{self.origin} {once}refuses everything ({lane.refusals} times in a row, last: {how}): it may "
+            f"{self.origin} {once}refuses everything ({addresses}): it may "
             "have shut this address out, so wait a day, then run again with a lower --rate and with --contact"
         )
 

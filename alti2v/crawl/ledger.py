@@ -305,13 +305,14 @@ class Ledger(Database):
             for row in rows
         ]
 
-    def retry_failed(self, kinds: Iterable[str]) -> int:
-        """Make posts that failed in one of these ways pending again; how many."""
+    def retry_failed(self, kinds: Iterable[str], *, below_attempts: int = 2**62) -> int:
+        """Make posts that failed in one of these ways, after fewer attempts, pending again; how many."""
         reasons = tuple(kinds)
         marks = ",".join("?" * len(reasons))
+        of_these = f"status='failed' AND reason IN ({marks}) AND attempts < ?"
         return self._db.execute(
-            f"UPDATE posts SET status='pending', reason='' WHERE status='failed' AND reason IN ({marks})",  # noqa: S608 - question marks only
-            reasons,
+            f"UPDATE posts SET status='pending', reason='' WHERE {of_these}",  # noqa: S608 - question marks only
+            (*reasons, below_attempts),
         ).rowcount
 
     def facts(self, post_id: int) -> str | None:

@@ -250,7 +250,7 @@ class Client:
             return None
         status = outcome.status if not isinstance(outcome, Moved) else None
         if is_refusal(outcome, purpose):
-            host.refused(purpose, f"HTTP {status}")
+            host.refused(purpose, url, f"HTTP {status}")
         elif is_breakdown(outcome):
             message = outcome.message if isinstance(outcome, Failure) else f"HTTP {status}"
             host.failed(purpose, message, status=status, was_probe=was_probe)

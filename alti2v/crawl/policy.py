@@ -107,8 +107,8 @@ class RetryPolicy:
         failures: failures in a row of a host's own making, after which it rests.
         rest_s: its first rest, doubled each time; after each, one request probes it.
         probes: so many probes in a row may fail before the host is given up.
-        refusals: refusals in a row (401, 403, 451, a web page in place of a file), after which the host is
-            taken to have shut us out.
+        refusals: addresses refused in a row (401, 403, 451, a web page in place of a file), after which the
+            host is taken to have shut us out.
     """
 
     tries: int = 5

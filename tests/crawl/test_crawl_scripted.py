@@ -437,6 +437,16 @@ def test_f07_a_ban_leaves_posts_pending(board: Board, tmp_path: Path) -> None:
     assert (healed.stored, healed.complete) == (60, True)
 
 
+def test_f07_what_is_refused_in_three_runs_is_refused(board: Board, tmp_path: Path) -> None:
+    """Nothing but refused files is left: no ban is believed for ever, and the crawl ends complete."""
+    site = board(ids=list(range(1, 31)))
+    site.script("/samples/", *[page(status=403)] * 1000)
+    ends = [crawl(config(tmp_path / "store", site)) for _ in range(9)]
+
+    assert [(end.pending, end.complete) for end in (ends[0], ends[-1])] == [(30, False), (0, True)]
+    assert ends[-1].failed == {"forbidden": 30}
+
+
 def test_tars_are_sealed_at_their_size(board: Board, tmp_path: Path) -> None:
     """Sealed ones load anywhere; the last one grows on in the next run."""
     from webdataset.tariterators import group_by_keys, tar_file_iterator

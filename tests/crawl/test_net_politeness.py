@@ -133,22 +133,29 @@ async def test_f07_a_host_that_shuts_us_out_is_asked_no_more(serve: Any) -> None
 
     async def handler(request: web.Request) -> web.Response:
         asked.append(request.path)
-        return web.Response(status=403 if request.path == "/no" else 200, body=b"x")
+        return web.Response(status=403 if request.path.startswith("/no") else 200, body=b"x")
 
     url = await serve(handler)
     config = replace(CONFIG, retry=replace(CONFIG.retry, refusals=5))
     async with Client(config) as client:
-        for path in ["/yes", *["/no"] * 4, "/yes"]:  # single refusals say nothing about the host
+        for path in [
+            "/yes",
+            *["/no"] * 9,
+            "/no1",
+            "/no2",
+            "/no3",
+            "/yes",
+        ]:  # single refusals say nothing about the host
             await client.get(url + path, purpose=Purpose.FILE, max_bytes=10)
         assert not client.was_banned
-        refused = [await client.get(f"{url}/no", purpose=Purpose.FILE, max_bytes=10) for _ in range(9)]
+        refused = [await client.get(f"{url}/no{n}", purpose=Purpose.FILE, max_bytes=10) for n in range(9)]
         api = await client.get(f"{url}/api", purpose=Purpose.API, max_bytes=10)
         why = client.hosts_down()[f"{url} file"]
 
     assert [kind(outcome) for outcome in refused] == [FailKind.FORBIDDEN] * 5 + [FailKind.HOST_DOWN] * 4
     assert kind(api) is FailKind.HOST_DOWN
-    assert len(asked) == 6 + 5
-    assert "answered before, but now refuses everything (5 times in a row, last: HTTP 403)" in why
+    assert len(asked) == 14 + 5
+    assert "answered before, but now refuses everything (5 addresses in a row, last: HTTP 403)" in why
     assert "wait a day" in why
 
 
@@ -168,8 +175,8 @@ async def test_f07_challenge_pages_count_as_refusals(serve: Any, page: dict[str,
     url = await serve(handler)
     config = replace(CONFIG, retry=replace(CONFIG.retry, refusals=3))
     async with Client(config) as client:
-        for _ in range(3):
-            await client.get(f"{url}/a.jpg", purpose=Purpose.FILE, max_bytes=1000)
+        for n in range(3):
+            await client.get(f"{url}/{n}.jpg", purpose=Purpose.FILE, max_bytes=1000)
 
         assert client.was_banned
 
