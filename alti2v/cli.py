@@ -10,7 +10,7 @@ import click
 
 from alti2v import __version__
 from alti2v.commands.crawl import crawl, status
-from alti2v.commands.dataset import build_shards, verify
+from alti2v.commands.dataset import build_shards, remove, verify
 from alti2v.commands.demo import board, demo
 from alti2v.commands.export import export
 from alti2v.commands.model import evaluate, train
@@ -71,6 +71,7 @@ for _command in (
     status,
     build_shards,
     stats,
+    remove,
     verify,
     train,
     evaluate,

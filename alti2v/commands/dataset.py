@@ -91,23 +91,41 @@ def _rare(rare: Mapping[str, int]) -> Mapping[str, str]:
 
 
 @click.command()
-@click.argument("directory", type=DIRECTORY, metavar="STORE|DATASET")
-@click.option("--repair", is_flag=True, help="Put right what can be put right.")
+@click.argument("directory", type=DIRECTORY, metavar="STORE|DATASET", required=False)
+@click.option(
+    "--repair",
+    is_flag=False,
+    flag_value="",
+    default=None,
+    metavar="[STORE]",
+    help="Put right what can be put right; of a dataset, shards too if its store is given.",
+)
 @click.option("--deep", is_flag=True, help="Also decode every picture of a dataset.")
 @as_json_option
-def verify(*, directory: Path, repair: bool, deep: bool, as_json: bool) -> None:
+def verify(*, directory: Path | None, repair: str | None, deep: bool, as_json: bool) -> None:
     """Re-read everything and name what is wrong."""
     from alti2v.storage.directory import Kind, kind_of
 
+    if directory is None:  # `verify --repair STORE` is read as a value of the option
+        if not repair:
+            raise click.UsageError("Missing argument 'STORE|DATASET'.")
+        directory, repair = Path(repair), ""
     with progress_display() as progress:
         if kind_of(directory) is Kind.DATASET:
+            from alti2v.dataset.restore import restore_shards
             from alti2v.dataset.verify import verify_dataset
 
-            verification = verify_dataset(directory, repair=repair, deep=deep, progress=progress)
+            is_repair = repair is not None
+            verification = verify_dataset(directory, repair=is_repair, deep=deep, progress=progress)
+            if repair and any(not finding.repaired for finding in verification.findings):
+                restore_shards(directory, Path(repair), verification, progress=progress)
+                verification = verify_dataset(directory, repair=True, deep=deep, progress=progress)
+        elif repair:
+            raise click.UsageError("--repair takes a store only for a dataset.")
         else:
             from alti2v.crawl.verify import verify_store
 
-            verification = verify_store(directory, repair=repair, progress=progress)
+            verification = verify_store(directory, repair=repair is not None, progress=progress)
     print_result(
         verification,
         as_json=as_json,
@@ -122,9 +140,35 @@ def verify(*, directory: Path, repair: bool, deep: bool, as_json: bool) -> None:
     )
     wrong = sum(not finding.repaired for finding in verification.findings)
     if wrong:
-        advice = "see above" if repair else "run `alti2v verify --repair`"
+        advice = "see above" if repair is not None else "run `alti2v verify --repair`"
         raise DamagedError(f"{directory}: {wrong:,} things are wrong: {advice}")
 
 
 def _repaired(repaired: bool) -> str:  # noqa: FBT001 - a formatter of one value
     return " (repaired)" if repaired else ""
+
+
+@click.command()
+@click.argument("dataset", type=DIRECTORY)
+@click.option("--ids", type=DIRECTORY, required=True, help="File with one post number on a line.")
+@as_json_option
+def remove(*, dataset: Path, ids: Path, as_json: bool) -> None:
+    """Take pictures out of a DATASET for good.
+
+    Only their shards are written again; everything else stays, and no later build brings them back.
+    """
+    from alti2v.dataset.remove import read_ids, remove_pictures
+
+    with progress_display() as progress:
+        report = remove_pictures(dataset, read_ids(ids), progress=progress)
+    print_result(
+        report,
+        as_json=as_json,
+        table={
+            "removed": f"{report.removed:,}",
+            "not in the dataset": f"{report.noted:,} (never to come)",
+            "shards rewritten": f"{report.shards_rewritten:,}",
+            "samples": f"{report.train:,} train, {report.validation:,} validation, {report.test:,} test",
+            "dataset": f"{report.dataset}, edition {report.edition}",
+        },
+    )

@@ -2,7 +2,7 @@
 
 Look at every new picture once, plan, write shards and tables, then publish an edition. Each step leaves files
 that are whole or absent, so the same command after a kill does what is missing; a run with other options
-before the manifest exists reuses what it can. The only module of this stage that starts processes.
+before the manifest exists reuses what it can. Only this module and `restore.py` start processes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-import alti2v
 from alti2v.dataset.config import BuildConfig, differences
 from alti2v.dataset.duplicates import families
 from alti2v.dataset.edition import WORK_DIR, is_whole, publish_edition, remove_unplanned, writing
@@ -38,7 +37,7 @@ from alti2v.dataset.posts import (
 from alti2v.dataset.repair import repair_dataset
 from alti2v.dataset.shards import SHARD_PLAN, ShardSpec, build_shard, read_receipt, shard_plan
 from alti2v.dataset.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE, check_sizes
-from alti2v.dataset.survey import Preparation, known_rows, looks_of, no_survey, prepare, surveyed
+from alti2v.dataset.survey import Preparation, known_rows, looks_of, made_with, no_survey, prepare, surveyed
 from alti2v.errors import DataError, UsageError
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
 from alti2v.storage.directory import Kind, claim_directory
@@ -191,7 +190,7 @@ def _preparation(
         store=config.store,
         work=work,
         recipe=options.image,
-        made_with=_made_with(),
+        made_with=made_with(),
         engine=engine,
         progress=progress,
     )
@@ -348,20 +347,6 @@ def _write_shards(specs: list[ShardSpec], total: int, preparation: Preparation) 
         done += shard.samples
         preparation.progress(Progress(stage="writing", done=done, total=total, unit="pictures"))
         yield shard
-
-
-def _made_with() -> dict[str, str]:
-    import PIL
-    import webdataset
-    from PIL import features
-
-    return {
-        "alti2v": alti2v.__version__,
-        "libjpeg": features.version("libjpeg_turbo") or features.version("jpg") or "unknown",
-        "pillow": PIL.__version__,
-        "pyarrow": pa.__version__,
-        "webdataset": webdataset.__version__,
-    }
 
 
 def _report_finished(config: BuildConfig, begun_s: float) -> BuildReport:

@@ -47,8 +47,24 @@ def repair_dataset(dataset: Path, posts: Posts, preparation: Preparation) -> Non
         publish_descriptions(dataset, history.manifest, history.tags)
 
 
-def repair_shard(dataset: Path, history: History, shard: Shard, posts: Posts, preparation: Preparation) -> bool:
+def repair_shard(
+    dataset: Path,
+    history: History,
+    shard: Shard,
+    posts: Posts,
+    preparation: Preparation,
+    *,
+    is_metadata_sound: bool = True,
+) -> bool:
     """Make one shard again from the store; only inside `edition.writing`.
+
+    Args:
+        dataset: where it belongs.
+        history: of the dataset.
+        shard: to make.
+        posts: of the store.
+        preparation: how pictures are prepared.
+        is_metadata_sound: whether to go by its metadata, if they can be read.
 
     Returns:
         Whether the shard has its bytes back; if not, nothing has changed.
@@ -59,7 +75,7 @@ def repair_shard(dataset: Path, history: History, shard: Shard, posts: Posts, pr
         return False
     prepared = prepare(preparation, posts, np.sort(rows))
     prepared = prepared.take(pa.array(np.searchsorted(prepared.column("id").to_numpy(), ids)))
-    plan = _from_metadata(dataset, shard, ids)
+    plan = _from_metadata(dataset, shard, ids) if is_metadata_sound else None
     if plan is None:
         plan = _from_store(history, posts, rows, prepared, preparation)
     else:

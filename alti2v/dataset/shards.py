@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ SHARD_PLAN = Table(
         Column("chunk_offset", "int64", "first byte of the prepared picture in it"),
     ),
 )
+_METADATA_COLUMNS = [column.name for column in METADATA.columns if column.name != "offset"]
 # The JSON member of a sample: the same keys in every sample, no null, no list, because Hugging Face infers the
 # types from the first five samples of a shard (datasets#7549). The values are Hugging Face's names of types.
 SAMPLE_FIELDS: Mapping[str, str] = {
@@ -133,19 +134,36 @@ def build_shard(spec: ShardSpec) -> Shard:
     if (receipt := read_receipt(spec)) is not None:
         return receipt
     plan = read_table(spec.plan_file, SHARD_PLAN)
-    tar = spec.dataset / spec.name.data
+    shard = publish_shard(spec.dataset, spec.name, plan.select(_METADATA_COLUMNS), _samples(spec, plan))
+    publish_json(spec.receipt_file, {**asdict(shard), "name": str(shard.name), "plan_hash": spec.plan_hash})
+    return shard
+
+
+def publish_shard(
+    dataset: Path, name: ShardName, rows: pa.Table, samples: Iterable[tuple[str, Mapping[str, bytes]]]
+) -> Shard:
+    """Publish the four files of a shard.
+
+    Args:
+        dataset: where.
+        name: of the shard.
+        rows: its metadata but for the offsets, in the order of the samples.
+        samples: key and members of each.
+
+    Raises:
+        StorageError: the dataset's folder refuses a write.
+    """
+    tar = dataset / name.data
     members: list[Member] = []
-    publish(tar, lambda temporary: members.extend(write_shard(temporary, _samples(spec, plan))))
+    publish(tar, lambda temporary: members.extend(write_shard(temporary, samples)))
     index = json_index(tar, members)
-    publish_json(spec.dataset / spec.name.index, index)
-    publish_bytes(spec.dataset / spec.name.dali_index, dali_index(members).encode())
+    publish_json(dataset / name.index, index)
+    publish_bytes(dataset / name.dali_index, dali_index(members).encode())
     offsets = pa.array(
         [m.span.offset for m in members if m.name.endswith(f".{SAMPLE_IMAGE_SUFFIX}")], pa.int64()
     )
-    write_arrow_table(spec.dataset / spec.name.metadata, METADATA, plan.append_column("offset", offsets))
-    shard = Shard(name=spec.name, samples=plan.num_rows, bytes=index["filesize"], sha256=index["hash_lfs"])
-    publish_json(spec.receipt_file, {**asdict(shard), "name": str(shard.name), "plan_hash": spec.plan_hash})
-    return shard
+    write_arrow_table(dataset / name.metadata, METADATA, rows.append_column("offset", offsets))
+    return Shard(name=name, samples=rows.num_rows, bytes=index["filesize"], sha256=index["hash_lfs"])
 
 
 def read_receipt(spec: ShardSpec) -> Shard | None:

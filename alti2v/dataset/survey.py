@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import alti2v
 from alti2v.dataset.duplicates import THUMBNAIL_SIDE_PX, Looks
 from alti2v.dataset.engines import Engine
 from alti2v.dataset.manifest import ImageRecipe
@@ -153,3 +154,18 @@ def looks_of(table: pa.Table) -> Looks:
         hashes=np.stack(hashes, axis=1),
         thumbnails=np.frombuffer(pixels, np.uint8).reshape(-1, side, side),
     )
+
+
+def made_with() -> dict[str, str]:
+    """Versions of the programs whose output the bytes of a dataset depend on."""
+    import PIL
+    import webdataset
+    from PIL import features
+
+    return {
+        "alti2v": alti2v.__version__,
+        "libjpeg": features.version("libjpeg_turbo") or features.version("jpg") or "unknown",
+        "pillow": PIL.__version__,
+        "pyarrow": pa.__version__,
+        "webdataset": webdataset.__version__,
+    }

@@ -1,7 +1,7 @@
 """verify: read a whole dataset again and name what is wrong.
 
 Every shard is also read with webdataset's own reader: what loads there loads for everybody. Works on the
-dataset alone; only what follows from good shards can be put right without the store.
+dataset alone, and puts right what follows from good shards; `restore.py` makes shards again from a store.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from alti2v.dataset.edition import WORK_DIR, is_interrupted
+from alti2v.dataset.history import read_removed
 from alti2v.dataset.manifest import Manifest, Shard, read_manifest, read_vocabulary
 from alti2v.dataset.posts import DROPPED, FAILED, STORED
 from alti2v.dataset.shards import SAMPLE_FIELDS
@@ -32,6 +34,7 @@ from alti2v.storage.layout import (
     METADATA_DIR,
     OUTCOMES,
     OUTCOMES_FILE,
+    REMOVED_FILE,
     SAMPLE_IMAGE_SUFFIX,
     TAGS_FILE,
     member_key,
@@ -108,6 +111,7 @@ def verify_dataset(
     if len(shard_of) == total or not findings:  # else the missing rows would be named once more for each tag
         findings.extend(_check_vocabulary(whole, label_counts))
         findings.extend(_check_outcomes(whole, shard_of))
+    findings.extend(_check_removed(whole, shard_of))
     findings.extend(_check_folders(whole, repair=repair))
     return Verification(
         checked={"shards": len(manifest.shards), "samples": total, "posts": sum(manifest.outcomes.values())},
@@ -300,6 +304,22 @@ def _check_outcomes(whole: _Dataset, shard_of: Mapping[int, str]) -> Iterator[Fi
         yield Finding(where=OUTCOMES_FILE, what="its sums are not those of the manifest")
     if stored != shard_of:
         yield Finding(where=OUTCOMES_FILE, what="the stored posts are not the samples of the shards")
+
+
+def _check_removed(whole: _Dataset, shard_of: Mapping[int, str]) -> Iterator[Finding]:
+    """What was removed must be nowhere; that an edition was interrupted is said here, too."""
+    try:
+        removed = read_removed(whole.path).column("id").to_pylist()
+    except DamagedError as exc:
+        yield Finding(where=REMOVED_FILE, what=str(exc))
+        return
+    back = (
+        f"{post_id} was removed, and is in {shard_of[post_id]}" for post_id in removed if post_id in shard_of
+    )
+    yield from _some(REMOVED_FILE, back)
+    if is_interrupted(whole.path):
+        what = "an edition was being published: run the same command again, or any that writes, to finish it"
+        yield Finding(where=WORK_DIR, what=what)
 
 
 def _check_folders(whole: _Dataset, *, repair: bool) -> Iterator[Finding]:

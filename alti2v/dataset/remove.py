@@ -1,0 +1,229 @@
+"""remove: take pictures out of a dataset for good, and leave everything else where it is.
+
+Only the shards that hold them are written again, under the names of the next edition; nobody changes sides,
+indices of tags stay. What is removed is remembered, so that no later build brings it back, under its number or
+with its bytes under another one. Works on the dataset alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alti2v.dataset.edition import publish_edition, writing
+from alti2v.dataset.history import History, read_history
+from alti2v.dataset.manifest import Shard, in_order, read_manifest
+from alti2v.dataset.posts import DROPPED, count_outcomes
+from alti2v.dataset.shards import publish_shard, sample_json
+from alti2v.errors import DamagedError, DataError, UsageError
+from alti2v.records import Progress, ProgressHook, Span, Tag, ignore_progress
+from alti2v.storage.directory import Kind, read_description
+from alti2v.storage.layout import (
+    METADATA,
+    OUTCOMES,
+    OUTCOMES_FILE,
+    REMOVED,
+    REMOVED_FILE,
+    SAMPLE_IMAGE_SUFFIX,
+    SURVEY_FILE,
+)
+from alti2v.storage.table import read_table, schema
+from alti2v.storage.tar import read_span
+
+_ROWS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveReport:
+    """What was taken out.
+
+    Attributes:
+        edition: of the dataset now.
+        removed: pictures that were taken out of shards.
+        noted: further ids that were not in the dataset, and are now never to come.
+        shards_rewritten: shards that held removed pictures; those that are left without any are gone.
+        train, validation, test: pictures that are left.
+    """
+
+    dataset: Path
+    edition: int
+    removed: int
+    noted: int
+    shards_rewritten: int
+    train: int
+    validation: int
+    test: int
+
+
+def read_ids(path: Path) -> npt.NDArray[np.int64]:
+    """Read a file with one post number on a line; empty lines and lines that begin with # do not count.
+
+    Raises:
+        UsageError: it cannot be read, a line is no number, or there is none.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(
+            f"{path} cannot be read ({exc}): give a text file with one post number on a line"
+        ) from exc
+    ids = set()
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        if not (text.isascii() and text.isdecimal() and 0 < int(text) < 10**12):
+            raise UsageError(
+                f"{path}, line {number}: {text[:40]!r} is no post number: mend it; nothing was removed"
+            )
+        ids.add(int(text))
+    if not ids:
+        raise UsageError(f"{path} names no post: give one post number on a line")
+    return np.array(sorted(ids), np.int64)
+
+
+def remove_pictures(
+    dataset: Path, ids: npt.NDArray[np.int64], *, progress: ProgressHook = ignore_progress
+) -> RemoveReport:
+    """Take pictures out of a dataset, or finish doing so; return at once if they are out already.
+
+    Args:
+        dataset: directory of a dataset.
+        ids: numbers of posts, distinct, ascending.
+        progress: told after every shard.
+
+    Raises:
+        UsageError: the directory is no dataset, or is in use.
+        DataError: nothing would be left to train on.
+        DamagedError: a shard is damaged.
+        StorageError: the disk refuses a write; run the same command again to go on.
+    """
+    read_description(dataset, Kind.DATASET)  # before a folder is made in something else
+    with writing(dataset) as work:
+        history = read_history(dataset)
+        new = np.setdiff1d(ids, history.removed.column("id").to_numpy())
+        shard_of = history.shard_of
+        leaving = {post_id for post_id in new.tolist() if post_id in shard_of}
+        touched = {shard_of[post_id] for post_id in leaving}
+        if len(new):
+            _publish(dataset, history, new, touched, progress)
+        shutil.rmtree(work)
+    manifest = read_manifest(dataset)
+    return RemoveReport(
+        dataset=dataset,
+        edition=manifest.edition,
+        removed=len(leaving),
+        noted=len(new) - len(leaving),
+        shards_rewritten=len(touched),
+        train=manifest.samples("train"),
+        validation=manifest.samples("validation"),
+        test=manifest.samples("test"),
+    )
+
+
+def _publish(
+    dataset: Path,
+    history: History,
+    new: npt.NDArray[np.int64],
+    touched: set[str],
+    progress: ProgressHook,
+) -> None:
+    edition = history.manifest.edition + 1
+    shards: list[Shard] = []
+    lost: Counter[int] = Counter()
+    renamed: dict[str, str] = {}
+    groups: Counter[int] = Counter()
+    for done, shard in enumerate(history.manifest.shards, 1):
+        rows = _metadata(dataset, shard)
+        is_out = np.isin(rows.column("id").to_numpy(), new)
+        kept = rows.filter(pa.array(~is_out))
+        groups.update(kept.column("group_id").to_pylist())
+        if str(shard.name) not in touched:
+            shards.append(shard)
+        else:
+            if shard.name.split == "train":
+                lost.update(pc.list_flatten(rows.filter(pa.array(is_out)).column("labels")).to_pylist())
+            if kept.num_rows:
+                shards.append(_rewritten(dataset, shard, kept, edition))
+                renamed[str(shard.name)] = str(shards[-1].name)
+        progress(Progress(stage="removing", done=done, total=len(history.manifest.shards), unit="shards"))
+    if not any(shard.name.split == "train" for shard in shards):
+        raise DataError(f"{dataset}: no training picture would be left: delete the folder instead")
+    outcomes = _outcomes(history, new, renamed)
+    manifest = replace(
+        history.manifest,
+        plan_hash=hashlib.sha256(f"{history.manifest.plan_hash} without {new.tolist()}".encode()).hexdigest(),
+        shards=in_order(shards),
+        outcomes=count_outcomes(outcomes),
+        groups=sum(size > 1 for size in groups.values()),
+        alike=sum(size for size in groups.values() if size > 1),
+        edition=edition,
+    )
+    tags = tuple(
+        Tag(name=tag.name, category=tag.category, count=tag.count - lost[label])
+        for label, tag in enumerate(history.tags)
+    )
+    is_known = np.isin(history.survey.column("id").to_numpy(), new)
+    tables = {
+        OUTCOMES_FILE: outcomes,
+        SURVEY_FILE: history.survey.filter(pa.array(~is_known)),
+        REMOVED_FILE: _removed(history, new, edition),
+    }
+    publish_edition(dataset, manifest, tags, tables)
+
+
+def _metadata(dataset: Path, shard: Shard) -> pa.Table:
+    try:
+        return read_table(dataset / shard.name.metadata, METADATA).combine_chunks()
+    except FileNotFoundError as exc:
+        raise DamagedError(
+            f"{dataset / shard.name.metadata} is missing: run `alti2v verify {dataset} --repair STORE` first"
+        ) from exc
+
+
+def _rewritten(dataset: Path, shard: Shard, kept: pa.Table, edition: int) -> Shard:
+    """Write the shard again with the pictures that stay."""
+    name = replace(shard.name, edition=edition)
+    return publish_shard(dataset, name, kept.drop_columns(["offset"]), _samples(dataset, shard, kept))
+
+
+def _samples(dataset: Path, shard: Shard, kept: pa.Table) -> Iterator[tuple[str, Mapping[str, bytes]]]:
+    with (dataset / shard.name.data).open("rb") as file:
+        for batch in kept.drop_columns(["labels"]).to_batches(max_chunksize=_ROWS_AT_ONCE):
+            for row in batch.to_pylist():
+                picture = read_span(file, Span(offset=row["offset"], size=row["size"]))
+                if hashlib.sha256(picture).hexdigest() != row["sha256"]:
+                    raise DamagedError(
+                        f"{file.name}: {row['key']} has changed since it was written: "
+                        f"run `alti2v verify {dataset} --repair STORE` first"
+                    )
+                yield row["key"], {SAMPLE_IMAGE_SUFFIX: picture, "json": sample_json(row)}
+
+
+def _outcomes(history: History, new: npt.NDArray[np.int64], renamed: Mapping[str, str]) -> pa.Table:
+    gone = set(new.tolist())
+    rows = history.outcomes.to_pylist()
+    for row in rows:
+        if row["id"] in gone or row["duplicate_of"] in gone:
+            row |= {"outcome": DROPPED, "reason": "removed", "duplicate_of": None, "shard": None}
+        elif row["shard"] is not None:
+            row["shard"] = renamed.get(row["shard"], row["shard"])
+    return pa.Table.from_pylist(rows, schema(OUTCOMES))
+
+
+def _removed(history: History, new: npt.NDArray[np.int64], edition: int) -> pa.Table:
+    known = dict(zip(*(history.survey.column(name).to_pylist() for name in ("id", "source_md5")), strict=True))
+    rows = [
+        {"id": post_id, "edition": edition, "source_md5": known.get(post_id) or None}
+        for post_id in new.tolist()
+    ]
+    return pa.concat_tables([history.removed, pa.Table.from_pylist(rows, schema(REMOVED))]).sort_by("id")

@@ -1,0 +1,248 @@
+"""Pictures go for good and nothing else changes; damaged shards come back to the byte."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alti2v.cli import main
+from alti2v.dataset.build import BuildReport, build_shards
+from alti2v.dataset.config import BuildConfig
+from alti2v.dataset.manifest import read_manifest, read_vocabulary
+from alti2v.dataset.remove import read_ids, remove_pictures
+from alti2v.dataset.verify import verify_dataset
+from alti2v.errors import DamagedError, DataError, UsageError
+from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
+
+
+def build(store: Path, dataset: Path, **options: Any) -> BuildReport:
+    fixed = {"size": 32, "test": 6, "validation": 4, "shard_samples": 7, "workers": 1} | options
+    return build_shards(BuildConfig(store=store, dataset=dataset, **fixed))
+
+
+def digests(dataset: Path) -> dict[str, str]:
+    files = (path for path in dataset.rglob("*") if path.is_file())
+    return {str(path.relative_to(dataset)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def shards(dataset: Path) -> dict[int, str]:
+    rows = pd.read_parquet(dataset / "outcomes.parquet").dropna(subset=["shard"])
+    return dict(zip(rows["id"].tolist(), rows["shard"], strict=True))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of 30 posts, and its dataset."""
+    folder = tmp_path_factory.mktemp("removing")
+    write_store(folder / "store", tiny_posts(30))
+    build(folder / "store", folder / "dataset")
+    return folder
+
+
+@pytest.fixture
+def store(whole: Path) -> Path:
+    return whole / "store"
+
+
+@pytest.fixture
+def dataset(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole / "dataset", tmp_path / "dataset"))
+
+
+def some_of(dataset: Path, prefix: str) -> list[int]:
+    return sorted(i for i, name in shards(dataset).items() if name.startswith(prefix))
+
+
+def test_only_touched_shards_change(dataset: Path) -> None:
+    """The pictures are gone from every file, their shards have new names, all others their very bytes."""
+    old, old_shards, old_tags = digests(dataset), shards(dataset), read_vocabulary(dataset)
+    leaving = [*some_of(dataset, "train-00001")[:2], some_of(dataset, "test")[0]]
+    pictures = _pictures(dataset, leaving)
+    report = remove_pictures(dataset, np.array(sorted([*leaving, 9_999])))
+    new, new_shards = digests(dataset), shards(dataset)
+
+    assert (report.removed, report.noted, report.shards_rewritten, report.edition) == (3, 1, 2, 2)
+    assert (report.train, report.validation, report.test) == (18, 4, 5)
+    assert set(new_shards) == set(old_shards) - set(leaving)
+    assert all(new_shards[i].startswith(old_shards[i]) for i in new_shards)
+    touched = {old_shards[i] for i in leaving}
+    untouched = {n for n in old if "/" in n and not any(name in n for name in touched)}
+    assert {name: new[name] for name in untouched} == {name: old[name] for name in untouched}
+    assert not any(f"{name}." in file for name in touched for file in new)
+    assert [tag.name for tag in read_vocabulary(dataset)] == [tag.name for tag in old_tags]
+    assert verify_dataset(dataset, deep=True).findings == ()
+    everything = b"".join(path.read_bytes() for path in dataset.rglob("*") if path.is_file())
+    assert not [post_id for post_id, picture in pictures.items() if picture in everything]
+
+
+def _pictures(dataset: Path, ids: list[int]) -> dict[int, bytes]:
+    found = {}
+    for path in (dataset / "metadata").glob("*.parquet"):
+        tar = (dataset / "data" / f"{path.stem}.tar").read_bytes()
+        for row in pd.read_parquet(path).to_dict("records"):
+            if row["id"] in ids:
+                found[row["id"]] = tar[row["offset"] : row["offset"] + row["size"]]
+    assert sorted(found) == sorted(ids)
+    return found
+
+
+def test_removed_pictures_never_come_back(store: Path, dataset: Path, tmp_path: Path) -> None:
+    """Neither the same command, nor a grown store with the same bytes, nor a new plan brings them back."""
+    leaving = some_of(dataset, "test")[:2]
+    before = {i: name.split("-")[0] for i, name in shards(dataset).items() if i not in leaving}
+    remove_pictures(dataset, np.array(leaving))
+    after = digests(dataset)
+    build(store, dataset)
+    assert digests(dataset) == after
+
+    posts = tiny_posts(30)
+    again = TinyPost(id=500, content=next(post.content for post in posts if post.id == leaving[0]))
+    grown = write_store(tmp_path / "grown", [*posts, again, *tiny_posts(3, first_id=700)])
+    for options in ({}, {"new_plan": True}):
+        report = build(grown, dataset, **options)
+        assert not set(shards(dataset)) & {*leaving, 500}
+        assert report.outcomes["dropped removed"] == 3
+        assert report.test == 6  # the gap is filled with new pictures
+        if not options:
+            assert {i: shards(dataset)[i].split("-")[0] for i in before} == before
+        assert verify_dataset(dataset).findings == ()
+
+
+def test_a_shard_can_lose_all_pictures_and_a_dataset_cannot(dataset: Path) -> None:
+    """An emptied shard is gone; what would leave nothing to train on is refused, with everything in place."""
+    remove_pictures(dataset, np.array(some_of(dataset, "train-00000")))
+    assert len(read_manifest(dataset).split("train")) == 2
+    assert verify_dataset(dataset).findings == ()
+    before = digests(dataset)
+    with pytest.raises(DataError, match="no training picture would be left"):
+        remove_pictures(dataset, np.array(some_of(dataset, "train")))
+    after = {name: digest for name, digest in digests(dataset).items() if not name.startswith(".build")}
+
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("12\nx3\n", "line 2: 'x3' is no post number"), ("", "names no post"), ("-4", "line 1"), ("0", "line 1")],
+)
+def test_lists_that_are_none(tmp_path: Path, content: str, message: str) -> None:
+    """A list of ids is refused as a whole, with the line that is wrong."""
+    (tmp_path / "ids").write_text(content)
+    with pytest.raises(UsageError, match=message):
+        read_ids(tmp_path / "ids")
+    (tmp_path / "ids").write_text("# asked on Monday\n12\n\n 3 \n12\n")
+    assert read_ids(tmp_path / "ids").tolist() == [3, 12]
+
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    import numpy as np
+    from alti2v.dataset import edition, remove
+
+    function, countdown = sys.argv[2], [int(sys.argv[3])]
+    def dying(real):
+        def call(*args, **kwargs):
+            countdown[0] -= 1
+            if countdown[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+        return call
+    target = {"rename": (Path, "replace"), "unlink": (Path, "unlink"),
+              "rmtree": (edition.shutil, "rmtree")}[function]
+    setattr(*target, dying(getattr(*target)))
+    remove.remove_pictures(Path(sys.argv[1]), np.array([int(i) for i in sys.argv[4:]]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "countdowns"), [("rename", (1, 5, 10, 14, 16)), ("unlink", (18, 20)), ("rmtree", (1, 2))]
+)
+def test_kill_9_leaves_the_old_edition_or_the_new(
+    dataset: Path, tmp_path: Path, function: str, countdowns: tuple[int, ...]
+) -> None:
+    """At each point all shards of the manifest are whole; the same command again finishes what was begun."""
+    leaving = [some_of(dataset, "train-00001")[0], some_of(dataset, "test")[0]]
+    remove_pictures(Path(shutil.copytree(dataset, tmp_path / "expected")), np.array(sorted(leaving)))
+    editions = set()
+    for countdown in countdowns:
+        target = Path(shutil.copytree(dataset, tmp_path / f"at-{countdown}"))
+        arguments = [str(target), function, str(countdown), *map(str, sorted(leaving))]
+        killed = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(KILLED), *arguments],
+            check=False, timeout=60, capture_output=True,
+        )  # fmt: skip
+        assert killed.returncode == -signal.SIGKILL, (countdown, killed.stderr)
+        editions.add(read_manifest(target).edition)
+        for shard in read_manifest(target).shards:
+            assert hashlib.sha256((target / shard.name.data).read_bytes()).hexdigest() == shard.sha256
+        remove_pictures(target, np.array(sorted(leaving)))
+        assert digests(target) == digests(tmp_path / "expected")
+    assert editions <= {1, 2}
+
+
+@pytest.mark.parametrize(
+    "what", ["tar cut", "tar flipped", "tar gone", "index gone", "table gone", "table wrong"]
+)
+def test_repair_from_the_store(
+    store: Path, dataset: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever happened to a shard: `verify --repair STORE` brings every file back to the byte."""
+    before = digests(dataset)
+    name = "train-00001-of-00003"
+    tar, table = dataset / "data" / f"{name}.tar", dataset / "metadata" / f"{name}.parquet"
+    if what == "tar cut":
+        tar.write_bytes(tar.read_bytes()[:2000])
+    elif what == "tar flipped":
+        content = bytearray(tar.read_bytes())
+        content[700] ^= 1
+        tar.write_bytes(content)
+    elif what == "index gone":
+        (dataset / "index" / f"{name}.json").unlink()
+    elif what == "table wrong":
+        shutil.copy(dataset / "metadata" / "train-00000-of-00003.parquet", table)
+    else:
+        (tar if what == "tar gone" else table).unlink()
+    with pytest.raises(SystemExit) as without_store:
+        main(["verify", str(dataset), "--repair"])
+    with pytest.raises(SystemExit) as with_store:
+        main(["verify", str(dataset), "--repair", str(store)])
+    capsys.readouterr()
+
+    assert without_store.value.code in ((0, None) if what == "index gone" else (4,))
+    assert with_store.value.code in (0, None)
+    assert digests(dataset) == before
+
+
+def test_a_store_that_has_other_pictures_repairs_nothing(dataset: Path, tmp_path: Path) -> None:
+    """A shard is never replaced by one with other bytes, and the finding stays."""
+    posts = [TinyPost(id=i, content=encoded(drawing(1000 + i))) for i in range(1, 31)]
+    other = write_store(tmp_path / "other", posts)
+    tar = dataset / "data" / "train-00001-of-00003.tar"
+    tar.write_bytes(tar.read_bytes()[:2000])
+    damaged = digests(dataset)
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", str(dataset), "--repair", str(other)])
+
+    assert ended.value.code == 4
+    assert digests(dataset) == damaged
+
+
+def test_a_damaged_shard_is_not_rewritten(dataset: Path) -> None:
+    """Removal from a damaged shard stops with what to do; nothing is published."""
+    leaving = some_of(dataset, "train-00001")[0]
+    tar = dataset / "data" / "train-00001-of-00003.tar"
+    tar.write_bytes(bytes(len(tar.read_bytes())))
+    with pytest.raises(DamagedError, match=r"run `alti2v verify .* --repair STORE` first"):
+        remove_pictures(dataset, np.array([leaving]))
+    assert read_manifest(dataset).edition == 1
