@@ -131,7 +131,7 @@ def status(*, store: Path, as_json: bool) -> None:
 
     found = store_status(store)
     of = "" if found.board_count is None else f" (the board counted {found.board_count:,})"
-    plan = ", ".join(f"{name} {value}" for name, value in found.plan.items() if value not in ("", None, []))
+    plan = ", ".join(f"{name} {_of_plan(value)}" for name, value in found.plan.items() if value != "")
     print_result(
         found,
         as_json=as_json,
@@ -144,6 +144,10 @@ def status(*, store: Path, as_json: bool) -> None:
             **({} if found.last_run is None else {"last run": _last_run(found.last_run, found)}),
         },
     )
+
+
+def _of_plan(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _sums(of: CrawlReport | StoreStatus) -> dict[str, str]:

@@ -19,56 +19,8 @@ from alti2v.crawl.boards.board import Skip, skip_reason
 from alti2v.crawl.database import Database
 from alti2v.crawl.documents import Place, Stored, encode, post_document, read_post
 from alti2v.crawl.listing import Walk, read_walk, walk_document
+from alti2v.crawl.schema import PART_ROWS, SCHEMA, SCHEMA_VERSION
 from alti2v.records import Category, Post, Status, Tag, TagGroups
-
-PART_ROWS = 50_000  # posts in one Parquet part, about 15 MB
-_SCHEMA_VERSION = 2
-_SCHEMA = """
-CREATE TABLE posts (
-    id INTEGER PRIMARY KEY,
-    seq INTEGER NOT NULL UNIQUE,      -- the order of listing; seq / 50000 is the Parquet part
-    facts TEXT NOT NULL,              -- documents.post_document
-    status TEXT NOT NULL,
-    reason TEXT NOT NULL DEFAULT '',
-    error TEXT NOT NULL DEFAULT '',
-    attempts INTEGER NOT NULL DEFAULT 0,
-    http_status INTEGER,
-    duplicate_of INTEGER,
-    fetched_url TEXT,
-    tar INTEGER, offset INTEGER, size INTEGER,
-    format TEXT, width INTEGER, height INTEGER, md5 TEXT
-);
-CREATE INDEX pending_posts ON posts (seq) WHERE status = 'pending';
-CREATE INDEX failed_posts ON posts (reason) WHERE status = 'failed';
-CREATE INDEX stored_bytes ON posts (md5) WHERE status = 'stored';
-CREATE INDEX stored_places ON posts (tar) WHERE status = 'stored';
-CREATE INDEX duplicates ON posts (duplicate_of) WHERE duplicate_of IS NOT NULL;
-CREATE TABLE outcomes (               -- posts by status and reason, kept by triggers: status is instant
-    status TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL, bytes INTEGER NOT NULL,
-    PRIMARY KEY (status, reason)
-);
-CREATE TABLE dirty_parts (part INTEGER PRIMARY KEY);
-CREATE TABLE tars (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, sealed INTEGER NOT NULL);
-CREATE TABLE tags (                   -- what the board's tag API said, asked once and kept
-    name TEXT PRIMARY KEY, category TEXT NOT NULL, board_count INTEGER
-);
-CREATE TABLE history (                -- each time that a post was seen with other tags than before
-    id INTEGER NOT NULL, seen_at INTEGER NOT NULL, added TEXT NOT NULL, removed TEXT NOT NULL
-);
-CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TRIGGER count_new AFTER INSERT ON posts BEGIN
-    INSERT INTO outcomes VALUES (new.status, new.reason, 1, coalesce(new.size, 0))
-    ON CONFLICT DO UPDATE SET count = count + 1, bytes = bytes + excluded.bytes;
-    INSERT OR IGNORE INTO dirty_parts VALUES (new.seq / {part_rows});
-END;
-CREATE TRIGGER count_changed AFTER UPDATE ON posts BEGIN
-    UPDATE outcomes SET count = count - 1, bytes = bytes - coalesce(old.size, 0)
-    WHERE status = old.status AND reason = old.reason;
-    INSERT INTO outcomes VALUES (new.status, new.reason, 1, coalesce(new.size, 0))
-    ON CONFLICT DO UPDATE SET count = count + 1, bytes = bytes + excluded.bytes;
-    INSERT OR IGNORE INTO dirty_parts VALUES (new.seq / {part_rows});
-END;
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +113,7 @@ class Ledger(Database):
     """
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
-        schema = _SCHEMA.format(part_rows=PART_ROWS)
-        super().__init__(path, schema=schema, version=_SCHEMA_VERSION, readonly=readonly)
+        super().__init__(path, schema=SCHEMA, version=SCHEMA_VERSION, readonly=readonly)
 
     # Listing --------------------------------------------------------------------------------------
 
