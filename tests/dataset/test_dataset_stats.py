@@ -192,6 +192,9 @@ def test_sheets_show_what_was_asked_for(stats: DatasetStats, dataset: Path) -> N
         every = np.array(sorted(carrying))
         first = every[np.argsort(random_order(every, 0))][:5]  # however the shards are cut
         assert [picture.id for picture in sheet.pictures] == first.tolist()
+        few = StatsConfig(dataset=dataset, tags=(sheet.tag,) if sheet.tag else (), sheet=1)
+        (one,) = dataset_stats(few).sheets[-1].pictures
+        assert one.id == first[0]
     again, other = (
         dataset_stats(StatsConfig(dataset=dataset, sheet=5, seed=seed)).sheets[0].pictures for seed in (0, 1)
     )
