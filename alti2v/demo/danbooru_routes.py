@@ -99,7 +99,12 @@ async def _posts(request: web.Request) -> web.Response:
     if page.isdecimal() and int(page) > _LAST_PAGE:
         return _error(410, f"You cannot go beyond page {_LAST_PAGE}.")
     size = min(max(int(limit), 1), _MOST) if limit.isdecimal() else _DEFAULT_LIMIT
-    indices = [] if number in faults.empty_page_at else await _search_page(site, wanted, page, size)
+    if number in faults.empty_page_at:
+        indices = []
+    elif "order:change" in query.get("tags", "").lower().split():
+        indices = await _changed_first(site, wanted, page, size)
+    else:
+        indices = await _search_page(site, wanted, page, size)
     return json_response([_selected(request, value) for value in await _listed(request, indices)])
 
 
@@ -115,6 +120,15 @@ async def _search_page(site: Site, query: Query, page: str, limit: int) -> list[
         return site.page(search, offset=0, limit=limit)[::-1]  # the nearest ids above, highest first
     number = max(1, int(page)) if page.isdecimal() else 1
     return site.page(search, offset=(number - 1) * limit, limit=limit)
+
+
+async def _changed_first(site: Site, query: Query, page: str, limit: int) -> list[int]:
+    """One page, by its number, of a search with the post first that was changed last."""
+    search = await _resolve(site, query)
+    found = site.page(search, offset=0, limit=site.count(search))
+    found.sort(key=lambda index: site.posts.post(index).changed_at, reverse=True)
+    number = max(1, int(page)) if page.isdecimal() else 1
+    return found[(number - 1) * limit : number * limit]
 
 
 async def _post(request: web.Request) -> web.Response:

@@ -223,3 +223,16 @@ async def test_aliases_and_implications_are_listed_newest_first(board: Any) -> N
         assert active == [row for row in rows if row["status"] == "active"] != rows
         assert [row["id"] for row in below] == numbers[3:5]
         assert all(row["consequent_name"] in categories() for row in rows)
+
+
+async def test_the_post_that_was_changed_last_comes_first(board: Any) -> None:
+    """`order:change`: every post once over the pages, the instants falling, not just the order of ids."""
+    pages = [
+        (await board.get(f"/posts.json?tags=order:change&limit=50&page={page}")).json for page in (1, 2, 3)
+    ]
+    posts = [post for page in pages for post in page]
+    changed = [post["updated_at"] for post in posts]
+
+    assert changed == sorted(changed, reverse=True)
+    assert sorted(post["id"] for post in posts) == sorted(await ids(board, "/posts.json?limit=200"))
+    assert [post["id"] for post in posts] != sorted((post["id"] for post in posts), reverse=True)
