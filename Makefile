@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test proof lint docs bench clean
+.PHONY: install demo test proof storm lint docs bench clean
 
 install: $(VENV)/.installed
 
@@ -31,6 +31,10 @@ test: lint
 # Proofs that take minutes each, such as killing the whole demo again and again.
 proof: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
+
+# A hundred kill -9 at random moments of one crawl with faults on: part of the proofs, and alone.
+storm: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m slow tests/crawl/test_kill_storm.py
 
 docs: $(VENV)/.installed-test
 	$(BIN)/python docs/generate.py

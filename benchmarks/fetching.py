@@ -29,7 +29,7 @@ from typing import Any
 
 import aiohttp
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 from loopback_board import running
 
 _TICKS = os.sysconf("SC_CLK_TCK")

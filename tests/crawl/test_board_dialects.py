@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from alti2v.crawl.boards.board import (
     Skip,
     Unreadable,
     Wall,
+    absolute_url,
     classify,
     clean_tag,
     clean_tags,
@@ -385,3 +387,19 @@ def test_xml_with_a_document_type_is_refused() -> None:
     bomb = b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "bbbb">]><posts count="&b;"/>'
 
     assert isinstance(ORG.read_count(bomb, status=200), Unreadable)
+
+
+@given(
+    st.from_regex(r"(https?|HTTP)://[a-z0-9.:-]{0,12}/?[A-Za-z0-9._~/%+=&?#@-]{0,20}", fullmatch=True)
+    | st.sampled_from(["//h/x", "/x", "http://h", "http://h:99999/x", "http://h/../x", "http://h/a/./b", "x y"])
+)
+def test_plain_addresses_are_what_joining_makes_of_them(text: str) -> None:
+    """The quick way of `absolute_url` says what the long way says."""
+    try:
+        joined = urljoin("http://board/", text)
+        parts = urlsplit(joined)
+        expected = joined if parts.scheme in ("http", "https") and parts.hostname else None
+    except ValueError:
+        expected = None
+
+    assert absolute_url("http://board", text) == expected

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -337,9 +338,11 @@ def clean_tag(text: str) -> str:
 
 def clean_tags(text: object) -> tuple[str, ...]:
     """The tags of a board's space-separated list, each once, in its order."""
+    words = str(text or "")
     # Split before unescaping: an escaped space belongs to the tag.
-    names = str(text or "").split(" ", MAX_TAGS)[:MAX_TAGS]
-    return tuple(dict.fromkeys(filter(None, map(clean_tag, names))))
+    names = filter(None, words.split(" ", MAX_TAGS)[:MAX_TAGS])
+    is_clean = words.isascii() and words.isprintable() and "&" not in words
+    return tuple(dict.fromkeys(names if is_clean else filter(None, map(clean_tag, names))))
 
 
 def integer(value: object) -> int | None:
@@ -377,11 +380,17 @@ def md5_of(value: object) -> str | None:
     return text if len(text) == 32 and not set(text) - set("0123456789abcdef") else None
 
 
+# An address that joining and splitting would leave as it is.
+_PLAIN_URL = re.compile(r"https?://[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::\d{1,5})?/[A-Za-z0-9._~/%+=&?-]*")
+
+
 def absolute_url(base: str, value: object) -> str | None:
     """An absolute http(s) URL, also from a path or a protocol-relative one; None for anything else."""
     text = str(value or "").strip()
     if not text:
         return None
+    if _PLAIN_URL.fullmatch(text) and "/." not in text:
+        return text  # nearly every one; the long way costs 30 us
     try:
         url = urljoin(f"{base}/", text)
         parts = urlsplit(url)

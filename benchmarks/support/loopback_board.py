@@ -3,7 +3,7 @@
 Every file is a real JPEG; a comment of its own behind the first marker gives each another md5. The API is that
 of Gelbooru 0.2, JSON by id cursor (alti2v) and XML by page (gallery-dl). Serves until its standard input ends:
 
-    python benchmarks/loopback_board.py --posts 1000 --kilobytes 120
+    python benchmarks/support/loopback_board.py --posts 1000 --kilobytes 120
 """
 
 from __future__ import annotations

@@ -1,0 +1,128 @@
+"""A hundred kill -9 at random moments of one crawl, with faults on (`make storm`)."""
+
+from __future__ import annotations
+
+import math
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from random import Random
+
+import pandas as pd
+import pytest
+from aiohttp import web
+
+from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.crawl.ledger import Ledger
+from alti2v.crawl.verify import verify_store
+from tests.crawl.scripted_board import ScriptedBoard
+from tests.crawl.test_crawl_killed import QUICK, content
+
+POSTS, KILLS = 2_000, 100
+FAULTS = 0.04  # of all files
+RATE = 150.0  # requests/s: slow enough that a hundred lives see different parts of the crawl
+
+CHILD = """
+import sys
+from pathlib import Path
+from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.crawl.policy import RetryPolicy
+
+url, store, rate = sys.argv[1:]
+quick = RetryPolicy(tries=4, base_s=0.001, ceiling_s=0.002)
+crawl(CrawlConfig(store=Path(store), board=url, rate=float(rate), api_rate=float(rate), allow_private=True,
+                  shard_bytes=300_000, retry=quick))
+"""
+
+
+def broken(rng: Random) -> object:
+    """An answer that is none."""
+
+    async def reset(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    async def cut(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "5000"})
+        await response.prepare(request)
+        await response.write(b"\xff\xd8 half")
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    return rng.choice(
+        [
+            reset,
+            cut,
+            lambda _: web.Response(status=500),
+            lambda _: web.Response(text="<html>busy</html>", content_type="text/html"),
+        ]
+    )
+
+
+def settled(store: Path) -> set[int]:
+    """The posts that the ledger has done with."""
+    if not (store / "crawl.sqlite").exists():
+        return set()
+    with Ledger(store / "crawl.sqlite") as ledger:
+        return {row["id"] for row in ledger.rows() if row["status"] != "pending"}
+
+
+def file_of(path: str) -> int | None:
+    """The post whose file a request is for."""
+    match = re.search(r"_p(\d+)\.", path)
+    return int(match[1]) if match and path.startswith("/samples") else None
+
+
+@pytest.mark.slow
+def test_a_storm_of_kills_costs_nothing(tmp_path: Path) -> None:
+    """F30: the store equals an uninterrupted one; no file is asked for again once the ledger has it."""
+    rng, store = Random(7), tmp_path / "killed"
+    enough, left = threading.Event(), [0]
+
+    def count(_: ScriptedBoard, path: str) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            enough.set()
+
+    kills = 0
+    with ScriptedBoard(ids=list(range(1, POSTS + 1)), page_cap=100) as site:
+        whole = crawl(
+            CrawlConfig(
+                store=tmp_path / "whole", board=site.url, rate=math.inf, api_rate=math.inf, allow_private=True
+            )
+        )
+        site.after = count
+        site.script("/samples", *[broken(rng) if rng.random() < FAULTS else None for _ in range(20 * POSTS)])
+        while kills < KILLS:
+            done, asked_before = settled(store), len(site.requests)
+            left[0] = rng.randrange(1, 90)
+            enough.clear()
+            child = subprocess.Popen([sys.executable, "-c", CHILD, site.url, str(store), str(RATE)])
+            assert enough.wait(60), "the crawl ended before it was killed a hundred times"
+            child.send_signal(signal.SIGKILL)
+            assert child.wait() == -signal.SIGKILL
+            kills += 1
+            again = {file_of(path) for _, path in site.requests[asked_before:]} & done
+            assert not again, f"after kill {kills} stored files were asked for again: {sorted(again)[:5]}"
+        before_last = settled(store)
+        asked_before = len(site.requests)
+        config = CrawlConfig(
+            store=store, board=site.url, rate=math.inf, api_rate=math.inf, allow_private=True, retry=QUICK
+        )
+        resumed = crawl(config)
+        while not resumed.complete and resumed.missing.endswith("may pass"):
+            resumed = crawl(config)
+        again = {file_of(path) for _, path in site.requests[asked_before:]} & before_last
+
+    assert (whole.stored, resumed.stored, resumed.complete) == (POSTS, POSTS, True)
+    assert not again
+    pd.testing.assert_frame_equal(
+        content(tmp_path / "whole").drop(columns=["attempts"]), content(store).drop(columns=["attempts"])
+    )
+    assert pd.read_parquet(tmp_path / "whole/tags.parquet").equals(pd.read_parquet(store / "tags.parquet"))
+    assert verify_store(store).findings == ()
