@@ -17,6 +17,21 @@ from alti2v.terminal import duration, print_result, progress_display, size
 @click.argument("store", type=DIRECTORY)
 @click.argument("dataset", type=DIRECTORY)
 @click.option("--size", type=int, default=224, show_default=True, help="Side of the square pictures, px.")
+@click.option(
+    "--fit",
+    type=click.Choice(["letterbox", "squash", "crop"]),
+    default="letterbox",
+    show_default=True,
+    help="Whole on white, whole and stretched, or the middle; `train` takes letterbox.",
+)
+@click.option("--quality", type=int, default=95, show_default=True, help="Of the JPEGs, 1 to 100.")
+@click.option(
+    "--chroma",
+    type=click.Choice(["4:2:0", "4:4:4"]),
+    default="4:2:0",
+    show_default=True,
+    help="Sampling of colours in the JPEGs.",
+)
 @click.option("--top-tags", type=int, default=5000, show_default=True, help="Size of the tag vocabulary.")
 @click.option("--min-count", type=int, default=1, show_default=True, help="Training pictures a tag needs.")
 @click.option(

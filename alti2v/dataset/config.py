@@ -16,6 +16,8 @@ from alti2v.records import Category
 
 _MAX_SIZE_PX = 4096
 SPLIT_RULES = ("hash", "id-modulo")
+FITS = ("letterbox", "squash", "crop")
+CHROMAS = ("4:2:0", "4:4:4")
 _OPTION_OF_FIELD = {
     "left_out": "keep-meta and --keep-artist",
     "vocabulary.size": "top-tags",
@@ -45,6 +47,7 @@ class BuildConfig:
         shard_samples: pictures in one shard, at most.
         workers: processes; None for as many as there are cores. The bytes do not depend on it.
         quality: of the JPEGs, 1 to 100.
+        fit, chroma: see `ImageRecipe`.
         split: "hash" or "id-modulo": see `split.SPLIT_RULE` and `split.ID_MODULO_RULE`. By id, the sizes of
             test and validation have no say.
         new_plan: replace what stands in the folder, whatever options it was built with.
@@ -68,6 +71,8 @@ class BuildConfig:
     shard_samples: int = 10_000
     workers: int | None = None
     quality: int = 95
+    fit: str = "letterbox"
+    chroma: str = "4:2:0"
     split: str = "hash"
     new_plan: bool = False
     dry_run: bool = False
@@ -86,8 +91,13 @@ class BuildConfig:
             if value is not None and (value < low or (high is not None and value > high)):
                 bounds = f"at least {low}" if high is None else f"{low} to {high}"
                 raise UsageError(f"--{name} {value} is out of range: give {bounds}")
-        if self.split not in SPLIT_RULES:
-            raise UsageError(f"--split {self.split}: give one of {', '.join(SPLIT_RULES)}")
+        for name, word, words in (
+            ("split", self.split, SPLIT_RULES),
+            ("fit", self.fit, FITS),
+            ("chroma", self.chroma, CHROMAS),
+        ):
+            if word not in words:
+                raise UsageError(f"--{name} {word}: give one of {', '.join(words)}")
         parse_quotas(self.quota)
 
     @property
@@ -121,7 +131,7 @@ class BuildConfig:
         if keep & drop:
             raise UsageError(f"--keep and --drop both name {min(keep & drop)!r}: take it out of one of them")
         return PlanOptions(
-            image=ImageRecipe(size=self.size, quality=self.quality),
+            image=ImageRecipe(size=self.size, fit=self.fit, quality=self.quality, chroma=self.chroma),
             vocabulary=VocabularyRule(
                 size=self.top_tags,
                 min_count=self.min_count,

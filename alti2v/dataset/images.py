@@ -91,8 +91,9 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> Picture | Unusable:
             if reason := _unfit(width, height):
                 return Unusable(reason)
             try:
-                plain = _decoded(image, _fitting(width, height, recipe.size))
-                small = _reduced(plain, _fitting(width, height, recipe.size), Image.Resampling.LANCZOS)
+                target = _target(width, height, recipe)
+                plain = _decoded(image, target)
+                small = _reduced(plain, target, Image.Resampling.LANCZOS)
                 # From the decoded picture: 64 px would leave too little of it to recognise a cropped copy.
                 look = _reduced(plain, (_LOOK_SIDE_PX, _LOOK_SIDE_PX), Image.Resampling.BOX).convert("L")
             except MemoryError:
@@ -100,7 +101,7 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> Picture | Unusable:
             except Exception:  # noqa: BLE001 - as above
                 return Unusable("damaged")
     return Picture(
-        jpeg=_encoded(_letterboxed(small, recipe.size), recipe.quality),
+        jpeg=_encoded(_centred(small, recipe.size), recipe),
         source_width=width,
         source_height=height,
         hashes=_hashes(look),
@@ -129,8 +130,11 @@ def _unfit(width: int, height: int) -> str:
     return "too_narrow" if max(width, height) > MAX_ASPECT * min(width, height) else ""
 
 
-def _fitting(width: int, height: int, side: int) -> tuple[int, int]:
-    scale = side / max(width, height)
+def _target(width: int, height: int, recipe: ImageRecipe) -> tuple[int, int]:
+    """The size of the whole picture before it is centred in the square."""
+    if recipe.fit == "squash":
+        return recipe.size, recipe.size
+    scale = recipe.size / (min if recipe.fit == "crop" else max)(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
@@ -212,13 +216,14 @@ def _to_srgb(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform:
     return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
 
 
-def _letterboxed(image: Image.Image, side: int) -> Image.Image:
+def _centred(image: Image.Image, side: int) -> Image.Image:
+    """In the middle of a white square; what is larger than the square is cut."""
     square = Image.new("RGB", (side, side), "white")
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square
 
 
-def _encoded(image: Image.Image, quality: int) -> bytes:
+def _encoded(image: Image.Image, recipe: ImageRecipe) -> bytes:
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality, subsampling="4:2:0")
+    image.save(file, "JPEG", quality=recipe.quality, subsampling=recipe.chroma)
     return file.getvalue()

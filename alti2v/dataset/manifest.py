@@ -23,15 +23,18 @@ class ImageRecipe:
 
     Attributes:
         size: side of the square, px.
-        fit: "letterbox": the whole picture, centred on white.
+        fit: "letterbox": the whole picture, centred on white; "squash": the whole picture, stretched to the
+            square; "crop": the middle of it.
         format: "JPEG".
         quality: of the JPEG, 1 to 100.
+        chroma: "4:2:0" or "4:4:4", the JPEG's sampling of colours.
     """
 
     size: int = 224
     fit: str = "letterbox"
     format: str = "JPEG"
     quality: int = 95
+    chroma: str = "4:2:0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alti2v.dataset.manifest import Shard, read_manifest, read_vocabulary
-from alti2v.errors import DamagedError, DataError
+from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model import backend
 from alti2v.storage.layout import METADATA
 from alti2v.storage.table import read_table
@@ -251,6 +251,11 @@ def reading_errors(dataset: Path) -> Iterator[None]:
 def _open(dataset: Path, split: str) -> tuple[int, int, tuple[Shard, ...]]:
     """Side in px, number of tags, and the checked shards of a split."""
     manifest = read_manifest(dataset)
+    if manifest.image.fit != "letterbox":  # what `tag` and the exports do with pictures
+        raise UsageError(
+            f"{dataset} has pictures fitted by {manifest.image.fit}, and models take letterbox: "
+            "build it with --fit letterbox"
+        )
     shards = manifest.split(split)
     if not manifest.samples(split):
         raise DataError(f"{dataset} has no {split} samples: build it with a {split} split")

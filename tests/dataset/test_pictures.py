@@ -256,3 +256,30 @@ def test_equal_input_gives_equal_bytes() -> None:
     assert isinstance(other, Picture)
     assert len(other.jpeg) < len(first.jpeg)
     assert (first.source_width, first.source_height) == (200, 150)
+
+
+@pytest.mark.parametrize(("width", "height"), [(400, 200), (200, 400)])
+def test_other_fits_fill_the_square(width: int, height: int) -> None:
+    """Squashed: everything, stretched. Cropped: the middle, with its proportions. No white in either."""
+    image = Image.new("RGB", (width, height), BLUE)
+    middle = (width // 2 - 50, height // 2 - 50, width // 2 + 50, height // 2 + 50)
+    image.paste(RED, middle)
+    content = encoded(image, "PNG")
+    squashed = np.abs(pixels(content, ImageRecipe(size=64, fit="squash")) - RED).max(axis=2) < 60
+    cropped = np.abs(pixels(content, ImageRecipe(size=64, fit="crop")) - RED).max(axis=2) < 60
+
+    assert squashed.any(axis=1).sum() == pytest.approx(64 * 100 / height, abs=2)
+    assert squashed.any(axis=0).sum() == pytest.approx(64 * 100 / width, abs=2)
+    assert cropped.any(axis=1).sum() == pytest.approx(32, abs=2)
+    assert cropped.any(axis=0).sum() == pytest.approx(32, abs=2)
+    for fit in ("squash", "crop"):
+        assert pixels(content, ImageRecipe(size=64, fit=fit)).sum(axis=2).max() < 600
+
+
+def test_the_sampling_of_colours_is_the_one_asked_for() -> None:
+    """The JPEG's header says 4:4:4 or 4:2:0."""
+    for chroma, factors in (("4:4:4", 0x11), ("4:2:0", 0x22)):
+        picture = prepare_picture(WHOLE, ImageRecipe(size=64, chroma=chroma))
+        assert isinstance(picture, Picture)
+        frame = picture.jpeg.index(b"\xff\xc0")  # SOF0; ITU T.81, B.2.2: the first component's factors at 11
+        assert picture.jpeg[frame + 11] == factors

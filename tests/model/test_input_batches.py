@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
-from alti2v.errors import DamagedError, DataError
+from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model.input import Augmentation, evaluation_batches, training_batches
 from tests.model.tiny_dataset import COLOURS, Drawn, square, write_dataset, write_squares
 
@@ -228,3 +228,13 @@ def test_damaged_table_is_named(tmp_path):
 
     with pytest.raises(DamagedError, match=re.escape(str(table))):
         list(evaluation_batches(dataset, split="test", batch_size=4))
+
+
+def test_pictures_of_another_fit_are_refused(tmp_path):
+    """A model would see one fit in training and another in use."""
+    dataset = write_dataset(tmp_path / "dataset", {"train": [square(0, size=32)]}, size=32)
+    manifest = dataset / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"letterbox"', '"crop"'))
+
+    with pytest.raises(UsageError, match="fitted by crop, and models take letterbox"):
+        training_batches(dataset, batch_size=4, seed=0)
