@@ -1,0 +1,376 @@
+"""How fast a store becomes shards, beside img2dataset on the same pictures and beside the measured floors.
+
+Pictures are drawn, 1.23 megapixels, as JPEG (smooth, and with grain so that a file has about 400 kB), PNG and
+WebP, and become 224 px. `alti2v` is the whole build from store to manifest; `img2dataset` is its own Resizer
+and WebDatasetSampleWriter, fed from memory, in an environment of its own. The floors are what no build goes
+below: entropy decoding (a JPEG at 1/8 scale; other formats whole), resizing what is left of a JPEG, encoding,
+and writing the tar, each alone. Per core is per second of processor time; the gain of a second worker is on
+the clock. Rounds alternate, and each figure is the least of its rounds: what other programs took is no cost.
+Run on an idle machine:
+
+    python3.11 -m venv /tmp/i2d && /tmp/i2d/bin/pip install img2dataset==1.47.0 setuptools
+    python benchmarks/build_shards.py --img2dataset /tmp/i2d/bin/python [--pictures 600] [--rounds 3]
+    python benchmarks/build_shards.py --memory
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from alti2v.dataset import decoder
+from alti2v.dataset.build import BuildConfig, build_shards
+from alti2v.dataset.engines import local_engine
+from alti2v.dataset.images import Picture, prepare_picture
+from alti2v.dataset.manifest import ImageRecipe
+from alti2v.dataset.posts import load_posts
+from alti2v.dataset.prepare import Chunk, prepare_chunk
+from alti2v.demo.corpus import Corpus, illustration
+from alti2v.demo.drawing import paint
+from alti2v.records import Progress
+from alti2v.storage.store import open_store
+from alti2v.storage.tar import write_shard
+from tests.dataset.tiny_store import TinyPost, write_store
+
+_SIZE = 224
+_SHAPE = (1000, 1230)
+_DRAWN = 24
+_SEEN = 48  # pictures for floors and likeness
+_KINDS = ("JPEG", "JPEG, grain", "PNG", "WebP")
+_RECIPE = ImageRecipe(size=_SIZE)
+_IMG2DATASET = """
+import io, json, os, resource, sys, tempfile, time
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+from pathlib import Path
+import cv2, pyarrow as pa
+from img2dataset.resizer import Resizer
+from img2dataset.writer import WebDatasetSampleWriter
+contents = [path.read_bytes() for path in sorted(Path(sys.argv[1]).iterdir())]
+count = int(sys.argv[2])
+resizer = Resizer(int(sys.argv[3]), "border", False, downscale_interpolation="area", encode_quality=95)
+schema = pa.schema([("key", pa.string()), ("width", pa.int32()), ("height", pa.int32())])
+resizer(io.BytesIO(contents[0]))
+def cpu():
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+with tempfile.TemporaryDirectory() as folder:
+    wall_s, cpu_s = time.perf_counter(), cpu()
+    writer = WebDatasetSampleWriter(0, folder, False, 5, schema, "jpg")
+    for number in range(count):
+        jpeg, width, height, _, _, error = resizer(io.BytesIO(contents[number % len(contents)]))
+        assert error is None, error
+        writer.write(jpeg, f"{number:09d}", None, {"key": f"{number:09d}", "width": width, "height": height})
+    writer.close()
+    print(json.dumps({"wall_s": time.perf_counter() - wall_s, "cpu_s": cpu() - cpu_s}))
+for number, content in enumerate(contents[:100]):
+    Path(sys.argv[4], f"{number:06d}.jpg").write_bytes(resizer(io.BytesIO(content))[0])
+"""
+
+
+def main() -> None:
+    """Measure, print a table, end with one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--img2dataset", type=Path, default=None, help="Python of an environment that has it")
+    parser.add_argument("--pictures", type=int, default=600)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kinds", nargs="*", default=_KINDS, choices=_KINDS)
+    parser.add_argument("--memory", action="store_true", help="measure the memory of a worker instead")
+    parser.add_argument("--build", nargs=3, default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--peaks", nargs=2, type=Path, default=None, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.build is not None:
+        print(json.dumps(_build(Path(options.build[0]), Path(options.build[1]), int(options.build[2]))))
+    elif options.peaks is not None:
+        print(json.dumps(_peaks(*options.peaks)))
+    elif options.memory:
+        print(json.dumps(_memory()))
+    else:
+        kinds = {
+            kind: _measure(kind, options.pictures, options.rounds, options.img2dataset)
+            for kind in options.kinds
+        }
+        print(json.dumps(kinds))
+
+
+def _measure(kind: str, pictures: int, rounds: int, img2dataset: Path | None) -> dict[str, float]:
+    contents = _pictures(kind, pictures)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ("pictures", "theirs"):
+            (folder / part).mkdir()
+        for number, content in enumerate(contents):
+            (folder / "pictures" / f"{number:06d}").write_bytes(content)
+        few = pictures // 4
+        for count in (few, pictures):
+            _store(folder / f"store-{count}", contents, count)
+        rounds_seen = []
+        for turn in range(rounds):
+            small, one, two = (
+                _run(
+                    [
+                        sys.executable,
+                        __file__,
+                        "--build",
+                        folder / f"store-{count}",
+                        folder / f"{turn}-{name}",
+                        workers,
+                    ]
+                )
+                for name, count, workers in (("few", few, 1), ("one", pictures, 1), ("two", pictures, 2))
+            )
+            seen = {
+                # What every build costs once, such as importing, cancels out.
+                "ours_ms": 1e3 * (one["cpu_s"] - small["cpu_s"]) / (pictures - few),
+                "ms_1_worker": 1e3 / one["per_s"],
+                "ms_2_workers": 1e3 / two["per_s"],
+                **_floors(kind, contents[:_SEEN]),
+            }
+            if img2dataset is not None:
+                arguments = [folder / "pictures", pictures, _SIZE, folder / "theirs"]
+                seen["theirs_ms"] = (
+                    1e3 * _run([img2dataset, "-c", _IMG2DATASET, *arguments])["cpu_s"] / pictures
+                )
+            rounds_seen.append(seen)
+        result = {figure: min(seen[figure] for seen in rounds_seen) for figure in rounds_seen[0]}
+        result["gain_of_2_workers"] = result["ms_1_worker"] / result["ms_2_workers"]
+        floors = sum(value for figure, value in result.items() if figure.startswith("floor"))
+        result["of_floors"] = result["ours_ms"] / floors
+        if img2dataset is not None:
+            result["faster"] = result["theirs_ms"] / result["ours_ms"]
+        result = {figure: round(value, 2) for figure, value in result.items()}
+        result |= {"kb": round(sum(map(len, contents)) / len(contents) / 1e3)}
+        result |= _ssim(contents[:_SEEN], sorted((folder / "theirs").iterdir())[:_SEEN])
+    print(f"{kind}: " + ", ".join(f"{figure} {value:g}" for figure, value in result.items()))
+    return result
+
+
+def _pictures(kind: str, count: int) -> list[bytes]:
+    """Pictures that look like no other: the left half of one drawing and the right half of another."""
+    rng = np.random.default_rng(0)
+    width, height = _SHAPE
+    drawn = [
+        np.asarray(paint(illustration(Corpus(), number).scene, width, height).convert("RGB"), np.int16)
+        for number in range(_DRAWN)
+    ]
+    grain = rng.normal(0, 5, (height, width, 1)).astype(np.int16) if "grain" in kind else 0
+    contents = []
+    for number in range(count):
+        left, right = divmod(number, _DRAWN)
+        # The second drawing upside down, or neighbours would share halves.
+        halves = [drawn[left % _DRAWN][:, : width // 2], drawn[right][::-1, width // 2 :]]
+        pixels = (np.concatenate(halves, axis=1) + grain).clip(0, 255).astype(np.uint8)
+        file = io.BytesIO()
+        quality = 92 if "grain" in kind else 87
+        Image.fromarray(pixels).save(file, kind.partition(",")[0], quality=quality, compress_level=3)
+        contents.append(file.getvalue())
+    return contents
+
+
+def _store(path: Path, contents: Sequence[bytes], posts: int) -> None:
+    # Bytes behind the end of a picture: no two posts are the same file, and no decoder looks at them.
+    write_store(
+        path,
+        (
+            TinyPost(id=number + 1, content=contents[number % len(contents)] + number.to_bytes(8, "big"))
+            for number in range(posts)
+        ),
+        posts_per_tar=1000,
+        rows_per_part=10_000,
+    )
+
+
+def _run(command: Sequence[object]) -> dict[str, float]:
+    done = subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _build(store: Path, dataset: Path, workers: int) -> dict[str, float]:
+    # Starting takes half a second once, which 1.5 million pictures do not notice: it is left out.
+    with decoder.borrowed_decoder() as started:
+        started.prepare(b"", _RECIPE)
+    begun_s = _processor_s()
+    if workers == 1:
+        build_shards(
+            BuildConfig(store=store, dataset=dataset, size=_SIZE, test=0, validation=0, workers=workers)
+        )
+    cpu_s = _processor_s() - begun_s
+    return {"cpu_s": cpu_s, "per_s": _rate(store, dataset.with_suffix(".work"), workers)}
+
+
+def _processor_s() -> float:
+    """Of this process and its decoder."""
+    mine = resource.getrusage(resource.RUSAGE_SELF)
+    (idle,) = decoder._idle
+    assert idle._process is not None
+    fields = Path(f"/proc/{idle._process.pid}/stat").read_text().rpartition(")")[2].split()
+    return mine.ru_utime + mine.ru_stime + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _rate(store: Path, work: Path, workers: int) -> float:
+    """Pictures prepared per second on the clock, from the moment when all workers are at it."""
+    work.mkdir()
+    with open_store(store) as opened:
+        posts = load_posts(opened)
+    columns = (posts.numbers(name).tolist() for name in ("tar", "offset", "size"))
+    by_place = sorted(zip(*columns, posts.ids.tolist(), strict=True))
+    chunks = [
+        Chunk(
+            work=work,
+            store=store,
+            tar=by_place[first][0],
+            pictures=tuple(
+                (post_id, offset, size) for tar, offset, size, post_id in by_place[first : first + 20]
+            ),
+            recipe=_RECIPE,
+            made_with="",
+        )
+        for first in range(0, len(by_place), 20)  # 20 divides the pictures of a tar
+    ]
+    with local_engine(workers) as engine:
+        list(engine(prepare_chunk, chunks[: 4 * workers]))
+        begun_s = time.perf_counter()
+        list(engine(prepare_chunk, chunks[4 * workers :]))
+        return sum(len(chunk.pictures) for chunk in chunks[4 * workers :]) / (time.perf_counter() - begun_s)
+
+
+def _floors(kind: str, contents: Sequence[bytes]) -> dict[str, float]:
+    """Milliseconds of processor time per picture of each step alone."""
+    is_jpeg = kind.startswith("JPEG")
+    fitting = (round(_SIZE * _SHAPE[0] / _SHAPE[1]), _SIZE)
+    reduced = [_decoded(content, 2 if is_jpeg else 1) for content in contents]
+    small = [image.resize((_SIZE, _SIZE)) for image in reduced]
+    jpegs = [_encoded(image) for image in small]
+
+    def write_tar() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            samples = ((f"{number:012d}", {"jpg": jpeg, "json": b"{}"}) for number, jpeg in enumerate(jpegs))
+            write_shard(Path(folder, "floor.tar"), samples)
+
+    def each(step: Callable[[Any], object], inputs: Sequence[object]) -> Callable[[], object]:
+        return lambda: [step(value) for value in inputs]
+
+    return {
+        "floor_decode_ms": _alone(each(lambda content: _decoded(content, 8 if is_jpeg else 1), contents)),
+        "floor_resize_ms": _alone(
+            each(lambda image: image.resize(fitting, Image.Resampling.LANCZOS, reducing_gap=1.3), reduced)
+        ),
+        "floor_encode_ms": _alone(each(_encoded, small)),
+        "floor_tar_ms": _alone(write_tar),
+    }
+
+
+def _alone(step: Callable[[], object]) -> float:
+    step()
+    spent = []
+    for _ in range(5):
+        begun_s = time.process_time()
+        step()
+        spent.append(time.process_time() - begun_s)
+    return 1e3 * statistics.median(spent) / _SEEN
+
+
+def _decoded(content: bytes, scale: int) -> Image.Image:
+    image: Image.Image = Image.open(io.BytesIO(content))
+    image.draft(None, (_SHAPE[0] // scale, _SHAPE[1] // scale))
+    image.load()
+    return image.convert("RGB")
+
+
+def _encoded(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=_RECIPE.quality, subsampling="4:2:0")
+    return file.getvalue()
+
+
+def _ssim(contents: Sequence[bytes], theirs: Sequence[Path]) -> dict[str, float]:
+    """Mean SSIM against full decoding and Lanczos alone: of that picture as a JPEG, of ours, of theirs."""
+    fitting = (round(_SIZE * _SHAPE[0] / _SHAPE[1]), _SIZE)
+    wanted = []
+    for content in contents:
+        image = Image.new("RGB", (_SIZE, _SIZE), "white")
+        small = _decoded(content, 1).resize(fitting, Image.Resampling.LANCZOS)
+        image.paste(small, ((_SIZE - fitting[0]) // 2, 0))
+        wanted.append(image)
+    pictures = [prepare_picture(content, _RECIPE) for content in contents]
+    ours = [picture.jpeg for picture in pictures if isinstance(picture, Picture)]
+    best = _likeness(wanted, [_encoded(image) for image in wanted])
+    result = {"ssim_best": best, "ssim_loss": best - _likeness(wanted, ours)}
+    if theirs:
+        result["their_ssim_loss"] = best - _likeness(wanted, [path.read_bytes() for path in theirs])
+    return {name: round(value, 4) for name, value in result.items()}
+
+
+def _likeness(wanted: Sequence[Image.Image], jpegs: Sequence[bytes]) -> float:
+    import tensorflow as tf
+
+    seen = (Image.open(io.BytesIO(jpeg)).convert("RGB") for jpeg in jpegs)
+    one, other = (np.stack([np.asarray(image) for image in images]) for images in (wanted, seen))
+    return float(tf.reduce_mean(tf.image.ssim(tf.constant(one), tf.constant(other), 255)))
+
+
+def _memory() -> dict[str, float]:
+    """Peak memory of a worker and of its decoder for few and for many posts and shards."""
+    result: dict[str, float] = {}
+    content = _pictures("JPEG, grain", 2)
+    tiny = io.BytesIO()
+    Image.open(io.BytesIO(content[0])).resize((40, 50)).save(tiny, "JPEG")
+    with tempfile.TemporaryDirectory() as name:
+        for posts in (2_000, 20_000):
+            folder = Path(name, str(posts))
+            folder.mkdir()
+            # Large ones first and last; in between nothing but numbers grows.
+            _store(folder / "store", [*content, *[tiny.getvalue()] * 98], posts)
+            found = _run([sys.executable, __file__, "--peaks", folder / "store", folder / "dataset"])
+            result |= {f"{figure}_{posts}": round(value) for figure, value in found.items()}
+    return result
+
+
+def _peaks(store: Path, dataset: Path) -> dict[str, float]:
+    peaks: dict[str, float] = {}
+
+    def look(_: Progress) -> None:
+        for child in _children(os.getpid()):
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                for role, pids in (("worker", [child]), ("decoder", _children(child))):
+                    peaks[f"{role}_mb"] = max([peaks.get(f"{role}_mb", 0.0), *map(_peak_mb, pids)])
+
+    report = build_shards(
+        BuildConfig(
+            store=store, dataset=dataset, size=_SIZE, test=0, validation=0, shard_samples=500, workers=2
+        ),
+        progress=look,
+    )
+    return {**peaks, "main_mb": _peak_mb(os.getpid()), "shards": report.shards}
+
+
+def _children(pid: int) -> list[int]:
+    return [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+
+
+def _peak_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+if __name__ == "__main__":
+    main()
