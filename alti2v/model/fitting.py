@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -34,16 +32,13 @@ from alti2v.model.plan import require_memory
 from alti2v.model.start import give_start
 from alti2v.model.thresholds import tune, write_thresholds
 from alti2v.model.trainee import Trainee, build_for, prepare
+from alti2v.model.training_log import epoch_line, log_csv
 from alti2v.model.validation import Validation, validate
 from alti2v.records import Progress, ProgressHook, Tag
 from alti2v.storage.directory import Kind, write_description
 from alti2v.storage.layout import CHECKPOINTS_DIR, DIVERGED_FILE, LOG_FILE, MODEL_DIR, TENSORBOARD_DIR
 from alti2v.storage.publish import make_directory, publish_bytes, publish_json
 
-_LOG_COLUMNS = (
-    *("epoch", "step", "loss", "val_loss", "val_map", "val_micro_f1"),
-    *("learning_rate", "samples_per_s", "input_wait", "seconds"),
-)
 _EXAMPLES = 4  # pictures for TensorBoard
 _NAMED = 8  # pictures that a message names; a file holds all
 
@@ -331,7 +326,7 @@ class _Loop:
         )
         position.loss_sum = 0.0
         if job.crew.is_first:
-            publish_bytes(job.run / LOG_FILE, _log_csv(position.log))
+            publish_bytes(job.run / LOG_FILE, log_csv(position.log))
         if job.crew.is_first and job.tensorboard:
             log_epoch(job.run / TENSORBOARD_DIR, position.log[-1], validation, self._examples(validation))
         self._progress(
@@ -340,7 +335,7 @@ class _Loop:
                 done=position.step,
                 total=job.steps,
                 unit="steps",
-                milestone=_epoch_line(position.log, epochs=job.recipe.epochs),
+                milestone=epoch_line(position.log, epochs=job.recipe.epochs),
             )
         )
         return validation
@@ -421,23 +416,3 @@ class _Loop:
             f"({DIVERGED_FILE} names all); the checkpoint of step {newest_step(job.run / CHECKPOINTS_DIR)} is "
             f"from before: train into another folder with a learning rate below {job.recipe.learning_rate:g}"
         )
-
-
-def _epoch_line(log: Sequence[Mapping[str, Any]], *, epochs: int) -> str:
-    row = log[-1]
-    parts = [f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4g}"]
-    if row["val_map"] is not None:
-        parts.append(f"validation mAP {row['val_map']:.4f}, micro-F1 {row['val_micro_f1']:.4f}")
-    parts.append(f"{row['samples_per_s']:,.1f} samples/s, input wait {row['input_wait']:.1%}")
-    if row["epoch"] < epochs:
-        parts.append(f"{(epochs - row['epoch']) * row['seconds'] / row['epoch']:,.0f} s left")
-    return ", ".join(parts)
-
-
-def _log_csv(log: Sequence[Mapping[str, float | int | None]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_LOG_COLUMNS)
-    for row in log:
-        writer.writerow("" if row[column] is None else f"{row[column]:.6g}" for column in _LOG_COLUMNS)
-    return text.getvalue().encode()

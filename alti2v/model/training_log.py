@@ -1,0 +1,35 @@
+"""A training's epochs as rows of log.csv, and as a line for a person."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_LOG_COLUMNS = (
+    *("epoch", "step", "loss", "val_loss", "val_map", "val_micro_f1"),
+    *("learning_rate", "samples_per_s", "input_wait", "seconds"),
+)
+
+
+def epoch_line(log: Sequence[Mapping[str, Any]], *, epochs: int) -> str:
+    """What the last epoch came to, and how long the rest will take."""
+    row = log[-1]
+    parts = [f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4g}"]
+    if row["val_map"] is not None:
+        parts.append(f"validation mAP {row['val_map']:.4f}, micro-F1 {row['val_micro_f1']:.4f}")
+    parts.append(f"{row['samples_per_s']:,.1f} samples/s, input wait {row['input_wait']:.1%}")
+    if row["epoch"] < epochs:
+        parts.append(f"{(epochs - row['epoch']) * row['seconds'] / row['epoch']:,.0f} s left")
+    return ", ".join(parts)
+
+
+def log_csv(log: Sequence[Mapping[str, float | int | None]]) -> bytes:
+    """log.csv: a row per epoch; a cell is empty where an epoch was not validated."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_LOG_COLUMNS)
+    for row in log:
+        writer.writerow("" if row[column] is None else f"{row[column]:.6g}" for column in _LOG_COLUMNS)
+    return text.getvalue().encode()
