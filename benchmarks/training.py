@@ -3,7 +3,7 @@
 The same network, the same compiled step, the same batch size; the ceiling needs no input at all. Rounds
 alternate, so that a busy machine slows both; the ratio is the median over rounds. Run:
 
-    python benchmarks/training.py [--samples 512] [--size 64] [--batch-size 32] [--rounds 5]
+    python benchmarks/training.py [--samples 256] [--size 32] [--batch-size 32] [--rounds 5]
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _TAGS = 1_000
 def main() -> None:
     """Measure, print a table, end with one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=512)
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--samples", type=int, default=256)
+    parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
