@@ -16,7 +16,7 @@ from alti2v.commands.export import export
 from alti2v.commands.model import evaluate, train
 from alti2v.commands.stats import stats
 from alti2v.commands.tagging import tag
-from alti2v.commands.vectors import embed, search
+from alti2v.commands.vectors import embed, kpi, search
 from alti2v.errors import Alti2vError, UsageError
 
 _INTERRUPTED = 130  # 128 + SIGINT, the shells' convention
@@ -78,6 +78,7 @@ for _command in (
     tag,
     embed,
     search,
+    kpi,
     export,
 ):
     cli.add_command(_command)

@@ -58,6 +58,7 @@ def config_of(command):
     from alti2v.model.evaluate import EvalConfig
     from alti2v.model.train import TrainConfig
     from alti2v.vectors.embedding import EmbedConfig
+    from alti2v.vectors.kpi import KpiConfig
     from alti2v.vectors.search import SearchConfig
 
     return {
@@ -67,6 +68,7 @@ def config_of(command):
         "demo": DemoConfig,
         "embed": EmbedConfig,
         "eval": EvalConfig,
+        "kpi": KpiConfig,
         "search": SearchConfig,
         "train": TrainConfig,
     }[command]
@@ -74,7 +76,7 @@ def config_of(command):
 
 @pytest.mark.tf
 @pytest.mark.parametrize(
-    "command", ["board", "build-shards", "crawl", "demo", "embed", "eval", "search", "train"]
+    "command", ["board", "build-shards", "crawl", "demo", "embed", "eval", "kpi", "search", "train"]
 )
 def test_defaults_are_the_librarys(command):
     """What `--help` shows as a default is what the library would do by itself."""

@@ -1,4 +1,4 @@
-"""`alti2v embed` and `alti2v search`."""
+"""`alti2v embed`, `alti2v search` and `alti2v kpi`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import as_json_option, listed_paths, printable
+from alti2v.commands.options import DIRECTORY, as_json_option, listed_paths, printable
 from alti2v.errors import DataError
 from alti2v.terminal import duration, print_result, progress_display
 
 if TYPE_CHECKING:
     from alti2v.model.tagger import Failure
+    from alti2v.vectors.kpi import Effect, Estimate
 
 _SHOWN_TAGS = 6
 
@@ -109,6 +110,64 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
         for one in report.neighbours
     }
     print_result(report, as_json=as_json, table=found)
+
+
+@click.command()
+@click.argument("dataset", type=DIRECTORY)
+@click.option("--out", type=DIRECTORY, required=True, help="Where kpi.json and report.html go.")
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="CSV with id and clicks, impressions, or with id and --column; the dataset's own where not given.",
+)
+@click.option("--column", default="score", show_default=True, help="The KPI.")
+@click.option(
+    "--vectors",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="A file of `alti2v embed MODEL DATASET` to regress on; the board's tags where not given.",
+)
+@click.option(
+    "--min-count", type=int, default=20, show_default=True, help="Training pictures that a tag needs."
+)
+@click.option("--bootstraps", type=int, default=100, show_default=True, help="Draws for the 95 % intervals.")
+@as_json_option
+def kpi(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by KpiConfig
+    """Regress a KPI of the pictures of a DATASET on their tags or vectors.
+
+    Logistic for rates (clicks of impressions), Poisson for counts, ridge for other numbers; fitted on the
+    training side, judged on the test side, beside plain facts that need no picture (age, size, rating ...).
+    """
+    from alti2v.report.kpi import PAGE_FILE, write_kpi_report
+    from alti2v.vectors.kpi import KpiConfig, regress
+
+    config = KpiConfig(**options)
+    with progress_display() as progress:
+        report = regress(config, progress=progress)
+    write_kpi_report(report, config.out)
+    print_result(
+        report,
+        as_json=as_json,
+        table={
+            "kpi": f"{report.kpi}, a {report.kind}",
+            "pictures": f"{report.train:,} to fit, {report.validation:,} to choose, {report.test:,} to judge",
+            **{f"{report.measure}: {one.name}": _interval(one.loss_ratio) for one in report.models},
+            **{f"AUC: {one.name}": _interval(one.auc) for one in report.models if one.auc},
+            "gain of the picture": _interval(report.gain),
+            **({"higher with": _named(report.raising)} if report.raising else {}),
+            **({"lower with": _named(report.lowering)} if report.lowering else {}),
+            "report": str(config.out / PAGE_FILE),
+        },
+    )
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.4f}  (95 %: {estimate.low:.4f} to {estimate.high:.4f})"
+
+
+def _named(effects: tuple[Effect, ...]) -> str:
+    return ", ".join(f"{effect.tag} {effect.coefficient.value:+.2f}" for effect in effects[:_SHOWN_TAGS])
 
 
 def _unit(form: str) -> str:

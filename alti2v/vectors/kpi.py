@@ -1,0 +1,324 @@
+"""A KPI regressed on what is in pictures: the orchestrator of `alti2v kpi`.
+
+Three models on the same pictures: plain facts alone (age, size, rating ...), the picture alone, and both. They
+are fitted on the training side, their penalty is chosen on the validation side, and the test side judges them.
+
+The measure is the loss divided by that of knowing the mean alone, less than 1 is better. For rates that is the
+normalized entropy of He et al. 2014, "Practical Lessons from Predicting Clicks on Ads at Facebook", section 3:
+the mean log loss per impression over the entropy of the mean rate of the same impressions. For counts it is the
+Poisson deviance over that of the mean, for numbers the squared error over the variance.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.errors import DataError, UsageError
+from alti2v.records import Progress, ProgressHook, ignore_progress
+from alti2v.vectors.kpi_data import BASELINE, Floats, Kind, KpiData, Side, read_kpi_data, read_target
+
+Counts = npt.NDArray[np.int64]  # (draws, n): how often each picture counts
+
+_PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
+_TOP = 20
+MODELS = ("facts", "picture", "both")
+MEASURES = {
+    Kind.RATE: "normalized entropy",
+    Kind.COUNT: "deviance of the mean's",
+    Kind.NUMBER: "squared error of the variance",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KpiConfig:
+    """What to regress.
+
+    Attributes:
+        dataset: its sides decide what is fitted on and what is judged on.
+        out: directory of the report.
+        table: CSV with id and clicks, impressions, or with id and `column`; None for the dataset's tables.
+        column: the KPI.
+        vectors: a file of `alti2v embed DATASET` to regress on; None for the board's tags.
+        min_count: training pictures that a tag needs.
+        bootstraps: draws for the 95 % intervals, > 0.
+    """
+
+    dataset: Path
+    out: Path
+    table: Path | None = None
+    column: str = "score"
+    vectors: Path | None = None
+    min_count: int = 20
+    bootstraps: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("min_count", "bootstraps"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)} is less than 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure and where 95 of 100 draws of as many pictures put it."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelScore:
+    """How good a model is on the test side.
+
+    Attributes:
+        name: one of `MODELS`.
+        loss_ratio: see the module; below 1 is better than the mean.
+        auc: of a rate, that an impression with a click is ranked above one without; else None.
+        calibration: sum predicted / sum observed; None where values can be negative.
+        penalty: chosen on the validation side.
+    """
+
+    name: str
+    loss_ratio: Estimate
+    auc: Estimate | None
+    calibration: Estimate | None
+    penalty: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """A tag beside the plain facts: its coefficient in the model of both, and how many pictures carry it.
+
+    `coefficient` adds to the log-odds of a rate, to the logarithm of a count's mean, or to a number itself.
+    """
+
+    tag: str
+    coefficient: Estimate
+    pictures: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KpiReport:
+    """What was found. `raising` and `lowering` are the tags of the largest coefficients; none for vectors."""
+
+    dataset: Path
+    kpi: str
+    kind: str
+    measure: str
+    train: int
+    validation: int
+    test: int
+    missing: int
+    models: tuple[ModelScore, ...]
+    gain: Estimate
+    raising: tuple[Effect, ...]
+    lowering: tuple[Effect, ...]
+    seconds: float
+
+
+def regress(config: KpiConfig, *, progress: ProgressHook = ignore_progress) -> KpiReport:
+    """Fit and judge.
+
+    Raises:
+        UsageError: no such dataset, table or column, or scikit-learn is not installed.
+        DataError: the KPI has a single value or none, or a side has too few pictures.
+        DamagedError: the dataset is damaged.
+    """
+    begun_s = time.monotonic()
+    try:
+        import sklearn  # noqa: F401 - here, so that nothing is read in vain
+    except ImportError as exc:
+        raise UsageError("a KPI is fitted by scikit-learn: pip install 'alti2v[kpi]'") from exc
+    target = read_target(config.dataset, config.table, config.column)
+    data = read_kpi_data(config.dataset, target, vectors=config.vectors, min_count=config.min_count)
+    test = data.sides["test"]
+    if test.value.sum() <= 0 and data.kind is not Kind.NUMBER:
+        raise DataError(f"{data.name} is 0 for the whole test side: there is nothing to judge on")
+    rng = np.random.default_rng(0)
+    draws = rng.multinomial(len(test.value), np.full(len(test.value), 1 / len(test.value)), config.bootstraps)
+    scores, predicted = [], {}
+    for done, name in enumerate(MODELS):
+        progress(Progress(stage="fitting", done=done, total=len(MODELS), unit="models"))
+        penalty, predict = _fitted(data, name)
+        predicted[name] = predict(_design(data, test, name))
+        scores.append(_score(name, data.kind, test, predicted[name], draws, penalty))
+    progress(Progress(stage="fitting", done=len(MODELS), total=len(MODELS), unit="models"))
+    effects = _effects(data, scores[-1].penalty, config.bootstraps, rng, progress) if data.columns else []
+    return KpiReport(
+        dataset=config.dataset,
+        kpi=data.name,
+        kind=data.kind.value,
+        measure=MEASURES[data.kind],
+        **{
+            split: len(data.sides[split].value) if split in data.sides else 0
+            for split in ("train", "validation")
+        },
+        test=len(test.value),
+        missing=data.missing,
+        models=tuple(scores),
+        gain=_estimate(
+            lambda w: (
+                loss_ratio(data.kind, test, predicted["facts"], w)
+                - loss_ratio(data.kind, test, predicted["both"], w)
+            ),
+            draws,
+        ),
+        raising=tuple(one for one in effects[:_TOP] if one.coefficient.value > 0),
+        lowering=tuple(one for one in effects[::-1][:_TOP] if one.coefficient.value < 0),
+        seconds=round(time.monotonic() - begun_s, 3),
+    )
+
+
+def loss_ratio(kind: Kind, side: Side, predicted: Floats, draw: Floats) -> float:
+    """The loss over that of the mean of the same pictures; `draw` says how often each picture counts."""
+    value, weight = side.value, side.weight
+    mean = float((draw * value).sum() / (draw * weight).sum())
+    ours, theirs = (
+        float((draw * _losses(kind, value, weight, said)).sum())
+        for said in (predicted, np.full(len(value), mean))
+    )
+    return ours / theirs if theirs > 0 else float("nan")
+
+
+def _losses(kind: Kind, value: Floats, weight: Floats, said: Floats) -> Floats:
+    losses: Floats
+    if kind is Kind.NUMBER:
+        losses = np.square(value - said)
+        return losses
+    least = 1e-12
+    if kind is Kind.RATE:
+        p = np.clip(said, least, 1 - least)
+        losses = -(value * np.log(p) + (weight - value) * np.log1p(-p))
+        return losses
+    mean = np.maximum(said, least)
+    losses = 2 * (np.where(value > 0, value * np.log(np.maximum(value, least) / mean), 0.0) - value + mean)
+    return losses
+
+
+def _design(data: KpiData, side: Side, name: str) -> Any:  # noqa: ANN401 - scipy has no types
+    """The columns of a model; dense ones are standardised by the training side, tags stay 0 and 1."""
+    from scipy.sparse import csr_matrix, hstack
+
+    def standard(own: Floats, train: Floats) -> Floats:
+        spread = train.std(axis=0)
+        scaled: Floats = (own - train.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+        return scaled
+
+    train = data.sides["train"]
+    facts = standard(side.baseline, train.baseline)
+    picture = side.picture if data.columns else standard(side.picture, train.picture)
+    if name == "facts":
+        return facts
+    if name == "picture":
+        return picture
+    return hstack([csr_matrix(facts), picture]).tocsr() if data.columns else np.hstack([facts, picture])
+
+
+def _fitted(data: KpiData, name: str) -> tuple[float, Callable[[Any], Floats]]:
+    """The penalty that is best on the validation side, and the model that it gives."""
+    train, validation = data.sides["train"], data.sides.get("validation")
+    design = _design(data, train, name)
+    if validation is None:
+        return 1.0, _fit(data.kind, design, train, 1.0, np.ones(len(train.value)))[0]
+    seen, once = _design(data, validation, name), np.ones(len(validation.value))
+    fits = [
+        (penalty, _fit(data.kind, design, train, penalty, np.ones(len(train.value)))[0])
+        for penalty in _PENALTIES
+    ]
+    return min(fits, key=lambda fit: loss_ratio(data.kind, validation, fit[1](seen), once))
+
+
+def _fit(
+    kind: Kind,
+    design: Any,  # noqa: ANN401 - scipy has no types
+    side: Side,
+    penalty: float,
+    draw: Floats,
+) -> tuple[Callable[[Any], Floats], Floats]:
+    """Fit a model: how it predicts, and its coefficients (D,). The penalty is on the sum over pictures."""
+    from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
+
+    if kind is Kind.RATE:
+        from scipy.sparse import issparse, vstack
+
+        # A picture twice: clicked as often as it was, and not clicked as often as it was not.
+        twice = vstack([design, design]) if issparse(design) else np.vstack([design, design])
+        clicked = np.repeat([1, 0], len(side.value))
+        weights = np.concatenate([side.value, side.weight - side.value]) * np.tile(draw, 2)
+        logistic = LogisticRegression(C=1 / penalty, max_iter=500).fit(twice, clicked, weights)
+        return lambda x: logistic.predict_proba(x)[:, 1], logistic.coef_[0]
+    if kind is Kind.COUNT:
+        poisson = PoissonRegressor(alpha=penalty / draw.sum(), max_iter=500).fit(design, side.value, draw)
+        return poisson.predict, poisson.coef_
+    ridge = Ridge(alpha=penalty).fit(design, side.value, draw)
+    return ridge.predict, ridge.coef_
+
+
+def _score(
+    name: str,
+    kind: Kind,
+    test: Side,
+    predicted: Floats,
+    draws: Counts,
+    penalty: float,
+) -> ModelScore:
+    def auc(draw: Floats) -> float:
+        from sklearn.metrics import roc_auc_score
+
+        weights = np.concatenate([test.value, test.weight - test.value]) * np.tile(draw, 2)
+        labels, kept = np.repeat([1, 0], len(predicted)), weights > 0
+        if len(set(labels[kept].tolist())) < 2:
+            return float("nan")
+        return float(roc_auc_score(labels[kept], np.tile(predicted, 2)[kept], sample_weight=weights[kept]))
+
+    def calibration(draw: Floats) -> float:
+        return float((draw * test.weight * predicted).sum() / max((draw * test.value).sum(), 1e-12))
+
+    return ModelScore(
+        name=name,
+        loss_ratio=_estimate(lambda draw: loss_ratio(kind, test, predicted, draw), draws),
+        auc=_estimate(auc, draws) if kind is Kind.RATE else None,
+        calibration=None if kind is Kind.NUMBER else _estimate(calibration, draws),
+        penalty=penalty,
+    )
+
+
+def _effects(
+    data: KpiData, penalty: float, bootstraps: int, rng: np.random.Generator, progress: ProgressHook
+) -> list[Effect]:
+    """Every tag's coefficient beside the plain facts, the largest first; intervals by fits of drawn rows."""
+    train = data.sides["train"]
+    design, count = _design(data, train, "both"), len(train.value)
+    _, whole = _fit(data.kind, design, train, penalty, np.ones(count))
+    drawn = []
+    for done in range(bootstraps):
+        progress(Progress(stage="intervals", done=done, total=bootstraps, unit="fits"))
+        draw = rng.multinomial(count, np.full(count, 1 / count)).astype(float)
+        drawn.append(_fit(data.kind, design, train, penalty, draw)[1])
+    progress(Progress(stage="intervals", done=bootstraps, total=bootstraps, unit="fits"))
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    carriers = np.asarray(train.picture.sum(axis=0)).reshape(-1)
+    skip = len(BASELINE)
+    effects = [
+        Effect(
+            tag=tag,
+            coefficient=Estimate(float(whole[skip + i]), float(low[skip + i]), float(high[skip + i])),
+            pictures=int(carriers[i]),
+        )
+        for i, tag in enumerate(data.columns)
+    ]
+    return sorted(effects, key=lambda effect: -effect.coefficient.value)
+
+
+def _estimate(figure: Callable[[Floats], float], draws: Counts) -> Estimate:
+    value = figure(np.ones(draws.shape[1]))
+    found = [figure(draw.astype(float)) for draw in draws]
+    low, high = np.nanpercentile(found, [2.5, 97.5])
+    return Estimate(round(value, 6), round(float(low), 6), round(float(high), 6))

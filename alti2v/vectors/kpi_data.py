@@ -1,0 +1,271 @@
+"""What a KPI is regressed on: pictures of a dataset with their figure, tags or vectors, and plain facts."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.dataset.manifest import read_manifest, read_vocabulary
+from alti2v.errors import DamagedError, DataError, UsageError
+from alti2v.storage.layout import METADATA, SPLITS
+from alti2v.storage.table import read_table
+from alti2v.vectors.vector_file import Form, read_origin, read_rows
+
+Floats = npt.NDArray[np.float64]
+
+_FACTS = (
+    "id",
+    "labels",
+    "rating",
+    "score",
+    "source",
+    "parent_id",
+    "created_at",
+    "source_width",
+    "source_height",
+)
+_RATINGS = ("sensitive", "questionable", "explicit")  # beside "general", which is where none of them is
+BASELINE = ("age_log_days", "width_log", "height_log", "aspect_log", "has_parent", "has_source", *_RATINGS)
+
+
+class Kind(StrEnum):
+    """What a KPI is, and with it the regression."""
+
+    RATE = "rate"  # clicks of impressions: logistic
+    COUNT = "count"  # whole numbers from 0: Poisson
+    NUMBER = "number"  # any: ridge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The KPI of pictures: id -> (value, weight); of a rate, (clicks, impressions)."""
+
+    kind: Kind
+    name: str
+    of: Mapping[int, tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """The pictures of one side of the dataset that have a KPI, in the order of the dataset.
+
+    Attributes:
+        value: (n,) clicks, count or number.
+        weight: (n,) impressions of a rate; else 1.
+        baseline: (n, len(BASELINE)) plain facts, without the picture.
+        picture: (n, D) tags (scipy.sparse.csr_matrix of 0 and 1) or vectors.
+    """
+
+    value: Floats
+    weight: Floats
+    baseline: Floats
+    picture: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KpiData:
+    """All sides, and the names of the picture's columns; empty for vectors, whose units have none."""
+
+    kind: Kind
+    name: str
+    sides: Mapping[str, Side]
+    columns: tuple[str, ...]
+    missing: int
+
+
+def read_target(dataset: Path, table: Path | None, column: str) -> Target:
+    """Read a KPI: a column of the dataset's tables, or a CSV with id and clicks, impressions or the column.
+
+    Raises:
+        UsageError: no such column or file.
+        DataError: a cell is no number, a rate is none, or the column has a single value.
+    """
+    if table is None:
+        if column != "score":
+            raise UsageError(f"the dataset has no KPI {column!r}, only score: give --table for another")
+        found = {
+            row["id"]: (float(row["score"]), 1.0)
+            for row in _metadata(dataset, SPLITS)
+            if row["score"] is not None
+        }
+        return _checked(_kind(found), column, found)
+    rows = _csv(table)
+    if rows and {"clicks", "impressions"} <= rows[0].keys():
+        of = {}
+        for row in rows:
+            clicks, shown = _number(row, "clicks", table), _number(row, "impressions", table)
+            if clicks is None or not shown:
+                continue
+            if not 0 <= clicks <= shown:
+                raise DataError(
+                    f"{table}: id {row['id']} has {clicks:g} clicks of {shown:g} impressions: mend it"
+                )
+            of[_id(row, table)] = (clicks, shown)
+        return _checked(Kind.RATE, "clicks per impression", of)
+    if not rows or column not in rows[0]:
+        raise UsageError(f"{table} has no column {column!r}: give --column, or clicks and impressions")
+    values = {
+        _id(row, table): (value, 1.0) for row in rows if (value := _number(row, column, table)) is not None
+    }
+    return _checked(_kind(values), column, values)
+
+
+def read_kpi_data(dataset: Path, target: Target, *, vectors: Path | None, min_count: int) -> KpiData:
+    """Bring pictures and KPI together.
+
+    Args:
+        dataset: whose sides decide what is fitted on and what is judged on.
+        target: see `read_target`.
+        vectors: a file of `alti2v embed DATASET`; None for the board's tags.
+        min_count: training pictures with a KPI that a tag needs, or no coefficient can be told from chance.
+
+    Raises:
+        DataError: a side has no picture with a KPI, or no tag is frequent enough.
+    """
+    from scipy.sparse import csr_matrix
+
+    names = [tag.name for tag in read_vocabulary(dataset)]
+    units = None if vectors is None else _units(dataset, vectors)
+    sides, seen, labels_of = {}, 0, {}
+    for split in SPLITS:
+        rows = [row for row in _metadata(dataset, (split,)) if row["id"] in target.of]
+        rows = [row for row in rows if units is None or row["id"] in units]
+        seen += len(rows)
+        if not rows:
+            if split == "validation":
+                continue
+            raise DataError(
+                f"no picture of the {split} side has a {target.name}: it cannot be fitted and judged"
+            )
+        labels_of[split] = [row["labels"] for row in rows]
+        pairs = np.array([target.of[row["id"]] for row in rows])
+        sides[split] = (rows, pairs)
+    counts = np.bincount(
+        np.concatenate([np.array(one, int) for one in labels_of["train"]]), minlength=len(names)
+    )
+    kept = np.flatnonzero((counts >= min_count) & (counts <= len(labels_of["train"]) - min_count))
+    if units is None and not len(kept):
+        raise DataError(
+            f"no tag has {min_count} training pictures with a KPI and as many without: give more data"
+        )
+    place = {int(label): index for index, label in enumerate(kept)}
+
+    def tags(rows: list[dict[str, Any]]) -> Any:  # noqa: ANN401 - scipy has no types
+        cells = [(i, place[label]) for i, row in enumerate(rows) for label in row["labels"] if label in place]
+        at = np.array(cells, int).reshape(-1, 2).T
+        return csr_matrix((np.ones(len(cells)), (at[0], at[1])), shape=(len(rows), len(kept)))
+
+    return KpiData(
+        kind=target.kind,
+        name=target.name,
+        sides={
+            split: Side(
+                value=pairs[:, 0],
+                weight=pairs[:, 1],
+                baseline=np.array([_facts(row) for row in rows]),
+                picture=tags(rows) if units is None else np.stack([units[row["id"]] for row in rows]),
+            )
+            for split, (rows, pairs) in sides.items()
+        },
+        columns=tuple(names[label] for label in kept) if units is None else (),
+        missing=read_manifest_samples(dataset) - seen,
+    )
+
+
+def read_manifest_samples(dataset: Path) -> int:
+    """How many pictures a dataset has."""
+    return sum(shard.samples for shard in read_manifest(dataset).shards)
+
+
+def _facts(row: Mapping[str, Any]) -> list[float]:
+    """What is known without the picture, see `BASELINE`; the age runs back from 2030."""
+    posted = row["created_at"].timestamp() if row["created_at"] else None
+    days = 3650.0 if posted is None else max((1893456000 - posted) / 86400, 1.0)
+    width, height = max(row["source_width"], 1), max(row["source_height"], 1)
+    return [
+        math.log(days),
+        *(math.log(width), math.log(height), abs(math.log(width / height))),
+        *(float(row["parent_id"] is not None), float(bool(row["source"]))),
+        *(float(row["rating"] == rating) for rating in _RATINGS),
+    ]
+
+
+def _metadata(dataset: Path, splits: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    manifest = read_manifest(dataset)
+    for split in splits:
+        for shard in manifest.split(split):
+            table = dataset / shard.name.metadata
+            try:
+                yield from read_table(table, METADATA, columns=_FACTS).to_pylist()
+            except FileNotFoundError as exc:
+                raise DamagedError(f"{table} is missing: run `alti2v verify {dataset} --repair`") from exc
+
+
+def _units(dataset: Path, vectors: Path) -> dict[int, npt.NDArray[np.float32]]:
+    origin = read_origin(vectors)
+    if origin.dataset != str(dataset.resolve()):
+        raise UsageError(f"{vectors} is not of {dataset}: make it with `alti2v embed MODEL {dataset}`")
+    return {
+        int(key): (np.unpackbits(vector) if origin.form is Form.BINARY else vector).astype(np.float32)
+        for rows in read_rows(vectors)
+        for key, vector in zip(rows.keys, rows.vectors, strict=True)
+    }
+
+
+def _csv(table: Path) -> list[dict[str, str]]:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise UsageError(f"{table} does not exist: give a CSV with id and clicks, impressions") from None
+    except (UnicodeDecodeError, csv.Error) as exc:
+        raise DataError(f"{table} is no CSV in UTF-8 ({exc})") from exc
+    if rows and "id" not in rows[0]:
+        raise UsageError(f"{table} has no column id, only {', '.join(rows[0])}: name the posts' numbers so")
+    return rows
+
+
+def _id(row: Mapping[str, str], table: Path) -> int:
+    try:
+        return int(row["id"])
+    except ValueError:
+        raise DataError(f"{table}: id {row['id']!r} is no post number: mend it") from None
+
+
+def _number(row: Mapping[str, str], column: str, table: Path) -> float | None:
+    """A cell; None for a gap, which leaves the picture out."""
+    cell = (row[column] or "").strip()
+    if not cell:
+        return None
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(
+            f"{table}: {column} of id {row['id']} is {cell!r}, no number: mend it, or leave it empty"
+        )
+    return value
+
+
+def _kind(of: Mapping[int, tuple[float, float]]) -> Kind:
+    values = {value for value, _ in of.values()}
+    if values <= {0.0, 1.0}:
+        return Kind.RATE
+    return Kind.COUNT if all(value >= 0 and value == int(value) for value in values) else Kind.NUMBER
+
+
+def _checked(kind: Kind, name: str, of: Mapping[int, tuple[float, float]]) -> Target:
+    if not of:
+        raise DataError(f"{name} is empty for every picture: there is nothing to regress")
+    if len({value / weight for value, weight in of.values()}) < 2:
+        raise DataError(f"{name} has a single value for all {len(of):,} pictures: there is nothing to explain")
+    return Target(kind=kind, name=name, of=of)
