@@ -29,7 +29,7 @@ _MB = 1_000_000
 _CHUNK = bytes(1 << 16)
 
 CRAWL = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from alti2v.crawl.crawler import CrawlConfig, crawl
 from alti2v.crawl.policy import RetryPolicy
@@ -47,7 +47,9 @@ try:
     end = {"stored": report.stored} | dict(report.failed) | dict(report.skipped)
 except Alti2vError as exc:
     end = {"error": str(exc)}
-print(json.dumps({"end": end, "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+# Not getrusage: its ru_maxrss starts from that of the process that began this one.
+status = Path("/proc/self/status").read_text()
+print(json.dumps({"end": end, "peak_rss_mb": int(status.partition("VmHWM:")[2].split()[0]) / 1024}))
 """
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

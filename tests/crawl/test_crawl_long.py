@@ -83,7 +83,7 @@ class FaultyBoard(ScriptedBoard):
 def run_beside(board: FaultyBoard, listening: socket.socket, spent: list[float]) -> Any:
     """What stands in for `asyncio.run`: the board lives in the crawl's own loop, whose time is virtual."""
 
-    async def both(work: Coroutine[Any, Any, None]) -> None:
+    async def both(work: Coroutine[Any, Any, bool]) -> bool:
         app = web.Application()
         app.router.add_get("/{path:.*}", board._handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
@@ -91,14 +91,14 @@ def run_beside(board: FaultyBoard, listening: socket.socket, spent: list[float])
         await web.SockSite(runner, listening).start()
         begun_s = asyncio.get_running_loop().time()
         try:
-            await work
+            return await work
         finally:
             spent.append(asyncio.get_running_loop().time() - begun_s)
             await runner.cleanup()
 
-    def run(work: Coroutine[Any, Any, None]) -> None:
+    def run(work: Coroutine[Any, Any, bool]) -> bool:
         with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            runner.run(both(work))
+            return runner.run(both(work))
 
     return run
 
