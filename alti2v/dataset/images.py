@@ -12,6 +12,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from alti2v.dataset.duplicates import HASH_SIDE_PX, MARGIN, THUMBNAIL_SIDE_PX, perceptual_hashes
@@ -75,6 +76,45 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> Picture | Unusable:
     Orientation is the EXIF tag's; transparency shows white; colours are sRGB; 16-bit values are scaled; of
     an animation the first frame counts.
     """
+    shaped = _shaped(content, recipe, with_look=True)
+    if isinstance(shaped, Unusable):
+        return shaped
+    assert shaped.look is not None
+    return Picture(
+        jpeg=_encoded(shaped.square, recipe),
+        source_width=shaped.width,
+        source_height=shaped.height,
+        hashes=_hashes(shaped.look),
+        thumbnail=shaped.look.resize((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX), Image.Resampling.BOX).tobytes(),
+    )
+
+
+def square_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8] | Unusable:
+    """The same picture before it is encoded: (S, S, 3) uint8, RGB."""
+    shaped = _shaped(content, recipe, with_look=False)
+    return shaped if isinstance(shaped, Unusable) else np.asarray(shaped.square)
+
+
+def encoded_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8] | Unusable:
+    """The same picture after it was encoded, as who reads the dataset sees it: (S, S, 3) uint8, RGB."""
+    shaped = _shaped(content, recipe, with_look=False)
+    if isinstance(shaped, Unusable):
+        return shaped
+    with Image.open(io.BytesIO(_encoded(shaped.square, recipe)), formats=("JPEG",)) as square:
+        return np.asarray(square)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shaped:
+    """A picture in its final shape; `look`: grey and small, for comparing it with others."""
+
+    square: Image.Image
+    look: Image.Image | None
+    width: int
+    height: int
+
+
+def _shaped(content: bytes, recipe: ImageRecipe, *, with_look: bool) -> _Shaped | Unusable:
     with warnings.catch_warnings():
         # Pillow warns of odd metadata; what matters ends in an exception or in the size check below.
         warnings.simplefilter("ignore")
@@ -95,18 +135,16 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> Picture | Unusable:
                 plain = _decoded(image, target)
                 small = _reduced(plain, target, Image.Resampling.LANCZOS)
                 # From the decoded picture: 64 px would leave too little of it to recognise a cropped copy.
-                look = _reduced(plain, (_LOOK_SIDE_PX, _LOOK_SIDE_PX), Image.Resampling.BOX).convert("L")
+                look = (
+                    _reduced(plain, (_LOOK_SIDE_PX, _LOOK_SIDE_PX), Image.Resampling.BOX).convert("L")
+                    if with_look
+                    else None
+                )
             except MemoryError:
                 return Unusable("too_large")
             except Exception:  # noqa: BLE001 - as above
                 return Unusable("damaged")
-    return Picture(
-        jpeg=_encoded(_centred(small, recipe.size), recipe),
-        source_width=width,
-        source_height=height,
-        hashes=_hashes(look),
-        thumbnail=look.resize((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX), Image.Resampling.BOX).tobytes(),
-    )
+    return _Shaped(_centred(small, recipe.size), look, width, height)
 
 
 def _hashes(look: Image.Image) -> tuple[int, int, int, int]:

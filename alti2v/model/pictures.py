@@ -1,7 +1,7 @@
 """Pictures on their way into a tagger: whatever the caller has -> square pixels, decoded ahead of the network.
 
-The conversion is `dataset.images`, the very code that made the training pictures, JPEG encoding included: a
-network should not meet in use what it never met in training.
+The conversion is `dataset.images`, the very code that made the training pictures, for a network of ours JPEG
+encoding included: it should not meet in use what it never met in training.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from alti2v.dataset.images import MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX, Unusable, prepare_picture
+from alti2v.dataset.images import MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX, Unusable, encoded_pixels, square_pixels
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import UsageError
 
@@ -62,6 +62,20 @@ class Square:
     jpeg: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What becomes of a picture before a network sees it.
+
+    Attributes:
+        recipe: shape and size.
+        is_encoded: whether it goes through the dataset's JPEG, as the pictures did that a network of ours was
+            trained on; networks of others get the pixels.
+    """
+
+    recipe: ImageRecipe
+    is_encoded: bool = True
+
+
 # A problem is a picture that is known to be of no use, in its place in the order.
 Source = Path | bytes | Square | Problem
 
@@ -73,7 +87,7 @@ def decoding_threads() -> int:
 
 def prepared_ahead(
     pictures: Iterable[tuple[_P, Source]],
-    recipe: ImageRecipe,
+    preparation: Preparation,
     *,
     ahead: int,
     threads: int,
@@ -82,7 +96,7 @@ def prepared_ahead(
 
     Args:
         pictures: what the caller knows a picture by, and its file, content or problem.
-        recipe: see `pixels`.
+        preparation: see `pixels`.
         ahead: how many pictures to take from `pictures` before the first one is handed out, > 0: what is
             in memory.
         threads: that decode; Pillow works without Python's lock.
@@ -94,7 +108,7 @@ def prepared_ahead(
     with warnings.catch_warnings(), ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         try:
             for known_by, source in pictures:
-                waiting.append((known_by, pool.submit(pixels, source, recipe)))
+                waiting.append((known_by, pool.submit(pixels, source, preparation)))
                 if len(waiting) >= ahead:
                     first, future = waiting.popleft()
                     yield first, future.result()
@@ -105,38 +119,38 @@ def prepared_ahead(
             pool.shutdown(cancel_futures=True)
 
 
-def pixels(source: Source, recipe: ImageRecipe) -> Pixels | Problem:
+def pixels(source: Source, preparation: Preparation) -> Pixels | Problem:
     """Prepare one picture: (S, S, 3) uint8, RGB, or what is wrong with it. Raises nothing."""
     if isinstance(source, Problem):
         return source
     if isinstance(source, Square):
-        return _square_pixels(source.jpeg, recipe)
+        return _square_pixels(source.jpeg, preparation)
     try:
         content = source if isinstance(source, bytes) else source.read_bytes()
     except FileNotFoundError:
         return Problem("missing", "there is no such file")
     except (OSError, ValueError) as exc:  # ValueError: a name that no file can have
         return Problem("unreadable", f"unreadable: {getattr(exc, 'strerror', None) or exc}")
-    return _prepared_pixels(content, recipe)
+    return _prepared_pixels(content, preparation)
 
 
-def _square_pixels(jpeg: bytes, recipe: ImageRecipe) -> Pixels | Problem:
+def _square_pixels(jpeg: bytes, preparation: Preparation) -> Pixels | Problem:
     """The pixels of a dataset's picture as training saw them; of another size, it is prepared like any."""
     try:
         with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as square:
-            if square.size == (recipe.size, recipe.size) and square.mode == "RGB":
+            if square.size == (preparation.recipe.size,) * 2 and square.mode == "RGB":
                 return np.asarray(square)
     except (OSError, ValueError, SyntaxError):  # what Pillow's decoders raise on damaged files
         return Problem("damaged", _IN_WORDS["damaged"])
-    return _prepared_pixels(jpeg, recipe)
+    return _prepared_pixels(jpeg, preparation)
 
 
-def _prepared_pixels(content: bytes, recipe: ImageRecipe) -> Pixels | Problem:
-    prepared = prepare_picture(content, recipe)
+def _prepared_pixels(content: bytes, preparation: Preparation) -> Pixels | Problem:
+    prepare = encoded_pixels if preparation.is_encoded else square_pixels
+    prepared = prepare(content, preparation.recipe)
     if isinstance(prepared, Unusable):
         return Problem(prepared.reason, _IN_WORDS.get(prepared.reason, prepared.reason))
-    with Image.open(io.BytesIO(prepared.jpeg), formats=("JPEG",)) as square:
-        return np.asarray(square)
+    return prepared
 
 
 def source_of(picture: Picture) -> Path | bytes:

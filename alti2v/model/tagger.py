@@ -24,6 +24,7 @@ from alti2v.model.export_contract import CONTRACTS, Format
 from alti2v.model.pictures import (
     Picture,
     Pixels,
+    Preparation,
     Problem,
     Source,
     decoding_threads,
@@ -51,8 +52,6 @@ _P = TypeVar("_P")
 
 # 448 px in float32 are 2.4 MB a picture; at 16 the network is as fast as it gets on a CPU.
 DEFAULT_BATCH_SIZE = 16
-# Another program's JPEG settings would be no closer to a foreign model's training than none: the best there is.
-_FOREIGN_QUALITY = 100
 _BATCHES_AHEAD = 2
 _WHOLE_MODELS = (".keras", ".h5", ".hdf5", ".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".pb", ".joblib")
 
@@ -87,7 +86,7 @@ class Tagger:
     Attributes:
         forward: (B, S, S, 3) uint8, RGB -> probabilities (B, T) float32, vectors (B, F) float32 or None.
         vocabulary: names and categories of the T outputs.
-        recipe: how pictures are prepared.
+        preparation: what becomes of a picture before the network sees it.
         features: F; None where the model gives no vectors.
         threshold: where precision equals recall on the validation split; None where nobody knows.
         tuned: thresholds of the single tags; None where nobody tuned them.
@@ -97,7 +96,7 @@ class Tagger:
 
     forward: Callable[[Pixels], tuple[Probabilities, Features | None]]
     vocabulary: Vocabulary
-    recipe: ImageRecipe
+    preparation: Preparation
     features: int | None
     threshold: float | None = None
     tuned: TunedThresholds | None = None
@@ -231,7 +230,7 @@ def predictions(
     held: list[tuple[_P, Pixels | Problem]] = []
     ready = 0
     for known_by, prepared in prepared_ahead(
-        pictures, tagger.recipe, ahead=_BATCHES_AHEAD * batch + tagger.threads, threads=tagger.threads
+        pictures, tagger.preparation, ahead=_BATCHES_AHEAD * batch + tagger.threads, threads=tagger.threads
     ):
         held.append((known_by, prepared))
         ready += not isinstance(prepared, Problem)
@@ -289,11 +288,10 @@ def _from_onnx(folder: Path, *, batch_size: int) -> Tagger:
 
     model = load_onnx_folder(folder)
     tuned = read_thresholds(folder)
-    quality = _FOREIGN_QUALITY if model.is_wd else ImageRecipe().quality
     return Tagger(
         forward=model.forward,
         vocabulary=model.vocabulary,
-        recipe=ImageRecipe(size=model.size, quality=quality),
+        preparation=Preparation(ImageRecipe(size=model.size), is_encoded=not model.is_wd),
         features=model.features,
         threshold=model.threshold,
         tuned=tuned,
@@ -313,7 +311,7 @@ def _from_bundle(path: Path, folder: Path, *, batch_size: int) -> Tagger:
     return Tagger(
         forward=forward,
         vocabulary=make_vocabulary((tag.name, tag.category.value) for tag in bundle.tags),
-        recipe=ImageRecipe(size=bundle.size),
+        preparation=Preparation(ImageRecipe(size=bundle.size)),
         features=bundle.architecture.features,
         threshold=bundle.threshold,
         tuned=read_thresholds(folder),

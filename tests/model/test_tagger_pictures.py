@@ -12,9 +12,11 @@ from alti2v.dataset.images import Unusable, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import UsageError
 from alti2v.model import pictures
-from alti2v.model.pictures import Problem, pixels, prepared_ahead, source_of
+from alti2v.model.pictures import Preparation, Problem, pixels, prepared_ahead, source_of
 
 RECIPE = ImageRecipe(size=64)
+AS_OURS = Preparation(RECIPE)
+AS_OTHERS = Preparation(RECIPE, is_encoded=False)
 
 
 def noisy(size=(150, 110), mode="RGB"):
@@ -30,7 +32,7 @@ def encoded(image, form, **saving):
 
 
 def as_pixels(picture):
-    prepared = pixels(source_of(picture), RECIPE)
+    prepared = pixels(source_of(picture), AS_OURS)
     assert not isinstance(prepared, Problem), prepared
     return prepared
 
@@ -39,7 +41,7 @@ def test_pixels_are_those_of_the_dataset():
     """What the network sees is the JPEG that a dataset would hold of the same file, decoded."""
     content = encoded(noisy().convert("RGB"), "JPEG", quality=90)
     square = Image.open(io.BytesIO(prepare_picture(content, RECIPE).jpeg))
-    found = pixels(content, RECIPE)
+    found = pixels(content, AS_OURS)
 
     assert found.dtype == np.uint8
     assert found.shape == (64, 64, 3)
@@ -55,7 +57,7 @@ def test_pixels_are_those_that_training_decodes():
     jpeg = prepare_picture(content, RECIPE).jpeg
     theirs = backend.tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE").numpy()
 
-    assert np.array_equal(pixels(content, RECIPE), theirs)
+    assert np.array_equal(pixels(content, AS_OURS), theirs)
 
 
 MODES = {
@@ -84,6 +86,15 @@ def file(request, tmp_path):
     return path
 
 
+def test_networks_of_others_get_the_pixels_before_encoding() -> None:
+    """The same picture without the JPEG step: noise survives it, where ours is smoothed by the encoder."""
+    picture = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    content = encoded(Image.fromarray(picture), "PNG")
+
+    assert np.array_equal(pixels(content, AS_OTHERS), picture)
+    assert not np.array_equal(pixels(content, AS_OURS), picture)
+
+
 def test_a_picture_is_the_same_however_it_is_given(file):
     """Path, text, or opened with Pillow: the same pixels, for every mode."""
     by_path = as_pixels(file)
@@ -98,7 +109,7 @@ def test_a_picture_is_the_same_however_it_is_given(file):
 def test_decoded_pictures_are_the_same_where_nothing_was_lost():
     """An array and a loaded image of a PNG give the PNG's pixels."""
     image = noisy(mode="RGBA")
-    by_content = pixels(encoded(image, "PNG"), RECIPE)
+    by_content = pixels(encoded(image, "PNG"), AS_OURS)
 
     assert np.array_equal(as_pixels(np.asarray(image)), by_content)
     assert np.array_equal(as_pixels(image), by_content)
@@ -122,7 +133,7 @@ def test_a_loaded_jpeg_differs_little_from_its_file():
     content = encoded(noisy((900, 700)).convert("RGB"), "JPEG", quality=95)
     loaded = Image.open(io.BytesIO(content))
     loaded.load()
-    difference = as_pixels(loaded).astype(int) - pixels(content, RECIPE)
+    difference = as_pixels(loaded).astype(int) - pixels(content, AS_OURS)
 
     assert np.abs(difference).mean() < 2
 
@@ -136,7 +147,7 @@ def test_orientation_is_obeyed_however_it_is_given(tmp_path):
     loaded = Image.open(path)
     loaded.load()
 
-    assert not np.array_equal(as_pixels(path), pixels(encoded(noisy().convert("RGB"), "PNG"), RECIPE))
+    assert not np.array_equal(as_pixels(path), pixels(encoded(noisy().convert("RGB"), "PNG"), AS_OURS))
     assert np.array_equal(as_pixels(loaded), as_pixels(path))
 
 
@@ -185,7 +196,7 @@ def test_what_is_no_picture_is_refused(picture, message):
 )
 def test_problems_are_answers(tmp_path, make, kind):
     """What cannot be read or decoded comes back with its kind and a sentence; nothing is raised."""
-    problem = pixels(make(tmp_path / "x.png"), RECIPE)
+    problem = pixels(make(tmp_path / "x.png"), AS_OURS)
 
     assert isinstance(problem, Problem)
     assert problem.kind == kind
@@ -203,7 +214,7 @@ def test_order_stays_and_only_so_many_are_taken_ahead(tmp_path):
             yield number, content
 
     seen = []
-    for number, prepared in prepared_ahead(source(), ImageRecipe(size=32), ahead=7, threads=3):
+    for number, prepared in prepared_ahead(source(), Preparation(ImageRecipe(size=32)), ahead=7, threads=3):
         seen.append((number, round(float(prepared.mean()) / 3)))
         assert len(taken) - len(seen) < 7
 
@@ -214,7 +225,7 @@ def test_stopping_early_ends_the_threads():
     """Who takes one picture and goes away leaves no thread behind, and the warnings as they were."""
     before = list(warnings.filters)
     content = encoded(noisy(), "PNG")
-    stream = prepared_ahead(((i, content) for i in range(1000)), RECIPE, ahead=4, threads=2)
+    stream = prepared_ahead(((i, content) for i in range(1000)), AS_OURS, ahead=4, threads=2)
     next(stream)
     stream.close()
 
@@ -224,11 +235,9 @@ def test_stopping_early_ends_the_threads():
 
 def test_warnings_are_as_they_were(monkeypatch):
     """What decoding threads do to the list of warnings' filters, in whatever order they end, is undone."""
-    monkeypatch.setattr(
-        pictures, "prepare_picture", lambda *_: warnings.simplefilter("ignore") or Unusable("x")
-    )
+    monkeypatch.setattr(pictures, "encoded_pixels", lambda *_: warnings.simplefilter("ignore") or Unusable("x"))
     before = list(warnings.filters)
-    found = list(prepared_ahead([(0, b""), (1, b"")], RECIPE, ahead=2, threads=2))
+    found = list(prepared_ahead([(0, b""), (1, b"")], AS_OURS, ahead=2, threads=2))
 
     assert len(found) == 2
     assert warnings.filters == before
@@ -238,7 +247,7 @@ def test_known_problems_keep_their_place():
     """A picture that is known to be of no use passes through where it stands."""
     content = encoded(noisy(), "PNG")
     problem = Problem("same_sidecar", "shares")
-    found = list(prepared_ahead([(0, content), (1, problem), (2, content)], RECIPE, ahead=2, threads=1))
+    found = list(prepared_ahead([(0, content), (1, problem), (2, content)], AS_OURS, ahead=2, threads=1))
 
     assert [number for number, _ in found] == [0, 1, 2]
     assert found[1][1] is problem
