@@ -1,8 +1,9 @@
-"""A folder with `model.onnx`, of the WD taggers' form or of our own, as something to tag with. No TensorFlow.
+"""A folder with an ONNX model, of the WD taggers' form, kohya's second or our own, to tag with. No TensorFlow.
 
-The WD form (SmilingWolf's wd-*-tagger-v3 repositories and every client of theirs): one input (N, S, S, 3)
-float32, BGR in [0, 255], white around the picture; the first output holds probabilities in the order of the
-rows of `selected_tags.csv`; a second one, where it exists, holds the vectors.
+What each form takes and gives is `export_contract`. The WD form (SmilingWolf's wd-*-tagger-v3 repositories and
+every client of theirs): one input (N, S, S, 3) float32, BGR in [0, 255], white around the picture; the first
+output holds probabilities in the order of the rows of `selected_tags.csv`; a second one, where it exists, holds
+the vectors.
 """
 
 from __future__ import annotations
@@ -18,10 +19,17 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DamagedError, UsageError
-from alti2v.model.export_contract import CONTRACTS, REPORT_FILE, WD_RATING_CATEGORY, Format
+from alti2v.model.export_contract import (
+    CL_CATEGORIES,
+    CL_RATING,
+    CONTRACTS,
+    REPORT_FILE,
+    WD_RATING_CATEGORY,
+    Contract,
+    Format,
+)
 from alti2v.model.selection import RATING, Vocabulary, make_vocabulary
 from alti2v.records import CATEGORY_OF_CODE, Category
-from alti2v.storage.layout import MODEL_TAGS_FILE
 from alti2v.storage.publish import read_json
 
 ONNX_FILE = CONTRACTS[Format.WD].model_file
@@ -42,7 +50,7 @@ class OnnxModel:
         size: S, px.
         features: F; None where the model gives no vectors.
         threshold: where precision equals recall on the validation split, which our exports say; else None.
-        is_wd: whether it is of the WD form; else of our own, which keeps the training pictures' conversion.
+        form: whose it is; only our own keeps the training pictures' conversion.
     """
 
     forward: Callable[[Images], tuple[Numbers, Numbers | None]]
@@ -50,23 +58,34 @@ class OnnxModel:
     size: int
     features: int | None
     threshold: float | None
-    is_wd: bool
+    form: Format
+
+
+def form_of(folder: Path) -> Format | None:
+    """Tell by its files which form a folder has; None if it holds no model of these forms."""
+    has = {form: (folder / contract.labels_file).is_file() for form, contract in CONTRACTS.items()}
+    if (folder / CONTRACTS[Format.CL].model_file).is_file() and has[Format.CL]:
+        return Format.CL
+    if not (folder / ONNX_FILE).is_file():
+        return None
+    return Format.ONNX if has[Format.ONNX] and not has[Format.WD] else Format.WD
 
 
 def load_onnx_folder(folder: Path) -> OnnxModel:
-    """Load model.onnx and its table of tags.
+    """Load the model of a folder and its table of tags.
 
     Raises:
         UsageError: onnxruntime is not installed, or the table of tags is not there.
         DamagedError: model and table do not fit, or one of them is not what it should be.
     """
-    is_wd = (folder / WD_TAGS_FILE).is_file()
-    table = folder / (WD_TAGS_FILE if is_wd else MODEL_TAGS_FILE)
+    form = form_of(folder) or Format.WD
+    contract = CONTRACTS[form]
+    table = folder / contract.labels_file
     if not table.is_file():
         raise UsageError(f"{folder} holds {ONNX_FILE} but no {WD_TAGS_FILE}: put the model's table beside it")
-    vocabulary = read_tag_table(table)
-    session = _session(folder / ONNX_FILE)
-    name, size, batch, takes = _input(session, folder)
+    vocabulary = read_tag_mapping(table) if form is Format.CL else read_tag_table(table)
+    session = _session(folder / contract.model_file)
+    name, size, batch, takes = _input(session, folder, contract)
     widths = [_width(output.shape) for output in session.get_outputs()]
     tags = len(vocabulary)
     if widths[0] not in (None, tags):
@@ -75,10 +94,11 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
         )
 
     def forward(images: Images) -> tuple[Numbers, Numbers | None]:
-        fed = images[..., ::-1] if is_wd else images
-        parts = [fed] if batch is None else [fed[i : i + batch] for i in range(0, len(fed), batch)]
-        answers = [_run(session, name, part.astype(takes), batch) for part in parts]
+        parts = [images] if batch is None else [images[i : i + batch] for i in range(0, len(images), batch)]
+        answers = [_run(session, name, _fed(part, contract).astype(takes), batch) for part in parts]
         probabilities, *others = (np.concatenate(column) for column in zip(*answers, strict=True))
+        if contract.logits:
+            probabilities = 1 / (1 + np.exp(-probabilities))
         _check(probabilities, tags, folder, table)
         return probabilities, others[0] if others else None
 
@@ -88,8 +108,34 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
         size=size,
         features=widths[1] if len(widths) > 1 else None,
         threshold=_threshold(folder / REPORT_FILE),
-        is_wd=is_wd,
+        form=form,
     )
+
+
+def _fed(images: Images, contract: Contract) -> npt.NDArray[Any]:
+    """Pictures, (B, S, S, 3) uint8 RGB, in the order and the range of a form."""
+    fed: npt.NDArray[Any] = images[..., ::-1] if contract.bgr else images
+    if (contract.low, contract.high) != (0.0, 255.0):
+        fed = fed.astype(np.float32) * ((contract.high - contract.low) / 255) + contract.low
+    return np.ascontiguousarray(fed.transpose(0, 3, 1, 2)) if contract.channels_first else fed
+
+
+def read_tag_mapping(file: Path) -> Vocabulary:
+    """Read `tag_mapping.json` of kohya's second form: the number of an output -> its tag and category.
+
+    Raises:
+        DamagedError: it is something else.
+    """
+    words = {name.lower(): category.value for category, name in CL_CATEGORIES.items() if name != "General"}
+    words |= {CL_RATING.lower(): RATING, "general": Category.GENERAL.value}
+    try:
+        rows = {int(number): row for number, row in read_json(file).items()}
+        return make_vocabulary(
+            (_filled(rows[number]["tag"]), words.get(rows[number]["category"].lower(), Category.UNKNOWN.value))
+            for number in range(len(rows))
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise DamagedError(f"{file} is not the table of a tagger's tags ({exc!r}): get it again") from exc
 
 
 def read_tag_table(table: Path) -> Vocabulary:
@@ -149,10 +195,16 @@ def _session(file: Path) -> Any:  # noqa: ANN401 - onnxruntime has no type infor
         raise DamagedError(f"{file} cannot be loaded ({_first_line(exc)}): get it again") from exc
 
 
-def _input(session: Any, folder: Path) -> tuple[str, int, int | None, type[np.generic]]:  # noqa: ANN401
+def _input(
+    session: Any,  # noqa: ANN401
+    folder: Path,
+    contract: Contract,
+) -> tuple[str, int, int | None, type[np.generic]]:
     """Name, side in px, fixed batch or None, and number type of the one input."""
     inputs = session.get_inputs()
-    shape = inputs[0].shape if len(inputs) == 1 else []
+    shape = list(inputs[0].shape) if len(inputs) == 1 else []
+    if contract.channels_first and len(shape) == 4:
+        shape = [shape[0], *shape[2:], shape[1]]
     kinds: dict[str, type[np.generic]] = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
     takes = kinds.get(inputs[0].type) if inputs else None
     if (
@@ -164,7 +216,8 @@ def _input(session: Any, folder: Path) -> tuple[str, int, int | None, type[np.ge
     ):
         found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
         raise DamagedError(
-            f"{folder}: {ONNX_FILE} takes {found or 'nothing'}, not one (N, S, S, 3) float32 of a WD tagger: "
+            f"{folder}: {contract.model_file} takes {found or 'nothing'}, not one picture of its form, such as "
+            "(N, S, S, 3) float32 of a WD tagger: "
             "it is a model of another kind"
         )
     return inputs[0].name, shape[1], shape[0] if isinstance(shape[0], int) else None, takes

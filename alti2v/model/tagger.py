@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import DataError, UsageError
-from alti2v.model.export_contract import CONTRACTS, Format
+from alti2v.model.export_contract import Format
 from alti2v.model.pictures import (
     Picture,
     Pixels,
@@ -272,11 +272,11 @@ def load_tagger(path: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE) -> Ta
         VersionError: another format version wrote it.
         DamagedError: a part is missing, or does not fit the others.
     """
-    from alti2v.model.onnx_folder import ONNX_FILE
+    from alti2v.model.onnx_folder import form_of
 
     folder = Path(path)
     inner = folder / MODEL_DIR if (folder / MODEL_DIR).is_dir() else folder
-    if (folder / ONNX_FILE).is_file():
+    if form_of(folder) is not None:
         return _from_onnx(folder, batch_size=batch_size)
     if not (inner / MODEL_FILE).is_file():
         _refuse_others(folder)
@@ -291,7 +291,7 @@ def _from_onnx(folder: Path, *, batch_size: int) -> Tagger:
     return Tagger(
         forward=model.forward,
         vocabulary=model.vocabulary,
-        preparation=Preparation(ImageRecipe(size=model.size), is_encoded=not model.is_wd),
+        preparation=Preparation(ImageRecipe(size=model.size), is_encoded=model.form is Format.ONNX),
         features=model.features,
         threshold=model.threshold,
         tuned=tuned,
@@ -323,11 +323,6 @@ def _refuse_others(path: Path) -> None:
     """Say what is wrong with a path that holds no model of a kind that is loaded, where that is known."""
     if path.is_file() and path.suffix == ".onnx":
         raise UsageError(f"{path} is a file: give the folder that holds model.onnx and selected_tags.csv")
-    if (path / CONTRACTS[Format.CL].labels_file).is_file():
-        raise UsageError(
-            f"{path} is of kohya's second form, which only its own program reads: "
-            "give the RUN, or a folder exported with --format wd or onnx"
-        )
     whole = next((file.name for file in _files(path) if file.suffix in _WHOLE_MODELS), None)
     if whole is not None:
         raise UsageError(

@@ -22,6 +22,8 @@ from alti2v.model import export as module
 from alti2v.model.bundle import load_bundle, save_bundle
 from alti2v.model.export import METRICS_FILE, ExportConfig, export
 from alti2v.model.export_check import check_folder
+from alti2v.model.pictures import source_of
+from alti2v.model.tagger import load_tagger, predictions
 from alti2v.model.thresholds import TunedThresholds, read_thresholds, write_thresholds
 from alti2v.records import Category
 from alti2v.report import evaluation
@@ -327,3 +329,33 @@ def test_it_works_where_tensorflow_is_not_installed(exported, tmp_path):
     assert finished.stderr == ""
     assert finished.stdout == "()\n"
     assert re.fullmatch(r"[\w.-]+", exported.out.name)
+
+
+def test_kohyas_second_form_tags_like_the_wd_form_and_with_more_categories(run, tmp_path):
+    """The same picture, the same probabilities; artists and copyrights only in the second form."""
+    picture = np.random.default_rng(0).integers(0, 256, (70, 50, 3), dtype=np.uint8)
+    said = {}
+    for format_ in ("wd", "cl"):
+        export(ExportConfig(run=run, out=tmp_path / format_, format=format_))
+        tagger = load_tagger(tmp_path / format_)
+        ((found,),) = ([one.probabilities for one in predictions(tagger, [("x", source_of(picture))])],)
+        said[format_] = {
+            (name, category): float(value)
+            for name, category, value in zip(
+                tagger.vocabulary.names, tagger.vocabulary.categories, found, strict=True
+            )
+        }
+
+    shared = said["wd"].keys() & said["cl"].keys()
+    assert len(shared) > 8
+    assert all(said["wd"][key] == pytest.approx(said["cl"][key], abs=1e-5) for key in shared)
+    assert {category for _, category in said["cl"]} >= {"artist", "copyright", "meta"}
+    assert "artist" not in {category for _, category in said["wd"]}
+
+
+def test_a_tag_mapping_that_is_none_is_named(tmp_path):
+    """Kohya's second form with holes in its numbers."""
+    (tmp_path / "model_optimized.onnx").write_bytes(b"")
+    (tmp_path / "tag_mapping.json").write_text('{"1": {"tag": "solo", "category": "General"}}')
+    with pytest.raises(DamagedError, match=r"tag_mapping.json is not the table of a tagger's tags"):
+        load_tagger(tmp_path)

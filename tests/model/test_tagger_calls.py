@@ -245,14 +245,6 @@ def test_a_path_of_an_onnx_file_is_told_what_to_give(tmp_path):
         load_tagger(tmp_path / "model.onnx")
 
 
-def test_kohyas_second_form_is_told_what_to_give(tmp_path):
-    """A cl folder is recognised, and what goes in its place is named."""
-    (tmp_path / "tag_mapping.json").write_text("{}")
-
-    with pytest.raises(UsageError, match=r"kohya's second form.*--format wd or onnx"):
-        load_tagger(tmp_path)
-
-
 def test_no_tensorflow_is_needed(tmp_path, pictures):
     """A WD folder tags pictures where TensorFlow and Keras cannot be imported."""
     write_wd_folder(tmp_path / "wd")
