@@ -29,7 +29,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -41,16 +40,20 @@ from alti2v.dataset.images import Picture, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.posts import load_posts
 from alti2v.dataset.prepare import Chunk, prepare_chunk
-from alti2v.demo.corpus import Corpus, illustration
-from alti2v.demo.drawing import paint
 from alti2v.records import Progress
 from alti2v.storage.store import open_store
 from alti2v.storage.tar import write_shard
+from benchmarks.support.illustrations import (
+    decoded,
+    drawn_pictures,
+    encoded,
+    fitting,
+    likeness,
+    reference,
+)
 from tests.dataset.tiny_store import TinyPost, write_store
 
 _SIZE = 224
-_SHAPE = (1000, 1230)
-_DRAWN = 24
 _SEEN = 48  # pictures for floors and likeness
 _KINDS = ("JPEG", "JPEG, grain", "PNG", "WebP")
 _RECIPE = ImageRecipe(size=_SIZE)
@@ -109,7 +112,7 @@ def main() -> None:
 
 
 def _measure(kind: str, pictures: int, rounds: int, img2dataset: Path | None) -> dict[str, float]:
-    contents = _pictures(kind, pictures)
+    contents = drawn_pictures(kind, pictures)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in ("pictures", "theirs"):
@@ -158,28 +161,6 @@ def _measure(kind: str, pictures: int, rounds: int, img2dataset: Path | None) ->
         result |= _ssim(contents[:_SEEN], sorted((folder / "theirs").iterdir())[:_SEEN])
     print(f"{kind}: " + ", ".join(f"{figure} {value:g}" for figure, value in result.items()))
     return result
-
-
-def _pictures(kind: str, count: int) -> list[bytes]:
-    """Pictures that look like no other: the left half of one drawing and the right half of another."""
-    rng = np.random.default_rng(0)
-    width, height = _SHAPE
-    drawn = [
-        np.asarray(paint(illustration(Corpus(), number).scene, width, height).convert("RGB"), np.int16)
-        for number in range(_DRAWN)
-    ]
-    grain = rng.normal(0, 5, (height, width, 1)).astype(np.int16) if "grain" in kind else 0
-    contents = []
-    for number in range(count):
-        left, right = divmod(number, _DRAWN)
-        # The second drawing upside down, or neighbours would share halves.
-        halves = [drawn[left % _DRAWN][:, : width // 2], drawn[right][::-1, width // 2 :]]
-        pixels = (np.concatenate(halves, axis=1) + grain).clip(0, 255).astype(np.uint8)
-        file = io.BytesIO()
-        quality = 92 if "grain" in kind else 87
-        Image.fromarray(pixels).save(file, kind.partition(",")[0], quality=quality, compress_level=3)
-        contents.append(file.getvalue())
-    return contents
 
 
 def _store(path: Path, contents: Sequence[bytes], posts: int) -> None:
@@ -252,10 +233,9 @@ def _rate(store: Path, work: Path, workers: int) -> float:
 def _floors(kind: str, contents: Sequence[bytes]) -> dict[str, float]:
     """Milliseconds of processor time per picture of each step alone."""
     is_jpeg = kind.startswith("JPEG")
-    fitting = (round(_SIZE * _SHAPE[0] / _SHAPE[1]), _SIZE)
-    reduced = [_decoded(content, 2 if is_jpeg else 1) for content in contents]
+    reduced = [decoded(content, 2 if is_jpeg else 1) for content in contents]
     small = [image.resize((_SIZE, _SIZE)) for image in reduced]
-    jpegs = [_encoded(image) for image in small]
+    jpegs = [_as_jpeg(image) for image in small]
 
     def write_tar() -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -266,13 +246,19 @@ def _floors(kind: str, contents: Sequence[bytes]) -> dict[str, float]:
         return lambda: [step(value) for value in inputs]
 
     return {
-        "floor_decode_ms": _alone(each(lambda content: _decoded(content, 8 if is_jpeg else 1), contents)),
+        "floor_decode_ms": _alone(each(lambda content: decoded(content, 8 if is_jpeg else 1), contents)),
         "floor_resize_ms": _alone(
-            each(lambda image: image.resize(fitting, Image.Resampling.LANCZOS, reducing_gap=1.3), reduced)
+            each(
+                lambda image: image.resize(fitting(_SIZE), Image.Resampling.LANCZOS, reducing_gap=1.3), reduced
+            )
         ),
-        "floor_encode_ms": _alone(each(_encoded, small)),
+        "floor_encode_ms": _alone(each(_as_jpeg, small)),
         "floor_tar_ms": _alone(write_tar),
     }
+
+
+def _as_jpeg(image: Image.Image) -> bytes:
+    return encoded(image, quality=_RECIPE.quality)
 
 
 def _alone(step: Callable[[], object]) -> float:
@@ -285,49 +271,22 @@ def _alone(step: Callable[[], object]) -> float:
     return 1e3 * statistics.median(spent) / _SEEN
 
 
-def _decoded(content: bytes, scale: int) -> Image.Image:
-    image: Image.Image = Image.open(io.BytesIO(content))
-    image.draft(None, (_SHAPE[0] // scale, _SHAPE[1] // scale))
-    image.load()
-    return image.convert("RGB")
-
-
-def _encoded(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=_RECIPE.quality, subsampling="4:2:0")
-    return file.getvalue()
-
-
 def _ssim(contents: Sequence[bytes], theirs: Sequence[Path]) -> dict[str, float]:
     """Mean SSIM against full decoding and Lanczos alone: of that picture as a JPEG, of ours, of theirs."""
-    fitting = (round(_SIZE * _SHAPE[0] / _SHAPE[1]), _SIZE)
-    wanted = []
-    for content in contents:
-        image = Image.new("RGB", (_SIZE, _SIZE), "white")
-        small = _decoded(content, 1).resize(fitting, Image.Resampling.LANCZOS)
-        image.paste(small, ((_SIZE - fitting[0]) // 2, 0))
-        wanted.append(image)
-    pictures = [prepare_picture(content, _RECIPE) for content in contents]
-    ours = [picture.jpeg for picture in pictures if isinstance(picture, Picture)]
-    best = _likeness(wanted, [_encoded(image) for image in wanted])
-    result = {"ssim_best": best, "ssim_loss": best - _likeness(wanted, ours)}
+    wanted = [reference(content, _SIZE) for content in contents]
+    prepared = [prepare_picture(content, _RECIPE) for content in contents]
+    ours = [picture.jpeg for picture in prepared if isinstance(picture, Picture)]
+    best = likeness(wanted, [encoded(image, quality=_RECIPE.quality) for image in wanted])
+    result = {"ssim_best": best, "ssim_loss": best - likeness(wanted, ours)}
     if theirs:
-        result["their_ssim_loss"] = best - _likeness(wanted, [path.read_bytes() for path in theirs])
+        result["their_ssim_loss"] = best - likeness(wanted, [path.read_bytes() for path in theirs])
     return {name: round(value, 4) for name, value in result.items()}
-
-
-def _likeness(wanted: Sequence[Image.Image], jpegs: Sequence[bytes]) -> float:
-    import tensorflow as tf
-
-    seen = (Image.open(io.BytesIO(jpeg)).convert("RGB") for jpeg in jpegs)
-    one, other = (np.stack([np.asarray(image) for image in images]) for images in (wanted, seen))
-    return float(tf.reduce_mean(tf.image.ssim(tf.constant(one), tf.constant(other), 255)))
 
 
 def _memory() -> dict[str, float]:
     """Peak memory of a worker and of its decoder for few and for many posts and shards."""
     result: dict[str, float] = {}
-    content = _pictures("JPEG, grain", 2)
+    content = drawn_pictures("JPEG, grain", 2)
     tiny = io.BytesIO()
     Image.open(io.BytesIO(content[0])).resize((40, 50)).save(tiny, "JPEG")
     with tempfile.TemporaryDirectory() as name:

@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 @click.option("--limit", type=int, default=None, help="At most so many posts, newest first.")
 @click.option(
     "--files",
-    type=click.Choice(["sample", "original"]),
+    type=click.Choice(["sample", "original", "none"]),
     default="sample",
     show_default=True,
-    help="Fetch the reduced picture (about 850 px wide) or the original.",
+    help="Fetch the reduced picture (about 850 px wide), the original, or nothing: list only.",
 )
 @click.option(
     "--rate", type=float, default=4.0, show_default=True, help="Requests per second to one host, in all."

@@ -97,6 +97,7 @@ class _Run:
     ) -> None:
         self._log = log
         self._config = config
+        self._wants_files = config.files != "none"
         self._ledger = ledger
         self._progress = progress
         self._thread = SingleThread()
@@ -143,7 +144,7 @@ class _Run:
         counts = self._ledger.counts()
         healable = sum(count for kind, count in counts.failed.items() if kind in HEALABLE)
         missing = list(self._missing)
-        if counts.pending:
+        if counts.pending and self._wants_files:
             missing.append(f"{counts.pending:,} files were not tried to the end")
         if healable:
             missing.append(f"{healable:,} files failed in ways that may pass")
@@ -199,7 +200,10 @@ class _Run:
                         tasks.create_task(self._survey(self._board, asker, fetching))
                     else:
                         fetching.end_of_listing()
-                    tasks.create_task(self._fetch(fetching))
+                    if self._wants_files:
+                        tasks.create_task(self._fetch(fetching))
+                    else:
+                        self._no_more_tars()
                     if self._mirror is not None:
                         tasks.create_task(self._send_tars(self._mirror))
             except BaseExceptionGroup as group:
@@ -215,6 +219,9 @@ class _Run:
 
     async def _fetch(self, fetching: Fetching) -> None:
         await fetching.run()
+        self._no_more_tars()
+
+    def _no_more_tars(self) -> None:
         self._fetched_all = True
         self._finished_tars.set()
 
@@ -348,7 +355,7 @@ class _Run:
         seen["MB/s"] = round(self._speed.per_s(counts.bytes, now=time.monotonic()) / 1e6, 2)
         return Progress(
             stage="crawling",
-            done=counts.settled,
+            done=counts.settled if self._wants_files else counts.listed,
             total=self._expected(counts),
             unit="posts",
             counts=seen,

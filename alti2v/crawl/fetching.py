@@ -23,10 +23,21 @@ from alti2v.crawl.stopping import Stop, StoppedError
 from alti2v.crawl.tables import export
 
 _FEED_ROWS = 256
+# Those that wait for another try hold no connection: let others fetch meanwhile.
+_FETCHERS_PER_CONNECTION = 4
 _BATCH_FILES = 64
 _BATCH_BYTES = 16 * 1024 * 1024
 _BATCH_S = 0.25  # what a kill may cost at most, in time
 _EXPORT_EVERY_S = 600.0
+
+
+def files_in_flight(connections: int) -> int:
+    """How many files a kill can cost at most: asked for, but not promised by the ledger yet.
+
+    One for each fetcher, a batch that is being written, and one that waits; each waits a quarter of a second
+    at most, so that a slow crawl loses less.
+    """
+    return _FETCHERS_PER_CONNECTION * connections + 2 * _BATCH_FILES
 
 
 class Fetching:
@@ -64,8 +75,7 @@ class Fetching:
         self._news = asyncio.Event()  # set when the feed should look again
         self._listing_ended = False
         self._gave_up = False  # a host of files is down: what is left stays pending
-        # Those that wait for another try hold no connection: let others fetch meanwhile.
-        self._fetchers = 4 * config.connections
+        self._fetchers = _FETCHERS_PER_CONNECTION * config.connections
         self._wanted: asyncio.Queue[Pending | None] = asyncio.Queue(2 * config.connections)
         self._got: asyncio.Queue[tuple[Settlement, Room] | None] = asyncio.Queue(_BATCH_FILES)
         self._memory = Memory(max(config.memory_bytes, config.max_file_bytes))

@@ -14,7 +14,7 @@ from alti2v.storage.directory import Kind, read_description, write_description
 from alti2v.storage.layout import STORE_FILE
 
 _CHOICES: Mapping[str, tuple[str | None, ...]] = {
-    "files": ("sample", "original"),
+    "files": ("sample", "original", "none"),
     "tag_categories_from": ("board", "donmai", "both"),
     "tag_relations": (None, "donmai"),
 }
@@ -35,7 +35,8 @@ class CrawlConfig:
         min_score: of the votes; None for any.
         exclude: tags that no post may have; `*` stands for any characters.
         limit: posts that the store shall list in all, newest first; None for all.
-        files: "sample" (about 850 px wide) or "original".
+        files: "sample" (about 850 px wide), "original", or "none" to list only: a later run that
+            gives one of the others fetches the files.
         rate: requests/s to one host, everything; infinity for no pacing. 4 is under the 10 that
             safebooru.donmai.us enforces, and its operators ask for about 1 request/s of API use.
         api_rate: the API's share of it, requests/s.
@@ -132,6 +133,8 @@ class CrawlConfig:
 
         if self.refresh is not None and self.retry_failed is not None:
             raise UsageError("refresh and retry-failed do not go together: run one after the other")
+        if self.files == "none" and self.retry_failed is not None:
+            raise UsageError("retry-failed fetches files, which files none leaves out: give sample or original")
         if self.retry_failed not in (None, "all", *FailKind):
             raise UsageError(f"no failure is of kind {self.retry_failed!r}: give all, {', '.join(FailKind)}")
 
@@ -193,18 +196,25 @@ def write_plan(config: CrawlConfig, dialect: Dialect) -> None:
 def check_plan(config: CrawlConfig) -> None:
     """Hold the config against the plan of an old store: one search of one board, in one kind of files.
 
+    A store that was only listed takes on the kind of files that is wanted now.
+
     Raises:
         UsageError: they differ.
     """
     found = read_description(config.store, Kind.STORE)
     dialect = config.dialect or known_dialect(base_url(config.board)) or found.get("dialect", "")
     wanted = _plan(config, dialect)
+    was_only_listed = found.get("files") == "none" != config.files
+    if was_only_listed:
+        found["files"] = config.files
     for name in dict.fromkeys((*wanted, *(set(found) - {"kind", "version"}))):
         if found.get(name) != wanted.get(name):
             raise UsageError(
                 f"{config.store} was made with {name} {found.get(name)!r}, not {wanted.get(name)!r}: "
                 "choose another folder, or give the same"
             )
+    if was_only_listed:
+        write_description(config.store, Kind.STORE, wanted)
 
 
 def _plan(config: CrawlConfig, dialect: str) -> dict[str, object]:

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.crawl.fetching import files_in_flight
 from alti2v.crawl.ledger import Ledger
 from alti2v.crawl.policy import RetryPolicy
 from alti2v.crawl.status import store_status
@@ -132,8 +133,7 @@ def test_f30_killed_and_started_again_equals_uninterrupted(
     assert verify_store(store).findings == ()
     assert sorted(members(store)) == sorted(members(whole))  # nothing is there twice
     assert not list(store.rglob(".tmp-*"))
-    # In flight: what one batch, the queue and the fetchers hold at most.
-    assert len(asked) - POSTS <= 64 + 16 + 16
+    assert len(asked) - POSTS <= files_in_flight(connections=4)
 
 
 def test_f32_ctrl_c_finishes_what_is_in_flight(tmp_path: Path, site: ScriptedBoard) -> None:

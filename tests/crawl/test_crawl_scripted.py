@@ -589,6 +589,27 @@ def test_f42_a_store_of_another_plan_is_refused(
         crawl(replace(config(tmp_path / "store", site), **change))
 
 
+@pytest.mark.parametrize("files", ["sample", "original"])
+def test_listing_alone_fetches_nothing_until_files_are_wanted(board: Board, tmp_path: Path, files: str) -> None:
+    """The tables are whole; the same store goes on to fetch, and equals one that fetched at once."""
+    site, store = board(), tmp_path / "store"
+    listed = crawl(config(store, site, files="none"))
+    table, asked = posts(store), site.asked("/samples") + site.asked("/images")
+    again = crawl(config(store, site, files="none"))
+    fetched = crawl(config(store, site, files=files))
+    at_once = crawl(config(tmp_path / "at once", site, files=files))
+
+    assert (listed.listed, listed.pending, listed.stored, listed.complete) == (60, 60, 0, True)
+    assert (again.pending, again.complete) == (60, True)
+    assert asked == []
+    assert set(table["status"]) == {"pending"}
+    assert all("1girl" in {*row} for row in table["tags_general"])
+    assert (fetched.stored, fetched.complete) == (60, True) == (at_once.stored, at_once.complete)
+    assert pictures(store) == pictures(tmp_path / "at once")
+    with pytest.raises(UsageError, match="was made with files"):
+        crawl(config(store, site, files="none"))
+
+
 def test_a_folder_that_is_something_else_is_refused(board: Board, tmp_path: Path) -> None:
     """Nothing in it is touched."""
     (tmp_path / "holiday.jpg").write_bytes(b"mine")
