@@ -16,7 +16,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from random import Random
@@ -142,15 +142,16 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember where to answer."""
         assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         """Answer every whole request."""
         *requests, self._begun = (self._begun + data).split(b"\r\n\r\n")
         for request in requests:
-            self._answer(request.split(b" ", 2)[1].decode())
+            self.answer(request.split(b" ", 2)[1].decode())
 
-    def _answer(self, target: str) -> None:
+    def answer(self, target: str) -> None:
+        """Answer one request."""
         if target.startswith("/images/"):
             pieces = self._board.file(int(target.rsplit("/", 1)[1].partition(".")[0]))
             head = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
@@ -160,12 +161,13 @@ class Connection(asyncio.Protocol):
         else:
             pieces = (b"", b"", b"")
             head = b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n"
-        self._transport.writelines((head % sum(map(len, pieces)), *pieces))
+        self.transport.writelines((head % sum(map(len, pieces)), *pieces))
 
 
-async def _serve(board: Board) -> None:
+async def serve(board: Board, connection: Callable[[], asyncio.Protocol]) -> None:
+    """Print the address, and serve until standard input ends."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
-    server = await loop.create_server(lambda: Connection(board), "127.0.0.1", 0)
+    server = await loop.create_server(connection, "127.0.0.1", 0)
     board.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     print(board.url, flush=True)
 
@@ -183,7 +185,8 @@ def main() -> None:
     parser.add_argument("--posts", type=int, required=True)
     parser.add_argument("--kilobytes", type=int, required=True)
     options = parser.parse_args()
-    asyncio.run(_serve(Board(posts=options.posts, kilobytes=options.kilobytes)))
+    board = Board(posts=options.posts, kilobytes=options.kilobytes)
+    asyncio.run(serve(board, lambda: Connection(board)))
 
 
 if __name__ == "__main__":
