@@ -26,7 +26,8 @@ from PIL import Image, ImageFilter
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from alti2v.model import backend
-from alti2v.model.input import Augmentation, training_batches
+from alti2v.model.augment import Augmentation
+from alti2v.model.input import training_batches
 from tests.model.tiny_dataset import Drawn, write_dataset
 
 _TAGS = 5_000

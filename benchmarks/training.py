@@ -20,7 +20,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from alti2v.model import backend
-from alti2v.model.input import Augmentation, training_batches
+from alti2v.model.augment import Augmentation
+from alti2v.model.input import training_batches
 from alti2v.model.input_wait import InputWait
 from alti2v.model.losses import loss_of
 from alti2v.model.network import Architecture, build_network

@@ -60,6 +60,11 @@ from alti2v.terminal import duration, print_result, progress_display, size
     help="How much more rare tags count: exponent of negatives / positives, 0 to 1.",
 )
 @click.option(
+    "--augmentation",
+    default=None,
+    help="Random changes: none, or flip,rotation=10,shift=0.05,crop=0.13,kernels,cutout=0.1,mixup=0.8.",
+)
+@click.option(
     "--ema", type=float, default=None, help="Judge and export a moving average of the weights, e.g. 0.999."
 )
 @click.option(

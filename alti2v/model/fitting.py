@@ -17,7 +17,6 @@ from alti2v.model.bundle import Bundle, save_bundle
 from alti2v.model.cached import cached_batches, compute_features
 from alti2v.model.checkpoints import is_finite, load_best, load_newest, newest_step, save_best, save_checkpoint
 from alti2v.model.input import (
-    Augmentation,
     Batch,
     evaluation_batches,
     ids_of_batch,
@@ -226,7 +225,7 @@ class _Loop:
                 seed=job.seed,
                 epoch=epoch,
                 skip_batches=skipped,
-                augmentation=Augmentation(flip=job.recipe.flip, shift=job.recipe.shift),
+                augmentation=job.recipe.augmentation,
                 part=(job.crew.index, job.crew.count) if job.crew.devices > 1 else None,
             )
         wait = InputWait()

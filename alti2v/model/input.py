@@ -19,6 +19,15 @@ import numpy as np
 from alti2v.dataset.manifest import Shard, read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model import backend
+from alti2v.model.augment import (
+    NO_AUGMENTATION,
+    Augmentation,
+    augmented,
+    mixed,
+    mixing_share,
+    names_a_side,
+    seed_of,
+)
 from alti2v.storage.layout import METADATA
 from alti2v.storage.table import read_table
 
@@ -28,7 +37,6 @@ if TYPE_CHECKING:
 # Shards whose samples are mixed. Each is in memory as a whole, and one more is read ahead: with 10,000 samples
 # of 25 kB that is 5 x 250 MB, whatever the number of shards.
 SHARDS_IN_FLIGHT = 4
-_NAMES_A_SIDE = re.compile(r"(^|[_\-( ])(left|right)([_\-) ]|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +54,6 @@ class Batch:
     labels: npt.NDArray[np.uint8]
     ids: npt.NDArray[np.int64]
     count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Augmentation:
-    """What is changed at random about a training picture; the default changes nothing.
-
-    Attributes:
-        flip: mirror every second picture, but for those with a tag that names a side.
-        shift: move the picture by up to this share of its side in each direction, [0, 0.5); white comes in.
-    """
-
-    flip: bool = False
-    shift: float = 0.0
-
-
-NO_AUGMENTATION = Augmentation()
 
 
 def check_shards(dataset: Path, shards: Sequence[Shard]) -> None:
@@ -128,30 +120,35 @@ def training_batches(  # noqa: PLR0913 - an epoch, a place in it, and what is do
         nobody = nobody.map(lambda id_, *rest: (tf.cast(id_, tf.int64), *rest))
         data = data.concatenate(nobody.repeat(batch_size - last_batch))
         data = data.enumerate().shard(part[1], part[0])
-    keeps_its_side = tf.constant(_names_a_side(tuple(tag.name for tag in read_vocabulary(dataset))))
+    keeps_its_side = tf.constant(names_a_side(tuple(tag.name for tag in read_vocabulary(dataset))))
+    base = seed_of(seed, epoch)
 
-    def prepare(id_: Any, content: Any, indices: Any) -> tuple[Any, Any]:  # noqa: ANN401 - tensors
+    def prepare(id_: Any, content: Any, indices: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
         image = _decode(content, size=size)
         labels = _multi_hot(indices, tags=tags, dtype=tf.float32)
         if augmentation != NO_AUGMENTATION:
             may_flip = tf.logical_not(tf.reduce_any(tf.gather(keeps_its_side, indices)))
-            image = _augment(image, id_, what=augmentation, seed=(seed, epoch), may_flip=may_flip)
-        return image, labels
+            image = augmented(image, id_, what=augmentation, seed=base, may_flip=may_flip)
+        share = mixing_share(id_, alpha=augmentation.mixup, seed=base) if augmentation.mixup else 1.0
+        return image, labels, share, 1.0
 
-    def prepare_part(number: Any, sample: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401 - tensors
+    def prepare_part(number: Any, sample: Any) -> Any:  # noqa: ANN401 - tensors
         is_last = number >= samples_left - last_batch
         weight = tf.where(is_last, tf.constant(batch_size / last_batch, tf.float32), 1.0)
-        image, labels, weight = tf.cond(
+        return tf.cond(
             sample[0] < 0,
-            lambda: (tf.zeros((size, size, 3), tf.uint8), tf.zeros((tags,), tf.float32), 0.0),
-            lambda: (*prepare(*sample), weight),
+            lambda: (tf.zeros((size, size, 3), tf.uint8), tf.zeros((tags,), tf.float32), 1.0, 0.0),
+            lambda: (*prepare(*sample)[:3], weight),
         )
-        return image, labels, weight
 
-    if part is None:
-        data = data.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
-    else:
-        data = data.map(prepare_part, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size // part[1])
+    def finish(images: Any, labels: Any, shares: Any, weights: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
+        if augmentation.mixup:
+            count = tf.math.count_nonzero(weights, dtype=tf.int32)
+            images, labels = mixed(images, labels, shares, count)
+        return (images, labels) if part is None else (images, labels, weights)
+
+    data = data.map(prepare if part is None else prepare_part, num_parallel_calls=tf.data.AUTOTUNE)
+    data = data.batch(batch_size // (1 if part is None else part[1])).map(finish)
     data = data.apply(tf.data.experimental.assert_cardinality(-(-samples_left // batch_size)))
     return data.prefetch(tf.data.AUTOTUNE)
 
@@ -327,41 +324,6 @@ def _multi_hot(indices: Any, *, tags: int, dtype: Any) -> Any:  # noqa: ANN401 -
     """Labels (T,), 1 at the indices."""
     tf = backend.tf
     return tf.scatter_nd(indices[:, tf.newaxis], tf.ones_like(indices, dtype), [tags])
-
-
-def _augment(
-    image: Any,  # noqa: ANN401 - tensors
-    id_: Any,  # noqa: ANN401
-    *,
-    what: Augmentation,
-    seed: tuple[int, int],
-    may_flip: Any,  # noqa: ANN401
-) -> Any:  # noqa: ANN401
-    """Change a picture at random, by its id: the order of the samples has no part in it."""
-    tf = backend.tf
-    base = np.random.SeedSequence(seed).generate_state(1, np.uint64).astype(np.int64)[0]
-    draws = tf.random.stateless_uniform([3], seed=tf.stack([base, id_]))
-    if what.flip:
-        image = tf.cond(
-            tf.logical_and(draws[0] < 0.5, may_flip), lambda: tf.reverse(image, axis=[1]), lambda: image
-        )
-    if what.shift:
-        image = _shifted(image, draws[1:], furthest=round(what.shift * image.shape[0]))
-    return image
-
-
-def _shifted(image: Any, draws: Any, *, furthest: int) -> Any:  # noqa: ANN401 - tensors
-    """Move a picture by -furthest to +furthest px along both axes; white comes in, as in the letterbox."""
-    tf = backend.tf
-    size = image.shape[0]
-    start = tf.cast(tf.floor(draws * (2 * furthest + 1)), tf.int32)
-    padded = tf.pad(image, [[furthest, furthest], [furthest, furthest], [0, 0]], constant_values=255)
-    return tf.ensure_shape(tf.slice(padded, [start[0], start[1], 0], [size, size, 3]), (size, size, 3))
-
-
-def _names_a_side(tags: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Which tags say left or right, so that a mirrored picture would belie them."""
-    return np.array([_NAMES_A_SIDE.search(tag) is not None for tag in tags], bool)
 
 
 def _pad(rows: npt.NDArray[Any], batch_size: int) -> npt.NDArray[Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from alti2v.errors import DataError
 from alti2v.model import backend
-from alti2v.model.input import Augmentation, training_batches
+from alti2v.model.input import training_batches
 from alti2v.model.job import Job
 from alti2v.model.trainee import Trainee, build_for, prepare
 
@@ -63,7 +63,7 @@ def make_plan(job: Job, *, clock: Callable[[], float] = time.perf_counter) -> Pl
         job.dataset,
         batch_size=job.recipe.batch_size,
         seed=job.seed,
-        augmentation=Augmentation(flip=job.recipe.flip, shift=job.recipe.shift),
+        augmentation=job.recipe.augmentation,
     )
     first = next(iter(batches))
     # As often as it takes: a small dataset has fewer than ten batches in an epoch.

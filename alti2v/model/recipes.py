@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from alti2v.model.augment import NO_AUGMENTATION, Augmentation
+
 
 class Head(StrEnum):
     """What stands on the backbone's last block, between it and the tags."""
@@ -50,8 +52,7 @@ class Recipe:
         cosine: whether the rate falls to a hundredth along a half cosine, or stays.
         weight_decay: decoupled, on kernels; 0 makes AdamW plain Adam.
         clip_norm: bound on the norm of the whole gradient; None for none.
-        flip: whether half of the pictures are mirrored, but for those with a tag that names a side.
-        shift: how far a picture is moved at most, as a share of its side; white comes in from the border.
+        augmentation: what is changed at random about training pictures.
         ema: momentum of the moving average of the weights that is validated and exported; None for none.
         accumulate: steps whose gradients are averaged into one update.
         batch_size: samples per step.
@@ -74,8 +75,7 @@ class Recipe:
     cosine: bool
     weight_decay: float
     clip_norm: float | None
-    flip: bool
-    shift: float
+    augmentation: Augmentation
     ema: float | None = None  # +.0001 in the only controlled report (Kagami-24k study)
     accumulate: int = 1
     batch_size: int
@@ -96,8 +96,7 @@ SEED = Recipe(
     cosine=False,
     weight_decay=0.0,
     clip_norm=None,
-    flip=False,
-    shift=0.0,
+    augmentation=NO_AUGMENTATION,
     batch_size=32,  # Keras' default
     epochs=30,
 )
@@ -115,8 +114,7 @@ MODERN = Recipe(
     cosine=True,
     weight_decay=5e-3,
     clip_norm=1.0,
-    flip=True,
-    shift=0.0,
+    augmentation=Augmentation(flip=True),
     batch_size=32,
     epochs=30,
 )
@@ -126,7 +124,7 @@ SCRATCH = replace(
     MODERN,
     learning_rate=5e-4,
     batch_size=16,  # more steps: 1,200 pictures give only 75 of them in an epoch
-    shift=0.05,
+    augmentation=Augmentation(flip=True, shift=0.05),
     epochs=9,  # 675 steps of the demo's 1,200 pictures: about three minutes on two free cores
 )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
+from alti2v.model.augment import parse_augmentation
 from alti2v.model.board import require_tensorboard
 from alti2v.model.bundle import read_training
 from alti2v.model.crew import Crew, joined
@@ -39,7 +40,7 @@ _LOCK_FILE = "train.lock"
 # What a command line may set instead of the recipe; left out, a run goes on with what it was begun with.
 _CHOICES = (
     *("backbone", "epochs", "batch_size", "accumulate", "learning_rate", "train_from", "frozen_epochs"),
-    *("loss", "positive_weight", "ema"),
+    *("loss", "positive_weight", "augmentation", "ema"),
 )
 _STARTS = ("weights", "start", "precision", "seed", "cache_features")
 
@@ -64,6 +65,8 @@ class TrainConfig:
         loss: "summed", "mean" or "asymmetric"; None as above.
         positive_weight: exponent of (negatives / positives), by which a tag's positives count, in [0, 1]; None
             as above.
+        augmentation: steps as `augment.parse_augmentation` reads them, such as "flip,crop=0.13"; "none" for
+            none; None as above.
         ema: momentum of a moving average of the weights, which then is what is validated and exported, in
             [0, 1); None as above.
         weights: where the backbone starts: "imagenet" (Keras fetches them), "none", or the path of a weights
@@ -95,6 +98,7 @@ class TrainConfig:
     frozen_epochs: int | None = None
     loss: str | None = None
     positive_weight: float | None = None
+    augmentation: str | None = None
     ema: float | None = None
     weights: str = "imagenet"
     start: Path | None = None
@@ -138,6 +142,8 @@ class TrainConfig:
         ):
             if name not in names:
                 raise UsageError(f"{option} {name} is none of {', '.join(filter(None, names))}")
+        if self.augmentation is not None:
+            parse_augmentation(self.augmentation)
         if not self.weights:
             raise UsageError("--weights is empty: give imagenet, none, or the path of a weights file")
 
@@ -213,8 +219,7 @@ def train(
     claim_directory(config.run, Kind.RUN)
     with joined() as crew, exclusive(config.run, _LOCK_FILE) if crew.is_first else contextlib.nullcontext():
         settings = _settle(config, manifest)
-        chosen = {**{name: settings[name] for name in _CHOICES}, "loss": Loss(settings["loss"])}
-        recipe = replace(RECIPES[config.recipe], **chosen)
+        recipe = _recipe(config, settings)
         if recipe.batch_size % crew.devices:
             raise UsageError(
                 f"--batch-size {recipe.batch_size} cannot be shared by {crew.devices} devices equally"
@@ -242,7 +247,11 @@ def plan(config: TrainConfig) -> Plan:
 
 
 def _recipe(config: TrainConfig, settings: Mapping[str, Any]) -> Recipe:
-    chosen = {**{name: settings[name] for name in _CHOICES}, "loss": Loss(settings["loss"])}
+    chosen = {name: settings[name] for name in _CHOICES}
+    chosen |= {
+        "loss": Loss(settings["loss"]),
+        "augmentation": parse_augmentation(settings["augmentation"]),
+    }
     return replace(RECIPES[config.recipe], **chosen)
 
 
@@ -313,7 +322,10 @@ def _settle(config: TrainConfig, manifest: Manifest) -> dict[str, Any]:
     """
     known = read_description(config.run, Kind.RUN) if kind_of(config.run) is Kind.RUN else {}
     recipe = asdict(RECIPES[config.recipe])
+    recipe["augmentation"] = str(RECIPES[config.recipe].augmentation)
     chosen = {name: getattr(config, name) for name in _CHOICES}
+    if config.augmentation is not None:
+        chosen["augmentation"] = str(parse_augmentation(config.augmentation))
     chosen["backbone"] = None if config.backbone is None else config.backbone.lower()
     settled = config.precision == "auto" and "precision" in known
     wanted = {

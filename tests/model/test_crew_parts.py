@@ -7,24 +7,33 @@ import os
 import socket
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from alti2v.errors import UsageError
+from alti2v.model.augment import Augmentation
 from alti2v.model.crew import joined
 from alti2v.model.input import training_batches
-from tests.model.tiny_dataset import write_squares
+from tests.model.tiny_dataset import Drawn, square, write_dataset, write_squares
 
 pytestmark = pytest.mark.tf
 _PROGRAM = """
 import sys
 from dataclasses import replace
 from pathlib import Path
+from alti2v.model.augment import NO_AUGMENTATION
 from alti2v.model.recipes import MODERN, RECIPES
 from alti2v.model.train import TrainConfig, train
 RECIPES["modern"] = replace(
-    MODERN, features=16, train_from="block5_conv3", learning_rate=1e-3, batch_size=8, epochs=2, flip=False
+    MODERN,
+    features=16,
+    train_from="block5_conv3",
+    learning_rate=1e-3,
+    batch_size=8,
+    epochs=2,
+    augmentation=NO_AUGMENTATION,
 )
 train(TrainConfig(dataset=Path(sys.argv[1]), run=Path(sys.argv[2]), weights="none", checkpoint_s=1e9))
 """
@@ -34,6 +43,45 @@ train(TrainConfig(dataset=Path(sys.argv[1]), run=Path(sys.argv[2]), weights="non
 def dataset(tmp_path_factory):
     """Twenty samples: the last of three batches of eight has four."""
     return write_squares(tmp_path_factory.mktemp("crew") / "dataset", train=20)
+
+
+def test_mixing_leaves_padding_out(dataset):
+    """In a batch that is filled up, only samples are mixed with each other, in every part."""
+    for index in range(2):
+        *_, (images, labels, weights) = training_batches(
+            dataset, batch_size=8, seed=3, part=(index, 2), augmentation=Augmentation(mixup=1.0)
+        )
+        assert weights.numpy().tolist() == [2, 2, 0, 0]
+        assert images.numpy()[:2].mean(axis=(1, 2, 3)).min() > 0
+        assert labels.numpy()[:2].sum(axis=1).min() >= 1
+        assert not labels.numpy()[2:].any()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("skipped", [0, 1])
+def test_every_sample_is_read_by_one_reader(tmp_path, count, skipped):
+    """Over an epoch the readers' samples are the manifest's, each once, also where a run goes on."""
+    drawn = [square(number, size=32) for number in range(26)]
+    tags = [f"picture_{number}" for number in range(26)]
+    samples = [Drawn(id=one.id, jpeg=one.jpeg, tags=(tag,)) for one, tag in zip(drawn, tags, strict=True)]
+    dataset = write_dataset(tmp_path / "dataset", {"train": samples}, size=32, tags=tags, shard_samples=5)
+
+    def read(first):
+        seen = Counter()
+        for index in range(count):
+            for _, labels, weights in training_batches(
+                dataset, batch_size=6, seed=1, epoch=2, skip_batches=first, part=(index, count)
+            ):
+                assert len(labels) == 6 // count
+                seen.update(np.argmax(labels.numpy()[weights.numpy() > 0], axis=1).tolist())
+        return seen
+
+    whole = read(0)
+    assert whole == Counter(range(26))
+    begun = Counter()
+    for _, labels in training_batches(dataset, batch_size=6, seed=1, epoch=2).take(skipped):
+        begun.update(np.argmax(labels.numpy(), axis=1).tolist())
+    assert read(skipped) == whole - begun
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

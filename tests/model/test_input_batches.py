@@ -12,7 +12,8 @@ from PIL import Image
 
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
-from alti2v.model.input import Augmentation, evaluation_batches, training_batches
+from alti2v.model.augment import Augmentation
+from alti2v.model.input import evaluation_batches, training_batches
 from tests.model.tiny_dataset import COLOURS, Drawn, square, write_dataset, write_squares
 
 pytestmark = pytest.mark.tf

@@ -11,6 +11,7 @@ import pytest
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model import plan as planning
+from alti2v.model.augment import NO_AUGMENTATION
 from alti2v.model.bundle import load_bundle
 from alti2v.model.input import ids_of_batch
 from alti2v.model.network import build_network
@@ -133,7 +134,7 @@ def test_a_start_with_other_tags_carries_rows_over_by_name(dataset, run, tmp_pat
 
 def test_accumulated_gradients_equal_a_large_batch(dataset, tmp_path):
     """Two steps of 8 that make one update end where one step of 16 does."""
-    plain = replace(TINY, dropout=0.0, cosine=False, flip=False, epochs=1)
+    plain = replace(TINY, dropout=0.0, cosine=False, augmentation=NO_AUGMENTATION, epochs=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "modern", plain)
         train(config(dataset, tmp_path / "large", batch_size=16))
@@ -215,7 +216,7 @@ def test_cached_features_end_where_pictures_do(dataset, tmp_path):
     """A head that is trained from stored features gets the weights that it gets from pictures."""
     lines = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(RECIPES, "modern", replace(TINY, flip=False, shift=0.0))
+        patch.setitem(RECIPES, "modern", replace(TINY, augmentation=NO_AUGMENTATION))
         train(config(dataset, tmp_path / "pictures", train_from="head"))
         cached = config(dataset, tmp_path / "cached", train_from="head", cache_features=True)
         train(cached, progress=lambda progress: lines.append(progress.milestone))

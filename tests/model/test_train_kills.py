@@ -19,11 +19,18 @@ _PROGRAM = """
 import hashlib, sys
 from dataclasses import replace
 from pathlib import Path
+from alti2v.model.augment import Augmentation
 from alti2v.model.bundle import load_bundle
 from alti2v.model.recipes import MODERN, RECIPES
 from alti2v.model.train import TrainConfig, train
 RECIPES["modern"] = replace(
-    MODERN, features=16, dropout=0.2, train_from="block5_conv3", batch_size=4, epochs=20, shift=0.05
+    MODERN,
+    features=16,
+    dropout=0.2,
+    train_from="block5_conv3",
+    batch_size=4,
+    epochs=20,
+    augmentation=Augmentation(shift=0.05, mixup=0.8),
 )
 dataset, run, checkpoint_s = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 train(

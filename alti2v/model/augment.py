@@ -1,0 +1,246 @@
+"""What is changed at random about training pictures: pure functions of (seed, epoch, picture), in the graph.
+
+Every picture draws its numbers from its own id, so neither the order of the samples nor the number of readers
+has a part in it, and a step that is left out leaves the others as they are. Only mixing needs a neighbour: the
+next picture of the batch. White comes in from outside, as in the letterbox. The steps are those of JAX-CV's
+WDTaggerGen.py, which are those of the field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alti2v.errors import UsageError
+from alti2v.model import backend
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_NAMES_A_SIDE = re.compile(r"(^|[_\-( ])(left|right)([_\-) ]|$)")
+_KERNELS = ("bilinear", "bicubic", "lanczos3", "nearest")  # of tf.image.resize
+_WHITE = 255
+_DRAWS = 11  # numbers that a picture draws, one for each use below
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augmentation:
+    """What is changed at random about a training picture; the default changes nothing.
+
+    In this order; strengths are drawn evenly between nothing and the figure.
+
+    Attributes:
+        flip: mirror every second picture, but for those with a tag that names a side.
+        rotation: turn by up to so many degrees either way, [0, 180]; white corners.
+        shift: move by up to this share of the side in each direction, [0, 0.5); white comes in.
+        crop: cut away up to this share of the side, anywhere, and enlarge the rest again, [0, 0.5).
+        kernels: enlarge with a kernel drawn from bilinear, bicubic, Lanczos and nearest, not always bilinear:
+            other people's programs resize in all these ways. Needs `crop`.
+        cutout: cover a square of up to this share of the area with white, [0, 0.5].
+        mixup: alpha of Beta(alpha, alpha), from which the share of the picture is drawn that stays when it is
+            laid over the next one of its batch, its labels likewise (Zhang et al. 2018, arXiv:1710.09412);
+            0 for none, at most 10.
+    """
+
+    flip: bool = False
+    rotation: float = 0.0
+    shift: float = 0.0
+    crop: float = 0.0
+    kernels: bool = False
+    cutout: float = 0.0
+    mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, most in (("rotation", 180), ("shift", 0.49), ("crop", 0.49), ("cutout", 0.5), ("mixup", 10)):
+            if not 0 <= getattr(self, name) <= most:
+                raise UsageError(f"augmentation {name}={getattr(self, name)} is not between 0 and {most}")
+        if self.kernels and not self.crop:
+            raise UsageError("augmentation kernels needs crop, such as kernels,crop=0.13")
+
+    def __str__(self) -> str:
+        """As on the command line: "flip,crop=0.13", or "none"."""
+        steps = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value:
+                steps.append(field.name if value is True else f"{field.name}={value:g}")
+        return ",".join(steps) or "none"
+
+
+NO_AUGMENTATION = Augmentation()
+
+
+def parse_augmentation(text: str) -> Augmentation:
+    """Read what `str` of an `Augmentation` writes.
+
+    Raises:
+        UsageError: it names no step, or a strength that the step does not take.
+    """
+    if text.strip() == "none":
+        return NO_AUGMENTATION
+    strengths = {field.name: not isinstance(field.default, bool) for field in fields(Augmentation)}
+    found: dict[str, Any] = {}
+    for part in text.split(","):
+        name, has_value, value = (piece.strip() for piece in part.partition("="))
+        if name not in strengths:
+            raise UsageError(f"augmentation {name!r} is none of {', '.join(strengths)} and none")
+        if strengths[name] != bool(has_value):
+            example = f"{name}=0.1" if strengths[name] else name
+            raise UsageError(f"augmentation {part.strip()!r}: write {example}")
+        try:
+            found[name] = float(value) if has_value else True
+        except ValueError as exc:
+            raise UsageError(f"augmentation {name}={value}: {value!r} is no number") from exc
+    return Augmentation(**found)
+
+
+def names_a_side(tags: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which tags say left or right, so that a mirrored picture would belie them: (T,)."""
+    return np.array([_NAMES_A_SIDE.search(tag) is not None for tag in tags], bool)
+
+
+def seed_of(seed: int, epoch: int) -> int:
+    """One number for an epoch, from which and its id every picture draws."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64).astype(np.int64)[0])
+
+
+def augmented(image: Any, id_: Any, *, what: Augmentation, seed: int, may_flip: Any) -> Any:  # noqa: ANN401
+    """Change a picture at random, all but mixing.
+
+    Args:
+        image: (S, S, 3) uint8.
+        id_: scalar int64, the board's post number.
+        what: which steps, how strong.
+        seed: of the epoch, from `seed_of`.
+        may_flip: scalar bool.
+
+    Returns:
+        (S, S, 3) uint8.
+    """
+    tf = backend.tf
+    draws = tf.random.stateless_uniform([_DRAWS], seed=tf.stack([tf.constant(seed, tf.int64), id_]))
+    if what.flip:
+        is_flipped = tf.logical_and(draws[0] < 0.5, may_flip)
+        image = tf.cond(is_flipped, lambda: tf.reverse(image, axis=[1]), lambda: image)
+    if what.rotation:
+        image = rotated(image, (2 * draws[3] - 1) * what.rotation)
+    if what.shift:
+        image = shifted(image, draws[1:3], furthest=round(what.shift * image.shape[0]))
+    if what.crop:
+        image = cropped(image, draws[4:7], most=what.crop, kernel=draws[7] if what.kernels else None)
+    if what.cutout:
+        image = cut_out(image, draws[8:11], most=what.cutout)
+    return image
+
+
+def rotated(image: Any, degrees: Any) -> Any:  # noqa: ANN401 - tensors
+    """Turn a picture (S, S, 3) uint8 counter-clockwise about its centre, bilinearly; white corners."""
+    tf = backend.tf
+    angle = tf.cast(degrees, tf.float32) * (np.pi / 180)
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    centre = (image.shape[0] - 1) / 2
+    # The op maps points of the output to points of the input: x = a0 x' + a1 y' + a2, y = b0 x' + b1 y' + b2.
+    zero = tf.zeros_like(cos)
+    transform = [cos, -sin, centre - cos * centre + sin * centre]
+    transform += [sin, cos, centre - sin * centre - cos * centre, zero, zero]
+    turned = tf.raw_ops.ImageProjectiveTransformV3(
+        images=image[tf.newaxis],
+        transforms=tf.stack(transform)[tf.newaxis],
+        output_shape=image.shape[:2],
+        fill_value=float(_WHITE),
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )
+    return tf.ensure_shape(turned[0], image.shape)
+
+
+def shifted(image: Any, draws: Any, *, furthest: int) -> Any:  # noqa: ANN401 - tensors
+    """Move a picture (S, S, 3) uint8 by -furthest to +furthest px along both axes, by draws (2,) of [0, 1)."""
+    tf = backend.tf
+    size = image.shape[0]
+    start = tf.cast(tf.floor(draws * (2 * furthest + 1)), tf.int32)
+    padded = tf.pad(image, [[furthest, furthest], [furthest, furthest], [0, 0]], constant_values=_WHITE)
+    return tf.ensure_shape(tf.slice(padded, [start[0], start[1], 0], [size, size, 3]), (size, size, 3))
+
+
+def cropped(image: Any, draws: Any, *, most: float, kernel: Any) -> Any:  # noqa: ANN401 - tensors
+    """Cut a square out of a picture (S, S, 3) uint8 and enlarge it to S.
+
+    Args:
+        image: the picture.
+        draws: (3,) of [0, 1): how much goes, and where the square lies, down and across.
+        most: share of the side that goes at most.
+        kernel: scalar of [0, 1) that chooses the kernel; None for bilinear.
+    """
+    tf = backend.tf
+    size = image.shape[0]
+    gone = tf.cast(tf.floor(draws[0] * (round(most * size) + 1)), tf.int32)
+    start = tf.cast(tf.floor(draws[1:3] * tf.cast(gone + 1, tf.float32)), tf.int32)
+    square = tf.slice(image, [start[0], start[1], 0], [size - gone, size - gone, 3])
+
+    def resized(method: str) -> Any:  # noqa: ANN401 - tensor
+        return tf.cast(tf.image.resize(square, [size, size], method=method), tf.float32)
+
+    if kernel is None:
+        large = resized(_KERNELS[0])
+    else:
+        chosen = tf.cast(tf.floor(kernel * len(_KERNELS)), tf.int32)
+        large = tf.switch_case(chosen, [lambda method=method: resized(method) for method in _KERNELS])
+    return tf.ensure_shape(tf.saturate_cast(tf.round(large), tf.uint8), (size, size, 3))
+
+
+def cut_out(image: Any, draws: Any, *, most: float) -> Any:  # noqa: ANN401 - tensors
+    """Cover a square of a picture (S, S, 3) uint8 with white.
+
+    Args:
+        image: the picture.
+        draws: (3,) of [0, 1): where the square lies, down and across, and its area.
+        most: share of the picture's area that it has at most.
+    """
+    tf = backend.tf
+    size = image.shape[0]
+    side = tf.cast(tf.round(size * tf.sqrt(draws[2] * most)), tf.int32)
+    start = tf.cast(tf.floor(draws[:2] * tf.cast(size - side + 1, tf.float32)), tf.int32)
+    place = tf.range(size)
+    down, across = (tf.logical_and(place >= first, place < first + side) for first in tf.unstack(start))
+    is_covered = tf.logical_and(down[:, tf.newaxis], across[tf.newaxis, :])[:, :, tf.newaxis]
+    return tf.where(is_covered, tf.constant(_WHITE, tf.uint8), image)
+
+
+def mixing_share(id_: Any, *, alpha: float, seed: int) -> Any:  # noqa: ANN401 - tensors
+    """Draw how much of a picture stays when it is mixed: scalar float32 of Beta(alpha, alpha)."""
+    tf = backend.tf
+    # A Beta number is one of two Gamma numbers' share of their sum.
+    own_seed = tf.stack([tf.constant(seed ^ 1, tf.int64), id_])
+    gammas = tf.random.stateless_gamma([2], seed=own_seed, alpha=alpha)
+    return tf.math.divide_no_nan(gammas[0], tf.reduce_sum(gammas))
+
+
+def mixed(images: Any, labels: Any, shares: Any, count: Any) -> tuple[Any, Any]:  # noqa: ANN401 - tensors
+    """Lay every picture of a batch over the next one; the last sample's next is the first.
+
+    Args:
+        images: (B, S, S, 3) uint8.
+        labels: (B, T) float32.
+        shares: (B,) float32 of [0, 1]: of the picture itself; the rest is the next one's.
+        count: scalar int32: how many rows are samples; padding behind them stays as it is.
+
+    Returns:
+        Images (B, S, S, 3) uint8 and labels (B, T) float32.
+    """
+    tf = backend.tf
+    rows = tf.range(tf.shape(images)[0])
+    is_sample = rows < count
+    partner = tf.where(is_sample, (rows + 1) % tf.maximum(count, 1), rows)
+    shares = tf.where(is_sample, shares, 1.0)
+    of_labels, of_images = shares[:, tf.newaxis], shares[:, tf.newaxis, tf.newaxis, tf.newaxis]
+    own = tf.cast(images, tf.float32)
+    laid_over = of_images * own + (1 - of_images) * tf.gather(own, partner)
+    return (
+        tf.cast(tf.round(laid_over), tf.uint8),
+        of_labels * labels + (1 - of_labels) * tf.gather(labels, partner),
+    )
