@@ -42,6 +42,12 @@ from alti2v.terminal import duration, print_result, progress_display, size
     is_flag=True,
     help="If the WD formats find no character, add one that is never predicted.",
 )
+@click.option(
+    "--license",
+    default="other",
+    show_default=True,
+    help="The model's licence, for its card, as Hugging Face spells it.",
+)
 @click.option("--check", type=DIRECTORY, metavar="FOLDER", default=None, help="Check a folder; export nothing.")
 @as_json_option
 def export(

@@ -66,6 +66,7 @@ class ExportConfig:
         ratings: "training": the rating rows say the shares of the training pictures; "uniform": all alike.
         copyrights: "general": copyright tags count as general in the WD formats; "nothing": they are left out.
         placeholder_character: in the WD formats, add a character that is never predicted if there is none.
+        license: for the card, as Hugging Face spells it (https://huggingface.co/docs/hub/repositories-licenses).
     """
 
     run: Path
@@ -75,6 +76,7 @@ class ExportConfig:
     ratings: str = "training"
     copyrights: str = "general"
     placeholder_character: bool = False
+    license: str = "other"
 
     def __post_init__(self) -> None:
         for option, value, choices in (
@@ -299,6 +301,7 @@ def _facts(config: ExportConfig, bundle: Bundle, labels: Labels, ratings: tuple[
         threshold=bundle.threshold,
         metrics=read_json(metrics) if metrics.is_file() else None,
         version=alti2v.__version__,
+        license=config.license,
     )
 
 

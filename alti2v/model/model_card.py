@@ -39,6 +39,7 @@ class Facts:
         threshold: where precision equals recall; None if not known.
         metrics: metrics.json of the evaluation; None if there was none.
         version: of alti2v.
+        license: under which the model is given away, as Hugging Face spells it.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Facts:
     threshold: float | None
     metrics: Mapping[str, Any] | None
     version: str
+    license: str
 
 
 def model_card(facts: Facts) -> str:
@@ -74,7 +76,8 @@ def model_card(facts: Facts) -> str:
 
 
 def _front_matter(facts: Facts) -> list[str]:
-    lines = ["---", "library_name: onnx", "pipeline_tag: image-classification"]
+    lines = ["---", f"license: {json.dumps(facts.license)}"]
+    lines += ["library_name: onnx", "pipeline_tag: image-classification"]
     lines += ["tags:", "- onnx", "- vgg16", "- multi-label-classification", "- illustration", "- alti2v"]
     if facts.format is not Format.ONNX:
         lines.append("- wd-tagger")
@@ -276,6 +279,8 @@ def _limits(facts: Facts, contract: Contract) -> list[str]:
         "",
         "- It knows illustrations like those it was trained on, and nothing of photographs.",
         "- People forget tags: much of what counts as wrong above is right, and rare tags are learnt worse.",
+        "- The pictures that it learnt from belong to their artists; the licence above, if any, speaks of the "
+        "model alone.",
         "- VGG16 is from 2014; newer backbones see more. What is claimed here is that the figures are honest.",
     ]
     if contract.side_px and contract.side_px != facts.architecture.size:

@@ -106,6 +106,7 @@ def test_card_without_an_evaluation(exported):
     front = yaml.safe_load(text.split("---\n")[1])
 
     assert front["pipeline_tag"] == "image-classification"
+    assert front["license"] == "other"
     assert "model-index" not in front
     assert "Not judged yet" in text
     assert "They say nothing about a picture" in text
@@ -119,7 +120,9 @@ def test_card_with_the_evaluations_figures(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "run")
     (copy / EVALUATION_DIR).mkdir()
     (copy / EVALUATION_DIR / METRICS_FILE).write_text(json.dumps(METRICS))
-    text = export(ExportConfig(run=copy, out=tmp_path / "out", format="onnx")).card.read_text()
+    config = ExportConfig(run=copy, out=tmp_path / "out", format="onnx", license="cc0-1.0")
+    text = export(config).card.read_text()
+    assert yaml.safe_load(text.split("---\n")[1])["license"] == "cc0-1.0"
     (result,) = yaml.safe_load(text.split("---\n")[1])["model-index"][0]["results"]
 
     assert "| mean average precision | 0.7312 | 0.710 to 0.750 | 0.2500 |" in text
