@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -290,10 +290,15 @@ class Ledger(Database):
         row = self._row("SELECT duplicate_of FROM posts WHERE id=?", post_id)
         return None if row is None else row["duplicate_of"]
 
-    def holder_of(self, md5: str) -> Holder | None:
-        """The post whose stored bytes have this md5."""
-        row = self._row("SELECT id, seq FROM posts WHERE status='stored' AND md5=? ORDER BY seq LIMIT 1", md5)
-        return None if row is None else Holder(row["id"], row["seq"])
+    def holders_of(self, md5s: Sequence[str]) -> dict[str, Holder]:
+        """The posts whose stored bytes have these md5s, by md5."""
+        # The one that was listed first comes last, and stays.
+        rows = self._rows(
+            "SELECT md5, id, seq FROM posts WHERE status='stored' AND md5 IN (SELECT value FROM json_each(?)) "
+            "ORDER BY seq DESC",
+            json.dumps(md5s),
+        )
+        return {row[0]: Holder(row[1], row[2]) for row in rows}
 
     def hand_over(self, old: int, new: int) -> None:
         """Make a post that held bytes, and those that relied on it, duplicates of another one."""
@@ -304,23 +309,12 @@ class Ledger(Database):
             (new, old),
         )
 
-    def settle(self, post_id: int, outcome: Outcome) -> None:
-        """Record how a post stands now, all of it."""
-        stored, place = outcome.stored, outcome.place
-        url, form, width, height, md5 = (
-            (None,) * 5
-            if stored is None
-            else (stored.url, stored.format, stored.width, stored.height, stored.md5)
-        )
-        tar, offset, size = (None,) * 3 if place is None else (place.tar, place.span.offset, place.span.size)
-        self._db.execute(
+    def settle(self, outcomes: Iterable[tuple[int, Outcome]]) -> None:
+        """Record how posts stand now, all of it, by id."""
+        self._db.executemany(
             "UPDATE posts SET status=?, reason=?, error=?, attempts=?, http_status=?, duplicate_of=?, "
             "fetched_url=?, format=?, width=?, height=?, md5=?, tar=?, offset=?, size=? WHERE id=?",
-            (
-                *(outcome.status, outcome.reason, outcome.error[:500], outcome.attempts),
-                *(outcome.http_status, outcome.duplicate_of, url, form, width, height, md5),
-                *(tar, offset, size, post_id),
-            ),
+            ((*_columns(outcome), post_id) for post_id, outcome in outcomes),
         )
 
     # Tar files, parts, tags -----------------------------------------------------------------------
@@ -436,6 +430,19 @@ _MAY_APPEAR = frozenset({Skip.GHOST.value, Skip.HIDDEN.value, Skip.FILTERED.valu
 
 # In the facts as they are encoded; inside a text the quotes would be escaped.
 _DELETED = '"board_status":"deleted"'
+
+
+def _columns(outcome: Outcome) -> tuple[str | int | None, ...]:
+    """The columns of `posts` from `status` to `size`, in the order of `Ledger.settle`."""
+    stored, place = outcome.stored, outcome.place
+    of_bytes = (
+        (None,) * 5
+        if stored is None
+        else (stored.url, stored.format, stored.width, stored.height, stored.md5)
+    )
+    of_place = (None,) * 3 if place is None else (place.tar, place.span.offset, place.span.size)
+    said = (outcome.status, outcome.reason, outcome.error[:500], outcome.attempts, outcome.http_status)
+    return (*said, outcome.duplicate_of, *of_bytes, *of_place)
 
 
 def _with_what_was_known(post: Post, former: Post) -> Post:

@@ -96,20 +96,20 @@ def _add_rows(ledger: Ledger, rows: Iterable[Mapping[str, Any]]) -> None:
         for row in rows:
             post = _post(row)
             ledger.add_posts([post])
-            ledger.settle(post.id, _outcome(row))
+            ledger.settle([(post.id, _outcome(row))])
 
 
 def adopt(ledger: Ledger, found: Found, *, tar: int) -> None:
     """Make the ledger say that a post's picture lies there; inside a transaction."""
     post = read_post(json.loads(found.facts))
     ledger.add_posts([post] if ledger.facts(post.id) is None else [])
-    ledger.settle(post.id, stored_outcome(found.stored, Place(tar=tar, span=found.span)))
+    ledger.settle([(post.id, stored_outcome(found.stored, Place(tar=tar, span=found.span)))])
 
 
 def make_pending(ledger: Ledger, post_id: int, *, why: str) -> None:
     """Let the next crawl fetch a post again, and those that relied on its bytes; inside a transaction."""
-    for number in (post_id, *ledger.duplicates_of(post_id)):
-        ledger.settle(number, Outcome(status=Status.PENDING, error=why))
+    again = Outcome(status=Status.PENDING, error=why)
+    ledger.settle([(number, again) for number in (post_id, *ledger.duplicates_of(post_id))])
 
 
 def rewrite_tar(store: Path, ledger: Ledger, tar: TarState, keep: Iterable[Found]) -> None:

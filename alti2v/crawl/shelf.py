@@ -79,7 +79,7 @@ class Shelf:
         """Make a batch durable: all of it, or, if this raises or the process dies, nothing of it."""
         outcomes: list[tuple[int, Outcome]] = []
         handed_over: list[tuple[int, int]] = []
-        holders: dict[str, Holder] = {}
+        holders = self._ledger.holders_of([each.stored.md5 for each in batch if isinstance(each, Fetched)])
         for settlement in sorted(batch, key=lambda settlement: settlement.pending.seq):
             pending = settlement.pending
             post_id = pending.post.id
@@ -87,7 +87,7 @@ class Shelf:
                 outcomes.append((post_id, settlement.outcome))
                 continue
             md5 = settlement.stored.md5
-            holder = holders.get(md5) or self._ledger.holder_of(md5)
+            holder = holders.get(md5)
             # Of posts with the same bytes the one that was listed first holds them, whatever came first.
             if holder is not None and holder.seq < pending.seq:
                 outcomes.append((post_id, _duplicate(settlement, holder.post_id)))
@@ -99,8 +99,7 @@ class Shelf:
         if self._tar is not None:
             self._tar.sync()
         with self._ledger.transaction():
-            for post_id, outcome in outcomes:
-                self._ledger.settle(post_id, outcome)
+            self._ledger.settle(outcomes)
             for old, new in handed_over:
                 self._ledger.hand_over(old, new)
             if self._tar is not None:

@@ -25,7 +25,8 @@ BLOCK = 512  # POSIX.1-2017 pax, "ustar Interchange Format": headers and bodies 
 _END_OF_ARCHIVE = bytes(2 * BLOCK)
 _MODE = 0o0444
 _NAME_BYTES = 100
-_WORTH_A_CALL = 1 << 14  # bytes: copying fewer is cheaper than another system call
+_WRITE_BYTES = 8 * 1024 * 1024  # appended bytes that wait for the system call that they share
+_WRITE_PARTS = 512  # POSIX allows at least 16 in one call, Linux 1,024
 _SIZE_DIGITS = 11  # octal: 8 GiB
 
 
@@ -66,17 +67,21 @@ def padded(size: int) -> int:
 class OpenTar:
     """A tar file that grows: bytes appended after the last `sync` may be lost, those before it never.
 
+    What is appended may wait in memory, at most 8 MiB and one member, until it is worth a system call.
     Opening it cuts it back to `committed` bytes, the length that the caller's ledger vouches for, so
     that whatever a killed process left behind that point is gone.
 
     Raises:
         DamagedError: the file is shorter than `committed`.
-        StorageError: the file system refuses a write; the file is cut back to its last whole member.
+        StorageError: the file system refuses a write; the file is cut back to the members before it, and
+            those that waited are forgotten.
     """
 
     def __init__(self, path: Path, *, committed: int) -> None:
         self._path = path
         self._size: int = 0
+        self._waiting: list[bytes] = []
+        self._written: int = 0  # bytes in the file
         with storage_errors(path):
             is_new = not path.exists()
             self._file: io.FileIO = io.FileIO(path, "r+" if not is_new else "x+")
@@ -98,39 +103,50 @@ class OpenTar:
     def append(self, name: str, content: bytes) -> Span:
         """Add one member; it survives a kill after the next `sync`."""
         start = self._size
-        parts = [header(name, len(content)), content, bytes(padded(len(content)) - len(content))]
-        if len(content) < _WORTH_A_CALL:
-            parts = [b"".join(parts)]
-        with storage_errors(self._path):
-            try:
-                for part in parts:
-                    _write_all(self._file, part)
-            except OSError:
-                self._cut(start)
-                raise
+        self._waiting += header(name, len(content)), content, bytes(padded(len(content)) - len(content))
         self._size = start + BLOCK + padded(len(content))
+        if self._size - self._written >= _WRITE_BYTES or len(self._waiting) >= _WRITE_PARTS:
+            self._write()
         return Span(offset=start + BLOCK, size=len(content))
 
     def sync(self) -> None:
         """Make everything appended so far survive a power cut."""
+        self._write()
         with storage_errors(self._path):
             os.fsync(self._file.fileno())
 
     def seal(self) -> None:
         """Write the end-of-archive marker, sync and close: the file is a complete tar from now on."""
-        with storage_errors(self._path):
-            _write_all(self._file, _END_OF_ARCHIVE)
-            self.sync()
+        self._waiting.append(_END_OF_ARCHIVE)
+        self.sync()
         self.close()
 
     def close(self) -> None:
         """Close without sealing; the same tar can be opened again."""
-        self._file.close()
+        try:
+            if not self._file.closed:
+                self._write()
+        finally:
+            self._file.close()
+
+    def _write(self) -> None:
+        """Write what waits in as few calls as the system allows: other threads run meanwhile."""
+        parts: list[bytes | memoryview] = [part for part in self._waiting if part]
+        self._waiting = []
+        with storage_errors(self._path):
+            try:
+                while parts:
+                    written = os.writev(self._file.fileno(), parts[:_WRITE_PARTS])
+                    parts = _after(parts, written)  # fewer than asked, e.g. on a nearly full disk
+            except OSError:
+                self._cut(self._written)
+                raise
+        self._written = self._size
 
     def _cut(self, size: int) -> None:
         self._file.truncate(size)
         self._file.seek(size)
-        self._size = size
+        self._size = self._written = size
 
 
 def write_shard(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> list[Member]:
@@ -227,9 +243,10 @@ def dali_index(shard_members: Sequence[Member]) -> str:
     return "\n".join([f"v1.2 {len(lines)}", *(" ".join(line) for line in lines.values())]) + "\n"
 
 
-def _write_all(file: io.FileIO, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[
-            file.write(view) :
-        ]  # an unbuffered file may write less than asked, e.g. on a nearly full disk
+def _after(parts: Sequence[bytes | memoryview], size: int) -> list[bytes | memoryview]:
+    """What is left of some bytes when the first `size` of them are gone."""
+    for number, part in enumerate(parts):
+        if size < len(part):
+            return [memoryview(part)[size:], *parts[number + 1 :]]
+        size -= len(part)
+    return []

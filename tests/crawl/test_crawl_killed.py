@@ -65,7 +65,7 @@ KILLS = [
     ("alti2v.storage.tar", "OpenTar", "sync", "after", 1),
     ("alti2v.storage.tar", "OpenTar", "seal", "after", 1),
     ("alti2v.crawl.ledger", "Ledger", "set_tar", "before", 2),
-    ("alti2v.crawl.ledger", "Ledger", "settle", "after", 100),
+    ("alti2v.crawl.ledger", "Ledger", "settle", "after", 2),
     ("alti2v.crawl.ledger", "Ledger", "set_walk", "after", 4),
     ("alti2v.crawl.lister", "Lister", "_commit_page", "after", 2),
     ("alti2v.crawl.plan", "", "write_description", "after", 1),
@@ -185,7 +185,9 @@ def test_f33_bytes_are_synced_before_the_ledger_promises_them(
     sync, settle = OpenTar.sync, Ledger.settle
     monkeypatch.setattr(OpenTar, "sync", lambda self: (happened.append("sync"), sync(self))[1])
     monkeypatch.setattr(
-        Ledger, "settle", lambda self, *args: (happened.append("settle"), settle(self, *args))[1]
+        Ledger,
+        "settle",
+        lambda self, outcomes: (happened.extend(["settle"] * len(outcomes)), settle(self, outcomes))[1],
     )
     crawl(config(tmp_path / "store", site, limit=70))
 

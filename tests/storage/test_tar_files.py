@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import subprocess
@@ -134,27 +133,43 @@ def test_a_full_disk_leaves_whole_members_only(tmp_path: Path, monkeypatch: pyte
     path = tmp_path / "a.tar"
     tar = OpenTar(path, committed=0)
     first = tar.append("000000000001.jpg", b"first")
-    real = io.FileIO.write
-    budget = [BLOCK + 100]
+    tar.sync()
+    budget = BLOCK + 100
 
-    class NearlyFull(io.FileIO):
-        def write(self, content: bytes, /) -> int:  # type: ignore[override]
-            if not budget[0]:
-                raise OSError(28, "No space left on device")
-            written = real(self, bytes(content)[: budget[0]])
-            budget[0] -= written
-            return written
+    def nearly_full(file: int, parts: list[bytes]) -> int:
+        nonlocal budget
+        if not budget:
+            raise OSError(28, "No space left on device")
+        written = os.write(file, b"".join(parts)[: min(budget, 300)])  # less than asked is no error
+        budget -= written
+        return written
 
-    tar._file.close()
-    tar._file = NearlyFull(path, "r+")
-    tar._file.seek(tar.size)
+    monkeypatch.setattr(os, "writev", nearly_full)
+    tar.append("000000000002.jpg", b"x" * 5000)
     with pytest.raises(StorageError, match="the disk is full: make room"):
-        tar.append("000000000002.jpg", b"x" * 5000)
-    budget[0] = 1 << 20
+        tar.sync()
+    budget = 1 << 20
     second = tar.append("000000000003.jpg", b"second")
     tar.close()
 
     assert [Member("000000000001.jpg", first), Member("000000000003.jpg", second)] == list(members(path))
+
+
+def test_what_waits_in_memory_is_bounded(tmp_path: Path) -> None:
+    """Bytes go to the file once there are enough of them, without a `sync`."""
+    path = tmp_path / "a.tar"
+    tar = OpenTar(path, committed=0)
+    for number in range(9):
+        tar.append(f"{member_key(number)}.jpg", bytes(1 << 20))
+    by_size = path.stat().st_size
+    for number in range(1000):
+        tar.append(f"{member_key(number)}.json", b"{}")
+    by_number = path.stat().st_size
+    tar.close()
+
+    assert by_size >= 8 << 20
+    assert by_number > by_size
+    assert path.stat().st_size == tar.size
 
 
 def test_a_cut_tar_is_damaged(tmp_path: Path) -> None:
