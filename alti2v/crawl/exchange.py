@@ -161,7 +161,7 @@ async def _read(
         await bounds.room.take(bounds.max_bytes if total is None or is_packed else total)
     begun_s = clock()
     try:
-        async for chunk in response.content.iter_any():
+        while chunk := await response.content.readany():
             pieces.append(chunk)
             size += len(chunk)
             if size > bounds.max_bytes:

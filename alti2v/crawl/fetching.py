@@ -171,25 +171,18 @@ class Fetching:
 
     async def _batch(self) -> tuple[list[tuple[Settlement, Room]], bool]:
         """What has arrived, at least one; False when nothing more comes."""
-        loop = asyncio.get_running_loop()
-        first = await self._got.get()
-        if first is None:
-            return [], False
-        batch, deadline, size = [first], loop.time() + _BATCH_S, _size(first[0])
-        while len(batch) < _BATCH_FILES and size < _BATCH_BYTES:
-            try:
-                arrival = self._got.get_nowait()
-            except asyncio.QueueEmpty:
-                try:
-                    async with asyncio.timeout_at(deadline):
-                        arrival = await self._got.get()
-                except TimeoutError:
-                    break
-            if arrival is None:
-                return batch, False
-            batch.append(arrival)
-            size += _size(arrival[0])
-        return batch, True
+        batch: list[tuple[Settlement, Room]] = []
+        arrival = await self._got.get()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_BATCH_S):
+                size = 0
+                while arrival is not None:
+                    batch.append(arrival)
+                    size += _size(arrival[0])
+                    if len(batch) >= _BATCH_FILES or size >= _BATCH_BYTES:
+                        break
+                    arrival = await self._got.get()
+        return batch, arrival is not None
 
 
 def _size(settlement: Settlement) -> int:

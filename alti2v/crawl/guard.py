@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
+import re
 import socket
 from typing import Any
 from urllib.parse import urlsplit
 
 MAX_FILE_HOSTS = 8  # besides the board's own
+# Scheme and authority of nearly every address: nothing in what follows can change how they are read.
+_PLAIN_ROOT = re.compile(r"https?://[a-z0-9.-]{1,255}(?::\d{1,9})?(?=[/?#]|$)")
 _NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 
 
@@ -17,6 +21,11 @@ class PrivateAddressError(OSError):
 
 def origin_of(url: str) -> str | None:
     """Scheme, name and port of a plain web address; None if it is none, or carries credentials."""
+    root = _PLAIN_ROOT.match(url)
+    return _origin(url) if root is None else _known_origin(root[0])
+
+
+def _origin(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -26,6 +35,9 @@ def origin_of(url: str) -> str | None:
         return None
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{name}" + (f":{port}" if port is not None else "")
+
+
+_known_origin = functools.lru_cache(256)(_origin)
 
 
 class Sites:
@@ -44,10 +56,12 @@ class Sites:
 
     def may_begin_at(self, url: str) -> bool:
         """Whether a file that the board's API names may be fetched; its host is listed if there is room."""
-        name = _name_of(url)
-        if not self.may_lead_to(url) and len(self._named) < MAX_FILE_HOSTS:
-            self._named.add(name)
-        return self.may_lead_to(url)
+        if self.may_lead_to(url):
+            return True
+        if len(self._named) >= MAX_FILE_HOSTS:
+            return False
+        self._named.add(_name_of(url))
+        return True
 
     def may_lead_to(self, url: str) -> bool:
         """Whether a redirect may be followed: it names no new host."""
@@ -56,7 +70,15 @@ class Sites:
 
 
 def _name_of(url: str) -> str:
+    root = _PLAIN_ROOT.match(url)
+    return _name(url) if root is None else _known_name(root[0])
+
+
+def _name(url: str) -> str:
     return (urlsplit(url).hostname or "").rstrip(".")
+
+
+_known_name = functools.lru_cache(256)(_name)
 
 
 def _site_of(name: str) -> str:

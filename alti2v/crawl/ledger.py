@@ -436,9 +436,7 @@ def _columns(outcome: Outcome) -> tuple[str | int | None, ...]:
     """The columns of `posts` from `status` to `size`, in the order of `Ledger.settle`."""
     stored, place = outcome.stored, outcome.place
     of_bytes = (
-        (None,) * 5
-        if stored is None
-        else (stored.url, stored.format, stored.width, stored.height, stored.md5)
+        (None,) * 5 if stored is None else (stored.url, stored.format, stored.width, stored.height, stored.md5)
     )
     of_place = (None,) * 3 if place is None else (place.tar, place.span.offset, place.span.size)
     said = (outcome.status, outcome.reason, outcome.error[:500], outcome.attempts, outcome.http_status)

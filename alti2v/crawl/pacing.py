@@ -82,6 +82,7 @@ class Pace:
         self._clock = clock
         self._sleep = sleep
         self._moments = _Moments()
+        self._left_unpaced_s = -math.inf
         self._queue = asyncio.Lock()
         self._api_queue = asyncio.Lock()
         paced = self._gap_s or self._api_gap_s
@@ -101,6 +102,11 @@ class Pace:
 
     async def turn(self, *, is_api: bool) -> None:
         """Wait until a request may leave, and take that moment; first come, first served."""
+        if self._file is None and not (self._gap_s or self._api_gap_s or self.crawl_delay_s):
+            self._left_unpaced_s = self._clock()  # for a delay that is yet to come
+            return
+        if self._left_unpaced_s > self._moments.left_s:
+            self._moments = replace(self._moments, left_s=self._left_unpaced_s)
         async with self._api_queue if is_api else contextlib.nullcontext():
             # A request that waits for the API's share lets the others pass.
             while (api_s := await self._leave(is_api=is_api)) > 0:
@@ -108,6 +114,8 @@ class Pace:
 
     def silence_s(self) -> float:
         """How long the host is still to be left alone; 0 if it is not."""
+        if self._file is None:  # asked several times for each request
+            return _left(self._moments.silent_from_s, self._moments.silent_for_s, self._clock())
         with self._written() as moments:
             return _left(moments.silent_from_s, moments.silent_for_s, self._clock())
 

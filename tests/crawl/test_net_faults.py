@@ -18,7 +18,7 @@ from aiohttp.test_utils import TestServer, unused_port
 from PIL import Image
 
 from alti2v.crawl.exchange import Purpose, Received
-from alti2v.crawl.guard import Sites, is_public
+from alti2v.crawl.guard import Sites, is_public, origin_of
 from alti2v.crawl.net import Client
 from alti2v.crawl.pictures import identify
 from alti2v.crawl.policy import FailKind, Failure
@@ -373,3 +373,22 @@ def test_f22_a_pixel_bomb_is_refused_from_its_header() -> None:
 
     assert kind(outcome) is FailKind.TOO_MANY_PIXELS
     assert peak < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://a.example/x", "https://a.example"),
+        ("http://a.example:8080?q=1", "http://a.example:8080"),
+        ("http://a.example:080/x", "http://a.example:80"),
+        ("http://a.example:99999/x", None),
+        ("https://A.Example/x", "https://a.example"),
+        ("https://user@a.example/x", None),
+        ("https://a.example\\@b.example/x", None),
+        ("ftp://a.example/x", None),
+        ("https:///x", None),
+    ],
+)
+def test_the_origin_of_an_address(url: str, origin: str | None) -> None:
+    """What is plain to see and what is not are read alike."""
+    assert origin_of(url) == origin
