@@ -20,6 +20,7 @@ from tests.dataset.hostile_decoder import PROGRAM, REASONS
 from tests.dataset.test_build_shards import digests
 from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
+ROOT = Path(__file__).parents[2]  # what a fresh interpreter needs to find these tests
 RECIPE = ImageRecipe(size=32)
 SOUND = encoded(drawing(1))
 
@@ -113,7 +114,8 @@ def test_a_build_goes_on_without_hostile_pictures(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(BUILD))
     for workers in ("1", "2"):
-        subprocess.run([sys.executable, program, store, tmp_path / workers, workers], check=True, timeout=120)
+        command = [sys.executable, program, store, tmp_path / workers, workers]
+        subprocess.run(command, check=True, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
     outcomes = read_manifest(tmp_path / "1").outcomes
     assert outcomes == {"stored": 30, "dropped crashed": 3, "dropped too_large": 1, "dropped too_slow": 1}
