@@ -1,22 +1,29 @@
 """How fast shards become batches, beside the ceiling: decoding the same bytes from memory.
 
-Both decode with `tf.io.decode_jpeg` and batch alike; the pipeline also reads shards, shuffles, and makes
-multi-hot labels of 5,000 tags. Rounds alternate, so that a busy machine slows both; the ratio is the median
-over rounds of the ratio within a round. Run:
+All rows decode with `tf.io.decode_jpeg` (torch's with Pillow, as it is done there) and batch alike; all but the
+ceiling also read files, shuffle, and make multi-hot labels of 5,000 tags. Rounds alternate, so that a busy
+machine slows all rows alike; a ratio is the median over rounds of the ratio within a round. `--what memory`
+reads 4 and then 40 shards of the same size, each in a process of its own, and compares their peaks. Run:
 
-    python benchmarks/input_pipeline.py [--samples 4000] [--size 224] [--batch-size 64] [--rounds 5]
+    python benchmarks/input_pipeline.py --what readers [--samples 4000] [--size 224] [--rounds 5]
+    python benchmarks/input_pipeline.py --what augmentation
+    python benchmarks/input_pipeline.py --what memory
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
 import json
+import os
+import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,48 +32,46 @@ from PIL import Image, ImageFilter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from alti2v.dataset.manifest import read_manifest
 from alti2v.model import backend
-from alti2v.model.augment import Augmentation
-from alti2v.model.input import training_batches
+from alti2v.model.augment import NO_AUGMENTATION, Augmentation, parse_augmentation
+from alti2v.model.input import SHARDS_IN_FLIGHT, training_batches
 from tests.model.tiny_dataset import Drawn, write_dataset
 
 _TAGS = 5_000
 _TAGS_PER_PICTURE = 30
 _SHARDS = 8
 _DISTINCT = 200  # pictures; their bytes are repeated under other ids
+_SHUFFLED = 1_000  # samples in the buffers of the other readers
+_CEILING, _OURS = "decoding from memory", "alti2v"
+_STEPS = ("flip", "rotation=10", "shift=0.05", "crop=0.13", "kernels,crop=0.13", "cutout=0.1", "mixup=0.8")
+_ALL_STEPS = "flip,rotation=10,shift=0.05,crop=0.13,kernels,cutout=0.1,mixup=0.8"
+_FEW, _MANY, _SHARD_SAMPLES = 4, 40, 250
 
 
 def main() -> None:
     """Measure, print a table, end with one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--what", choices=["readers", "augmentation", "memory"], default="readers")
     parser.add_argument("--samples", type=int, default=4_000)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.child is not None:
+        print(_peak_of_an_epoch(options.child, options.batch_size))
+        return
     with tempfile.TemporaryDirectory() as folder:
+        if options.what == "memory":
+            _memory(Path(folder), options)
+            return
         samples = _samples(options.samples, options.size)
-        dataset = write_dataset(
-            Path(folder) / "dataset",
-            {"train": samples},
-            size=options.size,
-            tags=[f"tag_{number}" for number in range(_TAGS)],
-            shard_samples=-(-options.samples // _SHARDS),
-        )
-        jpegs = [sample.jpeg for sample in samples]
-        batch_size = options.batch_size
-        rounds = []
-        for number in range(options.rounds + 1):
-            measured = {
-                "from memory": _rate(_from_memory(jpegs, batch_size), options.samples),
-                "from shards": _rate(_from_shards(dataset, batch_size, number), options.samples),
-                "from shards, flipped": _rate(
-                    _from_shards(dataset, batch_size, number, Augmentation(flip=True)), options.samples
-                ),
-            }
-            if number:  # the first one warms the page cache and the libraries up
-                rounds.append(measured)
-    _print(rounds, options, statistics.mean(map(len, jpegs)))
+        shard_samples = -(-options.samples // _SHARDS)
+        dataset = _write(Path(folder) / "dataset", samples, options.size, shard_samples)
+        prepare = _readers if options.what == "readers" else _augmentations
+        rows = prepare(dataset, samples, options.batch_size)
+        _compare(rows, options, statistics.mean(len(sample.jpeg) for sample in samples))
 
 
 def _samples(count: int, size: int) -> list[Drawn]:
@@ -90,19 +95,145 @@ def _samples(count: int, size: int) -> list[Drawn]:
     ]
 
 
-def _from_memory(jpegs: Sequence[bytes], batch_size: int) -> Any:
+def _write(path: Path, samples: Sequence[Drawn], size: int, shard_samples: int) -> Path:
+    tags = [f"tag_{number}" for number in range(_TAGS)]
+    return write_dataset(path, {"train": samples}, size=size, tags=tags, shard_samples=shard_samples)
+
+
+# What is compared: a function of the round's number that makes the batches of an epoch -----------
+
+
+def _readers(dataset: Path, samples: Sequence[Drawn], batch_size: int) -> Mapping[str, Callable[[int], Any]]:
     tf = backend.tf
-    data = tf.data.Dataset.from_tensor_slices(jpegs)
-    data = data.map(
-        lambda content: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
-        num_parallel_calls=tf.data.AUTOTUNE,
+    tars = [str(dataset / shard.name.data) for shard in read_manifest(dataset).split("train")]
+    indices = {sample.id: [int(tag.removeprefix("tag_")) for tag in sample.tags] for sample in samples}
+    records = _write_records(dataset.parent, samples, indices)
+
+    def from_generator(_: int) -> Any:
+        signature = (tf.TensorSpec((), tf.string), tf.TensorSpec((_TAGS,), tf.float32))
+        data = tf.data.Dataset.from_generator(lambda: _webdataset(tars, indices), output_signature=signature)
+        return _batched(data.map(_decoded, num_parallel_calls=tf.data.AUTOTUNE), batch_size)
+
+    def from_records(number: int) -> Any:
+        form = {
+            "jpeg": tf.io.FixedLenFeature((), tf.string),
+            "labels": tf.io.FixedLenFeature((_TAGS_PER_PICTURE,), tf.int64),
+        }
+
+        def parse(record: Any) -> Any:
+            found = tf.io.parse_single_example(record, form)
+            return _decoded(found["jpeg"], tf.reduce_max(tf.one_hot(found["labels"], _TAGS), axis=0))
+
+        data = tf.data.TFRecordDataset(records, num_parallel_reads=2).shuffle(_SHUFFLED, seed=number)
+        return _batched(data.map(parse, num_parallel_calls=tf.data.AUTOTUNE), batch_size)
+
+    rows: dict[str, Callable[[int], Any]] = {
+        _CEILING: lambda _: _from_memory(samples, batch_size),
+        _OURS: lambda number: training_batches(dataset, batch_size=batch_size, seed=0, epoch=number),
+        "from_generator + webdataset": from_generator,
+        "TFRecord": from_records,
+    }
+    if importlib.util.find_spec("torch"):
+        rows["webdataset + torch DataLoader"] = lambda _: _from_torch(tars, indices, batch_size)
+    return rows
+
+
+def _augmentations(
+    dataset: Path, samples: Sequence[Drawn], batch_size: int
+) -> Mapping[str, Callable[[int], Any]]:
+    def ours(what: Augmentation) -> Callable[[int], Any]:
+        return lambda number: training_batches(
+            dataset, batch_size=batch_size, seed=0, epoch=number, augmentation=what
+        )
+
+    rows: dict[str, Callable[[int], Any]] = {_CEILING: lambda _: _from_memory(samples, batch_size)}
+    rows[_OURS] = ours(NO_AUGMENTATION)
+    return {**rows, **{step: ours(parse_augmentation(step)) for step in (*_STEPS, _ALL_STEPS)}}
+
+
+def _from_memory(samples: Sequence[Drawn], batch_size: int) -> Any:
+    tf = backend.tf
+    data = tf.data.Dataset.from_tensor_slices([sample.jpeg for sample in samples])
+    return _batched(data.map(lambda jpeg: _decoded(jpeg)[0], num_parallel_calls=tf.data.AUTOTUNE), batch_size)
+
+
+def _decoded(jpeg: Any, labels: Any = None) -> tuple[Any, Any]:
+    return backend.tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE"), labels
+
+
+def _batched(data: Any, batch_size: int) -> Any:
+    return data.batch(batch_size).prefetch(backend.tf.data.AUTOTUNE)
+
+
+def _webdataset(
+    tars: Sequence[str], indices: Mapping[int, Sequence[int]]
+) -> Iterator[tuple[bytes, np.ndarray[Any, Any]]]:
+    from webdataset import WebDataset
+
+    for sample in WebDataset(list(tars), shardshuffle=len(tars), empty_check=False).shuffle(_SHUFFLED):
+        labels = np.zeros(_TAGS, np.float32)
+        labels[indices[json.loads(sample["json"])["id"]]] = 1
+        yield sample["jpg"], labels
+
+
+def _from_torch(tars: Sequence[str], indices: Mapping[int, Sequence[int]], batch_size: int) -> Any:
+    import torch
+    from webdataset import WebDataset
+
+    def prepared(sample: Mapping[str, Any]) -> tuple[Any, Any]:
+        labels = np.zeros(_TAGS, np.float32)
+        labels[indices[json.loads(sample["json"])["id"]]] = 1
+        return np.asarray(Image.open(io.BytesIO(sample["jpg"]))), labels
+
+    data = WebDataset(list(tars), shardshuffle=len(tars), empty_check=False).shuffle(_SHUFFLED).map(prepared)
+    return torch.utils.data.DataLoader(
+        data.batched(batch_size), batch_size=None, num_workers=os.cpu_count() or 1
     )
-    return data.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
-def _from_shards(dataset: Path, batch_size: int, epoch: int, what: Augmentation | None = None) -> Any:
-    return training_batches(
-        dataset, batch_size=batch_size, seed=0, epoch=epoch, augmentation=what or Augmentation()
+def _write_records(folder: Path, samples: Sequence[Drawn], indices: Mapping[int, Sequence[int]]) -> list[str]:
+    tf = backend.tf
+    files = [str(folder / f"{number}.tfrecord") for number in range(_SHARDS)]
+    for number, file in enumerate(files):
+        with tf.io.TFRecordWriter(file) as writer:
+            for sample in samples[number::_SHARDS]:
+                features = {
+                    "jpeg": tf.train.Feature(bytes_list=tf.train.BytesList(value=[sample.jpeg])),
+                    "labels": tf.train.Feature(int64_list=tf.train.Int64List(value=indices[sample.id])),
+                }
+                example = tf.train.Example(features=tf.train.Features(feature=features))
+                writer.write(example.SerializeToString())
+    return files
+
+
+# Measuring ---------------------------------------------------------------------------------------
+
+
+def _compare(rows: Mapping[str, Callable[[int], Any]], options: argparse.Namespace, mean_bytes: float) -> None:
+    rounds = []
+    for number in range(options.rounds + 1):
+        measured = {name: _rate(batches(number), options.samples) for name, batches in rows.items()}
+        if number:  # the first one warms the page cache and the libraries up
+            rounds.append(measured)
+    cores = len(os.sched_getaffinity(0))
+    rates = {name: statistics.median(round_[name] for round_ in rounds) for name in rows}
+    ratios = {name: statistics.median(round_[name] / round_[_CEILING] for round_ in rounds) for name in rows}
+    print(f"{options.samples} pictures of {options.size} px and {mean_bytes / 1e3:.1f} kB, {cores} cores")
+    print("| | images/s | images/s a core | of the ceiling | µs a picture above alti2v |")
+    print("|---|---:|---:|---:|---:|")
+    for name, rate in rates.items():
+        price = 1e6 * cores * statistics.median(1 / round_[name] - 1 / round_[_OURS] for round_ in rounds)
+        print(f"| {name} | {rate:,.0f} | {rate / cores:,.0f} | {ratios[name]:.3f} | {price:,.0f} |")
+    print(
+        json.dumps(
+            {
+                **{
+                    name: getattr(options, name) for name in ("what", "samples", "size", "batch_size", "rounds")
+                },
+                "images_per_s": {name: round(rate, 1) for name, rate in rates.items()},
+                "ratio": {name: round(ratio, 4) for name, ratio in ratios.items()},
+            }
+        )
     )
 
 
@@ -113,27 +244,31 @@ def _rate(batches: Any, samples: int) -> float:
     return samples / (time.perf_counter() - begun)
 
 
-def _print(rounds: Sequence[dict[str, float]], options: argparse.Namespace, mean_bytes: float) -> None:
-    ceiling = "from memory"
-    rates = {name: statistics.median(round_[name] for round_ in rounds) for name in rounds[0]}
-    ratios = {
-        name: statistics.median(round_[name] / round_[ceiling] for round_ in rounds) for name in rounds[0]
-    }
-    print(f"{options.samples} pictures of {options.size} px, {mean_bytes / 1e3:.1f} kB, {_TAGS} tags")
-    for name, rate in rates.items():
-        print(f"{name:22} {rate:8.0f} images/s   {ratios[name]:.3f} of the ceiling")
-    print(
-        json.dumps(
-            {
-                "samples": options.samples,
-                "size": options.size,
-                "batch_size": options.batch_size,
-                "rounds": options.rounds,
-                "images_per_s": {name: round(rate, 1) for name, rate in rates.items()},
-                "ratio": {name: round(ratio, 4) for name, ratio in ratios.items()},
-            }
+def _memory(folder: Path, options: argparse.Namespace) -> None:
+    """Peaks of reading few and many shards of the same size."""
+    peaks, shard_bytes = {}, 0
+    for count in (_FEW, _MANY):
+        samples = _samples(count * _SHARD_SAMPLES, options.size)
+        dataset = _write(folder / str(count), samples, options.size, _SHARD_SAMPLES)
+        shard_bytes = max(shard.bytes for shard in read_manifest(dataset).shards)
+        command = [sys.executable, __file__, "--child", str(dataset), "--batch-size", str(options.batch_size)]
+        peaks[count] = int(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
         )
-    )
+    in_memory = SHARDS_IN_FLIGHT + 2
+    ratio = peaks[_MANY] / peaks[_FEW]
+    print(f"shards of {shard_bytes / 1e6:.1f} MB, at most {in_memory} in memory")
+    for count, peak in peaks.items():
+        print(f"{count:3} shards: peak RSS {peak / 1e6:,.0f} MB")
+    print(f"ratio {ratio:.3f}")
+    found = {"shard_bytes": shard_bytes, "shards_in_memory": in_memory, "peak_bytes": peaks}
+    print(json.dumps({**found, "ratio": round(ratio, 4)}))
+
+
+def _peak_of_an_epoch(dataset: Path, batch_size: int) -> int:
+    for _ in training_batches(dataset, batch_size=batch_size, seed=0):
+        pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from alti2v.commands.options import DIRECTORY, as_json_option
+from alti2v.commands.options import DIRECTORY, as_json_option, cache_options
 from alti2v.terminal import duration, print_result, progress_display, size
 
 
 @click.command()
-@click.argument("dataset", type=DIRECTORY)
+@click.argument("dataset")
 @click.argument("run", type=DIRECTORY)
 @click.option(
     "--recipe",
@@ -89,16 +89,27 @@ from alti2v.terminal import duration, print_result, progress_display, size
     is_flag=True,
     help="Only say what it needs and how long it takes; writes nothing.",
 )
+@cache_options
 @as_json_option
-def train(*, only_plan: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by TrainConfig
-    """Train a tagger on a DATASET into a RUN.
+def train(
+    *,
+    dataset: str,
+    cache: Path | None,
+    cache_gb: float,
+    only_plan: bool,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401 - typed by TrainConfig
+) -> None:
+    """Train a tagger on a DATASET, a folder or a URL such as s3://bucket/dataset, into a RUN.
 
     Run it again after an interruption: it resumes at the very step where it stopped. The network with the best
     mean average precision on the validation split is what the run exports and is judged by.
     """
+    from alti2v.dataset.cache import CacheConfig, open_dataset
     from alti2v.model.train import TrainConfig, plan
     from alti2v.model.train import train as train_model
 
+    options["dataset"] = open_dataset(dataset, CacheConfig(cache=cache, cache_gb=cache_gb))
     if only_plan:
         planned = plan(TrainConfig(**options))
         free = "unknown" if planned.memory_free_bytes is None else size(planned.memory_free_bytes)
@@ -139,7 +150,7 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
 @click.command("eval")
 @click.argument("run", type=DIRECTORY)
 @click.argument("other", type=DIRECTORY, required=False)
-@click.option("--dataset", type=DIRECTORY, default=None, help="Another dataset than the one it was trained on.")
+@click.option("--dataset", default=None, help="Another dataset, or URL, than the one it was trained on.")
 @click.option(
     "--split",
     type=click.Choice(["test", "validation", "train"]),
@@ -148,18 +159,31 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
     help="What to judge on.",
 )
 @click.option("--out", type=DIRECTORY, default=None, help="Where the report goes; RUN/eval where not given.")
+@cache_options
 @as_json_option
-def evaluate(*, run: Path, other: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by EvalConfig
+def evaluate(
+    *,
+    run: Path,
+    other: Path | None,
+    dataset: str | None,
+    cache: Path | None,
+    cache_gb: float,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401 - typed by EvalConfig
+) -> None:
     """Judge a RUN on pictures it has never seen.
 
     Writes metrics.json, per_tag.csv and report.html. With an OTHER run: which of the two is better, on the
     same pictures and tags, and whether that is more than chance; goes to RUN/eval/against-OTHER.
     """
+    from alti2v.dataset.cache import CacheConfig, open_dataset
     from alti2v.model.compare import CompareConfig
     from alti2v.model.evaluate import EvalConfig
     from alti2v.report.comparison import write_comparison
     from alti2v.report.evaluation import write_evaluation
 
+    if dataset is not None:
+        options["dataset"] = open_dataset(dataset, CacheConfig(cache=cache, cache_gb=cache_gb))
     with progress_display() as progress:
         report = (
             write_evaluation(EvalConfig(run=run, **options), progress=progress)

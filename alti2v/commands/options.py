@@ -15,6 +15,30 @@ DIRECTORY = click.Path(path_type=Path)
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
 
+_CACHE_OPTIONS = (
+    click.option(
+        "--cache",
+        type=DIRECTORY,
+        default=None,
+        help="Where DATASET is a URL: folder for its shards; the user's cache folder where not given.",
+    ),
+    click.option(
+        "--cache-gb",
+        type=float,
+        default=50.0,
+        show_default=True,
+        help="How much of them lies there at most; what was used longest ago goes first.",
+    ),
+)
+
+
+def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Make the options of a dataset behind a URL."""
+    for option in reversed(_CACHE_OPTIONS):
+        command = option(command)
+    return command
+
+
 def dialect_option(default: str | None) -> Callable[[Any], Any]:
     """Make the option that names a board's software."""
     return click.option(

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alti2v.dataset.cache import hold
+from alti2v.dataset.intact import check_shards
 from alti2v.dataset.manifest import Shard, read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model import backend
@@ -34,8 +36,8 @@ from alti2v.storage.table import read_table
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-# Shards whose samples are mixed. Each is in memory as a whole, and one more is read ahead: with 10,000 samples
-# of 25 kB that is 5 x 250 MB, whatever the number of shards.
+# Shards whose samples are mixed. Each is in memory as a whole, one more waits, and one is being read: with
+# 10,000 samples of 25 kB that is at most 6 x 250 MB, whatever the number of shards.
 SHARDS_IN_FLIGHT = 4
 
 
@@ -54,24 +56,6 @@ class Batch:
     labels: npt.NDArray[np.uint8]
     ids: npt.NDArray[np.int64]
     count: int
-
-
-def check_shards(dataset: Path, shards: Sequence[Shard]) -> None:
-    """See that every shard and its table are there, and the shard of the size that the manifest says.
-
-    Raises:
-        DamagedError: one is not; the message names it.
-    """
-    for shard in shards:
-        data, table = dataset / shard.name.data, dataset / shard.name.metadata
-        for file in (data, table):
-            if not file.is_file():
-                raise DamagedError(f"{file} is missing: run `alti2v verify {dataset} --repair`")
-        size = data.stat().st_size
-        if size != shard.bytes:
-            raise DamagedError(
-                f"{data} has {size} bytes instead of {shard.bytes}: run `alti2v verify {dataset} --repair`"
-            )
 
 
 def training_batches(  # noqa: PLR0913 - an epoch, a place in it, and what is done to its samples
@@ -236,7 +220,7 @@ def reading_errors(dataset: Path) -> Iterator[None]:
         yield
     except (errors.InvalidArgumentError, errors.NotFoundError, errors.UnknownError) as exc:
         # An exception of `_rows` comes through the graph as text.
-        ours = re.search(r"(?:Damaged|Version)Error: (.+)", str(exc))
+        ours = re.search(r"(?:Damaged|Version|Storage)Error: (.+)", str(exc))
         if ours is not None:
             raise DamagedError(ours[1]) from exc
         reason = next((line for line in str(exc).splitlines() if line.strip()), "no reason given").strip()
@@ -274,19 +258,21 @@ def _whole_shards(dataset: Path, shards: Sequence[Shard], *, shuffle: tuple[int,
     """tf.data.Dataset of (content, ids, offsets, sizes, label values, label starts), an element per shard."""
     tf = backend.tf
     contents = [str(dataset / shard.name.data) for shard in shards]
-    tables = [str(dataset / shard.name.metadata) for shard in shards]
-    numbers = [shard.name.number for shard in shards]
 
-    def rows(table: bytes, number: np.int64) -> tuple[npt.NDArray[np.int64], ...]:
-        return _rows(Path(table.decode()), shuffle, int(number))
+    def rows(place: np.int64) -> tuple[npt.NDArray[np.int64], ...]:
+        shard = shards[int(place)]
+        hold(dataset, shard)
+        return _rows(dataset / shard.name.metadata, shuffle, shard.name.number)
 
-    def read(content: Any, table: Any, number: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
-        columns = tf.numpy_function(rows, [table, number], [tf.int64] * 5, stateful=False)
+    def read(place: Any, content: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
+        columns = tf.numpy_function(rows, [place], [tf.int64] * 5, stateful=False)
         for column in columns:
             column.set_shape([None])
-        return tf.io.read_file(content), *columns
+        # The table first: by then the shard is here, if it comes from elsewhere.
+        with tf.control_dependencies(columns):
+            return tf.io.read_file(content), *columns
 
-    data = tf.data.Dataset.from_tensor_slices((contents, tables, np.array(numbers, np.int64)))
+    data = tf.data.Dataset.from_tensor_slices((np.arange(len(shards)), contents))
     return data.map(read, num_parallel_calls=1).prefetch(1)
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from alti2v.dataset.intact import check_contents, check_shards
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model.augment import parse_augmentation
@@ -20,7 +21,6 @@ from alti2v.model.board import require_tensorboard
 from alti2v.model.bundle import read_training
 from alti2v.model.crew import Crew, joined
 from alti2v.model.fitting import fit
-from alti2v.model.input import check_shards
 from alti2v.model.job import Job
 from alti2v.model.network import MIN_SIZE, TRUNK_LAYERS
 from alti2v.model.plan import Plan, make_plan
@@ -35,6 +35,7 @@ from alti2v.storage.directory import (
     kind_of,
     read_description,
 )
+from alti2v.storage.layout import CHECKED_FILE
 
 _LOCK_FILE = "train.lock"
 # What a command line may set instead of the recipe; left out, a run goes on with what it was begun with.
@@ -228,6 +229,9 @@ def train(
         if finished is not None and _is_enough(finished, epochs=recipe.epochs, patience=config.patience):
             return _report(config, finished, resumed_from_step=finished["steps"])
         job = _job(config, manifest, tags, recipe, crew, settings)
+        if crew.is_first:
+            shards = (*manifest.split("train"), *manifest.split("validation"))
+            check_contents(config.dataset, shards, remembered=config.run / CHECKED_FILE, progress=progress)
         training, resumed_from_step = fit(job, progress=progress, clock=clock)
     return _report(config, training, resumed_from_step=resumed_from_step)
 

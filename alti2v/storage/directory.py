@@ -161,5 +161,14 @@ _OWN_NAMES = frozenset(
     {"crawl.lock", "crawl.sqlite", "crawl.sqlite-wal", "crawl.sqlite-shm", "images", "posts"}
     | {"crawl.log", "crawl.log.1", "crawl.log.2"}
     | {"build.lock", "data", "index", "metadata", "tags.parquet", "outcomes.parquet", "survey.parquet"}
-    | {"train.lock", "checkpoints", "model", "log.csv", "diverged.json", "tensorboard", "features"}
+    | {
+        "train.lock",
+        "checked.json",
+        "checkpoints",
+        "model",
+        "log.csv",
+        "diverged.json",
+        "tensorboard",
+        "features",
+    }
 )

@@ -36,10 +36,14 @@ SURVEY_FILE = "survey.parquet"
 REMOVED_FILE = "removed.parquet"
 SPLITS = ("train", "validation", "test")
 
+# Only where the dataset itself is behind a URL: what makes a folder its cache.
+CACHE_FILE = "cache.json"
+
 # Run -----------------------------------------------------------------------------------------
 
 RUN_FILE = "config.json"
 LOG_FILE = "log.csv"
+CHECKED_FILE = "checked.json"
 DIVERGED_FILE = "diverged.json"
 TENSORBOARD_DIR = "tensorboard"
 FEATURES_DIR = "features"
@@ -173,6 +177,7 @@ DATASET_FILES = (
 RUN_FILES = (
     (RUN_FILE, "kind, version, dataset, recipe, every setting"),
     (LOG_FILE, "one row per epoch"),
+    (CHECKED_FILE, "which shards were compared with their SHA-256, and the state of each file then"),
     (f"{CHECKPOINTS_DIR}/", "what training goes on from, and `best.npz`, the network of the best validation"),
     (f"{FEATURES_DIR}/", "with `--cache-features`: per shard what the frozen backbone makes of its pictures"),
     (f"{TENSORBOARD_DIR}/", "with `--tensorboard`: its events"),

@@ -90,34 +90,53 @@ def upload(
     Raises:
         StorageError: it did not arrive, after all tries.
     """
-    for pause in (*pauses_s, None):
-        try:
-            _put(remote, local, name)
-        except Exception as exc:
-            # Each driver has exceptions of its own; all that matters here is that it is not there.
-            if pause is None:
-                raise StorageError(
-                    f"cannot write {remote.url}/{name}: {_in_words(exc)}: run again later"
-                ) from exc
-            sleep(pause)
-        else:
-            return
+    _tried(lambda: _put(remote, local, name), f"cannot write {remote.url}/{name}", pauses_s, sleep)
 
 
-def download(remote: Remote, name: str, local: Path) -> None:
+def download(
+    remote: Remote,
+    name: str,
+    local: Path,
+    *,
+    pauses_s: tuple[float, ...] = (),
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Bring an object here, whole or not at all.
+
+    Args:
+        remote: the folder.
+        name: relative to the folder.
+        local: the file.
+        pauses_s: how long to wait before each further try; what is not there is not tried again.
+        sleep: waits.
 
     Raises:
         StorageError: it is not there, or cannot be read, or written here.
     """
 
     def write(temporary: Path) -> None:
-        try:
-            remote.filesystem.get_file(f"{remote.root}/{name}", str(temporary))
-        except Exception as exc:
-            raise StorageError(f"cannot read {remote.url}/{name}: {_in_words(exc)}: run again later") from exc
+        _tried(
+            lambda: remote.filesystem.get_file(f"{remote.root}/{name}", str(temporary)),
+            f"cannot read {remote.url}/{name}",
+            pauses_s,
+            sleep,
+        )
 
     publish(local, write)
+
+
+def size_of(remote: Remote, name: str) -> int | None:
+    """The bytes of one object, where folders cannot be listed; None if it is not there.
+
+    Raises:
+        StorageError: it cannot be read, or the other side does not say.
+    """
+    try:
+        return int(remote.filesystem.info(f"{remote.root}/{name}")["size"])
+    except FileNotFoundError:
+        return None
+    except Exception as exc:
+        raise StorageError(f"cannot read {remote.url}/{name}: {_in_words(exc)}: run again later") from exc
 
 
 def sizes(remote: Remote, folder: str) -> Mapping[str, int]:
@@ -135,6 +154,21 @@ def sizes(remote: Remote, folder: str) -> Mapping[str, int]:
     except Exception as exc:
         raise StorageError(f"cannot read {remote.url}/{folder}: {_in_words(exc)}: run again later") from exc
     return {entry["name"].rpartition("/")[2]: int(entry["size"]) for entry in found if entry["type"] == "file"}
+
+
+def _tried(
+    act: Callable[[], Any], failed: str, pauses_s: tuple[float, ...], sleep: Callable[[float], None]
+) -> None:
+    for pause in (*pauses_s, None):
+        try:
+            act()
+        except Exception as exc:
+            # Each driver has exceptions of its own; all that matters here is that it is not done.
+            if pause is None or isinstance(exc, FileNotFoundError):
+                raise StorageError(f"{failed}: {_in_words(exc)}: run again later") from exc
+            sleep(pause)
+        else:
+            return
 
 
 def _put(remote: Remote, local: Path, name: str) -> None:
