@@ -14,6 +14,7 @@ from alti2v.commands.dataset import build_shards, remove, verify
 from alti2v.commands.demo import board, demo
 from alti2v.commands.export import export
 from alti2v.commands.model import evaluate, train
+from alti2v.commands.serve import serve
 from alti2v.commands.stats import stats
 from alti2v.commands.tagging import tag
 from alti2v.commands.vectors import embed, kpi, search
@@ -80,5 +81,6 @@ for _command in (
     search,
     kpi,
     export,
+    serve,
 ):
     cli.add_command(_command)

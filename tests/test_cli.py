@@ -57,6 +57,7 @@ def config_of(command):
     from alti2v.demo.run import DemoConfig
     from alti2v.model.evaluate import EvalConfig
     from alti2v.model.train import TrainConfig
+    from alti2v.serving.page import ServeConfig
     from alti2v.vectors.embedding import EmbedConfig
     from alti2v.vectors.kpi import KpiConfig
     from alti2v.vectors.search import SearchConfig
@@ -70,13 +71,14 @@ def config_of(command):
         "eval": EvalConfig,
         "kpi": KpiConfig,
         "search": SearchConfig,
+        "serve": ServeConfig,
         "train": TrainConfig,
     }[command]
 
 
 @pytest.mark.tf
 @pytest.mark.parametrize(
-    "command", ["board", "build-shards", "crawl", "demo", "embed", "eval", "kpi", "search", "train"]
+    "command", ["board", "build-shards", "crawl", "demo", "embed", "eval", "kpi", "search", "serve", "train"]
 )
 def test_defaults_are_the_librarys(command):
     """What `--help` shows as a default is what the library would do by itself."""

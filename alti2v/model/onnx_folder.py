@@ -95,7 +95,7 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
 
     def forward(images: Images) -> tuple[Numbers, Numbers | None]:
         parts = [images] if batch is None else [images[i : i + batch] for i in range(0, len(images), batch)]
-        answers = [_run(session, name, _fed(part, contract).astype(takes), batch) for part in parts]
+        answers = [_run(session, name, fed(part, contract).astype(takes), batch) for part in parts]
         probabilities, *others = (np.concatenate(column) for column in zip(*answers, strict=True))
         if contract.logits:
             probabilities = 1 / (1 + np.exp(-probabilities))
@@ -112,7 +112,7 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
     )
 
 
-def _fed(images: Images, contract: Contract) -> npt.NDArray[Any]:
+def fed(images: Images, contract: Contract) -> npt.NDArray[Any]:
     """Pictures, (B, S, S, 3) uint8 RGB, in the order and the range of a form."""
     fed: npt.NDArray[Any] = images[..., ::-1] if contract.bgr else images
     if (contract.low, contract.high) != (0.0, 255.0):

@@ -10,6 +10,7 @@ order.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy.typing as npt
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import DataError, UsageError
 from alti2v.model.export_contract import Format
+from alti2v.model.heat import GapHead, HeatMap, heat_map, keras_head, onnx_head
 from alti2v.model.pictures import (
     Picture,
     Pixels,
@@ -90,6 +92,7 @@ class Tagger:
         features: F; None where the model gives no vectors.
         threshold: where precision equals recall on the validation split; None where nobody knows.
         tuned: thresholds of the single tags; None where nobody tuned them.
+        head: finds out what follows the pooling, for heat-maps; loads the model a second time where it must.
         batch_size: pictures at a time.
         threads: that decode.
     """
@@ -100,6 +103,7 @@ class Tagger:
     features: int | None
     threshold: float | None = None
     tuned: TunedThresholds | None = None
+    head: Callable[[], GapHead | None] = lambda: None
     batch_size: int = DEFAULT_BATCH_SIZE
     threads: int = field(default_factory=decoding_threads)
 
@@ -180,6 +184,19 @@ class Tagger:
             DataError: a picture cannot be used.
         """
         return np.packbits(self.extract_feature(images) > 0, axis=1)
+
+    def heat_map(self, pixels: Pixels, tag: str) -> HeatMap:
+        """Find out where in a picture a tag is.
+
+        Args:
+            pixels: (S, S, 3) uint8, RGB, of `pictures.pixels`.
+            tag: its name.
+
+        Raises:
+            UsageError: the model does not know the tag.
+        """
+        output = find_tag(self.vocabulary, tag)
+        return heat_map(self.forward, self.head(), pixels, output, batch_size=self.batch_size)
 
     def criterion(
         self, rule: str, *, threshold: float = 0.25, by_category: dict[str, float] | None = None
@@ -295,6 +312,7 @@ def _from_onnx(folder: Path, *, batch_size: int) -> Tagger:
         features=model.features,
         threshold=model.threshold,
         tuned=tuned,
+        head=functools.cache(lambda: onnx_head(folder, model.form)),
         batch_size=batch_size,
     )
 
@@ -315,6 +333,7 @@ def _from_bundle(path: Path, folder: Path, *, batch_size: int) -> Tagger:
         features=bundle.architecture.features,
         threshold=bundle.threshold,
         tuned=read_thresholds(folder),
+        head=functools.cache(lambda: keras_head(bundle.network)),
         batch_size=batch_size,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ _SHOWN_TAGS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Card:
+class Card:
     """A found picture; `jpeg` is None where it cannot be read any more."""
 
     neighbour: Neighbour
@@ -42,29 +43,31 @@ def render_contact_sheet(report: SearchReport) -> str:
     return render(
         "neighbours.html",
         report=report,
-        cards=_cards(report),
-        query=None if query is None else _thumbnail(query.read_bytes()),
+        cards=cards_of(report.neighbours, report.dataset),
+        query=None if query is None else thumbnail(query.read_bytes()),
         shown_tags=_SHOWN_TAGS,
     )
 
 
-def _cards(report: SearchReport) -> list[_Card]:
-    keys = [neighbour.key for neighbour in report.neighbours]
-    if report.dataset:
-        stored = dataset_pictures(Path(report.dataset), keys) if Path(report.dataset).is_dir() else {}
+def cards_of(neighbours: Sequence[Neighbour], dataset: str) -> list[Card]:
+    """Neighbours with their pictures: of a dataset, or files where `dataset` is ""."""
+    keys = [neighbour.key for neighbour in neighbours]
+    if dataset:
+        stored = dataset_pictures(Path(dataset), keys) if Path(dataset).is_dir() else {}
     else:
         stored = {key: Path(key).read_bytes() for key in keys if Path(key).is_file()}
-    return [_Card(one, _thumbnail(stored[one.key]) if one.key in stored else None) for one in report.neighbours]
+    return [Card(one, thumbnail(stored[one.key]) if one.key in stored else None) for one in neighbours]
 
 
-def _thumbnail(content: bytes) -> bytes | None:
+def thumbnail(content: bytes, *, side: int = _SIDE_PX) -> bytes | None:
+    """A small JPEG of a picture as it is to be shown, on white; None if it cannot be read."""
     try:
         with Image.open(io.BytesIO(content)) as image:
-            image.draft("RGB", (_SIDE_PX, _SIDE_PX))
+            image.draft("RGB", (side, side))
             small = ImageOps.exif_transpose(image).convert("RGBA")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    small.thumbnail((_SIDE_PX, _SIDE_PX))
+    small.thumbnail((side, side))
     white = Image.new("RGBA", small.size, "white")
     file = io.BytesIO()
     Image.alpha_composite(white, small).convert("RGB").save(file, "JPEG", quality=_QUALITY)
