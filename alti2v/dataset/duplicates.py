@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -160,46 +160,102 @@ def near_pairs(left: _Hashes, right: _Hashes, *, near_bits: int) -> tuple[_Rows,
     values, left_row = np.unique(left, return_index=True)
     others, right_row = (values, left_row) if right is left else np.unique(right, return_index=True)
     found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
-    for at, to in _candidates(values, others, near_bits):
-        is_near = np.bitwise_count(values[at] ^ others[to]) <= near_bits
-        if right is left:
-            is_near &= at < to
-        found.append((at[is_near], to[is_near]))
+    for at, to in _near_in_bands(values, others, near_bits):
+        is_wanted = at < to if right is left else slice(None)
+        found.append((at[is_wanted], to[is_wanted]))
     at, to = (np.concatenate(ends) for ends in zip(*found, strict=True))
     pairs = np.unique(at * max(len(others), 1) + to)  # a pair may agree in more than one band
     return left_row[pairs // max(len(others), 1)], right_row[pairs % max(len(others), 1)]
 
 
-_PAIRS_AT_ONCE = 1 << 22
+# What is at work at one time stays in a processor's cache.
+_ROWS_AT_ONCE = 1 << 14
+_PAIRS_AT_ONCE = 1 << 16
+_FRONTS = 2
 
 
-def _candidates(values: _Hashes, others: _Hashes, near_bits: int) -> Iterator[tuple[_Rows, _Rows]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Band:
+    """Hashes in the order of some of their bits, their key.
+
+    Attributes:
+        keys: (n,) int64, ascending.
+        hashes: (n,), and `rows`, where each was before.
+        starts: (keys + 1,) int64: those with key k are `hashes[starts[k] : starts[k + 1]]`.
+    """
+
+    keys: npt.NDArray[np.int64]
+    hashes: _Hashes
+    rows: _Rows
+    starts: _Rows
+
+    @property
+    def ranks(self) -> _Rows:
+        """(n,) how many hashes with the same key stand before each."""
+        return np.arange(len(self.keys)) - self.starts[self.keys]
+
+
+def _band(values: _Hashes, low: int, high: int) -> _Band:
+    keys = ((values >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)).astype(np.int64)
+    rows = np.argsort(keys, kind="stable")
+    counts = np.bincount(keys, minlength=1 << (high - low))
+    starts = np.concatenate(([0], np.cumsum(counts)))
+    return _Band(keys=keys[rows], hashes=values[rows], rows=rows, starts=starts)
+
+
+def _near_in_bands(values: _Hashes, others: _Hashes, near_bits: int) -> Iterator[tuple[_Rows, _Rows]]:
+    """Rows of near pairs, with repetitions."""
     edges = [HASH_BITS * band // _BANDS for band in range(_BANDS + 1)]
-    for band, (low, end) in enumerate(itertools.pairwise(edges)):
+    for number, (low, end) in enumerate(itertools.pairwise(edges)):
         # A few hashes need no table of two million places: fewer bits of a band differ in no more places.
         high = min(end, low + max(8, len(others).bit_length()))
         # Were every band further than its share, they would be further than near_bits together.
-        share = (near_bits + 1 + band) // _BANDS - 1
-        if share < 0:
-            continue
-        keys, order = _in_band(values, low, high)
-        other_keys, other_order = _in_band(others, low, high)
-        counts = np.bincount(other_keys, minlength=1 << (high - low)).astype(np.int32)
-        starts = np.cumsum(counts, dtype=np.int64) - counts
-        for flips in range(share + 1):
-            for bits in itertools.combinations(range(high - low), flips):
-                partner = keys ^ sum(1 << bit for bit in bits)
-                found = counts[partner]
-                at = np.flatnonzero(found)
-                for here, there in _expand(starts[partner[at]], found[at].astype(np.int64)):
-                    yield order[at[here]], other_order[there]
+        share = (near_bits + 1 + number) // _BANDS - 1
+        flips = [
+            sum(1 << bit for bit in bits)
+            for flipped in range(share + 1)
+            for bits in itertools.combinations(range(high - low), flipped)
+        ]
+        left, right = _band(values, low, high), _band(others, low, high)
+        # Most keys have one hash or two: those are met in a plain lookup per row, which is faster than any
+        # list of pairs. The few hashes behind them look for their partners themselves.
+        ranks = right.ranks
+        for front in range(_FRONTS):
+            of_front = np.flatnonzero(ranks == front)
+            for at, to in _near_firsts(left, right, of_front, flips, near_bits):
+                yield left.rows[at], right.rows[to]
+        for at, to in _near_all(right, np.flatnonzero(ranks >= _FRONTS), left, flips, near_bits):
+            yield left.rows[to], right.rows[at]
 
 
-def _in_band(values: _Hashes, low: int, high: int) -> tuple[_Rows, _Rows]:
-    """Some bits of each hash, ascending, so that lookups are close together, and the rows they are from."""
-    keys = ((values >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)).astype(np.int64)
-    order = np.argsort(keys, kind="stable")
-    return keys[order], order
+def _near_firsts(
+    left: _Band, right: _Band, chosen: _Rows, flips: Sequence[int], near_bits: int
+) -> Iterator[tuple[_Rows, _Rows]]:
+    """Near pairs of all places in `left` and the chosen ones of `right`, which have a key each."""
+    place = np.full(len(right.starts) - 1, -1, np.int32)
+    place[right.keys[chosen]] = chosen
+    front = np.zeros(len(place), np.uint64)
+    front[right.keys[chosen]] = right.hashes[chosen]
+    for row in range(0, len(left.keys), _ROWS_AT_ONCE):
+        keys, hashes = left.keys[row : row + _ROWS_AT_ONCE], left.hashes[row : row + _ROWS_AT_ONCE]
+        for flip in flips:
+            partners = keys ^ flip
+            near = np.flatnonzero(np.bitwise_count(front[partners] ^ hashes) <= near_bits)
+            if len(near):
+                to = place[partners[near]]
+                yield row + near[to >= 0], to[to >= 0]
+
+
+def _near_all(
+    left: _Band, chosen: _Rows, right: _Band, flips: Sequence[int], near_bits: int
+) -> Iterator[tuple[_Rows, _Rows]]:
+    """Near pairs of the chosen places in `left` and all of `right`."""
+    keys, hashes = left.keys[chosen], left.hashes[chosen]
+    for flip in flips:
+        first, last = right.starts[keys ^ flip], right.starts[1:][keys ^ flip]
+        for at, to in _expand(first, last - first):
+            near = np.flatnonzero(np.bitwise_count(hashes[at] ^ right.hashes[to]) <= near_bits)
+            yield chosen[at[near]], to[near]
 
 
 def _expand(starts: _Rows, counts: _Rows) -> Iterator[tuple[_Rows, _Rows]]:
@@ -223,20 +279,34 @@ def correlations(
 ) -> npt.NDArray[np.float64]:
     """Correlate pairs of thumbnails, each with the other under small cuts at its four sides: the best of all.
 
+    Pairs that agree as they are, which is most of them, are not looked at under any cut: of these the first
+    correlation is told.
+
     Returns:
         (p,) in [-1, 1]; pictures of one brightness all over agree with each other and with nothing else.
     """
     best = np.full(len(first), -1.0)
-    for start in range(0, len(first), _THUMBNAILS_AT_ONCE):
-        rows = slice(start, start + _THUMBNAILS_AT_ONCE)
-        # Integers, in floating point because that multiplies faster; all sums are below 2^53, and so exact.
-        ours, theirs = thumbnails[first[rows]].astype(np.float64), thumbnails[second[rows]].astype(np.float64)
-        if is_mirrored:
-            theirs = theirs[:, :, ::-1]
+    for rows in _runs(np.arange(len(first))):
+        best[rows] = _correlated(*_pixels(thumbnails, first[rows], second[rows], is_mirrored=is_mirrored))
+    for rows in _runs(np.flatnonzero(best < NEAR_CORRELATION)):
+        ours, theirs = _pixels(thumbnails, first[rows], second[rows], is_mirrored=is_mirrored)
         for down, across in itertools.product(_cuts(), repeat=2):
             for still, cut in ((ours, theirs), (theirs, ours)):
                 best[rows] = np.maximum(best[rows], _correlated(still, down @ cut @ across.T))
     return best
+
+
+def _runs(rows: _Rows) -> Iterator[_Rows]:
+    for start in range(0, len(rows), _THUMBNAILS_AT_ONCE):
+        yield rows[start : start + _THUMBNAILS_AT_ONCE]
+
+
+def _pixels(
+    thumbnails: npt.NDArray[np.uint8], first: _Rows, second: _Rows, *, is_mirrored: bool
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Integers, in floating point because that multiplies faster; all sums are below 2^53, and so exact."""
+    ours, theirs = thumbnails[first].astype(np.float64), thumbnails[second].astype(np.float64)
+    return ours, theirs[:, :, ::-1] if is_mirrored else theirs
 
 
 def _correlated(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

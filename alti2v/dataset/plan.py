@@ -161,11 +161,7 @@ def make_plan(
     side = _sides(ids, group, before, options, is_new=settled is None)
     new = slice(len(ids) - len(candidates.ids), None)
     new_side, new_group = side[new], group[new]
-    training = candidates.tags.take(np.flatnonzero(new_side == SPLITS.index("train")))
-    if settled is None:
-        vocabulary = choose_vocabulary(training, candidates.table, options.vocabulary)
-    else:
-        vocabulary = grown_vocabulary(settled.vocabulary, training, candidates.table)
+    vocabulary = _vocabulary(candidates, new_side, options, settled)
     order = shuffled(candidates.ids)
     shards: list[PlannedShard] = []
     for number, split in enumerate(SPLITS):
@@ -224,6 +220,15 @@ def _sides(
     if is_new:
         return assign_splits(group, test=options.test, validation=options.validation)
     return extend_splits(group, before, test=options.test, validation=options.validation)
+
+
+def _vocabulary(
+    candidates: Candidates, side: npt.NDArray[np.int8], options: PlanOptions, settled: Settled | None
+) -> Vocabulary:
+    training = candidates.tags.take(np.flatnonzero(side == SPLITS.index("train")))
+    if settled is None:
+        return choose_vocabulary(training, candidates.table, options.vocabulary)
+    return grown_vocabulary(settled.vocabulary, training, candidates.table)
 
 
 def _alike(group: npt.NDArray[np.int64], side: npt.NDArray[np.int8]) -> tuple[int, int, int]:

@@ -6,6 +6,7 @@ Reads the tables of a store; knows nothing of pictures, splits or shards.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
@@ -78,13 +79,17 @@ def load_posts(store: Store, *, ratings: bool = False) -> Posts:
     for part in read_posts(store, (*_FACTS, *_TAG_COLUMNS)):
         tags.append(_tag_codes(part, codes, category_seen, ratings=ratings))
         facts.append(_compact(part.select(_FACTS)))
-    all_facts = pa.concat_tables(facts).unify_dictionaries().combine_chunks()
-    ids = all_facts.column("id").to_numpy()
+    ids = np.concatenate([np.empty(0, np.int64), *(part.column("id").to_numpy() for part in facts)])
     order = np.argsort(ids, kind="stable")
     _check_ids(store, ids[order])
-    all_facts = all_facts.take(pa.array(order))
+    all_facts = _ordered(facts, order)
     table, new_code = _tag_table(codes, category_seen, known)
-    all_tags = joined(tags).take(order).renamed(new_code)
+    for number, part in enumerate(tags):
+        tags[number] = part.renamed(new_code)
+    all_tags = joined(tags)
+    tags.clear()
+    if not np.array_equal(order, np.arange(len(order))):
+        all_tags = all_tags.take(order)
     aliases, implications = (read_relations(store, of) for of in (TAG_ALIASES, TAG_IMPLICATIONS))
     if aliases or implications:
         all_tags, table = canonical(all_tags, table, Relations(aliases, implications), known)
@@ -105,6 +110,17 @@ def _check_ids(store: Store, ids: npt.NDArray[np.int64]) -> None:
             f"{store.path}: post {twice[0]} stands in its tables twice: "
             f"run `alti2v verify --repair {store.path}`"
         )
+
+
+def _ordered(parts: list[pa.Table], order: npt.NDArray[np.int64]) -> pa.Table:
+    """All rows in an order. Empties the list of parts, so that only one column at a time is there twice."""
+    chunks = {name: [part.column(name) for part in parts] for name in _FACTS}
+    parts.clear()
+    columns = []
+    for name in _FACTS:
+        column = pa.chunked_array([chunk for of_part in chunks.pop(name) for chunk in of_part.chunks])
+        columns.append(column.unify_dictionaries().combine_chunks().take(pa.array(order)))
+    return pa.table(columns, names=_FACTS)
 
 
 def _compact(part: pa.Table) -> pa.Table:
@@ -228,13 +244,10 @@ def count_outcomes(table: pa.Table) -> dict[str, int]:
 
 
 def _counted(outcomes: Iterable[str], reasons: Iterable[str]) -> dict[str, int]:
-    names = [
-        f"{outcome} {reason}" if outcome in (DROPPED, FAILED) and reason else outcome
-        for outcome, reason in zip(outcomes, reasons, strict=True)
-    ]
-    kinds, counts = np.unique(np.array(names, np.object_), return_counts=True)
-    ranked = np.lexsort((kinds.astype(str), -counts))
-    return {str(kinds[position]): int(counts[position]) for position in ranked}
+    counts: Counter[str] = Counter()
+    for (outcome, reason), count in Counter(zip(outcomes, reasons, strict=True)).items():
+        counts[f"{outcome} {reason}" if outcome in (DROPPED, FAILED) and reason else outcome] += count
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 _OUTCOME_OF_STATUS = {
@@ -268,8 +281,7 @@ def first_outcomes(
         settled: ids of pictures that stand in shards: they are stored, whatever the store says now.
         removed: what was taken out of the dataset.
     """
-    status = np.array(posts.facts.column("status").to_pylist(), np.object_)
-    reason = np.array(posts.facts.column("reason").to_pylist(), np.object_)
+    status, reason = _words(posts.facts.column("status")), _words(posts.facts.column("reason"))
     outcome = np.array([_OUTCOME_OF_STATUS.get(value, FAILED) for value in status], np.object_)
     reason[status == Status.PENDING] = "not_fetched"
     reason[outcome == STORED] = ""
@@ -288,6 +300,15 @@ def first_outcomes(
     outcome[rows] = DUPLICATE
     duplicate_of[rows] = posts.ids[originals]
     return Outcomes(outcome=outcome, reason=reason, duplicate_of=duplicate_of)
+
+
+def _words(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
+    """The strings of a column with few different ones, each of which is in memory once."""
+    values = pa.concat_arrays(column.chunks)
+    words: npt.NDArray[np.object_] = np.array(values.dictionary.to_pylist(), np.object_)[
+        values.indices.to_numpy()
+    ]
+    return words
 
 
 def _is_removed(posts: Posts, duplicate_of: npt.NDArray[np.int64], removed: Removed) -> npt.NDArray[np.bool_]:

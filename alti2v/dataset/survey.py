@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import alti2v
-from alti2v.dataset.duplicates import THUMBNAIL_SIDE_PX, Looks
+from alti2v.dataset.duplicates import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX, Looks
 from alti2v.dataset.engines import Engine
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.posts import Posts
@@ -146,14 +146,24 @@ def looks_of(table: pa.Table) -> Looks:
         DamagedError: a picture that can be used has none.
     """
     hashes = [table.column(column.name).to_numpy().view(np.uint64) for column in HASH_COLUMNS]
-    pixels = b"".join(table.column(THUMBNAIL_COLUMN.name).to_pylist())
-    side = THUMBNAIL_SIDE_PX
-    if len(pixels) != table.num_rows * side * side:
+    thumbnails = table.column(THUMBNAIL_COLUMN.name)
+    if pc.any(pc.not_equal(pc.binary_length(thumbnails), THUMBNAIL_BYTES)).as_py():
         raise DamagedError(f"{SURVEY_FILE} lacks thumbnails: delete it, then run the same command again")
     return Looks(
         hashes=np.stack(hashes, axis=1),
-        thumbnails=np.frombuffer(pixels, np.uint8).reshape(-1, side, side),
+        thumbnails=_pixels(thumbnails),
     )
+
+
+def _pixels(thumbnails: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
+    """A view of the table's memory, if it is in one piece: a whole board's thumbnails are 400 MB."""
+    parts = []
+    for chunk in thumbnails.chunks:
+        content = np.frombuffer(chunk.buffers()[2] or b"", np.uint8)
+        first = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset] if len(chunk) else 0
+        parts.append(content[first : first + len(chunk) * THUMBNAIL_BYTES])
+    pixels = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint8), *parts])
+    return pixels.reshape(-1, THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX)
 
 
 def made_with() -> dict[str, str]:

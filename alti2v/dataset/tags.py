@@ -54,19 +54,35 @@ class TagLists:
 
     def keep(self, wanted: npt.NDArray[np.bool_]) -> TagLists:
         """The same posts with only those tags whose code is True in `wanted`."""
-        mask = wanted[self.codes]
-        kept = np.concatenate(([0], np.cumsum(mask, dtype=np.int64)))
-        return TagLists(kept[self.offsets], self.codes[mask])
+        lengths, codes = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+        for rows in blocks(len(self)):
+            first, last = self.offsets[rows.start], self.offsets[rows.stop]
+            mask = wanted[self.codes[first:last]]
+            kept = np.concatenate(([0], np.cumsum(mask)))
+            lengths.append(np.diff(kept[self.offsets[rows.start : rows.stop + 1] - first]))
+            codes.append(self.codes[first:last][mask])
+        return TagLists(
+            np.concatenate(([0], np.cumsum(np.concatenate(lengths), dtype=np.int64))), np.concatenate(codes)
+        )
 
     def renamed(self, new_code: npt.NDArray[np.int32]) -> TagLists:
         """The same posts with every code replaced by `new_code[code]`; each list is sorted again."""
         codes = np.empty_like(self.codes)
         for rows in blocks(len(self)):
             first, last = self.offsets[rows.start], self.offsets[rows.stop]
-            owner = np.repeat(np.arange(rows.start, rows.stop), self.lengths[rows])
-            renamed = new_code[self.codes[first:last]]
-            codes[first:last] = renamed[np.lexsort((renamed, owner))]
+            owners = np.repeat(
+                np.arange(rows.stop - rows.start), np.diff(self.offsets[rows.start : rows.stop + 1])
+            )
+            codes[first:last] = _sorted_pairs(owners, new_code[self.codes[first:last]])
         return TagLists(self.offsets, codes)
+
+    def counts(self, tags: int) -> npt.NDArray[np.int64]:
+        """How many posts carry each of `tags` tags, (tags,) int64."""
+        counts = np.zeros(tags, np.int64)
+        for rows in blocks(len(self)):  # bounds what is held as int64
+            part = self.codes[self.offsets[rows.start] : self.offsets[rows.stop]]
+            counts += np.bincount(part, minlength=tags)
+        return counts
 
 
 def tag_lists(owners: npt.NDArray[np.int64], codes: npt.NDArray[np.int32], posts: int) -> TagLists:
@@ -77,12 +93,25 @@ def tag_lists(owners: npt.NDArray[np.int64], codes: npt.NDArray[np.int32], posts
         codes: (m,) the tag of each pair.
         posts: how many lists there will be.
     """
-    order = np.lexsort((codes, owners))
-    owners, codes = owners[order], codes[order]
-    is_first = np.ones(len(codes), np.bool_)
-    is_first[1:] = (owners[1:] != owners[:-1]) | (codes[1:] != codes[:-1])
-    counts = np.bincount(owners[is_first], minlength=posts)
-    return TagLists(np.concatenate(([0], np.cumsum(counts, dtype=np.int64))), codes[is_first])
+    pairs = _sorted_pairs(owners, codes)
+    is_first = np.ones(len(pairs), np.bool_)
+    is_first[1:] = pairs[1:] != pairs[:-1]
+    pairs = pairs[is_first]
+    counts = np.bincount(pairs >> _CODE_BITS, minlength=posts)
+    return TagLists(np.concatenate(([0], np.cumsum(counts, dtype=np.int64))), pairs.astype(np.int32))
+
+
+_CODE_BITS = 32
+
+
+def _sorted_pairs(owners: npt.NDArray[np.int64], codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """The pairs in the order of owners and codes, each in one number, whose low half is the code.
+
+    Numbers are sorted several times faster than pairs.
+    """
+    pairs = (owners << _CODE_BITS) | codes
+    pairs.sort()
+    return pairs
 
 
 def joined(parts: Sequence[TagLists]) -> TagLists:
@@ -154,7 +183,7 @@ def choose_vocabulary(training: TagLists, table: TagTable, rule: VocabularyRule)
     Raises:
         DataError: no tag is left.
     """
-    counts = np.bincount(training.codes, minlength=len(table.names))
+    counts = training.counts(len(table.names))
     code_of = {name: code for code, name in enumerate(table.names)}
     frequent = _frequent(counts, table, rule, np.array([code_of[tag] for tag in rule.drop if tag in code_of]))
     wanted = {code_of[tag] for tag in rule.keep if tag in code_of}
@@ -208,7 +237,7 @@ def _frequent(
 
 def grown_vocabulary(tags: tuple[Tag, ...], training: TagLists, table: TagTable) -> Vocabulary:
     """The same tags in the same order, because indices are a contract, with the new training posts counted."""
-    counts = np.bincount(training.codes, minlength=len(table.names))
+    counts = training.counts(len(table.names))
     code_of = {name: code for code, name in enumerate(table.names)}
     label_of = np.full(len(table.names), -1, np.int32)
     grown = []
