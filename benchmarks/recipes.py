@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("recipes.jsonl"))
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of processor time for each recipe")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", help="names of rows")
     parser.add_argument("--table", action="store_true", help="train nothing")
     options = parser.parse_args()
     rows = _read(options.out)
@@ -86,7 +87,7 @@ def _train_all(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     todo += [(name, recipe, seed) for name, recipe in _CHANGES.items() for seed in range(options.seeds)]
     done = {(row["name"], row["seed"]) for row in rows}
     for name, recipe, seed in todo:
-        if (name, seed) in done:
+        if (name, seed) in done or (options.only and name not in options.only):
             continue
         if name in _RECIPES and name not in epochs:
             epochs[name] = _epochs(options.dataset, name, recipe, options.budget)
