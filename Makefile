@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test proof storm lint docs bench clean
+.PHONY: install demo test serve-test proof storm lint docs bench clean
 
 install: $(VENV)/.installed
 
@@ -28,6 +28,17 @@ lint: $(VENV)/.installed-test
 test: lint
 	$(BIN)/python -m pytest
 
+# The page of `alti2v serve` in a browser; in an environment of its own, see the extra `serve` in setup.cfg. Without
+# TensorFlow, which serving an exported folder does not need. Wants Debian's chromium and chromium-driver.
+serve-test: .venv-serve/.installed
+	.venv-serve/bin/python -m pytest --confcutdir=tests/serving tests/serving/test_page_browser.py
+
+.venv-serve/.installed: setup.cfg
+	test -x .venv-serve/bin/python || $(PYTHON) -m venv .venv-serve
+	.venv-serve/bin/python -m pip install --quiet --disable-pip-version-check 'gradio>=6,<7' faiss-cpu onnx onnxruntime \
+		click fsspec jinja2 matplotlib numpy pyarrow rich selenium pytest pytest-asyncio pytest-socket
+	touch $@
+
 # Proofs that take minutes each, such as killing the whole demo again and again.
 proof: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
@@ -43,4 +54,4 @@ bench: $(VENV)/.installed-test
 	set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
 
 clean:
-	rm -rf $(VENV) demo-out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-serve demo-out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
