@@ -86,7 +86,9 @@ def heat_map(
         batch_size: pictures that `forward` takes at a time, where it is asked.
     """
     if head is not None:
-        return HeatMap(class_activation(head, picture, output), Method.ACTIVATION)
+        parts = class_activation(head, picture, output)
+        if parts.size > 1:  # of pictures of 32 px one place is left, which is everywhere
+            return HeatMap(parts, Method.ACTIVATION)
     return HeatMap(occlusion(forward, picture, output, batch_size=batch_size), Method.OCCLUSION)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from alti2v.errors import UsageError
 from alti2v.model.export import ExportConfig, export
-from alti2v.model.heat import Method, occlusion
+from alti2v.model.heat import GapHead, Method, heat_map, occlusion
 from alti2v.model.tagger import load_tagger
 from tests.model.tiny_run import write_run
 from tests.model.tiny_wd import TAGS, write_wd_folder
@@ -97,3 +97,20 @@ def test_unknown_tag_is_refused(run, picture):
     """With the nearest names, as everywhere."""
     with pytest.raises(UsageError, match="did you mean miku"):
         load_tagger(run).heat_map(picture, "mikku")
+
+
+def test_one_place_is_no_map():
+    """A feature map of a single place would colour the whole picture: parts of it are covered instead."""
+    ones = np.ones((1, 1), np.float32)
+    head = GapHead(
+        positions=lambda _: ones[None], features_kernel=ones, features_bias=ones[0], logits_kernel=ones
+    )
+    heat = heat_map(
+        lambda images: (images[:, 0, 0, :1] / np.float32(255), None),
+        head,
+        np.full((16, 16, 3), 9, np.uint8),
+        0,
+        batch_size=8,
+    )
+
+    assert heat.method is Method.OCCLUSION
