@@ -145,14 +145,7 @@ def test_equal_networks_give_equal_bytes(bundle):
 @pytest.mark.tf
 def test_mixed_precision_is_exported_in_float32():
     """A network that computes in bfloat16 is exported with its float32 weights, and compared in float32."""
-    import keras
-
-    kept = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        mixed = random_bundle()
-    finally:
-        keras.config.set_dtype_policy(kept)
+    mixed = random_bundle(precision="bfloat16")
     model = onnx_of(mixed, Format.WD)
 
     assert mixed.network.get_layer("features").compute_dtype == "bfloat16"

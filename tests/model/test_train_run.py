@@ -115,9 +115,10 @@ def test_progress_counts_every_step(dataset, tmp_path):
     heard = []
     train(config(dataset, tmp_path / "run"), progress=heard.append)
 
-    steps = [progress for progress in heard if not progress.milestone]
+    training = [progress for progress in heard if progress.stage == "training"]
+    steps = [progress for progress in training if not progress.milestone]
     assert [progress.done for progress in steps] == list(range(1, 10))
-    assert {(progress.total, progress.unit) for progress in heard} == {(9, "steps")}
+    assert {(progress.total, progress.unit) for progress in training} == {(9, "steps")}
     assert list(steps[-1].counts) == ["epoch", "loss", "samples/s"]
     assert steps[-1].counts["epoch"] == "3/3"
 

@@ -32,13 +32,18 @@ TRAINED = 6  # training pictures, all of them rated "general" by `write_dataset`
 
 
 def random_bundle(
-    *, size: int = 32, head: Head = Head.POOLED, tags: tuple[Tag, ...] = TAGS, dataset: Path | None = None
+    *,
+    size: int = 32,
+    head: Head = Head.POOLED,
+    tags: tuple[Tag, ...] = TAGS,
+    dataset: Path | None = None,
+    precision: str = "float32",
 ) -> Bundle:
     """A network that nobody trained; every number in it has a part in the answer."""
     architecture = Architecture(
         size=size, tags=len(tags), head=head, features=24, dropout=0.1, pixel_scale=1 / 64
     )
-    network = build_network(architecture, seed=3).tagger
+    network = build_network(architecture, seed=3, precision=precision).tagger
     rng = np.random.default_rng(5)
     for layer in network.layers:
         for weight in layer.weights:

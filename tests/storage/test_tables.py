@@ -25,6 +25,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "int32": INT32,
     "int64": INT64,
     "string": st.text(),
+    "binary": st.binary(max_size=8),
     "timestamp": st.integers(0, 4_000_000_000).map(lambda s: datetime.fromtimestamp(s, UTC)),
     "list<string>": st.lists(st.text(), max_size=4),
     "list<int32>": st.lists(INT32, max_size=4),
