@@ -173,8 +173,9 @@ def evaluate(
 ) -> None:
     """Judge a RUN on pictures it has never seen.
 
-    Writes metrics.json, per_tag.csv and report.html. With an OTHER run: which of the two is better, on the
-    same pictures and tags, and whether that is more than chance; goes to RUN/eval/against-OTHER.
+    Writes metrics.json, per_tag.csv, suggestions.csv (tags that the board may have forgotten), report.md and
+    report.html. With an OTHER run: which of the two is better, on the same pictures and tags, and whether that
+    is more than chance; goes to RUN/eval/against-OTHER.
     """
     from alti2v.dataset.cache import CacheConfig, open_dataset
     from alti2v.model.compare import CompareConfig

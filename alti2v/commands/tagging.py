@@ -44,9 +44,10 @@ _CATEGORIES = ("general", "character", "copyright", "artist", "meta", "unknown",
     "--threshold",
     "thresholds",
     multiple=True,
-    metavar="[CATEGORY=]P",
+    metavar="[NAME=]P",
     help="From which probability on a tag counts: more than P. Where not given, the model's own; 0.35 where "
-    "it has none. Can be given again for single categories: --threshold 0.3 --threshold character=0.8.",
+    "it has none. Can be given again for a category or a tag: --threshold 0.3 --threshold character=0.8 "
+    "--threshold smile=0.6.",
 )
 @click.option(
     "--threshold-rule",
@@ -117,11 +118,12 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
     from alti2v.model.tagging import TagConfig, tag_files
 
     _require_sidecars(ctx, form, as_json=as_json)
-    threshold, by_category = _thresholds(options.pop("thresholds"))
+    threshold, by_category, by_tag = _thresholds(options.pop("thresholds"))
     sidecars = _sidecars(options)
     config = TagConfig(
         threshold=threshold,
         by_category=by_category,
+        by_tag=by_tag,
         rule=Rule(options.pop("rule")),
         sort=Sort(options.pop("sort")),
         sidecars=sidecars if form == _SIDECAR else None,
@@ -154,21 +156,24 @@ def _require_sidecars(ctx: click.Context, form: str, *, as_json: bool) -> None:
             )
 
 
-def _thresholds(values: Iterable[str]) -> tuple[float | None, dict[str, float]]:
-    """Read `P` and `CATEGORY=P`; the last one counts."""
+def _thresholds(values: Iterable[str]) -> tuple[float | None, dict[str, float], dict[str, float]]:
+    """Read `P`, `CATEGORY=P` and `TAG=P`, which may hold more of these signs; the last one counts."""
     general: float | None = None
     by_category: dict[str, float] = {}
+    by_tag: dict[str, float] = {}
     for value in values:
-        category, equals, number = value.rpartition("=")
+        name, equals, number = value.rpartition("=")
         try:
             probability = float(number)
         except ValueError:
             raise UsageError(f"--threshold {value!r} is none: give 0.35, or character=0.85") from None
-        if equals:
-            by_category[category] = probability
-        else:
+        if not equals:
             general = probability
-    return general, by_category
+        elif name in _CATEGORIES:
+            by_category[name] = probability
+        else:
+            by_tag[name] = probability
+    return general, by_category, by_tag
 
 
 def _sidecars(options: dict[str, Any]) -> SidecarConfig:

@@ -23,6 +23,7 @@ from alti2v.dataset.manifest import Manifest
 from alti2v.errors import UsageError
 from alti2v.model.bundle import Bundle, load_bundle
 from alti2v.model.evaluation import Evaluation, Thresholds
+from alti2v.model.identity import model_hash
 from alti2v.model.judging import Predictions, assumed_thresholds, found_thresholds, judge
 from alti2v.model.predicting import Common, common_tags, dataset_of, open_split, predict
 from alti2v.records import ProgressHook, ignore_progress
@@ -41,7 +42,7 @@ class EvalConfig:
         out: directory of the report; None for RUN/eval.
         batch_size: pictures at a time, > 0.
         min_positives: positive pictures that a tag needs for a place in the mean of average precisions, > 0.
-        gallery: how many pictures to show of each kind (random, most wrong, best), and suggested tags.
+        gallery: how many pictures to show of each kind (see `gallery.Pick`), and suggested tags.
     """
 
     run: Path
@@ -144,6 +145,7 @@ def _provenance(config: EvalConfig, bundle: Bundle, dataset: Path, manifest: Man
         "run": str(config.run),
         "recipe": bundle.recipe,
         "network": f"{bundle.network.name}, {bundle.size} px, {len(bundle.tags):,} tags",
+        "weights": f"SHA-256 {model_hash(config.run)}",
         "trained on": f"{bundle.train_samples:,} pictures, plan {bundle.plan_hash}",
         "judged on": f"{manifest.samples(config.split):,} pictures of the {config.split} split of {dataset}",
         "plan of that dataset": manifest.plan_hash,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alti2v.model.gallery import Picture, Suggestion
+from alti2v.model.gallery import Addition, Picture, Suggestion
 from alti2v.model.histograms import Floats
 from alti2v.model.intervals import Intervals
 from alti2v.model.metrics import Curve, Reliability, Scores, TagScores
@@ -21,6 +21,7 @@ class Group:
         name: "all", a category, or a range of training counts.
         kind: "all", "category" or "frequency".
         skill: of the squared error against the baseline's; None where the baseline makes no error.
+        intervals: 95 % intervals of the model's figures; None where there is too little to say.
         curve: precision and recall over all pairs of the group.
         reliability: stated and found frequencies over all pairs of the group.
         calibrated: the same after temperature scaling; None for groups by frequency and where no temperature
@@ -32,6 +33,7 @@ class Group:
     model: Scores
     baseline: Scores
     skill: float | None
+    intervals: Intervals | None
     curve: Curve
     reliability: Reliability
     calibrated: Reliability | None = None
@@ -69,29 +71,34 @@ class Judgement:
         min_positives: positive pictures that a tag needs for a place in the mean of average precisions: as many
             as asked for, or 1 if no tag has that many.
         groups: all tags, then by category, then by training count from frequent to rare.
-        intervals: 95 % intervals of the headline figures; None where there is too little to say.
         recall_at_10: mean over pictures with tags of the share of them among the ten most probable.
         tag_scores: tag by tag; `baseline_scores` of the baseline.
         baseline_curve: precision and recall of the baseline, all tags.
-        pictures: the gallery; `suggestions` of tags that the board may have forgotten.
+        pictures: the gallery.
+        suggestions: tags that the board may have forgotten, one a picture; `additions` all of them, without one.
     """
 
     images: int
     thresholds: Thresholds
     min_positives: int
     groups: tuple[Group, ...]
-    intervals: Intervals | None
     recall_at_10: float
     tag_scores: TagScores
     baseline_scores: TagScores
     baseline_curve: Curve
     pictures: tuple[Picture, ...]
     suggestions: tuple[Suggestion, ...]
+    additions: tuple[Addition, ...]
 
     @property
     def overall(self) -> Group:
         """All tags together."""
         return self.groups[0]
+
+    @property
+    def intervals(self) -> Intervals | None:
+        """95 % intervals of the headline figures."""
+        return self.overall.intervals
 
     def of_kind(self, kind: str) -> tuple[Group, ...]:
         """The groups of one kind."""

@@ -19,6 +19,7 @@ from alti2v.model.histograms import Floats
 MAX_SIDE = 320  # px; a report is one file, and its cards are narrower than this
 _JPEG_QUALITY = 88
 MAX_SHOWN_TAGS = 30
+MAX_ADDITIONS = 1000
 
 
 class Pick(StrEnum):
@@ -26,6 +27,7 @@ class Pick(StrEnum):
 
     RANDOM = "random"
     WORST = "most wrong"
+    CONFIDENT = "most confident"  # whether rightly so or not
     BEST = "best"
 
 
@@ -52,7 +54,7 @@ class Picture:
 
     Attributes:
         id: the board's post number.
-        pick: why it was chosen.
+        picks: why it was chosen; one reason or more.
         jpeg: the picture, longest side at most MAX_SIDE px.
         f1: of this picture's tags.
         hits, missed, extra: how many tags.
@@ -60,7 +62,7 @@ class Picture:
     """
 
     id: int
-    pick: Pick
+    picks: tuple[Pick, ...]
     jpeg: bytes = field(repr=False)
     f1: float
     hits: int
@@ -75,6 +77,15 @@ class Suggestion:
 
     id: int
     jpeg: bytes = field(repr=False)
+    index: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """A confident prediction that counts as wrong, without its picture: for a list to work through."""
+
+    id: int
     index: int
     probability: float
 
@@ -99,6 +110,8 @@ class Shortlists:
     threshold: float
     size: int
     _lists: dict[str, list[tuple[tuple[float, ...], _Candidate]]] = field(default_factory=dict)
+    # (3, A) float64: probability, id and tag of the best additions so far, the most probable first.
+    _additions: Floats = field(default_factory=lambda: np.zeros((3, 0)))
 
 
 def offer(
@@ -122,16 +135,26 @@ def offer(
             )
             bisect.insort(kept, (key, candidate), key=lambda entry: entry[0])
             del kept[shortlists.size :]
+    rows, tags = np.nonzero((labels == 0) & (probabilities >= np.float32(shortlists.threshold)))
+    found = np.concatenate(
+        [shortlists._additions, np.stack([probabilities[rows, tags], ids[rows], tags]).astype(np.float64)],
+        axis=1,
+    )
+    shortlists._additions = found[:, np.lexsort((found[2], found[1], -found[0]))[:MAX_ADDITIONS]]
 
 
 def pictures(shortlists: Shortlists) -> tuple[Picture, ...]:
-    """The gallery: random ones, the most wrong, the best; a picture in two lists shows in the first."""
-    shown: dict[int, Picture] = {}
+    """The gallery, in the order of `Pick`; a picture in several lists stands where its first one is."""
+    candidates: dict[int, _Candidate] = {}
+    picks: dict[int, list[Pick]] = {}
     for pick in Pick:
         for _, candidate in shortlists._lists.get(pick, []):
-            if candidate.id not in shown:
-                shown[candidate.id] = _picture(candidate, pick, shortlists.threshold)
-    return tuple(shown.values())
+            candidates.setdefault(candidate.id, candidate)
+            picks.setdefault(candidate.id, []).append(pick)
+    return tuple(
+        _picture(candidate, tuple(picks[number]), shortlists.threshold)
+        for number, candidate in candidates.items()
+    )
 
 
 def suggestions(shortlists: Shortlists) -> tuple[Suggestion, ...]:
@@ -148,6 +171,14 @@ def suggestions(shortlists: Shortlists) -> tuple[Suggestion, ...]:
             )
         )
     return tuple(found)
+
+
+def additions(shortlists: Shortlists) -> tuple[Addition, ...]:
+    """All tags that the board may have forgotten, the most confident first, at most MAX_ADDITIONS."""
+    return tuple(
+        Addition(id=int(number), index=int(tag), probability=probability)
+        for probability, number, tag in shortlists._additions.T.tolist()
+    )
 
 
 def encode_jpeg(image: npt.NDArray[np.uint8]) -> bytes:
@@ -175,9 +206,15 @@ def _keys(
     error = np.square(probabilities.astype(np.float64) - labels).sum(axis=1)
     wrong = np.where(true | ~predicted, -np.inf, probabilities).max(axis=1, initial=-np.inf)
     untagged = np.where(true.any(axis=1), 0.0, np.inf)  # says nothing about the model, however it ends
+    # Tags that the model itself expects to have wrong, for each one that it names: of one at 0.9 and one at 0.2
+    # that is the tenth of a tag that is not there, and a fifth of one that was missed.
+    expected_wrong = np.minimum(probabilities, 1 - probabilities).sum(axis=1, dtype=np.float64)
+    named = predicted.sum(axis=1)
+    doubt = np.where(named > 0, expected_wrong / np.maximum(named, 1), np.inf)
     columns: dict[str, Sequence[npt.NDArray[np.floating]]] = {
         Pick.RANDOM: (_shuffled(ids), error),
         Pick.WORST: (f1 + untagged, -error),
+        Pick.CONFIDENT: (doubt, -named.astype(np.float64)),
         Pick.BEST: (untagged - f1, -true.sum(axis=1).astype(np.float64)),
         "suggestion": (-wrong, error),
     }
@@ -192,7 +229,7 @@ def _shuffled(ids: npt.NDArray[np.int64]) -> Floats:
     return ((state ^ (state >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) / 2**53
 
 
-def _picture(candidate: _Candidate, pick: Pick, threshold: float) -> Picture:
+def _picture(candidate: _Candidate, picks: tuple[Pick, ...], threshold: float) -> Picture:
     true, predicted = candidate.labels > 0, candidate.probabilities >= np.float32(threshold)
     verdicts = {
         Verdict.HIT: true & predicted,
@@ -208,7 +245,7 @@ def _picture(candidate: _Candidate, pick: Pick, threshold: float) -> Picture:
     shown.sort(key=lambda tag: (-tag.probability, tag.index))
     return Picture(
         id=candidate.id,
-        pick=pick,
+        picks=picks,
         jpeg=encode_jpeg(candidate.image),
         f1=2 * hits / max(2 * hits + missed + extra, 1),
         hits=hits,

@@ -1,34 +1,39 @@
-"""How sure a figure is: standard errors over pictures, without drawing samples.
+"""How sure a figure is: the bootstrap of pictures.
 
-The infinitesimal jackknife (Efron 1982, "The Jackknife, the Bootstrap and Other Resampling Plans", chapter 6):
-the variance of a figure is the sum over pictures of its squared derivative by the picture's weight. It is the
-bootstrap of pictures to first order, deterministic, and one pass instead of hundreds. Every figure here depends
-on a picture only through the bin and the label of each of its tags, so its derivative is the sum over tags of
-a table of (tag, label, bin): the influence table.
+As many pictures as there are are drawn from them with replacement, some hundred times, and every figure is
+computed again for each draw (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 6). Its
+standard deviation over the draws is the figure's standard error, and 1.96 of it to either side are the 95 %
+interval. Two models are given the same draws, so that differences are paired.
 
-Pure numpy. What a picture contributed is remembered as 2 bytes a tag, a code: bin + BINS * label.
+Pure numpy. What a picture contributed is remembered as 2 bytes a tag, a code: bin + BINS * label. A draw is not
+made of pictures but of how often each of them is in it, so all draws of a tag are sums of rows of one table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.model.histograms import BINS, MIDDLES, Floats, Histograms
-from alti2v.model.metrics import Mask, Scores, TagScores, threshold_bin
+from alti2v.model.histograms import BINS, MIDDLES, Floats, Integers
+from alti2v.model.metrics import Mask, threshold_bin
 
 Codes = npt.NDArray[np.uint16]
-Table = npt.NDArray[np.float32]  # (T, 2 * BINS), column = code
+Weights = npt.NDArray[np.unsignedinteger]  # (N, R), how often each picture is in each draw
 
 NORMAL_95 = 1.959964  # 97.5 % quantile of the standard normal distribution
+# The standard error of 400 draws is itself sure to 3.5 %: 1 / sqrt(2 R).
+_DRAWS, _LEAST_DRAWS = 400, 50
+_MOST_WEIGHTS = 2**24  # beyond, memory allows fewer draws: splits of 42,000 pictures and more
+_TAGS = 128  # columns at a time: 5 MB of codes at 20,000 pictures
+_ERRORS: Floats = np.square(np.tile(MIDDLES, 2) - np.repeat([0.0, 1.0], BINS))  # by code
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where a figure would lie in 95 of 100 draws of as many pictures, to first order."""
+    """Where a figure would lie in 95 of 100 other choices of as many pictures."""
 
     low: float
     high: float
@@ -36,154 +41,226 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intervals:
-    """95 % intervals of the headline figures; they know of the choice of test pictures, not of training."""
+    """95 % intervals of some tags' figures; they know of the choice of pictures, not of training.
 
-    mean_ap: Interval
+    Attributes:
+        draws: of the bootstrap.
+        mean_ap: None if no tag is ranked; `skill` where the baseline makes no error.
+    """
+
+    draws: int
+    mean_ap: Interval | None
     f1: Interval
     macro_f1: Interval
-    skill: Interval
+    skill: Interval | None
 
 
-def encode(bins: npt.NDArray[np.int64], labels: npt.NDArray[np.integer]) -> Codes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resampled:
+    """Everything that the figures need, in each of R draws.
+
+    Attributes:
+        images: N, pictures in each draw.
+        average_precision: (T, R) float32; NaN for tags that are not ranked, and in draws without a positive.
+        correct, predicted, positives: (T, R) int32, at the threshold.
+        errors: (G, R) float64, sums of squared errors over the tags of each group.
+    """
+
+    images: int
+    average_precision: npt.NDArray[np.float32]
+    correct: npt.NDArray[np.int32]
+    predicted: npt.NDArray[np.int32]
+    positives: npt.NDArray[np.int32]
+    errors: Floats
+
+    @property
+    def draws(self) -> int:
+        """R."""
+        return int(self.correct.shape[1])
+
+
+def encode(bins: Integers, labels: npt.NDArray[np.integer]) -> Codes:
     """Codes of a batch, (B, T)."""
     codes: Codes = (bins + BINS * labels.astype(np.int64)).astype(np.uint16)
     return codes
 
 
-def average_precision_influence(histograms: Histograms, ranked: Mask) -> Table:
-    """Derivative of each ranked tag's average precision by the weight of a picture; 0 for other tags.
-
-    With P positives, and TP_b positives among N_b pictures in bin b and above, AP = 1/P sum_b pos_b TP_b / N_b.
-    A picture in bin c adds to TP_b and N_b of all b <= c; the rest is the product rule.
-    """
-    table = np.zeros((len(histograms.totals), 2 * BINS), np.float32)
-    for row in np.flatnonzero(ranked):  # a tag at a time: float64 intermediates of 8 kB stay in the cache
-        positives = histograms.positives[row].astype(np.float64)
-        true_positives = np.cumsum(positives[::-1])[::-1]
-        predicted = np.maximum(np.cumsum(histograms.totals[row][::-1], dtype=np.int64)[::-1], 1)
-        precision, count = true_positives / predicted, true_positives[0]
-        average_precision = (positives * precision).sum() / count
-        gained = np.cumsum(positives / predicted)
-        diluted = np.cumsum(positives * precision / predicted)
-        table[row, :BINS] = -diluted
-        table[row, BINS:] = precision - average_precision + gained - diluted
-        table[row] /= count
-    return table
+def draw_pictures(images: int) -> Weights:
+    """Draw N pictures of N, R times: (N, R), always the same ones."""
+    draws = min(_DRAWS, max(_LEAST_DRAWS, _MOST_WEIGHTS // images))
+    rng = np.random.default_rng(0)
+    # No sum over a draw exceeds N, so this type holds all of them, and adding it needs no conversion.
+    weights = np.empty((draws, images), np.uint16 if images < 2**16 else np.uint32)
+    for row in weights:
+        row[:] = np.bincount(rng.integers(0, images, images), minlength=images)
+    return np.ascontiguousarray(weights.T)
 
 
-def mean_ap_influence(histograms: Histograms, ranked: Mask) -> Table:
-    """Derivative of the mean average precision over the ranked tags by the weight of a picture."""
-    table = average_precision_influence(histograms, ranked)
-    table /= max(int(ranked.sum()), 1)
-    return table
-
-
-def f1_influence(tag_scores: TagScores, threshold: float, *, f1: float) -> Table:
-    """Derivative of micro F1 = 2 TP / (predicted + positives) by the weight of a picture."""
-    correct, marks = _at_threshold(threshold)
-    total = max(int((tag_scores.predicted + tag_scores.positives).sum()), 1)
-    row: Table = ((2 * correct - f1 * marks) / total).astype(np.float32)
-    return np.tile(row, (len(tag_scores.positives), 1))
-
-
-def tag_f1_influence(tag_scores: TagScores, threshold: float) -> Table:
-    """Derivative of each tag's F1 by the weight of a picture; 0 for tags that no picture carries."""
-    correct, marks = _at_threshold(threshold)
-    total = (tag_scores.predicted + tag_scores.positives)[:, None]
-    derivative: Floats = (2 * correct - tag_scores.f1[:, None] * marks) / np.maximum(total, 1)
-    table: Table = np.where(tag_scores.positives[:, None] > 0, derivative, 0).astype(np.float32)
-    return table
-
-
-def macro_f1_influence(tag_scores: TagScores, threshold: float) -> Table:
-    """Derivative of the mean F1 of the tags seen by the weight of a picture."""
-    table = tag_f1_influence(tag_scores, threshold)
-    table /= max(int((tag_scores.positives > 0).sum()), 1)
-    return table
-
-
-def skill_influence(frequencies: Floats, *, error: float, baseline: float) -> Table:
-    """Derivative of 1 - error / baseline by the weight of a picture.
+def resample(
+    codes: Codes, weights: Weights, *, threshold: float, ranked: Mask, groups: Sequence[Mask]
+) -> Resampled:
+    """Judge every tag in every draw.
 
     Args:
+        codes: (N, T); may be a memory map, some columns are read at a time.
+        weights: (N, R) of `draw_pictures`.
+        threshold: for all tags.
+        ranked: (T,), the tags whose average precision is wanted; each has a positive picture.
+        groups: masks (T,) of the tags whose squared errors are summed.
+    """
+    shape = (codes.shape[1], weights.shape[1])
+    found = Resampled(
+        images=len(codes),
+        average_precision=np.full(shape, np.nan, np.float32),
+        correct=np.zeros(shape, np.int32),
+        predicted=np.zeros(shape, np.int32),
+        positives=np.zeros(shape, np.int32),
+        errors=np.zeros((len(groups), shape[1])),
+    )
+    of_pictures = np.zeros((len(groups), len(codes)))
+    least = threshold_bin(threshold)
+    for start in range(0, shape[0], _TAGS):
+        for tag, column in enumerate(np.ascontiguousarray(codes[:, start : start + _TAGS].T), start):
+            bins, labels = column % BINS, column >= BINS
+            passes = bins >= least
+            for table, mask in ((found.correct, passes & labels), (found.predicted, passes)):
+                table[tag] = _sums(weights, np.flatnonzero(mask))
+            found.positives[tag] = _sums(weights, np.flatnonzero(labels))
+            if ranked[tag]:
+                found.average_precision[tag] = _average_precision(bins, labels, weights)
+            of_pictures[[group[tag] for group in groups]] += _ERRORS[column]
+    for row, group in enumerate(of_pictures):
+        found.errors[row] = group @ weights
+    return found
+
+
+def _sums(weights: Weights, rows: npt.NDArray[np.int64]) -> Weights:
+    """(R,): how many of some pictures are in each draw."""
+    sums: Weights = weights[rows].sum(axis=0, dtype=weights.dtype)
+    return sums
+
+
+def _average_precision(bins: npt.NDArray[np.uint16], labels: Mask, weights: Weights) -> Floats:
+    """(R,): sum over the bins with positives of (R_k - R_k-1) P_k; NaN in draws without a positive.
+
+    Of the pictures below the last positive nothing depends.
+    """
+    rows = np.flatnonzero(bins >= bins[labels].min())
+    rows = rows[np.argsort(BINS - bins[rows], kind="stable")]  # 16 bits are sorted by counting
+    falling, positive = BINS - bins[rows], rows[labels[rows]]
+    steps = BINS - bins[positive]
+    ends_of_positives = np.append(np.flatnonzero(np.diff(steps)) + 1, len(steps))
+    ends = np.searchsorted(falling, steps[ends_of_positives - 1], side="right")
+    hits = _block_sums(weights, positive, ends_of_positives)
+    true, predicted = hits.cumsum(axis=0), _block_sums(weights, rows, ends).cumsum(axis=0)
+    gained = (hits * (true / np.maximum(predicted, 1))).sum(axis=0)
+    precision: Floats = np.where(true[-1] > 0, gained / np.maximum(true[-1], 1), np.nan)
+    return precision
+
+
+def _block_sums(weights: Weights, rows: npt.NDArray[np.int64], ends: Integers) -> Floats:
+    """(K, R): sums over the blocks of `rows` that end before each of `ends`."""
+    taken, begins = weights[rows], [0, *ends[:-1].tolist()]
+    # Not `add.reduceat`, which walks down the columns and takes ten times as long.
+    blocks = [
+        taken[begin:end].sum(axis=0, dtype=weights.dtype)
+        for begin, end in zip(begins, ends.tolist(), strict=True)
+    ]
+    return np.stack(blocks).astype(np.float64)
+
+
+# Figures of a group of tags in each draw: (R,) ------------------------------------------------------
+
+
+def mean_aps(resampled: Resampled, ranked: Mask) -> Floats | None:
+    """Mean average precision over the ranked tags that the draw has a picture of; None if none is ranked."""
+    return _means(resampled.average_precision[ranked]) if ranked.any() else None
+
+
+def micro_f1s(resampled: Resampled, tags: Mask) -> Floats:
+    """Micro F1, 2 TP / (predicted + positives)."""
+    correct, predicted, positives = (
+        table[tags].sum(axis=0, dtype=np.int64)
+        for table in (resampled.correct, resampled.predicted, resampled.positives)
+    )
+    f1: Floats = 2 * correct / np.maximum(predicted + positives, 1)
+    return f1
+
+
+def macro_f1s(resampled: Resampled, tags: Mask) -> Floats:
+    """Mean F1 over the tags that the draw has a picture of."""
+    positives = resampled.positives[tags]
+    f1 = (2 * resampled.correct[tags] / np.maximum(resampled.predicted[tags] + positives, 1)).astype(np.float32)
+    return _means(np.where(positives > 0, f1, np.nan))
+
+
+def skills(resampled: Resampled, tags: Mask, *, group: int, frequencies: Floats) -> Floats | None:
+    """Brier skill over a predictor that always says the frequencies; None where that makes no error.
+
+    Args:
+        resampled: the draws.
+        tags: (T,) of the group.
+        group: its row in `Resampled.errors`.
         frequencies: (T,) what the baseline says.
-        error: sum over all pairs of the model's squared errors.
-        baseline: the same of the baseline's.
     """
-    labels = np.repeat([0.0, 1.0], BINS)
-    own = np.square(np.tile(MIDDLES, 2) - labels)
-    theirs = np.square(frequencies[:, None] - labels)
-    table: Table = ((theirs * error / baseline - own) / baseline).astype(np.float32)
-    return table
-
-
-def standard_errors(codes: Iterable[Codes], tables: Iterable[Table]) -> Floats:
-    """Standard error of each figure from the codes of all pictures and the figure's influence table.
-
-    Args:
-        codes: (B, T) each, the pictures of the split, any number at a time.
-        tables: M influence tables.
-
-    Returns:
-        (M,) standard errors.
-    """
-    stacked = [table.reshape(-1) for table in tables]
-    variances = np.zeros(len(stacked))
-    for batch in codes:
-        cells = batch + np.arange(batch.shape[1]) * (2 * BINS)
-        for index, table in enumerate(stacked):
-            derivatives = table[cells].sum(axis=1, dtype=np.float64)  # (B,)
-            variances[index] += np.square(derivatives).sum()
-    return np.sqrt(variances)
-
-
-def headline_intervals(
-    codes: Iterable[Codes],
-    histograms: Histograms,
-    *,
-    scores: Scores,
-    tag_scores: TagScores,
-    min_positives: int,
-    threshold: float,
-    frequencies: Floats,
-) -> Intervals | None:
-    """95 % intervals of the headline figures.
-
-    Args:
-        codes: of all pictures of the split.
-        histograms: of the split.
-        scores: over all tags.
-        tag_scores: of all tags.
-        min_positives: of the tags that the mean average precision is over.
-        threshold: that `tag_scores` is at.
-        frequencies: (T,) what the baseline says.
-
-    Returns:
-        None where there is too little to say: fewer than two pictures, no ranked tag, a perfect baseline.
-    """
-    images, positives = histograms.images, tag_scores.positives
-    baseline_error = float((positives * (1 - frequencies) ** 2 + (images - positives) * frequencies**2).sum())
-    if images < 2 or scores.mean_ap is None or scores.macro_f1 is None or not baseline_error:
+    said = frequencies[tags]
+    # sum of (f - label)^2 over N pictures = N f^2 + positives (1 - 2 f)
+    baseline = resampled.images * np.square(said).sum() + (1 - 2 * said) @ resampled.positives[tags]
+    if not baseline.all():
         return None
-    error = float(histograms.squared_error.sum())
-    tables = (
-        mean_ap_influence(histograms, positives >= min_positives),
-        f1_influence(tag_scores, threshold, f1=scores.f1),
-        macro_f1_influence(tag_scores, threshold),
-        skill_influence(frequencies, error=error, baseline=baseline_error),
-    )
-    margins = NORMAL_95 * standard_errors(codes, tables)
-    values = (scores.mean_ap, scores.f1, scores.macro_f1, 1 - error / baseline_error)
-    lowest = (0.0, 0.0, 0.0, -np.inf)
-    mean_ap, f1, macro_f1, skill = (
-        Interval(low=float(max(value - margin, least)), high=float(min(value + margin, 1.0)))
-        for value, margin, least in zip(values, margins, lowest, strict=True)
-    )
-    return Intervals(mean_ap=mean_ap, f1=f1, macro_f1=macro_f1, skill=skill)
+    skill: Floats = 1 - resampled.errors[group] / baseline
+    return skill
 
 
-def _at_threshold(threshold: float) -> tuple[Floats, Floats]:
-    """Per code: whether the pair is a true positive, and how often it counts in predicted + positives."""
-    labels = np.repeat([0.0, 1.0], BINS)
-    passes = np.tile(np.arange(BINS) >= threshold_bin(threshold), 2).astype(np.float64)
-    return passes * labels, passes + labels
+def group_intervals(
+    resampled: Resampled,
+    *,
+    tags: Mask,
+    ranked: Mask,
+    group: int,
+    frequencies: Floats,
+    values: tuple[float | None, float, float | None, float | None],
+) -> Intervals | None:
+    """95 % intervals of the figures of a group of tags.
+
+    Args:
+        resampled: the draws.
+        tags: (T,) of the group.
+        ranked: (T,), those of all tags that are ranked.
+        group: the group's row in `Resampled.errors`.
+        frequencies: (T,) what the baseline says.
+        values: mean average precision, micro and macro F1, skill of the pictures themselves.
+
+    Returns:
+        None where nothing can be said about spread: a single picture, or no tag that any picture carries.
+    """
+    mean_ap, f1, macro_f1, skill = values
+    if resampled.images < 2 or macro_f1 is None:
+        return None
+    drawn_skills = skills(resampled, tags, group=group, frequencies=frequencies)
+    return Intervals(
+        draws=resampled.draws,
+        mean_ap=_around(mean_ap, mean_aps(resampled, ranked & tags), low=0.0),
+        f1=around(f1, micro_f1s(resampled, tags), low=0.0),
+        macro_f1=around(macro_f1, macro_f1s(resampled, tags), low=0.0),
+        skill=_around(skill, drawn_skills, low=-np.inf),
+    )
+
+
+def around(value: float, drawn: Floats, *, low: float) -> Interval:
+    """The interval of a figure that is at least `low` and at most 1."""
+    margin = NORMAL_95 * float(np.nanstd(drawn))
+    return Interval(low=max(value - margin, low), high=min(value + margin, 1.0))
+
+
+def _around(value: float | None, drawn: Floats | None, *, low: float) -> Interval | None:
+    return None if value is None or drawn is None else around(value, drawn, low=low)
+
+
+def _means(values: npt.NDArray[np.floating]) -> Floats:
+    """Means over the rows (K, R) of what is a number; NaN where nothing is."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=0)
+    sums = np.where(known, values, 0).sum(axis=0, dtype=np.float64)
+    means: Floats = np.where(count > 0, sums / np.maximum(count, 1), np.nan)
+    return means

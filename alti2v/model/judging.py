@@ -16,7 +16,7 @@ import numpy.typing as npt
 from alti2v.errors import DataError
 from alti2v.model.calibration import fit_temperatures, scaled_reliability
 from alti2v.model.evaluation import Group, Judgement, Thresholds
-from alti2v.model.gallery import Shortlists, offer, pictures, suggestions
+from alti2v.model.gallery import Shortlists, additions, offer, pictures, suggestions
 from alti2v.model.histograms import (
     Floats,
     Histograms,
@@ -24,7 +24,7 @@ from alti2v.model.histograms import (
     constant_histograms,
     empty_histograms,
 )
-from alti2v.model.intervals import Codes, encode, headline_intervals
+from alti2v.model.intervals import Resampled, draw_pictures, encode, group_intervals, resample
 from alti2v.model.metrics import (
     Mask,
     TagScores,
@@ -42,7 +42,6 @@ from alti2v.records import Tag
 
 _FIXED_THRESHOLD = 0.5
 _RECALL_AT = 10
-_CODE_ROWS = 256  # pictures at a time when the codes are read back: 2.5 MB at 5000 tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,7 @@ def judge(
         thresholds: not found on this split.
         min_positives: positive pictures that a tag needs for a place in the mean of average precisions.
         gallery: pictures of each kind to pick.
-        scratch: an empty file for 2 bytes per picture and tag.
+        scratch: an empty file on a disk, for 2 bytes per picture and tag.
 
     Raises:
         DataError: a prediction is no probability, or no picture carries any tag.
@@ -140,54 +139,62 @@ def judge(
     positives = histograms.positives.sum(axis=1)
     if not positives.any():
         raise DataError("no picture of the split carries a tag that the model knows: give another --split")
+    tag_scores = score_tags(
+        histograms,
+        threshold=thresholds.model,
+        own_thresholds=thresholds.own,
+        category_thresholds=[thresholds.categories.get(tag.category, thresholds.model) for tag in tags],
+    )
+    # A handful of pictures should still give a figure; `Judgement.min_positives` says which rule it is.
+    least = min_positives if positives.max() >= min_positives else 1
+    named = tuple(_groups_of(tags))
+    scratch.flush()
     scored = _Scored(
         histograms=histograms,
-        tag_scores=score_tags(
-            histograms,
-            threshold=thresholds.model,
-            own_thresholds=thresholds.own,
-            category_thresholds=[thresholds.categories.get(tag.category, thresholds.model) for tag in tags],
-        ),
+        tag_scores=tag_scores,
         baseline=(baseline := constant_histograms(frequencies, positives, histograms.images)),
         baseline_scores=score_tags(baseline, threshold=thresholds.baseline),
-        # A handful of pictures should still give a figure; `Judgement.min_positives` says which rule it is.
-        min_positives=min_positives if positives.max() >= min_positives else 1,
+        frequencies=frequencies,
+        min_positives=least,
+        resampled=resample(
+            np.memmap(scratch, np.uint16, "r", shape=(histograms.images, len(tags))),
+            draw_pictures(histograms.images),
+            threshold=thresholds.model,
+            ranked=tag_scores.positives >= least,
+            groups=[mask for _, _, mask in named],
+        ),
     )
     categories = category_masks(tags)
     groups = tuple(
-        _group(scored, *group, categories=categories, temperatures=thresholds.temperatures)
-        for group in _groups_of(tags)
+        _group(scored, group, row, categories=categories, temperatures=thresholds.temperatures)
+        for row, group in enumerate(named)
     )
     return Judgement(
         images=histograms.images,
         thresholds=thresholds,
         min_positives=scored.min_positives,
         groups=groups,
-        intervals=headline_intervals(
-            _read_codes(scratch, tags=len(tags)),
-            histograms,
-            scores=groups[0].model,
-            tag_scores=scored.tag_scores,
-            min_positives=scored.min_positives,
-            threshold=thresholds.model,
-            frequencies=frequencies,
-        ),
         recall_at_10=recall_at_10,
         tag_scores=scored.tag_scores,
         baseline_scores=scored.baseline_scores,
         baseline_curve=precision_recall_curve(pool(baseline)),
         pictures=pictures(shortlists),
         suggestions=suggestions(shortlists),
+        additions=additions(shortlists),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
+    """All tags of a split, on its pictures and in every draw of them."""
+
     histograms: Histograms
     tag_scores: TagScores
     baseline: Histograms
     baseline_scores: TagScores
+    frequencies: Floats
     min_positives: int
+    resampled: Resampled
 
 
 def _count(
@@ -225,12 +232,6 @@ def recalls_at(probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.ui
     return shares
 
 
-def _read_codes(file: IO[bytes], *, tags: int) -> Iterator[Codes]:
-    file.seek(0)
-    while content := file.read(_CODE_ROWS * tags * np.dtype(np.uint16).itemsize):
-        yield np.frombuffer(content, np.uint16).reshape(-1, tags)
-
-
 def _groups_of(tags: Sequence[Tag]) -> Iterator[tuple[str, str, Mask]]:
     """(kind, name, mask): all tags, each category that occurs, each decade of training counts that occurs."""
     yield "all", "all", np.ones(len(tags), bool)
@@ -245,13 +246,14 @@ def _groups_of(tags: Sequence[Tag]) -> Iterator[tuple[str, str, Mask]]:
 
 def _group(
     scored: _Scored,
-    kind: str,
-    name: str,
-    mask: Mask,
+    group: tuple[str, str, Mask],
+    row: int,
     *,
     categories: Mapping[str, Mask],
     temperatures: Mapping[str, float],
 ) -> Group:
+    """Sum up a group of `_groups_of`; `row` is its place among those that were resampled."""
+    kind, name, mask = group
     model = summarise(scored.histograms, scored.tag_scores, min_positives=scored.min_positives, tags=mask)
     baseline = summarise(scored.baseline, scored.baseline_scores, min_positives=scored.min_positives, tags=mask)
     pooled = pool(scored.histograms, mask)
@@ -264,12 +266,21 @@ def _group(
         if any(one in temperatures for one in of_group)
         else None
     )
+    gained = skill(model.squared_error, baseline.squared_error)
     return Group(
         name=name,
         kind=kind,
         model=model,
         baseline=baseline,
-        skill=skill(model.squared_error, baseline.squared_error),
+        skill=gained,
+        intervals=group_intervals(
+            scored.resampled,
+            tags=mask,
+            ranked=scored.tag_scores.positives >= scored.min_positives,
+            group=row,
+            frequencies=scored.frequencies,
+            values=(model.mean_ap, model.f1, model.macro_f1, gained),
+        ),
         curve=precision_recall_curve(pooled),
         reliability=reliability(pooled),
         calibrated=calibrated,

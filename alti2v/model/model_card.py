@@ -110,7 +110,7 @@ def _front_matter(facts: Facts) -> list[str]:
 
 def _introduction(facts: Facts) -> list[str]:
     return [
-        f"# {_cell(facts.name)}",
+        f"# {as_markdown(facts.name)}",
         "",
         f"A tagger of illustrations: VGG16 with {facts.architecture.features:,} features, trained by alti2v on "
         f"{facts.train_samples:,} pictures.",
@@ -265,8 +265,8 @@ def _tags(facts: Facts) -> list[str]:
 
 def _listed(changes: Sequence[Change]) -> str:
     shown = ", ".join(
-        f"{_cell(change.tag)}"
-        + (f" as {_cell(change.became)}" if change.became not in (None, change.tag) else "")
+        f"{as_markdown(change.tag)}"
+        + (f" as {as_markdown(change.became)}" if change.became not in (None, change.tag) else "")
         for change in changes[:_SHOWN_CHANGES]
     )
     more = len(changes) - _SHOWN_CHANGES
@@ -328,7 +328,7 @@ def _interval(interval: Mapping[str, float] | None) -> str:
     return f"{interval['low']:.3f} to {interval['high']:.3f}" if interval else "–"
 
 
-def _cell(text: str) -> str:
+def as_markdown(text: str) -> str:
     """A tag or a name as it is, whatever Markdown would make of it."""
     escaped = "".join(f"\\{letter}" if letter in r"\`*_{}[]()<>#+-.!|~&" else letter for letter in text)
     return " ".join(escaped.split())

@@ -141,18 +141,21 @@ class Criterion:
         rule: where the limits come from.
         threshold: for `Rule.CONSTANT`, in [0, 1].
         by_category: for `Rule.CONSTANT`, category -> threshold in its place.
+        by_output: for `Rule.CONSTANT`, output of the model -> threshold in place of both.
         own: (T,) for the F rules, the limits of the single tags.
     """
 
     rule: Rule = Rule.CONSTANT
     threshold: float = 0.25  # illustration2vec's
     by_category: Mapping[str, float] = field(default_factory=dict)
+    by_output: Mapping[int, float] = field(default_factory=dict)
     own: Floats | None = None
 
     def __post_init__(self) -> None:
-        for name, value in {"": self.threshold, **self.by_category}.items():
-            if name and name not in CATEGORIES:
+        for name in self.by_category:
+            if name not in CATEGORIES:
                 raise UsageError(f"no category {name!r}: choose of {', '.join(CATEGORIES)}")
+        for value in (self.threshold, *self.by_category.values(), *self.by_output.values()):
             if not 0 <= value <= 1:
                 raise UsageError(f"threshold {value} is not in [0, 1]")
 
@@ -266,6 +269,8 @@ def _constants(vocabulary: Vocabulary, criterion: Criterion) -> Floats:
     limits = np.full(len(vocabulary), criterion.threshold)
     for category, threshold in criterion.by_category.items():
         limits[vocabulary.members.get(category, [])] = threshold
+    for output, threshold in criterion.by_output.items():
+        limits[output] = threshold
     return limits
 
 

@@ -11,7 +11,7 @@ order.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -199,18 +199,35 @@ class Tagger:
         return heat_map(self.forward, self.head(), pixels, output, batch_size=self.batch_size)
 
     def criterion(
-        self, rule: str, *, threshold: float = 0.25, by_category: dict[str, float] | None = None
+        self,
+        rule: str,
+        *,
+        threshold: float = 0.25,
+        by_category: Mapping[str, float] | None = None,
+        by_tag: Mapping[str, float] | None = None,
     ) -> Criterion:
         """Make the criterion of a rule for this model.
 
+        Args:
+            rule: one of `Rule`.
+            threshold: for the rule constant; a category's or a tag's own one counts in its place.
+            by_category: category -> threshold.
+            by_tag: tag -> threshold.
+
         Raises:
-            UsageError: no such rule, no such category, a threshold outside [0, 1], or nothing was tuned.
+            UsageError: no such rule, category or tag, a threshold outside [0, 1], or nothing was tuned.
         """
         if rule not in list(Rule):
             raise UsageError(f"no threshold rule {rule!r}: choose of {', '.join(Rule)}")
         chosen = Rule(rule)
         own = own_limits(self.tuned, chosen, self.vocabulary.names) if chosen in BETAS else None
-        return Criterion(rule=chosen, threshold=threshold, by_category=by_category or {}, own=own)
+        return Criterion(
+            rule=chosen,
+            threshold=threshold,
+            by_category=by_category or {},
+            by_output={find_tag(self.vocabulary, tag): value for tag, value in (by_tag or {}).items()},
+            own=own,
+        )
 
     def _plausible(self, probabilities: Probabilities, criterion: Criterion) -> Estimate:
         passed = passing(probabilities[None], self.vocabulary, criterion)[0]

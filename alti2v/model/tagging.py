@@ -77,6 +77,7 @@ class TagConfig:
         threshold: for the rule constant; None for the model's own, and where it has none for
             `DEFAULT_THRESHOLD`.
         by_category: category -> threshold in its place.
+        by_tag: tag -> threshold in place of both.
         categories: those wanted; none for all but the rating.
         exclude: tags that are not wanted.
         top: at most so many tags of a picture; None for all.
@@ -90,6 +91,7 @@ class TagConfig:
     rule: Rule = Rule.CONSTANT
     threshold: float | None = None
     by_category: Mapping[str, float] = field(default_factory=dict)
+    by_tag: Mapping[str, float] = field(default_factory=dict)
     categories: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     top: int | None = None
@@ -98,7 +100,8 @@ class TagConfig:
     batch_size: int = DEFAULT_BATCH_SIZE
 
     def __post_init__(self) -> None:
-        if self.rule is not Rule.CONSTANT and (self.threshold is not None or self.by_category):
+        given = self.threshold is not None or self.by_category or self.by_tag
+        if self.rule is not Rule.CONSTANT and given:
             raise UsageError(f"--threshold goes with --threshold-rule constant, not with {self.rule}: give one")
         if self.top is not None and self.top < 1:
             raise UsageError(f"--top {self.top} is less than 1")
@@ -252,7 +255,9 @@ def _task(config: TagConfig, tagger: Tagger) -> _Task:
     threshold = default_threshold(tagger) if config.threshold is None else config.threshold
     return _Task(
         vocabulary=vocabulary,
-        criterion=tagger.criterion(config.rule, threshold=threshold, by_category=dict(config.by_category)),
+        criterion=tagger.criterion(
+            config.rule, threshold=threshold, by_category=config.by_category, by_tag=config.by_tag
+        ),
         wish=Wish(
             categories=frozenset(config.categories) or None,
             exclude=frozenset(find_tags(vocabulary, config.exclude)),

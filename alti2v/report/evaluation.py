@@ -1,4 +1,4 @@
-"""Judge a run and write down the result: metrics.json, per_tag.csv, report.html."""
+"""Judge a run and write down the result: the metrics, tables, and the report for people."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ from alti2v.model.evaluate import EvalConfig, evaluate
 from alti2v.model.evaluation import Evaluation, Group
 from alti2v.model.metrics import Curve, Reliability
 from alti2v.records import ProgressHook, ignore_progress
+from alti2v.report.markdown import render_markdown
 from alti2v.report.page import render_page, tag_rows
 from alti2v.report.rendering import figure, small_figure
 from alti2v.storage.publish import publish_bytes
 
 METRICS_FILE = "metrics.json"
 PER_TAG_FILE = "per_tag.csv"
+SUGGESTIONS_FILE = "suggestions.csv"
+MARKDOWN_FILE = "report.md"
 REPORT_FILE = "report.html"
 # What DanbooruModelZoo's make_report.py lists, and what imgutils reads from it: name, category, best_threshold.
 PER_TAG_COLUMNS = (
     *("index", "name", "category", "train_count", "positives", "predicted", "correct"),
-    *("precision", "recall", "f1", "average_precision", "baseline_average_precision", "best_threshold"),
+    *("actual_frequency", "predicted_frequency", "precision", "recall", "f1"),
+    *("average_precision", "baseline_average_precision", "squared_error", "best_threshold"),
 )
+SUGGESTION_COLUMNS = ("id", "name", "category", "probability")
 _CURVE_POINTS = 200
 
 
@@ -63,6 +68,8 @@ class EvaluationReport:
     notes: tuple[str, ...]
     metrics: Path
     per_tag: Path
+    suggestions: Path
+    markdown: Path
     report: Path
 
     @property
@@ -107,6 +114,8 @@ def publish_evaluation(evaluation: Evaluation, out: Path, *, generated_at: datet
     """
     publish_bytes(out / METRICS_FILE, metrics_json(evaluation))
     publish_bytes(out / PER_TAG_FILE, per_tag_csv(evaluation))
+    publish_bytes(out / SUGGESTIONS_FILE, suggestions_csv(evaluation))
+    publish_bytes(out / MARKDOWN_FILE, render_markdown(evaluation, generated_at=generated_at).encode())
     publish_bytes(out / REPORT_FILE, render_page(evaluation, generated_at=generated_at).encode())
     ours, theirs = evaluation.judgement.overall.model, evaluation.judgement.overall.baseline
     return EvaluationReport(
@@ -129,6 +138,8 @@ def publish_evaluation(evaluation: Evaluation, out: Path, *, generated_at: datet
         notes=evaluation.notes,
         metrics=out / METRICS_FILE,
         per_tag=out / PER_TAG_FILE,
+        suggestions=out / SUGGESTIONS_FILE,
+        markdown=out / MARKDOWN_FILE,
         report=out / REPORT_FILE,
     )
 
@@ -144,6 +155,7 @@ def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
         "split": evaluation.split,
         "images": judgement.images,
         "tags": len(evaluation.tags),
+        "positives_per_image": ours.positives / judgement.images,
         "map": ours.mean_ap,
         "map_baseline": theirs.mean_ap,
         "micro_f1": ours.f1,
@@ -195,17 +207,31 @@ def per_tag_csv(evaluation: Evaluation) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(PER_TAG_COLUMNS)
+    images = evaluation.judgement.images
     for index, row in enumerate(tag_rows(evaluation)):
-        figures = (row.precision, row.recall, row.f1, row.average_precision, row.baseline_ap)
+        frequencies = (row.positives / images, row.predicted / images)
+        figures = (*frequencies, row.precision, row.recall, row.f1, row.average_precision, row.baseline_ap)
         writer.writerow(
             [
                 *(index, row.tag.name, row.tag.category.value, row.tag.count),
                 *(row.positives, row.predicted, row.correct),
                 *("" if value is None else f"{value:.6f}" for value in figures),
+                f"{row.squared_error:.9f}",  # a rare tag's is some millionths
                 # All digits: rounded up, it would cut off what lies exactly on it.
                 row.own_threshold,
             ]
         )
+    return text.getvalue().encode()
+
+
+def suggestions_csv(evaluation: Evaluation) -> bytes:
+    """Tags that the board may have forgotten, the most confident first: additions only, never removals."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(SUGGESTION_COLUMNS)
+    for one in evaluation.judgement.additions:
+        tag = evaluation.tags[one.index]
+        writer.writerow([one.id, tag.name, tag.category.value, f"{one.probability:.6f}"])
     return text.getvalue().encode()
 
 
@@ -220,6 +246,7 @@ def _group_document(group: Group) -> dict[str, Any]:
         "skill": group.skill,
         "model": asdict(group.model),
         "baseline": asdict(group.baseline),
+        "intervals_95": None if group.intervals is None else asdict(group.intervals),
         "calibration_error_scaled": None if group.calibrated is None else group.calibrated.expected_error,
     }
 

@@ -10,6 +10,7 @@ from datetime import datetime
 import numpy as np
 
 from alti2v.model.evaluation import Evaluation, Group
+from alti2v.model.gallery import Pick
 from alti2v.model.intervals import Interval
 from alti2v.model.metrics import Curve, Reliability
 from alti2v.records import Category, Tag
@@ -18,6 +19,8 @@ from alti2v.report.rendering import figure, render, small_figure
 
 _RANKING = 12  # best and worst tags to show
 _FEW = 12  # epochs: a line alone would hide how few they are, and that of a single one would be nothing at all
+# A colour belongs to a category, not to its place: two reports can be laid side by side.
+_ROLES = {category.value: f"c{index}" for index, category in enumerate(Category)}
 _LOSSES = {"val_loss": ("validation", "c0"), "loss": ("training", "all")}
 
 
@@ -52,6 +55,7 @@ class TagRow:
     f1: float
     average_precision: float | None
     baseline_ap: float | None
+    squared_error: float
     own_threshold: float
 
 
@@ -72,12 +76,13 @@ def render_page(evaluation: Evaluation, *, generated_at: datetime) -> str:
         summary=summary(evaluation),
         curves=curve_chart(evaluation),
         calibration=reliability_chart(evaluation.judgement.overall),
+        calibrations=category_reliability_chart(evaluation.judgement.of_kind("category")),
         training_charts=training_charts(evaluation.log),
         rows=rows,
         ranked=_ranked(rows, evaluation.judgement.min_positives),
         ranking=_RANKING,
         categories=[group.name for group in evaluation.judgement.of_kind("category")],
-        picks=list(dict.fromkeys(picture.pick.value for picture in evaluation.judgement.pictures)),
+        picks=[pick.value for pick in Pick if any(pick in one.picks for one in evaluation.judgement.pictures)],
         generated_at=generated_at,
     )
 
@@ -158,6 +163,7 @@ def tag_rows(evaluation: Evaluation) -> tuple[TagRow, ...]:
             f1=float(f1[index]),
             average_precision=_known(ours.average_precision[index]),
             baseline_ap=_known(theirs.average_precision[index]),
+            squared_error=float(ours.squared_error[index]),
             own_threshold=float(evaluation.judgement.thresholds.own[index]),
         )
         for index, tag in enumerate(evaluation.tags)
@@ -184,11 +190,10 @@ def curve_chart(evaluation: Evaluation) -> Chart:
         Series(name="frequencies only", points=_points(evaluation.judgement.baseline_curve), role="baseline")
     )
     categories = evaluation.judgement.of_kind("category")
-    # The colour belongs to the category, not to its place: two reports can be laid side by side.
-    roles = {category.value: f"c{index}" for index, category in enumerate(Category)}
     if len(categories) > 1:
         series += [
-            Series(name=group.name, points=_points(group.curve), role=roles[group.name]) for group in categories
+            Series(name=group.name, points=_points(group.curve), role=_ROLES[group.name])
+            for group in categories
         ]
     overall = evaluation.judgement.overall
     series.append(Series(name="all tags", points=_points(overall.curve), role="all"))
@@ -209,6 +214,23 @@ def reliability_chart(group: Group) -> Chart:
     series.append(Series(name="all tags", points=_stated(group.reliability), role="all", dots=True))
     return line_chart(
         "Share of pictures with the tag, over the stated probability",
+        series,
+        x=unit_axis("Stated probability"),
+        y=unit_axis("Share of pictures with the tag"),
+    )
+
+
+def category_reliability_chart(categories: Sequence[Group]) -> Chart | None:
+    """The same for each category, as the network says it; None where there is one only."""
+    if len(categories) < 2:
+        return None
+    series = [Series(name="perfectly calibrated", points=[(0, 0), (1, 1)], role="baseline")]
+    series += [
+        Series(name=group.name, points=_stated(group.reliability), role=_ROLES[group.name], dots=True)
+        for group in categories
+    ]
+    return line_chart(
+        "The same by category",
         series,
         x=unit_axis("Stated probability"),
         y=unit_axis("Share of pictures with the tag"),

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.errors import Alti2vError, DataError, UsageError
+from alti2v.model.identity import model_hash
 from alti2v.model.tagger import Tagger, load_tagger
 from alti2v.report.neighbours import cards_of
 from alti2v.report.rendering import render
 from alti2v.serving.looking import MEGABYTE, Limits, Look, default_thresholds, heat_picture, judge, look_at
 from alti2v.vectors.index import Index, neighbours, open_index
-from alti2v.vectors.vector_file import as_vectors, model_hash
+from alti2v.vectors.vector_file import as_vectors
 
 _MOST_TAGS = 40  # of a category on the page
 _KEPT_S = 3600  # uploads are deleted after an hour

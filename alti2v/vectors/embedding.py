@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DataError, UsageError
+from alti2v.model.identity import model_hash
 from alti2v.model.pictures import Source
 from alti2v.model.selection import Criterion, Wish, passing, select
 from alti2v.model.tagger import DEFAULT_BATCH_SIZE, Failure, Prediction, Tagger, load_tagger, predictions
@@ -34,7 +35,6 @@ from alti2v.vectors.vector_file import (
     as_vectors,
     count_rows,
     merge_files,
-    model_hash,
     read_keys,
     read_origin,
     width_of,

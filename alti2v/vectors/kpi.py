@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.errors import DataError, UsageError
+from alti2v.errors import UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.vectors.kpi_data import BASELINE, Floats, Kind, KpiData, Side, read_kpi_data, read_target
 
@@ -139,8 +139,6 @@ def regress(config: KpiConfig, *, progress: ProgressHook = ignore_progress) -> K
     target = read_target(config.dataset, config.table, config.column)
     data = read_kpi_data(config.dataset, target, vectors=config.vectors, min_count=config.min_count)
     test = data.sides["test"]
-    if test.value.sum() <= 0 and data.kind is not Kind.NUMBER:
-        raise DataError(f"{data.name} is 0 for the whole test side: there is nothing to judge on")
     rng = np.random.default_rng(0)
     draws = rng.multinomial(len(test.value), np.full(len(test.value), 1 / len(test.value)), config.bootstraps)
     scores, predicted = [], {}

@@ -98,22 +98,23 @@ def read_target(dataset: Path, table: Path | None, column: str) -> Target:
         }
         return _checked(_kind(found), column, found)
     rows = _csv(table)
-    if rows and {"clicks", "impressions"} <= rows[0].keys():
+    columns = next(iter(rows.values()), {}).keys()
+    if {"clicks", "impressions"} <= columns:
         of = {}
-        for row in rows:
+        for number, row in rows.items():
             clicks, shown = _number(row, "clicks", table), _number(row, "impressions", table)
             if clicks is None or not shown:
                 continue
             if not 0 <= clicks <= shown:
-                raise DataError(
-                    f"{table}: id {row['id']} has {clicks:g} clicks of {shown:g} impressions: mend it"
-                )
-            of[_id(row, table)] = (clicks, shown)
+                raise DataError(f"{table}: id {number} has {clicks:g} clicks of {shown:g} impressions: mend it")
+            of[number] = (clicks, shown)
         return _checked(Kind.RATE, "clicks per impression", of)
-    if not rows or column not in rows[0]:
+    if column not in columns:
         raise UsageError(f"{table} has no column {column!r}: give --column, or clicks and impressions")
     values = {
-        _id(row, table): (value, 1.0) for row in rows if (value := _number(row, column, table)) is not None
+        number: (value, 1.0)
+        for number, row in rows.items()
+        if (value := _number(row, column, table)) is not None
     }
     return _checked(_kind(values), column, values)
 
@@ -128,7 +129,7 @@ def read_kpi_data(dataset: Path, target: Target, *, vectors: Path | None, min_co
         min_count: training pictures with a KPI that a tag needs, or no coefficient can be told from chance.
 
     Raises:
-        DataError: a side has no picture with a KPI, or no tag is frequent enough.
+        DataError: a side has no picture with a KPI or a single value, or no tag is frequent enough.
     """
     from scipy.sparse import csr_matrix
 
@@ -147,6 +148,11 @@ def read_kpi_data(dataset: Path, target: Target, *, vectors: Path | None, min_co
             )
         labels_of[split] = [row["labels"] for row in rows]
         pairs = np.array([target.of[row["id"]] for row in rows])
+        if split != "validation" and len(np.unique(pairs[:, 0] / pairs[:, 1])) < 2:
+            raise DataError(
+                f"{target.name} has a single value for the {len(rows):,} pictures of the {split} side: "
+                "there is nothing to fit or to judge; give more data"
+            )
         sides[split] = (rows, pairs)
     counts = np.bincount(
         np.concatenate([np.array(one, int) for one in labels_of["train"]]), minlength=len(names)
@@ -220,7 +226,8 @@ def _units(dataset: Path, vectors: Path) -> dict[int, npt.NDArray[np.float32]]:
     }
 
 
-def _csv(table: Path) -> list[dict[str, str]]:
+def _csv(table: Path) -> dict[int, dict[str, str]]:
+    """The rows of a table by the number of their post."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -230,13 +237,18 @@ def _csv(table: Path) -> list[dict[str, str]]:
         raise DataError(f"{table} is no CSV in UTF-8 ({exc})") from exc
     if rows and "id" not in rows[0]:
         raise UsageError(f"{table} has no column id, only {', '.join(rows[0])}: name the posts' numbers so")
-    return rows
+    found: dict[int, dict[str, str]] = {}
+    for row in rows:
+        if (number := _id(row, table)) in found:
+            raise DataError(f"{table}: id {number} is there twice: add its rows up, or keep one")
+        found[number] = row
+    return found
 
 
 def _id(row: Mapping[str, str], table: Path) -> int:
     try:
         return int(row["id"])
-    except ValueError:
+    except (TypeError, ValueError):  # a short row has None there
         raise DataError(f"{table}: id {row['id']!r} is no post number: mend it") from None
 
 

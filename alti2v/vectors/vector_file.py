@@ -7,7 +7,6 @@ order: the first unit is the highest bit of the first byte).
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,8 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alti2v.errors import DamagedError, UsageError, VersionError
-from alti2v.model.onnx_folder import ONNX_FILE
-from alti2v.storage.layout import FORMAT_VERSION, MODEL_DIR, VECTORS, WEIGHTS_FILE
+from alti2v.storage.layout import FORMAT_VERSION, VECTORS
 from alti2v.storage.publish import publish
 
 Vectors = npt.NDArray[Any]  # (n, width) float16, float32, or uint8 for codes
@@ -88,19 +86,6 @@ class Rows:
     keys: list[str]
     tags: list[list[str]]
     vectors: Vectors
-
-
-def model_hash(model: Path) -> str:
-    """SHA-256 of a model's weights: of model.onnx, or of the weights of a RUN.
-
-    Raises:
-        UsageError: there is no model.
-    """
-    for file in (model / ONNX_FILE, model / MODEL_DIR / WEIGHTS_FILE, model / WEIGHTS_FILE):
-        if file.is_file():
-            with file.open("rb") as content:
-                return hashlib.file_digest(content, "sha256").hexdigest()
-    raise UsageError(f"{model} holds no model: give a RUN or an exported folder")
 
 
 def as_vectors(features: npt.NDArray[np.float32], form: Form) -> Vectors:

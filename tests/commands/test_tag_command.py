@@ -111,6 +111,17 @@ def test_thresholds_for_all_and_for_a_category(tag, model, art):
     assert tags == ["red_eyes", "^_^"]
 
 
+def test_thresholds_for_single_tags(tag, model, art):
+    """A tag's own threshold counts before its category's and the general one, however it is spelt."""
+    _, out, _ = tag(
+        *(model, art / "a.png", "--format", "csv", "--threshold", "0.2", "--threshold", "red eyes=0.99999"),
+        *("--threshold", "character=0.9999", "--threshold", "saber_(fate)=0.1"),
+    )
+    tags = {row["tag"] for row in csv.DictReader(io.StringIO(out))}
+
+    assert tags == {"saber_(fate)", "^_^"}
+
+
 def test_categories_exclusion_and_order(tag, model, art):
     """Only what is wanted is shown, in the order that is wanted; the rating is the best one."""
     _, out, _ = tag(
@@ -288,7 +299,9 @@ def one_line(err):
         (["{art}", "--format", "sidecar", "--replace", "x", "y"], 2, "no tag 'x'"),
         (["{art}", "--threshold", "2"], 2, "threshold 2.0 is not in"),
         (["{art}", "--threshold", "half"], 2, "--threshold 'half'"),
-        (["{art}", "--threshold", "hair=0.5"], 2, "no category 'hair'"),
+        (["{art}", "--threshold", "hair=0.5"], 2, "no tag 'hair'"),
+        (["{art}", "--threshold", "red_eyes=1.5"], 2, "threshold 1.5 is not in"),
+        (["{art}", "--threshold-rule", "mcut", "--threshold", "red_eyes=0.3"], 2, "--threshold goes with"),
         (["{art}", "--threshold", "copyright=0.5"], 2, "no copyright tags, only general, character, rating"),
         (["{art}", "--category", "artist"], 2, "no artist tags"),
         (["{art}", "--threshold-rule", "f1"], 2, "no thresholds for the rule f1"),

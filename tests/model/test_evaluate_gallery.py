@@ -13,6 +13,7 @@ from alti2v.model.gallery import (
     Pick,
     Shortlists,
     Verdict,
+    additions,
     encode_jpeg,
     offer,
     pictures,
@@ -53,25 +54,39 @@ def test_picks_do_not_depend_on_order_or_batches(batch: int) -> None:
 
     assert pictures(collected(data, 40)) == pictures(collected(shuffled, batch))
     assert suggestions(collected(data, 40)) == suggestions(collected(shuffled, batch))
+    assert additions(collected(data, 40)) == additions(collected(shuffled, batch))
 
 
 def test_the_most_wrong_and_the_best_are_the_extremes() -> None:
-    """No picture with tags has a lower F1 than the most wrong ones, and none a higher one than the best."""
+    """The pictures with tags that have the lowest and the highest F1, whatever else they are shown for."""
     data = split()
-    tagged = [row for row in range(40) if row != 3]
-    ranked = sorted(f1(data, row) for row in tagged)
-    # Random pictures are shown as such first; without them the lists are whole.
+    ranked = sorted(f1(data, row) for row in range(40) if row != 3)
     shown = pictures(collected(data, 8))
-    random = {picture.id for picture in shown if picture.pick is Pick.RANDOM}
-    by_id = {picture.id: picture.f1 for picture in shown}
 
-    worst = sorted(by_id[p.id] for p in shown if p.pick is Pick.WORST)
-    best = sorted(by_id[p.id] for p in shown if p.pick is Pick.BEST)
-    missing = sorted(f1(data, identity - 100) for identity in random if identity != 103)
-    assert set(worst) <= set(ranked[:5])
-    assert set(best) <= set(ranked[-5:])
-    assert len(worst) + sum(value <= ranked[4] for value in missing) >= 5
+    assert sorted(p.f1 for p in shown if Pick.WORST in p.picks) == pytest.approx(ranked[:5])
+    assert sorted(p.f1 for p in shown if Pick.BEST in p.picks) == pytest.approx(ranked[-5:])
     assert len({picture.id for picture in shown}) == len(shown)
+
+
+def test_the_most_confident_are_those_that_expect_the_least_errors() -> None:
+    """Right or wrong: sure predictions come first, half-hearted ones last, and naming nothing is not sure."""
+    data = split()
+    data["probabilities"][:] = 0.45
+    data["probabilities"][7], data["probabilities"][9] = 0.99, [0.98, *[0.02] * 7]
+    data["probabilities"][11] = 0.01
+    data["labels"][7] = 0
+    shown = [picture.id for picture in pictures(collected(data, 8, size=2)) if Pick.CONFIDENT in picture.picks]
+
+    assert sorted(shown) == [107, 109]
+
+
+def test_every_filter_shows_as_many_as_asked_for() -> None:
+    """A picture that is in several lists is in the gallery once, and behind each of its filters."""
+    shown = pictures(collected(split(images=12), 8))
+
+    for pick in Pick:
+        assert sum(pick in picture.picks for picture in shown) == 5
+    assert any(len(picture.picks) > 1 for picture in shown)
 
 
 def test_every_tag_of_a_picture_has_its_verdict() -> None:
@@ -103,6 +118,16 @@ def test_suggestions_are_the_most_confident_absent_tags() -> None:
         assert not data["labels"][suggestion.id - 100, suggestion.index]
 
 
+def test_additions_are_all_that_pass_and_are_absent() -> None:
+    """Every pair above the threshold that the board lacks, up to the most that are kept."""
+    data = split()
+    found = additions(collected(data, 8))
+    rows, tags = np.nonzero((data["labels"] == 0) & (data["probabilities"] >= 0.5))
+
+    assert {(one.id - 100, one.index) for one in found} == set(zip(rows.tolist(), tags.tolist(), strict=True))
+    assert len(additions(collected(split(images=600), 100))) == 1000
+
+
 def test_a_perfect_tagger_gets_no_suggestion() -> None:
     """Nothing is suggested where every confident prediction is on the board."""
     data = split()
@@ -131,10 +156,11 @@ def test_large_pictures_are_reduced() -> None:
 def test_a_picture_without_tags_is_neither_wrong_nor_right() -> None:
     """Its F1 is 0 whatever the model says, so it is never shown as one of the most wrong or the best."""
     picks = {
-        picture.pick
+        pick
         for seed in range(10)
         for picture in pictures(collected(split(seed=seed), 8, size=3))
         if picture.id == 103
+        for pick in picture.picks
     }
 
-    assert picks <= {Pick.RANDOM}
+    assert picks <= {Pick.RANDOM, Pick.CONFIDENT}

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as reference
+from sklearn.calibration import calibration_curve
 
 from alti2v.model.histograms import (
     SLICES,
@@ -229,6 +230,34 @@ def test_own_thresholds_are_the_best_of_all_edges() -> None:
         )
         assert found.f1_own[tag] == pytest.approx(best)
     assert own[3] == 0.5
+
+
+@pytest.mark.parametrize(("scores", "labels"), SPLITS)
+def test_f1_at_the_thresholds_of_categories_is_scikit_learns(scores: np.ndarray, labels: np.ndarray) -> None:
+    """Each tag is judged at its category's threshold, and the mean is over the tags seen."""
+    thresholds = np.where(np.arange(labels.shape[1]) % 2, 0.25, 0.6)
+    histograms = histograms_of(scores, labels)
+    found = score_tags(histograms, threshold=0.5, category_thresholds=thresholds)
+
+    predicted, seen = scores >= thresholds.astype(np.float32), labels.any(axis=0)
+    by_tag = reference.f1_score(labels, predicted, average=None, zero_division=0)
+    assert found.f1_category.tolist() == pytest.approx(by_tag.tolist())
+    assert summarise(histograms, found, min_positives=1).macro_f1_category == pytest.approx(by_tag[seen].mean())
+
+
+@pytest.mark.parametrize(("scores", "labels"), SPLITS)
+def test_reliability_is_scikit_learns(scores: np.ndarray, labels: np.ndarray) -> None:
+    """The slices that hold anything have scikit-learn's frequencies, and so has the expected error."""
+    found = reliability(pool(histograms_of(scores, labels)))
+    # Their slices are open below, ours above: probabilities on a border of theirs move up.
+    raised = np.minimum(np.nextafter(scores.astype(float), 2), 1)
+    true, said = calibration_curve(labels.ravel(), raised.ravel(), n_bins=SLICES)
+    held = found.count > 0
+
+    np.testing.assert_allclose(found.frequency[held], true)
+    np.testing.assert_allclose(found.confidence[held], said, atol=0.003)
+    expected = (found.count[held] * np.abs(true - said)).sum() / found.count.sum()
+    assert found.expected_error == pytest.approx(expected, abs=0.003)
 
 
 def test_a_group_is_its_tags_alone() -> None:

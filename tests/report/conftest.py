@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -61,15 +61,16 @@ def invented(*, log: tuple[Mapping[str, float], ...] = (), images: int = IMAGES)
         ids=np.arange(1, images + 1),
         probabilities=probabilities,
     )
-    judgement = judge(
-        [batch],
-        tags=tags,
-        frequencies=rates,
-        thresholds=found_thresholds([batch], tags=tags, frequencies=rates),
-        min_positives=10,
-        gallery=4,
-        scratch=io.BytesIO(),
-    )
+    with tempfile.TemporaryFile() as scratch:
+        judgement = judge(
+            [batch],
+            tags=tags,
+            frequencies=rates,
+            thresholds=found_thresholds([batch], tags=tags, frequencies=rates),
+            min_positives=10,
+            gallery=4,
+            scratch=scratch,
+        )
     return Evaluation(
         run=Path("runs/<b>first"),
         dataset=Path("dataset"),

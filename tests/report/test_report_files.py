@@ -19,9 +19,12 @@ from alti2v.report.evaluation import (
     metrics_json,
     per_tag_csv,
     publish_evaluation,
+    suggestions_csv,
 )
+from alti2v.report.markdown import render_markdown
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+FILES = ["metrics.json", "per_tag.csv", "report.html", "report.md", "suggestions.csv"]
 
 
 def test_metrics_are_strict_json_with_every_group(evaluation: Evaluation) -> None:
@@ -40,7 +43,9 @@ def test_metrics_are_strict_json_with_every_group(evaluation: Evaluation) -> Non
     for group, expected in zip(document["groups"], judgement.groups, strict=True):
         assert group["model"] == dataclasses.asdict(expected.model)
         assert group["baseline"] == dataclasses.asdict(expected.baseline)
+        assert group["intervals_95"] == dataclasses.asdict(expected.intervals)
     assert document["intervals_95"]["mean_ap"]["low"] == judgement.intervals.mean_ap.low
+    assert document["positives_per_image"] == judgement.overall.model.positives / judgement.images
 
 
 def test_the_headline_is_what_a_person_sees_first(evaluation: Evaluation) -> None:
@@ -72,16 +77,61 @@ def test_the_table_of_tags_survives_a_round_trip(evaluation: Evaluation) -> None
     assert [float(row["best_threshold"]) for row in rows] == evaluation.judgement.thresholds.own.tolist()
     assert float(rows[0]["average_precision"]) == pytest.approx(scores.average_precision[0], abs=1e-6)
     assert rows[-1]["average_precision"] == ""
+    images = evaluation.judgement.images
+    assert [float(row["actual_frequency"]) for row in rows] == pytest.approx(
+        scores.positives / images, abs=1e-6
+    )
+    assert [float(row["predicted_frequency"]) for row in rows] == pytest.approx(
+        scores.predicted / images, abs=1e-6
+    )
+    assert [float(row["squared_error"]) for row in rows] == pytest.approx(scores.squared_error, abs=1e-8)
+
+
+def test_suggestions_are_additions_in_order(evaluation: Evaluation) -> None:
+    """Post, tag and probability, the most confident first, each pair once, with every picture's best one."""
+    rows = list(csv.DictReader(io.StringIO(suggestions_csv(evaluation).decode(), newline="")))
+    probabilities = [float(row["probability"]) for row in rows]
+    pairs = {(int(row["id"]), row["name"]) for row in rows}
+
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert probabilities[-1] >= evaluation.judgement.thresholds.model - 1e-6
+    assert len(pairs) == len(rows) > 100
+    assert {(one.id, evaluation.tags[one.index].name) for one in evaluation.judgement.suggestions} <= pairs
+    scores = evaluation.judgement.tag_scores
+    extra = int((scores.predicted - scores.correct).sum())
+    assert len(rows) == min(extra, 1000)
+
+
+def test_markdown_says_what_the_page_says(evaluation: Evaluation) -> None:
+    """Figures with intervals and baselines, every group, how it was made; tables whole, markup as text."""
+    text = render_markdown(evaluation, generated_at=NOW)
+    ours, theirs = evaluation.judgement.overall.model, evaluation.judgement.overall.baseline
+    interval = evaluation.judgement.intervals.mean_ap
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+
+    assert (
+        f"| Mean average precision | {ours.mean_ap:.3f} | {interval.low:.3f} to {interval.high:.3f} "
+        f"| {theirs.mean_ap:.3f} |" in tables
+    )
+    assert {line.count(" | ") for line in tables if line.startswith("| 1")} == {8}
+    assert [
+        name for name in ("all", "general", "character") if any(f"| {name} |" in one for one in tables)
+    ] == [*("all", "general", "character")]
+    assert r"\<em\>markup\</em\>" in text
+    assert "<i>" not in text
+    assert "nan" not in text
 
 
 def test_publishing_gives_the_headline_and_the_paths(evaluation: Evaluation, tmp_path: Path) -> None:
-    """The result names three files that exist; its table is what a terminal shows."""
+    """The result names five files that exist; its table is what a terminal shows."""
     report = publish_evaluation(evaluation, tmp_path, generated_at=NOW)
 
     assert report.map == evaluation.judgement.overall.model.mean_ap > report.map_baseline
     assert report.micro_f1 == evaluation.judgement.overall.model.f1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "per_tag.csv", "report.html"]
-    assert {report.metrics, report.per_tag, report.report} == set(tmp_path.iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES
+    assert {report.metrics, report.per_tag, report.suggestions, report.markdown, report.report} == set(
+        tmp_path.iterdir()
+    )
     assert report.table["mAP"] == f"{report.map:.3f}   (frequencies only: {report.map_baseline:.3f})"
     assert report.table["note"] == evaluation.notes[0]
 
@@ -92,7 +142,7 @@ def test_a_report_replaces_an_older_one(evaluation: Evaluation, tmp_path: Path) 
     second = publish_evaluation(evaluation, tmp_path, generated_at=NOW).report.read_bytes()
 
     assert first == second
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == len(FILES)
 
 
 def test_a_place_that_cannot_be_written_is_named(evaluation: Evaluation, tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_what_is_not_known_is_left_out_in_order(evaluation: Evaluation) -> None:
     scores = evaluation.judgement.tag_scores
     nothing = dataclasses.replace(
         evaluation.judgement,
-        intervals=None,
+        groups=tuple(dataclasses.replace(group, intervals=None) for group in evaluation.judgement.groups),
         pictures=(),
         suggestions=(),
         min_positives=10**6,

@@ -134,6 +134,18 @@ def test_a_number_that_follows_nothing(dataset: Path, tmp_path: Path) -> None:
         ("id,clicks,impressions", ["1000,7,3"], "7 clicks of 3 impressions"),
         ("id,score", ["1000,many"], "no number"),
         ("id,score", ["a,1"], "no post number"),
+        ("score,id", ["5"], "no post number"),
+        ("id,score", ["1000,1", "1000,2"], "id 1000 is there twice"),
+        (
+            "id,score",
+            [f"{1000 + n},{n % 5 if n < 400 else 3}" for n in range(600)],
+            "pictures of the test side",
+        ),
+        (
+            "id,score",
+            [f"{1000 + n},{0 if n < 400 else n % 5}" for n in range(600)],
+            "pictures of the train side",
+        ),
         ("id,score", ["1000,1", "1001,5"], "test side"),
         ("number,score", ["1,1"], "no column id"),
         ("id,likes", ["1000,1"], "no column 'score'"),

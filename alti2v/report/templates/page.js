@@ -50,7 +50,7 @@ for (const button of picks) {
   button.addEventListener("click", () => {
     for (const other of picks) other.setAttribute("aria-pressed", String(other === button));
     for (const card of document.querySelectorAll("[data-pick]")) {
-      card.hidden = button.dataset.choose !== "" && card.dataset.pick !== button.dataset.choose;
+      card.hidden = button.dataset.choose !== "" && !card.dataset.pick.split("|").includes(button.dataset.choose);
     }
   });
 }

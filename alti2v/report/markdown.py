@@ -1,0 +1,93 @@
+"""An `Evaluation` as Markdown: the page in short, for a repository or an issue. Pure: the date comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from alti2v.model.evaluation import Evaluation, Group
+from alti2v.model.intervals import Interval
+from alti2v.model.model_card import as_markdown
+from alti2v.report.page import headlines, summary
+from alti2v.report.rendering import figure, small_figure
+
+
+def render_markdown(evaluation: Evaluation, *, generated_at: datetime) -> str:
+    """Render the report in short.
+
+    Args:
+        evaluation: what to show.
+        generated_at: with a time zone; stands in the text.
+    """
+    judgement, thresholds = evaluation.judgement, evaluation.judgement.thresholds
+    scores = judgement.overall.model
+    lines = [
+        f"# {as_markdown(evaluation.run.name)}: evaluation",
+        "",
+        summary(evaluation),
+        "",
+        *(f"- {as_markdown(note)}" for note in evaluation.notes),
+        *([""] if evaluation.notes else []),
+        *_table(
+            ("figure", "model", "95 % interval", "frequencies only"),
+            [
+                (one.name, figure(one.value), _span(one.interval), figure(one.baseline))
+                for one in headlines(evaluation)
+            ],
+        ),
+        f"{judgement.images:,} pictures of the {evaluation.split} split with "
+        f"{scores.positives / judgement.images:.1f} tags each, {len(evaluation.tags):,} tags. "
+        f"Threshold {figure(thresholds.model)}, {thresholds.source}: precision {figure(scores.precision)}, "
+        f"recall {figure(scores.recall)}, MCC {figure(scores.mcc)}. "
+        f"Of a picture's tags, {figure(judgement.recall_at_10)} are among the ten most probable ones. "
+        f"Macro F1 with a threshold for each category: {figure(scores.macro_f1_category)}; "
+        f"for each tag: {figure(scores.macro_f1_own)}.",
+        "",
+        *_groups(judgement.groups),
+        *(
+            [
+                "Temperatures: "
+                + ", ".join(f"{name} {value:.2f}" for name, value in thresholds.temperatures.items())
+                + ".",
+                "",
+            ]
+            if thresholds.temperatures
+            else []
+        ),
+        *_table(
+            ("how it was made", ""),
+            [(as_markdown(name), as_markdown(value)) for name, value in evaluation.provenance.items()],
+        ),
+        f"Judged in {evaluation.seconds:.1f} s, {generated_at:%Y-%m-%d %H:%M UTC}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _groups(groups: Sequence[Group]) -> list[str]:
+    return _table(
+        ("tags", "number", "mAP", "micro F1", "macro F1", "MCC", "squared error", "skill", "calibration error"),
+        [
+            (
+                group.name if group.kind != "frequency" else f"{group.name} in training",
+                f"{group.model.tags:,}",
+                *(figure(value) for value in (group.model.mean_ap, group.model.f1, group.model.macro_f1)),
+                figure(group.model.mcc),
+                small_figure(group.model.squared_error),
+                figure(group.skill),
+                small_figure(group.model.calibration_error)
+                + (f" (scaled: {small_figure(group.calibrated.expected_error)})" if group.calibrated else ""),
+            )
+            for group in groups
+        ],
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table of cells that are Markdown already, the first column to the left."""
+    marks = ["---", *["---:" if len(head) > 2 else "---"] * (len(head) - 1)]
+    return [*("| " + " | ".join(cells) + " |" for cells in (head, marks, *rows)), ""]
+
+
+def _span(interval: Interval | None) -> str:
+    return "–" if interval is None else f"{figure(interval.low)} to {figure(interval.high)}"
