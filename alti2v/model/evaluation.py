@@ -75,7 +75,7 @@ class Judgement:
         tag_scores: tag by tag; `baseline_scores` of the baseline.
         baseline_curve: precision and recall of the baseline, all tags.
         pictures: the gallery.
-        suggestions: tags that the board may have forgotten, one a picture; `additions` all of them, without one.
+        suggestions: tags that the board may have forgotten, one a picture; `additions` all, without it.
     """
 
     images: int

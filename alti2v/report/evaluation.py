@@ -13,6 +13,7 @@ from typing import Any
 
 from alti2v.model.evaluate import EvalConfig, evaluate
 from alti2v.model.evaluation import Evaluation, Group
+from alti2v.model.intervals import Interval, Intervals
 from alti2v.model.metrics import Curve, Reliability
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.report.markdown import render_markdown
@@ -46,6 +47,7 @@ class EvaluationReport:
         micro_f1, macro_f1: at `threshold`.
         mse: mean squared error over all pairs of picture and tag.
         skill: the share of the baseline's squared error that is gone; None where it makes none.
+        intervals: 95 % intervals; None where there is too little to say.
         seconds: wall-clock of the judging.
         notes: what a reader should be warned of.
     """
@@ -63,6 +65,7 @@ class EvaluationReport:
     mse: float
     mse_baseline: float
     skill: float | None
+    intervals: Intervals | None
     threshold: float
     seconds: float
     notes: tuple[str, ...]
@@ -76,16 +79,18 @@ class EvaluationReport:
     def table(self) -> Mapping[str, str]:
         """The result for a terminal, in the order of display."""
 
-        def beside(value: float, baseline: float) -> str:
-            return f"{figure(value)}   (frequencies only: {figure(baseline)})"
+        def beside(name: str, value: float, baseline: float) -> str:
+            interval: Interval | None = getattr(self.intervals, name, None)
+            span = f"95 %: {figure(interval.low)} to {figure(interval.high)}; " if interval else ""
+            return f"{figure(value)}   ({span}frequencies only: {figure(baseline)})"
 
         errors = f"{small_figure(self.mse)}   (frequencies only: {small_figure(self.mse_baseline)})"
         return {
             "pictures": f"{self.images:,} of the {self.split} split",
             "tags": f"{self.tags:,}, {self.tags_ranked:,} of them in mAP",
-            "mAP": beside(self.map, self.map_baseline),
-            "micro F1": beside(self.micro_f1, self.micro_f1_baseline),
-            "macro F1": beside(self.macro_f1, self.macro_f1_baseline),
+            "mAP": beside("mean_ap", self.map, self.map_baseline),
+            "micro F1": beside("f1", self.micro_f1, self.micro_f1_baseline),
+            "macro F1": beside("macro_f1", self.macro_f1, self.macro_f1_baseline),
             "squared error": errors,
             "threshold": figure(self.threshold),
             **{"note" if not i else f"note {i + 1}": note for i, note in enumerate(self.notes)},
@@ -133,6 +138,7 @@ def publish_evaluation(evaluation: Evaluation, out: Path, *, generated_at: datet
         mse=ours.squared_error,
         mse_baseline=theirs.squared_error,
         skill=evaluation.judgement.overall.skill,
+        intervals=evaluation.judgement.intervals,
         threshold=evaluation.judgement.thresholds.model,
         seconds=evaluation.seconds,
         notes=evaluation.notes,

@@ -31,8 +31,8 @@ _TOP = 20
 MODELS = ("facts", "picture", "both")
 MEASURES = {
     Kind.RATE: "normalized entropy",
-    Kind.COUNT: "deviance of the mean's",
-    Kind.NUMBER: "squared error of the variance",
+    Kind.COUNT: "deviance over the mean's",
+    Kind.NUMBER: "squared error over the variance",
 }
 
 

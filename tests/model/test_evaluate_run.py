@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+import alti2v
 from alti2v.dataset.manifest import ImageRecipe, Manifest, Shard, write_manifest, write_vocabulary
 from alti2v.errors import DataError, UsageError
 from alti2v.model import evaluate as module
@@ -98,7 +100,8 @@ def describe(dataset: Path, splits: dict[str, int], *, plan: str = "plan", size:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     run = tmp_path / "run"
-    run.mkdir()
+    (run / "model").mkdir(parents=True)
+    (run / "model" / "model.weights.h5").write_bytes(b"weights")
     (run / "log.csv").write_text("epoch,loss,val_map\n1,9.5,\n2,7.25,0.5\n")
     bundle = SimpleNamespace(
         network=Network(),
@@ -278,6 +281,16 @@ def test_only_the_report_directory_is_written_to(world: World, tmp_path: Path) -
     evaluate(EvalConfig(run=world.run, out=tmp_path / "out"))
 
     assert files() == sorted([*before, "out"])
+
+
+def test_what_is_needed_to_repeat_it_is_said(world: World) -> None:
+    """The command, the weights by their hash, the dataset by its plan, and the versions."""
+    made = evaluate(EvalConfig(run=world.run)).provenance
+
+    assert made["command"] == f"alti2v eval {world.run} --dataset {world.dataset} --split test"
+    assert made["weights"] == f"SHA-256 {hashlib.sha256(b'weights').hexdigest()}"
+    assert made["plan of that dataset"] == "plan"
+    assert f"alti2v {alti2v.__version__}" in made["made with"]
 
 
 def test_predictions_that_are_no_numbers_are_named(world: World) -> None:

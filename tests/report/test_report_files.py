@@ -132,7 +132,10 @@ def test_publishing_gives_the_headline_and_the_paths(evaluation: Evaluation, tmp
     assert {report.metrics, report.per_tag, report.suggestions, report.markdown, report.report} == set(
         tmp_path.iterdir()
     )
-    assert report.table["mAP"] == f"{report.map:.3f}   (frequencies only: {report.map_baseline:.3f})"
+    low, high = report.intervals.mean_ap.low, report.intervals.mean_ap.high
+    assert report.table["mAP"] == (
+        f"{report.map:.3f}   (95 %: {low:.3f} to {high:.3f}; frequencies only: {report.map_baseline:.3f})"
+    )
     assert report.table["note"] == evaluation.notes[0]
 
 
