@@ -1,8 +1,8 @@
 """What judging costs apart from the network: 20,000 pictures x 5,000 tags from stored probabilities.
 
 All of it: thresholds, every figure, 400 bootstrap draws, gallery, page and tables. Beside it the floor, reading
-the same bytes and nothing else, and the peak memory with a tenth of the pictures: what grows is the file of codes
-(2 bytes a picture and tag), which is mapped, so that the kernel can drop it, and 800 bytes a picture. Run:
+the same bytes and nothing else, and the peak memory with a tenth of the pictures: what grows is the file of
+codes (2 bytes a picture and tag), which is mapped, so that the kernel can drop it, and 800 bytes a picture. Run:
 
     python benchmarks/evaluation.py [--images 20000] [--tags 5000]
 """
