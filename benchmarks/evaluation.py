@@ -2,7 +2,8 @@
 
 All of it: thresholds, every figure, 400 bootstrap draws, gallery, page and tables. Beside it the floor, reading
 the same bytes and nothing else, and the peak memory with a tenth of the pictures: what grows is the file of
-codes (2 bytes a picture and tag), which is mapped, so that the kernel can drop it, and 800 bytes a picture. Run:
+codes (2 bytes a picture and tag), which is mapped, so that the kernel can drop it, and 800 bytes a picture.
+Run:
 
     python benchmarks/evaluation.py [--images 20000] [--tags 5000]
 """
