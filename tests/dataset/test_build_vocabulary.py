@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alti2v.commands.dataset import build_shards as command
+from alti2v.cli import cli
 from alti2v.dataset.build import BuildReport, build_shards
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_vocabulary
@@ -68,12 +68,12 @@ def test_the_command_names_rare_tags(store: Path, tmp_path: Path, capsys: pytest
     (tmp_path / "keep").write_text("smile\nno_such_tag\n")
     numbers = ["--size", "16", "--test", "0", "--validation", "0", "--workers", "1", "--min-count", "2"]
     arguments = [str(store), str(tmp_path / "d"), *numbers, "--keep", str(tmp_path / "keep")]
-    command.main(arguments, standalone_mode=False)
+    cli.main(["build-shards", *arguments], standalone_mode=False)
     printed = capsys.readouterr().out
 
     assert "smile (1)" in printed
     assert "no_such_tag" in printed
-    command.main([*arguments, "--json"], standalone_mode=False)
+    cli.main(["build-shards", *arguments, "--json"], standalone_mode=False)
     assert json.loads(capsys.readouterr().out)["rare"] == {"no_such_tag": 0, "smile": 1}
 
 
