@@ -20,16 +20,17 @@ import numpy as np
 import numpy.typing as npt
 
 HASH_BITS = 64
-HASH_SIDE_PX = 32
+LOOK_SIDE_PX = 128  # of the grey picture that hash and thumbnail are made from
 THUMBNAIL_SIDE_PX = 16
 THUMBNAIL_BYTES = THUMBNAIL_SIDE_PX**2
-MARGIN = 0.03  # what is cut at each side for the second hash
 NEAR_BITS = 8
 NEAR_CORRELATION = 0.95
 # Cuts at the two ends of an axis under which thumbnails are compared, as fractions of the side.
 _CUTS = (0.0, 0.025, 0.05)
 _WEIGHT = 32  # of one source pixel in a resampled thumbnail; sums of products stay far below 2^53
 _BANDS = 3
+_CELLS = 32  # in a row and in a column of what is hashed
+_MARGIN = 32  # of this many parts of the picture, one is cut at each side for the second hash
 
 _Rows = npt.NDArray[np.int64]
 _Hashes = npt.NDArray[np.uint64]
@@ -51,29 +52,28 @@ class Looks:
         return len(self.hashes)
 
 
-def perceptual_hashes(grey: npt.NDArray[np.uint8]) -> tuple[int, int]:
+def perceptual_hashes(look: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """Hash the coarse structure of a picture: nearby pictures have hashes that differ in few bits.
 
     The DCT hash of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010),
-    section 3.2.1: the signs of the 64 lowest frequencies of the DCT-II relative to their median. Here they
-    are taken along anti-diagonals and without the mean, and the cosines are integers, so that rounding is
-    the same on every processor.
+    section 3.2.1: the signs of the 64 lowest frequencies of the DCT-II of 32 x 32 averages relative to their
+    median. Here they are taken along anti-diagonals and without the mean.
 
     Args:
-        grey: (32, 32) luminance.
+        look: (128, 128) luminance.
 
     Returns:
-        The hashes of the picture and of its mirror image, unsigned 64-bit numbers.
+        The row of `Looks.hashes`.
     """
     basis, low, mirror = _transform()
-    frequencies = (basis @ grey.astype(np.int64) @ basis.T).ravel()[low]
-    return _signs(frequencies), _signs(frequencies * mirror)
-
-
-def _signs(frequencies: npt.NDArray[np.int64]) -> int:
-    # Twice the median, still an integer: the middle two of 64 sorted values.
-    middle = np.sort(frequencies)[HASH_BITS // 2 - 1 : HASH_BITS // 2 + 1].sum()
-    return int.from_bytes(np.packbits(2 * frequencies > middle).tobytes(), "big")
+    # Whole numbers below 2^53 throughout, so floating point is exact, and the same on every processor.
+    half = basis @ look.astype(np.float64)  # (2, 11, 128)
+    frequencies = (half @ basis.transpose(0, 2, 1)).reshape(2, -1)[:, low]  # (2, 64)
+    signed = np.concatenate([frequencies, frequencies * mirror])
+    # Twice the median: the middle two of 64 sorted values.
+    middle = np.sort(signed)[:, HASH_BITS // 2 - 1 : HASH_BITS // 2 + 1].sum(axis=1, keepdims=True)
+    whole, trimmed, *mirrored = np.packbits(2 * signed > middle, axis=1).view(">u8").ravel().tolist()
+    return whole, trimmed, mirrored[0], mirrored[1]
 
 
 def families(
@@ -357,11 +357,21 @@ def _components(nodes: int, first: _Rows, second: _Rows) -> _Rows:
 
 
 @functools.cache
-def _transform() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The integer DCT-II rows of the hash, its 64 frequencies, and their signs in a mirrored picture."""
+def _transform() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """What hashes a look: (2, 11, 128) DCT-II rows, 64 frequencies, and their signs in a mirrored picture."""
     rows = 11  # anti-diagonals 1 to 10 hold 65 frequencies, one more than the hash has bits
-    frequency, position = np.mgrid[0:rows, 0:HASH_SIDE_PX]
-    basis = np.rint(np.cos(np.pi * frequency * (2 * position + 1) / (2 * HASH_SIDE_PX)) * 4096)
+    frequency, position = np.mgrid[0:rows, 0:_CELLS]
+    cosines = np.rint(np.cos(np.pi * frequency * (2 * position + 1) / (2 * _CELLS)) * 4096)
+    basis = np.stack([cosines @ _cells(margin_px) for margin_px in (0, LOOK_SIDE_PX // _MARGIN)])
     down, across = (axis.ravel() for axis in np.mgrid[0:rows, 0:rows])
     low = np.lexsort((down, down + across))[1 : HASH_BITS + 1]
-    return basis.astype(np.int64), low, 1 - 2 * (across[low] % 2)
+    return basis, low, 1 - 2 * (across[low] % 2)
+
+
+def _cells(margin_px: int) -> npt.NDArray[np.float64]:
+    """(32, 128) how much of each pixel each cell covers, in parts of a pixel that make it a whole number."""
+    parts = 4
+    edges = parts * margin_px + np.arange(_CELLS + 1) * (parts * (LOOK_SIDE_PX - 2 * margin_px) // _CELLS)
+    pixels = parts * np.arange(LOOK_SIDE_PX)
+    covered = np.minimum(edges[1:, None], pixels + parts) - np.maximum(edges[:-1, None], pixels)
+    return covered.clip(0).astype(np.float64)

@@ -154,22 +154,46 @@ def test_copies_of_a_picture_are_alike_and_others_are_not() -> None:
     assert groups(ids, ids, looks_of(contents)).tolist() == expected
 
 
-def test_the_mirrored_hash_is_that_of_the_mirror_image() -> None:
+def test_the_mirrored_hashes_are_those_of_the_mirror_image() -> None:
     """Without a second transform: the odd frequencies across change their signs."""
-    grey = np.asarray(drawing(3, width=32, height=32).convert("L"))
+    look = np.asarray(drawing(3, width=128, height=128).convert("L"))
+    whole, trimmed, mirrored, mirrored_trimmed = perceptual_hashes(look)
 
-    assert perceptual_hashes(grey[:, ::-1]) == perceptual_hashes(grey)[::-1]
+    assert perceptual_hashes(look[:, ::-1]) == (mirrored, mirrored_trimmed, whole, trimmed)
+    assert len({whole, trimmed, mirrored, mirrored_trimmed}) == 4
+
+
+def slow_hash(look: np.ndarray) -> int:
+    """The hash as the paper has it: averages of 32 x 32 cells, a DCT with four digits, signs."""
+    edges = np.linspace(0, len(look), 33)
+    line = np.stack(
+        [np.interp(np.arange(len(look) + 1), edges[cell : cell + 2], (0, 1)) for cell in range(32)]
+    )
+    averages = np.diff(line, axis=1) @ look @ np.diff(line, axis=1).T
+    waves = np.rint(4096 * np.cos(np.pi * np.arange(11)[:, None] * (2 * np.arange(32) + 1) / 64))
+    frequencies = waves @ averages @ waves.T
+    order = sorted(((d, a) for d in range(11) for a in range(11)), key=lambda at: (sum(at), at[0]))[1:65]
+    values = np.array([frequencies[at] for at in order])
+    return sum(1 << (63 - place) for place in np.flatnonzero(values > np.median(values)).tolist())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_hashes_are_those_of_the_paper(seed: int) -> None:
+    """Of the whole picture, and of what is left when a 32nd part is cut at each side."""
+    look = np.asarray(drawing(seed, width=128, height=128).convert("L"))
+    whole, trimmed, *_ = perceptual_hashes(look)
+
+    assert (whole, trimmed) == (slow_hash(look), slow_hash(look[4:124, 4:124]))
 
 
 def test_golden_perceptual_hash() -> None:
     """The hash of a fixed pattern is fixed: plans must be the same on every machine."""
     down, across = np.mgrid[0:32, 0:32]
     pattern = ((down * 7 + across * across * 3) % 256).astype(np.uint8)
+    flat = np.full((128, 128), 200, np.uint8)
 
-    assert perceptual_hashes(pattern)[0] == 36294496131403743
-    assert perceptual_hashes(np.full((32, 32), 200, np.uint8)) == perceptual_hashes(
-        np.zeros((32, 32), np.uint8)
-    )
+    assert perceptual_hashes(np.kron(pattern, np.ones((4, 4), np.uint8)))[0] == 36294496131403743
+    assert perceptual_hashes(flat) == perceptual_hashes(np.zeros_like(flat))
 
 
 def test_golden_correlations() -> None:
