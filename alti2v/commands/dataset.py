@@ -24,7 +24,19 @@ from alti2v.terminal import duration, print_result, progress_display, size
     show_default=True,
     help="Whole on white, whole and stretched, or the middle; `train` takes letterbox.",
 )
-@click.option("--quality", type=int, default=95, show_default=True, help="Of the JPEGs, 1 to 100.")
+@click.option(
+    "--format",
+    type=click.Choice(["jpeg", "webp"]),
+    default="jpeg",
+    show_default=True,
+    help="Of the pictures in the shards; `train` takes jpeg.",
+)
+@click.option(
+    "--keep-original",
+    is_flag=True,
+    help="Store pictures as they came, each with the suffix of its format; not for `train`.",
+)
+@click.option("--quality", type=int, default=95, show_default=True, help="Of the pictures, 1 to 100.")
 @click.option(
     "--chroma",
     type=click.Choice(["4:2:0", "4:4:4"]),

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alti2v.dataset.manifest import Manifest
+from alti2v.dataset.manifest import ORIGINAL, ImageRecipe, Manifest
 from alti2v.dataset.shards import SAMPLE_FIELDS
 from alti2v.records import Tag
-from alti2v.storage.layout import DATA_DIR, SAMPLE_IMAGE_SUFFIX, SPLITS
+from alti2v.storage.layout import DATA_DIR, SPLITS
 
 _SHOWN_TAGS = 20
 
@@ -39,7 +39,6 @@ def dataset_card(manifest: Manifest, tags: Sequence[Tag], store: Mapping[str, An
 
 def _front_matter(manifest: Manifest, splits: Sequence[str]) -> list[str]:
     total = sum(shard.bytes for shard in manifest.shards)
-    fields = [f"    - name: {name}\n      dtype: {kind}" for name, kind in SAMPLE_FIELDS.items()]
     return [
         "---",
         "pretty_name: Tagged illustrations",
@@ -53,12 +52,7 @@ def _front_matter(manifest: Manifest, splits: Sequence[str]) -> list[str]:
         *(f"  - split: {split}\n    path: {DATA_DIR}/{split}-*.tar" for split in splits),
         "dataset_info:",
         "- config_name: default",
-        "  features:",
-        "  - name: __key__\n    dtype: string",
-        "  - name: __url__\n    dtype: string",
-        f"  - name: {SAMPLE_IMAGE_SUFFIX}\n    dtype: image",
-        "  - name: json\n    struct:",
-        *fields,
+        *_features(manifest.image),
         "  splits:",
         *(
             f"  - name: {split}\n    num_bytes: {_bytes(manifest, split)}\n"
@@ -71,8 +65,32 @@ def _front_matter(manifest: Manifest, splits: Sequence[str]) -> list[str]:
     ]
 
 
+def _features(image: ImageRecipe) -> list[str]:
+    if image.format == ORIGINAL:  # a sample has one of several members, which no feature can say
+        return []
+    return [
+        "  features:",
+        "  - name: __key__\n    dtype: string",
+        "  - name: __url__\n    dtype: string",
+        *(f"  - name: {suffix}\n    dtype: image" for suffix in image.suffixes),
+        "  - name: json\n    struct:",
+        *(f"    - name: {name}\n      dtype: {kind}" for name, kind in SAMPLE_FIELDS.items()),
+    ]
+
+
+def _pictures(image: ImageRecipe) -> list[str]:
+    if image.format == ORIGINAL:
+        return [
+            "Pictures: as they came, in their own sizes and formats. webdataset and the tables read them all;",
+            "`datasets` wants the same members in every sample, and refuses shards whose formats are mixed.",
+        ]
+    size = f"{image.size} × {image.size} px, {image.fit}"
+    return [f"Pictures: {size}, {image.format} of quality {image.quality}."]
+
+
 def _content(manifest: Manifest, splits: Sequence[str], tags: Sequence[Tag], board: str) -> list[str]:
     image = manifest.image
+    suffixes = " or ".join(f"`.{suffix}`" for suffix in image.suffixes)
     categories = Counter(tag.category.value for tag in tags)
     return [
         "# Tagged illustrations",
@@ -90,9 +108,9 @@ def _content(manifest: Manifest, splits: Sequence[str], tags: Sequence[Tag], boa
             for split in splits
         ),
         "",
-        f"Pictures: {image.size} × {image.size} px, {image.fit}, {image.format} of quality {image.quality}.",
+        *_pictures(image),
         "",
-        f"- `data/`: WebDataset shards; a sample is a `.{SAMPLE_IMAGE_SUFFIX}` and a `.json` with the same",
+        f"- `data/`: WebDataset shards; a sample is a {suffixes} and a `.json` with the same",
         "  keys everywhere, tags by category joined with spaces.",
         "- `metadata/`: one Parquet row per sample, with the position of its picture in the shard; `labels`,",
         "  the rows of `tags.parquet` that apply; `group_id`, equal for pictures that look alike and families.",
@@ -163,7 +181,7 @@ forget it by that.
 - Ratings are the board's, made by its own rules, and a picture may be rated too low.
 - Pictures that look alike are found by perceptual hashes. A strongly cropped or redrawn copy may stand on the
   other side of the split.
-- Pictures were reduced and put on a square: what is small in the original may be gone.
+- Pictures that were reduced and put on a square may lack what is small in the original.
 - Posts that the board had deleted or hidden, and files that failed (see the table above), are not here.
 """
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from alti2v.dataset.manifest import ImageRecipe
+from alti2v.dataset.manifest import ORIGINAL, ImageRecipe
 from alti2v.dataset.plan import PlanOptions
 from alti2v.dataset.tags import VocabularyRule
 from alti2v.errors import UsageError
@@ -18,11 +18,12 @@ _MAX_SIZE_PX = 4096
 SPLIT_RULES = ("hash", "id-modulo")
 FITS = ("letterbox", "squash", "crop")
 CHROMAS = ("4:2:0", "4:4:4")
+FORMATS = ("jpeg", "webp")
+_OF_PREPARED = ("size", "fit", "format", "quality", "chroma")
 _OPTION_OF_FIELD = {
     "left_out": "keep-meta and --keep-artist",
     "vocabulary.size": "top-tags",
     "quotas": "quota",
-    "keep_original": "keep-original",
 }
 _SHOWN_CHARACTERS = 40
 _NOT_OF_THE_DATASET = ("store", "dataset", "workers", "new_plan", "dry_run")
@@ -46,8 +47,10 @@ class BuildConfig:
             pictures are left that are larger than the gap.
         shard_samples: pictures in one shard, at most.
         workers: processes; None for as many as there are cores. The bytes do not depend on it.
-        quality: of the JPEGs, 1 to 100.
-        fit, chroma: see `ImageRecipe`.
+        format: "jpeg" or "webp".
+        keep_original: store pictures as they came; then none of the options of prepared ones may be given.
+        quality: of the pictures, 1 to 100.
+        fit, chroma: see `ImageRecipe`; a WebP has no choice of chroma.
         split: "hash" or "id-modulo": see `split.SPLIT_RULE` and `split.ID_MODULO_RULE`. By id, the sizes of
             test and validation have no say.
         new_plan: replace what stands in the folder, whatever options it was built with.
@@ -70,6 +73,8 @@ class BuildConfig:
     validation: int = 10_000
     shard_samples: int = 10_000
     workers: int | None = None
+    format: str = "jpeg"
+    keep_original: bool = False
     quality: int = 95
     fit: str = "letterbox"
     chroma: str = "4:2:0"
@@ -95,10 +100,20 @@ class BuildConfig:
             ("split", self.split, SPLIT_RULES),
             ("fit", self.fit, FITS),
             ("chroma", self.chroma, CHROMAS),
+            ("format", self.format, FORMATS),
         ):
             if word not in words:
                 raise UsageError(f"--{name} {word}: give one of {', '.join(words)}")
         parse_quotas(self.quota)
+        self._check_format()
+
+    def _check_format(self) -> None:
+        if self.format == "webp" and self.chroma != "4:2:0":
+            raise UsageError(f"--chroma {self.chroma}: a WebP is always 4:2:0: leave --chroma out")
+        if self.keep_original:
+            for one in fields(self):
+                if one.name in _OF_PREPARED and getattr(self, one.name) != one.default:
+                    raise UsageError(f"--keep-original stores pictures as they came: leave --{one.name} out")
 
     @property
     def command(self) -> str:
@@ -131,7 +146,13 @@ class BuildConfig:
         if keep & drop:
             raise UsageError(f"--keep and --drop both name {min(keep & drop)!r}: take it out of one of them")
         return PlanOptions(
-            image=ImageRecipe(size=self.size, fit=self.fit, quality=self.quality, chroma=self.chroma),
+            image=ImageRecipe(
+                size=self.size,
+                fit=self.fit,
+                format=ORIGINAL if self.keep_original else self.format.upper(),
+                quality=self.quality,
+                chroma=self.chroma,
+            ),
             vocabulary=VocabularyRule(
                 size=self.top_tags,
                 min_count=self.min_count,

@@ -36,7 +36,7 @@ _MEMORY_BYTES = 3 << 29
 # A death that repeats is the picture's doing; the first may have been anybody's.
 _TRIES = 2
 _PIPE_BYTES = 1 << 20
-_FRAME = struct.Struct("<II")  # bytes of JSON, bytes of pixels
+_FRAME = struct.Struct("<II")  # bytes of JSON, bytes behind it
 _PROGRAM = "from alti2v.dataset.decoder import serve; serve()"
 
 _idle: list[Decoder] = []  # started decoders that wait for their next chunk; starting one takes half a second
@@ -47,6 +47,8 @@ class Decoder:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        # The picture waits here: a pipe would copy it page by page into new memory, which takes twice as long.
+        self._shared = os.memfd_create("picture")
 
     def prepare(self, content: bytes, recipe: ImageRecipe) -> Picture | Unusable:
         """`images.prepare_picture` in the decoder process.
@@ -58,22 +60,23 @@ class Decoder:
         Raises:
             Alti2vError: no decoder process can be started.
         """
-        request = json.dumps(asdict(recipe)).encode()
         for _ in range(_TRIES):
-            process = self._process = self._process or _started()
-            answer = _answer(process, request, content)
+            process = self._process = self._process or _started(self._shared)
+            os.pwrite(self._shared, content, 0)  # whole, below 2 GiB: the file lies in memory
+            answer = _answer(process, recipe, len(content))
             if answer is not None:
                 facts, pixels = answer
-                return Unusable(**facts) if "reason" in facts else _picture(facts, pixels)
+                return Unusable(**facts) if "reason" in facts else _picture(facts, pixels, content)
             if self._ended(process) == -signal.SIGPROF:
                 return Unusable("too_slow")
         return Unusable("crashed")
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """End the process, whatever it does; the decoder is of no use afterwards."""
         if self._process is not None:
             self._process.kill()
             self._ended(self._process)
+        os.close(self._shared)
 
     def _ended(self, process: subprocess.Popen[bytes]) -> int:
         self._process = None
@@ -97,12 +100,17 @@ def borrowed_decoder() -> Iterator[Decoder]:
 
 
 def serve(prepare: Callable[[bytes, ImageRecipe], Picture | Unusable] = prepare_picture) -> None:
-    """Be the decoder: answer requests on standard input until it ends."""
-    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    """Be the decoder: answer requests on standard input until it ends.
+
+    A request is the recipe and the size of the picture, which lies in the file whose descriptor is the first
+    argument of the program.
+    """
+    requests, answers, shared = sys.stdin.buffer, sys.stdout.buffer, int(sys.argv[1])
     _confine()
     _send(answers, b"{}", b"")
     while (request := _receive(requests)) is not None:
-        recipe, content = request
+        (recipe, size), _ = request
+        content = os.pread(shared, size, 0)
         signal.setitimer(signal.ITIMER_PROF, _CPU_S)
         signal.setitimer(signal.ITIMER_REAL, _WALL_S)
         try:
@@ -112,13 +120,14 @@ def serve(prepare: Callable[[bytes, ImageRecipe], Picture | Unusable] = prepare_
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         facts = asdict(picture)
-        pixels = facts.pop("jpeg", b"") + facts.pop("thumbnail", b"")
+        prepared, thumbnail = facts.pop("content", b""), facts.pop("thumbnail", b"")
+        pixels = (b"" if prepared is content else prepared) + thumbnail  # what came need not go back
         _send(answers, json.dumps(facts).encode(), pixels)
 
 
-def _picture(facts: Mapping[str, Any], pixels: bytes) -> Picture:
-    jpeg, thumbnail = pixels[:-THUMBNAIL_BYTES], pixels[-THUMBNAIL_BYTES:]
-    return Picture(jpeg=jpeg, thumbnail=thumbnail, **{**facts, "hashes": tuple(facts["hashes"])})
+def _picture(facts: Mapping[str, Any], pixels: bytes, content: bytes) -> Picture:
+    prepared, thumbnail = pixels[:-THUMBNAIL_BYTES] or content, pixels[-THUMBNAIL_BYTES:]
+    return Picture(content=prepared, thumbnail=thumbnail, **{**facts, "hashes": tuple(facts["hashes"])})
 
 
 def _confine() -> None:
@@ -135,14 +144,15 @@ def _confine() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _started() -> subprocess.Popen[bytes]:
+def _started(shared: int) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(  # noqa: S603 - this very program
-        [sys.executable, "-c", _PROGRAM],
+        [sys.executable, "-c", _PROGRAM, str(shared)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         # It imports from where this process does; one thread, since there are as many decoders as cores.
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
         pipesize=_PIPE_BYTES,
+        pass_fds=(shared,),
         # Ctrl-C goes to the whole group; the parent decides what it means.
         process_group=0,
     )
@@ -155,12 +165,12 @@ def _started() -> subprocess.Popen[bytes]:
 
 
 def _answer(
-    process: subprocess.Popen[bytes], request: bytes, content: bytes
+    process: subprocess.Popen[bytes], recipe: ImageRecipe, size: int
 ) -> tuple[Mapping[str, Any], bytes] | None:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        _send(process.stdin, request, content)
+        _send(process.stdin, json.dumps([asdict(recipe), size]).encode(), b"")
     except BrokenPipeError:
         return None
     return _receive(process.stdout)
@@ -172,7 +182,7 @@ def _send(pipe: IO[bytes], facts: bytes, pixels: bytes) -> None:
     pipe.flush()
 
 
-def _receive(pipe: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
+def _receive(pipe: IO[bytes]) -> tuple[Any, bytes] | None:
     """One message; None if the other side ended before it was whole."""
     head = pipe.read(_FRAME.size)
     if len(head) < _FRAME.size:

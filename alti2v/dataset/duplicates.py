@@ -72,7 +72,7 @@ def perceptual_hashes(look: npt.NDArray[np.uint8]) -> tuple[int, int, int, int]:
     signed = np.concatenate([frequencies, frequencies * mirror])
     # Twice the median: the middle two of 64 sorted values.
     middle = np.sort(signed)[:, HASH_BITS // 2 - 1 : HASH_BITS // 2 + 1].sum(axis=1, keepdims=True)
-    whole, trimmed, *mirrored = np.packbits(2 * signed > middle, axis=1).view(">u8").ravel().tolist()
+    whole, trimmed, *mirrored = np.packbits((2 * signed > middle).ravel()).view(">u8").tolist()
     return whole, trimmed, mirrored[0], mirrored[1]
 
 

@@ -1,4 +1,4 @@
-"""One picture as it came -> one square JPEG of the dataset. Pure: bytes in, bytes out.
+"""One picture as it came -> one square picture of the dataset. Pure: bytes in, bytes out.
 
 Pillow opens only the formats that `layout` lists, and nothing that a picture holds can stop the caller:
 what cannot be used comes back as a reason.
@@ -16,16 +16,15 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from alti2v.dataset.duplicates import LOOK_SIDE_PX, THUMBNAIL_SIDE_PX, perceptual_hashes
-from alti2v.dataset.manifest import ImageRecipe
+from alti2v.dataset.manifest import ORIGINAL, ImageRecipe
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT
 
 MAX_PIXELS = 50_000_000  # decoded, at 4 bytes each: 200 MB; by the header, before anything is decoded
 MIN_SIDE_PX = 16
 MAX_ASPECT = 20.0  # a longer strip would be narrower than 12 px in a square of 224
 # JPEGs are decoded at 1/2, 1/4 or 1/8 as long as 2 times the wanted size is left; then pixels are averaged in
-# whole blocks as long as 1.3 times is left; Lanczos does the rest. SSIM on 1.2 megapixel pictures against full
-# decoding and Lanczos alone: mean 0.995, worst 0.987, in 5.8 ms instead of 16.4. Area averaging of the whole
-# picture, which other tools do: 0.993, 0.986, 7.2 ms. With 1 instead of 2: 0.972, 0.900, 4.2 ms.
+# whole blocks as long as 1.3 times is left; a bicubic filter does the rest. docs/DECISIONS.md says what other
+# choices cost and lose.
 _OVERSAMPLING = 2
 _REDUCING_GAP = 1.3
 _ORIENTATION = {
@@ -44,13 +43,13 @@ class Picture:
     """A picture of the dataset.
 
     Attributes:
-        jpeg: the square picture.
+        content: the square picture as a file, or the bytes as they came if the recipe says so.
         source_width, source_height: of the stored picture as its header says, px.
         hashes: a row of `duplicates.Looks.hashes`, unsigned 64-bit.
         thumbnail: a row of `duplicates.Looks.thumbnails`, 256 bytes.
     """
 
-    jpeg: bytes
+    content: bytes
     source_width: int
     source_height: int
     hashes: tuple[int, int, int, int]
@@ -80,7 +79,7 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> Picture | Unusable:
         return shaped
     assert shaped.look is not None
     return Picture(
-        jpeg=_encoded(shaped.square, recipe),
+        content=content if recipe.format == ORIGINAL else _encoded(shaped.square, recipe),
         source_width=shaped.width,
         source_height=shaped.height,
         hashes=perceptual_hashes(np.asarray(shaped.look)),
@@ -99,8 +98,18 @@ def encoded_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8]
     shaped = _shaped(content, recipe, with_look=False)
     if isinstance(shaped, Unusable):
         return shaped
-    with Image.open(io.BytesIO(_encoded(shaped.square, recipe)), formats=("JPEG",)) as square:
+    with Image.open(io.BytesIO(_encoded(shaped.square, recipe)), formats=(recipe.format,)) as square:
         return np.asarray(square)
+
+
+def picture_suffix(content: bytes) -> str:
+    """The member suffix of a picture that the dataset holds, by the first bytes of its format."""
+    starts = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF")
+    return next(
+        suffix
+        for suffix, start in zip(IMAGE_SUFFIX_OF_FORMAT.values(), starts, strict=True)
+        if content.startswith(start)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,5 +271,8 @@ def _centred(image: Image.Image, side: int) -> Image.Image:
 
 def _encoded(image: Image.Image, recipe: ImageRecipe) -> bytes:
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=recipe.quality, subsampling=recipe.chroma)
+    if recipe.format == "WEBP":
+        image.save(file, "WEBP", quality=recipe.quality)
+    else:
+        image.save(file, "JPEG", quality=recipe.quality, subsampling=recipe.chroma)
     return file.getvalue()

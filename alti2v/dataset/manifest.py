@@ -13,8 +13,17 @@ from typing import Any
 from alti2v.errors import DamagedError
 from alti2v.records import Category, Tag
 from alti2v.storage.directory import Kind, read_description, write_description
-from alti2v.storage.layout import DATASET_TAGS, SPLITS, TAGS_FILE, ShardName, parse_shard_name
+from alti2v.storage.layout import (
+    DATASET_TAGS,
+    IMAGE_SUFFIX_OF_FORMAT,
+    SPLITS,
+    TAGS_FILE,
+    ShardName,
+    parse_shard_name,
+)
 from alti2v.storage.table import read_table, write_table
+
+ORIGINAL = "original"  # the format of a recipe that leaves bytes as they came
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +34,8 @@ class ImageRecipe:
         size: side of the square, px.
         fit: "letterbox": the whole picture, centred on white; "squash": the whole picture, stretched to the
             square; "crop": the middle of it.
-        format: "JPEG".
-        quality: of the JPEG, 1 to 100.
+        format: "JPEG", "WEBP", or "original": the bytes as the store holds them, whatever the rest says.
+        quality: 1 to 100.
         chroma: "4:2:0" or "4:4:4", the JPEG's sampling of colours.
     """
 
@@ -35,6 +44,12 @@ class ImageRecipe:
     format: str = "JPEG"
     quality: int = 95
     chroma: str = "4:2:0"
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Member suffixes that pictures may have in the shards."""
+        known = IMAGE_SUFFIX_OF_FORMAT
+        return tuple(known.values()) if self.format == ORIGINAL else (known[self.format],)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

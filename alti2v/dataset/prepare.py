@@ -1,7 +1,7 @@
 """The first pass over pictures: every one is decoded once, here, and lies ready for its shard afterwards.
 
 A chunk is a run of pictures of one tar file of the store, read front to back. It leaves two working files
-in the dataset's work folder: the prepared JPEGs one after the other, and a table about them; the table is
+in the dataset's work folder: the prepared pictures one after the other, and a table about them; the table is
 published last, and a chunk exists iff its table does. Which picture goes into which shard is decided later,
 when it is known which pictures are usable and which look alike.
 """
@@ -34,9 +34,9 @@ PREPARED = Table(
         Column("reason", "string", "why the picture cannot be used; empty if it can"),
         *HASH_COLUMNS,
         THUMBNAIL_COLUMN,
-        Column("sha256", "string", "of the prepared JPEG"),
-        Column("chunk_offset", "int64", "first byte of the prepared JPEG"),
-        Column("size", "int64", "bytes of the prepared JPEG; 0 if unusable"),
+        Column("sha256", "string", "of the prepared picture"),
+        Column("chunk_offset", "int64", "first byte of the prepared picture"),
+        Column("size", "int64", "bytes of the prepared picture; 0 if unusable"),
         Column("source_width", "int32", "of the stored picture, px"),
         Column("source_height", "int32", "of the stored picture, px"),
     ),
@@ -74,13 +74,13 @@ class Chunk:
 
     @property
     def pixels(self) -> Path:
-        """The prepared JPEGs."""
+        """The prepared pictures."""
         return pixels_path(self.work, self.name)
 
 
 def pixels_path(work: Path, chunk: str) -> Path:
-    """Where the prepared JPEGs of a chunk lie."""
-    return work / f"{chunk}.jpegs"
+    """Where the prepared pictures of a chunk lie."""
+    return work / f"{chunk}.pictures"
 
 
 def prepare_chunk(chunk: Chunk) -> Mapping[str, int]:
@@ -97,9 +97,9 @@ def prepare_chunk(chunk: Chunk) -> Mapping[str, int]:
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            for row, jpeg in _prepared(chunk):
-                rows.append({**row, "chunk_offset": file.tell(), "size": len(jpeg)})
-                file.write(jpeg)
+            for row, body in _prepared(chunk):
+                rows.append({**row, "chunk_offset": file.tell(), "size": len(body)})
+                file.write(body)
 
     publish(chunk.pixels, write)
     write_table(chunk.table, PREPARED, rows)
@@ -123,11 +123,11 @@ def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes]]:
                             column.name: value - (value >> 63 << 64)
                             for column, value in zip(HASH_COLUMNS, picture.hashes, strict=True)
                         },
-                        sha256=hashlib.sha256(picture.jpeg).hexdigest(),
+                        sha256=hashlib.sha256(picture.content).hexdigest(),
                         source_width=picture.source_width,
                         source_height=picture.source_height,
                     ),
-                    picture.jpeg,
+                    picture.content,
                 )
 
 

@@ -23,7 +23,7 @@ from alti2v.dataset.edition import publish_edition, writing
 from alti2v.dataset.history import History, read_history
 from alti2v.dataset.manifest import Shard, in_order, read_manifest
 from alti2v.dataset.posts import DROPPED, count_outcomes
-from alti2v.dataset.shards import publish_shard, sample_json
+from alti2v.dataset.shards import publish_shard, sample_members
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.records import Progress, ProgressHook, Span, Tag, ignore_progress
 from alti2v.storage.directory import Kind, read_description
@@ -33,7 +33,6 @@ from alti2v.storage.layout import (
     OUTCOMES_FILE,
     REMOVED,
     REMOVED_FILE,
-    SAMPLE_IMAGE_SUFFIX,
     SURVEY_FILE,
 )
 from alti2v.storage.table import read_table, schema
@@ -206,7 +205,7 @@ def _samples(dataset: Path, shard: Shard, kept: pa.Table) -> Iterator[tuple[str,
                         f"{file.name}: {row['key']} has changed since it was written: "
                         f"run `alti2v verify {dataset} --repair STORE` first"
                     )
-                yield row["key"], {SAMPLE_IMAGE_SUFFIX: picture, "json": sample_json(row)}
+                yield row["key"], sample_members(picture, row)
 
 
 def _outcomes(history: History, new: npt.NDArray[np.int64], renamed: Mapping[str, str]) -> pa.Table:

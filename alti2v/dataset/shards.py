@@ -18,13 +18,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alti2v.dataset.manifest import ImageRecipe, Shard
+from alti2v.dataset.images import picture_suffix
+from alti2v.dataset.manifest import ORIGINAL, ImageRecipe, Shard
 from alti2v.dataset.posts import Posts
 from alti2v.dataset.prepare import pixels_path
 from alti2v.dataset.tags import CATEGORIES, TagLists
 from alti2v.errors import DamagedError
 from alti2v.records import Span
-from alti2v.storage.layout import METADATA, SAMPLE_IMAGE_SUFFIX, Column, ShardName, Table, member_key
+from alti2v.storage.layout import METADATA, POST_JSON_SUFFIX, Column, ShardName, Table, member_key
 from alti2v.storage.publish import publish, publish_bytes, publish_json, read_json
 from alti2v.storage.table import read_table, write_arrow_table
 from alti2v.storage.tar import Member, dali_index, json_index, write_shard
@@ -101,12 +102,14 @@ def shard_plan(
     facts = posts.facts.take(pa.array(rows))
     tags = posts.tags.take(rows)
     names = pa.array(posts.table.names, pa.string())
-    side = pa.array(np.full(len(rows), image.size, np.int32))
+    width = height = pa.array(np.full(len(rows), image.size, np.int32))
+    if image.format == ORIGINAL:
+        width, height = prepared.column("source_width"), prepared.column("source_height")
     columns: dict[str, Any] = {
         "id": facts.column("id"),
         "key": pa.array([member_key(post_id) for post_id in facts.column("id").to_pylist()]),
-        "width": side,
-        "height": side,
+        "width": width,
+        "height": height,
         "labels": _list_array(labels, pa.array(labels.codes)),
         "group_id": pa.array(group),
         "rating": facts.column("rating").cast(pa.string()),
@@ -160,7 +163,7 @@ def publish_shard(
     publish_json(dataset / name.index, index)
     publish_bytes(dataset / name.dali_index, dali_index(members).encode())
     offsets = pa.array(
-        [m.span.offset for m in members if m.name.endswith(f".{SAMPLE_IMAGE_SUFFIX}")], pa.int64()
+        [m.span.offset for m in members if not m.name.endswith(f".{POST_JSON_SUFFIX}")], pa.int64()
     )
     write_arrow_table(dataset / name.metadata, METADATA, rows.append_column("offset", offsets))
     return Shard(name=name, samples=rows.num_rows, bytes=index["filesize"], sha256=index["hash_lfs"])
@@ -194,16 +197,21 @@ def sample_json(row: Mapping[str, Any]) -> bytes:
     return json.dumps(fields, ensure_ascii=False).encode()
 
 
+def sample_members(picture: bytes, row: Mapping[str, Any]) -> Mapping[str, bytes]:
+    """The members of a sample by suffix: the picture, and `sample_json`."""
+    return {picture_suffix(picture): picture, POST_JSON_SUFFIX: sample_json(row)}
+
+
 def _samples(spec: ShardSpec, plan: pa.Table) -> Iterator[tuple[str, Mapping[str, bytes]]]:
     for batch in plan.drop_columns(["labels", "width", "height"]).to_batches(max_chunksize=_ROWS_AT_ONCE):
         for row in batch.to_pylist():
             path = pixels_path(spec.work, row["chunk"])
-            jpeg = _read(path, Span(offset=row["chunk_offset"], size=row["size"]))
-            if hashlib.sha256(jpeg).hexdigest() != row["sha256"]:
+            picture = _read(path, Span(offset=row["chunk_offset"], size=row["size"]))
+            if hashlib.sha256(picture).hexdigest() != row["sha256"]:
                 raise DamagedError(
                     f"{path} has changed since it was written: remove it, then run the same command"
                 )
-            yield row["key"], {SAMPLE_IMAGE_SUFFIX: jpeg, "json": sample_json(row)}
+            yield row["key"], sample_members(picture, row)
 
 
 def _read(path: Path, span: Span) -> bytes:

@@ -174,6 +174,7 @@ def made_with() -> dict[str, str]:
 
     return {
         "alti2v": alti2v.__version__,
+        "libwebp": features.version("webp") or "unknown",
         "libjpeg": features.version("libjpeg_turbo") or features.version("jpg") or "unknown",
         "pillow": PIL.__version__,
         "pyarrow": pa.__version__,

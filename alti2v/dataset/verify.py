@@ -21,7 +21,7 @@ from PIL import Image
 
 from alti2v.dataset.edition import WORK_DIR, is_interrupted
 from alti2v.dataset.history import read_removed
-from alti2v.dataset.manifest import Manifest, Shard, read_manifest, read_vocabulary
+from alti2v.dataset.manifest import ORIGINAL, ImageRecipe, Manifest, Shard, read_manifest, read_vocabulary
 from alti2v.dataset.posts import DROPPED, FAILED, STORED
 from alti2v.dataset.shards import SAMPLE_FIELDS
 from alti2v.dataset.tags import CATEGORIES
@@ -29,13 +29,14 @@ from alti2v.errors import DamagedError
 from alti2v.records import Finding, Progress, ProgressHook, Span, Tag, Verification, ignore_progress
 from alti2v.storage.layout import (
     DATA_DIR,
+    IMAGE_SUFFIX_OF_FORMAT,
     INDEX_DIR,
     METADATA,
     METADATA_DIR,
     OUTCOMES,
     OUTCOMES_FILE,
+    POST_JSON_SUFFIX,
     REMOVED_FILE,
-    SAMPLE_IMAGE_SUFFIX,
     TAGS_FILE,
     member_key,
 )
@@ -168,18 +169,19 @@ def _damaged_pictures(path: Path, rows: pa.Table) -> Iterator[str]:
 
 def _check_samples(whole: _Dataset, shard: Shard, rows: pa.Table, *, deep: bool) -> Iterator[Finding]:
     """Read a shard as everybody does, and hold each sample against its row."""
-    found = 0
+    found, recipe = 0, whole.manifest.image
 
     def faults() -> Iterator[str]:
         nonlocal found
-        described = _each(rows, ["key", "sha256", "size"])
+        described = _each(rows, ["key", "sha256", "size", "width", "height"])
         for sample in _webdataset(whole.path / shard.name.data):
             found += 1
             row = next(described, None)
             if row is not None:
-                yield from _sample_faults(sample, row)
-            if deep:
-                yield from _picture_faults(sample, whole.manifest.image.size)
+                picture = next((sample[suffix] for suffix in recipe.suffixes if suffix in sample), b"")
+                yield from _sample_faults(sample, picture, row)
+                if deep:
+                    yield from _picture_faults(picture, row, recipe)
 
     yield from _some(shard.name.data, faults())
     if found != shard.samples:
@@ -195,12 +197,12 @@ def _webdataset(path: Path) -> Iterator[Mapping[str, Any]]:
         yield from group_by_keys(tar_file_expander([{"url": str(path), "stream": stream}]))
 
 
-def _sample_faults(sample: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[str]:
+def _sample_faults(sample: Mapping[str, Any], picture: bytes, row: Mapping[str, Any]) -> Iterator[str]:
     key = sample["__key__"]
     if key != row["key"]:
         yield f"{key} stands where the metadata have {row['key']}"
         return
-    if hashlib.sha256(sample.get(SAMPLE_IMAGE_SUFFIX, b"")).hexdigest() != row["sha256"]:
+    if hashlib.sha256(picture).hexdigest() != row["sha256"]:
         yield f"{key}: the picture is not that of the metadata"
     try:
         fields = json.loads(sample.get("json", b""))
@@ -211,16 +213,19 @@ def _sample_faults(sample: Mapping[str, Any], row: Mapping[str, Any]) -> Iterato
         yield f"{key}: the JSON has other keys than docs/FORMAT.md"
 
 
-def _picture_faults(sample: Mapping[str, Any], side: int) -> Iterator[str]:
+def _picture_faults(picture: bytes, row: Mapping[str, Any], recipe: ImageRecipe) -> Iterator[str]:
+    formats = tuple(IMAGE_SUFFIX_OF_FORMAT) if recipe.format == ORIGINAL else (recipe.format,)
     try:
-        with Image.open(io.BytesIO(sample[SAMPLE_IMAGE_SUFFIX]), formats=("JPEG",)) as image:
+        with Image.open(io.BytesIO(picture), formats=formats) as image:
             image.load()
             found = (image.mode, image.size)
     except Exception as exc:  # noqa: BLE001 - decoders fed with hostile bytes raise nearly anything
-        yield f"{sample['__key__']}: the picture does not decode ({exc})"
+        yield f"{row['key']}: the picture does not decode ({exc})"
         return
-    if found != ("RGB", (side, side)):
-        yield f"{sample['__key__']}: the picture is {found[0]} {found[1]}, not RGB {side} x {side}"
+    mode = found[0] if recipe.format == ORIGINAL else "RGB"
+    if found != (mode, (row["width"], row["height"])):
+        wanted = f"{mode} {row['width']} x {row['height']}"
+        yield f"{row['key']}: the picture is {found[0]} {found[1]}, not {wanted}"
 
 
 def _check_indices(whole: _Dataset, shard: Shard, *, repair: bool) -> Iterator[Finding]:
@@ -272,7 +277,7 @@ def _member_spans(tar: Path) -> Mapping[str, Span] | None:
 
 
 def _is_picture(member: Member) -> bool:
-    return member.name.endswith(f".{SAMPLE_IMAGE_SUFFIX}")
+    return not member.name.endswith(f".{POST_JSON_SUFFIX}")
 
 
 def _check_vocabulary(whole: _Dataset, label_counts: Mapping[int, int]) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from alti2v.dataset.cache import hold
 from alti2v.dataset.intact import check_shards
-from alti2v.dataset.manifest import Shard, read_manifest, read_vocabulary
+from alti2v.dataset.manifest import ORIGINAL, Shard, read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model import backend
 from alti2v.model.augment import (
@@ -236,6 +236,14 @@ def _open(dataset: Path, split: str) -> tuple[int, int, tuple[Shard, ...]]:
         raise UsageError(
             f"{dataset} has pictures fitted by {manifest.image.fit}, and models take letterbox: "
             "build it with --fit letterbox"
+        )
+    if manifest.image.format != "JPEG":  # what the graph decodes
+        kept = manifest.image.format == ORIGINAL
+        stored, option = (
+            ("as they came", "--keep-original") if kept else (f"as {manifest.image.format}", "--format")
+        )
+        raise UsageError(
+            f"{dataset} has pictures stored {stored}, and models read JPEG: build it without {option}"
         )
     shards = manifest.split(split)
     if not manifest.samples(split):

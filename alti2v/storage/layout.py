@@ -56,7 +56,6 @@ THRESHOLDS_FILE = "thresholds.json"
 EVALUATION_DIR = "eval"
 
 POST_JSON_SUFFIX = "json"
-SAMPLE_IMAGE_SUFFIX = "jpg"
 # Only these are stored, by content, whatever a URL's extension says (see docs/DECISIONS.md).
 IMAGE_SUFFIX_OF_FORMAT = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
 

@@ -166,9 +166,7 @@ def test_the_mirrored_hashes_are_those_of_the_mirror_image() -> None:
 def slow_hash(look: np.ndarray) -> int:
     """The hash as the paper has it: averages of 32 x 32 cells, a DCT with four digits, signs."""
     edges = np.linspace(0, len(look), 33)
-    line = np.stack(
-        [np.interp(np.arange(len(look) + 1), edges[cell : cell + 2], (0, 1)) for cell in range(32)]
-    )
+    line = np.stack([np.interp(np.arange(len(look) + 1), edges[cell : cell + 2], (0, 1)) for cell in range(32)])
     averages = np.diff(line, axis=1) @ look @ np.diff(line, axis=1).T
     waves = np.rint(4096 * np.cos(np.pi * np.arange(11)[:, None] * (2 * np.arange(32) + 1) / 64))
     frequencies = waves @ averages @ waves.T

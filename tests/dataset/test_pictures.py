@@ -23,7 +23,7 @@ def pixels(content: bytes, recipe: ImageRecipe = RECIPE) -> np.ndarray:
     """The prepared picture, (side, side, 3)."""
     picture = prepare_picture(content, recipe)
     assert isinstance(picture, Picture), picture
-    with Image.open(io.BytesIO(picture.jpeg)) as image:
+    with Image.open(io.BytesIO(picture.content)) as image:
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (recipe.size, recipe.size))
         return np.asarray(image).astype(int)
 
@@ -254,7 +254,7 @@ def test_equal_input_gives_equal_bytes() -> None:
     assert first == second
     assert isinstance(first, Picture)
     assert isinstance(other, Picture)
-    assert len(other.jpeg) < len(first.jpeg)
+    assert len(other.content) < len(first.content)
     assert (first.source_width, first.source_height) == (200, 150)
 
 
@@ -281,5 +281,5 @@ def test_the_sampling_of_colours_is_the_one_asked_for() -> None:
     for chroma, factors in (("4:4:4", 0x11), ("4:2:0", 0x22)):
         picture = prepare_picture(WHOLE, ImageRecipe(size=64, chroma=chroma))
         assert isinstance(picture, Picture)
-        frame = picture.jpeg.index(b"\xff\xc0")  # SOF0; ITU T.81, B.2.2: the first component's factors at 11
-        assert picture.jpeg[frame + 11] == factors
+        frame = picture.content.index(b"\xff\xc0")  # SOF0; ITU T.81, B.2.2: the first component's factors at 11
+        assert picture.content[frame + 11] == factors

@@ -231,6 +231,20 @@ def test_damaged_table_is_named(tmp_path):
         list(evaluation_batches(dataset, split="test", batch_size=4))
 
 
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [("WEBP", "build it without --format"), ("original", "build it without --keep-original")],
+)
+def test_pictures_that_the_graph_does_not_decode_are_refused(tmp_path, stored, said):
+    """Before the first step, with the option that mends it."""
+    dataset = write_dataset(tmp_path / "dataset", {"train": [square(0, size=32)]}, size=32)
+    manifest = dataset / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"JPEG"', f'"{stored}"'))
+
+    with pytest.raises(UsageError, match=said):
+        training_batches(dataset, batch_size=4, seed=0)
+
+
 def test_pictures_of_another_fit_are_refused(tmp_path):
     """A model would see one fit in training and another in use."""
     dataset = write_dataset(tmp_path / "dataset", {"train": [square(0, size=32)]}, size=32)

@@ -40,7 +40,7 @@ def as_pixels(picture):
 def test_pixels_are_those_of_the_dataset():
     """What the network sees is the JPEG that a dataset would hold of the same file, decoded."""
     content = encoded(noisy().convert("RGB"), "JPEG", quality=90)
-    square = Image.open(io.BytesIO(prepare_picture(content, RECIPE).jpeg))
+    square = Image.open(io.BytesIO(prepare_picture(content, RECIPE).content))
     found = pixels(content, AS_OURS)
 
     assert found.dtype == np.uint8
@@ -54,7 +54,7 @@ def test_pixels_are_those_that_training_decodes():
     from alti2v.model import backend
 
     content = encoded(noisy().convert("RGB"), "PNG")
-    jpeg = prepare_picture(content, RECIPE).jpeg
+    jpeg = prepare_picture(content, RECIPE).content
     theirs = backend.tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE").numpy()
 
     assert np.array_equal(pixels(content, AS_OURS), theirs)
