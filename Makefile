@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test serve-test proof storm lint docs bench clean
+.PHONY: install demo test serve-test proof storm kills lint docs bench clean
 
 install: $(VENV)/.installed
 
@@ -47,6 +47,10 @@ proof: $(VENV)/.installed-test
 # A hundred kill -9 at random moments of one crawl with faults on: part of the proofs, and alone.
 storm: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow tests/crawl/test_kill_storm.py
+
+# Twenty kill -9 at random steps of one training, and Ctrl-C at a terminal: part of the proofs, and alone.
+kills: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m slow tests/model/test_train_kills.py
 
 docs: $(VENV)/.installed-test
 	$(BIN)/python docs/generate.py

@@ -255,7 +255,7 @@ def _memory(folder: Path, options: argparse.Namespace) -> None:
         peaks[count] = int(
             subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
         )
-    in_memory = SHARDS_IN_FLIGHT + 2
+    in_memory = SHARDS_IN_FLIGHT + 3
     ratio = peaks[_MANY] / peaks[_FEW]
     print(f"shards of {shard_bytes / 1e6:.1f} MB, at most {in_memory} in memory")
     for count, peak in peaks.items():

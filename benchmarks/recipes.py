@@ -3,8 +3,8 @@
 On the dataset of `alti2v demo` (drawn illustrations, 32 px, 100 tags), without pretrained weights. For the
 recipes, epochs are chosen so that each gets about as much processor time as `--budget` says, in steps alone;
 `seed` is rounded up. The changes get the same epoch of the same 75 steps. Mean over seeds and, as the
-spread, the lowest and the highest. Every finished training is a line of `--out`; run again, the script goes on
-after them:
+spread, the lowest and the highest; processor time of the steps, and seconds of the whole, judging included.
+Every finished training is a line of `--out`; run again, the script goes on after them:
 
     make demo
     python benchmarks/recipes.py demo/dataset --out recipes.jsonl [--budget 60] [--seeds 3]
@@ -182,8 +182,8 @@ def _read(file: Path) -> list[dict[str, Any]]:
 
 
 def _print(rows: Sequence[Mapping[str, Any]]) -> None:
-    print("| | test mAP | lowest - highest | seeds | epochs | steps | CPU s | parameters |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    print("| | test mAP | lowest - highest | seeds | epochs | steps | CPU s | s | parameters |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     for name in (*_RECIPES, *_CHANGES):
         own = [row for row in rows if row["name"] == name]
         if not own:
@@ -192,7 +192,7 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
         print(
             f"| {name} | {statistics.mean(maps):.3f} | {min(maps):.3f} - {max(maps):.3f} | {len(own)} "
             f"| {own[0]['epochs']} | {own[0]['steps']} | {statistics.mean(row['cpu_s'] for row in own):.0f} "
-            f"| {own[0]['parameters']:,} |"
+            f"| {statistics.mean(row['wall_s'] for row in own):.0f} | {own[0]['parameters']:,} |"
         )
 
 

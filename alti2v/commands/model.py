@@ -113,10 +113,11 @@ def train(
     if only_plan:
         planned = plan(TrainConfig(**options))
         free = "unknown" if planned.memory_free_bytes is None else size(planned.memory_free_bytes)
+        devices = f"{planned.devices} device{'s' * (planned.devices > 1)}"
         table = {
             "parameters": f"{planned.parameters:,}, {planned.learning:,} of them learn, {planned.precision}",
-            "memory": f"at least {size(planned.memory_bytes)} (estimate), {free} free",
-            "steps": f"{planned.steps:,} in {planned.epochs:,} epochs",
+            "memory": f"at least {size(planned.memory_bytes)} a device (estimate), {free} free",
+            "steps": f"{planned.steps:,} in {planned.epochs:,} epochs, on {devices}",
             "input alone": f"{planned.input_samples_per_s:,.1f} samples/s",
             "training alone": f"{planned.training_samples_per_s:,.1f} samples/s",
             "limited by": planned.limited_by,

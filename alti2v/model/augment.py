@@ -21,7 +21,7 @@ from alti2v.model import backend
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-_NAMES_A_SIDE = re.compile(r"(^|[_\-( ])(left|right)([_\-) ]|$)")
+_NAMES_A_SIDE = re.compile(r"(?<![^\W_])(left|right)(?![^\W_])", re.IGNORECASE)  # as a word of its own
 _KERNELS = ("bilinear", "bicubic", "lanczos3", "nearest")  # of tf.image.resize
 _WHITE = 255
 _DRAWS = 11  # numbers that a picture draws, one for each use below

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alti2v.dataset.manifest import Shard
+from alti2v.errors import DamagedError
 from alti2v.model import backend
 from alti2v.model.input import SHARDS_IN_FLIGHT, epoch_order, pictures_of, row_order
 from alti2v.model.job import Job
@@ -47,11 +48,16 @@ def cut(network: Network) -> HeadOnly:
     keras = backend.keras
     layer = network.logits.get_layer("pool" if network.architecture.head is Head.POOLED else "flatten")
     trunk = keras.Model(network.logits.input, layer.output)
-    return HeadOnly(trunk=trunk, head=keras.Model(layer.output, network.logits.output, name="alti2v_head"))
+    head = keras.Model(layer.output, network.logits.output, name="alti2v_head")
+    head.dtype_policy = network.logits.dtype_policy  # by which Keras decides whether to scale the loss
+    return HeadOnly(trunk=trunk, head=head)
 
 
-def compute_features(job: Job, network: Network, *, progress: ProgressHook) -> int:
-    """Compute the features of every training shard that has none yet; returns the bytes of all.
+def compute_features(job: Job, network: Network, *, progress: ProgressHook) -> tuple[int, int]:
+    """Compute the features of every training shard that has none yet, or a cut file.
+
+    Returns:
+        Of how many pictures this call computed them, and the bytes of all.
 
     Raises:
         DamagedError: a picture cannot be read.
@@ -61,15 +67,16 @@ def compute_features(job: Job, network: Network, *, progress: ProgressHook) -> i
     folder = job.run / FEATURES_DIR
     make_directory(folder)
     shards = job.manifest.split("train")
-    done, size = 0, 0
+    done, computed, size = 0, 0, 0
     for shard in shards:
         file = folder / f"{shard.name}.parquet"
-        if not file.is_file():
+        if not _is_whole(file, rows=shard.samples):
             batches = pictures_of(job.dataset, shard, batch_size=job.recipe.batch_size)
+            computed += shard.samples
             publish(file, lambda path, batches=batches: _write(path, trunk, batches))  # type: ignore[misc]
         done, size = done + shard.samples, size + file.stat().st_size
         progress(Progress(stage="features", done=done, total=job.train_samples, unit="pictures"))
-    return size
+    return computed, size
 
 
 def cached_batches(job: Job, *, epoch: int, skip_batches: int = 0) -> Any:  # noqa: ANN401 - tf.data.Dataset
@@ -114,7 +121,7 @@ def _write(path: Path, trunk: Any, batches: Iterator[tuple[Any, list[list[int]]]
         features = np.asarray(trunk.predict_on_batch(images), np.float32)  # (B, F)
         column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1])
         table = pa.table({_COLUMN: column, "labels": pa.array(labels, pa.list_(pa.int32()))})
-        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer = writer or pq.ParquetWriter(path, table.schema, write_page_checksum=True)
         writer.write_table(table)
     if writer is not None:
         writer.close()
@@ -123,7 +130,14 @@ def _write(path: Path, trunk: Any, batches: Iterator[tuple[Any, list[list[int]]]
 def _read(
     job: Job, shard: Shard, *, epoch: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    table = pq.read_table(job.run / FEATURES_DIR / f"{shard.name}.parquet")
+    file = job.run / FEATURES_DIR / f"{shard.name}.parquet"
+    try:
+        table = pq.read_table(file, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as exc:
+        reason = next(iter(str(exc).splitlines()), "")
+        raise DamagedError(
+            f"{file} is damaged ({reason:.150}): remove it, and run the same command again"
+        ) from exc
     order = row_order(job.seed, epoch, shard.name.number, len(table))
     table = table.take(order)
     column = table.column(_COLUMN).combine_chunks()
@@ -131,6 +145,13 @@ def _read(
     labels = table.column("labels").combine_chunks()
     starts = np.concatenate([[0], np.cumsum(np.diff(labels.offsets.to_numpy()), dtype=np.int64)])
     return features, labels.flatten().to_numpy().astype(np.int64), starts
+
+
+def _is_whole(file: Path, *, rows: int) -> bool:
+    try:
+        return int(pq.read_metadata(file).num_rows) == rows
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def _width(job: Job, shard: Shard) -> int:

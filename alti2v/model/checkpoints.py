@@ -12,6 +12,7 @@ import logging
 import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,47 @@ Arrays = Sequence[npt.NDArray[Any]]
 
 _NAME = re.compile(r"step-(\d{9,})\.npz")
 _BEST = "best.npz"
+# What zip and NumPy say of other bytes than were written: compression that nobody knows (NotImplementedError),
+# a password (RuntimeError), nothing at all (EOFError) ...
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
 _LOG = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Position:
+    """Where a training stands, beside the variables; what a checkpoint holds as JSON.
+
+    Attributes:
+        step: steps done.
+        stage: the number of the stage that the optimizer belongs to.
+        seconds: spent, waiting for the data, validating and saving included.
+        train_seconds: of these, spent in steps.
+        input_seconds: of these, spent waiting for the next batch.
+        loss_sum: over the samples seen in the epoch that `step` lies in.
+        best_map: highest mean average precision on the validation split.
+        best_epoch: after which it was found, counted from 1; 0 for none yet.
+        worse: validations since then.
+        log: the rows of log.csv so far, one for each epoch that is done.
+    """
+
+    step: int = 0
+    stage: int = 0
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    input_seconds: float = 0.0
+    loss_sum: float = 0.0
+    best_map: float | None = None
+    best_epoch: int = 0
+    worse: int = 0
+    log: list[dict[str, float | int | None]] = field(default_factory=list)
 
 
 def save_checkpoint(
     directory: Path, step: int, *, arrays: Arrays, position: Mapping[str, Any], keep: int
 ) -> Path:
-    """Publish a checkpoint, then remove all but the newest `keep`.
+    """Publish a checkpoint, then remove all but the newest `keep` up to it.
+
+    Those of later steps go, too: they are there only if they were passed over as damaged.
 
     Args:
         directory: of the checkpoints; made if missing.
@@ -44,8 +79,10 @@ def save_checkpoint(
     """
     path = directory / f"step-{step:09d}.npz"
     _write(path, arrays, position)
-    for old in _newest_first(directory)[keep:]:
-        old.unlink(missing_ok=True)
+    found = _newest_first(directory)
+    kept = found[found.index(path) :][:keep]
+    for other in set(found) - set(kept):
+        other.unlink(missing_ok=True)
     return path
 
 
@@ -64,7 +101,7 @@ def load_newest(
         Its position, or None if there is no usable checkpoint; then no variable is changed.
     """
     for path in _newest_first(directory):
-        position = _load(path, variables_of, otherwise="going on from the checkpoint before it")
+        position = _load(path, variables_of, otherwise="going on from the one before it, or from the start")
         if position is not None:
             return position
     return None
@@ -114,11 +151,12 @@ def _load(
 ) -> Mapping[str, Any] | None:
     try:
         arrays, position = _read(path)
-        variables = variables_of(position)
-        if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
-            raise ValueError("it belongs to another network")
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
+    except _DAMAGE as exc:
         _LOG.warning("%s is damaged (%s): %s", path, exc, otherwise)
+        return None
+    variables = variables_of(position)
+    if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
+        _LOG.warning("%s belongs to another network: %s", path, otherwise)
         return None
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
@@ -126,7 +164,7 @@ def _load(
 
 
 def _read(path: Path) -> tuple[list[npt.NDArray[Any]], Mapping[str, Any]]:
-    with np.load(path, allow_pickle=False) as archive:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         where, *arrays = (archive[f"arr_{number}"] for number in range(len(archive.files)))
     return arrays, json.loads(where.tobytes())
 

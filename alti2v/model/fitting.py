@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,16 @@ import numpy as np
 from alti2v.errors import DataError
 from alti2v.model import backend
 from alti2v.model.board import log_epoch
-from alti2v.model.bundle import Bundle, save_bundle
 from alti2v.model.cached import cached_batches, compute_features
-from alti2v.model.checkpoints import is_finite, load_best, load_newest, newest_step, save_best, save_checkpoint
+from alti2v.model.checkpoints import (
+    Position,
+    is_finite,
+    load_best,
+    load_newest,
+    newest_step,
+    save_best,
+    save_checkpoint,
+)
 from alti2v.model.input import (
     Batch,
     evaluation_batches,
@@ -27,48 +34,19 @@ from alti2v.model.input_wait import InputWait
 from alti2v.model.interrupts import deferred_interrupt
 from alti2v.model.job import Job
 from alti2v.model.network import Network
+from alti2v.model.outcome import figures, write_model
 from alti2v.model.plan import require_memory
 from alti2v.model.start import give_start
-from alti2v.model.thresholds import tune, write_thresholds
 from alti2v.model.trainee import Trainee, build_for, prepare
 from alti2v.model.training_log import epoch_line, log_csv
 from alti2v.model.validation import Validation, validate
 from alti2v.records import Progress, ProgressHook, Tag
 from alti2v.storage.directory import Kind, write_description
-from alti2v.storage.layout import CHECKPOINTS_DIR, DIVERGED_FILE, LOG_FILE, MODEL_DIR, TENSORBOARD_DIR
-from alti2v.storage.publish import make_directory, publish_bytes, publish_json
+from alti2v.storage.layout import CHECKPOINTS_DIR, DIVERGED_FILE, LOG_FILE, TENSORBOARD_DIR
+from alti2v.storage.publish import publish_bytes, publish_json
 
 _EXAMPLES = 4  # pictures for TensorBoard
 _NAMED = 8  # pictures that a message names; a file holds all
-
-
-@dataclass(slots=True)
-class Position:
-    """Where a training stands, beside the variables; what a checkpoint holds as JSON.
-
-    Attributes:
-        step: steps done.
-        stage: the number of the stage that the optimizer belongs to.
-        seconds: spent, waiting for the data, validating and saving included.
-        train_seconds: of these, spent in steps.
-        input_seconds: of these, spent waiting for the next batch.
-        loss_sum: over the samples seen in the epoch that `step` lies in.
-        best_map: highest mean average precision on the validation split.
-        best_epoch: after which it was found, counted from 1; 0 for none yet.
-        worse: validations since then.
-        log: the rows of log.csv so far, one for each epoch that is done.
-    """
-
-    step: int = 0
-    stage: int = 0
-    seconds: float = 0.0
-    train_seconds: float = 0.0
-    input_seconds: float = 0.0
-    loss_sum: float = 0.0
-    best_map: float | None = None
-    best_epoch: int = 0
-    worse: int = 0
-    log: list[dict[str, float | int | None]] = field(default_factory=list)
 
 
 def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tuple[Mapping[str, Any], int]:
@@ -85,21 +63,23 @@ def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tupl
         StorageError: a checkpoint or the model cannot be written.
     """
     network = build_for(job)
-    trainee = prepare(job, network, job.stages[0])
+    require_memory(job, network)
+    stage, trainee = 0, prepare(job, network, job.stages[0])
 
     def variables_of(found: Mapping[str, Any]) -> Sequence[Any]:
-        nonlocal trainee
-        if found["stage"]:
-            trainee = prepare(job, network, job.stages[found["stage"]])
+        nonlocal stage, trainee
+        if found["stage"] != stage:
+            stage, trainee = found["stage"], prepare(job, network, job.stages[found["stage"]])
         return trainee.variables
 
     found = load_newest(job.run / CHECKPOINTS_DIR, variables_of)
     position = Position() if found is None else Position(**found)
     loop = _Loop(job, trainee, position, progress, clock)
     resumed_from_step = position.step
-    require_memory(job, trainee)
     if found is None:
-        give_start(job, network)
+        line = give_start(job, network)
+        if line:
+            progress(Progress(stage="start", done=1, total=1, unit="network", milestone=line))
     # Only now, when nothing is left that could refuse, does the directory become this run.
     if job.crew.is_first:
         write_description(job.run, Kind.RUN, job.settings)
@@ -108,54 +88,8 @@ def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tupl
         loop.save()
     validation = loop.run()
     if job.crew.is_first:
-        _write_model(job, network, position, validation)
-    return _figures(job, position, validation, parameters=network.logits.count_params()), resumed_from_step
-
-
-def _write_model(job: Job, network: Network, position: Position, validation: Validation | None) -> None:
-    figures = _figures(job, position, validation, parameters=network.logits.count_params())
-    make_directory(job.run / MODEL_DIR)
-    if validation is not None:
-        names = [tag.name for tag in job.tags]
-        write_thresholds(job.run / MODEL_DIR, tune(validation.histograms, names, fallback=validation.threshold))
-    save_bundle(
-        job.run / MODEL_DIR,
-        Bundle(
-            network=network.tagger,
-            architecture=network.architecture,
-            tags=job.tags,
-            dataset=str(job.dataset),
-            plan_hash=job.manifest.plan_hash,
-            train_samples=job.train_samples,
-            recipe=job.recipe_name,
-            threshold=figures["threshold"],
-            training=figures,
-        ),
-    )
-
-
-def _figures(
-    job: Job, position: Position, validation: Validation | None, *, parameters: int
-) -> Mapping[str, Any]:
-    epochs = len(position.log)
-    return {
-        "parameters": parameters,
-        "precision": job.precision,
-        "epochs": epochs,
-        "steps": position.step,
-        "stopped_early": epochs < job.recipe.epochs,
-        "patience": job.patience,
-        "train_samples": job.train_samples,
-        "tags": len(job.tags),
-        "loss": position.log[-1]["loss"],
-        "best_epoch": position.best_epoch or epochs,
-        "validation_map": None if validation is None else validation.mean_ap,
-        "validation_micro_f1": None if validation is None else validation.micro_f1,
-        "threshold": None if validation is None else validation.threshold,
-        "seconds": round(position.seconds, 1),
-        "samples_per_s": round(epochs * job.train_samples / max(position.train_seconds, 1e-9), 1),
-        "input_wait": round(position.input_seconds / max(position.train_seconds, 1e-9), 4),
-    }
+        write_model(job, network, position, validation)
+    return figures(job, position, validation, parameters=network.logits.count_params()), resumed_from_step
 
 
 class _Loop:
@@ -253,20 +187,23 @@ class _Loop:
 
         callback = backend.keras.callbacks.LambdaCallback(on_train_batch_end=after_step)
         self._tick()
-        with reading_errors(job.dataset), deferred_interrupt() as interrupted:
+        with reading_errors(job.dataset, split="train"), deferred_interrupt() as interrupted:
             model.fit(wait.timed(batches), epochs=1, verbose=0, shuffle=False, callbacks=[callback])
 
     def _compute_features(self) -> None:
         """Let the frozen backbone look at every picture once, and say what that costs and saves."""
         job = self._job
         begun_s = self._clock()
-        size = compute_features(job, self._trainee.network, progress=self._progress)
+        computed, size = compute_features(job, self._trainee.network, progress=self._progress)
         passed_s = self._clock() - begun_s
         self._are_features_there = True
-        line = (
-            f"features of {job.train_samples:,} pictures: {passed_s:,.0f} s and {size / 1e6:,.1f} MB now; each "
-            f"of {job.stages[0].end_epoch} epochs with the head alone is spared about as many seconds"
-        )
+        line = f"features of {job.train_samples:,} pictures are there already, {size / 1e6:,.1f} MB"
+        if computed:
+            line = (
+                f"features of {computed:,} pictures: {passed_s:,.0f} s now, and {size / 1e6:,.1f} MB for all; "
+                f"each of {job.stages[0].end_epoch} epochs with the head alone is spared about "
+                f"{passed_s * job.train_samples / computed:,.0f} s"
+            )
         self._progress(
             Progress(
                 stage="features",
@@ -369,7 +306,7 @@ class _Loop:
             return last
         best = load_best(job.run / CHECKPOINTS_DIR, network.logits.variables) if position.best_epoch else None
         if best is None and is_averaging:
-            self._trainee.model.optimizer.finalize_variable_values(self._trainee.model.trainable_variables)
+            self._trainee.take_average()
         return validate(job, network)
 
     def _is_patience_over(self) -> bool:

@@ -8,8 +8,10 @@ so a killed run finds its place again by counting, and nothing of the pipeline h
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,9 +38,12 @@ from alti2v.storage.table import read_table
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-# Shards whose samples are mixed. Each is in memory as a whole, one more waits, and one is being read: with
-# 10,000 samples of 25 kB that is at most 6 x 250 MB, whatever the number of shards.
+# Shards whose samples are mixed. Each is in memory as a whole, one more waits, one is being read, and the last
+# pictures of one are still being decoded: with 10,000 samples of 25 kB that is at most 7 x 250 MB, whatever the
+# number of shards.
 SHARDS_IN_FLIGHT = 4
+# When pictures do not decode: how many are looked for, how many a message names, how many are read at a time.
+_MOST_BROKEN, _NAMED, _LOOKED_AT = 100, 8, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +100,22 @@ def training_batches(  # noqa: PLR0913 - an epoch, a place in it, and what is do
     size, tags, shards = _open(dataset, split)
     samples_left = max(0, sum(shard.samples for shard in shards) - skip_batches * batch_size)
 
-    data = _in_order(dataset, shards, seed=seed, epoch=epoch)
+    data = _in_order(dataset, shards, tags=tags, seed=seed, epoch=epoch)
     # Where a killed run stopped; before anything is decoded.
     data = data.skip(skip_batches * batch_size)
     last_batch = samples_left % batch_size or batch_size
     if part is not None:
-        nobody = tf.data.Dataset.from_tensors((-1, b"", tf.zeros([0], tf.int64)))
-        nobody = nobody.map(lambda id_, *rest: (tf.cast(id_, tf.int64), *rest))
+        none = tf.constant(0, tf.int64)
+        nobody = tf.data.Dataset.from_tensors(((none - 1, none, none, tf.zeros([0], tf.int64)), b""))
         data = data.concatenate(nobody.repeat(batch_size - last_batch))
         data = data.enumerate().shard(part[1], part[0])
-    keeps_its_side = tf.constant(names_a_side(tuple(tag.name for tag in read_vocabulary(dataset))))
+    names = tuple(tag.name for tag in read_vocabulary(dataset))
+    keeps_its_side = tf.constant([*names_a_side(names), False])  # the last one is padding
     base = seed_of(seed, epoch)
 
-    def prepare(id_: Any, content: Any, indices: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
-        image = _decode(content, size=size)
+    def prepare(row: Any, content: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
+        id_, offset, length, indices = row
+        image = _decode(tf.strings.substr(content, offset, length), size=size)
         labels = _multi_hot(indices, tags=tags, dtype=tf.float32)
         if augmentation != NO_AUGMENTATION:
             may_flip = tf.logical_not(tf.reduce_any(tf.gather(keeps_its_side, indices)))
@@ -116,11 +123,11 @@ def training_batches(  # noqa: PLR0913 - an epoch, a place in it, and what is do
         share = mixing_share(id_, alpha=augmentation.mixup, seed=base) if augmentation.mixup else 1.0
         return image, labels, share, 1.0
 
-    def prepare_part(number: Any, sample: Any) -> Any:  # noqa: ANN401 - tensors
+    def prepare_part(number: Any, sample: tuple[Any, Any]) -> Any:  # noqa: ANN401 - tensors
         is_last = number >= samples_left - last_batch
         weight = tf.where(is_last, tf.constant(batch_size / last_batch, tf.float32), 1.0)
         return tf.cond(
-            sample[0] < 0,
+            sample[0][0] < 0,
             lambda: (tf.zeros((size, size, 3), tf.uint8), tf.zeros((tags,), tf.float32), 1.0, 0.0),
             lambda: (*prepare(*sample)[:3], weight),
         )
@@ -157,22 +164,24 @@ def pictures_of(
     """
     tf = backend.tf
     size = read_manifest(dataset).image.size
-    data = _whole_shards(dataset, [shard], shuffle=None).flat_map(_samples_of)
+    tags = len(read_vocabulary(dataset))
+    data = _whole_shards(dataset, [shard], tags=tags, shuffle=None).flat_map(_samples_of)
     data = data.map(
-        lambda _, content, indices: (_decode(content, size=size), indices), num_parallel_calls=tf.data.AUTOTUNE
+        lambda row, content: (_decode(tf.strings.substr(content, row[1], row[2]), size=size), row[3]),
+        num_parallel_calls=tf.data.AUTOTUNE,
     )
-    data = data.ragged_batch(batch_size).prefetch(tf.data.AUTOTUNE)
-    with reading_errors(dataset):
-        for images, indices in data:
-            yield images.numpy(), indices.to_list()
+    data = data.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    with reading_errors(dataset, split=shard.name.split):
+        for images, rows in data.as_numpy_iterator():
+            yield images, [row[row < tags].tolist() for row in rows]
 
 
 def ids_of_batch(
     dataset: Path, *, split: str = "train", batch_size: int, seed: int, epoch: int, batch: int
 ) -> tuple[int, ...]:
     """The board's post numbers of the samples that `training_batches` gives as batch `batch` of an epoch."""
-    data = _in_order(dataset, _open(dataset, split)[2], seed=seed, epoch=epoch)
-    data = data.map(lambda id_, _content, _indices: id_).skip(batch * batch_size).take(batch_size)
+    data = _in_order(dataset, _open(dataset, split)[2], tags=0, seed=seed, epoch=epoch)
+    data = data.skip(batch * batch_size).take(batch_size).map(lambda row, _content: row[0])
     return tuple(int(id_) for id_ in data.as_numpy_iterator())
 
 
@@ -186,19 +195,19 @@ def evaluation_batches(dataset: Path, *, split: str, batch_size: int) -> Iterato
     tf = backend.tf
     size, tags, shards = _open(dataset, split)
 
-    data = _whole_shards(dataset, shards, shuffle=None)
+    data = _whole_shards(dataset, shards, tags=tags, shuffle=None)
     data = data.flat_map(_samples_of)
     data = data.map(
-        lambda id_, content, indices: (
-            id_,
-            _decode(content, size=size),
-            _multi_hot(indices, tags=tags, dtype=tf.uint8),
+        lambda row, content: (
+            row[0],
+            _decode(tf.strings.substr(content, row[1], row[2]), size=size),
+            _multi_hot(row[3], tags=tags, dtype=tf.uint8),
         ),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     data = data.batch(batch_size)
     data = data.prefetch(tf.data.AUTOTUNE)
-    with reading_errors(dataset):
+    with reading_errors(dataset, split=split):
         for ids, images, labels in data.as_numpy_iterator():
             yield Batch(
                 images=_pad(images, batch_size),
@@ -209,7 +218,7 @@ def evaluation_batches(dataset: Path, *, split: str, batch_size: int) -> Iterato
 
 
 @contextlib.contextmanager
-def reading_errors(dataset: Path) -> Iterator[None]:
+def reading_errors(dataset: Path, *, split: str) -> Iterator[None]:
     """Translate what the graph says about damaged bytes into a DamagedError of one line.
 
     Raises:
@@ -224,9 +233,51 @@ def reading_errors(dataset: Path) -> Iterator[None]:
         if ours is not None:
             raise DamagedError(ours[1]) from exc
         reason = next((line for line in str(exc).splitlines() if line.strip()), "no reason given").strip()
+        broken, count = broken_pictures(dataset, split=split)
+        if not broken:
+            raise DamagedError(
+                f"{dataset}: a picture cannot be read ({reason:.200}): run `alti2v verify {dataset} --deep`"
+            ) from exc
+        named = ", ".join(map(str, broken[:_NAMED])) + (" ..." if len(broken) > _NAMED else "")
         raise DamagedError(
-            f"{dataset}: a picture cannot be read ({reason:.200}): run `alti2v verify {dataset} --deep`"
+            f"{dataset}: {len(broken)} of {count:,} {split} pictures cannot be read: {named}; take them out "
+            f"with `alti2v remove {dataset} --ids FILE`, or see `alti2v verify {dataset} --deep`"
         ) from exc
+
+
+def broken_pictures(dataset: Path, *, split: str, most: int = _MOST_BROKEN) -> tuple[tuple[int, ...], int]:
+    """Look for pictures of a split that do not decode, or are not of the dataset's size.
+
+    Args:
+        dataset: directory of a dataset.
+        split: which part of it.
+        most: after how many of them to stop.
+
+    Returns:
+        The board's post numbers of those found, and how many pictures were looked at.
+    """
+    tf = backend.tf
+    size, tags, shards = _open(dataset, split)
+
+    def whole(id_: Any, content: Any) -> tuple[int, bool]:  # noqa: ANN401 - tensors
+        try:
+            _decode(content, size=size)
+        except (tf.errors.InvalidArgumentError, ValueError):
+            return int(id_), False
+        return int(id_), True
+
+    broken, count = [], 0
+    data = _whole_shards(dataset, shards, tags=tags, shuffle=None).flat_map(_samples_of)
+    data = data.map(lambda row, content: (row[0], tf.strings.substr(content, row[1], row[2])))
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for batch in data.batch(_LOOKED_AT):
+            for id_, is_whole in threads.map(whole, *batch):
+                count += 1
+                if not is_whole:
+                    broken.append(id_)
+            if len(broken) >= most:
+                break
+    return tuple(broken), count
 
 
 def _open(dataset: Path, split: str) -> tuple[int, int, tuple[Shard, ...]]:
@@ -252,58 +303,66 @@ def _open(dataset: Path, split: str) -> tuple[int, int, tuple[Shard, ...]]:
     return manifest.image.size, len(read_vocabulary(dataset)), shards
 
 
-def _in_order(dataset: Path, shards: Sequence[Shard], *, seed: int, epoch: int) -> Any:  # noqa: ANN401
-    """tf.data.Dataset of (id, JPEG bytes, label indices): an epoch's samples in its order."""
+def _in_order(dataset: Path, shards: Sequence[Shard], *, tags: int, seed: int, epoch: int) -> Any:  # noqa: ANN401
+    """tf.data.Dataset of what `_samples_of` gives: an epoch's samples in its order."""
     # Whole shards, in an order of this epoch.
     in_order = [shards[number] for number in epoch_order(seed, epoch, len(shards))]
-    data = _whole_shards(dataset, in_order, shuffle=(seed, epoch))
+    data = _whole_shards(dataset, in_order, tags=tags, shuffle=(seed, epoch))
     # Some of them at a time, each already in an order of its own: that mixes as well as a shuffle buffer of all
     # their pictures, needs no second copy of them, and has no state to save.
     return data.interleave(_samples_of, cycle_length=SHARDS_IN_FLIGHT, block_length=1)
 
 
-def _whole_shards(dataset: Path, shards: Sequence[Shard], *, shuffle: tuple[int, int] | None) -> Any:  # noqa: ANN401
-    """tf.data.Dataset of (content, ids, offsets, sizes, label values, label starts), an element per shard."""
+def _whole_shards(dataset: Path, shards: Sequence[Shard], *, tags: int, shuffle: tuple[int, int] | None) -> Any:  # noqa: ANN401
+    """tf.data.Dataset of (content, ids, offsets, sizes, labels), an element per shard; see `_rows`."""
     tf = backend.tf
     contents = [str(dataset / shard.name.data) for shard in shards]
 
     def rows(place: np.int64) -> tuple[npt.NDArray[np.int64], ...]:
         shard = shards[int(place)]
         hold(dataset, shard)
-        return _rows(dataset / shard.name.metadata, shuffle, shard.name.number)
+        return _rows(dataset / shard.name.metadata, shuffle, shard.name.number, tags=tags)
 
     def read(place: Any, content: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
-        columns = tf.numpy_function(rows, [place], [tf.int64] * 5, stateful=False)
+        *columns, labels = tf.numpy_function(rows, [place], [tf.int64] * 4, stateful=False)
         for column in columns:
             column.set_shape([None])
+        labels.set_shape([None, None])
         # The table first: by then the shard is here, if it comes from elsewhere.
-        with tf.control_dependencies(columns):
-            return tf.io.read_file(content), *columns
+        with tf.control_dependencies([*columns, labels]):
+            return tf.io.read_file(content), *columns, labels
 
     data = tf.data.Dataset.from_tensor_slices((np.arange(len(shards)), contents))
     return data.map(read, num_parallel_calls=1).prefetch(1)
 
 
-def _rows(table: Path, shuffle: tuple[int, int] | None, number: int) -> tuple[npt.NDArray[np.int64], ...]:
-    """Read the columns that training needs: ids, offsets, sizes, label values, label starts (one more)."""
+def _rows(
+    table: Path, shuffle: tuple[int, int] | None, number: int, *, tags: int
+) -> tuple[npt.NDArray[np.int64], ...]:
+    """Read the columns that training needs: ids, offsets, sizes (N,), and label indices (N, L).
+
+    Rows with fewer than L labels are filled up with `tags`, which is no tag's index.
+    """
     rows = read_table(table, METADATA, columns=("id", "offset", "size", "labels"))
     if shuffle is not None:
         rows = rows.take(row_order(*shuffle, number, len(rows)))
     labels = rows.column("labels").combine_chunks()
     lengths = np.diff(labels.offsets.to_numpy())
-    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    indices = np.full((len(rows), lengths.max(initial=0)), tags, np.int64)
+    indices[np.arange(indices.shape[1]) < lengths[:, np.newaxis]] = labels.flatten().to_numpy()
     columns = [rows.column(name).to_numpy() for name in ("id", "offset", "size")]
-    return *columns, labels.flatten().to_numpy().astype(np.int64), starts
+    return *columns, indices
 
 
-def _samples_of(content: Any, ids: Any, offsets: Any, sizes: Any, values: Any, starts: Any) -> Any:  # noqa: ANN401
-    """tf.data.Dataset of (id, JPEG bytes, label indices): the samples of one shard."""
+def _samples_of(content: Any, ids: Any, offsets: Any, sizes: Any, labels: Any) -> Any:  # noqa: ANN401
+    """tf.data.Dataset of ((id, offset, size, label indices), content): the samples of one shard.
+
+    All of them share the shard's bytes, and nothing runs per sample: a picture is cut out where it is decoded,
+    by all cores at once.
+    """
     tf = backend.tf
-    rows = tf.data.Dataset.from_tensor_slices((ids, offsets, sizes, starts[:-1], starts[1:]))
-    # `content` is shared by all rows; only the picture's own bytes are copied.
-    return rows.map(
-        lambda id_, offset, size, start, end: (id_, tf.strings.substr(content, offset, size), values[start:end])
-    )
+    rows = tf.data.Dataset.from_tensor_slices((ids, offsets, sizes, labels))
+    return tf.data.Dataset.zip(rows, tf.data.Dataset.from_tensors(content).repeat())
 
 
 def _decode(content: Any, *, size: int) -> Any:  # noqa: ANN401 - tensors
@@ -315,9 +374,9 @@ def _decode(content: Any, *, size: int) -> Any:  # noqa: ANN401 - tensors
 
 
 def _multi_hot(indices: Any, *, tags: int, dtype: Any) -> Any:  # noqa: ANN401 - tensors
-    """Labels (T,), 1 at the indices."""
+    """Labels (T,), 1 at the indices; an index of T is padding."""
     tf = backend.tf
-    return tf.scatter_nd(indices[:, tf.newaxis], tf.ones_like(indices, dtype), [tags])
+    return tf.scatter_nd(indices[:, tf.newaxis], tf.ones_like(indices, dtype), [tags + 1])[:tags]
 
 
 def _pad(rows: npt.NDArray[Any], batch_size: int) -> npt.NDArray[Any]:

@@ -24,6 +24,8 @@ from alti2v.model.recipes import HEAD_ONLY, Head
 UNIT_VARIANCE = 1 / 64
 # A channel that is the same everywhere keeps a finite scale.
 _LEAST_DEVIATION = 1e-6
+# More than any network of keras.applications has kernels and dropouts.
+_SEEDS = 4096
 # VGG16 halves the side five times.
 MIN_SIZE = 32
 # VGG16's, which the exports know, too.
@@ -94,7 +96,7 @@ def build_network(architecture: Architecture, *, seed: int = 0, precision: str =
 
 def _build(architecture: Architecture, seed: int) -> Network:
     keras = backend.keras
-    seeds = (int(word) for word in np.random.SeedSequence(seed).generate_state(1024))
+    seeds = (int(word) for word in np.random.SeedSequence(seed).generate_state(_SEEDS))
     images = keras.Input((architecture.size, architecture.size, 3), name="images")
     trunk = _trunk(architecture, images)
     _initialise(trunk, architecture.backbone, seeds)
@@ -219,7 +221,7 @@ def load_trunk(network: Network, weights: str) -> None:
 
 
 def _initialise(trunk: Any, backbone: str, seeds: Iterator[int]) -> None:  # noqa: ANN401 - keras.Model
-    """Give every kernel its start from seeds of ours; Keras would take the process' random state."""
+    """Give kernels and dropouts their start from seeds of ours; Keras would take the process' random state."""
     initializers = backend.keras.initializers
     # keras.applications starts from Glorot, under which thirteen ReLU layers without normalisation fade out:
     # He et al. 2015, "Delving Deep into Rectifiers", section 2.2.
@@ -227,3 +229,7 @@ def _initialise(trunk: Any, backbone: str, seeds: Iterator[int]) -> None:  # noq
     for weight in trunk.trainable_weights:
         if weight.name.endswith("kernel"):
             weight.assign(kind(seed=next(seeds))(weight.shape))
+    # Some drop whole blocks out while training. A generator's state is (seed, count of draws).
+    for layer in trunk.layers:
+        if getattr(layer, "seed_generator", None) is not None:
+            layer.seed_generator.state.assign(np.array([next(seeds), 0], np.uint32))

@@ -82,49 +82,51 @@ class Recipe:
     epochs: int
 
 
-# The original, so that it can be compared: GINK03/alt-i2v @4ebbfb8, alt_i2v_V2.py.
+# The original, so that it can be compared: GINK03/alt-i2v @4ebbfb8, alt_i2v_V2.py. What it gets better here
+# than there: pixels as the backbone wants them instead of RGB / 255, pictures centred on white instead of in
+# the corner of a black square, and without pretrained weights He's start.
 SEED = Recipe(
-    head=Head.FLATTENED,
+    head=Head.FLATTENED,  # Flatten, BatchNormalization, Dense, Dropout, Dense, as there
     features=5000,  # Dense(5000, relu) whatever the number of tags
-    dropout=0.3,
+    dropout=0.3,  # Dropout(0.3) between the two dense layers
     train_from="block4_conv2",  # `model.layers[:12]` are frozen; the first of them is the input
-    loss=Loss.MEAN,
-    prior_bias=False,
-    standardised_start=False,
+    loss=Loss.MEAN,  # Keras' "binary_crossentropy"
+    prior_bias=False,  # Keras' default, zero
+    standardised_start=False,  # it began from ImageNet's weights
     learning_rate=1e-3,  # Keras' default for "adam"
-    warm_up=0.0,
-    cosine=False,
-    weight_decay=0.0,
-    clip_norm=None,
-    augmentation=NO_AUGMENTATION,
+    warm_up=0.0,  # none there
+    cosine=False,  # none there
+    weight_decay=0.0,  # none there
+    clip_norm=None,  # none there
+    augmentation=NO_AUGMENTATION,  # none there
     batch_size=32,  # Keras' default
-    epochs=30,
+    epochs=30,  # the original went on until it was stopped
 )
 
 MODERN = Recipe(
     head=Head.POOLED,  # 2.6 M parameters at 5000 tags instead of 125 M; every tagger since uses it
     features=4096,  # the length of illustration2vec's vectors
-    dropout=0.0,
+    dropout=0.0,  # 512 pooled numbers leave less to learn by heart than 25,088 flattened ones
     train_from="block1_conv1",  # a frozen trunk is a smoke test: .438 -> .569 macro-F1 (Kagami-24k study)
     loss=Loss.SUMMED,  # winner of the loss sweep of SW-CV-ModelZoo, asymmetric_loss_sweep.csv
     prior_bias=True,  # otherwise the first epoch learns that everything is rare
     standardised_start=True,  # without it the loss stands still for hundreds of steps (network.standardise)
-    learning_rate=3e-4,
+    learning_rate=3e-4,  # below SW-CV-ModelZoo's 5e-4, whose networks are normalised
     warm_up=0.05,  # VGG16 has no normalisation: the first steps of Adam at full rate break it
-    cosine=True,
-    weight_decay=5e-3,
-    clip_norm=1.0,
-    augmentation=Augmentation(flip=True),
-    batch_size=32,
-    epochs=30,
+    cosine=True,  # JAX-CV's, with warm-up and to 1 %: no dates of steps to choose
+    weight_decay=5e-3,  # SW-CV-ModelZoo's with LAMB, which in batches of one GPU is about AdamW
+    clip_norm=1.0,  # JAX-CV's: one odd batch cannot undo many
+    augmentation=Augmentation(flip=True),  # costs nothing; more of it pays only where pictures are seen often
+    batch_size=32,  # as the original's; a GPU takes more with --batch-size, less memory with --accumulate
+    epochs=30,  # a guess; --patience ends what gets no better
 )
 
 # From nothing, on two cores, in minutes: what `alti2v demo` trains. Tuned on the demo's corpus.
 SCRATCH = replace(
     MODERN,
-    learning_rate=5e-4,
+    learning_rate=5e-4,  # few steps: each has to go further
     batch_size=16,  # more steps: 1,200 pictures give only 75 of them in an epoch
-    augmentation=Augmentation(flip=True, shift=0.05),
+    augmentation=Augmentation(flip=True, shift=0.05),  # 1,200 pictures are soon known by heart
     epochs=9,  # 675 steps of the demo's 1,200 pictures: about three minutes on two free cores
 )
 

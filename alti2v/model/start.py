@@ -15,8 +15,11 @@ from alti2v.model.network import Network, load_trunk, standardise
 _START_PICTURES = 64
 
 
-def give_start(job: Job, network: Network) -> None:
+def give_start(job: Job, network: Network) -> str:
     """Give a network that has not taken a step the weights to start from.
+
+    Returns:
+        What an earlier run gave it, as a line for a person; empty where it does not start from one.
 
     Raises:
         RemoteError: ImageNet's weights cannot be fetched.
@@ -29,12 +32,16 @@ def give_start(job: Job, network: Network) -> None:
                 f"--from {job.start} is a {bundle.architecture.backbone}, not a {job.recipe.backbone}: "
                 f"give --backbone {bundle.architecture.backbone}"
             )
-        carry_over(bundle, network, [tag.name for tag in job.tags])
-    elif job.weights != "none":
+        known = carry_over(bundle, network, [tag.name for tag in job.tags])
+        if not known and {tag.name for tag in job.tags} & {tag.name for tag in bundle.tags}:
+            return f"from {job.start}: the backbone alone, because its head is another"
+        return f"from {job.start}: the backbone, and {known:,} of {len(job.tags):,} tags by name"
+    if job.weights != "none":
         load_trunk(network, job.weights)
     elif job.recipe.standardised_start and job.recipe.backbone in PLAIN:
         batches = training_batches(job.dataset, batch_size=_START_PICTURES, seed=job.seed)
         standardise(network, next(iter(batches))[0].numpy())
+    return ""
 
 
 def carry_over(bundle: Bundle, network: Network, names: list[str]) -> int:

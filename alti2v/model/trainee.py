@@ -48,18 +48,34 @@ class Trainee:
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
-        """Have the moving average of the weights in the network for the length of the block, if any."""
+        """Have the moving average of the weights in the network for the length of the block, if any.
+
+        Afterwards every bit is as it was: Keras' own SwapEMAWeights swaps by sums and differences on
+        TensorFlow, which round.
+        """
         self._settle()
-        if not getattr(self.model.optimizer, "use_ema", False):
+        if not self._adam.use_ema:
             yield
             return
-        swap = backend.keras.callbacks.SwapEMAWeights()
-        swap.set_model(self.model)
-        swap.on_test_begin()
+        kept = [np.asarray(variable) for variable in self.model.trainable_variables]
+        self.take_average()
         try:
             yield
         finally:
-            swap.on_test_end()
+            for variable, value in zip(self.model.trainable_variables, kept, strict=True):
+                variable.assign(value)
+
+    def take_average(self) -> None:
+        """Put the moving average of the weights into the network for good, if there is any."""
+        if not int(self._adam.iterations):  # before the first update Keras' average is zero
+            return
+        # Keras' method, not that of our class, which does nothing.
+        backend.keras.optimizers.Adam.finalize_variable_values(self._adam, self.model.trainable_variables)
+
+    @property
+    def _adam(self) -> Any:  # noqa: ANN401 - keras.optimizers.Adam
+        # Where the loss is scaled (float16), an optimizer that does this lies around ours.
+        return getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
 
     def _settle(self) -> None:
         # In the middle of `fit`, JAX's trainer keeps the numbers to itself until they are asked for.
@@ -94,11 +110,30 @@ def _pixel_scale(job: Job) -> float:
 
 def prepare(job: Job, network: Network, stage: Stage) -> Trainee:
     """Freeze what the stage freezes, and give the rest a new optimizer."""
-    keras, recipe = backend.keras, job.recipe
+    recipe = job.recipe
     freeze_before(network, stage.train_from)
     is_cached = job.cache_features and stage.train_from == HEAD_ONLY
     model = cut(network).head if is_cached else network.logits
-    optimizer = keras.optimizers.Adam(
+    optimizer = _adam(job, stage)
+    weights = None
+    if recipe.positive_weight:
+        counts = [tag.count for tag in job.tags]
+        weights = positive_weights(counts, samples=job.train_samples, exponent=recipe.positive_weight)
+    model.compile(optimizer=optimizer, loss=loss_of(recipe.loss, weights), jit_compile=_jit_compile())
+    model.optimizer.build(model.trainable_variables)
+    return Trainee(network=network, model=model, is_cached=is_cached)
+
+
+def _adam(job: Job, stage: Stage) -> Any:  # noqa: ANN401 - keras.optimizers.Optimizer
+    recipe = job.recipe
+
+    class Adam(backend.keras.optimizers.Adam):  # type: ignore[misc]  # Keras is imported at first use
+        """Adam whose moving average is only looked at: `fit` ends with every epoch, the training does not."""
+
+        def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
+            """Leave the weights alone, where Keras would put their average into their place."""
+
+    optimizer = Adam(
         learning_rate=_schedule(job, stage),
         weight_decay=recipe.weight_decay or None,  # decoupled, as in AdamW; a decay of 0 would cost as much
         global_clipnorm=recipe.clip_norm,
@@ -108,13 +143,7 @@ def prepare(job: Job, network: Network, stage: Stage) -> Trainee:
     )
     # Decay pulls kernels towards zero; a bias at the log-odds of a rare tag has to stay far from it.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    weights = None
-    if recipe.positive_weight:
-        counts = [tag.count for tag in job.tags]
-        weights = positive_weights(counts, samples=job.train_samples, exponent=recipe.positive_weight)
-    model.compile(optimizer=optimizer, loss=loss_of(recipe.loss, weights), jit_compile=_jit_compile())
-    model.optimizer.build(model.trainable_variables)
-    return Trainee(network=network, model=model, is_cached=is_cached)
+    return optimizer
 
 
 def _jit_compile() -> bool | str:

@@ -112,11 +112,18 @@ def test_several_processes_need_jax(monkeypatch):
         pass
 
 
+@pytest.fixture(scope="module")
+def alone(dataset, tmp_path_factory):
+    """The loss curve of one process with one device (JAX, CPU)."""
+    run = tmp_path_factory.mktemp("alone") / "run"
+    process = _start(dataset, run)
+    assert process.wait() == 0, process.stderr.read()
+    return _log(run)
+
+
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(dataset, tmp_path):
+def test_two_processes_train_as_one_does(dataset, tmp_path, alone):
     """Two processes over gloo write the loss curve of one process with the same batches (JAX, CPU)."""
-    alone = _start(dataset, tmp_path / "alone")
-    assert alone.wait() == 0, alone.stderr.read()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -132,7 +139,20 @@ def test_two_processes_train_as_one_does(dataset, tmp_path):
     ]
     assert [process.wait() for process in crew] == [0, 0], [process.stderr.read() for process in crew]
 
-    for ours, expected in zip(_log(tmp_path / "crew"), _log(tmp_path / "alone"), strict=True):
+    _assert_same_curve(_log(tmp_path / "crew"), alone)
+
+
+@pytest.mark.slow
+def test_two_devices_train_as_one_does(dataset, tmp_path, alone):
+    """So do two devices of one process, which stand for two GPUs of one host."""
+    process = _start(dataset, tmp_path / "run", XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    assert process.wait() == 0, process.stderr.read()
+
+    _assert_same_curve(_log(tmp_path / "run"), alone)
+
+
+def _assert_same_curve(rows, expected_rows):
+    for ours, expected in zip(rows, expected_rows, strict=True):
         for column in ("loss", "val_loss", "val_map"):
             assert float(ours[column]) == pytest.approx(float(expected[column]), rel=1e-4)
 

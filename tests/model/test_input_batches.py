@@ -13,7 +13,7 @@ from PIL import Image
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model.augment import Augmentation
-from alti2v.model.input import evaluation_batches, training_batches
+from alti2v.model.input import broken_pictures, evaluation_batches, training_batches
 from tests.model.tiny_dataset import COLOURS, Drawn, square, write_dataset, write_squares
 
 pytestmark = pytest.mark.tf
@@ -76,6 +76,25 @@ def test_labels_belong_to_their_pictures(dataset):
             assert tuple(names[i] for i in np.flatnonzero(row)) == expected[image.tobytes()]
 
 
+def test_pictures_with_many_tags_and_with_none(tmp_path):
+    """Rows of labels are as long as the longest of their shard; what fills them up is nobody's tag."""
+    tags = ("a", "b", "c")
+    carried = [(), ("c",), (), ("a", "b", "c"), ("b",), (), ()]
+    samples = [Drawn(id=n + 1, jpeg=square(n, size=32).jpeg, tags=names) for n, names in enumerate(carried)]
+    dataset = write_dataset(
+        tmp_path / "dataset", {"train": samples, "test": samples}, size=32, tags=tags, shard_samples=5
+    )
+    expected = {
+        pixels(one).tobytes(): [float(tag in names) for tag in tags]
+        for one, names in zip(samples, carried, strict=True)
+    }
+    (test,) = evaluation_batches(dataset, split="test", batch_size=7)
+
+    for images, labels in [*epoch(dataset), (test.images, test.labels)]:
+        for image, row in zip(images, labels, strict=True):
+            assert row.tolist() == expected[image.tobytes()]
+
+
 def test_order_depends_on_seed_and_epoch_alone(dataset):
     """The same seed and epoch give the same batches again; another seed or epoch gives others."""
     reference = fingerprints(epoch(dataset, epoch=2))
@@ -123,7 +142,10 @@ def test_flip_mirrors_about_half(tmp_path):
 
 @pytest.mark.parametrize(
     ("tag", "is_flipped"),
-    [("left-handed", False), ("hand_on_right_hip", False), ("copyright_name", True), ("bright_pupils", True)],
+    [
+        *(("left-handed", False), ("hand_on_right_hip", False), ("left/right_swap", False), ("Right's", False)),
+        *(("copyright_name", True), ("bright_pupils", True)),
+    ],
 )
 def test_pictures_with_a_side_are_not_flipped(tmp_path, tag, is_flipped):
     """A tag that names left or right keeps its pictures from being mirrored; one that only contains the
@@ -203,21 +225,34 @@ def test_cut_shard_is_named(tmp_path):
         training_batches(dataset, batch_size=4, seed=0)
 
 
-def test_broken_picture_is_damage(tmp_path):
-    """Bytes that are no JPEG end in one line of ours, not in TensorFlow's traceback."""
-    broken = Drawn(id=5, jpeg=b"\xff\xd8" + b"no picture" * 20, tags=("red",))
-    dataset = write_dataset(tmp_path / "dataset", {"test": [square(0, size=32), broken]}, size=32)
+def test_broken_pictures_are_named_and_counted(tmp_path):
+    """Bytes that are no JPEG end in one line of ours that names the pictures, not in TensorFlow's traceback."""
+    samples = [square(number, size=32) for number in range(20)]
+    for place in (3, 17):
+        broken = b"\xff\xd8" + b"no picture" * 20
+        samples[place] = Drawn(id=samples[place].id, jpeg=broken, tags=("red",))
+    dataset = write_dataset(tmp_path / "dataset", {"test": samples}, size=32)
 
-    with pytest.raises(DamagedError, match="cannot be read") as caught:
+    with pytest.raises(DamagedError, match="2 of 20 test pictures cannot be read: 1003, 1017;") as caught:
         list(evaluation_batches(dataset, split="test", batch_size=4))
     assert "\n" not in str(caught.value)
+    assert broken_pictures(dataset, split="test", most=1) == ((1003, 1017), 20)
+
+
+def test_the_search_for_broken_pictures_ends(tmp_path):
+    """With too many of them the search stops, and the message says how far it came."""
+    samples = [Drawn(id=n, jpeg=b"nothing", tags=("red",)) for n in range(1, 701)]
+    dataset = write_dataset(tmp_path / "dataset", {"test": samples}, size=32, shard_samples=300)
+
+    with pytest.raises(DamagedError, match=r"256 of 256 test pictures cannot be read: 1, 2, .*8 \.\.\.;"):
+        list(evaluation_batches(dataset, split="test", batch_size=4))
 
 
 def test_picture_of_another_size_is_damage(tmp_path):
     """A picture that is not of the dataset's size is refused instead of being trained on."""
     dataset = write_dataset(tmp_path / "dataset", {"test": [square(0, size=48)]}, size=32)
 
-    with pytest.raises(DamagedError, match="cannot be read"):
+    with pytest.raises(DamagedError, match="1 of 1 test pictures cannot be read: 1000;"):
         list(evaluation_batches(dataset, split="test", batch_size=4))
 
 

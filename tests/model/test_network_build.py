@@ -105,6 +105,18 @@ def test_start_depends_on_the_seed_alone():
     assert not np.array_equal(first[0], other[0])
 
 
+def test_dropouts_of_a_backbone_depend_on_the_seed_alone():
+    """EfficientNet drops blocks out while it trains; two networks of one seed drop the same ones."""
+    chosen = architecture(backbone="efficientnetb0")
+    first, again, other = (build_network(chosen, seed=seed).logits for seed in (1, 1, 2))
+    states = [[np.asarray(variable) for variable in network.variables] for network in (first, again, other)]
+
+    assert all(np.array_equal(a, b) for a, b in zip(states[0], states[1], strict=True))
+    drawn = [[state.tolist() for state in values if state.dtype == np.uint32] for values in states]
+    assert len(drawn[0]) == 9
+    assert not set(map(tuple, drawn[0])) & set(map(tuple, drawn[2]))
+
+
 def test_seed_head():
     """The original's head: every position by itself, normalised, one dense layer, dropout, sigmoid."""
     network = build_network(architecture(head=Head.FLATTENED, features=16, dropout=0.3, size=64))

@@ -1,0 +1,67 @@
+"""What a finished training leaves: the model's folder with its thresholds, and the figures of its report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from alti2v.model.bundle import Bundle, save_bundle
+from alti2v.model.checkpoints import Position
+from alti2v.model.job import Job
+from alti2v.model.network import Network
+from alti2v.model.thresholds import tune, write_thresholds
+from alti2v.model.validation import Validation
+from alti2v.storage.layout import MODEL_DIR
+from alti2v.storage.publish import make_directory
+
+
+def write_model(job: Job, network: Network, position: Position, validation: Validation | None) -> None:
+    """Write the network as it is now, with what the validation split says of it.
+
+    Raises:
+        StorageError: the file system refuses.
+    """
+    found = figures(job, position, validation, parameters=network.logits.count_params())
+    make_directory(job.run / MODEL_DIR)
+    if validation is not None:
+        names = [tag.name for tag in job.tags]
+        write_thresholds(job.run / MODEL_DIR, tune(validation.histograms, names, fallback=validation.threshold))
+    save_bundle(
+        job.run / MODEL_DIR,
+        Bundle(
+            network=network.tagger,
+            architecture=network.architecture,
+            tags=job.tags,
+            dataset=str(job.dataset),
+            plan_hash=job.manifest.plan_hash,
+            train_samples=job.train_samples,
+            recipe=job.recipe_name,
+            threshold=found["threshold"],
+            training=found,
+        ),
+    )
+
+
+def figures(
+    job: Job, position: Position, validation: Validation | None, *, parameters: int
+) -> Mapping[str, Any]:
+    """The fields of a `TrainReport` that the training decides."""
+    epochs = len(position.log)
+    return {
+        "parameters": parameters,
+        "precision": job.precision,
+        "epochs": epochs,
+        "steps": position.step,
+        "stopped_early": epochs < job.recipe.epochs,
+        "patience": job.patience,
+        "train_samples": job.train_samples,
+        "tags": len(job.tags),
+        "loss": position.log[-1]["loss"],
+        "best_epoch": position.best_epoch or epochs,
+        "validation_map": None if validation is None else validation.mean_ap,
+        "validation_micro_f1": None if validation is None else validation.micro_f1,
+        "threshold": None if validation is None else validation.threshold,
+        "seconds": round(position.seconds, 1),
+        "samples_per_s": round(epochs * job.train_samples / max(position.train_seconds, 1e-9), 1),
+        "input_wait": round(position.input_seconds / max(position.train_seconds, 1e-9), 4),
+    }

@@ -1,0 +1,101 @@
+"""Checkpoints: whatever happens to a file, it is either what was saved or passed over with a warning."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from alti2v.model.checkpoints import load_newest, save_checkpoint
+
+_ARRAYS = (np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(3, dtype=np.int64))
+_POSITION = {"step": 5, "stage": 0}
+
+
+class Variable:
+    """As much of a Keras variable as a checkpoint needs."""
+
+    def __init__(self, shape):
+        self.shape = shape
+        self.value = None
+
+    def assign(self, value):
+        """Remember it."""
+        self.value = value
+
+
+def fresh():
+    return [Variable(array.shape) for array in _ARRAYS]
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return save_checkpoint(tmp_path, 5, arrays=_ARRAYS, position=_POSITION, keep=2)
+
+
+def assert_whole_or_passed_over(path, caplog):
+    variables = fresh()
+    caplog.clear()
+    found = load_newest(path.parent, lambda _: variables)
+    if found is None:
+        assert path.name in caplog.text
+        assert [variable.value for variable in variables] == [None, None]
+        return False
+    assert found == _POSITION
+    for variable, array in zip(variables, _ARRAYS, strict=True):
+        assert np.array_equal(variable.value, array)
+    return True
+
+
+def test_a_file_that_was_cut_is_passed_over(saved, caplog):
+    """At whatever byte it ends, also where a power cut left nothing of it."""
+    caplog.set_level(logging.WARNING)
+    content = saved.read_bytes()
+    for length in range(len(content)):
+        saved.write_bytes(content[:length])
+        assert not assert_whole_or_passed_over(saved, caplog)
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x08, 0xFF])
+def test_any_other_byte_is_told_or_does_no_harm(saved, caplog, mask):
+    """Wherever a byte is another one, the numbers are those that were saved, or the file is passed over."""
+    caplog.set_level(logging.WARNING)
+    content = saved.read_bytes()
+    told = 0
+    for place in range(len(content)):
+        other = bytearray(content)
+        other[place] ^= mask
+        saved.write_bytes(other)
+        told += not assert_whole_or_passed_over(saved, caplog)
+    assert told > len(content) / 2
+
+
+def test_the_one_before_is_taken(saved, caplog):
+    """An empty newest file costs the steps since the one before, and a warning."""
+    empty = saved.with_name("step-000000009.npz")
+    empty.write_bytes(b"")
+    variables = fresh()
+
+    assert load_newest(saved.parent, lambda _: variables) == _POSITION
+    assert empty.name in caplog.text
+    assert np.array_equal(variables[0].value, _ARRAYS[0])
+
+
+def test_only_the_newest_stay(saved):
+    """Of many checkpoints the newest `keep` stay."""
+    for step in (6, 7, 12):
+        save_checkpoint(saved.parent, step, arrays=_ARRAYS, position=_POSITION, keep=2)
+
+    assert sorted(path.name for path in saved.parent.iterdir()) == ["step-000000007.npz", "step-000000012.npz"]
+
+
+def test_damaged_ones_do_not_push_out_what_follows(saved):
+    """A training that goes on before damaged checkpoints keeps its own, and they go."""
+    for step in (8, 9):
+        saved.with_name(f"step-{step:09d}.npz").write_bytes(b"")
+
+    save_checkpoint(saved.parent, 6, arrays=_ARRAYS, position={**_POSITION, "step": 6}, keep=2)
+
+    assert sorted(path.name for path in saved.parent.iterdir()) == ["step-000000005.npz", "step-000000006.npz"]
+    assert load_newest(saved.parent, lambda _: fresh()) == {**_POSITION, "step": 6}
