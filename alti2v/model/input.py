@@ -113,6 +113,8 @@ def training_batches(  # noqa: PLR0913 - an epoch, a place in it, and what is do
     keeps_its_side = tf.constant([*names_a_side(names), False])  # the last one is padding
     base = seed_of(seed, epoch)
 
+    is_plain = part is None and not augmentation.mixup
+
     def prepare(row: Any, content: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
         id_, offset, length, indices = row
         image = _decode(tf.strings.substr(content, offset, length), size=size)
@@ -120,6 +122,8 @@ def training_batches(  # noqa: PLR0913 - an epoch, a place in it, and what is do
         if augmentation != NO_AUGMENTATION:
             may_flip = tf.logical_not(tf.reduce_any(tf.gather(keeps_its_side, indices)))
             image = augmented(image, id_, what=augmentation, seed=base, may_flip=may_flip)
+        if is_plain:
+            return image, labels
         share = mixing_share(id_, alpha=augmentation.mixup, seed=base) if augmentation.mixup else 1.0
         return image, labels, share, 1.0
 
@@ -139,7 +143,8 @@ def training_batches(  # noqa: PLR0913 - an epoch, a place in it, and what is do
         return (images, labels) if part is None else (images, labels, weights)
 
     data = data.map(prepare if part is None else prepare_part, num_parallel_calls=tf.data.AUTOTUNE)
-    data = data.batch(batch_size // (1 if part is None else part[1])).map(finish)
+    data = data.batch(batch_size // (1 if part is None else part[1]))
+    data = data if is_plain else data.map(finish)
     data = data.apply(tf.data.experimental.assert_cardinality(-(-samples_left // batch_size)))
     return data.prefetch(tf.data.AUTOTUNE)
 

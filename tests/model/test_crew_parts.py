@@ -116,8 +116,7 @@ def test_several_processes_need_jax(monkeypatch):
 def alone(dataset, tmp_path_factory):
     """The loss curve of one process with one device (JAX, CPU)."""
     run = tmp_path_factory.mktemp("alone") / "run"
-    process = _start(dataset, run)
-    assert process.wait() == 0, process.stderr.read()
+    _finish(_start(dataset, run))
     return _log(run)
 
 
@@ -137,7 +136,7 @@ def test_two_processes_train_as_one_does(dataset, tmp_path, alone):
         )
         for number in range(2)
     ]
-    assert [process.wait() for process in crew] == [0, 0], [process.stderr.read() for process in crew]
+    _finish(*crew)
 
     _assert_same_curve(_log(tmp_path / "crew"), alone)
 
@@ -145,8 +144,7 @@ def test_two_processes_train_as_one_does(dataset, tmp_path, alone):
 @pytest.mark.slow
 def test_two_devices_train_as_one_does(dataset, tmp_path, alone):
     """So do two devices of one process, which stand for two GPUs of one host."""
-    process = _start(dataset, tmp_path / "run", XLA_FLAGS="--xla_force_host_platform_device_count=2")
-    assert process.wait() == 0, process.stderr.read()
+    _finish(_start(dataset, tmp_path / "run", XLA_FLAGS="--xla_force_host_platform_device_count=2"))
 
     _assert_same_curve(_log(tmp_path / "run"), alone)
 
@@ -161,6 +159,11 @@ def _start(dataset, run, **variables):
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", **variables}
     command = [sys.executable, "-c", _PROGRAM, str(dataset), str(run)]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def _finish(*processes):
+    said = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), said
 
 
 def _log(run):
