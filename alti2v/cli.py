@@ -18,9 +18,9 @@ from alti2v.commands.serve import serve
 from alti2v.commands.stats import stats
 from alti2v.commands.tagging import tag
 from alti2v.commands.vectors import embed, kpi, search
-from alti2v.errors import Alti2vError, UsageError
+from alti2v.errors import Alti2vError, TerminatedError, UsageError
 
-_INTERRUPTED = 130  # 128 + SIGINT, the shells' convention
+_INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, the shells' convention
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -36,9 +36,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         status = UsageError.exit_status
     except click.exceptions.Exit as exc:
         status = exc.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as exc:
         click.echo("alti2v: interrupted; nothing stored is lost, run the same command again to go on", err=True)
-        status = _INTERRUPTED
+        status = _TERMINATED if isinstance(exc.__cause__, TerminatedError) else _INTERRUPTED  # click's Abort
     except BrokenPipeError:  # `alti2v ... | head`: the reader has seen enough
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - held until exit
         status = 0
@@ -61,7 +61,7 @@ def cli() -> None:
     run. Each command can be run again at any time: it does what is missing, and no more.
 
     Exit status: 0 done, 1 failed, 2 usage, 3 incomplete (the remote side kept some items from us; run again
-    later), 4 damaged data, 130 interrupted.
+    later), 4 damaged data, 130 interrupted (143 by SIGTERM).
     """
 
 

@@ -14,6 +14,10 @@ Messages say what happened, to which item, and what to do next, in one line.
 """
 
 
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM asked a stage to end: like Ctrl-C, but the exit status is 143 (128 + the signal's number)."""
+
+
 class Alti2vError(Exception):
     """Something failed; the message is fit to be shown as it is."""
 

@@ -30,7 +30,7 @@ Results go to standard output (`--json`: one JSON object), progress and messages
 | 2 | usage: an option, a path, a directory of another kind | change the command line |
 | 3 | incomplete: the remote side kept some items from us | run the same command again later |
 | 4 | damaged data, or data of another format version | `alti2v verify --repair` |
-| 130 | interrupted | run the same command again: it goes on |
+| 130 | interrupted (143: by SIGTERM) | run the same command again: it goes on |
 """
 
 ON_DISK_FORMAT = """\

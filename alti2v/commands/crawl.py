@@ -169,5 +169,5 @@ def _last_run(run: LastRun, found: StoreStatus) -> str:
     new = f"{found.stored - run.stored_before:,} new files"
     begun = f"{datetime.fromtimestamp(run.begun_at, UTC):%Y-%m-%d %H:%M} UTC"
     if run.ended_at is not None:
-        return f"{begun}, {duration(run.ended_at - run.begun_at)}, {new}, {run.ending}"
+        return f"{begun}, {duration(max(0, run.ended_at - run.begun_at))}, {new}, {run.ending}"
     return f"{begun}, {new}, {'still running' if found.process else 'killed before its end'}"

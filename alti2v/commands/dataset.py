@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,10 @@ import click
 
 from alti2v.commands.options import DIRECTORY, as_json_option
 from alti2v.errors import DamagedError
+from alti2v.records import Finding
 from alti2v.terminal import duration, print_result, progress_display, size
+
+_MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
 
 
 @click.command("build-shards")
@@ -137,6 +140,7 @@ def verify(*, directory: Path | None, repair: str | None, deep: bool, as_json: b
         if not repair:
             raise click.UsageError("Missing argument 'STORE|DATASET'.")
         directory, repair = Path(repair), ""
+    to_fetch = 0
     with progress_display() as progress:
         if kind_of(directory) is Kind.DATASET:
             from alti2v.dataset.restore import restore_shards
@@ -150,19 +154,20 @@ def verify(*, directory: Path | None, repair: str | None, deep: bool, as_json: b
         elif repair:
             raise click.UsageError("--repair takes a store only for a dataset.")
         else:
+            from alti2v.crawl.status import store_status
             from alti2v.crawl.verify import verify_store
 
             verification = verify_store(directory, repair=repair is not None, progress=progress)
+            if repair is not None and verification.findings:
+                to_fetch = store_status(directory).pending
     print_result(
         verification,
         as_json=as_json,
         table={
             **{f"{item} checked": f"{count:,}" for item, count in verification.checked.items()},
-            **{
-                finding.where: f"{finding.what}{_repaired(finding.repaired)}"
-                for finding in verification.findings
-            },
+            **_found(verification.findings),
             "wrong": f"{len(verification.findings):,}",
+            **({"to be fetched": f"{to_fetch:,} posts: run `alti2v crawl` again"} if to_fetch else {}),
         },
     )
     wrong = sum(not finding.repaired for finding in verification.findings)
@@ -171,8 +176,14 @@ def verify(*, directory: Path | None, repair: str | None, deep: bool, as_json: b
         raise DamagedError(f"{directory}: {wrong:,} things are wrong: {advice}")
 
 
-def _repaired(repaired: bool) -> str:  # noqa: FBT001 - a formatter of one value
-    return " (repaired)" if repaired else ""
+def _found(findings: Sequence[Finding]) -> Mapping[str, str]:
+    """The findings as rows of a table; of many only the first ones."""
+    rows = {
+        finding.where: f"{finding.what}{' (repaired)' if finding.repaired else ''}"
+        for finding in findings[:_MOST_FINDINGS]
+    }
+    more = len(findings) - _MOST_FINDINGS
+    return rows | ({"...": f"and {more:,} more: --json names them all"} if more > 0 else {})
 
 
 @click.command()

@@ -33,14 +33,15 @@ class Asker:
         """Ask, and ask again after a failure, a passing refusal or an answer that cannot be read.
 
         Args:
-            urls: forms of one question; each try takes the next, so that a board that refuses one
-                form (JSON) is asked in the other (XML).
+            urls: forms of one question; an answer that is none makes the next try take the next, so that a
+                board that refuses one form (JSON) is asked in the other (XML). Failures on the way do not.
             read: what a body and its status mean.
         """
-        tries = 0
+        tries = form = 0
         while True:
-            answer = await self.ask_once(urls[tries % len(urls)], read)
+            answer = await self.ask_once(urls[form % len(urls)], read)
             tries += 1
+            form += not isinstance(answer, Failure)
             failure = _as_failure(answer)
             if failure is None:
                 return answer

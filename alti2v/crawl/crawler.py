@@ -12,17 +12,15 @@ import asyncio
 import contextlib
 import logging
 import signal
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from alti2v.crawl.asking import Asker
 from alti2v.crawl.boards.board import Board, Dialect
+from alti2v.crawl.display import Display
 from alti2v.crawl.fetching import Fetching
 from alti2v.crawl.journal import begin_run, end_run, log_failures, open_log
 from alti2v.crawl.ledger import Counts, Ledger
@@ -32,26 +30,27 @@ from alti2v.crawl.net import Client, NetConfig
 from alti2v.crawl.pacing import shared_directory
 from alti2v.crawl.plan import CrawlConfig, CrawlReport, check_plan, stored_dialect
 from alti2v.crawl.policy import HEALABLE, FailKind
+from alti2v.crawl.rebuild import tar_numbers
 from alti2v.crawl.recognise import base_url, board_of, detect, known_dialect
 from alti2v.crawl.shelf import Settlement, Shelf
 from alti2v.crawl.single_thread import SingleThread
-from alti2v.crawl.stopping import Stop, StoppedError
+from alti2v.crawl.stopping import Stop, StoppedError, signals_caught
 from alti2v.crawl.survey import Survey
 from alti2v.crawl.tables import export, sweep
-from alti2v.errors import UsageError
+from alti2v.errors import DamagedError, TerminatedError, UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import Kind, claim_directory, exclusive
-from alti2v.storage.layout import LEDGER_FILE, LOCK_FILE
+from alti2v.storage.layout import LEDGER_FILE, LOCK_FILE, STORE_FILE
 from alti2v.storage.remote import open_remote
 
 __all__ = ["CrawlConfig", "CrawlReport", "crawl"]
-_SPEED_S = 10.0
 
 
 def crawl(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> CrawlReport:
     """List a board's posts and fetch their files into a store; run again: resumes, then adds what is new.
 
-    Ctrl-C finishes what is in flight, writes the tables, and raises KeyboardInterrupt.
+    Ctrl-C finishes what is in flight, writes the tables, and raises KeyboardInterrupt; SIGTERM does the same
+    and raises TerminatedError, which is one.
 
     Raises:
         UsageError: the store is something else, of another board or search, or in use; the board
@@ -60,7 +59,7 @@ def crawl(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> C
         DataError: no post matches.
         StorageError: the disk or the store's URL refuses a write; what was stored stays, and the same command
             goes on.
-        DamagedError: the store is damaged; `verify --repair` mends it.
+        DamagedError: the store is damaged; `verify --repair` mends it, unless its description is lost.
     """
     begun_s = time.monotonic()
     is_old = claim_directory(config.store, Kind.STORE)
@@ -68,6 +67,8 @@ def crawl(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> C
         sweep(config.store)
         if is_old:
             check_plan(config)
+            if not (config.store / LEDGER_FILE).exists():
+                raise DamagedError(f"{config.store / LEDGER_FILE} is missing: run `alti2v verify --repair`")
         elif config.retry_failed is not None:
             raise UsageError(f"{config.store} is no store yet: leave out --retry-failed")
         else:
@@ -77,7 +78,7 @@ def crawl(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> C
             record = begin_run(ledger, log, config)
             try:
                 if not asyncio.run(run.main()):
-                    raise KeyboardInterrupt
+                    raise TerminatedError if run.is_terminated else KeyboardInterrupt
                 new = ledger.counts().stored - record.stored_before
                 report = run.report(new=new, seconds=time.monotonic() - begun_s)
             except BaseException as exc:
@@ -100,16 +101,18 @@ class _Run:
         self._wants_files = config.files != "none"
         self._ledger = ledger
         self._progress = progress
+        self._display = Display(
+            progress,
+            log,
+            counts=ledger.counts(),
+            limit=config.limit,
+            wants_files=self._wants_files,
+        )
         self._thread = SingleThread()
         self._shelf = Shelf(config.store, ledger, shard_bytes=config.shard_bytes)
         self._rng = Random(config.seed)  # noqa: S311 - jitter
         self._board: Board | None = None
-        self._counts = ledger.counts()
-        self._total: int | None = None
-        self._pause = ("", 0.0)  # why, and until when on the monotonic clock
-        self._speed = _Speed(self._counts.bytes, now=time.monotonic())
         self._missing: list[str] = []
-        self._listing_ended = False
         self._stop = Stop()
         self._fetching: Fetching | None = None
         self._mirror = None if config.url is None else Mirror(config.store, open_remote(config.url))
@@ -123,7 +126,7 @@ class _Run:
         """
         work = asyncio.create_task(self._crawl())
         try:
-            with _ctrl_c(self._interrupt, then=work.cancel):
+            with signals_caught(self._interrupt, then=work.cancel):
                 await asyncio.shield(work)
         except asyncio.CancelledError:
             if not work.cancelled():
@@ -133,6 +136,11 @@ class _Run:
         finally:
             self._thread.close()
         return not self._stop.is_wanted
+
+    @property
+    def is_terminated(self) -> bool:
+        """Whether SIGTERM ended it."""
+        return self._stop.is_terminated
 
     def close(self) -> None:
         """Close the tar file."""
@@ -180,7 +188,8 @@ class _Run:
             retry=config.retry,
         )
         sleep = self._stop.sleep
-        async with Client(net, on_pause=self._on_pause, on_notice=self._say, sleep=sleep) as client:
+        display = self._display
+        async with Client(net, on_pause=display.pause, on_notice=display.say, sleep=sleep) as client:
             asker = Asker(client=client, policy=config.retry, rng=self._rng, sleep=self._stop.sleep)
             self._board = await self._find_board(asker)
             await self._thread.run(self._retry_failed)
@@ -193,7 +202,7 @@ class _Run:
                 stop=self._stop,
                 on_batch=self._on_batch,
             )
-            heartbeat = asyncio.create_task(self._beat())
+            heartbeat = asyncio.create_task(display.beat())
             try:
                 async with asyncio.TaskGroup() as tasks:
                     if config.retry_failed is None:
@@ -257,14 +266,14 @@ class _Run:
             ledger=self._ledger,
             on_page=self._on_page,
             on_progress=self._on_survey,
-            say=self._say,
+            say=self._display.say,
         )
         with contextlib.suppress(StoppedError):
             try:
-                self._total = await survey.total()
+                self._display.board_count = await survey.total()
                 self._missing += await survey.posts()
             finally:
-                self._listing_ended = True
+                self._display.listing_ended = True
                 fetching.end_of_listing()
             self._missing += await survey.tags()
 
@@ -291,7 +300,7 @@ class _Run:
             self._ledger.retry_failed(kind.value for kind in kinds)
             walk = self._ledger.walk()
         if wanted is not None:
-            self._listing_ended = True
+            self._display.listing_ended = True
             if walk is None or walk.ending is not Ending.COMPLETE:
                 self._missing.append("the listing has not come to its end")
 
@@ -316,95 +325,20 @@ class _Run:
     def _on_batch(self, counts: Counts) -> None:
         if self._shelf.sealed:
             self._finished_tars.set()
-        self._counts = counts
-        self._show()
-
-    def _on_pause(self, why: str, seconds: float) -> None:
-        self._pause = (why, time.monotonic() + seconds)
-        self._log.info("pause: %s for %.1f s", why, seconds)
-        self._show()
-
-    def _say(self, what: str) -> None:
-        """Tell what a person should know, once, on the display and in the log."""
-        self._log.info("note: %s", what)
-        self._progress(replace(self._seen(), milestone=what))
-
-    async def _beat(self) -> None:
-        """Show how things stand while nothing happens: a board may ask for an hour of silence."""
-        while True:
-            await asyncio.sleep(1)
-            self._show()
+        self._display.update(counts)
 
     def _on_survey(self, progress: Progress) -> None:
         self._progress(progress)
         self._stop.check()
 
-    def _show(self) -> None:
-        self._progress(self._seen())
-
-    def _seen(self) -> Progress:
-        counts = self._counts
-        why, until = self._pause
-        left = until - time.monotonic()
-        seen: dict[str, int | float | str] = {"listed": counts.listed, "queued": counts.pending}
-        seen["stored"] = counts.stored
-        seen |= {"duplicate": counts.duplicate} if counts.duplicate else {}
-        seen |= {"skipped": sum(counts.skipped.values())} if counts.skipped else {}
-        seen |= {f"failed {kind}": count for kind, count in counts.failed.items()}
-        seen["MB"] = round(counts.bytes / 1e6, 1)
-        seen["MB/s"] = round(self._speed.per_s(counts.bytes, now=time.monotonic()) / 1e6, 2)
-        return Progress(
-            stage="crawling",
-            done=counts.settled if self._wants_files else counts.listed,
-            total=self._expected(counts),
-            unit="posts",
-            counts=seen,
-            note=f"{why}: {left:.0f} s left" if left > 0 else "",
+    def _interrupt(self, number: signal.Signals = signal.SIGINT) -> None:
+        self._display.say(
+            "interrupted: finishing what is in flight; Ctrl-C again stops at once, and nothing is lost"
         )
-
-    def _expected(self, counts: Counts) -> int | None:
-        if self._listing_ended:
-            return counts.listed
-        known = [value for value in (self._total, self._config.limit) if value is not None]
-        return max(min(known), counts.listed) if known else None
-
-    def _interrupt(self) -> None:
-        self._say("interrupted: finishing what is in flight; Ctrl-C again stops at once, and nothing is lost")
+        self._stop.is_terminated = number is signal.SIGTERM
         self._stop.want()
         if self._fetching is not None:
             self._fetching.look_again()
-
-
-class _Speed:
-    """How fast a number has grown lately."""
-
-    def __init__(self, value: float, *, now: float) -> None:
-        self._seen = deque([(now, value)])
-
-    def per_s(self, value: float, *, now: float) -> float:
-        """Its growth per second over the last 10 s."""
-        self._seen.append((now, value))
-        while len(self._seen) > 2 and self._seen[1][0] <= now - _SPEED_S:
-            self._seen.popleft()
-        then, former = self._seen[0]
-        return max(0.0, value - former) / (now - then) if now > then else 0.0
-
-
-@contextlib.contextmanager
-def _ctrl_c(first: Callable[[], object], *, then: Callable[[], object]) -> Iterator[None]:
-    """Let Ctrl-C call `first`, and pressed again `then`: between two steps of the loop, never inside one."""
-    loop = asyncio.get_running_loop()
-    calls = iter([first])
-    if threading.current_thread() is not threading.main_thread() or (
-        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    ):
-        yield
-        return
-    loop.add_signal_handler(signal.SIGINT, lambda: next(calls, then)())
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
 
 
 def _first_cause(group: BaseExceptionGroup[Any]) -> BaseException:
@@ -414,6 +348,15 @@ def _first_cause(group: BaseExceptionGroup[Any]) -> BaseException:
 
 
 def _forget(store: Path) -> None:
-    """Remove the empty ledger that a first run left behind which never saw a post."""
+    """Remove the empty ledger that a first run left behind which never saw a post.
+
+    Raises:
+        DamagedError: there are pictures, so it did see posts.
+    """
+    if tar_numbers(store):
+        raise DamagedError(
+            f"{store} holds pictures, but {STORE_FILE} is missing: put it back from a copy, or choose another "
+            "folder"
+        )
     for suffix in ("", "-wal", "-shm"):
         (store / f"{LEDGER_FILE}{suffix}").unlink(missing_ok=True)

@@ -221,5 +221,5 @@ def _failure_of(exc: Exception) -> Failure:
     if isinstance(cause, PrivateAddressError) or isinstance(exc, PrivateAddressError):
         return Failure(kind=FailKind.PRIVATE_ADDRESS, message=str(PrivateAddressError(*PRIVATE)))
     kind = next(kind for error, kind in _KINDS if isinstance(exc, error))
-    text = " ".join(str(exc).split())[:200]
+    text = " ".join(str(exc).replace(" ssl:default", "").split())[:200]  # aiohttp says it of plain HTTP, too
     return Failure(kind=kind, message=f"{kind}: {text}" if text else str(kind))

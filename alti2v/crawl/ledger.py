@@ -220,10 +220,21 @@ class Ledger(Database):
             post = replace(read_post(json.loads(text)), board_status="deleted")
             self._db.execute("UPDATE posts SET facts=? WHERE id=?", (encode(post_document(post)), post_id))
 
-    def listed(self, *, below: int | None = None) -> int:
-        """How many posts are recorded, ghosts included: they are listed, and perhaps counted."""
-        bound = 2**62 if below is None else below
-        row = self._row("SELECT count(*) FROM posts WHERE id<?", bound)
+    def listed(self, *, below: int | None = None, top: int | None = None) -> int:
+        """How many posts are recorded, ghosts included: they are listed, and perhaps counted.
+
+        Args:
+            below: only those with a lower id; None for all.
+            top: the newest post's id: ghosts above it count whatever the bound, because their ids say
+                nothing about where the board keeps them. None to count them by their ids.
+        """
+        if below is None:
+            return int(self._one("SELECT count(*) FROM posts"))
+        row = self._row(
+            "SELECT count(*) FROM posts WHERE id<? OR (reason='ghost' AND id>?)",
+            below,
+            2**62 if top is None else max(top, below - 1),
+        )
         return 0 if row is None else int(row[0])
 
     def walk(self) -> Walk | None:
@@ -422,6 +433,10 @@ class Ledger(Database):
     def set_state(self, key: str, value: str) -> None:
         """Remember a text."""
         self._db.execute("INSERT OR REPLACE INTO state VALUES (?,?)", (key, value))
+
+    def forget_state(self, key: str) -> None:
+        """Forget a text."""
+        self._db.execute("DELETE FROM state WHERE key=?", (key,))
 
 
 # A post that was skipped for one of these reasons may come to have a file.

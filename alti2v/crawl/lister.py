@@ -112,17 +112,24 @@ class Lister:
         return next_walk(former, min_id=self.conditions.min_id, max_id=self.conditions.max_id)
 
     async def _ask(self, query: Query, *, xml_first: bool) -> tuple[Answer | Failure, bool]:
+        """Ask for a page, in XML where JSON brings none; also whether the board refuses JSON."""
         forms = (query, replace(query, xml=True))
         urls = tuple(dict.fromkeys(map(self.board.posts_url, forms[::-1] if xml_first else forms)))
-        used_xml = xml_first
+        answers: list[Answer] = []
+        is_xml = False
 
         def read(body: bytes, status: int) -> Answer:
-            nonlocal used_xml
-            used_xml = body.lstrip().startswith(b"<")
-            return self.board.read_posts(body, status=status)
+            nonlocal is_xml
+            is_xml = body.lstrip().startswith(b"<")
+            answers.append(self.board.read_posts(body, status=status))
+            return answers[-1]
 
         answer = await self.asker.ask(urls, read)
-        return answer, used_xml if isinstance(answer, Page) and not answer.is_empty else xml_first
+        if not isinstance(answer, Page) or answer.is_empty:
+            return answer, xml_first
+        # It says no, or sends XML all the same. A guard's page or half an answer says nothing about JSON.
+        said_no = any(isinstance(one, Refusal) for one in answers)
+        return answer, is_xml and (xml_first or said_no or len(answers) == 1)
 
     async def _record(self, walk: Walk, page: Page) -> Walk:
         walk, counts = await self.thread.run(self._commit_page, walk, page)
@@ -149,21 +156,21 @@ class Lister:
         if walk.doubts:
             policy = self.asker.policy
             await self.asker.sleep(min(policy.ceiling_s, policy.base_s * 2**walk.doubts))
-        differences = [await self._missing_below(bound) for bound in bounds_to_count(walk)]
+        differences = [await self._missing_below(bound, walk.top) for bound in bounds_to_count(walk)]
         if all(difference is None for difference in differences):  # e.g. one search term too many
-            differences = [await self._missing_below(None)]
+            differences = [await self._missing_below(None, walk.top)]
         missing = max((number for number in differences if number is not None), default=None)
         walk = after_count(walk, missing=missing)
         await self.thread.run(self._commit_walk, walk)
         return walk
 
-    async def _missing_below(self, bound: int | None) -> int | None:
+    async def _missing_below(self, bound: int | None, top: int) -> int | None:
         """How many posts below a bound the board counts beyond those recorded; None if it does not say."""
         url = self.board.count_url(self.tags, below=bound)
         count = await self.asker.ask((url,), self._read_count)
-        return (
-            count - await self.thread.run(self.ledger.listed, below=bound) if isinstance(count, int) else None
-        )
+        if not isinstance(count, int):
+            return None
+        return count - await self.thread.run(self.ledger.listed, below=bound, top=top)
 
     def _read_count(self, body: bytes, status: int) -> int | Refusal | Unreadable:
         answer = self.board.read_count(body, status=status)

@@ -19,6 +19,8 @@ _CHOICES: Mapping[str, tuple[str | None, ...]] = {
     "tag_relations": (None, "donmai"),
 }
 
+SLOWEST = 0.001  # requests/s: one in a quarter of an hour
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrawlConfig:
@@ -100,8 +102,10 @@ class CrawlConfig:
                 raise UsageError(f"{name.replace('_', '-')} is {value!r}: give {wanted}")
         base_url(self.donmai_url)
         for name in ("rate", "api_rate"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} is {getattr(self, name)}: more than 0 requests/s are needed")
+            if not getattr(self, name) >= SLOWEST:
+                raise UsageError(
+                    f"{name.replace('_', '-')} is {getattr(self, name)}: give at least {SLOWEST} requests/s"
+                )
         bounds = {
             "min_id": (1, MAX_ID),
             "max_id": (1, MAX_ID),

@@ -10,7 +10,7 @@ from alti2v.crawl.asking import Asker
 from alti2v.crawl.boards.board import Board, Dialect, Page, Query, Unreadable
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.gelbooru import Gelbooru
-from alti2v.crawl.policy import HEALABLE, Failure
+from alti2v.crawl.policy import HEALABLE, FailKind, Failure
 from alti2v.errors import RemoteError, UsageError
 
 
@@ -61,7 +61,7 @@ async def detect(base: str, asker: Asker) -> Dialect:
 
     Raises:
         RemoteError: nobody answers.
-        UsageError: whoever answers is no board of either dialect.
+        UsageError: whoever answers is no board of either dialect, or its address is not public.
     """
     seen: list[Unreadable | Failure] = []
     for attempt in range(asker.policy.tries):
@@ -76,10 +76,17 @@ async def detect(base: str, asker: Asker) -> Dialect:
         if not any(isinstance(answer, Failure) and answer.kind in HEALABLE for answer in seen):
             break
     failed = next((answer for answer in seen if isinstance(answer, Failure)), None)
+    if failed is not None and failed.kind is FailKind.PRIVATE_ADDRESS:
+        raise private_address(base)
     if failed is not None:
         raise RemoteError(f"{base} does not answer ({failed.message}): check the address, or run again later")
     what = " and ".join(dict.fromkeys(answer.what for answer in seen if isinstance(answer, Unreadable)))
     raise UsageError(f"{base} is no board of a known dialect: it answers with {what}: check the address")
+
+
+def private_address(base: str) -> UsageError:
+    """What to say of a board whose address is not public: waiting would not help."""
+    return UsageError(f"the address of {base} is not public: give --allow-private if it is the one you mean")
 
 
 def _split(url: str) -> SplitResult | None:

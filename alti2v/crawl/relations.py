@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 from alti2v.crawl.asking import Asker, in_words
 from alti2v.crawl.boards.board import Refusal, Unreadable
 from alti2v.crawl.boards.tag_site import Relation, Relations, TagSite
+from alti2v.crawl.ledger import Ledger
 from alti2v.crawl.single_thread import SingleThread
-from alti2v.storage.layout import ALIASES_FILE, IMPLICATIONS_FILE, TAG_ALIASES, TAG_IMPLICATIONS
+from alti2v.storage.layout import ALIASES_FILE, IMPLICATIONS_FILE, TAG_ALIASES, TAG_IMPLICATIONS, Table
 from alti2v.storage.table import write_table
 
+STAMP = "written "  # + name -> SHA-256 of a table that was written; in the ledger's state
 _WHERE = {"aliases": (ALIASES_FILE, TAG_ALIASES), "implications": (IMPLICATIONS_FILE, TAG_IMPLICATIONS)}
 
 
@@ -23,6 +26,7 @@ class RelationReader:
     site: TagSite
     asker: Asker
     thread: SingleThread
+    ledger: Ledger
     store: Path
     on_progress: Callable[[int], None]
 
@@ -49,8 +53,18 @@ class RelationReader:
             done += len(found)
             pairs = sorted({(relation.antecedent, relation.consequent) for relation in found.values()})
             rows = [{"antecedent": one, "consequent": other} for one, other in pairs]
-            await self.thread.run(write_table, self.store / file, table, rows)
+            await self.thread.run(self._write, file, table, rows)
         return ""
+
+    def _write(self, file: str, table: Table, rows: list[dict[str, str]]) -> None:
+        write_table(self.store / file, table, rows)
+        with self.ledger.transaction():
+            self.ledger.set_state(f"{STAMP}{file}", stamp_of(self.store / file))
 
     def _read(self, body: bytes, status: int) -> Relations | Refusal | Unreadable:
         return self.site.read_relations(body, status=status)
+
+
+def stamp_of(path: Path) -> str:
+    """What tells a table from any other: its SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

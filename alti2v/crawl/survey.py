@@ -15,7 +15,8 @@ from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.lister import Lister, Stopped
 from alti2v.crawl.listing import Walk
 from alti2v.crawl.plan import CrawlConfig, write_plan
-from alti2v.crawl.recognise import base_url, detect
+from alti2v.crawl.policy import FailKind, Failure
+from alti2v.crawl.recognise import base_url, detect, private_address
 from alti2v.crawl.refresh import Refresher
 from alti2v.crawl.relations import RelationReader
 from alti2v.crawl.single_thread import SingleThread
@@ -98,6 +99,7 @@ class Survey:
             site=site,
             asker=self.asker,
             thread=self.thread,
+            ledger=self.ledger,
             store=self.config.store,
             on_progress=self._on_relations,
         )
@@ -151,6 +153,8 @@ class Survey:
         """Say why a new store could not even begin: always raises."""
         if isinstance(stopped.answer, Refusal) and stopped.answer.is_final:
             raise UsageError(f"{self.board.base} refuses this search: {stopped.answer.message}")
+        if isinstance(stopped.answer, Failure) and stopped.answer.kind is FailKind.PRIVATE_ADDRESS:
+            raise private_address(self.board.base)
         if isinstance(stopped.answer, Unreadable):
             found = await detect(self.board.base, self.asker)
             if found is not self.board.dialect:

@@ -57,7 +57,12 @@ def export_part(store: Path, ledger: Ledger, part: int, categories: Mapping[str,
 
 
 def export_tags(store: Path, ledger: Ledger, categories: Mapping[str, Category]) -> int:
-    """Write tags.parquet again, the most frequent tag first; returns its rows."""
+    """Write tags.parquet again; returns its rows."""
+    return write_table(store / TAGS_FILE, STORE_TAGS, tag_rows(ledger, categories))
+
+
+def tag_rows(ledger: Ledger, categories: Mapping[str, Category]) -> Iterator[dict[str, Any]]:
+    """The rows of tags.parquet, the most frequent tag first."""
     board_counts = ledger.board_counts()
     counts: Counter[str] = Counter()
     grouped = dict(categories)
@@ -65,16 +70,13 @@ def export_tags(store: Path, ledger: Ledger, categories: Mapping[str, Category])
         counts.update(of_group)
         if group != _UNKNOWN:
             grouped.update(dict.fromkeys(of_group, Category(group)))
-    rows = (
-        {
+    for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        yield {
             "name": name,
             "category": grouped.get(name, Category.UNKNOWN).value,
             "count": count,
             "board_count": board_counts.get(name),
         }
-        for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    )
-    return write_table(store / TAGS_FILE, STORE_TAGS, rows)
 
 
 def export_history(store: Path, ledger: Ledger) -> int:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from alti2v.crawl.ledger import Ledger, TarState
 from alti2v.crawl.mirror import Mirror
 from alti2v.crawl.rebuild import make_pending, rebuild_ledger, rewrite_tar, tar_numbers
+from alti2v.crawl.relations import STAMP, stamp_of
 from alti2v.crawl.scan import Broken, Found, scan
 from alti2v.crawl.tables import (
     export_history,
@@ -21,13 +22,16 @@ from alti2v.crawl.tables import (
     known_categories,
     post_rows,
     sweep,
+    tag_rows,
 )
 from alti2v.errors import DamagedError
 from alti2v.records import Category, Finding, Progress, ProgressHook, Verification, ignore_progress
 from alti2v.storage.directory import Kind, exclusive, read_description
 from alti2v.storage.layout import (
+    ALIASES_FILE,
     HISTORY,
     HISTORY_FILE,
+    IMPLICATIONS_FILE,
     LEDGER_FILE,
     LOCK_FILE,
     POSTS,
@@ -194,6 +198,7 @@ class _Check:
         """Every table against the ledger, but for what an interrupted crawl has not exported yet."""
         categories = known_categories(ledger)
         stale = set(ledger.dirty_parts())
+        was_exported = not stale and ledger.state("exported_tags") == ledger.tags_edition()
         for part in ledger.parts():
             if part not in stale:
                 what = self._part_damage(ledger, part, categories)
@@ -205,7 +210,8 @@ class _Check:
             self.find(HISTORY_FILE, history_damage)
             if self.repair:
                 export_history(self.store, ledger)
-        tags_damage = "" if stale else self._tags_damage(ledger)
+        self._relations(ledger)
+        tags_damage = self._tags_damage(ledger, categories) if was_exported else ""
         if tags_damage:
             self.find(TAGS_FILE, tags_damage)
         if self.repair and (stale or tags_damage):
@@ -243,7 +249,25 @@ class _Check:
         is_same = table.equals(pa.Table.from_pylist(list(history_rows(ledger)), schema(HISTORY)))
         return "" if is_same else "does not say what the ledger says"
 
-    def _tags_damage(self, ledger: Ledger) -> str:
+    def _relations(self, ledger: Ledger) -> None:
+        """The tables of another site against what was written: the ledger does not hold what they say."""
+        for file in (ALIASES_FILE, IMPLICATIONS_FILE):
+            stamp = ledger.state(f"{STAMP}{file}")
+            if stamp is None:
+                continue
+            path = self.store / file
+            if path.exists():
+                self.tables_read += 1
+                if stamp_of(path) == stamp:
+                    continue
+            again = "crawl --tag-relations donmai brings it again"
+            self.find(file, f"{'is not what was written' if path.exists() else 'is missing'}: {again}")
+            if self.repair:
+                path.unlink(missing_ok=True)
+                with ledger.transaction():
+                    ledger.forget_state(f"{STAMP}{file}")
+
+    def _tags_damage(self, ledger: Ledger, categories: Mapping[str, Category]) -> str:
         try:
             table = read_table(self.store / TAGS_FILE, STORE_TAGS)
         except FileNotFoundError:
@@ -251,8 +275,8 @@ class _Check:
         except DamagedError as exc:
             return str(exc)
         self.tables_read += 1
-        found = dict(zip(table["name"].to_pylist(), table["count"].to_pylist(), strict=True))
-        return "" if found == ledger.tag_counts() else "does not say what the posts say"
+        is_same = table.equals(pa.Table.from_pylist(list(tag_rows(ledger, categories)), schema(STORE_TAGS)))
+        return "" if is_same else "does not say what the ledger says"
 
 
 def _ledger_damage(store: Path) -> str:

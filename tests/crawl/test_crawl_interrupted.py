@@ -10,6 +10,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
 from alti2v.crawl.crawler import crawl
@@ -61,8 +62,11 @@ def test_ctrl_c_twice_stops_at_once(board: Board, tmp_path: Path) -> None:
     assert (report.stored, report.complete) == (60, True)
 
 
-def test_ctrl_c_once_finishes_what_is_in_flight(board: Board, tmp_path: Path) -> None:
-    """What was asked for is stored, nothing more is asked for, and the status says what happened."""
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_f32_a_signal_once_finishes_what_is_in_flight(
+    board: Board, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    """F32: what was asked for is stored, nothing more is asked for, and the status says what happened."""
     answered = threading.Semaphore(0)
 
     def count(_: ScriptedBoard, path: str) -> None:
@@ -72,14 +76,15 @@ def test_ctrl_c_once_finishes_what_is_in_flight(board: Board, tmp_path: Path) ->
     site = board(ids=list(range(1, 1001)), after=count)
     process = start(site, tmp_path / "store")
     assert all(answered.acquire(timeout=30) for _ in range(20))
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    status = store_status(tmp_path / "store")
+    process.send_signal(number)
+    said = process.communicate(timeout=20)[1]
+    found = store_status(tmp_path / "store")
 
-    assert process.returncode == 130
-    assert len(site.asked("/samples/")) == status.stored < 1000
-    assert status.last_run is not None
-    assert status.last_run.ending == "interrupted"
+    assert process.returncode == status
+    assert said.splitlines()[-1].endswith("run the same command again to go on")
+    assert len(site.asked("/samples/")) == found.stored < 1000
+    assert found.last_run is not None
+    assert found.last_run.ending == "interrupted"
 
 
 def test_a_pause_is_shown_until_it_is_over(board: Board, tmp_path: Path) -> None:

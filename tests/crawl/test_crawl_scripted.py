@@ -19,7 +19,7 @@ from alti2v.crawl.crawler import CrawlConfig, CrawlReport, crawl
 from alti2v.crawl.policy import RetryPolicy
 from alti2v.crawl.status import store_status
 from alti2v.crawl.verify import verify_store
-from alti2v.errors import DataError, RemoteError, StorageError, UsageError
+from alti2v.errors import DamagedError, DataError, RemoteError, StorageError, UsageError
 from alti2v.records import Progress
 from alti2v.storage.directory import exclusive
 from alti2v.storage.layout import LOCK_FILE, STORE_FILE
@@ -201,6 +201,20 @@ def test_ghosts_are_recorded_and_never_a_cursor(board: Board, tmp_path: Path) ->
     assert report.complete, report.missing
 
 
+def test_ghosts_far_above_every_post_are_none_that_is_missing(board: Board, tmp_path: Path) -> None:
+    """The board counts them where it keeps them, whatever id they show: the count agrees all the same."""
+    ghost = {"file_url": "https://x/images//", "tags": "", "hash": None, "image": None}
+    site = board(page_cap=10, ghosts={n: {"id": 2 * 10**9 + n} | ghost for n in (4, 50, 52)})
+    report = crawl(config(tmp_path / "store", site))
+    asked = len(site.asked("s=post"))
+    site.count_offset = 1
+    short = crawl(config(tmp_path / "short", site))
+
+    assert (report.listed, report.skipped, report.missing) == (63, {"ghost": 3}, "")
+    assert asked < 15
+    assert short.missing == "the board counts 1 more posts than it lists"
+
+
 @pytest.mark.parametrize(("wall", "is_empty"), [(None, False), (30, False), (30, True)])
 def test_paging_by_number_where_the_cursor_is_ignored(
     board: Board, tmp_path: Path, wall: int | None, is_empty: bool
@@ -231,6 +245,21 @@ def test_json_is_given_up_for_xml_where_it_is_refused(board: Board, tmp_path: Pa
         f"{site.url} refuses JSON: it is asked for XML"
     ]
     assert "refuses JSON" in (report.store / "crawl.log").read_text()
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_page_in_between_does_not_mean_that_json_is_refused(
+    board: Board, tmp_path: Path, status: int
+) -> None:
+    """Once a web page, once half an answer: the next pages are asked for in JSON, and nothing else is said."""
+    site = board(page_cap=13)
+    site.script("/index.php?page=dapi&q=index&s=post&tags=&limit=1000", page(status=status), None, cut)
+    told: list[Progress] = []
+    report = crawl(config(tmp_path / "store", site, dialect="gelbooru"), progress=told.append)
+
+    assert (report.stored, report.complete) == (60, True)
+    assert len(site.asked("json=1")) >= 5
+    assert [progress.milestone for progress in told if progress.milestone] == []
 
 
 def test_the_old_json_shape_gives_the_same_pictures(board: Board, tmp_path: Path) -> None:
@@ -509,6 +538,7 @@ def test_a_report_adds_up() -> None:
         {"rate": 0},
         {"api_rate": -1},
         {"rate": math.nan},
+        {"rate": 1e-320},
         {"connections": 0},
         {"connections": 65},
         {"limit": 0},
@@ -539,6 +569,16 @@ def test_an_unreachable_board_is_a_remote_error(board: Board, tmp_path: Path) ->
         crawl(wrong)
 
     assert crawl(config(tmp_path / "store", site)).complete
+
+
+@pytest.mark.parametrize("dialect", [None, "gelbooru"])
+def test_a_board_that_is_not_public_is_a_usage_error(board: Board, tmp_path: Path, dialect: str | None) -> None:
+    """Waiting would not help: another command line does, and the message says which."""
+    site = board()
+
+    with pytest.raises(UsageError, match=f"{site.url} is not public: give --allow-private"):
+        crawl(config(tmp_path / "store", site, allow_private=False, dialect=dialect))
+    assert site.requests == []
 
 
 def test_a_web_site_is_no_board(board: Board, tmp_path: Path) -> None:
@@ -618,6 +658,25 @@ def test_a_folder_that_is_something_else_is_refused(board: Board, tmp_path: Path
         crawl(config(tmp_path, board()))
 
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "named"),
+    [("crawl.sqlite", "crawl.sqlite is missing: run `alti2v verify --repair`"), (STORE_FILE, "holds pictures")],
+)
+def test_f38_what_a_store_has_lost_is_not_begun_anew(
+    board: Board, tmp_path: Path, lost: str, named: str
+) -> None:
+    """F38: its pictures may be gone from the board; a crawl that writes over them would lose them for good."""
+    site, store = board(), tmp_path / "store"
+    crawl(config(store, site))
+    tar = (store / "images/images-000000.tar").read_bytes()
+    for file in store.glob(f"{lost}*"):
+        file.unlink()
+
+    with pytest.raises(DamagedError, match=named):
+        crawl(config(store, site))
+    assert (store / "images/images-000000.tar").read_bytes() == tar
 
 
 def test_f37_a_second_crawl_into_the_same_store_is_refused(board: Board, tmp_path: Path) -> None:

@@ -161,3 +161,25 @@ def test_categories_of_donmai_survive_a_lost_ledger(board: Board, tmp_path: Path
     assert donmai.requests == []
     assert categories(store) == {name: NAMES[TAGS[name][0]] for name in TAGS}
     assert verify_store(store).findings == ()
+
+
+@pytest.mark.parametrize("how", ["lost", "edited"])
+def test_f38_relations_that_changed_on_disk_are_found(board: Board, tmp_path: Path, how: str) -> None:
+    """F38: no ledger holds them, so they go; the next crawl with --tag-relations brings them again."""
+    site = board(dialect="danbooru", ids=[1])
+    site.relations = {"/tag_aliases.json": [relation(1, "a", "b")], "/tag_implications.json": []}
+    options = {"tag_relations": "donmai", "donmai_url": site.url}
+    store = crawl(config(tmp_path / "store", site, **options)).store
+    whole = (store / ALIASES_FILE).read_bytes()
+    if how == "lost":
+        (store / ALIASES_FILE).unlink()
+    else:
+        (store / ALIASES_FILE).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    found = verify_store(store).findings
+    verify_store(store, repair=True)
+
+    assert [finding.where for finding in found] == [ALIASES_FILE]
+    assert "crawl --tag-relations donmai brings it again" in found[0].what
+    assert verify_store(store).findings == ()
+    crawl(config(store, site, **options))
+    assert (store / ALIASES_FILE).read_bytes() == whole
