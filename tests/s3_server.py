@@ -19,6 +19,14 @@ BUCKET = "bucket"
 TIMEOUT_S = 0.4  # of the clients under test; a hanging answer takes twice as long
 
 
+# Amazon S3 API Reference, "Error responses".
+_ERRORS = {
+    "500": ("500 Internal Server Error", "InternalError", "on request"),
+    "slow down": ("503 Slow Down", "SlowDown", "Please reduce your request rate."),
+    "expired": ("400 Bad Request", "ExpiredToken", "The provided token has expired."),
+}
+
+
 class _Quiet(WSGIRequestHandler):
     def log(self, *_: Any) -> None:
         """Say nothing."""
@@ -31,7 +39,7 @@ class S3Server:
         self._inner = DomainDispatcherApplication(create_backend_app)
         self._server: BaseWSGIServer = make_server("127.0.0.1", 0, self._answer, True, 1, _Quiet)
         self._lock = threading.Lock()
-        self._fault, self.faults_left = "", 0
+        self._fault, self.faults_left, self._before_faults = "", 0, 0
         self._log: list[tuple[str, str]] = []
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -45,10 +53,18 @@ class S3Server:
         )
         self.client.create_bucket(Bucket=BUCKET)
 
-    def fail_puts(self, fault: str, *, times: int) -> None:
-        """Let the next PUTs of objects fail: "500", "hang", "reset" or "garble"."""
+    def fail_puts(self, fault: str, *, times: int, after: int = 0) -> None:
+        """Let PUTs of objects fail, once `after` of them have gone well.
+
+        Args:
+            fault: "500"; "slow down": 503; "expired": 400, as S3 answers a token that is too old; "hang": no
+                answer and nothing stored; "late": stored, and no answer; "reset"; "garble": other bytes are
+                stored.
+            times: how many.
+            after: how many are to go well before.
+        """
         with self._lock:
-            self._fault, self.faults_left = fault, times
+            self._fault, self.faults_left, self._before_faults = fault, times, after
 
     def content(self, key: str) -> bytes:
         """The bytes of an object."""
@@ -75,15 +91,21 @@ class S3Server:
         with self._lock:
             self._log.append((method, path))
             if method == "PUT" and re.fullmatch(rf"/{BUCKET}/.+", path) and self.faults_left:
-                self.faults_left -= 1
-                fault = self._fault
-        if fault == "500":
+                if self._before_faults:
+                    self._before_faults -= 1
+                else:
+                    self.faults_left -= 1
+                    fault = self._fault
+        if fault in _ERRORS:
+            status, code, message = _ERRORS[fault]
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            start("500 Internal Server Error", [("Content-Type", "application/xml")])
-            return [b"<Error><Code>InternalError</Code><Message>on request</Message></Error>"]
-        if fault == "hang":
+            start(status, [("Content-Type", "application/xml")])
+            return [f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()]
+        if fault == "late":
+            b"".join(self._inner(environ, lambda *_: lambda _: None))
+        if fault in ("hang", "late"):
             time.sleep(2 * TIMEOUT_S)
-        if fault in ("hang", "reset"):
+        if fault in ("hang", "late", "reset"):
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             return []
         answer = self._inner(environ, start)

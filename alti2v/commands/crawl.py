@@ -85,6 +85,9 @@ if TYPE_CHECKING:
     help="Also read tag aliases and implications.",
 )
 @click.option("--donmai-url", default="donmai", hidden=True, help="Another site in its place.")
+@click.option(
+    "--keep-mismatched", is_flag=True, help="Also store originals whose md5 is not the one that the board says."
+)
 @click.option("--contact", default=None, help="Mail address or URL for the User-Agent: be reachable.")
 @click.option(
     "--allow-private", is_flag=True, help="Allow addresses that are not public, such as this machine's."

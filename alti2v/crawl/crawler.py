@@ -61,7 +61,6 @@ def crawl(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> C
             goes on.
         DamagedError: the store is damaged; `verify --repair` mends it, unless its description is lost.
     """
-    begun_s = time.monotonic()
     is_old = claim_directory(config.store, Kind.STORE)
     with exclusive(config.store, LOCK_FILE):
         sweep(config.store)
@@ -74,20 +73,28 @@ def crawl(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> C
         else:
             _forget(config.store)
         with open_log(config.store) as log, Ledger(config.store / LEDGER_FILE) as ledger:
-            run = _Run(config, ledger, progress, log)
             record = begin_run(ledger, log, config)
             try:
-                if not asyncio.run(run.main()):
-                    raise TerminatedError if run.is_terminated else KeyboardInterrupt
-                new = ledger.counts().stored - record.stored_before
-                report = run.report(new=new, seconds=time.monotonic() - begun_s)
+                report = _run(config, ledger, progress, log, stored_before=record.stored_before)
             except BaseException as exc:
                 end_run(ledger, log, record, exc)
                 raise
-            finally:
-                run.close()
             end_run(ledger, log, record, report)
             return report
+
+
+def _run(
+    config: CrawlConfig, ledger: Ledger, progress: ProgressHook, log: logging.Logger, *, stored_before: int
+) -> CrawlReport:
+    begun_s = time.monotonic()
+    run = _Run(config, ledger, progress, log)
+    try:
+        if not asyncio.run(run.main()):
+            raise TerminatedError if run.is_terminated else KeyboardInterrupt
+        new = ledger.counts().stored - stored_before
+        return run.report(new=new, seconds=time.monotonic() - begun_s)
+    finally:
+        run.close()
 
 
 class _Run:
@@ -128,6 +135,8 @@ class _Run:
         try:
             with signals_caught(self._interrupt, then=work.cancel):
                 await asyncio.shield(work)
+        except StoppedError:
+            pass  # while the board was looked for: there was nothing to finish
         except asyncio.CancelledError:
             if not work.cancelled():
                 self._interrupt()
@@ -270,6 +279,7 @@ class _Run:
         )
         with contextlib.suppress(StoppedError):
             try:
+                await survey.tell_api_rules()
                 self._display.board_count = await survey.total()
                 self._missing += await survey.posts()
             finally:

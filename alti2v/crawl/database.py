@@ -29,7 +29,7 @@ class Database:
     """
 
     def __init__(self, path: Path, *, schema: str, version: int, readonly: bool = False) -> None:
-        self._path = path
+        self._path, self._is_readonly = path, readonly
         mode = "ro" if readonly else "rwc"
         with self._errors():
             self._db = sqlite3.connect(
@@ -68,9 +68,15 @@ class Database:
         self._db.close()
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of the block or nothing of it."""
+    def transaction(self, *, is_durable: bool = False) -> Iterator[None]:
+        """All of the block or nothing of it.
+
+        Args:
+            is_durable: it survives a power cut, too, once the block has ended; costs a sync of the disk.
+        """
         with self._errors():
+            if is_durable:
+                self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -79,6 +85,8 @@ class Database:
                     self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
+            if is_durable:
+                self._db.execute("PRAGMA synchronous=NORMAL")
 
     def is_sound(self) -> bool:
         """Whether SQLite finds its own file in order (`PRAGMA quick_check`)."""
@@ -107,8 +115,8 @@ class Database:
             yield
         except sqlite3.OperationalError as exc:
             raise StorageError(
-                f"cannot write {self._path}: {exc}: make room or choose another folder, "
-                "then run the same command again"
+                f"cannot {'read' if self._is_readonly else 'write'} {self._path}: {exc}: "
+                "make room or choose another folder, then run the same command again"
             ) from exc
         except sqlite3.DatabaseError as exc:
             raise DamagedError(f"{self._path} is damaged ({exc}): run `alti2v verify --repair`") from exc

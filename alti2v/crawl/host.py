@@ -14,6 +14,7 @@ from alti2v.crawl.pacing import Pace
 from alti2v.crawl.policy import RetryPolicy, pause_s
 from alti2v.crawl.tempo import Latency, Tempo
 
+_CLEARLY_LESS = 0.75  # times the share that was said last, or every complaint of a long crawl would be told
 LONGEST_CRAWL_DELAY_S = 300.0  # beyond it, robots.txt asks for a crawl that never ends
 
 
@@ -74,6 +75,7 @@ class Host:
         self._policy = policy
         self._rate = rate
         self._tempo = Tempo()
+        self._told_share = 1.0  # the last that was said
         self._on_pause = on_pause
         self._on_notice = on_notice
         self._clock = clock
@@ -173,12 +175,14 @@ class Host:
             self._on_notice(f"{self.origin}/robots.txt asks for {asked}")
 
     def _set_share(self) -> None:
-        """Follow what the host can bear, and say so when that is less, or all again."""
-        before, self.pace.share = self.pace.share, self._tempo.share
+        """Follow what the host can bear; say so when that is clearly less than what was said, or all again."""
+        share = self.pace.share = self._tempo.share
         if self._rate == float("inf"):
             return
-        if self.pace.share < before:
-            now = f"{self._rate * self.pace.share:.2g} requests/s instead of {self._rate:g}"
+        if share < _CLEARLY_LESS * self._told_share:
+            now = f"{self._rate * share:.2g} requests/s instead of {self._rate:g}"
             self._on_notice(f"{self.origin} is slow or overloaded: {now}")
-        elif before < 1.0 == self.pace.share:
+            self._told_share = share
+        elif share == 1.0 > self._told_share:
             self._on_notice(f"{self.origin} is well again: {self._rate:g} requests/s")
+            self._told_share = share

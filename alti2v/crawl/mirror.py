@@ -55,7 +55,7 @@ class Mirror:
     def settle_tar(self, ledger: Ledger, tar: TarState) -> None:
         """Remember that a tar file has arrived, then remove it here."""
         name = images_tar(tar.number)
-        with ledger.transaction():
+        with ledger.transaction(is_durable=True):  # or a power cut could leave neither the file nor a trace
             ledger.set_state(_PUBLISHED + name, str(tar.size))
         (self.store / name).unlink()
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from protego import Protego
 
 from alti2v.crawl.asking import Asker, in_words
 from alti2v.crawl.boards.board import Board, Refusal, TagBoard, Unreadable
+from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.gelbooru import Gelbooru
 from alti2v.crawl.boards.tag_site import TagSite
 from alti2v.crawl.categories import Categoriser
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.lister import Lister, Stopped
 from alti2v.crawl.listing import Walk
+from alti2v.crawl.net import MAX_ROBOTS_BYTES, PRODUCT
 from alti2v.crawl.plan import CrawlConfig, write_plan
 from alti2v.crawl.policy import FailKind, Failure
 from alti2v.crawl.recognise import base_url, detect, private_address
@@ -42,6 +47,25 @@ class Survey:
     on_page: Callable[[Counts], None]
     on_progress: ProgressHook
     say: Callable[[str], None]
+
+    async def tell_api_rules(self) -> None:
+        """Say once if the board's robots.txt disallows its documented API, which follows its own terms.
+
+        Danbooru's does (`Disallow: /*.json`), while its help describes the same addresses to programs.
+        """
+        if not isinstance(self.board, Danbooru):
+            return
+        parts = urlsplit(self.board.base)
+        robots_txt = await self.asker.ask_once(
+            f"{parts.scheme}://{parts.netloc}/robots.txt",
+            lambda body, status: body[:MAX_ROBOTS_BYTES].decode("utf-8", "replace") if status == 200 else "",
+        )
+        url = f"{self.board.base}/posts.json"
+        if isinstance(robots_txt, str) and not Protego.parse(robots_txt).can_fetch(url, PRODUCT):
+            self.say(
+                f"the robots.txt of {self.board.base} disallows posts.json to crawlers: a documented API, "
+                "it is asked under its own terms and rate; files are fetched as robots.txt allows"
+            )
 
     async def total(self) -> int | None:
         """How many posts the board counts for this search; None if it does not say."""

@@ -25,10 +25,15 @@ _THUMBNAIL_BOX = (150, 150)
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _OFFSET_S = 7200  # the board's clock shows +0200
-_NULL_KEYS_OF_A_GHOST = (
-    *("preview_url", "sample_url", "directory", "hash", "width", "height", "image", "change", "owner"),
-    *("parent_id", "rating", "sample", "sample_height", "sample_width", "score", "source", "status"),
-    *("has_notes", "comment_count"),
+# The keys of a post in the order in which the board writes them, now and before about 2024-09.
+KEYS = (
+    *("preview_url", "sample_url", "file_url", "directory", "hash", "width", "height", "id", "image", "change"),
+    *("owner", "parent_id", "rating", "sample", "sample_height", "sample_width", "score", "tags", "source"),
+    *("status", "has_notes", "comment_count"),
+)
+OLD_KEYS = (
+    *("directory", "hash", "height", "id", "image", "change", "owner", "parent_id", "rating", "sample"),
+    *("sample_height", "sample_width", "score", "tags", "width"),
 )
 
 
@@ -132,8 +137,7 @@ def image_urls(root: str, post: Post, *, slash: str = "/") -> tuple[str, str, st
 def json_row(root: str, row: Row) -> str:
     """A post of the new JSON shape: 22 keys, slashes escaped."""
     if row.ghost_id is not None:
-        nothing = dict.fromkeys(_NULL_KEYS_OF_A_GHOST)
-        return _json({"id": row.ghost_id, "file_url": f"{root}/images//", "tags": ""} | nothing)
+        return _json(dict.fromkeys(KEYS) | {"id": row.ghost_id, "file_url": f"{root}/images//", "tags": ""})
     post, text = row.post, row.text
     preview, sample, original = image_urls(root.replace("/", "\\/"), post, slash="\\/")
     return (
@@ -149,8 +153,7 @@ def old_json_row(row: Row) -> str:
     """A post of the shape before about 2024-09: 15 keys, none of them a URL, `directory` a string."""
     shown, post = row.post.shown, row.post
     if row.ghost_id is not None:
-        nothing = dict.fromkeys(("directory", "hash", "height", "image", "change", "owner", "parent_id"))
-        return _json({"id": row.ghost_id, **nothing, "tags": ""})
+        return _json(dict.fromkeys(OLD_KEYS) | {"id": row.ghost_id, "tags": ""})
     width, height = sample_size(shown)
     return _json(
         {

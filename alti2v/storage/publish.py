@@ -38,13 +38,15 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory and its parents.
+    """Create a directory and its parents; its name survives a power cut.
 
     Raises:
         StorageError: the file system refuses.
     """
     with storage_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
+        if not path.is_dir():
+            path.mkdir(parents=True, exist_ok=True)
+            fsync_directory(path.parent)
 
 
 def fsync_directory(path: Path) -> None:

@@ -10,21 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.crawl.boards.board import (
-    Page,
-    Query,
-    Refusal,
-    Skip,
-    Unreadable,
-    Wall,
-    absolute_url,
-    classify,
-    clean_tag,
-    clean_tags,
-    skip_reason,
-)
+from alti2v.crawl.boards.board import Page, Query, Refusal, Skip, Unreadable, Wall, skip_reason
+from alti2v.crawl.boards.bodies import classify
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.gelbooru import Gelbooru
+from alti2v.crawl.boards.values import absolute_url, clean_tag, clean_tags
 from alti2v.records import Category, Post, Tag, TagGroups
 
 ORG = Gelbooru("https://safebooru.org")

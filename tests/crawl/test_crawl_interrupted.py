@@ -87,6 +87,27 @@ def test_f32_a_signal_once_finishes_what_is_in_flight(
     assert found.last_run.ending == "interrupted"
 
 
+def test_ctrl_c_while_the_board_is_looked_for(board: Board, tmp_path: Path) -> None:
+    """Nothing is there to finish: no traceback, the usual status, and the folder can be used."""
+    site = board()
+    asked = threading.Event()
+
+    def busy(_: web.Request) -> web.Response:
+        asked.set()
+        return web.Response(status=500)
+
+    site.script("/", *[busy] * 50)
+    process = start(site, tmp_path / "store")
+    assert asked.wait(timeout=30)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=20)[1]
+    site.scripts.clear()
+
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert crawl(config(tmp_path / "store", site)).complete
+
+
 def test_a_pause_is_shown_until_it_is_over(board: Board, tmp_path: Path) -> None:
     """With its reason and the seconds that are left, also while nothing else happens."""
     site = board(ids=[1, 3])

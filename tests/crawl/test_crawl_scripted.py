@@ -421,6 +421,18 @@ def test_f61_robots_txt_of_the_files_is_obeyed(board: Board, tmp_path: Path) -> 
     assert site.asked("/samples/") == []
 
 
+def test_an_api_that_robots_txt_disallows_is_asked_under_its_own_terms(board: Board, tmp_path: Path) -> None:
+    """As on donmai, whose help documents what its robots.txt disallows: said once."""
+    site = board(dialect="danbooru", robots="User-agent: *\nDisallow: /*.json\n")
+    told: list[Progress] = []
+    report = crawl(config(tmp_path / "store", site), progress=told.append)
+    said = [progress.milestone for progress in told if "robots.txt" in progress.milestone]
+
+    assert (report.stored, report.complete) == (60, True)
+    assert len(said) == 1
+    assert "disallows posts.json to crawlers" in said[0]
+
+
 def test_f04_a_throttling_board_is_not_a_failure(board: Board, tmp_path: Path) -> None:
     """F04: 429 with and without Retry-After, on the API and on files: everything arrives."""
     site = board(page_cap=13)

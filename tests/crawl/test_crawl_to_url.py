@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,7 +16,7 @@ from alti2v.crawl.crawler import crawl
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import StorageError, UsageError
 from alti2v.storage.remote import upload
-from tests.crawl.scripted_board import ScriptedBoard
+from tests.crawl.scripted_board import ScriptedBoard, picture
 from tests.crawl.test_crawl_killed import config, content, interrupted
 from tests.s3_server import BUCKET, S3Server
 
@@ -41,6 +43,25 @@ def copy_of(s3: S3Server, folder: Path) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(s3.content(key))
     return folder
+
+
+def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the driver send files in parts of 5 MiB, the least that S3 takes."""
+    from s3fs import S3FileSystem
+
+    real = S3FileSystem._put_file
+    part = 5 * 2**20
+
+    async def put_file(self: Any, *arguments: Any, **named: Any) -> Any:
+        return await real(self, *arguments, chunksize=part, **named)
+
+    monkeypatch.setattr(S3FileSystem, "_put_file", put_file)
+    monkeypatch.setattr("s3fs.core.MIN_MULTIPART", part, raising=False)
+
+
+def padded_content(self: ScriptedBoard, number: int, *, sample: bool) -> bytes:
+    """Pictures of 200 kB."""
+    return picture(number).ljust(200_000, b"#") + b"\xff\xd9"
 
 
 def tars(store: Path) -> list[str]:
@@ -76,7 +97,7 @@ def test_what_is_new_is_added(tmp_path: Path, site: ScriptedBoard, s3: S3Server)
     assert len(pd.read_parquet(copy_of(s3, tmp_path / "copy") / "posts")) == POSTS + 10
 
 
-def test_puts_that_fail_stop_the_crawl_and_lose_nothing(
+def test_f41_puts_that_fail_stop_the_crawl_and_lose_nothing(
     tmp_path: Path, site: ScriptedBoard, s3: S3Server
 ) -> None:
     """The store is down for a whole run; the next one sends what is left and fetches no file twice."""
@@ -93,13 +114,54 @@ def test_puts_that_fail_stop_the_crawl_and_lose_nothing(
     assert len(asked) - POSTS <= 64 + 16 + 16  # what the stop found in flight
 
 
-@pytest.mark.parametrize("fault", ["hang", "reset", "garble"])
-def test_puts_that_fail_once_are_tried_again(
+@pytest.mark.parametrize("fault", ["hang", "late", "reset", "garble", "slow down"])
+def test_f41_puts_that_fail_once_are_tried_again(
     tmp_path: Path, site: ScriptedBoard, s3: S3Server, fault: str
 ) -> None:
-    """Silence, a broken connection, bytes that changed on the way: nobody notices but the server."""
+    """F41: silence, silence after the object was stored, a broken connection, other bytes, 503 SlowDown."""
     s3.fail_puts(fault, times=1)
-    assert crawl(config(tmp_path / "work", site, url=URL)).complete
+    report = crawl(config(tmp_path / "work", site, url=URL))
+
+    assert report.complete
+    assert s3.faults_left == 0
+    assert s3.puts("stores/one/images/images-000000.tar") >= 2
+    assert verify_store(tmp_path / "work").findings == ()
+    assert len(pd.read_parquet(copy_of(s3, tmp_path / "copy") / "posts")) == POSTS
+
+
+def test_f41_credentials_that_expire_stop_the_crawl_and_lose_nothing(
+    tmp_path: Path, site: ScriptedBoard, s3: S3Server
+) -> None:
+    """F41: the first tar file went out, then every PUT is refused; the next run sends the rest, and no more."""
+    s3.fail_puts("expired", times=10**6, after=1)
+    with pytest.raises(StorageError, match=r"token|expired|Forbidden"):
+        crawl(config(tmp_path / "work", site, url=URL))
+    s3.fail_puts("", times=0)
+    first = s3.puts("stores/one/images/images-000000.tar")
+    report = crawl(config(tmp_path / "work", site, url=URL))
+
+    assert report.complete
+    assert s3.puts("stores/one/images/images-000000.tar") == first == 1
+    assert len(pd.read_parquet(copy_of(s3, tmp_path / "copy") / "posts")) == POSTS
+    assert verify_store(tmp_path / "work").findings == ()
+
+
+def test_f41_many_parts_are_one_object_or_none(
+    tmp_path: Path, site: ScriptedBoard, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F41: large tars go in parts; one of them fails: no reader ever sees half an object."""
+    in_parts(monkeypatch)
+    large = replace(config(tmp_path / "work", site, url=URL), shard_bytes=12_000_000)
+    monkeypatch.setattr(ScriptedBoard, "content", padded_content)
+    s3.fail_puts("500", times=10**6, after=1)  # the first part arrives
+    with pytest.raises(StorageError, match="cannot write"):
+        crawl(large)
+    seen = s3.names()
+    s3.fail_puts("", times=0)
+    report = crawl(large)
+
+    assert [name for name in seen if name.endswith(".tar")] == []
+    assert report.complete
     assert verify_store(tmp_path / "work").findings == ()
 
 

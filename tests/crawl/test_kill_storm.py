@@ -85,8 +85,8 @@ def file_of(path: str) -> int | None:
 
 
 @pytest.mark.slow
-def test_a_storm_of_kills_costs_nothing(tmp_path: Path) -> None:
-    """F30: the store equals an uninterrupted one; only faults, and what was in flight, are asked for twice."""
+def test_f31_a_storm_of_kills_costs_nothing(tmp_path: Path) -> None:
+    """F31: the store equals an uninterrupted one; only faults, and what was in flight, are asked for twice."""
     rng, store = Random(7), tmp_path / "killed"
     numbers = [str(number) for number in (RATE, TRIES, CONNECTIONS)]
     enough, left = threading.Event(), [0]

@@ -6,12 +6,15 @@ import asyncio
 import io
 import socket
 import ssl
+import struct
 import threading
 import tracemalloc
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
@@ -43,9 +46,13 @@ async def test_a_whole_answer_comes_with_its_headers(serve: Any) -> None:
 
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [(404, FailKind.HTTP_404), (403, FailKind.FORBIDDEN), (500, FailKind.HTTP_5XX), (418, FailKind.HTTP_4XX)],
+    [
+        *((404, FailKind.HTTP_404), (410, FailKind.HTTP_404)),
+        *((401, FailKind.FORBIDDEN), (403, FailKind.FORBIDDEN), (451, FailKind.FORBIDDEN)),
+        *((500, FailKind.HTTP_5XX), (418, FailKind.HTTP_4XX)),
+    ],
 )
-async def test_f06_a_status_is_a_kind(serve: Any, status: int, expected: FailKind) -> None:
+async def test_f06_f07_a_status_is_a_kind(serve: Any, status: int, expected: FailKind) -> None:
     """F06, F07: and the status is kept."""
 
     async def handler(_: web.Request) -> web.Response:
@@ -74,6 +81,56 @@ async def test_f01_a_refused_connection_has_its_kind() -> None:
 async def test_f01_a_reset_has_its_kind(serve: Any) -> None:
     """F01: the server cuts the connection before an answer."""
     assert kind(await got(await serve(drop) + "/a.jpg")) is FailKind.RESET
+
+
+async def test_f01_a_reset_in_the_middle_of_a_body_has_its_kind(serve: Any) -> None:
+    """F01: half of the bytes, then RST: no part of it is taken for the whole."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "5000"})
+        await response.prepare(request)
+        await response.write(b"x" * 2500)
+        assert request.transport is not None
+        connection = request.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        request.transport.abort()
+        return response
+
+    assert kind(await got(await serve(handler) + "/a.jpg")) in (FailKind.RESET, FailKind.TRUNCATED_BODY)
+
+
+async def test_f02_a_broken_chunk_is_never_taken_for_an_end(serve: Any) -> None:
+    """F02: the connection ends inside a chunk, and after one without the last, empty chunk."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        broken = {"/inside": b"ff\r\nabc", "/after": b"3\r\nabc\r\n", "/nonsense": b"zz\r\nabc\r\n"}
+        request.transport.write(head + broken[request.path])  # type: ignore[attr-defined]
+        request.transport.close()
+        return web.Response()
+
+    url = await serve(handler)
+    kinds = [kind(await got(f"{url}/{path}")) for path in ("inside", "after", "nonsense")]
+
+    assert kinds[:2] == [FailKind.TRUNCATED_BODY] * 2
+    assert kinds[2] in (FailKind.TRUNCATED_BODY, FailKind.BAD_HTTP)
+
+
+async def test_f03_a_host_that_never_answers_times_out(serve: Any) -> None:
+    """F03: not even headers come."""
+    release = asyncio.Event()
+
+    async def handler(_: web.Request) -> web.Response:
+        await release.wait()
+        return web.Response()
+
+    url = await serve(handler)
+    async with Client(replace(CONFIG, read_s=0.1)) as client:
+        outcome = await client.get(f"{url}/a", purpose=Purpose.API, max_bytes=10)
+    release.set()
+
+    assert kind(outcome) is FailKind.TIMEOUT
 
 
 async def test_f02_a_short_body_is_never_taken_for_a_whole_one(serve: Any) -> None:
@@ -249,6 +306,21 @@ async def test_f09_a_redirect_to_a_foreign_host_is_not_followed(serve: Any) -> N
     assert {host.partition(":")[0] for host in heard} == {"127.0.0.1"}
 
 
+def resolving(names: Mapping[str, list[str]]) -> Callable[..., Any]:
+    """What stands in for `socket.getaddrinfo`: some names have these addresses, all others are looked up."""
+    real = socket.getaddrinfo
+
+    def look_up(host: str, port: int, *others: Any, **named: Any) -> Any:
+        if host not in names:
+            return real(host, port, *others, **named)
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port))
+            for address in names[host]
+        ]
+
+    return look_up
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -294,6 +366,56 @@ async def test_f14_private_addresses_are_refused_before_a_byte_is_sent(serve: An
     assert heard == []
 
 
+@pytest.mark.parametrize("target", ["127.0.0.2", "localhost", "[::1]", "[::ffff:127.0.0.2]"])
+async def test_f14_a_redirect_to_a_private_address_is_refused(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    """F14: the guard looks at every hop, also where the first one was public."""
+    heard: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        heard.append(request.path)
+        return web.Response(status=302, headers={"Location": f"http://{target}:{request.url.port}/secret"})
+
+    url = await serve(handler)
+    # The test's own server plays the public host; `localhost` resolves to what the guard must refuse.
+    monkeypatch.setattr("alti2v.crawl.guard.is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(socket, "getaddrinfo", resolving({"localhost": ["127.0.0.2"]}))
+    async with Client(replace(CONFIG, allow_private=False)) as client:
+        outcome = await client.get(f"{url}/a", purpose=Purpose.API, max_bytes=10)
+
+    assert kind(outcome) in (FailKind.PRIVATE_ADDRESS, FailKind.BAD_URL)
+    assert heard == ["/a"]
+
+
+async def test_f14_a_name_that_changes_its_address_is_refused(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F14, DNS rebinding: what counts is the address that is connected to, not one seen before."""
+    heard: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        heard.append(request.path)
+        return web.Response(body=b"x", headers={"Connection": "close"})
+
+    port = (await serve(handler)).rpartition(":")[2]
+    names = {"board.example": ["127.0.0.1"]}
+    monkeypatch.setattr("alti2v.crawl.guard.is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(socket, "getaddrinfo", resolving(names))
+    async with Client(replace(CONFIG, allow_private=False)) as client:
+        first = await client.get(f"http://board.example:{port}/a", purpose=Purpose.API, max_bytes=10)
+        names["board.example"] = ["127.0.0.2"]
+        assert client._session is not None
+        connector = client._session.connector
+        assert isinstance(connector, aiohttp.TCPConnector)
+        connector.clear_dns_cache()  # its time is over
+        second = await client.get(f"http://board.example:{port}/b", purpose=Purpose.API, max_bytes=10)
+
+    assert isinstance(first, Received)
+    assert kind(second) is FailKind.PRIVATE_ADDRESS
+    assert heard == ["/a"]
+
+
 @pytest.mark.parametrize("url", ["http://", "javascript:x", "http://[::1", "http://a:b/", "//x", "http://:0/"])
 async def test_addresses_that_are_none_are_refused(url: str) -> None:
     """One kind for all, and no exception."""
@@ -316,6 +438,23 @@ async def test_f11_names_that_do_not_resolve_have_their_kind(monkeypatch: pytest
 
     assert {kind(outcome) for outcome in outcomes} == {FailKind.DNS}
     assert 1 <= len(threads) <= 36  # the loop's own pool: min(32, cores + 4)
+
+
+async def test_f11_of_several_addresses_one_that_answers_is_enough(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F11: a dead address in front, as with a broken IPv6, costs an attempt and not the file."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(body=b"x")
+
+    port = (await serve(handler)).rpartition(":")[2]
+    names = {"board.example": ["127.0.0.2", "127.0.0.3", "127.0.0.1"]}
+    monkeypatch.setattr(socket, "getaddrinfo", resolving(names))
+    async with Client(CONFIG) as client:
+        outcome = await client.get(f"http://board.example:{port}/a", purpose=Purpose.API, max_bytes=10)
+
+    assert isinstance(outcome, Received)
 
 
 async def test_f12_a_certificate_that_nobody_vouches_for_fails_closed(tmp_path: Path) -> None:

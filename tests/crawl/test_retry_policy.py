@@ -58,7 +58,7 @@ def test_passing_failures_are_tried_as_often_as_the_policy_says() -> None:
 
 
 @given(st.integers(1, 3), st.integers())
-def test_back_off_is_jittered_between_nothing_and_its_ceiling(tries: int, seed: int) -> None:
+def test_f01_back_off_is_jittered_between_nothing_and_its_ceiling(tries: int, seed: int) -> None:
     """Full jitter: uniform in [0, min(ceiling, base * 2^(tries - 1))]."""
     failure = Failure(kind=FailKind.RESET, message="")
     verdict = decide(failure, tries=tries, policy=POLICY, rng=Random(seed))
@@ -84,7 +84,7 @@ def test_back_off_is_jittered_between_nothing_and_its_ceiling(tries: int, seed: 
         (None, 8),
     ],
 )
-def test_retry_after_is_obeyed_and_capped(header: str | None, expected: float) -> None:
+def test_f04_retry_after_is_obeyed_and_capped(header: str | None, expected: float) -> None:
     """Seconds and dates count; anything else gives the policy's own doubling pause."""
     assert pause_s(header, now=NOW, pauses=3, policy=POLICY) == expected
 

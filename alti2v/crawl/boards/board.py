@@ -1,31 +1,15 @@
-"""What every dialect answers in: questions, answers, and the classification of a body.
-
-A body is classified before its HTTP status is looked at, because boards of this family say "no" with
-status 200 and "nothing" with an empty body (wire facts: Gelbooru 0.2 source and recorded answers).
-Pure: knows no network and no clock.
-"""
+"""What every dialect answers in: questions and answers. Pure: knows no network and no clock."""
 
 from __future__ import annotations
 
-import html
-import json
-import re
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Any, Protocol
-from urllib.parse import urljoin, urlsplit
-from xml.etree import ElementTree as ET
+from typing import Protocol
 
 from alti2v.records import Post, Tag
 
-# A post's number names its tar members (12 digits, layout.member_key).
-MAX_ID = 10**12 - 1
-# Bounds for hostile answers, far above what boards send: 1,000 posts at most, a thousand tags at the very most.
-MAX_ENTRIES = 10_000
-MAX_TAGS = 10_000
 VIDEO = frozenset({"mp4", "webm", "m4v", "mov", "avi", "mkv"})
 PICTURE = frozenset({"jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", ""})
 
@@ -246,157 +230,6 @@ class TagBoard(Protocol):
     def read_tags(self, body: bytes, *, status: int) -> tuple[Tag, ...] | Refusal | Unreadable:
         """Read an answer to either."""
         ...
-
-
-# Bodies ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Empty:
-    """Nothing but white space."""
-
-
-@dataclass(frozen=True, slots=True)
-class JsonBody:
-    """A JSON array or object."""
-
-    value: list[Any] | dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class XmlBody:
-    """A well-formed XML document that is no error message."""
-
-    root: ET.Element
-
-
-def classify(body: bytes) -> Empty | JsonBody | XmlBody | Refusal | Unreadable:
-    """Say what a body is, whatever its status and its content type claim.
-
-    The four ways in which boards say no with any status: `<response success="false" reason=…/>`,
-    `<error>text</error>`, a bare JSON string, and `{"success": false, "message": …}`.
-    """
-    text = body.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if not text:
-        return Empty()
-    # Before parsing: a few bytes of text become fifty and more of objects.
-    if text.count(b"[") + text.count(b"{") + text.count(b"<") > 10 * MAX_ENTRIES:
-        return Unreadable("more entries than any board sends")
-    if text.count(b'"') > 100 * MAX_ENTRIES:
-        return Unreadable("more values than any board sends")
-    if text[:1] in b'[{"':
-        return _classify_json(text)
-    if text[:1] == b"<":
-        return _classify_xml(text)
-    return Unreadable("plain text")
-
-
-def _classify_json(text: bytes) -> JsonBody | Refusal | Unreadable:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return Unreadable("broken JSON")
-    if isinstance(value, str):
-        return Refusal(clean_text(value))
-    if isinstance(value, dict) and value.get("success") is False:
-        message = value.get("message") or value.get("reason") or value.get("error") or "no reason given"
-        return Refusal(clean_text(str(message)))
-    return JsonBody(value)
-
-
-def _classify_xml(text: bytes) -> XmlBody | Refusal | Unreadable:
-    start = text[:1024].lower()
-    if b"<html" in start or b"<!doctype html" in start:
-        return Unreadable("an HTML page")
-    if b"<!doctype" in start or b"<!entity" in text.lower():
-        return Unreadable("XML with a document type, which no board sends")  # and how XML bombs are built
-    try:
-        root = ET.fromstring(text)  # noqa: S314 - no document type, so no entities to expand
-    except (ET.ParseError, ValueError, LookupError):  # LookupError: an unknown encoding declaration
-        return Unreadable("an HTML page" if b"<body" in text.lower() else "broken XML")
-    if root.tag == "error" or root.get("success") == "false":
-        return Refusal(clean_text(root.get("reason") or "".join(root.itertext())) or "no reason given")
-    return XmlBody(root)
-
-
-# Values ------------------------------------------------------------------------------------------
-
-
-def clean_text(text: str) -> str:
-    """Free text as it is stored: entities unescaped, NFC, fit for UTF-8, no white space around it."""
-    plain = unicodedata.normalize("NFC", html.unescape(text))
-    return plain.encode("utf-8", "replace").decode("utf-8").strip()  # JSON can smuggle in lone surrogates
-
-
-def clean_tag(text: str) -> str:
-    """A tag as it is stored: clean text without white space or control characters inside."""
-    if text.isascii() and text.isprintable() and not ("&" in text or " " in text):
-        return text  # nearly every tag; the long way costs 4 us, 30 times a post
-    kept = (" " if unicodedata.category(char) == "Cc" else char for char in clean_text(text))
-    return "_".join("".join(kept).split())
-
-
-def clean_tags(text: object) -> tuple[str, ...]:
-    """The tags of a board's space-separated list, each once, in its order."""
-    words = str(text or "")
-    # Split before unescaping: an escaped space belongs to the tag.
-    names = filter(None, words.split(" ", MAX_TAGS)[:MAX_TAGS])
-    is_clean = words.isascii() and words.isprintable() and "&" not in words
-    return tuple(dict.fromkeys(names if is_clean else filter(None, map(clean_tag, names))))
-
-
-def integer(value: object) -> int | None:
-    """A whole number that fits 64 bits, from a number or its decimal text; None otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return None
-    try:
-        number = int(value)
-    except ValueError:
-        return None
-    return number if -(2**63) <= number < 2**63 else None
-
-
-def instant(value: object) -> int | None:
-    """Unix seconds between 1970 and 9999, which every reader of the tables can show; None otherwise."""
-    number = integer(value)
-    return number if number is not None and 0 <= number < 253_402_300_800 else None
-
-
-def pixels(value: object) -> int:
-    """A side in px, 0 if the board's value makes no sense."""
-    number = integer(value) or 0
-    return number if 0 <= number < 2**31 else 0
-
-
-def post_id(entry: Mapping[str, object]) -> int | None:
-    """The id of an entry, None if it is missing or not in [1, 10^12)."""
-    number = integer(entry.get("id"))
-    return number if number is not None and 1 <= number <= MAX_ID else None
-
-
-def md5_of(value: object) -> str | None:
-    """32 lower-case hex digits, or None."""
-    text = str(value or "").strip().lower()
-    return text if len(text) == 32 and not set(text) - set("0123456789abcdef") else None
-
-
-# An address that joining and splitting would leave as it is.
-_PLAIN_URL = re.compile(r"https?://[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::\d{1,5})?/[A-Za-z0-9._~/%+=&?-]*")
-
-
-def absolute_url(base: str, value: object) -> str | None:
-    """An absolute http(s) URL, also from a path or a protocol-relative one; None for anything else."""
-    text = str(value or "").strip()
-    if not text:
-        return None
-    if _PLAIN_URL.fullmatch(text) and "/." not in text:
-        return text  # nearly every one; the long way costs 30 us
-    try:
-        url = urljoin(f"{base}/", text)
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    return url if parts.scheme in ("http", "https") and parts.hostname else None
 
 
 def skip_reason(post: Post) -> Skip | None:

@@ -16,16 +16,17 @@ from alti2v.crawl.boards.board import (
     Answer,
     Conditions,
     Dialect,
-    Empty,
-    JsonBody,
     Page,
     Query,
     Refusal,
     Terms,
     Unreadable,
     Wall,
+    terms_of,
+)
+from alti2v.crawl.boards.bodies import Empty, JsonBody, classify
+from alti2v.crawl.boards.values import (
     absolute_url,
-    classify,
     clean_tags,
     clean_text,
     instant,
@@ -33,7 +34,6 @@ from alti2v.crawl.boards.board import (
     md5_of,
     pixels,
     post_id,
-    terms_of,
 )
 from alti2v.records import Category, Post, TagGroups
 

@@ -17,17 +17,17 @@ from alti2v.crawl.boards.board import (
     Answer,
     Conditions,
     Dialect,
-    Empty,
-    JsonBody,
     Page,
     Query,
     Refusal,
     Terms,
     Unreadable,
     Wall,
-    XmlBody,
+    terms_of,
+)
+from alti2v.crawl.boards.bodies import Empty, JsonBody, XmlBody, classify
+from alti2v.crawl.boards.values import (
     absolute_url,
-    classify,
     clean_tag,
     clean_tags,
     clean_text,
@@ -36,7 +36,6 @@ from alti2v.crawl.boards.board import (
     md5_of,
     pixels,
     post_id,
-    terms_of,
 )
 from alti2v.records import CATEGORY_OF_CODE, Category, Post, Tag, TagGroups
 

@@ -11,15 +11,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
-from alti2v.crawl.boards.board import (
-    JsonBody,
-    Refusal,
-    Unreadable,
-    classify,
-    clean_tag,
-    integer,
-    post_id,
-)
+from alti2v.crawl.boards.board import Refusal, Unreadable
+from alti2v.crawl.boards.bodies import JsonBody, classify
+from alti2v.crawl.boards.values import clean_tag, integer, post_id
 from alti2v.records import CATEGORY_OF_CODE, Category, Tag
 
 PAGE_LIMIT = 1000
