@@ -62,3 +62,12 @@ def test_a_header_that_promises_too_many_pixels() -> None:
 
     assert isinstance(found, Failure)
     assert found.kind is FailKind.TOO_MANY_PIXELS
+
+
+def test_f23_of_several_pictures_in_a_jpeg_the_first_counts() -> None:
+    """MPO, as cameras with two lenses write it: a JPEG with more pictures behind the first."""
+    out = io.BytesIO()
+    first, second = Image.new("RGB", (64, 48), 90), Image.new("RGB", (64, 48), 10)
+    first.save(out, "MPO", save_all=True, append_images=[second])
+
+    assert identify(out.getvalue()) == Picture("JPEG", 64, 48)

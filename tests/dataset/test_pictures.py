@@ -72,7 +72,7 @@ def corner_marked(size: tuple[int, int] = (96, 64)) -> Image.Image:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
-def test_exif_orientation_is_undone(orientation: int, file_format: str) -> None:
+def test_f23_exif_orientation_is_undone(orientation: int, file_format: str) -> None:
     """All eight orientations show the upright picture, as CIPA DC-008 defines them."""
     upright = corner_marked()
     stored = {
@@ -96,7 +96,7 @@ def test_exif_orientation_is_undone(orientation: int, file_format: str) -> None:
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "WEBP", "GIF"])
-def test_transparency_shows_white(file_format: str) -> None:
+def test_f23_transparency_shows_white(file_format: str) -> None:
     """Invisible pixels are white whatever colour hides in them, also along the edge."""
     image = halves((0, 0, 0, 0), (*BLUE, 255), "RGBA")
     prepared = pixels(encoded(image, file_format, **({"lossless": True} if file_format == "WEBP" else {})))
@@ -108,14 +108,14 @@ def test_transparency_shows_white(file_format: str) -> None:
     assert luminance.min() > 60
 
 
-def test_half_transparency_is_mixed_with_white() -> None:
+def test_f23_half_transparency_is_mixed_with_white() -> None:
     """An alpha of one half gives the colour half way to white."""
     prepared = pixels(encoded(Image.new("RGBA", (96, 96), (0, 0, 255, 128)), "PNG"))
 
     assert close(prepared[32, 32], (127, 127, 255))
 
 
-def test_grey_with_alpha_and_palette_with_alpha() -> None:
+def test_f23_grey_with_alpha_and_palette_with_alpha() -> None:
     """LA, and P with a transparent entry or with an alpha per entry, show white, too."""
     grey = halves((0, 0), (100, 255), "LA")
     palette = Image.new("P", (96, 96), 0)
@@ -132,7 +132,7 @@ def test_grey_with_alpha_and_palette_with_alpha() -> None:
         assert close(prepared[32, 56], colour)
 
 
-def test_rgb_png_with_a_transparent_colour() -> None:
+def test_f23_rgb_png_with_a_transparent_colour() -> None:
     """A colour that tRNS names as transparent shows white."""
     prepared = pixels(encoded(halves(RED, BLUE), "PNG", transparency=RED))
 
@@ -140,7 +140,7 @@ def test_rgb_png_with_a_transparent_colour() -> None:
     assert close(prepared[32, 56], BLUE)
 
 
-def test_16_bit_grey_is_scaled() -> None:
+def test_f23_16_bit_grey_is_scaled() -> None:
     """A grey PNG of 16 bits keeps its greys; clipping would make everything white."""
     ramp = np.linspace(0, 65535, 96).astype(np.uint16)
     prepared = pixels(encoded(Image.fromarray(np.tile(ramp, (96, 1))), "PNG"))
@@ -153,7 +153,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
 
 
-def test_16_bit_colour_is_scaled() -> None:
+def test_f23_16_bit_colour_is_scaled() -> None:
     """A colour PNG of 16 bits keeps its colours."""
     line = b"\0" + struct.pack(">HHH", 0x8000, 0x4000, 0xFFFF) * 32
     content = (
@@ -167,7 +167,7 @@ def test_16_bit_colour_is_scaled() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK"])
-def test_other_modes_become_rgb(mode: str) -> None:
+def test_f23_other_modes_become_rgb(mode: str) -> None:
     """Grey, black and white, palettes and CMYK end in RGB with the same look."""
     image = halves((0, 0, 0), WHITE).convert(mode)
     prepared = pixels(encoded(image, "JPEG" if mode == "CMYK" else "PNG"))
@@ -176,7 +176,7 @@ def test_other_modes_become_rgb(mode: str) -> None:
     assert close(prepared[32, 56], WHITE)
 
 
-def test_an_icc_profile_is_honoured() -> None:
+def test_f23_an_icc_profile_is_honoured() -> None:
     """Colours are shown in sRGB: a picture whose profile swaps two primaries gets them swapped back."""
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
