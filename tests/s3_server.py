@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -44,6 +45,8 @@ class S3Server:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
+        # All servers of a process share what moto stores: each begins empty.
+        urlopen(Request(f"{self.url}/moto-api/reset", method="POST")).close()
         self.client = boto3.client(
             "s3",
             endpoint_url=self.url,
