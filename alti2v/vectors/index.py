@@ -102,15 +102,16 @@ def build_index(vectors: Path, folder: Path, *, progress: ProgressHook = ignore_
         raise DataError(f"{vectors} holds no picture: embed some")
     cells = 1 if rows <= EXACT_ROWS else 2 ** round(math.log2(math.sqrt(rows)))
     made = _empty(faiss, origin, cells)
-    sample = _sample(vectors, rows, max(_PROBES, _TRAINING_PER_CELL * cells)) if cells > 1 else None
+    # What the cells were found on would flatter them, so the probes are other pictures.
+    sample = _sample(vectors, rows, _PROBES + _TRAINING_PER_CELL * cells) if cells > 1 else None
     if sample is not None:
         progress(Progress(stage="finding cells", done=0, total=1, unit="steps"))
-        made.train(sample)
+        made.train(sample[_PROBES:])
         progress(Progress(stage="finding cells", done=1, total=1, unit="steps"))
     make_directory(folder)
     (folder / INDEX_FILE).unlink(missing_ok=True)
     publish(folder / INDEX_PICTURES_FILE, lambda path: _fill(made, vectors, rows, path, progress))
-    looked_into, recall = (1, 1.0) if sample is None else _tune(made, sample[:: len(sample) // _PROBES], cells)
+    looked_into, recall = (1, 1.0) if sample is None else _tune(made, sample[:_PROBES], cells)
     writer = faiss.write_index_binary if origin.form is Form.BINARY else faiss.write_index
     publish(folder / INDEX_VECTORS_FILE, lambda path: writer(made, str(path)))
     publish_json(

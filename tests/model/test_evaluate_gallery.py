@@ -71,7 +71,7 @@ def test_the_most_wrong_and_the_best_are_the_extremes() -> None:
 def test_the_most_confident_are_those_that_expect_the_least_errors() -> None:
     """Right or wrong: sure predictions come first, half-hearted ones last, and naming nothing is not sure."""
     data = split()
-    data["probabilities"][:] = 0.45
+    data["probabilities"][:] = 0.55
     data["probabilities"][7], data["probabilities"][9] = 0.99, [0.98, *[0.02] * 7]
     data["probabilities"][11] = 0.01
     data["labels"][7] = 0
