@@ -382,7 +382,7 @@ TABLES = (
 VECTORS = Table(
     "vectors",
     (
-        Column("key", "string", "the picture: its path as it was given, or its key in the dataset"),
+        Column("key", "string", "the picture: its absolute path, or its key in the dataset"),
         Column("tags", "list<string>", "what the model sees in it, the most probable first; no ratings"),
         Column("vector", "vector", "fixed-size list of float16 or float32, or binary of one bit a unit"),
     ),

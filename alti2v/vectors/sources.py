@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def find_sources(inputs: Sequence[str], listed: Iterable[str] = ()) -> Iterator[
     """
     dataset = dataset_among(inputs)
     if dataset is None:
-        yield from ((str(path), path) for path in find_pictures(inputs, listed))
+        # Absolute, so that a search finds the pictures from wherever it is started.
+        yield from ((os.path.abspath(path), path) for path in find_pictures(inputs, listed))  # noqa: PTH100
         return
     for shard in read_manifest(dataset).shards:
         yield from _in_shard(dataset, shard.name)

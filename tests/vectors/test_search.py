@@ -166,6 +166,24 @@ def test_the_command_prints_and_draws(model: Path, tmp_path: Path, capsys: pytes
     assert sheet.read_text().count('<img src="data:image/jpeg;base64,') == 3
 
 
+def test_pictures_of_relative_paths_are_found_from_elsewhere(
+    model: Path, art: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a search is started decides nothing: the sheet has its pictures, and nothing is embedded twice."""
+    (tmp_path / "elsewhere").mkdir()
+    out, sheet = tmp_path / "v.parquet", tmp_path / "sheet.html"
+    monkeypatch.chdir(tmp_path)
+    embed(EmbedConfig(model=model, inputs=("art",), out=out), show=lambda _: None)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = embed(EmbedConfig(model=model, inputs=("../art",), out=out), show=lambda _: None)
+    with pytest.raises(SystemExit) as ending:
+        main(["search", str(out), "--tags", "red_eyes", "--count", "3", "--html", str(sheet)])
+
+    assert ending.value.code == 0
+    assert again.embedded == 0
+    assert sheet.read_text().count('<img src="data:image/jpeg;base64,') == 3
+
+
 def test_searching_needs_no_tensorflow(model: Path, art: Path, tmp_path: Path) -> None:
     """With an exported folder nothing of a search imports TensorFlow."""
     out = tmp_path / "v.parquet"
