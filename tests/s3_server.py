@@ -45,8 +45,6 @@ class S3Server:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
-        # All servers of a process share what moto stores: each begins empty.
-        urlopen(Request(f"{self.url}/moto-api/reset", method="POST")).close()
         self.client = boto3.client(
             "s3",
             endpoint_url=self.url,
@@ -54,7 +52,7 @@ class S3Server:
             aws_secret_access_key="test",
             region_name="us-east-1",
         )
-        self.client.create_bucket(Bucket=BUCKET)
+        self.clear()
 
     def fail_puts(self, fault: str, *, times: int, after: int = 0) -> None:
         """Let PUTs of objects fail, once `after` of them have gone well.
@@ -81,6 +79,13 @@ class S3Server:
     def puts(self, key: str) -> int:
         """How often an object was put."""
         return sum(entry == ("PUT", f"/{BUCKET}/{key}") for entry in self._log)
+
+    def clear(self) -> None:
+        """Begin anew, with one empty bucket and no faults; all servers of a process share what moto stores."""
+        self.fail_puts("", times=0)
+        urlopen(Request(f"{self.url}/moto-api/reset", method="POST")).close()
+        self.client.create_bucket(Bucket=BUCKET)
+        self._log.clear()
 
     def close(self) -> None:
         """Stop serving."""

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import DIRECTORY, as_json_option, dialect_option
-from alti2v.errors import RemoteError, UsageError
-from alti2v.storage.remote import is_url
+from alti2v.commands.options import (
+    DIRECTORY,
+    as_json_option,
+    dialect_option,
+    local_folder,
+    work_option,
+)
+from alti2v.errors import RemoteError
 from alti2v.terminal import duration, print_result, progress_display, size
 
 if TYPE_CHECKING:
@@ -21,12 +26,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("store")
-@click.option(
-    "--work",
-    type=DIRECTORY,
-    default=None,
-    help="Where STORE is a URL: the local folder for the ledger and what is not finished.",
-)
+@work_option("Where STORE is a URL: the local folder for the ledger and what is not finished.")
 @click.option("--board", required=True, help="safebooru, donmai, or the URL of a board.")
 @dialect_option(None)
 @click.option("--tags", default="", help="Search terms, as the board's own search takes them.")
@@ -98,18 +98,13 @@ def crawl(*, store: str, work: Path | None, as_json: bool, **options: Any) -> No
 
     Run it again to go on after an interruption, or later to add what is new.
     """
-    if is_url(store) != (work is not None):
-        raise UsageError(
-            f"{store} is a URL: give --work FOLDER for the ledger and what is not finished"
-            if work is None
-            else f"{store} is a local folder, which needs no --work"
-        )
+    folder = local_folder(store, work, purpose="the ledger and what is not finished")
     from alti2v.crawl.crawler import CrawlConfig
     from alti2v.crawl.crawler import crawl as crawl_board
 
     with progress_display() as progress:
         report = crawl_board(
-            CrawlConfig(store=work or Path(store), url=None if work is None else store, **options),
+            CrawlConfig(store=folder, url=None if work is None else store, **options),
             progress=progress,
         )
     print_result(

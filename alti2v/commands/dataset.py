@@ -8,17 +8,19 @@ from typing import Any
 
 import click
 
-from alti2v.commands.options import DIRECTORY, as_json_option
+from alti2v.commands.options import DIRECTORY, as_json_option, local_folder, work_option
 from alti2v.errors import DamagedError
 from alti2v.records import Finding
+from alti2v.storage.remote import is_url
 from alti2v.terminal import duration, print_result, progress_display, size
 
 _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
 
 
 @click.command("build-shards")
-@click.argument("store", type=DIRECTORY)
-@click.argument("dataset", type=DIRECTORY)
+@click.argument("store")
+@click.argument("dataset")
+@work_option("Where DATASET is a URL: the local folder for the plan, tables and what is not finished.")
 @click.option("--size", type=int, default=224, show_default=True, help="Side of the square pictures, px.")
 @click.option(
     "--fit",
@@ -76,11 +78,31 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
 @click.option(
     "--workers", type=int, default=None, help="Processes; as many as there are cores where not given."
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "dask"]),
+    default="local",
+    show_default=True,
+    help="What runs the work: processes of this machine, or a Dask cluster.",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDR",
+    default=None,
+    help="Of the Dask cluster, as tcp://host:8786; where not given, --workers processes here are one.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan and write no dataset.")
 @click.option("--new-plan", is_flag=True, help="Replace a dataset that was built with other options.")
 @as_json_option
-def build_shards(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by BuildConfig
-    """Make a DATASET of a STORE.
+def build_shards(
+    *,
+    store: str,
+    dataset: str,
+    work: Path | None,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401 - typed by BuildConfig
+) -> None:
+    """Make a DATASET of a STORE; each is a folder, or a URL such as s3://bucket/folder.
 
     Decides the tag vocabulary and the split, and writes resized pictures as WebDataset shards with Parquet
     tables. On a store that has grown since: adds shards, and leaves those that are there as they are.
@@ -88,8 +110,14 @@ def build_shards(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - ty
     from alti2v.dataset.build import build_shards as build
     from alti2v.dataset.config import BuildConfig
 
+    config = BuildConfig(
+        store=store if is_url(store) else Path(store),
+        dataset=local_folder(dataset, work, purpose="the plan, tables and what is not finished"),
+        url=dataset if is_url(dataset) else None,
+        **options,
+    )
     with progress_display() as progress:
-        report = build(BuildConfig(**options), progress=progress)
+        report = build(config, progress=progress)
     print_result(
         report,
         as_json=as_json,

@@ -10,6 +10,9 @@ from typing import Any
 
 import click
 
+from alti2v.errors import UsageError
+from alti2v.storage.remote import is_url
+
 DIRECTORY = click.Path(path_type=Path)
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
@@ -37,6 +40,24 @@ def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_CACHE_OPTIONS):
         command = option(command)
     return command
+
+
+def work_option(text: str) -> Callable[[Any], Any]:
+    """Make the option that names a local folder beside a URL."""
+    return click.option("--work", type=DIRECTORY, default=None, help=text)
+
+
+def local_folder(address: str, work: Path | None, *, purpose: str) -> Path:
+    """The folder to work in: the one that is meant, or `--work` where it is a URL.
+
+    Raises:
+        UsageError: one of the two is missing, or both are given.
+    """
+    if is_url(address) and work is None:
+        raise UsageError(f"{address} is a URL: give --work FOLDER for {purpose}")
+    if not is_url(address) and work is not None:
+        raise UsageError(f"{address} is a local folder, which needs no --work")
+    return work or Path(address)
 
 
 def dialect_option(default: str | None) -> Callable[[Any], Any]:

@@ -7,8 +7,6 @@ before the manifest exists reuses what it can. Only this module and `restore.py`
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,10 +18,11 @@ import pyarrow as pa
 
 from alti2v.dataset.config import BuildConfig, differences
 from alti2v.dataset.duplicates import families
-from alti2v.dataset.edition import WORK_DIR, is_whole, publish_edition, remove_unplanned, writing
-from alti2v.dataset.engines import Engine, local_engine
+from alti2v.dataset.edition import WORK_DIR, incomplete, is_whole, publish_edition, remove_unplanned, writing
+from alti2v.dataset.engines import Engine
 from alti2v.dataset.history import History, family_links, read_history, settle
 from alti2v.dataset.manifest import Manifest, Shard, in_order, read_manifest, read_vocabulary
+from alti2v.dataset.mirror import claim_work, send_edition
 from alti2v.dataset.plan import Candidates, Plan, PlanOptions, Settled, as_json, make_plan, options_hash
 from alti2v.dataset.posts import (
     NONE_REMOVED,
@@ -31,19 +30,20 @@ from alti2v.dataset.posts import (
     Posts,
     count_outcomes,
     first_outcomes,
-    load_posts,
     outcome_table,
 )
 from alti2v.dataset.repair import repair_dataset
-from alti2v.dataset.shards import SHARD_PLAN, ShardSpec, build_shard, read_receipt, shard_plan
+from alti2v.dataset.setting import engine_of, lay_down, posts_of, shared_work, take_up
+from alti2v.dataset.shards import ShardSpec, build_shard, read_receipt, shard_plan, write_plan
 from alti2v.dataset.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE, check_sizes
 from alti2v.dataset.survey import Preparation, known_rows, looks_of, made_with, no_survey, prepare, surveyed
 from alti2v.errors import DataError, UsageError
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
 from alti2v.storage.directory import Kind, claim_directory
 from alti2v.storage.layout import OUTCOMES, OUTCOMES_FILE, SURVEY_FILE
-from alti2v.storage.store import open_store
-from alti2v.storage.table import schema, write_arrow_table
+from alti2v.storage.place import Address, open_place, remove
+from alti2v.storage.remote import Remote
+from alti2v.storage.table import schema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class BuildReport:
             with 0 could not be kept.
     """
 
-    dataset: Path
+    dataset: Address
     edition: int
     train: int
     validation: int
@@ -86,12 +86,14 @@ class _Job:
     """What the steps of a build need.
 
     Attributes:
+        place: where shards belong.
         history: of the dataset; None if there is none yet.
         is_growth: whether what stands in the dataset stays.
     """
 
     config: BuildConfig
     options: PlanOptions
+    place: Path | Remote
     posts: Posts
     source: Mapping[str, object]
     history: History | None
@@ -128,34 +130,36 @@ def build_shards(config: BuildConfig, *, progress: ProgressHook = ignore_progres
             in use, or test and validation leave nothing to train on.
         DataError: the store has no tables yet, no usable pictures, or no tags.
         DamagedError: the store is damaged.
-        StorageError: the dataset's folder refuses a write; run the same command again to go on.
+        StorageError: the dataset's place refuses a write; run the same command again to go on.
+        RemoteError: the Dask cluster does not answer, or went away.
     """
     begun_s = time.monotonic()
     options = config.options
-    with open_store(config.store) as store:
-        posts = load_posts(store, ratings=config.ratings)
+    posts, source = posts_of(config)
     request = options_hash(options, store_digest=posts.digest)
-    is_dataset = claim_directory(config.dataset, Kind.DATASET)
-    if is_dataset and not config.new_plan:
+    if config.url is not None:
+        claim_work(config.dataset, config.url)
+    elif claim_directory(config.dataset, Kind.DATASET) and not config.new_plan:
         _check_options(config, options)
         if not (config.dataset / WORK_DIR).exists() and _is_finished(config.dataset, request):
             return _report_finished(config, begun_s)
-    with (
-        writing(config.dataset) as work,
-        local_engine(config.workers or len(os.sched_getaffinity(0))) as engine,
-    ):
-        is_dataset = claim_directory(config.dataset, Kind.DATASET)
+    with writing(config.dataset) as work, engine_of(config) as engine:
+        place = open_place(config.address)
+        is_dataset = take_up(place, config.dataset)
+        if is_dataset and not config.new_plan:
+            _check_options(config, options)
         preparation = _preparation(config, options, work, engine, progress)
         if is_dataset and not config.new_plan and read_manifest(config.dataset).request_hash == request:
             if not config.dry_run:
-                repair_dataset(config.dataset, posts, preparation)
-                shutil.rmtree(work)
+                repair_dataset(config.dataset, place, posts, preparation)
+                lay_down(place, work)
             return _report_finished(config, begun_s)
         job = _Job(
             config=config,
             options=options,
             posts=posts,
-            source={name: store.description.get(name, "") for name in ("board", "tags")},
+            source={name: source.get(name, "") for name in ("board", "tags")},
+            place=place,
             history=read_history(config.dataset) if is_dataset else None,
             is_growth=is_dataset and not config.new_plan,
             preparation=preparation,
@@ -164,7 +168,7 @@ def build_shards(config: BuildConfig, *, progress: ProgressHook = ignore_progres
         manifest = _manifest(job, planned, request)
         if not config.dry_run:
             manifest = _publish(job, planned, manifest)
-            shutil.rmtree(work)
+            lay_down(place, work)
     return _report(config, manifest, planned.plan.vocabulary.tags, begun_s)
 
 
@@ -172,7 +176,7 @@ def _check_options(config: BuildConfig, options: PlanOptions) -> None:
     manifest = read_manifest(config.dataset)
     if other := differences(manifest.options, as_json(options)):
         raise UsageError(
-            f"{config.dataset} was built with other options ({other}): give the same, choose another folder, "
+            f"{config.address} was built with other options ({other}): give the same, choose another folder, "
             "or let --new-plan replace it"
         )
 
@@ -188,7 +192,7 @@ def _preparation(
 ) -> Preparation:
     return Preparation(
         store=config.store,
-        work=work,
+        work=shared_work(config, work),
         recipe=options.image,
         made_with=made_with(),
         engine=engine,
@@ -284,11 +288,12 @@ def _manifest(job: _Job, planned: _Planned, request: str) -> Manifest:
 def _publish(job: _Job, planned: _Planned, manifest: Manifest) -> Manifest:
     dataset, plan = job.config.dataset, planned.plan
     specs = _write_shard_plans(job, planned)
+    _clear(job.place, specs)
     total = sum(len(shard.rows) for shard in plan.shards)
     written = {shard.name: shard for shard in _write_shards(specs, total, job.preparation)}
     manifest = replace(manifest, shards=tuple(written.get(shard.name, shard) for shard in manifest.shards))
     if job.history is None:
-        remove_unplanned(dataset, manifest.shards)
+        remove_unplanned(job.place, manifest.shards)
     shard_of = dict(job.history.shard_of) if job.history is not None and job.is_growth else {}
     for shard in plan.shards:
         shard_of |= dict.fromkeys(job.posts.ids[planned.rows[shard.rows]].tolist(), str(shard.name))
@@ -298,6 +303,8 @@ def _publish(job: _Job, planned: _Planned, manifest: Manifest) -> Manifest:
     }
     manifest = replace(manifest, outcomes=count_outcomes(tables[OUTCOMES_FILE]))
     publish_edition(dataset, manifest, plan.vocabulary.tags, tables)
+    if isinstance(job.place, Remote):
+        send_edition(job.place, dataset, manifest)
     return manifest
 
 
@@ -324,7 +331,7 @@ def _write_shard_plans(job: _Job, planned: _Planned) -> list[ShardSpec]:
     specs = []
     for shard in plan.shards:
         spec = ShardSpec(
-            dataset=job.config.dataset, work=job.preparation.work, name=shard.name, plan_hash=shard_hash
+            dataset=job.config.address, work=job.preparation.work, name=shard.name, plan_hash=shard_hash
         )
         specs.append(spec)
         if read_receipt(spec) is None:
@@ -337,8 +344,19 @@ def _write_shard_plans(job: _Job, planned: _Planned) -> list[ShardSpec]:
                 prepared.take(pa.array(np.searchsorted(prepared_ids, ids))),
                 job.options.image,
             )
-            write_arrow_table(spec.plan_file, SHARD_PLAN, table)
+            write_plan(spec, table)
     return specs
+
+
+def _clear(place: Path | Remote, specs: list[ShardSpec]) -> None:
+    """Remove what killed builds, or builds to another plan, left of shards that are still to be built."""
+    receipts = [receipt for spec in specs if (receipt := read_receipt(spec)) is not None]
+    lacking = incomplete(place, receipts)
+    built = {receipt.name for receipt in receipts if receipt not in lacking}
+    unbuilt = [spec for spec in specs if spec.name not in built]
+    for spec in unbuilt:
+        remove(open_place(spec.work), [spec.receipt_file])
+    remove(place, [file for spec in unbuilt for file in spec.name.files])
 
 
 def _write_shards(specs: list[ShardSpec], total: int, preparation: Preparation) -> Iterator[Shard]:
@@ -355,7 +373,7 @@ def _report_finished(config: BuildConfig, begun_s: float) -> BuildReport:
 
 def _report(config: BuildConfig, manifest: Manifest, tags: tuple[Tag, ...], begun_s: float) -> BuildReport:
     return BuildReport(
-        dataset=config.dataset,
+        dataset=config.address,
         edition=manifest.edition,
         train=manifest.samples("train"),
         validation=manifest.samples("validation"),

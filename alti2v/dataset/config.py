@@ -13,10 +13,12 @@ from alti2v.dataset.plan import PlanOptions
 from alti2v.dataset.tags import VocabularyRule
 from alti2v.errors import UsageError
 from alti2v.records import Category
+from alti2v.storage.place import Address
 
 _MAX_SIZE_PX = 4096
 SPLIT_RULES = ("hash", "id-modulo")
 FITS = ("letterbox", "squash", "crop")
+ENGINES = ("local", "dask")
 CHROMAS = ("4:2:0", "4:4:4")
 FORMATS = ("jpeg", "webp")
 _OF_PREPARED = ("size", "fit", "format", "quality", "chroma")
@@ -26,7 +28,7 @@ _OPTION_OF_FIELD = {
     "quotas": "quota",
 }
 _SHOWN_CHARACTERS = 40
-_NOT_OF_THE_DATASET = ("store", "dataset", "workers", "new_plan", "dry_run")
+_NOT_OF_THE_DATASET = ("store", "dataset", "url", "workers", "engine", "scheduler", "new_plan", "dry_run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +36,9 @@ class BuildConfig:
     """What to build.
 
     Attributes:
-        store: directory of a store.
+        store: directory of a store, or its URL.
         dataset: directory for the dataset; a killed build goes on there.
+        url: where the dataset goes, if it goes behind a URL; then `dataset` is the local work folder.
         size: side of the square pictures, px, 8 to 4096.
         top_tags: size of the vocabulary, at most.
         min_count: training pictures that a tag of the vocabulary needs.
@@ -47,6 +50,9 @@ class BuildConfig:
             pictures are left that are larger than the gap.
         shard_samples: pictures in one shard, at most.
         workers: processes; None for as many as there are cores. The bytes do not depend on it.
+        engine: "local", the processes of this machine, or "dask", those of a Dask cluster, which has to reach
+            store and dataset under the same names, folders or URLs. The bytes do not depend on it.
+        scheduler: address of the cluster's scheduler; None for a cluster of `workers` on this machine.
         format: "jpeg" or "webp".
         keep_original: store pictures as they came; then none of the options of prepared ones may be given.
         quality: of the pictures, 1 to 100.
@@ -58,8 +64,9 @@ class BuildConfig:
         keep_meta, keep_artist: whether these categories belong to the vocabulary, too.
     """
 
-    store: Path
+    store: Address
     dataset: Path
+    url: str | None = None
     size: int = 224
     top_tags: int = 5000
     min_count: int = 1
@@ -75,6 +82,8 @@ class BuildConfig:
     workers: int | None = None
     format: str = "jpeg"
     keep_original: bool = False
+    engine: str = "local"
+    scheduler: str | None = None
     quality: int = 95
     fit: str = "letterbox"
     chroma: str = "4:2:0"
@@ -101,11 +110,18 @@ class BuildConfig:
             ("fit", self.fit, FITS),
             ("chroma", self.chroma, CHROMAS),
             ("format", self.format, FORMATS),
+            ("engine", self.engine, ENGINES),
         ):
             if word not in words:
                 raise UsageError(f"--{name} {word}: give one of {', '.join(words)}")
         parse_quotas(self.quota)
         self._check_format()
+        if self.scheduler is not None and self.engine != "dask":
+            raise UsageError(f"--scheduler {self.scheduler} is for a Dask cluster: give --engine dask, too")
+        if self.scheduler is not None and self.workers is not None:
+            raise UsageError(
+                "--workers is for this machine, and a cluster has its own: leave it or --scheduler out"
+            )
 
     def _check_format(self) -> None:
         if self.format == "webp" and self.chroma != "4:2:0":
@@ -114,6 +130,11 @@ class BuildConfig:
             for one in fields(self):
                 if one.name in _OF_PREPARED and getattr(self, one.name) != one.default:
                     raise UsageError(f"--keep-original stores pictures as they came: leave --{one.name} out")
+
+    @property
+    def address(self) -> Address:
+        """Where the dataset is."""
+        return self.dataset if self.url is None else self.url
 
     @property
     def command(self) -> str:

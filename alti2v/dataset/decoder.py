@@ -90,7 +90,10 @@ class Decoder:
 @contextlib.contextmanager
 def borrowed_decoder() -> Iterator[Decoder]:
     """A decoder of this process that nobody else uses meanwhile; it stays for the next borrower."""
-    decoder = _idle.pop() if _idle else Decoder()
+    try:
+        decoder = _idle.pop()  # at once, because a cluster's worker may have several threads
+    except IndexError:
+        decoder = Decoder()
     try:
         yield decoder
     except BaseException:

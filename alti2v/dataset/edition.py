@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,6 +35,7 @@ from alti2v.storage.layout import (
     TAGS_FILE,
     Table,
 )
+from alti2v.storage.place import remove, sizes_in
 from alti2v.storage.publish import (
     fsync_directory,
     json_bytes,
@@ -43,11 +44,12 @@ from alti2v.storage.publish import (
     storage_errors,
     sweep_temporary_files,
 )
+from alti2v.storage.remote import Remote
 from alti2v.storage.table import write_arrow_table
 
 WORK_DIR = ".build"
 _LOCK_FILE = "lock"
-_STAGED_DIR = "next"
+STAGED_DIR = "next"
 _TABLES: Mapping[str, Table] = {OUTCOMES_FILE: OUTCOMES, SURVEY_FILE: SURVEY, REMOVED_FILE: REMOVED}
 
 
@@ -74,7 +76,7 @@ def writing(dataset: Path) -> Iterator[Path]:
 
 def is_interrupted(dataset: Path) -> bool:
     """Whether an edition is being published, or was when its program was killed."""
-    return (dataset / WORK_DIR / _STAGED_DIR).exists()
+    return (dataset / WORK_DIR / STAGED_DIR).exists()
 
 
 def publish_edition(
@@ -98,7 +100,7 @@ def publish_edition(
         # After the manifest: a folder with a README and nothing that says what it is, is somebody else's.
         publish_descriptions(dataset, manifest, tags)
         return
-    staged = dataset / WORK_DIR / _STAGED_DIR
+    staged = dataset / WORK_DIR / STAGED_DIR
     make_directory(staged)
     _write_tables(staged, tags, tables)
     publish_descriptions(staged, manifest, tags)
@@ -113,32 +115,34 @@ def publish_descriptions(folder: Path, manifest: Manifest, tags: Sequence[Tag]) 
     publish_bytes(folder / CROISSANT_FILE, json_bytes(croissant(manifest, tags)))
 
 
-def remove_unplanned(dataset: Path, shards: tuple[Shard, ...]) -> None:
+def remove_unplanned(place: Path | Remote, shards: Iterable[Shard]) -> None:
     """Remove the files of shards that are not among these: no manifest names them, or none does any more."""
-    planned = {dataset / file for shard in shards for file in shard_files(shard)}
-    for folder in (DATA_DIR, INDEX_DIR, METADATA_DIR):
-        for path in (dataset / folder).iterdir():
-            if path not in planned:
-                path.unlink()
+    planned = {file for shard in shards for file in shard.name.files}
+    remove(place, [file for file in _shard_files(place) if file not in planned])
 
 
 def is_whole(dataset: Path, manifest: Manifest) -> bool:
     """Whether all files of a dataset are there, the shards with the sizes that the manifest says."""
     tables = (dataset / name for name in (TAGS_FILE, OUTCOMES_FILE, CARD_FILE, CROISSANT_FILE))
-    return all(path.exists() for path in tables) and not list(incomplete(dataset, manifest))
+    return all(path.exists() for path in tables) and not incomplete(dataset, manifest.shards)
 
 
-def incomplete(dataset: Path, manifest: Manifest) -> Iterator[Shard]:
-    """The shards that lack a file, or whose tar has another size than the manifest says."""
-    for shard in manifest.shards:
-        paths = [dataset / file for file in shard_files(shard)]
-        if not all(path.exists() for path in paths) or paths[0].stat().st_size != shard.bytes:
-            yield shard
+def incomplete(place: Path | Remote, shards: Iterable[Shard]) -> list[Shard]:
+    """Those of some shards that lack a file, or whose tar has another size than it should."""
+    found = _shard_files(place)
+    return [
+        shard
+        for shard in shards
+        if not found.keys() >= set(shard.name.files) or found[shard.name.data] != shard.bytes
+    ]
 
 
-def shard_files(shard: Shard) -> tuple[str, str, str, str]:
-    """Paths of the files of a shard, relative to the dataset."""
-    return shard.name.data, shard.name.index, shard.name.dali_index, shard.name.metadata
+def _shard_files(place: Path | Remote) -> Mapping[str, int]:
+    return {
+        f"{folder}/{name}": size
+        for folder in (DATA_DIR, INDEX_DIR, METADATA_DIR)
+        for name, size in sizes_in(place, folder).items()
+    }
 
 
 def _write_tables(folder: Path, tags: tuple[Tag, ...], tables: Mapping[str, pa.Table]) -> None:
@@ -148,7 +152,7 @@ def _write_tables(folder: Path, tags: tuple[Tag, ...], tables: Mapping[str, pa.T
 
 
 def _finish_interrupted(dataset: Path) -> None:
-    staged = dataset / WORK_DIR / _STAGED_DIR
+    staged = dataset / WORK_DIR / STAGED_DIR
     if not staged.exists():
         return
     manifest, published = staged / MANIFEST_FILE, dataset / MANIFEST_FILE

@@ -23,8 +23,9 @@ from alti2v.dataset.images import Unusable
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.records import Span
 from alti2v.storage.layout import HASH_COLUMNS, THUMBNAIL_COLUMN, Column, Table
+from alti2v.storage.place import Address, open_place, put, staging
 from alti2v.storage.publish import publish
-from alti2v.storage.store import open_images, read_picture
+from alti2v.storage.store import read_pictures
 from alti2v.storage.table import write_table
 
 PREPARED = Table(
@@ -49,13 +50,14 @@ class Chunk:
 
     Attributes:
         work: the folder for the two files.
+        store: where the pictures lie.
         tar: number of the store's tar file.
         pictures: (post id, offset, size) of each, ascending by offset.
         made_with: versions of what makes the pixels.
     """
 
-    work: Path
-    store: Path
+    work: Address
+    store: Address
     tar: int
     pictures: tuple[tuple[int, int, int], ...]
     recipe: ImageRecipe
@@ -68,19 +70,14 @@ class Chunk:
         return hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()
 
     @property
-    def table(self) -> Path:
-        """The table about the pictures."""
-        return self.work / f"{self.name}.parquet"
-
-    @property
-    def pixels(self) -> Path:
-        """The prepared pictures."""
-        return pixels_path(self.work, self.name)
+    def table(self) -> str:
+        """The name of the table about the pictures."""
+        return f"{self.name}.parquet"
 
 
-def pixels_path(work: Path, chunk: str) -> Path:
-    """Where the prepared pictures of a chunk lie."""
-    return work / f"{chunk}.pictures"
+def pixels_name(chunk: str) -> str:
+    """The name of the file with the prepared pictures of a chunk."""
+    return f"{chunk}.pictures"
 
 
 def prepare_chunk(chunk: Chunk) -> Mapping[str, int]:
@@ -101,15 +98,19 @@ def prepare_chunk(chunk: Chunk) -> Mapping[str, int]:
                 rows.append({**row, "chunk_offset": file.tell(), "size": len(body)})
                 file.write(body)
 
-    publish(chunk.pixels, write)
-    write_table(chunk.table, PREPARED, rows)
+    pixels, work = pixels_name(chunk.name), open_place(chunk.work)
+    with staging(chunk.work, chunk.name) as folder:
+        publish(folder / pixels, write)
+        write_table(folder / chunk.table, PREPARED, rows)
+        for name in (pixels, chunk.table):
+            put(folder / name, work, name)
     return Counter(row["reason"] for row in rows if row["reason"])
 
 
 def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes]]:
-    with open_images(chunk.store, chunk.tar) as file, borrowed_decoder() as decoder:
-        for post_id, offset, size in chunk.pictures:
-            content = read_picture(file, post_id, Span(offset=offset, size=size))
+    wanted = [(post_id, Span(offset=offset, size=size)) for post_id, offset, size in chunk.pictures]
+    with borrowed_decoder() as decoder:
+        for post_id, content in read_pictures(chunk.store, chunk.tar, wanted):
             picture = decoder.prepare(content, chunk.recipe)
             if isinstance(picture, Unusable):
                 yield _row(post_id, reason=picture.reason), b""

@@ -14,31 +14,39 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from alti2v.dataset.duplicates import groups
-from alti2v.dataset.edition import incomplete, publish_descriptions, shard_files
+from alti2v.dataset.edition import WORK_DIR, incomplete, publish_descriptions
 from alti2v.dataset.history import History, read_history, settle
 from alti2v.dataset.manifest import Shard
 from alti2v.dataset.posts import Posts, first_outcomes
-from alti2v.dataset.shards import SHARD_PLAN, ShardSpec, build_shard, shard_plan
+from alti2v.dataset.shards import ShardSpec, build_shard, shard_plan, write_plan
 from alti2v.dataset.split import shuffled
 from alti2v.dataset.survey import Preparation, prepare
 from alti2v.dataset.tags import grown_vocabulary, labels_of
 from alti2v.errors import DamagedError
 from alti2v.storage.layout import CARD_FILE, CROISSANT_FILE, METADATA
+from alti2v.storage.place import Address, local_copy, open_place, put, remove
 from alti2v.storage.publish import make_directory
-from alti2v.storage.table import read_table, write_arrow_table
+from alti2v.storage.remote import Remote
+from alti2v.storage.table import read_table
 
 _FOLDER = "repair"
 
 
-def repair_dataset(dataset: Path, posts: Posts, preparation: Preparation) -> None:
+def repair_dataset(dataset: Path, place: Path | Remote, posts: Posts, preparation: Preparation) -> None:
     """Make the shards again that lack a file or are cut, and the card if it is missing.
+
+    Args:
+        dataset: a folder with the tables of the dataset.
+        place: where its shards belong.
+        posts: of the store.
+        preparation: how pictures are prepared.
 
     Raises:
         DamagedError: the store cannot give a shard's bytes any more.
     """
     history = read_history(dataset)
-    for shard in incomplete(dataset, history.manifest):
-        if not repair_shard(dataset, history, shard, posts, preparation):
+    for shard in incomplete(place, history.manifest.shards):
+        if not repair_shard(dataset, place, history, shard, posts, preparation):
             raise DamagedError(
                 f"{dataset}: the store does not have the pictures of {shard.name} any more: "
                 "restore the shard from a copy, or build with --new-plan"
@@ -49,6 +57,7 @@ def repair_dataset(dataset: Path, posts: Posts, preparation: Preparation) -> Non
 
 def repair_shard(
     dataset: Path,
+    place: Path | Remote,
     history: History,
     shard: Shard,
     posts: Posts,
@@ -59,7 +68,8 @@ def repair_shard(
     """Make one shard again from the store; only inside `edition.writing`.
 
     Args:
-        dataset: where it belongs.
+        dataset: a folder with the tables of the dataset.
+        place: where the shard belongs.
         history: of the dataset.
         shard: to make.
         posts: of the store.
@@ -75,7 +85,7 @@ def repair_shard(
         return False
     prepared = prepare(preparation, posts, np.sort(rows))
     prepared = prepared.take(pa.array(np.searchsorted(prepared.column("id").to_numpy(), ids)))
-    plan = _from_metadata(dataset, shard, ids) if is_metadata_sound else None
+    plan = _from_metadata(place, shard, ids) if is_metadata_sound else None
     if plan is None:
         plan = _from_store(history, posts, rows, prepared, preparation)
     else:
@@ -83,7 +93,7 @@ def repair_shard(
             plan = plan.append_column(name, prepared.column(name))
         if plan.column("sha256").to_pylist() != prepared.column("sha256").to_pylist():
             return False
-    return _replace(dataset, shard, plan, preparation.work)
+    return _replace(dataset, place, shard, plan, preparation.work)
 
 
 def _ids(history: History, shard: Shard) -> npt.NDArray[np.int64]:
@@ -92,9 +102,10 @@ def _ids(history: History, shard: Shard) -> npt.NDArray[np.int64]:
     return ids[shuffled(ids)]
 
 
-def _from_metadata(dataset: Path, shard: Shard, ids: npt.NDArray[np.int64]) -> pa.Table | None:
+def _from_metadata(place: Path | Remote, shard: Shard, ids: npt.NDArray[np.int64]) -> pa.Table | None:
     try:
-        rows = read_table(dataset / shard.name.metadata, METADATA)
+        with local_copy(place, shard.name.metadata) as path:
+            rows = read_table(path, METADATA)
     except (DamagedError, FileNotFoundError):
         return None
     return rows.drop_columns(["offset"]) if np.array_equal(rows.column("id").to_numpy(), ids) else None
@@ -115,18 +126,17 @@ def _from_store(
     return shard_plan(posts, rows, labels, group, prepared, preparation.recipe)
 
 
-def _replace(dataset: Path, shard: Shard, plan: pa.Table, work: Path) -> bool:
-    staged = work / _FOLDER
-    for file in shard_files(shard):
+def _replace(dataset: Path, place: Path | Remote, shard: Shard, plan: pa.Table, work: Address) -> bool:
+    staged = dataset / WORK_DIR / _FOLDER
+    for file in shard.name.files:
         make_directory((staged / file).parent)
     spec = ShardSpec(dataset=staged, work=work, name=shard.name, plan_hash=f"repair {shard.sha256}")
-    write_arrow_table(spec.plan_file, SHARD_PLAN, plan)
+    write_plan(spec, plan)
     is_same = build_shard(spec) == shard
     if is_same:
         # The tar last: while it is missing or cut, the shard counts as incomplete.
-        for file in reversed(shard_files(shard)):
-            (staged / file).replace(dataset / file)
-    for path in (spec.receipt_file, spec.plan_file):
-        path.unlink()
+        for file in reversed(shard.name.files):
+            put(staged / file, place, file)
+    remove(open_place(work), [spec.receipt_file, spec.plan_file])
     shutil.rmtree(staged)
     return is_same

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from alti2v.dataset.edition import shard_files, writing
+from alti2v.dataset.edition import writing
 from alti2v.dataset.engines import local_engine
 from alti2v.dataset.history import read_history
 from alti2v.dataset.posts import load_posts
@@ -41,7 +41,7 @@ def restore_shards(
             progress=progress,
         )
         for shard in history.manifest.shards:
-            if damaged & set(shard_files(shard)):
+            if damaged & set(shard.name.files):
                 is_sound = shard.name.metadata not in damaged
-                repair_shard(dataset, history, shard, posts, preparation, is_metadata_sound=is_sound)
+                repair_shard(dataset, dataset, history, shard, posts, preparation, is_metadata_sound=is_sound)
         shutil.rmtree(work)

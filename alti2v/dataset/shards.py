@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,12 +21,31 @@ import pyarrow.compute as pc
 from alti2v.dataset.images import picture_suffix
 from alti2v.dataset.manifest import ORIGINAL, ImageRecipe, Shard
 from alti2v.dataset.posts import Posts
-from alti2v.dataset.prepare import pixels_path
+from alti2v.dataset.prepare import pixels_name
 from alti2v.dataset.tags import CATEGORIES, TagLists
 from alti2v.errors import DamagedError
 from alti2v.records import Span
-from alti2v.storage.layout import METADATA, POST_JSON_SUFFIX, Column, ShardName, Table, member_key
-from alti2v.storage.publish import publish, publish_bytes, publish_json, read_json
+from alti2v.storage.layout import (
+    DATA_DIR,
+    INDEX_DIR,
+    METADATA,
+    METADATA_DIR,
+    POST_JSON_SUFFIX,
+    Column,
+    ShardName,
+    Table,
+    member_key,
+)
+from alti2v.storage.place import (
+    Address,
+    local_copy,
+    open_place,
+    put,
+    put_once,
+    read_spans,
+    staging,
+)
+from alti2v.storage.publish import make_directory, publish, publish_bytes, publish_json, read_json
 from alti2v.storage.table import read_table, write_arrow_table
 from alti2v.storage.tar import Member, dali_index, json_index, write_shard
 
@@ -61,24 +80,30 @@ class ShardSpec:
     """A shard to build.
 
     Attributes:
+        dataset: where the four files belong.
         work: the folder of working files; `plan_file` lies there.
         plan_hash: of the plan that the shard belongs to.
     """
 
-    dataset: Path
-    work: Path
+    dataset: Address
+    work: Address
     name: ShardName
     plan_hash: str
 
     @property
-    def plan_file(self) -> Path:
-        """The shard's table: one row per sample, in the order of the tar."""
-        return self.work / f"{self.name}.plan.parquet"
+    def plan_file(self) -> str:
+        """The name of the shard's table: one row per sample, in the order of the tar."""
+        return f"{self.name}.plan.parquet"
 
     @property
-    def receipt_file(self) -> Path:
+    def receipt_file(self) -> str:
         """Published last: the shard is built iff this exists and names the plan."""
-        return self.work / f"{self.name}.receipt.json"
+        return f"{self.name}.receipt.json"
+
+    @property
+    def staged_in(self) -> Address:
+        """Where the files are made: in the dataset's file system if it is local, else where there is room."""
+        return self.work if isinstance(self.dataset, str) else self.dataset
 
 
 def shard_plan(
@@ -130,15 +155,28 @@ def shard_plan(
 def build_shard(spec: ShardSpec) -> Shard:
     """Build one shard from its planned table, unless that has been done.
 
+    The files get their names only if nobody has given them before, so that a process that is late, or builds
+    to another plan, cannot replace what stands.
+
     Raises:
         DamagedError: a working file is damaged.
-        StorageError: the dataset's folder refuses a write.
+        StorageError: the dataset's folder refuses a write, or has a file of that name with other bytes.
     """
     if (receipt := read_receipt(spec)) is not None:
         return receipt
-    plan = read_table(spec.plan_file, SHARD_PLAN)
-    shard = publish_shard(spec.dataset, spec.name, plan.select(_METADATA_COLUMNS), _samples(spec, plan))
-    publish_json(spec.receipt_file, {**asdict(shard), "name": str(shard.name), "plan_hash": spec.plan_hash})
+    work, dataset = open_place(spec.work), open_place(spec.dataset)
+    with local_copy(work, spec.plan_file) as path:
+        plan = read_table(path, SHARD_PLAN)
+    with staging(spec.staged_in, str(spec.name)) as folder:
+        for name in (DATA_DIR, INDEX_DIR, METADATA_DIR):
+            make_directory(folder / name)
+        shard = publish_shard(folder, spec.name, plan.select(_METADATA_COLUMNS), _samples(spec, plan))
+        for file in spec.name.files:
+            put_once(folder / file, dataset, file)
+    with staging(spec.work, str(spec.name)) as folder:
+        facts = {**asdict(shard), "name": str(shard.name), "plan_hash": spec.plan_hash}
+        publish_json(folder / spec.receipt_file, facts)
+        put(folder / spec.receipt_file, work, spec.receipt_file)
     return shard
 
 
@@ -169,11 +207,20 @@ def publish_shard(
     return Shard(name=name, samples=rows.num_rows, bytes=index["filesize"], sha256=index["hash_lfs"])
 
 
+def write_plan(spec: ShardSpec, table: pa.Table) -> None:
+    """Publish the table that a shard is built from; its columns are those of `SHARD_PLAN`."""
+    with staging(spec.work, str(spec.name)) as folder:
+        write_arrow_table(folder / spec.plan_file, SHARD_PLAN, table)
+        put(folder / spec.plan_file, open_place(spec.work), spec.plan_file)
+
+
 def read_receipt(spec: ShardSpec) -> Shard | None:
     """The shard, if it has been built to this plan; None if it is still to be built."""
-    if not spec.receipt_file.exists():
+    try:
+        with local_copy(open_place(spec.work), spec.receipt_file) as path:
+            receipt = read_json(path)
+    except FileNotFoundError:
         return None
-    receipt = read_json(spec.receipt_file)
     if receipt.pop("plan_hash") != spec.plan_hash:
         return None
     return Shard(**{**receipt, "name": spec.name})
@@ -203,24 +250,16 @@ def sample_members(picture: bytes, row: Mapping[str, Any]) -> Mapping[str, bytes
 
 
 def _samples(spec: ShardSpec, plan: pa.Table) -> Iterator[tuple[str, Mapping[str, bytes]]]:
-    for batch in plan.drop_columns(["labels", "width", "height"]).to_batches(max_chunksize=_ROWS_AT_ONCE):
-        for row in batch.to_pylist():
-            path = pixels_path(spec.work, row["chunk"])
-            picture = _read(path, Span(offset=row["chunk_offset"], size=row["size"]))
-            if hashlib.sha256(picture).hexdigest() != row["sha256"]:
-                raise DamagedError(
-                    f"{path} has changed since it was written: remove it, then run the same command"
-                )
-            yield row["key"], sample_members(picture, row)
-
-
-def _read(path: Path, span: Span) -> bytes:
-    # A shard takes its samples from all over the store: thousands of chunks, more than may be open at once.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.pread(descriptor, span.size, span.offset)
-    finally:
-        os.close(descriptor)
+    batches = plan.drop_columns(["labels", "width", "height"]).to_batches(max_chunksize=_ROWS_AT_ONCE)
+    rows, again = itertools.tee(row for batch in batches for row in batch.to_pylist())
+    wanted = ((pixels_name(row["chunk"]), Span(offset=row["chunk_offset"], size=row["size"])) for row in again)
+    for row, picture in zip(rows, read_spans(open_place(spec.work), wanted), strict=True):
+        if hashlib.sha256(picture).hexdigest() != row["sha256"]:
+            raise DamagedError(
+                f"{spec.work}/{pixels_name(row['chunk'])} has changed since it was written: "
+                "remove it, then run the same command"
+            )
+        yield row["key"], sample_members(picture, row)
 
 
 def _list_array(lists: TagLists, values: pa.Array) -> pa.ListArray:

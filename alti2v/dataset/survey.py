@@ -25,6 +25,7 @@ from alti2v.dataset.prepare import PREPARED, Chunk, chunk_bounds, prepare_chunk
 from alti2v.errors import DamagedError
 from alti2v.records import Progress, ProgressHook
 from alti2v.storage.layout import HASH_COLUMNS, SURVEY, SURVEY_FILE, THUMBNAIL_COLUMN
+from alti2v.storage.place import Address, local_copy, open_place, sizes_in
 from alti2v.storage.table import read_table, schema
 
 # About 2 s of work, and 4 MB: little is lost to a kill, and progress moves.
@@ -37,13 +38,13 @@ class Preparation:
 
     Attributes:
         store: where they lie.
-        work: the folder for working files.
+        work: the folder for working files, which all workers of the engine reach.
         made_with: versions of what makes the pixels.
         engine: what runs the work.
     """
 
-    store: Path
-    work: Path
+    store: Address
+    work: Address
     recipe: ImageRecipe
     made_with: Mapping[str, str]
     engine: Engine
@@ -73,16 +74,18 @@ def prepare(preparation: Preparation, posts: Posts, rows: npt.NDArray[np.int64])
         for first, last in chunk_bounds(tars[order], at_most=_CHUNK_PICTURES)
     ]
     _run(preparation, chunks, total=len(rows))
-    tables = []
+    tables, work = [], open_place(preparation.work)
     for chunk in chunks:
-        table = read_table(chunk.table, PREPARED)
+        with local_copy(work, chunk.table) as path:
+            table = read_table(path, PREPARED)
         tables.append(table.append_column("chunk", pa.array([chunk.name] * table.num_rows)))
     prepared = pa.concat_tables(tables).combine_chunks()
     return prepared.take(pa.array(np.argsort(prepared.column("id").to_numpy(), kind="stable")))
 
 
 def _run(preparation: Preparation, chunks: list[Chunk], *, total: int) -> None:
-    missing = [chunk for chunk in chunks if not chunk.table.exists()]
+    present = sizes_in(open_place(preparation.work))
+    missing = [chunk for chunk in chunks if chunk.table not in present]
     done = total - sum(len(chunk.pictures) for chunk in missing)
     dropped: Counter[str] = Counter()
 

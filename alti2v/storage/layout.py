@@ -38,6 +38,8 @@ SPLITS = ("train", "validation", "test")
 
 # Only where the dataset itself is behind a URL: what makes a folder its cache.
 CACHE_FILE = "cache.json"
+# ... or the folder in which one is planned that is behind a URL.
+REMOTE_FILE = "remote.json"
 
 # Run -----------------------------------------------------------------------------------------
 
@@ -132,6 +134,11 @@ class ShardName:
     def metadata(self) -> str:
         """Path of the Parquet table with one row per sample, relative to the dataset."""
         return f"{METADATA_DIR}/{self}.parquet"
+
+    @property
+    def files(self) -> tuple[str, str, str, str]:
+        """Paths of the four files of the shard, relative to the dataset: the tar file first."""
+        return self.data, self.index, self.dali_index, self.metadata
 
 
 def parse_shard_name(name: str) -> ShardName:

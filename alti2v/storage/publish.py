@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
 import json
 import os
+import shutil
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,8 @@ from typing import Any
 from alti2v.errors import DamagedError, StorageError
 
 TEMPORARY_PREFIX = ".tmp-"
+# What link(2) says where the file system has no hard links, such as exFAT and some network file systems.
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 @contextlib.contextmanager
@@ -64,7 +70,7 @@ def publish(path: Path, write: Callable[[Path], None]) -> None:
     Raises:
         StorageError: the file system refuses; `path` is as it was before.
     """
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    temporary = path.with_name(temporary_name(path.name))
     with storage_errors(path):
         try:
             write(temporary)
@@ -74,6 +80,34 @@ def publish(path: Path, write: Callable[[Path], None]) -> None:
             fsync_directory(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def temporary_name(name: str) -> str:
+    """A name for an unfinished file or folder that no other thread, process or machine uses."""
+    # Workers of several machines may share a folder, and have the same process numbers.
+    return f"{TEMPORARY_PREFIX}{socket.gethostname()}-{threading.get_native_id()}-{name}"
+
+
+def publish_once(file: Path, path: Path) -> None:
+    """Give a finished file a second name in the same file system, unless another file has that name.
+
+    So whoever does the same work twice, or late, changes nothing.
+
+    Raises:
+        StorageError: what has the name has other bytes, and stays; or the file system refuses.
+    """
+    with storage_errors(path):
+        if not _named(file, path) and not filecmp.cmp(file, path, shallow=False):
+            raise StorageError(taken(path))
+        fsync_directory(path.parent)
+
+
+def taken(path: Path | str) -> str:
+    """What to say of a name that has other bytes than those that were to be published under it."""
+    return (
+        f"{path} has other bytes than this build makes: another build writes there; "
+        "run the same command again when it has ended"
+    )
 
 
 def publish_bytes(path: Path, content: bytes) -> None:
@@ -108,7 +142,24 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - the caller checks the shape
 def sweep_temporary_files(directory: Path) -> None:
     """Remove what killed processes left behind; call it only while holding the directory's lock."""
     for leftover in directory.glob(f"{TEMPORARY_PREFIX}*"):
-        leftover.unlink(missing_ok=True)
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _named(file: Path, path: Path) -> bool:
+    try:
+        os.link(file, path)  # unlike a rename it fails if the name is taken
+    except FileExistsError:
+        return False
+    except OSError as exc:
+        if exc.errno not in _NO_LINKS:
+            raise
+        if path.exists():
+            return False
+        file.replace(path)
+    return True
 
 
 def _write(path: Path, content: bytes) -> None:

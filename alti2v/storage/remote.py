@@ -8,23 +8,27 @@ and files), and fsspec's own configuration sets the rest, such as timeouts
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alti2v.errors import StorageError, UsageError
-from alti2v.storage.publish import TEMPORARY_PREFIX, publish
+from alti2v.errors import Alti2vError, DamagedError, StorageError, UsageError
+from alti2v.records import Span
+from alti2v.storage.publish import publish, taken, temporary_name
 
 # A PUT makes the object appear at once; elsewhere the name has to be given afterwards.
 _AT_ONCE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "memory"})
 _EXTRAS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 _CHUNK = 1 << 20
+# s3fs sends objects of 100 MB and more in parts of 50 MB and holds ten of them in memory if it may.
+_S3_OPTIONS: Mapping[str, Any] = {"max_concurrency": 2}
 _MD5_DIGITS = 32
-# What drivers raise when the other side fails: OSError and its kin, and botocore's own tree for S3.
-_PAUSES_S = (1.0, 4.0, 16.0)
+PAUSES_S = (1.0, 4.0, 16.0)
+"""How long to wait before each further try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ def upload(
     local: Path,
     name: str,
     *,
-    pauses_s: tuple[float, ...] = _PAUSES_S,
+    pauses_s: tuple[float, ...] = PAUSES_S,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Put a local file there under a name, replacing what is there; a reader sees the old or the new whole.
@@ -91,6 +95,92 @@ def upload(
         StorageError: it did not arrive, after all tries.
     """
     _tried(lambda: _put(remote, local, name), f"cannot write {remote.url}/{name}", pauses_s, sleep)
+
+
+def upload_once(
+    remote: Remote,
+    local: Path,
+    name: str,
+    *,
+    pauses_s: tuple[float, ...] = PAUSES_S,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Put a local file there under a name, unless there is an object of that name.
+
+    S3 refuses to replace (`If-None-Match: *`,
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html), and so does Google's store.
+    Elsewhere fsspec looks first, so two that come at the same moment may both write.
+
+    Raises:
+        StorageError: what is there has other bytes, and stays; or it did not arrive, after all tries.
+    """
+
+    def put() -> None:
+        try:
+            _put(remote, local, name, once=True)
+        except Exception as exc:
+            # Drivers say "there is one" in words of their own; it may be ours, when only the answer got lost.
+            if size_of(remote, name) is None:
+                raise
+            if not _has_content(remote, local, name):
+                raise StorageError(taken(f"{remote.url}/{name}")) from exc
+
+    _tried(put, f"cannot write {remote.url}/{name}", pauses_s, sleep)
+
+
+def delete(remote: Remote, names: Iterable[str]) -> None:
+    """Remove objects; one that is not there is removed already.
+
+    Raises:
+        StorageError: the other side refuses.
+    """
+    paths = [f"{remote.root}/{name}" for name in names]
+    try:
+        if _is_at_once(remote) and paths:
+            with contextlib.suppress(FileNotFoundError):  # none of them is there
+                remote.filesystem.rm(paths)
+        else:
+            for path in paths:
+                with contextlib.suppress(FileNotFoundError):
+                    remote.filesystem.rm_file(path)
+        remote.filesystem.invalidate_cache()
+    except Exception as exc:
+        raise StorageError(f"cannot remove from {remote.url}: {_in_words(exc)}: run again later") from exc
+
+
+def ranges(
+    remote: Remote,
+    wanted: Sequence[tuple[str, Span]],
+    *,
+    pauses_s: tuple[float, ...] = PAUSES_S,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Sequence[bytes]:
+    """Read ranges of objects, all at once; what lies behind an object's end is missing from its range.
+
+    Raises:
+        DamagedError: an object is not there.
+        StorageError: one cannot be read, after all tries.
+    """
+    found: list[bytes] = []
+
+    def read() -> None:
+        try:
+            found[:] = remote.filesystem.cat_ranges(
+                [f"{remote.root}/{name}" for name, _ in wanted],
+                [span.offset for _, span in wanted],
+                [span.offset + span.size for _, span in wanted],
+                on_error="raise",
+            )
+        except FileNotFoundError as exc:
+            raise DamagedError(missing(f"{remote.url}: {_in_words(exc)}")) from exc
+
+    _tried(read, f"cannot read {remote.url}", pauses_s, sleep)
+    return found
+
+
+def missing(what: Path | str) -> str:
+    """What to say of a file that a table names and that is not there."""
+    return f"{what} is missing, but the tables name it: run `alti2v verify --repair` where it belongs"
 
 
 def download(
@@ -132,6 +222,7 @@ def size_of(remote: Remote, name: str) -> int | None:
         StorageError: it cannot be read, or the other side does not say.
     """
     try:
+        remote.filesystem.invalidate_cache()
         return int(remote.filesystem.info(f"{remote.root}/{name}")["size"])
     except FileNotFoundError:
         return None
@@ -145,6 +236,22 @@ def sizes(remote: Remote, folder: str) -> Mapping[str, int]:
     Raises:
         StorageError: it cannot be read.
     """
+    return {name: int(found["size"]) for name, found in _listed(remote, folder).items()}
+
+
+def versions(remote: Remote, folder: str) -> Mapping[str, object]:
+    """The objects directly in a folder: name relative to it -> something that changes when the object does.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    return {
+        name: [str(found.get(fact)) for fact in ("size", "ETag", "etag", "LastModified", "mtime")]
+        for name, found in _listed(remote, folder).items()
+    }
+
+
+def _listed(remote: Remote, folder: str) -> Mapping[str, Mapping[str, Any]]:
     path = f"{remote.root}/{folder}".rstrip("/")
     try:
         remote.filesystem.invalidate_cache()
@@ -153,7 +260,7 @@ def sizes(remote: Remote, folder: str) -> Mapping[str, int]:
         return {}
     except Exception as exc:
         raise StorageError(f"cannot read {remote.url}/{folder}: {_in_words(exc)}: run again later") from exc
-    return {entry["name"].rpartition("/")[2]: int(entry["size"]) for entry in found if entry["type"] == "file"}
+    return {entry["name"].rpartition("/")[2]: entry for entry in found if entry["type"] == "file"}
 
 
 def _tried(
@@ -162,6 +269,8 @@ def _tried(
     for pause in (*pauses_s, None):
         try:
             act()
+        except Alti2vError:
+            raise
         except Exception as exc:
             # Each driver has exceptions of its own; all that matters here is that it is not done.
             if pause is None or isinstance(exc, FileNotFoundError):
@@ -171,25 +280,55 @@ def _tried(
             return
 
 
-def _put(remote: Remote, local: Path, name: str) -> None:
+def _put(remote: Remote, local: Path, name: str, *, once: bool = False) -> None:
     filesystem, target = remote.filesystem, f"{remote.root}/{name}"
-    protocols = filesystem.protocol if isinstance(filesystem.protocol, tuple) else (filesystem.protocol,)
-    if _AT_ONCE.isdisjoint(protocols):
+    if _is_at_once(remote):
+        options: dict[str, Any] = {"mode": "create"} if once else {}
+        if _is_s3(remote):
+            options |= _S3_OPTIONS
+        filesystem.put_file(str(local), target, **options)
+    else:
+        if once and filesystem.exists(target):
+            raise FileExistsError(target)
         folder, _, last = target.rpartition("/")
-        temporary = f"{folder}/{TEMPORARY_PREFIX}{last}"
+        temporary = f"{folder}/{temporary_name(last)}"
         filesystem.makedirs(folder, exist_ok=True)
         filesystem.put_file(str(local), temporary)
         filesystem.mv(temporary, target)
-    else:
-        filesystem.put_file(str(local), target)
-    filesystem.invalidate_cache()
-    found = filesystem.info(target)
-    size = local.stat().st_size
-    if found["size"] != size:
-        raise OSError(f"{found['size']} bytes arrived instead of {size}")
-    told = str(found.get("ETag", "")).strip('"')
-    if len(told) == _MD5_DIGITS and told != _md5(local):
+    if not _is_same(remote, local, name):
         raise OSError("other bytes arrived than were sent")
+
+
+def _is_at_once(remote: Remote) -> bool:
+    return not _AT_ONCE.isdisjoint(_protocols(remote))
+
+
+def _is_s3(remote: Remote) -> bool:
+    return "s3" in _protocols(remote)
+
+
+def _protocols(remote: Remote) -> tuple[str, ...]:
+    protocol: str | tuple[str, ...] = remote.filesystem.protocol
+    return (protocol,) if isinstance(protocol, str) else protocol
+
+
+def _is_same(remote: Remote, local: Path, name: str) -> bool:
+    """Whether an object has the size of a file and, where the store tells it, its MD5."""
+    remote.filesystem.invalidate_cache()
+    found = remote.filesystem.info(f"{remote.root}/{name}")
+    told = str(found.get("ETag", "")).strip('"')
+    return found["size"] == local.stat().st_size and (len(told) != _MD5_DIGITS or told == _md5(local))
+
+
+def _has_content(remote: Remote, local: Path, name: str) -> bool:
+    """Whether an object has the bytes of a file, whatever its store tells."""
+    if not _is_same(remote, local, name):
+        return False
+    with remote.filesystem.open(f"{remote.root}/{name}", "rb") as there, local.open("rb") as here:
+        while chunk := here.read(_CHUNK):
+            if there.read(len(chunk)) != chunk:
+                return False
+    return True
 
 
 def _md5(file: Path) -> str:

@@ -14,14 +14,27 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from alti2v.errors import DamagedError, DataError
+from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.records import Category, Span
 from alti2v.storage.directory import Kind, read_description
-from alti2v.storage.layout import POSTS, POSTS_DIR, STORE_TAGS, TAGS_FILE, Table, images_tar, member_key
+from alti2v.storage.layout import (
+    POSTS,
+    POSTS_DIR,
+    STORE_FILE,
+    STORE_TAGS,
+    TAGS_FILE,
+    Table,
+    images_tar,
+    member_key,
+)
+from alti2v.storage.place import Address, open_place, read_spans
+from alti2v.storage.publish import make_directory
+from alti2v.storage.remote import PAUSES_S, Remote, download, versions
 from alti2v.storage.table import read_open_table, read_table
-from alti2v.storage.tar import BLOCK, read_span
+from alti2v.storage.tar import BLOCK
 
 _SNAPSHOT_TRIES = 100
+_FETCH_TRIES = 5
 _NAME_BYTES = 100  # POSIX.1-2017 pax, "ustar Interchange Format": the name is the first field of a header
 
 
@@ -111,38 +124,60 @@ def read_relations(store: Store, of: Table) -> Sequence[tuple[str, str]]:
     return list(zip(*ends, strict=True))
 
 
-@contextlib.contextmanager
-def open_images(store: Path, number: int) -> Iterator[BinaryIO]:
-    """Open one tar file of a store.
+def read_pictures(
+    store: Address, number: int, wanted: Sequence[tuple[int, Span]]
+) -> Iterator[tuple[int, bytes]]:
+    """Read pictures of one tar file of a store, each after a look at the tar header in front of it.
+
+    Args:
+        store: the folder, or its URL.
+        number: of the tar file.
+        wanted: post number and place of each, ascending by offset.
+
+    Yields:
+        The post number and the bytes of each.
 
     Raises:
-        DamagedError: it is missing.
+        DamagedError: the tar file is missing or ends early, or a member belongs to another post.
+        StorageError: it cannot be read.
     """
-    path = store / images_tar(number)
-    try:
-        file = path.open("rb")
-    except FileNotFoundError as exc:
-        raise DamagedError(
-            f"{path} is missing, but the tables name it: run `alti2v verify --repair {store}`"
-        ) from exc
-    with file:
-        yield file
+    tar = images_tar(number)
+    where, advice = f"{store}/{tar}", f"run `alti2v verify --repair` on {store}"
+    spans = ((tar, Span(offset=span.offset - BLOCK, size=BLOCK + span.size)) for _, span in wanted)
+    for (post_id, span), block in zip(wanted, read_spans(open_place(store), spans), strict=True):
+        if len(block) != BLOCK + span.size:
+            raise DamagedError(f"{where} ends inside the member at {span.offset}: {advice}")
+        name = block[:_NAME_BYTES].rstrip(b"\0").decode("ascii", "replace")
+        if name.partition(".")[0] != member_key(post_id):
+            raise DamagedError(
+                f"{where}: post {post_id} should lie at {span.offset}, but there is {name!r}: {advice}"
+            )
+        yield post_id, block[BLOCK:]
 
 
-def read_picture(file: BinaryIO, post_id: int, span: Span) -> bytes:
-    """Read the picture of a post, after a look at the tar header in front of it.
+def fetch_tables(remote: Remote, folder: Path) -> None:
+    """Copy everything but the pictures of a store behind a URL, as it was at one moment.
 
     Raises:
-        DamagedError: the member there belongs to another post, or the file ends before it does.
+        UsageError: there is no store.
+        DataError: a crawl goes on replacing its tables.
+        StorageError: it cannot be read.
     """
-    block = read_span(file, Span(offset=span.offset - BLOCK, size=BLOCK + span.size))
-    name = block[:_NAME_BYTES].rstrip(b"\0").decode("ascii", "replace")
-    if name.partition(".")[0] != member_key(post_id):
-        raise DamagedError(
-            f"{file.name}: post {post_id} should lie at {span.offset}, but there is {name!r}: "
-            "run `alti2v verify --repair` on the store"
-        )
-    return block[BLOCK:]
+    make_directory(folder / POSTS_DIR)
+    for _ in range(_FETCH_TRIES):
+        before = _tables_of(remote)
+        if STORE_FILE not in before:
+            raise UsageError(f"{remote.url} is not a store: give the URL that `alti2v crawl` wrote to")
+        for name in before:
+            download(remote, name, folder / name, pauses_s=PAUSES_S)
+        if _tables_of(remote) == before:
+            return
+    raise DataError(f"{remote.url}: the crawl rewrites its tables without pause: try again when it has ended")
+
+
+def _tables_of(remote: Remote) -> Mapping[str, object]:
+    parts = {f"{POSTS_DIR}/{name}": fact for name, fact in versions(remote, POSTS_DIR).items()}
+    return {**versions(remote, ""), **parts}
 
 
 def _part_paths(path: Path) -> list[Path]:

@@ -43,9 +43,11 @@ POINTS = """
         _, status = os.waitpid(pid, 0)
         if status != signal.SIGKILL:
             sys.exit(os.waitstatus_to_exitcode(status))
-    os.fsync, Path.replace, Path.unlink = (
+    os.fsync, os.link, Path.replace, Path.unlink = (
         marked(function, name)
-        for function, name in ((os.fsync, "fsync"), (Path.replace, "replace"), (Path.unlink, "unlink"))
+        for function, name in (
+            (os.fsync, "fsync"), (os.link, "link"), (Path.replace, "replace"), (Path.unlink, "unlink")
+        )
     )
     shutil.rmtree = marked(shutil.rmtree, "rmtree")
     build_shards(BuildConfig(store=Path(sys.argv[1]), dataset=Path(sys.argv[2]), size=32, test=6, validation=4,
@@ -54,7 +56,7 @@ POINTS = """
 
 
 def test_every_point_of_the_publication(tmp_path: Path) -> None:
-    """Before each fsync, rename and removal, of each file and each folder, one after the other."""
+    """Before each fsync, link, rename and removal, of each file and each folder, one after the other."""
     store = write_store(tmp_path / "store", tiny_posts(16), posts_per_tar=8)
     build(store, tmp_path / "whole")
     log = tmp_path / "points"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from alti2v.storage.publish import (
     publish,
     publish_bytes,
     publish_json,
+    publish_once,
     read_json,
     sweep_temporary_files,
 )
@@ -34,6 +36,25 @@ def test_a_published_file_replaces_the_old_one(tmp_path: Path) -> None:
 
     assert (tmp_path / "a").read_bytes() == b"new"
     assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_name_is_given_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    """The same bytes a second time are welcome, other bytes are refused and named; also without hard links."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(publication.os, "link", refuse)
+    for number, content in enumerate([b"first", b"first", b"other"]):
+        (tmp_path / f"made-{number}").write_bytes(content)
+    publish_once(tmp_path / "made-0", tmp_path / "a")
+    publish_once(tmp_path / "made-1", tmp_path / "a")
+    with pytest.raises(StorageError, match="a has other bytes than this build makes: another build"):
+        publish_once(tmp_path / "made-2", tmp_path / "a")
+
+    assert (tmp_path / "a").read_bytes() == b"first"
 
 
 def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:

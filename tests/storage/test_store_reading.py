@@ -9,7 +9,7 @@ import pytest
 from alti2v.errors import DamagedError, DataError, UsageError, VersionError
 from alti2v.records import Category, Span
 from alti2v.storage.layout import POSTS, STORE_TAGS, posts_table
-from alti2v.storage.store import open_images, open_store, read_categories, read_picture, read_posts
+from alti2v.storage.store import open_store, read_categories, read_pictures, read_posts
 from alti2v.storage.table import read_table, write_table
 from tests.dataset.tiny_store import CATEGORY_OF, TinyPost, tiny_posts, write_store
 
@@ -66,9 +66,8 @@ def test_pictures_are_read_by_post(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         for part in read_posts(store, ["id", "tar", "offset", "size"]):
             for row in part.to_pylist():
-                with open_images(tmp_path, row["tar"]) as file:
-                    span = Span(offset=row["offset"], size=row["size"])
-                    contents[row["id"]] = read_picture(file, row["id"], span)
+                span = Span(offset=row["offset"], size=row["size"])
+                contents |= dict(read_pictures(tmp_path, row["tar"], [(row["id"], span)]))
 
     assert contents == {post.id: post.content for post in posts}
 
@@ -76,22 +75,18 @@ def test_pictures_are_read_by_post(tmp_path: Path) -> None:
 def test_a_span_of_another_post_is_damage(tmp_path: Path) -> None:
     """A table that points at somebody else's picture is found out before the picture is used."""
     write_store(tmp_path, tiny_posts(2))
-    with open_images(tmp_path, 0) as file:
-        with pytest.raises(DamagedError, match=r"post 1 should lie at 512, but there is '000000000002.jpg'"):
-            read_picture(file, 1, Span(offset=512, size=10))
-        with pytest.raises(DamagedError, match="ends inside the member"):
-            read_picture(file, 2, Span(offset=512, size=10**9))
+    with pytest.raises(DamagedError, match=r"post 1 should lie at 512, but there is '000000000002.jpg'"):
+        list(read_pictures(tmp_path, 0, [(1, Span(offset=512, size=10))]))
+    with pytest.raises(DamagedError, match="ends inside the member"):
+        list(read_pictures(tmp_path, 0, [(2, Span(offset=512, size=10**9))]))
 
 
 def test_a_missing_tar_is_damage(tmp_path: Path) -> None:
     """A tar that the tables name and nobody can find is named, with the command that helps."""
     write_store(tmp_path, tiny_posts(1))
 
-    with (
-        pytest.raises(DamagedError, match=r"images-000007.tar is missing.*verify --repair"),
-        open_images(tmp_path, 7),
-    ):
-        pass
+    with pytest.raises(DamagedError, match=r"images-000007.tar is missing.*verify --repair"):
+        list(read_pictures(tmp_path, 7, [(1, Span(offset=512, size=10))]))
 
 
 def test_categories_of_tags(tmp_path: Path) -> None:

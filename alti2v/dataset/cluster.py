@@ -1,0 +1,169 @@
+"""Running the same function over many tasks: on the workers of a Dask cluster, on as many machines as it has.
+
+Only tasks and results travel, both small; pictures go from the store to a worker and from there to the dataset.
+Dask runs a task again when its worker is lost, finished or not, and may run it twice at the same time; so a
+function must publish the same bytes each time, and be harmless when it is late.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from alti2v.dataset.engines import Engine
+from alti2v.errors import Alti2vError, RemoteError, UsageError
+
+if TYPE_CHECKING:
+    import distributed
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
+_PATIENCE_S = 10.0
+_IN_FLIGHT = 2  # tasks per thread: the next one lies ready while its predecessor runs
+
+
+@contextlib.contextmanager
+def dask_engine(
+    scheduler: str | None,
+    workers: int,
+    versions: Callable[[], Mapping[str, str]],
+    *,
+    patience_s: float = _PATIENCE_S,
+) -> Iterator[Engine]:
+    """An engine on a Dask cluster.
+
+    Args:
+        scheduler: its address, such as tcp://host:8786; None for a cluster of processes on this machine.
+        workers: how many of those.
+        versions: of the programs that the bytes depend on: no worker may have others than this process.
+        patience_s: how long to wait for the scheduler, and for its first worker.
+
+    Raises:
+        UsageError: Dask is not installed, the address has another form, or a worker has other versions.
+        RemoteError: the scheduler does not answer, has no workers, or went away.
+        Alti2vError: workers are killed again and again by the same task.
+    """
+    try:
+        import distributed
+    except ImportError as exc:
+        raise UsageError(
+            "--engine dask needs Dask, which is not installed: pip install 'alti2v[dask]', or leave it out"
+        ) from exc
+    with contextlib.ExitStack() as stack:
+        if scheduler is None:
+            scheduler = stack.enter_context(cluster_here(workers)).scheduler_address
+        client = stack.enter_context(_connected(scheduler, patience_s))
+
+        def run(
+            function: Callable[[_Task], _Result], tasks: Iterable[_Task], /
+        ) -> Iterator[tuple[_Task, _Result]]:
+            call = _Call(function=function, versions=versions, expected=dict(versions()))
+            try:
+                yield from _completed(client, call, iter(tasks))
+            except distributed.KilledWorker as exc:
+                raise Alti2vError(
+                    "workers of the cluster were killed again and again, perhaps for lack of memory: "
+                    "give them more, then run the same command again"
+                ) from exc
+            except (distributed.CancelledError, distributed.comm.CommClosedError) as exc:
+                raise RemoteError(
+                    f"the Dask scheduler at {scheduler} went away: run the same command again to go on"
+                ) from exc
+            except ModuleNotFoundError as exc:
+                raise UsageError(
+                    f"the workers of the cluster have no {exc.name}: install the same alti2v there"
+                ) from exc
+
+        yield run
+
+
+def cluster_here(workers: int) -> distributed.LocalCluster:
+    """A cluster of processes of this machine, which nobody else can reach."""
+    import distributed
+
+    return distributed.LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address=None,
+        # Without a dashboard it still serves HTTP, on a port that several clusters would quarrel about.
+        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+    )
+
+
+def _connected(scheduler: str, patience_s: float) -> distributed.Client:
+    import distributed
+
+    try:
+        client = distributed.Client(scheduler, timeout=patience_s, set_as_default=False)
+    except ValueError as exc:
+        raise UsageError(f"--scheduler {scheduler}: {exc}: give one such as tcp://host:8786") from exc
+    except OSError as exc:
+        raise RemoteError(
+            f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`, or mend the address"
+        ) from exc
+    try:
+        client.wait_for_workers(1, timeout=patience_s)
+    except TimeoutError as exc:
+        client.close()
+        raise RemoteError(
+            f"the Dask scheduler at {scheduler} has no workers: start some with `dask worker {scheduler}`"
+        ) from exc
+    return client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """The function as workers run it: only where programs have the versions that are expected."""
+
+    function: Callable[[Any], Any]
+    versions: Callable[[], Mapping[str, str]]
+    expected: Mapping[str, str]
+
+    def __call__(self, task: object) -> object:
+        found = self.versions()
+        for program, version in self.expected.items():
+            if found.get(program) != version:
+                raise UsageError(
+                    f"the worker on {socket.gethostname()} has {program} {found.get(program)}, this machine "
+                    f"{version}, which may give other bytes: install the same on all"
+                )
+        return self.function(task)
+
+
+def _completed(
+    client: distributed.Client, call: _Call, remaining: Iterator[_Task]
+) -> Iterator[tuple[_Task, Any]]:
+    import distributed
+
+    waiting: dict[distributed.Future, _Task] = {}
+    done = distributed.as_completed(loop=client.loop)
+    try:
+        while True:
+            # Workers come and go. One task at least: what comes next decides whether that works.
+            wanted = max(_IN_FLIGHT * _threads(client), 1)
+            for task in itertools.islice(remaining, max(wanted - len(waiting), 0)):
+                future = client.submit(call, task, key=f"alti2v-{uuid.uuid4().hex}")
+                waiting[future] = task
+                done.add(future)
+            if not waiting:
+                return
+            future = next(done)
+            yield waiting.pop(future), future.result()
+    finally:
+        # What runs goes on and changes nothing; what has not begun does not.
+        client.cancel(list(waiting))
+
+
+def _threads(client: distributed.Client) -> int:
+    import distributed
+
+    try:
+        return sum(client.nthreads().values())
+    except OSError as exc:  # whatever the tasks raise must not be taken for this
+        raise distributed.comm.CommClosedError from exc

@@ -1,0 +1,190 @@
+"""A folder on this machine or behind a URL, with the few things that a build does in either.
+
+Workers on several machines meet in such folders. Names are relative to the folder, with slashes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from alti2v.errors import DamagedError
+from alti2v.records import Span
+from alti2v.storage.publish import (
+    fsync_directory,
+    make_directory,
+    publish_once,
+    storage_errors,
+    temporary_name,
+)
+from alti2v.storage.remote import (
+    PAUSES_S,
+    Remote,
+    delete,
+    download,
+    missing,
+    open_remote,
+    ranges,
+    size_of,
+    sizes,
+    upload,
+    upload_once,
+)
+
+Address = Path | str
+"""A local folder, or a URL as text: what a task carries from one machine to another."""
+
+# Behind a URL so many ranges are asked for at once, with so many bytes together (one range may have more).
+_AT_ONCE = 32
+_BYTES_AT_ONCE = 32 << 20
+
+
+def open_place(address: Address) -> Path | Remote:
+    """Prepare a folder for use; sends nothing.
+
+    Raises:
+        UsageError: nobody knows this kind of URL, or its driver is not installed.
+    """
+    return open_remote(address) if isinstance(address, str) else address
+
+
+def below(address: Address, folder: str) -> Address:
+    """A folder inside a folder."""
+    return f"{address}/{folder}" if isinstance(address, str) else address / folder
+
+
+@contextlib.contextmanager
+def staging(address: Address, name: str) -> Iterator[Path]:
+    """A local folder to make files in that `put_once` and `put` take; it is gone after the block.
+
+    Args:
+        address: where the files are to go; a local one must be in the same file system.
+        name: what is made, unique among what this thread makes.
+    """
+    if isinstance(address, str):
+        with tempfile.TemporaryDirectory(prefix="alti2v-") as temporary:
+            yield Path(temporary)
+        return
+    folder = address / temporary_name(name)
+    make_directory(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def put_once(file: Path, place: Path | Remote, name: str) -> None:
+    """Publish a local file, unless there is one of that name.
+
+    Raises:
+        StorageError: what is there has other bytes, and stays; or the place refuses.
+    """
+    if isinstance(place, Remote):
+        upload_once(place, file, name)
+    else:
+        publish_once(file, place / name)
+
+
+def put(file: Path, place: Path | Remote, name: str) -> None:
+    """Publish a local file, replacing what is there; a local place takes the file itself.
+
+    Raises:
+        StorageError: the place refuses; what was there is as it was.
+    """
+    if isinstance(place, Remote):
+        upload(place, file, name)
+    else:
+        with storage_errors(place / name):
+            file.replace(place / name)
+            fsync_directory((place / name).parent)
+
+
+@contextlib.contextmanager
+def local_copy(place: Path | Remote, name: str) -> Iterator[Path]:
+    """A file as a local one, for the length of the block.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StorageError: it cannot be read.
+    """
+    if not isinstance(place, Remote):
+        if not (place / name).exists():
+            raise FileNotFoundError(place / name)
+        yield place / name
+        return
+    if size_of(place, name) is None:
+        raise FileNotFoundError(f"{place.url}/{name}")
+    with tempfile.TemporaryDirectory(prefix="alti2v-") as folder:
+        copy = Path(folder) / name.rpartition("/")[2]
+        download(place, name, copy, pauses_s=PAUSES_S)
+        yield copy
+
+
+def sizes_in(place: Path | Remote, folder: str = "") -> Mapping[str, int]:
+    """The files directly in a folder: name relative to it -> bytes; none if there is no such folder.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    if isinstance(place, Remote):
+        return sizes(place, folder)
+    return {path.name: path.stat().st_size for path in (place / folder).glob("*") if path.is_file()}
+
+
+def remove(place: Path | Remote, names: Iterable[str]) -> None:
+    """Remove files; one that is not there is removed already.
+
+    Raises:
+        StorageError: the place refuses.
+    """
+    if isinstance(place, Remote):
+        delete(place, names)
+    else:
+        for name in names:
+            (place / name).unlink(missing_ok=True)
+
+
+def read_spans(place: Path | Remote, wanted: Iterable[tuple[str, Span]]) -> Iterator[bytes]:
+    """Read ranges of files, in the order in which they are asked for, a few in memory at a time.
+
+    A range is short where its file is.
+
+    Raises:
+        DamagedError: a file is missing.
+        StorageError: one cannot be read.
+    """
+    if isinstance(place, Remote):
+        for some in _together(wanted):
+            yield from ranges(place, some)
+    else:
+        for name, span in wanted:
+            yield _read(place / name, span)
+
+
+def _together(wanted: Iterable[tuple[str, Span]]) -> Iterator[list[tuple[str, Span]]]:
+    some: list[tuple[str, Span]] = []
+    size = 0
+    for name, span in wanted:
+        if some and (len(some) == _AT_ONCE or size + span.size > _BYTES_AT_ONCE):
+            yield some
+            some, size = [], 0
+        some.append((name, span))
+        size += span.size
+    if some:
+        yield some
+
+
+def _read(path: Path, span: Span) -> bytes:
+    # A shard takes its samples from all over the store: thousands of files, more than may be open at once.
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as exc:
+        raise DamagedError(missing(path)) from exc
+    try:
+        return os.pread(descriptor, span.size, span.offset)
+    finally:
+        os.close(descriptor)

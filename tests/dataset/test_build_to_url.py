@@ -1,0 +1,460 @@
+"""A dataset behind a URL, on a real S3 server, built by this machine or by a cluster that shares the bucket.
+
+The bytes are those of a local build, whoever dies, repeats himself or comes late.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import distributed
+import fsspec
+import pytest
+
+from alti2v.cli import main
+from alti2v.dataset.build import build_shards
+from alti2v.dataset.cache import CacheConfig, hold, open_dataset
+from alti2v.dataset.cluster import cluster_here
+from alti2v.dataset.config import BuildConfig
+from alti2v.dataset.edition import WORK_DIR
+from alti2v.dataset.manifest import read_manifest
+from alti2v.dataset.shards import ShardSpec, build_shard
+from alti2v.dataset.verify import verify_dataset
+from alti2v.errors import DamagedError, StorageError, UsageError
+from alti2v.records import Progress
+from alti2v.storage.layout import parse_shard_name
+from alti2v.storage.remote import download, open_remote, ranges, upload, upload_once
+from tests.dataset.test_build_shards import build, digests
+from tests.dataset.tiny_store import tiny_posts, write_store
+from tests.s3_server import BUCKET, S3Server, s3_server
+
+URL = f"s3://{BUCKET}/sets/one"
+POSTS = 40
+OPTIONS: dict[str, Any] = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9}
+
+
+@pytest.fixture(autouse=True)
+def _impatient(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pauses between tries, but time for each, because the server shares this process with the build."""
+    patient = {"connect_timeout": 20, "read_timeout": 20, "retries": {"max_attempts": 0}}
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": s3.url, "config_kwargs": patient})
+    for function in (upload, upload_once, ranges):
+        monkeypatch.setitem(function.__kwdefaults__, "pauses_s", (0.0,))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with pytest.MonkeyPatch.context() as patch, s3_server(patch) as server:
+        yield server
+
+
+@pytest.fixture
+def s3(server: S3Server) -> Iterator[S3Server]:
+    """An S3 server with one bucket, which is empty."""
+    yield server
+    server.clear()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("store"), tiny_posts(POSTS), posts_per_tar=10)
+
+
+@pytest.fixture(scope="module")
+def local(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a local build makes of it."""
+    folder = tmp_path_factory.mktemp("local") / "dataset"
+    build(store, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(local: Path) -> dict[str, str]:
+    """The digests of that."""
+    return digests(local)
+
+
+@pytest.fixture(scope="module")
+def cluster(server: S3Server) -> Iterator[distributed.LocalCluster]:
+    """Two worker processes that find the server, and import tests under their names."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        yield from two_workers()
+
+
+def two_workers() -> Iterator[distributed.LocalCluster]:
+    with dask.config.set({"distributed.scheduler.allowed-failures": 3}), cluster_here(2) as cluster:
+        yield cluster
+
+
+def config(store: Path | str, work: Path, **options: Any) -> BuildConfig:
+    return BuildConfig(store=store, dataset=work, url=URL, **(OPTIONS | options))
+
+
+def there(s3: S3Server) -> dict[str, str]:
+    """The digests of what is behind the URL."""
+    prefix = "sets/one/"
+    return {
+        key.removeprefix(prefix): hashlib.sha256(s3.content(key)).hexdigest()
+        for key in s3.names()
+        if key.startswith(prefix)
+    }
+
+
+def copy_of(s3: S3Server, folder: Path) -> Path:
+    for key in s3.names():
+        file = folder / key.removeprefix("sets/one/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(s3.content(key))
+    return folder
+
+
+def puts_of_shards(s3: S3Server) -> int:
+    return sum(s3.puts(name) for name in s3.names() if "/data/" in name)
+
+
+def test_this_machine_builds_behind_a_url(
+    store: Path, tmp_path: Path, s3: S3Server, expected: dict[str, str]
+) -> None:
+    """Every file is there with the bytes of a local build, put once; a second run does nothing."""
+    report = build_shards(config(store, tmp_path / "work", workers=1))
+    puts = puts_of_shards(s3)
+    again = build_shards(config(store, tmp_path / "another-work", workers=1))
+
+    assert there(s3) == expected
+    assert puts == puts_of_shards(s3) == report.shards
+    assert (report.dataset, report.train, again.plan_hash) == (URL, 30, report.plan_hash)
+    assert verify_dataset(copy_of(s3, tmp_path / "copy")).findings == ()
+
+
+def test_a_store_behind_a_url(store: Path, tmp_path: Path, s3: S3Server, expected: dict[str, str]) -> None:
+    """Workers read its tar files by ranges; the bytes are those of a build from the folder."""
+    remote = open_remote(f"s3://{BUCKET}/store")
+    for file in store.rglob("*"):
+        if file.is_file():
+            upload(remote, file, file.relative_to(store).as_posix())
+    build_shards(BuildConfig(store=remote.url, dataset=tmp_path / "dataset", workers=1, **OPTIONS))
+
+    assert digests(tmp_path / "dataset") == expected
+    with pytest.raises(UsageError, match=r"s3://bucket/nothing is not a store: give the URL"):
+        build_shards(BuildConfig(store=f"s3://{BUCKET}/nothing", dataset=tmp_path / "x", **OPTIONS))
+
+
+def test_it_is_read_from_there(store: Path, tmp_path: Path, s3: S3Server) -> None:
+    """What `train` and `eval` do with the URL."""
+    build_shards(config(store, tmp_path / "work", workers=1))
+    folder = open_dataset(URL, CacheConfig(cache=tmp_path / "cache"))
+    shards = read_manifest(folder).shards
+    for shard in shards:
+        hold(folder, shard)
+
+    assert len(list((folder / "data").glob("*.tar"))) == len(shards)
+
+
+def test_a_grown_store_adds_an_edition(store: Path, local: Path, tmp_path: Path, s3: S3Server) -> None:
+    """Old shards are not touched, also when another machine with an empty work folder goes on."""
+    build_shards(config(store, tmp_path / "work", workers=1))
+    shutil.copytree(local, tmp_path / "local")
+    before = there(s3)
+    shards = {name for name in before if name.startswith("data/")}
+    puts = {name: s3.puts(f"sets/one/{name}") for name in shards}
+    grown = write_store(tmp_path / "grown", tiny_posts(POSTS + 12), posts_per_tar=10)
+    build_shards(config(grown, tmp_path / "elsewhere", workers=1))
+    build(grown, tmp_path / "local")
+
+    assert there(s3) == digests(tmp_path / "local")
+    assert {name: s3.puts(f"sets/one/{name}") for name in shards} == puts
+
+
+def test_a_lost_shard_is_made_again(
+    store: Path, tmp_path: Path, s3: S3Server, expected: dict[str, str]
+) -> None:
+    """The same command mends what is missing or cut behind the URL."""
+    build_shards(config(store, tmp_path / "work", workers=1))
+    lost = next(name for name in expected if name.startswith("data/train"))
+    s3.client.delete_object(Bucket=BUCKET, Key=f"sets/one/{lost}")
+    s3.client.delete_object(Bucket=BUCKET, Key="sets/one/README.md")
+    build_shards(config(store, tmp_path / "work", workers=1))
+
+    assert there(s3) == expected
+
+
+def test_a_cluster_builds_behind_a_url(
+    store: Path, tmp_path: Path, s3: S3Server, cluster: distributed.LocalCluster, expected: dict[str, str]
+) -> None:
+    """Workers share nothing but the bucket and the store; no work is left there."""
+    remote = {"engine": "dask", "scheduler": cluster.scheduler_address}
+    report = build_shards(config(store, tmp_path / "work", **remote))
+
+    assert there(s3) == expected
+    assert puts_of_shards(s3) == report.shards
+    assert [path.name for path in (tmp_path / "work").rglob("*.pictures")] == []
+
+
+def test_f50_a_worker_is_killed_in_the_middle_of_a_shard(
+    store: Path, tmp_path: Path, s3: S3Server, cluster: distributed.LocalCluster, expected: dict[str, str]
+) -> None:
+    """After its first file was put: the shard is finished by another worker, and is there once."""
+    die = tmp_path / "die"
+    die.touch()
+    cluster_client = distributed.Client(cluster.scheduler_address, set_as_default=False)
+    with cluster_client as client:
+        client.run(die_after_a_put, die)
+        remote = {"engine": "dask", "scheduler": cluster.scheduler_address}
+        report = build_shards(config(store, tmp_path / "work", **remote))
+
+    assert not die.exists()
+    assert there(s3) == expected
+    assert puts_of_shards(s3) <= report.shards + 1  # the put that found the file of the dead one
+    assert sum(report.outcomes.values()) == POSTS
+
+
+def die_after_a_put(once: Path) -> None:
+    """Let the first worker that puts a tar file die of it."""
+    from alti2v.dataset import shards
+
+    put_once = shards.put_once
+
+    def dying(file: Path, place: object, name: str) -> None:
+        put_once(file, place, name)
+        if name.endswith(".tar"):
+            try:
+                once.unlink()
+            except FileNotFoundError:
+                return
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    shards.put_once = dying
+
+
+def test_f52_duplicate_tasks_and_f53_a_straggler_change_nothing(
+    store: Path, tmp_path: Path, s3: S3Server, cluster: distributed.LocalCluster, local: Path
+) -> None:
+    """The same task again, on both workers, before and after the manifest; equal bytes are welcome."""
+    remote = {"engine": "dask", "scheduler": cluster.scheduler_address}
+    caught: list[ShardSpec] = []
+
+    def interrupt(progress: Progress) -> None:
+        if progress.stage == "writing":
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("alti2v.dataset.build._clear", lambda _, specs: caught.extend(specs))
+        with pytest.raises(KeyboardInterrupt):
+            build_shards(config(store, tmp_path / "work", **remote), progress=interrupt)
+    with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
+        late = [s3.content(key) for key in s3.names() if key.endswith(".plan.parquet")]
+        twice = [client.submit(build_shard, spec, pure=False) for spec in caught for _ in range(2)]
+        receipts = client.gather(twice)
+    build_shards(config(store, tmp_path / "work", **remote))
+    published = there(s3)
+    # A straggler has read its plan and its pictures, and publishes when all others have gone home.
+    straggler = next(spec for spec in caught if spec.name.split == "train")
+    upload_once(open_remote(URL), local / straggler.name.data, straggler.name.data)
+
+    assert len(late) == len(caught)
+    assert receipts[::2] == receipts[1::2]
+    assert published == digests(local)
+    assert there(s3) == digests(local)
+
+
+def test_f53_a_straggler_with_other_bytes_is_refused(
+    store: Path, tmp_path: Path, s3: S3Server, expected: dict[str, str]
+) -> None:
+    """One that builds to an older plan: it is named, and what stands stays."""
+    build_shards(config(store, tmp_path / "work", workers=1))
+    name = parse_shard_name(Path(next(n for n in expected if n.startswith("data/train"))).stem)
+    (tmp_path / "stale").write_bytes(b"of another plan")
+    with pytest.raises(
+        StorageError, match=rf"{URL}/{name.data} has other bytes than this build makes: another"
+    ):
+        upload_once(open_remote(URL), tmp_path / "stale", name.data)
+
+    assert there(s3) == expected
+
+
+@pytest.mark.parametrize("fault", ["late", "500"])
+def test_f41_an_answer_that_got_lost_is_no_conflict(
+    store: Path, tmp_path: Path, s3: S3Server, expected: dict[str, str], fault: str
+) -> None:
+    """Puts that fail, or arrive and are not answered, are tried again; a shard that is there is ours."""
+    s3.fail_puts(fault, times=1, after=2)  # the second file of the first shard
+    build_shards(config(store, tmp_path / "work", workers=1))
+
+    assert not s3.faults_left
+    assert there(s3) == expected
+
+
+DRIVER = """
+    import os, signal, sys
+    from pathlib import Path
+    from alti2v.dataset.build import build_shards
+    from alti2v.dataset.config import BuildConfig
+
+    def main():
+        store, work, url, address, when = sys.argv[1:]
+        def die(progress):
+            if when != "never" and progress.stage == when and progress.done:
+                os.kill(os.getpid(), signal.SIGKILL)
+        where = {"store": Path(store), "dataset": Path(work), "url": url}
+        build_shards(BuildConfig(**where, engine="dask", scheduler=address, size=32, test=6, validation=4,
+                                 shard_samples=9), progress=die)
+    if __name__ == "__main__":
+        main()
+"""
+
+
+def test_f51_the_driver_is_killed_and_started_again(
+    store: Path, tmp_path: Path, s3: S3Server, cluster: distributed.LocalCluster, expected: dict[str, str]
+) -> None:
+    """While pictures are prepared, and while shards are written; then another machine goes on."""
+    for when, work in (("preparing", "work"), ("writing", "work"), ("never", "elsewhere")):
+        command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(DRIVER)]
+        arguments = [store, tmp_path / work, URL, cluster.scheduler_address, when]
+        ended = subprocess.run([*command, *arguments], check=False, capture_output=True, timeout=60)
+        assert ended.returncode == (0 if when == "never" else -signal.SIGKILL), ended.stderr.decode()
+
+    assert there(s3) == expected
+
+
+@pytest.mark.parametrize("point", ["send", "manifest", "copies"])
+def test_a_growing_edition_killed_while_it_is_sent(
+    store: Path, local: Path, tmp_path: Path, s3: S3Server, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the manifest the old edition stands; after it, whoever builds next finishes the new one."""
+    build_shards(config(store, tmp_path / "work", workers=1))
+    grown = write_store(tmp_path / "grown", tiny_posts(POSTS + 12), posts_per_tar=10)
+    old = there(s3)["manifest.json"]
+    from alti2v.dataset import mirror
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if point == "send":
+            patch.setattr(mirror, "_send", stop)
+        elif point == "manifest":
+            patch.setattr(mirror, "put", stop)
+        else:
+            send = mirror._send
+            patch.setattr(mirror, "_send", lambda r, f, n, prefix: send(r, f, n, prefix) if prefix else stop())
+        with pytest.raises(KeyboardInterrupt):
+            build_shards(config(grown, tmp_path / "work", workers=1))
+    is_published = there(s3)["manifest.json"] != old
+    build_shards(config(grown, tmp_path / "elsewhere", workers=1))
+    shutil.copytree(local, tmp_path / "local")
+    build(grown, tmp_path / "local")
+
+    assert is_published == (point == "copies")
+    assert there(s3) == digests(tmp_path / "local")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        ([URL], 2, f"{URL} is a URL: give --work FOLDER for the plan"),
+        (["{tmp}/dataset", "--work", "{tmp}/work"], 2, "is a local folder, which needs no --work"),
+        ([URL, "--work", "{tmp}"], 2, "is not empty and no work folder: give a new one"),
+        (["s3://no-such-bucket/x", "--work", "{tmp}/work"], 1, "cannot write s3://no-such-bucket/x/"),
+        (["quux://x/y", "--work", "{tmp}/work"], 2, "quux"),
+    ],
+)
+def test_bad_places_are_one_line(
+    store: Path,
+    tmp_path: Path,
+    s3: S3Server,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    status: int,
+    says: str,
+) -> None:
+    """A wrong folder, a missing bucket, a URL of no kind: what, where, what to do."""
+    (tmp_path / "something").touch()
+    filled = [argument.replace("{tmp}", str(tmp_path)) for argument in arguments]
+    options = ["--size", "32", "--test", "6", "--validation", "4", "--workers", "1"]
+    with pytest.raises(SystemExit) as ended:
+        main(["build-shards", str(store), *filled, *options])
+    said = capsys.readouterr().err.strip().splitlines()
+
+    assert ended.value.code == status
+    assert says in said[-1]
+
+
+def test_f41_an_unreachable_store_is_one_line(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody listens where the bucket should be: said before any picture is opened."""
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": "http://127.0.0.1:9"})
+    with pytest.raises(SystemExit) as ended:
+        main(["build-shards", str(store), URL, "--work", str(tmp_path / "work"), "--workers", "1"])
+
+    assert ended.value.code == 1
+    assert f"cannot read {URL}/: " in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
+
+
+def test_another_dataset_needs_another_work_folder(store: Path, tmp_path: Path, s3: S3Server) -> None:
+    """What lies in a work folder belongs to one URL."""
+    build_shards(config(store, tmp_path / "work", workers=1))
+    other = BuildConfig(store=store, dataset=tmp_path / "work", url=f"s3://{BUCKET}/two", **OPTIONS)
+    with pytest.raises(UsageError, match=f"is the work folder of {URL}: give another one"):
+        build_shards(other)
+
+
+def test_a_url_with_something_else_is_refused(store: Path, tmp_path: Path, s3: S3Server) -> None:
+    """Nothing is mixed up, and nothing removed."""
+    s3.client.put_object(Bucket=BUCKET, Key="sets/one/store.json", Body=b"{}")
+    with pytest.raises(UsageError, match=f"{URL} is a store, not a dataset"):
+        build_shards(config(store, tmp_path / "work", workers=1))
+    s3.client.delete_object(Bucket=BUCKET, Key="sets/one/store.json")
+    s3.client.put_object(Bucket=BUCKET, Key="sets/one/photo.png", Body=b"")
+    with pytest.raises(UsageError, match=r"has photo.png and no manifest"):
+        build_shards(config(store, tmp_path / "work", workers=1))
+
+    assert s3.names() == ["sets/one/photo.png"]
+    assert not (tmp_path / "work" / WORK_DIR / "next").exists()
+
+
+def test_bytes_that_changed_behind_the_url_are_not_read(store: Path, tmp_path: Path, s3: S3Server) -> None:
+    """A store's tar file of another content: the picture is not taken for that of the post."""
+    remote = open_remote(f"s3://{BUCKET}/store")
+    for file in store.rglob("*"):
+        if file.is_file():
+            upload(remote, file, file.relative_to(store).as_posix())
+    download(remote, "images/images-000000.tar", tmp_path / "tar")
+    content = (tmp_path / "tar").read_bytes()
+    (tmp_path / "tar").write_bytes(content[:1024] + content[2048:])
+    upload(remote, tmp_path / "tar", "images/images-000000.tar")
+    with pytest.raises(DamagedError, match=r"s3://bucket/store/images/images-000000.tar: post"):
+        build_shards(BuildConfig(store=remote.url, dataset=tmp_path / "dataset", workers=1, **OPTIONS))
+
+
+@pytest.mark.slow
+def test_the_memory_of_workers_is_flat(tmp_path: Path, s3: S3Server, cluster: distributed.LocalCluster) -> None:
+    """Eight times the posts, and eight times the shards: the same peak, below 500 MB."""
+    remote = {"engine": "dask", "scheduler": cluster.scheduler_address, "shard_samples": 100}
+    peaks = []
+    for count in (300, 2400):
+        store = write_store(tmp_path / f"store-{count}", tiny_posts(count), posts_per_tar=100)
+        where = {"dataset": tmp_path / f"work-{count}", "url": f"s3://{BUCKET}/of-{count}"}
+        build_shards(BuildConfig(store=store, **where, **(OPTIONS | remote)))
+        with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
+            peaks.append(max(client.run(peak_mb).values()))
+
+    assert peaks[1] < peaks[0] + 40
+    assert peaks[1] < 500
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
