@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from alti2v.crawl.boards.board import Refusal, Unreadable, Wall
 from alti2v.crawl.exchange import Purpose
-from alti2v.crawl.net import MAX_API_BYTES, Client
+from alti2v.crawl.net import MAX_API_BYTES
+from alti2v.crawl.network import Network
 from alti2v.crawl.policy import FailKind, Failure, GiveUp, RetryPolicy, decide, kind_of_status
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ class Asker:
         sleep: waits so many seconds.
     """
 
-    client: Client
+    network: Network
     policy: RetryPolicy
     rng: Random
     sleep: Callable[[float], Awaitable[None]]
@@ -52,7 +53,7 @@ class Asker:
 
     async def ask_once(self, url: str, read: Callable[[bytes, int], T]) -> T | Failure:
         """Ask one time."""
-        received = await self.client.get(url, purpose=Purpose.API, max_bytes=MAX_API_BYTES)
+        received = await self.network.get(url, purpose=Purpose.API, max_bytes=MAX_API_BYTES)
         if isinstance(received, Failure):
             return received
         answer = read(received.body, received.status)

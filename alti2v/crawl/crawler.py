@@ -21,12 +21,16 @@ from typing import Any
 from alti2v.crawl.asking import Asker
 from alti2v.crawl.boards.board import Board, Dialect
 from alti2v.crawl.display import Display
+from alti2v.crawl.fetcher import FileRules
 from alti2v.crawl.fetching import Fetching
 from alti2v.crawl.journal import begin_run, end_run, log_failures, open_log
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.listing import Ending
 from alti2v.crawl.mirror import Mirror
-from alti2v.crawl.net import Client, NetConfig
+from alti2v.crawl.net import NetConfig
+from alti2v.crawl.network import Network, NetworkConfig
+from alti2v.crawl.network_apart import NetworkApart
+from alti2v.crawl.network_here import NetworkHere
 from alti2v.crawl.pacing import shared_directory
 from alti2v.crawl.plan import CrawlConfig, CrawlReport, check_plan, stored_dialect
 from alti2v.crawl.policy import HEALABLE, FailKind
@@ -121,6 +125,7 @@ class _Run:
         self._board: Board | None = None
         self._missing: list[str] = []
         self._stop = Stop()
+        self._network: Network | None = None
         self._fetching: Fetching | None = None
         self._mirror = None if config.url is None else Mirror(config.store, open_remote(config.url))
         self._finished_tars = asyncio.Event()  # set when a tar file may have been sealed
@@ -186,25 +191,14 @@ class _Run:
 
     async def _crawl(self) -> None:
         config = self._config
-        net = NetConfig(
-            rate=config.rate,
-            api_rate=config.api_rate,
-            connections=config.connections,
-            board=base_url(config.board),
-            allow_private=config.allow_private,
-            contact=config.contact,
-            pace_dir=shared_directory(),
-            retry=config.retry,
-        )
-        sleep = self._stop.sleep
-        display = self._display
-        async with Client(net, on_pause=display.pause, on_notice=display.say, sleep=sleep) as client:
-            asker = Asker(client=client, policy=config.retry, rng=self._rng, sleep=self._stop.sleep)
+        network = self._network = self._make_network()
+        async with network:
+            asker = Asker(network=network, policy=config.retry, rng=self._rng, sleep=self._stop.sleep)
             self._board = await self._find_board(asker)
             await self._thread.run(self._retry_failed)
             self._fetching = fetching = Fetching(
                 config,
-                client=client,
+                network=network,
                 thread=self._thread,
                 ledger=self._ledger,
                 settle=self._settle,
@@ -228,12 +222,38 @@ class _Run:
                 raise _first_cause(group) from None
             finally:
                 heartbeat.cancel()
-            self._missing += sorted(set(client.hosts_down().values()))
-            if client.was_banned:
+            losses = await network.losses()
+            self._missing += sorted(set(losses.hosts_down.values()))
+            if losses.was_banned:
                 await self._thread.run(self._forgive_refusals)
         await self._thread.run(export, config.store, self._ledger)
         if self._mirror is not None:
             await self._thread.run(self._publish, self._mirror)
+
+    def _make_network(self) -> Network:
+        config = self._config
+        net = NetConfig(
+            rate=config.rate,
+            api_rate=config.api_rate,
+            connections=config.connections,
+            board=base_url(config.board),
+            allow_private=config.allow_private,
+            contact=config.contact,
+            pace_dir=shared_directory(),
+            retry=config.retry,
+        )
+        rules = FileRules(
+            original=config.files == "original",
+            keep_mismatched=config.keep_mismatched,
+            max_bytes=config.max_file_bytes,
+            memory_bytes=config.memory_bytes,
+        )
+        form = NetworkApart if config.is_network_apart else NetworkHere
+        return form(
+            NetworkConfig(net=net, rules=rules, seed=config.seed),
+            on_pause=self._display.pause,
+            on_notice=self._display.say,
+        )
 
     async def _fetch(self, fetching: Fetching) -> None:
         await fetching.run()
@@ -347,6 +367,8 @@ class _Run:
         )
         self._stop.is_terminated = number is signal.SIGTERM
         self._stop.want()
+        if self._network is not None:
+            self._network.stop()
         if self._fetching is not None:
             self._fetching.look_again()
 

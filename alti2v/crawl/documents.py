@@ -36,6 +36,24 @@ class Stored:
     md5: str
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The file of a post, as whoever fetches it knows it.
+
+    Attributes:
+        seq: the post's place in the order of listing; names the file.
+        attempts: requests made for it so far, in all runs.
+        sample_url, file_url: None where the board shows none.
+        md5: of the original, None if the board does not say.
+    """
+
+    seq: int
+    attempts: int
+    sample_url: str | None
+    file_url: str | None
+    md5: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where the bytes of a post lie: the number of the tar file and the span inside it."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from alti2v.crawl.boards.board import Skip, skip_reason
 from alti2v.crawl.database import Database
-from alti2v.crawl.documents import Place, Stored, encode, post_document, read_post
+from alti2v.crawl.documents import Place, Stored, Wanted, encode, post_document, read_post
 from alti2v.crawl.listing import Walk, read_walk, walk_document
 from alti2v.crawl.schema import PART_ROWS, SCHEMA, SCHEMA_VERSION
 from alti2v.records import Category, Post, Status, Tag, TagGroups
@@ -27,10 +27,9 @@ from alti2v.records import Category, Post, Status, Tag, TagGroups
 class Pending:
     """A post whose file is wanted; `facts` is its encoded document."""
 
-    seq: int
-    post: Post
+    post_id: int
     facts: str
-    attempts: int
+    wanted: Wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,22 +249,16 @@ class Ledger(Database):
 
     def pending(self, *, after_seq: int, limit: int, tried: bool = False) -> list[Pending]:
         """The next pending posts in the order of listing; with `tried`, only those asked for before."""
+        # SQLite reads the few values that are wanted out of a document in a fifth of Python's time.
         rows = self._rows(
-            "SELECT seq, facts, attempts FROM posts WHERE status='pending' AND seq>? AND attempts>=? "
-            "ORDER BY seq LIMIT ?",
+            "SELECT id, facts, seq, attempts, json_extract(facts, '$.sample_url'), "
+            "json_extract(facts, '$.file_url'), json_extract(facts, '$.md5') FROM posts "
+            "WHERE status='pending' AND seq>? AND attempts>=? ORDER BY seq LIMIT ?",
             after_seq,
             int(tried),
             limit,
         )
-        return [
-            Pending(
-                seq=row["seq"],
-                post=read_post(json.loads(row["facts"])),
-                facts=row["facts"],
-                attempts=row["attempts"],
-            )
-            for row in rows
-        ]
+        return [Pending(post_id=row[0], facts=row[1], wanted=Wanted(*row[2:])) for row in rows]
 
     def retry_failed(self, kinds: Iterable[str], *, below_attempts: int = 2**62) -> int:
         """Make posts that failed in one of these ways, after fewer attempts, pending again; how many."""

@@ -14,6 +14,7 @@ from alti2v.errors import UsageError
 from alti2v.storage.directory import Kind, read_description, write_description
 from alti2v.storage.layout import STORE_FILE
 
+_ONE_PROCESS_PER_S = 100.0  # files/s that one process fetches and stores with ease
 _CHOICES: Mapping[str, tuple[str | None, ...]] = {
     "files": ("sample", "original", "none"),
     "tag_categories_from": ("board", "donmai", "both"),
@@ -60,6 +61,7 @@ class CrawlConfig:
         refresh: read posts again that changed in the last so many days; None not to.
         retry_failed: do not list, but try again what failed: "all", or one kind; None to crawl as usual.
         seed: of the back-off's jitter.
+        network_apart: fetch in a process of its own; None: where the rates ask for it.
     """
 
     store: Path
@@ -91,6 +93,7 @@ class CrawlConfig:
     refresh: float | None = None
     retry_failed: str | None = None
     seed: int = 0
+    network_apart: bool | None = None
 
     def __post_init__(self) -> None:
         base_url(self.board)
@@ -142,6 +145,13 @@ class CrawlConfig:
             raise UsageError("retry-failed fetches files, which files none leaves out: give sample or original")
         if self.retry_failed not in (None, "all", *FailKind):
             raise UsageError(f"no failure is of kind {self.retry_failed!r}: give all, {', '.join(FailKind)}")
+
+    @property
+    def is_network_apart(self) -> bool:
+        """Whether the network gets a process of its own: the price, 0.3 s and 40 MB, is for fast crawls."""
+        if self.network_apart is not None:
+            return self.network_apart
+        return self.files != "none" and self.rate > _ONE_PROCESS_PER_S
 
     @property
     def conditions(self) -> Conditions:

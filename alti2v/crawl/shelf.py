@@ -36,7 +36,7 @@ class Fetched:
 
     pending: Pending
     stored: Stored
-    content: bytes
+    content: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,21 +80,21 @@ class Shelf:
         outcomes: list[tuple[int, Outcome]] = []
         handed_over: list[tuple[int, int]] = []
         holders = self._ledger.holders_of([each.stored.md5 for each in batch if isinstance(each, Fetched)])
-        for settlement in sorted(batch, key=lambda settlement: settlement.pending.seq):
+        for settlement in sorted(batch, key=lambda settlement: settlement.pending.wanted.seq):
             pending = settlement.pending
-            post_id = pending.post.id
+            post_id, seq = pending.post_id, pending.wanted.seq
             if isinstance(settlement, Lost):
                 outcomes.append((post_id, settlement.outcome))
                 continue
             md5 = settlement.stored.md5
             holder = holders.get(md5)
             # Of posts with the same bytes the one that was listed first holds them, whatever came first.
-            if holder is not None and holder.seq < pending.seq:
+            if holder is not None and holder.seq < seq:
                 outcomes.append((post_id, _duplicate(settlement, holder.post_id)))
                 continue
             if holder is not None and holder.post_id != post_id:
                 handed_over.append((holder.post_id, post_id))
-            holders[md5] = Holder(post_id, pending.seq)
+            holders[md5] = Holder(post_id, seq)
             outcomes.append((post_id, self._append(settlement)))
         if self._tar is not None:
             self._tar.sync()
@@ -122,7 +122,7 @@ class Shelf:
             self._tar = OpenTar(self._store / images_tar(self._number), committed=0)
         pending, stored = fetched.pending, fetched.stored
         span = append_pair(
-            self._tar, pending.post.id, facts=pending.facts, stored=stored, content=fetched.content
+            self._tar, pending.post_id, facts=pending.facts, stored=stored, content=fetched.content
         )
         return stored_outcome(stored, Place(tar=self._number, span=span))
 
@@ -137,7 +137,7 @@ class Shelf:
         self.sealed += 1
 
 
-def append_pair(tar: OpenTar, post_id: int, *, facts: str, stored: Stored, content: bytes) -> Span:
+def append_pair(tar: OpenTar, post_id: int, *, facts: str, stored: Stored, content: bytes | memoryview) -> Span:
     """Append a picture and the JSON member that vouches for it; returns where the picture lies."""
     key = member_key(post_id)
     span = tar.append(f"{key}.{IMAGE_SUFFIX_OF_FORMAT[stored.format]}", content)

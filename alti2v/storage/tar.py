@@ -80,7 +80,7 @@ class OpenTar:
     def __init__(self, path: Path, *, committed: int) -> None:
         self._path = path
         self._size: int = 0
-        self._waiting: list[bytes] = []
+        self._waiting: list[bytes | memoryview] = []
         self._written: int = 0  # bytes in the file
         with storage_errors(path):
             is_new = not path.exists()
@@ -100,8 +100,8 @@ class OpenTar:
         """Length in bytes; what to hand back as `committed` after a `sync`."""
         return self._size
 
-    def append(self, name: str, content: bytes) -> Span:
-        """Add one member; it survives a kill after the next `sync`."""
+    def append(self, name: str, content: bytes | memoryview) -> Span:
+        """Add one member; it survives a kill after the next `sync`, until which `content` has to stay."""
         start = self._size
         self._waiting += header(name, len(content)), content, bytes(padded(len(content)) - len(content))
         self._size = start + BLOCK + padded(len(content))
@@ -131,13 +131,10 @@ class OpenTar:
 
     def _write(self) -> None:
         """Write what waits in as few calls as the system allows: other threads run meanwhile."""
-        parts: list[bytes | memoryview] = [part for part in self._waiting if part]
-        self._waiting = []
+        parts, self._waiting = self._waiting, []
         with storage_errors(self._path):
             try:
-                while parts:
-                    written = os.writev(self._file.fileno(), parts[:_WRITE_PARTS])
-                    parts = _after(parts, written)  # fewer than asked, e.g. on a nearly full disk
+                write_parts(self._file.fileno(), parts)
             except OSError:
                 self._cut(self._written)
                 raise
@@ -147,6 +144,21 @@ class OpenTar:
         self._file.truncate(size)
         self._file.seek(size)
         self._size = self._written = size
+
+
+def write_parts(file: int, parts: Sequence[bytes | memoryview]) -> None:
+    """Write bytes to a file descriptor, one part after the other, in as few calls as the system allows.
+
+    Raises:
+        OSError: the file system refuses; some of the bytes may have been written.
+    """
+    left = [memoryview(part) for part in parts if part]
+    while left:
+        written = os.writev(file, left[:_WRITE_PARTS])
+        while left and written >= len(left[0]):
+            written -= len(left.pop(0))
+        if written:  # fewer than asked, e.g. on a nearly full disk
+            left[0] = left[0][written:]
 
 
 def write_shard(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> list[Member]:
@@ -241,12 +253,3 @@ def dali_index(shard_members: Sequence[Member]) -> str:
         line = lines.setdefault(key, [])
         line.append(f"{suffix} {member.span.offset} {member.span.size} {member.name}")
     return "\n".join([f"v1.2 {len(lines)}", *(" ".join(line) for line in lines.values())]) + "\n"
-
-
-def _after(parts: Sequence[bytes | memoryview], size: int) -> list[bytes | memoryview]:
-    """What is left of some bytes when the first `size` of them are gone."""
-    for number, part in enumerate(parts):
-        if size < len(part):
-            return [memoryview(part)[size:], *parts[number + 1 :]]
-        size -= len(part)
-    return []

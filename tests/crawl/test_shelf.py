@@ -42,7 +42,7 @@ def fill(
                 Post(id=number, tags=TagGroups(), file_ext="jpg", file_url="http://board/1.jpg")
                 for number in POSTS
             )
-        pending = {row.post.id: row for row in ledger.pending(after_seq=-1, limit=10)}
+        pending = {row.post_id: row for row in ledger.pending(after_seq=-1, limit=10)}
         shelf = Shelf(store, ledger, shard_bytes=10**9)
         for batch in arrivals:
             contents = {number: picture(POSTS[number]) for number in batch}

@@ -1,0 +1,99 @@
+"""What the two processes of a crawl say to each other: JSON objects, some with bytes behind them.
+
+Never a pickle: whatever a server did to the process of the network, what that one says is data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from alti2v.crawl.documents import Stored
+from alti2v.crawl.exchange import Received
+from alti2v.crawl.fetcher import FileRules, Found
+from alti2v.crawl.ledger import Outcome
+from alti2v.crawl.net import NetConfig
+from alti2v.crawl.network import Losses, NetworkConfig
+from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
+from alti2v.records import Status
+
+_HEAD = struct.Struct("<II")  # bytes of JSON, bytes behind it
+
+
+def send(writer: asyncio.StreamWriter, message: Mapping[str, Any], content: bytes = b"") -> None:
+    """Send one message; what cannot be sent any more is lost, and the reader finds out."""
+    text = json.dumps(message).encode()
+    writer.write(_HEAD.pack(len(text), len(content)) + text)
+    if content:
+        writer.write(content)
+
+
+async def receive(reader: asyncio.StreamReader) -> tuple[dict[str, Any], bytes] | None:
+    """The next message; None if the other side has ended."""
+    try:
+        text_size, content_size = _HEAD.unpack(await reader.readexactly(_HEAD.size))
+        return json.loads(await reader.readexactly(text_size)), await reader.readexactly(content_size)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+
+
+def config_document(config: NetworkConfig) -> dict[str, Any]:
+    """A configuration as a JSON object."""
+    document = asdict(config)
+    pace_dir = config.net.pace_dir
+    document["net"]["pace_dir"] = None if pace_dir is None else str(pace_dir)
+    return document
+
+
+def read_config(document: Mapping[str, Any]) -> NetworkConfig:
+    """Invert `config_document`."""
+    net = dict(document["net"])
+    net["retry"] = RetryPolicy(**net["retry"])
+    net["pace_dir"] = None if net["pace_dir"] is None else Path(net["pace_dir"])
+    return NetworkConfig(net=NetConfig(**net), rules=FileRules(**document["rules"]), seed=document["seed"])
+
+
+def answer_document(answer: Received | Failure) -> tuple[dict[str, Any], bytes]:
+    """An answer of the API as a JSON object, and its body."""
+    document = asdict(answer)
+    return document, document.pop("body", b"")
+
+
+def read_answer(document: Mapping[str, Any], body: bytes) -> Received | Failure:
+    """Invert `answer_document`."""
+    if "kind" in document:
+        return Failure(**{**document, "kind": FailKind(document["kind"])})
+    return Received(**document, body=body)
+
+
+def result_document(result: Found | Outcome) -> dict[str, Any]:
+    """What came of a file as a JSON object; of a picture's bytes only their number, as `size`."""
+    if isinstance(result, Found):
+        return {**{name: getattr(result.stored, name) for name in _STORED}, "size": len(result.content)}
+    return {name: getattr(result, name) for name in _LOST}
+
+
+def read_result(document: dict[str, Any], content: memoryview) -> Found | Outcome:
+    """Invert `result_document`; `content` are the picture's bytes, if there is one."""
+    if "status" in document:
+        return Outcome(**{**document, "status": Status(document["status"])})
+    return Found(Stored(**{name: document[name] for name in _STORED}), content)
+
+
+def losses_document(losses: Losses) -> dict[str, Any]:
+    """What hosts kept from a run as a JSON object."""
+    return {"hosts_down": dict(losses.hosts_down), "was_banned": losses.was_banned}
+
+
+def read_losses(document: Mapping[str, Any]) -> Losses:
+    """Invert `losses_document`."""
+    return Losses(**document)
+
+
+_STORED = tuple(Stored.__dataclass_fields__)
+_LOST = ("status", "reason", "error", "attempts", "http_status")

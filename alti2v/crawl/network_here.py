@@ -1,0 +1,176 @@
+"""The network in this process: many fetchers behind one queue, and what they get in batches.
+
+wanted ──queue──▶ fetchers ──queue──▶ batches
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from types import TracebackType
+from typing import Self
+
+from alti2v.crawl.aside import Aside
+from alti2v.crawl.documents import Wanted
+from alti2v.crawl.exchange import Purpose, Received
+from alti2v.crawl.fetcher import Found, fetch
+from alti2v.crawl.ledger import Outcome
+from alti2v.crawl.memory import Memory, Room
+from alti2v.crawl.net import Client
+from alti2v.crawl.network import Batch, Losses, NetworkConfig
+from alti2v.crawl.policy import Failure
+from alti2v.crawl.stopping import Stop, StoppedError
+
+# Those that wait for another try hold no connection: let others fetch meanwhile.
+FETCHERS_PER_CONNECTION = 4
+BATCH_FILES = 64
+BATCH_BYTES = 16 * 1024 * 1024
+_BATCH_S = 0.25  # what a kill may cost at most, in time
+
+
+@dataclass(frozen=True, slots=True)
+class _Got:
+    seq: int
+    result: Found | Outcome
+    room: Room
+
+
+class NetworkHere:
+    """The network of one crawl, in this process; an async context manager.
+
+    Args:
+        config: how to behave.
+        on_pause: told why and for how long (s) a host is left alone.
+        on_notice: told in words what else a host makes us do.
+    """
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        *,
+        on_pause: Callable[[str, float], None],
+        on_notice: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._rng = Random(config.seed)  # noqa: S311 - jitter
+        self._stop = Stop()
+        self._client = Client(config.net, on_pause=on_pause, on_notice=on_notice, sleep=self._stop.sleep)
+        self._gave_up = False  # a host of files is down: what is left stays pending
+        self._wanted: asyncio.Queue[Wanted | None] = asyncio.Queue()
+        self._got: asyncio.Queue[_Got | None] = asyncio.Queue(BATCH_FILES)
+        self._memory = Memory(max(config.rules.memory_bytes, config.rules.max_bytes))
+        self._aside = Aside()
+        self._fetching: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        self._fetching = asyncio.create_task(self._fetch_all())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.wait([self._fetching])
+        self._aside.close()
+        await self._client.__aexit__(kind, error, trace)
+
+    async def get(self, url: str, *, purpose: Purpose, max_bytes: int) -> Received | Failure:
+        """Fetch one address, politely."""
+        return await self._client.get(url, purpose=purpose, max_bytes=max_bytes)
+
+    def want(self, files: Sequence[Wanted]) -> None:
+        """Fetch these, after those before them."""
+        for wanted in files:
+            self._wanted.put_nowait(wanted)
+
+    def want_no_more(self) -> None:
+        """`batch` ends with what is wanted so far."""
+        for _ in range(self._fetchers):
+            self._wanted.put_nowait(None)
+
+    def stop(self) -> None:
+        """Finish what is in flight, and begin nothing new."""
+        self._stop.want()
+        self.want_no_more()
+
+    async def losses(self) -> Losses:
+        """What hosts kept from this run up to now."""
+        return Losses(hosts_down=self._client.hosts_down(), was_banned=self._client.was_banned)
+
+    async def batch(self) -> Batch | None:
+        """What has arrived within a quarter of a second; None if nothing more comes."""
+        arrival = await self._next()
+        if arrival is None:
+            return None
+        batch: list[_Got] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_BATCH_S):
+                size = 0
+                while arrival is not None:
+                    batch.append(arrival)
+                    size += len(arrival.result.content) if isinstance(arrival.result, Found) else 0
+                    if len(batch) >= BATCH_FILES or size >= BATCH_BYTES:
+                        break
+                    arrival = await self._got.get()
+                else:
+                    self._got.put_nowait(None)  # for the next call
+        rooms = [got.room for got in batch]
+        return Batch({got.seq: got.result for got in batch}, lambda: _leave(rooms))
+
+    @property
+    def _fetchers(self) -> int:
+        return FETCHERS_PER_CONNECTION * self._config.net.connections
+
+    async def _next(self) -> _Got | None:
+        """The next arrival; whatever broke fetching comes out here."""
+        assert self._fetching is not None
+        arrival = asyncio.ensure_future(self._got.get())
+        try:
+            await asyncio.wait([arrival, self._fetching], return_when=asyncio.FIRST_COMPLETED)
+            if not arrival.done():
+                await self._fetching
+            return await arrival
+        finally:
+            arrival.cancel()
+
+    async def _fetch_all(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self._fetchers):
+                tasks.create_task(self._fetch())
+        await self._got.put(None)
+
+    async def _fetch(self) -> None:
+        while (wanted := await self._wanted.get()) is not None:
+            if not (self._stop.is_wanted or self._gave_up):
+                with contextlib.suppress(StoppedError):
+                    await self._fetch_one(wanted)
+
+    # What holds bytes is a function of its own: a loop's variables would keep them while it waits.
+
+    async def _fetch_one(self, wanted: Wanted) -> None:
+        room = Room(self._memory)
+        result = await fetch(
+            wanted,
+            rules=self._config.rules,
+            client=self._client,
+            policy=self._config.net.retry,
+            rng=self._rng,
+            sleep=self._stop.sleep,
+            aside=self._aside,
+            room=room,
+        )
+        if result is None:
+            self._gave_up = True
+            self.want_no_more()
+        else:
+            await self._got.put(_Got(wanted.seq, result, room))
+
+
+def _leave(rooms: Sequence[Room]) -> None:
+    for room in rooms:
+        room.leave()
