@@ -2,7 +2,7 @@
 
 Each candidate runs in a process of its own, one after the other, against the same server, several times.
 "whole" is the command from its start to its end; "steady" is the stretch between a tenth and nine tenths of
-the files. The bare loop fetches the same addresses over as many connections and hashes the bodies; no more.
+the files. CPU and RSS are those of all processes of a candidate together. The bare loop fetches the same addresses over as many connections and hashes the bodies; no more.
 
     python benchmarks/fetching.py [--kilobytes 120 360] [--posts 12000] [--connections 8] [--rounds 3]
 """
@@ -118,7 +118,7 @@ class _Clock:
             "bytes": size,
             "steady": (steady[-1][1] - steady[0][1]) / (steady[-1][0] - steady[0][0]),
             "cpu_s": sum(each.ru_utime + each.ru_stime for each in used),
-            "rss_mb": max(each.ru_maxrss for each in used) / 1024,
+            "rss_mb": sum(each.ru_maxrss for each in used) / 1024,
         }
 
 
@@ -212,7 +212,7 @@ def _only_whole(files: int, size: int, seconds: float) -> dict[str, float]:
         "bytes": size,
         "steady": files / seconds,
         "cpu_s": sum(each.ru_utime + each.ru_stime for each in used),
-        "rss_mb": max(each.ru_maxrss for each in used) / 1024,
+        "rss_mb": sum(each.ru_maxrss for each in used) / 1024,
     }
 
 

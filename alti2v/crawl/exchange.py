@@ -151,8 +151,8 @@ async def _read(
     Raises:
         _TooLargeError: before a byte is read, or while reading.
     """
-    announced, pieces = response.content_length, [begun.body if begun is not None else b""]
-    size = begun_at = len(pieces[0])
+    announced, pieces = response.content_length, [begun.body] if begun is not None else []
+    size = begun_at = sum(map(len, pieces))
     total = size + announced if announced is not None else None
     if (total or 0) > bounds.max_bytes:
         raise _TooLargeError(f"{total:,} bytes announced, {bounds.max_bytes:,} are allowed")

@@ -1,6 +1,6 @@
 """The network in this process: many fetchers behind one queue, and what they get in batches.
 
-wanted ──queue──▶ fetchers ──queue──▶ batches
+wanted ──queue──▶ fetchers ──▶ the batch that is gathered
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from random import Random
 from types import TracebackType
 from typing import Self
@@ -26,16 +25,57 @@ from alti2v.crawl.stopping import Stop, StoppedError
 
 # Those that wait for another try hold no connection: let others fetch meanwhile.
 FETCHERS_PER_CONNECTION = 4
-BATCH_FILES = 64
+BATCH_FILES = 48
 BATCH_BYTES = 16 * 1024 * 1024
 _BATCH_S = 0.25  # what a kill may cost at most, in time
 
 
-@dataclass(frozen=True, slots=True)
-class _Got:
-    seq: int
-    result: Found | Outcome
-    room: Room
+class _Basket:
+    """What has arrived and waits to be taken, at most a batch: whoever brings more waits, too."""
+
+    def __init__(self) -> None:
+        self._results: dict[int, Found | Outcome] = {}
+        self._rooms: list[Room] = []
+        self._bytes = 0
+        self._has_some = asyncio.Event()
+        self._is_full = asyncio.Event()
+        self._has_place = asyncio.Event()
+        self._has_place.set()
+        self._is_closed = False
+
+    async def put(self, seq: int, result: Found | Outcome, room: Room) -> None:
+        """Wait for a place, and put something there."""
+        while not self._has_place.is_set():
+            await self._has_place.wait()
+        self._results[seq] = result
+        self._rooms.append(room)
+        self._bytes += len(result.content) if isinstance(result, Found) else 0
+        self._has_some.set()
+        if len(self._rooms) >= BATCH_FILES or self._bytes >= BATCH_BYTES:
+            self._is_full.set()
+            self._has_place.clear()
+
+    async def take(self) -> Batch | None:
+        """What is there when it is full, or a quarter of a second after the first arrival; None if it is closed."""
+        await self._has_some.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_BATCH_S):
+                await self._is_full.wait()
+        results, rooms = self._results, self._rooms
+        if not results:
+            return None
+        self._results, self._rooms, self._bytes = {}, [], 0
+        if not self._is_closed:
+            self._has_some.clear()
+            self._is_full.clear()
+        self._has_place.set()
+        return Batch(results, lambda: _leave(rooms))
+
+    def close(self) -> None:
+        """Nothing more comes: what is there can be taken at once."""
+        self._is_closed = True
+        self._has_some.set()
+        self._is_full.set()
 
 
 class NetworkHere:
@@ -60,7 +100,7 @@ class NetworkHere:
         self._client = Client(config.net, on_pause=on_pause, on_notice=on_notice, sleep=self._stop.sleep)
         self._gave_up = False  # a host of files is down: what is left stays pending
         self._wanted: asyncio.Queue[Wanted | None] = asyncio.Queue()
-        self._got: asyncio.Queue[_Got | None] = asyncio.Queue(BATCH_FILES)
+        self._basket = _Basket()
         self._memory = Memory(max(config.rules.memory_bytes, config.rules.max_bytes))
         self._aside = Aside()
         self._fetching: asyncio.Task[None] | None = None
@@ -103,46 +143,24 @@ class NetworkHere:
         return Losses(hosts_down=self._client.hosts_down(), was_banned=self._client.was_banned)
 
     async def batch(self) -> Batch | None:
-        """What has arrived within a quarter of a second; None if nothing more comes."""
-        arrival = await self._next()
-        if arrival is None:
-            return None
-        batch: list[_Got] = []
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_BATCH_S):
-                size = 0
-                while arrival is not None:
-                    batch.append(arrival)
-                    size += len(arrival.result.content) if isinstance(arrival.result, Found) else 0
-                    if len(batch) >= BATCH_FILES or size >= BATCH_BYTES:
-                        break
-                    arrival = await self._got.get()
-                else:
-                    self._got.put_nowait(None)  # for the next call
-        rooms = [got.room for got in batch]
-        return Batch({got.seq: got.result for got in batch}, lambda: _leave(rooms))
+        """What has arrived; None if nothing more comes."""
+        assert self._fetching is not None
+        batch = await self._basket.take()
+        if batch is None:
+            await self._fetching  # whatever broke it comes out here
+        return batch
 
     @property
     def _fetchers(self) -> int:
         return FETCHERS_PER_CONNECTION * self._config.net.connections
 
-    async def _next(self) -> _Got | None:
-        """The next arrival; whatever broke fetching comes out here."""
-        assert self._fetching is not None
-        arrival = asyncio.ensure_future(self._got.get())
-        try:
-            await asyncio.wait([arrival, self._fetching], return_when=asyncio.FIRST_COMPLETED)
-            if not arrival.done():
-                await self._fetching
-            return await arrival
-        finally:
-            arrival.cancel()
-
     async def _fetch_all(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(self._fetchers):
-                tasks.create_task(self._fetch())
-        await self._got.put(None)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(self._fetchers):
+                    tasks.create_task(self._fetch())
+        finally:
+            self._basket.close()
 
     async def _fetch(self) -> None:
         while (wanted := await self._wanted.get()) is not None:
@@ -168,7 +186,7 @@ class NetworkHere:
             self._gave_up = True
             self.want_no_more()
         else:
-            await self._got.put(_Got(wanted.seq, result, room))
+            await self._basket.put(wanted.seq, result, room)
 
 
 def _leave(rooms: Sequence[Room]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
@@ -31,6 +32,7 @@ def serve(connection: int, *tray_files: int) -> None:
         connection: descriptor of a connected stream socket; the first message is the configuration.
         tray_files: descriptors of the trays.
     """
+    gc.freeze()  # what was imported stays: no need to look through it again and again
     with socket.socket(fileno=connection) as sock:
         asyncio.run(_serve(sock, tray_files))
 
@@ -94,10 +96,10 @@ class _Server:
         send(self._writer, {"end": True})
 
     async def _send_batch(self) -> bool:
+        number = await self._free.get()
         batch = await self.network.batch()
         if batch is None:
             return False
-        number = await self._free.get()
         contents = [each.content for each in batch.results.values() if isinstance(each, Found)]
         await asyncio.to_thread(trays.fill, self._tray_files[number], contents, keep=BATCH_BYTES)
         self._settled[number] = batch.settled

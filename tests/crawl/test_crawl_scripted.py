@@ -31,6 +31,7 @@ Board = Callable[..., ScriptedBoard]
 
 def config(store: Path, board: ScriptedBoard, **wishes: Any) -> CrawlConfig:
     settings: dict[str, Any] = {"rate": math.inf, "api_rate": math.inf, "allow_private": True, "retry": QUICK}
+    settings["network_apart"] = False  # saves 0.4 s each; test_network_apart holds the two forms to each other
     return CrawlConfig(store=store, board=board.url, **(settings | wishes))
 
 

@@ -1,0 +1,182 @@
+"""The network in a process of its own: it does what it does in ours, and it ends when we do."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alti2v.crawl import network_apart, trays
+from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.crawl.documents import Stored
+from alti2v.crawl.exchange import Received
+from alti2v.crawl.fetcher import FileRules, Found
+from alti2v.crawl.frames import (
+    answer_document,
+    config_document,
+    read_answer,
+    read_config,
+    read_result,
+    result_document,
+)
+from alti2v.crawl.ledger import Outcome
+from alti2v.crawl.net import NetConfig
+from alti2v.crawl.network import NetworkConfig
+from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
+from alti2v.crawl.verify import verify_store
+from alti2v.errors import Alti2vError
+from alti2v.records import Status
+from tests.crawl.conftest import Board
+from tests.crawl.scripted_board import ScriptedBoard
+from tests.crawl.test_crawl_interrupted import start
+from tests.crawl.test_crawl_scripted import config, cut, page
+
+COUNTS = st.integers(0, 2**40)
+
+
+def sent(document: dict[str, Any]) -> Any:
+    """What arrives at the other end."""
+    return json.loads(json.dumps(document))
+
+
+@given(content=st.binary(max_size=99), text=st.text(), count=COUNTS)
+def test_pictures_arrive_as_they_were_sent(content: bytes, text: str, count: int) -> None:
+    """The facts through JSON, the bytes beside them."""
+    stored = Stored(
+        url=text, http_status=200, attempts=count, format="PNG", width=count, height=7, md5="0" * 32
+    )
+    arrived = read_result(sent(result_document(Found(stored, content))), memoryview(content))
+
+    assert arrived == Found(stored, content)
+
+
+@given(status=st.sampled_from([Status.FAILED, Status.SKIPPED]), text=st.text(), count=COUNTS)
+def test_failures_arrive_as_they_were_sent(status: Status, text: str, count: int) -> None:
+    """With their words, whatever characters a server put into them."""
+    outcome = Outcome(status=status, reason="robots", error=text, attempts=count, http_status=None)
+
+    assert read_result(sent(result_document(outcome)), memoryview(b"")) == outcome
+
+
+@given(body=st.binary(max_size=99), text=st.text(), kind=st.sampled_from(list(FailKind)))
+def test_answers_arrive_as_they_were_sent(body: bytes, text: str, kind: FailKind) -> None:
+    """Bodies and failures of the API alike."""
+    for answer in (
+        Received(url=text, status=503, body=body, robots_tag=text, waited_s=0.25),
+        Failure(kind=kind, message=text, status=None),
+    ):
+        document, content = answer_document(answer)
+        assert read_answer(sent(document), content) == answer
+
+
+@pytest.mark.parametrize("pace_dir", [None, Path("some/where")])
+def test_a_configuration_arrives_as_it_was_sent(pace_dir: Path | None) -> None:
+    """Everything in it, rates without a bound included."""
+    net = NetConfig(
+        rate=math.inf, api_rate=0.5, connections=3, pace_dir=pace_dir, retry=RetryPolicy(tries=2, rest_s=0.1)
+    )
+    rules = FileRules(original=True, keep_mismatched=False, max_bytes=9, memory_bytes=99)
+    whole = NetworkConfig(net=net, rules=rules, seed=5)
+
+    assert read_config(sent(config_document(whole))) == whole
+
+
+@given(batches=st.lists(st.lists(st.binary(max_size=50), max_size=700), max_size=3))
+def test_a_tray_holds_what_was_put_there_last(batches: list[list[bytes]]) -> None:
+    """More parts than one system call takes, and fewer than before; it keeps no more memory than it should."""
+    tray = trays.make_tray()
+    try:
+        for contents in batches:
+            trays.fill(tray, contents, keep=100)
+            whole = b"".join(contents)
+
+            assert trays.look(tray, len(whole)) == whole
+            assert os.fstat(tray).st_size <= max(100, len(whole))
+    finally:
+        os.close(tray)
+
+
+def rows(store: Path) -> pd.DataFrame:
+    """The post table without what the order of arrival decides."""
+    table = pd.read_parquet(store / "posts").set_index("id").sort_index()
+    return table.drop(columns=["tar", "offset"])
+
+
+def test_two_processes_store_what_one_does(tmp_path: Path) -> None:
+    """Pictures, duplicates, retries, failures of several kinds and their words."""
+    stores = [tmp_path / "here", tmp_path / "apart"]
+    with ScriptedBoard(ids=list(range(1, 200)), page_cap=50) as site:
+        for store, apart in zip(stores, (False, True), strict=True):
+            site.script("/samples/3/", page(status=404), page(status=503), cut)
+            site.script("/images/3/", page(status=404))
+            report = crawl(config(store, site, network_apart=apart))
+
+            assert report.complete, report.missing
+            assert verify_store(store).findings == ()
+    here, apart_from_it = (rows(store) for store in stores)
+
+    assert set(here["status"]) == {"stored", "failed"}
+    pd.testing.assert_frame_equal(here, apart_from_it)
+
+
+def test_the_network_may_die(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One clear line, nothing stored is lost, and the same command goes on."""
+    processes: list[subprocess.Popen[bytes]] = []
+    started = network_apart._started
+
+    def start_and_remember(*inherited: int) -> subprocess.Popen[bytes]:
+        processes.append(started(*inherited))
+        return processes[-1]
+
+    def kill(_: ScriptedBoard, path: str) -> None:
+        if len(processes) == 1 and path.startswith("/samples/") and len(site.asked("/samples/")) == 100:
+            processes[0].kill()
+
+    monkeypatch.setattr(network_apart, "_started", start_and_remember)
+    site = board(ids=list(range(1, 301)), after=kill)
+    with pytest.raises(Alti2vError, match="run the same command again"):
+        crawl(config(tmp_path / "store", site, network_apart=True))
+    resumed = crawl(config(tmp_path / "store", site, network_apart=True))
+
+    assert (resumed.stored, resumed.complete) == (300, True)
+    assert [process.returncode for process in processes] == [-signal.SIGKILL, 0]
+    assert verify_store(tmp_path / "store").findings == ()
+
+
+def test_the_network_ends_with_its_parent(board: Board, tmp_path: Path) -> None:
+    """Killed, the parent can tell nobody; its standard error, which both have, is closed all the same."""
+
+    def kill(_: ScriptedBoard, path: str) -> None:
+        if path.startswith("/samples/"):
+            process.kill()
+
+    site = board(ids=list(range(1, 301)), after=kill)
+    process = start(site, tmp_path / "store")
+    process.communicate(timeout=20)  # ends when nobody can write to it any more
+
+    assert process.returncode == -signal.SIGKILL
+    assert 0 < len(site.asked("/samples/")) < 300
+
+
+@pytest.mark.parametrize(
+    ("wishes", "expected"),
+    [
+        ({}, False),
+        ({"rate": 100.0}, False),
+        ({"rate": math.inf}, True),
+        ({"rate": math.inf, "files": "none"}, False),
+        ({"rate": math.inf, "network_apart": False}, False),
+    ],
+)
+def test_only_fast_crawls_take_a_second_process(wishes: dict[str, Any], expected: bool) -> None:
+    """Polite ones have no use for it."""
+    assert CrawlConfig(store=Path("store"), board="safebooru", **wishes).is_network_apart is expected
