@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-# Going to the thread and back costs 0.1 ms, as much as hashing a small file. At full speed about six calls share
-# that; nobody else feels such a wait.
+# Going to the thread and back costs 0.1 ms, as much as hashing a small file. At full speed about six calls
+# share that; nobody else feels such a wait.
 _GATHER_S = 0.003
 
 

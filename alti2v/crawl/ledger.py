@@ -136,28 +136,44 @@ class Ledger(Database):
             How many were new.
         """
         next_seq = first = int(self._one("SELECT coalesce(max(seq) + 1, 0) FROM posts"))
-        for post, skip in _with_reasons(posts, ghosts, wanted):
+        listed = list(_with_reasons(posts, ghosts, wanted))
+        known = self._known_facts([post.id for post, _ in listed])
+        for post, skip in listed:
             facts = encode(post_document(post))
-            known = self._row("SELECT facts, reason FROM posts WHERE id=?", post.id)
             status, reason = (Status.SKIPPED, skip.value) if skip else (Status.PENDING, "")
-            if known is not None and known["facts"] != facts and skip is not Skip.GHOST:
-                former = read_post(json.loads(known["facts"]))
-                facts = encode(post_document(_with_what_was_known(post, former)))
-                if known["reason"] != Skip.GHOST:
-                    self._remember_tags(former, post, seen_at)
-            if known is None:
+            if post.id not in known:
                 self._db.execute(
                     "INSERT INTO posts (id, seq, facts, status, reason) VALUES (?,?,?,?,?)",
                     (post.id, next_seq, facts, status, reason),
                 )
                 next_seq += 1
-            elif known["reason"] in _MAY_APPEAR and skip is not Skip.GHOST and known["facts"] != facts:
-                self._db.execute(
-                    "UPDATE posts SET facts=?, status=?, reason=? WHERE id=?", (facts, status, reason, post.id)
-                )
-            elif known["facts"] != facts and skip is not Skip.GHOST:
-                self._db.execute("UPDATE posts SET facts=? WHERE id=?", (facts, post.id))
+            else:
+                former_facts, former_reason = known[post.id]
+                if former_facts == facts or skip is Skip.GHOST:
+                    continue
+                former = read_post(json.loads(former_facts))
+                facts = encode(post_document(_with_what_was_known(post, former)))
+                if former_reason != Skip.GHOST:
+                    self._remember_tags(former, post, seen_at)
+                if former_facts == facts:
+                    continue
+                if former_reason in _MAY_APPEAR:
+                    self._db.execute(
+                        "UPDATE posts SET facts=?, status=?, reason=? WHERE id=?",
+                        (facts, status, reason, post.id),
+                    )
+                else:
+                    self._db.execute("UPDATE posts SET facts=? WHERE id=?", (facts, post.id))
+                    reason = former_reason
+            known[post.id] = facts, reason
         return next_seq - first
+
+    def _known_facts(self, ids: Sequence[int]) -> dict[int, tuple[str, str]]:
+        """The facts and the reason of those of some posts that are recorded, by id."""
+        rows = self._rows(
+            "SELECT id, facts, reason FROM posts WHERE id IN (SELECT value FROM json_each(?))", json.dumps(ids)
+        )
+        return {row[0]: (row[1], row[2]) for row in rows}
 
     def _remember_tags(self, former: Post, post: Post, seen_at: int) -> None:
         before, after = set(former.tags.all), set(post.tags.all)

@@ -56,7 +56,7 @@ class _Basket:
             self._has_place.clear()
 
     async def take(self) -> Batch | None:
-        """What is there when it is full, or a quarter of a second after the first arrival; None if it is closed."""
+        """What is there once it is full, or for a quarter of a second; None if it is empty and closed."""
         await self._has_some.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_BATCH_S):

@@ -171,7 +171,7 @@ class Gelbooru:
             width=pixels(entry.get("width")),
             height=pixels(entry.get("height")),
             md5=md5_of(entry.get("hash") or entry.get("md5")),
-            file_ext=PurePosixPath(str(entry.get("image") or file_url or "")).suffix[1:].lower(),
+            file_ext=_extension(str(entry.get("image") or file_url or "")),
             board_status=str(entry.get("status") or "active"),
             file_url=file_url,
             sample_url=None if sample_url == file_url else sample_url,
@@ -209,8 +209,16 @@ def _is_ghost(entry: Mapping[str, Any]) -> bool:
     return not file_url or file_url.endswith("//")
 
 
+def _extension(name: str) -> str:
+    """What stands behind the last dot of a name, lower case; "" without one, or with nothing before it."""
+    stem, _, extension = name.rpartition("/")[2].rpartition(".")
+    return extension.lower() if stem else ""
+
+
 def _created_at(value: object) -> int | None:
     """Unix seconds of `Fri Sep 18 21:45:40 +0200 2026` (XML only)."""
+    if value is None:
+        return None
     try:
         return instant(int(datetime.strptime(str(value), "%a %b %d %H:%M:%S %z %Y").timestamp()))
     except (ValueError, OverflowError):
