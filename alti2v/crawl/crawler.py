@@ -191,8 +191,10 @@ class _Run:
 
     async def _crawl(self) -> None:
         config = self._config
-        network = self._network = self._make_network()
-        async with network:
+        async with self._make_network() as network:
+            self._network = network
+            if self._stop.is_wanted:
+                network.stop()
             asker = Asker(network=network, policy=config.retry, rng=self._rng, sleep=self._stop.sleep)
             self._board = await self._find_board(asker)
             await self._thread.run(self._retry_failed)
