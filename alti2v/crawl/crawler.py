@@ -207,7 +207,7 @@ class _Run:
                 stop=self._stop,
                 on_batch=self._on_batch,
             )
-            heartbeat = asyncio.create_task(display.beat())
+            heartbeat = asyncio.create_task(self._display.beat())
             try:
                 async with asyncio.TaskGroup() as tasks:
                     if config.retry_failed is None:

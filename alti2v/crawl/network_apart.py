@@ -29,8 +29,8 @@ from alti2v.errors import Alti2vError
 _PROGRAM = "import sys; from alti2v.crawl.network_process import serve; serve(*map(int, sys.argv[1:]))"
 _TRAYS = 2  # one is filled while the other is stored
 _END_S = 5.0
-# For glibc's malloc (mallopt(3)): memory of small bodies is used again. Giving it back and asking for it took 40
-# to 80 page faults for each, and up to a third of the processor's time. Large ones still go back.
+# For glibc's malloc (mallopt(3)): memory of small bodies is used again. Giving it back and asking for it took
+# 40 to 80 page faults for each, and up to a third of the processor's time. Large ones still go back.
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 26)}
 
 

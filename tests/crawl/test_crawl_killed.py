@@ -194,4 +194,4 @@ def test_f33_bytes_are_synced_before_the_ledger_promises_them(
     batches = "".join("S" if word == "sync" else "." for word in happened)
     assert batches.count(".") == 70
     assert batches.startswith("S")
-    assert batches.count("S") >= 2  # 64 files are a batch
+    assert batches.count("S") >= 2  # 48 files are a batch
