@@ -2,8 +2,9 @@
 
 Each candidate runs in a process of its own, one after the other, against the same server, several times.
 "whole" is the command from its start to its end; "steady" is the stretch between a tenth and nine tenths of
-the files. CPU and RSS are those of all processes of a candidate together. The bare loop fetches the same
-addresses over as many connections and hashes the bodies; no more.
+the files. CPU and RSS are those of all processes of a candidate together; the peak of a second process begins
+with that of the first, so the sum is an upper bound. The bare loop fetches the same addresses over as many
+connections and hashes the bodies; no more.
 
     python benchmarks/fetching.py [--kilobytes 120 360] [--posts 12000] [--connections 8] [--rounds 3]
 """
