@@ -182,11 +182,13 @@ class _Decoded:
 
 def _decoded(image: Image.Image, target: tuple[int, int]) -> _Decoded:
     # A square request would make Pillow decode at full size: the draft keeps BOTH sides above what is asked.
-    image.draft(image.mode, (target[0] * _OVERSAMPLING, target[1] * _OVERSAMPLING))
+    drafted = image.draft(image.mode, (target[0] * _OVERSAMPLING, target[1] * _OVERSAMPLING))
     orientation = _orientation(image)
     icc = image.info.get("icc_profile")
     pixels = _in_plain_mode(image)
-    return _Decoded(pixels=pixels, size=pixels.size, icc=icc, orientation=orientation)
+    # Of an odd side, half a pixel of the draft lies outside the picture: shifted by that, lines look soft.
+    size = pixels.size if drafted is None else drafted[1][2:]
+    return _Decoded(pixels=pixels, size=size, icc=icc, orientation=orientation)
 
 
 def _coarse(decoded: _Decoded, target: tuple[int, int]) -> _Decoded:
