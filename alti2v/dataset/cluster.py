@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 _PATIENCE_S = 10.0
+_LOOK_S = 0.5  # whether there still is a scheduler
 _IN_FLIGHT = 2  # tasks per thread: the next one lies ready while its predecessor runs
 
 
@@ -153,11 +154,25 @@ def _completed(
                 done.add(future)
             if not waiting:
                 return
-            future = next(done)
+            future = _next(client, done)
             yield waiting.pop(future), future.result()
     finally:
         # What runs goes on and changes nothing; what has not begun does not.
-        client.cancel(list(waiting))
+        if client.status == "running":
+            with contextlib.suppress(OSError):
+                client.cancel(list(waiting))
+
+
+def _next(client: distributed.Client, done: distributed.as_completed) -> distributed.Future:
+    import distributed
+
+    # Its own __next__ waits for ever if the client gives its scheduler up meanwhile.
+    while not done.has_ready():
+        if client.status == "closed":
+            raise distributed.comm.CommClosedError
+        with done.thread_condition:
+            done.thread_condition.wait(_LOOK_S)
+    return next(done)
 
 
 def _threads(client: distributed.Client) -> int:

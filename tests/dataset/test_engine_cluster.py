@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -58,6 +59,10 @@ def dying(folder: Path) -> int:
 
 def dead(_: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def endless(_: int) -> None:
+    threading.Event().wait(60)
 
 
 def test_every_task_is_done_once(cluster: distributed.LocalCluster) -> None:
@@ -149,6 +154,21 @@ def test_a_scheduler_that_goes_away_is_named() -> None:
         dask_engine(cluster.scheduler_address, 1, versions, patience_s=1) as run,
     ):
         [cluster.close() for _ in run(squared, range(100))]
+
+
+def test_nobody_waits_for_a_scheduler_that_is_gone() -> None:
+    """Also while a task runs that never ends."""
+
+    def one_and_the_end() -> Iterator[int]:
+        threading.Timer(0.5, cluster.close).start()
+        yield 1
+
+    with (
+        cluster_here(1) as cluster,
+        pytest.raises(RemoteError, match="went away: run the same command again"),
+        dask_engine(cluster.scheduler_address, 1, versions, patience_s=1) as run,
+    ):
+        list(run(endless, one_and_the_end()))
 
 
 @pytest.mark.parametrize(
