@@ -106,13 +106,20 @@ def size(number_of_bytes: float) -> str:
 
 
 def print_result(result: object, *, as_json: bool, table: Mapping[str, str]) -> None:
-    """Print a stage's result to stdout: the whole dataclass as one JSON object, or a short table."""
+    """Print a stage's result to stdout: the whole dataclass as one JSON object, or a short table.
+
+    What would drive a terminal is replaced in the table: names of tags and hosts come from the internet.
+    """
     if as_json:
         click.echo(json.dumps(plain(result), ensure_ascii=False))
         return
     width = max(len(name) for name in table)
     for name, value in table.items():
-        click.echo(f"{name:<{width}}  {value}")
+        click.echo(_printable(f"{name:<{width}}  {value}"))
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass tree in, any JSON tree out

@@ -1,18 +1,22 @@
-"""`alti2v build-shards` and `alti2v verify`."""
+"""`alti2v build-shards`, `alti2v verify` and `alti2v remove`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from alti2v.commands.options import DIRECTORY, as_json_option, local_folder, work_option
 from alti2v.errors import DamagedError
 from alti2v.records import Finding
 from alti2v.storage.remote import is_url
 from alti2v.terminal import duration, print_result, progress_display, size
+
+if TYPE_CHECKING:
+    from alti2v.dataset.built import BuildReport
 
 _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
 
@@ -110,6 +114,8 @@ def build_shards(
     from alti2v.dataset.build import build_shards as build
     from alti2v.dataset.config import BuildConfig
 
+    if options["split"] == "id-modulo":
+        _refuse_sizes(click.get_current_context())
     config = BuildConfig(
         store=store if is_url(store) else Path(store),
         dataset=local_folder(dataset, work, purpose="the plan, tables and what is not finished"),
@@ -121,31 +127,58 @@ def build_shards(
     print_result(
         report,
         as_json=as_json,
-        table={
-            **({"plan only": "nothing is published"} if options["dry_run"] else {}),
-            "posts": f"{sum(report.outcomes.values()):,}",
-            "samples": f"{report.train:,} train, {report.validation:,} validation, {report.test:,} test",
-            "tags": f"{report.tags:,}",
-            **_rare(report.rare),
-            "alike": f"{report.alike:,} in {report.groups:,} groups" + _apart(report.astray),
-            "shards": f"{report.shards:,} ({size(report.bytes)})",
-            **{outcome: f"{count:,}" for outcome, count in report.outcomes.items()},
-            "time": duration(report.seconds),
-            "dataset": f"{report.dataset}, edition {report.edition}",
-            "plan": report.plan_hash,
-        },
+        table=_built(report),
     )
+
+
+def _refuse_sizes(context: click.Context) -> None:
+    for name in ("test", "validation"):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name} has no say where numbers decide: leave it out, or --split hash.")
+
+
+def _built(report: BuildReport) -> dict[str, str]:
+    about = "about " if report.saved is not None else ""
+    splits = ("train", "validation", "test")
+    return {
+        **({} if report.saved is None else {"plan only": f"nothing is published; saved in {report.saved}"}),
+        "posts": f"{sum(report.outcomes.values()):,}",
+        **{f"  {outcome}": f"{count:,}" for outcome, count in report.outcomes.items()},
+        "samples": ", ".join(
+            f"{getattr(report, split):,} {split}{_short(getattr(report, split), report.asked.get(split))}"
+            for split in splits
+        ),
+        "alike": f"{report.alike:,} in {report.groups:,} groups" + _apart(report.astray),
+        "tags": f"{report.tags:,}: {_listed(report.categories)}; the rarest on {report.rarest:,} to train on",
+        **({"  left out": _listed(report.left_out)} if report.left_out else {}),
+        **_named(report),
+        "shards": f"{report.shards:,}: {_listed(report.shards_of)}; {about}{size(report.bytes)}",
+        "time": duration(report.seconds),
+        "dataset": f"{report.dataset}, edition {report.edition}",
+        "plan": report.plan_hash,
+    }
+
+
+def _short(found: int, asked: int | None) -> str:
+    return "" if asked is None or found == asked else f" of {asked:,} asked for"
 
 
 def _apart(astray: int) -> str:
     return f", {astray:,} of them on different sides" if astray else ", each on one side"
 
 
-def _rare(rare: Mapping[str, int]) -> Mapping[str, str]:
-    kept = ", ".join(f"{tag} ({count:,})" for tag, count in rare.items() if count)
-    absent = ", ".join(tag for tag, count in rare.items() if not count)
-    lines = {"kept although rare": kept, "carried by no training picture": absent}
-    return {name: tags for name, tags in lines.items() if tags}
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+def _named(report: BuildReport) -> dict[str, str]:
+    """Tags of `--keep` and `--drop` about which there is something to say."""
+    lines = {
+        "  kept all the same": [f"{tag} ({count:,})" for tag, count in report.rare.items() if count],
+        "  not kept, nothing to learn from": [tag for tag, count in report.rare.items() if not count],
+        "  to be dropped, but on no post": list(report.unmet),
+    }
+    return {name: ", ".join(tags) for name, tags in lines.items() if tags}
 
 
 @click.command()
@@ -205,11 +238,11 @@ def verify(*, directory: Path | None, repair: str | None, deep: bool, as_json: b
 
 
 def _found(findings: Sequence[Finding]) -> Mapping[str, str]:
-    """The findings as rows of a table; of many only the first ones."""
-    rows = {
-        finding.where: f"{finding.what}{' (repaired)' if finding.repaired else ''}"
-        for finding in findings[:_MOST_FINDINGS]
-    }
+    """What is wrong with each file, as rows of a table; of many findings only the first ones."""
+    rows: dict[str, str] = {}
+    for finding in findings[:_MOST_FINDINGS]:
+        before = f"{rows[finding.where]}; " if finding.where in rows else ""
+        rows[finding.where] = f"{before}{finding.what}{' (repaired)' if finding.repaired else ''}"
     more = len(findings) - _MOST_FINDINGS
     return rows | ({"...": f"and {more:,} more: --json names them all"} if more > 0 else {})
 

@@ -11,17 +11,19 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from alti2v.dataset.built import BuildReport, build_report
 from alti2v.dataset.config import BuildConfig, differences
 from alti2v.dataset.duplicates import families
 from alti2v.dataset.edition import WORK_DIR, incomplete, is_whole, publish_edition, remove_unplanned, writing
 from alti2v.dataset.engines import Engine
 from alti2v.dataset.history import History, family_links, read_history, settle
-from alti2v.dataset.manifest import Manifest, Shard, in_order, read_manifest, read_vocabulary
+from alti2v.dataset.manifest import Manifest, Shard, in_order, read_manifest, read_vocabulary, write_vocabulary
 from alti2v.dataset.mirror import claim_work, send_edition
 from alti2v.dataset.plan import Candidates, Plan, PlanOptions, Settled, as_json, make_plan, options_hash
 from alti2v.dataset.posts import (
@@ -36,49 +38,30 @@ from alti2v.dataset.repair import repair_dataset
 from alti2v.dataset.setting import engine_of, lay_down, posts_of, shared_work, take_up
 from alti2v.dataset.shards import ShardSpec, build_shard, read_receipt, shard_plan, write_plan
 from alti2v.dataset.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE, check_sizes
-from alti2v.dataset.survey import Preparation, known_rows, looks_of, made_with, no_survey, prepare, surveyed
+from alti2v.dataset.survey import (
+    Preparation,
+    check_blame,
+    known_rows,
+    looks_of,
+    made_with,
+    no_survey,
+    prepare,
+    surveyed,
+)
+from alti2v.dataset.tags import Vocabulary
 from alti2v.errors import DataError, UsageError
-from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
+from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import Kind, claim_directory
 from alti2v.storage.layout import OUTCOMES, OUTCOMES_FILE, SURVEY_FILE
-from alti2v.storage.place import Address, open_place, remove
+from alti2v.storage.place import open_place, remove
+from alti2v.storage.publish import make_directory
 from alti2v.storage.remote import Remote
-from alti2v.storage.table import schema
+from alti2v.storage.table import read_table, schema, write_arrow_table
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildReport:
-    """What was built, or what would be.
-
-    Attributes:
-        edition: of the dataset; one more each time that it grows.
-        train, validation, test: pictures in each split.
-        tags: size of the vocabulary.
-        shards: number of tar files.
-        bytes: of all tar files; of those that exist, if this is a plan.
-        outcomes: posts by outcome; their sum is the number of posts in the store.
-        groups: groups of pictures that belong together.
-        alike: pictures in them; each is kept on the side of the others.
-        astray: pictures in them that stand apart nevertheless, as `--split id-modulo` has it.
-        rare: tags of `--keep` that frequency alone would not have chosen, with their training pictures; one
-            with 0 could not be kept.
-    """
-
-    dataset: Address
-    edition: int
-    train: int
-    validation: int
-    test: int
-    tags: int
-    shards: int
-    bytes: int
-    outcomes: Mapping[str, int]
-    groups: int
-    alike: int
-    astray: int
-    rare: Mapping[str, int]
-    plan_hash: str
-    seconds: float
+PLAN_DIR = "plan"
+_BESIDE_A_PICTURE = 2300  # bytes of a sample in a tar file: two headers, 1 kB of JSON, and what rounds them up
+# Of store.json: which board was crawled, and for what.
+_OF_THE_SOURCE = ("board", "tags", "files", "min_id", "max_id", "min_score", "exclude")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +141,7 @@ def build_shards(config: BuildConfig, *, progress: ProgressHook = ignore_progres
             config=config,
             options=options,
             posts=posts,
-            source={name: source.get(name, "") for name in ("board", "tags")},
+            source={name: source[name] for name in _OF_THE_SOURCE if name in source},
             place=place,
             history=read_history(config.dataset) if is_dataset else None,
             is_growth=is_dataset and not config.new_plan,
@@ -166,10 +149,17 @@ def build_shards(config: BuildConfig, *, progress: ProgressHook = ignore_progres
         )
         planned = _plan(job)
         manifest = _manifest(job, planned, request)
+        specs = _save_plan(job, planned)
         if not config.dry_run:
-            manifest = _publish(job, planned, manifest)
+            manifest = _publish(job, planned, manifest, specs)
             lay_down(place, work)
-    return _report(config, manifest, planned.plan.vocabulary.tags, begun_s)
+    return build_report(
+        config.address,
+        manifest,
+        planned.plan.vocabulary.tags,
+        saved=_plan_folder(config) if config.dry_run else None,
+        seconds=time.monotonic() - begun_s,
+    )
 
 
 def _check_options(config: BuildConfig, options: PlanOptions) -> None:
@@ -222,6 +212,7 @@ def _plan(job: _Job) -> _Planned:
     seen = pa.concat_tables([known.take(pa.array(place[is_known])), surveyed(posts, rows[~is_known], prepared)])
     seen = seen.sort_by("id").combine_chunks()
     reasons = np.array(seen.column("reason").to_pylist(), np.object_)
+    check_blame(job.preparation, posts, rows[(reasons != "") & ~is_known])
     outcomes = outcomes.dropped(rows[reasons != ""], reasons[reasons != ""])
     if not job.is_growth:
         _check_usable(job, outcomes)
@@ -262,10 +253,15 @@ def _check_usable(job: _Job, outcomes: Outcomes) -> None:
 
 
 def _manifest(job: _Job, planned: _Planned, request: str) -> Manifest:
-    """The manifest of the edition; what its new shards hold in bytes is not known yet."""
+    """The manifest of the edition; of the bytes of its new shards it says about how many there will be."""
     plan, history = planned.plan, job.history
     earlier = history.manifest.shards if history is not None and job.is_growth else ()
-    new = (Shard(name=shard.name, samples=len(shard.rows), bytes=0, sha256="") for shard in plan.shards)
+    sizes = planned.prepared.column("size").to_numpy()
+    each = _BESIDE_A_PICTURE + (int(sizes[sizes > 0].mean()) if sizes.any() else 0)
+    new = (
+        Shard(name=shard.name, samples=len(shard.rows), bytes=len(shard.rows) * each, sha256="")
+        for shard in plan.shards
+    )
     return Manifest(
         plan_hash=plan.hash,
         image=job.options.image,
@@ -277,7 +273,7 @@ def _manifest(job: _Job, planned: _Planned, request: str) -> Manifest:
         groups=plan.groups,
         alike=plan.alike,
         astray=plan.astray,
-        rare=history.manifest.rare if history is not None and job.is_growth else plan.vocabulary.rare,
+        **_of_vocabulary(history.manifest if history is not None and job.is_growth else plan.vocabulary),
         edition=job.edition,
         options=as_json(job.options),
         source=job.source,
@@ -285,23 +281,44 @@ def _manifest(job: _Job, planned: _Planned, request: str) -> Manifest:
     )
 
 
-def _publish(job: _Job, planned: _Planned, manifest: Manifest) -> Manifest:
+def _of_vocabulary(chosen: Manifest | Vocabulary) -> dict[str, Any]:
+    """What is told of the choice of tags: once chosen, a vocabulary stays."""
+    return {"rare": chosen.rare, "left_out": chosen.left_out, "unmet": chosen.unmet}
+
+
+def _plan_folder(config: BuildConfig) -> Path:
+    return config.dataset / WORK_DIR / PLAN_DIR
+
+
+def _save_plan(job: _Job, planned: _Planned) -> list[ShardSpec]:
+    """Write down what is planned: vocabulary, outcomes, and a table for each shard that is to be written."""
+    folder = _plan_folder(job.config)
+    make_directory(folder)
+    write_vocabulary(folder, planned.plan.vocabulary.tags)
+    outcomes = outcome_table(job.posts, planned.outcomes, _shard_of(job, planned))
+    write_arrow_table(folder / OUTCOMES_FILE, OUTCOMES, _all_outcomes(job, outcomes))
+    return _write_shard_plans(job, planned)
+
+
+def _shard_of(job: _Job, planned: _Planned) -> dict[int, str]:
+    """The shard of each picture, those that stand included."""
+    shard_of = dict(job.history.shard_of) if job.history is not None and job.is_growth else {}
+    for shard in planned.plan.shards:
+        shard_of |= dict.fromkeys(job.posts.ids[planned.rows[shard.rows]].tolist(), str(shard.name))
+    return shard_of
+
+
+def _publish(job: _Job, planned: _Planned, manifest: Manifest, specs: list[ShardSpec]) -> Manifest:
     dataset, plan = job.config.dataset, planned.plan
-    specs = _write_shard_plans(job, planned)
     _clear(job.place, specs)
     total = sum(len(shard.rows) for shard in plan.shards)
     written = {shard.name: shard for shard in _write_shards(specs, total, job.preparation)}
     manifest = replace(manifest, shards=tuple(written.get(shard.name, shard) for shard in manifest.shards))
     if job.history is None:
         remove_unplanned(job.place, manifest.shards)
-    shard_of = dict(job.history.shard_of) if job.history is not None and job.is_growth else {}
-    for shard in plan.shards:
-        shard_of |= dict.fromkeys(job.posts.ids[planned.rows[shard.rows]].tolist(), str(shard.name))
-    tables = {
-        OUTCOMES_FILE: _all_outcomes(job, outcome_table(job.posts, planned.outcomes, shard_of)),
-        SURVEY_FILE: planned.survey,
-    }
-    manifest = replace(manifest, outcomes=count_outcomes(tables[OUTCOMES_FILE]))
+    outcomes = read_table(_plan_folder(job.config) / OUTCOMES_FILE, OUTCOMES)
+    tables = {OUTCOMES_FILE: outcomes, SURVEY_FILE: planned.survey}
+    manifest = replace(manifest, outcomes=count_outcomes(outcomes))
     publish_edition(dataset, manifest, plan.vocabulary.tags, tables)
     if isinstance(job.place, Remote):
         send_edition(job.place, dataset, manifest)
@@ -368,24 +385,5 @@ def _write_shards(specs: list[ShardSpec], total: int, preparation: Preparation) 
 
 
 def _report_finished(config: BuildConfig, begun_s: float) -> BuildReport:
-    return _report(config, read_manifest(config.dataset), read_vocabulary(config.dataset), begun_s)
-
-
-def _report(config: BuildConfig, manifest: Manifest, tags: tuple[Tag, ...], begun_s: float) -> BuildReport:
-    return BuildReport(
-        dataset=config.address,
-        edition=manifest.edition,
-        train=manifest.samples("train"),
-        validation=manifest.samples("validation"),
-        test=manifest.samples("test"),
-        tags=len(tags),
-        shards=len(manifest.shards),
-        bytes=sum(shard.bytes for shard in manifest.shards),
-        outcomes=manifest.outcomes,
-        groups=manifest.groups,
-        alike=manifest.alike,
-        astray=manifest.astray,
-        rare=manifest.rare,
-        plan_hash=manifest.plan_hash,
-        seconds=round(time.monotonic() - begun_s, 3),
-    )
+    manifest, tags = read_manifest(config.dataset), read_vocabulary(config.dataset)
+    return build_report(config.address, manifest, tags, seconds=time.monotonic() - begun_s)

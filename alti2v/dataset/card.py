@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,12 @@ from alti2v.records import Tag
 from alti2v.storage.layout import DATA_DIR, SPLITS
 
 _SHOWN_TAGS = 20
+# What decides which posts and files a crawl brings, with what `crawl` does where it is not given.
+_CRAWL_OPTIONS: Mapping[str, object] = {
+    "tags": "",
+    "files": "sample",
+    **dict.fromkeys(("min_id", "max_id", "min_score", "exclude")),
+}
 
 
 def dataset_card(manifest: Manifest, tags: Sequence[Tag], store: Mapping[str, Any]) -> str:
@@ -141,6 +148,7 @@ def _making(manifest: Manifest, board: str) -> list[str]:
         "",
         "By alti2v, which listed the board's posts, fetched a file of each, and built this:",
         "",
+        f"    {_crawl_command(manifest.source)}",
         f"    {manifest.command or 'alti2v build-shards STORE DATASET'}",
         "",
         f"Source: {board}. Plan `{manifest.plan_hash}`. The same store, options and versions give the same "
@@ -200,6 +208,19 @@ def _board(store: Mapping[str, Any]) -> str:
     """Where the posts come from, and which of them."""
     query = f", query `{_plain(store['tags'])}`" if store.get("tags") else ""
     return f"`{_plain(store.get('board', '?'))}`{query}"
+
+
+def _crawl_command(source: Mapping[str, Any]) -> str:
+    """The command line that fills such a store; when, and how many posts there were then, it cannot say."""
+    words = ["alti2v crawl STORE --board", shlex.quote(_plain(source.get("board", "BOARD")))]
+    for name, default in _CRAWL_OPTIONS.items():
+        value = source.get(name, default)
+        words += (
+            f"--{name.replace('_', '-')} {shlex.quote(_plain(one))}"
+            for one in (value if isinstance(value, list) else [value])
+            if one != default
+        )
+    return " ".join(words)
 
 
 def _plain(text: object) -> str:

@@ -5,7 +5,7 @@ A shard exists only if the manifest says so; readers start here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,12 +71,12 @@ class Manifest:
         shards: in the order of split and number.
         split_rule: how a post's side was decided, in words.
         outcomes: posts by outcome ("stored", "duplicate", "dropped too_small", "failed timeout" ...);
-            their sum is the number of posts in the store.
+            their sum is the number of posts in the store. Most frequent first.
         made_with: versions of the programs whose output the bytes depend on.
         request_hash: SHA-256 over the options and the content of the store: what is known before any
             picture is opened. The same command on the same store finds its work done.
         alike: pictures that share a group, and therefore a side, with another picture.
-        rare: `Vocabulary.rare`.
+        rare, left_out, unmet: as in `tags.Vocabulary`.
         groups: groups of two or more pictures.
         astray: pictures that stand on another side than some picture of their group.
         edition: counts what was published: 1 at first, one more for each growth or removal.
@@ -94,6 +94,8 @@ class Manifest:
     request_hash: str = ""
     alike: int = 0
     rare: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    unmet: Sequence[str] = ()
     groups: int = 0
     astray: int = 0
     edition: int = 1
@@ -115,7 +117,10 @@ def in_order(shards: Iterable[Shard]) -> tuple[Shard, ...]:
     return tuple(sorted(shards, key=lambda shard: (SPLITS.index(shard.name.split), shard.name.number)))
 
 
-_LATER_FIELDS = ("request_hash", "alike", "rare", "groups", "astray", "edition", "options", "source", "command")
+_LATER_FIELDS = (
+    *("request_hash", "alike", "rare", "left_out", "unmet", "groups", "astray", "edition"),
+    *("options", "source", "command"),
+)
 
 
 def write_manifest(dataset: Path, manifest: Manifest) -> None:
@@ -143,7 +148,7 @@ def read_manifest(dataset: Path) -> Manifest:
             image=ImageRecipe(**fields["image"]),
             shards=shards,
             split_rule=fields["split_rule"],
-            outcomes=fields["outcomes"],
+            outcomes=dict(sorted(fields["outcomes"].items(), key=lambda item: (-item[1], item[0]))),
             made_with=fields["made_with"],
             **{name: fields[name] for name in _LATER_FIELDS if name in fields},
         )

@@ -50,7 +50,7 @@ def canonical(
     ends = np.array(pairs, np.int64).reshape(-1, 2)
     extras = tag_lists(ends[:, 0], ends[:, 1].astype(np.int32), len(names))
     widened = joined([_widened(part, new_code, extras) for part in _parts(tags)])
-    return widened, TagTable(names, _categories(names, table, new_code, known))
+    return widened, TagTable(names, _categories(names, table, new_code, known), real_name)
 
 
 def resolved(aliases: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -6,6 +6,7 @@ and in survey.parquet afterwards, without them.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,9 +24,10 @@ from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.posts import Posts
 from alti2v.dataset.prepare import PREPARED, Chunk, chunk_bounds, prepare_chunk
 from alti2v.errors import DamagedError
-from alti2v.records import Progress, ProgressHook
+from alti2v.records import Progress, ProgressHook, Span
 from alti2v.storage.layout import HASH_COLUMNS, SURVEY, SURVEY_FILE, THUMBNAIL_COLUMN
 from alti2v.storage.place import Address, local_copy, open_place, sizes_in
+from alti2v.storage.store import read_pictures
 from alti2v.storage.table import read_table, schema
 
 # About 2 s of work, and 4 MB: little is lost to a kill, and progress moves.
@@ -81,6 +83,26 @@ def prepare(preparation: Preparation, posts: Posts, rows: npt.NDArray[np.int64])
         tables.append(table.append_column("chunk", pa.array([chunk.name] * table.num_rows)))
     prepared = pa.concat_tables(tables).combine_chunks()
     return prepared.take(pa.array(np.argsort(prepared.column("id").to_numpy(), kind="stable")))
+
+
+def check_blame(preparation: Preparation, posts: Posts, rows: npt.NDArray[np.int64]) -> None:
+    """See that pictures which cannot be used came to the store like that, and were not spoilt in it.
+
+    A picture that decodes is not held against its MD5: that would cost 6 to 9 % of a build, and is what
+    `alti2v verify STORE` is for.
+
+    Raises:
+        DamagedError: the store has other bytes than it was given.
+    """
+    columns = ("id", "tar", "offset", "size", "stored_md5")
+    for row in posts.facts.select(columns).take(pa.array(rows)).to_pylist():
+        wanted = [(row["id"], Span(offset=row["offset"], size=row["size"]))]
+        for _, content in read_pictures(preparation.store, row["tar"], wanted):
+            if row["stored_md5"] not in (None, hashlib.md5(content, usedforsecurity=False).hexdigest()):
+                raise DamagedError(
+                    f"{preparation.store}: the picture of post {row['id']} has changed since it was stored: "
+                    f"run `alti2v verify --repair {preparation.store}`"
+                )
 
 
 def _run(preparation: Preparation, chunks: list[Chunk], *, total: int) -> None:

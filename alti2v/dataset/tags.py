@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -129,10 +130,12 @@ class TagTable:
     Attributes:
         names: in ascending order of code points.
         categories: (len(names),) int8, positions in `CATEGORIES`.
+        aliases: what people may call a tag instead of its name.
     """
 
     names: Sequence[str]
     categories: npt.NDArray[np.int8]
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,13 +143,13 @@ class VocabularyRule:
     """Which tags a model is to learn.
 
     Attributes:
-        size: tags in all, at most; without meaning where there are quotas.
+        size: tags in all, at most; without meaning where there are quotas. Ratings and kept tags come on top.
         min_count: training pictures that a tag needs.
         quotas: tags of each of these categories, at most, and none of the others.
         left_out: categories without a quota that the vocabulary does without.
         ratings: whether the tags `rating:...` belong to it.
-        keep: tags that belong to it however rare they are.
-        drop: tags that do not.
+        keep: tags that belong to it however rare they are, by name or alias.
+        drop: tags that do not, by name or alias.
     """
 
     size: int
@@ -168,11 +171,19 @@ class Vocabulary:
         label_of: (tags of the store,) int32: the position in `tags`, -1 for a tag that is not in it.
         rare: tags that are to be kept and that frequency alone would not have chosen, with their counts; one
             with 0 is not in the vocabulary, because there is nothing to learn it from.
+        left_out: how many tags of the store are not in `tags`, by reason: a category that is not wanted,
+            `DROPPED`, `TOO_RARE`, `NOT_IN_TRAINING`.
+        unmet: tags to be dropped that no post carries: a slip of the pen, perhaps.
     """
 
     tags: tuple[Tag, ...]
     label_of: npt.NDArray[np.int32]
     rare: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    unmet: tuple[str, ...] = ()
+
+
+DROPPED, TOO_RARE, NOT_IN_TRAINING = "dropped", "too rare", "in no training picture"
 
 
 def choose_vocabulary(training: TagLists, table: TagTable, rule: VocabularyRule) -> Vocabulary:
@@ -185,11 +196,12 @@ def choose_vocabulary(training: TagLists, table: TagTable, rule: VocabularyRule)
     """
     counts = training.counts(len(table.names))
     code_of = {name: code for code, name in enumerate(table.names)}
-    frequent = _frequent(counts, table, rule, np.array([code_of[tag] for tag in rule.drop if tag in code_of]))
-    wanted = {code_of[tag] for tag in rule.keep if tag in code_of}
-    if rule.ratings:
-        wanted |= {code_of[tag] for tag in RATING_TAGS if tag in code_of}
-    codes = np.union1d(frequent, np.array(sorted(wanted), np.int64))
+    kept, dropped = (_codes(tags, table, code_of) for tags in (rule.keep, rule.drop))
+    ratings = _codes(RATING_TAGS, table, code_of)
+    # Ratings are asked for by name, so they never take the place of a tag that is counted.
+    frequent = _frequent(counts, table, rule, apart=dropped | ratings)
+    wanted = kept | (ratings - dropped if rule.ratings else set())
+    codes = np.union1d(frequent, _array(wanted))
     # Codes are in the order of names, so a stable sort by falling count settles ties by name.
     ranked = codes[np.argsort(-counts[codes], kind="stable")]
     chosen = ranked[counts[ranked] > 0]
@@ -204,21 +216,37 @@ def choose_vocabulary(training: TagLists, table: TagTable, rule: VocabularyRule)
         Tag(name=table.names[code], category=CATEGORIES[table.categories[code]], count=int(counts[code]))
         for code in chosen
     )
-    is_frequent = {table.names[code] for code in frequent}
-    rare = {
-        tag: int(counts[code_of[tag]]) if tag in code_of else 0
-        for tag in sorted(rule.keep)
-        if tag not in is_frequent
-    }
-    return Vocabulary(tags, label_of, rare)
+    is_frequent = set(frequent.tolist())
+    rare = {}
+    for tag in sorted(rule.keep):
+        code = code_of.get(table.aliases.get(tag, tag))
+        if code not in is_frequent:
+            rare[tag] = 0 if code is None else int(counts[code])
+    return Vocabulary(
+        tags,
+        label_of,
+        rare,
+        _left_out(counts, table, rule, np.flatnonzero(label_of < 0), dropped),
+        tuple(sorted(tag for tag in rule.drop if table.aliases.get(tag, tag) not in code_of)),
+    )
+
+
+def _codes(tags: Iterable[str], table: TagTable, code_of: Mapping[str, int]) -> set[int]:
+    """Codes of tags by name or alias; what no post carries has none."""
+    names = (table.aliases.get(tag, tag) for tag in tags)
+    return {code_of[name] for name in names if name in code_of}
+
+
+def _array(codes: Set[int]) -> npt.NDArray[np.int64]:
+    return np.array(sorted(codes), np.int64)
 
 
 def _frequent(
-    counts: npt.NDArray[np.int64], table: TagTable, rule: VocabularyRule, dropped: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64], table: TagTable, rule: VocabularyRule, *, apart: Set[int]
 ) -> npt.NDArray[np.int64]:
-    """Codes of the tags that are frequent enough."""
+    """Codes of the tags that are frequent enough, but for some."""
     counts = counts.copy()
-    counts[dropped.astype(np.int64)] = 0
+    counts[_array(apart)] = 0
     counts[counts < rule.min_count] = 0
     if not rule.quotas:
         for category in rule.left_out:
@@ -233,6 +261,28 @@ def _frequent(
             [codes[np.argsort(-counts[codes], kind="stable")[:quota]] for codes, quota in of_category]
         )
     return ranked[counts[ranked] > 0]
+
+
+def _left_out(
+    counts: npt.NDArray[np.int64],
+    table: TagTable,
+    rule: VocabularyRule,
+    codes: npt.NDArray[np.int64],
+    dropped: Set[int],
+) -> Mapping[str, int]:
+    """Why tags are not in the vocabulary: how many for each reason, most first."""
+    unwanted = set(CATEGORIES) - set(rule.quotas) if rule.quotas else rule.left_out
+    reasons: Counter[str] = Counter()
+    for category, of_category in enumerate(CATEGORIES):
+        here = codes[(table.categories[codes] == category) & ~np.isin(codes, _array(dropped))]
+        if of_category in unwanted:
+            reasons[of_category.value] += len(here)
+        else:
+            met = int((counts[here] > 0).sum())
+            reasons[TOO_RARE] += met
+            reasons[NOT_IN_TRAINING] += len(here) - met
+    reasons[DROPPED] += int(np.isin(codes, _array(dropped)).sum())
+    return {reason: number for reason, number in reasons.most_common() if number}
 
 
 def grown_vocabulary(tags: tuple[Tag, ...], training: TagLists, table: TagTable) -> Vocabulary:

@@ -87,7 +87,7 @@ def stats_table(stats: DatasetStats) -> Mapping[str, str]:
         "pictures": ", ".join(f"{count:,} {split}" for split, count in stats.pictures.items()),
         "shards": f"{stats.shards:,}, {stats.bytes / 1e6:,.1f} MB, {stats.image.size} px",
         "ids": f"{stats.first_id:,} to {stats.last_id:,}",
-        "years": f"{years[0]} to {years[-1]}" if years else "not said",
+        "years": " to ".join(map(str, dict.fromkeys((years[0], years[-1])))) if years else "not said",
         "ratings": first(stats.ratings, 5),
         "sources": first(stats.hosts, 5) or "no addresses",
         "tags": f"{len(stats.tags):,} to learn, {median(stats.labels_per_picture)} a picture (median)",
@@ -102,7 +102,7 @@ def stats_table(stats: DatasetStats) -> Mapping[str, str]:
     for sheet in stats.sheets[1:]:
         ids = ", ".join(str(picture.id) for picture in sheet.pictures[:10])
         rows[f"tag {sheet.tag}"] = f"{sheet.total:,} pictures, among them {ids}"
-    return {_printable(name): _printable(value) for name, value in rows.items() if value}
+    return {name: value for name, value in rows.items() if value}
 
 
 def read_pictures(dataset: Path, pictures: Iterable[PictureAt]) -> dict[int, bytes]:
@@ -143,9 +143,10 @@ def summary(stats: DatasetStats) -> str:
     total = sum(stats.pictures.values())
     splits = ", ".join(f"{count:,} {split}" for split, count in stats.pictures.items())
     rarest = min((row.total for row in stats.tags), default=0)
+    pictures = "picture" if rarest == 1 else "pictures"
     return (
         f"{total:,} pictures of {stats.image.size} × {stats.image.size} px: {splits}. "
-        f"{len(stats.tags):,} tags to learn, each on {rarest:,} pictures or more."
+        f"{len(stats.tags):,} tags to learn, the rarest on {rarest:,} {pictures}."
     )
 
 
@@ -171,11 +172,6 @@ def short(number: int) -> str:
 def _often(stats: DatasetStats) -> list[Pair]:
     """The pairs about which a lift says something, by falling lift."""
     return [pair for pair in stats.pairs if pair.together >= _FEWEST_TOGETHER]
-
-
-def _printable(text: str) -> str:
-    """Without what would drive a terminal: names of tags and hosts come from the internet."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _spoken(pair: Pair) -> str:
@@ -282,8 +278,8 @@ def aspect_chart(stats: DatasetStats) -> Chart:
 
 
 def year_chart(stats: DatasetStats) -> Chart | None:
-    """How many pictures were posted in which year; None where no date is known."""
-    if not stats.years:
+    """How many pictures were posted in which year; None where it is one year or none, which words can say."""
+    if len(stats.years) < 2:
         return None
     first, last = min(stats.years), max(stats.years)
     every = list(range(first, last + 1))

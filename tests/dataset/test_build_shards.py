@@ -193,12 +193,32 @@ def test_the_card_tells_readers_what_they_need(dataset: Path) -> None:
     assert "\\>\\_\\<" in text  # a tag cannot end the table it stands in
     assert front["size_categories"] == ["n<1K"]
     assert (
-        "\n    alti2v build-shards STORE DATASET --size 32 --test 6 --validation 4 --shard-samples 9\n" in text
+        "\n    alti2v crawl STORE --board https://board.example\n"
+        "    alti2v build-shards STORE DATASET --size 32 --test 6 --validation 4 --shard-samples 9\n" in text
     )
     assert read_manifest(dataset).plan_hash in text
     assert "| failed http_404 | 1 |" in text
     for heading in ("What is in it", "How it was made", "Licence and consent", "Known gaps"):
         assert f"\n## {heading}\n" in text
+
+
+def test_the_crawl_of_a_card_asks_for_the_same_posts(tmp_path: Path) -> None:
+    """What store.json says of the search is on the command line, quoted; it cannot leave its line."""
+    store = write_store(tmp_path / "store", tiny_posts(12))
+    search = {
+        "tags": "1girl `rm` $HOME\n# x",
+        "files": "original",
+        "exclude": ["comic", "4koma"],
+        "min_score": 5,
+    }
+    write_description(store, Kind.STORE, {"board": "https://board.example", **search})
+    build(store, tmp_path / "dataset", test=2, validation=2)
+    lines = (tmp_path / "dataset" / "README.md").read_text().splitlines()
+    words = shlex.split(next(line for line in lines if line.startswith("    alti2v crawl")))
+    options = cli.commands["crawl"].make_context("crawl", words[2:]).params
+
+    assert (options["board"], options["tags"]) == ("https://board.example", "1girl 'rm' $HOME # x")
+    assert (options["files"], options["exclude"], options["min_score"]) == ("original", ("comic", "4koma"), 5)
 
 
 def test_the_command_of_a_card_asks_for_the_same_dataset() -> None:
@@ -503,6 +523,37 @@ def test_a_second_build_in_the_same_folder(store: Path, tmp_path: Path) -> None:
         progress=hook,
     )
     assert refused
+
+
+def test_a_store_that_spoilt_a_picture_is_named(tmp_path: Path) -> None:
+    """What the store damaged is no damaged picture of the board: the build stops, instead of dropping it."""
+    store = write_store(
+        tmp_path / "store", [*tiny_posts(20), TinyPost(id=30, content=encoded(drawing(30))[:500])]
+    )
+    assert build(store, tmp_path / "sound", test=2, validation=2).outcomes["dropped damaged"] == 1
+    tar = store / "images" / "images-000000.tar"
+    content = bytearray(tar.read_bytes())
+    place = content.index(next(post.content for post in tiny_posts(20) if post.id == 7))
+    content[place + 30 : place + 400] = bytes(370)
+    tar.write_bytes(content)
+
+    with pytest.raises(DamagedError, match=r"the picture of post 7 has changed since it was stored: run"):
+        build(store, tmp_path / "dataset", test=2, validation=2)
+    assert not (tmp_path / "dataset" / "manifest.json").exists()
+
+
+def test_sizes_that_groups_do_not_allow_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Three of four asked for, because all is in threes: the table says so."""
+    posts = [
+        TinyPost(id=100 * trio + n, content=encoded(drawing(100 * trio + n)), facts={"parent_id": 100 * trio})
+        for trio in range(1, 9)
+        for n in (1, 2, 3)
+    ]
+    store = write_store(tmp_path / "store", posts)
+    arguments = [store, tmp_path / "dataset", "--size", 16, "--test", 4, "--validation", 3, "--workers", 1]
+    cli.main(["build-shards", *map(str, arguments)], standalone_mode=False)
+
+    assert "18 train, 3 validation, 3 test of 4 asked for\n" in capsys.readouterr().out
 
 
 def test_a_damaged_store_is_named(tmp_path: Path) -> None:

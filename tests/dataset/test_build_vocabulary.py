@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,27 @@ def test_quotas_and_ratings(store: Path, tmp_path: Path) -> None:
     assert verify_dataset(tmp_path / "d").findings == ()
 
 
+def test_ratings_take_no_place_of_others(store: Path, tmp_path: Path) -> None:
+    """They come on top of --top-tags and of a quota of meta tags, and a dropped one stays out."""
+    (tmp_path / "drop").write_text("rating:sensitive")
+    build(store, tmp_path / "top", top_tags=2, ratings=True, keep_meta=True)
+    build(store, tmp_path / "quota", quota=("general=1", "meta=1"), ratings=True)
+    build(store, tmp_path / "drop-it", top_tags=2, ratings=True, drop=tmp_path / "drop")
+
+    assert list(counts(tmp_path / "top")) == ["1girl", "hatsune_miku", "rating:sensitive"]
+    assert list(counts(tmp_path / "quota")) == ["1girl", "rating:sensitive"]
+    assert list(counts(tmp_path / "drop-it")) == ["1girl", "hatsune_miku"]
+
+
+def test_what_is_left_out_is_told(store: Path, tmp_path: Path) -> None:
+    """By reason; the sums are the tags of the store, and a grown dataset still tells."""
+    report = build(store, tmp_path / "d", quota=("general=1",), ratings=True)
+
+    assert report.left_out == {"too rare": 2, "character": 1}
+    assert (report.tags, report.categories, report.rarest) == (2, {"general": 1, "meta": 1}, 8)
+    assert build(store, tmp_path / "d", quota=("general=1",), ratings=True).left_out == report.left_out
+
+
 def test_files_of_tags(store: Path, tmp_path: Path) -> None:
     """Kept tags are in however rare, and what is rare or absent is reported; dropped tags are out."""
     (tmp_path / "keep").write_text("smile\n\n  no_such_tag \nsolo\n")
@@ -64,17 +86,25 @@ def test_files_of_tags(store: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_names_rare_tags(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The table says which tags were kept although rare, and which could not be kept."""
+    """The table says which tags were kept although rare, which could not be, and what else is left out."""
     (tmp_path / "keep").write_text("smile\nno_such_tag\n")
+    (tmp_path / "drop").write_text("hatsune_miku\nhatsune_niku\n")
     numbers = ["--size", "16", "--test", "0", "--validation", "0", "--workers", "1", "--min-count", "2"]
-    arguments = [str(store), str(tmp_path / "d"), *numbers, "--keep", str(tmp_path / "keep")]
+    files = ["--keep", str(tmp_path / "keep"), "--drop", str(tmp_path / "drop")]
+    arguments = [str(store), str(tmp_path / "d"), *numbers, *files]
     cli.main(["build-shards", *arguments], standalone_mode=False)
     printed = capsys.readouterr().out
 
-    assert "smile (1)" in printed
-    assert "no_such_tag" in printed
+    rows = dict(re.split(r" {2,}", line.strip(), maxsplit=1) for line in printed.splitlines())
+    assert rows["tags"] == "3: 3 general; the rarest on 1 to train on"
+    assert rows["left out"] == "1 dropped"
+    assert rows["kept all the same"] == "smile (1)"
+    assert rows["not kept, nothing to learn from"] == "no_such_tag"
+    assert rows["to be dropped, but on no post"] == "hatsune_niku"
     cli.main(["build-shards", *arguments, "--json"], standalone_mode=False)
-    assert json.loads(capsys.readouterr().out)["rare"] == {"no_such_tag": 0, "smile": 1}
+    told = json.loads(capsys.readouterr().out)
+    assert told["rare"] == {"no_such_tag": 0, "smile": 1}
+    assert (told["left_out"], told["unmet"]) == ({"dropped": 1}, ["hatsune_niku"])
 
 
 def test_aliases_and_implications_of_the_store(store: Path, tmp_path: Path) -> None:
@@ -100,6 +130,16 @@ def test_aliases_and_implications_of_the_store(store: Path, tmp_path: Path) -> N
     }
     assert [tag.category.value for tag in read_vocabulary(tmp_path / "d")][2] == "copyright"
     assert verify_dataset(tmp_path / "d").findings == ()
+    (tmp_path / "keep").write_text("1girl\nsolo\nsmile\n")
+    (tmp_path / "drop").write_text("1girl\nnobody\n")
+    (tmp_path / "keep-solo").write_text("solo\n")
+    by_alias = build(copy, tmp_path / "kept", min_count=7, keep=tmp_path / "keep")
+    dropped = build(copy, tmp_path / "dropped", keep=tmp_path / "keep-solo", drop=tmp_path / "drop")
+
+    assert by_alias.rare == {"solo": 6, "smile": 1}
+    assert "alone" in counts(tmp_path / "kept")
+    assert "one_girl" not in counts(tmp_path / "dropped")
+    assert (dropped.rare, dropped.unmet) == ({}, ("nobody",))
 
 
 @pytest.mark.parametrize(

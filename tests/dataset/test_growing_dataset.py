@@ -11,12 +11,14 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alti2v.cli import cli
 from alti2v.dataset.build import BuildReport, build_shards
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.edition import WORK_DIR
@@ -151,8 +153,34 @@ def test_a_dry_run_publishes_nothing_and_the_build_uses_its_work(
             "alike",
             "groups",
             "edition",
+            "asked",
+            "left_out",
+            "shards_of",
         )
         assert {name: getattr(planned, name) for name in same} == {name: getattr(built, name) for name in same}
+        assert built.bytes / 2 < planned.bytes < built.bytes * 2
+
+
+def test_a_plan_can_be_looked_at(grown: Path, dataset: Path) -> None:
+    """A dry run saves which post goes where, in which order and group, with which tags: what the build does."""
+    planned = build(grown, dataset, dry_run=True)
+    assert planned.saved is not None
+    tables = {name: pd.read_parquet(planned.saved / name) for name in ("outcomes.parquet", "tags.parquet")}
+    shards = {
+        path.name.removesuffix(".plan.parquet"): pd.read_parquet(path)[["id", "group_id", "labels"]].to_dict(
+            "list"
+        )
+        for path in (dataset / WORK_DIR).glob("*.plan.parquet")
+    }
+    built = build(grown, dataset)
+
+    assert built.saved is None
+    for name, table in tables.items():
+        pd.testing.assert_frame_equal(table, pd.read_parquet(dataset / name))
+    assert len(shards) == 2
+    for name, rows in shards.items():
+        found = pd.read_parquet(dataset / "metadata" / f"{name}.parquet")[["id", "group_id", "labels"]]
+        assert str(found.to_dict("list")) == str(rows)
 
 
 def test_other_options_need_a_new_plan(grown: Path, dataset: Path) -> None:
@@ -182,6 +210,10 @@ def test_id_modulo(first: Path, tmp_path: Path) -> None:
         900: "validation", 949: "validation", 950: "test", 1999: "test", 3950: "test",
     }  # fmt: skip
     assert (report.alike, report.groups, report.astray) == (2, 1, 1)
+    assert report.asked == {}
+    arguments = [str(store), str(tmp_path / "other"), "--split", "id-modulo", "--test", "3"]
+    with pytest.raises(click.UsageError, match="--test has no say where numbers decide"):
+        cli.main(["build-shards", *arguments], standalone_mode=False)
 
 
 KILLED = """

@@ -74,8 +74,8 @@ def test_every_point_of_the_publication(tmp_path: Path) -> None:
 RANDOM = """
     import sys
     from pathlib import Path
-    from alti2v.dataset import build
-    build._CHUNK_PICTURES = 8
+    from alti2v.dataset import build, survey
+    survey._CHUNK_PICTURES = 8
     if __name__ == "__main__":
         store, dataset, workers = sys.argv[1:]
         print("ready", flush=True)

@@ -224,6 +224,26 @@ def test_repair_from_the_store(
     assert digests(dataset) == before
 
 
+def test_everything_wrong_with_a_file_is_named(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Three spoilt pictures of one shard are three keys in its line."""
+    name = "train-00001-of-00003"
+    rows = pd.read_parquet(dataset / "metadata" / f"{name}.parquet")
+    tar = dataset / "data" / f"{name}.tar"
+    content = bytearray(tar.read_bytes())
+    for place in rows["offset"][:3]:
+        content[place + 40] ^= 1
+    tar.write_bytes(content)
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", str(dataset)])
+    printed = capsys.readouterr()
+
+    assert ended.value.code == 4
+    (line,) = (line for line in printed.out.splitlines() if line.startswith(f"data/{name}.tar"))
+    assert "has changed since it was written" in line
+    assert all(f"{key}: the picture has changed" in line for key in rows["key"][:3])
+    assert "4 things are wrong" in printed.err
+
+
 def test_a_store_that_has_other_pictures_repairs_nothing(dataset: Path, tmp_path: Path) -> None:
     """A shard is never replaced by one with other bytes, and the finding stays."""
     posts = [TinyPost(id=i, content=encoded(drawing(1000 + i))) for i in range(1, 31)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alti2v.dataset.picks import PictureAt
 from alti2v.dataset.stats import DatasetStats, StatsConfig, dataset_stats
 from alti2v.errors import DamagedError
 from alti2v.report.charts import decades, steps
 from alti2v.report.dataset import median, read_pictures, short, stats_page, stats_table
+from alti2v.terminal import print_result
 from tests.model.tiny_dataset import Drawn, write_dataset
 from tests.report import test_report_browser as browser
 from tests.report.conftest import HOSTILE, PLAIN
@@ -48,8 +49,11 @@ def stats(tmp_path_factory: pytest.TempPathFactory) -> DatasetStats:
 
 @pytest.fixture(scope="module")
 def page(stats: DatasetStats) -> str:
-    shown = [picture for sheet in stats.sheets for picture in sheet.pictures]
-    return stats_page(stats, read_pictures(stats.dataset, shown), generated_at=WHEN)
+    return stats_page(stats, read_pictures(stats.dataset, shown(stats)), generated_at=WHEN)
+
+
+def shown(stats: DatasetStats) -> list[PictureAt]:
+    return [picture for sheet in stats.sheets for picture in sheet.pictures]
 
 
 PROBE = """{
@@ -108,16 +112,31 @@ def test_a_picture_that_cannot_be_read_is_named(stats: DatasetStats, tmp_path: P
         read_pictures(tmp_path, [at])
 
 
-def test_the_table_for_the_terminal_is_of_single_lines(stats: DatasetStats) -> None:
+def test_the_table_for_the_terminal_is_of_single_lines(
+    stats: DatasetStats, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A tag with a line break or an escape sequence neither breaks the table nor drives the terminal."""
-    table = stats_table(stats)
-
-    assert all(value.strip() and value.isprintable() for value in table.values())
-    first = dataclasses.replace(stats.tags[0].tag, name="\x1b[2Jred")
+    first = dataclasses.replace(stats.tags[0].tag, name="\x1b[2Jred\nblue")
     hostile = dataclasses.replace(stats, tags=(dataclasses.replace(stats.tags[0], tag=first),))
-    assert stats_table(hostile)["most frequent"].startswith("�[2Jred ")
+    table = stats_table(hostile)
+    print_result(hostile, as_json=False, table=table)
+    lines = capsys.readouterr().out.splitlines()
+
+    assert len(lines) == len(table)
+    assert all(line.strip() and line.isprintable() for line in lines)
+    assert any("\N{REPLACEMENT CHARACTER}[2Jred\N{REPLACEMENT CHARACTER}blue " in line for line in lines)
     assert table["pictures"] == "24 train, 6 test"
-    assert json.dumps(dict(table))
+
+
+def test_a_single_year_is_words(stats: DatasetStats) -> None:
+    """A chart of one bar would say nothing; two years are a chart again."""
+    jpegs = read_pictures(stats.dataset, shown(stats))
+    one, two = (dataclasses.replace(stats, years=years) for years in ({2010: 30}, {2010: 29, 2012: 1}))
+    pages = [stats_page(each, jpegs, generated_at=WHEN) for each in (one, two)]
+
+    assert ["all of 2010" in page for page in pages] == [True, False]
+    assert ["Year of posting" in page for page in pages] == [False, True]
+    assert [stats_table(each)["years"] for each in (one, two)] == ["2010", "2010 to 2012"]
 
 
 @pytest.mark.parametrize(
