@@ -17,6 +17,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from PIL import Image
 
 from tests.readers.conftest import Served
 from tests.readers.documented import ELSEWHERE, blocks, run
@@ -70,6 +71,16 @@ def test_webdataset_reads_an_address(posts: Posts, served: Served) -> None:
     seen = run(blocks("python", "webdataset")[1].replace(ELSEWHERE, served.url))
 
     assert sorted(map(int, seen["keys"])) == sorted(of_training(posts))
+
+
+def test_the_manifest_names_the_shards(dataset: Path) -> None:
+    """Those of one split, with paths that exist; the others are validation and test."""
+    seen = run(blocks("python", "webdataset")[2])
+
+    assert [Path(path).name for path in seen["training"]] == sorted(
+        path.name for path in (dataset / "data").glob("train-*")
+    )
+    assert len(seen["names"]) == 6
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +198,27 @@ def test_one_picture_by_its_number(posts: Posts, dataset: Path, served: Served) 
         assert seen["jpeg"] == tar.extractfile("000000000007.jpg").read()
     assert seen["tags"] == posts[7]["tags_general"].split()
     assert run(without)["jpeg"] == seen["jpeg"]
+
+
+def test_a_folder_for_lora_training(posts: Posts) -> None:
+    """Exactly the training pictures of the character, each a picture of 32 px, with its tags as a caption."""
+    folder = run(blocks("python", "A folder for LoRA training")[0])["folder"]
+    expected = {
+        f"{id_:012d}": post
+        for id_, post in posts.items()
+        if id_ in of_training(posts) and "hatsune_miku" in post["tags_character"].split()
+    }
+
+    assert 0 < len(expected) < 30
+    assert {path.name for path in folder.iterdir()} == {
+        f"{key}.{kind}" for key in expected for kind in ("jpg", "txt")
+    }
+    for key, post in expected.items():
+        caption = (folder / f"{key}.txt").read_text(encoding="utf-8").split(", ")
+        groups = (post[f"tags_{name}"].split() for name in ("character", "copyright", "general"))
+        assert caption == [tag.replace("_", " ") for group in groups for tag in group]
+        with Image.open(folder / f"{key}.jpg") as picture:
+            assert picture.size == (32, 32)
 
 
 @pytest.fixture
