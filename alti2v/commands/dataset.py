@@ -233,8 +233,11 @@ def verify(*, directory: Path | None, repair: str | None, deep: bool, as_json: b
     )
     wrong = sum(not finding.repaired for finding in verification.findings)
     if wrong:
-        advice = "see above" if repair is not None else "run `alti2v verify --repair`"
-        raise DamagedError(f"{directory}: {wrong:,} things are wrong: {advice}")
+        things = "1 thing is" if wrong == 1 else f"{wrong:,} things are"
+        more = "--repair STORE" if kind_of(directory) is Kind.DATASET else "--repair"
+        is_all_tried = repair is not None and (repair or more == "--repair")
+        advice = "see above" if is_all_tried else f"run `alti2v verify {directory} {more}`"
+        raise DamagedError(f"{directory}: {things} wrong: {advice}")
 
 
 def _found(findings: Sequence[Finding]) -> Mapping[str, str]:
@@ -260,12 +263,13 @@ def remove(*, dataset: Path, ids: Path, as_json: bool) -> None:
 
     with progress_display() as progress:
         report = remove_pictures(dataset, read_ids(ids), progress=progress)
+    is_new = report.removed or report.noted
     print_result(
         report,
         as_json=as_json,
         table={
-            "removed": f"{report.removed:,}",
-            "not in the dataset": f"{report.noted:,} (never to come)",
+            "removed": f"{report.removed:,}" if is_new else "nothing: they are out already",
+            **({"not in the dataset": f"{report.noted:,}, and never to come"} if report.noted else {}),
             "shards rewritten": f"{report.shards_rewritten:,}",
             "samples": f"{report.train:,} train, {report.validation:,} validation, {report.test:,} test",
             "dataset": f"{report.dataset}, edition {report.edition}",

@@ -25,7 +25,7 @@ from alti2v.dataset.manifest import ORIGINAL, ImageRecipe, Manifest, Shard, read
 from alti2v.dataset.posts import DROPPED, FAILED, STORED
 from alti2v.dataset.shards import SAMPLE_FIELDS
 from alti2v.dataset.tags import CATEGORIES
-from alti2v.errors import DamagedError
+from alti2v.errors import DamagedError, VersionError
 from alti2v.records import Finding, Progress, ProgressHook, Span, Tag, Verification, ignore_progress
 from alti2v.storage.layout import (
     DATA_DIR,
@@ -127,8 +127,11 @@ def _metadata(whole: _Dataset, shard: Shard, findings: list[Finding]) -> pa.Tabl
         rows = read_table(path, METADATA)
     except FileNotFoundError:
         findings.append(Finding(where=shard.name.metadata, what=f"is missing: {_AGAIN}"))
-    except DamagedError as exc:
-        findings.append(Finding(where=shard.name.metadata, what=f"{exc}: {_REBUILD}"))
+    except VersionError as exc:
+        findings.append(Finding(where=shard.name.metadata, what=str(exc)))
+    except DamagedError:
+        what = f"is not the table that was written: {_REBUILD}"
+        findings.append(Finding(where=shard.name.metadata, what=what))
     else:
         if rows.num_rows == shard.samples:
             return rows

@@ -104,7 +104,9 @@ def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None 
         wanted = schema(table)
         return found.cast(pa.schema([wanted.field(name) for name in found.column_names], wanted.metadata))
     except (pa.ArrowException, OSError) as exc:
-        raise DamagedError(f"{path} cannot be read as Parquet: {exc}") from exc
+        raise DamagedError(
+            f"{path} cannot be read as Parquet ({exc!s:.100}): run `alti2v verify` on its folder"
+        ) from exc
 
 
 def check_schema(path: Path, table: Table, found: pa.Schema) -> None:

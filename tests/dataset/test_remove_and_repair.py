@@ -241,7 +241,25 @@ def test_everything_wrong_with_a_file_is_named(dataset: Path, capsys: pytest.Cap
     (line,) = (line for line in printed.out.splitlines() if line.startswith(f"data/{name}.tar"))
     assert "has changed since it was written" in line
     assert all(f"{key}: the picture has changed" in line for key in rows["key"][:3])
-    assert "4 things are wrong" in printed.err
+    assert f"4 things are wrong: run `alti2v verify {dataset} --repair STORE`" in printed.err
+
+
+def test_the_command_says_what_it_removed(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How many are out, which were never in, and the second time that there was nothing to do."""
+    (tmp_path / "ids").write_text(f"{some_of(dataset, 'train')[0]}\n77777\n")
+    said = []
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            main(["remove", str(dataset), "--ids", str(tmp_path / "ids")])
+        assert ended.value.code in (0, None)
+        said.append(dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines()))
+
+    assert said[0]["removed"].strip() == "1"
+    assert said[0]["not in the dataset"].strip() == "1, and never to come"
+    assert said[1]["removed"].strip() == "nothing: they are out already"
+    assert "not in the dataset" not in said[1]
 
 
 def test_a_store_that_has_other_pictures_repairs_nothing(dataset: Path, tmp_path: Path) -> None:
