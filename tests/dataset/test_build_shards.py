@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import click
 import duckdb
 import numpy as np
 import pandas as pd
@@ -202,6 +203,13 @@ def test_the_card_tells_readers_what_they_need(dataset: Path) -> None:
         assert f"\n## {heading}\n" in text
 
 
+def options_of(command_line: str) -> dict[str, Any]:
+    """What the program makes of a command line."""
+    _, name, *arguments = shlex.split(command_line)
+    parent = click.Context(cli, **cli.context_settings)
+    return cli.commands[name].make_context(name, arguments, parent=parent).params
+
+
 def test_the_crawl_of_a_card_asks_for_the_same_posts(tmp_path: Path) -> None:
     """What store.json says of the search is on the command line, quoted; it cannot leave its line."""
     store = write_store(tmp_path / "store", tiny_posts(12))
@@ -214,8 +222,7 @@ def test_the_crawl_of_a_card_asks_for_the_same_posts(tmp_path: Path) -> None:
     write_description(store, Kind.STORE, {"board": "https://board.example", **search})
     build(store, tmp_path / "dataset", test=2, validation=2)
     lines = (tmp_path / "dataset" / "README.md").read_text().splitlines()
-    words = shlex.split(next(line for line in lines if line.startswith("    alti2v crawl")))
-    options = cli.commands["crawl"].make_context("crawl", words[2:]).params
+    options = options_of(next(line for line in lines if line.startswith("    alti2v crawl")))
 
     assert (options["board"], options["tags"]) == ("https://board.example", "1girl 'rm' $HOME # x")
     assert (options["files"], options["exclude"], options["min_score"]) == ("original", ("comic", "4koma"), 5)
@@ -231,8 +238,7 @@ def test_the_command_of_a_card_asks_for_the_same_dataset() -> None:
         drop=Path("/home/somebody/my tags.txt"),
         workers=3,
     )
-    words = shlex.split(config.command)
-    options = cli.commands["build-shards"].make_context("build-shards", words[2:]).params
+    options = options_of(config.command)
     del options["as_json"], options["work"]
     places = {name: Path(options[name]) for name in ("store", "dataset")}
 

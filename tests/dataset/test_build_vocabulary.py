@@ -55,11 +55,11 @@ def test_quotas_and_ratings(store: Path, tmp_path: Path) -> None:
 def test_ratings_take_no_place_of_others(store: Path, tmp_path: Path) -> None:
     """They come on top of --top-tags and of a quota of meta tags, and a dropped one stays out."""
     (tmp_path / "drop").write_text("rating:sensitive")
-    build(store, tmp_path / "top", top_tags=2, ratings=True, keep_meta=True)
+    build(store, tmp_path / "top", top_tags=3, ratings=True, keep_meta=True)
     build(store, tmp_path / "quota", quota=("general=1", "meta=1"), ratings=True)
     build(store, tmp_path / "drop-it", top_tags=2, ratings=True, drop=tmp_path / "drop")
 
-    assert list(counts(tmp_path / "top")) == ["1girl", "hatsune_miku", "rating:sensitive"]
+    assert list(counts(tmp_path / "top")) == ["1girl", "hatsune_miku", "rating:sensitive", "solo"]
     assert list(counts(tmp_path / "quota")) == ["1girl", "rating:sensitive"]
     assert list(counts(tmp_path / "drop-it")) == ["1girl", "hatsune_miku"]
 
