@@ -50,7 +50,7 @@ def settings(tmp_path, local, shards=4):
 
 
 def epoch(dataset, number=0):
-    with reading_errors(dataset):
+    with reading_errors(dataset, split="train"):
         batches = training_batches(dataset, batch_size=16, seed=2, epoch=number)
         return [(images.tobytes(), labels.tobytes()) for images, labels in batches.as_numpy_iterator()]
 
