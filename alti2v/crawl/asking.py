@@ -8,7 +8,6 @@ from random import Random
 from typing import TypeVar
 
 from alti2v.crawl.boards.board import Refusal, Unreadable, Wall
-from alti2v.crawl.exchange import Purpose
 from alti2v.crawl.net import MAX_API_BYTES
 from alti2v.crawl.network import Network
 from alti2v.crawl.policy import FailKind, Failure, GiveUp, RetryPolicy, decide, kind_of_status
@@ -53,7 +52,7 @@ class Asker:
 
     async def ask_once(self, url: str, read: Callable[[bytes, int], T]) -> T | Failure:
         """Ask one time."""
-        received = await self.network.get(url, purpose=Purpose.API, max_bytes=MAX_API_BYTES)
+        received = await self.network.get(url, max_bytes=MAX_API_BYTES)
         if isinstance(received, Failure):
             return received
         answer = read(received.body, received.status)

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from alti2v.crawl.documents import Wanted
-from alti2v.crawl.exchange import Purpose, Received
+from alti2v.crawl.exchange import Received
 from alti2v.crawl.fetcher import FileRules, Found
 from alti2v.crawl.ledger import Outcome
 from alti2v.crawl.net import NetConfig
@@ -66,8 +66,8 @@ class Network(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    async def get(self, url: str, *, purpose: Purpose, max_bytes: int) -> Received | Failure:
-        """Fetch one address, politely.
+    async def get(self, url: str, *, max_bytes: int) -> Received | Failure:
+        """Ask the API at one address, politely.
 
         Raises:
             StoppedError: after `stop`, if it would have to wait.

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from alti2v.crawl import trays
 from alti2v.crawl.documents import Wanted
-from alti2v.crawl.exchange import Purpose, Received
+from alti2v.crawl.exchange import Received
 from alti2v.crawl.frames import config_document, read_answer, read_losses, read_result, receive, send
 from alti2v.crawl.network import Batch, Losses, NetworkConfig
 from alti2v.crawl.policy import Failure
@@ -84,9 +84,8 @@ class NetworkApart:
         for tray in self._trays:
             os.close(tray)
 
-    async def get(self, url: str, *, purpose: Purpose, max_bytes: int) -> Received | Failure:
-        """Fetch one address, politely."""
-        assert purpose is Purpose.API, "files are fetched in batches"
+    async def get(self, url: str, *, max_bytes: int) -> Received | Failure:
+        """Ask the API at one address, politely."""
         message, body = await self._ask({"get": [url, max_bytes]})
         if "stopped" in message:
             raise StoppedError

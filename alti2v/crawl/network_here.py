@@ -119,9 +119,9 @@ class NetworkHere:
         self._aside.close()
         await self._client.__aexit__(kind, error, trace)
 
-    async def get(self, url: str, *, purpose: Purpose, max_bytes: int) -> Received | Failure:
-        """Fetch one address, politely."""
-        return await self._client.get(url, purpose=purpose, max_bytes=max_bytes)
+    async def get(self, url: str, *, max_bytes: int) -> Received | Failure:
+        """Ask the API at one address, politely."""
+        return await self._client.get(url, purpose=Purpose.API, max_bytes=max_bytes)
 
     def want(self, files: Sequence[Wanted]) -> None:
         """Fetch these, after those before them."""

@@ -10,7 +10,6 @@ from typing import Any
 
 from alti2v.crawl import trays
 from alti2v.crawl.documents import Wanted
-from alti2v.crawl.exchange import Purpose
 from alti2v.crawl.fetcher import Found
 from alti2v.crawl.frames import (
     answer_document,
@@ -109,7 +108,7 @@ class _Server:
 
     async def _get(self, number: int, url: str, max_bytes: int) -> None:
         try:
-            answer = await self.network.get(url, purpose=Purpose.API, max_bytes=max_bytes)
+            answer = await self.network.get(url, max_bytes=max_bytes)
         except StoppedError:
             send(self._writer, {"id": number, "stopped": True})
             return
