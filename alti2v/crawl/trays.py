@@ -1,15 +1,14 @@
 """Memory that the two processes of a crawl share: one puts a batch of bytes on a tray, the other takes them.
 
-A tray is a file without a name in memory (memfd_create), or on disk where the system has no such thing. It is
-filled with one system call for a whole batch, and read through a mapping, so that bodies go from the network
-to the tar file while no interpreter holds its lock.
+A tray is a file without a name in memory (memfd_create). It is filled with one system call for a whole batch,
+and read through a mapping, so that bodies go from the network to the tar file while no interpreter holds its
+lock.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from collections.abc import Sequence
 
 from alti2v.storage.tar import write_parts
@@ -17,10 +16,7 @@ from alti2v.storage.tar import write_parts
 
 def make_tray() -> int:
     """A new tray, empty: its file descriptor."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("alti2v-tray")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+    return os.memfd_create("alti2v-tray")
 
 
 def fill(tray: int, contents: Sequence[bytes | memoryview], *, keep: int) -> None:
