@@ -16,13 +16,13 @@ import numpy as np
 
 from alti2v.model.histograms import Floats, Histograms
 from alti2v.model.intervals import (
-    NORMAL_95,
     Codes,
     Interval,
     Resampled,
     Weights,
     draw_pictures,
     macro_f1s,
+    margin,
     mean_aps,
     micro_f1s,
     resample,
@@ -114,12 +114,12 @@ def compare_sides(
     )
     drawn = sides[1].resampled.average_precision - sides[0].resampled.average_precision
     unranked = ~sides[0].ranked
-    margin = np.full(len(tags), np.nan)
-    margin[sides[0].ranked] = NORMAL_95 * np.nanstd(drawn[sides[0].ranked], axis=1)
+    halves = np.full(len(tags), np.nan)
+    halves[sides[0].ranked] = margin(drawn[sides[0].ranked])
     return differences, TagDifferences(
         first=np.where(unranked, np.nan, sides[0].scores.average_precision),
         second=np.where(unranked, np.nan, sides[1].scores.average_precision),
-        margin=margin,
+        margin=halves,
     )
 
 
@@ -183,12 +183,12 @@ def _difference(
         values.append(value)
     gap = values[1] - values[0]
     drawn = _drawn(figure, sides[1], mask, row) - _drawn(figure, sides[0], mask, row)
-    margin = NORMAL_95 * float(np.nanstd(drawn)) if (~np.isnan(drawn)).any() else 0.0
+    half = float(margin(drawn)) if (~np.isnan(drawn)).any() else 0.0
     return Difference(
         figure=figure,
         group=group,
         tags=tags,
         first=values[0],
         second=values[1],
-        interval=Interval(low=float(gap - margin), high=float(gap + margin)),
+        interval=Interval(low=float(gap - half), high=float(gap + half)),
     )

@@ -249,8 +249,14 @@ def group_intervals(
 
 def around(value: float, drawn: Floats, *, low: float) -> Interval:
     """The interval of a figure that is at least `low` and at most 1."""
-    margin = NORMAL_95 * float(np.nanstd(drawn))
-    return Interval(low=max(value - margin, low), high=min(value + margin, 1.0))
+    half = float(margin(drawn))
+    return Interval(low=max(value - half, low), high=min(value + half, 1.0))
+
+
+def margin(drawn: npt.NDArray[np.floating]) -> Floats:
+    """Half the width of the 95 % interval of figures that were computed for each draw, (..., R) to (...)."""
+    halves: Floats = NORMAL_95 * np.nanstd(drawn, axis=-1)
+    return halves
 
 
 def _around(value: float | None, drawn: Floats | None, *, low: float) -> Interval | None:
