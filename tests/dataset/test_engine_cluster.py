@@ -16,6 +16,7 @@ import pytest
 from alti2v.cli import main
 from alti2v.dataset.cluster import cluster_here, dask_engine
 from alti2v.errors import Alti2vError, DataError, RemoteError, UsageError
+from tests.dataset.engine_tasks import failing, squared
 from tests.dataset.test_build_shards import build, digests
 from tests.dataset.tiny_store import tiny_posts, write_store
 
@@ -37,16 +38,6 @@ def versions() -> Mapping[str, str]:
 def own_versions() -> Mapping[str, str]:
     """Other ones in every process."""
     return {"program": str(os.getpid())}
-
-
-def squared(number: int) -> int:
-    return number * number
-
-
-def failing(number: int) -> int:
-    if number == 3:
-        raise DataError("3 is not wanted")
-    return number
 
 
 def dying(folder: Path) -> int:

@@ -14,16 +14,7 @@ import pytest
 
 from alti2v.dataset.engines import local_engine
 from alti2v.errors import Alti2vError, DataError
-
-
-def squared(number: int) -> int:
-    return number * number
-
-
-def failing(number: int) -> int:
-    if number == 3:
-        raise DataError("3 is not wanted")
-    return number
+from tests.dataset.engine_tasks import failing, squared
 
 
 @pytest.mark.parametrize("workers", [1, 2])
