@@ -74,9 +74,7 @@ class Database:
         Args:
             is_durable: it survives a power cut, too, once the block has ended; costs a sync of the disk.
         """
-        with self._errors():
-            if is_durable:
-                self._db.execute("PRAGMA synchronous=FULL")
+        with self._errors(), self._synced() if is_durable else contextlib.nullcontext():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -85,8 +83,6 @@ class Database:
                     self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
-            if is_durable:
-                self._db.execute("PRAGMA synchronous=NORMAL")
 
     def is_sound(self) -> bool:
         """Whether SQLite finds its own file in order (`PRAGMA quick_check`)."""
@@ -107,6 +103,15 @@ class Database:
     def _one(self, sql: str) -> Any:  # noqa: ANN401 - whatever the first column holds
         with self._errors():
             return self._db.execute(sql).fetchone()[0]
+
+    @contextlib.contextmanager
+    def _synced(self) -> Iterator[None]:
+        """Sync the disk with every commit of the block, and no longer, however it ends."""
+        self._db.execute("PRAGMA synchronous=FULL")
+        try:
+            yield
+        finally:
+            self._db.execute("PRAGMA synchronous=NORMAL")
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
