@@ -27,6 +27,7 @@ MAX_ASPECT = 20.0  # a longer strip would be narrower than 12 px in a square of 
 # choices cost and lose.
 _OVERSAMPLING = 2
 _REDUCING_GAP = 1.3
+_STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG", "GIF": b"GIF8", "WEBP": b"RIFF"}
 _ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -104,11 +105,8 @@ def encoded_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8]
 
 def picture_suffix(content: bytes) -> str:
     """The member suffix of a picture that the dataset holds, by the first bytes of its format."""
-    starts = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF")
     return next(
-        suffix
-        for suffix, start in zip(IMAGE_SUFFIX_OF_FORMAT.values(), starts, strict=True)
-        if content.startswith(start)
+        IMAGE_SUFFIX_OF_FORMAT[format_] for format_, start in _STARTS.items() if content.startswith(start)
     )
 
 

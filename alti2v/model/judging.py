@@ -147,6 +147,7 @@ def judge(
     )
     # A handful of pictures should still give a figure; `Judgement.min_positives` says which rule it is.
     least = min_positives if positives.max() >= min_positives else 1
+    ranked = tag_scores.positives >= least
     named = tuple(_groups_of(tags))
     scratch.flush()
     scored = _Scored(
@@ -156,11 +157,12 @@ def judge(
         baseline_scores=score_tags(baseline, threshold=thresholds.baseline),
         frequencies=frequencies,
         min_positives=least,
+        ranked=ranked,
         resampled=resample(
             np.memmap(scratch, np.uint16, "r", shape=(histograms.images, len(tags))),
             draw_pictures(histograms.images),
             threshold=thresholds.model,
-            ranked=tag_scores.positives >= least,
+            ranked=ranked,
             groups=[mask for _, _, mask in named],
         ),
     )
@@ -194,6 +196,7 @@ class _Scored:
     baseline_scores: TagScores
     frequencies: Floats
     min_positives: int
+    ranked: Mask
     resampled: Resampled
 
 
@@ -276,7 +279,7 @@ def _group(
         intervals=group_intervals(
             scored.resampled,
             tags=mask,
-            ranked=scored.tag_scores.positives >= scored.min_positives,
+            ranked=scored.ranked,
             group=row,
             frequencies=scored.frequencies,
             values=(model.mean_ap, model.f1, model.macro_f1, gained),
