@@ -79,7 +79,7 @@ def invented(*, log: tuple[Mapping[str, float], ...] = (), images: int = IMAGES)
         judgement=judgement,
         log=log,
         training={"epochs": 7, "note": "<script>alert(1)</script>", "absent": None},
-        provenance={"command": "alti2v eval '<i>run</i>'", "trained on": "120 pictures, plan 0a1b"},
+        provenance={"command": "alti2v eval '<i>run</i>'", "trained on": "1,200 pictures, plan 0a1b"},
         notes=("A note with <em>markup</em>.",),
         seconds=1.25,
     )

@@ -122,6 +122,11 @@ def test_every_part_is_there(page: Page, evaluation: Evaluation) -> None:
     assert len(page.all("img")) == len(evaluation.judgement.pictures) + len(evaluation.judgement.suggestions)
 
 
+def test_it_says_how_many_pictures_were_trained_on(page: Page) -> None:
+    """The whole number, thousands and all."""
+    assert "On 1,200 pictures, epoch by epoch." in " ".join(" ".join(page.texts).split())
+
+
 def test_the_same_evaluation_gives_the_same_bytes(evaluation: Evaluation) -> None:
     """The date comes in as an argument, and nothing else changes by itself."""
     assert render_page(evaluation, generated_at=NOW) == render_page(evaluation, generated_at=NOW)
