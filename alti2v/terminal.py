@@ -69,13 +69,10 @@ def describe(progress: Progress, *, elapsed_s: float, since_start: int) -> str:
         elapsed_s: since the stage began in this process.
         since_start: units finished in that time; resumed work is not counted into the rate.
     """
-    parts = [f"{progress.stage}: {progress.done:,}"]
-    if progress.total is not None:
-        parts[0] += f" of {progress.total:,}"
-    parts[0] += f" {progress.unit}"
+    parts = [f"{progress.stage}: {_amount(progress, ' of ')}"]
     if elapsed_s > 0 and since_start > 0:
         rate = since_start / elapsed_s
-        parts.append(f"{rate:,.1f}/s")
+        parts.append(_rate(rate, progress.unit))
         if progress.total is not None and progress.done < progress.total:
             parts.append(f"{duration((progress.total - progress.done) / rate)} left")
     parts += [f"{name} {_number(value)}" for name, value in progress.counts.items()]
@@ -148,9 +145,7 @@ def _live_bars() -> Iterator[ProgressHook]:
         TextColumn("{task.description:<12}", table_column=Column(no_wrap=True)),
         *bar,
         TaskProgressColumn(show_speed=True),
-        TextColumn(
-            "{task.completed:,.0f}{task.fields[of]} {task.fields[unit]}", table_column=Column(no_wrap=True)
-        ),
+        TextColumn("{task.fields[amount]}", table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("[dim]{task.fields[details]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
@@ -166,7 +161,7 @@ def _live_bars() -> Iterator[ProgressHook]:
             note = f"[yellow]{escape(progress.note)}[/]  " if progress.note else ""
             if progress.stage not in tasks:
                 tasks[progress.stage] = bars.add_task(
-                    progress.stage, total=progress.total, of="", unit="", rate="", details=""
+                    progress.stage, total=progress.total, amount="", rate="", details=""
                 )
             task = tasks[progress.stage]
             speed = bars.tasks[bars.task_ids.index(task)].speed
@@ -174,13 +169,24 @@ def _live_bars() -> Iterator[ProgressHook]:
                 task,
                 completed=progress.done,
                 total=progress.total,
-                of="" if progress.total is None else f"/{progress.total:,}",
-                unit=progress.unit,
-                rate="" if not speed else f"{speed:,.1f}/s",
+                amount=_amount(progress, "/"),
+                rate="" if not speed else _rate(speed, progress.unit),
                 details=f"{note}{details}",
             )
 
         yield hook
+
+
+def _amount(progress: Progress, between: str) -> str:
+    """How far a stage is, `4 of 10 posts` or `4.0 MB of 10.0 MB`, with what stands between the numbers."""
+    numbers = [progress.done] if progress.total is None else [progress.done, progress.total]
+    if progress.unit == "bytes":
+        return between.join(map(size, numbers))
+    return f"{between.join(f'{number:,}' for number in numbers)} {progress.unit}"
+
+
+def _rate(per_s: float, unit: str) -> str:
+    return f"{size(per_s)}/s" if unit == "bytes" else f"{per_s:,.1f}/s"
 
 
 def _number(value: float | str) -> str:

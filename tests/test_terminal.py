@@ -36,6 +36,15 @@ def test_description_counts_only_this_process_into_the_rate():
     )
 
 
+def test_bytes_are_told_as_sizes():
+    """Nobody reads 5,017,600 of 5,017,600 bytes."""
+    progress = Progress(stage="checking", done=2_500_000, total=10_000_000, unit="bytes")
+
+    assert describe(progress, elapsed_s=5, since_start=2_500_000) == (
+        "checking: 2.5 MB of 10.0 MB, 500.0 kB/s, 15 s left"
+    )
+
+
 def test_lines_are_few():
     """Without a terminal there is one line per 30 seconds, and one when a stage ends."""
     now_s = 0.0
