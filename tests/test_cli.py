@@ -43,6 +43,16 @@ def test_every_command_has_help(command):
     )
 
 
+def test_the_list_of_commands_is_whole(capsys):
+    """On a terminal of 80 columns every command is explained to the end of its sentence."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = capsys.readouterr().out.partition("Commands:")[2].splitlines()[1:]
+
+    assert len(listed) == len(cli.commands)
+    assert [line for line in listed if not line.endswith(".") or line.endswith("...")] == []
+
+
 def test_root_script_is_the_program():
     """`python cli.py` answers like `python -m alti2v`."""
     finished = subprocess.run([sys.executable, "cli.py", "--help"], capture_output=True, text=True, check=True)

@@ -94,9 +94,10 @@ if TYPE_CHECKING:
 )
 @as_json_option
 def crawl(*, store: str, work: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's own values, typed by CrawlConfig
-    """List a board's posts and fetch their files into STORE, a folder or a URL such as s3://bucket/folder.
+    """List a board's posts and fetch their files into a STORE.
 
-    Run it again to go on after an interruption, or later to add what is new.
+    STORE is a folder, or a URL such as s3://bucket/folder. Run it again to go on after an interruption, or
+    later to add what is new.
     """
     folder = local_folder(store, work, purpose="the ledger and what is not finished")
     from alti2v.crawl.crawler import CrawlConfig

@@ -106,10 +106,11 @@ def build_shards(
     as_json: bool,
     **options: Any,  # noqa: ANN401 - typed by BuildConfig
 ) -> None:
-    """Make a DATASET of a STORE; each is a folder, or a URL such as s3://bucket/folder.
+    """Make a DATASET of a STORE: shards, tables, splits.
 
-    Decides the tag vocabulary and the split, and writes resized pictures as WebDataset shards with Parquet
-    tables. On a store that has grown since: adds shards, and leaves those that are there as they are.
+    Each is a folder, or a URL such as s3://bucket/folder. Decides the tag vocabulary and the split, and writes
+    resized pictures as WebDataset shards with Parquet tables. On a store that has grown since: adds shards, and
+    leaves those that are there as they are.
     """
     from alti2v.dataset.build import build_shards as build
     from alti2v.dataset.config import BuildConfig

@@ -100,10 +100,11 @@ def train(
     as_json: bool,
     **options: Any,  # noqa: ANN401 - typed by TrainConfig
 ) -> None:
-    """Train a tagger on a DATASET, a folder or a URL such as s3://bucket/dataset, into a RUN.
+    """Train a tagger on a DATASET into a RUN.
 
-    Run it again after an interruption: it resumes at the very step where it stopped. The network with the best
-    mean average precision on the validation split is what the run exports and is judged by.
+    DATASET is a folder, or a URL such as s3://bucket/dataset. Run it again after an interruption: it resumes at
+    the very step where it stopped. The network with the best mean average precision on the validation split is
+    what the run exports and is judged by.
     """
     from alti2v.dataset.cache import CacheConfig, open_dataset
     from alti2v.model.train import TrainConfig, plan

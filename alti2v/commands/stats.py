@@ -25,7 +25,10 @@ from alti2v.terminal import print_result, progress_display
 @click.option("--seed", type=int, default=0, show_default=True, help="Other pictures for another number.")
 @as_json_option
 def stats(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by StatsConfig
-    """Look at a DATASET: tags, sizes, sources, what is alike, what became of every post."""
+    """Look at a DATASET: tags, sizes, sources, look-alikes.
+
+    And what became of every post of its store.
+    """
     from datetime import UTC, datetime
 
     from alti2v.dataset.stats import StatsConfig, dataset_stats

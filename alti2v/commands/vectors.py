@@ -134,7 +134,7 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
 @click.option("--bootstraps", type=int, default=100, show_default=True, help="Draws for the 95 % intervals.")
 @as_json_option
 def kpi(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by KpiConfig
-    """Regress a KPI of the pictures of a DATASET on their tags or vectors.
+    """Regress a KPI of pictures on their tags or vectors.
 
     Logistic for rates (clicks of impressions), Poisson for counts, ridge for other numbers; fitted on the
     training side, judged on the test side, beside plain facts that need no picture (age, size, rating ...).
