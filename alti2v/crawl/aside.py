@@ -31,8 +31,13 @@ class Aside:
             self._trip = asyncio.create_task(self._work())
         return await result
 
-    def close(self) -> None:
-        """Wait for what is under way."""
+    async def close(self) -> None:
+        """Wait for what the thread is doing; calls whose results nobody has yet are cancelled."""
+        if self._trip is not None:
+            self._trip.cancel()
+            await asyncio.wait([self._trip])
+        for _, result in self._waiting:
+            result.cancel()
         self._executor.shutdown(wait=True)
 
     async def _work(self) -> None:
@@ -44,7 +49,12 @@ class Aside:
     async def _make_trip(self) -> None:
         calls, self._waiting = self._waiting, []
         works = [work for work, _ in calls]
-        outcomes = await asyncio.get_running_loop().run_in_executor(self._executor, _run, works)
+        try:
+            outcomes = await asyncio.get_running_loop().run_in_executor(self._executor, _run, works)
+        except BaseException:  # closed meanwhile
+            for _, result in calls:
+                result.cancel()
+            raise
         for (_, result), (value, error) in zip(calls, outcomes, strict=True):
             if result.done():  # who asked is gone
                 continue

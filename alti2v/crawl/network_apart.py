@@ -8,6 +8,7 @@ whatever ends it; it knows nothing of the store.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -77,12 +78,13 @@ class NetworkApart:
         self._listening.cancel()
         self._writer.transport.abort()
         try:
-            await asyncio.to_thread(self._process.wait, _END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self._process.wait, _END_S)
+        finally:  # who is cancelled does not wait
+            self._process.kill()  # nothing, if it has ended
             self._process.wait()
-        for tray in self._trays:
-            os.close(tray)
+            for tray in self._trays:
+                os.close(tray)
 
     async def get(self, url: str, *, max_bytes: int) -> Received | Failure:
         """Ask the API at one address, politely."""

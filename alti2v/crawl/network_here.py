@@ -116,7 +116,7 @@ class NetworkHere:
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.wait([self._fetching])
-        self._aside.close()
+        await self._aside.close()
         await self._client.__aexit__(kind, error, trace)
 
     async def get(self, url: str, *, max_bytes: int) -> Received | Failure:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,10 +29,17 @@ COMMAND = (
 )
 
 
-def start(site: ScriptedBoard, store: Path) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def start(site: ScriptedBoard, store: Path) -> Iterator[subprocess.Popen[str]]:
+    """The command in a process of its own; what is left of it at the end is killed."""
     rates = ["--rate", "inf", "--api-rate", "inf", "--connections", "2"]
     arguments = ["crawl", str(store), "--board", site.url, "--allow-private", *rates]
-    return subprocess.Popen([sys.executable, "-c", COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", COMMAND, *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_ctrl_c_twice_stops_at_once(board: Board, tmp_path: Path) -> None:
@@ -44,13 +53,13 @@ def test_ctrl_c_twice_stops_at_once(board: Board, tmp_path: Path) -> None:
         return web.Response()
 
     site.script("/samples/", *[None] * 10, *[stalled] * 50)
-    process = start(site, tmp_path / "store")
-    assert process.stderr is not None
-    assert all(begun.acquire(timeout=30) for _ in range(2))
-    process.send_signal(signal.SIGINT)
-    told = process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    rest = process.communicate(timeout=20)[1]
+    with start(site, tmp_path / "store") as process:
+        assert process.stderr is not None
+        assert all(begun.acquire(timeout=30) for _ in range(2))
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        rest = process.communicate(timeout=20)[1]
     site.scripts.clear()
 
     assert "finishing what is in flight; Ctrl-C again stops at once" in told
@@ -74,10 +83,10 @@ def test_f32_a_signal_once_finishes_what_is_in_flight(
             answered.release()
 
     site = board(ids=list(range(1, 1001)), after=count)
-    process = start(site, tmp_path / "store")
-    assert all(answered.acquire(timeout=30) for _ in range(20))
-    process.send_signal(number)
-    said = process.communicate(timeout=20)[1]
+    with start(site, tmp_path / "store") as process:
+        assert all(answered.acquire(timeout=30) for _ in range(20))
+        process.send_signal(number)
+        said = process.communicate(timeout=20)[1]
     found = store_status(tmp_path / "store")
 
     assert process.returncode == status
@@ -97,10 +106,10 @@ def test_ctrl_c_while_the_board_is_looked_for(board: Board, tmp_path: Path) -> N
         return web.Response(status=500)
 
     site.script("/", *[busy] * 50)
-    process = start(site, tmp_path / "store")
-    assert asked.wait(timeout=30)
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=20)[1]
+    with start(site, tmp_path / "store") as process:
+        assert asked.wait(timeout=30)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=20)[1]
     site.scripts.clear()
 
     assert process.returncode == 130

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import os
@@ -31,6 +32,7 @@ from alti2v.crawl.frames import (
 from alti2v.crawl.ledger import Outcome
 from alti2v.crawl.net import NetConfig
 from alti2v.crawl.network import NetworkConfig
+from alti2v.crawl.network_apart import NetworkApart
 from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import Alti2vError
@@ -152,6 +154,26 @@ def test_the_network_may_die(board: Board, tmp_path: Path, monkeypatch: pytest.M
     assert verify_store(tmp_path / "store").findings == ()
 
 
+async def test_an_end_that_is_cancelled_leaves_no_process() -> None:
+    """Ctrl-C twice, while the other process does not answer: it is killed, and waited for."""
+    net = NetConfig(rate=math.inf, api_rate=math.inf, connections=1)
+    rules = FileRules(original=True, keep_mismatched=False, max_bytes=9, memory_bytes=99)
+    network = NetworkApart(
+        NetworkConfig(net=net, rules=rules, seed=5),
+        on_pause=lambda _why, _seconds: None,
+        on_notice=lambda _words: None,
+    )
+    await network.__aenter__()
+    network._process.send_signal(signal.SIGSTOP)
+    ending = asyncio.create_task(network.__aexit__(None, None, None))
+    await asyncio.sleep(0)  # it waits
+    ending.cancel()
+    await asyncio.wait([ending])
+
+    assert ending.cancelled()
+    assert network._process.returncode == -signal.SIGKILL
+
+
 def test_the_network_ends_with_its_parent(board: Board, tmp_path: Path) -> None:
     """Killed, the parent can tell nobody; its standard error, which both have, is closed all the same."""
 
@@ -160,8 +182,8 @@ def test_the_network_ends_with_its_parent(board: Board, tmp_path: Path) -> None:
             process.kill()
 
     site = board(ids=list(range(1, 301)), after=kill)
-    process = start(site, tmp_path / "store")
-    process.communicate(timeout=20)  # ends when nobody can write to it any more
+    with start(site, tmp_path / "store") as process:
+        process.communicate(timeout=20)  # ends when nobody can write to it any more
 
     assert process.returncode == -signal.SIGKILL
     assert 0 < len(site.asked("/samples/")) < 300
