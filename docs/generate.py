@@ -45,7 +45,8 @@ directory of a version that it does not know.
 - A tar member is named by the post's number in 12 digits; the name holds no dot before its suffix.
 - A shard exists only if the manifest says so. Every file is published whole: written under a temporary name
   (`.tmp-...`), fsynced, renamed.
-- Parquet files carry `alti2v.table` and `alti2v.format_version` in their metadata.
+- Parquet files carry `alti2v.table` and `alti2v.format_version` in their metadata, `survey.parquet` also
+  `alti2v.looks`, the recipe of its hashes: one of another recipe is made anew by the next build.
 - There is no pickle anywhere.
 
 ## Store

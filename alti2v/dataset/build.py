@@ -41,10 +41,12 @@ from alti2v.dataset.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE, check_size
 from alti2v.dataset.survey import (
     Preparation,
     check_blame,
+    comparable,
     known_rows,
     looks_of,
     made_with,
     no_survey,
+    of_recipe,
     prepare,
     surveyed,
 )
@@ -193,6 +195,7 @@ def _preparation(
 def _plan(job: _Job) -> _Planned:
     """Look at what is new in the store, and decide what becomes of it."""
     posts, history = job.posts, job.history
+    known = _usable_survey(job)
     outcomes = first_outcomes(
         posts,
         settled=_settled_ids(history) if job.is_growth else np.empty(0, np.int64),
@@ -202,11 +205,10 @@ def _plan(job: _Job) -> _Planned:
         _check_usable(job, outcomes)
     settled: Settled | None = None
     if history is not None and job.is_growth:
-        settled, family = settle(history, posts, outcomes)
+        settled, family = settle(replace(history, survey=known), posts, outcomes)
         rows = outcomes.usable[~np.isin(posts.ids[outcomes.usable], settled.ids)]
     else:
         family, rows = families(posts.ids, family_links(posts, outcomes)), outcomes.usable
-    known = _usable_survey(job)
     place, is_known = known_rows(known, posts, rows)
     prepared = prepare(job.preparation, posts, rows[~is_known])
     seen = pa.concat_tables([known.take(pa.array(place[is_known])), surveyed(posts, rows[~is_known], prepared)])
@@ -229,7 +231,13 @@ def _plan(job: _Job) -> _Planned:
     plan = make_plan(candidates, job.options, store_digest=posts.digest, settled=settled, edition=job.edition)
     left_out = rows[plan.side == NOWHERE]
     outcomes = outcomes.dropped(left_out, ["alike_held_out"] * len(left_out))
-    return _Planned(plan=plan, rows=rows, prepared=prepared, survey=survey, outcomes=outcomes)
+    return _Planned(
+        plan=plan,
+        rows=rows,
+        prepared=prepared,
+        survey=of_recipe(survey, job.options.image),
+        outcomes=outcomes,
+    )
 
 
 def _settled_ids(history: History | None) -> npt.NDArray[np.int64]:
@@ -237,10 +245,10 @@ def _settled_ids(history: History | None) -> npt.NDArray[np.int64]:
 
 
 def _usable_survey(job: _Job) -> pa.Table:
-    # Pictures of another size are decoded at another scale, which a hash may notice.
-    if job.history is None or job.history.manifest.image.size != job.options.image.size:
+    if job.history is None:
         return no_survey()
-    return job.history.survey
+    needed = _settled_ids(job.history if job.is_growth else None)
+    return comparable(job.history.survey, needed, job.preparation, job.posts)
 
 
 def _check_usable(job: _Job, outcomes: Outcomes) -> None:

@@ -19,6 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+# What is kept from an earlier build was made by other code where this is another number: raise it with any
+# change to what `perceptual_hashes`, `images._look` or a thumbnail come to.
+LOOKS_VERSION = 1
 HASH_BITS = 64
 LOOK_SIDE_PX = 128  # of the grey picture that hash and thumbnail are made from
 THUMBNAIL_SIDE_PX = 16

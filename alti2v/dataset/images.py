@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from alti2v.dataset.duplicates import LOOK_SIDE_PX, THUMBNAIL_SIDE_PX, perceptual_hashes
+from alti2v.dataset.duplicates import LOOK_SIDE_PX, LOOKS_VERSION, THUMBNAIL_SIDE_PX, perceptual_hashes
 from alti2v.dataset.manifest import ORIGINAL, ImageRecipe
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT
 
@@ -86,6 +86,14 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> Picture | Unusable:
         hashes=perceptual_hashes(np.asarray(shaped.look)),
         thumbnail=shaped.look.resize((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX), Image.Resampling.BOX).tobytes(),
     )
+
+
+def looks_recipe(recipe: ImageRecipe) -> str:
+    """Names how hashes and thumbnails are made: those of two recipes cannot be compared.
+
+    What a JPEG is decoded to depends on the size that is wanted, and a hash may notice.
+    """
+    return f"{LOOKS_VERSION}, {recipe.size} px {recipe.fit}"
 
 
 def square_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8] | Unusable:

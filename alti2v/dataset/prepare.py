@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.dataset.decoder import borrowed_decoder
-from alti2v.dataset.images import Unusable
+from alti2v.dataset.images import Unusable, looks_recipe
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.records import Span
 from alti2v.storage.layout import HASH_COLUMNS, THUMBNAIL_COLUMN, Column, Table
@@ -66,7 +66,7 @@ class Chunk:
     @property
     def name(self) -> str:
         """Names the content: another picture, another recipe or another decoder is another chunk."""
-        facts = repr((self.tar, self.pictures, self.recipe, self.made_with))
+        facts = repr((self.tar, self.pictures, self.recipe, looks_recipe(self.recipe), self.made_with))
         return hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()
 
     @property

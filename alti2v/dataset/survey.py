@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import alti2v
 from alti2v.dataset.duplicates import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX, Looks
 from alti2v.dataset.engines import Engine
+from alti2v.dataset.images import looks_recipe
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.posts import Posts
 from alti2v.dataset.prepare import PREPARED, Chunk, chunk_bounds, prepare_chunk
@@ -30,6 +31,7 @@ from alti2v.storage.place import Address, local_copy, open_place, sizes_in
 from alti2v.storage.store import read_pictures
 from alti2v.storage.table import read_table, schema
 
+_LOOKS_KEY = b"alti2v.looks"  # in the metadata of survey.parquet: `images.looks_recipe`
 # About 2 s of work, and 4 MB: little is lost to a kill, and progress moves.
 _CHUNK_PICTURES = 256
 
@@ -145,6 +147,41 @@ def read_survey(dataset: Path) -> pa.Table:
 def no_survey() -> pa.Table:
     """A survey of nothing."""
     return schema(SURVEY).empty_table()
+
+
+def of_recipe(survey: pa.Table, recipe: ImageRecipe) -> pa.Table:
+    """The same rows, and in the metadata how they were made."""
+    metadata = {**(survey.schema.metadata or {}), _LOOKS_KEY: looks_recipe(recipe).encode()}
+    return survey.replace_schema_metadata(metadata)
+
+
+def comparable(
+    survey: pa.Table, needed: npt.NDArray[np.int64], preparation: Preparation, posts: Posts
+) -> pa.Table:
+    """What earlier builds have found out, if it can be compared with what this program makes of other pictures.
+
+    Args:
+        survey: theirs.
+        needed: ids of the pictures that are looked at again where it cannot, and that this must then return.
+        preparation: how.
+        posts: of the store.
+
+    Returns:
+        The survey, or the rows of `needed` made anew. Rows of pictures that the store has no more, or has with
+        other bytes, are as they were: nothing better is known of them.
+    """
+    recipe = looks_recipe(preparation.recipe).encode()
+    if not survey.num_rows or (survey.schema.metadata or {}).get(_LOOKS_KEY) == recipe:
+        return survey
+    line = f"{SURVEY_FILE} was made by another recipe: its pictures are looked at again"
+    preparation.progress(Progress(stage="preparing", done=0, total=None, unit="pictures", milestone=line))
+    survey = survey.filter(pa.array(np.isin(survey.column("id").to_numpy(), needed)))
+    rows = np.flatnonzero(np.isin(posts.ids, needed) & (posts.numbers("size") > 0))
+    _, is_known = known_rows(survey, posts, rows)
+    seen = surveyed(posts, rows[is_known], prepare(preparation, posts, rows[is_known]))
+    seen = seen.filter(pc.equal(seen.column("reason"), ""))
+    is_seen = np.isin(survey.column("id").to_numpy(), seen.column("id").to_numpy())
+    return pa.concat_tables([survey.filter(pa.array(~is_seen)), seen]).sort_by("id").combine_chunks()
 
 
 def known_rows(

@@ -22,6 +22,7 @@ _TYPES: Mapping[str, pa.DataType] = {
     "list<string>": pa.list_(pa.string()),
     "list<int32>": pa.list_(pa.int32()),
 }
+_PREFIX = b"alti2v."
 _TABLE_KEY = b"alti2v.table"
 _VERSION_KEY = b"alti2v.format_version"
 # The Hugging Face viewer wants row groups below 300 MB uncompressed; 10,000 posts are about 20 MB.
@@ -62,10 +63,12 @@ def write_table(path: Path, table: Table, rows: Iterable[Mapping[str, Any]]) -> 
 def write_arrow_table(path: Path, table: Table, content: pa.Table) -> None:
     """Publish a Parquet file from a whole Arrow table, whose columns must be those of `table`, in any order.
 
+    What the metadata of the content say under further names that begin with "alti2v." stands in the file, too.
+
     Raises:
         StorageError: the file system refuses; an older file of that name is untouched.
     """
-    wanted = schema(table)
+    wanted = _with_further_facts(schema(table), content.schema)
     ordered = content.select(wanted.names).cast(wanted)
 
     def write(temporary: Path) -> None:
@@ -90,7 +93,8 @@ def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -
 def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a Parquet file that is already open, and that may have been replaced by a newer one since.
 
-    Columns have the types of `schema`, whatever Parquet made of them.
+    Columns have the types of `schema`, whatever Parquet made of them; the metadata are those of `schema`, and
+    what else `write_arrow_table` was given.
 
     Raises:
         VersionError: a program of another format version wrote it.
@@ -101,7 +105,7 @@ def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None 
         parquet = pq.ParquetFile(file)
         check_schema(path, table, parquet.schema_arrow)
         found = parquet.read(columns=None if columns is None else list(columns))
-        wanted = schema(table)
+        wanted = _with_further_facts(schema(table), parquet.schema_arrow)
         return found.cast(pa.schema([wanted.field(name) for name in found.column_names], wanted.metadata))
     except (pa.ArrowException, OSError) as exc:
         raise DamagedError(
@@ -124,6 +128,12 @@ def check_schema(path: Path, table: Table, found: pa.Schema) -> None:
         )
     if metadata.get(_TABLE_KEY, b"").decode() != table.name or not found.equals(_as_read(schema(table))):
         raise DamagedError(f"{path} is not a table of kind {table.name!r} with the columns of docs/FORMAT.md")
+
+
+def _with_further_facts(wanted: pa.Schema, found: pa.Schema) -> pa.Schema:
+    """A schema with what another one says beyond it, in our names: the recipe of a survey, for one."""
+    ours = {key: value for key, value in (found.metadata or {}).items() if key.startswith(_PREFIX)}
+    return wanted.with_metadata({**ours, **wanted.metadata})
 
 
 def _as_read(wanted: pa.Schema) -> pa.Schema:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,15 +27,23 @@ from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.dataset.split import NOWHERE, extend_splits
 from alti2v.dataset.verify import verify_dataset
 from alti2v.errors import UsageError
-from alti2v.storage.layout import SPLITS
+from alti2v.records import Progress
+from alti2v.storage.layout import SPLITS, SURVEY
+from alti2v.storage.table import read_table, write_arrow_table
 from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
 TRAIN, VALIDATION, TEST = (SPLITS.index(split) for split in ("train", "validation", "test"))
 
 
-def build(store: Path, dataset: Path, **options: Any) -> BuildReport:
+def build(store: Path, dataset: Path, said: list[str] | None = None, **options: Any) -> BuildReport:
+    """Build with small numbers; lines that are kept on the terminal are added to `said`."""
     fixed = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 1} | options
-    return build_shards(BuildConfig(store=store, dataset=dataset, **fixed))
+
+    def hear(progress: Progress) -> None:
+        if said is not None and progress.milestone:
+            said.append(progress.milestone)
+
+    return build_shards(BuildConfig(store=store, dataset=dataset, **fixed), progress=hear)
 
 
 def digests(dataset: Path) -> dict[str, str]:
@@ -159,6 +168,29 @@ def test_a_dry_run_publishes_nothing_and_the_build_uses_its_work(
         )
         assert {name: getattr(planned, name) for name in same} == {name: getattr(built, name) for name in same}
         assert built.bytes / 2 < planned.bytes < built.bytes * 2
+
+
+def test_a_survey_of_another_recipe_is_made_anew(
+    grown: Path, dataset: Path, first: Path, tmp_path: Path
+) -> None:
+    """Other hashes than this program's decide nothing; what the store has lost keeps what is known of it."""
+    build(first / "store", tmp_path / "whole")
+    build(grown, tmp_path / "whole")
+    survey = read_table(dataset / "survey.parquet", SURVEY)
+    ids, hashes = (survey.column(name).to_numpy() for name in ("id", "phash"))
+    wrong = pa.array(np.where(ids == 2, hashes, ~hashes))  # post 2 is lost
+    other = survey.set_column(survey.column_names.index("phash"), survey.schema.field("phash"), wrong)
+    other = other.replace_schema_metadata({**survey.schema.metadata, b"alti2v.looks": b"0, 32 px letterbox"})
+    write_arrow_table(dataset / "survey.parquet", SURVEY, other)
+    said: list[str] = []
+    build(grown, dataset, said=said)
+
+    assert said == ["survey.parquet was made by another recipe: its pictures are looked at again"]
+    assert digests(dataset) == digests(tmp_path / "whole")
+    build(first / "store", dataset, said=said, new_plan=True, size=40)
+    build(first / "store", tmp_path / "other", size=40)
+    assert digests(dataset)["survey.parquet"] == digests(tmp_path / "other")["survey.parquet"]
+    assert len(said) == 2
 
 
 def test_a_plan_can_be_looked_at(grown: Path, dataset: Path) -> None:
