@@ -95,7 +95,11 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
     default=None,
     help="Of the Dask cluster, as tcp://host:8786; where not given, --workers processes here are one.",
 )
-@click.option("--dry-run", is_flag=True, help="Show the plan and write no dataset.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show the plan and write no dataset; what it took stays in DATASET/.build for the build.",
+)
 @click.option("--new-plan", is_flag=True, help="Replace a dataset that was built with other options.")
 @as_json_option
 def build_shards(
