@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -36,12 +36,11 @@ from alti2v.dataset.manifest import read_manifest
 from alti2v.model import backend
 from alti2v.model.augment import NO_AUGMENTATION, Augmentation, parse_augmentation
 from alti2v.model.input import SHARDS_IN_FLIGHT, training_batches
-from tests.model.tiny_dataset import Drawn, write_dataset
+from benchmarks.support.drawn_shards import TAGS_PER_PICTURE, draw_samples, write_samples
+from tests.model.tiny_dataset import Drawn
 
 _TAGS = 5_000
-_TAGS_PER_PICTURE = 30
 _SHARDS = 8
-_DISTINCT = 200  # pictures; their bytes are repeated under other ids
 _SHUFFLED = 1_000  # samples in the buffers of the other readers
 _CEILING, _OURS = "decoding from memory", "alti2v"
 _STEPS = ("flip", "rotation=10", "shift=0.05", "crop=0.13", "kernels,crop=0.13", "cutout=0.1", "mixup=0.8")
@@ -66,38 +65,13 @@ def main() -> None:
         if options.what == "memory":
             _memory(Path(folder), options)
             return
-        samples = _samples(options.samples, options.size)
-        shard_samples = -(-options.samples // _SHARDS)
-        dataset = _write(Path(folder) / "dataset", samples, options.size, shard_samples)
+        samples = draw_samples(options.samples, size=options.size, tags=_TAGS)
+        dataset = write_samples(
+            Path(folder) / "dataset", samples, size=options.size, tags=_TAGS, shards=_SHARDS
+        )
         prepare = _readers if options.what == "readers" else _augmentations
         rows = prepare(dataset, samples, options.batch_size)
         _compare(rows, options, statistics.mean(len(sample.jpeg) for sample in samples))
-
-
-def _samples(count: int, size: int) -> list[Drawn]:
-    rng = np.random.default_rng(0)
-    jpegs = []
-    for _ in range(min(count, _DISTINCT)):
-        # Smooth colours with some grain: about the bytes per pixel of a drawing at this quality.
-        coarse = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8))
-        smooth = np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC).filter(ImageFilter.SMOOTH))
-        grain = np.clip(smooth + rng.normal(0, 4, smooth.shape), 0, 255).astype(np.uint8)
-        file = io.BytesIO()
-        Image.fromarray(grain).save(file, "JPEG", quality=95)
-        jpegs.append(file.getvalue())
-    return [
-        Drawn(
-            id=number + 1,
-            jpeg=jpegs[number % len(jpegs)],
-            tags=tuple(f"tag_{tag}" for tag in sorted(rng.choice(_TAGS, _TAGS_PER_PICTURE, replace=False))),
-        )
-        for number in range(count)
-    ]
-
-
-def _write(path: Path, samples: Sequence[Drawn], size: int, shard_samples: int) -> Path:
-    tags = [f"tag_{number}" for number in range(_TAGS)]
-    return write_dataset(path, {"train": samples}, size=size, tags=tags, shard_samples=shard_samples)
 
 
 # What is compared: a function of the round's number that makes the batches of an epoch -----------
@@ -117,7 +91,7 @@ def _readers(dataset: Path, samples: Sequence[Drawn], batch_size: int) -> Mappin
     def from_records(number: int) -> Any:
         form = {
             "jpeg": tf.io.FixedLenFeature((), tf.string),
-            "labels": tf.io.FixedLenFeature((_TAGS_PER_PICTURE,), tf.int64),
+            "labels": tf.io.FixedLenFeature((TAGS_PER_PICTURE,), tf.int64),
         }
 
         def parse(record: Any) -> Any:
@@ -248,8 +222,8 @@ def _memory(folder: Path, options: argparse.Namespace) -> None:
     """Peaks of reading few and many shards of the same size."""
     peaks, shard_bytes = {}, 0
     for count in (_FEW, _MANY):
-        samples = _samples(count * _SHARD_SAMPLES, options.size)
-        dataset = _write(folder / str(count), samples, options.size, _SHARD_SAMPLES)
+        samples = draw_samples(count * _SHARD_SAMPLES, size=options.size, tags=_TAGS)
+        dataset = write_samples(folder / str(count), samples, size=options.size, tags=_TAGS, shards=count)
         shard_bytes = max(shard.bytes for shard in read_manifest(dataset).shards)
         command = [sys.executable, __file__, "--child", str(dataset), "--batch-size", str(options.batch_size)]
         peaks[count] = int(

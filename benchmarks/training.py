@@ -1,15 +1,21 @@
-"""How fast training from shards is, beside the ceiling: `model.fit` on one batch that is repeated in memory.
+r"""How fast training from shards is, beside the ceiling: `model.fit` on one batch that is repeated in memory.
 
 The same network, the same compiled step, the same batch size; the ceiling needs no input at all. Rounds
-alternate, so that a busy machine slows both; the ratio is the median over rounds. Run:
+alternate, so that a busy machine slows both; a ratio is the median over rounds of the ratio within a round.
+With `--peak` also what share of the speed of a large product of matrices in the same precision the steps
+reach. On two cores, and on a GPU:
 
-    python benchmarks/training.py [--samples 256] [--size 32] [--batch-size 32] [--rounds 5]
+    python benchmarks/training.py
+    KERAS_BACKEND=jax python benchmarks/training.py --samples 15360 --size 224 --tags 5000 --features 4096 \
+        --batch-size 256 --precision bfloat16 --peak
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import statistics
 import sys
 import tempfile
@@ -20,15 +26,17 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from alti2v.model import backend
-from alti2v.model.augment import Augmentation
+from alti2v.model.augment import parse_augmentation
 from alti2v.model.input import training_batches
 from alti2v.model.input_wait import InputWait
 from alti2v.model.losses import loss_of
-from alti2v.model.network import Architecture, build_network
+from alti2v.model.network import PRECISIONS, Architecture, build_network
 from alti2v.model.recipes import MODERN
-from tests.model.tiny_dataset import square, write_dataset
+from benchmarks.support.drawn_shards import draw_samples, write_samples
 
-_TAGS = 1_000
+_SHARDS = 8
+_MATRIX, _PRODUCTS = 8192, 20
+_PASSES = 3  # forward, and backward to the weights and to the layer below
 
 
 def main() -> None:
@@ -36,35 +44,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--tags", type=int, default=1_000)
+    parser.add_argument("--features", type=int, default=512)
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--augmentation", default=str(MODERN.augmentation))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peak", action="store_true", help="measure the device's, too")
     options = parser.parse_args()
     keras = backend.keras
     architecture = Architecture(
-        size=options.size, tags=_TAGS + 6, head=MODERN.head, features=512, dropout=0.0, pixel_scale=1 / 64
+        size=options.size,
+        tags=options.tags,
+        head=MODERN.head,
+        features=options.features,
+        dropout=0.0,
+        pixel_scale=1 / 64,
     )
-    model = build_network(architecture).logits
+    model = build_network(architecture, precision=options.precision).logits
     is_jax = keras.backend.backend() == "jax"
     model.compile(keras.optimizers.Adam(1e-5), loss_of(MODERN.loss, None), jit_compile=is_jax)
+    ratios, rates, waits = [], [], []
     with tempfile.TemporaryDirectory() as folder:
-        samples = [square(number, size=options.size) for number in range(options.samples)]
-        names = [f"tag_{number}" for number in range(_TAGS)]
-        colours = sorted({name for sample in samples for name in sample.tags})
-        dataset = write_dataset(
-            Path(folder) / "dataset",
-            {"train": samples},
-            size=options.size,
-            tags=(*names, *colours)[-(_TAGS + 6) :],
-            shard_samples=-(-options.samples // 8),
+        samples = draw_samples(options.samples, size=options.size, tags=options.tags)
+        dataset = write_samples(
+            Path(folder) / "dataset", samples, size=options.size, tags=options.tags, shards=_SHARDS
         )
-        ratios, rates, waits = [], [], []
         for number in range(options.rounds + 1):
             batches = training_batches(
                 dataset,
                 batch_size=options.batch_size,
                 seed=0,
                 epoch=number,
-                augmentation=Augmentation(flip=True),
+                augmentation=parse_augmentation(options.augmentation),
             )
             wait = InputWait()
             repeated = backend.tf.data.Dataset.from_tensors(next(iter(batches))).repeat(
@@ -78,17 +90,60 @@ def main() -> None:
                 waits.append(wait.seconds / from_shards)
     ceiling, ours = (statistics.median(column) for column in zip(*rates, strict=True))
     ratio, waited = statistics.median(ratios), statistics.median(waits)
-    print(f"VGG16, {options.size} px, batches of {options.batch_size}, {keras.backend.backend()}")
-    print(f"one batch repeated in memory {ceiling:8.1f} samples/s")
-    print(f"from shards, flipped         {ours:8.1f} samples/s   {ratio:.3f} of the ceiling")
-    print(f"input wait {waited:.1%}")
-    print(json.dumps({**vars(options), "ratio": round(ratio, 4), "rounds": [round(r, 4) for r in ratios]}))
+    cores = len(os.sched_getaffinity(0))
+    print(
+        f"VGG16, {options.size} px, {options.tags:,} tags, batches of {options.batch_size}, "
+        f"{options.precision}, {keras.backend.backend()}, {cores} cores"
+    )
+    print(f"one batch repeated in memory {ceiling:10,.1f} samples/s")
+    print(f"from shards                  {ours:10,.1f} samples/s   {ratio:.3f} of the ceiling")
+    print(f"input wait {waited:.2%}")
+    found: dict[str, Any] = {
+        "samples_per_s": round(ours, 1),
+        "ratio": round(ratio, 4),
+        "wait": round(waited, 5),
+    }
+    if options.peak:
+        flops = _PASSES * _forward_flops(model)
+        peak = _peak_flops(options.precision)
+        print(f"{flops / 1e9:.1f} GFLOP a sample and step, {ours * flops / 1e12:.1f} TFLOP/s from shards")
+        print(
+            f"{ours * flops / peak:.3f} of the {peak / 1e12:.1f} TFLOP/s of a product of {_MATRIX} x {_MATRIX}"
+        )
+        found |= {"tflops": round(ours * flops / 1e12, 2), "peak_tflops": round(peak / 1e12, 2)}
+    print(json.dumps({**vars(options), **found, "rounds": [round(r, 4) for r in ratios]}))
 
 
 def _seconds(model: Any, batches: Any) -> float:
     begun = time.perf_counter()
     model.fit(batches, epochs=1, verbose=0, shuffle=False)
     return time.perf_counter() - begun
+
+
+def _forward_flops(model: Any) -> int:
+    """Of one sample in the layers with kernels, a multiplication and an addition being two."""
+    keras = backend.keras
+    layers = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)
+    ]
+    return sum(2 * math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape) for layer in layers)
+
+
+def _peak_flops(precision: str) -> float:
+    """A second, of the product of two large matrices."""
+    ops = backend.keras.ops
+    matrix = ops.cast(backend.keras.random.uniform((_MATRIX, _MATRIX), seed=0), precision)
+    times = []
+    for _ in range(3):  # the first one prepares
+        begun = time.perf_counter()
+        product = matrix
+        for _ in range(_PRODUCTS):
+            product = ops.matmul(matrix, product) / _MATRIX
+        float(product[0, 0])
+        times.append(time.perf_counter() - begun)
+    return 2 * _MATRIX**3 * _PRODUCTS / min(times[1:])
 
 
 if __name__ == "__main__":
