@@ -19,3 +19,13 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     """An S3 server with one bucket."""
     with s3_server(monkeypatch) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def narrow_vgg16() -> Iterator[None]:
+    """Every VGG16 of the module is a narrow one."""
+    from tests.model.narrow_vgg import put_narrow_vgg16
+
+    with pytest.MonkeyPatch.context() as patch:
+        put_narrow_vgg16(patch)
+        yield

@@ -225,9 +225,10 @@ def test_own_thresholds_are_the_best_of_all_edges() -> None:
     found = score_tags(histograms, threshold=0.5, own_thresholds=own)
 
     for tag in range(3):
-        best = max(
-            reference.f1_score(labels[:, tag], scores[:, tag] >= edge, zero_division=0) for edge in THRESHOLDS
-        )
+        # All that any edge can predict; most edges predict the same.
+        answers = np.unique(scores[:, tag] >= THRESHOLDS[:, np.newaxis], axis=0)
+        best = max(reference.f1_score(labels[:, tag], answer, zero_division=0) for answer in answers)
+        assert len(answers) > 20
         assert found.f1_own[tag] == pytest.approx(best)
     assert own[3] == 0.5
 

@@ -1,0 +1,43 @@
+"""VGG16 with few channels, in the place of Keras': the same layers under the same names, 1/200 of the numbers.
+
+For tests of what surrounds a network, which its width does not change: a whole VGG16 puts 59 MB into every
+checkpoint. test_train_vgg16.py trains the real one.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+from alti2v.model import backend
+from alti2v.model.network import TRUNK_LAYERS
+
+_CHANNELS = {"1": 8, "2": 12, "3": 16, "4": 24, "5": 32}  # of the blocks
+
+
+def put_narrow_vgg16(patch: Any) -> None:
+    """Let every VGG16 be a narrow one.
+
+    Args:
+        patch: a pytest.MonkeyPatch, which takes it away again.
+    """
+    applications = backend.keras.applications
+
+    @functools.wraps(applications.VGG16)  # its pixels are prepared by the module that the function names
+    def narrow(*, include_top: bool, weights: None, input_tensor: Any) -> Any:
+        assert not include_top
+        assert weights is None
+        x = input_tensor
+        for name in TRUNK_LAYERS:
+            block, number = re.fullmatch(r"block(\d)_conv(\d)", name).groups()
+            if number == "1" and block != "1":
+                x = backend.keras.layers.MaxPooling2D(2, name=f"block{int(block) - 1}_pool")(x)
+            convolution = backend.keras.layers.Conv2D(
+                _CHANNELS[block], 3, activation="relu", padding="same", name=name
+            )
+            x = convolution(x)
+        x = backend.keras.layers.MaxPooling2D(2, name="block5_pool")(x)
+        return backend.keras.Model(backend.keras.utils.get_source_inputs(input_tensor), x, name="vgg16")
+
+    patch.setattr(applications, "VGG16", narrow)

@@ -1,0 +1,95 @@
+"""Training the real VGG16: it learns, and a plan knows its size. test_train_kills.py kills it, too."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+
+import pytest
+
+from alti2v.model.bundle import load_bundle
+from alti2v.model.recipes import MODERN, RECIPES, SEED
+from alti2v.model.train import TrainConfig, plan, train
+from tests.model.tiny_dataset import write_squares
+
+pytestmark = pytest.mark.tf
+TRAIN, EPOCHS = 40, 3
+STEPS_PER_EPOCH = 3
+TINY = replace(
+    MODERN,
+    features=32,
+    dropout=0.2,
+    train_from="block5_conv3",
+    learning_rate=1e-3,
+    batch_size=16,
+    epochs=EPOCHS,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_recipes():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "modern", TINY)
+        patch.setitem(RECIPES, "seed", replace(SEED, features=16, train_from="block5_conv3", epochs=1))
+        yield
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_squares(tmp_path_factory.mktemp("vgg16") / "dataset", train=TRAIN)
+
+
+@pytest.fixture(scope="module")
+def reference(dataset, tmp_path_factory):
+    """An uninterrupted run, and its report."""
+    run = tmp_path_factory.mktemp("reference") / "run"
+    return run, train(config(dataset, run))
+
+
+def config(dataset, run, **fields):
+    return TrainConfig(**{"dataset": dataset, "run": run, "weights": "none", "checkpoint_s": 1e9, **fields})
+
+
+def losses(run):
+    with (run / "log.csv").open(newline="") as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def test_it_learns_and_reports(reference):
+    """A run ends with a falling loss, a report that adds up, and a model that knows what it was trained on."""
+    run, report = reference
+    bundle = load_bundle(run)
+
+    assert losses(run)[-1] < losses(run)[0] - 0.05
+    assert report.loss == pytest.approx(losses(run)[-1], rel=1e-4)
+    assert (report.epochs, report.steps, report.resumed_from_step) == (EPOCHS, EPOCHS * STEPS_PER_EPOCH, 0)
+    assert (report.train_samples, report.tags, report.recipe) == (TRAIN, 6, "modern")
+    assert report.parameters == bundle.network.count_params()
+    assert report.samples_per_s > 0
+    assert 0 < report.validation_map <= 1
+    assert (bundle.recipe, bundle.train_samples, bundle.size) == ("modern", TRAIN, 32)
+    assert bundle.threshold == report.threshold
+    assert sum(tag.count for tag in bundle.tags) > TRAIN
+
+
+def test_seed_recipe_trains(dataset, tmp_path):
+    """The original's recipe runs, too, and its loss is the mean over the tags."""
+    report = train(config(dataset, tmp_path / "run", recipe="seed", batch_size=16))
+
+    assert report.recipe == "seed"
+    assert 0 < report.loss < 2
+
+
+def test_a_plan_measures_and_writes_nothing(dataset, tmp_path):
+    """Before any work: parameters, memory, steps, both speeds, which limits, and the time they amount to."""
+    planned = plan(config(dataset, tmp_path / "run", train_from="head", batch_size=4))
+    samples = TRAIN * planned.epochs
+
+    assert not (tmp_path / "run").exists()
+    assert (planned.steps, planned.epochs) == (30, EPOCHS)
+    assert planned.parameters == 14_714_688 + 512 * 32 + 32 + 32 * 6 + 6
+    assert planned.learning == 512 * 32 + 32 + 32 * 6 + 6
+    assert planned.memory_bytes > 4 * planned.parameters
+    rates = (planned.input_samples_per_s, planned.training_samples_per_s)
+    assert planned.limited_by == ("input" if rates[0] < rates[1] else "training")
+    assert planned.seconds == pytest.approx(sum(samples / rate for rate in rates), rel=0.05, abs=0.1)
