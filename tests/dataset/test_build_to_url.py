@@ -39,23 +39,20 @@ from tests.dataset.test_build_shards import build, digests
 from tests.dataset.tiny_store import tiny_posts, write_store
 from tests.s3_server import BUCKET, S3Server, s3_server
 
+pytestmark = pytest.mark.usefixtures("s3")
 URL = f"s3://{BUCKET}/sets/one"
+PATIENT = {"connect_timeout": 20, "read_timeout": 20, "retries": {"max_attempts": 0}}
 POSTS = 40
 OPTIONS: dict[str, Any] = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9}
 
 
-@pytest.fixture(autouse=True)
-def _impatient(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pauses between tries, but time for each, because the server shares this process with the build."""
-    patient = {"connect_timeout": 20, "read_timeout": 20, "retries": {"max_attempts": 0}}
-    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": s3.url, "config_kwargs": patient})
-    for function in (upload, upload_once, ranges):
-        monkeypatch.setitem(function.__kwdefaults__, "pauses_s", (0.0,))
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3Server]:
+    """No pauses between tries, but time for each, because the server shares this process with the build."""
     with pytest.MonkeyPatch.context() as patch, s3_server(patch) as server:
+        patch.setitem(fsspec.config.conf, "s3", {"endpoint_url": server.url, "config_kwargs": PATIENT})
+        for function in (upload, upload_once, ranges):
+            patch.setitem(function.__kwdefaults__, "pauses_s", (0.0,))
         yield server
 
 
@@ -83,6 +80,41 @@ def local(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def expected(local: Path) -> dict[str, str]:
     """The digests of that."""
     return digests(local)
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store with twelve posts more."""
+    return write_store(tmp_path_factory.mktemp("grown"), tiny_posts(POSTS + 12), posts_per_tar=10)
+
+
+@pytest.fixture(scope="module")
+def expected_grown(local: Path, grown: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The digests of the local dataset after it."""
+    folder = shutil.copytree(local, tmp_path_factory.mktemp("grown-local") / "dataset")
+    build(grown, folder)
+    return digests(folder)
+
+
+@pytest.fixture(scope="module")
+def built(
+    store: Path, server: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, bytes]]:
+    """The work folder of a build by this machine, and the objects that it has put."""
+    work = tmp_path_factory.mktemp("built") / "work"
+    build_shards(config(store, work, workers=1))
+    objects = {key: server.content(key) for key in server.names()}
+    server.clear()
+    return work, objects
+
+
+@pytest.fixture
+def work(built: tuple[Path, dict[str, bytes]], s3: S3Server, tmp_path: Path) -> Path:
+    """A copy of that folder, and the objects in their place."""
+    folder, objects = built
+    for key, content in objects.items():
+        s3.client.put_object(Bucket=BUCKET, Key=key, Body=content)
+    return shutil.copytree(folder, tmp_path / "work")
 
 
 @pytest.fixture(scope="module")
@@ -151,9 +183,9 @@ def test_a_store_behind_a_url(store: Path, tmp_path: Path, s3: S3Server, expecte
         build_shards(BuildConfig(store=f"s3://{BUCKET}/nothing", dataset=tmp_path / "x", **OPTIONS))
 
 
-def test_it_is_read_from_there(store: Path, tmp_path: Path, s3: S3Server) -> None:
+@pytest.mark.usefixtures("work")
+def test_it_is_read_from_there(tmp_path: Path) -> None:
     """What `train` and `eval` do with the URL."""
-    build_shards(config(store, tmp_path / "work", workers=1))
     folder = open_dataset(URL, CacheConfig(cache=tmp_path / "cache"))
     shards = read_manifest(folder).shards
     for shard in shards:
@@ -162,30 +194,26 @@ def test_it_is_read_from_there(store: Path, tmp_path: Path, s3: S3Server) -> Non
     assert len(list((folder / "data").glob("*.tar"))) == len(shards)
 
 
-def test_a_grown_store_adds_an_edition(store: Path, local: Path, tmp_path: Path, s3: S3Server) -> None:
+@pytest.mark.usefixtures("work")
+def test_a_grown_store_adds_an_edition(
+    grown: Path, tmp_path: Path, s3: S3Server, expected_grown: dict[str, str]
+) -> None:
     """Old shards are not touched, also when another machine with an empty work folder goes on."""
-    build_shards(config(store, tmp_path / "work", workers=1))
-    shutil.copytree(local, tmp_path / "local")
     before = there(s3)
     shards = {name for name in before if name.startswith("data/")}
     puts = {name: s3.puts(f"sets/one/{name}") for name in shards}
-    grown = write_store(tmp_path / "grown", tiny_posts(POSTS + 12), posts_per_tar=10)
     build_shards(config(grown, tmp_path / "elsewhere", workers=1))
-    build(grown, tmp_path / "local")
 
-    assert there(s3) == digests(tmp_path / "local")
+    assert there(s3) == expected_grown
     assert {name: s3.puts(f"sets/one/{name}") for name in shards} == puts
 
 
-def test_a_lost_shard_is_made_again(
-    store: Path, tmp_path: Path, s3: S3Server, expected: dict[str, str]
-) -> None:
+def test_a_lost_shard_is_made_again(store: Path, work: Path, s3: S3Server, expected: dict[str, str]) -> None:
     """The same command mends what is missing or cut behind the URL."""
-    build_shards(config(store, tmp_path / "work", workers=1))
     lost = next(name for name in expected if name.startswith("data/train"))
     s3.client.delete_object(Bucket=BUCKET, Key=f"sets/one/{lost}")
     s3.client.delete_object(Bucket=BUCKET, Key="sets/one/README.md")
-    build_shards(config(store, tmp_path / "work", workers=1))
+    build_shards(config(store, work, workers=1))
 
     assert there(s3) == expected
 
@@ -269,11 +297,11 @@ def test_f52_duplicate_tasks_and_f53_a_straggler_change_nothing(
     assert there(s3) == digests(local)
 
 
+@pytest.mark.usefixtures("work")
 def test_f53_a_straggler_with_other_bytes_is_refused(
-    store: Path, tmp_path: Path, s3: S3Server, expected: dict[str, str]
+    tmp_path: Path, s3: S3Server, expected: dict[str, str]
 ) -> None:
     """One that builds to an older plan: it is named, and what stands stays."""
-    build_shards(config(store, tmp_path / "work", workers=1))
     name = parse_shard_name(Path(next(n for n in expected if n.startswith("data/train"))).stem)
     (tmp_path / "stale").write_bytes(b"of another plan")
     with pytest.raises(
@@ -305,7 +333,7 @@ DRIVER = """
     def main():
         store, work, url, address, when = sys.argv[1:]
         def die(progress):
-            if when != "never" and progress.stage == when and progress.done:
+            if progress.stage == when and progress.done:
                 os.kill(os.getpid(), signal.SIGKILL)
         where = {"store": Path(store), "dataset": Path(work), "url": url}
         build_shards(BuildConfig(**where, engine="dask", scheduler=address, size=32, test=6, validation=4,
@@ -319,22 +347,27 @@ def test_f51_the_driver_is_killed_and_started_again(
     store: Path, tmp_path: Path, s3: S3Server, cluster: distributed.LocalCluster, expected: dict[str, str]
 ) -> None:
     """While pictures are prepared, and while shards are written; then another machine goes on."""
-    for when, work in (("preparing", "work"), ("writing", "work"), ("never", "elsewhere")):
+    for when in ("preparing", "writing"):
         command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(DRIVER)]
-        arguments = [store, tmp_path / work, URL, cluster.scheduler_address, when]
+        arguments = [store, tmp_path / "work", URL, cluster.scheduler_address, when]
         ended = subprocess.run([*command, *arguments], check=False, capture_output=True, timeout=60)
-        assert ended.returncode == (0 if when == "never" else -signal.SIGKILL), ended.stderr.decode()
+        assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    build_shards(config(store, tmp_path / "elsewhere", engine="dask", scheduler=cluster.scheduler_address))
 
     assert there(s3) == expected
 
 
 @pytest.mark.parametrize("point", ["send", "manifest", "copies"])
 def test_a_growing_edition_killed_while_it_is_sent(
-    store: Path, local: Path, tmp_path: Path, s3: S3Server, point: str, monkeypatch: pytest.MonkeyPatch
+    grown: Path,
+    work: Path,
+    tmp_path: Path,
+    s3: S3Server,
+    expected_grown: dict[str, str],
+    point: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Before the manifest the old edition stands; after it, whoever builds next finishes the new one."""
-    build_shards(config(store, tmp_path / "work", workers=1))
-    grown = write_store(tmp_path / "grown", tiny_posts(POSTS + 12), posts_per_tar=10)
     old = there(s3)["manifest.json"]
     from alti2v.dataset import mirror
 
@@ -350,14 +383,12 @@ def test_a_growing_edition_killed_while_it_is_sent(
             send = mirror._send
             patch.setattr(mirror, "_send", lambda r, f, n, prefix: send(r, f, n, prefix) if prefix else stop())
         with pytest.raises(KeyboardInterrupt):
-            build_shards(config(grown, tmp_path / "work", workers=1))
+            build_shards(config(grown, work, workers=1))
     is_published = there(s3)["manifest.json"] != old
     build_shards(config(grown, tmp_path / "elsewhere", workers=1))
-    shutil.copytree(local, tmp_path / "local")
-    build(grown, tmp_path / "local")
 
     assert is_published == (point == "copies")
-    assert there(s3) == digests(tmp_path / "local")
+    assert there(s3) == expected_grown
 
 
 @pytest.mark.parametrize(
@@ -395,7 +426,9 @@ def test_f41_an_unreachable_store_is_one_line(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody listens where the bucket should be: said before any picture is opened."""
-    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": "http://127.0.0.1:9"})
+    monkeypatch.setitem(
+        fsspec.config.conf, "s3", {"endpoint_url": "http://127.0.0.1:9", "config_kwargs": PATIENT}
+    )
     with pytest.raises(SystemExit) as ended:
         main(["build-shards", str(store), URL, "--work", str(tmp_path / "work"), "--workers", "1"])
 
@@ -404,10 +437,9 @@ def test_f41_an_unreachable_store_is_one_line(
     assert said.count("\n") == 1
 
 
-def test_another_dataset_needs_another_work_folder(store: Path, tmp_path: Path, s3: S3Server) -> None:
+def test_another_dataset_needs_another_work_folder(store: Path, work: Path) -> None:
     """What lies in a work folder belongs to one URL."""
-    build_shards(config(store, tmp_path / "work", workers=1))
-    other = BuildConfig(store=store, dataset=tmp_path / "work", url=f"s3://{BUCKET}/two", **OPTIONS)
+    other = BuildConfig(store=store, dataset=work, url=f"s3://{BUCKET}/two", **OPTIONS)
     with pytest.raises(UsageError, match=f"is the work folder of {URL}: give another one"):
         build_shards(other)
 
