@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,21 +22,28 @@ from tests.crawl.scripted_board import ScriptedBoard
 QUICK = RetryPolicy(tries=2, base_s=0.001, ceiling_s=0.002)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def site() -> Iterator[ScriptedBoard]:
     with ScriptedBoard(ids=list(range(1, 160, 2)), same_bytes={9: 7}, extension={5: "mp4"}) as board:
         yield board
 
 
-@pytest.fixture
-def store(tmp_path: Path, site: ScriptedBoard) -> Path:
+@pytest.fixture(scope="module")
+def crawled(tmp_path_factory: pytest.TempPathFactory, site: ScriptedBoard) -> Path:
     """A store of 80 posts in three tar files: 78 pictures, a duplicate and a video."""
+    store = tmp_path_factory.mktemp("crawled") / "store"
     for limit in (30, 60, None):
-        report = again(tmp_path / "store", site, limit=limit)
+        report = again(store, site, limit=limit)
     assert (report.stored, report.duplicate, report.skipped) == (78, 1, {"video": 1})
-    assert len(list((tmp_path / "store/images").iterdir())) == 3
-    assert verify_store(tmp_path / "store").findings == ()
-    return tmp_path / "store"
+    assert len(list((store / "images").iterdir())) == 3
+    assert verify_store(store).findings == ()
+    return store
+
+
+@pytest.fixture
+def store(crawled: Path, tmp_path: Path) -> Path:
+    """A copy of that, to be damaged."""
+    return shutil.copytree(crawled, tmp_path / "store")
 
 
 def again(store: Path, site: ScriptedBoard, *, limit: int | None = None) -> CrawlReport:
