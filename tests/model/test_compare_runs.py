@@ -23,7 +23,7 @@ from alti2v.storage.layout import MODEL_DIR
 from tests.model.tiny_dataset import COLOURS, square, write_dataset
 from tests.model.tiny_run import random_bundle
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("narrow_vgg16")]
 NAMES = tuple(sorted(COLOURS))
 
 

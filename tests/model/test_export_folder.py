@@ -31,7 +31,7 @@ from alti2v.storage.layout import EVALUATION_DIR, MODEL_DIR
 from tests.model.tiny_dataset import square, write_dataset
 from tests.model.tiny_run import TAGS, TRAINED, write_run
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("narrow_vgg16")]
 
 SCORES = {
     "tags": 12,
