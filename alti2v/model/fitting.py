@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from alti2v.errors import DataError
-from alti2v.model import backend
 from alti2v.model.board import log_epoch
 from alti2v.model.cached import cached_batches, compute_features
 from alti2v.model.checkpoints import (
@@ -37,6 +36,7 @@ from alti2v.model.network import Network
 from alti2v.model.outcome import figures, write_model
 from alti2v.model.plan import require_memory
 from alti2v.model.start import give_start
+from alti2v.model.steps import Steps, callbacks_of
 from alti2v.model.trainee import Trainee, build_for, prepare
 from alti2v.model.training_log import epoch_line, log_csv
 from alti2v.model.validation import Validation, validate
@@ -131,7 +131,8 @@ class _Loop:
                 self._train_epoch(epoch)
             with self._saved_on_interrupt():
                 validation = self._look_back(epoch)
-            self._save_if_due(at_end=len(position.log) == job.recipe.epochs or self._is_patience_over())
+            if len(position.log) == job.recipe.epochs or self._is_patience_over() or self._is_save_due():
+                self.save()
         return self._take_best(validation)
 
     def save(self) -> None:
@@ -150,45 +151,74 @@ class _Loop:
         """Train what is left of an epoch."""
         job, position, model = self._job, self._position, self._trainee.model
         skipped = position.step - epoch * job.steps_per_epoch
-        if self._trainee.is_cached:
-            batches = cached_batches(job, epoch=epoch, skip_batches=skipped)
-        else:
-            batches = training_batches(
-                job.dataset,
-                batch_size=job.recipe.batch_size,
-                seed=job.seed,
-                epoch=epoch,
-                skip_batches=skipped,
-                augmentation=job.recipe.augmentation,
-                part=(job.crew.index, job.crew.count) if job.crew.devices > 1 else None,
-            )
         wait = InputWait()
         seen_before, loss_before = skipped * job.recipe.batch_size, position.loss_sum
         waited_before, mean_before = position.input_seconds, [0.0]
 
-        def after_step(_: int, logs: Mapping[str, Any]) -> None:
-            with self._saved_on_interrupt():
-                position.step += 1
-                step = position.step - epoch * job.steps_per_epoch
-                seen = min(step * job.recipe.batch_size, job.train_samples)
-                # Keras reports the mean over the samples since `fit` began.
-                mean, taken = float(logs["loss"]), step - skipped
-                if job.crew.devices > 1 and seen % job.recipe.batch_size:
-                    # In that mean a last batch that was filled up counts as much as a whole one.
-                    of_last = taken * mean - (taken - 1) * mean_before[0]
-                    position.loss_sum += of_last * (seen % job.recipe.batch_size)
-                else:
-                    position.loss_sum = loss_before + mean * (seen - seen_before)
-                mean_before[0] = mean
-                position.input_seconds = waited_before + wait.seconds
-                self._after_step(loss=position.loss_sum / seen)
+        def count(mean: float) -> None:
+            # Keras reports the mean over the samples since `fit` began.
+            position.step += 1
+            step = position.step - epoch * job.steps_per_epoch
+            seen, taken = min(step * job.recipe.batch_size, job.train_samples), step - skipped
+            if job.crew.devices > 1 and seen % job.recipe.batch_size:
+                # In that mean a last batch that was filled up counts as much as a whole one.
+                of_last = taken * mean - (taken - 1) * mean_before[0]
+                position.loss_sum += of_last * (seen % job.recipe.batch_size)
+            else:
+                position.loss_sum = loss_before + mean * (seen - seen_before)
+            mean_before[0] = mean
+            position.input_seconds = waited_before + wait.seconds
+            position.train_seconds += self._tick()
+            if not math.isfinite(mean):
+                raise self._diverged("the loss")
+
+        steps = Steps(count)
+
+        def look(*, leave: int) -> None:
+            counted = position.step
+            try:
+                steps.count(leave=leave)
+                if position.step > counted:
+                    self._tell()
                 if interrupted():
                     raise KeyboardInterrupt
+            except KeyboardInterrupt:
+                steps.count()  # the network has taken every step that was sent
+                self.save()
+                raise
 
-        callback = backend.keras.callbacks.LambdaCallback(on_train_batch_end=after_step)
+        def after_step(loss: Any) -> None:  # noqa: ANN401 - a scalar of any backend
+            steps.add(loss)
+            is_save_due = self._is_save_due()
+            look(leave=0 if is_save_due else 1)
+            # At the end of an epoch the log comes first.
+            if is_save_due and position.step % job.steps_per_epoch:
+                self.save()
+
         self._tick()
         with reading_errors(job.dataset, split="train"), deferred_interrupt() as interrupted:
-            model.fit(wait.timed(batches), epochs=1, verbose=0, shuffle=False, callbacks=[callback])
+            model.fit(
+                wait.timed(self._batches(epoch, skipped)),
+                epochs=1,
+                verbose=0,
+                shuffle=False,
+                callbacks=callbacks_of(model, after_step),
+            )
+            look(leave=0)
+
+    def _batches(self, epoch: int, skipped: int) -> Any:  # noqa: ANN401 - tf.data.Dataset
+        job = self._job
+        if self._trainee.is_cached:
+            return cached_batches(job, epoch=epoch, skip_batches=skipped)
+        return training_batches(
+            job.dataset,
+            batch_size=job.recipe.batch_size,
+            seed=job.seed,
+            epoch=epoch,
+            skip_batches=skipped,
+            augmentation=job.recipe.augmentation,
+            part=(job.crew.index, job.crew.count) if job.crew.devices > 1 else None,
+        )
 
     def _compute_features(self) -> None:
         """Let the frozen backbone look at every picture once, and say what that costs and saves."""
@@ -214,11 +244,11 @@ class _Loop:
             )
         )
 
-    def _after_step(self, *, loss: float) -> None:
+    def _tell(self) -> None:
+        """Tell how far the training is, inside an epoch."""
         job, position = self._job, self._position
-        if not math.isfinite(loss):
-            raise self._diverged("the loss")
-        position.train_seconds += self._tick()
+        epoch, step = divmod(position.step - 1, job.steps_per_epoch)
+        seen = min((step + 1) * job.recipe.batch_size, job.train_samples)
         self._progress(
             Progress(
                 stage="training",
@@ -226,15 +256,12 @@ class _Loop:
                 total=job.steps,
                 unit="steps",
                 counts={
-                    "epoch": f"{(position.step - 1) // job.steps_per_epoch + 1}/{job.recipe.epochs}",
-                    "loss": round(loss, 4),
+                    "epoch": f"{epoch + 1}/{job.recipe.epochs}",
+                    "loss": round(position.loss_sum / seen, 4),
                     "samples/s": round(self._samples_per_s(), 1),
                 },
             )
         )
-        # At the end of an epoch the log comes first.
-        if position.step % job.steps_per_epoch:
-            self._save_if_due()
 
     def _look_back(self, epoch: int) -> Validation | None:
         """Validate where it is time, keep the network if it is the best, and end the epoch in the log."""
@@ -324,9 +351,8 @@ class _Loop:
         self._position.seconds += passed_s
         return passed_s
 
-    def _save_if_due(self, *, at_end: bool = False) -> None:
-        if at_end or self._clock() - self._saved_s >= self._job.checkpoint_s:
-            self.save()
+    def _is_save_due(self) -> bool:
+        return self._clock() - self._saved_s >= self._job.checkpoint_s
 
     @contextlib.contextmanager
     def _saved_on_interrupt(self) -> Iterator[None]:

@@ -163,12 +163,15 @@ def test_damaged_checkpoint_is_passed_over(dataset, tmp_path, killed, reference,
 
 
 def test_interrupt_saves_first(dataset, tmp_path, reference):
-    """Ctrl-C writes a checkpoint of the very step, however long ago the last one was."""
+    """Ctrl-C writes a checkpoint of the very step, however long ago the last one was.
+
+    While one step is counted the next one is under way; it is waited for.
+    """
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         train(config(dataset, run, checkpoint_s=1e9), progress=ending_at(2, KeyboardInterrupt()))
 
-    assert train(config(dataset, run, checkpoint_s=1e9)).resumed_from_step == 2
+    assert train(config(dataset, run, checkpoint_s=1e9)).resumed_from_step == 3
     assert_equal_runs(run, reference[0])
 
 
