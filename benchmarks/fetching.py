@@ -145,7 +145,18 @@ def _bare(options: argparse.Namespace) -> dict[str, float]:
     return clock.result(size)
 
 
+class _NoPandas:
+    """Where pandas is installed pyarrow loads it, for 0.6 s; alti2v does not, and does not bring it."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        """Refuse it."""
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+
 def _alti2v(options: argparse.Namespace) -> dict[str, float]:
+    sys.meta_path.insert(0, _NoPandas)
     from alti2v.crawl.crawler import CrawlConfig, crawl
 
     clock = _Clock(options.posts)

@@ -8,11 +8,11 @@ from random import Random
 from typing import TypeVar
 
 from alti2v.crawl.boards.board import Refusal, Unreadable, Wall
-from alti2v.crawl.net import MAX_API_BYTES
 from alti2v.crawl.network import Network
 from alti2v.crawl.policy import FailKind, Failure, GiveUp, RetryPolicy, decide, kind_of_status
 
 T = TypeVar("T")
+MAX_API_BYTES = 16 * 1024 * 1024  # 1000 posts are about 1 MB
 _OF_A_PROXY = frozenset({FailKind.HTTP_5XX, FailKind.FORBIDDEN})
 
 

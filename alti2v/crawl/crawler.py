@@ -21,16 +21,13 @@ from typing import Any
 from alti2v.crawl.asking import Asker
 from alti2v.crawl.boards.board import Board, Dialect
 from alti2v.crawl.display import Display
-from alti2v.crawl.fetcher import FileRules
 from alti2v.crawl.fetching import Fetching
 from alti2v.crawl.journal import begin_run, end_run, log_failures, open_log
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.listing import Ending
 from alti2v.crawl.mirror import Mirror
-from alti2v.crawl.net import NetConfig
-from alti2v.crawl.network import Network, NetworkConfig
+from alti2v.crawl.network import FileRules, NetConfig, Network, NetworkConfig
 from alti2v.crawl.network_apart import NetworkApart
-from alti2v.crawl.network_here import NetworkHere
 from alti2v.crawl.pacing import shared_directory
 from alti2v.crawl.plan import CrawlConfig, CrawlReport, check_plan, stored_dialect
 from alti2v.crawl.policy import HEALABLE, FailKind
@@ -46,6 +43,7 @@ from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import Kind, claim_directory, exclusive
 from alti2v.storage.layout import LEDGER_FILE, LOCK_FILE, STORE_FILE
 from alti2v.storage.remote import open_remote
+from alti2v.storage.table import load
 
 __all__ = ["CrawlConfig", "CrawlReport", "crawl"]
 
@@ -193,6 +191,7 @@ class _Run:
         config = self._config
         async with self._make_network() as network:
             self._network = network
+            loading = asyncio.create_task(asyncio.to_thread(load))  # while the other process starts
             if self._stop.is_wanted:
                 network.stop()
             asker = Asker(network=network, policy=config.retry, rng=self._rng, sleep=self._stop.sleep)
@@ -228,6 +227,7 @@ class _Run:
             self._missing += sorted(set(losses.hosts_down.values()))
             if losses.was_banned:
                 await self._thread.run(self._forgive_refusals)
+        await loading
         await self._thread.run(export, config.store, self._ledger)
         if self._mirror is not None:
             await self._thread.run(self._publish, self._mirror)
@@ -250,12 +250,13 @@ class _Run:
             max_bytes=config.max_file_bytes,
             memory_bytes=config.memory_bytes,
         )
-        form = NetworkApart if config.is_network_apart else NetworkHere
-        return form(
-            NetworkConfig(net=net, rules=rules, seed=config.seed),
-            on_pause=self._display.pause,
-            on_notice=self._display.say,
-        )
+        settings = NetworkConfig(net=net, rules=rules, seed=config.seed)
+        if config.is_network_apart:
+            return NetworkApart(settings, on_pause=self._display.pause, on_notice=self._display.say)
+        # It loads the HTTP client, which otherwise the other process alone needs.
+        from alti2v.crawl.network_here import NetworkHere
+
+        return NetworkHere(settings, on_pause=self._display.pause, on_notice=self._display.say)
 
     async def _fetch(self, fetching: Fetching) -> None:
         await fetching.run()

@@ -37,6 +37,14 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """The bytes of a picture, and what is known about them."""
+
+    stored: Stored
+    content: bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """The file of a post, as whoever fetches it knows it.
 

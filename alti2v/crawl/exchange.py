@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
 
 import aiohttp
 
+from alti2v.crawl.answers import Moved, Purpose, Received, Throttled
 from alti2v.crawl.guard import PRIVATE, PrivateAddressError
 from alti2v.crawl.memory import Room
 from alti2v.crawl.partial import Partial, Partials
@@ -18,50 +18,6 @@ from alti2v.crawl.policy import OF_THE_HOST, FailKind, Failure, kind_of_status
 _PARTIAL_CONTENT = 206
 _RANGE_NOT_SATISFIABLE = 416
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
-
-class Purpose(StrEnum):
-    """What a request is for."""
-
-    API = "api"  # a documented endpoint, under the API's own terms
-    FILE = "file"  # under robots.txt
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """A whole answer.
-
-    Attributes:
-        url: where it came from, after redirects.
-        status: 200 for files; any for the API, whose errors speak in their bodies.
-        robots_tag: the header X-Robots-Tag, lower case, "" if absent.
-        waited_s: until the headers were there.
-    """
-
-    url: str
-    status: int
-    body: bytes
-    robots_tag: str = ""
-    waited_s: float = field(default=0.0, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """The answer is elsewhere."""
-
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Throttled:
-    """The host wants to be left alone.
-
-    Attributes:
-        retry_after: the header's value, None if absent.
-    """
-
-    status: int
-    retry_after: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

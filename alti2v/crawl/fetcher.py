@@ -4,47 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 
+from alti2v.crawl.answers import Purpose, Received
 from alti2v.crawl.aside import Aside
 from alti2v.crawl.boards.board import Skip
-from alti2v.crawl.documents import Stored, Wanted
-from alti2v.crawl.exchange import Purpose, Received
+from alti2v.crawl.documents import Found, Stored, Wanted
 from alti2v.crawl.ledger import Outcome
 from alti2v.crawl.memory import Room
 from alti2v.crawl.net import Client
+from alti2v.crawl.network import FileRules
 from alti2v.crawl.pictures import identify, is_whole
 from alti2v.crawl.policy import FailKind, Failure, GiveUp, RetryPolicy, decide
 from alti2v.records import Status
 
 _OPT_OUT = frozenset({"noai", "noimageai"})  # the words of X-Robots-Tag that DeviantArt introduced in 2022
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The bytes of a picture, and what is known about them."""
-
-    stored: Stored
-    content: bytes | memoryview
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileRules:
-    """What to fetch of a post, and at what cost.
-
-    Attributes:
-        original: fetch the original; otherwise the sample, and the original where there is no sample.
-        keep_mismatched: store an original whose md5 is not the one that the board says.
-        max_bytes: larger files are not fetched to their end.
-        memory_bytes: for files that are fetched, examined or wait to be written, together.
-    """
-
-    original: bool
-    keep_mismatched: bool
-    max_bytes: int
-    memory_bytes: int
 
 
 async def fetch(  # noqa: PLR0913 - the world of one fetch

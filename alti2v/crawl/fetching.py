@@ -9,10 +9,9 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from alti2v.crawl.fetcher import Found
+from alti2v.crawl.documents import Found
 from alti2v.crawl.ledger import Counts, Ledger, Outcome, Pending
-from alti2v.crawl.network import Batch, Network
-from alti2v.crawl.network_here import BATCH_FILES, FETCHERS_PER_CONNECTION
+from alti2v.crawl.network import BATCH_FILES, FETCHERS_PER_CONNECTION, Batch, Network
 from alti2v.crawl.plan import CrawlConfig
 from alti2v.crawl.shelf import Fetched, Lost, Settlement
 from alti2v.crawl.single_thread import SingleThread

@@ -13,12 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from alti2v.crawl.documents import Stored
-from alti2v.crawl.exchange import Received
-from alti2v.crawl.fetcher import FileRules, Found
+from alti2v.crawl.answers import Received
+from alti2v.crawl.documents import Found, Stored
 from alti2v.crawl.ledger import Outcome
-from alti2v.crawl.net import NetConfig
-from alti2v.crawl.network import Losses, NetworkConfig
+from alti2v.crawl.network import FileRules, Losses, NetConfig, NetworkConfig
 from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
 from alti2v.records import Status
 

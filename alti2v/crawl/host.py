@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from protego import Protego
 
+from alti2v.crawl.answers import Purpose
 from alti2v.crawl.breaker import Breaker
-from alti2v.crawl.exchange import Purpose
 from alti2v.crawl.pacing import Pace
 from alti2v.crawl.policy import RetryPolicy, pause_s
 from alti2v.crawl.tempo import Latency, Tempo

@@ -9,74 +9,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 from protego import Protego
 
-from alti2v import __version__
-from alti2v.crawl.exchange import (
-    Bounds,
-    Moved,
-    Purpose,
-    Received,
-    Throttled,
-    is_breakdown,
-    is_refusal,
-    request,
-)
+from alti2v.crawl.answers import Moved, Purpose, Received, Throttled
+from alti2v.crawl.exchange import Bounds, is_breakdown, is_refusal, request
 from alti2v.crawl.guard import Sites, guarded_socket, origin_of
 from alti2v.crawl.host import Host
 from alti2v.crawl.memory import Room
+from alti2v.crawl.network import PRODUCT, NetConfig
 from alti2v.crawl.pacing import Pace
 from alti2v.crawl.partial import Partials
-from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
+from alti2v.crawl.policy import FailKind, Failure
 
-PRODUCT = "alti2v"  # the name that robots.txt may address (RFC 9309, 2.2.1)
 MAX_REDIRECTS = 5
 MAX_ROBOTS_BYTES = 512 * 1024  # RFC 9309, 2.5: parse at least 500 KiB
-MAX_API_BYTES = 16 * 1024 * 1024  # 1000 posts are about 1 MB
 _CHUNK = 1 << 18  # bytes: each stop and start of reading costs two system calls
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetConfig:
-    """How to behave towards hosts.
-
-    Attributes:
-        rate: requests/s to one host, all purposes; infinity for no pacing.
-        api_rate: the API's share of it, requests/s.
-        connections: open at once to one host.
-        board: its address, whose site the allow-list of hosts begins with; None for any host.
-        allow_private: talk to addresses that are not public.
-        contact: mail address or URL for the User-Agent.
-        pace_dir: where the crawls of one machine keep a common pace; None: this process by itself.
-        connect_s, read_s, total_s: deadlines for a connection, for a silence, for a whole answer.
-        min_bytes_per_s: a body that is slower than this on average, after `grace_s`, is given up.
-    """
-
-    rate: float
-    api_rate: float
-    connections: int
-    board: str | None = None
-    allow_private: bool = False
-    contact: str | None = None
-    pace_dir: Path | None = None
-    connect_s: float = 20.0
-    read_s: float = 30.0
-    total_s: float = 300.0
-    min_bytes_per_s: float = 1000.0
-    grace_s: float = 20.0
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-
-    @property
-    def user_agent(self) -> str:
-        """An honest name; boards challenge browser-like and default library names."""
-        contact = f"+{self.contact}" if self.contact else "illustration dataset crawler, no contact given"
-        return f"{PRODUCT}/{__version__} ({contact})"
 
 
 class Client:

@@ -12,21 +12,24 @@ from random import Random
 from types import TracebackType
 from typing import Self
 
+from alti2v.crawl.answers import Purpose, Received
 from alti2v.crawl.aside import Aside
-from alti2v.crawl.documents import Wanted
-from alti2v.crawl.exchange import Purpose, Received
-from alti2v.crawl.fetcher import Found, fetch
+from alti2v.crawl.documents import Found, Wanted
+from alti2v.crawl.fetcher import fetch
 from alti2v.crawl.ledger import Outcome
 from alti2v.crawl.memory import Memory, Room
 from alti2v.crawl.net import Client
-from alti2v.crawl.network import Batch, Losses, NetworkConfig
+from alti2v.crawl.network import (
+    BATCH_BYTES,
+    BATCH_FILES,
+    FETCHERS_PER_CONNECTION,
+    Batch,
+    Losses,
+    NetworkConfig,
+)
 from alti2v.crawl.policy import Failure
 from alti2v.crawl.stopping import Stop, StoppedError
 
-# Those that wait for another try hold no connection: let others fetch meanwhile.
-FETCHERS_PER_CONNECTION = 4
-BATCH_FILES = 48
-BATCH_BYTES = 16 * 1024 * 1024
 _BATCH_S = 0.25  # what a kill may cost at most, in time
 
 

@@ -9,8 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from alti2v.crawl import trays
-from alti2v.crawl.documents import Wanted
-from alti2v.crawl.fetcher import Found
+from alti2v.crawl.documents import Found, Wanted
 from alti2v.crawl.frames import (
     answer_document,
     losses_document,
@@ -19,8 +18,8 @@ from alti2v.crawl.frames import (
     result_document,
     send,
 )
-from alti2v.crawl.network import NetworkConfig
-from alti2v.crawl.network_here import BATCH_BYTES, NetworkHere
+from alti2v.crawl.network import BATCH_BYTES, NetworkConfig
+from alti2v.crawl.network_here import NetworkHere
 from alti2v.crawl.stopping import StoppedError
 
 

@@ -18,7 +18,7 @@ from alti2v.crawl.categories import Categoriser
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.lister import Lister, Stopped
 from alti2v.crawl.listing import Walk
-from alti2v.crawl.net import MAX_ROBOTS_BYTES, PRODUCT
+from alti2v.crawl.network import PRODUCT
 from alti2v.crawl.plan import CrawlConfig, write_plan
 from alti2v.crawl.policy import FailKind, Failure
 from alti2v.crawl.recognise import base_url, detect, private_address
@@ -58,7 +58,7 @@ class Survey:
         parts = urlsplit(self.board.base)
         robots_txt = await self.asker.ask_once(
             f"{parts.scheme}://{parts.netloc}/robots.txt",
-            lambda body, status: body[:MAX_ROBOTS_BYTES].decode("utf-8", "replace") if status == 200 else "",
+            lambda body, status: body.decode("utf-8", "replace") if status == 200 else "",
         )
         url = f"{self.board.base}/posts.json"
         if isinstance(robots_txt, str) and not Protego.parse(robots_txt).can_fetch(url, PRODUCT):

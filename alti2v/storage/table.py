@@ -1,27 +1,22 @@
-"""Parquet files with the columns that `layout` prescribes; refuses tables of another kind or version."""
+"""Parquet files with the columns that `layout` prescribes; refuses tables of another kind or version.
+
+pyarrow takes 0.3 s to load, so whoever only might write a table does not wait for it: see `load`.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from alti2v.errors import DamagedError, VersionError
 from alti2v.storage.layout import FORMAT_VERSION, Table
 from alti2v.storage.publish import publish
 
-_TYPES: Mapping[str, pa.DataType] = {
-    "int32": pa.int32(),
-    "int64": pa.int64(),
-    "string": pa.string(),
-    "binary": pa.binary(),
-    "timestamp": pa.timestamp("s", tz="UTC"),
-    "list<string>": pa.list_(pa.string()),
-    "list<int32>": pa.list_(pa.int32()),
-}
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 _PREFIX = b"alti2v."
 _TABLE_KEY = b"alti2v.table"
 _VERSION_KEY = b"alti2v.format_version"
@@ -29,10 +24,33 @@ _VERSION_KEY = b"alti2v.format_version"
 ROW_GROUP_ROWS = 10_000
 
 
+def load() -> None:
+    """Load pyarrow now, where nobody waits for it."""
+    import pyarrow.parquet  # noqa: F401
+
+
+@functools.cache
+def _types() -> Mapping[str, pa.DataType]:
+    import pyarrow as pa
+
+    return {
+        "int32": pa.int32(),
+        "int64": pa.int64(),
+        "string": pa.string(),
+        "binary": pa.binary(),
+        "timestamp": pa.timestamp("s", tz="UTC"),
+        "list<string>": pa.list_(pa.string()),
+        "list<int32>": pa.list_(pa.int32()),
+    }
+
+
 def schema(table: Table) -> pa.Schema:
     """The Arrow schema of a table, with its name and the format version in the metadata."""
+    import pyarrow as pa
+
+    types = _types()
     return pa.schema(
-        [pa.field(column.name, _TYPES[column.type], column.nullable) for column in table.columns],
+        [pa.field(column.name, types[column.type], column.nullable) for column in table.columns],
         metadata={_TABLE_KEY: table.name.encode(), _VERSION_KEY: str(FORMAT_VERSION).encode()},
     )
 
@@ -46,6 +64,9 @@ def write_table(path: Path, table: Table, rows: Iterable[Mapping[str, Any]]) -> 
     Raises:
         StorageError: the file system refuses; an older file of that name is untouched.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     written = 0
 
     def write(temporary: Path) -> None:
@@ -68,6 +89,8 @@ def write_arrow_table(path: Path, table: Table, content: pa.Table) -> None:
     Raises:
         StorageError: the file system refuses; an older file of that name is untouched.
     """
+    import pyarrow.parquet as pq
+
     wanted = _with_further_facts(schema(table), content.schema)
     ordered = content.select(wanted.names).cast(wanted)
 
@@ -100,6 +123,9 @@ def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None 
         VersionError: a program of another format version wrote it.
         DamagedError: it is no Parquet file, or not this table.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     path = Path(file.name)
     try:
         parquet = pq.ParquetFile(file)
@@ -141,7 +167,9 @@ def _as_read(wanted: pa.Schema) -> pa.Schema:
 
     Parquet format, LogicalTypes.md, "TIMESTAMP": MILLIS, MICROS or NANOS.
     """
-    seconds, milliseconds = _TYPES["timestamp"], pa.timestamp("ms", tz="UTC")
+    import pyarrow as pa
+
+    seconds, milliseconds = _types()["timestamp"], pa.timestamp("ms", tz="UTC")
     return pa.schema(
         [field.with_type(milliseconds) if field.type == seconds else field for field in wanted],
         metadata=wanted.metadata,

@@ -10,8 +10,9 @@ from typing import Any
 
 from aiohttp import web
 
-from alti2v.crawl.exchange import Purpose, Received
-from alti2v.crawl.net import Client, NetConfig
+from alti2v.crawl.answers import Purpose, Received
+from alti2v.crawl.net import Client
+from alti2v.crawl.network import NetConfig
 from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
 
 CONFIG = NetConfig(

@@ -20,7 +20,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 from PIL import Image
 
-from alti2v.crawl.exchange import Purpose, Received
+from alti2v.crawl.answers import Purpose, Received
 from alti2v.crawl.guard import Sites, is_public, origin_of
 from alti2v.crawl.net import Client
 from alti2v.crawl.pictures import identify

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from alti2v.crawl.exchange import Purpose, Received
+from alti2v.crawl.answers import Purpose, Received
 from alti2v.crawl.net import Client
 from alti2v.crawl.policy import FailKind
 from tests.crawl.net_client import CONFIG, Clock, got, kind

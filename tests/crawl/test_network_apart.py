@@ -17,10 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alti2v.crawl import network_apart, trays
+from alti2v.crawl.answers import Received
 from alti2v.crawl.crawler import CrawlConfig, crawl
-from alti2v.crawl.documents import Stored
-from alti2v.crawl.exchange import Received
-from alti2v.crawl.fetcher import FileRules, Found
+from alti2v.crawl.documents import Found, Stored
 from alti2v.crawl.frames import (
     answer_document,
     config_document,
@@ -30,8 +29,7 @@ from alti2v.crawl.frames import (
     result_document,
 )
 from alti2v.crawl.ledger import Outcome
-from alti2v.crawl.net import NetConfig
-from alti2v.crawl.network import NetworkConfig
+from alti2v.crawl.network import FileRules, NetConfig, NetworkConfig
 from alti2v.crawl.network_apart import NetworkApart
 from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
 from alti2v.crawl.verify import verify_store
