@@ -159,7 +159,8 @@ def _measure(folder: Path) -> dict[str, float]:
         ids=posts.ids[rows],
         family=family[rows],
         looks=Looks(hashes=stored["arr_0"], thumbnails=stored["arr_1"]),
-        tags=posts.tags.take(rows),
+        tags=posts.tags,
+        rows=rows,
         table=posts.table,
     )
     options = PlanOptions(

@@ -225,7 +225,8 @@ def _plan(job: _Job) -> _Planned:
         ids=posts.ids[rows],
         family=family[rows],
         looks=looks_of(seen),
-        tags=posts.tags.take(rows),
+        tags=posts.tags,
+        rows=rows,
         table=posts.table,
     )
     plan = make_plan(candidates, job.options, store_digest=posts.digest, settled=settled, edition=job.edition)

@@ -67,7 +67,8 @@ class Candidates:
         ids: (n,) int64.
         family: (n,) int64, `duplicates.families`.
         looks: of the n pictures.
-        tags: the n tag lists.
+        tags: tag lists, of other posts, too.
+        rows: (n,) where in them those of the n pictures are.
         table: what their codes mean.
     """
 
@@ -75,6 +76,7 @@ class Candidates:
     family: npt.NDArray[np.int64]
     looks: Looks
     tags: TagLists
+    rows: npt.NDArray[np.int64]
     table: TagTable
 
 
@@ -177,7 +179,7 @@ def make_plan(
     counts = _alike(group[is_in], side[is_in])
     return Plan(
         vocabulary=vocabulary,
-        labels=labels_of(candidates.tags, vocabulary),
+        labels=labels_of(candidates.tags, candidates.rows, vocabulary),
         group=new_group,
         side=new_side,
         shards=tuple(shards),
@@ -225,10 +227,11 @@ def _sides(
 def _vocabulary(
     candidates: Candidates, side: npt.NDArray[np.int8], options: PlanOptions, settled: Settled | None
 ) -> Vocabulary:
-    training = candidates.tags.take(np.flatnonzero(side == SPLITS.index("train")))
+    training = candidates.rows[side == SPLITS.index("train")]
+    counts = candidates.tags.counts(training, tags=len(candidates.table.names))
     if settled is None:
-        return choose_vocabulary(training, candidates.table, options.vocabulary)
-    return grown_vocabulary(settled.vocabulary, training, candidates.table)
+        return choose_vocabulary(counts, candidates.table, options.vocabulary)
+    return grown_vocabulary(settled.vocabulary, counts, candidates.table)
 
 
 def _alike(group: npt.NDArray[np.int64], side: npt.NDArray[np.int8]) -> tuple[int, int, int]:

@@ -84,10 +84,7 @@ def load_posts(store: Store, *, ratings: bool = False) -> Posts:
     _check_ids(store, ids[order])
     all_facts = _ordered(facts, order)
     table, new_code = _tag_table(codes, category_seen, known)
-    for number, part in enumerate(tags):
-        tags[number] = part.renamed(new_code)
-    all_tags = joined(tags)
-    tags.clear()
+    all_tags = joined(_renamed(tags, new_code), room=sum(len(part.codes) for part in tags))
     if not np.array_equal(order, np.arange(len(order))):
         all_tags = all_tags.take(order)
     aliases, implications = (read_relations(store, of) for of in (TAG_ALIASES, TAG_IMPLICATIONS))
@@ -148,6 +145,12 @@ def _tag_codes(part: pa.Table, codes: dict[str, int], category_seen: list[int], 
         found.append(new_codes[names.indices.to_numpy()] if len(names) else np.empty(0, np.int32))
         owners.append(np.repeat(np.arange(part.num_rows), pc.list_value_length(lists).to_numpy()))
     return tag_lists(np.concatenate(owners), np.concatenate(found), part.num_rows)
+
+
+def _renamed(parts: list[TagLists], new_code: npt.NDArray[np.int32]) -> Iterator[TagLists]:
+    """The parts in the codes of the table of tags. Empties the list, so that none is there for long twice."""
+    while parts:
+        yield parts.pop(0).renamed(new_code)
 
 
 def _rating_tags(ratings: pa.StringArray) -> pa.ListArray:

@@ -49,7 +49,8 @@ def canonical(
     pairs = [(code[name], code[more]) for name in names for more in implied.get(name, ())]
     ends = np.array(pairs, np.int64).reshape(-1, 2)
     extras = tag_lists(ends[:, 0], ends[:, 1].astype(np.int32), len(names))
-    widened = joined([_widened(part, new_code, extras) for part in _parts(tags)])
+    parts = [_widened(part, new_code, extras) for part in _parts(tags)]
+    widened = joined(parts, room=sum(len(part.codes) for part in parts))
     return widened, TagTable(names, _categories(names, table, new_code, known), real_name)
 
 

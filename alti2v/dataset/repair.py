@@ -121,8 +121,8 @@ def _from_store(
     outcomes = first_outcomes(posts, settled=np.array(sorted(history.shard_of), np.int64), removed=history.gone)
     settled, _ = settle(history, posts, outcomes)
     group = groups(settled.ids, settled.family, settled.looks)[np.searchsorted(settled.ids, posts.ids[rows])]
-    tags = posts.tags.take(rows)
-    labels = labels_of(tags, grown_vocabulary(history.tags, tags, posts.table))
+    counts = posts.tags.counts(rows, tags=len(posts.table.names))
+    labels = labels_of(posts.tags, rows, grown_vocabulary(history.tags, counts, posts.table))
     return shard_plan(posts, rows, labels, group, prepared, preparation.recipe)
 
 

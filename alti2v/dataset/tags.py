@@ -15,7 +15,7 @@ import numpy.typing as npt
 from alti2v.errors import DataError
 from alti2v.records import Category, Tag
 
-_ROWS_AT_ONCE = 100_000
+_ROWS_AT_ONCE = 20_000
 CATEGORIES = tuple(Category)
 RATING_TAGS = tuple(f"rating:{rating}" for rating in ("general", "sensitive", "questionable", "explicit"))
 
@@ -42,16 +42,16 @@ class TagLists:
 
     def take(self, rows: npt.NDArray[np.int64]) -> TagLists:
         """The tags of some posts, in the order asked for."""
-        offsets = np.concatenate(([0], np.cumsum(self.lengths[rows], dtype=np.int64)))
-        codes = np.empty(offsets[-1], np.int32)
-        for start in range(0, len(rows), _ROWS_AT_ONCE):  # bounds the positions that are held as int64
-            part = rows[start : start + _ROWS_AT_ONCE]
+        return joined(self.in_blocks(rows), room=int(self.lengths[rows].sum()))
+
+    def in_blocks(self, rows: npt.NDArray[np.int64]) -> Iterator[TagLists]:
+        """The same, a bounded number of posts at a time: a copy of a whole board's tags is 200 MB."""
+        for some in blocks(len(rows)):
+            part = rows[some]
             lengths = self.lengths[part]
-            first = offsets[start]
-            ends = np.cumsum(lengths)
+            ends = np.cumsum(lengths, dtype=np.int64)
             shift = np.repeat(self.offsets[part] - (ends - lengths), lengths)
-            codes[first : first + len(shift)] = self.codes[shift + np.arange(len(shift))]
-        return TagLists(offsets, codes)
+            yield TagLists(np.concatenate(([0], ends)), self.codes[shift + np.arange(len(shift))])
 
     def keep(self, wanted: npt.NDArray[np.bool_]) -> TagLists:
         """The same posts with only those tags whose code is True in `wanted`."""
@@ -77,12 +77,11 @@ class TagLists:
             codes[first:last] = _sorted_pairs(owners, new_code[self.codes[first:last]])
         return TagLists(self.offsets, codes)
 
-    def counts(self, tags: int) -> npt.NDArray[np.int64]:
-        """How many posts carry each of `tags` tags, (tags,) int64."""
+    def counts(self, rows: npt.NDArray[np.int64], *, tags: int) -> npt.NDArray[np.int64]:
+        """How many of some posts carry each of `tags` tags, (tags,) int64."""
         counts = np.zeros(tags, np.int64)
-        for rows in blocks(len(self)):  # bounds what is held as int64
-            part = self.codes[self.offsets[rows.start] : self.offsets[rows.stop]]
-            counts += np.bincount(part, minlength=tags)
+        for part in self.in_blocks(rows):
+            counts += np.bincount(part.codes, minlength=tags)
         return counts
 
 
@@ -115,12 +114,20 @@ def _sorted_pairs(owners: npt.NDArray[np.int64], codes: npt.NDArray[np.int32]) -
     return pairs
 
 
-def joined(parts: Sequence[TagLists]) -> TagLists:
-    """The posts of all parts, one after the other."""
-    starts = np.cumsum([0, *(len(part.codes) for part in parts)], dtype=np.int64)
-    offsets = [part.offsets[:-1] + start for part, start in zip(parts, starts, strict=False)]
-    codes = [part.codes for part in parts]
-    return TagLists(np.concatenate([*offsets, starts[-1:]]), np.concatenate([*codes, np.empty(0, np.int32)]))
+def joined(parts: Iterable[TagLists], *, room: int) -> TagLists:
+    """The posts of all parts, one after the other.
+
+    Args:
+        parts: may come one by one, so that they are never there all together.
+        room: codes in all parts, at most; the system gives memory only for what is used of it.
+    """
+    codes, used = np.empty(room, np.int32), 0
+    offsets = [np.zeros(1, np.int64)]
+    for part in parts:
+        codes[used : used + len(part.codes)] = part.codes
+        offsets.append(part.offsets[1:] + used)
+        used += len(part.codes)
+    return TagLists(np.concatenate(offsets), codes[:used])
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,15 +193,17 @@ class Vocabulary:
 DROPPED, TOO_RARE, NOT_IN_TRAINING = "dropped", "too rare", "in no training picture"
 
 
-def choose_vocabulary(training: TagLists, table: TagTable, rule: VocabularyRule) -> Vocabulary:
+def choose_vocabulary(counts: npt.NDArray[np.int64], table: TagTable, rule: VocabularyRule) -> Vocabulary:
     """Choose the most frequent tags that the rule allows; fewer if there are not so many.
 
-    Only training posts count: a vocabulary that saw the test split would tell of it.
+    Args:
+        counts: (tags,) training posts that carry each; a vocabulary that saw the test split would tell of it.
+        table: the tags.
+        rule: what is wanted.
 
     Raises:
         DataError: no tag is left.
     """
-    counts = training.counts(len(table.names))
     code_of = {name: code for code, name in enumerate(table.names)}
     kept, dropped = (_codes(tags, table, code_of) for tags in (rule.keep, rule.drop))
     ratings = _codes(RATING_TAGS, table, code_of)
@@ -285,9 +294,8 @@ def _left_out(
     return {reason: number for reason, number in reasons.most_common() if number}
 
 
-def grown_vocabulary(tags: tuple[Tag, ...], training: TagLists, table: TagTable) -> Vocabulary:
+def grown_vocabulary(tags: tuple[Tag, ...], counts: npt.NDArray[np.int64], table: TagTable) -> Vocabulary:
     """The same tags in the same order, because indices are a contract, with the new training posts counted."""
-    counts = training.counts(len(table.names))
     code_of = {name: code for code, name in enumerate(table.names)}
     label_of = np.full(len(table.names), -1, np.int32)
     grown = []
@@ -300,9 +308,11 @@ def grown_vocabulary(tags: tuple[Tag, ...], training: TagLists, table: TagTable)
     return Vocabulary(tuple(grown), label_of)
 
 
-def labels_of(tags: TagLists, vocabulary: Vocabulary) -> TagLists:
-    """Positions in the vocabulary, ascending, of each post's tags."""
-    return tags.keep(vocabulary.label_of >= 0).renamed(vocabulary.label_of)
+def labels_of(tags: TagLists, rows: npt.NDArray[np.int64], vocabulary: Vocabulary) -> TagLists:
+    """Positions in the vocabulary, ascending, of the tags of some posts."""
+    is_label = vocabulary.label_of >= 0
+    parts = (part.keep(is_label).renamed(vocabulary.label_of) for part in tags.in_blocks(rows))
+    return joined(parts, room=int(tags.lengths[rows].sum()))
 
 
 def blocks(rows: int) -> Iterator[slice]:

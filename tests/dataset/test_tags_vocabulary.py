@@ -33,6 +33,10 @@ def packed(lists: list[list[int]]) -> TagLists:
     return tag_lists(np.array(owners, np.int64), np.array(codes, np.int32), len(lists))
 
 
+def counted(tags: TagLists) -> np.ndarray:
+    return tags.counts(np.arange(len(tags)), tags=16)
+
+
 def unpacked(tags: TagLists) -> list[list[int]]:
     return [tags.codes[a:b].tolist() for a, b in zip(tags.offsets, tags.offsets[1:], strict=False)]
 
@@ -46,7 +50,7 @@ def test_lists_survive_every_operation(lists: list[list[int]], data: st.DataObje
     renaming = np.array(data.draw(st.permutations(range(16))), np.int32)
 
     assert unpacked(tags) == lists
-    assert unpacked(joined([tags, tags])) == lists + lists
+    assert unpacked(joined(iter([tags, tags]), room=2 * len(tags.codes) + 3)) == lists + lists
     assert unpacked(tags.take(np.array(rows, np.int64))) == [lists[row] for row in rows]
     assert unpacked(tags.keep(wanted)) == [[code for code in codes if wanted[code]] for codes in lists]
     assert unpacked(tags.renamed(renaming)) == [sorted(renaming[codes].tolist()) for codes in lists]
@@ -60,6 +64,7 @@ def test_blocks_of_rows_join_up(monkeypatch: pytest.MonkeyPatch) -> None:
     backwards = np.arange(16, dtype=np.int32)[::-1].copy()
 
     assert unpacked(packed(lists).take(rows)) == lists[::-1]
+    assert packed(lists).counts(rows[:8], tags=11).tolist() == [1, 1, 1, 1, 1, 2, 1, 0, 3, 3, 2]
     assert unpacked(packed(lists).renamed(backwards)) == [sorted(15 - c for c in codes) for codes in lists]
 
 
@@ -78,7 +83,7 @@ def test_the_vocabulary_is_what_a_counter_says(lists: list[list[int]], size: int
     """Most frequent first, ties by name, never a tag that nobody carries."""
     counts = Counter(code for codes in lists for code in codes)
     expected = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:size]
-    vocabulary = choose_vocabulary(packed(lists), GENERAL, VocabularyRule(size=size))
+    vocabulary = choose_vocabulary(counted(packed(lists)), GENERAL, VocabularyRule(size=size))
 
     assert [(tag.name, tag.count) for tag in vocabulary.tags] == [(NAMES[c], n) for c, n in expected]
     for index, (code, _) in enumerate(expected):
@@ -88,13 +93,14 @@ def test_the_vocabulary_is_what_a_counter_says(lists: list[list[int]], size: int
 @given(LISTS.filter(any), st.integers(1, 20))
 def test_labels_name_the_tags_of_each_post(lists: list[list[int]], size: int) -> None:
     """Labels are exactly the tags of the vocabulary that a post carries, ascending."""
-    vocabulary = choose_vocabulary(packed(lists), GENERAL, VocabularyRule(size=size))
+    vocabulary = choose_vocabulary(counted(packed(lists)), GENERAL, VocabularyRule(size=size))
     names = {tag.name for tag in vocabulary.tags}
-    labels = unpacked(labels_of(packed(lists), vocabulary))
+    rows = np.arange(len(lists))[::-2].copy()
+    labels = unpacked(labels_of(packed(lists), rows, vocabulary))
 
     assert [sorted(found) for found in labels] == labels
     assert [{vocabulary.tags[index].name for index in found} for found in labels] == [
-        {NAMES[code] for code in codes} & names for codes in lists
+        {NAMES[code] for code in lists[row]} & names for row in rows
     ]
 
 
@@ -102,11 +108,11 @@ def test_categories_can_be_left_out() -> None:
     """Meta tags do not take the place of others, however frequent."""
     categories = np.array([CATEGORIES.index(Category.META)] + [0] * 15, np.int8)
     tags = packed([[0, 1], [0, 1], [0, 2]])
-    vocabulary = choose_vocabulary(tags, TagTable(NAMES, categories), WITHOUT_META)
+    vocabulary = choose_vocabulary(counted(tags), TagTable(NAMES, categories), WITHOUT_META)
 
     assert [tag.name for tag in vocabulary.tags] == ["tag_01", "tag_02"]
     with pytest.raises(DataError, match="no training picture carries a tag"):
-        choose_vocabulary(packed([[0]]), TagTable(NAMES, categories), WITHOUT_META)
+        choose_vocabulary(counted(packed([[0]])), TagTable(NAMES, categories), WITHOUT_META)
 
 
 def names(vocabulary_tags: object) -> list[str]:
@@ -132,8 +138,13 @@ def test_quotas_choose_within_their_categories() -> None:
     rule = VocabularyRule(size=1, quotas={Category.CHARACTER: 2, Category.GENERAL: 1})
     with_ratings = VocabularyRule(size=1, quotas={Category.CHARACTER: 2, Category.GENERAL: 1}, ratings=True)
 
-    assert names(choose_vocabulary(tags, table, rule).tags) == ["c3", "g0", "c2"]
-    assert names(choose_vocabulary(tags, table, with_ratings).tags) == ["c3", "g0", "rating:general", "c2"]
+    assert names(choose_vocabulary(counted(tags), table, rule).tags) == ["c3", "g0", "c2"]
+    assert names(choose_vocabulary(counted(tags), table, with_ratings).tags) == [
+        "c3",
+        "g0",
+        "rating:general",
+        "c2",
+    ]
     assert table.names[8] in RATING_TAGS
 
 
@@ -141,9 +152,9 @@ def test_a_least_number_of_pictures() -> None:
     """Tags that fewer training pictures carry are left out; if none is left, that is said."""
     tags, table = mixed()
 
-    assert names(choose_vocabulary(tags, table, VocabularyRule(size=9, min_count=3)).tags)[-1] == "c2"
+    assert names(choose_vocabulary(counted(tags), table, VocabularyRule(size=9, min_count=3)).tags)[-1] == "c2"
     with pytest.raises(DataError, match="smaller --min-count"):
-        choose_vocabulary(tags, table, VocabularyRule(size=9, min_count=5))
+        choose_vocabulary(counted(tags), table, VocabularyRule(size=9, min_count=5))
 
 
 def test_wanted_tags_are_kept_or_named() -> None:
@@ -152,7 +163,7 @@ def test_wanted_tags_are_kept_or_named() -> None:
     rule = VocabularyRule(
         size=2, keep=frozenset({"c0", "g1", "nobody_has_it", "c3"}), drop=frozenset({"g0", "x"})
     )
-    vocabulary = choose_vocabulary(tags, table, rule)
+    vocabulary = choose_vocabulary(counted(tags), table, rule)
 
     assert names(vocabulary.tags) == ["c3", "g1", "c0"]
     assert vocabulary.rare == {"c0": 1, "nobody_has_it": 0}
