@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 # What is kept from an earlier build was made by other code where this is another number: raise it with any
 # change to what `perceptual_hashes`, `images._look` or a thumbnail come to.
-LOOKS_VERSION = 1
+LOOKS_VERSION = 2
 HASH_BITS = 64
 LOOK_SIDE_PX = 128  # of the grey picture that hash and thumbnail are made from
 THUMBNAIL_SIDE_PX = 16

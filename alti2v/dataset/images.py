@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import warnings
 from dataclasses import dataclass, replace
 
@@ -22,11 +23,12 @@ from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT
 MAX_PIXELS = 50_000_000  # decoded, at 4 bytes each: 200 MB; by the header, before anything is decoded
 MIN_SIDE_PX = 16
 MAX_ASPECT = 20.0  # a longer strip would be narrower than 12 px in a square of 224
-# JPEGs are decoded at 1/2, 1/4 or 1/8 as long as 2 times the wanted size is left; then pixels are averaged in
-# whole blocks as long as 1.3 times is left; a bicubic filter does the rest. docs/DECISIONS.md says what other
+# JPEGs are decoded at 1/2, 1/4 or 1/8 as long as 1.3 times the wanted size is left; then pixels are averaged in
+# whole blocks as long as the same is left; a bicubic filter does the rest. docs/DECISIONS.md says what other
 # choices cost and lose.
-_OVERSAMPLING = 2
 _REDUCING_GAP = 1.3
+# Of pictures smaller than itself the look wants more pixels than they do: up to so many times theirs.
+_LOOK_GAP = 2
 _STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG", "GIF": b"GIF8", "WEBP": b"RIFF"}
 _ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -188,13 +190,18 @@ class _Decoded:
 
 def _decoded(image: Image.Image, target: tuple[int, int]) -> _Decoded:
     # A square request would make Pillow decode at full size: the draft keeps BOTH sides above what is asked.
-    drafted = image.draft(image.mode, (target[0] * _OVERSAMPLING, target[1] * _OVERSAMPLING))
+    drafted = image.draft(image.mode, (_least(target[0]), _least(target[1])))
     orientation = _orientation(image)
     icc = image.info.get("icc_profile")
     pixels = _in_plain_mode(image)
     # Of an odd side, half a pixel of the draft lies outside the picture: shifted by that, lines look soft.
     size = pixels.size if drafted is None else drafted[1][2:]
     return _Decoded(pixels=pixels, size=size, icc=icc, orientation=orientation)
+
+
+def _least(side: int) -> int:
+    """Pixels of a JPEG that are to be left along a side of so many in the end."""
+    return max(math.ceil(_REDUCING_GAP * side), min(_LOOK_GAP * side, LOOK_SIDE_PX))
 
 
 def _coarse(decoded: _Decoded, target: tuple[int, int]) -> _Decoded:
