@@ -224,7 +224,8 @@ class _Run:
             finally:
                 heartbeat.cancel()
             losses = await network.losses()
-            self._missing += sorted(set(losses.hosts_down.values()))
+            down = {why for lane, why in losses.hosts_down.items() if self._wants_files or lane.endswith("api")}
+            self._missing += sorted(down)
             if losses.was_banned:
                 await self._thread.run(self._forgive_refusals)
         await loading

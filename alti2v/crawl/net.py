@@ -210,6 +210,12 @@ class Client:
             host.answered(purpose, waited_s)
         return outcome
 
+    async def may_crawl(self, url: str) -> bool | None:
+        """Whether the robots.txt of its host allows an address; None if it cannot be read."""
+        origin = origin_of(url)
+        robots = None if origin is None else await self._robots_of(self._host(origin))
+        return None if robots is None else robots.can_fetch(url, PRODUCT)
+
     async def _robots_refusal(self, host: Host, url: str) -> Failure | None:
         robots = host.robots or await self._robots_of(host)
         if robots is None:

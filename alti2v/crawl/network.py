@@ -110,7 +110,7 @@ class Losses:
     """What hosts kept from this run.
 
     Attributes:
-        hosts_down: those that were given up, and why.
+        hosts_down: those that were given up for something, as `origin api` or `origin file`, and why.
         was_banned: a host has shut us out: then no single refusal says anything about its file.
     """
 
@@ -129,6 +129,14 @@ class Network(Protocol):
 
     async def get(self, url: str, *, max_bytes: int) -> Received | Failure:
         """Ask the API at one address, politely.
+
+        Raises:
+            StoppedError: after `stop`, if it would have to wait.
+        """
+        ...
+
+    async def may_crawl(self, url: str) -> bool | None:
+        """Whether the robots.txt of its host, which is read once, allows an address; None if it cannot be read.
 
         Raises:
             StoppedError: after `stop`, if it would have to wait.

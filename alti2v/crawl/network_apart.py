@@ -89,9 +89,13 @@ class NetworkApart:
     async def get(self, url: str, *, max_bytes: int) -> Received | Failure:
         """Ask the API at one address, politely."""
         message, body = await self._ask({"get": [url, max_bytes]})
-        if "stopped" in message:
-            raise StoppedError
         return read_answer(message["answer"], body)
+
+    async def may_crawl(self, url: str) -> bool | None:
+        """Whether robots.txt allows an address; None if it cannot be read."""
+        message, _ = await self._ask({"may_crawl": url})
+        is_allowed: bool | None = message["is_allowed"]
+        return is_allowed
 
     def want(self, files: Sequence[Wanted]) -> None:
         """Fetch these, after those before them."""
@@ -125,9 +129,12 @@ class NetworkApart:
         self._questions[number] = asyncio.get_running_loop().create_future()
         send(self._writer, {"id": number, **question})
         try:
-            return await self._questions[number]
+            message, body = await self._questions[number]
         finally:
             del self._questions[number]
+        if "stopped" in message:
+            raise StoppedError
+        return message, body
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         try:

@@ -126,6 +126,10 @@ class NetworkHere:
         """Ask the API at one address, politely."""
         return await self._client.get(url, purpose=Purpose.API, max_bytes=max_bytes)
 
+    async def may_crawl(self, url: str) -> bool | None:
+        """Whether robots.txt allows an address; None if it cannot be read."""
+        return await self._client.may_crawl(url)
+
     def want(self, files: Sequence[Wanted]) -> None:
         """Fetch these, after those before them."""
         for wanted in files:

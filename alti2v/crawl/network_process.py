@@ -83,6 +83,8 @@ class _Server:
                 self.network.stop()
             case {"id": number, "get": [url, max_bytes]}:
                 return self._get(number, url, max_bytes)
+            case {"id": number, "may_crawl": url}:
+                return self._may_crawl(number, url)
             case {"id": number, "losses": _}:
                 return self._losses(number)
         return None
@@ -114,6 +116,12 @@ class _Server:
         document, body = answer_document(answer)
         send(self._writer, {"id": number, "answer": document}, body)
         await self._writer.drain()
+
+    async def _may_crawl(self, number: int, url: str) -> None:
+        try:
+            send(self._writer, {"id": number, "is_allowed": await self.network.may_crawl(url)})
+        except StoppedError:
+            send(self._writer, {"id": number, "stopped": True})
 
     async def _losses(self, number: int) -> None:
         send(self._writer, {"id": number, "losses": losses_document(await self.network.losses())})

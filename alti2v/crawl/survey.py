@@ -5,9 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
-
-from protego import Protego
 
 from alti2v.crawl.asking import Asker, in_words
 from alti2v.crawl.boards.board import Board, Refusal, TagBoard, Unreadable
@@ -18,7 +15,6 @@ from alti2v.crawl.categories import Categoriser
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.lister import Lister, Stopped
 from alti2v.crawl.listing import Walk
-from alti2v.crawl.network import PRODUCT
 from alti2v.crawl.plan import CrawlConfig, write_plan
 from alti2v.crawl.policy import FailKind, Failure
 from alti2v.crawl.recognise import base_url, detect, private_address
@@ -55,13 +51,7 @@ class Survey:
         """
         if not isinstance(self.board, Danbooru):
             return
-        parts = urlsplit(self.board.base)
-        robots_txt = await self.asker.ask_once(
-            f"{parts.scheme}://{parts.netloc}/robots.txt",
-            lambda body, status: body.decode("utf-8", "replace") if status == 200 else "",
-        )
-        url = f"{self.board.base}/posts.json"
-        if isinstance(robots_txt, str) and not Protego.parse(robots_txt).can_fetch(url, PRODUCT):
+        if await self.asker.network.may_crawl(f"{self.board.base}/posts.json") is False:
             self.say(
                 f"the robots.txt of {self.board.base} disallows posts.json to crawlers: a documented API, "
                 "it is asked under its own terms and rate; files are fetched as robots.txt allows"

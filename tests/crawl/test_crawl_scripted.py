@@ -422,16 +422,28 @@ def test_f61_robots_txt_of_the_files_is_obeyed(board: Board, tmp_path: Path) -> 
     assert site.asked("/samples/") == []
 
 
-def test_an_api_that_robots_txt_disallows_is_asked_under_its_own_terms(board: Board, tmp_path: Path) -> None:
-    """As on donmai, whose help documents what its robots.txt disallows: said once."""
+@pytest.mark.parametrize("apart", [False, True])
+def test_an_api_that_robots_txt_disallows_is_asked_under_its_own_terms(
+    board: Board, tmp_path: Path, *, apart: bool
+) -> None:
+    """As on donmai, whose help documents what its robots.txt disallows: read once, said once."""
     site = board(dialect="danbooru", robots="User-agent: *\nDisallow: /*.json\n")
     told: list[Progress] = []
-    report = crawl(config(tmp_path / "store", site), progress=told.append)
+    report = crawl(config(tmp_path / "store", site, network_apart=apart), progress=told.append)
     said = [progress.milestone for progress in told if "robots.txt" in progress.milestone]
 
     assert (report.stored, report.complete) == (60, True)
     assert len(said) == 1
     assert "disallows posts.json to crawlers" in said[0]
+    assert site.asked("/robots.txt") == ["/robots.txt"]
+
+
+def test_a_listing_without_files_needs_no_robots_txt(board: Board, tmp_path: Path) -> None:
+    """It is for files: where it cannot be read, a listing of a documented API is complete all the same."""
+    site = board(dialect="danbooru")
+    site.script("/robots.txt", *[page(status=500)] * 50)
+
+    assert crawl(config(tmp_path / "store", site, files="none")).complete
 
 
 def test_f04_a_throttling_board_is_not_a_failure(board: Board, tmp_path: Path) -> None:
