@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple
+from operator import attrgetter
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,6 +28,7 @@ from alti2v.crawl.stopping import StoppedError
 from alti2v.errors import Alti2vError
 
 _PROGRAM = "import sys; from alti2v.crawl.network_process import serve; serve(*map(int, sys.argv[1:]))"
+_WANTED = attrgetter(*Wanted.__dataclass_fields__)  # the fields in their order; astuple takes 8 us for them
 _TRAYS = 2  # one is filled while the other is stored
 _END_S = 5.0
 # For glibc's malloc (mallopt(3)): memory of small bodies is used again. Giving it back and asking for it took
@@ -99,7 +100,7 @@ class NetworkApart:
 
     def want(self, files: Sequence[Wanted]) -> None:
         """Fetch these, after those before them."""
-        send(self._writer, {"want": [astuple(file) for file in files]})
+        send(self._writer, {"want": [_WANTED(file) for file in files]})
 
     def want_no_more(self) -> None:
         """`batch` ends with what is wanted so far."""
