@@ -58,7 +58,7 @@ from alti2v.storage.layout import OUTCOMES, OUTCOMES_FILE, SURVEY_FILE
 from alti2v.storage.place import open_place, remove
 from alti2v.storage.publish import make_directory
 from alti2v.storage.remote import Remote
-from alti2v.storage.table import read_table, schema, write_arrow_table
+from alti2v.storage.table import give_back_memory, read_table, schema, write_arrow_table
 
 PLAN_DIR = "plan"
 _BESIDE_A_PICTURE = 2300  # bytes of a sample in a tar file: two headers, 1 kB of JSON, and what rounds them up
@@ -219,7 +219,7 @@ def _plan(job: _Job) -> _Planned:
     if not job.is_growth:
         _check_usable(job, outcomes)
     standing = known.filter(pa.array(np.isin(known.column("id").to_numpy(), _settled_ids(history))))
-    survey = pa.concat_tables([standing, seen] if job.is_growth else [seen]).sort_by("id")
+    survey = pa.concat_tables([standing, seen]).sort_by("id") if job.is_growth else seen
     rows, seen = rows[reasons == ""], seen.filter(pa.array(reasons == ""))
     candidates = Candidates(
         ids=posts.ids[rows],
@@ -229,6 +229,7 @@ def _plan(job: _Job) -> _Planned:
         rows=rows,
         table=posts.table,
     )
+    give_back_memory()
     plan = make_plan(candidates, job.options, store_digest=posts.digest, settled=settled, edition=job.edition)
     left_out = rows[plan.side == NOWHERE]
     outcomes = outcomes.dropped(left_out, ["alike_held_out"] * len(left_out))

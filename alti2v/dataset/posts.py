@@ -21,6 +21,7 @@ from alti2v.errors import DamagedError, DataError
 from alti2v.records import Category, Status
 from alti2v.storage.layout import TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.store import Store, read_categories, read_posts, read_relations
+from alti2v.storage.table import give_back_memory
 
 _FACTS = (
     *("id", "status", "reason", "duplicate_of", "parent_id", "tar", "offset", "size", "stored_md5", "md5"),
@@ -83,6 +84,7 @@ def load_posts(store: Store, *, ratings: bool = False) -> Posts:
     order = np.argsort(ids, kind="stable")
     _check_ids(store, ids[order])
     all_facts = _ordered(facts, order)
+    give_back_memory()
     table, new_code = _tag_table(codes, category_seen, known)
     all_tags = joined(_renamed(tags, new_code), room=sum(len(part.codes) for part in tags))
     if not np.array_equal(order, np.arange(len(order))):
@@ -90,12 +92,9 @@ def load_posts(store: Store, *, ratings: bool = False) -> Posts:
     aliases, implications = (read_relations(store, of) for of in (TAG_ALIASES, TAG_IMPLICATIONS))
     if aliases or implications:
         all_tags, table = canonical(all_tags, table, Relations(aliases, implications), known)
-    return Posts(
-        facts=all_facts,
-        tags=all_tags,
-        table=table,
-        digest=_digest(all_facts, all_tags, table),
-    )
+    digest = _digest(all_facts, all_tags, table)
+    give_back_memory()
+    return Posts(facts=all_facts, tags=all_tags, table=table, digest=digest)
 
 
 def _check_ids(store: Store, ids: npt.NDArray[np.int64]) -> None:
@@ -302,6 +301,7 @@ def first_outcomes(
     rows, originals = rows[~is_settled[rows]], originals[~is_settled[rows]]
     outcome[rows] = DUPLICATE
     duplicate_of[rows] = posts.ids[originals]
+    give_back_memory()
     return Outcomes(outcome=outcome, reason=reason, duplicate_of=duplicate_of)
 
 
