@@ -78,16 +78,19 @@ def main() -> None:
                 epoch=number,
                 augmentation=parse_augmentation(options.augmentation),
             )
-            wait = InputWait()
             repeated = backend.tf.data.Dataset.from_tensors(next(iter(batches))).repeat(
                 options.samples // options.batch_size
             )
+            if not number:  # compiles
+                _seconds(model, repeated.take(2))
+                continue
+            wait = InputWait()
             from_memory = _seconds(model, repeated)
             from_shards = _seconds(model, wait.timed(batches))
-            if number:  # the first one compiles
-                ratios.append(from_memory / from_shards)
-                rates.append((options.samples / from_memory, options.samples / from_shards))
-                waits.append(wait.seconds / from_shards)
+            ratios.append(from_memory / from_shards)
+            rates.append((options.samples / from_memory, options.samples / from_shards))
+            waits.append(wait.seconds / from_shards)
+            print(f"round {number}: ratio {ratios[-1]:.3f}, input wait {waits[-1]:.2%}", file=sys.stderr)
     ceiling, ours = (statistics.median(column) for column in zip(*rates, strict=True))
     ratio, waited = statistics.median(ratios), statistics.median(waits)
     cores = len(os.sched_getaffinity(0))
