@@ -170,7 +170,7 @@ def pictures_of(
     tf = backend.tf
     size = read_manifest(dataset).image.size
     tags = len(read_vocabulary(dataset))
-    data = _whole_shards(dataset, [shard], tags=tags, shuffle=None).flat_map(_samples_of)
+    data = _whole_shards(dataset, [shard], tags=tags).flat_map(_samples_of)
     data = data.map(
         lambda row, content: (_decode(tf.strings.substr(content, row[1], row[2]), size=size), row[3]),
         num_parallel_calls=tf.data.AUTOTUNE,
@@ -200,7 +200,7 @@ def evaluation_batches(dataset: Path, *, split: str, batch_size: int) -> Iterato
     tf = backend.tf
     size, tags, shards = _open(dataset, split)
 
-    data = _whole_shards(dataset, shards, tags=tags, shuffle=None)
+    data = _whole_shards(dataset, shards, tags=tags)
     data = data.flat_map(_samples_of)
     data = data.map(
         lambda row, content: (
@@ -272,7 +272,7 @@ def broken_pictures(dataset: Path, *, split: str, most: int = _MOST_BROKEN) -> t
         return int(id_), True
 
     broken, count = [], 0
-    data = _whole_shards(dataset, shards, tags=tags, shuffle=None).flat_map(_samples_of)
+    data = _whole_shards(dataset, shards, tags=tags).flat_map(_samples_of)
     data = data.map(lambda row, content: (row[0], tf.strings.substr(content, row[1], row[2])))
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for batch in data.batch(_LOOKED_AT):
@@ -310,26 +310,48 @@ def _open(dataset: Path, split: str) -> tuple[int, int, tuple[Shard, ...]]:
 
 def _in_order(dataset: Path, shards: Sequence[Shard], *, tags: int, seed: int, epoch: int) -> Any:  # noqa: ANN401
     """tf.data.Dataset of what `_samples_of` gives: an epoch's samples in its order."""
-    # Whole shards, in an order of this epoch.
-    in_order = [shards[number] for number in epoch_order(seed, epoch, len(shards))]
-    data = _whole_shards(dataset, in_order, tags=tags, shuffle=(seed, epoch))
+    in_order = _spread([shards[number] for number in epoch_order(seed, epoch, len(shards))])
+    rows = [row_order(seed, epoch, shard.name.number, shard.samples)[part] for shard, part in in_order]
+    data = _whole_shards(dataset, [shard for shard, _ in in_order], tags=tags, rows=rows)
     # Some of them at a time, each already in an order of its own: that mixes as well as a shuffle buffer of all
     # their pictures, needs no second copy of them, and has no state to save.
     return data.interleave(_samples_of, cycle_length=SHARDS_IN_FLIGHT, block_length=1)
 
 
-def _whole_shards(dataset: Path, shards: Sequence[Shard], *, tags: int, shuffle: tuple[int, int] | None) -> Any:  # noqa: ANN401
-    """tf.data.Dataset of (content, ids, offsets, sizes, labels), an element per shard; see `_rows`."""
+def _spread(shards: Sequence[Shard]) -> list[tuple[Shard, slice]]:
+    """The same shards, all but some of the first ones in one part, so that their ends do not meet.
+
+    Those that begin together would end together, and so would their successors; a GPU would have to wait until
+    all of them are read. So the first ones begin with a quarter, a half and three quarters of their rows; what
+    is left of these comes last.
+    """
+    wholes = [(shard, slice(None)) for shard in shards]
+    if len(shards) <= SHARDS_IN_FLIGHT:
+        return wholes
+    early = shards[: SHARDS_IN_FLIGHT - 1]
+    cuts = [shard.samples * place // SHARDS_IN_FLIGHT for place, shard in enumerate(early, 1)]
+    begins = [(shard, slice(cut)) for shard, cut in zip(early, cuts, strict=True)]
+    rests = [(shard, slice(cut, None)) for shard, cut in zip(early, cuts, strict=True)]
+    return [*begins, *wholes[len(early) :], *rests]
+
+
+def _whole_shards(
+    dataset: Path, shards: Sequence[Shard], *, tags: int, rows: Sequence[npt.NDArray[np.int64]] | None = None
+) -> Any:  # noqa: ANN401
+    """tf.data.Dataset of (content, ids, offsets, sizes, labels), an element per shard; see `_rows`.
+
+    `rows` are the numbers of those that are wanted of each, in the wanted order; all where not given.
+    """
     tf = backend.tf
     contents = [str(dataset / shard.name.data) for shard in shards]
 
-    def rows(place: np.int64) -> tuple[npt.NDArray[np.int64], ...]:
+    def columns_of(place: np.int64) -> tuple[npt.NDArray[np.int64], ...]:
         shard = shards[int(place)]
         hold(dataset, shard)
-        return _rows(dataset / shard.name.metadata, shuffle, shard.name.number, tags=tags)
+        return _rows(dataset / shard.name.metadata, None if rows is None else rows[int(place)], tags=tags)
 
     def read(place: Any, content: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
-        *columns, labels = tf.numpy_function(rows, [place], [tf.int64] * 4, stateful=False)
+        *columns, labels = tf.numpy_function(columns_of, [place], [tf.int64] * 4, stateful=False)
         for column in columns:
             column.set_shape([None])
         labels.set_shape([None, None])
@@ -341,16 +363,14 @@ def _whole_shards(dataset: Path, shards: Sequence[Shard], *, tags: int, shuffle:
     return data.map(read, num_parallel_calls=1).prefetch(1)
 
 
-def _rows(
-    table: Path, shuffle: tuple[int, int] | None, number: int, *, tags: int
-) -> tuple[npt.NDArray[np.int64], ...]:
+def _rows(table: Path, wanted: npt.NDArray[np.int64] | None, *, tags: int) -> tuple[npt.NDArray[np.int64], ...]:
     """Read the columns that training needs: ids, offsets, sizes (N,), and label indices (N, L).
 
     Rows with fewer than L labels are filled up with `tags`, which is no tag's index.
     """
     rows = read_table(table, METADATA, columns=("id", "offset", "size", "labels"))
-    if shuffle is not None:
-        rows = rows.take(row_order(*shuffle, number, len(rows)))
+    if wanted is not None:
+        rows = rows.take(wanted)
     labels = rows.column("labels").combine_chunks()
     lengths = np.diff(labels.offsets.to_numpy())
     indices = np.full((len(rows), lengths.max(initial=0)), tags, np.int64)

@@ -13,7 +13,7 @@ from PIL import Image
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model.augment import Augmentation
-from alti2v.model.input import broken_pictures, evaluation_batches, training_batches
+from alti2v.model.input import broken_pictures, evaluation_batches, ids_of_batch, training_batches
 from tests.model.tiny_dataset import COLOURS, Drawn, square, write_dataset, write_squares
 
 pytestmark = pytest.mark.tf
@@ -110,6 +110,18 @@ def test_shards_are_mixed(dataset):
 
     for images, _ in epoch(dataset)[:3]:
         assert len({shard_of[image.tobytes()] for image in images}) >= 3
+
+
+def test_shards_begin_one_after_the_other(tmp_path):
+    """When a shard ends, the others in flight are in their midst: each can be read while three are in use."""
+    samples = [square(number, size=32) for number in range(96)]
+    dataset = write_dataset(tmp_path / "dataset", {"train": samples}, size=32, shard_samples=8)
+    ids = ids_of_batch(dataset, batch_size=96, seed=0, epoch=0, batch=0)
+    begun = sorted({(id_ - 1000) // 8: place for place, id_ in reversed(list(enumerate(ids)))}.values())
+
+    assert sorted(ids) == [sample.id for sample in samples]
+    assert begun[:4] == [0, 1, 2, 3]
+    assert min(np.diff(begun[3:])) >= 4
 
 
 @pytest.mark.parametrize("skipped", [1, 3, 4])
