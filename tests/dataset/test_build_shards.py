@@ -9,10 +9,8 @@ import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
-import textwrap
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +36,7 @@ from alti2v.records import Progress
 from alti2v.storage.directory import Kind, write_description
 from alti2v.storage.layout import POSTS, posts_table
 from alti2v.storage.table import write_table
+from tests.dataset.killed_calls import calls_killed
 from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
 # webdataset 1.0.2 leaves its files for the garbage collector to close.
@@ -342,29 +341,10 @@ def test_a_lost_file_is_made_again(store: Path, dataset: Path, tmp_path: Path, f
     assert digests(tmp_path / "dataset") == digests(dataset)
 
 
-KILLED = """
-    import os, signal, sys
-    from pathlib import Path
-    from alti2v.dataset import build, config, edition, shards, survey
-    from alti2v.dataset.decoder import Decoder
-    from alti2v.storage import publish, table, tar
-
-    function, countdown = sys.argv[3], [int(sys.argv[4])]
-    def dying(real):
-        def call(*args, **kwargs):
-            countdown[0] -= 1
-            if countdown[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*args, **kwargs)
-        return call
-    target = {"fsync": (os, "fsync"), "rename": (Path, "replace"), "unlink": (Path, "unlink"),
-              "picture": (Decoder, "prepare"), "sample": (shards, "sample_json"),
-              "rmtree": (edition.shutil, "rmtree"), "manifest": (edition, "write_manifest")}[function]
-    setattr(*target, dying(getattr(*target)))
-    survey._CHUNK_PICTURES = 5
-    build.build_shards(config.BuildConfig(store=Path(sys.argv[1]), dataset=Path(sys.argv[2]), size=32, test=6,
-                                         validation=4, shard_samples=9, workers=1))
-"""
+@pytest.fixture(scope="module")
+def kill() -> Iterator[Callable[..., bool]]:
+    with calls_killed() as kill:
+        yield kill
 
 
 @pytest.mark.parametrize(
@@ -384,22 +364,12 @@ KILLED = """
     ],
 )
 def test_kill_9_at_any_point_changes_nothing(
-    store: Path, dataset: Path, tmp_path: Path, points: list[tuple[str, int]]
+    kill: Callable[..., bool], store: Path, dataset: Path, tmp_path: Path, points: list[tuple[str, int]]
 ) -> None:
     """A build that is killed again and again, then run to the end, is byte for byte the uninterrupted one."""
     target = tmp_path / "dataset"
-    for function, countdown in points:
-        command = [
-            sys.executable,
-            "-c",
-            textwrap.dedent(KILLED),
-            str(store),
-            str(target),
-            function,
-            str(countdown),
-        ]
-        killed = subprocess.run(command, check=False, timeout=60, capture_output=True)
-        assert killed.returncode in (-signal.SIGKILL, 0), killed.stderr
+    for point, countdown in points:
+        kill(point=point, countdown=countdown, store=str(store), dataset=str(target), chunk_pictures=5)
         if (target / "manifest.json").exists():
             assert verify_dataset(target).findings == ()
     build(store, target)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
-import subprocess
-import sys
-import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +27,7 @@ from alti2v.errors import UsageError
 from alti2v.records import Progress
 from alti2v.storage.layout import SPLITS, SURVEY
 from alti2v.storage.table import read_table, write_arrow_table
+from tests.dataset.killed_calls import calls_killed
 from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
 TRAIN, VALIDATION, TEST = (SPLITS.index(split) for split in ("train", "validation", "test"))
@@ -248,41 +246,21 @@ def test_id_modulo(first: Path, tmp_path: Path) -> None:
         cli.main(["build-shards", *arguments], standalone_mode=False)
 
 
-KILLED = """
-    import os, signal, sys
-    from pathlib import Path
-    from alti2v.dataset import build, config, edition, shards
-
-    function, countdown = sys.argv[3], [int(sys.argv[4])]
-    def dying(real):
-        def call(*args, **kwargs):
-            countdown[0] -= 1
-            if countdown[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*args, **kwargs)
-        return call
-    target = {"fsync": (os, "fsync"), "rename": (Path, "replace"), "unlink": (Path, "unlink"),
-              "rmtree": (edition.shutil, "rmtree")}[function]
-    setattr(*target, dying(getattr(*target)))
-    build.build_shards(config.BuildConfig(store=Path(sys.argv[1]), dataset=Path(sys.argv[2]), size=32, test=6,
-                                          validation=4, shard_samples=9, workers=1))
-"""
+@pytest.fixture(scope="module")
+def kill() -> Iterator[Callable[..., bool]]:
+    with calls_killed() as kill:
+        yield kill
 
 
 @pytest.mark.parametrize("function", ["rename", "unlink", "rmtree"])
 def test_kill_9_leaves_the_old_edition_or_the_new(
-    grown: Path, dataset: Path, first: Path, tmp_path: Path, function: str
+    kill: Callable[..., bool], grown: Path, dataset: Path, first: Path, tmp_path: Path, function: str
 ) -> None:
     """Growth that is killed again and again: whole at each point, in the end the same to the byte."""
     build(first / "store", tmp_path / "whole")
     build(grown, tmp_path / "whole")
     for countdown in {"rename": (3, 12, 14, 5, 4, 3, 2, 1), "unlink": (9,), "rmtree": (1, 2)}[function]:
-        arguments = [str(grown), str(dataset), function, str(countdown)]
-        killed = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(KILLED), *arguments],
-            check=False, timeout=60, capture_output=True,
-        )  # fmt: skip
-        assert killed.returncode in (-signal.SIGKILL, 0), killed.stderr
+        kill(point=function, countdown=countdown, store=str(grown), dataset=str(dataset))
         manifest = read_manifest(dataset)
         assert manifest.edition in (1, 2)
         for shard in manifest.shards:

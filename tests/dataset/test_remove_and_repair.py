@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import signal
-import subprocess
-import sys
-import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.dataset.remove import read_ids, remove_pictures
 from alti2v.dataset.verify import verify_dataset
 from alti2v.errors import DamagedError, DataError, UsageError
+from tests.dataset.killed_calls import calls_killed
 from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
 
@@ -144,32 +142,17 @@ def test_lists_that_are_none(tmp_path: Path, content: str, message: str) -> None
     assert read_ids(tmp_path / "ids").tolist() == [3, 12]
 
 
-KILLED = """
-    import os, signal, sys
-    from pathlib import Path
-    import numpy as np
-    from alti2v.dataset import edition, remove
-
-    function, countdown = sys.argv[2], [int(sys.argv[3])]
-    def dying(real):
-        def call(*args, **kwargs):
-            countdown[0] -= 1
-            if countdown[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*args, **kwargs)
-        return call
-    target = {"rename": (Path, "replace"), "unlink": (Path, "unlink"),
-              "rmtree": (edition.shutil, "rmtree")}[function]
-    setattr(*target, dying(getattr(*target)))
-    remove.remove_pictures(Path(sys.argv[1]), np.array([int(i) for i in sys.argv[4:]]))
-"""
+@pytest.fixture(scope="module")
+def kill() -> Iterator[Callable[..., bool]]:
+    with calls_killed() as kill:
+        yield kill
 
 
 @pytest.mark.parametrize(
     ("function", "countdowns"), [("rename", (1, 5, 10, 14, 16)), ("unlink", (18, 20)), ("rmtree", (1, 2))]
 )
 def test_kill_9_leaves_the_old_edition_or_the_new(
-    dataset: Path, tmp_path: Path, function: str, countdowns: tuple[int, ...]
+    kill: Callable[..., bool], dataset: Path, tmp_path: Path, function: str, countdowns: tuple[int, ...]
 ) -> None:
     """At each point all shards of the manifest are whole; the same command again finishes what was begun."""
     leaving = [some_of(dataset, "train-00001")[0], some_of(dataset, "test")[0]]
@@ -177,12 +160,7 @@ def test_kill_9_leaves_the_old_edition_or_the_new(
     editions = set()
     for countdown in countdowns:
         target = Path(shutil.copytree(dataset, tmp_path / f"at-{countdown}"))
-        arguments = [str(target), function, str(countdown), *map(str, sorted(leaving))]
-        killed = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(KILLED), *arguments],
-            check=False, timeout=60, capture_output=True,
-        )  # fmt: skip
-        assert killed.returncode == -signal.SIGKILL, (countdown, killed.stderr)
+        assert kill(point=function, countdown=countdown, dataset=str(target), ids=sorted(map(int, leaving)))
         editions.add(read_manifest(target).edition)
         for shard in read_manifest(target).shards:
             assert hashlib.sha256((target / shard.name.data).read_bytes()).hexdigest() == shard.sha256

@@ -251,7 +251,7 @@ def test_other_backbones_train(name, size):
     actual = np.asarray(pooled(images, training=False))
 
     np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-3)
-    # A graph of hundreds of layers takes longer to trace than this one step to take.
+    # Eagerly: to trace a graph of hundreds of layers takes longer than this one step.
     network.logits.compile("sgd", loss_of(Loss.SUMMED, None), jit_compile=False, run_eagerly=True)
     assert np.isfinite(network.logits.train_on_batch(images, np.ones((2, 5), np.float32)))
 
