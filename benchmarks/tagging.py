@@ -111,6 +111,7 @@ def _measure(what: str, model: str, pictures: str, *, files: int) -> dict[str, f
 
         report = tag_files(TagConfig(model=Path(model), paths=(pictures,)), show=lambda _: None, progress=hook)
         assert report.tagged == files
+        assert report.tags == _FOUND * files
     seconds = time.perf_counter() - begun_s[0]
     return {"seconds": seconds, "rss_mb": _peak_rss_mb()}
 
