@@ -134,6 +134,8 @@ def _write_models(folder: Path, *, size: int, tags: int) -> tuple[Path, Path]:
         size=size, tags=tags, head=Head.POOLED, features=4096, dropout=0.0, pixel_scale=1 / 64
     )
     network = build_network(architecture)
+    last = network.logits.get_layer("logits")
+    last.kernel.assign(np.zeros(last.kernel.shape, np.float32))
     set_prior(network, [0.95 if tag < _FOUND else 0.005 for tag in range(tags)])
     bundle = Bundle(
         network=network.tagger,
