@@ -25,9 +25,10 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Two processes: TensorFlow takes the other cores itself. Whole files, so that what a file prepares is prepared once.
+# Three processes keep two cores busy: many tests wait for others of their own, and TensorFlow takes all cores itself.
+# Whole files, so that what a file prepares is prepared once.
 test: lint
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile
 
 # The page of `alti2v serve` in a browser; in an environment of its own, see the extra `serve` in setup.cfg. Without
 # TensorFlow, which serving an exported folder does not need. Wants Debian's chromium and chromium-driver.

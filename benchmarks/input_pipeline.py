@@ -1,10 +1,10 @@
 """How fast shards become batches, beside the ceiling: decoding the same bytes from memory.
 
 All rows decode with `tf.io.decode_jpeg` (torch's with Pillow, as it is done there) and batch alike; all but the
-ceiling also read files, shuffle, and make multi-hot labels of 5,000 tags. An epoch is timed from its first batch
-on. Rounds alternate, so that a busy machine slows all rows alike; a ratio is the median over rounds of the ratio
-within a round. `--what memory` reads 4 and then 40 shards of the same size, each in a process of its own, and
-compares their peaks. Run:
+ceiling also read files, shuffle, and make multi-hot labels of 5,000 tags. An epoch is timed from its first
+batch on. Rounds alternate, so that a busy machine slows all rows alike; a ratio is the median over rounds of
+the ratio within a round. `--what memory` reads 4 and then 40 shards of the same size, each in a process of its
+own, and compares their peaks. Run:
 
     python benchmarks/input_pipeline.py --what readers [--samples 4000] [--size 224] [--rounds 5]
     python benchmarks/input_pipeline.py --what augmentation

@@ -116,8 +116,10 @@ def test_two_processes_store_what_one_does(tmp_path: Path) -> None:
     stores = [tmp_path / "here", tmp_path / "apart"]
     with ScriptedBoard(ids=list(range(1, 200)), page_cap=50) as site:
         for store, apart in zip(stores, (False, True), strict=True):
-            site.script("/samples/3/", page(status=404), page(status=503), cut)
-            site.script("/images/3/", page(status=404))
+            site.script("/samples/3/sample_p10.", page(status=404))
+            site.script("/images/3/p10.", page(status=404))
+            site.script("/samples/3/sample_p17.", page(status=503))
+            site.script("/samples/3/sample_p24.", cut)
             report = crawl(config(store, site, network_apart=apart))
 
             assert report.complete, report.missing
