@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from alti2v.crawl.answers import Purpose
 from alti2v.crawl.asking import Asker
 from alti2v.crawl.boards.board import Board, Dialect
 from alti2v.crawl.display import Display
@@ -224,7 +225,11 @@ class _Run:
             finally:
                 heartbeat.cancel()
             losses = await network.losses()
-            down = {why for lane, why in losses.hosts_down.items() if self._wants_files or lane.endswith("api")}
+            down = {
+                why
+                for lane, why in losses.hosts_down.items()
+                if self._wants_files or lane.endswith(Purpose.API)
+            }
             self._missing += sorted(down)
             if losses.was_banned:
                 await self._thread.run(self._forgive_refusals)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -311,7 +311,11 @@ def _open(dataset: Path, split: str) -> tuple[int, int, tuple[Shard, ...]]:
 def _in_order(dataset: Path, shards: Sequence[Shard], *, tags: int, seed: int, epoch: int) -> Any:  # noqa: ANN401
     """tf.data.Dataset of what `_samples_of` gives: an epoch's samples in its order."""
     in_order = _spread([shards[number] for number in epoch_order(seed, epoch, len(shards))])
-    rows = [row_order(seed, epoch, shard.name.number, shard.samples)[part] for shard, part in in_order]
+
+    def rows(place: int) -> npt.NDArray[np.int64]:
+        shard, part = in_order[place]
+        return row_order(seed, epoch, shard.name.number, shard.samples)[part]
+
     data = _whole_shards(dataset, [shard for shard, _ in in_order], tags=tags, rows=rows)
     # Some of them at a time, each already in an order of its own: that mixes as well as a shuffle buffer of all
     # their pictures, needs no second copy of them, and has no state to save.
@@ -336,11 +340,15 @@ def _spread(shards: Sequence[Shard]) -> list[tuple[Shard, slice]]:
 
 
 def _whole_shards(
-    dataset: Path, shards: Sequence[Shard], *, tags: int, rows: Sequence[npt.NDArray[np.int64]] | None = None
+    dataset: Path,
+    shards: Sequence[Shard],
+    *,
+    tags: int,
+    rows: Callable[[int], npt.NDArray[np.int64]] | None = None,
 ) -> Any:  # noqa: ANN401
     """tf.data.Dataset of (content, ids, offsets, sizes, labels), an element per shard; see `_rows`.
 
-    `rows` are the numbers of those that are wanted of each, in the wanted order; all where not given.
+    `rows` tells the numbers of those that are wanted of each, in the wanted order; all where not given.
     """
     tf = backend.tf
     contents = [str(dataset / shard.name.data) for shard in shards]
@@ -348,7 +356,7 @@ def _whole_shards(
     def columns_of(place: np.int64) -> tuple[npt.NDArray[np.int64], ...]:
         shard = shards[int(place)]
         hold(dataset, shard)
-        return _rows(dataset / shard.name.metadata, None if rows is None else rows[int(place)], tags=tags)
+        return _rows(dataset / shard.name.metadata, None if rows is None else rows(int(place)), tags=tags)
 
     def read(place: Any, content: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
         *columns, labels = tf.numpy_function(columns_of, [place], [tf.int64] * 4, stateful=False)

@@ -10,7 +10,7 @@ import os
 import shlex
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,6 @@ from alti2v.records import Progress
 from alti2v.storage.directory import Kind, write_description
 from alti2v.storage.layout import POSTS, posts_table
 from alti2v.storage.table import write_table
-from tests.dataset.killed_calls import calls_killed
 from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
 # webdataset 1.0.2 leaves its files for the garbage collector to close.
@@ -339,12 +338,6 @@ def test_a_lost_file_is_made_again(store: Path, dataset: Path, tmp_path: Path, f
     build(store, tmp_path / "dataset")
 
     assert digests(tmp_path / "dataset") == digests(dataset)
-
-
-@pytest.fixture(scope="module")
-def kill() -> Iterator[Callable[..., bool]]:
-    with calls_killed() as kill:
-        yield kill
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from alti2v.errors import UsageError
 from alti2v.records import Progress
 from alti2v.storage.layout import SPLITS, SURVEY
 from alti2v.storage.table import read_table, write_arrow_table
-from tests.dataset.killed_calls import calls_killed
 from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
 TRAIN, VALIDATION, TEST = (SPLITS.index(split) for split in ("train", "validation", "test"))
@@ -244,12 +243,6 @@ def test_id_modulo(first: Path, tmp_path: Path) -> None:
     arguments = [str(store), str(tmp_path / "other"), "--split", "id-modulo", "--test", "3"]
     with pytest.raises(click.UsageError, match="--test has no say where numbers decide"):
         cli.main(["build-shards", *arguments], standalone_mode=False)
-
-
-@pytest.fixture(scope="module")
-def kill() -> Iterator[Callable[..., bool]]:
-    with calls_killed() as kill:
-        yield kill
 
 
 @pytest.mark.parametrize("function", ["rename", "unlink", "rmtree"])

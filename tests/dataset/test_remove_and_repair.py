@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.dataset.remove import read_ids, remove_pictures
 from alti2v.dataset.verify import verify_dataset
 from alti2v.errors import DamagedError, DataError, UsageError
-from tests.dataset.killed_calls import calls_killed
 from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
 
@@ -140,12 +139,6 @@ def test_lists_that_are_none(tmp_path: Path, content: str, message: str) -> None
         read_ids(tmp_path / "ids")
     (tmp_path / "ids").write_text("# asked on Monday\n12\n\n 3 \n12\n")
     assert read_ids(tmp_path / "ids").tolist() == [3, 12]
-
-
-@pytest.fixture(scope="module")
-def kill() -> Iterator[Callable[..., bool]]:
-    with calls_killed() as kill:
-        yield kill
 
 
 @pytest.mark.parametrize(
