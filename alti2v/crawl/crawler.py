@@ -252,7 +252,6 @@ class _Run:
         )
         rules = FileRules(
             original=config.files == "original",
-            keep_mismatched=config.keep_mismatched,
             max_bytes=config.max_file_bytes,
             memory_bytes=config.memory_bytes,
         )

@@ -37,29 +37,43 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The bytes of a picture, and what is known about them."""
-
-    stored: Stored
-    content: bytes | memoryview
-
-
-@dataclass(frozen=True, slots=True)
 class Wanted:
     """The file of a post, as whoever fetches it knows it.
 
     Attributes:
         seq: the post's place in the order of listing; names the file.
         attempts: requests made for it so far, in all runs.
-        sample_url, file_url: None where the board shows none.
-        md5: of the original, None if the board does not say.
+        sample_url, file_url: None where the board shows none, or where the other one is to be tried again.
+        tries: of its first address in this run, whose bytes were not good.
+        wait_s: before the first request.
     """
 
     seq: int
     attempts: int
     sample_url: str | None
     file_url: str | None
-    md5: str | None
+    tries: int = 0
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """The bytes of a file that was wanted, which nobody has looked at.
+
+    Attributes:
+        asked: the address that was asked for.
+        url: where they came from.
+        http_status: of the last answer.
+        attempts: requests made for the file, in all runs.
+        tries: of this address, in this run.
+    """
+
+    asked: str
+    url: str
+    http_status: int
+    attempts: int
+    tries: int
+    content: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,10 @@
 """From pending posts to stored pictures: a feed, the network, and one writer.
 
-ledger ──feed──▶ network ──batches──▶ writer ──▶ tar files, ledger
+ledger ──feed──▶ network ──batches──▶ examining ──what is good──▶ tar files, ledger
+                    ▲───what is not───────┘
+
+A batch is examined in one thread while the one before it is stored in another; neither holds Python's lock for
+most of its time.
 """
 
 from __future__ import annotations
@@ -8,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from random import Random
 
-from alti2v.crawl.documents import Found
+from alti2v.crawl.documents import Arrived, Wanted
+from alti2v.crawl.examining import judge
 from alti2v.crawl.ledger import Counts, Ledger, Outcome, Pending
-from alti2v.crawl.network import BATCH_FILES, FETCHERS_PER_CONNECTION, Batch, Network
+from alti2v.crawl.network import BATCH_FILES, FETCHERS_PER_CONNECTION, Network
 from alti2v.crawl.plan import CrawlConfig
-from alti2v.crawl.shelf import Fetched, Lost, Settlement
+from alti2v.crawl.shelf import Settlement
 from alti2v.crawl.single_thread import SingleThread
 from alti2v.crawl.stopping import Stop
 from alti2v.crawl.tables import export
@@ -25,8 +31,8 @@ _EXPORT_EVERY_S = 600.0
 def files_in_flight(connections: int) -> int:
     """How many files a kill can cost at most: asked for, but not promised by the ledger yet.
 
-    One for each fetcher, a batch that is being written, one that waits for that, and one that is gathered:
-    for a quarter of a second at most, so that a slow crawl loses less.
+    One for each fetcher, a batch that is being written, one that is examined or waits for that, and one that is
+    gathered: for a quarter of a second at most, so that a slow crawl loses less.
     """
     return FETCHERS_PER_CONNECTION * connections + 3 * BATCH_FILES
 
@@ -62,6 +68,7 @@ class Fetching:
         self._settle = settle
         self._stop = stop
         self._on_batch = on_batch
+        self._rng = Random(config.seed)  # noqa: S311 - jitter
         self._news = asyncio.Event()  # set when the feed should look again
         self._listing_ended = False
         self._has_ended = False  # the network gives no more
@@ -74,7 +81,7 @@ class Fetching:
         """Fetch until the listing has ended and nothing is pending, or until a stop."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._feed())
-            tasks.create_task(self._write())
+            tasks.create_task(self._examine(tasks))
 
     def look_again(self) -> None:
         """There may be more pending posts, or a stop is wanted."""
@@ -101,31 +108,54 @@ class Fetching:
                 after_seq = rows[-1].wanted.seq
                 self._under_way |= {row.wanted.seq: row for row in rows}
                 self._network.want([row.wanted for row in rows])
-            elif was_last:
+            elif was_last and not self._under_way:  # what is under way may be wanted again
                 break
             else:
                 await self._news.wait()
         self._network.want_no_more()
 
-    async def _write(self) -> None:
+    async def _examine(self, tasks: asyncio.TaskGroup) -> None:
+        """Look at each batch while the one before it is written."""
+        writing: asyncio.Task[None] | None = None
         while (batch := await self._network.batch()) is not None:
-            await self._write_batch(batch)
-            if time.monotonic() - self._exported_s > _EXPORT_EVERY_S:
-                await self._thread.run(export, self._config.store, self._ledger)
-                self._exported_s = time.monotonic()
+            arrived = [(self._under_way[seq], result) for seq, result in batch.results.items()]
+            good, again = await asyncio.to_thread(self._judge, arrived)
+            self._network.want(again)  # it has been under way all the time
+            if writing is not None:
+                await writing
+            writing = tasks.create_task(self._write(good, batch.settled))
+        if writing is not None:
+            await writing
         self._has_ended = True
         self._news.set()
 
-    async def _write_batch(self, batch: Batch) -> None:
+    def _judge(
+        self, arrived: Sequence[tuple[Pending, Arrived | Outcome]]
+    ) -> tuple[Sequence[Settlement], Sequence[Wanted]]:
+        """In a thread of its own: what is to be written, and what is to be fetched again."""
+        good, again = list[Settlement](), list[Wanted]()
+        for pending, result in arrived:
+            judged = judge(
+                pending,
+                result,
+                keep_mismatched=self._config.keep_mismatched,
+                policy=self._config.retry,
+                rng=self._rng,
+            )
+            if isinstance(judged, Wanted):
+                again.append(judged)
+            else:
+                good.append(judged)
+        return good, again
+
+    async def _write(self, batch: Sequence[Settlement], settled: Callable[[], None]) -> None:
         """Make a batch durable."""
-        settlements = [_settlement(self._under_way.pop(seq), result) for seq, result in batch.results.items()]
+        counts = await self._thread.run(self._settle, batch)
+        settled()
+        for settlement in batch:
+            del self._under_way[settlement.pending.wanted.seq]
         self._news.set()
-        counts = await self._thread.run(self._settle, settlements)
-        batch.settled()
         self._on_batch(counts)
-
-
-def _settlement(pending: Pending, result: Found | Outcome) -> Settlement:
-    if isinstance(result, Found):
-        return Fetched(pending=pending, stored=result.stored, content=result.content)
-    return Lost(pending=pending, outcome=result)
+        if time.monotonic() - self._exported_s > _EXPORT_EVERY_S:
+            await self._thread.run(export, self._config.store, self._ledger)
+            self._exported_s = time.monotonic()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.crawl.answers import Received
-from alti2v.crawl.documents import Found, Stored
+from alti2v.crawl.documents import Arrived
 from alti2v.crawl.ledger import Outcome
 from alti2v.crawl.network import FileRules, Losses, NetConfig, NetworkConfig
 from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
@@ -69,18 +69,18 @@ def read_answer(document: Mapping[str, Any], body: bytes) -> Received | Failure:
     return Received(**document, body=body)
 
 
-def result_document(result: Found | Outcome) -> dict[str, Any]:
-    """What came of a file as a JSON object; of a picture's bytes only their number, as `size`."""
-    if isinstance(result, Found):
-        return {**{name: getattr(result.stored, name) for name in _STORED}, "size": len(result.content)}
+def result_document(result: Arrived | Outcome) -> dict[str, Any]:
+    """What came of a file as a JSON object; of its bytes only their number, as `size`."""
+    if isinstance(result, Arrived):
+        return {**{name: getattr(result, name) for name in _ARRIVED}, "size": len(result.content)}
     return {name: getattr(result, name) for name in _LOST}
 
 
-def read_result(document: dict[str, Any], content: memoryview) -> Found | Outcome:
-    """Invert `result_document`; `content` are the picture's bytes, if there is one."""
+def read_result(document: dict[str, Any], content: memoryview) -> Arrived | Outcome:
+    """Invert `result_document`; `content` are the file's bytes, if there are any."""
     if "status" in document:
         return Outcome(**{**document, "status": Status(document["status"])})
-    return Found(Stored(**{name: document[name] for name in _STORED}), content)
+    return Arrived(content=content, **{name: document[name] for name in _ARRIVED})
 
 
 def losses_document(losses: Losses) -> dict[str, Any]:
@@ -93,5 +93,5 @@ def read_losses(document: Mapping[str, Any]) -> Losses:
     return Losses(**document)
 
 
-_STORED = tuple(Stored.__dataclass_fields__)
+_ARRIVED = tuple(name for name in Arrived.__dataclass_fields__ if name != "content")
 _LOST = ("status", "reason", "error", "attempts", "http_status")

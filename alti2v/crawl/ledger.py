@@ -25,10 +25,16 @@ from alti2v.records import Category, Post, Status, Tag, TagGroups
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A post whose file is wanted; `facts` is its encoded document."""
+    """A post whose file is wanted.
+
+    Attributes:
+        facts: its encoded document.
+        md5: of the original, None if the board does not say.
+    """
 
     post_id: int
     facts: str
+    md5: str | None
     wanted: Wanted
 
 
@@ -267,14 +273,14 @@ class Ledger(Database):
         """The next pending posts in the order of listing; with `tried`, only those asked for before."""
         # SQLite reads the few values that are wanted out of a document in a fifth of Python's time.
         rows = self._rows(
-            "SELECT id, facts, seq, attempts, json_extract(facts, '$.sample_url'), "
-            "json_extract(facts, '$.file_url'), json_extract(facts, '$.md5') FROM posts "
+            "SELECT id, facts, json_extract(facts, '$.md5'), seq, attempts, "
+            "json_extract(facts, '$.sample_url'), json_extract(facts, '$.file_url') FROM posts "
             "WHERE status='pending' AND seq>? AND attempts>=? ORDER BY seq LIMIT ?",
             after_seq,
             int(tried),
             limit,
         )
-        return [Pending(post_id=row[0], facts=row[1], wanted=Wanted(*row[2:])) for row in rows]
+        return [Pending(post_id=row[0], facts=row[1], md5=row[2], wanted=Wanted(*row[3:])) for row in rows]
 
     def retry_failed(self, kinds: Iterable[str], *, below_attempts: int = 2**62) -> int:
         """Make posts that failed in one of these ways, after fewer attempts, pending again; how many."""

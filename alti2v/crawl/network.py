@@ -14,7 +14,7 @@ from typing import Protocol, Self
 
 from alti2v import __version__
 from alti2v.crawl.answers import Received
-from alti2v.crawl.documents import Found, Wanted
+from alti2v.crawl.documents import Arrived, Wanted
 from alti2v.crawl.ledger import Outcome
 from alti2v.crawl.policy import Failure, RetryPolicy
 
@@ -68,13 +68,11 @@ class FileRules:
 
     Attributes:
         original: fetch the original; otherwise the sample, and the original where there is no sample.
-        keep_mismatched: store an original whose md5 is not the one that the board says.
         max_bytes: larger files are not fetched to their end.
         memory_bytes: for files that are fetched, examined or wait to be written, together.
     """
 
     original: bool
-    keep_mismatched: bool
     max_bytes: int
     memory_bytes: int
 
@@ -94,14 +92,14 @@ class NetworkConfig:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Files that wait to be stored.
+    """Files that wait to be examined and stored.
 
     Attributes:
         results: by the `seq` of what was wanted: the bytes, or what to record in their place.
         settled: to be called once they are durable; the bytes are gone from then on.
     """
 
-    results: Mapping[int, Found | Outcome]
+    results: Mapping[int, Arrived | Outcome]
     settled: Callable[[], None]
 
 

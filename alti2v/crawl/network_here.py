@@ -13,8 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from alti2v.crawl.answers import Purpose, Received
-from alti2v.crawl.aside import Aside
-from alti2v.crawl.documents import Found, Wanted
+from alti2v.crawl.documents import Arrived, Wanted
 from alti2v.crawl.fetcher import fetch
 from alti2v.crawl.ledger import Outcome
 from alti2v.crawl.memory import Memory, Room
@@ -37,7 +36,7 @@ class _Basket:
     """What has arrived and waits to be taken, at most a batch: whoever brings more waits, too."""
 
     def __init__(self) -> None:
-        self._results: dict[int, Found | Outcome] = {}
+        self._results: dict[int, Arrived | Outcome] = {}
         self._rooms: list[Room] = []
         self._bytes = 0
         self._has_some = asyncio.Event()
@@ -46,20 +45,23 @@ class _Basket:
         self._has_place.set()
         self._is_closed = False
 
-    async def put(self, seq: int, result: Found | Outcome, room: Room) -> None:
+    async def put(self, seq: int, result: Arrived | Outcome, room: Room) -> None:
         """Wait for a place, and put something there."""
         while not self._has_place.is_set():
             await self._has_place.wait()
         self._results[seq] = result
         self._rooms.append(room)
-        self._bytes += len(result.content) if isinstance(result, Found) else 0
+        self._bytes += len(result.content) if isinstance(result, Arrived) else 0
         self._has_some.set()
         if len(self._rooms) >= BATCH_FILES or self._bytes >= BATCH_BYTES:
             self._is_full.set()
             self._has_place.clear()
 
     async def take(self) -> Batch | None:
-        """What is there once it is full, or for a quarter of a second; None if it is empty and closed."""
+        """What is there once it is full or nothing follows, at the latest in a quarter of a second.
+
+        None if it is empty and closed.
+        """
         await self._has_some.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_BATCH_S):
@@ -73,6 +75,10 @@ class _Basket:
             self._is_full.clear()
         self._has_place.set()
         return Batch(results, lambda: _leave(rooms))
+
+    def nothing_follows(self) -> None:
+        """Nothing else is under way now: there is no reason to wait for company."""
+        self._is_full.set()
 
     def close(self) -> None:
         """Nothing more comes: what is there can be taken at once."""
@@ -103,9 +109,9 @@ class NetworkHere:
         self._client = Client(config.net, on_pause=on_pause, on_notice=on_notice, sleep=self._stop.sleep)
         self._gave_up = False  # a host of files is down: what is left stays pending
         self._wanted: asyncio.Queue[Wanted | None] = asyncio.Queue()
+        self._under_way = 0  # files that are wanted and have not arrived
         self._basket = _Basket()
         self._memory = Memory(max(config.rules.memory_bytes, config.rules.max_bytes))
-        self._aside = Aside()
         self._fetching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -119,7 +125,6 @@ class NetworkHere:
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.wait([self._fetching])
-        await self._aside.close()
         await self._client.__aexit__(kind, error, trace)
 
     async def get(self, url: str, *, max_bytes: int) -> Received | Failure:
@@ -132,6 +137,7 @@ class NetworkHere:
 
     def want(self, files: Sequence[Wanted]) -> None:
         """Fetch these, after those before them."""
+        self._under_way += len(files)
         for wanted in files:
             self._wanted.put_nowait(wanted)
 
@@ -186,14 +192,16 @@ class NetworkHere:
             policy=self._config.net.retry,
             rng=self._rng,
             sleep=self._stop.sleep,
-            aside=self._aside,
             room=room,
         )
         if result is None:
             self._gave_up = True
             self.want_no_more()
-        else:
-            await self._basket.put(wanted.seq, result, room)
+            return
+        await self._basket.put(wanted.seq, result, room)
+        self._under_way -= 1
+        if not self._under_way:
+            self._basket.nothing_follows()
 
 
 def _leave(rooms: Sequence[Room]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from alti2v.crawl import trays
-from alti2v.crawl.documents import Found, Wanted
+from alti2v.crawl.documents import Arrived, Wanted
 from alti2v.crawl.frames import (
     answer_document,
     losses_document,
@@ -100,7 +100,7 @@ class _Server:
         batch = await self.network.batch()
         if batch is None:
             return False
-        contents = [each.content for each in batch.results.values() if isinstance(each, Found)]
+        contents = [each.content for each in batch.results.values() if isinstance(each, Arrived)]
         await asyncio.to_thread(trays.fill, self._tray_files[number], contents, keep=BATCH_BYTES)
         self._settled[number] = batch.settled
         results = [(seq, result_document(result)) for seq, result in batch.results.items()]

@@ -7,8 +7,6 @@ import struct
 import warnings
 from dataclasses import dataclass
 
-from PIL import Image, UnidentifiedImageError
-
 from alti2v.crawl.policy import FailKind, Failure
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT
 
@@ -40,11 +38,17 @@ class Picture:
     height: int
 
 
-def identify(content: bytes) -> Picture | Failure:
+def identify(content: bytes | memoryview) -> Picture | Failure:
     """Say what picture this is, or why it is none that is stored."""
     size = _jpeg_size(content)
     if size is not None and size[0] * size[1] <= MAX_PIXELS:
         return Picture("JPEG", *size)
+    return _as_pillow_says(content)
+
+
+def _as_pillow_says(content: bytes | memoryview) -> Picture | Failure:
+    from PIL import Image, UnidentifiedImageError  # many a crawl never needs it
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # half of our limit
@@ -54,7 +58,7 @@ def identify(content: bytes) -> Picture | Failure:
     except Image.DecompressionBombError:
         return Failure(kind=FailKind.TOO_MANY_PIXELS, message=f"more than {MAX_PIXELS} pixels")
     except UnidentifiedImageError:
-        return _what_else(content)
+        return _what_else(bytes(content[:4096]))
     except Exception as exc:  # noqa: BLE001 - parsers of hostile bytes raise anything: OSError, SyntaxError ...
         return Failure(kind=FailKind.TRUNCATED_BODY, message=f"unreadable header: {exc}")
     if picture.format not in IMAGE_SUFFIX_OF_FORMAT:  # MPO is a JPEG with more pictures behind the first
@@ -66,7 +70,7 @@ def identify(content: bytes) -> Picture | Failure:
     return picture
 
 
-def _jpeg_size(content: bytes) -> tuple[int, int] | None:
+def _jpeg_size(content: bytes | memoryview) -> tuple[int, int] | None:
     """Width and height of an ordinary JPEG; None for anything else, which Pillow then judges.
 
     Ordinary: Huffman-coded, 8 bits, and its segments are in order up to the first scan (ITU T.81, annex B).
@@ -76,13 +80,12 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
         return None
     at, size = 2, None
     while content[at : at + 1] == b"\xff":
-        marker, length = content[at + 1 : at + 2], int.from_bytes(content[at + 2 : at + 4], "big")
+        marker, length = bytes(content[at + 1 : at + 2]), int.from_bytes(content[at + 2 : at + 4], "big")
         if length < 2:
             return None
         if marker in _SOF:
-            precision, height, width, components = struct.unpack_from(
-                ">BHHB", content[at + 4 : at + 10].ljust(6)
-            )
+            frame = bytes(content[at + 4 : at + 10]).ljust(6)
+            precision, height, width, components = struct.unpack(">BHHB", frame)
             if precision != 8 or components not in (1, 3) or not (width and height) or size is not None:
                 return None
             size = width, height
@@ -94,23 +97,23 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
     return None
 
 
-def is_whole(picture: Picture, content: bytes) -> bool:
+def is_whole(picture: Picture, content: bytes | memoryview) -> bool:
     """Whether the end of the picture is there, as far as its format tells without decoding."""
     if picture.format == "WEBP":  # RIFF: the length of all that follows stands in bytes 4 to 7
         return len(content) >= 8 + int.from_bytes(content[4:8], "little")
     # From the end: there it stands in nearly every file.
-    return content.rfind(_END_MARKERS[picture.format], max(0, len(content) - _TAIL)) >= 0
+    return bytes(content[-_TAIL:]).rfind(_END_MARKERS[picture.format]) >= 0
 
 
-def _what_else(content: bytes) -> Failure:
-    start = content[:256].lstrip().lower()
+def _what_else(beginning: bytes) -> Failure:
+    start = beginning[:256].lstrip().lower()
     if not start:
         return Failure(kind=FailKind.NOT_IMAGE, message="an empty body")
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         return Failure(kind=FailKind.NOT_IMAGE, message="a web page")
-    if start[:1] in b'<{["' and b"<svg" not in content[:4096].lower():
+    if start[:1] in b'<{["' and b"<svg" not in beginning.lower():
         return Failure(kind=FailKind.NOT_IMAGE, message="a message, not a picture")
-    if _is_text(content[:256]):
+    if _is_text(beginning[:256]):
         return Failure(kind=FailKind.NOT_IMAGE, message="text, not a picture")
     return Failure(kind=FailKind.UNSUPPORTED_FORMAT, message="none of JPEG, PNG, GIF, WebP")
 

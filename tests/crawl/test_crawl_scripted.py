@@ -367,6 +367,33 @@ def test_a_missing_sample_is_replaced_by_the_original(board: Board, tmp_path: Pa
     assert posts(report.store).loc[7, "fetched_url"].endswith("/images/0/p7.jpg")
 
 
+def test_an_original_that_was_cut_off_is_asked_for_again_and_its_missing_sample_is_not(
+    board: Board, tmp_path: Path
+) -> None:
+    """What is wrong with bytes is found after the network has done its part; it asks the same address again."""
+    site = board(ids=[7])
+    half = site.content(7, sample=False)[:-40]
+    site.script("/samples/", page(status=404))
+    site.script("/images/", lambda _: web.Response(body=half))
+    report = crawl(config(tmp_path / "store", site))
+
+    assert pictures(report.store) == {7: site.content(7, sample=False)}
+    assert posts(report.store).loc[7, "attempts"] == 3
+    assert (len(site.asked("/samples/")), len(site.asked("/images/"))) == (1, 2)
+
+
+def test_the_last_files_wait_for_no_company(
+    board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that is not full goes on its way as soon as nothing else is under way."""
+    monkeypatch.setattr("alti2v.crawl.network_here._BATCH_S", 30.0)
+    site = board(ids=[7, 9], md5_lies={7})
+    report = crawl(config(tmp_path / "store", site, files="original"))
+
+    assert (report.stored, report.failed) == (1, {"md5_mismatch": 1})
+    assert report.seconds < 15
+
+
 def test_f21_a_wrong_md5_is_a_kind_of_its_own(board: Board, tmp_path: Path) -> None:
     """F21: tried once more, then recorded; stored only where that is asked for."""
     site = board(ids=[7, 9], md5_lies={7})

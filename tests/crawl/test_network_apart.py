@@ -13,13 +13,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alti2v.crawl import network_apart, trays
 from alti2v.crawl.answers import Received
 from alti2v.crawl.crawler import CrawlConfig, crawl
-from alti2v.crawl.documents import Found, Stored
+from alti2v.crawl.documents import Arrived
 from alti2v.crawl.frames import (
     answer_document,
     config_document,
@@ -49,14 +50,11 @@ def sent(document: dict[str, Any]) -> Any:
 
 
 @given(content=st.binary(max_size=99), text=st.text(), count=COUNTS)
-def test_pictures_arrive_as_they_were_sent(content: bytes, text: str, count: int) -> None:
-    """The facts through JSON, the bytes beside them."""
-    stored = Stored(
-        url=text, http_status=200, attempts=count, format="PNG", width=count, height=7, md5="0" * 32
-    )
-    arrived = read_result(sent(result_document(Found(stored, content))), memoryview(content))
+def test_files_arrive_as_they_were_sent(content: bytes, text: str, count: int) -> None:
+    """What is known of them through JSON, the bytes beside it."""
+    file = Arrived(asked=text, url=text, http_status=200, attempts=count, tries=3, content=content)
 
-    assert arrived == Found(stored, content)
+    assert read_result(sent(result_document(file)), memoryview(content)) == file
 
 
 @given(status=st.sampled_from([Status.FAILED, Status.SKIPPED]), text=st.text(), count=COUNTS)
@@ -84,7 +82,7 @@ def test_a_configuration_arrives_as_it_was_sent(pace_dir: Path | None) -> None:
     net = NetConfig(
         rate=math.inf, api_rate=0.5, connections=3, pace_dir=pace_dir, retry=RetryPolicy(tries=2, rest_s=0.1)
     )
-    rules = FileRules(original=True, keep_mismatched=False, max_bytes=9, memory_bytes=99)
+    rules = FileRules(original=True, max_bytes=9, memory_bytes=99)
     whole = NetworkConfig(net=net, rules=rules, seed=5)
 
     assert read_config(sent(config_document(whole))) == whole
@@ -120,6 +118,9 @@ def test_two_processes_store_what_one_does(tmp_path: Path) -> None:
             site.script("/images/3/p10.", page(status=404))
             site.script("/samples/3/sample_p17.", page(status=503))
             site.script("/samples/3/sample_p24.", cut)
+            half = site.content(31, sample=True)[:-40]
+            site.script("/samples/3/sample_p31.", lambda _, half=half: web.Response(body=half))
+            site.script("/samples/3/sample_p38.", *[page("a guard's page")] * 3)
             report = crawl(config(store, site, network_apart=apart))
 
             assert report.complete, report.missing
@@ -127,6 +128,8 @@ def test_two_processes_store_what_one_does(tmp_path: Path) -> None:
     here, apart_from_it = (rows(store) for store in stores)
 
     assert set(here["status"]) == {"stored", "failed"}
+    assert (here.loc[31, "status"], here.loc[31, "attempts"]) == ("stored", 2)
+    assert (here.loc[38, "reason"], here.loc[38, "attempts"]) == ("not_image", 3)
     pd.testing.assert_frame_equal(here, apart_from_it)
 
 
@@ -157,7 +160,7 @@ def test_the_network_may_die(board: Board, tmp_path: Path, monkeypatch: pytest.M
 async def test_an_end_that_is_cancelled_leaves_no_process() -> None:
     """Ctrl-C twice, while the other process does not answer: it is killed, and waited for."""
     net = NetConfig(rate=math.inf, api_rate=math.inf, connections=1)
-    rules = FileRules(original=True, keep_mismatched=False, max_bytes=9, memory_bytes=99)
+    rules = FileRules(original=True, max_bytes=9, memory_bytes=99)
     network = NetworkApart(
         NetworkConfig(net=net, rules=rules, seed=5),
         on_pause=lambda _why, _seconds: None,

@@ -35,7 +35,7 @@ def test_sizes_of_jpegs(width: int, height: int, mode: str, progressive: bool) -
 
 def test_ordinary_jpegs_do_not_reach_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     """The quick way is taken."""
-    monkeypatch.setattr(pictures.Image, "open", lambda *_, **__: pytest.fail("Pillow was asked"))
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("Pillow was asked"))
 
     assert identify(jpeg(64, 48)) == Picture("JPEG", 64, 48)
     assert identify(jpeg(64, 48, progressive=True)) == Picture("JPEG", 64, 48)
