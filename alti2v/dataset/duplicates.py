@@ -19,18 +19,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from alti2v.dataset.thumbnails import NEAR_CORRELATION, correlations
+
 # What is kept from an earlier build was made by other code where this is another number: raise it with any
 # change to what `perceptual_hashes`, `images._look` or a thumbnail come to.
 LOOKS_VERSION = 2
 HASH_BITS = 64
 LOOK_SIDE_PX = 128  # of the grey picture that hash and thumbnail are made from
-THUMBNAIL_SIDE_PX = 16
-THUMBNAIL_BYTES = THUMBNAIL_SIDE_PX**2
 NEAR_BITS = 8
-NEAR_CORRELATION = 0.95
-# Cuts at the two ends of an axis under which thumbnails are compared, as fractions of the side.
-_CUTS = (0.0, 0.025, 0.05)
-_WEIGHT = 32  # of one source pixel in a resampled thumbnail; sums of products stay far below 2^53
 _BANDS = 3
 _CELLS = 32  # in a row and in a column of what is hashed
 _MARGIN = 32  # of this many parts of the picture, one is cut at each side for the second hash
@@ -272,75 +268,6 @@ def _expand(starts: _Rows, counts: _Rows) -> Iterator[tuple[_Rows, _Rows]]:
         shift = np.repeat(starts[row:stop] - (ends[row:stop] - length - done), length)
         yield np.repeat(np.arange(row, stop), length), shift + np.arange(len(shift))
         row = stop
-
-
-_THUMBNAILS_AT_ONCE = 1024
-
-
-def correlations(
-    thumbnails: npt.NDArray[np.uint8], first: _Rows, second: _Rows, *, is_mirrored: bool
-) -> npt.NDArray[np.float64]:
-    """Correlate pairs of thumbnails, each with the other under small cuts at its four sides: the best of all.
-
-    Pairs that agree as they are, which is most of them, are not looked at under any cut: of these the first
-    correlation is told.
-
-    Returns:
-        (p,) in [-1, 1]; pictures of one brightness all over agree with each other and with nothing else.
-    """
-    best = np.full(len(first), -1.0)
-    for rows in _runs(np.arange(len(first))):
-        best[rows] = _correlated(*_pixels(thumbnails, first[rows], second[rows], is_mirrored=is_mirrored))
-    for rows in _runs(np.flatnonzero(best < NEAR_CORRELATION)):
-        ours, theirs = _pixels(thumbnails, first[rows], second[rows], is_mirrored=is_mirrored)
-        for down, across in itertools.product(_cuts(), repeat=2):
-            for still, cut in ((ours, theirs), (theirs, ours)):
-                best[rows] = np.maximum(best[rows], _correlated(still, down @ cut @ across.T))
-    return best
-
-
-def _runs(rows: _Rows) -> Iterator[_Rows]:
-    for start in range(0, len(rows), _THUMBNAILS_AT_ONCE):
-        yield rows[start : start + _THUMBNAILS_AT_ONCE]
-
-
-def _pixels(
-    thumbnails: npt.NDArray[np.uint8], first: _Rows, second: _Rows, *, is_mirrored: bool
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Integers, in floating point because that multiplies faster; all sums are below 2^53, and so exact."""
-    ours, theirs = thumbnails[first].astype(np.float64), thumbnails[second].astype(np.float64)
-    return ours, theirs[:, :, ::-1] if is_mirrored else theirs
-
-
-def _correlated(ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Pearson's correlation of each pair of (p, 16, 16) thumbnails of whole numbers."""
-    pixels = THUMBNAIL_BYTES
-    left, right = ours.reshape(-1, pixels), theirs.reshape(-1, pixels)
-    left_sum, right_sum = left.sum(1), right.sum(1)
-    product = pixels * (left * right).sum(1) - left_sum * right_sum
-    left_power = pixels * (left * left).sum(1) - left_sum**2
-    powers = left_power * (pixels * (right * right).sum(1) - right_sum**2)
-    is_flat = (np.ptp(left, axis=1) == 0) & (np.ptp(right, axis=1) == 0)
-    correlated: npt.NDArray[np.float64] = np.where(is_flat, 1.0, product / np.sqrt(np.maximum(powers, 1.0)))
-    return correlated
-
-
-@functools.cache
-def _cuts() -> tuple[npt.NDArray[np.float64], ...]:
-    """Matrices (16, 16) that stretch a thumbnail's axis after a cut at its two ends, bilinearly."""
-    return tuple(_stretched(head, tail) for head in _CUTS for tail in _CUTS)
-
-
-def _stretched(head: float, tail: float) -> npt.NDArray[np.float64]:
-    side = THUMBNAIL_SIDE_PX
-    matrix = np.zeros((side, side))
-    for row in range(side):
-        place = (head + (row + 0.5) / side * (1 - head - tail)) * side - 0.5
-        place = min(max(place, 0.0), side - 1.0)
-        left = min(int(place), side - 2)
-        matrix[row, left + 1] = round((place - left) * _WEIGHT)
-        matrix[row, left] = _WEIGHT - matrix[row, left + 1]
-    return matrix
 
 
 def _components(nodes: int, first: _Rows, second: _Rows) -> _Rows:

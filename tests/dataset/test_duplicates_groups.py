@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,6 @@ from PIL import Image, ImageEnhance
 
 from alti2v.dataset.duplicates import (
     Looks,
-    correlations,
     families,
     groups,
     near_pairs,
@@ -18,6 +19,7 @@ from alti2v.dataset.duplicates import (
 )
 from alti2v.dataset.images import Picture, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
+from alti2v.dataset.thumbnails import correlations
 from tests.dataset.tiny_store import drawing, encoded
 
 
@@ -207,3 +209,49 @@ def test_golden_correlations() -> None:
     assert by_numpy - 1e-9 <= found[0] < 1
     assert found[1] < 0.2
     assert correlations(thumbnails, np.array([2]), np.array([2]), is_mirrored=True)[0] < -0.9
+
+
+def stretched(thumbnail: np.ndarray, cuts: tuple[float, float, float, float]) -> np.ndarray:
+    """A thumbnail without parts of its top, bottom, left and right, at its old size, in 32nds of a value."""
+    for head, tail in (cuts[2:], cuts[:2]):
+        places = np.clip((head + (np.arange(16) + 0.5) / 16 * (1 - head - tail)) * 16 - 0.5, 0, 15)
+        left = np.minimum(places.astype(int), 14)
+        weight = np.rint((places - left) * 32)
+        along = thumbnail.astype(np.int64)
+        thumbnail = (along[:, left] * (32 - weight) + along[:, left + 1] * weight).T
+    return thumbnail
+
+
+@settings(max_examples=4, deadline=None)
+@given(seed=st.integers(0, 10**6), is_mirrored=st.booleans())
+def test_correlations_are_the_best_of_all_cuts(seed: int, is_mirrored: bool) -> None:
+    """What is told of a pair is numpy's correlation as they are, if that will do, or the best under any cut."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (3, 4, 4), np.uint8).repeat(4, 1).repeat(4, 2)
+    thumbnails = np.concatenate([coarse, np.roll(coarse, 1, 2)])
+    first, second = (axis.ravel() for axis in np.mgrid[0:6, 0:6])
+    found = correlations(thumbnails, first, second, is_mirrored=is_mirrored)
+
+    def by_numpy(one: np.ndarray, other: np.ndarray) -> float:
+        return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+    for one, other, value in zip(thumbnails[first], thumbnails[second], found, strict=True):
+        shown = other[:, ::-1] if is_mirrored else other
+        expected = by_numpy(one, shown)
+        if expected < 0.95:
+            cuts = list(itertools.product((0.0, 0.025, 0.05), repeat=4))
+            expected = max(
+                *(by_numpy(one, stretched(shown, cut)) for cut in cuts),
+                *(by_numpy(stretched(one, cut), shown) for cut in cuts),
+            )
+        assert value == pytest.approx(expected, abs=1e-9)
+
+
+def test_flat_thumbnails_agree_with_each_other_only() -> None:
+    """Pictures of one brightness all over."""
+    thumbnails = np.stack([np.full((16, 16), 9), np.full((16, 16), 200), np.arange(256).reshape(16, 16)])
+    found = correlations(
+        thumbnails.astype(np.uint8), np.array([0, 0, 2]), np.array([1, 2, 1]), is_mirrored=False
+    )
+
+    assert found.tolist() == [1.0, 0.0, 0.0]

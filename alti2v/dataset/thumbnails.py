@@ -1,0 +1,122 @@
+"""How like two thumbnails are, also if one of them has lost a margin.
+
+Pure: arrays in, arrays out. Numbers are whole, in floating point because that multiplies faster; all sums are
+below 2^53, and so exact, and the same on every machine.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+THUMBNAIL_SIDE_PX = 16
+THUMBNAIL_BYTES = THUMBNAIL_SIDE_PX**2
+NEAR_CORRELATION = 0.95
+# Cuts at the two ends of an axis under which thumbnails are compared, as fractions of the side.
+_CUTS = (0.0, 0.025, 0.05)
+_WEIGHT = 32  # of one source pixel in a resampled thumbnail; sums of products stay far below 2^53
+_THUMBNAILS_AT_ONCE = 256  # what is at work at one time stays in a processor's cache
+
+_Rows = npt.NDArray[np.int64]
+_Numbers = npt.NDArray[np.float64]
+
+
+def correlations(
+    thumbnails: npt.NDArray[np.uint8],
+    first: _Rows,
+    second: _Rows,
+    *,
+    is_mirrored: bool,
+) -> _Numbers:
+    """Correlate pairs of thumbnails, each with the other under small cuts at its four sides: the best of all.
+
+    Pairs that agree as they are, which is most of them, are not looked at under any cut: of these the first
+    correlation is told.
+
+    Returns:
+        (p,) in [-1, 1]; pictures of one brightness all over agree with each other and with nothing else.
+    """
+    best = np.full(len(first), -1.0)
+    for rows in _runs(np.arange(len(first))):
+        best[rows] = _correlated(*_pixels(thumbnails, first[rows], second[rows], is_mirrored=is_mirrored))
+    for rows in _runs(np.flatnonzero(best < NEAR_CORRELATION)):
+        ours, theirs = _pixels(thumbnails, first[rows], second[rows], is_mirrored=is_mirrored)
+        for still, cut in ((ours, theirs), (theirs, ours)):
+            best[rows] = np.maximum(best[rows], _best_under_cuts(still, cut))
+    return best
+
+
+def _runs(rows: _Rows) -> Iterator[_Rows]:
+    for start in range(0, len(rows), _THUMBNAILS_AT_ONCE):
+        yield rows[start : start + _THUMBNAILS_AT_ONCE]
+
+
+def _pixels(
+    thumbnails: npt.NDArray[np.uint8],
+    first: _Rows,
+    second: _Rows,
+    *,
+    is_mirrored: bool,
+) -> tuple[_Numbers, _Numbers]:
+    ours, theirs = thumbnails[first].astype(np.float64), thumbnails[second].astype(np.float64)
+    return ours, theirs[:, :, ::-1] if is_mirrored else theirs
+
+
+def _correlated(ours: _Numbers, theirs: _Numbers) -> _Numbers:
+    """Pearson's correlation of each pair of (p, 16, 16) thumbnails of whole numbers."""
+    left, right = ours.reshape(-1, THUMBNAIL_BYTES), theirs.reshape(-1, THUMBNAIL_BYTES)
+    sums = left.sum(1), right.sum(1)
+    return _pearson(sums, ((left * left).sum(1), (right * right).sum(1)), (left * right).sum(1))
+
+
+def _best_under_cuts(still: _Numbers, cut: _Numbers) -> _Numbers:
+    """Correlate each pair of (p, 16, 16) thumbnails with every cut made to the second of them: the best of all.
+
+    With one matrix D for the rows and one A for the columns, a thumbnail under a cut is X = D cut A'. None of
+    the 81 is made: all sums that a correlation wants are products of A or A'A with something smaller.
+    """
+    cuts = _cuts()
+    rows = cuts @ cut[:, None]  # (p, 9, 16, 16): D cut, for each D
+    sums = rows.sum(2) @ cuts.sum(1).T  # (p, 9, 9) for each D and A, as all below
+    powers = _flat(rows.transpose(0, 1, 3, 2) @ rows) @ _flat(cuts.transpose(0, 2, 1) @ cuts).T
+    products = _flat(still.transpose(0, 2, 1)[:, None] @ rows) @ _flat(cuts).T
+    of_still = still.sum((1, 2))[:, None, None], (still * still).sum((1, 2))[:, None, None]
+    best: _Numbers = _pearson((of_still[0], sums), (of_still[1], powers), products).max((1, 2))
+    return best
+
+
+def _flat(matrices: _Numbers) -> _Numbers:
+    return matrices.reshape(*matrices.shape[:-2], THUMBNAIL_BYTES)
+
+
+def _pearson(
+    sums: tuple[_Numbers, _Numbers],
+    squares: tuple[_Numbers, _Numbers],
+    products: _Numbers,
+) -> _Numbers:
+    """Correlation of thumbnails, given the sums of their pixels, of the squares, and of the products."""
+    left, right = (THUMBNAIL_BYTES * square - total**2 for square, total in zip(squares, sums, strict=True))
+    product = THUMBNAIL_BYTES * products - sums[0] * sums[1]
+    correlated: _Numbers = product / np.sqrt(np.maximum(left * right, 1.0))
+    return np.where((left == 0) & (right == 0), 1.0, correlated)
+
+
+@functools.cache
+def _cuts() -> _Numbers:
+    """(9, 16, 16): matrices that stretch a thumbnail's axis after a cut at its two ends, bilinearly."""
+    return np.stack([_stretched(head, tail) for head in _CUTS for tail in _CUTS])
+
+
+def _stretched(head: float, tail: float) -> _Numbers:
+    side = THUMBNAIL_SIDE_PX
+    matrix = np.zeros((side, side))
+    for row in range(side):
+        place = (head + (row + 0.5) / side * (1 - head - tail)) * side - 0.5
+        place = min(max(place, 0.0), side - 1.0)
+        left = min(int(place), side - 2)
+        matrix[row, left + 1] = round((place - left) * _WEIGHT)
+        matrix[row, left] = _WEIGHT - matrix[row, left + 1]
+    return matrix
