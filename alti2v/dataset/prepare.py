@@ -9,6 +9,7 @@ when it is known which pictures are usable and which look alike.
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ PREPARED = Table(
         *HASH_COLUMNS,
         THUMBNAIL_COLUMN,
         Column("sha256", "string", "of the prepared picture"),
+        Column("crc32", "int64", "of the prepared picture"),
         Column("chunk_offset", "int64", "first byte of the prepared picture"),
         Column("size", "int64", "bytes of the prepared picture; 0 if unusable"),
         Column("source_width", "int32", "of the stored picture, px"),
@@ -74,6 +76,11 @@ class Chunk:
         """The name of the table about the pictures."""
         return f"{self.name}.parquet"
 
+    @property
+    def pixels(self) -> str:
+        """The name of the file with the prepared pictures."""
+        return pixels_name(self.name)
+
 
 def pixels_name(chunk: str) -> str:
     """The name of the file with the prepared pictures of a chunk."""
@@ -98,11 +105,11 @@ def prepare_chunk(chunk: Chunk) -> Mapping[str, int]:
                 rows.append({**row, "chunk_offset": file.tell(), "size": len(body)})
                 file.write(body)
 
-    pixels, work = pixels_name(chunk.name), open_place(chunk.work)
+    work = open_place(chunk.work)
     with staging(chunk.work, chunk.name) as folder:
-        publish(folder / pixels, write)
+        publish(folder / chunk.pixels, write)
         write_table(folder / chunk.table, PREPARED, rows)
-        for name in (pixels, chunk.table):
+        for name in (chunk.pixels, chunk.table):
             put(folder / name, work, name)
     return Counter(row["reason"] for row in rows if row["reason"])
 
@@ -125,6 +132,7 @@ def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes]]:
                             for column, value in zip(HASH_COLUMNS, picture.hashes, strict=True)
                         },
                         sha256=hashlib.sha256(picture.content).hexdigest(),
+                        crc32=zlib.crc32(picture.content),
                         source_width=picture.source_width,
                         source_height=picture.source_height,
                     ),
@@ -139,6 +147,7 @@ def _row(post_id: int, **facts: int | str | bytes) -> Mapping[str, Any]:
         **dict.fromkeys((column.name for column in HASH_COLUMNS), 0),
         "thumbnail": b"",
         "sha256": "",
+        "crc32": 0,
         "source_width": 0,
         "source_height": 0,
         **facts,

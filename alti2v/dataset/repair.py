@@ -18,7 +18,7 @@ from alti2v.dataset.edition import WORK_DIR, incomplete, publish_descriptions
 from alti2v.dataset.history import History, read_history, settle
 from alti2v.dataset.manifest import Shard
 from alti2v.dataset.posts import Posts, first_outcomes
-from alti2v.dataset.shards import ShardSpec, build_shard, shard_plan, write_plan
+from alti2v.dataset.shards import PLACE_COLUMNS, ShardSpec, build_shard, shard_plan, write_plan
 from alti2v.dataset.split import shuffled
 from alti2v.dataset.survey import Preparation, prepare
 from alti2v.dataset.tags import grown_vocabulary, labels_of
@@ -89,7 +89,7 @@ def repair_shard(
     if plan is None:
         plan = _from_store(history, posts, rows, prepared, preparation)
     else:
-        for name in ("chunk", "chunk_offset"):
+        for name in PLACE_COLUMNS:
             plan = plan.append_column(name, prepared.column(name))
         if plan.column("sha256").to_pylist() != prepared.column("sha256").to_pylist():
             return False

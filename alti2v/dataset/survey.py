@@ -110,7 +110,7 @@ def check_blame(preparation: Preparation, posts: Posts, rows: npt.NDArray[np.int
 
 def _run(preparation: Preparation, chunks: list[Chunk], *, total: int) -> None:
     present = sizes_in(open_place(preparation.work))
-    missing = [chunk for chunk in chunks if chunk.table not in present]
+    missing = [chunk for chunk in chunks if not {chunk.table, chunk.pixels} <= present.keys()]
     done = total - sum(len(chunk.pictures) for chunk in missing)
     dropped: Counter[str] = Counter()
 
@@ -232,7 +232,6 @@ def _pixels(thumbnails: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
 def made_with() -> dict[str, str]:
     """Versions of the programs whose output the bytes of a dataset depend on."""
     import PIL
-    import webdataset
     from PIL import features
 
     return {
@@ -241,5 +240,4 @@ def made_with() -> dict[str, str]:
         "libjpeg": features.version("libjpeg_turbo") or features.version("jpg") or "unknown",
         "pillow": PIL.__version__,
         "pyarrow": pa.__version__,
-        "webdataset": webdataset.__version__,
     }

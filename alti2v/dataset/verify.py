@@ -242,7 +242,7 @@ def _check_indices(whole: _Dataset, shard: Shard, *, repair: bool) -> Iterator[F
         return  # named by the check of the tar; the indices may be right, and must not be made to fit it
     if _json_or_none(whole.path / shard.name.index) != index:
         if repair:
-            publish_json(whole.path / shard.name.index, index)
+            publish_json(whole.path / shard.name.index, index, indent=None)
         yield Finding(where=shard.name.index, what="does not fit its shard", repaired=repair)
     lines = dali_index(found).encode()
     if _bytes_or_none(whole.path / shard.name.dali_index) != lines:

@@ -161,8 +161,7 @@ def read_spans(place: Path | Remote, wanted: Iterable[tuple[str, Span]]) -> Iter
         for some in _together(wanted):
             yield from ranges(place, some)
     else:
-        for name, span in wanted:
-            yield _read(place / name, span)
+        yield from _read(place, wanted)
 
 
 def _together(wanted: Iterable[tuple[str, Span]]) -> Iterator[list[tuple[str, Span]]]:
@@ -178,13 +177,24 @@ def _together(wanted: Iterable[tuple[str, Span]]) -> Iterator[list[tuple[str, Sp
         yield some
 
 
-def _read(path: Path, span: Span) -> bytes:
+def _read(place: Path, wanted: Iterable[tuple[str, Span]]) -> Iterator[bytes]:
     # A shard takes its samples from all over the store: thousands of files, more than may be open at once.
+    descriptor, is_open = -1, ""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        for name, span in wanted:
+            if name != is_open:
+                if is_open:
+                    os.close(descriptor)
+                    is_open = ""
+                descriptor, is_open = _opened(place / name), name
+            yield os.pread(descriptor, span.size, span.offset)
+    finally:
+        if is_open:
+            os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as exc:
         raise DamagedError(missing(path)) from exc
-    try:
-        return os.pread(descriptor, span.size, span.offset)
-    finally:
-        os.close(descriptor)

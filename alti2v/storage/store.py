@@ -126,7 +126,7 @@ def read_relations(store: Store, of: Table) -> Sequence[tuple[str, str]]:
 
 def read_pictures(
     store: Address, number: int, wanted: Sequence[tuple[int, Span]]
-) -> Iterator[tuple[int, bytes]]:
+) -> Iterator[tuple[int, memoryview]]:
     """Read pictures of one tar file of a store, each after a look at the tar header in front of it.
 
     Args:
@@ -152,7 +152,8 @@ def read_pictures(
             raise DamagedError(
                 f"{where}: post {post_id} should lie at {span.offset}, but there is {name!r}: {advice}"
             )
-        yield post_id, block[BLOCK:]
+        # A copy would be a second block of memory that the system hands out and takes back each time.
+        yield post_id, memoryview(block)[BLOCK:]
 
 
 def fetch_tables(remote: Remote, folder: Path) -> None:

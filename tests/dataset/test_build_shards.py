@@ -571,6 +571,29 @@ def test_a_place_that_cannot_be_written(store: Path, tmp_path: Path) -> None:
         build(store, tmp_path / "file" / "dataset")
 
 
+def test_a_prepared_picture_that_changed_on_disk_is_named(store: Path, dataset: Path, tmp_path: Path) -> None:
+    """It gets into no shard; without the file that is named the same command goes on."""
+
+    def stop(progress: Progress) -> None:
+        if progress.stage == "preparing" and progress.done == progress.total:
+            raise KeyboardInterrupt
+
+    options: dict[str, Any] = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 1}
+    config = BuildConfig(store=store, dataset=tmp_path / "dataset", **options)
+    with pytest.raises(KeyboardInterrupt):
+        build_shards(config, progress=stop)
+    chunk = min((tmp_path / "dataset" / WORK_DIR).glob("*.pictures"))
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    chunk.write_bytes(content)
+    with pytest.raises(DamagedError, match=f"{chunk.name} has changed since it was written: remove it"):
+        build_shards(config)
+    chunk.unlink()
+    build_shards(config)
+
+    assert digests(tmp_path / "dataset") == digests(dataset)
+
+
 def test_shards_of_another_plan_are_not_taken_over(store: Path, dataset: Path, tmp_path: Path) -> None:
     """A build that was stopped with another vocabulary leaves shards of the same names; they are made anew."""
 

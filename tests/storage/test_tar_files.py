@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from webdataset import TarWriter
 
 from alti2v.errors import DamagedError, StorageError
 from alti2v.records import Span
@@ -71,8 +72,26 @@ def test_a_sealed_tar_is_a_tar_for_everybody(tmp_path: Path) -> None:
     assert [f"{member_key(n)}.jpg" for n in range(len(SIZES))] == listed.split()
 
 
+@settings(max_examples=20, deadline=None)
+@given(contents=CONTENTS)
+def test_a_shard_has_the_bytes_that_webdataset_gives_it(
+    contents: list[bytes], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever the samples are, its TarWriter would write the same file, end and padding included."""
+    folder = tmp_path_factory.mktemp("tar")
+    samples = [
+        (member_key(number), {"json": b"{}", "jpg": content}) for number, content in enumerate(contents * 3)
+    ]
+    write_shard(folder / "ours.tar", samples)
+    with TarWriter(str(folder / "theirs.tar"), user="", group="", mode=0o444, mtime=0, encoder=False) as writer:
+        for key, files in samples:
+            writer.write({"__key__": key, **files})
+
+    assert (folder / "ours.tar").read_bytes() == (folder / "theirs.tar").read_bytes()
+
+
 def test_the_open_tar_and_the_shard_writer_agree_on_every_byte(tmp_path: Path) -> None:
-    """Up to the end-of-archive marker, an open tar has the bytes that webdataset's TarWriter writes."""
+    """Up to the end-of-archive marker, an open tar has the bytes of a shard."""
     samples = [
         (member_key(number), {"jpg": os.urandom(size), "json": b"{}"}) for number, size in enumerate(SIZES)
     ]
@@ -214,6 +233,10 @@ def test_json_index_names_every_member(tmp_path: Path) -> None:
         member = content[entry["offset"] : entry["offset"] + entry["size"]]
         assert entry["sha256"] == hashlib.sha256(member).hexdigest(), name
     assert json.loads(json.dumps(index)) == index
+    assert json_index(path, shard_members, {"000000000001.jpg": "known"})["files"] == {
+        **index["files"],
+        "000000000001.jpg": {**index["files"]["000000000001.jpg"], "sha256": "known"},
+    }
 
 
 def test_golden_dali_index() -> None:
