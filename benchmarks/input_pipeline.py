@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from alti2v.dataset.manifest import read_manifest
 from alti2v.model import backend
 from alti2v.model.augment import NO_AUGMENTATION, Augmentation, parse_augmentation
-from alti2v.model.input import SHARDS_IN_FLIGHT, training_batches
+from alti2v.model.input import SHARDS_IN_MEMORY, training_batches
 from benchmarks.support.drawn_shards import TAGS_PER_PICTURE, draw_samples, write_samples
 from tests.model.tiny_dataset import Drawn
 
@@ -235,13 +235,12 @@ def _memory(folder: Path, options: argparse.Namespace) -> None:
         peaks[count] = int(
             subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
         )
-    in_memory = SHARDS_IN_FLIGHT + 3
     ratio = peaks[_MANY] / peaks[_FEW]
-    print(f"shards of {shard_bytes / 1e6:.1f} MB, at most {in_memory} in memory")
+    print(f"shards of {shard_bytes / 1e6:.1f} MB, at most {SHARDS_IN_MEMORY} in memory")
     for count, peak in peaks.items():
         print(f"{count:3} shards: peak RSS {peak / 1e6:,.0f} MB")
     print(f"ratio {ratio:.3f}")
-    found = {"shard_bytes": shard_bytes, "shards_in_memory": in_memory, "peak_bytes": peaks}
+    found = {"shard_bytes": shard_bytes, "shards_in_memory": SHARDS_IN_MEMORY, "peak_bytes": peaks}
     print(json.dumps({**found, "ratio": round(ratio, 4)}))
 
 

@@ -38,10 +38,12 @@ from alti2v.storage.table import read_table
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-# Shards whose samples are mixed. Each is in memory as a whole, one more waits, one is being read, and the last
-# pictures of one are still being decoded: with 10,000 samples of 25 kB that is at most 7 x 250 MB, whatever the
+# Shards whose samples are mixed. Each is in memory as a whole, one more waits, two are being read, and the last
+# pictures of one are still being decoded: with 10,000 samples of 25 kB that is at most 8 x 250 MB, whatever the
 # number of shards.
 SHARDS_IN_FLIGHT = 4
+_READ_AT_ONCE = 2  # an epoch begins when the first four are there
+SHARDS_IN_MEMORY = SHARDS_IN_FLIGHT + 1 + _READ_AT_ONCE + 1
 # When pictures do not decode: how many are looked for, how many a message names, how many are read at a time.
 _MOST_BROKEN, _NAMED, _LOOKED_AT = 100, 8, 256
 
@@ -351,24 +353,27 @@ def _whole_shards(
     `rows` tells the numbers of those that are wanted of each, in the wanted order; all where not given.
     """
     tf = backend.tf
-    contents = [str(dataset / shard.name.data) for shard in shards]
+    paths = [str(dataset / shard.name.data) for shard in shards]
 
     def columns_of(place: np.int64) -> tuple[npt.NDArray[np.int64], ...]:
         shard = shards[int(place)]
         hold(dataset, shard)
         return _rows(dataset / shard.name.metadata, None if rows is None else rows(int(place)), tags=tags)
 
-    def read(place: Any, content: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
+    def columns(place: Any, path: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
         *columns, labels = tf.numpy_function(columns_of, [place], [tf.int64] * 4, stateful=False)
         for column in columns:
             column.set_shape([None])
         labels.set_shape([None, None])
-        # The table first: by then the shard is here, if it comes from elsewhere.
-        with tf.control_dependencies([*columns, labels]):
-            return tf.io.read_file(content), *columns, labels
+        return path, *columns, labels
 
-    data = tf.data.Dataset.from_tensor_slices((np.arange(len(shards)), contents))
-    return data.map(read, num_parallel_calls=1).prefetch(1)
+    def read(path: Any, *columns: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
+        return tf.io.read_file(path), *columns
+
+    data = tf.data.Dataset.from_tensor_slices((np.arange(len(shards)), paths))
+    # The tables first, and one by one: then a shard is here, if it comes from elsewhere.
+    data = data.map(columns, num_parallel_calls=1)
+    return data.map(read, num_parallel_calls=_READ_AT_ONCE).prefetch(1)
 
 
 def _rows(table: Path, wanted: npt.NDArray[np.int64] | None, *, tags: int) -> tuple[npt.NDArray[np.int64], ...]:
