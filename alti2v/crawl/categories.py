@@ -7,11 +7,13 @@ tell more than questions by name would; then the tags that are left are asked fo
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from alti2v.crawl.asking import Asker, in_words
 from alti2v.crawl.boards.board import Refusal, TagBoard, Unreadable
+from alti2v.crawl.columns import count_tags
 from alti2v.crawl.ledger import Ledger
 from alti2v.crawl.policy import FailKind, Failure
 from alti2v.crawl.single_thread import SingleThread
@@ -42,7 +44,7 @@ class Categoriser:
         Returns:
             What is missing, in words; empty if nothing is.
         """
-        counts = await self.thread.run(self.ledger.tag_counts)
+        counts = await self.thread.run(_counts, self.ledger)
         known = set(await self.thread.run(self.ledger.known_tags))
         if self.board.counts_are_the_boards:
             # What another site did not know, the board may know.
@@ -104,6 +106,13 @@ class Categoriser:
 
     def _read(self, body: bytes, status: int) -> tuple[Tag, ...] | Refusal | Unreadable:
         return self.board.read_tags(body, status=status)
+
+
+def _counts(ledger: Ledger) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for of_group in count_tags(ledger).values():
+        counts.update(of_group)
+    return counts
 
 
 def _is_by_count(tags: tuple[Tag, ...]) -> bool:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from alti2v.crawl.boards.board import Skip, skip_reason
 from alti2v.crawl.database import Database
@@ -377,25 +377,22 @@ class Ledger(Database):
 
     def rows(self, part: int | None = None) -> Iterator[sqlite3.Row]:
         """The rows of a part, or all, in the order of listing."""
-        low, high = (0, 2**62) if part is None else (part * PART_ROWS, (part + 1) * PART_ROWS)
         with self._errors():
-            yield from self._db.execute("SELECT * FROM posts WHERE seq>=? AND seq<? ORDER BY seq", (low, high))
+            yield from self._db.execute("SELECT * FROM posts WHERE seq>=? AND seq<? ORDER BY seq", _seqs(part))
 
-    def tag_counts(self) -> Counter[str]:
-        """How many posts of the store carry each tag."""
-        counts: Counter[str] = Counter()
-        for of_group in self.tag_counts_by_group().values():
-            counts.update(of_group)
-        return counts
-
-    def tag_counts_by_group(self) -> dict[str, Counter[str]]:
-        """The same, by the group that the posts' own answers gave."""
-        counts: dict[str, Counter[str]] = defaultdict(Counter)
+    def slices(
+        self, names: Sequence[str], *, part: int | None = None, rows: int
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """These columns of the posts of a part, or of all, in the order of listing, so many rows at a time."""
         with self._errors():
-            for (facts,) in self._db.execute("SELECT facts FROM posts"):
-                for group, tags in json.loads(facts)["tags"].items():
-                    counts[group].update(tags)
-        return counts
+            columns = ", ".join(names)
+            cursor = self._db.execute(
+                f"SELECT {columns} FROM posts WHERE seq>=? AND seq<? ORDER BY seq",  # noqa: S608 - the caller's names
+                _seqs(part),
+            )
+            cursor.row_factory = None
+            while found := cursor.fetchmany(rows):
+                yield found
 
     def known_tags(self) -> dict[str, Category]:
         """The categories that a tag API gave, UNKNOWN for names that it did not know."""
@@ -460,6 +457,11 @@ _MAY_APPEAR = frozenset({Skip.GHOST.value, Skip.HIDDEN.value, Skip.FILTERED.valu
 
 # In the facts as they are encoded; inside a text the quotes would be escaped.
 _DELETED = '"board_status":"deleted"'
+
+
+def _seqs(part: int | None) -> tuple[int, int]:
+    """From which `seq` on and below which the posts of a part stand; of all parts if None."""
+    return (0, 2**62) if part is None else (part * PART_ROWS, (part + 1) * PART_ROWS)
 
 
 def _columns(outcome: Outcome) -> tuple[str | int | None, ...]:

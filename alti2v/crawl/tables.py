@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alti2v.crawl.columns import TagCounts, count_tags, post_batches
 from alti2v.crawl.ledger import Ledger
 from alti2v.records import Category, Post
 from alti2v.storage.layout import (
@@ -22,7 +23,7 @@ from alti2v.storage.layout import (
     posts_table,
 )
 from alti2v.storage.publish import make_directory, sweep_temporary_files
-from alti2v.storage.table import write_table
+from alti2v.storage.table import write_batches, write_table
 
 _UNKNOWN = Category.UNKNOWN.value
 
@@ -35,10 +36,11 @@ def export(store: Path, ledger: Ledger) -> None:
         with ledger.transaction():
             ledger.set_all_dirty()
     dirty = ledger.dirty_parts()
+    counts: TagCounts | None = {} if dirty == ledger.parts() else None  # every post is read anyway
     for part in dirty:
-        export_part(store, ledger, part, categories)
+        export_part(store, ledger, part, categories, counts=counts)
     if dirty or not (store / TAGS_FILE).exists():
-        export_tags(store, ledger, categories)
+        export_tags(store, ledger, categories, counts=counts)
     changes = str(ledger.changes())
     if changes != "0" and ledger.state("exported_history") != changes:
         export_history(store, ledger)
@@ -47,30 +49,43 @@ def export(store: Path, ledger: Ledger) -> None:
         ledger.set_state("exported_history", changes)
 
 
-def export_part(store: Path, ledger: Ledger, part: int, categories: Mapping[str, Category]) -> int:
-    """Write one part of the post table again; returns its rows."""
+def export_part(
+    store: Path,
+    ledger: Ledger,
+    part: int,
+    categories: Mapping[str, Category],
+    *,
+    counts: TagCounts | None = None,
+) -> int:
+    """Write one part of the post table again, and count its tags in `counts`; returns its rows."""
     make_directory(store / POSTS_DIR)
-    rows = write_table(store / posts_table(part), POSTS, post_rows(ledger, part, categories))
+    rows = write_batches(
+        store / posts_table(part), POSTS, post_batches(ledger, part, categories, counts=counts)
+    )
     with ledger.transaction():
         ledger.set_clean(part)
     return rows
 
 
-def export_tags(store: Path, ledger: Ledger, categories: Mapping[str, Category]) -> int:
-    """Write tags.parquet again; returns its rows."""
-    return write_table(store / TAGS_FILE, STORE_TAGS, tag_rows(ledger, categories))
+def export_tags(
+    store: Path, ledger: Ledger, categories: Mapping[str, Category], *, counts: TagCounts | None = None
+) -> int:
+    """Write tags.parquet again, from what was counted, if it was; returns its rows."""
+    return write_table(store / TAGS_FILE, STORE_TAGS, tag_rows(ledger, categories, counts=counts))
 
 
-def tag_rows(ledger: Ledger, categories: Mapping[str, Category]) -> Iterator[dict[str, Any]]:
+def tag_rows(
+    ledger: Ledger, categories: Mapping[str, Category], *, counts: TagCounts | None = None
+) -> Iterator[dict[str, Any]]:
     """The rows of tags.parquet, the most frequent tag first."""
     board_counts = ledger.board_counts()
-    counts: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
     grouped = dict(categories)
-    for group, of_group in ledger.tag_counts_by_group().items():
-        counts.update(of_group)
+    for group, of_group in (count_tags(ledger) if counts is None else counts).items():
+        totals.update(of_group)
         if group != _UNKNOWN:
             grouped.update(dict.fromkeys(of_group, Category(group)))
-    for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+    for name, count in sorted(totals.items(), key=lambda item: (-item[1], item[0])):
         yield {
             "name": name,
             "category": grouped.get(name, Category.UNKNOWN).value,

@@ -28,6 +28,8 @@ _ROWS_AS_OBJECTS = 1_000  # a row takes 8 times as much memory as Python objects
 
 def load() -> None:
     """Load pyarrow now, where nobody waits for it."""
+    import pyarrow.compute
+    import pyarrow.json
     import pyarrow.parquet  # noqa: F401
 
 
@@ -67,20 +69,31 @@ def write_table(path: Path, table: Table, rows: Iterable[Mapping[str, Any]]) -> 
         StorageError: the file system refuses; an older file of that name is untouched.
     """
     import pyarrow as pa
+
+    wanted, parts = schema(table), _groups(rows, min(_ROWS_AS_OBJECTS, ROW_GROUP_ROWS))
+    return write_batches(path, table, (pa.RecordBatch.from_pylist(list(part), wanted) for part in parts))
+
+
+def write_batches(path: Path, table: Table, batches: Iterable[pa.RecordBatch]) -> int:
+    """Publish a Parquet file from record batches of at most `ROW_GROUP_ROWS` rows, packed to about as many.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        StorageError: the file system refuses; an older file of that name is untouched.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    written = 0
+    wanted, written = schema(table), 0
 
     def write(temporary: Path) -> None:
         nonlocal written
-        wanted = schema(table)
         with pq.ParquetWriter(temporary, wanted, compression="zstd") as writer:
-            for group in _groups(rows, ROW_GROUP_ROWS):
-                parts = _groups(group, _ROWS_AS_OBJECTS)
-                batches = [pa.RecordBatch.from_pylist(list(part), wanted) for part in parts]
-                table_of_group = pa.Table.from_batches(batches, wanted).combine_chunks()
-                writer.write_table(table_of_group)
-                written += len(table_of_group)
+            for group in _packed(batches, ROW_GROUP_ROWS):
+                writer.write_table(pa.Table.from_batches(group, wanted).combine_chunks())
+                written += sum(map(len, group))
 
     publish(path, write)
     return written
@@ -186,6 +199,18 @@ def _as_read(wanted: pa.Schema) -> pa.Schema:
         [field.with_type(milliseconds) if field.type == seconds else field for field in wanted],
         metadata=wanted.metadata,
     )
+
+
+def _packed(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[list[pa.RecordBatch]]:
+    """Batches, as many at a time as have `size` rows or more."""
+    group: list[pa.RecordBatch] = []
+    for batch in batches:
+        group.append(batch)
+        if sum(map(len, group)) >= size:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _groups(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[Iterable[Mapping[str, Any]]]:

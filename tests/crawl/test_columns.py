@@ -1,0 +1,101 @@
+"""The post table in columns says what it says row by row, whatever stands in the posts."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alti2v.crawl import columns
+from alti2v.crawl.columns import TagCounts, count_tags, post_batches
+from alti2v.crawl.documents import Place, Stored
+from alti2v.crawl.ledger import Ledger, Outcome
+from alti2v.crawl.tables import post_rows
+from alti2v.records import Category, Post, Span, Status, TagGroups
+from alti2v.storage.layout import POSTS
+from alti2v.storage.table import schema
+
+NAMES = st.sampled_from(["1girl", "solo", "a_b", "ä\u2028", '"', "\\", "\n", "\x00", "🙂", "x" * 300])
+# Each tag of a post stands in one group.
+GROUPS = st.dictionaries(NAMES, st.sampled_from(list(Category)), max_size=8).map(
+    lambda of: TagGroups(
+        **{
+            group.value: tuple(sorted(name for name, category in of.items() if category is group))
+            for group in Category
+        }
+    )
+)
+MAYBE = st.none() | st.integers(0, 2**31 - 1)
+POST = st.builds(
+    Post,
+    id=st.integers(1, 2**62),
+    tags=GROUPS,
+    source=st.text(),
+    score=MAYBE,
+    parent_id=MAYBE,
+    created_at=st.none() | st.integers(0, 2**33),
+    changed_at=st.none() | st.integers(0, 2**33),
+    md5=st.none() | st.just("0" * 32),
+    file_ext=st.sampled_from(["jpg", "mp4", ""]),
+    file_url=st.none() | st.text(),
+)
+
+
+def stored(number: int) -> Outcome:
+    of_bytes = Stored(
+        url="http://board/é.jpg", http_status=200, attempts=2, format="PNG", width=5, height=7, md5="1" * 32
+    )
+    return Outcome(
+        status=Status.STORED,
+        attempts=2,
+        http_status=200,
+        stored=of_bytes,
+        place=Place(tar=3, span=Span(offset=number % 2**40, size=2**33)),
+    )
+
+
+def check(posts: Iterable[Post], categories: Mapping[str, Category]) -> None:
+    """Every second one is stored; both forms, and what they count, agree."""
+    with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "ledger") as ledger:
+        with ledger.transaction():
+            ledger.add_posts(posts)
+            ledger.settle([(row["id"], stored(row["id"])) for row in list(ledger.rows())[::2]])
+        expected = pa.Table.from_pylist(list(post_rows(ledger, 0, categories)), schema(POSTS))
+        counted: TagCounts = {}
+        found = pa.Table.from_batches(post_batches(ledger, 0, categories, counts=counted), schema(POSTS))
+        tags = [json.loads(row["facts"])["tags"] for row in ledger.rows()]
+        by_hand = {group.value: Counter(tag for of in tags for tag in of.get(group, ())) for group in Category}
+
+        assert found.equals(expected)
+        found.validate(full=True)
+        for counts in (counted, count_tags(ledger)):
+            assert {group: of for group, of in counts.items() if of} == {
+                group: of for group, of in by_hand.items() if of
+            }
+
+
+@given(
+    posts=st.lists(POST, max_size=6, unique_by=lambda post: post.id),
+    categories=st.dictionaries(NAMES, st.sampled_from(list(Category))),
+)
+def test_columns_say_what_rows_say(posts: list[Post], categories: dict[str, Category]) -> None:
+    """Hostile text, no tags at all, groups that the tag API adds to."""
+    check(posts, categories)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 1000])
+def test_slices_do_not_show(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many posts are read at a time; some bring no tags."""
+    monkeypatch.setattr(columns, "_ROWS", rows)
+    posts = [
+        Post(id=number, tags=TagGroups(unknown=("a", "b", "c")[: number % 4], meta=("m",) * (number % 2)))
+        for number in range(1, 8)
+    ]
+    check(posts, {"a": Category.ARTIST, "b": Category.META, "m": Category.META})
