@@ -1,10 +1,10 @@
 """Fetching over loopback, beside a bare aiohttp loop, gallery-dl, and what server and disk could do.
 
 Each candidate runs in a process of its own, one after the other, against the same server, several times.
-"whole" is the command from its start to its end; "steady" is the stretch between a tenth and nine tenths of
-the files. CPU and RSS are those of all processes of a candidate together; the peak of a second process begins
-with that of the first, so the sum is an upper bound. The bare loop fetches the same addresses over as many
-connections and hashes the bodies; no more.
+"whole" is the command from its start to its end, which does not remove what it stored; "steady" is the
+stretch between a tenth and nine tenths of the files. CPU and RSS are those of all processes of a candidate
+together; the peak of a second process begins with that of the first, so the sum is an upper bound. The bare
+loop fetches the same addresses over as many connections and hashes the bodies; no more.
 
     python benchmarks/fetching.py [--kilobytes 120 360] [--posts 12000] [--connections 8] [--rounds 3]
 """
@@ -19,7 +19,6 @@ import math
 import os
 import re
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -28,11 +27,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import aiohttp
-
-sys.path.insert(0, str(Path(__file__).parent / "support"))
-from loopback_board import running
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -53,6 +47,9 @@ def main() -> None:
     if options.role is not None:
         print(json.dumps(_ROLES[options.role](options)))
         return
+    sys.path.insert(0, str(Path(__file__).parent / "support"))
+    from loopback_board import running  # here, and aiohttp below: what one candidate loads the others need not
+
     results = []
     for kilobytes in options.kilobytes:
         with running(posts=options.posts, kilobytes=kilobytes) as (url, pid):
@@ -71,11 +68,11 @@ def _measure(name: str, url: str, server: int, options: argparse.Namespace) -> d
     """Run one candidate in a process of its own."""
     command = [sys.executable, __file__, "--as", name, "--url", url, "--posts", str(options.posts)]
     command += ["--connections", str(options.connections), "--gallery-dl-posts", str(options.gallery_dl_posts)]
-    if options.folder is not None:
-        command += ["--folder", str(options.folder)]
-    before, begun = _cpu_s(server), time.perf_counter()
-    run: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    whole_s, files = time.perf_counter() - begun, run["files"]
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:  # nobody is timed while it is removed
+        command += ["--folder", folder]
+        before, begun = _cpu_s(server), time.perf_counter()
+        run: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        whole_s, files = time.perf_counter() - begun, run["files"]
     return {
         "whole files/s": files / whole_s,
         "steady files/s": run["steady"],
@@ -125,6 +122,8 @@ class _Clock:
 
 
 def _bare(options: argparse.Namespace) -> dict[str, float]:
+    import aiohttp
+
     clock, numbers, size = _Clock(options.posts), iter(range(options.posts, 0, -1)), 0
 
     async def fetch(session: aiohttp.ClientSession) -> None:
@@ -160,19 +159,17 @@ def _alti2v(options: argparse.Namespace) -> dict[str, float]:
     from alti2v.crawl.crawler import CrawlConfig, crawl
 
     clock = _Clock(options.posts)
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        config = CrawlConfig(
-            store=Path(folder) / "store",
-            board=options.url,
-            rate=math.inf,
-            api_rate=math.inf,
-            connections=options.connections,
-            allow_private=True,
-        )
-        report = crawl(config, progress=lambda progress: clock.note(progress.done))
-        assert report.complete, report.missing
-        assert report.stored == options.posts
-        shutil.rmtree(config.store)
+    config = CrawlConfig(
+        store=options.folder / "store",
+        board=options.url,
+        rate=math.inf,
+        api_rate=math.inf,
+        connections=options.connections,
+        allow_private=True,
+    )
+    report = crawl(config, progress=lambda progress: clock.note(progress.done))
+    assert report.complete, report.missing
+    assert report.stored == options.posts
     return clock.result(report.bytes)
 
 
@@ -180,27 +177,23 @@ def _gallery_dl(options: argparse.Namespace) -> dict[str, float]:
     most = options.gallery_dl_posts
     root = {"root": options.url, "pattern": re.escape(options.url.removeprefix("http://"))}
     quick = {"request-interval": 0, "sleep": 0, "sleep-request": 0}
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        config = Path(folder) / "gallery-dl.json"
-        config.write_text(json.dumps({"extractor": {**quick, "gelbooru_v02": {"local": root | quick}}}))
-        command = [sys.executable, "-m", "gallery_dl", "--config-ignore", "-c", str(config), "-q"]
-        command += ["-D", f"{folder}/saved", "-f", "{id}.{extension}", "--range", f"1-{most}"]
-        begun = time.perf_counter()
-        subprocess.run(
-            [*command, f"gelbooru_v02:{options.url}/index.php?page=post&s=list&tags=all"], check=True
-        )
-        seconds = time.perf_counter() - begun
-        saved = list(Path(folder, "saved").iterdir())
-        assert len(saved) == most
-        size = sum(file.stat().st_size for file in saved)
-    return {**_only_whole(most, size, seconds)}
+    config, saved = options.folder / "gallery-dl.json", options.folder / "saved"
+    config.write_text(json.dumps({"extractor": {**quick, "gelbooru_v02": {"local": root | quick}}}))
+    command = [sys.executable, "-m", "gallery_dl", "--config-ignore", "-c", str(config), "-q"]
+    command += ["-D", str(saved), "-f", "{id}.{extension}", "--range", f"1-{most}"]
+    begun = time.perf_counter()
+    subprocess.run([*command, f"gelbooru_v02:{options.url}/index.php?page=post&s=list&tags=all"], check=True)
+    seconds = time.perf_counter() - begun
+    sizes = [file.stat().st_size for file in saved.iterdir()]
+    assert len(sizes) == most
+    return _only_whole(most, sum(sizes), seconds)
 
 
 def _disk(options: argparse.Namespace) -> dict[str, float]:
     """The ceiling of the disk: the same bytes, appended to one file and synced every 16 MB."""
     content = os.urandom(int(_content_length(options.url)))
     every = max(1, 16_000_000 // len(content))
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder, Path(folder, "bytes").open("wb", 0) as file:
+    with (options.folder / "bytes").open("wb", 0) as file:
         begun = time.perf_counter()
         for number in range(options.posts):
             file.write(content)
