@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from alti2v.dataset.duplicates import NEAR_BITS, Looks, alike_pairs
+from alti2v.dataset.duplicates import NEAR_BITS, Looks, alike_pairs, look_at
 from alti2v.dataset.images import Picture, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.demo.corpus import Corpus, illustration
@@ -88,16 +88,7 @@ def _mirrored(content: bytes) -> bytes:
 def _looks(contents: list[bytes]) -> Looks:
     pictures = [prepare_picture(content, ImageRecipe(size=_SIZE_PX)) for content in contents]
     assert all(isinstance(picture, Picture) for picture in pictures)
-    return Looks(
-        hashes=np.array([picture.hashes for picture in pictures if isinstance(picture, Picture)], np.uint64),
-        thumbnails=np.stack(
-            [
-                np.frombuffer(picture.thumbnail, np.uint8).reshape(16, 16)
-                for picture in pictures
-                if isinstance(picture, Picture)
-            ]
-        ),
-    )
+    return look_at([picture.look for picture in pictures if isinstance(picture, Picture)])
 
 
 def _near(looks: Looks, bits: int) -> set[tuple[int, int]]:

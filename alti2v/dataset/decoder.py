@@ -22,9 +22,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
+from alti2v.dataset.duplicates import LOOK_BYTES
 from alti2v.dataset.images import Picture, Unusable, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.thumbnails import THUMBNAIL_BYTES
 from alti2v.errors import Alti2vError
 
 # A picture of 50 megapixels, the largest that is decoded, takes up to 4 s. Seconds of the processor, so that
@@ -144,14 +144,13 @@ def _message(picture: Picture | Unusable, content: bytes) -> tuple[bytes, bytes]
     """Facts and pixels of an answer, which `_picture` reads."""
     if isinstance(picture, Unusable):
         return json.dumps({"reason": picture.reason}).encode(), b""
-    facts = {name: getattr(picture, name) for name in ("source_width", "source_height", "hashes")}
+    facts = {name: getattr(picture, name) for name in ("source_width", "source_height")}
     prepared = b"" if picture.content is content else picture.content  # what came need not go back
-    return json.dumps(facts).encode(), prepared + picture.thumbnail
+    return json.dumps(facts).encode(), picture.look + prepared
 
 
 def _picture(facts: Mapping[str, Any], pixels: bytes, content: bytes | memoryview) -> Picture:
-    prepared, thumbnail = pixels[:-THUMBNAIL_BYTES] or bytes(content), pixels[-THUMBNAIL_BYTES:]
-    return Picture(content=prepared, thumbnail=thumbnail, **{**facts, "hashes": tuple(facts["hashes"])})
+    return Picture(content=pixels[LOOK_BYTES:] or bytes(content), look=pixels[:LOOK_BYTES], **facts)
 
 
 def _confine() -> None:

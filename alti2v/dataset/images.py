@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from alti2v.dataset.duplicates import LOOK_SIDE_PX, LOOKS_VERSION, perceptual_hashes
+from alti2v.dataset.duplicates import LOOK_SIDE_PX, LOOKS_VERSION
 from alti2v.dataset.manifest import ORIGINAL, ImageRecipe
-from alti2v.dataset.thumbnails import THUMBNAIL_SIDE_PX
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT
 
 MAX_PIXELS = 50_000_000  # decoded, at 4 bytes each: 200 MB; by the header, before anything is decoded
@@ -49,15 +48,13 @@ class Picture:
     Attributes:
         content: the square picture as a file, or the bytes as they came if the recipe says so.
         source_width, source_height: of the stored picture as its header says, px.
-        hashes: a row of `duplicates.Looks.hashes`, unsigned 64-bit.
-        thumbnail: a row of `duplicates.Looks.thumbnails`, 256 bytes.
+        look: the whole picture, 128 x 128 luminances, row by row.
     """
 
     content: bytes
     source_width: int
     source_height: int
-    hashes: tuple[int, int, int, int]
-    thumbnail: bytes
+    look: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +83,7 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> Picture | Unusable:
         content=content if recipe.format == ORIGINAL else _encoded(shaped.square, recipe),
         source_width=shaped.width,
         source_height=shaped.height,
-        hashes=perceptual_hashes(np.asarray(shaped.look)),
-        thumbnail=shaped.look.resize((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX), Image.Resampling.BOX).tobytes(),
+        look=shaped.look.tobytes(),
     )
 
 

@@ -11,15 +11,17 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from alti2v.dataset.decoder import borrowed_decoder
+from alti2v.dataset.duplicates import look_at
 from alti2v.dataset.images import Unusable, looks_recipe
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.records import Span
@@ -27,7 +29,7 @@ from alti2v.storage.layout import HASH_COLUMNS, THUMBNAIL_COLUMN, Column, Table
 from alti2v.storage.place import Address, open_place, put, staging
 from alti2v.storage.publish import publish
 from alti2v.storage.store import read_pictures
-from alti2v.storage.table import write_table
+from alti2v.storage.table import write_arrow_table
 
 PREPARED = Table(
     "prepared",
@@ -98,60 +100,63 @@ def prepare_chunk(chunk: Chunk) -> Mapping[str, int]:
         StorageError: the work folder refuses a write.
     """
     rows: list[Mapping[str, Any]] = []
+    looks: list[bytes] = []
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            for row, body in _prepared(chunk):
+            for row, body, look in _prepared(chunk):
                 rows.append({**row, "chunk_offset": file.tell(), "size": len(body)})
                 file.write(body)
+                looks.append(look)
 
     work = open_place(chunk.work)
     with staging(chunk.work, chunk.name) as folder:
         publish(folder / chunk.pixels, write)
-        write_table(folder / chunk.table, PREPARED, rows)
+        write_arrow_table(folder / chunk.table, PREPARED, _table(rows, looks))
         for name in (chunk.pixels, chunk.table):
             put(folder / name, work, name)
     return Counter(row["reason"] for row in rows if row["reason"])
 
 
-def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes]]:
+def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes, bytes]]:
+    """What is known of each picture, the prepared picture and its look, both empty if it cannot be used."""
     wanted = [(post_id, Span(offset=offset, size=size)) for post_id, offset, size in chunk.pictures]
     with borrowed_decoder() as decoder:
         for post_id, content in read_pictures(chunk.store, chunk.tar, wanted):
             picture = decoder.prepare(content, chunk.recipe)
             if isinstance(picture, Unusable):
-                yield _row(post_id, reason=picture.reason), b""
+                yield _row(post_id, reason=picture.reason), b"", b""
             else:
-                yield (
-                    _row(
-                        post_id,
-                        thumbnail=picture.thumbnail,
-                        **{
-                            # Parquet knows no unsigned numbers in this contract.
-                            column.name: value - (value >> 63 << 64)
-                            for column, value in zip(HASH_COLUMNS, picture.hashes, strict=True)
-                        },
-                        sha256=hashlib.sha256(picture.content).hexdigest(),
-                        crc32=zlib.crc32(picture.content),
-                        source_width=picture.source_width,
-                        source_height=picture.source_height,
-                    ),
-                    picture.content,
+                row = _row(
+                    post_id,
+                    sha256=hashlib.sha256(picture.content).hexdigest(),
+                    crc32=zlib.crc32(picture.content),
+                    source_width=picture.source_width,
+                    source_height=picture.source_height,
                 )
+                yield row, picture.content, picture.look
 
 
-def _row(post_id: int, **facts: int | str | bytes) -> Mapping[str, Any]:
-    return {
-        "id": post_id,
-        "reason": "",
-        **dict.fromkeys((column.name for column in HASH_COLUMNS), 0),
-        "thumbnail": b"",
-        "sha256": "",
-        "crc32": 0,
-        "source_width": 0,
-        "source_height": 0,
-        **facts,
-    }
+def _row(post_id: int, **facts: int | str) -> Mapping[str, Any]:
+    defaults = {"reason": "", "sha256": "", "crc32": 0, "source_width": 0, "source_height": 0}
+    return {"id": post_id, **defaults, **facts}
+
+
+def _table(rows: Sequence[Mapping[str, Any]], looks: Sequence[bytes]) -> pa.Table:
+    """The table of a chunk; hashes are made of many looks at once, which takes a fifth of the time."""
+    usable = [row for row, look in enumerate(looks) if look]
+    seen = look_at(looks)
+    hashes = np.zeros((len(rows), len(HASH_COLUMNS)), np.uint64)
+    hashes[usable] = seen.hashes
+    thumbnails = [b""] * len(rows)
+    for row, thumbnail in zip(usable, seen.thumbnails, strict=True):
+        thumbnails[row] = thumbnail.tobytes()
+    columns = {name: pa.array([row[name] for row in rows]) for name in rows[0]}
+    for column, values in zip(HASH_COLUMNS, hashes.T, strict=True):
+        columns[column.name] = pa.array(
+            values.view(np.int64)
+        )  # Parquet knows no unsigned numbers in this contract
+    return pa.table({**columns, THUMBNAIL_COLUMN.name: pa.array(thumbnails, pa.binary())})
 
 
 def chunk_bounds(tars: npt.NDArray[np.int64], *, at_most: int) -> list[tuple[int, int]]:

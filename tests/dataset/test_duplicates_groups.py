@@ -14,12 +14,13 @@ from alti2v.dataset.duplicates import (
     Looks,
     families,
     groups,
+    look_at,
     near_pairs,
     perceptual_hashes,
 )
 from alti2v.dataset.images import Picture, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.thumbnails import correlations
+from alti2v.dataset.thumbnails import correlations, thumbnails_of
 from tests.dataset.tiny_store import drawing, encoded
 
 
@@ -97,13 +98,7 @@ def test_near_pairs_of_many_rows_in_one_band(monkeypatch: pytest.MonkeyPatch) ->
 
 def looks_of(contents: list[bytes]) -> Looks:
     pictures = [prepare_picture(content, ImageRecipe(size=96)) for content in contents]
-    assert all(isinstance(picture, Picture) for picture in pictures)
-    return Looks(
-        hashes=np.array([picture.hashes for picture in pictures], np.uint64),
-        thumbnails=np.stack(
-            [np.frombuffer(picture.thumbnail, np.uint8).reshape(16, 16) for picture in pictures]
-        ),
-    )
+    return look_at([picture.look for picture in pictures if isinstance(picture, Picture)])
 
 
 def test_groups_join_families_and_likeness() -> None:
@@ -159,10 +154,10 @@ def test_copies_of_a_picture_are_alike_and_others_are_not() -> None:
 def test_the_mirrored_hashes_are_those_of_the_mirror_image() -> None:
     """Without a second transform: the odd frequencies across change their signs."""
     look = np.asarray(drawing(3, width=128, height=128).convert("L"))
-    whole, trimmed, mirrored, mirrored_trimmed = perceptual_hashes(look)
+    hashes, mirrored = perceptual_hashes(np.stack([look, look[:, ::-1]])).tolist()
 
-    assert perceptual_hashes(look[:, ::-1]) == (mirrored, mirrored_trimmed, whole, trimmed)
-    assert len({whole, trimmed, mirrored, mirrored_trimmed}) == 4
+    assert mirrored == [*hashes[2:], *hashes[:2]]
+    assert len(set(hashes)) == 4
 
 
 def slow_hash(look: np.ndarray) -> int:
@@ -181,9 +176,27 @@ def slow_hash(look: np.ndarray) -> int:
 def test_hashes_are_those_of_the_paper(seed: int) -> None:
     """Of the whole picture, and of what is left when a 32nd part is cut at each side."""
     look = np.asarray(drawing(seed, width=128, height=128).convert("L"))
-    whole, trimmed, *_ = perceptual_hashes(look)
+    whole, trimmed, *_ = perceptual_hashes(look[None])[0].tolist()
 
     assert (whole, trimmed) == (slow_hash(look), slow_hash(look[4:124, 4:124]))
+
+
+def test_many_pictures_are_hashed_as_each_alone() -> None:
+    """Also where they are more than are at work at one time, and none."""
+    looks = np.stack([np.asarray(drawing(seed, width=128, height=128).convert("L")) for seed in range(35)])
+    alone = [perceptual_hashes(look[None])[0].tolist() for look in looks]
+
+    assert perceptual_hashes(looks).tolist() == alone
+    assert perceptual_hashes(looks[:0]).shape == (0, 4)
+
+
+def test_thumbnails_are_those_of_pillow() -> None:
+    """Averages of whole blocks, rounded as its box filter rounds them."""
+    looks = np.stack([np.asarray(drawing(seed, width=128, height=128).convert("L")) for seed in range(5)])
+    looks[3:] = np.random.default_rng(0).integers(0, 256, (2, 128, 128))
+    by_pillow = [Image.fromarray(look).resize((16, 16), Image.Resampling.BOX) for look in looks]
+
+    assert np.array_equal(thumbnails_of(looks), np.stack([np.asarray(small) for small in by_pillow]))
 
 
 def test_golden_perceptual_hash() -> None:
@@ -192,8 +205,9 @@ def test_golden_perceptual_hash() -> None:
     pattern = ((down * 7 + across * across * 3) % 256).astype(np.uint8)
     flat = np.full((128, 128), 200, np.uint8)
 
-    assert perceptual_hashes(np.kron(pattern, np.ones((4, 4), np.uint8)))[0] == 36294496131403743
-    assert perceptual_hashes(flat) == perceptual_hashes(np.zeros_like(flat))
+    hashes = perceptual_hashes(np.stack([np.kron(pattern, np.ones((4, 4), np.uint8)), flat, 0 * flat]))
+    assert hashes[0, 0] == 36294496131403743
+    assert hashes[1].tolist() == hashes[2].tolist()
 
 
 def test_golden_correlations() -> None:
