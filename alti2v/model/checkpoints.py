@@ -41,6 +41,7 @@ class Position:
         seconds: spent, waiting for the data, validating and saving included.
         train_seconds: of these, spent in steps.
         input_seconds: of these, spent waiting for the next batch.
+        epochs_train_seconds, epochs_input_seconds: the same at the end of the last epoch.
         loss_sum: over the samples seen in the epoch that `step` lies in.
         best_map: highest mean average precision on the validation split.
         best_epoch: after which it was found, counted from 1; 0 for none yet.
@@ -53,6 +54,8 @@ class Position:
     seconds: float = 0.0
     train_seconds: float = 0.0
     input_seconds: float = 0.0
+    epochs_train_seconds: float = 0.0
+    epochs_input_seconds: float = 0.0
     loss_sum: float = 0.0
     best_map: float | None = None
     best_epoch: int = 0

@@ -258,7 +258,7 @@ class _Loop:
                 counts={
                     "epoch": f"{epoch + 1}/{job.recipe.epochs}",
                     "loss": round(position.loss_sum / seen, 4),
-                    "samples/s": round(self._samples_per_s(), 1),
+                    "samples/s": round(seen / self._epoch_s(), 1),
                 },
             )
         )
@@ -282,12 +282,14 @@ class _Loop:
                 "val_map": None if validation is None else validation.mean_ap,
                 "val_micro_f1": None if validation is None else validation.micro_f1,
                 "learning_rate": float(self._trainee.model.optimizer.learning_rate),
-                "samples_per_s": self._samples_per_s(),
-                "input_wait": position.input_seconds / max(position.train_seconds, 1e-9),
+                "samples_per_s": job.train_samples / self._epoch_s(),
+                "input_wait": (position.input_seconds - position.epochs_input_seconds) / self._epoch_s(),
                 "seconds": position.seconds,
             }
         )
         position.loss_sum = 0.0
+        position.epochs_train_seconds = position.train_seconds
+        position.epochs_input_seconds = position.input_seconds
         if job.crew.is_first:
             publish_bytes(job.run / LOG_FILE, log_csv(position.log))
         if job.crew.is_first and job.tensorboard:
@@ -339,10 +341,9 @@ class _Loop:
     def _is_patience_over(self) -> bool:
         return self._job.patience is not None and self._position.worse >= self._job.patience
 
-    def _samples_per_s(self) -> float:
-        job, position = self._job, self._position
-        samples = position.step * job.train_samples / job.steps_per_epoch
-        return samples / max(position.train_seconds, 1e-9)
+    def _epoch_s(self) -> float:
+        """Spent in steps of the epoch so far."""
+        return max(self._position.train_seconds - self._position.epochs_train_seconds, 1e-9)
 
     def _tick(self) -> float:
         """Count the time since the last tick as spent; returns it, in seconds."""

@@ -60,9 +60,17 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reference(dataset, tmp_path_factory):
-    """The uninterrupted run, which all interrupted ones have to equal; its report, and what its hook heard."""
-    run, heard = tmp_path_factory.mktemp("reference") / "run", []
-    report = train(config(dataset, run, checkpoint_s=1e9), progress=heard.append)
+    """The uninterrupted run, which all interrupted ones have to equal; its report, and what its hook heard.
+
+    On a clock that only the hook moves: 8 s after each step of the first epoch, 2 s after each of the second.
+    """
+    run, heard, now_s = tmp_path_factory.mktemp("reference") / "run", [], [0.0]
+
+    def hear(progress):
+        heard.append(progress)
+        now_s[0] += 8 if progress.counts.get("epoch") == "1/2" else 2
+
+    report = train(config(dataset, run, checkpoint_s=1e9), progress=hear, clock=lambda: now_s[0])
     return run, report, heard
 
 
@@ -102,6 +110,16 @@ def test_progress_counts_every_step(reference):
     assert {(progress.total, progress.unit) for progress in training} == {(6, "steps")}
     assert list(steps[-1].counts) == ["epoch", "loss", "samples/s"]
     assert steps[-1].counts["epoch"] == "2/2"
+
+
+def test_an_epochs_speed_is_its_own(reference):
+    """What a slow first epoch cost is not in the line of the second; the report counts both.
+
+    After an epoch's last step the clock moves outside of training, so two of its three steps take time.
+    """
+    with (reference[0] / "log.csv").open(newline="") as file:
+        assert [float(row["samples_per_s"]) for row in csv.DictReader(file)] == [TRAIN / 16, TRAIN / 4]
+    assert reference[1].samples_per_s == 2 * TRAIN / 20
 
 
 def test_a_run_that_was_killed_in_its_first_step_begins_anew(dataset, tmp_path, begun, reference):
