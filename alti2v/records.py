@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Category(StrEnum):
@@ -85,13 +86,17 @@ def group_tags(tags: Iterable[str], category_of: Mapping[str, Category]) -> TagG
     return TagGroups(**{name: tuple(group) for name, group in groups.items()})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Post:
+class Post(NamedTuple):
     """One post as a board describes it, normalised.
+
+    A flat tuple of plain values, so that a million of them go from a board's answers into the ledger and from
+    there into the tables without being taken apart.
 
     Attributes:
         id: the board's number, > 0.
-        tags: entities unescaped; categories as far as the board's answer gives them.
+        tags_general, tags_artist, tags_copyright, tags_character, tags_meta, tags_unknown: the tags of each
+            category, as far as the board's answer gives them, between spaces and in the board's order; entities
+            unescaped, no white space inside a tag. `tags` has them one by one.
         rating: "general", "sensitive", "questionable", "explicit", or "" where the board says none.
         score: None where nobody voted.
         source: where the picture comes from; free text, "" if unknown.
@@ -106,7 +111,12 @@ class Post:
     """
 
     id: int
-    tags: TagGroups
+    tags_general: str = ""
+    tags_artist: str = ""
+    tags_copyright: str = ""
+    tags_character: str = ""
+    tags_meta: str = ""
+    tags_unknown: str = ""
     rating: str = ""
     score: int | None = None
     source: str = ""
@@ -120,6 +130,23 @@ class Post:
     board_status: str = "active"
     file_url: str | None = None
     sample_url: str | None = None
+
+    @property
+    def tags(self) -> TagGroups:
+        """The tags one by one."""
+        return TagGroups(
+            general=tag_names(self.tags_general),
+            artist=tag_names(self.tags_artist),
+            copyright=tag_names(self.tags_copyright),
+            character=tag_names(self.tags_character),
+            meta=tag_names(self.tags_meta),
+            unknown=tag_names(self.tags_unknown),
+        )
+
+
+def tag_names(text: str) -> tuple[str, ...]:
+    """The tags of a text of tags, sorted, each once."""
+    return tuple(sorted(set(filter(None, text.split(" "))))) if text else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from alti2v.crawl.ledger import Ledger
-from alti2v.records import Category, Post
+from alti2v.records import Category, tag_names
 from alti2v.storage.layout import POSTS
 from alti2v.storage.table import schema
 
@@ -19,13 +19,8 @@ if TYPE_CHECKING:
 
 _UNKNOWN = Category.UNKNOWN.value
 _ROWS = 1_000  # at a time
-# What of the post table stands in the columns of the ledger, some under names of its own.
-_OF_LEDGER = {
-    **{name: name for name in ("status", "reason", "error", "attempts", "http_status", "duplicate_of")},
-    **{name: name for name in ("fetched_url", "tar", "offset", "size")},
-    **{f"stored_{name}": name for name in ("format", "width", "height", "md5")},
-}
-_OF_FACTS = tuple(column.name for column in POSTS.columns if column.name in Post.__dataclass_fields__)
+_NAMES = tuple(column.name for column in POSTS.columns)
+_TAG_COLUMNS = {category.value: f"tags_{category.value}" for category in Category}
 
 
 TagCounts = dict[str, Counter[str]]  # by the group that the posts' own answers gave, then by name
@@ -45,26 +40,23 @@ def post_batches(
     import pyarrow as pa
 
     wanted = schema(POSTS)
-    names = ("facts", *_OF_LEDGER.values())
-    for rows in ledger.slices(names, part=part, rows=_ROWS):
-        values = dict(zip(names, zip(*rows, strict=True), strict=True))
-        facts = _read(values["facts"])
-        groups = _groups(facts)
+    for rows in ledger.slices(_NAMES, part=part, rows=_ROWS):
+        values = dict(zip(_NAMES, zip(*rows, strict=True), strict=True))
+        groups = {group: _lists(values.pop(column)) for group, column in _TAG_COLUMNS.items()}
         if counts is not None:
             _count(groups, counts)
-        columns = {name: facts[name].combine_chunks() for name in _OF_FACTS}
-        columns |= {f"tags_{group}": tags for group, tags in _regrouped(groups, categories).items()}
-        for name, source in _OF_LEDGER.items():
-            columns[name] = pa.array(values[source], wanted.field(name).type)
-        cast = [columns[field.name].cast(field.type) for field in wanted]
-        yield pa.RecordBatch.from_arrays(cast, schema=wanted)
+        columns = {name: pa.array(of_rows, wanted.field(name).type) for name, of_rows in values.items()}
+        for group, lists in _regrouped(groups, categories).items():
+            columns[_TAG_COLUMNS[group]] = lists
+        yield pa.RecordBatch.from_arrays([columns[name] for name in _NAMES], schema=wanted)
 
 
 def count_tags(ledger: Ledger) -> TagCounts:
     """How many posts of the store carry each tag."""
     counts: TagCounts = {}
-    for rows in ledger.slices(("facts",), rows=_ROWS):
-        _count(_groups(_read([facts for (facts,) in rows], names=())), counts)
+    for rows in ledger.slices(tuple(_TAG_COLUMNS.values()), rows=_ROWS):
+        columns = zip(*rows, strict=True)
+        _count({group: _lists(texts) for group, texts in zip(_TAG_COLUMNS, columns, strict=True)}, counts)
     return counts
 
 
@@ -78,36 +70,19 @@ def _count(groups: Mapping[str, pa.ListArray], counts: TagCounts) -> None:
         )
 
 
-def _read(facts: Sequence[str], *, names: Sequence[str] = _OF_FACTS) -> pa.Table:
-    """Encoded posts as a table: these fields, times as whole seconds, and `tags` as a structure."""
-    import pyarrow as pa
-    import pyarrow.json
-
-    types = {name: schema(POSTS).field(name).type for name in names}
-    fields = [(name, pa.int64() if pa.types.is_timestamp(type_) else type_) for name, type_ in types.items()]
-    groups = pa.struct([(category.value, pa.list_(pa.string())) for category in Category])
-    lines = "\n".join(facts).encode()
-    return pa.json.read_json(
-        pa.BufferReader(lines),
-        read_options=pa.json.ReadOptions(use_threads=False, block_size=len(lines) + 1),
-        parse_options=pa.json.ParseOptions(
-            explicit_schema=pa.schema([*fields, ("tags", groups)]), unexpected_field_behavior="ignore"
-        ),
-    )
-
-
-def _groups(facts: pa.Table) -> dict[str, pa.ListArray]:
-    """The tags of each group; what a post leaves out is an empty list."""
+def _lists(texts: Sequence[str]) -> pa.ListArray:
+    """Texts of tags as lists of tags, sorted, each once."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    tags = facts["tags"].combine_chunks()
-    groups = {}
-    for category in Category:
-        lists = tags.field(category.value)
-        offsets = _offsets(pc.fill_null(pc.list_value_length(lists), 0))
-        groups[category.value] = pa.ListArray.from_arrays(offsets, lists.flatten())
-    return groups
+    of_posts = pa.array([text or None for text in texts], pa.string())
+    lists = pc.split_pattern(of_posts, " ")
+    flat, offsets = lists.flatten(), _offsets(pc.fill_null(pc.list_value_length(lists), 0))
+    # Boards sort them: each tag is above the one before it, unless a post begins with it.
+    falls = pc.indices_nonzero(pc.less_equal(flat[1:], flat[:-1]))
+    if pc.all(pc.is_in(pc.add(falls.cast(pa.int32()), 1), value_set=offsets)).as_py() is False:
+        return pa.array(map(tag_names, texts), pa.list_(pa.string()))
+    return pa.ListArray.from_arrays(offsets, flat)
 
 
 def _offsets(lengths: pa.Array) -> pa.Array:

@@ -1,4 +1,4 @@
-"""A post as JSON: in the ledger, and beside its picture in the tar file."""
+"""A post as JSON, as it lies beside its picture in the tar file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from alti2v.records import Post, Span, TagGroups
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-_POST_FIELDS = tuple(field.name for field in fields(Post) if field.name != "tags")
+_POST_FIELDS = tuple(name for name in Post._fields if not name.startswith("tags_"))
 _GROUPS = tuple(field.name for field in fields(TagGroups))
 
 
@@ -87,7 +87,8 @@ class Place:
 def post_document(post: Post) -> dict[str, Any]:
     """A post as a JSON object; empty tag groups are left out."""
     document: dict[str, Any] = {name: getattr(post, name) for name in _POST_FIELDS}
-    document["tags"] = {name: tags for name in _GROUPS if (tags := getattr(post.tags, name))}
+    groups = post.tags
+    document["tags"] = {name: tags for name in _GROUPS if (tags := getattr(groups, name))}
     return document
 
 
@@ -95,10 +96,12 @@ def read_post(document: Mapping[str, Any]) -> Post:
     """Invert `post_document`.
 
     Raises:
-        KeyError, TypeError: it is something else.
+        KeyError, TypeError, AttributeError: it is something else.
     """
-    groups = {name: tuple(tags) for name, tags in document["tags"].items()}
-    return Post(tags=TagGroups(**groups), **{name: document[name] for name in _POST_FIELDS})
+    facts = {name: document[name] for name in _POST_FIELDS}
+    for group, tags in document["tags"].items():
+        facts[f"tags_{group}"] = " ".join(tags)
+    return Post(**facts)
 
 
 def encode(document: Mapping[str, Any]) -> str:
@@ -106,26 +109,20 @@ def encode(document: Mapping[str, Any]) -> str:
     return _ENCODER.encode(document)
 
 
-def member_document(facts: str, stored: Stored) -> bytes:
-    """The JSON member beside a picture: the post's facts and what is known about the bytes.
-
-    Args:
-        facts: the encoded `post_document`.
-        stored: of these bytes.
-    """
+def member_document(post: Post, stored: Stored) -> bytes:
+    """The JSON member beside a picture: the post, and what is known about the bytes."""
     known = {name: getattr(stored, name) for name in _STORED_FIELDS}
-    return f'{{"post":{facts},"stored":{encode(known)}}}\n'.encode()
+    return f"{encode({'post': post_document(post), 'stored': known})}\n".encode()
 
 
-def read_member_document(content: bytes) -> tuple[str, Stored]:
-    """Invert `member_document`: the encoded facts, and what is known about the bytes.
+def read_member_document(content: bytes) -> tuple[Post, Stored]:
+    """Invert `member_document`.
 
     Raises:
-        ValueError, KeyError, TypeError: it is something else.
+        ValueError, KeyError, TypeError, AttributeError: it is something else.
     """
     document = json.loads(content)
-    read_post(document["post"])
-    return encode(document["post"]), Stored(**document["stored"])
+    return read_post(document["post"]), Stored(**document["stored"])
 
 
 _STORED_FIELDS = tuple(field.name for field in fields(Stored))

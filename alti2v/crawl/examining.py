@@ -62,7 +62,7 @@ def examine(arrived: Arrived, pending: Pending, *, keep_mismatched: bool) -> Sto
     if isinstance(picture, Failure):
         return replace(picture, status=arrived.http_status)
     # Samples are made by the board: only the original has a known md5.
-    expected = pending.md5 if arrived.asked == pending.wanted.file_url else None
+    expected = pending.post.md5 if arrived.asked == pending.wanted.file_url else None
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if expected is not None and md5 != expected and not keep_mismatched:
         return Failure(

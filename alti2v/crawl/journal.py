@@ -119,7 +119,7 @@ def log_failures(log: logging.Logger, batch: Iterable[Settlement]) -> None:
     for settlement in batch:
         if isinstance(settlement, Lost) and settlement.outcome.status is Status.FAILED:
             outcome = settlement.outcome
-            log.info("failed: post %d, %s: %s", settlement.pending.post_id, outcome.reason, outcome.error)
+            log.info("failed: post %d, %s: %s", settlement.pending.post.id, outcome.reason, outcome.error)
 
 
 def last_run(ledger: Ledger) -> LastRun | None:

@@ -7,19 +7,17 @@ can go on with, whenever the first one is killed.
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from alti2v.crawl.documents import Place, Stored, read_post
+from alti2v.crawl.documents import Place, Stored
 from alti2v.crawl.ledger import Ledger, Outcome, TagChange, TarState
 from alti2v.crawl.scan import Found, scan
 from alti2v.crawl.shelf import END_MARKER, append_pair, stored_outcome
-from alti2v.crawl.tables import POST_COLUMNS
 from alti2v.errors import Alti2vError
-from alti2v.records import Category, Post, Span, Status, Tag, TagGroups
+from alti2v.records import Category, Post, Span, Status, Tag
 from alti2v.storage.layout import (
     HISTORY,
     HISTORY_FILE,
@@ -91,19 +89,17 @@ def tar_numbers(store: Path) -> list[int]:
     return sorted(int(file.stem.removeprefix("images-")) for file in files)
 
 
-def _add_rows(ledger: Ledger, rows: Iterable[Mapping[str, Any]]) -> None:
+def _add_rows(ledger: Ledger, rows: Sequence[Mapping[str, Any]]) -> None:
     with ledger.transaction():
-        for row in rows:
-            post = _post(row)
-            ledger.add_posts([post])
-            ledger.settle([(post.id, _outcome(row))])
+        ledger.add_posts([_post(row) for row in rows])
+        ledger.settle([(row["id"], _outcome(row)) for row in rows])
 
 
 def adopt(ledger: Ledger, found: Found, *, tar: int) -> None:
     """Make the ledger say that a post's picture lies there; inside a transaction."""
-    post = read_post(json.loads(found.facts))
-    ledger.add_posts([post] if ledger.facts(post.id) is None else [])
-    ledger.settle([(post.id, stored_outcome(found.stored, Place(tar=tar, span=found.span)))])
+    post_id = found.post.id
+    ledger.add_posts([] if ledger.is_listed(post_id) else [found.post])
+    ledger.settle([(post_id, stored_outcome(found.stored, Place(tar=tar, span=found.span)))])
 
 
 def make_pending(ledger: Ledger, post_id: int, *, why: str) -> None:
@@ -124,7 +120,7 @@ def rewrite_tar(store: Path, ledger: Ledger, tar: TarState, keep: Iterable[Found
         with path.open("rb") as old:
             for found in keep:
                 content = read_span(old, found.span)
-                span = append_pair(new, found.post_id, facts=found.facts, stored=found.stored, content=content)
+                span = append_pair(new, post=found.post, stored=found.stored, content=content)
                 moved.append(replace(found, span=span, end=new.size))
         size = new.size
         if tar.sealed:
@@ -154,11 +150,12 @@ def _tar_state(store: Path, number: int, *, is_last: bool) -> TarState:
 
 
 def _post(row: Mapping[str, Any]) -> Post:
-    groups = TagGroups(**{category.value: tuple(row[f"tags_{category.value}"]) for category in Category})
-    facts = {name: row[name] for name in POST_COLUMNS}
+    facts = {name: row[name] for name in Post._fields}
+    for category in Category:
+        facts[f"tags_{category.value}"] = " ".join(row[f"tags_{category.value}"])
     for name in ("created_at", "changed_at"):
         facts[name] = None if facts[name] is None else int(facts[name].timestamp())
-    return Post(tags=groups, **facts)
+    return Post(**facts)
 
 
 def _outcome(row: Mapping[str, Any]) -> Outcome:

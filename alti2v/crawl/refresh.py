@@ -134,7 +134,7 @@ class Refresher:
         self.on_page(counts, read)
 
     def _keep(self, posts: tuple[Post, ...]) -> Counts:
-        known = [post for post in posts if self.ledger.facts(post.id) is not None]
+        known = [post for post in posts if self.ledger.is_listed(post.id)]
         with self.ledger.transaction():
             self.ledger.add_posts(known, wanted=self.conditions.hold_for, seen_at=self.now)
         return self.ledger.counts()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from alti2v.crawl.documents import Stored, read_member_document
-from alti2v.records import Span
+from alti2v.records import Post, Span
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT, POST_JSON_SUFFIX
 from alti2v.storage.tar import BLOCK, padded
 
@@ -31,13 +31,13 @@ class Found:
         post_id: of the member's name.
         span: of the picture.
         end: the byte behind its JSON member.
-        facts: the post's encoded document.
+        post: as that member describes it.
     """
 
     post_id: int
     span: Span
     end: int
-    facts: str
+    post: Post
     stored: Stored
 
 
@@ -106,12 +106,14 @@ def _pair(file: BinaryIO, picture: _Header, end: int) -> tuple[Found | Broken, i
     if follower.span.offset + follower.span.size > end:
         return Broken(offset=start, post_id=post_id, what="its JSON member is cut off"), end
     try:
-        facts, stored = read_member_document(_read(file, follower.span))
-    except (ValueError, KeyError, TypeError):
+        post, stored = read_member_document(_read(file, follower.span))
+    except (ValueError, KeyError, TypeError, AttributeError):
         return Broken(offset=start, post_id=post_id, what="its JSON member is damaged"), follower.end
     if hashlib.md5(_read(file, picture.span), usedforsecurity=False).hexdigest() != stored.md5:
         return Broken(offset=start, post_id=post_id, what="the bytes have another md5"), follower.end
-    found = Found(post_id=post_id, span=picture.span, end=follower.end, facts=facts, stored=stored)
+    if post.id != post_id:
+        return Broken(offset=start, post_id=post_id, what="its JSON member is of another post"), follower.end
+    found = Found(post_id=post_id, span=picture.span, end=follower.end, post=post, stored=stored)
     return found, follower.end
 
 

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 PART_ROWS = 50_000  # posts in one Parquet part, about 15 MB
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _SCHEMA = """
-CREATE TABLE posts (
-    id INTEGER PRIMARY KEY,
-    seq INTEGER NOT NULL UNIQUE,      -- the order of listing; seq / 50000 is the Parquet part
-    facts TEXT NOT NULL,              -- documents.post_document
+CREATE TABLE posts (                  -- the columns of posts.parquet; those of a Post from id to sample_url
+    seq INTEGER PRIMARY KEY,          -- the order of listing; seq / 50000 is the Parquet part
+    id INTEGER NOT NULL UNIQUE,
+    tags_general TEXT NOT NULL, tags_artist TEXT NOT NULL, tags_copyright TEXT NOT NULL,
+    tags_character TEXT NOT NULL, tags_meta TEXT NOT NULL, tags_unknown TEXT NOT NULL,
+    rating TEXT NOT NULL,
+    score INTEGER,
+    source TEXT NOT NULL,
+    parent_id INTEGER,
+    created_at INTEGER, changed_at INTEGER,
+    width INTEGER NOT NULL, height INTEGER NOT NULL,
+    md5 TEXT,
+    file_ext TEXT NOT NULL,
+    board_status TEXT NOT NULL,
+    file_url TEXT, sample_url TEXT,
     status TEXT NOT NULL,
-    reason TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL,
     error TEXT NOT NULL DEFAULT '',
     attempts INTEGER NOT NULL DEFAULT 0,
     http_status INTEGER,
     duplicate_of INTEGER,
     fetched_url TEXT,
     tar INTEGER, offset INTEGER, size INTEGER,
-    format TEXT, width INTEGER, height INTEGER, md5 TEXT
+    stored_format TEXT, stored_width INTEGER, stored_height INTEGER, stored_md5 TEXT
 );
 CREATE INDEX pending_posts ON posts (seq) WHERE status = 'pending';
 CREATE INDEX failed_posts ON posts (reason) WHERE status = 'failed';
-CREATE INDEX stored_bytes ON posts (md5) WHERE status = 'stored';
+CREATE INDEX stored_bytes ON posts (stored_md5) WHERE status = 'stored';
 CREATE INDEX stored_places ON posts (tar) WHERE status = 'stored';
 CREATE INDEX duplicates ON posts (duplicate_of) WHERE duplicate_of IS NOT NULL;
-CREATE TABLE outcomes (               -- posts by status and reason, kept by triggers: status is instant
+CREATE TABLE outcomes (               -- posts by status and reason, kept up to date: status is instant
     status TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL, bytes INTEGER NOT NULL,
     PRIMARY KEY (status, reason)
 );
@@ -37,11 +48,7 @@ CREATE TABLE history (                -- each time that a post was seen with oth
     id INTEGER NOT NULL, seen_at INTEGER NOT NULL, added TEXT NOT NULL, removed TEXT NOT NULL
 );
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TRIGGER count_new AFTER INSERT ON posts BEGIN
-    INSERT INTO outcomes VALUES (new.status, new.reason, 1, coalesce(new.size, 0))
-    ON CONFLICT DO UPDATE SET count = count + 1, bytes = bytes + excluded.bytes;
-    INSERT OR IGNORE INTO dirty_parts VALUES (new.seq / {part_rows});
-END;
+-- New posts are counted by the page (Ledger.add_posts): a trigger would take longer than inserting them.
 CREATE TRIGGER count_changed AFTER UPDATE ON posts BEGIN
     UPDATE outcomes SET count = count - 1, bytes = bytes - coalesce(old.size, 0)
     WHERE status = old.status AND reason = old.reason;

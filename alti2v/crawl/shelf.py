@@ -18,7 +18,7 @@ from pathlib import Path
 
 from alti2v.crawl.documents import Place, Stored, member_document
 from alti2v.crawl.ledger import Holder, Ledger, Outcome, Pending, TarState
-from alti2v.records import Span, Status
+from alti2v.records import Post, Span, Status
 from alti2v.storage.layout import (
     IMAGE_SUFFIX_OF_FORMAT,
     IMAGES_DIR,
@@ -82,7 +82,7 @@ class Shelf:
         holders = self._ledger.holders_of([each.stored.md5 for each in batch if isinstance(each, Fetched)])
         for settlement in sorted(batch, key=lambda settlement: settlement.pending.wanted.seq):
             pending = settlement.pending
-            post_id, seq = pending.post_id, pending.wanted.seq
+            post_id, seq = pending.post.id, pending.wanted.seq
             if isinstance(settlement, Lost):
                 outcomes.append((post_id, settlement.outcome))
                 continue
@@ -121,9 +121,7 @@ class Shelf:
         if self._tar is None:
             self._tar = OpenTar(self._store / images_tar(self._number), committed=0)
         pending, stored = fetched.pending, fetched.stored
-        span = append_pair(
-            self._tar, pending.post_id, facts=pending.facts, stored=stored, content=fetched.content
-        )
+        span = append_pair(self._tar, post=pending.post, stored=stored, content=fetched.content)
         return stored_outcome(stored, Place(tar=self._number, span=span))
 
     def _seal(self, tar: OpenTar) -> None:
@@ -137,11 +135,11 @@ class Shelf:
         self.sealed += 1
 
 
-def append_pair(tar: OpenTar, post_id: int, *, facts: str, stored: Stored, content: bytes | memoryview) -> Span:
+def append_pair(tar: OpenTar, *, post: Post, stored: Stored, content: bytes | memoryview) -> Span:
     """Append a picture and the JSON member that vouches for it; returns where the picture lies."""
-    key = member_key(post_id)
+    key = member_key(post.id)
     span = tar.append(f"{key}.{IMAGE_SUFFIX_OF_FORMAT[stored.format]}", content)
-    tar.append(f"{key}.{POST_JSON_SUFFIX}", member_document(facts, stored))
+    tar.append(f"{key}.{POST_JSON_SUFFIX}", member_document(post, stored))
     return span
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 from alti2v.crawl.columns import TagCounts, count_tags, post_batches
 from alti2v.crawl.ledger import Ledger
-from alti2v.records import Category, Post
+from alti2v.records import Category, tag_names
 from alti2v.storage.layout import (
     HISTORY,
     HISTORY_FILE,
@@ -128,36 +127,32 @@ def post_rows(ledger: Ledger, part: int, categories: Mapping[str, Category]) -> 
 
 def post_row(row: sqlite3.Row, categories: Mapping[str, Category]) -> dict[str, Any]:
     """A ledger row as a row of the post table."""
-    facts = json.loads(row["facts"])
-    groups = regroup(facts["tags"], categories)
+    groups = regroup({group: tag_names(row[column]) for column, group in _TAG_COLUMNS.items()}, categories)
     return {
-        **{column: groups.get(group, ()) for column, group in _TAG_COLUMNS.items()},
-        **{name: facts[name] for name in POST_COLUMNS},
-        **{name: row[name] for name in _LEDGER_COLUMNS},
-        "stored_format": row["format"],
-        "stored_width": row["width"],
-        "stored_height": row["height"],
-        "stored_md5": row["md5"],
+        **{name: row[name] for name in _PLAIN_COLUMNS},
+        **{column: groups[group] for column, group in _TAG_COLUMNS.items()},
     }
 
 
 def regroup(
     tags: Mapping[str, Sequence[str]], categories: Mapping[str, Category]
 ) -> Mapping[str, Sequence[str]]:
-    """Move a post's tags of unknown category to the category that the tag API gave them, sorted as before."""
-    unknown = tags.get(_UNKNOWN)
+    """Move a post's tags of unknown category to the category that the tag API gave them, sorted as before.
+
+    Args:
+        tags: by group, every group.
+        categories: by name.
+    """
+    unknown = tags[_UNKNOWN]
     if not (unknown and categories):
         return tags
     # A Category is its value to a dictionary.
     groups: dict[str, list[str]] = {group: list(names) for group, names in tags.items() if group != _UNKNOWN}
+    groups[_UNKNOWN] = []
     for name in unknown:
-        groups.setdefault(categories.get(name, _UNKNOWN), []).append(name)
+        groups[categories.get(name, _UNKNOWN)].append(name)
     return {group: sorted(set(names)) for group, names in groups.items()}
 
 
 _TAG_COLUMNS = {f"tags_{category.value}": category.value for category in Category}
-POST_COLUMNS = tuple(column.name for column in POSTS.columns if column.name in Post.__dataclass_fields__)
-_LEDGER_COLUMNS = (
-    *("status", "reason", "error", "attempts", "http_status", "duplicate_of", "fetched_url"),
-    *("tar", "offset", "size"),
-)
+_PLAIN_COLUMNS = tuple(column.name for column in POSTS.columns if column.name not in _TAG_COLUMNS)

@@ -29,7 +29,6 @@ _ROWS_AS_OBJECTS = 1_000  # a row takes 8 times as much memory as Python objects
 def load() -> None:
     """Load pyarrow now, where nobody waits for it."""
     import pyarrow.compute
-    import pyarrow.json
     import pyarrow.parquet  # noqa: F401
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -14,8 +16,18 @@ from alti2v.crawl.boards.board import Page, Query, Refusal, Skip, Unreadable, Wa
 from alti2v.crawl.boards.bodies import classify
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.gelbooru import Gelbooru
-from alti2v.crawl.boards.values import absolute_url, clean_tag, clean_tags
-from alti2v.records import Category, Post, Tag, TagGroups
+from alti2v.crawl.boards.page import absolute_urls, instants, integers, md5s, post_ids, sides
+from alti2v.crawl.boards.values import (
+    absolute_url,
+    clean_tag,
+    clean_tags,
+    instant,
+    integer,
+    md5_of,
+    pixels,
+    post_id,
+)
+from alti2v.records import Category, Post, Tag, tag_names
 
 ORG = Gelbooru("https://safebooru.org")
 DONMAI = Danbooru("https://safebooru.donmai.us")
@@ -33,7 +45,7 @@ NEW_SHAPE = (
 ).encode()
 EXPECTED = Post(
     id=6256119,
-    tags=TagGroups(unknown=("1girl", "jack-o'-lantern", "solo")),
+    tags_unknown="1girl jack-o'-lantern solo",
     rating="general",
     source="https://example.net/x.png",
     changed_at=1764200000,
@@ -86,9 +98,7 @@ def test_gelbooru_xml_says_the_same_as_json() -> None:
     post = the_post(ORG.read_posts(XML, status=200))
 
     assert post.created_at == 1789760740
-    assert {name: getattr(post, name) for name in Post.__dataclass_fields__ if name != "created_at"} == {
-        name: getattr(EXPECTED, name) for name in Post.__dataclass_fields__ if name != "created_at"
-    }
+    assert post._replace(created_at=None) == EXPECTED
 
 
 @pytest.mark.parametrize(
@@ -223,14 +233,12 @@ def test_danbooru_post_is_read() -> None:
     """Categories come with the post; a tag of no category is unknown."""
     expected = Post(
         id=12,
-        tags=TagGroups(
-            general=("1girl",),
-            artist=("somebody",),
-            copyright=("vocaloid",),
-            character=("hatsune_miku",),
-            meta=("highres",),
-            unknown=("odd",),
-        ),
+        tags_general="1girl",
+        tags_artist="somebody",
+        tags_copyright="vocaloid",
+        tags_character="hatsune_miku",
+        tags_meta="highres",
+        tags_unknown="odd",
         rating="sensitive",
         score=-2,
         parent_id=7,
@@ -304,7 +312,7 @@ def test_the_dialects_do_not_read_each_other() -> None:
 )
 def test_what_is_no_picture_is_skipped_with_its_reason(extension: str, expected: Skip | None) -> None:
     """Videos, Flash and ugoira are listed, never fetched."""
-    assert skip_reason(Post(id=1, tags=TagGroups(), file_ext=extension, file_url="https://a/b")) is expected
+    assert skip_reason(Post(id=1, file_ext=extension, file_url="https://a/b")) is expected
 
 
 @pytest.mark.parametrize(
@@ -327,7 +335,7 @@ def test_tags_are_cleaned(raw: str, expected: str) -> None:
 @given(st.text())
 def test_f63_clean_tags_are_fit_for_everything(text: str) -> None:
     """Whatever a board sends, each tag is one word of valid UTF-8, and cleaning again changes nothing less."""
-    for tag in clean_tags(text):
+    for tag in tag_names(clean_tags(text)):
         assert tag.encode()
         assert not any(char.isspace() or char == "\x00" for char in tag)
 
@@ -353,14 +361,68 @@ json_values = st.recursive(
 def test_no_value_of_a_key_can_break_a_post(key: str, value: Any) -> None:
     """A key with a value of any type leaves a post, a ghost or an unusable entry, never an exception."""
     for board, entry in ((ORG, json.loads(NEW_SHAPE)[0]), (DONMAI, DANBOORU)):
-        board.read_posts(json.dumps([{**entry, key: value}]).encode(), status=200)
+        answer = board.read_posts(json.dumps([{**entry, key: value}]).encode(), status=200)
+        for post in answer.posts if isinstance(answer, Page) else ():
+            assert all(fact.encode() is not None for fact in post if isinstance(fact, str))
+
+
+@given(st.lists(st.tuples(st.sampled_from(sorted({*DANBOORU, *json.loads(NEW_SHAPE)[0]})), json_values)))
+def test_a_post_is_read_the_same_whatever_stands_beside_it(changes: list[tuple[str, Any]]) -> None:
+    """A page is read by columns; an odd value in one post changes no other."""
+    for board, entry in ((ORG, json.loads(NEW_SHAPE)[0]), (DONMAI, DANBOORU)):
+        entries = [entry, *({**entry, key: value} for key, value in changes)]
+        answers = [board.read_posts(json.dumps([one]).encode(), status=200) for one in entries]
+        if all(isinstance(answer, Page) for answer in answers):
+            pages = [answer for answer in answers if isinstance(answer, Page)]
+            expected = Page(
+                tuple(post for page in pages for post in page.posts),
+                tuple(ghost for page in pages for ghost in page.ghosts),
+                sum(page.unusable for page in pages),
+            )
+
+            assert board.read_posts(json.dumps(entries).encode(), status=200) == expected
+
+
+def post_ids_of(values: list[Any]) -> Sequence[object]:
+    return post_ids([{"id": value} for value in values])
+
+
+@pytest.mark.parametrize(
+    ("by_column", "by_value"),
+    [
+        (post_ids_of, post_id),
+        (integers, integer),
+        (instants, instant),
+        (sides, pixels),
+        (md5s, md5_of),
+        (partial(absolute_urls, "http://board"), partial(absolute_url, "http://board")),
+    ],
+)
+@given(
+    columns=st.lists(st.integers())
+    | st.lists(st.integers(1, 9) | st.booleans())
+    | st.lists(st.sampled_from([MD5, f"{MD5}\n{MD5}", MD5.upper(), "", None]))
+    | st.lists(st.sampled_from(["http://h/a", "http://h/a\nhttp://h/b", "http://h/a/../b", "x", "", None, 0]))
+    | st.lists(json_values)
+)
+def test_columns_say_what_values_say(
+    by_column: Callable[[list[Any]], Sequence[object]],
+    by_value: Callable[[Any], object],
+    columns: list[Any],
+) -> None:
+    """Looking at a whole column at once is only quicker."""
+    expected = [by_value(value) for value in columns]
+    found = list(by_column(columns))
+
+    assert found == expected
+    assert list(map(type, found)) == list(map(type, expected))
 
 
 def test_f10_answers_of_any_size_are_bounded() -> None:
     """A million tags, a million entries: the first ten thousand tags are kept, the page is not believed."""
     tags = clean_tags(" ".join(f"tag{number}" for number in range(1_000_000)))
 
-    assert tags == tuple(f"tag{number}" for number in range(10_000))
+    assert tags == " ".join(f"tag{number}" for number in range(10_000))
     for body in (
         b"[" + b"[]," * 1_000_000 + b"[]]",
         b"[" * 1_000_000,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -18,23 +17,25 @@ from alti2v.crawl.columns import TagCounts, count_tags, post_batches
 from alti2v.crawl.documents import Place, Stored
 from alti2v.crawl.ledger import Ledger, Outcome
 from alti2v.crawl.tables import post_rows
-from alti2v.records import Category, Post, Span, Status, TagGroups
+from alti2v.records import Category, Post, Span, Status
 from alti2v.storage.layout import POSTS
 from alti2v.storage.table import schema
 
 NAMES = st.sampled_from(["1girl", "solo", "a_b", "ä\u2028", '"', "\\", "\n", "\x00", "🙂", "x" * 300])
-# Each tag of a post stands in one group.
-GROUPS = st.dictionaries(NAMES, st.sampled_from(list(Category)), max_size=8).map(
-    lambda of: TagGroups(
-        **{
-            group.value: tuple(sorted(name for name, category in of.items() if category is group))
+# Each tag of a post stands in one group; boards sort them, but need not, and may repeat them.
+GROUPS = st.dictionaries(NAMES, st.sampled_from(list(Category)), max_size=8).flatmap(
+    lambda of: st.fixed_dictionaries(
+        {
+            f"tags_{group.value}": st.just(sorted(names)).map(" ".join)
+            | st.lists(st.sampled_from(names)).map(" ".join)
             for group in Category
+            if (names := [name for name, category in of.items() if category is group])
         }
     )
 )
 MAYBE = st.none() | st.integers(0, 2**31 - 1)
 POST = st.builds(
-    Post,
+    lambda tags, **facts: Post(**facts, **tags),
     id=st.integers(1, 2**62),
     tags=GROUPS,
     source=st.text(),
@@ -70,8 +71,13 @@ def check(posts: Iterable[Post], categories: Mapping[str, Category]) -> None:
         expected = pa.Table.from_pylist(list(post_rows(ledger, 0, categories)), schema(POSTS))
         counted: TagCounts = {}
         found = pa.Table.from_batches(post_batches(ledger, 0, categories, counts=counted), schema(POSTS))
-        tags = [json.loads(row["facts"])["tags"] for row in ledger.rows()]
-        by_hand = {group.value: Counter(tag for of in tags for tag in of.get(group, ())) for group in Category}
+        rows = list(ledger.rows())
+        by_hand = {
+            group.value: Counter(
+                tag for row in rows for tag in set(row[f"tags_{group.value}"].split(" ")) - {""}
+            )
+            for group in Category
+        }
 
         assert found.equals(expected)
         found.validate(full=True)
@@ -95,7 +101,7 @@ def test_slices_do_not_show(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many posts are read at a time; some bring no tags."""
     monkeypatch.setattr(columns, "_ROWS", rows)
     posts = [
-        Post(id=number, tags=TagGroups(unknown=("a", "b", "c")[: number % 4], meta=("m",) * (number % 2)))
+        Post(id=number, tags_unknown=" ".join("abc"[: number % 4]), tags_meta="m" * (number % 2))
         for number in range(1, 8)
     ]
     check(posts, {"a": Category.ARTIST, "b": Category.META, "m": Category.META})

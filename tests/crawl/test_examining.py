@@ -12,7 +12,7 @@ from alti2v.crawl.examining import judge
 from alti2v.crawl.ledger import Outcome, Pending
 from alti2v.crawl.policy import RetryPolicy
 from alti2v.crawl.shelf import Fetched, Lost
-from alti2v.records import Status
+from alti2v.records import Post, Status
 from tests.crawl.scripted_board import picture
 
 SAMPLE, ORIGINAL = "http://board/samples/1.jpg", "http://board/images/1.jpg"
@@ -25,7 +25,7 @@ def judged(
 ) -> Fetched | Lost | Wanted:
     """The file of a post whose original is `WHOLE`, asked for after two requests of earlier runs."""
     wanted = Wanted(seq=4, attempts=2, sample_url=SAMPLE, file_url=ORIGINAL)
-    pending = Pending(post_id=1, facts="{}", md5=hashlib.md5(WHOLE).hexdigest(), wanted=wanted)
+    pending = Pending(post=Post(id=1, md5=hashlib.md5(WHOLE).hexdigest()), wanted=wanted)
     file = Arrived(asked=asked, url=asked, http_status=200, attempts=2 + tries, tries=tries, content=content)
     return judge(pending, file, keep_mismatched=keep_mismatched, policy=POLICY, rng=Random(1))
 
@@ -94,7 +94,7 @@ def test_a_wrong_md5_is_fetched_once_more_and_no_oftener() -> None:
 def test_what_is_no_file_is_recorded_as_it_is() -> None:
     """Somebody else has decided."""
     outcome = Outcome(status=Status.FAILED, reason="http_404", attempts=1)
-    pending = Pending(post_id=1, facts="{}", md5=None, wanted=Wanted(0, 0, None, None))
+    pending = Pending(post=Post(id=1), wanted=Wanted(0, 0, None, None))
 
     assert judge(pending, outcome, keep_mismatched=False, policy=POLICY, rng=Random(1)) == Lost(
         pending=pending, outcome=outcome

@@ -23,7 +23,7 @@ from alti2v.crawl.listing import (
     read_walk,
     walk_document,
 )
-from alti2v.records import Post, TagGroups
+from alti2v.records import Post
 
 
 @dataclass
@@ -54,7 +54,7 @@ class ModelBoard:
         found = sorted(self.matching(query.below), reverse=True)[query.page * limit :][:limit]
         if self.is_shuffled:
             found = found[1:] + found[:1]
-        posts = tuple(Post(id=number, tags=TagGroups()) for number in found if number in self.ids)
+        posts = tuple(Post(id=number) for number in found if number in self.ids)
         page = Page(posts, tuple(number for number in found if number in self.ghosts))
         self.happen(event)
         return page
@@ -186,7 +186,7 @@ def test_the_wall_does_not_stand_in_a_cursors_way() -> None:
 
 def test_one_empty_answer_is_not_the_end() -> None:
     """The first empty answer asks again; the second asks for the count; a count of more asks again."""
-    walk = after_page(Walk(), Page((Post(id=9, tags=TagGroups()),)), new=1)
+    walk = after_page(Walk(), Page((Post(id=9),)), new=1)
 
     once = after_page(walk, Page(), new=0)
     twice = after_page(once, Page(), new=0)

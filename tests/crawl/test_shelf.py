@@ -12,7 +12,7 @@ from alti2v.crawl.documents import Stored
 from alti2v.crawl.ledger import Ledger
 from alti2v.crawl.scan import Found, scan
 from alti2v.crawl.shelf import Fetched, Shelf
-from alti2v.records import Post, TagGroups
+from alti2v.records import Post
 from tests.crawl.scripted_board import picture
 
 # In the order of listing: 30, 20 and 10 share their bytes.
@@ -38,11 +38,8 @@ def fill(
     store.mkdir()
     with Ledger(store / "ledger") as ledger:
         with ledger.transaction():
-            ledger.add_posts(
-                Post(id=number, tags=TagGroups(), file_ext="jpg", file_url="http://board/1.jpg")
-                for number in POSTS
-            )
-        pending = {row.post_id: row for row in ledger.pending(after_seq=-1, limit=10)}
+            ledger.add_posts(Post(id=number, file_ext="jpg", file_url="http://board/1.jpg") for number in POSTS)
+        pending = {row.post.id: row for row in ledger.pending(after_seq=-1, limit=10)}
         shelf = Shelf(store, ledger, shard_bytes=10**9)
         for batch in arrivals:
             contents = {number: picture(POSTS[number]) for number in batch}
@@ -63,7 +60,7 @@ def fill(
             if row["status"] == "stored":  # the bytes lie where the ledger says, under the post's own name
                 found = holds[row["id"]]
                 assert isinstance(found, Found)
-                assert (found.span.offset, found.stored.md5) == (row["offset"], row["md5"])
+                assert (found.span.offset, found.stored.md5) == (row["offset"], row["stored_md5"])
         return {row["id"]: (row["status"], row["duplicate_of"]) for row in ledger.rows()}
 
 
@@ -87,9 +84,7 @@ def test_a_later_listing_never_takes_bytes_over(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger") as ledger:
         for number in (7, 99):  # 99 is newer, and listed by a later run
             with ledger.transaction():
-                ledger.add_posts(
-                    [Post(id=number, tags=TagGroups(), file_ext="jpg", file_url="http://board/1.jpg")]
-                )
+                ledger.add_posts([Post(id=number, file_ext="jpg", file_url="http://board/1.jpg")])
             shelf = Shelf(tmp_path, ledger, shard_bytes=10**9)
             (pending,) = ledger.pending(after_seq=-1, limit=10)
             shelf.settle([Fetched(pending=pending, stored=stored(content), content=content)])

@@ -56,8 +56,11 @@ class Conditions:
             (self.min_id is None or post.id >= self.min_id)
             and (self.max_id is None or post.id <= self.max_id)
             and (self.min_score is None or (post.score or 0) >= self.min_score)
-            and not any(fnmatchcase(tag, name) for name in self._patterns() for tag in post.tags.all)
+            and not (self.exclude and self._excludes(post.tags.all))
         )
+
+    def _excludes(self, tags: Sequence[str]) -> bool:
+        return any(fnmatchcase(tag, name) for name in self._patterns() for tag in tags)
 
     def _patterns(self) -> tuple[str, ...]:
         # Only the asterisk is special on boards.

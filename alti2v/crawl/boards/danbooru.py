@@ -5,7 +5,7 @@ Sources: the site's help page "help:api", the program's own source.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -25,17 +25,18 @@ from alti2v.crawl.boards.board import (
     terms_of,
 )
 from alti2v.crawl.boards.bodies import Empty, JsonBody, classify
-from alti2v.crawl.boards.values import (
-    absolute_url,
-    clean_tags,
-    clean_text,
-    instant,
-    integer,
-    md5_of,
-    pixels,
-    post_id,
+from alti2v.crawl.boards.page import (
+    absolute_urls,
+    column,
+    integers,
+    md5s,
+    parent_ids,
+    post_ids,
+    posts_of,
+    sides,
 )
-from alti2v.records import Category, Post, TagGroups
+from alti2v.crawl.boards.values import clean_tags, clean_text, instant, integer
+from alti2v.records import Category, Post
 
 RATINGS: Mapping[str, str] = {
     "g": "general",
@@ -53,6 +54,8 @@ _FREE = frozenset(
     )
 )
 _GROUPS = (Category.GENERAL, Category.ARTIST, Category.COPYRIGHT, Category.CHARACTER, Category.META)
+_TAG_STRINGS = tuple(f"tag_string_{category.value}" for category in _GROUPS)
+_TAG_COLUMNS = tuple(f"tags_{category.value}" for category in (*_GROUPS, Category.UNKNOWN))
 # Statuses that asking again does not change (help:api): bad request, not found, too many tags.
 _FINAL = frozenset({400, 401, 403, 404, 422, 451})
 
@@ -117,31 +120,38 @@ class Danbooru:
         return f"{self.base}/{path}?{urlencode(parameters, quote_via=quote)}"
 
     def _page(self, entries: list[Any]) -> Page:
-        numbered = [(post_id(entry), entry) for entry in entries]
-        posts = tuple(self._post(number, entry) for number, entry in numbered if number is not None)
-        return Page(posts, (), len(entries) - len(posts))
+        numbered = [pair for pair in zip(post_ids(entries), entries, strict=True) if pair[0] is not None]
+        ids = [number for number, _ in numbered]
+        return Page(self._posts(ids, [entry for _, entry in numbered]), (), len(entries) - len(ids))
 
-    def _post(self, number: int, entry: Mapping[str, Any]) -> Post:
-        file_url = absolute_url(self.base, entry.get("file_url"))
-        large_url = absolute_url(self.base, entry.get("large_file_url"))
-        parent = integer(entry.get("parent_id"))
-        extension = str(entry.get("file_ext") or PurePosixPath(file_url or "").suffix[1:])
-        return Post(
-            id=number,
-            tags=_tag_groups(entry),
-            rating=RATINGS.get(str(entry.get("rating") or ""), ""),
-            score=integer(entry.get("score")),
-            source=clean_text(str(entry.get("source") or "")),
-            parent_id=parent if parent and parent > 0 else None,
-            created_at=_instant(entry.get("created_at")),
-            changed_at=_instant(entry.get("updated_at")),
-            width=pixels(entry.get("image_width")),
-            height=pixels(entry.get("image_height")),
-            md5=md5_of(entry.get("md5")),
-            file_ext=extension.lower(),
-            board_status=_board_status(entry),
-            file_url=file_url,
-            sample_url=None if large_url == file_url else large_url,
+    def _posts(self, ids: Sequence[int | None], entries: list[Mapping[str, Any]]) -> tuple[Post, ...]:
+        file_urls = absolute_urls(self.base, column(entries, "file_url"))
+        large_urls = absolute_urls(self.base, column(entries, "large_file_url"))
+        groups = zip(*map(_tag_groups, entries), strict=True)
+        return posts_of(
+            {
+                "id": ids,
+                **dict(zip(_TAG_COLUMNS, map(list, groups), strict=False)),
+                "rating": [RATINGS.get(str(rating or ""), "") for rating in column(entries, "rating")],
+                "score": integers(column(entries, "score")),
+                "source": [clean_text(str(source or "")) for source in column(entries, "source")],
+                "parent_id": parent_ids(column(entries, "parent_id")),
+                "created_at": [_instant(moment) for moment in column(entries, "created_at")],
+                "changed_at": [_instant(moment) for moment in column(entries, "updated_at")],
+                "width": sides(column(entries, "image_width")),
+                "height": sides(column(entries, "image_height")),
+                "md5": md5s(column(entries, "md5")),
+                "file_ext": [
+                    clean_text(str(entry.get("file_ext") or PurePosixPath(file_url or "").suffix[1:]).lower())
+                    for entry, file_url in zip(entries, file_urls, strict=True)
+                ],
+                "board_status": [_board_status(entry) for entry in entries],
+                "file_url": file_urls,
+                "sample_url": [
+                    None if large_url == file_url else large_url
+                    for large_url, file_url in zip(large_urls, file_urls, strict=True)
+                ],
+            }
         )
 
 
@@ -155,16 +165,24 @@ def _counts(term: str) -> bool:
     return not (colon and name.lower() in _FREE)
 
 
-def _tag_groups(entry: Mapping[str, Any]) -> TagGroups:
-    """The categories that the answer gives; a tag of none of them is unknown, a tag of two keeps the first."""
-    groups: dict[str, tuple[str, ...]] = {}
+def _tag_groups(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tags of each category that the answer gives, in the order of `_TAG_COLUMNS`.
+
+    A tag of none of them is unknown, a tag of two keeps the first.
+    """
+    texts = [clean_tags(entry.get(name)) for name in _TAG_STRINGS]
+    whole = clean_tags(entry.get("tag_string"))
+    named = " ".join(filter(None, texts)).split(" ")
+    distinct = set(named)
+    if len(distinct) == len(named) and distinct.issuperset(whole.split(" ")):
+        return (*texts, "")
+    groups: list[str] = []
     seen: set[str] = set()
-    for category in _GROUPS:
-        tags = [tag for tag in clean_tags(entry.get(f"tag_string_{category.value}")) if tag not in seen]
-        groups[category.value] = tuple(sorted(tags))
-        seen.update(tags)
-    rest = tuple(sorted(set(clean_tags(entry.get("tag_string"))) - seen))
-    return TagGroups(**groups, unknown=rest)
+    for text in (*texts, whole):
+        names = [name for name in text.split(" ") if name not in seen]
+        groups.append(" ".join(dict.fromkeys(names)))
+        seen.update(names)
+    return tuple(groups)
 
 
 def _board_status(entry: Mapping[str, Any]) -> str:

@@ -26,6 +26,17 @@ from alti2v.crawl.boards.board import (
     terms_of,
 )
 from alti2v.crawl.boards.bodies import Empty, JsonBody, XmlBody, classify
+from alti2v.crawl.boards.page import (
+    absolute_urls,
+    column,
+    instants,
+    integers,
+    md5s,
+    parent_ids,
+    post_ids,
+    posts_of,
+    sides,
+)
 from alti2v.crawl.boards.values import (
     absolute_url,
     clean_tag,
@@ -34,10 +45,8 @@ from alti2v.crawl.boards.values import (
     instant,
     integer,
     md5_of,
-    pixels,
-    post_id,
 )
-from alti2v.records import CATEGORY_OF_CODE, Category, Post, Tag, TagGroups
+from alti2v.records import CATEGORY_OF_CODE, Category, Post, Tag
 
 # Old posts say "safe" where new ones say "general". The XML's one letter "s" stands for both "safe" and
 # the rare "sensitive"; it is read as the former.
@@ -142,39 +151,52 @@ class Gelbooru:
         return f"{self.base}/index.php?{urlencode(asked, quote_via=quote)}"
 
     def _page(self, entries: list[Any]) -> Page:
-        posts: list[Post] = []
+        ids: list[int] = []
+        described: list[Mapping[str, Any]] = []
         ghosts: list[int] = []
-        unusable = 0
-        for entry in entries:
-            number = post_id(entry) if isinstance(entry, Mapping) else None
+        for number, entry in zip(post_ids(entries), entries, strict=True):
             if number is None:
-                unusable += 1
-            elif _is_ghost(entry):
+                continue
+            if _is_ghost(entry):
                 ghosts.append(number)
             else:
-                posts.append(self._post(number, entry))
-        return Page(tuple(posts), tuple(ghosts), unusable)
+                ids.append(number)
+                described.append(entry)
+        unusable = len(entries) - len(ids) - len(ghosts)
+        return Page(self._posts(ids, described), tuple(ghosts), unusable)
 
-    def _post(self, number: int, entry: Mapping[str, Any]) -> Post:
-        file_url = absolute_url(self.base, entry.get("file_url")) or self._file_url(entry)
-        sample_url = self._sample_url(entry)
-        parent = integer(entry.get("parent_id"))
-        return Post(
-            id=number,
-            tags=TagGroups(unknown=tuple(sorted(clean_tags(entry.get("tags"))))),
-            rating=RATINGS.get(str(entry.get("rating") or "").strip().lower(), ""),
-            score=integer(entry.get("score")),
-            source=clean_text(str(entry.get("source") or "")),
-            parent_id=parent if parent and parent > 0 else None,
-            created_at=_created_at(entry.get("created_at")),
-            changed_at=instant(entry.get("change")),
-            width=pixels(entry.get("width")),
-            height=pixels(entry.get("height")),
-            md5=md5_of(entry.get("hash") or entry.get("md5")),
-            file_ext=_extension(str(entry.get("image") or file_url or "")),
-            board_status=str(entry.get("status") or "active"),
-            file_url=file_url,
-            sample_url=None if sample_url == file_url else sample_url,
+    def _posts(self, ids: list[int], entries: list[Mapping[str, Any]]) -> tuple[Post, ...]:
+        file_urls = [
+            url or self._file_url(entry)
+            for url, entry in zip(absolute_urls(self.base, column(entries, "file_url")), entries, strict=True)
+        ]
+        sample_urls = [
+            None if url == file_url else url
+            for url, file_url in zip(
+                absolute_urls(self.base, [self._sample(entry) for entry in entries]), file_urls, strict=True
+            )
+        ]
+        return posts_of(
+            {
+                "id": ids,
+                "tags_unknown": [clean_tags(tags) for tags in column(entries, "tags")],
+                "rating": [_rating(rating) for rating in column(entries, "rating")],
+                "score": integers(column(entries, "score")),
+                "source": [clean_text(str(source or "")) for source in column(entries, "source")],
+                "parent_id": parent_ids(column(entries, "parent_id")),
+                "created_at": [_created_at(moment) for moment in column(entries, "created_at")],
+                "changed_at": instants(column(entries, "change")),
+                "width": sides(column(entries, "width")),
+                "height": sides(column(entries, "height")),
+                "md5": md5s([entry.get("hash") or entry.get("md5") for entry in entries]),
+                "file_ext": [
+                    _extension(str(entry.get("image") or file_url or ""))
+                    for entry, file_url in zip(entries, file_urls, strict=True)
+                ],
+                "board_status": [clean_text(str(status or "active")) for status in column(entries, "status")],
+                "file_url": file_urls,
+                "sample_url": sample_urls,
+            }
         )
 
     def _file_url(self, entry: Mapping[str, Any]) -> str | None:
@@ -184,21 +206,29 @@ class Gelbooru:
             return None
         return absolute_url(self.base, f"{self.base}/images/{directory}/{quote(str(image))}")
 
-    def _sample_url(self, entry: Mapping[str, Any]) -> str | None:
-        """`sample` says whether there is one (JSON); in XML there is one if its URL is not the file's."""
-        if "sample" in entry and str(entry["sample"]).lower() in ("false", "0", "none", ""):
+    def _sample(self, entry: Mapping[str, Any]) -> object:
+        """The sample's address as it comes, None if there is none.
+
+        `sample` says whether there is one (JSON); in XML there is one if its URL is not the file's.
+        """
+        flag = entry.get("sample", True)
+        if flag is not True and str(flag).lower() in ("false", "0", "none", ""):
             return None
         if entry.get("sample_url"):
-            return absolute_url(self.base, entry["sample_url"])
+            return entry["sample_url"]
         directory, image = entry.get("directory"), entry.get("image")
         if "sample" not in entry or directory in (None, "") or not image:
             return None
         stem = quote(PurePosixPath(str(image)).stem)
-        return absolute_url(self.base, f"{self.base}/samples/{directory}/sample_{stem}.jpg")
+        return f"{self.base}/samples/{directory}/sample_{stem}.jpg"
 
 
 def _terms(tags: str, below: int | None) -> str:
     return tags if below is None else f"{tags} id:<{below}".strip()
+
+
+def _rating(value: object) -> str:
+    return RATINGS.get(str(value or "").strip().lower(), "")
 
 
 def _is_ghost(entry: Mapping[str, Any]) -> bool:
@@ -212,7 +242,7 @@ def _is_ghost(entry: Mapping[str, Any]) -> bool:
 def _extension(name: str) -> str:
     """What stands behind the last dot of a name, lower case; "" without one, or with nothing before it."""
     stem, _, extension = name.rpartition("/")[2].rpartition(".")
-    return extension.lower() if stem else ""
+    return clean_text(extension.lower()) if stem else ""
 
 
 def _created_at(value: object) -> int | None:

@@ -79,7 +79,7 @@ class TagSite:
         rows = _rows(body, status)
         if not isinstance(rows, list):
             return rows
-        numbered = [(number, row) for row in rows if (number := post_id(row)) is not None]
+        numbered = [(number, row) for row in rows if (number := post_id(row.get("id"))) is not None]
         active = tuple(
             Relation(number, clean_tag(str(row["antecedent_name"])), clean_tag(str(row["consequent_name"])))
             for number, row in numbered
