@@ -39,7 +39,9 @@ from alti2v.dataset.setting import engine_of, lay_down, posts_of, shared_work, t
 from alti2v.dataset.shards import ShardSpec, build_shard, read_receipt, shard_plan, write_plan
 from alti2v.dataset.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE, check_sizes
 from alti2v.dataset.survey import (
+    LOOK_COLUMNS,
     Preparation,
+    by_id,
     check_blame,
     comparable,
     known_rows,
@@ -97,7 +99,7 @@ class _Planned:
     Attributes:
         rows: of the store's posts, one per candidate.
         prepared: what lies in chunks.
-        survey: of the new pictures and of those that stand already, ascending by id.
+        survey: of the new pictures and of those that stand already, in no order.
     """
 
     plan: Plan
@@ -211,16 +213,18 @@ def _plan(job: _Job) -> _Planned:
         family, rows = families(posts.ids, family_links(posts, outcomes)), outcomes.usable
     place, is_known = known_rows(known, posts, rows)
     prepared = prepare(job.preparation, posts, rows[~is_known])
-    seen = pa.concat_tables([known.take(pa.array(place[is_known])), surveyed(posts, rows[~is_known], prepared)])
-    seen = seen.sort_by("id").combine_chunks()
+    new, prepared = surveyed(posts, rows[~is_known], prepared), prepared.drop_columns(LOOK_COLUMNS)
+    seen = by_id([known.take(pa.array(place[is_known])), new])
+    del new  # thumbnails of a whole board are 400 MB: from here on one copy of them has to do
     reasons = np.array(seen.column("reason").to_pylist(), np.object_)
     check_blame(job.preparation, posts, rows[(reasons != "") & ~is_known])
     outcomes = outcomes.dropped(rows[reasons != ""], reasons[reasons != ""])
     if not job.is_growth:
         _check_usable(job, outcomes)
     standing = known.filter(pa.array(np.isin(known.column("id").to_numpy(), _settled_ids(history))))
-    survey = pa.concat_tables([standing, seen]).sort_by("id") if job.is_growth else seen
+    unusable = seen.filter(pa.array(reasons != ""))
     rows, seen = rows[reasons == ""], seen.filter(pa.array(reasons == ""))
+    survey = pa.concat_tables([standing, seen, unusable] if job.is_growth else [seen, unusable])
     candidates = Candidates(
         ids=posts.ids[rows],
         family=family[rows],
@@ -327,7 +331,7 @@ def _publish(job: _Job, planned: _Planned, manifest: Manifest, specs: list[Shard
     if job.history is None:
         remove_unplanned(job.place, manifest.shards)
     outcomes = read_table(_plan_folder(job.config) / OUTCOMES_FILE, OUTCOMES)
-    tables = {OUTCOMES_FILE: outcomes, SURVEY_FILE: planned.survey}
+    tables = {OUTCOMES_FILE: outcomes, SURVEY_FILE: by_id([planned.survey])}
     manifest = replace(manifest, outcomes=count_outcomes(outcomes))
     publish_edition(dataset, manifest, plan.vocabulary.tags, tables)
     if isinstance(job.place, Remote):
@@ -350,8 +354,8 @@ def _write_shard_plans(job: _Job, planned: _Planned) -> list[ShardSpec]:
     missing = np.flatnonzero(
         (plan.side != NOWHERE) & ~np.isin(posts.ids[rows], planned.prepared.column("id").to_numpy())
     )
-    more = prepare(job.preparation, posts, rows[missing])
-    prepared = pa.concat_tables([planned.prepared, more]).sort_by("id").combine_chunks()
+    more = prepare(job.preparation, posts, rows[missing]).drop_columns(LOOK_COLUMNS)
+    prepared = by_id([planned.prepared, more])
     prepared_ids = prepared.column("id").to_numpy()
     # A shard that other versions made has other bytes, though its plan is the same.
     shard_hash = f"{plan.hash} {sorted(job.preparation.made_with.items())}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from alti2v.storage.place import Address, local_copy, open_place, sizes_in
 from alti2v.storage.store import read_pictures
 from alti2v.storage.table import read_table, schema
 
+LOOK_COLUMNS = [column.name for column in (*HASH_COLUMNS, THUMBNAIL_COLUMN)]
 _LOOKS_KEY = b"alti2v.looks"  # in the metadata of survey.parquet: `images.looks_recipe`
 # About 2 s of work, and 4 MB: little is lost to a kill, and progress moves.
 _CHUNK_PICTURES = 256
@@ -79,13 +80,35 @@ def prepare(preparation: Preparation, posts: Posts, rows: npt.NDArray[np.int64])
         for first, last in chunk_bounds(tars[order], at_most=_CHUNK_PICTURES)
     ]
     _run(preparation, chunks, total=len(rows))
-    tables, work = [], open_place(preparation.work)
-    for chunk in chunks:
-        with local_copy(work, chunk.table) as path:
-            table = read_table(path, PREPARED)
-        tables.append(table.append_column("chunk", pa.array([chunk.name] * table.num_rows)))
-    prepared = pa.concat_tables(tables).combine_chunks()
-    return prepared.take(pa.array(np.argsort(prepared.column("id").to_numpy(), kind="stable")))
+    return by_id(_found(chunk, preparation) for chunk in chunks)
+
+
+def _found(chunk: Chunk, preparation: Preparation) -> pa.Table:
+    with local_copy(open_place(preparation.work), chunk.table) as path:
+        table = read_table(path, PREPARED)
+    return table.append_column("chunk", pa.array([chunk.name] * table.num_rows))
+
+
+def by_id(parts: Iterable[pa.Table]) -> pa.Table:
+    """The rows of tables, ascending by id, each column in one piece.
+
+    What the caller holds on to no longer is gone afterwards, column by column: the thumbnails of a whole board
+    take 400 MB, and are in memory twice at the most.
+    """
+    left = pa.concat_tables(parts)
+    contract = left.schema
+    order = np.argsort(left.column("id").to_numpy(), kind="stable")
+    columns = []
+    for _ in contract:
+        column = left.column(0)
+        left = left.remove_column(0)
+        column = column.combine_chunks()
+        columns.append(column if _is_ascending(order) else column.take(pa.array(order)))
+    return pa.table(columns, schema=contract)
+
+
+def _is_ascending(order: npt.NDArray[np.int64]) -> bool:
+    return np.array_equal(order, np.arange(len(order)))
 
 
 def check_blame(preparation: Preparation, posts: Posts, rows: npt.NDArray[np.int64]) -> None:
@@ -128,7 +151,10 @@ def _run(preparation: Preparation, chunks: list[Chunk], *, total: int) -> None:
 
 
 def surveyed(posts: Posts, rows: npt.NDArray[np.int64], prepared: pa.Table) -> pa.Table:
-    """The rows of survey.parquet for posts that have just been prepared, `rows` in the order of `prepared`."""
+    """The rows of survey.parquet for posts that have just been prepared, `rows` in the order of `prepared`.
+
+    Hashes and thumbnails are needed nowhere else: `prepared` can do without `LOOK_COLUMNS` from then on.
+    """
     md5s = pc.fill_null(posts.facts.column("stored_md5").take(pa.array(rows)), "")
     return prepared.append_column("source_md5", md5s).select(schema(SURVEY).names).cast(schema(SURVEY))
 
@@ -182,7 +208,7 @@ def comparable(
     seen = surveyed(posts, rows[is_known], prepare(preparation, posts, rows[is_known]))
     seen = seen.filter(pc.equal(seen.column("reason"), ""))
     is_seen = np.isin(survey.column("id").to_numpy(), seen.column("id").to_numpy())
-    return pa.concat_tables([survey.filter(pa.array(~is_seen)), seen]).sort_by("id").combine_chunks()
+    return by_id([survey.filter(pa.array(~is_seen)), seen])
 
 
 def known_rows(
