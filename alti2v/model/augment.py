@@ -205,10 +205,14 @@ def cut_out(image: Any, draws: Any, *, most: float) -> Any:  # noqa: ANN401 - te
     size = image.shape[0]
     side = tf.cast(tf.round(size * tf.sqrt(draws[2] * most)), tf.int32)
     start = tf.cast(tf.floor(draws[:2] * tf.cast(size - side + 1, tf.float32)), tf.int32)
-    place = tf.range(size)
-    down, across = (tf.logical_and(place >= first, place < first + side) for first in tf.unstack(start))
-    is_covered = tf.logical_and(down[:, tf.newaxis], across[tf.newaxis, :])[:, :, tf.newaxis]
-    return tf.where(is_covered, tf.constant(_WHITE, tf.uint8), image)
+    end = size - start - side
+    square = tf.fill([side, 3 * side], tf.constant(_WHITE, tf.uint8))
+    cover = tf.pad(square, [[start[0], end[0]], [3 * start[1], 3 * end[1]]])
+    # White has all bits set; in two dimensions this is several times as fast as to choose pixel by pixel.
+    covered = tf.bitwise.bitwise_or(
+        tf.reshape(image, (size, 3 * size)), tf.ensure_shape(cover, (size, 3 * size))
+    )
+    return tf.reshape(covered, (size, size, 3))
 
 
 def mixing_share(id_: Any, *, alpha: float, seed: int) -> Any:  # noqa: ANN401 - tensors
