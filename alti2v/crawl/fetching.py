@@ -31,10 +31,10 @@ _EXPORT_EVERY_S = 600.0
 def files_in_flight(connections: int) -> int:
     """How many files a kill can cost at most: asked for, but not promised by the ledger yet.
 
-    One for each fetcher, a batch that is being written, one that is examined or waits for that, and one that is
-    gathered: for a quarter of a second at most, so that a slow crawl loses less.
+    One for each fetcher, a batch that is being written, one that is examined or waits for that, one that is
+    handed over, and one that is gathered: for a quarter of a second at most, so that a slow crawl loses less.
     """
-    return FETCHERS_PER_CONNECTION * connections + 3 * BATCH_FILES
+    return FETCHERS_PER_CONNECTION * connections + 4 * BATCH_FILES
 
 
 class Fetching:

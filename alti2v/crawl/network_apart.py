@@ -29,7 +29,7 @@ from alti2v.errors import Alti2vError
 
 _PROGRAM = "import sys; from alti2v.crawl.network_process import serve; serve(*map(int, sys.argv[1:]))"
 _WANTED = attrgetter(*Wanted.__dataclass_fields__)  # the fields in their order; astuple takes 8 us for them
-_TRAYS = 2  # one is filled while the other is stored
+_TRAYS = 3  # one is filled while another is examined and a third is stored
 _END_S = 5.0
 # For glibc's malloc (mallopt(3)): memory of small bodies is used again. Giving it back and asking for it took
 # 40 to 80 page faults for each, and up to a third of the processor's time. Large ones still go back.
