@@ -79,6 +79,11 @@ def flip_json(store: Path) -> None:
     flip(tar, tar.read_bytes().index(b'{"post"') + 1)
 
 
+def flip_id(store: Path) -> None:
+    tar = store / "images/images-000001.tar"
+    flip(tar, tar.read_bytes().index(b'"id":') + 5)
+
+
 def cut_sealed_tar(store: Path) -> None:
     tar = store / "images/images-000001.tar"
     tar.write_bytes(tar.read_bytes()[:10_000])
@@ -97,7 +102,10 @@ def lose_open_tar(store: Path) -> None:
     (store / "images/images-000002.tar").unlink()
 
 
-PICTURES = [flip_picture, flip_header, flip_json, cut_sealed_tar, cut_open_tar, lose_tar, lose_open_tar]
+PICTURES = [
+    *(flip_picture, flip_header, flip_json, flip_id),
+    *(cut_sealed_tar, cut_open_tar, lose_tar, lose_open_tar),
+]
 
 
 @pytest.mark.parametrize("damage", PICTURES)

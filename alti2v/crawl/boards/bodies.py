@@ -47,7 +47,8 @@ def classify(body: bytes) -> Empty | JsonBody | XmlBody | Refusal | Unreadable:
     if not text:
         return Empty()
     # Before parsing: a few bytes of text become fifty and more of objects.
-    if text.count(b"[") + text.count(b"{") + text.count(b"<") > 10 * MAX_ENTRIES:
+    openings = b"<" if text[:1] == b"<" else b"[{"
+    if sum(text.count(opening) for opening in openings) > 10 * MAX_ENTRIES:
         return Unreadable("more entries than any board sends")
     if len(text) > 100 * MAX_ENTRIES and text.count(b'"') > 100 * MAX_ENTRIES:
         return Unreadable("more values than any board sends")

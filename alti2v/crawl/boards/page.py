@@ -51,7 +51,8 @@ def post_ids(entries: Sequence[object]) -> Sequence[int | None]:
 
 def integers(values: Sequence[object]) -> Sequence[int | None]:
     """`values.integer` of each."""
-    return values if _are_whole(values, WHOLE_NUMBERS) else list(map(integer, values))
+    given = [value for value in values if value is not None]
+    return values if _are_whole(given, WHOLE_NUMBERS) else list(map(integer, values))  # type: ignore[return-value]
 
 
 def instants(values: Sequence[object]) -> Sequence[int | None]:
@@ -77,8 +78,8 @@ def md5s(values: Sequence[object]) -> Sequence[str | None]:
 def absolute_urls(base: str, values: Sequence[object]) -> Sequence[str | None]:
     """`values.absolute_url` of each."""
     given = [value for value in values if value]
-    if _are_all(given, _PLAIN_URLS) and not any("/." in url for url in given):
-        return values if len(given) == len(values) else [value or None for value in values]  # type: ignore[return-value, misc]
+    if _are_all(given, _PLAIN_URLS, but_not="/."):
+        return [value or None for value in values]  # type: ignore[misc]
     return [absolute_url(base, value) for value in values]
 
 
@@ -90,9 +91,13 @@ def _are_whole(values: Sequence[object], within: range) -> TypeGuard[Sequence[in
     return min(numbers) in within and max(numbers) in within
 
 
-def _are_all(values: Sequence[object], lines: re.Pattern[str]) -> TypeGuard[Sequence[str]]:
-    """Whether all are texts that are such lines."""
+def _are_all(
+    values: Sequence[object], lines: re.Pattern[str], *, but_not: str | None = None
+) -> TypeGuard[Sequence[str]]:
+    """Whether all are texts that are such lines; if told, without this inside."""
     if set(map(type, values)) != {str}:
         return False
     text = "\n".join([*values, ""])  # type: ignore[list-item]
-    return lines.fullmatch(text) is not None and text.count("\n") == len(values)
+    if lines.fullmatch(text) is None or text.count("\n") != len(values):
+        return False
+    return but_not is None or but_not not in text
