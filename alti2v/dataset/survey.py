@@ -99,11 +99,14 @@ def by_id(parts: Iterable[pa.Table]) -> pa.Table:
     contract = left.schema
     order = np.argsort(left.column("id").to_numpy(), kind="stable")
     columns = []
-    for _ in contract:
-        column = left.column(0)
+    for field in contract:
+        chunks = [chunk for chunk in left.column(0).chunks if len(chunk)]
         left = left.remove_column(0)
-        column = column.combine_chunks()
+        # What is in one piece and in order already stays where it is.
+        column = chunks[0] if len(chunks) == 1 else pa.chunked_array(chunks, field.type).combine_chunks()
+        del chunks
         columns.append(column if _is_ascending(order) else column.take(pa.array(order)))
+        del column
     return pa.table(columns, schema=contract)
 
 
