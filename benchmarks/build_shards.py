@@ -4,9 +4,10 @@ Pictures are drawn, 1.23 megapixels, as JPEG (smooth, and with grain so that a f
 WebP, and become 224 px. `alti2v` is the whole build from store to manifest; `img2dataset` is its own Resizer
 and WebDatasetSampleWriter, fed from memory, in an environment of its own. The floors are what no build goes
 below: entropy decoding (a JPEG at 1/8 scale; other formats whole), resizing what is left of a JPEG, encoding,
-and writing the tar, each alone. Per core is per second of processor time; the gain of a second worker is on
-the clock. Rounds alternate, and each figure is the least of its rounds: what other programs took is no cost.
-Run on an idle machine:
+and writing the tar, each alone. Beside them, in no sum, stands what a dataset needs besides: SHA-256 of each
+picture and of the shard, with its git hash, and the look that near-duplicates are told by. Per core is per
+second of processor time; the gain of a second worker is on the clock. Rounds alternate, and each figure is the
+least of its rounds: what other programs took is no cost. Run on an idle machine:
 
     python3.11 -m venv /tmp/i2d && /tmp/i2d/bin/pip install img2dataset==1.47.0 setuptools
     python benchmarks/build_shards.py --img2dataset /tmp/i2d/bin/python [--pictures 600] [--rounds 3]
@@ -16,6 +17,7 @@ Run on an idle machine:
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import os
@@ -35,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from alti2v.dataset import decoder
 from alti2v.dataset.build import BuildConfig, build_shards
+from alti2v.dataset.duplicates import LOOK_SIDE_PX
 from alti2v.dataset.engines import local_engine
 from alti2v.dataset.images import Picture, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
@@ -255,7 +258,19 @@ def _floors(kind: str, contents: Sequence[bytes]) -> dict[str, float]:
         ),
         "floor_encode_ms": _alone(each(_as_jpeg, small)),
         "floor_tar_ms": _alone(write_tar),
+        "beside_hashes_ms": _alone(each(_hashes, jpegs)),
+        "beside_looks_ms": _alone(each(_look, reduced)),
     }
+
+
+def _hashes(jpeg: bytes) -> None:
+    for make in (hashlib.sha256, hashlib.sha256, hashlib.sha1):
+        make(jpeg)
+
+
+def _look(image: Image.Image) -> bytes:
+    grey = image.convert("L")
+    return grey.resize((LOOK_SIDE_PX, LOOK_SIDE_PX), Image.Resampling.BOX, reducing_gap=1.5).tobytes()
 
 
 def _as_jpeg(image: Image.Image) -> bytes:
