@@ -23,15 +23,15 @@ from alti2v.dataset.thumbnails import NEAR_CORRELATION, correlations, thumbnails
 
 # What is kept from an earlier build was made by other code where this is another number: raise it with any
 # change to what `perceptual_hashes`, `images._look` or `thumbnails_of` come to.
-LOOKS_VERSION = 2
+LOOKS_VERSION = 3
 HASH_BITS = 64
-LOOK_SIDE_PX = 128  # of the grey picture that hash and thumbnail are made from
+LOOK_SIDE_PX = 64  # of the grey picture that hash and thumbnail are made from
 LOOK_BYTES = LOOK_SIDE_PX**2
 NEAR_BITS = 8
 _BANDS = 3
 _CELLS = 32  # in a row and in a column of what is hashed
 _MARGIN = 32  # of this many parts of the picture, one is cut at each side for the second hash
-_LOOKS_AT_ONCE = 16  # 2 MB as floating point stay in a processor's cache
+_LOOKS_AT_ONCE = 32  # 1 MB as floating point stay in a processor's cache
 
 _Rows = npt.NDArray[np.int64]
 _Hashes = npt.NDArray[np.uint64]
@@ -54,7 +54,7 @@ class Looks:
 
 
 def look_at(pictures: Sequence[bytes]) -> Looks:
-    """What is to be compared of pictures, given the 128 x 128 luminances of each, row by row."""
+    """What is to be compared of pictures, given the 64 x 64 luminances of each, row by row."""
     looks = np.frombuffer(b"".join(pictures), np.uint8).reshape(-1, LOOK_SIDE_PX, LOOK_SIDE_PX)
     return Looks(hashes=perceptual_hashes(looks), thumbnails=thumbnails_of(looks))
 
@@ -67,7 +67,7 @@ def perceptual_hashes(looks: npt.NDArray[np.uint8]) -> _Hashes:
     median. Here they are taken along anti-diagonals and without the mean.
 
     Args:
-        looks: (n, 128, 128) luminance.
+        looks: (n, 64, 64) luminance.
 
     Returns:
         (n, 4), as `Looks.hashes`.
@@ -83,7 +83,7 @@ def _hashed(looks: npt.NDArray[np.uint8]) -> _Hashes:
     basis, low, mirror = _transform()
     # Whole numbers below 2^53 throughout, so floating point is exact, and the same on every processor. One
     # product per picture is too small for OpenBLAS to take threads, which would spin while they wait.
-    half = basis @ looks[:, None].astype(np.float64)  # (n, 2, 11, 128)
+    half = basis @ looks[:, None].astype(np.float64)  # (n, 2, 11, 64)
     frequencies = (half @ basis.transpose(0, 2, 1)).reshape(len(looks), 2, -1)[..., low]  # (n, 2, 64)
     signed = np.concatenate([frequencies, frequencies * mirror], axis=1)
     # Twice the median: the middle two of 64 sorted values.
@@ -305,7 +305,7 @@ def _components(nodes: int, first: _Rows, second: _Rows) -> _Rows:
 
 @functools.cache
 def _transform() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """What hashes a look: (2, 11, 128) DCT-II rows, 64 frequencies, and their signs in a mirrored picture."""
+    """What hashes a look: (2, 11, 64) DCT-II rows, 64 frequencies, and their signs in a mirrored picture."""
     rows = 11  # anti-diagonals 1 to 10 hold 65 frequencies, one more than the hash has bits
     frequency, position = np.mgrid[0:rows, 0:_CELLS]
     cosines = np.rint(np.cos(np.pi * frequency * (2 * position + 1) / (2 * _CELLS)) * 4096)
@@ -316,8 +316,8 @@ def _transform() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.ND
 
 
 def _cells(margin_px: int) -> npt.NDArray[np.float64]:
-    """(32, 128) how much of each pixel each cell covers, in parts of a pixel that make it a whole number."""
-    parts = 4
+    """(32, 64) how much of each pixel each cell covers, in parts of a pixel that make it a whole number."""
+    parts = 8
     edges = parts * margin_px + np.arange(_CELLS + 1) * (parts * (LOOK_SIDE_PX - 2 * margin_px) // _CELLS)
     pixels = parts * np.arange(LOOK_SIDE_PX)
     covered = np.minimum(edges[1:, None], pixels + parts) - np.maximum(edges[:-1, None], pixels)

@@ -29,6 +29,8 @@ MAX_ASPECT = 20.0  # a longer strip would be narrower than 12 px in a square of 
 _REDUCING_GAP = 1.3
 # Of pictures smaller than itself the look wants more pixels than they do: up to so many times theirs.
 _LOOK_GAP = 2
+_LOOK_FROM_PX = 128  # the look is made of so many pixels at least along a side that has them
+_LOOK_REDUCING_GAP = 1.5  # whole blocks first here, too, which is far faster
 _STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG", "GIF": b"GIF8", "WEBP": b"RIFF"}
 _ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -48,7 +50,7 @@ class Picture:
     Attributes:
         content: the square picture as a file, or the bytes as they came if the recipe says so.
         source_width, source_height: of the stored picture as its header says, px.
-        look: the whole picture, 128 x 128 luminances, row by row.
+        look: the whole picture, 64 x 64 luminances, row by row.
     """
 
     content: bytes
@@ -198,16 +200,21 @@ def _decoded(image: Image.Image, target: tuple[int, int]) -> _Decoded:
 
 def _least(side: int) -> int:
     """Pixels of a JPEG that are to be left along a side of so many in the end."""
-    return max(math.ceil(_REDUCING_GAP * side), min(_LOOK_GAP * side, LOOK_SIDE_PX))
+    return max(math.ceil(_REDUCING_GAP * side), min(_LOOK_GAP * side, _LOOK_FROM_PX))
 
 
 def _coarse(decoded: _Decoded, target: tuple[int, int]) -> _Decoded:
     """Average whole blocks of pixels, as long as more are left than either use of the picture needs."""
     width, height = decoded.size
-    across = int(width / max(target[0], LOOK_SIDE_PX) / _REDUCING_GAP) or 1
-    down = int(height / max(target[1], LOOK_SIDE_PX) / _REDUCING_GAP) or 1
+    across = int(width / max(target[0], _LOOK_FROM_PX) / _REDUCING_GAP) or 1
+    down = int(height / max(target[1], _LOOK_FROM_PX) / _REDUCING_GAP) or 1
+    return _reduced(decoded, across, down)
+
+
+def _reduced(decoded: _Decoded, across: int, down: int) -> _Decoded:
     if across == down == 1:
         return decoded
+    width, height = decoded.size
     pixels = decoded.pixels.reduce((across, down))
     return replace(decoded, pixels=pixels, size=(width / across, height / down))
 
@@ -223,6 +230,8 @@ def _look(decoded: _Decoded) -> Image.Image:
     """The whole picture, grey and small, for comparing it with others."""
     if decoded.pixels.mode == "RGB" and not decoded.icc:
         decoded = replace(decoded, pixels=decoded.pixels.convert("L"))  # a third of the numbers to average
+    across, down = (int(side / LOOK_SIDE_PX / _LOOK_REDUCING_GAP) or 1 for side in decoded.size)
+    decoded = _reduced(decoded, across, down)
     return _shown(decoded, (LOOK_SIDE_PX, LOOK_SIDE_PX), Image.Resampling.BOX).convert("L")
 
 

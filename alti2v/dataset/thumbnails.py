@@ -25,7 +25,7 @@ _Numbers = npt.NDArray[np.float64]
 
 
 def thumbnails_of(looks: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Average (n, 128, 128) pictures to (n, 16, 16), along rows, then along columns, each rounded."""
+    """Average (n, 64, 64) pictures to (n, 16, 16), along rows, then along columns, each rounded."""
     halved = looks.astype(np.uint16)
     while halved.shape[2] > THUMBNAIL_SIDE_PX:  # far faster than sums of eight
         halved = halved[..., ::2] + halved[..., 1::2]
