@@ -8,6 +8,7 @@ of Gelbooru 0.2, JSON by id cursor (alti2v) and XML by page (gallery-dl). Serves
 
 from __future__ import annotations
 
+import abc
 import argparse
 import asyncio
 import hashlib
@@ -68,13 +69,12 @@ def comment(number: int) -> bytes:
     return b"\xff\xfe" + (2 + len(text)).to_bytes(2, "big") + text
 
 
-class Board:
+class Board(abc.ABC):
     """What there is to be served."""
 
-    def __init__(self, *, posts: int, kilobytes: int) -> None:
+    def __init__(self, *, posts: int) -> None:
         self.posts = posts
         self.url = ""
-        self._start, self._rest = parts(kilobytes)
         self._md5: dict[int, str] = {}
 
     def prepare(self) -> None:
@@ -89,9 +89,9 @@ class Board:
             self._md5[number] = hashlib.md5(content, usedforsecurity=False).hexdigest()
         return self._md5[number]
 
+    @abc.abstractmethod
     def file(self, number: int) -> tuple[bytes, bytes, bytes]:
         """The bytes of a file, in pieces."""
-        return self._start, comment(number), self._rest
 
     def entry(self, number: int) -> dict[str, object]:
         """A post as JSON."""
@@ -139,6 +139,18 @@ class Board:
             for entry in entries
         )
         return f'<posts count="{max(0, top)}" offset="{page * limit}">{rows}</posts>'.encode()
+
+
+class SameBoard(Board):
+    """One picture for all posts, with a comment of its own in each."""
+
+    def __init__(self, *, posts: int, kilobytes: int) -> None:
+        super().__init__(posts=posts)
+        self._start, self._rest = parts(kilobytes)
+
+    def file(self, number: int) -> tuple[bytes, bytes, bytes]:
+        """The bytes of a file, in pieces."""
+        return self._start, comment(number), self._rest
 
 
 def _as_xml(entry: dict[str, object]) -> list[tuple[str, object]]:
@@ -198,7 +210,7 @@ def main() -> None:
     parser.add_argument("--posts", type=int, required=True)
     parser.add_argument("--kilobytes", type=int, required=True)
     options = parser.parse_args()
-    board = Board(posts=options.posts, kilobytes=options.kilobytes)
+    board = SameBoard(posts=options.posts, kilobytes=options.kilobytes)
     board.prepare()
     asyncio.run(serve(board, lambda: Connection(board)))
 

@@ -48,8 +48,7 @@ class PictureBoard(Board):
     """Posts whose files are those of a folder, again and again."""
 
     def __init__(self, folder: Path, *, posts: int, faults: bool = False) -> None:
-        self.posts = posts
-        self.url = ""
+        super().__init__(posts=posts)
         self.faults = faults
         self._pictures = [path.read_bytes() for path in sorted(folder.iterdir())]
 
@@ -166,6 +165,7 @@ def main() -> None:
     parser.add_argument("--cap", type=int, default=None)
     options = parser.parse_args()
     board = PictureBoard(options.pictures, posts=options.posts, faults=options.faults)
+    board.prepare()
     traffic = Traffic(options.cap)
     asyncio.run(serve(board, lambda: DifficultConnection(board, traffic, options.latency)))
 
