@@ -63,6 +63,7 @@ KILLS = [
     ("alti2v.storage.tar", "OpenTar", "append", "after", 77),
     ("alti2v.storage.tar", "OpenTar", "append", "before", 200),
     ("alti2v.storage.tar", "OpenTar", "sync", "after", 1),
+    ("alti2v.crawl.fetching", "", "judge", "after", 60),
     ("alti2v.storage.tar", "OpenTar", "seal", "after", 1),
     ("alti2v.crawl.ledger", "Ledger", "set_tar", "before", 2),
     ("alti2v.crawl.ledger", "Ledger", "settle", "after", 2),
