@@ -7,9 +7,11 @@ three to the same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
+import mmap
 import os
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -115,6 +117,11 @@ class OpenTar:
         self._write()
         with storage_errors(self._path):
             os.fsync(self._file.fileno())
+        # Nobody reads it soon: let its memory take what comes next, in place of memory that others use. The
+        # last, unfinished page stays, or it would have to be read for the next append.
+        with contextlib.suppress(OSError):
+            whole = self._written // mmap.PAGESIZE * mmap.PAGESIZE
+            os.posix_fadvise(self._file.fileno(), 0, whole, os.POSIX_FADV_DONTNEED)
 
     def seal(self) -> None:
         """Write the end-of-archive marker, sync and close: the file is a complete tar from now on."""

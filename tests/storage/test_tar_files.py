@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import mmap
 import os
 import subprocess
 import tarfile
@@ -172,6 +174,31 @@ def test_a_full_disk_leaves_whole_members_only(tmp_path: Path, monkeypatch: pyte
     tar.close()
 
     assert [Member("000000000001.jpg", first), Member("000000000003.jpg", second)] == list(members(path))
+
+
+def test_what_is_on_the_disk_gives_its_memory_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole pages, and only once they are synced; a file system that does not know the advice does no harm."""
+    told: list[tuple[int, int, bool]] = []
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def sync(file: int) -> None:
+        fsync(file)
+        synced.append(os.fstat(file).st_size)
+
+    def advise(file: int, offset: int, length: int, advice: int) -> None:
+        assert advice == os.POSIX_FADV_DONTNEED
+        told.append((offset, length, synced[-1] == os.fstat(file).st_size))
+        raise OSError(errno.ENOSYS, "not here")
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    tar = OpenTar(tmp_path / "images.tar", committed=0)
+    tar.append("0.jpg", b"x" * (3 * mmap.PAGESIZE))
+    tar.sync()
+    tar.close()
+
+    assert told == [(0, 3 * mmap.PAGESIZE, True)]
 
 
 def test_what_waits_in_memory_is_bounded(tmp_path: Path) -> None:
