@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alti2v.commands.options import (
-    DIRECTORY,
+    LOCAL_PATH,
     as_json_option,
     dialect_option,
     local_folder,
@@ -122,7 +122,7 @@ def crawl(*, store: str, work: Path | None, as_json: bool, **options: Any) -> No
 
 
 @click.command()
-@click.argument("store", type=DIRECTORY)
+@click.argument("store", type=LOCAL_PATH)
 @as_json_option
 def status(*, store: Path, as_json: bool) -> None:
     """Say how the crawl of STORE stands, also while it runs."""

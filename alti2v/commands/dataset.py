@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from alti2v.commands.options import DIRECTORY, as_json_option, local_folder, work_option
+from alti2v.commands.options import LOCAL_PATH, as_json_option, local_folder, work_option
 from alti2v.errors import DamagedError
 from alti2v.records import Finding
 from alti2v.storage.remote import is_url
@@ -64,9 +64,9 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
 )
 @click.option("--ratings", is_flag=True, help="Learn the ratings, too, as tags rating:general ...")
 @click.option(
-    "--keep", type=DIRECTORY, default=None, help="File of tags, one on a line, to learn however rare."
+    "--keep", type=LOCAL_PATH, default=None, help="File of tags, one on a line, to learn however rare."
 )
-@click.option("--drop", type=DIRECTORY, default=None, help="File of tags, one on a line, not to learn.")
+@click.option("--drop", type=LOCAL_PATH, default=None, help="File of tags, one on a line, not to learn.")
 @click.option("--keep-meta", is_flag=True, help="Do not leave meta tags out.")
 @click.option("--keep-artist", is_flag=True, help="Do not leave artist tags out.")
 @click.option("--test", type=int, default=20_000, show_default=True, help="Test pictures.")
@@ -187,7 +187,7 @@ def _named(report: BuildReport) -> dict[str, str]:
 
 
 @click.command()
-@click.argument("directory", type=DIRECTORY, metavar="STORE|DATASET", required=False)
+@click.argument("directory", type=LOCAL_PATH, metavar="STORE|DATASET", required=False)
 @click.option(
     "--repair",
     is_flag=False,
@@ -256,8 +256,8 @@ def _found(findings: Sequence[Finding]) -> Mapping[str, str]:
 
 
 @click.command()
-@click.argument("dataset", type=DIRECTORY)
-@click.option("--ids", type=DIRECTORY, required=True, help="File with one post number on a line.")
+@click.argument("dataset", type=LOCAL_PATH)
+@click.option("--ids", type=LOCAL_PATH, required=True, help="File with one post number on a line.")
 @as_json_option
 def remove(*, dataset: Path, ids: Path, as_json: bool) -> None:
     """Take pictures out of a DATASET for good.

@@ -8,13 +8,13 @@ from typing import Literal
 
 import click
 
-from alti2v.commands.options import DIRECTORY, as_json_option, dialect_option
+from alti2v.commands.options import LOCAL_PATH, as_json_option, dialect_option
 from alti2v.terminal import duration, print_result, progress_display
 
 
 @click.command()
 @click.option(
-    "--out", type=DIRECTORY, default=Path("demo-out"), show_default=True, help="Everything goes here."
+    "--out", type=LOCAL_PATH, default=Path("demo-out"), show_default=True, help="Everything goes here."
 )
 @click.option("--posts", type=int, default=1600, show_default=True, help="Posts on the stand-in board.")
 @click.option("--epochs", type=int, default=None, help="Training epochs, instead of the demo's own number.")
@@ -58,7 +58,7 @@ def demo(*, out: Path, posts: int, epochs: int | None, as_json: bool) -> None:
 @click.option("--posts", type=int, default=2000, show_default=True, help="How many posts the board has.")
 @click.option("--seed", type=int, default=2017, show_default=True, help="What the posts are drawn from.")
 @dialect_option("gelbooru")
-@click.option("--faults", type=click.Path(path_type=Path), default=None, help="JSON file of faults to play.")
+@click.option("--faults", type=LOCAL_PATH, default=None, help="JSON file of faults to play.")
 @click.option(
     "--until-eof", is_flag=True, help="Stop when standard input ends: for programs that start a board."
 )

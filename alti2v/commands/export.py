@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from alti2v.commands.options import DIRECTORY, as_json_option
+from alti2v.commands.options import LOCAL_PATH, as_json_option
 from alti2v.errors import DamagedError, UsageError
 from alti2v.terminal import duration, print_result, progress_display, size
 
 
 @click.command()
-@click.argument("run", type=DIRECTORY, required=False)
-@click.argument("out", type=DIRECTORY, required=False)
+@click.argument("run", type=LOCAL_PATH, required=False)
+@click.argument("out", type=LOCAL_PATH, required=False)
 @click.option(
     "--format",
     type=click.Choice(["wd", "wd-embedding", "cl", "onnx"]),
@@ -22,7 +22,7 @@ from alti2v.terminal import duration, print_result, progress_display, size
     show_default=True,
     help="Who will read it: programs for WD taggers, imgutils, kohya with all categories, or your own.",
 )
-@click.option("--dataset", type=DIRECTORY, default=None, help="Where the training's dataset lies now.")
+@click.option("--dataset", type=LOCAL_PATH, default=None, help="Where the training's dataset lies now.")
 @click.option(
     "--ratings",
     type=click.Choice(["training", "uniform"]),
@@ -48,7 +48,7 @@ from alti2v.terminal import duration, print_result, progress_display, size
     show_default=True,
     help="The model's licence, for its card, as Hugging Face spells it.",
 )
-@click.option("--check", type=DIRECTORY, metavar="FOLDER", default=None, help="Check a folder; export nothing.")
+@click.option("--check", type=LOCAL_PATH, metavar="FOLDER", help="Check a folder; export nothing.")
 @as_json_option
 def export(
     *,

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from alti2v.commands.options import DIRECTORY, as_json_option, cache_options
+from alti2v.commands.options import LOCAL_PATH, as_json_option, cache_options
 from alti2v.terminal import duration, print_result, progress_display, size
 
 
 @click.command()
 @click.argument("dataset")
-@click.argument("run", type=DIRECTORY)
+@click.argument("run", type=LOCAL_PATH)
 @click.option(
     "--recipe",
     type=click.Choice(["modern", "seed", "scratch"]),
@@ -43,7 +43,7 @@ from alti2v.terminal import duration, print_result, progress_display, size
 @click.option(
     "--from",
     "start",
-    type=DIRECTORY,
+    type=LOCAL_PATH,
     default=None,
     help="Start from the network of a finished RUN; its tags may be others.",
 )
@@ -150,8 +150,8 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
 
 
 @click.command("eval")
-@click.argument("run", type=DIRECTORY)
-@click.argument("other", type=DIRECTORY, required=False)
+@click.argument("run", type=LOCAL_PATH)
+@click.argument("other", type=LOCAL_PATH, required=False)
 @click.option("--dataset", default=None, help="Another dataset, or URL, than the one it was trained on.")
 @click.option(
     "--split",
@@ -160,7 +160,7 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
     show_default=True,
     help="What to judge on.",
 )
-@click.option("--out", type=DIRECTORY, default=None, help="Where the report goes; RUN/eval where not given.")
+@click.option("--out", type=LOCAL_PATH, default=None, help="Where the report goes; RUN/eval where not given.")
 @cache_options
 @as_json_option
 def evaluate(

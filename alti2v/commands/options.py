@@ -13,7 +13,19 @@ import click
 from alti2v.errors import UsageError
 from alti2v.storage.remote import is_url
 
-DIRECTORY = click.Path(path_type=Path)
+
+class _LocalPath(click.Path):
+    """A path of this machine; a URL is refused instead of taken for one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        if is_url(str(value)):
+            assert param is not None
+            name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+            raise UsageError(f"{value} is a URL, and {name} has to lie on this machine: copy it here first")
+        return super().convert(value, param, ctx)
+
+
+LOCAL_PATH = _LocalPath(path_type=Path)
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
@@ -21,7 +33,7 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the
 _CACHE_OPTIONS = (
     click.option(
         "--cache",
-        type=DIRECTORY,
+        type=LOCAL_PATH,
         default=None,
         help="Where DATASET is a URL: folder for its shards; the user's cache folder where not given.",
     ),
@@ -44,7 +56,7 @@ def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def work_option(text: str) -> Callable[[Any], Any]:
     """Make the option that names a local folder beside a URL."""
-    return click.option("--work", type=DIRECTORY, default=None, help=text)
+    return click.option("--work", type=LOCAL_PATH, default=None, help=text)
 
 
 def local_folder(address: str, work: Path | None, *, purpose: str) -> Path:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
+from alti2v.commands.options import LOCAL_PATH
+
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=LOCAL_PATH)
 @click.option(
     "--index",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     default=None,
     help="Show the nearest pictures, too: an index of `alti2v search`, of this model's vectors.",
 )

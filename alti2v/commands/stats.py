@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from alti2v.commands.options import DIRECTORY, as_json_option
+from alti2v.commands.options import LOCAL_PATH, as_json_option
 from alti2v.terminal import print_result, progress_display
 
 
 @click.command()
-@click.argument("dataset", type=DIRECTORY)
+@click.argument("dataset", type=LOCAL_PATH)
 @click.option(
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),

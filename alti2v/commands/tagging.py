@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import as_json_option, listed_paths, printable
+from alti2v.commands.options import LOCAL_PATH, as_json_option, listed_paths, printable
 from alti2v.errors import DataError, UsageError
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.terminal import duration, print_result, progress_display
@@ -30,7 +30,7 @@ _CATEGORIES = ("general", "character", "copyright", "artist", "meta", "unknown",
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=LOCAL_PATH)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option(
     "--format",

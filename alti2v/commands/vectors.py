@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import DIRECTORY, as_json_option, listed_paths, printable
+from alti2v.commands.options import LOCAL_PATH, as_json_option, listed_paths, printable
 from alti2v.errors import DataError
 from alti2v.terminal import duration, print_result, progress_display
 
@@ -19,11 +19,11 @@ _SHOWN_TAGS = 6
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=LOCAL_PATH)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     required=True,
     metavar="FILE.parquet",
     help="The file; what is in it already is skipped.",
@@ -75,20 +75,18 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
 
 
 @click.command()
-@click.argument("vectors", type=click.Path(path_type=Path), metavar="VECTORS.parquet")
-@click.option("--picture", type=click.Path(path_type=Path), default=None, help="Look for pictures like this.")
-@click.option(
-    "--model", type=click.Path(path_type=Path), default=None, help="For --picture: what embedded them."
-)
+@click.argument("vectors", type=LOCAL_PATH, metavar="VECTORS.parquet")
+@click.option("--picture", type=LOCAL_PATH, default=None, help="Look for pictures like this.")
+@click.option("--model", type=LOCAL_PATH, default=None, help="For --picture: what embedded them.")
 @click.option("--tags", default="", metavar="TAGS", help="Look for pictures with these: '1girl, blue hair'.")
 @click.option("--count", type=int, default=10, show_default=True, help="How many pictures.")
 @click.option(
     "--index",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     default=None,
     help="Folder of the index, built where it is missing or old; VECTORS.parquet.index where not given.",
 )
-@click.option("--html", type=click.Path(path_type=Path), default=None, help="Write a contact sheet, too.")
+@click.option("--html", type=LOCAL_PATH, default=None, help="Write a contact sheet, too.")
 @as_json_option
 def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by SearchConfig
     """Find the pictures nearest to a picture or to tags.
@@ -113,18 +111,18 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
 
 
 @click.command()
-@click.argument("dataset", type=DIRECTORY)
-@click.option("--out", type=DIRECTORY, required=True, help="Where kpi.json and report.html go.")
+@click.argument("dataset", type=LOCAL_PATH)
+@click.option("--out", type=LOCAL_PATH, required=True, help="Where kpi.json and report.html go.")
 @click.option(
     "--table",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     default=None,
     help="CSV with id and clicks, impressions, or with id and --column; the dataset's own where not given.",
 )
 @click.option("--column", default="score", show_default=True, help="The KPI.")
 @click.option(
     "--vectors",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     default=None,
     help="A file of `alti2v embed MODEL DATASET` to regress on; the board's tags where not given.",
 )

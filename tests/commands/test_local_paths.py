@@ -1,0 +1,29 @@
+"""What has to lie on this machine: a URL is refused by name, and not taken for a path."""
+
+from __future__ import annotations
+
+import pytest
+
+from alti2v.cli import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("verify", "s3://bucket/store"), "STORE|DATASET"),
+        (("stats", "s3://bucket/dataset"), "DATASET"),
+        (("remove", "dataset", "--ids", "https://example.org/ids"), "--ids"),
+        (("tag", "s3://bucket/model", "picture.png"), "MODEL"),
+    ],
+)
+def test_a_url_is_named_as_one(monkeypatch, capsys, arguments, named):
+    """One line says which of the arguments it was, and what to do."""
+    monkeypatch.setattr("sys.argv", ["alti2v", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    url = next(argument for argument in arguments if "://" in argument)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        f"alti2v: {url} is a URL, and {named} has to lie on this machine: copy it here first\n"
+    )
