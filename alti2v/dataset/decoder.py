@@ -8,6 +8,7 @@ it answers is parsed as JSON and bytes, never unpickled: a decoder that a pictur
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -99,12 +100,18 @@ def borrowed_decoder() -> Iterator[Decoder]:
         decoder = _idle.pop()  # at once, because a cluster's worker may have several threads
     except IndexError:
         decoder = Decoder()
+        atexit.register(_close_idle)
     try:
         yield decoder
     except BaseException:
         decoder.close()  # its answer may be on the way, and would be taken for the next picture's
         raise
     _idle.append(decoder)
+
+
+def _close_idle() -> None:
+    while _idle:
+        _idle.pop().close()
 
 
 def serve(prepare: Callable[[bytes, ImageRecipe], Picture | Unusable] = prepare_picture) -> None:

@@ -41,6 +41,20 @@ def test_the_process_gives_what_the_function_gives() -> None:
     assert isinstance(answers[1], Picture)
 
 
+def test_a_program_ends_its_decoders_when_it_ends() -> None:
+    """No warning of a child that still runs or a pipe that is open, where Python shows such."""
+    program = f"""
+from alti2v.dataset.decoder import borrowed_decoder
+from alti2v.dataset.manifest import ImageRecipe
+with borrowed_decoder() as guarded:
+    guarded.prepare({SOUND!r}, ImageRecipe(size=32))
+"""
+    command = [sys.executable, "-W", "always::ResourceWarning", "-c", program]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert ended.stderr == ""
+
+
 def test_a_hostile_picture_costs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a decoder dies of, it is said, and the pictures around it are what they are."""
     monkeypatch.setattr(decoder, "_PROGRAM", PROGRAM)
