@@ -115,17 +115,13 @@ def training_batches(  # noqa: PLR0913 - an epoch, a place in it, and what is do
     keeps_its_side = tf.constant([*names_a_side(names), False])  # the last one is padding
     base = seed_of(seed, epoch)
 
-    is_plain = part is None and not augmentation.mixup
-
     def prepare(row: Any, content: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
         id_, offset, length, indices = row
         image = _decode(tf.strings.substr(content, offset, length), size=size)
-        labels = _multi_hot(indices, tags=tags, dtype=tf.float32)
+        labels = _multi_hot(indices, tags=tags)
         if augmentation != NO_AUGMENTATION:
             may_flip = tf.logical_not(tf.reduce_any(tf.gather(keeps_its_side, indices)))
             image = augmented(image, id_, what=augmentation, seed=base, may_flip=may_flip)
-        if is_plain:
-            return image, labels
         share = mixing_share(id_, alpha=augmentation.mixup, seed=base) if augmentation.mixup else 1.0
         return image, labels, share, 1.0
 
@@ -134,11 +130,12 @@ def training_batches(  # noqa: PLR0913 - an epoch, a place in it, and what is do
         weight = tf.where(is_last, tf.constant(batch_size / last_batch, tf.float32), 1.0)
         return tf.cond(
             sample[0][0] < 0,
-            lambda: (tf.zeros((size, size, 3), tf.uint8), tf.zeros((tags,), tf.float32), 1.0, 0.0),
+            lambda: (tf.zeros((size, size, 3), tf.uint8), tf.zeros((tags + 1,), tf.uint8), 1.0, 0.0),
             lambda: (*prepare(*sample)[:3], weight),
         )
 
     def finish(images: Any, labels: Any, shares: Any, weights: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
+        labels = tf.cast(labels[:, :tags], tf.float32)
         if augmentation.mixup:
             count = tf.math.count_nonzero(weights, dtype=tf.int32)
             images, labels = mixed(images, labels, shares, count)
@@ -146,7 +143,7 @@ def training_batches(  # noqa: PLR0913 - an epoch, a place in it, and what is do
 
     data = data.map(prepare if part is None else prepare_part, num_parallel_calls=tf.data.AUTOTUNE)
     data = data.batch(batch_size // (1 if part is None else part[1]))
-    data = data if is_plain else data.map(finish)
+    data = data.map(finish)
     data = data.apply(tf.data.experimental.assert_cardinality(-(-samples_left // batch_size)))
     return data.prefetch(tf.data.AUTOTUNE)
 
@@ -208,7 +205,7 @@ def evaluation_batches(dataset: Path, *, split: str, batch_size: int) -> Iterato
         lambda row, content: (
             row[0],
             _decode(tf.strings.substr(content, row[1], row[2]), size=size),
-            _multi_hot(row[3], tags=tags, dtype=tf.uint8),
+            _multi_hot(row[3], tags=tags),
         ),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
@@ -218,7 +215,7 @@ def evaluation_batches(dataset: Path, *, split: str, batch_size: int) -> Iterato
         for ids, images, labels in data.as_numpy_iterator():
             yield Batch(
                 images=_pad(images, batch_size),
-                labels=_pad(labels, batch_size),
+                labels=_pad(labels[:, :tags], batch_size),
                 ids=_pad(ids, batch_size),
                 count=len(ids),
             )
@@ -411,10 +408,19 @@ def _decode(content: Any, *, size: int) -> Any:  # noqa: ANN401 - tensors
     return tf.ensure_shape(image, (size, size, 3))
 
 
-def _multi_hot(indices: Any, *, tags: int, dtype: Any) -> Any:  # noqa: ANN401 - tensors
-    """Labels (T,), 1 at the indices; an index of T is padding."""
+def _multi_hot(indices: Any, *, tags: int) -> Any:  # noqa: ANN401 - tensors
+    """Labels (T + 1,) uint8, 1 at the indices; the last one is of those that are padding.
+
+    One op for a sample: to cut the last one off and to make floats is cheaper for a batch at once.
+    """
     tf = backend.tf
-    return tf.scatter_nd(indices[:, tf.newaxis], tf.ones_like(indices, dtype), [tags + 1])[:tags]
+    return tf.raw_ops.SparseToDense(
+        sparse_indices=indices,
+        output_shape=tf.constant([tags + 1], tf.int64),
+        sparse_values=tf.constant(1, tf.uint8),
+        default_value=tf.constant(0, tf.uint8),
+        validate_indices=False,  # padding comes more than once
+    )
 
 
 def _pad(rows: npt.NDArray[Any], batch_size: int) -> npt.NDArray[Any]:
