@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from alti2v.dataset.manifest import read_manifest
 from alti2v.model import backend
 from alti2v.model.augment import NO_AUGMENTATION, Augmentation, parse_augmentation
-from alti2v.model.input import SHARDS_IN_MEMORY, training_batches
+from alti2v.model.input import AT_ONCE, SHARDS_IN_MEMORY, ready, training_batches
 from benchmarks.support.drawn_shards import TAGS_PER_PICTURE, draw_samples, write_samples
 from tests.model.tiny_dataset import Drawn
 
@@ -129,7 +129,7 @@ def _augmentations(
 def _from_memory(samples: Sequence[Drawn], batch_size: int) -> Any:
     tf = backend.tf
     data = tf.data.Dataset.from_tensor_slices([sample.jpeg for sample in samples])
-    return _batched(data.map(lambda jpeg: _decoded(jpeg)[0], num_parallel_calls=tf.data.AUTOTUNE), batch_size)
+    return ready(data.map(lambda jpeg: _decoded(jpeg)[0], num_parallel_calls=AT_ONCE).batch(batch_size))
 
 
 def _decoded(jpeg: Any, labels: Any = None) -> tuple[Any, Any]:

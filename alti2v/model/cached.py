@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from alti2v.dataset.manifest import Shard
 from alti2v.errors import DamagedError
 from alti2v.model import backend
-from alti2v.model.input import SHARDS_IN_FLIGHT, epoch_order, pictures_of, row_order
+from alti2v.model.input import SHARDS_IN_FLIGHT, epoch_order, pictures_of, ready, row_order
 from alti2v.model.job import Job
 from alti2v.model.network import Network
 from alti2v.model.recipes import Head
@@ -106,7 +106,7 @@ def cached_batches(job: Job, *, epoch: int, skip_batches: int = 0) -> Any:  # no
     data = data.interleave(samples, cycle_length=SHARDS_IN_FLIGHT, block_length=1)
     data = data.skip(skip_batches * job.recipe.batch_size).batch(job.recipe.batch_size)
     data = data.apply(tf.data.experimental.assert_cardinality(job.steps_per_epoch - skip_batches))
-    return data.prefetch(tf.data.AUTOTUNE)
+    return ready(data)
 
 
 def _multi_hot(indices: Any, tags: int) -> Any:  # noqa: ANN401 - tensors

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 SHARDS_IN_FLIGHT = 4
 _READ_AT_ONCE = 2  # an epoch begins when the first four are there
 SHARDS_IN_MEMORY = SHARDS_IN_FLIGHT + 1 + _READ_AT_ONCE + 1
+# Samples that are prepared at a time, more than there are cores, and batches that wait to be asked for.
+AT_ONCE, _READY = max(64, os.cpu_count() or 1), 4
 # When pictures do not decode: how many are looked for, how many a message names, how many are read at a time.
 _MOST_BROKEN, _NAMED, _LOOKED_AT = 100, 8, 256
 
@@ -141,11 +143,19 @@ def training_batches(  # noqa: PLR0913 - an epoch, a place in it, and what is do
             images, labels = mixed(images, labels, shares, count)
         return (images, labels) if part is None else (images, labels, weights)
 
-    data = data.map(prepare if part is None else prepare_part, num_parallel_calls=tf.data.AUTOTUNE)
+    data = data.map(prepare if part is None else prepare_part, num_parallel_calls=AT_ONCE)
     data = data.batch(batch_size // (1 if part is None else part[1]))
     data = data.map(finish)
     data = data.apply(tf.data.experimental.assert_cardinality(-(-samples_left // batch_size)))
-    return data.prefetch(tf.data.AUTOTUNE)
+    return ready(data)
+
+
+def ready(batches: Any) -> Any:  # noqa: ANN401 - tf.data.Dataset
+    """The same batches, some of them made before they are asked for."""
+    options = backend.tf.data.Options()
+    # To choose these numbers itself, tf.data notes the time of every step of every sample: 5 % of decoding it.
+    options.autotune.enabled = False
+    return batches.prefetch(_READY).with_options(options)
 
 
 def epoch_order(seed: int, epoch: int, shards: int) -> npt.NDArray[np.int64]:
@@ -172,9 +182,9 @@ def pictures_of(
     data = _whole_shards(dataset, [shard], tags=tags).flat_map(_samples_of)
     data = data.map(
         lambda row, content: (_decode(tf.strings.substr(content, row[1], row[2]), size=size), row[3]),
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=AT_ONCE,
     )
-    data = data.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    data = ready(data.batch(batch_size))
     with reading_errors(dataset, split=shard.name.split):
         for images, rows in data.as_numpy_iterator():
             yield images, [row[row < tags].tolist() for row in rows]
@@ -207,10 +217,9 @@ def evaluation_batches(dataset: Path, *, split: str, batch_size: int) -> Iterato
             _decode(tf.strings.substr(content, row[1], row[2]), size=size),
             _multi_hot(row[3], tags=tags),
         ),
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=AT_ONCE,
     )
-    data = data.batch(batch_size)
-    data = data.prefetch(tf.data.AUTOTUNE)
+    data = ready(data.batch(batch_size))
     with reading_errors(dataset, split=split):
         for ids, images, labels in data.as_numpy_iterator():
             yield Batch(
