@@ -3,8 +3,8 @@
 All rows decode with `tf.io.decode_jpeg` (torch's with Pillow, as it is done there) and batch alike; all but the
 ceiling also read files, shuffle, and make multi-hot labels of 5,000 tags. An epoch is timed from its first
 batch on. Rounds alternate, so that a busy machine slows all rows alike; a ratio is the median over rounds of
-the ratio within a round. `--what memory` reads 4 and then 40 shards of the same size, each in a process of its
-own, and compares their peaks. Run:
+the ratio within a round. `--what memory` reads 40 shards once, and 4 of the same size ten times, each in a
+process of its own, and compares their peaks. Run:
 
     python benchmarks/input_pipeline.py --what readers [--samples 4000] [--size 224] [--rounds 5]
     python benchmarks/input_pipeline.py --what augmentation
@@ -58,9 +58,10 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--epochs", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child is not None:
-        print(_peak_of_an_epoch(options.child, options.batch_size))
+        print(_peak_of(options.child, options.batch_size, options.epochs))
         return
     with tempfile.TemporaryDirectory() as folder:
         if options.what == "memory":
@@ -232,6 +233,8 @@ def _memory(folder: Path, options: argparse.Namespace) -> None:
         dataset = write_samples(folder / str(count), samples, size=options.size, tags=_TAGS, shards=count)
         shard_bytes = max(shard.bytes for shard in read_manifest(dataset).shards)
         command = [sys.executable, __file__, "--child", str(dataset), "--batch-size", str(options.batch_size)]
+        # As many pictures of either: the longer malloc is at work, the more it keeps.
+        command += ["--epochs", str(_MANY // count)]
         peaks[count] = int(
             subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
         )
@@ -244,9 +247,10 @@ def _memory(folder: Path, options: argparse.Namespace) -> None:
     print(json.dumps({**found, "ratio": round(ratio, 4)}))
 
 
-def _peak_of_an_epoch(dataset: Path, batch_size: int) -> int:
-    for _ in training_batches(dataset, batch_size=batch_size, seed=0):
-        pass
+def _peak_of(dataset: Path, batch_size: int, epochs: int) -> int:
+    for epoch in range(epochs):
+        for _ in training_batches(dataset, batch_size=batch_size, seed=0, epoch=epoch):
+            pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

@@ -38,12 +38,12 @@ from alti2v.storage.table import read_table
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-# Shards whose samples are mixed. Each is in memory as a whole, one more waits, two are being read, and the last
-# pictures of one are still being decoded: with 10,000 samples of 25 kB that is at most 8 x 250 MB, whatever the
+# Shards whose samples are mixed. Each is in memory as a whole, two more are being read or wait, and the last
+# pictures of one are still being decoded: with 10,000 samples of 25 kB that is at most 7 x 250 MB, whatever the
 # number of shards.
 SHARDS_IN_FLIGHT = 4
 _READ_AT_ONCE = 2  # an epoch begins when the first four are there
-SHARDS_IN_MEMORY = SHARDS_IN_FLIGHT + 1 + _READ_AT_ONCE + 1
+SHARDS_IN_MEMORY = SHARDS_IN_FLIGHT + _READ_AT_ONCE + 1
 # Samples that are prepared at a time, more than there are cores, and batches that wait to be asked for.
 AT_ONCE, _READY = max(64, os.cpu_count() or 1), 4
 # When pictures do not decode: how many are looked for, how many a message names, how many are read at a time.
@@ -379,7 +379,7 @@ def _whole_shards(
     data = tf.data.Dataset.from_tensor_slices((np.arange(len(shards)), paths))
     # The tables first, and one by one: then a shard is here, if it comes from elsewhere.
     data = data.map(columns, num_parallel_calls=1)
-    return data.map(read, num_parallel_calls=_READ_AT_ONCE).prefetch(1)
+    return data.map(read, num_parallel_calls=_READ_AT_ONCE)  # ahead of who asks
 
 
 def _rows(table: Path, wanted: npt.NDArray[np.int64] | None, *, tags: int) -> tuple[npt.NDArray[np.int64], ...]:
