@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from alti2v.dataset.manifest import Shard
 from alti2v.errors import DamagedError
 from alti2v.model import backend
-from alti2v.model.input import SHARDS_IN_FLIGHT, epoch_order, pictures_of, ready, row_order
+from alti2v.model.input import SHARDS_IN_FLIGHT, epoch_order, floats, multi_hot, pictures_of, ready, row_order
 from alti2v.model.job import Job
 from alti2v.model.network import Network
 from alti2v.model.recipes import Head
@@ -100,18 +100,14 @@ def cached_batches(job: Job, *, epoch: int, skip_batches: int = 0) -> Any:  # no
         values.set_shape([None])
         starts.set_shape([None])
         data = tf.data.Dataset.from_tensor_slices((features, starts[:-1], starts[1:]))
-        return data.map(lambda row, start, end: (row, _multi_hot(values[start:end], tags)))
+        return data.map(lambda row, start, end: (row, multi_hot(values[start:end], tags=tags)))
 
     data = tf.data.Dataset.from_tensor_slices(np.asarray(order, np.int64))
     data = data.interleave(samples, cycle_length=SHARDS_IN_FLIGHT, block_length=1)
     data = data.skip(skip_batches * job.recipe.batch_size).batch(job.recipe.batch_size)
+    data = data.map(lambda features, labels: (features, floats(labels)))
     data = data.apply(tf.data.experimental.assert_cardinality(job.steps_per_epoch - skip_batches))
     return ready(data)
-
-
-def _multi_hot(indices: Any, tags: int) -> Any:  # noqa: ANN401 - tensors
-    tf = backend.tf
-    return tf.scatter_nd(indices[:, tf.newaxis], tf.ones_like(indices, tf.float32), [tags])
 
 
 def _write(path: Path, trunk: Any, batches: Iterator[tuple[Any, list[list[int]]]]) -> None:  # noqa: ANN401

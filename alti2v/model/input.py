@@ -120,7 +120,7 @@ def training_batches(  # noqa: PLR0913 - an epoch, a place in it, and what is do
     def prepare(row: Any, content: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
         id_, offset, length, indices = row
         image = _decode(tf.strings.substr(content, offset, length), size=size)
-        labels = _multi_hot(indices, tags=tags)
+        labels = multi_hot(indices, tags=tags)
         if augmentation != NO_AUGMENTATION:
             may_flip = tf.logical_not(tf.reduce_any(tf.gather(keeps_its_side, indices)))
             image = augmented(image, id_, what=augmentation, seed=base, may_flip=may_flip)
@@ -137,7 +137,7 @@ def training_batches(  # noqa: PLR0913 - an epoch, a place in it, and what is do
         )
 
     def finish(images: Any, labels: Any, shares: Any, weights: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
-        labels = tf.cast(labels[:, :tags], tf.float32)
+        labels = floats(labels)
         if augmentation.mixup:
             count = tf.math.count_nonzero(weights, dtype=tf.int32)
             images, labels = mixed(images, labels, shares, count)
@@ -215,7 +215,7 @@ def evaluation_batches(dataset: Path, *, split: str, batch_size: int) -> Iterato
         lambda row, content: (
             row[0],
             _decode(tf.strings.substr(content, row[1], row[2]), size=size),
-            _multi_hot(row[3], tags=tags),
+            multi_hot(row[3], tags=tags),
         ),
         num_parallel_calls=AT_ONCE,
     )
@@ -417,10 +417,10 @@ def _decode(content: Any, *, size: int) -> Any:  # noqa: ANN401 - tensors
     return tf.ensure_shape(image, (size, size, 3))
 
 
-def _multi_hot(indices: Any, *, tags: int) -> Any:  # noqa: ANN401 - tensors
+def multi_hot(indices: Any, *, tags: int) -> Any:  # noqa: ANN401 - tensors
     """Labels (T + 1,) uint8, 1 at the indices; the last one is of those that are padding.
 
-    One op for a sample: to cut the last one off and to make floats is cheaper for a batch at once.
+    One op for a sample: to cut the last one off and to make floats is cheaper for a batch at once, by `floats`.
     """
     tf = backend.tf
     return tf.raw_ops.SparseToDense(
@@ -430,6 +430,11 @@ def _multi_hot(indices: Any, *, tags: int) -> Any:  # noqa: ANN401 - tensors
         default_value=tf.constant(0, tf.uint8),
         validate_indices=False,  # padding comes more than once
     )
+
+
+def floats(labels: Any) -> Any:  # noqa: ANN401 - tensors
+    """What is learnt of labels (B, T + 1) as `multi_hot` gives them: (B, T) float32."""
+    return backend.tf.cast(labels[:, :-1], backend.tf.float32)
 
 
 def _pad(rows: npt.NDArray[Any], batch_size: int) -> npt.NDArray[Any]:
