@@ -11,7 +11,7 @@ The vocabulary of the whole program:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import NamedTuple
@@ -31,6 +31,11 @@ class Category(StrEnum):
     def code(self) -> int | None:
         """The boards' number (Danbooru API, help:tags), None for UNKNOWN."""
         return CATEGORY_CODES.get(self)
+
+    @property
+    def tags_column(self) -> str:
+        """The field of `Post`, and the column of tables, that holds the tags of this category."""
+        return f"tags_{self.value}"
 
 
 CATEGORY_CODES: Mapping[Category, int] = {
@@ -76,14 +81,6 @@ class TagGroups:
         """The tags of one category."""
         group: tuple[str, ...] = getattr(self, category.value)
         return group
-
-
-def group_tags(tags: Iterable[str], category_of: Mapping[str, Category]) -> TagGroups:
-    """Sort tags into their categories; a tag that `category_of` lacks goes to UNKNOWN."""
-    groups: dict[str, list[str]] = {category.value: [] for category in Category}
-    for tag in sorted(set(tags)):
-        groups[category_of.get(tag, Category.UNKNOWN).value].append(tag)
-    return TagGroups(**{name: tuple(group) for name, group in groups.items()})
 
 
 class Post(NamedTuple):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _UNKNOWN = Category.UNKNOWN.value
 _ROWS = 1_000  # at a time
 _NAMES = tuple(column.name for column in POSTS.columns)
-_TAG_COLUMNS = {category.value: f"tags_{category.value}" for category in Category}
+_TAG_COLUMNS = {category.value: category.tags_column for category in Category}
 
 
 TagCounts = dict[str, Counter[str]]  # by the group that the posts' own answers gave, then by name

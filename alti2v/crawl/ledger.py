@@ -471,7 +471,7 @@ _MAY_APPEAR = frozenset({Skip.GHOST.value, Skip.HIDDEN.value, Skip.FILTERED.valu
 
 _PENDING, _SKIPPED = Status.PENDING.value, Status.SKIPPED.value
 _FACTS = ", ".join(Post._fields)
-_TAG_COLUMNS = tuple(f"tags_{category.value}" for category in Category)
+_TAG_COLUMNS = tuple(category.tags_column for category in Category)
 _INSERT = (
     f"INSERT INTO posts (seq, {_FACTS}, status, reason) "  # noqa: S608 - names of columns
     f"VALUES (?, {', '.join('?' * len(Post._fields))}, ?, ?)"

@@ -152,7 +152,7 @@ def _tar_state(store: Path, number: int, *, is_last: bool) -> TarState:
 def _post(row: Mapping[str, Any]) -> Post:
     facts = {name: row[name] for name in Post._fields}
     for category in Category:
-        facts[f"tags_{category.value}"] = " ".join(row[f"tags_{category.value}"])
+        facts[category.tags_column] = " ".join(row[category.tags_column])
     for name in ("created_at", "changed_at"):
         facts[name] = None if facts[name] is None else int(facts[name].timestamp())
     return Post(**facts)

@@ -154,5 +154,5 @@ def regroup(
     return {group: sorted(set(names)) for group, names in groups.items()}
 
 
-_TAG_COLUMNS = {f"tags_{category.value}": category.value for category in Category}
+_TAG_COLUMNS = {category.tags_column: category.value for category in Category}
 _PLAIN_COLUMNS = tuple(column.name for column in POSTS.columns if column.name not in _TAG_COLUMNS)

@@ -29,7 +29,7 @@ _FACTS = (
 )
 # Hardly ever distinct: kept as a number and a dictionary.
 _REPETITIVE = frozenset({"status", "reason", "rating"})
-_TAG_COLUMNS = tuple(f"tags_{category.value}" for category in CATEGORIES)
+_TAG_COLUMNS = tuple(category.tags_column for category in CATEGORIES)
 
 STORED, DUPLICATE, DROPPED, FAILED = "stored", "duplicate", "dropped", "failed"
 

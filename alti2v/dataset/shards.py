@@ -73,7 +73,7 @@ SAMPLE_FIELDS: Mapping[str, str] = {
     "rating": "string",
     "source": "string",
     "url": "string",
-    **{f"tags_{category.value}": "string" for category in CATEGORIES},
+    **{category.tags_column: "string" for category in CATEGORIES},
 }
 _ROWS_AT_ONCE = 1000
 
@@ -149,7 +149,7 @@ def shard_plan(
         columns[name] = facts.column(name)
     for number, category in enumerate(CATEGORIES):
         of_category = tags.keep(posts.table.categories == number)
-        columns[f"tags_{category.value}"] = _list_array(of_category, names.take(pa.array(of_category.codes)))
+        columns[category.tags_column] = _list_array(of_category, names.take(pa.array(of_category.codes)))
     for name in ("sha256", "size", "source_width", "source_height", *PLACE_COLUMNS):
         columns[name] = prepared.column(name)
     return pa.table(columns)

@@ -29,7 +29,7 @@ from alti2v.storage.table import check_schema
 _ROWS_AT_ONCE = 10_000
 _MANY = 300  # tags of a picture: what has more is counted here
 _TOGETHER = 100  # the most frequent tags are held against each other
-_TAG_COLUMNS = tuple(f"tags_{category.value}" for category in CATEGORIES)
+_TAG_COLUMNS = tuple(category.tags_column for category in CATEGORIES)
 _FACTS = (
     *("id", "offset", "size", "labels", "group_id", "rating", "source", "created_at"),
     *("source_width", "source_height"),

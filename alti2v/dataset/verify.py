@@ -253,7 +253,7 @@ def _check_indices(whole: _Dataset, shard: Shard, *, repair: bool) -> Iterator[F
 
 def _check_rows(whole: _Dataset, shard: Shard, rows: pa.Table, shard_of: dict[int, str]) -> Iterator[Finding]:
     spans = _member_spans(whole.path / shard.name.data)
-    groups = [f"tags_{category.value}" for category in CATEGORIES]
+    groups = [category.tags_column for category in CATEGORIES]
 
     def faults() -> Iterator[str]:
         for row in _each(rows, ["id", "key", "offset", "size", "labels", *groups]):

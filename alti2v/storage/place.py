@@ -6,11 +6,14 @@ Workers on several machines meet in such folders. Names are relative to the fold
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
+from typing import BinaryIO
 
 from alti2v.errors import DamagedError
 from alti2v.records import Span
@@ -179,22 +182,14 @@ def _together(wanted: Iterable[tuple[str, Span]]) -> Iterator[list[tuple[str, Sp
 
 def _read(place: Path, wanted: Iterable[tuple[str, Span]]) -> Iterator[bytes]:
     # A shard takes its samples from all over the store: thousands of files, more than may be open at once.
-    descriptor, is_open = -1, ""
-    try:
-        for name, span in wanted:
-            if name != is_open:
-                if is_open:
-                    os.close(descriptor)
-                    is_open = ""
-                descriptor, is_open = _opened(place / name), name
-            yield os.pread(descriptor, span.size, span.offset)
-    finally:
-        if is_open:
-            os.close(descriptor)
+    for name, of_file in itertools.groupby(wanted, key=itemgetter(0)):
+        with _opened(place / name) as file:
+            for _, span in of_file:
+                yield os.pread(file.fileno(), span.size, span.offset)
 
 
-def _opened(path: Path) -> int:
+def _opened(path: Path) -> BinaryIO:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return path.open("rb", buffering=0)
     except FileNotFoundError as exc:
         raise DamagedError(missing(path)) from exc

@@ -55,7 +55,7 @@ _FREE = frozenset(
 )
 _GROUPS = (Category.GENERAL, Category.ARTIST, Category.COPYRIGHT, Category.CHARACTER, Category.META)
 _TAG_STRINGS = tuple(f"tag_string_{category.value}" for category in _GROUPS)
-_TAG_COLUMNS = tuple(f"tags_{category.value}" for category in (*_GROUPS, Category.UNKNOWN))
+_TAG_COLUMNS = tuple(category.tags_column for category in (*_GROUPS, Category.UNKNOWN))
 # Statuses that asking again does not change (help:api): bad request, not found, too many tags.
 _FINAL = frozenset({400, 401, 403, 404, 422, 451})
 
