@@ -22,7 +22,7 @@ from alti2v.storage.layout import (
     posts_table,
 )
 from alti2v.storage.publish import make_directory, sweep_temporary_files
-from alti2v.storage.table import write_batches, write_table
+from alti2v.storage.table import give_back_memory, write_batches, write_table
 
 _UNKNOWN = Category.UNKNOWN.value
 
@@ -61,6 +61,7 @@ def export_part(
     rows = write_batches(
         store / posts_table(part), POSTS, post_batches(ledger, part, categories, counts=counts)
     )
+    give_back_memory()  # else it keeps what a part happened to need, and grows with their number
     with ledger.transaction():
         ledger.set_clean(part)
     return rows
