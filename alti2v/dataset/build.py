@@ -22,7 +22,7 @@ from alti2v.dataset.config import BuildConfig, differences
 from alti2v.dataset.duplicates import families
 from alti2v.dataset.edition import WORK_DIR, incomplete, is_whole, publish_edition, remove_unplanned, writing
 from alti2v.dataset.engines import Engine
-from alti2v.dataset.history import History, family_links, read_history, settle
+from alti2v.dataset.history import History, family_links, read_for_new_plan, read_history, settle
 from alti2v.dataset.manifest import Manifest, Shard, in_order, read_manifest, read_vocabulary, write_vocabulary
 from alti2v.dataset.mirror import claim_work, send_edition
 from alti2v.dataset.plan import Candidates, Plan, PlanOptions, Settled, as_json, make_plan, options_hash
@@ -141,13 +141,14 @@ def build_shards(config: BuildConfig, *, progress: ProgressHook = ignore_progres
                 repair_dataset(config.dataset, place, posts, preparation)
                 lay_down(place, work)
             return _report_finished(config, begun_s)
+        read = read_for_new_plan if config.new_plan else read_history
         job = _Job(
             config=config,
             options=options,
             posts=posts,
             source={name: source[name] for name in _OF_THE_SOURCE if name in source},
             place=place,
-            history=read_history(config.dataset) if is_dataset else None,
+            history=read(config.dataset) if is_dataset else None,
             is_growth=is_dataset and not config.new_plan,
             preparation=preparation,
         )

@@ -50,6 +50,7 @@ from alti2v.storage.table import write_arrow_table
 WORK_DIR = ".build"
 _LOCK_FILE = "lock"
 STAGED_DIR = "next"
+DESCRIPTIONS = (CARD_FILE, CROISSANT_FILE)
 _TABLES: Mapping[str, Table] = {OUTCOMES_FILE: OUTCOMES, SURVEY_FILE: SURVEY, REMOVED_FILE: REMOVED}
 
 
@@ -109,10 +110,21 @@ def publish_edition(
     _complete(dataset, staged, manifest.shards)
 
 
-def publish_descriptions(folder: Path, manifest: Manifest, tags: Sequence[Tag]) -> None:
+def publish_descriptions(
+    folder: Path, manifest: Manifest, tags: Sequence[Tag], *, files: Iterable[str] = DESCRIPTIONS
+) -> None:
     """Write what tells people and programs about a dataset: the card, and the same as Croissant metadata."""
-    publish_bytes(folder / CARD_FILE, dataset_card(manifest, tags, manifest.source).encode())
-    publish_bytes(folder / CROISSANT_FILE, json_bytes(croissant(manifest, tags)))
+    for file in files:
+        if file == CARD_FILE:
+            content = dataset_card(manifest, tags, manifest.source).encode()
+        else:
+            content = json_bytes(croissant(manifest, tags))
+        publish_bytes(folder / file, content)
+
+
+def missing_descriptions(dataset: Path) -> list[str]:
+    """Which of them a dataset lacks; one that is there may have been edited, and stays."""
+    return [file for file in DESCRIPTIONS if not (dataset / file).exists()]
 
 
 def remove_unplanned(place: Path | Remote, shards: Iterable[Shard]) -> None:

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from alti2v.dataset.duplicates import families
-from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
+from alti2v.dataset.manifest import LOST_TABLE, Manifest, read_manifest, read_vocabulary
 from alti2v.dataset.plan import Settled
 from alti2v.dataset.posts import NONE_REMOVED, STORED, Outcomes, Posts, Removed
 from alti2v.dataset.survey import looks_of, read_survey
-from alti2v.errors import DamagedError
+from alti2v.errors import DamagedError, VersionError
 from alti2v.records import Tag
 from alti2v.storage.layout import (
     OUTCOMES,
@@ -71,13 +71,32 @@ def read_history(dataset: Path) -> History:
     try:
         outcomes = read_table(dataset / OUTCOMES_FILE, OUTCOMES)
     except FileNotFoundError as exc:
-        raise DamagedError(
-            f"{dataset / OUTCOMES_FILE} is missing: restore it from a copy, or build with --new-plan"
-        ) from exc
+        raise DamagedError(f"{dataset / OUTCOMES_FILE} is missing: {LOST_TABLE}") from exc
+    except VersionError:
+        raise
+    except DamagedError as exc:
+        path = dataset / OUTCOMES_FILE
+        raise DamagedError(f"{path} is not the table that was written: {LOST_TABLE}") from exc
     return History(
         manifest=read_manifest(dataset),
         tags=read_vocabulary(dataset),
         outcomes=outcomes.combine_chunks(),
+        survey=read_survey(dataset),
+        removed=read_removed(dataset),
+    )
+
+
+def read_for_new_plan(dataset: Path) -> History:
+    """Read what holds for a new plan, too: how pictures look, and what was removed; nothing was decided.
+
+    Raises:
+        UsageError: the directory is no dataset.
+        DamagedError: the manifest, or what was removed, cannot be read.
+    """
+    return History(
+        manifest=read_manifest(dataset),
+        tags=(),
+        outcomes=schema(OUTCOMES).empty_table(),
         survey=read_survey(dataset),
         removed=read_removed(dataset),
     )
@@ -132,7 +151,6 @@ def _of_pictures(survey: pa.Table, ids: npt.NDArray[np.int64]) -> pa.Table:
     place = np.searchsorted(known, ids)
     if len(ids) and (not len(known) or place.max() >= len(known) or not np.array_equal(known[place], ids)):
         raise DamagedError(
-            f"{SURVEY_FILE} is missing or lacks pictures of the shards: restore it from a copy, "
-            "or build with --new-plan"
+            f"{SURVEY_FILE} is missing or lacks pictures of the shards that the store has no more: {LOST_TABLE}"
         )
     return survey.take(pa.array(place))

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alti2v.errors import DamagedError
+from alti2v.errors import DamagedError, VersionError
 from alti2v.records import Category, Tag
 from alti2v.storage.directory import Kind, read_description, write_description
 from alti2v.storage.layout import (
@@ -23,6 +23,9 @@ from alti2v.storage.layout import (
 )
 from alti2v.storage.table import read_table, write_table
 
+LOST_TABLE = (
+    "restore it from a copy, or build with --new-plan"  # what to do about a table nobody can make again
+)
 ORIGINAL = "original"  # the format of a recipe that leaves bytes as they came
 
 
@@ -174,9 +177,11 @@ def read_vocabulary(dataset: Path) -> tuple[Tag, ...]:
     try:
         rows = read_table(dataset / TAGS_FILE, DATASET_TAGS).to_pylist()
     except FileNotFoundError as exc:
-        raise DamagedError(f"{dataset / TAGS_FILE} is missing: build the dataset again") from exc
+        raise DamagedError(f"{dataset / TAGS_FILE} is missing: {LOST_TABLE}") from exc
+    except VersionError:
+        raise
+    except DamagedError as exc:
+        raise DamagedError(f"{dataset / TAGS_FILE} is not the table that was written: {LOST_TABLE}") from exc
     if [row["index"] for row in rows] != list(range(len(rows))):
-        raise DamagedError(
-            f"{dataset / TAGS_FILE}: the index column is not 0, 1, 2, ...: build the dataset again"
-        )
+        raise DamagedError(f"{dataset / TAGS_FILE}: the index column is not 0, 1, 2, ...: {LOST_TABLE}")
     return tuple(Tag(name=row["name"], category=Category(row["category"]), count=row["count"]) for row in rows)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from alti2v.dataset.duplicates import groups
-from alti2v.dataset.edition import WORK_DIR, incomplete, publish_descriptions
+from alti2v.dataset.edition import WORK_DIR, incomplete, missing_descriptions, publish_descriptions
 from alti2v.dataset.history import History, read_history, settle
 from alti2v.dataset.manifest import Shard
 from alti2v.dataset.posts import Posts, first_outcomes
@@ -23,7 +23,7 @@ from alti2v.dataset.split import shuffled
 from alti2v.dataset.survey import Preparation, prepare
 from alti2v.dataset.tags import grown_vocabulary, labels_of
 from alti2v.errors import DamagedError
-from alti2v.storage.layout import CARD_FILE, CROISSANT_FILE, METADATA
+from alti2v.storage.layout import METADATA
 from alti2v.storage.place import Address, local_copy, open_place, put, remove
 from alti2v.storage.publish import make_directory
 from alti2v.storage.remote import Remote
@@ -51,8 +51,7 @@ def repair_dataset(dataset: Path, place: Path | Remote, posts: Posts, preparatio
                 f"{dataset}: the store does not have the pictures of {shard.name} any more: "
                 "restore the shard from a copy, or build with --new-plan"
             )
-    if not all((dataset / name).exists() for name in (CARD_FILE, CROISSANT_FILE)):
-        publish_descriptions(dataset, history.manifest, history.tags)
+    publish_descriptions(dataset, history.manifest, history.tags, files=missing_descriptions(dataset))
 
 
 def repair_shard(

@@ -13,6 +13,7 @@ from alti2v.dataset.posts import load_posts
 from alti2v.dataset.repair import repair_shard
 from alti2v.dataset.survey import Preparation, made_with
 from alti2v.records import ProgressHook, Verification, ignore_progress
+from alti2v.storage.layout import TAGS_FILE
 from alti2v.storage.store import open_store
 
 
@@ -42,6 +43,13 @@ def restore_shards(
         )
         for shard in history.manifest.shards:
             if damaged & set(shard.name.files):
-                is_sound = shard.name.metadata not in damaged
-                repair_shard(dataset, dataset, history, shard, posts, preparation, is_metadata_sound=is_sound)
+                ways = [True] if shard.name.metadata not in damaged else []
+                # Labels that a wrong vocabulary gives would take the place of right ones.
+                ways += [False] if TAGS_FILE not in damaged else []
+                any(
+                    repair_shard(
+                        dataset, dataset, history, shard, posts, preparation, is_metadata_sound=is_sound
+                    )
+                    for is_sound in ways
+                )
         shutil.rmtree(work)

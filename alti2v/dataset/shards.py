@@ -229,12 +229,12 @@ def read_receipt(spec: ShardSpec) -> Shard | None:
     return Shard(**{**receipt, "name": spec.name})
 
 
-def sample_json(row: Mapping[str, Any]) -> bytes:
-    """The JSON member of a sample, with the keys of `SAMPLE_FIELDS`, from a row of the metadata.
+def sample_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in the JSON member of a sample, with the keys of `SAMPLE_FIELDS`, from a row of the metadata.
 
     Tags are joined by spaces, as boards write them; a score that nobody gave is 0, an unknown date "".
     """
-    fields = {
+    return {
         "id": row["id"],
         "width": row["source_width"],
         "height": row["source_height"],
@@ -244,7 +244,11 @@ def sample_json(row: Mapping[str, Any]) -> bytes:
         **{name: row[name] for name in ("rating", "source", "url")},
         **{name: " ".join(row[name]) for name in SAMPLE_FIELDS if name.startswith("tags_")},
     }
-    return json.dumps(fields, ensure_ascii=False).encode()
+
+
+def sample_json(row: Mapping[str, Any]) -> bytes:
+    """The JSON member of a sample: `sample_fields` of its row of the metadata."""
+    return json.dumps(sample_fields(row), ensure_ascii=False).encode()
 
 
 def sample_members(picture: bytes, row: Mapping[str, Any]) -> Mapping[str, bytes]:

@@ -25,7 +25,7 @@ from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.posts import Posts
 from alti2v.dataset.prepare import PREPARED, Chunk, chunk_bounds, prepare_chunk
 from alti2v.dataset.thumbnails import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX
-from alti2v.errors import DamagedError
+from alti2v.errors import DamagedError, VersionError
 from alti2v.records import Progress, ProgressHook, Span
 from alti2v.storage.layout import HASH_COLUMNS, SURVEY, SURVEY_FILE, THUMBNAIL_COLUMN
 from alti2v.storage.place import Address, local_copy, open_place, sizes_in
@@ -163,14 +163,16 @@ def surveyed(posts: Posts, rows: npt.NDArray[np.int64], prepared: pa.Table) -> p
 
 
 def read_survey(dataset: Path) -> pa.Table:
-    """What is known of pictures: the rows of survey.parquet, ascending by id; none if there is no such file.
+    """What is known of pictures: the rows of survey.parquet, ascending by id; none if it is missing or damaged.
 
     Raises:
-        DamagedError: it cannot be read.
+        VersionError: another program wrote it.
     """
     try:
         return read_table(dataset / SURVEY_FILE, SURVEY).combine_chunks()
-    except FileNotFoundError:
+    except VersionError:
+        raise
+    except (DamagedError, FileNotFoundError):
         return no_survey()
 
 
@@ -192,23 +194,29 @@ def comparable(
 
     Args:
         survey: theirs.
-        needed: ids of the pictures that are looked at again where it cannot, and that this must then return.
+        needed: ids of the pictures that are looked at again where it cannot, or where it lacks them.
         preparation: how.
         posts: of the store.
 
     Returns:
-        The survey, or the rows of `needed` made anew. Rows of pictures that the store has no more, or has with
-        other bytes, are as they were: nothing better is known of them.
+        The survey, with what it lacks, or the rows of `needed` made anew. Rows of pictures that the store has
+        no more, or has with other bytes, are as they were: nothing better is known of them.
     """
     recipe = looks_recipe(preparation.recipe).encode()
-    if not survey.num_rows or (survey.schema.metadata or {}).get(_LOOKS_KEY) == recipe:
+    is_ours = not survey.num_rows or (survey.schema.metadata or {}).get(_LOOKS_KEY) == recipe
+    lacking = np.setdiff1d(needed, survey.column("id").to_numpy())
+    if is_ours and not len(lacking):
         return survey
-    line = f"{SURVEY_FILE} was made by another recipe: its pictures are looked at again"
+    why = "lacks pictures of the shards: they" if is_ours else "was made by another recipe: its pictures"
+    line = f"{SURVEY_FILE} {why} are looked at again"
     preparation.progress(Progress(stage="preparing", done=0, total=None, unit="pictures", milestone=line))
-    survey = survey.filter(pa.array(np.isin(survey.column("id").to_numpy(), needed)))
-    rows = np.flatnonzero(np.isin(posts.ids, needed) & (posts.numbers("size") > 0))
+    if not is_ours:
+        survey = survey.filter(pa.array(np.isin(survey.column("id").to_numpy(), needed)))
+    again = lacking if is_ours else needed
+    rows = np.flatnonzero(np.isin(posts.ids, again) & (posts.numbers("size") > 0))
     _, is_known = known_rows(survey, posts, rows)
-    seen = surveyed(posts, rows[is_known], prepare(preparation, posts, rows[is_known]))
+    rows = rows[is_known | np.isin(posts.ids[rows], lacking)]
+    seen = surveyed(posts, rows, prepare(preparation, posts, rows))
     seen = seen.filter(pc.equal(seen.column("reason"), ""))
     is_seen = np.isin(survey.column("id").to_numpy(), seen.column("id").to_numpy())
     return by_id([survey.filter(pa.array(~is_seen)), seen])

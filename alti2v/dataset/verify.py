@@ -7,8 +7,6 @@ dataset alone, and puts right what follows from good shards; `restore.py` makes 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,19 +15,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
-from alti2v.dataset.edition import WORK_DIR, is_interrupted
+from alti2v.dataset.edition import WORK_DIR, is_interrupted, missing_descriptions, publish_descriptions
 from alti2v.dataset.history import read_removed
-from alti2v.dataset.manifest import ORIGINAL, ImageRecipe, Manifest, Shard, read_manifest, read_vocabulary
+from alti2v.dataset.labels_check import TAGS_COLUMNS, Labels, renamed_tags, wrong_counts
+from alti2v.dataset.manifest import LOST_TABLE, Manifest, Shard, read_manifest, read_vocabulary
 from alti2v.dataset.posts import DROPPED, FAILED, STORED
-from alti2v.dataset.shards import SAMPLE_FIELDS
-from alti2v.dataset.tags import CATEGORIES
+from alti2v.dataset.samples_check import COLUMNS_IN_SHARD, fields_of, json_faults, picture_faults, row_faults
 from alti2v.errors import DamagedError, VersionError
 from alti2v.records import Finding, Progress, ProgressHook, Span, Tag, Verification, ignore_progress
 from alti2v.storage.layout import (
     DATA_DIR,
-    IMAGE_SUFFIX_OF_FORMAT,
     INDEX_DIR,
     METADATA,
     METADATA_DIR,
@@ -37,6 +33,8 @@ from alti2v.storage.layout import (
     OUTCOMES_FILE,
     POST_JSON_SUFFIX,
     REMOVED_FILE,
+    SURVEY,
+    SURVEY_FILE,
     TAGS_FILE,
     member_key,
 )
@@ -71,7 +69,7 @@ def verify_dataset(
 
     Args:
         dataset: directory of a dataset.
-        repair: write indices again and remove what killed programs left.
+        repair: write indices and a missing card again, and remove what killed programs left.
         deep: decode every picture, too.
         progress: told after every shard.
 
@@ -88,7 +86,7 @@ def verify_dataset(
         index_of={tag.name: index for index, tag in enumerate(tags)},
     )
     findings: list[Finding] = []
-    label_counts: Counter[int] = Counter()
+    labels = Labels()
     shard_of: dict[int, str] = {}
     total = sum(shard.samples for shard in manifest.shards)
     done = 0
@@ -96,9 +94,7 @@ def verify_dataset(
         rows = _metadata(whole, shard, findings)
         findings.extend(_check_tar(whole, shard, rows, deep=deep))
         findings.extend(_check_indices(whole, shard, repair=repair))
-        findings.extend(_check_rows(whole, shard, rows, shard_of))
-        if shard.name.split == "train":
-            label_counts.update(label for row in _each(rows, ["labels"]) for label in row["labels"])
+        findings.extend(_check_rows(whole, shard, rows, shard_of, labels))
         done += shard.samples
         progress(
             Progress(
@@ -109,10 +105,13 @@ def verify_dataset(
                 counts={"findings": len(findings)} if findings else {},
             )
         )
-    if len(shard_of) == total or not findings:  # else the missing rows would be named once more for each tag
-        findings.extend(_check_vocabulary(whole, label_counts))
+    is_complete = len(shard_of) == total  # else the missing rows would be named once more for each tag
+    findings.extend(_check_labels(whole, labels, is_complete=is_complete))
+    if is_complete or not findings:
         findings.extend(_check_outcomes(whole, shard_of))
     findings.extend(_check_removed(whole, shard_of))
+    findings.extend(_check_survey(whole, repair=repair))
+    findings.extend(_check_descriptions(whole, repair=repair))
     findings.extend(_check_folders(whole, repair=repair))
     return Verification(
         checked={"shards": len(manifest.shards), "samples": total, "posts": sum(manifest.outcomes.values())},
@@ -171,22 +170,29 @@ def _damaged_pictures(path: Path, rows: pa.Table) -> Iterator[str]:
 
 
 def _check_samples(whole: _Dataset, shard: Shard, rows: pa.Table, *, deep: bool) -> Iterator[Finding]:
-    """Read a shard as everybody does, and hold each sample against its row."""
+    """Read a shard as everybody does, and hold each row of its table against it.
+
+    The shard has the very bytes of the manifest, so where the two disagree, the table is what has changed.
+    """
     found, recipe = 0, whole.manifest.image
+    of_table: list[str] = []
 
     def faults() -> Iterator[str]:
         nonlocal found
-        described = _each(rows, ["key", "sha256", "size", "width", "height"])
+        described = _each(rows, COLUMNS_IN_SHARD)
         for sample in _webdataset(whole.path / shard.name.data):
             found += 1
             row = next(described, None)
             if row is not None:
                 picture = next((sample[suffix] for suffix in recipe.suffixes if suffix in sample), b"")
-                yield from _sample_faults(sample, picture, row)
+                fields = fields_of(sample)
+                of_table.extend(row_faults(sample["__key__"], picture, fields, row))
+                yield from json_faults(row["key"], fields)
                 if deep:
-                    yield from _picture_faults(picture, row, recipe)
+                    yield from picture_faults(picture, row, recipe)
 
     yield from _some(shard.name.data, faults())
+    yield from _some(shard.name.metadata, of_table)
     if found != shard.samples:
         what = f"webdataset finds {found} samples instead of {shard.samples}: {_REBUILD}"
         yield Finding(where=shard.name.data, what=what)
@@ -198,37 +204,6 @@ def _webdataset(path: Path) -> Iterator[Mapping[str, Any]]:
     # What `WebDataset` does with a shard, but for opening it: webdataset 1.0.2 never closes what it opens.
     with path.open("rb") as stream:
         yield from group_by_keys(tar_file_expander([{"url": str(path), "stream": stream}]))
-
-
-def _sample_faults(sample: Mapping[str, Any], picture: bytes, row: Mapping[str, Any]) -> Iterator[str]:
-    key = sample["__key__"]
-    if key != row["key"]:
-        yield f"{key} stands where the metadata have {row['key']}"
-        return
-    if hashlib.sha256(picture).hexdigest() != row["sha256"]:
-        yield f"{key}: the picture is not that of the metadata"
-    try:
-        fields = json.loads(sample.get("json", b""))
-    except ValueError:
-        yield f"{key}: the JSON cannot be read"
-        return
-    if list(fields) != list(SAMPLE_FIELDS):
-        yield f"{key}: the JSON has other keys than docs/FORMAT.md"
-
-
-def _picture_faults(picture: bytes, row: Mapping[str, Any], recipe: ImageRecipe) -> Iterator[str]:
-    formats = tuple(IMAGE_SUFFIX_OF_FORMAT) if recipe.format == ORIGINAL else (recipe.format,)
-    try:
-        with Image.open(io.BytesIO(picture), formats=formats) as image:
-            image.load()
-            found = (image.mode, image.size)
-    except Exception as exc:  # noqa: BLE001 - decoders fed with hostile bytes raise nearly anything
-        yield f"{row['key']}: the picture does not decode ({exc})"
-        return
-    mode = found[0] if recipe.format == ORIGINAL else "RGB"
-    if found != (mode, (row["width"], row["height"])):
-        wanted = f"{mode} {row['width']} x {row['height']}"
-        yield f"{row['key']}: the picture is {found[0]} {found[1]}, not {wanted}"
 
 
 def _check_indices(whole: _Dataset, shard: Shard, *, repair: bool) -> Iterator[Finding]:
@@ -251,12 +226,13 @@ def _check_indices(whole: _Dataset, shard: Shard, *, repair: bool) -> Iterator[F
         yield Finding(where=shard.name.dali_index, what="does not fit its shard", repaired=repair)
 
 
-def _check_rows(whole: _Dataset, shard: Shard, rows: pa.Table, shard_of: dict[int, str]) -> Iterator[Finding]:
+def _check_rows(
+    whole: _Dataset, shard: Shard, rows: pa.Table, shard_of: dict[int, str], labels: Labels
+) -> Iterator[Finding]:
     spans = _member_spans(whole.path / shard.name.data)
-    groups = [category.tags_column for category in CATEGORIES]
 
     def faults() -> Iterator[str]:
-        for row in _each(rows, ["id", "key", "offset", "size", "labels", *groups]):
+        for row in _each(rows, ["id", "key", "offset", "size", "labels", *TAGS_COLUMNS]):
             key = row["key"]
             if row["id"] in shard_of:
                 yield f"{key} is in {shard_of[row['id']]}, too"
@@ -265,9 +241,7 @@ def _check_rows(whole: _Dataset, shard: Shard, rows: pa.Table, shard_of: dict[in
                 yield f"{key} is not the key of post {row['id']}"
             if spans is not None and spans.get(key) != Span(offset=row["offset"], size=row["size"]):
                 yield f"{key}: offset and size are not those of the picture in the shard"
-            named = (whole.index_of.get(tag) for group in groups for tag in row[group])
-            if row["labels"] != sorted(index for index in named if index is not None):
-                yield f"{key}: labels and tags disagree"
+            labels.count(shard, row, whole.index_of)
 
     yield from _some(shard.name.metadata, faults())
 
@@ -283,20 +257,28 @@ def _is_picture(member: Member) -> bool:
     return not member.name.endswith(f".{POST_JSON_SUFFIX}")
 
 
-def _check_vocabulary(whole: _Dataset, label_counts: Mapping[int, int]) -> Iterator[Finding]:
-    wrong = (
-        f"{tag.name!r} counts {tag.count} training samples, but {label_counts.get(index, 0)} carry it"
-        for index, tag in enumerate(whole.tags)
-        if tag.count != label_counts.get(index, 0)
-    )
-    yield from _some(TAGS_FILE, wrong)
+def _check_labels(whole: _Dataset, labels: Labels, *, is_complete: bool) -> Iterator[Finding]:
+    """Hold labels, tags and tags.parquet against each other; if that is wrong, the tables cannot be judged."""
+    if renamed := list(_some(TAGS_FILE, renamed_tags(whole.tags, labels))):
+        yield from renamed
+        return
+    for where, faults in labels.faults.items():
+        yield from _some(where, faults)
+    if is_complete and not labels.faults:
+        yield from _some(TAGS_FILE, wrong_counts(whole.tags, labels))
 
 
 def _check_outcomes(whole: _Dataset, shard_of: Mapping[int, str]) -> Iterator[Finding]:
     try:
         table = read_table(whole.path / OUTCOMES_FILE, OUTCOMES)
-    except (DamagedError, FileNotFoundError) as exc:
-        yield Finding(where=OUTCOMES_FILE, what=f"cannot be read ({exc})")
+    except FileNotFoundError:
+        yield Finding(where=OUTCOMES_FILE, what=f"is missing: {LOST_TABLE}")
+        return
+    except VersionError as exc:
+        yield Finding(where=OUTCOMES_FILE, what=str(exc))
+        return
+    except DamagedError:
+        yield Finding(where=OUTCOMES_FILE, what=f"is not the table that was written: {LOST_TABLE}")
         return
     ids = table.column("id").to_numpy()
     if len(np.unique(ids)) != len(ids):
@@ -328,6 +310,29 @@ def _check_removed(whole: _Dataset, shard_of: Mapping[int, str]) -> Iterator[Fin
     if is_interrupted(whole.path):
         what = "an edition was being published: run the same command again, or any that writes, to finish it"
         yield Finding(where=WORK_DIR, what=what)
+
+
+def _check_survey(whole: _Dataset, *, repair: bool) -> Iterator[Finding]:
+    """A survey that is missing costs the next build a second look at the pictures, and nothing else."""
+    path = whole.path / SURVEY_FILE
+    try:
+        if path.exists():
+            read_table(path, SURVEY, ["id"])
+    except VersionError as exc:
+        yield Finding(where=SURVEY_FILE, what=str(exc))
+    except DamagedError:
+        if repair:
+            path.unlink()
+        what = "is not the table that was written: without it, the next build looks at the pictures again"
+        yield Finding(where=SURVEY_FILE, what=what, repaired=repair)
+
+
+def _check_descriptions(whole: _Dataset, *, repair: bool) -> Iterator[Finding]:
+    missing = missing_descriptions(whole.path)
+    if repair:
+        publish_descriptions(whole.path, whole.manifest, whole.tags, files=missing)
+    for file in missing:
+        yield Finding(where=file, what="is missing", repaired=repair)
 
 
 def _check_folders(whole: _Dataset, *, repair: bool) -> Iterator[Finding]:

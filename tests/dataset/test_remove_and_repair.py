@@ -5,20 +5,25 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from alti2v.cli import main
 from alti2v.dataset.build import BuildReport, build_shards
 from alti2v.dataset.config import BuildConfig
-from alti2v.dataset.manifest import read_manifest, read_vocabulary
+from alti2v.dataset.history import read_history
+from alti2v.dataset.manifest import read_manifest, read_vocabulary, write_vocabulary
 from alti2v.dataset.remove import read_ids, remove_pictures
 from alti2v.dataset.verify import verify_dataset
 from alti2v.errors import DamagedError, DataError, UsageError
+from alti2v.storage.layout import METADATA
+from alti2v.storage.table import read_table, write_arrow_table
 from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
 
@@ -193,6 +198,72 @@ def test_repair_from_the_store(
     assert without_store.value.code in ((0, None) if what == "index gone" else (4,))
     assert with_store.value.code in (0, None)
     assert digests(dataset) == before
+
+
+def repair(dataset: Path, store: Path) -> object:
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", str(dataset), "--repair", str(store)])
+    return ended.value.code
+
+
+@pytest.mark.parametrize("is_tar_gone", [False, True])
+def test_an_edited_table_comes_back(store: Path, dataset: Path, *, is_tar_gone: bool) -> None:
+    """Whatever somebody wrote into the table of a shard, the store's word is put in its place."""
+    before, name = digests(dataset), "train-00001-of-00003"
+    path = dataset / "metadata" / f"{name}.parquet"
+    rows = read_table(path, METADATA)
+    ratings = pa.array(["explicit"] * rows.num_rows)
+    at = rows.schema.get_field_index("rating")
+    write_arrow_table(path, METADATA, rows.set_column(at, "rating", ratings))
+    if is_tar_gone:
+        (dataset / "data" / f"{name}.tar").unlink()
+
+    assert repair(dataset, store) in (0, None)
+    assert digests(dataset) == before
+
+
+def test_a_renamed_tag_spoils_no_table(store: Path, dataset: Path) -> None:
+    """Labels are not made anew by a vocabulary that is wrong itself."""
+    before, tags = digests(dataset), list(read_vocabulary(dataset))
+    tags[1] = replace(tags[1], name="renamed")
+    write_vocabulary(dataset, tuple(tags))
+    (dataset / "metadata" / "train-00001-of-00003.parquet").unlink()
+
+    assert repair(dataset, store) == 4
+    left = {name for name, digest in before.items() if digests(dataset).get(name) != digest}
+    assert left == {"tags.parquet", "metadata/train-00001-of-00003.parquet"}
+
+
+@pytest.mark.parametrize("file", ["tags.parquet", "outcomes.parquet"])
+@pytest.mark.parametrize("content", [None, b"hello"])
+def test_a_new_plan_needs_no_old_tables(store: Path, dataset: Path, file: str, content: bytes | None) -> None:
+    """Without them nothing can be added, which is said with the way out; and the way out works."""
+    path = dataset / file
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DamagedError, match=rf"{file} is .*: restore it from a copy, or build with --new-plan"):
+        read_history(dataset)
+    report = build(store, dataset, new_plan=True)
+
+    assert (report.train, report.edition) == (20, 2)
+    assert verify_dataset(dataset).findings == ()
+
+
+@pytest.mark.parametrize("content", [None, b"hello"])
+def test_a_dataset_without_its_survey_grows(
+    store: Path, dataset: Path, tmp_path: Path, content: bytes | None
+) -> None:
+    """A survey that is lost or spoilt is made again; the same pictures stand on the same sides as with it."""
+    grown = write_store(tmp_path / "grown", tiny_posts(40))
+    with_survey = Path(shutil.copytree(dataset, tmp_path / "with"))
+    build(grown, with_survey)
+    (dataset / "survey.parquet").unlink()
+    if content is not None:
+        (dataset / "survey.parquet").write_bytes(content)
+    build(grown, dataset)
+
+    assert digests(dataset) == digests(with_survey)
 
 
 def test_everything_wrong_with_a_file_is_named(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -146,6 +146,36 @@ def test_tables_that_do_not_fit_their_shard(
     assert any(message in what for _, what in found(dataset))
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "what"),
+    [
+        ("rating", "explicit", "the JSON in the shard has another rating"),
+        ("url", "https://example.org/x", "the JSON in the shard has another url"),
+        ("source_md5", "0" * 32, "the JSON in the shard has another md5"),
+        ("sha256", "0" * 64, "the picture is not that of the metadata"),
+    ],
+)
+def test_an_edited_table_is_told_from_an_edited_shard(
+    dataset: Path, column: str, value: str, what: str
+) -> None:
+    """A shard with the hash of the manifest is right, so its table is blamed for what it says otherwise."""
+    rows = read_table(dataset / "metadata" / f"{SHARD}.parquet", METADATA)
+    edit(dataset, column, lambda rows: pa.array([value, *rows.column(column).to_pylist()[1:]]))
+
+    assert found(dataset) == [(f"metadata/{SHARD}.parquet", f"{rows.column('key')[0]}: {what}")]
+
+
+def test_a_renamed_tag_is_blamed_on_the_vocabulary(dataset: Path) -> None:
+    """Every picture with its label lacks the new name: one line says so, and no table of a shard is blamed."""
+    tags = list(read_vocabulary(dataset))
+    tags[1] = type(tags[1])(name="renamed", category=tags[1].category, count=tags[1].count)
+    write_vocabulary(dataset, tuple(tags))
+
+    [(where, what)] = found(dataset)
+    assert where == "tags.parquet"
+    assert what.startswith("row 1 is 'renamed', which none of the ")
+
+
 def test_counts_of_the_vocabulary(dataset: Path) -> None:
     """A tag's count is the number of training samples that carry it."""
     tags = read_vocabulary(dataset)
@@ -166,6 +196,36 @@ def test_sums_of_the_outcomes(dataset: Path) -> None:
         "its sums are not those of the manifest",
         "the stored posts are not the samples of the shards",
     ]
+
+
+@pytest.mark.parametrize(
+    ("file", "what", "is_repaired"),
+    [
+        ("outcomes.parquet", "is not the table that was written: restore it from a copy, or build", False),
+        ("survey.parquet", "is not the table that was written: without it, the next build looks", True),
+    ],
+)
+def test_tables_that_are_none(dataset: Path, file: str, what: str, is_repaired: bool) -> None:
+    """A spoilt table is named in one line with what follows; the survey is only a memory, and is removed."""
+    (dataset / file).write_bytes(b"hello")
+
+    [finding] = verify_dataset(dataset, repair=True).findings
+    assert (finding.where, finding.repaired) == (file, is_repaired)
+    assert finding.what.startswith(what)
+    assert len(found(dataset)) == (not is_repaired)
+
+
+def test_a_missing_card_is_written_again(dataset: Path) -> None:
+    """What is missing comes back to the byte; a card that somebody has edited stays as it is."""
+    croissant = (dataset / "croissant.json").read_bytes()
+    (dataset / "croissant.json").unlink()
+    (dataset / "README.md").write_text("edited")
+
+    assert found(dataset) == [("croissant.json", "is missing")]
+    assert verify_dataset(dataset, repair=True).findings[0].repaired
+    assert found(dataset) == []
+    assert (dataset / "croissant.json").read_bytes() == croissant
+    assert (dataset / "README.md").read_text() == "edited"
 
 
 def test_a_post_in_two_shards(dataset: Path) -> None:
