@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from alti2v.commands.options import LOCAL_PATH, as_json_option, local_folder, work_option
-from alti2v.errors import DamagedError
+from alti2v.errors import DamagedError, UsageError
 from alti2v.records import Finding
 from alti2v.storage.remote import is_url
 from alti2v.terminal import duration, print_result, progress_display, size
@@ -120,7 +120,9 @@ def build_shards(
     from alti2v.dataset.config import BuildConfig
 
     if options["split"] == "id-modulo":
-        _refuse_sizes(click.get_current_context())
+        _refuse(["test", "validation"], "numbers decide: leave it out, or --split hash.")
+    if options["quota"]:
+        _refuse(["top_tags"], "quotas decide: leave it or --quota out.")
     config = BuildConfig(
         store=store if is_url(store) else Path(store),
         dataset=local_folder(dataset, work, purpose="the plan, tables and what is not finished"),
@@ -136,10 +138,10 @@ def build_shards(
     )
 
 
-def _refuse_sizes(context: click.Context) -> None:
-    for name in ("test", "validation"):
-        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise click.UsageError(f"--{name} has no say where numbers decide: leave it out, or --split hash.")
+def _refuse(names: Sequence[str], why: str) -> None:
+    for name in names:
+        if click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name.replace('_', '-')} has no say where {why}")
 
 
 def _built(report: BuildReport) -> dict[str, str]:
@@ -208,7 +210,10 @@ def verify(*, directory: Path | None, repair: str | None, deep: bool, as_json: b
         directory, repair = Path(repair), ""
     to_fetch = 0
     with progress_display() as progress:
-        if kind_of(directory) is Kind.DATASET:
+        if (kind := kind_of(directory)) not in (Kind.STORE, Kind.DATASET):
+            what = "it has no store.json and no manifest.json" if kind is None else f"it is a {kind}"
+            raise UsageError(f"{directory} is not the folder of a store or a dataset: {what}")
+        if kind is Kind.DATASET:
             from alti2v.dataset.restore import restore_shards
             from alti2v.dataset.verify import verify_dataset
 

@@ -101,9 +101,12 @@ def _connected(scheduler: str, patience_s: float) -> distributed.Client:
     import distributed
 
     try:
-        client = distributed.Client(scheduler, timeout=patience_s, set_as_default=False)
+        # A client that stumbles over its address waits for 20 s when it is collected, and prints a traceback.
+        distributed.comm.get_address_host_port(scheduler)
     except ValueError as exc:
         raise UsageError(f"--scheduler {scheduler}: {exc}: give one such as tcp://host:8786") from exc
+    try:
+        client = distributed.Client(scheduler, timeout=patience_s, set_as_default=False)
     except OSError as exc:
         raise RemoteError(
             f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`, or mend the address"

@@ -22,11 +22,6 @@ ENGINES = ("local", "dask")
 CHROMAS = ("4:2:0", "4:4:4")
 FORMATS = ("jpeg", "webp")
 _OF_PREPARED = ("size", "fit", "format", "quality", "chroma")
-_OPTION_OF_FIELD = {
-    "left_out": "keep-meta and --keep-artist",
-    "vocabulary.size": "top-tags",
-    "quotas": "quota",
-}
 _SHOWN_CHARACTERS = 40
 _NOT_OF_THE_DATASET = ("store", "dataset", "url", "workers", "engine", "scheduler", "new_plan", "dry_run")
 
@@ -228,29 +223,38 @@ def read_tags(path: Path) -> frozenset[str]:
 
 def differences(built: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Say which options a dataset was built with that differ from those wanted now; "" if none does."""
-    before, now = _flat(built), _flat(wanted)
+    before, now = _as_options(built), _as_options(wanted)
     return ", ".join(
-        f"--{_option(name)} {_shown(before.get(name))} instead of {_shown(now.get(name))}"
+        _difference(name, before.get(name), now.get(name))
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     )
 
 
-def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
+def _as_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON of a plan's options under the names of the command line."""
     flat: dict[str, Any] = {}
     for name, value in options.items():
-        if name in ("image", "vocabulary"):
-            flat |= {f"{name}.{part}": content for part, content in value.items()}
-        else:
-            flat[name] = value
-    return flat
+        flat |= value if name in ("image", "vocabulary") else {name: value}
+    if "vocabulary" in options:
+        flat["top_tags"] = options["vocabulary"].get("size")
+        flat["quota"] = [f"{category}={count}" for category, count in flat.pop("quotas", {}).items()]
+        left_out = flat.pop("left_out", [])
+        flat |= {f"keep_{category}": category not in left_out for category in (Category.META, Category.ARTIST)}
+    if "image" in options:
+        flat["size"] = options["image"].get("size")
+        flat["keep_original"] = flat.get("format") == ORIGINAL
+        flat["format"] = "jpeg" if flat["keep_original"] else str(flat.get("format")).lower()
+    return {f"--{name.replace('_', '-')}": value for name, value in flat.items()}
 
 
-def _option(name: str) -> str:
-    last = name.rpartition(".")[2]
-    return _OPTION_OF_FIELD.get(name) or _OPTION_OF_FIELD.get(last) or last.replace("_", "-")
+def _difference(option: str, before: object, now: object) -> str:
+    if isinstance(before, bool) or isinstance(now, bool):
+        return f"{'with' if before else 'without'} {option}"
+    return f"{option} {_shown(before)} instead of {_shown(now)}"
 
 
 def _shown(value: object) -> str:
-    text = "nothing" if value in (None, [], {}) else str(value)
+    text = ", ".join(value) if isinstance(value, list) else str(value)
+    text = "nothing" if value in (None, []) else text
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

@@ -59,7 +59,8 @@ def claim_directory(path: Path, kind: Kind) -> bool:
     if found is not None:
         raise UsageError(f"{path} is a {found}, not a {kind}: choose another folder")
     if path.is_dir() and any(_is_foreign(entry.name) for entry in path.iterdir()):
-        raise UsageError(f"{path} is not empty and not a {kind}: choose another folder")
+        missing = DESCRIPTION_FILES[kind]
+        raise UsageError(f"{path} is not empty and not a {kind}: it has no {missing}: choose another folder")
     make_directory(path)
     return False
 
@@ -77,7 +78,9 @@ def read_description(path: Path, kind: Kind) -> dict[str, Any]:
         what = (
             "does not exist"
             if not path.exists()
-            else f"is {'not' if found is None else f'a {found}, not'} a {kind}"
+            else f"is not a {kind}: it has no {DESCRIPTION_FILES[kind]}"
+            if found is None
+            else f"is a {found}, not a {kind}"
         )
         raise UsageError(f"{path} {what}: give the folder of a {kind}")
     file = path / DESCRIPTION_FILES[kind]

@@ -226,6 +226,27 @@ def test_other_options_need_a_new_plan(grown: Path, dataset: Path) -> None:
     assert verify_dataset(dataset).findings == ()
 
 
+def test_what_differs_is_said_in_options(grown: Path, dataset: Path, tmp_path: Path) -> None:
+    """As they stand on a command line, without a word of Python."""
+    (tmp_path / "keep").write_text("smile\nhighres\n")
+    other = {"quota": ("general=5", "character=2"), "keep_meta": True, "keep": tmp_path / "keep"}
+    with pytest.raises(UsageError) as refused:
+        build(grown, dataset, fit="crop", format="webp", ratings=True, **other)
+    assert str(refused.value).partition("(")[2].partition(")")[0] == (
+        "--fit letterbox instead of crop, --format jpeg instead of webp, "
+        "--keep nothing instead of highres, smile, without --keep-meta, --quota nothing instead of character=2, general=5, without --ratings"
+    )
+    with pytest.raises(UsageError, match=r"\(without --keep-original, --size 32 instead of 224\)"):
+        build(grown, dataset, size=224, keep_original=True)
+
+
+def test_quotas_leave_top_tags_no_say(grown: Path, tmp_path: Path) -> None:
+    """An option that would be without effect is refused."""
+    arguments = [str(grown), str(tmp_path / "other"), "--quota", "general=3", "--top-tags", "5"]
+    with pytest.raises(click.UsageError, match="--top-tags has no say where quotas decide"):
+        cli.main(["build-shards", *arguments], standalone_mode=False)
+
+
 def test_id_modulo(first: Path, tmp_path: Path) -> None:
     """The field's convention: sides by the last three digits; alike pictures that stand apart are counted."""
     content = encoded(drawing(5))

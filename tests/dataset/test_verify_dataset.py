@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from alti2v.cli import main
 from alti2v.dataset.build import build_shards
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_manifest, read_vocabulary, write_manifest, write_vocabulary
@@ -249,10 +250,16 @@ def _fields(manifest: object) -> dict[str, object]:
     return {name: getattr(manifest, name) for name in type(manifest).__dataclass_fields__}  # type: ignore[attr-defined]
 
 
-def test_directories_that_cannot_be_verified(dataset: Path, tmp_path: Path) -> None:
+def test_directories_that_cannot_be_verified(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """No dataset, a newer one, one without a vocabulary: one clear line."""
     with pytest.raises(UsageError, match="does not exist"):
         verify_dataset(tmp_path / "none")
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", str(tmp_path)])
+    said = "is not the folder of a store or a dataset: it has no store.json and no manifest.json"
+    assert (ended.value.code, said in capsys.readouterr().err) == (2, True)
     (dataset / "tags.parquet").unlink()
     with pytest.raises(DamagedError, match=r"tags.parquet is missing"):
         verify_dataset(dataset)

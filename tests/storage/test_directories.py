@@ -54,7 +54,7 @@ def test_a_folder_that_is_something_else_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="is a file: give a folder for the store"):
         claim_directory(tmp_path / "file", Kind.STORE)
-    with pytest.raises(UsageError, match="is not empty and not a store"):
+    with pytest.raises(UsageError, match=r"is not empty and not a store: it has no store\.json: choose"):
         claim_directory(tmp_path / "photos", Kind.STORE)
     with pytest.raises(UsageError, match="is a run, not a store"):
         claim_directory(tmp_path / "run", Kind.STORE)
@@ -70,7 +70,7 @@ def test_reading_the_wrong_folder(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="does not exist: give the folder of a dataset"):
         read_description(tmp_path / "none", Kind.DATASET)
-    with pytest.raises(UsageError, match="is not a dataset"):
+    with pytest.raises(UsageError, match=r"is not a dataset: it has no manifest\.json: give the folder of"):
         read_description(tmp_path / "plain", Kind.DATASET)
     with pytest.raises(UsageError, match="is a run, not a dataset"):
         read_description(tmp_path / "run", Kind.DATASET)
