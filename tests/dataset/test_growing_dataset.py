@@ -234,7 +234,8 @@ def test_what_differs_is_said_in_options(grown: Path, dataset: Path, tmp_path: P
         build(grown, dataset, fit="crop", format="webp", ratings=True, **other)
     assert str(refused.value).partition("(")[2].partition(")")[0] == (
         "--fit letterbox instead of crop, --format jpeg instead of webp, "
-        "--keep nothing instead of highres, smile, without --keep-meta, --quota nothing instead of character=2, general=5, without --ratings"
+        "--keep nothing instead of highres, smile, without --keep-meta, "
+        "--quota nothing instead of character=2, general=5, without --ratings"
     )
     with pytest.raises(UsageError, match=r"\(without --keep-original, --size 32 instead of 224\)"):
         build(grown, dataset, size=224, keep_original=True)
