@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, local_folder, work_option
+from alti2v.commands.options import LOCAL_PATH, address, as_json_option, local_folder, work_option
 from alti2v.errors import DamagedError, UsageError
 from alti2v.records import Finding
+from alti2v.storage.directory import Kind, kind_of
 from alti2v.storage.remote import is_url
 from alti2v.terminal import duration, print_result, progress_display, size
 
@@ -189,7 +190,7 @@ def _named(report: BuildReport) -> dict[str, str]:
 
 
 @click.command()
-@click.argument("directory", type=LOCAL_PATH, metavar="STORE|DATASET", required=False)
+@click.argument("directory", type=address, metavar="STORE|DATASET", required=False)
 @click.option(
     "--repair",
     is_flag=False,
@@ -200,27 +201,25 @@ def _named(report: BuildReport) -> dict[str, str]:
 )
 @click.option("--deep", is_flag=True, help="Also decode every picture of a dataset.")
 @as_json_option
-def verify(*, directory: Path | None, repair: str | None, deep: bool, as_json: bool) -> None:
-    """Re-read everything and name what is wrong."""
-    from alti2v.storage.directory import Kind, kind_of
+def verify(*, directory: Path | str | None, repair: str | None, deep: bool, as_json: bool) -> None:
+    """Re-read everything and name what is wrong.
 
+    A dataset may be behind a URL, where nothing is repaired.
+    """
     if directory is None:  # `verify --repair STORE` is read as a value of the option
         if not repair:
             raise click.UsageError("Missing argument 'STORE|DATASET'.")
         directory, repair = Path(repair), ""
     to_fetch = 0
     with progress_display() as progress:
-        if (kind := kind_of(directory)) not in (Kind.STORE, Kind.DATASET):
-            what = "it has no store.json and no manifest.json" if kind is None else f"it is a {kind}"
-            raise UsageError(f"{directory} is not the folder of a store or a dataset: {what}")
-        if kind is Kind.DATASET:
+        if isinstance(directory, str) or _kind(directory) is Kind.DATASET:
             from alti2v.dataset.restore import restore_shards
             from alti2v.dataset.verify import verify_dataset
 
             is_repair = repair is not None
             verification = verify_dataset(directory, repair=is_repair, deep=deep, progress=progress)
             if repair and any(not finding.repaired for finding in verification.findings):
-                restore_shards(directory, Path(repair), verification, progress=progress)
+                restore_shards(Path(directory), Path(repair), verification, progress=progress)
                 verification = verify_dataset(directory, repair=True, deep=deep, progress=progress)
         elif repair:
             raise click.UsageError("--repair takes a store only for a dataset.")
@@ -244,10 +243,30 @@ def verify(*, directory: Path | None, repair: str | None, deep: bool, as_json: b
     wrong = sum(not finding.repaired for finding in verification.findings)
     if wrong:
         things = "1 thing is" if wrong == 1 else f"{wrong:,} things are"
-        more = "--repair STORE" if kind_of(directory) is Kind.DATASET else "--repair"
-        is_all_tried = repair is not None and (repair or more == "--repair")
-        advice = "see above" if is_all_tried else f"run `alti2v verify {directory} {more}`"
-        raise DamagedError(f"{directory}: {things} wrong: {advice}")
+        raise DamagedError(f"{directory}: {things} wrong: {_advice(directory, repair)}")
+
+
+def _kind(directory: Path) -> Kind:
+    """Whether it is a store or a dataset.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    kind = kind_of(directory)
+    if kind not in (Kind.STORE, Kind.DATASET):
+        what = "it has no store.json and no manifest.json" if kind is None else f"it is a {kind}"
+        raise UsageError(f"{directory} is not the folder of a store or a dataset: {what}")
+    return kind
+
+
+def _advice(directory: Path | str, repair: str | None) -> str:
+    """What to do about what is wrong and was not repaired."""
+    if isinstance(directory, str):
+        return "see above"
+    is_dataset = kind_of(directory) is Kind.DATASET
+    if repair or (repair is not None and not is_dataset):  # all that can be tried
+        return "see above"
+    return f"run `alti2v verify {directory} {'--repair STORE' if is_dataset else '--repair'}`"
 
 
 def _found(findings: Sequence[Finding]) -> Mapping[str, str]:
@@ -261,10 +280,11 @@ def _found(findings: Sequence[Finding]) -> Mapping[str, str]:
 
 
 @click.command()
-@click.argument("dataset", type=LOCAL_PATH)
+@click.argument("dataset")
 @click.option("--ids", type=LOCAL_PATH, required=True, help="File with one post number on a line.")
+@work_option("Where DATASET is a URL: the local folder for its tables.")
 @as_json_option
-def remove(*, dataset: Path, ids: Path, as_json: bool) -> None:
+def remove(*, dataset: str, ids: Path, work: Path | None, as_json: bool) -> None:
     """Take pictures out of a DATASET for good.
 
     Only their shards are written again; everything else stays, and no later build brings them back.
@@ -272,7 +292,12 @@ def remove(*, dataset: Path, ids: Path, as_json: bool) -> None:
     from alti2v.dataset.remove import read_ids, remove_pictures
 
     with progress_display() as progress:
-        report = remove_pictures(dataset, read_ids(ids), progress=progress)
+        report = remove_pictures(
+            local_folder(dataset, work, purpose="its tables"),
+            read_ids(ids),
+            url=dataset if is_url(dataset) else None,
+            progress=progress,
+        )
     is_new = report.removed or report.noted
     print_result(
         report,

@@ -27,6 +27,12 @@ class _LocalPath(click.Path):
 
 LOCAL_PATH = _LocalPath(path_type=Path)
 
+
+def address(text: str) -> Path | str:
+    """A folder of this machine as a path, or what is behind a URL as text."""
+    return text if is_url(text) else Path(text)
+
+
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option
+from alti2v.commands.options import address, as_json_option
 from alti2v.terminal import print_result, progress_display
 
 
 @click.command()
-@click.argument("dataset", type=LOCAL_PATH)
+@click.argument("dataset", type=address, metavar="DATASET")
 @click.option(
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -27,7 +27,7 @@ from alti2v.terminal import print_result, progress_display
 def stats(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by StatsConfig
     """Look at a DATASET: tags, sizes, sources, look-alikes.
 
-    And what became of every post of its store.
+    And what became of every post of its store. DATASET is a folder or a URL.
     """
     from datetime import UTC, datetime
 

@@ -75,9 +75,9 @@ def writing(dataset: Path) -> Iterator[Path]:
         yield work
 
 
-def is_interrupted(dataset: Path) -> bool:
+def is_interrupted(place: Path | Remote) -> bool:
     """Whether an edition is being published, or was when its program was killed."""
-    return (dataset / WORK_DIR / STAGED_DIR).exists()
+    return bool(sizes_in(place, f"{WORK_DIR}/{STAGED_DIR}"))
 
 
 def publish_edition(

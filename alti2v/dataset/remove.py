@@ -2,13 +2,12 @@
 
 Only the shards that hold them are written again, under the names of the next edition; nobody changes sides,
 indices of tags stay. What is removed is remembered, so that no later build brings it back, under its number or
-with its bytes under another one. Works on the dataset alone.
+with its bytes under another one. Works on the dataset alone, here or behind a URL.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,15 +18,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alti2v.dataset.edition import publish_edition, writing
+from alti2v.dataset.edition import publish_edition, remove_unplanned, writing
 from alti2v.dataset.history import History, read_history
 from alti2v.dataset.manifest import Shard, in_order, read_manifest
+from alti2v.dataset.mirror import claim_work, send_edition
 from alti2v.dataset.posts import DROPPED, count_outcomes
-from alti2v.dataset.shards import publish_shard, sample_members
+from alti2v.dataset.setting import lay_down, take_up
+from alti2v.dataset.shards import put_shard, sample_members
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.records import Progress, ProgressHook, Span, Tag, ignore_progress
 from alti2v.storage.directory import Kind, read_description
 from alti2v.storage.layout import (
+    MANIFEST_FILE,
     METADATA,
     OUTCOMES,
     OUTCOMES_FILE,
@@ -35,6 +37,8 @@ from alti2v.storage.layout import (
     REMOVED_FILE,
     SURVEY_FILE,
 )
+from alti2v.storage.place import Address, local_copy, open_place
+from alti2v.storage.remote import Remote, size_of
 from alti2v.storage.table import read_table, schema
 from alti2v.storage.tar import read_span
 
@@ -42,10 +46,34 @@ _ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """The dataset that pictures are taken out of.
+
+    Attributes:
+        dataset: the local folder with its tables.
+        address: as the user named it.
+        place: where its shards are.
+    """
+
+    dataset: Path
+    address: Address
+    place: Path | Remote
+    history: History
+
+    @property
+    def advice(self) -> str:
+        """What mends it if it is damaged."""
+        if isinstance(self.place, Remote):
+            return "run `alti2v build-shards` with the same options first"
+        return f"run `alti2v verify {self.dataset} --repair STORE` first"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveReport:
     """What was taken out.
 
     Attributes:
+        dataset: the folder, or the URL as text.
         edition: of the dataset now.
         removed: pictures that were taken out of shards.
         noted: further ids that were not in the dataset, and are now never to come.
@@ -53,7 +81,7 @@ class RemoveReport:
         train, validation, test: pictures that are left.
     """
 
-    dataset: Path
+    dataset: Address
     edition: int
     removed: int
     noted: int
@@ -91,34 +119,45 @@ def read_ids(path: Path) -> npt.NDArray[np.int64]:
 
 
 def remove_pictures(
-    dataset: Path, ids: npt.NDArray[np.int64], *, progress: ProgressHook = ignore_progress
+    dataset: Path,
+    ids: npt.NDArray[np.int64],
+    *,
+    url: str | None = None,
+    progress: ProgressHook = ignore_progress,
 ) -> RemoveReport:
     """Take pictures out of a dataset, or finish doing so; return at once if they are out already.
 
     Args:
-        dataset: directory of a dataset.
+        dataset: directory of a dataset; of one behind a URL a local folder for its tables.
         ids: numbers of posts, distinct, ascending.
+        url: of the dataset, if it is behind one.
         progress: told after every shard.
 
     Raises:
-        UsageError: the directory is no dataset, or is in use.
+        UsageError: there is no dataset, or it is in use.
         DataError: nothing would be left to train on.
         DamagedError: a shard is damaged.
-        StorageError: the disk refuses a write; run the same command again to go on.
+        StorageError: the place refuses a write; run the same command again to go on.
     """
-    read_description(dataset, Kind.DATASET)  # before a folder is made in something else
+    address: Address = dataset if url is None else url
+    place = open_place(address)
+    _check_dataset(place)
+    if isinstance(place, Remote):
+        claim_work(dataset, place.url)
     with writing(dataset) as work:
+        take_up(place, dataset)
         history = read_history(dataset)
         new = np.setdiff1d(ids, history.removed.column("id").to_numpy())
         shard_of = history.shard_of
         leaving = {post_id for post_id in new.tolist() if post_id in shard_of}
         touched = {shard_of[post_id] for post_id in leaving}
         if len(new):
-            _publish(dataset, history, new, touched, progress)
-        shutil.rmtree(work)
+            target = _Target(dataset=dataset, address=address, place=place, history=history)
+            _publish(target, new, touched, progress)
+        lay_down(place, work)
     manifest = read_manifest(dataset)
     return RemoveReport(
-        dataset=dataset,
+        dataset=address,
         edition=manifest.edition,
         removed=len(leaving),
         noted=len(new) - len(leaving),
@@ -129,20 +168,31 @@ def remove_pictures(
     )
 
 
+def _check_dataset(place: Path | Remote) -> None:
+    """Before a folder is made in something else."""
+    if not isinstance(place, Remote):
+        read_description(place, Kind.DATASET)
+    elif size_of(place, MANIFEST_FILE) is None:
+        raise UsageError(f"{place.url} is not a dataset: give the URL of one")
+
+
 def _publish(
-    dataset: Path,
-    history: History,
+    target: _Target,
     new: npt.NDArray[np.int64],
     touched: set[str],
     progress: ProgressHook,
 ) -> None:
+    history = target.history
     edition = history.manifest.edition + 1
     shards: list[Shard] = []
     lost: Counter[int] = Counter()
     renamed: dict[str, str] = {}
     groups: Counter[int] = Counter()
+    remove_unplanned(
+        target.place, history.manifest.shards
+    )  # of a removal that was interrupted, maybe of others
     for done, shard in enumerate(history.manifest.shards, 1):
-        rows = _metadata(dataset, shard)
+        rows = _metadata(target, shard)
         is_out = np.isin(rows.column("id").to_numpy(), new)
         kept = rows.filter(pa.array(~is_out))
         groups.update(kept.column("group_id").to_pylist())
@@ -152,11 +202,11 @@ def _publish(
             if shard.name.split == "train":
                 lost.update(pc.list_flatten(rows.filter(pa.array(is_out)).column("labels")).to_pylist())
             if kept.num_rows:
-                shards.append(_rewritten(dataset, shard, kept, edition))
+                shards.append(_rewritten(target, shard, kept, edition))
                 renamed[str(shard.name)] = str(shards[-1].name)
         progress(Progress(stage="removing", done=done, total=len(history.manifest.shards), unit="shards"))
     if not any(shard.name.split == "train" for shard in shards):
-        raise DataError(f"{dataset}: no training picture would be left: delete the folder instead")
+        raise DataError(f"{target.address}: no training picture would be left: delete the folder instead")
     outcomes = _outcomes(history, new, renamed)
     manifest = replace(
         history.manifest,
@@ -177,33 +227,40 @@ def _publish(
         SURVEY_FILE: history.survey.filter(pa.array(~is_known)),
         REMOVED_FILE: _removed(history, new, edition),
     }
-    publish_edition(dataset, manifest, tags, tables)
+    publish_edition(target.dataset, manifest, tags, tables)
+    if isinstance(target.place, Remote):
+        send_edition(target.place, target.dataset, manifest)
 
 
-def _metadata(dataset: Path, shard: Shard) -> pa.Table:
+def _metadata(target: _Target, shard: Shard) -> pa.Table:
     try:
-        return read_table(dataset / shard.name.metadata, METADATA).combine_chunks()
+        with local_copy(target.place, shard.name.metadata) as path:
+            return read_table(path, METADATA).combine_chunks()
     except FileNotFoundError as exc:
-        raise DamagedError(
-            f"{dataset / shard.name.metadata} is missing: run `alti2v verify {dataset} --repair STORE` first"
-        ) from exc
+        raise DamagedError(f"{target.address}/{shard.name.metadata} is missing: {target.advice}") from exc
 
 
-def _rewritten(dataset: Path, shard: Shard, kept: pa.Table, edition: int) -> Shard:
+def _rewritten(target: _Target, shard: Shard, kept: pa.Table, edition: int) -> Shard:
     """Write the shard again with the pictures that stay."""
     name = replace(shard.name, edition=edition)
-    return publish_shard(dataset, name, kept.drop_columns(["offset"]), _samples(dataset, shard, kept))
+    return put_shard(
+        target.place,
+        name,
+        kept.drop_columns(["offset"]),
+        _samples(target, shard, kept),
+        staged_in=target.dataset,
+    )
 
 
-def _samples(dataset: Path, shard: Shard, kept: pa.Table) -> Iterator[tuple[str, Mapping[str, bytes]]]:
-    with (dataset / shard.name.data).open("rb") as file:
+def _samples(target: _Target, shard: Shard, kept: pa.Table) -> Iterator[tuple[str, Mapping[str, bytes]]]:
+    with local_copy(target.place, shard.name.data) as path, path.open("rb") as file:
         for batch in kept.drop_columns(["labels"]).to_batches(max_chunksize=_ROWS_AT_ONCE):
             for row in batch.to_pylist():
                 picture = read_span(file, Span(offset=row["offset"], size=row["size"]))
                 if hashlib.sha256(picture).hexdigest() != row["sha256"]:
                     raise DamagedError(
-                        f"{file.name}: {row['key']} has changed since it was written: "
-                        f"run `alti2v verify {dataset} --repair STORE` first"
+                        f"{target.address}/{shard.name.data}: {row['key']} has changed since it was written: "
+                        f"{target.advice}"
                     )
                 yield row["key"], sample_members(picture, row)
 

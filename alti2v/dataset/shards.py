@@ -46,6 +46,7 @@ from alti2v.storage.place import (
     staging,
 )
 from alti2v.storage.publish import make_directory, publish, publish_bytes, publish_json, read_json
+from alti2v.storage.remote import Remote
 from alti2v.storage.table import read_table, write_arrow_table
 from alti2v.storage.tar import Member, dali_index, json_index, write_shard
 
@@ -170,12 +171,8 @@ def build_shard(spec: ShardSpec) -> Shard:
     work, dataset = open_place(spec.work), open_place(spec.dataset)
     with local_copy(work, spec.plan_file) as path:
         plan = read_table(path, SHARD_PLAN)
-    with staging(spec.staged_in, str(spec.name)) as folder:
-        for name in (DATA_DIR, INDEX_DIR, METADATA_DIR):
-            make_directory(folder / name)
-        shard = publish_shard(folder, spec.name, plan.select(_METADATA_COLUMNS), _samples(spec, plan))
-        for file in spec.name.files:
-            put_once(folder / file, dataset, file)
+    rows = plan.select(_METADATA_COLUMNS)
+    shard = put_shard(dataset, spec.name, rows, _samples(spec, plan), staged_in=spec.staged_in)
     with staging(spec.work, str(spec.name)) as folder:
         facts = {**asdict(shard), "name": str(shard.name), "plan_hash": spec.plan_hash}
         publish_json(folder / spec.receipt_file, facts)
@@ -183,30 +180,48 @@ def build_shard(spec: ShardSpec) -> Shard:
     return shard
 
 
-def publish_shard(
-    dataset: Path, name: ShardName, rows: pa.Table, samples: Iterable[tuple[str, Mapping[str, bytes]]]
+def put_shard(
+    dataset: Path | Remote,
+    name: ShardName,
+    rows: pa.Table,
+    samples: Iterable[tuple[str, Mapping[str, bytes]]],
+    *,
+    staged_in: Address,
 ) -> Shard:
-    """Publish the four files of a shard.
+    """Publish the four files of a shard, unless there are files of that name.
 
     Args:
         dataset: where.
         name: of the shard.
         rows: its metadata but for the offsets, in the order of the samples.
         samples: key and members of each; the pictures have the SHA-256 that `rows` says.
+        staged_in: where the files are made: in the dataset's file system if it is local.
 
     Raises:
-        StorageError: the dataset's folder refuses a write.
+        StorageError: the dataset's place refuses a write, or has a file of that name with other bytes.
     """
-    tar = dataset / name.data
+    with staging(staged_in, str(name)) as folder:
+        for part in (DATA_DIR, INDEX_DIR, METADATA_DIR):
+            make_directory(folder / part)
+        shard = _write_files(folder, name, rows, samples)
+        for file in name.files:
+            put_once(folder / file, dataset, file)
+    return shard
+
+
+def _write_files(
+    folder: Path, name: ShardName, rows: pa.Table, samples: Iterable[tuple[str, Mapping[str, bytes]]]
+) -> Shard:
+    tar = folder / name.data
     members: list[Member] = []
     publish(tar, lambda temporary: members.extend(write_shard(temporary, samples)))
     pictures = [member for member in members if not member.name.endswith(f".{POST_JSON_SUFFIX}")]
     names = (member.name for member in pictures)
     index = json_index(tar, members, dict(zip(names, rows.column("sha256").to_pylist(), strict=True)))
-    publish_json(dataset / name.index, index, indent=None)
-    publish_bytes(dataset / name.dali_index, dali_index(members).encode())
+    publish_json(folder / name.index, index, indent=None)
+    publish_bytes(folder / name.dali_index, dali_index(members).encode())
     offsets = pa.array([member.span.offset for member in pictures], pa.int64())
-    write_arrow_table(dataset / name.metadata, METADATA, rows.append_column("offset", offsets))
+    write_arrow_table(folder / name.metadata, METADATA, rows.append_column("offset", offsets))
     return Shard(name=name, samples=rows.num_rows, bytes=index["filesize"], sha256=index["hash_lfs"])
 
 

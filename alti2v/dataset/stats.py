@@ -23,7 +23,8 @@ from alti2v.dataset.picks import Pick, PictureAt, Sheet, places, random_order
 from alti2v.dataset.tags import CATEGORIES
 from alti2v.errors import DamagedError, UsageError
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
-from alti2v.storage.layout import METADATA, SPLITS
+from alti2v.storage.layout import MANIFEST_FILE, METADATA, SPLITS, TAGS_FILE
+from alti2v.storage.place import Address, brought, open_place
 from alti2v.storage.table import check_schema
 
 _ROWS_AT_ONCE = 10_000
@@ -47,14 +48,14 @@ class StatsConfig:
     """What to look at.
 
     Attributes:
-        dataset: directory of a dataset.
+        dataset: directory of a dataset, or a URL of one that fsspec knows.
         tags: pictures of each are picked, in the vocabulary or not.
         seed: of the picks.
         sheet: pictures to pick of a kind.
         groups: groups of alike pictures to pick.
     """
 
-    dataset: Path
+    dataset: Address
     tags: tuple[str, ...] = ()
     seed: int = 0
     sheet: int = 24
@@ -117,7 +118,7 @@ class DatasetStats:
         sheets: pictures of any kind, then of each tag that was asked for.
     """
 
-    dataset: Path
+    dataset: Address
     image: ImageRecipe
     shards: int
     bytes: int
@@ -146,21 +147,36 @@ class DatasetStats:
     groups: tuple[tuple[PictureAt, ...], ...]
     sheets: tuple[Sheet, ...]
 
+    @property
+    def name(self) -> str:
+        """The last part of where it is."""
+        return str(self.dataset).rstrip("/").rpartition("/")[2]
+
 
 def dataset_stats(config: StatsConfig, *, progress: ProgressHook = ignore_progress) -> DatasetStats:
     """Count what is in a dataset, and pick pictures to show.
 
     Raises:
-        UsageError: the directory is no dataset, or no picture carries a tag that was asked for.
+        UsageError: there is no dataset, or no picture carries a tag that was asked for.
         DamagedError: a table is missing or not what was written.
+        StorageError: the URL cannot be read.
     """
-    manifest = read_manifest(config.dataset)
-    vocabulary = read_vocabulary(config.dataset)
+    place = open_place(config.dataset)
+    with brought(place, (MANIFEST_FILE, TAGS_FILE)) as folder:
+        manifest = read_manifest(folder)
+        vocabulary = read_vocabulary(folder)
+    with brought(place, [shard.name.metadata for shard in manifest.shards]) as tables:
+        return _counted(config, tables, manifest, vocabulary, progress)
+
+
+def _counted(
+    config: StatsConfig, tables: Path, manifest: Manifest, vocabulary: Sequence[Tag], progress: ProgressHook
+) -> DatasetStats:
     counts = _Counts.empty(len(vocabulary))
     picks = {tag: Pick(config.sheet) for tag in ("", *config.tags)}
     columns = (*_FACTS, *_TAG_COLUMNS)
     total, done = sum(shard.samples for shard in manifest.shards), 0
-    for split, shard, rows in _batches(config.dataset, manifest, columns):
+    for split, shard, rows in _batches(tables, manifest, columns):
         counts.add(split, rows, manifest.image.size)
         order = random_order(rows["id"].to_numpy(), config.seed)
         for tag, pick in picks.items():
@@ -170,7 +186,7 @@ def dataset_stats(config: StatsConfig, *, progress: ProgressHook = ignore_progre
     for tag, pick in picks.items():
         if tag and not pick.total:
             raise UsageError(f"no picture of {config.dataset} carries the tag {tag!r}: look at its spelling")
-    sizes, groups = _groups(config, manifest, np.unique(np.concatenate([*counts.followers, _NONE])))
+    sizes, groups = _groups(config, tables, manifest, np.unique(np.concatenate([*counts.followers, _NONE])))
     return _result(config, manifest, vocabulary, counts, picks, sizes, groups)
 
 
@@ -238,12 +254,13 @@ class _Counts:
 
 
 def _groups(
-    config: StatsConfig, manifest: Manifest, met: _Ints
+    config: StatsConfig, tables: Path, manifest: Manifest, met: _Ints
 ) -> tuple[Mapping[int, int], tuple[tuple[PictureAt, ...], ...]]:
     """How many groups have how many pictures, and some groups.
 
     Args:
-        config: which dataset, and how many groups to pick.
+        config: how many groups to pick.
+        tables: the folder with the tables of the shards.
         manifest: of the dataset.
         met: groups with a picture that is not the first one, ascending. A group may have lost all others.
     """
@@ -253,7 +270,7 @@ def _groups(
     picked = np.zeros(len(met), np.bool_)
     picked[np.argsort(random_order(met, config.seed), kind="stable")[: config.groups]] = True
     members: dict[int, list[PictureAt]] = {}
-    for _, shard, rows in _batches(config.dataset, manifest, ("id", "offset", "size", "group_id")):
+    for _, shard, rows in _batches(tables, manifest, ("id", "offset", "size", "group_id")):
         groups = rows["group_id"].to_numpy()
         at = np.minimum(np.searchsorted(met, groups), len(met) - 1)
         is_met = met[at] == groups

@@ -2,6 +2,7 @@
 
 Every shard is also read with webdataset's own reader: what loads there loads for everybody. Works on the
 dataset alone, and puts right what follows from good shards; `restore.py` makes shards again from a store.
+From behind a URL one shard after the other comes here, and goes again.
 """
 
 from __future__ import annotations
@@ -16,14 +17,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from alti2v.dataset.edition import WORK_DIR, is_interrupted, missing_descriptions, publish_descriptions
+from alti2v.dataset.edition import (
+    DESCRIPTIONS,
+    WORK_DIR,
+    is_interrupted,
+    missing_descriptions,
+    publish_descriptions,
+)
 from alti2v.dataset.history import read_removed
 from alti2v.dataset.labels_check import TAGS_COLUMNS, Labels, renamed_tags, wrong_counts
 from alti2v.dataset.manifest import LOST_TABLE, Manifest, Shard, read_manifest, read_vocabulary
 from alti2v.dataset.posts import DROPPED, FAILED, STORED
 from alti2v.dataset.samples_check import COLUMNS_IN_SHARD, fields_of, json_faults, picture_faults, row_faults
-from alti2v.errors import DamagedError, VersionError
+from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.records import Finding, Progress, ProgressHook, Span, Tag, Verification, ignore_progress
+from alti2v.storage.directory import DESCRIPTION_FILES
 from alti2v.storage.layout import (
     DATA_DIR,
     INDEX_DIR,
@@ -38,28 +46,37 @@ from alti2v.storage.layout import (
     TAGS_FILE,
     member_key,
 )
+from alti2v.storage.place import Address, brought, open_place, remove, sizes_in
 from alti2v.storage.publish import TEMPORARY_PREFIX, publish_bytes, publish_json, read_json
+from alti2v.storage.remote import Remote
 from alti2v.storage.table import read_table
 from alti2v.storage.tar import Member, dali_index, json_index, members, read_span
 
 _AGAIN = "run `alti2v build-shards` with the same options again"
 _REBUILD = f"delete it, then {_AGAIN}"
+_TABLES = (*DESCRIPTION_FILES.values(), TAGS_FILE, OUTCOMES_FILE, SURVEY_FILE, REMOVED_FILE, *DESCRIPTIONS)
 _NAMED_AT_MOST = 5
 _ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Dataset:
-    """What the checks of all shards need."""
+    """What the checks need.
 
-    path: Path
+    Attributes:
+        place: where it is.
+        tables: the folder that has its tables, those of the shards aside.
+    """
+
+    place: Path | Remote
+    tables: Path
     manifest: Manifest
     tags: Sequence[Tag]
     index_of: Mapping[str, int]
 
 
 def verify_dataset(
-    dataset: Path,
+    dataset: Address,
     *,
     repair: bool = False,
     deep: bool = False,
@@ -68,33 +85,47 @@ def verify_dataset(
     """Verify a dataset: sizes, hashes, indices, tables against tars, vocabulary, sums.
 
     Args:
-        dataset: directory of a dataset.
-        repair: write indices and a missing card again, and remove what killed programs left.
+        dataset: directory of a dataset, or a URL of one that fsspec knows.
+        repair: write indices and a missing card again, remove what killed programs left; not behind a URL.
         deep: decode every picture, too.
         progress: told after every shard.
 
     Raises:
-        UsageError: the directory is no dataset.
+        UsageError: there is no dataset, or it is to be repaired behind a URL.
         DamagedError: the manifest or the vocabulary cannot be read, so that nothing can be judged.
+        StorageError: the URL cannot be read.
     """
-    manifest = read_manifest(dataset)
-    tags = read_vocabulary(dataset)
-    whole = _Dataset(
-        path=dataset,
-        manifest=manifest,
-        tags=tags,
-        index_of={tag.name: index for index, tag in enumerate(tags)},
-    )
+    place = open_place(dataset)
+    if repair and isinstance(place, Remote):
+        raise UsageError(
+            f"{place.url} is a URL, where nothing is repaired: verify it without --repair, delete "
+            "what is wrong, then run `alti2v build-shards` with the same options again"
+        )
+    with brought(place, _TABLES) as tables:
+        manifest = read_manifest(tables)
+        tags = read_vocabulary(tables)
+        whole = _Dataset(
+            place=place,
+            tables=tables,
+            manifest=manifest,
+            tags=tags,
+            index_of={tag.name: index for index, tag in enumerate(tags)},
+        )
+        return _verify(whole, repair=repair, deep=deep, progress=progress)
+
+
+def _verify(whole: _Dataset, *, repair: bool, deep: bool, progress: ProgressHook) -> Verification:
     findings: list[Finding] = []
     labels = Labels()
     shard_of: dict[int, str] = {}
-    total = sum(shard.samples for shard in manifest.shards)
+    total = sum(shard.samples for shard in whole.manifest.shards)
     done = 0
-    for shard in manifest.shards:
-        rows = _metadata(whole, shard, findings)
-        findings.extend(_check_tar(whole, shard, rows, deep=deep))
-        findings.extend(_check_indices(whole, shard, repair=repair))
-        findings.extend(_check_rows(whole, shard, rows, shard_of, labels))
+    for shard in whole.manifest.shards:
+        with brought(whole.place, shard.name.files) as folder:
+            rows = _metadata(folder, shard, findings)
+            findings.extend(_check_tar(whole, folder, shard, rows, deep=deep))
+            findings.extend(_check_indices(folder, shard, repair=repair))
+            findings.extend(_check_rows(whole, folder, shard, rows, shard_of, labels))
         done += shard.samples
         progress(
             Progress(
@@ -114,14 +145,18 @@ def verify_dataset(
     findings.extend(_check_descriptions(whole, repair=repair))
     findings.extend(_check_folders(whole, repair=repair))
     return Verification(
-        checked={"shards": len(manifest.shards), "samples": total, "posts": sum(manifest.outcomes.values())},
+        checked={
+            "shards": len(whole.manifest.shards),
+            "samples": total,
+            "posts": sum(whole.manifest.outcomes.values()),
+        },
         findings=tuple(findings),
     )
 
 
-def _metadata(whole: _Dataset, shard: Shard, findings: list[Finding]) -> pa.Table:
+def _metadata(folder: Path, shard: Shard, findings: list[Finding]) -> pa.Table:
     """The metadata of a shard; an empty table, and a finding, if it cannot be read."""
-    path = whole.path / shard.name.metadata
+    path = folder / shard.name.metadata
     try:
         rows = read_table(path, METADATA)
     except FileNotFoundError:
@@ -139,8 +174,8 @@ def _metadata(whole: _Dataset, shard: Shard, findings: list[Finding]) -> pa.Tabl
     return pa.schema([]).empty_table()
 
 
-def _check_tar(whole: _Dataset, shard: Shard, rows: pa.Table, *, deep: bool) -> Iterator[Finding]:
-    path = whole.path / shard.name.data
+def _check_tar(whole: _Dataset, folder: Path, shard: Shard, rows: pa.Table, *, deep: bool) -> Iterator[Finding]:
+    path = folder / shard.name.data
     if not path.exists():
         yield Finding(where=shard.name.data, what=f"is missing: {_AGAIN}")
         return
@@ -151,7 +186,7 @@ def _check_tar(whole: _Dataset, shard: Shard, rows: pa.Table, *, deep: bool) -> 
     else:
         with path.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256:
-                yield from _check_samples(whole, shard, rows, deep=deep)
+                yield from _check_samples(whole, path, shard, rows, deep=deep)
                 return
         yield Finding(where=shard.name.data, what=f"has changed since it was written: {_REBUILD}")
     yield from _some(shard.name.data, _damaged_pictures(path, rows))
@@ -169,7 +204,9 @@ def _damaged_pictures(path: Path, rows: pa.Table) -> Iterator[str]:
                     yield f"{row['key']}: the picture has changed"
 
 
-def _check_samples(whole: _Dataset, shard: Shard, rows: pa.Table, *, deep: bool) -> Iterator[Finding]:
+def _check_samples(
+    whole: _Dataset, path: Path, shard: Shard, rows: pa.Table, *, deep: bool
+) -> Iterator[Finding]:
     """Read a shard as everybody does, and hold each row of its table against it.
 
     The shard has the very bytes of the manifest, so where the two disagree, the table is what has changed.
@@ -180,7 +217,7 @@ def _check_samples(whole: _Dataset, shard: Shard, rows: pa.Table, *, deep: bool)
     def faults() -> Iterator[str]:
         nonlocal found
         described = _each(rows, COLUMNS_IN_SHARD)
-        for sample in _webdataset(whole.path / shard.name.data):
+        for sample in _webdataset(path):
             found += 1
             row = next(described, None)
             if row is not None:
@@ -206,8 +243,8 @@ def _webdataset(path: Path) -> Iterator[Mapping[str, Any]]:
         yield from group_by_keys(tar_file_expander([{"url": str(path), "stream": stream}]))
 
 
-def _check_indices(whole: _Dataset, shard: Shard, *, repair: bool) -> Iterator[Finding]:
-    tar = whole.path / shard.name.data
+def _check_indices(folder: Path, shard: Shard, *, repair: bool) -> Iterator[Finding]:
+    tar = folder / shard.name.data
     try:
         found = list(members(tar))
     except (DamagedError, OSError):
@@ -215,21 +252,21 @@ def _check_indices(whole: _Dataset, shard: Shard, *, repair: bool) -> Iterator[F
     index = json_index(tar, found)
     if index["hash_lfs"] != shard.sha256:
         return  # named by the check of the tar; the indices may be right, and must not be made to fit it
-    if _json_or_none(whole.path / shard.name.index) != index:
+    if _json_or_none(folder / shard.name.index) != index:
         if repair:
-            publish_json(whole.path / shard.name.index, index, indent=None)
+            publish_json(folder / shard.name.index, index, indent=None)
         yield Finding(where=shard.name.index, what="does not fit its shard", repaired=repair)
     lines = dali_index(found).encode()
-    if _bytes_or_none(whole.path / shard.name.dali_index) != lines:
+    if _bytes_or_none(folder / shard.name.dali_index) != lines:
         if repair:
-            publish_bytes(whole.path / shard.name.dali_index, lines)
+            publish_bytes(folder / shard.name.dali_index, lines)
         yield Finding(where=shard.name.dali_index, what="does not fit its shard", repaired=repair)
 
 
 def _check_rows(
-    whole: _Dataset, shard: Shard, rows: pa.Table, shard_of: dict[int, str], labels: Labels
+    whole: _Dataset, folder: Path, shard: Shard, rows: pa.Table, shard_of: dict[int, str], labels: Labels
 ) -> Iterator[Finding]:
-    spans = _member_spans(whole.path / shard.name.data)
+    spans = _member_spans(folder / shard.name.data)
 
     def faults() -> Iterator[str]:
         for row in _each(rows, ["id", "key", "offset", "size", "labels", *TAGS_COLUMNS]):
@@ -270,7 +307,7 @@ def _check_labels(whole: _Dataset, labels: Labels, *, is_complete: bool) -> Iter
 
 def _check_outcomes(whole: _Dataset, shard_of: Mapping[int, str]) -> Iterator[Finding]:
     try:
-        table = read_table(whole.path / OUTCOMES_FILE, OUTCOMES)
+        table = read_table(whole.tables / OUTCOMES_FILE, OUTCOMES)
     except FileNotFoundError:
         yield Finding(where=OUTCOMES_FILE, what=f"is missing: {LOST_TABLE}")
         return
@@ -299,7 +336,7 @@ def _check_outcomes(whole: _Dataset, shard_of: Mapping[int, str]) -> Iterator[Fi
 def _check_removed(whole: _Dataset, shard_of: Mapping[int, str]) -> Iterator[Finding]:
     """What was removed must be nowhere; that an edition was interrupted is said here, too."""
     try:
-        removed = read_removed(whole.path).column("id").to_pylist()
+        removed = read_removed(whole.tables).column("id").to_pylist()
     except DamagedError as exc:
         yield Finding(where=REMOVED_FILE, what=str(exc))
         return
@@ -307,14 +344,14 @@ def _check_removed(whole: _Dataset, shard_of: Mapping[int, str]) -> Iterator[Fin
         f"{post_id} was removed, and is in {shard_of[post_id]}" for post_id in removed if post_id in shard_of
     )
     yield from _some(REMOVED_FILE, back)
-    if is_interrupted(whole.path):
+    if is_interrupted(whole.place):
         what = "an edition was being published: run the same command again, or any that writes, to finish it"
         yield Finding(where=WORK_DIR, what=what)
 
 
 def _check_survey(whole: _Dataset, *, repair: bool) -> Iterator[Finding]:
     """A survey that is missing costs the next build a second look at the pictures, and nothing else."""
-    path = whole.path / SURVEY_FILE
+    path = whole.tables / SURVEY_FILE
     try:
         if path.exists():
             read_table(path, SURVEY, ["id"])
@@ -328,28 +365,25 @@ def _check_survey(whole: _Dataset, *, repair: bool) -> Iterator[Finding]:
 
 
 def _check_descriptions(whole: _Dataset, *, repair: bool) -> Iterator[Finding]:
-    missing = missing_descriptions(whole.path)
+    missing = missing_descriptions(whole.tables)
     if repair:
-        publish_descriptions(whole.path, whole.manifest, whole.tags, files=missing)
+        publish_descriptions(whole.tables, whole.manifest, whole.tags, files=missing)
     for file in missing:
         yield Finding(where=file, what="is missing", repaired=repair)
 
 
 def _check_folders(whole: _Dataset, *, repair: bool) -> Iterator[Finding]:
-    named = {
-        whole.path / file
-        for shard in whole.manifest.shards
-        for file in (shard.name.data, shard.name.index, shard.name.dali_index, shard.name.metadata)
-    }
+    named = {file for shard in whole.manifest.shards for file in shard.name.files}
     for folder in (DATA_DIR, INDEX_DIR, METADATA_DIR):
-        for path in sorted((whole.path / folder).glob("*")):
-            if path in named:
+        for name in sorted(sizes_in(whole.place, folder)):
+            file = f"{folder}/{name}"
+            if file in named:
                 continue
-            is_leftover = path.name.startswith(TEMPORARY_PREFIX)
+            is_leftover = name.startswith(TEMPORARY_PREFIX)
             if repair and is_leftover:
-                path.unlink(missing_ok=True)
+                remove(whole.place, [file])
             what = "was left by a killed program" if is_leftover else "is not in the manifest: move it away"
-            yield Finding(where=f"{folder}/{path.name}", what=what, repaired=repair and is_leftover)
+            yield Finding(where=file, what=what, repaired=repair and is_leftover)
 
 
 def _some(where: str, faults: Iterable[str]) -> Iterator[Finding]:

@@ -17,8 +17,8 @@ from alti2v.records import Category
 from alti2v.report.charts import Axis, Chart, Series, decades, line_chart, nice_axis, steps
 from alti2v.report.rendering import render
 from alti2v.storage.layout import parse_shard_name
+from alti2v.storage.place import Address, open_place, read_spans
 from alti2v.storage.publish import publish_bytes
-from alti2v.storage.tar import read_span
 
 _SHOWN_PX = 256  # of a picture on the page, at most: two pixels of a fine screen for each of its 128
 _HOSTS = 12
@@ -105,21 +105,23 @@ def stats_table(stats: DatasetStats) -> Mapping[str, str]:
     return {name: value for name, value in rows.items() if value}
 
 
-def read_pictures(dataset: Path, pictures: Iterable[PictureAt]) -> dict[int, bytes]:
+def read_pictures(dataset: Address, pictures: Sequence[PictureAt]) -> dict[int, bytes]:
     """Read some pictures, by id, as JPEGs of at most 256 px.
 
     Raises:
         DamagedError: a shard is missing or too short, or a picture does not decode.
+        StorageError: the URL cannot be read.
     """
     found = {}
-    for picture in pictures:
-        path = dataset / parse_shard_name(picture.shard).data
+    files = [parse_shard_name(picture.shard).data for picture in pictures]
+    spans = ((file, picture.span) for file, picture in zip(files, pictures, strict=True))
+    for file, picture, content in zip(files, pictures, read_spans(open_place(dataset), spans), strict=True):
         try:
-            with path.open("rb") as file:
-                found[picture.id] = _small_jpeg(read_span(file, picture.span))
-        except OSError as exc:  # Pillow's error for what it cannot decode is one, too
+            found[picture.id] = _small_jpeg(content)
+        except OSError as exc:  # Pillow's error for what it cannot decode
             raise DamagedError(
-                f"{path}: the picture of post {picture.id} cannot be read: run `alti2v verify {dataset}`"
+                f"{dataset}/{file}: the picture of post {picture.id} cannot be read: "
+                f"run `alti2v verify {dataset}`"
             ) from exc
     return found
 

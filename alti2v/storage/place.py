@@ -15,7 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
-from alti2v.errors import DamagedError
+from alti2v.errors import Alti2vError, DamagedError
 from alti2v.records import Span
 from alti2v.storage.publish import (
     fsync_directory,
@@ -125,6 +125,39 @@ def local_copy(place: Path | Remote, name: str) -> Iterator[Path]:
         copy = Path(folder) / name.rpartition("/")[2]
         download(place, name, copy, pauses_s=PAUSES_S)
         yield copy
+
+
+@contextlib.contextmanager
+def brought(place: Path | Remote, names: Iterable[str]) -> Iterator[Path]:
+    """Files as local ones for the length of the block, each under its name in one folder.
+
+    What is missing there is missing here. A local place is that folder itself. Errors that leave the block
+    name files by their URL.
+
+    Raises:
+        StorageError: one cannot be read.
+    """
+    if not isinstance(place, Remote):
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="alti2v-") as folder:
+        bring(place, names, Path(folder))
+        try:
+            yield Path(folder)
+        except Alti2vError as exc:
+            raise type(exc)(str(exc).replace(folder, place.url)) from exc
+
+
+def bring(remote: Remote, names: Iterable[str], folder: Path) -> None:
+    """Copy files from behind a URL into a folder, each under its name; what is missing there is left out.
+
+    Raises:
+        StorageError: one cannot be read, or written here.
+    """
+    for name in names:
+        if size_of(remote, name) is not None:
+            make_directory((folder / name).parent)
+            download(remote, name, folder / name, pauses_s=PAUSES_S)
 
 
 def sizes_in(place: Path | Remote, folder: str = "") -> Mapping[str, int]:

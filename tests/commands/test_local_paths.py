@@ -10,8 +10,8 @@ from alti2v.cli import main
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("verify", "s3://bucket/store"), "STORE|DATASET"),
-        (("stats", "s3://bucket/dataset"), "DATASET"),
+        (("status", "s3://bucket/store"), "STORE"),
+        (("kpi", "s3://bucket/dataset", "--out", "kpi"), "DATASET"),
         (("remove", "dataset", "--ids", "https://example.org/ids"), "--ids"),
         (("tag", "s3://bucket/model", "picture.png"), "MODEL"),
     ],

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dask
 import distributed
 import fsspec
+import numpy as np
 import pytest
 
 from alti2v.cli import main
@@ -29,12 +31,16 @@ from alti2v.dataset.cluster import cluster_here
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.edition import WORK_DIR
 from alti2v.dataset.manifest import read_manifest
+from alti2v.dataset.remove import remove_pictures
 from alti2v.dataset.shards import ShardSpec, build_shard
+from alti2v.dataset.stats import StatsConfig, dataset_stats
 from alti2v.dataset.verify import verify_dataset
 from alti2v.errors import DamagedError, StorageError, UsageError
 from alti2v.records import Progress
-from alti2v.storage.layout import parse_shard_name
+from alti2v.report.dataset import write_stats_page
+from alti2v.storage.layout import METADATA, parse_shard_name
 from alti2v.storage.remote import download, open_remote, ranges, upload, upload_once
+from alti2v.storage.table import read_table
 from tests.dataset.test_build_shards import build, digests
 from tests.dataset.tiny_store import tiny_posts, write_store
 from tests.s3_server import BUCKET, S3Server, s3_server
@@ -472,6 +478,103 @@ def test_bytes_that_changed_behind_the_url_are_not_read(store: Path, tmp_path: P
         build_shards(BuildConfig(store=remote.url, dataset=tmp_path / "dataset", workers=1, **OPTIONS))
 
 
+def some_of(dataset: Path, shard: str) -> list[int]:
+    """Every second picture of a shard."""
+    return sorted(read_table(dataset / f"metadata/{shard}.parquet", METADATA).column("id").to_pylist())[::2]
+
+
+@pytest.mark.usefixtures("work")
+def test_it_is_verified_there(s3: S3Server) -> None:
+    """Shard by shard, each file that is wrong by its name; nothing is repaired."""
+    whole = verify_dataset(URL, deep=True)
+    tar, index = (
+        f"sets/one/{name}" for name in ("data/test-00000-of-00001.tar", "index/train-00000-of-00004.json")
+    )
+    content = bytearray(s3.content(tar))
+    content[600] ^= 1
+    s3.client.put_object(Bucket=BUCKET, Key=tar, Body=bytes(content))
+    s3.client.delete_object(Bucket=BUCKET, Key=index)
+    s3.client.put_object(Bucket=BUCKET, Key="sets/one/data/stray.tar", Body=b"")
+    found = verify_dataset(URL)
+
+    assert (whole.findings, whole.checked["samples"]) == ((), POSTS)
+    assert sorted({finding.where for finding in found.findings}) == [
+        "data/stray.tar",
+        *(name.removeprefix("sets/one/") for name in (tar, index)),
+    ]
+    with pytest.raises(
+        UsageError, match=f"{URL} is a URL, where nothing is repaired: verify it without --repair"
+    ):
+        verify_dataset(URL, repair=True)
+    with pytest.raises(UsageError, match=f"{URL}/data is not a dataset: it has no manifest.json"):
+        verify_dataset(f"{URL}/data")
+
+
+@pytest.mark.usefixtures("work")
+def test_a_damaged_table_is_named_by_its_url(s3: S3Server) -> None:
+    """Not by that of the copy that was read."""
+    s3.client.put_object(Bucket=BUCKET, Key="sets/one/tags.parquet", Body=b"PAR1")
+    with pytest.raises(DamagedError, match=f"^{URL}/tags.parquet is not the table that was written"):
+        verify_dataset(URL)
+
+
+@pytest.mark.usefixtures("work")
+def test_it_is_looked_at_there(local: Path, tmp_path: Path) -> None:
+    """The same counts and pictures as of the folder."""
+    here, behind = (dataset_stats(StatsConfig(dataset=dataset, sheet=5)) for dataset in (local, URL))
+    for stats, file in ((here, "here"), (behind, "there")):
+        write_stats_page(stats, tmp_path / file, generated_at=datetime.fromtimestamp(0, UTC))
+
+    assert replace(behind, dataset=local) == here
+    assert (tmp_path / "there").read_text().replace("one", "dataset").count("data:image/jpeg") == (
+        tmp_path / "here"
+    ).read_text().count("data:image/jpeg")
+    assert behind.name == "one"
+
+
+@pytest.mark.usefixtures("work")
+def test_pictures_are_removed_there(local: Path, tmp_path: Path, s3: S3Server) -> None:
+    """As from the folder, to the byte; only what changes is put; interrupted, it goes on."""
+    leaving = np.array(sorted([*some_of(local, "train-00001-of-00004"), 999_999]))
+    expected = shutil.copytree(local, tmp_path / "expected")
+    report = remove_pictures(expected, leaving)
+    before = {name: s3.puts(name) for name in s3.names()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("alti2v.dataset.remove.send_edition", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            remove_pictures(tmp_path / "elsewhere", leaving, url=URL)
+    between = there(s3)
+    found = remove_pictures(tmp_path / "work-2", leaving, url=URL)
+
+    assert {name: digest for name, digest in between.items() if "-e2" not in name} == digests(local)
+    assert there(s3) == digests(expected)
+    assert found == replace(report, dataset=URL)
+    assert all(s3.puts(name) == before[name] for name in s3.names() if "/data/" in name and "-e2" not in name)
+    assert verify_dataset(URL, deep=True).findings == ()
+    assert remove_pictures(tmp_path / "work-2", leaving, url=URL).removed == 0
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("s3")
+def test_nothing_is_made_where_there_is_no_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither here nor there; each refusal is one line."""
+    (tmp_path / "ids").write_text("1\n")
+    remove = ["remove", URL, "--ids", str(tmp_path / "ids")]
+    for arguments in (remove, [*remove, "--work", str(tmp_path / "work")], ["stats", URL]):
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+
+    assert capsys.readouterr().err.splitlines() == [
+        f"alti2v: {URL} is a URL: give --work FOLDER for its tables",
+        f"alti2v: {URL} is not a dataset: give the URL of one",
+        f"alti2v: {URL} is not a dataset: it has no manifest.json: give the folder of a dataset",
+    ]
+    assert not (tmp_path / "work").exists()
+
+
 @pytest.mark.slow
 def test_the_memory_of_workers_is_flat(tmp_path: Path, s3: S3Server, cluster: distributed.LocalCluster) -> None:
     """Eight times the posts, and eight times the shards: the same peak, below 500 MB."""
@@ -489,4 +592,6 @@ def test_the_memory_of_workers_is_flat(tmp_path: Path, s3: S3Server, cluster: di
 
 
 def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not getrusage: its ru_maxrss starts from that of the process that began this one.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
