@@ -160,9 +160,11 @@ class Lister:
         if all(difference is None for difference in differences):  # e.g. one search term too many
             differences = [await self._missing_below(None, walk.top)]
         missing = max((number for number in differences if number is not None), default=None)
-        walk = after_count(walk, missing=missing)
-        await self.thread.run(self._commit_walk, walk)
-        return walk
+        counted = after_count(walk, missing=missing)
+        await self.thread.run(self._commit_walk, counted)
+        if counted.by_page and not walk.by_page:
+            self.say(f"{self.board.base} does not list by id: it is listed by page number, too")
+        return counted
 
     async def _missing_below(self, bound: int | None, top: int) -> int | None:
         """How many posts below a bound the board counts beyond those recorded; None if it does not say."""

@@ -3,7 +3,8 @@
 A walk goes downwards by id: "the newest posts below the lowest id so far". That has no depth limit and
 loses nothing while posts arrive or vanish. Where a board ignores the bound (it answers with ids that
 are not below it), the walk goes by page number instead. There a post that vanishes moves another one
-across a page border, unseen, so such a walk is repeated until it meets nothing new.
+across a page border, unseen, so such a walk is repeated until it meets nothing new. So it goes as well where
+the order is not that of ids and the count shows that something was passed over.
 
 An empty answer is not the end: boards send one now and then where posts exist (gallery-dl #5830).
 The end is believed when the board said so twice in a row and its own count agrees.
@@ -11,6 +12,7 @@ The end is believed when the board said so twice in a row and its own count agre
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
@@ -40,7 +42,8 @@ class Walk:
         floor: the walk ends at this id; 0 for a walk to the very end.
         below: the cursor: only ids below it are still to be listed; None before the first page.
         page: 0-based page within the cursor's search; counts on only past pages without a cursor.
-        by_page: the board ignores the cursor.
+        by_page: the board ignores the cursor, or its order makes the cursor pass posts over.
+        unsorted: a page came in another order than that of falling ids.
         full: ask for full pages only, because page numbers mean multiples of the limit.
         top: the highest id seen, the next walk's floor.
         fresh: posts that this walk by page number met for the first time.
@@ -54,6 +57,7 @@ class Walk:
     below: int | None = None
     page: int = 0
     by_page: bool = False
+    unsorted: bool = False
     full: bool = False
     top: int = 0
     fresh: int = 0
@@ -74,8 +78,8 @@ class Walk:
             return f"the board counts {self.missing} more posts than it lists"
         if self.ending is Ending.WALL:
             return (
-                f"the board refuses to list deeper than page {self.page} and ignores id:<N "
-                "(narrow the search with --tags)"
+                f"the board refuses to list deeper than page {self.page} and "
+                f"{'does not list by id' if self.unsorted else 'ignores id:<N'} (narrow the search with --tags)"
             )
         return ""
 
@@ -111,10 +115,12 @@ def after_page(walk: Walk, page: Page, *, new: int) -> Walk:
     ids = [post.id for post in page.posts]
     if not ids:  # nothing here can be a cursor: look behind it
         return replace(walk, page=walk.page + 1 if walk.full else 0, full=True, empties=0)
-    walk = replace(walk, top=max(walk.top, *ids), empties=0)
+    is_falling = all(one > other for one, other in itertools.pairwise(ids))
+    walk = replace(walk, top=max(walk.top, *ids), empties=0, unsorted=walk.unsorted or not is_falling)
     if not walk.by_page and walk.below is not None and min(ids) >= walk.below:
         return replace(walk, by_page=True, full=True, page=0, below=None)
-    if min(ids) <= walk.floor:
+    # In another order, posts above the floor may follow those below it.
+    if min(ids) <= walk.floor and not (walk.by_page and walk.unsorted):
         return replace(walk, ending=Ending.COMPLETE, below=min(ids))
     if walk.by_page:
         return replace(walk, page=walk.page + 1, fresh=walk.fresh + new)
@@ -137,6 +143,8 @@ def after_count(walk: Walk, *, missing: int | None) -> Walk:
     if walk.doubts < DOUBTS and (is_short or (walk.by_page and walk.fresh)):
         page = 0 if walk.by_page else walk.page
         return replace(walk, doubts=walk.doubts + 1, empties=0, fresh=0, page=page)
+    if is_short and walk.unsorted and not walk.by_page:
+        return replace(walk, by_page=True, full=True, page=0, below=None, fresh=0, empties=0, doubts=0)
     if is_short:
         return replace(walk, ending=Ending.SHORT, missing=missing or 0)
     return replace(walk, ending=Ending.COMPLETE)
@@ -156,7 +164,14 @@ def next_walk(walk: Walk | None, *, min_id: int | None = None, max_id: int | Non
         return Walk(floor=floor, below=below)  # everything again: what is missing may lie anywhere
     if walk.ending is Ending.COMPLETE:
         below = None if walk.by_page else below
-        return Walk(floor=walk.top, below=below, top=walk.top, by_page=walk.by_page, full=walk.full)
+        return Walk(
+            floor=walk.top,
+            below=below,
+            top=walk.top,
+            by_page=walk.by_page,
+            unsorted=walk.by_page and walk.unsorted,
+            full=walk.full,
+        )
     return replace(walk, empties=0, doubts=0, fresh=1)  # of the first half of a walk nothing is known
 
 

@@ -66,6 +66,7 @@ class ScriptedBoard:
     page_cap: int = 1000
     ghosts: dict[int, dict[str, Any]] = field(default_factory=dict)
     ignores_cursor: bool = False
+    order: Callable[[int], int] | None = None  # of listing, the highest first; None for that of ids
     retagged: dict[int, tuple[int, list[str]]] = field(default_factory=dict)  # when, and the tags since then
     tag_table: dict[str, tuple[int, int]] = field(default_factory=lambda: dict(TAGS))  # of the tag API
     relations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -190,7 +191,7 @@ class ScriptedBoard:
         return web.Response(body=self.content(number, sample=sample), content_type="image/jpeg")
 
     def _matching(self, terms: str) -> list[int]:
-        entries = sorted({*self.ids, *self.ghosts}, reverse=True)
+        entries = sorted({*self.ids, *self.ghosts}, key=self.order, reverse=True)
         for term in terms.split():
             if term.startswith(self.ignores or ("\0",)):
                 continue

@@ -234,6 +234,26 @@ def test_paging_by_number_where_the_cursor_is_ignored(
     assert any("refuses to list deeper" in line for line in said) == (wall is not None and not is_empty)
 
 
+@pytest.mark.parametrize("wall", [None, 20])
+def test_what_another_order_passes_over_is_listed_by_page_number(
+    board: Board, tmp_path: Path, wall: int | None
+) -> None:
+    """A cursor skips whatever stands further behind than its id: the count shows it; so it goes later, too."""
+    site = board(page_cap=10, wall=wall, order=lambda number: number * 7 % 121)
+    told: list[Progress] = []
+    report = crawl(config(tmp_path / "store", site), progress=told.append)
+    said = [progress.milestone for progress in told if "does not list by id" in progress.milestone]
+
+    assert said
+    assert report.complete == (wall is None)
+    if wall is None:
+        assert report.listed == report.stored == 60
+        site.ids += [121, 123, 200]
+        assert crawl(config(tmp_path / "store", site)).listed == 63
+    else:
+        assert "does not list by id (narrow the search" in report.missing
+
+
 def test_json_is_given_up_for_xml_where_it_is_refused(board: Board, tmp_path: Path) -> None:
     """The same posts, and after the first page no JSON is asked for any more; said once, and logged."""
     site = board(json_refused=True, page_cap=13)
