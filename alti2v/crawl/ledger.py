@@ -249,10 +249,6 @@ class Ledger(Database):
             )
         ]
 
-    def listed_and_there(self) -> int:
-        """How many posts the board had when it was last asked, ghosts included."""
-        return int(self._one("SELECT count(*) FROM posts WHERE board_status!='deleted'"))
-
     def mark_deleted(self, post_id: int) -> None:
         """The board does not have a post any more; its row and its picture stay."""
         self._db.execute("UPDATE posts SET board_status='deleted' WHERE id=?", (post_id,))

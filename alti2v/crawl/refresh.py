@@ -20,6 +20,9 @@ from alti2v.crawl.single_thread import SingleThread
 from alti2v.records import Post
 
 _DAY_S = 86_400
+_UNCOUNTED = (
+    "uncounted"  # in the ledger's state: recorded posts that the board did not count when all were read
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +59,9 @@ class Refresher:
         first = await self._ask(Query(tags=tags, limit=self.board.page_limit))
         if isinstance(first, Page) and _is_by_change(first):
             missing = await self._by_change(tags, first)
-            return missing or (await self._by_id() if await self._has_lost_posts() else "")
+            return missing or (await self._all() if await self._has_lost_posts() else "")
         self.say(f"{self.board.base} does not list by time of change: every post is read again")
-        return await self._by_id()
+        return await self._all()
 
     async def _by_change(self, tags: str, first: Page) -> str:
         page, read = first, 0
@@ -77,11 +80,26 @@ class Refresher:
         raise AssertionError("counting ends")
 
     async def _has_lost_posts(self) -> bool:
-        """Whether the board counts fewer posts than there should be: it does not show deleted ones."""
+        """Whether the board counts fewer posts of those that are recorded than when all were read again.
+
+        What is recorded as deleted says nothing about that: some boards show such posts, and count them.
+        """
+        uncounted = await self._uncounted()
+        return uncounted is not None and uncounted > await self.thread.run(self._known_uncounted)
+
+    async def _uncounted(self) -> int | None:
+        """How many recorded posts the board does not count; None if it does not say."""
         max_id = self.conditions.max_id
         url = self.board.count_url(self.tags, below=None if max_id is None else max_id + 1)
         count = await self.asker.ask_once(url, lambda body, status: self.board.read_count(body, status=status))
-        return isinstance(count, int) and count < await self.thread.run(self.ledger.listed_and_there)
+        return await self.thread.run(self.ledger.listed) - count if isinstance(count, int) else None
+
+    async def _all(self) -> str:
+        missing = await self._by_id()
+        uncounted = None if missing else await self._uncounted()
+        if uncounted is not None:
+            await self.thread.run(self._keep_uncounted, uncounted)
+        return missing
 
     async def _by_id(self) -> str:
         lowest, highest = await self.thread.run(self.ledger.bounds)
@@ -138,6 +156,13 @@ class Refresher:
         with self.ledger.transaction():
             self.ledger.add_posts(known, wanted=self.conditions.hold_for, seen_at=self.now)
         return self.ledger.counts()
+
+    def _known_uncounted(self) -> int:
+        return int(self.ledger.state(_UNCOUNTED) or 0)
+
+    def _keep_uncounted(self, posts: int) -> None:
+        with self.ledger.transaction():
+            self.ledger.set_state(_UNCOUNTED, str(posts))
 
     def _mark_deleted(self, post_id: int) -> None:
         with self.ledger.transaction():

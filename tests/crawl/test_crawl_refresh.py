@@ -129,6 +129,21 @@ def test_deleted_and_banned_posts_of_danbooru_are_marked(board: Board, tmp_path:
     assert posts(store).loc[11, "board_status"] == "deleted"  # since its first listing
 
 
+def test_deleted_posts_that_are_shown_hide_none_that_are_gone(board: Board, tmp_path: Path) -> None:
+    """Danbooru shows and counts the former; what was missed once is not looked for at every refresh."""
+    site = board(dialect="danbooru", sorts_by_change=True, page_cap=10)
+    store = tmp_path / "store"
+    crawl(config(store, site))
+    site.ids.remove(57)
+    crawl(config(store, site, refresh=1.0))
+    rows = posts(store)
+    site.requests.clear()
+    crawl(config(store, site, refresh=1.0))
+
+    assert set(rows.index[rows["board_status"] == "deleted"]) == {11, 33, 55, 57, 77, 99}
+    assert site.asked("page=b") == []
+
+
 def test_an_empty_page_in_between_deletes_nothing(board: Board, tmp_path: Path) -> None:
     """Boards answer nothing now and then: a post is gone only if the board lacks it twice by its number."""
     site = board(page_cap=10)
