@@ -46,6 +46,7 @@ class Wanted:
         sample_url, file_url: None where the board shows none, or where the other one is to be tried again.
         tries: of its first address in this run, whose bytes were not good.
         wait_s: before the first request.
+        has_mismatched: it came in this run, with another md5 than the board says.
     """
 
     seq: int
@@ -54,6 +55,7 @@ class Wanted:
     file_url: str | None
     tries: int = 0
     wait_s: float = 0.0
+    has_mismatched: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,7 @@ class Arrived:
         http_status: of the last answer.
         attempts: requests made for the file, in all runs.
         tries: of this address, in this run.
+        has_mismatched: as it was wanted.
     """
 
     asked: str
@@ -74,6 +77,7 @@ class Arrived:
     attempts: int
     tries: int
     content: bytes | memoryview
+    has_mismatched: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

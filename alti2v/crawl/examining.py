@@ -34,7 +34,10 @@ def judge(
     stored = examine(result, pending, keep_mismatched=keep_mismatched)
     if isinstance(stored, Stored):
         return Fetched(pending=pending, stored=stored, content=result.content)
-    verdict = decide(stored, tries=result.tries, policy=policy, rng=rng)
+    is_mismatch = stored.kind is FailKind.MD5_MISMATCH
+    # Bytes that differ are asked for once more, however the tries before them failed.
+    tries = 1 + result.has_mismatched if is_mismatch else result.tries
+    verdict = decide(stored, tries=tries, policy=policy, rng=rng)
     if isinstance(verdict, GiveUp):
         outcome = Outcome(
             status=Status.FAILED,
@@ -52,6 +55,7 @@ def judge(
         sample_url=wanted.sample_url if result.asked == wanted.sample_url else None,
         tries=result.tries,
         wait_s=verdict.delay_s,
+        has_mismatched=result.has_mismatched or is_mismatch,
     )
 
 

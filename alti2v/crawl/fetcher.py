@@ -11,7 +11,7 @@ from alti2v.crawl.documents import Arrived, Wanted
 from alti2v.crawl.ledger import Outcome
 from alti2v.crawl.memory import Room
 from alti2v.crawl.net import Client
-from alti2v.crawl.network import FileRules
+from alti2v.crawl.network import PRODUCT, FileRules
 from alti2v.crawl.policy import FailKind, Failure, GiveUp, RetryPolicy, decide
 from alti2v.records import Status
 
@@ -53,7 +53,7 @@ async def fetch(
             attempts += 1
             answer = await client.get(url, purpose=Purpose.FILE, max_bytes=rules.max_bytes, room=room)
             if isinstance(answer, Received):
-                return _arrived(answer, asked=url, attempts=attempts, tries=tries)
+                return _arrived(answer, wanted, asked=url, attempts=attempts, tries=tries)
             failure = answer
             room.leave()
             if failure.kind is FailKind.HOST_DOWN:
@@ -85,8 +85,8 @@ def addresses(wanted: Wanted, *, original: bool) -> tuple[str, ...]:
     return tuple(url for url in candidates if url is not None)
 
 
-def _arrived(received: Received, *, asked: str, attempts: int, tries: int) -> Arrived | Outcome:
-    if _OPT_OUT & {word.strip() for word in received.robots_tag.split(",")}:
+def _arrived(received: Received, wanted: Wanted, *, asked: str, attempts: int, tries: int) -> Arrived | Outcome:
+    if any(map(_is_opt_out, received.robots_tag.split(","))):
         return _skipped(Skip.OPT_OUT, error=received.robots_tag, attempts=attempts)
     return Arrived(
         asked=asked,
@@ -95,7 +95,14 @@ def _arrived(received: Received, *, asked: str, attempts: int, tries: int) -> Ar
         attempts=attempts,
         tries=tries,
         content=received.body,
+        has_mismatched=wanted.has_mismatched,
     )
+
+
+def _is_opt_out(rule: str) -> bool:
+    """Whether a rule of X-Robots-Tag speaks of training, and to us: `noai`, `*: noai` or `alti2v: noai`."""
+    agent, colon, word = rule.rpartition(":")
+    return word.strip() in _OPT_OUT and (not colon or agent.strip() in (PRODUCT, "*"))
 
 
 def _skipped(reason: Skip, *, error: str, attempts: int) -> Outcome:

@@ -425,6 +425,20 @@ def test_f21_a_wrong_md5_is_a_kind_of_its_own(board: Board, tmp_path: Path) -> N
     assert lenient.stored == 2
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_f21_a_wrong_md5_behind_another_failure_is_fetched_once_more(
+    board: Board, tmp_path: Path, *, apart: bool
+) -> None:
+    """F21: a try that failed in another way is not the one that the mismatch has to spare."""
+    site = board(ids=[7, 9])
+    other = web.Response(body=site.content(9, sample=False))
+    site.script("/images/0/p7", page("busy", status=500), lambda _: other)
+    report = crawl(config(tmp_path / "store", site, files="original", network_apart=apart))
+
+    assert (report.stored, report.failed) == (2, {})
+    assert posts(report.store).loc[7, "attempts"] == 3
+
+
 def test_equal_bytes_are_stored_once(board: Board, tmp_path: Path) -> None:
     """The second post is a duplicate and says of which."""
     site = board(ids=[7, 9, 11], same_bytes={9: 7})
@@ -453,11 +467,16 @@ def test_f24_only_pictures_are_fetched_and_stored_by_content(board: Board, tmp_p
 
 
 def test_f62_an_opt_out_header_is_honoured(board: Board, tmp_path: Path) -> None:
-    """F62: X-Robots-Tag noai: skipped, with its reason."""
-    site = board(ids=[7])
-    site.script("/samples/", lambda _: web.Response(body=b"x", headers={"X-Robots-Tag": "noindex, noai"}))
+    """F62: X-Robots-Tag noai, to everybody or to us: skipped, with its reason; not if to another robot."""
+    tags = {7: "noindex, noai", 8: "noindex, alti2v: noai", 9: "*: NoImageAI", 10: "otherbot: noai"}
+    site = board(ids=list(tags))
+    for number, tag in tags.items():
+        answer = web.Response(body=site.content(number, sample=True), headers={"X-Robots-Tag": tag})
+        site.script(f"/samples/{number % 7}/sample_p{number}.", lambda _, answer=answer: answer)
+    report = crawl(config(tmp_path / "store", site))
 
-    assert crawl(config(tmp_path / "store", site)).skipped == {"opt_out": 1}
+    assert report.skipped == {"opt_out": 3}
+    assert set(pictures(report.store)) == {10}
 
 
 def test_f61_robots_txt_of_the_files_is_obeyed(board: Board, tmp_path: Path) -> None:

@@ -21,12 +21,25 @@ POLICY = RetryPolicy(tries=3, base_s=0.5, ceiling_s=0.5)
 
 
 def judged(
-    content: bytes | memoryview, *, asked: str, tries: int = 1, keep_mismatched: bool = False
+    content: bytes | memoryview,
+    *,
+    asked: str,
+    tries: int = 1,
+    keep_mismatched: bool = False,
+    has_mismatched: bool = False,
 ) -> Fetched | Lost | Wanted:
     """The file of a post whose original is `WHOLE`, asked for after two requests of earlier runs."""
     wanted = Wanted(seq=4, attempts=2, sample_url=SAMPLE, file_url=ORIGINAL)
     pending = Pending(post=Post(id=1, md5=hashlib.md5(WHOLE).hexdigest()), wanted=wanted)
-    file = Arrived(asked=asked, url=asked, http_status=200, attempts=2 + tries, tries=tries, content=content)
+    file = Arrived(
+        asked=asked,
+        url=asked,
+        http_status=200,
+        attempts=2 + tries,
+        tries=tries,
+        content=content,
+        has_mismatched=has_mismatched,
+    )
     return judge(pending, file, keep_mismatched=keep_mismatched, policy=POLICY, rng=Random(1))
 
 
@@ -56,7 +69,7 @@ def test_what_is_no_whole_picture_fails_in_its_own_way(
     form: type[bytes] | type[memoryview], content: bytes, asked: str, kind: str
 ) -> None:
     """After the last try, with its status and every request counted."""
-    lost = judged(form(content), asked=asked, tries=3)
+    lost = judged(form(content), asked=asked, tries=3, has_mismatched=kind == "md5_mismatch")
 
     assert isinstance(lost, Lost)
     assert (lost.outcome.status, lost.outcome.reason) == (Status.FAILED, kind)
@@ -86,9 +99,12 @@ def test_the_address_that_failed_is_asked_again() -> None:
 
 
 def test_a_wrong_md5_is_fetched_once_more_and_no_oftener() -> None:
-    """Whatever the policy says of passing failures."""
-    assert isinstance(judged(picture(2), asked=ORIGINAL, tries=1), Wanted)
-    assert isinstance(judged(picture(2), asked=ORIGINAL, tries=2), Lost)
+    """Whatever the policy says of passing failures, and however many of them came before."""
+    again = judged(picture(2), asked=ORIGINAL, tries=3)
+
+    assert isinstance(again, Wanted)
+    assert again.has_mismatched
+    assert isinstance(judged(picture(2), asked=ORIGINAL, tries=4, has_mismatched=True), Lost)
 
 
 def test_what_is_no_file_is_recorded_as_it_is() -> None:
