@@ -66,7 +66,7 @@ def in_words(answer: Refusal | Unreadable | Wall | Failure) -> str:
     """What came instead of an answer, for a person."""
     match answer:
         case Refusal(message=message) | Wall(message=message):
-            return f"the board refuses: {message}"
+            return f"the board refuses: {message.rstrip('.')}"
         case Unreadable(what=what):
             return f"the board answers with {what}"
         case Failure(message=message):

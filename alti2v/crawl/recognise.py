@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from alti2v.crawl.asking import Asker
-from alti2v.crawl.boards.board import Board, Dialect, Page, Query, Unreadable
+from alti2v.crawl.asking import Asker, in_words
+from alti2v.crawl.boards.board import Board, Dialect, Page, Query, Refusal, Unreadable, Wall
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.gelbooru import Gelbooru
 from alti2v.crawl.policy import HEALABLE, FailKind, Failure
@@ -26,6 +26,9 @@ KNOWN_BOARDS: Mapping[str, KnownBoard] = {
     "safebooru": KnownBoard("https://safebooru.org", Dialect.GELBOORU),
     "donmai": KnownBoard("https://safebooru.donmai.us", Dialect.DANBOORU),
 }
+
+# An error message with one of these is that of some other program, which knows nothing of the address.
+_UNKNOWN_THERE = frozenset({400, 404, 405, 422})
 
 
 def base_url(board: str) -> str:
@@ -60,10 +63,10 @@ async def detect(base: str, asker: Asker) -> Dialect:
     """Find out a board's dialect by asking for one post in each.
 
     Raises:
-        RemoteError: nobody answers.
+        RemoteError: nobody answers, or whoever does refuses.
         UsageError: whoever answers is no board of either dialect, or its address is not public.
     """
-    seen: list[Unreadable | Failure] = []
+    seen: list[Refusal | Unreadable | Failure] = []
     for attempt in range(asker.policy.tries):
         if attempt:
             await asker.sleep(min(asker.policy.ceiling_s, asker.policy.base_s * 2 ** (attempt - 1)))
@@ -73,11 +76,14 @@ async def detect(base: str, asker: Asker) -> Dialect:
             if isinstance(answer, Page):
                 return dialect
             seen.append(answer)
-        if not any(isinstance(answer, Failure) and answer.kind in HEALABLE for answer in seen):
+        if not any(map(_may_pass, seen)):
             break
     failed = next((answer for answer in seen if isinstance(answer, Failure)), None)
     if failed is not None and failed.kind is FailKind.PRIVATE_ADDRESS:
         raise private_address(base)
+    refusal = next((answer for answer in seen if isinstance(answer, Refusal)), None)
+    if refusal is not None:
+        raise RemoteError(f"{base}: {in_words(refusal)}: run again later")
     if failed is not None:
         raise RemoteError(f"{base} does not answer ({failed.message}): check the address, or run again later")
     what = " and ".join(dict.fromkeys(answer.what for answer in seen if isinstance(answer, Unreadable)))
@@ -99,11 +105,23 @@ def _split(url: str) -> SplitResult | None:
     return parts if usable else None
 
 
-async def _one_post(board: Board, asker: Asker) -> Page | Unreadable | Failure:
-    def read(body: bytes, status: int) -> Page | Unreadable:
+def _may_pass(answer: Refusal | Unreadable | Failure) -> bool:
+    """Whether asking again may bring something else."""
+    match answer:
+        case Failure(kind=kind):
+            return kind in HEALABLE
+        case Refusal(is_final=is_final):
+            return not is_final
+    return False
+
+
+async def _one_post(board: Board, asker: Asker) -> Page | Refusal | Unreadable | Failure:
+    def read(body: bytes, status: int) -> Page | Refusal | Unreadable:
         answer = board.read_posts(body, status=status)
         if isinstance(answer, Page) and (body.strip() or board.dialect is Dialect.DANBOORU):
             return answer
+        if isinstance(answer, Refusal | Wall) and status not in _UNKNOWN_THERE:
+            return answer if isinstance(answer, Refusal) else Refusal(answer.message)
         # An empty body is an answer in Gelbooru's dialect, but not one to tell it by.
         return answer if isinstance(answer, Unreadable) else Unreadable("an error message")
 

@@ -352,8 +352,9 @@ def test_f16_a_board_that_wants_no_api_use_stops_it_clearly(board: Board, tmp_pa
     shut.script("/index.php", *[page(answer)] * 200)
     closing.script("/index.php", *[None] * 4, *[page(answer)] * 200)
 
-    with pytest.raises(RemoteError, match=words):
-        crawl(replace(config(tmp_path / "new", shut), dialect=Dialect.GELBOORU))
+    for dialect in (Dialect.GELBOORU, None):
+        with pytest.raises(RemoteError, match=words):
+            crawl(replace(config(tmp_path / "new", shut), dialect=dialect))
     report = crawl(config(tmp_path / "store", closing))
 
     assert not report.complete
