@@ -159,6 +159,11 @@ class _Run:
         """Close the tar file."""
         self._shelf.close()
 
+    @property
+    def _elsewhere(self) -> str:
+        """What another command does about it: the same one would not."""
+        return "" if self._config.retry_failed is None else " (run without --retry-failed)"
+
     def report(self, *, new: int, seconds: float) -> CrawlReport:
         """What the store holds now."""
         assert self._board is not None
@@ -166,7 +171,7 @@ class _Run:
         healable = sum(count for kind, count in counts.failed.items() if kind in HEALABLE)
         missing = list(self._missing)
         if counts.pending and self._wants_files:
-            missing.append(f"{counts.pending:,} files were not tried to the end")
+            missing.append(f"{counts.pending:,} files were not tried to the end{self._elsewhere}")
         if healable:
             missing.append(f"{healable:,} files failed in ways that may pass")
         return CrawlReport(
@@ -340,7 +345,7 @@ class _Run:
         if wanted is not None:
             self._display.listing_ended = True
             if walk is None or walk.ending is not Ending.COMPLETE:
-                self._missing.append("the listing has not come to its end")
+                self._missing.append(f"the listing has not come to its end{self._elsewhere}")
 
     def _forgive_refusals(self) -> None:
         """While a host shuts us out, its refusals say nothing about single files: they are pending again.

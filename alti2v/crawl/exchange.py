@@ -177,5 +177,8 @@ def _failure_of(exc: Exception) -> Failure:
     if isinstance(cause, PrivateAddressError) or isinstance(exc, PrivateAddressError):
         return Failure(kind=FailKind.PRIVATE_ADDRESS, message=str(PrivateAddressError(*PRIVATE)))
     kind = next(kind for error, kind in _KINDS if isinstance(exc, error))
-    text = " ".join(str(exc).replace(" ssl:default", "").split())[:200]  # aiohttp says it of plain HTTP, too
+    # What is wrong without the class and the status 400 that aiohttp wraps around it.
+    inner = (getattr(error, "message", None) for error in (exc.__cause__, exc))
+    told = next((message for message in inner if message and isinstance(message, str)), str(exc))
+    text = " ".join(told.replace(" ssl:default", "").split())[:200]  # aiohttp says it of plain HTTP, too
     return Failure(kind=kind, message=f"{kind}: {text}" if text else str(kind))

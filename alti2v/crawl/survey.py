@@ -47,13 +47,13 @@ class Survey:
     async def tell_api_rules(self) -> None:
         """Say once if the board's robots.txt disallows its documented API, which follows its own terms.
 
-        Danbooru's does (`Disallow: /*.json`), while its help describes the same addresses to programs.
+        Danbooru's does (`Disallow: /*.json`), while its help describes the same addresses to programs; and a
+        robots.txt that keeps crawlers from the pages of Gelbooru keeps them from index.php.
         """
-        if not isinstance(self.board, Danbooru):
-            return
-        if await self.asker.network.may_crawl(f"{self.board.base}/posts.json") is False:
+        api = "posts.json" if isinstance(self.board, Danbooru) else "index.php?page=dapi"
+        if await self.asker.network.may_crawl(f"{self.board.base}/{api}") is False:
             self.say(
-                f"the robots.txt of {self.board.base} disallows posts.json to crawlers: a documented API, "
+                f"the robots.txt of {self.board.base} disallows {api} to crawlers: a documented API, "
                 "it is asked under its own terms and rate; files are fetched as robots.txt allows"
             )
 

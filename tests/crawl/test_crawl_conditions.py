@@ -156,7 +156,8 @@ def test_retrying_says_when_the_listing_has_no_end_yet(board: Board, tmp_path: P
     crawl(config(tmp_path / "store", site, limit=5))
     report = crawl(config(tmp_path / "store", site, retry_failed="all"))
 
-    assert (report.complete, report.missing) == (False, "the listing has not come to its end")
+    missing = "the listing has not come to its end (run without --retry-failed)"
+    assert (report.complete, report.missing) == (False, missing)
 
 
 def test_nothing_can_be_retried_before_a_first_crawl(board: Board, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import socket
 import ssl
 import struct
@@ -115,6 +116,23 @@ async def test_f02_a_broken_chunk_is_never_taken_for_an_end(serve: Any) -> None:
 
     assert kinds[:2] == [FailKind.TRUNCATED_BODY] * 2
     assert kinds[2] in (FailKind.TRUNCATED_BODY, FailKind.BAD_HTTP)
+
+
+async def test_f02_a_short_body_is_told_in_words(serve: Any) -> None:
+    """F02: without the class and the status that the HTTP client wraps around them; none was sent."""
+
+    async def handler(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")  # type: ignore[attr-defined]
+        request.transport.close()
+        return web.Response()
+
+    outcome = await got(await serve(handler) + "/a.jpg")
+
+    assert isinstance(outcome, Failure)
+    assert outcome.kind is FailKind.TRUNCATED_BODY
+    assert "received 3 of 9 bytes" in outcome.message
+    assert not re.search("400|Error|message=", outcome.message)
 
 
 async def test_f03_a_host_that_never_answers_times_out(serve: Any) -> None:
