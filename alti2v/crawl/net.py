@@ -30,6 +30,12 @@ MAX_ROBOTS_BYTES = 512 * 1024  # RFC 9309, 2.5: parse at least 500 KiB
 _CHUNK = 1 << 18  # bytes: each stop and start of reading costs two system calls
 
 
+def _foreign(origin: str, purpose: Purpose) -> str:
+    if purpose is Purpose.API:
+        return f"it redirects to {origin}, which is another site"
+    return f"{origin} is no host of the board's files"
+
+
 class Client:
     """The session of one crawl; an async context manager.
 
@@ -115,7 +121,7 @@ class Client:
             if origin is None:
                 return Failure(kind=FailKind.BAD_URL, message=f"not an http address: {url[:200]}")
             if not self._may_go(url, purpose, is_redirect=hop > 0):
-                return Failure(kind=FailKind.FOREIGN_HOST, message=f"{origin} is no host of the board's files")
+                return Failure(kind=FailKind.FOREIGN_HOST, message=_foreign(origin, purpose))
             host = self._host(origin)
             if purpose is Purpose.FILE:
                 refused = await self._robots_refusal(host, url)

@@ -436,9 +436,28 @@ def test_f10_answers_of_any_size_are_bounded() -> None:
 
 def test_xml_with_a_document_type_is_refused() -> None:
     """The way in which XML bombs are built."""
-    bomb = b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "bbbb">]><posts count="&b;"/>'
+    bomb = b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "7777">]><posts count="&b;"/>'
 
     assert isinstance(ORG.read_count(bomb, status=200), Unreadable)
+    for hidden in (
+        bomb.decode().encode("utf-16-le"),
+        bomb.replace(b"OCT", b"O\vC\xffT").replace(b"EN", b"E\vN"),
+    ):
+        assert isinstance(ORG.read_count(hidden, status=200), Unreadable)
+
+
+@pytest.mark.parametrize("byte", [b"\x0b", b"\x1f", b"\xff"])
+def test_a_byte_that_does_not_belong_there_costs_no_page(byte: bytes) -> None:
+    """People paste anything into a source; a page with one such byte is read all the same."""
+    as_xml = b'<posts count="1"><post id="7" md5="%s" tags=" a b " source="x%sy"/></posts>'
+    as_json = b'[{"id":7,"hash":"%s","tags":"a b","source":"x%sy"}]'
+    inside = {b"\xff": "x\ufffdy"}.get(byte, "x y")
+    for form in (as_xml, as_json):
+        page = ORG.read_posts(form % (b"a" * 32, byte), status=200)
+
+        assert isinstance(page, Page)
+        assert [(post.id, post.source, post.tags_unknown) for post in page.posts] == [(7, inside, "a b")]
+        assert isinstance(ORG.read_posts(form[:-4] % (b"a" * 32, byte), status=200), Unreadable)
 
 
 @given(

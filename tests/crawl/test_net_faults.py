@@ -321,6 +321,7 @@ async def test_f09_a_redirect_to_a_foreign_host_is_not_followed(serve: Any) -> N
         ]
 
     assert [kind(outcome) for outcome in outcomes] == [FailKind.FOREIGN_HOST] * 2
+    assert ["redirects to http://localhost" in str(outcome) for outcome in outcomes] == [False, True]
     assert {host.partition(":")[0] for host in heard} == {"127.0.0.1"}
 
 

@@ -7,8 +7,9 @@ status 200 and "nothing" with an empty body (wire facts: Gelbooru 0.2 source and
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from xml.etree import ElementTree as ET
 
 from alti2v.crawl.boards.board import Refusal, Unreadable
@@ -16,6 +17,11 @@ from alti2v.crawl.boards.values import clean_text
 
 # A bound for hostile answers, far above what boards send: 1,000 posts at most.
 MAX_ENTRIES = 10_000
+
+T = TypeVar("T")
+# Forbidden in XML 1.0 (2.2) and inside the strings of JSON (RFC 8259, 7).
+_CONTROL = bytes(code for code in range(32) if code not in b"\t\n\r")
+_TO_SPACES = bytes.maketrans(_CONTROL, b" " * len(_CONTROL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +65,24 @@ def classify(body: bytes) -> Empty | JsonBody | XmlBody | Refusal | Unreadable:
     return Unreadable("plain text")
 
 
+def _first_that_reads(parse: Callable[[bytes], T], text: bytes) -> T:
+    """Parse a text, if need be without what neither JSON nor XML may have inside, and UTF-8 neither.
+
+    Boards hand on what people typed or pasted; one such byte would cost a page of posts.
+    """
+    try:
+        return parse(text)
+    except (ValueError, ET.ParseError):
+        # Nothing is taken out: what stands on either side must not join to a document type.
+        mended = text.decode("utf-8", "replace").encode().translate(_TO_SPACES)
+        if mended == text:
+            raise
+        return parse(mended)
+
+
 def _classify_json(text: bytes) -> JsonBody | Refusal | Unreadable:
     try:
-        value = json.loads(text)
+        value = _first_that_reads(json.loads, text)
     except (ValueError, RecursionError):
         return Unreadable("broken JSON")
     if isinstance(value, str):
@@ -76,10 +97,13 @@ def _classify_xml(text: bytes) -> XmlBody | Refusal | Unreadable:
     start = text[:1024].lower()
     if b"<html" in start or b"<!doctype html" in start:
         return Unreadable("an HTML page")
+    if b"\0" in start:  # UTF-16 would hide from the next question what the parser sees
+        return Unreadable("XML in another encoding than UTF-8")
     if b"<!doctype" in start or b"<!entity" in text.lower():
         return Unreadable("XML with a document type, which no board sends")  # and how XML bombs are built
     try:
-        root = ET.fromstring(text)  # noqa: S314 - no document type, so no entities to expand
+        # No document type, so no entities to expand.
+        root = _first_that_reads(ET.fromstring, text)
     except (ET.ParseError, ValueError, LookupError):  # LookupError: an unknown encoding declaration
         return Unreadable("an HTML page" if b"<body" in text.lower() else "broken XML")
     if root.tag == "error" or root.get("success") == "false":
