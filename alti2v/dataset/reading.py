@@ -110,7 +110,9 @@ class _Folder:
                 check_schema(Path(path), table, pq.ParquetFile(file).schema_arrow)
                 file.seek(0)
                 names = None if columns is None else list(columns)
-                found: list[dict[str, Any]] = pq.read_table(file, columns=names, filters=wanted).to_pylist()
+                # In this thread: why, says `storage.table.read_open_table`.
+                rows = pq.read_table(file, columns=names, filters=wanted, use_threads=False)
+                found: list[dict[str, Any]] = rows.to_pylist()
         except Alti2vError:
             raise
         except Exception as exc:
