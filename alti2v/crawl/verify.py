@@ -225,7 +225,7 @@ class _Check:
         except FileNotFoundError:
             return "is missing"
         except DamagedError as exc:
-            return str(exc)
+            return _in_short(exc)
         self.tables_read += 1
         self.posts += table.num_rows
         offset = 0
@@ -244,7 +244,7 @@ class _Check:
         except FileNotFoundError:
             return "is missing"
         except DamagedError as exc:
-            return str(exc)
+            return _in_short(exc)
         self.tables_read += 1
         is_same = table.equals(pa.Table.from_pylist(list(history_rows(ledger)), schema(HISTORY)))
         return "" if is_same else "does not say what the ledger says"
@@ -273,7 +273,7 @@ class _Check:
         except FileNotFoundError:
             return "is missing"
         except DamagedError as exc:
-            return str(exc)
+            return _in_short(exc)
         self.tables_read += 1
         is_same = table.equals(pa.Table.from_pylist(list(tag_rows(ledger, categories)), schema(STORE_TAGS)))
         return "" if is_same else "does not say what the ledger says"
@@ -288,4 +288,9 @@ def _ledger_damage(store: Path) -> str:
         with Ledger(path) as ledger:
             return "" if ledger.is_sound() else "is damaged"
     except DamagedError as exc:
-        return str(exc)
+        return _in_short(exc)
+
+
+def _in_short(error: DamagedError) -> str:
+    """What is wrong, without the advice to run what is running."""
+    return str(error).partition(": run `")[0]

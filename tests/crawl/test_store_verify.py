@@ -175,6 +175,7 @@ def test_f38_a_ledger_is_rebuilt_from_the_files(
     healed = again(store, site)
 
     assert [finding.where for finding in found.findings][:1] == ["crawl.sqlite"]
+    assert "run `" not in found.findings[0].what  # what runs already
     assert len(site.asked("/samples/")) == asked
     assert len(site.asked("s=tag")) == asked_tags
     assert (healed.listed, healed.stored, healed.duplicate, healed.skipped) == (80, 78, 1, {"video": 1})
@@ -220,6 +221,7 @@ def test_f38_tables_are_written_again(store: Path, table: str, how: str) -> None
     verify_store(store, repair=True)
 
     assert [finding.where for finding in found.findings] == [table]
+    assert "run `" not in found.findings[0].what
     assert verify_store(store).findings == ()
 
 
