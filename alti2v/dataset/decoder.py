@@ -134,7 +134,10 @@ def serve(prepare: Callable[[bytes, ImageRecipe], Picture | Unusable] = prepare_
             picture = Unusable("too_large")
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        _send(answers, *_message(picture, content))
+        try:
+            _send(answers, *_message(picture, content))
+        except BrokenPipeError:  # who asked was killed, and nobody is left to tell
+            os._exit(1)
 
 
 @lru_cache(maxsize=4)

@@ -55,6 +55,25 @@ with borrowed_decoder() as guarded:
     assert ended.stderr == ""
 
 
+def test_a_decoder_whose_program_was_killed_ends_without_a_word() -> None:
+    """A killed build leaves no traceback of its decoders on the terminal."""
+    program = f"""
+import os
+from alti2v.dataset import decoder
+from alti2v.dataset.manifest import ImageRecipe
+shared = os.memfd_create("picture")
+process = decoder._started(shared)
+os.pwrite(shared, {SOUND!r}, 0)
+decoder._send(process.stdin, decoder._request(ImageRecipe(size=4096)), decoder._SIZE.pack({len(SOUND)}))
+os._exit(0)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert ended.stderr == ""
+
+
 def test_a_hostile_picture_costs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a decoder dies of, it is said, and the pictures around it are what they are."""
     monkeypatch.setattr(decoder, "_PROGRAM", PROGRAM)
