@@ -263,8 +263,10 @@ class Ledger(Database):
         """
         if below is None:
             return int(self._one("SELECT count(*) FROM posts"))
+        # With OR in one query, SQLite would remember the rows that it has counted: 16 bytes for each.
         row = self._row(
-            "SELECT count(*) FROM posts WHERE id<? OR (reason='ghost' AND id>?)",
+            "SELECT (SELECT count(*) FROM posts WHERE id<?)"
+            " + (SELECT count(*) FROM posts WHERE id>? AND reason='ghost')",
             below,
             2**62 if top is None else max(top, below - 1),
         )
