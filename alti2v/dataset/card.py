@@ -89,10 +89,27 @@ def _pictures(image: ImageRecipe) -> list[str]:
     if image.format == ORIGINAL:
         return [
             "Pictures: as they came, in their own sizes and formats. webdataset and the tables read them all;",
-            "`datasets` wants the same members in every sample, and refuses shards whose formats are mixed.",
+            "`datasets` wants the same members in every sample: of shards whose formats are mixed it reads the",
+            "pictures of one format, or nothing.",
         ]
     size = f"{image.size} × {image.size} px, {image.fit}"
     return [f"Pictures: {size}, {image.format} of quality {image.quality}."]
+
+
+def _loading(manifest: Manifest) -> list[str]:
+    if manifest.image.format == ORIGINAL:
+        return [
+            "from webdataset import WebDataset",
+            "",
+            f'samples = WebDataset("path of this/data/{manifest.shards[0].name}.tar", shardshuffle=False)',
+            'pictures = samples.decode("pil")',
+        ]
+    return [
+        "from datasets import load_dataset",
+        "",
+        'dataset = load_dataset("path or name of this", streaming=True)',
+        'tables = load_dataset("parquet", data_dir="path of this/metadata")',
+    ]
 
 
 def _content(manifest: Manifest, splits: Sequence[str], tags: Sequence[Tag], board: str) -> list[str]:
@@ -126,10 +143,7 @@ def _content(manifest: Manifest, splits: Sequence[str], tags: Sequence[Tag], boa
         "- `outcomes.parquet`: what became of every post that the board listed.",
         "",
         "```python",
-        "from datasets import load_dataset",
-        "",
-        'dataset = load_dataset("path or name of this", streaming=True)',
-        'tables = load_dataset("parquet", data_dir="path of this/metadata")',
+        *_loading(manifest),
         "```",
         "",
         f"Tags by category: {', '.join(f'{count:,} {name}' for name, count in categories.most_common())}. "

@@ -98,7 +98,8 @@ class _Folder:
             content: bytes = self.files.cat_file(self._at(path), start=offset, end=offset + size)
         except Exception as exc:
             raise self._refused(path, exc) from exc
-        return content
+        # A server that knows no ranges (`python -m http.server`) sends the whole file, RFC 9110, 14.2.
+        return content if len(content) <= size else content[offset : offset + size]
 
     def rows(
         self, path: str, table: Table, columns: Sequence[str] | None, ids: Sequence[int]

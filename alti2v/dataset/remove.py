@@ -99,10 +99,10 @@ def read_ids(path: Path) -> npt.NDArray[np.int64]:
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(
-            f"{path} cannot be read ({exc}): give a text file with one post number on a line"
-        ) from exc
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be read: {exc.strerror}: give one post number on a line") from exc
+    except UnicodeDecodeError as exc:
+        raise UsageError(f"{path} is not UTF-8 text: give one post number on a line") from exc
     ids = set()
     for number, line in enumerate(lines, 1):
         text = line.strip()

@@ -106,9 +106,10 @@ def check_sizes(pictures: int, *, test: int, validation: int) -> None:
         UsageError: nothing is.
     """
     if test + validation >= pictures:
+        usable = "1 usable picture" if pictures == 1 else f"{pictures} usable pictures"
         raise UsageError(
             f"--test {test} and --validation {validation} leave nothing to train on: "
-            f"the store has {pictures} usable pictures; ask for fewer"
+            f"the store has {usable}; ask for fewer"
         )
 
 

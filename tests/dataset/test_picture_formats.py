@@ -104,6 +104,7 @@ def test_kept_originals_are_the_bytes_of_the_store(tmp_path: Path) -> None:
     card = (dataset / "README.md").read_text()
     assert "as they came" in card
     assert "features:" not in card
+    assert "load_dataset" not in card
 
 
 def test_damaged_originals_are_dropped_all_the_same(tmp_path: Path) -> None:

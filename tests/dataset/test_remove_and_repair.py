@@ -142,6 +142,11 @@ def test_lists_that_are_none(tmp_path: Path, content: str, message: str) -> None
     (tmp_path / "ids").write_text(content)
     with pytest.raises(UsageError, match=message):
         read_ids(tmp_path / "ids")
+    (tmp_path / "ids").write_bytes(b"\x98")
+    with pytest.raises(UsageError, match="ids is not UTF-8 text: give one post number on a line"):
+        read_ids(tmp_path / "ids")
+    with pytest.raises(UsageError, match="none cannot be read: No such file or directory: give one post"):
+        read_ids(tmp_path / "none")
     (tmp_path / "ids").write_text("# asked on Monday\n12\n\n 3 \n12\n")
     assert read_ids(tmp_path / "ids").tolist() == [3, 12]
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import shutil
 import tarfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from PIL import Image
@@ -69,6 +72,21 @@ def test_no_dataset_there(tmp_path: Path, served: Served) -> None:
             read_sample(place, 7)
     with pytest.raises(RemoteError, match=r"outcomes\.parquet cannot be read"):
         read_sample("http://127.0.0.1:9", 7)
+
+
+def test_a_server_without_ranges_will_do(dataset: Path) -> None:
+    """`python -m http.server` sends the whole shard, and the picture is found in it."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=dataset)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        picture = read_sample(f"http://127.0.0.1:{server.server_port}", 7).picture
+        server.shutdown()
+
+    assert picture == in_tars(dataset)[7]
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def test_changed_bytes_are_refused(dataset: Path, tmp_path: Path) -> None:
