@@ -25,7 +25,7 @@ from alti2v.dataset.manifest import Shard, read_manifest
 from alti2v.errors import DamagedError, UsageError
 from alti2v.storage.layout import CACHE_FILE, DATA_DIR, MANIFEST_FILE, METADATA_DIR, TAGS_FILE
 from alti2v.storage.publish import make_directory, publish_json, read_json, storage_errors
-from alti2v.storage.remote import Remote, download, is_url, open_remote, size_of, sizes
+from alti2v.storage.remote import Remote, download, has_folders, is_url, open_remote, size_of, sizes
 
 _LOG = logging.getLogger(__name__)
 _GB = 1e9
@@ -142,13 +142,12 @@ def _check_remote(remote: Remote, shards: tuple[Shard, ...]) -> None:
 
 
 def _sizes_of(remote: Remote, names: list[str]) -> Mapping[str, int]:
-    if not remote.url.startswith(("http://", "https://")):
+    if has_folders(remote):
         return {
             f"{folder}/{name}": size
             for folder in (DATA_DIR, METADATA_DIR)
             for name, size in sizes(remote, folder).items()
         }
-    # Web servers list no folders.
     with ThreadPoolExecutor(_ASKED_AT_ONCE) as threads:
         asked = zip(names, threads.map(lambda name: size_of(remote, name), names), strict=True)
         return {name: size for name, size in asked if size is not None}

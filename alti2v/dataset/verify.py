@@ -48,7 +48,7 @@ from alti2v.storage.layout import (
 )
 from alti2v.storage.place import Address, brought, open_place, remove, sizes_in
 from alti2v.storage.publish import TEMPORARY_PREFIX, publish_bytes, publish_json, read_json
-from alti2v.storage.remote import Remote
+from alti2v.storage.remote import Remote, has_folders
 from alti2v.storage.table import read_table
 from alti2v.storage.tar import Member, dali_index, json_index, members, read_span
 
@@ -143,7 +143,8 @@ def _verify(whole: _Dataset, *, repair: bool, deep: bool, progress: ProgressHook
     findings.extend(_check_removed(whole, shard_of))
     findings.extend(_check_survey(whole, repair=repair))
     findings.extend(_check_descriptions(whole, repair=repair))
-    findings.extend(_check_folders(whole, repair=repair))
+    if not isinstance(whole.place, Remote) or has_folders(whole.place):
+        findings.extend(_check_folders(whole, repair=repair))
     return Verification(
         checked={
             "shards": len(whole.manifest.shards),
@@ -334,7 +335,7 @@ def _check_outcomes(whole: _Dataset, shard_of: Mapping[int, str]) -> Iterator[Fi
 
 
 def _check_removed(whole: _Dataset, shard_of: Mapping[int, str]) -> Iterator[Finding]:
-    """What was removed must be nowhere; that an edition was interrupted is said here, too."""
+    """What was removed must be nowhere."""
     try:
         removed = read_removed(whole.tables).column("id").to_pylist()
     except DamagedError as exc:
@@ -344,9 +345,6 @@ def _check_removed(whole: _Dataset, shard_of: Mapping[int, str]) -> Iterator[Fin
         f"{post_id} was removed, and is in {shard_of[post_id]}" for post_id in removed if post_id in shard_of
     )
     yield from _some(REMOVED_FILE, back)
-    if is_interrupted(whole.place):
-        what = "an edition was being published: run the same command again, or any that writes, to finish it"
-        yield Finding(where=WORK_DIR, what=what)
 
 
 def _check_survey(whole: _Dataset, *, repair: bool) -> Iterator[Finding]:
@@ -373,6 +371,10 @@ def _check_descriptions(whole: _Dataset, *, repair: bool) -> Iterator[Finding]:
 
 
 def _check_folders(whole: _Dataset, *, repair: bool) -> Iterator[Finding]:
+    """What is there and should not be."""
+    if is_interrupted(whole.place):
+        what = "an edition was being published: run the same command again, or any that writes, to finish it"
+        yield Finding(where=WORK_DIR, what=what)
     named = {file for shard in whole.manifest.shards for file in shard.name.files}
     for folder in (DATA_DIR, INDEX_DIR, METADATA_DIR):
         for name in sorted(sizes_in(whole.place, folder)):

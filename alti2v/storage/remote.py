@@ -159,7 +159,7 @@ def ranges(
 
     Raises:
         DamagedError: an object is not there.
-        StorageError: one cannot be read, after all tries.
+        StorageError: one cannot be read, after all tries; or the server does not answer byte ranges.
     """
     found: list[bytes] = []
 
@@ -173,6 +173,12 @@ def ranges(
             )
         except FileNotFoundError as exc:
             raise DamagedError(missing(f"{remote.url}: {_in_words(exc)}")) from exc
+        for (name, span), content in zip(wanted, found, strict=True):
+            if len(content) > span.size:
+                raise StorageError(
+                    f"{remote.url}/{name}: the server sends whole files where parts are wanted: "
+                    "use one that answers byte ranges"
+                )
 
     _tried(read, f"cannot read {remote.url}", pauses_s, sleep)
     return found
@@ -224,14 +230,24 @@ def size_of(remote: Remote, name: str) -> int | None:
     try:
         remote.filesystem.invalidate_cache()
         return int(remote.filesystem.info(f"{remote.root}/{name}")["size"])
-    except FileNotFoundError:
+    except FileNotFoundError as exc:
+        # fsspec calls it "not found", too, when a host does not answer.
+        if isinstance(exc.__cause__, OSError):
+            raise StorageError(
+                f"cannot read {remote.url}/{name}: {_in_words(exc.__cause__)}: run again later"
+            ) from exc
         return None
     except Exception as exc:
         raise StorageError(f"cannot read {remote.url}/{name}: {_in_words(exc)}: run again later") from exc
 
 
+def has_folders(remote: Remote) -> bool:
+    """Whether one can ask which objects are there: web servers do not say."""
+    return {"http", "https"}.isdisjoint(_protocols(remote))
+
+
 def sizes(remote: Remote, folder: str) -> Mapping[str, int]:
-    """The objects directly in a folder: name relative to it -> bytes.
+    """The objects directly in a folder, of a store that has folders: name relative to it -> bytes.
 
     Raises:
         StorageError: it cannot be read.
