@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from alti2v.commands.options import LOCAL_PATH, address, as_json_option, local_folder, work_option
+from alti2v.commands.terminating import sigterm_raises
 from alti2v.errors import DamagedError, UsageError
 from alti2v.records import Finding
 from alti2v.storage.directory import Kind, kind_of
@@ -130,7 +131,7 @@ def build_shards(
         url=dataset if is_url(dataset) else None,
         **options,
     )
-    with progress_display() as progress:
+    with sigterm_raises(), progress_display() as progress:
         report = build(config, progress=progress)
     print_result(
         report,
@@ -211,7 +212,7 @@ def verify(*, directory: Path | str | None, repair: str | None, deep: bool, as_j
             raise click.UsageError("Missing argument 'STORE|DATASET'.")
         directory, repair = Path(repair), ""
     to_fetch = 0
-    with progress_display() as progress:
+    with sigterm_raises(), progress_display() as progress:
         if isinstance(directory, str) or _kind(directory) is Kind.DATASET:
             from alti2v.dataset.restore import restore_shards
             from alti2v.dataset.verify import verify_dataset
@@ -291,7 +292,7 @@ def remove(*, dataset: str, ids: Path, work: Path | None, as_json: bool) -> None
     """
     from alti2v.dataset.remove import read_ids, remove_pictures
 
-    with progress_display() as progress:
+    with sigterm_raises(), progress_display() as progress:
         report = remove_pictures(
             local_folder(dataset, work, purpose="its tables"),
             read_ids(ids),

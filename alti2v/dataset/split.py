@@ -53,8 +53,8 @@ def assign_splits(groups: npt.NDArray[np.int64], *, test: int, validation: int) 
         if wanted and not (side == SPLITS.index(split)).any():
             sizes = np.unique(groups[side == _TRAIN], return_counts=True)[1]
             raise UsageError(
-                f"--{split} {wanted} cannot be met: alike pictures stay together, and the smallest of the "
-                f"{len(sizes)} groups that are left has {sizes.min()} pictures; ask for more"
+                f"--{split} {wanted} cannot be met: alike pictures stay together, and the smallest group "
+                f"that is left has {sizes.min()}; ask for as many, or for none"
             )
     return side
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ import pyarrow as pa
 import pytest
 
 from alti2v.cli import main
+from alti2v.dataset import remove
 from alti2v.dataset.build import BuildReport, build_shards
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.history import read_history
@@ -307,6 +310,24 @@ def test_the_command_says_what_it_removed(
     assert said[0]["not in the dataset"].strip() == "1, and never to come"
     assert said[1]["removed"].strip() == "nothing: they are out already"
     assert "not in the dataset" not in said[1]
+
+
+def test_sigterm_is_a_stop_with_its_own_status(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service manager's stop ends a command as Ctrl-C does, with one line and status 143."""
+    (tmp_path / "ids").write_text("1")
+
+    def stopped(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(remove, "remove_pictures", stopped)
+    with pytest.raises(SystemExit) as ended:
+        main(["remove", str(dataset), "--ids", str(tmp_path / "ids")])
+
+    assert ended.value.code == 143
+    assert "interrupted; nothing stored is lost" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_store_that_has_other_pictures_repairs_nothing(dataset: Path, tmp_path: Path) -> None:

@@ -79,5 +79,7 @@ def test_more_than_there_is(test: int, validation: int) -> None:
 
 def test_few_large_groups() -> None:
     """A split that was asked for and would stay empty, because everything looks alike, is refused."""
-    with pytest.raises(UsageError, match=r"--test 5 cannot be met: .* the smallest of the 2 groups .* has 10"):
+    with pytest.raises(
+        UsageError, match=r"--test 5 cannot be met: .* the smallest group that is left has 10; ask"
+    ):
         assign_splits(np.repeat([1, 2], 10), test=5, validation=0)
