@@ -1,8 +1,9 @@
 """Reading again what was listed before: tags change for years, and posts are deleted.
 
 Where a board lists the posts that were changed last first, only those of the last days are read. Where it
-does not, every post is read again, downwards by id. What such a walk passes over is asked for by its number,
-and marked as deleted if the board does not have it any more; its row and its picture stay.
+does not, every post is read again, downwards by id, or by page number where the board ignores id:<N. What such
+a walk passes over is asked for by its number, and marked as deleted if the board does not have it any more; its
+row and its picture stay.
 """
 
 from __future__ import annotations
@@ -103,18 +104,30 @@ class Refresher:
 
     async def _by_id(self) -> str:
         lowest, highest = await self.thread.run(self.ledger.bounds)
-        below, read = highest + 1, 0
+        below, read, page, by_page = highest + 1, 0, 0, False
+        last = set[int]()
         while below > lowest:
-            answer = await self._ask(Query(tags=self.tags, below=below, limit=self.board.page_limit))
+            cursor = None if by_page else below
+            answer = await self._ask(
+                Query(tags=self.tags, below=cursor, page=page, limit=self.board.page_limit)
+            )
             if not isinstance(answer, Page):
                 return f"changes of posts below id {below} ({in_words(answer)})"
-            there = {post.id for post in answer.posts} | {ghost for ghost in answer.ghosts if ghost < below}
-            if there and max(there) >= below:
-                return f"changes: {self.board.base} ignores id:<N"
+            ids = {post.id for post in answer.posts}
+            if not by_page and ids and max(ids) >= below:
+                self.say(f"{self.board.base} ignores id:<N: posts are read again by page number")
+                by_page, page, last = True, 0, set()
+                continue
+            if by_page and ids and ids == last:
+                return f"changes: {self.board.base} ignores id:<N, and page numbers"
+            there, last = ids.union(answer.ghosts), ids
             read += len(answer.posts)
             await self._update(answer.posts, read)
+            page = page + 1 if by_page or not ids else 0
+            if there and not ids:  # ghosts alone say nothing of where the walk is
+                continue
             # An empty answer, asked for twice, says that nothing is left.
-            low = min((post.id for post in answer.posts), default=lowest)
+            low = min(min(ids, default=lowest), below)
             for post_id in await self.thread.run(self.ledger.present, low=low, below=below):
                 missing = "" if post_id in there else await self._look_for(post_id)
                 if missing:
@@ -130,6 +143,8 @@ class Refresher:
         found = tuple(post for post in answer.posts if post.id == post_id)
         if found:
             await self._update(found, 0)
+        elif answer.posts:
+            return f"which posts are gone: asked for id:{post_id}, {self.board.base} answers with another"
         elif post_id not in answer.ghosts:
             await self.thread.run(self._mark_deleted, post_id)
         return ""

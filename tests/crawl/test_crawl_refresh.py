@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from aiohttp import web
 
 from alti2v.crawl.crawler import crawl
 from alti2v.crawl.verify import verify_store
@@ -93,10 +96,13 @@ def test_every_post_is_read_again_where_the_board_cannot_sort(
     assert max(progress.done for progress in told if progress.stage == "reading again") == 60
 
 
+@pytest.mark.parametrize("ignores_cursor", [False, True])
 @pytest.mark.parametrize("sorts", [False, True])
-def test_f60_posts_that_are_gone_are_marked(board: Board, tmp_path: Path, sorts: bool) -> None:
-    """Row and picture stay; a post that merely left the search is not gone."""
-    site = board(page_cap=10, sorts_by_change=sorts)
+def test_f60_posts_that_are_gone_are_marked(
+    board: Board, tmp_path: Path, sorts: bool, ignores_cursor: bool
+) -> None:
+    """Row and picture stay; a post that merely left the search is not gone. By page number where need be."""
+    site = board(page_cap=10, sorts_by_change=sorts, ignores_cursor=ignores_cursor)
     store = tmp_path / "store"
     crawl(config(store, site, tags="1girl"))
     site.ids = [number for number in site.ids if number not in (1, 57, 119)]
@@ -142,6 +148,50 @@ def test_deleted_posts_that_are_shown_hide_none_that_are_gone(board: Board, tmp_
 
     assert set(rows.index[rows["board_status"] == "deleted"]) == {11, 33, 55, 57, 77, 99}
     assert site.asked("page=b") == []
+
+
+def test_a_page_of_ghosts_alone_costs_no_question_for_each_post(board: Board, tmp_path: Path) -> None:
+    """It says nothing of where the walk is, so it is passed."""
+    ghosts: dict[int, dict[str, Any]] = {
+        number: {"id": number, "file_url": None} for number in range(40, 60, 2)
+    }
+    site = board(page_cap=5, ghosts=ghosts, ids=[*range(1, 40, 2), *range(60, 90, 2)])
+    store = tmp_path / "store"
+    crawl(config(store, site))
+    site.ids.remove(7)
+    site.requests.clear()
+    crawl(config(store, site, refresh=1.0))
+    rows = posts(store)
+
+    assert set(rows.index[rows["board_status"] == "deleted"]) == {7}
+    assert len(site.asked("tags=id:7&")) == 2
+    assert len([path for path in site.asked("tags=id:") if "%3C" not in path]) == 2
+
+
+def test_a_board_that_ignores_the_number_deletes_nothing(board: Board, tmp_path: Path) -> None:
+    """It answers with the newest post: no answer to the question whether this one is there."""
+    site = board(page_cap=10)
+    store = tmp_path / "store"
+    crawl(config(store, site))
+    site.ids.remove(57)
+    site.ignores = ("id:57",)
+    report = crawl(config(store, site, refresh=1.0))
+
+    assert "which posts are gone: asked for id:57" in report.missing
+    assert set(posts(store)["board_status"]) == {"active"}
+
+
+def test_a_board_that_ignores_pages_too_ends_a_refresh(board: Board, tmp_path: Path) -> None:
+    """The same page again and again is no walk: said, and nothing is marked."""
+    site = board(page_cap=10, ignores_cursor=True)
+    store = tmp_path / "store"
+    crawl(config(store, site))
+    newest = web.Response(text=json.dumps([site.json_post(number) for number in site.ids[-10:]]))
+    site.script("/index.php?page=dapi&q=index&s=post&tags=&limit=1000", *[None] * 2, *[lambda _: newest] * 20)
+    report = crawl(config(store, site, refresh=1.0))
+
+    assert "ignores id:<N, and page numbers" in report.missing
+    assert set(posts(store)["board_status"]) == {"active"}
 
 
 def test_an_empty_page_in_between_deletes_nothing(board: Board, tmp_path: Path) -> None:
