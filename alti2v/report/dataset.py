@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from alti2v.dataset.manifest import ORIGINAL, ImageRecipe
 from alti2v.dataset.picks import PictureAt
 from alti2v.dataset.stats import ASPECT_EDGES, SIZE_EDGES, DatasetStats, Pair
 from alti2v.errors import DamagedError
@@ -58,6 +59,8 @@ def stats_page(stats: DatasetStats, jpegs: Mapping[int, bytes], *, generated_at:
         total=total,
         summary=summary(stats),
         headlines=_headlines(stats),
+        before=_before(stats),
+        made=_made(stats.image),
         frequencies=frequency_chart(stats),
         lengths=lengths_chart(stats),
         sizes=size_chart(stats),
@@ -66,8 +69,8 @@ def stats_page(stats: DatasetStats, jpegs: Mapping[int, bytes], *, generated_at:
         ratings=[(name or "not said", number, number / total) for name, number in stats.ratings.items()],
         hosts=[(name, number, number / total) for name, number in list(stats.hosts.items())[:_HOSTS]],
         outcomes=_shares(stats.outcomes),
-        often=pairs[:_PAIRS],
-        seldom=pairs[::-1][:_PAIRS] if len(pairs) > _PAIRS else [],
+        often=[pair for pair in pairs if pair.lift > 1][:_PAIRS],
+        seldom=[pair for pair in pairs[::-1] if pair.lift < 1][:_PAIRS],
         square=_square(stats),
         group_size=_GROUP,
         categories=list(dict.fromkeys(row.tag.category.value for row in stats.tags)),
@@ -85,7 +88,7 @@ def stats_table(stats: DatasetStats) -> Mapping[str, str]:
     years = list(stats.years)
     rows = {
         "pictures": ", ".join(f"{count:,} {split}" for split, count in stats.pictures.items()),
-        "shards": f"{stats.shards:,}, {stats.bytes / 1e6:,.1f} MB, {stats.image.size} px",
+        "shards": f"{stats.shards:,}, {stats.bytes / 1e6:,.1f} MB, pictures {_of_size(stats.image)}",
         "ids": f"{stats.first_id:,} to {stats.last_id:,}",
         "years": " to ".join(map(str, dict.fromkeys((years[0], years[-1])))) if years else "not said",
         "ratings": first(stats.ratings, 5),
@@ -94,7 +97,9 @@ def stats_table(stats: DatasetStats) -> Mapping[str, str]:
         "all tags": f"{median(stats.tags_per_picture)} a picture (median)",
         "most frequent": first({row.tag.name: row.total for row in stats.tags}, 10),
         "together": ", ".join(map(_spoken, _often(stats)[:3])),
-        "enlarged": f"{stats.enlarged:,} of {total:,} pictures were smaller than {stats.image.size} px",
+        "enlarged": ""
+        if stats.image.format == ORIGINAL
+        else f"{stats.enlarged:,} of {total:,} pictures were smaller than {stats.image.size} px",
         "alike": f"{stats.grouped:,} pictures in {sum(stats.group_sizes.values()):,} groups",
         **{f"posts {outcome}": f"{count:,}" for outcome, count in stats.outcomes.items()},
         "posts in all": f"{sum(stats.outcomes.values()):,}",
@@ -147,9 +152,30 @@ def summary(stats: DatasetStats) -> str:
     rarest = min((row.total for row in stats.tags), default=0)
     pictures = "picture" if rarest == 1 else "pictures"
     return (
-        f"{total:,} pictures of {stats.image.size} × {stats.image.size} px: {splits}. "
+        f"{total:,} pictures {_of_size(stats.image)}: {splits}. "
         f"{len(stats.tags):,} tags to learn, the rarest on {rarest:,} {pictures}."
     )
+
+
+def _of_size(image: ImageRecipe) -> str:
+    return "as they came" if image.format == ORIGINAL else f"of {image.size} × {image.size} px"
+
+
+def _before(stats: DatasetStats) -> str:
+    """What the sizes before say about the pictures."""
+    if stats.image.format == ORIGINAL:
+        return "The pictures are as they came."
+    total = sum(stats.pictures.values())
+    return (
+        f"Of the pictures before they became {stats.image.size} × {stats.image.size} px. "
+        f"{stats.enlarged:,} of {total:,} were smaller than that."
+    )
+
+
+def _made(image: ImageRecipe) -> str:
+    if image.format == ORIGINAL:
+        return "as they came"
+    return f"{image.size} px, {image.fit}, {image.format} of quality {image.quality}"
 
 
 def median(counts: Sequence[int]) -> int:

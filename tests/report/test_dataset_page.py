@@ -139,6 +139,30 @@ def test_a_single_year_is_words(stats: DatasetStats) -> None:
     assert [stats_table(each)["years"] for each in (one, two)] == ["2010", "2010 to 2012"]
 
 
+def test_kept_originals_have_no_size_in_common(stats: DatasetStats) -> None:
+    """Where pictures are as they came, neither page nor table names a size that they do not have."""
+    kept = dataclasses.replace(stats, image=dataclasses.replace(stats.image, format="original"))
+    page = stats_page(kept, read_pictures(stats.dataset, shown(stats)), generated_at=WHEN)
+    size = str(stats.image.size)
+
+    assert f"{size} px" not in page
+    assert f"{size} × {size}" not in page
+    assert page.count("as they came") == 3
+    assert not any(f"{size} px" in text for text in stats_table(kept).values())
+
+
+def test_chance_is_neither_often_nor_seldom(stats: DatasetStats) -> None:
+    """A pair of tags that go together as chance has it is in none of the two lists."""
+    pairs = tuple(
+        dataclasses.replace(stats.pairs[0], first=name, second="x", together=9, lift=lift)
+        for name, lift in (("more", 1.5), ("chance", 1.0), ("less", 0.5))
+    )
+    changed = dataclasses.replace(stats, pairs=pairs)
+    page = stats_page(changed, read_pictures(stats.dataset, shown(stats)), generated_at=WHEN)
+
+    assert [page.count(f'title="{name} + x"') for name in ("more", "chance", "less")] == [1, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [
