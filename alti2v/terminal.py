@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any, TextIO
 
 import click
 
+from alti2v.errors import StorageError
 from alti2v.records import Progress, ProgressHook
 
 # A log that nobody watches live wants few lines: issue trackers and CI pages show them all.
@@ -106,13 +108,27 @@ def print_result(result: object, *, as_json: bool, table: Mapping[str, str]) -> 
     """Print a stage's result to stdout: the whole dataclass as one JSON object, or a short table.
 
     What would drive a terminal is replaced in the table: names of tags and hosts come from the internet.
+
+    Raises:
+        StorageError: standard output is a file, and its disk refuses.
+        BrokenPipeError: whoever reads it has gone.
     """
     if as_json:
-        click.echo(json.dumps(plain(result), ensure_ascii=False))
-        return
-    width = max(len(name) for name in table)
-    for name, value in table.items():
-        click.echo(_printable(f"{name:<{width}}  {value}"))
+        printed = [json.dumps(plain(result), ensure_ascii=False)]
+    else:
+        width = max(len(name) for name in table)
+        printed = [_printable(f"{name:<{width}}  {value}") for name, value in table.items()]
+    try:
+        for line in printed:
+            click.echo(line)
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        # What is left in its buffer would be tried once more at the very end.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - held until exit
+        raise StorageError(
+            f"cannot write the result to standard output: {exc.strerror}: make room, then run it again"
+        ) from exc
 
 
 def _printable(text: str) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -161,8 +162,6 @@ def test_unexpected_exceptions_keep_their_traceback(monkeypatch):
 
 def test_result_as_json_is_one_object(capsys):
     """`--json` prints the dataclass whole, paths as text."""
-    from pathlib import Path
-
     from alti2v.records import Finding, Verification
     from alti2v.terminal import print_result
 
@@ -175,6 +174,27 @@ def test_result_as_json_is_one_object(capsys):
         "findings": [{"where": "a", "what": "b", "repaired": False}],
     }
     assert not isinstance(printed, Path)
+
+
+def test_a_full_disk_behind_standard_output_is_one_line():
+    """`alti2v stats ... --json > file` says that there is no room, at once and not again at the end."""
+    code = """
+import click
+from alti2v.cli import cli, main
+from alti2v.terminal import print_result
+cli.add_command(click.command("say")(lambda: print_result({}, as_json=False, table={"a": "b"})))
+main(["say"])
+"""
+    with Path("/dev/full").open("wb") as full:
+        finished = subprocess.run(
+            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert finished.returncode == 1
+    assert finished.stderr == (
+        "alti2v: cannot write the result to standard output: No space left on device: "
+        "make room, then run it again\n"
+    )
 
 
 @pytest.mark.tf
