@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from alti2v.crawl.asking import Asker, in_words
-from alti2v.crawl.boards.board import Answer, Board, Conditions, Page, Query, Refusal, Unreadable, Wall
+from alti2v.crawl.boards.board import Board, Conditions, Page, Refusal, Unreadable, Wall
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.listing import (
     Ending,
@@ -18,6 +18,7 @@ from alti2v.crawl.listing import (
     next_walk,
     question,
 )
+from alti2v.crawl.paging import Pager
 from alti2v.crawl.policy import Failure
 from alti2v.crawl.single_thread import SingleThread
 
@@ -51,6 +52,7 @@ class Lister:
 
     board: Board
     asker: Asker
+    pager: Pager
     thread: SingleThread
     ledger: Ledger
     tags: str
@@ -71,7 +73,6 @@ class Lister:
         walk = self._next_walk(former)
         # A walk that a kill interrupted was begun some time ago: look for newer posts once it ends.
         is_resumed = former is not None and former.ending is None
-        json_is_refused = False
         while True:
             listed = (await self.thread.run(self.ledger.counts)).listed
             if self.limit is not None and listed >= self.limit:
@@ -85,10 +86,8 @@ class Lister:
                 continue
             wanted = None if self.limit is None else self.limit - listed
             query = question(walk, tags=self.tags, page_limit=self.board.page_limit, wanted=wanted)
-            was_refused, was_by_page = json_is_refused, walk.by_page
-            answer, json_is_refused = await self._ask(query, xml_first=json_is_refused)
-            if json_is_refused and not was_refused:
-                self.say(f"{self.board.base} refuses JSON: it is asked for XML")
+            was_by_page = walk.by_page
+            answer = await self.pager.ask(query)
             if isinstance(answer, Page):
                 walk = await self._record(walk, _first(answer, wanted))
                 if walk.by_page and not was_by_page:
@@ -110,26 +109,6 @@ class Lister:
 
     def _next_walk(self, former: Walk | None) -> Walk:
         return next_walk(former, min_id=self.conditions.min_id, max_id=self.conditions.max_id)
-
-    async def _ask(self, query: Query, *, xml_first: bool) -> tuple[Answer | Failure, bool]:
-        """Ask for a page, in XML where JSON brings none; also whether the board refuses JSON."""
-        forms = (query, replace(query, xml=True))
-        urls = tuple(dict.fromkeys(map(self.board.posts_url, forms[::-1] if xml_first else forms)))
-        answers: list[Answer] = []
-        is_xml = False
-
-        def read(body: bytes, status: int) -> Answer:
-            nonlocal is_xml
-            is_xml = body.lstrip().startswith(b"<")
-            answers.append(self.board.read_posts(body, status=status))
-            return answers[-1]
-
-        answer = await self.asker.ask(urls, read)
-        if not isinstance(answer, Page) or answer.is_empty:
-            return answer, xml_first
-        # It says no, or sends XML all the same. A guard's page or half an answer says nothing about JSON.
-        said_no = any(isinstance(one, Refusal) for one in answers)
-        return answer, is_xml and (xml_first or said_no or len(answers) == 1)
 
     async def _record(self, walk: Walk, page: Page) -> Walk:
         walk, counts = await self.thread.run(self._commit_page, walk, page)

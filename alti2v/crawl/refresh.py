@@ -16,6 +16,7 @@ from alti2v.crawl.asking import Asker, in_words
 from alti2v.crawl.boards.board import Answer, Board, Conditions, Page, Query
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.listing import CONFIRMATIONS
+from alti2v.crawl.paging import Pager
 from alti2v.crawl.policy import Failure
 from alti2v.crawl.single_thread import SingleThread
 from alti2v.records import Post
@@ -41,6 +42,7 @@ class Refresher:
 
     board: Board
     asker: Asker
+    pager: Pager
     thread: SingleThread
     ledger: Ledger
     tags: str
@@ -151,16 +153,12 @@ class Refresher:
 
     async def _ask(self, query: Query) -> Answer | Failure:
         """Ask; an empty answer is believed when it came twice in a row."""
-        url = self.board.posts_url(query)
         answer: Answer | Failure = Page()
         for _ in range(CONFIRMATIONS):
-            answer = await self.asker.ask((url,), self._read)
+            answer = await self.pager.ask(query)
             if not (isinstance(answer, Page) and answer.is_empty):
                 break
         return answer
-
-    def _read(self, body: bytes, status: int) -> Answer:
-        return self.board.read_posts(body, status=status)
 
     async def _update(self, posts: tuple[Post, ...], read: int) -> None:
         counts = await self.thread.run(self._keep, posts)

@@ -15,6 +15,7 @@ from alti2v.crawl.categories import Categoriser
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.lister import Lister, Stopped
 from alti2v.crawl.listing import Walk
+from alti2v.crawl.paging import Pager
 from alti2v.crawl.plan import CrawlConfig, write_plan
 from alti2v.crawl.policy import FailKind, Failure
 from alti2v.crawl.recognise import base_url, detect, private_address
@@ -59,7 +60,7 @@ class Survey:
 
     async def total(self) -> int | None:
         """How many posts the board counts for this search; None if it does not say."""
-        total = await self._lister().total()
+        total = await self._lister(self._pager()).total()
         if total is not None:
             await self.thread.run(self._keep_total, total)
         return total
@@ -79,9 +80,10 @@ class Survey:
         if left:
             self.say(f"{self.board.base} takes no more search terms: {' '.join(left)} is held here")
         listed_before = (await self.thread.run(self.ledger.counts)).listed
-        missing = await self._judge(await self._lister().run())
+        pager = self._pager()
+        missing = await self._judge(await self._lister(pager).run())
         if self.config.refresh is not None and listed_before and not missing:
-            missing = [await self._refresher(self.config.refresh).run()]
+            missing = [await self._refresher(self.config.refresh, pager).run()]
         return [words for words in missing if words]
 
     async def tags(self) -> list[str]:
@@ -118,10 +120,14 @@ class Survey:
             on_progress=self._on_relations,
         )
 
-    def _lister(self) -> Lister:
+    def _pager(self) -> Pager:
+        return Pager(self.board, self.asker, self.say)
+
+    def _lister(self, pager: Pager) -> Lister:
         return Lister(
             board=self.board,
             asker=self.asker,
+            pager=pager,
             thread=self.thread,
             ledger=self.ledger,
             tags=self.board.terms(self.config.tags, self.config.conditions).text,
@@ -133,10 +139,11 @@ class Survey:
             say=self.say,
         )
 
-    def _refresher(self, days: float) -> Refresher:
+    def _refresher(self, days: float, pager: Pager) -> Refresher:
         return Refresher(
             board=self.board,
             asker=self.asker,
+            pager=pager,
             thread=self.thread,
             ledger=self.ledger,
             tags=self.board.terms(self.config.tags, self.config.conditions).text,

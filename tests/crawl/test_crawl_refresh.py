@@ -150,6 +150,23 @@ def test_deleted_posts_that_are_shown_hide_none_that_are_gone(board: Board, tmp_
     assert site.asked("page=b") == []
 
 
+def test_a_refresh_asks_for_xml_where_json_is_refused(board: Board, tmp_path: Path) -> None:
+    """As listing does, and once that is known JSON is not asked for again."""
+    site = board(page_cap=10, json_refused=True)
+    store = tmp_path / "store"
+    crawl(config(store, site))
+    retag(site, 3, "solo")
+    site.ids.remove(57)
+    site.requests.clear()
+    report = crawl(config(store, site, refresh=1.0))
+    rows = posts(store)
+
+    assert report.complete, report.missing
+    assert all_tags(store, 3) == ["solo"]
+    assert set(rows.index[rows["board_status"] == "deleted"]) == {57}
+    assert len(site.asked("json=1")) == 1
+
+
 def test_a_page_of_ghosts_alone_costs_no_question_for_each_post(board: Board, tmp_path: Path) -> None:
     """It says nothing of where the walk is, so it is passed."""
     ghosts: dict[int, dict[str, Any]] = {
