@@ -7,7 +7,7 @@ first has met.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from alti2v.dataset.look_alikes import batches, look_alikes
 from alti2v.dataset.manifest import ImageRecipe, Manifest, read_manifest, read_vocabulary
-from alti2v.dataset.picks import Pick, PictureAt, Sheet, places, random_order
+from alti2v.dataset.picks import Pick, PictureAt, Sheet, random_order
 from alti2v.dataset.tags import CATEGORIES
-from alti2v.errors import DamagedError, UsageError
+from alti2v.errors import UsageError
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
-from alti2v.storage.layout import MANIFEST_FILE, METADATA, SPLITS, TAGS_FILE
+from alti2v.storage.layout import MANIFEST_FILE, SPLITS, TAGS_FILE
 from alti2v.storage.place import Address, brought, open_place
-from alti2v.storage.table import check_schema
 
-_ROWS_AT_ONCE = 10_000
 _MANY = 300  # tags of a picture: what has more is counted here
 _TOGETHER = 100  # the most frequent tags are held against each other
 _TAG_COLUMNS = tuple(category.tags_column for category in CATEGORIES)
@@ -176,7 +174,7 @@ def _counted(
     picks = {tag: Pick(config.sheet) for tag in ("", *config.tags)}
     columns = (*_FACTS, *_TAG_COLUMNS)
     total, done = sum(shard.samples for shard in manifest.shards), 0
-    for split, shard, rows in _batches(tables, manifest, columns):
+    for split, shard, rows in batches(tables, manifest, columns):
         counts.add(split, rows, manifest.image.size)
         order = random_order(rows["id"].to_numpy(), config.seed)
         for tag, pick in picks.items():
@@ -186,7 +184,13 @@ def _counted(
     for tag, pick in picks.items():
         if tag and not pick.total:
             raise UsageError(f"no picture of {config.dataset} carries the tag {tag!r}: look at its spelling")
-    sizes, groups = _groups(config, tables, manifest, np.unique(np.concatenate([*counts.followers, _NONE])))
+    sizes, groups = look_alikes(
+        tables,
+        manifest,
+        np.unique(np.concatenate([*counts.followers, _NONE])),
+        at_most=config.groups,
+        seed=config.seed,
+    )
     return _result(config, manifest, vocabulary, counts, picks, sizes, groups)
 
 
@@ -251,36 +255,6 @@ class _Counts:
         is_top = flat < len(self.together)
         carries[np.repeat(np.arange(len(lengths)), lengths)[is_top], flat[is_top]] = 1
         self.together += carries.T @ carries
-
-
-def _groups(
-    config: StatsConfig, tables: Path, manifest: Manifest, met: _Ints
-) -> tuple[Mapping[int, int], tuple[tuple[PictureAt, ...], ...]]:
-    """How many groups have how many pictures, and some groups.
-
-    Args:
-        config: how many groups to pick.
-        tables: the folder with the tables of the shards.
-        manifest: of the dataset.
-        met: groups with a picture that is not the first one, ascending. A group may have lost all others.
-    """
-    if not len(met):
-        return {}, ()
-    sizes = np.zeros(len(met), np.int64)
-    picked = np.zeros(len(met), np.bool_)
-    picked[np.argsort(random_order(met, config.seed), kind="stable")[: config.groups]] = True
-    members: dict[int, list[PictureAt]] = {}
-    for _, shard, rows in _batches(tables, manifest, ("id", "offset", "size", "group_id")):
-        groups = rows["group_id"].to_numpy()
-        at = np.minimum(np.searchsorted(met, groups), len(met) - 1)
-        is_met = met[at] == groups
-        sizes += np.bincount(at[is_met], minlength=len(met))
-        wanted = np.flatnonzero(is_met & picked[at])
-        for row, place in zip(wanted, places(shard, rows, wanted), strict=True):
-            members.setdefault(int(groups[row]), []).append(place)
-    by_size = Counter(sizes[sizes > 1].tolist())
-    shown = (tuple(sorted(group)) for _, group in sorted(members.items()) if len(group) > 1)
-    return dict(sorted(by_size.items())), tuple(shown)
 
 
 def _result(
@@ -351,21 +325,6 @@ def _pairs(together: npt.NDArray[np.float64], tags: Sequence[Tag], pictures: int
 
 
 # Tables -----------------------------------------------------------------------------------------
-
-
-def _batches(dataset: Path, manifest: Manifest, columns: Sequence[str]) -> Iterator[tuple[str, str, pa.Table]]:
-    """The rows of all shards: (split, name of the shard, some rows)."""
-    for shard in manifest.shards:
-        path = dataset / shard.name.metadata
-        try:
-            with pq.ParquetFile(path) as file:
-                check_schema(path, METADATA, file.schema_arrow)
-                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(columns)):
-                    yield shard.name.split, str(shard.name), pa.Table.from_batches([batch])
-        except FileNotFoundError as exc:
-            raise DamagedError(f"{path} is missing: run `alti2v verify {dataset}`") from exc
-        except (pa.ArrowException, OSError) as exc:
-            raise DamagedError(f"{path} cannot be read as Parquet: run `alti2v verify {dataset}`") from exc
 
 
 def _carrying(rows: pa.Table, tag: str) -> _Ints:

@@ -162,6 +162,32 @@ def test_groups_are_whole(stats: DatasetStats) -> None:
     assert all(len({picture.shard.split("-")[0] for picture in group}) == 1 for group in stats.groups)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_groups_on_two_sides_are_shown_first(built_by_number: Path, seed: int) -> None:
+    """Where numbers decide, what leaks is what one wants to see; other groups come after it."""
+    stats = dataset_stats(StatsConfig(dataset=built_by_number, groups=2, seed=seed))
+    groups = [[picture.id for picture in group] for group in stats.groups]
+
+    assert stats.astray == 1
+    assert [7, 2950] in groups
+    assert len(groups) == 2
+
+
+@pytest.fixture(scope="module")
+def built_by_number(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight pairs of pictures that look alike, one of them on two sides."""
+    folder = tmp_path_factory.mktemp("by_number")
+    pairs = [(1, 11), (2, 12), (3, 13), (4, 14), (5, 15), (6, 16), (7, 2950), (8, 18)]
+    posts = [
+        TinyPost(id=post_id, content=encoded(drawing(number), quality=70 + 20 * second))
+        for number, pair in enumerate(pairs)
+        for second, post_id in enumerate(pair)
+    ]
+    store = write_store(folder / "store", posts)
+    build_shards(BuildConfig(store=store, dataset=folder / "dataset", size=32, split="id-modulo", workers=1))
+    return folder / "dataset"
+
+
 def test_a_group_that_lost_its_first_picture(dataset: Path, tmp_path: Path) -> None:
     """What is left is a group if it is two pictures or more: 502 and 503 are alone once 2 and 3 have gone."""
     copy = shutil.copytree(dataset, tmp_path / "copy")
