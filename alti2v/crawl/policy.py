@@ -179,7 +179,9 @@ def _retry_after_s(value: str | None, now: float) -> float | None:
 
 
 def kind_of_status(status: int) -> FailKind:
-    """The kind of an HTTP status that is neither a success nor a redirect."""
+    """The kind of an HTTP status other than 200, and than a redirect that says whereto."""
+    if status < 400:
+        return FailKind.REDIRECTS if status >= 300 else FailKind.NOT_IMAGE  # such as 204, "no content"
     if status in (404, 410):
         return FailKind.HTTP_404
     if status in (401, 403, 451):

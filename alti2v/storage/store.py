@@ -16,8 +16,9 @@ import pyarrow as pa
 
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.records import Category, Span
-from alti2v.storage.directory import Kind, read_description
+from alti2v.storage.directory import Kind, holder, read_description
 from alti2v.storage.layout import (
+    LOCK_FILE,
     POSTS,
     POSTS_DIR,
     STORE_FILE,
@@ -77,7 +78,11 @@ def open_store(path: Path) -> Iterator[Store]:
         else:
             raise DataError(f"{path}: the crawl rewrites its tables without pause: try again when it has ended")
         if not parts or not (path / TAGS_FILE).exists():
-            raise DataError(f"{path} has no finished tables yet: run `alti2v crawl` on it again to the end")
+            process = holder(path, LOCK_FILE)
+            then = (
+                f"wait until process {process} ends" if process else "run `alti2v crawl` on it again to the end"
+            )
+            raise DataError(f"{path} has no finished tables yet: {then}")
         yield Store(path=path, description=description, parts=parts)
 
 

@@ -105,6 +105,8 @@ def test_now_of_the_cases_is_what_the_dates_mean() -> None:
         (408, FailKind.HTTP_5XX),
         (500, FailKind.HTTP_5XX),
         (522, FailKind.HTTP_5XX),
+        (204, FailKind.NOT_IMAGE),
+        (304, FailKind.REDIRECTS),
     ],
 )
 def test_statuses_have_kinds(status: int, kind: FailKind) -> None:

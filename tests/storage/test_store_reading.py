@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from alti2v.errors import DamagedError, DataError, UsageError, VersionError
 from alti2v.records import Category, Span
-from alti2v.storage.layout import POSTS, STORE_TAGS, posts_table
+from alti2v.storage.directory import exclusive
+from alti2v.storage.layout import LOCK_FILE, POSTS, STORE_TAGS, posts_table
 from alti2v.storage.store import open_store, read_categories, read_pictures, read_posts
 from alti2v.storage.table import read_table, write_table
 from tests.dataset.tiny_store import CATEGORY_OF, TinyPost, tiny_posts, write_store
@@ -108,6 +110,12 @@ def test_what_is_no_store(tmp_path: Path) -> None:
         (store / table).unlink()
         with (
             pytest.raises(DataError, match=r"has no finished tables yet: run `alti2v crawl`"),
+            open_store(store),
+        ):
+            pass
+        with (
+            exclusive(store, LOCK_FILE),
+            pytest.raises(DataError, match=rf"no finished tables yet: wait until process {os.getpid()} ends"),
             open_store(store),
         ):
             pass
