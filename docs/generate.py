@@ -47,6 +47,8 @@ directory of a version that it does not know.
   (`.tmp-...`), fsynced, renamed.
 - Parquet files carry `alti2v.table` and `alti2v.format_version` in their metadata, `survey.parquet` also
   `alti2v.looks`, the recipe of its hashes: one of another recipe is made anew by the next build.
+- Of each shard the manifest has the SHA-256 of its tar file (`sha256`) and one over the values of its table
+  (`rows_sha256`, `alti2v.storage.table.content_sha256`), which does not depend on how Parquet packs them.
 - There is no pickle anywhere.
 
 ## Store

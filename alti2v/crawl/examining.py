@@ -38,11 +38,7 @@ def judge(
     # Bytes that differ are asked for once more, however the tries before them failed.
     tries = 1 + result.has_mismatched if is_mismatch else result.tries
     verdict = decide(stored, tries=tries, policy=policy, rng=rng)
-    wanted = pending.wanted
     if isinstance(verdict, GiveUp):
-        if not len(result.content) and result.asked == wanted.sample_url and wanted.file_url is not None:
-            # A listed sample that is nothing, like one that does not exist: try the original.
-            return replace(wanted, attempts=result.attempts, sample_url=None)
         outcome = Outcome(
             status=Status.FAILED,
             reason=stored.kind.value,
@@ -51,6 +47,7 @@ def judge(
             http_status=stored.status,
         )
         return Lost(pending=pending, outcome=outcome)
+    wanted = pending.wanted
     return replace(
         wanted,
         attempts=result.attempts,

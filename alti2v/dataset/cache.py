@@ -1,9 +1,9 @@
 """A dataset behind a URL as a local folder: shards come when they are read, and go when the room is needed.
 
-The folder is laid out as the dataset is, so that every reader takes it for one. `hold` brings a shard here and
-compares it with the manifest's SHA-256 each time: what the local disk damaged is fetched again. Files appear
-whole; what was used longest ago goes first when the bound is reached. Processes may share a folder: at worst
-they fetch a shard twice.
+The folder is laid out as the dataset is, so that every reader takes it for one. `hold` brings a shard and its
+table here and compares them with the manifest's hashes each time: what the local disk damaged is fetched
+again. Files appear whole; what was used longest ago goes first when the bound is reached. Processes may share a
+folder: at worst they fetch a shard twice.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from alti2v.dataset.manifest import Shard, read_manifest
 from alti2v.errors import DamagedError, UsageError
-from alti2v.storage.layout import CACHE_FILE, DATA_DIR, MANIFEST_FILE, METADATA_DIR, TAGS_FILE
+from alti2v.storage.layout import CACHE_FILE, DATA_DIR, MANIFEST_FILE, METADATA, METADATA_DIR, TAGS_FILE
 from alti2v.storage.publish import make_directory, publish_json, read_json, storage_errors
 from alti2v.storage.remote import Remote, download, has_folders, is_url, open_remote, size_of, sizes
+from alti2v.storage.table import content_sha256, read_table
 
 _LOG = logging.getLogger(__name__)
 _GB = 1e9
@@ -165,12 +163,11 @@ def _is_tar_intact(file: Path, shard: Shard) -> bool:
 
 
 def _is_table_intact(file: Path, shard: Shard) -> bool:
-    # The manifest has no hash of tables; Parquet's own checks and the number of rows have to do.
     try:
-        rows: int = pq.ParquetFile(file, page_checksum_verification=True).metadata.num_rows
-    except (pa.ArrowException, OSError):
+        rows = read_table(file, METADATA)
+    except (DamagedError, FileNotFoundError):
         return False
-    return rows == shard.samples
+    return rows.num_rows == shard.samples and shard.rows_sha256 in ("", content_sha256(METADATA, rows))
 
 
 def _touch(file: Path) -> None:

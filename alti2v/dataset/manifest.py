@@ -57,12 +57,19 @@ class ImageRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """One published shard. `sha256` is of the tar file; `bytes` its length."""
+    """One published shard.
+
+    Attributes:
+        bytes, sha256: of the tar file.
+        rows_sha256: over the values of its table `metadata`, as `table.content_sha256` has it; "" in a dataset
+            of an earlier state of the format.
+    """
 
     name: ShardName
     samples: int
     bytes: int
     sha256: str
+    rows_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

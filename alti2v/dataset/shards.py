@@ -47,7 +47,7 @@ from alti2v.storage.place import (
 )
 from alti2v.storage.publish import make_directory, publish, publish_bytes, publish_json, read_json
 from alti2v.storage.remote import Remote
-from alti2v.storage.table import read_table, write_arrow_table
+from alti2v.storage.table import content_sha256, read_table, write_arrow_table
 from alti2v.storage.tar import Member, dali_index, json_index, write_shard
 
 SHARD_PLAN = Table(
@@ -221,8 +221,15 @@ def _write_files(
     publish_json(folder / name.index, index, indent=None)
     publish_bytes(folder / name.dali_index, dali_index(members).encode())
     offsets = pa.array([member.span.offset for member in pictures], pa.int64())
-    write_arrow_table(folder / name.metadata, METADATA, rows.append_column("offset", offsets))
-    return Shard(name=name, samples=rows.num_rows, bytes=index["filesize"], sha256=index["hash_lfs"])
+    rows = rows.append_column("offset", offsets)
+    write_arrow_table(folder / name.metadata, METADATA, rows)
+    return Shard(
+        name=name,
+        samples=rows.num_rows,
+        bytes=index["filesize"],
+        sha256=index["hash_lfs"],
+        rows_sha256=content_sha256(METADATA, rows),
+    )
 
 
 def write_plan(spec: ShardSpec, table: pa.Table) -> None:

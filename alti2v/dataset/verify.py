@@ -49,7 +49,7 @@ from alti2v.storage.layout import (
 from alti2v.storage.place import Address, brought, open_place, remove, sizes_in
 from alti2v.storage.publish import TEMPORARY_PREFIX, publish_bytes, publish_json, read_json
 from alti2v.storage.remote import Remote, has_folders
-from alti2v.storage.table import read_table
+from alti2v.storage.table import content_sha256, read_table
 from alti2v.storage.tar import Member, dali_index, json_index, members, read_span
 
 _AGAIN = "run `alti2v build-shards` with the same options again"
@@ -126,6 +126,8 @@ def _verify(whole: _Dataset, *, repair: bool, deep: bool, progress: ProgressHook
             findings.extend(_check_tar(whole, folder, shard, rows, deep=deep))
             findings.extend(_check_indices(folder, shard, repair=repair))
             findings.extend(_check_rows(whole, folder, shard, rows, shard_of, labels))
+            if all(finding.where != shard.name.metadata for finding in findings):
+                findings.extend(_check_values(shard, rows))
         done += shard.samples
         progress(
             Progress(
@@ -282,6 +284,12 @@ def _check_rows(
             labels.count(shard, row, whole.index_of)
 
     yield from _some(shard.name.metadata, faults())
+
+
+def _check_values(shard: Shard, rows: pa.Table) -> Iterator[Finding]:
+    """Find values that have changed and stand nowhere else, such as the group."""
+    if shard.rows_sha256 and rows.num_rows and content_sha256(METADATA, rows) != shard.rows_sha256:
+        yield Finding(where=shard.name.metadata, what=f"has other values than were written: {_REBUILD}")
 
 
 def _member_spans(tar: Path) -> Mapping[str, Span] | None:

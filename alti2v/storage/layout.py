@@ -168,7 +168,10 @@ STORE_FILES = (
 )
 _EXAMPLE = ShardName("train", 0, 150)
 DATASET_FILES = (
-    (MANIFEST_FILE, "kind, version, plan hash, picture recipe, split rule, shards, sums by outcome"),
+    (
+        MANIFEST_FILE,
+        "kind, version, plan hash, picture recipe, split rule, shards and their hashes, outcomes",
+    ),
     (CARD_FILE, "Hugging Face dataset card"),
     (CROISSANT_FILE, "the same for programs: Croissant 1.0 metadata (MLCommons)"),
     (TAGS_FILE, "table `dataset_tags`: row i is output i of the model"),

@@ -6,6 +6,7 @@ pyarrow takes 0.3 s to load, so whoever only might write a table does not wait f
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -157,6 +158,44 @@ def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None 
         raise DamagedError(
             f"{path} cannot be read as Parquet ({exc!s:.100}): run `alti2v verify` on its folder"
         ) from exc
+
+
+def content_sha256(table: Table, rows: pa.Table) -> str:
+    """SHA-256 over the values of a table, the same whatever version of Arrow has packed them.
+
+    Of each column: its name, a bit for each value that is not null, and the values as 64-bit numbers, lowest
+    byte first; of texts and lists first their lengths, null ones being empty, then what is in them.
+
+    Args:
+        table: whose columns they are.
+        rows: all of these columns, in any order.
+    """
+    digest = hashlib.sha256()
+    wanted = schema(table)
+    for field in wanted:
+        digest.update(field.name.encode())
+        _digest(rows.column(field.name).cast(field.type).combine_chunks(), digest)
+    return digest.hexdigest()
+
+
+def _digest(values: pa.Array, digest: hashlib._Hash) -> None:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    def numbers(column: pa.Array) -> bytes:
+        found: bytes = pc.fill_null(column.cast(pa.int64()), 0).to_numpy().astype("<i8").tobytes()
+        return found
+
+    digest.update(np.packbits(pc.is_valid(values).to_numpy(zero_copy_only=False)).tobytes())
+    if pa.types.is_list(values.type):
+        digest.update(numbers(pc.list_value_length(values)))
+        _digest(values.flatten(), digest)
+    elif pa.types.is_string(values.type) or pa.types.is_binary(values.type):
+        digest.update(numbers(pc.binary_length(values)))
+        digest.update(b"".join(values.drop_null().cast(pa.binary()).to_pylist()))
+    else:
+        digest.update(numbers(values))
 
 
 def give_back_memory() -> None:

@@ -62,7 +62,7 @@ def test_a_whole_picture_is_stored_as_it_is(form: type[bytes] | type[memoryview]
         (WHOLE[:-40], SAMPLE, "truncated_body"),
         (WHOLE[:-40], ORIGINAL, "md5_mismatch"),
         (b"RIFF\x00\x00\x00\x00AVI LIST" + bytes(range(200)), SAMPLE, "unsupported_format"),
-        (b"", ORIGINAL, "not_image"),
+        (b"", SAMPLE, "not_image"),
     ],
 )
 def test_what_is_no_whole_picture_fails_in_its_own_way(
@@ -74,15 +74,6 @@ def test_what_is_no_whole_picture_fails_in_its_own_way(
     assert isinstance(lost, Lost)
     assert (lost.outcome.status, lost.outcome.reason) == (Status.FAILED, kind)
     assert (lost.outcome.attempts, lost.outcome.http_status) == (5, 200)
-
-
-def test_a_sample_that_is_nothing_is_replaced_by_the_original() -> None:
-    """After the last try, and with tries of its own."""
-    again, instead = judged(b"", asked=SAMPLE, tries=2), judged(b"", asked=SAMPLE, tries=3)
-
-    assert isinstance(again, Wanted)
-    assert again.sample_url == SAMPLE
-    assert instead == Wanted(seq=4, attempts=5, sample_url=None, file_url=ORIGINAL)
 
 
 def test_only_an_original_is_held_against_the_md5() -> None:

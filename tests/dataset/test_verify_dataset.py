@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from alti2v.cli import main
@@ -164,6 +165,23 @@ def test_an_edited_table_is_told_from_an_edited_shard(
     edit(dataset, column, lambda rows: pa.array([value, *rows.column(column).to_pylist()[1:]]))
 
     assert found(dataset) == [(f"metadata/{SHARD}.parquet", f"{rows.column('key')[0]}: {what}")]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("group_id", 99), ("parent_id", 99), ("original_md5", "0" * 32), ("original_md5", "")]
+)
+def test_an_edit_of_what_stands_nowhere_else_is_found(dataset: Path, column: str, value: int | str) -> None:
+    """The manifest has a hash of all values, which is the same where a program has packed them otherwise."""
+    path = dataset / "metadata" / f"{SHARD}.parquet"
+    rows = read_table(path, METADATA)
+    pq.write_table(rows, path, compression="none", row_group_size=2)
+    packed_otherwise = found(dataset)
+    kind = rows.schema.field(column).type
+    edit(dataset, column, lambda rows: pa.array([*rows.column(column).to_pylist()[:-1], value], kind))
+
+    assert packed_otherwise == []
+    assert [where for where, _ in found(dataset)] == [f"metadata/{SHARD}.parquet"]
+    assert found(dataset)[0][1].startswith("has other values than were written: delete it, then run")
 
 
 def test_a_renamed_tag_is_blamed_on_the_vocabulary(dataset: Path) -> None:

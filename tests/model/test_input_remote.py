@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from alti2v.cli import main
@@ -17,7 +18,9 @@ from alti2v.dataset.manifest import read_manifest
 from alti2v.errors import DamagedError, StorageError, UsageError
 from alti2v.model.input import evaluation_batches, reading_errors, training_batches
 from alti2v.model.recipes import MODERN, RECIPES
+from alti2v.storage.layout import METADATA
 from alti2v.storage.remote import Remote, download
+from alti2v.storage.table import read_table, write_arrow_table
 from tests.model.tiny_dataset import write_squares
 from tests.s3_server import BUCKET
 
@@ -87,7 +90,14 @@ def test_what_was_used_longest_ago_goes(tmp_path, local, remote):
 
 
 @pytest.mark.parametrize(
-    ("folder", "damage"), [("data", "flipped"), ("data", "cut"), ("metadata", "flipped"), ("metadata", "gone")]
+    ("folder", "damage"),
+    [
+        ("data", "flipped"),
+        ("data", "cut"),
+        ("metadata", "flipped"),
+        ("metadata", "gone"),
+        ("metadata", "edited"),
+    ],
 )
 def test_damage_in_the_cache_is_mended(tmp_path, local, remote, folder, damage):
     """A file that the local disk damaged is fetched again, and the batches are what they were."""
@@ -100,6 +110,10 @@ def test_damage_in_the_cache_is_mended(tmp_path, local, remote, folder, damage):
     victim.write_bytes(content[:-700] if damage == "cut" else content)
     if damage == "gone":
         victim.unlink()
+    if damage == "edited":  # a whole table, with labels of another picture
+        rows = read_table(victim, METADATA)
+        labels = pa.array(rows.column("labels").to_pylist()[::-1], rows.schema.field("labels").type)
+        write_arrow_table(victim, METADATA, rows.drop_columns(["labels"]).append_column("labels", labels))
 
     assert epoch(dataset) == before
     assert victim.read_bytes() == (local / folder / victim.name).read_bytes()

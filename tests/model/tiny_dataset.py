@@ -15,7 +15,7 @@ from PIL import Image
 from alti2v.dataset.manifest import ImageRecipe, Manifest, Shard, write_manifest, write_vocabulary
 from alti2v.records import Category, Tag
 from alti2v.storage.layout import DATA_DIR, INDEX_DIR, METADATA, METADATA_DIR, ShardName, member_key
-from alti2v.storage.table import write_table
+from alti2v.storage.table import content_sha256, read_table, write_table
 from alti2v.storage.tar import write_shard
 
 
@@ -133,7 +133,11 @@ def _write_shard(
     )
     content = file.read_bytes()
     return Shard(
-        name=name, samples=len(samples), bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
+        name=name,
+        samples=len(samples),
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        rows_sha256=content_sha256(METADATA, read_table(path / name.metadata, METADATA)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,14 @@ from hypothesis import strategies as st
 from alti2v.errors import DamagedError, VersionError
 from alti2v.storage import table as tables
 from alti2v.storage.layout import TABLES, Column, Table
-from alti2v.storage.table import read_open_table, read_table, schema, write_arrow_table, write_table
+from alti2v.storage.table import (
+    content_sha256,
+    read_open_table,
+    read_table,
+    schema,
+    write_arrow_table,
+    write_table,
+)
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -67,7 +75,34 @@ def test_rows_come_back_as_they_went(
 
     assert written == len(rows)
     assert read_table(path, table).to_pylist() == rows
-    assert read_table(path, table).schema.equals(schema(table), check_metadata=True)
+    found = read_table(path, table)
+    assert found.schema.equals(schema(table), check_metadata=True)
+    in_pieces = pa.concat_tables([found.slice(at, 1) for at in range(len(rows))] or [found])
+    assert content_sha256(table, in_pieces) == content_sha256(table, pa.Table.from_pylist(rows, schema(table)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows=st.lists(rows_of(TABLES[0]), min_size=2, max_size=2, unique_by=repr))
+def test_other_values_have_another_hash(rows: list[list[dict[str, Any]]]) -> None:
+    """No two tables have the same: nothing runs into what stands beside it, and null is not empty."""
+    one, other = (content_sha256(TABLES[0], pa.Table.from_pylist(some, schema(TABLES[0]))) for some in rows)
+
+    assert one != other
+
+
+def test_the_hash_of_a_table_is_as_documented() -> None:
+    """Computed here by hand, so that another program can do the same."""
+    rows = [{"id": 258, "note": None}, {"id": -1, "note": "ä"}]
+    by_hand = b"".join(
+        [
+            *(b"id", b"\xc0", (258).to_bytes(8, "little"), b"\xff" * 8),
+            *(b"note", b"\x40", (0).to_bytes(8, "little"), (2).to_bytes(8, "little"), "ä".encode()),
+        ]
+    )
+
+    assert (
+        content_sha256(SMALL, pa.Table.from_pylist(rows, schema(SMALL))) == hashlib.sha256(by_hand).hexdigest()
+    )
 
 
 def test_equal_rows_are_equal_bytes(tmp_path: Path) -> None:
