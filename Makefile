@@ -43,7 +43,7 @@ serve-test: .venv-serve/.installed
 
 # Proofs that take minutes each, such as killing the whole demo again and again.
 proof: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --numprocesses=2 --dist=loadfile
 
 # A hundred kill -9 at random moments of one crawl with faults on: part of the proofs, and alone.
 storm: $(VENV)/.installed-test
