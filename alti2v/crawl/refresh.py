@@ -22,9 +22,8 @@ from alti2v.crawl.single_thread import SingleThread
 from alti2v.records import Post
 
 _DAY_S = 86_400
-_UNCOUNTED = (
-    "uncounted"  # in the ledger's state: recorded posts that the board did not count when all were read
-)
+# In the ledger's state: how many recorded posts the board did not count when all were read again.
+_UNCOUNTED = "uncounted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

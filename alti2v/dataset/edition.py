@@ -135,7 +135,7 @@ def remove_unplanned(place: Path | Remote, shards: Iterable[Shard]) -> None:
 
 def is_whole(dataset: Path, manifest: Manifest) -> bool:
     """Whether all files of a dataset are there, the shards with the sizes that the manifest says."""
-    tables = (dataset / name for name in (TAGS_FILE, OUTCOMES_FILE, CARD_FILE, CROISSANT_FILE))
+    tables = (dataset / name for name in (TAGS_FILE, OUTCOMES_FILE, *DESCRIPTIONS))
     return all(path.exists() for path in tables) and not incomplete(dataset, manifest.shards)
 
 

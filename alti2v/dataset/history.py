@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from alti2v.dataset.duplicates import families
-from alti2v.dataset.manifest import LOST_TABLE, Manifest, read_manifest, read_vocabulary
+from alti2v.dataset.manifest import LOST_TABLE, Manifest, read_lasting, read_manifest, read_vocabulary
 from alti2v.dataset.plan import Settled
 from alti2v.dataset.posts import NONE_REMOVED, STORED, Outcomes, Posts, Removed
 from alti2v.dataset.survey import looks_of, read_survey
-from alti2v.errors import DamagedError, VersionError
+from alti2v.errors import DamagedError
 from alti2v.records import Tag
 from alti2v.storage.layout import (
     OUTCOMES,
@@ -68,15 +68,7 @@ def read_history(dataset: Path) -> History:
         UsageError: the directory is no dataset.
         DamagedError: a table cannot be read.
     """
-    try:
-        outcomes = read_table(dataset / OUTCOMES_FILE, OUTCOMES)
-    except FileNotFoundError as exc:
-        raise DamagedError(f"{dataset / OUTCOMES_FILE} is missing: {LOST_TABLE}") from exc
-    except VersionError:
-        raise
-    except DamagedError as exc:
-        path = dataset / OUTCOMES_FILE
-        raise DamagedError(f"{path} is not the table that was written: {LOST_TABLE}") from exc
+    outcomes = read_lasting(dataset / OUTCOMES_FILE, OUTCOMES)
     return History(
         manifest=read_manifest(dataset),
         tags=read_vocabulary(dataset),

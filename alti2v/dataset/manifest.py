@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alti2v.errors import DamagedError, VersionError
 from alti2v.records import Category, Tag
@@ -19,13 +19,16 @@ from alti2v.storage.layout import (
     SPLITS,
     TAGS_FILE,
     ShardName,
+    Table,
     parse_shard_name,
 )
 from alti2v.storage.table import read_table, write_table
 
-LOST_TABLE = (
-    "restore it from a copy, or build with --new-plan"  # what to do about a table nobody can make again
-)
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# What to do about a table that nobody can make again.
+LOST_TABLE = "restore it from a copy, or build with --new-plan"
 ORIGINAL = "original"  # the format of a recipe that leaves bytes as they came
 
 
@@ -166,6 +169,23 @@ def read_manifest(dataset: Path) -> Manifest:
         raise DamagedError(f"{dataset}: the manifest is incomplete ({exc}): build the dataset again") from exc
 
 
+def read_lasting(path: Path, table: Table) -> pa.Table:
+    """Read a table that nobody can make again.
+
+    Raises:
+        VersionError: a program of another format version wrote it.
+        DamagedError: it is missing, or is not the table that the contract prescribes.
+    """
+    try:
+        return read_table(path, table)
+    except FileNotFoundError as exc:
+        raise DamagedError(f"{path} is missing: {LOST_TABLE}") from exc
+    except VersionError:
+        raise
+    except DamagedError as exc:
+        raise DamagedError(f"{path} is not the table that was written: {LOST_TABLE}") from exc
+
+
 def write_vocabulary(dataset: Path, tags: tuple[Tag, ...]) -> None:
     """Publish tags.parquet: row i is output i of the model."""
     rows = (
@@ -181,14 +201,7 @@ def read_vocabulary(dataset: Path) -> tuple[Tag, ...]:
     Raises:
         DamagedError: it is missing, or is not the table that the contract prescribes.
     """
-    try:
-        rows = read_table(dataset / TAGS_FILE, DATASET_TAGS).to_pylist()
-    except FileNotFoundError as exc:
-        raise DamagedError(f"{dataset / TAGS_FILE} is missing: {LOST_TABLE}") from exc
-    except VersionError:
-        raise
-    except DamagedError as exc:
-        raise DamagedError(f"{dataset / TAGS_FILE} is not the table that was written: {LOST_TABLE}") from exc
+    rows = read_lasting(dataset / TAGS_FILE, DATASET_TAGS).to_pylist()
     if [row["index"] for row in rows] != list(range(len(rows))):
         raise DamagedError(f"{dataset / TAGS_FILE}: the index column is not 0, 1, 2, ...: {LOST_TABLE}")
     return tuple(Tag(name=row["name"], category=Category(row["category"]), count=row["count"]) for row in rows)

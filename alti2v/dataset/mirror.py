@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from alti2v.dataset.edition import STAGED_DIR, WORK_DIR, remove_unplanned
+from alti2v.dataset.edition import DESCRIPTIONS, STAGED_DIR, WORK_DIR, remove_unplanned
 from alti2v.dataset.manifest import Manifest
 from alti2v.errors import UsageError
 from alti2v.storage.directory import DESCRIPTION_FILES, Kind
 from alti2v.storage.layout import (
-    CARD_FILE,
-    CROISSANT_FILE,
     MANIFEST_FILE,
     OUTCOMES_FILE,
     REMOTE_FILE,
@@ -30,7 +28,6 @@ from alti2v.storage.publish import make_directory, publish_json, read_json
 from alti2v.storage.remote import PAUSES_S, Remote, download, upload
 
 _TABLES = (TAGS_FILE, OUTCOMES_FILE, SURVEY_FILE, REMOVED_FILE)
-_DESCRIPTIONS = (CARD_FILE, CROISSANT_FILE)
 _STAGED = f"{WORK_DIR}/{STAGED_DIR}"
 
 
@@ -68,7 +65,7 @@ def fetch_edition(remote: Remote, folder: Path) -> bool:
         _check_free(remote, there)
         # Where nothing can be written, that is better known before a day's work.
         upload(remote, folder / REMOTE_FILE, f"{WORK_DIR}/{REMOTE_FILE}")
-        for name in (*_TABLES, *_DESCRIPTIONS, MANIFEST_FILE):
+        for name in (*_TABLES, *DESCRIPTIONS, MANIFEST_FILE):
             (folder / name).unlink(missing_ok=True)
         return False
     with local_copy(remote, MANIFEST_FILE) as path:
@@ -78,7 +75,7 @@ def fetch_edition(remote: Remote, folder: Path) -> bool:
     if not here.exists() or here.read_bytes() != manifest:
         here.unlink(missing_ok=True)  # until the tables are those of the new one
         there = sizes_in(remote)
-        for name in (*_TABLES, *_DESCRIPTIONS):
+        for name in (*_TABLES, *DESCRIPTIONS):
             if name in there:
                 download(remote, name, folder / name, pauses_s=PAUSES_S)
             else:
@@ -90,7 +87,7 @@ def fetch_edition(remote: Remote, folder: Path) -> bool:
 def send_descriptions(remote: Remote, folder: Path) -> None:
     """Publish the card and its like where they are missing: after a kill right behind the manifest."""
     there = sizes_in(remote)
-    _send(remote, folder, [name for name in _DESCRIPTIONS if name not in there], "")
+    _send(remote, folder, [name for name in DESCRIPTIONS if name not in there], "")
 
 
 def send_edition(remote: Remote, folder: Path, manifest: Manifest) -> None:
@@ -99,12 +96,12 @@ def send_edition(remote: Remote, folder: Path, manifest: Manifest) -> None:
     Raises:
         StorageError: it cannot be written; the next build goes on, or finishes it.
     """
-    tables = [name for name in (*_TABLES, *_DESCRIPTIONS) if (folder / name).exists()]
+    tables = [name for name in (*_TABLES, *DESCRIPTIONS) if (folder / name).exists()]
     if MANIFEST_FILE not in sizes_in(remote):
-        _send(remote, folder, [name for name in tables if name not in _DESCRIPTIONS], "")
+        _send(remote, folder, [name for name in tables if name not in DESCRIPTIONS], "")
         put_once(folder / MANIFEST_FILE, remote, MANIFEST_FILE)
         # After the manifest, as `edition.publish_edition` has it.
-        _send(remote, folder, [name for name in tables if name in _DESCRIPTIONS], "")
+        _send(remote, folder, [name for name in tables if name in DESCRIPTIONS], "")
     else:
         _send(remote, folder, [*tables, MANIFEST_FILE], f"{_STAGED}/")  # the manifest last
         put(folder / MANIFEST_FILE, remote, MANIFEST_FILE)

@@ -188,9 +188,8 @@ def _publish(
     lost: Counter[int] = Counter()
     renamed: dict[str, str] = {}
     groups: Counter[int] = Counter()
-    remove_unplanned(
-        target.place, history.manifest.shards
-    )  # of a removal that was interrupted, maybe of others
+    # What a removal of other pictures left when it was interrupted may have the names that are given here.
+    remove_unplanned(target.place, history.manifest.shards)
     for done, shard in enumerate(history.manifest.shards, 1):
         rows = _metadata(target, shard)
         is_out = np.isin(rows.column("id").to_numpy(), new)

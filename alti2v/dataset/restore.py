@@ -46,10 +46,9 @@ def restore_shards(
                 ways = [True] if shard.name.metadata not in damaged else []
                 # Labels that a wrong vocabulary gives would take the place of right ones.
                 ways += [False] if TAGS_FILE not in damaged else []
-                any(
-                    repair_shard(
+                for is_sound in ways:
+                    if repair_shard(
                         dataset, dataset, history, shard, posts, preparation, is_metadata_sound=is_sound
-                    )
-                    for is_sound in ways
-                )
+                    ):
+                        break
         shutil.rmtree(work)

@@ -114,17 +114,10 @@ def local_copy(place: Path | Remote, name: str) -> Iterator[Path]:
         FileNotFoundError: there is none.
         StorageError: it cannot be read.
     """
-    if not isinstance(place, Remote):
-        if not (place / name).exists():
-            raise FileNotFoundError(place / name)
-        yield place / name
-        return
-    if size_of(place, name) is None:
-        raise FileNotFoundError(f"{place.url}/{name}")
-    with tempfile.TemporaryDirectory(prefix="alti2v-") as folder:
-        copy = Path(folder) / name.rpartition("/")[2]
-        download(place, name, copy, pauses_s=PAUSES_S)
-        yield copy
+    with brought(place, [name]) as folder:
+        if not (folder / name).exists():
+            raise FileNotFoundError(f"{place.url if isinstance(place, Remote) else place}/{name}")
+        yield folder / name
 
 
 @contextlib.contextmanager
@@ -141,23 +134,14 @@ def brought(place: Path | Remote, names: Iterable[str]) -> Iterator[Path]:
         yield place
         return
     with tempfile.TemporaryDirectory(prefix="alti2v-") as folder:
-        bring(place, names, Path(folder))
+        for name in names:
+            if size_of(place, name) is not None:
+                make_directory((Path(folder) / name).parent)
+                download(place, name, Path(folder) / name, pauses_s=PAUSES_S)
         try:
             yield Path(folder)
         except Alti2vError as exc:
             raise type(exc)(str(exc).replace(folder, place.url)) from exc
-
-
-def bring(remote: Remote, names: Iterable[str], folder: Path) -> None:
-    """Copy files from behind a URL into a folder, each under its name; what is missing there is left out.
-
-    Raises:
-        StorageError: one cannot be read, or written here.
-    """
-    for name in names:
-        if size_of(remote, name) is not None:
-            make_directory((folder / name).parent)
-            download(remote, name, folder / name, pauses_s=PAUSES_S)
 
 
 def sizes_in(place: Path | Remote, folder: str = "") -> Mapping[str, int]:

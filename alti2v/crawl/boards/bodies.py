@@ -18,7 +18,7 @@ from alti2v.crawl.boards.values import clean_text
 # A bound for hostile answers, far above what boards send: 1,000 posts at most.
 MAX_ENTRIES = 10_000
 
-T = TypeVar("T")
+_Parsed = TypeVar("_Parsed")
 # Forbidden in XML 1.0 (2.2) and inside the strings of JSON (RFC 8259, 7).
 _CONTROL = bytes(code for code in range(32) if code not in b"\t\n\r")
 _TO_SPACES = bytes.maketrans(_CONTROL, b" " * len(_CONTROL))
@@ -65,7 +65,7 @@ def classify(body: bytes) -> Empty | JsonBody | XmlBody | Refusal | Unreadable:
     return Unreadable("plain text")
 
 
-def _first_that_reads(parse: Callable[[bytes], T], text: bytes) -> T:
+def _first_that_reads(parse: Callable[[bytes], _Parsed], text: bytes) -> _Parsed:
     """Parse a text, if need be without what neither JSON nor XML may have inside, and UTF-8 neither.
 
     Boards hand on what people typed or pasted; one such byte would cost a page of posts.
