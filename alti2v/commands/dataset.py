@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from alti2v.commands.options import LOCAL_PATH, address, as_json_option, local_folder, work_option
+from alti2v.commands.options import (
+    LOCAL_PATH,
+    address,
+    as_json_option,
+    check_local,
+    local_folder,
+    work_option,
+)
 from alti2v.commands.terminating import sigterm_raises
 from alti2v.errors import DamagedError, UsageError
 from alti2v.records import Finding
@@ -207,6 +214,7 @@ def verify(*, directory: Path | str | None, repair: str | None, deep: bool, as_j
 
     A dataset may be behind a URL, where nothing is repaired.
     """
+    check_local(repair or "", "--repair")
     if directory is None:  # `verify --repair STORE` is read as a value of the option
         if not repair:
             raise click.UsageError("Missing argument 'STORE|DATASET'.")

@@ -14,14 +14,22 @@ from alti2v.errors import UsageError
 from alti2v.storage.remote import is_url
 
 
+def check_local(value: str, name: str) -> None:
+    """See that an argument or option with this name is a path of this machine.
+
+    Raises:
+        UsageError: it is a URL.
+    """
+    if is_url(value):
+        raise UsageError(f"{value} is a URL, and {name} has to lie on this machine: copy it here first")
+
+
 class _LocalPath(click.Path):
     """A path of this machine; a URL is refused instead of taken for one."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
-        if is_url(str(value)):
-            assert param is not None
-            name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
-            raise UsageError(f"{value} is a URL, and {name} has to lie on this machine: copy it here first")
+        assert param is not None
+        check_local(str(value), param.opts[0] if isinstance(param, click.Option) else param.human_readable_name)
         return super().convert(value, param, ctx)
 
 

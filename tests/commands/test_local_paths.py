@@ -11,6 +11,7 @@ from alti2v.cli import main
     ("arguments", "named"),
     [
         (("status", "s3://bucket/store"), "STORE"),
+        (("verify", "dataset", "--repair", "s3://bucket/store"), "--repair"),
         (("kpi", "s3://bucket/dataset", "--out", "kpi"), "DATASET"),
         (("remove", "dataset", "--ids", "https://example.org/ids"), "--ids"),
         (("tag", "s3://bucket/model", "picture.png"), "MODEL"),
