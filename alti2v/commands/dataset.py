@@ -261,6 +261,8 @@ def _kind(directory: Path) -> Kind:
     Raises:
         UsageError: it is neither.
     """
+    if not directory.exists():
+        raise UsageError(f"{directory} does not exist: give the folder of a store or a dataset")
     kind = kind_of(directory)
     if kind not in (Kind.STORE, Kind.DATASET):
         what = "it has no store.json and no manifest.json" if kind is None else f"it is a {kind}"
@@ -296,7 +298,8 @@ def _found(findings: Sequence[Finding]) -> Mapping[str, str]:
 def remove(*, dataset: str, ids: Path, work: Path | None, as_json: bool) -> None:
     """Take pictures out of a DATASET for good.
 
-    Only their shards are written again; everything else stays, and no later build brings them back.
+    Only their shards are written again; everything else stays, and no later build brings them back. DATASET is
+    a folder, or a URL such as s3://bucket/folder.
     """
     from alti2v.dataset.remove import read_ids, remove_pictures
 

@@ -274,6 +274,9 @@ def test_directories_that_cannot_be_verified(
     """No dataset, a newer one, one without a vocabulary: one clear line."""
     with pytest.raises(UsageError, match="does not exist"):
         verify_dataset(tmp_path / "none")
+    with pytest.raises(SystemExit, match="2"):
+        main(["verify", str(tmp_path / "none")])
+    assert "none does not exist: give the folder of a store or a dataset" in capsys.readouterr().err
     with pytest.raises(SystemExit) as ended:
         main(["verify", str(tmp_path)])
     said = "is not the folder of a store or a dataset: it has no store.json and no manifest.json"
