@@ -141,8 +141,8 @@ def after_count(walk: Walk, *, missing: int | None) -> Walk:
     """
     is_short = missing is not None and missing > 0
     if walk.doubts < DOUBTS and (is_short or (walk.by_page and walk.fresh)):
-        page = 0 if walk.by_page else walk.page
-        return replace(walk, doubts=walk.doubts + 1, empties=0, fresh=0, page=page)
+        # From the first page of this cursor: behind pages of ghosts alone, what arrived since would not be met.
+        return replace(walk, doubts=walk.doubts + 1, empties=0, fresh=0, page=0)
     if is_short and walk.unsorted and not walk.by_page:
         return replace(walk, by_page=True, full=True, page=0, below=None, fresh=0, empties=0, doubts=0)
     if is_short:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alti2v.crawl.boards.board import Page, Query, Wall
@@ -112,6 +112,12 @@ changes = st.one_of(
     st.sets(st.one_of(st.integers(1, 400), st.integers(10**6, 10**6 + 50)), max_size=30),
     st.lists(changes, max_size=30),
     st.booleans(),
+)
+@example(
+    present={1},
+    ghosts={3, 4, 5, *range(10**6, 10**6 + 5)},
+    events=[("arrive", 1), ("vanish", 0), None],
+    is_shuffled=False,
 )
 @settings(deadline=None)
 def test_nothing_is_lost_whatever_happens_meanwhile(
