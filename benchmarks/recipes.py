@@ -31,12 +31,22 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from alti2v.model.augment import NO_AUGMENTATION, parse_augmentation
 from alti2v.model.bundle import load_bundle
 from alti2v.model.histograms import add_predictions, empty_histograms
 from alti2v.model.metrics import average_precisions
 from alti2v.model.predicting import common_tags, predict
-from alti2v.model.recipes import HEAD_ONLY, MODERN, RECIPES, SCRATCH, SEED, Head, Loss, Recipe
+from alti2v.model.recipes import (
+    HEAD_ONLY,
+    MODERN,
+    NO_AUGMENTATION,
+    RECIPES,
+    SCRATCH,
+    SEED,
+    Head,
+    Loss,
+    Recipe,
+    parse_augmentation,
+)
 from alti2v.model.train import TrainConfig, train
 from alti2v.records import Progress, ignore_progress
 

@@ -114,8 +114,9 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
     file, a folder with all inside it, a pattern, or - for a list on standard input. Pictures that cannot be
     tagged are named and counted, the others are done, and the exit status is 1.
     """
-    from alti2v.model.selection import Rule, Sort
+    from alti2v.model.selection import Sort
     from alti2v.model.tagging import TagConfig, tag_files
+    from alti2v.model.thresholds import Rule
 
     _require_sidecars(ctx, form, as_json=as_json)
     threshold, by_category, by_tag = _thresholds(options.pop("thresholds"))
@@ -193,9 +194,10 @@ def _display(form: str) -> AbstractContextManager[ProgressHook]:
 
 def _printer(form: str) -> Callable[[Tagged | Failure[Path]], None]:
     """Make what prints a result as it comes: tags to standard output, problems to standard error."""
-    from alti2v.model.selection import RATING, group
+    from alti2v.model.selection import group
     from alti2v.model.sidecars import CSV_HEADER, csv_rows, json_line, text_block
     from alti2v.model.tagger import Failure
+    from alti2v.model.vocabulary import RATING
 
     # Live progress takes over `sys.stdout` while it runs, also where that is a file, and shows it on stderr.
     out = sys.stdout

@@ -19,8 +19,8 @@ from typing import Any
 from alti2v.crawl.boards.board import Skip, skip_reason
 from alti2v.crawl.database import Database
 from alti2v.crawl.documents import Place, Stored, Wanted, encode
-from alti2v.crawl.listing import Walk, read_walk, walk_document
 from alti2v.crawl.schema import PART_ROWS, SCHEMA, SCHEMA_VERSION
+from alti2v.crawl.store.walk_state import Walk, read_walk, walk_document
 from alti2v.records import Category, Post, Status, Tag
 
 

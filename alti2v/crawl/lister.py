@@ -8,19 +8,11 @@ from dataclasses import dataclass
 from alti2v.crawl.asking import Asker, in_words
 from alti2v.crawl.boards.board import Board, Conditions, Page, Refusal, Unreadable, Wall
 from alti2v.crawl.ledger import Counts, Ledger
-from alti2v.crawl.listing import (
-    Ending,
-    Walk,
-    after_count,
-    after_page,
-    after_wall,
-    bounds_to_count,
-    next_walk,
-    question,
-)
+from alti2v.crawl.listing import after_count, after_page, after_wall, bounds_to_count, next_walk, question
 from alti2v.crawl.paging import Pager
 from alti2v.crawl.policy import Failure
 from alti2v.crawl.single_thread import SingleThread
+from alti2v.crawl.store.walk_state import Ending, Walk
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from alti2v.crawl.answers import Moved, Purpose, Received, Throttled
 from alti2v.crawl.exchange import Bounds, is_breakdown, is_refusal, request
 from alti2v.crawl.guard import Sites, guarded_socket, origin_of
 from alti2v.crawl.host import Host
+from alti2v.crawl.http.config import PRODUCT, NetConfig
 from alti2v.crawl.memory import Room
-from alti2v.crawl.network import PRODUCT, NetConfig
 from alti2v.crawl.pacing import Pace
 from alti2v.crawl.partial import Partials
 from alti2v.crawl.policy import FailKind, Failure

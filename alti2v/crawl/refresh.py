@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from alti2v.crawl.asking import Asker, in_words
 from alti2v.crawl.boards.board import Answer, Board, Conditions, Page, Query
 from alti2v.crawl.ledger import Counts, Ledger
-from alti2v.crawl.listing import CONFIRMATIONS
 from alti2v.crawl.paging import Pager
 from alti2v.crawl.policy import Failure
 from alti2v.crawl.single_thread import SingleThread
+from alti2v.crawl.store.walk_state import CONFIRMATIONS
 from alti2v.records import Post
 
 _DAY_S = 86_400

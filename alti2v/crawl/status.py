@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alti2v.crawl.journal import LastRun, last_run
 from alti2v.crawl.ledger import Ledger
-from alti2v.crawl.listing import Ending, Walk
+from alti2v.crawl.store.walk_state import Ending, Walk
 from alti2v.errors import DamagedError
 from alti2v.storage.directory import Kind, holder, read_description
 from alti2v.storage.layout import LEDGER_FILE, LOCK_FILE

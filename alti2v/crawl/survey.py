@@ -10,18 +10,19 @@ from alti2v.crawl.asking import Asker, in_words
 from alti2v.crawl.boards.board import Board, Refusal, TagBoard, Unreadable
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.gelbooru import Gelbooru
+from alti2v.crawl.boards.known import base_url
 from alti2v.crawl.boards.tag_site import TagSite
 from alti2v.crawl.categories import Categoriser
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.lister import Lister, Stopped
-from alti2v.crawl.listing import Walk
 from alti2v.crawl.paging import Pager
 from alti2v.crawl.plan import CrawlConfig, write_plan
 from alti2v.crawl.policy import FailKind, Failure
-from alti2v.crawl.recognise import base_url, detect, private_address
+from alti2v.crawl.recognise import detect, private_address
 from alti2v.crawl.refresh import Refresher
 from alti2v.crawl.relations import RelationReader
 from alti2v.crawl.single_thread import SingleThread
+from alti2v.crawl.store.walk_state import Walk
 from alti2v.errors import DataError, RemoteError, UsageError
 from alti2v.records import Progress, ProgressHook
 

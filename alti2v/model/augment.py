@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alti2v.errors import UsageError
 from alti2v.model import backend
+from alti2v.model.recipes import Augmentation
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,77 +24,6 @@ _NAMES_A_SIDE = re.compile(r"(?<![^\W_])(left|right)(?![^\W_])", re.IGNORECASE) 
 _KERNELS = ("bilinear", "bicubic", "lanczos3", "nearest")  # of tf.image.resize
 _WHITE = 255
 _DRAWS = 11  # numbers that a picture draws, one for each use below
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Augmentation:
-    """What is changed at random about a training picture; the default changes nothing.
-
-    In this order; strengths are drawn evenly between nothing and the figure.
-
-    Attributes:
-        flip: mirror every second picture, but for those with a tag that names a side.
-        rotation: turn by up to so many degrees either way, [0, 180]; white corners.
-        shift: move by up to this share of the side in each direction, [0, 0.5); white comes in.
-        crop: cut away up to this share of the side, anywhere, and enlarge the rest again, [0, 0.5).
-        kernels: enlarge with a kernel drawn from bilinear, bicubic, Lanczos and nearest, not always bilinear:
-            other people's programs resize in all these ways. Needs `crop`.
-        cutout: cover a square of up to this share of the area with white, [0, 0.5].
-        mixup: alpha of Beta(alpha, alpha), from which the share of the picture is drawn that stays when it is
-            laid over the next one of its batch, its labels likewise (Zhang et al. 2018, arXiv:1710.09412);
-            0 for none, at most 10.
-    """
-
-    flip: bool = False
-    rotation: float = 0.0
-    shift: float = 0.0
-    crop: float = 0.0
-    kernels: bool = False
-    cutout: float = 0.0
-    mixup: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, most in (("rotation", 180), ("shift", 0.49), ("crop", 0.49), ("cutout", 0.5), ("mixup", 10)):
-            if not 0 <= getattr(self, name) <= most:
-                raise UsageError(f"augmentation {name}={getattr(self, name)} is not between 0 and {most}")
-        if self.kernels and not self.crop:
-            raise UsageError("augmentation kernels needs crop, such as kernels,crop=0.13")
-
-    def __str__(self) -> str:
-        """As on the command line: "flip,crop=0.13", or "none"."""
-        steps = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value:
-                steps.append(field.name if value is True else f"{field.name}={value:g}")
-        return ",".join(steps) or "none"
-
-
-NO_AUGMENTATION = Augmentation()
-
-
-def parse_augmentation(text: str) -> Augmentation:
-    """Read what `str` of an `Augmentation` writes.
-
-    Raises:
-        UsageError: it names no step, or a strength that the step does not take.
-    """
-    if text.strip() == "none":
-        return NO_AUGMENTATION
-    strengths = {field.name: not isinstance(field.default, bool) for field in fields(Augmentation)}
-    found: dict[str, Any] = {}
-    for part in text.split(","):
-        name, has_value, value = (piece.strip() for piece in part.partition("="))
-        if name not in strengths:
-            raise UsageError(f"augmentation {name!r} is none of {', '.join(strengths)} and none")
-        if strengths[name] != bool(has_value):
-            example = f"{name}=0.1" if strengths[name] else name
-            raise UsageError(f"augmentation {part.strip()!r}: write {example}")
-        try:
-            found[name] = float(value) if has_value else True
-        except ValueError as exc:
-            raise UsageError(f"augmentation {name}={value}: {value!r} is no number") from exc
-    return Augmentation(**found)
 
 
 def names_a_side(tags: Sequence[str]) -> npt.NDArray[np.bool_]:

@@ -23,15 +23,8 @@ from alti2v.dataset.intact import check_shards
 from alti2v.dataset.manifest import ORIGINAL, Shard, read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model import backend
-from alti2v.model.augment import (
-    NO_AUGMENTATION,
-    Augmentation,
-    augmented,
-    mixed,
-    mixing_share,
-    names_a_side,
-    seed_of,
-)
+from alti2v.model.augment import augmented, mixed, mixing_share, names_a_side, seed_of
+from alti2v.model.recipes import NO_AUGMENTATION, Augmentation
 from alti2v.storage.layout import METADATA
 from alti2v.storage.table import read_table
 

@@ -23,16 +23,16 @@ from alti2v.model.export_contract import (
     CL_CATEGORIES,
     CL_RATING,
     CONTRACTS,
+    ONNX_FILE,
     REPORT_FILE,
     WD_RATING_CATEGORY,
     Contract,
     Format,
 )
-from alti2v.model.selection import RATING, Vocabulary, make_vocabulary
+from alti2v.model.vocabulary import RATING, Vocabulary, make_vocabulary
 from alti2v.records import CATEGORY_OF_CODE, Category
 from alti2v.storage.publish import read_json
 
-ONNX_FILE = CONTRACTS[Format.WD].model_file
 WD_TAGS_FILE = CONTRACTS[Format.WD].labels_file
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # of those that are there, in this order
 

@@ -33,19 +33,9 @@ from alti2v.model.pictures import (
     prepared_ahead,
     source_of,
 )
-from alti2v.model.selection import (
-    RATING,
-    Criterion,
-    Probabilities,
-    Rule,
-    Vocabulary,
-    find_tag,
-    make_vocabulary,
-    passing,
-    ranked,
-    ratings,
-)
-from alti2v.model.thresholds import BETAS, TunedThresholds, own_limits, read_thresholds
+from alti2v.model.selection import Criterion, Probabilities, passing, ranked, ratings
+from alti2v.model.thresholds import BETAS, Rule, TunedThresholds, own_limits, read_thresholds
+from alti2v.model.vocabulary import RATING, Vocabulary, find_tag, make_vocabulary
 from alti2v.storage.layout import MODEL_DIR, MODEL_FILE
 
 Features = npt.NDArray[np.float32]

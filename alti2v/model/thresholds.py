@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,24 @@ import numpy.typing as npt
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.model.histograms import Histograms
 from alti2v.model.metrics import best_thresholds
-from alti2v.model.selection import Rule
 from alti2v.storage.layout import FORMAT_VERSION, THRESHOLDS_FILE
 from alti2v.storage.publish import publish_json, read_json
 
 Floats = npt.NDArray[np.float64]
 
 _KIND = "thresholds"
+
+
+class Rule(StrEnum):
+    """Where limits come from."""
+
+    CONSTANT = "constant"  # one number, or one for each category
+    F05 = "f0.5"  # each tag's own, with the best F0.5 on the validation split: precision before recall
+    F1 = "f1"
+    F2 = "f2"  # recall before precision
+    MCUT = "mcut"  # each picture's own: the widest gap between neighbouring probabilities
+
+
 BETAS: Mapping[Rule, float] = {Rule.F05: 0.5, Rule.F1: 1.0, Rule.F2: 2.0}
 
 

@@ -16,7 +16,6 @@ from typing import Any
 from alti2v.dataset.intact import check_contents, check_shards
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
-from alti2v.model.augment import parse_augmentation
 from alti2v.model.board import require_tensorboard
 from alti2v.model.bundle import read_training
 from alti2v.model.crew import Crew, joined
@@ -26,7 +25,7 @@ from alti2v.model.network import MIN_SIZE, TRUNK_LAYERS
 from alti2v.model.plan import Plan, make_plan
 from alti2v.model.precision import CHOICES as PRECISION_CHOICES
 from alti2v.model.precision import choose_precision
-from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, Recipe
+from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, Recipe, parse_augmentation
 from alti2v.records import ProgressHook, Tag, ignore_progress
 from alti2v.storage.directory import (
     Kind,
@@ -66,7 +65,7 @@ class TrainConfig:
         loss: "summed", "mean" or "asymmetric"; None as above.
         positive_weight: exponent of (negatives / positives), by which a tag's positives count, in [0, 1]; None
             as above.
-        augmentation: steps as `augment.parse_augmentation` reads them, such as "flip,crop=0.13"; "none" for
+        augmentation: steps as `recipes.parse_augmentation` reads them, such as "flip,crop=0.13"; "none" for
             none; None as above.
         ema: momentum of a moving average of the weights, which then is what is validated and exported, in
             [0, 1); None as above.

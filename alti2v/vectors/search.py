@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model.identity import model_hash
-from alti2v.model.selection import find_tags, make_vocabulary
 from alti2v.model.tagger import Tagger, load_tagger
+from alti2v.model.vocabulary import find_tags, make_vocabulary
 from alti2v.records import Category, ProgressHook, ignore_progress
 from alti2v.storage.layout import INDEX_SUFFIX
 from alti2v.vectors.index import Index, Neighbour, neighbours, open_or_build

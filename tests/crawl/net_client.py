@@ -11,8 +11,8 @@ from typing import Any
 from aiohttp import web
 
 from alti2v.crawl.answers import Purpose, Received
+from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.net import Client
-from alti2v.crawl.network import NetConfig
 from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
 
 CONFIG = NetConfig(

@@ -10,19 +10,15 @@ from hypothesis import strategies as st
 
 from alti2v.crawl.boards.board import Page, Query, Wall
 from alti2v.crawl.listing import (
-    CONFIRMATIONS,
     DOUBTS,
-    Ending,
-    Walk,
     after_count,
     after_page,
     after_wall,
     bounds_to_count,
     next_walk,
     question,
-    read_walk,
-    walk_document,
 )
+from alti2v.crawl.store.walk_state import CONFIRMATIONS, Ending, Walk, read_walk, walk_document
 from alti2v.records import Post
 
 

@@ -29,8 +29,9 @@ from alti2v.crawl.frames import (
     read_result,
     result_document,
 )
+from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.ledger import Outcome
-from alti2v.crawl.network import FileRules, NetConfig, NetworkConfig
+from alti2v.crawl.network import FileRules, NetworkConfig
 from alti2v.crawl.network_apart import NetworkApart
 from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
 from alti2v.crawl.verify import verify_store

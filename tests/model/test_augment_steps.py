@@ -12,19 +12,9 @@ from PIL import Image
 
 from alti2v.errors import UsageError
 from alti2v.model import backend
-from alti2v.model.augment import (
-    NO_AUGMENTATION,
-    Augmentation,
-    augmented,
-    cropped,
-    cut_out,
-    mixed,
-    mixing_share,
-    parse_augmentation,
-    rotated,
-    seed_of,
-)
+from alti2v.model.augment import augmented, cropped, cut_out, mixed, mixing_share, rotated, seed_of
 from alti2v.model.input import training_batches
+from alti2v.model.recipes import NO_AUGMENTATION, Augmentation, parse_augmentation
 from tests.model.tiny_dataset import Drawn, square, write_dataset
 
 pytestmark = pytest.mark.tf

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from alti2v.errors import UsageError
-from alti2v.model.augment import Augmentation
 from alti2v.model.crew import joined
 from alti2v.model.input import training_batches
+from alti2v.model.recipes import Augmentation
 from tests.model.tiny_dataset import Drawn, square, write_dataset, write_squares
 
 pytestmark = pytest.mark.tf
@@ -23,7 +23,7 @@ _PROGRAM = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from alti2v.model.augment import NO_AUGMENTATION
+from alti2v.model.recipes import NO_AUGMENTATION
 from alti2v.model.recipes import MODERN, RECIPES
 from alti2v.model.train import TrainConfig, train
 RECIPES["modern"] = replace(

@@ -12,8 +12,8 @@ from PIL import Image
 
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
-from alti2v.model.augment import Augmentation
 from alti2v.model.input import broken_pictures, evaluation_batches, ids_of_batch, training_batches
+from alti2v.model.recipes import Augmentation
 from tests.model.tiny_dataset import COLOURS, Drawn, square, write_dataset, write_squares
 
 pytestmark = pytest.mark.tf

@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.model.histograms import THRESHOLDS, add_predictions, empty_histograms
 from alti2v.model.metrics import best_thresholds
-from alti2v.model.selection import Criterion, Rule, make_vocabulary, passing
+from alti2v.model.selection import Criterion, passing
 from alti2v.model.thresholds import (
     BETAS,
+    Rule,
     just_below,
     own_limits,
     read_thresholds,
     tune,
     write_thresholds,
 )
+from alti2v.model.vocabulary import make_vocabulary
 
 NAMES = ("blue", "red", "never")
 

@@ -19,7 +19,7 @@ _PROGRAM = """
 import hashlib, sys
 from dataclasses import replace
 from pathlib import Path
-from alti2v.model.augment import Augmentation
+from alti2v.model.recipes import Augmentation
 from alti2v.model.bundle import load_bundle
 from alti2v.model.recipes import MODERN, RECIPES
 from alti2v.model.train import TrainConfig, train
