@@ -22,22 +22,22 @@ from alti2v.crawl.answers import Purpose
 from alti2v.crawl.asking import Asker
 from alti2v.crawl.boards.board import Board, Dialect
 from alti2v.crawl.boards.known import base_url, board_of, known_dialect
-from alti2v.crawl.display import Display
+from alti2v.crawl.cancellation import Stop, StoppedError, signals_caught
+from alti2v.crawl.config import CrawlConfig, CrawlReport, check_plan, stored_dialect
 from alti2v.crawl.fetching import Fetching
 from alti2v.crawl.http.config import NetConfig
-from alti2v.crawl.journal import begin_run, end_run, log_failures, open_log
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.mirror import Mirror
 from alti2v.crawl.network import FileRules, Network, NetworkConfig
 from alti2v.crawl.network_apart import NetworkApart
 from alti2v.crawl.pacing import shared_directory
-from alti2v.crawl.plan import CrawlConfig, CrawlReport, check_plan, stored_dialect
 from alti2v.crawl.policy import HEALABLE, FailKind
+from alti2v.crawl.progress import Display
 from alti2v.crawl.rebuild import tar_numbers
 from alti2v.crawl.recognise import detect
+from alti2v.crawl.run_log import begin_run, end_run, log_failures, open_log
 from alti2v.crawl.shelf import Settlement, Shelf
 from alti2v.crawl.single_thread import SingleThread
-from alti2v.crawl.stopping import Stop, StoppedError, signals_caught
 from alti2v.crawl.store.walk_state import Ending
 from alti2v.crawl.survey import Survey
 from alti2v.crawl.tables import export, sweep

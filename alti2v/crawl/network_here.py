@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from alti2v.crawl.answers import Purpose, Received
+from alti2v.crawl.cancellation import Stop, StoppedError
 from alti2v.crawl.documents import Arrived, Wanted
 from alti2v.crawl.fetcher import fetch
 from alti2v.crawl.ledger import Outcome
@@ -27,7 +28,6 @@ from alti2v.crawl.network import (
     NetworkConfig,
 )
 from alti2v.crawl.policy import Failure
-from alti2v.crawl.stopping import Stop, StoppedError
 
 _BATCH_S = 0.25  # what a kill may cost at most, in time
 

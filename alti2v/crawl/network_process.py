@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from alti2v.crawl import trays
+from alti2v.crawl.cancellation import StoppedError
 from alti2v.crawl.documents import Arrived, Wanted
 from alti2v.crawl.frames import (
     answer_document,
@@ -20,7 +21,6 @@ from alti2v.crawl.frames import (
 )
 from alti2v.crawl.network import BATCH_BYTES, NetworkConfig
 from alti2v.crawl.network_here import NetworkHere
-from alti2v.crawl.stopping import StoppedError
 
 
 def serve(connection: int, *tray_files: int) -> None:

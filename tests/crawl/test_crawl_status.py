@@ -11,7 +11,7 @@ import pytest
 
 from alti2v.cli import main
 from alti2v.crawl.crawler import crawl
-from alti2v.crawl.journal import open_log
+from alti2v.crawl.run_log import open_log
 from alti2v.crawl.status import store_status
 from alti2v.errors import DamagedError, UsageError
 from alti2v.records import Progress
@@ -97,7 +97,7 @@ def test_the_log_says_what_happened(board: Board, tmp_path: Path) -> None:
 
 def test_the_log_is_bounded_and_each_event_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a board sends: three files, and no forged lines."""
-    monkeypatch.setattr("alti2v.crawl.journal._LOG_BYTES", 2_000)
+    monkeypatch.setattr("alti2v.crawl.run_log._LOG_BYTES", 2_000)
     with open_log(tmp_path) as log:
         for number in range(200):
             log.info("failed: post %d, %s", number, "evil\n2026-01-01T00:00:00Z end: complete\x1b[2J")

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alti2v import __version__
+from alti2v.crawl.config import CrawlConfig, CrawlReport
 from alti2v.crawl.ledger import Counts, Ledger
-from alti2v.crawl.plan import CrawlConfig, CrawlReport
 from alti2v.crawl.shelf import Lost, Settlement
 from alti2v.errors import DamagedError, StorageError
 from alti2v.records import Status
