@@ -74,7 +74,7 @@ def _measure(posts: int, options: argparse.Namespace) -> dict[str, float | str]:
 
 def _crawl(url: str, store: str, *, dialect: str) -> dict[str, float]:
     """List, in this process; the last page is where the listing ends."""
-    from alti2v.crawl.boards.board import Dialect
+    from alti2v.crawl.boards.protocol import Dialect
     from alti2v.crawl.crawler import CrawlConfig, crawl
     from alti2v.records import Progress
 

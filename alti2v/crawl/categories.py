@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from alti2v.crawl.asking import Asker, in_words
-from alti2v.crawl.boards.board import Refusal, TagBoard, Unreadable
+from alti2v.crawl.boards.protocol import Refusal, TagBoard, Unreadable
 from alti2v.crawl.columns import count_tags
 from alti2v.crawl.ledger import Ledger
 from alti2v.crawl.policy import FailKind, Failure

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alti2v.crawl.boards.board import Conditions, Dialect
 from alti2v.crawl.boards.known import base_url, known_dialect
+from alti2v.crawl.boards.protocol import Conditions, Dialect
 from alti2v.crawl.boards.values import MAX_ID
 from alti2v.crawl.policy import FailKind, RetryPolicy
 from alti2v.errors import UsageError

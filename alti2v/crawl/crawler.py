@@ -20,8 +20,8 @@ from typing import Any
 
 from alti2v.crawl.answers import Purpose
 from alti2v.crawl.asking import Asker
-from alti2v.crawl.boards.board import Board, Dialect
 from alti2v.crawl.boards.known import base_url, board_of, known_dialect
+from alti2v.crawl.boards.protocol import Board, Dialect
 from alti2v.crawl.cancellation import Stop, StoppedError, signals_caught
 from alti2v.crawl.config import CrawlConfig, CrawlReport, check_plan, stored_dialect
 from alti2v.crawl.fetching import Fetching

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 
 from alti2v.crawl.answers import Purpose, Received
-from alti2v.crawl.boards.board import Skip
+from alti2v.crawl.boards.protocol import Skip
 from alti2v.crawl.documents import Arrived, Wanted
 from alti2v.crawl.http.config import PRODUCT
 from alti2v.crawl.ledger import Outcome

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alti2v.crawl.boards.board import Skip, skip_reason
+from alti2v.crawl.boards.protocol import Skip, skip_reason
 from alti2v.crawl.database import Database
 from alti2v.crawl.documents import Place, Stored, Wanted, encode
 from alti2v.crawl.schema import PART_ROWS, SCHEMA, SCHEMA_VERSION

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from alti2v.crawl.asking import Asker, in_words
-from alti2v.crawl.boards.board import Board, Conditions, Page, Refusal, Unreadable, Wall
+from alti2v.crawl.boards.protocol import Board, Conditions, Page, Refusal, Unreadable, Wall
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.listing import after_count, after_page, after_wall, bounds_to_count, next_walk, question
 from alti2v.crawl.paging import Pager

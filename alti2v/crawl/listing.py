@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
-from alti2v.crawl.boards.board import Page, Query
+from alti2v.crawl.boards.protocol import Page, Query
 from alti2v.crawl.store.walk_state import Ending, Walk
 
 # Ends in a row that the count may contradict before the walk gives in.

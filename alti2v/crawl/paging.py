@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from alti2v.crawl.asking import Asker
-from alti2v.crawl.boards.board import Answer, Board, Page, Query, Refusal
+from alti2v.crawl.boards.protocol import Answer, Board, Page, Query, Refusal
 from alti2v.crawl.policy import Failure
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from alti2v.crawl.asking import Asker, in_words
-from alti2v.crawl.boards.board import Board, Dialect, Page, Query, Refusal, Unreadable, Wall
 from alti2v.crawl.boards.known import board_of
+from alti2v.crawl.boards.protocol import Board, Dialect, Page, Query, Refusal, Unreadable, Wall
 from alti2v.crawl.policy import HEALABLE, FailKind, Failure
 from alti2v.errors import RemoteError, UsageError
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from alti2v.crawl.asking import Asker, in_words
-from alti2v.crawl.boards.board import Answer, Board, Conditions, Page, Query
+from alti2v.crawl.boards.protocol import Answer, Board, Conditions, Page, Query
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.paging import Pager
 from alti2v.crawl.policy import Failure

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from alti2v.crawl.asking import Asker, in_words
-from alti2v.crawl.boards.board import Board, Refusal, TagBoard, Unreadable
 from alti2v.crawl.boards.danbooru import Danbooru
+from alti2v.crawl.boards.danbooru_tags import TagSite
 from alti2v.crawl.boards.gelbooru import Gelbooru
 from alti2v.crawl.boards.known import base_url
-from alti2v.crawl.boards.tag_site import TagSite
+from alti2v.crawl.boards.protocol import Board, Refusal, TagBoard, Unreadable
 from alti2v.crawl.categories import Categoriser
 from alti2v.crawl.config import CrawlConfig, write_plan
 from alti2v.crawl.ledger import Counts, Ledger

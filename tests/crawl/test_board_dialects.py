@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.crawl.boards.board import Page, Query, Refusal, Skip, Unreadable, Wall, skip_reason
-from alti2v.crawl.boards.bodies import classify
+from alti2v.crawl.boards.columns import absolute_urls, instants, integers, md5s, post_ids, sides
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.gelbooru import Gelbooru
-from alti2v.crawl.boards.page import absolute_urls, instants, integers, md5s, post_ids, sides
+from alti2v.crawl.boards.protocol import Page, Query, Refusal, Skip, Unreadable, Wall, skip_reason
+from alti2v.crawl.boards.response import classify
 from alti2v.crawl.boards.values import (
     absolute_url,
     clean_tag,

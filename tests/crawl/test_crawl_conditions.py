@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from alti2v.crawl.boards.board import Conditions, Terms
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.gelbooru import Gelbooru
+from alti2v.crawl.boards.protocol import Conditions, Terms
 from alti2v.crawl.crawler import CrawlConfig, crawl
 from alti2v.crawl.status import store_status
 from alti2v.errors import UsageError

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from aiohttp import web
 
-from alti2v.crawl.boards.board import Dialect
+from alti2v.crawl.boards.protocol import Dialect
 from alti2v.crawl.crawler import CrawlConfig, CrawlReport, crawl
 from alti2v.crawl.policy import RetryPolicy
 from alti2v.crawl.status import store_status

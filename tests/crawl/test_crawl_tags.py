@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pandas as pd
 import pytest
 
-from alti2v.crawl.boards.tag_site import TagSite
+from alti2v.crawl.boards.danbooru_tags import TagSite
 from alti2v.crawl.crawler import crawl
 from alti2v.crawl.verify import verify_store
 from alti2v.storage.layout import ALIASES_FILE, IMPLICATIONS_FILE, LEDGER_FILE

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alti2v.crawl.boards.board import Skip
+from alti2v.crawl.boards.protocol import Skip
 from alti2v.crawl.ledger import Ledger, TagChange
 from alti2v.errors import DamagedError
 from alti2v.records import Post

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from alti2v.crawl.boards.board import Page, Query, Wall
+from alti2v.crawl.boards.protocol import Page, Query, Wall
 from alti2v.crawl.listing import (
     DOUBTS,
     after_count,

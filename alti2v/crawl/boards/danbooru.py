@@ -12,7 +12,17 @@ from pathlib import PurePosixPath
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
-from alti2v.crawl.boards.board import (
+from alti2v.crawl.boards.columns import (
+    absolute_urls,
+    column,
+    integers,
+    md5s,
+    parent_ids,
+    post_ids,
+    posts_of,
+    sides,
+)
+from alti2v.crawl.boards.protocol import (
     Answer,
     Conditions,
     Dialect,
@@ -24,17 +34,7 @@ from alti2v.crawl.boards.board import (
     Wall,
     terms_of,
 )
-from alti2v.crawl.boards.bodies import Empty, JsonBody, classify
-from alti2v.crawl.boards.page import (
-    absolute_urls,
-    column,
-    integers,
-    md5s,
-    parent_ids,
-    post_ids,
-    posts_of,
-    sides,
-)
+from alti2v.crawl.boards.response import Empty, JsonBody, classify
 from alti2v.crawl.boards.values import clean_tags, clean_text, instant, integer
 from alti2v.records import Category, Post
 

@@ -13,7 +13,18 @@ from pathlib import PurePosixPath
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
-from alti2v.crawl.boards.board import (
+from alti2v.crawl.boards.columns import (
+    absolute_urls,
+    column,
+    instants,
+    integers,
+    md5s,
+    parent_ids,
+    post_ids,
+    posts_of,
+    sides,
+)
+from alti2v.crawl.boards.protocol import (
     Answer,
     Conditions,
     Dialect,
@@ -25,18 +36,7 @@ from alti2v.crawl.boards.board import (
     Wall,
     terms_of,
 )
-from alti2v.crawl.boards.bodies import Empty, JsonBody, XmlBody, classify
-from alti2v.crawl.boards.page import (
-    absolute_urls,
-    column,
-    instants,
-    integers,
-    md5s,
-    parent_ids,
-    post_ids,
-    posts_of,
-    sides,
-)
+from alti2v.crawl.boards.response import Empty, JsonBody, XmlBody, classify
 from alti2v.crawl.boards.values import (
     absolute_url,
     clean_tag,

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from alti2v.crawl.boards.board import Dialect
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.gelbooru import Gelbooru
+from alti2v.crawl.boards.protocol import Dialect
 from alti2v.errors import UsageError
 
 

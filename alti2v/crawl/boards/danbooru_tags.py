@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
-from alti2v.crawl.boards.board import Refusal, Unreadable
-from alti2v.crawl.boards.bodies import JsonBody, classify
+from alti2v.crawl.boards.protocol import Refusal, Unreadable
+from alti2v.crawl.boards.response import JsonBody, classify
 from alti2v.crawl.boards.values import clean_tag, integer, post_id
 from alti2v.records import CATEGORY_OF_CODE, Category, Tag
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from xml.etree import ElementTree as ET
 
-from alti2v.crawl.boards.board import Refusal, Unreadable
+from alti2v.crawl.boards.protocol import Refusal, Unreadable
 from alti2v.crawl.boards.values import clean_text
 
 # A bound for hostile answers, far above what boards send: 1,000 posts at most.
