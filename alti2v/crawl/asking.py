@@ -8,7 +8,7 @@ from random import Random
 from typing import TypeVar
 
 from alti2v.crawl.boards.protocol import Refusal, Unreadable, Wall
-from alti2v.crawl.network import Network
+from alti2v.crawl.download.interface import Network
 from alti2v.crawl.policy import FailKind, Failure, GiveUp, RetryPolicy, decide, kind_of_status
 
 T = TypeVar("T")

@@ -24,11 +24,11 @@ from alti2v.crawl.boards.known import base_url, board_of, known_dialect
 from alti2v.crawl.boards.protocol import Board, Dialect
 from alti2v.crawl.cancellation import Stop, StoppedError, signals_caught
 from alti2v.crawl.config import CrawlConfig, CrawlReport, check_plan, stored_dialect
-from alti2v.crawl.fetching import Fetching
+from alti2v.crawl.download.interface import FileRules, Network, NetworkConfig
+from alti2v.crawl.download.pipeline import Fetching
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.mirror import Mirror
-from alti2v.crawl.network import FileRules, Network, NetworkConfig
 from alti2v.crawl.network_apart import NetworkApart
 from alti2v.crawl.pacing import shared_directory
 from alti2v.crawl.policy import HEALABLE, FailKind
@@ -266,7 +266,7 @@ class _Run:
         if config.is_network_apart:
             return NetworkApart(settings, on_pause=self._display.pause, on_notice=self._display.say)
         # It loads the HTTP client, which otherwise the other process alone needs.
-        from alti2v.crawl.network_here import NetworkHere
+        from alti2v.crawl.download.pool import NetworkHere
 
         return NetworkHere(settings, on_pause=self._display.pause, on_notice=self._display.say)
 

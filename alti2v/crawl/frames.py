@@ -15,9 +15,9 @@ from typing import Any
 
 from alti2v.crawl.answers import Received
 from alti2v.crawl.documents import Arrived
+from alti2v.crawl.download.interface import FileRules, Losses, NetworkConfig
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.ledger import Outcome
-from alti2v.crawl.network import FileRules, Losses, NetworkConfig
 from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
 from alti2v.records import Status
 

@@ -22,8 +22,8 @@ from alti2v.crawl import trays
 from alti2v.crawl.answers import Received
 from alti2v.crawl.cancellation import StoppedError
 from alti2v.crawl.documents import Wanted
+from alti2v.crawl.download.interface import Batch, Losses, NetworkConfig
 from alti2v.crawl.frames import config_document, read_answer, read_losses, read_result, receive, send
-from alti2v.crawl.network import Batch, Losses, NetworkConfig
 from alti2v.crawl.policy import Failure
 from alti2v.errors import Alti2vError
 

@@ -11,6 +11,8 @@ from typing import Any
 from alti2v.crawl import trays
 from alti2v.crawl.cancellation import StoppedError
 from alti2v.crawl.documents import Arrived, Wanted
+from alti2v.crawl.download.interface import BATCH_BYTES, NetworkConfig
+from alti2v.crawl.download.pool import NetworkHere
 from alti2v.crawl.frames import (
     answer_document,
     losses_document,
@@ -19,8 +21,6 @@ from alti2v.crawl.frames import (
     result_document,
     send,
 )
-from alti2v.crawl.network import BATCH_BYTES, NetworkConfig
-from alti2v.crawl.network_here import NetworkHere
 
 
 def serve(connection: int, *tray_files: int) -> None:

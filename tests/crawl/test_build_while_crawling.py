@@ -33,8 +33,8 @@ def test_a_dataset_is_built_while_its_store_is_crawled(
     board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twice while it runs, once afterwards: sums add up, shards are sound, and nothing that stands moves."""
-    monkeypatch.setattr("alti2v.crawl.fetching._EXPORT_EVERY_S", 0.0)
-    monkeypatch.setattr("alti2v.crawl.network_here.BATCH_FILES", 5)
+    monkeypatch.setattr("alti2v.crawl.download.pipeline._EXPORT_EVERY_S", 0.0)
+    monkeypatch.setattr("alti2v.crawl.download.pool.BATCH_FILES", 5)
     site = board()
     for number in site.ids:
         site.script(f"/samples/{number % 7}/sample_p{number}.jpg", large_picture(number))

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from alti2v.crawl.crawler import CrawlConfig, crawl
-from alti2v.crawl.fetching import files_in_flight
+from alti2v.crawl.download.pipeline import files_in_flight
 from alti2v.crawl.ledger import Ledger
 from alti2v.crawl.policy import RetryPolicy
 from alti2v.crawl.status import store_status
@@ -63,7 +63,7 @@ KILLS = [
     ("alti2v.storage.tar", "OpenTar", "append", "after", 77),
     ("alti2v.storage.tar", "OpenTar", "append", "before", 200),
     ("alti2v.storage.tar", "OpenTar", "sync", "after", 1),
-    ("alti2v.crawl.fetching", "", "judge", "after", 60),
+    ("alti2v.crawl.download.pipeline", "", "judge", "after", 60),
     ("alti2v.storage.tar", "OpenTar", "seal", "after", 1),
     ("alti2v.crawl.ledger", "Ledger", "set_tar", "before", 2),
     ("alti2v.crawl.ledger", "Ledger", "settle", "after", 2),

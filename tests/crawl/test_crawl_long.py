@@ -138,7 +138,7 @@ def test_a_long_crawl_of_a_failing_board_ends_complete(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("alti2v.crawl.crawler.asyncio.run", run_beside(board, listening, spent))
     clocked = functools.partial(Client, clock=lambda: asyncio.get_running_loop().time())
-    monkeypatch.setattr("alti2v.crawl.network_here.Client", clocked)
+    monkeypatch.setattr("alti2v.crawl.download.pool.Client", clocked)
     monkeypatch.setattr("alti2v.crawl.progress._BEAT_S", 60.0)  # or most of the real time would go into it
     begun_s = time.monotonic()
     report = crawl(

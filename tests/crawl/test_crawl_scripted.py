@@ -407,7 +407,7 @@ def test_the_last_files_wait_for_no_company(
     board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch that is not full goes on its way as soon as nothing else is under way."""
-    monkeypatch.setattr("alti2v.crawl.network_here._BATCH_S", 30.0)
+    monkeypatch.setattr("alti2v.crawl.download.pool._BATCH_S", 30.0)
     site = board(ids=[7, 9], md5_lies={7})
     report = crawl(config(tmp_path / "store", site, files="original"))
 

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from alti2v.crawl.documents import Arrived, Wanted
-from alti2v.crawl.examining import judge
+from alti2v.crawl.download.validate import judge
 from alti2v.crawl.ledger import Outcome, Pending
 from alti2v.crawl.policy import RetryPolicy
 from alti2v.crawl.shelf import Fetched, Lost

@@ -22,9 +22,9 @@ from aiohttp.test_utils import TestServer, unused_port
 from PIL import Image
 
 from alti2v.crawl.answers import Purpose, Received
+from alti2v.crawl.download.image_header import identify
 from alti2v.crawl.guard import Sites, is_public, origin_of
 from alti2v.crawl.net import Client
-from alti2v.crawl.pictures import identify
 from alti2v.crawl.policy import FailKind, Failure
 from tests.crawl.net_client import CONFIG, Clock, drop, got, kind
 

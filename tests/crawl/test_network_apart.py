@@ -21,6 +21,7 @@ from alti2v.crawl import network_apart, trays
 from alti2v.crawl.answers import Received
 from alti2v.crawl.crawler import CrawlConfig, crawl
 from alti2v.crawl.documents import Arrived
+from alti2v.crawl.download.interface import FileRules, NetworkConfig
 from alti2v.crawl.frames import (
     answer_document,
     config_document,
@@ -31,7 +32,6 @@ from alti2v.crawl.frames import (
 )
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.ledger import Outcome
-from alti2v.crawl.network import FileRules, NetworkConfig
 from alti2v.crawl.network_apart import NetworkApart
 from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
 from alti2v.crawl.verify import verify_store

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from alti2v.crawl import pictures
-from alti2v.crawl.pictures import Picture, identify
+from alti2v.crawl.download import image_header
+from alti2v.crawl.download.image_header import Picture, identify
 from alti2v.crawl.policy import FailKind, Failure
 
 
@@ -50,7 +50,7 @@ def test_damaged_headers_are_a_failure_or_a_size(at: int, byte: int, cut: int) -
         found = identify(damaged)
         assert isinstance(found, Picture | Failure)
         if isinstance(found, Picture):
-            assert 0 < found.width * found.height <= pictures.MAX_PIXELS
+            assert 0 < found.width * found.height <= image_header.MAX_PIXELS
 
 
 def test_a_header_that_promises_too_many_pixels() -> None:

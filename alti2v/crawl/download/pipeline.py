@@ -17,9 +17,9 @@ from random import Random
 from alti2v.crawl.cancellation import Stop
 from alti2v.crawl.config import CrawlConfig
 from alti2v.crawl.documents import Arrived, Wanted
-from alti2v.crawl.examining import judge
+from alti2v.crawl.download.interface import BATCH_FILES, FETCHERS_PER_CONNECTION, Network
+from alti2v.crawl.download.validate import judge
 from alti2v.crawl.ledger import Counts, Ledger, Outcome, Pending
-from alti2v.crawl.network import BATCH_FILES, FETCHERS_PER_CONNECTION, Network
 from alti2v.crawl.shelf import Settlement
 from alti2v.crawl.single_thread import SingleThread
 from alti2v.crawl.tables import export

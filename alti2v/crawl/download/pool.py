@@ -15,11 +15,7 @@ from typing import Self
 from alti2v.crawl.answers import Purpose, Received
 from alti2v.crawl.cancellation import Stop, StoppedError
 from alti2v.crawl.documents import Arrived, Wanted
-from alti2v.crawl.fetcher import fetch
-from alti2v.crawl.ledger import Outcome
-from alti2v.crawl.memory import Memory, Room
-from alti2v.crawl.net import Client
-from alti2v.crawl.network import (
+from alti2v.crawl.download.interface import (
     BATCH_BYTES,
     BATCH_FILES,
     FETCHERS_PER_CONNECTION,
@@ -27,6 +23,10 @@ from alti2v.crawl.network import (
     Losses,
     NetworkConfig,
 )
+from alti2v.crawl.download.one_file import fetch
+from alti2v.crawl.ledger import Outcome
+from alti2v.crawl.memory import Memory, Room
+from alti2v.crawl.net import Client
 from alti2v.crawl.policy import Failure
 
 _BATCH_S = 0.25  # what a kill may cost at most, in time

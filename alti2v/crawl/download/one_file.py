@@ -8,11 +8,11 @@ from random import Random
 from alti2v.crawl.answers import Purpose, Received
 from alti2v.crawl.boards.protocol import Skip
 from alti2v.crawl.documents import Arrived, Wanted
+from alti2v.crawl.download.interface import FileRules
 from alti2v.crawl.http.config import PRODUCT
 from alti2v.crawl.ledger import Outcome
 from alti2v.crawl.memory import Room
 from alti2v.crawl.net import Client
-from alti2v.crawl.network import FileRules
 from alti2v.crawl.policy import FailKind, Failure, GiveUp, RetryPolicy, decide
 from alti2v.records import Status
 
