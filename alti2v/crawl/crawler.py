@@ -26,10 +26,10 @@ from alti2v.crawl.cancellation import Stop, StoppedError, signals_caught
 from alti2v.crawl.config import CrawlConfig, CrawlReport, check_plan, stored_dialect
 from alti2v.crawl.download.interface import FileRules, Network, NetworkConfig
 from alti2v.crawl.download.pipeline import Fetching
+from alti2v.crawl.download.worker.parent import NetworkApart
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.mirror import Mirror
-from alti2v.crawl.network_apart import NetworkApart
 from alti2v.crawl.pacing import shared_directory
 from alti2v.crawl.policy import HEALABLE, FailKind
 from alti2v.crawl.progress import Display

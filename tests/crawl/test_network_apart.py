@@ -17,12 +17,12 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.crawl import network_apart, trays
 from alti2v.crawl.answers import Received
 from alti2v.crawl.crawler import CrawlConfig, crawl
 from alti2v.crawl.documents import Arrived
 from alti2v.crawl.download.interface import FileRules, NetworkConfig
-from alti2v.crawl.frames import (
+from alti2v.crawl.download.worker import parent, shared_memory
+from alti2v.crawl.download.worker.messages import (
     answer_document,
     config_document,
     read_answer,
@@ -30,9 +30,9 @@ from alti2v.crawl.frames import (
     read_result,
     result_document,
 )
+from alti2v.crawl.download.worker.parent import NetworkApart
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.ledger import Outcome
-from alti2v.crawl.network_apart import NetworkApart
 from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import Alti2vError
@@ -92,13 +92,13 @@ def test_a_configuration_arrives_as_it_was_sent(pace_dir: Path | None) -> None:
 @given(batches=st.lists(st.lists(st.binary(max_size=50), max_size=700), max_size=3))
 def test_a_tray_holds_what_was_put_there_last(batches: list[list[bytes]]) -> None:
     """More parts than one system call takes, and fewer than before; it keeps no more memory than it should."""
-    tray = trays.make_tray()
+    tray = shared_memory.make_tray()
     try:
         for contents in batches:
-            trays.fill(tray, contents, keep=100)
+            shared_memory.fill(tray, contents, keep=100)
             whole = b"".join(contents)
 
-            assert trays.look(tray, len(whole)) == whole
+            assert shared_memory.look(tray, len(whole)) == whole
             assert os.fstat(tray).st_size <= max(100, len(whole))
     finally:
         os.close(tray)
@@ -137,7 +137,7 @@ def test_two_processes_store_what_one_does(tmp_path: Path) -> None:
 def test_the_network_may_die(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One clear line, nothing stored is lost, and the same command goes on."""
     processes: list[subprocess.Popen[bytes]] = []
-    started = network_apart._started
+    started = parent._started
 
     def start_and_remember(*inherited: int) -> subprocess.Popen[bytes]:
         processes.append(started(*inherited))
@@ -147,7 +147,7 @@ def test_the_network_may_die(board: Board, tmp_path: Path, monkeypatch: pytest.M
         if len(processes) == 1 and path.startswith("/samples/") and len(site.asked("/samples/")) == 100:
             processes[0].kill()
 
-    monkeypatch.setattr(network_apart, "_started", start_and_remember)
+    monkeypatch.setattr(parent, "_started", start_and_remember)
     site = board(ids=list(range(1, 301)), after=kill)
     with pytest.raises(Alti2vError, match="run the same command again"):
         crawl(config(tmp_path / "store", site, network_apart=True))

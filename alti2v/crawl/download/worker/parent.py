@@ -18,16 +18,23 @@ from operator import attrgetter
 from types import TracebackType
 from typing import Any, Self
 
-from alti2v.crawl import trays
 from alti2v.crawl.answers import Received
 from alti2v.crawl.cancellation import StoppedError
 from alti2v.crawl.documents import Wanted
 from alti2v.crawl.download.interface import Batch, Losses, NetworkConfig
-from alti2v.crawl.frames import config_document, read_answer, read_losses, read_result, receive, send
+from alti2v.crawl.download.worker import shared_memory
+from alti2v.crawl.download.worker.messages import (
+    config_document,
+    read_answer,
+    read_losses,
+    read_result,
+    receive,
+    send,
+)
 from alti2v.crawl.policy import Failure
 from alti2v.errors import Alti2vError
 
-_PROGRAM = "import sys; from alti2v.crawl.network_process import serve; serve(*map(int, sys.argv[1:]))"
+_PROGRAM = "import sys; from alti2v.crawl.download.worker.child import serve; serve(*map(int, sys.argv[1:]))"
 _WANTED = attrgetter(*Wanted.__dataclass_fields__)  # the fields in their order; astuple takes 8 us for them
 _TRAYS = 3  # one is filled while another is examined and a third is stored
 _END_S = 5.0
@@ -64,7 +71,7 @@ class NetworkApart:
         self._broken: Alti2vError | None = None
 
     async def __aenter__(self) -> Self:
-        self._trays = [trays.make_tray() for _ in range(_TRAYS)]
+        self._trays = [shared_memory.make_tray() for _ in range(_TRAYS)]
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = _started(theirs.fileno(), *self._trays)
@@ -167,7 +174,7 @@ class NetworkApart:
 
     def _batch(self, number: int, documents: Sequence[tuple[int, dict[str, Any]]]) -> Batch:
         sizes = [document.get("size", 0) for _, document in documents]
-        view, at = trays.look(self._trays[number], sum(sizes)), 0
+        view, at = shared_memory.look(self._trays[number], sum(sizes)), 0
         results = {}
         for (seq, document), size in zip(documents, sizes, strict=True):
             results[seq] = read_result(document, view[at : at + size])

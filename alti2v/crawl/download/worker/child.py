@@ -8,12 +8,12 @@ import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from alti2v.crawl import trays
 from alti2v.crawl.cancellation import StoppedError
 from alti2v.crawl.documents import Arrived, Wanted
 from alti2v.crawl.download.interface import BATCH_BYTES, NetworkConfig
 from alti2v.crawl.download.pool import NetworkHere
-from alti2v.crawl.frames import (
+from alti2v.crawl.download.worker import shared_memory
+from alti2v.crawl.download.worker.messages import (
     answer_document,
     losses_document,
     read_config,
@@ -101,7 +101,7 @@ class _Server:
         if batch is None:
             return False
         contents = [each.content for each in batch.results.values() if isinstance(each, Arrived)]
-        await asyncio.to_thread(trays.fill, self._tray_files[number], contents, keep=BATCH_BYTES)
+        await asyncio.to_thread(shared_memory.fill, self._tray_files[number], contents, keep=BATCH_BYTES)
         self._settled[number] = batch.settled
         results = [(seq, result_document(result)) for seq, result in batch.results.items()]
         send(self._writer, {"tray": number, "results": results})
