@@ -32,7 +32,7 @@ CRAWL = """
 import json, sys
 from pathlib import Path
 from alti2v.crawl.crawler import CrawlConfig, crawl
-from alti2v.crawl.policy import RetryPolicy
+from alti2v.crawl.http.retry import RetryPolicy
 from alti2v.errors import Alti2vError
 
 url, store = sys.argv[1:]

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from alti2v.crawl.boards.protocol import Refusal, Unreadable, Wall
 from alti2v.crawl.download.interface import Network
-from alti2v.crawl.policy import FailKind, Failure, GiveUp, RetryPolicy, decide, kind_of_status
+from alti2v.crawl.http.retry import FailKind, Failure, GiveUp, RetryPolicy, decide, kind_of_status
 
 T = TypeVar("T")
 MAX_API_BYTES = 16 * 1024 * 1024  # 1000 posts are about 1 MB

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from alti2v.crawl.asking import Asker, in_words
 from alti2v.crawl.boards.protocol import Refusal, TagBoard, Unreadable
 from alti2v.crawl.columns import count_tags
+from alti2v.crawl.http.retry import FailKind, Failure
 from alti2v.crawl.ledger import Ledger
-from alti2v.crawl.policy import FailKind, Failure
 from alti2v.crawl.single_thread import SingleThread
 from alti2v.records import Category, Tag
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from alti2v.crawl.boards.known import base_url, known_dialect
 from alti2v.crawl.boards.protocol import Conditions, Dialect
 from alti2v.crawl.boards.values import MAX_ID
-from alti2v.crawl.policy import FailKind, RetryPolicy
+from alti2v.crawl.http.retry import FailKind, RetryPolicy
 from alti2v.errors import UsageError
 from alti2v.storage.directory import Kind, read_description, write_description
 from alti2v.storage.layout import STORE_FILE

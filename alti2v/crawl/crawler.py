@@ -18,7 +18,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from alti2v.crawl.answers import Purpose
 from alti2v.crawl.asking import Asker
 from alti2v.crawl.boards.known import base_url, board_of, known_dialect
 from alti2v.crawl.boards.protocol import Board, Dialect
@@ -28,10 +27,11 @@ from alti2v.crawl.download.interface import FileRules, Network, NetworkConfig
 from alti2v.crawl.download.pipeline import Fetching
 from alti2v.crawl.download.worker.parent import NetworkApart
 from alti2v.crawl.http.config import NetConfig
+from alti2v.crawl.http.rate_limit import shared_directory
+from alti2v.crawl.http.results import Purpose
+from alti2v.crawl.http.retry import HEALABLE, FailKind
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.mirror import Mirror
-from alti2v.crawl.pacing import shared_directory
-from alti2v.crawl.policy import HEALABLE, FailKind
 from alti2v.crawl.progress import Display
 from alti2v.crawl.rebuild import tar_numbers
 from alti2v.crawl.recognise import detect

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from alti2v.crawl.asking import Asker
 from alti2v.crawl.boards.protocol import Answer, Board, Page, Query, Refusal
-from alti2v.crawl.policy import Failure
+from alti2v.crawl.http.retry import Failure
 
 
 class Pager:

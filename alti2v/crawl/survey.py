@@ -14,10 +14,10 @@ from alti2v.crawl.boards.known import base_url
 from alti2v.crawl.boards.protocol import Board, Refusal, TagBoard, Unreadable
 from alti2v.crawl.categories import Categoriser
 from alti2v.crawl.config import CrawlConfig, write_plan
+from alti2v.crawl.http.retry import FailKind, Failure
 from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.lister import Lister, Stopped
 from alti2v.crawl.paging import Pager
-from alti2v.crawl.policy import FailKind, Failure
 from alti2v.crawl.recognise import detect, private_address
 from alti2v.crawl.refresh import Refresher
 from alti2v.crawl.relations import RelationReader

@@ -10,10 +10,10 @@ from typing import Any
 
 from aiohttp import web
 
-from alti2v.crawl.answers import Purpose, Received
+from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.config import NetConfig
-from alti2v.crawl.net import Client
-from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
+from alti2v.crawl.http.results import Purpose, Received
+from alti2v.crawl.http.retry import FailKind, Failure, RetryPolicy
 
 CONFIG = NetConfig(
     rate=math.inf,

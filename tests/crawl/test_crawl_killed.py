@@ -15,8 +15,8 @@ import pytest
 
 from alti2v.crawl.crawler import CrawlConfig, crawl
 from alti2v.crawl.download.pipeline import files_in_flight
+from alti2v.crawl.http.retry import RetryPolicy
 from alti2v.crawl.ledger import Ledger
-from alti2v.crawl.policy import RetryPolicy
 from alti2v.crawl.status import store_status
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import StorageError

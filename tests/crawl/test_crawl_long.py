@@ -19,8 +19,8 @@ import pytest
 from aiohttp import web
 
 from alti2v.crawl.crawler import CrawlConfig, crawl
-from alti2v.crawl.net import Client
-from alti2v.crawl.policy import RetryPolicy
+from alti2v.crawl.http.client import Client
+from alti2v.crawl.http.retry import RetryPolicy
 from alti2v.crawl.verify import verify_store
 from tests.crawl.scripted_board import ScriptedBoard
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alti2v.crawl.crawler import CrawlConfig, crawl
-from alti2v.crawl.memory import Memory, Room
+from alti2v.crawl.http.memory_budget import Memory, Room
 from tests.crawl.scripted_board import ScriptedBoard, picture
 
 MB = 1_000_000

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from alti2v.crawl.boards.protocol import Dialect
 from alti2v.crawl.crawler import CrawlConfig, CrawlReport, crawl
-from alti2v.crawl.policy import RetryPolicy
+from alti2v.crawl.http.retry import RetryPolicy
 from alti2v.crawl.status import store_status
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import DamagedError, DataError, RemoteError, StorageError, UsageError

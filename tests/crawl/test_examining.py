@@ -9,8 +9,8 @@ import pytest
 
 from alti2v.crawl.documents import Arrived, Wanted
 from alti2v.crawl.download.validate import judge
+from alti2v.crawl.http.retry import RetryPolicy
 from alti2v.crawl.ledger import Outcome, Pending
-from alti2v.crawl.policy import RetryPolicy
 from alti2v.crawl.shelf import Fetched, Lost
 from alti2v.records import Post, Status
 from tests.crawl.scripted_board import picture

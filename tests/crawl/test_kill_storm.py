@@ -33,7 +33,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from alti2v.crawl.crawler import CrawlConfig, crawl
-from alti2v.crawl.policy import RetryPolicy
+from alti2v.crawl.http.retry import RetryPolicy
 
 url, store, *numbers = sys.argv[1:]
 rate, tries, connections = map(int, numbers)

@@ -21,11 +21,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 from PIL import Image
 
-from alti2v.crawl.answers import Purpose, Received
 from alti2v.crawl.download.image_header import identify
-from alti2v.crawl.guard import Sites, is_public, origin_of
-from alti2v.crawl.net import Client
-from alti2v.crawl.policy import FailKind, Failure
+from alti2v.crawl.http.client import Client
+from alti2v.crawl.http.results import Purpose, Received
+from alti2v.crawl.http.retry import FailKind, Failure
+from alti2v.crawl.http.ssrf_guard import Sites, is_public, origin_of
 from tests.crawl.net_client import CONFIG, Clock, drop, got, kind
 
 
@@ -398,7 +398,7 @@ async def test_f14_a_redirect_to_a_private_address_is_refused(
 
     url = await serve(handler)
     # The test's own server plays the public host; `localhost` resolves to what the guard must refuse.
-    monkeypatch.setattr("alti2v.crawl.guard.is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr("alti2v.crawl.http.ssrf_guard.is_public", lambda address: address == "127.0.0.1")
     monkeypatch.setattr(socket, "getaddrinfo", resolving({"localhost": ["127.0.0.2"]}))
     async with Client(replace(CONFIG, allow_private=False)) as client:
         outcome = await client.get(f"{url}/a", purpose=Purpose.API, max_bytes=10)
@@ -419,7 +419,7 @@ async def test_f14_a_name_that_changes_its_address_is_refused(
 
     port = (await serve(handler)).rpartition(":")[2]
     names = {"board.example": ["127.0.0.1"]}
-    monkeypatch.setattr("alti2v.crawl.guard.is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr("alti2v.crawl.http.ssrf_guard.is_public", lambda address: address == "127.0.0.1")
     monkeypatch.setattr(socket, "getaddrinfo", resolving(names))
     async with Client(replace(CONFIG, allow_private=False)) as client:
         first = await client.get(f"http://board.example:{port}/a", purpose=Purpose.API, max_bytes=10)

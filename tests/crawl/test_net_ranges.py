@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from alti2v.crawl.answers import Purpose, Received
-from alti2v.crawl.net import Client
-from alti2v.crawl.partial import Partial, Partials, strong_validator
-from alti2v.crawl.policy import FailKind
+from alti2v.crawl.http.client import Client
+from alti2v.crawl.http.results import Purpose, Received
+from alti2v.crawl.http.resume import Partial, Partials, strong_validator
+from alti2v.crawl.http.retry import FailKind
 from tests.crawl.net_client import CONFIG, kind
 
 CONTENT = bytes(range(256)) * 1000

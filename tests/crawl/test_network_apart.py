@@ -17,7 +17,6 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.crawl.answers import Received
 from alti2v.crawl.crawler import CrawlConfig, crawl
 from alti2v.crawl.documents import Arrived
 from alti2v.crawl.download.interface import FileRules, NetworkConfig
@@ -32,8 +31,9 @@ from alti2v.crawl.download.worker.messages import (
 )
 from alti2v.crawl.download.worker.parent import NetworkApart
 from alti2v.crawl.http.config import NetConfig
+from alti2v.crawl.http.results import Received
+from alti2v.crawl.http.retry import FailKind, Failure, RetryPolicy
 from alti2v.crawl.ledger import Outcome
-from alti2v.crawl.policy import FailKind, Failure, RetryPolicy
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import Alti2vError
 from alti2v.records import Status

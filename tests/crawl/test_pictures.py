@@ -11,7 +11,7 @@ from PIL import Image
 
 from alti2v.crawl.download import image_header
 from alti2v.crawl.download.image_header import Picture, identify
-from alti2v.crawl.policy import FailKind, Failure
+from alti2v.crawl.http.retry import FailKind, Failure
 
 
 def jpeg(width: int, height: int, *, mode: str = "RGB", progressive: bool = False, quality: int = 80) -> bytes:

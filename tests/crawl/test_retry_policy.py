@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.crawl.policy import (
+from alti2v.crawl.http.retry import (
     HEALABLE,
     FailKind,
     Failure,

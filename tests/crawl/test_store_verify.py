@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from alti2v.crawl.crawler import CrawlConfig, CrawlReport, crawl
-from alti2v.crawl.policy import RetryPolicy
+from alti2v.crawl.http.retry import RetryPolicy
 from alti2v.crawl.status import store_status
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import DamagedError, UsageError

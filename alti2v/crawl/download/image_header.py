@@ -7,7 +7,7 @@ import struct
 import warnings
 from dataclasses import dataclass
 
-from alti2v.crawl.policy import FailKind, Failure
+from alti2v.crawl.http.retry import FailKind, Failure
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT
 
 # Pillow's own limit against decompression bombs: twice MAX_IMAGE_PIXELS raises.

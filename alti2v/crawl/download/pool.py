@@ -12,7 +12,6 @@ from random import Random
 from types import TracebackType
 from typing import Self
 
-from alti2v.crawl.answers import Purpose, Received
 from alti2v.crawl.cancellation import Stop, StoppedError
 from alti2v.crawl.documents import Arrived, Wanted
 from alti2v.crawl.download.interface import (
@@ -24,10 +23,11 @@ from alti2v.crawl.download.interface import (
     NetworkConfig,
 )
 from alti2v.crawl.download.one_file import fetch
+from alti2v.crawl.http.client import Client
+from alti2v.crawl.http.memory_budget import Memory, Room
+from alti2v.crawl.http.results import Purpose, Received
+from alti2v.crawl.http.retry import Failure
 from alti2v.crawl.ledger import Outcome
-from alti2v.crawl.memory import Memory, Room
-from alti2v.crawl.net import Client
-from alti2v.crawl.policy import Failure
 
 _BATCH_S = 0.25  # what a kill may cost at most, in time
 

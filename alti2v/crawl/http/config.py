@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alti2v import __version__
-from alti2v.crawl.policy import RetryPolicy
+from alti2v.crawl.http.retry import RetryPolicy
 
 PRODUCT = "alti2v"  # the name that robots.txt may address (RFC 9309, 2.2.1)
 

@@ -18,7 +18,6 @@ from operator import attrgetter
 from types import TracebackType
 from typing import Any, Self
 
-from alti2v.crawl.answers import Received
 from alti2v.crawl.cancellation import StoppedError
 from alti2v.crawl.documents import Wanted
 from alti2v.crawl.download.interface import Batch, Losses, NetworkConfig
@@ -31,7 +30,8 @@ from alti2v.crawl.download.worker.messages import (
     receive,
     send,
 )
-from alti2v.crawl.policy import Failure
+from alti2v.crawl.http.results import Received
+from alti2v.crawl.http.retry import Failure
 from alti2v.errors import Alti2vError
 
 _PROGRAM = "import sys; from alti2v.crawl.download.worker.child import serve; serve(*map(int, sys.argv[1:]))"

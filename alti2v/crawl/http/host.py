@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from protego import Protego
 
-from alti2v.crawl.answers import Purpose
-from alti2v.crawl.breaker import Breaker
-from alti2v.crawl.pacing import Pace
-from alti2v.crawl.policy import RetryPolicy, pause_s
-from alti2v.crawl.tempo import Latency, Tempo
+from alti2v.crawl.http.adaptive_rate import Latency, Tempo
+from alti2v.crawl.http.circuit_breaker import Breaker
+from alti2v.crawl.http.rate_limit import Pace
+from alti2v.crawl.http.results import Purpose
+from alti2v.crawl.http.retry import RetryPolicy, pause_s
 
 _CLEARLY_LESS = 0.75  # times the share that was said last, or every complaint of a long crawl would be told
 LONGEST_CRAWL_DELAY_S = 300.0  # beyond it, robots.txt asks for a crawl that never ends

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alti2v.crawl.policy import RetryPolicy
+from alti2v.crawl.http.retry import RetryPolicy
 
 
 @dataclass(slots=True, kw_only=True)

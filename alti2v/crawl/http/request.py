@@ -9,11 +9,11 @@ from urllib.parse import urljoin
 
 import aiohttp
 
-from alti2v.crawl.answers import Moved, Purpose, Received, Throttled
-from alti2v.crawl.guard import PRIVATE, PrivateAddressError
-from alti2v.crawl.memory import Room
-from alti2v.crawl.partial import Partial, Partials
-from alti2v.crawl.policy import OF_THE_HOST, FailKind, Failure, kind_of_status
+from alti2v.crawl.http.memory_budget import Room
+from alti2v.crawl.http.results import Moved, Purpose, Received, Throttled
+from alti2v.crawl.http.resume import Partial, Partials
+from alti2v.crawl.http.retry import OF_THE_HOST, FailKind, Failure, kind_of_status
+from alti2v.crawl.http.ssrf_guard import PRIVATE, PrivateAddressError
 
 _PARTIAL_CONTENT = 206
 _RANGE_NOT_SATISFIABLE = 416

@@ -15,15 +15,15 @@ from typing import Self
 import aiohttp
 from protego import Protego
 
-from alti2v.crawl.answers import Moved, Purpose, Received, Throttled
-from alti2v.crawl.exchange import Bounds, is_breakdown, is_refusal, request
-from alti2v.crawl.guard import Sites, guarded_socket, origin_of
-from alti2v.crawl.host import Host
 from alti2v.crawl.http.config import PRODUCT, NetConfig
-from alti2v.crawl.memory import Room
-from alti2v.crawl.pacing import Pace
-from alti2v.crawl.partial import Partials
-from alti2v.crawl.policy import FailKind, Failure
+from alti2v.crawl.http.host import Host
+from alti2v.crawl.http.memory_budget import Room
+from alti2v.crawl.http.rate_limit import Pace
+from alti2v.crawl.http.request import Bounds, is_breakdown, is_refusal, request
+from alti2v.crawl.http.results import Moved, Purpose, Received, Throttled
+from alti2v.crawl.http.resume import Partials
+from alti2v.crawl.http.retry import FailKind, Failure
+from alti2v.crawl.http.ssrf_guard import Sites, guarded_socket, origin_of
 
 MAX_REDIRECTS = 5
 MAX_ROBOTS_BYTES = 512 * 1024  # RFC 9309, 2.5: parse at least 500 KiB
