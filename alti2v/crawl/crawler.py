@@ -18,7 +18,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from alti2v.crawl.asking import Asker
 from alti2v.crawl.boards.known import base_url, board_of, known_dialect
 from alti2v.crawl.boards.protocol import Board, Dialect
 from alti2v.crawl.cancellation import Stop, StoppedError, signals_caught
@@ -31,15 +30,16 @@ from alti2v.crawl.http.rate_limit import shared_directory
 from alti2v.crawl.http.results import Purpose
 from alti2v.crawl.http.retry import HEALABLE, FailKind
 from alti2v.crawl.ledger import Counts, Ledger
+from alti2v.crawl.listing.api import Asker
+from alti2v.crawl.listing.detect import detect
+from alti2v.crawl.listing.stage import Survey
 from alti2v.crawl.mirror import Mirror
 from alti2v.crawl.progress import Display
 from alti2v.crawl.rebuild import tar_numbers
-from alti2v.crawl.recognise import detect
 from alti2v.crawl.run_log import begin_run, end_run, log_failures, open_log
 from alti2v.crawl.shelf import Settlement, Shelf
 from alti2v.crawl.single_thread import SingleThread
 from alti2v.crawl.store.walk_state import Ending
-from alti2v.crawl.survey import Survey
 from alti2v.crawl.tables import export, sweep
 from alti2v.errors import DamagedError, TerminatedError, UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress

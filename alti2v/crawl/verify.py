@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from alti2v.crawl.ledger import Ledger, TarState
+from alti2v.crawl.listing.tag_relations import STAMP, stamp_of
 from alti2v.crawl.mirror import Mirror
 from alti2v.crawl.rebuild import make_pending, rebuild_ledger, rewrite_tar, tar_numbers
-from alti2v.crawl.relations import STAMP, stamp_of
 from alti2v.crawl.scan import Broken, Found, scan
 from alti2v.crawl.tables import (
     export_history,

@@ -68,7 +68,7 @@ KILLS = [
     ("alti2v.crawl.ledger", "Ledger", "set_tar", "before", 2),
     ("alti2v.crawl.ledger", "Ledger", "settle", "after", 2),
     ("alti2v.crawl.ledger", "Ledger", "set_walk", "after", 4),
-    ("alti2v.crawl.lister", "Lister", "_commit_page", "after", 2),
+    ("alti2v.crawl.listing.lister", "Lister", "_commit_page", "after", 2),
     ("alti2v.crawl.config", "", "write_description", "after", 1),
     ("alti2v.crawl.ledger", "Ledger", "set_clean", "before", 1),
     ("alti2v.crawl.tables", "", "export_tags", "after", 1),

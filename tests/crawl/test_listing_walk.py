@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alti2v.crawl.boards.protocol import Page, Query, Wall
-from alti2v.crawl.listing import (
+from alti2v.crawl.listing.cursor import (
     DOUBTS,
     after_count,
     after_page,

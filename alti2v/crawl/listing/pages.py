@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from alti2v.crawl.asking import Asker
 from alti2v.crawl.boards.protocol import Answer, Board, Page, Query, Refusal
 from alti2v.crawl.http.retry import Failure
+from alti2v.crawl.listing.api import Asker
 
 
 class Pager:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from alti2v.crawl.asking import Asker, in_words
 from alti2v.crawl.boards.known import board_of
 from alti2v.crawl.boards.protocol import Board, Dialect, Page, Query, Refusal, Unreadable, Wall
 from alti2v.crawl.http.retry import HEALABLE, FailKind, Failure
+from alti2v.crawl.listing.api import Asker, in_words
 from alti2v.errors import RemoteError, UsageError
 
 # An error message with one of these is that of some other program, which knows nothing of the address.

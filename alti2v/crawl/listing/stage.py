@@ -6,21 +6,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from alti2v.crawl.asking import Asker, in_words
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.danbooru_tags import TagSite
 from alti2v.crawl.boards.gelbooru import Gelbooru
 from alti2v.crawl.boards.known import base_url
 from alti2v.crawl.boards.protocol import Board, Refusal, TagBoard, Unreadable
-from alti2v.crawl.categories import Categoriser
 from alti2v.crawl.config import CrawlConfig, write_plan
 from alti2v.crawl.http.retry import FailKind, Failure
 from alti2v.crawl.ledger import Counts, Ledger
-from alti2v.crawl.lister import Lister, Stopped
-from alti2v.crawl.paging import Pager
-from alti2v.crawl.recognise import detect, private_address
-from alti2v.crawl.refresh import Refresher
-from alti2v.crawl.relations import RelationReader
+from alti2v.crawl.listing.api import Asker, in_words
+from alti2v.crawl.listing.detect import detect, private_address
+from alti2v.crawl.listing.lister import Lister, Stopped
+from alti2v.crawl.listing.pages import Pager
+from alti2v.crawl.listing.refresh import Refresher
+from alti2v.crawl.listing.tag_categories import Categoriser
+from alti2v.crawl.listing.tag_relations import RelationReader
 from alti2v.crawl.single_thread import SingleThread
 from alti2v.crawl.store.walk_state import Walk
 from alti2v.errors import DataError, RemoteError, UsageError

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from alti2v.crawl.asking import Asker, in_words
 from alti2v.crawl.boards.protocol import Board, Conditions, Page, Refusal, Unreadable, Wall
 from alti2v.crawl.http.retry import Failure
 from alti2v.crawl.ledger import Counts, Ledger
-from alti2v.crawl.listing import after_count, after_page, after_wall, bounds_to_count, next_walk, question
-from alti2v.crawl.paging import Pager
+from alti2v.crawl.listing.api import Asker, in_words
+from alti2v.crawl.listing.cursor import (
+    after_count,
+    after_page,
+    after_wall,
+    bounds_to_count,
+    next_walk,
+    question,
+)
+from alti2v.crawl.listing.pages import Pager
 from alti2v.crawl.single_thread import SingleThread
 from alti2v.crawl.store.walk_state import Ending, Walk
 

@@ -1,0 +1,1 @@
+"""Which posts exist: everything that is asked of a board's API."""
