@@ -29,18 +29,18 @@ from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.rate_limit import shared_directory
 from alti2v.crawl.http.results import Purpose
 from alti2v.crawl.http.retry import HEALABLE, FailKind
-from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.listing.api import Asker
 from alti2v.crawl.listing.detect import detect
 from alti2v.crawl.listing.stage import Survey
-from alti2v.crawl.mirror import Mirror
 from alti2v.crawl.progress import Display
-from alti2v.crawl.rebuild import tar_numbers
 from alti2v.crawl.run_log import begin_run, end_run, log_failures, open_log
-from alti2v.crawl.shelf import Settlement, Shelf
-from alti2v.crawl.single_thread import SingleThread
+from alti2v.crawl.store.ledger import Counts, Ledger
+from alti2v.crawl.store.rebuild import tar_numbers
+from alti2v.crawl.store.tables import export, sweep
+from alti2v.crawl.store.upload import Mirror
 from alti2v.crawl.store.walk_state import Ending
-from alti2v.crawl.tables import export, sweep
+from alti2v.crawl.store.writer import Settlement, Shelf
+from alti2v.crawl.store.writer_thread import SingleThread
 from alti2v.errors import DamagedError, TerminatedError, UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import Kind, claim_directory, exclusive

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from alti2v.crawl.ledger import Counts
+from alti2v.crawl.store.ledger import Counts
 from alti2v.records import Progress, ProgressHook
 
 _SPEED_S = 10.0

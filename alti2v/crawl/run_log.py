@@ -18,8 +18,8 @@ from pathlib import Path
 
 from alti2v import __version__
 from alti2v.crawl.config import CrawlConfig, CrawlReport
-from alti2v.crawl.ledger import Counts, Ledger
-from alti2v.crawl.shelf import Lost, Settlement
+from alti2v.crawl.store.ledger import Counts, Ledger
+from alti2v.crawl.store.writer import Lost, Settlement
 from alti2v.errors import DamagedError, StorageError
 from alti2v.records import Status
 from alti2v.storage.layout import CRAWL_LOG_FILE

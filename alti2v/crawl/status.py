@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from alti2v.crawl.ledger import Ledger
 from alti2v.crawl.run_log import LastRun, last_run
+from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.walk_state import Ending, Walk
 from alti2v.errors import DamagedError
 from alti2v.storage.directory import Kind, holder, read_description

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from alti2v.crawl.ledger import Ledger, TarState
 from alti2v.crawl.listing.tag_relations import STAMP, stamp_of
-from alti2v.crawl.mirror import Mirror
-from alti2v.crawl.rebuild import make_pending, rebuild_ledger, rewrite_tar, tar_numbers
-from alti2v.crawl.scan import Broken, Found, scan
-from alti2v.crawl.tables import (
+from alti2v.crawl.store.ledger import Ledger, TarState
+from alti2v.crawl.store.rebuild import make_pending, rebuild_ledger, rewrite_tar, tar_numbers
+from alti2v.crawl.store.tables import (
     export_history,
     export_part,
     export_tags,
@@ -24,6 +22,8 @@ from alti2v.crawl.tables import (
     sweep,
     tag_rows,
 )
+from alti2v.crawl.store.tar_scan import Broken, Found, scan
+from alti2v.crawl.store.upload import Mirror
 from alti2v.errors import DamagedError
 from alti2v.records import Category, Finding, Progress, ProgressHook, Verification, ignore_progress
 from alti2v.storage.directory import Kind, exclusive, read_description

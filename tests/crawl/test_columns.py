@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.crawl import columns
-from alti2v.crawl.columns import TagCounts, count_tags, post_batches
-from alti2v.crawl.documents import Place, Stored
-from alti2v.crawl.ledger import Ledger, Outcome
-from alti2v.crawl.tables import post_rows
+from alti2v.crawl.store import arrow
+from alti2v.crawl.store.arrow import TagCounts, count_tags, post_batches
+from alti2v.crawl.store.ledger import Ledger, Outcome
+from alti2v.crawl.store.post_json import Place, Stored
+from alti2v.crawl.store.tables import post_rows
 from alti2v.records import Category, Post, Span, Status
 from alti2v.storage.layout import POSTS
 from alti2v.storage.table import schema
@@ -99,7 +99,7 @@ def test_columns_say_what_rows_say(posts: list[Post], categories: dict[str, Cate
 @pytest.mark.parametrize("rows", [1, 3, 1000])
 def test_slices_do_not_show(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many posts are read at a time; some bring no tags."""
-    monkeypatch.setattr(columns, "_ROWS", rows)
+    monkeypatch.setattr(arrow, "_ROWS", rows)
     posts = [
         Post(id=number, tags_unknown=" ".join("abc"[: number % 4]), tags_meta="m" * (number % 2))
         for number in range(1, 8)

@@ -18,8 +18,8 @@ import pytest
 from aiohttp import web
 
 from alti2v.crawl.crawler import crawl
-from alti2v.crawl.database import Database
 from alti2v.crawl.status import store_status
+from alti2v.crawl.store.sqlite import Database
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import StorageError
 from alti2v.storage.tar import members as tar_members
@@ -246,7 +246,7 @@ def test_f36_a_ledger_that_is_locked_by_something_else_is_one_line(
     crawl(config(store, site))
     real = sqlite3.connect
     impatient = lambda *path, **named: real(*path, **(named | {"timeout": 0}))  # noqa: E731
-    monkeypatch.setattr("alti2v.crawl.database.sqlite3.connect", impatient)
+    monkeypatch.setattr("alti2v.crawl.store.sqlite.sqlite3.connect", impatient)
     other = real(store / "crawl.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageError, match="database is locked"):

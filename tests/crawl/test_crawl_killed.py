@@ -16,8 +16,8 @@ import pytest
 from alti2v.crawl.crawler import CrawlConfig, crawl
 from alti2v.crawl.download.pipeline import files_in_flight
 from alti2v.crawl.http.retry import RetryPolicy
-from alti2v.crawl.ledger import Ledger
 from alti2v.crawl.status import store_status
+from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import StorageError
 from alti2v.storage.tar import OpenTar
@@ -65,14 +65,14 @@ KILLS = [
     ("alti2v.storage.tar", "OpenTar", "sync", "after", 1),
     ("alti2v.crawl.download.pipeline", "", "judge", "after", 60),
     ("alti2v.storage.tar", "OpenTar", "seal", "after", 1),
-    ("alti2v.crawl.ledger", "Ledger", "set_tar", "before", 2),
-    ("alti2v.crawl.ledger", "Ledger", "settle", "after", 2),
-    ("alti2v.crawl.ledger", "Ledger", "set_walk", "after", 4),
+    ("alti2v.crawl.store.ledger", "Ledger", "set_tar", "before", 2),
+    ("alti2v.crawl.store.ledger", "Ledger", "settle", "after", 2),
+    ("alti2v.crawl.store.ledger", "Ledger", "set_walk", "after", 4),
     ("alti2v.crawl.listing.lister", "Lister", "_commit_page", "after", 2),
     ("alti2v.crawl.config", "", "write_description", "after", 1),
-    ("alti2v.crawl.ledger", "Ledger", "set_clean", "before", 1),
-    ("alti2v.crawl.tables", "", "export_tags", "after", 1),
-    ("alti2v.crawl.ledger", "Ledger", "add_tags", "after", 1),
+    ("alti2v.crawl.store.ledger", "Ledger", "set_clean", "before", 1),
+    ("alti2v.crawl.store.tables", "", "export_tags", "after", 1),
+    ("alti2v.crawl.store.ledger", "Ledger", "add_tags", "after", 1),
 ]
 
 

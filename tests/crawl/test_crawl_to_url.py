@@ -168,13 +168,19 @@ def test_f41_many_parts_are_one_object_or_none(
 @pytest.mark.parametrize(
     "point",
     [
-        pytest.param(("alti2v.crawl.mirror", "", "upload", "before", 1), marks=pytest.mark.slow),
-        ("alti2v.crawl.mirror", "", "upload", "after", 2),
-        pytest.param(("alti2v.crawl.mirror", "Mirror", "settle_tar", "before", 1), marks=pytest.mark.slow),
-        ("alti2v.crawl.ledger", "Ledger", "set_state", "after", 12),
-        pytest.param(("alti2v.crawl.mirror", "Mirror", "settle_tar", "after", 2), marks=pytest.mark.slow),
-        pytest.param(("alti2v.crawl.mirror", "Mirror", "publish_tables", "before", 1), marks=pytest.mark.slow),
-        pytest.param(("alti2v.crawl.mirror", "Mirror", "publish_tables", "after", 1), marks=pytest.mark.slow),
+        pytest.param(("alti2v.crawl.store.upload", "", "upload", "before", 1), marks=pytest.mark.slow),
+        ("alti2v.crawl.store.upload", "", "upload", "after", 2),
+        pytest.param(
+            ("alti2v.crawl.store.upload", "Mirror", "settle_tar", "before", 1), marks=pytest.mark.slow
+        ),
+        ("alti2v.crawl.store.ledger", "Ledger", "set_state", "after", 12),
+        pytest.param(("alti2v.crawl.store.upload", "Mirror", "settle_tar", "after", 2), marks=pytest.mark.slow),
+        pytest.param(
+            ("alti2v.crawl.store.upload", "Mirror", "publish_tables", "before", 1), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ("alti2v.crawl.store.upload", "Mirror", "publish_tables", "after", 1), marks=pytest.mark.slow
+        ),
     ],
     ids=lambda point: f"{point[2]}-{point[3]}-{point[4]}",
 )

@@ -7,11 +7,11 @@ from random import Random
 
 import pytest
 
-from alti2v.crawl.documents import Arrived, Wanted
 from alti2v.crawl.download.validate import judge
 from alti2v.crawl.http.retry import RetryPolicy
-from alti2v.crawl.ledger import Outcome, Pending
-from alti2v.crawl.shelf import Fetched, Lost
+from alti2v.crawl.store.ledger import Outcome, Pending
+from alti2v.crawl.store.post_json import Arrived, Wanted
+from alti2v.crawl.store.writer import Fetched, Lost
 from alti2v.records import Post, Status
 from tests.crawl.scripted_board import picture
 

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from alti2v.crawl.crawler import CrawlConfig, crawl
 from alti2v.crawl.download.pipeline import files_in_flight
-from alti2v.crawl.ledger import Ledger
+from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.verify import verify_store
 from tests.crawl.scripted_board import ScriptedBoard
 from tests.crawl.test_crawl_killed import QUICK, content

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from alti2v.crawl.boards.protocol import Skip
-from alti2v.crawl.ledger import Ledger, TagChange
+from alti2v.crawl.store.ledger import Ledger, TagChange
 from alti2v.errors import DamagedError
 from alti2v.records import Post
 
@@ -52,7 +52,7 @@ def test_posts_are_counted_by_reason_and_mark_their_parts(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Page after page, ghosts and skipped posts included."""
-    monkeypatch.setattr("alti2v.crawl.ledger.PART_ROWS", 2)
+    monkeypatch.setattr("alti2v.crawl.store.ledger.PART_ROWS", 2)
     with ledger.transaction():
         ledger.add_posts([Post(id=9, file_url=URL), Post(id=8, file_ext="mp4")], ghosts=[4])
         ledger.add_posts([Post(id=7, file_url=URL), Post(id=6)], wanted=lambda post: post.id != 7)

@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alti2v.crawl.crawler import CrawlConfig, crawl
-from alti2v.crawl.documents import Arrived
 from alti2v.crawl.download.interface import FileRules, NetworkConfig
 from alti2v.crawl.download.worker import parent, shared_memory
 from alti2v.crawl.download.worker.messages import (
@@ -33,7 +32,8 @@ from alti2v.crawl.download.worker.parent import NetworkApart
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.results import Received
 from alti2v.crawl.http.retry import FailKind, Failure, RetryPolicy
-from alti2v.crawl.ledger import Outcome
+from alti2v.crawl.store.ledger import Outcome
+from alti2v.crawl.store.post_json import Arrived
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import Alti2vError
 from alti2v.records import Status

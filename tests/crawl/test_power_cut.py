@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from alti2v.crawl import tables
 from alti2v.crawl.crawler import crawl
-from alti2v.crawl.shelf import Shelf
+from alti2v.crawl.store import tables
+from alti2v.crawl.store.writer import Shelf
 from alti2v.crawl.verify import verify_store
 from alti2v.storage.tar import OpenTar
 from tests.crawl.scripted_board import ScriptedBoard
@@ -97,7 +97,9 @@ def test_f33_a_power_cut_leaves_a_store_that_goes_on(
     with monkeypatch.context() as cuts:
         cuts.setattr(OpenTar, "sync", cutting(OpenTar.sync, before=True, every=3))  # written, not synced
         cuts.setattr(Shelf, "settle", cutting(Shelf.settle, before=False, every=2))
-        cuts.setattr("alti2v.crawl.tables.export_tags", cutting(tables.export_tags, before=False, every=1))
+        cuts.setattr(
+            "alti2v.crawl.store.tables.export_tags", cutting(tables.export_tags, before=False, every=1)
+        )
         whole = crawl(config(tmp_path / "store", site))
     disk.cut(keeps=keeps)
     ends = []

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from alti2v.crawl.documents import Stored
-from alti2v.crawl.ledger import Ledger
-from alti2v.crawl.scan import Found, scan
-from alti2v.crawl.shelf import Fetched, Shelf
+from alti2v.crawl.store.ledger import Ledger
+from alti2v.crawl.store.post_json import Stored
+from alti2v.crawl.store.tar_scan import Found, scan
+from alti2v.crawl.store.writer import Fetched, Shelf
 from alti2v.records import Post
 from tests.crawl.scripted_board import picture
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from alti2v.crawl.documents import Arrived, Wanted
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.results import Received
 from alti2v.crawl.http.retry import Failure
-from alti2v.crawl.ledger import Outcome
+from alti2v.crawl.store.ledger import Outcome
+from alti2v.crawl.store.post_json import Arrived, Wanted
 
 # Those that wait for another try hold no connection: let others fetch meanwhile.
 FETCHERS_PER_CONNECTION = 4

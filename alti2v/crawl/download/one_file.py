@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable
 from random import Random
 
 from alti2v.crawl.boards.protocol import Skip
-from alti2v.crawl.documents import Arrived, Wanted
 from alti2v.crawl.download.interface import FileRules
 from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.config import PRODUCT
 from alti2v.crawl.http.memory_budget import Room
 from alti2v.crawl.http.results import Purpose, Received
 from alti2v.crawl.http.retry import FailKind, Failure, GiveUp, RetryPolicy, decide
-from alti2v.crawl.ledger import Outcome
+from alti2v.crawl.store.ledger import Outcome
+from alti2v.crawl.store.post_json import Arrived, Wanted
 from alti2v.records import Status
 
 _OPT_OUT = frozenset({"noai", "noimageai"})  # the words of X-Robots-Tag that DeviantArt introduced in 2022

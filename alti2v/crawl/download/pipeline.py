@@ -16,13 +16,13 @@ from random import Random
 
 from alti2v.crawl.cancellation import Stop
 from alti2v.crawl.config import CrawlConfig
-from alti2v.crawl.documents import Arrived, Wanted
 from alti2v.crawl.download.interface import BATCH_FILES, FETCHERS_PER_CONNECTION, Network
 from alti2v.crawl.download.validate import judge
-from alti2v.crawl.ledger import Counts, Ledger, Outcome, Pending
-from alti2v.crawl.shelf import Settlement
-from alti2v.crawl.single_thread import SingleThread
-from alti2v.crawl.tables import export
+from alti2v.crawl.store.ledger import Counts, Ledger, Outcome, Pending
+from alti2v.crawl.store.post_json import Arrived, Wanted
+from alti2v.crawl.store.tables import export
+from alti2v.crawl.store.writer import Settlement
+from alti2v.crawl.store.writer_thread import SingleThread
 
 _FEED_ROWS = 256  # ... are read at once, so often that the network never waits for them
 _EXPORT_EVERY_S = 600.0

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Self
 
 from alti2v.crawl.cancellation import Stop, StoppedError
-from alti2v.crawl.documents import Arrived, Wanted
 from alti2v.crawl.download.interface import (
     BATCH_BYTES,
     BATCH_FILES,
@@ -27,7 +26,8 @@ from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.memory_budget import Memory, Room
 from alti2v.crawl.http.results import Purpose, Received
 from alti2v.crawl.http.retry import Failure
-from alti2v.crawl.ledger import Outcome
+from alti2v.crawl.store.ledger import Outcome
+from alti2v.crawl.store.post_json import Arrived, Wanted
 
 _BATCH_S = 0.25  # what a kill may cost at most, in time
 

@@ -6,11 +6,11 @@ import hashlib
 from dataclasses import replace
 from random import Random
 
-from alti2v.crawl.documents import Arrived, Stored, Wanted
 from alti2v.crawl.download.image_header import identify, is_whole
 from alti2v.crawl.http.retry import FailKind, Failure, GiveUp, RetryPolicy, decide
-from alti2v.crawl.ledger import Outcome, Pending
-from alti2v.crawl.shelf import Fetched, Lost
+from alti2v.crawl.store.ledger import Outcome, Pending
+from alti2v.crawl.store.post_json import Arrived, Stored, Wanted
+from alti2v.crawl.store.writer import Fetched, Lost
 from alti2v.records import Status
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from alti2v.crawl.boards.protocol import Board, Conditions, Page, Refusal, Unreadable, Wall
 from alti2v.crawl.http.retry import Failure
-from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.listing.api import Asker, in_words
 from alti2v.crawl.listing.cursor import (
     after_count,
@@ -18,8 +17,9 @@ from alti2v.crawl.listing.cursor import (
     question,
 )
 from alti2v.crawl.listing.pages import Pager
-from alti2v.crawl.single_thread import SingleThread
+from alti2v.crawl.store.ledger import Counts, Ledger
 from alti2v.crawl.store.walk_state import Ending, Walk
+from alti2v.crawl.store.writer_thread import SingleThread
 
 
 @dataclass(frozen=True, slots=True)

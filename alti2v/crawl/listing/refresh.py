@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from alti2v.crawl.boards.protocol import Answer, Board, Conditions, Page, Query
 from alti2v.crawl.http.retry import Failure
-from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.listing.api import Asker, in_words
 from alti2v.crawl.listing.pages import Pager
-from alti2v.crawl.single_thread import SingleThread
+from alti2v.crawl.store.ledger import Counts, Ledger
 from alti2v.crawl.store.walk_state import CONFIRMATIONS
+from alti2v.crawl.store.writer_thread import SingleThread
 from alti2v.records import Post
 
 _DAY_S = 86_400

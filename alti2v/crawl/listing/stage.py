@@ -13,7 +13,6 @@ from alti2v.crawl.boards.known import base_url
 from alti2v.crawl.boards.protocol import Board, Refusal, TagBoard, Unreadable
 from alti2v.crawl.config import CrawlConfig, write_plan
 from alti2v.crawl.http.retry import FailKind, Failure
-from alti2v.crawl.ledger import Counts, Ledger
 from alti2v.crawl.listing.api import Asker, in_words
 from alti2v.crawl.listing.detect import detect, private_address
 from alti2v.crawl.listing.lister import Lister, Stopped
@@ -21,8 +20,9 @@ from alti2v.crawl.listing.pages import Pager
 from alti2v.crawl.listing.refresh import Refresher
 from alti2v.crawl.listing.tag_categories import Categoriser
 from alti2v.crawl.listing.tag_relations import RelationReader
-from alti2v.crawl.single_thread import SingleThread
+from alti2v.crawl.store.ledger import Counts, Ledger
 from alti2v.crawl.store.walk_state import Walk
+from alti2v.crawl.store.writer_thread import SingleThread
 from alti2v.errors import DataError, RemoteError, UsageError
 from alti2v.records import Progress, ProgressHook
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from alti2v.crawl.boards.protocol import Refusal, TagBoard, Unreadable
-from alti2v.crawl.columns import count_tags
 from alti2v.crawl.http.retry import FailKind, Failure
-from alti2v.crawl.ledger import Ledger
 from alti2v.crawl.listing.api import Asker, in_words
-from alti2v.crawl.single_thread import SingleThread
+from alti2v.crawl.store.arrow import count_tags
+from alti2v.crawl.store.ledger import Ledger
+from alti2v.crawl.store.writer_thread import SingleThread
 from alti2v.records import Category, Tag
 
 _WORTH = 2  # questions by name that a page has to save

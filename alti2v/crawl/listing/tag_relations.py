@@ -9,9 +9,9 @@ from pathlib import Path
 
 from alti2v.crawl.boards.danbooru_tags import Relation, Relations, TagSite
 from alti2v.crawl.boards.protocol import Refusal, Unreadable
-from alti2v.crawl.ledger import Ledger
 from alti2v.crawl.listing.api import Asker, in_words
-from alti2v.crawl.single_thread import SingleThread
+from alti2v.crawl.store.ledger import Ledger
+from alti2v.crawl.store.writer_thread import SingleThread
 from alti2v.storage.layout import ALIASES_FILE, IMPLICATIONS_FILE, TAG_ALIASES, TAG_IMPLICATIONS, Table
 from alti2v.storage.table import write_table
 

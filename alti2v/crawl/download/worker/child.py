@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from alti2v.crawl.cancellation import StoppedError
-from alti2v.crawl.documents import Arrived, Wanted
 from alti2v.crawl.download.interface import BATCH_BYTES, NetworkConfig
 from alti2v.crawl.download.pool import NetworkHere
 from alti2v.crawl.download.worker import shared_memory
@@ -21,6 +20,7 @@ from alti2v.crawl.download.worker.messages import (
     result_document,
     send,
 )
+from alti2v.crawl.store.post_json import Arrived, Wanted
 
 
 def serve(connection: int, *tray_files: int) -> None:

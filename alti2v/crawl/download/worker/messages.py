@@ -13,12 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from alti2v.crawl.documents import Arrived
 from alti2v.crawl.download.interface import FileRules, Losses, NetworkConfig
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.results import Received
 from alti2v.crawl.http.retry import FailKind, Failure, RetryPolicy
-from alti2v.crawl.ledger import Outcome
+from alti2v.crawl.store.ledger import Outcome
+from alti2v.crawl.store.post_json import Arrived
 from alti2v.records import Status
 
 _HEAD = struct.Struct("<II")  # bytes of JSON, bytes behind it

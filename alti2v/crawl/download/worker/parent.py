@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from alti2v.crawl.cancellation import StoppedError
-from alti2v.crawl.documents import Wanted
 from alti2v.crawl.download.interface import Batch, Losses, NetworkConfig
 from alti2v.crawl.download.worker import shared_memory
 from alti2v.crawl.download.worker.messages import (
@@ -32,6 +31,7 @@ from alti2v.crawl.download.worker.messages import (
 )
 from alti2v.crawl.http.results import Received
 from alti2v.crawl.http.retry import Failure
+from alti2v.crawl.store.post_json import Wanted
 from alti2v.errors import Alti2vError
 
 _PROGRAM = "import sys; from alti2v.crawl.download.worker.child import serve; serve(*map(int, sys.argv[1:]))"

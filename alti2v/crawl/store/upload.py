@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from alti2v.crawl.ledger import Ledger, TarState
+from alti2v.crawl.store.ledger import Ledger, TarState
 from alti2v.storage.layout import POSTS_DIR, STORE_FILE, images_tar
 from alti2v.storage.publish import TEMPORARY_PREFIX, publish_json, read_json
 from alti2v.storage.remote import Remote, download, upload

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from alti2v.crawl.documents import Place, Stored, member_document
-from alti2v.crawl.ledger import Holder, Ledger, Outcome, Pending, TarState
+from alti2v.crawl.store.ledger import Holder, Ledger, Outcome, Pending, TarState
+from alti2v.crawl.store.post_json import Place, Stored, member_document
 from alti2v.records import Post, Span, Status
 from alti2v.storage.layout import (
     IMAGE_SUFFIX_OF_FORMAT,

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from alti2v.crawl.documents import Place, Stored
-from alti2v.crawl.ledger import Ledger, Outcome, TagChange, TarState
-from alti2v.crawl.scan import Found, scan
-from alti2v.crawl.shelf import END_MARKER, append_pair, stored_outcome
+from alti2v.crawl.store.ledger import Ledger, Outcome, TagChange, TarState
+from alti2v.crawl.store.post_json import Place, Stored
+from alti2v.crawl.store.tar_scan import Found, scan
+from alti2v.crawl.store.writer import END_MARKER, append_pair, stored_outcome
 from alti2v.errors import Alti2vError
 from alti2v.records import Category, Post, Span, Status, Tag
 from alti2v.storage.layout import (

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.crawl.boards.protocol import Skip, skip_reason
-from alti2v.crawl.database import Database
-from alti2v.crawl.documents import Place, Stored, Wanted, encode
-from alti2v.crawl.schema import PART_ROWS, SCHEMA, SCHEMA_VERSION
+from alti2v.crawl.store.post_json import Place, Stored, Wanted, encode
+from alti2v.crawl.store.schema import PART_ROWS, SCHEMA, SCHEMA_VERSION
+from alti2v.crawl.store.sqlite import Database
 from alti2v.crawl.store.walk_state import Walk, read_walk, walk_document
 from alti2v.records import Category, Post, Status, Tag
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from alti2v.crawl.documents import Stored, read_member_document
+from alti2v.crawl.store.post_json import Stored, read_member_document
 from alti2v.records import Post, Span
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT, POST_JSON_SUFFIX
 from alti2v.storage.tar import BLOCK, padded

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alti2v.crawl.columns import TagCounts, count_tags, post_batches
-from alti2v.crawl.ledger import Ledger
+from alti2v.crawl.store.arrow import TagCounts, count_tags, post_batches
+from alti2v.crawl.store.ledger import Ledger
 from alti2v.records import Category, tag_names
 from alti2v.storage.layout import (
     HISTORY,

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from alti2v.crawl.ledger import Ledger
+from alti2v.crawl.store.ledger import Ledger
 from alti2v.records import Category, tag_names
 from alti2v.storage.layout import POSTS
 from alti2v.storage.table import schema
