@@ -25,7 +25,7 @@ from alti2v.storage.remote import is_url
 from alti2v.terminal import duration, print_result, progress_display, size
 
 if TYPE_CHECKING:
-    from alti2v.dataset.built import BuildReport
+    from alti2v.dataset.report import BuildReport
 
 _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
 

@@ -106,7 +106,7 @@ def train(
     the very step where it stopped. The network with the best mean average precision on the validation split is
     what the run exports and is judged by.
     """
-    from alti2v.dataset.cache import CacheConfig, open_dataset
+    from alti2v.dataset.shard_cache import CacheConfig, open_dataset
     from alti2v.model.train import TrainConfig, plan
     from alti2v.model.train import train as train_model
 
@@ -179,7 +179,7 @@ def evaluate(
     report.html. With an OTHER run: which of the two is better, on the same pictures and tags, and whether that
     is more than chance; goes to RUN/eval/against-OTHER.
     """
-    from alti2v.dataset.cache import CacheConfig, open_dataset
+    from alti2v.dataset.shard_cache import CacheConfig, open_dataset
     from alti2v.model.compare import CompareConfig
     from alti2v.model.evaluate import EvalConfig
     from alti2v.report.comparison import write_comparison

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from alti2v.dataset.cache import is_cache
 from alti2v.dataset.manifest import Shard
+from alti2v.dataset.shard_cache import is_cache
 from alti2v.errors import DamagedError
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.publish import publish_json, read_json

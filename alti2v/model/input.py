@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alti2v.dataset.cache import hold
 from alti2v.dataset.intact import check_shards
 from alti2v.dataset.manifest import ORIGINAL, Shard, read_manifest, read_vocabulary
+from alti2v.dataset.shard_cache import hold
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model import backend
 from alti2v.model.augment import augmented, mixed, mixing_share, names_a_side, seed_of

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 
 from alti2v.cli import main
-from alti2v.dataset.cache import CacheConfig, hold, open_dataset
 from alti2v.dataset.intact import check_contents
 from alti2v.dataset.manifest import read_manifest
+from alti2v.dataset.shard_cache import CacheConfig, hold, open_dataset
 from alti2v.errors import DamagedError, StorageError, UsageError
 from alti2v.model.input import evaluation_batches, reading_errors, training_batches
 from alti2v.model.recipes import MODERN, RECIPES
@@ -152,7 +152,7 @@ def test_a_bound_without_room_is_refused(tmp_path, local, remote):
 
 def test_no_dataset_there(tmp_path, s3, monkeypatch):
     """A URL without a dataset is one line."""
-    monkeypatch.setattr("alti2v.dataset.cache._PAUSES_S", (0.0,))
+    monkeypatch.setattr("alti2v.dataset.shard_cache._PAUSES_S", (0.0,))
     with pytest.raises(StorageError, match=r"cannot read s3://bucket/nothing/manifest\.json"):
         open_dataset(f"s3://{BUCKET}/nothing", CacheConfig(cache=tmp_path / "cache"))
 
