@@ -222,8 +222,8 @@ def verify(*, directory: Path | str | None, repair: str | None, deep: bool, as_j
     to_fetch = 0
     with sigterm_raises(), progress_display() as progress:
         if isinstance(directory, str) or _kind(directory) is Kind.DATASET:
-            from alti2v.dataset.restore import restore_shards
-            from alti2v.dataset.verify import verify_dataset
+            from alti2v.dataset.check.restore import restore_shards
+            from alti2v.dataset.check.verify import verify_dataset
 
             is_repair = repair is not None
             verification = verify_dataset(directory, repair=is_repair, deep=deep, progress=progress)

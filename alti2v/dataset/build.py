@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from alti2v.dataset.build_context import engine_of, lay_down, posts_of, shared_work, take_up
+from alti2v.dataset.check.repair import repair_dataset
 from alti2v.dataset.config import BuildConfig, differences
 from alti2v.dataset.duplicates import families
 from alti2v.dataset.edition import WORK_DIR, incomplete, is_whole, publish_edition, remove_unplanned, writing
@@ -34,7 +35,6 @@ from alti2v.dataset.posts import (
     first_outcomes,
     outcome_table,
 )
-from alti2v.dataset.repair import repair_dataset
 from alti2v.dataset.report import BuildReport, build_report
 from alti2v.dataset.shards import ShardSpec, build_shard, read_receipt, shard_plan, write_plan
 from alti2v.dataset.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE, check_sizes

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alti2v.dataset.intact import check_shards
+from alti2v.dataset.check.checksums import check_shards
 from alti2v.dataset.manifest import ORIGINAL, Shard, read_manifest, read_vocabulary
 from alti2v.dataset.shard_cache import hold
 from alti2v.errors import DamagedError, DataError, UsageError

@@ -26,6 +26,7 @@ import pytest
 
 from alti2v.cli import main
 from alti2v.dataset.build import build_shards
+from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.cluster import cluster_here
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.edition import WORK_DIR
@@ -34,7 +35,6 @@ from alti2v.dataset.remove import remove_pictures
 from alti2v.dataset.shard_cache import CacheConfig, hold, open_dataset
 from alti2v.dataset.shards import ShardSpec, build_shard
 from alti2v.dataset.stats import StatsConfig, dataset_stats
-from alti2v.dataset.verify import verify_dataset
 from alti2v.errors import DamagedError, StorageError, UsageError
 from alti2v.records import Progress
 from alti2v.report.dataset import write_stats_page

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from alti2v.dataset import decoder
-from alti2v.dataset.verify import verify_dataset
+from alti2v.dataset.check.verify import verify_dataset
 from tests.dataset.test_build_shards import build, samples
 from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from alti2v.dataset.verify import verify_dataset
+from alti2v.dataset.check.verify import verify_dataset
 from tests.dataset.test_build_shards import build, digests
 from tests.dataset.tiny_store import tiny_posts, write_store
 

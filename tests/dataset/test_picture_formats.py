@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from alti2v.dataset.build import BuildConfig, build_shards
+from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.manifest import read_manifest
 from alti2v.dataset.reading import read_sample
 from alti2v.dataset.remove import remove_pictures
-from alti2v.dataset.verify import verify_dataset
 from alti2v.errors import UsageError
 from alti2v.storage.tar import members
 from tests.dataset.tiny_store import TinyPost, drawing, encoded, write_store

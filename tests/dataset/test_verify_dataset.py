@@ -13,9 +13,9 @@ import pytest
 
 from alti2v.cli import main
 from alti2v.dataset.build import build_shards
+from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_manifest, read_vocabulary, write_manifest, write_vocabulary
-from alti2v.dataset.verify import verify_dataset
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.records import Progress
 from alti2v.storage.layout import METADATA, OUTCOMES

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from alti2v.cli import main
-from alti2v.dataset.intact import check_contents
+from alti2v.dataset.check.checksums import check_contents
 from alti2v.dataset.manifest import read_manifest
 from alti2v.dataset.shard_cache import CacheConfig, hold, open_dataset
 from alti2v.errors import DamagedError, StorageError, UsageError

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.stats import StatsConfig, dataset_stats
-from alti2v.dataset.verify import verify_dataset
 from alti2v.errors import StorageError, UsageError
 from alti2v.report.dataset import write_stats_page
 from tests.readers.conftest import Served

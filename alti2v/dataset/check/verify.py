@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from alti2v.dataset.check.labels import TAGS_COLUMNS, Labels, renamed_tags, wrong_counts
+from alti2v.dataset.check.samples import COLUMNS_IN_SHARD, fields_of, json_faults, picture_faults, row_faults
 from alti2v.dataset.edition import (
     DESCRIPTIONS,
     WORK_DIR,
@@ -25,10 +27,8 @@ from alti2v.dataset.edition import (
     publish_descriptions,
 )
 from alti2v.dataset.history import read_removed
-from alti2v.dataset.labels_check import TAGS_COLUMNS, Labels, renamed_tags, wrong_counts
 from alti2v.dataset.manifest import LOST_TABLE, Manifest, Shard, read_manifest, read_vocabulary
 from alti2v.dataset.posts import DROPPED, FAILED, STORED
-from alti2v.dataset.samples_check import COLUMNS_IN_SHARD, fields_of, json_faults, picture_faults, row_faults
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.records import Finding, Progress, ProgressHook, Span, Tag, Verification, ignore_progress
 from alti2v.storage.directory import DESCRIPTION_FILES
