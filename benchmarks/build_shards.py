@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from alti2v.dataset import decoder
 from alti2v.dataset.build import BuildConfig, build_shards
 from alti2v.dataset.duplicates import LOOK_SIDE_PX
-from alti2v.dataset.engines import local_engine
+from alti2v.dataset.engines.local import local_engine
 from alti2v.dataset.images import Picture, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.posts import load_posts

@@ -22,7 +22,7 @@ from alti2v.dataset.check.repair import repair_dataset
 from alti2v.dataset.config import BuildConfig, differences
 from alti2v.dataset.duplicates import families
 from alti2v.dataset.edition import WORK_DIR, incomplete, is_whole, publish_edition, remove_unplanned, writing
-from alti2v.dataset.engines import Engine
+from alti2v.dataset.engines.local import Engine
 from alti2v.dataset.history import History, family_links, read_for_new_plan, read_history, settle
 from alti2v.dataset.manifest import Manifest, Shard, in_order, read_manifest, read_vocabulary, write_vocabulary
 from alti2v.dataset.mirror import claim_work, send_edition

@@ -11,10 +11,10 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from alti2v.dataset.cluster import dask_engine
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.edition import WORK_DIR
-from alti2v.dataset.engines import Engine, local_engine
+from alti2v.dataset.engines.dask import dask_engine
+from alti2v.dataset.engines.local import Engine, local_engine
 from alti2v.dataset.mirror import clear_work, fetch_edition, send_descriptions
 from alti2v.dataset.posts import Posts, load_posts
 from alti2v.dataset.survey import made_with

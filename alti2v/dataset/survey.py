@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 import alti2v
 from alti2v.dataset.duplicates import Looks
-from alti2v.dataset.engines import Engine
+from alti2v.dataset.engines.local import Engine
 from alti2v.dataset.images import looks_recipe
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.posts import Posts

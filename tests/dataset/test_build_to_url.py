@@ -27,9 +27,9 @@ import pytest
 from alti2v.cli import main
 from alti2v.dataset.build import build_shards
 from alti2v.dataset.check.verify import verify_dataset
-from alti2v.dataset.cluster import cluster_here
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.edition import WORK_DIR
+from alti2v.dataset.engines.dask import cluster_here
 from alti2v.dataset.manifest import read_manifest
 from alti2v.dataset.remove import remove_pictures
 from alti2v.dataset.shard_cache import CacheConfig, hold, open_dataset

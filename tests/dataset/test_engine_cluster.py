@@ -15,7 +15,7 @@ import distributed
 import pytest
 
 from alti2v.cli import main
-from alti2v.dataset.cluster import cluster_here, dask_engine
+from alti2v.dataset.engines.dask import cluster_here, dask_engine
 from alti2v.errors import Alti2vError, DataError, RemoteError, UsageError
 from tests.dataset.engine_tasks import failing, squared
 from tests.dataset.test_build_shards import build, digests

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from alti2v.dataset.engines import local_engine
+from alti2v.dataset.engines.local import local_engine
 from alti2v.errors import Alti2vError, DataError
 from tests.dataset.engine_tasks import failing, squared
 
@@ -78,7 +78,7 @@ def test_workers_that_always_die_end_the_work() -> None:
 
 ORPHANS = """
     import sys
-    from alti2v.dataset.engines import local_engine
+    from alti2v.dataset.engines.local import local_engine
     from tests.dataset.test_engine_processes import own_pid
     if __name__ == "__main__":
         with local_engine(2) as run:

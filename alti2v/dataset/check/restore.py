@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alti2v.dataset.check.repair import repair_shard
 from alti2v.dataset.edition import writing
-from alti2v.dataset.engines import local_engine
+from alti2v.dataset.engines.local import local_engine
 from alti2v.dataset.history import read_history
 from alti2v.dataset.posts import load_posts
 from alti2v.dataset.survey import Preparation, made_with

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from alti2v.dataset.engines import Engine
+from alti2v.dataset.engines.local import Engine
 from alti2v.errors import Alti2vError, RemoteError, UsageError
 
 if TYPE_CHECKING:
