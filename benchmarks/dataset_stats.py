@@ -30,7 +30,7 @@ RUN = """
 import json, sys, time
 from pathlib import Path
 from alti2v.dataset import stats
-from alti2v.dataset.look_alikes import batches
+from alti2v.dataset.explore.duplicate_groups import batches
 from alti2v.dataset.manifest import read_manifest
 dataset, job = Path(sys.argv[1]), sys.argv[2]
 begun_s = time.perf_counter()

@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alti2v.dataset.look_alikes import batches, look_alikes
+from alti2v.dataset.explore.duplicate_groups import batches, look_alikes
+from alti2v.dataset.explore.samples import Pick, PictureAt, Sheet, random_order
 from alti2v.dataset.manifest import ImageRecipe, Manifest, read_manifest, read_vocabulary
-from alti2v.dataset.picks import Pick, PictureAt, Sheet, random_order
 from alti2v.dataset.tags import CATEGORIES
 from alti2v.errors import UsageError
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from alti2v.dataset.explore.samples import PictureAt
 from alti2v.dataset.manifest import ORIGINAL, ImageRecipe
-from alti2v.dataset.picks import PictureAt
 from alti2v.dataset.stats import ASPECT_EDGES, SIZE_EDGES, DatasetStats, Pair
 from alti2v.errors import DamagedError
 from alti2v.records import Category

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alti2v.dataset.picks import PictureAt
+from alti2v.dataset.explore.samples import PictureAt
 from alti2v.dataset.stats import DatasetStats, StatsConfig, dataset_stats
 from alti2v.errors import DamagedError
 from alti2v.report.charts import decades, steps

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from alti2v.dataset.explore.samples import PictureAt, places, random_order
 from alti2v.dataset.manifest import Manifest
-from alti2v.dataset.picks import PictureAt, places, random_order
 from alti2v.errors import DamagedError
 from alti2v.storage.layout import METADATA, SPLITS
 from alti2v.storage.table import check_schema
