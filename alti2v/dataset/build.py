@@ -24,6 +24,20 @@ from alti2v.dataset.duplicates import families
 from alti2v.dataset.edition import WORK_DIR, incomplete, is_whole, publish_edition, remove_unplanned, writing
 from alti2v.dataset.engines.local import Engine
 from alti2v.dataset.history import History, family_links, read_for_new_plan, read_history, settle
+from alti2v.dataset.images.survey import (
+    LOOK_COLUMNS,
+    Preparation,
+    by_id,
+    check_blame,
+    comparable,
+    known_rows,
+    looks_of,
+    made_with,
+    no_survey,
+    of_recipe,
+    prepare,
+    surveyed,
+)
 from alti2v.dataset.manifest import Manifest, Shard, in_order, read_manifest, read_vocabulary, write_vocabulary
 from alti2v.dataset.mirror import claim_work, send_edition
 from alti2v.dataset.plan import Candidates, Plan, PlanOptions, Settled, as_json, make_plan, options_hash
@@ -38,20 +52,6 @@ from alti2v.dataset.posts import (
 from alti2v.dataset.report import BuildReport, build_report
 from alti2v.dataset.shards import ShardSpec, build_shard, read_receipt, shard_plan, write_plan
 from alti2v.dataset.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE, check_sizes
-from alti2v.dataset.survey import (
-    LOOK_COLUMNS,
-    Preparation,
-    by_id,
-    check_blame,
-    comparable,
-    known_rows,
-    looks_of,
-    made_with,
-    no_survey,
-    of_recipe,
-    prepare,
-    surveyed,
-)
 from alti2v.dataset.tags import Vocabulary
 from alti2v.errors import DataError, UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress

@@ -21,7 +21,14 @@ import numpy.typing as npt
 from PIL import ExifTags, Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from alti2v.dataset.images import MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX, Unusable, encoded_pixels, square_pixels
+from alti2v.dataset.images.convert import (
+    MAX_ASPECT,
+    MAX_PIXELS,
+    MIN_SIDE_PX,
+    Unusable,
+    encoded_pixels,
+    square_pixels,
+)
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import UsageError
 

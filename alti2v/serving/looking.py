@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from alti2v.dataset.images import MAX_PIXELS
+from alti2v.dataset.images.convert import MAX_PIXELS
 from alti2v.errors import DataError
 from alti2v.model.heat import HeatMap
 from alti2v.model.pictures import Pixels, Problem, pixels

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-from alti2v.dataset.images import encoded_pixels
+from alti2v.dataset.images.convert import encoded_pixels
 from alti2v.dataset.manifest import ImageRecipe
 from tests.dataset.tiny_store import encoded
 

@@ -6,8 +6,8 @@ import os
 import signal
 import time
 
-from alti2v.dataset import decoder
-from alti2v.dataset.images import Picture, Unusable, prepare_picture
+from alti2v.dataset.images import decoder_process
+from alti2v.dataset.images.convert import Picture, Unusable, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 
 PROGRAM = "from tests.dataset.hostile_decoder import serve; serve()"
@@ -22,8 +22,11 @@ REASONS = {
 
 
 def serve() -> None:
-    decoder._CPU_S, decoder._WALL_S = 0.1, 2.0  # far apart: on a busy machine 0.1 s of work takes a second
-    decoder.serve(hostile)
+    decoder_process._CPU_S, decoder_process._WALL_S = (
+        0.1,
+        2.0,
+    )  # far apart: on a busy machine 0.1 s of work takes a second
+    decoder_process.serve(hostile)
 
 
 def hostile(content: bytes, recipe: ImageRecipe) -> Picture | Unusable:

@@ -18,7 +18,9 @@ _PROGRAM = """
 import json, os, signal, sys, traceback
 from pathlib import Path
 import numpy as np
-from alti2v.dataset import build, config, decoder, edition, remove, shards, survey
+from alti2v.dataset import build, config, edition, remove, shards
+from alti2v.dataset.images import decoder_process
+from alti2v.dataset.images import survey
 
 POINTS = {
     "fsync": (os, "fsync"), "rename": (Path, "replace"), "unlink": (Path, "unlink"),

@@ -386,7 +386,9 @@ def test_finished_work_is_not_done_again(store: Path, tmp_path: Path, monkeypatc
         build_shards(config, progress=stop_at(10))
     receipts = sorted((tmp_path / "dataset" / WORK_DIR).glob("*.receipt.json"))
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "dataset" / "data").iterdir()}
-    monkeypatch.setattr("alti2v.dataset.decoder.Decoder.prepare", lambda *_: pytest.fail("decoded twice"))
+    monkeypatch.setattr(
+        "alti2v.dataset.images.decoder_process.Decoder.prepare", lambda *_: pytest.fail("decoded twice")
+    )
     with pytest.raises(KeyboardInterrupt):
         build_shards(
             BuildConfig(

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from alti2v.dataset import decoder
-from alti2v.dataset.decoder import Decoder, borrowed_decoder
-from alti2v.dataset.images import Picture, Unusable, prepare_picture
+from alti2v.dataset.images import decoder_process
+from alti2v.dataset.images.convert import Picture, Unusable, prepare_picture
+from alti2v.dataset.images.decoder_process import Decoder, borrowed_decoder
 from alti2v.dataset.manifest import ImageRecipe, read_manifest
 from alti2v.errors import Alti2vError
 from tests.dataset.hostile_decoder import PROGRAM, REASONS
@@ -44,7 +44,7 @@ def test_the_process_gives_what_the_function_gives() -> None:
 def test_a_program_ends_its_decoders_when_it_ends() -> None:
     """No warning of a child that still runs or a pipe that is open, where Python shows such."""
     program = f"""
-from alti2v.dataset.decoder import borrowed_decoder
+from alti2v.dataset.images.decoder_process import borrowed_decoder
 from alti2v.dataset.manifest import ImageRecipe
 with borrowed_decoder() as guarded:
     guarded.prepare({SOUND!r}, ImageRecipe(size=32))
@@ -59,7 +59,7 @@ def test_a_decoder_whose_program_was_killed_ends_without_a_word() -> None:
     """A killed build leaves no traceback of its decoders on the terminal."""
     program = f"""
 import os
-from alti2v.dataset import decoder
+from alti2v.dataset.images import decoder_process
 from alti2v.dataset.manifest import ImageRecipe
 shared = os.memfd_create("picture")
 process = decoder._started(shared)
@@ -76,7 +76,7 @@ os._exit(0)
 
 def test_a_hostile_picture_costs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a decoder dies of, it is said, and the pictures around it are what they are."""
-    monkeypatch.setattr(decoder, "_PROGRAM", PROGRAM)
+    monkeypatch.setattr(decoder_process, "_PROGRAM", PROGRAM)
     guarded = Decoder()
     answers = [guarded.prepare(SOUND + deed, RECIPE) for deed in (*REASONS, b"")]
     guarded.close()
@@ -105,7 +105,7 @@ def test_a_stop_between_question_and_answer_confuses_nothing(monkeypatch: pytest
     with borrowed_decoder() as guarded:
         guarded.prepare(SOUND, RECIPE)
     with monkeypatch.context() as patch:
-        patch.setattr(decoder, "_receive", interrupted)
+        patch.setattr(decoder_process, "_receive", interrupted)
         with pytest.raises(KeyboardInterrupt), borrowed_decoder() as guarded:
             guarded.prepare(SOUND, RECIPE)
     with borrowed_decoder() as guarded:
@@ -116,7 +116,7 @@ def test_a_decoder_that_does_not_start_says_so(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     """An installation that is broken does not look like broken pictures."""
-    monkeypatch.setattr(decoder, "_PROGRAM", "raise SystemExit('no libjpeg')")
+    monkeypatch.setattr(decoder_process, "_PROGRAM", "raise SystemExit('no libjpeg')")
 
     with pytest.raises(Alti2vError, match="does not start"):
         Decoder().prepare(SOUND, RECIPE)
@@ -126,7 +126,8 @@ def test_a_decoder_that_does_not_start_says_so(
 BUILD = """
     import sys
     from pathlib import Path
-    from alti2v.dataset import build, decoder
+    from alti2v.dataset import build
+    from alti2v.dataset.images import decoder_process
     from tests.dataset.hostile_decoder import PROGRAM
     decoder._PROGRAM = PROGRAM  # here and, as they import this file, too, in the workers
     build._CHUNK_PICTURES = 5

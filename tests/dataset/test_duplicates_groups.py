@@ -18,7 +18,7 @@ from alti2v.dataset.duplicates import (
     near_pairs,
     perceptual_hashes,
 )
-from alti2v.dataset.images import Picture, prepare_picture
+from alti2v.dataset.images.convert import Picture, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.thumbnails import correlations, thumbnails_of
 from tests.dataset.tiny_store import drawing, encoded

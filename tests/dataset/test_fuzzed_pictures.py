@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from alti2v.dataset import decoder
 from alti2v.dataset.check.verify import verify_dataset
+from alti2v.dataset.images import decoder_process
 from tests.dataset.test_build_shards import build, samples
 from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
@@ -124,12 +124,12 @@ def hostile_posts(count: int) -> Iterator[TinyPost]:
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_hostile_pictures_and_tags(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every post ends in one outcome, none took 10 s or its decoder's life, and the dataset is sound."""
-    monkeypatch.setattr(decoder, "_PROGRAM", PROGRAM)
-    monkeypatch.setattr(decoder, "_idle", [])
+    monkeypatch.setattr(decoder_process, "_PROGRAM", PROGRAM)
+    monkeypatch.setattr(decoder_process, "_idle", [])
     posts = [*tiny_posts(20), *hostile_posts(count)]
     store = write_store(tmp_path / "store", posts, posts_per_tar=500, rows_per_part=2000)
     report = build(store, tmp_path / "dataset", shard_samples=1000)
-    (guarded,) = decoder._idle
+    (guarded,) = decoder_process._idle
     assert guarded._process is not None
     status = Path(f"/proc/{guarded._process.pid}/status").read_text()
     guarded.close()

@@ -146,7 +146,9 @@ def test_a_dry_run_publishes_nothing_and_the_build_uses_its_work(
         planned = build(grown, target, dry_run=True)
         assert {name: d for name, d in digests(target).items() if not name.startswith(WORK_DIR)} == before
         with monkeypatch.context() as patched:
-            patched.setattr("alti2v.dataset.survey.prepare_chunk", lambda *_: pytest.fail("prepared twice"))
+            patched.setattr(
+                "alti2v.dataset.images.survey.prepare_chunk", lambda *_: pytest.fail("prepared twice")
+            )
             built = build(grown, target)
         same = (
             "train",

@@ -24,7 +24,7 @@ POINTS = """
     import os, shutil, signal, sys
     from pathlib import Path
     from alti2v.dataset.build import BuildConfig, build_shards
-    from alti2v.dataset.decoder import Decoder
+    from alti2v.dataset.images.decoder_process import Decoder
     from alti2v.storage.publish import TEMPORARY_PREFIX
 
     log = Path(sys.argv[3])
@@ -74,7 +74,8 @@ def test_every_point_of_the_publication(tmp_path: Path) -> None:
 RANDOM = """
     import sys
     from pathlib import Path
-    from alti2v.dataset import build, survey
+    from alti2v.dataset import build
+    from alti2v.dataset.images import survey
     survey._CHUNK_PICTURES = 8
     if __name__ == "__main__":
         store, dataset, workers = sys.argv[1:]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from alti2v.dataset.images import Picture, Unusable, prepare_picture
+from alti2v.dataset.images.convert import Picture, Unusable, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from tests.dataset.tiny_store import drawing, encoded
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from alti2v.dataset.survey import by_id
+from alti2v.dataset.images.survey import by_id
 
 WIDTHS = {"first": 600, "second": 300}  # bytes of a row
 SCHEMA = pa.schema(
@@ -40,7 +40,7 @@ def test_rows_are_in_order_and_in_one_piece() -> None:
 
 PEAK = """
 import numpy as np, pyarrow as pa
-from alti2v.dataset.survey import by_id
+from alti2v.dataset.images.survey import by_id
 from tests.dataset.test_survey_rows import parts
 ordered = by_id(parts(np.random.default_rng(0).permutation(4000), at_once=100))
 print(pa.default_memory_pool().max_memory(), ordered.nbytes)

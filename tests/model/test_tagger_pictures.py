@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alti2v.dataset.images import Unusable, prepare_picture
+from alti2v.dataset.images.convert import Unusable, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import UsageError
 from alti2v.model import pictures

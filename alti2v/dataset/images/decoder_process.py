@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from alti2v.dataset.duplicates import LOOK_BYTES
-from alti2v.dataset.images import Picture, Unusable, prepare_picture
+from alti2v.dataset.images.convert import Picture, Unusable, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import Alti2vError
 
@@ -43,7 +43,7 @@ _SIZE = struct.Struct("<Q")  # behind the recipe of a request: bytes of the pict
 # For glibc's malloc (mallopt(3)): pixels take up to some MB, and their memory is used again. Giving it back and
 # asking for it took 140 page faults for a picture, a twentieth of its time. A bound is kept by `_confine`.
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 24), "MALLOC_TRIM_THRESHOLD_": str(1 << 26)}
-_PROGRAM = "from alti2v.dataset.decoder import serve; serve()"
+_PROGRAM = "from alti2v.dataset.images.decoder_process import serve; serve()"
 
 _idle: list[Decoder] = []  # started decoders that wait for their next chunk; starting one takes half a second
 
