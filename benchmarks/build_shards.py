@@ -36,13 +36,13 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from alti2v.dataset.build import BuildConfig, build_shards
-from alti2v.dataset.duplicates import LOOK_SIDE_PX
 from alti2v.dataset.engines.local import local_engine
 from alti2v.dataset.images import decoder_process
 from alti2v.dataset.images.convert import Picture, prepare_picture
 from alti2v.dataset.images.prepare import Chunk, prepare_chunk
 from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.posts import load_posts
+from alti2v.dataset.plan.near_duplicates import LOOK_SIDE_PX
+from alti2v.dataset.plan.posts import load_posts
 from alti2v.records import Progress
 from alti2v.storage.store import open_store
 from alti2v.storage.tar import write_shard

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from alti2v.dataset.duplicates import NEAR_BITS, Looks, alike_pairs, look_at
 from alti2v.dataset.images.convert import Picture, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
+from alti2v.dataset.plan.near_duplicates import NEAR_BITS, Looks, alike_pairs, look_at
 from alti2v.demo.corpus import Corpus, illustration
 from alti2v.demo.drawing import original
 

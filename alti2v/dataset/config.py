@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.dataset.manifest import ORIGINAL, ImageRecipe
-from alti2v.dataset.plan import PlanOptions
-from alti2v.dataset.tags import VocabularyRule
+from alti2v.dataset.plan.planner import PlanOptions
+from alti2v.dataset.plan.vocabulary import VocabularyRule
 from alti2v.errors import UsageError
 from alti2v.records import Category
 from alti2v.storage.place import Address

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from alti2v.dataset.duplicates import families
 from alti2v.dataset.images.survey import looks_of, read_survey
 from alti2v.dataset.manifest import LOST_TABLE, Manifest, read_lasting, read_manifest, read_vocabulary
-from alti2v.dataset.plan import Settled
-from alti2v.dataset.posts import NONE_REMOVED, STORED, Outcomes, Posts, Removed
+from alti2v.dataset.plan.near_duplicates import families
+from alti2v.dataset.plan.planner import Settled
+from alti2v.dataset.plan.posts import NONE_REMOVED, STORED, Outcomes, Posts, Removed
 from alti2v.errors import DamagedError
 from alti2v.records import Tag
 from alti2v.storage.layout import (

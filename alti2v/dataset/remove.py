@@ -23,7 +23,7 @@ from alti2v.dataset.edition import publish_edition, remove_unplanned, writing
 from alti2v.dataset.history import History, read_history
 from alti2v.dataset.manifest import Shard, in_order, read_manifest
 from alti2v.dataset.mirror import claim_work, send_edition
-from alti2v.dataset.posts import DROPPED, count_outcomes
+from alti2v.dataset.plan.posts import DROPPED, count_outcomes
 from alti2v.dataset.shards import put_shard, sample_members
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.records import Progress, ProgressHook, Span, Tag, ignore_progress

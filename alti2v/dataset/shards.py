@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 from alti2v.dataset.images.convert import picture_suffix
 from alti2v.dataset.images.prepare import pixels_name
 from alti2v.dataset.manifest import ORIGINAL, ImageRecipe, Shard
-from alti2v.dataset.posts import Posts
-from alti2v.dataset.tags import CATEGORIES, TagLists
+from alti2v.dataset.plan.posts import Posts
+from alti2v.dataset.plan.vocabulary import CATEGORIES, TagLists
 from alti2v.errors import DamagedError
 from alti2v.records import Span
 from alti2v.storage.layout import (

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from alti2v.dataset.explore.duplicate_groups import batches, look_alikes
 from alti2v.dataset.explore.samples import Pick, PictureAt, Sheet, random_order
 from alti2v.dataset.manifest import ImageRecipe, Manifest, read_manifest, read_vocabulary
-from alti2v.dataset.tags import CATEGORIES
+from alti2v.dataset.plan.vocabulary import CATEGORIES
 from alti2v.errors import UsageError
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
 from alti2v.storage.layout import MANIFEST_FILE, SPLITS, TAGS_FILE

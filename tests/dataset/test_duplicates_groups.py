@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from alti2v.dataset.duplicates import (
+from alti2v.dataset.images.convert import Picture, prepare_picture
+from alti2v.dataset.manifest import ImageRecipe
+from alti2v.dataset.plan.near_duplicates import (
     Looks,
     families,
     groups,
@@ -18,9 +20,7 @@ from alti2v.dataset.duplicates import (
     near_pairs,
     perceptual_hashes,
 )
-from alti2v.dataset.images.convert import Picture, prepare_picture
-from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.thumbnails import correlations, thumbnails_of
+from alti2v.dataset.plan.thumbnails import correlations, thumbnails_of
 from tests.dataset.tiny_store import drawing, encoded
 
 
@@ -89,7 +89,7 @@ def test_near_pairs_of_many_rows_in_one_band(monkeypatch: pytest.MonkeyPatch) ->
     rng = np.random.default_rng(7)
     hashes = rng.integers(0, 2**20, 400, np.uint64)
     whole = [ends.tolist() for ends in near_pairs(hashes, hashes, near_bits=5)]
-    monkeypatch.setattr("alti2v.dataset.duplicates._PAIRS_AT_ONCE", 50)
+    monkeypatch.setattr("alti2v.dataset.plan.near_duplicates._PAIRS_AT_ONCE", 50)
     pieces = [ends.tolist() for ends in near_pairs(hashes, hashes, near_bits=5)]
 
     assert whole == pieces

@@ -22,7 +22,7 @@ from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.edition import WORK_DIR
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
-from alti2v.dataset.split import NOWHERE, extend_splits
+from alti2v.dataset.plan.split import NOWHERE, extend_splits
 from alti2v.errors import UsageError
 from alti2v.records import Progress
 from alti2v.storage.layout import SPLITS, SURVEY

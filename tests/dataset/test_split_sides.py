@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.dataset.split import assign_splits, shard_bounds, shuffled
+from alti2v.dataset.plan.split import assign_splits, shard_bounds, shuffled
 from alti2v.errors import UsageError
 from alti2v.storage.layout import SPLITS
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.dataset.relations import Relations, canonical, closure, resolved
-from alti2v.dataset.tags import (
+from alti2v.dataset.plan.tag_aliases import Relations, canonical, closure, resolved
+from alti2v.dataset.plan.vocabulary import (
     CATEGORIES,
     RATING_TAGS,
     TagLists,
@@ -58,7 +58,7 @@ def test_lists_survive_every_operation(lists: list[list[int]], data: st.DataObje
 
 def test_blocks_of_rows_join_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Working through the rows a few at a time gives the same lists."""
-    monkeypatch.setattr("alti2v.dataset.tags._ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("alti2v.dataset.plan.vocabulary._ROWS_AT_ONCE", 3)
     lists = [[row % 7, 8 + row % 3] for row in range(20)]
     rows = np.arange(20)[::-1].copy()
     backwards = np.arange(16, dtype=np.int32)[::-1].copy()
@@ -202,7 +202,7 @@ def test_implications_are_all_that_can_be_reached(pairs: list[tuple[str, str]]) 
 
 def test_posts_get_the_names_and_the_implied_tags(monkeypatch: pytest.MonkeyPatch) -> None:
     """Old names become new, implied tags are added once, and unseen tags have the category that is known."""
-    monkeypatch.setattr("alti2v.dataset.tags._ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("alti2v.dataset.plan.vocabulary._ROWS_AT_ONCE", 2)
     character, general = CATEGORIES.index(Category.CHARACTER), CATEGORIES.index(Category.GENERAL)
     table = TagTable(["black_cat", "kitty", "miku"], np.array([general, general, character], np.int8))
     relations = Relations(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alti2v.dataset.manifest import Shard
-from alti2v.dataset.tags import CATEGORIES
+from alti2v.dataset.plan.vocabulary import CATEGORIES
 from alti2v.records import Tag
 
 TAGS_COLUMNS = tuple(category.tags_column for category in CATEGORIES)

@@ -28,7 +28,7 @@ from alti2v.dataset.edition import (
 )
 from alti2v.dataset.history import read_removed
 from alti2v.dataset.manifest import LOST_TABLE, Manifest, Shard, read_manifest, read_vocabulary
-from alti2v.dataset.posts import DROPPED, FAILED, STORED
+from alti2v.dataset.plan.posts import DROPPED, FAILED, STORED
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.records import Finding, Progress, ProgressHook, Span, Tag, Verification, ignore_progress
 from alti2v.storage.directory import DESCRIPTION_FILES

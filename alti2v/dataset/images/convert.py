@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from alti2v.dataset.duplicates import LOOK_SIDE_PX, LOOKS_VERSION
 from alti2v.dataset.manifest import ORIGINAL, ImageRecipe
+from alti2v.dataset.plan.near_duplicates import LOOK_SIDE_PX, LOOKS_VERSION
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT
 
 MAX_PIXELS = 50_000_000  # decoded, at 4 bytes each: 200 MB; by the header, before anything is decoded

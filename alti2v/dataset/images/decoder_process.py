@@ -23,9 +23,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-from alti2v.dataset.duplicates import LOOK_BYTES
 from alti2v.dataset.images.convert import Picture, Unusable, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
+from alti2v.dataset.plan.near_duplicates import LOOK_BYTES
 from alti2v.errors import Alti2vError
 
 # A picture of 50 megapixels, the largest that is decoded, takes up to 4 s. Seconds of the processor, so that

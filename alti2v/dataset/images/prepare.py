@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from alti2v.dataset.duplicates import look_at
 from alti2v.dataset.images.convert import Unusable, looks_recipe
 from alti2v.dataset.images.decoder_process import borrowed_decoder
 from alti2v.dataset.manifest import ImageRecipe
+from alti2v.dataset.plan.near_duplicates import look_at
 from alti2v.records import Span
 from alti2v.storage.layout import HASH_COLUMNS, THUMBNAIL_COLUMN, Column, Table
 from alti2v.storage.place import Address, open_place, put, staging

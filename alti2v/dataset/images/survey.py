@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import alti2v
-from alti2v.dataset.duplicates import Looks
 from alti2v.dataset.engines.local import Engine
 from alti2v.dataset.images.convert import looks_recipe
 from alti2v.dataset.images.prepare import PREPARED, Chunk, chunk_bounds, prepare_chunk
 from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.posts import Posts
-from alti2v.dataset.thumbnails import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX
+from alti2v.dataset.plan.near_duplicates import Looks
+from alti2v.dataset.plan.posts import Posts
+from alti2v.dataset.plan.thumbnails import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX
 from alti2v.errors import DamagedError, VersionError
 from alti2v.records import Progress, ProgressHook, Span
 from alti2v.storage.layout import HASH_COLUMNS, SURVEY, SURVEY_FILE, THUMBNAIL_COLUMN

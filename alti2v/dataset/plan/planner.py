@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.dataset.duplicates import Looks, groups
 from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.split import (
+from alti2v.dataset.plan.near_duplicates import Looks, groups
+from alti2v.dataset.plan.split import (
     NOWHERE,
     SPLIT_RULE,
     assign_splits,
@@ -26,7 +26,7 @@ from alti2v.dataset.split import (
     shard_bounds,
     shuffled,
 )
-from alti2v.dataset.tags import (
+from alti2v.dataset.plan.vocabulary import (
     TagLists,
     TagTable,
     Vocabulary,

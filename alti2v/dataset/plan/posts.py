@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alti2v.dataset.relations import Relations, canonical
-from alti2v.dataset.tags import CATEGORIES, TagLists, TagTable, joined, tag_lists
+from alti2v.dataset.plan.tag_aliases import Relations, canonical
+from alti2v.dataset.plan.vocabulary import CATEGORIES, TagLists, TagTable, joined, tag_lists
 from alti2v.errors import DamagedError, DataError
 from alti2v.records import Category, Status
 from alti2v.storage.layout import TAG_ALIASES, TAG_IMPLICATIONS

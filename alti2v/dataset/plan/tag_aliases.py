@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.dataset.tags import CATEGORIES, TagLists, TagTable, blocks, joined, tag_lists
+from alti2v.dataset.plan.vocabulary import CATEGORIES, TagLists, TagTable, blocks, joined, tag_lists
 from alti2v.records import Category
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.dataset.thumbnails import NEAR_CORRELATION, correlations, thumbnails_of
+from alti2v.dataset.plan.thumbnails import NEAR_CORRELATION, correlations, thumbnails_of
 
 # What is kept from an earlier build was made by other code where this is another number: raise it with any
 # change to what `perceptual_hashes`, `images._look` or `thumbnails_of` come to.
