@@ -20,9 +20,7 @@ import pyarrow as pa
 from alti2v.dataset.build_context import engine_of, lay_down, posts_of, shared_work, take_up
 from alti2v.dataset.check.repair import repair_dataset
 from alti2v.dataset.config import BuildConfig, differences
-from alti2v.dataset.edition import WORK_DIR, incomplete, is_whole, publish_edition, remove_unplanned, writing
 from alti2v.dataset.engines.local import Engine
-from alti2v.dataset.history import History, family_links, read_for_new_plan, read_history, settle
 from alti2v.dataset.images.survey import (
     LOOK_COLUMNS,
     Preparation,
@@ -38,7 +36,6 @@ from alti2v.dataset.images.survey import (
     surveyed,
 )
 from alti2v.dataset.manifest import Manifest, Shard, in_order, read_manifest, read_vocabulary, write_vocabulary
-from alti2v.dataset.mirror import claim_work, send_edition
 from alti2v.dataset.plan.near_duplicates import families
 from alti2v.dataset.plan.planner import Candidates, Plan, PlanOptions, Settled, as_json, make_plan, options_hash
 from alti2v.dataset.plan.posts import (
@@ -53,6 +50,16 @@ from alti2v.dataset.plan.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE, check
 from alti2v.dataset.plan.vocabulary import Vocabulary
 from alti2v.dataset.report import BuildReport, build_report
 from alti2v.dataset.shards import ShardSpec, build_shard, read_receipt, shard_plan, write_plan
+from alti2v.dataset.versions.previous import History, family_links, read_for_new_plan, read_history, settle
+from alti2v.dataset.versions.publish import (
+    WORK_DIR,
+    incomplete,
+    is_whole,
+    publish_edition,
+    remove_unplanned,
+    writing,
+)
+from alti2v.dataset.versions.remote import claim_work, send_edition
 from alti2v.errors import DataError, UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import Kind, claim_directory

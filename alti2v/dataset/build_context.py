@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from alti2v.dataset.config import BuildConfig
-from alti2v.dataset.edition import WORK_DIR
 from alti2v.dataset.engines.dask import dask_engine
 from alti2v.dataset.engines.local import Engine, local_engine
 from alti2v.dataset.images.survey import made_with
-from alti2v.dataset.mirror import clear_work, fetch_edition, send_descriptions
 from alti2v.dataset.plan.posts import Posts, load_posts
+from alti2v.dataset.versions.publish import WORK_DIR
+from alti2v.dataset.versions.remote import clear_work, fetch_edition, send_descriptions
 from alti2v.storage.directory import Kind, claim_directory
 from alti2v.storage.place import Address, below, staging
 from alti2v.storage.remote import Remote, open_remote

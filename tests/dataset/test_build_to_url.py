@@ -28,13 +28,13 @@ from alti2v.cli import main
 from alti2v.dataset.build import build_shards
 from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.config import BuildConfig
-from alti2v.dataset.edition import WORK_DIR
 from alti2v.dataset.engines.dask import cluster_here
 from alti2v.dataset.manifest import read_manifest
 from alti2v.dataset.remove import remove_pictures
 from alti2v.dataset.shard_cache import CacheConfig, hold, open_dataset
 from alti2v.dataset.shards import ShardSpec, build_shard
 from alti2v.dataset.stats import StatsConfig, dataset_stats
+from alti2v.dataset.versions.publish import WORK_DIR
 from alti2v.errors import DamagedError, StorageError, UsageError
 from alti2v.records import Progress
 from alti2v.report.dataset import write_stats_page
@@ -375,19 +375,19 @@ def test_a_growing_edition_killed_while_it_is_sent(
 ) -> None:
     """Before the manifest the old edition stands; after it, whoever builds next finishes the new one."""
     old = there(s3)["manifest.json"]
-    from alti2v.dataset import mirror
+    from alti2v.dataset.versions import remote
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         if point == "send":
-            patch.setattr(mirror, "_send", stop)
+            patch.setattr(remote, "_send", stop)
         elif point == "manifest":
-            patch.setattr(mirror, "put", stop)
+            patch.setattr(remote, "put", stop)
         else:
-            send = mirror._send
-            patch.setattr(mirror, "_send", lambda r, f, n, prefix: send(r, f, n, prefix) if prefix else stop())
+            send = remote._send
+            patch.setattr(remote, "_send", lambda r, f, n, prefix: send(r, f, n, prefix) if prefix else stop())
         with pytest.raises(KeyboardInterrupt):
             build_shards(config(grown, work, workers=1))
     is_published = there(s3)["manifest.json"] != old

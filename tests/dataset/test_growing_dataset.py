@@ -20,9 +20,9 @@ from alti2v.cli import cli
 from alti2v.dataset.build import BuildReport, build_shards
 from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.config import BuildConfig
-from alti2v.dataset.edition import WORK_DIR
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.dataset.plan.split import NOWHERE, extend_splits
+from alti2v.dataset.versions.publish import WORK_DIR
 from alti2v.errors import UsageError
 from alti2v.records import Progress
 from alti2v.storage.layout import SPLITS, SURVEY

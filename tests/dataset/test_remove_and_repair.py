@@ -21,9 +21,9 @@ from alti2v.dataset import remove
 from alti2v.dataset.build import BuildReport, build_shards
 from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.config import BuildConfig
-from alti2v.dataset.history import read_history
 from alti2v.dataset.manifest import read_manifest, read_vocabulary, write_vocabulary
 from alti2v.dataset.remove import read_ids, remove_pictures
+from alti2v.dataset.versions.previous import read_history
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.storage.layout import METADATA
 from alti2v.storage.table import read_table, write_arrow_table

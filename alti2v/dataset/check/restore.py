@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 from alti2v.dataset.check.repair import repair_shard
-from alti2v.dataset.edition import writing
 from alti2v.dataset.engines.local import local_engine
-from alti2v.dataset.history import read_history
 from alti2v.dataset.images.survey import Preparation, made_with
 from alti2v.dataset.plan.posts import load_posts
+from alti2v.dataset.versions.previous import read_history
+from alti2v.dataset.versions.publish import writing
 from alti2v.records import ProgressHook, Verification, ignore_progress
 from alti2v.storage.layout import TAGS_FILE
 from alti2v.storage.store import open_store

@@ -19,16 +19,16 @@ import pyarrow as pa
 
 from alti2v.dataset.check.labels import TAGS_COLUMNS, Labels, renamed_tags, wrong_counts
 from alti2v.dataset.check.samples import COLUMNS_IN_SHARD, fields_of, json_faults, picture_faults, row_faults
-from alti2v.dataset.edition import (
+from alti2v.dataset.manifest import LOST_TABLE, Manifest, Shard, read_manifest, read_vocabulary
+from alti2v.dataset.plan.posts import DROPPED, FAILED, STORED
+from alti2v.dataset.versions.previous import read_removed
+from alti2v.dataset.versions.publish import (
     DESCRIPTIONS,
     WORK_DIR,
     is_interrupted,
     missing_descriptions,
     publish_descriptions,
 )
-from alti2v.dataset.history import read_removed
-from alti2v.dataset.manifest import LOST_TABLE, Manifest, Shard, read_manifest, read_vocabulary
-from alti2v.dataset.plan.posts import DROPPED, FAILED, STORED
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.records import Finding, Progress, ProgressHook, Span, Tag, Verification, ignore_progress
 from alti2v.storage.directory import DESCRIPTION_FILES

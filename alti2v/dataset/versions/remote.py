@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from alti2v.dataset.edition import DESCRIPTIONS, STAGED_DIR, WORK_DIR, remove_unplanned
 from alti2v.dataset.manifest import Manifest
+from alti2v.dataset.versions.publish import DESCRIPTIONS, STAGED_DIR, WORK_DIR, remove_unplanned
 from alti2v.errors import UsageError
 from alti2v.storage.directory import DESCRIPTION_FILES, Kind
 from alti2v.storage.layout import (
