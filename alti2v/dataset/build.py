@@ -49,7 +49,6 @@ from alti2v.dataset.plan.posts import (
 from alti2v.dataset.plan.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE, check_sizes
 from alti2v.dataset.plan.vocabulary import Vocabulary
 from alti2v.dataset.report import BuildReport, build_report
-from alti2v.dataset.shards import ShardSpec, build_shard, read_receipt, shard_plan, write_plan
 from alti2v.dataset.versions.previous import History, family_links, read_for_new_plan, read_history, settle
 from alti2v.dataset.versions.publish import (
     WORK_DIR,
@@ -60,6 +59,7 @@ from alti2v.dataset.versions.publish import (
     writing,
 )
 from alti2v.dataset.versions.remote import claim_work, send_edition
+from alti2v.dataset.write.shard import ShardSpec, build_shard, read_receipt, shard_plan, write_plan
 from alti2v.errors import DataError, UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import Kind, claim_directory

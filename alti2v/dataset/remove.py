@@ -21,10 +21,10 @@ import pyarrow.compute as pc
 from alti2v.dataset.build_context import lay_down, take_up
 from alti2v.dataset.manifest import Shard, in_order, read_manifest
 from alti2v.dataset.plan.posts import DROPPED, count_outcomes
-from alti2v.dataset.shards import put_shard, sample_members
 from alti2v.dataset.versions.previous import History, read_history
 from alti2v.dataset.versions.publish import publish_edition, remove_unplanned, writing
 from alti2v.dataset.versions.remote import claim_work, send_edition
+from alti2v.dataset.write.shard import put_shard, sample_members
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.records import Progress, ProgressHook, Span, Tag, ignore_progress
 from alti2v.storage.directory import Kind, read_description

@@ -18,7 +18,8 @@ _PROGRAM = """
 import json, os, signal, sys, traceback
 from pathlib import Path
 import numpy as np
-from alti2v.dataset import build, config, remove, shards
+from alti2v.dataset import build, config, remove
+from alti2v.dataset.write import shard
 from alti2v.dataset.versions import publish
 from alti2v.dataset.images import decoder_process
 from alti2v.dataset.images import survey

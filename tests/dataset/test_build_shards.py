@@ -29,8 +29,8 @@ from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.dataset.plan.split import shuffled
-from alti2v.dataset.shards import SAMPLE_FIELDS
 from alti2v.dataset.versions.publish import WORK_DIR
+from alti2v.dataset.write.shard import SAMPLE_FIELDS
 from alti2v.errors import DamagedError, DataError, StorageError, UsageError
 from alti2v.records import Progress
 from alti2v.storage.directory import Kind, write_description

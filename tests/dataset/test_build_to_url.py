@@ -32,9 +32,9 @@ from alti2v.dataset.engines.dask import cluster_here
 from alti2v.dataset.manifest import read_manifest
 from alti2v.dataset.remove import remove_pictures
 from alti2v.dataset.shard_cache import CacheConfig, hold, open_dataset
-from alti2v.dataset.shards import ShardSpec, build_shard
 from alti2v.dataset.stats import StatsConfig, dataset_stats
 from alti2v.dataset.versions.publish import WORK_DIR
+from alti2v.dataset.write.shard import ShardSpec, build_shard
 from alti2v.errors import DamagedError, StorageError, UsageError
 from alti2v.records import Progress
 from alti2v.report.dataset import write_stats_page
@@ -193,11 +193,11 @@ def test_a_store_behind_a_url(store: Path, tmp_path: Path, s3: S3Server, expecte
 def test_it_is_read_from_there(tmp_path: Path) -> None:
     """What `train` and `eval` do with the URL."""
     folder = open_dataset(URL, CacheConfig(cache=tmp_path / "cache"))
-    shards = read_manifest(folder).shards
-    for shard in shards:
+    shard = read_manifest(folder).shards
+    for shard in shard:
         hold(folder, shard)
 
-    assert len(list((folder / "data").glob("*.tar"))) == len(shards)
+    assert len(list((folder / "data").glob("*.tar"))) == len(shard)
 
 
 @pytest.mark.usefixtures("work")
@@ -206,12 +206,12 @@ def test_a_grown_store_adds_an_edition(
 ) -> None:
     """Old shards are not touched, also when another machine with an empty work folder goes on."""
     before = there(s3)
-    shards = {name for name in before if name.startswith("data/")}
-    puts = {name: s3.puts(f"sets/one/{name}") for name in shards}
+    shard = {name for name in before if name.startswith("data/")}
+    puts = {name: s3.puts(f"sets/one/{name}") for name in shard}
     build_shards(config(grown, tmp_path / "elsewhere", workers=1))
 
     assert there(s3) == expected_grown
-    assert {name: s3.puts(f"sets/one/{name}") for name in shards} == puts
+    assert {name: s3.puts(f"sets/one/{name}") for name in shard} == puts
 
 
 def test_a_lost_shard_is_made_again(store: Path, work: Path, s3: S3Server, expected: dict[str, str]) -> None:
@@ -256,9 +256,9 @@ def test_f50_a_worker_is_killed_in_the_middle_of_a_shard(
 
 def die_after_a_put(once: Path) -> None:
     """Let the first worker that puts a tar file die of it."""
-    from alti2v.dataset import shards
+    from alti2v.dataset.write import shard
 
-    put_once = shards.put_once
+    put_once = shard.put_once
 
     def dying(file: Path, place: object, name: str) -> None:
         put_once(file, place, name)
@@ -269,7 +269,7 @@ def die_after_a_put(once: Path) -> None:
                 return
             os.kill(os.getpid(), signal.SIGKILL)
 
-    shards.put_once = dying
+    shard.put_once = dying
 
 
 def test_f52_duplicate_tasks_and_f53_a_straggler_change_nothing(

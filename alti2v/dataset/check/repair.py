@@ -19,9 +19,9 @@ from alti2v.dataset.plan.near_duplicates import groups
 from alti2v.dataset.plan.posts import Posts, first_outcomes
 from alti2v.dataset.plan.split import shuffled
 from alti2v.dataset.plan.vocabulary import grown_vocabulary, labels_of
-from alti2v.dataset.shards import PLACE_COLUMNS, ShardSpec, build_shard, shard_plan, write_plan
 from alti2v.dataset.versions.previous import History, read_history, settle
 from alti2v.dataset.versions.publish import WORK_DIR, incomplete, missing_descriptions, publish_descriptions
+from alti2v.dataset.write.shard import PLACE_COLUMNS, ShardSpec, build_shard, shard_plan, write_plan
 from alti2v.errors import DamagedError
 from alti2v.storage.layout import METADATA
 from alti2v.storage.place import Address, local_copy, open_place, put, remove

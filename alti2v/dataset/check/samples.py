@@ -12,7 +12,7 @@ from PIL import Image
 
 from alti2v.dataset.check.labels import TAGS_COLUMNS
 from alti2v.dataset.manifest import ORIGINAL, ImageRecipe
-from alti2v.dataset.shards import SAMPLE_FIELDS, sample_fields
+from alti2v.dataset.write.shard import SAMPLE_FIELDS, sample_fields
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT, POST_JSON_SUFFIX
 
 COLUMNS_IN_SHARD = (

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from alti2v.dataset.card import dataset_card
-from alti2v.dataset.croissant import croissant
 from alti2v.dataset.manifest import Manifest, Shard, read_manifest, write_manifest, write_vocabulary
+from alti2v.dataset.write.croissant import croissant
+from alti2v.dataset.write.dataset_card import dataset_card
 from alti2v.records import Tag
 from alti2v.storage.directory import exclusive
 from alti2v.storage.layout import (

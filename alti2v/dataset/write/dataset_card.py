@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alti2v.dataset.manifest import ORIGINAL, ImageRecipe, Manifest
-from alti2v.dataset.shards import SAMPLE_FIELDS
+from alti2v.dataset.write.shard import SAMPLE_FIELDS
 from alti2v.records import Tag
 from alti2v.storage.layout import DATA_DIR, SPLITS
 
