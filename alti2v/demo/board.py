@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 
 from aiohttp import web
 
-from alti2v.demo import danbooru_pages, gelbooru_pages
+from alti2v.demo.danbooru_pages import rating as danbooru_rating
 from alti2v.demo.danbooru_routes import add_danbooru_routes
+from alti2v.demo.gelbooru_pages import rating as gelbooru_rating
 from alti2v.demo.gelbooru_routes import add_gelbooru_routes
 from alti2v.demo.interference import interfere
 from alti2v.demo.pictures import open_pictures
@@ -54,8 +55,8 @@ def make_board(config: BoardConfig) -> web.Application:
     def rating_of(number: int) -> str:
         shown = posts.picture(number)
         if config.dialect == "danbooru":
-            return danbooru_pages.rating(shown.rating)
-        return gelbooru_pages.rating(shown, pictures=corpus.pictures)
+            return danbooru_rating(shown.rating)
+        return gelbooru_rating(shown, pictures=corpus.pictures)
 
     catalogue = Catalogue(pictures=corpus.pictures, shown=posts.picture, rating_of=rating_of, seed=config.seed)
     traffic = Traffic() if config.keep_targets else Traffic(targets=None)

@@ -193,11 +193,11 @@ def test_a_store_behind_a_url(store: Path, tmp_path: Path, s3: S3Server, expecte
 def test_it_is_read_from_there(tmp_path: Path) -> None:
     """What `train` and `eval` do with the URL."""
     folder = open_dataset(URL, CacheConfig(cache=tmp_path / "cache"))
-    shard = read_manifest(folder).shards
-    for shard in shard:
+    shards = read_manifest(folder).shards
+    for shard in shards:
         hold(folder, shard)
 
-    assert len(list((folder / "data").glob("*.tar"))) == len(shard)
+    assert len(list((folder / "data").glob("*.tar"))) == len(shards)
 
 
 @pytest.mark.usefixtures("work")
@@ -206,12 +206,12 @@ def test_a_grown_store_adds_an_edition(
 ) -> None:
     """Old shards are not touched, also when another machine with an empty work folder goes on."""
     before = there(s3)
-    shard = {name for name in before if name.startswith("data/")}
-    puts = {name: s3.puts(f"sets/one/{name}") for name in shard}
+    shards = {name for name in before if name.startswith("data/")}
+    puts = {name: s3.puts(f"sets/one/{name}") for name in shards}
     build_shards(config(grown, tmp_path / "elsewhere", workers=1))
 
     assert there(s3) == expected_grown
-    assert {name: s3.puts(f"sets/one/{name}") for name in shard} == puts
+    assert {name: s3.puts(f"sets/one/{name}") for name in shards} == puts
 
 
 def test_a_lost_shard_is_made_again(store: Path, work: Path, s3: S3Server, expected: dict[str, str]) -> None:
