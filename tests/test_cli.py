@@ -64,7 +64,7 @@ def test_root_script_is_the_program():
 def config_of(command):
     from alti2v.crawl.crawler import CrawlConfig
     from alti2v.dataset.config import BuildConfig
-    from alti2v.demo.board import BoardConfig
+    from alti2v.demo.board.app import BoardConfig
     from alti2v.demo.run import DemoConfig
     from alti2v.model.evaluate import EvalConfig
     from alti2v.model.train import TrainConfig

@@ -76,8 +76,8 @@ def board(
 
     Prints its URL, and serves until Ctrl-C.
     """
-    from alti2v.demo.board import BoardConfig, serve_board
-    from alti2v.demo.faults import Faults, read_faults
+    from alti2v.demo.board.app import BoardConfig, serve_board
+    from alti2v.demo.board.faults import Faults, read_faults
 
     config = BoardConfig(
         host=host,

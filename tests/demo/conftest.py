@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 from multidict import CIMultiDictProxy
 
-from alti2v.demo.board import BoardConfig, RunningBoard, start_board
-from alti2v.demo.faults import Faults
-from alti2v.demo.site import SITE, Site
+from alti2v.demo.board.app import BoardConfig, RunningBoard, start_board
+from alti2v.demo.board.faults import Faults
+from alti2v.demo.board.site import SITE, Site
 
 
 @dataclass(frozen=True)

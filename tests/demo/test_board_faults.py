@@ -16,9 +16,9 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from alti2v.demo import gelbooru_pages
-from alti2v.demo.board import RequestKind
-from alti2v.demo.faults import Faults, TooManyRequests, chance, faults_from_json, read_faults
+from alti2v.demo.board.app import RequestKind
+from alti2v.demo.board.faults import Faults, TooManyRequests, chance, faults_from_json, read_faults
+from alti2v.demo.board.gelbooru import pages
 from alti2v.errors import UsageError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "BOARD.md"
@@ -155,7 +155,7 @@ async def test_ghosts_are_an_id_and_nothing_else(start: Any) -> None:
     assert 10 < len(ghosts) < 45
     assert len(posts) == 120
     for ghost in ghosts:
-        assert tuple(ghost) == gelbooru_pages.KEYS
+        assert tuple(ghost) == pages.KEYS
         assert ghost["file_url"] == f"{board.url}/images//"
         assert ghost["tags"] == ""
         assert {ghost[key] for key in set(ghost) - {"id", "file_url", "tags"}} == {None}
@@ -167,7 +167,7 @@ async def test_ghosts_are_an_id_and_nothing_else(start: Any) -> None:
     }
     assert (await board.get("/images//")).status == 404
     former = await (await start(ghost_rate=0.2, old_json_shape=True)).posts(limit=1000)
-    assert {tuple(post) for post in former} == {gelbooru_pages.OLD_KEYS}
+    assert {tuple(post) for post in former} == {pages.OLD_KEYS}
     assert sum(post["hash"] is None for post in former) == len(ghosts)
 
 

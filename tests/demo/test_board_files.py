@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from alti2v.demo.files import answer_file
-from alti2v.demo.pictures import fit
+from alti2v.demo.board.picture_cache import fit
+from alti2v.demo.board.range_files import answer_file
 
 CONTENT = bytes(range(100))
 ETAG = '"3e8-64"'

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from alti2v.demo.board.gelbooru.pages import entities
 from alti2v.demo.corpus import categories
-from alti2v.demo.gelbooru_pages import entities
 from alti2v.records import CATEGORY_CODES
 
 NEW_KEYS = [

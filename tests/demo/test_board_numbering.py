@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.demo.numbering import count_below, id_of, index_of
+from alti2v.demo.board.ids import count_below, id_of, index_of
 
 SEEDS = st.integers(0, 5)
 

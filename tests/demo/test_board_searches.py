@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alti2v.demo.board.faults import Faults
+from alti2v.demo.board.gelbooru.pages import rating
+from alti2v.demo.board.ids import id_of
+from alti2v.demo.board.posts import Post, Posts
+from alti2v.demo.board.queries import Between, Either, Equal, Grammar, HasMd5, Not, OneOf, Word, parse
+from alti2v.demo.board.searches import Catalogue, md5_terms
 from alti2v.demo.corpus import Corpus
-from alti2v.demo.faults import Faults
-from alti2v.demo.gelbooru_pages import rating
-from alti2v.demo.numbering import id_of
-from alti2v.demo.posts import Post, Posts
-from alti2v.demo.queries import Between, Either, Equal, Grammar, HasMd5, Not, OneOf, Word, parse
-from alti2v.demo.searches import Catalogue, md5_terms
 
 PICTURES, SHOWN, SEED = 40, 170, 3
 POSTS = Posts(seed=SEED, corpus=Corpus(seed=SEED, pictures=PICTURES), faults=Faults(), shown=SHOWN)

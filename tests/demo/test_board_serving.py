@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from alti2v.demo.board import BoardConfig, start_board
+from alti2v.demo.board.app import BoardConfig, start_board
 from alti2v.errors import UsageError
 
 

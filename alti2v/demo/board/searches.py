@@ -13,9 +13,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from alti2v.demo.corpus import Illustration
-from alti2v.demo.numbering import count_below, index_of
-from alti2v.demo.queries import (
+from alti2v.demo.board.ids import count_below, index_of
+from alti2v.demo.board.queries import (
     NO_LIMIT,
     Between,
     ChildOf,
@@ -28,6 +27,7 @@ from alti2v.demo.queries import (
     Term,
     Word,
 )
+from alti2v.demo.corpus import Illustration
 
 Test = Callable[[int], bool]
 

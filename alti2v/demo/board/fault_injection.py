@@ -12,11 +12,11 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from alti2v.demo.danbooru_pages import error_json
-from alti2v.demo.html_pages import challenge_page, error_page
-from alti2v.demo.responses import html_response, json_response
-from alti2v.demo.site import SITE, Site
-from alti2v.demo.traffic import API_KINDS, FILE_KINDS, RequestKind
+from alti2v.demo.board.danbooru.pages import error_json
+from alti2v.demo.board.html_frame import challenge_page, error_page
+from alti2v.demo.board.request_log import API_KINDS, FILE_KINDS, RequestKind
+from alti2v.demo.board.responses import html_response, json_response
+from alti2v.demo.board.site import SITE, Site
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _FILE_PATHS = {

@@ -11,13 +11,13 @@ from typing import Literal
 
 from aiohttp import web
 
+from alti2v.demo.board.faults import Faults, chance
+from alti2v.demo.board.picture_cache import Pictures, newest_first
+from alti2v.demo.board.posts import Post, Posts
+from alti2v.demo.board.queries import Query
+from alti2v.demo.board.request_log import Traffic
+from alti2v.demo.board.searches import Catalogue, Search, md5_terms
 from alti2v.demo.corpus import Corpus, categories
-from alti2v.demo.faults import Faults, chance
-from alti2v.demo.pictures import Pictures, newest_first
-from alti2v.demo.posts import Post, Posts
-from alti2v.demo.queries import Query
-from alti2v.demo.searches import Catalogue, Search, md5_terms
-from alti2v.demo.traffic import Traffic
 from alti2v.errors import UsageError
 from alti2v.records import Tag
 

@@ -15,16 +15,16 @@ from typing import Any
 
 from aiohttp import web
 
-from alti2v.demo import danbooru_pages
-from alti2v.demo.danbooru_pages import VARIANT_BOXES, Listed, TagText, tag_text
-from alti2v.demo.faults import Faults
-from alti2v.demo.html_pages import challenge_page, html_page
-from alti2v.demo.pictures import fit
-from alti2v.demo.posts import Post
-from alti2v.demo.queries import Equal, Grammar, Query, parse
-from alti2v.demo.responses import file_response, html_response, json_response, not_found, text_response
-from alti2v.demo.searches import Search
-from alti2v.demo.site import SITE, Site
+from alti2v.demo.board.danbooru import pages
+from alti2v.demo.board.danbooru.pages import VARIANT_BOXES, Listed, TagText, tag_text
+from alti2v.demo.board.faults import Faults
+from alti2v.demo.board.html_frame import challenge_page, html_page
+from alti2v.demo.board.picture_cache import fit
+from alti2v.demo.board.posts import Post
+from alti2v.demo.board.queries import Equal, Grammar, Query, parse
+from alti2v.demo.board.responses import file_response, html_response, json_response, not_found, text_response
+from alti2v.demo.board.searches import Search
+from alti2v.demo.board.site import SITE, Site
 
 _ROBOTS = "User-agent: *\nDisallow: /*.json\n"
 _DEFAULT_LIMIT = 20
@@ -162,7 +162,7 @@ async def _tags(request: web.Request) -> web.Response:
         pattern = re.compile(".*".join(map(re.escape, matches.lower().split("*"))))
         tags = [row for row in tags if pattern.fullmatch(row[1].name)]
     opened_at = site.posts.post(0).created_at
-    values = [danbooru_pages.tag_json(tag_id, tag, opened_at=opened_at) for tag_id, tag in tags]
+    values = [pages.tag_json(tag_id, tag, opened_at=opened_at) for tag_id, tag in tags]
     if (category := query.get("search[category]", "")).isdecimal():
         values = [value for value in values if value["category"] == int(category)]
     match query.get("search[order]"):
@@ -184,7 +184,7 @@ async def _tags(request: web.Request) -> web.Response:
 async def _relations(request: web.Request) -> web.Response:
     """Aliases or implications, newest first; `search[status]` narrows them."""
     query = request.query
-    values = danbooru_pages.relations_json(request.match_info["kind"])[::-1]
+    values = pages.relations_json(request.match_info["kind"])[::-1]
     if status := query.get("search[status]"):
         values = [value for value in values if value["status"] == status]
     limit, page = query.get("limit", ""), query.get("page", "")
@@ -255,7 +255,7 @@ async def _file(request: web.Request) -> web.Response:
         return not_found()
     post = site.posts.post(index)
     await site.draw([index])
-    wanted = danbooru_pages.file_url("", post, site.md5(index), parts["kind"])
+    wanted = pages.file_url("", post, site.md5(index), parts["kind"])
     if site.posts.is_hidden(index) or not wanted.endswith(request.path.removeprefix(f"/cdn/{post.id}")):
         return not_found()
     content = await _content(site, post, parts["kind"])
@@ -286,7 +286,7 @@ async def _listed(request: web.Request, indices: Iterable[int]) -> list[dict[str
     await site.draw(indices)
     root = f"{request.scheme}://{request.host}"
     return [
-        danbooru_pages.post_json(
+        pages.post_json(
             root,
             Listed(
                 post := posts.post(index),
@@ -305,7 +305,7 @@ async def _listed(request: web.Request, indices: Iterable[int]) -> list[dict[str
 
 def _selected(request: web.Request, value: dict[str, Any]) -> dict[str, Any]:
     keys = request.query.get("only", "")
-    return danbooru_pages.only(value, keys.split(",")) if keys else value
+    return pages.only(value, keys.split(",")) if keys else value
 
 
 def _failure(faults: Faults) -> web.Response:
@@ -315,4 +315,4 @@ def _failure(faults: Faults) -> web.Response:
 
 
 def _error(status: int, message: str) -> web.Response:
-    return json_response(danbooru_pages.error_json(status, message), status=status)
+    return json_response(pages.error_json(status, message), status=status)

@@ -7,10 +7,10 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from alti2v.demo.files import CONTENT_TYPES, answer_file
-from alti2v.demo.html_pages import error_page
-from alti2v.demo.posts import Post
-from alti2v.demo.site import Site
+from alti2v.demo.board.html_frame import error_page
+from alti2v.demo.board.posts import Post
+from alti2v.demo.board.range_files import CONTENT_TYPES, answer_file
+from alti2v.demo.board.site import Site
 
 
 def html_response(text: str, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

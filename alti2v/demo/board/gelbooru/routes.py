@@ -12,14 +12,14 @@ from functools import lru_cache
 
 from aiohttp import web
 
-from alti2v.demo import gelbooru_html, gelbooru_pages
-from alti2v.demo.faults import Faults
-from alti2v.demo.gelbooru_pages import PictureText, Row
-from alti2v.demo.html_pages import challenge_page, error_page
-from alti2v.demo.queries import Grammar, parse
-from alti2v.demo.responses import file_response, html_response, not_found, text_response, xml_response
-from alti2v.demo.searches import Search
-from alti2v.demo.site import SITE, Site
+from alti2v.demo.board.faults import Faults
+from alti2v.demo.board.gelbooru import html_pages, pages
+from alti2v.demo.board.gelbooru.pages import PictureText, Row
+from alti2v.demo.board.html_frame import challenge_page, error_page
+from alti2v.demo.board.queries import Grammar, parse
+from alti2v.demo.board.responses import file_response, html_response, not_found, text_response, xml_response
+from alti2v.demo.board.searches import Search
+from alti2v.demo.board.site import SITE, Site
 
 _DEFAULT_LIMIT = 100
 _MOST = 1000
@@ -76,7 +76,7 @@ def _remembering(site: Site) -> _TextOf:
     @lru_cache(maxsize=4096)
     def text_of(number: int) -> PictureText:
         pictures = site.config.corpus.pictures
-        return gelbooru_pages.picture_text(site.posts.picture(number), pictures=pictures)
+        return pages.picture_text(site.posts.picture(number), pictures=pictures)
 
     return text_of
 
@@ -96,11 +96,7 @@ async def _post_search(request: web.Request) -> web.Response:
     offset = _whole(query.get("pid"), 0) * limit
     if offset > faults.wall_depth:  # 3: in XML, whatever was asked for
         empty = web.Response(body=b"", headers={"Content-Type": "text/html; charset=UTF-8"})
-        return (
-            xml_response(gelbooru_pages.xml_failure(gelbooru_pages.WALL_REASON))
-            if faults.wall_form == "xml"
-            else empty
-        )
+        return xml_response(pages.xml_failure(pages.WALL_REASON)) if faults.wall_form == "xml" else empty
     count, indices = await _found(site, query, offset=offset, limit=limit)
     if number in faults.empty_page_at:  # 4
         count, offset, indices = 0, 0, []
@@ -108,18 +104,15 @@ async def _post_search(request: web.Request) -> web.Response:
     root = _root(request)
     if not is_json:
         return xml_response(
-            gelbooru_pages.xml_posts(
-                (gelbooru_pages.xml_row(root, row) for row in rows), count=count, offset=offset if count else 0
+            pages.xml_posts(
+                (pages.xml_row(root, row) for row in rows), count=count, offset=offset if count else 0
             )
         )
     if not rows:  # 2: no bytes at all, not `[]`
         return web.Response(body=b"", headers={"Content-Type": "text/html; charset=UTF-8"})
-    texts = (
-        gelbooru_pages.old_json_row(row) if faults.old_json_shape else gelbooru_pages.json_row(root, row)
-        for row in rows
-    )
+    texts = (pages.old_json_row(row) if faults.old_json_shape else pages.json_row(root, row) for row in rows)
     return html_response(  # 9: JSON under the type of a page
-        gelbooru_pages.json_posts(texts, envelope=faults.json_envelope, limit=limit, offset=offset, count=count)
+        pages.json_posts(texts, envelope=faults.json_envelope, limit=limit, offset=offset, count=count)
     )
 
 
@@ -145,9 +138,9 @@ def _by_id(site: Site, post_id: int, *, offset: int, limit: int) -> tuple[int, l
 def _failure(faults: Faults) -> web.Response:
     match faults.error_form:
         case "response":
-            return xml_response(gelbooru_pages.xml_failure(_OUT_OF_ORDER))
+            return xml_response(pages.xml_failure(_OUT_OF_ORDER))
         case "error":
-            return xml_response(gelbooru_pages.xml_error(_OUT_OF_ORDER))
+            return xml_response(pages.xml_error(_OUT_OF_ORDER))
         case "string":
             return html_response(f'"{_OUT_OF_ORDER}"')
         case "html":
@@ -178,7 +171,7 @@ def _tag_search(request: web.Request) -> web.Response:
             tags.sort(key=lambda row: row[1].name, reverse=query.get("order", "").lower() == "desc")
     limit = min(_whole(query.get("limit"), _DEFAULT_LIMIT), _MOST)
     first = _whole(query.get("pid"), 0) * limit
-    return xml_response(gelbooru_pages.xml_tags(tags[first : first + limit]))
+    return xml_response(pages.xml_tags(tags[first : first + limit]))
 
 
 # Pages ----------------------------------------------------------------------------------------
@@ -188,17 +181,17 @@ async def _front(request: web.Request) -> web.Response:
     site = request.app[SITE]
     indices = site.page(Search(), offset=0, limit=12)
     rows = await _rows(request, indices, with_md5=False)
-    return html_response(gelbooru_html.front_page(root=_root(request), newest=rows, count=site.count(Search())))
+    return html_response(html_pages.front_page(root=_root(request), newest=rows, count=site.count(Search())))
 
 
 async def _list_page(request: web.Request) -> web.Response:
     site, tags = request.app[SITE], request.query.get("tags", "").strip().lower()
     search = await site.resolve(parse("" if tags in _EVERYTHING else tags, gelbooru_grammar(site.faults)))
     offset = _whole(request.query.get("pid"), 0)  # of posts, not of pages as in the API
-    indices = site.page(search, offset=offset, limit=gelbooru_html.POSTS_PER_PAGE)
+    indices = site.page(search, offset=offset, limit=html_pages.POSTS_PER_PAGE)
     rows = [row for row in await _rows(request, indices, with_md5=False) if row.ghost_id is None]
     return html_response(
-        gelbooru_html.list_page(rows, root=_root(request), tags=tags, offset=offset, count=site.count(search))
+        html_pages.list_page(rows, root=_root(request), tags=tags, offset=offset, count=site.count(search))
     )
 
 
@@ -206,10 +199,10 @@ async def _view_page(request: web.Request) -> web.Response:
     site, wanted = request.app[SITE], request.query.get("id", "")
     index = site.posts.find(int(wanted)) if wanted.isdecimal() else None
     if index is None:
-        return html_response(gelbooru_html.list_page((), root="", tags="", offset=0, count=0))
+        return html_response(html_pages.list_page((), root="", tags="", offset=0, count=0))
     (row,) = await _rows(request, [index], with_md5=False)
     tags = [tag for _, tag in site.tags()]
-    return html_response(gelbooru_html.view_page(row, root=_root(request), counted=tags))
+    return html_response(html_pages.view_page(row, root=_root(request), counted=tags))
 
 
 async def _robots(request: web.Request) -> web.Response:

@@ -20,16 +20,16 @@ from dataclasses import dataclass, replace
 
 from aiohttp import web
 
-from alti2v.demo.danbooru_pages import rating as danbooru_rating
-from alti2v.demo.danbooru_routes import add_danbooru_routes
-from alti2v.demo.gelbooru_pages import rating as gelbooru_rating
-from alti2v.demo.gelbooru_routes import add_gelbooru_routes
-from alti2v.demo.interference import interfere
-from alti2v.demo.pictures import open_pictures
-from alti2v.demo.posts import Posts
-from alti2v.demo.searches import Catalogue
-from alti2v.demo.site import SITE, BoardConfig, Dialect, Site
-from alti2v.demo.traffic import RequestKind, Traffic
+from alti2v.demo.board.danbooru.pages import rating as danbooru_rating
+from alti2v.demo.board.danbooru.routes import add_danbooru_routes
+from alti2v.demo.board.fault_injection import interfere
+from alti2v.demo.board.gelbooru.pages import rating as gelbooru_rating
+from alti2v.demo.board.gelbooru.routes import add_gelbooru_routes
+from alti2v.demo.board.picture_cache import open_pictures
+from alti2v.demo.board.posts import Posts
+from alti2v.demo.board.request_log import RequestKind, Traffic
+from alti2v.demo.board.searches import Catalogue
+from alti2v.demo.board.site import SITE, BoardConfig, Dialect, Site
 from alti2v.errors import UsageError
 
 __all__ = [

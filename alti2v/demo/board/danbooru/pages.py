@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from alti2v.demo.pictures import SAMPLE_WIDTH, fit
-from alti2v.demo.posts import Post
+from alti2v.demo.board.picture_cache import SAMPLE_WIDTH, fit
+from alti2v.demo.board.posts import Post
 from alti2v.demo.vocabulary import IMPLICATIONS
 from alti2v.records import CATEGORY_CODES, Tag, TagGroups
 

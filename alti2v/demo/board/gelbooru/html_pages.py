@@ -10,8 +10,8 @@ import html
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
-from alti2v.demo.gelbooru_pages import Row, entities, image_urls
-from alti2v.demo.html_pages import html_page
+from alti2v.demo.board.gelbooru.pages import Row, entities, image_urls
+from alti2v.demo.board.html_frame import html_page
 from alti2v.records import Category, Tag
 
 POSTS_PER_PAGE = 42

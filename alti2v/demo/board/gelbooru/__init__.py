@@ -1,0 +1,1 @@
+"""The stand-in board's Gelbooru 0.2 dialect."""
