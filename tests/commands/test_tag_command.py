@@ -12,7 +12,7 @@ import click
 import pytest
 
 from alti2v.cli import cli, main
-from alti2v.model import tagging
+from alti2v.model.tagging import DEFAULT_THRESHOLD
 from alti2v.model.tagger import load_tagger
 from tests.model.tiny_wd import write_picture, write_wd_folder
 
@@ -386,7 +386,7 @@ def test_defaults_are_the_librarys():
     assert (shown["batch_size"], shown["top"]) == (config.batch_size, config.top)
     assert (shown["suffix"], shown["existing"]) == (sidecars.suffix, sidecars.existing)
     assert shown["separator"] == CaptionStyle().separator
-    assert f"{tagging.DEFAULT_THRESHOLD}" in next(
+    assert f"{DEFAULT_THRESHOLD}" in next(
         option.help for option in cli.commands["tag"].params if option.name == "thresholds"
     )
 
