@@ -12,7 +12,7 @@ import click
 import pytest
 
 from alti2v.cli import cli, main
-from alti2v.model.tagging import DEFAULT_THRESHOLD
+from alti2v.model.tagging import DEFAULT_THRESHOLD, SidecarConfig, TagConfig, tag_files
 from alti2v.model.tagger import load_tagger
 from tests.model.tiny_wd import write_picture, write_wd_folder
 
@@ -159,7 +159,7 @@ def test_what_is_done_is_skipped_without_loading_the_model(tag, model, art, monk
     """Run again, nothing is touched; when nothing is left the model is not even loaded."""
     tag(model, art, "--format", "sidecar")
     (art / "a.txt").write_text("by hand")
-    monkeypatch.setattr(tagging, "load_tagger", None)
+    monkeypatch.setattr("alti2v.model.tagging.load_tagger", None)
     status, out, _ = tag(model, art, "--format", "sidecar", "--json")
 
     assert status == 0
@@ -379,8 +379,8 @@ def test_defaults_are_the_librarys():
     shown = {
         option.name: option.default for option in cli.commands["tag"].params if isinstance(option, click.Option)
     }
-    config = tagging.TagConfig(model=None, paths=())
-    sidecars = tagging.SidecarConfig()
+    config = TagConfig(model=None, paths=())
+    sidecars = SidecarConfig()
 
     assert (shown["rule"], shown["sort"]) == (config.rule, config.sort)
     assert (shown["batch_size"], shown["top"]) == (config.batch_size, config.top)
@@ -406,7 +406,7 @@ def test_memory_is_flat(model, tmp_path):
         # Two batches ahead of the one that is shown, and one in each of at most eight threads.
         assert len(taken) - len(shown) < 3 * 4 + 8
 
-    config = tagging.TagConfig(model=model, paths=("-",), batch_size=4)
-    report = tagging.tag_files(config, show=show, listed=listed())
+    config = TagConfig(model=model, paths=("-",), batch_size=4)
+    report = tag_files(config, show=show, listed=listed())
 
     assert report.tagged == len(shown) == 400
