@@ -31,7 +31,6 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from alti2v.model.bundle import load_bundle
 from alti2v.model.histograms import add_predictions, empty_histograms
 from alti2v.model.metrics import average_precisions
 from alti2v.model.predicting import common_tags, predict
@@ -47,6 +46,7 @@ from alti2v.model.recipes import (
     Recipe,
     parse_augmentation,
 )
+from alti2v.model.saved_model import load_bundle
 from alti2v.model.train import TrainConfig, train
 from alti2v.records import Progress, ignore_progress
 

@@ -102,7 +102,7 @@ def _measure(what: str, model: str, pictures: str, *, files: int) -> dict[str, f
         for start in range(0, files, tagger.batch_size):
             tagger.forward(batch[: files - start])
     else:
-        from alti2v.model.tagging import TagConfig, tag_files
+        from alti2v.model.tag import TagConfig, tag_files
         from alti2v.records import Progress
 
         def hook(progress: Progress) -> None:
@@ -124,10 +124,10 @@ def _peak_rss_mb() -> float:
 
 def _write_models(folder: Path, *, size: int, tags: int) -> tuple[Path, Path]:
     """An untrained VGG16 as a run, and its export; it finds `_FOUND` tags in every picture."""
-    from alti2v.model.bundle import Bundle, save_bundle
     from alti2v.model.export import ExportConfig, export
     from alti2v.model.network import Architecture, build_network, set_prior
     from alti2v.model.recipes import Head
+    from alti2v.model.saved_model import Bundle, save_bundle
     from alti2v.records import Category, Tag
 
     architecture = Architecture(

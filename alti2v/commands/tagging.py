@@ -17,8 +17,8 @@ from alti2v.records import ProgressHook, ignore_progress
 from alti2v.terminal import duration, print_result, progress_display
 
 if TYPE_CHECKING:
+    from alti2v.model.tag import SidecarConfig, Tagged, TagReport
     from alti2v.model.tagger import Failure
-    from alti2v.model.tagging import SidecarConfig, Tagged, TagReport
 
 _SIDECAR = "sidecar"
 # Options that change nothing elsewhere.
@@ -115,7 +115,7 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
     tagged are named and counted, the others are done, and the exit status is 1.
     """
     from alti2v.model.selection import Sort
-    from alti2v.model.tagging import TagConfig, tag_files
+    from alti2v.model.tag import TagConfig, tag_files
     from alti2v.model.thresholds import Rule
 
     _require_sidecars(ctx, form, as_json=as_json)
@@ -180,7 +180,7 @@ def _thresholds(values: Iterable[str]) -> tuple[float | None, dict[str, float], 
 def _sidecars(options: dict[str, Any]) -> SidecarConfig:
     """Take the sidecars' options out of all."""
     from alti2v.model.sidecars import CaptionStyle
-    from alti2v.model.tagging import Existing, SidecarConfig
+    from alti2v.model.tag import Existing, SidecarConfig
 
     options["replace"] = dict(options["replace"])
     style = CaptionStyle(**{field.name: options.pop(field.name) for field in fields(CaptionStyle)})

@@ -325,7 +325,7 @@ def _from_onnx(folder: Path, *, batch_size: int) -> Tagger:
 
 
 def _from_bundle(path: Path, folder: Path, *, batch_size: int) -> Tagger:
-    from alti2v.model.bundle import load_bundle
+    from alti2v.model.saved_model import load_bundle
 
     bundle = load_bundle(path)
 

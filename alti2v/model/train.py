@@ -17,7 +17,6 @@ from alti2v.dataset.check.checksums import check_contents, check_shards
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model.board import require_tensorboard
-from alti2v.model.bundle import read_training
 from alti2v.model.crew import Crew, joined
 from alti2v.model.fitting import fit
 from alti2v.model.job import Job
@@ -26,6 +25,7 @@ from alti2v.model.plan import Plan, make_plan
 from alti2v.model.precision import CHOICES as PRECISION_CHOICES
 from alti2v.model.precision import choose_precision
 from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, Recipe, parse_augmentation
+from alti2v.model.saved_model import read_training
 from alti2v.records import ProgressHook, Tag, ignore_progress
 from alti2v.storage.directory import (
     Kind,

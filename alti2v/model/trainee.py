@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from alti2v.model import backend
 from alti2v.model.backbones import PLAIN
-from alti2v.model.bundle import read_architecture
 from alti2v.model.cached import cut
 from alti2v.model.job import Job, Stage
 from alti2v.model.losses import loss_of, positive_weights
 from alti2v.model.network import UNIT_VARIANCE, Architecture, Network, build_network, freeze_before, set_prior
 from alti2v.model.recipes import HEAD_ONLY
+from alti2v.model.saved_model import read_architecture
 
 _COSINE_FLOOR = 0.01  # of the peak, where the cosine ends (JAX-CV: cosine to 1 %)
 

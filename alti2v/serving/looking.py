@@ -19,8 +19,8 @@ from alti2v.model.heat import HeatMap
 from alti2v.model.pictures import Pixels, Problem, pixels
 from alti2v.model.selection import Criterion, Probabilities, ScoredTag, Wish, group, passing, ratings, select
 from alti2v.model.sidecars import CaptionStyle, caption
+from alti2v.model.tag import DEFAULT_THRESHOLD
 from alti2v.model.tagger import Failure, Features, Tagger, predictions
-from alti2v.model.tagging import DEFAULT_THRESHOLD
 from alti2v.model.vocabulary import RATING, Vocabulary
 from alti2v.report.neighbours import thumbnail
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.errors import Alti2vError, DataError, UsageError
-from alti2v.model.identity import model_hash
+from alti2v.model.fingerprint import model_hash
 from alti2v.model.tagger import Tagger, load_tagger
 from alti2v.report.neighbours import cards_of
 from alti2v.report.rendering import render

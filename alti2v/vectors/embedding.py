@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DataError, UsageError
-from alti2v.model.identity import model_hash
+from alti2v.model.fingerprint import model_hash
 from alti2v.model.pictures import Source
 from alti2v.model.selection import Criterion, Wish, passing, select
+from alti2v.model.tag import default_threshold
 from alti2v.model.tagger import DEFAULT_BATCH_SIZE, Failure, Prediction, Tagger, load_tagger, predictions
-from alti2v.model.tagging import default_threshold
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import exclusive
 from alti2v.storage.layout import PARTS_LOCK_FILE, PARTS_SUFFIX, vectors_part

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from alti2v.errors import DataError, UsageError
-from alti2v.model.identity import model_hash
+from alti2v.model.fingerprint import model_hash
 from alti2v.model.tagger import Tagger, load_tagger
 from alti2v.model.vocabulary import find_tags, make_vocabulary
 from alti2v.records import Category, ProgressHook, ignore_progress

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from alti2v.cli import cli, main
-from alti2v.model.tagging import DEFAULT_THRESHOLD, SidecarConfig, TagConfig, tag_files
+from alti2v.model.tag import DEFAULT_THRESHOLD, SidecarConfig, TagConfig, tag_files
 from alti2v.model.tagger import load_tagger
 from tests.model.tiny_wd import write_picture, write_wd_folder
 
@@ -159,7 +159,7 @@ def test_what_is_done_is_skipped_without_loading_the_model(tag, model, art, monk
     """Run again, nothing is touched; when nothing is left the model is not even loaded."""
     tag(model, art, "--format", "sidecar")
     (art / "a.txt").write_text("by hand")
-    monkeypatch.setattr("alti2v.model.tagging.load_tagger", None)
+    monkeypatch.setattr("alti2v.model.tag.load_tagger", None)
     status, out, _ = tag(model, art, "--format", "sidecar", "--json")
 
     assert status == 0

@@ -11,9 +11,9 @@ import pytest
 
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.model import backend
-from alti2v.model.bundle import Bundle, load_bundle, save_bundle
 from alti2v.model.network import Architecture, build_network
 from alti2v.model.recipes import Head
+from alti2v.model.saved_model import Bundle, load_bundle, save_bundle
 from alti2v.records import Category, Tag
 
 pytestmark = pytest.mark.tf

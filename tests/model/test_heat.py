@@ -28,7 +28,7 @@ def picture():
 @pytest.mark.tf
 def test_parts_of_a_run_make_the_logit(run, picture):
     """Mean of the map, biases of the active units and the tag's own: exactly the network's log-odds."""
-    from alti2v.model.bundle import load_bundle
+    from alti2v.model.saved_model import load_bundle
 
     tagger = load_tagger(run)
     network = load_bundle(run).network

@@ -20,7 +20,7 @@ import hashlib, sys
 from dataclasses import replace
 from pathlib import Path
 from alti2v.model.recipes import Augmentation
-from alti2v.model.bundle import load_bundle
+from alti2v.model.saved_model import load_bundle
 from alti2v.model.recipes import MODERN, RECIPES
 from alti2v.model.train import TrainConfig, train
 RECIPES["modern"] = replace(

@@ -16,8 +16,8 @@ import pytest
 
 from alti2v.dataset.manifest import read_manifest
 from alti2v.errors import DamagedError, DataError, StorageError, UsageError, VersionError
-from alti2v.model.bundle import load_bundle
 from alti2v.model.recipes import MODERN, RECIPES, SEED
+from alti2v.model.saved_model import load_bundle
 from alti2v.model.train import TrainConfig, train
 from alti2v.storage.directory import exclusive
 from tests.model.tiny_dataset import square, write_dataset, write_squares

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from alti2v.model.bundle import load_bundle
 from alti2v.model.recipes import MODERN, RECIPES, SEED
+from alti2v.model.saved_model import load_bundle
 from alti2v.model.train import TrainConfig, plan, train
 from tests.model.tiny_dataset import write_squares
 

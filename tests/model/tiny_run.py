@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from alti2v.model.bundle import Bundle, save_bundle
 from alti2v.model.network import Architecture, build_network
 from alti2v.model.recipes import Head
+from alti2v.model.saved_model import Bundle, save_bundle
 from alti2v.records import Category, Tag
 from alti2v.storage.layout import MODEL_DIR
 from tests.model.tiny_dataset import square, write_dataset
