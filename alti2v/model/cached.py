@@ -19,7 +19,15 @@ import pyarrow.parquet as pq
 from alti2v.dataset.manifest import Shard
 from alti2v.errors import DamagedError
 from alti2v.model import backend
-from alti2v.model.input import SHARDS_IN_FLIGHT, epoch_order, floats, multi_hot, pictures_of, ready, row_order
+from alti2v.model.data.pipeline import (
+    SHARDS_IN_FLIGHT,
+    epoch_order,
+    floats,
+    multi_hot,
+    pictures_of,
+    ready,
+    row_order,
+)
 from alti2v.model.job import Job
 from alti2v.model.network import Network
 from alti2v.model.recipes import Head

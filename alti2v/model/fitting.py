@@ -22,14 +22,14 @@ from alti2v.model.checkpoints import (
     save_best,
     save_checkpoint,
 )
-from alti2v.model.input import (
+from alti2v.model.data.input_wait import InputWait
+from alti2v.model.data.pipeline import (
     Batch,
     evaluation_batches,
     ids_of_batch,
     reading_errors,
     training_batches,
 )
-from alti2v.model.input_wait import InputWait
 from alti2v.model.interrupts import deferred_interrupt
 from alti2v.model.job import Job
 from alti2v.model.network import Network

@@ -15,7 +15,7 @@ import numpy as np
 from alti2v.errors import DataError, UsageError
 from alti2v.model import backend
 from alti2v.model.cached import cut
-from alti2v.model.input import training_batches
+from alti2v.model.data.pipeline import training_batches
 from alti2v.model.job import Job
 from alti2v.model.network import Network, freeze_before
 from alti2v.model.trainee import build_for, prepare

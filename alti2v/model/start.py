@@ -6,7 +6,7 @@ import numpy as np
 
 from alti2v.errors import UsageError
 from alti2v.model.backbones import PLAIN
-from alti2v.model.input import training_batches
+from alti2v.model.data.pipeline import training_batches
 from alti2v.model.job import Job
 from alti2v.model.network import Network, load_trunk, standardise
 from alti2v.model.saved_model import Bundle, load_bundle

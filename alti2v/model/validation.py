@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from alti2v.model.data.pipeline import Batch, evaluation_batches
 from alti2v.model.histograms import THRESHOLDS, Histograms, add_predictions, empty_histograms
-from alti2v.model.input import Batch, evaluation_batches
 from alti2v.model.job import Job
 from alti2v.model.metrics import (
     Pooled,

@@ -12,8 +12,8 @@ from PIL import Image
 
 from alti2v.errors import UsageError
 from alti2v.model import backend
-from alti2v.model.augment import augmented, cropped, cut_out, mixed, mixing_share, rotated, seed_of
-from alti2v.model.input import training_batches
+from alti2v.model.data.augment import augmented, cropped, cut_out, mixed, mixing_share, rotated, seed_of
+from alti2v.model.data.pipeline import training_batches
 from alti2v.model.recipes import NO_AUGMENTATION, Augmentation, parse_augmentation
 from tests.model.tiny_dataset import Drawn, square, write_dataset
 

@@ -14,8 +14,8 @@ from alti2v.cli import main
 from alti2v.dataset.manifest import read_manifest
 from alti2v.errors import DataError, UsageError
 from alti2v.model.compare import CompareConfig, compare
+from alti2v.model.data.pipeline import evaluation_batches
 from alti2v.model.evaluate import EvalConfig, evaluate
-from alti2v.model.input import evaluation_batches
 from alti2v.model.saved_model import load_bundle, save_bundle
 from alti2v.records import Category, Tag
 from alti2v.report.comparison import write_comparison

@@ -14,7 +14,7 @@ import pytest
 
 from alti2v.errors import UsageError
 from alti2v.model.crew import joined
-from alti2v.model.input import training_batches
+from alti2v.model.data.pipeline import training_batches
 from alti2v.model.recipes import Augmentation
 from tests.model.tiny_dataset import Drawn, square, write_dataset, write_squares
 

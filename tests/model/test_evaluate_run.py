@@ -17,9 +17,9 @@ from alti2v.dataset.manifest import ImageRecipe, Manifest, Shard, write_manifest
 from alti2v.errors import DataError, UsageError
 from alti2v.model import evaluate as module
 from alti2v.model import predicting
+from alti2v.model.data.pipeline import Batch
 from alti2v.model.evaluate import EvalConfig, evaluate
 from alti2v.model.histograms import THRESHOLDS, bin_probabilities
-from alti2v.model.input import Batch
 from alti2v.records import Category, Progress, Tag
 from alti2v.storage.layout import ShardName
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
-from alti2v.model.input import broken_pictures, evaluation_batches, ids_of_batch, training_batches
+from alti2v.model.data.pipeline import broken_pictures, evaluation_batches, ids_of_batch, training_batches
 from alti2v.model.recipes import Augmentation
 from tests.model.tiny_dataset import COLOURS, Drawn, square, write_dataset, write_squares
 

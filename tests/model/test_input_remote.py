@@ -16,7 +16,7 @@ from alti2v.dataset.check.checksums import check_contents
 from alti2v.dataset.manifest import read_manifest
 from alti2v.dataset.shard_cache import CacheConfig, hold, open_dataset
 from alti2v.errors import DamagedError, StorageError, UsageError
-from alti2v.model.input import evaluation_batches, reading_errors, training_batches
+from alti2v.model.data.pipeline import evaluation_batches, reading_errors, training_batches
 from alti2v.model.recipes import MODERN, RECIPES
 from alti2v.storage.layout import METADATA
 from alti2v.storage.remote import Remote, download

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alti2v.model.data.pipeline import evaluation_batches
 from alti2v.model.evaluate import EvalConfig
-from alti2v.model.input import evaluation_batches
 from alti2v.model.saved_model import save_bundle
 from alti2v.records import Category, Tag
 from alti2v.report.evaluation import write_evaluation

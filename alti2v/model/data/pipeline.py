@@ -23,7 +23,7 @@ from alti2v.dataset.manifest import ORIGINAL, Shard, read_manifest, read_vocabul
 from alti2v.dataset.shard_cache import hold
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model import backend
-from alti2v.model.augment import augmented, mixed, mixing_share, names_a_side, seed_of
+from alti2v.model.data.augment import augmented, mixed, mixing_share, names_a_side, seed_of
 from alti2v.model.recipes import NO_AUGMENTATION, Augmentation
 from alti2v.storage.layout import METADATA
 from alti2v.storage.table import read_table
