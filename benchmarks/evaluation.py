@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from alti2v.model.evaluation import Evaluation
-from alti2v.model.judging import Predictions, found_thresholds, judge
+from alti2v.model.evaluation.result import Evaluation
+from alti2v.model.evaluation.scoring import Predictions, found_thresholds, judge
 from alti2v.records import Category, Tag
 from alti2v.report.evaluation import publish_evaluation
 

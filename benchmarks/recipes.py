@@ -31,9 +31,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from alti2v.model.histograms import add_predictions, empty_histograms
-from alti2v.model.metrics import average_precisions
-from alti2v.model.predicting import common_tags, predict
+from alti2v.model.evaluation.histograms import add_predictions, empty_histograms
+from alti2v.model.evaluation.metrics import average_precisions
+from alti2v.model.evaluation.predict import common_tags, predict
 from alti2v.model.recipes import (
     HEAD_ONLY,
     MODERN,

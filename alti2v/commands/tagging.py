@@ -114,9 +114,9 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
     file, a folder with all inside it, a pattern, or - for a list on standard input. Pictures that cannot be
     tagged are named and counted, the others are done, and the exit status is 1.
     """
+    from alti2v.model.evaluation.thresholds import Rule
     from alti2v.model.selection import Sort
     from alti2v.model.tag import TagConfig, tag_files
-    from alti2v.model.thresholds import Rule
 
     _require_sidecars(ctx, form, as_json=as_json)
     threshold, by_category, by_tag = _thresholds(options.pop("thresholds"))

@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from alti2v.dataset.manifest import read_manifest
 from alti2v.errors import DataError, UsageError
-from alti2v.model.comparing import Difference, Side, TagDifferences, compare_sides
-from alti2v.model.histograms import BINS, Histograms, add_predictions, empty_histograms
-from alti2v.model.intervals import Codes, encode
-from alti2v.model.judging import assumed_thresholds, found_thresholds
-from alti2v.model.predicting import Common, common_tags, dataset_of, open_split, predict
+from alti2v.model.evaluation.bootstrap import Codes, encode
+from alti2v.model.evaluation.histograms import BINS, Histograms, add_predictions, empty_histograms
+from alti2v.model.evaluation.paired_bootstrap import Difference, Side, TagDifferences, compare_sides
+from alti2v.model.evaluation.predict import Common, common_tags, dataset_of, open_split, predict
+from alti2v.model.evaluation.scoring import assumed_thresholds, found_thresholds
 from alti2v.model.saved_model import Bundle, load_bundle
 from alti2v.records import ProgressHook, Tag, ignore_progress
 from alti2v.storage.layout import METADATA, SPLITS

@@ -21,10 +21,10 @@ import numpy as np
 import alti2v
 from alti2v.dataset.manifest import Manifest
 from alti2v.errors import UsageError
-from alti2v.model.evaluation import Evaluation, Thresholds
+from alti2v.model.evaluation.predict import Common, common_tags, dataset_of, open_split, predict
+from alti2v.model.evaluation.result import Evaluation, Thresholds
+from alti2v.model.evaluation.scoring import Predictions, assumed_thresholds, found_thresholds, judge
 from alti2v.model.fingerprint import model_hash
-from alti2v.model.judging import Predictions, assumed_thresholds, found_thresholds, judge
-from alti2v.model.predicting import Common, common_tags, dataset_of, open_split, predict
 from alti2v.model.saved_model import Bundle, load_bundle
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.storage.layout import EVALUATION_DIR, LOG_FILE, SPLITS

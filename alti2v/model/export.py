@@ -16,6 +16,7 @@ from pathlib import Path
 import alti2v
 from alti2v.dataset.manifest import read_manifest
 from alti2v.errors import DamagedError, UsageError
+from alti2v.model.evaluation.thresholds import TunedThresholds, read_thresholds, write_thresholds
 from alti2v.model.export_check import check_folder
 from alti2v.model.export_contract import (
     CARD_FILE,
@@ -42,7 +43,6 @@ from alti2v.model.model_card import Facts, model_card
 from alti2v.model.onnx_graph import arrange_outputs, weights_of, write_onnx
 from alti2v.model.parity import TOLERANCE, largest_difference
 from alti2v.model.saved_model import Bundle, load_bundle
-from alti2v.model.thresholds import TunedThresholds, read_thresholds, write_thresholds
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.layout import EVALUATION_DIR, FORMAT_VERSION, METADATA, MODEL_DIR, THRESHOLDS_FILE
 from alti2v.storage.publish import json_bytes, make_directory, publish_bytes, read_json, storage_errors

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import UsageError
-from alti2v.model.thresholds import Rule
+from alti2v.model.evaluation.thresholds import Rule
 from alti2v.model.vocabulary import CATEGORIES, RATING, Vocabulary
 from alti2v.records import Category
 

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.model.data.pipeline import Batch, evaluation_batches
-from alti2v.model.histograms import THRESHOLDS, Histograms, add_predictions, empty_histograms
-from alti2v.model.job import Job
-from alti2v.model.metrics import (
+from alti2v.model.evaluation.histograms import THRESHOLDS, Histograms, add_predictions, empty_histograms
+from alti2v.model.evaluation.metrics import (
     Pooled,
     average_precisions,
     equal_precision_recall_threshold,
     pool,
 )
+from alti2v.model.job import Job
 from alti2v.model.network import Network
 from alti2v.model.recipes import Loss
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from alti2v.model.compare import CompareConfig, Comparison, compare
-from alti2v.model.comparing import Difference
+from alti2v.model.evaluation.paired_bootstrap import Difference
 from alti2v.records import ProgressHook, Tag, ignore_progress
 from alti2v.report.rendering import figure, render, small_figure
 from alti2v.storage.layout import EVALUATION_DIR

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.model.evaluate import EvalConfig, evaluate
-from alti2v.model.evaluation import Evaluation, Group
-from alti2v.model.intervals import Interval, Intervals
-from alti2v.model.metrics import Curve, Reliability
+from alti2v.model.evaluation.bootstrap import Interval, Intervals
+from alti2v.model.evaluation.metrics import Curve, Reliability
+from alti2v.model.evaluation.result import Evaluation, Group
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.report.markdown import render_markdown
 from alti2v.report.page import render_page, tag_rows

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from alti2v.model.evaluation import Evaluation, Group
-from alti2v.model.intervals import Interval
+from alti2v.model.evaluation.bootstrap import Interval
+from alti2v.model.evaluation.result import Evaluation, Group
 from alti2v.model.model_card import as_markdown
 from alti2v.report.page import headlines, summary
 from alti2v.report.rendering import figure, small_figure

@@ -9,10 +9,10 @@ from datetime import datetime
 
 import numpy as np
 
-from alti2v.model.evaluation import Evaluation, Group
-from alti2v.model.gallery import Pick
-from alti2v.model.intervals import Interval
-from alti2v.model.metrics import Curve, Reliability
+from alti2v.model.evaluation.bootstrap import Interval
+from alti2v.model.evaluation.gallery import Pick
+from alti2v.model.evaluation.metrics import Curve, Reliability
+from alti2v.model.evaluation.result import Evaluation, Group
 from alti2v.records import Category, Tag
 from alti2v.report.charts import Axis, Chart, Series, equal_f1_guides, line_chart, nice_axis, unit_axis
 from alti2v.report.rendering import figure, render, small_figure

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from alti2v.model.calibration import fit_temperature, fit_temperatures, scaled, scaled_reliability
-from alti2v.model.histograms import MIDDLES, add_predictions, empty_histograms
-from alti2v.model.judging import recalls_at
-from alti2v.model.metrics import pool, reliability
+from alti2v.model.evaluation.calibration import fit_temperature, fit_temperatures, scaled, scaled_reliability
+from alti2v.model.evaluation.histograms import MIDDLES, add_predictions, empty_histograms
+from alti2v.model.evaluation.metrics import pool, reliability
+from alti2v.model.evaluation.scoring import recalls_at
 
 
 def histograms_of(temperature: float, *, images: int = 4000, tags: int = 4, seed: int = 0):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from alti2v.model.comparing import Side, compare_sides
-from alti2v.model.histograms import THRESHOLDS, add_predictions, bin_probabilities, empty_histograms
-from alti2v.model.intervals import encode
+from alti2v.model.evaluation.bootstrap import encode
+from alti2v.model.evaluation.histograms import THRESHOLDS, add_predictions, bin_probabilities, empty_histograms
+from alti2v.model.evaluation.paired_bootstrap import Side, compare_sides
 from alti2v.records import Category, Tag
 
 THRESHOLD = float(THRESHOLDS[500])

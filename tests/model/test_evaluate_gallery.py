@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alti2v.model.gallery import (
+from alti2v.model.evaluation.gallery import (
     MAX_SIDE,
     Pick,
     Shortlists,

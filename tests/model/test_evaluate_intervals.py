@@ -6,16 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from alti2v.model.histograms import (
-    BINS,
-    MIDDLES,
-    THRESHOLDS,
-    Histograms,
-    add_predictions,
-    bin_probabilities,
-    empty_histograms,
-)
-from alti2v.model.intervals import (
+from alti2v.model.evaluation.bootstrap import (
     NORMAL_95,
     Intervals,
     Resampled,
@@ -28,7 +19,16 @@ from alti2v.model.intervals import (
     resample,
     skills,
 )
-from alti2v.model.metrics import Scores, score_tags, skill, summarise
+from alti2v.model.evaluation.histograms import (
+    BINS,
+    MIDDLES,
+    THRESHOLDS,
+    Histograms,
+    add_predictions,
+    bin_probabilities,
+    empty_histograms,
+)
+from alti2v.model.evaluation.metrics import Scores, score_tags, skill, summarise
 
 THRESHOLD = 0.35
 

@@ -16,10 +16,10 @@ import alti2v
 from alti2v.dataset.manifest import ImageRecipe, Manifest, Shard, write_manifest, write_vocabulary
 from alti2v.errors import DataError, UsageError
 from alti2v.model import evaluate as module
-from alti2v.model import predicting
 from alti2v.model.data.pipeline import Batch
 from alti2v.model.evaluate import EvalConfig, evaluate
-from alti2v.model.histograms import THRESHOLDS, bin_probabilities
+from alti2v.model.evaluation import predict
+from alti2v.model.evaluation.histograms import THRESHOLDS, bin_probabilities
 from alti2v.records import Category, Progress, Tag
 from alti2v.storage.layout import ShardName
 
@@ -134,7 +134,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
             )
 
     monkeypatch.setattr(module, "load_bundle", lambda path: world.bundle)
-    monkeypatch.setattr(predicting, "evaluation_batches", batches)
+    monkeypatch.setattr(predict, "evaluation_batches", batches)
     return world
 
 

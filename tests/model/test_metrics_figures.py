@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
-from alti2v.model.histograms import (
+from alti2v.model.evaluation.histograms import (
     SLICES,
     THRESHOLDS,
     Histograms,
@@ -22,7 +22,7 @@ from alti2v.model.histograms import (
     constant_histograms,
     empty_histograms,
 )
-from alti2v.model.metrics import (
+from alti2v.model.evaluation.metrics import (
     best_thresholds,
     equal_precision_recall_threshold,
     pool,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from alti2v.errors import DataError
-from alti2v.model.histograms import (
+from alti2v.model.evaluation.histograms import (
     BINS,
     SLICES,
     THRESHOLDS,

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from alti2v.errors import DamagedError, DataError, UsageError
+from alti2v.model.evaluation.thresholds import TunedThresholds, write_thresholds
 from alti2v.model.tagger import Failure, load_tagger, predictions
-from alti2v.model.thresholds import TunedThresholds, write_thresholds
 from tests.model.tiny_wd import COLOURS, SIZE, TAGS, write_picture, write_wd_folder
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'alti2v[onnx]'")

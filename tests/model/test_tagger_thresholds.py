@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alti2v.errors import DamagedError, UsageError, VersionError
-from alti2v.model.histograms import THRESHOLDS, add_predictions, empty_histograms
-from alti2v.model.metrics import best_thresholds
-from alti2v.model.selection import Criterion, passing
-from alti2v.model.thresholds import (
+from alti2v.model.evaluation.histograms import THRESHOLDS, add_predictions, empty_histograms
+from alti2v.model.evaluation.metrics import best_thresholds
+from alti2v.model.evaluation.thresholds import (
     BETAS,
     Rule,
     just_below,
@@ -20,6 +19,7 @@ from alti2v.model.thresholds import (
     tune,
     write_thresholds,
 )
+from alti2v.model.selection import Criterion, passing
 from alti2v.model.vocabulary import make_vocabulary
 
 NAMES = ("blue", "red", "never")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from alti2v.errors import StorageError
-from alti2v.model.evaluation import Evaluation
+from alti2v.model.evaluation.result import Evaluation
 from alti2v.report.evaluation import (
     PER_TAG_COLUMNS,
     metrics_document,

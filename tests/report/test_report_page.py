@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from alti2v.model.evaluation import Evaluation
+from alti2v.model.evaluation.result import Evaluation
 from alti2v.report.page import render_page
 from alti2v.report.rendering import figure, percent, small_figure
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alti2v.model.gallery import Addition, Picture, Suggestion
-from alti2v.model.histograms import Floats
-from alti2v.model.intervals import Intervals
-from alti2v.model.metrics import Curve, Reliability, Scores, TagScores
+from alti2v.model.evaluation.bootstrap import Intervals
+from alti2v.model.evaluation.gallery import Addition, Picture, Suggestion
+from alti2v.model.evaluation.histograms import Floats
+from alti2v.model.evaluation.metrics import Curve, Reliability, Scores, TagScores
 from alti2v.records import Tag
 
 

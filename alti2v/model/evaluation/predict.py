@@ -12,7 +12,7 @@ import numpy.typing as npt
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DataError, UsageError
 from alti2v.model.data.pipeline import evaluation_batches
-from alti2v.model.judging import Predictions
+from alti2v.model.evaluation.scoring import Predictions
 from alti2v.model.saved_model import Bundle
 from alti2v.records import Progress, ProgressHook, Tag
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.model.histograms import BINS, MIDDLES, Floats, Integers
-from alti2v.model.metrics import Mask, threshold_bin
+from alti2v.model.evaluation.histograms import BINS, MIDDLES, Floats, Integers
+from alti2v.model.evaluation.metrics import Mask, threshold_bin
 
 Codes = npt.NDArray[np.uint16]
 Weights = npt.NDArray[np.unsignedinteger]  # (N, R), how often each picture is in each draw

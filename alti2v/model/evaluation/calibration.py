@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from alti2v.model.histograms import MIDDLES, Floats, Histograms
-from alti2v.model.metrics import Mask, Pooled, Reliability, pool, slice_up
+from alti2v.model.evaluation.histograms import MIDDLES, Floats, Histograms
+from alti2v.model.evaluation.metrics import Mask, Pooled, Reliability, pool, slice_up
 
 _ENOUGH = 50  # positive pairs: fewer say too little about a temperature
 _LIMITS = (0.05, 20.0)

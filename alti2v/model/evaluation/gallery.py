@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.model.histograms import Floats
+from alti2v.model.evaluation.histograms import Floats
 
 MAX_SIDE = 320  # px; a report is one file, and its cards are narrower than this
 _JPEG_QUALITY = 88

@@ -14,18 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DataError
-from alti2v.model.calibration import fit_temperatures, scaled_reliability
-from alti2v.model.evaluation import Group, Judgement, Thresholds
-from alti2v.model.gallery import Shortlists, additions, offer, pictures, suggestions
-from alti2v.model.histograms import (
+from alti2v.model.evaluation.bootstrap import Resampled, draw_pictures, encode, group_intervals, resample
+from alti2v.model.evaluation.calibration import fit_temperatures, scaled_reliability
+from alti2v.model.evaluation.gallery import Shortlists, additions, offer, pictures, suggestions
+from alti2v.model.evaluation.histograms import (
     Floats,
     Histograms,
     add_predictions,
     constant_histograms,
     empty_histograms,
 )
-from alti2v.model.intervals import Resampled, draw_pictures, encode, group_intervals, resample
-from alti2v.model.metrics import (
+from alti2v.model.evaluation.metrics import (
     Mask,
     TagScores,
     best_thresholds,
@@ -38,6 +37,7 @@ from alti2v.model.metrics import (
     skill,
     summarise,
 )
+from alti2v.model.evaluation.result import Group, Judgement, Thresholds
 from alti2v.records import Tag
 
 _FIXED_THRESHOLD = 0.5

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DamagedError, UsageError, VersionError
-from alti2v.model.histograms import Histograms
-from alti2v.model.metrics import best_thresholds
+from alti2v.model.evaluation.histograms import Histograms
+from alti2v.model.evaluation.metrics import best_thresholds
 from alti2v.storage.layout import FORMAT_VERSION, THRESHOLDS_FILE
 from alti2v.storage.publish import publish_json, read_json
 

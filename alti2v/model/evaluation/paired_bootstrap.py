@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alti2v.model.histograms import Floats, Histograms
-from alti2v.model.intervals import (
+from alti2v.model.evaluation.bootstrap import (
     Codes,
     Interval,
     Resampled,
@@ -27,7 +26,8 @@ from alti2v.model.intervals import (
     micro_f1s,
     resample,
 )
-from alti2v.model.metrics import Mask, TagScores, category_masks, score_tags, summarise
+from alti2v.model.evaluation.histograms import Floats, Histograms
+from alti2v.model.evaluation.metrics import Mask, TagScores, category_masks, score_tags, summarise
 from alti2v.records import Tag
 
 

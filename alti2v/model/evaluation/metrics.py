@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.model.histograms import BINS, MIDDLES, SLICES, THRESHOLDS, Floats, Histograms, Integers
+from alti2v.model.evaluation.histograms import BINS, MIDDLES, SLICES, THRESHOLDS, Floats, Histograms, Integers
 from alti2v.records import Category, Tag
 
 Mask = npt.NDArray[np.bool_]
