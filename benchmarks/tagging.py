@@ -125,7 +125,7 @@ def _peak_rss_mb() -> float:
 def _write_models(folder: Path, *, size: int, tags: int) -> tuple[Path, Path]:
     """An untrained VGG16 as a run, and its export; it finds `_FOUND` tags in every picture."""
     from alti2v.model.export import ExportConfig, export
-    from alti2v.model.network import Architecture, build_network, set_prior
+    from alti2v.model.network.build import Architecture, build_network, set_prior
     from alti2v.model.recipes import Head
     from alti2v.model.saved_model import Bundle, save_bundle
     from alti2v.records import Category, Tag

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from alti2v.model import backend
 from alti2v.model.data.input_wait import InputWait
 from alti2v.model.data.pipeline import training_batches
-from alti2v.model.losses import loss_of
-from alti2v.model.network import PRECISIONS, Architecture, build_network
+from alti2v.model.network.build import PRECISIONS, Architecture, build_network
+from alti2v.model.network.losses import loss_of
 from alti2v.model.recipes import MODERN, parse_augmentation
 from benchmarks.support.drawn_shards import draw_samples, write_samples
 

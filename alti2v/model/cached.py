@@ -29,7 +29,7 @@ from alti2v.model.data.pipeline import (
     row_order,
 )
 from alti2v.model.job import Job
-from alti2v.model.network import Network
+from alti2v.model.network.build import Network
 from alti2v.model.recipes import Head
 from alti2v.records import Progress, ProgressHook
 from alti2v.storage.layout import FEATURES_DIR

@@ -32,7 +32,7 @@ from alti2v.model.data.pipeline import (
 )
 from alti2v.model.interrupts import deferred_interrupt
 from alti2v.model.job import Job
-from alti2v.model.network import Network
+from alti2v.model.network.build import Network
 from alti2v.model.outcome import figures, write_model
 from alti2v.model.plan import require_memory
 from alti2v.model.start import give_start

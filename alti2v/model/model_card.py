@@ -9,7 +9,7 @@ from typing import Any
 
 from alti2v.model.export_contract import CONTRACTS, PLACEHOLDER, REPORT_FILE, Contract, Format
 from alti2v.model.labels import Change, Labels, Rating, count_categories
-from alti2v.model.network import Architecture
+from alti2v.model.network.build import Architecture
 
 _SHOWN_CHANGES = 10
 _KOHYA = "tag_images_by_wd14_tagger.py --onnx --model_dir MODELS"

@@ -18,7 +18,7 @@ from alti2v.errors import DataError
 from alti2v.model import onnx_backend
 from alti2v.model.export_contract import IR_VERSION, MAX_BYTES, OPSET, Contract
 from alti2v.model.labels import Label
-from alti2v.model.network import TRUNK_LAYERS, Architecture
+from alti2v.model.network.build import TRUNK_LAYERS, Architecture
 from alti2v.model.recipes import Head
 
 Floats = npt.NDArray[np.float32]

@@ -8,7 +8,7 @@ from typing import Any
 from alti2v.model.checkpoints import Position
 from alti2v.model.evaluation.thresholds import tune, write_thresholds
 from alti2v.model.job import Job
-from alti2v.model.network import Network
+from alti2v.model.network.build import Network
 from alti2v.model.saved_model import Bundle, save_bundle
 from alti2v.model.validation import Validation
 from alti2v.storage.layout import MODEL_DIR

@@ -17,7 +17,7 @@ from alti2v.model import backend
 from alti2v.model.cached import cut
 from alti2v.model.data.pipeline import training_batches
 from alti2v.model.job import Job
-from alti2v.model.network import Network, freeze_before
+from alti2v.model.network.build import Network, freeze_before
 from alti2v.model.trainee import build_for, prepare
 
 _MEASURED_BATCHES = 10

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.errors import DamagedError, UsageError, VersionError
-from alti2v.model.backbones import application
-from alti2v.model.network import Architecture, build_network
+from alti2v.model.network.backbones import application
+from alti2v.model.network.build import Architecture, build_network
 from alti2v.model.recipes import Head
 from alti2v.records import Category, Tag
 from alti2v.storage.layout import FORMAT_VERSION, MODEL_DIR, MODEL_FILE, MODEL_TAGS_FILE, WEIGHTS_FILE

@@ -20,10 +20,10 @@ from alti2v.model.board import require_tensorboard
 from alti2v.model.crew import Crew, joined
 from alti2v.model.fitting import fit
 from alti2v.model.job import Job
-from alti2v.model.network import MIN_SIZE, TRUNK_LAYERS
+from alti2v.model.network.build import MIN_SIZE, TRUNK_LAYERS
+from alti2v.model.network.precision import CHOICES as PRECISION_CHOICES
+from alti2v.model.network.precision import choose_precision
 from alti2v.model.plan import Plan, make_plan
-from alti2v.model.precision import CHOICES as PRECISION_CHOICES
-from alti2v.model.precision import choose_precision
 from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, Recipe, parse_augmentation
 from alti2v.model.saved_model import read_training
 from alti2v.records import ProgressHook, Tag, ignore_progress

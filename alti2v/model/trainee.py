@@ -11,11 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.model import backend
-from alti2v.model.backbones import PLAIN
 from alti2v.model.cached import cut
 from alti2v.model.job import Job, Stage
-from alti2v.model.losses import loss_of, positive_weights
-from alti2v.model.network import UNIT_VARIANCE, Architecture, Network, build_network, freeze_before, set_prior
+from alti2v.model.network.backbones import PLAIN
+from alti2v.model.network.build import (
+    UNIT_VARIANCE,
+    Architecture,
+    Network,
+    build_network,
+    freeze_before,
+    set_prior,
+)
+from alti2v.model.network.losses import loss_of, positive_weights
 from alti2v.model.recipes import HEAD_ONLY
 from alti2v.model.saved_model import read_architecture
 

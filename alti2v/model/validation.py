@@ -17,7 +17,7 @@ from alti2v.model.evaluation.metrics import (
     pool,
 )
 from alti2v.model.job import Job
-from alti2v.model.network import Network
+from alti2v.model.network.build import Network
 from alti2v.model.recipes import Loss
 
 

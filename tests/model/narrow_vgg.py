@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from alti2v.model import backend
-from alti2v.model.network import TRUNK_LAYERS
+from alti2v.model.network.build import TRUNK_LAYERS
 
 _CHANNELS = {"1": 8, "2": 12, "3": 16, "4": 24, "5": 32}  # of the blocks
 

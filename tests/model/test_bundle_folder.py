@@ -11,7 +11,7 @@ import pytest
 
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.model import backend
-from alti2v.model.network import Architecture, build_network
+from alti2v.model.network.build import Architecture, build_network
 from alti2v.model.recipes import Head
 from alti2v.model.saved_model import Bundle, load_bundle, save_bundle
 from alti2v.records import Category, Tag

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import log_loss
 
 from alti2v.model import backend
-from alti2v.model.losses import (
+from alti2v.model.network.losses import (
     asymmetric_loss,
     loss_of,
     mean_cross_entropy,

@@ -10,9 +10,8 @@ import pytest
 
 from alti2v.errors import RemoteError, UsageError
 from alti2v.model import backend
-from alti2v.model.backbones import application, preprocessing
-from alti2v.model.losses import loss_of
-from alti2v.model.network import (
+from alti2v.model.network.backbones import application, preprocessing
+from alti2v.model.network.build import (
     TRUNK_LAYERS,
     UNIT_VARIANCE,
     Architecture,
@@ -22,6 +21,7 @@ from alti2v.model.network import (
     set_prior,
     standardise,
 )
+from alti2v.model.network.losses import loss_of
 from alti2v.model.recipes import Head, Loss
 
 pytestmark = pytest.mark.tf

@@ -265,7 +265,7 @@ def test_no_tensorflow_is_needed(tmp_path, pictures):
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     """An untrained network in a model's folder: what it says means nothing, but it says it reliably."""
-    from alti2v.model.network import Architecture, build_network
+    from alti2v.model.network.build import Architecture, build_network
     from alti2v.model.recipes import Head
     from alti2v.model.saved_model import Bundle, save_bundle
     from alti2v.records import Category, Tag

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alti2v.model.network import Architecture, build_network
+from alti2v.model.network.build import Architecture, build_network
 from alti2v.model.recipes import Head
 from alti2v.model.saved_model import Bundle, save_bundle
 from alti2v.records import Category, Tag

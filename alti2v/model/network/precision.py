@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from alti2v.model import backend
-from alti2v.model.network import PRECISIONS
+from alti2v.model.network.build import PRECISIONS
 
 CHOICES = ("auto", *PRECISIONS)
 _AMPERE = (

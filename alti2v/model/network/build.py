@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from alti2v.errors import UsageError
 from alti2v.model import backend
-from alti2v.model.backbones import PLAIN, application, load_weights, preprocessing
+from alti2v.model.network.backbones import PLAIN, application, load_weights, preprocessing
 from alti2v.model.recipes import HEAD_ONLY, Head
 
 # Illustrations: standard deviation of their pixels about those means; without it the untrained network's

@@ -1,0 +1,1 @@
+"""The Keras model: backbone, head, losses and number formats."""
