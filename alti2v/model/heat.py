@@ -160,7 +160,7 @@ def onnx_head(folder: Path, form: Format) -> GapHead | None:
     becomes the output of a second session.
     """
     try:
-        onnx, runtime = onnx_backend.onnx, onnx_backend.onnxruntime
+        onnx, onnxruntime = onnx_backend.onnx, onnx_backend.onnxruntime
     except UsageError:
         return None
     contract = CONTRACTS[form]
@@ -176,7 +176,7 @@ def onnx_head(folder: Path, form: Format) -> GapHead | None:
     place = pools[0].input[0]
     del model.graph.output[:]
     model.graph.output.append(onnx.helper.make_tensor_value_info(place, onnx.TensorProto.FLOAT, None))
-    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     given = session.get_inputs()[0]
     takes = np.uint8 if given.type == "tensor(uint8)" else np.float32
 
