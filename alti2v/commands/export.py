@@ -99,7 +99,7 @@ def export(
 
 
 def _check(folder: Path, *, as_json: bool) -> None:
-    from alti2v.model.export_check import check_folder
+    from alti2v.model.onnx.check_folder import check_folder
 
     checked = check_folder(folder)
     print_result(

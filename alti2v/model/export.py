@@ -17,8 +17,8 @@ import alti2v
 from alti2v.dataset.manifest import read_manifest
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.evaluation.thresholds import TunedThresholds, read_thresholds, write_thresholds
-from alti2v.model.export_check import check_folder
-from alti2v.model.export_contract import (
+from alti2v.model.onnx.check_folder import check_folder
+from alti2v.model.onnx.contract import (
     CARD_FILE,
     CONTRACTS,
     NATIVE_COLUMNS,
@@ -27,7 +27,7 @@ from alti2v.model.export_contract import (
     WD_GENERAL_CATEGORY,
     Format,
 )
-from alti2v.model.labels import (
+from alti2v.model.onnx.labels import (
     Labels,
     Rating,
     cl_labels,
@@ -39,9 +39,9 @@ from alti2v.model.labels import (
     tag_mapping_json,
     wd_labels,
 )
-from alti2v.model.model_card import Facts, model_card
-from alti2v.model.onnx_graph import arrange_outputs, weights_of, write_onnx
-from alti2v.model.parity import TOLERANCE, largest_difference
+from alti2v.model.onnx.model_card import Facts, model_card
+from alti2v.model.onnx.parity import TOLERANCE, largest_difference
+from alti2v.model.onnx.writer import arrange_outputs, weights_of, write_onnx
 from alti2v.model.saved_model import Bundle, load_bundle
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.layout import EVALUATION_DIR, FORMAT_VERSION, METADATA, MODEL_DIR, THRESHOLDS_FILE

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from alti2v.errors import UsageError
-from alti2v.model.export_contract import ONNX_FILE
+from alti2v.model.onnx.contract import ONNX_FILE
 from alti2v.storage.layout import MODEL_DIR, WEIGHTS_FILE
 
 

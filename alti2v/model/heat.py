@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import UsageError
-from alti2v.model import onnx_backend
-from alti2v.model.export_contract import CONTRACTS, Format
-from alti2v.model.onnx_folder import fed
+from alti2v.model.onnx import runtime
+from alti2v.model.onnx.contract import CONTRACTS, Format
+from alti2v.model.onnx.reader import fed
 
 Numbers = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -160,7 +160,7 @@ def onnx_head(folder: Path, form: Format) -> GapHead | None:
     becomes the output of a second session.
     """
     try:
-        onnx, onnxruntime = onnx_backend.onnx, onnx_backend.onnxruntime
+        onnx, onnxruntime = runtime.onnx, runtime.onnxruntime
     except UsageError:
         return None
     contract = CONTRACTS[form]

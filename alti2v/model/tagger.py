@@ -22,8 +22,8 @@ import numpy.typing as npt
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import DataError, UsageError
 from alti2v.model.evaluation.thresholds import BETAS, Rule, TunedThresholds, own_limits, read_thresholds
-from alti2v.model.export_contract import Format
 from alti2v.model.heat import GapHead, HeatMap, heat_map, keras_head, onnx_head
+from alti2v.model.onnx.contract import Format
 from alti2v.model.pictures import (
     Picture,
     Pixels,
@@ -296,7 +296,7 @@ def load_tagger(path: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE) -> Ta
         VersionError: another format version wrote it.
         DamagedError: a part is missing, or does not fit the others.
     """
-    from alti2v.model.onnx_folder import form_of
+    from alti2v.model.onnx.reader import form_of
 
     folder = Path(path)
     inner = folder / MODEL_DIR if (folder / MODEL_DIR).is_dir() else folder
@@ -308,7 +308,7 @@ def load_tagger(path: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE) -> Ta
 
 
 def _from_onnx(folder: Path, *, batch_size: int) -> Tagger:
-    from alti2v.model.onnx_folder import load_onnx_folder
+    from alti2v.model.onnx.reader import load_onnx_folder
 
     model = load_onnx_folder(folder)
     tuned = read_thresholds(folder)

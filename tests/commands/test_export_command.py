@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from alti2v.cli import cli, main
 from alti2v.errors import DamagedError, UsageError
-from alti2v.model import onnx_backend
 from alti2v.model.export import ExportConfig
-from alti2v.model.export_contract import Format
+from alti2v.model.onnx import runtime
+from alti2v.model.onnx.contract import Format
 from tests.model.tiny_run import write_run
 
 TABLE = "tag_id,name,category,count\n9999999,general,9,1\n1,a,3,1\n"
@@ -98,7 +98,7 @@ def test_usage_errors(tmp_path, monkeypatch, capsys, arguments, words):
 def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch, capsys):
     """Where ONNX is not installed, one line names the extra."""
     for name in ("onnx", "onnxruntime"):
-        monkeypatch.delitem(vars(onnx_backend), name, raising=False)
+        monkeypatch.delitem(vars(runtime), name, raising=False)
         monkeypatch.setitem(sys.modules, name, None)
     (tmp_path / "selected_tags.csv").write_text(TABLE)
     (tmp_path / "model.onnx").write_bytes(b"something")

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from alti2v.errors import UsageError
-from alti2v.model.export_check import check_folder
-from alti2v.model.export_contract import Format
+from alti2v.model.onnx.check_folder import check_folder
+from alti2v.model.onnx.contract import Format
 
 TABLES = {
     "selected_tags.csv": (
@@ -194,7 +194,7 @@ def test_the_check_needs_no_tensorflow(tmp_path):
     folder_of(tmp_path, WD, small_model())
     code = (
         "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
-        "from pathlib import Path; from alti2v.model.export_check import check_folder\n"
+        "from pathlib import Path; from alti2v.model.onnx.check_folder import check_folder\n"
         "print(check_folder(Path(sys.argv[1])).breaches)"
     )
     finished = subprocess.run(

@@ -21,7 +21,7 @@ from alti2v.errors import DamagedError, StorageError, UsageError
 from alti2v.model import export as module
 from alti2v.model.evaluation.thresholds import TunedThresholds, read_thresholds, write_thresholds
 from alti2v.model.export import METRICS_FILE, ExportConfig, export
-from alti2v.model.export_check import check_folder
+from alti2v.model.onnx.check_folder import check_folder
 from alti2v.model.pictures import source_of
 from alti2v.model.saved_model import load_bundle, save_bundle
 from alti2v.model.tagger import load_tagger, predictions
@@ -318,7 +318,7 @@ def test_it_works_where_tensorflow_is_not_installed(exported, tmp_path):
     code = (
         "import sys, importlib.util; sys.path.insert(0, sys.argv[1])\n"
         "assert not any(map(importlib.util.find_spec, ('tensorflow', 'keras', 'PIL', 'pyarrow', 'click')))\n"
-        "from pathlib import Path; from alti2v.model.export_check import check_folder\n"
+        "from pathlib import Path; from alti2v.model.onnx.check_folder import check_folder\n"
         "print(check_folder(Path(sys.argv[2])).breaches)"
     )
     finished = subprocess.run(

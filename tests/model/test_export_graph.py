@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from alti2v.errors import DataError
-from alti2v.model import export_contract, onnx_graph
-from alti2v.model.export_check import open_session
-from alti2v.model.export_contract import CONTRACTS, Format
-from alti2v.model.labels import cl_labels, native_labels, rating_constants, wd_labels
-from alti2v.model.onnx_graph import area_weights, arrange_outputs, weights_of, write_onnx
-from alti2v.model.parity import TOLERANCE, area_average, largest_difference
+from alti2v.model.onnx import contract, writer
+from alti2v.model.onnx.check_folder import open_session
+from alti2v.model.onnx.contract import CONTRACTS, Format
+from alti2v.model.onnx.labels import cl_labels, native_labels, rating_constants, wd_labels
+from alti2v.model.onnx.parity import TOLERANCE, area_average, largest_difference
+from alti2v.model.onnx.writer import area_weights, arrange_outputs, weights_of, write_onnx
 from alti2v.model.recipes import Head
 from tests.model.tiny_run import TAGS, random_bundle
 
@@ -155,8 +155,8 @@ def test_mixed_precision_is_exported_in_float32():
 @pytest.mark.tf
 def test_a_network_larger_than_a_file_can_be_is_refused(bundle, monkeypatch):
     """One line instead of a file that no client loads."""
-    monkeypatch.setattr(onnx_graph, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(writer, "MAX_BYTES", 2**20)
     with pytest.raises(DataError, match="2 GiB"):
         onnx_of(bundle, Format.WD)
 
-    assert export_contract.MAX_BYTES == 2**31 - 1
+    assert contract.MAX_BYTES == 2**31 - 1

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alti2v.model.export_contract import PLACEHOLDER, RATINGS, Format, fault_of
-from alti2v.model.labels import (
+from alti2v.model.onnx.check_labels import check_labels
+from alti2v.model.onnx.contract import PLACEHOLDER, RATINGS, Format, fault_of
+from alti2v.model.onnx.labels import (
     Change,
     cl_labels,
     native_labels,
@@ -21,7 +22,6 @@ from alti2v.model.labels import (
     tag_mapping_json,
     wd_labels,
 )
-from alti2v.model.labels_check import check_labels
 from alti2v.records import Category, Tag
 from tests.model.tiny_run import TAGS
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from alti2v.model.export_contract import Format
-from alti2v.model.labels_check import check_labels
+from alti2v.model.onnx.check_labels import check_labels
+from alti2v.model.onnx.contract import Format
 
 WD = """\
 tag_id,name,category,count

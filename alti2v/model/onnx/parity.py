@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.model import backend
-from alti2v.model.export_check import as_fed, open_session
-from alti2v.model.export_contract import Contract
-from alti2v.model.labels import Label
 from alti2v.model.network.build import build_network
+from alti2v.model.onnx.check_folder import as_fed, open_session
+from alti2v.model.onnx.contract import Contract
+from alti2v.model.onnx.labels import Label
 from alti2v.model.saved_model import Bundle
 
 Floats = npt.NDArray[np.float32]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from alti2v.model.export_contract import (
+from alti2v.model.onnx.contract import (
     CL_ALL_CATEGORIES,
     CL_RATING,
     NATIVE_COLUMNS,

@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from alti2v import __version__
 from alti2v.errors import DataError
-from alti2v.model import onnx_backend
-from alti2v.model.export_contract import IR_VERSION, MAX_BYTES, OPSET, Contract
-from alti2v.model.labels import Label
 from alti2v.model.network.build import TRUNK_LAYERS, Architecture
+from alti2v.model.onnx import runtime
+from alti2v.model.onnx.contract import IR_VERSION, MAX_BYTES, OPSET, Contract
+from alti2v.model.onnx.labels import Label
 from alti2v.model.recipes import Head
 
 Floats = npt.NDArray[np.float32]
@@ -103,7 +103,7 @@ def write_onnx(architecture: Architecture, weights: Weights, contract: Contract)
     chain = _Chain(weights)
     _add_network(chain, architecture, contract)
     content: bytes = _model(chain, architecture, contract).SerializeToString(deterministic=True)
-    onnx_backend.onnx.checker.check_model(content, full_check=True)
+    runtime.onnx.checker.check_model(content, full_check=True)
     return content
 
 
@@ -124,7 +124,7 @@ def _add_network(chain: _Chain, architecture: Architecture, contract: Contract) 
 
 def _model(chain: _Chain, architecture: Architecture, contract: Contract) -> Any:  # noqa: ANN401 - onnx.ModelProto
     """Declare what goes in and out."""
-    helper, types = onnx_backend.onnx.helper, onnx_backend.onnx.TensorProto
+    helper, types = runtime.onnx.helper, runtime.onnx.TensorProto
     shape = contract.shape(contract.side_px or architecture.size)
     widths = (chain.weight("logits/bias").size, architecture.features)
     graph = helper.make_graph(
@@ -161,14 +161,14 @@ class _Chain:
     def add(self, operation: str, *inputs: str, output: str = "", **attributes: object) -> str:
         """Append a node with one output; return the output's name."""
         name = output or f"{operation.lower()}_{len(self.nodes)}"
-        node = onnx_backend.onnx.helper.make_node(operation, list(inputs), [name], name, **attributes)
+        node = runtime.onnx.helper.make_node(operation, list(inputs), [name], name, **attributes)
         self.nodes.append(node)
         return name
 
     def constant(self, name: str, array: npt.ArrayLike) -> str:
         """Add numbers under a name; return the name."""
         values = np.ascontiguousarray(array, np.float32)
-        self.constants.append(onnx_backend.onnx.numpy_helper.from_array(values, name))
+        self.constants.append(runtime.onnx.numpy_helper.from_array(values, name))
         return name
 
     def weight(self, name: str) -> Floats:
@@ -187,7 +187,7 @@ def _network_pictures(chain: _Chain, contract: Contract, *, side: int, size: int
     """What comes in -> (B, 3, S, S) float32 of the network's size, 0 to 255; colours in the order they came."""
     x = contract.input
     if contract.dtype == "uint8":
-        x = chain.add("Cast", x, to=onnx_backend.onnx.TensorProto.FLOAT)
+        x = chain.add("Cast", x, to=runtime.onnx.TensorProto.FLOAT)
     if not contract.channels_first:
         x = chain.add("Transpose", x, perm=[0, 3, 1, 2])
     if (contract.low, contract.high) != (0.0, 255.0):

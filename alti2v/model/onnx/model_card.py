@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alti2v.model.export_contract import CONTRACTS, PLACEHOLDER, REPORT_FILE, Contract, Format
-from alti2v.model.labels import Change, Labels, Rating, count_categories
 from alti2v.model.network.build import Architecture
+from alti2v.model.onnx.contract import CONTRACTS, PLACEHOLDER, REPORT_FILE, Contract, Format
+from alti2v.model.onnx.labels import Change, Labels, Rating, count_categories
 
 _SHOWN_CHANGES = 10
 _KOHYA = "tag_images_by_wd14_tagger.py --onnx --model_dir MODELS"

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from alti2v.model.export_contract import (
+from alti2v.model.onnx.contract import (
     CL_CATEGORIES,
     CL_RATING,
     PLACEHOLDER,

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import UsageError
-from alti2v.model import onnx_backend
-from alti2v.model.export_contract import CONTRACTS, Contract, Format
-from alti2v.model.labels_check import check_labels
+from alti2v.model.onnx import runtime
+from alti2v.model.onnx.check_labels import check_labels
+from alti2v.model.onnx.contract import CONTRACTS, Contract, Format
 
 _DTYPES = {1: "float32", 2: "uint8"}  # onnx.TensorProto.DataType; no format takes another one
 # A picture alone and one among others go through other kernels, which add in another order.
@@ -83,7 +83,7 @@ def open_session(model: Path | bytes) -> Any:  # noqa: ANN401 - onnxruntime.Infe
     Raises:
         UsageError: onnxruntime is not installed.
     """
-    ort = onnx_backend.onnxruntime
+    ort = runtime.onnxruntime
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors
     source = model if isinstance(model, bytes) else str(model)
@@ -104,7 +104,7 @@ def _recognise(folder: Path) -> Format:
 
 
 def _load(file: Path) -> Any | None:  # noqa: ANN401 - onnx.ModelProto
-    onnx = onnx_backend.onnx
+    onnx = runtime.onnx
     try:
         model = onnx.load(str(file), load_external_data=False)
     except Exception:  # noqa: BLE001 - protobuf's DecodeError, in one of several modules by its version
@@ -114,7 +114,7 @@ def _load(file: Path) -> Any | None:  # noqa: ANN401 - onnx.ModelProto
 
 def _graph_breaches(model: Any, contract: Contract, *, labels: int) -> Iterator[str]:  # noqa: ANN401 - onnx
     """What the declarations break."""
-    external = onnx_backend.onnx.TensorProto.EXTERNAL
+    external = runtime.onnx.TensorProto.EXTERNAL
     constants = {tensor.name for tensor in model.graph.initializer}
     if any(tensor.data_location == external for tensor in model.graph.initializer):
         yield "keeps its weights in another file, which no client fetches"

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DamagedError, UsageError
-from alti2v.model.export_contract import (
+from alti2v.model.onnx.contract import (
     CL_CATEGORIES,
     CL_RATING,
     CONTRACTS,
