@@ -89,8 +89,8 @@ def _measure(what: str, model: str, pictures: str, *, files: int) -> dict[str, f
     """Seconds from the loaded model to the last answer, and the peak memory of this process."""
     begun_s = [0.0]
     if what == "forward":
-        from alti2v.model.pictures import pixels
-        from alti2v.model.tagger import load_tagger
+        from alti2v.model.tagging.preprocess import pixels
+        from alti2v.model.tagging.tagger import load_tagger
 
         tagger = load_tagger(model)
         some = [

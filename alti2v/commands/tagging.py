@@ -18,7 +18,7 @@ from alti2v.terminal import duration, print_result, progress_display
 
 if TYPE_CHECKING:
     from alti2v.model.tag import SidecarConfig, Tagged, TagReport
-    from alti2v.model.tagger import Failure
+    from alti2v.model.tagging.tagger import Failure
 
 _SIDECAR = "sidecar"
 # Options that change nothing elsewhere.
@@ -115,8 +115,8 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
     tagged are named and counted, the others are done, and the exit status is 1.
     """
     from alti2v.model.evaluation.thresholds import Rule
-    from alti2v.model.selection import Sort
     from alti2v.model.tag import TagConfig, tag_files
+    from alti2v.model.tagging.selection import Sort
 
     _require_sidecars(ctx, form, as_json=as_json)
     threshold, by_category, by_tag = _thresholds(options.pop("thresholds"))
@@ -179,8 +179,8 @@ def _thresholds(values: Iterable[str]) -> tuple[float | None, dict[str, float], 
 
 def _sidecars(options: dict[str, Any]) -> SidecarConfig:
     """Take the sidecars' options out of all."""
-    from alti2v.model.sidecars import CaptionStyle
     from alti2v.model.tag import Existing, SidecarConfig
+    from alti2v.model.tagging.captions import CaptionStyle
 
     options["replace"] = dict(options["replace"])
     style = CaptionStyle(**{field.name: options.pop(field.name) for field in fields(CaptionStyle)})
@@ -194,9 +194,9 @@ def _display(form: str) -> AbstractContextManager[ProgressHook]:
 
 def _printer(form: str) -> Callable[[Tagged | Failure[Path]], None]:
     """Make what prints a result as it comes: tags to standard output, problems to standard error."""
-    from alti2v.model.selection import group
-    from alti2v.model.sidecars import CSV_HEADER, csv_rows, json_line, text_block
-    from alti2v.model.tagger import Failure
+    from alti2v.model.tagging.captions import CSV_HEADER, csv_rows, json_line, text_block
+    from alti2v.model.tagging.selection import group
+    from alti2v.model.tagging.tagger import Failure
     from alti2v.model.vocabulary import RATING
 
     # Live progress takes over `sys.stdout` while it runs, also where that is a file, and shows it on stderr.

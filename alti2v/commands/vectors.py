@@ -12,7 +12,7 @@ from alti2v.errors import DataError
 from alti2v.terminal import duration, print_result, progress_display
 
 if TYPE_CHECKING:
-    from alti2v.model.tagger import Failure
+    from alti2v.model.tagging.tagger import Failure
     from alti2v.vectors.kpi import Effect, Estimate
 
 _SHOWN_TAGS = 6

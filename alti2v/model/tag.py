@@ -14,11 +14,18 @@ from pathlib import Path
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model.evaluation.thresholds import Rule, just_below
-from alti2v.model.picture_files import count_pictures, find_pictures
-from alti2v.model.pictures import Problem
-from alti2v.model.selection import Criterion, ScoredTag, Sort, Wish, passing, ratings, select
-from alti2v.model.sidecars import CaptionStyle, caption
-from alti2v.model.tagger import DEFAULT_BATCH_SIZE, Failure, Prediction, Tagger, load_tagger, predictions
+from alti2v.model.tagging.captions import CaptionStyle, caption
+from alti2v.model.tagging.inputs import count_pictures, find_pictures
+from alti2v.model.tagging.preprocess import Problem
+from alti2v.model.tagging.selection import Criterion, ScoredTag, Sort, Wish, passing, ratings, select
+from alti2v.model.tagging.tagger import (
+    DEFAULT_BATCH_SIZE,
+    Failure,
+    Prediction,
+    Tagger,
+    load_tagger,
+    predictions,
+)
 from alti2v.model.vocabulary import CATEGORIES, Vocabulary, find_tag, find_tags
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.publish import publish_bytes

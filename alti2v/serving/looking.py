@@ -15,12 +15,21 @@ from PIL import Image
 
 from alti2v.dataset.images.convert import MAX_PIXELS
 from alti2v.errors import DataError
-from alti2v.model.heat import HeatMap
-from alti2v.model.pictures import Pixels, Problem, pixels
-from alti2v.model.selection import Criterion, Probabilities, ScoredTag, Wish, group, passing, ratings, select
-from alti2v.model.sidecars import CaptionStyle, caption
 from alti2v.model.tag import DEFAULT_THRESHOLD
-from alti2v.model.tagger import Failure, Features, Tagger, predictions
+from alti2v.model.tagging.captions import CaptionStyle, caption
+from alti2v.model.tagging.heatmap import HeatMap
+from alti2v.model.tagging.preprocess import Pixels, Problem, pixels
+from alti2v.model.tagging.selection import (
+    Criterion,
+    Probabilities,
+    ScoredTag,
+    Wish,
+    group,
+    passing,
+    ratings,
+    select,
+)
+from alti2v.model.tagging.tagger import Failure, Features, Tagger, predictions
 from alti2v.model.vocabulary import RATING, Vocabulary
 from alti2v.report.neighbours import thumbnail
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT

@@ -17,7 +17,7 @@ from typing import Any
 
 from alti2v.errors import Alti2vError, DataError, UsageError
 from alti2v.model.fingerprint import model_hash
-from alti2v.model.tagger import Tagger, load_tagger
+from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.report.neighbours import cards_of
 from alti2v.report.rendering import render
 from alti2v.serving.looking import MEGABYTE, Limits, Look, default_thresholds, heat_picture, judge, look_at

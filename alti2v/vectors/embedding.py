@@ -19,10 +19,17 @@ import numpy.typing as npt
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model.fingerprint import model_hash
-from alti2v.model.pictures import Source
-from alti2v.model.selection import Criterion, Wish, passing, select
 from alti2v.model.tag import default_threshold
-from alti2v.model.tagger import DEFAULT_BATCH_SIZE, Failure, Prediction, Tagger, load_tagger, predictions
+from alti2v.model.tagging.preprocess import Source
+from alti2v.model.tagging.selection import Criterion, Wish, passing, select
+from alti2v.model.tagging.tagger import (
+    DEFAULT_BATCH_SIZE,
+    Failure,
+    Prediction,
+    Tagger,
+    load_tagger,
+    predictions,
+)
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import exclusive
 from alti2v.storage.layout import PARTS_LOCK_FILE, PARTS_SUFFIX, vectors_part

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model.fingerprint import model_hash
-from alti2v.model.tagger import Tagger, load_tagger
+from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.model.vocabulary import find_tags, make_vocabulary
 from alti2v.records import Category, ProgressHook, ignore_progress
 from alti2v.storage.layout import INDEX_SUFFIX

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from alti2v.dataset.manifest import read_manifest
 from alti2v.errors import DamagedError, UsageError
-from alti2v.model.picture_files import count_pictures, find_pictures
-from alti2v.model.pictures import Source, Square
+from alti2v.model.tagging.inputs import count_pictures, find_pictures
+from alti2v.model.tagging.preprocess import Source, Square
 from alti2v.records import Span
 from alti2v.storage.directory import Kind, kind_of
 from alti2v.storage.layout import METADATA, ShardName

@@ -13,7 +13,7 @@ import pytest
 
 from alti2v.cli import cli, main
 from alti2v.model.tag import DEFAULT_THRESHOLD, SidecarConfig, TagConfig, tag_files
-from alti2v.model.tagger import load_tagger
+from alti2v.model.tagging.tagger import load_tagger
 from tests.model.tiny_wd import write_picture, write_wd_folder
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'alti2v[onnx]'")
@@ -374,7 +374,7 @@ def test_results_go_into_a_file_while_progress_is_on_the_terminal(model, art, tm
 
 def test_defaults_are_the_librarys():
     """What `--help` shows as a default is what the library does by itself."""
-    from alti2v.model.sidecars import CaptionStyle
+    from alti2v.model.tagging.captions import CaptionStyle
 
     shown = {
         option.name: option.default for option in cli.commands["tag"].params if isinstance(option, click.Option)

@@ -22,9 +22,9 @@ from alti2v.model import export as module
 from alti2v.model.evaluation.thresholds import TunedThresholds, read_thresholds, write_thresholds
 from alti2v.model.export import METRICS_FILE, ExportConfig, export
 from alti2v.model.onnx.check_folder import check_folder
-from alti2v.model.pictures import source_of
 from alti2v.model.saved_model import load_bundle, save_bundle
-from alti2v.model.tagger import load_tagger, predictions
+from alti2v.model.tagging.preprocess import source_of
+from alti2v.model.tagging.tagger import load_tagger, predictions
 from alti2v.records import Category
 from alti2v.report import evaluation
 from alti2v.storage.layout import EVALUATION_DIR, MODEL_DIR

@@ -7,8 +7,8 @@ import pytest
 
 from alti2v.errors import UsageError
 from alti2v.model.export import ExportConfig, export
-from alti2v.model.heat import GapHead, Method, heat_map, occlusion
-from alti2v.model.tagger import load_tagger
+from alti2v.model.tagging.heatmap import GapHead, Method, heat_map, occlusion
+from alti2v.model.tagging.tagger import load_tagger
 from tests.model.tiny_run import write_run
 from tests.model.tiny_wd import TAGS, write_wd_folder
 

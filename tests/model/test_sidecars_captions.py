@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alti2v.errors import UsageError
-from alti2v.model.selection import ScoredTag
-from alti2v.model.sidecars import (
+from alti2v.model.tagging.captions import (
     CaptionStyle,
     caption,
     csv_rows,
@@ -21,6 +20,7 @@ from alti2v.model.sidecars import (
     spell,
     text_block,
 )
+from alti2v.model.tagging.selection import ScoredTag
 
 # SmilingWolf's wd-tagger space, app.py: the names that keep their underscores there.
 FACES = (

@@ -10,7 +10,7 @@ from PIL import Image
 
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model.evaluation.thresholds import TunedThresholds, write_thresholds
-from alti2v.model.tagger import Failure, load_tagger, predictions
+from alti2v.model.tagging.tagger import Failure, load_tagger, predictions
 from tests.model.tiny_wd import COLOURS, SIZE, TAGS, write_picture, write_wd_folder
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'alti2v[onnx]'")
@@ -250,7 +250,7 @@ def test_no_tensorflow_is_needed(tmp_path, pictures):
     write_wd_folder(tmp_path / "wd")
     code = (
         "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
-        "from alti2v.model.tagger import load_tagger\n"
+        "from alti2v.model.tagging.tagger import load_tagger\n"
         f"print(load_tagger({str(tmp_path / 'wd')!r}).estimate_plausible_tags([{str(pictures[0])!r}]))"
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -11,8 +11,8 @@ from PIL import Image
 from alti2v.dataset.images.convert import Unusable, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import UsageError
-from alti2v.model import pictures
-from alti2v.model.pictures import Preparation, Problem, pixels, prepared_ahead, source_of
+from alti2v.model.tagging import preprocess
+from alti2v.model.tagging.preprocess import Preparation, Problem, pixels, prepared_ahead, source_of
 
 RECIPE = ImageRecipe(size=64)
 AS_OURS = Preparation(RECIPE)
@@ -235,7 +235,9 @@ def test_stopping_early_ends_the_threads():
 
 def test_warnings_are_as_they_were(monkeypatch):
     """What decoding threads do to the list of warnings' filters, in whatever order they end, is undone."""
-    monkeypatch.setattr(pictures, "encoded_pixels", lambda *_: warnings.simplefilter("ignore") or Unusable("x"))
+    monkeypatch.setattr(
+        preprocess, "encoded_pixels", lambda *_: warnings.simplefilter("ignore") or Unusable("x")
+    )
     before = list(warnings.filters)
     found = list(prepared_ahead([(0, b""), (1, b"")], AS_OURS, ahead=2, threads=2))
 

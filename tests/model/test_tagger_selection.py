@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from alti2v.errors import UsageError
 from alti2v.model.evaluation.thresholds import Rule
-from alti2v.model.selection import Criterion, Sort, Wish, group, maximum_cut, passing, ranked, select
+from alti2v.model.tagging.selection import Criterion, Sort, Wish, group, maximum_cut, passing, ranked, select
 from alti2v.model.vocabulary import RATING, find_tag, find_tags, make_vocabulary
 
 VOCABULARY = make_vocabulary(

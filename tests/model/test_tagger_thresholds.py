@@ -19,7 +19,7 @@ from alti2v.model.evaluation.thresholds import (
     tune,
     write_thresholds,
 )
-from alti2v.model.selection import Criterion, passing
+from alti2v.model.tagging.selection import Criterion, passing
 from alti2v.model.vocabulary import make_vocabulary
 
 NAMES = ("blue", "red", "never")

@@ -12,9 +12,9 @@ from PIL import Image
 
 from alti2v.commands.serve import serve
 from alti2v.errors import DataError, UsageError
-from alti2v.model.heat import HeatMap, Method
 from alti2v.model.tag import TagConfig, tag_files
-from alti2v.model.tagger import Tagger, load_tagger
+from alti2v.model.tagging.heatmap import HeatMap, Method
+from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.model.vocabulary import make_vocabulary
 from alti2v.report.rendering import render
 from alti2v.serving.looking import Limits, default_thresholds, heat_picture, judge, look_at

@@ -14,7 +14,7 @@ import pytest
 
 from alti2v.cli import main
 from alti2v.errors import UsageError
-from alti2v.model.tagger import load_tagger
+from alti2v.model.tagging.tagger import load_tagger
 from alti2v.vectors import embedding
 from alti2v.vectors.embedding import EmbedConfig, EmbedReport, embed
 from alti2v.vectors.vector_file import Form, as_vectors, read_origin, read_rows

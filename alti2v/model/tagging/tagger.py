@@ -22,9 +22,9 @@ import numpy.typing as npt
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import DataError, UsageError
 from alti2v.model.evaluation.thresholds import BETAS, Rule, TunedThresholds, own_limits, read_thresholds
-from alti2v.model.heat import GapHead, HeatMap, heat_map, keras_head, onnx_head
 from alti2v.model.onnx.contract import Format
-from alti2v.model.pictures import (
+from alti2v.model.tagging.heatmap import GapHead, HeatMap, heat_map, keras_head, onnx_head
+from alti2v.model.tagging.preprocess import (
     Picture,
     Pixels,
     Preparation,
@@ -34,7 +34,7 @@ from alti2v.model.pictures import (
     prepared_ahead,
     source_of,
 )
-from alti2v.model.selection import Criterion, Probabilities, passing, ranked, ratings
+from alti2v.model.tagging.selection import Criterion, Probabilities, passing, ranked, ratings
 from alti2v.model.vocabulary import RATING, Vocabulary, find_tag, make_vocabulary
 from alti2v.storage.layout import MODEL_DIR, MODEL_FILE
 

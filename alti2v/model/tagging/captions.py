@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from alti2v.errors import UsageError
-from alti2v.model.selection import ScoredTag
+from alti2v.model.tagging.selection import ScoredTag
 from alti2v.model.vocabulary import RATING
 
 _OF_TAGS = "_()\\"  # besides letters and digits: what a separator may not hold

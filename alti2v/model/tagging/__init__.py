@@ -1,0 +1,1 @@
+"""From picture files to tags: decoding, prediction, selection, and captions beside the pictures."""
