@@ -16,16 +16,16 @@ from typing import Any
 from alti2v.dataset.check.checksums import check_contents, check_shards
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
-from alti2v.model.board import require_tensorboard
-from alti2v.model.crew import Crew, joined
-from alti2v.model.fitting import fit
-from alti2v.model.job import Job
 from alti2v.model.network.build import MIN_SIZE, TRUNK_LAYERS
 from alti2v.model.network.precision import CHOICES as PRECISION_CHOICES
 from alti2v.model.network.precision import choose_precision
-from alti2v.model.plan import Plan, make_plan
 from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, Recipe, parse_augmentation
 from alti2v.model.saved_model import read_training
+from alti2v.model.training.distributed import Crew, joined
+from alti2v.model.training.estimate import Plan, make_plan
+from alti2v.model.training.job import Job
+from alti2v.model.training.loop import fit
+from alti2v.model.training.tensorboard import require_tensorboard
 from alti2v.records import ProgressHook, Tag, ignore_progress
 from alti2v.storage.directory import (
     Kind,

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 
-from alti2v.model.checkpoints import load_newest, save_checkpoint
+from alti2v.model.training.checkpoints import load_newest, save_checkpoint
 
 _ARRAYS = (np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(3, dtype=np.int64))
 _POSITION = {"step": 5, "stage": 0}

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from alti2v.errors import UsageError
-from alti2v.model.crew import joined
 from alti2v.model.data.pipeline import training_batches
 from alti2v.model.recipes import Augmentation
+from alti2v.model.training.distributed import joined
 from tests.model.tiny_dataset import Drawn, square, write_dataset, write_squares
 
 pytestmark = pytest.mark.tf

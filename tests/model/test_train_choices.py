@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from alti2v.errors import DamagedError, DataError, UsageError
-from alti2v.model import plan as planning
 from alti2v.model.data.pipeline import ids_of_batch
 from alti2v.model.evaluation.thresholds import read_thresholds
 from alti2v.model.network.build import build_network
 from alti2v.model.recipes import MODERN, NO_AUGMENTATION, RECIPES
 from alti2v.model.saved_model import load_bundle
 from alti2v.model.train import TrainConfig, plan, train
+from alti2v.model.training import estimate as planning
 from tests.model.tiny_dataset import COLOURS, square, write_dataset, write_squares
 
 pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("narrow_vgg16")]

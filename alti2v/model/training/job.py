@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.dataset.manifest import Manifest
-from alti2v.model.crew import ALONE, Crew
 from alti2v.model.recipes import HEAD_ONLY, Recipe
+from alti2v.model.training.distributed import ALONE, Crew
 from alti2v.records import Tag
 
 

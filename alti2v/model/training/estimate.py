@@ -14,11 +14,11 @@ import numpy as np
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model import backend
-from alti2v.model.cached import cut
 from alti2v.model.data.pipeline import training_batches
-from alti2v.model.job import Job
 from alti2v.model.network.build import Network, freeze_before
-from alti2v.model.trainee import build_for, prepare
+from alti2v.model.training.compiled_model import build_for, prepare
+from alti2v.model.training.feature_cache import cut
+from alti2v.model.training.job import Job
 
 _MEASURED_BATCHES = 10
 _CGROUP = Path("/sys/fs/cgroup")  # as a container sees its own

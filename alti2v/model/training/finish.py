@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from alti2v.model.checkpoints import Position
 from alti2v.model.evaluation.thresholds import tune, write_thresholds
-from alti2v.model.job import Job
 from alti2v.model.network.build import Network
 from alti2v.model.saved_model import Bundle, save_bundle
-from alti2v.model.validation import Validation
+from alti2v.model.training.checkpoints import Position
+from alti2v.model.training.job import Job
+from alti2v.model.training.validation import Validation
 from alti2v.storage.layout import MODEL_DIR
 from alti2v.storage.publish import make_directory
 

@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.model import backend
-from alti2v.model.cached import cut
-from alti2v.model.job import Job, Stage
 from alti2v.model.network.backbones import PLAIN
 from alti2v.model.network.build import (
     UNIT_VARIANCE,
@@ -25,6 +23,8 @@ from alti2v.model.network.build import (
 from alti2v.model.network.losses import loss_of, positive_weights
 from alti2v.model.recipes import HEAD_ONLY
 from alti2v.model.saved_model import read_architecture
+from alti2v.model.training.feature_cache import cut
+from alti2v.model.training.job import Job, Stage
 
 _COSINE_FLOOR = 0.01  # of the peak, where the cosine ends (JAX-CV: cosine to 1 %)
 

@@ -28,9 +28,9 @@ from alti2v.model.data.pipeline import (
     ready,
     row_order,
 )
-from alti2v.model.job import Job
 from alti2v.model.network.build import Network
 from alti2v.model.recipes import Head
+from alti2v.model.training.job import Job
 from alti2v.records import Progress, ProgressHook
 from alti2v.storage.layout import FEATURES_DIR
 from alti2v.storage.publish import make_directory, publish

@@ -16,9 +16,9 @@ from alti2v.model.evaluation.metrics import (
     equal_precision_recall_threshold,
     pool,
 )
-from alti2v.model.job import Job
 from alti2v.model.network.build import Network
 from alti2v.model.recipes import Loss
+from alti2v.model.training.job import Job
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from alti2v.model.data.pipeline import Batch
 from alti2v.model.evaluation.histograms import SLICES, THRESHOLDS
 from alti2v.model.evaluation.metrics import pool
 from alti2v.model.network.build import Network
-from alti2v.model.validation import Validation
+from alti2v.model.training.validation import Validation
 from alti2v.records import Tag
 
 _PICTURES = 4

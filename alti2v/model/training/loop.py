@@ -11,17 +11,6 @@ from typing import Any
 import numpy as np
 
 from alti2v.errors import DataError
-from alti2v.model.board import log_epoch
-from alti2v.model.cached import cached_batches, compute_features
-from alti2v.model.checkpoints import (
-    Position,
-    is_finite,
-    load_best,
-    load_newest,
-    newest_step,
-    save_best,
-    save_checkpoint,
-)
 from alti2v.model.data.input_wait import InputWait
 from alti2v.model.data.pipeline import (
     Batch,
@@ -30,16 +19,27 @@ from alti2v.model.data.pipeline import (
     reading_errors,
     training_batches,
 )
-from alti2v.model.interrupts import deferred_interrupt
-from alti2v.model.job import Job
 from alti2v.model.network.build import Network
-from alti2v.model.outcome import figures, write_model
-from alti2v.model.plan import require_memory
-from alti2v.model.start import give_start
-from alti2v.model.steps import Steps, callbacks_of
-from alti2v.model.trainee import Trainee, build_for, prepare
-from alti2v.model.training_log import epoch_line, log_csv
-from alti2v.model.validation import Validation, validate
+from alti2v.model.training.callbacks import Steps, callbacks_of
+from alti2v.model.training.checkpoints import (
+    Position,
+    is_finite,
+    load_best,
+    load_newest,
+    newest_step,
+    save_best,
+    save_checkpoint,
+)
+from alti2v.model.training.compiled_model import Trainee, build_for, prepare
+from alti2v.model.training.estimate import require_memory
+from alti2v.model.training.feature_cache import cached_batches, compute_features
+from alti2v.model.training.finish import figures, write_model
+from alti2v.model.training.initial_weights import give_start
+from alti2v.model.training.interrupts import deferred_interrupt
+from alti2v.model.training.job import Job
+from alti2v.model.training.log import epoch_line, log_csv
+from alti2v.model.training.tensorboard import log_epoch
+from alti2v.model.training.validation import Validation, validate
 from alti2v.records import Progress, ProgressHook, Tag
 from alti2v.storage.directory import Kind, write_description
 from alti2v.storage.layout import CHECKPOINTS_DIR, DIVERGED_FILE, LOG_FILE, TENSORBOARD_DIR

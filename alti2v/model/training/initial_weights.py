@@ -6,10 +6,10 @@ import numpy as np
 
 from alti2v.errors import UsageError
 from alti2v.model.data.pipeline import training_batches
-from alti2v.model.job import Job
 from alti2v.model.network.backbones import PLAIN
 from alti2v.model.network.build import Network, load_trunk, standardise
 from alti2v.model.saved_model import Bundle, load_bundle
+from alti2v.model.training.job import Job
 
 # Enough for the mean and variance of a channel, and little memory at 224 px.
 _START_PICTURES = 64
