@@ -20,8 +20,8 @@ from PIL import Image
 from alti2v.dataset.images.convert import Picture, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.plan.near_duplicates import NEAR_BITS, Looks, alike_pairs, look_at
-from alti2v.demo.corpus import Corpus, illustration
-from alti2v.demo.drawing import original
+from alti2v.demo.drawing.corpus import Corpus, illustration
+from alti2v.demo.drawing.render import original
 
 _SIZE_PX = 224
 _OLD_BITS = 6  # of one hash alone, which is what stood here before

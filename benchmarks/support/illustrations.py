@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from alti2v.demo.corpus import Corpus, illustration
-from alti2v.demo.drawing import paint
+from alti2v.demo.drawing.corpus import Corpus, illustration
+from alti2v.demo.drawing.render import paint
 
 SHAPE = (1000, 1230)
 _DRAWN = 24

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from alti2v.demo.corpus import categories
+from alti2v.demo.drawing.corpus import categories
 from alti2v.records import CATEGORY_CODES
 
 KEYS = (

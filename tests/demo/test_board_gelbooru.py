@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from alti2v.demo.board.gelbooru.pages import entities
-from alti2v.demo.corpus import categories
+from alti2v.demo.drawing.corpus import categories
 from alti2v.records import CATEGORY_CODES
 
 NEW_KEYS = [

@@ -12,7 +12,7 @@ from alti2v.demo.board.ids import id_of
 from alti2v.demo.board.posts import Post, Posts
 from alti2v.demo.board.queries import Between, Either, Equal, Grammar, HasMd5, Not, OneOf, Word, parse
 from alti2v.demo.board.searches import Catalogue, md5_terms
-from alti2v.demo.corpus import Corpus
+from alti2v.demo.drawing.corpus import Corpus
 
 PICTURES, SHOWN, SEED = 40, 170, 3
 POSTS = Posts(seed=SEED, corpus=Corpus(seed=SEED, pictures=PICTURES), faults=Faults(), shown=SHOWN)

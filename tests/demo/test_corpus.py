@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alti2v.demo import vocabulary as words
-from alti2v.demo.cast import CHARACTERS
-from alti2v.demo.corpus import (
+from alti2v.demo.drawing import vocabulary as words
+from alti2v.demo.drawing.characters import CHARACTERS
+from alti2v.demo.drawing.corpus import (
     MISSING_SHARE,
     NEAR_DUPLICATE_SHARE,
     WRONG_PER_POST,
@@ -240,7 +240,7 @@ def test_sizes_earn_their_meta_tags(everything):
 
 def test_knowing_a_picture_does_not_need_a_picture():
     """The board lists posts without importing what draws them."""
-    code = "import sys, alti2v.demo.corpus; print(sorted({'PIL', 'numpy'} & set(sys.modules)))"
+    code = "import sys, alti2v.demo.drawing.corpus; print(sorted({'PIL', 'numpy'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert answer.stdout.strip() == "[]"

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alti2v.demo import drawing, hair
-from alti2v.demo import vocabulary as words
-from alti2v.demo.cast import ARTISTS
-from alti2v.demo.corpus import Corpus, Illustration, illustration
-from alti2v.demo.scene import Scene, compose
+from alti2v.demo.drawing import render
+from alti2v.demo.drawing import vocabulary as words
+from alti2v.demo.drawing.characters import ARTISTS
+from alti2v.demo.drawing.corpus import Corpus, Illustration, illustration
+from alti2v.demo.drawing.figure import hair
+from alti2v.demo.drawing.scene import Scene, compose
 
 CORPUS = Corpus()
 FORMATS = {"jpg": "JPEG", "png": "PNG", "gif": "GIF"}
@@ -56,7 +57,7 @@ KINDS = {
 def test_originals_are_what_the_corpus_promises(kind):
     """Format and size of every kind of original."""
     what = first(KINDS[kind])
-    picture = opened(drawing.original(CORPUS, what.number))
+    picture = opened(render.original(CORPUS, what.number))
 
     assert FORMATS[what.file_ext] == picture.format
     assert (what.width, what.height) == picture.size
@@ -67,7 +68,7 @@ def test_originals_are_what_the_corpus_promises(kind):
 def test_transparent_pictures_show_a_figure_on_nothing():
     """The corners are clear, the figure is opaque."""
     what = first(KINDS["transparent"])
-    alpha = np.asarray(opened(drawing.original(CORPUS, what.number)).getchannel("A"))
+    alpha = np.asarray(opened(render.original(CORPUS, what.number)).getchannel("A"))
 
     assert alpha[0, 0] == 0
     assert 0.1 < (alpha == 255).mean() < 0.95
@@ -76,27 +77,27 @@ def test_transparent_pictures_show_a_figure_on_nothing():
 def test_a_sample_is_850_pixels_wide():
     """The sample is the original, reduced, without transparency."""
     what = first(KINDS["wide"])
-    picture = opened(drawing.sample(CORPUS, what.number))
-    whole = opened(drawing.original(CORPUS, what.number))
+    picture = opened(render.sample(CORPUS, what.number))
+    whole = opened(render.original(CORPUS, what.number))
 
-    assert (picture.format, picture.width) == ("JPEG", drawing.SAMPLE_WIDTH)
+    assert (picture.format, picture.width) == ("JPEG", render.SAMPLE_WIDTH)
     assert abs(picture.height - what.height * 850 / what.width) <= 1
     assert np.abs(small(picture) - small(whole)).mean() < 3
 
 
 def test_a_thumbnail_has_150_pixels_on_its_longer_side():
     """Small enough for a list, and recognisable."""
-    picture = opened(drawing.thumbnail(CORPUS, 0))
+    picture = opened(render.thumbnail(CORPUS, 0))
 
     assert (picture.format, max(picture.size)) == ("JPEG", 150)
-    assert np.abs(small(picture, 16) - small(opened(drawing.original(CORPUS, 0)), 16)).mean() < 6
+    assert np.abs(small(picture, 16) - small(opened(render.original(CORPUS, 0)), 16)).mean() < 6
 
 
 def test_another_process_draws_the_same_bytes():
     """The board may draw a picture again at any time: its md5 holds."""
     numbers = [4, first(KINDS["png"]).number]
     code = (
-        "import hashlib, sys; from alti2v.demo import drawing; from alti2v.demo.corpus import Corpus\n"
+        "import hashlib, sys; from alti2v.demo import drawing; from alti2v.demo.drawing.corpus import Corpus\n"
         "for n in sys.argv[1:]:\n"
         "    both = drawing.original(Corpus(), int(n)) + drawing.sample(Corpus(), int(n))\n"
         "    print(hashlib.md5(both).hexdigest())"
@@ -104,9 +105,7 @@ def test_another_process_draws_the_same_bytes():
     answer = subprocess.run(
         [sys.executable, "-c", code, *map(str, numbers)], capture_output=True, text=True, check=True
     )
-    expected = [
-        hashlib.md5(drawing.original(CORPUS, n) + drawing.sample(CORPUS, n)).hexdigest() for n in numbers
-    ]
+    expected = [hashlib.md5(render.original(CORPUS, n) + render.sample(CORPUS, n)).hexdigest() for n in numbers]
 
     assert expected == answer.stdout.split()
 
@@ -117,23 +116,23 @@ def test_near_duplicates_look_alike_and_others_do_not():
     fresh = [what for n in range(100) if (what := illustration(CORPUS, n)).edit is None][:30]
 
     def seen(number: int) -> np.ndarray:
-        return small(opened(drawing.original(CORPUS, number)), 24)
+        return small(opened(render.original(CORPUS, number)), 24)
 
     near = [np.abs(seen(what.number) - seen(what.near_duplicate_of)).mean() for what in repeated]
     pictures = [seen(what.number) for what in fresh]
     far = [np.abs(a - b).mean() for i, a in enumerate(pictures) for b in pictures[:i]]
 
     assert max(near) < min(far)
-    assert len({drawing.original(CORPUS, what.number) for what in repeated}) == len(repeated)
+    assert len({render.original(CORPUS, what.number) for what in repeated}) == len(repeated)
 
 
 def test_recompressed_pictures_differ_in_bytes_only():
     """The lower quality makes another file of the same picture."""
     what = first(lambda what: what.edit is not None and what.edit.quality < 60)
-    again = drawing.original(CORPUS, what.number)
+    again = render.original(CORPUS, what.number)
 
-    assert again != drawing.original(CORPUS, what.near_duplicate_of)
-    assert len(again) < 1.1 * len(drawing.original(CORPUS, what.near_duplicate_of))
+    assert again != render.original(CORPUS, what.near_duplicate_of)
+    assert len(again) < 1.1 * len(render.original(CORPUS, what.near_duplicate_of))
 
 
 # Visibility ------------------------------------------------------------------------------------
@@ -218,7 +217,7 @@ def with_figure(scene: Scene, **changes) -> Scene:
 
 
 def seen_by_the_model(scene: Scene) -> np.ndarray:
-    return small(drawing.paint(scene, 256, 256))
+    return small(render.paint(scene, 256, 256))
 
 
 def changed_pixels(one: np.ndarray, other: np.ndarray) -> int:
@@ -322,8 +321,8 @@ def test_boys_can_be_drawn_from_everywhere(plain, style, view):
 
 def test_a_contact_sheet_shows_each_picture_once():
     """Six pictures in two columns make three rows."""
-    numbers = drawing.showcase(CORPUS, 6)
-    sheet = drawing.contact_sheet(CORPUS, numbers, columns=2, cell_px=40)
+    numbers = render.showcase(CORPUS, 6)
+    sheet = render.contact_sheet(CORPUS, numbers, columns=2, cell_px=40)
 
     assert len(set(numbers)) == 6
     assert sheet.size == (2 * 42 + 2, 3 * 42 + 2)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from typing import TYPE_CHECKING
 
-from alti2v.demo.corpus import Corpus, illustration
+from alti2v.demo.drawing.corpus import Corpus, illustration
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -197,18 +197,18 @@ def tail(index: int) -> bytes:
 def draw_files(corpus: Corpus, number: int) -> Files:
     """Draw a picture's original and its sample."""
     # Pillow is imported where drawing happens, so that a board with drawing processes does without.
-    from alti2v.demo import drawing
+    from alti2v.demo.drawing import render
 
-    original = drawing.original(corpus, number)
+    original = render.original(corpus, number)
     is_wide = illustration(corpus, number).width > SAMPLE_WIDTH
-    return Files(original, drawing.sample(corpus, number) if is_wide else None)
+    return Files(original, render.sample(corpus, number) if is_wide else None)
 
 
 def draw_thumbnail(corpus: Corpus, number: int) -> bytes:
     """Draw a picture's thumbnail."""
-    from alti2v.demo import drawing
+    from alti2v.demo.drawing import render
 
-    return drawing.thumbnail(corpus, number)
+    return render.thumbnail(corpus, number)
 
 
 def reduce(content: bytes, size: tuple[int, int], image_format: str) -> bytes:

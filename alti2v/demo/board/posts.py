@@ -15,7 +15,7 @@ from typing import NamedTuple
 from alti2v.demo.board.faults import Faults, chance
 from alti2v.demo.board.ids import count_below, id_of, index_of
 from alti2v.demo.board.picture_cache import SAMPLE_WIDTH
-from alti2v.demo.corpus import Corpus, Illustration, illustration
+from alti2v.demo.drawing.corpus import Corpus, Illustration, illustration
 
 # The board is about sixteen years old, whatever its size, unless it is too small for one post in three hours.
 _LIFETIME_S = 500_000_000

@@ -27,7 +27,7 @@ from alti2v.demo.board.queries import (
     Term,
     Word,
 )
-from alti2v.demo.corpus import Illustration
+from alti2v.demo.drawing.corpus import Illustration
 
 Test = Callable[[int], bool]
 

@@ -17,7 +17,7 @@ from alti2v.demo.board.posts import Post, Posts
 from alti2v.demo.board.queries import Query
 from alti2v.demo.board.request_log import Traffic
 from alti2v.demo.board.searches import Catalogue, Search, md5_terms
-from alti2v.demo.corpus import Corpus, categories
+from alti2v.demo.drawing.corpus import Corpus, categories
 from alti2v.errors import UsageError
 from alti2v.records import Tag
 

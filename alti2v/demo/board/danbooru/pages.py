@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from alti2v.demo.board.picture_cache import SAMPLE_WIDTH, fit
 from alti2v.demo.board.posts import Post
-from alti2v.demo.vocabulary import IMPLICATIONS
+from alti2v.demo.drawing.vocabulary import IMPLICATIONS
 from alti2v.records import CATEGORY_CODES, Tag, TagGroups
 
 VARIANT_BOXES: Mapping[str, tuple[int, int]] = {

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from alti2v.demo.board.picture_cache import SAMPLE_WIDTH, fit
 from alti2v.demo.board.posts import Post
-from alti2v.demo.corpus import Illustration
+from alti2v.demo.drawing.corpus import Illustration
 from alti2v.records import CATEGORY_CODES, Tag
 
 WALL_REASON = "Search error: API limited due to abuse."

@@ -9,8 +9,8 @@ from functools import cache
 from itertools import accumulate
 from random import Random
 
-from alti2v.demo import vocabulary as words
-from alti2v.demo.cast import ARTISTS, CHARACTERS, Artist, Character
+from alti2v.demo.drawing import vocabulary as words
+from alti2v.demo.drawing.characters import ARTISTS, CHARACTERS, Artist, Character
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

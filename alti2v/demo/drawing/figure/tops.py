@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from alti2v.demo import colours
-from alti2v.demo.body import both, trunk
-from alti2v.demo.colours import DENIM, GOLD, LINEN, NAVY, STEEL, Colour
-from alti2v.demo.look import Look
-from alti2v.demo.pen import Pen, bends, blob, curve, ellipse, heart, mirrored, polygon
-from alti2v.demo.skirts import draw_blossom
+from alti2v.demo.drawing import colours
+from alti2v.demo.drawing.colours import DENIM, GOLD, LINEN, NAVY, STEEL, Colour
+from alti2v.demo.drawing.figure.body import both, trunk
+from alti2v.demo.drawing.figure.skirts import draw_blossom
+from alti2v.demo.drawing.pen import Pen, bends, blob, curve, ellipse, heart, mirrored, polygon
+from alti2v.demo.drawing.style import Look
 
 
 def _shaded_trunk(pen: Pen, look: Look, colour: Colour, *, hem: float = 3.0, flare: float = 0.0) -> None:

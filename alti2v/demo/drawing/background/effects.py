@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from alti2v.demo.pen import arc, bends, curve, ellipse, heart, polygon, star
-from alti2v.demo.scene import Scene
-from alti2v.demo.stage import DOT, Stage, box
+from alti2v.demo.drawing.background.canvas import DOT, Stage, box
+from alti2v.demo.drawing.pen import arc, bends, curve, ellipse, heart, polygon, star
+from alti2v.demo.drawing.scene import Scene
 
 
 def draw_effect(stage: Stage, scene: Scene) -> None:

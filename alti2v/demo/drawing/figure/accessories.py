@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from alti2v.demo import colours
-from alti2v.demo.colours import Colour
-from alti2v.demo.look import Look
-from alti2v.demo.pen import Pen, arc, bends, blob, curve, ellipse, mirrored, polygon
+from alti2v.demo.drawing import colours
+from alti2v.demo.drawing.colours import Colour
+from alti2v.demo.drawing.pen import Pen, arc, bends, blob, curve, ellipse, mirrored, polygon
+from alti2v.demo.drawing.style import Look
 
 _PINK: Colour = (255, 190, 196)
 _GOLD: Colour = (248, 204, 84)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from alti2v.demo import colours
-from alti2v.demo.colours import Colour
-from alti2v.demo.look import Look
-from alti2v.demo.pen import Path, Pen, arc, bends, blob, curve, ellipse, polygon
+from alti2v.demo.drawing import colours
+from alti2v.demo.drawing.colours import Colour
+from alti2v.demo.drawing.pen import Path, Pen, arc, bends, blob, curve, ellipse, polygon
+from alti2v.demo.drawing.style import Look
 
 _EYE_X, _EYE_Y = 0.41, 0.2
 _MOUTH_Y = 0.66

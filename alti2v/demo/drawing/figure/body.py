@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alti2v.demo import colours
-from alti2v.demo.colours import Colour
-from alti2v.demo.look import Look
-from alti2v.demo.pen import Path, Pen, Point, bends, blob, curve, ellipse, limb, mirrored
+from alti2v.demo.drawing import colours
+from alti2v.demo.drawing.colours import Colour
+from alti2v.demo.drawing.pen import Path, Pen, Point, bends, blob, curve, ellipse, limb, mirrored
+from alti2v.demo.drawing.style import Look
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from alti2v.demo import colours
-from alti2v.demo.colours import Colour
-from alti2v.demo.pen import Pen
-from alti2v.demo.scene import Figure, Scene
+from alti2v.demo.drawing import colours
+from alti2v.demo.drawing.colours import Colour
+from alti2v.demo.drawing.pen import Pen
+from alti2v.demo.drawing.scene import Figure, Scene
 
 CHIBI_LENGTH = 0.54
 CHIBI_WIDTH = 0.74

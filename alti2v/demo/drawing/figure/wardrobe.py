@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alti2v.demo import colours
-from alti2v.demo.body import draw_arms, draw_legs, draw_neck
-from alti2v.demo.colours import LINEN, NAVY, Colour
-from alti2v.demo.look import Look
-from alti2v.demo.pen import Pen, bends, blob, curve
-from alti2v.demo.skirts import BELOW
-from alti2v.demo.tops import TOPS
+from alti2v.demo.drawing import colours
+from alti2v.demo.drawing.colours import LINEN, NAVY, Colour
+from alti2v.demo.drawing.figure.body import draw_arms, draw_legs, draw_neck
+from alti2v.demo.drawing.figure.skirts import BELOW
+from alti2v.demo.drawing.figure.tops import TOPS
+from alti2v.demo.drawing.pen import Pen, bends, blob, curve
+from alti2v.demo.drawing.style import Look
 
 
 def draw_dressed_body(pen: Pen, look: Look) -> None:

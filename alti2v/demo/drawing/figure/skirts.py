@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from alti2v.demo import colours
-from alti2v.demo.body import both
-from alti2v.demo.colours import DENIM, LINEN, Colour
-from alti2v.demo.look import Look
-from alti2v.demo.pen import Pen, bends, curve, ellipse
+from alti2v.demo.drawing import colours
+from alti2v.demo.drawing.colours import DENIM, LINEN, Colour
+from alti2v.demo.drawing.figure.body import both
+from alti2v.demo.drawing.pen import Pen, bends, curve, ellipse
+from alti2v.demo.drawing.style import Look
 
 
 def _skirt(pen: Pen, colour: Colour, *, hem: float, width: float, pleats: int = 0, waist: float = 2.7) -> None:

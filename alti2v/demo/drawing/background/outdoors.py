@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from alti2v.demo.colours import Colour, blended
-from alti2v.demo.pen import Pen, bends, blob, curve, ellipse, polygon, star
-from alti2v.demo.stage import Stage, box, draw_clouds, draw_hills, draw_night_sky, gradient
+from alti2v.demo.drawing.background.canvas import Stage, box, draw_clouds, draw_hills, draw_night_sky, gradient
+from alti2v.demo.drawing.colours import Colour, blended
+from alti2v.demo.drawing.pen import Pen, bends, blob, curve, ellipse, polygon, star
 
 
 def _sky(stage: Stage) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from random import Random
 
-from alti2v.demo import accessories, face, hair, profile, props, wardrobe
-from alti2v.demo.look import Look, body_pen, look_at
-from alti2v.demo.pen import Pen
-from alti2v.demo.scene import Figure, Scene
+from alti2v.demo.drawing.background import props
+from alti2v.demo.drawing.figure import accessories, face, hair, profile, wardrobe
+from alti2v.demo.drawing.pen import Pen
+from alti2v.demo.drawing.scene import Figure, Scene
+from alti2v.demo.drawing.style import Look, body_pen, look_at
 
 _SIDEWAYS = 0.74  # how wide a body is that is seen from the side
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from alti2v.demo import colours
-from alti2v.demo.body import holding_hand
-from alti2v.demo.colours import Colour
-from alti2v.demo.look import Look
-from alti2v.demo.pen import Pen, arc, bends, blob, curve, ellipse, polygon, star
+from alti2v.demo.drawing import colours
+from alti2v.demo.drawing.colours import Colour
+from alti2v.demo.drawing.figure.body import holding_hand
+from alti2v.demo.drawing.pen import Pen, arc, bends, blob, curve, ellipse, polygon, star
+from alti2v.demo.drawing.style import Look
 
 _WOOD: Colour = (140, 92, 60)
 _STEEL: Colour = (206, 214, 230)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from alti2v.demo.colours import Colour, blended
-from alti2v.demo.pen import Pen, bends, ellipse, polygon, star
+from alti2v.demo.drawing.colours import Colour, blended
+from alti2v.demo.drawing.pen import Pen, bends, ellipse, polygon, star
 
 _BANDS = 72  # of a gradient; more cannot be told apart
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from alti2v.demo import colours
-from alti2v.demo.colours import Colour
-from alti2v.demo.outdoors import OUTDOORS
-from alti2v.demo.pen import Pen, bends, curve, ellipse, heart, polygon
-from alti2v.demo.scene import Scene
-from alti2v.demo.stage import Stage, box, gradient
+from alti2v.demo.drawing import colours
+from alti2v.demo.drawing.background.canvas import Stage, box, gradient
+from alti2v.demo.drawing.background.outdoors import OUTDOORS
+from alti2v.demo.drawing.colours import Colour
+from alti2v.demo.drawing.pen import Pen, bends, curve, ellipse, heart, polygon
+from alti2v.demo.drawing.scene import Scene
 
 
 def draw_backdrop(stage: Stage, scene: Scene) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alti2v.demo import accessories, face, hair
-from alti2v.demo.look import Look
-from alti2v.demo.pen import Pen, Point, bends, curve, ellipse
+from alti2v.demo.drawing.figure import accessories, face, hair
+from alti2v.demo.drawing.pen import Pen, Point, bends, curve, ellipse
+from alti2v.demo.drawing.style import Look
 
 _BACK = -0.28  # how far behind the face's plane the middle of the skull lies
 

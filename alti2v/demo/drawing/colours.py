@@ -6,7 +6,7 @@ import colorsys
 from collections.abc import Mapping
 from functools import lru_cache
 
-from alti2v.demo.cast import Artist
+from alti2v.demo.drawing.characters import Artist
 
 Colour = tuple[int, int, int]
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from random import Random
 
-from alti2v.demo import vocabulary as words
-from alti2v.demo.cast import ARTISTS, CHARACTERS, COPYRIGHTS
-from alti2v.demo.scene import Scene, compose, scene_tags
+from alti2v.demo.drawing import vocabulary as words
+from alti2v.demo.drawing.characters import ARTISTS, CHARACTERS, COPYRIGHTS
+from alti2v.demo.drawing.scene import Scene, compose, scene_tags
 from alti2v.records import Category, TagGroups
 
 MISSING_SHARE = 0.06

@@ -17,13 +17,13 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from alti2v.demo.backdrop import draw_backdrop
-from alti2v.demo.corpus import Corpus, Edit, Illustration, illustration
-from alti2v.demo.effects import draw_effect, draw_frame
-from alti2v.demo.figure import draw_figure
-from alti2v.demo.pen import Pen
-from alti2v.demo.scene import Scene
-from alti2v.demo.stage import Stage
+from alti2v.demo.drawing.background.backdrop import draw_backdrop
+from alti2v.demo.drawing.background.canvas import Stage
+from alti2v.demo.drawing.background.effects import draw_effect, draw_frame
+from alti2v.demo.drawing.corpus import Corpus, Edit, Illustration, illustration
+from alti2v.demo.drawing.figure.figure import draw_figure
+from alti2v.demo.drawing.pen import Pen
+from alti2v.demo.drawing.scene import Scene
 
 SAMPLE_WIDTH = 850
 """Px; Safebooru's and Danbooru's samples are 850 wide, and absent where the original is no wider."""
@@ -218,9 +218,9 @@ def _jpeg(picture: Image.Image, *, quality: int) -> bytes:
 
 
 def _main(arguments: list[str]) -> None:
-    """Write a contact sheet: `python -m alti2v.demo.drawing OUT.jpg`."""
+    """Write a contact sheet: `python -m alti2v.demo.drawing.render OUT.jpg`."""
     if len(arguments) != 1:
-        raise SystemExit("usage: python -m alti2v.demo.drawing OUT.jpg")
+        raise SystemExit("usage: python -m alti2v.demo.drawing.render OUT.jpg")
     corpus = Corpus()
     contact_sheet(corpus, showcase(corpus, 48)).save(Path(arguments[0]), quality=80, optimize=True)
 

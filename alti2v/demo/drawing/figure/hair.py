@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from alti2v.demo.look import Look
-from alti2v.demo.pen import Pen, Point, bends, curve, ellipse, mirrored
+from alti2v.demo.drawing.pen import Pen, Point, bends, curve, ellipse, mirrored
+from alti2v.demo.drawing.style import Look
 
 Strand = Callable[[Pen, Look], None]
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageDraw
 
-from alti2v.demo.cast import Artist
-from alti2v.demo.colours import Colour, darker, inked, lighter, toned
+from alti2v.demo.drawing.characters import Artist
+from alti2v.demo.drawing.colours import Colour, darker, inked, lighter, toned
 
 Path = NDArray[np.float64]
 """Points (N, 2) of a polygon or a polyline, float64, in the units of the pen that draws it."""

@@ -1,0 +1,1 @@
+"""The person in a drawing: body, face, hair and clothes."""
