@@ -66,11 +66,11 @@ def config_of(command):
     from alti2v.dataset.config import BuildConfig
     from alti2v.demo.board.app import BoardConfig
     from alti2v.demo.run import DemoConfig
+    from alti2v.kpi.regression import KpiConfig
     from alti2v.model.evaluate import EvalConfig
     from alti2v.model.train import TrainConfig
     from alti2v.serving.page import ServeConfig
     from alti2v.vectors.embedding import EmbedConfig
-    from alti2v.vectors.kpi import KpiConfig
     from alti2v.vectors.search import SearchConfig
 
     return {

@@ -12,8 +12,8 @@ from alti2v.errors import DataError
 from alti2v.terminal import duration, print_result, progress_display
 
 if TYPE_CHECKING:
+    from alti2v.kpi.regression import Effect, Estimate
     from alti2v.model.tagging.tagger import Failure
-    from alti2v.vectors.kpi import Effect, Estimate
 
 _SHOWN_TAGS = 6
 
@@ -137,8 +137,8 @@ def kpi(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by Kp
     Logistic for rates (clicks of impressions), Poisson for counts, ridge for other numbers; fitted on the
     training side, judged on the test side, beside plain facts that need no picture (age, size, rating ...).
     """
-    from alti2v.report.kpi import PAGE_FILE, write_kpi_report
-    from alti2v.vectors.kpi import KpiConfig, regress
+    from alti2v.kpi.page import PAGE_FILE, write_kpi_report
+    from alti2v.kpi.regression import KpiConfig, regress
 
     config = KpiConfig(**options)
     with progress_display() as progress:

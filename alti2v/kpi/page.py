@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from alti2v.kpi.regression import KpiReport
 from alti2v.report.rendering import render
 from alti2v.storage.publish import make_directory, publish_bytes, publish_json
-from alti2v.vectors.kpi import KpiReport
 
 JSON_FILE = "kpi.json"
 PAGE_FILE = "report.html"

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import UsageError
+from alti2v.kpi.data import BASELINE, Floats, Kind, KpiData, Side, read_kpi_data, read_target
 from alti2v.records import Progress, ProgressHook, ignore_progress
-from alti2v.vectors.kpi_data import BASELINE, Floats, Kind, KpiData, Side, read_kpi_data, read_target
 
 Counts = npt.NDArray[np.int64]  # (draws, n): how often each picture counts
 
