@@ -69,7 +69,7 @@ def config_of(command):
     from alti2v.kpi.regression import KpiConfig
     from alti2v.model.evaluate import EvalConfig
     from alti2v.model.train import TrainConfig
-    from alti2v.serving.page import ServeConfig
+    from alti2v.serving.app import ServeConfig
     from alti2v.vectors.embedding import EmbedConfig
     from alti2v.vectors.search import SearchConfig
 

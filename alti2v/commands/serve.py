@@ -31,9 +31,9 @@ def serve(*, max_megabytes: float, max_megapixels: float, **options: Any) -> Non
     MODEL is a RUN, an exported folder, or anybody's WD tagger. Only this machine can ask, unless --host says
     otherwise; nothing is reported to anybody. docs/SERVE.md has the API. Ends with Ctrl-C.
     """
-    from alti2v.serving.looking import Limits
-    from alti2v.serving.page import ServeConfig
-    from alti2v.serving.page import serve as serve_page
+    from alti2v.serving.app import ServeConfig
+    from alti2v.serving.app import serve as serve_page
+    from alti2v.serving.view import Limits
 
     config = ServeConfig(limits=Limits(megabytes=max_megabytes, megapixels=max_megapixels), **options)
     if not config.is_local:

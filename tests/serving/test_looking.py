@@ -17,8 +17,8 @@ from alti2v.model.tagging.heatmap import HeatMap, Method
 from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.model.vocabulary import make_vocabulary
 from alti2v.report.rendering import render
-from alti2v.serving.looking import Limits, default_thresholds, heat_picture, judge, look_at
-from alti2v.serving.page import ServeConfig
+from alti2v.serving.app import ServeConfig
+from alti2v.serving.view import Limits, default_thresholds, heat_picture, judge, look_at
 from tests.model.tiny_wd import write_picture, write_wd_folder
 
 VOCABULARY = make_vocabulary(

@@ -20,7 +20,7 @@ from alti2v.model.fingerprint import model_hash
 from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.report.neighbours import cards_of
 from alti2v.report.rendering import render
-from alti2v.serving.looking import MEGABYTE, Limits, Look, default_thresholds, heat_picture, judge, look_at
+from alti2v.serving.view import MEGABYTE, Limits, Look, default_thresholds, heat_picture, judge, look_at
 from alti2v.vectors.index import Index, neighbours, open_index
 from alti2v.vectors.vector_file import as_vectors
 
