@@ -16,8 +16,8 @@ from alti2v.model.evaluation.bootstrap import Interval, Intervals
 from alti2v.model.evaluation.metrics import Curve, Reliability
 from alti2v.model.evaluation.result import Evaluation, Group
 from alti2v.records import ProgressHook, ignore_progress
+from alti2v.report.evaluation_page import render_page, tag_rows
 from alti2v.report.markdown import render_markdown
-from alti2v.report.page import render_page, tag_rows
 from alti2v.report.rendering import figure, small_figure
 from alti2v.storage.publish import publish_bytes
 

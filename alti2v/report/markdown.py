@@ -8,7 +8,7 @@ from datetime import datetime
 from alti2v.model.evaluation.bootstrap import Interval
 from alti2v.model.evaluation.result import Evaluation, Group
 from alti2v.model.onnx.model_card import as_markdown
-from alti2v.report.page import headlines, summary
+from alti2v.report.evaluation_page import headlines, summary
 from alti2v.report.rendering import figure, small_figure
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from alti2v.model.evaluation.result import Evaluation
-from alti2v.report.page import render_page
+from alti2v.report.evaluation_page import render_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from alti2v.model.evaluation.result import Evaluation
-from alti2v.report.page import render_page
+from alti2v.report.evaluation_page import render_page
 from alti2v.report.rendering import figure, percent, small_figure
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
