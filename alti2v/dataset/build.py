@@ -64,7 +64,7 @@ from alti2v.errors import DataError, UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import Kind, claim_directory
 from alti2v.storage.layout import OUTCOMES, OUTCOMES_FILE, SURVEY_FILE
-from alti2v.storage.place import open_place, remove
+from alti2v.storage.location import open_place, remove
 from alti2v.storage.publish import make_directory
 from alti2v.storage.remote import Remote
 from alti2v.storage.table import give_back_memory, read_table, schema, write_arrow_table

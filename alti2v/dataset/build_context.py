@@ -19,7 +19,7 @@ from alti2v.dataset.plan.posts import Posts, load_posts
 from alti2v.dataset.versions.publish import WORK_DIR
 from alti2v.dataset.versions.remote import clear_work, fetch_edition, send_descriptions
 from alti2v.storage.directory import Kind, claim_directory
-from alti2v.storage.place import Address, below, staging
+from alti2v.storage.location import Address, below, staging
 from alti2v.storage.remote import Remote, open_remote
 from alti2v.storage.store import fetch_tables, open_store
 

@@ -13,7 +13,7 @@ from alti2v.dataset.plan.planner import PlanOptions
 from alti2v.dataset.plan.vocabulary import VocabularyRule
 from alti2v.errors import UsageError
 from alti2v.records import Category
-from alti2v.storage.place import Address
+from alti2v.storage.location import Address
 
 _MAX_SIZE_PX = 4096
 SPLIT_RULES = ("hash", "id-modulo")

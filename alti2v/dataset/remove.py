@@ -37,7 +37,7 @@ from alti2v.storage.layout import (
     REMOVED_FILE,
     SURVEY_FILE,
 )
-from alti2v.storage.place import Address, local_copy, open_place
+from alti2v.storage.location import Address, local_copy, open_place
 from alti2v.storage.remote import Remote, size_of
 from alti2v.storage.table import read_table, schema
 from alti2v.storage.tar import read_span

@@ -10,7 +10,7 @@ from pathlib import Path
 from alti2v.dataset.manifest import Manifest
 from alti2v.records import Tag
 from alti2v.storage.layout import SPLITS
-from alti2v.storage.place import Address
+from alti2v.storage.location import Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from alti2v.dataset.plan.vocabulary import CATEGORIES
 from alti2v.errors import UsageError
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
 from alti2v.storage.layout import MANIFEST_FILE, SPLITS, TAGS_FILE
-from alti2v.storage.place import Address, brought, open_place
+from alti2v.storage.location import Address, brought, open_place
 
 _MANY = 300  # tags of a picture: what has more is counted here
 _TOGETHER = 100  # the most frequent tags are held against each other

@@ -18,7 +18,7 @@ from alti2v.records import Category
 from alti2v.report.charts import Axis, Chart, Series, decades, line_chart, nice_axis, steps
 from alti2v.report.rendering import render
 from alti2v.storage.layout import parse_shard_name
-from alti2v.storage.place import Address, open_place, read_spans
+from alti2v.storage.location import Address, open_place, read_spans
 from alti2v.storage.publish import publish_bytes
 
 _SHOWN_PX = 256  # of a picture on the page, at most: two pixels of a fine screen for each of its 128

@@ -28,7 +28,7 @@ from alti2v.storage.layout import (
     images_tar,
     member_key,
 )
-from alti2v.storage.place import Address, open_place, read_spans
+from alti2v.storage.location import Address, open_place, read_spans
 from alti2v.storage.publish import make_directory
 from alti2v.storage.remote import PAUSES_S, Remote, download, versions
 from alti2v.storage.table import read_open_table, read_table

@@ -24,7 +24,7 @@ from alti2v.dataset.versions.publish import WORK_DIR, incomplete, missing_descri
 from alti2v.dataset.write.shard import PLACE_COLUMNS, ShardSpec, build_shard, shard_plan, write_plan
 from alti2v.errors import DamagedError
 from alti2v.storage.layout import METADATA
-from alti2v.storage.place import Address, local_copy, open_place, put, remove
+from alti2v.storage.location import Address, local_copy, open_place, put, remove
 from alti2v.storage.publish import make_directory
 from alti2v.storage.remote import Remote
 from alti2v.storage.table import read_table

@@ -46,7 +46,7 @@ from alti2v.storage.layout import (
     TAGS_FILE,
     member_key,
 )
-from alti2v.storage.place import Address, brought, open_place, remove, sizes_in
+from alti2v.storage.location import Address, brought, open_place, remove, sizes_in
 from alti2v.storage.publish import TEMPORARY_PREFIX, publish_bytes, publish_json, read_json
 from alti2v.storage.remote import Remote, has_folders
 from alti2v.storage.table import content_sha256, read_table

@@ -26,7 +26,7 @@ from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.plan.near_duplicates import look_at
 from alti2v.records import Span
 from alti2v.storage.layout import HASH_COLUMNS, THUMBNAIL_COLUMN, Column, Table
-from alti2v.storage.place import Address, open_place, put, staging
+from alti2v.storage.location import Address, open_place, put, staging
 from alti2v.storage.publish import publish
 from alti2v.storage.store import read_pictures
 from alti2v.storage.table import write_arrow_table

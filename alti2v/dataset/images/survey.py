@@ -28,7 +28,7 @@ from alti2v.dataset.plan.thumbnails import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX
 from alti2v.errors import DamagedError, VersionError
 from alti2v.records import Progress, ProgressHook, Span
 from alti2v.storage.layout import HASH_COLUMNS, SURVEY, SURVEY_FILE, THUMBNAIL_COLUMN
-from alti2v.storage.place import Address, local_copy, open_place, sizes_in
+from alti2v.storage.location import Address, local_copy, open_place, sizes_in
 from alti2v.storage.store import read_pictures
 from alti2v.storage.table import read_table, schema
 

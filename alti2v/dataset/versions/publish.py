@@ -35,7 +35,7 @@ from alti2v.storage.layout import (
     TAGS_FILE,
     Table,
 )
-from alti2v.storage.place import remove, sizes_in
+from alti2v.storage.location import remove, sizes_in
 from alti2v.storage.publish import (
     fsync_directory,
     json_bytes,

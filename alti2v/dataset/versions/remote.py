@@ -23,7 +23,7 @@ from alti2v.storage.layout import (
     SURVEY_FILE,
     TAGS_FILE,
 )
-from alti2v.storage.place import local_copy, put, put_once, remove, sizes_in
+from alti2v.storage.location import local_copy, put, put_once, remove, sizes_in
 from alti2v.storage.publish import make_directory, publish_json, read_json
 from alti2v.storage.remote import PAUSES_S, Remote, download, upload
 

@@ -36,7 +36,7 @@ from alti2v.storage.layout import (
     Table,
     member_key,
 )
-from alti2v.storage.place import (
+from alti2v.storage.location import (
     Address,
     local_copy,
     open_place,
