@@ -1,1 +1,1 @@
-"""The stand-in board with its drawn illustrations, and the main job in one command."""
+"""The whole way without a network: a stand-in board with drawn pictures, and every stage after it."""

@@ -62,9 +62,9 @@ import os
 from alti2v.dataset.images import decoder_process
 from alti2v.dataset.manifest import ImageRecipe
 shared = os.memfd_create("picture")
-process = decoder._started(shared)
+process = decoder_process._started(shared)
 os.pwrite(shared, {SOUND!r}, 0)
-decoder._send(process.stdin, decoder._request(ImageRecipe(size=4096)), decoder._SIZE.pack({len(SOUND)}))
+decoder_process._send(process.stdin, decoder_process._request(ImageRecipe(size=4096)), decoder_process._SIZE.pack({len(SOUND)}))
 os._exit(0)
 """
     ended = subprocess.run(
@@ -129,7 +129,7 @@ BUILD = """
     from alti2v.dataset import build
     from alti2v.dataset.images import decoder_process
     from tests.dataset.hostile_decoder import PROGRAM
-    decoder._PROGRAM = PROGRAM  # here and, as they import this file, too, in the workers
+    decoder_process._PROGRAM = PROGRAM  # here and, as they import this file, too, in the workers
     build._CHUNK_PICTURES = 5
     if __name__ == "__main__":
         store, dataset, workers = sys.argv[1:]

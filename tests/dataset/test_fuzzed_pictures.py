@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 
 MOST_MB = 1024  # of 50 megapixels at 4 bytes each and what decoding adds; the decoder's own bound is 1.5 GiB
 # The decoder with half the time that a real one has.
-PROGRAM = "from alti2v.dataset import decoder; decoder._CPU_S = 10; decoder.serve()"
+PROGRAM = "from alti2v.dataset.images import decoder_process as d; d._CPU_S = 10; d.serve()"
 HOSTILE_TAGS = (
     "\x01\x02\x1b[31mred\x07",
     "a" * 10_000,

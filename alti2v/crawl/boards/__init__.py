@@ -1,1 +1,1 @@
-"""The boards' dialects, pure: which URL to ask, and what the bytes of one answer mean."""
+"""Dialects of boards, as pure functions: a question becomes an address, the bytes of an answer posts."""

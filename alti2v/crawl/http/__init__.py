@@ -1,1 +1,1 @@
-"""One polite HTTP request, whatever it is for: pace, retries, robots.txt, deadlines, and a guard against private addresses."""
+"""One polite HTTP request: pace, retries, robots.txt, deadlines, and a guard against private addresses."""

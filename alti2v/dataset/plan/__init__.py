@@ -1,1 +1,1 @@
-"""What goes where, as pure functions: outcomes, vocabulary, near-duplicate groups, split, and the order of the samples."""
+"""What goes where, as pure functions: vocabulary, near-duplicate groups, split, order of the samples."""

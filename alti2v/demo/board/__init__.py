@@ -1,1 +1,1 @@
-"""The stand-in board: an HTTP server that speaks both dialects and, on request, misbehaves; it shares no code with the crawler."""
+"""The stand-in board: an HTTP server that speaks both dialects and, on request, misbehaves."""

@@ -1,0 +1,5 @@
+"""The name under which the documents import the input pipeline; the code is in `alti2v.model.data.pipeline`."""
+
+from alti2v.model.data.pipeline import training_batches
+
+__all__ = ["training_batches"]
