@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from alti2v.dataset.build import BuildConfig, build_shards
 from alti2v.dataset.engines.local import local_engine
 from alti2v.dataset.images import decoder_process
-from alti2v.dataset.images.convert import Picture, prepare_picture
+from alti2v.dataset.images.convert import PreparedPicture, prepare_picture
 from alti2v.dataset.images.prepare import Chunk, prepare_chunk
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.plan.near_duplicates import LOOK_SIDE_PX
@@ -294,7 +294,7 @@ def _ssim(contents: Sequence[bytes], theirs: Sequence[Path]) -> dict[str, float]
     """Mean SSIM against full decoding and Lanczos alone: of that picture as a JPEG, of ours, of theirs."""
     wanted = [reference(content, _SIZE) for content in contents]
     prepared = [prepare_picture(content, _RECIPE) for content in contents]
-    ours = [picture.content for picture in prepared if isinstance(picture, Picture)]
+    ours = [picture.content for picture in prepared if isinstance(picture, PreparedPicture)]
     best = likeness(wanted, [encoded(image, quality=_RECIPE.quality) for image in wanted])
     result = {"ssim_best": best, "ssim_loss": best - likeness(wanted, ours)}
     if theirs:

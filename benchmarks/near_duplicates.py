@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from alti2v.dataset.images.convert import Picture, prepare_picture
+from alti2v.dataset.images.convert import PreparedPicture, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.plan.near_duplicates import NEAR_BITS, Looks, alike_pairs, look_at
 from alti2v.demo.drawing.corpus import Corpus, illustration
@@ -87,8 +87,8 @@ def _mirrored(content: bytes) -> bytes:
 
 def _looks(contents: list[bytes]) -> Looks:
     pictures = [prepare_picture(content, ImageRecipe(size=_SIZE_PX)) for content in contents]
-    assert all(isinstance(picture, Picture) for picture in pictures)
-    return look_at([picture.look for picture in pictures if isinstance(picture, Picture)])
+    assert all(isinstance(picture, PreparedPicture) for picture in pictures)
+    return look_at([picture.look for picture in pictures if isinstance(picture, PreparedPicture)])
 
 
 def _near(looks: Looks, bits: int) -> set[tuple[int, int]]:

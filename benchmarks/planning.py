@@ -27,7 +27,7 @@ from alti2v.dataset.plan.planner import Candidates, PlanOptions, make_plan
 from alti2v.dataset.plan.posts import first_outcomes, load_posts
 from alti2v.dataset.plan.vocabulary import VocabularyRule
 from alti2v.records import Category
-from alti2v.storage.directory import Kind, write_description
+from alti2v.storage.directory import DirectoryKind, write_description
 from alti2v.storage.layout import POSTS, STORE_TAGS, TAGS_FILE, posts_table
 from alti2v.storage.store import open_store
 from alti2v.storage.table import schema, write_arrow_table, write_table
@@ -99,7 +99,7 @@ def _write_store(path: Path, posts: int) -> None:
             for name, number in zip(names.to_pylist(), category, strict=True)
         ),
     )
-    write_description(path, Kind.STORE, {"board": "https://board.example", "tags": ""})
+    write_description(path, DirectoryKind.STORE, {"board": "https://board.example", "tags": ""})
 
 
 def _lists(owners: np.ndarray, codes: np.ndarray, posts: int, names: pa.Array) -> pa.Array:

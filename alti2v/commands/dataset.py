@@ -20,7 +20,7 @@ from alti2v.commands.options import (
 from alti2v.commands.terminating import sigterm_raises
 from alti2v.errors import DamagedError, UsageError
 from alti2v.records import Finding
-from alti2v.storage.directory import Kind, kind_of
+from alti2v.storage.directory import DirectoryKind, kind_of
 from alti2v.storage.remote import is_url
 from alti2v.terminal import duration, print_result, progress_display, size
 
@@ -221,7 +221,7 @@ def verify(*, directory: Path | str | None, repair: str | None, deep: bool, as_j
         directory, repair = Path(repair), ""
     to_fetch = 0
     with sigterm_raises(), progress_display() as progress:
-        if isinstance(directory, str) or _kind(directory) is Kind.DATASET:
+        if isinstance(directory, str) or _kind(directory) is DirectoryKind.DATASET:
             from alti2v.dataset.check.restore import restore_shards
             from alti2v.dataset.check.verify import verify_dataset
 
@@ -255,7 +255,7 @@ def verify(*, directory: Path | str | None, repair: str | None, deep: bool, as_j
         raise DamagedError(f"{directory}: {things} wrong: {_advice(directory, repair)}")
 
 
-def _kind(directory: Path) -> Kind:
+def _kind(directory: Path) -> DirectoryKind:
     """Whether it is a store or a dataset.
 
     Raises:
@@ -264,7 +264,7 @@ def _kind(directory: Path) -> Kind:
     if not directory.exists():
         raise UsageError(f"{directory} does not exist: give the folder of a store or a dataset")
     kind = kind_of(directory)
-    if kind not in (Kind.STORE, Kind.DATASET):
+    if kind not in (DirectoryKind.STORE, DirectoryKind.DATASET):
         what = "it has no store.json and no manifest.json" if kind is None else f"it is a {kind}"
         raise UsageError(f"{directory} is not the folder of a store or a dataset: {what}")
     return kind
@@ -274,7 +274,7 @@ def _advice(directory: Path | str, repair: str | None) -> str:
     """What to do about what is wrong and was not repaired."""
     if isinstance(directory, str):
         return "see above"
-    is_dataset = kind_of(directory) is Kind.DATASET
+    is_dataset = kind_of(directory) is DirectoryKind.DATASET
     if repair or (repair is not None and not is_dataset):  # all that can be tried
         return "see above"
     return f"run `alti2v verify {directory} {'--repair STORE' if is_dataset else '--repair'}`"

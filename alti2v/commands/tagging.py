@@ -18,7 +18,7 @@ from alti2v.terminal import duration, print_result, progress_display
 
 if TYPE_CHECKING:
     from alti2v.model.tag import SidecarConfig, Tagged, TagReport
-    from alti2v.model.tagging.tagger import Failure
+    from alti2v.model.tagging.tagger import UntaggedPicture
 
 _SIDECAR = "sidecar"
 # Options that change nothing elsewhere.
@@ -192,11 +192,11 @@ def _display(form: str) -> AbstractContextManager[ProgressHook]:
     return progress_display() if form == _SIDECAR or not sys.stdout.isatty() else nullcontext(ignore_progress)
 
 
-def _printer(form: str) -> Callable[[Tagged | Failure[Path]], None]:
+def _printer(form: str) -> Callable[[Tagged | UntaggedPicture[Path]], None]:
     """Make what prints a result as it comes: tags to standard output, problems to standard error."""
     from alti2v.model.tagging.captions import CSV_HEADER, csv_rows, json_line, text_block
     from alti2v.model.tagging.selection import group
-    from alti2v.model.tagging.tagger import Failure
+    from alti2v.model.tagging.tagger import UntaggedPicture
     from alti2v.model.vocabulary import RATING
 
     # Live progress takes over `sys.stdout` while it runs, also where that is a file, and shows it on stderr.
@@ -213,8 +213,8 @@ def _printer(form: str) -> Callable[[Tagged | Failure[Path]], None]:
         rating = next((tag for tag in result.tags if tag.category == RATING), None)
         return text_block(path, groups, rating)
 
-    def show(result: Tagged | Failure[Path]) -> None:
-        if isinstance(result, Failure):
+    def show(result: Tagged | UntaggedPicture[Path]) -> None:
+        if isinstance(result, UntaggedPicture):
             click.echo(f"{printable(result.picture)}: {result.problem.words}", err=True)
         elif form != _SIDECAR and (text := line(result)):
             while header:

@@ -12,8 +12,8 @@ from alti2v.errors import DataError
 from alti2v.terminal import duration, print_result, progress_display
 
 if TYPE_CHECKING:
-    from alti2v.kpi.regression import Effect, Estimate
-    from alti2v.model.tagging.tagger import Failure
+    from alti2v.kpi.regression import Effect, FigureEstimate
+    from alti2v.model.tagging.tagger import UntaggedPicture
 
 _SHOWN_TAGS = 6
 
@@ -49,7 +49,7 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
     from alti2v.vectors.embedding import EmbedConfig
     from alti2v.vectors.embedding import embed as embed_pictures
 
-    def show(failure: Failure[str]) -> None:
+    def show(failure: UntaggedPicture[str]) -> None:
         click.echo(f"{printable(failure.picture)}: {failure.problem.words}", err=True)
 
     config = EmbedConfig(**options)
@@ -160,7 +160,7 @@ def kpi(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by Kp
     )
 
 
-def _interval(estimate: Estimate) -> str:
+def _interval(estimate: FigureEstimate) -> str:
     return f"{estimate.value:.4f}  (95 %: {estimate.low:.4f} to {estimate.high:.4f})"
 
 

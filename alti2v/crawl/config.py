@@ -11,7 +11,7 @@ from alti2v.crawl.boards.protocol import Conditions, Dialect
 from alti2v.crawl.boards.values import MAX_ID
 from alti2v.crawl.http.retry import FailKind, RetryPolicy
 from alti2v.errors import UsageError
-from alti2v.storage.directory import Kind, read_description, write_description
+from alti2v.storage.directory import DirectoryKind, read_description, write_description
 from alti2v.storage.layout import STORE_FILE
 
 _ONE_PROCESS_PER_S = 100.0  # files/s that one process fetches and stores with ease
@@ -199,13 +199,13 @@ def stored_dialect(store: Path) -> Dialect | None:
     """The dialect that a store was made with; None for a new one."""
     if not (store / STORE_FILE).exists():
         return None
-    return Dialect(read_description(store, Kind.STORE)["dialect"])
+    return Dialect(read_description(store, DirectoryKind.STORE)["dialect"])
 
 
 def write_plan(config: CrawlConfig, dialect: Dialect) -> None:
     """Make a directory a store, once."""
     if not (config.store / STORE_FILE).exists():
-        write_description(config.store, Kind.STORE, _plan(config, dialect))
+        write_description(config.store, DirectoryKind.STORE, _plan(config, dialect))
 
 
 def check_plan(config: CrawlConfig) -> None:
@@ -216,7 +216,7 @@ def check_plan(config: CrawlConfig) -> None:
     Raises:
         UsageError: they differ.
     """
-    found = read_description(config.store, Kind.STORE)
+    found = read_description(config.store, DirectoryKind.STORE)
     dialect = config.dialect or known_dialect(base_url(config.board)) or found.get("dialect", "")
     wanted = _plan(config, dialect)
     was_only_listed = found.get("files") == "none" != config.files
@@ -229,7 +229,7 @@ def check_plan(config: CrawlConfig) -> None:
                 "choose another folder, or give the same"
             )
     if was_only_listed:
-        write_description(config.store, Kind.STORE, wanted)
+        write_description(config.store, DirectoryKind.STORE, wanted)
 
 
 def _plan(config: CrawlConfig, dialect: str) -> dict[str, object]:

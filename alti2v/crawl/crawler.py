@@ -22,9 +22,9 @@ from alti2v.crawl.boards.known import base_url, board_of, known_dialect
 from alti2v.crawl.boards.protocol import Board, Dialect
 from alti2v.crawl.cancellation import Stop, StoppedError, signals_caught
 from alti2v.crawl.config import CrawlConfig, CrawlReport, check_plan, stored_dialect
-from alti2v.crawl.download.interface import FileRules, Network, NetworkConfig
+from alti2v.crawl.download.interface import DownloadConfig, Downloads, FileRules
 from alti2v.crawl.download.pipeline import Fetching
-from alti2v.crawl.download.worker.parent import NetworkApart
+from alti2v.crawl.download.worker.parent import DownloadWorker
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.rate_limit import shared_directory
 from alti2v.crawl.http.results import Purpose
@@ -34,7 +34,7 @@ from alti2v.crawl.listing.detect import detect
 from alti2v.crawl.listing.stage import Survey
 from alti2v.crawl.progress import Display
 from alti2v.crawl.run_log import begin_run, end_run, log_failures, open_log
-from alti2v.crawl.store.ledger import Counts, Ledger
+from alti2v.crawl.store.ledger import Ledger, PostCounts
 from alti2v.crawl.store.rebuild import tar_numbers
 from alti2v.crawl.store.tables import export, sweep
 from alti2v.crawl.store.upload import Mirror
@@ -43,7 +43,7 @@ from alti2v.crawl.store.writer import Settlement, Shelf
 from alti2v.crawl.store.writer_thread import SingleThread
 from alti2v.errors import DamagedError, TerminatedError, UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress
-from alti2v.storage.directory import Kind, claim_directory, exclusive
+from alti2v.storage.directory import DirectoryKind, claim_directory, exclusive
 from alti2v.storage.layout import LEDGER_FILE, LOCK_FILE, STORE_FILE
 from alti2v.storage.remote import open_remote
 from alti2v.storage.table import load
@@ -66,7 +66,7 @@ def crawl(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> C
             goes on.
         DamagedError: the store is damaged; `verify --repair` mends it, unless its description is lost.
     """
-    is_old = claim_directory(config.store, Kind.STORE)
+    is_old = claim_directory(config.store, DirectoryKind.STORE)
     with exclusive(config.store, LOCK_FILE):
         sweep(config.store)
         if is_old:
@@ -126,7 +126,7 @@ class _Run:
         self._board: Board | None = None
         self._missing: list[str] = []
         self._stop = Stop()
-        self._network: Network | None = None
+        self._network: Downloads | None = None
         self._fetching: Fetching | None = None
         self._mirror = None if config.url is None else Mirror(config.store, open_remote(config.url))
         self._finished_tars = asyncio.Event()  # set when a tar file may have been sealed
@@ -245,7 +245,7 @@ class _Run:
         if self._mirror is not None:
             await self._thread.run(self._publish, self._mirror)
 
-    def _make_network(self) -> Network:
+    def _make_network(self) -> Downloads:
         config = self._config
         net = NetConfig(
             rate=config.rate,
@@ -262,13 +262,13 @@ class _Run:
             max_bytes=config.max_file_bytes,
             memory_bytes=config.memory_bytes,
         )
-        settings = NetworkConfig(net=net, rules=rules, seed=config.seed)
+        settings = DownloadConfig(net=net, rules=rules, seed=config.seed)
         if config.is_network_apart:
-            return NetworkApart(settings, on_pause=self._display.pause, on_notice=self._display.say)
+            return DownloadWorker(settings, on_pause=self._display.pause, on_notice=self._display.say)
         # It loads the HTTP client, which otherwise the other process alone needs.
-        from alti2v.crawl.download.pool import NetworkHere
+        from alti2v.crawl.download.pool import DownloadPool
 
-        return NetworkHere(settings, on_pause=self._display.pause, on_notice=self._display.say)
+        return DownloadPool(settings, on_pause=self._display.pause, on_notice=self._display.say)
 
     async def _fetch(self, fetching: Fetching) -> None:
         await fetching.run()
@@ -324,7 +324,7 @@ class _Run:
 
     # In the store's thread ------------------------------------------------------------------------
 
-    def _settle(self, batch: Sequence[Settlement]) -> Counts:
+    def _settle(self, batch: Sequence[Settlement]) -> PostCounts:
         self._shelf.settle(batch)
         log_failures(self._log, batch)
         return self._ledger.counts()
@@ -361,13 +361,13 @@ class _Run:
 
     # What a person sees ---------------------------------------------------------------------------
 
-    def _on_page(self, counts: Counts) -> None:
+    def _on_page(self, counts: PostCounts) -> None:
         if self._fetching is not None:
             self._fetching.look_again()
         self._on_batch(counts)
         self._stop.check()
 
-    def _on_batch(self, counts: Counts) -> None:
+    def _on_batch(self, counts: PostCounts) -> None:
         if self._shelf.sealed:
             self._finished_tars.set()
         self._display.update(counts)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from alti2v.crawl.store.ledger import Counts
+from alti2v.crawl.store.ledger import PostCounts
 from alti2v.records import Progress, ProgressHook
 
 _SPEED_S = 10.0
@@ -40,7 +40,7 @@ class Display:
         progress: ProgressHook,
         log: logging.Logger,
         *,
-        counts: Counts,
+        counts: PostCounts,
         limit: int | None,
         wants_files: bool,
         clock: Callable[[], float] = time.monotonic,
@@ -56,7 +56,7 @@ class Display:
         self._pause = ("", 0.0)  # why, and until when
         self._speed = _Speed(counts.bytes, now=clock())
 
-    def update(self, counts: Counts) -> None:
+    def update(self, counts: PostCounts) -> None:
         """The posts stand otherwise."""
         self._counts = counts
         self._show()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from alti2v import __version__
 from alti2v.crawl.config import CrawlConfig, CrawlReport
-from alti2v.crawl.store.ledger import Counts, Ledger
+from alti2v.crawl.store.ledger import Ledger, PostCounts
 from alti2v.crawl.store.writer import Lost, Settlement
 from alti2v.errors import DamagedError, StorageError
 from alti2v.records import Status
@@ -128,7 +128,7 @@ def last_run(ledger: Ledger) -> LastRun | None:
     return None if text is None else LastRun(**json.loads(text))
 
 
-def outcomes(counts: Counts) -> Mapping[str, int]:
+def outcomes(counts: PostCounts) -> Mapping[str, int]:
     """The outcomes by name, in the order of display; they add up to the first, "listed"."""
     return {
         "listed": counts.listed,

@@ -10,7 +10,7 @@ from alti2v.crawl.run_log import LastRun, last_run
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.walk_state import Ending, Walk
 from alti2v.errors import DamagedError
-from alti2v.storage.directory import Kind, holder, read_description
+from alti2v.storage.directory import DirectoryKind, holder, read_description
 from alti2v.storage.layout import LEDGER_FILE, LOCK_FILE
 
 
@@ -52,7 +52,7 @@ def store_status(store: Path) -> StoreStatus:
         UsageError: it is no store.
         DamagedError: its ledger cannot be read.
     """
-    plan = read_description(store, Kind.STORE)
+    plan = read_description(store, DirectoryKind.STORE)
     if not (store / LEDGER_FILE).exists():
         raise DamagedError(f"{store / LEDGER_FILE} is missing: run `alti2v verify --repair`")
     process = holder(store, LOCK_FILE)

@@ -26,7 +26,7 @@ from alti2v.crawl.store.tar_scan import Broken, Found, scan
 from alti2v.crawl.store.upload import Mirror
 from alti2v.errors import DamagedError
 from alti2v.records import Category, Finding, Progress, ProgressHook, Verification, ignore_progress
-from alti2v.storage.directory import Kind, exclusive, read_description
+from alti2v.storage.directory import DirectoryKind, exclusive, read_description
 from alti2v.storage.layout import (
     ALIASES_FILE,
     HISTORY,
@@ -60,7 +60,7 @@ def verify_store(
         DamagedError: the ledger of a store behind a URL is lost.
         StorageError: what is behind the URL cannot be read.
     """
-    url = read_description(store, Kind.STORE).get("url")
+    url = read_description(store, DirectoryKind.STORE).get("url")
     mirror = None if url is None else Mirror(store, open_remote(url))
     with exclusive(store, LOCK_FILE):
         check = _Check(store=store, repair=repair, progress=progress, mirror=mirror)

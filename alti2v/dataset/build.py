@@ -23,7 +23,7 @@ from alti2v.dataset.config import BuildConfig, differences
 from alti2v.dataset.engines.local import Engine
 from alti2v.dataset.images.survey import (
     LOOK_COLUMNS,
-    Preparation,
+    SurveyRun,
     by_id,
     check_blame,
     comparable,
@@ -41,7 +41,7 @@ from alti2v.dataset.plan.planner import Candidates, Plan, PlanOptions, Settled, 
 from alti2v.dataset.plan.posts import (
     NONE_REMOVED,
     Outcomes,
-    Posts,
+    StorePosts,
     count_outcomes,
     first_outcomes,
     outcome_table,
@@ -62,7 +62,7 @@ from alti2v.dataset.versions.remote import claim_work, send_edition
 from alti2v.dataset.write.shard import ShardSpec, build_shard, read_receipt, shard_plan, write_plan
 from alti2v.errors import DataError, UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress
-from alti2v.storage.directory import Kind, claim_directory
+from alti2v.storage.directory import DirectoryKind, claim_directory
 from alti2v.storage.layout import OUTCOMES, OUTCOMES_FILE, SURVEY_FILE
 from alti2v.storage.location import open_place, remove
 from alti2v.storage.publish import make_directory
@@ -88,11 +88,11 @@ class _Job:
     config: BuildConfig
     options: PlanOptions
     place: Path | Remote
-    posts: Posts
+    posts: StorePosts
     source: Mapping[str, object]
     history: History | None
     is_growth: bool
-    preparation: Preparation
+    preparation: SurveyRun
 
     @property
     def edition(self) -> int:
@@ -133,7 +133,7 @@ def build_shards(config: BuildConfig, *, progress: ProgressHook = ignore_progres
     request = options_hash(options, store_digest=posts.digest)
     if config.url is not None:
         claim_work(config.dataset, config.url)
-    elif claim_directory(config.dataset, Kind.DATASET) and not config.new_plan:
+    elif claim_directory(config.dataset, DirectoryKind.DATASET) and not config.new_plan:
         _check_options(config, options)
         if not (config.dataset / WORK_DIR).exists() and _is_finished(config.dataset, request):
             return _report_finished(config, begun_s)
@@ -191,8 +191,8 @@ def _is_finished(dataset: Path, request: str) -> bool:
 
 def _preparation(
     config: BuildConfig, options: PlanOptions, work: Path, engine: Engine, progress: ProgressHook
-) -> Preparation:
-    return Preparation(
+) -> SurveyRun:
+    return SurveyRun(
         store=config.store,
         work=shared_work(config, work),
         recipe=options.image,
@@ -398,7 +398,7 @@ def _clear(place: Path | Remote, specs: list[ShardSpec]) -> None:
     remove(place, [file for spec in unbuilt for file in spec.name.files])
 
 
-def _write_shards(specs: list[ShardSpec], total: int, preparation: Preparation) -> Iterator[Shard]:
+def _write_shards(specs: list[ShardSpec], total: int, preparation: SurveyRun) -> Iterator[Shard]:
     done = 0
     for _, shard in preparation.engine(build_shard, specs):
         done += shard.samples

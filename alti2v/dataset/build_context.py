@@ -15,16 +15,16 @@ from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.engines.dask import dask_engine
 from alti2v.dataset.engines.local import Engine, local_engine
 from alti2v.dataset.images.survey import made_with
-from alti2v.dataset.plan.posts import Posts, load_posts
+from alti2v.dataset.plan.posts import StorePosts, load_posts
 from alti2v.dataset.versions.publish import WORK_DIR
 from alti2v.dataset.versions.remote import clear_work, fetch_edition, send_descriptions
-from alti2v.storage.directory import Kind, claim_directory
+from alti2v.storage.directory import DirectoryKind, claim_directory
 from alti2v.storage.location import Address, below, staging
 from alti2v.storage.remote import Remote, open_remote
 from alti2v.storage.store import fetch_tables, open_store
 
 
-def posts_of(config: BuildConfig) -> tuple[Posts, Mapping[str, object]]:
+def posts_of(config: BuildConfig) -> tuple[StorePosts, Mapping[str, object]]:
     """The posts of the store, and what store.json says.
 
     Raises:
@@ -71,7 +71,7 @@ def take_up(place: Path | Remote, dataset: Path) -> bool:
     """
     if isinstance(place, Remote):
         return fetch_edition(place, dataset)
-    return claim_directory(dataset, Kind.DATASET)
+    return claim_directory(dataset, DirectoryKind.DATASET)
 
 
 def lay_down(place: Path | Remote, work: Path) -> None:

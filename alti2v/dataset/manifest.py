@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from alti2v.errors import DamagedError, VersionError
 from alti2v.records import Category, Tag
-from alti2v.storage.directory import Kind, read_description, write_description
+from alti2v.storage.directory import DirectoryKind, read_description, write_description
 from alti2v.storage.layout import (
     DATASET_TAGS,
     IMAGE_SUFFIX_OF_FORMAT,
@@ -140,7 +140,7 @@ def write_manifest(dataset: Path, manifest: Manifest) -> None:
     """Publish the manifest: from this moment on, its shards exist."""
     fields = asdict(manifest)
     fields["shards"] = [{**asdict(shard), "name": str(shard.name)} for shard in manifest.shards]
-    write_description(dataset, Kind.DATASET, fields)
+    write_description(dataset, DirectoryKind.DATASET, fields)
 
 
 def read_manifest(dataset: Path) -> Manifest:
@@ -151,7 +151,7 @@ def read_manifest(dataset: Path) -> Manifest:
         VersionError: a program of another format version wrote it.
         DamagedError: the manifest lacks something.
     """
-    fields = read_description(dataset, Kind.DATASET)
+    fields = read_description(dataset, DirectoryKind.DATASET)
     try:
         shards = tuple(
             Shard(**{**shard, "name": parse_shard_name(shard["name"])}) for shard in fields["shards"]

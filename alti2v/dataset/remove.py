@@ -27,7 +27,7 @@ from alti2v.dataset.versions.remote import claim_work, send_edition
 from alti2v.dataset.write.shard import put_shard, sample_members
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.records import Progress, ProgressHook, Span, Tag, ignore_progress
-from alti2v.storage.directory import Kind, read_description
+from alti2v.storage.directory import DirectoryKind, read_description
 from alti2v.storage.layout import (
     MANIFEST_FILE,
     METADATA,
@@ -171,7 +171,7 @@ def remove_pictures(
 def _check_dataset(place: Path | Remote) -> None:
     """Before a folder is made in something else."""
     if not isinstance(place, Remote):
-        read_description(place, Kind.DATASET)
+        read_description(place, DirectoryKind.DATASET)
     elif size_of(place, MANIFEST_FILE) is None:
         raise UsageError(f"{place.url} is not a dataset: give the URL of one")
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alti2v.dataset.explore.duplicate_groups import batches, look_alikes
-from alti2v.dataset.explore.samples import Pick, PictureAt, Sheet, random_order
+from alti2v.dataset.explore.samples import PictureAt, SampleOfRows, Sheet, random_order
 from alti2v.dataset.manifest import ImageRecipe, Manifest, read_manifest, read_vocabulary
 from alti2v.dataset.plan.vocabulary import CATEGORIES
 from alti2v.errors import UsageError
@@ -171,7 +171,7 @@ def _counted(
     config: StatsConfig, tables: Path, manifest: Manifest, vocabulary: Sequence[Tag], progress: ProgressHook
 ) -> DatasetStats:
     counts = _Counts.empty(len(vocabulary))
-    picks = {tag: Pick(config.sheet) for tag in ("", *config.tags)}
+    picks = {tag: SampleOfRows(config.sheet) for tag in ("", *config.tags)}
     columns = (*_FACTS, *_TAG_COLUMNS)
     total, done = sum(shard.samples for shard in manifest.shards), 0
     for split, shard, rows in batches(tables, manifest, columns):
@@ -262,7 +262,7 @@ def _result(
     manifest: Manifest,
     vocabulary: Sequence[Tag],
     counts: _Counts,
-    picks: Mapping[str, Pick],
+    picks: Mapping[str, SampleOfRows],
     group_sizes: Mapping[int, int],
     groups: tuple[tuple[PictureAt, ...], ...],
 ) -> DatasetStats:

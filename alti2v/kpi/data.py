@@ -15,11 +15,10 @@ import numpy.typing as npt
 
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
+from alti2v.model.arrays import Float64Array
 from alti2v.storage.layout import METADATA, SPLITS
 from alti2v.storage.table import read_table
 from alti2v.vectors.vector_file import Form, read_origin, read_rows
-
-Floats = npt.NDArray[np.float64]
 
 _FACTS = (
     "id",
@@ -36,7 +35,7 @@ _RATINGS = ("sensitive", "questionable", "explicit")  # beside "general", which 
 BASELINE = ("age_log_days", "width_log", "height_log", "aspect_log", "has_parent", "has_source", *_RATINGS)
 
 
-class Kind(StrEnum):
+class KpiKind(StrEnum):
     """What a KPI is, and with it the regression."""
 
     RATE = "rate"  # clicks of impressions: logistic
@@ -48,13 +47,13 @@ class Kind(StrEnum):
 class Target:
     """The KPI of pictures: id -> (value, weight); of a rate, (clicks, impressions)."""
 
-    kind: Kind
+    kind: KpiKind
     name: str
     of: Mapping[int, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class SplitRows:
     """The pictures of one side of the dataset that have a KPI, in the order of the dataset.
 
     Attributes:
@@ -64,9 +63,9 @@ class Side:
         picture: (n, D) tags (scipy.sparse.csr_matrix of 0 and 1) or vectors.
     """
 
-    value: Floats
-    weight: Floats
-    baseline: Floats
+    value: Float64Array
+    weight: Float64Array
+    baseline: Float64Array
     picture: Any
 
 
@@ -74,9 +73,9 @@ class Side:
 class KpiData:
     """All sides, and the names of the picture's columns; empty for vectors, whose units have none."""
 
-    kind: Kind
+    kind: KpiKind
     name: str
-    sides: Mapping[str, Side]
+    sides: Mapping[str, SplitRows]
     columns: tuple[str, ...]
     missing: int
 
@@ -108,7 +107,7 @@ def read_target(dataset: Path, table: Path | None, column: str) -> Target:
             if not 0 <= clicks <= shown:
                 raise DataError(f"{table}: id {number} has {clicks:g} clicks of {shown:g} impressions: mend it")
             of[number] = (clicks, shown)
-        return _checked(Kind.RATE, "clicks per impression", of)
+        return _checked(KpiKind.RATE, "clicks per impression", of)
     if column not in columns:
         raise UsageError(f"{table} has no column {column!r}: give --column, or clicks and impressions")
     values = {
@@ -173,7 +172,7 @@ def read_kpi_data(dataset: Path, target: Target, *, vectors: Path | None, min_co
         kind=target.kind,
         name=target.name,
         sides={
-            split: Side(
+            split: SplitRows(
                 value=pairs[:, 0],
                 weight=pairs[:, 1],
                 baseline=np.array([_facts(row) for row in rows]),
@@ -268,14 +267,14 @@ def _number(row: Mapping[str, str], column: str, table: Path) -> float | None:
     return value
 
 
-def _kind(of: Mapping[int, tuple[float, float]]) -> Kind:
+def _kind(of: Mapping[int, tuple[float, float]]) -> KpiKind:
     values = {value for value, _ in of.values()}
     if values <= {0.0, 1.0}:
-        return Kind.RATE
-    return Kind.COUNT if all(value >= 0 and value == int(value) for value in values) else Kind.NUMBER
+        return KpiKind.RATE
+    return KpiKind.COUNT if all(value >= 0 and value == int(value) for value in values) else KpiKind.NUMBER
 
 
-def _checked(kind: Kind, name: str, of: Mapping[int, tuple[float, float]]) -> Target:
+def _checked(kind: KpiKind, name: str, of: Mapping[int, tuple[float, float]]) -> Target:
     if not of:
         raise DataError(f"{name} is empty for every picture: there is nothing to regress")
     if len({value / weight for value, weight in of.values()}) < 2:

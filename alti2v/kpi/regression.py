@@ -18,21 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from alti2v.errors import UsageError
-from alti2v.kpi.data import BASELINE, Floats, Kind, KpiData, Side, read_kpi_data, read_target
+from alti2v.kpi.data import BASELINE, KpiData, KpiKind, SplitRows, read_kpi_data, read_target
+from alti2v.model.arrays import Float64Array, Int64Array
 from alti2v.records import Progress, ProgressHook, ignore_progress
-
-Counts = npt.NDArray[np.int64]  # (draws, n): how often each picture counts
 
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
 _TOP = 20
 MODELS = ("facts", "picture", "both")
 MEASURES = {
-    Kind.RATE: "normalized entropy",
-    Kind.COUNT: "deviance over the mean's",
-    Kind.NUMBER: "squared error over the variance",
+    KpiKind.RATE: "normalized entropy",
+    KpiKind.COUNT: "deviance over the mean's",
+    KpiKind.NUMBER: "squared error over the variance",
 }
 
 
@@ -65,7 +63,7 @@ class KpiConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class FigureEstimate:
     """A figure and where 95 of 100 draws of as many pictures put it."""
 
     value: float
@@ -86,9 +84,9 @@ class ModelScore:
     """
 
     name: str
-    loss_ratio: Estimate
-    auc: Estimate | None
-    calibration: Estimate | None
+    loss_ratio: FigureEstimate
+    auc: FigureEstimate | None
+    calibration: FigureEstimate | None
     penalty: float
 
 
@@ -100,7 +98,7 @@ class Effect:
     """
 
     tag: str
-    coefficient: Estimate
+    coefficient: FigureEstimate
     pictures: int
 
 
@@ -117,7 +115,7 @@ class KpiReport:
     test: int
     missing: int
     models: tuple[ModelScore, ...]
-    gain: Estimate
+    gain: FigureEstimate
     raising: tuple[Effect, ...]
     lowering: tuple[Effect, ...]
     seconds: float
@@ -174,7 +172,7 @@ def regress(config: KpiConfig, *, progress: ProgressHook = ignore_progress) -> K
     )
 
 
-def loss_ratio(kind: Kind, side: Side, predicted: Floats, draw: Floats) -> float:
+def loss_ratio(kind: KpiKind, side: SplitRows, predicted: Float64Array, draw: Float64Array) -> float:
     """The loss over that of the mean of the same pictures; `draw` says how often each picture counts."""
     value, weight = side.value, side.weight
     mean = float((draw * value).sum() / (draw * weight).sum())
@@ -185,13 +183,13 @@ def loss_ratio(kind: Kind, side: Side, predicted: Floats, draw: Floats) -> float
     return ours / theirs if theirs > 0 else float("nan")
 
 
-def _losses(kind: Kind, value: Floats, weight: Floats, said: Floats) -> Floats:
-    losses: Floats
-    if kind is Kind.NUMBER:
+def _losses(kind: KpiKind, value: Float64Array, weight: Float64Array, said: Float64Array) -> Float64Array:
+    losses: Float64Array
+    if kind is KpiKind.NUMBER:
         losses = np.square(value - said)
         return losses
     least = 1e-12
-    if kind is Kind.RATE:
+    if kind is KpiKind.RATE:
         p = np.clip(said, least, 1 - least)
         losses = -(value * np.log(p) + (weight - value) * np.log1p(-p))
         return losses
@@ -200,13 +198,13 @@ def _losses(kind: Kind, value: Floats, weight: Floats, said: Floats) -> Floats:
     return losses
 
 
-def _design(data: KpiData, side: Side, name: str) -> Any:  # noqa: ANN401 - scipy has no types
+def _design(data: KpiData, side: SplitRows, name: str) -> Any:  # noqa: ANN401 - scipy has no types
     """The columns of a model; dense ones are standardised by the training side, tags stay 0 and 1."""
     from scipy.sparse import csr_matrix, hstack
 
-    def standard(own: Floats, train: Floats) -> Floats:
+    def standard(own: Float64Array, train: Float64Array) -> Float64Array:
         spread = train.std(axis=0)
-        scaled: Floats = (own - train.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+        scaled: Float64Array = (own - train.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
         return scaled
 
     train = data.sides["train"]
@@ -219,7 +217,7 @@ def _design(data: KpiData, side: Side, name: str) -> Any:  # noqa: ANN401 - scip
     return hstack([csr_matrix(facts), picture]).tocsr() if data.columns else np.hstack([facts, picture])
 
 
-def _fitted(data: KpiData, name: str) -> tuple[float, Callable[[Any], Floats]]:
+def _fitted(data: KpiData, name: str) -> tuple[float, Callable[[Any], Float64Array]]:
     """The penalty that is best on the validation side, and the model that it gives."""
     train, validation = data.sides["train"], data.sides.get("validation")
     design = _design(data, train, name)
@@ -234,16 +232,16 @@ def _fitted(data: KpiData, name: str) -> tuple[float, Callable[[Any], Floats]]:
 
 
 def _fit(
-    kind: Kind,
+    kind: KpiKind,
     design: Any,  # noqa: ANN401 - scipy has no types
-    side: Side,
+    side: SplitRows,
     penalty: float,
-    draw: Floats,
-) -> tuple[Callable[[Any], Floats], Floats]:
+    draw: Float64Array,
+) -> tuple[Callable[[Any], Float64Array], Float64Array]:
     """Fit a model: how it predicts, and its coefficients (D,). The penalty is on the sum over pictures."""
     from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 
-    if kind is Kind.RATE:
+    if kind is KpiKind.RATE:
         from scipy.sparse import issparse, vstack
 
         # A picture twice: clicked as often as it was, and not clicked as often as it was not.
@@ -252,7 +250,7 @@ def _fit(
         weights = np.concatenate([side.value, side.weight - side.value]) * np.tile(draw, 2)
         logistic = LogisticRegression(C=1 / penalty, max_iter=500).fit(twice, clicked, weights)
         return lambda x: logistic.predict_proba(x)[:, 1], logistic.coef_[0]
-    if kind is Kind.COUNT:
+    if kind is KpiKind.COUNT:
         poisson = PoissonRegressor(alpha=penalty / draw.sum(), max_iter=500).fit(design, side.value, draw)
         return poisson.predict, poisson.coef_
     ridge = Ridge(alpha=penalty).fit(design, side.value, draw)
@@ -261,13 +259,13 @@ def _fit(
 
 def _score(
     name: str,
-    kind: Kind,
-    test: Side,
-    predicted: Floats,
-    draws: Counts,
+    kind: KpiKind,
+    test: SplitRows,
+    predicted: Float64Array,
+    draws: Int64Array,
     penalty: float,
 ) -> ModelScore:
-    def auc(draw: Floats) -> float:
+    def auc(draw: Float64Array) -> float:
         from sklearn.metrics import roc_auc_score
 
         weights = np.concatenate([test.value, test.weight - test.value]) * np.tile(draw, 2)
@@ -276,14 +274,14 @@ def _score(
             return float("nan")
         return float(roc_auc_score(labels[kept], np.tile(predicted, 2)[kept], sample_weight=weights[kept]))
 
-    def calibration(draw: Floats) -> float:
+    def calibration(draw: Float64Array) -> float:
         return float((draw * test.weight * predicted).sum() / max((draw * test.value).sum(), 1e-12))
 
     return ModelScore(
         name=name,
         loss_ratio=_estimate(lambda draw: loss_ratio(kind, test, predicted, draw), draws),
-        auc=_estimate(auc, draws) if kind is Kind.RATE else None,
-        calibration=None if kind is Kind.NUMBER else _estimate(calibration, draws),
+        auc=_estimate(auc, draws) if kind is KpiKind.RATE else None,
+        calibration=None if kind is KpiKind.NUMBER else _estimate(calibration, draws),
         penalty=penalty,
     )
 
@@ -307,7 +305,7 @@ def _effects(
     effects = [
         Effect(
             tag=tag,
-            coefficient=Estimate(float(whole[skip + i]), float(low[skip + i]), float(high[skip + i])),
+            coefficient=FigureEstimate(float(whole[skip + i]), float(low[skip + i]), float(high[skip + i])),
             pictures=int(carriers[i]),
         )
         for i, tag in enumerate(data.columns)
@@ -315,8 +313,8 @@ def _effects(
     return sorted(effects, key=lambda effect: -effect.coefficient.value)
 
 
-def _estimate(figure: Callable[[Floats], float], draws: Counts) -> Estimate:
+def _estimate(figure: Callable[[Float64Array], float], draws: Int64Array) -> FigureEstimate:
     value = figure(np.ones(draws.shape[1]))
     found = [figure(draw.astype(float)) for draw in draws]
     low, high = np.nanpercentile(found, [2.5, 97.5])
-    return Estimate(round(value, 6), round(float(low), 6), round(float(high), 6))
+    return FigureEstimate(round(value, 6), round(float(low), 6), round(float(high), 6))

@@ -18,9 +18,10 @@ import numpy.typing as npt
 
 from alti2v.dataset.manifest import read_manifest
 from alti2v.errors import DataError, UsageError
+from alti2v.model.arrays import Int64Array
 from alti2v.model.evaluation.bootstrap import Codes, encode
 from alti2v.model.evaluation.histograms import BINS, Histograms, add_predictions, empty_histograms
-from alti2v.model.evaluation.paired_bootstrap import Difference, Side, TagDifferences, compare_sides
+from alti2v.model.evaluation.paired_bootstrap import Difference, ModelOutcomes, TagDifferences, compare_sides
 from alti2v.model.evaluation.predict import Common, common_tags, dataset_of, open_split, predict
 from alti2v.model.evaluation.scoring import assumed_thresholds, found_thresholds
 from alti2v.model.saved_model import Bundle, load_bundle
@@ -28,8 +29,6 @@ from alti2v.records import ProgressHook, Tag, ignore_progress
 from alti2v.storage.layout import METADATA, SPLITS
 from alti2v.storage.publish import make_directory, storage_errors
 from alti2v.storage.table import read_table
-
-Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +177,7 @@ def _with_labels_of(common: Common, dataset: Path) -> Common:
 # Which pictures are fair --------------------------------------------------------------------------
 
 
-def _fair_pictures(halves: Sequence[_Half], split: str) -> tuple[Ids, list[str]]:
+def _fair_pictures(halves: Sequence[_Half], split: str) -> tuple[Int64Array, list[str]]:
     """Posts that both datasets have in the split and that neither run learnt from, ascending; and warnings."""
     first, second = (ids_of(half.dataset, (split,)) for half in halves)
     shared = np.intersect1d(first, second)
@@ -186,7 +185,7 @@ def _fair_pictures(halves: Sequence[_Half], split: str) -> tuple[Ids, list[str]]
     if len(shared) < max(len(first), len(second)):
         lacking = max(len(first), len(second)) - len(shared)
         notes.append(f"{lacking:,} pictures of the {split} split are in one dataset only and were left out.")
-    seen: list[Ids] = []
+    seen: list[Int64Array] = []
     for half in halves:
         learnt = _learnt_from(half)
         if learnt is None:
@@ -208,14 +207,14 @@ def _fair_pictures(halves: Sequence[_Half], split: str) -> tuple[Ids, list[str]]
     return fair, notes
 
 
-def ids_of(dataset: Path, splits: Sequence[str]) -> Ids:
+def ids_of(dataset: Path, splits: Sequence[str]) -> Int64Array:
     """The posts of some splits of a dataset, ascending."""
     shards = [shard for split in splits for shard in read_manifest(dataset).split(split)]
     columns = [read_table(dataset / shard.name.metadata, METADATA, ["id"])["id"].to_numpy() for shard in shards]
     return np.sort(np.concatenate(columns)) if columns else np.array([], np.int64)
 
 
-def _learnt_from(half: _Half) -> Ids | None:
+def _learnt_from(half: _Half) -> Int64Array | None:
     """The pictures that a run was trained or tuned on; None if its dataset is gone or was rebuilt."""
     dataset = Path(half.bundle.dataset)
     if not dataset.is_dir() or read_manifest(dataset).plan_hash != half.bundle.plan_hash:
@@ -230,11 +229,11 @@ def _judge(
     half: _Half,
     common: Common,
     model: int,
-    kept: Ids,
+    kept: Int64Array,
     scratch: IO[bytes],
     config: CompareConfig,
     progress: ProgressHook,
-) -> Side:
+) -> ModelOutcomes:
     """Count one model's answers for the pictures that are kept; its codes are in the order of `kept`."""
     bundle = half.bundle
     frequencies = np.clip([tag.count / bundle.train_samples for tag in common.tags], 0.0, 1.0)
@@ -251,7 +250,7 @@ def _judge(
         )
         threshold = found_thresholds(validation, tags=common.tags, frequencies=frequencies).model
     histograms: Histograms = empty_histograms(len(common.tags))
-    ids: list[Ids] = []
+    ids: list[Int64Array] = []
     for batch in predict(
         bundle,
         half.dataset,
@@ -270,7 +269,7 @@ def _judge(
     codes: Codes = np.memmap(scratch, np.uint16, "r", shape=(len(kept), len(common.tags)))
     order = np.argsort(np.concatenate(ids))
     in_order = bool((order == np.arange(len(order))).all())
-    return Side(histograms=histograms, codes=codes if in_order else codes[order], threshold=threshold)
+    return ModelOutcomes(histograms=histograms, codes=codes if in_order else codes[order], threshold=threshold)
 
 
 def _differing_labels(first: Codes, second: Codes) -> int:

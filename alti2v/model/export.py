@@ -28,7 +28,7 @@ from alti2v.model.onnx.contract import (
     Format,
 )
 from alti2v.model.onnx.labels import (
-    Labels,
+    LabelTable,
     Rating,
     cl_labels,
     count_categories,
@@ -247,7 +247,7 @@ def _rating_counts(config: ExportConfig, bundle: Bundle) -> Mapping[str, int]:
     return counts
 
 
-def _labels(config: ExportConfig, format_: Format, bundle: Bundle, ratings: tuple[Rating, ...]) -> Labels:
+def _labels(config: ExportConfig, format_: Format, bundle: Bundle, ratings: tuple[Rating, ...]) -> LabelTable:
     """The rows of the table.
 
     Raises:
@@ -277,7 +277,7 @@ def _labels(config: ExportConfig, format_: Format, bundle: Bundle, ratings: tupl
     return labels
 
 
-def _table(format_: Format, labels: Labels) -> bytes:
+def _table(format_: Format, labels: LabelTable) -> bytes:
     if format_ is Format.CL:
         return tag_mapping_json(labels.rows)
     if format_ is Format.ONNX:
@@ -285,7 +285,7 @@ def _table(format_: Format, labels: Labels) -> bytes:
     return selected_tags_csv(labels.rows)
 
 
-def _facts(config: ExportConfig, bundle: Bundle, labels: Labels, ratings: tuple[Rating, ...]) -> Facts:
+def _facts(config: ExportConfig, bundle: Bundle, labels: LabelTable, ratings: tuple[Rating, ...]) -> Facts:
     metrics = config.run / EVALUATION_DIR / METRICS_FILE
     return Facts(
         name=config.run.resolve().name,
@@ -329,7 +329,7 @@ def _changes(facts: Facts, difference: float) -> bytes:
     )
 
 
-def _thresholds(run: Path, labels: Labels) -> TunedThresholds | None:
+def _thresholds(run: Path, labels: LabelTable) -> TunedThresholds | None:
     """The thresholds that were tuned for single tags, by the names that the tags have in the table."""
     tuned = read_thresholds(run / MODEL_DIR if (run / MODEL_DIR).is_dir() else run)
     if tuned is None:

@@ -20,13 +20,13 @@ from alti2v.model.tagging.preprocess import Problem
 from alti2v.model.tagging.selection import Criterion, ScoredTag, Sort, Wish, passing, ratings, select
 from alti2v.model.tagging.tagger import (
     DEFAULT_BATCH_SIZE,
-    Failure,
     Prediction,
     Tagger,
+    UntaggedPicture,
     load_tagger,
     predictions,
 )
-from alti2v.model.vocabulary import CATEGORIES, Vocabulary, find_tag, find_tags
+from alti2v.model.vocabulary import CATEGORIES, OutputTags, find_tag, find_tags
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.publish import publish_bytes
 
@@ -122,7 +122,7 @@ class Tagged:
 
     path: Path
     tags: tuple[ScoredTag, ...]
-    vocabulary: Vocabulary
+    vocabulary: OutputTags
     ratings: tuple[tuple[str, float], ...]
     sidecar: Path | None
 
@@ -153,7 +153,7 @@ class TagReport:
 def tag_files(
     config: TagConfig,
     *,
-    show: Callable[[Tagged | Failure[Path]], None],
+    show: Callable[[Tagged | UntaggedPicture[Path]], None],
     listed: Iterable[str] = (),
     progress: ProgressHook = ignore_progress,
 ) -> TagReport:
@@ -181,7 +181,7 @@ def tag_files(
         tally.tell()
         waiting = _waiting(find_pictures(config.paths, listed), config.sidecars, tally)
         for result in predictions(tagger, waiting):
-            done = result if isinstance(result, Failure) else _finish(result, task)
+            done = result if isinstance(result, UntaggedPicture) else _finish(result, task)
             show(done)
             tally.add(done)
     else:
@@ -218,8 +218,8 @@ class _Tally:
     def done(self) -> int:
         return self.tagged + self.skipped + self.failed.total()
 
-    def add(self, result: Tagged | Failure[Path]) -> None:
-        if isinstance(result, Failure):
+    def add(self, result: Tagged | UntaggedPicture[Path]) -> None:
+        if isinstance(result, UntaggedPicture):
             self.failed[result.problem.kind] += 1
         else:
             self.tagged += 1
@@ -236,7 +236,7 @@ class _Tally:
 class _Task:
     """A configuration with its names looked up in the model's vocabulary."""
 
-    vocabulary: Vocabulary
+    vocabulary: OutputTags
     criterion: Criterion
     wish: Wish
     sidecars: SidecarConfig | None
@@ -268,7 +268,7 @@ def default_threshold(tagger: Tagger) -> float:
     return DEFAULT_THRESHOLD if tagger.threshold is None else max(0.0, float(just_below(tagger.threshold)))
 
 
-def _with_known_names(sidecars: SidecarConfig, vocabulary: Vocabulary) -> SidecarConfig:
+def _with_known_names(sidecars: SidecarConfig, vocabulary: OutputTags) -> SidecarConfig:
     """Write the tags that the style speaks of as the model does."""
     names = vocabulary.names
     style = sidecars.style
@@ -311,7 +311,7 @@ def _waiting(
 # One picture -------------------------------------------------------------------------------------
 
 
-def _finish(prediction: Prediction[Path], task: _Task) -> Tagged | Failure[Path]:
+def _finish(prediction: Prediction[Path], task: _Task) -> Tagged | UntaggedPicture[Path]:
     """Choose the tags of a picture, and write them beside it if that is wanted."""
     probabilities = prediction.probabilities
     passed = passing(probabilities[None], task.vocabulary, task.criterion)[0]
@@ -321,7 +321,7 @@ def _finish(prediction: Prediction[Path], task: _Task) -> Tagged | Failure[Path]
         sidecar = prediction.picture.with_suffix(task.sidecars.suffix)
         problem = _write_sidecar(sidecar, tags, task.sidecars)
         if problem is not None:
-            return Failure(prediction.picture, problem)
+            return UntaggedPicture(prediction.picture, problem)
     return Tagged(
         path=prediction.picture,
         tags=tags,

@@ -22,13 +22,13 @@ from alti2v.model.network.precision import choose_precision
 from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, Recipe, parse_augmentation
 from alti2v.model.saved_model import read_training
 from alti2v.model.training.distributed import Crew, joined
-from alti2v.model.training.estimate import Plan, make_plan
+from alti2v.model.training.estimate import TrainingEstimate, make_plan
 from alti2v.model.training.job import Job
 from alti2v.model.training.loop import fit
 from alti2v.model.training.tensorboard import require_tensorboard
 from alti2v.records import ProgressHook, Tag, ignore_progress
 from alti2v.storage.directory import (
-    Kind,
+    DirectoryKind,
     claim_directory,
     exclusive,
     kind_of,
@@ -216,7 +216,7 @@ def train(
     manifest = read_manifest(config.dataset)
     tags = read_vocabulary(config.dataset)
     _require_trainable(config, manifest, tags=len(tags))
-    claim_directory(config.run, Kind.RUN)
+    claim_directory(config.run, DirectoryKind.RUN)
     with joined() as crew, exclusive(config.run, _LOCK_FILE) if crew.is_first else contextlib.nullcontext():
         settings = _settle(config, manifest)
         recipe = _recipe(config, settings)
@@ -235,7 +235,7 @@ def train(
     return _report(config, training, resumed_from_step=resumed_from_step)
 
 
-def plan(config: TrainConfig) -> Plan:
+def plan(config: TrainConfig) -> TrainingEstimate:
     """Say what the training would need and how long it would take; writes nothing.
 
     Raises:
@@ -323,7 +323,7 @@ def _settle(config: TrainConfig, manifest: Manifest) -> dict[str, Any]:
     Raises:
         UsageError: the run was begun with something else.
     """
-    known = read_description(config.run, Kind.RUN) if kind_of(config.run) is Kind.RUN else {}
+    known = read_description(config.run, DirectoryKind.RUN) if kind_of(config.run) is DirectoryKind.RUN else {}
     recipe = asdict(RECIPES[config.recipe])
     recipe["augmentation"] = str(RECIPES[config.recipe].augmentation)
     chosen = {name: getattr(config, name) for name in _CHOICES}

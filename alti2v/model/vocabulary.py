@@ -24,7 +24,7 @@ _SUGGESTIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class OutputTags:
     """The outputs of a tagger.
 
     Attributes:
@@ -44,7 +44,7 @@ class Vocabulary:
         return len(self.names)
 
 
-def make_vocabulary(outputs: Iterable[tuple[str, str]]) -> Vocabulary:
+def make_vocabulary(outputs: Iterable[tuple[str, str]]) -> OutputTags:
     """Make a vocabulary of (name, category) pairs in the order of the outputs."""
     pairs = tuple(outputs)
     members = {
@@ -52,7 +52,7 @@ def make_vocabulary(outputs: Iterable[tuple[str, str]]) -> Vocabulary:
         for category in CATEGORIES
     }
     preferred_last = sorted(range(len(pairs)), key=lambda i: (pairs[i][1] != RATING, -i))
-    return Vocabulary(
+    return OutputTags(
         names=tuple(name for name, _ in pairs),
         categories=tuple(category for _, category in pairs),
         members={category: found for category, found in members.items() if len(found)},
@@ -60,7 +60,7 @@ def make_vocabulary(outputs: Iterable[tuple[str, str]]) -> Vocabulary:
     )
 
 
-def find_tag(vocabulary: Vocabulary, name: str) -> int:
+def find_tag(vocabulary: OutputTags, name: str) -> int:
     """Find a tag by its name, written with underscores or with spaces.
 
     Raises:
@@ -75,7 +75,7 @@ def find_tag(vocabulary: Vocabulary, name: str) -> int:
     raise UsageError(f"the model knows no tag {wanted!r}: {advice}")
 
 
-def find_tags(vocabulary: Vocabulary, values: Iterable[str]) -> tuple[int, ...]:
+def find_tags(vocabulary: OutputTags, values: Iterable[str]) -> tuple[int, ...]:
     """Find tags; a value is one name, or several with commas between them.
 
     Raises:

@@ -16,7 +16,7 @@ _MIN_STEP = 0.75  # units between drawn points: what no screen can tell apart on
 
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
-Point = tuple[float, float]
+_Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Series:
     """
 
     name: str
-    points: Sequence[Point]
+    points: Sequence[_Point]
     role: str
     dots: bool = False
 
@@ -76,15 +76,15 @@ class Line:
     name: str
     role: str
     path: str
-    dots: tuple[Point, ...]
-    end: Point
+    dots: tuple[_Point, ...]
+    end: _Point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
     """A single point with a word beside it."""
 
-    at: Point
+    at: _Point
     label: str
 
 
@@ -117,7 +117,7 @@ def line_chart(
     *,
     x: Axis,
     y: Axis,
-    markers: Iterable[tuple[Point, str]] = (),
+    markers: Iterable[tuple[_Point, str]] = (),
     height: int = 340,
 ) -> Chart:
     """Lay out a chart.
@@ -132,7 +132,7 @@ def line_chart(
     """
     right, bottom = WIDTH - _RIGHT, height - _BOTTOM
 
-    def place(point: Point) -> Point:
+    def place(point: _Point) -> _Point:
         across = (point[0] - x.low) / (x.high - x.low)
         up = (point[1] - y.low) / (y.high - y.low)
         return round(_LEFT + across * (right - _LEFT), 2), round(bottom - up * (bottom - _TOP), 2)
@@ -201,9 +201,9 @@ def decades(label: str, highest: float) -> Axis:
     return Axis(label=label, low=0, high=last, ticks=range(last + 1), words=words)
 
 
-def steps(edges: Sequence[float], heights: Sequence[float]) -> list[Point]:
+def steps(edges: Sequence[float], heights: Sequence[float]) -> list[_Point]:
     """A histogram as the outline of its bars, from the ground to the ground."""
-    outline: list[Point] = [(edges[0], 0.0)]
+    outline: list[_Point] = [(edges[0], 0.0)]
     for left, right, height in zip(edges, edges[1:], heights, strict=False):
         outline += [(left, height), (right, height)]
     return [*outline, (edges[-1], 0.0)]
@@ -219,7 +219,7 @@ def equal_f1_guides() -> tuple[Series, ...]:
     return tuple(guides)
 
 
-def _thinned(points: Sequence[Point]) -> list[Point]:
+def _thinned(points: Sequence[_Point]) -> list[_Point]:
     kept = [points[0]]
     for point in points[1:-1]:
         if math.dist(point, kept[-1]) >= _MIN_STEP:
@@ -227,5 +227,5 @@ def _thinned(points: Sequence[Point]) -> list[Point]:
     return [*kept, points[-1]] if len(points) > 1 else kept
 
 
-def _path(points: Sequence[Point]) -> str:
+def _path(points: Sequence[_Point]) -> str:
     return "M" + "L".join(f"{across:g} {down:g}" for across, down in points)

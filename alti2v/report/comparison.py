@@ -71,7 +71,7 @@ class ComparisonReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TagRow:
+class ComparedTag:
     """A tag with enough pictures to be compared."""
 
     tag: Tag
@@ -148,7 +148,9 @@ def comparison_document(comparison: Comparison) -> dict[str, object]:
     }
 
 
-def render_comparison(comparison: Comparison, rows: Mapping[int, TagRow], *, generated_at: datetime) -> str:
+def render_comparison(
+    comparison: Comparison, rows: Mapping[int, ComparedTag], *, generated_at: datetime
+) -> str:
     """Render the page.
 
     Args:
@@ -209,11 +211,11 @@ def summary(comparison: Comparison) -> str:
     )
 
 
-def tag_rows(comparison: Comparison) -> Mapping[int, TagRow]:
+def tag_rows(comparison: Comparison) -> Mapping[int, ComparedTag]:
     """Index of the tag -> its row, for tags with enough pictures."""
     found = comparison.tag_differences
     return {
-        int(index): TagRow(
+        int(index): ComparedTag(
             tag=comparison.tags[index],
             positives=int(comparison.positives[index]),
             first=float(found.first[index]),
@@ -224,7 +226,7 @@ def tag_rows(comparison: Comparison) -> Mapping[int, TagRow]:
     }
 
 
-def _per_tag_csv(comparison: Comparison, rows: Mapping[int, TagRow]) -> bytes:
+def _per_tag_csv(comparison: Comparison, rows: Mapping[int, ComparedTag]) -> bytes:
     """One line per common tag, in the first model's order; cells without a value empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

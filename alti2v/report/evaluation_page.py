@@ -10,7 +10,7 @@ from datetime import datetime
 import numpy as np
 
 from alti2v.model.evaluation.bootstrap import Interval
-from alti2v.model.evaluation.gallery import Pick
+from alti2v.model.evaluation.gallery import GalleryReason
 from alti2v.model.evaluation.metrics import Curve, Reliability
 from alti2v.model.evaluation.result import Evaluation, Group
 from alti2v.records import Category, Tag
@@ -43,7 +43,7 @@ class Headline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TagRow:
+class EvaluatedTag:
     """A row of the table of all tags; None where there is nothing to say."""
 
     tag: Tag
@@ -82,7 +82,11 @@ def render_page(evaluation: Evaluation, *, generated_at: datetime) -> str:
         ranked=_ranked(rows, evaluation.judgement.min_positives),
         ranking=_RANKING,
         categories=[group.name for group in evaluation.judgement.of_kind("category")],
-        picks=[pick.value for pick in Pick if any(pick in one.picks for one in evaluation.judgement.pictures)],
+        picks=[
+            pick.value
+            for pick in GalleryReason
+            if any(pick in one.picks for one in evaluation.judgement.pictures)
+        ],
         generated_at=generated_at,
     )
 
@@ -148,12 +152,12 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
 # Tags -------------------------------------------------------------------------------------------
 
 
-def tag_rows(evaluation: Evaluation) -> tuple[TagRow, ...]:
+def tag_rows(evaluation: Evaluation) -> tuple[EvaluatedTag, ...]:
     """One row per tag, in the model's order."""
     ours, theirs = evaluation.judgement.tag_scores, evaluation.judgement.baseline_scores
     precision, recall, f1 = ours.precision, ours.recall, ours.f1
     return tuple(
-        TagRow(
+        EvaluatedTag(
             tag=tag,
             positives=int(ours.positives[index]),
             predicted=int(ours.predicted[index]),
@@ -170,7 +174,7 @@ def tag_rows(evaluation: Evaluation) -> tuple[TagRow, ...]:
     )
 
 
-def _ranked(rows: Sequence[TagRow], min_positives: int) -> list[TagRow]:
+def _ranked(rows: Sequence[EvaluatedTag], min_positives: int) -> list[EvaluatedTag]:
     """Tags with enough pictures to be compared, best first."""
     enough = [row for row in rows if row.positives >= min_positives and row.average_precision is not None]
     return sorted(enough, key=lambda row: -(row.average_precision or 0.0))

@@ -20,7 +20,15 @@ from alti2v.model.fingerprint import model_hash
 from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.report.neighbours import cards_of
 from alti2v.report.rendering import render
-from alti2v.serving.view import MEGABYTE, Limits, Look, default_thresholds, heat_picture, judge, look_at
+from alti2v.serving.view import (
+    MEGABYTE,
+    Limits,
+    ViewedPicture,
+    default_thresholds,
+    heat_picture,
+    judge,
+    look_at,
+)
 from alti2v.vectors.index import Index, neighbours, open_index
 from alti2v.vectors.vector_file import as_vectors
 
@@ -176,7 +184,7 @@ def _page(gradio: Any, tagger: Tagger, index: Index | None, config: ServeConfig)
                 prompt = gradio.Textbox(label="As a prompt", lines=3, buttons=["copy"], elem_id="prompt")
         near = gradio.HTML(elem_id="near")
 
-        def shown(found: Look, values: Sequence[float]) -> tuple[Any, ...]:
+        def shown(found: ViewedPicture, values: Sequence[float]) -> tuple[Any, ...]:
             verdict = judge(found.probabilities, tagger.vocabulary, dict(zip(defaults, values, strict=True)))
             names = [tag.name for group in verdict.groups.values() for tag in group]
             return (
@@ -195,12 +203,12 @@ def _page(gradio: Any, tagger: Tagger, index: Index | None, config: ServeConfig)
                 return None, _view(problem=str(exc)), *nothing, ""
             return found, _view(found.shown), *shown(found, values), _near(index, found, config.count)
 
-        def on_limits(found: Look | None, *values: float) -> tuple[Any, ...]:
+        def on_limits(found: ViewedPicture | None, *values: float) -> tuple[Any, ...]:
             if found is None:
                 return "", "", gradio.Dropdown(visible=False)
             return shown(found, values)
 
-        def on_tag(found: Look | None, tag: str | None) -> str:
+        def on_tag(found: ViewedPicture | None, tag: str | None) -> str:
             return "" if found is None else _heat(tagger, found, tag)
 
         answers = [tags, prompt, where]
@@ -279,7 +287,7 @@ def _content(path: str, limits: Limits) -> bytes:
         return file.read(int(limits.megabytes * MEGABYTE) + 1)
 
 
-def _heat(tagger: Tagger, found: Look, tag: str | None) -> str:
+def _heat(tagger: Tagger, found: ViewedPicture, tag: str | None) -> str:
     if not tag:
         return _view(found.shown)
     heat = tagger.heat_map(found.pixels, tag)
@@ -289,7 +297,7 @@ def _heat(tagger: Tagger, found: Look, tag: str | None) -> str:
     return _view(jpeg, note=f"What speaks for {tag}, by {heat.method}: red most.")
 
 
-def _near(index: Index | None, found: Look, count: int) -> str:
+def _near(index: Index | None, found: ViewedPicture, count: int) -> str:
     if index is None or found.features is None:
         return ""
     query = as_vectors(found.features[None], index.origin.form)[0]

@@ -15,10 +15,11 @@ from PIL import Image
 
 from alti2v.dataset.images.convert import MAX_PIXELS
 from alti2v.errors import DataError
+from alti2v.model.arrays import Uint8Array
 from alti2v.model.tag import DEFAULT_THRESHOLD
 from alti2v.model.tagging.captions import CaptionStyle, caption
 from alti2v.model.tagging.heatmap import HeatMap
-from alti2v.model.tagging.preprocess import Pixels, Problem, pixels
+from alti2v.model.tagging.preprocess import Problem, pixels
 from alti2v.model.tagging.selection import (
     Criterion,
     Probabilities,
@@ -29,8 +30,8 @@ from alti2v.model.tagging.selection import (
     ratings,
     select,
 )
-from alti2v.model.tagging.tagger import Failure, Features, Tagger, predictions
-from alti2v.model.vocabulary import RATING, Vocabulary
+from alti2v.model.tagging.tagger import Features, Tagger, UntaggedPicture, predictions
+from alti2v.model.vocabulary import RATING, OutputTags
 from alti2v.report.neighbours import thumbnail
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT
 
@@ -56,7 +57,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class ViewedPicture:
     """A picture that went through the network.
 
     Attributes:
@@ -68,12 +69,12 @@ class Look:
 
     probabilities: Probabilities
     features: Features | None
-    pixels: Pixels
+    pixels: Uint8Array
     shown: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class ChosenTags:
     """What a picture's tags are at certain thresholds.
 
     Attributes:
@@ -87,7 +88,7 @@ class Verdict:
     prompt: str
 
 
-def look_at(tagger: Tagger, content: bytes, limits: Limits) -> Look:
+def look_at(tagger: Tagger, content: bytes, limits: Limits) -> ViewedPicture:
     """Send a picture through the network.
 
     Raises:
@@ -95,11 +96,11 @@ def look_at(tagger: Tagger, content: bytes, limits: Limits) -> Look:
     """
     _require_small(content, limits)
     (result,) = predictions(tagger, [("picture", content)])
-    if isinstance(result, Failure):
+    if isinstance(result, UntaggedPicture):
         raise DataError(f"this file cannot be used: {result.problem.words}")
     square = pixels(content, tagger.preparation)
     assert not isinstance(square, Problem), "it was none a moment ago"
-    return Look(
+    return ViewedPicture(
         probabilities=result.probabilities,
         features=result.features,
         pixels=square,
@@ -113,7 +114,7 @@ def default_thresholds(tagger: Tagger) -> dict[str, float]:
     return {name: threshold for name in tagger.vocabulary.members if name != RATING}
 
 
-def judge(probabilities: Probabilities, vocabulary: Vocabulary, thresholds: Mapping[str, float]) -> Verdict:
+def judge(probabilities: Probabilities, vocabulary: OutputTags, thresholds: Mapping[str, float]) -> ChosenTags:
     """Tell the tags of a picture.
 
     Args:
@@ -126,7 +127,7 @@ def judge(probabilities: Probabilities, vocabulary: Vocabulary, thresholds: Mapp
     """
     criterion = Criterion(threshold=1.0, by_category=thresholds)
     tags = select(probabilities, passing(probabilities[None], vocabulary, criterion)[0], vocabulary, Wish())
-    return Verdict(
+    return ChosenTags(
         groups=group(tags, vocabulary),
         ratings=tuple(ratings(probabilities, vocabulary)),
         prompt=caption([tag.name for tag in tags], _PROMPT),

@@ -21,7 +21,7 @@ from alti2v.storage.publish import make_directory, publish_json, read_json, stor
 _LOCK_TRIES = 5
 
 
-class Kind(StrEnum):
+class DirectoryKind(StrEnum):
     """What a directory can be."""
 
     STORE = "store"
@@ -29,19 +29,19 @@ class Kind(StrEnum):
     RUN = "run"
 
 
-DESCRIPTION_FILES: Mapping[Kind, str] = {
-    Kind.STORE: STORE_FILE,
-    Kind.DATASET: MANIFEST_FILE,
-    Kind.RUN: RUN_FILE,
+DESCRIPTION_FILES: Mapping[DirectoryKind, str] = {
+    DirectoryKind.STORE: STORE_FILE,
+    DirectoryKind.DATASET: MANIFEST_FILE,
+    DirectoryKind.RUN: RUN_FILE,
 }
 
 
-def kind_of(path: Path) -> Kind | None:
+def kind_of(path: Path) -> DirectoryKind | None:
     """Tell what a directory is by its description file; None if it has none."""
     return next((kind for kind, file in DESCRIPTION_FILES.items() if (path / file).exists()), None)
 
 
-def claim_directory(path: Path, kind: Kind) -> bool:
+def claim_directory(path: Path, kind: DirectoryKind) -> bool:
     """Make `path` ready to become a directory of this kind.
 
     Returns:
@@ -65,7 +65,7 @@ def claim_directory(path: Path, kind: Kind) -> bool:
     return False
 
 
-def read_description(path: Path, kind: Kind) -> dict[str, Any]:
+def read_description(path: Path, kind: DirectoryKind) -> dict[str, Any]:
     """Read the description of a directory.
 
     Raises:
@@ -95,7 +95,7 @@ def read_description(path: Path, kind: Kind) -> dict[str, Any]:
     return description
 
 
-def write_description(path: Path, kind: Kind, fields: Mapping[str, Any]) -> None:
+def write_description(path: Path, kind: DirectoryKind, fields: Mapping[str, Any]) -> None:
     """Publish the description of a directory."""
     publish_json(path / DESCRIPTION_FILES[kind], {"kind": kind, "version": FORMAT_VERSION, **fields})
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.records import Category, Span
-from alti2v.storage.directory import Kind, holder, read_description
+from alti2v.storage.directory import DirectoryKind, holder, read_description
 from alti2v.storage.layout import (
     LOCK_FILE,
     POSTS,
@@ -66,7 +66,7 @@ def open_store(path: Path) -> Iterator[Store]:
         DamagedError: its description cannot be read.
         DataError: its tables do not exist yet.
     """
-    description = read_description(path, Kind.STORE)
+    description = read_description(path, DirectoryKind.STORE)
     with contextlib.ExitStack() as stack:
         for _ in range(_SNAPSHOT_TRIES):
             parts = tuple(stack.enter_context(part.open("rb")) for part in _part_paths(path))

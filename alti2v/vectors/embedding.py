@@ -24,9 +24,9 @@ from alti2v.model.tagging.preprocess import Source
 from alti2v.model.tagging.selection import Criterion, Wish, passing, select
 from alti2v.model.tagging.tagger import (
     DEFAULT_BATCH_SIZE,
-    Failure,
     Prediction,
     Tagger,
+    UntaggedPicture,
     load_tagger,
     predictions,
 )
@@ -113,7 +113,7 @@ class EmbedReport:
 def embed(
     config: EmbedConfig,
     *,
-    show: Callable[[Failure[str]], None],
+    show: Callable[[UntaggedPicture[str]], None],
     listed: Iterable[str] = (),
     progress: ProgressHook = ignore_progress,
 ) -> EmbedReport:
@@ -239,13 +239,13 @@ def _embedded(
     waiting: Iterable[tuple[str, Source]],
     form: Form,
     tally: _Tally,
-    show: Callable[[Failure[str]], None],
+    show: Callable[[UntaggedPicture[str]], None],
 ) -> Iterator[Rows]:
     """Vectors, a part at a time."""
     criterion = tagger.criterion("constant", threshold=default_threshold(tagger))
     held: list[Prediction[str]] = []
     for result in predictions(tagger, waiting):
-        if isinstance(result, Failure):
+        if isinstance(result, UntaggedPicture):
             show(result)
             tally.failed[result.problem.kind] += 1
         else:

@@ -11,7 +11,7 @@ from alti2v.errors import DamagedError, UsageError
 from alti2v.model.tagging.inputs import count_pictures, find_pictures
 from alti2v.model.tagging.preprocess import Source, Square
 from alti2v.records import Span
-from alti2v.storage.directory import Kind, kind_of
+from alti2v.storage.directory import DirectoryKind, kind_of
 from alti2v.storage.layout import METADATA, ShardName
 from alti2v.storage.table import read_table
 from alti2v.storage.tar import read_span
@@ -23,7 +23,7 @@ def dataset_among(inputs: Sequence[str]) -> Path | None:
     Raises:
         UsageError: there are a dataset and something else.
     """
-    datasets = [Path(name) for name in inputs if kind_of(Path(name)) is Kind.DATASET]
+    datasets = [Path(name) for name in inputs if kind_of(Path(name)) is DirectoryKind.DATASET]
     if datasets and len(inputs) > 1:
         raise UsageError(f"{datasets[0]} is a dataset: give it alone, its keys would mix with paths")
     return datasets[0] if datasets else None

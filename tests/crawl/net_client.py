@@ -13,7 +13,7 @@ from aiohttp import web
 from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.results import Purpose, Received
-from alti2v.crawl.http.retry import FailKind, Failure, RetryPolicy
+from alti2v.crawl.http.retry import FailedTry, FailKind, RetryPolicy
 
 CONFIG = NetConfig(
     rate=math.inf,
@@ -45,7 +45,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 async def got(
     url: str, *, config: NetConfig = CONFIG, max_bytes: int = 10_000, **client: Any
-) -> Received | Failure:
+) -> Received | FailedTry:
     """Fetch one file with a client of its own."""
     async with Client(config, **client) as session:
         return await session.get(url, purpose=Purpose.FILE, max_bytes=max_bytes)
@@ -53,7 +53,7 @@ async def got(
 
 def kind(outcome: object) -> FailKind:
     """The kind of what has to be a failure."""
-    assert isinstance(outcome, Failure), outcome
+    assert isinstance(outcome, FailedTry), outcome
     assert outcome.message
     return outcome.kind
 

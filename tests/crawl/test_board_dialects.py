@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from alti2v.crawl.boards.columns import absolute_urls, instants, integers, md5s, post_ids, sides
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.gelbooru import Gelbooru
-from alti2v.crawl.boards.protocol import Page, Query, Refusal, Skip, Unreadable, Wall, skip_reason
+from alti2v.crawl.boards.protocol import Page, PostQuery, Refusal, Skip, Unreadable, Wall, skip_reason
 from alti2v.crawl.boards.response import classify
 from alti2v.crawl.boards.values import (
     absolute_url,
@@ -179,7 +179,7 @@ def test_addresses_of_other_schemes_are_dropped(url: str) -> None:
 
 def test_gelbooru_questions() -> None:
     """The questions are those that the site's help documents."""
-    assert ORG.posts_url(Query(tags="1girl", below=77, limit=1000)) == (
+    assert ORG.posts_url(PostQuery(tags="1girl", below=77, limit=1000)) == (
         "https://safebooru.org/index.php?page=dapi&q=index&s=post&tags=1girl%20id%3A%3C77&limit=1000&pid=0&json=1"
     )
     assert ORG.count_url("") == "https://safebooru.org/index.php?page=dapi&q=index&s=post&tags=&limit=1&pid=0"
@@ -285,10 +285,10 @@ def test_danbooru_errors_mean_what_their_status_says(status: int, expected: obje
 
 def test_danbooru_questions_and_count() -> None:
     """The cursor is a page name; the count has an address of its own."""
-    assert DONMAI.posts_url(Query(tags="1girl", below=77, limit=200)) == (
+    assert DONMAI.posts_url(PostQuery(tags="1girl", below=77, limit=200)) == (
         "https://safebooru.donmai.us/posts.json?tags=1girl&limit=200&page=b77"
     )
-    assert DONMAI.posts_url(Query(tags="", page=3, limit=200)).endswith("page=4")
+    assert DONMAI.posts_url(PostQuery(tags="", page=3, limit=200)).endswith("page=4")
     assert DONMAI.count_url("a", below=9) == "https://safebooru.donmai.us/counts/posts.json?tags=a%20id%3A%3C9"
     assert DONMAI.read_count(b'{"counts":{"posts":42}}', status=200) == 42
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from alti2v.crawl.boards.protocol import Page, Query, Wall
+from alti2v.crawl.boards.protocol import Page, PostQuery, Wall
 from alti2v.crawl.listing.cursor import (
     DOUBTS,
     after_count,
@@ -40,7 +40,7 @@ class ModelBoard:
     wall: int | None = None
     vanished: set[int] = field(default_factory=set)
 
-    def answer(self, query: Query) -> Page | Wall:
+    def answer(self, query: PostQuery) -> Page | Wall:
         event = self.events.pop() if self.events else None
         if event == "empty":
             return Page()
@@ -259,5 +259,5 @@ def test_pages_of_ghosts_alone_are_passed() -> None:
 
 def test_a_limit_asks_for_no_more_than_is_wanted() -> None:
     """A walk by cursor asks for few posts; one by page number keeps to full pages."""
-    assert question(Walk(), tags="a", page_limit=1000, wanted=20) == Query(tags="a", limit=20)
+    assert question(Walk(), tags="a", page_limit=1000, wanted=20) == PostQuery(tags="a", limit=20)
     assert question(Walk(full=True), tags="a", page_limit=1000, wanted=20).limit == 1000

@@ -24,7 +24,7 @@ from PIL import Image
 from alti2v.crawl.download.image_header import identify
 from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.results import Purpose, Received
-from alti2v.crawl.http.retry import FailKind, Failure
+from alti2v.crawl.http.retry import FailedTry, FailKind
 from alti2v.crawl.http.ssrf_guard import Sites, is_public, origin_of
 from tests.crawl.net_client import CONFIG, Clock, drop, got, kind
 
@@ -62,7 +62,7 @@ async def test_f06_f07_a_status_is_a_kind(serve: Any, status: int, expected: Fai
     outcome = await got(await serve(handler) + "/a.jpg")
 
     assert kind(outcome) is expected
-    assert isinstance(outcome, Failure)
+    assert isinstance(outcome, FailedTry)
     assert outcome.status == status
 
 
@@ -75,7 +75,7 @@ async def test_f01_a_refused_connection_has_its_kind() -> None:
 
     assert kind(api) is FailKind.CONNECT
     assert kind(file) is FailKind.HOST_DOWN
-    assert isinstance(file, Failure)
+    assert isinstance(file, FailedTry)
     assert "robots.txt cannot be read" in file.message
 
 
@@ -129,7 +129,7 @@ async def test_f02_a_short_body_is_told_in_words(serve: Any) -> None:
 
     outcome = await got(await serve(handler) + "/a.jpg")
 
-    assert isinstance(outcome, Failure)
+    assert isinstance(outcome, FailedTry)
     assert outcome.kind is FailKind.TRUNCATED_BODY
     assert "received 3 of 9 bytes" in outcome.message
     assert not re.search("400|Error|message=", outcome.message)
@@ -216,7 +216,7 @@ async def test_f03_a_body_below_the_least_rate_is_given_up(serve: Any) -> None:
     slow, quick = [await got(f"{url}/{path}", config=config, clock=clock) for path in ("slow", "quick")]
 
     assert kind(slow) is FailKind.TIMEOUT
-    assert isinstance(slow, Failure)
+    assert isinstance(slow, FailedTry)
     assert "slower than 1,000 bytes/s" in slow.message
     assert isinstance(quick, Received)
 

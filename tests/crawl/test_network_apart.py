@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alti2v.crawl.crawler import CrawlConfig, crawl
-from alti2v.crawl.download.interface import FileRules, NetworkConfig
+from alti2v.crawl.download.interface import DownloadConfig, FileRules
 from alti2v.crawl.download.worker import parent, shared_memory
 from alti2v.crawl.download.worker.messages import (
     answer_document,
@@ -28,10 +28,10 @@ from alti2v.crawl.download.worker.messages import (
     read_result,
     result_document,
 )
-from alti2v.crawl.download.worker.parent import NetworkApart
+from alti2v.crawl.download.worker.parent import DownloadWorker
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.results import Received
-from alti2v.crawl.http.retry import FailKind, Failure, RetryPolicy
+from alti2v.crawl.http.retry import FailedTry, FailKind, RetryPolicy
 from alti2v.crawl.store.ledger import Outcome
 from alti2v.crawl.store.post_json import Arrived
 from alti2v.crawl.verify import verify_store
@@ -71,7 +71,7 @@ def test_answers_arrive_as_they_were_sent(body: bytes, text: str, kind: FailKind
     """Bodies and failures of the API alike."""
     for answer in (
         Received(url=text, status=503, body=body, robots_tag=text, waited_s=0.25),
-        Failure(kind=kind, message=text, status=None),
+        FailedTry(kind=kind, message=text, status=None),
     ):
         document, content = answer_document(answer)
         assert read_answer(sent(document), content) == answer
@@ -84,7 +84,7 @@ def test_a_configuration_arrives_as_it_was_sent(pace_dir: Path | None) -> None:
         rate=math.inf, api_rate=0.5, connections=3, pace_dir=pace_dir, retry=RetryPolicy(tries=2, rest_s=0.1)
     )
     rules = FileRules(original=True, max_bytes=9, memory_bytes=99)
-    whole = NetworkConfig(net=net, rules=rules, seed=5)
+    whole = DownloadConfig(net=net, rules=rules, seed=5)
 
     assert read_config(sent(config_document(whole))) == whole
 
@@ -162,8 +162,8 @@ async def test_an_end_that_is_cancelled_leaves_no_process() -> None:
     """Ctrl-C twice, while the other process does not answer: it is killed, and waited for."""
     net = NetConfig(rate=math.inf, api_rate=math.inf, connections=1)
     rules = FileRules(original=True, max_bytes=9, memory_bytes=99)
-    network = NetworkApart(
-        NetworkConfig(net=net, rules=rules, seed=5),
+    network = DownloadWorker(
+        DownloadConfig(net=net, rules=rules, seed=5),
         on_pause=lambda _why, _seconds: None,
         on_notice=lambda _words: None,
     )

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from alti2v.crawl.download import image_header
-from alti2v.crawl.download.image_header import Picture, identify
-from alti2v.crawl.http.retry import FailKind, Failure
+from alti2v.crawl.download.image_header import ImageHeader, identify
+from alti2v.crawl.http.retry import FailedTry, FailKind
 
 
 def jpeg(width: int, height: int, *, mode: str = "RGB", progressive: bool = False, quality: int = 80) -> bytes:
@@ -30,15 +30,17 @@ def jpeg(width: int, height: int, *, mode: str = "RGB", progressive: bool = Fals
 )
 def test_sizes_of_jpegs(width: int, height: int, mode: str, progressive: bool) -> None:
     """Every kind that Pillow writes."""
-    assert identify(jpeg(width, height, mode=mode, progressive=progressive)) == Picture("JPEG", width, height)
+    assert identify(jpeg(width, height, mode=mode, progressive=progressive)) == ImageHeader(
+        "JPEG", width, height
+    )
 
 
 def test_ordinary_jpegs_do_not_reach_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     """The quick way is taken."""
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("Pillow was asked"))
 
-    assert identify(jpeg(64, 48)) == Picture("JPEG", 64, 48)
-    assert identify(jpeg(64, 48, progressive=True)) == Picture("JPEG", 64, 48)
+    assert identify(jpeg(64, 48)) == ImageHeader("JPEG", 64, 48)
+    assert identify(jpeg(64, 48, progressive=True)) == ImageHeader("JPEG", 64, 48)
 
 
 @given(at=st.integers(2, 250), byte=st.integers(0, 255), cut=st.integers(0, 700))
@@ -48,8 +50,8 @@ def test_damaged_headers_are_a_failure_or_a_size(at: int, byte: int, cut: int) -
     content[at] = byte
     for damaged in (bytes(content), bytes(content[:cut])):
         found = identify(damaged)
-        assert isinstance(found, Picture | Failure)
-        if isinstance(found, Picture):
+        assert isinstance(found, ImageHeader | FailedTry)
+        if isinstance(found, ImageHeader):
             assert 0 < found.width * found.height <= image_header.MAX_PIXELS
 
 
@@ -60,7 +62,7 @@ def test_a_header_that_promises_too_many_pixels() -> None:
     content[at + 5 : at + 9] = b"\xff\xff\xff\xff"
     found = identify(bytes(content))
 
-    assert isinstance(found, Failure)
+    assert isinstance(found, FailedTry)
     assert found.kind is FailKind.TOO_MANY_PIXELS
 
 
@@ -70,4 +72,4 @@ def test_f23_of_several_pictures_in_a_jpeg_the_first_counts() -> None:
     first, second = Image.new("RGB", (64, 48), 90), Image.new("RGB", (64, 48), 10)
     first.save(out, "MPO", save_all=True, append_images=[second])
 
-    assert identify(out.getvalue()) == Picture("JPEG", 64, 48)
+    assert identify(out.getvalue()) == ImageHeader("JPEG", 64, 48)

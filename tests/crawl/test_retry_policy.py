@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from alti2v.crawl.http.retry import (
     HEALABLE,
+    FailedTry,
     FailKind,
-    Failure,
     GiveUp,
     Retry,
     RetryPolicy,
@@ -26,7 +26,7 @@ NOW = 1_784_000_000.0
 
 
 def decision(kind: FailKind, tries: int) -> Retry | GiveUp:
-    return decide(Failure(kind=kind, message=""), tries=tries, policy=POLICY, rng=Random(0))
+    return decide(FailedTry(kind=kind, message=""), tries=tries, policy=POLICY, rng=Random(0))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_passing_failures_are_tried_as_often_as_the_policy_says() -> None:
 @given(st.integers(1, 3), st.integers())
 def test_f01_back_off_is_jittered_between_nothing_and_its_ceiling(tries: int, seed: int) -> None:
     """Full jitter: uniform in [0, min(ceiling, base * 2^(tries - 1))]."""
-    failure = Failure(kind=FailKind.RESET, message="")
+    failure = FailedTry(kind=FailKind.RESET, message="")
     verdict = decide(failure, tries=tries, policy=POLICY, rng=Random(seed))
 
     assert isinstance(verdict, Retry)

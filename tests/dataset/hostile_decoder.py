@@ -7,7 +7,7 @@ import signal
 import time
 
 from alti2v.dataset.images import decoder_process
-from alti2v.dataset.images.convert import Picture, Unusable, prepare_picture
+from alti2v.dataset.images.convert import PreparedPicture, Unusable, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 
 PROGRAM = "from tests.dataset.hostile_decoder import serve; serve()"
@@ -29,7 +29,7 @@ def serve() -> None:
     decoder_process.serve(hostile)
 
 
-def hostile(content: bytes, recipe: ImageRecipe) -> Picture | Unusable:
+def hostile(content: bytes, recipe: ImageRecipe) -> PreparedPicture | Unusable:
     if content.endswith(b"SEGFAULT"):
         os.kill(os.getpid(), signal.SIGSEGV)
     if content.endswith(b"RAISE"):

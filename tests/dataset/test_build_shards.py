@@ -33,7 +33,7 @@ from alti2v.dataset.versions.publish import WORK_DIR
 from alti2v.dataset.write.shard import SAMPLE_FIELDS
 from alti2v.errors import DamagedError, DataError, StorageError, UsageError
 from alti2v.records import Progress
-from alti2v.storage.directory import Kind, write_description
+from alti2v.storage.directory import DirectoryKind, write_description
 from alti2v.storage.layout import POSTS, posts_table
 from alti2v.storage.table import write_table
 from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
@@ -217,7 +217,7 @@ def test_the_crawl_of_a_card_asks_for_the_same_posts(tmp_path: Path) -> None:
         "exclude": ["comic", "4koma"],
         "min_score": 5,
     }
-    write_description(store, Kind.STORE, {"board": "https://board.example", **search})
+    write_description(store, DirectoryKind.STORE, {"board": "https://board.example", **search})
     build(store, tmp_path / "dataset", test=2, validation=2)
     lines = (tmp_path / "dataset" / "README.md").read_text().splitlines()
     options = options_of(next(line for line in lines if line.startswith("    alti2v crawl")))
@@ -467,7 +467,7 @@ def test_folders_that_are_something_else(store: Path, tmp_path: Path) -> None:
     """A dataset of other options, a folder of something else, a store that is none: refused in one line."""
     build(store, tmp_path / "dataset")
     (tmp_path / "run").mkdir()
-    write_description(tmp_path / "run", Kind.RUN, {})
+    write_description(tmp_path / "run", DirectoryKind.RUN, {})
 
     with pytest.raises(
         UsageError, match=r"was built with other options \(--size 32 instead of 40\): give the same"

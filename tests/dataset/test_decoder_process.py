@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from alti2v.dataset.images import decoder_process
-from alti2v.dataset.images.convert import Picture, Unusable, prepare_picture
+from alti2v.dataset.images.convert import PreparedPicture, Unusable, prepare_picture
 from alti2v.dataset.images.decoder_process import Decoder, borrowed_decoder
 from alti2v.dataset.manifest import ImageRecipe, read_manifest
 from alti2v.errors import Alti2vError
@@ -38,7 +38,7 @@ def test_the_process_gives_what_the_function_gives() -> None:
         answers = [guarded.prepare(content, RECIPE) for content in contents]
 
     assert answers == [prepare_picture(content, RECIPE) for content in contents]
-    assert isinstance(answers[1], Picture)
+    assert isinstance(answers[1], PreparedPicture)
 
 
 def test_a_program_ends_its_decoders_when_it_ends() -> None:
@@ -59,12 +59,12 @@ def test_a_decoder_whose_program_was_killed_ends_without_a_word() -> None:
     """A killed build leaves no traceback of its decoders on the terminal."""
     program = f"""
 import os
-from alti2v.dataset.images import decoder_process
+from alti2v.dataset.images import decoder_process as d
 from alti2v.dataset.manifest import ImageRecipe
 shared = os.memfd_create("picture")
-process = decoder_process._started(shared)
+process = d._started(shared)
 os.pwrite(shared, {SOUND!r}, 0)
-decoder_process._send(process.stdin, decoder_process._request(ImageRecipe(size=4096)), decoder_process._SIZE.pack({len(SOUND)}))
+d._send(process.stdin, d._request(ImageRecipe(size=4096)), d._SIZE.pack({len(SOUND)}))
 os._exit(0)
 """
     ended = subprocess.run(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from alti2v.dataset.images.convert import Picture, prepare_picture
+from alti2v.dataset.images.convert import PreparedPicture, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.plan.near_duplicates import (
     Looks,
@@ -98,7 +98,7 @@ def test_near_pairs_of_many_rows_in_one_band(monkeypatch: pytest.MonkeyPatch) ->
 
 def looks_of(contents: list[bytes]) -> Looks:
     pictures = [prepare_picture(content, ImageRecipe(size=96)) for content in contents]
-    return look_at([picture.look for picture in pictures if isinstance(picture, Picture)])
+    return look_at([picture.look for picture in pictures if isinstance(picture, PreparedPicture)])
 
 
 def test_groups_join_families_and_likeness() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from alti2v.dataset.images.convert import Picture, Unusable, prepare_picture
+from alti2v.dataset.images.convert import PreparedPicture, Unusable, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from tests.dataset.tiny_store import drawing, encoded
 
@@ -22,7 +22,7 @@ RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 def pixels(content: bytes, recipe: ImageRecipe = RECIPE) -> np.ndarray:
     """The prepared picture, (side, side, 3)."""
     picture = prepare_picture(content, recipe)
-    assert isinstance(picture, Picture), picture
+    assert isinstance(picture, PreparedPicture), picture
     with Image.open(io.BytesIO(picture.content)) as image:
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (recipe.size, recipe.size))
         return np.asarray(image).astype(int)
@@ -242,7 +242,7 @@ def test_what_cannot_be_used_has_a_reason(content: bytes, reason: str) -> None:
 
 def test_a_longest_strip_that_is_allowed() -> None:
     """Just inside the limits of shape, a picture is used."""
-    assert isinstance(prepare_picture(encoded(Image.new("RGB", (20, 400)), "PNG"), RECIPE), Picture)
+    assert isinstance(prepare_picture(encoded(Image.new("RGB", (20, 400)), "PNG"), RECIPE), PreparedPicture)
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "WEBP"])
@@ -258,7 +258,7 @@ def test_mutated_pictures_never_raise(file_format: str) -> None:
         cut = bytes(content[: rng.randrange(1, len(content) + 1)] if rng.random() < 0.3 else content)
         outcomes.add(type(prepare_picture(cut, RECIPE)))
 
-    assert outcomes == {Picture, Unusable}
+    assert outcomes == {PreparedPicture, Unusable}
 
 
 def test_equal_input_gives_equal_bytes() -> None:
@@ -267,8 +267,8 @@ def test_equal_input_gives_equal_bytes() -> None:
     other = prepare_picture(WHOLE, ImageRecipe(size=64, quality=50))
 
     assert first == second
-    assert isinstance(first, Picture)
-    assert isinstance(other, Picture)
+    assert isinstance(first, PreparedPicture)
+    assert isinstance(other, PreparedPicture)
     assert len(other.content) < len(first.content)
     assert (first.source_width, first.source_height) == (200, 150)
 
@@ -295,6 +295,6 @@ def test_the_sampling_of_colours_is_the_one_asked_for() -> None:
     """The JPEG's header says 4:4:4 or 4:2:0."""
     for chroma, factors in (("4:4:4", 0x11), ("4:2:0", 0x22)):
         picture = prepare_picture(WHOLE, ImageRecipe(size=64, chroma=chroma))
-        assert isinstance(picture, Picture)
+        assert isinstance(picture, PreparedPicture)
         frame = picture.content.index(b"\xff\xc0")  # SOF0; ITU T.81, B.2.2: the first component's factors at 11
         assert picture.content[frame + 11] == factors

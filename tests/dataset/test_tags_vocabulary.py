@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.dataset.plan.tag_aliases import Relations, canonical, closure, resolved
+from alti2v.dataset.plan.tag_aliases import TagRelations, canonical, closure, resolved
 from alti2v.dataset.plan.vocabulary import (
     CATEGORIES,
     RATING_TAGS,
@@ -205,7 +205,7 @@ def test_posts_get_the_names_and_the_implied_tags(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("alti2v.dataset.plan.vocabulary._ROWS_AT_ONCE", 2)
     character, general = CATEGORIES.index(Category.CHARACTER), CATEGORIES.index(Category.GENERAL)
     table = TagTable(["black_cat", "kitty", "miku"], np.array([general, general, character], np.int8))
-    relations = Relations(
+    relations = TagRelations(
         aliases=[("kitty", "cat"), ("miku", "hatsune_miku")],
         implications=[("black_cat", "kitty"), ("cat", "animal"), ("miku", "vocaloid"), ("dog", "animal")],
     )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from alti2v.storage.directory import Kind, write_description
+from alti2v.storage.directory import DirectoryKind, write_description
 from alti2v.storage.layout import POSTS, STORE_TAGS, TAGS_FILE, images_tar, member_key, posts_table
 from alti2v.storage.table import write_table
 from alti2v.storage.tar import OpenTar
@@ -106,7 +106,7 @@ def write_store(
         for name, category in category_of.items()
     ]
     write_table(path / TAGS_FILE, STORE_TAGS, tags)
-    write_description(path, Kind.STORE, {"board": "https://board.example", "tags": ""})
+    write_description(path, DirectoryKind.STORE, {"board": "https://board.example", "tags": ""})
     return path
 
 

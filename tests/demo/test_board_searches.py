@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from alti2v.demo.board.faults import Faults
 from alti2v.demo.board.gelbooru.pages import rating
 from alti2v.demo.board.ids import id_of
-from alti2v.demo.board.posts import Post, Posts
+from alti2v.demo.board.posts import BoardPost, BoardPosts
 from alti2v.demo.board.queries import Between, Either, Equal, Grammar, HasMd5, Not, OneOf, Word, parse
 from alti2v.demo.board.searches import Catalogue, md5_terms
 from alti2v.demo.drawing.corpus import Corpus
 
 PICTURES, SHOWN, SEED = 40, 170, 3
-POSTS = Posts(seed=SEED, corpus=Corpus(seed=SEED, pictures=PICTURES), faults=Faults(), shown=SHOWN)
+POSTS = BoardPosts(seed=SEED, corpus=Corpus(seed=SEED, pictures=PICTURES), faults=Faults(), shown=SHOWN)
 GRAMMAR = Grammar(id_lists=True, ascending=frozenset({"sort:id:asc"}), ignored=("sort:",))
 
 
@@ -26,7 +26,7 @@ def rating_of(number: int) -> str:
 CATALOGUE = Catalogue(pictures=PICTURES, shown=POSTS.picture, rating_of=rating_of, seed=SEED)
 
 
-def holds(term: str, post: Post) -> bool:
+def holds(term: str, post: BoardPost) -> bool:
     """What a term means, said a second time and without arithmetic."""
     shown = post.shown
     simple = {

@@ -97,7 +97,8 @@ def test_another_process_draws_the_same_bytes():
     """The board may draw a picture again at any time: its md5 holds."""
     numbers = [4, first(KINDS["png"]).number]
     code = (
-        "import hashlib, sys; from alti2v.demo.drawing import render; from alti2v.demo.drawing.corpus import Corpus\n"
+        "import hashlib, sys; from alti2v.demo.drawing import render\n"
+        "from alti2v.demo.drawing.corpus import Corpus\n"
         "for n in sys.argv[1:]:\n"
         "    both = render.original(Corpus(), int(n)) + render.sample(Corpus(), int(n))\n"
         "    print(hashlib.md5(both).hexdigest())"

@@ -8,7 +8,7 @@ from sklearn import metrics as reference
 
 from alti2v.model.evaluation.bootstrap import encode
 from alti2v.model.evaluation.histograms import THRESHOLDS, add_predictions, bin_probabilities, empty_histograms
-from alti2v.model.evaluation.paired_bootstrap import Side, compare_sides
+from alti2v.model.evaluation.paired_bootstrap import ModelOutcomes, compare_sides
 from alti2v.records import Category, Tag
 
 THRESHOLD = float(THRESHOLDS[500])
@@ -27,10 +27,10 @@ def draw(images: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndar
     return labels, first, second
 
 
-def side(scores: np.ndarray, labels: np.ndarray) -> Side:
+def side(scores: np.ndarray, labels: np.ndarray) -> ModelOutcomes:
     histograms = empty_histograms(labels.shape[1])
     codes = encode(add_predictions(histograms, scores, labels), labels)
-    return Side(histograms=histograms, codes=codes, threshold=THRESHOLD)
+    return ModelOutcomes(histograms=histograms, codes=codes, threshold=THRESHOLD)
 
 
 def expected(labels: np.ndarray, scores: np.ndarray, tags: list[int]) -> dict[str, float]:

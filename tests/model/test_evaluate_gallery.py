@@ -10,9 +10,9 @@ from PIL import Image
 
 from alti2v.model.evaluation.gallery import (
     MAX_SIDE,
-    Pick,
+    GalleryReason,
     Shortlists,
-    Verdict,
+    TagVerdict,
     additions,
     encode_jpeg,
     offer,
@@ -63,8 +63,8 @@ def test_the_most_wrong_and_the_best_are_the_extremes() -> None:
     ranked = sorted(f1(data, row) for row in range(40) if row != 3)
     shown = pictures(collected(data, 8))
 
-    assert sorted(p.f1 for p in shown if Pick.WORST in p.picks) == pytest.approx(ranked[:5])
-    assert sorted(p.f1 for p in shown if Pick.BEST in p.picks) == pytest.approx(ranked[-5:])
+    assert sorted(p.f1 for p in shown if GalleryReason.WORST in p.picks) == pytest.approx(ranked[:5])
+    assert sorted(p.f1 for p in shown if GalleryReason.BEST in p.picks) == pytest.approx(ranked[-5:])
     assert len({picture.id for picture in shown}) == len(shown)
 
 
@@ -75,7 +75,11 @@ def test_the_most_confident_are_those_that_expect_the_least_errors() -> None:
     data["probabilities"][7], data["probabilities"][9] = 0.99, [0.98, *[0.02] * 7]
     data["probabilities"][11] = 0.01
     data["labels"][7] = 0
-    shown = [picture.id for picture in pictures(collected(data, 8, size=2)) if Pick.CONFIDENT in picture.picks]
+    shown = [
+        picture.id
+        for picture in pictures(collected(data, 8, size=2))
+        if GalleryReason.CONFIDENT in picture.picks
+    ]
 
     assert sorted(shown) == [107, 109]
 
@@ -84,7 +88,7 @@ def test_every_filter_shows_as_many_as_asked_for() -> None:
     """A picture that is in several lists is in the gallery once, and behind each of its filters."""
     shown = pictures(collected(split(images=12), 8))
 
-    for pick in Pick:
+    for pick in GalleryReason:
         assert sum(pick in picture.picks for picture in shown) == 5
     assert any(len(picture.picks) > 1 for picture in shown)
 
@@ -97,11 +101,11 @@ def test_every_tag_of_a_picture_has_its_verdict() -> None:
         true, predicted = data["labels"][row] > 0, data["probabilities"][row] >= 0.5
         found = {tag.index: tag.verdict for tag in picture.tags}
 
-        assert {i for i, v in found.items() if v is Verdict.HIT} == set(np.flatnonzero(true & predicted))
-        assert {i for i, v in found.items() if v is Verdict.MISSED} == set(np.flatnonzero(true & ~predicted))
-        assert {i for i, v in found.items() if v is Verdict.EXTRA} == set(np.flatnonzero(predicted & ~true))
+        assert {i for i, v in found.items() if v is TagVerdict.HIT} == set(np.flatnonzero(true & predicted))
+        assert {i for i, v in found.items() if v is TagVerdict.MISSED} == set(np.flatnonzero(true & ~predicted))
+        assert {i for i, v in found.items() if v is TagVerdict.EXTRA} == set(np.flatnonzero(predicted & ~true))
         assert (picture.hits, picture.missed, picture.extra) == tuple(
-            sum(v is verdict for v in found.values()) for verdict in Verdict
+            sum(v is verdict for v in found.values()) for verdict in TagVerdict
         )
         probabilities = [tag.probability for tag in picture.tags]
         assert probabilities == sorted(probabilities, reverse=True)
@@ -163,4 +167,4 @@ def test_a_picture_without_tags_is_neither_wrong_nor_right() -> None:
         for pick in picture.picks
     }
 
-    assert picks <= {Pick.RANDOM, Pick.CONFIDENT}
+    assert picks <= {GalleryReason.RANDOM, GalleryReason.CONFIDENT}

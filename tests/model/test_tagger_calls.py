@@ -10,7 +10,7 @@ from PIL import Image
 
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model.evaluation.thresholds import TunedThresholds, write_thresholds
-from alti2v.model.tagging.tagger import Failure, load_tagger, predictions
+from alti2v.model.tagging.tagger import UntaggedPicture, load_tagger, predictions
 from tests.model.tiny_wd import COLOURS, SIZE, TAGS, write_picture, write_wd_folder
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'alti2v[onnx]'")
@@ -168,7 +168,7 @@ def test_streams_go_on_after_damaged_pictures(tagger, pictures, tmp_path):
     results = list(predictions(tagger, ((path, path) for path in order)))
 
     assert [result.picture for result in results] == order
-    assert [isinstance(result, Failure) for result in results] == [path == bad for path in order]
+    assert [isinstance(result, UntaggedPicture) for result in results] == [path == bad for path in order]
 
 
 def test_nothing_is_asked_of_no_picture(tagger):

@@ -12,11 +12,11 @@ from alti2v.dataset.images.convert import Unusable, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import UsageError
 from alti2v.model.tagging import preprocess
-from alti2v.model.tagging.preprocess import Preparation, Problem, pixels, prepared_ahead, source_of
+from alti2v.model.tagging.preprocess import Preprocessing, Problem, pixels, prepared_ahead, source_of
 
 RECIPE = ImageRecipe(size=64)
-AS_OURS = Preparation(RECIPE)
-AS_OTHERS = Preparation(RECIPE, is_encoded=False)
+AS_OURS = Preprocessing(RECIPE)
+AS_OTHERS = Preprocessing(RECIPE, is_encoded=False)
 
 
 def noisy(size=(150, 110), mode="RGB"):
@@ -214,7 +214,7 @@ def test_order_stays_and_only_so_many_are_taken_ahead(tmp_path):
             yield number, content
 
     seen = []
-    for number, prepared in prepared_ahead(source(), Preparation(ImageRecipe(size=32)), ahead=7, threads=3):
+    for number, prepared in prepared_ahead(source(), Preprocessing(ImageRecipe(size=32)), ahead=7, threads=3):
         seen.append((number, round(float(prepared.mean()) / 3)))
         assert len(taken) - len(seen) < 7
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from alti2v.errors import DamagedError, StorageError, UsageError, VersionError
 from alti2v.storage.directory import (
-    Kind,
+    DirectoryKind,
     claim_directory,
     exclusive,
     kind_of,
@@ -28,12 +28,12 @@ def test_a_new_folder_is_made_and_an_own_one_is_found(tmp_path: Path) -> None:
     """Claiming makes parents, and tells a new folder from one that is of that kind already."""
     path = tmp_path / "a" / "b"
 
-    assert claim_directory(path, Kind.STORE) is False
-    assert claim_directory(path, Kind.STORE) is False
-    write_description(path, Kind.STORE, {"board": "x"})
-    assert claim_directory(path, Kind.STORE) is True
-    assert kind_of(path) is Kind.STORE
-    assert read_description(path, Kind.STORE)["board"] == "x"
+    assert claim_directory(path, DirectoryKind.STORE) is False
+    assert claim_directory(path, DirectoryKind.STORE) is False
+    write_description(path, DirectoryKind.STORE, {"board": "x"})
+    assert claim_directory(path, DirectoryKind.STORE) is True
+    assert kind_of(path) is DirectoryKind.STORE
+    assert read_description(path, DirectoryKind.STORE)["board"] == "x"
 
 
 def test_leftovers_of_a_killed_first_run_are_no_obstacle(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_leftovers_of_a_killed_first_run_are_no_obstacle(tmp_path: Path) -> None
     for name in ("crawl.lock", "data", ".build", ".tmp-1-x"):
         (tmp_path / name).mkdir()
 
-    assert claim_directory(tmp_path, Kind.DATASET) is False
+    assert claim_directory(tmp_path, DirectoryKind.DATASET) is False
 
 
 def test_a_folder_that_is_something_else_is_refused(tmp_path: Path) -> None:
@@ -50,30 +50,30 @@ def test_a_folder_that_is_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_text("x")
     (tmp_path / "run").mkdir()
-    write_description(tmp_path / "run", Kind.RUN, {})
+    write_description(tmp_path / "run", DirectoryKind.RUN, {})
 
     with pytest.raises(UsageError, match="is a file: give a folder for the store"):
-        claim_directory(tmp_path / "file", Kind.STORE)
+        claim_directory(tmp_path / "file", DirectoryKind.STORE)
     with pytest.raises(UsageError, match=r"is not empty and not a store: it has no store\.json: choose"):
-        claim_directory(tmp_path / "photos", Kind.STORE)
+        claim_directory(tmp_path / "photos", DirectoryKind.STORE)
     with pytest.raises(UsageError, match="is a run, not a store"):
-        claim_directory(tmp_path / "run", Kind.STORE)
+        claim_directory(tmp_path / "run", DirectoryKind.STORE)
     with pytest.raises(StorageError, match="a part of the path is a file"):
-        claim_directory(tmp_path / "file" / "below", Kind.STORE)
+        claim_directory(tmp_path / "file" / "below", DirectoryKind.STORE)
 
 
 def test_reading_the_wrong_folder(tmp_path: Path) -> None:
     """A missing folder, a plain one and one of another kind are told apart."""
     (tmp_path / "plain").mkdir()
     (tmp_path / "run").mkdir()
-    write_description(tmp_path / "run", Kind.RUN, {})
+    write_description(tmp_path / "run", DirectoryKind.RUN, {})
 
     with pytest.raises(UsageError, match="does not exist: give the folder of a dataset"):
-        read_description(tmp_path / "none", Kind.DATASET)
+        read_description(tmp_path / "none", DirectoryKind.DATASET)
     with pytest.raises(UsageError, match=r"is not a dataset: it has no manifest\.json: give the folder of"):
-        read_description(tmp_path / "plain", Kind.DATASET)
+        read_description(tmp_path / "plain", DirectoryKind.DATASET)
     with pytest.raises(UsageError, match="is a run, not a dataset"):
-        read_description(tmp_path / "run", Kind.DATASET)
+        read_description(tmp_path / "run", DirectoryKind.DATASET)
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"kind": "run"}', "{"])
@@ -82,7 +82,7 @@ def test_a_broken_description_is_damage(tmp_path: Path, content: str) -> None:
     (tmp_path / "store.json").write_text(content)
 
     with pytest.raises(DamagedError):
-        read_description(tmp_path, Kind.STORE)
+        read_description(tmp_path, DirectoryKind.STORE)
 
 
 def test_another_format_version_is_refused(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_another_format_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"kind": "dataset", "version": 2}')
 
     with pytest.raises(VersionError, match="has format version 2; this program reads 1"):
-        read_description(tmp_path, Kind.DATASET)
+        read_description(tmp_path, DirectoryKind.DATASET)
 
 
 HOLDER = """

@@ -12,7 +12,7 @@ import pytest
 
 from alti2v.cli import main
 from alti2v.errors import DataError, UsageError
-from alti2v.kpi.data import Kind, Side
+from alti2v.kpi.data import KpiKind, SplitRows
 from alti2v.kpi.regression import KpiConfig, KpiReport, loss_ratio, regress
 from tests.model.tiny_dataset import square, write_dataset
 
@@ -43,8 +43,8 @@ def regressed(dataset: Path, table: Path, **options: object) -> KpiReport:
     return regress(replace(config, **options))  # type: ignore[arg-type]
 
 
-def side(value: np.ndarray, weight: np.ndarray) -> Side:
-    return Side(value=value, weight=weight, baseline=np.zeros((len(value), 1)), picture=None)
+def side(value: np.ndarray, weight: np.ndarray) -> SplitRows:
+    return SplitRows(value=value, weight=weight, baseline=np.zeros((len(value), 1)), picture=None)
 
 
 def test_normalized_entropy_is_that_of_the_paper() -> None:
@@ -60,8 +60,8 @@ def test_normalized_entropy_is_that_of_the_paper() -> None:
     entropy = -(p * math.log(p) + (1 - p) * math.log(1 - p))
     expected = log_loss(labels, np.tile(said, 2), sample_weight=weights) / entropy
 
-    assert loss_ratio(Kind.RATE, side(clicks, shown), said, np.ones(50)) == pytest.approx(expected)
-    assert loss_ratio(Kind.RATE, side(clicks, shown), np.full(50, p), np.ones(50)) == pytest.approx(1)
+    assert loss_ratio(KpiKind.RATE, side(clicks, shown), said, np.ones(50)) == pytest.approx(expected)
+    assert loss_ratio(KpiKind.RATE, side(clicks, shown), np.full(50, p), np.ones(50)) == pytest.approx(1)
 
 
 def test_other_ratios_are_those_of_scikit_learn() -> None:
@@ -72,10 +72,10 @@ def test_other_ratios_are_those_of_scikit_learn() -> None:
     counts, said = rng.poisson(3, 80).astype(float), rng.uniform(1, 6, 80)
     plain = side(counts, np.ones(80))
 
-    assert loss_ratio(Kind.COUNT, plain, said, np.ones(80)) == pytest.approx(
+    assert loss_ratio(KpiKind.COUNT, plain, said, np.ones(80)) == pytest.approx(
         1 - d2_tweedie_score(counts, said, power=1)
     )
-    assert loss_ratio(Kind.NUMBER, plain, said, np.ones(80)) == pytest.approx(1 - r2_score(counts, said))
+    assert loss_ratio(KpiKind.NUMBER, plain, said, np.ones(80)) == pytest.approx(1 - r2_score(counts, said))
 
 
 def test_a_rate_that_follows_a_tag(dataset: Path, tmp_path: Path) -> None:

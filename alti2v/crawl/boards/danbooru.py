@@ -27,7 +27,7 @@ from alti2v.crawl.boards.protocol import (
     Conditions,
     Dialect,
     Page,
-    Query,
+    PostQuery,
     Refusal,
     Terms,
     Unreadable,
@@ -82,7 +82,7 @@ class Danbooru:
         """The search for the same posts, the one that was changed last first."""
         return f"{tags} order:change".strip()
 
-    def posts_url(self, query: Query) -> str:
+    def posts_url(self, query: PostQuery) -> str:
         """Where to ask for posts: `page=b<ID>` has no depth wall, page numbers end at 1000."""
         page = f"b{query.below}" if query.below is not None else query.page + 1
         return self._url("posts.json", tags=query.tags, limit=query.limit, page=page)

@@ -30,7 +30,7 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
-class Relations:
+class RelationsPage:
     """A page of them; `lowest` is the lowest number on it, active or not, None if the page is empty."""
 
     active: tuple[Relation, ...]
@@ -74,7 +74,7 @@ class TagSite:
             parameters["page"] = f"b{below}"
         return self._url(f"tag_{kind}", parameters)
 
-    def read_relations(self, body: bytes, *, status: int) -> Relations | Refusal | Unreadable:
+    def read_relations(self, body: bytes, *, status: int) -> RelationsPage | Refusal | Unreadable:
         """Read an answer to it; what is not active is passed over."""
         rows = _rows(body, status)
         if not isinstance(rows, list):
@@ -87,7 +87,7 @@ class TagSite:
             and row.get("antecedent_name")
             and row.get("consequent_name")
         )
-        return Relations(active, min((number for number, _ in numbered), default=None))
+        return RelationsPage(active, min((number for number, _ in numbered), default=None))
 
     def _url(self, what: str, parameters: Mapping[str, str | int]) -> str:
         return f"{self.base}/{what}.json?{urlencode(parameters, quote_via=quote)}"

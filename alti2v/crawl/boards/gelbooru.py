@@ -29,7 +29,7 @@ from alti2v.crawl.boards.protocol import (
     Conditions,
     Dialect,
     Page,
-    Query,
+    PostQuery,
     Refusal,
     Terms,
     Unreadable,
@@ -84,7 +84,7 @@ class Gelbooru:
         """The search for the same posts, the one that was changed last first; relatives know the term."""
         return f"{tags} sort:updated:desc".strip()
 
-    def posts_url(self, query: Query) -> str:
+    def posts_url(self, query: PostQuery) -> str:
         """Where to ask for posts; `id:<N` is a search term here."""
         return self._url(
             s="post",

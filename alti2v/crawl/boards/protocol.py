@@ -88,7 +88,7 @@ def terms_of(conditions: Conditions) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class PostQuery:
     """One question for posts, newest first.
 
     Attributes:
@@ -187,7 +187,7 @@ class Board(Protocol):
         """The search for the same posts, the one that was changed last first."""
         ...
 
-    def posts_url(self, query: Query) -> str:
+    def posts_url(self, query: PostQuery) -> str:
         """Where to ask for posts."""
         ...
 

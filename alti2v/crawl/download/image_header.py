@@ -7,7 +7,7 @@ import struct
 import warnings
 from dataclasses import dataclass
 
-from alti2v.crawl.http.retry import FailKind, Failure
+from alti2v.crawl.http.retry import FailedTry, FailKind
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT
 
 # Pillow's own limit against decompression bombs: twice MAX_IMAGE_PIXELS raises.
@@ -25,7 +25,7 @@ _OTHER_SEGMENTS = frozenset(bytes([code]) for code in (0xC4, 0xDB, 0xDD, *range(
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageHeader:
     """What a header says.
 
     Attributes:
@@ -38,15 +38,15 @@ class Picture:
     height: int
 
 
-def identify(content: bytes | memoryview) -> Picture | Failure:
+def identify(content: bytes | memoryview) -> ImageHeader | FailedTry:
     """Say what picture this is, or why it is none that is stored."""
     size = _jpeg_size(content)
     if size is not None and size[0] * size[1] <= MAX_PIXELS:
-        return Picture("JPEG", *size)
+        return ImageHeader("JPEG", *size)
     return _as_pillow_says(content)
 
 
-def _as_pillow_says(content: bytes | memoryview) -> Picture | Failure:
+def _as_pillow_says(content: bytes | memoryview) -> ImageHeader | FailedTry:
     from PIL import Image, UnidentifiedImageError  # many a crawl never needs it
 
     try:
@@ -54,19 +54,19 @@ def _as_pillow_says(content: bytes | memoryview) -> Picture | Failure:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # half of our limit
             # The allow-list keeps the bytes away from every other parser.
             with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-                picture = Picture(str(image.format), *image.size)
+                picture = ImageHeader(str(image.format), *image.size)
     except Image.DecompressionBombError:
-        return Failure(kind=FailKind.TOO_MANY_PIXELS, message=f"more than {MAX_PIXELS} pixels")
+        return FailedTry(kind=FailKind.TOO_MANY_PIXELS, message=f"more than {MAX_PIXELS} pixels")
     except UnidentifiedImageError:
         return _what_else(bytes(content[:4096]))
     except Exception as exc:  # noqa: BLE001 - parsers of hostile bytes raise anything: OSError, SyntaxError ...
-        return Failure(kind=FailKind.TRUNCATED_BODY, message=f"unreadable header: {exc}")
+        return FailedTry(kind=FailKind.TRUNCATED_BODY, message=f"unreadable header: {exc}")
     if picture.format not in IMAGE_SUFFIX_OF_FORMAT:  # MPO is a JPEG with more pictures behind the first
         if picture.format != "MPO":
-            return Failure(kind=FailKind.UNSUPPORTED_FORMAT, message=f"a {picture.format} file")
-        picture = Picture("JPEG", picture.width, picture.height)
+            return FailedTry(kind=FailKind.UNSUPPORTED_FORMAT, message=f"a {picture.format} file")
+        picture = ImageHeader("JPEG", picture.width, picture.height)
     if picture.width * picture.height > MAX_PIXELS:
-        return Failure(kind=FailKind.TOO_MANY_PIXELS, message=f"{picture.width} x {picture.height} px")
+        return FailedTry(kind=FailKind.TOO_MANY_PIXELS, message=f"{picture.width} x {picture.height} px")
     return picture
 
 
@@ -97,7 +97,7 @@ def _jpeg_size(content: bytes | memoryview) -> tuple[int, int] | None:
     return None
 
 
-def is_whole(picture: Picture, content: bytes | memoryview) -> bool:
+def is_whole(picture: ImageHeader, content: bytes | memoryview) -> bool:
     """Whether the end of the picture is there, as far as its format tells without decoding."""
     if picture.format == "WEBP":  # RIFF: the length of all that follows stands in bytes 4 to 7
         return len(content) >= 8 + int.from_bytes(content[4:8], "little")
@@ -105,17 +105,17 @@ def is_whole(picture: Picture, content: bytes | memoryview) -> bool:
     return bytes(content[-_TAIL:]).rfind(_END_MARKERS[picture.format]) >= 0
 
 
-def _what_else(beginning: bytes) -> Failure:
+def _what_else(beginning: bytes) -> FailedTry:
     start = beginning[:256].lstrip().lower()
     if not start:
-        return Failure(kind=FailKind.NOT_IMAGE, message="an empty body")
+        return FailedTry(kind=FailKind.NOT_IMAGE, message="an empty body")
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
-        return Failure(kind=FailKind.NOT_IMAGE, message="a web page")
+        return FailedTry(kind=FailKind.NOT_IMAGE, message="a web page")
     if start[:1] in b'<{["' and b"<svg" not in beginning.lower():
-        return Failure(kind=FailKind.NOT_IMAGE, message="a message, not a picture")
+        return FailedTry(kind=FailKind.NOT_IMAGE, message="a message, not a picture")
     if _is_text(beginning[:256]):
-        return Failure(kind=FailKind.NOT_IMAGE, message="text, not a picture")
-    return Failure(kind=FailKind.UNSUPPORTED_FORMAT, message="none of JPEG, PNG, GIF, WebP")
+        return FailedTry(kind=FailKind.NOT_IMAGE, message="text, not a picture")
+    return FailedTry(kind=FailKind.UNSUPPORTED_FORMAT, message="none of JPEG, PNG, GIF, WebP")
 
 
 def _is_text(start: bytes) -> bool:

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.results import Received
-from alti2v.crawl.http.retry import Failure
+from alti2v.crawl.http.retry import FailedTry
 from alti2v.crawl.store.ledger import Outcome
 from alti2v.crawl.store.post_json import Arrived, Wanted
 
@@ -39,7 +39,7 @@ class FileRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkConfig:
+class DownloadConfig:
     """How to behave towards hosts, and which files to fetch.
 
     Attributes:
@@ -52,7 +52,7 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class FileBatch:
     """Files that wait to be examined and stored.
 
     Attributes:
@@ -65,7 +65,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Losses:
+class HostFailures:
     """What hosts kept from this run.
 
     Attributes:
@@ -77,7 +77,7 @@ class Losses:
     was_banned: bool
 
 
-class Network(Protocol):
+class Downloads(Protocol):
     """The network of one crawl; open inside an async `with`."""
 
     async def __aenter__(self) -> Self: ...
@@ -86,7 +86,7 @@ class Network(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    async def get(self, url: str, *, max_bytes: int) -> Received | Failure:
+    async def get(self, url: str, *, max_bytes: int) -> Received | FailedTry:
         """Ask the API at one address, politely.
 
         Raises:
@@ -114,10 +114,10 @@ class Network(Protocol):
         """Finish what is in flight, and begin nothing new."""
         ...
 
-    async def batch(self) -> Batch | None:
+    async def batch(self) -> FileBatch | None:
         """What has arrived; None if nothing more comes: the end, a stop, or the files' host was given up."""
         ...
 
-    async def losses(self) -> Losses:
+    async def losses(self) -> HostFailures:
         """What hosts kept from this run up to now."""
         ...

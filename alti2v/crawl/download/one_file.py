@@ -11,7 +11,7 @@ from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.config import PRODUCT
 from alti2v.crawl.http.memory_budget import Room
 from alti2v.crawl.http.results import Purpose, Received
-from alti2v.crawl.http.retry import FailKind, Failure, GiveUp, RetryPolicy, decide
+from alti2v.crawl.http.retry import FailedTry, FailKind, GiveUp, RetryPolicy, decide
 from alti2v.crawl.store.ledger import Outcome
 from alti2v.crawl.store.post_json import Arrived, Wanted
 from alti2v.records import Status
@@ -47,7 +47,7 @@ async def fetch(
     if wanted.wait_s:
         await sleep(wanted.wait_s)
     attempts, tries = wanted.attempts, wanted.tries
-    failure = Failure(kind=FailKind.BAD_URL, message="the board shows no address")
+    failure = FailedTry(kind=FailKind.BAD_URL, message="the board shows no address")
     for url in addresses(wanted, original=rules.original):
         while True:
             tries += 1

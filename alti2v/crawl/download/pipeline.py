@@ -16,9 +16,9 @@ from random import Random
 
 from alti2v.crawl.cancellation import Stop
 from alti2v.crawl.config import CrawlConfig
-from alti2v.crawl.download.interface import BATCH_FILES, FETCHERS_PER_CONNECTION, Network
+from alti2v.crawl.download.interface import BATCH_FILES, FETCHERS_PER_CONNECTION, Downloads
 from alti2v.crawl.download.validate import judge
-from alti2v.crawl.store.ledger import Counts, Ledger, Outcome, Pending
+from alti2v.crawl.store.ledger import Ledger, Outcome, Pending, PostCounts
 from alti2v.crawl.store.post_json import Arrived, Wanted
 from alti2v.crawl.store.tables import export
 from alti2v.crawl.store.writer import Settlement
@@ -54,12 +54,12 @@ class Fetching:
         self,
         config: CrawlConfig,
         *,
-        network: Network,
+        network: Downloads,
         thread: SingleThread,
         ledger: Ledger,
-        settle: Callable[[Sequence[Settlement]], Counts],
+        settle: Callable[[Sequence[Settlement]], PostCounts],
         stop: Stop,
-        on_batch: Callable[[Counts], None],
+        on_batch: Callable[[PostCounts], None],
     ) -> None:
         self._config = config
         self._network = network

@@ -17,15 +17,15 @@ from alti2v.crawl.download.interface import (
     BATCH_BYTES,
     BATCH_FILES,
     FETCHERS_PER_CONNECTION,
-    Batch,
-    Losses,
-    NetworkConfig,
+    DownloadConfig,
+    FileBatch,
+    HostFailures,
 )
 from alti2v.crawl.download.one_file import fetch
 from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.memory_budget import Memory, Room
 from alti2v.crawl.http.results import Purpose, Received
-from alti2v.crawl.http.retry import Failure
+from alti2v.crawl.http.retry import FailedTry
 from alti2v.crawl.store.ledger import Outcome
 from alti2v.crawl.store.post_json import Arrived, Wanted
 
@@ -57,7 +57,7 @@ class _Basket:
             self._is_full.set()
             self._has_place.clear()
 
-    async def take(self) -> Batch | None:
+    async def take(self) -> FileBatch | None:
         """What is there once it is full or nothing follows, at the latest in a quarter of a second.
 
         None if it is empty and closed.
@@ -74,7 +74,7 @@ class _Basket:
             self._has_some.clear()
             self._is_full.clear()
         self._has_place.set()
-        return Batch(results, lambda: _leave(rooms))
+        return FileBatch(results, lambda: _leave(rooms))
 
     def nothing_follows(self) -> None:
         """Nothing else is under way now: there is no reason to wait for company."""
@@ -87,7 +87,7 @@ class _Basket:
         self._is_full.set()
 
 
-class NetworkHere:
+class DownloadPool:
     """The network of one crawl, in this process; an async context manager.
 
     Args:
@@ -98,7 +98,7 @@ class NetworkHere:
 
     def __init__(
         self,
-        config: NetworkConfig,
+        config: DownloadConfig,
         *,
         on_pause: Callable[[str, float], None],
         on_notice: Callable[[str], None],
@@ -127,7 +127,7 @@ class NetworkHere:
             await asyncio.wait([self._fetching])
         await self._client.__aexit__(kind, error, trace)
 
-    async def get(self, url: str, *, max_bytes: int) -> Received | Failure:
+    async def get(self, url: str, *, max_bytes: int) -> Received | FailedTry:
         """Ask the API at one address, politely."""
         return await self._client.get(url, purpose=Purpose.API, max_bytes=max_bytes)
 
@@ -151,11 +151,11 @@ class NetworkHere:
         self._stop.want()
         self.want_no_more()
 
-    async def losses(self) -> Losses:
+    async def losses(self) -> HostFailures:
         """What hosts kept from this run up to now."""
-        return Losses(hosts_down=self._client.hosts_down(), was_banned=self._client.was_banned)
+        return HostFailures(hosts_down=self._client.hosts_down(), was_banned=self._client.was_banned)
 
-    async def batch(self) -> Batch | None:
+    async def batch(self) -> FileBatch | None:
         """What has arrived; None if nothing more comes."""
         assert self._fetching is not None
         batch = await self._basket.take()

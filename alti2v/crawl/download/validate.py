@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 
 from alti2v.crawl.download.image_header import identify, is_whole
-from alti2v.crawl.http.retry import FailKind, Failure, GiveUp, RetryPolicy, decide
+from alti2v.crawl.http.retry import FailedTry, FailKind, GiveUp, RetryPolicy, decide
 from alti2v.crawl.store.ledger import Outcome, Pending
 from alti2v.crawl.store.post_json import Arrived, Stored, Wanted
 from alti2v.crawl.store.writer import Fetched, Lost
@@ -59,23 +59,23 @@ def judge(
     )
 
 
-def examine(arrived: Arrived, pending: Pending, *, keep_mismatched: bool) -> Stored | Failure:
+def examine(arrived: Arrived, pending: Pending, *, keep_mismatched: bool) -> Stored | FailedTry:
     """Say what picture it is and hash it, or say why it is not stored."""
     content = arrived.content
     picture = identify(content)
-    if isinstance(picture, Failure):
+    if isinstance(picture, FailedTry):
         return replace(picture, status=arrived.http_status)
     # Samples are made by the board: only the original has a known md5.
     expected = pending.post.md5 if arrived.asked == pending.wanted.file_url else None
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if expected is not None and md5 != expected and not keep_mismatched:
-        return Failure(
+        return FailedTry(
             kind=FailKind.MD5_MISMATCH,
             message=f"md5 {md5}, the board says {expected}",
             status=arrived.http_status,
         )
     if md5 != expected and not is_whole(picture, content):
-        return Failure(
+        return FailedTry(
             kind=FailKind.TRUNCATED_BODY,
             message="the end of the picture is missing",
             status=arrived.http_status,

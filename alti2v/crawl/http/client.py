@@ -22,7 +22,7 @@ from alti2v.crawl.http.rate_limit import Pace
 from alti2v.crawl.http.request import Bounds, is_breakdown, is_refusal, request
 from alti2v.crawl.http.results import Moved, Purpose, Received, Throttled
 from alti2v.crawl.http.resume import Partials
-from alti2v.crawl.http.retry import FailKind, Failure
+from alti2v.crawl.http.retry import FailedTry, FailKind
 from alti2v.crawl.http.ssrf_guard import Sites, guarded_socket, origin_of
 
 MAX_REDIRECTS = 5
@@ -110,7 +110,7 @@ class Client:
 
     async def get(
         self, url: str, *, purpose: Purpose, max_bytes: int, room: Room | None = None
-    ) -> Received | Failure:
+    ) -> Received | FailedTry:
         """Fetch one address, politely, through at most five redirects.
 
         Waits for the host's pace and for the silence it asked for; being throttled is never the file's
@@ -119,9 +119,9 @@ class Client:
         for hop in range(MAX_REDIRECTS + 1):
             origin = origin_of(url)
             if origin is None:
-                return Failure(kind=FailKind.BAD_URL, message=f"not an http address: {url[:200]}")
+                return FailedTry(kind=FailKind.BAD_URL, message=f"not an http address: {url[:200]}")
             if not self._may_go(url, purpose, is_redirect=hop > 0):
-                return Failure(kind=FailKind.FOREIGN_HOST, message=_foreign(origin, purpose))
+                return FailedTry(kind=FailKind.FOREIGN_HOST, message=_foreign(origin, purpose))
             host = self._host(origin)
             if purpose is Purpose.FILE:
                 refused = await self._robots_refusal(host, url)
@@ -131,7 +131,7 @@ class Client:
             if not isinstance(outcome, Moved):
                 return outcome
             url = outcome.url
-        return Failure(kind=FailKind.REDIRECTS, message=f"more than {MAX_REDIRECTS} redirects")
+        return FailedTry(kind=FailKind.REDIRECTS, message=f"more than {MAX_REDIRECTS} redirects")
 
     def _may_go(self, url: str, purpose: Purpose, *, is_redirect: bool) -> bool:
         if self._sites is None:
@@ -169,7 +169,7 @@ class Client:
 
     async def _get_from(
         self, host: Host, url: str, *, purpose: Purpose, max_bytes: int, room: Room | None = None
-    ) -> Received | Failure | Moved:
+    ) -> Received | FailedTry | Moved:
         lane, config = host.lanes[purpose], self._config
         bounds = Bounds(
             max_bytes=max_bytes,
@@ -191,11 +191,11 @@ class Client:
                         host.end_probe(purpose)
             if outcome is not None:
                 return outcome
-        return Failure(kind=FailKind.HOST_DOWN, message=lane.down)
+        return FailedTry(kind=FailKind.HOST_DOWN, message=lane.down)
 
     async def _ask(
         self, host: Host, url: str, purpose: Purpose, *, bounds: Bounds, was_probe: bool
-    ) -> Received | Failure | Moved | None:
+    ) -> Received | FailedTry | Moved | None:
         """Ask once, and let the host know what that says about it; None if it asked for silence."""
         assert self._session is not None
         sent_s = self._clock()
@@ -209,7 +209,7 @@ class Client:
         if is_refusal(outcome, purpose):
             host.refused(purpose, url, f"HTTP {status}")
         elif is_breakdown(outcome):
-            message = outcome.message if isinstance(outcome, Failure) else f"HTTP {status}"
+            message = outcome.message if isinstance(outcome, FailedTry) else f"HTTP {status}"
             host.failed(purpose, message, status=status, was_probe=was_probe)
         else:
             waited_s = outcome.waited_s if isinstance(outcome, Received) else self._clock() - sent_s
@@ -222,13 +222,13 @@ class Client:
         robots = None if origin is None else await self._robots_of(self._host(origin))
         return None if robots is None else robots.can_fetch(url, PRODUCT)
 
-    async def _robots_refusal(self, host: Host, url: str) -> Failure | None:
+    async def _robots_refusal(self, host: Host, url: str) -> FailedTry | None:
         robots = host.robots or await self._robots_of(host)
         if robots is None:
-            return Failure(kind=FailKind.HOST_DOWN, message=host.lanes[Purpose.FILE].down)
+            return FailedTry(kind=FailKind.HOST_DOWN, message=host.lanes[Purpose.FILE].down)
         if robots.can_fetch(url, PRODUCT):
             return None
-        return Failure(kind=FailKind.ROBOTS, message=f"{host.origin}/robots.txt forbids it")
+        return FailedTry(kind=FailKind.ROBOTS, message=f"{host.origin}/robots.txt forbids it")
 
     async def _robots_of(self, host: Host) -> Protego | None:
         """Its robots.txt, read once; None if it cannot be read."""
@@ -246,7 +246,7 @@ class Client:
             if not is_breakdown(outcome) and not host.lanes[Purpose.FILE].down:
                 break
             if tries >= self._config.retry.tries or host.lanes[Purpose.FILE].down:
-                message = outcome.message if isinstance(outcome, Failure) else ""
+                message = outcome.message if isinstance(outcome, FailedTry) else ""
                 host.give_up(f"{host.origin}/robots.txt cannot be read ({message})", Purpose.FILE)
                 return
             await self._sleep(min(self._config.retry.ceiling_s, self._config.retry.base_s * 2 ** (tries - 1)))
@@ -254,8 +254,8 @@ class Client:
         host.robots = Protego.parse(text)
         host.obey_crawl_delay(host.robots.crawl_delay(PRODUCT) or 0.0)
 
-    async def _get_robots(self, host: Host) -> Received | Failure | Moved:
-        outcome: Received | Failure | Moved = Moved(f"{host.origin}/robots.txt")
+    async def _get_robots(self, host: Host) -> Received | FailedTry | Moved:
+        outcome: Received | FailedTry | Moved = Moved(f"{host.origin}/robots.txt")
         for _ in range(MAX_REDIRECTS + 1):
             if not isinstance(outcome, Moved):
                 break

@@ -12,7 +12,7 @@ import aiohttp
 from alti2v.crawl.http.memory_budget import Room
 from alti2v.crawl.http.results import Moved, Purpose, Received, Throttled
 from alti2v.crawl.http.resume import Partial, Partials
-from alti2v.crawl.http.retry import OF_THE_HOST, FailKind, Failure, kind_of_status
+from alti2v.crawl.http.retry import OF_THE_HOST, FailedTry, FailKind, kind_of_status
 from alti2v.crawl.http.ssrf_guard import PRIVATE, PrivateAddressError
 
 _PARTIAL_CONTENT = 206
@@ -44,7 +44,7 @@ async def request(
     bounds: Bounds,
     partials: Partials,
     clock: Callable[[], float],
-) -> Received | Failure | Moved | Throttled:
+) -> Received | FailedTry | Moved | Throttled:
     """Ask once, following nothing; go on where an earlier try for this file was cut off."""
     partial = partials.take(url) if purpose is Purpose.FILE else None
     # A file's bytes must be the file's bytes; text may be packed.
@@ -61,7 +61,7 @@ async def request(
             begun = partial if response.status == _PARTIAL_CONTENT else None
             body = await _read(response, url, bounds=bounds, begun=begun, partials=partials, clock=clock)
     except _TooLargeError as exc:
-        return Failure(kind=FailKind.TOO_LARGE, message=str(exc))
+        return FailedTry(kind=FailKind.TOO_LARGE, message=str(exc))
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
         return _failure_of(exc)
     robots_tag = ",".join(response.headers.getall("X-Robots-Tag", ())).lower()
@@ -75,7 +75,7 @@ class _TooLargeError(Exception):
 
 def _without_body(
     response: aiohttp.ClientResponse, url: str, *, purpose: Purpose, partial: Partial | None
-) -> Failure | Moved | Throttled | None:
+) -> FailedTry | Moved | Throttled | None:
     """What status and headers alone decide; None if the body is wanted."""
     status, headers = response.status, response.headers
     retry_after = headers.get("Retry-After")
@@ -88,9 +88,9 @@ def _without_body(
     if status == _PARTIAL_CONTENT and partial is not None and partial.is_continued_by(headers):
         return None
     if status in (_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE):  # the next try begins again
-        return Failure(kind=FailKind.TRUNCATED_BODY, message="not the rest that was asked for", status=status)
+        return FailedTry(kind=FailKind.TRUNCATED_BODY, message="not the rest that was asked for", status=status)
     kind = FailKind.FORBIDDEN if headers.get("cf-mitigated") == "challenge" else kind_of_status(status)
-    return Failure(kind=kind, message=f"HTTP {status}", status=status)
+    return FailedTry(kind=kind, message=f"HTTP {status}", status=status)
 
 
 async def _read(
@@ -133,10 +133,10 @@ async def _read(
     return b"".join(pieces)
 
 
-def is_refusal(answer: Received | Failure | Moved, purpose: Purpose) -> bool:
+def is_refusal(answer: Received | FailedTry | Moved, purpose: Purpose) -> bool:
     """Whether the host does not want us: it says so, or shows a web page in place of a file."""
     match answer:
-        case Failure(kind=kind):
+        case FailedTry(kind=kind):
             return kind is FailKind.FORBIDDEN
         case Received() if purpose is Purpose.API:
             return answer.status in (401, 403, 451)
@@ -145,10 +145,10 @@ def is_refusal(answer: Received | Failure | Moved, purpose: Purpose) -> bool:
     return False
 
 
-def is_breakdown(answer: Received | Failure | Moved) -> bool:
+def is_breakdown(answer: Received | FailedTry | Moved) -> bool:
     """Whether it failed for reasons that are the host's, not this one address's."""
     match answer:
-        case Failure(kind=kind):
+        case FailedTry(kind=kind):
             return kind in OF_THE_HOST
         case Received(status=status):
             return status >= 500
@@ -172,13 +172,13 @@ _KINDS: tuple[tuple[type[BaseException], FailKind], ...] = (
 )
 
 
-def _failure_of(exc: Exception) -> Failure:
+def _failure_of(exc: Exception) -> FailedTry:
     cause: Any = getattr(exc, "os_error", None)
     if isinstance(cause, PrivateAddressError) or isinstance(exc, PrivateAddressError):
-        return Failure(kind=FailKind.PRIVATE_ADDRESS, message=str(PrivateAddressError(*PRIVATE)))
+        return FailedTry(kind=FailKind.PRIVATE_ADDRESS, message=str(PrivateAddressError(*PRIVATE)))
     kind = next(kind for error, kind in _KINDS if isinstance(exc, error))
     # What is wrong without the class and the status 400 that aiohttp wraps around it.
     inner = (getattr(error, "message", None) for error in (exc.__cause__, exc))
     told = next((message for message in inner if message and isinstance(message, str)), str(exc))
     text = " ".join(told.replace(" ssl:default", "").split())[:200]  # aiohttp says it of plain HTTP, too
-    return Failure(kind=kind, message=f"{kind}: {text}" if text else str(kind))
+    return FailedTry(kind=kind, message=f"{kind}: {text}" if text else str(kind))

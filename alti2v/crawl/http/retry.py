@@ -80,7 +80,7 @@ OF_THE_HOST = HEALABLE - {FailKind.THROTTLED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class FailedTry:
     """A try that failed.
 
     Attributes:
@@ -143,7 +143,7 @@ class GiveUp:
     """Record the failure."""
 
 
-def decide(failure: Failure, *, tries: int, policy: RetryPolicy, rng: Random) -> Retry | GiveUp:
+def decide(failure: FailedTry, *, tries: int, policy: RetryPolicy, rng: Random) -> Retry | GiveUp:
     """Say what to do after `tries` tries, the last of which failed."""
     if failure.kind not in _TRIES:
         return GiveUp()

@@ -8,8 +8,8 @@ from random import Random
 from typing import TypeVar
 
 from alti2v.crawl.boards.protocol import Refusal, Unreadable, Wall
-from alti2v.crawl.download.interface import Network
-from alti2v.crawl.http.retry import FailKind, Failure, GiveUp, RetryPolicy, decide, kind_of_status
+from alti2v.crawl.download.interface import Downloads
+from alti2v.crawl.http.retry import FailedTry, FailKind, GiveUp, RetryPolicy, decide, kind_of_status
 
 T = TypeVar("T")
 MAX_API_BYTES = 16 * 1024 * 1024  # 1000 posts are about 1 MB
@@ -24,12 +24,12 @@ class Asker:
         sleep: waits so many seconds.
     """
 
-    network: Network
+    network: Downloads
     policy: RetryPolicy
     rng: Random
     sleep: Callable[[float], Awaitable[None]]
 
-    async def ask(self, urls: tuple[str, ...], read: Callable[[bytes, int], T]) -> T | Failure:
+    async def ask(self, urls: tuple[str, ...], read: Callable[[bytes, int], T]) -> T | FailedTry:
         """Ask, and ask again after a failure, a passing refusal or an answer that cannot be read.
 
         Args:
@@ -41,7 +41,7 @@ class Asker:
         while True:
             answer = await self.ask_once(urls[form % len(urls)], read)
             tries += 1
-            form += not isinstance(answer, Failure)
+            form += not isinstance(answer, FailedTry)
             failure = _as_failure(answer)
             if failure is None:
                 return answer
@@ -50,36 +50,36 @@ class Asker:
                 return answer
             await self.sleep(verdict.delay_s)
 
-    async def ask_once(self, url: str, read: Callable[[bytes, int], T]) -> T | Failure:
+    async def ask_once(self, url: str, read: Callable[[bytes, int], T]) -> T | FailedTry:
         """Ask one time."""
         received = await self.network.get(url, max_bytes=MAX_API_BYTES)
-        if isinstance(received, Failure):
+        if isinstance(received, FailedTry):
             return received
         answer = read(received.body, received.status)
         # Only now the status: a page in place of an answer may be a guard's or a proxy's.
         if isinstance(answer, Unreadable) and (kind := kind_of_status(received.status)) in _OF_A_PROXY:
-            return Failure(kind=kind, message=f"HTTP {received.status}", status=received.status)
+            return FailedTry(kind=kind, message=f"HTTP {received.status}", status=received.status)
         return answer
 
 
-def in_words(answer: Refusal | Unreadable | Wall | Failure) -> str:
+def in_words(answer: Refusal | Unreadable | Wall | FailedTry) -> str:
     """What came instead of an answer, for a person."""
     match answer:
         case Refusal(message=message) | Wall(message=message):
             return f"the board refuses: {message.rstrip('.')}"
         case Unreadable(what=what):
             return f"the board answers with {what}"
-        case Failure(message=message):
+        case FailedTry(message=message):
             return message
 
 
-def _as_failure(answer: object) -> Failure | None:
+def _as_failure(answer: object) -> FailedTry | None:
     match answer:
-        case Failure():
+        case FailedTry():
             return answer
         case Refusal(message=message, is_final=is_final):
             kind = FailKind.FORBIDDEN if is_final else FailKind.BAD_ANSWER
-            return Failure(kind=kind, message=message)
+            return FailedTry(kind=kind, message=message)
         case Unreadable(what=what):
-            return Failure(kind=FailKind.BAD_ANSWER, message=what)
+            return FailedTry(kind=FailKind.BAD_ANSWER, message=what)
     return None

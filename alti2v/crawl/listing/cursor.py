@@ -15,14 +15,14 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
-from alti2v.crawl.boards.protocol import Page, Query
+from alti2v.crawl.boards.protocol import Page, PostQuery
 from alti2v.crawl.store.walk_state import Ending, Walk
 
 # Ends in a row that the count may contradict before the walk gives in.
 DOUBTS = 3
 
 
-def question(walk: Walk, *, tags: str, page_limit: int, wanted: int | None) -> Query:
+def question(walk: Walk, *, tags: str, page_limit: int, wanted: int | None) -> PostQuery:
     """What to ask next.
 
     Args:
@@ -32,7 +32,7 @@ def question(walk: Walk, *, tags: str, page_limit: int, wanted: int | None) -> Q
         wanted: how many more posts are wanted, None for all.
     """
     limit = page_limit if wanted is None or walk.full else min(page_limit, max(wanted, 1))
-    return Query(tags=tags, below=walk.below, page=walk.page, limit=limit)
+    return PostQuery(tags=tags, below=walk.below, page=walk.page, limit=limit)
 
 
 def bounds_to_count(walk: Walk) -> tuple[int | None, ...]:

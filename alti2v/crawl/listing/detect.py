@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from alti2v.crawl.boards.known import board_of
-from alti2v.crawl.boards.protocol import Board, Dialect, Page, Query, Refusal, Unreadable, Wall
-from alti2v.crawl.http.retry import HEALABLE, FailKind, Failure
+from alti2v.crawl.boards.protocol import Board, Dialect, Page, PostQuery, Refusal, Unreadable, Wall
+from alti2v.crawl.http.retry import HEALABLE, FailedTry, FailKind
 from alti2v.crawl.listing.api import Asker, in_words
 from alti2v.errors import RemoteError, UsageError
 
@@ -19,7 +19,7 @@ async def detect(base: str, asker: Asker) -> Dialect:
         RemoteError: nobody answers, or whoever does refuses.
         UsageError: whoever answers is no board of either dialect, or its address is not public.
     """
-    seen: list[Refusal | Unreadable | Failure] = []
+    seen: list[Refusal | Unreadable | FailedTry] = []
     for attempt in range(asker.policy.tries):
         if attempt:
             await asker.sleep(min(asker.policy.ceiling_s, asker.policy.base_s * 2 ** (attempt - 1)))
@@ -31,7 +31,7 @@ async def detect(base: str, asker: Asker) -> Dialect:
             seen.append(answer)
         if not any(map(_may_pass, seen)):
             break
-    failed = next((answer for answer in seen if isinstance(answer, Failure)), None)
+    failed = next((answer for answer in seen if isinstance(answer, FailedTry)), None)
     if failed is not None and failed.kind is FailKind.PRIVATE_ADDRESS:
         raise private_address(base)
     refusal = next((answer for answer in seen if isinstance(answer, Refusal)), None)
@@ -48,17 +48,17 @@ def private_address(base: str) -> UsageError:
     return UsageError(f"the address of {base} is not public: give --allow-private if it is the one you mean")
 
 
-def _may_pass(answer: Refusal | Unreadable | Failure) -> bool:
+def _may_pass(answer: Refusal | Unreadable | FailedTry) -> bool:
     """Whether asking again may bring something else."""
     match answer:
-        case Failure(kind=kind):
+        case FailedTry(kind=kind):
             return kind in HEALABLE
         case Refusal(is_final=is_final):
             return not is_final
     return False
 
 
-async def _one_post(board: Board, asker: Asker) -> Page | Refusal | Unreadable | Failure:
+async def _one_post(board: Board, asker: Asker) -> Page | Refusal | Unreadable | FailedTry:
     def read(body: bytes, status: int) -> Page | Refusal | Unreadable:
         answer = board.read_posts(body, status=status)
         if isinstance(answer, Page) and (body.strip() or board.dialect is Dialect.DANBOORU):
@@ -68,4 +68,4 @@ async def _one_post(board: Board, asker: Asker) -> Page | Refusal | Unreadable |
         # An empty body is an answer in Gelbooru's dialect, but not one to tell it by.
         return answer if isinstance(answer, Unreadable) else Unreadable("an error message")
 
-    return await asker.ask_once(board.posts_url(Query(tags="", limit=1, xml=True)), read)
+    return await asker.ask_once(board.posts_url(PostQuery(tags="", limit=1, xml=True)), read)

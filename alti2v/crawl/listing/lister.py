@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from alti2v.crawl.boards.protocol import Board, Conditions, Page, Refusal, Unreadable, Wall
-from alti2v.crawl.http.retry import Failure
+from alti2v.crawl.http.retry import FailedTry
 from alti2v.crawl.listing.api import Asker, in_words
 from alti2v.crawl.listing.cursor import (
     after_count,
@@ -17,7 +17,7 @@ from alti2v.crawl.listing.cursor import (
     question,
 )
 from alti2v.crawl.listing.pages import Pager
-from alti2v.crawl.store.ledger import Counts, Ledger
+from alti2v.crawl.store.ledger import Ledger, PostCounts
 from alti2v.crawl.store.walk_state import Ending, Walk
 from alti2v.crawl.store.writer_thread import SingleThread
 
@@ -27,7 +27,7 @@ class Stopped:
     """Listing could not go on; `answer` is what came instead of posts."""
 
     where: str
-    answer: Refusal | Unreadable | Wall | Failure
+    answer: Refusal | Unreadable | Wall | FailedTry
 
     @property
     def words(self) -> str:
@@ -59,7 +59,7 @@ class Lister:
     limit: int | None
     now: int
     before_first: Callable[[], None]
-    on_page: Callable[[Counts], None]
+    on_page: Callable[[PostCounts], None]
     say: Callable[[str], None]
 
     async def run(self) -> Walk | Stopped:
@@ -114,7 +114,7 @@ class Lister:
         self.on_page(counts)
         return walk
 
-    def _commit_page(self, walk: Walk, page: Page) -> tuple[Walk, Counts]:
+    def _commit_page(self, walk: Walk, page: Page) -> tuple[Walk, PostCounts]:
         if page.posts or page.ghosts:
             self.before_first()
         with self.ledger.transaction():

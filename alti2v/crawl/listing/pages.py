@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from alti2v.crawl.boards.protocol import Answer, Board, Page, Query, Refusal
-from alti2v.crawl.http.retry import Failure
+from alti2v.crawl.boards.protocol import Answer, Board, Page, PostQuery, Refusal
+from alti2v.crawl.http.retry import FailedTry
 from alti2v.crawl.listing.api import Asker
 
 
@@ -25,7 +25,7 @@ class Pager:
         self._say = say
         self._json_is_refused = False
 
-    async def ask(self, query: Query) -> Answer | Failure:
+    async def ask(self, query: PostQuery) -> Answer | FailedTry:
         """Ask for a page, in XML where JSON brings none."""
         forms = (query, replace(query, xml=True))
         was_refused = self._json_is_refused

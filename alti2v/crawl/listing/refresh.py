@@ -12,11 +12,11 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from alti2v.crawl.boards.protocol import Answer, Board, Conditions, Page, Query
-from alti2v.crawl.http.retry import Failure
+from alti2v.crawl.boards.protocol import Answer, Board, Conditions, Page, PostQuery
+from alti2v.crawl.http.retry import FailedTry
 from alti2v.crawl.listing.api import Asker, in_words
 from alti2v.crawl.listing.pages import Pager
-from alti2v.crawl.store.ledger import Counts, Ledger
+from alti2v.crawl.store.ledger import Ledger, PostCounts
 from alti2v.crawl.store.walk_state import CONFIRMATIONS
 from alti2v.crawl.store.writer_thread import SingleThread
 from alti2v.records import Post
@@ -48,7 +48,7 @@ class Refresher:
     conditions: Conditions
     days: float
     now: int
-    on_page: Callable[[Counts, int], None]
+    on_page: Callable[[PostCounts, int], None]
     say: Callable[[str], None]
 
     async def run(self) -> str:
@@ -58,7 +58,7 @@ class Refresher:
             What is missing, in words; empty if nothing is.
         """
         tags = self.board.changed_first(self.tags)
-        first = await self._ask(Query(tags=tags, limit=self.board.page_limit))
+        first = await self._ask(PostQuery(tags=tags, limit=self.board.page_limit))
         if isinstance(first, Page) and _is_by_change(first):
             missing = await self._by_change(tags, first)
             return missing or (await self._all() if await self._has_lost_posts() else "")
@@ -73,7 +73,7 @@ class Refresher:
             oldest = min((post.changed_at or 0 for post in page.posts), default=0)
             if oldest < self.now - self.days * _DAY_S:  # an empty page, too, is the end
                 return ""
-            answer = await self._ask(Query(tags=tags, page=number, limit=self.board.page_limit))
+            answer = await self._ask(PostQuery(tags=tags, page=number, limit=self.board.page_limit))
             if not isinstance(answer, Page):
                 return (
                     f"posts changed more than {(self.now - oldest) / _DAY_S:.1f} days ago ({in_words(answer)})"
@@ -110,7 +110,7 @@ class Refresher:
         while below > lowest:
             cursor = None if by_page else below
             answer = await self._ask(
-                Query(tags=self.tags, below=cursor, page=page, limit=self.board.page_limit)
+                PostQuery(tags=self.tags, below=cursor, page=page, limit=self.board.page_limit)
             )
             if not isinstance(answer, Page):
                 return f"changes of posts below id {below} ({in_words(answer)})"
@@ -138,7 +138,7 @@ class Refresher:
 
     async def _look_for(self, post_id: int) -> str:
         """Ask for one post that a listing passed over: it may have another score or other tags by now."""
-        answer = await self._ask(Query(tags=f"id:{post_id}", limit=1))
+        answer = await self._ask(PostQuery(tags=f"id:{post_id}", limit=1))
         if not isinstance(answer, Page):
             return f"changes of posts below id {post_id + 1} ({in_words(answer)})"
         found = tuple(post for post in answer.posts if post.id == post_id)
@@ -150,9 +150,9 @@ class Refresher:
             await self.thread.run(self._mark_deleted, post_id)
         return ""
 
-    async def _ask(self, query: Query) -> Answer | Failure:
+    async def _ask(self, query: PostQuery) -> Answer | FailedTry:
         """Ask; an empty answer is believed when it came twice in a row."""
-        answer: Answer | Failure = Page()
+        answer: Answer | FailedTry = Page()
         for _ in range(CONFIRMATIONS):
             answer = await self.pager.ask(query)
             if not (isinstance(answer, Page) and answer.is_empty):
@@ -163,7 +163,7 @@ class Refresher:
         counts = await self.thread.run(self._keep, posts)
         self.on_page(counts, read)
 
-    def _keep(self, posts: tuple[Post, ...]) -> Counts:
+    def _keep(self, posts: tuple[Post, ...]) -> PostCounts:
         known = [post for post in posts if self.ledger.is_listed(post.id)]
         with self.ledger.transaction():
             self.ledger.add_posts(known, wanted=self.conditions.hold_for, seen_at=self.now)

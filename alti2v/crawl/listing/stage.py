@@ -12,7 +12,7 @@ from alti2v.crawl.boards.gelbooru import Gelbooru
 from alti2v.crawl.boards.known import base_url
 from alti2v.crawl.boards.protocol import Board, Refusal, TagBoard, Unreadable
 from alti2v.crawl.config import CrawlConfig, write_plan
-from alti2v.crawl.http.retry import FailKind, Failure
+from alti2v.crawl.http.retry import FailedTry, FailKind
 from alti2v.crawl.listing.api import Asker, in_words
 from alti2v.crawl.listing.detect import detect, private_address
 from alti2v.crawl.listing.lister import Lister, Stopped
@@ -20,7 +20,7 @@ from alti2v.crawl.listing.pages import Pager
 from alti2v.crawl.listing.refresh import Refresher
 from alti2v.crawl.listing.tag_categories import Categoriser
 from alti2v.crawl.listing.tag_relations import RelationReader
-from alti2v.crawl.store.ledger import Counts, Ledger
+from alti2v.crawl.store.ledger import Ledger, PostCounts
 from alti2v.crawl.store.walk_state import Walk
 from alti2v.crawl.store.writer_thread import SingleThread
 from alti2v.errors import DataError, RemoteError, UsageError
@@ -42,7 +42,7 @@ class Survey:
     asker: Asker
     thread: SingleThread
     ledger: Ledger
-    on_page: Callable[[Counts], None]
+    on_page: Callable[[PostCounts], None]
     on_progress: ProgressHook
     say: Callable[[str], None]
 
@@ -175,7 +175,7 @@ class Survey:
         """Say why a new store could not even begin: always raises."""
         if isinstance(stopped.answer, Refusal) and stopped.answer.is_final:
             raise UsageError(f"{self.board.base} refuses this search: {stopped.answer.message}")
-        if isinstance(stopped.answer, Failure) and stopped.answer.kind is FailKind.PRIVATE_ADDRESS:
+        if isinstance(stopped.answer, FailedTry) and stopped.answer.kind is FailKind.PRIVATE_ADDRESS:
             raise private_address(self.board.base)
         if isinstance(stopped.answer, Unreadable):
             found = await detect(self.board.base, self.asker)
@@ -193,7 +193,7 @@ class Survey:
     def _write_plan(self) -> None:
         write_plan(self.config, self.board.dialect)
 
-    def _on_refreshed(self, counts: Counts, read: int) -> None:
+    def _on_refreshed(self, counts: PostCounts, read: int) -> None:
         self.on_page(counts)
         self.on_progress(Progress(stage="reading again", done=read, total=None, unit="posts"))
 

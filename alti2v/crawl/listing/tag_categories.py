@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from alti2v.crawl.boards.protocol import Refusal, TagBoard, Unreadable
-from alti2v.crawl.http.retry import FailKind, Failure
+from alti2v.crawl.http.retry import FailedTry, FailKind
 from alti2v.crawl.listing.api import Asker, in_words
 from alti2v.crawl.store.arrow import count_tags
 from alti2v.crawl.store.ledger import Ledger
@@ -78,14 +78,14 @@ class Categoriser:
         for start in range(0, len(names), size):
             answer = await self._ask_by_name(names[start : start + size])
             if not isinstance(answer, list):
-                is_down = isinstance(answer, Failure) and answer.kind is FailKind.HOST_DOWN  # said elsewhere
+                is_down = isinstance(answer, FailedTry) and answer.kind is FailKind.HOST_DOWN  # said elsewhere
                 reason = "" if is_down else f" ({in_words(answer)})"
                 return f"the categories of {total - done - start:,} tags{reason}"
             await self._keep(answer)
             self.on_progress(done + start + len(answer), total)
         return ""
 
-    async def _ask_by_name(self, names: Sequence[str]) -> list[Tag] | Refusal | Unreadable | Failure:
+    async def _ask_by_name(self, names: Sequence[str]) -> list[Tag] | Refusal | Unreadable | FailedTry:
         found: dict[str, Tag] = {}
         for url in self.board.tag_urls(names):
             if len(found) == len(names):

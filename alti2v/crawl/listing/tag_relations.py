@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from alti2v.crawl.boards.danbooru_tags import Relation, Relations, TagSite
+from alti2v.crawl.boards.danbooru_tags import Relation, RelationsPage, TagSite
 from alti2v.crawl.boards.protocol import Refusal, Unreadable
 from alti2v.crawl.listing.api import Asker, in_words
 from alti2v.crawl.store.ledger import Ledger
@@ -43,7 +43,7 @@ class RelationReader:
             while True:
                 url = self.site.relations_url(kind, below=below)
                 answer = await self.asker.ask((url,), self._read)
-                if not isinstance(answer, Relations):
+                if not isinstance(answer, RelationsPage):
                     return f"tag {kind} ({in_words(answer)})"
                 if answer.lowest is None or (below is not None and answer.lowest >= below):
                     break
@@ -61,7 +61,7 @@ class RelationReader:
         with self.ledger.transaction():
             self.ledger.set_state(f"{STAMP}{file}", stamp_of(self.store / file))
 
-    def _read(self, body: bytes, status: int) -> Relations | Refusal | Unreadable:
+    def _read(self, body: bytes, status: int) -> RelationsPage | Refusal | Unreadable:
         return self.site.read_relations(body, status=status)
 
 

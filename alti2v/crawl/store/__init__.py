@@ -1,1 +1,1 @@
-"""The one writer of a store: tar files that only grow, the SQLite ledger, and the Parquet tables made from it."""
+"""The one writer of a store: tar files that only grow, the SQLite ledger, and the Parquet tables."""

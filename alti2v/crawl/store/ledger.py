@@ -51,7 +51,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class PostCounts:
     """Posts by outcome; `bytes` is the size of all stored pictures."""
 
     pending: int
@@ -434,14 +434,14 @@ class Ledger(Database):
             [(tag.name, tag.category, tag.count if counted else None) for tag in tags],
         )
 
-    def counts(self) -> Counts:
+    def counts(self) -> PostCounts:
         """Posts by outcome, at once, whatever the size of the store."""
         by: dict[str, dict[str, int]] = {status.value: {} for status in Status}
         stored_bytes = 0
         for row in self._rows("SELECT * FROM outcomes WHERE count>0 ORDER BY status, reason"):
             by[row["status"]][row["reason"]] = row["count"]
             stored_bytes += row["bytes"] if row["status"] == Status.STORED else 0
-        return Counts(
+        return PostCounts(
             pending=sum(by["pending"].values()),
             stored=sum(by["stored"].values()),
             duplicate=sum(by["duplicate"].values()),

@@ -15,7 +15,7 @@ TAGS_COLUMNS = tuple(category.tags_column for category in CATEGORIES)
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class TagOccurrences:
     """What the tables of the shards say of the tags.
 
     Attributes:
@@ -42,7 +42,7 @@ class Labels:
             self.faults[shard.name.metadata].append(f"{row['key']}: labels and tags disagree")
 
 
-def renamed_tags(tags: Sequence[Tag], labels: Labels) -> Iterator[str]:
+def renamed_tags(tags: Sequence[Tag], labels: TagOccurrences) -> Iterator[str]:
     """Name the rows of tags.parquet that hold another tag than when the labels were made.
 
     They are those that no picture with the label carries: one at least did, or it would be no label.
@@ -56,7 +56,7 @@ def renamed_tags(tags: Sequence[Tag], labels: Labels) -> Iterator[str]:
             )
 
 
-def wrong_counts(tags: Sequence[Tag], labels: Labels) -> Iterator[str]:
+def wrong_counts(tags: Sequence[Tag], labels: TagOccurrences) -> Iterator[str]:
     """Name the tags with another count than training pictures have their label."""
     for index, tag in enumerate(tags):
         found = labels.counts_train[index]

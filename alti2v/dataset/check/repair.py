@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from alti2v.dataset.images.survey import Preparation, prepare
+from alti2v.dataset.images.survey import SurveyRun, prepare
 from alti2v.dataset.manifest import Shard
 from alti2v.dataset.plan.near_duplicates import groups
-from alti2v.dataset.plan.posts import Posts, first_outcomes
+from alti2v.dataset.plan.posts import StorePosts, first_outcomes
 from alti2v.dataset.plan.split import shuffled
 from alti2v.dataset.plan.vocabulary import grown_vocabulary, labels_of
 from alti2v.dataset.versions.previous import History, read_history, settle
@@ -32,7 +32,7 @@ from alti2v.storage.table import read_table
 _FOLDER = "repair"
 
 
-def repair_dataset(dataset: Path, place: Path | Remote, posts: Posts, preparation: Preparation) -> None:
+def repair_dataset(dataset: Path, place: Path | Remote, posts: StorePosts, preparation: SurveyRun) -> None:
     """Make the shards again that lack a file or are cut, and the card if it is missing.
 
     Args:
@@ -59,8 +59,8 @@ def repair_shard(
     place: Path | Remote,
     history: History,
     shard: Shard,
-    posts: Posts,
-    preparation: Preparation,
+    posts: StorePosts,
+    preparation: SurveyRun,
     *,
     is_metadata_sound: bool = True,
 ) -> bool:
@@ -112,10 +112,10 @@ def _from_metadata(place: Path | Remote, shard: Shard, ids: npt.NDArray[np.int64
 
 def _from_store(
     history: History,
-    posts: Posts,
+    posts: StorePosts,
     rows: npt.NDArray[np.int64],
     prepared: pa.Table,
-    preparation: Preparation,
+    preparation: SurveyRun,
 ) -> pa.Table:
     outcomes = first_outcomes(posts, settled=np.array(sorted(history.shard_of), np.int64), removed=history.gone)
     settled, _ = settle(history, posts, outcomes)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alti2v.dataset.check.repair import repair_shard
 from alti2v.dataset.engines.local import local_engine
-from alti2v.dataset.images.survey import Preparation, made_with
+from alti2v.dataset.images.survey import SurveyRun, made_with
 from alti2v.dataset.plan.posts import load_posts
 from alti2v.dataset.versions.previous import read_history
 from alti2v.dataset.versions.publish import writing
@@ -33,7 +33,7 @@ def restore_shards(
         posts = load_posts(opened, ratings=ratings)
     with writing(dataset) as work, local_engine(len(os.sched_getaffinity(0))) as engine:
         history = read_history(dataset)
-        preparation = Preparation(
+        preparation = SurveyRun(
             store=store,
             work=work,
             recipe=history.manifest.image,

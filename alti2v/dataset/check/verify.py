@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from alti2v.dataset.check.labels import TAGS_COLUMNS, Labels, renamed_tags, wrong_counts
+from alti2v.dataset.check.labels import TAGS_COLUMNS, TagOccurrences, renamed_tags, wrong_counts
 from alti2v.dataset.check.samples import COLUMNS_IN_SHARD, fields_of, json_faults, picture_faults, row_faults
 from alti2v.dataset.manifest import LOST_TABLE, Manifest, Shard, read_manifest, read_vocabulary
 from alti2v.dataset.plan.posts import DROPPED, FAILED, STORED
@@ -116,7 +116,7 @@ def verify_dataset(
 
 def _verify(whole: _Dataset, *, repair: bool, deep: bool, progress: ProgressHook) -> Verification:
     findings: list[Finding] = []
-    labels = Labels()
+    labels = TagOccurrences()
     shard_of: dict[int, str] = {}
     total = sum(shard.samples for shard in whole.manifest.shards)
     done = 0
@@ -267,7 +267,12 @@ def _check_indices(folder: Path, shard: Shard, *, repair: bool) -> Iterator[Find
 
 
 def _check_rows(
-    whole: _Dataset, folder: Path, shard: Shard, rows: pa.Table, shard_of: dict[int, str], labels: Labels
+    whole: _Dataset,
+    folder: Path,
+    shard: Shard,
+    rows: pa.Table,
+    shard_of: dict[int, str],
+    labels: TagOccurrences,
 ) -> Iterator[Finding]:
     spans = _member_spans(folder / shard.name.data)
 
@@ -303,7 +308,7 @@ def _is_picture(member: Member) -> bool:
     return not member.name.endswith(f".{POST_JSON_SUFFIX}")
 
 
-def _check_labels(whole: _Dataset, labels: Labels, *, is_complete: bool) -> Iterator[Finding]:
+def _check_labels(whole: _Dataset, labels: TagOccurrences, *, is_complete: bool) -> Iterator[Finding]:
     """Hold labels, tags and tags.parquet against each other; if that is wrong, the tables cannot be judged."""
     if renamed := list(_some(TAGS_FILE, renamed_tags(whole.tags, labels))):
         yield from renamed

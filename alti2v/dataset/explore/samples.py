@@ -39,7 +39,7 @@ class Sheet:
     pictures: tuple[PictureAt, ...]
 
 
-class Pick:
+class SampleOfRows:
     """A few of many: those whose numbers are smallest."""
 
     def __init__(self, size: int) -> None:

@@ -44,7 +44,7 @@ _ORIENTATION = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class PreparedPicture:
     """A picture of the dataset.
 
     Attributes:
@@ -71,7 +71,7 @@ class Unusable:
     reason: str
 
 
-def prepare_picture(content: bytes, recipe: ImageRecipe) -> Picture | Unusable:
+def prepare_picture(content: bytes, recipe: ImageRecipe) -> PreparedPicture | Unusable:
     """Decode, orient, reduce, put on white, and encode.
 
     Orientation is the EXIF tag's; transparency shows white; colours are sRGB; 16-bit values are scaled; of
@@ -81,7 +81,7 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> Picture | Unusable:
     if isinstance(shaped, Unusable):
         return shaped
     assert shaped.look is not None
-    return Picture(
+    return PreparedPicture(
         content=content if recipe.format == ORIGINAL else _encoded(shaped.square, recipe),
         source_width=shaped.width,
         source_height=shaped.height,

@@ -23,7 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-from alti2v.dataset.images.convert import Picture, Unusable, prepare_picture
+from alti2v.dataset.images.convert import PreparedPicture, Unusable, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.plan.near_duplicates import LOOK_BYTES
 from alti2v.errors import Alti2vError
@@ -56,7 +56,7 @@ class Decoder:
         # The picture waits here: a pipe would copy it page by page into new memory, which takes twice as long.
         self._shared = os.memfd_create("picture")
 
-    def prepare(self, content: bytes | memoryview, recipe: ImageRecipe) -> Picture | Unusable:
+    def prepare(self, content: bytes | memoryview, recipe: ImageRecipe) -> PreparedPicture | Unusable:
         """`images.prepare_picture` in the decoder process.
 
         Returns:
@@ -114,7 +114,7 @@ def _close_idle() -> None:
         _idle.pop().close()
 
 
-def serve(prepare: Callable[[bytes, ImageRecipe], Picture | Unusable] = prepare_picture) -> None:
+def serve(prepare: Callable[[bytes, ImageRecipe], PreparedPicture | Unusable] = prepare_picture) -> None:
     """Be the decoder: answer requests on standard input until it ends.
 
     A request is the recipe and the size of the picture, which lies in the file whose descriptor is the first
@@ -150,7 +150,7 @@ def _recipe(request: bytes) -> ImageRecipe:
     return ImageRecipe(**json.loads(request))
 
 
-def _message(picture: Picture | Unusable, content: bytes) -> tuple[bytes, bytes]:
+def _message(picture: PreparedPicture | Unusable, content: bytes) -> tuple[bytes, bytes]:
     """Facts and pixels of an answer, which `_picture` reads."""
     if isinstance(picture, Unusable):
         return json.dumps({"reason": picture.reason}).encode(), b""
@@ -159,8 +159,8 @@ def _message(picture: Picture | Unusable, content: bytes) -> tuple[bytes, bytes]
     return json.dumps(facts).encode(), picture.look + prepared
 
 
-def _picture(facts: Mapping[str, Any], pixels: bytes, content: bytes | memoryview) -> Picture:
-    return Picture(content=pixels[LOOK_BYTES:] or bytes(content), look=pixels[:LOOK_BYTES], **facts)
+def _picture(facts: Mapping[str, Any], pixels: bytes, content: bytes | memoryview) -> PreparedPicture:
+    return PreparedPicture(content=pixels[LOOK_BYTES:] or bytes(content), look=pixels[:LOOK_BYTES], **facts)
 
 
 def _confine() -> None:

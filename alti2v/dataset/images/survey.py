@@ -23,7 +23,7 @@ from alti2v.dataset.images.convert import looks_recipe
 from alti2v.dataset.images.prepare import PREPARED, Chunk, chunk_bounds, prepare_chunk
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.plan.near_duplicates import Looks
-from alti2v.dataset.plan.posts import Posts
+from alti2v.dataset.plan.posts import StorePosts
 from alti2v.dataset.plan.thumbnails import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX
 from alti2v.errors import DamagedError, VersionError
 from alti2v.records import Progress, ProgressHook, Span
@@ -39,7 +39,7 @@ _CHUNK_PICTURES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preparation:
+class SurveyRun:
     """How and where pictures are prepared.
 
     Attributes:
@@ -57,7 +57,7 @@ class Preparation:
     progress: ProgressHook
 
 
-def prepare(preparation: Preparation, posts: Posts, rows: npt.NDArray[np.int64]) -> pa.Table:
+def prepare(preparation: SurveyRun, posts: StorePosts, rows: npt.NDArray[np.int64]) -> pa.Table:
     """Prepare the pictures of some posts, unless that has been done.
 
     Returns:
@@ -83,7 +83,7 @@ def prepare(preparation: Preparation, posts: Posts, rows: npt.NDArray[np.int64])
     return by_id(_found(chunk, preparation) for chunk in chunks)
 
 
-def _found(chunk: Chunk, preparation: Preparation) -> pa.Table:
+def _found(chunk: Chunk, preparation: SurveyRun) -> pa.Table:
     with local_copy(open_place(preparation.work), chunk.table) as path:
         table = read_table(path, PREPARED)
     return table.append_column("chunk", pa.array([chunk.name] * table.num_rows))
@@ -114,7 +114,7 @@ def _is_ascending(order: npt.NDArray[np.int64]) -> bool:
     return np.array_equal(order, np.arange(len(order)))
 
 
-def check_blame(preparation: Preparation, posts: Posts, rows: npt.NDArray[np.int64]) -> None:
+def check_blame(preparation: SurveyRun, posts: StorePosts, rows: npt.NDArray[np.int64]) -> None:
     """See that pictures which cannot be used came to the store like that, and were not spoilt in it.
 
     A picture that decodes is not held against its MD5: that would cost 6 to 9 % of a build, and is what
@@ -134,7 +134,7 @@ def check_blame(preparation: Preparation, posts: Posts, rows: npt.NDArray[np.int
                 )
 
 
-def _run(preparation: Preparation, chunks: list[Chunk], *, total: int) -> None:
+def _run(preparation: SurveyRun, chunks: list[Chunk], *, total: int) -> None:
     present = sizes_in(open_place(preparation.work))
     missing = [chunk for chunk in chunks if not {chunk.table, chunk.pixels} <= present.keys()]
     done = total - sum(len(chunk.pictures) for chunk in missing)
@@ -153,7 +153,7 @@ def _run(preparation: Preparation, chunks: list[Chunk], *, total: int) -> None:
         show()
 
 
-def surveyed(posts: Posts, rows: npt.NDArray[np.int64], prepared: pa.Table) -> pa.Table:
+def surveyed(posts: StorePosts, rows: npt.NDArray[np.int64], prepared: pa.Table) -> pa.Table:
     """The rows of survey.parquet for posts that have just been prepared, `rows` in the order of `prepared`.
 
     Hashes and thumbnails are needed nowhere else: `prepared` can do without `LOOK_COLUMNS` from then on.
@@ -188,7 +188,7 @@ def of_recipe(survey: pa.Table, recipe: ImageRecipe) -> pa.Table:
 
 
 def comparable(
-    survey: pa.Table, needed: npt.NDArray[np.int64], preparation: Preparation, posts: Posts
+    survey: pa.Table, needed: npt.NDArray[np.int64], preparation: SurveyRun, posts: StorePosts
 ) -> pa.Table:
     """What earlier builds have found out, if it can be compared with what this program makes of other pictures.
 
@@ -223,7 +223,7 @@ def comparable(
 
 
 def known_rows(
-    survey: pa.Table, posts: Posts, rows: npt.NDArray[np.int64]
+    survey: pa.Table, posts: StorePosts, rows: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Where the survey speaks of some posts, with the very bytes that are stored for them now.
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alti2v.dataset.plan.tag_aliases import Relations, canonical
+from alti2v.dataset.plan.tag_aliases import TagRelations, canonical
 from alti2v.dataset.plan.vocabulary import CATEGORIES, TagLists, TagTable, joined, tag_lists
 from alti2v.errors import DamagedError, DataError
 from alti2v.records import Category, Status
@@ -35,7 +35,7 @@ STORED, DUPLICATE, DROPPED, FAILED = "stored", "duplicate", "dropped", "failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Posts:
+class StorePosts:
     """Every post of a store.
 
     Attributes:
@@ -62,7 +62,7 @@ class Posts:
         return values
 
 
-def load_posts(store: Store, *, ratings: bool = False) -> Posts:
+def load_posts(store: Store, *, ratings: bool = False) -> StorePosts:
     """Read the post tables of a store, with the names that aliases lead to and the tags that are implied.
 
     Args:
@@ -91,10 +91,10 @@ def load_posts(store: Store, *, ratings: bool = False) -> Posts:
         all_tags = all_tags.take(order)
     aliases, implications = (read_relations(store, of) for of in (TAG_ALIASES, TAG_IMPLICATIONS))
     if aliases or implications:
-        all_tags, table = canonical(all_tags, table, Relations(aliases, implications), known)
+        all_tags, table = canonical(all_tags, table, TagRelations(aliases, implications), known)
     digest = _digest(all_facts, all_tags, table)
     give_back_memory()
-    return Posts(facts=all_facts, tags=all_tags, table=table, digest=digest)
+    return StorePosts(facts=all_facts, tags=all_tags, table=table, digest=digest)
 
 
 def _check_ids(store: Store, ids: npt.NDArray[np.int64]) -> None:
@@ -211,7 +211,7 @@ def _canonical(column: pa.ChunkedArray) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """What became of every post, in the order of `Posts`.
+    """What became of every post, in the order of `StorePosts`.
 
     Attributes:
         outcome: (n,) "stored", "duplicate", "dropped" or "failed".
@@ -274,7 +274,7 @@ _NO_IDS = np.empty(0, np.int64)
 
 
 def first_outcomes(
-    posts: Posts, *, settled: npt.NDArray[np.int64] = _NO_IDS, removed: Removed = NONE_REMOVED
+    posts: StorePosts, *, settled: npt.NDArray[np.int64] = _NO_IDS, removed: Removed = NONE_REMOVED
 ) -> Outcomes:
     """What the tables alone tell: failures of the crawl, posts without tags, pictures with the same bytes.
 
@@ -314,7 +314,9 @@ def _words(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
     return words
 
 
-def _is_removed(posts: Posts, duplicate_of: npt.NDArray[np.int64], removed: Removed) -> npt.NDArray[np.bool_]:
+def _is_removed(
+    posts: StorePosts, duplicate_of: npt.NDArray[np.int64], removed: Removed
+) -> npt.NDArray[np.bool_]:
     md5s = pa.array(sorted(removed.md5s), pa.string())
     has_removed_bytes = pc.is_in(posts.facts.column("stored_md5"), value_set=md5s, skip_nulls=True)
     is_gone: npt.NDArray[np.bool_] = (
@@ -326,7 +328,7 @@ def _is_removed(posts: Posts, duplicate_of: npt.NDArray[np.int64], removed: Remo
 
 
 def _same_bytes(
-    posts: Posts, rows: npt.NDArray[np.int64]
+    posts: StorePosts, rows: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Rows whose bytes a row before them has, and that row."""
     digests = posts.facts.column("stored_md5").take(pa.array(rows)).combine_chunks()
@@ -338,7 +340,7 @@ def _same_bytes(
     return rows[is_repeated], rows[original[is_repeated]]
 
 
-def outcome_table(posts: Posts, outcomes: Outcomes, shard_of: Mapping[int, str]) -> pa.Table:
+def outcome_table(posts: StorePosts, outcomes: Outcomes, shard_of: Mapping[int, str]) -> pa.Table:
     """The rows of outcomes.parquet; `shard_of` maps post ids to shard names."""
     is_duplicate = pa.array(outcomes.duplicate_of > 0)
     return pa.table(

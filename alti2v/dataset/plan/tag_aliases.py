@@ -17,7 +17,7 @@ from alti2v.records import Category
 
 
 @dataclass(frozen=True, slots=True)
-class Relations:
+class TagRelations:
     """What is known about the names of tags, in pairs (antecedent, consequent)."""
 
     aliases: Iterable[tuple[str, str]] = field(default=())
@@ -25,7 +25,7 @@ class Relations:
 
 
 def canonical(
-    tags: TagLists, table: TagTable, relations: Relations, known: Mapping[str, Category]
+    tags: TagLists, table: TagTable, relations: TagRelations, known: Mapping[str, Category]
 ) -> tuple[TagLists, TagTable]:
     """Give every post the names that aliases lead to, and every tag that its tags imply.
 

@@ -15,7 +15,7 @@ from alti2v.dataset.images.survey import looks_of, read_survey
 from alti2v.dataset.manifest import LOST_TABLE, Manifest, read_lasting, read_manifest, read_vocabulary
 from alti2v.dataset.plan.near_duplicates import families
 from alti2v.dataset.plan.planner import Settled
-from alti2v.dataset.plan.posts import NONE_REMOVED, STORED, Outcomes, Posts, Removed
+from alti2v.dataset.plan.posts import NONE_REMOVED, STORED, Outcomes, Removed, StorePosts
 from alti2v.errors import DamagedError
 from alti2v.records import Tag
 from alti2v.storage.layout import (
@@ -102,7 +102,7 @@ def read_removed(dataset: Path) -> pa.Table:
         return schema(REMOVED).empty_table()
 
 
-def settle(history: History, posts: Posts, outcomes: Outcomes) -> tuple[Settled, npt.NDArray[np.int64]]:
+def settle(history: History, posts: StorePosts, outcomes: Outcomes) -> tuple[Settled, npt.NDArray[np.int64]]:
     """What no later edition changes, and the families of all posts of the store, in their order.
 
     Raises:
@@ -129,7 +129,7 @@ def settle(history: History, posts: Posts, outcomes: Outcomes) -> tuple[Settled,
     return settled, family[np.searchsorted(everything, posts.ids)]
 
 
-def family_links(posts: Posts, outcomes: Outcomes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def family_links(posts: StorePosts, outcomes: Outcomes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Pairs of ids that belong together: children and parents, duplicates and what stands for them."""
     ids, parents, originals = posts.ids, posts.numbers("parent_id"), outcomes.duplicate_of
     return (

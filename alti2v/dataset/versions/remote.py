@@ -14,7 +14,7 @@ from pathlib import Path
 from alti2v.dataset.manifest import Manifest
 from alti2v.dataset.versions.publish import DESCRIPTIONS, STAGED_DIR, WORK_DIR, remove_unplanned
 from alti2v.errors import UsageError
-from alti2v.storage.directory import DESCRIPTION_FILES, Kind
+from alti2v.storage.directory import DESCRIPTION_FILES, DirectoryKind
 from alti2v.storage.layout import (
     MANIFEST_FILE,
     OUTCOMES_FILE,
@@ -134,7 +134,7 @@ def _finish_interrupted(remote: Remote, manifest: bytes) -> None:
 
 def _check_free(remote: Remote, there: Iterable[str]) -> None:
     for kind, file in DESCRIPTION_FILES.items():
-        if kind is not Kind.DATASET and file in there:
+        if kind is not DirectoryKind.DATASET and file in there:
             raise UsageError(f"{remote.url} is a {kind}, not a dataset: give another URL")
     foreign = sorted(set(there) - set(_TABLES))
     if foreign:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from alti2v.dataset.images.convert import picture_suffix
 from alti2v.dataset.images.prepare import pixels_name
 from alti2v.dataset.manifest import ORIGINAL, ImageRecipe, Shard
-from alti2v.dataset.plan.posts import Posts
+from alti2v.dataset.plan.posts import StorePosts
 from alti2v.dataset.plan.vocabulary import CATEGORIES, TagLists
 from alti2v.errors import DamagedError
 from alti2v.records import Span
@@ -111,7 +111,7 @@ class ShardSpec:
 
 
 def shard_plan(
-    posts: Posts,
+    posts: StorePosts,
     rows: npt.NDArray[np.int64],
     labels: TagLists,
     group: npt.NDArray[np.int64],

@@ -26,15 +26,15 @@ from alti2v.demo.board.fault_injection import interfere
 from alti2v.demo.board.gelbooru.pages import rating as gelbooru_rating
 from alti2v.demo.board.gelbooru.routes import add_gelbooru_routes
 from alti2v.demo.board.picture_cache import open_pictures
-from alti2v.demo.board.posts import Posts
+from alti2v.demo.board.posts import BoardPosts
 from alti2v.demo.board.request_log import RequestKind, Traffic
 from alti2v.demo.board.searches import Catalogue
-from alti2v.demo.board.site import SITE, BoardConfig, Dialect, Site
+from alti2v.demo.board.site import SITE, BoardConfig, DialectName, Site
 from alti2v.errors import UsageError
 
 __all__ = [
     "BoardConfig",
-    "Dialect",
+    "DialectName",
     "RequestKind",
     "RunningBoard",
     "Traffic",
@@ -50,7 +50,7 @@ _LAST_ANSWERS_S = 1.0
 def make_board(config: BoardConfig) -> web.Application:
     """Build the application; `app[SITE].traffic` counts its requests."""
     corpus = config.corpus
-    posts = Posts(seed=config.seed, corpus=corpus, faults=config.faults, shown=config.posts)
+    posts = BoardPosts(seed=config.seed, corpus=corpus, faults=config.faults, shown=config.posts)
 
     def rating_of(number: int) -> str:
         shown = posts.picture(number)

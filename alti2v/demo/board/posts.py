@@ -25,7 +25,7 @@ _POSTS_PER_DIRECTORY = 1000
 _GHOST_IDS = 2_000_000_000
 
 
-class Post(NamedTuple):
+class BoardPost(NamedTuple):
     """One post.
 
     Attributes:
@@ -57,7 +57,7 @@ class Post(NamedTuple):
 
 
 @dataclass(slots=True)
-class Posts:
+class BoardPosts:
     """The posts of a board.
 
     Attributes:
@@ -85,7 +85,7 @@ class Posts:
         self._between_s = min(_MOST_BETWEEN_S, _LIFETIME_S // max(1, self.shown))
         self._opened_at = self.picture(0).created_at
 
-    def post(self, index: int) -> Post:
+    def post(self, index: int) -> BoardPost:
         """What the board knows of the post at `index`."""
         turn, number = divmod(index, self.corpus.pictures)
         shown = self.picture(number)
@@ -93,7 +93,7 @@ class Posts:
         parent_id = None
         if shown.is_child and shown.near_duplicate_of is not None:
             parent_id = id_of(self.seed, turn * self.corpus.pictures + shown.near_duplicate_of)
-        return Post(
+        return BoardPost(
             index,
             id_of(self.seed, index),
             number,
@@ -136,7 +136,7 @@ class Posts:
         """How many posts have ever had an id below this one."""
         return min(self.shown, count_below(self.seed, post_id))
 
-    def has_children(self, post: Post) -> bool:
+    def has_children(self, post: BoardPost) -> bool:
         """Whether another post names this one as its parent."""
         if self._parents is None:
             pictures = map(self.picture, range(self.corpus.pictures))

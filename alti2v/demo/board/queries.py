@@ -101,7 +101,7 @@ class Grammar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class ParsedSearch:
     """A search: all terms hold, newest post first unless `ascending`.
 
     Attributes:
@@ -113,7 +113,7 @@ class Query:
     counted: int = 0
 
 
-def parse(text: str, grammar: Grammar) -> Query:
+def parse(text: str, grammar: Grammar) -> ParsedSearch:
     """Read a search; there is no wrong one: what is no metatag is the name of a tag.
 
     HTML entities are undone first, because a client may send back the tag as the board wrote it.
@@ -132,7 +132,7 @@ def parse(text: str, grammar: Grammar) -> Query:
         if (term := _term(words[place], grammar)) is not None:
             terms.append(term)
         place += 1
-    return Query(
+    return ParsedSearch(
         terms=tuple(terms),
         ascending=any(word in grammar.ascending for word in words),
         counted=sum(_counts(word, grammar) for word in words),

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from alti2v.demo.board.html_frame import error_page
-from alti2v.demo.board.posts import Post
+from alti2v.demo.board.posts import BoardPost
 from alti2v.demo.board.range_files import CONTENT_TYPES, answer_file
 from alti2v.demo.board.site import Site
 
@@ -45,7 +45,7 @@ def not_found() -> web.Response:
 
 
 def file_response(
-    request: web.Request, site: Site, content: bytes | None, *, post: Post, extension: str
+    request: web.Request, site: Site, content: bytes | None, *, post: BoardPost, extension: str
 ) -> web.Response:
     """A file of a post, or the part of it that was asked for; 404 if `content` is None."""
     if content is None:

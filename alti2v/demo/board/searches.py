@@ -23,7 +23,7 @@ from alti2v.demo.board.queries import (
     HasMd5,
     Not,
     OneOf,
-    Query,
+    ParsedSearch,
     Term,
     Word,
 )
@@ -84,7 +84,7 @@ class Catalogue:
             self._by_tag = {tag: frozenset(numbers) for tag, numbers in by_tag.items()}
         return self._by_tag
 
-    def resolve(self, query: Query, index_of_md5: Mapping[str, int | None]) -> Search:
+    def resolve(self, query: ParsedSearch, index_of_md5: Mapping[str, int | None]) -> Search:
         """Prepare a search; `index_of_md5` has every hash of `md5_terms`, None where no post has it."""
         search = Search(ascending=query.ascending)
         for term in query.terms:
@@ -221,7 +221,7 @@ class Catalogue:
         return frozenset(number for number in numbers if holds(self._shown(number)))
 
 
-def md5_terms(query: Query) -> frozenset[str]:
+def md5_terms(query: ParsedSearch) -> frozenset[str]:
     """Every hash that the query asks for: finding its post needs pictures, which is not done here."""
 
     def of(term: Term) -> frozenset[str]:

@@ -13,15 +13,15 @@ from aiohttp import web
 
 from alti2v.demo.board.faults import Faults, chance
 from alti2v.demo.board.picture_cache import Pictures, newest_first
-from alti2v.demo.board.posts import Post, Posts
-from alti2v.demo.board.queries import Query
+from alti2v.demo.board.posts import BoardPost, BoardPosts
+from alti2v.demo.board.queries import ParsedSearch
 from alti2v.demo.board.request_log import Traffic
 from alti2v.demo.board.searches import Catalogue, Search, md5_terms
 from alti2v.demo.drawing.corpus import Corpus, categories
 from alti2v.errors import UsageError
 from alti2v.records import Tag
 
-Dialect = Literal["gelbooru", "danbooru"]
+DialectName = Literal["gelbooru", "danbooru"]
 
 # The head of an MP4 file (ISO/IEC 14496-12, 4.3): enough for `file`, and no video behind it.
 _VIDEO_HEAD = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41\x00\x00\x00\x08free"
@@ -46,7 +46,7 @@ class BoardConfig:
     posts: int = 2000
     seed: int = 2017
     pictures: int | None = None
-    dialect: Dialect = "gelbooru"
+    dialect: DialectName = "gelbooru"
     faults: Faults = field(default_factory=Faults)
     host: str = "127.0.0.1"
     port: int = 0
@@ -83,7 +83,7 @@ class Site:
     """
 
     config: BoardConfig
-    posts: Posts
+    posts: BoardPosts
     catalogue: Catalogue
     traffic: Traffic
     pictures: Pictures | None = None
@@ -110,7 +110,7 @@ class Site:
         if self._ahead is not None:
             self._ahead.cancel()
 
-    async def resolve(self, query: Query) -> Search:
+    async def resolve(self, query: ParsedSearch) -> Search:
         """Prepare a search."""
         there = list(range(self.posts.shown - 1, -1, -1)) if md5_terms(query) else []
         hashes = {md5: await self.drawn.index_of_md5(md5, there) for md5 in md5_terms(query)}
@@ -158,7 +158,7 @@ class Site:
         """Of the original, in bytes."""
         return len(_video(index)) if self.posts.is_video(index) else self.drawn.original_size(index)
 
-    async def original(self, post: Post) -> bytes | None:
+    async def original(self, post: BoardPost) -> bytes | None:
         """The original's bytes, with the faults of good; None if it is missing."""
         index = post.ordinal
         if self._is_struck("missing_images", self.faults.missing_images, index):
@@ -168,7 +168,7 @@ class Site:
             return content + b"\nimported anew"
         return content
 
-    async def sample(self, post: Post) -> bytes | None:
+    async def sample(self, post: BoardPost) -> bytes | None:
         """The sample's bytes; None if there is none, or if it is missing."""
         if not post.has_sample or self._is_struck("missing_samples", self.faults.missing_samples, post.ordinal):
             return None

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from alti2v.demo.drawing.background.backdrop import draw_backdrop
-from alti2v.demo.drawing.background.canvas import Stage
+from alti2v.demo.drawing.background.canvas import Canvas
 from alti2v.demo.drawing.background.effects import draw_effect, draw_frame
 from alti2v.demo.drawing.corpus import Corpus, Edit, Illustration, illustration
 from alti2v.demo.drawing.figure.figure import draw_figure
@@ -139,7 +139,7 @@ def _draw_scene(canvas: Image.Image, scene: Scene) -> None:
     grown = 1.0 + 0.3 * max(aspect, 1 / aspect) if scene.tilt else 1.0
     centre = page.moved(aspect / 2, 0.5, turn=scene.tilt)
     tilted = centre.moved(-aspect / 2 * grown, -0.5 * grown, scale=grown)
-    stage = Stage(tilted, aspect, rng)
+    stage = Canvas(tilted, aspect, rng)
     draw_backdrop(stage, scene)
     flip = -1.0 if scene.is_mirrored else 1.0
     count = len(scene.figures)

@@ -20,7 +20,7 @@ _COLLAR = 1.0  # the body is stretched and shortened from here downwards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class FigureStyle:
     """What the drawing functions share about a figure.
 
     Attributes:
@@ -46,9 +46,9 @@ class Look:
         return y if y <= _COLLAR else _COLLAR + (y - _COLLAR) * self.length
 
 
-def look_at(figure: Figure, scene: Scene, pen: Pen, rng: Random) -> Look:
+def look_at(figure: Figure, scene: Scene, pen: Pen, rng: Random) -> FigureStyle:
     """Mix a figure's colours and decide how it stands."""
-    return Look(
+    return FigureStyle(
         figure=figure,
         skin=pen.tone(colours.SKIN[figure.skin]),
         skin_shade=pen.tone(
@@ -64,7 +64,7 @@ def look_at(figure: Figure, scene: Scene, pen: Pen, rng: Random) -> Look:
     )
 
 
-def body_pen(pen: Pen, look: Look) -> Pen:
+def body_pen(pen: Pen, look: FigureStyle) -> Pen:
     """A pen in whose units the body has its full-grown proportions."""
     if look.length == 1.0:
         return pen

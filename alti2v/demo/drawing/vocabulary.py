@@ -33,7 +33,7 @@ class Option:
     lower: tuple[str, ...] = ()
 
 
-class Table:
+class WeightedOptions:
     """Options to pick from by weight."""
 
     def __init__(self, *options: Option) -> None:
@@ -54,8 +54,10 @@ class Table:
         return {tag for o in self.options for tag in (*o.tags, *o.torso, *o.lower)}
 
 
-def _colours(suffix: str, *more: str, **weights: float) -> Table:
-    return Table(*(Option(name, weight, (f"{name}_{suffix}", *more)) for name, weight in weights.items()))
+def _colours(suffix: str, *more: str, **weights: float) -> WeightedOptions:
+    return WeightedOptions(
+        *(Option(name, weight, (f"{name}_{suffix}", *more)) for name, weight in weights.items())
+    )
 
 
 HAIR_COLOURS = _colours(
@@ -77,7 +79,7 @@ EYE_COLOURS = _colours(
     "eyes", blue=26, red=17, brown=14, green=13, purple=12, yellow=8, pink=5, aqua=3, orange=1.5
 )
 
-GIRL_HAIR = Table(
+GIRL_HAIR = WeightedOptions(
     Option("long", 20, ("long_hair",)),
     Option("short", 15, ("short_hair",)),
     Option("twintails", 12, ("long_hair", "twintails")),
@@ -94,19 +96,19 @@ GIRL_HAIR = Table(
     Option("twin_drills", 2.5, ("drill_hair", "long_hair", "twin_drills")),
     Option("single_bun", 1.5, ("hair_bun", "short_hair", "single_hair_bun")),
 )
-BOY_HAIR = Table(
+BOY_HAIR = WeightedOptions(
     Option("boy_short", 5, ("short_hair",)),
     Option("spiked", 4, ("short_hair", "spiked_hair")),
     Option("low_ponytail", 1, ("long_hair", "ponytail")),
 )
-BANGS = Table(
+BANGS = WeightedOptions(
     Option("between_eyes", 30, ("hair_between_eyes",)),
     Option("swept", 30, ("swept_bangs",)),
     Option("blunt", 20, ("blunt_bangs",)),
     Option("parted", 14, ("parted_bangs",)),
     Option("over_one_eye", 6, ("hair_over_one_eye",)),
 )
-KINDS = Table(
+KINDS = WeightedOptions(
     Option("human", 76),
     Option("cat", 9, ("animal_ears", "cat_ears"), ("cat_tail", "tail")),
     Option("fox", 4, ("animal_ears", "fox_ears"), ("fox_tail", "tail")),
@@ -116,7 +118,7 @@ KINDS = Table(
     Option("elf", 1.5, ("pointy_ears",)),
     Option("dog", 1.2, ("animal_ears", "dog_ears"), ("dog_tail", "tail")),
 )
-HEADWEAR = Table(
+HEADWEAR = WeightedOptions(
     Option("none", 62),
     Option("hair_bow", 11, ("bow", "hair_bow")),
     Option("hair_ribbon", 6, ("hair_ribbon", "ribbon")),
@@ -131,20 +133,20 @@ HEADWEAR = Table(
     Option("santa_hat", 0.8, ("hat", "santa_hat")),
     Option("maid_headdress", 0.7, ("maid_headdress",)),
 )
-BOY_HEADWEAR = Table(
+BOY_HEADWEAR = WeightedOptions(
     Option("none", 88),
     Option("headphones", 4, ("headphones",)),
     Option("baseball_cap", 5, ("baseball_cap", "hat")),
     Option("crown", 2, ("crown",)),
 )
 BOW_COLOURS = _colours("bow", red=10, black=5, blue=4, pink=4, white=3)
-EYEWEAR = Table(
+EYEWEAR = WeightedOptions(
     Option("none", 87),
     Option("glasses", 9, ("glasses",)),
     Option("eyepatch", 1.5, ("eyepatch",)),
     Option("sunglasses", 1, ("sunglasses",)),
 )
-GIRL_OUTFITS = Table(
+GIRL_OUTFITS = WeightedOptions(
     Option("dress", 20, ("dress",)),
     Option(
         "serafuku",
@@ -163,7 +165,7 @@ GIRL_OUTFITS = Table(
     Option("overalls", 2, ("shirt", "striped_clothes", "striped_shirt"), ("overalls",)),
     Option("cape", 4, ("cape",), ("dress",)),
 )
-BOY_OUTFITS = Table(
+BOY_OUTFITS = WeightedOptions(
     Option("gakuran", 5, ("black_jacket", "gakuran", "jacket", "school_uniform"), (), ("pants",)),
     Option("hoodie", 5, ("hoodie",), (), ("pants",)),
     Option("suit", 3, ("collared_shirt", "jacket", "shirt", "suit"), ("necktie",), ("pants",)),
@@ -177,7 +179,7 @@ KIMONO_COLOURS = _colours("kimono", red=6, blue=5, pink=4, purple=3, white=2, bl
 HOODIE_COLOURS = _colours("hoodie", black=6, grey=4, white=3, pink=3, blue=3, yellow=1.5)
 SWEATER_COLOURS = _colours("sweater", white=4, brown=3, red=2.5, blue=2, green=1.5)
 CAPE_COLOURS = _colours("cape", black=4, red=4, blue=2)
-COLOURED_OUTFITS: Mapping[str, Table] = {
+COLOURED_OUTFITS: Mapping[str, WeightedOptions] = {
     "dress": DRESS_COLOURS,
     "kimono": KIMONO_COLOURS,
     "hoodie": HOODIE_COLOURS,
@@ -185,7 +187,7 @@ COLOURED_OUTFITS: Mapping[str, Table] = {
     "cape": CAPE_COLOURS,
 }
 SKIRTED_OUTFITS = frozenset({"serafuku", "blazer", "shirt", "armor"})  # the colour is the skirt's
-LEGWEAR = Table(
+LEGWEAR = WeightedOptions(
     Option("bare", 38),
     Option("black_thighhighs", 17, (), (), ("black_thighhighs", "thighhighs")),
     Option("white_thighhighs", 12, (), (), ("thighhighs", "white_thighhighs")),
@@ -193,14 +195,14 @@ LEGWEAR = Table(
     Option("kneehighs", 9, (), (), ("kneehighs",)),
     Option("socks", 8, (), (), ("socks",)),
 )
-FOOTWEAR = Table(
+FOOTWEAR = WeightedOptions(
     Option("shoes", 5),
     Option("boots", 3.5, ("boots",)),
     Option("barefoot", 0.7, ("barefoot",)),
 )
 SCARF_COLOURS = _colours("scarf", "scarf", red=5, blue=2, white=1.5, green=1)
 
-EXPRESSIONS = Table(
+EXPRESSIONS = WeightedOptions(
     Option("smile", 32, ("closed_mouth", "smile")),
     Option("grin", 21, (":d", "open_mouth", "smile")),
     Option("calm", 15, ("closed_mouth",)),
@@ -214,7 +216,7 @@ EXPRESSIONS = Table(
     Option("cat_mouth", 2, (":3", "closed_mouth", "smile")),
     Option("tongue", 1.5, ("tongue", "tongue_out")),
 )
-POSES = Table(
+POSES = WeightedOptions(
     Option("down", 50),
     Option("holding", 20),
     Option("behind", 7, (), ("arms_behind_back",)),
@@ -224,7 +226,7 @@ POSES = Table(
     Option("hip", 5, (), ("hand_on_own_hip",)),
     Option("outstretched", 4, (), ("outstretched_arms",)),
 )
-HELD = Table(
+HELD = WeightedOptions(
     Option("book", 9, (), ("book", "holding", "holding_book")),
     Option("umbrella", 8, (), ("holding", "holding_umbrella", "umbrella")),
     Option("sword", 8, (), ("holding", "holding_sword", "holding_weapon", "sword", "weapon")),
@@ -240,7 +242,7 @@ HELD = Table(
 
 _SKY = ("day", "outdoors", "sky")
 _NIGHT = ("night", "night_sky", "outdoors", "sky")
-BACKGROUNDS = Table(
+BACKGROUNDS = WeightedOptions(
     Option("white", 20, ("simple_background", "white_background")),
     Option("sky", 9, (*_SKY, "blue_sky", "cloud")),
     Option("night", 6, (*_NIGHT, "full_moon", "moon", "star_(sky)", "starry_sky")),
@@ -275,14 +277,14 @@ PLAIN_BACKGROUNDS = frozenset(
     {"white", "grey", "blue", "pink", "yellow", "black", "transparent", "gradient", "dots", "stripes", "hearts"}
 )
 
-CASTS = Table(
+CASTS = WeightedOptions(
     Option("girl", 76, ("1girl", "solo")),
     Option("boy", 9, ("1boy", "male_focus", "solo")),
     Option("girls", 8.5, ("2girls", "multiple_girls")),
     Option("couple", 4, ("1boy", "1girl")),
     Option("nobody", 2.5, ("no_humans", "scenery")),
 )
-FRAMINGS = Table(
+FRAMINGS = WeightedOptions(
     Option("upper_body", 40, ("upper_body",)),
     Option("portrait", 20, ("portrait",)),
     Option("cowboy_shot", 14, ("cowboy_shot",)),
@@ -292,18 +294,18 @@ FRAMINGS = Table(
 # How much of the body a framing shows: 0 the head and shoulders, 1 to the waist, 2 to the thighs, 3 all of it.
 REACH: Mapping[str, int] = {"portrait": 0, "upper_body": 1, "cowboy_shot": 2, "full_body": 3, "chibi": 3}
 
-VIEWS = Table(
+VIEWS = WeightedOptions(
     Option("front", 93),
     Option("side", 4, ("from_side", "profile")),
     Option("behind", 3, ("from_behind",)),
 )
-PALETTES = Table(
+PALETTES = WeightedOptions(
     Option("colour", 95),
     Option("greyscale", 3, ("greyscale", "monochrome")),
     Option("sepia", 0.8, ("monochrome", "sepia")),
     Option("blueprint", 0.6, ("blue_theme", "monochrome")),
 )
-EFFECTS = Table(
+EFFECTS = WeightedOptions(
     Option("none", 84),
     Option("sparkle", 4, ("sparkle",)),
     Option("petals", 3, ("petals",)),
@@ -311,7 +313,7 @@ EFFECTS = Table(
     Option("speech_bubble", 2.5, ("speech_bubble",)),
     Option("musical_notes", 1.5, ("musical_note",)),
 )
-FRAMES = Table(
+FRAMES = WeightedOptions(
     Option("none", 94),
     Option("border", 3.5, ("border", "white_border")),
     Option("letterbox", 1.5, ("letterboxed",)),

@@ -17,18 +17,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.model.evaluation.histograms import BINS, MIDDLES, Floats, Integers
-from alti2v.model.evaluation.metrics import Mask, threshold_bin
+from alti2v.model.arrays import BoolArray, Float64Array, Int64Array
+from alti2v.model.evaluation.histograms import BINS, MIDDLES
+from alti2v.model.evaluation.metrics import threshold_bin
 
 Codes = npt.NDArray[np.uint16]
-Weights = npt.NDArray[np.unsignedinteger]  # (N, R), how often each picture is in each draw
+DrawCounts = npt.NDArray[np.unsignedinteger]  # (N, R), how often each picture is in each draw
 
 NORMAL_95 = 1.959964  # 97.5 % quantile of the standard normal distribution
 # The standard error of 400 draws is itself sure to 3.5 %: 1 / sqrt(2 R).
 _DRAWS, _LEAST_DRAWS = 400, 50
 _MOST_WEIGHTS = 2**24  # beyond, memory allows fewer draws: splits of 42,000 pictures and more
 _TAGS = 128  # columns at a time: 5 MB of codes at 20,000 pictures
-_ERRORS: Floats = np.square(np.tile(MIDDLES, 2) - np.repeat([0.0, 1.0], BINS))  # by code
+_ERRORS: Float64Array = np.square(np.tile(MIDDLES, 2) - np.repeat([0.0, 1.0], BINS))  # by code
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Resampled:
     correct: npt.NDArray[np.int32]
     predicted: npt.NDArray[np.int32]
     positives: npt.NDArray[np.int32]
-    errors: Floats
+    errors: Float64Array
 
     @property
     def draws(self) -> int:
@@ -79,13 +80,13 @@ class Resampled:
         return int(self.correct.shape[1])
 
 
-def encode(bins: Integers, labels: npt.NDArray[np.integer]) -> Codes:
+def encode(bins: Int64Array, labels: npt.NDArray[np.integer]) -> Codes:
     """Codes of a batch, (B, T)."""
     codes: Codes = (bins + BINS * labels.astype(np.int64)).astype(np.uint16)
     return codes
 
 
-def draw_pictures(images: int) -> Weights:
+def draw_pictures(images: int) -> DrawCounts:
     """Draw N pictures of N, R times: (N, R), always the same ones."""
     draws = min(_DRAWS, max(_LEAST_DRAWS, _MOST_WEIGHTS // images))
     rng = np.random.default_rng(0)
@@ -97,7 +98,7 @@ def draw_pictures(images: int) -> Weights:
 
 
 def resample(
-    codes: Codes, weights: Weights, *, threshold: float, ranked: Mask, groups: Sequence[Mask]
+    codes: Codes, weights: DrawCounts, *, threshold: float, ranked: BoolArray, groups: Sequence[BoolArray]
 ) -> Resampled:
     """Judge every tag in every draw.
 
@@ -134,13 +135,13 @@ def resample(
     return found
 
 
-def _sums(weights: Weights, rows: npt.NDArray[np.int64]) -> Weights:
+def _sums(weights: DrawCounts, rows: npt.NDArray[np.int64]) -> DrawCounts:
     """(R,): how many of some pictures are in each draw."""
-    sums: Weights = weights[rows].sum(axis=0, dtype=weights.dtype)
+    sums: DrawCounts = weights[rows].sum(axis=0, dtype=weights.dtype)
     return sums
 
 
-def _average_precision(bins: npt.NDArray[np.uint16], labels: Mask, weights: Weights) -> Floats:
+def _average_precision(bins: npt.NDArray[np.uint16], labels: BoolArray, weights: DrawCounts) -> Float64Array:
     """(R,): sum over the bins with positives of (R_k - R_k-1) P_k; NaN in draws without a positive.
 
     Of the pictures below the last positive nothing depends.
@@ -154,11 +155,11 @@ def _average_precision(bins: npt.NDArray[np.uint16], labels: Mask, weights: Weig
     hits = _block_sums(weights, positive, ends_of_positives)
     true, predicted = hits.cumsum(axis=0), _block_sums(weights, rows, ends).cumsum(axis=0)
     gained = (hits * (true / np.maximum(predicted, 1))).sum(axis=0)
-    precision: Floats = np.where(true[-1] > 0, gained / np.maximum(true[-1], 1), np.nan)
+    precision: Float64Array = np.where(true[-1] > 0, gained / np.maximum(true[-1], 1), np.nan)
     return precision
 
 
-def _block_sums(weights: Weights, rows: npt.NDArray[np.int64], ends: Integers) -> Floats:
+def _block_sums(weights: DrawCounts, rows: npt.NDArray[np.int64], ends: Int64Array) -> Float64Array:
     """(K, R): sums over the blocks of `rows` that end before each of `ends`."""
     taken, begins = weights[rows], [0, *ends[:-1].tolist()]
     # Not `add.reduceat`, which walks down the columns and takes ten times as long.
@@ -172,29 +173,31 @@ def _block_sums(weights: Weights, rows: npt.NDArray[np.int64], ends: Integers) -
 # Figures of a group of tags in each draw: (R,) ------------------------------------------------------
 
 
-def mean_aps(resampled: Resampled, ranked: Mask) -> Floats | None:
+def mean_aps(resampled: Resampled, ranked: BoolArray) -> Float64Array | None:
     """Mean average precision over the ranked tags that the draw has a picture of; None if none is ranked."""
     return _means(resampled.average_precision[ranked]) if ranked.any() else None
 
 
-def micro_f1s(resampled: Resampled, tags: Mask) -> Floats:
+def micro_f1s(resampled: Resampled, tags: BoolArray) -> Float64Array:
     """Micro F1, 2 TP / (predicted + positives)."""
     correct, predicted, positives = (
         table[tags].sum(axis=0, dtype=np.int64)
         for table in (resampled.correct, resampled.predicted, resampled.positives)
     )
-    f1: Floats = 2 * correct / np.maximum(predicted + positives, 1)
+    f1: Float64Array = 2 * correct / np.maximum(predicted + positives, 1)
     return f1
 
 
-def macro_f1s(resampled: Resampled, tags: Mask) -> Floats:
+def macro_f1s(resampled: Resampled, tags: BoolArray) -> Float64Array:
     """Mean F1 over the tags that the draw has a picture of."""
     positives = resampled.positives[tags]
     f1 = (2 * resampled.correct[tags] / np.maximum(resampled.predicted[tags] + positives, 1)).astype(np.float32)
     return _means(np.where(positives > 0, f1, np.nan))
 
 
-def skills(resampled: Resampled, tags: Mask, *, group: int, frequencies: Floats) -> Floats | None:
+def skills(
+    resampled: Resampled, tags: BoolArray, *, group: int, frequencies: Float64Array
+) -> Float64Array | None:
     """Brier skill over a predictor that always says the frequencies; None where that makes no error.
 
     Args:
@@ -208,17 +211,17 @@ def skills(resampled: Resampled, tags: Mask, *, group: int, frequencies: Floats)
     baseline = resampled.images * np.square(said).sum() + (1 - 2 * said) @ resampled.positives[tags]
     if not baseline.all():
         return None
-    skill: Floats = 1 - resampled.errors[group] / baseline
+    skill: Float64Array = 1 - resampled.errors[group] / baseline
     return skill
 
 
 def group_intervals(
     resampled: Resampled,
     *,
-    tags: Mask,
-    ranked: Mask,
+    tags: BoolArray,
+    ranked: BoolArray,
     group: int,
-    frequencies: Floats,
+    frequencies: Float64Array,
     values: tuple[float | None, float, float | None, float | None],
 ) -> Intervals | None:
     """95 % intervals of the figures of a group of tags.
@@ -247,26 +250,26 @@ def group_intervals(
     )
 
 
-def around(value: float, drawn: Floats, *, low: float) -> Interval:
+def around(value: float, drawn: Float64Array, *, low: float) -> Interval:
     """The interval of a figure that is at least `low` and at most 1."""
     half = float(margin(drawn))
     return Interval(low=max(value - half, low), high=min(value + half, 1.0))
 
 
-def margin(drawn: npt.NDArray[np.floating]) -> Floats:
+def margin(drawn: npt.NDArray[np.floating]) -> Float64Array:
     """Half the width of the 95 % interval of figures that were computed for each draw, (..., R) to (...)."""
-    halves: Floats = NORMAL_95 * np.nanstd(drawn, axis=-1)
+    halves: Float64Array = NORMAL_95 * np.nanstd(drawn, axis=-1)
     return halves
 
 
-def _around(value: float | None, drawn: Floats | None, *, low: float) -> Interval | None:
+def _around(value: float | None, drawn: Float64Array | None, *, low: float) -> Interval | None:
     return None if value is None or drawn is None else around(value, drawn, low=low)
 
 
-def _means(values: npt.NDArray[np.floating]) -> Floats:
+def _means(values: npt.NDArray[np.floating]) -> Float64Array:
     """Means over the rows (K, R) of what is a number; NaN where nothing is."""
     known = ~np.isnan(values)
     count = known.sum(axis=0)
     sums = np.where(known, values, 0).sum(axis=0, dtype=np.float64)
-    means: Floats = np.where(count > 0, sums / np.maximum(count, 1), np.nan)
+    means: Float64Array = np.where(count > 0, sums / np.maximum(count, 1), np.nan)
     return means

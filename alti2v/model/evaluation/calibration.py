@@ -11,19 +11,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from alti2v.model.evaluation.histograms import MIDDLES, Floats, Histograms
-from alti2v.model.evaluation.metrics import Mask, Pooled, Reliability, pool, slice_up
+from alti2v.model.arrays import BoolArray, Float64Array
+from alti2v.model.evaluation.histograms import MIDDLES, Histograms
+from alti2v.model.evaluation.metrics import Pooled, Reliability, pool, slice_up
 
 _ENOUGH = 50  # positive pairs: fewer say too little about a temperature
 _LIMITS = (0.05, 20.0)
 _STEPS = 50
 
 
-def scaled(probabilities: Floats, temperature: float) -> Floats:
+def scaled(probabilities: Float64Array, temperature: float) -> Float64Array:
     """sigmoid(logit(p) / temperature), same shape; 0 and 1 stay what they are."""
     with np.errstate(divide="ignore"):
         logits = np.log(probabilities) - np.log1p(-probabilities)
-        result: Floats = 1 / (1 + np.exp(-logits / temperature))
+        result: Float64Array = 1 / (1 + np.exp(-logits / temperature))
     return result
 
 
@@ -48,7 +49,7 @@ def fit_temperature(pooled: Pooled) -> float | None:
     return 1 / slope
 
 
-def fit_temperatures(histograms: Histograms, masks: Mapping[str, Mask]) -> Mapping[str, float]:
+def fit_temperatures(histograms: Histograms, masks: Mapping[str, BoolArray]) -> Mapping[str, float]:
     """The temperature of each group of tags that has enough positives for one."""
     found = {name: fit_temperature(pool(histograms, mask)) for name, mask in masks.items()}
     return {name: value for name, value in found.items() if value is not None}

@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.model.evaluation.histograms import Floats
+from alti2v.model.arrays import Float64Array
 
 MAX_SIDE = 320  # px; a report is one file, and its cards are narrower than this
 _JPEG_QUALITY = 88
@@ -22,7 +22,7 @@ MAX_SHOWN_TAGS = 30
 MAX_ADDITIONS = 1000
 
 
-class Pick(StrEnum):
+class GalleryReason(StrEnum):
     """Why a picture is in the gallery."""
 
     RANDOM = "random"
@@ -31,7 +31,7 @@ class Pick(StrEnum):
     BEST = "best"
 
 
-class Verdict(StrEnum):
+class TagVerdict(StrEnum):
     """What became of one tag of one picture."""
 
     HIT = "hit"  # predicted, and on the board
@@ -45,11 +45,11 @@ class ShownTag:
 
     index: int
     probability: float
-    verdict: Verdict
+    verdict: TagVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class GalleryPicture:
     """A picture of the gallery.
 
     Attributes:
@@ -62,7 +62,7 @@ class Picture:
     """
 
     id: int
-    picks: tuple[Pick, ...]
+    picks: tuple[GalleryReason, ...]
     jpeg: bytes = field(repr=False)
     f1: float
     hits: int
@@ -111,7 +111,7 @@ class Shortlists:
     size: int
     _lists: dict[str, list[tuple[tuple[float, ...], _Candidate]]] = field(default_factory=dict)
     # (3, A) float64: probability, id and tag of the best additions so far, the most probable first.
-    _additions: Floats = field(default_factory=lambda: np.zeros((3, 0)))
+    _additions: Float64Array = field(default_factory=lambda: np.zeros((3, 0)))
 
 
 def offer(
@@ -143,11 +143,11 @@ def offer(
     shortlists._additions = found[:, np.lexsort((found[2], found[1], -found[0]))[:MAX_ADDITIONS]]
 
 
-def pictures(shortlists: Shortlists) -> tuple[Picture, ...]:
-    """The gallery, in the order of `Pick`; a picture in several lists stands where its first one is."""
+def pictures(shortlists: Shortlists) -> tuple[GalleryPicture, ...]:
+    """The gallery, by `GalleryReason`; a picture in several lists stands where its first one is."""
     candidates: dict[int, _Candidate] = {}
-    picks: dict[int, list[Pick]] = {}
-    for pick in Pick:
+    picks: dict[int, list[GalleryReason]] = {}
+    for pick in GalleryReason:
         for _, candidate in shortlists._lists.get(pick, []):
             candidates.setdefault(candidate.id, candidate)
             picks.setdefault(candidate.id, []).append(pick)
@@ -198,7 +198,7 @@ def _keys(
     probabilities: npt.NDArray[np.float32],
     *,
     threshold: float,
-) -> dict[str, Floats]:
+) -> dict[str, Float64Array]:
     """Per list, (B, 3) sort keys, lowest first; the id comes last, so that no two are equal."""
     true, predicted = labels > 0, probabilities >= np.float32(threshold)
     marks = true.sum(axis=1) + predicted.sum(axis=1)
@@ -212,16 +212,16 @@ def _keys(
     named = predicted.sum(axis=1)
     doubt = np.where(named > 0, expected_wrong / np.maximum(named, 1), np.inf)
     columns: dict[str, Sequence[npt.NDArray[np.floating]]] = {
-        Pick.RANDOM: (_shuffled(ids), error),
-        Pick.WORST: (f1 + untagged, -error),
-        Pick.CONFIDENT: (doubt, -named.astype(np.float64)),
-        Pick.BEST: (untagged - f1, -true.sum(axis=1).astype(np.float64)),
+        GalleryReason.RANDOM: (_shuffled(ids), error),
+        GalleryReason.WORST: (f1 + untagged, -error),
+        GalleryReason.CONFIDENT: (doubt, -named.astype(np.float64)),
+        GalleryReason.BEST: (untagged - f1, -true.sum(axis=1).astype(np.float64)),
         "suggestion": (-wrong, error),
     }
     return {name: np.stack([*keys, ids.astype(np.float64)], axis=1) for name, keys in columns.items()}
 
 
-def _shuffled(ids: npt.NDArray[np.int64]) -> Floats:
+def _shuffled(ids: npt.NDArray[np.int64]) -> Float64Array:
     """A number in [0, 1) that looks random but belongs to the id: splitmix64 (Steele et al. 2014)."""
     state = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -229,12 +229,12 @@ def _shuffled(ids: npt.NDArray[np.int64]) -> Floats:
     return ((state ^ (state >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) / 2**53
 
 
-def _picture(candidate: _Candidate, picks: tuple[Pick, ...], threshold: float) -> Picture:
+def _picture(candidate: _Candidate, picks: tuple[GalleryReason, ...], threshold: float) -> GalleryPicture:
     true, predicted = candidate.labels > 0, candidate.probabilities >= np.float32(threshold)
     verdicts = {
-        Verdict.HIT: true & predicted,
-        Verdict.MISSED: true & ~predicted,
-        Verdict.EXTRA: predicted & ~true,
+        TagVerdict.HIT: true & predicted,
+        TagVerdict.MISSED: true & ~predicted,
+        TagVerdict.EXTRA: predicted & ~true,
     }
     hits, missed, extra = (int(which.sum()) for which in verdicts.values())
     shown = [
@@ -243,7 +243,7 @@ def _picture(candidate: _Candidate, picks: tuple[Pick, ...], threshold: float) -
         for index in np.flatnonzero(which)
     ]
     shown.sort(key=lambda tag: (-tag.probability, tag.index))
-    return Picture(
+    return GalleryPicture(
         id=candidate.id,
         picks=picks,
         jpeg=encode_jpeg(candidate.image),

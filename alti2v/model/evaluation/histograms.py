@@ -15,9 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DataError
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from alti2v.model.arrays import Float64Array
 
 BINS = 1024
 # A logit of 12 is a probability of 6e-6: rarer than the 5000th tag of a board of millions, and the last edge
@@ -40,7 +38,7 @@ def _thresholds() -> npt.NDArray[np.float32]:
 THRESHOLDS = (
     _thresholds()
 )  # (BINS,) float32 ascending; a probability p is in bin b or above iff p >= THRESHOLDS[b]
-MIDDLES: Floats = (np.append(THRESHOLDS[1:], 1.0) + THRESHOLDS.astype(np.float64)) / 2
+MIDDLES: Float64Array = (np.append(THRESHOLDS[1:], 1.0) + THRESHOLDS.astype(np.float64)) / 2
 
 
 @dataclass(slots=True)
@@ -55,7 +53,7 @@ class Histograms:
 
     positives: npt.NDArray[np.int32]
     totals: npt.NDArray[np.int32]
-    squared_error: Floats
+    squared_error: Float64Array
 
     @property
     def images(self) -> int:

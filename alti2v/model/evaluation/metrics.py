@@ -18,10 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.model.evaluation.histograms import BINS, MIDDLES, SLICES, THRESHOLDS, Floats, Histograms, Integers
+from alti2v.model.arrays import BoolArray, Float64Array, Int64Array
+from alti2v.model.evaluation.histograms import BINS, MIDDLES, SLICES, THRESHOLDS, Histograms
 from alti2v.records import Category, Tag
-
-Mask = npt.NDArray[np.bool_]
 
 _CHUNK = 256  # tags at a time where a (tags, BINS) float64 intermediate would be large: 2 MB each
 
@@ -33,11 +32,11 @@ _CHUNK = 256  # tags at a time where a (tags, BINS) float64 intermediate would b
 class Pooled:
     """Histograms summed over tags, every (picture, tag) pair counting once: (BINS,) int64 each."""
 
-    positives: Integers
-    totals: Integers
+    positives: Int64Array
+    totals: Int64Array
 
 
-def pool(histograms: Histograms, tags: Mask | None = None) -> Pooled:
+def pool(histograms: Histograms, tags: BoolArray | None = None) -> Pooled:
     """Sum over the tags of a mask (T,), or over all."""
     chosen = slice(None) if tags is None else tags
     return Pooled(
@@ -50,9 +49,9 @@ def pool(histograms: Histograms, tags: Mask | None = None) -> Pooled:
 class Curve:
     """Precision and recall of "p >= threshold", (K,) float64 each, by ascending threshold."""
 
-    thresholds: Floats
-    precision: Floats
-    recall: Floats
+    thresholds: Float64Array
+    precision: Float64Array
+    recall: Float64Array
 
 
 def precision_recall_curve(pooled: Pooled) -> Curve:
@@ -95,9 +94,9 @@ class Reliability:
         frequency: (R,) float64, fraction of the pairs that are positive; NaN where the slice is empty.
     """
 
-    count: Integers
-    confidence: Floats
-    frequency: Floats
+    count: Int64Array
+    confidence: Float64Array
+    frequency: Float64Array
 
     @property
     def expected_error(self) -> float:
@@ -113,7 +112,7 @@ def reliability(pooled: Pooled) -> Reliability:
     return slice_up(positives=pooled.positives, totals=pooled.totals, said=MIDDLES)
 
 
-def slice_up(*, positives: Integers, totals: Integers, said: Floats) -> Reliability:
+def slice_up(*, positives: Int64Array, totals: Int64Array, said: Float64Array) -> Reliability:
     """Group bins by the probability that each stands for.
 
     Args:
@@ -151,39 +150,39 @@ class TagScores:
     """
 
     images: int
-    positives: Integers
-    predicted: Integers
-    correct: Integers
-    predicted_own: Integers
-    correct_own: Integers
-    f1_category: Floats
-    average_precision: Floats
-    ap_low: Floats
-    ap_high: Floats
-    squared_error: Floats
+    positives: Int64Array
+    predicted: Int64Array
+    correct: Int64Array
+    predicted_own: Int64Array
+    correct_own: Int64Array
+    f1_category: Float64Array
+    average_precision: Float64Array
+    ap_low: Float64Array
+    ap_high: Float64Array
+    squared_error: Float64Array
 
     @property
-    def precision(self) -> Floats:
+    def precision(self) -> Float64Array:
         """Correct of predicted."""
         return _ratio(self.correct, self.predicted)
 
     @property
-    def recall(self) -> Floats:
+    def recall(self) -> Float64Array:
         """Correct of positives."""
         return _ratio(self.correct, self.positives)
 
     @property
-    def f1(self) -> Floats:
+    def f1(self) -> Float64Array:
         """Harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN)."""
         return _ratio(2 * self.correct, self.predicted + self.positives)
 
     @property
-    def f1_own(self) -> Floats:
+    def f1_own(self) -> Float64Array:
         """F1 at the tag's own threshold."""
         return _ratio(2 * self.correct_own, self.predicted_own + self.positives)
 
 
-def threshold_bin(thresholds: npt.ArrayLike) -> Integers:
+def threshold_bin(thresholds: npt.ArrayLike) -> Int64Array:
     """The first bin whose every probability is at or above the threshold."""
     return np.searchsorted(THRESHOLDS, np.asarray(thresholds, dtype=np.float32), side="left")
 
@@ -227,7 +226,7 @@ def score_tags(
     )
 
 
-def average_precisions(histograms: Histograms) -> tuple[Floats, Floats, Floats]:
+def average_precisions(histograms: Histograms) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Average precision of each tag, and its bounds for the probabilities before binning.
 
     Inside a bin the order is lost. The j-th of p positives of a bin with n negatives, with a positives and f
@@ -247,8 +246,8 @@ def average_precisions(histograms: Histograms) -> tuple[Floats, Floats, Floats]:
 
 
 def _average_precisions(
-    positives: npt.NDArray[np.int32], totals: npt.NDArray[np.int32], harmonic: Floats
-) -> tuple[Floats, Floats, Floats]:
+    positives: npt.NDArray[np.int32], totals: npt.NDArray[np.int32], harmonic: Float64Array
+) -> tuple[Float64Array, Float64Array, Float64Array]:
     true_here, all_here = _from_above(positives), _from_above(totals)  # (t, BINS), this bin included
     true_above, false_above = true_here - positives, all_here - totals - (true_here - positives)
     false_here = all_here - true_here
@@ -261,7 +260,7 @@ def _average_precisions(
     return value / count, low.sum(axis=1) / count, high.sum(axis=1) / count
 
 
-def best_thresholds(histograms: Histograms, *, fallback: float, beta: float = 1.0) -> Floats:
+def best_thresholds(histograms: Histograms, *, fallback: float, beta: float = 1.0) -> Float64Array:
     """Find for each tag the threshold with the highest F-beta; (T,) elements of THRESHOLDS.
 
     F = (1 + b^2) TP / (b^2 positives + predicted) (van Rijsbergen 1979, Information Retrieval, chapter 7).
@@ -284,7 +283,7 @@ def best_thresholds(histograms: Histograms, *, fallback: float, beta: float = 1.
 # Groups of tags ---------------------------------------------------------------------------------
 
 
-def category_masks(tags: Sequence[Tag]) -> Mapping[str, Mask]:
+def category_masks(tags: Sequence[Tag]) -> Mapping[str, BoolArray]:
     """The categories that occur, each with the mask (T,) of its tags."""
     masks = {category.value: np.array([tag.category is category for tag in tags]) for category in Category}
     return {name: mask for name, mask in masks.items() if mask.any()}
@@ -331,7 +330,7 @@ class Scores:
 
 
 def summarise(
-    histograms: Histograms, tag_scores: TagScores, *, min_positives: int, tags: Mask | None = None
+    histograms: Histograms, tag_scores: TagScores, *, min_positives: int, tags: BoolArray | None = None
 ) -> Scores:
     """Sum up the tags of a mask (T,), or all of them.
 
@@ -382,23 +381,23 @@ def skill(squared_error: float, baseline: float) -> float | None:
     return 1 - squared_error / baseline if baseline else None
 
 
-def _from_above(counts: npt.NDArray[np.integer]) -> Integers:
+def _from_above(counts: npt.NDArray[np.integer]) -> Int64Array:
     """Sum of this bin and all above it, along the last axis."""
-    sums: Integers = np.cumsum(counts[..., ::-1], axis=-1, dtype=np.int64)[..., ::-1]
+    sums: Int64Array = np.cumsum(counts[..., ::-1], axis=-1, dtype=np.int64)[..., ::-1]
     return sums
 
 
-def _sum_from(counts: npt.NDArray[np.int32], bins: Integers) -> Integers:
+def _sum_from(counts: npt.NDArray[np.int32], bins: Int64Array) -> Int64Array:
     """Per row, the sum of the counts in `bins[row]` and above."""
-    sums: Integers = np.where(np.arange(BINS) >= bins[:, None], counts, 0).sum(axis=1, dtype=np.int64)
+    sums: Int64Array = np.where(np.arange(BINS) >= bins[:, None], counts, 0).sum(axis=1, dtype=np.int64)
     return sums
 
 
-def _ratio(numerator: Integers, denominator: Integers) -> Floats:
+def _ratio(numerator: Int64Array, denominator: Int64Array) -> Float64Array:
     """Quotient, 0 where the denominator is 0."""
-    quotient: Floats = numerator / np.where(denominator == 0, 1, denominator) * (denominator != 0)
+    quotient: Float64Array = numerator / np.where(denominator == 0, 1, denominator) * (denominator != 0)
     return quotient
 
 
-def _mean(values: Floats) -> float | None:
+def _mean(values: Float64Array) -> float | None:
     return float(values.mean()) if values.size else None

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alti2v.model.arrays import BoolArray, Float64Array
 from alti2v.model.evaluation.bootstrap import (
     Codes,
+    DrawCounts,
     Interval,
     Resampled,
-    Weights,
     draw_pictures,
     macro_f1s,
     margin,
@@ -26,13 +27,13 @@ from alti2v.model.evaluation.bootstrap import (
     micro_f1s,
     resample,
 )
-from alti2v.model.evaluation.histograms import Floats, Histograms
-from alti2v.model.evaluation.metrics import Mask, TagScores, category_masks, score_tags, summarise
+from alti2v.model.evaluation.histograms import Histograms
+from alti2v.model.evaluation.metrics import TagScores, category_masks, score_tags, summarise
 from alti2v.records import Tag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class ModelOutcomes:
     """What one model said about the pictures.
 
     Attributes:
@@ -84,13 +85,13 @@ class TagDifferences:
         margin: half the width of the 95 % interval of second - first.
     """
 
-    first: Floats
-    second: Floats
-    margin: Floats
+    first: Float64Array
+    second: Float64Array
+    margin: Float64Array
 
 
 def compare_sides(
-    first: Side, second: Side, *, tags: Sequence[Tag], min_positives: int
+    first: ModelOutcomes, second: ModelOutcomes, *, tags: Sequence[Tag], min_positives: int
 ) -> tuple[tuple[Difference, ...], TagDifferences]:
     """Compare two models on the same pictures.
 
@@ -132,11 +133,13 @@ class _Judged:
 
     histograms: Histograms
     scores: TagScores
-    ranked: Mask
+    ranked: BoolArray
     resampled: Resampled
 
 
-def _judged(side: Side, weights: Weights, groups: Sequence[tuple[str, Mask]], min_positives: int) -> _Judged:
+def _judged(
+    side: ModelOutcomes, weights: DrawCounts, groups: Sequence[tuple[str, BoolArray]], min_positives: int
+) -> _Judged:
     scores = score_tags(side.histograms, threshold=side.threshold)
     ranked = scores.positives >= max(min_positives, 1)
     resampled = resample(
@@ -149,7 +152,7 @@ def _judged(side: Side, weights: Weights, groups: Sequence[tuple[str, Mask]], mi
     return _Judged(histograms=side.histograms, scores=scores, ranked=ranked, resampled=resampled)
 
 
-def _drawn(figure: str, side: _Judged, mask: Mask, row: int) -> Floats:
+def _drawn(figure: str, side: _Judged, mask: BoolArray, row: int) -> Float64Array:
     """A figure of a group of tags, the `row`-th of those resampled, in each draw: (R,)."""
     if figure == "mAP":
         drawn = mean_aps(side.resampled, side.ranked & mask)
@@ -159,14 +162,14 @@ def _drawn(figure: str, side: _Judged, mask: Mask, row: int) -> Floats:
         return micro_f1s(side.resampled, mask)
     if figure == "macro F1":
         return macro_f1s(side.resampled, mask)
-    errors: Floats = side.resampled.errors[row] / (side.resampled.images * max(int(mask.sum()), 1))
+    errors: Float64Array = side.resampled.errors[row] / (side.resampled.images * max(int(mask.sum()), 1))
     return errors
 
 
 def _difference(
     figure: str,
     group: str,
-    mask: Mask,
+    mask: BoolArray,
     sides: Sequence[_Judged],
     row: int,
     min_positives: int,

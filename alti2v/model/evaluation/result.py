@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from alti2v.model.arrays import Float64Array
 from alti2v.model.evaluation.bootstrap import Intervals
-from alti2v.model.evaluation.gallery import Addition, Picture, Suggestion
-from alti2v.model.evaluation.histograms import Floats
+from alti2v.model.evaluation.gallery import Addition, GalleryPicture, Suggestion
 from alti2v.model.evaluation.metrics import Curve, Reliability, Scores, TagScores
 from alti2v.records import Tag
 
@@ -55,7 +55,7 @@ class Thresholds:
 
     model: float
     baseline: float
-    own: Floats
+    own: Float64Array
     source: str
     images: int
     categories: Mapping[str, float] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Judgement:
     tag_scores: TagScores
     baseline_scores: TagScores
     baseline_curve: Curve
-    pictures: tuple[Picture, ...]
+    pictures: tuple[GalleryPicture, ...]
     suggestions: tuple[Suggestion, ...]
     additions: tuple[Addition, ...]
 

@@ -14,18 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DataError
+from alti2v.model.arrays import BoolArray, Float64Array
 from alti2v.model.evaluation.bootstrap import Resampled, draw_pictures, encode, group_intervals, resample
 from alti2v.model.evaluation.calibration import fit_temperatures, scaled_reliability
 from alti2v.model.evaluation.gallery import Shortlists, additions, offer, pictures, suggestions
 from alti2v.model.evaluation.histograms import (
-    Floats,
     Histograms,
     add_predictions,
     constant_histograms,
     empty_histograms,
 )
 from alti2v.model.evaluation.metrics import (
-    Mask,
     TagScores,
     best_thresholds,
     category_masks,
@@ -61,7 +60,9 @@ class Predictions:
     probabilities: npt.NDArray[np.float32]
 
 
-def found_thresholds(batches: Iterable[Predictions], *, tags: Sequence[Tag], frequencies: Floats) -> Thresholds:
+def found_thresholds(
+    batches: Iterable[Predictions], *, tags: Sequence[Tag], frequencies: Float64Array
+) -> Thresholds:
     """Find the thresholds on the validation split, the model's and the baseline's by the same rule.
 
     Args:
@@ -91,7 +92,7 @@ def found_thresholds(batches: Iterable[Predictions], *, tags: Sequence[Tag], fre
     )
 
 
-def assumed_thresholds(of_training: float | None, frequencies: Floats, train_samples: int) -> Thresholds:
+def assumed_thresholds(of_training: float | None, frequencies: Float64Array, train_samples: int) -> Thresholds:
     """Do without a validation split: the model's own threshold if it has one, else 0.5.
 
     Never the judged split's: a threshold that saw the answers flatters. The baseline's is where it predicts as
@@ -114,7 +115,7 @@ def judge(
     batches: Iterable[Predictions],
     *,
     tags: Sequence[Tag],
-    frequencies: Floats,
+    frequencies: Float64Array,
     thresholds: Thresholds,
     min_positives: int,
     gallery: int,
@@ -194,9 +195,9 @@ class _Scored:
     tag_scores: TagScores
     baseline: Histograms
     baseline_scores: TagScores
-    frequencies: Floats
+    frequencies: Float64Array
     min_positives: int
-    ranked: Mask
+    ranked: BoolArray
     resampled: Resampled
 
 
@@ -225,17 +226,19 @@ def _count(
     return histograms, recalled / max(tagged, 1)
 
 
-def recalls_at(probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], *, k: int) -> Floats:
+def recalls_at(
+    probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], *, k: int
+) -> Float64Array:
     """Which share of a picture's tags is among its k most probable ones, (B,); NaN where it has no tag."""
     k = min(k, labels.shape[1])
     top = np.argpartition(-probabilities, k - 1, axis=1)[:, :k]
     positives = labels.sum(axis=1, dtype=np.int64)
     hits = np.take_along_axis(labels, top, axis=1).sum(axis=1, dtype=np.int64)
-    shares: Floats = np.where(positives > 0, hits / np.maximum(positives, 1), np.nan)
+    shares: Float64Array = np.where(positives > 0, hits / np.maximum(positives, 1), np.nan)
     return shares
 
 
-def _groups_of(tags: Sequence[Tag]) -> Iterator[tuple[str, str, Mask]]:
+def _groups_of(tags: Sequence[Tag]) -> Iterator[tuple[str, str, BoolArray]]:
     """(kind, name, mask): all tags, each category that occurs, each decade of training counts that occurs."""
     yield "all", "all", np.ones(len(tags), bool)
     for name, mask in category_masks(tags).items():
@@ -249,10 +252,10 @@ def _groups_of(tags: Sequence[Tag]) -> Iterator[tuple[str, str, Mask]]:
 
 def _group(
     scored: _Scored,
-    group: tuple[str, str, Mask],
+    group: tuple[str, str, BoolArray],
     row: int,
     *,
-    categories: Mapping[str, Mask],
+    categories: Mapping[str, BoolArray],
     temperatures: Mapping[str, float],
 ) -> Group:
     """Sum up a group of `_groups_of`; `row` is its place among those that were resampled."""

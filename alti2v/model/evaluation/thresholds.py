@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DamagedError, UsageError, VersionError
+from alti2v.model.arrays import Float64Array
 from alti2v.model.evaluation.histograms import Histograms
 from alti2v.model.evaluation.metrics import best_thresholds
 from alti2v.storage.layout import FORMAT_VERSION, THRESHOLDS_FILE
 from alti2v.storage.publish import publish_json, read_json
-
-Floats = npt.NDArray[np.float64]
 
 _KIND = "thresholds"
 
@@ -120,7 +119,7 @@ def read_thresholds(folder: Path) -> TunedThresholds | None:
         raise DamagedError(f"{file} does not hold thresholds ({exc!r}): remove it, or train again") from exc
 
 
-def own_limits(tuned: TunedThresholds | None, rule: Rule, names: Sequence[str]) -> Floats:
+def own_limits(tuned: TunedThresholds | None, rule: Rule, names: Sequence[str]) -> Float64Array:
     """Make the limits of a rule: (T,), to be exceeded strictly.
 
     Raises:
@@ -136,7 +135,7 @@ def own_limits(tuned: TunedThresholds | None, rule: Rule, names: Sequence[str]) 
     return just_below(values)
 
 
-def just_below(thresholds: npt.ArrayLike) -> Floats:
+def just_below(thresholds: npt.ArrayLike) -> Float64Array:
     """The limits that "greater than" needs to say what "at least" says of float32 thresholds; same shape."""
     values = np.asarray(thresholds, np.float32)
     return np.nextafter(values, np.float32(-1)).astype(np.float64)

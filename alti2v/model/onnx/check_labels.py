@@ -29,7 +29,7 @@ _SHOWN = 3  # examples in one line
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ParsedTable:
     """A table as its readers see it.
 
     Attributes:
@@ -41,12 +41,12 @@ class Table:
     breaches: tuple[str, ...]
 
 
-def check_labels(content: bytes, format_: Format) -> Table:
+def check_labels(content: bytes, format_: Format) -> ParsedTable:
     """Check the table that says what the outputs mean."""
     try:
         text = content.decode()
     except UnicodeDecodeError as exc:
-        return Table((), (f"is not UTF-8 (byte {exc.start}): every reader decodes it as that",))
+        return ParsedTable((), (f"is not UTF-8 (byte {exc.start}): every reader decodes it as that",))
     if format_ is Format.CL:
         return _check_mapping(text)
     columns, check = (
@@ -57,18 +57,18 @@ def check_labels(content: bytes, format_: Format) -> Table:
 
 def _check_csv(
     text: str, columns: Sequence[str], check: Callable[[Sequence[Mapping[str, str]]], Iterator[str]]
-) -> Table:
+) -> ParsedTable:
     try:
         header, *lines = list(csv.reader(io.StringIO(text, newline=""))) or [[]]
     except csv.Error as exc:
-        return Table((), (f"is not CSV ({exc})",))
+        return ParsedTable((), (f"is not CSV ({exc})",))
     if header != list(columns):
-        return Table((), (f"begins with {','.join(header)!r:.80} instead of {','.join(columns)!r}",))
+        return ParsedTable((), (f"begins with {','.join(header)!r:.80} instead of {','.join(columns)!r}",))
     breaches = []
     if "\r" in text:
         breaches.append("has carriage returns: lines end with LF alone")
     if short := [number for number, line in enumerate(lines) if len(line) != len(columns)]:
-        return Table((), (*breaches, f"{_some('row', short)} has not {len(columns)} cells"))
+        return ParsedTable((), (*breaches, f"{_some('row', short)} has not {len(columns)} cells"))
     rows = tuple(dict(zip(columns, line, strict=True)) for line in lines)
     number, *_, count = columns
     breaches += [
@@ -76,7 +76,7 @@ def _check_csv(
         for column in (number, count)
         if (wrong := [i for i, row in enumerate(rows) if not row[column].isdecimal()])
     ]
-    return Table(rows, (*breaches, *check(rows)))
+    return ParsedTable(rows, (*breaches, *check(rows)))
 
 
 def _wd_breaches(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
@@ -119,16 +119,16 @@ def _native_breaches(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
         yield f"{_some('name', repeated)} is there more than once"
 
 
-def _check_mapping(text: str) -> Table:
+def _check_mapping(text: str) -> ParsedTable:
     try:
         mapping = json.loads(text)
     except ValueError as exc:
-        return Table((), (f"is not JSON ({exc})",))
+        return ParsedTable((), (f"is not JSON ({exc})",))
     if not isinstance(mapping, dict) or set(mapping) != {str(i) for i in range(len(mapping))}:
-        return Table((), ('is not an object with the keys "0", "1", "2", ...',))
+        return ParsedTable((), ('is not an object with the keys "0", "1", "2", ...',))
     entries = [mapping[str(i)] for i in range(len(mapping))]
     if wrong := [i for i, entry in enumerate(entries) if not _is_entry(entry)]:
-        return Table((), (f"{_some('entry', wrong)} has no tag and category",))
+        return ParsedTable((), (f"{_some('entry', wrong)} has no tag and category",))
     breaches = []
     if foreign := [i for i, entry in enumerate(entries) if entry["category"] not in CL_ALL_CATEGORIES]:
         breaches.append(
@@ -138,7 +138,7 @@ def _check_mapping(text: str) -> Table:
         breaches.append(f"has no entry of category {CL_RATING}")
     breaches += _name_breaches([entry["tag"] for entry in entries])
     rows = tuple({"name": entry["tag"], "category": entry["category"]} for entry in entries)
-    return Table(rows, tuple(breaches))
+    return ParsedTable(rows, tuple(breaches))
 
 
 def _is_entry(entry: object) -> bool:

@@ -84,7 +84,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class LabelTable:
     """The rows of a table, and what was changed for it."""
 
     rows: tuple[Label, ...]
@@ -109,7 +109,7 @@ def rating_constants(counts: Mapping[str, int]) -> tuple[Rating, ...]:
 
 def wd_labels(
     tags: Sequence[Tag], ratings: Sequence[Rating], *, with_copyrights: bool = True, placeholder: bool = False
-) -> Labels:
+) -> LabelTable:
     """Arrange tags in the only order that every reader of WD taggers takes.
 
     Four ratings; general tags; copyrights and tags without a category, as if they were general, because no
@@ -152,10 +152,10 @@ def wd_labels(
                 log_odds=_NEVER_LOG_ODDS,
             )
         )
-    return Labels(tuple(rows), (*changes, *moved, *left_out))
+    return LabelTable(tuple(rows), (*changes, *moved, *left_out))
 
 
-def cl_labels(tags: Sequence[Tag], ratings: Sequence[Rating]) -> Labels:
+def cl_labels(tags: Sequence[Tag], ratings: Sequence[Rating]) -> LabelTable:
     """Arrange tags for kohya's second form, which keeps all categories; readers find each row by its number."""
     order = [item for category in CL_CATEGORIES for item in _most_frequent(tags, category)]
     names, changes = _unique_names(order, taken=RATINGS)
@@ -163,7 +163,7 @@ def cl_labels(tags: Sequence[Tag], ratings: Sequence[Rating]) -> Labels:
         *_constants(ratings, CL_RATING, ids=WD_RATING_IDS),
         *_outputs(order, names, CL_CATEGORIES),
     ]
-    return Labels(tuple(rows), changes)
+    return LabelTable(tuple(rows), changes)
 
 
 def count_categories(rows: Iterable[Label]) -> Mapping[str, int]:
@@ -171,9 +171,9 @@ def count_categories(rows: Iterable[Label]) -> Mapping[str, int]:
     return Counter(WD_CATEGORY_NAMES.get(row.category, row.category.lower()) for row in rows)
 
 
-def native_labels(tags: Sequence[Tag]) -> Labels:
+def native_labels(tags: Sequence[Tag]) -> LabelTable:
     """The vocabulary as it is."""
-    return Labels(
+    return LabelTable(
         tuple(
             Label(id=output, name=tag.name, category=tag.category.value, count=tag.count, output=output)
             for output, tag in enumerate(tags)

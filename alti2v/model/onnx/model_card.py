@@ -9,7 +9,7 @@ from typing import Any
 
 from alti2v.model.network.build import Architecture
 from alti2v.model.onnx.contract import CONTRACTS, PLACEHOLDER, REPORT_FILE, Contract, Format
-from alti2v.model.onnx.labels import Change, Labels, Rating, count_categories
+from alti2v.model.onnx.labels import Change, LabelTable, Rating, count_categories
 
 _SHOWN_CHANGES = 10
 _KOHYA = "tag_images_by_wd14_tagger.py --onnx --model_dir MODELS"
@@ -45,7 +45,7 @@ class Facts:
     name: str
     format: Format
     architecture: Architecture
-    labels: Labels
+    labels: LabelTable
     ratings: tuple[Rating, ...]
     rated: bool
     recipe: str

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from alti2v.model import backend
+from alti2v.model.arrays import Float32Array
 from alti2v.model.network.build import build_network
 from alti2v.model.onnx.check_folder import as_fed, open_session
 from alti2v.model.onnx.contract import Contract
 from alti2v.model.onnx.labels import Label
 from alti2v.model.saved_model import Bundle
-
-Floats = npt.NDArray[np.float32]
 
 # 32-bit sums in another order; what was seen is about a tenth of it.
 TOLERANCE = 1e-5
@@ -46,7 +44,7 @@ def largest_difference(
     return max(_difference(session, contract, rows, network, bundle.size, n=n, rng=rng) for n in _BATCHES)
 
 
-def area_average(pixels: Floats, side: int) -> Floats:
+def area_average(pixels: Float32Array, side: int) -> Float32Array:
     """Reduce pictures (B, S, S, C) by averaging over areas; computed from sums along each axis."""
     for axis in (1, 2):
         pixels = _averaged_along(pixels, axis, side)
@@ -76,7 +74,7 @@ def _difference(
     return difference
 
 
-def _arranged(probabilities: Floats, rows: Sequence[Label]) -> Floats:
+def _arranged(probabilities: Float32Array, rows: Sequence[Label]) -> Float32Array:
     """The network's probabilities and the constants, as the rows say."""
     columns = [
         np.full(len(probabilities), _sigmoid(np.float64(row.log_odds)))
@@ -87,15 +85,15 @@ def _arranged(probabilities: Floats, rows: Sequence[Label]) -> Floats:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _pictures(n: int, side: int, rng: np.random.Generator) -> Floats:
+def _pictures(n: int, side: int, rng: np.random.Generator) -> Float32Array:
     """Patches of colour under noise, (n, S, S, 3), whole numbers 0 to 255; noise alone averages to grey."""
     patches = rng.integers(0, 256, (n, 8, 8, 3)).repeat(-(-side // 8), axis=1).repeat(-(-side // 8), axis=2)
     noisy = patches[:, :side, :side] + rng.integers(-40, 41, (n, side, side, 3))
-    pictures: Floats = np.clip(noisy, 0, 255).astype(np.float32)
+    pictures: Float32Array = np.clip(noisy, 0, 255).astype(np.float32)
     return pictures
 
 
-def _averaged_along(pixels: Floats, axis: int, side: int) -> Floats:
+def _averaged_along(pixels: Float32Array, axis: int, side: int) -> Float32Array:
     length = pixels.shape[axis]
     sums = np.cumsum(np.moveaxis(pixels, axis, 0), axis=0, dtype=np.float64)
     sums = np.concatenate([np.zeros_like(sums[:1]), sums])
@@ -104,7 +102,7 @@ def _averaged_along(pixels: Floats, axis: int, side: int) -> Floats:
     part = (edges - whole).reshape(-1, *([1] * (sums.ndim - 1)))
     at_edges = sums[whole] + part * (sums[whole + 1] - sums[whole])
     averages = np.diff(at_edges, axis=0) * (side / length)
-    moved: Floats = np.moveaxis(averages, 0, axis).astype(np.float32)
+    moved: Float32Array = np.moveaxis(averages, 0, axis).astype(np.float32)
     return moved
 
 

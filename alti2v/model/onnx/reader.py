@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DamagedError, UsageError
+from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.onnx.contract import (
     CL_CATEGORIES,
     CL_RATING,
@@ -29,15 +30,12 @@ from alti2v.model.onnx.contract import (
     Contract,
     Format,
 )
-from alti2v.model.vocabulary import RATING, Vocabulary, make_vocabulary
+from alti2v.model.vocabulary import RATING, OutputTags, make_vocabulary
 from alti2v.records import CATEGORY_OF_CODE, Category
 from alti2v.storage.publish import read_json
 
 WD_TAGS_FILE = CONTRACTS[Format.WD].labels_file
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # of those that are there, in this order
-
-Images = npt.NDArray[np.uint8]
-Numbers = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +51,8 @@ class OnnxModel:
         form: whose it is; only our own keeps the training pictures' conversion.
     """
 
-    forward: Callable[[Images], tuple[Numbers, Numbers | None]]
-    vocabulary: Vocabulary
+    forward: Callable[[Uint8Array], tuple[Float32Array, Float32Array | None]]
+    vocabulary: OutputTags
     size: int
     features: int | None
     threshold: float | None
@@ -93,7 +91,7 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
             f"{folder}: {table.name} has {tags} rows for {widths[0]} outputs: it is of another model"
         )
 
-    def forward(images: Images) -> tuple[Numbers, Numbers | None]:
+    def forward(images: Uint8Array) -> tuple[Float32Array, Float32Array | None]:
         parts = [images] if batch is None else [images[i : i + batch] for i in range(0, len(images), batch)]
         answers = [_run(session, name, fed(part, contract).astype(takes), batch) for part in parts]
         probabilities, *others = (np.concatenate(column) for column in zip(*answers, strict=True))
@@ -112,7 +110,7 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
     )
 
 
-def fed(images: Images, contract: Contract) -> npt.NDArray[Any]:
+def fed(images: Uint8Array, contract: Contract) -> npt.NDArray[Any]:
     """Pictures, (B, S, S, 3) uint8 RGB, in the order and the range of a form."""
     fed: npt.NDArray[Any] = images[..., ::-1] if contract.bgr else images
     if (contract.low, contract.high) != (0.0, 255.0):
@@ -120,7 +118,7 @@ def fed(images: Images, contract: Contract) -> npt.NDArray[Any]:
     return np.ascontiguousarray(fed.transpose(0, 3, 1, 2)) if contract.channels_first else fed
 
 
-def read_tag_mapping(file: Path) -> Vocabulary:
+def read_tag_mapping(file: Path) -> OutputTags:
     """Read `tag_mapping.json` of kohya's second form: the number of an output -> its tag and category.
 
     Raises:
@@ -138,7 +136,7 @@ def read_tag_mapping(file: Path) -> Vocabulary:
         raise DamagedError(f"{file} is not the table of a tagger's tags ({exc!r}): get it again") from exc
 
 
-def read_tag_table(table: Path) -> Vocabulary:
+def read_tag_table(table: Path) -> OutputTags:
     """Read `selected_tags.csv` of a WD tagger or our own `tags.csv`: row i is output i.
 
     Raises:
@@ -227,16 +225,16 @@ def _width(shape: list[Any]) -> int | None:
     return shape[1] if len(shape) == 2 and isinstance(shape[1], int) else None
 
 
-def _run(session: Any, name: str, part: npt.NDArray[Any], batch: int | None) -> list[Numbers]:  # noqa: ANN401
+def _run(session: Any, name: str, part: npt.NDArray[Any], batch: int | None) -> list[Float32Array]:  # noqa: ANN401
     """All outputs for one part; a model of a fixed batch gets a full one."""
     count = len(part)
     if batch is not None and count < batch:
         part = np.concatenate([part, np.zeros((batch - count, *part.shape[1:]), part.dtype)])
-    answers: list[Numbers] = [answer[:count] for answer in session.run(None, {name: part})]
+    answers: list[Float32Array] = [answer[:count] for answer in session.run(None, {name: part})]
     return answers
 
 
-def _check(probabilities: Numbers, tags: int, folder: Path, table: Path) -> None:
+def _check(probabilities: Float32Array, tags: int, folder: Path, table: Path) -> None:
     if probabilities.ndim != 2 or probabilities.shape[1] != tags:
         raise DamagedError(
             f"{folder}: {table.name} has {tags} rows, the outputs are {probabilities.shape}: "

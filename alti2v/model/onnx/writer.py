@@ -15,20 +15,20 @@ import numpy.typing as npt
 
 from alti2v import __version__
 from alti2v.errors import DataError
+from alti2v.model.arrays import Float32Array
 from alti2v.model.network.build import TRUNK_LAYERS, Architecture
 from alti2v.model.onnx import runtime
 from alti2v.model.onnx.contract import IR_VERSION, MAX_BYTES, OPSET, Contract
 from alti2v.model.onnx.labels import Label
 from alti2v.model.recipes import Head
 
-Floats = npt.NDArray[np.float32]
-Weights = Mapping[str, Floats]  # "block1_conv1/kernel" -> its numbers, shaped as in Keras
+LayerWeights = Mapping[str, Float32Array]  # "block1_conv1/kernel" -> its numbers, shaped as in Keras
 
 _BATCH = "batch"  # the one dimension that is open
 _LAST_OF_BLOCK = frozenset({"block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3"})
 
 
-def weights_of(network: Any) -> Weights:  # noqa: ANN401 - keras.Model
+def weights_of(network: Any) -> LayerWeights:  # noqa: ANN401 - keras.Model
     """The numbers of a network of `network.build_network`, as float32 whatever it computes with.
 
     Batch normalisation comes as the scale and the offset that it amounts to after training: x * scale + offset.
@@ -53,7 +53,7 @@ def weights_of(network: Any) -> Weights:  # noqa: ANN401 - keras.Model
     return weights
 
 
-def arrange_outputs(weights: Weights, rows: Sequence[Label]) -> Weights:
+def arrange_outputs(weights: LayerWeights, rows: Sequence[Label]) -> LayerWeights:
     """Weights whose last layer gives one logit per row: an output of the network, or a constant."""
     kernel, bias = weights["logits/kernel"], weights["logits/bias"]
     new_kernel = np.zeros((kernel.shape[0], len(rows)), np.float32)
@@ -64,7 +64,7 @@ def arrange_outputs(weights: Weights, rows: Sequence[Label]) -> Weights:
     return {**weights, "logits/kernel": new_kernel, "logits/bias": new_bias}
 
 
-def area_weights(source_px: int, target_px: int) -> Floats:
+def area_weights(source_px: int, target_px: int) -> Float32Array:
     """How much of each target pixel each source pixel covers: (target, source), rows sum to 1.
 
     A picture between two of these is averaged over areas exactly, whatever the two sizes; where the target's
@@ -75,11 +75,11 @@ def area_weights(source_px: int, target_px: int) -> Floats:
     left = np.maximum(edges[:-1, np.newaxis], pixels)
     right = np.minimum(edges[1:, np.newaxis], pixels + 1)
     covered = np.maximum(right - left, 0.0)
-    weights: Floats = (covered / covered.sum(axis=1, keepdims=True)).astype(np.float32)
+    weights: Float32Array = (covered / covered.sum(axis=1, keepdims=True)).astype(np.float32)
     return weights
 
 
-def write_onnx(architecture: Architecture, weights: Weights, contract: Contract) -> bytes:
+def write_onnx(architecture: Architecture, weights: LayerWeights, contract: Contract) -> bytes:
     """Write the network with the inputs and outputs that a contract prescribes.
 
     Args:
@@ -153,7 +153,7 @@ def _model(chain: _Chain, architecture: Architecture, contract: Contract) -> Any
 class _Chain:
     """Nodes in order, and the constants they use."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: LayerWeights) -> None:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self._weights = weights
@@ -171,7 +171,7 @@ class _Chain:
         self.constants.append(runtime.onnx.numpy_helper.from_array(values, name))
         return name
 
-    def weight(self, name: str) -> Floats:
+    def weight(self, name: str) -> Float32Array:
         """A weight of the network, as in Keras."""
         return self._weights[name]
 

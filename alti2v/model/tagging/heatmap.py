@@ -21,12 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import UsageError
+from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.onnx import runtime
 from alti2v.model.onnx.contract import CONTRACTS, Format
 from alti2v.model.onnx.reader import fed
-
-Numbers = npt.NDArray[np.float32]
-Pixels = npt.NDArray[np.uint8]
 
 _PLACES = 8  # occlusion: so many places along a side, each covered with half of its neighbours
 _LEAST = 1e-7  # a probability that float32 rounds to 0 or 1 keeps finite log-odds
@@ -48,7 +46,7 @@ class HeatMap:
         method: how it was found.
     """
 
-    values: Numbers
+    values: Float32Array
     method: Method
 
 
@@ -62,16 +60,16 @@ class GapHead:
         logits_kernel: (F, T).
     """
 
-    positions: Callable[[Pixels], Numbers]
-    features_kernel: Numbers
-    features_bias: Numbers
-    logits_kernel: Numbers
+    positions: Callable[[Uint8Array], Float32Array]
+    features_kernel: Float32Array
+    features_bias: Float32Array
+    logits_kernel: Float32Array
 
 
 def heat_map(
-    forward: Callable[[Pixels], tuple[Numbers, Numbers | None]],
+    forward: Callable[[Uint8Array], tuple[Float32Array, Float32Array | None]],
     head: GapHead | None,
-    picture: Pixels,
+    picture: Uint8Array,
     output: int,
     *,
     batch_size: int,
@@ -92,23 +90,23 @@ def heat_map(
     return HeatMap(occlusion(forward, picture, output, batch_size=batch_size), Method.OCCLUSION)
 
 
-def class_activation(head: GapHead, picture: Pixels, output: int) -> Numbers:
+def class_activation(head: GapHead, picture: Uint8Array, output: int) -> Float32Array:
     """The part of every place, (H, W): their mean and the biases of the active units make the tag's logit."""
     positions = head.positions(picture)
     pooled = positions.mean(axis=(0, 1))
     active = pooled @ head.features_kernel + head.features_bias > 0
     channels = head.features_kernel @ np.where(active, head.logits_kernel[:, output], 0)
-    parts: Numbers = (positions @ channels).astype(np.float32)
+    parts: Float32Array = (positions @ channels).astype(np.float32)
     return parts
 
 
 def occlusion(
-    forward: Callable[[Pixels], tuple[Numbers, Numbers | None]],
-    picture: Pixels,
+    forward: Callable[[Uint8Array], tuple[Float32Array, Float32Array | None]],
+    picture: Uint8Array,
     output: int,
     *,
     batch_size: int,
-) -> Numbers:
+) -> Float32Array:
     """How much the log-odds fall when a place is covered with the picture's mean colour, (8, 8)."""
     covered = np.repeat(picture[None], _PLACES**2, axis=0)
     mean = picture.mean(axis=(0, 1)).round().astype(np.uint8)
@@ -118,7 +116,7 @@ def occlusion(
         covered[place, _around(edges, row), _around(edges, column)] = mean
     answers = [forward(covered[i : i + batch_size])[0][:, output] for i in range(0, len(covered), batch_size)]
     whole = _log_odds(forward(picture[None])[0][:, output])
-    falls: Numbers = (whole - _log_odds(np.concatenate(answers))).astype(np.float32)
+    falls: Float32Array = (whole - _log_odds(np.concatenate(answers))).astype(np.float32)
     return falls.reshape(_PLACES, _PLACES)
 
 
@@ -126,7 +124,7 @@ def _around(edges: npt.NDArray[np.int64], place: int) -> slice:
     return slice(edges[max(0, 2 * place - 1)], edges[min(2 * _PLACES, 2 * place + 3)])
 
 
-def _log_odds(probabilities: Numbers) -> npt.NDArray[np.float64]:
+def _log_odds(probabilities: Float32Array) -> npt.NDArray[np.float64]:
     inside = probabilities.astype(np.float64).clip(_LEAST, 1 - _LEAST)
     odds: npt.NDArray[np.float64] = np.log(inside / (1 - inside))
     return odds
@@ -141,8 +139,8 @@ def keras_head(network: Any) -> GapHead | None:  # noqa: ANN401 - keras.Model
         return None
     trunk = backend.keras.Model(network.input, layers["pool"].input)
 
-    def positions(picture: Pixels) -> Numbers:
-        found: Numbers = np.asarray(trunk.predict_on_batch(picture[None]), np.float32)
+    def positions(picture: Uint8Array) -> Float32Array:
+        found: Float32Array = np.asarray(trunk.predict_on_batch(picture[None]), np.float32)
         return np.asarray(found[0])
 
     return GapHead(
@@ -180,9 +178,9 @@ def onnx_head(folder: Path, form: Format) -> GapHead | None:
     given = session.get_inputs()[0]
     takes = np.uint8 if given.type == "tensor(uint8)" else np.float32
 
-    def positions(picture: Pixels) -> Numbers:
+    def positions(picture: Uint8Array) -> Float32Array:
         pictures = fed(picture[None], contract).astype(takes)
-        found: Numbers = session.run([place], {given.name: pictures})[0][0]  # (C, H, W)
+        found: Float32Array = session.run([place], {given.name: pictures})[0][0]  # (C, H, W)
         return found.transpose(1, 2, 0)
 
     return GapHead(

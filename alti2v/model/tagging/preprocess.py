@@ -31,10 +31,10 @@ from alti2v.dataset.images.convert import (
 )
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import UsageError
+from alti2v.model.arrays import Uint8Array
 
 # What a tagger takes: a path, an opened picture, or (H, W), (H, W, 3) or (H, W, 4) uint8, RGB(A).
-Picture = str | Path | Image.Image | npt.NDArray[np.uint8]
-Pixels = npt.NDArray[np.uint8]
+PictureInput = str | Path | Image.Image | npt.NDArray[np.uint8]
 _P = TypeVar("_P")
 
 _IN_WORDS = {
@@ -70,7 +70,7 @@ class Square:
 
 
 @dataclass(frozen=True, slots=True)
-class Preparation:
+class Preprocessing:
     """What becomes of a picture before a network sees it.
 
     Attributes:
@@ -94,11 +94,11 @@ def decoding_threads() -> int:
 
 def prepared_ahead(
     pictures: Iterable[tuple[_P, Source]],
-    preparation: Preparation,
+    preparation: Preprocessing,
     *,
     ahead: int,
     threads: int,
-) -> Iterator[tuple[_P, Pixels | Problem]]:
+) -> Iterator[tuple[_P, Uint8Array | Problem]]:
     """Prepare pictures in threads while the caller works on earlier ones; their order stays.
 
     Args:
@@ -108,7 +108,7 @@ def prepared_ahead(
             in memory.
         threads: that decode; Pillow works without Python's lock.
     """
-    waiting: deque[tuple[_P, Future[Pixels | Problem]]] = deque()
+    waiting: deque[tuple[_P, Future[Uint8Array | Problem]]] = deque()
     # The conversion silences warnings, and what threads do to the list of filters is the last one's to undo:
     # https://docs.python.org/3.11/library/warnings.html#warnings.catch_warnings, "not thread-safe". Around all
     # of them it is put back as it was.
@@ -126,7 +126,7 @@ def prepared_ahead(
             pool.shutdown(cancel_futures=True)
 
 
-def pixels(source: Source, preparation: Preparation) -> Pixels | Problem:
+def pixels(source: Source, preparation: Preprocessing) -> Uint8Array | Problem:
     """Prepare one picture: (S, S, 3) uint8, RGB, or what is wrong with it. Raises nothing."""
     if isinstance(source, Problem):
         return source
@@ -141,7 +141,7 @@ def pixels(source: Source, preparation: Preparation) -> Pixels | Problem:
     return _prepared_pixels(content, preparation)
 
 
-def _square_pixels(jpeg: bytes, preparation: Preparation) -> Pixels | Problem:
+def _square_pixels(jpeg: bytes, preparation: Preprocessing) -> Uint8Array | Problem:
     """The pixels of a dataset's picture as training saw them; of another size, it is prepared like any."""
     try:
         with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as square:
@@ -152,7 +152,7 @@ def _square_pixels(jpeg: bytes, preparation: Preparation) -> Pixels | Problem:
     return _prepared_pixels(jpeg, preparation)
 
 
-def _prepared_pixels(content: bytes, preparation: Preparation) -> Pixels | Problem:
+def _prepared_pixels(content: bytes, preparation: Preprocessing) -> Uint8Array | Problem:
     prepare = encoded_pixels if preparation.is_encoded else square_pixels
     prepared = prepare(content, preparation.recipe)
     if isinstance(prepared, Unusable):
@@ -160,7 +160,7 @@ def _prepared_pixels(content: bytes, preparation: Preparation) -> Pixels | Probl
     return prepared
 
 
-def source_of(picture: Picture) -> Path | bytes:
+def source_of(picture: PictureInput) -> Path | bytes:
     """Tell where a picture's bytes are; decoded ones are packed into a PNG, which loses nothing.
 
     A JPEG that Pillow has opened and not yet decoded is taken from its file, so that it is decoded like one

@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import UsageError
+from alti2v.model.arrays import BoolArray, Float64Array
 from alti2v.model.evaluation.thresholds import Rule
-from alti2v.model.vocabulary import CATEGORIES, RATING, Vocabulary
+from alti2v.model.vocabulary import CATEGORIES, RATING, OutputTags
 from alti2v.records import Category
 
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 Probabilities = npt.NDArray[np.float32]
 
 # SmilingWolf's wd-tagger space, app.py: `character_thresh = max(0.15, character_thresh)` after MCut. Most
@@ -68,7 +67,7 @@ class Criterion:
     threshold: float = 0.25  # illustration2vec's
     by_category: Mapping[str, float] = field(default_factory=dict)
     by_output: Mapping[int, float] = field(default_factory=dict)
-    own: Floats | None = None
+    own: Float64Array | None = None
 
     def __post_init__(self) -> None:
         for name in self.by_category:
@@ -79,7 +78,7 @@ class Criterion:
                 raise UsageError(f"threshold {value} is not in [0, 1]")
 
 
-def passing(probabilities: Probabilities, vocabulary: Vocabulary, criterion: Criterion) -> Mask:
+def passing(probabilities: Probabilities, vocabulary: OutputTags, criterion: Criterion) -> BoolArray:
     """Tell which tags pass: (B, T) probabilities -> (B, T) bool. What passes of the ratings means nothing."""
     exact = probabilities.astype(np.float64)
     if criterion.rule is Rule.MCUT:
@@ -106,13 +105,13 @@ def maximum_cut(probabilities: npt.NDArray[np.floating]) -> float:
     return float((falling[widest] + falling[widest + 1]) / 2)
 
 
-def ratings(probabilities: Probabilities, vocabulary: Vocabulary) -> list[tuple[str, float]]:
+def ratings(probabilities: Probabilities, vocabulary: OutputTags) -> list[tuple[str, float]]:
     """List all ratings of one picture, (T,) probabilities, the most probable first."""
     return ranked(probabilities, vocabulary, vocabulary.members.get(RATING, np.zeros(0, np.int64)))
 
 
 def ranked(
-    probabilities: Probabilities, vocabulary: Vocabulary, outputs: npt.NDArray[np.int64]
+    probabilities: Probabilities, vocabulary: OutputTags, outputs: npt.NDArray[np.int64]
 ) -> list[tuple[str, float]]:
     """List some outputs of one picture as (name, probability), the most probable first, then by index."""
     order = outputs[np.argsort(-probabilities[outputs], kind="stable")]
@@ -137,7 +136,7 @@ class Wish:
 
 
 def select(
-    probabilities: Probabilities, passed: Mask, vocabulary: Vocabulary, wish: Wish
+    probabilities: Probabilities, passed: BoolArray, vocabulary: OutputTags, wish: Wish
 ) -> tuple[ScoredTag, ...]:
     """Take the wanted tags of one picture.
 
@@ -163,7 +162,7 @@ def select(
     return tuple(_sorted(tags, wish.sort))
 
 
-def group(tags: Sequence[ScoredTag], vocabulary: Vocabulary) -> dict[str, list[ScoredTag]]:
+def group(tags: Sequence[ScoredTag], vocabulary: OutputTags) -> dict[str, list[ScoredTag]]:
     """Sort the tags of one picture into the model's categories, ratings aside; their order stays."""
     groups: dict[str, list[ScoredTag]] = {name: [] for name in vocabulary.members if name != RATING}
     for tag in tags:
@@ -184,7 +183,7 @@ def _best(probabilities: Probabilities, members: npt.NDArray[np.int64]) -> npt.N
     return members[[int(probabilities[members].argmax())]]
 
 
-def _constants(vocabulary: Vocabulary, criterion: Criterion) -> Floats:
+def _constants(vocabulary: OutputTags, criterion: Criterion) -> Float64Array:
     limits = np.full(len(vocabulary), criterion.threshold)
     for category, threshold in criterion.by_category.items():
         limits[vocabulary.members.get(category, [])] = threshold
@@ -193,7 +192,7 @@ def _constants(vocabulary: Vocabulary, criterion: Criterion) -> Floats:
     return limits
 
 
-def _maximum_cuts(probabilities: Floats, vocabulary: Vocabulary) -> Floats:
+def _maximum_cuts(probabilities: Float64Array, vocabulary: OutputTags) -> Float64Array:
     limits = np.zeros_like(probabilities)
     for category, members in vocabulary.members.items():
         floor = MCUT_CHARACTER_FLOOR if category == Category.CHARACTER else 0.0

@@ -21,13 +21,13 @@ import numpy.typing as npt
 
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import DataError, UsageError
+from alti2v.model.arrays import Uint8Array
 from alti2v.model.evaluation.thresholds import BETAS, Rule, TunedThresholds, own_limits, read_thresholds
 from alti2v.model.onnx.contract import Format
 from alti2v.model.tagging.heatmap import GapHead, HeatMap, heat_map, keras_head, onnx_head
 from alti2v.model.tagging.preprocess import (
-    Picture,
-    Pixels,
-    Preparation,
+    PictureInput,
+    Preprocessing,
     Problem,
     Source,
     decoding_threads,
@@ -35,11 +35,11 @@ from alti2v.model.tagging.preprocess import (
     source_of,
 )
 from alti2v.model.tagging.selection import Criterion, Probabilities, passing, ranked, ratings
-from alti2v.model.vocabulary import RATING, Vocabulary, find_tag, make_vocabulary
+from alti2v.model.vocabulary import RATING, OutputTags, find_tag, make_vocabulary
 from alti2v.storage.layout import MODEL_DIR, MODEL_FILE
 
 Features = npt.NDArray[np.float32]
-Estimate = dict[str, list[tuple[str, float]]]  # category -> (tag, probability), the most probable first
+PlausibleTags = dict[str, list[tuple[str, float]]]  # category -> (tag, probability), the most probable first
 _P = TypeVar("_P")
 
 # 448 px in float32 are 2.4 MB a picture; at 16 the network is as fast as it gets on a CPU.
@@ -64,7 +64,7 @@ class Prediction(Generic[_P]):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure(Generic[_P]):
+class UntaggedPicture(Generic[_P]):
     """A picture that could not be tagged."""
 
     picture: _P
@@ -87,9 +87,9 @@ class Tagger:
         threads: that decode.
     """
 
-    forward: Callable[[Pixels], tuple[Probabilities, Features | None]]
-    vocabulary: Vocabulary
-    preparation: Preparation
+    forward: Callable[[Uint8Array], tuple[Probabilities, Features | None]]
+    vocabulary: OutputTags
+    preparation: Preprocessing
     features: int | None
     threshold: float | None = None
     tuned: TunedThresholds | None = None
@@ -103,8 +103,8 @@ class Tagger:
                 raise UsageError(f"{name} {getattr(self, name)} is less than 1")
 
     def estimate_plausible_tags(
-        self, images: Sequence[Picture], threshold: float = 0.25, threshold_rule: str = "constant"
-    ) -> list[Estimate]:
+        self, images: Sequence[PictureInput], threshold: float = 0.25, threshold_rule: str = "constant"
+    ) -> list[PlausibleTags]:
         """List the tags that pass, by category; ratings are listed whole.
 
         Args:
@@ -120,7 +120,9 @@ class Tagger:
         criterion = self.criterion(threshold_rule, threshold=threshold)
         return [self._plausible(one.probabilities, criterion) for one in self._all(images)]
 
-    def estimate_specific_tags(self, images: Sequence[Picture], tags: Sequence[str]) -> list[dict[str, float]]:
+    def estimate_specific_tags(
+        self, images: Sequence[PictureInput], tags: Sequence[str]
+    ) -> list[dict[str, float]]:
         """Say how probable certain tags are.
 
         Raises:
@@ -133,7 +135,7 @@ class Tagger:
             for one in self._all(images)
         ]
 
-    def estimate_top_tags(self, images: Sequence[Picture], n_tag: int = 10) -> list[Estimate]:
+    def estimate_top_tags(self, images: Sequence[PictureInput], n_tag: int = 10) -> list[PlausibleTags]:
         """List the `n_tag` most probable tags of each category; ratings are listed whole.
 
         Raises:
@@ -151,7 +153,7 @@ class Tagger:
             for one in self._all(images)
         ]
 
-    def extract_feature(self, images: Sequence[Picture]) -> Features:
+    def extract_feature(self, images: Sequence[PictureInput]) -> Features:
         """Return the vectors of pictures: (n, F) float32, each number at least 0.
 
         Raises:
@@ -163,7 +165,7 @@ class Tagger:
         vectors = [one.features for one in self._all(images) if one.features is not None]
         return np.stack(vectors) if vectors else np.zeros((0, self.features), np.float32)
 
-    def extract_binary_feature(self, images: Sequence[Picture]) -> npt.NDArray[np.uint8]:
+    def extract_binary_feature(self, images: Sequence[PictureInput]) -> npt.NDArray[np.uint8]:
         """Return the vectors as bits: (n, F / 8) uint8, `numpy.packbits` order.
 
         A bit says whether the unit is active. illustration2vec asks whether the sigmoid of the unit's input
@@ -175,7 +177,7 @@ class Tagger:
         """
         return np.packbits(self.extract_feature(images) > 0, axis=1)
 
-    def heat_map(self, pixels: Pixels, tag: str) -> HeatMap:
+    def heat_map(self, pixels: Uint8Array, tag: str) -> HeatMap:
         """Find out where in a picture a tag is.
 
         Args:
@@ -219,7 +221,7 @@ class Tagger:
             own=own,
         )
 
-    def _plausible(self, probabilities: Probabilities, criterion: Criterion) -> Estimate:
+    def _plausible(self, probabilities: Probabilities, criterion: Criterion) -> PlausibleTags:
         passed = passing(probabilities[None], self.vocabulary, criterion)[0]
         return {
             category: ratings(probabilities, self.vocabulary)
@@ -228,12 +230,12 @@ class Tagger:
             for category, members in self.vocabulary.members.items()
         }
 
-    def _all(self, images: Sequence[Picture]) -> Iterator[Prediction[int]]:
+    def _all(self, images: Sequence[PictureInput]) -> Iterator[Prediction[int]]:
         if isinstance(images, str | Path) or not isinstance(images, Iterable):
             raise UsageError(f"{images!r} is one picture: give a list")
         given = list(images)
         for result in predictions(self, ((i, source_of(image)) for i, image in enumerate(given))):
-            if isinstance(result, Failure):
+            if isinstance(result, UntaggedPicture):
                 image = given[result.picture]
                 name = image if isinstance(image, str | Path) else f"picture {result.picture}"
                 raise DataError(f"{name}: {result.problem.words}")
@@ -242,7 +244,7 @@ class Tagger:
 
 def predictions(
     tagger: Tagger, pictures: Iterable[tuple[_P, Source]]
-) -> Iterator[Prediction[_P] | Failure[_P]]:
+) -> Iterator[Prediction[_P] | UntaggedPicture[_P]]:
     """Stream pictures through the network, in their order; memory does not grow with their number.
 
     Args:
@@ -251,7 +253,7 @@ def predictions(
             batches ahead.
     """
     batch = tagger.batch_size
-    held: list[tuple[_P, Pixels | Problem]] = []
+    held: list[tuple[_P, Uint8Array | Problem]] = []
     ready = 0
     for known_by, prepared in prepared_ahead(
         pictures, tagger.preparation, ahead=_BATCHES_AHEAD * batch + tagger.threads, threads=tagger.threads
@@ -265,13 +267,13 @@ def predictions(
 
 
 def _predict(
-    tagger: Tagger, held: Sequence[tuple[_P, Pixels | Problem]]
-) -> Iterator[Prediction[_P] | Failure[_P]]:
+    tagger: Tagger, held: Sequence[tuple[_P, Uint8Array | Problem]]
+) -> Iterator[Prediction[_P] | UntaggedPicture[_P]]:
     usable = [prepared for _, prepared in held if not isinstance(prepared, Problem)]
     rows = iter(_rows(*tagger.forward(np.stack(usable))) if usable else ())
     for known_by, prepared in held:
         if isinstance(prepared, Problem):
-            yield Failure(known_by, prepared)
+            yield UntaggedPicture(known_by, prepared)
         else:
             yield Prediction(known_by, *next(rows))
 
@@ -315,7 +317,7 @@ def _from_onnx(folder: Path, *, batch_size: int) -> Tagger:
     return Tagger(
         forward=model.forward,
         vocabulary=model.vocabulary,
-        preparation=Preparation(ImageRecipe(size=model.size), is_encoded=model.form is Format.ONNX),
+        preparation=Preprocessing(ImageRecipe(size=model.size), is_encoded=model.form is Format.ONNX),
         features=model.features,
         threshold=model.threshold,
         tuned=tuned,
@@ -329,14 +331,14 @@ def _from_bundle(path: Path, folder: Path, *, batch_size: int) -> Tagger:
 
     bundle = load_bundle(path)
 
-    def forward(images: Pixels) -> tuple[Probabilities, Features]:
+    def forward(images: Uint8Array) -> tuple[Probabilities, Features]:
         answer = bundle.network.predict_on_batch(images)
         return np.asarray(answer["probabilities"], np.float32), np.asarray(answer["features"], np.float32)
 
     return Tagger(
         forward=forward,
         vocabulary=make_vocabulary((tag.name, tag.category.value) for tag in bundle.tags),
-        preparation=Preparation(ImageRecipe(size=bundle.size)),
+        preparation=Preprocessing(ImageRecipe(size=bundle.size)),
         features=bundle.architecture.features,
         threshold=bundle.threshold,
         tuned=read_thresholds(folder),

@@ -24,7 +24,7 @@ from alti2v.model.network.losses import loss_of, positive_weights
 from alti2v.model.recipes import HEAD_ONLY
 from alti2v.model.saved_model import read_architecture
 from alti2v.model.training.feature_cache import cut
-from alti2v.model.training.job import Job, Stage
+from alti2v.model.training.job import Job, Phase
 
 _COSINE_FLOOR = 0.01  # of the peak, where the cosine ends (JAX-CV: cosine to 1 %)
 
@@ -115,7 +115,7 @@ def _pixel_scale(job: Job) -> float:
     return UNIT_VARIANCE if job.weights == "none" and job.recipe.backbone in PLAIN else 1.0
 
 
-def prepare(job: Job, network: Network, stage: Stage) -> Trainee:
+def prepare(job: Job, network: Network, stage: Phase) -> Trainee:
     """Freeze what the stage freezes, and give the rest a new optimizer."""
     recipe = job.recipe
     freeze_before(network, stage.train_from)
@@ -131,7 +131,7 @@ def prepare(job: Job, network: Network, stage: Stage) -> Trainee:
     return Trainee(network=network, model=model, is_cached=is_cached)
 
 
-def _adam(job: Job, stage: Stage) -> Any:  # noqa: ANN401 - keras.optimizers.Optimizer
+def _adam(job: Job, stage: Phase) -> Any:  # noqa: ANN401 - keras.optimizers.Optimizer
     recipe = job.recipe
 
     class Adam(backend.keras.optimizers.Adam):  # type: ignore[misc]  # Keras is imported at first use
@@ -165,7 +165,7 @@ def _jit_compile() -> bool | str:
     return False if on_cpu else "auto"
 
 
-def _schedule(job: Job, stage: Stage) -> Any:  # noqa: ANN401 - a float or a Keras schedule
+def _schedule(job: Job, stage: Phase) -> Any:  # noqa: ANN401 - a float or a Keras schedule
     recipe, peak = job.recipe, stage.learning_rate
     if not recipe.cosine:
         return peak

@@ -26,7 +26,7 @@ _HALF_BYTES, _FULL_BYTES = 2, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class TrainingEstimate:
     """What was found.
 
     Attributes:
@@ -57,7 +57,7 @@ class Plan:
     seconds: float
 
 
-def make_plan(job: Job, *, clock: Callable[[], float] = time.perf_counter) -> Plan:
+def make_plan(job: Job, *, clock: Callable[[], float] = time.perf_counter) -> TrainingEstimate:
     """Build the network, and measure ten batches of the input and ten steps of every stage, each alone.
 
     Raises:
@@ -94,7 +94,7 @@ def make_plan(job: Job, *, clock: Callable[[], float] = time.perf_counter) -> Pl
         training_s += epochs * job.train_samples / training_rate
         passes += 1 if trainee.is_cached else epochs  # over the pictures
     input_s = passes * job.train_samples / input_rate
-    return Plan(
+    return TrainingEstimate(
         parameters=network.logits.count_params(),
         learning=sum(math.prod(weight.shape) for weight in network.logits.trainable_weights),
         precision=job.precision,

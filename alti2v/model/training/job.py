@@ -14,7 +14,7 @@ from alti2v.records import Tag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Phase:
     """Epochs with one set of learning layers and one run of the learning rate.
 
     Attributes:
@@ -68,14 +68,14 @@ class Job:
         return self.recipe.epochs * self.steps_per_epoch
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[Phase, ...]:
         """First the head alone, if the recipe says so, then everything from `train_from` on."""
         recipe, frozen = self.recipe, min(self.recipe.frozen_epochs, self.recipe.epochs)
         stages = (
-            Stage(
+            Phase(
                 first_epoch=0, end_epoch=frozen, train_from=HEAD_ONLY, learning_rate=recipe.frozen_learning_rate
             ),
-            Stage(
+            Phase(
                 first_epoch=frozen,
                 end_epoch=recipe.epochs,
                 train_from=recipe.train_from,

@@ -41,7 +41,7 @@ from alti2v.model.training.log import epoch_line, log_csv
 from alti2v.model.training.tensorboard import log_epoch
 from alti2v.model.training.validation import Validation, validate
 from alti2v.records import Progress, ProgressHook, Tag
-from alti2v.storage.directory import Kind, write_description
+from alti2v.storage.directory import DirectoryKind, write_description
 from alti2v.storage.layout import CHECKPOINTS_DIR, DIVERGED_FILE, LOG_FILE, TENSORBOARD_DIR
 from alti2v.storage.publish import publish_bytes, publish_json
 
@@ -82,7 +82,7 @@ def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tupl
             progress(Progress(stage="start", done=1, total=1, unit="network", milestone=line))
     # Only now, when nothing is left that could refuse, does the directory become this run.
     if job.crew.is_first:
-        write_description(job.run, Kind.RUN, job.settings)
+        write_description(job.run, DirectoryKind.RUN, job.settings)
     if found is None:
         # Whatever happens before the next one, there is a checkpoint from before it.
         loop.save()

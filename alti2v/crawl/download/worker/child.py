@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from alti2v.crawl.cancellation import StoppedError
-from alti2v.crawl.download.interface import BATCH_BYTES, NetworkConfig
-from alti2v.crawl.download.pool import NetworkHere
+from alti2v.crawl.download.interface import BATCH_BYTES, DownloadConfig
+from alti2v.crawl.download.pool import DownloadPool
 from alti2v.crawl.download.worker import shared_memory
 from alti2v.crawl.download.worker.messages import (
     answer_document,
@@ -56,8 +56,8 @@ async def _serve(sock: socket.socket, tray_files: Sequence[int]) -> None:
 class _Server:
     """Does what the other end says."""
 
-    def __init__(self, writer: asyncio.StreamWriter, config: NetworkConfig, tray_files: Sequence[int]) -> None:
-        self.network = NetworkHere(
+    def __init__(self, writer: asyncio.StreamWriter, config: DownloadConfig, tray_files: Sequence[int]) -> None:
+        self.network = DownloadPool(
             config,
             on_pause=lambda why, seconds: send(writer, {"pause": [why, seconds]}),
             on_notice=lambda words: send(writer, {"notice": words}),

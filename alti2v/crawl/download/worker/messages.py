@@ -13,10 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from alti2v.crawl.download.interface import FileRules, Losses, NetworkConfig
+from alti2v.crawl.download.interface import DownloadConfig, FileRules, HostFailures
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.results import Received
-from alti2v.crawl.http.retry import FailKind, Failure, RetryPolicy
+from alti2v.crawl.http.retry import FailedTry, FailKind, RetryPolicy
 from alti2v.crawl.store.ledger import Outcome
 from alti2v.crawl.store.post_json import Arrived
 from alti2v.records import Status
@@ -41,7 +41,7 @@ async def receive(reader: asyncio.StreamReader) -> tuple[dict[str, Any], bytes] 
         return None
 
 
-def config_document(config: NetworkConfig) -> dict[str, Any]:
+def config_document(config: DownloadConfig) -> dict[str, Any]:
     """A configuration as a JSON object."""
     document = asdict(config)
     pace_dir = config.net.pace_dir
@@ -49,24 +49,24 @@ def config_document(config: NetworkConfig) -> dict[str, Any]:
     return document
 
 
-def read_config(document: Mapping[str, Any]) -> NetworkConfig:
+def read_config(document: Mapping[str, Any]) -> DownloadConfig:
     """Invert `config_document`."""
     net = dict(document["net"])
     net["retry"] = RetryPolicy(**net["retry"])
     net["pace_dir"] = None if net["pace_dir"] is None else Path(net["pace_dir"])
-    return NetworkConfig(net=NetConfig(**net), rules=FileRules(**document["rules"]), seed=document["seed"])
+    return DownloadConfig(net=NetConfig(**net), rules=FileRules(**document["rules"]), seed=document["seed"])
 
 
-def answer_document(answer: Received | Failure) -> tuple[dict[str, Any], bytes]:
+def answer_document(answer: Received | FailedTry) -> tuple[dict[str, Any], bytes]:
     """An answer of the API as a JSON object, and its body."""
     document = asdict(answer)
     return document, document.pop("body", b"")
 
 
-def read_answer(document: Mapping[str, Any], body: bytes) -> Received | Failure:
+def read_answer(document: Mapping[str, Any], body: bytes) -> Received | FailedTry:
     """Invert `answer_document`."""
     if "kind" in document:
-        return Failure(**{**document, "kind": FailKind(document["kind"])})
+        return FailedTry(**{**document, "kind": FailKind(document["kind"])})
     return Received(**document, body=body)
 
 
@@ -84,14 +84,14 @@ def read_result(document: dict[str, Any], content: memoryview) -> Arrived | Outc
     return Arrived(content=content, **{name: document[name] for name in _ARRIVED})
 
 
-def losses_document(losses: Losses) -> dict[str, Any]:
+def losses_document(losses: HostFailures) -> dict[str, Any]:
     """What hosts kept from a run as a JSON object."""
     return {"hosts_down": dict(losses.hosts_down), "was_banned": losses.was_banned}
 
 
-def read_losses(document: Mapping[str, Any]) -> Losses:
+def read_losses(document: Mapping[str, Any]) -> HostFailures:
     """Invert `losses_document`."""
-    return Losses(**document)
+    return HostFailures(**document)
 
 
 _ARRIVED = tuple(name for name in Arrived.__dataclass_fields__ if name != "content")

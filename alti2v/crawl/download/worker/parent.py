@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from alti2v.crawl.cancellation import StoppedError
-from alti2v.crawl.download.interface import Batch, Losses, NetworkConfig
+from alti2v.crawl.download.interface import DownloadConfig, FileBatch, HostFailures
 from alti2v.crawl.download.worker import shared_memory
 from alti2v.crawl.download.worker.messages import (
     config_document,
@@ -30,7 +30,7 @@ from alti2v.crawl.download.worker.messages import (
     send,
 )
 from alti2v.crawl.http.results import Received
-from alti2v.crawl.http.retry import Failure
+from alti2v.crawl.http.retry import FailedTry
 from alti2v.crawl.store.post_json import Wanted
 from alti2v.errors import Alti2vError
 
@@ -43,7 +43,7 @@ _END_S = 5.0
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 26)}
 
 
-class NetworkApart:
+class DownloadWorker:
     """The network of one crawl, in another process; an async context manager.
 
     Args:
@@ -57,7 +57,7 @@ class NetworkApart:
 
     def __init__(
         self,
-        config: NetworkConfig,
+        config: DownloadConfig,
         *,
         on_pause: Callable[[str, float], None],
         on_notice: Callable[[str], None],
@@ -65,7 +65,7 @@ class NetworkApart:
         self._config = config
         self._on_pause = on_pause
         self._on_notice = on_notice
-        self._batches: asyncio.Queue[Batch | Alti2vError | None] = asyncio.Queue()
+        self._batches: asyncio.Queue[FileBatch | Alti2vError | None] = asyncio.Queue()
         self._questions: dict[int, asyncio.Future[tuple[Mapping[str, Any], bytes]]] = {}
         self._asked = 0
         self._broken: Alti2vError | None = None
@@ -94,7 +94,7 @@ class NetworkApart:
             for tray in self._trays:
                 os.close(tray)
 
-    async def get(self, url: str, *, max_bytes: int) -> Received | Failure:
+    async def get(self, url: str, *, max_bytes: int) -> Received | FailedTry:
         """Ask the API at one address, politely."""
         message, body = await self._ask({"get": [url, max_bytes]})
         return read_answer(message["answer"], body)
@@ -117,14 +117,14 @@ class NetworkApart:
         """Finish what is in flight, and begin nothing new."""
         send(self._writer, {"stop": True})
 
-    async def batch(self) -> Batch | None:
+    async def batch(self) -> FileBatch | None:
         """What has arrived; None if nothing more comes."""
         batch = await self._batches.get()
         if isinstance(batch, Alti2vError):
             raise batch
         return batch
 
-    async def losses(self) -> Losses:
+    async def losses(self) -> HostFailures:
         """What hosts kept from this run up to now."""
         message, _ = await self._ask({"losses": True})
         return read_losses(message["losses"])
@@ -172,14 +172,14 @@ class NetworkApart:
             case {"end": _}:
                 self._batches.put_nowait(None)
 
-    def _batch(self, number: int, documents: Sequence[tuple[int, dict[str, Any]]]) -> Batch:
+    def _batch(self, number: int, documents: Sequence[tuple[int, dict[str, Any]]]) -> FileBatch:
         sizes = [document.get("size", 0) for _, document in documents]
         view, at = shared_memory.look(self._trays[number], sum(sizes)), 0
         results = {}
         for (seq, document), size in zip(documents, sizes, strict=True):
             results[seq] = read_result(document, view[at : at + size])
             at += size
-        return Batch(results, lambda: send(self._writer, {"settled": number}))
+        return FileBatch(results, lambda: send(self._writer, {"settled": number}))
 
 
 def _started(*inherited: int) -> subprocess.Popen[bytes]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from alti2v.demo.board.picture_cache import SAMPLE_WIDTH, fit
-from alti2v.demo.board.posts import Post
+from alti2v.demo.board.posts import BoardPost
 from alti2v.demo.drawing.vocabulary import IMPLICATIONS
 from alti2v.records import CATEGORY_CODES, Tag, TagGroups
 
@@ -74,7 +74,7 @@ class Listed(NamedTuple):
         has_children: whether another post names it as its parent.
     """
 
-    post: Post
+    post: BoardPost
     text: TagText
     md5: str
     size: int
@@ -88,7 +88,7 @@ def rating(word: str) -> str:
     return word[0]
 
 
-def file_url(root: str, post: Post, md5: str, kind: str) -> str:
+def file_url(root: str, post: BoardPost, md5: str, kind: str) -> str:
     """The URL of a file: kind is "original", "sample" or a key of `VARIANT_BOXES`.
 
     The path is that of the board's file host, behind a part that leads to the post without a table of hashes.

@@ -20,8 +20,8 @@ from alti2v.demo.board.danbooru.pages import VARIANT_BOXES, Listed, TagText, tag
 from alti2v.demo.board.faults import Faults
 from alti2v.demo.board.html_frame import challenge_page, html_page
 from alti2v.demo.board.picture_cache import fit
-from alti2v.demo.board.posts import Post
-from alti2v.demo.board.queries import Equal, Grammar, Query, parse
+from alti2v.demo.board.posts import BoardPost
+from alti2v.demo.board.queries import Equal, Grammar, ParsedSearch, parse
 from alti2v.demo.board.responses import file_response, html_response, json_response, not_found, text_response
 from alti2v.demo.board.searches import Search
 from alti2v.demo.board.site import SITE, Site
@@ -108,7 +108,7 @@ async def _posts(request: web.Request) -> web.Response:
     return json_response([_selected(request, value) for value in await _listed(request, indices)])
 
 
-async def _search_page(site: Site, query: Query, page: str, limit: int) -> list[int]:
+async def _search_page(site: Site, query: ParsedSearch, page: str, limit: int) -> list[int]:
     """One page of a search, by its number (from 1), or below or above an id."""
     search = await _resolve(site, query)
     if (cursor := _CURSOR.fullmatch(page)) and not site.faults.ignore_id_cursor:
@@ -122,7 +122,7 @@ async def _search_page(site: Site, query: Query, page: str, limit: int) -> list[
     return site.page(search, offset=(number - 1) * limit, limit=limit)
 
 
-async def _changed_first(site: Site, query: Query, page: str, limit: int) -> list[int]:
+async def _changed_first(site: Site, query: ParsedSearch, page: str, limit: int) -> list[int]:
     """One page, by its number, of a search with the post first that was changed last."""
     search = await _resolve(site, query)
     found = site.page(search, offset=0, limit=site.count(search))
@@ -262,7 +262,7 @@ async def _file(request: web.Request) -> web.Response:
     return file_response(request, site, content, post=post, extension=parts["extension"])
 
 
-async def _content(site: Site, post: Post, kind: str) -> bytes | None:
+async def _content(site: Site, post: BoardPost, kind: str) -> bytes | None:
     match kind:
         case "original":
             return await site.original(post)
@@ -275,7 +275,7 @@ async def _content(site: Site, post: Post, kind: str) -> bytes | None:
 # Parts ----------------------------------------------------------------------------------------
 
 
-async def _resolve(site: Site, query: Query) -> Search:
+async def _resolve(site: Site, query: ParsedSearch) -> Search:
     """Prepare a search as safe mode sees it: only what is rated general."""
     return await site.resolve(replace(query, terms=(*query.terms, _SAFE)))
 

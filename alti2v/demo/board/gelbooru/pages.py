@@ -15,7 +15,7 @@ from typing import NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
 from alti2v.demo.board.picture_cache import SAMPLE_WIDTH, fit
-from alti2v.demo.board.posts import Post
+from alti2v.demo.board.posts import BoardPost
 from alti2v.demo.drawing.corpus import Illustration
 from alti2v.records import CATEGORY_CODES, Tag
 
@@ -71,7 +71,7 @@ class Row(NamedTuple):
         has_children: whether another post names it as its parent.
     """
 
-    post: Post
+    post: BoardPost
     text: PictureText
     md5: str
     ghost_id: int | None
@@ -120,7 +120,7 @@ def thumbnail_size(shown: Illustration) -> tuple[int, int]:
     return fit((shown.width, shown.height), _THUMBNAIL_BOX)
 
 
-def image_urls(root: str, post: Post, *, slash: str = "/") -> tuple[str, str, str]:
+def image_urls(root: str, post: BoardPost, *, slash: str = "/") -> tuple[str, str, str]:
     """The URLs of thumbnail, sample and original; the sample's is the original's if there is none.
 
     Args:

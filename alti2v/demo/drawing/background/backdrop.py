@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from alti2v.demo.drawing import colours
-from alti2v.demo.drawing.background.canvas import Stage, box, gradient
+from alti2v.demo.drawing.background.canvas import Canvas, box, gradient
 from alti2v.demo.drawing.background.outdoors import OUTDOORS
 from alti2v.demo.drawing.colours import Colour
 from alti2v.demo.drawing.pen import Pen, bends, curve, ellipse, heart, polygon
 from alti2v.demo.drawing.scene import Scene
 
 
-def draw_backdrop(stage: Stage, scene: Scene) -> None:
+def draw_backdrop(stage: Canvas, scene: Scene) -> None:
     """Draw the background of a scene over the whole stage."""
     _BACKDROPS[scene.background](stage)
 
 
-def _flat(colour: Colour) -> Callable[[Stage], None]:
+def _flat(colour: Colour) -> Callable[[Canvas], None]:
     return lambda stage: box(stage.pen, 0, 0, stage.width, 1, stage.pen.tone(colour))
 
 
-def _nothing(_: Stage) -> None:
+def _nothing(_: Canvas) -> None:
     """The canvas is white, or transparent, already."""
 
 
@@ -33,7 +33,7 @@ _GRADIENTS: tuple[tuple[Colour, Colour], ...] = (
 )
 
 
-def _soft_gradient(stage: Stage) -> None:
+def _soft_gradient(stage: Canvas) -> None:
     gradient(stage, *stage.rng.choice(_GRADIENTS))
 
 
@@ -46,7 +46,7 @@ _PATTERN_COLOURS: tuple[Colour, ...] = (
 )
 
 
-def _dots(stage: Stage) -> None:
+def _dots(stage: Canvas) -> None:
     pen = stage.pen
     colour = pen.tone(stage.rng.choice(_PATTERN_COLOURS))
     box(pen, 0, 0, stage.width, 1, colours.lighter(colour, 0.7))
@@ -56,7 +56,7 @@ def _dots(stage: Stage) -> None:
             pen.fill(ellipse((column + row % 2 / 2) * pitch, (row + 0.5) * pitch, 0.036, 0.036), colour)
 
 
-def _stripes(stage: Stage) -> None:
+def _stripes(stage: Canvas) -> None:
     pen = stage.pen
     colour = pen.tone(stage.rng.choice(_PATTERN_COLOURS))
     box(pen, 0, 0, stage.width, 1, colours.lighter(colour, 0.75))
@@ -65,7 +65,7 @@ def _stripes(stage: Stage) -> None:
         pen.fill(polygon((x, 1.0), (x + 0.08, 1.0), (x + 1.08, 0.0), (x + 1.0, 0.0)), colour)
 
 
-def _hearts(stage: Stage) -> None:
+def _hearts(stage: Canvas) -> None:
     pen = stage.pen
     box(pen, 0, 0, stage.width, 1, pen.tone((255, 226, 234)))
     pitch = 0.19
@@ -96,7 +96,7 @@ def _window(pen: Pen, x: float, y: float, width: float, height: float, *, curtai
             )
 
 
-def _classroom(stage: Stage) -> None:
+def _classroom(stage: Canvas) -> None:
     pen, w = stage.pen, stage.width
     box(pen, 0, 0, w, 1, pen.tone((246, 232, 200)))
     box(pen, 0, 0.8, w, 1, pen.tone((206, 156, 104)))
@@ -111,7 +111,7 @@ def _classroom(stage: Stage) -> None:
         box(pen, (x + 0.25) * w, 0.76, (x + 0.27) * w, 0.98, pen.tone((130, 134, 146)))
 
 
-def _room(stage: Stage) -> None:
+def _room(stage: Canvas) -> None:
     pen, w = stage.pen, stage.width
     box(pen, 0, 0, w, 1, pen.tone((250, 226, 214)))
     for x in range(int(w / 0.1) + 1):
@@ -121,7 +121,7 @@ def _room(stage: Stage) -> None:
     _window(pen, left, 0.12, w * 0.34, 0.42, curtains=True)
 
 
-def _library(stage: Stage) -> None:
+def _library(stage: Canvas) -> None:
     pen, rng, w = stage.pen, stage.rng, stage.width
     wood = pen.tone((122, 78, 52))
     box(pen, 0, 0, w, 1, pen.tone((76, 48, 40)))
@@ -138,7 +138,7 @@ def _library(stage: Stage) -> None:
         box(pen, 0, y - 0.022, w, y, wood)
 
 
-_BACKDROPS: Mapping[str, Callable[[Stage], None]] = {
+_BACKDROPS: Mapping[str, Callable[[Canvas], None]] = {
     **OUTDOORS,
     "white": _nothing,
     "transparent": _nothing,

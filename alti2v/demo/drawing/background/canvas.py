@@ -15,7 +15,7 @@ _BANDS = 72  # of a gradient; more cannot be told apart
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Canvas:
     """Where a background is drawn: the pen, the width in units of the height, and the source of its details."""
 
     pen: Pen
@@ -28,7 +28,7 @@ def box(pen: Pen, x0: float, y0: float, x1: float, y1: float, colour: Colour) ->
     pen.fill(polygon((x0, y0), (x1, y0), (x1, y1), (x0, y1)), colour)
 
 
-def gradient(stage: Stage, top: Colour, bottom: Colour, *, start: float = 0.0, end: float = 1.0) -> None:
+def gradient(stage: Canvas, top: Colour, bottom: Colour, *, start: float = 0.0, end: float = 1.0) -> None:
     """Fill the stage's width with a gradient from `top` at height `start` to `bottom` at height `end`."""
     top, bottom = stage.pen.tone(top), stage.pen.tone(bottom)
     height = (end - start) / _BANDS
@@ -53,7 +53,7 @@ def _cloud(pen: Pen, x: float, y: float, size: float, colour: Colour) -> None:
     pen.fill(ellipse(x + 0.1 * size, y + 0.18 * size, 1.35 * size, 0.28 * size), colour)
 
 
-def draw_clouds(stage: Stage, colour: Colour, shadow: Colour, *, lowest: float = 0.75, count: int = 4) -> None:
+def draw_clouds(stage: Canvas, colour: Colour, shadow: Colour, *, lowest: float = 0.75, count: int = 4) -> None:
     """Draw clouds anywhere down to the height `lowest`."""
     for _ in range(count):
         x, y = stage.rng.random() * stage.width, 0.08 + stage.rng.random() * lowest
@@ -62,7 +62,7 @@ def draw_clouds(stage: Stage, colour: Colour, shadow: Colour, *, lowest: float =
         _cloud(stage.pen, x, y, size, stage.pen.tone(colour))
 
 
-def draw_hills(stage: Stage, colour: Colour, y: float) -> None:
+def draw_hills(stage: Canvas, colour: Colour, y: float) -> None:
     """Draw rolling ground from about the height `y` downwards."""
     w = stage.width
     stage.pen.fill(
@@ -77,7 +77,7 @@ def draw_hills(stage: Stage, colour: Colour, y: float) -> None:
     )
 
 
-def draw_night_sky(stage: Stage, *, moon: bool = True, stars: int = 46) -> None:
+def draw_night_sky(stage: Canvas, *, moon: bool = True, stars: int = 46) -> None:
     """Draw a dark sky with stars over the whole stage."""
     pen, rng = stage.pen, stage.rng
     gradient(stage, (14, 18, 58), (66, 72, 140))

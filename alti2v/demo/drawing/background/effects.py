@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from alti2v.demo.drawing.background.canvas import DOT, Stage, box
+from alti2v.demo.drawing.background.canvas import DOT, Canvas, box
 from alti2v.demo.drawing.pen import arc, bends, curve, ellipse, heart, polygon, star
 from alti2v.demo.drawing.scene import Scene
 
 
-def draw_effect(stage: Stage, scene: Scene) -> None:
+def draw_effect(stage: Canvas, scene: Scene) -> None:
     """Draw what floats before the figures."""
     if scene.background == "cherry":
         _petals(stage)
@@ -26,7 +26,7 @@ def draw_effect(stage: Stage, scene: Scene) -> None:
         effect(stage)
 
 
-def draw_frame(stage: Stage, scene: Scene) -> None:
+def draw_frame(stage: Canvas, scene: Scene) -> None:
     """Draw a border or letterbox bars, and the artist's signature."""
     pen, width = stage.pen, stage.width
     if scene.is_signed:
@@ -58,7 +58,7 @@ def draw_frame(stage: Stage, scene: Scene) -> None:
         box(pen, 0, 0.89, width, 1, (12, 12, 14))
 
 
-def _petals(stage: Stage) -> None:
+def _petals(stage: Canvas) -> None:
     for _ in range(20):
         petal = stage.pen.moved(
             stage.rng.random() * stage.width, stage.rng.random(), scale=0.03, turn=stage.rng.random() * 360
@@ -66,20 +66,20 @@ def _petals(stage: Stage) -> None:
         petal.fill(bends((0, 0.6), (-0.6, 0, 0, -0.6), (0.6, 0, 0, 0.6)), (255, 178, 206))
 
 
-def _flakes(stage: Stage, count: int, size: float) -> None:
+def _flakes(stage: Canvas, count: int, size: float) -> None:
     for _ in range(count):
         radius = size * stage.rng.uniform(0.6, 1.3)
         x, y = stage.rng.random() * stage.width, stage.rng.random()
         stage.pen.stamp(DOT, (255, 255, 255), x=x, y=y, size=radius)
 
 
-def _drops(stage: Stage) -> None:
+def _drops(stage: Canvas) -> None:
     for _ in range(60):
         x, y = stage.rng.random() * stage.width * 1.1, stage.rng.random()
         stage.pen.rope(polygon((x, y), (x - 0.022, y + 0.08)), (206, 222, 240), width=0.005)
 
 
-def _leaves(stage: Stage, count: int) -> None:
+def _leaves(stage: Canvas, count: int) -> None:
     for _ in range(count):
         leaf = stage.pen.moved(
             stage.rng.random() * stage.width, stage.rng.random(), scale=0.035, turn=stage.rng.random() * 360
@@ -89,13 +89,13 @@ def _leaves(stage: Stage, count: int) -> None:
         )
 
 
-def _bubbles(stage: Stage) -> None:
+def _bubbles(stage: Canvas) -> None:
     for _ in range(16):
         x, y, radius = stage.rng.random() * stage.width, stage.rng.random(), stage.rng.uniform(0.01, 0.03)
         stage.pen.rope(arc(x, y, (radius, radius), (0, 360)), (226, 248, 255), width=0.006)
 
 
-def _sparkles(stage: Stage) -> None:
+def _sparkles(stage: Canvas) -> None:
     for _ in range(14):
         size = stage.rng.uniform(0.02, 0.055)
         x, y = stage.rng.random() * stage.width, stage.rng.random()
@@ -103,14 +103,14 @@ def _sparkles(stage: Stage) -> None:
         stage.pen.stamp(star(4, 0.22), (255, 252, 224), x=x, y=y, size=size)
 
 
-def _floating_hearts(stage: Stage) -> None:
+def _floating_hearts(stage: Canvas) -> None:
     for _ in range(9):
         side = stage.rng.choice((0.12, 0.88)) + stage.rng.uniform(-0.11, 0.11)
         size = stage.rng.uniform(0.05, 0.1)
         stage.pen.shape(heart(side * stage.width, stage.rng.random() * 0.8 + 0.08, size), (250, 84, 124))
 
 
-def _speech_bubble(stage: Stage) -> None:
+def _speech_bubble(stage: Canvas) -> None:
     pen, w = stage.pen, stage.width
     x = w * 0.8
     size = min(0.15, 0.2 * w)
@@ -123,7 +123,7 @@ def _speech_bubble(stage: Stage) -> None:
         )
 
 
-def _musical_notes(stage: Stage) -> None:
+def _musical_notes(stage: Canvas) -> None:
     for _ in range(6):
         x = (stage.rng.choice((0.13, 0.87)) + stage.rng.uniform(-0.1, 0.1)) * stage.width
         note = stage.pen.moved(x, stage.rng.uniform(0.1, 0.7), scale=0.05)
@@ -132,7 +132,7 @@ def _musical_notes(stage: Stage) -> None:
         note.rope(curve((0.02, 0.6), (0.02, -0.2), (0.02, -0.9), (0.4, -0.6), (0.5, -0.2)), colour, width=0.15)
 
 
-_EFFECTS: Mapping[str, Callable[[Stage], None]] = {
+_EFFECTS: Mapping[str, Callable[[Canvas], None]] = {
     "sparkle": _sparkles,
     "petals": _petals,
     "floating_hearts": _floating_hearts,

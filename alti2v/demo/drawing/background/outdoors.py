@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from alti2v.demo.drawing.background.canvas import Stage, box, draw_clouds, draw_hills, draw_night_sky, gradient
+from alti2v.demo.drawing.background.canvas import Canvas, box, draw_clouds, draw_hills, draw_night_sky, gradient
 from alti2v.demo.drawing.colours import Colour, blended
 from alti2v.demo.drawing.pen import Pen, bends, blob, curve, ellipse, polygon, star
 
 
-def _sky(stage: Stage) -> None:
+def _sky(stage: Canvas) -> None:
     gradient(stage, (70, 150, 240), (196, 232, 255))
     draw_clouds(stage, (255, 255, 255), (206, 226, 246), count=5)
 
 
-def _sunset(stage: Stage) -> None:
+def _sunset(stage: Canvas) -> None:
     gradient(stage, (118, 84, 168), (255, 150, 84))
     gradient(stage, (255, 150, 84), (255, 214, 120), start=0.62)
     x = stage.width * stage.rng.uniform(0.15, 0.85)
@@ -23,12 +23,12 @@ def _sunset(stage: Stage) -> None:
     draw_hills(stage, (86, 58, 98), 0.86)
 
 
-def _starry_night(stage: Stage) -> None:
+def _starry_night(stage: Canvas) -> None:
     draw_night_sky(stage)
     draw_hills(stage, (24, 26, 62), 0.9)
 
 
-def _fireworks(stage: Stage) -> None:
+def _fireworks(stage: Canvas) -> None:
     draw_night_sky(stage, moon=False, stars=14)
     for colour in ((255, 120, 150), (255, 220, 110), (120, 220, 255), (170, 255, 170)):
         x, y = stage.rng.random() * stage.width, 0.1 + stage.rng.random() * 0.42
@@ -40,7 +40,7 @@ def _fireworks(stage: Stage) -> None:
     _skyline(stage, (20, 20, 46), 0.8, lit=False)
 
 
-def _halloween(stage: Stage) -> None:
+def _halloween(stage: Canvas) -> None:
     pen = stage.pen
     gradient(stage, (56, 24, 84), (236, 120, 50))
     x = stage.width * stage.rng.choice((0.2, 0.8))
@@ -75,7 +75,7 @@ def _lantern(pen: Pen) -> None:
     )
 
 
-def _beach(stage: Stage) -> None:
+def _beach(stage: Canvas) -> None:
     pen, w = stage.pen, stage.width
     gradient(stage, (74, 168, 246), (206, 240, 255), end=0.5)
     draw_clouds(stage, (255, 255, 255), (210, 230, 248), lowest=0.3, count=3)
@@ -105,7 +105,7 @@ def _beach(stage: Stage) -> None:
     )
 
 
-def _cherry(stage: Stage) -> None:
+def _cherry(stage: Canvas) -> None:
     pen, rng, w = stage.pen, stage.rng, stage.width
     gradient(stage, (150, 206, 250), (250, 240, 250))
     trunk = pen.tone((112, 72, 66))
@@ -130,7 +130,7 @@ def _cherry(stage: Stage) -> None:
 _PUFF = blob((-1, 0), (-0.8, -0.7), (0, -0.9), (0.8, -0.7), (1, 0), (0.7, 0.7), (0, 0.85), (-0.75, 0.65))
 
 
-def _forest(stage: Stage) -> None:
+def _forest(stage: Canvas) -> None:
     pen, rng, w = stage.pen, stage.rng, stage.width
     gradient(stage, (214, 240, 190), (120, 190, 120))
     for shade, base, count in (((112, 176, 112), 0.7, 7), ((66, 134, 84), 0.86, 6)):
@@ -160,7 +160,7 @@ def _pine(pen: Pen, x: float, base: float, size: float, colour: Colour) -> None:
         )
 
 
-def _snow(stage: Stage) -> None:
+def _snow(stage: Canvas) -> None:
     pen, rng, w = stage.pen, stage.rng, stage.width
     gradient(stage, (150, 176, 214), (232, 240, 250))
     for _ in range(7):
@@ -168,13 +168,13 @@ def _snow(stage: Stage) -> None:
     draw_hills(stage, (246, 250, 255), 0.8)
 
 
-def _rain(stage: Stage) -> None:
+def _rain(stage: Canvas) -> None:
     gradient(stage, (92, 104, 128), (156, 168, 186))
     draw_clouds(stage, (124, 134, 154), (98, 108, 130), lowest=0.25, count=5)
     draw_hills(stage, (108, 120, 136), 0.88)
 
 
-def _autumn(stage: Stage) -> None:
+def _autumn(stage: Canvas) -> None:
     pen, rng, w = stage.pen, stage.rng, stage.width
     gradient(stage, (255, 236, 200), (246, 190, 120))
     for x in (0.08, 0.9):
@@ -189,7 +189,7 @@ def _autumn(stage: Stage) -> None:
     draw_hills(stage, (206, 120, 60), 0.88)
 
 
-def _skyline(stage: Stage, colour: Colour, y: float, *, lit: bool) -> None:
+def _skyline(stage: Canvas, colour: Colour, y: float, *, lit: bool) -> None:
     pen, rng, w = stage.pen, stage.rng, stage.width
     x = -0.05
     while x < w:
@@ -205,18 +205,18 @@ def _skyline(stage: Stage, colour: Colour, y: float, *, lit: bool) -> None:
         x += width + 0.006
 
 
-def _city(stage: Stage) -> None:
+def _city(stage: Canvas) -> None:
     gradient(stage, (96, 170, 244), (220, 240, 255))
     draw_clouds(stage, (255, 255, 255), (214, 230, 246), lowest=0.2, count=2)
     _skyline(stage, (140, 152, 176), 0.72, lit=False)
 
 
-def _night_city(stage: Stage) -> None:
+def _night_city(stage: Canvas) -> None:
     draw_night_sky(stage, moon=False, stars=24)
     _skyline(stage, (34, 36, 74), 0.7, lit=True)
 
 
-def _flower_field(stage: Stage) -> None:
+def _flower_field(stage: Canvas) -> None:
     pen, rng = stage.pen, stage.rng
     gradient(stage, (110, 190, 250), (224, 244, 255), end=0.62)
     draw_clouds(stage, (255, 255, 255), (214, 232, 248), lowest=0.3, count=3)
@@ -230,7 +230,7 @@ def _flower_field(stage: Stage) -> None:
             pen.stamp(star(6, 0.6), pen.tone(colour), x=x, y=lower, size=size)
 
 
-def _underwater(stage: Stage) -> None:
+def _underwater(stage: Canvas) -> None:
     pen, rng, w = stage.pen, stage.rng, stage.width
     gradient(stage, (120, 226, 240), (16, 70, 150))
     for step in range(3):
@@ -246,7 +246,7 @@ def _underwater(stage: Stage) -> None:
         fish.fill(ellipse(0.55, -0.12, 0.12, 0.12), (30, 30, 50))
 
 
-OUTDOORS: Mapping[str, Callable[[Stage], None]] = {
+OUTDOORS: Mapping[str, Callable[[Canvas], None]] = {
     "sky": _sky,
     "sunset": _sunset,
     "night": _starry_night,

@@ -8,21 +8,21 @@ from alti2v.demo.drawing import colours
 from alti2v.demo.drawing.colours import Colour
 from alti2v.demo.drawing.figure.body import holding_hand
 from alti2v.demo.drawing.pen import Pen, arc, bends, blob, curve, ellipse, polygon, star
-from alti2v.demo.drawing.style import Look
+from alti2v.demo.drawing.style import FigureStyle
 
 _WOOD: Colour = (140, 92, 60)
 _STEEL: Colour = (206, 214, 230)
 _GOLD: Colour = (240, 192, 80)
 
 
-def draw_held(pen: Pen, look: Look, *, behind: bool) -> None:
+def draw_held(pen: Pen, look: FigureStyle, *, behind: bool) -> None:
     """Draw what the figure holds: the part behind the figure, or the part before it."""
     drawn = (_BEHIND if behind else _BEFORE).get(look.figure.held)
     if drawn is not None:
         drawn(pen.moved(*holding_hand(look)), look)
 
 
-def _umbrella_canopy(pen: Pen, _: Look) -> None:
+def _umbrella_canopy(pen: Pen, _: FigureStyle) -> None:
     colour = pen.tone((232, 86, 110))
     pen.rope(polygon((0.05, 0.6), (0.3, -3.2)), pen.tone(_WOOD), width=0.11)
     canopy = pen.moved(0.1, -2.6)
@@ -47,12 +47,12 @@ def _umbrella_canopy(pen: Pen, _: Look) -> None:
     canopy.fill(bends((0.9, 0.5), (1.0, -0.9, 0.1, -1.5), (1.8, -1.2, 1.8, 0.55), (1.3, 0.2, 0.9, 0.5)), light)
 
 
-def _umbrella_handle(pen: Pen, look: Look) -> None:
+def _umbrella_handle(pen: Pen, look: FigureStyle) -> None:
     pen.rope(curve((0.0, 0.3), (-0.02, 0.75), (0.1, 0.95), (0.26, 0.8)), pen.tone(_WOOD), width=0.13)
     pen.shape(ellipse(0, 0, 0.18, 0.18), look.skin)
 
 
-def _book(pen: Pen, look: Look) -> None:
+def _book(pen: Pen, look: FigureStyle) -> None:
     cover = pen.tone((70, 120, 190))
     book = pen.moved(-holding_hand(look)[0], -0.12)
     book.shape(
@@ -71,7 +71,7 @@ def _book(pen: Pen, look: Look) -> None:
         book.shape(ellipse(side * 0.74, 0.36, 0.16, 0.15), look.skin)
 
 
-def _sword(pen: Pen, look: Look) -> None:
+def _sword(pen: Pen, look: FigureStyle) -> None:
     blade = pen.moved(0, 0, turn=14)
     steel = pen.tone(_STEEL)
     blade.shape(polygon((-0.16, -0.3), (-0.14, -3.1), (0.0, -3.5), (0.14, -3.1), (0.16, -0.3)), steel)
@@ -84,7 +84,7 @@ def _sword(pen: Pen, look: Look) -> None:
     pen.shape(ellipse(0, 0.05, 0.19, 0.18), look.skin)
 
 
-def _bouquet(pen: Pen, look: Look) -> None:
+def _bouquet(pen: Pen, look: FigureStyle) -> None:
     bunch = pen.moved(-holding_hand(look)[0], 0)
     bunch.shape(polygon((-0.6, -0.3), (0.6, -0.3), (0.16, 0.9), (-0.16, 0.9)), pen.tone((250, 244, 232)))
     leaf = pen.tone((90, 170, 90))
@@ -106,7 +106,7 @@ def _flower(pen: Pen, colour: Colour) -> None:
     pen.fill(ellipse(0, 0, 0.3, 0.3), (255, 236, 150))
 
 
-def _staff(pen: Pen, look: Look) -> None:
+def _staff(pen: Pen, look: FigureStyle) -> None:
     pen.rope(polygon((0, 4.0), (0, -1.7)), pen.shade(pen.tone(_WOOD), 1.4), width=0.2)
     pen.rope(polygon((0, 4.0), (0, -1.7)), pen.tone(_WOOD), width=0.13)
     pen.rope(arc(0, -2.1, (0.5, 0.5), (110, 430)), pen.tone(_GOLD), width=0.16)
@@ -115,7 +115,7 @@ def _staff(pen: Pen, look: Look) -> None:
     pen.shape(ellipse(0, 0, 0.19, 0.18), look.skin)
 
 
-def _plush(pen: Pen, look: Look) -> None:
+def _plush(pen: Pen, look: FigureStyle) -> None:
     fur = pen.tone((206, 150, 96))
     bear = pen.moved(-holding_hand(look)[0], -0.2)
     for side in (-1, 1):
@@ -130,7 +130,7 @@ def _plush(pen: Pen, look: Look) -> None:
         bear.shape(ellipse(side * 0.42, 0.38, 0.17, 0.16), look.skin)
 
 
-def _ice_cream(pen: Pen, look: Look) -> None:
+def _ice_cream(pen: Pen, look: FigureStyle) -> None:
     pen.shape(polygon((-0.3, -0.42), (0.3, -0.42), (0.0, 0.42)), pen.tone((232, 178, 104)))
     for x, y, colour in (
         (-0.2, -0.6, (255, 170, 190)),
@@ -141,7 +141,7 @@ def _ice_cream(pen: Pen, look: Look) -> None:
     pen.shape(ellipse(0, 0.08, 0.19, 0.17), look.skin)
 
 
-def _cup(pen: Pen, look: Look) -> None:
+def _cup(pen: Pen, look: FigureStyle) -> None:
     white = pen.tone((250, 250, 252))
     cup = pen.moved(-holding_hand(look)[0], 0)
     cup.rope(arc(0.46, -0.2, (0.2, 0.2), (-90, 90)), pen.shade(white, 0.8), width=0.09)
@@ -157,7 +157,7 @@ def _cup(pen: Pen, look: Look) -> None:
         cup.shape(ellipse(side * 0.4, 0.06, 0.16, 0.16), look.skin)
 
 
-def _microphone(pen: Pen, look: Look) -> None:
+def _microphone(pen: Pen, look: FigureStyle) -> None:
     mic = pen.moved(0, 0, turn=-38)
     mic.rope(polygon((0, 0.65), (0, -0.3)), pen.tone((60, 60, 74)), width=0.2)
     mic.shape(ellipse(0, -0.44, 0.26, 0.28), pen.tone((150, 154, 170)))
@@ -165,7 +165,7 @@ def _microphone(pen: Pen, look: Look) -> None:
     pen.shape(ellipse(0, 0.05, 0.19, 0.18), look.skin)
 
 
-def _balloon(pen: Pen, _: Look) -> None:
+def _balloon(pen: Pen, _: FigureStyle) -> None:
     pen.rope(curve((0, 0), (0.14, -0.9), (0.3, -1.9)), (120, 110, 120), width=0.045)
     for x, y, colour in ((0.05, -2.4, (250, 200, 70)), (0.75, -2.75, (240, 80, 100))):
         colour = pen.tone(colour)
@@ -173,15 +173,15 @@ def _balloon(pen: Pen, _: Look) -> None:
         pen.fill(ellipse(x - 0.18, y - 0.26, 0.1, 0.15), colours.lighter(colour, 0.75))
 
 
-def _lollipop(pen: Pen, look: Look) -> None:
+def _lollipop(pen: Pen, look: FigureStyle) -> None:
     pen.rope(polygon((0, 0.3), (0, -0.6)), (250, 250, 250), width=0.09)
     pen.shape(ellipse(0, -0.9, 0.42, 0.42), pen.tone((250, 120, 160)))
     pen.rope(arc(0, -0.9, (0.22, 0.22), (0, 300)), (255, 250, 250), width=0.11)
     pen.shape(ellipse(0, 0.05, 0.18, 0.17), look.skin)
 
 
-_BEHIND: Mapping[str, Callable[[Pen, Look], None]] = {"umbrella": _umbrella_canopy, "balloon": _balloon}
-_BEFORE: Mapping[str, Callable[[Pen, Look], None]] = {
+_BEHIND: Mapping[str, Callable[[Pen, FigureStyle], None]] = {"umbrella": _umbrella_canopy, "balloon": _balloon}
+_BEFORE: Mapping[str, Callable[[Pen, FigureStyle], None]] = {
     "umbrella": _umbrella_handle,
     "book": _book,
     "sword": _sword,

@@ -7,25 +7,25 @@ from collections.abc import Callable, Mapping
 from alti2v.demo.drawing import colours
 from alti2v.demo.drawing.colours import Colour
 from alti2v.demo.drawing.pen import Pen, arc, bends, blob, curve, ellipse, mirrored, polygon
-from alti2v.demo.drawing.style import Look
+from alti2v.demo.drawing.style import FigureStyle
 
 _PINK: Colour = (255, 190, 196)
 _GOLD: Colour = (248, 204, 84)
 _DEMON: Colour = (98, 56, 104)
 
 
-def draw_behind(pen: Pen, look: Look) -> None:
+def draw_behind(pen: Pen, look: FigureStyle) -> None:
     """Draw wings and tails; the pen is the body's."""
     _GROWN_BEHIND.get(look.figure.kind, _nothing)(pen, look)
 
 
-def draw_on_head(pen: Pen, look: Look) -> None:
+def draw_on_head(pen: Pen, look: FigureStyle) -> None:
     """Draw ears, horns and a halo, then what is worn on the head."""
     _GROWN_ON_HEAD.get(look.figure.kind, _nothing)(pen, look)
     _WORN.get(look.figure.headwear, _nothing)(pen, look)
 
 
-def draw_elf_ears(pen: Pen, look: Look) -> None:
+def draw_elf_ears(pen: Pen, look: FigureStyle) -> None:
     """Draw pointed ears; they come before the hair."""
     if look.figure.kind == "elf":
         ear = bends((0.8, 0.0), (1.3, -0.3, 1.62, -0.36), (1.4, 0.2, 0.84, 0.42))
@@ -36,19 +36,19 @@ def draw_elf_ears(pen: Pen, look: Look) -> None:
             pen.fill(path, look.skin_shade)
 
 
-def draw_eyewear(pen: Pen, look: Look) -> None:
+def draw_eyewear(pen: Pen, look: FigureStyle) -> None:
     """Draw glasses, sunglasses or an eyepatch."""
     _EYEWEAR.get(look.figure.eyewear, _nothing)(pen.moved(0.16 * look.turn, 0), look)
 
 
-def _nothing(_: Pen, __: Look) -> None:
+def _nothing(_: Pen, __: FigureStyle) -> None:
     return
 
 
 # What grows ------------------------------------------------------------------------------------
 
 
-def _pointed_ears(pen: Pen, look: Look, *, tip: tuple[float, float], inside: Colour) -> None:
+def _pointed_ears(pen: Pen, look: FigureStyle, *, tip: tuple[float, float], inside: Colour) -> None:
     x, y = tip
     outer = bends((0.2, -1.2), (0.5, y + 0.1, x, y), (x + 0.24, -1.1, 0.98, -0.66))
     inner = bends((0.42, -1.14), (0.6, y + 0.3, x - 0.06, y + 0.2), (x + 0.06, -1.0, 0.86, -0.8))
@@ -57,21 +57,21 @@ def _pointed_ears(pen: Pen, look: Look, *, tip: tuple[float, float], inside: Col
         pen.fill(mirrored(inner) if flip else inner, inside)
 
 
-def _cat_ears(pen: Pen, look: Look) -> None:
+def _cat_ears(pen: Pen, look: FigureStyle) -> None:
     _pointed_ears(pen, look, tip=(0.92, -1.82), inside=pen.tone(_PINK))
 
 
-def _fox_ears(pen: Pen, look: Look) -> None:
+def _fox_ears(pen: Pen, look: FigureStyle) -> None:
     _pointed_ears(pen, look, tip=(0.82, -2.08), inside=pen.tone((255, 250, 240)))
 
 
-def _dog_ears(pen: Pen, look: Look) -> None:
+def _dog_ears(pen: Pen, look: FigureStyle) -> None:
     ear = bends((0.4, -1.28), (0.9, -1.6, 1.24, -1.1), (1.5, -0.5, 1.3, -0.2), (1.0, -0.3, 0.92, -0.8))
     for path in (ear, mirrored(ear)):
         pen.shape(path, pen.shade(look.hair, 0.7))
 
 
-def _rabbit_ears(pen: Pen, look: Look) -> None:
+def _rabbit_ears(pen: Pen, look: FigureStyle) -> None:
     for side in (-1, 1):
         ear = pen.moved(side * 0.44, -1.15, turn=side * 13)
         ear.shape(
@@ -82,19 +82,19 @@ def _rabbit_ears(pen: Pen, look: Look) -> None:
         )
 
 
-def _halo(pen: Pen, _: Look) -> None:
+def _halo(pen: Pen, _: FigureStyle) -> None:
     ring = pen.moved(0, -1.72)
     ring.rope(arc(0, 0, (0.72, 0.2), (0, 360)), pen.tone((236, 180, 60)), width=0.2)
     ring.rope(arc(0, 0, (0.72, 0.2), (0, 360)), (255, 238, 150), width=0.12)
 
 
-def _horns(pen: Pen, _: Look) -> None:
+def _horns(pen: Pen, _: FigureStyle) -> None:
     horn = bends((0.42, -1.16), (0.5, -1.75, 0.98, -1.95), (1.0, -1.4, 0.8, -0.98))
     for path in (horn, mirrored(horn)):
         pen.shape(path, pen.tone((70, 54, 66)))
 
 
-def _white_wings(pen: Pen, _: Look) -> None:
+def _white_wings(pen: Pen, _: FigureStyle) -> None:
     _feathers(pen, pen.tone((252, 252, 255)))
 
 
@@ -107,7 +107,7 @@ def _feathers(pen: Pen, colour: Colour) -> None:
             )
 
 
-def _bat_wings(pen: Pen, _: Look) -> None:
+def _bat_wings(pen: Pen, _: FigureStyle) -> None:
     wing = bends(
         (0.4, 2.1),
         (1.2, 0.6, 2.5, 0.35),
@@ -127,13 +127,13 @@ def _bat_wings(pen: Pen, _: Look) -> None:
     pen.shape(polygon((1.35, 2.75), (1.6, 2.2), (1.86, 2.75)), pen.shade(colour, 0.8))
 
 
-def _cat_tail(pen: Pen, look: Look) -> None:
+def _cat_tail(pen: Pen, look: FigureStyle) -> None:
     tail = curve((0.3, 3.2), (1.3, 3.7), (1.75, 2.9), (1.5, 2.2), (1.9, 1.75))
     pen.rope(tail, pen.shade(look.hair, 1.6), width=0.4)
     pen.rope(tail, look.hair, width=0.3)
 
 
-def _fox_tail(pen: Pen, look: Look) -> None:
+def _fox_tail(pen: Pen, look: FigureStyle) -> None:
     tail = bends(
         (0.3, 3.3), (1.4, 3.9, 1.75, 2.9), (1.8, 2.2, 2.3, 1.7), (3.0, 2.9, 2.3, 3.7), (1.6, 4.5, 0.3, 3.7)
     )
@@ -144,7 +144,7 @@ def _fox_tail(pen: Pen, look: Look) -> None:
     )
 
 
-def _dog_tail(pen: Pen, look: Look) -> None:
+def _dog_tail(pen: Pen, look: FigureStyle) -> None:
     pen.shape(
         bends(
             (0.3, 3.3), (1.3, 3.6, 1.4, 2.6), (1.5, 2.1, 1.8, 2.2), (2.2, 3.2, 1.6, 3.7), (1.0, 4.0, 0.3, 3.6)
@@ -153,14 +153,14 @@ def _dog_tail(pen: Pen, look: Look) -> None:
     )
 
 
-_GROWN_BEHIND: Mapping[str, Callable[[Pen, Look], None]] = {
+_GROWN_BEHIND: Mapping[str, Callable[[Pen, FigureStyle], None]] = {
     "angel": _white_wings,
     "demon": _bat_wings,
     "cat": _cat_tail,
     "fox": _fox_tail,
     "dog": _dog_tail,
 }
-_GROWN_ON_HEAD: Mapping[str, Callable[[Pen, Look], None]] = {
+_GROWN_ON_HEAD: Mapping[str, Callable[[Pen, FigureStyle], None]] = {
     "cat": _cat_ears,
     "fox": _fox_ears,
     "dog": _dog_ears,
@@ -172,7 +172,7 @@ _GROWN_ON_HEAD: Mapping[str, Callable[[Pen, Look], None]] = {
 # What is worn ----------------------------------------------------------------------------------
 
 
-def _hair_bow(pen: Pen, look: Look) -> None:
+def _hair_bow(pen: Pen, look: FigureStyle) -> None:
     colour = pen.tone(colours.CLOTH[look.figure.bow])
     bow = pen.moved(0.0, -1.32)
     wing = bends((0.06, 0.0), (0.5, -0.75, 1.0, -0.5), (1.12, 0.0, 0.96, 0.34), (0.5, 0.4, 0.06, 0.1))
@@ -183,7 +183,7 @@ def _hair_bow(pen: Pen, look: Look) -> None:
     bow.shape(ellipse(0, 0.04, 0.19, 0.2), colour)
 
 
-def _hair_ribbon(pen: Pen, _: Look) -> None:
+def _hair_ribbon(pen: Pen, _: FigureStyle) -> None:
     colour = pen.tone((232, 66, 84))
     for side in (-1, 1):
         knot = pen.moved(side * 0.98, -0.62, stretch=side)
@@ -194,13 +194,13 @@ def _hair_ribbon(pen: Pen, _: Look) -> None:
         )
 
 
-def _hairband(pen: Pen, look: Look) -> None:
+def _hairband(pen: Pen, look: FigureStyle) -> None:
     colour = pen.tone((226, 70, 90) if look.figure.hair != "red" else (250, 250, 252))
     pen.rope(arc(0, -0.1, (1.0, 1.06), (196, 344)), pen.shade(colour, 1.4), width=0.24)
     pen.rope(arc(0, -0.1, (1.0, 1.06), (196, 344)), colour, width=0.18)
 
 
-def _hair_flower(pen: Pen, _: Look) -> None:
+def _hair_flower(pen: Pen, _: FigureStyle) -> None:
     flower = pen.moved(0.78, -0.78, scale=0.46)
     petal = pen.tone((255, 120, 150))
     for turn in range(0, 360, 72):
@@ -209,7 +209,7 @@ def _hair_flower(pen: Pen, _: Look) -> None:
     flower.fill(ellipse(0, 0, 0.3, 0.3), pen.tone(_GOLD))
 
 
-def _beret(pen: Pen, _: Look) -> None:
+def _beret(pen: Pen, _: FigureStyle) -> None:
     colour = pen.tone((196, 60, 66))
     pen.shape(
         blob(
@@ -221,7 +221,7 @@ def _beret(pen: Pen, _: Look) -> None:
     pen.rope(curve((0.1, -1.68), (0.14, -1.86), (0.24, -1.94)), colour, width=0.1)
 
 
-def _witch_hat(pen: Pen, _: Look) -> None:
+def _witch_hat(pen: Pen, _: FigureStyle) -> None:
     colour = pen.tone((84, 62, 124))
     cone = bends(
         (-0.86, -0.9),
@@ -250,7 +250,7 @@ def _witch_hat(pen: Pen, _: Look) -> None:
     )
 
 
-def _straw_hat(pen: Pen, _: Look) -> None:
+def _straw_hat(pen: Pen, _: FigureStyle) -> None:
     straw = pen.tone((246, 212, 132))
     pen.shape(
         blob((-0.92, -0.85), (-0.78, -1.5), (0.0, -1.75), (0.78, -1.5), (0.92, -0.85), (0.0, -0.7)), straw
@@ -272,7 +272,7 @@ def _straw_hat(pen: Pen, _: Look) -> None:
     pen.stroke(curve((-1.4, -0.62), (0.0, -0.64), (1.4, -0.62)), pen.shade(straw), weight=1.4)
 
 
-def _baseball_cap(pen: Pen, _: Look) -> None:
+def _baseball_cap(pen: Pen, _: FigureStyle) -> None:
     colour = pen.tone((50, 110, 190))
     pen.shape(
         bends((-1.06, -0.6), (-1.05, -1.6, 0.0, -1.6), (1.05, -1.6, 1.06, -0.6), (0.0, -0.8, -1.06, -0.6)),
@@ -291,7 +291,7 @@ def _baseball_cap(pen: Pen, _: Look) -> None:
     pen.fill(ellipse(0, -1.16, 0.24, 0.22), (250, 250, 252))
 
 
-def _crown(pen: Pen, _: Look) -> None:
+def _crown(pen: Pen, _: FigureStyle) -> None:
     gold = pen.tone(_GOLD)
     pen.shape(
         polygon(
@@ -308,7 +308,7 @@ def _crown(pen: Pen, _: Look) -> None:
     pen.rope(polygon((-0.58, -1.18), (0.58, -1.18)), colours.lighter(gold, 0.5), width=0.1)
 
 
-def _santa_hat(pen: Pen, _: Look) -> None:
+def _santa_hat(pen: Pen, _: FigureStyle) -> None:
     red, white = pen.tone((214, 44, 54)), (252, 252, 255)
     pen.shape(
         bends((-0.95, -0.8), (-0.6, -2.2, 0.5, -2.15), (1.5, -2.0, 1.5, -1.2), (1.1, -1.6, 0.95, -0.8)), red
@@ -329,7 +329,7 @@ def _santa_hat(pen: Pen, _: Look) -> None:
     )
 
 
-def _headphones(pen: Pen, _: Look) -> None:
+def _headphones(pen: Pen, _: FigureStyle) -> None:
     colour = pen.tone((64, 64, 80))
     pen.rope(arc(0, 0.0, (1.12, 1.4), (184, 356)), colour, width=0.2)
     for side in (-1, 1):
@@ -337,14 +337,14 @@ def _headphones(pen: Pen, _: Look) -> None:
         pen.fill(ellipse(side * 1.12, 0.1, 0.11, 0.24), pen.tone((70, 200, 230)))
 
 
-def _maid_headdress(pen: Pen, _: Look) -> None:
+def _maid_headdress(pen: Pen, _: FigureStyle) -> None:
     for step in range(9):
         x = (step - 4) * 0.19
         pen.shape(ellipse(x, -1.32 + 0.42 * x * x, 0.17, 0.22), (252, 252, 255), weight=0.8)
     pen.rope(curve((-0.84, -0.92), (0.0, -1.22), (0.84, -0.92)), pen.tone((58, 54, 72)), width=0.1)
 
 
-_WORN: Mapping[str, Callable[[Pen, Look], None]] = {
+_WORN: Mapping[str, Callable[[Pen, FigureStyle], None]] = {
     "hair_bow": _hair_bow,
     "hair_ribbon": _hair_ribbon,
     "hairband": _hairband,
@@ -360,7 +360,7 @@ _WORN: Mapping[str, Callable[[Pen, Look], None]] = {
 }
 
 
-def _glasses(pen: Pen, _: Look) -> None:
+def _glasses(pen: Pen, _: FigureStyle) -> None:
     frame = pen.tone((60, 44, 60))
     for side in (-1, 1):
         pen.rope(arc(side * 0.43, 0.22, (0.37, 0.33), (0, 360)), frame, width=0.075)
@@ -369,7 +369,7 @@ def _glasses(pen: Pen, _: Look) -> None:
     pen.rope(curve((-0.08, 0.2), (0.0, 0.15), (0.08, 0.2)), frame, width=0.06)
 
 
-def _sunglasses(pen: Pen, _: Look) -> None:
+def _sunglasses(pen: Pen, _: FigureStyle) -> None:
     for side in (-1, 1):
         pen.fill(ellipse(side * 0.43, 0.2, 0.4, 0.32), (44, 40, 54))
         pen.fill(ellipse(side * 0.43 - 0.12, 0.1, 0.12, 0.08), (130, 130, 160))
@@ -377,14 +377,14 @@ def _sunglasses(pen: Pen, _: Look) -> None:
     pen.rope(polygon((-0.1, 0.14), (0.1, 0.14)), (44, 40, 54), width=0.08)
 
 
-def _eyepatch(pen: Pen, _: Look) -> None:
+def _eyepatch(pen: Pen, _: FigureStyle) -> None:
     pen.rope(polygon((-0.95, -0.4), (0.44, 0.1), (0.95, 0.4)), (250, 250, 252), width=0.07)
     pen.shape(
         blob((0.1, 0.0), (0.44, -0.16), (0.78, 0.0), (0.74, 0.4), (0.44, 0.54), (0.14, 0.4)), (250, 250, 252)
     )
 
 
-_EYEWEAR: Mapping[str, Callable[[Pen, Look], None]] = {
+_EYEWEAR: Mapping[str, Callable[[Pen, FigureStyle], None]] = {
     "glasses": _glasses,
     "sunglasses": _sunglasses,
     "eyepatch": _eyepatch,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from alti2v.demo.drawing import colours
 from alti2v.demo.drawing.colours import Colour
 from alti2v.demo.drawing.pen import Path, Pen, Point, bends, blob, curve, ellipse, limb, mirrored
-from alti2v.demo.drawing.style import Look
+from alti2v.demo.drawing.style import FigureStyle
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +50,25 @@ HOLDS: Mapping[str, tuple[Reach, Reach]] = {
 }
 
 
-def reaches(look: Look) -> tuple[Reach, Reach]:
+def reaches(look: FigureStyle) -> tuple[Reach, Reach]:
     """Where the right and the left arm go."""
     figure = look.figure
     return HOLDS[figure.held] if figure.held else _POSES[figure.pose]
 
 
-def holding_hand(look: Look) -> Point:
+def holding_hand(look: FigureStyle) -> Point:
     """Where the hand is that holds something."""
     return HOLDS[look.figure.held][0].hand
 
 
-def draw_arms(pen: Pen, look: Look, *, behind: bool, sleeve: Colour) -> None:
+def draw_arms(pen: Pen, look: FigureStyle, *, behind: bool, sleeve: Colour) -> None:
     """Draw the arms that lie behind the trunk, or those before it."""
     for reach, side in zip(reaches(look), (1, -1), strict=True):
         if reach.is_behind is behind:
             _arm(pen.moved(0, 0, stretch=side), look, reach, sleeve)
 
 
-def _arm(pen: Pen, look: Look, reach: Reach, sleeve: Colour) -> None:
+def _arm(pen: Pen, look: FigureStyle, reach: Reach, sleeve: Colour) -> None:
     figure = look.figure
     shoulder = (0.84, 1.62)
     joints = (shoulder, reach.elbow, reach.hand)
@@ -142,7 +142,7 @@ def _between(one: Point, other: Point, share: float) -> Point:
     return one[0] + (other[0] - one[0]) * share, one[1] + (other[1] - one[1]) * share
 
 
-def draw_neck(pen: Pen, look: Look) -> None:
+def draw_neck(pen: Pen, look: FigureStyle) -> None:
     """Draw neck and shoulders in skin; clothes come over them."""
     broad = 1.1 if look.figure.is_boy else 1.0
     neck = bends(
@@ -168,7 +168,7 @@ def draw_neck(pen: Pen, look: Look) -> None:
         )
 
 
-def trunk(look: Look, *, hem: float = 3.3, flare: float = 0.0) -> Path:
+def trunk(look: FigureStyle, *, hem: float = 3.3, flare: float = 0.0) -> Path:
     """The outline of what covers the trunk, from the shoulders to the hem."""
     broad, waist = (1.1, 0.72) if look.figure.is_boy else (1.0, 0.6)
     hip = 0.82 + flare
@@ -187,7 +187,7 @@ def trunk(look: Look, *, hem: float = 3.3, flare: float = 0.0) -> Path:
     )
 
 
-def draw_legs(pen: Pen, look: Look) -> None:
+def draw_legs(pen: Pen, look: FigureStyle) -> None:
     """Draw legs, legwear and shoes."""
     figure = look.figure
     pants = pen.tone((64, 66, 84)) if figure.is_boy and figure.outfit != "kimono" else None
@@ -210,7 +210,7 @@ _LEGWEAR: Mapping[str, tuple[float, Colour]] = {
 }
 
 
-def _legwear(pen: Pen, look: Look) -> None:
+def _legwear(pen: Pen, look: FigureStyle) -> None:
     if look.figure.legwear not in _LEGWEAR:
         return
     top, colour = _LEGWEAR[look.figure.legwear]
@@ -222,7 +222,7 @@ def _legwear(pen: Pen, look: Look) -> None:
     )
 
 
-def _shoe(pen: Pen, look: Look) -> None:
+def _shoe(pen: Pen, look: FigureStyle) -> None:
     figure = look.figure
     if figure.footwear == "barefoot":
         pen.shape(blob((0.24, 5.9), (0.22, 6.25), (0.44, 6.36), (0.66, 6.26), (0.56, 5.95)), look.skin)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from alti2v.demo.drawing import colours
 from alti2v.demo.drawing.colours import Colour
 from alti2v.demo.drawing.pen import Path, Pen, arc, bends, blob, curve, ellipse, polygon
-from alti2v.demo.drawing.style import Look
+from alti2v.demo.drawing.style import FigureStyle
 
 _EYE_X, _EYE_Y = 0.41, 0.2
 _MOUTH_Y = 0.66
@@ -18,7 +18,7 @@ _BLUSH: Colour = (255, 128, 140)
 _TEAR: Colour = (130, 206, 255)
 
 
-def draw_head(pen: Pen, look: Look) -> None:
+def draw_head(pen: Pen, look: FigureStyle) -> None:
     """Draw the bare head: its contour and its human ears."""
     cheek = 0.6 + 0.08 * pen.artist.cheeks
     half = (
@@ -36,7 +36,7 @@ def draw_head(pen: Pen, look: Look) -> None:
     pen.shape(bends((0.0, 1.04), *half), look.skin)
 
 
-def draw_face(pen: Pen, look: Look) -> None:
+def draw_face(pen: Pen, look: FigureStyle) -> None:
     """Draw what the face shows: eyes, nose, mouth, blush, tears."""
     face = pen.moved(0.16 * look.turn, 0)
     figure = look.figure
@@ -57,24 +57,24 @@ def draw_face(pen: Pen, look: Look) -> None:
         draw_tears(face)
 
 
-def draw_eye(pen: Pen, look: Look, side: int = 1) -> None:
+def draw_eye(pen: Pen, look: FigureStyle, side: int = 1) -> None:
     """Draw one eye around (0, 0), its outer corner at the right; the pen is mirrored for the left one."""
     _EYES.get(look.figure.expression, _open_eye)(pen, look, side)
 
 
-def draw_mouth(pen: Pen, look: Look) -> None:
+def draw_mouth(pen: Pen, look: FigureStyle) -> None:
     """Draw the mouth around (0, 0)."""
     _MOUTHS[look.figure.expression](pen, look)
 
 
-def draw_brows(pen: Pen, look: Look) -> None:
+def draw_brows(pen: Pen, look: FigureStyle) -> None:
     """Draw the brows; in this school they show through the hair."""
     face = pen.moved(0.16 * look.turn, 0)
     for side in (-1, 1):
         draw_brow(face.moved(side * _EYE_X, 0, stretch=side), look)
 
 
-def draw_brow(pen: Pen, look: Look) -> None:
+def draw_brow(pen: Pen, look: FigureStyle) -> None:
     """Draw one brow above an eye at (0, 0.2), its outer end at the right."""
     inner, outer = _BROWS.get(look.figure.expression, (-0.25, -0.2))
     colour = pen.shade(look.hair, 1.6)
@@ -90,7 +90,7 @@ _BROWS: Mapping[str, tuple[float, float]] = {
 }
 
 
-def _open_eye(pen: Pen, look: Look, side: int) -> None:
+def _open_eye(pen: Pen, look: FigureStyle, side: int) -> None:
     slant = pen.artist.eye_slant
     pen.fill(_EYE_WHITE, (255, 255, 255))
     gaze = 0.05 * look.figure.gaze * side
@@ -125,29 +125,29 @@ _EYE_SHADOW = bends(
 )
 
 
-def _happy_eye(pen: Pen, _: Look, __: int) -> None:
+def _happy_eye(pen: Pen, _: FigureStyle, __: int) -> None:
     pen.rope(arc(0, 0.16, (0.26, 0.28), (190, 350)), _LASH, width=0.075)
     pen.rope(curve((0.22, 0.02), (0.34, -0.02)), _LASH, width=0.05)
 
 
-def _resting_eye(pen: Pen, _: Look, __: int) -> None:
+def _resting_eye(pen: Pen, _: FigureStyle, __: int) -> None:
     pen.rope(arc(0, -0.06, (0.27, 0.22), (8, 172)), _LASH, width=0.075)
     pen.rope(curve((0.24, 0.04), (0.34, 0.1)), _LASH, width=0.05)
 
 
-def _winking_eye(pen: Pen, look: Look, side: int) -> None:
+def _winking_eye(pen: Pen, look: FigureStyle, side: int) -> None:
     (_happy_eye if side > 0 else _open_eye)(pen, look, side)
 
 
-def _squeezed_eye(pen: Pen, _: Look, __: int) -> None:
+def _squeezed_eye(pen: Pen, _: FigureStyle, __: int) -> None:
     pen.rope(polygon((0.26, -0.2), (-0.2, 0.04), (0.26, 0.28)), _LASH, width=0.085)
 
 
-def _wide_eye(pen: Pen, look: Look, side: int) -> None:
+def _wide_eye(pen: Pen, look: FigureStyle, side: int) -> None:
     _open_eye(pen.moved(0, 0, scale=1.12), look, side)
 
 
-_EYES: Mapping[str, Callable[[Pen, Look, int], None]] = {
+_EYES: Mapping[str, Callable[[Pen, FigureStyle, int], None]] = {
     "closed_eyes": _happy_eye,
     "wink": _winking_eye,
     "squeezed": _squeezed_eye,
@@ -155,59 +155,59 @@ _EYES: Mapping[str, Callable[[Pen, Look, int], None]] = {
 }
 
 
-def _smile(pen: Pen, _: Look) -> None:
+def _smile(pen: Pen, _: FigureStyle) -> None:
     pen.rope(arc(0, -0.1, (0.22, 0.16), (25, 155)), _MOUTH, width=0.05)
 
 
-def _calm(pen: Pen, _: Look) -> None:
+def _calm(pen: Pen, _: FigureStyle) -> None:
     pen.rope(curve((-0.11, 0.02), (0.0, 0.0), (0.11, 0.02)), _MOUTH, width=0.045)
 
 
-def _grin(pen: Pen, look: Look) -> None:
+def _grin(pen: Pen, look: FigureStyle) -> None:
     _open_mouth(pen, look, _GRIN)
 
 
 _GRIN = bends((-0.26, -0.08), (0.0, -0.02, 0.26, -0.08), (0.2, 0.26, 0.0, 0.26), (-0.2, 0.26, -0.26, -0.08))
 
 
-def _open_mouth(pen: Pen, look: Look, path: Path) -> None:
+def _open_mouth(pen: Pen, look: FigureStyle, path: Path) -> None:
     pen.fill(path, _MOUTH)
     pen.fill(ellipse(0, 0.16, 0.13, 0.07), _TONGUE)
     pen.outline(path, pen.shade(look.skin, 2.6), weight=0.8)
 
 
-def _gasp(pen: Pen, look: Look) -> None:
+def _gasp(pen: Pen, look: FigureStyle) -> None:
     pen.fill(ellipse(0, 0.06, 0.13, 0.18), _MOUTH)
     pen.outline(ellipse(0, 0.06, 0.13, 0.18), pen.shade(look.skin, 2.6), weight=0.8)
 
 
-def _frown(pen: Pen, _: Look) -> None:
+def _frown(pen: Pen, _: FigureStyle) -> None:
     pen.rope(arc(0, 0.14, (0.2, 0.14), (200, 340)), _MOUTH, width=0.055)
 
 
-def _fang(pen: Pen, look: Look) -> None:
+def _fang(pen: Pen, look: FigureStyle) -> None:
     _grin(pen, look)
     for side in (-1, 1):
         pen.fill(polygon((side * 0.05, -0.05), (side * 0.23, -0.07), (side * 0.14, 0.13)), (255, 255, 255))
 
 
-def _sob(pen: Pen, look: Look) -> None:
+def _sob(pen: Pen, look: FigureStyle) -> None:
     path = bends((-0.2, 0.14), (-0.14, -0.1, 0.0, -0.06), (0.14, -0.1, 0.2, 0.14), (0.0, 0.06, -0.2, 0.14))
     pen.fill(path, _MOUTH)
     pen.outline(path, pen.shade(look.skin, 2.6), weight=0.8)
 
 
-def _cat_mouth(pen: Pen, _: Look) -> None:
+def _cat_mouth(pen: Pen, _: FigureStyle) -> None:
     for side in (-1, 1):
         pen.rope(arc(side * 0.12, -0.04, (0.12, 0.11), (0, 180)), _MOUTH, width=0.05)
 
 
-def _tongue_out(pen: Pen, look: Look) -> None:
+def _tongue_out(pen: Pen, look: FigureStyle) -> None:
     _smile(pen, look)
     pen.shape(bends((-0.04, 0.03), (-0.06, 0.24, 0.07, 0.24), (0.18, 0.22, 0.16, 0.0)), _TONGUE, weight=0.7)
 
 
-_MOUTHS: Mapping[str, Callable[[Pen, Look], None]] = {
+_MOUTHS: Mapping[str, Callable[[Pen, FigureStyle], None]] = {
     "smile": _smile,
     "grin": _grin,
     "calm": _calm,

@@ -8,7 +8,7 @@ from alti2v.demo.drawing.background import props
 from alti2v.demo.drawing.figure import accessories, face, hair, profile, wardrobe
 from alti2v.demo.drawing.pen import Pen
 from alti2v.demo.drawing.scene import Figure, Scene
-from alti2v.demo.drawing.style import Look, body_pen, look_at
+from alti2v.demo.drawing.style import FigureStyle, body_pen, look_at
 
 _SIDEWAYS = 0.74  # how wide a body is that is seen from the side
 
@@ -27,7 +27,7 @@ def draw_figure(pen: Pen, figure: Figure, scene: Scene, rng: Random) -> None:
             _draw_from_the_front(body, head, look)
 
 
-def _draw_from_the_front(body: Pen, head: Pen, look: Look) -> None:
+def _draw_from_the_front(body: Pen, head: Pen, look: FigureStyle) -> None:
     props.draw_held(body, look, behind=True)
     accessories.draw_behind(body, look)
     hair.draw_hair_behind(head, look)
@@ -42,7 +42,7 @@ def _draw_from_the_front(body: Pen, head: Pen, look: Look) -> None:
     props.draw_held(body, look, behind=False)
 
 
-def _draw_from_the_side(body: Pen, head: Pen, look: Look) -> None:
+def _draw_from_the_side(body: Pen, head: Pen, look: FigureStyle) -> None:
     props.draw_held(body, look, behind=True)
     accessories.draw_behind(body, look)
     profile.draw_hair_behind(head, look)
@@ -51,7 +51,7 @@ def _draw_from_the_side(body: Pen, head: Pen, look: Look) -> None:
     props.draw_held(body, look, behind=False)
 
 
-def _draw_from_behind(body: Pen, head: Pen, look: Look) -> None:
+def _draw_from_behind(body: Pen, head: Pen, look: FigureStyle) -> None:
     props.draw_held(body, look, behind=False)
     props.draw_held(body, look, behind=True)
     _draw_body(body, look)
@@ -60,7 +60,7 @@ def _draw_from_behind(body: Pen, head: Pen, look: Look) -> None:
     accessories.draw_on_head(head, look)
 
 
-def _draw_body(body: Pen, look: Look) -> None:
+def _draw_body(body: Pen, look: FigureStyle) -> None:
     wardrobe.draw_dressed_body(body, look)
     wardrobe.draw_front_arms(body, look)
     if look.figure.scarf:

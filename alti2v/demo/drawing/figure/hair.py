@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 
 from alti2v.demo.drawing.pen import Pen, Point, bends, curve, ellipse, mirrored
-from alti2v.demo.drawing.style import Look
+from alti2v.demo.drawing.style import FigureStyle
 
-Strand = Callable[[Pen, Look], None]
+Strand = Callable[[Pen, FigureStyle], None]
 
 _LOOSE = {
     "long": (2.75, 1.12),
@@ -26,7 +26,7 @@ _LOOSE = {
 """Hair that falls loose behind: how far down it reaches, and how wide it spreads."""
 
 
-def draw_hair_behind(pen: Pen, look: Look) -> None:
+def draw_hair_behind(pen: Pen, look: FigureStyle) -> None:
     """Draw what lies behind the head and the body."""
     style = look.figure.hair_style
     if style in _LOOSE:
@@ -35,7 +35,7 @@ def draw_hair_behind(pen: Pen, look: Look) -> None:
     _TIED_BEHIND.get(style, _nothing)(pen, look)
 
 
-def draw_hair_before(pen: Pen, look: Look) -> None:
+def draw_hair_before(pen: Pen, look: FigureStyle) -> None:
     """Draw bangs, side locks and what is tied in front; the face is drawn already."""
     figure = look.figure
     style = figure.hair_style
@@ -48,7 +48,7 @@ def draw_hair_before(pen: Pen, look: Look) -> None:
         _ahoge(pen, look)
 
 
-def draw_hair_over_back(pen: Pen, look: Look) -> None:
+def draw_hair_over_back(pen: Pen, look: FigureStyle) -> None:
     """Draw the hair of a figure that is seen from behind: it covers head and back."""
     style = look.figure.hair_style
     if style in _LOOSE:
@@ -66,7 +66,7 @@ def draw_hair_over_back(pen: Pen, look: Look) -> None:
         _ahoge(pen, look)
 
 
-def _nothing(_: Pen, __: Look) -> None:
+def _nothing(_: Pen, __: FigureStyle) -> None:
     return
 
 
@@ -78,7 +78,7 @@ def zigzag(points: tuple[Point, ...], bulge: float) -> tuple[tuple[float, float,
     )
 
 
-def _loose(pen: Pen, look: Look, *, length: float, spread: float, is_in_front: bool = False) -> None:
+def _loose(pen: Pen, look: FigureStyle, *, length: float, spread: float, is_in_front: bool = False) -> None:
     is_wavy = look.figure.hair_style == "wavy"
     is_even = look.figure.hair_style in {"bob", "hime_cut"}
     tips: list[Point] = []
@@ -117,7 +117,7 @@ def _loose(pen: Pen, look: Look, *, length: float, spread: float, is_in_front: b
         draw_gleam(pen, look)
 
 
-def _cap(pen: Pen, look: Look) -> None:
+def _cap(pen: Pen, look: FigureStyle) -> None:
     """The hair on the skull with the bangs as its lower edge."""
     figure = look.figure
     shift = 0.1 * look.turn
@@ -185,7 +185,7 @@ _BANGS: Mapping[str, tuple[Point, ...]] = {
 }
 
 
-def _bangs_shadow(pen: Pen, look: Look) -> None:
+def _bangs_shadow(pen: Pen, look: FigureStyle) -> None:
     edge = tuple((x * 0.92 + 0.1 * look.turn, min(y + 0.1, 0.5)) for x, y in _BANGS[look.figure.bangs])
     points = ((0.74, -0.1), *edge, (-0.74, -0.1))
     pen.fill(
@@ -194,7 +194,7 @@ def _bangs_shadow(pen: Pen, look: Look) -> None:
     )
 
 
-def _strands(pen: Pen, look: Look, edge: tuple[Point, ...], shift: float) -> None:
+def _strands(pen: Pen, look: FigureStyle, edge: tuple[Point, ...], shift: float) -> None:
     """Dark wedges that run up from the valleys of the bangs."""
     ink = pen.shade(look.hair, 0.9)
     for (_, y0), (x, y), (_, y1) in zip(edge, edge[1:], edge[2:], strict=False):
@@ -203,7 +203,7 @@ def _strands(pen: Pen, look: Look, edge: tuple[Point, ...], shift: float) -> Non
             pen.stroke(curve((x + shift, y + 0.02), (x * 0.78 + shift, y - 0.26), root), ink, weight=1.3)
 
 
-def draw_gleam(pen: Pen, look: Look) -> None:
+def draw_gleam(pen: Pen, look: FigureStyle) -> None:
     """Draw the ring of light that anime hair wears: smooth above, toothed below."""
     middle = 0.12 * look.turn
     teeth = tuple(
@@ -219,7 +219,7 @@ def draw_gleam(pen: Pen, look: Look) -> None:
     pen.fill(ring, pen.gleam(look.hair, 0.6))
 
 
-def _side_locks(pen: Pen, look: Look) -> None:
+def _side_locks(pen: Pen, look: FigureStyle) -> None:
     """A strand before each ear."""
     length = look.down(1.75) if look.figure.hair_style == "hime_cut" else 0.0
     for side in (-1, 1):
@@ -234,14 +234,14 @@ def _side_locks(pen: Pen, look: Look) -> None:
         pen.shape(lock if side > 0 else mirrored(lock), look.hair)
 
 
-def _ahoge(pen: Pen, look: Look) -> None:
+def _ahoge(pen: Pen, look: FigureStyle) -> None:
     sprig = bends(
         (-0.06, -1.24), (-0.1, -1.86, 0.5, -1.86), (0.62, -1.8, 0.66, -1.58), (0.3, -1.72, 0.1, -1.24)
     )
     pen.shape(sprig, look.hair)
 
 
-def _twintails(pen: Pen, look: Look) -> None:
+def _twintails(pen: Pen, look: FigureStyle) -> None:
     end = look.down(3.3)
     outline = bends(
         (0.82, -0.72),
@@ -257,23 +257,23 @@ def _twintails(pen: Pen, look: Look) -> None:
     _down_strokes(pen, look, (1.38, -0.5), (1.5, end * 0.3), (1.28, end * 0.8))
 
 
-def _down_strokes(pen: Pen, look: Look, *points: Point) -> None:
+def _down_strokes(pen: Pen, look: FigureStyle, *points: Point) -> None:
     ink = pen.shade(look.hair, 0.9)
     path = curve(*points)
     pen.stroke(path, ink, weight=1.4)
     pen.stroke(mirrored(path), ink, weight=1.4)
 
 
-def _tie(pen: Pen, look: Look, x: float, y: float) -> None:
+def _tie(pen: Pen, look: FigureStyle, x: float, y: float) -> None:
     pen.shape(ellipse(x, y, 0.16, 0.16), look.cloth if look.cloth != look.hair else pen.shade(look.hair, 1.3))
 
 
-def _twintail_ties(pen: Pen, look: Look) -> None:
+def _twintail_ties(pen: Pen, look: FigureStyle) -> None:
     for x in (-0.96, 0.96):
         _tie(pen, look, x, -0.66)
 
 
-def _ponytail(pen: Pen, look: Look) -> None:
+def _ponytail(pen: Pen, look: FigureStyle) -> None:
     end = look.down(2.9)
     outline = bends(
         (0.1, -1.1),
@@ -288,11 +288,11 @@ def _ponytail(pen: Pen, look: Look) -> None:
     pen.stroke(curve((0.9, -1.0), (1.5, 0.1), (1.4, end * 0.7)), pen.shade(look.hair, 0.9), weight=1.4)
 
 
-def _ponytail_tie(pen: Pen, look: Look) -> None:
+def _ponytail_tie(pen: Pen, look: FigureStyle) -> None:
     _tie(pen, look, 0.52, -1.22)
 
 
-def _side_ponytail(pen: Pen, look: Look) -> None:
+def _side_ponytail(pen: Pen, look: FigureStyle) -> None:
     end = look.down(2.6)
     outline = bends(
         (0.85, -0.6),
@@ -306,13 +306,13 @@ def _side_ponytail(pen: Pen, look: Look) -> None:
     _tie(pen, look, 1.0, -0.52)
 
 
-def _low_ponytail(pen: Pen, look: Look) -> None:
+def _low_ponytail(pen: Pen, look: FigureStyle) -> None:
     end = look.down(3.0)
     outline = bends((0.4, 0.6), (1.3, 1.0, 1.2, end * 0.6), (1.2, end, 0.95, end), (0.9, end * 0.6, 0.4, 0.9))
     pen.shape(outline, pen.shade(look.hair, 0.4))
 
 
-def _drills(pen: Pen, look: Look) -> None:
+def _drills(pen: Pen, look: FigureStyle) -> None:
     """Ringlets: a stack of rolls that gets narrower downwards."""
     dark = pen.shade(look.hair, 0.8)
     for side in (-1, 1):
@@ -324,7 +324,7 @@ def _drills(pen: Pen, look: Look) -> None:
             roll.stroke(curve((-size * 0.8, 0.02), (0, 0.16), (size * 0.8, 0.0)), dark, weight=1.5)
 
 
-def _braid(pen: Pen, look: Look, top: Point, bottom: Point) -> None:
+def _braid(pen: Pen, look: FigureStyle, top: Point, bottom: Point) -> None:
     """A plait: leaves to the left and to the right by turns, and a tassel below a tie."""
     count = 6
     (x0, y0), (x1, y1) = top, bottom
@@ -344,25 +344,25 @@ def _braid(pen: Pen, look: Look, top: Point, bottom: Point) -> None:
     _tie(pen.moved(x1, y1, scale=0.9), look, 0, 0)
 
 
-def _twin_braids(pen: Pen, look: Look) -> None:
+def _twin_braids(pen: Pen, look: FigureStyle) -> None:
     for side in (-1, 1):
         _braid(pen, look, (side * 0.92, 0.75), (side * 0.86, look.down(2.7)))
 
 
-def _single_braid(pen: Pen, look: Look) -> None:
+def _single_braid(pen: Pen, look: FigureStyle) -> None:
     _braid(pen, look, (0.84, 0.85), (0.5, look.down(2.9)))
 
 
-def _double_bun(pen: Pen, look: Look) -> None:
+def _double_bun(pen: Pen, look: FigureStyle) -> None:
     for side in (-1, 1):
         _bun(pen, look, side * 0.86, -1.12, 0.44)
 
 
-def _single_bun(pen: Pen, look: Look) -> None:
+def _single_bun(pen: Pen, look: FigureStyle) -> None:
     _bun(pen, look, 0.0, -1.55, 0.52)
 
 
-def _bun(pen: Pen, look: Look, x: float, y: float, size: float) -> None:
+def _bun(pen: Pen, look: FigureStyle, x: float, y: float, size: float) -> None:
     knot = pen.moved(x, y, scale=size)
     knot.shape(ellipse(0, 0, 1, 0.95), look.hair)
     dark = pen.shade(look.hair, 0.9)

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 
 from alti2v.demo.drawing.figure import accessories, face, hair
 from alti2v.demo.drawing.pen import Pen, Point, bends, curve, ellipse
-from alti2v.demo.drawing.style import Look
+from alti2v.demo.drawing.style import FigureStyle
 
 _BACK = -0.28  # how far behind the face's plane the middle of the skull lies
 
 
-def draw_hair_behind(pen: Pen, look: Look) -> None:
+def draw_hair_behind(pen: Pen, look: FigureStyle) -> None:
     """Draw what hangs down the back."""
     hair.draw_hair_behind(pen.moved(_BACK - 0.12, 0, stretch=0.72), look)
 
 
-def draw_profile(pen: Pen, look: Look) -> None:
+def draw_profile(pen: Pen, look: FigureStyle) -> None:
     """Draw the head with everything on it."""
     accessories.draw_elf_ears(pen.moved(_BACK, 0, stretch=0.7), look)
     pen.shape(_CONTOUR, look.skin)
@@ -47,7 +47,7 @@ _CONTOUR = bends(
 )
 
 
-def _face(pen: Pen, look: Look) -> None:
+def _face(pen: Pen, look: FigureStyle) -> None:
     if look.figure.blush:
         face.draw_blush(pen.moved(0.1, 0, stretch=0.75), sides=(1,))
     face.draw_eye(pen.moved(0.52, 0.2, stretch=0.62), look)
@@ -65,7 +65,7 @@ _EDGES: Mapping[str, tuple[Point, ...]] = {
 _USUAL_EDGE: tuple[Point, ...] = ((0.86, 0.02), (0.7, -0.36), (0.56, 0.0), (0.4, -0.34), (0.24, 0.1))
 
 
-def _hair(pen: Pen, look: Look) -> None:
+def _hair(pen: Pen, look: FigureStyle) -> None:
     edge = _EDGES.get(look.figure.bangs, _USUAL_EDGE)
     lock: Point = (0.1, 0.4 if look.figure.is_boy else 1.0)
     points = (*edge, lock, (-0.04, -0.1), (-0.5, 0.5), (-0.66, 0.86))

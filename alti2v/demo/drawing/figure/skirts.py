@@ -8,7 +8,7 @@ from alti2v.demo.drawing import colours
 from alti2v.demo.drawing.colours import DENIM, LINEN, Colour
 from alti2v.demo.drawing.figure.body import both
 from alti2v.demo.drawing.pen import Pen, bends, curve, ellipse
-from alti2v.demo.drawing.style import Look
+from alti2v.demo.drawing.style import FigureStyle
 
 
 def _skirt(pen: Pen, colour: Colour, *, hem: float, width: float, pleats: int = 0, waist: float = 2.7) -> None:
@@ -37,26 +37,26 @@ def _skirt(pen: Pen, colour: Colour, *, hem: float, width: float, pleats: int = 
     )
 
 
-def _pleated_skirt(pen: Pen, look: Look) -> None:
+def _pleated_skirt(pen: Pen, look: FigureStyle) -> None:
     _skirt(pen, look.cloth, hem=4.2, width=1.24, pleats=7)
 
 
-def _plain_skirt(pen: Pen, look: Look) -> None:
+def _plain_skirt(pen: Pen, look: FigureStyle) -> None:
     if not look.figure.is_boy:
         _skirt(pen, look.cloth, hem=4.15, width=1.1, pleats=2)
 
 
-def _grey_skirt(pen: Pen, _: Look) -> None:
+def _grey_skirt(pen: Pen, _: FigureStyle) -> None:
     _skirt(pen, pen.tone((118, 104, 110)), hem=4.1, width=1.05, pleats=2)
 
 
-def _shorts(pen: Pen, look: Look) -> None:
+def _shorts(pen: Pen, look: FigureStyle) -> None:
     if not look.figure.is_boy:
         leg = bends((0.0, 3.0), (0.4, 2.9, 0.84, 3.1), (0.9, 3.6, 0.86, 3.95), (0.4, 4.05, 0.06, 3.9))
         both(pen, leg, pen.tone((84, 96, 132)))
 
 
-def _gown(pen: Pen, look: Look) -> None:
+def _gown(pen: Pen, look: FigureStyle) -> None:
     _skirt(pen, look.cloth, hem=4.65, width=1.5, pleats=5)
     is_white = look.figure.colour == "white"
     frill = pen.shade(look.cloth, 0.5) if is_white else colours.lighter(look.cloth, 0.55)
@@ -70,7 +70,7 @@ def _frill(pen: Pen, colour: Colour, *, y: float, width: float) -> None:
         pen.shape(ellipse(x, y + 0.08 - 0.1 * (x / width) ** 2, width / count * 1.15, 0.13), colour, weight=0.7)
 
 
-def _maid_skirt(pen: Pen, _: Look) -> None:
+def _maid_skirt(pen: Pen, _: FigureStyle) -> None:
     _skirt(pen, pen.tone((58, 54, 72)), hem=4.5, width=1.5, pleats=5)
     white = pen.tone(LINEN)
     _frill(pen, white, y=4.55, width=1.5)
@@ -80,7 +80,7 @@ def _maid_skirt(pen: Pen, _: Look) -> None:
         pen.shape(ellipse(x, 4.2 - 0.3 * x * x, 0.19, 0.11), white, weight=0.7)
 
 
-def _robe(pen: Pen, look: Look) -> None:
+def _robe(pen: Pen, look: FigureStyle) -> None:
     outline = bends((-0.62, 2.7), (-0.9, 4.0, -0.86, 6.05), (0.0, 6.2, 0.86, 6.05), (0.9, 4.0, 0.62, 2.7))
     pen.shape(outline, look.cloth)
     pen.stroke(curve((0.3, 3.1), (0.1, 4.6), (0.16, 6.1)), pen.shade(look.cloth), weight=2)
@@ -95,18 +95,18 @@ def draw_blossom(pen: Pen, x: float, y: float, size: float, colour: Colour) -> N
     pen.fill(ellipse(x, y, size * 0.3, size * 0.3), (250, 220, 110))
 
 
-def _overalls_legs(pen: Pen, _: Look) -> None:
+def _overalls_legs(pen: Pen, _: FigureStyle) -> None:
     leg = bends(
         (0.0, 3.0), (0.4, 2.9, 0.84, 3.2), (0.9, 4.5, 0.78, 5.6), (0.4, 5.7, 0.08, 5.6), (0.1, 4.4, 0.0, 3.6)
     )
     both(pen, leg, pen.tone(DENIM))
 
 
-def _cape_gown(pen: Pen, _: Look) -> None:
+def _cape_gown(pen: Pen, _: FigureStyle) -> None:
     _skirt(pen, pen.tone((92, 76, 120)), hem=4.5, width=1.3, pleats=5)
 
 
-BELOW: Mapping[str, Callable[[Pen, Look], None]] = {
+BELOW: Mapping[str, Callable[[Pen, FigureStyle], None]] = {
     "serafuku": _pleated_skirt,
     "blazer": _pleated_skirt,
     "shirt": _plain_skirt,

@@ -9,10 +9,10 @@ from alti2v.demo.drawing.colours import DENIM, GOLD, LINEN, NAVY, STEEL, Colour
 from alti2v.demo.drawing.figure.body import both, trunk
 from alti2v.demo.drawing.figure.skirts import draw_blossom
 from alti2v.demo.drawing.pen import Pen, bends, blob, curve, ellipse, heart, mirrored, polygon
-from alti2v.demo.drawing.style import Look
+from alti2v.demo.drawing.style import FigureStyle
 
 
-def _shaded_trunk(pen: Pen, look: Look, colour: Colour, *, hem: float = 3.0, flare: float = 0.0) -> None:
+def _shaded_trunk(pen: Pen, look: FigureStyle, colour: Colour, *, hem: float = 3.0, flare: float = 0.0) -> None:
     pen.shape(trunk(look, hem=hem, flare=flare), colour)
     dark = pen.shade(colour, 0.85)
     fold = bends((0.7, 1.9), (0.4, 2.4, 0.58 + flare * 0.5, 2.85), (0.66 + flare * 0.5, 2.5, 0.72, 2.1))
@@ -23,7 +23,7 @@ def _shaded_trunk(pen: Pen, look: Look, colour: Colour, *, hem: float = 3.0, fla
         pen.fill(bends((-0.46, 1.34), (0.0, 1.56, 0.46, 1.34), (0.0, 1.86, -0.46, 1.34)), dark)
 
 
-def _sailor_top(pen: Pen, look: Look) -> None:
+def _sailor_top(pen: Pen, look: FigureStyle) -> None:
     white = pen.tone(LINEN)
     _shaded_trunk(pen, look, white, hem=3.05)
     collar = look.cloth
@@ -94,7 +94,7 @@ def _necktie(pen: Pen, colour: Colour) -> None:
     )
 
 
-def _jacket(pen: Pen, look: Look, colour: Colour, tie: Colour) -> None:
+def _jacket(pen: Pen, look: FigureStyle, colour: Colour, tie: Colour) -> None:
     _shaded_trunk(pen, look, colour, hem=3.25)
     if look.view == "behind":
         return
@@ -117,15 +117,15 @@ def _jacket(pen: Pen, look: Look, colour: Colour, tie: Colour) -> None:
         pen.fill(ellipse(0.12, y, 0.06, 0.06), pen.tone(GOLD))
 
 
-def _blazer(pen: Pen, look: Look) -> None:
+def _blazer(pen: Pen, look: FigureStyle) -> None:
     _jacket(pen, look, pen.tone(NAVY), pen.tone((206, 50, 60)))
 
 
-def _suit(pen: Pen, look: Look) -> None:
+def _suit(pen: Pen, look: FigureStyle) -> None:
     _jacket(pen, look, pen.tone((92, 96, 112)), pen.tone((60, 90, 170)))
 
 
-def _gakuran(pen: Pen, look: Look) -> None:
+def _gakuran(pen: Pen, look: FigureStyle) -> None:
     black = pen.tone((52, 52, 66))
     _shaded_trunk(pen, look, black, hem=3.35)
     if look.view == "behind":
@@ -145,7 +145,7 @@ def _gakuran(pen: Pen, look: Look) -> None:
         pen.fill(ellipse(0.0, y, 0.085, 0.085), pen.tone(GOLD))
 
 
-def _shirt_top(pen: Pen, look: Look) -> None:
+def _shirt_top(pen: Pen, look: FigureStyle) -> None:
     white = pen.tone(LINEN)
     _shaded_trunk(pen, look, white, hem=3.0)
     if look.view == "behind":
@@ -161,7 +161,7 @@ def _shirt_top(pen: Pen, look: Look) -> None:
         pen.fill(ellipse(0, y, 0.04, 0.04), pen.shade(white, 1.6))
 
 
-def _dress_top(pen: Pen, look: Look) -> None:
+def _dress_top(pen: Pen, look: FigureStyle) -> None:
     _shaded_trunk(pen, look, look.cloth, hem=2.85)
     if look.figure.sleeves == "none":
         # Bare shoulders: the skin shows above a straight edge, held by straps.
@@ -188,7 +188,7 @@ def _dress_top(pen: Pen, look: Look) -> None:
         _collar(pen, band)
 
 
-def _maid_top(pen: Pen, look: Look) -> None:
+def _maid_top(pen: Pen, look: FigureStyle) -> None:
     _shaded_trunk(pen, look, pen.tone((58, 54, 72)), hem=2.9)
     white = pen.tone(LINEN)
     if look.view == "behind":
@@ -214,7 +214,7 @@ def _maid_top(pen: Pen, look: Look) -> None:
     pen.shape(ellipse(0, 1.66, 0.12, 0.12), pen.tone((206, 50, 60)))
 
 
-def _kimono_top(pen: Pen, look: Look) -> None:
+def _kimono_top(pen: Pen, look: FigureStyle) -> None:
     _shaded_trunk(pen, look, look.cloth, hem=3.2)
     sash = pen.tone((250, 208, 100) if look.figure.colour not in {"yellow", "white"} else (200, 70, 90))
     if look.view != "behind":
@@ -243,7 +243,7 @@ def _kimono_top(pen: Pen, look: Look) -> None:
     draw_blossom(pen, -0.5, 2.05, 0.16, colours.lighter(look.cloth, 0.6))
 
 
-def _hoodie_top(pen: Pen, look: Look) -> None:
+def _hoodie_top(pen: Pen, look: FigureStyle) -> None:
     hood = pen.shade(look.cloth, 0.5)
     if look.view != "behind":
         pen.shape(
@@ -284,7 +284,7 @@ def _hoodie_top(pen: Pen, look: Look) -> None:
     )
 
 
-def _sweater_top(pen: Pen, look: Look) -> None:
+def _sweater_top(pen: Pen, look: FigureStyle) -> None:
     _shaded_trunk(pen, look, look.cloth, hem=3.35, flare=0.06)
     dark = pen.shade(look.cloth, 0.7)
     for x in (-0.5, -0.25, 0.0, 0.25, 0.5):
@@ -293,7 +293,7 @@ def _sweater_top(pen: Pen, look: Look) -> None:
     pen.stroke(curve((-0.3, 1.2), (0.0, 1.32), (0.3, 1.2)), dark)
 
 
-def _armor_top(pen: Pen, look: Look) -> None:
+def _armor_top(pen: Pen, look: FigureStyle) -> None:
     steel = pen.tone(STEEL)
     gold = pen.tone(GOLD)
     _shaded_trunk(pen, look, pen.tone((74, 78, 104)), hem=3.1)
@@ -332,7 +332,7 @@ def _armor_top(pen: Pen, look: Look) -> None:
         shoulder.fill(ellipse(0.06, -0.12, 0.2, 0.08), colours.lighter(steel, 0.7))
 
 
-def _overalls_top(pen: Pen, look: Look) -> None:
+def _overalls_top(pen: Pen, look: FigureStyle) -> None:
     shirt, stripe = pen.tone(LINEN), pen.tone((220, 70, 80))
     _shaded_trunk(pen, look, shirt, hem=2.9)
     for y in (1.6, 1.9, 2.2, 2.5):
@@ -359,7 +359,7 @@ def _overalls_top(pen: Pen, look: Look) -> None:
         pen.fill(ellipse(x, 2.16, 0.08, 0.08), pen.tone(GOLD))
 
 
-def _cape_top(pen: Pen, look: Look) -> None:
+def _cape_top(pen: Pen, look: FigureStyle) -> None:
     _shaded_trunk(pen, look, pen.tone((92, 76, 120)), hem=2.9)
     cloak = bends(
         (0.2, 1.16),
@@ -376,7 +376,7 @@ def _cape_top(pen: Pen, look: Look) -> None:
     pen.shape(heart(0, 1.62, 0.34), pen.tone(GOLD))
 
 
-TOPS: Mapping[str, Callable[[Pen, Look], None]] = {
+TOPS: Mapping[str, Callable[[Pen, FigureStyle], None]] = {
     "serafuku": _sailor_top,
     "blazer": _blazer,
     "gakuran": _gakuran,

@@ -10,10 +10,10 @@ from alti2v.demo.drawing.figure.body import draw_arms, draw_legs, draw_neck
 from alti2v.demo.drawing.figure.skirts import BELOW
 from alti2v.demo.drawing.figure.tops import TOPS
 from alti2v.demo.drawing.pen import Pen, bends, blob, curve
-from alti2v.demo.drawing.style import Look
+from alti2v.demo.drawing.style import FigureStyle
 
 
-def draw_dressed_body(pen: Pen, look: Look) -> None:
+def draw_dressed_body(pen: Pen, look: FigureStyle) -> None:
     """Draw everything from the neck down but the arms before the trunk."""
     outfit = look.figure.outfit
     draw_arms(pen, look, behind=True, sleeve=_sleeve(pen, look))
@@ -24,7 +24,7 @@ def draw_dressed_body(pen: Pen, look: Look) -> None:
     TOPS[outfit](pen, look)
 
 
-def draw_front_arms(pen: Pen, look: Look) -> None:
+def draw_front_arms(pen: Pen, look: FigureStyle) -> None:
     """Draw the arms before the trunk."""
     draw_arms(pen, look, behind=False, sleeve=_sleeve(pen, look))
 
@@ -43,12 +43,12 @@ _SLEEVES: Mapping[str, Colour] = {
 }
 
 
-def _sleeve(pen: Pen, look: Look) -> Colour:
+def _sleeve(pen: Pen, look: FigureStyle) -> Colour:
     outfit = look.figure.outfit
     return pen.tone(_SLEEVES[outfit]) if outfit in _SLEEVES else look.cloth
 
 
-def draw_scarf(pen: Pen, look: Look) -> None:
+def draw_scarf(pen: Pen, look: FigureStyle) -> None:
     """Wind a scarf around the neck, one end hanging down."""
     colour = pen.tone(colours.CLOTH[look.figure.scarf])
     dark = pen.shade(colour)
