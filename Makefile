@@ -51,7 +51,7 @@ storm: $(VENV)/.installed-test
 
 # Twenty kill -9 at random steps of one training, and Ctrl-C at a terminal: part of the proofs, and alone.
 kills: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m slow tests/model/test_train_kills.py
+	$(BIN)/python -m pytest -m slow tests/model/training/test_kills.py
 
 docs: $(VENV)/.installed-test
 	$(BIN)/python docs/generate.py

@@ -54,7 +54,7 @@ from benchmarks.support.illustrations import (
     likeness,
     reference,
 )
-from tests.dataset.tiny_store import TinyPost, write_store
+from tests.dataset.helpers.tiny_store import TinyPost, write_store
 
 _SIZE = 224
 _SEEN = 48  # pictures for floors and likeness

@@ -38,7 +38,7 @@ from alti2v.model import backend
 from alti2v.model.data.pipeline import AT_ONCE, SHARDS_IN_MEMORY, ready, training_batches
 from alti2v.model.recipes import NO_AUGMENTATION, Augmentation, parse_augmentation
 from benchmarks.support.drawn_shards import TAGS_PER_PICTURE, draw_samples, write_samples
-from tests.model.tiny_dataset import Drawn
+from tests.model.helpers.tiny_dataset import Drawn
 
 _TAGS = 5_000
 _SHARDS = 8

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.s3_server import S3Server, s3_server
+from tests.helpers.s3_server import S3Server, s3_server
 
 # On a machine that has other things to do, a draw may take a second; that says nothing of the code.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -24,7 +24,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
 @pytest.fixture(scope="module")
 def narrow_vgg16() -> Iterator[None]:
     """Every VGG16 of the module is a narrow one."""
-    from tests.model.narrow_vgg import put_narrow_vgg16
+    from tests.model.helpers.narrow_vgg import put_narrow_vgg16
 
     with pytest.MonkeyPatch.context() as patch:
         put_narrow_vgg16(patch)

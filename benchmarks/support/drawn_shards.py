@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from tests.model.tiny_dataset import Drawn, write_dataset
+from tests.model.helpers.tiny_dataset import Drawn, write_dataset
 
 TAGS_PER_PICTURE = 30
 _DISTINCT = 200  # pictures; their bytes are repeated under other ids

@@ -15,7 +15,7 @@ from alti2v.errors import DamagedError, UsageError
 from alti2v.model.export import ExportConfig
 from alti2v.model.onnx import runtime
 from alti2v.model.onnx.contract import Format
-from tests.model.tiny_run import write_run
+from tests.model.helpers.tiny_run import write_run
 
 TABLE = "tag_id,name,category,count\n9999999,general,9,1\n1,a,3,1\n"
 

@@ -14,7 +14,7 @@ import pytest
 from alti2v.cli import cli, main
 from alti2v.model.tag import DEFAULT_THRESHOLD, SidecarConfig, TagConfig, tag_files
 from alti2v.model.tagging.tagger import load_tagger
-from tests.model.tiny_wd import write_picture, write_wd_folder
+from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'alti2v[onnx]'")
 pytest.importorskip("onnx", reason="onnx is not installed: pip install 'alti2v[export]'")

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.crawl.net_client import Handler
-from tests.crawl.scripted_board import ScriptedBoard
+from tests.crawl.helpers.http_client import Handler
+from tests.crawl.helpers.scripted_board import ScriptedBoard
 
 Board = Callable[..., ScriptedBoard]
 

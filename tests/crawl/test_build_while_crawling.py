@@ -16,8 +16,8 @@ from alti2v.dataset.config import BuildConfig
 from alti2v.records import Progress
 from alti2v.storage.layout import POSTS_DIR
 from tests.crawl.conftest import Board
-from tests.crawl.scripted_board import picture
-from tests.crawl.test_crawl_scripted import config
+from tests.crawl.helpers.crawling import config
+from tests.crawl.helpers.scripted_board import picture
 
 
 def shards(dataset: Path) -> dict[int, str]:

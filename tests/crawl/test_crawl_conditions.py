@@ -16,8 +16,8 @@ from alti2v.crawl.status import store_status
 from alti2v.errors import UsageError
 from alti2v.records import Progress
 from tests.crawl.conftest import Board
-from tests.crawl.scripted_board import tags_of
-from tests.crawl.test_crawl_scripted import config, page, posts
+from tests.crawl.helpers.crawling import config, page, posts
+from tests.crawl.helpers.scripted_board import tags_of
 
 BOUNDS: dict[str, Any] = {"min_id": 20, "max_id": 100, "min_score": 1, "exclude": ("hatsune_miku",)}
 

@@ -24,8 +24,8 @@ from alti2v.crawl.verify import verify_store
 from alti2v.errors import StorageError
 from alti2v.storage.tar import members as tar_members
 from tests.crawl.conftest import Board
-from tests.crawl.scripted_board import ScriptedBoard, picture
-from tests.crawl.test_crawl_scripted import config, page, pictures, posts
+from tests.crawl.helpers.crawling import config, page, pictures, posts
+from tests.crawl.helpers.scripted_board import ScriptedBoard, picture
 
 
 def body(content: bytes, kind: str = "image/jpeg") -> Callable[[web.Request], web.Response]:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,26 +16,9 @@ from alti2v.crawl.status import store_status
 from alti2v.crawl.verify import verify_store
 from alti2v.records import Progress
 from tests.crawl.conftest import Board
-from tests.crawl.scripted_board import ScriptedBoard
-from tests.crawl.test_crawl_scripted import QUICK, config, page
-
-# A test suite started in the background inherits an ignored SIGINT, and Python would keep ignoring it.
-COMMAND = (
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import alti2v.cli as c; c.main()"
-)
-
-
-@contextlib.contextmanager
-def start(site: ScriptedBoard, store: Path) -> Iterator[subprocess.Popen[str]]:
-    """The command in a process of its own; what is left of it at the end is killed."""
-    rates = ["--rate", "inf", "--api-rate", "inf", "--connections", "2"]
-    arguments = ["crawl", str(store), "--board", site.url, "--allow-private", *rates]
-    command = [sys.executable, "-c", COMMAND, *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+from tests.crawl.helpers.command import start
+from tests.crawl.helpers.crawling import QUICK, config, page
+from tests.crawl.helpers.scripted_board import ScriptedBoard
 
 
 def test_ctrl_c_twice_stops_at_once(board: Board, tmp_path: Path) -> None:

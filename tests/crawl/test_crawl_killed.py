@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,52 +10,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.crawl.crawler import crawl
 from alti2v.crawl.download.pipeline import files_in_flight
-from alti2v.crawl.http.retry import RetryPolicy
 from alti2v.crawl.status import store_status
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import StorageError
 from alti2v.storage.tar import OpenTar
 from alti2v.storage.tar import members as tar_members
-from tests.crawl.scripted_board import ScriptedBoard
+from tests.crawl.helpers.killed import POSTS, config, content, interrupted
+from tests.crawl.helpers.scripted_board import ScriptedBoard
 
-QUICK = RetryPolicy(tries=3, base_s=0.001, ceiling_s=0.002)
-POSTS = 150
-
-# Runs a crawl, and lets a signal hit it before or after the n-th call of a function that touches the disk.
-SCRIPT = """
-import functools, importlib, os, signal, sys
-from pathlib import Path
-from alti2v.crawl.crawler import CrawlConfig, crawl
-
-# A test suite started in the background inherits an ignored SIGINT, and Python would keep ignoring it.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-url, store, module, owner, name, when, calls, kind = sys.argv[1:]
-target = importlib.import_module(module)
-target = getattr(target, owner) if owner else target
-real, left = getattr(target, name), int(calls)
-
-@functools.wraps(real)
-def counted(*args, **kwargs):
-    global left
-    left -= 1
-    if left == 0 and when == "before":
-        os.kill(os.getpid(), int(kind))
-    result = real(*args, **kwargs)
-    if left == 0 and when == "after":
-        os.kill(os.getpid(), int(kind))
-    return result
-
-setattr(target, name, counted)
-try:
-    fast = {"rate": float("inf"), "api_rate": float("inf")}
-    where = {"store": Path(store), "url": os.environ.get("STORE_URL")}
-    crawl(CrawlConfig(board=url, allow_private=True, shard_bytes=60_000, **where, **fast))
-except KeyboardInterrupt:
-    sys.exit(130)
-"""
 KILLS = [
     ("alti2v.storage.tar", "OpenTar", "append", "after", 77),
     ("alti2v.storage.tar", "OpenTar", "append", "before", 200),
@@ -76,28 +38,9 @@ KILLS = [
 ]
 
 
-def interrupted(
-    site: ScriptedBoard, store: Path, point: tuple[str, str, str, str, int], how: signal.Signals
-) -> int:
-    module, owner, name, when, calls = point
-    arguments = [site.url, str(store), module, owner, name, when, str(calls), str(int(how))]
-    return subprocess.run([sys.executable, "-c", SCRIPT, *arguments], check=False, timeout=60).returncode
-
-
-def config(store: Path, site: ScriptedBoard, **wishes: Any) -> CrawlConfig:
-    settings: dict[str, Any] = {"rate": math.inf, "api_rate": math.inf, "allow_private": True, "retry": QUICK}
-    return CrawlConfig(store=store, board=site.url, shard_bytes=60_000, **(settings | wishes))
-
-
 def members(store: Path) -> list[str]:
     """The names of all members of all tar files."""
     return [member.name for tar in sorted((store / "images").iterdir()) for member in tar_members(tar)]
-
-
-def content(store: Path) -> pd.DataFrame:
-    """The post table without what the order of arrival decides."""
-    rows = pd.read_parquet(store / "posts").set_index("id").sort_index()
-    return rows.drop(columns=["tar", "offset"])
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from alti2v.crawl.crawler import CrawlConfig, crawl
 from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.retry import RetryPolicy
 from alti2v.crawl.verify import verify_store
-from tests.crawl.scripted_board import ScriptedBoard
+from tests.crawl.helpers.scripted_board import ScriptedBoard
 
 EACH = 0.02
 FAULTS = ("503", "reset", "truncation", "slow-loris", "html", "empty")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from alti2v.crawl.crawler import CrawlConfig, crawl
 from alti2v.crawl.http.memory_budget import Memory, Room
-from tests.crawl.scripted_board import ScriptedBoard, picture
+from tests.crawl.helpers.scripted_board import ScriptedBoard, picture
 
 MB = 1_000_000
 

@@ -17,7 +17,7 @@ from alti2v.errors import DamagedError, UsageError
 from alti2v.records import Progress
 from alti2v.storage.layout import CRAWL_LOG_FILE, LEDGER_FILE
 from tests.crawl.conftest import Board
-from tests.crawl.test_crawl_scripted import config, page
+from tests.crawl.helpers.crawling import config, page
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

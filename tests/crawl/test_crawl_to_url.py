@@ -16,9 +16,9 @@ from alti2v.crawl.crawler import crawl
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import StorageError, UsageError
 from alti2v.storage.remote import upload
-from tests.crawl.scripted_board import ScriptedBoard, picture
-from tests.crawl.test_crawl_killed import config, content, interrupted
-from tests.s3_server import BUCKET, S3Server
+from tests.crawl.helpers.killed import config, content, interrupted
+from tests.crawl.helpers.scripted_board import ScriptedBoard, picture
+from tests.helpers.s3_server import BUCKET, S3Server
 
 POSTS = 100
 URL = f"s3://{BUCKET}/stores/one"

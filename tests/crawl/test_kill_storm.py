@@ -20,8 +20,8 @@ from alti2v.crawl.crawler import CrawlConfig, crawl
 from alti2v.crawl.download.pipeline import files_in_flight
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.verify import verify_store
-from tests.crawl.scripted_board import ScriptedBoard
-from tests.crawl.test_crawl_killed import QUICK, content
+from tests.crawl.helpers.killed import QUICK, content
+from tests.crawl.helpers.scripted_board import ScriptedBoard
 
 POSTS, KILLS = 2_000, 100
 FAULTS = 0.04  # of all files

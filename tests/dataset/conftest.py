@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.dataset.killed_calls import calls_killed
+from tests.dataset.helpers.killed_calls import calls_killed
 
 
 @pytest.fixture(scope="session")

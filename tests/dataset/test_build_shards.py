@@ -19,12 +19,11 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-import webdataset
 import yaml
 from PIL import Image
 
 from alti2v.cli import cli
-from alti2v.dataset.build import BuildReport, build_shards
+from alti2v.dataset.build import build_shards
 from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
@@ -36,26 +35,11 @@ from alti2v.records import Progress
 from alti2v.storage.directory import DirectoryKind, write_description
 from alti2v.storage.layout import POSTS, posts_table
 from alti2v.storage.table import write_table
-from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
+from tests.dataset.helpers.building import build, digests, samples
+from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
 # webdataset 1.0.2 leaves its files for the garbage collector to close.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-
-
-def build(store: Path, dataset: Path, **options: Any) -> BuildReport:
-    settings = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 1} | options
-    return build_shards(BuildConfig(store=store, dataset=dataset, **settings))
-
-
-def digests(dataset: Path) -> dict[str, str]:
-    files = (path for path in dataset.rglob("*") if path.is_file())
-    return {str(path.relative_to(dataset)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def samples(dataset: Path, split: str) -> list[dict[str, Any]]:
-    """The samples of a split as webdataset's own reader gives them."""
-    shards = [str(path) for path in sorted((dataset / "data").glob(f"{split}-*.tar"))]
-    return list(webdataset.WebDataset(shards, shardshuffle=False))
 
 
 def mixed_posts() -> list[TinyPost]:

@@ -41,9 +41,9 @@ from alti2v.report.dataset import write_stats_page
 from alti2v.storage.layout import METADATA, parse_shard_name
 from alti2v.storage.remote import download, open_remote, ranges, upload, upload_once
 from alti2v.storage.table import read_table
-from tests.dataset.test_build_shards import build, digests
-from tests.dataset.tiny_store import tiny_posts, write_store
-from tests.s3_server import BUCKET, S3Server, s3_server
+from tests.dataset.helpers.building import build, digests
+from tests.dataset.helpers.tiny_store import tiny_posts, write_store
+from tests.helpers.s3_server import BUCKET, S3Server, s3_server
 
 pytestmark = pytest.mark.usefixtures("s3")
 URL = f"s3://{BUCKET}/sets/one"

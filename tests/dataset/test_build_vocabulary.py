@@ -17,7 +17,7 @@ from alti2v.dataset.manifest import read_vocabulary
 from alti2v.errors import UsageError
 from alti2v.storage.layout import ALIASES_FILE, IMPLICATIONS_FILE, TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.table import write_table
-from tests.dataset.tiny_store import TinyPost, drawing, encoded, write_store
+from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, write_store
 
 
 @pytest.fixture(scope="module")

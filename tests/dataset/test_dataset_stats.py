@@ -24,7 +24,7 @@ from alti2v.dataset.stats import ASPECT_EDGES, SIZE_EDGES, DatasetStats, StatsCo
 from alti2v.errors import DamagedError, UsageError
 from alti2v.storage.layout import METADATA
 from alti2v.storage.table import read_table, write_arrow_table
-from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
+from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
 SOURCES = (
     "https://www.pixiv.net/artworks/1",

@@ -27,7 +27,7 @@ from alti2v.errors import UsageError
 from alti2v.records import Progress
 from alti2v.storage.layout import SPLITS, SURVEY
 from alti2v.storage.table import read_table, write_arrow_table
-from tests.dataset.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
+from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
 TRAIN, VALIDATION, TEST = (SPLITS.index(split) for split in ("train", "validation", "test"))
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from alti2v.dataset.check.verify import verify_dataset
-from tests.dataset.test_build_shards import build, digests
-from tests.dataset.tiny_store import tiny_posts, write_store
+from tests.dataset.helpers.building import build, digests
+from tests.dataset.helpers.tiny_store import tiny_posts, write_store
 
 pytestmark = pytest.mark.slow
 

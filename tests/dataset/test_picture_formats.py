@@ -18,7 +18,7 @@ from alti2v.dataset.reading import read_sample
 from alti2v.dataset.remove import remove_pictures
 from alti2v.errors import UsageError
 from alti2v.storage.tar import members
-from tests.dataset.tiny_store import TinyPost, drawing, encoded, write_store
+from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, write_store
 
 FORMATS = (("JPEG", "jpg"), ("PNG", "png"), ("GIF", "gif"), ("WEBP", "webp"))
 

@@ -21,7 +21,7 @@ from alti2v.model.recipes import MODERN, NO_AUGMENTATION, RECIPES
 from alti2v.model.saved_model import load_bundle
 from alti2v.model.train import TrainConfig, plan, train
 from alti2v.model.training import estimate as planning
-from tests.model.tiny_dataset import COLOURS, square, write_dataset, write_squares
+from tests.model.helpers.tiny_dataset import COLOURS, square, write_dataset, write_squares
 
 pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("narrow_vgg16")]
 TINY = replace(

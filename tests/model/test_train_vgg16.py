@@ -10,7 +10,7 @@ import pytest
 from alti2v.model.recipes import MODERN, RECIPES, SEED
 from alti2v.model.saved_model import load_bundle
 from alti2v.model.train import TrainConfig, plan, train
-from tests.model.tiny_dataset import write_squares
+from tests.model.helpers.tiny_dataset import write_squares
 
 pytestmark = pytest.mark.tf
 TRAIN, EPOCHS = 40, 3

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from alti2v.dataset.build import BuildConfig, build_shards
-from tests.dataset.tiny_store import TinyPost, tiny_posts, write_store
+from tests.dataset.helpers.tiny_store import TinyPost, tiny_posts, write_store
 
 NOT_FETCHED = 900
 

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from tests.readers.conftest import Served
-from tests.readers.documented import ELSEWHERE, blocks, run
+from tests.readers.helpers.documented import ELSEWHERE, blocks, run
 
 # webdataset 1.0.2 leaves its files, and its `curl`, for the garbage collector to close.
 pytestmark = pytest.mark.filterwarnings(

@@ -19,7 +19,7 @@ from alti2v.errors import DamagedError
 from alti2v.report.charts import decades, steps
 from alti2v.report.dataset import median, read_pictures, short, stats_page, stats_table
 from alti2v.terminal import print_result
-from tests.model.tiny_dataset import Drawn, write_dataset
+from tests.model.helpers.tiny_dataset import Drawn, write_dataset
 from tests.report import test_report_browser as browser
 from tests.report.conftest import HOSTILE, PLAIN
 

@@ -15,8 +15,8 @@ from alti2v.model.saved_model import save_bundle
 from alti2v.records import Category, Tag
 from alti2v.report.evaluation import write_evaluation
 from alti2v.storage.layout import MODEL_DIR
-from tests.model.tiny_dataset import COLOURS, write_squares
-from tests.model.tiny_run import random_bundle
+from tests.model.helpers.tiny_dataset import COLOURS, write_squares
+from tests.model.helpers.tiny_run import random_bundle
 
 pytestmark = pytest.mark.tf
 

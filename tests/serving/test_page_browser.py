@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.model.tiny_wd import write_picture, write_wd_folder
+from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if CHROMIUM is None or DRIVER is None:

@@ -8,7 +8,7 @@ import pytest
 
 from alti2v.errors import StorageError, UsageError
 from alti2v.storage.remote import is_url, open_remote, sizes, upload
-from tests.s3_server import BUCKET, S3Server
+from tests.helpers.s3_server import BUCKET, S3Server
 
 
 @pytest.fixture

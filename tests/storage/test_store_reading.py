@@ -13,7 +13,7 @@ from alti2v.storage.directory import exclusive
 from alti2v.storage.layout import LOCK_FILE, POSTS, STORE_TAGS, posts_table
 from alti2v.storage.store import open_store, read_categories, read_pictures, read_posts
 from alti2v.storage.table import read_table, write_table
-from tests.dataset.tiny_store import CATEGORY_OF, TinyPost, tiny_posts, write_store
+from tests.dataset.helpers.tiny_store import CATEGORY_OF, TinyPost, tiny_posts, write_store
 
 
 def listed(path: Path) -> list[int]:

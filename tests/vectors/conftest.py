@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.model.tiny_wd import write_picture, write_wd_folder
+from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 
 COLOURS = ("red", "green", "blue", "white")
 

@@ -18,8 +18,8 @@ from alti2v.model.tagging.tagger import load_tagger
 from alti2v.vectors import embedding
 from alti2v.vectors.embedding import EmbedConfig, EmbedReport, embed
 from alti2v.vectors.vector_file import Form, as_vectors, read_origin, read_rows
-from tests.model.tiny_dataset import write_squares
-from tests.model.tiny_wd import write_picture, write_wd_folder
+from tests.model.helpers.tiny_dataset import write_squares
+from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 
 
 def embedded(model: Path, out: Path, *inputs: Path, **options: Any) -> EmbedReport:

@@ -19,7 +19,7 @@ from alti2v.vectors.embedding import EmbedConfig, embed
 from alti2v.vectors.index import build_index, nearest, open_index, open_or_build
 from alti2v.vectors.search import SearchConfig, centre_of_tags, search
 from alti2v.vectors.vector_file import Form, Origin, Rows, write_rows
-from tests.model.tiny_dataset import write_squares
+from tests.model.helpers.tiny_dataset import write_squares
 
 pytest.importorskip("faiss", reason="faiss is not installed: pip install 'alti2v[search]'")
 

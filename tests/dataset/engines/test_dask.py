@@ -1,0 +1,198 @@
+"""The Dask engine on a real cluster of two worker processes: every task done, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import dask
+import distributed
+import pytest
+
+from alti2v.cli import main
+from alti2v.dataset.engines.dask import cluster_here, dask_engine
+from alti2v.errors import Alti2vError, DataError, RemoteError, UsageError
+from tests.dataset.helpers.building import build, digests
+from tests.dataset.helpers.engine_tasks import failing, squared
+from tests.dataset.helpers.tiny_store import tiny_posts, write_store
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[distributed.LocalCluster]:
+    """Two worker processes with a thread each."""
+    # Workers import this module under its name.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        with dask.config.set({"distributed.scheduler.allowed-failures": 1}), cluster_here(2) as cluster:
+            yield cluster
+
+
+def versions() -> Mapping[str, str]:
+    return {"program": "1"}
+
+
+def own_versions() -> Mapping[str, str]:
+    """Other ones in every process."""
+    return {"program": str(os.getpid())}
+
+
+def dying(folder: Path) -> int:
+    """Kill its own process once, then succeed."""
+    if not (folder / "died").exists():
+        (folder / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return os.getpid()
+
+
+def dead(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def endless(_: int) -> None:
+    threading.Event().wait(60)
+
+
+def test_every_task_is_done_once(cluster: distributed.LocalCluster) -> None:
+    """Results come with their tasks, each exactly once; few tasks are on the cluster at a time."""
+    taken = []
+
+    def tasks() -> Iterator[int]:
+        for number in range(40):
+            taken.append(number)
+            yield number
+
+    with dask_engine(cluster.scheduler_address, 1, versions) as run:
+        first = next(results := iter(run(squared, tasks())))
+        in_flight = len(taken)
+        rest = list(results)
+        nothing = list(run(squared, []))
+
+    assert sorted([first, *rest]) == [(number, number * number) for number in range(40)]
+    assert in_flight <= 4
+    assert nothing == []
+
+
+def test_an_error_of_a_task_is_the_error_of_the_run(cluster: distributed.LocalCluster) -> None:
+    """With its own words, and without doing the rest."""
+    with (
+        pytest.raises(DataError, match="3 is not wanted"),
+        dask_engine(cluster.scheduler_address, 1, versions) as run,
+    ):
+        list(run(failing, range(1000)))
+
+
+def test_f50_killed_workers_are_replaced(cluster: distributed.LocalCluster, tmp_path: Path) -> None:
+    """The task of a killed worker runs again, and the others are not lost."""
+    with dask_engine(cluster.scheduler_address, 1, versions) as run:
+        [(_, pid)] = run(dying, [tmp_path])
+        rest = sorted(run(squared, range(5)))
+
+    assert pid != os.getpid()
+    assert rest == [(number, number * number) for number in range(5)]
+
+
+def test_a_task_that_kills_all_its_workers_ends_the_work(cluster: distributed.LocalCluster) -> None:
+    """Nobody waits for ever for it."""
+    with (
+        pytest.raises(Alti2vError, match="killed again and again"),
+        dask_engine(cluster.scheduler_address, 1, versions) as run,
+    ):
+        list(run(dead, range(1)))
+
+
+def test_workers_with_other_programs_are_refused(cluster: distributed.LocalCluster) -> None:
+    """They might make other bytes."""
+    with (
+        pytest.raises(UsageError, match=r"has program .*, this machine .*, which .*: install the same"),
+        dask_engine(cluster.scheduler_address, 1, own_versions) as run,
+    ):
+        list(run(squared, range(1)))
+
+
+def test_a_dataset_made_by_a_cluster_is_the_same(tmp_path: Path) -> None:
+    """Every file has the bytes that the local engine gives it; here on a cluster of the build's own."""
+    store = write_store(tmp_path / "store", tiny_posts(40), posts_per_tar=10)
+    build(store, tmp_path / "local", workers=1)
+    build(store, tmp_path / "dask", workers=2, engine="dask")
+
+    assert digests(tmp_path / "dask") == digests(tmp_path / "local")
+
+
+def test_an_unreachable_scheduler_is_named() -> None:
+    """Nobody listens there; or somebody does, and has no workers."""
+    with (
+        pytest.raises(RemoteError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9: start one"),
+        dask_engine("tcp://127.0.0.1:9", 1, versions, patience_s=0.2),
+    ):
+        pass
+    with (
+        cluster_here(0) as empty,
+        pytest.raises(RemoteError, match=f"at {empty.scheduler_address} has no workers: start some"),
+        dask_engine(empty.scheduler_address, 1, versions, patience_s=0.2),
+    ):
+        pass
+
+
+def test_a_scheduler_that_goes_away_is_named() -> None:
+    """Whoever waits for results is told, with what to do."""
+    with (
+        cluster_here(1) as cluster,
+        pytest.raises(RemoteError, match="went away: run the same command again"),
+        dask_engine(cluster.scheduler_address, 1, versions, patience_s=1) as run,
+    ):
+        [cluster.close() for _ in run(squared, range(100))]
+
+
+def test_nobody_waits_for_a_scheduler_that_is_gone() -> None:
+    """Also while a task runs that never ends."""
+
+    def one_and_the_end() -> Iterator[int]:
+        threading.Timer(0.5, cluster.close).start()
+        yield 1
+
+    with (
+        cluster_here(1) as cluster,
+        pytest.raises(RemoteError, match="went away: run the same command again"),
+        dask_engine(cluster.scheduler_address, 1, versions, patience_s=1) as run,
+    ):
+        list(run(endless, one_and_the_end()))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--scheduler", "tcp://127.0.0.1:9"], "give --engine dask, too"),
+        (["--engine", "dask", "--scheduler", "tcp://127.0.0.1:9", "--workers", "2"], "a cluster has its own"),
+        (["--engine", "dask", "--scheduler", "nonsense"], "give one such as tcp://host:8786"),
+    ],
+)
+def test_options_that_contradict(
+    options: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, and the exit status of a wrong command line."""
+    store = write_store(tmp_path / "store", tiny_posts(4))
+    with pytest.raises(SystemExit) as ended:
+        main(["build-shards", str(store), str(tmp_path / "dataset"), *options])
+
+    assert ended.value.code == 2
+    gc.collect()  # a client that was half made says what it thinks when it goes
+    assert says in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
+
+
+def test_without_dask_the_engine_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line says what to install."""
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    store = write_store(tmp_path / "store", tiny_posts(4))
+    with pytest.raises(SystemExit) as ended:
+        main(["build-shards", str(store), str(tmp_path / "dataset"), "--engine", "dask"])
+
+    assert ended.value.code == 2
+    assert "pip install 'alti2v[dask]'" in capsys.readouterr().err

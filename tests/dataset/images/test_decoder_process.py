@@ -1,0 +1,156 @@
+"""A picture that crashes, hangs or bloats its decoder costs itself and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from alti2v.dataset.images import decoder_process
+from alti2v.dataset.images.convert import PreparedPicture, Unusable, prepare_picture
+from alti2v.dataset.images.decoder_process import Decoder, borrowed_decoder
+from alti2v.dataset.manifest import ImageRecipe, read_manifest
+from alti2v.errors import Alti2vError
+from tests.dataset.helpers.building import digests
+from tests.dataset.helpers.hostile_decoder import PROGRAM, REASONS
+from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
+
+ROOT = Path(__file__).parents[3]  # what a fresh interpreter needs to find these tests
+RECIPE = ImageRecipe(size=32)
+SOUND = encoded(drawing(1))
+
+
+def test_the_process_gives_what_the_function_gives() -> None:
+    """Pictures and reasons cross the pipe unchanged, large ones included."""
+    contents = [
+        SOUND,
+        encoded(drawing(2, width=3000, height=2000), "PNG"),
+        b"",
+        SOUND[:300],
+        os.urandom(3 << 20),
+    ]
+    with borrowed_decoder() as guarded:
+        answers = [guarded.prepare(content, RECIPE) for content in contents]
+
+    assert answers == [prepare_picture(content, RECIPE) for content in contents]
+    assert isinstance(answers[1], PreparedPicture)
+
+
+def test_a_program_ends_its_decoders_when_it_ends() -> None:
+    """No warning of a child that still runs or a pipe that is open, where Python shows such."""
+    program = f"""
+from alti2v.dataset.images.decoder_process import borrowed_decoder
+from alti2v.dataset.manifest import ImageRecipe
+with borrowed_decoder() as guarded:
+    guarded.prepare({SOUND!r}, ImageRecipe(size=32))
+"""
+    command = [sys.executable, "-W", "always::ResourceWarning", "-c", program]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert ended.stderr == ""
+
+
+def test_a_decoder_whose_program_was_killed_ends_without_a_word() -> None:
+    """A killed build leaves no traceback of its decoders on the terminal."""
+    program = f"""
+import os
+from alti2v.dataset.images import decoder_process as d
+from alti2v.dataset.manifest import ImageRecipe
+shared = os.memfd_create("picture")
+process = d._started(shared)
+os.pwrite(shared, {SOUND!r}, 0)
+d._send(process.stdin, d._request(ImageRecipe(size=4096)), d._SIZE.pack({len(SOUND)}))
+os._exit(0)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert ended.stderr == ""
+
+
+def test_a_hostile_picture_costs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a decoder dies of, it is said, and the pictures around it are what they are."""
+    monkeypatch.setattr(decoder_process, "_PROGRAM", PROGRAM)
+    guarded = Decoder()
+    answers = [guarded.prepare(SOUND + deed, RECIPE) for deed in (*REASONS, b"")]
+    guarded.close()
+
+    assert answers == [*(Unusable(reason) for reason in REASONS.values()), prepare_picture(SOUND, RECIPE)]
+
+
+def test_a_killed_decoder_is_not_the_fault_of_the_picture() -> None:
+    """If somebody else kills the process, the picture is tried again."""
+    guarded = Decoder()
+    guarded.prepare(SOUND, RECIPE)
+    assert guarded._process is not None
+    os.kill(guarded._process.pid, signal.SIGKILL)
+    answer = guarded.prepare(SOUND, RECIPE)
+    guarded.close()
+
+    assert answer == prepare_picture(SOUND, RECIPE)
+
+
+def test_a_stop_between_question_and_answer_confuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next borrower gets the answers to its own questions."""
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with borrowed_decoder() as guarded:
+        guarded.prepare(SOUND, RECIPE)
+    with monkeypatch.context() as patch:
+        patch.setattr(decoder_process, "_receive", interrupted)
+        with pytest.raises(KeyboardInterrupt), borrowed_decoder() as guarded:
+            guarded.prepare(SOUND, RECIPE)
+    with borrowed_decoder() as guarded:
+        assert guarded.prepare(b"not a picture", RECIPE) == Unusable("not_image")
+
+
+def test_a_decoder_that_does_not_start_says_so(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    """An installation that is broken does not look like broken pictures."""
+    monkeypatch.setattr(decoder_process, "_PROGRAM", "raise SystemExit('no libjpeg')")
+
+    with pytest.raises(Alti2vError, match="does not start"):
+        Decoder().prepare(SOUND, RECIPE)
+    assert "no libjpeg" in capfd.readouterr().err
+
+
+BUILD = """
+    import sys
+    from pathlib import Path
+    from alti2v.dataset import build
+    from alti2v.dataset.images import decoder_process
+    from tests.dataset.helpers.hostile_decoder import PROGRAM
+    decoder_process._PROGRAM = PROGRAM  # here and, as they import this file, too, in the workers
+    build._CHUNK_PICTURES = 5
+    if __name__ == "__main__":
+        store, dataset, workers = sys.argv[1:]
+        build.build_shards(build.BuildConfig(store=Path(store), dataset=Path(dataset), workers=int(workers),
+                                             size=32, test=6, validation=4, shard_samples=9))
+"""
+
+
+def test_a_build_goes_on_without_hostile_pictures(tmp_path: Path) -> None:
+    """Each is dropped with its reason, the sums are right, and the bytes do not depend on the workers."""
+    hostile = [
+        TinyPost(id=1000 + number, content=encoded(drawing(1000 + number)) + deed)
+        for number, deed in enumerate(REASONS)
+    ]
+    store = write_store(tmp_path / "store", [*tiny_posts(30), *hostile])
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(BUILD))
+    for workers in ("1", "2"):
+        command = [sys.executable, program, store, tmp_path / workers, workers]
+        subprocess.run(command, check=True, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+    outcomes = read_manifest(tmp_path / "1").outcomes
+    assert outcomes == {"stored": 30, "dropped crashed": 3, "dropped too_large": 1, "dropped too_slow": 1}
+    assert digests(tmp_path / "1") == digests(tmp_path / "2")

@@ -1,0 +1,243 @@
+"""A dataset behind a URL: read as a local one, within a bound, and no damage goes unnoticed."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from alti2v.cli import main
+from alti2v.dataset.check.checksums import check_contents
+from alti2v.dataset.manifest import read_manifest
+from alti2v.dataset.shard_cache import CacheConfig, hold, open_dataset
+from alti2v.errors import DamagedError, StorageError, UsageError
+from alti2v.model.data.pipeline import evaluation_batches, reading_errors, training_batches
+from alti2v.model.recipes import MODERN, RECIPES
+from alti2v.storage.layout import METADATA
+from alti2v.storage.remote import Remote, download
+from alti2v.storage.table import read_table, write_arrow_table
+from tests.helpers.s3_server import BUCKET
+from tests.model.helpers.tiny_dataset import write_squares
+
+pytestmark = pytest.mark.tf
+URL = f"s3://{BUCKET}/datasets/one"
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    """Five shards for training."""
+    return write_squares(tmp_path_factory.mktemp("cache") / "dataset", train=40, shard_samples=8)
+
+
+@pytest.fixture
+def remote(s3, local):
+    """The same behind a URL."""
+    for file in local.rglob("*"):
+        if file.is_file():
+            put(s3, file.relative_to(local).as_posix(), file.read_bytes())
+    return s3
+
+
+def put(s3, name, content):
+    s3.client.put_object(Bucket=BUCKET, Key=f"datasets/one/{name}", Body=content)
+
+
+def settings(tmp_path, local, shards=4):
+    largest = max(shard.bytes for shard in read_manifest(local).shards)
+    return CacheConfig(cache=tmp_path / "cache", cache_gb=shards * largest / 1e9)
+
+
+def epoch(dataset, number=0):
+    with reading_errors(dataset, split="train"):
+        batches = training_batches(dataset, batch_size=16, seed=2, epoch=number)
+        return [(images.tobytes(), labels.tobytes()) for images, labels in batches.as_numpy_iterator()]
+
+
+def tars(dataset):
+    return sorted(file.name for file in (dataset / "data").iterdir())
+
+
+def test_batches_are_those_of_the_local_dataset(tmp_path, local, remote):
+    """Every epoch, and validation, bit for bit; and never more on the disk than the bound."""
+    config = settings(tmp_path, local)
+    dataset = open_dataset(URL, config)
+    for number in range(3):
+        assert epoch(dataset, number) == epoch(local, number)
+        held = sum(file.stat().st_size for file in (dataset / "data").iterdir())
+        assert 0 < held <= round(config.cache_gb * 1e9)
+    ours, expected = (
+        list(evaluation_batches(each, split="validation", batch_size=5)) for each in (dataset, local)
+    )
+    assert [batch.ids.tolist() for batch in ours] == [batch.ids.tolist() for batch in expected]
+    assert open_dataset(local) == local
+
+
+def test_what_was_used_longest_ago_goes(tmp_path, local, remote):
+    """Four fit; the fifth takes the place of the one that nobody asked for lately."""
+    dataset = open_dataset(URL, settings(tmp_path, local))
+    shards = read_manifest(dataset).split("train")
+    for number in (0, 1, 2, 3, 0, 4):
+        hold(dataset, shards[number])
+
+    assert "train-00001-of-00005.tar" not in tars(dataset)
+    assert "train-00000-of-00005.tar" in tars(dataset)
+    assert "train-00004-of-00005.tar" in tars(dataset)
+
+
+@pytest.mark.parametrize(
+    ("folder", "damage"),
+    [
+        ("data", "flipped"),
+        ("data", "cut"),
+        ("metadata", "flipped"),
+        ("metadata", "gone"),
+        ("metadata", "edited"),
+    ],
+)
+def test_damage_in_the_cache_is_mended(tmp_path, local, remote, folder, damage):
+    """A file that the local disk damaged is fetched again, and the batches are what they were."""
+    dataset = open_dataset(URL, settings(tmp_path, local, shards=9))
+    before = epoch(dataset)
+    victim = sorted((dataset / folder).glob("train-*"))[2]
+    content = bytearray(victim.read_bytes())
+    if damage == "flipped":
+        content[-5 if folder == "metadata" else len(content) // 2] ^= 0xFF
+    victim.write_bytes(content[:-700] if damage == "cut" else content)
+    if damage == "gone":
+        victim.unlink()
+    if damage == "edited":  # a whole table, with labels of another picture
+        rows = read_table(victim, METADATA)
+        labels = pa.array(rows.column("labels").to_pylist()[::-1], rows.schema.field("labels").type)
+        write_arrow_table(victim, METADATA, rows.drop_columns(["labels"]).append_column("labels", labels))
+
+    assert epoch(dataset) == before
+    assert victim.read_bytes() == (local / folder / victim.name).read_bytes()
+
+
+def test_a_missing_shard_is_named_at_once(tmp_path, local, remote):
+    """Before anything is trained: which file behind the URL is not there, or has another size."""
+    name = read_manifest(local).split("train")[3].name
+    put(remote, name.data, (local / name.data).read_bytes()[:-512])
+    with pytest.raises(DamagedError, match=rf"{URL}/{name.data} has \d+ bytes instead of"):
+        open_dataset(URL, settings(tmp_path, local))
+
+    remote.client.delete_object(Bucket=BUCKET, Key=f"datasets/one/{name.metadata}")
+    with pytest.raises(DamagedError, match=f"{URL}/{name.data} has|{URL}/{name.metadata} is missing"):
+        open_dataset(URL, settings(tmp_path, local))
+
+
+def test_other_bytes_behind_the_url_are_never_read(tmp_path, local, remote):
+    """A shard of the right size with other bytes ends in one line, and is not kept."""
+    shard = read_manifest(local).split("train")[1]
+    put(remote, shard.name.data, bytes(shard.bytes))
+    dataset = open_dataset(URL, settings(tmp_path, local))
+
+    with pytest.raises(DamagedError, match=f"{shard.name.data} has other bytes .*{shard.sha256[:12]}"):
+        epoch(dataset)
+    assert f"{shard.name}.tar" not in tars(dataset)
+
+
+def test_a_bound_without_room_is_refused(tmp_path, local, remote):
+    """Four shards have to fit; the message says how much that is."""
+    with pytest.raises(UsageError, match="has no room for 4 shards"):
+        open_dataset(URL, settings(tmp_path, local, shards=3))
+    with pytest.raises(UsageError, match="not above 0"):
+        CacheConfig(cache_gb=0)
+
+
+def test_no_dataset_there(tmp_path, s3, monkeypatch):
+    """A URL without a dataset is one line."""
+    monkeypatch.setattr("alti2v.dataset.shard_cache._PAUSES_S", (0.0,))
+    with pytest.raises(StorageError, match=r"cannot read s3://bucket/nothing/manifest\.json"):
+        open_dataset(f"s3://{BUCKET}/nothing", CacheConfig(cache=tmp_path / "cache"))
+
+
+def test_downloads_are_tried_again(tmp_path):
+    """What fails for a moment is tried again after a pause; what is not there is not."""
+    asked, slept = [], []
+
+    class Flaky:
+        def get_file(self, source, target):
+            asked.append(source)
+            if len(asked) < 3:
+                raise ConnectionError("reset")
+            Path(target).write_bytes(b"there")
+
+    remote = Remote(url="x://y", filesystem=Flaky(), root="y")
+    download(remote, "a", tmp_path / "a", pauses_s=(1.0, 2.0, 3.0), sleep=slept.append)
+    assert (tmp_path / "a").read_bytes() == b"there"
+    assert slept == [1.0, 2.0]
+
+    class Gone:
+        def get_file(self, source, target):
+            raise FileNotFoundError(source)
+
+    with pytest.raises(StorageError, match="cannot read x://y/a"):
+        download(replace(remote, filesystem=Gone()), "a", tmp_path / "b", pauses_s=(1.0,), sleep=slept.append)
+    assert slept == [1.0, 2.0]
+    assert not (tmp_path / "b").exists()
+
+
+def test_web_servers_will_do(tmp_path, local):
+    """Shards behind plain HTTP; a missing one is named at once."""
+    handler = functools.partial(_Quiet, directory=str(local))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            dataset = open_dataset(url, settings(tmp_path, local))
+            assert epoch(dataset) == epoch(local)
+            tar = local / read_manifest(local).split("train")[0].name.data
+            tar.rename(tar.with_suffix(".away"))
+            with pytest.raises(DamagedError, match=f"{tar.name} is missing"):
+                open_dataset(url, settings(tmp_path, local))
+            tar.with_suffix(".away").rename(tar)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+def test_train_and_eval_take_a_url(tmp_path, local, remote, monkeypatch):
+    """Both commands take the URL where they take a folder."""
+    tiny = replace(MODERN, features=16, train_from="block5_conv3", batch_size=16, epochs=1)
+    monkeypatch.setitem(RECIPES, "modern", tiny)
+    cache = ["--cache", str(tmp_path / "cache")]
+    commands = (
+        ["train", URL, str(tmp_path / "run"), "--weights", "none", *cache],
+        ["eval", str(tmp_path / "run"), "--dataset", URL, *cache],
+    )
+    for command in commands:
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main(command)
+
+    assert (tmp_path / "run" / "eval" / "metrics.json").is_file()
+
+
+def test_other_bytes_are_named_before_training(tmp_path):
+    """A flipped bit in a local shard: named at the start; untouched files are not read a second time."""
+    dataset = write_squares(tmp_path / "dataset", train=20, shard_samples=8)
+    shards = read_manifest(dataset).split("train")
+    read = []
+    hook = lambda progress: read.append(progress.done)  # noqa: E731
+    check_contents(dataset, shards, remembered=tmp_path / "checked.json", progress=hook)
+    assert len(read) == 3
+    check_contents(dataset, shards, remembered=tmp_path / "checked.json", progress=hook)
+    assert len(read) == 3
+
+    tar = dataset / shards[1].name.data
+    content = bytearray(tar.read_bytes())
+    content[len(content) // 2] ^= 1
+    tar.write_bytes(content)
+    with pytest.raises(DamagedError, match=f"{tar.name} has other bytes .*instead of {shards[1].sha256[:12]}"):
+        check_contents(dataset, shards, remembered=tmp_path / "checked.json")

@@ -1,0 +1,32 @@
+"""Trainings that take seconds: small recipes, and settings that use them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from alti2v.model.recipes import MODERN, SEED
+from alti2v.model.train import TrainConfig
+
+TRAIN = 40
+
+BATCH = 16
+
+EPOCHS = 2
+
+# Small enough for a test: the last convolution and a small head learn.
+TINY = {
+    "modern": replace(
+        MODERN,
+        features=32,
+        dropout=0.2,
+        train_from="block5_conv3",
+        learning_rate=1e-3,
+        batch_size=BATCH,
+        epochs=EPOCHS,
+    ),
+    "seed": replace(SEED, features=16, train_from="block5_conv3", batch_size=BATCH, epochs=1),
+}
+
+
+def config(dataset, run, **fields):
+    return TrainConfig(**{"dataset": dataset, "run": run, "weights": "none", "checkpoint_s": 0, **fields})

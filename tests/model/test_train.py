@@ -1,0 +1,329 @@
+"""Training: it resumes at the very step with the very bits, it refuses what it must; on a narrow network."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from alti2v.dataset.manifest import read_manifest
+from alti2v.errors import DamagedError, DataError, StorageError, UsageError, VersionError
+from alti2v.model.recipes import RECIPES
+from alti2v.model.saved_model import load_bundle
+from alti2v.model.train import train
+from alti2v.storage.directory import exclusive
+from tests.model.helpers.tiny_dataset import square, write_dataset, write_squares
+from tests.model.helpers.tiny_train import BATCH, TINY, TRAIN, config
+
+pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("narrow_vgg16")]
+STEPS_PER_EPOCH = 3
+TIMES = ("samples_per_s", "input_wait", "seconds")
+
+
+class KilledError(Exception):
+    """Stands for whatever ends a process between two steps."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_recipes():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, recipe in TINY.items():
+            patch.setitem(RECIPES, name, recipe)
+        yield
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_squares(tmp_path_factory.mktemp("train") / "dataset", train=TRAIN)
+
+
+@pytest.fixture(scope="module")
+def reference(dataset, tmp_path_factory):
+    """The uninterrupted run, which all interrupted ones have to equal; its report, and what its hook heard.
+
+    On a clock that only the hook moves: 8 s after each step of the first epoch, 2 s after each of the second.
+    """
+    run, heard, now_s = tmp_path_factory.mktemp("reference") / "run", [], [0.0]
+
+    def hear(progress):
+        heard.append(progress)
+        now_s[0] += 8 if progress.counts.get("epoch") == "1/2" else 2
+
+    report = train(config(dataset, run, checkpoint_s=1e9), progress=hear, clock=lambda: now_s[0])
+    return run, report, heard
+
+
+def ending_at(step, error):
+    """A progress hook that raises once `step` is done."""
+
+    def hook(progress):
+        if progress.done == step:
+            raise error
+
+    return hook
+
+
+def weights(run):
+    return load_bundle(run).network.get_weights()
+
+
+def log(run):
+    with (run / "log.csv").open(newline="") as file:
+        return [{key: value for key, value in row.items() if key not in TIMES} for row in csv.DictReader(file)]
+
+
+def assert_equal_runs(run, expected):
+    assert log(run) == log(expected)
+    assert all(np.array_equal(a, b) for a, b in zip(weights(run), weights(expected), strict=True))
+
+
+def test_progress_counts_every_step(reference):
+    """The hook hears every step once, in order, with the loss and the speed."""
+    training = [progress for progress in reference[2] if progress.stage == "training"]
+    steps = [progress for progress in training if not progress.milestone]
+    assert [progress.done for progress in steps] == list(range(1, 7))
+    assert {(progress.total, progress.unit) for progress in training} == {(6, "steps")}
+    assert list(steps[-1].counts) == ["epoch", "loss", "samples/s"]
+    assert steps[-1].counts["epoch"] == "2/2"
+
+
+def test_an_epochs_speed_is_its_own(reference):
+    """What a slow first epoch cost is not in the line of the second; the report counts both.
+
+    After an epoch's last step the clock moves outside of training, so two of its three steps take time.
+    """
+    with (reference[0] / "log.csv").open(newline="") as file:
+        assert [float(row["samples_per_s"]) for row in csv.DictReader(file)] == [TRAIN / 16, TRAIN / 4]
+    assert reference[1].samples_per_s == 2 * TRAIN / 20
+
+
+def test_a_run_that_was_killed_in_its_first_step_begins_anew(dataset, tmp_path, begun, reference):
+    """The checkpoint of the step itself was not written yet: it is done again, to the same weights and log."""
+    run = shutil.copytree(begun, tmp_path / "run")
+
+    assert train(config(dataset, run)).resumed_from_step == 0
+    assert_equal_runs(run, reference[0])
+
+
+@pytest.fixture(scope="module")
+def killed(dataset, tmp_path_factory):
+    """A run that kill -9 ended after its fifth step, in the middle of the second epoch."""
+    run = tmp_path_factory.mktemp("killed") / "run"
+    program = f"""
+import os, signal
+from pathlib import Path
+from pytest import MonkeyPatch
+from alti2v.model.recipes import RECIPES
+from alti2v.model.train import train
+from tests.model.helpers.narrow_vgg import put_narrow_vgg16
+from tests.model.helpers.tiny_train import TINY, config
+RECIPES.update(TINY)
+put_narrow_vgg16(MonkeyPatch())
+def hook(progress):
+    if progress.done == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+train(config(Path({str(dataset)!r}), Path({str(run)!r})), progress=hook)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    assert ended.stderr == b""  # nor does TensorFlow spill anything onto the terminal
+    return run
+
+
+def test_resume_after_a_real_kill(dataset, tmp_path, killed, reference):
+    """kill -9 in the middle of a training loses nothing that a checkpoint held."""
+    run = shutil.copytree(killed, tmp_path / "run")
+
+    assert train(config(dataset, run)).resumed_from_step == 4
+    assert_equal_runs(run, reference[0])
+
+
+def test_damaged_checkpoint_is_passed_over(dataset, tmp_path, killed, reference, caplog):
+    """If the newest checkpoint is damaged, the one before it is used, with a warning, to the same end.
+
+    That one is from the end of an epoch.
+    """
+    run = shutil.copytree(killed, tmp_path / "run")
+    newest = max((run / "checkpoints").glob("step-*.npz"))
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    newest.write_bytes(content)
+
+    assert train(config(dataset, run)).resumed_from_step == STEPS_PER_EPOCH
+    assert newest.name in caplog.text
+    assert_equal_runs(run, reference[0])
+
+
+def test_interrupt_saves_first(dataset, tmp_path, reference):
+    """Ctrl-C writes a checkpoint of the very step, however long ago the last one was.
+
+    While one step is counted the next one is under way; it is waited for.
+    """
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(config(dataset, run, checkpoint_s=1e9), progress=ending_at(2, KeyboardInterrupt()))
+
+    assert train(config(dataset, run, checkpoint_s=1e9)).resumed_from_step == 3
+    assert_equal_runs(run, reference[0])
+
+
+def test_finished_run_returns_at_once(dataset, reference):
+    """A finished run is not trained again, and reports what it reported."""
+    run, first, _ = reference
+    heard = []
+    again = train(config(dataset, run), progress=heard.append)
+
+    assert again == replace(first, resumed_from_step=first.steps)
+    assert heard == []
+
+
+def test_more_epochs_go_on(dataset, tmp_path, reference):
+    """A finished run that is given more epochs goes on from where it ended, and keeps them when not told."""
+    run = shutil.copytree(reference[0], tmp_path / "run")
+    report = train(config(dataset, run, epochs=3))
+
+    assert (report.resumed_from_step, report.steps) == (2 * STEPS_PER_EPOCH, 3 * STEPS_PER_EPOCH)
+    assert [row["epoch"] for row in log(run)] == ["1", "2", "3"]
+    assert train(config(dataset, run)).epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"recipe": "seed"}, "--recipe modern, not seed"),
+        ({"batch_size": 8}, "--batch-size 16, not 8"),
+        ({"seed": 1}, "--seed 0, not 1"),
+        ({"epochs": 1}, "--epochs 2"),
+        ({"learning_rate": 0.5}, "--learning-rate 0.001, not 0.5"),
+        ({"train_from": "block1_conv1"}, "--train-from block5_conv3, not block1_conv1"),
+        ({"weights": "imagenet"}, "--weights none, not imagenet"),
+    ],
+)
+def test_other_settings_are_refused(dataset, tmp_path, begun, fields, message):
+    """A run is not continued with other settings than it was begun with; the message names the option."""
+    with pytest.raises(UsageError, match=message):
+        train(config(dataset, begun, **fields))
+
+
+@pytest.fixture(scope="module")
+def begun(dataset, tmp_path_factory):
+    """A run that was begun with two epochs, and killed after its first step."""
+    run = tmp_path_factory.mktemp("begun") / "run"
+    with pytest.raises(KilledError):
+        train(config(dataset, run), progress=ending_at(1, KilledError()))
+    return run
+
+
+def test_run_of_another_dataset_is_refused(tmp_path, begun):
+    """A run is not continued on another dataset."""
+    other = write_squares(tmp_path / "other", train=20)
+
+    with pytest.raises(UsageError, match="trained on another dataset"):
+        train(config(other, begun))
+
+
+def test_run_in_use_is_refused(dataset, begun):
+    """Two trainings never write into one run."""
+    with exclusive(begun, "train.lock"), pytest.raises(UsageError, match="in use"):
+        train(config(dataset, begun))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"recipe": "best"}, "--recipe best"),
+        ({"epochs": 0}, "--epochs 0"),
+        ({"batch_size": 0}, "--batch-size 0"),
+        ({"seed": -1}, "--seed -1"),
+        ({"learning_rate": 0.0}, "--learning-rate 0"),
+        ({"learning_rate": float("nan")}, "--learning-rate nan"),
+        ({"train_from": "block6"}, "--train-from block6"),
+        ({"weights": ""}, "--weights is empty"),
+        ({"validate_every": 0}, "validate_every 0"),
+        ({"checkpoint_s": -1.0}, "checkpoint_s -1"),
+    ],
+)
+def test_bad_options_are_named(dataset, tmp_path, fields, message):
+    """An option out of range is refused with its name and value, before anything is read."""
+    with pytest.raises(UsageError, match=re.escape(message)):
+        config(dataset, tmp_path / "run", **fields)
+
+
+def test_run_must_not_be_a_dataset(dataset, tmp_path):
+    """Training never writes into a dataset."""
+    with pytest.raises(UsageError, match="is a dataset, not a run"):
+        train(config(dataset, dataset))
+
+
+def test_dataset_must_be_one(tmp_path):
+    """A directory that is no dataset is named."""
+    with pytest.raises(UsageError, match="give the folder of a dataset"):
+        train(config(tmp_path, tmp_path / "run"))
+
+
+def test_dataset_of_a_newer_format_is_refused(tmp_path):
+    """A dataset of a newer format version is refused, and no run comes into being."""
+    dataset = write_squares(tmp_path / "dataset", train=4)
+    manifest = dataset / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": 99}))
+
+    with pytest.raises(VersionError, match="version 99"):
+        train(config(dataset, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_shard_is_named_before_training(tmp_path):
+    """A missing shard is named before the first step, and the directory has not become a run."""
+    dataset = write_squares(tmp_path / "dataset", train=TRAIN)
+    gone = dataset / read_manifest(dataset).split("validation")[0].name.data
+    gone.unlink()
+
+    with pytest.raises(DamagedError, match=re.escape(str(gone))):
+        train(config(dataset, tmp_path / "run"))
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_nothing_to_train_on(tmp_path):
+    """A dataset without training samples, without tags, or with pictures too small is said to be that."""
+    only_test = write_dataset(tmp_path / "test", {"test": [square(0, size=32)]}, size=32)
+    no_tags = write_dataset(tmp_path / "tags", {"train": [square(0, size=32)]}, size=32, tags=())
+    small = write_dataset(tmp_path / "small", {"train": [square(0, size=16)]}, size=16)
+
+    for dataset, message in ((only_test, "no training samples"), (no_tags, "no tags"), (small, "needs 32")):
+        with pytest.raises(DataError, match=message):
+            train(config(dataset, tmp_path / "run"))
+
+
+def test_dataset_without_validation(tmp_path):
+    """Without a validation split there is no threshold, and that is all."""
+    dataset = write_squares(tmp_path / "dataset", train=BATCH, validation=0)
+    report = train(config(dataset, tmp_path / "run", epochs=1))
+
+    assert (report.validation_map, report.threshold) == (None, None)
+    assert load_bundle(tmp_path / "run").threshold is None
+
+
+def test_diverging_loss_stops_the_run(dataset, tmp_path):
+    """A loss that is no number any more ends the run with advice, and never becomes a checkpoint."""
+    run = tmp_path / "run"
+    with pytest.raises(DataError, match="learning rate below 1e\\+30"):
+        train(config(dataset, run, learning_rate=1e30))
+
+    assert not (run / "model").exists()
+
+
+def test_unwritable_run_is_said(dataset, tmp_path):
+    """A run that cannot be written ends in one line."""
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StorageError, match="cannot write"):
+        train(config(dataset, tmp_path / "file" / "run"))

@@ -1,0 +1,108 @@
+"""Training survives what ends a process: kill -9 anywhere, again and again, and Ctrl-C at a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import random
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.model.helpers.tiny_dataset import write_squares
+
+pytestmark = [pytest.mark.tf, pytest.mark.slow]
+_KILLS = 20
+_PROGRAM = """
+import hashlib, sys
+from dataclasses import replace
+from pathlib import Path
+from alti2v.model.recipes import Augmentation
+from alti2v.model.saved_model import load_bundle
+from alti2v.model.recipes import MODERN, RECIPES
+from alti2v.model.train import TrainConfig, train
+RECIPES["modern"] = replace(
+    MODERN,
+    features=16,
+    dropout=0.2,
+    train_from="block5_conv3",
+    batch_size=4,
+    epochs=12,
+    augmentation=Augmentation(shift=0.05, mixup=0.8),
+)
+dataset, run, checkpoint_s = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+train(
+    TrainConfig(dataset=dataset, run=run, weights="none", checkpoint_s=checkpoint_s, validate_every=4),
+    progress=lambda progress: print(progress.done, flush=True),
+)
+weights = load_bundle(run).network.get_weights()
+print("weights", hashlib.sha256(b"".join(array.tobytes() for array in weights)).hexdigest())
+"""
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_squares(tmp_path_factory.mktemp("kills") / "dataset", train=20, validation=8)
+
+
+def _start(dataset, run, *, checkpoint_s):
+    command = [sys.executable, "-c", _PROGRAM, str(dataset), str(run), str(checkpoint_s)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def test_twenty_kills_leave_the_weights_of_an_uninterrupted_run(dataset, tmp_path):
+    """Killed by SIGKILL twenty times, at and within random steps, a run ends with the same bits."""
+    undisturbed = _start(dataset, tmp_path / "undisturbed", checkpoint_s=1e9)
+    expected = undisturbed.communicate()[0].splitlines()[-1]
+    assert expected.startswith("weights")
+
+    rng, kills, last = random.Random(1), 0, ""
+    while not last.startswith("weights"):
+        is_last = kills == _KILLS
+        process = _start(dataset, tmp_path / "killed", checkpoint_s=1e9 if is_last else 0)
+        steps = 10**9 if is_last else rng.randint(1, 4)
+        for seen, line in enumerate(process.stdout, start=1):
+            last = line.strip()
+            if seen >= steps:
+                process.send_signal(signal.SIGKILL)  # while it takes the next step, or writes its checkpoint
+                kills += 1
+                break
+        process.stdout.close()
+        assert process.wait() in (0, -signal.SIGKILL)
+
+    assert kills == _KILLS
+    assert last == expected
+
+
+def test_ctrl_c_at_a_terminal_saves_and_says_how_to_go_on(dataset, tmp_path):
+    """At a terminal Ctrl-C ends in one line that says how to go on, status 130, and a checkpoint."""
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "alti2v", "train", str(dataset), str(run), "--weights", "none"]
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [*command, "--train-from", "head", "--epochs", "400", "--batch-size", "4"],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        start_new_session=True,
+        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
+    )
+    os.close(follower)
+    shown = b""
+    while b"epoch 2/400" not in shown:
+        shown += os.read(leader, 4096)
+    os.write(leader, b"\x03")
+    while True:
+        try:
+            shown += os.read(leader, 4096)
+        except OSError:  # the terminal is gone with the process
+            break
+    os.close(leader)
+
+    assert process.wait() == 130
+    assert b"run the same command again to go on" in shown
+    assert b"Traceback" not in shown
+    newest = max((run / "checkpoints").glob("step-*.npz"))
+    assert int(newest.stem.partition("-")[2]) >= 5
