@@ -12,8 +12,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from alti2v.crawl.http.config import NetConfig
-from alti2v.crawl.http.results import Received
-from alti2v.crawl.http.retry import FailedTry
+from alti2v.crawl.http.interface import ApiClient
 from alti2v.crawl.store.ledger import Outcome
 from alti2v.crawl.store.post_json import Arrived, Wanted
 
@@ -77,7 +76,7 @@ class HostFailures:
     was_banned: bool
 
 
-class Downloads(Protocol):
+class Downloads(ApiClient, Protocol):
     """The network of one crawl; open inside an async `with`."""
 
     async def __aenter__(self) -> Self: ...
@@ -85,22 +84,6 @@ class Downloads(Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-
-    async def get(self, url: str, *, max_bytes: int) -> Received | FailedTry:
-        """Ask the API at one address, politely.
-
-        Raises:
-            StoppedError: after `stop`, if it would have to wait.
-        """
-        ...
-
-    async def may_crawl(self, url: str) -> bool | None:
-        """Whether the robots.txt of its host, which is read once, allows an address; None if it cannot be read.
-
-        Raises:
-            StoppedError: after `stop`, if it would have to wait.
-        """
-        ...
 
     def want(self, files: Sequence[Wanted]) -> None:
         """Fetch these, after those before them; the caller bounds how many are under way."""

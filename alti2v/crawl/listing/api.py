@@ -8,7 +8,7 @@ from random import Random
 from typing import TypeVar
 
 from alti2v.crawl.boards.protocol import Refusal, Unreadable, Wall
-from alti2v.crawl.download.interface import Downloads
+from alti2v.crawl.http.interface import ApiClient
 from alti2v.crawl.http.retry import FailedTry, FailKind, GiveUp, RetryPolicy, decide, kind_of_status
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class Asker:
         sleep: waits so many seconds.
     """
 
-    network: Downloads
+    network: ApiClient
     policy: RetryPolicy
     rng: Random
     sleep: Callable[[float], Awaitable[None]]

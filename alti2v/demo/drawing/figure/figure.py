@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from alti2v.demo.drawing.background import props
-from alti2v.demo.drawing.figure import accessories, face, hair, profile, wardrobe
+from alti2v.demo.drawing.figure import accessories, face, hair, profile, props, wardrobe
 from alti2v.demo.drawing.pen import Pen
 from alti2v.demo.drawing.scene import Figure, Scene
 from alti2v.demo.drawing.style import FigureStyle, body_pen, look_at
