@@ -1,10 +1,13 @@
 """The command line: quick to answer, honest in its exit status, its defaults those of the library."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -13,7 +16,7 @@ from alti2v import errors
 from alti2v.cli import cli, main
 
 
-def run(*arguments):
+def run(*arguments: Any) -> Any:
     """Run the program as a user does, in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "alti2v", *map(str, arguments)],
@@ -24,7 +27,7 @@ def run(*arguments):
     )
 
 
-def test_import_is_light():
+def test_import_is_light() -> None:
     """Importing the command line imports none of the heavy libraries."""
     heavy = ("tensorflow", "keras", "aiohttp", "pyarrow", "PIL", "numpy", "webdataset", "rich", "jinja2")
     code = f"import sys, alti2v.cli; print([name for name in {heavy} if name in sys.modules])"
@@ -34,7 +37,7 @@ def test_import_is_light():
 
 
 @pytest.mark.parametrize("command", sorted(cli.commands))
-def test_every_command_has_help(command):
+def test_every_command_has_help(command: Any) -> None:
     """Each command says what it does, and each of its options too."""
     finished = run(command, "--help")
 
@@ -44,7 +47,7 @@ def test_every_command_has_help(command):
     )
 
 
-def test_the_list_of_commands_is_whole(capsys):
+def test_the_list_of_commands_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
     """On a terminal of 80 columns every command is explained to the end of its sentence."""
     with pytest.raises(SystemExit):
         main(["--help"])
@@ -54,14 +57,14 @@ def test_the_list_of_commands_is_whole(capsys):
     assert [line for line in listed if not line.endswith(".") or line.endswith("...")] == []
 
 
-def test_root_script_is_the_program():
+def test_root_script_is_the_program() -> None:
     """`python cli.py` answers like `python -m alti2v`."""
     finished = subprocess.run([sys.executable, "cli.py", "--help"], capture_output=True, text=True, check=True)
 
     assert finished.stdout == run("--help").stdout
 
 
-def config_of(command):
+def config_of(command: Any) -> Any:
     from alti2v.crawl.crawler import CrawlConfig
     from alti2v.dataset.config import BuildConfig
     from alti2v.demo.board.app import BoardConfig
@@ -91,7 +94,7 @@ def config_of(command):
 @pytest.mark.parametrize(
     "command", ["board", "build-shards", "crawl", "demo", "embed", "eval", "kpi", "search", "serve", "train"]
 )
-def test_defaults_are_the_librarys(command):
+def test_defaults_are_the_librarys(command: Any) -> None:
     """What `--help` shows as a default is what the library would do by itself."""
     fields = {field.name: field for field in dataclasses.fields(config_of(command))}
     options = [
@@ -127,10 +130,12 @@ def test_defaults_are_the_librarys(command):
         (KeyboardInterrupt, 130),
     ],
 )
-def test_errors_become_one_line_and_a_status(monkeypatch, capsys, error, status):
+def test_errors_become_one_line_and_a_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Any, status: Any
+) -> None:
     """An error of the program ends as one line on stderr with its documented status; no traceback."""
 
-    def fail(*, as_json):
+    def fail(*, as_json: Any) -> None:
         raise error("the disk fell over: pick it up")
 
     monkeypatch.setitem(cli.commands, "fail", click.command("fail")(click.option("--json", "as_json")(fail)))
@@ -143,16 +148,16 @@ def test_errors_become_one_line_and_a_status(monkeypatch, capsys, error, status)
     assert len(captured.err.strip().splitlines()) == 1
 
 
-def test_usage_errors_end_with_2():
+def test_usage_errors_end_with_2() -> None:
     """An unknown option and a missing argument are usage errors."""
     assert run("crawl", "--nonsense").returncode == 2
     assert run("train").returncode == 2
 
 
-def test_unexpected_exceptions_keep_their_traceback(monkeypatch):
+def test_unexpected_exceptions_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug shows itself whole: only the program's own errors are made short."""
 
-    def fail():
+    def fail() -> None:
         raise ZeroDivisionError
 
     monkeypatch.setitem(cli.commands, "fail", click.command("fail")(fail))
@@ -160,7 +165,7 @@ def test_unexpected_exceptions_keep_their_traceback(monkeypatch):
         main(["fail"])
 
 
-def test_result_as_json_is_one_object(capsys):
+def test_result_as_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     """`--json` prints the dataclass whole, paths as text."""
     from alti2v.records import Finding, Verification
     from alti2v.terminal import print_result
@@ -176,7 +181,7 @@ def test_result_as_json_is_one_object(capsys):
     assert not isinstance(printed, Path)
 
 
-def test_a_full_disk_behind_standard_output_is_one_line():
+def test_a_full_disk_behind_standard_output_is_one_line() -> None:
     """`alti2v stats ... --json > file` says that there is no room, at once and not again at the end."""
     code = """
 import click
@@ -198,7 +203,7 @@ main(["say"])
 
 
 @pytest.mark.tf
-def test_every_recipe_can_be_chosen():
+def test_every_recipe_can_be_chosen() -> None:
     """The command line offers each recipe of the library, so that the commands can do what the demo does."""
     from alti2v.model.recipes import RECIPES
 

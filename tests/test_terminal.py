@@ -1,6 +1,9 @@
 """What a person reads while waiting."""
 
+from __future__ import annotations
+
 import io
+from typing import Any
 
 import pytest
 
@@ -12,7 +15,7 @@ from alti2v.terminal import describe, duration, lines, size
     ("seconds", "text"),
     [(0, "0 s"), (59.4, "59 s"), (200, "3 min 20 s"), (18_420, "5 h 07 min"), (187_200, "2 d 4 h")],
 )
-def test_duration(seconds, text):
+def test_duration(seconds: Any, text: Any) -> None:
     """Durations read like a person would say them."""
     assert duration(seconds) == text
 
@@ -20,12 +23,12 @@ def test_duration(seconds, text):
 @pytest.mark.parametrize(
     ("count", "text"), [(512, "512 B"), (3_400, "3.4 kB"), (547e9, "547.0 GB"), (2.5e12, "2.5 TB")]
 )
-def test_size(count, text):
+def test_size(count: Any, text: Any) -> None:
     """Sizes use powers of 1000, as disks are sold."""
     assert size(count) == text
 
 
-def test_description_counts_only_this_process_into_the_rate():
+def test_description_counts_only_this_process_into_the_rate() -> None:
     """A resumed stage does not boast with what an earlier run has done."""
     progress = Progress(
         stage="fetching", done=1100, total=2100, unit="files", counts={"failed": 2}, note="pausing"
@@ -36,7 +39,7 @@ def test_description_counts_only_this_process_into_the_rate():
     )
 
 
-def test_bytes_are_told_as_sizes():
+def test_bytes_are_told_as_sizes() -> None:
     """Nobody reads 5,017,600 of 5,017,600 bytes."""
     progress = Progress(stage="checking", done=2_500_000, total=10_000_000, unit="bytes")
 
@@ -45,7 +48,7 @@ def test_bytes_are_told_as_sizes():
     )
 
 
-def test_lines_are_few():
+def test_lines_are_few() -> None:
     """Without a terminal there is one line per 30 seconds, and one when a stage ends."""
     now_s = 0.0
     stream = io.StringIO()
@@ -59,7 +62,7 @@ def test_lines_are_few():
     assert [line.split(" ")[1] for line in written] == ["30", "60", "90", "100"]
 
 
-def test_a_second_stage_starts_its_own_rate():
+def test_a_second_stage_starts_its_own_rate() -> None:
     """The rate of a stage does not include the time of the one before."""
     now_s = 0.0
     stream = io.StringIO()

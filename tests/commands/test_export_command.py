@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -20,7 +22,7 @@ from tests.model.helpers.tiny_run import write_run
 TABLE = "tag_id,name,category,count\n9999999,general,9,1\n1,a,3,1\n"
 
 
-def ends_with(capsys, *arguments):
+def ends_with(capsys: pytest.CaptureFixture[str], *arguments: Any) -> Any:
     """Run the command as a user does: (exit status, stdout, stderr)."""
     with pytest.raises(SystemExit) as end:
         main(["export", *map(str, arguments)])
@@ -28,14 +30,14 @@ def ends_with(capsys, *arguments):
     return end.value.code, captured.out, captured.err
 
 
-def test_every_format_is_offered():
+def test_every_format_is_offered() -> None:
     """The choices of --format are those of the library."""
     (option,) = [option for option in cli.commands["export"].params if option.name == "format"]
 
     assert list(option.type.choices) == list(Format)
 
 
-def test_defaults_of_the_command_are_the_librarys():
+def test_defaults_of_the_command_are_the_librarys() -> None:
     """What `--help` shows as a default is what the library would do by itself."""
     fields = {field.name: field.default for field in dataclasses.fields(ExportConfig)}
     options = {
@@ -49,7 +51,7 @@ def test_defaults_of_the_command_are_the_librarys():
 
 
 @pytest.mark.tf
-def test_export_and_check(tmp_path, capsys):
+def test_export_and_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command exports, says what it did, and finds nothing wrong with it afterwards."""
     run, out = write_run(tmp_path), tmp_path / "out"
     status, told, _ = ends_with(capsys, run, out)
@@ -62,7 +64,7 @@ def test_export_and_check(tmp_path, capsys):
     assert json.loads(told) == {"folder": str(out), "format": "wd", "labels": 14, "breaches": []}
 
 
-def test_check_tells_each_breach_and_ends_with_4(tmp_path, capsys):
+def test_check_tells_each_breach_and_ends_with_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line per breach on stdout, one line on stderr, status 4."""
     (tmp_path / "selected_tags.csv").write_text(TABLE)
     status, told, errors = ends_with(capsys, "--check", tmp_path)
@@ -85,7 +87,13 @@ def test_check_tells_each_breach_and_ends_with_4(tmp_path, capsys):
         (("nothing", "out"), "does not exist"),
     ],
 )
-def test_usage_errors(tmp_path, monkeypatch, capsys, arguments, words):
+def test_usage_errors(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: Any,
+    words: Any,
+) -> None:
     """Each wrong command line ends with status 2 and says what is wrong with it."""
     monkeypatch.chdir(tmp_path)
     status, told, errors = ends_with(capsys, *arguments)
@@ -95,7 +103,9 @@ def test_usage_errors(tmp_path, monkeypatch, capsys, arguments, words):
     assert "Traceback" not in errors
 
 
-def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch, capsys):
+def test_without_the_extra_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Where ONNX is not installed, one line names the extra."""
     for name in ("onnx", "onnxruntime"):
         monkeypatch.delitem(vars(runtime), name, raising=False)
@@ -108,7 +118,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch, capsys
     assert errors == "alti2v: onnx is not installed: pip install 'alti2v[export]'\n"
 
 
-def test_help_says_what_it_does():
+def test_help_says_what_it_does() -> None:
     """The help fits a terminal and names the check."""
     result = CliRunner().invoke(cli, ["export", "--help"])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from alti2v.cli import main
@@ -17,7 +19,9 @@ from alti2v.cli import main
         (("tag", "s3://bucket/model", "picture.png"), "MODEL"),
     ],
 )
-def test_a_url_is_named_as_one(monkeypatch, capsys, arguments, named):
+def test_a_url_is_named_as_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: Any, named: Any
+) -> None:
     """One line says which of the arguments it was, and what to do."""
     monkeypatch.setattr("sys.argv", ["alti2v", *arguments])
     with pytest.raises(SystemExit) as ended:

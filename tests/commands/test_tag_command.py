@@ -1,12 +1,16 @@
 """`alti2v tag`: what a person gets for files, folders, lists and damaged pictures, and the sidecars."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -21,12 +25,12 @@ pytest.importorskip("onnx", reason="onnx is not installed: pip install 'alti2v[e
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_wd_folder(tmp_path_factory.mktemp("wd"))
 
 
 @pytest.fixture
-def art(tmp_path):
+def art(tmp_path: Path) -> Any:
     """A folder of five pictures, one of them a folder deeper, among other things."""
     folder = tmp_path / "art"
     for name, colour in (("a.png", "red"), ("b.jpg", "blue"), ("c.webp", "green"), ("deep/er/d.gif", "white")):
@@ -38,10 +42,10 @@ def art(tmp_path):
 
 
 @pytest.fixture
-def tag(capsys):
+def tag(capsys: pytest.CaptureFixture[str]) -> Any:
     """Run the command in this process: (status, stdout, stderr)."""
 
-    def run(*arguments):
+    def run(*arguments: Any) -> Any:
         with pytest.raises(SystemExit) as ending:
             main(["tag", *map(str, arguments)])
         printed = capsys.readouterr()
@@ -50,11 +54,11 @@ def tag(capsys):
     return run
 
 
-def captions(folder):
+def captions(folder: Path) -> Any:
     return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.txt"))}
 
 
-def test_a_folder_is_tagged_whole_in_order(tag, model, art):
+def test_a_folder_is_tagged_whole_in_order(tag: Any, model: Any, art: Any) -> None:
     """Every picture with all folders inside, by name; what is hidden or no picture is left out."""
     status, out, err = tag(model, art, "--format", "json")
     paths = [json.loads(line)["path"] for line in out.splitlines()]
@@ -63,7 +67,7 @@ def test_a_folder_is_tagged_whole_in_order(tag, model, art):
     assert paths == [str(art / name) for name in ("E.JPG", "a.png", "b.jpg", "c.webp", "deep/er/d.gif")]
 
 
-def test_command_and_call_say_exactly_the_same(tag, model, art):
+def test_command_and_call_say_exactly_the_same(tag: Any, model: Any, art: Any) -> None:
     """JSON lines hold what `estimate_plausible_tags` returns, to the last digit, in batches of any size."""
     names = ["E.JPG", "a.png", "b.jpg", "c.webp", "deep/er/d.gif"]
     called = load_tagger(model).estimate_plausible_tags([art / name for name in names], threshold=0.3)
@@ -78,7 +82,7 @@ def test_command_and_call_say_exactly_the_same(tag, model, art):
             assert list(line["rating"].items()) == rating
 
 
-def test_text_shows_probabilities_by_category(tag, model, art):
+def test_text_shows_probabilities_by_category(tag: Any, model: Any, art: Any) -> None:
     """The text format is for people: the path, then each category that has tags."""
     status, out, _ = tag(model, art / "a.png")
     path, general, character = out.splitlines()
@@ -89,7 +93,7 @@ def test_text_shows_probabilities_by_category(tag, model, art):
     assert character.split()[:2] == ["character", "saber_(fate)"]
 
 
-def test_csv_has_a_row_a_tag(tag, model, art):
+def test_csv_has_a_row_a_tag(tag: Any, model: Any, art: Any) -> None:
     """A header and then a row for each tag, readable by any program."""
     _, out, _ = tag(model, art / "a.png", art / "b.jpg", "--format", "csv", "--top", 1)
     rows = list(csv.DictReader(io.StringIO(out)))
@@ -101,7 +105,7 @@ def test_csv_has_a_row_a_tag(tag, model, art):
     assert all(0.9 < float(row["probability"]) <= 1 for row in rows)
 
 
-def test_thresholds_for_all_and_for_a_category(tag, model, art):
+def test_thresholds_for_all_and_for_a_category(tag: Any, model: Any, art: Any) -> None:
     """The general threshold holds where a category has none of its own."""
     _, out, _ = tag(
         model, art / "a.png", "--format", "csv", "--threshold", "0.2", "--threshold", "character=0.9999"
@@ -111,7 +115,7 @@ def test_thresholds_for_all_and_for_a_category(tag, model, art):
     assert tags == ["red_eyes", "^_^"]
 
 
-def test_thresholds_for_single_tags(tag, model, art):
+def test_thresholds_for_single_tags(tag: Any, model: Any, art: Any) -> None:
     """A tag's own threshold counts before its category's and the general one, however it is spelt."""
     _, out, _ = tag(
         *(model, art / "a.png", "--format", "csv", "--threshold", "0.2", "--threshold", "red eyes=0.99999"),
@@ -122,7 +126,7 @@ def test_thresholds_for_single_tags(tag, model, art):
     assert tags == {"saber_(fate)", "^_^"}
 
 
-def test_categories_exclusion_and_order(tag, model, art):
+def test_categories_exclusion_and_order(tag: Any, model: Any, art: Any) -> None:
     """Only what is wanted is shown, in the order that is wanted; the rating is the best one."""
     _, out, _ = tag(
         *(model, art / "a.png", "--format", "csv", "--sort", "alphabet", "--exclude", "red eyes"),
@@ -136,7 +140,7 @@ def test_categories_exclusion_and_order(tag, model, art):
 # Sidecars ----------------------------------------------------------------------------------------
 
 
-def test_sidecars_lie_beside_the_pictures(tag, model, art):
+def test_sidecars_lie_beside_the_pictures(tag: Any, model: Any, art: Any) -> None:
     """Each picture gets its text file, written as a trainer wants it; the report counts."""
     status, out, err = tag(
         *(model, art, "--format", "sidecar", "--json", "--spaces", "--escape", "--prepend", "my char"),
@@ -155,7 +159,9 @@ def test_sidecars_lie_beside_the_pictures(tag, model, art):
     assert (report["pictures"], report["tagged"], report["skipped"], report["failed"]) == (5, 5, 0, {})
 
 
-def test_what_is_done_is_skipped_without_loading_the_model(tag, model, art, monkeypatch):
+def test_what_is_done_is_skipped_without_loading_the_model(
+    tag: Any, model: Any, art: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Run again, nothing is touched; when nothing is left the model is not even loaded."""
     tag(model, art, "--format", "sidecar")
     (art / "a.txt").write_text("by hand")
@@ -167,7 +173,7 @@ def test_what_is_done_is_skipped_without_loading_the_model(tag, model, art, monk
     assert (art / "a.txt").read_text() == "by hand"
 
 
-def test_an_interrupted_run_goes_on(tag, model, art):
+def test_an_interrupted_run_goes_on(tag: Any, model: Any, art: Any) -> None:
     """Only pictures without a sidecar are tagged."""
     (art / "b.txt").write_text("by hand")
     _, out, _ = tag(model, art, "--format", "sidecar", "--json")
@@ -177,7 +183,7 @@ def test_an_interrupted_run_goes_on(tag, model, art):
     assert captions(art)["b.txt"] == "by hand"
 
 
-def test_existing_captions_are_extended_or_replaced(tag, model, art):
+def test_existing_captions_are_extended_or_replaced(tag: Any, model: Any, art: Any) -> None:
     """`append` keeps what is written and adds what is new, once; `overwrite` starts afresh."""
     sidecar = art / "a.txt"
     sidecar.write_text("a girl, Red Eyes\n", encoding="utf-8-sig")
@@ -192,7 +198,7 @@ def test_existing_captions_are_extended_or_replaced(tag, model, art):
     assert b"a girl" not in sidecar.read_bytes()
 
 
-def test_a_sidecar_that_cannot_be_read_is_named_and_kept(tag, model, art):
+def test_a_sidecar_that_cannot_be_read_is_named_and_kept(tag: Any, model: Any, art: Any) -> None:
     """A text file in another encoding is not guessed at."""
     (art / "a.txt").write_bytes(b"\xff\xfe\x00caption")
     status, _, err = tag(model, art, "--format", "sidecar", "--existing", "append")
@@ -203,7 +209,7 @@ def test_a_sidecar_that_cannot_be_read_is_named_and_kept(tag, model, art):
     assert len(captions(art.joinpath("deep"))) == 1
 
 
-def test_pictures_that_share_a_sidecar_are_told_apart(tag, model, art):
+def test_pictures_that_share_a_sidecar_are_told_apart(tag: Any, model: Any, art: Any) -> None:
     """a.png and a.webp would both write a.txt: the second is named, and nothing is overwritten."""
     write_picture(art / "a.webp", "blue")
     for _ in range(2):
@@ -214,7 +220,7 @@ def test_pictures_that_share_a_sidecar_are_told_apart(tag, model, art):
         assert "red_eyes" in (art / "a.txt").read_text()
 
 
-def test_a_picture_without_tags_gets_an_empty_caption(tag, model, art):
+def test_a_picture_without_tags_gets_an_empty_caption(tag: Any, model: Any, art: Any) -> None:
     """No tag is a result too: the picture is done."""
     status, _, _ = tag(model, art / "a.png", "--format", "sidecar", "--threshold", "1")
 
@@ -225,7 +231,9 @@ def test_a_picture_without_tags_gets_an_empty_caption(tag, model, art):
 # What is given -------------------------------------------------------------------------------------
 
 
-def test_files_patterns_and_lists(tag, model, art, tmp_path, monkeypatch):
+def test_files_patterns_and_lists(
+    tag: Any, model: Any, art: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file of any name, a pattern, and a list on standard input, in the order given."""
     odd = tmp_path / "no_suffix"
     odd.write_bytes((art / "a.png").read_bytes())
@@ -243,7 +251,7 @@ def test_files_patterns_and_lists(tag, model, art, tmp_path, monkeypatch):
     assert "1 of 4 pictures could not be tagged (missing 1)" in err
 
 
-def test_a_file_called_like_a_pattern_is_a_file(tag, model, art):
+def test_a_file_called_like_a_pattern_is_a_file(tag: Any, model: Any, art: Any) -> None:
     """Brackets in a name are part of the name where such a file exists."""
     write_picture(art / "[1].png", "red")
     _, out, _ = tag(model, art / "[1].png", "--format", "json")
@@ -252,7 +260,7 @@ def test_a_file_called_like_a_pattern_is_a_file(tag, model, art):
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems take UTF-8 names only")
-def test_names_that_are_no_utf8_are_tagged_and_shown(model, art):
+def test_names_that_are_no_utf8_are_tagged_and_shown(model: Any, art: Any) -> None:
     """A name of any bytes is a name: tagged, shown with escapes, and its sidecar lies beside it."""
     name = os.fsencode(art) + b"/\xe4\xf6.png"
     Path(os.fsdecode(name)).write_bytes((art / "a.png").read_bytes())
@@ -266,7 +274,7 @@ def test_names_that_are_no_utf8_are_tagged_and_shown(model, art):
     assert b"\\\\xe4\\\\xf6.png" in finished.stdout
 
 
-def test_damaged_pictures_are_named_counted_and_the_others_tagged(tag, model, art):
+def test_damaged_pictures_are_named_counted_and_the_others_tagged(tag: Any, model: Any, art: Any) -> None:
     """Exit status 1, one line for each damaged file, the sums at the end, and the rest is done."""
     (art / "a0.png").write_bytes(b"no picture")
     (art / "b0.jpg").write_bytes((art / "b.jpg").read_bytes()[:200])
@@ -281,7 +289,7 @@ def test_damaged_pictures_are_named_counted_and_the_others_tagged(tag, model, ar
     assert "3 of 8 pictures could not be tagged (damaged 1, not_image 1, too_small 1)" in err.splitlines()[-1]
 
 
-def one_line(err):
+def one_line(err: Any) -> Any:
     """The message: the only line but for those of the progress."""
     lines = [line for line in err.splitlines() if not line.startswith("tagging:")]
     assert len(lines) == 1, err
@@ -317,7 +325,9 @@ def one_line(err):
         (["-"], 1, "standard input named no picture"),
     ],
 )
-def test_bad_input_ends_in_one_line(tag, model, art, monkeypatch, arguments, status, message):
+def test_bad_input_ends_in_one_line(
+    tag: Any, model: Any, art: Any, monkeypatch: pytest.MonkeyPatch, arguments: Any, status: Any, message: Any
+) -> None:
     """Each mistake: one clear line, the documented status, and no sidecar was written."""
     (art / "empty").mkdir()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
@@ -328,7 +338,7 @@ def test_bad_input_ends_in_one_line(tag, model, art, monkeypatch, arguments, sta
     assert captions(art) == {}
 
 
-def test_a_folder_that_is_no_model_is_refused(tag, art):
+def test_a_folder_that_is_no_model_is_refused(tag: Any, art: Any) -> None:
     """A folder of pictures is no model."""
     status, _, err = tag(art, art)
 
@@ -336,7 +346,7 @@ def test_a_folder_that_is_no_model_is_refused(tag, art):
     assert "holds no model of alti2v" in one_line(err)
 
 
-def test_progress_does_not_mix_with_results(model, art):
+def test_progress_does_not_mix_with_results(model: Any, art: Any) -> None:
     """Standard output holds results and nothing else, standard error progress and problems."""
     finished = subprocess.run(
         [sys.executable, "-m", "alti2v", "tag", str(model), str(art), "--format", "json"],
@@ -352,7 +362,9 @@ def test_progress_does_not_mix_with_results(model, art):
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="this system has no pseudo-terminals")
 @pytest.mark.parametrize("form", ["json", "csv", "text"])
-def test_results_go_into_a_file_while_progress_is_on_the_terminal(model, art, tmp_path, form):
+def test_results_go_into_a_file_while_progress_is_on_the_terminal(
+    model: Any, art: Any, tmp_path: Path, form: Any
+) -> None:
     """`alti2v tag ... > FILE` at a terminal: the file holds every result, the terminal the bars."""
     ours, theirs = os.openpty()
     with (tmp_path / "out").open("wb") as out:
@@ -372,7 +384,7 @@ def test_results_go_into_a_file_while_progress_is_on_the_terminal(model, art, tm
     assert "5/5 pictures" in terminal
 
 
-def test_defaults_are_the_librarys():
+def test_defaults_are_the_librarys() -> None:
     """What `--help` shows as a default is what the library does by itself."""
     from alti2v.model.tagging.captions import CaptionStyle
 
@@ -391,17 +403,17 @@ def test_defaults_are_the_librarys():
     )
 
 
-def test_memory_is_flat(model, tmp_path):
+def test_memory_is_flat(model: Any, tmp_path: Path) -> None:
     """Only a few batches are in memory at a time, however many pictures there are."""
     picture = write_picture(tmp_path / "x.png", "red")
     taken, shown = [], []
 
-    def listed():
+    def listed() -> Iterator[Any]:
         for number in range(400):
             taken.append(number)
             yield str(picture)
 
-    def show(result):
+    def show(result: Any) -> None:
         shown.append(result)
         # Two batches ahead of the one that is shown, and one in each of at most eight threads.
         assert len(taken) - len(shown) < 3 * 4 + 8

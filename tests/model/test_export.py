@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,25 +57,25 @@ METRICS = {
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_run(tmp_path_factory.mktemp("exported"))
 
 
 @pytest.fixture
-def quick(monkeypatch):
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Load each run once and compare nothing: for tests that export often and look at other things."""
     monkeypatch.setattr(module, "load_bundle", functools.cache(load_bundle))
     monkeypatch.setattr(module, "largest_difference", lambda *_: 0.0)
 
 
 @pytest.fixture(scope="module")
-def exported(run, tmp_path_factory):
+def exported(run: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The WD folder of the run, and the report about it. Not to be changed."""
     out = tmp_path_factory.mktemp("out") / "wd"
     return export(ExportConfig(run=run, out=out))
 
 
-def test_what_lies_in_the_folder(exported):
+def test_what_lies_in_the_folder(exported: Any) -> None:
     """Model, table, card and report, and nothing else; the report agrees with the files."""
     assert {path.name for path in exported.out.iterdir()} == {
         "model.onnx",
@@ -89,7 +90,7 @@ def test_what_lies_in_the_folder(exported):
     assert exported.labels.read_text().splitlines()[1] == f"9999999,general,9,{TRAINED}"
 
 
-def test_report_for_programs(exported):
+def test_report_for_programs(exported: Any) -> None:
     """export_report.json names every renamed and left out tag; no path of this machine is in it."""
     report = json.loads((exported.out / "export_report.json").read_text())
 
@@ -100,7 +101,7 @@ def test_report_for_programs(exported):
     assert "/" not in json.dumps(report["run"])
 
 
-def test_card_without_an_evaluation(exported):
+def test_card_without_an_evaluation(exported: Any) -> None:
     """A run that nobody judged gets a card that says so, and metadata that a YAML reader takes."""
     text = (exported.out / "README.md").read_text()
     front = yaml.safe_load(text.split("---\n")[1])
@@ -115,7 +116,7 @@ def test_card_without_an_evaluation(exported):
 
 
 @pytest.mark.usefixtures("quick")
-def test_card_with_the_evaluations_figures(run, tmp_path):
+def test_card_with_the_evaluations_figures(run: Any, tmp_path: Path) -> None:
     """The figures of RUN/eval/metrics.json stand in card and metadata, with baseline and interval."""
     copy = shutil.copytree(run, tmp_path / "run")
     (copy / EVALUATION_DIR).mkdir()
@@ -138,14 +139,14 @@ def test_card_with_the_evaluations_figures(run, tmp_path):
     assert "constant" not in text  # the native form has no ratings
 
 
-def test_metrics_file_has_the_evaluations_name():
+def test_metrics_file_has_the_evaluations_name() -> None:
     """The report's layer lies above this one, so the name stands twice; it is the same."""
     assert METRICS_FILE == evaluation.METRICS_FILE
 
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("format_", ["wd-embedding", "cl", "onnx"])
-def test_every_other_format_keeps_its_contract(run, tmp_path, format_):
+def test_every_other_format_keeps_its_contract(run: Any, tmp_path: Path, format_: Any) -> None:
     """What is exported is recognised as what it is, without a breach."""
     report = export(ExportConfig(run=run, out=tmp_path / "out", format=format_))
     checked = check_folder(tmp_path / "out")
@@ -155,7 +156,7 @@ def test_every_other_format_keeps_its_contract(run, tmp_path, format_):
 
 
 @pytest.mark.usefixtures("quick")
-def test_exporting_again_gives_the_same_bytes(exported, run, tmp_path):
+def test_exporting_again_gives_the_same_bytes(exported: Any, run: Any, tmp_path: Path) -> None:
     """A second export, also over a first one with another model, ends in the same files."""
     out = tmp_path / "out"
     export(ExportConfig(run=run, out=out, copyrights="nothing", ratings="uniform"))
@@ -167,7 +168,7 @@ def test_exporting_again_gives_the_same_bytes(exported, run, tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
-def test_tuned_thresholds_come_along_under_the_new_names(run, tmp_path):
+def test_tuned_thresholds_come_along_under_the_new_names(run: Any, tmp_path: Path) -> None:
     """thresholds.json names the tags as the table does; an export without one leaves no older one behind."""
     copy, out = shutil.copytree(run, tmp_path / "run"), tmp_path / "out"
     tuned = TunedThresholds(rules={"f1": {"null": 0.1, "solo": 0.2, "kei": 0.3}}, fallback=0.4, images=9)
@@ -180,13 +181,13 @@ def test_tuned_thresholds_come_along_under_the_new_names(run, tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_killed_export_leaves_no_model(run, tmp_path, monkeypatch):
+def test_a_killed_export_leaves_no_model(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whenever writing stops, a model stands only beside its own table; the same command then finishes."""
     out = tmp_path / "out"
     export(ExportConfig(run=run, out=out, ratings="uniform"))
     publish_bytes = module.publish_bytes
 
-    def dies(path, content):
+    def dies(path: Any, content: Any) -> None:
         if path.name == "README.md":
             raise KeyboardInterrupt
         publish_bytes(path, content)
@@ -202,7 +203,7 @@ def test_a_killed_export_leaves_no_model(run, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("quick")
-def test_out_that_is_something_else_is_refused(run, tmp_path):
+def test_out_that_is_something_else_is_refused(run: Any, tmp_path: Path) -> None:
     """A file, a folder with other things, the run itself, an export of another format; nothing is touched."""
     (tmp_path / "file").write_text("mine")
     (tmp_path / "other").mkdir()
@@ -222,7 +223,7 @@ def test_out_that_is_something_else_is_refused(run, tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_clone_of_an_empty_repository_is_no_obstacle(run, tmp_path):
+def test_a_clone_of_an_empty_repository_is_no_obstacle(run: Any, tmp_path: Path) -> None:
     """Hidden files, such as those of git, do not make a folder somebody else's."""
     (tmp_path / ".gitattributes").write_text("*.onnx filter=lfs\n")
     export(ExportConfig(run=run, out=tmp_path))
@@ -230,7 +231,7 @@ def test_a_clone_of_an_empty_repository_is_no_obstacle(run, tmp_path):
     assert check_folder(tmp_path).breaches == ()
 
 
-def test_a_folder_that_cannot_be_written(run, tmp_path):
+def test_a_folder_that_cannot_be_written(run: Any, tmp_path: Path) -> None:
     """A path below a file is refused by the disk in one line."""
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot write"):
@@ -238,7 +239,7 @@ def test_a_folder_that_cannot_be_written(run, tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
-def test_the_dataset_of_the_ratings(run, tmp_path):
+def test_the_dataset_of_the_ratings(run: Any, tmp_path: Path) -> None:
     """A dataset that moved is asked for, another one refused; without it there are uniform ratings."""
     moved = shutil.copytree(run.parent / "dataset", tmp_path / "moved")
     copy = tmp_path / "run"
@@ -258,7 +259,7 @@ def test_the_dataset_of_the_ratings(run, tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_vocabulary_without_characters_needs_a_decision(tmp_path):
+def test_a_vocabulary_without_characters_needs_a_decision(tmp_path: Path) -> None:
     """The WD formats refuse it and say what helps; the placeholder and the other formats do."""
     tags = tuple(tag for tag in TAGS if tag.category is not Category.CHARACTER)
     run = write_run(tmp_path, tags=tags)
@@ -272,14 +273,14 @@ def test_a_vocabulary_without_characters_needs_a_decision(tmp_path):
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_vocabulary_without_general_tags_is_refused(tmp_path):
+def test_a_vocabulary_without_general_tags_is_refused(tmp_path: Path) -> None:
     """There is no placeholder for that."""
     run = write_run(tmp_path, tags=tuple(tag for tag in TAGS if tag.category is Category.CHARACTER))
     with pytest.raises(UsageError, match="knows no general tag"):
         export(ExportConfig(run=run, out=tmp_path / "out"))
 
 
-def test_weights_that_are_no_numbers_are_not_exported(run, tmp_path):
+def test_weights_that_are_no_numbers_are_not_exported(run: Any, tmp_path: Path) -> None:
     """A run that diverged is refused before anything is written."""
     bundle = load_bundle(run)
     kernel = bundle.network.get_layer("logits").kernel
@@ -291,13 +292,13 @@ def test_weights_that_are_no_numbers_are_not_exported(run, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_without_a_model(tmp_path):
+def test_a_run_without_a_model(tmp_path: Path) -> None:
     """An unfinished or missing run is named."""
     with pytest.raises(UsageError, match="does not exist"):
         export(ExportConfig(run=tmp_path / "run", out=tmp_path / "out"))
 
 
-def test_it_works_where_tensorflow_is_not_installed(exported, tmp_path):
+def test_it_works_where_tensorflow_is_not_installed(exported: Any, tmp_path: Path) -> None:
     """In an environment of ONNX Runtime and its dependencies alone, the folder loads and passes its check."""
     site = tmp_path / "site"
     site.mkdir()
@@ -334,7 +335,7 @@ def test_it_works_where_tensorflow_is_not_installed(exported, tmp_path):
     assert re.fullmatch(r"[\w.-]+", exported.out.name)
 
 
-def test_kohyas_second_form_tags_like_the_wd_form_and_with_more_categories(run, tmp_path):
+def test_kohyas_second_form_tags_like_the_wd_form_and_with_more_categories(run: Any, tmp_path: Path) -> None:
     """The same picture, the same probabilities; artists and copyrights only in the second form."""
     picture = np.random.default_rng(0).integers(0, 256, (70, 50, 3), dtype=np.uint8)
     said = {}
@@ -356,7 +357,7 @@ def test_kohyas_second_form_tags_like_the_wd_form_and_with_more_categories(run, 
     assert "artist" not in {category for _, category in said["wd"]}
 
 
-def test_a_tag_mapping_that_is_none_is_named(tmp_path):
+def test_a_tag_mapping_that_is_none_is_named(tmp_path: Path) -> None:
     """Kohya's second form with holes in its numbers."""
     (tmp_path / "model_optimized.onnx").write_bytes(b"")
     (tmp_path / "tag_mapping.json").write_text('{"1": {"tag": "solo", "category": "General"}}')

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ TAGS = (
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A bundle, and the folder that it was saved to."""
     architecture = Architecture(size=32, tags=3, head=Head.FLATTENED, features=4, dropout=0.1, pixel_scale=0.5)
     bundle = Bundle(
@@ -45,18 +47,18 @@ def saved(tmp_path_factory):
 
 
 @pytest.fixture
-def folder(saved, tmp_path):
+def folder(saved: Any, tmp_path: Path) -> Any:
     """A copy to be damaged."""
     shutil.copytree(saved[1] / "model", tmp_path / "model")
     return tmp_path / "model"
 
 
-def change(file, **fields):
+def change(file: Any, **fields: Any) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
 
 
 @pytest.mark.parametrize("part", ["", "model"])
-def test_round_trip(saved, part):
+def test_round_trip(saved: Any, part: Any) -> None:
     """A run, or the model folder in it, gives back every field and the same predictions."""
     bundle, run = saved
     loaded = load_bundle(run / part)
@@ -78,7 +80,7 @@ def test_round_trip(saved, part):
         np.testing.assert_array_equal(loaded.network.predict_on_batch(images)[name], expected)
 
 
-def test_tags_are_a_table_for_others(saved):
+def test_tags_are_a_table_for_others(saved: Any) -> None:
     """tags.csv is plain CSV with a header, in the order of the outputs."""
     with (saved[1] / "model" / "tags.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -86,7 +88,7 @@ def test_tags_are_a_table_for_others(saved):
     assert [(row["name"], row["category"]) for row in rows] == [(tag.name, tag.category) for tag in TAGS]
 
 
-def test_folder_holds_numbers_only(saved):
+def test_folder_holds_numbers_only(saved: Any) -> None:
     """The folder holds no pickle and no whole Keras model."""
     assert sorted(path.name for path in (saved[1] / "model").iterdir()) == [
         "model.json",
@@ -95,7 +97,7 @@ def test_folder_holds_numbers_only(saved):
     ]
 
 
-def test_nothing_there(tmp_path):
+def test_nothing_there(tmp_path: Path) -> None:
     """A path that does not exist, or holds something else, is said to be that."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "unfinished").mkdir()
@@ -110,7 +112,7 @@ def test_nothing_there(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5", "model.pkl"])
-def test_model_files_of_others_are_refused(tmp_path, name):
+def test_model_files_of_others_are_refused(tmp_path: Path, name: Any) -> None:
     """A whole-model file is refused unread: it can run code."""
     (tmp_path / name).write_bytes(b"whatever")
 
@@ -118,7 +120,7 @@ def test_model_files_of_others_are_refused(tmp_path, name):
         load_bundle(tmp_path / name)
 
 
-def test_description_of_something_else(folder):
+def test_description_of_something_else(folder: Path) -> None:
     """A model.json that is not ours is refused."""
     change(folder / "model.json", kind="other")
 
@@ -126,7 +128,7 @@ def test_description_of_something_else(folder):
         load_bundle(folder)
 
 
-def test_newer_version(folder):
+def test_newer_version(folder: Path) -> None:
     """A model of a newer format version is refused."""
     change(folder / "model.json", version=99)
 
@@ -135,7 +137,7 @@ def test_newer_version(folder):
 
 
 @pytest.mark.parametrize("name", ["model.weights.h5", "tags.csv"])
-def test_missing_part(folder, name):
+def test_missing_part(folder: Path, name: Any) -> None:
     """A missing part is named."""
     (folder / name).unlink()
 
@@ -154,7 +156,7 @@ def test_missing_part(folder, name):
         ("model.weights.h5", b""),
     ],
 )
-def test_damaged_part(folder, name, content):
+def test_damaged_part(folder: Path, name: Any, content: Any) -> None:
     """A damaged part is named, in one line."""
     (folder / name).write_bytes(content)
 
@@ -163,7 +165,7 @@ def test_damaged_part(folder, name, content):
     assert "\n" not in str(caught.value)
 
 
-def test_weights_of_another_network(folder):
+def test_weights_of_another_network(folder: Path) -> None:
     """Weights that do not fit are refused, not loaded as far as they go."""
     keras = backend.keras
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(folder / "model.weights.h5")
@@ -172,7 +174,7 @@ def test_weights_of_another_network(folder):
         load_bundle(folder)
 
 
-def test_tags_that_do_not_fit(folder):
+def test_tags_that_do_not_fit(folder: Path) -> None:
     """As many tags as outputs, or it is refused."""
     lines = (folder / "tags.csv").read_bytes().splitlines(keepends=True)
     (folder / "tags.csv").write_bytes(lines[0] + lines[1])

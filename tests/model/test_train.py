@@ -9,7 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +36,7 @@ class KilledError(Exception):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tiny_recipes():
+def tiny_recipes() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         for name, recipe in TINY.items():
             patch.setitem(RECIPES, name, recipe)
@@ -41,19 +44,19 @@ def tiny_recipes():
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_squares(tmp_path_factory.mktemp("train") / "dataset", train=TRAIN)
 
 
 @pytest.fixture(scope="module")
-def reference(dataset, tmp_path_factory):
+def reference(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The uninterrupted run, which all interrupted ones have to equal; its report, and what its hook heard.
 
     On a clock that only the hook moves: 8 s after each step of the first epoch, 2 s after each of the second.
     """
     run, heard, now_s = tmp_path_factory.mktemp("reference") / "run", [], [0.0]
 
-    def hear(progress):
+    def hear(progress: Any) -> None:
         heard.append(progress)
         now_s[0] += 8 if progress.counts.get("epoch") == "1/2" else 2
 
@@ -61,31 +64,31 @@ def reference(dataset, tmp_path_factory):
     return run, report, heard
 
 
-def ending_at(step, error):
+def ending_at(step: Any, error: Any) -> Any:
     """A progress hook that raises once `step` is done."""
 
-    def hook(progress):
+    def hook(progress: Any) -> None:
         if progress.done == step:
             raise error
 
     return hook
 
 
-def weights(run):
+def weights(run: Any) -> Any:
     return load_bundle(run).network.get_weights()
 
 
-def log(run):
+def log(run: Any) -> Any:
     with (run / "log.csv").open(newline="") as file:
         return [{key: value for key, value in row.items() if key not in TIMES} for row in csv.DictReader(file)]
 
 
-def assert_equal_runs(run, expected):
+def assert_equal_runs(run: Any, expected: Any) -> None:
     assert log(run) == log(expected)
     assert all(np.array_equal(a, b) for a, b in zip(weights(run), weights(expected), strict=True))
 
 
-def test_progress_counts_every_step(reference):
+def test_progress_counts_every_step(reference: Any) -> None:
     """The hook hears every step once, in order, with the loss and the speed."""
     training = [progress for progress in reference[2] if progress.stage == "training"]
     steps = [progress for progress in training if not progress.milestone]
@@ -95,7 +98,7 @@ def test_progress_counts_every_step(reference):
     assert steps[-1].counts["epoch"] == "2/2"
 
 
-def test_an_epochs_speed_is_its_own(reference):
+def test_an_epochs_speed_is_its_own(reference: Any) -> None:
     """What a slow first epoch cost is not in the line of the second; the report counts both.
 
     After an epoch's last step the clock moves outside of training, so two of its three steps take time.
@@ -105,7 +108,9 @@ def test_an_epochs_speed_is_its_own(reference):
     assert reference[1].samples_per_s == 2 * TRAIN / 20
 
 
-def test_a_run_that_was_killed_in_its_first_step_begins_anew(dataset, tmp_path, begun, reference):
+def test_a_run_that_was_killed_in_its_first_step_begins_anew(
+    dataset: Path, tmp_path: Path, begun: Any, reference: Any
+) -> None:
     """The checkpoint of the step itself was not written yet: it is done again, to the same weights and log."""
     run = shutil.copytree(begun, tmp_path / "run")
 
@@ -114,7 +119,7 @@ def test_a_run_that_was_killed_in_its_first_step_begins_anew(dataset, tmp_path, 
 
 
 @pytest.fixture(scope="module")
-def killed(dataset, tmp_path_factory):
+def killed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A run that kill -9 ended after its fifth step, in the middle of the second epoch."""
     run = tmp_path_factory.mktemp("killed") / "run"
     program = f"""
@@ -139,7 +144,7 @@ train(config(Path({str(dataset)!r}), Path({str(run)!r})), progress=hook)
     return run
 
 
-def test_resume_after_a_real_kill(dataset, tmp_path, killed, reference):
+def test_resume_after_a_real_kill(dataset: Path, tmp_path: Path, killed: Any, reference: Any) -> None:
     """kill -9 in the middle of a training loses nothing that a checkpoint held."""
     run = shutil.copytree(killed, tmp_path / "run")
 
@@ -147,7 +152,9 @@ def test_resume_after_a_real_kill(dataset, tmp_path, killed, reference):
     assert_equal_runs(run, reference[0])
 
 
-def test_damaged_checkpoint_is_passed_over(dataset, tmp_path, killed, reference, caplog):
+def test_damaged_checkpoint_is_passed_over(
+    dataset: Path, tmp_path: Path, killed: Any, reference: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     """If the newest checkpoint is damaged, the one before it is used, with a warning, to the same end.
 
     That one is from the end of an epoch.
@@ -163,7 +170,7 @@ def test_damaged_checkpoint_is_passed_over(dataset, tmp_path, killed, reference,
     assert_equal_runs(run, reference[0])
 
 
-def test_interrupt_saves_first(dataset, tmp_path, reference):
+def test_interrupt_saves_first(dataset: Path, tmp_path: Path, reference: Any) -> None:
     """Ctrl-C writes a checkpoint of the very step, however long ago the last one was.
 
     While one step is counted the next one is under way; it is waited for.
@@ -176,7 +183,7 @@ def test_interrupt_saves_first(dataset, tmp_path, reference):
     assert_equal_runs(run, reference[0])
 
 
-def test_finished_run_returns_at_once(dataset, reference):
+def test_finished_run_returns_at_once(dataset: Path, reference: Any) -> None:
     """A finished run is not trained again, and reports what it reported."""
     run, first, _ = reference
     heard = []
@@ -186,7 +193,7 @@ def test_finished_run_returns_at_once(dataset, reference):
     assert heard == []
 
 
-def test_more_epochs_go_on(dataset, tmp_path, reference):
+def test_more_epochs_go_on(dataset: Path, tmp_path: Path, reference: Any) -> None:
     """A finished run that is given more epochs goes on from where it ended, and keeps them when not told."""
     run = shutil.copytree(reference[0], tmp_path / "run")
     report = train(config(dataset, run, epochs=3))
@@ -208,14 +215,16 @@ def test_more_epochs_go_on(dataset, tmp_path, reference):
         ({"weights": "imagenet"}, "--weights none, not imagenet"),
     ],
 )
-def test_other_settings_are_refused(dataset, tmp_path, begun, fields, message):
+def test_other_settings_are_refused(
+    dataset: Path, tmp_path: Path, begun: Any, fields: Any, message: Any
+) -> None:
     """A run is not continued with other settings than it was begun with; the message names the option."""
     with pytest.raises(UsageError, match=message):
         train(config(dataset, begun, **fields))
 
 
 @pytest.fixture(scope="module")
-def begun(dataset, tmp_path_factory):
+def begun(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A run that was begun with two epochs, and killed after its first step."""
     run = tmp_path_factory.mktemp("begun") / "run"
     with pytest.raises(KilledError):
@@ -223,7 +232,7 @@ def begun(dataset, tmp_path_factory):
     return run
 
 
-def test_run_of_another_dataset_is_refused(tmp_path, begun):
+def test_run_of_another_dataset_is_refused(tmp_path: Path, begun: Any) -> None:
     """A run is not continued on another dataset."""
     other = write_squares(tmp_path / "other", train=20)
 
@@ -231,7 +240,7 @@ def test_run_of_another_dataset_is_refused(tmp_path, begun):
         train(config(other, begun))
 
 
-def test_run_in_use_is_refused(dataset, begun):
+def test_run_in_use_is_refused(dataset: Path, begun: Any) -> None:
     """Two trainings never write into one run."""
     with exclusive(begun, "train.lock"), pytest.raises(UsageError, match="in use"):
         train(config(dataset, begun))
@@ -252,25 +261,25 @@ def test_run_in_use_is_refused(dataset, begun):
         ({"checkpoint_s": -1.0}, "checkpoint_s -1"),
     ],
 )
-def test_bad_options_are_named(dataset, tmp_path, fields, message):
+def test_bad_options_are_named(dataset: Path, tmp_path: Path, fields: Any, message: Any) -> None:
     """An option out of range is refused with its name and value, before anything is read."""
     with pytest.raises(UsageError, match=re.escape(message)):
         config(dataset, tmp_path / "run", **fields)
 
 
-def test_run_must_not_be_a_dataset(dataset, tmp_path):
+def test_run_must_not_be_a_dataset(dataset: Path, tmp_path: Path) -> None:
     """Training never writes into a dataset."""
     with pytest.raises(UsageError, match="is a dataset, not a run"):
         train(config(dataset, dataset))
 
 
-def test_dataset_must_be_one(tmp_path):
+def test_dataset_must_be_one(tmp_path: Path) -> None:
     """A directory that is no dataset is named."""
     with pytest.raises(UsageError, match="give the folder of a dataset"):
         train(config(tmp_path, tmp_path / "run"))
 
 
-def test_dataset_of_a_newer_format_is_refused(tmp_path):
+def test_dataset_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     """A dataset of a newer format version is refused, and no run comes into being."""
     dataset = write_squares(tmp_path / "dataset", train=4)
     manifest = dataset / "manifest.json"
@@ -281,7 +290,7 @@ def test_dataset_of_a_newer_format_is_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_missing_shard_is_named_before_training(tmp_path):
+def test_missing_shard_is_named_before_training(tmp_path: Path) -> None:
     """A missing shard is named before the first step, and the directory has not become a run."""
     dataset = write_squares(tmp_path / "dataset", train=TRAIN)
     gone = dataset / read_manifest(dataset).split("validation")[0].name.data
@@ -292,7 +301,7 @@ def test_missing_shard_is_named_before_training(tmp_path):
     assert not (tmp_path / "run" / "config.json").exists()
 
 
-def test_nothing_to_train_on(tmp_path):
+def test_nothing_to_train_on(tmp_path: Path) -> None:
     """A dataset without training samples, without tags, or with pictures too small is said to be that."""
     only_test = write_dataset(tmp_path / "test", {"test": [square(0, size=32)]}, size=32)
     no_tags = write_dataset(tmp_path / "tags", {"train": [square(0, size=32)]}, size=32, tags=())
@@ -303,7 +312,7 @@ def test_nothing_to_train_on(tmp_path):
             train(config(dataset, tmp_path / "run"))
 
 
-def test_dataset_without_validation(tmp_path):
+def test_dataset_without_validation(tmp_path: Path) -> None:
     """Without a validation split there is no threshold, and that is all."""
     dataset = write_squares(tmp_path / "dataset", train=BATCH, validation=0)
     report = train(config(dataset, tmp_path / "run", epochs=1))
@@ -312,7 +321,7 @@ def test_dataset_without_validation(tmp_path):
     assert load_bundle(tmp_path / "run").threshold is None
 
 
-def test_diverging_loss_stops_the_run(dataset, tmp_path):
+def test_diverging_loss_stops_the_run(dataset: Path, tmp_path: Path) -> None:
     """A loss that is no number any more ends the run with advice, and never becomes a checkpoint."""
     run = tmp_path / "run"
     with pytest.raises(DataError, match="learning rate below 1e\\+30"):
@@ -321,7 +330,7 @@ def test_diverging_loss_stops_the_run(dataset, tmp_path):
     assert not (run / "model").exists()
 
 
-def test_unwritable_run_is_said(dataset, tmp_path):
+def test_unwritable_run_is_said(dataset: Path, tmp_path: Path) -> None:
     """A run that cannot be written ends in one line."""
     (tmp_path / "file").write_text("")
 

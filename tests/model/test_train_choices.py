@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,19 +33,19 @@ TINY = replace(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tiny_recipe():
+def tiny_recipe() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "modern", TINY)
         yield
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_squares(tmp_path_factory.mktemp("choices") / "dataset", train=16, validation=12)
 
 
 @pytest.fixture(scope="module")
-def run(dataset, tmp_path_factory):
+def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A short training of the head alone, with events for TensorBoard."""
     folder = tmp_path_factory.mktemp("run") / "run"
     train(config(dataset, folder, train_from="head", tensorboard=True))
@@ -50,33 +53,33 @@ def run(dataset, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def half(dataset, tmp_path_factory):
+def half(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The same in float16, and its report."""
     folder = tmp_path_factory.mktemp("half") / "run"
     return folder, train(config(dataset, folder, train_from="head", precision="float16"))
 
 
 @pytest.fixture(scope="module")
-def cached(dataset, tmp_path_factory):
+def cached(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The same from stored features, and its milestones."""
     folder, lines = tmp_path_factory.mktemp("cached") / "run", []
     train(cached_config(dataset, folder), progress=lambda progress: lines.append(progress.milestone))
     return folder, lines
 
 
-def cached_config(dataset, run, **fields):
+def cached_config(dataset: Path, run: Any, **fields: Any) -> Any:
     return config(dataset, run, train_from="head", cache_features=True, augmentation="none", **fields)
 
 
-def config(dataset, run, **fields):
+def config(dataset: Path, run: Any, **fields: Any) -> Any:
     return TrainConfig(**{"dataset": dataset, "run": run, "weights": "none", "checkpoint_s": 1e9, **fields})
 
 
-def weights(run):
+def weights(run: Any) -> Any:
     return load_bundle(run).network.get_weights()
 
 
-def test_thresholds_of_every_tag_are_tuned(run):
+def test_thresholds_of_every_tag_are_tuned(run: Any) -> None:
     """A finished run holds the thresholds that `alti2v tag` needs for its rules, tuned on validation."""
     tuned = read_thresholds(run / "model")
 
@@ -86,12 +89,12 @@ def test_thresholds_of_every_tag_are_tuned(run):
     assert tuned.fallback == load_bundle(run).threshold
 
 
-def test_a_frozen_trunk_keeps_its_weights(dataset, run, tmp_path):
+def test_a_frozen_trunk_keeps_its_weights(dataset: Path, run: Any, tmp_path: Path) -> None:
     """With --train-from head only the head moves; frozen epochs come before the others and then end."""
     train(config(dataset, tmp_path / "run", frozen_epochs=1))
     frozen, thawed = (load_bundle(path).network for path in (run, tmp_path / "run"))
 
-    def kernel(network, layer):
+    def kernel(network: Any, layer: Any) -> Any:
         return np.asarray(network.get_layer(layer).kernel)
 
     assert np.array_equal(kernel(frozen, "block5_conv2"), kernel(thawed, "block5_conv2"))
@@ -99,7 +102,7 @@ def test_a_frozen_trunk_keeps_its_weights(dataset, run, tmp_path):
     assert not np.array_equal(kernel(frozen, "features"), kernel(thawed, "features"))
 
 
-def test_the_best_network_is_kept_and_exported(dataset, tmp_path):
+def test_the_best_network_is_kept_and_exported(dataset: Path, tmp_path: Path) -> None:
     """Later epochs that spoil the network end the run by patience, and the best one is what it exports."""
     run = tmp_path / "run"
     spoiling = replace(TINY, learning_rate=1.0, clip_norm=None, cosine=False, epochs=9)
@@ -118,7 +121,7 @@ def test_the_best_network_is_kept_and_exported(dataset, tmp_path):
         assert any(np.array_equal(best[name], exported) for name in best.files[1:])
 
 
-def test_lost_numbers_name_their_pictures(dataset, tmp_path):
+def test_lost_numbers_name_their_pictures(dataset: Path, tmp_path: Path) -> None:
     """A loss that is no number ends the run with the batch's pictures; the checkpoint is from before."""
     run = tmp_path / "run"
     with pytest.raises(DataError, match="step 2, with the pictures") as caught:
@@ -131,7 +134,7 @@ def test_lost_numbers_name_their_pictures(dataset, tmp_path):
     assert not (run / "model").exists()
 
 
-def test_a_start_with_other_tags_carries_rows_over_by_name(dataset, run, tmp_path):
+def test_a_start_with_other_tags_carries_rows_over_by_name(dataset: Path, run: Any, tmp_path: Path) -> None:
     """From a run with another vocabulary, known tags keep their rows and new ones begin at their odds."""
     samples = [square(number, size=32) for number in range(16)]
     other = write_dataset(tmp_path / "other", {"train": samples}, size=32, tags=("white", "new", "red"))
@@ -157,7 +160,7 @@ def test_a_start_with_other_tags_carries_rows_over_by_name(dataset, run, tmp_pat
             np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-def test_accumulated_gradients_equal_a_large_batch(dataset, tmp_path):
+def test_accumulated_gradients_equal_a_large_batch(dataset: Path, tmp_path: Path) -> None:
     """Two steps of 8 that make one update end where one step of 16 does."""
     plain = replace(TINY, dropout=0.0, cosine=False, augmentation=NO_AUGMENTATION, epochs=1)
     with pytest.MonkeyPatch.context() as patch:
@@ -171,7 +174,9 @@ def test_accumulated_gradients_equal_a_large_batch(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_mixed_precision_learns_in_float32_where_it_counts(dataset, tmp_path, half, precision):
+def test_mixed_precision_learns_in_float32_where_it_counts(
+    dataset: Path, tmp_path: Path, half: Any, precision: Any
+) -> None:
     """Layers compute in half precision, weights, logits and loss are float32, and the exported network is."""
     run, report = half
     if precision == "bfloat16":
@@ -185,7 +190,9 @@ def test_mixed_precision_learns_in_float32_where_it_counts(dataset, tmp_path, ha
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
-def test_an_average_of_the_weights_is_what_is_exported(dataset, tmp_path, run, half, precision):
+def test_an_average_of_the_weights_is_what_is_exported(
+    dataset: Path, tmp_path: Path, run: Any, half: Any, precision: Any
+) -> None:
     """With the slowest average the exported head lags behind the one that training reached, to the bit where
     it gets without one: between epochs, too, the average is only looked at."""
     train(config(dataset, tmp_path / "average", ema=1.0, precision=precision, train_from="head"))
@@ -194,7 +201,7 @@ def test_an_average_of_the_weights_is_what_is_exported(dataset, tmp_path, run, h
     start = np.asarray(build_network(average.architecture, seed=0).tagger.get_layer("logits").kernel)
     exported = np.asarray(average.network.get_layer("logits").kernel)
 
-    def reached(run):
+    def reached(run: Any) -> Any:
         with np.load(max((run / "checkpoints").glob("step-*"))) as checkpoint:
             arrays = (checkpoint[name] for name in checkpoint.files)
             return next(array for array in arrays if array.shape == start.shape)
@@ -204,7 +211,9 @@ def test_an_average_of_the_weights_is_what_is_exported(dataset, tmp_path, run, h
     assert 0 < np.abs(exported - start).max() < 0.6 * np.abs(last - start).max()
 
 
-def test_a_plan_knows_stages_and_stored_features(dataset, tmp_path, monkeypatch):
+def test_a_plan_knows_stages_and_stored_features(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every stage is measured as what it is; a head on stored features costs one pass over the pictures.
 
     On a clock that only this work moves: 0.2 s for reading a picture, 0.1 s for its way through the backbone,
@@ -213,16 +222,16 @@ def test_a_plan_knows_stages_and_stored_features(dataset, tmp_path, monkeypatch)
     now_s = [0.0]
     work, rate = planning._work, planning._rate
 
-    def read(items):
+    def read(items: Any) -> Iterator[Any]:
         for item in items:
             now_s[0] += 0.2 * len(item[0]) if isinstance(item, tuple) else 0
             yield item
 
-    def priced(step, images, *labels):
+    def priced(step: Any, images: Any, *labels: Any) -> Any:
         layers = sum(bool(layer.trainable_weights) for layer in step.__self__.layers) if labels else 0
         price = len(images) * ((0.1 if images.ndim == 4 else 0) + 0.01 * layers)
 
-        def take(number):
+        def take(number: Any) -> Any:
             now_s[0] += price
             return work(step, images, *labels)(number)
 
@@ -252,7 +261,9 @@ def test_a_plan_knows_stages_and_stored_features(dataset, tmp_path, monkeypatch)
     assert not (tmp_path / "run").exists()
 
 
-def test_the_memory_of_a_container_counts(dataset, tmp_path, monkeypatch):
+def test_the_memory_of_a_container_counts(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where a container is bound to less memory than the machine has, that is what is free."""
     for name, value in (("max", "500000"), ("current", "450000"), ("stat", "anon 1\ninactive_file 100000\n")):
         (tmp_path / f"memory.{name}").write_text(value)
@@ -265,7 +276,9 @@ def test_the_memory_of_a_container_counts(dataset, tmp_path, monkeypatch):
     assert planning._memory_free() > 10**8
 
 
-def test_too_little_memory_is_said_before_the_first_step(dataset, tmp_path, monkeypatch):
+def test_too_little_memory_is_said_before_the_first_step(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The message gives a batch size that fits, and how to keep the update; nothing has become a run."""
     monkeypatch.setattr(planning, "_memory_free", lambda: 20_000_000)
 
@@ -278,7 +291,9 @@ def test_too_little_memory_is_said_before_the_first_step(dataset, tmp_path, monk
     assert not (tmp_path / "run" / "config.json").exists()
 
 
-def test_the_memory_of_later_stages_counts_at_once(dataset, tmp_path, monkeypatch):
+def test_the_memory_of_later_stages_counts_at_once(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Epochs in which only the head learns do not hide what the whole network will need."""
     needed = plan(config(dataset, tmp_path / "run", train_from="block1_conv1")).memory_bytes
     monkeypatch.setattr(planning, "_memory_free", lambda: needed - 1)
@@ -287,7 +302,7 @@ def test_the_memory_of_later_stages_counts_at_once(dataset, tmp_path, monkeypatc
         train(config(dataset, tmp_path / "run", train_from="block1_conv1", frozen_epochs=1))
 
 
-def test_tensorboard_gets_curves_and_pictures(run):
+def test_tensorboard_gets_curves_and_pictures(run: Any) -> None:
     """TensorBoard reads scalars of every epoch, the precision-recall curve, and pictures with their tags."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -300,7 +315,7 @@ def test_tensorboard_gets_curves_and_pictures(run):
     assert len(events.Tensors("pictures")[0].tensor_proto.string_val) == 2 + 4
 
 
-def test_cached_features_end_where_pictures_do(dataset, tmp_path, cached):
+def test_cached_features_end_where_pictures_do(dataset: Path, tmp_path: Path, cached: Any) -> None:
     """A head that is trained from stored features gets the weights that it gets from pictures."""
     run, lines = cached
     train(config(dataset, tmp_path / "pictures", train_from="head", augmentation="none"))
@@ -312,7 +327,7 @@ def test_cached_features_end_where_pictures_do(dataset, tmp_path, cached):
 
 
 @pytest.mark.parametrize("damage", ["none", "cut", "flipped"])
-def test_damaged_features_are_mended_or_named(dataset, tmp_path, cached, damage):
+def test_damaged_features_are_mended_or_named(dataset: Path, tmp_path: Path, cached: Any, damage: Any) -> None:
     """Features that are there are taken; a file that was cut is computed again, one with other bytes named."""
     run, lines = shutil.copytree(cached[0], tmp_path / "run"), []
     (file,) = (run / "features").iterdir()
@@ -334,7 +349,7 @@ def test_damaged_features_are_mended_or_named(dataset, tmp_path, cached, damage)
     assert file.read_bytes() == content
 
 
-def test_caching_features_needs_a_frozen_backbone(dataset, tmp_path):
+def test_caching_features_needs_a_frozen_backbone(dataset: Path, tmp_path: Path) -> None:
     """Where the backbone learns, there is nothing to cache."""
     with pytest.raises(UsageError, match="--train-from head, or --frozen-epochs"):
         train(config(dataset, tmp_path / "run", cache_features=True))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +30,7 @@ TINY = replace(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tiny_recipes():
+def tiny_recipes() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "modern", TINY)
         patch.setitem(RECIPES, "seed", replace(SEED, features=16, train_from="block5_conv3", epochs=1))
@@ -35,27 +38,27 @@ def tiny_recipes():
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_squares(tmp_path_factory.mktemp("vgg16") / "dataset", train=TRAIN)
 
 
 @pytest.fixture(scope="module")
-def reference(dataset, tmp_path_factory):
+def reference(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """An uninterrupted run, and its report."""
     run = tmp_path_factory.mktemp("reference") / "run"
     return run, train(config(dataset, run))
 
 
-def config(dataset, run, **fields):
+def config(dataset: Path, run: Any, **fields: Any) -> Any:
     return TrainConfig(**{"dataset": dataset, "run": run, "weights": "none", "checkpoint_s": 1e9, **fields})
 
 
-def losses(run):
+def losses(run: Any) -> Any:
     with (run / "log.csv").open(newline="") as file:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-def test_it_learns_and_reports(reference):
+def test_it_learns_and_reports(reference: Any) -> None:
     """A run ends with a falling loss, a report that adds up, and a model that knows what it was trained on."""
     run, report = reference
     bundle = load_bundle(run)
@@ -72,7 +75,7 @@ def test_it_learns_and_reports(reference):
     assert sum(tag.count for tag in bundle.tags) > TRAIN
 
 
-def test_seed_recipe_trains(dataset, tmp_path):
+def test_seed_recipe_trains(dataset: Path, tmp_path: Path) -> None:
     """The original's recipe runs, too, and its loss is the mean over the tags."""
     report = train(config(dataset, tmp_path / "run", recipe="seed", batch_size=16))
 
@@ -80,7 +83,7 @@ def test_seed_recipe_trains(dataset, tmp_path):
     assert 0 < report.loss < 2
 
 
-def test_a_plan_measures_and_writes_nothing(dataset, tmp_path):
+def test_a_plan_measures_and_writes_nothing(dataset: Path, tmp_path: Path) -> None:
     """Before any work: parameters, memory, steps, both speeds, which limits, and the time they amount to."""
     planned = plan(config(dataset, tmp_path / "run", train_from="head", batch_size=4))
     samples = TRAIN * planned.epochs

@@ -76,7 +76,7 @@ def browser() -> Iterator[Any]:
     driver.quit()
 
 
-def test_person_tags_a_picture(browser, url, tmp_path):
+def test_person_tags_a_picture(browser: Any, url: str, tmp_path: Path) -> None:
     """Upload, tags, a slider, a prompt, a heat-map, nearest pictures; nothing comes from elsewhere."""
     browser.get(url)
     wait = WebDriverWait(browser, 60)
@@ -107,7 +107,7 @@ def test_person_tags_a_picture(browser, url, tmp_path):
     assert browser.save_screenshot(str(tmp_path / "page.png"))
 
 
-def test_wrong_file_is_answered_with_one_line(browser, url, tmp_path):
+def test_wrong_file_is_answered_with_one_line(browser: Any, url: str, tmp_path: Path) -> None:
     """A file that is no picture leaves no tags, but a line that says so."""
     browser.get(url)
     wait = WebDriverWait(browser, 60)
@@ -120,7 +120,7 @@ def test_wrong_file_is_answered_with_one_line(browser, url, tmp_path):
     assert tags(browser) == []
 
 
-def test_documented_shell_example_works(url, tmp_path):
+def test_documented_shell_example_works(url: str, tmp_path: Path) -> None:
     """The commands of docs/SERVE.md, with this server's address."""
     write_picture(tmp_path / "picture.jpg", "red")
     script = example("sh").replace("http://127.0.0.1:7860", url)
@@ -134,7 +134,7 @@ def test_documented_shell_example_works(url, tmp_path):
     assert set(answer["rating"]) == {"general", "sensitive", "questionable", "explicit"}
 
 
-def test_api_says_what_the_command_says(url, tmp_path):
+def test_api_says_what_the_command_says(url: str, tmp_path: Path) -> None:
     """The Python client of docs/SERVE.md gets the numbers of `alti2v tag --format json`."""
     from gradio_client import Client, handle_file
 
@@ -149,7 +149,7 @@ def test_api_says_what_the_command_says(url, tmp_path):
     assert answer["rating"] == expected["rating"]
 
 
-def test_addresses_are_not_followed(url):
+def test_addresses_are_not_followed(url: str) -> None:
     """The server fetches nothing that a client names, and hands out no file of its own."""
     from gradio_client import Client
     from gradio_client.exceptions import AppError

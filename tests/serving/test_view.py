@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def tagger(folder: Path) -> Tagger:
     return load_tagger(folder)
 
 
-def test_verdict_lists_what_passes_by_category():
+def test_verdict_lists_what_passes_by_category() -> None:
     """The most probable first; ratings whole; faces keep their underscores and parentheses are escaped."""
     verdict = judge(PROBABILITIES, VOCABULARY, {"general": 0.5, "character": 0.5})
 
@@ -58,7 +59,7 @@ def test_verdict_lists_what_passes_by_category():
     assert verdict.prompt == r"^_^, long hair, saber \(fate\)"
 
 
-def test_each_category_has_its_threshold():
+def test_each_category_has_its_threshold() -> None:
     """A tag passes above the threshold of its category; a category that is not named shows nothing."""
     verdict = judge(PROBABILITIES, VOCABULARY, {"general": 0.75})
 
@@ -68,7 +69,7 @@ def test_each_category_has_its_threshold():
     }
 
 
-def test_thresholds_are_checked():
+def test_thresholds_are_checked() -> None:
     """No such category, and no such probability."""
     with pytest.raises(UsageError, match="no category 'generl'"):
         judge(PROBABILITIES, VOCABULARY, {"generl": 0.5})
@@ -76,7 +77,7 @@ def test_thresholds_are_checked():
         judge(PROBABILITIES, VOCABULARY, {"general": 1.5})
 
 
-def test_page_shows_what_the_command_prints(folder, tagger, tmp_path):
+def test_page_shows_what_the_command_prints(folder: Path, tagger: Tagger, tmp_path: Path) -> None:
     """Without touching a slider, the page's tags are those of `alti2v tag` without options."""
     picture = write_picture(tmp_path / "red.png", "red")
     printed = []
@@ -91,7 +92,7 @@ def test_page_shows_what_the_command_prints(folder, tagger, tmp_path):
     assert verdict.ratings == printed[0].ratings
 
 
-def test_model_without_a_threshold_starts_where_the_command_does(tagger):
+def test_model_without_a_threshold_starts_where_the_command_does(tagger: Tagger) -> None:
     """0.35 for every category but the rating."""
     assert default_thresholds(tagger) == {"general": 0.35, "character": 0.35}
 
@@ -106,7 +107,7 @@ def test_model_without_a_threshold_starts_where_the_command_does(tagger):
         (Limits(), b"", "this file cannot be used: not a JPEG, PNG, GIF or WebP picture"),
     ],
 )
-def test_refusals_are_one_line(tagger, tmp_path, limits, content, words):
+def test_refusals_are_one_line(tagger: Tagger, tmp_path: Path, limits: Any, content: Any, words: Any) -> None:
     """What is too large or no picture is named in one line."""
     picture = write_picture(tmp_path / "red.png", "red").read_bytes()
     with pytest.raises(DataError, match=re.escape(words)) as refusal:
@@ -115,7 +116,7 @@ def test_refusals_are_one_line(tagger, tmp_path, limits, content, words):
     assert "\n" not in str(refusal.value)
 
 
-def test_heat_is_colour_on_grey():
+def test_heat_is_colour_on_grey() -> None:
     """Where the map is positive the picture is red, elsewhere grey; the map is of the square around it."""
     shown = jpeg(Image.new("RGB", (400, 200), (40, 160, 220)))
     values = np.zeros((4, 4), np.float32)
@@ -132,14 +133,14 @@ def test_heat_is_colour_on_grey():
     assert np.ptp(heat[100, 20].astype(int)) < 12
 
 
-def test_map_without_a_positive_place_has_no_picture():
+def test_map_without_a_positive_place_has_no_picture() -> None:
     """Nothing is coloured where nothing speaks for the tag."""
     shown = jpeg(Image.new("RGB", (40, 40), "white"))
 
     assert heat_picture(shown, HeatMap(np.full((2, 2), -1, np.float32), Method.ACTIVATION)) is None
 
 
-def test_tags_from_the_internet_stay_text():
+def test_tags_from_the_internet_stay_text() -> None:
     """A name with markup is shown as its letters."""
     hostile = make_vocabulary([("<img src=x onerror=alert(1)>", "general"), ('"><b>', "character")])
     verdict = judge(np.array([0.9, 0.9], np.float32), hostile, {"general": 0.1, "character": 0.1})
@@ -154,12 +155,12 @@ def test_tags_from_the_internet_stay_text():
     ("host", "is_local"),
     [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("example.org", False)],
 )
-def test_loopback_is_known(host, is_local):
+def test_loopback_is_known(host: Any, is_local: Any) -> None:
     """Whether only this machine can ask."""
     assert ServeConfig(model=Path("x"), host=host).is_local is is_local
 
 
-def test_default_limits_are_the_librarys():
+def test_default_limits_are_the_librarys() -> None:
     """What `--help` shows as limits is what the library would do by itself."""
     defaults = {option.name: option.default for option in serve.params}
 
@@ -175,7 +176,7 @@ def test_default_limits_are_the_librarys():
         ({"limits": Limits(megabytes=0)}, "--max-megabytes"),
     ],
 )
-def test_impossible_wishes_are_refused(wish, words):
+def test_impossible_wishes_are_refused(wish: Any, words: Any) -> None:
     """Before anything is loaded."""
     with pytest.raises(UsageError, match=words):
         ServeConfig(model=Path("x"), **wish)

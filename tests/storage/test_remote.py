@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.helpers.s3_server import BUCKET, S3Server
 
 
 @pytest.fixture
-def remote(s3: S3Server):
+def remote(s3: S3Server) -> Any:
     return open_remote(f"s3://{BUCKET}/a/store")
 
 
@@ -23,7 +24,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_was_uploaded_is_there(s3: S3Server, remote, file: Path) -> None:
+def test_what_was_uploaded_is_there(s3: S3Server, remote: Any, file: Path) -> None:
     """Whole, under its name, and listed with its size; a second one replaces it."""
     upload(remote, file, "images/one.tar")
     upload(remote, file, "two.json")
@@ -38,7 +39,7 @@ def test_what_was_uploaded_is_there(s3: S3Server, remote, file: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["500", "hang", "reset"])
-def test_a_put_that_fails_is_tried_again(s3: S3Server, remote, file: Path, fault: str) -> None:
+def test_a_put_that_fails_is_tried_again(s3: S3Server, remote: Any, file: Path, fault: str) -> None:
     """An error, silence, a broken connection: the next try brings the whole object."""
     s3.fail_puts(fault, times=2)
     upload(remote, file, "one.tar", pauses_s=(0, 0, 0), sleep=lambda _: None)
@@ -47,7 +48,7 @@ def test_a_put_that_fails_is_tried_again(s3: S3Server, remote, file: Path, fault
     assert not s3.faults_left
 
 
-def test_bytes_that_changed_on_the_way_are_noticed(s3: S3Server, remote, file: Path) -> None:
+def test_bytes_that_changed_on_the_way_are_noticed(s3: S3Server, remote: Any, file: Path) -> None:
     """The store's checksum is compared with ours; what is wrong is sent again."""
     s3.fail_puts("garble", times=1)
     upload(remote, file, "one.tar", pauses_s=(0,), sleep=lambda _: None)
@@ -56,7 +57,7 @@ def test_bytes_that_changed_on_the_way_are_noticed(s3: S3Server, remote, file: P
     assert s3.puts("a/store/one.tar") == 3  # ours, the one that garbles it, ours again
 
 
-def test_a_store_that_keeps_failing_is_named(s3: S3Server, remote, file: Path) -> None:
+def test_a_store_that_keeps_failing_is_named(s3: S3Server, remote: Any, file: Path) -> None:
     """One line: what, where, what to do; the pauses grow as they should."""
     s3.fail_puts("500", times=1000)
     pauses: list[float] = []

@@ -1,11 +1,14 @@
 """What is on the pictures: the same everywhere, tagged as a board tags, wrong at the stated rates."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +44,7 @@ def share(everything: list[Illustration], tag: str, given: str = "") -> float:
     return sum(tag in what.true_tags.all for what in among) / len(among)
 
 
-def test_pictures_stay_what_they_are():
+def test_pictures_stay_what_they_are() -> None:
     """A picture of the default corpus keeps its tags; a change here changes the demo's figures."""
     what = illustration(CORPUS, GOLDEN_NUMBER)
 
@@ -49,7 +52,7 @@ def test_pictures_stay_what_they_are():
     assert (what.width, what.height, what.file_ext) == (GOLDEN_WIDTH, GOLDEN_HEIGHT, GOLDEN_EXT)
 
 
-def test_another_process_sees_the_same_pictures():
+def test_another_process_sees_the_same_pictures() -> None:
     """No hash seed, clock or process leaks into a picture."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
@@ -66,12 +69,12 @@ def test_another_process_sees_the_same_pictures():
     assert fingerprint(range(0, 400, 7)) == answer.stdout.strip()
 
 
-def test_a_picture_does_not_depend_on_the_size_of_its_corpus():
+def test_a_picture_does_not_depend_on_the_size_of_its_corpus() -> None:
     """The board may add pictures without changing the old ones."""
     assert illustration(CORPUS, 77) == illustration(Corpus(pictures=78), 77)
 
 
-def test_another_seed_gives_other_pictures():
+def test_another_seed_gives_other_pictures() -> None:
     """The seed decides what is drawn."""
     same = sum(
         illustration(CORPUS, n).true_tags == illustration(Corpus(seed=1), n).true_tags for n in range(50)
@@ -81,19 +84,19 @@ def test_another_seed_gives_other_pictures():
 
 
 @pytest.mark.parametrize("number", [-1, 10])
-def test_numbers_outside_the_corpus_are_refused(number):
+def test_numbers_outside_the_corpus_are_refused(number: Any) -> None:
     """There are exactly `pictures` pictures, from 0."""
     with pytest.raises(ValueError, match="outside"):
         illustration(Corpus(pictures=10), number)
 
 
-def test_an_empty_corpus_is_refused():
+def test_an_empty_corpus_is_refused() -> None:
     """A corpus holds something."""
     with pytest.raises(ValueError, match="at least 1"):
         Corpus(pictures=0)
 
 
-def test_every_tag_stands_in_its_category(everything):
+def test_every_tag_stands_in_its_category(everything: list[Illustration]) -> None:
     """The vocabulary is complete, and files each tag where the pictures carry it."""
     category_of = categories()
     for what in everything:
@@ -103,7 +106,7 @@ def test_every_tag_stands_in_its_category(everything):
                 assert {category_of[tag] for tag in tags.of(category)} <= {category}
 
 
-def test_the_vocabulary_has_the_promised_breadth():
+def test_the_vocabulary_has_the_promised_breadth() -> None:
     """Over a hundred tags, all five categories, a dozen characters of three copyrights; each of them occurs."""
     large = Corpus(pictures=12_000)  # the rarest tags are met once in some thousand pictures
     seen = {tag for number in range(large.pictures) for tag in illustration(large, number).true_tags.all}
@@ -117,13 +120,13 @@ def test_the_vocabulary_has_the_promised_breadth():
     assert sizes[Category.META] >= 8
 
 
-def test_some_tags_need_escaping(everything):
+def test_some_tags_need_escaping(everything: list[Illustration]) -> None:
     """Boards send these as HTML entities: the crawler has something to unescape."""
     assert 0 < share(everything, ">_<") < 0.05
     assert 0 < share(everything, "jack-o'-lantern") < 0.05
 
 
-def test_frequencies_fall_off_as_on_a_board(everything):
+def test_frequencies_fall_off_as_on_a_board(everything: list[Illustration]) -> None:
     """Rank times frequency is about constant (Zipf): the slope in log-log is near -1, and straight."""
     counts = Counter(tag for what in everything for tag in (*what.true_tags.general, *what.true_tags.character))
     frequencies = np.log(sorted(counts.values(), reverse=True)[9:200])
@@ -134,7 +137,7 @@ def test_frequencies_fall_off_as_on_a_board(everything):
     assert np.corrcoef(ranks, frequencies)[0, 1] ** 2 > 0.94
 
 
-def test_implied_tags_are_there(everything):
+def test_implied_tags_are_there(everything: list[Illustration]) -> None:
     """What is on a picture is tagged with all that it implies."""
     for what in everything:
         tags = set(what.true_tags.all)
@@ -142,7 +145,7 @@ def test_implied_tags_are_there(everything):
             assert set(words.IMPLICATIONS[tag]) <= tags, (what.number, tag)
 
 
-def test_characters_keep_their_looks(everything):
+def test_characters_keep_their_looks(everything: list[Illustration]) -> None:
     """A named character brings its copyright, and its own hair colour wherever colours can be seen."""
     character_of = {character.name: character for character in CHARACTERS}
     for what in everything:
@@ -153,7 +156,7 @@ def test_characters_keep_their_looks(everything):
                 assert f"{character.hair}_hair" in what.true_tags.general
 
 
-def test_popularity_differs(everything):
+def test_popularity_differs(everything: list[Illustration]) -> None:
     """The most popular character and artist are met several times as often as the last."""
     for category in (Category.CHARACTER, Category.ARTIST):
         counts = Counter(tag for what in everything for tag in what.true_tags.of(category)).most_common()
@@ -164,12 +167,12 @@ def test_popularity_differs(everything):
     ("tag", "setting"),
     [("witch_hat", "halloween"), ("straw_hat", "beach"), ("school_uniform", "classroom"), ("umbrella", "rain")],
 )
-def test_settings_bring_what_belongs_to_them(everything, tag, setting):
+def test_settings_bring_what_belongs_to_them(everything: list[Illustration], tag: Any, setting: Any) -> None:
     """Tags are not independent of each other."""
     assert share(everything, tag, given=setting) > 1.4 * share(everything, tag)
 
 
-def test_a_picture_without_colours_is_tagged_without_them(everything):
+def test_a_picture_without_colours_is_tagged_without_them(everything: list[Illustration]) -> None:
     """Nobody tags blue hair on a greyscale picture."""
     greyscale = [what for what in everything if "monochrome" in what.true_tags.general]
     colours = set(words.HAIR_COLOURS.tags() | words.EYE_COLOURS.tags() | words.DRESS_COLOURS.tags())
@@ -178,7 +181,7 @@ def test_a_picture_without_colours_is_tagged_without_them(everything):
     assert not any(colours & set(what.true_tags.general) for what in greyscale)
 
 
-def test_labels_are_missing_at_the_stated_rate(everything):
+def test_labels_are_missing_at_the_stated_rate(everything: list[Illustration]) -> None:
     """Omissions stay within four standard deviations of MISSING_SHARE."""
     true = missing = 0
     for what in everything:
@@ -189,7 +192,7 @@ def test_labels_are_missing_at_the_stated_rate(everything):
     assert abs(missing / true - MISSING_SHARE) < 4 * (MISSING_SHARE * (1 - MISSING_SHARE) / true) ** 0.5
 
 
-def test_labels_are_wrong_at_the_stated_rate(everything):
+def test_labels_are_wrong_at_the_stated_rate(everything: list[Illustration]) -> None:
     """Mistakes stay within four standard deviations of WRONG_PER_POST, and never repeat a true tag."""
     wrong = sum(len(set(what.tags.all) - set(what.true_tags.all)) for what in everything)
     deviation = (WRONG_PER_POST * (1 - WRONG_PER_POST) / len(everything)) ** 0.5
@@ -197,7 +200,7 @@ def test_labels_are_wrong_at_the_stated_rate(everything):
     assert abs(wrong / len(everything) - WRONG_PER_POST) < 4 * deviation
 
 
-def test_near_duplicates_repeat_an_earlier_picture(everything):
+def test_near_duplicates_repeat_an_earlier_picture(everything: list[Illustration]) -> None:
     """They come at the stated rate, show the same scene, and are never repeated themselves."""
     repeated = [what for what in everything if what.near_duplicate_of is not None]
     deviation = (NEAR_DUPLICATE_SHARE * (1 - NEAR_DUPLICATE_SHARE) / len(everything)) ** 0.5
@@ -212,14 +215,14 @@ def test_near_duplicates_repeat_an_earlier_picture(everything):
         assert what.edit is not None
 
 
-def test_only_some_uploaders_link_parent_and_child(everything):
+def test_only_some_uploaders_link_parent_and_child(everything: list[Illustration]) -> None:
     """A near-duplicate may be a child; nothing else is."""
     linked = {(what.near_duplicate_of is not None, what.is_child) for what in everything}
 
     assert {(False, False), (True, False), (True, True)} == linked
 
 
-def test_files_have_the_sizes_of_a_board(everything):
+def test_files_have_the_sizes_of_a_board(everything: list[Illustration]) -> None:
     """Upright, lying and square pictures, most of them 700 to 1,200 px wide; few PNG and GIF."""
     widths = sorted(what.width for what in everything)
     ratios = [what.width / what.height for what in everything]
@@ -232,13 +235,13 @@ def test_files_have_the_sizes_of_a_board(everything):
     assert kinds["gif"] > 20
 
 
-def test_sizes_earn_their_meta_tags(everything):
+def test_sizes_earn_their_meta_tags(everything: list[Illustration]) -> None:
     """Danbooru's rule: highres from 1600 px of width or 1200 px of height."""
     for what in everything:
         assert ("highres" in what.true_tags.meta) == (what.width >= 1600 or what.height >= 1200)
 
 
-def test_knowing_a_picture_does_not_need_a_picture():
+def test_knowing_a_picture_does_not_need_a_picture() -> None:
     """The board lists posts without importing what draws them."""
     code = "import sys, alti2v.demo.drawing.corpus; print(sorted({'PIL', 'numpy'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

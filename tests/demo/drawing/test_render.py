@@ -1,11 +1,14 @@
 """The drawn files: what the corpus promises, visible, and the same in every process."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 import subprocess
 import sys
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ CORPUS = Corpus()
 FORMATS = {"jpg": "JPEG", "png": "PNG", "gif": "GIF"}
 
 
-def first(condition) -> Illustration:
+def first(condition: Any) -> Illustration:
     return next(what for n in range(CORPUS.pictures) if condition(what := illustration(CORPUS, n)))
 
 
@@ -54,7 +57,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_originals_are_what_the_corpus_promises(kind):
+def test_originals_are_what_the_corpus_promises(kind: Any) -> None:
     """Format and size of every kind of original."""
     what = first(KINDS[kind])
     picture = opened(render.original(CORPUS, what.number))
@@ -65,7 +68,7 @@ def test_originals_are_what_the_corpus_promises(kind):
     assert picture.mode in {"transparent": {"RGBA"}, "greyscale": {"L"}}.get(kind, usual)
 
 
-def test_transparent_pictures_show_a_figure_on_nothing():
+def test_transparent_pictures_show_a_figure_on_nothing() -> None:
     """The corners are clear, the figure is opaque."""
     what = first(KINDS["transparent"])
     alpha = np.asarray(opened(render.original(CORPUS, what.number)).getchannel("A"))
@@ -74,7 +77,7 @@ def test_transparent_pictures_show_a_figure_on_nothing():
     assert 0.1 < (alpha == 255).mean() < 0.95
 
 
-def test_a_sample_is_850_pixels_wide():
+def test_a_sample_is_850_pixels_wide() -> None:
     """The sample is the original, reduced, without transparency."""
     what = first(KINDS["wide"])
     picture = opened(render.sample(CORPUS, what.number))
@@ -85,7 +88,7 @@ def test_a_sample_is_850_pixels_wide():
     assert np.abs(small(picture) - small(whole)).mean() < 3
 
 
-def test_a_thumbnail_has_150_pixels_on_its_longer_side():
+def test_a_thumbnail_has_150_pixels_on_its_longer_side() -> None:
     """Small enough for a list, and recognisable."""
     picture = opened(render.thumbnail(CORPUS, 0))
 
@@ -93,7 +96,7 @@ def test_a_thumbnail_has_150_pixels_on_its_longer_side():
     assert np.abs(small(picture, 16) - small(opened(render.original(CORPUS, 0)), 16)).mean() < 6
 
 
-def test_another_process_draws_the_same_bytes():
+def test_another_process_draws_the_same_bytes() -> None:
     """The board may draw a picture again at any time: its md5 holds."""
     numbers = [4, first(KINDS["png"]).number]
     code = (
@@ -111,7 +114,7 @@ def test_another_process_draws_the_same_bytes():
     assert expected == answer.stdout.split()
 
 
-def test_near_duplicates_look_alike_and_others_do_not():
+def test_near_duplicates_look_alike_and_others_do_not() -> None:
     """A near-duplicate is nearer to its original than any two other pictures are to each other."""
     repeated = [what for n in range(300) if (what := illustration(CORPUS, n)).edit is not None][:12]
     fresh = [what for n in range(100) if (what := illustration(CORPUS, n)).edit is None][:30]
@@ -127,7 +130,7 @@ def test_near_duplicates_look_alike_and_others_do_not():
     assert len({render.original(CORPUS, what.number) for what in repeated}) == len(repeated)
 
 
-def test_recompressed_pictures_differ_in_bytes_only():
+def test_recompressed_pictures_differ_in_bytes_only() -> None:
     """The lower quality makes another file of the same picture."""
     what = first(lambda what: what.edit is not None and what.edit.quality < 60)
     again = render.original(CORPUS, what.number)
@@ -213,7 +216,7 @@ def plain() -> Scene:
     )
 
 
-def with_figure(scene: Scene, **changes) -> Scene:
+def with_figure(scene: Scene, **changes: Any) -> Scene:
     return replace(scene, figures=(replace(scene.figures[0], **changes),))
 
 
@@ -237,7 +240,7 @@ def assert_all_differ(pictures: dict[str, np.ndarray], *, least: int) -> None:
 
 
 @pytest.mark.parametrize("field", FIGURE_FIELDS)
-def test_every_option_of_a_figure_can_be_seen_at_64_pixels(plain, field):
+def test_every_option_of_a_figure_can_be_seen_at_64_pixels(plain: Scene, field: Any) -> None:
     """No two options of one choice give the same picture to the model."""
     table, framing = FIGURE_FIELDS[field]
     scene = replace(plain, framing=framing)
@@ -252,7 +255,7 @@ def test_every_option_of_a_figure_can_be_seen_at_64_pixels(plain, field):
 
 
 @pytest.mark.parametrize("field", SCENE_FIELDS)
-def test_every_option_of_a_scene_can_be_seen_at_64_pixels(plain, field):
+def test_every_option_of_a_scene_can_be_seen_at_64_pixels(plain: Scene, field: Any) -> None:
     """Settings, framings and palettes are told apart at a glance."""
     pictures = {
         option.name: seen_by_the_model(replace(plain, **{field: option.name}))
@@ -264,7 +267,7 @@ def test_every_option_of_a_scene_can_be_seen_at_64_pixels(plain, field):
 
 
 @pytest.mark.parametrize("outfit", words.COLOURED_OUTFITS)
-def test_clothes_show_their_colour(plain, outfit):
+def test_clothes_show_their_colour(plain: Scene, outfit: Any) -> None:
     """A red dress is not a blue one."""
     pictures = {
         option.name: seen_by_the_model(with_figure(plain, outfit=outfit, colour=option.name))
@@ -275,7 +278,7 @@ def test_clothes_show_their_colour(plain, outfit):
 
 
 @pytest.mark.parametrize("style", [option.name for option in words.GIRL_HAIR.options])
-def test_every_hair_style_is_more_than_bangs(plain, style, monkeypatch):
+def test_every_hair_style_is_more_than_bangs(plain: Scene, style: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind, beside or on top: each style adds what its name says to the hair around the face."""
     whole = seen_by_the_model(with_figure(plain, hair_style=style))
     for name in ("_LOOSE", "_TIED_BEHIND", "_TIED_BEFORE"):
@@ -285,7 +288,7 @@ def test_every_hair_style_is_more_than_bangs(plain, style, monkeypatch):
     assert changed_pixels(whole, bare) >= 40
 
 
-def test_every_artist_has_a_hand_of_their_own(plain):
+def test_every_artist_has_a_hand_of_their_own(plain: Scene) -> None:
     """The same scene by two artists differs in line and palette."""
     pictures = {artist.name: seen_by_the_model(replace(plain, artist=artist)) for artist in ARTISTS}
 
@@ -295,7 +298,7 @@ def test_every_artist_has_a_hand_of_their_own(plain):
 @pytest.mark.parametrize(
     "change", [{"ahoge": True}, {"blush": True}, {"gloves": True}, {"sleeves": "long"}, {"gaze": 1}]
 )
-def test_every_detail_can_be_seen_at_64_pixels(plain, change):
+def test_every_detail_can_be_seen_at_64_pixels(plain: Scene, change: Any) -> None:
     """What is there or not there changes the picture."""
     framing = "upper_body" if {"gloves", "sleeves"} & set(change) else "portrait"
     scene = replace(plain, framing=framing)
@@ -306,7 +309,7 @@ def test_every_detail_can_be_seen_at_64_pixels(plain, change):
 
 @pytest.mark.parametrize("style", [option.name for option in words.BOY_HAIR.options])
 @pytest.mark.parametrize("view", ["front", "side", "behind"])
-def test_boys_can_be_drawn_from_everywhere(plain, style, view):
+def test_boys_can_be_drawn_from_everywhere(plain: Scene, style: Any, view: Any) -> None:
     """The choices that only boys have are drawn in every view."""
     outfits = {
         option.name: seen_by_the_model(
@@ -320,7 +323,7 @@ def test_boys_can_be_drawn_from_everywhere(plain, style, view):
     assert_all_differ(outfits, least=40)
 
 
-def test_a_contact_sheet_shows_each_picture_once():
+def test_a_contact_sheet_shows_each_picture_once() -> None:
     """Six pictures in two columns make three rows."""
     numbers = render.showcase(CORPUS, 6)
     sheet = render.contact_sheet(CORPUS, numbers, columns=2, cell_px=40)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,26 +34,26 @@ EACH = [
 ]
 
 
-def picture(seed=0):
+def picture(seed: Any = 0) -> Any:
     """Smooth colours, darker than white."""
     small = np.random.default_rng(seed).integers(0, 200, (5, 5, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(small).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Any:
     drawn = [square(number, size=SIZE) for number in range(22)]
     return write_dataset(
         tmp_path_factory.mktemp("augment") / "dataset", {"train": drawn}, size=SIZE, shard_samples=8
     )
 
 
-def epoch(dataset, what, **options):
+def epoch(dataset: Path, what: Any, **options: Any) -> Any:
     options = {"batch_size": 8, "seed": 3, "epoch": 0, **options}
     return list(training_batches(dataset, augmentation=what, **options).as_numpy_iterator())
 
 
-def are_equal(ours, others):
+def are_equal(ours: Any, others: Any) -> Any:
     return all(
         np.array_equal(a, b)
         for one, other in zip(ours, others, strict=True)
@@ -60,7 +62,7 @@ def are_equal(ours, others):
 
 
 @pytest.mark.parametrize("what", EACH, ids=str)
-def test_the_same_seed_and_epoch_give_the_same_batches(dataset, what):
+def test_the_same_seed_and_epoch_give_the_same_batches(dataset: Path, what: Any) -> None:
     """Again: bit for bit the same. Without the step, with another seed or epoch: others."""
     batches = epoch(dataset, what)
     plain = epoch(dataset, NO_AUGMENTATION)
@@ -75,7 +77,7 @@ def test_the_same_seed_and_epoch_give_the_same_batches(dataset, what):
         assert np.array_equal(np.concatenate([images for images, _ in batches]), np.stack(one_by_one))
 
 
-def test_another_epoch_draws_other_numbers():
+def test_another_epoch_draws_other_numbers() -> None:
     """The same picture comes out otherwise in another epoch, or with another seed, or as another post."""
     image, post = picture(), backend.tf.constant(77, backend.tf.int64)
     base = augmented(image_tensor(image), post, what=ALL, seed=seed_of(1, 0), may_flip=True).numpy()
@@ -86,11 +88,11 @@ def test_another_epoch_draws_other_numbers():
     assert np.array_equal(again, base)
 
 
-def image_tensor(image):
+def image_tensor(image: Any) -> Any:
     return backend.tf.constant(image)
 
 
-def test_eager_and_in_the_graph_are_one(tmp_path):
+def test_eager_and_in_the_graph_are_one(tmp_path: Path) -> None:
     """A step by hand gives what the chain gives."""
     jpeg = io.BytesIO()
     Image.fromarray(picture()).save(jpeg, "PNG")
@@ -114,7 +116,7 @@ def test_eager_and_in_the_graph_are_one(tmp_path):
     assert seen == by_hand
 
 
-def test_tags_that_name_a_side_keep_their_pictures_from_being_flipped():
+def test_tags_that_name_a_side_keep_their_pictures_from_being_flipped() -> None:
     """No draw mirrors a picture that must not be mirrored; about half of the draws mirror one that may."""
     image = image_tensor(picture())
     flips = {True: 0, False: 0}
@@ -128,7 +130,7 @@ def test_tags_that_name_a_side_keep_their_pictures_from_being_flipped():
 
 
 @pytest.mark.parametrize("degrees", [-30.0, 7.0, 90.0, 180.0])
-def test_rotation_turns_about_the_centre_and_fills_with_white(degrees):
+def test_rotation_turns_about_the_centre_and_fills_with_white(degrees: Any) -> None:
     """As Pillow turns it, to rounding; a quarter turn loses nothing; corners are white."""
     ours = rotated(image_tensor(picture()), degrees).numpy()
     large = Image.fromarray(picture())
@@ -145,7 +147,7 @@ def test_rotation_turns_about_the_centre_and_fills_with_white(degrees):
 
 
 @pytest.mark.parametrize("kernel", [None, 0.1, 0.3, 0.6, 0.9])
-def test_crop_enlarges_a_square(kernel):
+def test_crop_enlarges_a_square(kernel: Any) -> None:
     """What is enlarged is the square that the draws say: as Pillow enlarges it, by its kernel, nearly."""
     draws = np.array([0.99, 0.0, 0.99], np.float32)  # a quarter goes; top right
     ours = cropped(image_tensor(picture()), image_tensor(draws), most=0.25, kernel=kernel).numpy()
@@ -165,7 +167,7 @@ def test_crop_enlarges_a_square(kernel):
 
 
 @given(draws=st.lists(st.integers(0, 1023).map(lambda number: number / 1024), min_size=3, max_size=3))
-def test_cutout_covers_one_square_with_white(draws):
+def test_cutout_covers_one_square_with_white(draws: Any) -> None:
     """One white square of at most the share; everything else is as it was."""
     out = cut_out(image_tensor(picture()), image_tensor(np.array(draws, np.float32)), most=0.2).numpy()
     covered = (out != picture()).any(axis=2)
@@ -176,7 +178,7 @@ def test_cutout_covers_one_square_with_white(draws):
     assert rows.size == columns.size == round(SIZE * np.sqrt(np.float32(draws[2]) * np.float32(0.2)))
 
 
-def test_mixing_lays_pictures_and_labels_over_each_other():
+def test_mixing_lays_pictures_and_labels_over_each_other() -> None:
     """Both by the same share; the last sample meets the first; padding stays."""
     images = np.stack([picture(n) for n in range(3)] + [np.zeros((SIZE, SIZE, 3), np.uint8)])
     labels = np.eye(4, 5, dtype=np.float32)
@@ -193,7 +195,7 @@ def test_mixing_lays_pictures_and_labels_over_each_other():
     assert not out[3].any()
 
 
-def test_mixing_shares_are_of_the_beta_distribution():
+def test_mixing_shares_are_of_the_beta_distribution() -> None:
     """Mean 1/2 and the variance 1 / (4 (2 alpha + 1)) of Beta(alpha, alpha)."""
     for alpha in (0.2, 0.8, 4.0):
         drawn = [
@@ -205,7 +207,7 @@ def test_mixing_shares_are_of_the_beta_distribution():
         assert np.var(drawn) == pytest.approx(variance, rel=0.3)
 
 
-def test_mixed_labels_add_up(dataset):
+def test_mixed_labels_add_up(dataset: Path) -> None:
     """Over a batch of an epoch, mixed labels hold between the fewest and the most tags of its pictures."""
     for (_, plain), (_, ours) in zip(epoch(dataset, NO_AUGMENTATION), epoch(dataset, ALL), strict=True):
         sums = plain.sum(axis=1)
@@ -214,7 +216,7 @@ def test_mixed_labels_add_up(dataset):
 
 
 @pytest.mark.parametrize("what", [NO_AUGMENTATION, *EACH], ids=str)
-def test_what_is_written_is_read(what):
+def test_what_is_written_is_read(what: Any) -> None:
     """An augmentation as text is that augmentation again."""
     assert parse_augmentation(str(what)) == what
 
@@ -233,7 +235,7 @@ def test_what_is_written_is_read(what):
         ("", "'' is none of"),
     ],
 )
-def test_what_is_no_augmentation_is_said(text, said):
+def test_what_is_no_augmentation_is_said(text: Any, said: Any) -> None:
     """One line that says which step, and how to write it."""
     with pytest.raises(UsageError, match=said):
         parse_augmentation(text)

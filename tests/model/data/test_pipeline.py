@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ TRAIN, VALIDATION, TEST = 37, 5, 9
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_squares(
         tmp_path_factory.mktemp("input") / "dataset",
         train=TRAIN,
@@ -31,21 +33,21 @@ def dataset(tmp_path_factory):
     )
 
 
-def pixels(drawn):
+def pixels(drawn: Any) -> Any:
     return np.asarray(Image.open(io.BytesIO(drawn.jpeg)))
 
 
-def epoch(dataset, **options):
+def epoch(dataset: Path, **options: Any) -> Any:
     """The batches of one epoch as numpy arrays."""
     options = {"batch_size": 10, "seed": 3, **options}
     return list(training_batches(dataset, **options).as_numpy_iterator())
 
 
-def fingerprints(batches):
+def fingerprints(batches: Any) -> Any:
     return [image.tobytes() for images, _ in batches for image in images]
 
 
-def test_every_sample_once(dataset):
+def test_every_sample_once(dataset: Path) -> None:
     """An epoch holds every training sample exactly once, whatever the batch size."""
     expected = Counter(pixels(square(number, size=32)).tobytes() for number in range(TRAIN))
 
@@ -53,7 +55,7 @@ def test_every_sample_once(dataset):
     assert Counter(fingerprints(epoch(dataset, batch_size=16, seed=4, epoch=9))) == expected
 
 
-def test_shapes_and_types(dataset):
+def test_shapes_and_types(dataset: Path) -> None:
     """Batches are (B, S, S, 3) uint8 and (B, T) float32; the last one has what is left; the length is known."""
     batches = epoch(dataset)
 
@@ -63,7 +65,7 @@ def test_shapes_and_types(dataset):
     assert training_batches(dataset, batch_size=10, seed=0).cardinality() == 4
 
 
-def test_labels_belong_to_their_pictures(dataset):
+def test_labels_belong_to_their_pictures(dataset: Path) -> None:
     """After all shuffling, a picture comes with its own tags."""
     names = [tag.name for tag in read_vocabulary(dataset)]
     expected = {}
@@ -76,7 +78,7 @@ def test_labels_belong_to_their_pictures(dataset):
             assert tuple(names[i] for i in np.flatnonzero(row)) == expected[image.tobytes()]
 
 
-def test_pictures_with_many_tags_and_with_none(tmp_path):
+def test_pictures_with_many_tags_and_with_none(tmp_path: Path) -> None:
     """Rows of labels are as long as the longest of their shard; what fills them up is nobody's tag."""
     tags = ("a", "b", "c")
     carried = [(), ("c",), (), ("a", "b", "c"), ("b",), (), ()]
@@ -95,7 +97,7 @@ def test_pictures_with_many_tags_and_with_none(tmp_path):
             assert row.tolist() == expected[image.tobytes()]
 
 
-def test_order_depends_on_seed_and_epoch_alone(dataset):
+def test_order_depends_on_seed_and_epoch_alone(dataset: Path) -> None:
     """The same seed and epoch give the same batches again; another seed or epoch gives others."""
     reference = fingerprints(epoch(dataset, epoch=2))
 
@@ -104,7 +106,7 @@ def test_order_depends_on_seed_and_epoch_alone(dataset):
     assert fingerprints(epoch(dataset, epoch=2, seed=4)) != reference
 
 
-def test_shards_are_mixed(dataset):
+def test_shards_are_mixed(dataset: Path) -> None:
     """A batch holds samples of several shards, not one shard after the other."""
     shard_of = {pixels(square(number, size=32)).tobytes(): number // 8 for number in range(TRAIN)}
 
@@ -112,7 +114,7 @@ def test_shards_are_mixed(dataset):
         assert len({shard_of[image.tobytes()] for image in images}) >= 3
 
 
-def test_shards_begin_one_after_the_other(tmp_path):
+def test_shards_begin_one_after_the_other(tmp_path: Path) -> None:
     """When a shard ends, the others in flight are in their midst: each can be read while three are in use."""
     samples = [square(number, size=32) for number in range(96)]
     dataset = write_dataset(tmp_path / "dataset", {"train": samples}, size=32, shard_samples=8)
@@ -125,7 +127,7 @@ def test_shards_begin_one_after_the_other(tmp_path):
 
 
 @pytest.mark.parametrize("skipped", [1, 3, 4])
-def test_skipping_leaves_the_rest_as_it_was(dataset, skipped):
+def test_skipping_leaves_the_rest_as_it_was(dataset: Path, skipped: Any) -> None:
     """An epoch that is entered at batch k goes on exactly like one that was read from its start."""
     what = Augmentation(flip=True, shift=0.1)
     whole = epoch(dataset, epoch=1, augmentation=what)
@@ -137,7 +139,7 @@ def test_skipping_leaves_the_rest_as_it_was(dataset, skipped):
         np.testing.assert_array_equal(labels, expected_labels)
 
 
-def test_flip_mirrors_about_half(tmp_path):
+def test_flip_mirrors_about_half(tmp_path: Path) -> None:
     """Flipping mirrors about half of the pictures, others in each epoch, and changes nothing else."""
     dataset = write_squares(tmp_path / "dataset", train=60, validation=0, test=0)
     originals = {pixels(square(number, size=32)).tobytes() for number in range(60)}
@@ -159,7 +161,7 @@ def test_flip_mirrors_about_half(tmp_path):
         *(("copyright_name", True), ("bright_pupils", True)),
     ],
 )
-def test_pictures_with_a_side_are_not_flipped(tmp_path, tag, is_flipped):
+def test_pictures_with_a_side_are_not_flipped(tmp_path: Path, tag: Any, is_flipped: Any) -> None:
     """A tag that names left or right keeps its pictures from being mirrored; one that only contains the
     letters does not."""
     drawn = [Drawn(id=n + 1, jpeg=square(n, size=32).jpeg, tags=("solo", tag)) for n in range(24)]
@@ -171,7 +173,7 @@ def test_pictures_with_a_side_are_not_flipped(tmp_path, tag, is_flipped):
     assert (seen != originals) == is_flipped
 
 
-def test_shift_moves_and_fills_with_white(tmp_path):
+def test_shift_moves_and_fills_with_white(tmp_path: Path) -> None:
     """Shifting moves a picture by at most its share, and what comes in is white."""
     black = io.BytesIO()
     Image.new("RGB", (40, 40)).save(black, "JPEG")
@@ -190,7 +192,7 @@ def test_shift_moves_and_fills_with_white(tmp_path):
     assert len(moves) > 10
 
 
-def test_evaluation_batches_are_in_order_and_padded(dataset):
+def test_evaluation_batches_are_in_order_and_padded(dataset: Path) -> None:
     """Evaluation sees every sample once, in the order of the dataset; the last batch is padded with zeros."""
     batches = list(evaluation_batches(dataset, split="test", batch_size=4))
     expected = [square(TRAIN + VALIDATION + number, size=32) for number in range(TEST)]
@@ -209,7 +211,7 @@ def test_evaluation_batches_are_in_order_and_padded(dataset):
     assert not last.ids[1:].any()
 
 
-def test_empty_split_is_said(tmp_path):
+def test_empty_split_is_said(tmp_path: Path) -> None:
     """A split without samples is a clear error, not an empty evaluation."""
     dataset = write_squares(tmp_path / "dataset", train=4, validation=0, test=0)
 
@@ -217,7 +219,7 @@ def test_empty_split_is_said(tmp_path):
         next(evaluation_batches(dataset, split="test", batch_size=4))
 
 
-def test_missing_shard_is_named(tmp_path):
+def test_missing_shard_is_named(tmp_path: Path) -> None:
     """A shard that is gone is named before anything is read."""
     dataset = write_squares(tmp_path / "dataset", train=20, validation=0, test=0, shard_samples=8)
     gone = dataset / read_manifest(dataset).split("train")[1].name.data
@@ -227,7 +229,7 @@ def test_missing_shard_is_named(tmp_path):
         training_batches(dataset, batch_size=4, seed=0)
 
 
-def test_cut_shard_is_named(tmp_path):
+def test_cut_shard_is_named(tmp_path: Path) -> None:
     """A shard of another size than the manifest's is named before anything is read."""
     dataset = write_squares(tmp_path / "dataset", train=20, validation=0, test=0, shard_samples=8)
     cut = dataset / read_manifest(dataset).split("train")[2].name.data
@@ -237,7 +239,7 @@ def test_cut_shard_is_named(tmp_path):
         training_batches(dataset, batch_size=4, seed=0)
 
 
-def test_broken_pictures_are_named_and_counted(tmp_path):
+def test_broken_pictures_are_named_and_counted(tmp_path: Path) -> None:
     """Bytes that are no JPEG end in one line of ours that names the pictures, not in TensorFlow's traceback."""
     samples = [square(number, size=32) for number in range(20)]
     for place in (3, 17):
@@ -251,7 +253,7 @@ def test_broken_pictures_are_named_and_counted(tmp_path):
     assert broken_pictures(dataset, split="test", most=1) == ((1003, 1017), 20)
 
 
-def test_the_search_for_broken_pictures_ends(tmp_path):
+def test_the_search_for_broken_pictures_ends(tmp_path: Path) -> None:
     """With too many of them the search stops, and the message says how far it came."""
     samples = [Drawn(id=n, jpeg=b"nothing", tags=("red",)) for n in range(1, 701)]
     dataset = write_dataset(tmp_path / "dataset", {"test": samples}, size=32, shard_samples=300)
@@ -260,7 +262,7 @@ def test_the_search_for_broken_pictures_ends(tmp_path):
         list(evaluation_batches(dataset, split="test", batch_size=4))
 
 
-def test_picture_of_another_size_is_damage(tmp_path):
+def test_picture_of_another_size_is_damage(tmp_path: Path) -> None:
     """A picture that is not of the dataset's size is refused instead of being trained on."""
     dataset = write_dataset(tmp_path / "dataset", {"test": [square(0, size=48)]}, size=32)
 
@@ -268,7 +270,7 @@ def test_picture_of_another_size_is_damage(tmp_path):
         list(evaluation_batches(dataset, split="test", batch_size=4))
 
 
-def test_damaged_table_is_named(tmp_path):
+def test_damaged_table_is_named(tmp_path: Path) -> None:
     """A metadata table that is no table any more is named."""
     dataset = write_squares(tmp_path / "dataset", train=8, validation=0, test=4)
     table = dataset / read_manifest(dataset).split("test")[0].name.metadata
@@ -282,7 +284,7 @@ def test_damaged_table_is_named(tmp_path):
     ("stored", "said"),
     [("WEBP", "build it without --format"), ("original", "build it without --keep-original")],
 )
-def test_pictures_that_the_graph_does_not_decode_are_refused(tmp_path, stored, said):
+def test_pictures_that_the_graph_does_not_decode_are_refused(tmp_path: Path, stored: Any, said: Any) -> None:
     """Before the first step, with the option that mends it."""
     dataset = write_dataset(tmp_path / "dataset", {"train": [square(0, size=32)]}, size=32)
     manifest = dataset / "manifest.json"
@@ -292,7 +294,7 @@ def test_pictures_that_the_graph_does_not_decode_are_refused(tmp_path, stored, s
         training_batches(dataset, batch_size=4, seed=0)
 
 
-def test_pictures_of_another_fit_are_refused(tmp_path):
+def test_pictures_of_another_fit_are_refused(tmp_path: Path) -> None:
     """A model would see one fit in training and another in use."""
     dataset = write_dataset(tmp_path / "dataset", {"train": [square(0, size=32)]}, size=32)
     manifest = dataset / "manifest.json"

@@ -7,6 +7,7 @@ import http.server
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -29,13 +30,13 @@ URL = f"s3://{BUCKET}/datasets/one"
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory):
+def local(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Five shards for training."""
     return write_squares(tmp_path_factory.mktemp("cache") / "dataset", train=40, shard_samples=8)
 
 
 @pytest.fixture
-def remote(s3, local):
+def remote(s3: Any, local: Any) -> Any:
     """The same behind a URL."""
     for file in local.rglob("*"):
         if file.is_file():
@@ -43,26 +44,26 @@ def remote(s3, local):
     return s3
 
 
-def put(s3, name, content):
+def put(s3: Any, name: Any, content: Any) -> None:
     s3.client.put_object(Bucket=BUCKET, Key=f"datasets/one/{name}", Body=content)
 
 
-def settings(tmp_path, local, shards=4):
+def settings(tmp_path: Path, local: Any, shards: Any = 4) -> Any:
     largest = max(shard.bytes for shard in read_manifest(local).shards)
     return CacheConfig(cache=tmp_path / "cache", cache_gb=shards * largest / 1e9)
 
 
-def epoch(dataset, number=0):
+def epoch(dataset: Path, number: Any = 0) -> Any:
     with reading_errors(dataset, split="train"):
         batches = training_batches(dataset, batch_size=16, seed=2, epoch=number)
         return [(images.tobytes(), labels.tobytes()) for images, labels in batches.as_numpy_iterator()]
 
 
-def tars(dataset):
+def tars(dataset: Path) -> Any:
     return sorted(file.name for file in (dataset / "data").iterdir())
 
 
-def test_batches_are_those_of_the_local_dataset(tmp_path, local, remote):
+def test_batches_are_those_of_the_local_dataset(tmp_path: Path, local: Any, remote: Any) -> None:
     """Every epoch, and validation, bit for bit; and never more on the disk than the bound."""
     config = settings(tmp_path, local)
     dataset = open_dataset(URL, config)
@@ -77,7 +78,7 @@ def test_batches_are_those_of_the_local_dataset(tmp_path, local, remote):
     assert open_dataset(local) == local
 
 
-def test_what_was_used_longest_ago_goes(tmp_path, local, remote):
+def test_what_was_used_longest_ago_goes(tmp_path: Path, local: Any, remote: Any) -> None:
     """Four fit; the fifth takes the place of the one that nobody asked for lately."""
     dataset = open_dataset(URL, settings(tmp_path, local))
     shards = read_manifest(dataset).split("train")
@@ -99,7 +100,9 @@ def test_what_was_used_longest_ago_goes(tmp_path, local, remote):
         ("metadata", "edited"),
     ],
 )
-def test_damage_in_the_cache_is_mended(tmp_path, local, remote, folder, damage):
+def test_damage_in_the_cache_is_mended(
+    tmp_path: Path, local: Any, remote: Any, folder: Path, damage: Any
+) -> None:
     """A file that the local disk damaged is fetched again, and the batches are what they were."""
     dataset = open_dataset(URL, settings(tmp_path, local, shards=9))
     before = epoch(dataset)
@@ -119,7 +122,7 @@ def test_damage_in_the_cache_is_mended(tmp_path, local, remote, folder, damage):
     assert victim.read_bytes() == (local / folder / victim.name).read_bytes()
 
 
-def test_a_missing_shard_is_named_at_once(tmp_path, local, remote):
+def test_a_missing_shard_is_named_at_once(tmp_path: Path, local: Any, remote: Any) -> None:
     """Before anything is trained: which file behind the URL is not there, or has another size."""
     name = read_manifest(local).split("train")[3].name
     put(remote, name.data, (local / name.data).read_bytes()[:-512])
@@ -131,7 +134,7 @@ def test_a_missing_shard_is_named_at_once(tmp_path, local, remote):
         open_dataset(URL, settings(tmp_path, local))
 
 
-def test_other_bytes_behind_the_url_are_never_read(tmp_path, local, remote):
+def test_other_bytes_behind_the_url_are_never_read(tmp_path: Path, local: Any, remote: Any) -> None:
     """A shard of the right size with other bytes ends in one line, and is not kept."""
     shard = read_manifest(local).split("train")[1]
     put(remote, shard.name.data, bytes(shard.bytes))
@@ -142,7 +145,7 @@ def test_other_bytes_behind_the_url_are_never_read(tmp_path, local, remote):
     assert f"{shard.name}.tar" not in tars(dataset)
 
 
-def test_a_bound_without_room_is_refused(tmp_path, local, remote):
+def test_a_bound_without_room_is_refused(tmp_path: Path, local: Any, remote: Any) -> None:
     """Four shards have to fit; the message says how much that is."""
     with pytest.raises(UsageError, match="has no room for 4 shards"):
         open_dataset(URL, settings(tmp_path, local, shards=3))
@@ -150,19 +153,19 @@ def test_a_bound_without_room_is_refused(tmp_path, local, remote):
         CacheConfig(cache_gb=0)
 
 
-def test_no_dataset_there(tmp_path, s3, monkeypatch):
+def test_no_dataset_there(tmp_path: Path, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A URL without a dataset is one line."""
     monkeypatch.setattr("alti2v.dataset.shard_cache._PAUSES_S", (0.0,))
     with pytest.raises(StorageError, match=r"cannot read s3://bucket/nothing/manifest\.json"):
         open_dataset(f"s3://{BUCKET}/nothing", CacheConfig(cache=tmp_path / "cache"))
 
 
-def test_downloads_are_tried_again(tmp_path):
+def test_downloads_are_tried_again(tmp_path: Path) -> None:
     """What fails for a moment is tried again after a pause; what is not there is not."""
     asked, slept = [], []
 
     class Flaky:
-        def get_file(self, source, target):
+        def get_file(self, source: Any, target: Any) -> None:
             asked.append(source)
             if len(asked) < 3:
                 raise ConnectionError("reset")
@@ -174,7 +177,7 @@ def test_downloads_are_tried_again(tmp_path):
     assert slept == [1.0, 2.0]
 
     class Gone:
-        def get_file(self, source, target):
+        def get_file(self, source: Any, target: Any) -> None:
             raise FileNotFoundError(source)
 
     with pytest.raises(StorageError, match="cannot read x://y/a"):
@@ -183,7 +186,7 @@ def test_downloads_are_tried_again(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
-def test_web_servers_will_do(tmp_path, local):
+def test_web_servers_will_do(tmp_path: Path, local: Any) -> None:
     """Shards behind plain HTTP; a missing one is named at once."""
     handler = functools.partial(_Quiet, directory=str(local))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -204,11 +207,13 @@ def test_web_servers_will_do(tmp_path, local):
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
+    def log_message(self, *_: Any) -> None:
         """Say nothing."""
 
 
-def test_train_and_eval_take_a_url(tmp_path, local, remote, monkeypatch):
+def test_train_and_eval_take_a_url(
+    tmp_path: Path, local: Any, remote: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both commands take the URL where they take a folder."""
     tiny = replace(MODERN, features=16, train_from="block5_conv3", batch_size=16, epochs=1)
     monkeypatch.setitem(RECIPES, "modern", tiny)
@@ -224,7 +229,7 @@ def test_train_and_eval_take_a_url(tmp_path, local, remote, monkeypatch):
     assert (tmp_path / "run" / "eval" / "metrics.json").is_file()
 
 
-def test_other_bytes_are_named_before_training(tmp_path):
+def test_other_bytes_are_named_before_training(tmp_path: Path) -> None:
     """A flipped bit in a local shard: named at the start; untouched files are not read a second time."""
     dataset = write_squares(tmp_path / "dataset", train=20, shard_samples=8)
     shards = read_manifest(dataset).split("train")

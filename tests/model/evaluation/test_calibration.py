@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from alti2v.model.evaluation.metrics import pool, reliability
 from alti2v.model.evaluation.scoring import recalls_at
 
 
-def histograms_of(temperature: float, *, images: int = 4000, tags: int = 4, seed: int = 0):
+def histograms_of(temperature: float, *, images: int = 4000, tags: int = 4, seed: int = 0) -> Any:
     """Honestly drawn labels, and predictions whose logits are `temperature` times too large."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(-1, 1, (images, tags))

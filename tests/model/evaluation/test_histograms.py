@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -75,7 +77,7 @@ def test_parts_merge_to_the_whole(split: tuple[np.ndarray, np.ndarray], cut: int
 
 @given(splits(), st.randoms(use_true_random=False))
 @settings(deadline=None)
-def test_the_order_of_pictures_is_forgotten(split: tuple[np.ndarray, np.ndarray], random) -> None:
+def test_the_order_of_pictures_is_forgotten(split: tuple[np.ndarray, np.ndarray], random: Any) -> None:
     """A shuffled split has the same histograms."""
     scores, labels = split
     order = list(range(len(scores)))

@@ -1,6 +1,10 @@
 """Thresholds of single tags: the best ones are found, kept, and mean the same when they are used."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +30,7 @@ NAMES = ("blue", "red", "never")
 
 
 @pytest.fixture
-def judged():
+def judged() -> Any:
     """Histograms of 200 pictures with three tags, the last of which none carries."""
     rng = np.random.default_rng(3)
     labels = (rng.random((200, 3)) < [0.5, 0.1, 0.0]).astype(np.uint8)
@@ -37,11 +41,11 @@ def judged():
 
 
 @pytest.mark.parametrize("beta", BETAS.values())
-def test_no_threshold_is_better(judged, beta):
+def test_no_threshold_is_better(judged: Any, beta: Any) -> None:
     """No edge of a bin has a higher F-beta, computed pair by pair, than the one that was found."""
     histograms, probabilities, labels = judged
 
-    def score(threshold, tag):
+    def score(threshold: Any, tag: Any) -> Any:
         predicted = probabilities[:, tag] >= np.float32(threshold)
         correct = (predicted & (labels[:, tag] == 1)).sum()
         return (1 + beta**2) * correct / max(beta**2 * labels[:, tag].sum() + predicted.sum(), 1)
@@ -51,7 +55,7 @@ def test_no_threshold_is_better(judged, beta):
         assert score(found[tag], tag) == pytest.approx(max(score(edge, tag) for edge in THRESHOLDS))
 
 
-def test_recall_asks_for_lower_thresholds(judged):
+def test_recall_asks_for_lower_thresholds(judged: Any) -> None:
     """F2 prefers recall, F0.5 precision: thresholds stand in that order. Unseen tags keep the fallback."""
     low, middle, high = (best_thresholds(judged[0], beta=beta, fallback=0.35) for beta in (2.0, 1.0, 0.5))
 
@@ -61,7 +65,7 @@ def test_recall_asks_for_lower_thresholds(judged):
     assert [low[2], middle[2], high[2]] == pytest.approx([0.35] * 3)
 
 
-def test_written_thresholds_are_read(tmp_path, judged):
+def test_written_thresholds_are_read(tmp_path: Path, judged: Any) -> None:
     """What was tuned comes back equal, and is found by name whatever the order of the outputs."""
     tuned = tune(judged[0], NAMES, fallback=0.35)
     write_thresholds(tmp_path, tuned)
@@ -74,7 +78,7 @@ def test_written_thresholds_are_read(tmp_path, judged):
 
 
 @given(st.sampled_from(THRESHOLDS.tolist()))
-def test_limits_mean_what_was_tuned(threshold):
+def test_limits_mean_what_was_tuned(threshold: Any) -> None:
     """Above `just_below(t)` lie exactly the float32 numbers of at least t."""
     edge = np.float32(threshold)
     row = np.array([[np.nextafter(edge, np.float32(-1)), edge, np.nextafter(edge, np.float32(2))]], np.float32)
@@ -85,13 +89,13 @@ def test_limits_mean_what_was_tuned(threshold):
     assert passing(row, vocabulary, criterion).tolist() == (row >= edge).tolist()
 
 
-def test_rules_that_were_not_tuned_are_refused():
+def test_rules_that_were_not_tuned_are_refused() -> None:
     """Without tuned thresholds, the F rules say so and name what goes instead."""
     with pytest.raises(UsageError, match=r"no thresholds for the rule f0\.5.*constant or mcut"):
         own_limits(None, Rule.F05, NAMES)
 
 
-def test_no_file_is_no_thresholds(tmp_path):
+def test_no_file_is_no_thresholds(tmp_path: Path) -> None:
     """A model without thresholds.json is an ordinary one."""
     assert read_thresholds(tmp_path) is None
 
@@ -111,7 +115,7 @@ def test_no_file_is_no_thresholds(tmp_path):
         ),
     ],
 )
-def test_other_files_are_refused(tmp_path, content, error):
+def test_other_files_are_refused(tmp_path: Path, content: Any, error: Any) -> None:
     """A file that holds something else is named."""
     (tmp_path / "thresholds.json").write_bytes(content)
 

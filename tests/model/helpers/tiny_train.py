@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from alti2v.model.recipes import MODERN, SEED
 from alti2v.model.train import TrainConfig
@@ -28,5 +30,5 @@ TINY = {
 }
 
 
-def config(dataset, run, **fields):
+def config(dataset: Path, run: Any, **fields: Any) -> Any:
     return TrainConfig(**{"dataset": dataset, "run": run, "weights": "none", "checkpoint_s": 0, **fields})

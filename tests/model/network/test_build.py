@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,17 +29,17 @@ from alti2v.model.recipes import Head, Loss
 pytestmark = pytest.mark.tf
 
 
-def architecture(**fields):
+def architecture(**fields: Any) -> Any:
     return Architecture(**{"size": 32, "tags": 5, "head": Head.POOLED, "features": 8, "dropout": 0.0, **fields})
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> Any:
     return build_network(architecture(), seed=1)
 
 
 @pytest.fixture(scope="module")
-def weights_file(tmp_path_factory):
+def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """VGG16's weights without top, as Keras saves them."""
     path = tmp_path_factory.mktemp("weights") / "vgg16.weights.h5"
     backend.keras.utils.set_random_seed(11)
@@ -45,11 +47,11 @@ def weights_file(tmp_path_factory):
     return path
 
 
-def pictures(count=2, size=32):
+def pictures(count: Any = 2, size: Any = 32) -> Any:
     return np.random.default_rng(2).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 
-def test_outputs(network):
+def test_outputs(network: Any) -> None:
     """uint8 or float pictures give float32 probabilities and features; batch and single agree."""
     images = pictures()
     outputs = network.tagger.predict_on_batch(images)
@@ -64,7 +66,7 @@ def test_outputs(network):
     np.testing.assert_allclose(outputs["probabilities"][1:], one["probabilities"], rtol=1e-5)
 
 
-def test_probabilities_are_the_sigmoid_of_the_logits(network):
+def test_probabilities_are_the_sigmoid_of_the_logits(network: Any) -> None:
     """The tagger and the trained model are two views of the same layers."""
     images = pictures()
     logits = network.logits.predict_on_batch(images)
@@ -74,7 +76,7 @@ def test_probabilities_are_the_sigmoid_of_the_logits(network):
     )
 
 
-def test_trunk_is_vgg16_with_its_own_preprocessing(network, weights_file):
+def test_trunk_is_vgg16_with_its_own_preprocessing(network: Any, weights_file: Any) -> None:
     """With weights from a file, the head sees what keras.applications computes from preprocess_input."""
     load_trunk(network, str(weights_file))
     keras = backend.keras
@@ -88,7 +90,7 @@ def test_trunk_is_vgg16_with_its_own_preprocessing(network, weights_file):
     np.testing.assert_allclose(trunk.predict_on_batch(images), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_fresh_network_is_awake():
+def test_fresh_network_is_awake() -> None:
     """A fresh network carries pictures through thirteen layers: features neither fade nor explode."""
     network = build_network(architecture(features=256, pixel_scale=UNIT_VARIANCE), seed=4)
     features = network.tagger.predict_on_batch(pictures(8))["features"]
@@ -97,7 +99,7 @@ def test_fresh_network_is_awake():
     assert (features > 0).any(axis=0).mean() > 0.3
 
 
-def test_start_depends_on_the_seed_alone():
+def test_start_depends_on_the_seed_alone() -> None:
     """The same seed gives the same weights again, another seed others."""
     first, again, other = (build_network(architecture(), seed=seed).logits.get_weights() for seed in (1, 1, 2))
 
@@ -105,7 +107,7 @@ def test_start_depends_on_the_seed_alone():
     assert not np.array_equal(first[0], other[0])
 
 
-def test_dropouts_of_a_backbone_depend_on_the_seed_alone():
+def test_dropouts_of_a_backbone_depend_on_the_seed_alone() -> None:
     """EfficientNet drops blocks out while it trains; two networks of one seed drop the same ones."""
     chosen = architecture(backbone="efficientnetb0")
     first, again, other = (build_network(chosen, seed=seed).logits for seed in (1, 1, 2))
@@ -117,7 +119,7 @@ def test_dropouts_of_a_backbone_depend_on_the_seed_alone():
     assert not set(map(tuple, drawn[0])) & set(map(tuple, drawn[2]))
 
 
-def test_seed_head():
+def test_seed_head() -> None:
     """The original's head: every position by itself, normalised, one dense layer, dropout, sigmoid."""
     network = build_network(architecture(head=Head.FLATTENED, features=16, dropout=0.3, size=64))
 
@@ -131,7 +133,7 @@ def test_seed_head():
     assert network.logits.get_layer("features").kernel.shape == (2 * 2 * 512, 16)
 
 
-def test_prior_is_predicted_before_training():
+def test_prior_is_predicted_before_training() -> None:
     """With a zero kernel the first probabilities are the tags' frequencies."""
     network = build_network(architecture())
     set_prior(network, [0.5, 0.1, 0.01, 0.9, 0.3])
@@ -143,7 +145,7 @@ def test_prior_is_predicted_before_training():
     )
 
 
-def test_freezing_before_a_layer():
+def test_freezing_before_a_layer() -> None:
     """Layers before the named one do not learn, that one and those after do: the original's twelve."""
     network = build_network(architecture())
     freeze_before(network, "block4_conv2")
@@ -155,7 +157,7 @@ def test_freezing_before_a_layer():
     assert trunk.layers[12].name == "block4_conv2"
 
 
-def test_imagenet_without_network_is_one_line(monkeypatch, tmp_path):
+def test_imagenet_without_network_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Offline, the message names what to give instead, and comes quickly."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # the discard port: refuses at once
@@ -166,18 +168,18 @@ def test_imagenet_without_network_is_one_line(monkeypatch, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_missing_weights_file(network):
+def test_missing_weights_file(network: Any) -> None:
     """A path that does not exist is named."""
     with pytest.raises(UsageError, match="does not exist"):
         load_trunk(network, "no/such/file.h5")
 
 
 @pytest.mark.parametrize("name", ["weights.pkl", "weights.h5"])
-def test_pickle_is_refused_unread(network, tmp_path, name):
+def test_pickle_is_refused_unread(network: Any, tmp_path: Path, name: Any) -> None:
     """A pickle is refused by its first bytes, whatever its name; it is never opened as one."""
 
     class Boom:
-        def __reduce__(self):
+        def __reduce__(self) -> Any:
             return (pytest.fail, ("the pickle was loaded",))
 
     path = tmp_path / name
@@ -187,7 +189,7 @@ def test_pickle_is_refused_unread(network, tmp_path, name):
         load_trunk(network, str(path))
 
 
-def test_foreign_weights_do_not_fit(network, tmp_path):
+def test_foreign_weights_do_not_fit(network: Any, tmp_path: Path) -> None:
     """Weights of another network are refused in one line."""
     keras = backend.keras
     path = tmp_path / "other.weights.h5"
@@ -198,7 +200,7 @@ def test_foreign_weights_do_not_fit(network, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_standardised_start_gives_every_channel_mean_0_and_variance_1():
+def test_a_standardised_start_gives_every_channel_mean_0_and_variance_1() -> None:
     """What enters each ReLU is centred and scaled on the pictures that it was standardised with."""
     rng = np.random.default_rng(5)
     images = rng.integers(0, 256, (64, 32, 32, 3), np.uint8)
@@ -225,7 +227,7 @@ def test_a_standardised_start_gives_every_channel_mean_0_and_variance_1():
 @pytest.mark.parametrize(
     "name", ["vgg19", "densenet121", "resnet50", "resnet50v2", "efficientnetb0", "nasnetmobile"]
 )
-def test_preprocessing_is_that_of_the_backbone(name):
+def test_preprocessing_is_that_of_the_backbone(name: Any) -> None:
     """Scale and offset, found by asking, are what `preprocess_input` does to any picture."""
     is_reversed, scale, offset = preprocessing(name)
     images = pictures().astype(np.float32)
@@ -237,7 +239,7 @@ def test_preprocessing_is_that_of_the_backbone(name):
 
 
 @pytest.mark.parametrize(("name", "size"), [("mobilenetv3small", 32), ("resnet50v2", 32)])
-def test_other_backbones_train(name, size):
+def test_other_backbones_train(name: Any, size: Any) -> None:
     """A backbone by name sees what its own `preprocess_input` gives, and takes a step of training."""
     keras = backend.keras
     network = build_network(architecture(backbone=name, size=size), seed=1)
@@ -256,7 +258,7 @@ def test_other_backbones_train(name, size):
     assert np.isfinite(network.logits.train_on_batch(images, np.ones((2, 5), np.float32)))
 
 
-def test_unknown_backbones_and_sizes_are_named():
+def test_unknown_backbones_and_sizes_are_named() -> None:
     """A name that Keras does not have, and pictures that a backbone does not take, are one line each."""
     with pytest.raises(UsageError, match="--backbone vgg99 is none of"):
         build_network(architecture(backbone="vgg99"))

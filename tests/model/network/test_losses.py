@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss
@@ -19,12 +21,12 @@ from alti2v.model.recipes import Loss
 pytestmark = pytest.mark.tf
 
 
-def drawn(shape=(5, 7)):
+def drawn(shape: Any = (5, 7)) -> Any:
     rng = np.random.default_rng(0)
     return (rng.random(shape) < 0.3).astype(np.float32), rng.normal(0, 3, shape).astype(np.float32)
 
 
-def test_sum_over_tags_is_the_textbook_value():
+def test_sum_over_tags_is_the_textbook_value() -> None:
     """The loss of a sample is the sum of its tags' binary cross-entropies."""
     labels, logits = drawn()
     probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
@@ -38,7 +40,7 @@ def test_sum_over_tags_is_the_textbook_value():
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
-def test_mean_is_keras_own():
+def test_mean_is_keras_own() -> None:
     """The mean loss is what Keras calls binary cross-entropy, and the sum is T times that."""
     labels, logits = drawn()
     expected = backend.keras.losses.binary_crossentropy(labels, logits, from_logits=True)
@@ -49,7 +51,7 @@ def test_mean_is_keras_own():
     )
 
 
-def test_extreme_logits_stay_finite():
+def test_extreme_logits_stay_finite() -> None:
     """A logit of 1000 costs 1000 where it is wrong and nothing where it is right."""
     labels = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
     logits = np.array([[1000.0, -1000.0], [1000.0, -1000.0]], np.float32)
@@ -57,14 +59,14 @@ def test_extreme_logits_stay_finite():
     np.testing.assert_allclose(np.asarray(summed_cross_entropy(labels, logits)), [0.0, 2000.0])
 
 
-def test_half_precision_is_computed_in_float32():
+def test_half_precision_is_computed_in_float32() -> None:
     """Mixed precision does not reach the loss."""
     labels, logits = drawn()
 
     assert backend.keras.ops.dtype(summed_cross_entropy(labels, logits.astype(np.float16))) == "float32"
 
 
-def test_asymmetric_loss_is_the_papers():
+def test_asymmetric_loss_is_the_papers() -> None:
     """Positives count as ever; a negative counts q^4 of itself, and nothing below the margin."""
     labels, logits = drawn()
     p = 1 / (1 + np.exp(-logits.astype(np.float64)))
@@ -76,7 +78,7 @@ def test_asymmetric_loss_is_the_papers():
 
 
 @pytest.mark.parametrize("kind", list(Loss))
-def test_weights_count_positives_only(kind):
+def test_weights_count_positives_only(kind: Any) -> None:
     """A weight of 3 makes a tag's positives count three times, and leaves its negatives alone."""
     labels, logits = np.array([[1.0, 0.0]]), np.array([[0.5, 1.5]])
     weighted, plain = loss_of(kind, np.array([3.0, 3.0], np.float32)), loss_of(kind, None)
@@ -86,7 +88,7 @@ def test_weights_count_positives_only(kind):
     assert difference == pytest.approx(2 * positive / (2 if kind is Loss.MEAN else 1), rel=1e-5)
 
 
-def test_positive_weights_follow_the_odds():
+def test_positive_weights_follow_the_odds() -> None:
     """(negatives / positives) to the power, at most 100, also for a tag that nobody carries."""
     weights = positive_weights([98, 48, 0], samples=98 + 98, exponent=0.5)
 

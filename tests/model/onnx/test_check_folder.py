@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -32,15 +33,15 @@ ROWS = 6
 
 def small_model(
     *,
-    shape=("batch", 448, 448, 3),
-    dtype=TensorProto.FLOAT,
-    rows=ROWS,
-    outputs=1,
-    sigmoid=True,
-    scale=0.01,
-    extra_input=False,
-    mixes_batch=False,
-):
+    shape: Any = ("batch", 448, 448, 3),
+    dtype: Any = TensorProto.FLOAT,
+    rows: Any = ROWS,
+    outputs: Any = 1,
+    sigmoid: Any = True,
+    scale: Any = 0.01,
+    extra_input: Any = False,
+    mixes_batch: Any = False,
+) -> Any:
     """A model that averages the picture and spreads the mean over `rows` outputs."""
     kernel = np.linspace(-scale, scale, rows, dtype=np.float32).reshape(1, rows)
     constants = [numpy_helper.from_array(kernel, "kernel")]
@@ -78,7 +79,7 @@ WD, CL, NATIVE = (
 )
 
 
-def folder_of(path: Path, names, model) -> Path:
+def folder_of(path: Path, names: Any, model: Any) -> Path:
     table, file = names
     (path / table).write_text(TABLES[table])
     if model is not None:
@@ -95,7 +96,7 @@ def folder_of(path: Path, names, model) -> Path:
         (NATIVE, {"shape": ("batch", 64, 64, 3), "dtype": TensorProto.UINT8, "outputs": 2}, Format.ONNX),
     ],
 )
-def test_a_sound_folder_has_no_breach(tmp_path, names, arguments, format_):
+def test_a_sound_folder_has_no_breach(tmp_path: Path, names: Any, arguments: Any, format_: Any) -> None:
     """The format is told from the files, and nothing is wrong with it."""
     checked = check_folder(folder_of(tmp_path, names, small_model(**arguments)))
 
@@ -126,7 +127,7 @@ def test_a_sound_folder_has_no_breach(tmp_path, names, arguments, format_):
         ),
     ],
 )
-def test_each_breach_of_a_model_is_named(tmp_path, names, arguments, words):
+def test_each_breach_of_a_model_is_named(tmp_path: Path, names: Any, arguments: Any, words: Any) -> None:
     """One thing wrong with the model is one line that names it."""
     checked = check_folder(folder_of(tmp_path, names, small_model(**arguments)))
 
@@ -135,7 +136,7 @@ def test_each_breach_of_a_model_is_named(tmp_path, names, arguments, words):
     assert checked.breaches[0].startswith(names[1])
 
 
-def test_breaches_of_the_table_carry_its_name(tmp_path):
+def test_breaches_of_the_table_carry_its_name(tmp_path: Path) -> None:
     """Lines about the table begin with the table's name."""
     folder_of(tmp_path, WD, small_model())
     table = tmp_path / "selected_tags.csv"
@@ -144,7 +145,7 @@ def test_breaches_of_the_table_carry_its_name(tmp_path):
     assert check_folder(tmp_path).breaches == ("selected_tags.csv: name 'nan' reads as a missing value",)
 
 
-def test_weights_in_another_file(tmp_path):
+def test_weights_in_another_file(tmp_path: Path) -> None:
     """A model whose weights lie beside it loads here, and for no client."""
     table, file = WD
     (tmp_path / table).write_text(TABLES[table])
@@ -156,7 +157,7 @@ def test_weights_in_another_file(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no model", b"\x00" * 64])
-def test_a_model_that_is_none(tmp_path, content):
+def test_a_model_that_is_none(tmp_path: Path, content: Any) -> None:
     """A missing or unreadable model is one line."""
     folder_of(tmp_path, WD, None)
     if content is not None:
@@ -166,7 +167,7 @@ def test_a_model_that_is_none(tmp_path, content):
     assert [words in breach for breach in check_folder(tmp_path).breaches] == [True]
 
 
-def test_a_model_that_does_not_run(tmp_path):
+def test_a_model_that_does_not_run(tmp_path: Path) -> None:
     """What ONNX Runtime says about a broken graph becomes one line."""
     model = small_model()
     model.graph.node[3].op_type = "NoSuchOperation"
@@ -177,7 +178,7 @@ def test_a_model_that_does_not_run(tmp_path):
     assert "\n" not in breaches[0]
 
 
-def test_what_is_no_export_is_refused(tmp_path):
+def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
     """A missing folder, a file, and a folder of something else: one line each."""
     (tmp_path / "file").touch()
     for path, words in (
@@ -189,7 +190,7 @@ def test_what_is_no_export_is_refused(tmp_path):
             check_folder(path)
 
 
-def test_the_check_needs_no_tensorflow(tmp_path):
+def test_the_check_needs_no_tensorflow(tmp_path: Path) -> None:
     """Where TensorFlow and Keras cannot be imported, the check does the same."""
     folder_of(tmp_path, WD, small_model())
     code = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ tag_id,name,category,count
 """
 
 
-def test_a_table_as_the_wd_taggers_ship_it():
+def test_a_table_as_the_wd_taggers_ship_it() -> None:
     """The real form, quotes and all, has no breach."""
     table = check_labels(WD.encode(), Format.WD)
 
@@ -55,7 +56,7 @@ def test_a_table_as_the_wd_taggers_ship_it():
         ("general,9", "general,4", "rows 0 to 3"),
     ],
 )
-def test_each_breach_of_a_wd_table_is_named(old, new, words):
+def test_each_breach_of_a_wd_table_is_named(old: Any, new: Any, words: Any) -> None:
     """One change, one line that names it."""
     table = check_labels(WD.replace(old, new).encode(), Format.WD)
 
@@ -63,7 +64,7 @@ def test_each_breach_of_a_wd_table_is_named(old, new, words):
     assert all("\n" not in breach for breach in table.breaches)
 
 
-def test_without_general_tags():
+def test_without_general_tags() -> None:
     """A table of ratings and characters alone is none."""
     lines = [line for line in WD.splitlines(keepends=True) if ",0," not in line]
 
@@ -72,7 +73,7 @@ def test_without_general_tags():
 
 @pytest.mark.parametrize("format_", [Format.WD, Format.CL, Format.ONNX])
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"\x00" * 50, b"[]", b"{}x", b'"' * 7])
-def test_what_is_no_table_is_one_breach(content, format_):
+def test_what_is_no_table_is_one_breach(content: Any, format_: Any) -> None:
     """Anything else than a table ends in a line, not in an exception."""
     table = check_labels(content, format_)
 
@@ -100,7 +101,7 @@ CL = {
         ({"3": {"tag": "a,b", "category": "General"}}, "has a comma"),
     ],
 )
-def test_each_breach_of_a_cl_table_is_named(change, words):
+def test_each_breach_of_a_cl_table_is_named(change: Any, words: Any) -> None:
     """The same for kohya's second form."""
     breaches = check_labels(json.dumps(CL | change).encode(), Format.CL).breaches
 
@@ -117,7 +118,7 @@ def test_each_breach_of_a_cl_table_is_named(change, words):
         ("0,a,general,x\n", "count that is no number"),
     ],
 )
-def test_each_breach_of_a_native_table_is_named(rows, words):
+def test_each_breach_of_a_native_table_is_named(rows: Any, words: Any) -> None:
     """The same for the native form, where any name may stand."""
     breaches = check_labels(f"index,name,category,count\n{rows}".encode(), Format.ONNX).breaches
 

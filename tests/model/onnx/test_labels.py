@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from typing import Any
 
 import pandas
 import pytest
@@ -41,7 +42,7 @@ vocabularies = st.lists(
 )
 
 
-def test_golden_wd_table():
+def test_golden_wd_table() -> None:
     """The bytes of the WD table: ratings, generals, copyrights and the unknown as general, characters."""
     assert selected_tags_csv(wd_labels(TAGS, RATED).rows).decode() == (
         "tag_id,name,category,count\n"
@@ -62,7 +63,7 @@ def test_golden_wd_table():
     )
 
 
-def test_golden_wd_changes():
+def test_golden_wd_changes() -> None:
     """Everything that is not in the table as it is in the vocabulary is told, with the reason."""
     assert set(wd_labels(TAGS, RATED).changes) == {
         Change("null", "null_(tag)", "reads as a missing value"),
@@ -75,7 +76,7 @@ def test_golden_wd_changes():
     }
 
 
-def test_copyrights_can_be_left_out():
+def test_copyrights_can_be_left_out() -> None:
     """Without copyrights the table has none, and says so."""
     labels = wd_labels(TAGS, RATED, with_copyrights=False)
 
@@ -83,7 +84,7 @@ def test_copyrights_can_be_left_out():
     assert Change("vocaloid", None, "copyright tags have no place in this format") in labels.changes
 
 
-def test_names_that_collide_after_mending():
+def test_names_that_collide_after_mending() -> None:
     """A mended name gets a qualifier where it is taken; where that is taken too, the tag is left out."""
     tags = [
         Tag(name=name, category=Category.GENERAL, count=count)
@@ -99,7 +100,7 @@ def test_names_that_collide_after_mending():
     }
 
 
-def test_placeholder_comes_only_where_it_is_needed():
+def test_placeholder_comes_only_where_it_is_needed() -> None:
     """The placeholder is the last row of a table without characters, and constant; elsewhere there is none."""
     without = tuple(tag for tag in TAGS if tag.category is not Category.CHARACTER)
     last = wd_labels(without, RATED, placeholder=True).rows[-1]
@@ -109,7 +110,7 @@ def test_placeholder_comes_only_where_it_is_needed():
     assert wd_labels(TAGS, RATED, placeholder=True).rows == wd_labels(TAGS, RATED).rows
 
 
-def test_cl_table_keeps_every_category():
+def test_cl_table_keeps_every_category() -> None:
     """Kohya's second form has a place for each tag; numbers run from 0 without a gap."""
     labels = cl_labels(TAGS, RATED)
     mapping = json.loads(tag_mapping_json(labels.rows))
@@ -127,7 +128,7 @@ def test_cl_table_keeps_every_category():
     } <= {(entry["tag"], entry["category"]) for entry in mapping.values()}
 
 
-def test_native_table_is_the_vocabulary():
+def test_native_table_is_the_vocabulary() -> None:
     """The native form renames, moves and leaves out nothing."""
     labels = native_labels(TAGS)
 
@@ -139,7 +140,7 @@ def test_native_table_is_the_vocabulary():
 
 @settings(deadline=None)
 @given(vocabularies)
-def test_any_vocabulary_makes_a_wd_table_without_breach(tags):
+def test_any_vocabulary_makes_a_wd_table_without_breach(tags: Any) -> None:
     """Hostile names, names of ratings, names that collide after mending: the checker finds nothing."""
     extra = (
         Tag(name="a_general", category=Category.GENERAL, count=1),
@@ -154,7 +155,7 @@ def test_any_vocabulary_makes_a_wd_table_without_breach(tags):
 
 @settings(deadline=None)
 @given(vocabularies)
-def test_any_vocabulary_makes_a_cl_table_without_breach(tags):
+def test_any_vocabulary_makes_a_cl_table_without_breach(tags: Any) -> None:
     """The same for kohya's second form."""
     labels = cl_labels(tags, RATED)
 
@@ -162,7 +163,7 @@ def test_any_vocabulary_makes_a_cl_table_without_breach(tags):
     assert_nothing_is_lost(tags, labels)
 
 
-def assert_nothing_is_lost(tags, labels):
+def assert_nothing_is_lost(tags: Any, labels: Any) -> None:
     """Each tag has exactly one row, or a change that says why it has none; each row has its tag's count."""
     outputs = [row.output for row in labels.rows if row.output is not None]
     left_out = {change.tag for change in labels.changes if change.became is None}
@@ -178,7 +179,7 @@ def assert_nothing_is_lost(tags, labels):
 
 @settings(deadline=None)
 @given(vocabularies)
-def test_pandas_reads_back_what_was_written(tags):
+def test_pandas_reads_back_what_was_written(tags: Any) -> None:
     """No name is turned into a missing value, which is how four of the readers read the table."""
     rows = wd_labels(tags, RATED).rows
     frame = pandas.read_csv(io.BytesIO(selected_tags_csv(rows)))
@@ -187,7 +188,7 @@ def test_pandas_reads_back_what_was_written(tags):
     assert not frame["name"].isna().any()
 
 
-def test_csv_reader_reads_back_what_was_written():
+def test_csv_reader_reads_back_what_was_written() -> None:
     """The standard library's reader, which the others use, sees the same names."""
     rows = wd_labels(TAGS, RATED).rows
     read = list(csv.DictReader(io.StringIO(selected_tags_csv(rows).decode())))
@@ -195,7 +196,7 @@ def test_csv_reader_reads_back_what_was_written():
     assert [row["name"] for row in read] == [row.name for row in rows]
 
 
-def test_names_that_pandas_takes_for_missing_are_known():
+def test_names_that_pandas_takes_for_missing_are_known() -> None:
     """The list covers the default of the pandas that is installed."""
     from pandas._libs.parsers import STR_NA_VALUES
 
@@ -210,6 +211,6 @@ def test_names_that_pandas_takes_for_missing_are_known():
         ({"general": 2, "sensitive": 4, "": 100, "safe": 7}, (0.3, 0.5, 0.1, 0.1)),
     ],
 )
-def test_rating_constants(counts, probabilities):
+def test_rating_constants(counts: Any, probabilities: Any) -> None:
     """Laplace's rule over the four ratings; pictures without a rating, or with an unknown one, do not count."""
     assert tuple(rating.probability for rating in rating_constants(counts)) == pytest.approx(probabilities)

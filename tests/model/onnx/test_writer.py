@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -29,7 +31,7 @@ LABELS = {
 
 @settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60))
-def test_area_weights_average_and_lose_nothing(source, target):
+def test_area_weights_average_and_lose_nothing(source: Any, target: Any) -> None:
     """Every target pixel is an average, and every source pixel counts as much as any other."""
     weights = area_weights(source, target)
 
@@ -39,7 +41,7 @@ def test_area_weights_average_and_lose_nothing(source, target):
 
 @settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 99))
-def test_area_weights_are_area_average(source, target, seed):
+def test_area_weights_are_area_average(source: Any, target: Any, seed: Any) -> None:
     """The matrices of the graph and the running sums of the comparison are two ways to one result."""
     pixels = np.random.default_rng(seed).uniform(0, 255, (1, source, source, 1)).astype(np.float32)
     weights = area_weights(source, target).astype(np.float64)
@@ -48,7 +50,7 @@ def test_area_weights_are_area_average(source, target, seed):
     assert area_average(pixels, target)[0, ..., 0] == pytest.approx(expected, abs=1e-3)
 
 
-def test_area_average_is_a_box_where_it_divides():
+def test_area_average_is_a_box_where_it_divides() -> None:
     """Where the sizes divide, Pillow's box filter gives the same."""
     pixels = np.random.default_rng(1).integers(0, 256, (448, 448)).astype(np.float32)
     box = Image.fromarray(pixels).resize((64, 64), Image.Resampling.BOX)
@@ -59,11 +61,11 @@ def test_area_average_is_a_box_where_it_divides():
 
 
 @pytest.fixture(scope="module")
-def bundle():
+def bundle() -> Any:
     return random_bundle()
 
 
-def onnx_of(bundle, format_):
+def onnx_of(bundle: Any, format_: Any) -> Any:
     rows = LABELS[format_].rows
     return write_onnx(
         bundle.architecture, arrange_outputs(weights_of(bundle.network), rows), CONTRACTS[format_]
@@ -72,7 +74,7 @@ def onnx_of(bundle, format_):
 
 @pytest.mark.tf
 @pytest.mark.parametrize("format_", list(Format))
-def test_parity(bundle, format_):
+def test_parity(bundle: Any, format_: Any) -> None:
     """Each format answers like the network, alone and in a batch."""
     difference = largest_difference(onnx_of(bundle, format_), CONTRACTS[format_], LABELS[format_].rows, bundle)
 
@@ -80,7 +82,7 @@ def test_parity(bundle, format_):
 
 
 @pytest.mark.tf
-def test_parity_with_the_originals_head_and_an_odd_size():
+def test_parity_with_the_originals_head_and_an_odd_size() -> None:
     """Flattened features of 2 x 2 positions with batch normalisation, and a size that does not divide 448."""
     other = random_bundle(size=72, head=Head.FLATTENED)
     for format_ in (Format.WD_EMBEDDING, Format.ONNX):
@@ -90,7 +92,7 @@ def test_parity_with_the_originals_head_and_an_odd_size():
 
 
 @pytest.mark.tf
-def test_one_colour_by_hand(bundle):
+def test_one_colour_by_hand(bundle: Any) -> None:
     """A plain orange picture, fed by hand as each client would, gets the network's own answer."""
     orange = np.array([250, 130, 20])
     expected = bundle.network.predict_on_batch(np.tile(orange.astype(np.float32), (1, 32, 32, 1)))
@@ -112,7 +114,7 @@ def test_one_colour_by_hand(bundle):
 
 
 @pytest.mark.tf
-def test_parity_sees_a_swapped_row_and_a_swapped_colour(bundle):
+def test_parity_sees_a_swapped_row_and_a_swapped_colour(bundle: Any) -> None:
     """The comparison fails where it should: rows in another order, colours in another order."""
     model = onnx_of(bundle, Format.WD)
     rows = LABELS[Format.WD].rows
@@ -126,7 +128,7 @@ def test_parity_sees_a_swapped_row_and_a_swapped_colour(bundle):
 
 
 @pytest.mark.tf
-def test_constants_do_not_depend_on_the_picture(bundle):
+def test_constants_do_not_depend_on_the_picture(bundle: Any) -> None:
     """The four ratings are what `rating_constants` says, of any picture."""
     session = open_session(onnx_of(bundle, Format.WD))
     pictures = np.random.default_rng(0).uniform(0, 255, (2, 448, 448, 3)).astype(np.float32)
@@ -137,13 +139,13 @@ def test_constants_do_not_depend_on_the_picture(bundle):
 
 
 @pytest.mark.tf
-def test_equal_networks_give_equal_bytes(bundle):
+def test_equal_networks_give_equal_bytes(bundle: Any) -> None:
     """Nothing of the time or of a random name gets into the file."""
     assert onnx_of(bundle, Format.WD) == onnx_of(bundle, Format.WD)
 
 
 @pytest.mark.tf
-def test_mixed_precision_is_exported_in_float32():
+def test_mixed_precision_is_exported_in_float32() -> None:
     """A network that computes in bfloat16 is exported with its float32 weights, and compared in float32."""
     mixed = random_bundle(precision="bfloat16")
     model = onnx_of(mixed, Format.WD)
@@ -153,7 +155,7 @@ def test_mixed_precision_is_exported_in_float32():
 
 
 @pytest.mark.tf
-def test_a_network_larger_than_a_file_can_be_is_refused(bundle, monkeypatch):
+def test_a_network_larger_than_a_file_can_be_is_refused(bundle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line instead of a file that no client loads."""
     monkeypatch.setattr(writer, "MAX_BYTES", 2**20)
     with pytest.raises(DataError, match="2 GiB"):

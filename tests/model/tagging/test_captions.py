@@ -1,8 +1,11 @@
 """Captions: what a trainer reads is what was meant, also after many runs over the same files."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -43,7 +46,7 @@ styles = st.builds(
 
 
 @pytest.mark.parametrize("face", [*FACES, ";_;", "*_*", ":_:", "t_t", "\\o/"])
-def test_faces_keep_their_underscores(face):
+def test_faces_keep_their_underscores(face: Any) -> None:
     """Every face that other taggers list by name is one by rule, and stays as it is."""
     assert is_face(face)
     assert spell(face, CaptionStyle(spaces=True)) == face
@@ -52,13 +55,13 @@ def test_faces_keep_their_underscores(face):
 @pytest.mark.parametrize(
     "tag", ["long_hair", "1girl", "x_arms", "k-on!", "re:zero", "looking_at_viewer", "2_girls"]
 )
-def test_words_are_no_faces(tag):
+def test_words_are_no_faces(tag: Any) -> None:
     """A tag with a word in it gets its spaces."""
     assert not is_face(tag)
     assert "_" not in spell(tag, CaptionStyle(spaces=True))
 
 
-def test_every_wish_at_once():
+def test_every_wish_at_once() -> None:
     """The whole order: texts in front, tags that come first, the others, texts behind; each spelt as wished."""
     style = CaptionStyle(
         spaces=True,
@@ -75,7 +78,7 @@ def test_every_wish_at_once():
     )
 
 
-def test_existing_captions_stay_and_grow():
+def test_existing_captions_stay_and_grow() -> None:
     """What somebody wrote stays where it is; a tag that is there in another spelling is not written again."""
     style = CaptionStyle(spaces=True, escape=True, prepend=("mychar",))
     existing = "a photo of her, Long Hair,saber_(fate)\nsecond line"
@@ -86,7 +89,7 @@ def test_existing_captions_stay_and_grow():
 
 
 @given(tags=tag_names, style=styles, existing=st.text(max_size=40))
-def test_appending_again_changes_nothing(tags, style, existing):
+def test_appending_again_changes_nothing(tags: Any, style: Any, existing: Any) -> None:
     """A run over captions that it has written itself leaves every byte as it is."""
     once = caption(tags, style, existing=existing)
 
@@ -94,7 +97,7 @@ def test_appending_again_changes_nothing(tags, style, existing):
 
 
 @given(tags=tag_names, style=styles, existing=st.text(max_size=40))
-def test_nothing_is_lost_and_nothing_twice(tags, style, existing):
+def test_nothing_is_lost_and_nothing_twice(tags: Any, style: Any, existing: Any) -> None:
     """Each text of the old caption, each tag and each text of the style is in the new one, once."""
     written = [same_text(text) for text in read_caption(caption(tags, style, existing=existing), style)]
     spelt = [spell(tag, style) for tag in tags]
@@ -113,7 +116,7 @@ def test_nothing_is_lost_and_nothing_twice(tags, style, existing):
         st.from_regex(r"[a-z0-9_()^]{1,10}", fullmatch=True).filter(same_text), max_size=8, unique_by=same_text
     )
 )
-def test_captions_read_back_as_tags(tags):
+def test_captions_read_back_as_tags(tags: Any) -> None:
     """Spaces and escapes can be undone: no tag is confused with another."""
     style = CaptionStyle(spaces=True, escape=True)
     back = [same_text(text) for text in read_caption(caption(tags, style), style)]
@@ -121,7 +124,7 @@ def test_captions_read_back_as_tags(tags):
     assert back == [same_text(tag) for tag in tags]
 
 
-def test_a_separator_inside_a_tag_becomes_a_space():
+def test_a_separator_inside_a_tag_becomes_a_space() -> None:
     """One tag never reads as two."""
     assert read_caption(caption(["a,b", "c"], CaptionStyle()), CaptionStyle()) == ["a b", "c"]
 
@@ -139,7 +142,7 @@ def test_a_separator_inside_a_tag_becomes_a_space():
         {"replace": {"a": ""}},
     ],
 )
-def test_styles_that_make_no_caption_are_refused(wrong):
+def test_styles_that_make_no_caption_are_refused(wrong: Any) -> None:
     """What could not be read back is refused before anything is written."""
     with pytest.raises(UsageError):
         CaptionStyle(**wrong)
@@ -148,7 +151,7 @@ def test_styles_that_make_no_caption_are_refused(wrong):
 TAGS = (ScoredTag("1girl", "general", 0.98, 0), ScoredTag('say_"hi",_ok', "general", 0.5, 1))
 
 
-def test_json_lines_hold_everything():
+def test_json_lines_hold_everything() -> None:
     """One line, one object; empty categories are there, so that readers need no special case."""
     line = json_line("ä.jpg", {"general": TAGS, "character": []}, [("general", 0.9)])
 
@@ -160,7 +163,7 @@ def test_json_lines_hold_everything():
     }
 
 
-def test_csv_rows_survive_commas_and_quotes():
+def test_csv_rows_survive_commas_and_quotes() -> None:
     """A row a tag, and what is special in CSV is quoted."""
     rows = list(csv.reader(io.StringIO(csv_rows("a,b.jpg", TAGS))))
 
@@ -168,7 +171,7 @@ def test_csv_rows_survive_commas_and_quotes():
     assert csv_rows("x", ()) == ""
 
 
-def test_text_is_for_people():
+def test_text_is_for_people() -> None:
     """Path, then a line for each category that has tags; a picture without any says so."""
     assert text_block("x.jpg", {"general": TAGS[:1], "character": []}) == "x.jpg\n  general    1girl 0.98"
     assert text_block("x.jpg", {"general": []}) == "x.jpg\n  no tag"

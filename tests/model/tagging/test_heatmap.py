@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,17 +19,17 @@ SIZE = 64  # two places along a side
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_run(tmp_path_factory.mktemp("heat"), size=SIZE)
 
 
 @pytest.fixture(scope="module")
-def picture():
+def picture() -> Any:
     return np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
 
 
 @pytest.mark.tf
-def test_parts_of_a_run_make_the_logit(run, picture):
+def test_parts_of_a_run_make_the_logit(run: Any, picture: Any) -> None:
     """Mean of the map, biases of the active units and the tag's own: exactly the network's log-odds."""
     from alti2v.model.saved_model import load_bundle
 
@@ -49,7 +52,7 @@ def test_parts_of_a_run_make_the_logit(run, picture):
 
 @pytest.mark.tf
 @pytest.mark.parametrize("format_", ["onnx", "wd", "cl"])
-def test_export_tells_what_the_run_tells(run, picture, tmp_path, format_):
+def test_export_tells_what_the_run_tells(run: Any, picture: Any, tmp_path: Path, format_: Any) -> None:
     """The map from the ONNX graph is the map from Keras; the WD form takes larger pictures, blue first."""
     out = tmp_path / format_
     export(ExportConfig(run=run, out=out, format=format_))
@@ -61,7 +64,7 @@ def test_export_tells_what_the_run_tells(run, picture, tmp_path, format_):
     np.testing.assert_allclose(of_export.values, of_run.values, atol=1e-4)
 
 
-def test_covering_tells_of_a_foreign_model(tmp_path):
+def test_covering_tells_of_a_foreign_model(tmp_path: Path) -> None:
     """The model looks at the mean colour, so what covering a place does to it can be computed."""
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'alti2v[onnx]'")
     pytest.importorskip("onnx", reason="onnx is not installed: pip install 'alti2v[export]'")
@@ -80,10 +83,10 @@ def test_covering_tells_of_a_foreign_model(tmp_path):
     assert heat.values[:, :3].min() > 0 > heat.values[:, 5:].max()
 
 
-def test_sure_answers_have_finite_odds():
+def test_sure_answers_have_finite_odds() -> None:
     """Probabilities that float32 rounds to 0 and 1 make no infinity."""
 
-    def forward(images):
+    def forward(images: Any) -> Any:
         return (images[:, 0, 0, :1] > 0).astype(np.float32), None
 
     picture = np.zeros((16, 16, 3), np.uint8)
@@ -93,13 +96,13 @@ def test_sure_answers_have_finite_odds():
 
 
 @pytest.mark.tf
-def test_unknown_tag_is_refused(run, picture):
+def test_unknown_tag_is_refused(run: Any, picture: Any) -> None:
     """With the nearest names, as everywhere."""
     with pytest.raises(UsageError, match="did you mean miku"):
         load_tagger(run).heat_map(picture, "mikku")
 
 
-def test_one_place_is_no_map():
+def test_one_place_is_no_map() -> None:
     """A feature map of a single place would colour the whole picture: parts of it are covered instead."""
     ones = np.ones((1, 1), np.float32)
     head = GapHead(

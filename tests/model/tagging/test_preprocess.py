@@ -1,8 +1,13 @@
 """Pictures for a tagger: prepared as the training's were, in order, ahead, and never fatal."""
 
+from __future__ import annotations
+
 import io
 import threading
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,25 +24,25 @@ AS_OURS = Preprocessing(RECIPE)
 AS_OTHERS = Preprocessing(RECIPE, is_encoded=False)
 
 
-def noisy(size=(150, 110), mode="RGB"):
+def noisy(size: Any = (150, 110), mode: Any = "RGB") -> Any:
     rng = np.random.default_rng(5)
     grid = rng.integers(0, 256, (6, 8, 4), dtype=np.uint8)
     return Image.fromarray(grid, "RGBA" if mode == "RGBA" else None).resize(size, Image.Resampling.BICUBIC)
 
 
-def encoded(image, form, **saving):
+def encoded(image: Any, form: Any, **saving: Any) -> Any:
     file = io.BytesIO()
     image.save(file, form, **saving)
     return file.getvalue()
 
 
-def as_pixels(picture):
+def as_pixels(picture: Any) -> Any:
     prepared = pixels(source_of(picture), AS_OURS)
     assert not isinstance(prepared, Problem), prepared
     return prepared
 
 
-def test_pixels_are_those_of_the_dataset():
+def test_pixels_are_those_of_the_dataset() -> None:
     """What the network sees is the JPEG that a dataset would hold of the same file, decoded."""
     content = encoded(noisy().convert("RGB"), "JPEG", quality=90)
     square = Image.open(io.BytesIO(prepare_picture(content, RECIPE).content))
@@ -49,7 +54,7 @@ def test_pixels_are_those_of_the_dataset():
 
 
 @pytest.mark.tf
-def test_pixels_are_those_that_training_decodes():
+def test_pixels_are_those_that_training_decodes() -> None:
     """TensorFlow's decoder, which training reads with, gives the same numbers as Pillow's."""
     from alti2v.model import backend
 
@@ -76,7 +81,7 @@ MODES = {
 
 
 @pytest.fixture(params=MODES)
-def file(request, tmp_path):
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     mode, form = MODES[request.param]
     image = noisy(mode="RGBA").convert("L" if mode == "I;16" else mode)
     if mode == "I;16":
@@ -95,7 +100,7 @@ def test_networks_of_others_get_the_pixels_before_encoding() -> None:
     assert not np.array_equal(pixels(content, AS_OURS), picture)
 
 
-def test_a_picture_is_the_same_however_it_is_given(file):
+def test_a_picture_is_the_same_however_it_is_given(file: Any) -> None:
     """Path, text, or opened with Pillow: the same pixels, for every mode."""
     by_path = as_pixels(file)
 
@@ -106,7 +111,7 @@ def test_a_picture_is_the_same_however_it_is_given(file):
         assert np.array_equal(again, by_path)
 
 
-def test_decoded_pictures_are_the_same_where_nothing_was_lost():
+def test_decoded_pictures_are_the_same_where_nothing_was_lost() -> None:
     """An array and a loaded image of a PNG give the PNG's pixels."""
     image = noisy(mode="RGBA")
     by_content = pixels(encoded(image, "PNG"), AS_OURS)
@@ -115,7 +120,7 @@ def test_decoded_pictures_are_the_same_where_nothing_was_lost():
     assert np.array_equal(as_pixels(image), by_content)
 
 
-def test_an_opened_jpeg_is_decoded_like_its_file(tmp_path):
+def test_an_opened_jpeg_is_decoded_like_its_file(tmp_path: Path) -> None:
     """A large JPEG that Pillow has only opened is decoded at reduced size, as its file is: pixel by pixel."""
     path = tmp_path / "large.jpg"
     path.write_bytes(encoded(noisy((1500, 1100)).convert("RGB"), "JPEG", quality=80))
@@ -128,7 +133,7 @@ def test_an_opened_jpeg_is_decoded_like_its_file(tmp_path):
     assert not np.array_equal(found, as_pixels(position_kept))
 
 
-def test_a_loaded_jpeg_differs_little_from_its_file():
+def test_a_loaded_jpeg_differs_little_from_its_file() -> None:
     """A JPEG that the caller decoded was decoded at full size: close to the reduced decoding, not the same."""
     content = encoded(noisy((900, 700)).convert("RGB"), "JPEG", quality=95)
     loaded = Image.open(io.BytesIO(content))
@@ -138,7 +143,7 @@ def test_a_loaded_jpeg_differs_little_from_its_file():
     assert np.abs(difference).mean() < 2
 
 
-def test_orientation_is_obeyed_however_it_is_given(tmp_path):
+def test_orientation_is_obeyed_however_it_is_given(tmp_path: Path) -> None:
     """A picture that lies on its side is turned, given by its path, opened, or loaded."""
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -151,7 +156,7 @@ def test_orientation_is_obeyed_however_it_is_given(tmp_path):
     assert np.array_equal(as_pixels(loaded), as_pixels(path))
 
 
-def test_modes_that_png_does_not_have_are_converted():
+def test_modes_that_png_does_not_have_are_converted() -> None:
     """Floating point, premultiplied and CMYK images in memory are pictures too."""
     for mode in ("F", "RGBa", "CMYK", "HSV", "YCbCr"):
         image = noisy(mode="RGBA")
@@ -176,7 +181,7 @@ def test_modes_that_png_does_not_have_are_converted():
         (None, "NoneType is no picture"),
     ],
 )
-def test_what_is_no_picture_is_refused(picture, message):
+def test_what_is_no_picture_is_refused(picture: Any, message: Any) -> None:
     """Other arrays and other things are refused by what they are."""
     with pytest.raises(UsageError, match=message):
         source_of(picture)
@@ -194,7 +199,7 @@ def test_what_is_no_picture_is_refused(picture, message):
         (lambda path: path.write_bytes(encoded(noisy((900, 20)), "PNG")) and path, "too_narrow"),
     ],
 )
-def test_problems_are_answers(tmp_path, make, kind):
+def test_problems_are_answers(tmp_path: Path, make: Any, kind: Any) -> None:
     """What cannot be read or decoded comes back with its kind and a sentence; nothing is raised."""
     problem = pixels(make(tmp_path / "x.png"), AS_OURS)
 
@@ -203,12 +208,12 @@ def test_problems_are_answers(tmp_path, make, kind):
     assert len(problem.words) > 5
 
 
-def test_order_stays_and_only_so_many_are_taken_ahead(tmp_path):
+def test_order_stays_and_only_so_many_are_taken_ahead(tmp_path: Path) -> None:
     """Results come in the order of the pictures, and at most `ahead` of them are in memory at a time."""
     contents = [encoded(Image.new("L", (32, 32), 3 * i), "PNG") for i in range(60)]
     taken = []
 
-    def source():
+    def source() -> Iterator[Any]:
         for number, content in enumerate(contents):
             taken.append(number)
             yield number, content
@@ -221,7 +226,7 @@ def test_order_stays_and_only_so_many_are_taken_ahead(tmp_path):
     assert seen == [(i, i) for i in range(60)]
 
 
-def test_stopping_early_ends_the_threads():
+def test_stopping_early_ends_the_threads() -> None:
     """Who takes one picture and goes away leaves no thread behind, and the warnings as they were."""
     before = list(warnings.filters)
     content = encoded(noisy(), "PNG")
@@ -233,7 +238,7 @@ def test_stopping_early_ends_the_threads():
     assert warnings.filters == before
 
 
-def test_warnings_are_as_they_were(monkeypatch):
+def test_warnings_are_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     """What decoding threads do to the list of warnings' filters, in whatever order they end, is undone."""
     monkeypatch.setattr(
         preprocess, "encoded_pixels", lambda *_: warnings.simplefilter("ignore") or Unusable("x")
@@ -245,7 +250,7 @@ def test_warnings_are_as_they_were(monkeypatch):
     assert warnings.filters == before
 
 
-def test_known_problems_keep_their_place():
+def test_known_problems_keep_their_place() -> None:
     """A picture that is known to be of no use passes through where it stands."""
     content = encoded(noisy(), "PNG")
     problem = Problem("same_sidecar", "shares")

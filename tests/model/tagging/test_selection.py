@@ -1,5 +1,9 @@
 """Which probabilities count as tags: the rules, the order, the names."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -27,11 +31,11 @@ ALL = len(VOCABULARY)
 probabilities = arrays(np.float32, ALL, elements=st.floats(0, 1, width=32))
 
 
-def names(tags):
+def names(tags: Any) -> Any:
     return [tag.name for tag in tags]
 
 
-def test_threshold_is_exceeded_not_met():
+def test_threshold_is_exceeded_not_met() -> None:
     """As in illustration2vec, a tag passes above the threshold, not at it."""
     at = np.full((1, ALL), 0.25, np.float32)
     above = np.nextafter(at, np.float32(1))
@@ -40,7 +44,7 @@ def test_threshold_is_exceeded_not_met():
     assert passing(above, VOCABULARY, Criterion(threshold=0.25)).all()
 
 
-def test_threshold_of_a_category_replaces_the_general_one():
+def test_threshold_of_a_category_replaces_the_general_one() -> None:
     """A category's own threshold counts for its tags, the general one for the others."""
     row = np.full((1, ALL), 0.5, np.float32)
     passed = passing(row, VOCABULARY, Criterion(threshold=0.3, by_category={"character": 0.8}))[0]
@@ -59,13 +63,13 @@ def test_threshold_of_a_category_replaces_the_general_one():
         ([0.6], 0.3),  # alone
     ],
 )
-def test_maximum_cut(values, cut):
+def test_maximum_cut(values: Any, cut: Any) -> None:
     """MCut cuts in the middle of the widest gap."""
     assert maximum_cut(np.array(values)) == pytest.approx(cut)
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=30))
-def test_maximum_cut_separates_at_the_widest_gap(values):
+def test_maximum_cut_separates_at_the_widest_gap(values: Any) -> None:
     """No gap between neighbours is wider than the one that the cut lies in."""
     array = np.array(values, np.float32)
     cut = maximum_cut(array)
@@ -78,7 +82,7 @@ def test_maximum_cut_separates_at_the_widest_gap(values):
         assert gaps.max() < 1e-6
 
 
-def test_mcut_cuts_each_category_by_itself_and_keeps_improbable_characters_out():
+def test_mcut_cuts_each_category_by_itself_and_keeps_improbable_characters_out() -> None:
     """General tags are cut among themselves; a character needs at least 0.15."""
     row = np.zeros((2, ALL), np.float32)
     row[:, VOCABULARY.members["general"]] = [0.9, 0.85, 0.1, 0.05, 0.01]
@@ -96,7 +100,7 @@ def test_mcut_cuts_each_category_by_itself_and_keeps_improbable_characters_out()
     top=st.none() | st.integers(1, ALL),
     sort=st.sampled_from(Sort),
 )
-def test_selection_keeps_its_promises(row, threshold, exclude, top, sort):
+def test_selection_keeps_its_promises(row: Any, threshold: Any, exclude: Any, top: Any, sort: Any) -> None:
     """What is selected passed, is not excluded, is no rating, is the best, in order, and nothing lacks."""
     passed = passing(row[None], VOCABULARY, Criterion(threshold=threshold))[0]
     tags = select(row, passed, VOCABULARY, Wish(exclude=exclude, top=top, sort=sort))
@@ -116,7 +120,7 @@ def test_selection_keeps_its_promises(row, threshold, exclude, top, sort):
     assert all(np.float32(tag.probability) == row[tag.index] for tag in tags)
 
 
-def test_categories_are_filtered_and_of_the_ratings_the_best_is_taken():
+def test_categories_are_filtered_and_of_the_ratings_the_best_is_taken() -> None:
     """Wanting categories leaves out the others; the rating is one tag, whether or not it passes."""
     row = np.array([0.1, 0.2, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9], np.float32)
     passed = np.ones(ALL, bool)
@@ -129,7 +133,7 @@ def test_categories_are_filtered_and_of_the_ratings_the_best_is_taken():
     assert list(group(tags, VOCABULARY)) == ["general", "character"]
 
 
-def test_probabilities_read_like_decimals():
+def test_probabilities_read_like_decimals() -> None:
     """0.98 stays 0.98: no digit is shown that float32 does not have."""
     row = np.full(ALL, 0.98, np.float32)
 
@@ -140,17 +144,17 @@ def test_probabilities_read_like_decimals():
     ("name", "found"),
     [("long_hair", 3), ("long hair", 3), (" Long Hair ", 3), ("=_=", 4), ("a,b", 5), ("sensitive", 7)],
 )
-def test_names_are_found_as_people_write_them(name, found):
+def test_names_are_found_as_people_write_them(name: Any, found: Any) -> None:
     """Underscores or spaces, any case; a tag is meant rather than the rating of the same name."""
     assert find_tag(VOCABULARY, name) == found
 
 
-def test_commas_separate_names_but_where_they_are_in_one():
+def test_commas_separate_names_but_where_they_are_in_one() -> None:
     """`1girl, long hair` are two tags, `a,b` is the one that the model knows; doubles count once."""
     assert find_tags(VOCABULARY, ["1girl, long hair", "a,b", "=_=,", "1girl"]) == (2, 3, 5, 4)
 
 
-def test_unknown_names_get_the_nearest_ones_offered():
+def test_unknown_names_get_the_nearest_ones_offered() -> None:
     """A misspelt tag is refused with those that it may have meant."""
     with pytest.raises(UsageError, match="no tag 'long_hiar': did you mean long_hair"):
         find_tag(VOCABULARY, "long_hiar")
@@ -161,7 +165,7 @@ def test_unknown_names_get_the_nearest_ones_offered():
 @pytest.mark.parametrize(
     "wrong", [{"threshold": 1.5}, {"threshold": -0.1}, {"threshold": float("nan")}, {"by_category": {"x": 0.5}}]
 )
-def test_criteria_out_of_range_are_refused(wrong):
+def test_criteria_out_of_range_are_refused(wrong: Any) -> None:
     """A threshold is a probability, a category one that exists."""
     with pytest.raises(UsageError):
         Criterion(**wrong)

@@ -1,8 +1,12 @@
 """The calls of illustration2vec: same questions, typed answers, whatever the model is loaded from."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,25 +22,25 @@ pytest.importorskip("onnx", reason="onnx is not installed: pip install 'alti2v[e
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_wd_folder(tmp_path_factory.mktemp("wd"), with_features=True)
 
 
 @pytest.fixture(scope="module")
-def tagger(folder):
+def tagger(folder: Path) -> Any:
     return load_tagger(folder)
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def pictures(tmp_path: Path) -> Any:
     return [write_picture(tmp_path / f"{colour}.png", colour) for colour in ("red", "blue", "green", "white")]
 
 
-def sigmoid(x):
+def sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
 
-def test_channels_are_blue_green_red_in_255_steps(tagger, pictures):
+def test_channels_are_blue_green_red_in_255_steps(tagger: Any, pictures: Any) -> None:
     """A WD tagger's input is BGR, [0, 255]: the probabilities are those that its weights give by hand."""
     for path, colour in zip(pictures, ("red", "blue", "green", "white"), strict=True):
         red, green, blue = COLOURS[colour]
@@ -48,7 +52,7 @@ def test_channels_are_blue_green_red_in_255_steps(tagger, pictures):
         assert found == pytest.approx(by_hand, abs=0.01)  # the JPEG of the preparation moves colours a little
 
 
-def test_plausible_tags_pass_by_category_with_all_ratings(tagger, pictures):
+def test_plausible_tags_pass_by_category_with_all_ratings(tagger: Any, pictures: Any) -> None:
     """Categories in fixed order, the most probable tag first, each above the threshold; ratings whole."""
     red, blue = tagger.estimate_plausible_tags(pictures[:2], threshold=0.5)
 
@@ -60,7 +64,7 @@ def test_plausible_tags_pass_by_category_with_all_ratings(tagger, pictures):
     assert all(type(probability) is float for _, probability in red["general"])
 
 
-def test_top_tags_are_so_many_of_each_category(tagger, pictures):
+def test_top_tags_are_so_many_of_each_category(tagger: Any, pictures: Any) -> None:
     """`n_tag` of each category, whether they pass or not; ratings whole."""
     top = tagger.estimate_top_tags(pictures[:1], n_tag=1)[0]
 
@@ -72,7 +76,7 @@ def test_top_tags_are_so_many_of_each_category(tagger, pictures):
     assert top["general"][0][0] == "red_eyes"
 
 
-def test_a_batch_equals_single_pictures(folder, pictures):
+def test_a_batch_equals_single_pictures(folder: Path, pictures: Any) -> None:
     """Any batch size gives the probabilities of single pictures within 1e-5, and the same tags."""
     many = pictures * 3
     single = [load_tagger(folder, batch_size=1).estimate_top_tags([path], n_tag=99)[0] for path in many]
@@ -85,7 +89,7 @@ def test_a_batch_equals_single_pictures(folder, pictures):
                 assert [p for _, p in tags] == pytest.approx([p for _, p in other[category]], abs=1e-5)
 
 
-def test_pictures_in_any_form_give_the_same(tagger, pictures):
+def test_pictures_in_any_form_give_the_same(tagger: Any, pictures: Any) -> None:
     """Paths, texts, PIL images and arrays of one picture are one picture."""
     path = pictures[0]
     forms = [path, str(path), Image.open(path), np.asarray(Image.open(path))]
@@ -94,7 +98,7 @@ def test_pictures_in_any_form_give_the_same(tagger, pictures):
     assert all(answer == answers[0] for answer in answers)
 
 
-def test_features_and_their_bits(tagger, pictures):
+def test_features_and_their_bits(tagger: Any, pictures: Any) -> None:
     """(n, F) float32 and (n, F / 8) uint8; a bit says that the unit is active, the first one is the highest."""
     features = tagger.extract_feature(pictures)
     bits = tagger.extract_binary_feature(pictures)
@@ -106,7 +110,7 @@ def test_features_and_their_bits(tagger, pictures):
     assert tagger.extract_feature([]).shape == (0, 8)
 
 
-def test_models_without_vectors_say_so(tmp_path, pictures):
+def test_models_without_vectors_say_so(tmp_path: Path, pictures: Any) -> None:
     """A plain WD tagger gives no vectors; the message names what does."""
     plain = load_tagger(write_wd_folder(tmp_path))
 
@@ -114,7 +118,7 @@ def test_models_without_vectors_say_so(tmp_path, pictures):
         plain.extract_feature(pictures)
 
 
-def test_mcut_needs_no_threshold(tagger, pictures):
+def test_mcut_needs_no_threshold(tagger: Any, pictures: Any) -> None:
     """MCut separates what is there from what is not by itself."""
     found = tagger.estimate_plausible_tags(pictures[1:2], threshold_rule="mcut")[0]
 
@@ -123,7 +127,7 @@ def test_mcut_needs_no_threshold(tagger, pictures):
     assert found["character"] == [] or found["character"][0][1] > 0.15
 
 
-def test_tuned_thresholds_are_used_by_name(tmp_path, pictures):
+def test_tuned_thresholds_are_used_by_name(tmp_path: Path, pictures: Any) -> None:
     """thresholds.json in the folder gives each tag its own limit."""
     folder = write_wd_folder(tmp_path)
     rules = {"f1": {"red_eyes": 1.0, "^_^": 0.0, "saber_(fate)": 0.999}}
@@ -134,7 +138,7 @@ def test_tuned_thresholds_are_used_by_name(tmp_path, pictures):
     assert found["character"] == []
 
 
-def test_wrong_questions_are_refused(tagger, pictures):
+def test_wrong_questions_are_refused(tagger: Any, pictures: Any) -> None:
     """One clear line for each: a lone path, an unknown rule, tag, number, and what was never tuned."""
     with pytest.raises(UsageError, match="is one picture: give a list"):
         tagger.estimate_plausible_tags(str(pictures[0]))
@@ -150,7 +154,7 @@ def test_wrong_questions_are_refused(tagger, pictures):
         replace(tagger, batch_size=0)
 
 
-def test_a_damaged_picture_is_named(tagger, pictures, tmp_path):
+def test_a_damaged_picture_is_named(tagger: Any, pictures: Any, tmp_path: Path) -> None:
     """A call about many pictures fails with the one that is no picture."""
     (tmp_path / "bad.png").write_bytes(b"nothing")
 
@@ -160,7 +164,7 @@ def test_a_damaged_picture_is_named(tagger, pictures, tmp_path):
         tagger.estimate_plausible_tags([pictures[0], np.zeros((4, 4, 3), np.uint8)])
 
 
-def test_streams_go_on_after_damaged_pictures(tagger, pictures, tmp_path):
+def test_streams_go_on_after_damaged_pictures(tagger: Any, pictures: Any, tmp_path: Path) -> None:
     """Failures keep their place in the stream, also when nearly everything is damaged."""
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"nothing")
@@ -171,7 +175,7 @@ def test_streams_go_on_after_damaged_pictures(tagger, pictures, tmp_path):
     assert [isinstance(result, UntaggedPicture) for result in results] == [path == bad for path in order]
 
 
-def test_nothing_is_asked_of_no_picture(tagger):
+def test_nothing_is_asked_of_no_picture(tagger: Any) -> None:
     """No pictures, no answers."""
     assert tagger.estimate_plausible_tags([]) == []
 
@@ -179,7 +183,7 @@ def test_nothing_is_asked_of_no_picture(tagger):
 # Folders ----------------------------------------------------------------------------------------
 
 
-def test_a_fixed_batch_is_filled_up(tmp_path, pictures):
+def test_a_fixed_batch_is_filled_up(tmp_path: Path, pictures: Any) -> None:
     """A model that insists on a batch of three tags four pictures like any other."""
     fixed = load_tagger(write_wd_folder(tmp_path / "fixed", batch=3))
     free = load_tagger(write_wd_folder(tmp_path / "free"))
@@ -195,7 +199,9 @@ def test_a_fixed_batch_is_filled_up(tmp_path, pictures):
         ({"with_sigmoid": False}, DamagedError, "no probabilities"),
     ],
 )
-def test_folders_that_do_not_fit_are_refused(tmp_path, pictures, spoil, error, message):
+def test_folders_that_do_not_fit_are_refused(
+    tmp_path: Path, pictures: Any, spoil: Any, error: Any, message: Any
+) -> None:
     """A table of another model, another kind of input, logits: one line that says so."""
     write_wd_folder(tmp_path / "wd", **spoil)
 
@@ -215,7 +221,7 @@ def test_folders_that_do_not_fit_are_refused(tmp_path, pictures, spoil, error, m
         ("model.onnx", b"not a model", DamagedError, r"model\.onnx cannot be loaded"),
     ],
 )
-def test_spoilt_folders_are_refused(tmp_path, name, content, error, message):
+def test_spoilt_folders_are_refused(tmp_path: Path, name: Any, content: Any, error: Any, message: Any) -> None:
     """Each file that is not what it should be is named."""
     file = write_wd_folder(tmp_path) / name
     file.unlink()
@@ -227,7 +233,7 @@ def test_spoilt_folders_are_refused(tmp_path, name, content, error, message):
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5", "tags.pkl"])
-def test_files_that_can_run_code_are_refused(tmp_path, name):
+def test_files_that_can_run_code_are_refused(tmp_path: Path, name: Any) -> None:
     """A folder, or a path, of whole models and pickles is refused with the reason."""
     (tmp_path / name).write_bytes(b"x")
 
@@ -237,7 +243,7 @@ def test_files_that_can_run_code_are_refused(tmp_path, name):
         load_tagger(tmp_path / name)
 
 
-def test_a_path_of_an_onnx_file_is_told_what_to_give(tmp_path):
+def test_a_path_of_an_onnx_file_is_told_what_to_give(tmp_path: Path) -> None:
     """model.onnx alone does not say what its outputs mean."""
     write_wd_folder(tmp_path)
 
@@ -245,7 +251,7 @@ def test_a_path_of_an_onnx_file_is_told_what_to_give(tmp_path):
         load_tagger(tmp_path / "model.onnx")
 
 
-def test_no_tensorflow_is_needed(tmp_path, pictures):
+def test_no_tensorflow_is_needed(tmp_path: Path, pictures: Any) -> None:
     """A WD folder tags pictures where TensorFlow and Keras cannot be imported."""
     write_wd_folder(tmp_path / "wd")
     code = (
@@ -263,7 +269,7 @@ def test_no_tensorflow_is_needed(tmp_path, pictures):
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory):
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """An untrained network in a model's folder: what it says means nothing, but it says it reliably."""
     from alti2v.model.network.build import Architecture, build_network
     from alti2v.model.recipes import Head
@@ -297,7 +303,7 @@ def run_folder(tmp_path_factory):
 
 
 @pytest.mark.tf
-def test_a_run_answers_the_same_calls(run_folder, pictures):
+def test_a_run_answers_the_same_calls(run_folder: Any, pictures: Any) -> None:
     """From a RUN, in any batch: the same tags, probabilities within 1e-5, vectors of the promised shape."""
     tagger = load_tagger(run_folder)
     batched = tagger.estimate_top_tags(pictures, n_tag=9)
@@ -314,7 +320,7 @@ def test_a_run_answers_the_same_calls(run_folder, pictures):
 
 
 @pytest.mark.tf
-def test_an_exported_run_answers_like_the_run(tmp_path, pictures):
+def test_an_exported_run_answers_like_the_run(tmp_path: Path, pictures: Any) -> None:
     """Our own ONNX folder says what Keras says, within 1e-5, with the same tags and the same threshold."""
     from alti2v.model.export import ExportConfig, export
     from tests.model.helpers.tiny_run import write_run

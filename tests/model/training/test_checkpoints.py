@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,25 +18,25 @@ _POSITION = {"step": 5, "stage": 0}
 class Variable:
     """As much of a Keras variable as a checkpoint needs."""
 
-    def __init__(self, shape):
+    def __init__(self, shape: Any) -> None:
         self.shape = shape
         self.value = None
 
-    def assign(self, value):
+    def assign(self, value: Any) -> None:
         """Remember it."""
         self.value = value
 
 
-def fresh():
+def fresh() -> Any:
     return [Variable(array.shape) for array in _ARRAYS]
 
 
 @pytest.fixture
-def saved(tmp_path):
+def saved(tmp_path: Path) -> Any:
     return save_checkpoint(tmp_path, 5, arrays=_ARRAYS, position=_POSITION, keep=2)
 
 
-def assert_whole_or_passed_over(path, caplog):
+def assert_whole_or_passed_over(path: Any, caplog: pytest.LogCaptureFixture) -> Any:
     variables = fresh()
     caplog.clear()
     found = load_newest(path.parent, lambda _: variables)
@@ -48,7 +50,7 @@ def assert_whole_or_passed_over(path, caplog):
     return True
 
 
-def test_a_file_that_was_cut_is_passed_over(saved, caplog):
+def test_a_file_that_was_cut_is_passed_over(saved: Any, caplog: pytest.LogCaptureFixture) -> None:
     """At whatever byte it ends, also where a power cut left nothing of it."""
     caplog.set_level(logging.WARNING)
     content = saved.read_bytes()
@@ -58,7 +60,9 @@ def test_a_file_that_was_cut_is_passed_over(saved, caplog):
 
 
 @pytest.mark.parametrize("mask", [0x01, 0x08, 0xFF])
-def test_any_other_byte_is_told_or_does_no_harm(saved, caplog, mask):
+def test_any_other_byte_is_told_or_does_no_harm(
+    saved: Any, caplog: pytest.LogCaptureFixture, mask: Any
+) -> None:
     """Wherever a byte is another one, the numbers are those that were saved, or the file is passed over."""
     caplog.set_level(logging.WARNING)
     content = saved.read_bytes()
@@ -71,7 +75,7 @@ def test_any_other_byte_is_told_or_does_no_harm(saved, caplog, mask):
     assert told > len(content) / 2
 
 
-def test_the_one_before_is_taken(saved, caplog):
+def test_the_one_before_is_taken(saved: Any, caplog: pytest.LogCaptureFixture) -> None:
     """An empty newest file costs the steps since the one before, and a warning."""
     empty = saved.with_name("step-000000009.npz")
     empty.write_bytes(b"")
@@ -82,7 +86,7 @@ def test_the_one_before_is_taken(saved, caplog):
     assert np.array_equal(variables[0].value, _ARRAYS[0])
 
 
-def test_only_the_newest_stay(saved):
+def test_only_the_newest_stay(saved: Any) -> None:
     """Of many checkpoints the newest `keep` stay."""
     for step in (6, 7, 12):
         save_checkpoint(saved.parent, step, arrays=_ARRAYS, position=_POSITION, keep=2)
@@ -90,7 +94,7 @@ def test_only_the_newest_stay(saved):
     assert sorted(path.name for path in saved.parent.iterdir()) == ["step-000000007.npz", "step-000000012.npz"]
 
 
-def test_damaged_ones_do_not_push_out_what_follows(saved):
+def test_damaged_ones_do_not_push_out_what_follows(saved: Any) -> None:
     """A training that goes on before damaged checkpoints keeps its own, and they go."""
     for step in (8, 9):
         saved.with_name(f"step-{step:09d}.npz").write_bytes(b"")

@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,12 +42,12 @@ train(TrainConfig(dataset=Path(sys.argv[1]), run=Path(sys.argv[2]), weights="non
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Twenty samples: the last of three batches of eight has four."""
     return write_squares(tmp_path_factory.mktemp("crew") / "dataset", train=20)
 
 
-def test_mixing_leaves_padding_out(dataset):
+def test_mixing_leaves_padding_out(dataset: Path) -> None:
     """In a batch that is filled up, only samples are mixed with each other, in every part."""
     for index in range(2):
         *_, (images, labels, weights) = training_batches(
@@ -59,14 +61,14 @@ def test_mixing_leaves_padding_out(dataset):
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("skipped", [0, 1])
-def test_every_sample_is_read_by_one_reader(tmp_path, count, skipped):
+def test_every_sample_is_read_by_one_reader(tmp_path: Path, count: Any, skipped: Any) -> None:
     """Over an epoch the readers' samples are the manifest's, each once, also where a run goes on."""
     drawn = [square(number, size=32) for number in range(26)]
     tags = [f"picture_{number}" for number in range(26)]
     samples = [Drawn(id=one.id, jpeg=one.jpeg, tags=(tag,)) for one, tag in zip(drawn, tags, strict=True)]
     dataset = write_dataset(tmp_path / "dataset", {"train": samples}, size=32, tags=tags, shard_samples=5)
 
-    def read(first):
+    def read(first: Any) -> Any:
         seen = Counter()
         for index in range(count):
             for _, labels, weights in training_batches(
@@ -85,7 +87,7 @@ def test_every_sample_is_read_by_one_reader(tmp_path, count, skipped):
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_parts_make_up_the_batches_exactly_once(dataset, count):
+def test_parts_make_up_the_batches_exactly_once(dataset: Path, count: Any) -> None:
     """The parts of a batch together hold its samples, each once; what fills the last one up counts nothing."""
     whole = list(training_batches(dataset, batch_size=8, seed=3, epoch=1))
     parts = [
@@ -104,7 +106,7 @@ def test_parts_make_up_the_batches_exactly_once(dataset, count):
         assert counted.mean() == pytest.approx(1)
 
 
-def test_several_processes_need_jax(monkeypatch):
+def test_several_processes_need_jax(monkeypatch: pytest.MonkeyPatch) -> None:
     """With TensorFlow, a second process is refused with what to set."""
     monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
 
@@ -113,7 +115,7 @@ def test_several_processes_need_jax(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def alone(dataset, tmp_path_factory):
+def alone(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The loss curve of one process with one device (JAX, CPU)."""
     run = tmp_path_factory.mktemp("alone") / "run"
     _finish(_start(dataset, run))
@@ -121,7 +123,7 @@ def alone(dataset, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(dataset, tmp_path, alone):
+def test_two_processes_train_as_one_does(dataset: Path, tmp_path: Path, alone: Any) -> None:
     """Two processes over gloo write the loss curve of one process with the same batches (JAX, CPU)."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -142,30 +144,30 @@ def test_two_processes_train_as_one_does(dataset, tmp_path, alone):
 
 
 @pytest.mark.slow
-def test_two_devices_train_as_one_does(dataset, tmp_path, alone):
+def test_two_devices_train_as_one_does(dataset: Path, tmp_path: Path, alone: Any) -> None:
     """So do two devices of one process, which stand for two GPUs of one host."""
     _finish(_start(dataset, tmp_path / "run", XLA_FLAGS="--xla_force_host_platform_device_count=2"))
 
     _assert_same_curve(_log(tmp_path / "run"), alone)
 
 
-def _assert_same_curve(rows, expected_rows):
+def _assert_same_curve(rows: Any, expected_rows: Any) -> None:
     for ours, expected in zip(rows, expected_rows, strict=True):
         for column in ("loss", "val_loss", "val_map"):
             assert float(ours[column]) == pytest.approx(float(expected[column]), rel=1e-4)
 
 
-def _start(dataset, run, **variables):
+def _start(dataset: Path, run: Any, **variables: Any) -> Any:
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", **variables}
     command = [sys.executable, "-c", _PROGRAM, str(dataset), str(run)]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def _finish(*processes):
+def _finish(*processes: Any) -> None:
     said = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes), said
 
 
-def _log(run):
+def _log(run: Any) -> Any:
     with (run / "log.csv").open(newline="") as file:
         return list(csv.DictReader(file))

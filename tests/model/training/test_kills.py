@@ -8,6 +8,8 @@ import random
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,16 +45,16 @@ print("weights", hashlib.sha256(b"".join(array.tobytes() for array in weights)).
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_squares(tmp_path_factory.mktemp("kills") / "dataset", train=20, validation=8)
 
 
-def _start(dataset, run, *, checkpoint_s):
+def _start(dataset: Path, run: Any, *, checkpoint_s: Any) -> Any:
     command = [sys.executable, "-c", _PROGRAM, str(dataset), str(run), str(checkpoint_s)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
-def test_twenty_kills_leave_the_weights_of_an_uninterrupted_run(dataset, tmp_path):
+def test_twenty_kills_leave_the_weights_of_an_uninterrupted_run(dataset: Path, tmp_path: Path) -> None:
     """Killed by SIGKILL twenty times, at and within random steps, a run ends with the same bits."""
     undisturbed = _start(dataset, tmp_path / "undisturbed", checkpoint_s=1e9)
     expected = undisturbed.communicate()[0].splitlines()[-1]
@@ -76,7 +78,7 @@ def test_twenty_kills_leave_the_weights_of_an_uninterrupted_run(dataset, tmp_pat
     assert last == expected
 
 
-def test_ctrl_c_at_a_terminal_saves_and_says_how_to_go_on(dataset, tmp_path):
+def test_ctrl_c_at_a_terminal_saves_and_says_how_to_go_on(dataset: Path, tmp_path: Path) -> None:
     """At a terminal Ctrl-C ends in one line that says how to go on, status 130, and a checkpoint."""
     run = tmp_path / "run"
     command = [sys.executable, "-m", "alti2v", "train", str(dataset), str(run), "--weights", "none"]
