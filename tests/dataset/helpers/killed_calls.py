@@ -26,8 +26,8 @@ from alti2v.dataset.images import survey
 
 POINTS = {
     "fsync": (os, "fsync"), "rename": (Path, "replace"), "unlink": (Path, "unlink"),
-    "rmtree": (edition.shutil, "rmtree"), "manifest": (edition, "write_manifest"),
-    "picture": (decoder.Decoder, "prepare"), "sample": (shards, "sample_json"),
+    "rmtree": (publish.shutil, "rmtree"), "manifest": (publish, "write_manifest"),
+    "picture": (decoder_process.Decoder, "prepare"), "sample": (shard, "sample_json"),
 }
 
 def dying(real, countdown):
