@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from alti2v.model.evaluation.result import Evaluation
-from alti2v.model.evaluation.scoring import Predictions, found_thresholds, judge
+from alti2v.model.evaluation.scoring import Predictions, score, tune_thresholds
 from alti2v.records import Category, Tag
 from alti2v.report.evaluation import publish_evaluation
 
@@ -110,10 +110,10 @@ def _measure(folder: Path, images: int, tags: int) -> dict[str, float]:
         for index, rate in enumerate(frequencies)
     )
     begun_s = time.perf_counter()
-    thresholds = found_thresholds(predictions(images // 2), tags=names, frequencies=frequencies)
+    thresholds = tune_thresholds(predictions(images // 2), tags=names, frequencies=frequencies)
     thresholds_s = time.perf_counter() - begun_s
     with tempfile.TemporaryFile(dir=folder) as scratch:
-        judgement = judge(
+        result = score(
             predictions(images),
             tags=names,
             frequencies=frequencies,
@@ -130,7 +130,7 @@ def _measure(folder: Path, images: int, tags: int) -> dict[str, float]:
         dataset=Path("dataset"),
         split="test",
         tags=names,
-        judgement=judgement,
+        result=result,
         log=(),
         training={},
         provenance={},

@@ -46,7 +46,7 @@ from alti2v.model.recipes import (
     Recipe,
     parse_augmentation,
 )
-from alti2v.model.saved_model import load_bundle
+from alti2v.model.saved_model import load_model
 from alti2v.model.train import TrainConfig, train
 from alti2v.records import Progress, ignore_progress
 
@@ -177,11 +177,11 @@ class _Spent:
 
 
 def _test_map(run: Path, dataset: Path) -> float:
-    bundle = load_bundle(run)
-    common = common_tags([bundle.tags], dataset)
+    model = load_model(run)
+    common = common_tags([model.tags], dataset)
     histograms = empty_histograms(len(common.tags))
     positives = np.zeros(len(common.tags), np.int64)
-    for part in predict(bundle, dataset, common, split="test", batch_size=64, progress=ignore_progress):
+    for part in predict(model, dataset, common, split="test", batch_size=64, progress=ignore_progress):
         add_predictions(histograms, part.probabilities, part.labels)
         positives += part.labels.sum(axis=0, dtype=np.int64)
     return float(np.mean(average_precisions(histograms)[0][positives >= _MIN_POSITIVES]))

@@ -127,7 +127,7 @@ def _write_models(folder: Path, *, size: int, tags: int) -> tuple[Path, Path]:
     from alti2v.model.export import ExportConfig, export
     from alti2v.model.network.build import Architecture, build_network, set_prior
     from alti2v.model.recipes import Head
-    from alti2v.model.saved_model import Bundle, save_bundle
+    from alti2v.model.saved_model import SavedModel, save_model
     from alti2v.records import Category, Tag
 
     architecture = Architecture(
@@ -137,7 +137,7 @@ def _write_models(folder: Path, *, size: int, tags: int) -> tuple[Path, Path]:
     last = network.logits.get_layer("logits")
     last.kernel.assign(np.zeros(last.kernel.shape, np.float32))
     set_prior(network, [0.95 if tag < _FOUND else 0.005 for tag in range(tags)])
-    bundle = Bundle(
+    model = SavedModel(
         network=network.tagger,
         architecture=architecture,
         tags=tuple(Tag(name=f"tag_{i}", category=Category.GENERAL, count=1) for i in range(tags)),
@@ -146,7 +146,7 @@ def _write_models(folder: Path, *, size: int, tags: int) -> tuple[Path, Path]:
         train_samples=1,
         recipe="modern",
     )
-    save_bundle(folder / "run" / "model", bundle)
+    save_model(folder / "run" / "model", model)
     export(ExportConfig(run=folder / "run", out=folder / "onnx", format="onnx"))
     return folder / "run", folder / "onnx"
 

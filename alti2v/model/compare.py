@@ -22,9 +22,9 @@ from alti2v.model.arrays import Int64Array
 from alti2v.model.evaluation.bootstrap import Codes, encode
 from alti2v.model.evaluation.histograms import BINS, Histograms, add_predictions, empty_histograms
 from alti2v.model.evaluation.paired_bootstrap import Difference, ModelOutcomes, TagDifferences, compare_sides
-from alti2v.model.evaluation.predict import Common, common_tags, dataset_of, open_split, predict
-from alti2v.model.evaluation.scoring import assumed_thresholds, found_thresholds
-from alti2v.model.saved_model import Bundle, load_bundle
+from alti2v.model.evaluation.predict import CommonTags, common_tags, dataset_of, open_split, predict
+from alti2v.model.evaluation.scoring import fallback_thresholds, tune_thresholds
+from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.records import ProgressHook, Tag, ignore_progress
 from alti2v.storage.layout import METADATA, SPLITS
 from alti2v.storage.publish import make_directory, storage_errors
@@ -95,7 +95,7 @@ class _Half:
     """One of the two models, and what it is judged on."""
 
     run: Path
-    bundle: Bundle
+    model: SavedModel
     dataset: Path
 
 
@@ -115,7 +115,7 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
     """
     begun_s = time.monotonic()
     halves = [_open(run, config) for run in (config.first, config.second)]
-    common = common_tags([half.bundle.tags for half in halves], halves[0].dataset)
+    common = common_tags([half.model.tags for half in halves], halves[0].dataset)
     labels_of = [common if half is halves[0] else _with_labels_of(common, half.dataset) for half in halves]
     kept, notes = _fair_pictures(halves, config.split)
     make_directory(out)
@@ -126,7 +126,7 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
     ):
         files = (first_codes, second_codes)
         sides = [
-            _judge(half, labels_of[index], index, kept, files[index], config, progress)
+            _score(half, labels_of[index], index, kept, files[index], config, progress)
             for index, half in enumerate(halves)
         ]
         differing = _differing_labels(sides[0].codes, sides[1].codes)
@@ -155,13 +155,13 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
 
 
 def _open(run: Path, config: CompareConfig) -> _Half:
-    bundle = load_bundle(run)
-    dataset = dataset_of(bundle, run, config.dataset)
-    open_split(dataset, bundle, split=config.split)
-    return _Half(run=run, bundle=bundle, dataset=dataset)
+    model = load_model(run)
+    dataset = dataset_of(model, run, config.dataset)
+    open_split(dataset, model, split=config.split)
+    return _Half(run=run, model=model, dataset=dataset)
 
 
-def _with_labels_of(common: Common, dataset: Path) -> Common:
+def _with_labels_of(common: CommonTags, dataset: Path) -> CommonTags:
     """The same tags among the labels of another dataset."""
     there = common_tags([common.tags], dataset)
     if len(there.tags) < len(common.tags):
@@ -190,7 +190,7 @@ def _fair_pictures(halves: Sequence[_Half], split: str) -> tuple[Int64Array, lis
         learnt = _learnt_from(half)
         if learnt is None:
             notes.append(
-                f"What {half.run} was trained on is no longer at {half.bundle.dataset}: pictures that it has "
+                f"What {half.run} was trained on is no longer at {half.model.dataset}: pictures that it has "
                 "seen cannot be left out."
             )
         elif split == "test":
@@ -216,8 +216,8 @@ def ids_of(dataset: Path, splits: Sequence[str]) -> Int64Array:
 
 def _learnt_from(half: _Half) -> Int64Array | None:
     """The pictures that a run was trained or tuned on; None if its dataset is gone or was rebuilt."""
-    dataset = Path(half.bundle.dataset)
-    if not dataset.is_dir() or read_manifest(dataset).plan_hash != half.bundle.plan_hash:
+    dataset = Path(half.model.dataset)
+    if not dataset.is_dir() or read_manifest(dataset).plan_hash != half.model.plan_hash:
         return None
     return ids_of(dataset, ("train", "validation"))
 
@@ -225,37 +225,37 @@ def _learnt_from(half: _Half) -> Int64Array | None:
 # Judging ------------------------------------------------------------------------------------------
 
 
-def _judge(
+def _score(
     half: _Half,
-    common: Common,
-    model: int,
+    common: CommonTags,
+    index: int,
     kept: Int64Array,
     scratch: IO[bytes],
     config: CompareConfig,
     progress: ProgressHook,
 ) -> ModelOutcomes:
     """Count one model's answers for the pictures that are kept; its codes are in the order of `kept`."""
-    bundle = half.bundle
-    frequencies = np.clip([tag.count / bundle.train_samples for tag in common.tags], 0.0, 1.0)
-    threshold = assumed_thresholds(bundle.threshold, frequencies, bundle.train_samples).model
+    model = half.model
+    frequencies = np.clip([tag.count / model.train_samples for tag in common.tags], 0.0, 1.0)
+    threshold = fallback_thresholds(model.threshold, frequencies, model.train_samples).model
     if read_manifest(half.dataset).samples("validation"):
         validation = predict(
-            bundle,
+            model,
             half.dataset,
             common,
-            model=model,
+            index=index,
             split="validation",
             batch_size=config.batch_size,
             progress=progress,
         )
-        threshold = found_thresholds(validation, tags=common.tags, frequencies=frequencies).model
+        threshold = tune_thresholds(validation, tags=common.tags, frequencies=frequencies).model
     histograms: Histograms = empty_histograms(len(common.tags))
     ids: list[Int64Array] = []
     for batch in predict(
-        bundle,
+        model,
         half.dataset,
         common,
-        model=model,
+        index=index,
         split=config.split,
         batch_size=config.batch_size,
         progress=progress,
@@ -276,9 +276,9 @@ def _differing_labels(first: Codes, second: Codes) -> int:
     return sum(int(((first[row] >= BINS) != (second[row] >= BINS)).sum()) for row in range(len(first)))
 
 
-def _tag_notes(halves: Sequence[_Half], common: Common) -> list[str]:
+def _tag_notes(halves: Sequence[_Half], common: CommonTags) -> list[str]:
     return [
         f"{lost:,} tags of {half.run} are not in common and were not judged."
         for half in halves
-        if (lost := len(half.bundle.tags) - len(common.tags))
+        if (lost := len(half.model.tags) - len(common.tags))
     ]

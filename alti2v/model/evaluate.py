@@ -21,11 +21,11 @@ import numpy as np
 import alti2v
 from alti2v.dataset.manifest import Manifest
 from alti2v.errors import UsageError
-from alti2v.model.evaluation.predict import Common, common_tags, dataset_of, open_split, predict
+from alti2v.model.evaluation.predict import CommonTags, common_tags, dataset_of, open_split, predict
 from alti2v.model.evaluation.result import Evaluation, Thresholds
-from alti2v.model.evaluation.scoring import Predictions, assumed_thresholds, found_thresholds, judge
+from alti2v.model.evaluation.scoring import Predictions, fallback_thresholds, score, tune_thresholds
 from alti2v.model.fingerprint import model_hash
-from alti2v.model.saved_model import Bundle, load_bundle
+from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.storage.layout import EVALUATION_DIR, LOG_FILE, SPLITS
 from alti2v.storage.publish import make_directory, storage_errors
@@ -76,23 +76,23 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
         StorageError: `config.report_dir` cannot be written to; intermediate results go there.
     """
     begun_s = time.monotonic()
-    bundle = load_bundle(config.run)
-    dataset = dataset_of(bundle, config.run, config.dataset)
-    manifest = open_split(dataset, bundle, split=config.split)
-    common = common_tags([bundle.tags], dataset)
-    frequencies = np.clip([tag.count / bundle.train_samples for tag in common.tags], 0.0, 1.0)
+    model = load_model(config.run)
+    dataset = dataset_of(model, config.run, config.dataset)
+    manifest = open_split(dataset, model, split=config.split)
+    common = common_tags([model.tags], dataset)
+    frequencies = np.clip([tag.count / model.train_samples for tag in common.tags], 0.0, 1.0)
 
     def predictions(split: str) -> Iterator[Predictions]:
-        return predict(bundle, dataset, common, split=split, batch_size=config.batch_size, progress=progress)
+        return predict(model, dataset, common, split=split, batch_size=config.batch_size, progress=progress)
 
     thresholds = (
-        found_thresholds(predictions("validation"), tags=common.tags, frequencies=frequencies)
+        tune_thresholds(predictions("validation"), tags=common.tags, frequencies=frequencies)
         if manifest.samples("validation")
-        else assumed_thresholds(bundle.threshold, frequencies, bundle.train_samples)
+        else fallback_thresholds(model.threshold, frequencies, model.train_samples)
     )
     make_directory(config.report_dir)
     with storage_errors(config.report_dir), tempfile.TemporaryFile(dir=config.report_dir) as scratch:
-        judgement = judge(
+        result = score(
             predictions(config.split),
             tags=common.tags,
             frequencies=frequencies,
@@ -106,11 +106,11 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
         dataset=dataset,
         split=config.split,
         tags=common.tags,
-        judgement=judgement,
+        result=result,
         log=_read_log(config.run / LOG_FILE),
-        training=bundle.training,
-        provenance=_provenance(config, bundle, dataset, manifest),
-        notes=_notes(config, bundle, common, manifest, thresholds),
+        training=model.training,
+        provenance=_provenance(config, model, dataset, manifest),
+        notes=_notes(config, model, common, manifest, thresholds),
         seconds=round(time.monotonic() - begun_s, 3),
     )
 
@@ -137,16 +137,16 @@ def _number(cell: object) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _provenance(config: EvalConfig, bundle: Bundle, dataset: Path, manifest: Manifest) -> Mapping[str, str]:
+def _provenance(config: EvalConfig, model: SavedModel, dataset: Path, manifest: Manifest) -> Mapping[str, str]:
     command = ["alti2v", "eval", str(config.run), "--dataset", str(dataset), "--split", config.split]
     versions = ", ".join(f"{name} {version(name)}" for name in ("keras", "tensorflow", "numpy"))
     return {
         "command": shlex.join(command),
         "run": str(config.run),
-        "recipe": bundle.recipe,
-        "network": f"{bundle.network.name}, {bundle.size} px, {len(bundle.tags):,} tags",
+        "recipe": model.recipe,
+        "network": f"{model.network.name}, {model.size} px, {len(model.tags):,} tags",
         "weights": f"SHA-256 {model_hash(config.run)}",
-        "trained on": f"{bundle.train_samples:,} pictures, plan {bundle.plan_hash}",
+        "trained on": f"{model.train_samples:,} pictures, plan {model.plan_hash}",
         "judged on": f"{manifest.samples(config.split):,} pictures of the {config.split} split of {dataset}",
         "plan of that dataset": manifest.plan_hash,
         "split rule": manifest.split_rule,
@@ -155,7 +155,7 @@ def _provenance(config: EvalConfig, bundle: Bundle, dataset: Path, manifest: Man
 
 
 def _notes(
-    config: EvalConfig, bundle: Bundle, common: Common, manifest: Manifest, thresholds: Thresholds
+    config: EvalConfig, model: SavedModel, common: CommonTags, manifest: Manifest, thresholds: Thresholds
 ) -> tuple[str, ...]:
     """What a reader should know before believing the figures."""
     notes = []
@@ -163,12 +163,12 @@ def _notes(
         notes.append("These are the training pictures: the figures say how well they were learnt by heart.")
     if config.split == "validation":
         notes.append("The thresholds were found on these very pictures: F1 is a little too good.")
-    if manifest.plan_hash != bundle.plan_hash:
+    if manifest.plan_hash != model.plan_hash:
         notes.append(
             "This is not the dataset of the training: pictures may be in both, nobody kept them apart."
         )
-    if len(common.tags) < len(bundle.tags):
-        missing = len(bundle.tags) - len(common.tags)
+    if len(common.tags) < len(model.tags):
+        missing = len(model.tags) - len(common.tags)
         notes.append(f"{missing:,} of the model's tags are not in this dataset and were not judged.")
     if not thresholds.images:
         notes.append(f"The threshold is {thresholds.source}.")

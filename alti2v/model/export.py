@@ -42,7 +42,7 @@ from alti2v.model.onnx.labels import (
 from alti2v.model.onnx.model_card import Facts, model_card
 from alti2v.model.onnx.parity import TOLERANCE, largest_difference
 from alti2v.model.onnx.writer import arrange_outputs, weights_of, write_onnx
-from alti2v.model.saved_model import Bundle, load_bundle
+from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.layout import EVALUATION_DIR, FORMAT_VERSION, METADATA, MODEL_DIR, THRESHOLDS_FILE
 from alti2v.storage.publish import json_bytes, make_directory, publish_bytes, read_json, storage_errors
@@ -143,7 +143,7 @@ def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) ->
         progress(Progress(stage="exporting", done=number, total=len(steps), unit="steps", note=note))
 
     step(0)
-    bundle = load_bundle(config.run)
+    bundle = load_model(config.run)
     if bundle.architecture.backbone != "vgg16":
         raise UsageError(f"{config.run} is a {bundle.architecture.backbone}, and only vgg16 can be exported")
     ratings = () if format_ is Format.ONNX else rating_constants(_rating_counts(config, bundle))
@@ -217,7 +217,7 @@ def _require_own(out: Path, format_: Format) -> None:
         raise UsageError(f"{out} is not empty and not an export: choose another folder")
 
 
-def _rating_counts(config: ExportConfig, bundle: Bundle) -> Mapping[str, int]:
+def _rating_counts(config: ExportConfig, bundle: SavedModel) -> Mapping[str, int]:
     """Training pictures by rating; empty if nobody wants to know.
 
     Raises:
@@ -247,7 +247,9 @@ def _rating_counts(config: ExportConfig, bundle: Bundle) -> Mapping[str, int]:
     return counts
 
 
-def _labels(config: ExportConfig, format_: Format, bundle: Bundle, ratings: tuple[Rating, ...]) -> LabelTable:
+def _labels(
+    config: ExportConfig, format_: Format, bundle: SavedModel, ratings: tuple[Rating, ...]
+) -> LabelTable:
     """The rows of the table.
 
     Raises:
@@ -285,7 +287,7 @@ def _table(format_: Format, labels: LabelTable) -> bytes:
     return selected_tags_csv(labels.rows)
 
 
-def _facts(config: ExportConfig, bundle: Bundle, labels: LabelTable, ratings: tuple[Rating, ...]) -> Facts:
+def _facts(config: ExportConfig, bundle: SavedModel, labels: LabelTable, ratings: tuple[Rating, ...]) -> Facts:
     metrics = config.run / EVALUATION_DIR / METRICS_FILE
     return Facts(
         name=config.run.resolve().name,

@@ -27,7 +27,7 @@ _COLUMNS = ("index", "name", "category", "count")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
+class SavedModel:
     """A tagger, ready to use.
 
     Attributes:
@@ -59,33 +59,33 @@ class Bundle:
         return self.architecture.size
 
 
-def save_bundle(path: Path, bundle: Bundle) -> None:
-    """Write a bundle's folder; its description comes last, so a folder with one is complete.
+def save_model(path: Path, model: SavedModel) -> None:
+    """Write a model's folder; its description comes last, so a folder with one is complete.
 
     Raises:
         StorageError: the file system refuses.
     """
     make_directory(path)
-    publish_bytes(path / MODEL_TAGS_FILE, _tags_csv(bundle.tags))
+    publish_bytes(path / MODEL_TAGS_FILE, _tags_csv(model.tags))
     # Keras wants the name to end in .weights.h5, which the temporary name keeps.
-    publish(path / WEIGHTS_FILE, lambda temporary: bundle.network.save_weights(str(temporary)))
+    publish(path / WEIGHTS_FILE, lambda temporary: model.network.save_weights(str(temporary)))
     publish_json(
         path / MODEL_FILE,
         {
             "kind": _KIND,
             "version": FORMAT_VERSION,
-            "architecture": asdict(bundle.architecture),
-            "dataset": bundle.dataset,
-            "plan_hash": bundle.plan_hash,
-            "train_samples": bundle.train_samples,
-            "recipe": bundle.recipe,
-            "threshold": bundle.threshold,
-            "training": dict(bundle.training),
+            "architecture": asdict(model.architecture),
+            "dataset": model.dataset,
+            "plan_hash": model.plan_hash,
+            "train_samples": model.train_samples,
+            "recipe": model.recipe,
+            "threshold": model.threshold,
+            "training": dict(model.training),
         },
     )
 
 
-def load_bundle(path: Path) -> Bundle:
+def load_model(path: Path) -> SavedModel:
     """Load a tagger from a run's directory, or from the model folder inside it.
 
     Raises:
@@ -101,7 +101,7 @@ def load_bundle(path: Path) -> Bundle:
     try:
         architecture = _architecture(description)
         _check(architecture, tags, folder)
-        return Bundle(
+        return SavedModel(
             network=_load_network(architecture, folder / WEIGHTS_FILE),
             architecture=architecture,
             tags=tags,

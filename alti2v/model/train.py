@@ -21,7 +21,7 @@ from alti2v.model.network.precision import CHOICES as PRECISION_CHOICES
 from alti2v.model.network.precision import choose_precision
 from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, Recipe, parse_augmentation
 from alti2v.model.saved_model import read_training
-from alti2v.model.training.distributed import Crew, joined
+from alti2v.model.training.distributed import ProcessGroup, join_processes
 from alti2v.model.training.estimate import TrainingEstimate, make_plan
 from alti2v.model.training.job import Job
 from alti2v.model.training.loop import fit
@@ -217,18 +217,21 @@ def train(
     tags = read_vocabulary(config.dataset)
     _require_trainable(config, manifest, tags=len(tags))
     claim_directory(config.run, DirectoryKind.RUN)
-    with joined() as crew, exclusive(config.run, _LOCK_FILE) if crew.is_first else contextlib.nullcontext():
+    with (
+        join_processes() as processes,
+        exclusive(config.run, _LOCK_FILE) if processes.is_first else contextlib.nullcontext(),
+    ):
         settings = _settle(config, manifest)
         recipe = _recipe(config, settings)
-        if recipe.batch_size % crew.devices:
+        if recipe.batch_size % processes.devices:
             raise UsageError(
-                f"--batch-size {recipe.batch_size} cannot be shared by {crew.devices} devices equally"
+                f"--batch-size {recipe.batch_size} cannot be shared by {processes.devices} devices equally"
             )
         finished = read_training(config.run)
         if finished is not None and _is_enough(finished, epochs=recipe.epochs, patience=config.patience):
             return _report(config, finished, resumed_from_step=finished["steps"])
-        job = _job(config, manifest, tags, recipe, crew, settings)
-        if crew.is_first:
+        job = _job(config, manifest, tags, recipe, processes, settings)
+        if processes.is_first:
             shards = (*manifest.split("train"), *manifest.split("validation"))
             check_contents(config.dataset, shards, remembered=config.run / CHECKED_FILE, progress=progress)
         training, resumed_from_step = fit(job, progress=progress, clock=clock)
@@ -244,9 +247,9 @@ def plan(config: TrainConfig) -> TrainingEstimate:
     manifest = read_manifest(config.dataset)
     tags = read_vocabulary(config.dataset)
     _require_trainable(config, manifest, tags=len(tags))
-    with joined() as crew:
+    with join_processes() as processes:
         settings = _settle(config, manifest)
-        return make_plan(_job(config, manifest, tags, _recipe(config, settings), crew, settings))
+        return make_plan(_job(config, manifest, tags, _recipe(config, settings), processes, settings))
 
 
 def _recipe(config: TrainConfig, settings: Mapping[str, Any]) -> Recipe:
@@ -263,15 +266,19 @@ def _job(
     manifest: Manifest,
     tags: tuple[Tag, ...],
     recipe: Recipe,
-    crew: Crew,
+    processes: ProcessGroup,
     settings: Mapping[str, Any],
 ) -> Job:
-    if recipe.batch_size % crew.devices:
-        raise UsageError(f"--batch-size {recipe.batch_size} cannot be shared by {crew.devices} devices equally")
+    if recipe.batch_size % processes.devices:
+        raise UsageError(
+            f"--batch-size {recipe.batch_size} cannot be shared by {processes.devices} devices equally"
+        )
     if config.cache_features and not (recipe.frozen_epochs or recipe.train_from == HEAD_ONLY):
         raise UsageError("--cache-features needs a frozen backbone: give --train-from head, or --frozen-epochs")
-    if config.cache_features and crew.devices > 1:
-        raise UsageError(f"--cache-features works with one device, and there are {crew.devices}: leave it out")
+    if config.cache_features and processes.devices > 1:
+        raise UsageError(
+            f"--cache-features works with one device, and there are {processes.devices}: leave it out"
+        )
     if config.tensorboard:
         require_tensorboard()
     check_shards(config.dataset, (*manifest.split("train"), *manifest.split("validation")))
@@ -290,7 +297,7 @@ def _job(
         patience=config.patience,
         checkpoint_s=config.checkpoint_s,
         keep=config.keep,
-        crew=crew,
+        processes=processes,
         cache_features=config.cache_features,
         tensorboard=config.tensorboard,
         settings=settings,

@@ -122,10 +122,10 @@ def publish_evaluation(evaluation: Evaluation, out: Path, *, generated_at: datet
     publish_bytes(out / SUGGESTIONS_FILE, suggestions_csv(evaluation))
     publish_bytes(out / MARKDOWN_FILE, render_markdown(evaluation, generated_at=generated_at).encode())
     publish_bytes(out / REPORT_FILE, render_page(evaluation, generated_at=generated_at).encode())
-    ours, theirs = evaluation.judgement.overall.model, evaluation.judgement.overall.baseline
+    ours, theirs = evaluation.result.overall.model, evaluation.result.overall.baseline
     return EvaluationReport(
         split=evaluation.split,
-        images=evaluation.judgement.images,
+        images=evaluation.result.images,
         tags=ours.tags,
         tags_ranked=ours.tags_ranked,
         # `evaluate` refuses a split in which no tag has a positive picture.
@@ -137,9 +137,9 @@ def publish_evaluation(evaluation: Evaluation, out: Path, *, generated_at: datet
         macro_f1_baseline=theirs.macro_f1 or 0.0,
         mse=ours.squared_error,
         mse_baseline=theirs.squared_error,
-        skill=evaluation.judgement.overall.skill,
-        intervals=evaluation.judgement.intervals,
-        threshold=evaluation.judgement.thresholds.model,
+        skill=evaluation.result.overall.skill,
+        intervals=evaluation.result.intervals,
+        threshold=evaluation.result.thresholds.model,
         seconds=evaluation.seconds,
         notes=evaluation.notes,
         metrics=out / METRICS_FILE,
@@ -155,13 +155,13 @@ def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
 
     Holds no NaN, so every JSON reader takes it.
     """
-    judgement = evaluation.judgement
-    ours, theirs, thresholds = judgement.overall.model, judgement.overall.baseline, judgement.thresholds
+    result = evaluation.result
+    ours, theirs, thresholds = result.overall.model, result.overall.baseline, result.thresholds
     return {
         "split": evaluation.split,
-        "images": judgement.images,
+        "images": result.images,
         "tags": len(evaluation.tags),
-        "positives_per_image": ours.positives / judgement.images,
+        "positives_per_image": ours.positives / result.images,
         "map": ours.mean_ap,
         "map_baseline": theirs.mean_ap,
         "micro_f1": ours.f1,
@@ -170,29 +170,29 @@ def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
         "macro_f1_baseline": theirs.macro_f1,
         "mse": ours.squared_error,
         "mse_baseline": theirs.squared_error,
-        "skill": judgement.overall.skill,
-        "intervals_95": None if judgement.intervals is None else asdict(judgement.intervals),
+        "skill": result.overall.skill,
+        "intervals_95": None if result.intervals is None else asdict(result.intervals),
         "threshold": thresholds.model,
         "threshold_baseline": thresholds.baseline,
         "threshold_source": thresholds.source,
-        "min_positives": judgement.min_positives,
+        "min_positives": result.min_positives,
         "notes": list(evaluation.notes),
         "provenance": dict(evaluation.provenance),
         "training": dict(evaluation.training),
         "seconds": evaluation.seconds,
-        "recall_at_10": judgement.recall_at_10,
+        "recall_at_10": result.recall_at_10,
         "category_thresholds": dict(thresholds.categories),
         "temperatures": dict(thresholds.temperatures),
-        "groups": [_group_document(group) for group in judgement.groups],
+        "groups": [_group_document(group) for group in result.groups],
         "reliability": [
             {"kind": group.kind, "name": group.name, "slices": _reliability_document(group.reliability)}
-            for group in judgement.groups
+            for group in result.groups
         ],
         "curves": [
-            {"kind": "baseline", "name": "all", **_curve_document(judgement.baseline_curve)},
+            {"kind": "baseline", "name": "all", **_curve_document(result.baseline_curve)},
             *(
                 {"kind": group.kind, "name": group.name, **_curve_document(group.curve)}
-                for group in judgement.groups
+                for group in result.groups
             ),
         ],
     }
@@ -213,7 +213,7 @@ def per_tag_csv(evaluation: Evaluation) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(PER_TAG_COLUMNS)
-    images = evaluation.judgement.images
+    images = evaluation.result.images
     for index, row in enumerate(tag_rows(evaluation)):
         frequencies = (row.positives / images, row.predicted / images)
         figures = (*frequencies, row.precision, row.recall, row.f1, row.average_precision, row.baseline_ap)
@@ -235,7 +235,7 @@ def suggestions_csv(evaluation: Evaluation) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(SUGGESTION_COLUMNS)
-    for one in evaluation.judgement.additions:
+    for one in evaluation.result.additions:
         tag = evaluation.tags[one.index]
         writer.writerow([one.id, tag.name, tag.category.value, f"{one.probability:.6f}"])
     return text.getvalue().encode()

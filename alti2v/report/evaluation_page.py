@@ -70,22 +70,20 @@ def render_page(evaluation: Evaluation, *, generated_at: datetime) -> str:
     return render(
         "evaluation.html",
         evaluation=evaluation,
-        judgement=evaluation.judgement,
-        overall=evaluation.judgement.overall,
+        result=evaluation.result,
+        overall=evaluation.result.overall,
         headlines=headlines(evaluation),
         summary=summary(evaluation),
         curves=curve_chart(evaluation),
-        calibration=reliability_chart(evaluation.judgement.overall),
-        calibrations=category_reliability_chart(evaluation.judgement.of_kind("category")),
+        calibration=reliability_chart(evaluation.result.overall),
+        calibrations=category_reliability_chart(evaluation.result.of_kind("category")),
         training_charts=training_charts(evaluation.log),
         rows=rows,
-        ranked=_ranked(rows, evaluation.judgement.min_positives),
+        ranked=_ranked(rows, evaluation.result.min_positives),
         ranking=_RANKING,
-        categories=[group.name for group in evaluation.judgement.of_kind("category")],
+        categories=[group.name for group in evaluation.result.of_kind("category")],
         picks=[
-            pick.value
-            for pick in GalleryReason
-            if any(pick in one.picks for one in evaluation.judgement.pictures)
+            pick.value for pick in GalleryReason if any(pick in one.picks for one in evaluation.result.pictures)
         ],
         generated_at=generated_at,
     )
@@ -96,10 +94,10 @@ def render_page(evaluation: Evaluation, *, generated_at: datetime) -> str:
 
 def summary(evaluation: Evaluation) -> str:
     """The result in words."""
-    ours, theirs = evaluation.judgement.overall.model, evaluation.judgement.overall.baseline
+    ours, theirs = evaluation.result.overall.model, evaluation.result.overall.baseline
     unseen = "" if evaluation.split == "train" else " that training never saw"
     return (
-        f"On {evaluation.judgement.images:,} pictures{unseen}, the tagger reaches a mean average precision of "
+        f"On {evaluation.result.images:,} pictures{unseen}, the tagger reaches a mean average precision of "
         f"{figure(ours.mean_ap)} over {ours.tags_ranked:,} tags. Knowing how frequent each tag is, "
         f"without looking at a picture, gives {figure(theirs.mean_ap)}."
     )
@@ -108,9 +106,9 @@ def summary(evaluation: Evaluation) -> str:
 def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
     """The large figures, each with its baseline."""
     ours, theirs, intervals = (
-        evaluation.judgement.overall.model,
-        evaluation.judgement.overall.baseline,
-        evaluation.judgement.intervals,
+        evaluation.result.overall.model,
+        evaluation.result.overall.baseline,
+        evaluation.result.intervals,
     )
     found = [
         Headline(
@@ -135,11 +133,11 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
             meaning=f"The same tag by tag, rare ones counting as much; mean over {ours.tags_seen:,} tags.",
         ),
     ]
-    if evaluation.judgement.overall.skill is not None:
+    if evaluation.result.overall.skill is not None:
         found.append(
             Headline(
                 name="Brier skill",
-                value=evaluation.judgement.overall.skill,
+                value=evaluation.result.overall.skill,
                 baseline=0.0,
                 interval=intervals.skill if intervals else None,
                 meaning=f"Squared error {small_figure(ours.squared_error)} instead of the "
@@ -154,7 +152,7 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
 
 def tag_rows(evaluation: Evaluation) -> tuple[EvaluatedTag, ...]:
     """One row per tag, in the model's order."""
-    ours, theirs = evaluation.judgement.tag_scores, evaluation.judgement.baseline_scores
+    ours, theirs = evaluation.result.tag_scores, evaluation.result.baseline_scores
     precision, recall, f1 = ours.precision, ours.recall, ours.f1
     return tuple(
         EvaluatedTag(
@@ -168,7 +166,7 @@ def tag_rows(evaluation: Evaluation) -> tuple[EvaluatedTag, ...]:
             average_precision=_known(ours.average_precision[index]),
             baseline_ap=_known(theirs.average_precision[index]),
             squared_error=float(ours.squared_error[index]),
-            own_threshold=float(evaluation.judgement.thresholds.own[index]),
+            own_threshold=float(evaluation.result.thresholds.own[index]),
         )
         for index, tag in enumerate(evaluation.tags)
     )
@@ -191,15 +189,15 @@ def curve_chart(evaluation: Evaluation) -> Chart:
     """Precision over recall: the baseline, each category, all tags; the chosen threshold as a marker."""
     series = list(equal_f1_guides())
     series.append(
-        Series(name="frequencies only", points=_points(evaluation.judgement.baseline_curve), role="baseline")
+        Series(name="frequencies only", points=_points(evaluation.result.baseline_curve), role="baseline")
     )
-    categories = evaluation.judgement.of_kind("category")
+    categories = evaluation.result.of_kind("category")
     if len(categories) > 1:
         series += [
             Series(name=group.name, points=_points(group.curve), role=_ROLES[group.name])
             for group in categories
         ]
-    overall = evaluation.judgement.overall
+    overall = evaluation.result.overall
     series.append(Series(name="all tags", points=_points(overall.curve), role="all"))
     return line_chart(
         "Precision over recall",

@@ -19,8 +19,8 @@ def render_markdown(evaluation: Evaluation, *, generated_at: datetime) -> str:
         evaluation: what to show.
         generated_at: with a time zone; stands in the text.
     """
-    judgement, thresholds = evaluation.judgement, evaluation.judgement.thresholds
-    scores = judgement.overall.model
+    result, thresholds = evaluation.result, evaluation.result.thresholds
+    scores = result.overall.model
     lines = [
         f"# {as_markdown(evaluation.run.name)}: evaluation",
         "",
@@ -35,15 +35,15 @@ def render_markdown(evaluation: Evaluation, *, generated_at: datetime) -> str:
                 for one in headlines(evaluation)
             ],
         ),
-        f"{judgement.images:,} pictures of the {evaluation.split} split with "
-        f"{scores.positives / judgement.images:.1f} tags each, {len(evaluation.tags):,} tags. "
+        f"{result.images:,} pictures of the {evaluation.split} split with "
+        f"{scores.positives / result.images:.1f} tags each, {len(evaluation.tags):,} tags. "
         f"Threshold {figure(thresholds.model)}, {thresholds.source}: precision {figure(scores.precision)}, "
         f"recall {figure(scores.recall)}, MCC {figure(scores.mcc)}. "
-        f"Of a picture's tags, {figure(judgement.recall_at_10)} are among the ten most probable ones. "
+        f"Of a picture's tags, {figure(result.recall_at_10)} are among the ten most probable ones. "
         f"Macro F1 with a threshold for each category: {figure(scores.macro_f1_category)}; "
         f"for each tag: {figure(scores.macro_f1_own)}.",
         "",
-        *_groups(judgement.groups),
+        *_groups(result.groups),
         *(
             [
                 "Temperatures: "

@@ -16,12 +16,12 @@ from alti2v.errors import DataError, UsageError
 from alti2v.model.compare import CompareConfig, compare
 from alti2v.model.data.pipeline import evaluation_batches
 from alti2v.model.evaluate import EvalConfig, evaluate
-from alti2v.model.saved_model import load_bundle, save_bundle
+from alti2v.model.saved_model import load_model, save_model
 from alti2v.records import Category, Tag
 from alti2v.report.comparison import write_comparison
 from alti2v.storage.layout import MODEL_DIR
 from tests.model.helpers.tiny_dataset import COLOURS, square, write_dataset
-from tests.model.helpers.tiny_run import random_bundle
+from tests.model.helpers.tiny_run import random_model
 
 pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("narrow_vgg16")]
 NAMES = tuple(sorted(COLOURS))
@@ -37,10 +37,10 @@ def dataset(path: Path, *, size: int = 32, test: range = range(24, 64), train: r
 def run(path: Path, data: Path, *, names: tuple[str, ...] = NAMES, size: int = 32, seed: int = 1) -> Path:
     """A run as if it had been trained on `data`; every seed is another network."""
     tags = tuple(Tag(name=name, category=Category.GENERAL, count=5) for name in names)
-    bundle = random_bundle(size=size, tags=tags, dataset=data)
-    kernel = bundle.network.get_layer("logits").kernel
+    model = random_model(size=size, tags=tags, dataset=data)
+    kernel = model.network.get_layer("logits").kernel
     kernel.assign(np.random.default_rng(seed).normal(0, 0.5, kernel.shape))
-    save_bundle(path / MODEL_DIR, replace(bundle, plan_hash=read_manifest(data).plan_hash))
+    save_model(path / MODEL_DIR, replace(model, plan_hash=read_manifest(data).plan_hash))
     return path
 
 
@@ -60,7 +60,7 @@ def test_both_are_judged_on_the_same_pictures_with_the_common_tags(tmp_path: Pat
         ours = {tag.name: value for tag, value in zip(found.tags, values, strict=True)}
         theirs = {
             tag.name: value
-            for tag, value in zip(alone.tags, alone.judgement.tag_scores.average_precision, strict=True)
+            for tag, value in zip(alone.tags, alone.result.tag_scores.average_precision, strict=True)
         }
         assert ours == {name: pytest.approx(theirs[name]) for name in common}
 
@@ -83,7 +83,7 @@ def test_datasets_of_other_sizes_and_orders_are_matched_by_post(tmp_path: Path) 
     assert found.images == 36
     assert any("4 pictures of the test split are in one dataset only" in note for note in found.notes)
     (batch,) = evaluation_batches(large, split="test", batch_size=36)
-    said = load_bundle(second).network.predict_on_batch(batch.images)["probabilities"]
+    said = load_model(second).network.predict_on_batch(batch.images)["probabilities"]
     expected = average_precision_score(batch.labels, np.asarray(said), average=None)
     np.testing.assert_allclose(found.tag_differences.second, expected, atol=0.02)  # binned there, not here
 

@@ -76,7 +76,7 @@ class World:
 
     dataset: Path
     run: Path
-    bundle: SimpleNamespace
+    model: SimpleNamespace
     columns: list[int]
 
 
@@ -103,7 +103,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     (run / "model").mkdir(parents=True)
     (run / "model" / "model.weights.h5").write_bytes(b"weights")
     (run / "log.csv").write_text("epoch,loss,val_map\n1,9.5,\n2,7.25,0.5\n")
-    bundle = SimpleNamespace(
+    model = SimpleNamespace(
         network=Network(),
         size=SIZE,
         tags=TAGS,
@@ -114,7 +114,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         threshold=0.25,
         training={"epochs": 2},
     )
-    world = World(tmp_path / "dataset", run, bundle, list(range(len(TAGS))))
+    world = World(tmp_path / "dataset", run, model, list(range(len(TAGS))))
     describe(world.dataset, {"train": TRAINED, **SPLITS})
     write_vocabulary(world.dataset, TAGS)
 
@@ -133,7 +133,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
                 count=count,
             )
 
-    monkeypatch.setattr(module, "load_bundle", lambda path: world.bundle)
+    monkeypatch.setattr(module, "load_model", lambda path: world.model)
     monkeypatch.setattr(predict, "evaluation_batches", batches)
     return world
 
@@ -142,11 +142,11 @@ def test_the_figures_are_those_of_the_split_at_the_validation_threshold(world: W
     """The threshold makes precision and recall equal on validation; F1, mAP and MSE are the test split's."""
     found = evaluate(EvalConfig(run=world.run))
 
-    threshold = np.float32(found.judgement.thresholds.model)
+    threshold = np.float32(found.result.thresholds.model)
     on_validation = probabilities_of("validation") >= threshold
     labels, scores = labels_of("test"), probabilities_of("test")
     ranked = labels.sum(axis=0) >= 10
-    model = found.judgement.overall.model
+    model = found.result.overall.model
     assert on_validation.sum() == pytest.approx(labels_of("validation").sum(), abs=2)
     assert model.f1 == pytest.approx(reference.f1_score(labels, scores >= threshold, average="micro"))
     assert model.squared_error == pytest.approx(np.square(scores.astype(float) - labels).mean())
@@ -155,8 +155,8 @@ def test_the_figures_are_those_of_the_split_at_the_validation_threshold(world: W
     assert model.mean_ap == pytest.approx(
         reference.average_precision_score(labels[:, ranked], rounded[:, ranked], average="macro")
     )
-    assert found.judgement.thresholds.images == SPLITS["validation"]
-    assert found.judgement.intervals.mean_ap.low < model.mean_ap < found.judgement.intervals.mean_ap.high
+    assert found.result.thresholds.images == SPLITS["validation"]
+    assert found.result.intervals.mean_ap.low < model.mean_ap < found.result.intervals.mean_ap.high
 
 
 def test_the_baseline_knows_the_training_frequencies_alone(world: World) -> None:
@@ -165,33 +165,31 @@ def test_the_baseline_knows_the_training_frequencies_alone(world: World) -> None
 
     labels = labels_of("test")
     frequencies = np.array([tag.count / TRAINED for tag in TAGS])
-    np.testing.assert_allclose(found.judgement.baseline_scores.average_precision, labels.mean(axis=0))
+    np.testing.assert_allclose(found.result.baseline_scores.average_precision, labels.mean(axis=0))
     baseline = np.square(frequencies - labels).mean()
-    assert found.judgement.overall.baseline.squared_error == pytest.approx(baseline)
-    assert found.judgement.overall.skill == pytest.approx(
-        1 - found.judgement.overall.model.squared_error / baseline
-    )
+    assert found.result.overall.baseline.squared_error == pytest.approx(baseline)
+    assert found.result.overall.skill == pytest.approx(1 - found.result.overall.model.squared_error / baseline)
 
 
 def test_groups_are_categories_and_decades_of_training_counts(world: World) -> None:
     """Each tag is in one category and one decade; their tags add up."""
     found = evaluate(EvalConfig(run=world.run))
 
-    assert [group.name for group in found.judgement.of_kind("category")] == [
+    assert [group.name for group in found.result.of_kind("category")] == [
         "general",
         "copyright",
         "character",
     ]
-    assert [group.name for group in found.judgement.of_kind("frequency")] == [
+    assert [group.name for group in found.result.of_kind("frequency")] == [
         "100 to 999",
         "10 to 99",
         "1 to 9",
     ]
     for kind in ("category", "frequency"):
-        assert sum(group.model.tags for group in found.judgement.of_kind(kind)) == len(TAGS)
+        assert sum(group.model.tags for group in found.result.of_kind(kind)) == len(TAGS)
         assert (
-            sum(group.model.positives for group in found.judgement.of_kind(kind))
-            == found.judgement.overall.model.positives
+            sum(group.model.positives for group in found.result.of_kind(kind))
+            == found.result.overall.model.positives
         )
 
 
@@ -201,14 +199,14 @@ def test_the_batch_size_changes_nothing(world: World, batch_size: int) -> None:
     expected = evaluate(EvalConfig(run=world.run, batch_size=13))
     found = evaluate(EvalConfig(run=world.run, batch_size=batch_size))
 
-    assert found.judgement.images == SPLITS["test"]
-    assert found.judgement.pictures == expected.judgement.pictures
-    assert found.judgement.suggestions == expected.judgement.suggestions
-    assert dataclasses.asdict(found.judgement.overall.model) == pytest.approx(
-        dataclasses.asdict(expected.judgement.overall.model)
+    assert found.result.images == SPLITS["test"]
+    assert found.result.pictures == expected.result.pictures
+    assert found.result.suggestions == expected.result.suggestions
+    assert dataclasses.asdict(found.result.overall.model) == pytest.approx(
+        dataclasses.asdict(expected.result.overall.model)
     )
     for name in ("mean_ap", "f1", "macro_f1", "skill"):
-        interval, same = (getattr(which.judgement.intervals, name) for which in (found, expected))
+        interval, same = (getattr(which.result.intervals, name) for which in (found, expected))
         assert (interval.low, interval.high) == pytest.approx((same.low, same.high))
 
 
@@ -224,8 +222,8 @@ def test_tags_of_another_dataset_are_matched_by_name(world: World, tmp_path: Pat
     expected = evaluate(EvalConfig(run=world.run))
     assert [tag.name for tag in found.tags] == ["tag_0", "tag_1", "tag_2", "tag_4"]
     np.testing.assert_allclose(
-        found.judgement.tag_scores.average_precision,
-        expected.judgement.tag_scores.average_precision[[0, 1, 2, 4]],
+        found.result.tag_scores.average_precision,
+        expected.result.tag_scores.average_precision[[0, 1, 2, 4]],
     )
     assert any("1 of the model's tags" in note for note in found.notes)
     assert any("not the dataset of the training" in note for note in found.notes)
@@ -236,12 +234,12 @@ def test_without_a_validation_split_the_thresholds_are_the_models_own(world: Wor
     describe(world.dataset, {"train": TRAINED, "test": SPLITS["test"]})
     found = evaluate(EvalConfig(run=world.run))
 
-    assert (found.judgement.thresholds.model, found.judgement.thresholds.images) == (0.25, 0)
+    assert (found.result.thresholds.model, found.result.thresholds.images) == (0.25, 0)
     assert any("found when the model was trained" in note for note in found.notes)
 
-    world.bundle.threshold = None
+    world.model.threshold = None
     found = evaluate(EvalConfig(run=world.run))
-    assert found.judgement.thresholds.model == 0.5
+    assert found.result.thresholds.model == 0.5
     assert any("fixed, because there is no validation split" in note for note in found.notes)
 
 
@@ -249,8 +247,8 @@ def test_a_handful_of_pictures_still_has_a_figure(world: World) -> None:
     """Where no tag has as many positives as asked for, one is enough, and that is said."""
     found = evaluate(EvalConfig(run=world.run, min_positives=1000))
 
-    assert found.judgement.min_positives == 1
-    assert found.judgement.overall.model.tags_ranked == len(TAGS)
+    assert found.result.min_positives == 1
+    assert found.result.overall.model.tags_ranked == len(TAGS)
 
 
 def test_progress_counts_every_picture_of_both_splits(world: World) -> None:
@@ -295,7 +293,7 @@ def test_what_is_needed_to_repeat_it_is_said(world: World) -> None:
 
 def test_predictions_that_are_no_numbers_are_named(world: World) -> None:
     """A diverged network is refused in words instead of being judged."""
-    world.bundle.network = SimpleNamespace(
+    world.model.network = SimpleNamespace(
         predict_on_batch=lambda images: {"probabilities": np.full((len(images), 5), np.nan)}
     )
     with pytest.raises(DataError, match="are not probabilities"):
@@ -322,6 +320,6 @@ def test_bad_input_is_one_line_that_says_what_to_do(world: World, tmp_path: Path
     with pytest.raises(UsageError, match="no tag in common"):
         evaluate(EvalConfig(run=world.run))
 
-    world.bundle.dataset = str(tmp_path / "gone")
+    world.model.dataset = str(tmp_path / "gone")
     with pytest.raises(UsageError, match="is not there: give --dataset"):
         evaluate(EvalConfig(run=world.run))

@@ -23,7 +23,7 @@ from alti2v.model import export as module
 from alti2v.model.evaluation.thresholds import TunedThresholds, read_thresholds, write_thresholds
 from alti2v.model.export import METRICS_FILE, ExportConfig, export
 from alti2v.model.onnx.check_folder import check_folder
-from alti2v.model.saved_model import load_bundle, save_bundle
+from alti2v.model.saved_model import load_model, save_model
 from alti2v.model.tagging.preprocess import source_of
 from alti2v.model.tagging.tagger import load_tagger, predictions
 from alti2v.records import Category
@@ -64,7 +64,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Load each run once and compare nothing: for tests that export often and look at other things."""
-    monkeypatch.setattr(module, "load_bundle", functools.cache(load_bundle))
+    monkeypatch.setattr(module, "load_model", functools.cache(load_model))
     monkeypatch.setattr(module, "largest_difference", lambda *_: 0.0)
 
 
@@ -243,7 +243,7 @@ def test_the_dataset_of_the_ratings(run: Any, tmp_path: Path) -> None:
     """A dataset that moved is asked for, another one refused; without it there are uniform ratings."""
     moved = shutil.copytree(run.parent / "dataset", tmp_path / "moved")
     copy = tmp_path / "run"
-    save_bundle(copy / MODEL_DIR, replace(load_bundle(run), dataset=str(tmp_path / "gone")))
+    save_model(copy / MODEL_DIR, replace(load_model(run), dataset=str(tmp_path / "gone")))
     with pytest.raises(UsageError, match=r"gone, which .* is not there.*--dataset"):
         export(ExportConfig(run=copy, out=tmp_path / "out"))
     other = write_dataset(tmp_path / "other", {"train": [square(7, size=32)]}, size=32)
@@ -282,10 +282,10 @@ def test_a_vocabulary_without_general_tags_is_refused(tmp_path: Path) -> None:
 
 def test_weights_that_are_no_numbers_are_not_exported(run: Any, tmp_path: Path) -> None:
     """A run that diverged is refused before anything is written."""
-    bundle = load_bundle(run)
+    bundle = load_model(run)
     kernel = bundle.network.get_layer("logits").kernel
     kernel.assign(np.full(kernel.shape, np.nan))
-    save_bundle(tmp_path / "run" / MODEL_DIR, bundle)
+    save_model(tmp_path / "run" / MODEL_DIR, bundle)
     with pytest.raises(DamagedError, match="differ by nan"):
         export(ExportConfig(run=tmp_path / "run", out=tmp_path / "out"))
 

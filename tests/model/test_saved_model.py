@@ -15,7 +15,7 @@ from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.model import backend
 from alti2v.model.network.build import Architecture, build_network
 from alti2v.model.recipes import Head
-from alti2v.model.saved_model import Bundle, load_bundle, save_bundle
+from alti2v.model.saved_model import SavedModel, load_model, save_model
 from alti2v.records import Category, Tag
 
 pytestmark = pytest.mark.tf
@@ -28,9 +28,9 @@ TAGS = (
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A bundle, and the folder that it was saved to."""
+    """A model, and the folder that it was saved to."""
     architecture = Architecture(size=32, tags=3, head=Head.FLATTENED, features=4, dropout=0.1, pixel_scale=0.5)
-    bundle = Bundle(
+    model = SavedModel(
         network=build_network(architecture, seed=5).tagger,
         architecture=architecture,
         tags=TAGS,
@@ -41,9 +41,9 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Any:
         threshold=0.25,
         training={"loss": 1.5},
     )
-    run = tmp_path_factory.mktemp("bundle") / "run"
-    save_bundle(run / "model", bundle)
-    return bundle, run
+    run = tmp_path_factory.mktemp("model") / "run"
+    save_model(run / "model", model)
+    return model, run
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def change(file: Any, **fields: Any) -> None:
 @pytest.mark.parametrize("part", ["", "model"])
 def test_round_trip(saved: Any, part: Any) -> None:
     """A run, or the model folder in it, gives back every field and the same predictions."""
-    bundle, run = saved
-    loaded = load_bundle(run / part)
+    model, run = saved
+    loaded = load_model(run / part)
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
 
     for name in (
@@ -74,9 +74,9 @@ def test_round_trip(saved: Any, part: Any) -> None:
         "threshold",
         "training",
     ):
-        assert getattr(loaded, name) == getattr(bundle, name)
+        assert getattr(loaded, name) == getattr(model, name)
     assert loaded.size == 32
-    for name, expected in bundle.network.predict_on_batch(images).items():
+    for name, expected in model.network.predict_on_batch(images).items():
         np.testing.assert_array_equal(loaded.network.predict_on_batch(images)[name], expected)
 
 
@@ -108,7 +108,7 @@ def test_nothing_there(tmp_path: Path) -> None:
         ("unfinished", "no finished model"),
     ):
         with pytest.raises(UsageError, match=message):
-            load_bundle(tmp_path / name)
+            load_model(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5", "model.pkl"])
@@ -117,7 +117,7 @@ def test_model_files_of_others_are_refused(tmp_path: Path, name: Any) -> None:
     (tmp_path / name).write_bytes(b"whatever")
 
     with pytest.raises(UsageError, match="can run code"):
-        load_bundle(tmp_path / name)
+        load_model(tmp_path / name)
 
 
 def test_description_of_something_else(folder: Path) -> None:
@@ -125,7 +125,7 @@ def test_description_of_something_else(folder: Path) -> None:
     change(folder / "model.json", kind="other")
 
     with pytest.raises(UsageError, match="does not describe a model"):
-        load_bundle(folder)
+        load_model(folder)
 
 
 def test_newer_version(folder: Path) -> None:
@@ -133,7 +133,7 @@ def test_newer_version(folder: Path) -> None:
     change(folder / "model.json", version=99)
 
     with pytest.raises(VersionError, match="version 99"):
-        load_bundle(folder)
+        load_model(folder)
 
 
 @pytest.mark.parametrize("name", ["model.weights.h5", "tags.csv"])
@@ -142,7 +142,7 @@ def test_missing_part(folder: Path, name: Any) -> None:
     (folder / name).unlink()
 
     with pytest.raises(DamagedError, match=f"{name} is missing"):
-        load_bundle(folder)
+        load_model(folder)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_damaged_part(folder: Path, name: Any, content: Any) -> None:
     (folder / name).write_bytes(content)
 
     with pytest.raises(DamagedError, match=name) as caught:
-        load_bundle(folder)
+        load_model(folder)
     assert "\n" not in str(caught.value)
 
 
@@ -171,7 +171,7 @@ def test_weights_of_another_network(folder: Path) -> None:
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(folder / "model.weights.h5")
 
     with pytest.raises(DamagedError, match="does not fit"):
-        load_bundle(folder)
+        load_model(folder)
 
 
 def test_tags_that_do_not_fit(folder: Path) -> None:
@@ -180,4 +180,4 @@ def test_tags_that_do_not_fit(folder: Path) -> None:
     (folder / "tags.csv").write_bytes(lines[0] + lines[1])
 
     with pytest.raises(DamagedError, match="1 tags for 3 outputs"):
-        load_bundle(folder)
+        load_model(folder)

@@ -20,7 +20,7 @@ import pytest
 from alti2v.dataset.manifest import read_manifest
 from alti2v.errors import DamagedError, DataError, StorageError, UsageError, VersionError
 from alti2v.model.recipes import RECIPES
-from alti2v.model.saved_model import load_bundle
+from alti2v.model.saved_model import load_model
 from alti2v.model.train import train
 from alti2v.storage.directory import exclusive
 from tests.model.helpers.tiny_dataset import square, write_dataset, write_squares
@@ -75,7 +75,7 @@ def ending_at(step: Any, error: Any) -> Any:
 
 
 def weights(run: Any) -> Any:
-    return load_bundle(run).network.get_weights()
+    return load_model(run).network.get_weights()
 
 
 def log(run: Any) -> Any:
@@ -318,7 +318,7 @@ def test_dataset_without_validation(tmp_path: Path) -> None:
     report = train(config(dataset, tmp_path / "run", epochs=1))
 
     assert (report.validation_map, report.threshold) == (None, None)
-    assert load_bundle(tmp_path / "run").threshold is None
+    assert load_model(tmp_path / "run").threshold is None
 
 
 def test_diverging_loss_stops_the_run(dataset: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from alti2v.model.data.pipeline import ids_of_batch
 from alti2v.model.evaluation.thresholds import read_thresholds
 from alti2v.model.network.build import build_network
 from alti2v.model.recipes import MODERN, NO_AUGMENTATION, RECIPES
-from alti2v.model.saved_model import load_bundle
+from alti2v.model.saved_model import load_model
 from alti2v.model.train import TrainConfig, plan, train
 from alti2v.model.training import estimate as planning
 from tests.model.helpers.tiny_dataset import COLOURS, square, write_dataset, write_squares
@@ -76,7 +76,7 @@ def config(dataset: Path, run: Any, **fields: Any) -> Any:
 
 
 def weights(run: Any) -> Any:
-    return load_bundle(run).network.get_weights()
+    return load_model(run).network.get_weights()
 
 
 def test_thresholds_of_every_tag_are_tuned(run: Any) -> None:
@@ -86,13 +86,13 @@ def test_thresholds_of_every_tag_are_tuned(run: Any) -> None:
     assert set(tuned.rules) == {"f0.5", "f1", "f2"}
     assert set(tuned.rules["f1"]) == set(COLOURS)
     assert tuned.images == 12
-    assert tuned.fallback == load_bundle(run).threshold
+    assert tuned.fallback == load_model(run).threshold
 
 
 def test_a_frozen_trunk_keeps_its_weights(dataset: Path, run: Any, tmp_path: Path) -> None:
     """With --train-from head only the head moves; frozen epochs come before the others and then end."""
     train(config(dataset, tmp_path / "run", frozen_epochs=1))
-    frozen, thawed = (load_bundle(path).network for path in (run, tmp_path / "run"))
+    frozen, thawed = (load_model(path).network for path in (run, tmp_path / "run"))
 
     def kernel(network: Any, layer: Any) -> Any:
         return np.asarray(network.get_layer(layer).kernel)
@@ -117,7 +117,7 @@ def test_the_best_network_is_kept_and_exported(dataset: Path, tmp_path: Path) ->
     assert [path.name for path in (run / "checkpoints").glob("step-*")] == [f"step-{report.steps:09d}.npz"]
     with np.load(run / "checkpoints" / "best.npz") as best:
         assert json.loads(best["arr_0"].tobytes())["epoch"] == report.best_epoch
-        exported = load_bundle(run).network.get_layer("logits").kernel
+        exported = load_model(run).network.get_layer("logits").kernel
         assert any(np.array_equal(best[name], exported) for name in best.files[1:])
 
 
@@ -144,10 +144,10 @@ def test_a_start_with_other_tags_carries_rows_over_by_name(dataset: Path, run: A
         started = config(other, tmp_path / "run", start=run, learning_rate=1e-12, train_from="head")
         train(started, progress=lambda progress: lines.append(progress.milestone))
     assert any("2 of 3 tags by name" in line for line in lines)
-    before, after = load_bundle(run), load_bundle(tmp_path / "run")
+    before, after = load_model(run), load_model(tmp_path / "run")
     rows = {tag.name: number for number, tag in enumerate(before.tags)}
     (kernel, bias), (new_kernel, new_bias) = (
-        bundle.network.get_layer("logits").get_weights() for bundle in (before, after)
+        model.network.get_layer("logits").get_weights() for model in (before, after)
     )
 
     for number, name in ((0, "white"), (2, "red")):
@@ -197,7 +197,7 @@ def test_an_average_of_the_weights_is_what_is_exported(
     it gets without one: between epochs, too, the average is only looked at."""
     train(config(dataset, tmp_path / "average", ema=1.0, precision=precision, train_from="head"))
     plain = run if precision == "float32" else half[0]
-    average = load_bundle(tmp_path / "average")
+    average = load_model(tmp_path / "average")
     start = np.asarray(build_network(average.architecture, seed=0).tagger.get_layer("logits").kernel)
     exported = np.asarray(average.network.get_layer("logits").kernel)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from alti2v.model.recipes import MODERN, RECIPES, SEED
-from alti2v.model.saved_model import load_bundle
+from alti2v.model.saved_model import load_model
 from alti2v.model.train import TrainConfig, plan, train
 from tests.model.helpers.tiny_dataset import write_squares
 
@@ -61,18 +61,18 @@ def losses(run: Any) -> Any:
 def test_it_learns_and_reports(reference: Any) -> None:
     """A run ends with a falling loss, a report that adds up, and a model that knows what it was trained on."""
     run, report = reference
-    bundle = load_bundle(run)
+    model = load_model(run)
 
     assert losses(run)[-1] < losses(run)[0] - 0.05
     assert report.loss == pytest.approx(losses(run)[-1], rel=1e-4)
     assert (report.epochs, report.steps, report.resumed_from_step) == (EPOCHS, EPOCHS * STEPS_PER_EPOCH, 0)
     assert (report.train_samples, report.tags, report.recipe) == (TRAIN, 6, "modern")
-    assert report.parameters == bundle.network.count_params()
+    assert report.parameters == model.network.count_params()
     assert report.samples_per_s > 0
     assert 0 < report.validation_map <= 1
-    assert (bundle.recipe, bundle.train_samples, bundle.size) == ("modern", TRAIN, 32)
-    assert bundle.threshold == report.threshold
-    assert sum(tag.count for tag in bundle.tags) > TRAIN
+    assert (model.recipe, model.train_samples, model.size) == ("modern", TRAIN, 32)
+    assert model.threshold == report.threshold
+    assert sum(tag.count for tag in model.tags) > TRAIN
 
 
 def test_seed_recipe_trains(dataset: Path, tmp_path: Path) -> None:

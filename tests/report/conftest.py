@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from alti2v.model.evaluation.result import Evaluation
-from alti2v.model.evaluation.scoring import Predictions, found_thresholds, judge
+from alti2v.model.evaluation.scoring import Predictions, score, tune_thresholds
 from alti2v.records import Category, Tag
 
 HOSTILE = (
@@ -62,11 +62,11 @@ def invented(*, log: tuple[Mapping[str, float], ...] = (), images: int = IMAGES)
         probabilities=probabilities,
     )
     with tempfile.TemporaryFile() as scratch:
-        judgement = judge(
+        result = score(
             [batch],
             tags=tags,
             frequencies=rates,
-            thresholds=found_thresholds([batch], tags=tags, frequencies=rates),
+            thresholds=tune_thresholds([batch], tags=tags, frequencies=rates),
             min_positives=10,
             gallery=4,
             scratch=scratch,
@@ -76,7 +76,7 @@ def invented(*, log: tuple[Mapping[str, float], ...] = (), images: int = IMAGES)
         dataset=Path("dataset"),
         split="test",
         tags=tags,
-        judgement=judgement,
+        result=result,
         log=log,
         training={"epochs": 7, "note": "<script>alert(1)</script>", "absent": None},
         provenance={"command": "alti2v eval '<i>run</i>'", "trained on": "1,200 pictures, plan 0a1b"},

@@ -92,7 +92,7 @@ def test_hostile_tags_stay_text(seen: dict[str, Any], evaluation: Evaluation) ->
     """No script of a tag ran, no picture and no handler was added, each name is shown as it is."""
     assert seen["title"] == "<b>first: evaluation"
     assert seen["handlers"] == 0
-    assert seen["images"] == len(evaluation.judgement.pictures) + len(evaluation.judgement.suggestions)
+    assert seen["images"] == len(evaluation.result.pictures) + len(evaluation.result.suggestions)
     assert seen["names"] == [tag.name for tag in evaluation.tags]
 
 
@@ -133,7 +133,7 @@ def test_finding_shows_what_matches_and_counts_it(seen: dict[str, Any]) -> None:
 
 def test_the_gallery_shows_one_kind_at_a_time(seen: dict[str, Any], evaluation: Evaluation) -> None:
     """It begins with the random ones; the most wrong, the most confident, the best and all are a click away."""
-    kinds = ["|".join(picture.picks) for picture in evaluation.judgement.pictures]
+    kinds = ["|".join(picture.picks) for picture in evaluation.result.pictures]
 
     assert seen["first"] == [kind for kind in kinds if "random" in kind]
     assert seen["chosen"] == {

@@ -34,18 +34,18 @@ def test_metrics_are_strict_json_with_every_group(evaluation: Evaluation) -> Non
         raise AssertionError(constant)
 
     document = json.loads(metrics_json(evaluation), parse_constant=refuse)
-    judgement = evaluation.judgement
+    result = evaluation.result
     assert document == json.loads(json.dumps(metrics_document(evaluation)))
-    assert document["map"] == judgement.overall.model.mean_ap
+    assert document["map"] == result.overall.model.mean_ap
     assert [group["name"] for group in document["groups"]] == [
         *("all", "general", "copyright", "character", "100 to 999", "1 to 9")
     ]
-    for group, expected in zip(document["groups"], judgement.groups, strict=True):
+    for group, expected in zip(document["groups"], result.groups, strict=True):
         assert group["model"] == dataclasses.asdict(expected.model)
         assert group["baseline"] == dataclasses.asdict(expected.baseline)
         assert group["intervals_95"] == dataclasses.asdict(expected.intervals)
-    assert document["intervals_95"]["mean_ap"]["low"] == judgement.intervals.mean_ap.low
-    assert document["positives_per_image"] == judgement.overall.model.positives / judgement.images
+    assert document["intervals_95"]["mean_ap"]["low"] == result.intervals.mean_ap.low
+    assert document["positives_per_image"] == result.overall.model.positives / result.images
 
 
 def test_the_headline_is_what_a_person_sees_first(evaluation: Evaluation) -> None:
@@ -59,7 +59,7 @@ def test_the_headline_is_what_a_person_sees_first(evaluation: Evaluation) -> Non
 def test_curves_are_short_and_keep_their_ends(evaluation: Evaluation) -> None:
     """At most 200 points, the first and the last among them."""
     curve = metrics_document(evaluation)["curves"][1]
-    whole = evaluation.judgement.overall.curve
+    whole = evaluation.result.overall.curve
 
     assert len(curve["recall"]) == len(curve["precision"]) == len(curve["thresholds"]) <= 200
     assert curve["thresholds"][0] == pytest.approx(whole.thresholds[0])
@@ -69,15 +69,15 @@ def test_curves_are_short_and_keep_their_ends(evaluation: Evaluation) -> None:
 def test_the_table_of_tags_survives_a_round_trip(evaluation: Evaluation) -> None:
     """Names with commas, quotes and line breaks come back as they were; what is not known is empty."""
     rows = list(csv.DictReader(io.StringIO(per_tag_csv(evaluation).decode(), newline="")))
-    scores = evaluation.judgement.tag_scores
+    scores = evaluation.result.tag_scores
 
     assert tuple(rows[0]) == PER_TAG_COLUMNS
     assert [row["name"] for row in rows] == [tag.name for tag in evaluation.tags]
     assert [int(row["positives"]) for row in rows] == scores.positives.tolist()
-    assert [float(row["best_threshold"]) for row in rows] == evaluation.judgement.thresholds.own.tolist()
+    assert [float(row["best_threshold"]) for row in rows] == evaluation.result.thresholds.own.tolist()
     assert float(rows[0]["average_precision"]) == pytest.approx(scores.average_precision[0], abs=1e-6)
     assert rows[-1]["average_precision"] == ""
-    images = evaluation.judgement.images
+    images = evaluation.result.images
     assert [float(row["actual_frequency"]) for row in rows] == pytest.approx(
         scores.positives / images, abs=1e-6
     )
@@ -94,10 +94,10 @@ def test_suggestions_are_additions_in_order(evaluation: Evaluation) -> None:
     pairs = {(int(row["id"]), row["name"]) for row in rows}
 
     assert probabilities == sorted(probabilities, reverse=True)
-    assert probabilities[-1] >= evaluation.judgement.thresholds.model - 1e-6
+    assert probabilities[-1] >= evaluation.result.thresholds.model - 1e-6
     assert len(pairs) == len(rows) > 100
-    assert {(one.id, evaluation.tags[one.index].name) for one in evaluation.judgement.suggestions} <= pairs
-    scores = evaluation.judgement.tag_scores
+    assert {(one.id, evaluation.tags[one.index].name) for one in evaluation.result.suggestions} <= pairs
+    scores = evaluation.result.tag_scores
     extra = int((scores.predicted - scores.correct).sum())
     assert len(rows) == min(extra, 1000)
 
@@ -105,8 +105,8 @@ def test_suggestions_are_additions_in_order(evaluation: Evaluation) -> None:
 def test_markdown_says_what_the_page_says(evaluation: Evaluation) -> None:
     """Figures with intervals and baselines, every group, how it was made; tables whole, markup as text."""
     text = render_markdown(evaluation, generated_at=NOW)
-    ours, theirs = evaluation.judgement.overall.model, evaluation.judgement.overall.baseline
-    interval = evaluation.judgement.intervals.mean_ap
+    ours, theirs = evaluation.result.overall.model, evaluation.result.overall.baseline
+    interval = evaluation.result.intervals.mean_ap
     tables = [line for line in text.splitlines() if line.startswith("|")]
 
     assert (
@@ -126,8 +126,8 @@ def test_publishing_gives_the_headline_and_the_paths(evaluation: Evaluation, tmp
     """The result names five files that exist; its table is what a terminal shows."""
     report = publish_evaluation(evaluation, tmp_path, generated_at=NOW)
 
-    assert report.map == evaluation.judgement.overall.model.mean_ap > report.map_baseline
-    assert report.micro_f1 == evaluation.judgement.overall.model.f1
+    assert report.map == evaluation.result.overall.model.mean_ap > report.map_baseline
+    assert report.micro_f1 == evaluation.result.overall.model.f1
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
     assert {report.metrics, report.per_tag, report.suggestions, report.markdown, report.report} == set(
         tmp_path.iterdir()

@@ -11,12 +11,12 @@ import pytest
 
 from alti2v.model.data.pipeline import evaluation_batches
 from alti2v.model.evaluate import EvalConfig
-from alti2v.model.saved_model import save_bundle
+from alti2v.model.saved_model import save_model
 from alti2v.records import Category, Tag
 from alti2v.report.evaluation import write_evaluation
 from alti2v.storage.layout import MODEL_DIR
 from tests.model.helpers.tiny_dataset import COLOURS, write_squares
-from tests.model.helpers.tiny_run import random_bundle
+from tests.model.helpers.tiny_run import random_model
 
 pytestmark = pytest.mark.tf
 
@@ -25,14 +25,14 @@ def test_a_run_is_judged_with_its_own_network_and_shards(tmp_path: Path) -> None
     """The squared error in metrics.json is that of the network's answers to the pictures in the shards."""
     dataset, run = write_squares(tmp_path / "dataset", validation=9, test=14), tmp_path / "run"
     tags = tuple(Tag(name=name, category=Category.GENERAL, count=10) for name in sorted(COLOURS))
-    bundle = replace(random_bundle(tags=tags, dataset=dataset), train_samples=40)
+    model = replace(random_model(tags=tags, dataset=dataset), train_samples=40)
     run.mkdir()
-    save_bundle(run / MODEL_DIR, bundle)
+    save_model(run / MODEL_DIR, model)
 
     report = write_evaluation(EvalConfig(run=run, batch_size=4))
 
     (batch,) = evaluation_batches(dataset, split="test", batch_size=14)
-    answers = np.asarray(bundle.network(batch.images)["probabilities"])
+    answers = np.asarray(model.network(batch.images)["probabilities"])
     document = json.loads(report.metrics.read_text())
     assert report.images == document["images"] == 14
     assert report.mse == pytest.approx(np.square(answers - batch.labels).mean(), rel=1e-4)

@@ -96,12 +96,12 @@ def test_only_the_pages_own_script_is_allowed(page: Page) -> None:
 def test_the_headline_figures_stand_beside_their_baselines(page: Page, evaluation: Evaluation) -> None:
     """mAP, micro F1, macro F1 and skill, each with interval and baseline."""
     text = " ".join(" ".join(page.texts).split())
-    ours, theirs = evaluation.judgement.overall.model, evaluation.judgement.overall.baseline
+    ours, theirs = evaluation.result.overall.model, evaluation.result.overall.baseline
     for value, baseline, interval in (
-        (ours.mean_ap, theirs.mean_ap, evaluation.judgement.intervals.mean_ap),
-        (ours.f1, theirs.f1, evaluation.judgement.intervals.f1),
-        (ours.macro_f1, theirs.macro_f1, evaluation.judgement.intervals.macro_f1),
-        (evaluation.judgement.overall.skill, 0.0, evaluation.judgement.intervals.skill),
+        (ours.mean_ap, theirs.mean_ap, evaluation.result.intervals.mean_ap),
+        (ours.f1, theirs.f1, evaluation.result.intervals.f1),
+        (ours.macro_f1, theirs.macro_f1, evaluation.result.intervals.macro_f1),
+        (evaluation.result.overall.skill, 0.0, evaluation.result.intervals.skill),
     ):
         assert f" {figure(value)} " in text
         assert f"frequencies only {figure(baseline)}" in text
@@ -118,8 +118,8 @@ def test_every_part_is_there(page: Page, evaluation: Evaluation) -> None:
         *("curves", "groups", "training", "ranking", "gallery"),
         *("suggestions", "tags", "reading", "made"),
     ]
-    assert len(page.all("article")) == len(evaluation.judgement.pictures)
-    assert len(page.all("img")) == len(evaluation.judgement.pictures) + len(evaluation.judgement.suggestions)
+    assert len(page.all("article")) == len(evaluation.result.pictures)
+    assert len(page.all("img")) == len(evaluation.result.pictures) + len(evaluation.result.suggestions)
 
 
 def test_it_says_how_many_pictures_were_trained_on(page: Page) -> None:
@@ -134,10 +134,10 @@ def test_the_same_evaluation_gives_the_same_bytes(evaluation: Evaluation) -> Non
 
 def test_what_is_not_known_is_left_out_in_order(evaluation: Evaluation) -> None:
     """Without intervals, log, pictures and ranked tags the page still stands, without a NaN on it."""
-    scores = evaluation.judgement.tag_scores
+    scores = evaluation.result.tag_scores
     nothing = dataclasses.replace(
-        evaluation.judgement,
-        groups=tuple(dataclasses.replace(group, intervals=None) for group in evaluation.judgement.groups),
+        evaluation.result,
+        groups=tuple(dataclasses.replace(group, intervals=None) for group in evaluation.result.groups),
         pictures=(),
         suggestions=(),
         min_positives=10**6,
@@ -145,7 +145,7 @@ def test_what_is_not_known_is_left_out_in_order(evaluation: Evaluation) -> None:
             scores, average_precision=np.full_like(scores.average_precision, np.nan)
         ),
     )
-    bare = dataclasses.replace(evaluation, judgement=nothing, log=(), training={})
+    bare = dataclasses.replace(evaluation, result=nothing, log=(), training={})
     page = Page(render_page(bare, generated_at=NOW))
 
     assert [attributes["id"] for attributes in page.all("section")] == [

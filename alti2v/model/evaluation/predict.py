@@ -13,12 +13,12 @@ from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DataError, UsageError
 from alti2v.model.data.pipeline import evaluation_batches
 from alti2v.model.evaluation.scoring import Predictions
-from alti2v.model.saved_model import Bundle
+from alti2v.model.saved_model import SavedModel
 from alti2v.records import Progress, ProgressHook, Tag
 
 
 @dataclass(frozen=True, slots=True)
-class Common:
+class CommonTags:
     """The tags that models and a dataset have in common, in the order of the first model.
 
     Attributes:
@@ -32,19 +32,19 @@ class Common:
     labels: npt.NDArray[np.int64]
 
 
-def dataset_of(bundle: Bundle, run: Path, dataset: Path | None) -> Path:
+def dataset_of(model: SavedModel, run: Path, dataset: Path | None) -> Path:
     """The dataset that was asked for, else the one that the model was trained on.
 
     Raises:
         UsageError: that one is not there.
     """
-    found = dataset or Path(bundle.dataset)
+    found = dataset or Path(model.dataset)
     if dataset is None and not found.is_dir():
         raise UsageError(f"{found}, which {run} was trained on, is not there: give --dataset")
     return found
 
 
-def open_split(dataset: Path, bundle: Bundle, *, split: str) -> Manifest:
+def open_split(dataset: Path, model: SavedModel, *, split: str) -> Manifest:
     """Read the manifest of a dataset that a model can look at.
 
     Raises:
@@ -52,10 +52,10 @@ def open_split(dataset: Path, bundle: Bundle, *, split: str) -> Manifest:
         DataError: the split is empty.
     """
     manifest = read_manifest(dataset)
-    if manifest.image.size != bundle.size:
+    if manifest.image.size != model.size:
         raise UsageError(
-            f"{dataset} has pictures of {manifest.image.size} px, the model takes {bundle.size} px: "
-            f"build it with --size {bundle.size}"
+            f"{dataset} has pictures of {manifest.image.size} px, the model takes {model.size} px: "
+            f"build it with --size {model.size}"
         )
     if not manifest.samples(split):
         raise DataError(
@@ -64,7 +64,7 @@ def open_split(dataset: Path, bundle: Bundle, *, split: str) -> Manifest:
     return manifest
 
 
-def common_tags(models: Sequence[Sequence[Tag]], dataset: Path) -> Common:
+def common_tags(models: Sequence[Sequence[Tag]], dataset: Path) -> CommonTags:
     """Match tags by name.
 
     Raises:
@@ -76,7 +76,7 @@ def common_tags(models: Sequence[Sequence[Tag]], dataset: Path) -> Common:
     if not tags:
         models_ = "the model" if len(models) == 1 else "the models"
         raise UsageError(f"{dataset} and {models_} have no tag in common: give another --dataset")
-    return Common(
+    return CommonTags(
         tags=tags,
         outputs=np.array([[places[tag.name] for tag in tags] for places in output_of]),
         labels=np.array([label_of[tag.name] for tag in tags]),
@@ -84,11 +84,11 @@ def common_tags(models: Sequence[Sequence[Tag]], dataset: Path) -> Common:
 
 
 def predict(
-    bundle: Bundle,
+    model: SavedModel,
     dataset: Path,
-    common: Common,
+    common: CommonTags,
     *,
-    model: int = 0,
+    index: int = 0,
     split: str,
     batch_size: int,
     progress: ProgressHook,
@@ -96,10 +96,10 @@ def predict(
     """Let the network look at every picture of a split, in the dataset's order.
 
     Args:
-        bundle: the model.
+        model: the model.
         dataset: with pictures of the model's size.
         common: the tags to predict.
-        model: which of the models of `common` this is.
+        index: row of the model in `common.outputs`.
         split: one of `SPLITS`.
         batch_size: pictures at a time.
         progress: told after each batch.
@@ -108,13 +108,13 @@ def predict(
     progress(Progress(stage=stage, done=0, total=total, unit="pictures"))
     done = 0
     for batch in evaluation_batches(dataset, split=split, batch_size=batch_size):
-        found = np.asarray(bundle.network.predict_on_batch(batch.images)["probabilities"], np.float32)
+        found = np.asarray(model.network.predict_on_batch(batch.images)["probabilities"], np.float32)
         rows = slice(batch.count)
         yield Predictions(
             images=batch.images[rows],
             labels=batch.labels[rows][:, common.labels],
             ids=batch.ids[rows],
-            probabilities=found[rows][:, common.outputs[model]],
+            probabilities=found[rows][:, common.outputs[index]],
         )
         done += batch.count
         progress(Progress(stage=stage, done=done, total=total, unit="pictures"))

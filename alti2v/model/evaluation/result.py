@@ -63,7 +63,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class EvaluationResult:
     """What the predictions for a split are worth; row t of every array is tag t.
 
     Attributes:
@@ -114,7 +114,7 @@ class Evaluation:
         dataset: the dataset that it was judged on.
         split: which part of it.
         tags: those that the model and the dataset have in common, in the model's order.
-        judgement: what was found; its rows are `tags`.
+        result: what was found; its rows are `tags`.
         log: rows of the training log, column -> number.
         training: figures of the training.
         provenance: what is needed to repeat this, in the order of display.
@@ -126,7 +126,7 @@ class Evaluation:
     dataset: Path
     split: str
     tags: tuple[Tag, ...]
-    judgement: Judgement
+    result: EvaluationResult
     log: tuple[Mapping[str, float], ...]
     training: Mapping[str, int | float | str | None]
     provenance: Mapping[str, str]

@@ -36,7 +36,7 @@ from alti2v.model.evaluation.metrics import (
     skill,
     summarise,
 )
-from alti2v.model.evaluation.result import Group, Judgement, Thresholds
+from alti2v.model.evaluation.result import EvaluationResult, Group, Thresholds
 from alti2v.records import Tag
 
 _FIXED_THRESHOLD = 0.5
@@ -60,7 +60,7 @@ class Predictions:
     probabilities: npt.NDArray[np.float32]
 
 
-def found_thresholds(
+def tune_thresholds(
     batches: Iterable[Predictions], *, tags: Sequence[Tag], frequencies: Float64Array
 ) -> Thresholds:
     """Find the thresholds on the validation split, the model's and the baseline's by the same rule.
@@ -92,7 +92,7 @@ def found_thresholds(
     )
 
 
-def assumed_thresholds(of_training: float | None, frequencies: Float64Array, train_samples: int) -> Thresholds:
+def fallback_thresholds(of_training: float | None, frequencies: Float64Array, train_samples: int) -> Thresholds:
     """Do without a validation split: the model's own threshold if it has one, else 0.5.
 
     Never the judged split's: a threshold that saw the answers flatters. The baseline's is where it predicts as
@@ -111,7 +111,7 @@ def assumed_thresholds(of_training: float | None, frequencies: Float64Array, tra
     )
 
 
-def judge(
+def score(
     batches: Iterable[Predictions],
     *,
     tags: Sequence[Tag],
@@ -120,7 +120,7 @@ def judge(
     min_positives: int,
     gallery: int,
     scratch: IO[bytes],
-) -> Judgement:
+) -> EvaluationResult:
     """Judge a split.
 
     Args:
@@ -146,7 +146,7 @@ def judge(
         own_thresholds=thresholds.own,
         category_thresholds=[thresholds.categories.get(tag.category, thresholds.model) for tag in tags],
     )
-    # A handful of pictures should still give a figure; `Judgement.min_positives` says which rule it is.
+    # A handful of pictures should still give a figure; `EvaluationResult.min_positives` says which rule it is.
     least = min_positives if positives.max() >= min_positives else 1
     ranked = tag_scores.positives >= least
     named = tuple(_groups_of(tags))
@@ -172,7 +172,7 @@ def judge(
         _group(scored, group, row, categories=categories, temperatures=thresholds.temperatures)
         for row, group in enumerate(named)
     )
-    return Judgement(
+    return EvaluationResult(
         images=histograms.images,
         thresholds=thresholds,
         min_positives=scored.min_positives,

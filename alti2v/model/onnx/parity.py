@@ -13,7 +13,7 @@ from alti2v.model.network.build import build_network
 from alti2v.model.onnx.check_folder import as_fed, open_session
 from alti2v.model.onnx.contract import Contract
 from alti2v.model.onnx.labels import Label
-from alti2v.model.saved_model import Bundle
+from alti2v.model.saved_model import SavedModel
 
 # 32-bit sums in another order; what was seen is about a tenth of it.
 TOLERANCE = 1e-5
@@ -21,7 +21,7 @@ _BATCHES = (1, 3)
 
 
 def largest_difference(
-    model: bytes, contract: Contract, rows: Sequence[Label], bundle: Bundle, *, seed: int = 0
+    model: bytes, contract: Contract, rows: Sequence[Label], bundle: SavedModel, *, seed: int = 0
 ) -> float:
     """Compare probabilities and features on random pictures, in batches of 1 and of 3.
 
@@ -106,7 +106,7 @@ def _averaged_along(pixels: Float32Array, axis: int, side: int) -> Float32Array:
     return moved
 
 
-def _in_float32(bundle: Bundle) -> Any:  # noqa: ANN401 - keras.Model
+def _in_float32(bundle: SavedModel) -> Any:  # noqa: ANN401 - keras.Model
     """The network as it is, or built again in float32 if a layer computes in fewer bits."""
     if all(layer.compute_dtype == "float32" for layer in bundle.network.layers):
         return bundle.network

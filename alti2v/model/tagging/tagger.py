@@ -327,9 +327,9 @@ def _from_onnx(folder: Path, *, batch_size: int) -> Tagger:
 
 
 def _from_bundle(path: Path, folder: Path, *, batch_size: int) -> Tagger:
-    from alti2v.model.saved_model import load_bundle
+    from alti2v.model.saved_model import load_model
 
-    bundle = load_bundle(path)
+    bundle = load_model(path)
 
     def forward(images: Uint8Array) -> tuple[Probabilities, Features]:
         answer = bundle.network.predict_on_batch(images)

@@ -30,7 +30,7 @@ _COSINE_FLOOR = 0.01  # of the peak, where the cosine ends (JAX-CV: cosine to 1 
 
 
 @dataclass(frozen=True, slots=True)
-class Trainee:
+class CompiledModel:
     """What takes the steps of a stage.
 
     Attributes:
@@ -115,7 +115,7 @@ def _pixel_scale(job: Job) -> float:
     return UNIT_VARIANCE if job.weights == "none" and job.recipe.backbone in PLAIN else 1.0
 
 
-def prepare(job: Job, network: Network, stage: Phase) -> Trainee:
+def prepare(job: Job, network: Network, stage: Phase) -> CompiledModel:
     """Freeze what the stage freezes, and give the rest a new optimizer."""
     recipe = job.recipe
     freeze_before(network, stage.train_from)
@@ -128,7 +128,7 @@ def prepare(job: Job, network: Network, stage: Phase) -> Trainee:
         weights = positive_weights(counts, samples=job.train_samples, exponent=recipe.positive_weight)
     model.compile(optimizer=optimizer, loss=loss_of(recipe.loss, weights), jit_compile=_jit_compile())
     model.optimizer.build(model.trainable_variables)
-    return Trainee(network=network, model=model, is_cached=is_cached)
+    return CompiledModel(network=network, model=model, is_cached=is_cached)
 
 
 def _adam(job: Job, stage: Phase) -> Any:  # noqa: ANN401 - keras.optimizers.Optimizer

@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class ProcessGroup:
     """This process among those that train together.
 
     Attributes:
@@ -40,7 +40,7 @@ class Crew:
         """Whether this process is the one that writes."""
         return self.index == 0
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Wait until all processes are here, so that what the first one wrote is there for the others."""
         if self.count > 1:
             from jax.experimental import multihost_utils
@@ -48,11 +48,11 @@ class Crew:
             multihost_utils.sync_global_devices("alti2v")
 
 
-ALONE = Crew()
+SINGLE_PROCESS = ProcessGroup()
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Crew]:
+def join_processes() -> Iterator[ProcessGroup]:
     """Join the other processes, if there are any, and let Keras use all devices for the length of the block.
 
     Raises:
@@ -66,7 +66,7 @@ def joined() -> Iterator[Crew]:
         gpus = len(backend.tf.config.list_physical_devices("GPU"))
         if gpus > 1:
             _LOG.warning("one of %d GPUs is used: set KERAS_BACKEND=jax to use all of them", gpus)
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     import jax
 
@@ -74,13 +74,13 @@ def joined() -> Iterator[Crew]:
         keras.distribution.initialize()
     devices = keras.distribution.list_devices()
     if len(devices) == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     # Each process reads its part itself (`input.training_batches`).
     keras.distribution.set_distribution(
         keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
     )
     try:
-        yield Crew(index=jax.process_index(), count=jax.process_count(), devices=len(devices))
+        yield ProcessGroup(index=jax.process_index(), count=jax.process_count(), devices=len(devices))
     finally:
         keras.distribution.set_distribution(None)

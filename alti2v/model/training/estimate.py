@@ -64,7 +64,7 @@ def make_plan(job: Job, *, clock: Callable[[], float] = time.perf_counter) -> Tr
         DataError: there is too little memory.
         UsageError: there are several processes.
     """
-    if job.crew.count > 1:
+    if job.processes.count > 1:
         raise UsageError("--plan measures one process: give it without KERAS_DISTRIBUTION_NUM_PROCESSES")
     network = build_for(job)
     require_memory(job, network)
@@ -81,24 +81,24 @@ def make_plan(job: Job, *, clock: Callable[[], float] = time.perf_counter) -> Tr
     )
     passes, training_rate, training_s = 0, 0.0, 0.0
     for stage in job.stages:
-        trainee = prepare(job, network, stage)
+        compiled = prepare(job, network, stage)
         epochs = stage.end_epoch - stage.first_epoch
         images, labels = (part.numpy() for part in first)
-        if trainee.is_cached:
+        if compiled.is_cached:
             trunk = cut(network).trunk
             training_s += job.train_samples / _rate(
                 _work(trunk.predict_on_batch, images), itertools.count(), clock
             )
             images = np.asarray(trunk.predict_on_batch(images))
-        training_rate = _rate(_work(trainee.model.train_on_batch, images, labels), itertools.count(), clock)
+        training_rate = _rate(_work(compiled.model.train_on_batch, images, labels), itertools.count(), clock)
         training_s += epochs * job.train_samples / training_rate
-        passes += 1 if trainee.is_cached else epochs  # over the pictures
+        passes += 1 if compiled.is_cached else epochs  # over the pictures
     input_s = passes * job.train_samples / input_rate
     return TrainingEstimate(
         parameters=network.logits.count_params(),
         learning=sum(math.prod(weight.shape) for weight in network.logits.trainable_weights),
         precision=job.precision,
-        devices=job.crew.devices,
+        devices=job.processes.devices,
         memory_bytes=memory_needed(job, network),
         memory_free_bytes=_memory_free(),
         steps=job.steps,
@@ -127,7 +127,7 @@ def memory_needed(job: Job, network: Network) -> int:
     and the outputs of all layers that backpropagation has to come through, for the device's part of a batch.
     """
     fixed, per_sample = _memory(job, network)
-    return fixed + per_sample * (job.recipe.batch_size // job.crew.devices)
+    return fixed + per_sample * (job.recipe.batch_size // job.processes.devices)
 
 
 def require_memory(job: Job, network: Network) -> None:
@@ -141,7 +141,7 @@ def require_memory(job: Job, network: Network) -> None:
     if free is None or needed <= free:
         return
     fixed, per_sample = _memory(job, network)
-    fitting = (free - fixed) // per_sample * job.crew.devices
+    fitting = (free - fixed) // per_sample * job.processes.devices
     advice = "a --train-from that lies nearer to the head"
     if fitting >= 1:
         advice = f"--batch-size {fitting} --accumulate {-(-job.recipe.batch_size // fitting)}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from alti2v.model.evaluation.thresholds import tune, write_thresholds
 from alti2v.model.network.build import Network
-from alti2v.model.saved_model import Bundle, save_bundle
+from alti2v.model.saved_model import SavedModel, save_model
 from alti2v.model.training.checkpoints import Position
 from alti2v.model.training.job import Job
 from alti2v.model.training.validation import Validation
@@ -26,9 +26,9 @@ def write_model(job: Job, network: Network, position: Position, validation: Vali
     if validation is not None:
         names = [tag.name for tag in job.tags]
         write_thresholds(job.run / MODEL_DIR, tune(validation.histograms, names, fallback=validation.threshold))
-    save_bundle(
+    save_model(
         job.run / MODEL_DIR,
-        Bundle(
+        SavedModel(
             network=network.tagger,
             architecture=network.architecture,
             tags=job.tags,

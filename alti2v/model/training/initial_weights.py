@@ -8,7 +8,7 @@ from alti2v.errors import UsageError
 from alti2v.model.data.pipeline import training_batches
 from alti2v.model.network.backbones import PLAIN
 from alti2v.model.network.build import Network, load_trunk, standardise
-from alti2v.model.saved_model import Bundle, load_bundle
+from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.model.training.job import Job
 
 # Enough for the mean and variance of a channel, and little memory at 224 px.
@@ -26,14 +26,14 @@ def give_start(job: Job, network: Network) -> str:
         UsageError: the weights do not fit.
     """
     if job.start is not None:
-        bundle = load_bundle(job.start)
-        if bundle.architecture.backbone != job.recipe.backbone:
+        model = load_model(job.start)
+        if model.architecture.backbone != job.recipe.backbone:
             raise UsageError(
-                f"--from {job.start} is a {bundle.architecture.backbone}, not a {job.recipe.backbone}: "
-                f"give --backbone {bundle.architecture.backbone}"
+                f"--from {job.start} is a {model.architecture.backbone}, not a {job.recipe.backbone}: "
+                f"give --backbone {model.architecture.backbone}"
             )
-        known = carry_over(bundle, network, [tag.name for tag in job.tags])
-        if not known and {tag.name for tag in job.tags} & {tag.name for tag in bundle.tags}:
+        known = carry_over(model, network, [tag.name for tag in job.tags])
+        if not known and {tag.name for tag in job.tags} & {tag.name for tag in model.tags}:
             return f"from {job.start}: the backbone alone, because its head is another"
         return f"from {job.start}: the backbone, and {known:,} of {len(job.tags):,} tags by name"
     if job.weights != "none":
@@ -44,7 +44,7 @@ def give_start(job: Job, network: Network) -> str:
     return ""
 
 
-def carry_over(bundle: Bundle, network: Network, names: list[str]) -> int:
+def carry_over(model: SavedModel, network: Network, names: list[str]) -> int:
     """Fill a network from a trained one with the same backbone and perhaps other tags.
 
     The backbone always comes along; the feature layer where it has the same shape, and with it, by name, the
@@ -54,9 +54,9 @@ def carry_over(bundle: Bundle, network: Network, names: list[str]) -> int:
         How many tags were known.
     """
     # By position: Keras numbers the names of some backbones' layers anew for every network of a process.
-    for layer, source in zip(network.trunk.layers, bundle.network.layers, strict=False):
+    for layer, source in zip(network.trunk.layers, model.network.layers, strict=False):
         layer.set_weights(source.get_weights())
-    trained = {layer.name: layer for layer in bundle.network.layers}
+    trained = {layer.name: layer for layer in model.network.layers}
     for name in ("normalise", "features"):
         ours = next((layer for layer in network.logits.layers if layer.name == name), None)
         theirs = trained.get(name)
@@ -67,7 +67,7 @@ def carry_over(bundle: Bundle, network: Network, names: list[str]) -> int:
         if [weight.shape for weight in ours.weights] != [weight.shape for weight in theirs.weights]:
             return 0
         ours.set_weights(theirs.get_weights())
-    rows = {tag.name: number for number, tag in enumerate(bundle.tags)}
+    rows = {tag.name: number for number, tag in enumerate(model.tags)}
     known = np.array([number for number, name in enumerate(names) if name in rows], int)
     sources = np.array([rows[name] for name in names if name in rows], int)
     last = network.logits.get_layer("logits")

@@ -9,7 +9,7 @@ from typing import Any
 
 from alti2v.dataset.manifest import Manifest
 from alti2v.model.recipes import HEAD_ONLY, Recipe
-from alti2v.model.training.distributed import ALONE, Crew
+from alti2v.model.training.distributed import SINGLE_PROCESS, ProcessGroup
 from alti2v.records import Tag
 
 
@@ -47,7 +47,7 @@ class Job:
     patience: int | None
     checkpoint_s: float
     keep: int
-    crew: Crew = ALONE
+    processes: ProcessGroup = SINGLE_PROCESS
     cache_features: bool = False
     tensorboard: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)

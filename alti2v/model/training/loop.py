@@ -30,7 +30,7 @@ from alti2v.model.training.checkpoints import (
     save_best,
     save_checkpoint,
 )
-from alti2v.model.training.compiled_model import Trainee, build_for, prepare
+from alti2v.model.training.compiled_model import CompiledModel, build_for, prepare
 from alti2v.model.training.estimate import require_memory
 from alti2v.model.training.feature_cache import cached_batches, compute_features
 from alti2v.model.training.finish import figures, write_model
@@ -64,30 +64,30 @@ def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tupl
     """
     network = build_for(job)
     require_memory(job, network)
-    stage, trainee = 0, prepare(job, network, job.stages[0])
+    stage, compiled = 0, prepare(job, network, job.stages[0])
 
     def variables_of(found: Mapping[str, Any]) -> Sequence[Any]:
-        nonlocal stage, trainee
+        nonlocal stage, compiled
         if found["stage"] != stage:
-            stage, trainee = found["stage"], prepare(job, network, job.stages[found["stage"]])
-        return trainee.variables
+            stage, compiled = found["stage"], prepare(job, network, job.stages[found["stage"]])
+        return compiled.variables
 
     found = load_newest(job.run / CHECKPOINTS_DIR, variables_of)
     position = Position() if found is None else Position(**found)
-    loop = _Loop(job, trainee, position, progress, clock)
+    loop = _Loop(job, compiled, position, progress, clock)
     resumed_from_step = position.step
     if found is None:
         line = give_start(job, network)
         if line:
             progress(Progress(stage="start", done=1, total=1, unit="network", milestone=line))
     # Only now, when nothing is left that could refuse, does the directory become this run.
-    if job.crew.is_first:
+    if job.processes.is_first:
         write_description(job.run, DirectoryKind.RUN, job.settings)
     if found is None:
         # Whatever happens before the next one, there is a checkpoint from before it.
         loop.save()
     validation = loop.run()
-    if job.crew.is_first:
+    if job.processes.is_first:
         write_model(job, network, position, validation)
     return figures(job, position, validation, parameters=network.logits.count_params()), resumed_from_step
 
@@ -98,13 +98,13 @@ class _Loop:
     def __init__(
         self,
         job: Job,
-        trainee: Trainee,
+        compiled: CompiledModel,
         position: Position,
         progress: ProgressHook,
         clock: Callable[[], float],
     ) -> None:
         self._job = job
-        self._trainee = trainee
+        self._trainee = compiled
         self._position = position
         self._progress = progress
         self._clock = clock
@@ -138,7 +138,7 @@ class _Loop:
     def save(self) -> None:
         """Write a checkpoint."""
         self._saved_s = self._clock()
-        if not self._job.crew.is_first:
+        if not self._job.processes.is_first:
             return
         values = self._trainee.values()
         if not is_finite(values):
@@ -160,7 +160,7 @@ class _Loop:
             position.step += 1
             step = position.step - epoch * job.steps_per_epoch
             seen, taken = min(step * job.recipe.batch_size, job.train_samples), step - skipped
-            if job.crew.devices > 1 and seen % job.recipe.batch_size:
+            if job.processes.devices > 1 and seen % job.recipe.batch_size:
                 # In that mean a last batch that was filled up counts as much as a whole one.
                 of_last = taken * mean - (taken - 1) * mean_before[0]
                 position.loss_sum += of_last * (seen % job.recipe.batch_size)
@@ -217,7 +217,7 @@ class _Loop:
             epoch=epoch,
             skip_batches=skipped,
             augmentation=job.recipe.augmentation,
-            part=(job.crew.index, job.crew.count) if job.crew.devices > 1 else None,
+            part=(job.processes.index, job.processes.count) if job.processes.devices > 1 else None,
         )
 
     def _compute_features(self) -> None:
@@ -290,9 +290,9 @@ class _Loop:
         position.loss_sum = 0.0
         position.epochs_train_seconds = position.train_seconds
         position.epochs_input_seconds = position.input_seconds
-        if job.crew.is_first:
+        if job.processes.is_first:
             publish_bytes(job.run / LOG_FILE, log_csv(position.log))
-        if job.crew.is_first and job.tensorboard:
+        if job.processes.is_first and job.tensorboard:
             log_epoch(job.run / TENSORBOARD_DIR, position.log[-1], validation, self._examples(validation))
         self._progress(
             Progress(
@@ -319,13 +319,13 @@ class _Loop:
             position.worse += 1
             return
         position.best_map, position.best_epoch, position.worse = validation.mean_ap, epoch + 1, 0
-        if self._job.crew.is_first:
+        if self._job.processes.is_first:
             save_best(
                 self._job.run / CHECKPOINTS_DIR,
                 arrays=[np.asarray(variable) for variable in self._trainee.network.logits.variables],
                 position={"epoch": epoch + 1, "map": validation.mean_ap},
             )
-        self._job.crew.meet()
+        self._job.processes.barrier()
 
     def _take_best(self, last: Validation | None) -> Validation | None:
         """Leave the best network that was validated, and what was said of it."""
@@ -371,7 +371,7 @@ class _Loop:
         ids = ids_of_batch(
             job.dataset, batch_size=job.recipe.batch_size, seed=job.seed, epoch=epoch, batch=batch
         )
-        if job.crew.is_first:
+        if job.processes.is_first:
             publish_json(job.run / DIVERGED_FILE, {"step": step, "epoch": epoch + 1, "ids": list(ids)})
         named = ", ".join(map(str, ids[:_NAMED])) + (" ..." if len(ids) > _NAMED else "")
         return DataError(

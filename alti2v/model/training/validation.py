@@ -46,10 +46,10 @@ def validate(job: Job, network: Network) -> Validation | None:
     if not job.manifest.samples("validation"):
         return None
     batches = evaluation_batches(job.dataset, split="validation", batch_size=job.recipe.batch_size)
-    return judge(network, batches, tags=len(job.tags), loss=job.recipe.loss)
+    return score_network(network, batches, tags=len(job.tags), loss=job.recipe.loss)
 
 
-def judge(network: Network, batches: Iterable[Batch], *, tags: int, loss: Loss) -> Validation:
+def score_network(network: Network, batches: Iterable[Batch], *, tags: int, loss: Loss) -> Validation:
     """Judge the network on some batches, at least one."""
     histograms = empty_histograms(tags)
     loss_sum, count = 0.0, 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from alti2v.model.network.build import Architecture, build_network
 from alti2v.model.recipes import Head
-from alti2v.model.saved_model import Bundle, save_bundle
+from alti2v.model.saved_model import SavedModel, save_model
 from alti2v.records import Category, Tag
 from alti2v.storage.layout import MODEL_DIR
 from tests.model.helpers.tiny_dataset import square, write_dataset
@@ -31,14 +31,14 @@ TAGS = (
 TRAINED = 6  # training pictures, all of them rated "general" by `write_dataset`
 
 
-def random_bundle(
+def random_model(
     *,
     size: int = 32,
     head: Head = Head.POOLED,
     tags: tuple[Tag, ...] = TAGS,
     dataset: Path | None = None,
     precision: str = "float32",
-) -> Bundle:
+) -> SavedModel:
     """A network that nobody trained; every number in it has a part in the answer."""
     architecture = Architecture(
         size=size, tags=len(tags), head=head, features=24, dropout=0.1, pixel_scale=1 / 64
@@ -53,7 +53,7 @@ def random_bundle(
                 weight.assign(rng.uniform(0.5, 1.5, weight.shape))
     last = network.get_layer("logits")
     last.kernel.assign(rng.normal(0, 0.5, last.kernel.shape))
-    return Bundle(
+    return SavedModel(
         network=network,
         architecture=architecture,
         tags=tags,
@@ -75,6 +75,6 @@ def write_run(path: Path, *, tags: tuple[Tag, ...] = TAGS, size: int = 32) -> Pa
     dataset = write_dataset(
         path / "dataset", {"train": [square(i, size=size) for i in range(TRAINED)]}, size=size
     )
-    bundle = random_bundle(size=size, tags=tags, dataset=dataset)
-    save_bundle(path / "run" / MODEL_DIR, replace(bundle, plan_hash=read_manifest(dataset).plan_hash))
+    model = random_model(size=size, tags=tags, dataset=dataset)
+    save_model(path / "run" / MODEL_DIR, replace(model, plan_hash=read_manifest(dataset).plan_hash))
     return path / "run"

@@ -18,7 +18,7 @@ from alti2v.model.onnx.labels import cl_labels, native_labels, rating_constants,
 from alti2v.model.onnx.parity import TOLERANCE, area_average, largest_difference
 from alti2v.model.onnx.writer import area_weights, arrange_outputs, weights_of, write_onnx
 from alti2v.model.recipes import Head
-from tests.model.helpers.tiny_run import TAGS, random_bundle
+from tests.model.helpers.tiny_run import TAGS, random_model
 
 RATED = rating_constants({"general": 3})
 LABELS = {
@@ -62,7 +62,7 @@ def test_area_average_is_a_box_where_it_divides() -> None:
 
 @pytest.fixture(scope="module")
 def bundle() -> Any:
-    return random_bundle()
+    return random_model()
 
 
 def onnx_of(bundle: Any, format_: Any) -> Any:
@@ -84,7 +84,7 @@ def test_parity(bundle: Any, format_: Any) -> None:
 @pytest.mark.tf
 def test_parity_with_the_originals_head_and_an_odd_size() -> None:
     """Flattened features of 2 x 2 positions with batch normalisation, and a size that does not divide 448."""
-    other = random_bundle(size=72, head=Head.FLATTENED)
+    other = random_model(size=72, head=Head.FLATTENED)
     for format_ in (Format.WD_EMBEDDING, Format.ONNX):
         model = onnx_of(other, format_)
 
@@ -147,7 +147,7 @@ def test_equal_networks_give_equal_bytes(bundle: Any) -> None:
 @pytest.mark.tf
 def test_mixed_precision_is_exported_in_float32() -> None:
     """A network that computes in bfloat16 is exported with its float32 weights, and compared in float32."""
-    mixed = random_bundle(precision="bfloat16")
+    mixed = random_model(precision="bfloat16")
     model = onnx_of(mixed, Format.WD)
 
     assert mixed.network.get_layer("features").compute_dtype == "bfloat16"

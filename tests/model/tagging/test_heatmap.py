@@ -31,10 +31,10 @@ def picture() -> Any:
 @pytest.mark.tf
 def test_parts_of_a_run_make_the_logit(run: Any, picture: Any) -> None:
     """Mean of the map, biases of the active units and the tag's own: exactly the network's log-odds."""
-    from alti2v.model.saved_model import load_bundle
+    from alti2v.model.saved_model import load_model
 
     tagger = load_tagger(run)
-    network = load_bundle(run).network
+    network = load_model(run).network
     bias = np.asarray(network.get_layer("logits").bias)
     kernel = np.asarray(network.get_layer("logits").kernel)
     units = np.asarray(network.get_layer("features").bias)

@@ -273,7 +273,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """An untrained network in a model's folder: what it says means nothing, but it says it reliably."""
     from alti2v.model.network.build import Architecture, build_network
     from alti2v.model.recipes import Head
-    from alti2v.model.saved_model import Bundle, save_bundle
+    from alti2v.model.saved_model import SavedModel, save_model
     from alti2v.records import Category, Tag
 
     tags = tuple(
@@ -286,9 +286,9 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     )
     architecture = Architecture(size=SIZE, tags=3, head=Head.POOLED, features=16, dropout=0.0)
     path = tmp_path_factory.mktemp("run") / "model"
-    save_bundle(
+    save_model(
         path,
-        Bundle(
+        SavedModel(
             network=build_network(architecture, seed=1).tagger,
             architecture=architecture,
             tags=tags,

@@ -17,7 +17,7 @@ import pytest
 from alti2v.errors import UsageError
 from alti2v.model.data.pipeline import training_batches
 from alti2v.model.recipes import Augmentation
-from alti2v.model.training.distributed import joined
+from alti2v.model.training.distributed import join_processes
 from tests.model.helpers.tiny_dataset import Drawn, square, write_dataset, write_squares
 
 pytestmark = pytest.mark.tf
@@ -44,7 +44,7 @@ train(TrainConfig(dataset=Path(sys.argv[1]), run=Path(sys.argv[2]), weights="non
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Twenty samples: the last of three batches of eight has four."""
-    return write_squares(tmp_path_factory.mktemp("crew") / "dataset", train=20)
+    return write_squares(tmp_path_factory.mktemp("processes") / "dataset", train=20)
 
 
 def test_mixing_leaves_padding_out(dataset: Path) -> None:
@@ -110,7 +110,7 @@ def test_several_processes_need_jax(monkeypatch: pytest.MonkeyPatch) -> None:
     """With TensorFlow, a second process is refused with what to set."""
     monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
 
-    with pytest.raises(UsageError, match="KERAS_BACKEND=jax"), joined():
+    with pytest.raises(UsageError, match="KERAS_BACKEND=jax"), join_processes():
         pass
 
 
@@ -128,19 +128,19 @@ def test_two_processes_train_as_one_does(dataset: Path, tmp_path: Path, alone: A
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    crew = [
+    processes = [
         _start(
             dataset,
-            tmp_path / "crew",
+            tmp_path / "processes",
             KERAS_DISTRIBUTION_JOB_ADDRESSES=address,
             KERAS_DISTRIBUTION_NUM_PROCESSES="2",
             KERAS_DISTRIBUTION_PROCESS_ID=str(number),
         )
         for number in range(2)
     ]
-    _finish(*crew)
+    _finish(*processes)
 
-    _assert_same_curve(_log(tmp_path / "crew"), alone)
+    _assert_same_curve(_log(tmp_path / "processes"), alone)
 
 
 @pytest.mark.slow

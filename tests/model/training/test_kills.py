@@ -22,7 +22,7 @@ import hashlib, sys
 from dataclasses import replace
 from pathlib import Path
 from alti2v.model.recipes import Augmentation
-from alti2v.model.saved_model import load_bundle
+from alti2v.model.saved_model import load_model
 from alti2v.model.recipes import MODERN, RECIPES
 from alti2v.model.train import TrainConfig, train
 RECIPES["modern"] = replace(
@@ -39,7 +39,7 @@ train(
     TrainConfig(dataset=dataset, run=run, weights="none", checkpoint_s=checkpoint_s, validate_every=4),
     progress=lambda progress: print(progress.done, flush=True),
 )
-weights = load_bundle(run).network.get_weights()
+weights = load_model(run).network.get_weights()
 print("weights", hashlib.sha256(b"".join(array.tobytes() for array in weights)).hexdigest())
 """
 
