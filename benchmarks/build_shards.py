@@ -9,8 +9,8 @@ picture and of the shard, with its git hash, and the look that near-duplicates a
 second of processor time; the gain of a second worker is on the clock. Rounds alternate, and each figure is the
 least of its rounds: what other programs took is no cost. Run on an idle machine:
 
-    python3.11 -m venv /tmp/i2d && /tmp/i2d/bin/pip install img2dataset==1.47.0 setuptools
-    python benchmarks/build_shards.py --img2dataset /tmp/i2d/bin/python [--pictures 600] [--rounds 3]
+    python3.11 -m venv i2d && i2d/bin/pip install img2dataset==1.47.0 setuptools
+    python benchmarks/build_shards.py --img2dataset i2d/bin/python [--pictures 600] [--rounds 3]
     python benchmarks/build_shards.py --memory
 """
 

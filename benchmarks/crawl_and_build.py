@@ -10,8 +10,8 @@ Rows: JPEG; a mix with 30 % PNG; JPEG with five faulty files in a hundred; and a
 100 ms and refuses more than 10 requests per second (429, Retry-After: 1). There alti2v runs twice: told the
 cap, and with a rate of four times that, so that it has to find out.
 
-    python3.11 -m venv /tmp/i2d && /tmp/i2d/bin/pip install img2dataset==1.47.0 'webdataset<0.3' setuptools
-    python benchmarks/crawl_and_build.py --img2dataset /tmp/i2d/bin/img2dataset [--rows JPEG mix faults capped]
+    python3.11 -m venv i2d && i2d/bin/pip install img2dataset==1.47.0 'webdataset<0.3' setuptools
+    python benchmarks/crawl_and_build.py --img2dataset i2d/bin/img2dataset [--rows JPEG mix faults capped]
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def main() -> None:
     options = parser.parse_args()
     if not os.access(options.img2dataset, os.X_OK):
         parser.error(
-            f"{options.img2dataset} is no program: python3.11 -m venv /tmp/i2d, then "
-            "/tmp/i2d/bin/pip install img2dataset==1.47.0 'webdataset<0.3' setuptools"
+            f"{options.img2dataset} is no program: python3.11 -m venv i2d, then "
+            "i2d/bin/pip install img2dataset==1.47.0 'webdataset<0.3' setuptools"
         )
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         print(json.dumps({name: _measure(name, options, Path(folder, name)) for name in options.rows}))

@@ -1,11 +1,14 @@
-"""Write docs/CLI.md, docs/FORMAT.md and the README's file tree from the program; a test holds them to it.
+"""Write docs/CLI.md, docs/FORMAT.md and the generated blocks of docs/ARCHITECTURE.md; a test compares them.
 
-Run it with `make docs` after changing an option or a column.
+Run it with `make docs` after changing an option, a column, a package's docstring or an import contract.
 """
 
 from __future__ import annotations
 
 import ast
+import configparser
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -15,7 +18,7 @@ from alti2v.storage import layout
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-TREE_MARK = "<!-- tree -->"
+ARCHITECTURE = DOCS / "ARCHITECTURE.md"
 
 COMMAND_LINE = """\
 # Command line
@@ -85,28 +88,46 @@ def on_disk_format() -> str:
     )
 
 
-def readme() -> str:
-    """Make README.md: as it is, with a new file tree."""
-    before, _, after = (ROOT / "README.md").read_text(encoding="utf-8").split(TREE_MARK)
-    return f"{before}{TREE_MARK}\n```\n{file_tree()}\n```\n{TREE_MARK}{after}"
+def architecture() -> str:
+    """Make docs/ARCHITECTURE.md: as it is, with new generated blocks."""
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    return _replaced(_replaced(text, "layers", layers()), "folders", folders())
 
 
-def file_tree() -> str:
-    """List the package's modules, each with the first sentence of its docstring."""
-    lines = []
-    for folder in sorted({path.parent for path in (ROOT / "alti2v").rglob("*.py")}):
-        for path in sorted(folder.glob("*.py"), key=lambda path: (path.name != "__init__.py", path.name)):
-            name = path.relative_to(ROOT)
-            docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-            sentence = " ".join(docstring.split("\n\n")[0].split())
-            shown = f"{name.parent}/" if path.name == "__init__.py" else str(name)
-            lines.append(f"{shown:<38}{_short(sentence, 110)}")
-    return "\n".join(lines)
+def layers() -> str:
+    """Draw the layers of every import contract in setup.cfg: upper layers on the left."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    contracts = [section for section in config.values() if section.get("type") == "layers"]
+    return "\n".join(["```", *(line for contract in contracts for line in _chain(contract)), "```"])
 
 
-def _short(sentence: str, width: int) -> str:
-    first = sentence.split(". ")[0].split("; ")[0].rstrip(".")
-    return first if len(first) <= width else first[: width - 3].rsplit(" ", 1)[0] + " ..."
+def _chain(contract: configparser.SectionProxy) -> list[str]:
+    chain = " > ".join(contract["layers"].split("\n")[1:])
+    name = contract["containers"].strip()
+    return textwrap.wrap(chain, 112, initial_indent=f"{name:<22}", subsequent_indent=" " * 22)
+
+
+def folders() -> str:
+    """List the packages, each with the first sentence of its docstring."""
+    rows = [f"| `{folder.relative_to(ROOT)}/` | {_sentence(folder)} |" for folder in packages()]
+    return "\n".join(["| folder | holds |\n|---|---|", *rows])
+
+
+def packages() -> Iterator[Path]:
+    """Find the package folders, parents first."""
+    return (path.parent for path in sorted((ROOT / "alti2v").rglob("__init__.py")))
+
+
+def _sentence(folder: Path) -> str:
+    docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    return " ".join(docstring.split("\n\n")[0].split()).rstrip(".")
+
+
+def _replaced(text: str, name: str, block: str) -> str:
+    mark = f"<!-- {name} -->"
+    before, _, after = text.split(mark)
+    return f"{before}{mark}\n{block}\n{mark}{after}"
 
 
 def _section(name: str, command: click.Command) -> str:
@@ -131,4 +152,4 @@ def _table(table: layout.Table) -> str:
 if __name__ == "__main__":
     (DOCS / "CLI.md").write_text(command_line(), encoding="utf-8")
     (DOCS / "FORMAT.md").write_text(on_disk_format(), encoding="utf-8")
-    (ROOT / "README.md").write_text(readme(), encoding="utf-8")
+    ARCHITECTURE.write_text(architecture(), encoding="utf-8")
