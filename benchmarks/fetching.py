@@ -156,7 +156,7 @@ class _NoPandas:
 
 def _alti2v(options: argparse.Namespace) -> dict[str, float]:
     sys.meta_path.insert(0, _NoPandas)
-    from alti2v.crawl.crawler import CrawlConfig, crawl
+    from alti2v.crawl.crawler import CrawlConfig, crawl_board
 
     clock = _Clock(options.posts)
     config = CrawlConfig(
@@ -167,7 +167,7 @@ def _alti2v(options: argparse.Namespace) -> dict[str, float]:
         connections=options.connections,
         allow_private=True,
     )
-    report = crawl(config, progress=lambda progress: clock.note(progress.done))
+    report = crawl_board(config, progress=lambda progress: clock.note(progress.done))
     assert report.complete, report.missing
     assert report.stored == options.posts
     return clock.result(report.bytes)

@@ -31,7 +31,7 @@ _CHUNK = bytes(1 << 16)
 CRAWL = """
 import json, sys
 from pathlib import Path
-from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.crawl.crawler import CrawlConfig, crawl_board
 from alti2v.crawl.http.retry import RetryPolicy
 from alti2v.errors import Alti2vError
 
@@ -43,7 +43,7 @@ config = CrawlConfig(
     tag_categories=False, **fast
 )
 try:
-    report = crawl(config)
+    report = crawl_board(config)
     end = {"stored": report.stored} | dict(report.failed) | dict(report.skipped)
 except Alti2vError as exc:
     end = {"error": str(exc)}

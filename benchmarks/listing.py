@@ -75,7 +75,7 @@ def _measure(posts: int, options: argparse.Namespace) -> dict[str, float | str]:
 def _crawl(url: str, store: str, *, dialect: str) -> dict[str, float]:
     """List, in this process; the last page is where the listing ends."""
     from alti2v.crawl.boards.protocol import Dialect
-    from alti2v.crawl.crawler import CrawlConfig, crawl
+    from alti2v.crawl.crawler import CrawlConfig, crawl_board
     from alti2v.records import Progress
 
     last, begun_s, begun_cpu_s = (0, 0.0, 0.0, 0.0), time.perf_counter(), time.process_time()
@@ -95,7 +95,7 @@ def _crawl(url: str, store: str, *, dialect: str) -> dict[str, float]:
         tag_categories=False,
         allow_private=True,
     )
-    report = crawl(config, progress=note)
+    report = crawl_board(config, progress=note)
     assert report.complete, report.missing
     assert report.listed == report.pending == last[0]
     used = resource.getrusage(resource.RUSAGE_SELF)

@@ -100,8 +100,7 @@ def crawl(*, store: str, work: Path | None, as_json: bool, **options: Any) -> No
     later to add what is new.
     """
     folder = local_folder(store, work, purpose="the ledger and what is not finished")
-    from alti2v.crawl.crawler import CrawlConfig
-    from alti2v.crawl.crawler import crawl as crawl_board
+    from alti2v.crawl.crawler import CrawlConfig, crawl_board
 
     with progress_display() as progress:
         report = crawl_board(

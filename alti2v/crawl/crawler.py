@@ -48,10 +48,10 @@ from alti2v.storage.layout import LEDGER_FILE, LOCK_FILE, STORE_FILE
 from alti2v.storage.remote import open_remote
 from alti2v.storage.table import load
 
-__all__ = ["CrawlConfig", "CrawlReport", "crawl"]
+__all__ = ["CrawlConfig", "CrawlReport", "crawl_board"]
 
 
-def crawl(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> CrawlReport:
+def crawl_board(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> CrawlReport:
     """List a board's posts and fetch their files into a store; run again: resumes, then adds what is new.
 
     Ctrl-C finishes what is in flight, writes the tables, and raises KeyboardInterrupt; SIGTERM does the same

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.crawl.crawler import CrawlConfig, crawl_board
 from alti2v.dataset.build import build_shards
 from alti2v.dataset.config import BuildConfig
 from alti2v.errors import Alti2vError, RemoteError, UsageError
@@ -90,7 +90,7 @@ def run_demo(config: DemoConfig, *, progress: ProgressHook = ignore_progress) ->
     _claim(out, config.posts)
     with exclusive(out, _DEMO_LOCK):
         with _board(out, config.posts) as url:
-            crawled = crawl(
+            crawled = crawl_board(
                 CrawlConfig(
                     store=out / "store",
                     board=url,

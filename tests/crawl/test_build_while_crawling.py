@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from aiohttp import web
 
-from alti2v.crawl.crawler import crawl
+from alti2v.crawl.crawler import crawl_board
 from alti2v.dataset.build import BuildReport, build_shards
 from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.config import BuildConfig
@@ -59,7 +59,7 @@ def test_a_dataset_is_built_while_its_store_is_crawled(
         ):
             build()
 
-    report = crawl(config(store, site), progress=hook)
+    report = crawl_board(config(store, site), progress=hook)
     build()
 
     assert report.complete

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from alti2v.crawl.boards.protocol import Dialect
-from alti2v.crawl.crawler import CrawlConfig, CrawlReport, crawl
+from alti2v.crawl.crawler import CrawlConfig, CrawlReport, crawl_board
 from alti2v.crawl.status import store_status
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import DamagedError, DataError, RemoteError, StorageError, UsageError
@@ -33,7 +33,7 @@ Board = Callable[..., ScriptedBoard]
 def test_every_listed_post_is_stored(board: Board, tmp_path: Path, dialect: str, files: str) -> None:
     """Both dialects, found out by asking; bytes are the board's; tables, tars and ledger agree."""
     site = board(dialect=dialect, page_cap=13)
-    report = crawl(config(tmp_path / "store", site, files=files))
+    report = crawl_board(config(tmp_path / "store", site, files=files))
 
     expected = {number: site.content(number, sample=files == "sample") for number in site.ids}
     assert report.complete, report.missing
@@ -48,7 +48,7 @@ def test_every_listed_post_is_stored(board: Board, tmp_path: Path, dialect: str,
 def test_tags_come_with_their_categories(board: Board, tmp_path: Path, dialect: str) -> None:
     """Danbooru gives them with the posts; on Gelbooru one page of the tag API is enough."""
     site = board(dialect=dialect)
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
 
     tags = pd.read_parquet(report.store / "tags.parquet").set_index("name")
     names = {0: "general", 1: "artist", 3: "copyright", 4: "character", 5: "meta"}
@@ -66,9 +66,9 @@ def test_tags_are_asked_one_by_one_where_pages_are_not_sorted(board: Board, tmp_
     site = board(orderby_works=False)
     store = tmp_path / "store"
     site.script("/index.php?page=dapi&q=index&s=tag", page())  # even a page in between does not matter
-    crawl(config(store, site))
+    crawl_board(config(store, site))
     asked = site.asked("s=tag&name=")
-    crawl(config(store, site))
+    crawl_board(config(store, site))
 
     assert set(pd.read_parquet(store / "tags.parquet")["category"]) == {
         *("general", "artist", "copyright", "character", "meta")
@@ -82,9 +82,9 @@ def test_a_tag_api_that_ignores_the_name_teaches_nothing(board: Board, tmp_path:
     site = board(ids=[1], orderby_works=False)
     other = '<tags type="array"><tag type="4" count="3" name="somebody_else" id="1"/></tags>'
     site.script("/index.php?page=dapi&q=index&s=tag", *[page(other)] * 50)
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
     asked = len(site.asked("s=tag"))
-    crawl(config(tmp_path / "store", site))
+    crawl_board(config(tmp_path / "store", site))
 
     assert len(site.asked("s=tag")) == asked  # what was asked stays asked
     assert set(pd.read_parquet(report.store / "tags.parquet")["category"]) == {"unknown"}
@@ -95,12 +95,12 @@ def test_a_second_run_lists_and_fetches_only_what_is_new(board: Board, tmp_path:
     """Two API requests when nothing is new; newer posts come in, older ones are not asked for again."""
     site = board(page_cap=13)
     store = tmp_path / "store"
-    crawl(config(store, site))
+    crawl_board(config(store, site))
     first = len(site.requests)
-    again = crawl(config(store, site))
+    again = crawl_board(config(store, site))
     between = [path for _, path in site.requests[first:] if path != "/robots.txt"]
     site.ids += [200, 201, 202]
-    third = crawl(config(store, site))
+    third = crawl_board(config(store, site))
     fetched = [path for _, path in site.requests[first:] if path.startswith("/samples")]
 
     assert (again.new, again.complete, len(between)) == (0, True, 2)
@@ -113,20 +113,20 @@ def test_a_limit_takes_the_newest_and_can_be_raised(board: Board, tmp_path: Path
     """The store lists so many posts in all; a greater limit goes on below."""
     site = board(page_cap=13)
     store = tmp_path / "store"
-    small = crawl(config(store, site, limit=20))
+    small = crawl_board(config(store, site, limit=20))
     newest = set(posts(store).index)
-    large = crawl(config(store, site, limit=45))
+    large = crawl_board(config(store, site, limit=45))
 
     assert (small.listed, small.stored, small.complete) == (20, 20, True)
     assert newest == set(sorted(site.ids)[-20:])
     assert (large.listed, large.new) == (45, 25)
-    assert crawl(config(store, site)).listed == 60
+    assert crawl_board(config(store, site)).listed == 60
 
 
 def test_a_search_lists_what_matches(board: Board, tmp_path: Path) -> None:
     """The search goes to the board as it is, with the cursor beside it."""
     site = board(page_cap=5)
-    report = crawl(config(tmp_path / "store", site, tags="hatsune_miku"))
+    report = crawl_board(config(tmp_path / "store", site, tags="hatsune_miku"))
 
     assert set(posts(report.store).index) == {n for n in site.ids if "hatsune_miku" in tags_of(n)}
 
@@ -136,7 +136,7 @@ def test_spurious_empty_pages_do_not_end_the_listing(board: Board, tmp_path: Pat
     site = board(page_cap=13)
     empty = [page(""), page('<posts count="0" offset="0"></posts>')]
     site.script("/index.php?page=dapi&q=index&s=post", None, None, *empty, None, *empty)
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
 
     assert (report.listed, report.complete) == (60, True)
 
@@ -145,10 +145,10 @@ def test_a_count_that_disagrees_makes_it_incomplete(board: Board, tmp_path: Path
     """The board counts more than it lists: not believed, said, and looked for again from the top."""
     site = board(count_offset=3)
     store = tmp_path / "store"
-    report = crawl(config(store, site))
+    report = crawl_board(config(store, site))
     site.count_offset = 0
     site.ids += [4, 6, 8]
-    healed = crawl(config(store, site))
+    healed = crawl_board(config(store, site))
 
     assert not report.complete
     assert report.missing == "the board counts 3 more posts than it lists"
@@ -160,7 +160,7 @@ def test_ghosts_are_recorded_and_never_a_cursor(board: Board, tmp_path: Path) ->
     """Their ids may lie far above every post: following one would start again at the top for ever."""
     ghost = {"file_url": "https://x/images//", "tags": "", "hash": None, "image": None}
     site = board(page_cap=10, ghosts={n: {"id": n} | ghost for n in (50, 52, 10**9, 10**9 + 1)})
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
 
     assert (report.listed, report.stored, report.skipped) == (64, 60, {"ghost": 4})
     assert report.complete, report.missing
@@ -170,10 +170,10 @@ def test_ghosts_far_above_every_post_are_none_that_is_missing(board: Board, tmp_
     """The board counts them where it keeps them, whatever id they show: the count agrees all the same."""
     ghost = {"file_url": "https://x/images//", "tags": "", "hash": None, "image": None}
     site = board(page_cap=10, ghosts={n: {"id": 2 * 10**9 + n} | ghost for n in (4, 50, 52)})
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
     asked = len(site.asked("s=post"))
     site.count_offset = 1
-    short = crawl(config(tmp_path / "short", site))
+    short = crawl_board(config(tmp_path / "short", site))
 
     assert (report.listed, report.skipped, report.missing) == (63, {"ghost": 3}, "")
     assert asked < 15
@@ -187,7 +187,7 @@ def test_paging_by_number_where_the_cursor_is_ignored(
     """Noticed, said and survived; with a wall of either form, the run is incomplete and says why."""
     site = board(page_cap=10, ignores_cursor=True, wall=wall, wall_is_empty=is_empty)
     told: list[Progress] = []
-    report = crawl(config(tmp_path / "store", site), progress=told.append)
+    report = crawl_board(config(tmp_path / "store", site), progress=told.append)
     said = [progress.milestone for progress in told if progress.milestone]
 
     assert report.complete == (wall is None)
@@ -205,7 +205,7 @@ def test_what_another_order_passes_over_is_listed_by_page_number(
     """A cursor skips whatever stands further behind than its id: the count shows it; so it goes later, too."""
     site = board(page_cap=10, wall=wall, order=lambda number: number * 7 % 121)
     told: list[Progress] = []
-    report = crawl(config(tmp_path / "store", site), progress=told.append)
+    report = crawl_board(config(tmp_path / "store", site), progress=told.append)
     said = [progress.milestone for progress in told if "does not list by id" in progress.milestone]
 
     assert said
@@ -213,7 +213,7 @@ def test_what_another_order_passes_over_is_listed_by_page_number(
     if wall is None:
         assert report.listed == report.stored == 60
         site.ids += [121, 123, 200]
-        assert crawl(config(tmp_path / "store", site)).listed == 63
+        assert crawl_board(config(tmp_path / "store", site)).listed == 63
     else:
         assert "does not list by id (narrow the search" in report.missing
 
@@ -222,7 +222,7 @@ def test_json_is_given_up_for_xml_where_it_is_refused(board: Board, tmp_path: Pa
     """The same posts, and after the first page no JSON is asked for any more; said once, and logged."""
     site = board(json_refused=True, page_cap=13)
     told: list[Progress] = []
-    report = crawl(config(tmp_path / "store", site), progress=told.append)
+    report = crawl_board(config(tmp_path / "store", site), progress=told.append)
 
     assert (report.stored, report.complete) == (60, True)
     assert len(site.asked("json=1")) == 1
@@ -240,7 +240,7 @@ def test_a_page_in_between_does_not_mean_that_json_is_refused(
     site = board(page_cap=13)
     site.script("/index.php?page=dapi&q=index&s=post&tags=&limit=1000", page(status=status), None, cut)
     told: list[Progress] = []
-    report = crawl(config(tmp_path / "store", site, dialect="gelbooru"), progress=told.append)
+    report = crawl_board(config(tmp_path / "store", site, dialect="gelbooru"), progress=told.append)
 
     assert (report.stored, report.complete) == (60, True)
     assert len(site.asked("json=1")) >= 5
@@ -250,7 +250,7 @@ def test_a_page_in_between_does_not_mean_that_json_is_refused(
 def test_the_old_json_shape_gives_the_same_pictures(board: Board, tmp_path: Path) -> None:
     """Its addresses follow from directory and image."""
     site = board(old_shape=True)
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
 
     assert pictures(report.store) == {number: site.content(number, sample=True) for number in site.ids}
 
@@ -264,7 +264,7 @@ def test_f15_posts_that_come_and_go_while_paging(board: Board, tmp_path: Path) -
             site.ids.remove(min(site.ids))
 
     site = board(page_cap=7, after=change)
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
 
     assert report.complete, report.missing
     assert set(range(1, 120, 2)) & set(site.ids) <= set(posts(report.store).index)
@@ -284,7 +284,7 @@ def test_f02_f08_passing_failures_are_survived(board: Board, tmp_path: Path, ans
     site = board(ids=[7, 9])
     site.script("/samples/0/sample_p7.jpg", answer, answer)
     site.script("/samples/2/sample_p9.jpg", answer, answer, answer)
-    report = crawl(config(tmp_path / "store", site, connections=1))
+    report = crawl_board(config(tmp_path / "store", site, connections=1))
     rows = posts(report.store)
 
     assert (rows.loc[7, "status"], rows.loc[7, "attempts"]) == ("stored", 3)
@@ -299,7 +299,7 @@ def test_f20_a_picture_without_its_end_is_not_stored(board: Board, tmp_path: Pat
     half = site.content(7, sample=True)[:-40]
     site.script("/samples/0/sample_p7", lambda _: web.Response(body=half))
     site.script("/samples/2/sample_p9", *[lambda _: web.Response(body=half)] * 3)
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
 
     assert pictures(report.store) == {7: site.content(7, sample=True)}
     assert report.failed == {"truncated_body": 1}
@@ -318,8 +318,8 @@ def test_f16_a_board_that_wants_no_api_use_stops_it_clearly(board: Board, tmp_pa
 
     for dialect in (Dialect.GELBOORU, None):
         with pytest.raises(RemoteError, match=words):
-            crawl(replace(config(tmp_path / "new", shut), dialect=dialect))
-    report = crawl(config(tmp_path / "store", closing))
+            crawl_board(replace(config(tmp_path / "new", shut), dialect=dialect))
+    report = crawl_board(config(tmp_path / "store", closing))
 
     assert not report.complete
     assert words in report.missing
@@ -333,8 +333,8 @@ def test_what_may_heal_is_tried_again_by_the_next_run(board: Board, tmp_path: Pa
     store = tmp_path / "store"
     site.script("/images/0/p7", *[page(status=503)] * 3)
     site.script("/images/2/p9", *[page(status=404)] * 9)
-    first = crawl(config(store, site))
-    second = crawl(config(store, site))
+    first = crawl_board(config(store, site))
+    second = crawl_board(config(store, site))
 
     assert (first.failed, first.complete) == ({"http_404": 1, "http_5xx": 1}, False)
     assert first.missing == "1 files failed in ways that may pass"
@@ -346,7 +346,7 @@ def test_a_missing_sample_is_replaced_by_the_original(board: Board, tmp_path: Pa
     """A sample_url that points at nothing: the original is fetched, its md5 checked."""
     site = board(ids=[7])
     site.script("/samples/", page(status=404))
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
 
     assert pictures(report.store) == {7: site.content(7, sample=False)}
     assert posts(report.store).loc[7, "fetched_url"].endswith("/images/0/p7.jpg")
@@ -360,7 +360,7 @@ def test_an_original_that_was_cut_off_is_asked_for_again_and_its_missing_sample_
     half = site.content(7, sample=False)[:-40]
     site.script("/samples/", page(status=404))
     site.script("/images/", lambda _: web.Response(body=half))
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
 
     assert pictures(report.store) == {7: site.content(7, sample=False)}
     assert posts(report.store).loc[7, "attempts"] == 3
@@ -373,7 +373,7 @@ def test_the_last_files_wait_for_no_company(
     """A batch that is not full goes on its way as soon as nothing else is under way."""
     monkeypatch.setattr("alti2v.crawl.download.pool._BATCH_S", 30.0)
     site = board(ids=[7, 9], md5_lies={7})
-    report = crawl(config(tmp_path / "store", site, files="original"))
+    report = crawl_board(config(tmp_path / "store", site, files="original"))
 
     assert (report.stored, report.failed) == (1, {"md5_mismatch": 1})
     assert report.seconds < 15
@@ -382,8 +382,8 @@ def test_the_last_files_wait_for_no_company(
 def test_f21_a_wrong_md5_is_a_kind_of_its_own(board: Board, tmp_path: Path) -> None:
     """F21: tried once more, then recorded; stored only where that is asked for."""
     site = board(ids=[7, 9], md5_lies={7})
-    strict = crawl(config(tmp_path / "strict", site, files="original"))
-    lenient = crawl(config(tmp_path / "lenient", site, files="original", keep_mismatched=True))
+    strict = crawl_board(config(tmp_path / "strict", site, files="original"))
+    lenient = crawl_board(config(tmp_path / "lenient", site, files="original", keep_mismatched=True))
 
     assert (strict.stored, strict.failed, strict.complete) == (1, {"md5_mismatch": 1}, True)
     assert posts(strict.store).loc[7, "attempts"] == 2
@@ -398,7 +398,7 @@ def test_f21_a_wrong_md5_behind_another_failure_is_fetched_once_more(
     site = board(ids=[7, 9])
     other = web.Response(body=site.content(9, sample=False))
     site.script("/images/0/p7", page("busy", status=500), lambda _: other)
-    report = crawl(config(tmp_path / "store", site, files="original", network_apart=apart))
+    report = crawl_board(config(tmp_path / "store", site, files="original", network_apart=apart))
 
     assert (report.stored, report.failed) == (2, {})
     assert posts(report.store).loc[7, "attempts"] == 3
@@ -407,7 +407,7 @@ def test_f21_a_wrong_md5_behind_another_failure_is_fetched_once_more(
 def test_equal_bytes_are_stored_once(board: Board, tmp_path: Path) -> None:
     """The second post is a duplicate and says of which."""
     site = board(ids=[7, 9, 11], same_bytes={9: 7})
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
     rows = posts(report.store)
     (duplicate,) = rows.index[rows["status"] == "duplicate"]
 
@@ -423,7 +423,7 @@ def test_f24_only_pictures_are_fetched_and_stored_by_content(board: Board, tmp_p
         extension={1: "mp4", 3: "swf", 5: "zip", 7: "png", 9: "gif", 11: "webp"},
     )
     site.script("/images/6/p13", lambda _: web.Response(body=site.content(7, sample=False)[:-1] + b"\x01"))
-    report = crawl(config(tmp_path / "store", site, keep_mismatched=True))
+    report = crawl_board(config(tmp_path / "store", site, keep_mismatched=True))
     stored = posts(report.store)["stored_format"].dropna().to_dict()
 
     assert report.skipped == {"flash": 1, "ugoira": 1, "video": 1}
@@ -438,7 +438,7 @@ def test_f62_an_opt_out_header_is_honoured(board: Board, tmp_path: Path) -> None
     for number, tag in tags.items():
         answer = web.Response(body=site.content(number, sample=True), headers={"X-Robots-Tag": tag})
         site.script(f"/samples/{number % 7}/sample_p{number}.", lambda _, answer=answer: answer)
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
 
     assert report.skipped == {"opt_out": 3}
     assert set(pictures(report.store)) == {10}
@@ -447,7 +447,7 @@ def test_f62_an_opt_out_header_is_honoured(board: Board, tmp_path: Path) -> None
 def test_f61_robots_txt_of_the_files_is_obeyed(board: Board, tmp_path: Path) -> None:
     """F61: forbidden files are skipped; nothing is requested."""
     site = board(ids=[7, 9], robots="User-agent: *\nDisallow: /samples/\n")
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
 
     assert report.skipped == {"robots": 2}
     assert site.asked("/samples/") == []
@@ -463,7 +463,7 @@ def test_an_api_that_robots_txt_disallows_is_asked_under_its_own_terms(
     """As on donmai, whose help documents what its robots.txt disallows: read once, said once."""
     site = board(dialect=dialect, robots=f"User-agent: *\nDisallow: {rule}\n")
     told: list[Progress] = []
-    report = crawl(config(tmp_path / "store", site, network_apart=apart), progress=told.append)
+    report = crawl_board(config(tmp_path / "store", site, network_apart=apart), progress=told.append)
     said = [progress.milestone for progress in told if "robots.txt" in progress.milestone]
 
     assert (report.stored, report.complete) == (60, True)
@@ -477,7 +477,7 @@ def test_a_listing_without_files_needs_no_robots_txt(board: Board, tmp_path: Pat
     site = board(dialect="danbooru")
     site.script("/robots.txt", *[page(status=500)] * 50)
 
-    assert crawl(config(tmp_path / "store", site, files="none")).complete
+    assert crawl_board(config(tmp_path / "store", site, files="none")).complete
 
 
 def test_f04_a_throttling_board_is_not_a_failure(board: Board, tmp_path: Path) -> None:
@@ -486,7 +486,7 @@ def test_f04_a_throttling_board_is_not_a_failure(board: Board, tmp_path: Path) -
     wait = lambda _: web.Response(status=429, headers={"Retry-After": "0"})  # noqa: E731
     site.script("/index.php", None, wait, wait, None, wait)
     site.script("/samples/", wait, None, page(status=429), wait)
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
 
     assert (report.stored, report.failed, report.complete) == (60, {}, True)
     assert set(posts(report.store)["attempts"]) == {1}
@@ -497,10 +497,10 @@ def test_f05_a_host_that_is_down_leaves_posts_pending(board: Board, tmp_path: Pa
     site = board()
     store = tmp_path / "store"
     site.script("/samples/", *[page(status=502)] * 1000)
-    report = crawl(config(store, site, retry=replace(QUICK, failures=10, probes=3)))
+    report = crawl_board(config(store, site, retry=replace(QUICK, failures=10, probes=3)))
     asked = len(site.asked("/samples/"))
     site.scripts.clear()
-    healed = crawl(config(store, site))
+    healed = crawl_board(config(store, site))
 
     assert not report.complete
     assert "failed 13 times in a row" in report.missing
@@ -514,10 +514,10 @@ def test_f07_a_ban_leaves_posts_pending(board: Board, tmp_path: Path) -> None:
     site = board()
     store = tmp_path / "store"
     site.script("/samples/", *[None] * 20, *[page(status=403)] * 1000)
-    banned = crawl(config(store, site))
+    banned = crawl_board(config(store, site))
     asked = len(site.asked("/samples/"))
     site.scripts.clear()
-    healed = crawl(config(store, site))
+    healed = crawl_board(config(store, site))
 
     assert (banned.stored, banned.pending, banned.failed, banned.complete) == (20, 40, {}, False)
     assert "it may have shut this address out" in banned.missing
@@ -529,7 +529,7 @@ def test_f07_what_is_refused_in_three_runs_is_refused(board: Board, tmp_path: Pa
     """Nothing but refused files is left: no ban is believed for ever, and the crawl ends complete."""
     site = board(ids=list(range(1, 31)))
     site.script("/samples/", *[page(status=403)] * 1000)
-    ends = [crawl(config(tmp_path / "store", site)) for _ in range(9)]
+    ends = [crawl_board(config(tmp_path / "store", site)) for _ in range(9)]
 
     assert [(end.pending, end.complete) for end in (ends[0], ends[-1])] == [(30, False), (0, True)]
     assert ends[-1].failed == {"forbidden": 30}
@@ -542,7 +542,7 @@ def test_tars_are_sealed_at_their_size(board: Board, tmp_path: Path) -> None:
     site = board()
     store = tmp_path / "store"
     for limit in (20, 40, None):
-        crawl(config(store, site, shard_bytes=30_000, limit=limit))
+        crawl_board(config(store, site, shard_bytes=30_000, limit=limit))
     tars = sorted((store / "images").iterdir())
     keys = []
     for tar in tars:
@@ -563,7 +563,7 @@ def test_tars_are_sealed_at_their_size(board: Board, tmp_path: Path) -> None:
 def test_progress_goes_forward_and_adds_up(board: Board, tmp_path: Path) -> None:
     """`done` never decreases within a stage, and ends at the total."""
     seen: list[Progress] = []
-    crawl(config(tmp_path / "store", board(page_cap=13)), progress=seen.append)
+    crawl_board(config(tmp_path / "store", board(page_cap=13)), progress=seen.append)
     crawling = [progress for progress in seen if progress.stage == "crawling"]
 
     assert [progress.done for progress in crawling] == sorted(progress.done for progress in crawling)
@@ -625,9 +625,9 @@ def test_an_unreachable_board_is_a_remote_error(board: Board, tmp_path: Path) ->
     site = board()
     wrong = replace(config(tmp_path / "store", site), board="http://127.0.0.1:9")
     with pytest.raises(RemoteError, match="does not answer"):
-        crawl(wrong)
+        crawl_board(wrong)
 
-    assert crawl(config(tmp_path / "store", site)).complete
+    assert crawl_board(config(tmp_path / "store", site)).complete
 
 
 @pytest.mark.parametrize("dialect", [None, "gelbooru"])
@@ -636,7 +636,7 @@ def test_a_board_that_is_not_public_is_a_usage_error(board: Board, tmp_path: Pat
     site = board()
 
     with pytest.raises(UsageError, match=f"{site.url} is not public: give --allow-private"):
-        crawl(config(tmp_path / "store", site, allow_private=False, dialect=dialect))
+        crawl_board(config(tmp_path / "store", site, allow_private=False, dialect=dialect))
     assert site.requests == []
 
 
@@ -645,7 +645,7 @@ def test_a_web_site_is_no_board(board: Board, tmp_path: Path) -> None:
     site = board(dialect="neither")
 
     with pytest.raises(UsageError, match="no board of a known dialect: it answers with an HTML page"):
-        crawl(config(tmp_path / "store", site))
+        crawl_board(config(tmp_path / "store", site))
 
 
 @pytest.mark.parametrize(("given", "spoken"), [("gelbooru", "danbooru"), ("danbooru", "gelbooru")])
@@ -654,23 +654,23 @@ def test_a_wrong_dialect_is_named(board: Board, tmp_path: Path, given: str, spok
     site = board(dialect=spoken)
 
     with pytest.raises(UsageError, match=f"looks like {spoken}"):
-        crawl(config(tmp_path / "store", site, dialect=given))
+        crawl_board(config(tmp_path / "store", site, dialect=given))
 
 
 def test_a_search_that_the_board_refuses(board: Board, tmp_path: Path) -> None:
     """422: the board's own words, exit status 2."""
     with pytest.raises(UsageError, match="cannot search for more than 2 tags"):
-        crawl(config(tmp_path / "store", board(dialect="danbooru"), tags="a b c"))
+        crawl_board(config(tmp_path / "store", board(dialect="danbooru"), tags="a b c"))
 
 
 def test_a_search_without_a_match_is_a_data_error(board: Board, tmp_path: Path) -> None:
     """And the folder can be used for another search."""
     site = board()
     with pytest.raises(DataError, match="no post matches 'no_such_tag'"):
-        crawl(config(tmp_path / "store", site, tags="no_such_tag"))
+        crawl_board(config(tmp_path / "store", site, tags="no_such_tag"))
 
     assert not (tmp_path / "store" / STORE_FILE).exists()
-    assert crawl(config(tmp_path / "store", site)).stored == 60
+    assert crawl_board(config(tmp_path / "store", site)).stored == 60
 
 
 @pytest.mark.parametrize(
@@ -682,21 +682,21 @@ def test_f42_a_store_of_another_plan_is_refused(
 ) -> None:
     """One store, one search of one board in one kind of files."""
     site = board(ids=[7])
-    crawl(config(tmp_path / "store", site))
+    crawl_board(config(tmp_path / "store", site))
 
     with pytest.raises(UsageError, match=f"was made with {named}"):
-        crawl(replace(config(tmp_path / "store", site), **change))
+        crawl_board(replace(config(tmp_path / "store", site), **change))
 
 
 @pytest.mark.parametrize("files", ["sample", "original"])
 def test_listing_alone_fetches_nothing_until_files_are_wanted(board: Board, tmp_path: Path, files: str) -> None:
     """The tables are whole; the same store goes on to fetch, and equals one that fetched at once."""
     site, store = board(), tmp_path / "store"
-    listed = crawl(config(store, site, files="none"))
+    listed = crawl_board(config(store, site, files="none"))
     table, asked = posts(store), site.asked("/samples") + site.asked("/images")
-    again = crawl(config(store, site, files="none"))
-    fetched = crawl(config(store, site, files=files))
-    at_once = crawl(config(tmp_path / "at once", site, files=files))
+    again = crawl_board(config(store, site, files="none"))
+    fetched = crawl_board(config(store, site, files=files))
+    at_once = crawl_board(config(tmp_path / "at once", site, files=files))
 
     assert (listed.listed, listed.pending, listed.stored, listed.complete) == (60, 60, 0, True)
     assert (again.pending, again.complete) == (60, True)
@@ -706,7 +706,7 @@ def test_listing_alone_fetches_nothing_until_files_are_wanted(board: Board, tmp_
     assert (fetched.stored, fetched.complete) == (60, True) == (at_once.stored, at_once.complete)
     assert pictures(store) == pictures(tmp_path / "at once")
     with pytest.raises(UsageError, match="was made with files"):
-        crawl(config(store, site, files="none"))
+        crawl_board(config(store, site, files="none"))
 
 
 def test_a_folder_that_is_something_else_is_refused(board: Board, tmp_path: Path) -> None:
@@ -714,7 +714,7 @@ def test_a_folder_that_is_something_else_is_refused(board: Board, tmp_path: Path
     (tmp_path / "holiday.jpg").write_bytes(b"mine")
 
     with pytest.raises(UsageError, match="not empty and not a store"):
-        crawl(config(tmp_path, board()))
+        crawl_board(config(tmp_path, board()))
 
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
@@ -728,26 +728,26 @@ def test_f38_what_a_store_has_lost_is_not_begun_anew(
 ) -> None:
     """F38: its pictures may be gone from the board; a crawl that writes over them would lose them for good."""
     site, store = board(), tmp_path / "store"
-    crawl(config(store, site))
+    crawl_board(config(store, site))
     tar = (store / "images/images-000000.tar").read_bytes()
     for file in store.glob(f"{lost}*"):
         file.unlink()
 
     with pytest.raises(DamagedError, match=named):
-        crawl(config(store, site))
+        crawl_board(config(store, site))
     assert (store / "images/images-000000.tar").read_bytes() == tar
 
 
 def test_f37_a_second_crawl_into_the_same_store_is_refused(board: Board, tmp_path: Path) -> None:
     """F37: while the first one runs."""
     site = board(ids=[7])
-    crawl(config(tmp_path / "store", site))
+    crawl_board(config(tmp_path / "store", site))
 
     with (
         exclusive(tmp_path / "store", LOCK_FILE),
         pytest.raises(UsageError, match=f"in use by process {os.getpid()}"),
     ):
-        crawl(config(tmp_path / "store", site))
+        crawl_board(config(tmp_path / "store", site))
 
 
 def test_f36_a_folder_that_cannot_be_made_is_a_storage_error(board: Board, tmp_path: Path) -> None:
@@ -755,4 +755,4 @@ def test_f36_a_folder_that_cannot_be_made_is_a_storage_error(board: Board, tmp_p
     (tmp_path / "file").write_bytes(b"")
 
     with pytest.raises(StorageError, match="cannot write"):
-        crawl(config(tmp_path / "file" / "store", board()))
+        crawl_board(config(tmp_path / "file" / "store", board()))

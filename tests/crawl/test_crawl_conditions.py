@@ -11,7 +11,7 @@ import pytest
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.gelbooru import Gelbooru
 from alti2v.crawl.boards.protocol import Conditions, Terms
-from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.crawl.crawler import CrawlConfig, crawl_board
 from alti2v.crawl.status import store_status
 from alti2v.errors import UsageError
 from alti2v.records import Progress
@@ -34,7 +34,7 @@ def wanted(site: Any) -> set[int]:
 def test_only_what_fulfils_the_conditions_is_listed(board: Board, tmp_path: Path, dialect: str) -> None:
     """The board gets them as search terms, so nothing else is listed, and the count agrees."""
     site = board(dialect=dialect, page_cap=5)
-    report = crawl(config(tmp_path / "store", site, tags="1girl", **BOUNDS))
+    report = crawl_board(config(tmp_path / "store", site, tags="1girl", **BOUNDS))
 
     assert report.complete, report.missing
     assert set(posts(report.store).index) == wanted(site)
@@ -47,10 +47,10 @@ def test_newer_posts_within_the_bounds_are_added(board: Board, tmp_path: Path, d
     """The same command later lists only what is new."""
     site = board(dialect=dialect, ids=list(range(1, 60, 2)))
     bounds = {"min_id": 20, "max_id": 100}
-    crawl(config(tmp_path / "store", site, **bounds))
+    crawl_board(config(tmp_path / "store", site, **bounds))
     site.ids += range(61, 120, 2)
     site.requests.clear()
-    report = crawl(config(tmp_path / "store", site, **bounds))
+    report = crawl_board(config(tmp_path / "store", site, **bounds))
 
     assert report.complete, report.missing
     assert set(posts(report.store).index) == set(range(21, 100, 2))
@@ -61,7 +61,7 @@ def test_newer_posts_within_the_bounds_are_added(board: Board, tmp_path: Path, d
 def test_a_board_that_ignores_conditions_is_noticed(board: Board, tmp_path: Path, cursor: bool) -> None:
     """Posts that it lists all the same are recorded as left out, and their files are not asked for."""
     site = board(page_cap=20, ignores=("id:>=", "score:", "-"), ignores_cursor=not cursor)
-    report = crawl(config(tmp_path / "store", site, **BOUNDS))
+    report = crawl_board(config(tmp_path / "store", site, **BOUNDS))
     rows = posts(report.store)
 
     assert report.complete, report.missing
@@ -75,7 +75,7 @@ def test_what_the_board_would_refuse_is_held_here_and_said(board: Board, tmp_pat
     site = board(dialect="danbooru")
     told: list[Progress] = []
     options = {"tags": "1girl", "exclude": ("solo", "smile")}
-    report = crawl(config(tmp_path / "store", site, **options), progress=told.append)
+    report = crawl_board(config(tmp_path / "store", site, **options), progress=told.append)
     rows = posts(report.store)
     expected = {number for number in site.ids if not {"solo", "smile"} & set(tags_of(number))}
 
@@ -103,10 +103,10 @@ def test_terms() -> None:
 def test_other_conditions_are_another_plan(board: Board, tmp_path: Path, change: dict[str, Any]) -> None:
     """They decide what the store holds."""
     site = board()
-    crawl(config(tmp_path / "store", site, **BOUNDS))
+    crawl_board(config(tmp_path / "store", site, **BOUNDS))
 
     with pytest.raises(UsageError, match=f"was made with {next(iter(change))} "):
-        crawl(replace(config(tmp_path / "store", site, **BOUNDS), **change))
+        crawl_board(replace(config(tmp_path / "store", site, **BOUNDS), **change))
 
 
 @pytest.mark.parametrize(
@@ -137,12 +137,12 @@ def test_only_what_failed_is_tried_again(board: Board, tmp_path: Path) -> None:
     lost = page(status=404)
     site.script("/images/0/p7", lost)
     site.script("/images/2/p9", *[page()] * 4)
-    first = crawl(config(store, site))
+    first = crawl_board(config(store, site))
     site.requests.clear()
-    one = crawl(config(store, site, retry_failed="http_404"))
+    one = crawl_board(config(store, site, retry_failed="http_404"))
     asked = [path for _, path in site.requests]
     site.scripts.clear()
-    everything = crawl(config(store, site, retry_failed="all"))
+    everything = crawl_board(config(store, site, retry_failed="all"))
 
     assert first.failed == {"http_404": 1, "not_image": 1}
     assert asked == ["/robots.txt", "/images/0/p7.jpg"]
@@ -153,8 +153,8 @@ def test_only_what_failed_is_tried_again(board: Board, tmp_path: Path) -> None:
 def test_retrying_says_when_the_listing_has_no_end_yet(board: Board, tmp_path: Path) -> None:
     """What was never listed is missing all the same."""
     site = board()
-    crawl(config(tmp_path / "store", site, limit=5))
-    report = crawl(config(tmp_path / "store", site, retry_failed="all"))
+    crawl_board(config(tmp_path / "store", site, limit=5))
+    report = crawl_board(config(tmp_path / "store", site, retry_failed="all"))
 
     missing = "the listing has not come to its end (run without --retry-failed)"
     assert (report.complete, report.missing) == (False, missing)
@@ -163,4 +163,4 @@ def test_retrying_says_when_the_listing_has_no_end_yet(board: Board, tmp_path: P
 def test_nothing_can_be_retried_before_a_first_crawl(board: Board, tmp_path: Path) -> None:
     """A usage error that says what to do."""
     with pytest.raises(UsageError, match="leave out --retry-failed"):
-        crawl(config(tmp_path / "store", board(), retry_failed="all"))
+        crawl_board(config(tmp_path / "store", board(), retry_failed="all"))

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 
-from alti2v.crawl.crawler import crawl
+from alti2v.crawl.crawler import crawl_board
 from alti2v.crawl.status import store_status
 from alti2v.crawl.store.sqlite import Database
 from alti2v.crawl.verify import verify_store
@@ -47,7 +47,7 @@ def test_f08_what_is_no_picture_is_not_stored(board: Board, tmp_path: Path, answ
     site = board(ids=[7, 9])
     site.script("/samples/0/sample_p7", answer)
     site.script("/samples/2/sample_p9", *[answer] * 9)
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
 
     assert (report.stored, report.failed) == (1, {"not_image": 1})
     assert posts(report.store).loc[7, "attempts"] == 2
@@ -58,7 +58,7 @@ def test_f08_a_picture_under_another_type_is_one(board: Board, tmp_path: Path) -
     site = board(ids=[7])
     site.script("/samples/", body(site.content(7, sample=True), "text/html"))
 
-    assert pictures(crawl(config(tmp_path / "store", site)).store) == {7: site.content(7, sample=True)}
+    assert pictures(crawl_board(config(tmp_path / "store", site)).store) == {7: site.content(7, sample=True)}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_f24_a_jpg_that_is_something_else_is_a_kind(
     """F24: the bytes decide; none but JPEG, PNG, GIF and WebP is stored, nor asked for again."""
     site = board(ids=[7])
     site.script("/samples/", *[body(content)] * 5)
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
 
     assert (report.stored, report.failed) == (0, {kind: 1})
     assert len(site.asked("/samples/")) == 1
@@ -93,7 +93,7 @@ def test_f24_a_jpg_that_is_another_picture_is_stored_as_that(board: Board, tmp_p
     """F24: the member's name says what it is."""
     site = board(ids=[7])
     site.script("/samples/", body(picture(7, kind=kind)))
-    store = crawl(config(tmp_path / "store", site)).store
+    store = crawl_board(config(tmp_path / "store", site)).store
 
     assert posts(store).loc[7, "stored_format"] == kind
     names = [member.name for member in tar_members(store / "images/images-000000.tar")]
@@ -107,7 +107,7 @@ def test_f15_answers_that_are_broken_are_asked_for_again(board: Board, tmp_path:
     twice = json.dumps([site.json_post(number) for number in sorted(site.ids)[-10:]] * 2)
     path = "/index.php?page=dapi&q=index&s=post&tags="
     site.script(f"{path}&limit=1000", page(whole[:500]), page('<posts count="9"><post id="1"'), page(twice))
-    report = crawl(config(tmp_path / "store", site, dialect="gelbooru"))
+    report = crawl_board(config(tmp_path / "store", site, dialect="gelbooru"))
 
     assert (report.listed, report.stored, report.complete) == (60, 60, True)
     assert posts(report.store).index.is_unique
@@ -120,7 +120,7 @@ def test_f15_a_count_that_changes_all_the_time_ends_the_listing(board: Board, tm
         site.count_offset = (site.count_offset + 1) % 3
 
     site = board(page_cap=10, after=change)
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
 
     assert report.stored == 60
     assert len(site.asked("s=post")) < 60
@@ -135,7 +135,7 @@ def test_f63_hostile_tags_are_stored_and_name_nothing(board: Board, tmp_path: Pa
     site = board(ids=[7, 9])
     entry = site.json_post(7) | {"tags": " ".join(HOSTILE), "source": "\x1b[2J\n" + HOSTILE[0]}
     site.script("/index.php?page=dapi&q=index&s=post", None, None, page(json.dumps([entry])))
-    store = crawl(config(tmp_path / "store", site, limit=1, tag_categories=False)).store
+    store = crawl_board(config(tmp_path / "store", site, limit=1, tag_categories=False)).store
     row = posts(store).loc[7]
     inside = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
     names = [member.name for member in tar_members(store / "images/images-000000.tar")]
@@ -153,7 +153,7 @@ def test_f64_impossible_ids_do_no_harm(board: Board, tmp_path: Path) -> None:
     wrong = [site.json_post(7) | {"id": value} for value in (-1, 0, 10**12, 2**63, "x", None, 1.5, True, [7])]
     top = [site.json_post(number) for number in sorted(site.ids)[-10:]]
     site.script("/index.php?page=dapi&q=index&s=post&tags=&limit=1000", page(json.dumps(wrong + top + top[:2])))
-    report = crawl(config(tmp_path / "store", site, dialect="gelbooru"))
+    report = crawl_board(config(tmp_path / "store", site, dialect="gelbooru"))
 
     assert (report.listed, report.stored, report.complete) == (60, 60, True)
     assert set(posts(report.store).index) == set(site.ids)
@@ -206,10 +206,10 @@ def test_f34_a_full_disk_stops_cleanly(
     with monkeypatch.context() as patch:
         disk(patch)
         with pytest.raises(StorageError, match=r"(is full|make room)") as caught:
-            crawl(config(store, site))
+            crawl_board(config(store, site))
     stopped = store_status(store)
     kept = len(site.asked("/samples/"))
-    resumed = crawl(config(store, site))
+    resumed = crawl_board(config(store, site))
 
     assert "\n" not in str(caught.value)
     assert caught.value.exit_status == 1
@@ -232,9 +232,9 @@ def test_f35_a_disk_that_refuses_stops_cleanly(
     with monkeypatch.context() as patch:
         patch.setattr("alti2v.storage.tar.os.writev", refuse)
         with pytest.raises(StorageError, match=r"cannot write .*images-000000\.tar"):
-            crawl(config(store, site))
+            crawl_board(config(store, site))
 
-    assert crawl(config(store, site)).stored == 60
+    assert crawl_board(config(store, site)).stored == 60
     assert verify_store(store).findings == ()
 
 
@@ -243,14 +243,14 @@ def test_f36_a_ledger_that_is_locked_by_something_else_is_one_line(
 ) -> None:
     """F36: as on a network disk whose locks do not come free: nothing is written, and the store stays whole."""
     site, store = board(ids=[7]), tmp_path / "store"
-    crawl(config(store, site))
+    crawl_board(config(store, site))
     real = sqlite3.connect
     impatient = lambda *path, **named: real(*path, **(named | {"timeout": 0}))  # noqa: E731
     monkeypatch.setattr("alti2v.crawl.store.sqlite.sqlite3.connect", impatient)
     other = real(store / "crawl.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageError, match="database is locked"):
-        crawl(config(store, site))
+        crawl_board(config(store, site))
     other.execute("ROLLBACK")
     other.close()
 
@@ -260,7 +260,7 @@ def test_f36_a_ledger_that_is_locked_by_something_else_is_one_line(
 def test_f39_leftovers_of_killed_runs_are_swept_and_never_read(board: Board, tmp_path: Path) -> None:
     """F39: half a table and half a description under temporary names."""
     site, store = board(), tmp_path / "store"
-    crawl(config(store, site, limit=20))
+    crawl_board(config(store, site, limit=20))
     leftovers = [
         store / ".tmp-9-store.json",
         store / "posts/.tmp-9-posts-000000.parquet",
@@ -269,7 +269,7 @@ def test_f39_leftovers_of_killed_runs_are_swept_and_never_read(board: Board, tmp
     for leftover in leftovers:
         leftover.write_bytes(b"half")
     between = verify_store(store).findings
-    report = crawl(config(store, site))
+    report = crawl_board(config(store, site))
 
     assert between == ()
     assert report.complete
@@ -286,8 +286,8 @@ def test_f40_a_clock_that_jumps_back_changes_nothing(
     backwards = itertools.count()
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: 1.8e9 - 3e7 * next(backwards))
-        report = crawl(config(tmp_path / "store", site, rate=200.0, api_rate=200.0))
-    at_peace = crawl(config(tmp_path / "peace", site))
+        report = crawl_board(config(tmp_path / "store", site, rate=200.0, api_rate=200.0))
+    at_peace = crawl_board(config(tmp_path / "peace", site))
     asked = [at for at, _ in site.requests if at >= begun_s]
 
     assert (report.stored, report.complete) == (60, True)

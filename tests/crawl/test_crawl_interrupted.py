@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from alti2v.crawl.crawler import crawl
+from alti2v.crawl.crawler import crawl_board
 from alti2v.crawl.status import store_status
 from alti2v.crawl.verify import verify_store
 from alti2v.records import Progress
@@ -46,7 +46,7 @@ def test_ctrl_c_twice_stops_at_once(board: Board, tmp_path: Path) -> None:
     assert "Traceback" not in rest, rest
     assert rest.splitlines()[-1].endswith("run the same command again to go on")
     assert verify_store(tmp_path / "store").findings == ()
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
     assert (report.stored, report.complete) == (60, True)
 
 
@@ -93,7 +93,7 @@ def test_ctrl_c_while_the_board_is_looked_for(board: Board, tmp_path: Path) -> N
 
     assert process.returncode == 130
     assert "Traceback" not in said
-    assert crawl(config(tmp_path / "store", site)).complete
+    assert crawl_board(config(tmp_path / "store", site)).complete
 
 
 def test_a_pause_is_shown_until_it_is_over(board: Board, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_pause_is_shown_until_it_is_over(board: Board, tmp_path: Path) -> None
     site.script("/samples/", lambda _: web.Response(status=429, headers={"Retry-After": "3"}))
     seen: list[Progress] = []
     patient = replace(QUICK, longest_pause_s=2.5)
-    crawl(config(tmp_path / "store", site, retry=patient), progress=seen.append)
+    crawl_board(config(tmp_path / "store", site, retry=patient), progress=seen.append)
     notes = [progress.note for progress in seen if progress.note]
 
     assert all("asked for silence (HTTP 429)" in note for note in notes)
@@ -115,7 +115,7 @@ def test_progress_says_what_waits_and_how_fast_bytes_come(board: Board, tmp_path
     site = board(page_cap=13)
     site.script("/images/3/p3", page(status=404))
     seen: list[Progress] = []
-    crawl(config(tmp_path / "store", site), progress=seen.append)
+    crawl_board(config(tmp_path / "store", site), progress=seen.append)
     counts = [progress.counts for progress in seen if progress.stage == "crawling"]
 
     assert all(int(each["listed"]) >= int(each["queued"]) for each in counts)

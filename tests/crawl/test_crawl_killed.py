@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from alti2v.crawl.crawler import crawl
+from alti2v.crawl.crawler import crawl_board
 from alti2v.crawl.download.pipeline import files_in_flight
 from alti2v.crawl.status import store_status
 from alti2v.crawl.store.ledger import Ledger
@@ -54,7 +54,7 @@ def site() -> Iterator[ScriptedBoard]:
 def whole(site: ScriptedBoard, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store of an uninterrupted crawl."""
     store = tmp_path_factory.mktemp("whole") / "store"
-    assert crawl(config(store, site)).stored == POSTS
+    assert crawl_board(config(store, site)).stored == POSTS
     return store
 
 
@@ -66,7 +66,7 @@ def test_f30_killed_and_started_again_equals_uninterrupted(
     store = tmp_path / "killed"
     asked_before = len(site.requests)
     returned = interrupted(site, store, point, signal.SIGKILL)
-    resumed = crawl(config(store, site))
+    resumed = crawl_board(config(store, site))
     asked = [path for _, path in site.requests[asked_before:] if path.startswith("/samples")]
 
     assert returned == -signal.SIGKILL
@@ -87,7 +87,7 @@ def test_f32_ctrl_c_finishes_what_is_in_flight(tmp_path: Path, site: ScriptedBoa
     stopped = store_status(tmp_path / "store")
     findings = verify_store(tmp_path / "store").findings
     exported = pd.read_parquet(tmp_path / "store/posts")
-    resumed = crawl(config(tmp_path / "store", site))
+    resumed = crawl_board(config(tmp_path / "store", site))
 
     assert returned == 130
     assert 20 <= stopped.stored < POSTS
@@ -111,10 +111,10 @@ def test_f34_a_full_disk_in_the_middle_stops_cleanly(
 
     monkeypatch.setattr(OpenTar, "append", full)
     with pytest.raises(StorageError, match="the disk is full"):
-        crawl(config(tmp_path / "store", site))
+        crawl_board(config(tmp_path / "store", site))
     monkeypatch.undo()
     stopped = store_status(tmp_path / "store")
-    resumed = crawl(config(tmp_path / "store", site))
+    resumed = crawl_board(config(tmp_path / "store", site))
 
     assert stopped.stored <= 60
     assert resumed.stored == POSTS
@@ -133,7 +133,7 @@ def test_f33_bytes_are_synced_before_the_ledger_promises_them(
         "settle",
         lambda self, outcomes: (happened.extend(["settle"] * len(outcomes)), settle(self, outcomes))[1],
     )
-    crawl(config(tmp_path / "store", site, limit=70))
+    crawl_board(config(tmp_path / "store", site, limit=70))
 
     batches = "".join("S" if word == "sync" else "." for word in happened)
     assert batches.count(".") == 70

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.crawl.crawler import CrawlConfig, crawl_board
 from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.retry import RetryPolicy
 from alti2v.crawl.verify import verify_store
@@ -141,7 +141,7 @@ def test_a_long_crawl_of_a_failing_board_ends_complete(
     monkeypatch.setattr("alti2v.crawl.download.pool.Client", clocked)
     monkeypatch.setattr("alti2v.crawl.progress._BEAT_S", 60.0)  # or most of the real time would go into it
     begun_s = time.monotonic()
-    report = crawl(
+    report = crawl_board(
         CrawlConfig(
             store=tmp_path / "store",
             board=board.url,

@@ -15,7 +15,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.crawl.crawler import CrawlConfig, crawl_board
 from alti2v.crawl.http.memory_budget import Memory, Room
 from tests.crawl.helpers.scripted_board import ScriptedBoard, picture
 
@@ -64,9 +64,9 @@ async def test_who_gives_up_waiting_leaves_no_hole() -> None:
 CHILD = """
 import json, math, resource, sys
 from pathlib import Path
-from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.crawl.crawler import CrawlConfig, crawl_board
 url, store, memory = sys.argv[1:]
-report = crawl(CrawlConfig(store=Path(store), board=url, rate=math.inf, api_rate=math.inf, connections=8,
+report = crawl_board(CrawlConfig(store=Path(store), board=url, rate=math.inf, api_rate=math.inf, connections=8,
                            allow_private=True, memory_bytes=int(memory), max_file_bytes=int(memory)))
 # Not getrusage for itself: its ru_maxrss starts from that of the process that began this one.
 own = int(Path("/proc/self/status").read_text(encoding="ascii").partition("VmHWM:")[2].split()[0])
@@ -115,7 +115,7 @@ def test_lengths_that_are_not_announced_count_as_the_largest_allowed(tmp_path: P
     with ScriptedBoard(ids=list(range(1, 21))) as site:
         site.script("/samples", *[chunked] * 20)
         config: dict[str, Any] = {"rate": math.inf, "api_rate": math.inf, "allow_private": True}
-        report = crawl(
+        report = crawl_board(
             CrawlConfig(
                 store=tmp_path / "store", board=site.url, memory_bytes=50_000, max_file_bytes=50_000, **config
             )

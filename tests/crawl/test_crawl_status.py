@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alti2v.cli import main
-from alti2v.crawl.crawler import crawl
+from alti2v.crawl.crawler import crawl_board
 from alti2v.crawl.run_log import open_log
 from alti2v.crawl.status import store_status
 from alti2v.errors import DamagedError, UsageError
@@ -34,7 +34,7 @@ def test_status_adds_up(board: Board, tmp_path: Path, capsys: pytest.CaptureFixt
     site = board(extension={1: "mp4"})
     site.script("/images/3/p3", page(status=404))
     site.script("/samples/3/sample_p3", page(status=404))
-    crawl(config(tmp_path / "store", site, tags="1girl"))
+    crawl_board(config(tmp_path / "store", site, tags="1girl"))
     text = printed(capsys, "status", str(tmp_path / "store"))
     found = json.loads(printed(capsys, "status", str(tmp_path / "store"), "--json"))
 
@@ -56,7 +56,7 @@ def test_status_while_a_crawl_runs(board: Board, tmp_path: Path) -> None:
         if progress.counts.get("stored", 0) and not seen:
             seen.append(store_status(tmp_path / "store"))
 
-    report = crawl(config(tmp_path / "store", board(page_cap=7)), progress=look)
+    report = crawl_board(config(tmp_path / "store", board(page_cap=7)), progress=look)
 
     assert report.complete
     assert seen[0].process == str(os.getpid())
@@ -69,7 +69,7 @@ def test_status_of_what_is_no_store(board: Board, tmp_path: Path) -> None:
     """Another folder is a usage error, a store without its ledger a damaged one."""
     with pytest.raises(UsageError, match="is not a store"):
         store_status(tmp_path)
-    crawl(config(tmp_path / "store", board(ids=[1])))
+    crawl_board(config(tmp_path / "store", board(ids=[1])))
     (tmp_path / "store" / LEDGER_FILE).unlink()
 
     with pytest.raises(DamagedError, match="verify --repair"):
@@ -82,7 +82,7 @@ def test_the_log_says_what_happened(board: Board, tmp_path: Path) -> None:
     site.script("/samples/1/", page(status=429))
     site.script("/samples/3/", page(status=404))
     site.script("/images/3/", page(status=404))
-    crawl(config(tmp_path / "store", site, contact="mailto:me@example.net", api_rate=100.0))
+    crawl_board(config(tmp_path / "store", site, contact="mailto:me@example.net", api_rate=100.0))
     lines = (tmp_path / "store" / CRAWL_LOG_FILE).read_text().splitlines()
     events = [line.split(" ", 1)[1] for line in lines]
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from alti2v.cli import main
-from alti2v.crawl.crawler import crawl
+from alti2v.crawl.crawler import crawl_board
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import StorageError, UsageError
 from alti2v.storage.remote import upload
@@ -70,8 +70,8 @@ def tars(store: Path) -> list[str]:
 
 def test_the_store_is_behind_the_url(tmp_path: Path, site: ScriptedBoard, s3: S3Server) -> None:
     """Tar files and tables are there, and say what a local crawl says; only the ledger stays here."""
-    report = crawl(config(tmp_path / "work", site, url=URL))
-    crawl(config(tmp_path / "local", site))
+    report = crawl_board(config(tmp_path / "work", site, url=URL))
+    crawl_board(config(tmp_path / "local", site))
     copy = copy_of(s3, tmp_path / "copy")
 
     assert report.complete
@@ -87,10 +87,10 @@ def test_the_store_is_behind_the_url(tmp_path: Path, site: ScriptedBoard, s3: S3
 
 def test_what_is_new_is_added(tmp_path: Path, site: ScriptedBoard, s3: S3Server) -> None:
     """A later run sends new tar files and changed tables; the old tar files are not touched."""
-    crawl(config(tmp_path / "work", site, url=URL))
+    crawl_board(config(tmp_path / "work", site, url=URL))
     before = {key: s3.puts(key) for key in s3.names() if key.endswith(".tar")}
     site.ids += range(POSTS + 1, POSTS + 11)
-    report = crawl(config(tmp_path / "work", site, url=URL))
+    report = crawl_board(config(tmp_path / "work", site, url=URL))
 
     assert report.stored == POSTS + 10
     assert {key: s3.puts(key) for key in before} == before
@@ -103,9 +103,9 @@ def test_f41_puts_that_fail_stop_the_crawl_and_lose_nothing(
     """The store is down for a whole run; the next one sends what is left and fetches no file twice."""
     s3.fail_puts("500", times=10**6)
     with pytest.raises(StorageError, match=f"cannot write {URL}/images/images-000000.tar"):
-        crawl(config(tmp_path / "work", site, url=URL))
+        crawl_board(config(tmp_path / "work", site, url=URL))
     s3.fail_puts("", times=0)
-    report = crawl(config(tmp_path / "work", site, url=URL))
+    report = crawl_board(config(tmp_path / "work", site, url=URL))
 
     assert report.complete
     assert len(pd.read_parquet(copy_of(s3, tmp_path / "copy") / "posts")) == POSTS
@@ -120,7 +120,7 @@ def test_f41_puts_that_fail_once_are_tried_again(
 ) -> None:
     """F41: silence, silence after the object was stored, a broken connection, other bytes, 503 SlowDown."""
     s3.fail_puts(fault, times=1)
-    report = crawl(config(tmp_path / "work", site, url=URL))
+    report = crawl_board(config(tmp_path / "work", site, url=URL))
 
     assert report.complete
     assert s3.faults_left == 0
@@ -135,10 +135,10 @@ def test_f41_credentials_that_expire_stop_the_crawl_and_lose_nothing(
     """F41: the first tar file went out, then every PUT is refused; the next run sends the rest, and no more."""
     s3.fail_puts("expired", times=10**6, after=1)
     with pytest.raises(StorageError, match=r"token|expired|Forbidden"):
-        crawl(config(tmp_path / "work", site, url=URL))
+        crawl_board(config(tmp_path / "work", site, url=URL))
     s3.fail_puts("", times=0)
     first = s3.puts("stores/one/images/images-000000.tar")
-    report = crawl(config(tmp_path / "work", site, url=URL))
+    report = crawl_board(config(tmp_path / "work", site, url=URL))
 
     assert report.complete
     assert s3.puts("stores/one/images/images-000000.tar") == first == 1
@@ -155,10 +155,10 @@ def test_f41_many_parts_are_one_object_or_none(
     monkeypatch.setattr(ScriptedBoard, "content", padded_content)
     s3.fail_puts("500", times=10**6, after=1)  # the first part arrives
     with pytest.raises(StorageError, match="cannot write"):
-        crawl(large)
+        crawl_board(large)
     seen = s3.names()
     s3.fail_puts("", times=0)
-    report = crawl(large)
+    report = crawl_board(large)
 
     assert [name for name in seen if name.endswith(".tar")] == []
     assert report.complete
@@ -194,8 +194,8 @@ def test_killed_and_started_again_it_is_whole(
     """F30 behind a URL: the same posts and bytes, and the folder here is as empty as after a quiet run."""
     monkeypatch.setenv("STORE_URL", URL)
     assert interrupted(site, tmp_path / "work", point, signal.SIGKILL) == -signal.SIGKILL
-    report = crawl(config(tmp_path / "work", site, url=URL))
-    crawl(config(tmp_path / "local", site))
+    report = crawl_board(config(tmp_path / "work", site, url=URL))
+    crawl_board(config(tmp_path / "local", site))
 
     assert report.complete, report.missing
     assert tars(tmp_path / "work") == []
@@ -207,7 +207,7 @@ def test_killed_and_started_again_it_is_whole(
 
 def test_damage_behind_the_url_is_found_and_mended(tmp_path: Path, site: ScriptedBoard, s3: S3Server) -> None:
     """A flipped bit is named; after --repair the next crawl fetches that picture and sends the file."""
-    crawl(config(tmp_path / "work", site, url=URL))
+    crawl_board(config(tmp_path / "work", site, url=URL))
     key = "stores/one/images/images-000001.tar"
     damaged = bytearray(s3.content(key))
     damaged[700] ^= 1
@@ -218,7 +218,7 @@ def test_damage_behind_the_url_is_found_and_mended(tmp_path: Path, site: Scripte
     assert all("images-000001.tar" in finding.where for finding in found)
     verify_store(tmp_path / "work", repair=True)
     before = len(site.asked("/samples"))
-    report = crawl(config(tmp_path / "work", site, url=URL))
+    report = crawl_board(config(tmp_path / "work", site, url=URL))
 
     assert report.stored == POSTS
     assert len(site.asked("/samples")) == before + 1
@@ -237,8 +237,8 @@ def test_bad_input_is_one_line(
             main(["crawl", *arguments, "--board", site.url])
         assert exit_.value.code == 2
         assert words in capsys.readouterr().err
-    crawl(config(tmp_path / "work", site, url=URL))
+    crawl_board(config(tmp_path / "work", site, url=URL))
     with pytest.raises(UsageError, match=f"was made with url '{URL}', not 's3://{BUCKET}/other'"):
-        crawl(config(tmp_path / "work", site, url=f"s3://{BUCKET}/other"))
+        crawl_board(config(tmp_path / "work", site, url=f"s3://{BUCKET}/other"))
     with pytest.raises(UsageError, match="quux"):
-        crawl(config(tmp_path / "new", site, url="quux://somewhere"))
+        crawl_board(config(tmp_path / "new", site, url="quux://somewhere"))

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from aiohttp import web
 
-from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.crawl.crawler import CrawlConfig, crawl_board
 from alti2v.crawl.download.pipeline import files_in_flight
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.verify import verify_store
@@ -32,13 +32,13 @@ TRIES = 4  # of one file in one life
 CHILD = """
 import sys
 from pathlib import Path
-from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.crawl.crawler import CrawlConfig, crawl_board
 from alti2v.crawl.http.retry import RetryPolicy
 
 url, store, *numbers = sys.argv[1:]
 rate, tries, connections = map(int, numbers)
 quick = RetryPolicy(tries=tries, base_s=0.001, ceiling_s=0.002)
-crawl(CrawlConfig(store=Path(store), board=url, rate=rate, api_rate=rate, allow_private=True,
+crawl_board(CrawlConfig(store=Path(store), board=url, rate=rate, api_rate=rate, allow_private=True,
                   connections=connections, shard_bytes=300_000, retry=quick))
 """
 
@@ -98,7 +98,7 @@ def test_f31_a_storm_of_kills_costs_nothing(tmp_path: Path) -> None:
 
     kills = most_lost = 0
     with ScriptedBoard(ids=list(range(1, POSTS + 1)), page_cap=100) as site:
-        whole = crawl(
+        whole = crawl_board(
             CrawlConfig(
                 store=tmp_path / "whole", board=site.url, rate=math.inf, api_rate=math.inf, allow_private=True
             )
@@ -129,9 +129,9 @@ def test_f31_a_storm_of_kills_costs_nothing(tmp_path: Path) -> None:
         config = CrawlConfig(
             store=store, board=site.url, rate=math.inf, api_rate=math.inf, allow_private=True, retry=QUICK
         )
-        resumed = crawl(config)
+        resumed = crawl_board(config)
         while not resumed.complete and resumed.missing.endswith("may pass"):
-            resumed = crawl(config)
+            resumed = crawl_board(config)
         again = {file_of(path) for _, path in site.requests[asked_before:]} & before_last
 
     assert (whole.stored, resumed.stored, resumed.complete) == (POSTS, POSTS, True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alti2v.crawl.crawler import CrawlConfig, CrawlReport, crawl
+from alti2v.crawl.crawler import CrawlConfig, CrawlReport, crawl_board
 from alti2v.crawl.http.retry import RetryPolicy
 from alti2v.crawl.status import store_status
 from alti2v.crawl.verify import verify_store
@@ -57,7 +57,7 @@ def again(store: Path, site: ScriptedBoard, *, limit: int | None = None) -> Craw
         shard_bytes=30_000,
         limit=limit,
     )
-    return crawl(settings)
+    return crawl_board(settings)
 
 
 def flip(path: Path, at: int) -> None:

@@ -23,7 +23,7 @@ POSTS = 150
 SCRIPT = """
 import functools, importlib, os, signal, sys
 from pathlib import Path
-from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.crawl.crawler import CrawlConfig, crawl_board
 
 # A test suite started in the background inherits an ignored SIGINT, and Python would keep ignoring it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -47,7 +47,7 @@ setattr(target, name, counted)
 try:
     fast = {"rate": float("inf"), "api_rate": float("inf")}
     where = {"store": Path(store), "url": os.environ.get("STORE_URL")}
-    crawl(CrawlConfig(board=url, allow_private=True, shard_bytes=60_000, **where, **fast))
+    crawl_board(CrawlConfig(board=url, allow_private=True, shard_bytes=60_000, **where, **fast))
 except KeyboardInterrupt:
     sys.exit(130)
 """

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from aiohttp import web
 
-from alti2v.crawl.crawler import crawl
+from alti2v.crawl.crawler import crawl_board
 from alti2v.crawl.verify import verify_store
 from alti2v.records import Progress
 from alti2v.storage.layout import HISTORY_FILE, LEDGER_FILE
@@ -43,10 +43,10 @@ def all_tags(store: Path, number: int) -> list[str]:
 def test_without_refresh_only_new_posts_are_listed(board: Board, tmp_path: Path, dialect: str) -> None:
     """A few questions, whatever the size of the board; nothing is fetched again."""
     site = board(dialect=dialect, page_cap=10)
-    crawl(config(tmp_path / "store", site))
+    crawl_board(config(tmp_path / "store", site))
     site.ids += [121, 123, 125]
     site.requests.clear()
-    report = crawl(config(tmp_path / "store", site))
+    report = crawl_board(config(tmp_path / "store", site))
 
     assert (report.new, report.listed, report.complete) == (3, 63, True)
     assert len(site.asked("posts.json?" if dialect == "danbooru" else "s=post")) <= 4
@@ -58,12 +58,12 @@ def test_changed_posts_are_read_again(board: Board, tmp_path: Path, dialect: str
     """Where the board lists by time of change, a page is enough; the history keeps what the tags were."""
     site = board(dialect=dialect, page_cap=10, sorts_by_change=True)
     store = tmp_path / "store"
-    crawl(config(store, site))
+    crawl_board(config(store, site))
     before = pictures(store)
     retag(site, 11, "1girl", "hatsune_miku", "vocaloid")
     site.requests.clear()
     begun = int(time.time())
-    report = crawl(config(store, site, refresh=2.0))
+    report = crawl_board(config(store, site, refresh=2.0))
     former = set(tags_of(11))
 
     assert report.complete, report.missing
@@ -84,10 +84,10 @@ def test_every_post_is_read_again_where_the_board_cannot_sort(
     """It says so; old changes are found, too."""
     site = board(dialect=dialect, page_cap=10)
     store = tmp_path / "store"
-    crawl(config(store, site))
+    crawl_board(config(store, site))
     retag(site, 3, "1girl", "some_artist")
     told: list[Progress] = []
-    report = crawl(config(store, site, refresh=1.0), progress=told.append)
+    report = crawl_board(config(store, site, refresh=1.0), progress=told.append)
 
     assert report.complete, report.missing
     assert all_tags(store, 3) == ["1girl", "some_artist"]
@@ -104,10 +104,10 @@ def test_f60_posts_that_are_gone_are_marked(
     """Row and picture stay; a post that merely left the search is not gone. By page number where need be."""
     site = board(page_cap=10, sorts_by_change=sorts, ignores_cursor=ignores_cursor)
     store = tmp_path / "store"
-    crawl(config(store, site, tags="1girl"))
+    crawl_board(config(store, site, tags="1girl"))
     site.ids = [number for number in site.ids if number not in (1, 57, 119)]
     retag(site, 33, "solo")  # no longer 1girl
-    report = crawl(config(store, site, tags="1girl", refresh=1.0))
+    report = crawl_board(config(store, site, tags="1girl", refresh=1.0))
     rows = posts(store)
 
     assert set(rows.index[rows["board_status"] == "deleted"]) == {1, 57, 119}
@@ -115,7 +115,7 @@ def test_f60_posts_that_are_gone_are_marked(
     assert len(pictures(store)) == report.stored == 60
     assert all_tags(store, 33) == ["solo"]
     site.requests.clear()
-    again = crawl(config(store, site, tags="1girl", refresh=1.0))
+    again = crawl_board(config(store, site, tags="1girl", refresh=1.0))
     assert len(site.asked("id:57&")) == 0
     assert again.listed == 60
 
@@ -124,11 +124,11 @@ def test_deleted_and_banned_posts_of_danbooru_are_marked(board: Board, tmp_path:
     """Banned ones lose their addresses there; here the md5 and the picture stay."""
     site = board(dialect="danbooru", sorts_by_change=True)
     store = tmp_path / "store"
-    crawl(config(store, site))
+    crawl_board(config(store, site))
     md5 = posts(store).loc[21, "md5"]
     site.hidden.add(21)
     retag(site, 21, *tags_of(21))
-    crawl(config(store, site, refresh=1.0))
+    crawl_board(config(store, site, refresh=1.0))
     row = posts(store).loc[21]
 
     assert (row["board_status"], row["status"], row["md5"]) == ("banned", "stored", md5)
@@ -139,12 +139,12 @@ def test_deleted_posts_that_are_shown_hide_none_that_are_gone(board: Board, tmp_
     """Danbooru shows and counts the former; what was missed once is not looked for at every refresh."""
     site = board(dialect="danbooru", sorts_by_change=True, page_cap=10)
     store = tmp_path / "store"
-    crawl(config(store, site))
+    crawl_board(config(store, site))
     site.ids.remove(57)
-    crawl(config(store, site, refresh=1.0))
+    crawl_board(config(store, site, refresh=1.0))
     rows = posts(store)
     site.requests.clear()
-    crawl(config(store, site, refresh=1.0))
+    crawl_board(config(store, site, refresh=1.0))
 
     assert set(rows.index[rows["board_status"] == "deleted"]) == {11, 33, 55, 57, 77, 99}
     assert site.asked("page=b") == []
@@ -154,11 +154,11 @@ def test_a_refresh_asks_for_xml_where_json_is_refused(board: Board, tmp_path: Pa
     """As listing does, and once that is known JSON is not asked for again."""
     site = board(page_cap=10, json_refused=True)
     store = tmp_path / "store"
-    crawl(config(store, site))
+    crawl_board(config(store, site))
     retag(site, 3, "solo")
     site.ids.remove(57)
     site.requests.clear()
-    report = crawl(config(store, site, refresh=1.0))
+    report = crawl_board(config(store, site, refresh=1.0))
     rows = posts(store)
 
     assert report.complete, report.missing
@@ -174,10 +174,10 @@ def test_a_page_of_ghosts_alone_costs_no_question_for_each_post(board: Board, tm
     }
     site = board(page_cap=5, ghosts=ghosts, ids=[*range(1, 40, 2), *range(60, 90, 2)])
     store = tmp_path / "store"
-    crawl(config(store, site))
+    crawl_board(config(store, site))
     site.ids.remove(7)
     site.requests.clear()
-    crawl(config(store, site, refresh=1.0))
+    crawl_board(config(store, site, refresh=1.0))
     rows = posts(store)
 
     assert set(rows.index[rows["board_status"] == "deleted"]) == {7}
@@ -189,10 +189,10 @@ def test_a_board_that_ignores_the_number_deletes_nothing(board: Board, tmp_path:
     """It answers with the newest post: no answer to the question whether this one is there."""
     site = board(page_cap=10)
     store = tmp_path / "store"
-    crawl(config(store, site))
+    crawl_board(config(store, site))
     site.ids.remove(57)
     site.ignores = ("id:57",)
-    report = crawl(config(store, site, refresh=1.0))
+    report = crawl_board(config(store, site, refresh=1.0))
 
     assert "which posts are gone: asked for id:57" in report.missing
     assert set(posts(store)["board_status"]) == {"active"}
@@ -202,10 +202,10 @@ def test_a_board_that_ignores_pages_too_ends_a_refresh(board: Board, tmp_path: P
     """The same page again and again is no walk: said, and nothing is marked."""
     site = board(page_cap=10, ignores_cursor=True)
     store = tmp_path / "store"
-    crawl(config(store, site))
+    crawl_board(config(store, site))
     newest = web.Response(text=json.dumps([site.json_post(number) for number in site.ids[-10:]]))
     site.script("/index.php?page=dapi&q=index&s=post&tags=&limit=1000", *[None] * 2, *[lambda _: newest] * 20)
-    report = crawl(config(store, site, refresh=1.0))
+    report = crawl_board(config(store, site, refresh=1.0))
 
     assert "ignores id:<N, and page numbers" in report.missing
     assert set(posts(store)["board_status"]) == {"active"}
@@ -215,10 +215,10 @@ def test_an_empty_page_in_between_deletes_nothing(board: Board, tmp_path: Path) 
     """Boards answer nothing now and then: a post is gone only if the board lacks it twice by its number."""
     site = board(page_cap=10)
     store = tmp_path / "store"
-    crawl(config(store, site))
+    crawl_board(config(store, site))
     empty = page("")
     site.script("/index.php?page=dapi&q=index&s=post&tags=id:%3C", None, None, empty, None, empty)
-    report = crawl(config(store, site, refresh=1.0))
+    report = crawl_board(config(store, site, refresh=1.0))
 
     assert report.complete, report.missing
     assert set(posts(store)["board_status"]) == {"active"}
@@ -228,9 +228,9 @@ def test_a_refresh_that_cannot_be_finished_says_so(board: Board, tmp_path: Path)
     """Incomplete, and what is missing; nothing is marked."""
     site = board(page_cap=10)
     store = tmp_path / "store"
-    crawl(config(store, site))
+    crawl_board(config(store, site))
     site.script("/index.php?page=dapi&q=index&s=post&tags=id:%3C", None, None, *[page(status=500)] * 3)
-    report = crawl(config(store, site, refresh=1.0))
+    report = crawl_board(config(store, site, refresh=1.0))
 
     assert not report.complete
     assert "changes of posts below id" in report.missing
@@ -241,13 +241,13 @@ def test_the_history_survives_a_lost_ledger(board: Board, tmp_path: Path) -> Non
     """Repair reads it back from its table, and finds a table that was edited."""
     site = board()
     store = tmp_path / "store"
-    crawl(config(store, site))
+    crawl_board(config(store, site))
     retag(site, 3, "1girl", "some_artist")
-    crawl(config(store, site, refresh=1.0))
+    crawl_board(config(store, site, refresh=1.0))
     before = history(store)
     (store / LEDGER_FILE).unlink()
     verify_store(store, repair=True)
-    crawl(config(store, site))
+    crawl_board(config(store, site))
 
     assert verify_store(store).findings == ()
     assert history(store) == before

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from alti2v.crawl.boards.danbooru_tags import TagSite
-from alti2v.crawl.crawler import crawl
+from alti2v.crawl.crawler import crawl_board
 from alti2v.crawl.verify import verify_store
 from alti2v.storage.layout import ALIASES_FILE, IMPLICATIONS_FILE, LEDGER_FILE
 from tests.crawl.conftest import Board
@@ -32,7 +32,7 @@ def test_donmai_tells_the_categories_of_another_board(board: Board, tmp_path: Pa
     """One question for all; the board's tag API is not asked, and its counts stay unknown."""
     site, donmai = board(), board(dialect="danbooru")
     options = {"tag_categories_from": "donmai", "donmai_url": donmai.url}
-    report = crawl(config(tmp_path / "store", site, **options))
+    report = crawl_board(config(tmp_path / "store", site, **options))
 
     assert report.complete, report.missing
     assert categories(report.store) == {name: NAMES[TAGS[name][0]] for name in TAGS}
@@ -48,11 +48,11 @@ def test_what_donmai_does_not_know(board: Board, tmp_path: Path, source: str) ->
     donmai = board(dialect="danbooru")
     del donmai.tag_table["some_artist"], donmai.tag_table["solo"]
     options: dict[str, Any] = {"tag_categories_from": source, "donmai_url": donmai.url}
-    crawl(config(tmp_path / "store", site, **options))
+    crawl_board(config(tmp_path / "store", site, **options))
     found = categories(tmp_path / "store")
     asked = len(site.asked("s=tag")), len(donmai.asked("/tags.json"))
     site.ids.append(121)
-    crawl(config(tmp_path / "store", site, **options))
+    crawl_board(config(tmp_path / "store", site, **options))
 
     assert found["vocaloid"] == "copyright"
     assert (found["some_artist"], found["solo"]) == (
@@ -62,7 +62,7 @@ def test_what_donmai_does_not_know(board: Board, tmp_path: Path, source: str) ->
     assert asked[0] == (0 if source == "donmai" else 1)
 
     # Changed one's mind later: what donmai did not know is asked of the board, and the tables say so.
-    crawl(config(tmp_path / "store", site, tag_categories_from="board"))
+    crawl_board(config(tmp_path / "store", site, tag_categories_from="board"))
     assert categories(tmp_path / "store") == {name: NAMES[TAGS[name][0]] for name in TAGS}
 
 
@@ -74,7 +74,7 @@ def test_rare_tags_are_asked_for_in_batches(board: Board, tmp_path: Path) -> Non
     donmai.tag_table = {f"more_frequent_{number}": (0, 10**6) for number in range(1500)}
     donmai.tag_table |= dict.fromkeys(names, (4, 1))
     options = {"tag_categories_from": "donmai", "donmai_url": donmai.url}
-    report = crawl(config(tmp_path / "store", site, **options))
+    report = crawl_board(config(tmp_path / "store", site, **options))
     asked = donmai.asked("name_comma")
 
     assert report.complete
@@ -97,9 +97,9 @@ def test_an_unreachable_donmai_is_incomplete(board: Board, tmp_path: Path) -> No
     site, donmai = board(), board(dialect="danbooru")
     donmai.script("/tags.json", *[page(status=500)] * 30)
     options = {"tag_categories_from": "donmai", "donmai_url": donmai.url}
-    report = crawl(config(tmp_path / "store", site, **options))
+    report = crawl_board(config(tmp_path / "store", site, **options))
     donmai.scripts.clear()
-    healed = crawl(config(tmp_path / "store", site, **options))
+    healed = crawl_board(config(tmp_path / "store", site, **options))
 
     assert report.stored == 60
     assert report.missing.startswith("the categories of 8 tags")
@@ -120,7 +120,7 @@ def test_aliases_and_implications(board: Board, tmp_path: Path) -> None:
         "/tag_implications.json": [relation(1, "hatsune_miku", "vocaloid"), relation(2, "a&quot;b", "x")],
     }
     options = {"tag_relations": "donmai", "donmai_url": site.url}
-    report = crawl(config(tmp_path / "store", site, **options))
+    report = crawl_board(config(tmp_path / "store", site, **options))
     found = [
         {tuple(row) for row in pd.read_parquet(report.store / file).itertuples(index=False, name=None)}
         for file in (ALIASES_FILE, IMPLICATIONS_FILE)
@@ -138,10 +138,10 @@ def test_relations_that_cannot_be_read_keep_the_former_table(board: Board, tmp_p
     site = board(dialect="danbooru", ids=[1])
     site.relations = {"/tag_aliases.json": [relation(1, "a", "b")], "/tag_implications.json": []}
     options = {"tag_relations": "donmai", "donmai_url": site.url}
-    crawl(config(tmp_path / "store", site, **options))
+    crawl_board(config(tmp_path / "store", site, **options))
     before = (tmp_path / "store" / ALIASES_FILE).read_bytes()
     site.script("/tag_aliases.json", *[page(status=500)] * 3)
-    report = crawl(config(tmp_path / "store", site, **options))
+    report = crawl_board(config(tmp_path / "store", site, **options))
 
     assert "tag aliases" in report.missing
     assert (tmp_path / "store" / ALIASES_FILE).read_bytes() == before
@@ -152,11 +152,11 @@ def test_categories_of_donmai_survive_a_lost_ledger(board: Board, tmp_path: Path
     site, donmai = board(), board(dialect="danbooru")
     options = {"tag_categories_from": "donmai", "donmai_url": donmai.url}
     store = tmp_path / "store"
-    crawl(config(store, site, **options))
+    crawl_board(config(store, site, **options))
     (store / LEDGER_FILE).unlink()
     verify_store(store, repair=True)
     donmai.requests.clear()
-    crawl(config(store, site, **options))
+    crawl_board(config(store, site, **options))
 
     assert donmai.requests == []
     assert categories(store) == {name: NAMES[TAGS[name][0]] for name in TAGS}
@@ -169,7 +169,7 @@ def test_f38_relations_that_changed_on_disk_are_found(board: Board, tmp_path: Pa
     site = board(dialect="danbooru", ids=[1])
     site.relations = {"/tag_aliases.json": [relation(1, "a", "b")], "/tag_implications.json": []}
     options = {"tag_relations": "donmai", "donmai_url": site.url}
-    store = crawl(config(tmp_path / "store", site, **options)).store
+    store = crawl_board(config(tmp_path / "store", site, **options)).store
     whole = (store / ALIASES_FILE).read_bytes()
     if how == "lost":
         (store / ALIASES_FILE).unlink()
@@ -181,5 +181,5 @@ def test_f38_relations_that_changed_on_disk_are_found(board: Board, tmp_path: Pa
     assert [finding.where for finding in found] == [ALIASES_FILE]
     assert "crawl --tag-relations donmai brings it again" in found[0].what
     assert verify_store(store).findings == ()
-    crawl(config(store, site, **options))
+    crawl_board(config(store, site, **options))
     assert (store / ALIASES_FILE).read_bytes() == whole

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from alti2v.crawl.crawler import crawl
+from alti2v.crawl.crawler import crawl_board
 from alti2v.crawl.store import tables
 from alti2v.crawl.store.writer import Shelf
 from alti2v.crawl.verify import verify_store
@@ -100,11 +100,11 @@ def test_f33_a_power_cut_leaves_a_store_that_goes_on(
         cuts.setattr(
             "alti2v.crawl.store.tables.export_tags", cutting(tables.export_tags, before=False, every=1)
         )
-        whole = crawl(config(tmp_path / "store", site))
+        whole = crawl_board(config(tmp_path / "store", site))
     disk.cut(keeps=keeps)
     ends = []
     for copy in disk.cuts:
-        ends.append(crawl(config(copy, site)))
+        ends.append(crawl_board(config(copy, site)))
         findings = verify_store(copy).findings
         assert findings == (), copy
         pd.testing.assert_frame_equal(
