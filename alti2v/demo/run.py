@@ -166,6 +166,7 @@ def _claim(out: Path, posts: int) -> None:
 def _board(out: Path, posts: int) -> Iterator[str]:
     """Serve the stand-in board from a process of its own for the length of the block; yield its URL.
 
+    It draws pictures while the crawler waits, and must not take the crawler's share of the interpreter.
     A store belongs to one board, and a board is known by its URL: so the port of the first time is kept. The
     board's standard input is a pipe that we hold, so that it ends when we do, even by kill -9.
 

@@ -58,7 +58,7 @@ THRESHOLDS_FILE = "thresholds.json"
 EVALUATION_DIR = "eval"
 
 POST_JSON_SUFFIX = "json"
-# Only these are stored, by content, whatever a URL's extension says (see docs/DECISIONS.md).
+# Only these are stored, by content: the extensions in a board's URLs are often wrong.
 IMAGE_SUFFIX_OF_FORMAT = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
 
 _KEY_DIGITS = 12

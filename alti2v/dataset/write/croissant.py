@@ -1,7 +1,8 @@
 """What is in a dataset as Croissant metadata, which search engines and MLCommons' tools read. Pure.
 
 Croissant 1.0 (docs.mlcommons.org/croissant/docs/croissant-spec.html): JSON-LD in schema.org's words, with
-record sets that say which column of which file holds what.
+record sets that say which column of which file holds what. Written by hand, because mlcroissant would add
+a dozen packages to every installation; the tests read the result with it.
 """
 
 from __future__ import annotations

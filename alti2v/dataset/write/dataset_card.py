@@ -53,7 +53,8 @@ def _front_matter(manifest: Manifest, splits: Sequence[str]) -> list[str]:
         "task_categories:\n- image-classification",
         f"size_categories:\n- {_size_category(sum(map(manifest.samples, splits)))}",
         "tags:\n- webdataset\n- multi-label-classification\n- illustration",
-        # One configuration: `datasets` would read tables beside it as tar files (docs/DECISIONS.md).
+        # One configuration: `datasets` (5.2.0, infer_module_for_data_files) reads all of them as it reads the
+        # first, so it would take tables in a second one for tar files.
         "configs:",
         "- config_name: default\n  data_files:",
         *(f"  - split: {split}\n    path: {DATA_DIR}/{split}-*.tar" for split in splits),

@@ -55,6 +55,7 @@ def weights_of(network: Any) -> LayerWeights:  # noqa: ANN401 - keras.Model
 
 def arrange_outputs(weights: LayerWeights, rows: Sequence[Label]) -> LayerWeights:
     """Weights whose last layer gives one logit per row: an output of the network, or a constant."""
+    # In the kernel, so that the graph needs no gather and computes nothing for tags that are left out.
     kernel, bias = weights["logits/kernel"], weights["logits/bias"]
     new_kernel = np.zeros((kernel.shape[0], len(rows)), np.float32)
     new_bias = np.array([row.log_odds for row in rows], np.float32)
