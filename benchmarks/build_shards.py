@@ -37,8 +37,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from alti2v.dataset.build import BuildConfig, build_shards
 from alti2v.dataset.engines.local import local_engine
-from alti2v.dataset.images import decoder_process
 from alti2v.dataset.images.convert import PreparedPicture, prepare_picture
+from alti2v.dataset.images.decoder_process import process_decoders
 from alti2v.dataset.images.prepare import Chunk, prepare_chunk
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.plan.near_duplicates import LOOK_SIDE_PX
@@ -189,7 +189,7 @@ def _run(command: Sequence[object]) -> dict[str, float]:
 
 def _build(store: Path, dataset: Path, workers: int) -> dict[str, float]:
     # Starting takes half a second once, which 1.5 million pictures do not notice: it is left out.
-    with decoder_process.borrowed_decoder() as started:
+    with process_decoders().borrowed() as started:
         started.prepare(b"", _RECIPE)
     begun_s = _processor_s()
     if workers == 1:
@@ -203,9 +203,8 @@ def _build(store: Path, dataset: Path, workers: int) -> dict[str, float]:
 def _processor_s() -> float:
     """Of this process and its decoder."""
     mine = resource.getrusage(resource.RUSAGE_SELF)
-    (idle,) = decoder_process._idle
-    assert idle._process is not None
-    fields = Path(f"/proc/{idle._process.pid}/stat").read_text().rpartition(")")[2].split()
+    with process_decoders().borrowed() as decoder:
+        fields = Path(f"/proc/{decoder.pid}/stat").read_text().rpartition(")")[2].split()
     return mine.ru_utime + mine.ru_stime + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

@@ -18,6 +18,7 @@ from alti2v.commands.options import (
     work_option,
 )
 from alti2v.commands.terminating import sigterm_raises
+from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import DamagedError, UsageError
 from alti2v.records import Finding
 from alti2v.storage.directory import DirectoryKind, kind_of
@@ -34,7 +35,9 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
 @click.argument("store")
 @click.argument("dataset")
 @work_option("Where DATASET is a URL: the local folder for the plan, tables and what is not finished.")
-@click.option("--size", type=int, default=224, show_default=True, help="Side of the square pictures, px.")
+@click.option(
+    "--size", type=int, default=ImageRecipe().size, show_default=True, help="Side of the square pictures, px."
+)
 @click.option(
     "--fit",
     type=click.Choice(["letterbox", "squash", "crop"]),

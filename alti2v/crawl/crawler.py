@@ -43,8 +43,8 @@ from alti2v.crawl.store.writer import Settlement, Shelf
 from alti2v.crawl.store.writer_thread import SingleThread
 from alti2v.errors import DamagedError, TerminatedError, UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress
-from alti2v.storage.directory import DirectoryKind, claim_directory, exclusive
-from alti2v.storage.layout import LEDGER_FILE, LOCK_FILE, STORE_FILE
+from alti2v.storage.directory import DirectoryKind, claim_directory, exclusive, missing_file
+from alti2v.storage.layout import CRAWL_LOCK_FILE, LEDGER_FILE, STORE_FILE
 from alti2v.storage.remote import open_remote
 from alti2v.storage.table import load
 
@@ -67,12 +67,12 @@ def crawl_board(config: CrawlConfig, *, progress: ProgressHook = ignore_progress
         DamagedError: the store is damaged; `verify --repair` mends it, unless its description is lost.
     """
     is_old = claim_directory(config.store, DirectoryKind.STORE)
-    with exclusive(config.store, LOCK_FILE):
+    with exclusive(config.store, CRAWL_LOCK_FILE):
         sweep(config.store)
         if is_old:
             check_plan(config)
             if not (config.store / LEDGER_FILE).exists():
-                raise DamagedError(f"{config.store / LEDGER_FILE} is missing: run `alti2v verify --repair`")
+                raise missing_file(config.store, LEDGER_FILE)
         elif config.retry_failed is not None:
             raise UsageError(f"{config.store} is no store yet: leave out --retry-failed")
         else:

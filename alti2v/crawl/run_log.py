@@ -22,10 +22,9 @@ from alti2v.crawl.store.ledger import Ledger, PostCounts
 from alti2v.crawl.store.writer import Lost, Settlement
 from alti2v.errors import DamagedError, StorageError
 from alti2v.records import Status
-from alti2v.storage.layout import CRAWL_LOG_FILE
+from alti2v.storage.layout import CRAWL_LOG_BACKUPS, CRAWL_LOG_FILE
 
 _LOG_BYTES = 5_000_000  # then a second file, crawl.log.1, and so on
-_OLD_LOGS = 2
 _STATE = "last_run"
 
 
@@ -68,7 +67,7 @@ def open_log(store: Path) -> Iterator[logging.Logger]:
     """A logger that writes into a store's log file; the file is made with its first line."""
     log = logging.Logger("alti2v.crawl")  # noqa: LOG001 - one store's own, in no global register
     handler = _Quiet(
-        store / CRAWL_LOG_FILE, maxBytes=_LOG_BYTES, backupCount=_OLD_LOGS, encoding="utf-8", delay=True
+        store / CRAWL_LOG_FILE, maxBytes=_LOG_BYTES, backupCount=CRAWL_LOG_BACKUPS, encoding="utf-8", delay=True
     )
     handler.setFormatter(_OneLine("%(asctime)sZ %(message)s", "%Y-%m-%dT%H:%M:%S"))
     log.addHandler(handler)

@@ -9,9 +9,8 @@ from pathlib import Path
 from alti2v.crawl.run_log import LastRun, last_run
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.walk_state import Ending, Walk
-from alti2v.errors import DamagedError
-from alti2v.storage.directory import DirectoryKind, holder, read_description
-from alti2v.storage.layout import LEDGER_FILE, LOCK_FILE
+from alti2v.storage.directory import DirectoryKind, holder, missing_file, read_description
+from alti2v.storage.layout import CRAWL_LOCK_FILE, LEDGER_FILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +53,8 @@ def store_status(store: Path) -> StoreStatus:
     """
     plan = read_description(store, DirectoryKind.STORE)
     if not (store / LEDGER_FILE).exists():
-        raise DamagedError(f"{store / LEDGER_FILE} is missing: run `alti2v verify --repair`")
-    process = holder(store, LOCK_FILE)
+        raise missing_file(store, LEDGER_FILE)
+    process = holder(store, CRAWL_LOCK_FILE)
     with Ledger(store / LEDGER_FILE, readonly=True) as ledger:
         counts, walk, run = ledger.counts(), ledger.walk(), last_run(ledger)
         board_count = ledger.state("board_count")

@@ -29,11 +29,11 @@ from alti2v.records import Category, Finding, Progress, ProgressHook, Verificati
 from alti2v.storage.directory import DirectoryKind, exclusive, read_description
 from alti2v.storage.layout import (
     ALIASES_FILE,
+    CRAWL_LOCK_FILE,
     HISTORY,
     HISTORY_FILE,
     IMPLICATIONS_FILE,
     LEDGER_FILE,
-    LOCK_FILE,
     POSTS,
     STORE_TAGS,
     TAGS_FILE,
@@ -62,7 +62,7 @@ def verify_store(
     """
     url = read_description(store, DirectoryKind.STORE).get("url")
     mirror = None if url is None else Mirror(store, open_remote(url))
-    with exclusive(store, LOCK_FILE):
+    with exclusive(store, CRAWL_LOCK_FILE):
         check = _Check(store=store, repair=repair, progress=progress, mirror=mirror)
         if repair:
             sweep(store)

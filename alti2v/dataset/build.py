@@ -281,7 +281,7 @@ def _manifest(job: _Job, planned: _Planned, request: str) -> Manifest:
     sizes = planned.prepared.column("size").to_numpy()
     each = _BESIDE_A_PICTURE + (int(sizes[sizes > 0].mean()) if sizes.any() else 0)
     new = (
-        Shard(name=shard.name, samples=len(shard.rows), bytes=len(shard.rows) * each, sha256="")
+        Shard(name=shard.name, samples=len(shard.rows), bytes=len(shard.rows) * each, sha256="", rows_sha256="")
         for shard in plan.shards
     )
     return Manifest(

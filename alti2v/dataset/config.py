@@ -1,4 +1,4 @@
-"""What a user may ask of `build-shards`: the options, their bounds, and what they mean for a plan."""
+"""Options of `build-shards`, their bounds, and the plan options that follow from them."""
 
 from __future__ import annotations
 
@@ -21,48 +21,48 @@ FITS = ("letterbox", "squash", "crop")
 ENGINES = ("local", "dask")
 CHROMAS = ("4:2:0", "4:4:4")
 FORMATS = ("jpeg", "webp")
-_OF_PREPARED = ("size", "fit", "format", "quality", "chroma")
+_RECIPE = ImageRecipe()
+_RECIPE_OPTIONS = ("size", "fit", "format", "quality", "chroma")
 _SHOWN_CHARACTERS = 40
-_NOT_OF_THE_DATASET = ("store", "dataset", "url", "workers", "engine", "scheduler", "new_plan", "dry_run")
+_NOT_IN_COMMAND = ("store", "dataset", "url", "workers", "engine", "scheduler", "new_plan", "dry_run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildConfig:
-    """What to build.
+    """Options of one build.
 
     Attributes:
-        store: directory of a store, or its URL.
-        dataset: directory for the dataset; a killed build goes on there.
-        url: where the dataset goes, if it goes behind a URL; then `dataset` is the local work folder.
-        size: side of the square pictures, px, 8 to 4096.
-        top_tags: size of the vocabulary, at most.
-        min_count: training pictures that a tag of the vocabulary needs.
-        quota: "CATEGORY=N": the N most frequent tags of each category named, and none of the others; then
-            `top_tags` is without meaning.
-        ratings: whether the four ratings are tags of the vocabulary, too.
-        keep, drop: files with one tag on a line: always and never in the vocabulary.
-        test, validation: pictures in these splits: exactly so many, unless only groups of alike
-            pictures are left that are larger than the gap.
-        shard_samples: pictures in one shard, at most.
-        workers: processes; None for as many as there are cores. The bytes do not depend on it.
-        engine: "local", the processes of this machine, or "dask", those of a Dask cluster, which has to reach
-            store and dataset under the same names, folders or URLs. The bytes do not depend on it.
-        scheduler: address of the cluster's scheduler; None for a cluster of `workers` on this machine.
+        store: Directory of a store, or its URL.
+        dataset: Directory of the dataset, or the local work folder if `url` is given.
+        url: URL of the dataset; None for a local one.
+        size: Side of the square pictures, px, 8 to 4096.
+        top_tags: Maximum size of the vocabulary.
+        min_count: Minimum number of training pictures of a tag.
+        quota: "CATEGORY=N" for each category: its N most frequent tags. Other categories are left out, and
+            `top_tags` has no effect.
+        ratings: True to add the four ratings to the vocabulary.
+        keep, drop: Files of tags, one per line, that are always or never in the vocabulary.
+        keep_meta, keep_artist: True to include tags of these categories.
+        test, validation: Number of pictures in these splits, met exactly unless the remaining near-duplicate
+            groups are all larger than the gap. With split "id-modulo" they have no effect.
+        shard_samples: Maximum number of pictures in a shard.
+        workers: Number of processes; None for one per core. It does not change the bytes.
+        engine: "local" for processes of this machine, or "dask" for a Dask cluster, which must reach store and
+            dataset under the same paths or URLs. It does not change the bytes.
+        scheduler: Address of the Dask scheduler; None for a cluster of `workers` processes on this machine.
         format: "jpeg" or "webp".
-        keep_original: store pictures as they came; then none of the options of prepared ones may be given.
-        quality: of the pictures, 1 to 100.
-        fit, chroma: see `ImageRecipe`; a WebP has no choice of chroma.
-        split: "hash" or "id-modulo": see `split.SPLIT_RULE` and `split.ID_MODULO_RULE`. By id, the sizes of
-            test and validation have no say.
-        new_plan: replace what stands in the folder, whatever options it was built with.
-        dry_run: plan only; the pictures that were looked at for it are kept for the build.
-        keep_meta, keep_artist: whether these categories belong to the vocabulary, too.
+        keep_original: True to keep the bytes of the store; then the options of the recipe must be left out.
+        quality: JPEG or WebP quality, 1 to 100.
+        fit, chroma: See `ImageRecipe`; a WebP has no choice of chroma.
+        split: "hash" or "id-modulo", see `split.SPLIT_RULE` and `split.ID_MODULO_RULE`.
+        new_plan: True to replace an existing dataset, whatever its options.
+        dry_run: True to plan only; the prepared pictures are kept for the build.
     """
 
     store: Address
     dataset: Path
     url: str | None = None
-    size: int = 224
+    size: int = _RECIPE.size
     top_tags: int = 5000
     min_count: int = 1
     quota: tuple[str, ...] = ()
@@ -79,9 +79,9 @@ class BuildConfig:
     keep_original: bool = False
     engine: str = "local"
     scheduler: str | None = None
-    quality: int = 95
-    fit: str = "letterbox"
-    chroma: str = "4:2:0"
+    quality: int = _RECIPE.quality
+    fit: str = _RECIPE.fit
+    chroma: str = _RECIPE.chroma
     split: str = "hash"
     new_plan: bool = False
     dry_run: bool = False
@@ -112,32 +112,32 @@ class BuildConfig:
         parse_quotas(self.quota)
         self._check_format()
         if self.scheduler is not None and self.engine != "dask":
-            raise UsageError(f"--scheduler {self.scheduler} is for a Dask cluster: give --engine dask, too")
+            raise UsageError(f"--scheduler {self.scheduler} needs a Dask cluster: add --engine dask")
         if self.scheduler is not None and self.workers is not None:
             raise UsageError(
-                "--workers is for this machine, and a cluster has its own: leave it or --scheduler out"
+                "--workers is for this machine, and a cluster has its own: leave out --workers or --scheduler"
             )
 
     def _check_format(self) -> None:
         if self.format == "webp" and self.chroma != "4:2:0":
-            raise UsageError(f"--chroma {self.chroma}: a WebP is always 4:2:0: leave --chroma out")
+            raise UsageError(f"--chroma {self.chroma}: a WebP is always 4:2:0: leave out --chroma")
         if self.keep_original:
             for one in fields(self):
-                if one.name in _OF_PREPARED and getattr(self, one.name) != one.default:
-                    raise UsageError(f"--keep-original stores pictures as they came: leave --{one.name} out")
+                if one.name in _RECIPE_OPTIONS and getattr(self, one.name) != one.default:
+                    raise UsageError(f"--keep-original keeps the stored bytes: leave out --{one.name}")
 
     @property
     def address(self) -> Address:
-        """Where the dataset is."""
+        """Folder or URL of the dataset."""
         return self.dataset if self.url is None else self.url
 
     @property
     def command(self) -> str:
-        """The command line that asks for this dataset, without folders and what does not decide its content."""
+        """Command line of the build, without folders and options that do not change the content."""
         words = ["alti2v build-shards STORE DATASET"]
         for one in fields(self):
             value = getattr(self, one.name)
-            if one.name in _NOT_OF_THE_DATASET or value == one.default:
+            if one.name in _NOT_IN_COMMAND or value == one.default:
                 continue
             option = f"--{one.name.replace('_', '-')}"
             if value is True:
@@ -152,15 +152,15 @@ class BuildConfig:
 
     @property
     def options(self) -> PlanOptions:
-        """What of this decides the content of the dataset.
+        """Options that determine the content of the dataset.
 
         Raises:
-            UsageError: a file of tags cannot be read, or both files name a tag.
+            UsageError: A file of tags cannot be read, or both files contain a tag.
         """
         kept_too = ((Category.META, self.keep_meta), (Category.ARTIST, self.keep_artist))
         keep, drop = (frozenset() if path is None else read_tags(path) for path in (self.keep, self.drop))
         if keep & drop:
-            raise UsageError(f"--keep and --drop both name {min(keep & drop)!r}: take it out of one of them")
+            raise UsageError(f"--keep and --drop both contain {min(keep & drop)!r}: remove it from one of them")
         return PlanOptions(
             image=ImageRecipe(
                 size=self.size,
@@ -186,10 +186,10 @@ class BuildConfig:
 
 
 def parse_quotas(quotas: tuple[str, ...]) -> Mapping[Category, int]:
-    """Read "general=512" and its like.
+    """Parse quotas such as "general=512".
 
     Raises:
-        UsageError: one has another form, names no category, or names one again.
+        UsageError: A quota is malformed, or names an unknown category or one a second time.
     """
     parsed: dict[Category, int] = {}
     for quota in quotas:
@@ -198,54 +198,54 @@ def parse_quotas(quotas: tuple[str, ...]) -> Mapping[Category, int]:
             names = ", ".join(category.value for category in Category)
             raise UsageError(f"--quota {quota}: give CATEGORY=N, such as general=512; categories are {names}")
         if Category(name) in parsed:
-            raise UsageError(f"--quota names {name} twice: give it once")
+            raise UsageError(f"--quota contains {name} twice: give it once")
         parsed[Category(name)] = int(number)
     return parsed
 
 
 def read_tags(path: Path) -> frozenset[str]:
-    """Read a file with one tag on a line; empty lines and spaces around tags do not count.
+    """Read a file with one tag per line; blank lines and surrounding spaces are ignored.
 
     Raises:
-        UsageError: it cannot be read, is not UTF-8, or names no tag.
+        UsageError: The file cannot be read, is not UTF-8, or contains no tag.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as exc:
-        raise UsageError(f"{path} cannot be read: {exc.strerror}: give a file with one tag on a line") from exc
+        raise UsageError(f"{path} cannot be read: {exc.strerror}: give a file with one tag per line") from exc
     except UnicodeDecodeError as exc:
-        raise UsageError(f"{path} is not UTF-8 text: give a file with one tag on a line") from exc
+        raise UsageError(f"{path} is not UTF-8 text: give a file with one tag per line") from exc
     tags = frozenset(stripped for line in lines if (stripped := line.strip()))
     if not tags:
-        raise UsageError(f"{path} names no tag: give a file with one tag on a line")
+        raise UsageError(f"{path} contains no tag: give a file with one tag per line")
     return tags
 
 
 def differences(built: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Say which options a dataset was built with that differ from those wanted now; "" if none does."""
-    before, now = _as_options(built), _as_options(wanted)
+    """Name the options that differ between two results of `planner.as_json`, for a message; "" if none does."""
+    before, now = _option_values(built), _option_values(wanted)
     return ", ".join(
-        _difference(name, before.get(name), now.get(name))
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
+        _difference(option, before[option], now[option])
+        for option in sorted(now)
+        if before[option] != now[option]
     )
 
 
-def _as_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON of a plan's options under the names of the command line."""
-    flat: dict[str, Any] = {}
-    for name, value in options.items():
-        flat |= value if name in ("image", "vocabulary") else {name: value}
-    if "vocabulary" in options:
-        flat["top_tags"] = options["vocabulary"].get("size")
-        flat["quota"] = [f"{category}={count}" for category, count in flat.pop("quotas", {}).items()]
-        left_out = flat.pop("left_out", [])
-        flat |= {f"keep_{category}": category not in left_out for category in (Category.META, Category.ARTIST)}
-    if "image" in options:
-        flat["size"] = options["image"].get("size")
-        flat["keep_original"] = flat.get("format") == ORIGINAL
-        flat["format"] = "jpeg" if flat["keep_original"] else str(flat.get("format")).lower()
-    return {f"--{name.replace('_', '-')}": value for name, value in flat.items()}
+def _option_values(plan: Mapping[str, Any]) -> Mapping[str, object]:
+    image, vocabulary = plan["image"], plan["vocabulary"]
+    return {
+        **{f"--{name}": image[name] for name in ("size", "fit", "quality", "chroma")},
+        "--format": FORMATS[0] if image["format"] == ORIGINAL else image["format"].lower(),
+        "--keep-original": image["format"] == ORIGINAL,
+        "--top-tags": vocabulary["size"],
+        "--min-count": vocabulary["min_count"],
+        "--quota": [f"{category}={count}" for category, count in vocabulary["quotas"].items()],
+        "--keep-meta": Category.META not in vocabulary["left_out"],
+        "--keep-artist": Category.ARTIST not in vocabulary["left_out"],
+        **{f"--{name}": vocabulary[name] for name in ("ratings", "keep", "drop")},
+        **{f"--{name}": plan[name] for name in ("test", "validation", "split")},
+        "--shard-samples": plan["shard_samples"],
+    }
 
 
 def _difference(option: str, before: object, now: object) -> str:

@@ -1,6 +1,6 @@
-"""The manifest of a dataset: which shards exist, what is in them, and the recipe that made them.
+"""The manifest and the lasting tables of a dataset.
 
-A shard exists only if the manifest says so; readers start here.
+A shard exists only if the manifest lists it, so readers start here.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from alti2v.errors import DamagedError, VersionError
 from alti2v.records import Category, Tag
-from alti2v.storage.directory import DirectoryKind, read_description, write_description
+from alti2v.storage.directory import DirectoryKind, missing_file, read_description, write_description
 from alti2v.storage.layout import (
     DATASET_TAGS,
     IMAGE_SUFFIX_OF_FORMAT,
+    METADATA,
     SPLITS,
     TAGS_FILE,
     ShardName,
@@ -27,22 +28,22 @@ from alti2v.storage.table import read_table, write_table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# What to do about a table that nobody can make again.
+# Advice for a table that the program cannot make again.
 LOST_TABLE = "restore it from a copy, or build with --new-plan"
-ORIGINAL = "original"  # the format of a recipe that leaves bytes as they came
+ORIGINAL = "original"  # format of a recipe that keeps the bytes of the store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecipe:
-    """How pictures were made; equal recipes give equal bytes.
+    """How to make the pictures of a dataset; equal recipes give equal bytes.
 
     Attributes:
-        size: side of the square, px.
+        size: Side of the square, px.
         fit: "letterbox": the whole picture, centred on white; "squash": the whole picture, stretched to the
-            square; "crop": the middle of it.
-        format: "JPEG", "WEBP", or "original": the bytes as the store holds them, whatever the rest says.
-        quality: 1 to 100.
-        chroma: "4:2:0" or "4:4:4", the JPEG's sampling of colours.
+            square; "crop": the centre of the picture.
+        format: "JPEG", "WEBP", or "original": the bytes of the store; then the other fields have no effect.
+        quality: JPEG or WebP quality, 1 to 100.
+        chroma: Chroma subsampling of a JPEG, "4:2:0" or "4:4:4".
     """
 
     size: int = 224
@@ -63,39 +64,41 @@ class Shard:
     """One published shard.
 
     Attributes:
-        bytes, sha256: of the tar file.
-        rows_sha256: over the values of its table `metadata`, as `table.content_sha256` has it; "" in a dataset
-            of an earlier state of the format.
+        samples: Number of samples.
+        bytes: Size of the tar file.
+        sha256: SHA-256 of the tar file.
+        rows_sha256: SHA-256 over the values of the shard's `metadata` table, see `table.content_sha256`.
     """
 
     name: ShardName
     samples: int
     bytes: int
     sha256: str
-    rows_sha256: str = ""
+    rows_sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a dataset holds.
+    """Content of a dataset.
 
     Attributes:
         plan_hash: SHA-256 over the plan; equal hashes promise equal shards.
-        shards: in the order of split and number.
-        split_rule: how a post's side was decided, in words.
-        outcomes: posts by outcome ("stored", "duplicate", "dropped too_small", "failed timeout" ...);
-            their sum is the number of posts in the store. Most frequent first.
-        made_with: versions of the programs whose output the bytes depend on.
-        request_hash: SHA-256 over the options and the content of the store: what is known before any
-            picture is opened. The same command on the same store finds its work done.
-        alike: pictures that share a group, and therefore a side, with another picture.
-        rare, left_out, unmet: as in `tags.Vocabulary`.
-        groups: groups of two or more pictures.
-        astray: pictures that stand on another side than some picture of their group.
-        edition: counts what was published: 1 at first, one more for each growth or removal.
-        options: `plan.as_json` of the options.
-        source: what store.json says of the board.
-        command: the command line that asked for it, without folders.
+        image: Recipe of the pictures.
+        shards: Shards in the order of split and number.
+        split_rule: Rule that assigned the splits, in words.
+        outcomes: Number of posts by outcome ("stored", "duplicate", "dropped too_small", "failed timeout" ...),
+            most frequent first; their sum is the number of posts in the store.
+        made_with: Versions of the programs that the bytes depend on.
+        request_hash: SHA-256 over the options and the content of the store. It is known before any picture is
+            opened, so the same command on the same store recognises a finished build.
+        alike: Pictures that share a near-duplicate group, and therefore a split, with another picture.
+        rare, left_out, unmet: See `vocabulary.Vocabulary`.
+        groups: Near-duplicate groups of two or more pictures.
+        astray: Pictures in another split than some picture of their group.
+        edition: Version of the dataset: 1 at first, one more after each growth or removal.
+        options: Options of the build, as `planner.as_json` writes them.
+        source: Facts about the crawl from store.json.
+        command: Command line of the build, without folders.
     """
 
     plan_hash: str
@@ -116,28 +119,27 @@ class Manifest:
     source: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
 
+    @property
+    def total(self) -> int:
+        """Number of samples of all splits."""
+        return sum(shard.samples for shard in self.shards)
+
     def split(self, split: str) -> tuple[Shard, ...]:
-        """The shards of one split, in order."""
+        """Return the shards of one split, in order."""
         return tuple(shard for shard in self.shards if shard.name.split == split)
 
     def samples(self, split: str) -> int:
-        """How many samples a split has."""
+        """Return the number of samples of one split."""
         return sum(shard.samples for shard in self.split(split))
 
 
 def in_order(shards: Iterable[Shard]) -> tuple[Shard, ...]:
-    """Shards in the order of split and number."""
+    """Sort shards by split and number."""
     return tuple(sorted(shards, key=lambda shard: (SPLITS.index(shard.name.split), shard.name.number)))
 
 
-_LATER_FIELDS = (
-    *("request_hash", "alike", "rare", "left_out", "unmet", "groups", "astray", "edition"),
-    *("options", "source", "command"),
-)
-
-
 def write_manifest(dataset: Path, manifest: Manifest) -> None:
-    """Publish the manifest: from this moment on, its shards exist."""
+    """Publish the manifest; from this moment on, its shards exist."""
     fields = asdict(manifest)
     fields["shards"] = [{**asdict(shard), "name": str(shard.name)} for shard in manifest.shards]
     write_description(dataset, DirectoryKind.DATASET, fields)
@@ -147,34 +149,29 @@ def read_manifest(dataset: Path) -> Manifest:
     """Read the manifest of a dataset.
 
     Raises:
-        UsageError: the directory is no dataset.
-        VersionError: a program of another format version wrote it.
-        DamagedError: the manifest lacks something.
+        UsageError: The directory is not a dataset.
+        VersionError: A program of another format version wrote it.
+        DamagedError: The manifest is incomplete.
     """
     fields = read_description(dataset, DirectoryKind.DATASET)
     try:
         shards = tuple(
             Shard(**{**shard, "name": parse_shard_name(shard["name"])}) for shard in fields["shards"]
         )
-        return Manifest(
-            plan_hash=fields["plan_hash"],
-            image=ImageRecipe(**fields["image"]),
-            shards=shards,
-            split_rule=fields["split_rule"],
-            outcomes=dict(sorted(fields["outcomes"].items(), key=lambda item: (-item[1], item[0]))),
-            made_with=fields["made_with"],
-            **{name: fields[name] for name in _LATER_FIELDS if name in fields},
-        )
+        outcomes = dict(sorted(fields["outcomes"].items(), key=lambda item: (-item[1], item[0])))
+        others = {name: value for name, value in fields.items() if name not in ("kind", "version")}
+        image = ImageRecipe(**fields["image"])
+        return Manifest(**{**others, "image": image, "shards": shards, "outcomes": outcomes})
     except (KeyError, TypeError, ValueError) as exc:
         raise DamagedError(f"{dataset}: the manifest is incomplete ({exc}): build the dataset again") from exc
 
 
 def read_lasting(path: Path, table: Table) -> pa.Table:
-    """Read a table that nobody can make again.
+    """Read a table that the program cannot make again.
 
     Raises:
-        VersionError: a program of another format version wrote it.
-        DamagedError: it is missing, or is not the table that the contract prescribes.
+        VersionError: A program of another format version wrote it.
+        DamagedError: It is missing or damaged.
     """
     try:
         return read_table(path, table)
@@ -183,7 +180,20 @@ def read_lasting(path: Path, table: Table) -> pa.Table:
     except VersionError:
         raise
     except DamagedError as exc:
-        raise DamagedError(f"{path} is not the table that was written: {LOST_TABLE}") from exc
+        raise DamagedError(f"{path} is damaged: {LOST_TABLE}") from exc
+
+
+def read_metadata(dataset: Path, shard: ShardName, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read the metadata of a shard: one row per sample, all columns or some.
+
+    Raises:
+        VersionError: A program of another format version wrote the table.
+        DamagedError: The table is missing or damaged.
+    """
+    try:
+        return read_table(dataset / shard.metadata, METADATA, columns)
+    except FileNotFoundError as exc:
+        raise missing_file(dataset, shard.metadata) from exc
 
 
 def write_vocabulary(dataset: Path, tags: tuple[Tag, ...]) -> None:
@@ -199,7 +209,7 @@ def read_vocabulary(dataset: Path) -> tuple[Tag, ...]:
     """Read tags.parquet; position i is output i of the model.
 
     Raises:
-        DamagedError: it is missing, or is not the table that the contract prescribes.
+        DamagedError: It is missing or damaged.
     """
     rows = read_lasting(dataset / TAGS_FILE, DATASET_TAGS).to_pylist()
     if [row["index"] for row in rows] != list(range(len(rows))):

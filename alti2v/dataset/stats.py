@@ -18,13 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alti2v.dataset.explore.duplicate_groups import batches, look_alikes
-from alti2v.dataset.explore.samples import PictureAt, SampleOfRows, Sheet, random_order
+from alti2v.dataset.explore.samples import PictureAt, SampleOfRows, Sheet
 from alti2v.dataset.manifest import ImageRecipe, Manifest, read_manifest, read_vocabulary
 from alti2v.dataset.plan.vocabulary import CATEGORIES
 from alti2v.errors import UsageError
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
 from alti2v.storage.layout import MANIFEST_FILE, SPLITS, TAGS_FILE
 from alti2v.storage.location import Address, brought, open_place
+from alti2v.storage.order import random_order
 
 _MANY = 300  # tags of a picture: what has more is counted here
 _TOGETHER = 100  # the most frequent tags are held against each other
@@ -173,7 +174,7 @@ def _counted(
     counts = _Counts.empty(len(vocabulary))
     picks = {tag: SampleOfRows(config.sheet) for tag in ("", *config.tags)}
     columns = (*_FACTS, *_TAG_COLUMNS)
-    total, done = sum(shard.samples for shard in manifest.shards), 0
+    total, done = manifest.total, 0
     for split, shard, rows in batches(tables, manifest, columns):
         counts.add(split, rows, manifest.image.size)
         order = random_order(rows["id"].to_numpy(), config.seed)

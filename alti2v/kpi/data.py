@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.dataset.manifest import read_manifest, read_vocabulary
-from alti2v.errors import DamagedError, DataError, UsageError
+from alti2v.dataset.manifest import read_manifest, read_metadata, read_vocabulary
+from alti2v.errors import DataError, UsageError
 from alti2v.model.arrays import Float64Array
-from alti2v.storage.layout import METADATA, SPLITS
-from alti2v.storage.table import read_table
+from alti2v.storage.layout import SPLITS
 from alti2v.vectors.vector_file import Form, read_origin, read_rows
 
 _FACTS = (
@@ -187,7 +186,7 @@ def read_kpi_data(dataset: Path, target: Target, *, vectors: Path | None, min_co
 
 def read_manifest_samples(dataset: Path) -> int:
     """How many pictures a dataset has."""
-    return sum(shard.samples for shard in read_manifest(dataset).shards)
+    return read_manifest(dataset).total
 
 
 def _facts(row: Mapping[str, Any]) -> list[float]:
@@ -207,11 +206,7 @@ def _metadata(dataset: Path, splits: tuple[str, ...]) -> Iterator[dict[str, Any]
     manifest = read_manifest(dataset)
     for split in splits:
         for shard in manifest.split(split):
-            table = dataset / shard.name.metadata
-            try:
-                yield from read_table(table, METADATA, columns=_FACTS).to_pylist()
-            except FileNotFoundError as exc:
-                raise DamagedError(f"{table} is missing: run `alti2v verify {dataset} --repair`") from exc
+            yield from read_metadata(dataset, shard.name, _FACTS).to_pylist()
 
 
 def _units(dataset: Path, vectors: Path) -> dict[int, npt.NDArray[np.float32]]:

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import alti2v
-from alti2v.dataset.manifest import read_manifest
+from alti2v.dataset.manifest import read_manifest, read_metadata
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.evaluation.thresholds import TunedThresholds, read_thresholds, write_thresholds
 from alti2v.model.onnx.check_folder import check_folder
@@ -44,11 +44,9 @@ from alti2v.model.onnx.parity import TOLERANCE, largest_difference
 from alti2v.model.onnx.writer import arrange_outputs, weights_of, write_onnx
 from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.records import Progress, ProgressHook, ignore_progress
-from alti2v.storage.layout import EVALUATION_DIR, FORMAT_VERSION, METADATA, MODEL_DIR, THRESHOLDS_FILE
+from alti2v.storage.layout import EVALUATION_DIR, FORMAT_VERSION, METRICS_FILE, MODEL_DIR, THRESHOLDS_FILE
 from alti2v.storage.publish import json_bytes, make_directory, publish_bytes, read_json, storage_errors
-from alti2v.storage.table import read_table
 
-METRICS_FILE = "metrics.json"  # of `report.evaluation`, which lies above this layer
 _KIND = "export"
 _RATINGS_FROM = ("training", "uniform")
 _COPYRIGHTS_AS = ("general", "nothing")
@@ -237,11 +235,7 @@ def _rating_counts(config: ExportConfig, bundle: SavedModel) -> Mapping[str, int
         raise UsageError(f"{dataset} is not the dataset that {config.run} was trained on: give that --dataset")
     counts: Counter[str] = Counter()
     for shard in manifest.split("train"):
-        table = dataset / shard.name.metadata
-        try:
-            rows = read_table(table, METADATA, columns=("rating",))
-        except FileNotFoundError as exc:
-            raise DamagedError(f"{table} is missing: run `alti2v verify {dataset} --repair`") from exc
+        rows = read_metadata(dataset, shard.name, ("rating",))
         for row in rows.column("rating").value_counts().to_pylist():
             counts[row["values"]] += row["counts"]
     return counts

@@ -34,9 +34,8 @@ from alti2v.storage.directory import (
     kind_of,
     read_description,
 )
-from alti2v.storage.layout import CHECKED_FILE
+from alti2v.storage.layout import CHECKED_FILE, TRAIN_LOCK_FILE
 
-_LOCK_FILE = "train.lock"
 # What a command line may set instead of the recipe; left out, a run goes on with what it was begun with.
 _CHOICES = (
     *("backbone", "epochs", "batch_size", "accumulate", "learning_rate", "train_from", "frozen_epochs"),
@@ -218,8 +217,13 @@ def train(
     _require_trainable(config, manifest, tags=len(tags))
     claim_directory(config.run, DirectoryKind.RUN)
     with (
+<<<<<<< HEAD
         join_processes() as processes,
         exclusive(config.run, _LOCK_FILE) if processes.is_first else contextlib.nullcontext(),
+=======
+        joined() as crew,
+        exclusive(config.run, TRAIN_LOCK_FILE) if crew.is_first else contextlib.nullcontext(),
+>>>>>>> 85139b1 (Keep every file name in one place, pauses in Remote, and decoders in a pool with limits)
     ):
         settings = _settle(config, manifest)
         recipe = _recipe(config, settings)

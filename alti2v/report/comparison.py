@@ -15,11 +15,10 @@ from alti2v.model.compare import CompareConfig, Comparison, compare
 from alti2v.model.evaluation.paired_bootstrap import Difference
 from alti2v.records import ProgressHook, Tag, ignore_progress
 from alti2v.report.rendering import figure, render, small_figure
-from alti2v.storage.layout import EVALUATION_DIR
+from alti2v.storage.layout import EVALUATION_DIR, PER_TAG_FILE
 from alti2v.storage.publish import publish_bytes, publish_json
 
 COMPARISON_FILE = "comparison.json"
-PER_TAG_FILE = "per_tag.csv"
 PAGE_FILE = "comparison.html"
 PER_TAG_COLUMNS = (
     *("index", "name", "category", "positives", "first_average_precision", "second_average_precision"),

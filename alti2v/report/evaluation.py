@@ -19,11 +19,9 @@ from alti2v.records import ProgressHook, ignore_progress
 from alti2v.report.evaluation_page import render_page, tag_rows
 from alti2v.report.markdown import render_markdown
 from alti2v.report.rendering import figure, small_figure
+from alti2v.storage.layout import METRICS_FILE, PER_TAG_FILE, SUGGESTIONS_FILE
 from alti2v.storage.publish import publish_bytes
 
-METRICS_FILE = "metrics.json"
-PER_TAG_FILE = "per_tag.csv"
-SUGGESTIONS_FILE = "suggestions.csv"
 MARKDOWN_FILE = "report.md"
 REPORT_FILE = "report.html"
 # What DanbooruModelZoo's make_report.py lists, and what imgutils reads from it: name, category, best_threshold.

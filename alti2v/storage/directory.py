@@ -1,6 +1,6 @@
-"""What a directory is: a store, a dataset or a run; its description file, and who is writing into it.
+"""Kinds of directories (store, dataset, run), their description files, and their locks.
 
-A description is a JSON object with `kind` and `version` beside the fields of its owner.
+A description is a JSON object with `kind`, `version` and the fields of its owner.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.errors import DamagedError, UsageError, VersionError
-from alti2v.storage.layout import FORMAT_VERSION, MANIFEST_FILE, RUN_FILE, STORE_FILE
+from alti2v.storage.layout import FORMAT_VERSION, MANIFEST_FILE, RUN_FILE, STORE_FILE, UNDESCRIBED_NAMES
 from alti2v.storage.publish import make_directory, publish_json, read_json, storage_errors
 
 _LOCK_TRIES = 5
 
 
 class DirectoryKind(StrEnum):
-    """What a directory can be."""
+    """Kind of a directory."""
 
     STORE = "store"
     DATASET = "dataset"
@@ -37,19 +37,20 @@ DESCRIPTION_FILES: Mapping[DirectoryKind, str] = {
 
 
 def kind_of(path: Path) -> DirectoryKind | None:
-    """Tell what a directory is by its description file; None if it has none."""
+    """Return the kind of a directory by its description file; None if it has none."""
     return next((kind for kind, file in DESCRIPTION_FILES.items() if (path / file).exists()), None)
 
 
 def claim_directory(path: Path, kind: DirectoryKind) -> bool:
-    """Make `path` ready to become a directory of this kind.
+    """Create a directory of this kind, or accept an existing one.
 
     Returns:
-        True if it is one already, False if it is new or empty but for leftovers without a description.
+        True if it is a directory of this kind already; False if it is new, empty, or holds only what a killed
+        first run left there.
 
     Raises:
-        UsageError: it is something else, and writing there would mix two things up.
-        StorageError: it cannot be created.
+        UsageError: It is something else.
+        StorageError: It cannot be created.
     """
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file: give a folder for the {kind}")
@@ -69,9 +70,9 @@ def read_description(path: Path, kind: DirectoryKind) -> dict[str, Any]:
     """Read the description of a directory.
 
     Raises:
-        UsageError: there is no such directory, or it is something else.
-        VersionError: a program of another format version wrote it.
-        DamagedError: the description cannot be read.
+        UsageError: There is no such directory, or it is something else.
+        VersionError: A program of another format version wrote it.
+        DamagedError: The description cannot be read.
     """
     found = kind_of(path)
     if found is not kind:
@@ -102,20 +103,20 @@ def write_description(path: Path, kind: DirectoryKind, fields: Mapping[str, Any]
 
 @contextlib.contextmanager
 def exclusive(path: Path, lock_file: str) -> Iterator[None]:
-    """Keep a second writer out of a directory for the length of the block.
+    """Hold the lock of a directory for the duration of the block.
 
-    The lock is the kernel's (flock), so a killed process never leaves a stale one behind; the file
-    only tells the other who holds it, and stays.
+    The kernel keeps the lock (flock), so a killed process never leaves a stale one behind. The file only
+    names the process that holds it, and is never deleted.
 
     Raises:
-        UsageError: another process holds it.
+        UsageError: Another process holds the lock.
     """
     with storage_errors(path / lock_file):
         descriptor = os.open(path / lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        if not _take(descriptor):
+        if not _acquire(descriptor):
             raise UsageError(
-                f"{path} is in use by process {_name_in(descriptor)}: wait until it ends, or stop it"
+                f"{path} is in use by process {_process_in(descriptor)}: wait until it ends, or stop it"
             )
         with storage_errors(path / lock_file):
             os.ftruncate(descriptor, 0)
@@ -125,8 +126,13 @@ def exclusive(path: Path, lock_file: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def missing_file(folder: Path, name: str) -> DamagedError:
+    """Return the error for a file that a store or dataset should have."""
+    return DamagedError(f"{folder / name} is missing: run `alti2v verify {folder} --repair`")
+
+
 def holder(path: Path, lock_file: str) -> str | None:
-    """The number of the process that holds the lock of a directory; None if nobody does."""
+    """Return the ID of the process that holds the lock of a directory, or None."""
     try:
         descriptor = os.open(path / lock_file, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -134,15 +140,15 @@ def holder(path: Path, lock_file: str) -> str | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _name_in(descriptor)
+        return _process_in(descriptor)
     else:
         return None
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int) -> bool:
-    """Take the lock; a look at it by `holder` lasts for microseconds and does not count."""
+def _acquire(descriptor: int) -> bool:
+    """Acquire the lock; retry, because `holder` takes it for microseconds."""
     for _ in range(_LOCK_TRIES):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,27 +157,9 @@ def _take(descriptor: int) -> bool:
     return False
 
 
-def _name_in(descriptor: int) -> str:
+def _process_in(descriptor: int) -> str:
     return os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
 
 
 def _is_foreign(name: str) -> bool:
-    # A killed first run may leave its lock, ledger and empty folders behind before the description exists.
-    return not name.startswith(".") and name not in _OWN_NAMES
-
-
-_OWN_NAMES = frozenset(
-    {"crawl.lock", "crawl.sqlite", "crawl.sqlite-wal", "crawl.sqlite-shm", "images", "posts"}
-    | {"crawl.log", "crawl.log.1", "crawl.log.2"}
-    | {"build.lock", "data", "index", "metadata", "tags.parquet", "outcomes.parquet", "survey.parquet"}
-    | {
-        "train.lock",
-        "checked.json",
-        "checkpoints",
-        "model",
-        "log.csv",
-        "diverged.json",
-        "tensorboard",
-        "features",
-    }
-)
+    return not name.startswith(".") and name not in UNDESCRIBED_NAMES

@@ -1,6 +1,6 @@
-"""THE ON-DISK CONTRACT: version, names, member suffixes, columns with their types and meanings.
+"""The on-disk contract: version, names, member suffixes, columns with their types and meanings.
 
-Pure data and pure functions of names; knows no file system. `docs/FORMAT.md` is generated from here.
+Pure data and pure functions of names, without file system access. `docs/FORMAT.md` is generated from here.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ FORMAT_VERSION = 1
 
 STORE_FILE = "store.json"
 LEDGER_FILE = "crawl.sqlite"
-LOCK_FILE = "crawl.lock"
+CRAWL_LOCK_FILE = "crawl.lock"
 CRAWL_LOG_FILE = "crawl.log"
+CRAWL_LOG_BACKUPS = 2  # crawl.log.1 is younger than crawl.log.2
 IMAGES_DIR = "images"
 POSTS_DIR = "posts"
 TAGS_FILE = "tags.parquet"
@@ -28,6 +29,7 @@ IMPLICATIONS_FILE = "tag_implications.parquet"
 MANIFEST_FILE = "manifest.json"
 CARD_FILE = "README.md"
 CROISSANT_FILE = "croissant.json"
+DESCRIPTIONS = (CARD_FILE, CROISSANT_FILE)
 DATA_DIR = "data"
 INDEX_DIR = "index"
 METADATA_DIR = "metadata"
@@ -36,14 +38,23 @@ SURVEY_FILE = "survey.parquet"
 REMOVED_FILE = "removed.parquet"
 SPLITS = ("train", "validation", "test")
 
-# Only where the dataset itself is behind a URL: what makes a folder its cache.
+# While a dataset is written: the work folder in it, its lock, the files of the next version, the plan, and
+# where a shard is made again.
+WORK_DIR = ".build"
+BUILD_LOCK_FILE = "lock"
+STAGED_DIR = "next"
+PLAN_DIR = "plan"
+REPAIR_DIR = "repair"
+
+# Marks a local folder as the cache of a dataset behind a URL ...
 CACHE_FILE = "cache.json"
-# ... or the folder in which one is planned that is behind a URL.
+# ... or as the work folder of a build whose dataset is behind a URL.
 REMOTE_FILE = "remote.json"
 
 # Run -----------------------------------------------------------------------------------------
 
 RUN_FILE = "config.json"
+TRAIN_LOCK_FILE = "train.lock"
 LOG_FILE = "log.csv"
 CHECKED_FILE = "checked.json"
 DIVERGED_FILE = "diverged.json"
@@ -56,9 +67,12 @@ WEIGHTS_FILE = "model.weights.h5"
 MODEL_TAGS_FILE = "tags.csv"
 THRESHOLDS_FILE = "thresholds.json"
 EVALUATION_DIR = "eval"
+METRICS_FILE = "metrics.json"
+PER_TAG_FILE = "per_tag.csv"
+SUGGESTIONS_FILE = "suggestions.csv"
 
 POST_JSON_SUFFIX = "json"
-# Only these are stored, by content: the extensions in a board's URLs are often wrong.
+# The only formats that are stored, detected by content: the extensions in a board's URLs are often wrong.
 IMAGE_SUFFIX_OF_FORMAT = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
 
 _KEY_DIGITS = 12
@@ -68,34 +82,34 @@ _SHARD_NAME = re.compile(
 
 
 def member_key(post_id: int) -> str:
-    """The tar member name of a post, without suffix: 12 digits, no dot (webdataset cuts at the first)."""
+    """Tar member name of a post, without suffix: 12 digits, no dot (webdataset cuts at the first)."""
     if not 0 <= post_id < 10**_KEY_DIGITS:
         raise ValueError(f"post id {post_id} is outside [0, 10^{_KEY_DIGITS})")
     return f"{post_id:0{_KEY_DIGITS}d}"
 
 
 def images_tar(number: int) -> str:
-    """Path of a store's tar file, relative to the store."""
+    """Path of a tar file of pictures, relative to the store."""
     return f"{IMAGES_DIR}/images-{number:06d}.tar"
 
 
 def posts_table(number: int) -> str:
-    """Path of a part of a store's post table, relative to the store."""
+    """Path of a part of the post table, relative to the store."""
     return f"{POSTS_DIR}/posts-{number:06d}.parquet"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ShardName:
-    """The name that a shard, its index and its metadata share: `train-00000-of-00150`.
+    """Common name of a shard, its index and its metadata: `train-00000-of-00150`.
 
-    A name never comes to mean other bytes: shards that a later edition of the dataset brings have its number
-    behind theirs (`train-00150-of-00152-e2`).
+    A name never changes its meaning: shards that a later version of the dataset adds carry the version as a
+    suffix (`train-00150-of-00152-e2`).
 
     Attributes:
-        split: one of `SPLITS`.
-        number: 0-based, below `total`.
-        total: shards in this split when this one was written.
-        edition: of the dataset that the shard was written for, from 1.
+        split: One of `SPLITS`.
+        number: Position in the split, from 0, below `total`.
+        total: Shards in this split when this one was written.
+        edition: Version of the dataset that the shard was written for, from 1.
     """
 
     split: str
@@ -137,15 +151,15 @@ class ShardName:
 
     @property
     def files(self) -> tuple[str, str, str, str]:
-        """Paths of the four files of the shard, relative to the dataset: the tar file first."""
+        """Paths of the four files of the shard, relative to the dataset, the tar file first."""
         return self.data, self.index, self.dali_index, self.metadata
 
 
 def parse_shard_name(name: str) -> ShardName:
-    """Invert `str(ShardName)`.
+    """Parse the result of `str(ShardName)`.
 
     Raises:
-        ValueError: the name has another form.
+        ValueError: The name has another form.
     """
     match = _SHARD_NAME.fullmatch(name)
     if match is None:
@@ -153,18 +167,21 @@ def parse_shard_name(name: str) -> ShardName:
     return ShardName(match["split"], int(match["number"]), int(match["total"]), int(match["edition"] or 1))
 
 
-# What lies where, for docs/FORMAT.md -------------------------------------------------------------
+# Files and folders, for docs/FORMAT.md --------------------------------------------------------
 
 STORE_FILES = (
     (STORE_FILE, "kind, version, board, dialect, query, which files"),
-    (LEDGER_FILE, "what is listed, fetched, failed; a cache of the files below: `verify --repair` rebuilds it"),
-    (CRAWL_LOG_FILE, "what happened, one line per event; older lines in crawl.log.1 and crawl.log.2"),
-    (images_tar(0), "the files as fetched, beside each its post as JSON; append-only, sealed at about 1 GB"),
+    (
+        LEDGER_FILE,
+        "listed, fetched and failed posts; a cache of the files below: `verify --repair` rebuilds it",
+    ),
+    (CRAWL_LOG_FILE, "one line per event; older lines are in crawl.log.1 and crawl.log.2"),
+    (images_tar(0), "the fetched files, each followed by its post as JSON; append-only, sealed at about 1 GB"),
     (posts_table(0), "table `posts`: one row per listed post, failures included"),
     (TAGS_FILE, "table `store_tags`: one row per tag"),
-    (HISTORY_FILE, "table `history`: how the tags of posts changed, where a later listing saw it"),
-    (ALIASES_FILE, "table `tag_aliases`: other names of tags, where they were asked for"),
-    (IMPLICATIONS_FILE, "table `tag_implications`: which tags entail others, where they were asked for"),
+    (HISTORY_FILE, "table `history`: changes of tags, where a later listing found any"),
+    (ALIASES_FILE, "table `tag_aliases`: other names of tags, if they were requested"),
+    (IMPLICATIONS_FILE, "table `tag_implications`: tags that imply other tags, if they were requested"),
 )
 _EXAMPLE = ShardName("train", 0, 150)
 DATASET_FILES = (
@@ -175,10 +192,13 @@ DATASET_FILES = (
     (CARD_FILE, "Hugging Face dataset card"),
     (CROISSANT_FILE, "the same for programs: Croissant 1.0 metadata (MLCommons)"),
     (TAGS_FILE, "table `dataset_tags`: row i is output i of the model"),
-    (OUTCOMES_FILE, "table `outcomes`: what became of each post of the store"),
-    (SURVEY_FILE, "table `survey`: how each picture looks, so that a dataset that grows looks at none twice"),
-    (REMOVED_FILE, "table `removed`: posts that are never to come back, if there are any"),
-    (_EXAMPLE.data, "per sample a picture and a JSON object with always the same keys, never null"),
+    (OUTCOMES_FILE, "table `outcomes`: what happened to each post of the store"),
+    (
+        SURVEY_FILE,
+        "table `survey`: hash and thumbnail of each picture, so that a growing dataset opens none twice",
+    ),
+    (REMOVED_FILE, "table `removed`: posts that were removed and must not return, if there are any"),
+    (_EXAMPLE.data, "a picture and a JSON object per sample; the keys are the same everywhere, never null"),
     (_EXAMPLE.index, "member name to offset, size and SHA-256; hfutils and cheesechaser read it"),
     (_EXAMPLE.dali_index, "the same for NVIDIA DALI (v1.2)"),
     (_EXAMPLE.metadata, "table `metadata`: one row per sample, in the order of the shard"),
@@ -186,15 +206,24 @@ DATASET_FILES = (
 RUN_FILES = (
     (RUN_FILE, "kind, version, dataset, recipe, every setting"),
     (LOG_FILE, "one row per epoch"),
-    (CHECKED_FILE, "which shards were compared with their SHA-256, and the state of each file then"),
-    (f"{CHECKPOINTS_DIR}/", "what training goes on from, and `best.npz`, the network of the best validation"),
-    (f"{FEATURES_DIR}/", "with `--cache-features`: per shard what the frozen backbone makes of its pictures"),
-    (f"{TENSORBOARD_DIR}/", "with `--tensorboard`: its events"),
-    (DIVERGED_FILE, "only where the loss ceased to be a number: the pictures of that step"),
-    (f"{MODEL_DIR}/{MODEL_FILE}", "what the network is and how to feed it"),
+    (CHECKED_FILE, "shards that were compared with their SHA-256, and the state of each file at that time"),
+    (f"{CHECKPOINTS_DIR}/", "training resumes from here; `best.npz` is the network of the best validation"),
+    (f"{FEATURES_DIR}/", "with `--cache-features`: per shard the output of the frozen backbone"),
+    (f"{TENSORBOARD_DIR}/", "with `--tensorboard`: TensorBoard events"),
+    (DIVERGED_FILE, "only if the loss became NaN or infinite: the pictures of that step"),
+    (f"{MODEL_DIR}/{MODEL_FILE}", "architecture of the network, and how to feed it"),
     (f"{MODEL_DIR}/{WEIGHTS_FILE}", "its weights"),
     (f"{MODEL_DIR}/{MODEL_TAGS_FILE}", "row i is output i"),
-    (f"{MODEL_DIR}/{THRESHOLDS_FILE}", "thresholds per tag, where they were tuned on the validation split"),
+    (f"{MODEL_DIR}/{THRESHOLDS_FILE}", "thresholds per tag, if they were tuned on the validation split"),
+)
+# Names that a killed first crawl, build or training may leave in a folder before it has a description file. A
+# README or a Croissant file is not among them: alone, it belongs to somebody else.
+UNDESCRIBED_NAMES = frozenset(
+    {path.partition("/")[0] for path, _ in (*STORE_FILES, *DATASET_FILES, *RUN_FILES)}
+    - {STORE_FILE, MANIFEST_FILE, RUN_FILE, *DESCRIPTIONS}
+    | {CRAWL_LOCK_FILE, TRAIN_LOCK_FILE}
+    | {f"{LEDGER_FILE}-{part}" for part in ("wal", "shm")}  # SQLite's, https://www.sqlite.org/wal.html
+    | {f"{CRAWL_LOG_FILE}.{number}" for number in range(1, CRAWL_LOG_BACKUPS + 1)}
 )
 
 # Tables --------------------------------------------------------------------------------------
@@ -206,7 +235,7 @@ class Column:
 
     Attributes:
         type: "int32", "int64", "string", "binary", "timestamp" (UTC, seconds), "list<string>" or "list<int32>".
-        nullable: whether a row may lack the value.
+        nullable: True if a row may lack the value.
     """
 
     name: str
@@ -217,7 +246,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The columns of one kind of Parquet file, in order; the name stands in the file's metadata."""
+    """The columns of one kind of Parquet file, in order; the file's metadata holds the name."""
 
     name: str
     columns: tuple[Column, ...]
@@ -245,28 +274,28 @@ POSTS = Table(
         Column("id", "int64", "the board's post number"),
         *_TAG_GROUPS,
         *_BOARD_FACTS,
-        Column("changed_at", "timestamp", "when it was last edited, if the board says", nullable=True),
-        Column("width", "int32", "of the original, px"),
-        Column("height", "int32", "of the original, px"),
-        Column("md5", "string", "of the original as the board imported it", nullable=True),
-        Column("file_ext", "string", "of the original, lower case, no dot"),
-        Column("board_status", "string", "the board's own word, or deleted if a later look found it gone"),
-        Column("file_url", "string", "the original", nullable=True),
-        Column("sample_url", "string", "the reduced picture, if there is one", nullable=True),
+        Column("changed_at", "timestamp", "time of the last edit, if the board says", nullable=True),
+        Column("width", "int32", "width of the original, px"),
+        Column("height", "int32", "height of the original, px"),
+        Column("md5", "string", "MD5 of the original as the board imported it", nullable=True),
+        Column("file_ext", "string", "file extension of the original, lower case, no dot"),
+        Column("board_status", "string", "the board's own word, or deleted if a later listing lacked it"),
+        Column("file_url", "string", "URL of the original", nullable=True),
+        Column("sample_url", "string", "URL of the reduced picture, if there is one", nullable=True),
         Column("status", "string", "pending, stored, duplicate, skipped or failed"),
         Column("reason", "string", "why skipped, or the kind of failure; empty if stored"),
-        Column("error", "string", "the last failure in words; empty if none"),
-        Column("attempts", "int32", "requests made for the file"),
-        Column("http_status", "int32", "of the last answer", nullable=True),
+        Column("error", "string", "message of the last failure; empty if none"),
+        Column("attempts", "int32", "number of requests made for the file"),
+        Column("http_status", "int32", "HTTP status of the last response", nullable=True),
         Column("duplicate_of", "int64", "the stored post with the same bytes", nullable=True),
-        Column("fetched_url", "string", "where the stored bytes came from", nullable=True),
+        Column("fetched_url", "string", "URL of the stored bytes", nullable=True),
         Column("tar", "int32", "number of the tar file in images/", nullable=True),
         Column("offset", "int64", "first byte of the picture in that tar", nullable=True),
-        Column("size", "int64", "bytes of the picture", nullable=True),
+        Column("size", "int64", "size of the picture, bytes", nullable=True),
         Column("stored_format", "string", "JPEG, PNG, GIF or WEBP, by content", nullable=True),
-        Column("stored_width", "int32", "of the stored picture, px", nullable=True),
-        Column("stored_height", "int32", "of the stored picture, px", nullable=True),
-        Column("stored_md5", "string", "of the stored bytes", nullable=True),
+        Column("stored_width", "int32", "width of the stored picture, px", nullable=True),
+        Column("stored_height", "int32", "height of the stored picture, px", nullable=True),
+        Column("stored_md5", "string", "MD5 of the stored bytes", nullable=True),
     ),
 )
 
@@ -275,8 +304,8 @@ STORE_TAGS = Table(
     (
         Column("name", "string", "the tag, entities unescaped, underscores kept"),
         Column("category", "string", "general, artist, copyright, character, meta or unknown"),
-        Column("count", "int64", "posts of this store that carry it"),
-        Column("board_count", "int64", "posts of the board that carry it, if asked", nullable=True),
+        Column("count", "int64", "posts of this store that have it"),
+        Column("board_count", "int64", "posts of the board that have it, if requested", nullable=True),
     ),
 )
 
@@ -284,17 +313,17 @@ HISTORY = Table(
     "history",
     (
         Column("id", "int64", "the board's post number"),
-        Column("seen_at", "timestamp", "when the crawl saw other tags than before"),
-        Column("tags_added", "list<string>", "that it had not before, sorted"),
-        Column("tags_removed", "list<string>", "that it had before and has no more, sorted"),
+        Column("seen_at", "timestamp", "time when the crawl found that the tags had changed"),
+        Column("tags_added", "list<string>", "new tags, sorted"),
+        Column("tags_removed", "list<string>", "tags that the post has lost, sorted"),
     ),
 )
 
 TAG_ALIASES = Table(
     "tag_aliases",
     (
-        Column("antecedent", "string", "a name that is not to be used"),
-        Column("consequent", "string", "the tag that it stands for"),
+        Column("antecedent", "string", "the alias"),
+        Column("consequent", "string", "the tag to use instead"),
     ),
 )
 
@@ -302,7 +331,7 @@ TAG_IMPLICATIONS = Table(
     "tag_implications",
     (
         Column("antecedent", "string", "a tag"),
-        Column("consequent", "string", "a tag that every picture with the antecedent has, too"),
+        Column("consequent", "string", "a tag that applies to every picture with the antecedent"),
     ),
 )
 
@@ -340,9 +369,9 @@ METADATA = Table(
 
 HASH_COLUMNS = (
     Column("phash", "int64", "perceptual hash, as a signed number"),
-    Column("phash_trimmed", "int64", "the same of the picture without its margins"),
-    Column("phash_mirrored", "int64", "the same of its mirror image"),
-    Column("phash_mirrored_trimmed", "int64", "the same of its mirror image without margins"),
+    Column("phash_trimmed", "int64", "perceptual hash of the picture without its margins"),
+    Column("phash_mirrored", "int64", "perceptual hash of the mirror image"),
+    Column("phash_mirrored_trimmed", "int64", "perceptual hash of the mirror image without margins"),
 )
 THUMBNAIL_COLUMN = Column("thumbnail", "binary", "16 x 16 luminances, row by row; empty if unusable")
 
@@ -361,7 +390,7 @@ SURVEY = Table(
     "survey",
     (
         Column("id", "int64", "the board's post number"),
-        Column("source_md5", "string", "of the stored bytes"),
+        Column("source_md5", "string", "MD5 of the stored bytes"),
         Column("reason", "string", "why the picture cannot be used; empty if it can"),
         *HASH_COLUMNS,
         THUMBNAIL_COLUMN,
@@ -372,11 +401,11 @@ REMOVED = Table(
     "removed",
     (
         Column("id", "int64", "the board's post number"),
-        Column("edition", "int64", "of the dataset, the first without it"),
+        Column("edition", "int64", "first version of the dataset without it"),
         Column(
             "source_md5",
             "string",
-            "of the stored bytes: they do not come back under another number",
+            "MD5 of the stored bytes: they must not return under another number",
             nullable=True,
         ),
     ),
@@ -387,27 +416,27 @@ TABLES = (
     *(DATASET_TAGS, METADATA, OUTCOMES, SURVEY, REMOVED),
 )
 
-# `vector` has a type of its own in each file, see `vectors.vector_file`; the metadata of the file says of which
-# model the vectors are, and of which dataset the pictures.
+# The type of `vector` differs between files, see `vectors.vector_file`; the metadata of the file name the model
+# of the vectors and the dataset of the pictures.
 VECTORS = Table(
     "vectors",
     (
         Column("key", "string", "the picture: its absolute path, or its key in the dataset"),
-        Column("tags", "list<string>", "what the model sees in it, the most probable first; no ratings"),
-        Column("vector", "vector", "fixed-size list of float16 or float32, or binary of one bit a unit"),
+        Column("tags", "list<string>", "tags that the model predicts, most probable first; no ratings"),
+        Column("vector", "vector", "fixed-size list of float16 or float32, or binary with one bit per unit"),
     ),
 )
 
 # Vectors -------------------------------------------------------------------------------------
 
-PARTS_SUFFIX = ".parts"  # beside the file of vectors while it grows
+PARTS_SUFFIX = ".parts"  # folder beside the file of vectors while it is written
 PARTS_LOCK_FILE = "embed.lock"
-INDEX_SUFFIX = ".index"  # beside the file of vectors, what is searched
+INDEX_SUFFIX = ".index"  # folder beside the file of vectors: the search index
 INDEX_FILE = "index.json"
 INDEX_VECTORS_FILE = "vectors.faiss"
 INDEX_PICTURES_FILE = "pictures.parquet"
 
 
 def vectors_part(number: int) -> str:
-    """Name of a part of a file of vectors that is not whole yet."""
+    """Name of a part of an unfinished file of vectors."""
     return f"part-{number:06d}.parquet"

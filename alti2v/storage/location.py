@@ -25,7 +25,6 @@ from alti2v.storage.publish import (
     temporary_name,
 )
 from alti2v.storage.remote import (
-    PAUSES_S,
     Remote,
     delete,
     download,
@@ -137,7 +136,7 @@ def brought(place: Path | Remote, names: Iterable[str]) -> Iterator[Path]:
         for name in names:
             if size_of(place, name) is not None:
                 make_directory((Path(folder) / name).parent)
-                download(place, name, Path(folder) / name, pauses_s=PAUSES_S)
+                download(place, name, Path(folder) / name)
         try:
             yield Path(folder)
         except Alti2vError as exc:

@@ -1,8 +1,8 @@
-"""Object stores and other file systems behind a URL: whole objects, there completely or not at all.
+"""Object stores and other file systems behind a URL; objects appear whole or not at all.
 
-Everything goes through fsspec, so whatever it knows will do: s3://, gs://, az://, sftp://, memory:// ... Keys
-and endpoints come from where each file system looks for them by itself (for S3 the AWS environment variables
-and files), and fsspec's own configuration sets the rest, such as timeouts
+All access goes through fsspec, so every URL that it knows works: s3://, gs://, az://, sftp://, memory:// ...
+Each file system finds credentials and endpoints by itself (S3 in the AWS environment variables and files), and
+fsspec's configuration sets the rest, such as timeouts
 (https://filesystem-spec.readthedocs.io/en/latest/features.html#configuration).
 """
 
@@ -20,15 +20,14 @@ from alti2v.errors import Alti2vError, DamagedError, StorageError, UsageError
 from alti2v.records import Span
 from alti2v.storage.publish import publish, taken, temporary_name
 
-# A PUT makes the object appear at once; elsewhere the name has to be given afterwards.
-_AT_ONCE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "memory"})
+# Here a PUT publishes the whole object; elsewhere a temporary file is renamed.
+_ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "memory"})
 _EXTRAS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 _CHUNK = 1 << 20
-# s3fs sends objects of 100 MB and more in parts of 50 MB and holds ten of them in memory if it may.
+# s3fs sends objects of 100 MB and more in parts of 50 MB, and by default holds ten parts in memory.
 _S3_OPTIONS: Mapping[str, Any] = {"max_concurrency": 2}
 _MD5_DIGITS = 32
-PAUSES_S = (1.0, 4.0, 16.0)
-"""How long to wait before each further try."""
+PAUSES_S = (1.0, 4.0, 16.0)  # between the tries of one request
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +35,32 @@ class Remote:
     """A folder behind a URL.
 
     Attributes:
-        url: without a slash at the end.
-        filesystem: fsspec's.
-        root: the folder in the file system's own form.
+        url: URL without a slash at the end.
+        filesystem: fsspec's file system.
+        root: Path of the folder in that file system.
+        pauses_s: Seconds to wait before each further try of a failed request.
+        sleep: Function that waits.
     """
 
     url: str
     filesystem: Any
     root: str
+    pauses_s: tuple[float, ...] = PAUSES_S
+    sleep: Callable[[float], None] = time.sleep
 
 
 def is_url(text: str) -> bool:
-    """Whether this names a folder behind a URL and not a local path."""
+    """Return whether a text is a URL and not a local path."""
     return "://" in text and not text.startswith("file://")
 
 
 def open_remote(url: str) -> Remote:
-    """Prepare a folder for use; sends nothing.
+    """Prepare access to a folder without sending a request.
 
     Raises:
-        UsageError: nobody knows this kind of URL, or its driver is not installed.
+        UsageError: The kind of URL is unknown, or its driver is not installed.
     """
-    import fsspec  # its drivers load slowly, and most stores are local
+    import fsspec  # it loads slowly, and most stores are local
 
     scheme = url.partition("://")[0]
     try:
@@ -68,76 +71,68 @@ def open_remote(url: str) -> Remote:
         raise UsageError(f"{scheme}:// needs a driver that is not installed: {how}") from exc
     except ValueError as exc:
         raise UsageError(f"{url}: {exc}: give a path or a URL such as s3://bucket/folder") from exc
-    return Remote(url=url.rstrip("/"), filesystem=filesystem, root=root.rstrip("/"))
+    return Remote(url=url.rstrip("/"), filesystem=filesystem, root=root.rstrip("/"), pauses_s=PAUSES_S)
 
 
 def upload(
     remote: Remote,
     local: Path,
     name: str,
-    *,
-    pauses_s: tuple[float, ...] = PAUSES_S,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Put a local file there under a name, replacing what is there; a reader sees the old or the new whole.
+    """Upload a local file, replacing an object of that name; readers see the old or the new object whole.
 
-    What arrived is compared in size, and by MD5 where the store tells one (S3: the ETag of an object that
-    came in one piece, https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html).
+    The size of the object is checked afterwards, and its MD5 if the store reports one (S3: the ETag of an
+    object that was sent in one part, https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html).
 
     Args:
-        remote: the folder.
-        local: the file.
-        name: relative to the folder.
-        pauses_s: how long to wait before each further try.
-        sleep: waits.
+        remote: Folder to upload to.
+        local: File to upload.
+        name: Name relative to the folder.
 
     Raises:
-        StorageError: it did not arrive, after all tries.
+        StorageError: All tries failed.
     """
-    _tried(lambda: _put(remote, local, name), f"cannot write {remote.url}/{name}", pauses_s, sleep)
+    _retried(remote, lambda: _put(remote, local, name), f"cannot write {remote.url}/{name}")
 
 
 def upload_once(
     remote: Remote,
     local: Path,
     name: str,
-    *,
-    pauses_s: tuple[float, ...] = PAUSES_S,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Put a local file there under a name, unless there is an object of that name.
+    """Upload a local file unless an object of that name exists.
 
-    S3 refuses to replace (`If-None-Match: *`,
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html), and so does Google's store.
-    Elsewhere fsspec looks first, so two that come at the same moment may both write.
+    S3 refuses to replace an object (`If-None-Match: *`,
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html), and so does Google Cloud
+    Storage. Elsewhere fsspec checks first, so two simultaneous uploads may both write.
 
     Raises:
-        StorageError: what is there has other bytes, and stays; or it did not arrive, after all tries.
+        StorageError: An object with other bytes exists, and is kept; or all tries failed.
     """
 
     def put() -> None:
         try:
             _put(remote, local, name, once=True)
         except Exception as exc:
-            # Drivers say "there is one" in words of their own; it may be ours, when only the answer got lost.
+            # Drivers report "exists" in various ways; the object may be ours if only the response was lost.
             if size_of(remote, name) is None:
                 raise
             if not _has_content(remote, local, name):
                 raise StorageError(taken(f"{remote.url}/{name}")) from exc
 
-    _tried(put, f"cannot write {remote.url}/{name}", pauses_s, sleep)
+    _retried(remote, put, f"cannot write {remote.url}/{name}")
 
 
 def delete(remote: Remote, names: Iterable[str]) -> None:
-    """Remove objects; one that is not there is removed already.
+    """Remove objects, ignoring missing ones.
 
     Raises:
-        StorageError: the other side refuses.
+        StorageError: The file system refuses.
     """
     paths = [f"{remote.root}/{name}" for name in names]
     try:
-        if _is_at_once(remote) and paths:
-            with contextlib.suppress(FileNotFoundError):  # none of them is there
+        if _has_atomic_put(remote) and paths:
+            with contextlib.suppress(FileNotFoundError):  # all of them are missing
                 remote.filesystem.rm(paths)
         else:
             for path in paths:
@@ -151,15 +146,12 @@ def delete(remote: Remote, names: Iterable[str]) -> None:
 def ranges(
     remote: Remote,
     wanted: Sequence[tuple[str, Span]],
-    *,
-    pauses_s: tuple[float, ...] = PAUSES_S,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> Sequence[bytes]:
-    """Read ranges of objects, all at once; what lies behind an object's end is missing from its range.
+    """Read ranges of objects in parallel; a range that passes the end of its object is short.
 
     Raises:
-        DamagedError: an object is not there.
-        StorageError: one cannot be read, after all tries; or the server does not answer byte ranges.
+        DamagedError: An object is missing.
+        StorageError: All tries failed, or the server does not support byte ranges.
     """
     found: list[bytes] = []
 
@@ -176,62 +168,56 @@ def ranges(
         for (name, span), content in zip(wanted, found, strict=True):
             if len(content) > span.size:
                 raise StorageError(
-                    f"{remote.url}/{name}: the server sends whole files where parts are wanted: "
-                    "use one that answers byte ranges"
+                    f"{remote.url}/{name}: the server ignores byte ranges and sends whole files: "
+                    "use one that supports ranges"
                 )
 
-    _tried(read, f"cannot read {remote.url}", pauses_s, sleep)
+    _retried(remote, read, f"cannot read {remote.url}")
     return found
 
 
 def missing(what: Path | str) -> str:
-    """What to say of a file that a table names and that is not there."""
-    return f"{what} is missing, but the tables name it: run `alti2v verify --repair` where it belongs"
+    """Write the message for a file of a store that a table refers to and that does not exist."""
+    return f"{what} is missing, but the tables refer to it: run `alti2v verify --repair` on its store"
 
 
 def download(
     remote: Remote,
     name: str,
     local: Path,
-    *,
-    pauses_s: tuple[float, ...] = (),
-    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Bring an object here, whole or not at all.
+    """Download an object; the local file appears whole or not at all.
 
     Args:
-        remote: the folder.
-        name: relative to the folder.
-        local: the file.
-        pauses_s: how long to wait before each further try; what is not there is not tried again.
-        sleep: waits.
+        remote: Folder to download from.
+        name: Name relative to the folder.
+        local: File to write.
 
     Raises:
-        StorageError: it is not there, or cannot be read, or written here.
+        StorageError: The object is missing or cannot be read, or the file cannot be written.
     """
 
     def write(temporary: Path) -> None:
-        _tried(
+        _retried(
+            remote,
             lambda: remote.filesystem.get_file(f"{remote.root}/{name}", str(temporary)),
             f"cannot read {remote.url}/{name}",
-            pauses_s,
-            sleep,
         )
 
     publish(local, write)
 
 
 def size_of(remote: Remote, name: str) -> int | None:
-    """The bytes of one object, where folders cannot be listed; None if it is not there.
+    """Return the size of one object in bytes, without listing its folder; None if it does not exist.
 
     Raises:
-        StorageError: it cannot be read, or the other side does not say.
+        StorageError: It cannot be read, or the server does not report a size.
     """
     try:
         remote.filesystem.invalidate_cache()
         return int(remote.filesystem.info(f"{remote.root}/{name}")["size"])
     except FileNotFoundError as exc:
-        # fsspec calls it "not found", too, when a host does not answer.
+        # fsspec also reports "not found" when a host does not respond.
         if isinstance(exc.__cause__, OSError):
             raise StorageError(
                 f"cannot read {remote.url}/{name}: {_in_words(exc.__cause__)}: run again later"
@@ -242,24 +228,24 @@ def size_of(remote: Remote, name: str) -> int | None:
 
 
 def has_folders(remote: Remote) -> bool:
-    """Whether one can ask which objects are there: web servers do not say."""
+    """Return whether folders can be listed; web servers cannot."""
     return {"http", "https"}.isdisjoint(_protocols(remote))
 
 
 def sizes(remote: Remote, folder: str) -> Mapping[str, int]:
-    """The objects directly in a folder, of a store that has folders: name relative to it -> bytes.
+    """Map the names of the objects directly in a folder to their sizes in bytes.
 
     Raises:
-        StorageError: it cannot be read.
+        StorageError: The folder cannot be read.
     """
     return {name: int(found["size"]) for name, found in _listed(remote, folder).items()}
 
 
 def versions(remote: Remote, folder: str) -> Mapping[str, object]:
-    """The objects directly in a folder: name relative to it -> something that changes when the object does.
+    """Map the names of the objects directly in a folder to values that change when the object does.
 
     Raises:
-        StorageError: it cannot be read.
+        StorageError: The folder cannot be read.
     """
     return {
         name: [str(found.get(fact)) for fact in ("size", "ETag", "etag", "LastModified", "mtime")]
@@ -279,26 +265,24 @@ def _listed(remote: Remote, folder: str) -> Mapping[str, Mapping[str, Any]]:
     return {entry["name"].rpartition("/")[2]: entry for entry in found if entry["type"] == "file"}
 
 
-def _tried(
-    act: Callable[[], Any], failed: str, pauses_s: tuple[float, ...], sleep: Callable[[float], None]
-) -> None:
-    for pause in (*pauses_s, None):
+def _retried(remote: Remote, act: Callable[[], Any], failed: str) -> None:
+    for pause in (*remote.pauses_s, None):
         try:
             act()
         except Alti2vError:
             raise
         except Exception as exc:
-            # Each driver has exceptions of its own; all that matters here is that it is not done.
+            # Every driver has its own exceptions, so all are treated alike; a missing object is not retried.
             if pause is None or isinstance(exc, FileNotFoundError):
                 raise StorageError(f"{failed}: {_in_words(exc)}: run again later") from exc
-            sleep(pause)
+            remote.sleep(pause)
         else:
             return
 
 
 def _put(remote: Remote, local: Path, name: str, *, once: bool = False) -> None:
     filesystem, target = remote.filesystem, f"{remote.root}/{name}"
-    if _is_at_once(remote):
+    if _has_atomic_put(remote):
         options: dict[str, Any] = {"mode": "create"} if once else {}
         if _is_s3(remote):
             options |= _S3_OPTIONS
@@ -312,11 +296,11 @@ def _put(remote: Remote, local: Path, name: str, *, once: bool = False) -> None:
         filesystem.put_file(str(local), temporary)
         filesystem.mv(temporary, target)
     if not _is_same(remote, local, name):
-        raise OSError("other bytes arrived than were sent")
+        raise OSError("the object differs from the file that was sent")
 
 
-def _is_at_once(remote: Remote) -> bool:
-    return not _AT_ONCE.isdisjoint(_protocols(remote))
+def _has_atomic_put(remote: Remote) -> bool:
+    return not _ATOMIC_PUT.isdisjoint(_protocols(remote))
 
 
 def _is_s3(remote: Remote) -> bool:
@@ -329,15 +313,15 @@ def _protocols(remote: Remote) -> tuple[str, ...]:
 
 
 def _is_same(remote: Remote, local: Path, name: str) -> bool:
-    """Whether an object has the size of a file and, where the store tells it, its MD5."""
+    """Return whether an object has the size of a file and, if the store reports it, its MD5."""
     remote.filesystem.invalidate_cache()
     found = remote.filesystem.info(f"{remote.root}/{name}")
-    told = str(found.get("ETag", "")).strip('"')
-    return found["size"] == local.stat().st_size and (len(told) != _MD5_DIGITS or told == _md5(local))
+    etag = str(found.get("ETag", "")).strip('"')
+    return found["size"] == local.stat().st_size and (len(etag) != _MD5_DIGITS or etag == _md5(local))
 
 
 def _has_content(remote: Remote, local: Path, name: str) -> bool:
-    """Whether an object has the bytes of a file, whatever its store tells."""
+    """Return whether an object has the bytes of a file, by reading it."""
     if not _is_same(remote, local, name):
         return False
     with remote.filesystem.open(f"{remote.root}/{name}", "rb") as there, local.open("rb") as here:

@@ -18,7 +18,7 @@ from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.records import Category, Span
 from alti2v.storage.directory import DirectoryKind, holder, read_description
 from alti2v.storage.layout import (
-    LOCK_FILE,
+    CRAWL_LOCK_FILE,
     POSTS,
     POSTS_DIR,
     STORE_FILE,
@@ -30,7 +30,7 @@ from alti2v.storage.layout import (
 )
 from alti2v.storage.location import Address, open_place, read_spans
 from alti2v.storage.publish import make_directory
-from alti2v.storage.remote import PAUSES_S, Remote, download, versions
+from alti2v.storage.remote import Remote, download, versions
 from alti2v.storage.table import read_open_table, read_table
 from alti2v.storage.tar import BLOCK
 
@@ -78,7 +78,7 @@ def open_store(path: Path) -> Iterator[Store]:
         else:
             raise DataError(f"{path}: the crawl rewrites its tables without pause: try again when it has ended")
         if not parts or not (path / TAGS_FILE).exists():
-            process = holder(path, LOCK_FILE)
+            process = holder(path, CRAWL_LOCK_FILE)
             then = (
                 f"wait until process {process} ends" if process else "run `alti2v crawl` on it again to the end"
             )
@@ -175,7 +175,7 @@ def fetch_tables(remote: Remote, folder: Path) -> None:
         if STORE_FILE not in before:
             raise UsageError(f"{remote.url} is not a store: give the URL that `alti2v crawl` wrote to")
         for name in before:
-            download(remote, name, folder / name, pauses_s=PAUSES_S)
+            download(remote, name, folder / name)
         if _tables_of(remote) == before:
             return
     raise DataError(f"{remote.url}: the crawl rewrites its tables without pause: try again when it has ended")

@@ -6,14 +6,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from alti2v.dataset.manifest import read_manifest
-from alti2v.errors import DamagedError, UsageError
+from alti2v.dataset.manifest import read_manifest, read_metadata
+from alti2v.errors import UsageError
 from alti2v.model.tagging.inputs import count_pictures, find_pictures
 from alti2v.model.tagging.preprocess import Source, Square
 from alti2v.records import Span
-from alti2v.storage.directory import DirectoryKind, kind_of
-from alti2v.storage.layout import METADATA, ShardName
-from alti2v.storage.table import read_table
+from alti2v.storage.directory import DirectoryKind, kind_of, missing_file
+from alti2v.storage.layout import ShardName
 from alti2v.storage.tar import read_span
 
 
@@ -39,7 +38,7 @@ def count_sources(inputs: Sequence[str]) -> int | None:
     dataset = dataset_among(inputs)
     if dataset is None:
         return count_pictures(inputs)
-    return sum(shard.samples for shard in read_manifest(dataset).shards)
+    return read_manifest(dataset).total
 
 
 def find_sources(inputs: Sequence[str], listed: Iterable[str] = ()) -> Iterator[tuple[str, Source]]:
@@ -77,19 +76,9 @@ def _in_shard(dataset: Path, name: ShardName) -> Iterator[tuple[str, Square]]:
             for key, span in _spans(dataset, name):
                 yield key, Square(read_span(tar, span))
     except FileNotFoundError as exc:
-        raise _missing(dataset, name.data) from exc
+        raise missing_file(dataset, name.data) from exc
 
 
 def _spans(dataset: Path, name: ShardName) -> Iterator[tuple[str, Span]]:
-    try:
-        rows = read_table(dataset / name.metadata, METADATA, columns=("key", "offset", "size"))
-    except FileNotFoundError as exc:
-        raise DamagedError(
-            f"{dataset / name.metadata} is missing: run `alti2v verify {dataset} --repair`"
-        ) from exc
-    for row in rows.to_pylist():
+    for row in read_metadata(dataset, name, ("key", "offset", "size")).to_pylist():
         yield row["key"], Span(offset=row["offset"], size=row["size"])
-
-
-def _missing(dataset: Path, name: str) -> DamagedError:
-    return DamagedError(f"{dataset / name} is missing: run `alti2v verify {dataset} --repair`")

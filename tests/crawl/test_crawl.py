@@ -21,7 +21,7 @@ from alti2v.crawl.verify import verify_store
 from alti2v.errors import DamagedError, DataError, RemoteError, StorageError, UsageError
 from alti2v.records import Progress
 from alti2v.storage.directory import exclusive
-from alti2v.storage.layout import LOCK_FILE, STORE_FILE
+from alti2v.storage.layout import CRAWL_LOCK_FILE, STORE_FILE
 from tests.crawl.helpers.crawling import QUICK, config, cut, page, pictures, posts
 from tests.crawl.helpers.scripted_board import TAGS, ScriptedBoard, tags_of
 
@@ -721,7 +721,7 @@ def test_a_folder_that_is_something_else_is_refused(board: Board, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("lost", "named"),
-    [("crawl.sqlite", "crawl.sqlite is missing: run `alti2v verify --repair`"), (STORE_FILE, "holds pictures")],
+    [("crawl.sqlite", "crawl.sqlite is missing: .*verify .*--repair`"), (STORE_FILE, "holds pictures")],
 )
 def test_f38_what_a_store_has_lost_is_not_begun_anew(
     board: Board, tmp_path: Path, lost: str, named: str
@@ -744,7 +744,7 @@ def test_f37_a_second_crawl_into_the_same_store_is_refused(board: Board, tmp_pat
     crawl_board(config(tmp_path / "store", site))
 
     with (
-        exclusive(tmp_path / "store", LOCK_FILE),
+        exclusive(tmp_path / "store", CRAWL_LOCK_FILE),
         pytest.raises(UsageError, match=f"in use by process {os.getpid()}"),
     ):
         crawl_board(config(tmp_path / "store", site))

@@ -15,7 +15,6 @@ from alti2v.cli import main
 from alti2v.crawl.crawler import crawl_board
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import StorageError, UsageError
-from alti2v.storage.remote import upload
 from tests.crawl.helpers.killed import config, content, interrupted
 from tests.crawl.helpers.scripted_board import ScriptedBoard, picture
 from tests.helpers.s3_server import BUCKET, S3Server
@@ -33,7 +32,7 @@ def site() -> Iterator[ScriptedBoard]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses between tries."""
-    monkeypatch.setitem(upload.__kwdefaults__, "pauses_s", (0.0,))
+    monkeypatch.setattr("alti2v.storage.remote.PAUSES_S", (0.0,))
 
 
 def copy_of(s3: S3Server, folder: Path) -> Path:

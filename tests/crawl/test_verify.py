@@ -16,7 +16,7 @@ from alti2v.crawl.status import store_status
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import DamagedError, UsageError
 from alti2v.storage.directory import exclusive
-from alti2v.storage.layout import LOCK_FILE
+from alti2v.storage.layout import CRAWL_LOCK_FILE
 from tests.crawl.helpers.scripted_board import ScriptedBoard
 
 QUICK = RetryPolicy(tries=2, base_s=0.001, ceiling_s=0.002)
@@ -229,7 +229,7 @@ def test_verify_refuses_what_is_no_store_or_in_use(store: Path, tmp_path: Path) 
     """Exit status 2, one line."""
     with pytest.raises(UsageError, match="give the folder of a store"):
         verify_store(tmp_path)
-    with exclusive(store, LOCK_FILE), pytest.raises(UsageError, match="in use by process"):
+    with exclusive(store, CRAWL_LOCK_FILE), pytest.raises(UsageError, match="in use by process"):
         verify_store(store)
 
 

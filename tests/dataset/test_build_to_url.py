@@ -39,7 +39,7 @@ from alti2v.errors import DamagedError, StorageError, UsageError
 from alti2v.records import Progress
 from alti2v.report.dataset import write_stats_page
 from alti2v.storage.layout import METADATA, parse_shard_name
-from alti2v.storage.remote import download, open_remote, ranges, upload, upload_once
+from alti2v.storage.remote import download, open_remote, upload, upload_once
 from alti2v.storage.table import read_table
 from tests.dataset.helpers.building import build, digests
 from tests.dataset.helpers.tiny_store import tiny_posts, write_store
@@ -57,8 +57,7 @@ def server() -> Iterator[S3Server]:
     """No pauses between tries, but time for each, because the server shares this process with the build."""
     with pytest.MonkeyPatch.context() as patch, s3_server(patch) as server:
         patch.setitem(fsspec.config.conf, "s3", {"endpoint_url": server.url, "config_kwargs": PATIENT})
-        for function in (upload, upload_once, ranges):
-            patch.setitem(function.__kwdefaults__, "pauses_s", (0.0,))
+        patch.setattr("alti2v.storage.remote.PAUSES_S", (0.0,))
         yield server
 
 

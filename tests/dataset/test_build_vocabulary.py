@@ -151,9 +151,9 @@ def test_aliases_and_implications_of_the_store(store: Path, tmp_path: Path) -> N
         ({"quota": ("meta=5", "meta=6")}, "--quota names meta twice"),
         ({"min_count": 0}, "--min-count 0 is out of range"),
         ({"keep": "nowhere"}, "nowhere cannot be read: No such file or directory"),
-        ({"keep": "empty"}, "empty names no tag"),
+        ({"keep": "empty"}, "empty contains no tag"),
         ({"keep": "latin"}, "latin is not UTF-8 text"),
-        ({"keep": "one", "drop": "one"}, "--keep and --drop both name 'solo'"),
+        ({"keep": "one", "drop": "one"}, "--keep and --drop both contain 'solo'"),
     ],
 )
 def test_vocabularies_that_cannot_be(

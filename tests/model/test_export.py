@@ -21,14 +21,13 @@ from packaging.requirements import Requirement
 from alti2v.errors import DamagedError, StorageError, UsageError
 from alti2v.model import export as module
 from alti2v.model.evaluation.thresholds import TunedThresholds, read_thresholds, write_thresholds
-from alti2v.model.export import METRICS_FILE, ExportConfig, export
+from alti2v.model.export import ExportConfig, export
 from alti2v.model.onnx.check_folder import check_folder
 from alti2v.model.saved_model import load_model, save_model
 from alti2v.model.tagging.preprocess import source_of
 from alti2v.model.tagging.tagger import load_tagger, predictions
 from alti2v.records import Category
-from alti2v.report import evaluation
-from alti2v.storage.layout import EVALUATION_DIR, MODEL_DIR
+from alti2v.storage.layout import EVALUATION_DIR, METRICS_FILE, MODEL_DIR
 from tests.model.helpers.tiny_dataset import square, write_dataset
 from tests.model.helpers.tiny_run import TAGS, TRAINED, write_run
 
@@ -137,11 +136,6 @@ def test_card_with_the_evaluations_figures(run: Any, tmp_path: Path) -> None:
     assert result["task"]["type"] == "image-classification"
     assert set(result["dataset"]) == {"type", "name", "split"}
     assert "constant" not in text  # the native form has no ratings
-
-
-def test_metrics_file_has_the_evaluations_name() -> None:
-    """The report's layer lies above this one, so the name stands twice; it is the same."""
-    assert METRICS_FILE == evaluation.METRICS_FILE
 
 
 @pytest.mark.usefixtures("quick")

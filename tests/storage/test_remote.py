@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def test_what_was_uploaded_is_there(s3: S3Server, remote: Any, file: Path) -> No
 def test_a_put_that_fails_is_tried_again(s3: S3Server, remote: Any, file: Path, fault: str) -> None:
     """An error, silence, a broken connection: the next try brings the whole object."""
     s3.fail_puts(fault, times=2)
-    upload(remote, file, "one.tar", pauses_s=(0, 0, 0), sleep=lambda _: None)
+    upload(replace(remote, pauses_s=(0, 0, 0)), file, "one.tar")
 
     assert s3.content("a/store/one.tar") == file.read_bytes()
     assert not s3.faults_left
@@ -51,7 +52,7 @@ def test_a_put_that_fails_is_tried_again(s3: S3Server, remote: Any, file: Path, 
 def test_bytes_that_changed_on_the_way_are_noticed(s3: S3Server, remote: Any, file: Path) -> None:
     """The store's checksum is compared with ours; what is wrong is sent again."""
     s3.fail_puts("garble", times=1)
-    upload(remote, file, "one.tar", pauses_s=(0,), sleep=lambda _: None)
+    upload(replace(remote, pauses_s=(0,)), file, "one.tar")
 
     assert s3.content("a/store/one.tar") == file.read_bytes()
     assert s3.puts("a/store/one.tar") == 3  # ours, the one that garbles it, ours again
@@ -62,7 +63,7 @@ def test_a_store_that_keeps_failing_is_named(s3: S3Server, remote: Any, file: Pa
     s3.fail_puts("500", times=1000)
     pauses: list[float] = []
     with pytest.raises(StorageError, match=r"cannot write s3://bucket/a/store/one.tar: .*: run again") as found:
-        upload(remote, file, "one.tar", pauses_s=(1, 4), sleep=pauses.append)
+        upload(replace(remote, pauses_s=(1, 4), sleep=pauses.append), file, "one.tar")
 
     assert pauses == [1, 4]
     assert "\n" not in str(found.value)

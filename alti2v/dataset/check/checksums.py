@@ -1,4 +1,4 @@
-"""Whether a dataset's shards are what the manifest says, asked before a long job begins."""
+"""Quick checks of the shards before a long job: sizes, and SHA-256 of files that have changed."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from alti2v.dataset.manifest import Shard
 from alti2v.dataset.shard_cache import is_cache
 from alti2v.errors import DamagedError
 from alti2v.records import Progress, ProgressHook, ignore_progress
+from alti2v.storage.directory import missing_file
 from alti2v.storage.publish import publish_json, read_json
 
 _SHA_SHOWN = 12  # digits of a SHA-256 that a message shows
 
 
 def check_shards(dataset: Path, shards: Sequence[Shard]) -> None:
-    """See that every shard and its table are there, and the shard of the size that the manifest says.
+    """Check that every shard and its table exist, and that the shard has the size in the manifest.
 
-    Shards behind a URL were looked at when it was opened.
+    The shards of a dataset behind a URL are skipped: `shard_cache.open_dataset` has checked them.
 
     Raises:
-        DamagedError: one is not; the message names it.
+        DamagedError: A file is missing or has another size; the message names it.
     """
     if is_cache(dataset):
         return
     for shard in shards:
-        data, table = dataset / shard.name.data, dataset / shard.name.metadata
-        for file in (data, table):
-            if not file.is_file():
-                raise DamagedError(f"{file} is missing: run `alti2v verify {dataset} --repair`")
+        for name in (shard.name.data, shard.name.metadata):
+            if not (dataset / name).is_file():
+                raise missing_file(dataset, name)
+        data = dataset / shard.name.data
         size = data.stat().st_size
         if size != shard.bytes:
             raise DamagedError(
@@ -43,36 +44,36 @@ def check_shards(dataset: Path, shards: Sequence[Shard]) -> None:
 def check_contents(
     dataset: Path, shards: Sequence[Shard], *, remembered: Path, progress: ProgressHook = ignore_progress
 ) -> None:
-    """See that every shard has the bytes that the manifest says; once, and again when a file has changed.
+    """Compare every shard with its SHA-256, unless that was done since the file last changed.
 
-    Shards behind a URL are looked at each time they are read.
+    The shards of a dataset behind a URL are skipped: they are checked each time they are read.
 
     Args:
-        dataset: its folder.
-        shards: which ones.
-        remembered: file that says which shards were looked at, and the state of the file then.
-        progress: told after each shard that is read.
+        dataset: Folder of the dataset.
+        shards: Shards to check.
+        remembered: JSON file with the state of each file at its last check.
+        progress: Called after each shard that is read.
 
     Raises:
-        DamagedError: one has not; the message names it.
+        DamagedError: A shard has changed; the message names it.
     """
     if is_cache(dataset):
         return
     known = read_json(remembered) if remembered.is_file() else {}
     states = {str(shard.name): _state(dataset, shard) for shard in shards}
     due = [shard for shard in shards if known.get(str(shard.name)) != states[str(shard.name)]]
+    total = sum(shard.bytes for shard in due)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        found = threads.map(lambda shard: _sha256(dataset / shard.name.data), due)
+        hashes = threads.map(lambda shard: _sha256(dataset / shard.name.data), due)
         done = itertools.accumulate(shard.bytes for shard in due)
-        for shard, sha256, seen in zip(due, found, done, strict=True):
+        for shard, sha256, bytes_read in zip(due, hashes, done, strict=True):
             if sha256 != shard.sha256:
                 raise DamagedError(
                     f"{dataset / shard.name.data} has other bytes than the manifest says (sha256 "
                     f"{sha256[:_SHA_SHOWN]} instead of {shard.sha256[:_SHA_SHOWN]}): "
                     f"run `alti2v verify {dataset} --repair`"
                 )
-            total = sum(shard.bytes for shard in due)
-            progress(Progress(stage="checking shards", done=seen, total=total, unit="bytes"))
+            progress(Progress(stage="checking shards", done=bytes_read, total=total, unit="bytes"))
     if due:
         publish_json(remembered, {**known, **states})
 

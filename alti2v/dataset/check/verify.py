@@ -293,7 +293,7 @@ def _check_rows(
 
 def _check_values(shard: Shard, rows: pa.Table) -> Iterator[Finding]:
     """Find values that have changed and stand nowhere else, such as the group."""
-    if shard.rows_sha256 and rows.num_rows and content_sha256(METADATA, rows) != shard.rows_sha256:
+    if rows.num_rows and content_sha256(METADATA, rows) != shard.rows_sha256:
         yield Finding(where=shard.name.metadata, what=f"has other values than were written: {_REBUILD}")
 
 

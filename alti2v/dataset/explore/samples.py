@@ -74,15 +74,3 @@ def places(shard: str, rows: pa.Table, which: npt.NDArray[np.int64]) -> Iterator
     some = rows.select(["id", "offset", "size"]).take(pa.array(which))
     for row in some.to_pylist():
         yield PictureAt(id=row["id"], shard=shard, span=Span(offset=row["offset"], size=row["size"]))
-
-
-def random_order(ids: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64]:
-    """A number for each id that looks random.
-
-    The finaliser of SplitMix64: G. Steele et al., "Fast Splittable Pseudorandom Number Generators",
-    OOPSLA 2014.
-    """
-    z = ids.astype(np.uint64) + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) % 2**64)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))

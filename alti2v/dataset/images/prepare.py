@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from alti2v.dataset.images.convert import Unusable, looks_recipe
-from alti2v.dataset.images.decoder_process import borrowed_decoder
+from alti2v.dataset.images.decoder_process import process_decoders
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.plan.near_duplicates import look_at
 from alti2v.records import Span
@@ -121,7 +121,7 @@ def prepare_chunk(chunk: Chunk) -> Mapping[str, int]:
 def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes, bytes]]:
     """What is known of each picture, the prepared picture and its look, both empty if it cannot be used."""
     wanted = [(post_id, Span(offset=offset, size=size)) for post_id, offset, size in chunk.pictures]
-    with borrowed_decoder() as decoder:
+    with process_decoders().borrowed() as decoder:
         for post_id, content in read_pictures(chunk.store, chunk.tar, wanted):
             picture = decoder.prepare(content, chunk.recipe)
             if isinstance(picture, Unusable):

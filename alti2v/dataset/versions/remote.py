@@ -25,7 +25,7 @@ from alti2v.storage.layout import (
 )
 from alti2v.storage.location import local_copy, put, put_once, remove, sizes_in
 from alti2v.storage.publish import make_directory, publish_json, read_json
-from alti2v.storage.remote import PAUSES_S, Remote, download, upload
+from alti2v.storage.remote import Remote, download, upload
 
 _TABLES = (TAGS_FILE, OUTCOMES_FILE, SURVEY_FILE, REMOVED_FILE)
 _STAGED = f"{WORK_DIR}/{STAGED_DIR}"
@@ -77,10 +77,10 @@ def fetch_edition(remote: Remote, folder: Path) -> bool:
         there = sizes_in(remote)
         for name in (*_TABLES, *DESCRIPTIONS):
             if name in there:
-                download(remote, name, folder / name, pauses_s=PAUSES_S)
+                download(remote, name, folder / name)
             else:
                 (folder / name).unlink(missing_ok=True)
-        download(remote, MANIFEST_FILE, here, pauses_s=PAUSES_S)
+        download(remote, MANIFEST_FILE, here)
     return True
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.model.arrays import Float64Array
+from alti2v.storage.order import random_order
 
 MAX_SIDE = 320  # px; a report is one file, and its cards are narrower than this
 _JPEG_QUALITY = 88
@@ -212,21 +213,14 @@ def _keys(
     named = predicted.sum(axis=1)
     doubt = np.where(named > 0, expected_wrong / np.maximum(named, 1), np.inf)
     columns: dict[str, Sequence[npt.NDArray[np.floating]]] = {
-        GalleryReason.RANDOM: (_shuffled(ids), error),
+        # 53 bits: what a float64 holds exactly
+        GalleryReason.RANDOM: ((random_order(ids) >> np.uint64(11)) / 2**53, error),
         GalleryReason.WORST: (f1 + untagged, -error),
         GalleryReason.CONFIDENT: (doubt, -named.astype(np.float64)),
         GalleryReason.BEST: (untagged - f1, -true.sum(axis=1).astype(np.float64)),
         "suggestion": (-wrong, error),
     }
     return {name: np.stack([*keys, ids.astype(np.float64)], axis=1) for name, keys in columns.items()}
-
-
-def _shuffled(ids: npt.NDArray[np.int64]) -> Float64Array:
-    """A number in [0, 1) that looks random but belongs to the id: splitmix64 (Steele et al. 2014)."""
-    state = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((state ^ (state >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) / 2**53
 
 
 def _picture(candidate: _Candidate, picks: tuple[GalleryReason, ...], threshold: float) -> GalleryPicture:

@@ -1,4 +1,4 @@
-"""A decoder that pictures make crash, hang or eat memory: what they hold behind their last byte says which."""
+"""A decoder that crashes, hangs or eats memory, depending on the bytes after the end of a picture."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import time
 
 from alti2v.dataset.images import decoder_process
 from alti2v.dataset.images.convert import PreparedPicture, Unusable, prepare_picture
+from alti2v.dataset.images.decoder_process import DecoderLimits, DecoderPool
 from alti2v.dataset.manifest import ImageRecipe
 
+# Far apart: on a busy machine, 0.1 s of processor time take a second.
+LIMITS = DecoderLimits(cpu_s=0.1, wall_s=2.0)
 PROGRAM = "from tests.dataset.helpers.hostile_decoder import serve; serve()"
-# What the picture does, and what is said of it.
+# Bytes after the end of a picture -> the reason why it is dropped.
 REASONS = {
     b"SEGFAULT": "crashed",
     b"RAISE": "crashed",
@@ -21,15 +24,18 @@ REASONS = {
 }
 
 
+def hostile_pool() -> DecoderPool:
+    """Return a pool of such decoders."""
+    return DecoderPool(limits=LIMITS, program=PROGRAM)
+
+
 def serve() -> None:
-    decoder_process._CPU_S, decoder_process._WALL_S = (
-        0.1,
-        2.0,
-    )  # far apart: on a busy machine 0.1 s of work takes a second
+    """Run the decoder."""
     decoder_process.serve(hostile)
 
 
 def hostile(content: bytes, recipe: ImageRecipe) -> PreparedPicture | Unusable:
+    """Do what the bytes after the picture say, then prepare it."""
     if content.endswith(b"SEGFAULT"):
         os.kill(os.getpid(), signal.SIGSEGV)
     if content.endswith(b"RAISE"):

@@ -1,4 +1,4 @@
-"""A picture that crashes, hangs or bloats its decoder costs itself and nothing else."""
+"""A picture that crashes, hangs or bloats its decoder is dropped, and no other."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from alti2v.dataset.images import decoder_process
 from alti2v.dataset.images.convert import PreparedPicture, Unusable, prepare_picture
-from alti2v.dataset.images.decoder_process import Decoder, borrowed_decoder
+from alti2v.dataset.images.decoder_process import Decoder, DecoderPool
 from alti2v.dataset.manifest import ImageRecipe, read_manifest
 from alti2v.errors import Alti2vError
 from tests.dataset.helpers.building import digests
-from tests.dataset.helpers.hostile_decoder import PROGRAM, REASONS
+from tests.dataset.helpers.hostile_decoder import LIMITS, PROGRAM, REASONS
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
 ROOT = Path(__file__).parents[3]  # what a fresh interpreter needs to find these tests
@@ -25,7 +26,15 @@ RECIPE = ImageRecipe(size=32)
 SOUND = encoded(drawing(1))
 
 
-def test_the_process_gives_what_the_function_gives() -> None:
+@pytest.fixture
+def pool() -> Iterator[DecoderPool]:
+    """A pool of decoders that ends with the test."""
+    pool = DecoderPool()
+    yield pool
+    pool.close()
+
+
+def test_the_process_gives_what_the_function_gives(pool: DecoderPool) -> None:
     """Pictures and reasons cross the pipe unchanged, large ones included."""
     contents = [
         SOUND,
@@ -34,7 +43,7 @@ def test_the_process_gives_what_the_function_gives() -> None:
         SOUND[:300],
         os.urandom(3 << 20),
     ]
-    with borrowed_decoder() as guarded:
+    with pool.borrowed() as guarded:
         answers = [guarded.prepare(content, RECIPE) for content in contents]
 
     assert answers == [prepare_picture(content, RECIPE) for content in contents]
@@ -42,11 +51,11 @@ def test_the_process_gives_what_the_function_gives() -> None:
 
 
 def test_a_program_ends_its_decoders_when_it_ends() -> None:
-    """No warning of a child that still runs or a pipe that is open, where Python shows such."""
+    """Python warns neither about a running child nor about an open pipe."""
     program = f"""
-from alti2v.dataset.images.decoder_process import borrowed_decoder
+from alti2v.dataset.images.decoder_process import process_decoders
 from alti2v.dataset.manifest import ImageRecipe
-with borrowed_decoder() as guarded:
+with process_decoders().borrowed() as guarded:
     guarded.prepare({SOUND!r}, ImageRecipe(size=32))
 """
     command = [sys.executable, "-W", "always::ResourceWarning", "-c", program]
@@ -62,7 +71,7 @@ import os
 from alti2v.dataset.images import decoder_process as d
 from alti2v.dataset.manifest import ImageRecipe
 shared = os.memfd_create("picture")
-process = d._started(shared)
+process = d._started(shared, d.DecoderLimits(), d._PROGRAM)
 os.pwrite(shared, {SOUND!r}, 0)
 d._send(process.stdin, d._request(ImageRecipe(size=4096)), d._SIZE.pack({len(SOUND)}))
 os._exit(0)
@@ -74,10 +83,9 @@ os._exit(0)
     assert ended.stderr == ""
 
 
-def test_a_hostile_picture_costs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a decoder dies of, it is said, and the pictures around it are what they are."""
-    monkeypatch.setattr(decoder_process, "_PROGRAM", PROGRAM)
-    guarded = Decoder()
+def test_a_hostile_picture_costs_itself() -> None:
+    """Each death is reported with its reason, and the pictures before and after are unaffected."""
+    guarded = Decoder(limits=LIMITS, program=PROGRAM)
     answers = [guarded.prepare(SOUND + deed, RECIPE) for deed in (*REASONS, b"")]
     guarded.close()
 
@@ -85,52 +93,50 @@ def test_a_hostile_picture_costs_itself(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_killed_decoder_is_not_the_fault_of_the_picture() -> None:
-    """If somebody else kills the process, the picture is tried again."""
+    """If another program kills the process, the picture is tried again."""
     guarded = Decoder()
     guarded.prepare(SOUND, RECIPE)
-    assert guarded._process is not None
-    os.kill(guarded._process.pid, signal.SIGKILL)
+    assert guarded.pid is not None
+    os.kill(guarded.pid, signal.SIGKILL)
     answer = guarded.prepare(SOUND, RECIPE)
     guarded.close()
 
     assert answer == prepare_picture(SOUND, RECIPE)
 
 
-def test_a_stop_between_question_and_answer_confuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next borrower gets the answers to its own questions."""
+def test_an_interrupt_between_request_and_answer_confuses_nothing(
+    pool: DecoderPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next borrower gets the answers to its own requests."""
 
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    with borrowed_decoder() as guarded:
+    with pool.borrowed() as guarded:
         guarded.prepare(SOUND, RECIPE)
     with monkeypatch.context() as patch:
         patch.setattr(decoder_process, "_receive", interrupted)
-        with pytest.raises(KeyboardInterrupt), borrowed_decoder() as guarded:
+        with pytest.raises(KeyboardInterrupt), pool.borrowed() as guarded:
             guarded.prepare(SOUND, RECIPE)
-    with borrowed_decoder() as guarded:
+    with pool.borrowed() as guarded:
         assert guarded.prepare(b"not a picture", RECIPE) == Unusable("not_image")
 
 
-def test_a_decoder_that_does_not_start_says_so(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
-) -> None:
-    """An installation that is broken does not look like broken pictures."""
-    monkeypatch.setattr(decoder_process, "_PROGRAM", "raise SystemExit('no libjpeg')")
-
+def test_a_decoder_that_does_not_start_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+    """A broken installation is not taken for broken pictures."""
     with pytest.raises(Alti2vError, match="does not start"):
-        Decoder().prepare(SOUND, RECIPE)
+        Decoder(program="raise SystemExit('no libjpeg')").prepare(SOUND, RECIPE)
     assert "no libjpeg" in capfd.readouterr().err
 
 
 BUILD = """
-    import sys
+    import functools, sys
     from pathlib import Path
     from alti2v.dataset import build
-    from alti2v.dataset.images import decoder_process
-    from tests.dataset.helpers.hostile_decoder import PROGRAM
-    decoder_process._PROGRAM = PROGRAM  # here and, as they import this file, too, in the workers
-    build._CHUNK_PICTURES = 5
+    from alti2v.dataset.images import prepare, survey
+    from tests.dataset.helpers.hostile_decoder import hostile_pool
+    prepare.process_decoders = functools.cache(hostile_pool)  # here, and in the workers, which import this file
+    survey._CHUNK_PICTURES = 5
     if __name__ == "__main__":
         store, dataset, workers = sys.argv[1:]
         build.build_shards(build.BuildConfig(store=Path(store), dataset=Path(dataset), workers=int(workers),

@@ -15,15 +15,13 @@ import pytest
 from PIL import Image
 
 from alti2v.dataset.check.verify import verify_dataset
-from alti2v.dataset.images import decoder_process
+from alti2v.dataset.images.decoder_process import DecoderLimits, DecoderPool
 from tests.dataset.helpers.building import build, samples
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 
 MOST_MB = 1024  # of 50 megapixels at 4 bytes each and what decoding adds; the decoder's own bound is 1.5 GiB
-# The decoder with half the time that a real one has.
-PROGRAM = "from alti2v.dataset.images import decoder_process as d; d._CPU_S = 10; d.serve()"
 HOSTILE_TAGS = (
     "\x01\x02\x1b[31mred\x07",
     "a" * 10_000,
@@ -124,15 +122,14 @@ def hostile_posts(count: int) -> Iterator[TinyPost]:
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_hostile_pictures_and_tags(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every post ends in one outcome, none took 10 s or its decoder's life, and the dataset is sound."""
-    monkeypatch.setattr(decoder_process, "_PROGRAM", PROGRAM)
-    monkeypatch.setattr(decoder_process, "_idle", [])
+    decoders = DecoderPool(limits=DecoderLimits(cpu_s=10))  # half the usual time
+    monkeypatch.setattr("alti2v.dataset.images.prepare.process_decoders", lambda: decoders)
     posts = [*tiny_posts(20), *hostile_posts(count)]
     store = write_store(tmp_path / "store", posts, posts_per_tar=500, rows_per_part=2000)
     report = build(store, tmp_path / "dataset", shard_samples=1000)
-    (guarded,) = decoder_process._idle
-    assert guarded._process is not None
-    status = Path(f"/proc/{guarded._process.pid}/status").read_text()
-    guarded.close()
+    with decoders.borrowed() as decoder:
+        status = Path(f"/proc/{decoder.pid}/status").read_text()
+    decoders.close()
 
     peak_mb = int(status.partition("VmHWM:")[2].split()[0]) / 1024
     assert peak_mb < MOST_MB

@@ -155,7 +155,7 @@ def test_a_bound_without_room_is_refused(tmp_path: Path, local: Any, remote: Any
 
 def test_no_dataset_there(tmp_path: Path, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A URL without a dataset is one line."""
-    monkeypatch.setattr("alti2v.dataset.shard_cache._PAUSES_S", (0.0,))
+    monkeypatch.setattr("alti2v.storage.remote.PAUSES_S", (0.0,))
     with pytest.raises(StorageError, match=r"cannot read s3://bucket/nothing/manifest\.json"):
         open_dataset(f"s3://{BUCKET}/nothing", CacheConfig(cache=tmp_path / "cache"))
 
@@ -171,8 +171,8 @@ def test_downloads_are_tried_again(tmp_path: Path) -> None:
                 raise ConnectionError("reset")
             Path(target).write_bytes(b"there")
 
-    remote = Remote(url="x://y", filesystem=Flaky(), root="y")
-    download(remote, "a", tmp_path / "a", pauses_s=(1.0, 2.0, 3.0), sleep=slept.append)
+    remote = Remote(url="x://y", filesystem=Flaky(), root="y", pauses_s=(1.0, 2.0, 3.0), sleep=slept.append)
+    download(remote, "a", tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == b"there"
     assert slept == [1.0, 2.0]
 
@@ -181,7 +181,7 @@ def test_downloads_are_tried_again(tmp_path: Path) -> None:
             raise FileNotFoundError(source)
 
     with pytest.raises(StorageError, match="cannot read x://y/a"):
-        download(replace(remote, filesystem=Gone()), "a", tmp_path / "b", pauses_s=(1.0,), sleep=slept.append)
+        download(replace(remote, filesystem=Gone()), "a", tmp_path / "b")
     assert slept == [1.0, 2.0]
     assert not (tmp_path / "b").exists()
 

@@ -1,0 +1,19 @@
+"""A pseudo-random order of pictures that is the same on every machine."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+_GAMMA = 0x9E3779B97F4A7C15
+
+
+def random_order(ids: npt.NDArray[np.int64], seed: int = 0) -> npt.NDArray[np.uint64]:
+    """Hash each id with the output function of SplitMix64; sorting by the hashes shuffles the ids.
+
+    G. Steele et al., "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
+    """
+    z = ids.astype(np.uint64) + np.uint64((seed + 1) * _GAMMA % 2**64)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
