@@ -217,13 +217,8 @@ def train(
     _require_trainable(config, manifest, tags=len(tags))
     claim_directory(config.run, DirectoryKind.RUN)
     with (
-<<<<<<< HEAD
         join_processes() as processes,
-        exclusive(config.run, _LOCK_FILE) if processes.is_first else contextlib.nullcontext(),
-=======
-        joined() as crew,
-        exclusive(config.run, TRAIN_LOCK_FILE) if crew.is_first else contextlib.nullcontext(),
->>>>>>> 85139b1 (Keep every file name in one place, pauses in Remote, and decoders in a pool with limits)
+        exclusive(config.run, TRAIN_LOCK_FILE) if processes.is_first else contextlib.nullcontext(),
     ):
         settings = _settle(config, manifest)
         recipe = _recipe(config, settings)

@@ -513,7 +513,7 @@ def test_it_is_verified_there(s3: S3Server) -> None:
 def test_a_damaged_table_is_named_by_its_url(s3: S3Server) -> None:
     """Not by that of the copy that was read."""
     s3.client.put_object(Bucket=BUCKET, Key="sets/one/tags.parquet", Body=b"PAR1")
-    with pytest.raises(DamagedError, match=f"^{URL}/tags.parquet is not the table that was written"):
+    with pytest.raises(DamagedError, match=f"^{URL}/tags.parquet is damaged"):
         verify_dataset(URL)
 
 

@@ -148,7 +148,7 @@ def test_aliases_and_implications_of_the_store(store: Path, tmp_path: Path) -> N
         ({"quota": ("general",)}, "--quota general: give CATEGORY=N"),
         ({"quota": ("general=0",)}, "--quota general=0: give CATEGORY=N"),
         ({"quota": ("hair=5",)}, "categories are general, artist"),
-        ({"quota": ("meta=5", "meta=6")}, "--quota names meta twice"),
+        ({"quota": ("meta=5", "meta=6")}, "--quota contains meta twice"),
         ({"min_count": 0}, "--min-count 0 is out of range"),
         ({"keep": "nowhere"}, "nowhere cannot be read: No such file or directory"),
         ({"keep": "empty"}, "empty contains no tag"),
