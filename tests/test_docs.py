@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from alti2v import __version__
+import alti2v
 from alti2v.cli import cli
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +43,7 @@ def test_generated_documents_are_current(generate: ModuleType) -> None:
 
 def test_changelog_has_this_version() -> None:
     """The version of the package has an entry in the changelog."""
-    assert f"## [{__version__}]" in _text(ROOT / "CHANGELOG.md")
+    assert f"## [{alti2v.__version__}]" in _text(ROOT / "CHANGELOG.md")
 
 
 def test_readme_is_short() -> None:
@@ -121,6 +121,16 @@ def test_readme_commands_exist() -> None:
         assert set(re.findall(r"--[a-z-]+", " ".join(arguments))) <= options, command
         with cli.make_context("alti2v", [command]) as parent:
             cli.commands[command].make_context(command, arguments, parent)
+
+
+def test_readme_python_uses_the_public_api() -> None:
+    """The README's Python compiles, and every `alti2v.NAME` in it is public."""
+    blocks = re.findall(r"^```python\n(.*?)^```", _text(ROOT / "README.md"), flags=re.MULTILINE | re.DOTALL)
+
+    assert blocks
+    for block in blocks:
+        compile(block, "README.md", "exec")
+        assert set(re.findall(r"\balti2v\.(\w+)", block)) <= set(alti2v.__all__)
 
 
 def _text(path: Path) -> str:
