@@ -1,10 +1,7 @@
-"""The stand-in board: an aiohttp application that speaks to crawlers as the two Safebooru sites do.
+"""The stand-in board: an aiohttp application that answers crawlers as the two Safebooru sites do.
 
-Faithful to safebooru-wire.md, and to nothing else: it shares no code with the crawler, so that each
-checks the other. docs/BOARD.md says what can be made to go wrong.
-
-The parts: `corpus` and `drawing` know the pictures, `numbering` and `posts` the posts, `queries` and `searches`
-the search, `gelbooru_*` and `danbooru_*` a dialect each, `interference` the faults on the way.
+It follows safebooru-wire.md and shares no code with the crawler, so that each checks the other. docs/BOARD.md
+documents the faults that it can produce.
 """
 
 from __future__ import annotations
@@ -44,7 +41,7 @@ __all__ = [
 ]
 
 _PORT_PATIENCE_S = 5.0
-_LAST_ANSWERS_S = 1.0
+_SHUTDOWN_S = 1.0
 
 
 def make_board(config: BoardConfig) -> web.Application:
@@ -80,11 +77,12 @@ async def _draw_while_running(app: web.Application) -> AsyncIterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class RunningBoard:
-    """A board that listens.
+    """A board that is listening.
 
     Attributes:
-        url: of its root, without a slash at the end.
-        app: the application.
+        url: URL of its root, without a slash at the end.
+        app: The application.
+        runner: The runner that serves it.
     """
 
     url: str
@@ -93,11 +91,11 @@ class RunningBoard:
 
     @property
     def traffic(self) -> Traffic:
-        """Who asked for what."""
+        """Log of the requests so far."""
         return self.app[SITE].traffic
 
     async def stop(self) -> None:
-        """Answer no more; free the port."""
+        """Stop answering and free the port."""
         await self.runner.cleanup()
 
 
@@ -105,14 +103,14 @@ async def start_board(config: BoardConfig, *, patience_s: float = 0.0) -> Runnin
     """Serve a board from this event loop.
 
     Args:
-        config: which board.
-        patience_s: how long to wait for the port if it is in use.
+        config: Configuration of the board.
+        patience_s: Seconds to wait for a port that is in use.
 
     Raises:
-        UsageError: the board cannot listen there.
+        UsageError: The board cannot listen on that address.
     """
     runner = web.AppRunner(
-        make_board(config), access_log=None, shutdown_timeout=_LAST_ANSWERS_S, handler_cancellation=True
+        make_board(config), access_log=None, shutdown_timeout=_SHUTDOWN_S, handler_cancellation=True
     )
     await runner.setup()
     try:
@@ -125,7 +123,7 @@ async def start_board(config: BoardConfig, *, patience_s: float = 0.0) -> Runnin
 
 
 async def _listen(runner: web.AppRunner, config: BoardConfig, *, patience_s: float) -> int:
-    """Open the port; returns its number."""
+    """Open the port and return its number."""
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + patience_s
     while True:
@@ -155,15 +153,15 @@ def serve_board(
     """Serve a board until SIGINT or SIGTERM.
 
     Args:
-        config: which board.
-        announce: is told the URL as soon as the port listens.
-        parent_pipe: a file descriptor; the board ends as well when it reaches its end of file, which happens
-            even if the process at the other end is killed with -9.
-        patience_s: how long to wait for a port in use; None: 5 s with `parent_pipe`, because the board of a
-            killed parent is about to let it go, else not at all.
+        config: Configuration of the board.
+        announce: Called with the URL as soon as the board is listening.
+        parent_pipe: File descriptor; the board also stops at its end of file, which comes even if the process
+            at the other end is killed by SIGKILL.
+        patience_s: Seconds to wait for a port that is in use. None means 5 s with `parent_pipe`, because the
+            board of a killed parent is about to free it, else 0 s.
 
     Raises:
-        UsageError: the board cannot listen there.
+        UsageError: The board cannot listen on that address.
     """
     if patience_s is None:
         patience_s = 0.0 if parent_pipe is None else _PORT_PATIENCE_S
@@ -192,7 +190,7 @@ async def _serve(
 
 
 def _wait_for_end_of_file(descriptor: int, loop: asyncio.AbstractEventLoop, end: asyncio.Event) -> None:
-    # A thread, because the loop's readers take pipes but no regular files, and this is often standard input.
+    # A thread, because the loop can watch pipes but not regular files, and this is often standard input.
     with contextlib.suppress(OSError):
         while os.read(descriptor, 4096):
             pass

@@ -1,4 +1,4 @@
-"""What happens to requests and answers on the way: counting, refusals, and the faults of a connection."""
+"""Middleware of the stand-in board: it counts requests, refuses some, and spoils answers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from http import HTTPStatus
 from aiohttp import web
 
 from alti2v.demo.board.danbooru.pages import error_json
+from alti2v.demo.board.gelbooru.pages import xml_error
 from alti2v.demo.board.html_frame import challenge_page, error_page
 from alti2v.demo.board.request_log import API_KINDS, FILE_KINDS, RequestKind
-from alti2v.demo.board.responses import html_response, json_response
+from alti2v.demo.board.responses import error_response, html_response, json_response, xml_response
 from alti2v.demo.board.site import SITE, Site
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -41,9 +42,9 @@ _PIECES = 8
 
 
 def kind_of(request: web.Request) -> RequestKind:
-    """What a request is for, by its address."""
-    path, query = request.path, request.query
-    if path == "/index.php":
+    """Classify a request by its address."""
+    path, query = "/" + request.path.lstrip("/"), request.query
+    if path == "/index.php" or ("page" in query and path == "/"):
         if query.get("page") != "dapi":
             return RequestKind.PAGE
         return {"post": RequestKind.POSTS, "tag": RequestKind.TAGS}.get(query.get("s", ""), RequestKind.OTHER)
@@ -57,14 +58,14 @@ def kind_of(request: web.Request) -> RequestKind:
 
 @web.middleware
 async def interfere(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Count a request, refuse it if that is its lot, and do to the answer what the faults say."""
+    """Count a request, then refuse it, or answer it with the faults of its address."""
     site, kind, target = request.app[SITE], kind_of(request), request.path_qs
     agent = request.headers.get("User-Agent", "")
     site.traffic.note(kind, target, user_agent=agent, now_s=asyncio.get_running_loop().time())
     await asyncio.sleep(site.faults.latency_s)
     if site.strikes("reset_rate", site.faults.reset_rate, target):
         return _reset(request, site)
-    response: web.StreamResponse | None = _refusal(site, kind, target, agent)
+    response: web.StreamResponse | None = _refusal(request, site, kind)
     if response is None:
         response = await handler(request)
     site.traffic.statuses[response.status] += 1
@@ -74,12 +75,15 @@ async def interfere(request: web.Request, handler: _Handler) -> web.StreamRespon
     return await _spoiled(request, site, kind, response)
 
 
-def _refusal(site: Site, kind: RequestKind, target: str, agent: str) -> web.Response | None:
-    """The answer to a request that does not get as far as the board."""
-    faults = site.faults
+def _refusal(request: web.Request, site: Site, kind: RequestKind) -> web.Response | None:
+    """Answer a request that faults keep from the board; None for every other."""
+    faults, target, agent = site.faults, request.path_qs, request.headers.get("User-Agent", "")
     if any(word.lower() in agent.lower() for word in faults.blocked_user_agents):
         site.traffic.struck["blocked_user_agents"] += 1
         return html_response(challenge_page(), status=403)
+    if kind in API_KINDS and faults.api_key != "unneeded" and not _has_key(request):
+        site.traffic.struck["api_key"] += 1
+        return _key_refusal(site)
     limit = faults.status_429
     if limit is not None and site.traffic.total % limit.every == 0:
         site.traffic.struck["status_429"] += 1
@@ -94,8 +98,25 @@ def _refusal(site: Site, kind: RequestKind, target: str, agent: str) -> web.Resp
         site.traffic.struck["max_requests_per_s"] += 1
         return _too_many(site, kind, "1")
     if site.strikes("status_503_rate", faults.status_503_rate, target):
-        return html_response(error_page(503, HTTPStatus(503).phrase), status=503)
+        return error_response(503)
     return None
+
+
+def _has_key(request: web.Request) -> bool:
+    """Return whether a request names an account and a key, whichever they are."""
+    query = request.query
+    if request.app[SITE].config.dialect == "danbooru":
+        in_query = bool(query.get("login") and query.get("api_key"))
+        return in_query or request.headers.get("Authorization", "").startswith("Basic ")
+    return bool(query.get("api_key")) and query.get("user_id", "").isdecimal()
+
+
+def _key_refusal(site: Site) -> web.Response:
+    if site.config.dialect == "danbooru":
+        return json_response(error_json(401, "Invalid API key"), status=401)
+    if site.faults.api_key == "401":
+        return error_response(401)
+    return xml_response(xml_error("Missing authentication. Add the api_key and user_id of your account."))
 
 
 def _too_many(site: Site, kind: RequestKind, retry_after: str | None) -> web.Response:
@@ -108,7 +129,7 @@ def _too_many(site: Site, kind: RequestKind, retry_after: str | None) -> web.Res
 async def _spoiled(
     request: web.Request, site: Site, kind: RequestKind, response: web.Response
 ) -> web.StreamResponse:
-    """A good answer, or what the faults of its address make of it."""
+    """Apply the faults of the address to a good answer."""
     faults, target = site.faults, request.path_qs
     if kind in FILE_KINDS and site.strikes("html_instead_rate", faults.html_instead_rate, target):
         return html_response(challenge_page())
@@ -127,10 +148,10 @@ async def _spoiled(
 async def _sent_in_part(
     request: web.Request, response: web.Response, body: bytes, *, wait_s: float
 ) -> web.StreamResponse:
-    """Half of the body under a Content-Length that promises all, silence, then the end of the connection."""
+    """Announce the whole body, send half of it, stay silent for `wait_s`, then close the connection."""
     stream = await _begun(request, response, body)
     await stream.write(body[: len(body) // 2])
-    await asyncio.sleep(wait_s)  # ends early if the client goes away: see handler_cancellation in board.py
+    await asyncio.sleep(wait_s)  # ends early if the client goes away: see handler_cancellation in app.py
     if request.transport is not None:
         request.transport.close()
     return stream
@@ -156,7 +177,7 @@ async def _begun(request: web.Request, response: web.Response, body: bytes) -> w
 
 
 def _reset(request: web.Request, site: Site) -> web.Response:
-    """Break the connection off: the client sees ECONNRESET, because nothing lingers."""
+    """Reset the connection; SO_LINGER of 0 s makes it ECONNRESET for the client, not an orderly end."""
     site.traffic.statuses[0] += 1
     if request.transport is not None:
         connection = request.transport.get_extra_info("socket")

@@ -1,4 +1,4 @@
-"""The frame of every HTML page of the stand-in board, and the pages that stand for an error."""
+"""Frame of the stand-in board's HTML pages, and the error pages of web servers and bot filters."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ header a { font-weight: 600; margin-right: 1.5em } form { display: inline } inpu
 .thumb img { max-width: 150px; max-height: 150px }
 #content { display: flex; flex-wrap: wrap; gap: 1em } #tag-sidebar { list-style: none; padding: 0; width: 14em }
 #tag-sidebar span { color: #888 } #image { max-width: 100%; height: auto } .image { flex: 1 1 20em }
-#paginator { clear: both; padding: 1em 0 } #paginator > * { padding: .2em .5em }
+#paginator, .paginator { clear: both; padding: 1em 0 } .pagination > *, .paginator > * { padding: .2em .5em }
 .tag-type-artist a { color: #a00 } .tag-type-character a { color: #080 }
 .tag-type-copyright a { color: #a0a } .tag-type-metadata a { color: #c60 }
 """
 
 
 def html_page(title: str, body: str) -> str:
-    """A whole page; `title` is text, `body` is HTML."""
+    """A complete page; `title` is plain text, `body` is HTML."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>\n<body>{body}</body></html>\n"
@@ -29,7 +29,7 @@ def html_page(title: str, body: str) -> str:
 
 
 def error_page(status: int, reason: str) -> str:
-    """The page of a web server that has nothing better to say, as nginx writes it."""
+    """The default error page of nginx."""
     heading = f"{status} {html.escape(reason)}"
     return (
         f"<html>\r\n<head><title>{heading}</title></head>\r\n<body>\r\n"
@@ -38,7 +38,7 @@ def error_page(status: int, reason: str) -> str:
 
 
 def challenge_page() -> str:
-    """The page that a bot filter sends in place of what was asked for (403, or 200 for a file)."""
+    """The page that a bot filter sends in place of the answer (status 403, or 200 for a file)."""
     return html_page(
         "Just a moment...", "<h1>Checking your browser</h1><p>Enable JavaScript and cookies to continue.</p>"
     )

@@ -1,7 +1,7 @@
-"""The bytes of the stand-in board's pictures: drawn once, off the event loop, kept in a file without a name.
+"""Bytes of the stand-in board's pictures: drawn once, off the event loop, cached in an unnamed file.
 
-Post `index` shows picture `index % pictures`. From the second round on, a tail behind the end of the image,
-which decoders do not read, makes the bytes of every post its own, and with them the md5.
+Post `index` shows picture `index % pictures`. From the second round on, a tail after the end of the image,
+which decoders ignore, gives every post bytes and an MD5 of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import connection
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 SAMPLE_WIDTH = 850
-"""px; wider originals have a sample of this width (safebooru-wire.md, section 1)."""
+"""Width of samples, px; wider originals have one (safebooru-wire.md, section 1)."""
 
 KEPT_BYTES = 2**30
-"""What is kept on disk at most; pictures beyond are drawn anew for each request."""
+"""Size limit of the cache file; further pictures are drawn again for each request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files of one picture; `sample` is a JPEG, None where the original is not wide enough."""
+    """Files of one picture; `sample` is a JPEG, or None if the original is not wide enough."""
 
     original: bytes
     sample: bytes | None
@@ -44,7 +44,7 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What is known of a drawn picture; `offset` in the nameless file is None if it had no room left."""
+    """Facts of a drawn picture; `offset` is its place in the cache file, or None if the file is full."""
 
     md5: _Hash
     offset: int | None
@@ -56,9 +56,9 @@ class Pictures:
     """Draws the pictures of a corpus on demand, each once.
 
     Args:
-        corpus: what is drawn.
-        executor: what draws.
-        file: where drawn bytes are kept, read and written by offset.
+        corpus: Pictures to draw.
+        executor: Executor that draws them.
+        file: Cache file, read and written by offset.
     """
 
     def __init__(self, corpus: Corpus, *, executor: Executor, file: io.FileIO) -> None:
@@ -70,12 +70,12 @@ class Pictures:
         self._underway: dict[int, asyncio.Future[_Kept]] = {}
 
     async def draw(self, numbers: Iterable[int]) -> None:
-        """See that these pictures are drawn, so that `md5` and `original_size` can answer."""
+        """Draw these pictures unless they are drawn; `md5` and `original_size` need them."""
         missing = {number for number in numbers if number not in self._kept}
         await asyncio.gather(*map(self._known, missing))
 
     def md5(self, index: int) -> str:
-        """32 hex digits: of the original of the post at `index`, whose picture is drawn."""
+        """MD5 of the original of the post at `index`, 32 hex digits; its picture must be drawn."""
         turn, number = divmod(index, self.corpus.pictures)
         digest = self._kept[number].md5
         if turn:
@@ -84,7 +84,7 @@ class Pictures:
         return digest.hexdigest()
 
     def original_size(self, index: int) -> int:
-        """Bytes of the original of the post at `index`, whose picture is drawn."""
+        """Size in bytes of the original of the post at `index`; its picture must be drawn."""
         turn, number = divmod(index, self.corpus.pictures)
         return self._kept[number].original_size + (len(tail(index)) if turn else 0)
 
@@ -104,7 +104,7 @@ class Pictures:
         return self._own(index, await loop.run_in_executor(self._executor, draw_thumbnail, self.corpus, number))
 
     async def reduced(self, index: int, size: tuple[int, int], *, image_format: str) -> bytes:
-        """The picture of the post at `index`, resized to `size`, as "JPEG" or "WEBP"."""
+        """The picture of the post at `index`, resized to `size`, as "JPEG", "WEBP" or "AVIF"."""
         original = (await self._files(index)).original
         loop = asyncio.get_running_loop()
         return self._own(
@@ -112,7 +112,7 @@ class Pictures:
         )
 
     async def index_of_md5(self, md5: str, indices: Collection[int]) -> int | None:
-        """Which of these posts has an original of this md5; draws every picture for it."""
+        """Return which of these files has this md5; draws every picture that is needed."""
         await self.draw({index % self.corpus.pictures for index in indices})
         for step, index in enumerate(indices):
             if self.md5(index) == md5:
@@ -139,10 +139,10 @@ class Pictures:
         return Files(original, sample)
 
     async def _known(self, number: int) -> _Kept:
-        """Draw a picture and keep it, or wait for the drawing that is under way."""
+        """Draw a picture and cache it, or wait for the drawing that is under way."""
         if number not in self._underway:
             self._underway[number] = asyncio.ensure_future(self._draw_and_keep(number))
-        # A client that goes away cancels its own waiting, not the drawing that others may wait for.
+        # A client that goes away cancels its own wait, not the drawing that others may be waiting for.
         return await asyncio.shield(self._underway[number])
 
     async def _draw_and_keep(self, number: int) -> _Kept:
@@ -160,7 +160,7 @@ class Pictures:
         content = files.original + (files.sample or b"")
         offset = None
         if self._end + len(content) <= KEPT_BYTES:
-            with contextlib.suppress(OSError):  # a full disk costs time, not answers
+            with contextlib.suppress(OSError):  # on a full disk, pictures are drawn again
                 os.pwrite(self._file.fileno(), content, self._end)
                 offset = self._end
                 self._end += len(content)
@@ -174,7 +174,7 @@ class Pictures:
 
 @contextlib.asynccontextmanager
 async def open_pictures(corpus: Corpus, *, processes: int) -> AsyncIterator[Pictures]:
-    """Have pictures drawn for the length of the block, by a thread (`processes` = 0) or by processes."""
+    """Provide pictures for the duration of the block, drawn by a thread (`processes` = 0) or by processes."""
     executor: Executor
     if processes:
         executor = ProcessPoolExecutor(
@@ -190,13 +190,13 @@ async def open_pictures(corpus: Corpus, *, processes: int) -> AsyncIterator[Pict
 
 
 def tail(index: int) -> bytes:
-    """What follows the image in the files of a post that shows a picture again."""
+    """Bytes after the image in the files of a post that repeats a picture."""
     return b"\npost %d" % index
 
 
 def draw_files(corpus: Corpus, number: int) -> Files:
     """Draw a picture's original and its sample."""
-    # Pillow is imported where drawing happens, so that a board with drawing processes does without.
+    # Imported here, so that a board with drawing processes does not load Pillow itself.
     from alti2v.demo.drawing import render
 
     original = render.original(corpus, number)
@@ -211,8 +211,15 @@ def draw_thumbnail(corpus: Corpus, number: int) -> bytes:
     return render.thumbnail(corpus, number)
 
 
+_ENCODING: Mapping[str, Mapping[str, int]] = {
+    "JPEG": {"quality": 85},
+    "WEBP": {"quality": 85},
+    "AVIF": {"quality": 60, "speed": 10, "max_threads": 1},  # one thread: the same bytes on every machine
+}
+
+
 def reduce(content: bytes, size: tuple[int, int], image_format: str) -> bytes:
-    """Resize an encoded picture to `size` (width, height) px; transparency becomes white."""
+    """Encode a picture anew at `size` (width, height) px; transparency becomes white."""
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as picture:
@@ -220,16 +227,16 @@ def reduce(content: bytes, size: tuple[int, int], image_format: str) -> bytes:
         rgba = picture.convert("RGBA")
         flat.paste(rgba, mask=rgba)
     stream = io.BytesIO()
-    flat.resize(size).save(stream, image_format, quality=85)
+    flat.resize(size).save(stream, image_format, **_ENCODING[image_format])
     return stream.getvalue()
 
 
 def fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
-    """The largest (width, height) of the same shape that fits in a box, never larger than `size` itself."""
+    """Largest (width, height) of the same aspect ratio that fits in a box, never larger than `size`."""
     width, height = size
     if width <= box[0] and height <= box[1]:
         return size
-    # The shorter side is rounded to what keeps the shape best, as Pillow's `thumbnail` does, which draws some.
+    # The shorter side is rounded as Pillow's `thumbnail` does, which makes some of the pictures.
     if box[0] * height >= box[1] * width:
         exact = box[1] * width / height
         choices = (math.floor(exact), math.ceil(exact))
@@ -240,7 +247,7 @@ def fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
 
 
 def _prepare_process() -> None:
-    """Leave Ctrl-C to the parent, and end when it ends, also by kill -9."""
+    """Ignore SIGINT, which the parent handles, and exit when the parent ends, even by SIGKILL."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -253,5 +260,5 @@ def _prepare_process() -> None:
 
 
 def newest_first(posts: int, pictures: int) -> Iterator[int]:
-    """Every picture once, in the order in which a listing of `posts` posts, newest first, shows them."""
+    """Numbers of all pictures in the order in which a listing of `posts` posts, newest first, shows them."""
     return (index % pictures for index in range(posts - 1, max(-1, posts - 1 - pictures), -1))

@@ -1,4 +1,4 @@
-"""The search language of the two boards: a line of text in, terms out. Knows no post and no picture.
+"""Search language of the two boards: a line of text in, terms out.
 
 Terms (safebooru-wire.md, section 1): `tag`, `-tag`, `wild*card`, `( a ~ b )`, `rating:`, `user:`, `source:`,
 `parent:`, `md5:`, and `id:`, `score:`, `width:`, `height:` with `N`, `<N`, `<=N`, `>N`, `>=N`, `a..b`.
@@ -37,7 +37,7 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Equal:
-    """The field (rating, user or source) is this text; `*` in it stands for any characters."""
+    """The field (rating, user or source) equals this text; `*` in it stands for any characters."""
 
     field: str
     text: str
@@ -83,18 +83,20 @@ Term = Word | Between | Equal | OneOf | ChildOf | HasMd5 | Not | Either
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grammar:
-    """What a board does with the terms on which boards differ.
+    """Rules in which boards differ.
 
     Attributes:
-        id_lists: whether `id:1,2,3` means those posts; if not, the term is silently ignored.
-        id_cursors: whether `id:<N` and its like are obeyed; if not, they are silently ignored.
-        ascending: terms that turn the order round.
-        ignored: beginnings of terms that change nothing: `sort:`.
-        free: metatags that do not count against a limit on the number of terms.
+        id_lists: True if `id:1,2,3` means those posts; if not, the term is silently ignored.
+        id_cursors: True if comparisons of ids are obeyed; if not, they are silently ignored.
+        id_bounds: True if `id:>=N` and `id:A..B` are obeyed; if not, they are silently ignored.
+        ascending: Terms that reverse the order.
+        ignored: Prefixes of terms that change nothing, such as `sort:`.
+        free: Metatags that do not count against a limit on the number of terms.
     """
 
     id_lists: bool = False
     id_cursors: bool = True
+    id_bounds: bool = True
     ascending: frozenset[str] = frozenset()
     ignored: tuple[str, ...] = ()
     free: frozenset[str] = frozenset()
@@ -102,10 +104,12 @@ class Grammar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedSearch:
-    """A search: all terms hold, newest post first unless `ascending`.
+    """A parsed search: posts for which all terms hold, newest first unless `ascending`.
 
     Attributes:
-        counted: how many terms count against a board's limit on them.
+        terms: The terms.
+        ascending: True for the oldest post first.
+        counted: Number of terms that count against a board's limit.
     """
 
     terms: tuple[Term, ...]
@@ -114,9 +118,9 @@ class ParsedSearch:
 
 
 def parse(text: str, grammar: Grammar) -> ParsedSearch:
-    """Read a search; there is no wrong one: what is no metatag is the name of a tag.
+    """Parse a search. No text is invalid: words that are not metatags are names of tags.
 
-    HTML entities are undone first, because a client may send back the tag as the board wrote it.
+    HTML entities are decoded first, because a client may send back a tag as the board wrote it.
     """
     words = html.unescape(text).lower().split()
     terms: list[Term] = []
@@ -145,7 +149,7 @@ def _counts(word: str, grammar: Grammar) -> bool:
 
 
 def _term(word: str, grammar: Grammar) -> Term | None:
-    """One word as a term; None if the board ignores it."""
+    """Parse one word; None if the board ignores it."""
     if word.startswith("-") and len(word) > 1:
         inner = _term(word[1:], grammar)
         return None if inner is None else Not(inner)
@@ -159,8 +163,9 @@ def _metatag(prefix: str, value: str, grammar: Grammar) -> Term | None:
     if prefix == "id" and _ID_LIST.fullmatch(value):
         return OneOf(frozenset(map(int, value.split(",")))) if grammar.id_lists else None
     if prefix in _NUMERIC and (bounds := _bounds(value)):
-        is_cursor = prefix == "id" and bounds[0] != bounds[1]
-        return None if is_cursor and not grammar.id_cursors else Between(prefix, *bounds)
+        if prefix == "id" and not _is_obeyed(value, bounds, grammar):
+            return None
+        return Between(prefix, *bounds)
     if prefix in _TEXTUAL:
         return Equal(prefix, value)
     if prefix == "parent" and value.isdecimal():
@@ -168,8 +173,16 @@ def _metatag(prefix: str, value: str, grammar: Grammar) -> Term | None:
     return HasMd5(value) if prefix == "md5" else Word(f"{prefix}:{value}")
 
 
+def _is_obeyed(value: str, bounds: tuple[int, int], grammar: Grammar) -> bool:
+    """Return whether a board obeys this comparison of ids; it always obeys a single id."""
+    if bounds[0] == bounds[1]:
+        return True
+    is_bound = value.startswith(">=") or ".." in value
+    return grammar.id_cursors and (grammar.id_bounds or not is_bound)
+
+
 def _bounds(value: str) -> tuple[int, int] | None:
-    """The lowest and the highest number that a comparison allows; None if it is none."""
+    """Lowest and highest number that a comparison allows; None if the text is not a comparison."""
     if match := _RANGE.fullmatch(value):
         if match["low"] is None and match["high"] is None:
             return None

@@ -1,6 +1,6 @@
-"""How the stand-in board's web server sends a file: byte ranges, validators, types.
+"""File answers of the stand-in board's web server: byte ranges, validators, content types.
 
-Pure: the request's headers and the content in, status and headers and body out.
+Pure: request headers and content in; status, headers and body out.
 Sources: RFC 9110, sections 13 (conditional requests) and 14 (range requests).
 """
 
@@ -16,13 +16,14 @@ CONTENT_TYPES: Mapping[str, str] = {
     "png": "image/png",
     "gif": "image/gif",
     "webp": "image/webp",
+    "avif": "image/avif",
     "mp4": "video/mp4",
 }
 _RANGE = re.compile(r"bytes=(?P<first>\d*)-(?P<last>\d*)")
 
 
 class FileAnswer(NamedTuple):
-    """What to send."""
+    """Status, headers and body of an answer."""
 
     status: int
     headers: dict[str, str]
@@ -40,11 +41,11 @@ def answer_file(
     """Answer a request for a file.
 
     Args:
-        content: the whole file.
-        content_type: of the file.
-        modified_at: unix seconds.
-        asked: the request's headers; names compare without regard to case.
-        ranges: "etag": ranges and an ETag; "plain": ranges without one; "none": neither.
+        content: The whole file.
+        content_type: Content type of the file.
+        modified_at: Time of the last change, Unix seconds.
+        asked: Headers of the request, a mapping that ignores case.
+        ranges: "etag" for ranges and an ETag, "plain" for ranges without one, "none" for neither.
     """
     etag = f'"{modified_at:x}-{len(content):x}"' if ranges == "etag" else None
     modified = formatdate(modified_at, usegmt=True)
@@ -56,7 +57,7 @@ def answer_file(
     if _is_unchanged(asked, etag, modified):
         return FileAnswer(304, headers, b"")
     span = _span(asked.get("Range", ""), len(content)) if ranges != "none" else None
-    # RFC 9110, 13.1.5: a range of another version than the client has would splice two files together.
+    # RFC 9110, 13.1.5: the client would splice a range of another version to the part that it has.
     if span is None or asked.get("If-Range", etag or modified) not in (etag, modified):
         return FileAnswer(200, headers, content)
     first, end = span
@@ -74,7 +75,7 @@ def _is_unchanged(asked: Mapping[str, str], etag: str | None, modified: str) -> 
 
 
 def _span(header: str, size: int) -> tuple[int, int] | None:
-    """The bytes [first, end) that a Range header asks for; None: all; an empty one cannot be satisfied."""
+    """Bytes [first, end) of a Range header; None for the whole file. An empty span cannot be served."""
     match = _RANGE.fullmatch(header.strip())
     if match is None or not (match["first"] or match["last"]):
         return None  # several ranges, other units and nonsense may be ignored: RFC 9110, 14.2

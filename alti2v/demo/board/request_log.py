@@ -1,4 +1,4 @@
-"""Who asked the stand-in board for what, and when: the counters that tests and benchmarks read."""
+"""Log of the requests to the stand-in board: the counters that tests and benchmarks read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class RequestKind(StrEnum):
-    """What a request is for."""
+    """Purpose of a request."""
 
     POSTS = "posts"  # the post search of the API
     POST = "post"  # one post of the API
@@ -33,12 +33,12 @@ class Traffic:
     """The requests so far, refused ones included.
 
     Attributes:
-        kinds: requests by kind.
-        statuses: answers by HTTP status; 0 for a connection that was reset on purpose.
-        targets: requests by path and query; None if they are not to be kept (they grow with every new one).
-        times_s: of arrival, by kind, seconds on the event loop's clock, ascending.
-        struck: how often each fault struck, by the name of its switch.
-        user_agents: requests by User-Agent.
+        kinds: Requests by kind.
+        statuses: Answers by HTTP status; 0 for a connection that was reset on purpose.
+        targets: Requests by path and query; None to save memory, because every new address adds one.
+        times_s: Times of arrival by kind, seconds on the event loop's clock, ascending.
+        struck: Number of times that each fault struck, by the name of its switch.
+        user_agents: Requests by User-Agent.
     """
 
     kinds: Counter[RequestKind] = field(default_factory=Counter)
@@ -63,7 +63,7 @@ class Traffic:
         return self.kinds.total()
 
     def most_in(self, window_s: float, *kinds: RequestKind) -> int:
-        """The most requests within any `window_s` seconds, of these kinds, or of all if none is given."""
+        """Maximum number of requests within any `window_s` seconds, of these kinds; of all without a kind."""
         times_s = sorted(
             time_s for kind, times in self.times_s.items() if not kinds or kind in kinds for time_s in times
         )

@@ -1,8 +1,8 @@
-"""What a search finds on the stand-in board: by arithmetic, so that 1.5 M posts are not looked at.
+"""Searches on the stand-in board, by arithmetic: 1.5 M posts are counted and paged without visiting them.
 
-Post `index` shows picture `index % pictures`. So a search is a set of pictures and a range of indices; its
-count, its n-th result and its pages follow by division. Only what a single post alone can answer inside `-` or
-`( ~ )` (`-id:5`) is tried post by post.
+Post `index` shows picture `index % pictures`, so a search is a set of pictures and a range of indices; its
+count and its pages follow by division. Only terms about single posts inside `-` or `( ~ )`, such as `-id:5`,
+are tested post by post.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ Test = Callable[[int], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """A query, resolved as far as it can be without looking at single posts.
+    """A query, resolved as far as possible without visiting single posts.
 
     Attributes:
-        pictures: the numbers of the pictures that match, ascending; None if all do.
-        low, high: only posts with `low <= index < high` match.
-        tests: what only the index of a post can answer; all must hold.
-        ascending: oldest first.
+        pictures: Numbers of the matching pictures, ascending; None for all.
+        low, high: Range of matching posts, `low <= index < high`.
+        tests: Predicates on the index of a post, all of which must hold.
+        ascending: True for the oldest post first.
     """
 
     pictures: tuple[int, ...] | None = None
@@ -51,13 +51,13 @@ class Search:
 
 
 class Catalogue:
-    """The pictures of a board by what it says of them, and the searches over them.
+    """Index of a board's pictures, and searches in it.
 
     Args:
-        pictures: how many different ones there are.
-        shown: what the board knows of a picture.
-        rating_of: the board's word for the rating of a picture.
-        seed: of the board's numbering.
+        pictures: Number of distinct pictures.
+        shown: Function from the number of a picture to its description.
+        rating_of: Function from the number of a picture to its rating as the board spells it.
+        seed: Seed of the ids.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Catalogue:
         self._by_tag: dict[str, frozenset[int]] = {}
 
     def pictures_by_tag(self) -> Mapping[str, frozenset[int]]:
-        """For each tag that the board shows, the numbers of its pictures."""
+        """Numbers of the pictures of each tag in use."""
         if not self._by_tag:
             by_tag: dict[str, set[int]] = {}
             for number in range(self._pictures_in_all):
@@ -92,14 +92,14 @@ class Catalogue:
         return search
 
     def count(self, search: Search, *, shown: int, gone: Collection[int]) -> int:
-        """How many posts match, among `shown` posts of which those at the indices `gone` are gone."""
+        """Number of matching posts among the first `shown` posts, without those at the indices `gone`."""
         if search.tests:
             return sum(1 for _ in self._matches(search, shown, gone))
         lowest, highest = self._places(search, shown)
         return highest - lowest - sum(self._matches_one(search, index) for index in gone if index < shown)
 
     def page(self, search: Search, *, offset: int, limit: int, shown: int, gone: Collection[int]) -> list[int]:
-        """The indices of `limit` matching posts after the first `offset`, in the order of the search."""
+        """Indices of at most `limit` matching posts after the first `offset`, in the order of the search."""
         if search.tests:
             return list(islice(self._matches(search, shown, gone), offset, offset + limit))
         lowest, highest = self._places(search, shown)
@@ -114,7 +114,7 @@ class Catalogue:
         return list(islice((index for index in found if index not in gone), limit))
 
     def _matches(self, search: Search, shown: int, gone: Collection[int]) -> Iterator[int]:
-        """All matching posts in the order of the search, tried one by one."""
+        """All matching posts in the order of the search, tested one by one."""
         lowest, highest = self._places(search, shown)
         places = range(lowest, highest) if search.ascending else range(highest - 1, lowest - 1, -1)
         for place in places:
@@ -123,19 +123,19 @@ class Catalogue:
                 yield index
 
     def _places(self, search: Search, shown: int) -> tuple[int, int]:
-        """The range of places that the search's index range has among the posts with its pictures."""
+        """Range of the search's posts in the sequence of all posts that show its pictures."""
         lowest = self._before(search, search.low)
         return lowest, max(lowest, self._before(search, min(search.high, shown)))
 
     def _before(self, search: Search, index: int) -> int:
-        """How many posts below `index` show one of the search's pictures."""
+        """Number of posts below `index` that show one of the search's pictures."""
         if search.pictures is None:
             return index
         turns, picture = divmod(index, self._pictures_in_all)
         return turns * len(search.pictures) + bisect_left(search.pictures, picture)
 
     def _nth(self, search: Search, place: int) -> int:
-        """The index of the post with `place` others below it that show one of the search's pictures."""
+        """Index of the post at `place` in the sequence of all posts that show the search's pictures."""
         if search.pictures is None:
             return place
         turns, rank = divmod(place, len(search.pictures))
@@ -147,7 +147,7 @@ class Catalogue:
         return search.pictures is None or self._before(search, index + 1) > self._before(search, index)
 
     def _narrow(self, search: Search, term: Term, index_of_md5: Mapping[str, int | None]) -> Search:
-        """Require one more term."""
+        """Add one more required term."""
         match term:
             case Between(field="id", low=low, high=high):
                 return _within(search, count_below(self._seed, low), count_below(self._seed, high + 1))
@@ -161,7 +161,7 @@ class Catalogue:
         return _among(search, self._pictures(term))
 
     def _require_parent(self, search: Search, parent_id: int) -> Search:
-        """Children show a child of the parent's picture, in the same round of the pictures."""
+        """Require a parent, whose children show children of its picture in the same round of the pictures."""
         parent = index_of(self._seed, parent_id)
         if parent is None:
             return _within(search, 0, 0)
@@ -171,7 +171,7 @@ class Catalogue:
         return _among(_within(search, first, first + self._pictures_in_all), children)
 
     def _test(self, term: Term, index_of_md5: Mapping[str, int | None]) -> Test:
-        """A term as a question to one post."""
+        """Convert a term to a predicate on the index of a post."""
         match term:
             case Not(inner):
                 holds = self._test(inner, index_of_md5)
@@ -186,7 +186,7 @@ class Catalogue:
         return lambda index: self._matches_one(only, index)
 
     def _pictures(self, term: Term) -> frozenset[int]:
-        """The pictures for which a term holds that is about pictures only."""
+        """Numbers of the pictures for which a term about pictures holds."""
         match term:
             case Not(inner):
                 return frozenset(range(self._pictures_in_all)) - self._pictures(inner)
@@ -222,7 +222,7 @@ class Catalogue:
 
 
 def md5_terms(query: ParsedSearch) -> frozenset[str]:
-    """Every hash that the query asks for: finding its post needs pictures, which is not done here."""
+    """All hashes in the query. To find their posts, the caller has to draw pictures."""
 
     def of(term: Term) -> frozenset[str]:
         match term:

@@ -1,4 +1,4 @@
-"""What both dialects of the stand-in board share: its posts, its pictures, its search, its counters."""
+"""State that both dialects of the stand-in board share: posts, pictures, search, counters."""
 
 from __future__ import annotations
 
@@ -23,24 +23,25 @@ from alti2v.records import Tag
 
 DialectName = Literal["gelbooru", "danbooru"]
 
-# The head of an MP4 file (ISO/IEC 14496-12, 4.3): enough for `file`, and no video behind it.
+# The head of an MP4 file (ISO/IEC 14496-12, 4.3), which `file` recognises; no video follows.
 _VIDEO_HEAD = b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00isomiso2avc1mp41\x00\x00\x00\x08free"
-_MOST_PICTURES = 2000
+_MAX_PICTURES = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardConfig:
-    """Which board to be.
+    """Configuration of a stand-in board.
 
     Attributes:
-        posts: how many there are at the start, >= 0.
-        seed: of ids, names, pictures and faults.
-        pictures: how many of the posts are distinct drawings; None: all, but at most 2000.
-        dialect: "gelbooru" is safebooru.org's software, "danbooru" safebooru.donmai.us'.
-        host, port: where to listen; port 0 takes a free one.
-        drawing_processes: how many processes draw, ahead of demand once somebody lists posts. 0: a thread of
-            this process draws what is asked for; None: as many as there are cores for `serve_board`, else 0.
-        keep_targets: whether `Traffic.targets` counts every address; it grows with each new one.
+        posts: Number of posts at the start, >= 0.
+        seed: Seed of ids, names, pictures and faults.
+        pictures: Number of distinct drawings; None for one a post, but at most 2000.
+        dialect: "gelbooru" is safebooru.org's software, "danbooru" that of safebooru.donmai.us.
+        faults: Fault switches.
+        host, port: Address to listen on; port 0 takes a free one.
+        drawing_processes: Number of processes that draw, ahead of demand once posts are listed. With 0, a
+            thread of this process draws on demand. None means one per core for `serve_board`, else 0.
+        keep_targets: True to count every address in `Traffic.targets`, which grows with each new one.
     """
 
     posts: int = 2000
@@ -67,19 +68,20 @@ class BoardConfig:
 
     @property
     def corpus(self) -> Corpus:
-        """The pictures that the posts show."""
-        pictures = self.pictures or max(1, min(self.posts, _MOST_PICTURES))
+        """Pictures that the posts show."""
+        pictures = self.pictures or max(1, min(self.posts, _MAX_PICTURES))
         return Corpus(seed=self.seed, pictures=pictures)
 
 
 @dataclass(slots=True)
 class Site:
-    """A board at work.
+    """A running board.
 
     Attributes:
-        pictures: None until the board runs.
-        listings: requests for posts so far; faults go by their number.
-        tries: how often each fault has struck each address.
+        pictures: Cache of drawn pictures; None until the board runs.
+        listings: Number of requests for posts so far.
+        tries: Number of tries that each fault has seen, by fault and address.
+        tag_requests: Number of requests to the tag API that named a tag.
     """
 
     config: BoardConfig
@@ -89,16 +91,18 @@ class Site:
     pictures: Pictures | None = None
     listings: int = 0
     tries: Counter[tuple[str, str]] = field(default_factory=Counter)
+    tag_requests: int = 0
+    _avif: dict[int, bytes] = field(default_factory=dict)
     _tag_searches: dict[str, Search] = field(default_factory=dict)
     _ahead: asyncio.Task[None] | None = None
 
     @property
     def faults(self) -> Faults:
-        """What goes wrong."""
+        """Fault switches of the board."""
         return self.config.faults
 
     def begin_listing(self) -> int:
-        """Count a request for posts, and let happen what its number brings; returns the number, from 1."""
+        """Count a request for posts and apply the changes due at it; return its number, from 1."""
         self.listings += 1
         self.posts.let_time_pass(self.listings)
         if self.config.drawing_processes and self._ahead is None:
@@ -112,28 +116,33 @@ class Site:
 
     async def resolve(self, query: ParsedSearch) -> Search:
         """Prepare a search."""
-        there = list(range(self.posts.shown - 1, -1, -1)) if md5_terms(query) else []
-        hashes = {md5: await self.drawn.index_of_md5(md5, there) for md5 in md5_terms(query)}
-        return self.catalogue.resolve(query, hashes)
+        return self.catalogue.resolve(query, {md5: await self.index_of_md5(md5) for md5 in md5_terms(query)})
+
+    async def index_of_md5(self, md5: str) -> int | None:
+        """Return the index of the newest post whose original has this md5; draws every picture."""
+        newest_first = range(self.posts.shown - 1, -1, -1)
+        files = [self.posts.file_index(index) for index in newest_first]
+        file_index = await self.drawn.index_of_md5(md5, files)
+        return None if file_index is None else self.posts.post_of_file(file_index)
 
     @property
     def drawn(self) -> Pictures:
-        """The pictures of a board that runs."""
-        assert self.pictures is not None, "the board does not run yet"
+        """Cache of drawn pictures; the board must be running."""
+        assert self.pictures is not None, "the board is not running yet"
         return self.pictures
 
     def count(self, search: Search) -> int:
-        """How many posts match now."""
+        """Number of posts that match now."""
         return self.catalogue.count(search, shown=self.posts.shown, gone=self.posts.gone)
 
     def page(self, search: Search, *, offset: int, limit: int) -> list[int]:
-        """The indices of matching posts, in the order of the search."""
+        """Indices of matching posts, in the order of the search."""
         return self.catalogue.page(
             search, offset=offset, limit=limit, shown=self.posts.shown, gone=self.posts.gone
         )
 
     def tags(self) -> list[tuple[int, Tag]]:
-        """Every tag that a post shows, with its id, and the number of posts that show it now."""
+        """All tags in use, each with its id and its present number of posts."""
         if not self._tag_searches:
             by_tag = self.catalogue.pictures_by_tag()
             self._tag_searches = {name: Search(pictures=tuple(sorted(by_tag[name]))) for name in by_tag}
@@ -144,42 +153,68 @@ class Site:
         ]
 
     async def draw(self, indices: Iterable[int]) -> None:
-        """See that the pictures of these posts are drawn, so that `md5` and `size` can answer."""
+        """Draw the pictures of these posts unless they are drawn; `md5` and `size` need them."""
+        indices = list(indices)
         pictures = self.posts.corpus.pictures
         await self.drawn.draw(index % pictures for index in indices)
+        for index in indices:
+            number = index % pictures
+            if self.posts.is_avif(index) and number not in self._avif:
+                shown = self.posts.picture(number)
+                size = shown.width, shown.height
+                self._avif[number] = await self.drawn.reduced(number, size, image_format="AVIF")
 
     def md5(self, index: int) -> str:
-        """Of the original as the board imported it, 32 hex digits."""
-        if self.posts.is_video(index):
-            return hashlib.md5(_video(index), usedforsecurity=False).hexdigest()
-        return self.drawn.md5(index)
+        """MD5 of the original as listed, 32 hex digits."""
+        content = self._undrawn_original(index)
+        if content is not None:
+            return hashlib.md5(content, usedforsecurity=False).hexdigest()
+        return self.drawn.md5(self.posts.file_index(index))
 
     def size(self, index: int) -> int:
-        """Of the original, in bytes."""
-        return len(_video(index)) if self.posts.is_video(index) else self.drawn.original_size(index)
+        """Size of the original, bytes."""
+        content = self._undrawn_original(index)
+        return self.drawn.original_size(self.posts.file_index(index)) if content is None else len(content)
 
     async def original(self, post: BoardPost) -> bytes | None:
-        """The original's bytes, with the faults of good; None if it is missing."""
+        """Bytes of the original with its lasting faults; None if it is missing."""
         index = post.ordinal
+        content = self._undrawn_original(index)
+        if content is None:
+            content = await self.drawn.original(self.posts.file_index(index))
         if self._is_struck("missing_images", self.faults.missing_images, index):
-            return None
-        content = _video(index) if post.file_ext == "mp4" else await self.drawn.original(index)
+            return self._instead_of(content)
         if self._is_struck("md5_mismatch_rate", self.faults.md5_mismatch_rate, index):
             return content + b"\nimported anew"
         return content
 
     async def sample(self, post: BoardPost) -> bytes | None:
-        """The sample's bytes; None if there is none, or if it is missing."""
-        if not post.has_sample or self._is_struck("missing_samples", self.faults.missing_samples, post.ordinal):
-            return None
-        return await self.drawn.sample(post.ordinal)
+        """Bytes of the sample; None if it is missing, or the post has none."""
+        content = await self.drawn.sample(self.posts.file_index(post.ordinal)) if post.has_sample else None
+        if content and self._is_struck("missing_samples", self.faults.missing_samples, post.ordinal):
+            return self._instead_of(content)
+        return content
+
+    def _instead_of(self, content: bytes) -> bytes | None:
+        """Half of a missing file if the faults want it cut, else None."""
+        return content[: len(content) // 2] if self.faults.missing_form == "cut" else None
+
+    def _undrawn_original(self, index: int) -> bytes | None:
+        """Bytes of an original that is a video or an AVIF file; None for every other."""
+        if self.posts.is_video(index):
+            return _VIDEO_HEAD + b"post %d" % self.posts.file_index(index)
+        if self.posts.is_avif(index):
+            label = b"post %d" % self.posts.file_index(index)
+            free_box = (len(label) + 8).to_bytes(4, "big") + b"free" + label  # ISO/IEC 14496-12, 8.1.2
+            return self._avif[index % self.posts.corpus.pictures] + free_box
+        return None
 
     def has_wrong_type(self, index: int) -> bool:
-        """Whether the files of the post are sent with a wrong Content-Type."""
+        """Return whether the files of the post are sent with a wrong Content-Type."""
         return self._is_struck("wrong_content_type", self.faults.wrong_content_type, index)
 
     def strikes(self, fault: str, rate: float, target: str) -> bool:
-        """Whether a fault that heals strikes this try of an address."""
+        """Return whether a fault that heals strikes this try of an address."""
         if not rate or chance(self.config.seed, fault, target) >= rate:
             return False
         self.tries[fault, target] += 1
@@ -194,7 +229,7 @@ class Site:
         return is_struck
 
     async def _draw_ahead(self) -> None:
-        """Draw every picture in the order of a listing, as many at once as there are processes."""
+        """Draw every picture in the order of a listing, one per drawing process at a time."""
         numbers = newest_first(self.posts.shown, self.posts.corpus.pictures)
 
         async def draw() -> None:
@@ -202,10 +237,6 @@ class Site:
                 await self.drawn.draw([number])
 
         await asyncio.gather(*(draw() for _ in range(self.config.drawing_processes or 0)))
-
-
-def _video(index: int) -> bytes:
-    return _VIDEO_HEAD + b"post %d" % index
 
 
 SITE: web.AppKey[Site] = web.AppKey("site", Site)

@@ -18,6 +18,7 @@ import pytest
 
 from alti2v.demo.board.app import BoardConfig, start_board
 from alti2v.errors import UsageError
+from tests.demo.helpers.board_client import Start
 
 
 @contextmanager
@@ -161,7 +162,7 @@ def test_impossible_boards_are_refused(options: dict[str, Any], named: str) -> N
         BoardConfig(**options)
 
 
-async def test_the_same_seed_is_the_same_board(start: Any) -> None:
+async def test_the_same_seed_is_the_same_board(start: Start) -> None:
     """Another process lists the same posts, but for their addresses; another seed lists others."""
     here, other = await start(posts=12, pictures=12), await start(posts=12, pictures=12, seed=5)
     with served() as (_, url):

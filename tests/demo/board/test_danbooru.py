@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import io
 import re
 from typing import Any
@@ -12,6 +13,7 @@ from PIL import Image
 
 from alti2v.demo.drawing.corpus import categories
 from alti2v.records import CATEGORY_CODES
+from tests.demo.helpers.board_client import BoardClient, Start
 
 KEYS = (
     *("id", "created_at", "uploader_id", "score", "source", "md5", "rating", "image_width", "image_height"),
@@ -22,16 +24,16 @@ KEYS = (
 
 
 @pytest.fixture
-async def board(start: Any) -> Any:
+async def board(start: Start) -> Any:
     """A board of 120 posts of 12 pictures."""
     return await start(dialect="danbooru", pictures=12)
 
 
-async def ids(board: Any, address: str) -> list[int]:
+async def ids(board: BoardClient, address: str) -> list[int]:
     return [post["id"] for post in (await board.get(address)).json]
 
 
-async def test_a_post_has_all_its_keys_and_true_urls(board: Any) -> None:
+async def test_a_post_has_all_its_keys_and_true_urls(board: BoardClient) -> None:
     """Types, categories, URLs that point at the board and serve what md5, sizes and types promise."""
     posts = (await board.get("/posts.json?limit=12")).json
 
@@ -50,7 +52,7 @@ async def test_a_post_has_all_its_keys_and_true_urls(board: Any) -> None:
         assert (post["large_file_url"] != post["file_url"]) == (post["image_width"] > 850)
 
 
-async def test_variants_are_served_as_described(board: Any) -> None:
+async def test_variants_are_served_as_described(board: BoardClient) -> None:
     """Each variant's file has the size and the type that media_asset says."""
     posts = (await board.get("/posts.json?limit=3")).json
     for post in posts:
@@ -64,7 +66,7 @@ async def test_variants_are_served_as_described(board: Any) -> None:
             assert variant["url"].endswith(variant["file_ext"])
 
 
-async def test_only_what_is_rated_general_is_listed(start: Any) -> None:
+async def test_only_what_is_rated_general_is_listed(start: Start) -> None:
     """The implicit rating:g of safe mode: in listings, counts, searches; single posts show only facts."""
     board = await start(dialect="danbooru", posts=40, pictures=40)
     sensitive = [number for number in range(40) if board.site.posts.picture(number).rating == "sensitive"]
@@ -79,7 +81,7 @@ async def test_only_what_is_rated_general_is_listed(start: Any) -> None:
     assert "md5" not in hidden
 
 
-async def test_pages_limits_and_cursors(start: Any) -> None:
+async def test_pages_limits_and_cursors(start: Start) -> None:
     """limit 1..200, 20 by default; page=N; page=b<ID> downwards and page=a<ID> the next above, descending."""
     board = await start(dialect="danbooru", posts=500, pictures=1)
     everything = [
@@ -112,7 +114,7 @@ async def test_pages_limits_and_cursors(start: Any) -> None:
         ("/posts.json?md5=00000000000000000000000000000000", 404, "ActiveRecord::RecordNotFound"),
     ],
 )
-async def test_errors_are_json(board: Any, address: str, status: int, error: str) -> None:
+async def test_errors_are_json(board: BoardClient, address: str, status: int, error: str) -> None:
     """The error object, under the status that the board gives."""
     answer = await board.get(address)
 
@@ -121,13 +123,13 @@ async def test_errors_are_json(board: Any, address: str, status: int, error: str
     assert answer.json["message"]
 
 
-async def test_the_limits_are_not_reached_too_early(board: Any) -> None:
+async def test_the_limits_are_not_reached_too_early(board: BoardClient) -> None:
     """Page 1000 is served; two tags are, and metatags do not count."""
     assert (await board.get("/posts.json?page=1000")).json == []
     assert (await board.get("/posts.json?tags=1girl+solo+id:%3C50+rating:g")).status == 200
 
 
-async def test_single_posts_and_selected_fields(board: Any) -> None:
+async def test_single_posts_and_selected_fields(board: BoardClient) -> None:
     """/posts/ID.json and md5= give one object; only= leaves the rest out."""
     post = (await board.get("/posts.json?limit=1")).json[0]
 
@@ -139,14 +141,14 @@ async def test_single_posts_and_selected_fields(board: Any) -> None:
     assert (await board.get(f"/original/{plain}")).body == (await board.get(post["file_url"])).body
 
 
-async def test_counts_are_those_of_the_listing(board: Any) -> None:
+async def test_counts_are_those_of_the_listing(board: BoardClient) -> None:
     """For any search, the count is the number of posts listed."""
     for tags in ("1girl", "1girl+-solo", "id:%3C60", "no_such"):
         count = (await board.get(f"/counts/posts.json?tags={tags}")).json
         assert count == {"counts": {"posts": len(await ids(board, f"/posts.json?limit=200&tags={tags}"))}}
 
 
-async def test_tags_with_their_categories(board: Any) -> None:
+async def test_tags_with_their_categories(board: BoardClient) -> None:
     """Ordered by count, paged, narrowed; each with its eight fields."""
     tags = (await board.get("/tags.json?search[order]=count&limit=1000")).json
     counts = [tag["post_count"] for tag in tags]
@@ -170,12 +172,12 @@ async def test_tags_with_their_categories(board: Any) -> None:
     assert {tag["category"] for tag in artists} == {1}
 
 
-async def test_robots_txt_disallows_the_api(board: Any) -> None:
+async def test_robots_txt_disallows_the_api(board: BoardClient) -> None:
     """As the board's does, though its help documents the same addresses."""
     assert "Disallow: /*.json" in (await board.get("/robots.txt")).text.splitlines()
 
 
-async def test_hidden_posts_lack_their_keys(start: Any) -> None:
+async def test_hidden_posts_lack_their_keys(start: Start) -> None:
     """md5 and URLs are absent, not null, and the asset has no variants; the files are not there."""
     board = await start(dialect="danbooru", hidden_rate=0.3)
     posts = (await board.get("/posts.json?limit=200")).json
@@ -191,7 +193,7 @@ async def test_hidden_posts_lack_their_keys(start: Any) -> None:
     assert (await board.get(f"/cdn/{hidden[0]['id']}{path}")).status == 404
 
 
-async def test_deleted_posts_stay_visible(start: Any) -> None:
+async def test_deleted_posts_stay_visible(start: Start) -> None:
     """is_deleted is true, and the post is listed with its URLs."""
     board = await start(dialect="danbooru", deleted_rate=0.3)
     deleted = [post for post in (await board.get("/posts.json?limit=200")).json if post["is_deleted"]]
@@ -200,10 +202,10 @@ async def test_deleted_posts_stay_visible(start: Any) -> None:
     assert (await board.get(deleted[0]["file_url"])).status == 200
 
 
-async def test_pages_for_people(board: Any) -> None:
+async def test_pages_for_people(board: BoardClient) -> None:
     """A list with thumbnails and a page for each post; what is not there is 404."""
     front = (await board.get("/posts?tags=1girl")).text
-    found = re.findall(r'<a href="(/posts/\d+)"><img src="([^"]+)"', front)
+    found = re.findall(r'<a class="post-preview-link" href="(/posts/\d+)"><img src="([^"]+)"', front)
 
     assert found
     assert (await board.get(found[0][1])).status == 200
@@ -211,7 +213,28 @@ async def test_pages_for_people(board: Any) -> None:
     assert (await board.get("/posts/999999")).status == 404
 
 
-async def test_aliases_and_implications_are_listed_newest_first(board: Any) -> None:
+@pytest.mark.parametrize("first", ["/posts?tags=solo", "/posts?tags=solo&page=b999999"])
+async def test_html_lists_are_followed_to_their_end(start: Start, first: str) -> None:
+    """A crawler that follows `rel="next"` finds every post of a search once, by page number or below an id."""
+    board = await start(dialect="danbooru", posts=216, pictures=4)
+    found: list[str] = []
+    address = first
+    while address:
+        page = (await board.get(address)).text
+        found += re.findall(r'<article id="post_(\d+)"', page)
+        following = re.search(r'<a class="paginator-next" rel="next" href="([^"]*)">', page)
+        address = html.unescape(following[1]) if following else ""
+
+    assert len(found) > 60
+    assert found == [str(post["id"]) for post in (await board.get("/posts.json?limit=200&tags=solo")).json]
+
+
+async def test_doubled_slashes_are_merged(board: BoardClient) -> None:
+    """`//posts.json` is `/posts.json`, as web servers have it."""
+    assert (await board.get("//posts.json?limit=3")).json == (await board.get("/posts.json?limit=3")).json
+
+
+async def test_aliases_and_implications_are_listed_newest_first(board: BoardClient) -> None:
     """Pages below a number; `search[status]` narrows; names are those of the vocabulary."""
     for kind in ("aliases", "implications"):
         rows = (await board.get(f"/tag_{kind}.json?limit=1000")).json
@@ -225,7 +248,7 @@ async def test_aliases_and_implications_are_listed_newest_first(board: Any) -> N
         assert all(row["consequent_name"] in categories() for row in rows)
 
 
-async def test_the_post_that_was_changed_last_comes_first(board: Any) -> None:
+async def test_the_post_that_was_changed_last_comes_first(board: BoardClient) -> None:
     """`order:change`: every post once over the pages, the instants falling, not just the order of ids."""
     pages = [
         (await board.get(f"/posts.json?tags=order:change&limit=50&page={page}")).json for page in (1, 2, 3)

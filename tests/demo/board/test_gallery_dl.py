@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.demo.helpers.board_client import Start
+
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("gallery_dl") is None,
     reason="gallery-dl is not installed: `pip install alti2v[test]` brings it",
@@ -53,7 +55,7 @@ def _root(address: str) -> dict[str, str]:
     return {"root": root, "pattern": re.escape(root.removeprefix("http://"))}
 
 
-async def test_gelbooru_mode(start: Any, tmp_path: Path) -> None:
+async def test_gelbooru_mode(start: Start, tmp_path: Path) -> None:
     """XML pages of 100 until the count is reached; every original, bytes equal."""
     board = await start(pictures=8)
     saved = await gallery_dl(tmp_path, f"gelbooru_v02:{board.url}/index.php?page=post&s=list&tags=all")
@@ -64,7 +66,7 @@ async def test_gelbooru_mode(start: Any, tmp_path: Path) -> None:
     assert sum("pid=" in target for target in board.board.traffic.targets) == 2
 
 
-async def test_gelbooru_mode_with_a_search(start: Any, tmp_path: Path) -> None:
+async def test_gelbooru_mode_with_a_search(start: Start, tmp_path: Path) -> None:
     """A tag finds its posts only."""
     board = await start(pictures=8)
     saved = await gallery_dl(tmp_path, f"gelbooru_v02:{board.url}/index.php?page=post&s=list&tags=1girl+-smile")
@@ -74,7 +76,7 @@ async def test_gelbooru_mode_with_a_search(start: Any, tmp_path: Path) -> None:
     assert set(saved) == {post["id"] for post in wanted}
 
 
-async def test_gelbooru_mode_past_a_wall(start: Any, tmp_path: Path) -> None:
+async def test_gelbooru_mode_past_a_wall(start: Start, tmp_path: Path) -> None:
     """At a wall of no bytes the client goes on by `id:<last`, and still gets everything."""
     board = await start(pictures=2, posts=250, wall_depth=100, wall_form="empty")
     saved = await gallery_dl(tmp_path, f"gelbooru_v02:{board.url}/index.php?page=post&s=list&tags=")
@@ -83,7 +85,7 @@ async def test_gelbooru_mode_past_a_wall(start: Any, tmp_path: Path) -> None:
     assert any("id%3A%3C" in target for target in board.board.traffic.targets)
 
 
-async def test_gelbooru_mode_reads_categories_from_the_html(start: Any, tmp_path: Path) -> None:
+async def test_gelbooru_mode_reads_categories_from_the_html(start: Start, tmp_path: Path) -> None:
     """With `tags` on, the client takes each tag's category from the view page."""
     board = await start(pictures=3, posts=3)
     names = ("id", "tags_artist", "tags_general", "tags_metadata")
@@ -100,7 +102,7 @@ async def test_gelbooru_mode_reads_categories_from_the_html(start: Any, tmp_path
         assert tuple(sorted(said.get("tags_metadata", "").split())) == shown.meta
 
 
-async def test_danbooru_mode(start: Any, tmp_path: Path) -> None:
+async def test_danbooru_mode(start: Start, tmp_path: Path) -> None:
     """Pages of 200, then by `page=b<last id>`; every original, bytes equal."""
     board = await start(dialect="danbooru", pictures=3, posts=420)
     saved = await gallery_dl(tmp_path, f"Danbooru:{board.url}/posts?tags=")

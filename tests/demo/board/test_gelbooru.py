@@ -6,80 +6,29 @@ import hashlib
 import html
 import io
 import re
-from typing import Any
 
 import pytest
 from PIL import Image
 
+from alti2v.demo.board.app import RequestKind
 from alti2v.demo.board.gelbooru.pages import entities
 from alti2v.demo.drawing.corpus import categories
 from alti2v.records import CATEGORY_CODES
+from tests.demo.helpers.board_client import Start
 
 NEW_KEYS = [
-    "preview_url",
-    "sample_url",
-    "file_url",
-    "directory",
-    "hash",
-    "width",
-    "height",
-    "id",
-    "image",
-    "change",
-    "owner",
-    "parent_id",
-    "rating",
-    "sample",
-    "sample_height",
-    "sample_width",
-    "score",
-    "tags",
-    "source",
-    "status",
-    "has_notes",
-    "comment_count",
+    *("preview_url", "sample_url", "file_url", "directory", "hash", "width", "height", "id", "image"),
+    *("change", "owner", "parent_id", "rating", "sample", "sample_height", "sample_width", "score"),
+    *("tags", "source", "status", "has_notes", "comment_count"),
 ]
 OLD_KEYS = [
-    "directory",
-    "hash",
-    "height",
-    "id",
-    "image",
-    "change",
-    "owner",
-    "parent_id",
-    "rating",
-    "sample",
-    "sample_height",
-    "sample_width",
-    "score",
-    "tags",
-    "width",
+    *("directory", "hash", "height", "id", "image", "change", "owner", "parent_id", "rating", "sample"),
+    *("sample_height", "sample_width", "score", "tags", "width"),
 ]
 XML_ATTRIBUTES = [
-    "height",
-    "score",
-    "file_url",
-    "parent_id",
-    "sample_url",
-    "sample_width",
-    "sample_height",
-    "preview_url",
-    "rating",
-    "tags",
-    "id",
-    "width",
-    "change",
-    "md5",
-    "creator_id",
-    "has_children",
-    "created_at",
-    "status",
-    "source",
-    "has_notes",
-    "has_comments",
-    "preview_width",
-    "preview_height",
+    *("height", "score", "file_url", "parent_id", "sample_url", "sample_width", "sample_height"),
+    *("preview_url", "rating", "tags", "id", "width", "change", "md5", "creator_id", "has_children"),
+    *("created_at", "status", "source", "has_notes", "has_comments", "preview_width", "preview_height"),
 ]
 TYPES = {
     "directory": int,
@@ -88,7 +37,6 @@ TYPES = {
     "parent_id": int,
     "sample": bool,
     "score": int | None,
-    "source": str | None,
     "has_notes": bool,
     "comment_count": int,
     "width": int,
@@ -98,7 +46,7 @@ TYPES = {
 }
 
 
-async def test_json_is_a_bare_array_of_22_keys_under_the_type_of_a_page(start: Any) -> None:
+async def test_json_is_a_bare_array_of_22_keys_under_the_type_of_a_page(start: Start) -> None:
     """Body A: keys in their order, types, escaped slashes, URLs that are absolute and point at the board."""
     board = await start()
     answer = await board.api(json=1, limit=40)
@@ -124,7 +72,7 @@ async def test_json_is_a_bare_array_of_22_keys_under_the_type_of_a_page(start: A
             assert (post["sample_width"], post["sample_height"]) == (post["width"], post["height"])
 
 
-async def test_json_and_xml_say_the_same(start: Any) -> None:
+async def test_json_and_xml_say_the_same(start: Start) -> None:
     """Body D: 23 attributes in their order, tags padded, one letter for the rating, count and offset."""
     board = await start(pictures=16)
     in_json = await board.posts(limit=50, pid=1)
@@ -143,7 +91,7 @@ async def test_json_and_xml_say_the_same(start: Any) -> None:
         assert said["md5"] == post["hash"]
         assert said["score"] == ("" if post["score"] is None else str(post["score"]))
         assert said["parent_id"] == (str(post["parent_id"]) if post["parent_id"] else "")
-        assert said["source"] == (post["source"] or "")
+        assert said["source"] == post["source"]
         for key in ("id", "width", "height", "file_url", "sample_url", "preview_url", "change", "status"):
             assert said[key] == str(post[key])
         assert re.fullmatch(
@@ -154,7 +102,7 @@ async def test_json_and_xml_say_the_same(start: Any) -> None:
             assert thumbnail.size == (int(said["preview_width"]), int(said["preview_height"]))
 
 
-async def test_nothing_found_is_no_bytes_in_json_and_an_empty_element_in_xml(start: Any) -> None:
+async def test_nothing_found_is_no_bytes_in_json_and_an_empty_element_in_xml(start: Start) -> None:
     """Body B: status 200, Content-Length 0, not `[]`; in XML count 0 at offset 0."""
     board = await start()
     in_json, in_xml = await board.api(json=1, tags="no_such_tag"), await board.api(tags="no_such_tag")
@@ -164,7 +112,7 @@ async def test_nothing_found_is_no_bytes_in_json_and_an_empty_element_in_xml(sta
     assert in_xml.text == '<?xml version="1.0" encoding="UTF-8"?><posts count="0" offset="0"></posts>'
 
 
-async def test_the_wall_answers_in_xml_even_to_json(start: Any) -> None:
+async def test_the_wall_answers_in_xml_even_to_json(start: Start) -> None:
     """Body C: pid*limit beyond the wall; exactly at the wall is still served."""
     board = await start(wall_depth=100)
     at_wall, beyond = await board.api(json=1, limit=50, pid=2), await board.api(json=1, limit=50, pid=3)
@@ -176,7 +124,7 @@ async def test_the_wall_answers_in_xml_even_to_json(start: Any) -> None:
     assert beyond.xml.tag == "response"
 
 
-async def test_the_wall_stands_at_200000_and_can_be_empty_instead(start: Any) -> None:
+async def test_the_wall_stands_at_200000_and_can_be_empty_instead(start: Start) -> None:
     """The real depth by default; the other form is a body of no bytes, in XML mode too."""
     board = await start(posts=200_001, pictures=1)
     other = await start(wall_depth=0, wall_form="empty")
@@ -187,7 +135,7 @@ async def test_the_wall_stands_at_200000_and_can_be_empty_instead(start: Any) ->
     assert len(await other.posts(limit=10, pid=0)) == 10
 
 
-async def test_limits_and_pages(start: Any) -> None:
+async def test_limits_and_pages(start: Start) -> None:
     """100 posts by default, more than 1000 cut to 1000; newest first; pid counts pages."""
     board = await start(posts=1300, pictures=2)
     everything = [post["id"] for pid in (0, 1) for post in await board.posts(limit=1000, pid=pid)]
@@ -199,7 +147,7 @@ async def test_limits_and_pages(start: Any) -> None:
     assert [post["id"] for post in await board.posts(limit=7, pid=3)] == everything[21:28]
 
 
-async def test_one_post_by_its_id(start: Any) -> None:
+async def test_one_post_by_its_id(start: Start) -> None:
     """Body E: the post; past the newest, the newest; a hole, nothing; ignored beside tags."""
     board = await start()
     ids = [post["id"] for post in await board.posts(limit=1000)]
@@ -212,7 +160,7 @@ async def test_one_post_by_its_id(start: Any) -> None:
     assert (await board.api(id=ids[40])).xml.attrib == {"count": "1", "offset": "0"}
 
 
-async def test_lists_of_ids_are_silently_ignored(start: Any) -> None:
+async def test_lists_of_ids_are_silently_ignored(start: Start) -> None:
     """The newest posts come back; unless the board is told to honour such lists."""
     board, other = await start(), await start(id_list="honoured")
     newest = [post["id"] for post in await board.posts(limit=5)]
@@ -223,7 +171,7 @@ async def test_lists_of_ids_are_silently_ignored(start: Any) -> None:
     assert [post["id"] for post in await other.posts(tags="id:1,2")] == [2, 1]
 
 
-async def test_paging_by_id_reaches_every_post_once(start: Any) -> None:
+async def test_paging_by_id_reaches_every_post_once(start: Start) -> None:
     """`id:<last` needs no page number; `sort:id:asc` is ignored unless switched on."""
     board, other = await start(), await start(sort_id_asc=True)
     seen: list[int] = []
@@ -236,7 +184,7 @@ async def test_paging_by_id_reaches_every_post_once(start: Any) -> None:
     assert (await other.posts(tags="sort:id:asc", limit=1))[0]["id"] == seen[-1]
 
 
-async def test_ratings_are_mixed_and_scores_may_be_null(start: Any) -> None:
+async def test_ratings_are_mixed_and_scores_may_be_null(start: Start) -> None:
     """Old posts say safe where new ones say general; nobody voted is null, not 0; no parent is 0."""
     board = await start(posts=24, pictures=24)
     posts = (await board.posts(limit=24))[::-1]
@@ -254,7 +202,7 @@ def test_entities_are_spelt_as_the_board_spells_them() -> None:
     assert entities('<&>"') == "&lt;&amp;&gt;&quot;"
 
 
-async def test_tags_carry_entities_in_json_and_none_in_the_tag_api(start: Any) -> None:
+async def test_tags_carry_entities_in_json_and_none_in_the_tag_api(start: Start) -> None:
     """`>_<` is `&gt;_&lt;` in JSON; XML needs no second unescaping."""
     board = await start(posts=400, pictures=400)
     special = [tag for tag in board.site.catalogue.pictures_by_tag() if set(tag) & set("<>&'")]
@@ -266,26 +214,16 @@ async def test_tags_carry_entities_in_json_and_none_in_the_tag_api(start: Any) -
     assert special
     assert special[0] not in post["tags"].split()
     assert special[0] in element.attrib["tags"].split()
-    assert [tag.attrib["name"] for tag in await _tags(board, name=quoted)] == special[:1]
+    assert [tag.attrib["name"] for tag in await board.tags(name=quoted)] == special[:1]
     assert int((await board.api(tags=quoted, limit=0)).xml.attrib["count"]) == len(picked)
 
 
-async def _tags(board: Any, **parameters: object) -> list[Any]:
-    query = "".join(f"&{name}={value}" for name, value in parameters.items())
-    answer = await board.get(f"/index.php?page=dapi&s=tag&q=index{query}")
-
-    assert answer.status == 200
-    assert answer.headers["Content-Type"] == "text/xml;charset=UTF-8"
-    assert answer.xml.attrib == {"type": "array"}
-    return list(answer.xml)
-
-
-async def test_the_tag_api_speaks_xml_only(start: Any) -> None:
+async def test_the_tag_api_speaks_xml_only(start: Start) -> None:
     """Body G and its like: json=1 is ignored, an unknown tag is an empty element, counts are exact."""
     board = await start()
-    tags = await _tags(board, json=1, limit=1000)
+    tags = await board.tags(json=1, limit=1000)
 
-    assert await _tags(board, name="no_such") == []
+    assert await board.tags(name="no_such") == []
     assert [list(tag.attrib) for tag in tags[:1]] == [["type", "count", "name", "ambiguous", "id"]]
     for tag in tags[::7]:
         name = tag.attrib["name"]
@@ -296,27 +234,27 @@ async def test_the_tag_api_speaks_xml_only(start: Any) -> None:
     assert {tag.attrib["name"] for tag in tags} == shown
 
 
-async def test_the_tag_api_takes_its_parameters(start: Any) -> None:
+async def test_the_tag_api_takes_its_parameters(start: Start) -> None:
     """id, after_id, name_pattern, pid, limit, orderby; a batch of names only where it is honoured."""
     board, other = await start(), await start(names_list="honoured")
-    everything = await _tags(board, limit=1000)
+    everything = await board.tags(limit=1000)
     names = [tag.attrib["name"] for tag in everything]
     ids = [int(tag.attrib["id"]) for tag in everything]
 
     assert len(names) > 60
-    assert [tag.attrib["name"] for tag in await _tags(board, id=ids[3])] == [names[3]]
-    assert [tag.attrib["name"] for tag in await _tags(board, after_id=ids[3], limit=2)] == names[4:6]
-    assert [tag.attrib["name"] for tag in await _tags(board, pid=2, limit=10)] == names[20:30]
-    like = await _tags(board, name_pattern="long_%25")
+    assert [tag.attrib["name"] for tag in await board.tags(id=ids[3])] == [names[3]]
+    assert [tag.attrib["name"] for tag in await board.tags(after_id=ids[3], limit=2)] == names[4:6]
+    assert [tag.attrib["name"] for tag in await board.tags(pid=2, limit=10)] == names[20:30]
+    like = await board.tags(name_pattern="long_%25")
     assert {tag.attrib["name"] for tag in like} == {name for name in names if re.match("long.", name)}
-    counts = [int(tag.attrib["count"]) for tag in await _tags(board, orderby="count", limit=1000)]
+    counts = [int(tag.attrib["count"]) for tag in await board.tags(orderby="count", limit=1000)]
     assert counts == sorted(counts, reverse=True)
     batch = f"{names[5]}+{names[9]}"
-    assert [tag.attrib["name"] for tag in await _tags(other, names=batch)] == [names[5], names[9]]
-    assert [tag.attrib["name"] for tag in await _tags(board, names=batch)] == names[:100]
+    assert [tag.attrib["name"] for tag in await other.tags(names=batch)] == [names[5], names[9]]
+    assert [tag.attrib["name"] for tag in await board.tags(names=batch)] == names[:100]
 
 
-async def test_the_old_shape_and_the_envelopes_of_sister_sites(start: Any) -> None:
+async def test_the_old_shape_and_the_envelopes_of_sister_sites(start: Start) -> None:
     """15 keys without a URL and a directory that is a string; `post` lists in an object."""
     old, plain, full = (
         await start(old_json_shape=True),
@@ -334,21 +272,21 @@ async def test_the_old_shape_and_the_envelopes_of_sister_sites(start: Any) -> No
     assert [list(one) for one in answer["post"]] == [NEW_KEYS] * 2
 
 
-async def test_json_may_be_refused(start: Any) -> None:
+async def test_json_may_be_refused(start: Start) -> None:
     """Then XML comes back, whatever was asked for."""
     board = await start(json_refused=True)
 
     assert (await board.api(json=1, limit=3)).xml.attrib["count"] == "120"
 
 
-async def test_deleted_posts_cannot_be_asked_for(start: Any) -> None:
+async def test_deleted_posts_cannot_be_asked_for(start: Start) -> None:
     """The one sister site that was asked answers 500."""
     board = await start()
 
     assert (await board.api(deleted="show", last_id=1)).status == 500
 
 
-async def test_files_are_those_that_the_listing_promises(start: Any) -> None:
+async def test_files_are_those_that_the_listing_promises(start: Start) -> None:
     """Originals have their md5, size and type; samples are JPEGs 850 px wide; all bytes differ."""
     board = await start(posts=30, pictures=10)
     hashes = set()
@@ -372,7 +310,7 @@ async def test_files_are_those_that_the_listing_promises(start: Any) -> None:
 
 
 @pytest.mark.parametrize("change", ["stem", "directory", "extension", "unmade sample"])
-async def test_what_is_no_file_is_not_found(start: Any, change: str) -> None:
+async def test_what_is_no_file_is_not_found(start: Start, change: str) -> None:
     """A URL that the board did not hand out is 404."""
     board = await start(posts=12, pictures=12)
     posts = await board.posts(limit=12)
@@ -388,7 +326,7 @@ async def test_what_is_no_file_is_not_found(start: Any, change: str) -> None:
     assert (await board.get(wrong)).status == 404
 
 
-async def test_html_lists_have_the_marks_that_clients_look_for(start: Any) -> None:
+async def test_html_lists_have_the_marks_that_clients_look_for(start: Start) -> None:
     """42 per page, pid an offset, ids, titles, the link to the last page; chickens if there is nothing."""
     board = await start()
     posts = await board.posts(limit=1000)
@@ -407,7 +345,36 @@ async def test_html_lists_have_the_marks_that_clients_look_for(start: Any) -> No
     assert "Nobody here but us chickens!" in nothing
 
 
-async def test_html_views_name_the_category_of_every_tag(start: Any) -> None:
+async def test_html_lists_are_followed_to_their_end(start: Start) -> None:
+    """A crawler that follows `next` inside `div.pagination` of `#paginator` finds every post once."""
+    board = await start(posts=230, pictures=2)
+    listed = [str(post["id"]) for post in await board.posts(limit=1000)]
+    found: list[str] = []
+    address = "/index.php?page=post&s=list&tags=all"
+    while address:
+        page = (await board.get(address)).text
+        found += re.findall(r' id="p(\d+)"', page)
+        pager = re.search(r'<div id="paginator"><div class="pagination">(.*?)</div></div>', page)
+        assert pager
+        following = re.search(r'<a href="([^"]*)" alt="next">', pager[1])
+        address = f"/index.php{html.unescape(following[1])}" if following else ""
+
+    assert found == listed
+
+
+async def test_the_index_file_and_doubled_slashes(start: Start) -> None:
+    """`/?page=dapi...` is `/index.php?page=dapi...`; slashes in front are merged, as web servers do."""
+    board = await start()
+    query = "?page=dapi&s=post&q=index&json=1&limit=5"
+    posts = (await board.get(f"/index.php{query}")).json
+
+    assert (await board.get(f"/{query}")).json == posts
+    assert (await board.get(f"//index.php{query}")).json == posts
+    assert (await board.get(posts[0]["file_url"].replace("/images", "//images"))).status == 200
+    assert board.board.traffic.kinds[RequestKind.POSTS] == 3
+
+
+async def test_html_views_name_the_category_of_every_tag(start: Start) -> None:
     """The sidebar has a class for each category; the original is linked; a hole is chickens."""
     board = await start()
     post = (await board.posts(limit=1))[0]
@@ -422,7 +389,7 @@ async def test_html_views_name_the_category_of_every_tag(start: Any) -> None:
     assert "chickens" in (await board.get("/index.php?page=post&s=view&id=999999")).text
 
 
-async def test_there_is_no_robots_txt(start: Any) -> None:
+async def test_there_is_no_robots_txt(start: Start) -> None:
     """None was found there; one can be given."""
     board, other = await start(), await start(robots_txt="User-agent: *\nDisallow: /images/\n")
 
@@ -430,7 +397,7 @@ async def test_there_is_no_robots_txt(start: Any) -> None:
     assert (await other.get("/robots.txt")).text == "User-agent: *\nDisallow: /images/\n"
 
 
-async def test_an_empty_board_has_nothing(start: Any) -> None:
+async def test_an_empty_board_has_nothing(start: Start) -> None:
     """No posts: empty bodies everywhere, no failure."""
     board = await start(posts=0)
 
@@ -438,4 +405,4 @@ async def test_an_empty_board_has_nothing(start: Any) -> None:
     assert await board.posts(id=1) == []
     assert (await board.api()).xml.attrib["count"] == "0"
     assert (await board.get("/")).status == 200
-    assert await _tags(board) == []
+    assert await board.tags() == []

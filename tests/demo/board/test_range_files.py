@@ -8,6 +8,7 @@ import pytest
 
 from alti2v.demo.board.picture_cache import fit
 from alti2v.demo.board.range_files import answer_file
+from tests.demo.helpers.board_client import Start
 
 CONTENT = bytes(range(100))
 ETAG = '"3e8-64"'
@@ -66,7 +67,7 @@ def test_ranges_without_an_etag_and_none_at_all() -> None:
     assert (none.status, none.headers.get("ETag"), none.headers.get("Accept-Ranges")) == (200, None, None)
 
 
-async def test_files_are_served_in_ranges(start: Any) -> None:
+async def test_files_are_served_in_ranges(start: Start) -> None:
     """Over HTTP: the parts of a file make the file; the length is promised; HEAD sends no body."""
     board = await start()
     url = (await board.posts(limit=1))[0]["file_url"]
@@ -81,7 +82,7 @@ async def test_files_are_served_in_ranges(start: Any) -> None:
     assert (first.status, rest.status) == (206, 206)
     assert whole.headers["Content-Length"] == str(len(whole.body))
     assert (await board.get(url, If_None_Match=tag)).status == 304
-    async with board.client.head(url) as answer:
+    async with board.session.head(url) as answer:
         assert (answer.status, await answer.read()) == (200, b"")
         assert answer.headers["Content-Length"] == str(len(whole.body))
 

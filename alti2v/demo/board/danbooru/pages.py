@@ -1,7 +1,7 @@
-"""What Danbooru 2 in safe mode (safebooru.donmai.us) says: posts, tags and errors as JSON.
+"""Posts, tags and errors in JSON as Danbooru 2 in safe mode (safebooru.donmai.us) writes them.
 
-Pure: posts in, values for JSON out. Every shape is that of safebooru-wire.md, section 2; the keys beyond its
-list are those of Danbooru's public API (help:api).
+Pure: posts in, values for JSON out. The shapes are those of safebooru-wire.md, section 2; keys beyond its list
+are from Danbooru's public API (help:api).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ VARIANT_BOXES: Mapping[str, tuple[int, int]] = {
     "360x360": (360, 360),
     "720x720": (720, 720),
 }
-# Other names of tags, as people write them.
+# Alternative names of tags.
 ALIASES: Mapping[str, str] = {
     "feline_ears": "cat_ears",
     "kitty_ears": "cat_ears",
@@ -36,6 +36,7 @@ _RELATED_AT = 1_400_000_000
 _OFFSET_S = -4 * 3600  # the board's clock is New York's; -04:00 all year keeps it simple
 _NAMES = {
     400: "ActionController::BadRequest",
+    401: "SessionLoader::AuthenticationFailure",
     403: "User::PrivilegeError",
     404: "ActiveRecord::RecordNotFound",
     410: "PaginationExtension::PaginationError",
@@ -46,7 +47,7 @@ _NAMES = {
 
 
 class TagText(NamedTuple):
-    """The tags of a picture as the API spells them: all, and one line for each category."""
+    """Tags of a picture as the API writes them: all, and those of each category, separated by spaces."""
 
     everything: str
     general: str
@@ -57,7 +58,7 @@ class TagText(NamedTuple):
 
 
 def tag_text(tags: TagGroups) -> TagText:
-    """Spell the tags of a picture."""
+    """Write the tags of a picture as the API does."""
     groups = (tags.all, tags.general, tags.character, tags.copyright, tags.artist, tags.meta)
     return TagText(*map(" ".join, groups))
 
@@ -66,12 +67,12 @@ class Listed(NamedTuple):
     """A post as the API shows it.
 
     Attributes:
-        post: the post.
-        text: its tags.
-        md5, size: of its original; size in bytes.
-        is_hidden: whether the board keeps md5 and URLs to itself.
-        is_deleted: whether it is deleted; it is visible all the same.
-        has_children: whether another post names it as its parent.
+        post: The post.
+        text: Its tags.
+        md5, size: MD5 and size in bytes of its original.
+        is_hidden: True if the post is shown without MD5 and URLs.
+        is_deleted: True if the post is marked as deleted; it stays visible.
+        has_children: True if another post names it as its parent.
     """
 
     post: BoardPost
@@ -84,22 +85,23 @@ class Listed(NamedTuple):
 
 
 def rating(word: str) -> str:
-    """One letter: g, s, q or e."""
+    """Rating as the API writes it: g, s, q or e."""
     return word[0]
 
 
 def file_url(root: str, post: BoardPost, md5: str, kind: str) -> str:
-    """The URL of a file: kind is "original", "sample" or a key of `VARIANT_BOXES`.
+    """URL of a file; kind is "original", "sample" or a key of `VARIANT_BOXES`.
 
-    The path is that of the board's file host, behind a part that leads to the post without a table of hashes.
+    The path is that of the board's file host, after a prefix with the post's id, so that no index of hashes is
+    needed.
     """
     extension = {"original": post.file_ext, "720x720": "webp"}.get(kind, "jpg")
     name = f"sample-{md5}" if kind == "sample" else md5
-    return f"{root}/cdn/{post.id}/{kind}/{md5[:2]}/{md5[2:4]}/{name}.{extension}"
+    return f"{root}/cdn/{post.id}/{kind}/{md5[:2]}/{md5[2:4]}/{post.quote}{name}.{extension}{post.query}"
 
 
 def post_json(root: str, listed: Listed) -> dict[str, Any]:
-    """A post with all its keys; hidden ones lack md5 and URLs altogether, rather than having null there."""
+    """A post with all its keys; hidden posts lack the keys of MD5 and URLs, rather than having null there."""
     post = listed.post
     shown, tags, text = post.shown, post.shown.tags, listed.text
     score = shown.score or 0
@@ -116,7 +118,7 @@ def post_json(root: str, listed: Listed) -> dict[str, Any]:
         "image_height": shown.height,
         "tag_string": text.everything,
         "fav_count": score // 2,
-        "file_ext": post.file_ext,
+        "file_ext": post.stated_ext,
         "last_noted_at": None,
         "parent_id": post.parent_id,
         "has_children": listed.has_children,
@@ -154,6 +156,8 @@ def post_json(root: str, listed: Listed) -> dict[str, Any]:
     if listed.is_hidden:
         for key in ("md5", "file_url", "large_file_url", "preview_file_url"):
             del value[key]
+    if post.stated_ext is None:
+        del value["file_ext"], value["media_asset"]["file_ext"]
     return value
 
 
@@ -197,18 +201,18 @@ def relations_json(kind: str) -> list[dict[str, Any]]:
 
 
 def error_json(status: int, message: str, *, name: str | None = None) -> dict[str, Any]:
-    """How the API says no."""
+    """An error of the API."""
     return {"success": False, "error": name or _NAMES[status], "message": message, "backtrace": []}
 
 
 def only(value: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
-    """The members of a value that `only=` names, in its own order; unknown names are passed over."""
+    """Select the members that `only=` names, in the value's own order; unknown names are ignored."""
     wanted = {key.partition("[")[0] for key in keys}
     return {key: member for key, member in value.items() if key in wanted}
 
 
 def clock_text(unix_s: int) -> str:
-    """A moment as the API shows it: `2026-08-01T12:34:56.000-04:00`."""
+    """Time as the API writes it: `2026-08-01T12:34:56.000-04:00`."""
     return time.strftime("%Y-%m-%dT%H:%M:%S.000-04:00", time.gmtime(unix_s + _OFFSET_S))
 
 
@@ -221,7 +225,7 @@ def _media_asset(root: str, listed: Listed) -> dict[str, Any]:
         "created_at": clock_text(post.created_at),
         "updated_at": clock_text(post.created_at),
         "md5": md5,
-        "file_ext": post.file_ext,
+        "file_ext": post.stated_ext,
         "file_size": listed.size,
         "image_width": shown.width,
         "image_height": shown.height,
@@ -245,7 +249,7 @@ def _media_asset(root: str, listed: Listed) -> dict[str, Any]:
             "url": (url := file_url(root, post, md5, kind)),
             "width": width,
             "height": height,
-            "file_ext": url.rpartition(".")[2],
+            "file_ext": url.partition("?")[0].rpartition(".")[2],
         }
         for kind, (width, height) in sizes.items()
     ]

@@ -1,17 +1,19 @@
-"""The addresses of Danbooru 2 in safe mode on the stand-in board, and what each answers.
+"""Routes of the stand-in board in the dialect of Danbooru 2 in safe mode.
 
-Source: safebooru-wire.md, section 2; which metatags are free of the limit on terms is from Danbooru's published
-source (PostQuery::UNLIMITED_METATAGS).
+Source: safebooru-wire.md, section 2. The metatags that do not count against the limit on terms, and the classes
+of the HTML list, are from Danbooru's published source (PostQuery::UNLIMITED_METATAGS, PaginatorComponent,
+PostPreviewComponent).
 """
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -22,16 +24,23 @@ from alti2v.demo.board.html_frame import challenge_page, html_page
 from alti2v.demo.board.picture_cache import fit
 from alti2v.demo.board.posts import BoardPost
 from alti2v.demo.board.queries import Equal, Grammar, ParsedSearch, parse
-from alti2v.demo.board.responses import file_response, html_response, json_response, not_found, text_response
+from alti2v.demo.board.responses import (
+    file_response,
+    get,
+    html_response,
+    json_response,
+    not_found,
+    text_response,
+)
 from alti2v.demo.board.searches import Search
 from alti2v.demo.board.site import SITE, Site
 
 _ROBOTS = "User-agent: *\nDisallow: /*.json\n"
 _DEFAULT_LIMIT = 20
-_MOST = 200
-_MOST_TAGS = 1000
+_MAX_LIMIT = 200
+_MAX_TAGS = 1000
 _LAST_PAGE = 1000
-_MOST_TERMS = 2
+_MAX_TERMS = 2
 _CURSOR = re.compile(r"(?P<side>[ab])(?P<id>\d{1,18})")
 _SAFE = Equal("rating", "g")
 _FREE = frozenset(
@@ -47,34 +56,34 @@ _TEXT_OF: web.AppKey[_TextOf] = web.AppKey("text_of")
 
 
 def add_danbooru_routes(app: web.Application) -> None:
-    """Make every address known."""
-    app[_TEXT_OF] = _remembering(app[SITE])
+    """Add all routes of this dialect."""
+    app[_TEXT_OF] = _cached_text(app[SITE])
     path = r"{kind:original|sample|180x180|360x360|720x720}/{_a:[0-9a-f]{2}}/{_b:[0-9a-f]{2}}/"
-    name = r"{prefix:(?:sample-)?}{md5:[0-9a-f]{32}}.{extension:[a-z0-9]+}"
+    name = r"{_quote:(?:'|%27)?}{prefix:(?:sample-)?}{md5:[0-9a-f]{32}}.{extension:[a-z0-9]+}"
     app.router.add_routes(
         [
-            web.get("/", _front),
-            web.get("/posts", _front),
-            web.get("/posts.json", _posts),
-            web.get(r"/posts/{id:\d{1,18}}.json", _post),
-            web.get(r"/posts/{id:\d{1,18}}", _post_page),
-            web.get("/counts/posts.json", _counts),
-            web.get("/tags.json", _tags),
-            web.get(r"/tag_{kind:aliases|implications}.json", _relations),
-            web.get("/robots.txt", _robots),
-            web.get(r"/cdn/{id:\d{1,18}}/" + path + name, _file),
-            web.get("/" + path + name, _file),
+            get("/", _front),
+            get("/posts", _front),
+            get("/posts.json", _posts),
+            get(r"/posts/{id:\d{1,18}}.json", _post),
+            get(r"/posts/{id:\d{1,18}}", _post_page),
+            get("/counts/posts.json", _counts),
+            get("/tags.json", _tags),
+            get(r"/tag_{kind:aliases|implications}.json", _relations),
+            get("/robots.txt", _robots),
+            get(r"/cdn/{id:\d{1,18}}/" + path + name, _file),
+            get("/" + path + name, _file),
         ]
     )
 
 
-def _remembering(site: Site) -> _TextOf:
-    """The tags of a picture, by its number, spelt once for the pictures asked for last."""
+def _cached_text(site: Site) -> _TextOf:
+    """Return a cached function from the number of a picture to the text of its tags."""
     return lru_cache(maxsize=4096)(lambda number: tag_text(site.posts.picture(number).tags))
 
 
 def danbooru_grammar(faults: Faults) -> Grammar:
-    """How this software reads a search."""
+    """Search grammar of this software."""
     return Grammar(
         id_lists=True,
         id_cursors=not faults.ignore_id_cursor,
@@ -93,23 +102,31 @@ async def _posts(request: web.Request) -> web.Response:
         indices = await _search_page(site, parse(f"md5:{query['md5']}", danbooru_grammar(faults)), "", 1)
         return await _one(request, indices[0] if indices else None)
     wanted = parse(query.get("tags", ""), danbooru_grammar(faults))
-    if wanted.counted > _MOST_TERMS:
-        return _error(422, f"You cannot search for more than {_MOST_TERMS} tags at a time.")
+    if wanted.counted > _MAX_TERMS:
+        return _error(422, f"You cannot search for more than {_MAX_TERMS} tags at a time.")
     page, limit = query.get("page", ""), query.get("limit", "")
     if page.isdecimal() and int(page) > _LAST_PAGE:
         return _error(410, f"You cannot go beyond page {_LAST_PAGE}.")
-    size = min(max(int(limit), 1), _MOST) if limit.isdecimal() else _DEFAULT_LIMIT
+    size = min(max(int(limit), 1), _MAX_LIMIT) if limit.isdecimal() else _DEFAULT_LIMIT
     if number in faults.empty_page_at:
         indices = []
     elif "order:change" in query.get("tags", "").lower().split():
         indices = await _changed_first(site, wanted, page, size)
     else:
         indices = await _search_page(site, wanted, page, size)
-    return json_response([_selected(request, value) for value in await _listed(request, indices)])
+    values = [_with_id_fault(value, faults) for value in await _listed(request, indices)]
+    return json_response([_selected(request, value) for value in values])
+
+
+def _with_id_fault(value: dict[str, Any], faults: Faults) -> dict[str, Any]:
+    if faults.unusable_ids == "absent":
+        return {key: member for key, member in value.items() if key != "id"}
+    unusable = {"none": value["id"], "null": None, "text": "unknown"}
+    return value | {"id": unusable[faults.unusable_ids]}
 
 
 async def _search_page(site: Site, query: ParsedSearch, page: str, limit: int) -> list[int]:
-    """One page of a search, by its number (from 1), or below or above an id."""
+    """Find one page of a search, by its number (from 1), or below or above an id."""
     search = await _resolve(site, query)
     if (cursor := _CURSOR.fullmatch(page)) and not site.faults.ignore_id_cursor:
         post_id = int(cursor["id"])
@@ -123,7 +140,7 @@ async def _search_page(site: Site, query: ParsedSearch, page: str, limit: int) -
 
 
 async def _changed_first(site: Site, query: ParsedSearch, page: str, limit: int) -> list[int]:
-    """One page, by its number, of a search with the post first that was changed last."""
+    """Find one page, by its number, of a search that lists the post first that was changed last."""
     search = await _resolve(site, query)
     found = site.page(search, offset=0, limit=site.count(search))
     found.sort(key=lambda index: site.posts.post(index).changed_at, reverse=True)
@@ -145,13 +162,13 @@ async def _one(request: web.Request, index: int | None) -> web.Response:
 async def _counts(request: web.Request) -> web.Response:
     site = request.app[SITE]
     query = parse(request.query.get("tags", ""), danbooru_grammar(site.faults))
-    if query.counted > _MOST_TERMS:
-        return _error(422, f"You cannot search for more than {_MOST_TERMS} tags at a time.")
+    if query.counted > _MAX_TERMS:
+        return _error(422, f"You cannot search for more than {_MAX_TERMS} tags at a time.")
     return json_response({"counts": {"posts": site.count(await _resolve(site, query))}})
 
 
 async def _tags(request: web.Request) -> web.Response:
-    """Tags, newest first, or as `search[order]` says; `search[...]` narrows them."""
+    """List tags, newest first, or as `search[order]` says; `search[...]` narrows them."""
     site, query = request.app[SITE], request.query
     tags = site.tags()[::-1]
     if name := query.get("search[name]"):
@@ -171,7 +188,7 @@ async def _tags(request: web.Request) -> web.Response:
         case "name":
             values.sort(key=lambda value: str(value["name"]))
     limit, page = query.get("limit", ""), query.get("page", "")
-    size = min(max(int(limit), 1), _MOST_TAGS) if limit.isdecimal() else _DEFAULT_LIMIT
+    size = min(max(int(limit), 1), _MAX_TAGS) if limit.isdecimal() else _DEFAULT_LIMIT
     if cursor := _CURSOR.fullmatch(page):
         bound, is_below = int(cursor["id"]), cursor["side"] == "b"
         values = [value for value in values if (value["id"] < bound if is_below else value["id"] > bound)]
@@ -182,13 +199,13 @@ async def _tags(request: web.Request) -> web.Response:
 
 
 async def _relations(request: web.Request) -> web.Response:
-    """Aliases or implications, newest first; `search[status]` narrows them."""
+    """List aliases or implications, newest first; `search[status]` narrows them."""
     query = request.query
     values = pages.relations_json(request.match_info["kind"])[::-1]
     if status := query.get("search[status]"):
         values = [value for value in values if value["status"] == status]
     limit, page = query.get("limit", ""), query.get("page", "")
-    size = min(max(int(limit), 1), _MOST_TAGS) if limit.isdecimal() else _DEFAULT_LIMIT
+    size = min(max(int(limit), 1), _MAX_TAGS) if limit.isdecimal() else _DEFAULT_LIMIT
     if (cursor := _CURSOR.fullmatch(page)) and cursor["side"] == "b":
         values = [value for value in values if value["id"] < int(cursor["id"])]
         page = "1"
@@ -205,24 +222,60 @@ async def _robots(request: web.Request) -> web.Response:
 
 
 async def _front(request: web.Request) -> web.Response:
-    """The newest posts that a search finds, for a person to look at."""
+    """Show one page of a search with thumbnails and links to the other pages."""
     site, tags = request.app[SITE], request.query.get("tags", "")
-    query = parse(tags, danbooru_grammar(site.faults))
-    values = await _listed(request, await _search_page(site, query, request.query.get("page", ""), 20))
+    query, page = parse(tags, danbooru_grammar(site.faults)), request.query.get("page", "")
+    values = await _listed(request, await _search_page(site, query, page, _DEFAULT_LIMIT))
     thumbs = "".join(
-        f'<span class="thumb"><a href="/posts/{value["id"]}"><img src="{value["preview_file_url"]}" alt="" '
-        f'title="{html.escape(value["tag_string"])}"/></a></span>\n'
+        f'<article id="post_{value["id"]}" class="post-preview thumb" data-id="{value["id"]}">'
+        f'<a class="post-preview-link" href="/posts/{value["id"]}"><img src="{html.escape(url)}" alt="" '
+        f'class="post-preview-image" title="{html.escape(value["tag_string"])}"/></a></article>\n'
         for value in values
-        if "preview_file_url" in value
+        if (url := value.get("preview_file_url"))
     )
     count = site.count(await _resolve(site, query))
+    pager = _sequential_pager(values, tags) if _CURSOR.fullmatch(page) else _numbered_pager(page, count, tags)
     header = (
         '<header><a href="/posts">Stand-in board</a><a href="/posts.json">JSON</a>'
         '<a href="/tags.json?search[order]=count">tags</a><form action="/posts"><input type="text" name="tags" '
         f'placeholder="at most two tags" value="{html.escape(tags)}"/> <input type="submit" value="Search"/>'
         "</form></header>"
     )
-    return html_response(html_page("Stand-in board", f"{header}<p>{count:,} posts</p>{thumbs}"))
+    return html_response(html_page("Stand-in board", f"{header}<p>{count:,} posts</p>{thumbs}{pager}"))
+
+
+def _numbered_pager(page: str, count: int, tags: str) -> str:
+    """Links to the pages around this one, to the previous and to the next."""
+    this = max(1, int(page)) if page.isdecimal() else 1
+    last = min(_LAST_PAGE, max(1, -(-count // _DEFAULT_LIMIT)))
+    links = [
+        f'<span class="paginator-current">{number}</span>'
+        if number == this
+        else _page_link(str(number), tags, "paginator-page", str(number))
+        for number in range(max(1, this - 4), min(last, this + 4) + 1)
+    ]
+    if this > 1:
+        links.insert(0, _page_link(str(this - 1), tags, "paginator-prev", "&lt;", rel="prev"))
+    if this < last:
+        links.append(_page_link(str(this + 1), tags, "paginator-next", "&gt;", rel="next"))
+    return f'<div class="paginator numbered-paginator">{" ".join(links)}</div>'
+
+
+def _sequential_pager(values: Sequence[dict[str, Any]], tags: str) -> str:
+    """Links to the posts above and below those of this page."""
+    links = []
+    if values:
+        above, below = f"a{values[0]['id']}", f"b{values[-1]['id']}"
+        links.append(_page_link(above, tags, "paginator-prev", "&lt;", rel="prev"))
+        if len(values) == _DEFAULT_LIMIT:
+            links.append(_page_link(below, tags, "paginator-next", "&gt;", rel="next"))
+    return f'<div class="paginator sequential-paginator">{" ".join(links)}</div>'
+
+
+def _page_link(page: str, tags: str, class_name: str, text: str, *, rel: str = "") -> str:
+    address = html.escape("/posts?" + urlencode({"page": page} | ({"tags": tags} if tags else {})))
+    relation = f' rel="{rel}"' if rel else ""
+    return f'<a class="{class_name}"{relation} href="{address}">{text}</a>'
 
 
 async def _post_page(request: web.Request) -> web.Response:
@@ -232,8 +285,8 @@ async def _post_page(request: web.Request) -> web.Response:
     (value,) = await _listed(request, [index])
     links = f'<a href="/posts/{value["id"]}.json">JSON</a>'
     if "file_url" in value:
-        picture = f'<img id="image" src="{value["large_file_url"]}" alt=""/>'
-        links += f' <a href="{value["file_url"]}">Original</a><p>{picture}</p>'
+        picture = f'<img id="image" src="{html.escape(value["large_file_url"])}" alt=""/>'
+        links += f' <a href="{html.escape(value["file_url"])}">Original</a><p>{picture}</p>'
     body = (
         f'<header><a href="/posts">Stand-in board</a></header>{links}<p>{html.escape(value["tag_string"])}</p>'
     )
@@ -244,19 +297,21 @@ async def _post_page(request: web.Request) -> web.Response:
 
 
 async def _file(request: web.Request) -> web.Response:
-    """A file, by the post in its path, or by its md5 alone as on the board's own file host."""
+    """Serve a file by the post in its path, or by its MD5 alone as on the board's own file host."""
     site, parts = request.app[SITE], request.match_info
     if "id" in parts:
         index = site.posts.find(int(parts["id"]))
     else:
-        there = range(site.posts.shown - 1, -1, -1)
-        index = await site.drawn.index_of_md5(parts["md5"], there)
+        index = await site.index_of_md5(parts["md5"])
     if index is None or not site.posts.is_there(index):
         return not_found()
     post = site.posts.post(index)
     await site.draw([index])
-    wanted = pages.file_url("", post, site.md5(index), parts["kind"])
-    if site.posts.is_hidden(index) or not wanted.endswith(request.path.removeprefix(f"/cdn/{post.id}")):
+    url = pages.file_url("", post, site.md5(index), parts["kind"])
+    name = f"{parts['prefix']}{parts['md5']}.{parts['extension']}"
+    if site.posts.is_hidden(index) or not url.partition("?")[0].endswith(f"/{post.quote}{name}"):
+        return not_found()
+    if parts["kind"] == "sample" and not post.has_sample:
         return not_found()
     content = await _content(site, post, parts["kind"])
     return file_response(request, site, content, post=post, extension=parts["extension"])
@@ -276,7 +331,7 @@ async def _content(site: Site, post: BoardPost, kind: str) -> bytes | None:
 
 
 async def _resolve(site: Site, query: ParsedSearch) -> Search:
-    """Prepare a search as safe mode sees it: only what is rated general."""
+    """Prepare a search in safe mode, which finds only posts rated general."""
     return await site.resolve(replace(query, terms=(*query.terms, _SAFE)))
 
 
@@ -293,7 +348,7 @@ async def _listed(request: web.Request, indices: Iterable[int]) -> list[dict[str
                 text_of(post.picture),
                 site.md5(index),
                 site.size(index),
-                # Safe mode shows what is not rated general only as if it were hidden.
+                # Safe mode treats posts that are not rated general as hidden.
                 posts.is_hidden(index) or post.shown.rating != "general",
                 posts.is_deleted(index),
                 posts.has_children(post),

@@ -1,7 +1,6 @@
-"""The HTML pages of safebooru.org's software: lists, single posts, the front page.
+"""HTML pages of safebooru.org's software: lists, single posts, the front page.
 
-The marks that clients look for (ids, classes, link forms) are those of safebooru-wire.md, section 1; the rest
-is there to be pleasant in a browser.
+The ids, classes and links that clients look for are those of safebooru-wire.md, section 1.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from alti2v.records import Category, Tag
 
 POSTS_PER_PAGE = 42
 NOTHING_FOUND = "Nobody here but us chickens!"
-# What the classes of the sidebar call a category; meta is "metadata" there.
+# Names of the categories in the classes of the sidebar.
 _SIDEBAR = (
     (Category.COPYRIGHT, "copyright"),
     (Category.CHARACTER, "character"),
@@ -27,7 +26,7 @@ _SIDEBAR = (
 
 
 def front_page(*, count: int, root: str, newest: Iterable[Row]) -> str:
-    """What a person sees first: how many posts there are, a search, and the newest pictures."""
+    """The front page: the number of posts, a search form, and the newest pictures."""
     body = (
         f"{_header('')}<p>A stand-in board with {count:,} drawn posts, for trying crawlers. "
         f'<a href="/index.php?page=post&amp;s=list&amp;tags=all">All posts</a>, '
@@ -40,14 +39,14 @@ def front_page(*, count: int, root: str, newest: Iterable[Row]) -> str:
 
 
 def list_page(rows: Iterable[Row], *, root: str, tags: str, offset: int, count: int) -> str:
-    """42 thumbnails and the way to the others; `offset` counts posts, unlike the API's page number."""
+    """A page of 42 thumbnails with links to the others; `offset` counts posts, not pages as in the API."""
     thumbs = "".join(_thumb(root, row) for row in rows)
     content = f"<div>{thumbs}</div>{_paginator(tags, offset, count)}" if thumbs else f"<h1>{NOTHING_FOUND}</h1>"
     return html_page(f"{tags} - Stand-in board", f"{_header(tags)}{content}")
 
 
 def view_page(row: Row, *, root: str, counted: Sequence[Tag]) -> str:
-    """One post: its tags by category with their counts, its picture, the link to the original."""
+    """A page for one post: tags by category with their counts, the picture, a link to the original."""
     post = row.post
     _, sample, original = image_urls(root, post)
     by_name = {tag.name: tag for tag in counted}
@@ -102,7 +101,7 @@ def _sidebar_tag(class_name: str, tag: Tag) -> str:
 
 
 def _paginator(tags: str, offset: int, count: int) -> str:
-    """Links to the pages around this one; the last one is marked `alt="last page"`."""
+    """Links to the pages around this one, in the two elements in which clients look for them."""
     this, last = offset // POSTS_PER_PAGE, max(0, (count - 1) // POSTS_PER_PAGE)
 
     def link(page: int, text: str, alt: str = "") -> str:
@@ -118,4 +117,4 @@ def _paginator(tags: str, offset: int, count: int) -> str:
         links = [link(0, "&lt;&lt;", "first page"), link(this - 1, "&lt;", "back"), *links]
     if this < last:
         links = [*links, link(this + 1, "&gt;", "next"), link(last, "&gt;&gt;", "last page")]
-    return f'<div id="paginator">{" ".join(links)}</div>'
+    return f'<div id="paginator"><div class="pagination">{" ".join(links)}</div></div>'

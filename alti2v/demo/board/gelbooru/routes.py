@@ -1,4 +1,4 @@
-"""The addresses of safebooru.org's software on the stand-in board, and what each answers.
+"""Routes of the stand-in board in the dialect of safebooru.org's software.
 
 Source: safebooru-wire.md, section 1; the numbers in comments are those of its "ten things".
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from aiohttp import web
@@ -17,12 +17,19 @@ from alti2v.demo.board.gelbooru import html_pages, pages
 from alti2v.demo.board.gelbooru.pages import PictureText, Row
 from alti2v.demo.board.html_frame import challenge_page, error_page
 from alti2v.demo.board.queries import Grammar, parse
-from alti2v.demo.board.responses import file_response, html_response, not_found, text_response, xml_response
+from alti2v.demo.board.responses import (
+    file_response,
+    get,
+    html_response,
+    not_found,
+    text_response,
+    xml_response,
+)
 from alti2v.demo.board.searches import Search
 from alti2v.demo.board.site import SITE, Site
 
 _DEFAULT_LIMIT = 100
-_MOST = 1000
+_MAX_LIMIT = 1000
 _OUT_OF_ORDER = "Search error: the search is out of order."
 _EVERYTHING = frozenset({"", "all"})
 
@@ -32,26 +39,27 @@ _TEXT_OF: web.AppKey[_TextOf] = web.AppKey("text_of")
 
 
 def add_gelbooru_routes(app: web.Application) -> None:
-    """Make every address known."""
-    app[_TEXT_OF] = _remembering(app[SITE])
-    directory, name = r"/{directory:\d{1,9}}/", r"{stem:[0-9a-f]{40}}.{extension:[a-z0-9]+}"
+    """Add all routes of this dialect."""
+    app[_TEXT_OF] = _cached_text(app[SITE])
+    directory, name = r"/{directory:\d{1,9}}/", r"{stem:[0-9a-f]{40}}{_quote:(?:'|%27)?}.{extension:[a-z0-9]+}"
     app.router.add_routes(
         [
-            web.get("/", _front),
-            web.get("/index.php", _index),
-            web.get("/robots.txt", _robots),
-            web.get(f"/images{directory}{name}", _original),
-            web.get(f"/samples{directory}sample_{name}", _sample),
-            web.get(f"/thumbnails{directory}thumbnail_{name}", _thumbnail),
+            get("/", _index),  # the web server's index file is index.php
+            get("/index.php", _index),
+            get("/robots.txt", _robots),
+            get(f"/images{directory}{name}", _original),
+            get(f"/samples{directory}sample_{name}", _sample),
+            get(f"/thumbnails{directory}thumbnail_{name}", _thumbnail),
         ]
     )
 
 
 def gelbooru_grammar(faults: Faults) -> Grammar:
-    """How this software reads a search."""
+    """Search grammar of this software."""
     return Grammar(
         id_lists=faults.id_list == "honoured",
         id_cursors=not faults.ignore_id_cursor,
+        id_bounds=not faults.ignore_id_bound,
         ascending=frozenset({"sort:id:asc"}) if faults.sort_id_asc else frozenset(),
         ignored=("sort:",),
     )
@@ -70,13 +78,17 @@ async def _index(request: web.Request) -> web.Response:
     return await _front(request)
 
 
-def _remembering(site: Site) -> _TextOf:
-    """What rows say of a picture, by its number, prepared once for those asked for last."""
+def _cached_text(site: Site) -> _TextOf:
+    """Return a cached function from the number of a picture to its text."""
 
     @lru_cache(maxsize=4096)
     def text_of(number: int) -> PictureText:
         pictures = site.config.corpus.pictures
-        return pages.picture_text(site.posts.picture(number), pictures=pictures)
+        return pages.picture_text(
+            site.posts.picture(number),
+            pictures=pictures,
+            entities_in_source=site.faults.source_query == "entities",
+        )
 
     return text_of
 
@@ -88,36 +100,43 @@ async def _post_search(request: web.Request) -> web.Response:
     site, query, faults = request.app[SITE], request.query, request.app[SITE].faults
     number = site.begin_listing()
     is_json = query.get("json") == "1" and not faults.json_refused
-    if query.get("deleted") == "show":  # so answers the one sister site that was asked
+    if query.get("deleted") == "show":  # as one sister site answers
         return html_response(error_page(500, "Internal Server Error"), status=500)
     if number in faults.error_at:
         return _failure(faults)
-    limit = min(_whole(query.get("limit"), _DEFAULT_LIMIT), _MOST)
+    limit = min(_whole(query.get("limit"), _DEFAULT_LIMIT), _MAX_LIMIT)
     offset = _whole(query.get("pid"), 0) * limit
-    if offset > faults.wall_depth:  # 3: in XML, whatever was asked for
+    if offset > faults.wall_depth:  # 3: in XML, whatever was requested
         empty = web.Response(body=b"", headers={"Content-Type": "text/html; charset=UTF-8"})
         return xml_response(pages.xml_failure(pages.WALL_REASON)) if faults.wall_form == "xml" else empty
-    count, indices = await _found(site, query, offset=offset, limit=limit)
+    count, indices = await _find(site, query, offset=offset, limit=limit)
     if number in faults.empty_page_at:  # 4
         count, offset, indices = 0, 0, []
-    rows = await _rows(request, indices)
-    root = _root(request)
+    texts = _row_texts(_root(request), await _rows(request, indices), faults, is_json=is_json)
     if not is_json:
-        return xml_response(
-            pages.xml_posts(
-                (pages.xml_row(root, row) for row in rows), count=count, offset=offset if count else 0
-            )
-        )
-    if not rows:  # 2: no bytes at all, not `[]`
+        return xml_response(pages.xml_posts(texts, count=count, offset=offset if count else 0))
+    if not indices:  # 2: no bytes at all, not `[]`
         return web.Response(body=b"", headers={"Content-Type": "text/html; charset=UTF-8"})
-    texts = (pages.old_json_row(row) if faults.old_json_shape else pages.json_row(root, row) for row in rows)
-    return html_response(  # 9: JSON under the type of a page
+    return html_response(  # 9: JSON under the content type of a page
         pages.json_posts(texts, envelope=faults.json_envelope, limit=limit, offset=offset, count=count)
     )
 
 
-async def _found(site: Site, query: Mapping[str, str], *, offset: int, limit: int) -> tuple[int, list[int]]:
-    """How many posts a request is about, and the indices of those on its page."""
+def _row_texts(root: str, rows: Iterable[Row], faults: Faults, *, is_json: bool) -> list[str]:
+    """Write posts in the form that the client requested, or that the faults impose."""
+    if not is_json:
+        texts = [pages.xml_row(root, row) for row in rows]
+    elif faults.old_json_shape:
+        texts = [pages.old_json_row(row) for row in rows]
+    else:
+        texts = [pages.json_row(root, row) for row in rows]
+    if faults.unusable_ids != "none":
+        texts = [pages.with_unusable_id(text, faults.unusable_ids) for text in texts]
+    return list(map(pages.as_elements, texts)) if "posts" in faults.xml_elements and not is_json else texts
+
+
+async def _find(site: Site, query: Mapping[str, str], *, offset: int, limit: int) -> tuple[int, list[int]]:
+    """Return the number of posts that a request matches, and the indices of those on its page."""
     tags, ids = query.get("tags", "").strip().lower(), query.get("id", "")
     if tags in _EVERYTHING and ids.isdecimal():
         return _by_id(site, int(ids), offset=offset, limit=limit)
@@ -128,7 +147,7 @@ async def _found(site: Site, query: Mapping[str, str], *, offset: int, limit: in
 
 
 def _by_id(site: Site, post_id: int, *, offset: int, limit: int) -> tuple[int, list[int]]:
-    """The post with this id; 8: past the newest, the newest; nothing for a hole."""
+    """Find the post with this id: nothing for a hole, the newest post for an id above it (8)."""
     newest = site.posts.newest()
     index = newest if newest is not None and post_id > site.posts.id(newest) else site.posts.find(post_id)
     found = [] if index is None else [index]
@@ -148,10 +167,14 @@ def _failure(faults: Faults) -> web.Response:
 
 
 def _tag_search(request: web.Request) -> web.Response:
-    """Tags: in XML only, `json=1` is ignored."""
+    """List tags: in XML only, `json=1` is ignored."""
     site, query = request.app[SITE], request.query
     tags = site.tags()
-    if "name" in query:
+    if "name" in query and site.faults.ignore_tag_name:
+        first = site.tag_requests % max(1, len(tags))
+        tags = tags[first:] + tags[:first]
+        site.tag_requests += 1
+    elif "name" in query:
         name = html.unescape(query["name"])
         tags = [(tag_id, tag) for tag_id, tag in tags if tag.name == name]
     if "names" in query and site.faults.names_list == "honoured":
@@ -169,9 +192,10 @@ def _tag_search(request: web.Request) -> web.Response:
             tags.sort(key=lambda row: row[1].count, reverse=is_descending)
         case "name":
             tags.sort(key=lambda row: row[1].name, reverse=query.get("order", "").lower() == "desc")
-    limit = min(_whole(query.get("limit"), _DEFAULT_LIMIT), _MOST)
+    limit = min(_whole(query.get("limit"), _DEFAULT_LIMIT), _MAX_LIMIT)
     first = _whole(query.get("pid"), 0) * limit
-    return xml_response(pages.xml_tags(tags[first : first + limit]))
+    elements = "tags" in site.faults.xml_elements
+    return xml_response(pages.xml_tags(tags[first : first + limit], elements=elements))
 
 
 # Pages ----------------------------------------------------------------------------------------
@@ -214,29 +238,32 @@ async def _robots(request: web.Request) -> web.Response:
 
 
 async def _original(request: web.Request) -> web.Response:
-    site, index = request.app[SITE], _asked_index(request)
+    site, index = request.app[SITE], _requested_index(request)
     if index is None or (post := site.posts.post(index)).file_ext != request.match_info["extension"]:
         return not_found()
+    await site.draw([index])
     return file_response(request, site, await site.original(post), post=post, extension=post.file_ext)
 
 
 async def _sample(request: web.Request) -> web.Response:
-    site, index = request.app[SITE], _asked_index(request)
+    site, index = request.app[SITE], _requested_index(request)
     if index is None or request.match_info["extension"] != "jpg":
         return not_found()
     post = site.posts.post(index)
+    if not post.has_sample:
+        return not_found()
     return file_response(request, site, await site.sample(post), post=post, extension="jpg")
 
 
 async def _thumbnail(request: web.Request) -> web.Response:
-    site, index = request.app[SITE], _asked_index(request)
+    site, index = request.app[SITE], _requested_index(request)
     if index is None or request.match_info["extension"] != "jpg":
         return not_found()
     post = site.posts.post(index)
     return file_response(request, site, await site.drawn.thumbnail(index), post=post, extension="jpg")
 
 
-def _asked_index(request: web.Request) -> int | None:
+def _requested_index(request: web.Request) -> int | None:
     parts = request.match_info
     return request.app[SITE].posts.find_stem(int(parts["directory"]), parts["stem"])
 
@@ -245,7 +272,7 @@ def _asked_index(request: web.Request) -> int | None:
 
 
 async def _rows(request: web.Request, indices: Sequence[int], *, with_md5: bool = True) -> list[Row]:
-    """Posts as listings show them; `with_md5` false leaves the hash empty, and nothing has to be drawn."""
+    """Prepare posts for a listing; without MD5 the hash stays empty, and nothing has to be drawn."""
     site, text_of = request.app[SITE], request.app[_TEXT_OF]
     if with_md5:
         await site.draw(indices)
@@ -264,18 +291,18 @@ async def _rows(request: web.Request, indices: Sequence[int], *, with_md5: bool 
 
 
 def _root(request: web.Request) -> str:
-    """What URLs begin with: this board, as the client calls it; before about 2019 they named no scheme."""
+    """Beginning of URLs: this board under the host that the client used; before about 2019, without scheme."""
     if request.app[SITE].faults.protocol_relative_urls:
         return f"//{request.host}"
     return f"{request.scheme}://{request.host}"
 
 
 def _whole(text: str | None, default: int) -> int:
-    """A parameter that is a number >= 0, or else the default."""
+    """Parse a parameter as a number >= 0, or return the default."""
     return int(text) if text is not None and text.isdecimal() and len(text) < 16 else default
 
 
 def _like(pattern: str) -> re.Pattern[str]:
-    """SQL's LIKE: `%` is any text, `_` any character."""
+    """Translate an SQL LIKE pattern: `%` is any text, `_` any character."""
     special = {"%": ".*", "_": "."}
     return re.compile("".join(special.get(letter, re.escape(letter)) for letter in pattern), re.DOTALL)
