@@ -55,6 +55,7 @@ _NAMES_OF = {
     "alti2v.model.evaluate": ("EvalConfig", "evaluate"),
     "alti2v.model.evaluation.result": ("Evaluation",),
     "alti2v.model.export": ("ExportConfig", "ExportReport", "export"),
+    "alti2v.model.recipes": ("Augmentation",),
     "alti2v.model.tagging.tagger": ("Tagger", "load_tagger"),
     "alti2v.model.train": ("TrainConfig", "TrainReport", "train"),
     "alti2v.records": ("Finding", "Progress", "ProgressHook", "Verification"),
@@ -112,6 +113,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from alti2v.model.export import ExportConfig as ExportConfig
     from alti2v.model.export import ExportReport as ExportReport
     from alti2v.model.export import export as export
+    from alti2v.model.recipes import Augmentation as Augmentation
     from alti2v.model.tagging.tagger import Tagger as Tagger
     from alti2v.model.tagging.tagger import load_tagger as load_tagger
     from alti2v.model.train import TrainConfig as TrainConfig

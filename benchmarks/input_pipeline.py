@@ -35,7 +35,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from alti2v.dataset.manifest import read_manifest
 from alti2v.model import backend
-from alti2v.model.data.pipeline import AT_ONCE, SHARDS_IN_MEMORY, ready, training_batches
+from alti2v.model.data.pipeline import AT_ONCE, ready, training_batches
+from alti2v.model.data.shards import SHARDS_IN_MEMORY
 from alti2v.model.recipes import NO_AUGMENTATION, Augmentation, parse_augmentation
 from benchmarks.support.drawn_shards import TAGS_PER_PICTURE, draw_samples, write_samples
 from tests.model.helpers.tiny_dataset import Drawn

@@ -36,9 +36,9 @@ from alti2v.terminal import duration, print_result, progress_display, size
 )
 @click.option(
     "--weights",
-    default="imagenet",
-    show_default=True,
-    help="Where the backbone starts: imagenet (Keras fetches them), none, or the path of a weights file.",
+    default=None,
+    help="Initial weights of the backbone: imagenet (Keras downloads them), none, or the path of a weights "
+    "file. Default: imagenet; none for --recipe scratch.",
 )
 @click.option(
     "--from",
@@ -107,10 +107,13 @@ def train(
     what the run exports and is judged by.
     """
     from alti2v.dataset.shard_cache import CacheConfig, open_dataset
+    from alti2v.model.recipes import parse_augmentation
     from alti2v.model.train import TrainConfig, plan
     from alti2v.model.train import train as train_model
 
     options["dataset"] = open_dataset(dataset, CacheConfig(cache=cache, cache_gb=cache_gb))
+    if options["augmentation"] is not None:
+        options["augmentation"] = parse_augmentation(options["augmentation"])
     if only_plan:
         planned = plan(TrainConfig(**options))
         free = "unknown" if planned.memory_free_bytes is None else size(planned.memory_free_bytes)

@@ -1,4 +1,4 @@
-"""How to train: the recipes, as plain values, one reason a line. Knows no Keras."""
+"""Training recipes as plain values, each line with its reason; independent of Keras."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from alti2v.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """What is changed at random about a training picture; the default changes nothing.
+    """Random changes to a training picture, applied in this order; the default changes nothing.
 
-    In this order; strengths are drawn evenly between nothing and the figure.
+    Strengths are drawn uniformly between 0 and the given maximum.
 
     Attributes:
-        flip: mirror every second picture, but for those with a tag that names a side.
-        rotation: turn by up to so many degrees either way, [0, 180]; white corners.
-        shift: move by up to this share of the side in each direction, [0, 0.5); white comes in.
-        crop: cut away up to this share of the side, anywhere, and enlarge the rest again, [0, 0.5).
-        kernels: enlarge with a kernel drawn from bilinear, bicubic, Lanczos and nearest, not always bilinear:
-            other people's programs resize in all these ways. Needs `crop`.
-        cutout: cover a square of up to this share of the area with white, [0, 0.5].
-        mixup: alpha of Beta(alpha, alpha), from which the share of the picture is drawn that stays when it is
-            laid over the next one of its batch, its labels likewise (Zhang et al. 2018, arXiv:1710.09412);
-            0 for none, at most 10.
+        flip: Mirror half of the pictures, except those with a tag that names a side.
+        rotation: Maximum rotation in either direction, degrees, [0, 180]; corners become white.
+        shift: Maximum shift in each direction, as a share of the side, [0, 0.5); the uncovered area becomes
+            white.
+        crop: Maximum share of the side to cut away; the rest is enlarged again, [0, 0.5).
+        kernels: Enlarge with a random kernel (bilinear, bicubic, Lanczos or nearest) instead of always
+            bilinear, because other programs resize with any of these. Needs `crop`.
+        cutout: Maximum share of the area to cover with a white square, [0, 0.5].
+        mixup: Alpha of Beta(alpha, alpha), from which the weight of the picture is drawn when it is blended
+            with the next one of its batch, labels likewise (Zhang et al. 2018, arXiv:1710.09412); 0 to
+            disable, at most 10.
     """
 
     flip: bool = False
@@ -45,7 +46,7 @@ class Augmentation:
             raise UsageError("augmentation kernels needs crop, such as kernels,crop=0.13")
 
     def __str__(self) -> str:
-        """As on the command line: "flip,crop=0.13", or "none"."""
+        """Return the command-line form: "flip,crop=0.13", or "none"."""
         steps = []
         for field in fields(self):
             value = getattr(self, field.name)
@@ -58,10 +59,10 @@ NO_AUGMENTATION = Augmentation()
 
 
 def parse_augmentation(text: str) -> Augmentation:
-    """Read what `str` of an `Augmentation` writes.
+    """Parse the command-line form of an `Augmentation`.
 
     Raises:
-        UsageError: it names no step, or a strength that the step does not take.
+        UsageError: A step is unknown, or its strength is missing, invalid or not allowed.
     """
     if text.strip() == "none":
         return NO_AUGMENTATION
@@ -77,61 +78,65 @@ def parse_augmentation(text: str) -> Augmentation:
         try:
             found[name] = float(value) if has_value else True
         except ValueError as exc:
-            raise UsageError(f"augmentation {name}={value}: {value!r} is no number") from exc
+            raise UsageError(f"augmentation {name}={value}: {value!r} is not a number") from exc
     return Augmentation(**found)
 
 
 class Head(StrEnum):
-    """What stands on the backbone's last block, between it and the tags."""
+    """Layers between the backbone's last block and the tags."""
 
     POOLED = "pooled"  # global average pooling, then a dense feature layer
-    FLATTENED = "flattened"  # every position by itself: the original's, nine tenths of all its parameters
+    FLATTENED = (
+        "flattened"  # every position has its own weights: the original's, nine tenths of all its parameters
+    )
 
 
 class Loss(StrEnum):
-    """Binary cross-entropy over the tags of one picture."""
+    """Reduction of the binary cross-entropy over the tags of a picture."""
 
     SUMMED = "summed"
     MEAN = "mean"
-    ASYMMETRIC = "asymmetric"  # summed, and easy negatives count little
+    ASYMMETRIC = "asymmetric"  # summed, with less weight on easy negatives
 
 
-# Instead of a layer's name: the whole trunk keeps its weights.
+# In place of a layer's name: the whole backbone is frozen.
 HEAD_ONLY = "head"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Everything about training that is neither the data nor the machine.
+    """Everything about a training except the data and the machine.
 
     Attributes:
-        backbone: name of a network of keras.applications, in lower case.
-        head: between the last block and the tags.
-        features: units of the feature layer, which is also the picture's vector.
-        dropout: share of features that a training step leaves out, in [0, 1).
-        train_from: the first layer of the backbone that learns, by its name in Keras; those before keep their
-            start. `HEAD_ONLY` for none.
-        frozen_epochs: epochs at the start in which only the head learns.
-        frozen_learning_rate: in those epochs, at its peak.
-        loss: cross-entropy, summed or averaged over the tags, or asymmetric.
-        positive_weight: exponent of (negatives / positives), the weight of a tag's positives, at most 100
-            (`losses.positive_weights`); 0 for none.
-        prior_bias: whether the last bias starts at the log-odds of each tag's frequency.
-        standardised_start: whether a network without pretrained weights starts with every channel at mean 0 and
-            variance 1 on training pictures.
-        learning_rate: at its peak.
-        warm_up: share of all steps over which the rate rises to its peak.
-        cosine: whether the rate falls to a hundredth along a half cosine, or stays.
-        weight_decay: decoupled, on kernels; 0 makes AdamW plain Adam.
-        clip_norm: bound on the norm of the whole gradient; None for none.
-        augmentation: what is changed at random about training pictures.
-        ema: momentum of the moving average of the weights that is validated and exported; None for none.
-        accumulate: steps whose gradients are averaged into one update.
-        batch_size: samples per step.
-        epochs: passes over the training samples.
+        backbone: Name of a network of keras.applications, in lower case.
+        weights: Initial weights of the backbone unless --weights is given: "imagenet" or "none".
+        head: Layers between the last block and the tags.
+        features: Units of the feature layer, whose output is also the picture's vector.
+        dropout: Share of the features that a training step leaves out, in [0, 1).
+        train_from: First layer of the backbone that learns, by its Keras name; the layers before it are frozen.
+            `HEAD_ONLY` to freeze all of them.
+        frozen_epochs: Number of initial epochs in which only the head learns.
+        frozen_learning_rate: Peak learning rate in those epochs.
+        loss: Reduction of the cross-entropy over the tags.
+        positive_weight: Exponent of (negatives / positives), the weight of a tag's positives, limited to
+            [1/100, 100] (`losses.positive_weights`); 0 weighs all labels equally.
+        prior_bias: True to initialise the last bias to the log-odds of each tag's frequency.
+        standardised_start: True to scale a network without pretrained weights so that every channel has mean 0
+            and variance 1 on training pictures.
+        learning_rate: Peak learning rate.
+        warm_up: Share of all steps over which the learning rate rises to its peak.
+        cosine: True to lower the learning rate to a hundredth along a half cosine; False to keep it constant.
+        weight_decay: Decoupled weight decay of the kernels; 0 makes AdamW plain Adam.
+        clip_norm: Maximum norm of the whole gradient; None for no limit.
+        augmentation: Random changes to training pictures.
+        ema: Momentum of the moving average of the weights that is validated and exported; None for no average.
+        accumulate: Number of steps whose gradients are averaged into one update.
+        batch_size: Samples per step.
+        epochs: Passes over the training samples.
     """
 
     backbone: str = "vgg16"
+    weights: str = "imagenet"
     head: Head
     features: int
     dropout: float
@@ -154,17 +159,17 @@ class Recipe:
     epochs: int
 
 
-# The original, so that it can be compared: GINK03/alt-i2v @4ebbfb8, alt_i2v_V2.py. What it gets better here
-# than there: pixels as the backbone wants them instead of RGB / 255, pictures centred on white instead of in
-# the corner of a black square, and without pretrained weights He's start.
+# The original, for comparison: GINK03/alt-i2v @4ebbfb8, alt_i2v_V2.py. It has three advantages here that it did
+# not have there: pixels preprocessed as the backbone expects instead of RGB / 255, pictures centred on white
+# instead of in the corner of a black square, and He's initialisation if there are no pretrained weights.
 SEED = Recipe(
     head=Head.FLATTENED,  # Flatten, BatchNormalization, Dense, Dropout, Dense, as there
-    features=5000,  # Dense(5000, relu) whatever the number of tags
+    features=5000,  # Dense(5000, relu) for any number of tags
     dropout=0.3,  # Dropout(0.3) between the two dense layers
     train_from="block4_conv2",  # `model.layers[:12]` are frozen; the first of them is the input
     loss=Loss.MEAN,  # Keras' "binary_crossentropy"
     prior_bias=False,  # Keras' default, zero
-    standardised_start=False,  # it began from ImageNet's weights
+    standardised_start=False,  # it started from ImageNet's weights
     learning_rate=1e-3,  # Keras' default for "adam"
     warm_up=0.0,  # none there
     cosine=False,  # none there
@@ -172,35 +177,36 @@ SEED = Recipe(
     clip_norm=None,  # none there
     augmentation=NO_AUGMENTATION,  # none there
     batch_size=32,  # Keras' default
-    epochs=30,  # the original went on until it was stopped
+    epochs=30,  # the original ran until it was stopped by hand
 )
 
 MODERN = Recipe(
     head=Head.POOLED,  # 2.6 M parameters at 5000 tags instead of 125 M; every tagger since uses it
     features=4096,  # the length of illustration2vec's vectors
-    dropout=0.0,  # 512 pooled numbers leave less to learn by heart than 25,088 flattened ones
+    dropout=0.0,  # 512 pooled numbers overfit less than 25,088 flattened ones
     train_from="block1_conv1",  # a frozen trunk is a smoke test: .438 -> .569 macro-F1 (Kagami-24k study)
     loss=Loss.SUMMED,  # winner of the loss sweep of SW-CV-ModelZoo, asymmetric_loss_sweep.csv
-    prior_bias=True,  # otherwise the first epoch learns that everything is rare
-    standardised_start=True,  # without it the loss stands still for hundreds of steps (network.standardise)
-    frozen_epochs=1,  # a head that is still random would tear up the pretrained weights
+    prior_bias=True,  # otherwise the first epoch only learns that all tags are rare
+    standardised_start=True,  # without it the loss does not fall for hundreds of steps (network.standardise)
+    frozen_epochs=1,  # gradients of a random head would destroy the pretrained weights
     learning_rate=1e-4,  # with the line above: test mAP .810 on real drawings, where 3e-4 without it gave .659
-    warm_up=0.05,  # VGG16 has no normalisation: the first steps of Adam at full rate break it
-    cosine=True,  # JAX-CV's, with warm-up and to 1 %: no dates of steps to choose
-    weight_decay=5e-3,  # SW-CV-ModelZoo's with LAMB, which in batches of one GPU is about AdamW
-    clip_norm=1.0,  # JAX-CV's: one odd batch cannot undo many
-    augmentation=Augmentation(flip=True),  # costs nothing; more of it pays only where pictures are seen often
-    batch_size=32,  # as the original's; a GPU takes more with --batch-size, less memory with --accumulate
-    epochs=30,  # a guess; --patience ends what gets no better
+    warm_up=0.05,  # VGG16 has no normalisation: Adam's first steps at the full rate break it
+    cosine=True,  # JAX-CV's, with warm-up and down to 1 %: no milestones to choose
+    weight_decay=5e-3,  # SW-CV-ModelZoo's for LAMB, which is close to AdamW at batch sizes of one GPU
+    clip_norm=1.0,  # JAX-CV's: one unusual batch cannot undo many others
+    augmentation=Augmentation(flip=True),  # costs nothing; more pays off only when pictures are seen many times
+    batch_size=32,  # the original's; more with --batch-size on a GPU, less memory with --accumulate
+    epochs=30,  # a guess; --patience stops a training that no longer improves
 )
 
-# From nothing, on two cores, in minutes: what `alti2v demo` trains. Tuned on the demo's corpus.
+# From random weights, on two cores, in minutes: what `alti2v demo` trains. Tuned on the demo's corpus.
 SCRATCH = replace(
     MODERN,
-    frozen_epochs=0,  # random weights hold nothing to protect
-    learning_rate=5e-4,  # few steps: each has to go further
-    batch_size=16,  # more steps: 1,200 pictures give only 75 of them in an epoch
-    augmentation=Augmentation(flip=True, shift=0.05),  # 1,200 pictures are soon known by heart
+    weights="none",  # the reason for this recipe
+    frozen_epochs=0,  # random weights need no protection
+    learning_rate=5e-4,  # there are few steps: each has to be larger
+    batch_size=16,  # more steps: even so, 1,200 pictures are only 75 steps an epoch
+    augmentation=Augmentation(flip=True, shift=0.05),  # 1,200 pictures are soon memorised
     epochs=9,  # 675 steps of the demo's 1,200 pictures: about three minutes on two free cores
 )
 

@@ -1,15 +1,14 @@
-"""Train a tagger on a dataset into a run; the same call again goes on at the very step where it stopped.
+"""Train a tagger on a dataset; the same call again resumes at the step where the training stopped.
 
-This module settles what is to be done, with files only: which settings, which data, whether it is done
-already. `fitting` does it.
+This module resolves the options and checks the files; `training.loop` trains.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model.network.build import MIN_SIZE, TRUNK_LAYERS
 from alti2v.model.network.precision import CHOICES as PRECISION_CHOICES
 from alti2v.model.network.precision import choose_precision
-from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, Recipe, parse_augmentation
+from alti2v.model.recipes import HEAD_ONLY, RECIPES, Augmentation, Loss, Recipe
 from alti2v.model.saved_model import read_training
 from alti2v.model.training.distributed import ProcessGroup, join_processes
-from alti2v.model.training.estimate import TrainingEstimate, make_plan
-from alti2v.model.training.job import Job
+from alti2v.model.training.estimate import MEASUREMENTS, Measurements, TrainingEstimate, estimate_training
+from alti2v.model.training.job import RECIPE_OPTIONS, Job, RunSettings
 from alti2v.model.training.loop import fit
 from alti2v.model.training.tensorboard import require_tensorboard
 from alti2v.records import ProgressHook, Tag, ignore_progress
@@ -34,55 +33,43 @@ from alti2v.storage.directory import (
     kind_of,
     read_description,
 )
-from alti2v.storage.layout import CHECKED_FILE, TRAIN_LOCK_FILE
-
-# What a command line may set instead of the recipe; left out, a run goes on with what it was begun with.
-_CHOICES = (
-    *("backbone", "epochs", "batch_size", "accumulate", "learning_rate", "train_from", "frozen_epochs"),
-    *("loss", "positive_weight", "augmentation", "ema"),
-)
-_STARTS = ("weights", "start", "precision", "seed", "cache_features")
+from alti2v.storage.layout import CHECKED_FILE, RUN_FILE, TRAIN_LOCK_FILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """What to train.
+    """What to train. Fields that may be None fall back to the run's own value, then to the recipe's.
 
     Attributes:
-        dataset: directory of a dataset.
-        run: directory of the run; made if missing, continued if it is this training's.
-        recipe: "modern", "seed" (the original's) or "scratch" (small, without pretrained weights).
-        backbone: a network of keras.applications, such as "resnet50v2", in any case; None for the run's, else
-            the recipe's.
-        epochs: passes over the training samples, at least 1; None for the run's, else the recipe's.
-        batch_size: samples per step, at least 1; None for the run's, else the recipe's.
-        accumulate: steps whose gradients make one update, at least 1; None as above.
-        learning_rate: at its peak, above 0; None for the run's, else the recipe's.
-        train_from: first layer of the backbone that learns, such as "block4_conv1", or "head" for none of them;
-            None for the run's, else the recipe's.
-        frozen_epochs: epochs at the start in which only the head learns, at least 0; None as above.
-        loss: "summed", "mean" or "asymmetric"; None as above.
-        positive_weight: exponent of (negatives / positives), by which a tag's positives count, in [0, 1]; None
-            as above.
-        augmentation: steps as `recipes.parse_augmentation` reads them, such as "flip,crop=0.13"; "none" for
-            none; None as above.
-        ema: momentum of a moving average of the weights, which then is what is validated and exported, in
-            [0, 1); None as above.
-        weights: where the backbone starts: "imagenet" (Keras fetches them), "none", or the path of a weights
-            file.
-        start: a finished run whose network is the start instead; tags that both know go on where they were.
-        precision: what layers compute in: "float32", "bfloat16" or "float16" (weights, sigmoid and loss stay in
-            float32), or "auto": bfloat16 on a GPU that has it, else float32.
-        seed: of order, augmentation, dropout and initial weights; at least 0.
-        validate_every: epochs between two looks at the validation split, at least 1; after the last epoch
-            there is always one. The network with the best mean average precision is what the run exports.
-        patience: looks without a better mean average precision after which the training ends, at least 1; None
-            for never.
-        checkpoint_s: seconds between two checkpoints, at least 0; there is one at the end in any case.
-        keep: checkpoints, the best network not counted, at least 1.
-        cache_features: whether the backbone looks at every picture only once while all of it is frozen, and the
-            head trains from what it made of them; no picture is augmented then.
-        tensorboard: whether to write events for TensorBoard into the run.
+        dataset: Directory of a dataset.
+        run: Directory of the run; created if missing, continued if it belongs to this training.
+        recipe: "modern", "seed" (the original of 2017) or "scratch" (small, without pretrained weights).
+        backbone: Name of a network of keras.applications, such as "resnet50v2"; case does not matter.
+        epochs: Passes over the training samples, at least 1.
+        batch_size: Samples per step, at least 1.
+        accumulate: Number of steps whose gradients make one update, at least 1.
+        learning_rate: Peak learning rate, above 0.
+        train_from: First layer of the backbone that learns, such as "block4_conv1"; "head" to freeze all of it.
+        frozen_epochs: Number of initial epochs in which only the head learns, at least 0.
+        loss: "summed", "mean" or "asymmetric".
+        positive_weight: Exponent of (negatives / positives), the weight of a tag's positives, in [0, 1].
+        augmentation: Random changes to training pictures.
+        ema: Momentum of a moving average of the weights, in [0, 1). The average is validated and exported.
+        weights: Initial weights of the backbone: "imagenet" (Keras downloads them), "none", or the path of a
+            weights file.
+        start: A finished run to start from instead. Tags that both vocabularies know keep their weights.
+        precision: Number format that layers compute in: "float32", "bfloat16" or "float16" (weights, sigmoid
+            and loss stay in float32), or "auto": bfloat16 on a GPU that supports it, else float32.
+        seed: Seed of the order, augmentation, dropout and initial weights, at least 0.
+        validate_every: Epochs between two validations, at least 1; the last epoch is always validated. The run
+            exports the network with the best mean average precision.
+        patience: Validations without a better mean average precision after which training stops, at least 1;
+            None for no limit.
+        checkpoint_s: Seconds between two checkpoints, at least 0; one is always written at the end.
+        keep: Number of checkpoints to keep besides the best network, at least 1.
+        cache_features: True to run the backbone only once on every picture while it is frozen, and train the
+            head on the stored features; pictures are not augmented then.
+        tensorboard: True to write events for TensorBoard into the run.
     """
 
     dataset: Path
@@ -97,9 +84,9 @@ class TrainConfig:
     frozen_epochs: int | None = None
     loss: str | None = None
     positive_weight: float | None = None
-    augmentation: str | None = None
+    augmentation: Augmentation | None = None
     ema: float | None = None
-    weights: str = "imagenet"
+    weights: str | None = None
     start: Path | None = None
     precision: str = "auto"
     seed: int = 0
@@ -131,45 +118,43 @@ class TrainConfig:
         for option, limited in (("--positive-weight", self.positive_weight), ("--ema", self.ema)):
             if limited is not None and limited > 1:
                 raise UsageError(f"{option} {limited} is more than 1")
-        # The layers of other backbones only Keras knows.
-        layers = (*TRUNK_LAYERS, HEAD_ONLY) if self.backbone is None else (self.train_from,)
-        for option, name, names in (
-            ("--recipe", self.recipe, tuple(sorted(RECIPES))),
-            ("--loss", self.loss, (None, *Loss)),
-            ("--precision", self.precision, PRECISION_CHOICES),
-            ("--train-from", self.train_from, (None, *layers)),
-        ):
-            if name not in names:
-                raise UsageError(f"{option} {name} is none of {', '.join(filter(None, names))}")
-        if self.augmentation is not None:
-            parse_augmentation(self.augmentation)
-        if not self.weights:
+        _require_choice("--recipe", self.recipe, sorted(RECIPES))
+        _require_choice("--loss", self.loss, Loss)
+        _require_choice("--precision", self.precision, PRECISION_CHOICES)
+        if self.backbone is None:  # only Keras knows the layers of the others
+            _require_choice("--train-from", self.train_from, (*TRUNK_LAYERS, HEAD_ONLY))
+        if self.weights == "":
             raise UsageError("--weights is empty: give imagenet, none, or the path of a weights file")
+
+
+def _require_choice(option: str, value: str | None, choices: Iterable[str]) -> None:
+    if value is not None and value not in (names := list(choices)):
+        raise UsageError(f"{option} {value} is none of {', '.join(names)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainReport:
-    """How the training went.
+    """Result of a training.
 
     Attributes:
-        run: its directory.
-        recipe: the recipe's name.
-        parameters: of the network, frozen ones included.
-        precision: what layers computed in.
-        epochs, steps: done in all.
-        stopped_early: whether patience ended the training before its last epoch.
-        train_samples: seen per epoch.
-        tags: outputs of the network.
-        loss: mean over the last epoch.
-        best_epoch: whose network the run exports: the one with the best mean average precision on the
-            validation split; the last without such a split.
-        validation_map: its mean average precision there; None without one.
-        validation_micro_f1: its micro-averaged F1 there, at `threshold`.
-        threshold: where precision equals recall on the validation split; None without one.
-        seconds: spent training in all, interruptions not counted.
-        samples_per_s: training samples per second of training, over all epochs.
-        input_wait: share of the training time that was spent waiting for the next batch.
-        resumed_from_step: where this call went on; 0 for a new run, `steps` if there was nothing left to do.
+        run: Directory of the run.
+        recipe: Name of the recipe.
+        parameters: Number of the network's parameters, frozen ones included.
+        precision: Number format that layers computed in.
+        epochs, steps: Epochs and steps done in all.
+        stopped_early: True if patience ended the training before its last epoch.
+        train_samples: Number of samples in an epoch.
+        tags: Number of outputs.
+        loss: Mean loss of the last epoch.
+        best_epoch: Epoch of the exported network: the one with the best mean average precision on the
+            validation split; the last one without such a split.
+        validation_map: Mean average precision of that network on the validation split; None without one.
+        validation_micro_f1: Micro F1 of that network there, at `threshold`.
+        threshold: Threshold at which precision equals recall on the validation split; None without one.
+        seconds: Training time in all, interruptions not counted.
+        samples_per_s: Training samples per second of training, over all epochs.
+        input_wait: Share of the training time that was spent waiting for the next batch.
+        resumed_from_step: Step at which this call resumed: 0 for a new run, `steps` for a finished one.
     """
 
     run: Path
@@ -191,6 +176,14 @@ class TrainReport:
     input_wait: float
     resumed_from_step: int
 
+    @classmethod
+    def from_training(
+        cls, config: TrainConfig, training: Mapping[str, Any], *, resumed_from_step: int
+    ) -> TrainReport:
+        """Make a report of the figures of a training, as `training.finish.figures` returns them."""
+        figures = {name: value for name, value in training.items() if name != "patience"}
+        return cls(run=config.run, recipe=config.recipe, resumed_from_step=resumed_from_step, **figures)
+
 
 def train(
     config: TrainConfig,
@@ -198,181 +191,168 @@ def train(
     progress: ProgressHook = ignore_progress,
     clock: Callable[[], float] = time.monotonic,
 ) -> TrainReport:
-    """Train, or go on training, or find that it is done.
+    """Start or resume a training; a finished run is only reported.
 
     Args:
-        config: what to train.
-        progress: told after every step.
-        clock: seconds from any start.
+        config: What to train.
+        progress: Called after every step.
+        clock: Monotonic clock, in seconds.
 
     Raises:
-        UsageError: a path is something else, the run has other settings, or weights do not fit.
-        RemoteError: ImageNet's weights cannot be fetched.
-        DamagedError: a shard is missing or damaged.
-        DataError: the dataset has nothing to train on, or the loss is no number any more.
-        StorageError: the run's directory cannot be written.
+        UsageError: A path is something else, the run was started with other settings, or weights do not fit.
+        RemoteError: ImageNet's weights cannot be downloaded.
+        DamagedError: A shard is missing or damaged.
+        DataError: The dataset has nothing to train on, or the loss is not a number.
+        StorageError: The run's directory cannot be written.
     """
-    manifest = read_manifest(config.dataset)
-    tags = read_vocabulary(config.dataset)
-    _require_trainable(config, manifest, tags=len(tags))
+    manifest, tags = _open_dataset(config)
     claim_directory(config.run, DirectoryKind.RUN)
     with (
         join_processes() as processes,
         exclusive(config.run, TRAIN_LOCK_FILE) if processes.is_first else contextlib.nullcontext(),
     ):
-        settings = _settle(config, manifest)
-        recipe = _recipe(config, settings)
-        if recipe.batch_size % processes.devices:
-            raise UsageError(
-                f"--batch-size {recipe.batch_size} cannot be shared by {processes.devices} devices equally"
-            )
+        settings = _resolve_settings(config, manifest)
         finished = read_training(config.run)
-        if finished is not None and _is_enough(finished, epochs=recipe.epochs, patience=config.patience):
-            return _report(config, finished, resumed_from_step=finished["steps"])
-        job = _job(config, manifest, tags, recipe, processes, settings)
+        if finished is not None and _is_done(finished, epochs=settings.recipe.epochs, patience=config.patience):
+            return TrainReport.from_training(config, finished, resumed_from_step=finished["steps"])
+        job = _make_job(config, settings, manifest, tags, processes)
         if processes.is_first:
             shards = (*manifest.split("train"), *manifest.split("validation"))
             check_contents(config.dataset, shards, remembered=config.run / CHECKED_FILE, progress=progress)
         training, resumed_from_step = fit(job, progress=progress, clock=clock)
-    return _report(config, training, resumed_from_step=resumed_from_step)
+    return TrainReport.from_training(config, training, resumed_from_step=resumed_from_step)
 
 
-def plan(config: TrainConfig) -> TrainingEstimate:
-    """Say what the training would need and how long it would take; writes nothing.
+def plan(config: TrainConfig, *, measurements: Measurements = MEASUREMENTS) -> TrainingEstimate:
+    """Estimate the memory and time that the training needs; writes nothing.
+
+    Args:
+        config: What to train.
+        measurements: How to measure this machine.
 
     Raises:
-        Alti2vError: as `train`.
+        Alti2vError: As `train`.
     """
-    manifest = read_manifest(config.dataset)
-    tags = read_vocabulary(config.dataset)
-    _require_trainable(config, manifest, tags=len(tags))
+    manifest, tags = _open_dataset(config)
     with join_processes() as processes:
-        settings = _settle(config, manifest)
-        return make_plan(_job(config, manifest, tags, _recipe(config, settings), processes, settings))
+        job = _make_job(config, _resolve_settings(config, manifest), manifest, tags, processes)
+        return estimate_training(job, measurements)
 
 
-def _recipe(config: TrainConfig, settings: Mapping[str, Any]) -> Recipe:
-    chosen = {name: settings[name] for name in _CHOICES}
-    chosen |= {
-        "loss": Loss(settings["loss"]),
-        "augmentation": parse_augmentation(settings["augmentation"]),
-    }
-    return replace(RECIPES[config.recipe], **chosen)
+def _open_dataset(config: TrainConfig) -> tuple[Manifest, tuple[Tag, ...]]:
+    """Read the manifest and the vocabulary of a dataset that can be trained on."""
+    dataset = config.dataset
+    manifest, tags = read_manifest(dataset), read_vocabulary(dataset)
+    if not manifest.samples("train"):
+        raise DataError(f"{dataset} has no training samples: build it with a smaller --test and --validation")
+    if not tags:
+        raise DataError(f"{dataset} has no tags to learn: build it with --top-tags of at least 1")
+    backbone = config.backbone or RECIPES[config.recipe].backbone
+    if manifest.image.size < MIN_SIZE and backbone.lower() == "vgg16":
+        raise DataError(
+            f"{dataset} has pictures of {manifest.image.size} px, and VGG16 needs {MIN_SIZE}: "
+            f"build it with --size {MIN_SIZE} or more"
+        )
+    return manifest, tags
 
 
-def _job(
+def _make_job(
     config: TrainConfig,
+    settings: RunSettings,
     manifest: Manifest,
     tags: tuple[Tag, ...],
-    recipe: Recipe,
     processes: ProcessGroup,
-    settings: Mapping[str, Any],
 ) -> Job:
+    recipe = settings.recipe
     if recipe.batch_size % processes.devices:
         raise UsageError(
-            f"--batch-size {recipe.batch_size} cannot be shared by {processes.devices} devices equally"
+            f"--batch-size {recipe.batch_size} cannot be divided equally among {processes.devices} devices"
         )
     if config.cache_features and not (recipe.frozen_epochs or recipe.train_from == HEAD_ONLY):
         raise UsageError("--cache-features needs a frozen backbone: give --train-from head, or --frozen-epochs")
     if config.cache_features and processes.devices > 1:
-        raise UsageError(
-            f"--cache-features works with one device, and there are {processes.devices}: leave it out"
-        )
+        raise UsageError(f"--cache-features works with one device, and there are {processes.devices}: omit it")
     if config.tensorboard:
         require_tensorboard()
     check_shards(config.dataset, (*manifest.split("train"), *manifest.split("validation")))
     return Job(
-        dataset=config.dataset,
         run=config.run,
+        settings=settings,
         manifest=manifest,
         tags=tags,
-        recipe_name=config.recipe,
-        recipe=recipe,
-        weights=config.weights,
-        start=config.start,
-        precision=settings["precision"],
-        seed=config.seed,
         validate_every=config.validate_every,
         patience=config.patience,
         checkpoint_s=config.checkpoint_s,
         keep=config.keep,
-        processes=processes,
-        cache_features=config.cache_features,
         tensorboard=config.tensorboard,
-        settings=settings,
+        processes=processes,
     )
 
 
-def _is_enough(finished: Mapping[str, Any], *, epochs: int, patience: int | None) -> bool:
-    """Whether a finished run has nothing left to do: its epochs are over, or the same patience is."""
+def _is_done(finished: Mapping[str, Any], *, epochs: int, patience: int | None) -> bool:
+    """Return whether a finished run has done its epochs, or has stopped early under the same patience."""
     if finished["epochs"] >= epochs:
         return True
     return finished["patience"] is not None and patience is not None and patience <= finished["patience"]
 
 
-def _require_trainable(config: TrainConfig, manifest: Manifest, *, tags: int) -> None:
-    dataset = config.dataset
-    if not manifest.samples("train"):
-        raise DataError(f"{dataset} has no training samples: build it with a smaller --test and --validation")
-    if not tags:
-        raise DataError(f"{dataset} has no tags to learn: build it with --top-tags of at least 1")
-    if manifest.image.size < MIN_SIZE and (config.backbone or "vgg16").lower() == "vgg16":
-        raise DataError(
-            f"{dataset} has pictures of {manifest.image.size} px, and VGG16 needs {MIN_SIZE}: "
-            f"build it with --size {MIN_SIZE} or more"
-        )
-
-
-def _settle(config: TrainConfig, manifest: Manifest) -> dict[str, Any]:
-    """What config.json shall say; what was not asked for is taken from the run, or else from the recipe.
+def _resolve_settings(config: TrainConfig, manifest: Manifest) -> RunSettings:
+    """Complete the options with the run's own settings, if it has started, and with the recipe's.
 
     Raises:
-        UsageError: the run was begun with something else.
+        UsageError: The run was started with other settings.
+        DamagedError: The run's settings cannot be read.
     """
-    known = read_description(config.run, DirectoryKind.RUN) if kind_of(config.run) is DirectoryKind.RUN else {}
-    recipe = asdict(RECIPES[config.recipe])
-    recipe["augmentation"] = str(RECIPES[config.recipe].augmentation)
-    chosen = {name: getattr(config, name) for name in _CHOICES}
-    if config.augmentation is not None:
-        chosen["augmentation"] = str(parse_augmentation(config.augmentation))
-    chosen["backbone"] = None if config.backbone is None else config.backbone.lower()
-    settled = config.precision == "auto" and "precision" in known
-    wanted = {
-        "dataset": str(config.dataset),
-        "plan_hash": manifest.plan_hash,
-        "recipe": config.recipe,
-        "weights": config.weights,
-        "start": None if config.start is None else str(config.start),
-        "precision": known["precision"] if settled else choose_precision(config.precision),
-        "seed": config.seed,
-        "cache_features": config.cache_features,
-        **{name: known.get(name, recipe[name]) if value is None else value for name, value in chosen.items()},
-    }
-    if known:
-        _require_same(config.run, known, wanted)
-    return {**wanted, "recipe_settings": recipe}
+    begun = _read_settings(config.run)
+    recipe = _resolve_recipe(config, begun)
+    settings = RunSettings(
+        dataset=str(config.dataset),
+        plan_hash=manifest.plan_hash,
+        recipe_name=config.recipe,
+        recipe=recipe,
+        weights=config.weights or (recipe.weights if begun is None else begun.weights),
+        start=None if config.start is None else str(config.start),
+        precision=(
+            begun.precision
+            if begun is not None and config.precision == "auto"
+            else choose_precision(config.precision)
+        ),
+        seed=config.seed,
+        cache_features=config.cache_features,
+    )
+    if begun is not None:
+        _require_same_training(config.run, begun, settings)
+    return settings
 
 
-def _require_same(run: Path, known: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    missing = [name for name in wanted if name not in known]
-    if missing:
-        raise DamagedError(f"{run}/config.json lacks {', '.join(missing)}: train into another folder")
-    if known["plan_hash"] != wanted["plan_hash"]:
-        raise UsageError(f"{run} was trained on another dataset ({known['dataset']}): choose another folder")
-    for name in ("recipe", *(name for name in _CHOICES if name != "epochs"), *_STARTS):
-        if known[name] != wanted[name]:
-            option = "--from" if name == "start" else f"--{name.replace('_', '-')}"
-            raise UsageError(
-                f"{run} was begun with {option} {known[name]}, not {wanted[name]}: "
-                "give the same, or choose another folder"
-            )
-    if wanted["epochs"] < known["epochs"]:
+def _read_settings(run: Path) -> RunSettings | None:
+    if kind_of(run) is not DirectoryKind.RUN:
+        return None
+    try:
+        return RunSettings.from_json(read_description(run, DirectoryKind.RUN))
+    except (KeyError, TypeError, ValueError) as exc:
+        raise DamagedError(f"{run / RUN_FILE} is incomplete ({exc!r}): train into another folder") from exc
+
+
+def _resolve_recipe(config: TrainConfig, begun: RunSettings | None) -> Recipe:
+    given = {name: getattr(config, name) for name in RECIPE_OPTIONS if getattr(config, name) is not None}
+    if config.backbone is not None:
+        given["backbone"] = config.backbone.lower()
+    if config.loss is not None:
+        given["loss"] = Loss(config.loss)
+    inherited = {} if begun is None else {name: getattr(begun.recipe, name) for name in RECIPE_OPTIONS}
+    return replace(RECIPES[config.recipe], **inherited | given)
+
+
+def _require_same_training(run: Path, begun: RunSettings, settings: RunSettings) -> None:
+    if begun.plan_hash != settings.plan_hash:
+        raise UsageError(f"{run} was trained on another dataset ({begun.dataset}): choose another folder")
+    if differences := begun.differences(settings):
         raise UsageError(
-            f"{run} was begun with --epochs {known['epochs']}, which can grow but not shrink to "
-            f"{wanted['epochs']}: choose another folder"
+            f"{run} was started with {'; '.join(differences)}: give the same, or choose another folder"
         )
-
-
-def _report(config: TrainConfig, training: Mapping[str, Any], *, resumed_from_step: int) -> TrainReport:
-    figures = {field.name: training[field.name] for field in fields(TrainReport) if field.name in training}
-    return TrainReport(run=config.run, recipe=config.recipe, resumed_from_step=resumed_from_step, **figures)
+    if settings.recipe.epochs < begun.recipe.epochs:
+        raise UsageError(
+            f"{run} was started with --epochs {begun.recipe.epochs}, which can grow but not shrink to "
+            f"{settings.recipe.epochs}: choose another folder"
+        )

@@ -68,7 +68,7 @@ def ending_at(step: Any, error: Any) -> Any:
     """A progress hook that raises once `step` is done."""
 
     def hook(progress: Any) -> None:
-        if progress.done == step:
+        if progress.stage == "training" and progress.done == step:
             raise error
 
     return hook

@@ -23,12 +23,26 @@ from alti2v.model.network.build import build_network
 from alti2v.model.recipes import MODERN, NO_AUGMENTATION, RECIPES
 from alti2v.model.saved_model import load_model
 from alti2v.model.train import TrainConfig, plan, train
-from alti2v.model.training import estimate as planning
+from alti2v.model.training import estimate
+from alti2v.model.training.estimate import (
+    Measurements,
+    TrainingEstimate,
+    container_memory,
+    rate_of_batches,
+    rate_of_steps,
+)
 from tests.model.helpers.tiny_dataset import COLOURS, square, write_dataset, write_squares
 
 pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("narrow_vgg16")]
 TINY = replace(
-    MODERN, features=16, dropout=0.2, train_from="block5_conv3", learning_rate=1e-3, batch_size=8, epochs=2
+    MODERN,
+    features=16,
+    dropout=0.2,
+    train_from="block5_conv3",
+    frozen_epochs=0,
+    learning_rate=1e-3,
+    batch_size=8,
+    epochs=2,
 )
 
 
@@ -68,7 +82,7 @@ def cached(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def cached_config(dataset: Path, run: Any, **fields: Any) -> Any:
-    return config(dataset, run, train_from="head", cache_features=True, augmentation="none", **fields)
+    return config(dataset, run, train_from="head", cache_features=True, augmentation=NO_AUGMENTATION, **fields)
 
 
 def config(dataset: Path, run: Any, **fields: Any) -> Any:
@@ -211,76 +225,75 @@ def test_an_average_of_the_weights_is_what_is_exported(
     assert 0 < np.abs(exported - start).max() < 0.6 * np.abs(last - start).max()
 
 
-def test_a_plan_knows_stages_and_stored_features(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every stage is measured as what it is; a head on stored features costs one pass over the pictures.
+def test_a_plan_measures_every_phase_separately(dataset: Path, tmp_path: Path) -> None:
+    """Each phase is priced as what it computes; stored features cost one pass over the pictures.
 
-    On a clock that only this work moves: 0.2 s for reading a picture, 0.1 s for its way through the backbone,
-    and 0.01 s for each sample and layer that learns.
+    Reading a picture takes 0.2 s, its way through the backbone 0.1 s, and each layer that learns 0.01 s.
     """
-    now_s = [0.0]
-    work, rate = planning._work, planning._rate
 
-    def read(items: Any) -> Iterator[Any]:
-        for item in items:
-            now_s[0] += 0.2 * len(item[0]) if isinstance(item, tuple) else 0
-            yield item
-
-    def priced(step: Any, images: Any, *labels: Any) -> Any:
+    def step_rate(step: Any, images: np.ndarray, *labels: np.ndarray) -> float:
         layers = sum(bool(layer.trainable_weights) for layer in step.__self__.layers) if labels else 0
-        price = len(images) * ((0.1 if images.ndim == 4 else 0) + 0.01 * layers)
+        return 1 / ((0.1 if images.ndim == 4 else 0) + 0.01 * layers)
 
-        def take(number: Any) -> Any:
-            now_s[0] += price
-            return work(step, images, *labels)(number)
+    measurements = Measurements(input_rate=lambda _: 1 / 0.2, step_rate=step_rate, is_cpu=lambda: True)
 
-        return take
+    def planned(**fields: Any) -> TrainingEstimate:
+        fields = {"batch_size": 4, "epochs": 1_000, "augmentation": NO_AUGMENTATION, **fields}
+        return plan(config(dataset, tmp_path / "run", **fields), measurements=measurements)
 
-    monkeypatch.setattr(planning, "_is_processor", lambda: True)  # reading and training share it
-    monkeypatch.setattr(planning, "_rate", lambda take, items, clock: rate(take, read(items), clock))
-    monkeypatch.setattr(planning, "_work", priced)
-    monkeypatch.setitem(planning.make_plan.__kwdefaults__, "clock", lambda: now_s[0])
-    monkeypatch.setitem(RECIPES, "modern", replace(TINY, augmentation=NO_AUGMENTATION))
-    chosen = {"train_from": "head", "batch_size": 4, "epochs": 1_000}
-    thawed = {**chosen, "train_from": "block1_conv1", "frozen_epochs": 999}
-    pictures = plan(config(dataset, tmp_path / "run", **chosen))
-    features = plan(config(dataset, tmp_path / "run", **chosen, cache_features=True))
-    staged = plan(config(dataset, tmp_path / "run", **thawed))
+    pictures = planned(train_from="head")
+    features = planned(train_from="head", cache_features=True)
+    phases = planned(train_from="block1_conv1", frozen_epochs=999)
 
-    assert [planned.seconds for planned in (pictures, features, staged)] == pytest.approx(
-        [
-            16 * 1_000 * (0.2 + 0.1 + 0.02),
-            16 * (0.2 + 0.1) + 16 * 1_000 * 0.02,
-            16 * 1_000 * (0.2 + 0.1) + 16 * (999 * 0.02 + 0.15),
-        ],
-        abs=0.06,
-    )
-    assert (features.training_samples_per_s, staged.training_samples_per_s) == (50, 4)
-    assert features.learning == pictures.learning < staged.learning
+    assert pictures.seconds == pytest.approx(16 * 1_000 * (0.2 + 0.1 + 0.02), abs=0.06)
+    assert features.seconds == pytest.approx(16 * (0.2 + 0.1) + 16 * 1_000 * 0.02, abs=0.06)
+    assert phases.seconds == pytest.approx(16 * 1_000 * (0.2 + 0.1) + 16 * (999 * 0.02 + 0.15), abs=0.06)
+    assert (features.training_samples_per_s, phases.training_samples_per_s) == (50, 4)
+    assert features.learning == pictures.learning < phases.learning
     assert not (tmp_path / "run").exists()
 
 
-def test_the_memory_of_a_container_counts(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where a container is bound to less memory than the machine has, that is what is free."""
+def test_rates_leave_out_the_first_batch() -> None:
+    """A rate counts ten batches by the clock; the first one, which compiles and opens files, is left out."""
+    now_s = [0.0]
+
+    def step(batch: np.ndarray) -> None:
+        now_s[0] += 0.5 if now_s[0] else 100
+
+    def batches() -> Iterator[tuple[np.ndarray]]:
+        for _ in range(3):
+            step(np.zeros(4))
+            yield (np.zeros(4),)
+
+    assert rate_of_steps(step, np.zeros(4), clock=lambda: now_s[0]) == pytest.approx(8)
+    assert rate_of_batches(_Repeatable(batches), clock=lambda: now_s[0]) == pytest.approx(8)
+
+
+class _Repeatable:
+    """An iterable that begins anew each time, like a tf.data.Dataset."""
+
+    def __init__(self, make: Any) -> None:
+        self.__iter = make
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.__iter()
+
+
+def test_the_memory_of_a_container_counts(tmp_path: Path) -> None:
+    """A container's limit counts, less what is used, and files that can be dropped are free."""
     for name, value in (("max", "500000"), ("current", "450000"), ("stat", "anon 1\ninactive_file 100000\n")):
         (tmp_path / f"memory.{name}").write_text(value)
-    monkeypatch.setattr(planning, "_CGROUP", tmp_path)
 
-    with pytest.raises(DataError, match=r"0\.0 GB are free"):
-        train(config(dataset, tmp_path / "run"))
-    assert planning._memory_free() == 150_000
+    assert container_memory(tmp_path) == 150_000
     (tmp_path / "memory.max").write_text("max")
-    assert planning._memory_free() > 10**8
+    assert container_memory(tmp_path) is None
 
 
 def test_too_little_memory_is_said_before_the_first_step(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message gives a batch size that fits, and how to keep the update; nothing has become a run."""
-    monkeypatch.setattr(planning, "_memory_free", lambda: 20_000_000)
+    monkeypatch.setattr(estimate, "free_memory", lambda: 20_000_000)
 
     with pytest.raises(DataError, match=r"--batch-size (\d+) --accumulate (\d+)") as caught:
         train(config(dataset, tmp_path / "run", batch_size=512, train_from="block1_conv1"))
@@ -296,7 +309,7 @@ def test_the_memory_of_later_stages_counts_at_once(
 ) -> None:
     """Epochs in which only the head learns do not hide what the whole network will need."""
     needed = plan(config(dataset, tmp_path / "run", train_from="block1_conv1")).memory_bytes
-    monkeypatch.setattr(planning, "_memory_free", lambda: needed - 1)
+    monkeypatch.setattr(estimate, "free_memory", lambda: needed - 1)
 
     with pytest.raises(DataError, match="training needs at least"):
         train(config(dataset, tmp_path / "run", train_from="block1_conv1", frozen_epochs=1))
@@ -318,7 +331,7 @@ def test_tensorboard_gets_curves_and_pictures(run: Any) -> None:
 def test_cached_features_end_where_pictures_do(dataset: Path, tmp_path: Path, cached: Any) -> None:
     """A head that is trained from stored features gets the weights that it gets from pictures."""
     run, lines = cached
-    train(config(dataset, tmp_path / "pictures", train_from="head", augmentation="none"))
+    train(config(dataset, tmp_path / "pictures", train_from="head", augmentation=NO_AUGMENTATION))
 
     for ours, expected in zip(weights(run), weights(tmp_path / "pictures"), strict=True):
         np.testing.assert_allclose(ours, expected, atol=1e-5)
@@ -344,9 +357,27 @@ def test_damaged_features_are_mended_or_named(dataset: Path, tmp_path: Path, cac
         file.write_bytes(content[: len(content) // 2])
 
     assert train(longer, progress=lambda progress: lines.append(progress.milestone)).epochs == 3
-    is_there = any(line.startswith("features of 16 pictures are there already") for line in lines)
+    is_there = any(line.startswith("features of 16 pictures are already stored") for line in lines)
     assert is_there == (damage == "none")
     assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("recipe", "weights", "is_noticed"), [("modern", "none", True), ("scratch", None, False)]
+)
+def test_a_recipe_without_its_weights_is_noticed(
+    dataset: Path, tmp_path: Path, recipe: str, weights: str | None, is_noticed: bool
+) -> None:
+    """Modern without pretrained weights suggests scratch in one line; scratch starts without any by itself."""
+    lines: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "scratch", replace(TINY, weights="none"))
+        chosen = config(dataset, tmp_path / "run", recipe=recipe, weights=weights, epochs=1, train_from="head")
+        train(chosen, progress=lambda progress: lines.append(progress.milestone))
+
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["weights"] == "none"
+    assert any("--recipe scratch" in line for line in lines) == is_noticed
+    assert RECIPES["scratch"].weights == "none"
 
 
 def test_caching_features_needs_a_frozen_backbone(dataset: Path, tmp_path: Path) -> None:

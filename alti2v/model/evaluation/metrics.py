@@ -83,6 +83,21 @@ def equal_precision_recall_threshold(pooled: Pooled) -> float:
     return float(THRESHOLDS[1:][best[-1]])
 
 
+def micro_f1(pooled: Pooled, threshold: float) -> float:
+    """F1 over all pairs, for predictions of at least the threshold."""
+    predicted = threshold <= THRESHOLDS
+    return f1_score(
+        correct=int(pooled.positives[predicted].sum()),
+        predicted=int(pooled.totals[predicted].sum()),
+        positives=int(pooled.positives.sum()),
+    )
+
+
+def f1_score(*, correct: int, predicted: int, positives: int) -> float:
+    """Harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN); 0 if nothing is predicted or positive."""
+    return 2 * correct / (predicted + positives) if predicted + positives else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Reliability:
     """Reliability diagram: in each of SLICES equal slices of [0, 1], what was said and what was so.
@@ -357,7 +372,7 @@ def summarise(
         mean_ap_high=_mean(tag_scores.ap_high[ranked]),
         precision=correct / predicted if predicted else 0.0,
         recall=correct / positives if positives else 0.0,
-        f1=2 * correct / (predicted + positives) if predicted + positives else 0.0,
+        f1=f1_score(correct=correct, predicted=predicted, positives=positives),
         macro_precision=_mean(tag_scores.precision[seen]),
         macro_recall=_mean(tag_scores.recall[seen]),
         macro_f1=_mean(tag_scores.f1[seen]),

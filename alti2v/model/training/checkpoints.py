@@ -1,8 +1,8 @@
-"""Checkpoints: every number that a training step depends on, in one .npz file, published whole or not at all.
+"""Checkpoints: every number that a training step depends on, in one .npz file, written atomically.
 
-The file is a plain zip of arrays: no pickle, and its CRC-32s tell a damaged one. Keras' own .weights.h5 does
-not carry the state of random generators, without which dropout would not go on where it stopped.
-Beside them lies the network of the best validation, which no newer checkpoint pushes out.
+The file is a plain zip of arrays: no pickle, and its CRC-32s reveal damage. Keras' own .weights.h5 lacks the
+state of the random generators, without which dropout would not resume where it stopped. The network of the best
+validation is stored beside the checkpoints and outlives them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,28 +25,28 @@ Arrays = Sequence[npt.NDArray[Any]]
 
 _NAME = re.compile(r"step-(\d{9,})\.npz")
 _BEST = "best.npz"
-# What zip and NumPy say of other bytes than were written: compression that nobody knows (NotImplementedError),
-# a password (RuntimeError), nothing at all (EOFError) ...
+# What zipfile and NumPy raise for damaged files; also RuntimeError for a password flag, its subclass
+# NotImplementedError for an unknown compression, EOFError for an empty file.
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Position:
-    """Where a training stands, beside the variables; what a checkpoint holds as JSON.
+    """Progress of a training apart from its variables; stored in a checkpoint as JSON.
 
     Attributes:
-        step: steps done.
-        stage: the number of the stage that the optimizer belongs to.
-        seconds: spent, waiting for the data, validating and saving included.
-        train_seconds: of these, spent in steps.
-        input_seconds: of these, spent waiting for the next batch.
-        epochs_train_seconds, epochs_input_seconds: the same at the end of the last epoch.
-        loss_sum: over the samples seen in the epoch that `step` lies in.
-        best_map: highest mean average precision on the validation split.
-        best_epoch: after which it was found, counted from 1; 0 for none yet.
-        worse: validations since then.
-        log: the rows of log.csv so far, one for each epoch that is done.
+        step: Number of steps done.
+        stage: Index of the phase that the optimizer belongs to.
+        seconds: Time spent, including waiting for data, validating and saving.
+        train_seconds: Part of `seconds` spent in steps.
+        input_seconds: Part of `seconds` spent waiting for the next batch.
+        epochs_train_seconds, epochs_input_seconds: The same two at the end of the last epoch.
+        loss_sum: Sum of the loss over the samples of the current epoch so far.
+        best_map: Highest mean average precision on the validation split; None before the first.
+        best_epoch: Epoch that reached it, counted from 1; 0 before the first.
+        worse: Number of validations since then.
+        log: Rows of log.csv so far, one per finished epoch.
     """
 
     step: int = 0
@@ -63,115 +63,114 @@ class Position:
     log: list[dict[str, float | int | None]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A whole checkpoint that was read.
+
+    Attributes:
+        path: File that it was read from.
+        arrays: Values of the variables.
+        position: Fields of the `Position`.
+    """
+
+    path: Path
+    arrays: Arrays
+    position: Mapping[str, Any]
+
+    def assign_to(self, variables: Sequence[Any]) -> bool:
+        """Fill Keras variables; False, with a warning and nothing changed, if their shapes differ."""
+        if [array.shape for array in self.arrays] != [tuple(variable.shape) for variable in variables]:
+            _LOG.warning("%s belongs to another network: ignoring it", self.path)
+            return False
+        for variable, array in zip(variables, self.arrays, strict=True):
+            variable.assign(array)
+        return True
+
+
 def save_checkpoint(
     directory: Path, step: int, *, arrays: Arrays, position: Mapping[str, Any], keep: int
 ) -> Path:
-    """Publish a checkpoint, then remove all but the newest `keep` up to it.
+    """Publish a checkpoint, then remove all older ones except the newest `keep`, this one included.
 
-    Those of later steps go, too: they are there only if they were passed over as damaged.
+    Checkpoints of later steps are removed, too: they exist only if they were skipped as damaged.
 
     Args:
-        directory: of the checkpoints; made if missing.
-        step: training steps done.
-        arrays: the values of Keras variables, in an order that the same program reproduces.
-        position: what else is needed to go on; anything that JSON can hold.
-        keep: at least 1.
+        directory: Directory of the checkpoints; created if missing.
+        step: Number of training steps done.
+        arrays: Values of Keras variables, in an order that the same program reproduces.
+        position: Everything else that is needed to resume; must be valid JSON.
+        keep: Number of checkpoints to keep, at least 1.
 
     Raises:
-        StorageError: the disk refuses; older checkpoints are untouched.
+        StorageError: The disk refuses; older checkpoints are untouched.
     """
     path = directory / f"step-{step:09d}.npz"
     _write(path, arrays, position)
-    found = _newest_first(directory)
-    kept = found[found.index(path) :][:keep]
-    for other in set(found) - set(kept):
+    existing = _newest_first(directory)
+    kept = existing[existing.index(path) :][:keep]
+    for other in set(existing) - set(kept):
         other.unlink(missing_ok=True)
     return path
 
 
-def load_newest(
-    directory: Path, variables_of: Callable[[Mapping[str, Any]], Sequence[Any]]
-) -> Mapping[str, Any] | None:
-    """Fill variables from the newest whole checkpoint.
-
-    A damaged one is passed over with a warning in the log, and the one before it is taken.
-
-    Args:
-        directory: of the checkpoints.
-        variables_of: makes the Keras variables that belong to a position.
-
-    Returns:
-        Its position, or None if there is no usable checkpoint; then no variable is changed.
-    """
+def read_checkpoints(directory: Path) -> Iterator[Checkpoint]:
+    """Read the checkpoints, newest first; damaged ones are skipped with a warning."""
     for path in _newest_first(directory):
-        position = _load(path, variables_of, otherwise="going on from the one before it, or from the start")
-        if position is not None:
-            return position
-    return None
+        checkpoint = _read(path, otherwise="resuming from the one before it, or from the start")
+        if checkpoint is not None:
+            yield checkpoint
 
 
 def newest_step(directory: Path) -> int | None:
-    """How many steps the newest checkpoint had done, by its name; None without one."""
+    """Return the step of the newest checkpoint, by its name; None if there is no checkpoint."""
     return next((int(path.stem.partition("-")[2]) for path in _newest_first(directory)), None)
 
 
 def save_best(directory: Path, *, arrays: Arrays, position: Mapping[str, Any]) -> None:
-    """Publish the network of the best validation so far in the place of the one before.
+    """Publish the network of the best validation, replacing the previous one.
 
     Raises:
-        StorageError: the disk refuses; the one before is untouched.
+        StorageError: The disk refuses; the previous one is untouched.
     """
     _write(directory / _BEST, arrays, position)
 
 
-def load_best(directory: Path, variables: Sequence[Any]) -> Mapping[str, Any] | None:
-    """Fill `variables` from the network of the best validation; None, and a warning, where it is damaged."""
+def load_best(directory: Path, variables: Sequence[Any]) -> bool:
+    """Fill variables from the network of the best validation; False, with a warning, if it is damaged."""
     path = directory / _BEST
     if not path.is_file():
-        return None
-    return _load(path, lambda _: variables, otherwise="taking the last network instead")
+        return False
+    best = _read(path, otherwise="using the last network instead")
+    return best is not None and best.assign_to(variables)
 
 
 def is_finite(arrays: Arrays) -> bool:
-    """Whether no number among them is infinite or none at all."""
+    """Return whether all floating-point numbers are finite."""
     return all(bool(np.isfinite(array).all()) for array in arrays if array.dtype.kind == "f")
 
 
 def _write(path: Path, arrays: Arrays, position: Mapping[str, Any]) -> None:
     make_directory(path.parent)
     sweep_temporary_files(path.parent)
-    where = np.frombuffer(json.dumps(dict(position)).encode(), np.uint8)
+    document = np.frombuffer(json.dumps(dict(position)).encode(), np.uint8)
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            np.savez(file, where, *arrays)
+            np.savez(file, document, *arrays)
 
     publish(path, write)
 
 
-def _load(
-    path: Path, variables_of: Callable[[Mapping[str, Any]], Sequence[Any]], *, otherwise: str
-) -> Mapping[str, Any] | None:
+def _read(path: Path, *, otherwise: str) -> Checkpoint | None:
     try:
-        arrays, position = _read(path)
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            document, *arrays = (archive[f"arr_{number}"] for number in range(len(archive.files)))
+        return Checkpoint(path=path, arrays=arrays, position=json.loads(document.tobytes()))
     except _DAMAGE as exc:
         _LOG.warning("%s is damaged (%s): %s", path, exc, otherwise)
         return None
-    variables = variables_of(position)
-    if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
-        _LOG.warning("%s belongs to another network: %s", path, otherwise)
-        return None
-    for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(array)
-    return position
-
-
-def _read(path: Path) -> tuple[list[npt.NDArray[Any]], Mapping[str, Any]]:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        where, *arrays = (archive[f"arr_{number}"] for number in range(len(archive.files)))
-    return arrays, json.loads(where.tobytes())
 
 
 def _newest_first(directory: Path) -> list[Path]:
-    found = [path for path in directory.glob("step-*.npz") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.stem.partition("-")[2]), reverse=True)
+    paths = [path for path in directory.glob("step-*.npz") if _NAME.fullmatch(path.name)]
+    return sorted(paths, key=lambda path: int(path.stem.partition("-")[2]), reverse=True)

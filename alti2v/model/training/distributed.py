@@ -1,9 +1,9 @@
-"""The processes and devices that train one network together: data parallel, each with its part of every batch.
+"""Data-parallel training: several processes and devices train one network, each on its part of every batch.
 
-Keras does the work (`keras.distribution.DataParallel`, on the JAX backend). A process is one of several if
-Keras' own variables say so: KERAS_DISTRIBUTION_JOB_ADDRESSES, KERAS_DISTRIBUTION_NUM_PROCESSES and
-KERAS_DISTRIBUTION_PROCESS_ID (keras.distribution.initialize). All of them have to see the dataset and the run;
-only the first one writes.
+Keras does the work (`keras.distribution.DataParallel`, on the JAX backend). Keras' own variables tell a process
+that it is one of several: KERAS_DISTRIBUTION_JOB_ADDRESSES, KERAS_DISTRIBUTION_NUM_PROCESSES and
+KERAS_DISTRIBUTION_PROCESS_ID (keras.distribution.initialize). All processes need access to the dataset and the
+run; only the first one writes.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class ProcessGroup:
     """This process among those that train together.
 
     Attributes:
-        index: of this process, from 0.
-        count: processes.
-        devices: of all of them together.
+        index: Index of this process, from 0.
+        count: Number of processes.
+        devices: Number of devices of all processes.
     """
 
     index: int = 0
@@ -37,11 +37,11 @@ class ProcessGroup:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes."""
+        """True for the process that writes."""
         return self.index == 0
 
     def barrier(self) -> None:
-        """Wait until all processes are here, so that what the first one wrote is there for the others."""
+        """Wait for all processes, so that the others see what the first one wrote."""
         if self.count > 1:
             from jax.experimental import multihost_utils
 
@@ -53,10 +53,10 @@ SINGLE_PROCESS = ProcessGroup()
 
 @contextlib.contextmanager
 def join_processes() -> Iterator[ProcessGroup]:
-    """Join the other processes, if there are any, and let Keras use all devices for the length of the block.
+    """Join the other processes, if there are any, and let Keras use all devices during the block.
 
     Raises:
-        UsageError: there are several processes, and Keras computes with something else than JAX.
+        UsageError: There are several processes, but Keras does not use the JAX backend.
     """
     count = int(os.environ.get(_COUNT) or 1)
     keras = backend.keras
@@ -65,7 +65,7 @@ def join_processes() -> Iterator[ProcessGroup]:
             raise UsageError(f"{_COUNT} is {count}, and several processes need KERAS_BACKEND=jax")
         gpus = len(backend.tf.config.list_physical_devices("GPU"))
         if gpus > 1:
-            _LOG.warning("one of %d GPUs is used: set KERAS_BACKEND=jax to use all of them", gpus)
+            _LOG.warning("using one of %d GPUs: set KERAS_BACKEND=jax to use all of them", gpus)
         yield SINGLE_PROCESS
         return
     import jax
@@ -76,7 +76,7 @@ def join_processes() -> Iterator[ProcessGroup]:
     if len(devices) == 1:
         yield SINGLE_PROCESS
         return
-    # Each process reads its part itself (`input.training_batches`).
+    # Each process reads its own part (`data.pipeline.training_batches`).
     keras.distribution.set_distribution(
         keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
     )

@@ -1,16 +1,17 @@
-"""What a training will need and how long it will take, before it is begun."""
+"""Memory and time that a training needs, estimated before it starts."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model import backend
@@ -27,20 +28,21 @@ _HALF_BYTES, _FULL_BYTES = 2, 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingEstimate:
-    """What was found.
+    """Estimate of a training.
 
     Attributes:
-        parameters: of the network; `learning` of them move in the last stage.
-        precision: what layers compute in.
-        devices: that share every batch.
-        memory_bytes: needed per device, at least: an estimate (`memory_needed`).
-        memory_free_bytes: of the device; None where nobody says.
-        steps, epochs: of the whole training.
-        input_samples_per_s: of the input alone.
-        training_samples_per_s: of the network alone in the last stage, on a batch that is repeated.
-        limited_by: what takes longer over the whole training, "input" or "training".
-        seconds: of the whole training: on a processor, where both share the cores, the sum of their times; on
-            other devices, where one runs beside the other, the longer of them. Validation is not in it.
+        parameters: Number of the network's parameters.
+        learning: Number of parameters that learn in the last phase.
+        precision: Number format that layers compute in.
+        devices: Number of devices that share every batch.
+        memory_bytes: Memory that each device needs at least (`memory_needed`).
+        memory_free_bytes: Free memory of the device; None if unknown.
+        steps, epochs: Steps and epochs of the whole training.
+        input_samples_per_s: Speed of the input alone.
+        training_samples_per_s: Speed of the network alone in the last phase, on one batch repeated.
+        limited_by: Part that takes longer over the whole training, "input" or "training".
+        seconds: Time of the whole training without validation. On a CPU, where input and training share the
+            cores, the sum of their times; on other devices, where they overlap, the longer of the two.
     """
 
     parameters: int
@@ -57,92 +59,129 @@ class TrainingEstimate:
     seconds: float
 
 
-def make_plan(job: Job, *, clock: Callable[[], float] = time.perf_counter) -> TrainingEstimate:
-    """Build the network, and measure ten batches of the input and ten steps of every stage, each alone.
+def rate_of_batches(batches: Iterable[Any], *, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Measure how many samples per second the input produces."""
+    # Repeated as often as necessary: a small dataset has fewer than ten batches in an epoch.
+    repeated = itertools.chain.from_iterable(itertools.repeat(batches))
+    return _rate((len(batch[0]) for batch in repeated), clock)
+
+
+def rate_of_steps(
+    step: Callable[..., Any], *arrays: npt.NDArray[Any], clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Measure how many samples per second a step processes, on the same batch again and again."""
+
+    def samples() -> Iterator[int]:
+        while True:
+            step(*arrays)
+            yield len(arrays[0])
+
+    return _rate(samples(), clock)
+
+
+def trains_on_cpu() -> bool:
+    """Return whether Keras computes on the CPU."""
+    if backend.keras.backend.backend() == "jax":
+        import jax
+
+        return str(jax.local_devices()[0].platform) == "cpu"
+    return not backend.tf.config.list_physical_devices("GPU")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurements:
+    """Measurements of this machine that an estimate needs."""
+
+    input_rate: Callable[[Iterable[Any]], float] = rate_of_batches
+    step_rate: Callable[..., float] = rate_of_steps
+    is_cpu: Callable[[], bool] = trains_on_cpu
+
+
+MEASUREMENTS = Measurements()
+
+
+def estimate_training(job: Job, measurements: Measurements = MEASUREMENTS) -> TrainingEstimate:
+    """Build the network, and measure ten batches of the input and ten steps of every phase separately.
 
     Raises:
-        DataError: there is too little memory.
-        UsageError: there are several processes.
+        DataError: There is too little memory.
+        UsageError: There are several processes.
     """
     if job.processes.count > 1:
-        raise UsageError("--plan measures one process: give it without KERAS_DISTRIBUTION_NUM_PROCESSES")
+        raise UsageError("--plan measures one process: run it without KERAS_DISTRIBUTION_NUM_PROCESSES")
     network = build_for(job)
     require_memory(job, network)
     batches = training_batches(
         job.dataset,
         batch_size=job.recipe.batch_size,
-        seed=job.seed,
+        seed=job.settings.seed,
         augmentation=job.recipe.augmentation,
     )
-    first = next(iter(batches))
-    # As often as it takes: a small dataset has fewer than ten batches in an epoch.
-    input_rate = _rate(
-        lambda batch: len(batch[0]), itertools.chain.from_iterable(itertools.repeat(batches)), clock
-    )
+    images, labels = (part.numpy() for part in next(iter(batches)))
+    input_rate = measurements.input_rate(batches)
     passes, training_rate, training_s = 0, 0.0, 0.0
-    for stage in job.stages:
-        compiled = prepare(job, network, stage)
-        epochs = stage.end_epoch - stage.first_epoch
-        images, labels = (part.numpy() for part in first)
+    for phase in job.phases:
+        compiled = prepare(job, network, phase)
+        inputs = images
         if compiled.is_cached:
             trunk = cut(network).trunk
-            training_s += job.train_samples / _rate(
-                _work(trunk.predict_on_batch, images), itertools.count(), clock
-            )
-            images = np.asarray(trunk.predict_on_batch(images))
-        training_rate = _rate(_work(compiled.model.train_on_batch, images, labels), itertools.count(), clock)
-        training_s += epochs * job.train_samples / training_rate
-        passes += 1 if compiled.is_cached else epochs  # over the pictures
+            training_s += job.train_samples / measurements.step_rate(trunk.predict_on_batch, images)
+            inputs = np.asarray(trunk.predict_on_batch(images))
+        training_rate = measurements.step_rate(compiled.model.train_on_batch, inputs, labels)
+        training_s += phase.epochs * job.train_samples / training_rate
+        passes += 1 if compiled.is_cached else phase.epochs  # over the pictures
     input_s = passes * job.train_samples / input_rate
     return TrainingEstimate(
         parameters=network.logits.count_params(),
-        learning=sum(math.prod(weight.shape) for weight in network.logits.trainable_weights),
-        precision=job.precision,
+        learning=_learning(network),
+        precision=job.settings.precision,
         devices=job.processes.devices,
         memory_bytes=memory_needed(job, network),
-        memory_free_bytes=_memory_free(),
+        memory_free_bytes=free_memory(),
         steps=job.steps,
         epochs=job.recipe.epochs,
         input_samples_per_s=round(input_rate, 1),
         training_samples_per_s=round(training_rate, 1),
         limited_by="input" if input_s > training_s else "training",
-        seconds=round(input_s + training_s if _is_processor() else max(input_s, training_s), 1),
+        seconds=round(input_s + training_s if measurements.is_cpu() else max(input_s, training_s), 1),
     )
 
 
-def _work(step: Callable[..., Any], *arrays: Any) -> Callable[[int], int]:  # noqa: ANN401 - arrays
-    """What takes a step on the same batch again and again, and says how many samples it had."""
+def _rate(samples: Iterable[int], clock: Callable[[], float]) -> float:
+    """Samples per second over ten batches; the first one, which compiles and opens files, is not counted."""
+    batches = iter(samples)
+    next(batches)
+    begun_s = clock()
+    count = sum(itertools.islice(batches, _MEASURED_BATCHES))
+    return count / max(clock() - begun_s, 1e-9)
 
-    def work(_: int) -> int:
-        step(*arrays)
-        return len(arrays[0])
 
-    return work
+# Memory -------------------------------------------------------------------------------------------
 
 
 def memory_needed(job: Job, network: Network) -> int:
-    """Estimate of what a device needs at least in the last stage, where most of the network learns; bytes.
+    """Estimate how many bytes a device needs at least in the last phase, in which most of the network learns.
 
-    Weights, and for those that learn a gradient, Adam's two moments and what averaging and accumulation keep;
-    and the outputs of all layers that backpropagation has to come through, for the device's part of a batch.
+    Weights; for those that learn a gradient, Adam's two moments, and copies for averaging and accumulation; and
+    the outputs of all layers that backpropagation passes, for the device's part of a batch.
     """
     fixed, per_sample = _memory(job, network)
     return fixed + per_sample * (job.recipe.batch_size // job.processes.devices)
 
 
 def require_memory(job: Job, network: Network) -> None:
-    """See that the device has the memory.
+    """Check that the device has enough memory.
 
     Raises:
-        DataError: it has not; the message says which setting helps.
+        DataError: It has not; the message names the option that helps.
     """
-    free = _memory_free()
+    free = free_memory()
     needed = memory_needed(job, network)
     if free is None or needed <= free:
         return
     fixed, per_sample = _memory(job, network)
     fitting = (free - fixed) // per_sample * job.processes.devices
-    advice = "a --train-from that lies nearer to the head"
+    advice = "a --train-from that is nearer to the head"
     if fitting >= 1:
         advice = f"--batch-size {fitting} --accumulate {-(-job.recipe.batch_size // fitting)}"
     raise DataError(
@@ -152,25 +191,28 @@ def require_memory(job: Job, network: Network) -> None:
 
 
 def _memory(job: Job, network: Network) -> tuple[int, int]:
-    """Bytes whatever the batch, and bytes per sample; leaves the network frozen as its last stage wants it."""
-    freeze_before(network, job.stages[-1].train_from)
-    model = network.logits
-    learning = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    """Bytes that any batch needs, and bytes per sample; leaves the network frozen as in the last phase."""
+    freeze_before(network, job.phases[-1].train_from)
     copies = 3 + (job.recipe.ema is not None) + (job.recipe.accumulate > 1)
-    layers = model.layers
+    layers = network.logits.layers
     first = next(number for number, layer in enumerate(layers) if layer.trainable_weights)
     outputs = sum(math.prod(layer.output.shape[1:]) for layer in layers[first:])
-    each = _FULL_BYTES if job.precision == "float32" else _HALF_BYTES
-    return _FULL_BYTES * (model.count_params() + copies * learning), each * outputs
+    each = _FULL_BYTES if job.settings.precision == "float32" else _HALF_BYTES
+    return _FULL_BYTES * (network.logits.count_params() + copies * _learning(network)), each * outputs
 
 
-def _memory_free() -> int | None:
-    """Of the device that trains, bytes; None where nobody says."""
-    if _is_processor():
+def _learning(network: Network) -> int:
+    """Number of parameters that are not frozen."""
+    return sum(math.prod(weight.shape) for weight in network.logits.trainable_weights)
+
+
+def free_memory() -> int | None:
+    """Return the free memory of the device that trains, in bytes; None if unknown."""
+    if trains_on_cpu():
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         values = {name: value for name, _, value in (line.partition(":") for line in lines)}
         machine = int(values["MemAvailable"].split()[0]) * 1024
-        container = _container_free()
+        container = container_memory()
         return machine if container is None else min(machine, container)
     if backend.keras.backend.backend() != "jax":
         return None
@@ -180,32 +222,16 @@ def _memory_free() -> int | None:
     return stats.get("bytes_limit")
 
 
-def _container_free() -> int | None:
-    """What the container's bound leaves, bytes: cgroup v2 (Linux, Documentation/admin-guide/cgroup-v2.rst).
+def container_memory(cgroup: Path = _CGROUP) -> int | None:
+    """Return the memory that the container's limit leaves, in bytes; None if there is no limit.
 
-    Files that were read and can be dropped from memory count as used there; kubelet leaves them out, too.
+    cgroup v2 (Linux, Documentation/admin-guide/cgroup-v2.rst). It counts cached files as used although they can
+    be dropped from memory; they are subtracted here, as kubelet does.
     """
     try:
-        bound, used = (int((_CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
-        lines = (_CGROUP / "memory.stat").read_text().splitlines()
-    except (OSError, ValueError):  # no such file, or "max": no bound
+        limit, used = (int((cgroup / f"memory.{name}").read_text()) for name in ("max", "current"))
+        lines = (cgroup / "memory.stat").read_text().splitlines()
+    except (OSError, ValueError):  # no such file, or "max": no limit
         return None
     droppable = int(dict(line.split() for line in lines).get("inactive_file", 0))
-    return max(0, bound - used + droppable)
-
-
-def _is_processor() -> bool:
-    if backend.keras.backend.backend() == "jax":
-        import jax
-
-        return str(jax.local_devices()[0].platform) == "cpu"
-    return not backend.tf.config.list_physical_devices("GPU")
-
-
-def _rate(take: Callable[[Any], int], items: Iterable[Any], clock: Callable[[], float]) -> float:
-    """Samples per second over ten items; the first one, which compiles and opens, is not counted."""
-    iterator = iter(items)
-    take(next(iterator))
-    begun = clock()
-    samples = sum(take(item) for item in itertools.islice(iterator, _MEASURED_BATCHES))
-    return samples / max(clock() - begun, 1e-9)
+    return max(0, limit - used + droppable)

@@ -1,50 +1,44 @@
-"""Features of a frozen backbone, computed once and kept beside the run; the head trains from them.
+"""Features of a frozen backbone, computed once and stored in the run, from which the head is trained.
 
-One Parquet file per shard, its rows in the shard's order, so that an epoch has the order that it has without:
-`input.training_batches` and this module cut the same permutations.
+There is one Parquet file per shard, with its rows in the shard's order.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alti2v.dataset.manifest import Shard
 from alti2v.errors import DamagedError
 from alti2v.model import backend
-from alti2v.model.data.pipeline import (
-    SHARDS_IN_FLIGHT,
-    epoch_order,
-    floats,
-    multi_hot,
-    pictures_of,
-    ready,
-    row_order,
-)
+from alti2v.model.arrays import Float32Array, Int64Array, Uint8Array
+from alti2v.model.data.pipeline import drop_padding, multi_hot, ready, shard_pictures
+from alti2v.model.data.shards import SHARDS_IN_FLIGHT, ReadFailure, epoch_order, open_source, row_order
 from alti2v.model.network.build import Network
 from alti2v.model.recipes import Head
 from alti2v.model.training.job import Job
 from alti2v.records import Progress, ProgressHook
-from alti2v.storage.layout import FEATURES_DIR
+from alti2v.storage.layout import FEATURES_DIR, METADATA
 from alti2v.storage.publish import make_directory, publish
+from alti2v.storage.table import read_table
 
 _COLUMN = "features"
 
 
 @dataclass(frozen=True, slots=True)
 class HeadOnly:
-    """The part of a network that still learns.
+    """A network cut in two.
 
     Attributes:
-        trunk: keras.Model, pictures -> (B, F), what is computed once.
-        head: keras.Model, (B, F) -> logits, over the network's own layers.
+        trunk: keras.Model, pictures -> (B, F), the frozen part.
+        head: keras.Model, (B, F) -> logits, over the network's own layers; the part that learns.
     """
 
     trunk: Any
@@ -52,55 +46,61 @@ class HeadOnly:
 
 
 def cut(network: Network) -> HeadOnly:
-    """Cut a network where its backbone ends, after pooling or flattening."""
+    """Cut a network behind its backbone, after pooling or flattening."""
     keras = backend.keras
     layer = network.logits.get_layer("pool" if network.architecture.head is Head.POOLED else "flatten")
     trunk = keras.Model(network.logits.input, layer.output)
     head = keras.Model(layer.output, network.logits.output, name="alti2v_head")
-    head.dtype_policy = network.logits.dtype_policy  # by which Keras decides whether to scale the loss
+    head.dtype_policy = network.logits.dtype_policy  # tells Keras whether to scale the loss
     return HeadOnly(trunk=trunk, head=head)
 
 
 def compute_features(job: Job, network: Network, *, progress: ProgressHook) -> tuple[int, int]:
-    """Compute the features of every training shard that has none yet, or a cut file.
+    """Compute the features of every training shard whose file is missing or incomplete.
 
     Returns:
-        Of how many pictures this call computed them, and the bytes of all.
+        Number of pictures whose features this call computed, and the size of all files in bytes.
 
     Raises:
-        DamagedError: a picture cannot be read.
-        StorageError: they cannot be written.
+        DamagedError: A picture cannot be read.
+        StorageError: The features cannot be written.
     """
     trunk = cut(network).trunk
     folder = job.run / FEATURES_DIR
     make_directory(folder)
-    shards = job.manifest.split("train")
+    source = open_source(job.dataset, "train")
     done, computed, size = 0, 0, 0
-    for shard in shards:
+    for shard in source.shards:
         file = folder / f"{shard.name}.parquet"
         if not _is_whole(file, rows=shard.samples):
-            batches = pictures_of(job.dataset, shard, batch_size=job.recipe.batch_size)
+            batches = shard_pictures(source, shard, batch_size=job.recipe.batch_size)
+            labels = read_table(job.dataset / shard.name.metadata, METADATA, columns=["labels"])["labels"]
             computed += shard.samples
-            publish(file, lambda path, batches=batches: _write(path, trunk, batches))  # type: ignore[misc]
+            publish(file, functools.partial(_write, trunk=trunk, batches=batches, labels=labels))
         done, size = done + shard.samples, size + file.stat().st_size
         progress(Progress(stage="features", done=done, total=job.train_samples, unit="pictures"))
     return computed, size
 
 
-def cached_batches(job: Job, *, epoch: int, skip_batches: int = 0) -> Any:  # noqa: ANN401 - tf.data.Dataset
-    """What `training_batches` gives, without augmentation and with features instead of pictures.
+def cached_batches(job: Job, *, epoch: int, skip_batches: int = 0, failure: ReadFailure) -> Any:  # noqa: ANN401 - tf.data.Dataset
+    """Make the batches of `training_batches` with features in place of pictures, and without augmentation.
+
+    Args:
+        job: The training.
+        epoch: Number of the epoch, from 0.
+        skip_batches: Number of batches to skip at the start of the epoch.
+        failure: Holder for an exception of ours inside the graph (`read_errors.reading_errors`).
 
     Returns:
         tf.data.Dataset of (features (B, F) float32, labels (B, T) float32), of known length.
     """
     tf = backend.tf
     shards = job.manifest.split("train")
-    order = epoch_order(job.seed, epoch, len(shards))
+    order = epoch_order(job.settings.seed, epoch, len(shards))
     tags = len(job.tags)
     width = _width(job, shards[0])
 
-    def rows(number: np.int64) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        return _read(job, shards[int(number)], epoch=epoch)
+    rows = failure.hold(lambda number: _read(job, shards[int(number)], epoch=epoch))
 
     def samples(number: Any) -> Any:  # noqa: ANN401 - tensors
         features, values, starts = tf.numpy_function(rows, [number], [tf.float32, tf.int64, tf.int64])
@@ -113,27 +113,28 @@ def cached_batches(job: Job, *, epoch: int, skip_batches: int = 0) -> Any:  # no
     data = tf.data.Dataset.from_tensor_slices(np.asarray(order, np.int64))
     data = data.interleave(samples, cycle_length=SHARDS_IN_FLIGHT, block_length=1)
     data = data.skip(skip_batches * job.recipe.batch_size).batch(job.recipe.batch_size)
-    data = data.map(lambda features, labels: (features, floats(labels)))
+    data = data.map(lambda features, labels: (features, tf.cast(drop_padding(labels), tf.float32)))
     data = data.apply(tf.data.experimental.assert_cardinality(job.steps_per_epoch - skip_batches))
     return ready(data)
 
 
-def _write(path: Path, trunk: Any, batches: Iterator[tuple[Any, list[list[int]]]]) -> None:  # noqa: ANN401
-    """Stream a shard's features, a row group per batch."""
-    writer = None
-    for images, labels in batches:
+def _write(path: Path, *, trunk: Any, batches: Iterator[Uint8Array], labels: pa.ChunkedArray) -> None:  # noqa: ANN401
+    """Write a shard's features and label indices, one row group per batch."""
+    writer, row = None, 0
+    for images in batches:
         features = np.asarray(trunk.predict_on_batch(images), np.float32)  # (B, F)
         column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1])
-        table = pa.table({_COLUMN: column, "labels": pa.array(labels, pa.list_(pa.int32()))})
+        batch_labels = labels.slice(row, len(images)).cast(pa.list_(pa.int32()))
+        table = pa.table({_COLUMN: column, "labels": batch_labels})
         writer = writer or pq.ParquetWriter(path, table.schema, write_page_checksum=True)
         writer.write_table(table)
+        row += len(images)
     if writer is not None:
         writer.close()
 
 
-def _read(
-    job: Job, shard: Shard, *, epoch: int
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _read(job: Job, shard: Shard, *, epoch: int) -> tuple[Float32Array, Int64Array, Int64Array]:
+    """Read the features (N, F), the label indices of all rows in one (L,), and their offsets (N + 1,)."""
     file = job.run / FEATURES_DIR / f"{shard.name}.parquet"
     try:
         table = pq.read_table(file, page_checksum_verification=True)
@@ -142,7 +143,7 @@ def _read(
         raise DamagedError(
             f"{file} is damaged ({reason:.150}): remove it, and run the same command again"
         ) from exc
-    order = row_order(job.seed, epoch, shard.name.number, len(table))
+    order = row_order(job.settings.seed, epoch, shard.name.number, len(table))
     table = table.take(order)
     column = table.column(_COLUMN).combine_chunks()
     features = column.flatten().to_numpy().reshape(len(table), -1)

@@ -1,4 +1,4 @@
-"""What a finished training leaves: the model's folder with its thresholds, and the figures of its report."""
+"""The end of a training: the model's folder with its thresholds, and the figures for its report."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from alti2v.storage.publish import make_directory
 
 
 def write_model(job: Job, network: Network, position: Position, validation: Validation | None) -> None:
-    """Write the network as it is now, with what the validation split says of it.
+    """Write the network as it is now, with thresholds tuned on the validation split.
 
     Raises:
-        StorageError: the file system refuses.
+        StorageError: The file system refuses.
     """
-    found = figures(job, position, validation, parameters=network.logits.count_params())
+    training = figures(job, position, validation, parameters=network.logits.count_params())
     make_directory(job.run / MODEL_DIR)
     if validation is not None:
         names = [tag.name for tag in job.tags]
@@ -35,9 +35,9 @@ def write_model(job: Job, network: Network, position: Position, validation: Vali
             dataset=str(job.dataset),
             plan_hash=job.manifest.plan_hash,
             train_samples=job.train_samples,
-            recipe=job.recipe_name,
-            threshold=found["threshold"],
-            training=found,
+            recipe=job.settings.recipe_name,
+            threshold=training["threshold"],
+            training=training,
         ),
     )
 
@@ -45,11 +45,11 @@ def write_model(job: Job, network: Network, position: Position, validation: Vali
 def figures(
     job: Job, position: Position, validation: Validation | None, *, parameters: int
 ) -> Mapping[str, Any]:
-    """The fields of a `TrainReport` that the training decides."""
+    """Return the figures of a training: fields of `TrainReport`, and the patience that it ran under."""
     epochs = len(position.log)
     return {
         "parameters": parameters,
-        "precision": job.precision,
+        "precision": job.settings.precision,
         "epochs": epochs,
         "steps": position.step,
         "stopped_early": epochs < job.recipe.epochs,

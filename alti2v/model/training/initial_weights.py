@@ -1,6 +1,8 @@
-"""The weights that a training begins with: of ImageNet, of a file, of an earlier run, or nobody's."""
+"""Initial weights: ImageNet's, a file's, an earlier run's, or random ones."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
@@ -11,49 +13,57 @@ from alti2v.model.network.build import Network, load_trunk, standardise
 from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.model.training.job import Job
 
-# Enough for the mean and variance of a channel, and little memory at 224 px.
+# Enough for the mean and variance of a channel, and small at 224 px.
 _START_PICTURES = 64
 
 
-def give_start(job: Job, network: Network) -> str:
-    """Give a network that has not taken a step the weights to start from.
+def initialise_weights(job: Job, network: Network) -> str:
+    """Fill a new network with the weights that the job starts from.
 
     Returns:
-        What an earlier run gave it, as a line for a person; empty where it does not start from one.
+        A line for the user: what an earlier run contributed, or that the recipe expects pretrained weights;
+        empty if there is nothing to say.
 
     Raises:
-        RemoteError: ImageNet's weights cannot be fetched.
-        UsageError: the weights do not fit.
+        RemoteError: ImageNet's weights cannot be downloaded.
+        UsageError: The weights do not fit.
     """
-    if job.start is not None:
-        model = load_model(job.start)
+    settings = job.settings
+    if settings.start is not None:
+        model = load_model(Path(settings.start))
         if model.architecture.backbone != job.recipe.backbone:
             raise UsageError(
-                f"--from {job.start} is a {model.architecture.backbone}, not a {job.recipe.backbone}: "
+                f"--from {settings.start} is a {model.architecture.backbone}, not a {job.recipe.backbone}: "
                 f"give --backbone {model.architecture.backbone}"
             )
         known = carry_over(model, network, [tag.name for tag in job.tags])
         if not known and {tag.name for tag in job.tags} & {tag.name for tag in model.tags}:
-            return f"from {job.start}: the backbone alone, because its head is another"
-        return f"from {job.start}: the backbone, and {known:,} of {len(job.tags):,} tags by name"
-    if job.weights != "none":
-        load_trunk(network, job.weights)
-    elif job.recipe.standardised_start and job.recipe.backbone in PLAIN:
-        batches = training_batches(job.dataset, batch_size=_START_PICTURES, seed=job.seed)
+            return f"from {settings.start}: the backbone alone, because its head differs"
+        return f"from {settings.start}: the backbone, and {known:,} of {len(job.tags):,} tags by name"
+    if settings.weights != "none":
+        load_trunk(network, settings.weights)
+        return ""
+    if job.recipe.standardised_start and job.recipe.backbone in PLAIN:
+        batches = training_batches(job.dataset, batch_size=_START_PICTURES, seed=job.settings.seed)
         standardise(network, next(iter(batches))[0].numpy())
-    return ""
+    if job.recipe.weights == "none":
+        return ""
+    return (
+        f"recipe {settings.recipe_name} is tuned for pretrained weights, and --weights none has none: "
+        "--recipe scratch is made for that"
+    )
 
 
 def carry_over(model: SavedModel, network: Network, names: list[str]) -> int:
-    """Fill a network from a trained one with the same backbone and perhaps other tags.
+    """Fill a network from a trained one with the same backbone and possibly other tags.
 
-    The backbone always comes along; the feature layer where it has the same shape, and with it, by name, the
-    tags' rows of the last layer. Tags that are new keep the start that they have, their bias included.
+    The backbone is always copied. If the feature layer has the same shape, it is copied, too, and so are the
+    tags' columns of the last layer, matched by name. New tags keep their initial weights and bias.
 
     Returns:
-        How many tags were known.
+        Number of tags that were copied.
     """
-    # By position: Keras numbers the names of some backbones' layers anew for every network of a process.
+    # By position: for some backbones Keras numbers the layers' names on for every network of a process.
     for layer, source in zip(network.trunk.layers, model.network.layers, strict=False):
         layer.set_weights(source.get_weights())
     trained = {layer.name: layer for layer in model.network.layers}

@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps instead of in the middle of one."""
+"""Ctrl-C between two training steps instead of in the middle of one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Keep the first SIGINT of the block until it is asked for; a second one acts at once.
+    """Record the first SIGINT of the block; a second one acts immediately.
 
-    An interrupt in the middle of a step would leave an optimizer that has taken it and a count that has not.
-    Python delivers signals to the main thread only; in any other the block changes nothing.
+    An interrupt in the middle of a step could change the optimizer without the step being counted. Python
+    delivers signals to the main thread only; in any other thread the block changes nothing.
 
     Yields:
-        Whether there has been one.
+        A function that returns whether there has been one.
     """
     seen = threading.Event()
     if threading.current_thread() is not threading.main_thread():

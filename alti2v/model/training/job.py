@@ -1,26 +1,118 @@
-"""What a training has settled before it begins: the job, and the stages that its epochs fall into."""
+"""The job of one training: the settings that decide its result, its data, and the phases of its epochs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from alti2v.dataset.manifest import Manifest
-from alti2v.model.recipes import HEAD_ONLY, Recipe
+from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, Recipe, parse_augmentation
 from alti2v.model.training.distributed import SINGLE_PROCESS, ProcessGroup
 from alti2v.records import Tag
+
+# Fields of a recipe that the command line may replace. A run keeps its own where an option is left out.
+RECIPE_OPTIONS = (
+    *("backbone", "epochs", "batch_size", "accumulate", "learning_rate", "train_from", "frozen_epochs"),
+    *("loss", "positive_weight", "augmentation", "ema"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """Everything that decides the result of a training; config.json stores it.
+
+    Attributes:
+        dataset: Directory of the dataset.
+        plan_hash: Hash of the dataset's plan.
+        recipe_name: Name of the recipe.
+        recipe: The recipe with the options of the command line applied.
+        weights: Initial weights of the backbone: "imagenet", "none" or a path.
+        start: Finished run to start from; None to start from `weights`.
+        precision: Number format that layers compute in.
+        seed: Random seed.
+        cache_features: True if the head trains on stored features while the backbone is frozen.
+    """
+
+    dataset: str
+    plan_hash: str
+    recipe_name: str
+    recipe: Recipe
+    weights: str
+    start: str | None
+    precision: str
+    seed: int
+    cache_features: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields of config.json."""
+        return {
+            "dataset": self.dataset,
+            "plan_hash": self.plan_hash,
+            "recipe": self.recipe_name,
+            "weights": self.weights,
+            "start": self.start,
+            "precision": self.precision,
+            "seed": self.seed,
+            "cache_features": self.cache_features,
+            **{name: value for name, value in _recipe_json(self.recipe).items() if name in RECIPE_OPTIONS},
+            "recipe_settings": _recipe_json(RECIPES[self.recipe_name]),
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> RunSettings:
+        """Read the fields of config.json.
+
+        Raises:
+            KeyError: A field is missing.
+            ValueError, UsageError: A field has a value that no version wrote.
+        """
+        chosen = {name: fields[name] for name in RECIPE_OPTIONS}
+        chosen["loss"] = Loss(chosen["loss"])
+        chosen["augmentation"] = parse_augmentation(chosen["augmentation"])
+        return cls(
+            dataset=fields["dataset"],
+            plan_hash=fields["plan_hash"],
+            recipe_name=fields["recipe"],
+            recipe=replace(RECIPES[fields["recipe"]], **chosen),
+            weights=fields["weights"],
+            start=fields["start"],
+            precision=fields["precision"],
+            seed=fields["seed"],
+            cache_features=fields["cache_features"],
+        )
+
+    def differences(self, other: RunSettings) -> list[str]:
+        """List the options that differ, as "--seed 0, not 1"; epochs and the dataset are not among them."""
+        ours, theirs = self._options(), other._options()
+        return [
+            f"{option} {ours[option]}, not {theirs[option]}"
+            for option in ours
+            if ours[option] != theirs[option]
+        ]
+
+    def _options(self) -> dict[str, Any]:
+        names = ("recipe", *RECIPE_OPTIONS, "weights", "start", "precision", "seed", "cache_features")
+        options = {"start": "--from"}
+        fields = self.to_json()
+        return {
+            options.get(name, f"--{name.replace('_', '-')}"): fields[name] for name in names if name != "epochs"
+        }
+
+
+def _recipe_json(recipe: Recipe) -> dict[str, Any]:
+    return {**asdict(recipe), "augmentation": str(recipe.augmentation)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """Epochs with one set of learning layers and one run of the learning rate.
+    """Consecutive epochs in which the same layers learn, under one schedule of the learning rate.
 
     Attributes:
-        first_epoch, end_epoch: counted from 0; the end is not part of it.
-        train_from: the first layer that learns, or `HEAD_ONLY`.
-        learning_rate: at its peak.
+        first_epoch, end_epoch: Range of epochs, counted from 0, without the end.
+        train_from: First layer of the backbone that learns, or `HEAD_ONLY`.
+        learning_rate: Peak learning rate.
     """
 
     first_epoch: int
@@ -28,50 +120,70 @@ class Phase:
     train_from: str
     learning_rate: float
 
+    @property
+    def epochs(self) -> int:
+        """Number of epochs."""
+        return self.end_epoch - self.first_epoch
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A settled training: the attributes of `TrainConfig`, completed, and what config.json says."""
+    """One training that can begin: its settings, its data, and when it validates, saves and stops.
 
-    dataset: Path
+    Attributes:
+        run: Directory of the run.
+        settings: Everything that decides the result.
+        manifest: Manifest of the dataset.
+        tags: Vocabulary of the dataset; output i of the network is tags[i].
+        validate_every: Epochs between two validations.
+        patience: Validations without improvement after which the training stops; None for no limit.
+        checkpoint_s: Seconds between two checkpoints.
+        keep: Number of checkpoints to keep.
+        tensorboard: True if events for TensorBoard are written.
+        processes: The processes that train together.
+    """
+
     run: Path
+    settings: RunSettings
     manifest: Manifest
     tags: tuple[Tag, ...]
-    recipe_name: str
-    recipe: Recipe
-    weights: str
-    start: Path | None
-    precision: str
-    seed: int
     validate_every: int
     patience: int | None
     checkpoint_s: float
     keep: int
-    processes: ProcessGroup = SINGLE_PROCESS
-    cache_features: bool = False
     tensorboard: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    processes: ProcessGroup = SINGLE_PROCESS
+
+    @property
+    def dataset(self) -> Path:
+        """Directory of the dataset."""
+        return Path(self.settings.dataset)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe with the options of the command line applied."""
+        return self.settings.recipe
 
     @property
     def train_samples(self) -> int:
-        """Samples of an epoch."""
+        """Number of samples in an epoch."""
         return self.manifest.samples("train")
 
     @property
     def steps_per_epoch(self) -> int:
-        """The last batch of an epoch has what is left."""
+        """Number of batches in an epoch; the last one may be smaller."""
         return -(-self.train_samples // self.recipe.batch_size)
 
     @property
     def steps(self) -> int:
-        """Of the whole training."""
+        """Number of steps in the whole training."""
         return self.recipe.epochs * self.steps_per_epoch
 
     @property
-    def stages(self) -> tuple[Phase, ...]:
-        """First the head alone, if the recipe says so, then everything from `train_from` on."""
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases that have an epoch: first the head alone, then everything from `train_from` on."""
         recipe, frozen = self.recipe, min(self.recipe.frozen_epochs, self.recipe.epochs)
-        stages = (
+        phases = (
             Phase(
                 first_epoch=0, end_epoch=frozen, train_from=HEAD_ONLY, learning_rate=recipe.frozen_learning_rate
             ),
@@ -82,8 +194,8 @@ class Job:
                 learning_rate=recipe.learning_rate,
             ),
         )
-        return tuple(stage for stage in stages if stage.first_epoch < stage.end_epoch)
+        return tuple(phase for phase in phases if phase.epochs)
 
-    def stage_of(self, epoch: int) -> int:
-        """The number of the stage that an epoch belongs to."""
-        return next(number for number, stage in enumerate(self.stages) if epoch < stage.end_epoch)
+    def phase_of(self, epoch: int) -> int:
+        """Index of the phase that an epoch belongs to."""
+        return next(index for index, phase in enumerate(self.phases) if epoch < phase.end_epoch)

@@ -1,4 +1,4 @@
-"""A training's epochs as rows of log.csv, and as a line for a person."""
+"""The log of a training: rows of log.csv, and one line per epoch for the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOG_COLUMNS = (
 
 
 def epoch_line(log: Sequence[Mapping[str, Any]], *, epochs: int) -> str:
-    """What the last epoch came to, and how long the rest will take."""
+    """Describe the last epoch in one line, with the time that the rest will take."""
     row = log[-1]
     parts = [f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4g}"]
     if row["val_map"] is not None:
@@ -26,7 +26,7 @@ def epoch_line(log: Sequence[Mapping[str, Any]], *, epochs: int) -> str:
 
 
 def log_csv(log: Sequence[Mapping[str, float | int | None]]) -> bytes:
-    """log.csv: a row per epoch; a cell is empty where an epoch was not validated."""
+    """Return the bytes of log.csv: one row per epoch; cells of validations that were not done are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_LOG_COLUMNS)

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training: curves, precision and recall, and a few pictures with their tags."""
+"""Events for TensorBoard: curves, precision and recall, and a few pictures with their tags."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _TAGS = 8
 
 
 def require_tensorboard() -> None:
-    """See that its package is there.
+    """Check that TensorBoard is installed.
 
     Raises:
-        UsageError: it is not.
+        UsageError: It is not.
     """
     try:
         import tensorboard  # noqa: F401
@@ -42,10 +42,10 @@ def log_epoch(
     """Write the events of an epoch.
 
     Args:
-        folder: where they go; made if missing.
-        row: of log.csv.
-        validation: of that epoch; None where there was none.
-        examples: the network, pictures for it to look at, and the tags of its outputs.
+        folder: Folder of the events; created if missing.
+        row: Row of log.csv.
+        validation: Validation of that epoch; None if it was not validated.
+        examples: The network, pictures to tag, and the tags of its outputs.
     """
     tf = backend.tf
     writer = tf.summary.create_file_writer(str(folder))
@@ -61,7 +61,7 @@ def log_epoch(
 
 
 def _curve(validation: Validation) -> bytes:
-    """The plugin's own message; it wants even thresholds, and the multiples of 0.05 are exact."""
+    """Make the plugin's message. It needs equidistant thresholds; the multiples of 0.05 are exact."""
     from tensorboard.plugins.pr_curve import summary
 
     pooled = pool(validation.histograms)

@@ -1,4 +1,4 @@
-"""What the validation split says about a network in training."""
+"""Validation: figures of a network in training on the validation split."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.model.data.pipeline import Batch, evaluation_batches
-from alti2v.model.evaluation.histograms import THRESHOLDS, Histograms, add_predictions, empty_histograms
+from alti2v.model.evaluation.histograms import Histograms, add_predictions, empty_histograms
 from alti2v.model.evaluation.metrics import (
-    Pooled,
     average_precisions,
     equal_precision_recall_threshold,
+    micro_f1,
     pool,
 )
 from alti2v.model.network.build import Network
@@ -23,15 +23,14 @@ from alti2v.model.training.job import Job
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What was found.
+    """Figures of one validation.
 
     Attributes:
-        loss: cross-entropy per sample, summed or averaged over the tags as the recipe says; without the weights
-            of a loss that has some.
-        mean_ap: mean average precision over the tags that occur; None if none does.
-        micro_f1: at `threshold`.
-        threshold: where precision equals recall.
-        histograms: of every tag, for the thresholds of the single tags.
+        loss: Unweighted cross-entropy per sample, summed or averaged over the tags as in the recipe's loss.
+        mean_ap: Mean average precision over the tags that occur; None if no tag occurs.
+        micro_f1: Micro F1 at `threshold`.
+        threshold: Threshold at which precision equals recall.
+        histograms: Histograms of every tag, for tuning the tags' own thresholds.
     """
 
     loss: float
@@ -42,7 +41,7 @@ class Validation:
 
 
 def validate(job: Job, network: Network) -> Validation | None:
-    """Judge the network on the validation split; None if there is none."""
+    """Evaluate the network on the validation split; None if the dataset has none."""
     if not job.manifest.samples("validation"):
         return None
     batches = evaluation_batches(job.dataset, split="validation", batch_size=job.recipe.batch_size)
@@ -50,7 +49,7 @@ def validate(job: Job, network: Network) -> Validation | None:
 
 
 def score_network(network: Network, batches: Iterable[Batch], *, tags: int, loss: Loss) -> Validation:
-    """Judge the network on some batches, at least one."""
+    """Evaluate the network on batches, at least one."""
     histograms = empty_histograms(tags)
     loss_sum, count = 0.0, 0
     for batch in batches:
@@ -65,20 +64,14 @@ def score_network(network: Network, batches: Iterable[Batch], *, tags: int, loss
     return Validation(
         loss=loss_sum / count,
         mean_ap=None if np.isnan(precisions).all() else float(np.nanmean(precisions)),
-        micro_f1=_micro_f1(pooled, threshold),
+        micro_f1=micro_f1(pooled, threshold),
         threshold=threshold,
         histograms=histograms,
     )
 
 
-def _micro_f1(pooled: Pooled, threshold: float) -> float:
-    above = threshold <= THRESHOLDS
-    divisor = pooled.totals[above].sum() + pooled.positives.sum()
-    return float(2 * pooled.positives[above].sum() / divisor) if divisor else 0.0
-
-
 def _cross_entropy(predicted: npt.NDArray[np.floating], labels: npt.NDArray[np.uint8], loss: Loss) -> float:
-    """Summed over the samples. (B, T) each."""
+    """Sum over the samples; predictions and labels are (B, T)."""
     p = np.clip(predicted.astype(np.float64), 1e-7, 1 - 1e-7)  # Keras' epsilon
     entropy = -(labels * np.log(p) + (1 - labels) * np.log1p(-p)).sum()
     return float(entropy / labels.shape[1] if loss is Loss.MEAN else entropy)

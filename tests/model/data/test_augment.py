@@ -227,7 +227,7 @@ def test_what_is_written_is_read(what: Any) -> None:
         ("flop", "'flop' is none of flip, rotation"),
         ("flip=1", "write flip"),
         ("crop", "write crop=0.1"),
-        ("crop=much", "'much' is no number"),
+        ("crop=much", "'much' is not a number"),
         ("crop=0.5", "crop=0.5 is not between 0 and 0.49"),
         ("rotation=-1", "rotation=-1.0 is not between"),
         ("mixup=nan", "mixup=nan is not between"),

@@ -14,7 +14,8 @@ from PIL import Image
 
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
-from alti2v.model.data.pipeline import broken_pictures, evaluation_batches, ids_of_batch, training_batches
+from alti2v.model.data.pipeline import evaluation_batches, ids_of_batch, training_batches
+from alti2v.model.data.read_errors import broken_pictures
 from alti2v.model.recipes import Augmentation
 from tests.model.helpers.tiny_dataset import COLOURS, Drawn, square, write_dataset, write_squares
 

@@ -17,7 +17,9 @@ from alti2v.dataset.check.checksums import check_contents
 from alti2v.dataset.manifest import read_manifest
 from alti2v.dataset.shard_cache import CacheConfig, hold, open_dataset
 from alti2v.errors import DamagedError, StorageError, UsageError
-from alti2v.model.data.pipeline import evaluation_batches, reading_errors, training_batches
+from alti2v.model.data.pipeline import evaluation_batches, training_batches
+from alti2v.model.data.read_errors import reading_errors
+from alti2v.model.data.shards import ReadFailure
 from alti2v.model.recipes import MODERN, RECIPES
 from alti2v.storage.layout import METADATA
 from alti2v.storage.remote import Remote, download
@@ -54,8 +56,9 @@ def settings(tmp_path: Path, local: Any, shards: Any = 4) -> Any:
 
 
 def epoch(dataset: Path, number: Any = 0) -> Any:
-    with reading_errors(dataset, split="train"):
-        batches = training_batches(dataset, batch_size=16, seed=2, epoch=number)
+    failure = ReadFailure()
+    with reading_errors(dataset, split="train", failure=failure):
+        batches = training_batches(dataset, batch_size=16, seed=2, epoch=number, failure=failure)
         return [(images.tobytes(), labels.tobytes()) for images, labels in batches.as_numpy_iterator()]
 
 
