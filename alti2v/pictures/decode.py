@@ -1,0 +1,238 @@
+"""Bytes of a file -> pixels that can be resized, and what the file says about how to show them.
+
+Pillow opens only the formats that `header` knows, strictly: what it refuses is refused. Before that, it is
+spared what other programs pass over with a warning (notes that are damaged or too long, a missing end marker).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageCms, ImageFile
+
+from alti2v.pictures import jpeg, png
+from alti2v.pictures.header import NoPicture, Refusal, read_header
+from alti2v.pictures.limits import MAX_PIXELS
+from alti2v.pictures.whole import flaw
+
+_REASONS = {
+    NoPicture.NOT_IMAGE: "not_image",
+    NoPicture.UNSUPPORTED_FORMAT: "not_image",
+    NoPicture.TOO_MANY_PIXELS: "too_large",
+    NoPicture.DAMAGED: "damaged",
+}
+_ORIENTATION = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # CIPA DC-008 (Exif 2.32), table 6: what undoes each value of the tag Orientation
+# Bits that no encoder ends a scan with: where a scan is not complete, they are decoded to something.
+_FILLINGS = (b"", b"\x55\xaa" * 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A picture that cannot be used.
+
+    Attributes:
+        reason: "not_image", "too_large", "too_small", "too_narrow" or "damaged"; from a decoder process also
+            "too_slow" or "crashed".
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedPicture:
+    """Pixels in a mode that can be resized, and what the file says about how to show them.
+
+    Attributes:
+        pixels: L, RGB, CMYK, or RGBa (premultiplied) where anything is transparent.
+        size: (width, height) of the picture in these pixels; the last ones may lie across its edge.
+        icc: Colour profile of the pixels; None where they are sRGB.
+        orientation: Value of the EXIF tag.
+    """
+
+    pixels: Image.Image
+    size: tuple[float, float]
+    icc: bytes | None
+    orientation: int | None
+
+
+def decode(content: bytes, *, at_least: tuple[int, int] | None = None) -> DecodedPicture | Unusable:
+    """Decode a picture; of an animation, its first frame.
+
+    Args:
+        content: The file.
+        at_least: (width, height) in px that are enough: a JPEG is then decoded at a fraction of its size. None
+            for all of it.
+    """
+    header = read_header(content)
+    if isinstance(header, Refusal):
+        return Unusable(_REASONS[header.kind])
+    if header.width * header.height > MAX_PIXELS:
+        return Unusable("too_large")
+    if header.format != "GIF" and flaw(header.format, content):  # of a GIF, one whole frame is enough
+        return Unusable("damaged")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata
+        profile = png.colour_profile(content) if header.format == "PNG" else None  # Pillow unpacks 1 MB at most
+        try:
+            for version in _versions(header.format, content):
+                try:
+                    return _decoded(version, header.format, at_least, profile)
+                except MemoryError:
+                    raise
+                except Exception:  # noqa: BLE001, S112 - decoders fed with hostile bytes raise nearly anything
+                    continue
+        except MemoryError:
+            return Unusable("too_large")
+    return Unusable("damaged")
+
+
+def _versions(image_format: str, content: bytes) -> Iterator[bytes]:
+    """Yield the file as it is, then without what only Pillow refuses, if there may be such."""
+    yield content
+    if image_format == "PNG":
+        yield png.plain(content)
+    elif image_format == "JPEG":
+        plain = jpeg.plain(content)
+        yield plain if jpeg.has_end(content) else _ended(plain)
+
+
+def _ended(content: bytes) -> bytes:
+    """Add an end marker to a JPEG without one.
+
+    Raises:
+        ValueError: The last scan is not complete: what follows it is decoded to pixels.
+    """
+    scans = content.rstrip(b"\xff")
+    digests = set()
+    for filling in _FILLINGS:
+        with _opened(scans + filling + jpeg.EOI, "JPEG") as image:
+            digests.add(hashlib.blake2b(image.tobytes()).digest())
+    if len(digests) > 1:
+        raise ValueError("the end of the last scan is missing")
+    return scans + jpeg.EOI
+
+
+def _opened(content: bytes, image_format: str) -> ImageFile.ImageFile:
+    image = Image.open(io.BytesIO(content), formats=(image_format,))
+    assert isinstance(image, ImageFile.ImageFile)
+    return image
+
+
+def _decoded(
+    content: bytes, image_format: str, at_least: tuple[int, int] | None, profile: bytes | None
+) -> DecodedPicture:
+    with _opened(content, image_format) as image:
+        # A square request would make Pillow decode at full size: the draft keeps BOTH sides above it.
+        drafted = None if at_least is None else image.draft(image.mode, at_least)
+        image.load()  # before the orientation is read, which decodes, too, and swallows what is wrong
+        icc = image.info.get("icc_profile") or profile
+        pixels, icc = _in_plain_mode(_with_alpha(image, content) if image.has_transparency_data else image, icc)
+        # Of an odd side, half a pixel of the draft lies outside the picture: shifted by that, lines look soft.
+        size = pixels.size if drafted is None else drafted[1][2:]
+        return DecodedPicture(pixels=pixels, size=size, icc=icc, orientation=_orientation(image))
+
+
+def _orientation(image: Image.Image) -> int | None:
+    try:
+        value: int | None = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 - broken EXIF is no reason to lose the picture
+        return None
+    return value
+
+
+def _in_plain_mode(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, bytes | None]:
+    """Convert loaded pixels into L, RGB, CMYK, or RGBa where anything is transparent; also their profile."""
+    if image.mode in ("LA", "RGBA"):
+        if image.getchannel("A").getextrema() != (255, 255):
+            # Premultiplied, or the colour of invisible pixels would bleed into visible ones.
+            return (in_srgb(image, icc) if icc else image.convert("RGBA")).convert("RGBa"), None
+        return image.convert("L" if icc and image.mode == "LA" else "RGB"), icc
+    if image.mode.startswith("I"):
+        return _eight_bits(np.asarray(image, np.int32)), icc
+    if image.mode in ("L", "RGB", "CMYK"):
+        return image, icc
+    return image.convert("L" if image.mode == "1" else "RGB"), icc
+
+
+def _with_alpha(image: Image.Image, content: bytes) -> Image.Image:
+    """Convert into LA or RGBA; a transparent colour is compared in the bits that the file has."""
+    colour = image.info.get("transparency")
+    if image.mode.startswith("I"):
+        values = np.asarray(image, np.int32)
+        return _masked(_eight_bits(values), values == colour)
+    bits = content[24] if image.format == "PNG" else 8
+    if image.mode == "RGB" and bits == 16 and colour is not None:
+        values = np.asarray(image, np.int32) << 8 | _low_bytes(content)
+        return _masked(image, (values == colour).all(axis=2))
+    if image.mode == "L" and isinstance(colour, int):
+        highest = (1 << bits) - 1
+        image.info["transparency"] = (colour & highest) * 255 // highest
+    return image if image.mode == "LA" else image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+
+
+def _eight_bits(values: npt.NDArray[np.int32]) -> Image.Image:
+    """Scale 16 bits to 8; Pillow's own conversion clips."""
+    return Image.fromarray((values >> 8).clip(0, 255).astype(np.uint8))
+
+
+def _low_bytes(content: bytes) -> npt.NDArray[np.uint8]:
+    """Decode to the half of each 16-bit value that Pillow drops: as if its bytes were swapped."""
+    with _opened(content, "PNG") as image:
+        image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
+        return np.asarray(image)
+
+
+def _masked(image: Image.Image, is_transparent: npt.NDArray[np.bool_]) -> Image.Image:
+    masked = image.convert("RGBA" if image.mode == "RGB" else "LA")
+    masked.putalpha(Image.fromarray(np.where(is_transparent, 0, 255).astype(np.uint8)))
+    return masked
+
+
+def shown(decoded: DecodedPicture, size: tuple[int, int], resampling: Image.Resampling) -> Image.Image:
+    """Resize the whole picture, and show it: RGB, on white; sides are swapped where the orientation says so."""
+    small = decoded.pixels.resize(size, resampling, box=(0, 0, *decoded.size))
+    rgb = _on_white(small) if small.mode == "RGBa" else in_srgb(small, decoded.icc)
+    return rgb.transpose(_ORIENTATION[decoded.orientation]) if decoded.orientation in _ORIENTATION else rgb
+
+
+def _on_white(premultiplied: Image.Image) -> Image.Image:
+    pixels = np.asarray(premultiplied, np.uint16)
+    return Image.fromarray(np.minimum(pixels[..., :3] + (255 - pixels[..., 3:]), 255).astype(np.uint8))
+
+
+def in_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """Convert L, RGB or CMYK into RGB, and LA or RGBA into RGBA, with the colours of sRGB."""
+    if image.mode in ("LA", "RGBA"):
+        colours = in_srgb(image.convert(image.mode[:-1]), icc)
+        colours.putalpha(image.getchannel("A"))
+        return colours
+    if icc:
+        try:
+            converted = ImageCms.applyTransform(image, _to_srgb(icc, image.mode))
+        except (ImageCms.PyCMSError, ValueError, OSError):
+            pass  # a broken profile, or one for another kind of pixels: show the numbers as they are
+        else:
+            if converted is not None:
+                return converted
+    return image.convert("RGB")
+
+
+@functools.lru_cache(maxsize=16)  # most pictures carry one of a few profiles; to make a transform takes 1 ms
+def _to_srgb(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform:
+    source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")

@@ -1,0 +1,80 @@
+"""The structure of a GIF file (CompuServe, GIF89a): its blocks, size and end. Pure: bytes in, facts out."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+SIGNATURES = (b"GIF87a", b"GIF89a")
+EXTENSION, IMAGE, TRAILER = b"!", b",", b";"
+_SCREEN_END = 13
+_PLACE = struct.Struct("<HHHH")  # left, top, width, height
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block.
+
+    Attributes:
+        kind: Its first byte: an extension, an image, the trailer, or what is none of them.
+        start: Position of that byte.
+        is_whole: False if the file ends within the block.
+    """
+
+    kind: bytes
+    start: int
+    is_whole: bool
+
+
+def blocks(content: bytes | memoryview) -> Iterator[Block]:
+    """Yield the blocks of a file in order, up to its trailer, to what is no block, or to its end."""
+    at: int | None = _SCREEN_END + _table(content, 10)
+    while at is not None and at < len(content):
+        kind = bytes(content[at : at + 1])
+        if kind == EXTENSION:
+            end = _after_data(content, at + 2)
+        elif kind == IMAGE:
+            end = _after_data(content, at + 11 + _table(content, at + 9))
+        else:
+            yield Block(kind, at, is_whole=True)
+            return
+        yield Block(kind, at, is_whole=end is not None)
+        at = end
+
+
+def _table(content: bytes | memoryview, at: int) -> int:
+    """Bytes of the colour table that the flags at a position speak of."""
+    flags = content[at] if at < len(content) else 0
+    return 3 << (flags & 7) + 1 if flags & 128 else 0
+
+
+def _after_data(content: bytes | memoryview, at: int) -> int | None:
+    """Position behind a run of sub-blocks; None if the file ends before."""
+    while at < len(content):
+        length = content[at]
+        at += 1 + length
+        if not length:
+            return at
+    return None
+
+
+def size(content: bytes | memoryview) -> tuple[int, int] | None:
+    """Return the size of the screen, or of the first image if that is larger; None if there is no image."""
+    image = next((block for block in blocks(content) if block.kind == IMAGE), None)
+    if image is None or image.start + 10 > len(content):
+        return None
+    width, height = struct.unpack_from("<HH", content, 6)
+    left, top, across, down = _PLACE.unpack_from(content, image.start + 1)
+    return max(width, left + across), max(height, top + down)
+
+
+def flaw(content: bytes | memoryview) -> str:
+    """Say in words what is wrong; "" if every image that has begun is there.
+
+    The trailer may be missing, and behind an image anything may follow: browsers take either for the end.
+    """
+    found = list(blocks(content))
+    if not found or not found[-1].is_whole or found[-1].kind == EXTENSION:  # behind which an image belongs
+        return "the end of the picture is missing"
+    return "" if any(block.kind == IMAGE for block in found) else "its structure is damaged"
