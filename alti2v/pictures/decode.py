@@ -10,7 +10,7 @@ import functools
 import hashlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,30 +85,22 @@ def decode(content: bytes, *, at_least: tuple[int, int] | None = None) -> Decode
         return Unusable("too_large")
     if header.format != "GIF" and flaw(header.format, content):  # of a GIF, one whole frame is enough
         return Unusable("damaged")
+    profile = png.colour_profile(content) if header.format == "PNG" else None  # Pillow unpacks 1 MB at most
+    spared = {"PNG": png.plain, "JPEG": _plain_jpeg}.get(header.format)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata
-        profile = png.colour_profile(content) if header.format == "PNG" else None  # Pillow unpacks 1 MB at most
         try:
-            for version in _versions(header.format, content):
-                try:
-                    return _decoded(version, header.format, at_least, profile)
-                except MemoryError:
-                    raise
-                except Exception:  # noqa: BLE001, S112 - decoders fed with hostile bytes raise nearly anything
-                    continue
+            decoded = _decoded(content, header.format, at_least, profile)
+            if decoded is None and spared is not None:
+                decoded = _decoded(content, header.format, at_least, profile, spared)
         except MemoryError:
             return Unusable("too_large")
-    return Unusable("damaged")
+    return decoded or Unusable("damaged")
 
 
-def _versions(image_format: str, content: bytes) -> Iterator[bytes]:
-    """Yield the file as it is, then without what only Pillow refuses, if there may be such."""
-    yield content
-    if image_format == "PNG":
-        yield png.plain(content)
-    elif image_format == "JPEG":
-        plain = jpeg.plain(content)
-        yield plain if jpeg.has_end(content) else _ended(plain)
+def _plain_jpeg(content: bytes) -> bytes:
+    plain = jpeg.plain(content)
+    return plain if jpeg.has_end(content) else _ended(plain)
 
 
 def _ended(content: bytes) -> bytes:
@@ -134,17 +126,28 @@ def _opened(content: bytes, image_format: str) -> ImageFile.ImageFile:
 
 
 def _decoded(
-    content: bytes, image_format: str, at_least: tuple[int, int] | None, profile: bytes | None
-) -> DecodedPicture:
-    with _opened(content, image_format) as image:
-        # A square request would make Pillow decode at full size: the draft keeps BOTH sides above it.
-        drafted = None if at_least is None else image.draft(image.mode, at_least)
-        image.load()  # before the orientation is read, which decodes, too, and swallows what is wrong
-        icc = image.info.get("icc_profile") or profile
-        pixels, icc = _in_plain_mode(_with_alpha(image, content) if image.has_transparency_data else image, icc)
-        # Of an odd side, half a pixel of the draft lies outside the picture: shifted by that, lines look soft.
-        size = pixels.size if drafted is None else drafted[1][2:]
-        return DecodedPicture(pixels=pixels, size=size, icc=icc, orientation=_orientation(image))
+    content: bytes,
+    image_format: str,
+    at_least: tuple[int, int] | None,
+    profile: bytes | None,
+    spared: Callable[[bytes], bytes] = bytes,
+) -> DecodedPicture | None:
+    """Decode what `spared` leaves of a file; None if Pillow refuses it."""
+    try:
+        content = spared(content)
+        with _opened(content, image_format) as image:
+            # A square request would make Pillow decode at full size: the draft keeps BOTH sides above it.
+            drafted = None if at_least is None else image.draft(image.mode, at_least)
+            image.load()  # before the orientation is read: that decodes, too, and swallows what is wrong
+            transparent = _with_alpha(image, content) if image.has_transparency_data else image
+            pixels, icc = _in_plain_mode(transparent, image.info.get("icc_profile") or profile)
+            # Of an odd side, half a pixel of the draft is outside the picture: so shifted, lines look soft.
+            size = pixels.size if drafted is None else drafted[1][2:]
+            return DecodedPicture(pixels=pixels, size=size, icc=icc, orientation=_orientation(image))
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - decoders fed with hostile bytes raise nearly anything
+        return None
 
 
 def _orientation(image: Image.Image) -> int | None:

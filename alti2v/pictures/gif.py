@@ -6,8 +6,10 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from alti2v.pictures.flaws import CUT, DAMAGED_DATA
+
 SIGNATURES = (b"GIF87a", b"GIF89a")
-EXTENSION, IMAGE, TRAILER = b"!", b",", b";"
+EXTENSION, IMAGE = b"!", b","
 _SCREEN_END = 13
 _PLACE = struct.Struct("<HHHH")  # left, top, width, height
 
@@ -70,11 +72,15 @@ def size(content: bytes | memoryview) -> tuple[int, int] | None:
 
 
 def flaw(content: bytes | memoryview) -> str:
-    """Say in words what is wrong; "" if every image that has begun is there.
+    """Say in words what is missing; "" if every image that has begun is there, or may be.
 
-    The trailer may be missing, and behind an image anything may follow: browsers take either for the end.
+    The trailer may be missing, and anything may follow an image: browsers take either for the end. If the file
+    ends within its first image, only decoding tells whether all pixels are there.
     """
     found = list(blocks(content))
-    if not found or not found[-1].is_whole or found[-1].kind == EXTENSION:  # behind which an image belongs
-        return "the end of the picture is missing"
-    return "" if any(block.kind == IMAGE for block in found) else "its structure is damaged"
+    images = sum(block.kind == IMAGE for block in found)
+    if not images:
+        is_cut = not found or not found[-1].is_whole or found[-1].kind == EXTENSION
+        return CUT if is_cut else DAMAGED_DATA
+    last = found[-1]
+    return CUT if last.kind == EXTENSION or (not last.is_whole and images > 1) else ""

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 
+from alti2v.pictures.flaws import CUT
+
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 _SOS = 0xDA
 _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
@@ -103,7 +105,15 @@ def has_end(content: bytes | memoryview) -> bool:
     return any(segment.marker == EOI[1] for segment in segments(content, start))
 
 
-def has_all_scans(content: bytes | memoryview) -> bool:
+def flaw(content: bytes | memoryview) -> str:
+    """Say in words what is missing; "" if there is an end marker, or if every scan has begun.
+
+    In the second case only decoding tells whether the last scan is complete.
+    """
+    return "" if has_end(content) or _has_all_scans(content) else CUT
+
+
+def _has_all_scans(content: bytes | memoryview) -> bool:
     """Return whether the scans that have begun bring every coefficient of every component to its last bit.
 
     A progressive file brings them in several scans (G.1.1.1); libjpeg shows what is missing as a blur.

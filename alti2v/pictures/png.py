@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from alti2v.pictures.flaws import CUT, DAMAGED_DATA, DAMAGED_HEADER
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LENGTH = struct.Struct(">I4s")
 _HEADER = struct.Struct(">IIBBBBB")
@@ -94,18 +96,18 @@ def flaw(content: bytes | memoryview) -> str:
     """
     header, parts = read_header(content), list(chunks(content))
     if header is None:
-        return "its header is damaged"
+        return DAMAGED_HEADER
     data = [part for part in parts if part.kind == b"IDAT"]
     is_ended = parts[-1].kind == b"IEND"
     if any(part.kind == b"PLTE" and not part.is_sound for part in parts) and header.colour == 3:
-        return "its palette is damaged"
+        return DAMAGED_DATA
     are_sound = all(part.is_sound for part in data if part.crc is not None)
     if data and is_ended and are_sound:
         return ""  # what its writer meant; whether that unpacks is for the decoder to say
     is_full, is_proven = _inflate(data, header.raw_bytes)
     if is_proven or (is_full and are_sound):
         return ""
-    return "its data is damaged" if is_ended or not are_sound else "the end of the picture is missing"
+    return DAMAGED_DATA if is_ended or not are_sound else CUT
 
 
 def _inflate(data: Sequence[PngChunk], wanted: int) -> tuple[bool, bool]:
@@ -137,9 +139,16 @@ def plain(content: bytes | memoryview) -> bytes:
         if part.kind in (b"IHDR", b"PLTE", b"eXIf")
         or (part.kind == b"tRNS" and shortest <= len(part.body) <= 256)
     ]
-    data = b"".join(part.body for part in parts if part.kind == b"IDAT")
+    data = _complete(b"".join(part.body for part in parts if part.kind == b"IDAT"))
     sound = [(part.kind, bytes(part.body)) for part in kept if part.is_sound]
     return SIGNATURE + b"".join(chunk(*one) for one in (*sound, (b"IDAT", data), (b"IEND", b"")))
+
+
+def _complete(data: bytes) -> bytes:
+    """Pack image data again if its last bytes, which hold no pixel, are missing: Pillow waits for them."""
+    inflater = zlib.decompressobj()
+    lines = inflater.decompress(data)
+    return data if inflater.eof else zlib.compress(lines, 1)
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from alti2v.pictures.flaws import CUT
+
 _CHUNK = 12  # position of the first chunk, behind RIFF, the length, and WEBP
 _BODY = _CHUNK + 8
 
@@ -22,4 +24,4 @@ def size(content: bytes | memoryview) -> tuple[int, int] | None:
 def flaw(content: bytes | memoryview) -> str:
     """Say in words what is wrong; "" if the file is as long as it says."""
     is_long_enough = len(content) >= 8 + int.from_bytes(content[4:8], "little")
-    return "" if is_long_enough else "the end of the picture is missing"
+    return "" if is_long_enough else CUT

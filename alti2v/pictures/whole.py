@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from alti2v.pictures import gif, jpeg, png, webp
 
+_FLAW = {"JPEG": jpeg.flaw, "PNG": png.flaw, "GIF": gif.flaw, "WEBP": webp.flaw}
+
 
 def flaw(image_format: str, content: bytes | memoryview) -> str:
-    """Say in words what is missing or damaged; "" if the structure shows nothing.
-
-    A JPEG whose scans all began is not at fault for lacking its end marker: see `needs_decoding`.
-    """
-    if image_format == "JPEG":
-        is_whole = jpeg.has_end(content) or jpeg.has_all_scans(content)
-        return "" if is_whole else "the end of the picture is missing"
-    flaws = {"PNG": png.flaw, "GIF": gif.flaw, "WEBP": webp.flaw}
-    return flaws[image_format](content)
+    """Say in words what is missing or damaged; "" if structure and checksums show nothing."""
+    return _FLAW[image_format](content)
 
 
 def needs_decoding(image_format: str, content: bytes | memoryview) -> bool:
     """Return whether only decoding shows if a picture without a `flaw` is whole and undamaged.
 
-    A JPEG without its end marker may lack the end of its last scan; GIF and WebP have no checksums.
+    GIF and WebP have no checksums, and the last scan of a JPEG without an end marker may be cut.
     """
     return image_format in ("GIF", "WEBP") or (image_format == "JPEG" and not jpeg.has_end(content))

@@ -1,0 +1,7 @@
+"""What may be wrong with a picture, in words that the formats share."""
+
+from __future__ import annotations
+
+CUT = "the end of the picture is missing"
+DAMAGED_HEADER = "its header is damaged"
+DAMAGED_DATA = "its data is damaged"
