@@ -35,13 +35,14 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from alti2v.dataset.build import BuildConfig, build_shards
+from alti2v.dataset.build import build_shards
+from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.engines.local import local_engine
 from alti2v.dataset.images.convert import PreparedPicture, prepare_picture
 from alti2v.dataset.images.decoder_process import process_decoders
 from alti2v.dataset.images.prepare import Chunk, prepare_chunk
 from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.plan.near_duplicates import LOOK_SIDE_PX
+from alti2v.dataset.plan.near_duplicates import LUMINANCE_SIDE_PX
 from alti2v.dataset.plan.posts import load_posts
 from alti2v.records import Progress
 from alti2v.storage.store import open_store
@@ -261,7 +262,7 @@ def _floors(kind: str, contents: Sequence[bytes]) -> dict[str, float]:
         "floor_encode_ms": _alone(each(_as_jpeg, small)),
         "floor_tar_ms": _alone(write_tar),
         "beside_hashes_ms": _alone(each(_hashes, jpegs)),
-        "beside_looks_ms": _alone(each(_look, reduced)),
+        "beside_looks_ms": _alone(each(_luminance, reduced)),
     }
 
 
@@ -270,9 +271,9 @@ def _hashes(jpeg: bytes) -> None:
         make(jpeg)
 
 
-def _look(image: Image.Image) -> bytes:
+def _luminance(image: Image.Image) -> bytes:
     grey = image.convert("L")
-    return grey.resize((LOOK_SIDE_PX, LOOK_SIDE_PX), Image.Resampling.BOX, reducing_gap=1.5).tobytes()
+    return grey.resize((LUMINANCE_SIDE_PX, LUMINANCE_SIDE_PX), Image.Resampling.BOX, reducing_gap=1.5).tobytes()
 
 
 def _as_jpeg(image: Image.Image) -> bytes:

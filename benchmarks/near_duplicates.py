@@ -19,7 +19,7 @@ from PIL import Image
 
 from alti2v.dataset.images.convert import PreparedPicture, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.plan.near_duplicates import NEAR_BITS, Looks, alike_pairs, look_at
+from alti2v.dataset.plan.near_duplicates import NEAR_BITS, Appearances, appearances_of, near_duplicate_pairs
 from alti2v.demo.drawing.corpus import Corpus, illustration
 from alti2v.demo.drawing.render import original
 
@@ -48,7 +48,9 @@ def main() -> None:
     methods = {
         f"one hash, <= {_OLD_BITS} bits": _near(looks, _OLD_BITS),
         f"one hash, <= {NEAR_BITS} bits": _near(looks, NEAR_BITS),
-        "alike_pairs": set(zip(*(np.sort(np.stack(alike_pairs(looks)), axis=0).tolist()), strict=True)),
+        "alike_pairs": set(
+            zip(*(np.sort(np.stack(near_duplicate_pairs(looks)), axis=0).tolist()), strict=True)
+        ),
     }
     result = {}
     for method, pairs in methods.items():
@@ -85,13 +87,13 @@ def _mirrored(content: bytes) -> bytes:
     return stream.getvalue()
 
 
-def _looks(contents: list[bytes]) -> Looks:
+def _looks(contents: list[bytes]) -> Appearances:
     pictures = [prepare_picture(content, ImageRecipe(size=_SIZE_PX)) for content in contents]
     assert all(isinstance(picture, PreparedPicture) for picture in pictures)
-    return look_at([picture.look for picture in pictures if isinstance(picture, PreparedPicture)])
+    return appearances_of([picture.luminance for picture in pictures if isinstance(picture, PreparedPicture)])
 
 
-def _near(looks: Looks, bits: int) -> set[tuple[int, int]]:
+def _near(looks: Appearances, bits: int) -> set[tuple[int, int]]:
     whole: npt.NDArray[np.uint64] = looks.hashes[:, 0]
     first, second = np.nonzero(np.triu(np.bitwise_count(whole[:, None] ^ whole[None]) <= bits, 1))
     return set(zip(first.tolist(), second.tolist(), strict=True))

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.plan.near_duplicates import NEAR_BITS, Looks, families, near_pairs
+from alti2v.dataset.plan.near_duplicates import NEAR_BITS, Appearances, near_pairs, related_groups
 from alti2v.dataset.plan.planner import Candidates, PlanOptions, make_plan
 from alti2v.dataset.plan.posts import first_outcomes, load_posts
 from alti2v.dataset.plan.vocabulary import VocabularyRule
@@ -151,13 +151,13 @@ def _measure(folder: Path) -> dict[str, float]:
     lap("reading_s")
     rows = first_outcomes(posts).usable
     parents = posts.numbers("parent_id")
-    family = families(posts.ids, (posts.ids[parents > 0], parents[parents > 0]))
+    related = related_groups(posts.ids, (posts.ids[parents > 0], parents[parents > 0]))
     lap("outcomes_s")
     stored = np.load(folder / "looks.npz")
     candidates = Candidates(
         ids=posts.ids[rows],
-        family=family[rows],
-        looks=Looks(hashes=stored["arr_0"], thumbnails=stored["arr_1"]),
+        related=related[rows],
+        appearances=Appearances(hashes=stored["arr_0"], thumbnails=stored["arr_1"]),
         tags=posts.tags,
         rows=rows,
         table=posts.table,

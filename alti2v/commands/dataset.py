@@ -225,13 +225,13 @@ def verify(*, directory: Path | str | None, repair: str | None, deep: bool, as_j
     to_fetch = 0
     with sigterm_raises(), progress_display() as progress:
         if isinstance(directory, str) or _kind(directory) is DirectoryKind.DATASET:
-            from alti2v.dataset.check.restore import restore_shards
+            from alti2v.dataset.check.repair import repair_damaged
             from alti2v.dataset.check.verify import verify_dataset
 
             is_repair = repair is not None
             verification = verify_dataset(directory, repair=is_repair, deep=deep, progress=progress)
             if repair and any(not finding.repaired for finding in verification.findings):
-                restore_shards(Path(directory), Path(repair), verification, progress=progress)
+                repair_damaged(Path(directory), Path(repair), verification, progress=progress)
                 verification = verify_dataset(directory, repair=True, deep=deep, progress=progress)
         elif repair:
             raise click.UsageError("--repair takes a store only for a dataset.")

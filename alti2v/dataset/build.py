@@ -1,8 +1,7 @@
-"""build-shards: a store becomes a dataset, and a grown store a larger one.
+"""Orchestration of `build-shards`: plan, write shards and tables, publish a version.
 
-Look at every new picture once, plan, write shards and tables, then publish an edition. Each step leaves files
-that are whole or absent, so the same command after a kill does what is missing; a run with other options
-before the manifest exists reuses what it can. Only this module and `restore.py` start processes.
+Each step leaves files that are complete or absent, so the same command after a kill does what is missing; a
+run with other options before the manifest exists reuses what it can.
 """
 
 from __future__ import annotations
@@ -14,365 +13,247 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from alti2v.dataset.build_context import engine_of, lay_down, posts_of, shared_work, take_up
-from alti2v.dataset.check.repair import repair_dataset
+from alti2v.dataset.build_context import engine_of, posts_of, shared_work
+from alti2v.dataset.build_plan import BuildInputs, PlannedBuild, plan_build
+from alti2v.dataset.check.repair import repair_incomplete
 from alti2v.dataset.config import BuildConfig, differences
 from alti2v.dataset.engines.local import Engine
-from alti2v.dataset.images.survey import (
-    LOOK_COLUMNS,
-    SurveyRun,
-    by_id,
-    check_blame,
-    comparable,
-    known_rows,
-    looks_of,
-    made_with,
-    no_survey,
-    of_recipe,
-    prepare,
-    surveyed,
-)
+from alti2v.dataset.images.appearance import APPEARANCE_COLUMNS, Preparation, by_id, made_with, prepare
 from alti2v.dataset.manifest import Manifest, Shard, in_order, read_manifest, read_vocabulary, write_vocabulary
-from alti2v.dataset.plan.near_duplicates import families
-from alti2v.dataset.plan.planner import Candidates, Plan, PlanOptions, Settled, as_json, make_plan, options_hash
-from alti2v.dataset.plan.posts import (
-    NONE_REMOVED,
-    Outcomes,
-    StorePosts,
-    count_outcomes,
-    first_outcomes,
-    outcome_table,
-)
-from alti2v.dataset.plan.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE, check_sizes
+from alti2v.dataset.plan.planner import PlanOptions, as_json, options_hash
+from alti2v.dataset.plan.posts import StorePosts, count_outcomes, outcome_table
+from alti2v.dataset.plan.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE
 from alti2v.dataset.plan.vocabulary import Vocabulary
 from alti2v.dataset.report import BuildReport, build_report
-from alti2v.dataset.versions.previous import History, family_links, read_for_new_plan, read_history, settle
-from alti2v.dataset.versions.publish import (
-    WORK_DIR,
-    incomplete,
-    is_whole,
-    publish_edition,
-    remove_unplanned,
-    writing,
-)
-from alti2v.dataset.versions.remote import claim_work, send_edition
+from alti2v.dataset.versions.previous import read_for_new_plan, read_history
+from alti2v.dataset.versions.publish import incomplete, is_whole, remove_unplanned
+from alti2v.dataset.versions.transaction import DatasetWriter, open_for_writing
 from alti2v.dataset.write.shard import ShardSpec, build_shard, read_receipt, shard_plan, write_plan
-from alti2v.errors import DataError, UsageError
-from alti2v.records import Progress, ProgressHook, ignore_progress
+from alti2v.errors import UsageError
+from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
 from alti2v.storage.directory import DirectoryKind, claim_directory
-from alti2v.storage.layout import OUTCOMES, OUTCOMES_FILE, SURVEY_FILE
-from alti2v.storage.location import open_place, remove
+from alti2v.storage.layout import OUTCOMES, OUTCOMES_FILE, PLAN_DIR, SURVEY_FILE, WORK_DIR
+from alti2v.storage.location import open_location, remove
 from alti2v.storage.publish import make_directory
 from alti2v.storage.remote import Remote
-from alti2v.storage.table import give_back_memory, read_table, schema, write_arrow_table
+from alti2v.storage.table import read_table, schema, write_arrow_table
 
-PLAN_DIR = "plan"
-_BESIDE_A_PICTURE = 2300  # bytes of a sample in a tar file: two headers, 1 kB of JSON, and what rounds them up
-# Of store.json: which board was crawled, and for what.
-_OF_THE_SOURCE = ("board", "tags", "files", "min_id", "max_id", "min_score", "exclude")
+_TAR_OVERHEAD = 2300  # bytes per sample beside the picture: two headers, 1 kB of JSON, padding
+# Fields of store.json that say what was crawled.
+_SOURCE_FIELDS = ("board", "tags", "files", "min_id", "max_id", "min_score", "exclude")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """What the steps of a build need.
+class _Request:
+    """What a build is to make.
 
     Attributes:
-        place: where shards belong.
-        history: of the dataset; None if there is none yet.
-        is_growth: whether what stands in the dataset stays.
+        posts: Posts of the store.
+        source: Fields of store.json for the manifest.
+        hash: SHA-256 of options and posts; the manifest of a finished build holds the same.
     """
 
     config: BuildConfig
     options: PlanOptions
-    place: Path | Remote
     posts: StorePosts
     source: Mapping[str, object]
-    history: History | None
-    is_growth: bool
-    preparation: SurveyRun
-
-    @property
-    def edition(self) -> int:
-        return 1 if self.history is None else self.history.manifest.edition + 1
+    hash: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Planned:
-    """A plan, and what it is about.
+class _Build:
+    """A dataset as it is after the build.
 
     Attributes:
-        rows: of the store's posts, one per candidate.
-        prepared: what lies in chunks.
-        survey: of the new pictures and of those that stand already, in no order.
+        saved: Folder of the plan if it was only planned.
     """
 
-    plan: Plan
-    rows: npt.NDArray[np.int64]
-    prepared: pa.Table
-    survey: pa.Table
-    outcomes: Outcomes
+    manifest: Manifest
+    tags: tuple[Tag, ...]
+    saved: Path | None = None
 
 
 def build_shards(config: BuildConfig, *, progress: ProgressHook = ignore_progress) -> BuildReport:
-    """Build a dataset, go on with one, or let one grow with its store; return at once if nothing is to be done.
+    """Build a dataset, resume a build, or add the new posts of the store; do nothing if it is up to date.
 
     Raises:
-        UsageError: the store is none, the dataset's folder is something else or was built otherwise or is
-            in use, or test and validation leave nothing to train on.
-        DataError: the store has no tables yet, no usable pictures, or no tags.
-        DamagedError: the store is damaged.
-        StorageError: the dataset's place refuses a write; run the same command again to go on.
-        RemoteError: the Dask cluster does not answer, or went away.
+        UsageError: The store or the dataset is something else, the dataset is in use or has other options, or
+            test and validation leave nothing to train on.
+        DataError: The store has no tables yet, no usable pictures, or no tags.
+        DamagedError: The store is damaged.
+        StorageError: The dataset cannot be written; run the same command again to resume.
+        RemoteError: The Dask cluster does not respond, or was lost.
     """
     begun_s = time.monotonic()
-    options = config.options
-    posts, source = posts_of(config)
-    request = options_hash(options, store_digest=posts.digest)
-    if config.url is not None:
-        claim_work(config.dataset, config.url)
-    elif claim_directory(config.dataset, DirectoryKind.DATASET) and not config.new_plan:
-        _check_options(config, options)
-        if not (config.dataset / WORK_DIR).exists() and _is_finished(config.dataset, request):
-            return _report_finished(config, begun_s)
-    with writing(config.dataset) as work, engine_of(config) as engine:
-        place = open_place(config.address)
-        is_dataset = take_up(place, config.dataset)
-        if is_dataset and not config.new_plan:
-            _check_options(config, options)
-        preparation = _preparation(config, options, work, engine, progress)
-        if is_dataset and not config.new_plan and read_manifest(config.dataset).request_hash == request:
-            if not config.dry_run:
-                repair_dataset(config.dataset, place, posts, preparation)
-                lay_down(place, work)
-            return _report_finished(config, begun_s)
-        read = read_for_new_plan if config.new_plan else read_history
-        job = _Job(
-            config=config,
-            options=options,
-            posts=posts,
-            source={name: source[name] for name in _OF_THE_SOURCE if name in source},
-            place=place,
-            history=read(config.dataset) if is_dataset else None,
-            is_growth=is_dataset and not config.new_plan,
-            preparation=preparation,
-        )
-        planned = _plan(job)
-        manifest = _manifest(job, planned, request)
-        specs = _save_plan(job, planned)
-        if not config.dry_run:
-            manifest = _publish(job, planned, manifest, specs)
-            lay_down(place, work)
+    request = _request(config)
+    built = _finished(request)
+    if built is None:
+        with open_for_writing(config.dataset, config.url) as writer, engine_of(config) as engine:
+            built = _build(request, writer, engine, progress)
     return build_report(
-        config.address,
-        manifest,
-        planned.plan.vocabulary.tags,
-        saved=_plan_folder(config) if config.dry_run else None,
-        seconds=time.monotonic() - begun_s,
+        config.address, built.manifest, built.tags, saved=built.saved, seconds=time.monotonic() - begun_s
     )
 
 
-def _check_options(config: BuildConfig, options: PlanOptions) -> None:
+def _request(config: BuildConfig) -> _Request:
+    options = config.options
+    posts, store = posts_of(config)
+    return _Request(
+        config=config,
+        options=options,
+        posts=posts,
+        source={name: store[name] for name in _SOURCE_FIELDS if name in store},
+        hash=options_hash(options, store_digest=posts.digest),
+    )
+
+
+def _finished(request: _Request) -> _Build | None:
+    """Return the requested dataset if it is complete; a local one needs no lock for that."""
+    config = request.config
+    if config.url is not None or not claim_directory(config.dataset, DirectoryKind.DATASET) or config.new_plan:
+        return None
     manifest = read_manifest(config.dataset)
-    if other := differences(manifest.options, as_json(options)):
+    _check_options(request, manifest)
+    is_unfinished = (config.dataset / WORK_DIR).exists()
+    if is_unfinished or manifest.request_hash != request.hash or not is_whole(config.dataset, manifest):
+        return None
+    return _Build(manifest=manifest, tags=read_vocabulary(config.dataset))
+
+
+def _check_options(request: _Request, manifest: Manifest) -> None:
+    if other := differences(manifest.options, as_json(request.options)):
         raise UsageError(
-            f"{config.address} was built with other options ({other}): give the same, choose another folder, "
-            "or let --new-plan replace it"
+            f"{request.config.address} was built with other options ({other}): use the same options, choose "
+            "another folder, or replace the dataset with --new-plan"
         )
 
 
-def _is_finished(dataset: Path, request: str) -> bool:
-    """Whether the folder holds all files of the very dataset that is asked for."""
-    manifest = read_manifest(dataset)
-    return manifest.request_hash == request and is_whole(dataset, manifest)
-
-
-def _preparation(
-    config: BuildConfig, options: PlanOptions, work: Path, engine: Engine, progress: ProgressHook
-) -> SurveyRun:
-    return SurveyRun(
+def _build(request: _Request, writer: DatasetWriter, engine: Engine, progress: ProgressHook) -> _Build:
+    config, current = request.config, writer.manifest
+    is_growth = current is not None and not config.new_plan
+    preparation = Preparation(
         store=config.store,
-        work=shared_work(config, work),
-        recipe=options.image,
+        work=shared_work(config, writer.work),
+        recipe=request.options.image,
         made_with=made_with(),
         engine=engine,
         progress=progress,
     )
-
-
-def _plan(job: _Job) -> _Planned:
-    """Look at what is new in the store, and decide what becomes of it."""
-    posts, history = job.posts, job.history
-    known = _usable_survey(job)
-    outcomes = first_outcomes(
-        posts,
-        settled=_settled_ids(history) if job.is_growth else np.empty(0, np.int64),
-        removed=NONE_REMOVED if history is None else history.gone,
+    if current is not None and is_growth:
+        _check_options(request, current)
+        if current.request_hash == request.hash:
+            if not config.dry_run:
+                repair_incomplete(writer, current, request.posts, preparation)
+                writer.finish()
+            return _Build(manifest=current, tags=read_vocabulary(writer.folder))
+    read = read_history if is_growth else read_for_new_plan
+    inputs = BuildInputs(
+        options=request.options,
+        posts=request.posts,
+        history=None if current is None else read(writer.folder, current),
+        is_growth=is_growth,
+        preparation=preparation,
     )
-    if not job.is_growth:
-        _check_usable(job, outcomes)
-    settled: Settled | None = None
-    if history is not None and job.is_growth:
-        settled, family = settle(replace(history, survey=known), posts, outcomes)
-        rows = outcomes.usable[~np.isin(posts.ids[outcomes.usable], settled.ids)]
-    else:
-        family, rows = families(posts.ids, family_links(posts, outcomes)), outcomes.usable
-    place, is_known = known_rows(known, posts, rows)
-    prepared = prepare(job.preparation, posts, rows[~is_known])
-    new, prepared = surveyed(posts, rows[~is_known], prepared), prepared.drop_columns(LOOK_COLUMNS)
-    seen = by_id([known.take(pa.array(place[is_known])), new])
-    del new  # thumbnails of a whole board are 400 MB: from here on one copy of them has to do
-    reasons = np.array(seen.column("reason").to_pylist(), np.object_)
-    check_blame(job.preparation, posts, rows[(reasons != "") & ~is_known])
-    outcomes = outcomes.dropped(rows[reasons != ""], reasons[reasons != ""])
-    if not job.is_growth:
-        _check_usable(job, outcomes)
-    standing = known.filter(pa.array(np.isin(known.column("id").to_numpy(), _settled_ids(history))))
-    unusable = seen.filter(pa.array(reasons != ""))
-    rows, seen = rows[reasons == ""], seen.filter(pa.array(reasons == ""))
-    survey = pa.concat_tables([standing, seen, unusable] if job.is_growth else [seen, unusable])
-    candidates = Candidates(
-        ids=posts.ids[rows],
-        family=family[rows],
-        looks=looks_of(seen),
-        tags=posts.tags,
-        rows=rows,
-        table=posts.table,
-    )
-    give_back_memory()
-    plan = make_plan(candidates, job.options, store_digest=posts.digest, settled=settled, edition=job.edition)
-    left_out = rows[plan.side == NOWHERE]
-    outcomes = outcomes.dropped(left_out, ["alike_held_out"] * len(left_out))
-    return _Planned(
-        plan=plan,
-        rows=rows,
-        prepared=prepared,
-        survey=of_recipe(survey, job.options.image),
-        outcomes=outcomes,
+    planned = plan_build(inputs)
+    manifest = _planned_manifest(request, inputs, planned)
+    plan_folder = writer.work / PLAN_DIR
+    specs = _save_plan(plan_folder, config, inputs, planned)
+    if not config.dry_run:
+        manifest = _write_and_publish(writer, inputs, planned, manifest, specs)
+        writer.finish()
+    return _Build(
+        manifest=manifest,
+        tags=planned.plan.vocabulary.tags,
+        saved=plan_folder if config.dry_run else None,
     )
 
 
-def _settled_ids(history: History | None) -> npt.NDArray[np.int64]:
-    return np.empty(0, np.int64) if history is None else np.array(sorted(history.shard_of), np.int64)
-
-
-def _usable_survey(job: _Job) -> pa.Table:
-    if job.history is None:
-        return no_survey()
-    needed = _settled_ids(job.history if job.is_growth else None)
-    return comparable(job.history.survey, needed, job.preparation, job.posts)
-
-
-def _check_usable(job: _Job, outcomes: Outcomes) -> None:
-    usable = len(outcomes.usable)
-    if not usable:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in outcomes.counts().items())
-        raise DataError(f"{job.config.store} has no usable picture ({kinds}): crawl more")
-    if job.options.split == "hash":
-        check_sizes(usable, test=job.options.test, validation=job.options.validation)
-
-
-def _manifest(job: _Job, planned: _Planned, request: str) -> Manifest:
-    """The manifest of the edition; of the bytes of its new shards it says about how many there will be."""
-    plan, history = planned.plan, job.history
-    earlier = history.manifest.shards if history is not None and job.is_growth else ()
+def _planned_manifest(request: _Request, inputs: BuildInputs, planned: PlannedBuild) -> Manifest:
+    """Write the manifest of the new version; the sizes of its new shards are estimates, their hashes empty."""
+    plan, kept = planned.plan, inputs.kept
     sizes = planned.prepared.column("size").to_numpy()
-    each = _BESIDE_A_PICTURE + (int(sizes[sizes > 0].mean()) if sizes.any() else 0)
+    sample_bytes = _TAR_OVERHEAD + (int(sizes[sizes > 0].mean()) if sizes.any() else 0)
     new = (
-        Shard(name=shard.name, samples=len(shard.rows), bytes=len(shard.rows) * each, sha256="", rows_sha256="")
+        Shard(
+            name=shard.name,
+            samples=len(shard.rows),
+            bytes=len(shard.rows) * sample_bytes,
+            sha256="",
+            rows_sha256="",
+        )
         for shard in plan.shards
     )
     return Manifest(
         plan_hash=plan.hash,
-        image=job.options.image,
-        shards=in_order((*earlier, *new)),
-        split_rule=SPLIT_RULE if job.options.split == "hash" else ID_MODULO_RULE,
+        image=request.options.image,
+        shards=in_order((*(kept.manifest.shards if kept is not None else ()), *new)),
+        split_rule=SPLIT_RULE if request.options.split == "hash" else ID_MODULO_RULE,
         outcomes=planned.outcomes.counts(),
-        made_with=job.preparation.made_with,
-        request_hash=request,
+        made_with=inputs.preparation.made_with,
+        request_hash=request.hash,
         groups=plan.groups,
         alike=plan.alike,
         astray=plan.astray,
-        **_of_vocabulary(history.manifest if history is not None and job.is_growth else plan.vocabulary),
-        edition=job.edition,
-        options=as_json(job.options),
-        source=job.source,
-        command=job.config.command,
+        **_vocabulary_facts(plan.vocabulary if kept is None else kept.manifest),
+        edition=inputs.version,
+        options=as_json(request.options),
+        source=request.source,
+        command=request.config.command,
     )
 
 
-def _of_vocabulary(chosen: Manifest | Vocabulary) -> dict[str, Any]:
-    """What is told of the choice of tags: once chosen, a vocabulary stays."""
+def _vocabulary_facts(chosen: Manifest | Vocabulary) -> dict[str, Any]:
+    """Facts about the choice of tags, which is made once, for the first version."""
     return {"rare": chosen.rare, "left_out": chosen.left_out, "unmet": chosen.unmet}
 
 
-def _plan_folder(config: BuildConfig) -> Path:
-    return config.dataset / WORK_DIR / PLAN_DIR
-
-
-def _save_plan(job: _Job, planned: _Planned) -> list[ShardSpec]:
-    """Write down what is planned: vocabulary, outcomes, and a table for each shard that is to be written."""
-    folder = _plan_folder(job.config)
+def _save_plan(
+    folder: Path, config: BuildConfig, inputs: BuildInputs, planned: PlannedBuild
+) -> list[ShardSpec]:
+    """Save vocabulary and outcomes, and a table for each shard that is not built yet."""
     make_directory(folder)
     write_vocabulary(folder, planned.plan.vocabulary.tags)
-    outcomes = outcome_table(job.posts, planned.outcomes, _shard_of(job, planned))
-    write_arrow_table(folder / OUTCOMES_FILE, OUTCOMES, _all_outcomes(job, outcomes))
-    return _write_shard_plans(job, planned)
+    outcomes = outcome_table(inputs.posts, planned.outcomes, _shard_of(inputs, planned))
+    write_arrow_table(folder / OUTCOMES_FILE, OUTCOMES, _with_lost_posts(inputs, outcomes))
+    return _write_shard_plans(config, inputs, planned)
 
 
-def _shard_of(job: _Job, planned: _Planned) -> dict[int, str]:
-    """The shard of each picture, those that stand included."""
-    shard_of = dict(job.history.shard_of) if job.history is not None and job.is_growth else {}
+def _shard_of(inputs: BuildInputs, planned: PlannedBuild) -> dict[int, str]:
+    """Map every picture of the new version to its shard."""
+    shard_of = {} if inputs.kept is None else dict(inputs.kept.shard_of)
     for shard in planned.plan.shards:
-        shard_of |= dict.fromkeys(job.posts.ids[planned.rows[shard.rows]].tolist(), str(shard.name))
+        shard_of |= dict.fromkeys(inputs.posts.ids[planned.rows[shard.rows]].tolist(), str(shard.name))
     return shard_of
 
 
-def _publish(job: _Job, planned: _Planned, manifest: Manifest, specs: list[ShardSpec]) -> Manifest:
-    dataset, plan = job.config.dataset, planned.plan
-    _clear(job.place, specs)
-    total = sum(len(shard.rows) for shard in plan.shards)
-    written = {shard.name: shard for shard in _write_shards(specs, total, job.preparation)}
-    manifest = replace(manifest, shards=tuple(written.get(shard.name, shard) for shard in manifest.shards))
-    if job.history is None:
-        remove_unplanned(job.place, manifest.shards)
-    outcomes = read_table(_plan_folder(job.config) / OUTCOMES_FILE, OUTCOMES)
-    tables = {OUTCOMES_FILE: outcomes, SURVEY_FILE: by_id([planned.survey])}
-    manifest = replace(manifest, outcomes=count_outcomes(outcomes))
-    publish_edition(dataset, manifest, plan.vocabulary.tags, tables)
-    if isinstance(job.place, Remote):
-        send_edition(job.place, dataset, manifest)
-    return manifest
+def _with_lost_posts(inputs: BuildInputs, outcomes: pa.Table) -> pa.Table:
+    """Add the outcomes of posts that the store has lost since the current version was built."""
+    outcomes = outcomes.cast(schema(OUTCOMES))
+    if inputs.kept is None:
+        return outcomes
+    earlier = inputs.kept.outcomes
+    is_lost = ~np.isin(earlier.column("id").to_numpy(), inputs.posts.ids)
+    return pa.concat_tables([outcomes, earlier.filter(pa.array(is_lost))]).sort_by("id")
 
 
-def _all_outcomes(job: _Job, table: pa.Table) -> pa.Table:
-    """The outcomes of the store's posts, and of those that it has lost since the dataset was built."""
-    table = table.cast(schema(OUTCOMES))
-    if job.history is None or not job.is_growth:
-        return table
-    lost = ~np.isin(job.history.outcomes.column("id").to_numpy(), job.posts.ids)
-    return pa.concat_tables([table, job.history.outcomes.filter(pa.array(lost))]).sort_by("id")
-
-
-def _write_shard_plans(job: _Job, planned: _Planned) -> list[ShardSpec]:
-    posts, plan, rows = job.posts, planned.plan, planned.rows
-    # What was looked at for an earlier edition, and comes into this one, has left no prepared picture.
+def _write_shard_plans(config: BuildConfig, inputs: BuildInputs, planned: PlannedBuild) -> list[ShardSpec]:
+    posts, plan, rows, preparation = inputs.posts, planned.plan, planned.rows, inputs.preparation
+    # A picture that is new in this version, but was looked at for an earlier one, has to be prepared again.
     missing = np.flatnonzero(
         (plan.side != NOWHERE) & ~np.isin(posts.ids[rows], planned.prepared.column("id").to_numpy())
     )
-    more = prepare(job.preparation, posts, rows[missing]).drop_columns(LOOK_COLUMNS)
+    more = prepare(preparation, posts, rows[missing]).drop_columns(APPEARANCE_COLUMNS)
     prepared = by_id([planned.prepared, more])
     prepared_ids = prepared.column("id").to_numpy()
-    # A shard that other versions made has other bytes, though its plan is the same.
-    shard_hash = f"{plan.hash} {sorted(job.preparation.made_with.items())}"
-    specs = []
-    for shard in plan.shards:
-        spec = ShardSpec(
-            dataset=job.config.address, work=job.preparation.work, name=shard.name, plan_hash=shard_hash
-        )
-        specs.append(spec)
+    # A shard of the same plan has other bytes if other versions of the programs made it.
+    shard_hash = f"{plan.hash} {sorted(preparation.made_with.items())}"
+    specs = [
+        ShardSpec(dataset=config.address, work=preparation.work, name=shard.name, plan_hash=shard_hash)
+        for shard in plan.shards
+    ]
+    for spec, shard in zip(specs, plan.shards, strict=True):
         if read_receipt(spec) is None:
             ids = posts.ids[rows[shard.rows]]
             table = shard_plan(
@@ -381,31 +262,46 @@ def _write_shard_plans(job: _Job, planned: _Planned) -> list[ShardSpec]:
                 plan.labels.take(shard.rows),
                 plan.group[shard.rows],
                 prepared.take(pa.array(np.searchsorted(prepared_ids, ids))),
-                job.options.image,
+                inputs.options.image,
             )
             write_plan(spec, table)
     return specs
 
 
-def _clear(place: Path | Remote, specs: list[ShardSpec]) -> None:
-    """Remove what killed builds, or builds to another plan, left of shards that are still to be built."""
+def _write_and_publish(
+    writer: DatasetWriter,
+    inputs: BuildInputs,
+    planned: PlannedBuild,
+    manifest: Manifest,
+    specs: list[ShardSpec],
+) -> Manifest:
+    clear_unbuilt(writer.location, specs)
+    total = sum(len(shard.rows) for shard in planned.plan.shards)
+    written = {shard.name: shard for shard in _write_shards(specs, total, inputs.preparation)}
+    manifest = replace(manifest, shards=tuple(written.get(shard.name, shard) for shard in manifest.shards))
+    if inputs.history is None:
+        remove_unplanned(writer.location, manifest.shards)
+    outcomes = read_table(writer.work / PLAN_DIR / OUTCOMES_FILE, OUTCOMES)
+    manifest = replace(manifest, outcomes=count_outcomes(outcomes))
+    tables = {OUTCOMES_FILE: outcomes, SURVEY_FILE: by_id([planned.index])}
+    writer.publish(manifest, planned.plan.vocabulary.tags, tables)
+    return manifest
+
+
+def clear_unbuilt(location: Path | Remote, specs: list[ShardSpec]) -> None:
+    """Remove the files of shards that are still to be built; killed builds or other plans left them."""
     receipts = [receipt for spec in specs if (receipt := read_receipt(spec)) is not None]
-    lacking = incomplete(place, receipts)
+    lacking = incomplete(location, receipts)
     built = {receipt.name for receipt in receipts if receipt not in lacking}
     unbuilt = [spec for spec in specs if spec.name not in built]
     for spec in unbuilt:
-        remove(open_place(spec.work), [spec.receipt_file])
-    remove(place, [file for spec in unbuilt for file in spec.name.files])
+        remove(open_location(spec.work), [spec.receipt_file])
+    remove(location, [file for spec in unbuilt for file in spec.name.files])
 
 
-def _write_shards(specs: list[ShardSpec], total: int, preparation: SurveyRun) -> Iterator[Shard]:
+def _write_shards(specs: list[ShardSpec], total: int, preparation: Preparation) -> Iterator[Shard]:
     done = 0
     for _, shard in preparation.engine(build_shard, specs):
         done += shard.samples
         preparation.progress(Progress(stage="writing", done=done, total=total, unit="pictures"))
         yield shard
-
-
-def _report_finished(config: BuildConfig, begun_s: float) -> BuildReport:
-    manifest, tags = read_manifest(config.dataset), read_vocabulary(config.dataset)
-    return build_report(config.address, manifest, tags, seconds=time.monotonic() - begun_s)

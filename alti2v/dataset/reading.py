@@ -1,7 +1,7 @@
-"""Single samples out of a dataset, by the board's numbers: here or behind HTTP, without reading a shard.
+"""Single samples of a dataset by post number, local or over HTTP, without downloading a shard.
 
-A picture is one range of one tar file; which one, the tables say. Of those only the footers and the row groups
-that hold the wanted rows are read.
+A picture is one range of bytes in one tar file; the tables tell which. Of the tables, only the footers and the
+row groups with the wanted rows are read.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class StoredSample:
     """One sample of a dataset.
 
     Attributes:
-        id: the board's post number.
-        shard: the name that its tar file and its tables share.
-        picture: the file as it lies in the shard.
-        facts: its row of the table `metadata` (docs/FORMAT.md).
+        id: Post number of the board.
+        shard: Name of the shard.
+        picture: Bytes of the picture file in the shard.
+        facts: Row of the table `metadata` (docs/FORMAT.md).
     """
 
     id: int
@@ -44,25 +44,25 @@ def read_sample(dataset: str | Path, post_id: int) -> StoredSample:
     """Read one sample.
 
     Args:
-        dataset: a folder, or an address of one that fsspec knows: http(s)://, s3:// ... The server has to
-            answer byte ranges.
-        post_id: the board's number.
+        dataset: Folder, or an address that fsspec knows: http(s)://, s3:// ... A server should support byte
+            ranges.
+        post_id: Post number of the board.
 
     Raises:
-        UsageError: the dataset has no such picture; the message says what became of the post.
-        RemoteError: the address does not answer as it should.
-        DamagedError: a table or a shard is not what was written.
+        UsageError: The dataset has no such picture; the message gives the outcome of the post.
+        RemoteError: The address cannot be read.
+        DamagedError: A table or a shard is damaged.
     """
     return next(read_samples(dataset, [post_id]))
 
 
 def read_samples(dataset: str | Path, post_ids: Iterable[int]) -> Iterator[StoredSample]:
-    """Read some samples, shard by shard, those of one shard in the order of the shard.
+    """Read several samples, shard by shard, and within a shard in its order.
 
     Raises:
-        UsageError: the dataset lacks one of the pictures; known before the first sample comes.
-        RemoteError: the address does not answer as it should.
-        DamagedError: a table or a shard is not what was written.
+        UsageError: The dataset lacks one of the pictures; raised before the first sample.
+        RemoteError: The address cannot be read.
+        DamagedError: A table or a shard is damaged.
     """
     files, root = fsspec.core.url_to_fs(str(dataset))
     folder = _Folder(files, root, str(dataset))
@@ -78,7 +78,7 @@ def read_samples(dataset: str | Path, post_ids: Iterable[int]) -> Iterator[Store
             picture = folder.read(name.data, row["offset"], row["size"])
             if hashlib.sha256(picture).hexdigest() != row["sha256"]:
                 raise DamagedError(
-                    f"{dataset}: {name.data} has other bytes at post {row['id']} than were written: "
+                    f"{dataset}: {name.data} has changed at post {row['id']} since it was written: "
                     "run `alti2v verify` on it"
                 )
             yield StoredSample(id=row["id"], shard=shard, picture=picture, facts=row)
@@ -86,32 +86,32 @@ def read_samples(dataset: str | Path, post_ids: Iterable[int]) -> Iterator[Store
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """A dataset's folder on whatever file system: `root` there, `shown` as the user wrote it."""
+    """Folder of a dataset on any file system: path `root` there, `shown` in messages."""
 
     files: Any  # fsspec has no types
     root: str
     shown: str
 
     def read(self, path: str, offset: int, size: int) -> bytes:
-        """A range of bytes."""
+        """Read a range of bytes."""
         try:
             content: bytes = self.files.cat_file(self._at(path), start=offset, end=offset + size)
         except Exception as exc:
             raise self._refused(path, exc) from exc
-        # A server that knows no ranges (`python -m http.server`) sends the whole file, RFC 9110, 14.2.
+        # A server without ranges (`python -m http.server`) sends the whole file, RFC 9110, 14.2.
         return content if len(content) <= size else content[offset : offset + size]
 
     def rows(
         self, path: str, table: Table, columns: Sequence[str] | None, ids: Sequence[int]
     ) -> list[dict[str, Any]]:
-        """The rows of some posts, in the order of the file."""
+        """Read the rows of some posts, in the order of the file."""
         wanted = pc.field("id") == ids[0] if len(ids) == 1 else pc.field("id").isin(ids)
         try:
             with self.files.open(self._at(path)) as file:
                 check_schema(Path(path), table, pq.ParquetFile(file).schema_arrow)
                 file.seek(0)
                 names = None if columns is None else list(columns)
-                # In this thread: why, says `storage.table.read_open_table`.
+                # In this thread, for the reason in `storage.table.read_open_table`.
                 rows = pq.read_table(file, columns=names, filters=wanted, use_threads=False)
                 found: list[dict[str, Any]] = rows.to_pylist()
         except Alti2vError:
@@ -124,8 +124,8 @@ class _Folder:
         return posixpath.join(self.root, path)
 
     def _refused(self, path: str, exc: Exception) -> Alti2vError:
-        """What a file system of any kind says, as one of ours: fsspec's backends raise what they like."""
-        # fsspec calls it "not found", too, when a host does not answer.
+        """Translate an exception of a file system; every backend of fsspec has its own."""
+        # fsspec also reports "not found" when a host does not respond.
         if isinstance(exc, FileNotFoundError) and not isinstance(exc.__cause__, OSError):
             return UsageError(f"{self.shown} has no {path}: give the folder or the address of a dataset")
         if isinstance(exc, pa.ArrowException):
@@ -138,7 +138,7 @@ def _check_stored(outcomes: Sequence[Mapping[str, Any]], wanted: Sequence[int], 
     for post_id in wanted:
         row = found.get(post_id)
         if row is None:
-            raise UsageError(f"{dataset} knows no post {post_id}")
+            raise UsageError(f"{dataset} does not contain post {post_id}")
         if row["shard"] is None:
             outcome = f"{row['outcome']} {row['reason']}".strip()
             raise UsageError(f"{dataset} has no picture of post {post_id}: {outcome}")

@@ -1,8 +1,8 @@
-"""remove: take pictures out of a dataset for good, and leave everything else where it is.
+"""`remove`: take pictures out of a dataset for good, and leave everything else where it is.
 
-Only the shards that hold them are written again, under the names of the next edition; nobody changes sides,
-indices of tags stay. What is removed is remembered, so that no later build brings it back, under its number or
-with its bytes under another one. Works on the dataset alone, here or behind a URL.
+Only the shards that hold them are written again, under the names of the next version; no picture changes its
+split, and indices of tags stay. Removed posts are recorded, so that no later build brings them back under the
+same number or with the same bytes. Works on the dataset alone, local or behind a URL.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alti2v.dataset.build_context import lay_down, take_up
-from alti2v.dataset.manifest import Shard, in_order, read_manifest
+from alti2v.dataset.manifest import Manifest, Shard, in_order, read_manifest
 from alti2v.dataset.plan.posts import DROPPED, count_outcomes
 from alti2v.dataset.versions.previous import History, read_history
-from alti2v.dataset.versions.publish import publish_edition, remove_unplanned, writing
-from alti2v.dataset.versions.remote import claim_work, send_edition
+from alti2v.dataset.versions.publish import remove_unplanned
+from alti2v.dataset.versions.transaction import DatasetWriter, open_for_writing
 from alti2v.dataset.write.shard import put_shard, sample_members
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.records import Progress, ProgressHook, Span, Tag, ignore_progress
@@ -37,7 +36,7 @@ from alti2v.storage.layout import (
     REMOVED_FILE,
     SURVEY_FILE,
 )
-from alti2v.storage.location import Address, local_copy, open_place
+from alti2v.storage.location import Address, local_copy, open_location
 from alti2v.storage.remote import Remote, size_of
 from alti2v.storage.table import read_table, schema
 from alti2v.storage.tar import read_span
@@ -47,38 +46,40 @@ _ROWS_AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Target:
-    """The dataset that pictures are taken out of.
+    """A dataset to remove pictures from.
 
     Attributes:
-        dataset: the local folder with its tables.
-        address: as the user named it.
-        place: where its shards are.
+        address: Folder or URL, as the user named it.
     """
 
-    dataset: Path
     address: Address
-    place: Path | Remote
+    writer: DatasetWriter
     history: History
 
     @property
+    def location(self) -> Path | Remote:
+        """Folder or URL of the shards."""
+        return self.writer.location
+
+    @property
     def advice(self) -> str:
-        """What mends it if it is damaged."""
-        if isinstance(self.place, Remote):
+        """Advice for a damaged dataset."""
+        if isinstance(self.location, Remote):
             return "run `alti2v build-shards` with the same options first"
-        return f"run `alti2v verify {self.dataset} --repair STORE` first"
+        return f"run `alti2v verify {self.address} --repair STORE` first"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveReport:
-    """What was taken out.
+    """Result of `remove`.
 
     Attributes:
-        dataset: the folder, or the URL as text.
-        edition: of the dataset now.
-        removed: pictures that were taken out of shards.
-        noted: further ids that were not in the dataset, and are now never to come.
-        shards_rewritten: shards that held removed pictures; those that are left without any are gone.
-        train, validation, test: pictures that are left.
+        dataset: Folder or URL of the dataset.
+        edition: Version of the dataset after the removal.
+        removed: Number of pictures removed from shards.
+        noted: Number of further ids that were not in the dataset; they are excluded from later builds.
+        shards_rewritten: Number of shards that held removed pictures; a shard without pictures is deleted.
+        train, validation, test: Number of remaining pictures.
     """
 
     dataset: Address
@@ -92,17 +93,17 @@ class RemoveReport:
 
 
 def read_ids(path: Path) -> npt.NDArray[np.int64]:
-    """Read a file with one post number on a line; empty lines and lines that begin with # do not count.
+    """Read a file with one post number per line; blank lines and lines that begin with # are ignored.
 
     Raises:
-        UsageError: it cannot be read, a line is no number, or there is none.
+        UsageError: The file cannot be read, a line is not a number, or there is no number.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as exc:
-        raise UsageError(f"{path} cannot be read: {exc.strerror}: give one post number on a line") from exc
+        raise UsageError(f"{path} cannot be read: {exc.strerror}: give one post number per line") from exc
     except UnicodeDecodeError as exc:
-        raise UsageError(f"{path} is not UTF-8 text: give one post number on a line") from exc
+        raise UsageError(f"{path} is not UTF-8 text: give one post number per line") from exc
     ids = set()
     for number, line in enumerate(lines, 1):
         text = line.strip()
@@ -110,11 +111,11 @@ def read_ids(path: Path) -> npt.NDArray[np.int64]:
             continue
         if not (text.isascii() and text.isdecimal() and 0 < int(text) < 10**12):
             raise UsageError(
-                f"{path}, line {number}: {text[:40]!r} is no post number: mend it; nothing was removed"
+                f"{path}, line {number}: {text[:40]!r} is not a post number: correct it; nothing was removed"
             )
         ids.add(int(text))
     if not ids:
-        raise UsageError(f"{path} names no post: give one post number on a line")
+        raise UsageError(f"{path} contains no post number: give one post number per line")
     return np.array(sorted(ids), np.int64)
 
 
@@ -125,37 +126,34 @@ def remove_pictures(
     url: str | None = None,
     progress: ProgressHook = ignore_progress,
 ) -> RemoveReport:
-    """Take pictures out of a dataset, or finish doing so; return at once if they are out already.
+    """Remove pictures from a dataset, or finish an interrupted removal; do nothing if they are gone already.
 
     Args:
-        dataset: directory of a dataset; of one behind a URL a local folder for its tables.
-        ids: numbers of posts, distinct, ascending.
-        url: of the dataset, if it is behind one.
-        progress: told after every shard.
+        dataset: Directory of a dataset; for a dataset behind a URL, a local folder for its tables.
+        ids: Post numbers, distinct, ascending.
+        url: URL of the dataset; None for a local one.
+        progress: Called after each shard.
 
     Raises:
-        UsageError: there is no dataset, or it is in use.
-        DataError: nothing would be left to train on.
-        DamagedError: a shard is damaged.
-        StorageError: the place refuses a write; run the same command again to go on.
+        UsageError: There is no dataset, or it is in use.
+        DataError: Nothing would be left to train on.
+        DamagedError: A shard is damaged.
+        StorageError: A write failed; run the same command again to resume.
     """
     address: Address = dataset if url is None else url
-    place = open_place(address)
-    _check_dataset(place)
-    if isinstance(place, Remote):
-        claim_work(dataset, place.url)
-    with writing(dataset) as work:
-        take_up(place, dataset)
-        history = read_history(dataset)
+    _check_dataset(open_location(address))
+    with open_for_writing(dataset, url) as writer:
+        manifest = read_manifest(dataset) if writer.manifest is None else writer.manifest
+        history = read_history(dataset, manifest)
         new = np.setdiff1d(ids, history.removed.column("id").to_numpy())
         shard_of = history.shard_of
         leaving = {post_id for post_id in new.tolist() if post_id in shard_of}
         touched = {shard_of[post_id] for post_id in leaving}
         if len(new):
-            target = _Target(dataset=dataset, address=address, place=place, history=history)
-            _publish(target, new, touched, progress)
-        lay_down(place, work)
-    manifest = read_manifest(dataset)
+            manifest = _publish(
+                _Target(address=address, writer=writer, history=history), new, touched, progress
+            )
+        writer.finish()
     return RemoveReport(
         dataset=address,
         edition=manifest.edition,
@@ -168,12 +166,12 @@ def remove_pictures(
     )
 
 
-def _check_dataset(place: Path | Remote) -> None:
-    """Before a folder is made in something else."""
-    if not isinstance(place, Remote):
-        read_description(place, DirectoryKind.DATASET)
-    elif size_of(place, MANIFEST_FILE) is None:
-        raise UsageError(f"{place.url} is not a dataset: give the URL of one")
+def _check_dataset(location: Path | Remote) -> None:
+    """Check that there is a dataset, before a work folder is created in something else."""
+    if not isinstance(location, Remote):
+        read_description(location, DirectoryKind.DATASET)
+    elif size_of(location, MANIFEST_FILE) is None:
+        raise UsageError(f"{location.url} is not a dataset: give the URL of a dataset")
 
 
 def _publish(
@@ -181,15 +179,15 @@ def _publish(
     new: npt.NDArray[np.int64],
     touched: set[str],
     progress: ProgressHook,
-) -> None:
+) -> Manifest:
     history = target.history
     edition = history.manifest.edition + 1
     shards: list[Shard] = []
     lost: Counter[int] = Counter()
     renamed: dict[str, str] = {}
     groups: Counter[int] = Counter()
-    # What a removal of other pictures left when it was interrupted may have the names that are given here.
-    remove_unplanned(target.place, history.manifest.shards)
+    # An interrupted removal of other pictures may have left shards with the names used below.
+    remove_unplanned(target.location, history.manifest.shards)
     for done, shard in enumerate(history.manifest.shards, 1):
         rows = _metadata(target, shard)
         is_out = np.isin(rows.column("id").to_numpy(), new)
@@ -205,7 +203,7 @@ def _publish(
                 renamed[str(shard.name)] = str(shards[-1].name)
         progress(Progress(stage="removing", done=done, total=len(history.manifest.shards), unit="shards"))
     if not any(shard.name.split == "train" for shard in shards):
-        raise DataError(f"{target.address}: no training picture would be left: delete the folder instead")
+        raise DataError(f"{target.address}: no training picture would be left: delete the dataset instead")
     outcomes = _outcomes(history, new, renamed)
     manifest = replace(
         history.manifest,
@@ -220,39 +218,38 @@ def _publish(
         Tag(name=tag.name, category=tag.category, count=tag.count - lost[label])
         for label, tag in enumerate(history.tags)
     )
-    is_known = np.isin(history.survey.column("id").to_numpy(), new)
+    is_known = np.isin(history.index.column("id").to_numpy(), new)
     tables = {
         OUTCOMES_FILE: outcomes,
-        SURVEY_FILE: history.survey.filter(pa.array(~is_known)),
+        SURVEY_FILE: history.index.filter(pa.array(~is_known)),
         REMOVED_FILE: _removed(history, new, edition),
     }
-    publish_edition(target.dataset, manifest, tags, tables)
-    if isinstance(target.place, Remote):
-        send_edition(target.place, target.dataset, manifest)
+    target.writer.publish(manifest, tags, tables)
+    return manifest
 
 
 def _metadata(target: _Target, shard: Shard) -> pa.Table:
     try:
-        with local_copy(target.place, shard.name.metadata) as path:
+        with local_copy(target.location, shard.name.metadata) as path:
             return read_table(path, METADATA).combine_chunks()
     except FileNotFoundError as exc:
         raise DamagedError(f"{target.address}/{shard.name.metadata} is missing: {target.advice}") from exc
 
 
 def _rewritten(target: _Target, shard: Shard, kept: pa.Table, edition: int) -> Shard:
-    """Write the shard again with the pictures that stay."""
+    """Write the shard again with the remaining pictures."""
     name = replace(shard.name, edition=edition)
     return put_shard(
-        target.place,
+        target.location,
         name,
         kept.drop_columns(["offset"]),
         _samples(target, shard, kept),
-        staged_in=target.dataset,
+        staged_in=target.writer.folder,
     )
 
 
 def _samples(target: _Target, shard: Shard, kept: pa.Table) -> Iterator[tuple[str, Mapping[str, bytes]]]:
-    with local_copy(target.place, shard.name.data) as path, path.open("rb") as file:
+    with local_copy(target.location, shard.name.data) as path, path.open("rb") as file:
         for batch in kept.drop_columns(["labels"]).to_batches(max_chunksize=_ROWS_AT_ONCE):
             for row in batch.to_pylist():
                 picture = read_span(file, Span(offset=row["offset"], size=row["size"]))
@@ -276,7 +273,7 @@ def _outcomes(history: History, new: npt.NDArray[np.int64], renamed: Mapping[str
 
 
 def _removed(history: History, new: npt.NDArray[np.int64], edition: int) -> pa.Table:
-    known = dict(zip(*(history.survey.column(name).to_pylist() for name in ("id", "source_md5")), strict=True))
+    known = dict(zip(*(history.index.column(name).to_pylist() for name in ("id", "source_md5")), strict=True))
     rows = [
         {"id": post_id, "edition": edition, "source_md5": known.get(post_id) or None}
         for post_id in new.tolist()

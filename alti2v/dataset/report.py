@@ -1,4 +1,4 @@
-"""What a build has made, or would make: the figures that `build-shards` reports, from a manifest."""
+"""Report of a build: what was built or planned."""
 
 from __future__ import annotations
 
@@ -15,25 +15,30 @@ from alti2v.storage.location import Address
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildReport:
-    """What was built, or what would be.
+    """Figures of a built or planned version.
 
     Attributes:
-        edition: of the dataset; one more each time that it grows.
-        train, validation, test: pictures in each split.
-        asked: pictures that were asked for, by split; empty where ids decide.
-        tags: size of the vocabulary; `categories` has its tags by category, most first.
-        rarest: training pictures of its rarest tag.
-        rare: tags of `--keep` that frequency alone would not have chosen, with their training pictures; one
+        dataset: Folder or URL of the dataset.
+        edition: Version of the dataset, from 1; one more each time that it grows.
+        train, validation, test: Number of pictures in each split.
+        asked: Requested number of pictures by split; empty if ids decide the split.
+        tags: Size of the vocabulary.
+        categories: Number of its tags by category, largest first.
+        rarest: Number of training pictures of its rarest tag.
+        rare: Tags of `--keep` that frequency alone would not have chosen, with their training pictures; a tag
             with 0 could not be kept.
-        left_out: tags of the store that are not in the vocabulary, by reason.
-        unmet: tags of `--drop` that no post carries.
-        shards: number of tar files, and `shards_of` by split.
-        bytes: of all tar files; of those that are only planned, about as many as they will have.
-        outcomes: posts by outcome; their sum is the number of posts in the store.
-        groups: groups of pictures that belong together.
-        alike: pictures in them; each is kept on the side of the others.
-        astray: pictures in them that stand apart nevertheless, as `--split id-modulo` has it.
-        saved: where the plan lies, if it is only a plan.
+        left_out: Number of tags of the store that are not in the vocabulary, by reason.
+        unmet: Tags of `--drop` that no post has.
+        shards: Number of tar files.
+        shards_of: Number of tar files by split.
+        bytes: Size of all tar files; an estimate if they are only planned.
+        outcomes: Number of posts by outcome; their sum is the number of posts in the store.
+        groups: Number of near-duplicate groups of two or more pictures.
+        alike: Number of pictures in these groups; all pictures of a group are in one split.
+        astray: Number of pictures in another split than the rest of their group (`--split id-modulo`).
+        plan_hash: SHA-256 over the plan.
+        saved: Folder of the plan if nothing was published, else None.
+        seconds: Duration of the build.
     """
 
     dataset: Address
@@ -63,7 +68,7 @@ class BuildReport:
 def build_report(
     dataset: Address, manifest: Manifest, tags: Sequence[Tag], *, saved: Path | None = None, seconds: float
 ) -> BuildReport:
-    """The figures of an edition that stands, or of one that is planned."""
+    """Compute the figures of a published or planned version."""
     options = manifest.options
     return BuildReport(
         dataset=dataset,

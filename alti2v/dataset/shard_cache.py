@@ -1,9 +1,9 @@
-"""A dataset behind a URL as a local folder: shards come when they are read, and go when the room is needed.
+"""Local cache of a dataset behind a URL: shards are downloaded on first use and evicted when space is needed.
 
-The folder is laid out as the dataset is, so that every reader takes it for one. `hold` brings a shard and its
-table here and compares them with the manifest's hashes each time: what the local disk damaged is fetched
-again. Files appear whole; what was used longest ago goes first when the bound is reached. Processes may share a
-folder: at worst they fetch a shard twice.
+The cache folder has the layout of a dataset, so every reader can use it. `hold` downloads a shard and its
+table, and compares them with the manifest's hashes each time, so damage of the local disk is repaired. Files
+appear whole, and the least recently used ones are evicted first. Processes may share a cache; at worst they
+download a shard twice.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ from alti2v.storage.table import content_sha256, read_table
 
 _LOG = logging.getLogger(__name__)
 _GB = 1e9
-# A reader has a shard in memory before it asks for the next one; the rest is room for other processes.
-_LEAST_SHARDS = 4
-_ASKED_AT_ONCE = 16
+# A reader loads a shard before it requests the next one; the others are for other processes.
+_MIN_SHARDS = 4
+_PARALLEL_REQUESTS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheConfig:
-    """Where shards of remote datasets lie on this machine.
+    """Settings of the cache.
 
     Attributes:
-        cache: folder; None for `alti2v` in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache).
-        cache_gb: GB (10^9 bytes) of shards of one dataset that lie there at most, above 0.
+        cache: Folder of all caches; None for `alti2v` in the user's cache folder ($XDG_CACHE_HOME, else
+            ~/.cache).
+        cache_gb: Maximum size of one dataset's shards in the cache, GB (10^9 bytes), above 0.
     """
 
     cache: Path | None = None
@@ -50,16 +51,16 @@ class CacheConfig:
 
 
 def open_dataset(address: str | Path, config: CacheConfig | None = None) -> Path:
-    """Make a dataset readable as a local folder, and see that all its shards are there.
+    """Return a local folder from which a dataset can be read; check that all its shards exist.
 
     Args:
-        address: a folder, which is the answer, or a URL that fsspec knows: s3://, gs://, https:// ...
-        config: for a URL.
+        address: Folder, which is returned as it is, or a URL that fsspec knows: s3://, gs://, https:// ...
+        config: Settings of the cache, for a URL.
 
     Raises:
-        UsageError: nobody knows this kind of URL, or the bound is below four shards.
-        StorageError: the URL cannot be read, or the folder not be written.
-        DamagedError: a shard is missing there, or has another size than the manifest says.
+        UsageError: The kind of URL is unknown, or the cache is too small for four shards.
+        StorageError: The URL cannot be read, or the cache cannot be written.
+        DamagedError: A shard behind the URL is missing or has another size than in the manifest.
     """
     if not is_url(str(address)):
         return Path(address)
@@ -74,10 +75,10 @@ def open_dataset(address: str | Path, config: CacheConfig | None = None) -> Path
     shards = read_manifest(folder).shards
     largest = max((shard.bytes for shard in shards), default=0)
     bound = round(config.cache_gb * _GB)
-    if bound < _LEAST_SHARDS * largest:
+    if bound < _MIN_SHARDS * largest:
         raise UsageError(
-            f"--cache-gb {config.cache_gb:g} has no room for {_LEAST_SHARDS} shards of {largest / _GB:.3g} GB: "
-            f"give at least {_LEAST_SHARDS * largest / _GB:.3g}"
+            f"--cache-gb {config.cache_gb:g} cannot hold {_MIN_SHARDS} shards of {largest / _GB:.3g} GB: "
+            f"give at least {_MIN_SHARDS * largest / _GB:.3g}"
         )
     _check_remote(remote, shards)
     publish_json(folder / CACHE_FILE, {"url": remote.url, "bytes": bound})
@@ -85,16 +86,16 @@ def open_dataset(address: str | Path, config: CacheConfig | None = None) -> Path
 
 
 def is_cache(dataset: Path) -> bool:
-    """Whether a dataset's folder is a cache of one behind a URL."""
+    """Return whether a folder is the cache of a dataset behind a URL."""
     return (dataset / CACHE_FILE).is_file()
 
 
 def hold(dataset: Path, shard: Shard) -> None:
-    """See that a shard and its table are in the folder of a remote dataset, undamaged; others are left alone.
+    """Download a shard and its table unless the cache holds them undamaged; do nothing for a local dataset.
 
     Raises:
-        DamagedError: what is behind the URL is not what the manifest says.
-        StorageError: it cannot be fetched or stored.
+        DamagedError: The files behind the URL are not those of the manifest.
+        StorageError: They cannot be downloaded or stored.
     """
     if not is_cache(dataset):
         return
@@ -106,7 +107,7 @@ def hold(dataset: Path, shard: Shard) -> None:
             _touch(file)
             continue
         if file.exists():
-            _LOG.warning("%s is damaged: fetched again", file)
+            _LOG.warning("%s is damaged: downloading it again", file)
         if name == shard.name.data:
             _make_room(dataset / DATA_DIR, settings["bytes"] - shard.bytes, but=file)
         download(remote, name, file)
@@ -114,7 +115,7 @@ def hold(dataset: Path, shard: Shard) -> None:
             file.unlink(missing_ok=True)
             raise DamagedError(
                 f"{remote.url}/{name} has other bytes than the manifest says (sha256 {shard.sha256[:12]}): "
-                "put it there again"
+                "upload it again"
             )
         _touch(file)
 
@@ -124,17 +125,17 @@ def _user_cache() -> Path:
 
 
 def _check_remote(remote: Remote, shards: tuple[Shard, ...]) -> None:
-    """See that every shard and table is there, and every shard of the manifest's size."""
+    """Check that every shard and table exists, and that every shard has the size in the manifest."""
     names = [name for shard in shards for name in (shard.name.data, shard.name.metadata)]
     found = _sizes_of(remote, names)
     for shard in shards:
         data, table = shard.name.data, shard.name.metadata
         for name in (data, table):
             if name not in found:
-                raise DamagedError(f"{remote.url}/{name} is missing: put it there again")
+                raise DamagedError(f"{remote.url}/{name} is missing: upload it again")
         if found[data] != shard.bytes:
             raise DamagedError(
-                f"{remote.url}/{data} has {found[data]} bytes instead of {shard.bytes}: put it there again"
+                f"{remote.url}/{data} has {found[data]} bytes instead of {shard.bytes}: upload it again"
             )
 
 
@@ -145,7 +146,7 @@ def _sizes_of(remote: Remote, names: list[str]) -> Mapping[str, int]:
             for folder in (DATA_DIR, METADATA_DIR)
             for name, size in sizes(remote, folder).items()
         }
-    with ThreadPoolExecutor(_ASKED_AT_ONCE) as threads:
+    with ThreadPoolExecutor(_PARALLEL_REQUESTS) as threads:
         asked = zip(names, threads.map(lambda name: size_of(remote, name), names), strict=True)
         return {name: size for name, size in asked if size is not None}
 
@@ -171,17 +172,17 @@ def _is_table_intact(file: Path, shard: Shard) -> bool:
 
 def _touch(file: Path) -> None:
     with storage_errors(file):
-        now_ns = time.time_ns()  # finer than the kernel's own idea of now
+        now_ns = time.time_ns()  # finer than the timestamp that the kernel would set
         os.utime(file, ns=(now_ns, now_ns))
 
 
 def _make_room(folder: Path, bound: int, *, but: Path) -> None:
-    """Remove what was used longest ago until the rest is within the bound."""
+    """Remove the least recently used files until the others are within the bound."""
     with storage_errors(folder):
-        # What killed processes left behind is among these, and goes like everything that nobody uses.
+        # Leftovers of killed processes are among these, and are evicted like other unused files.
         found = []
         for file in folder.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # another process makes room, too
+            with contextlib.suppress(FileNotFoundError):  # another process evicts files, too
                 status = file.stat()
                 found.append((status.st_mtime_ns, status.st_size, file))
         total = sum(size for _, size, file in found if file != but)

@@ -17,14 +17,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alti2v.dataset.explore.duplicate_groups import batches, look_alikes
+from alti2v.dataset.explore.duplicate_groups import batches, duplicate_groups
 from alti2v.dataset.explore.samples import PictureAt, SampleOfRows, Sheet
 from alti2v.dataset.manifest import ImageRecipe, Manifest, read_manifest, read_vocabulary
 from alti2v.dataset.plan.vocabulary import CATEGORIES
 from alti2v.errors import UsageError
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
 from alti2v.storage.layout import MANIFEST_FILE, SPLITS, TAGS_FILE
-from alti2v.storage.location import Address, brought, open_place
+from alti2v.storage.location import Address, local_copies, open_location
 from alti2v.storage.order import random_order
 
 _MANY = 300  # tags of a picture: what has more is counted here
@@ -160,11 +160,11 @@ def dataset_stats(config: StatsConfig, *, progress: ProgressHook = ignore_progre
         DamagedError: a table is missing or not what was written.
         StorageError: the URL cannot be read.
     """
-    place = open_place(config.dataset)
-    with brought(place, (MANIFEST_FILE, TAGS_FILE)) as folder:
+    place = open_location(config.dataset)
+    with local_copies(place, (MANIFEST_FILE, TAGS_FILE)) as folder:
         manifest = read_manifest(folder)
         vocabulary = read_vocabulary(folder)
-    with brought(place, [shard.name.metadata for shard in manifest.shards]) as tables:
+    with local_copies(place, [shard.name.metadata for shard in manifest.shards]) as tables:
         return _counted(config, tables, manifest, vocabulary, progress)
 
 
@@ -185,7 +185,7 @@ def _counted(
     for tag, pick in picks.items():
         if tag and not pick.total:
             raise UsageError(f"no picture of {config.dataset} carries the tag {tag!r}: look at its spelling")
-    sizes, groups = look_alikes(
+    sizes, groups = duplicate_groups(
         tables,
         manifest,
         np.unique(np.concatenate([*counts.followers, _NONE])),

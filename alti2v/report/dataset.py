@@ -18,7 +18,7 @@ from alti2v.records import Category
 from alti2v.report.charts import Axis, Chart, Series, decades, line_chart, nice_axis, steps
 from alti2v.report.rendering import render
 from alti2v.storage.layout import parse_shard_name
-from alti2v.storage.location import Address, open_place, read_spans
+from alti2v.storage.location import Address, open_location, read_spans
 from alti2v.storage.publish import publish_bytes
 
 _SHOWN_PX = 256  # of a picture on the page, at most: two pixels of a fine screen for each of its 128
@@ -120,7 +120,7 @@ def read_pictures(dataset: Address, pictures: Sequence[PictureAt]) -> dict[int, 
     found = {}
     files = [parse_shard_name(picture.shard).data for picture in pictures]
     spans = ((file, picture.span) for file, picture in zip(files, pictures, strict=True))
-    for file, picture, content in zip(files, pictures, read_spans(open_place(dataset), spans), strict=True):
+    for file, picture, content in zip(files, pictures, read_spans(open_location(dataset), spans), strict=True):
         try:
             found[picture.id] = _small_jpeg(content)
         except OSError as exc:  # Pillow's error for what it cannot decode

@@ -45,7 +45,7 @@ _AT_ONCE = 32
 _BYTES_AT_ONCE = 32 << 20
 
 
-def open_place(address: Address) -> Path | Remote:
+def open_location(address: Address) -> Path | Remote:
     """Prepare a folder for use; sends nothing.
 
     Raises:
@@ -113,14 +113,14 @@ def local_copy(place: Path | Remote, name: str) -> Iterator[Path]:
         FileNotFoundError: there is none.
         StorageError: it cannot be read.
     """
-    with brought(place, [name]) as folder:
+    with local_copies(place, [name]) as folder:
         if not (folder / name).exists():
             raise FileNotFoundError(f"{place.url if isinstance(place, Remote) else place}/{name}")
         yield folder / name
 
 
 @contextlib.contextmanager
-def brought(place: Path | Remote, names: Iterable[str]) -> Iterator[Path]:
+def local_copies(place: Path | Remote, names: Iterable[str]) -> Iterator[Path]:
     """Files as local ones for the length of the block, each under its name in one folder.
 
     What is missing there is missing here. A local place is that folder itself. Errors that leave the block

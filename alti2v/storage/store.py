@@ -28,7 +28,7 @@ from alti2v.storage.layout import (
     images_tar,
     member_key,
 )
-from alti2v.storage.location import Address, open_place, read_spans
+from alti2v.storage.location import Address, open_location, read_spans
 from alti2v.storage.publish import make_directory
 from alti2v.storage.remote import Remote, download, versions
 from alti2v.storage.table import read_open_table, read_table
@@ -149,7 +149,7 @@ def read_pictures(
     tar = images_tar(number)
     where, advice = f"{store}/{tar}", f"run `alti2v verify --repair` on {store}"
     spans = ((tar, Span(offset=span.offset - BLOCK, size=BLOCK + span.size)) for _, span in wanted)
-    for (post_id, span), block in zip(wanted, read_spans(open_place(store), spans), strict=True):
+    for (post_id, span), block in zip(wanted, read_spans(open_location(store), spans), strict=True):
         if len(block) != BLOCK + span.size:
             raise DamagedError(f"{where} ends inside the member at {span.offset}: {advice}")
         name = block[:_NAME_BYTES].rstrip(b"\0").decode("ascii", "replace")

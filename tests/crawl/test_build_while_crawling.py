@@ -10,9 +10,10 @@ import pytest
 from aiohttp import web
 
 from alti2v.crawl.crawler import crawl_board
-from alti2v.dataset.build import BuildReport, build_shards
+from alti2v.dataset.build import build_shards
 from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.config import BuildConfig
+from alti2v.dataset.report import BuildReport
 from alti2v.records import Progress
 from alti2v.storage.layout import POSTS_DIR
 from tests.crawl.conftest import Board

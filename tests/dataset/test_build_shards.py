@@ -28,12 +28,11 @@ from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.dataset.plan.split import shuffled
-from alti2v.dataset.versions.publish import WORK_DIR
 from alti2v.dataset.write.shard import SAMPLE_FIELDS
 from alti2v.errors import DamagedError, DataError, StorageError, UsageError
 from alti2v.records import Progress
 from alti2v.storage.directory import DirectoryKind, write_description
-from alti2v.storage.layout import POSTS, posts_table
+from alti2v.storage.layout import POSTS, WORK_DIR, posts_table
 from alti2v.storage.table import write_table
 from tests.dataset.helpers.building import build, digests, samples
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
@@ -454,7 +453,7 @@ def test_folders_that_are_something_else(store: Path, tmp_path: Path) -> None:
     write_description(tmp_path / "run", DirectoryKind.RUN, {})
 
     with pytest.raises(
-        UsageError, match=r"was built with other options \(--size 32 instead of 40\): give the same"
+        UsageError, match=r"was built with other options \(--size 32 instead of 40\): use the same"
     ):
         build(store, tmp_path / "dataset", size=40)
     with pytest.raises(UsageError, match="is a run, not a dataset"):

@@ -33,12 +33,11 @@ from alti2v.dataset.manifest import read_manifest
 from alti2v.dataset.remove import remove_pictures
 from alti2v.dataset.shard_cache import CacheConfig, hold, open_dataset
 from alti2v.dataset.stats import StatsConfig, dataset_stats
-from alti2v.dataset.versions.publish import WORK_DIR
 from alti2v.dataset.write.shard import ShardSpec, build_shard
 from alti2v.errors import DamagedError, StorageError, UsageError
 from alti2v.records import Progress
 from alti2v.report.dataset import write_stats_page
-from alti2v.storage.layout import METADATA, parse_shard_name
+from alti2v.storage.layout import METADATA, WORK_DIR, parse_shard_name
 from alti2v.storage.remote import download, open_remote, upload, upload_once
 from alti2v.storage.table import read_table
 from tests.dataset.helpers.building import build, digests
@@ -283,7 +282,7 @@ def test_f52_duplicate_tasks_and_f53_a_straggler_change_nothing(
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("alti2v.dataset.build._clear", lambda _, specs: caught.extend(specs))
+        patch.setattr("alti2v.dataset.build.clear_unbuilt", lambda _, specs: caught.extend(specs))
         with pytest.raises(KeyboardInterrupt):
             build_shards(config(store, tmp_path / "work", **remote), progress=interrupt)
     with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
@@ -401,7 +400,7 @@ def test_a_growing_edition_killed_while_it_is_sent(
     [
         ([URL], 2, f"{URL} is a URL: give --work FOLDER for the plan"),
         (["{tmp}/dataset", "--work", "{tmp}/work"], 2, "is a local folder, which needs no --work"),
-        ([URL, "--work", "{tmp}"], 2, "is not empty and no work folder: give a new one"),
+        ([URL, "--work", "{tmp}"], 2, "is neither empty nor a work folder: give a new folder"),
         (["s3://no-such-bucket/x", "--work", "{tmp}/work"], 1, "cannot write s3://no-such-bucket/x/"),
         (["quux://x/y", "--work", "{tmp}/work"], 2, "quux"),
     ],
@@ -445,7 +444,7 @@ def test_f41_an_unreachable_store_is_one_line(
 def test_another_dataset_needs_another_work_folder(store: Path, work: Path) -> None:
     """What lies in a work folder belongs to one URL."""
     other = BuildConfig(store=store, dataset=work, url=f"s3://{BUCKET}/two", **OPTIONS)
-    with pytest.raises(UsageError, match=f"is the work folder of {URL}: give another one"):
+    with pytest.raises(UsageError, match=f"is the work folder of {URL}: give another folder"):
         build_shards(other)
 
 
@@ -456,7 +455,7 @@ def test_a_url_with_something_else_is_refused(store: Path, tmp_path: Path, s3: S
         build_shards(config(store, tmp_path / "work", workers=1))
     s3.client.delete_object(Bucket=BUCKET, Key="sets/one/store.json")
     s3.client.put_object(Bucket=BUCKET, Key="sets/one/photo.png", Body=b"")
-    with pytest.raises(UsageError, match=r"has photo.png and no manifest"):
+    with pytest.raises(UsageError, match=r"contains photo.png but no manifest"):
         build_shards(config(store, tmp_path / "work", workers=1))
 
     assert s3.names() == ["sets/one/photo.png"]
@@ -502,7 +501,8 @@ def test_it_is_verified_there(s3: S3Server) -> None:
         *(name.removeprefix("sets/one/") for name in (tar, index)),
     ]
     with pytest.raises(
-        UsageError, match=f"{URL} is a URL, where nothing is repaired: verify it without --repair"
+        UsageError,
+        match=f"{URL} is a URL, and only a local dataset can be repaired: verify it without --repair",
     ):
         verify_dataset(URL, repair=True)
     with pytest.raises(UsageError, match=f"{URL}/data is not a dataset: it has no manifest.json"):
@@ -539,7 +539,7 @@ def test_pictures_are_removed_there(local: Path, tmp_path: Path, s3: S3Server) -
     report = remove_pictures(expected, leaving)
     before = {name: s3.puts(name) for name in s3.names()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("alti2v.dataset.remove.send_edition", interrupt)
+        patch.setattr("alti2v.dataset.versions.transaction.send_version", interrupt)
         with pytest.raises(KeyboardInterrupt):
             remove_pictures(tmp_path / "elsewhere", leaving, url=URL)
     between = there(s3)
@@ -568,7 +568,7 @@ def test_nothing_is_made_where_there_is_no_dataset(tmp_path: Path, capsys: pytes
 
     assert capsys.readouterr().err.splitlines() == [
         f"alti2v: {URL} is a URL: give --work FOLDER for its tables",
-        f"alti2v: {URL} is not a dataset: give the URL of one",
+        f"alti2v: {URL} is not a dataset: give the URL of a dataset",
         f"alti2v: {URL} is not a dataset: it has no manifest.json: give the folder of a dataset",
     ]
     assert not (tmp_path / "work").exists()

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from alti2v.cli import cli
-from alti2v.dataset.build import BuildReport, build_shards
+from alti2v.dataset.build import build_shards
 from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_vocabulary
+from alti2v.dataset.report import BuildReport
 from alti2v.errors import UsageError
 from alti2v.storage.layout import ALIASES_FILE, IMPLICATIONS_FILE, TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.table import write_table

@@ -17,7 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 from alti2v.cli import cli
-from alti2v.dataset.build import BuildConfig, build_shards
+from alti2v.dataset.build import build_shards
+from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_vocabulary
 from alti2v.dataset.stats import ASPECT_EDGES, SIZE_EDGES, DatasetStats, StatsConfig, dataset_stats
 from alti2v.errors import DamagedError, UsageError

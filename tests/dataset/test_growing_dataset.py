@@ -17,15 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alti2v.cli import cli
-from alti2v.dataset.build import BuildReport, build_shards
+from alti2v.dataset.build import build_shards
 from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.dataset.plan.split import NOWHERE, extend_splits
-from alti2v.dataset.versions.publish import WORK_DIR
+from alti2v.dataset.report import BuildReport
 from alti2v.errors import UsageError
 from alti2v.records import Progress
-from alti2v.storage.layout import SPLITS, SURVEY
+from alti2v.storage.layout import SPLITS, SURVEY, WORK_DIR
 from alti2v.storage.table import read_table, write_arrow_table
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
@@ -147,7 +147,7 @@ def test_a_dry_run_publishes_nothing_and_the_build_uses_its_work(
         assert {name: d for name, d in digests(target).items() if not name.startswith(WORK_DIR)} == before
         with monkeypatch.context() as patched:
             patched.setattr(
-                "alti2v.dataset.images.survey.prepare_chunk", lambda *_: pytest.fail("prepared twice")
+                "alti2v.dataset.images.appearance.prepare_chunk", lambda *_: pytest.fail("prepared twice")
             )
             built = build(grown, target)
         same = (
@@ -291,7 +291,7 @@ def test_kill_9_leaves_the_old_edition_or_the_new(
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 25), st.sampled_from([NOWHERE, 0, 1, 2])), min_size=1), st.data())
 def test_sides_of_what_comes(pictures: list[tuple[int, int]], data: st.DataObject) -> None:
-    """Settled sides stay, new pictures stand with their group, no split grows beyond what is asked."""
+    """ExistingPictures sides stay, new pictures stand with their group, no split grows beyond what is asked."""
     group = np.array([name for name, _ in pictures])
     side = np.array([given_side for _, given_side in pictures], np.int8)
     test, validation = data.draw(st.integers(0, 10)), data.draw(st.integers(0, 10))

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.slow
 POINTS = """
     import os, shutil, signal, sys
     from pathlib import Path
-    from alti2v.dataset.build import BuildConfig, build_shards
+    from alti2v.dataset.build import build_shards
+    from alti2v.dataset.config import BuildConfig
     from alti2v.dataset.images.decoder_process import Decoder
     from alti2v.storage.publish import TEMPORARY_PREFIX
 
@@ -75,8 +76,8 @@ RANDOM = """
     import sys
     from pathlib import Path
     from alti2v.dataset import build
-    from alti2v.dataset.images import survey
-    survey._CHUNK_PICTURES = 8
+    from alti2v.dataset.images import appearance
+    appearance._CHUNK_PICTURES = 8
     if __name__ == "__main__":
         store, dataset, workers = sys.argv[1:]
         print("ready", flush=True)
@@ -118,7 +119,7 @@ def test_fifty_kills_at_random_moments(tmp_path: Path) -> None:
             finished += 1
         else:
             # Whoever kills three workers in a row has the build give up, in words.
-            assert process.returncode == -signal.SIGKILL or "killed again and again" in said, said
+            assert process.returncode == -signal.SIGKILL or "killed repeatedly" in said, said
 
     assert kills == KILLS
 

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from alti2v.dataset.build import BuildConfig, build_shards
+from alti2v.dataset.build import build_shards
 from alti2v.dataset.check.verify import verify_dataset
+from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_manifest
 from alti2v.dataset.reading import read_sample
 from alti2v.dataset.remove import remove_pictures

@@ -18,11 +18,12 @@ import pytest
 
 from alti2v.cli import main
 from alti2v.dataset import remove
-from alti2v.dataset.build import BuildReport, build_shards
+from alti2v.dataset.build import build_shards
 from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_manifest, read_vocabulary, write_vocabulary
 from alti2v.dataset.remove import read_ids, remove_pictures
+from alti2v.dataset.report import BuildReport
 from alti2v.dataset.versions.previous import read_history
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.storage.layout import METADATA
@@ -138,7 +139,12 @@ def test_a_shard_can_lose_all_pictures_and_a_dataset_cannot(dataset: Path) -> No
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("12\nx3\n", "line 2: 'x3' is no post number"), ("", "names no post"), ("-4", "line 1"), ("0", "line 1")],
+    [
+        ("12\nx3\n", "line 2: 'x3' is not a post number"),
+        ("", "contains no post number"),
+        ("-4", "line 1"),
+        ("0", "line 1"),
+    ],
 )
 def test_lists_that_are_none(tmp_path: Path, content: str, message: str) -> None:
     """A list of ids is refused as a whole, with the line that is wrong."""
@@ -146,7 +152,7 @@ def test_lists_that_are_none(tmp_path: Path, content: str, message: str) -> None
     with pytest.raises(UsageError, match=message):
         read_ids(tmp_path / "ids")
     (tmp_path / "ids").write_bytes(b"\x98")
-    with pytest.raises(UsageError, match="ids is not UTF-8 text: give one post number on a line"):
+    with pytest.raises(UsageError, match="ids is not UTF-8 text: give one post number per line"):
         read_ids(tmp_path / "ids")
     with pytest.raises(UsageError, match="none cannot be read: No such file or directory: give one post"):
         read_ids(tmp_path / "none")
@@ -251,7 +257,7 @@ def test_a_new_plan_needs_no_old_tables(store: Path, dataset: Path, file: str, c
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DamagedError, match=rf"{file} is .*: restore it from a copy, or build with --new-plan"):
-        read_history(dataset)
+        read_history(dataset, read_manifest(dataset))
     report = build(store, dataset, new_plan=True)
 
     assert (report.train, report.edition) == (20, 2)

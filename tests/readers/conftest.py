@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from alti2v.dataset.build import BuildConfig, build_shards
+from alti2v.dataset.build import build_shards
+from alti2v.dataset.config import BuildConfig
 from tests.dataset.helpers.tiny_store import TinyPost, tiny_posts, write_store
 
 NOT_FETCHED = 900

@@ -59,7 +59,7 @@ def test_it_is_looked_at(dataset: Path, served: Served, tmp_path: Path) -> None:
 def test_a_server_without_ranges_is_named(without_ranges: str, tmp_path: Path) -> None:
     """Its tables are read; for the pictures one line says what is missing."""
     stats = dataset_stats(StatsConfig(dataset=without_ranges, sheet=3))
-    with pytest.raises(StorageError, match=r"\.tar: the server sends whole files where parts are wanted"):
+    with pytest.raises(StorageError, match=r"\.tar: the server ignores byte ranges"):
         write_stats_page(stats, tmp_path / "page.html", generated_at=NOW)
 
 

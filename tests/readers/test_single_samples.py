@@ -59,7 +59,7 @@ def test_over_http_only_the_picture_is_sent_of_its_shard(dataset: Path, served: 
 
 @pytest.mark.parametrize(
     ("post_id", "message"),
-    [(12345, "knows no post 12345"), (NOT_FETCHED, "no picture of post 900: failed http_404")],
+    [(12345, "does not contain post 12345"), (NOT_FETCHED, "no picture of post 900: failed http_404")],
 )
 def test_a_post_without_a_picture_is_said(dataset: Path, post_id: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):
@@ -96,7 +96,7 @@ def test_changed_bytes_are_refused(dataset: Path, tmp_path: Path) -> None:
         path = copy / shard.name.data
         path.write_bytes(path.read_bytes()[::-1])
 
-    with pytest.raises(DamagedError, match="other bytes at post 7"):
+    with pytest.raises(DamagedError, match="has changed at post 7"):
         read_sample(copy, 7)
     (copy / "outcomes.parquet").write_bytes(b"PAR1 is not enough PAR1")
     with pytest.raises(Alti2vError, match="cannot be read as Parquet"):

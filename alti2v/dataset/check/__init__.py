@@ -1,1 +1,1 @@
-"""Is a dataset sound? Checksums, labels and samples are compared, and what is damaged is made again."""
+"""Checks of a dataset (checksums, labels, samples), and the repair of damaged shards."""

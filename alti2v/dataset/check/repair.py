@@ -1,141 +1,208 @@
-"""Making lost and damaged shards again from the store, to the byte, or not at all.
+"""Repair of lost and damaged shards: each is made again from the store, with the same bytes or not at all.
 
-What a shard holds is told by its metadata if they can be read, else by the outcomes and the store's tables; the
-pictures are prepared again. Only a shard with the very bytes that the manifest promises takes its place.
+The pictures are prepared again. The other facts come from the shard's own metadata or, if those are lost, from
+the tables of the store and the vocabulary of the dataset. A shard is replaced only if the result has the hash
+in the manifest.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from alti2v.dataset.images.survey import SurveyRun, prepare
-from alti2v.dataset.manifest import Shard
+from alti2v.dataset.engines.local import local_engine
+from alti2v.dataset.images.appearance import Preparation, made_with, prepare
+from alti2v.dataset.manifest import Manifest, Shard, read_manifest
 from alti2v.dataset.plan.near_duplicates import groups
-from alti2v.dataset.plan.posts import StorePosts, first_outcomes
+from alti2v.dataset.plan.posts import StorePosts, first_outcomes, load_posts
 from alti2v.dataset.plan.split import shuffled
 from alti2v.dataset.plan.vocabulary import grown_vocabulary, labels_of
-from alti2v.dataset.versions.previous import History, read_history, settle
-from alti2v.dataset.versions.publish import WORK_DIR, incomplete, missing_descriptions, publish_descriptions
+from alti2v.dataset.versions.previous import History, existing_pictures, read_history
+from alti2v.dataset.versions.publish import incomplete, missing_descriptions, publish_descriptions
+from alti2v.dataset.versions.transaction import DatasetWriter, open_for_writing
 from alti2v.dataset.write.shard import PLACE_COLUMNS, ShardSpec, build_shard, shard_plan, write_plan
 from alti2v.errors import DamagedError
-from alti2v.storage.layout import METADATA
-from alti2v.storage.location import Address, local_copy, open_place, put, remove
+from alti2v.records import ProgressHook, Verification, ignore_progress
+from alti2v.storage.layout import METADATA, REPAIR_DIR, TAGS_FILE
+from alti2v.storage.location import local_copy, open_location, put, remove
 from alti2v.storage.publish import make_directory
-from alti2v.storage.remote import Remote
+from alti2v.storage.store import open_store
 from alti2v.storage.table import read_table
 
-_FOLDER = "repair"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Repair:
+    """A dataset under repair, and the store that it was built from."""
+
+    writer: DatasetWriter
+    history: History
+    posts: StorePosts
+    preparation: Preparation
 
 
-def repair_dataset(dataset: Path, place: Path | Remote, posts: StorePosts, preparation: SurveyRun) -> None:
-    """Make the shards again that lack a file or are cut, and the card if it is missing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pictures:
+    """The pictures of a shard in its order: post numbers, rows of the posts, prepared pictures."""
+
+    ids: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    prepared: pa.Table
+
+
+def repair_incomplete(
+    writer: DatasetWriter, manifest: Manifest, posts: StorePosts, preparation: Preparation
+) -> None:
+    """Make again the shards that lack a file or are cut, and write missing descriptions.
 
     Args:
-        dataset: a folder with the tables of the dataset.
-        place: where its shards belong.
-        posts: of the store.
-        preparation: how pictures are prepared.
+        writer: Dataset to repair.
+        manifest: Its manifest.
+        posts: Posts of the store.
+        preparation: Where and with which recipe to prepare pictures.
 
     Raises:
-        DamagedError: the store cannot give a shard's bytes any more.
+        DamagedError: The store no longer has the pictures of a shard.
     """
-    history = read_history(dataset)
-    for shard in incomplete(place, history.manifest.shards):
-        if not repair_shard(dataset, place, history, shard, posts, preparation):
+    history = read_history(writer.folder, manifest)
+    repair = _Repair(writer=writer, history=history, posts=posts, preparation=preparation)
+    for shard in incomplete(writer.location, manifest.shards):
+        if not _repair_shard(repair, shard, damaged=frozenset()):
             raise DamagedError(
-                f"{dataset}: the store does not have the pictures of {shard.name} any more: "
+                f"{writer.folder}: the store no longer has the pictures of {shard.name}: "
                 "restore the shard from a copy, or build with --new-plan"
             )
-    publish_descriptions(dataset, history.manifest, history.tags, files=missing_descriptions(dataset))
+    missing = missing_descriptions(writer.folder)
+    publish_descriptions(writer.folder, manifest, history.tags, files=missing)
 
 
-def repair_shard(
-    dataset: Path,
-    place: Path | Remote,
-    history: History,
-    shard: Shard,
-    posts: StorePosts,
-    preparation: SurveyRun,
-    *,
-    is_metadata_sound: bool = True,
-) -> bool:
-    """Make one shard again from the store; only inside `edition.writing`.
+def repair_damaged(
+    dataset: Path, store: Path, verification: Verification, *, progress: ProgressHook = ignore_progress
+) -> None:
+    """Make again the shards that `verify_dataset` found damaged; others stay as they are.
+
+    A shard that the store cannot reproduce stays damaged.
+
+    Raises:
+        UsageError: One of the directories is something else, or the dataset is in use.
+        DamagedError: A table of the dataset, or the store, is damaged.
+    """
+    damaged = {finding.where for finding in verification.findings if not finding.repaired}
+    ratings = bool(read_manifest(dataset).options.get("vocabulary", {}).get("ratings", False))
+    with open_store(store) as opened:
+        posts = load_posts(opened, ratings=ratings)
+    with open_for_writing(dataset) as writer, local_engine(len(os.sched_getaffinity(0))) as engine:
+        manifest = read_manifest(dataset) if writer.manifest is None else writer.manifest
+        preparation = Preparation(
+            store=store,
+            work=writer.work,
+            recipe=manifest.image,
+            made_with=made_with(),
+            engine=engine,
+            progress=progress,
+        )
+        history = read_history(dataset, manifest)
+        repair = _Repair(writer=writer, history=history, posts=posts, preparation=preparation)
+        for shard in manifest.shards:
+            if damaged & set(shard.name.files):
+                _repair_shard(repair, shard, damaged=damaged)
+        writer.finish()
+
+
+def _repair_shard(repair: _Repair, shard: Shard, *, damaged: Set[str]) -> bool:
+    """Make one shard again.
 
     Args:
-        dataset: a folder with the tables of the dataset.
-        place: where the shard belongs.
-        history: of the dataset.
-        shard: to make.
-        posts: of the store.
-        preparation: how pictures are prepared.
-        is_metadata_sound: whether to go by its metadata, if they can be read.
+        repair: Dataset and store.
+        shard: Shard to make.
+        damaged: Files whose content must not be used.
 
     Returns:
-        Whether the shard has its bytes back; if not, nothing has changed.
+        True if the shard has its bytes again; if not, nothing has changed.
     """
-    ids = _ids(history, shard)
+    pictures = _prepared_pictures(repair, shard)
+    if pictures is None:
+        return False
+    return any(_replaced(repair, shard, plan) for plan in _plans(repair, shard, pictures, damaged))
+
+
+def _plans(repair: _Repair, shard: Shard, pictures: _Pictures, damaged: Set[str]) -> Iterator[pa.Table]:
+    """Yield the tables that the shard can be built from, the surest first."""
+    if shard.name.metadata not in damaged:
+        plan = _from_metadata(repair, shard, pictures)
+        if plan is not None:
+            yield plan
+    # A damaged vocabulary would replace right labels with wrong ones.
+    if TAGS_FILE not in damaged:
+        yield _from_vocabulary(repair, pictures)
+
+
+def _prepared_pictures(repair: _Repair, shard: Shard) -> _Pictures | None:
+    """Prepare the pictures of a shard again; None if the store lacks one."""
+    posts = repair.posts
+    shard_of = repair.history.shard_of
+    ids = np.array(sorted(i for i, name in shard_of.items() if name == str(shard.name)), np.int64)
+    ids = ids[shuffled(ids)]
     rows = np.minimum(np.searchsorted(posts.ids, ids), len(posts.ids) - 1)
     if not np.array_equal(posts.ids[rows], ids) or (posts.numbers("size")[rows] == 0).any():
-        return False
-    prepared = prepare(preparation, posts, np.sort(rows))
+        return None
+    prepared = prepare(repair.preparation, posts, np.sort(rows))
     prepared = prepared.take(pa.array(np.searchsorted(prepared.column("id").to_numpy(), ids)))
-    plan = _from_metadata(place, shard, ids) if is_metadata_sound else None
-    if plan is None:
-        plan = _from_store(history, posts, rows, prepared, preparation)
-    else:
-        for name in PLACE_COLUMNS:
-            plan = plan.append_column(name, prepared.column(name))
-        if plan.column("sha256").to_pylist() != prepared.column("sha256").to_pylist():
-            return False
-    return _replace(dataset, place, shard, plan, preparation.work)
+    return _Pictures(ids=ids, rows=rows, prepared=prepared)
 
 
-def _ids(history: History, shard: Shard) -> npt.NDArray[np.int64]:
-    """The pictures of a shard, in its order."""
-    ids = np.array(sorted(i for i, name in history.shard_of.items() if name == str(shard.name)), np.int64)
-    return ids[shuffled(ids)]
-
-
-def _from_metadata(place: Path | Remote, shard: Shard, ids: npt.NDArray[np.int64]) -> pa.Table | None:
+def _from_metadata(repair: _Repair, shard: Shard, pictures: _Pictures) -> pa.Table | None:
+    """Plan the shard from its metadata; None if they are lost or belong to other pictures."""
     try:
-        with local_copy(place, shard.name.metadata) as path:
-            rows = read_table(path, METADATA)
+        with local_copy(repair.writer.location, shard.name.metadata) as path:
+            plan = read_table(path, METADATA).drop_columns(["offset"])
     except (DamagedError, FileNotFoundError):
         return None
-    return rows.drop_columns(["offset"]) if np.array_equal(rows.column("id").to_numpy(), ids) else None
+    prepared = pictures.prepared
+    is_same = np.array_equal(plan.column("id").to_numpy(), pictures.ids)
+    if not is_same or plan.column("sha256").to_pylist() != prepared.column("sha256").to_pylist():
+        return None
+    for name in PLACE_COLUMNS:
+        plan = plan.append_column(name, prepared.column(name))
+    return plan
 
 
-def _from_store(
-    history: History,
-    posts: StorePosts,
-    rows: npt.NDArray[np.int64],
-    prepared: pa.Table,
-    preparation: SurveyRun,
-) -> pa.Table:
-    outcomes = first_outcomes(posts, settled=np.array(sorted(history.shard_of), np.int64), removed=history.gone)
-    settled, _ = settle(history, posts, outcomes)
-    group = groups(settled.ids, settled.family, settled.looks)[np.searchsorted(settled.ids, posts.ids[rows])]
+def _from_vocabulary(repair: _Repair, pictures: _Pictures) -> pa.Table:
+    """Plan the shard from the store and the vocabulary."""
+    history, posts, rows = repair.history, repair.posts, pictures.rows
+    outcomes = first_outcomes(posts, existing=history.ids, removed=history.gone)
+    existing, _ = existing_pictures(history, posts, outcomes)
+    group = groups(existing.ids, existing.related, existing.appearances)
     counts = posts.tags.counts(rows, tags=len(posts.table.names))
     labels = labels_of(posts.tags, rows, grown_vocabulary(history.tags, counts, posts.table))
-    return shard_plan(posts, rows, labels, group, prepared, preparation.recipe)
+    return shard_plan(
+        posts,
+        rows,
+        labels,
+        group[np.searchsorted(existing.ids, pictures.ids)],
+        pictures.prepared,
+        repair.preparation.recipe,
+    )
 
 
-def _replace(dataset: Path, place: Path | Remote, shard: Shard, plan: pa.Table, work: Address) -> bool:
-    staged = dataset / WORK_DIR / _FOLDER
+def _replaced(repair: _Repair, shard: Shard, plan: pa.Table) -> bool:
+    """Build the shard from a plan; put it in place and return True if it has the bytes in the manifest."""
+    work, staged = repair.preparation.work, repair.writer.work / REPAIR_DIR
     for file in shard.name.files:
         make_directory((staged / file).parent)
     spec = ShardSpec(dataset=staged, work=work, name=shard.name, plan_hash=f"repair {shard.sha256}")
     write_plan(spec, plan)
     is_same = build_shard(spec) == shard
     if is_same:
-        # The tar last: while it is missing or cut, the shard counts as incomplete.
+        # The tar last: until it is in place, the shard counts as incomplete.
         for file in reversed(shard.name.files):
-            put(staged / file, place, file)
-    remove(open_place(work), [spec.receipt_file, spec.plan_file])
+            put(staged / file, repair.writer.location, file)
+    remove(open_location(work), [spec.receipt_file, spec.plan_file])
     shutil.rmtree(staged)
     return is_same

@@ -1,16 +1,16 @@
-"""verify: read a whole dataset again and name what is wrong.
+"""`verify`: read a whole dataset again and name what is wrong.
 
-Every shard is also read with webdataset's own reader: what loads there loads for everybody. Works on the
-dataset alone, and puts right what follows from good shards; `restore.py` makes shards again from a store.
-From behind a URL one shard after the other comes here, and goes again.
+Every shard is also read with webdataset's own reader, because other programs read it with that. Works on the
+dataset alone, and repairs what follows from intact shards; `repair.py` makes shards again from a store. Shards
+behind a URL are downloaded one at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,17 @@ import numpy as np
 import pyarrow as pa
 
 from alti2v.dataset.check.labels import TAGS_COLUMNS, TagOccurrences, renamed_tags, wrong_counts
-from alti2v.dataset.check.samples import COLUMNS_IN_SHARD, fields_of, json_faults, picture_faults, row_faults
+from alti2v.dataset.check.samples import changed_pictures, each_row, sample_faults
 from alti2v.dataset.manifest import LOST_TABLE, Manifest, Shard, read_manifest, read_vocabulary
 from alti2v.dataset.plan.posts import DROPPED, FAILED, STORED
 from alti2v.dataset.versions.previous import read_removed
-from alti2v.dataset.versions.publish import (
-    DESCRIPTIONS,
-    WORK_DIR,
-    is_interrupted,
-    missing_descriptions,
-    publish_descriptions,
-)
+from alti2v.dataset.versions.publish import is_interrupted, missing_descriptions, publish_descriptions
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.records import Finding, Progress, ProgressHook, Span, Tag, Verification, ignore_progress
 from alti2v.storage.directory import DESCRIPTION_FILES
 from alti2v.storage.layout import (
     DATA_DIR,
+    DESCRIPTIONS,
     INDEX_DIR,
     METADATA,
     METADATA_DIR,
@@ -44,260 +39,226 @@ from alti2v.storage.layout import (
     SURVEY,
     SURVEY_FILE,
     TAGS_FILE,
+    WORK_DIR,
     member_key,
 )
-from alti2v.storage.location import Address, brought, open_place, remove, sizes_in
+from alti2v.storage.location import Address, local_copies, open_location, remove, sizes_in
 from alti2v.storage.publish import TEMPORARY_PREFIX, publish_bytes, publish_json, read_json
 from alti2v.storage.remote import Remote, has_folders
 from alti2v.storage.table import content_sha256, read_table
-from alti2v.storage.tar import Member, dali_index, json_index, members, read_span
+from alti2v.storage.tar import Member, dali_index, json_index, members
 
 _AGAIN = "run `alti2v build-shards` with the same options again"
 _REBUILD = f"delete it, then {_AGAIN}"
 _TABLES = (*DESCRIPTION_FILES.values(), TAGS_FILE, OUTCOMES_FILE, SURVEY_FILE, REMOVED_FILE, *DESCRIPTIONS)
-_NAMED_AT_MOST = 5
-_ROWS_AT_ONCE = 1000
+_MAX_NAMED = 5  # faults of one kind in one file that are named; the rest is counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Dataset:
-    """What the checks need.
+    """A dataset to verify.
 
     Attributes:
-        place: where it is.
-        tables: the folder that has its tables, those of the shards aside.
+        location: Folder or URL of the dataset.
+        tables: Local folder with its tables, except those of the shards.
+        repair: True to repair what follows from intact shards.
+        deep: True to decode every picture.
     """
 
-    place: Path | Remote
+    location: Path | Remote
     tables: Path
     manifest: Manifest
     tags: Sequence[Tag]
-    index_of: Mapping[str, int]
+    repair: bool
+    deep: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Samples of the shards read so far: the shard of each picture, and the labels."""
+
+    labels: TagOccurrences
+    shard_of: dict[int, str] = field(default_factory=dict)
+
+    def add(self, shard: Shard, rows: pa.Table, spans: Mapping[str, Span] | None) -> list[str]:
+        """Add the rows of a shard's table; return what is wrong with them.
+
+        Args:
+            shard: The shard.
+            rows: Its metadata.
+            spans: Span of each picture in the tar file, by key; None if the tar file is damaged.
+        """
+        faults = []
+        for row in each_row(rows, ["id", "key", "offset", "size", "labels", *TAGS_COLUMNS]):
+            key = row["key"]
+            if row["id"] in self.shard_of:
+                faults.append(f"{key} is also in {self.shard_of[row['id']]}")
+            self.shard_of[row["id"]] = str(shard.name)
+            if key != member_key(row["id"]):
+                faults.append(f"{key} is not the key of post {row['id']}")
+            if spans is not None and spans.get(key) != Span(offset=row["offset"], size=row["size"]):
+                faults.append(f"{key}: offset and size are not those of the picture in the shard")
+            self.labels.add(shard, row)
+        return faults
 
 
 def verify_dataset(
-    dataset: Address,
+    address: Address,
     *,
     repair: bool = False,
     deep: bool = False,
     progress: ProgressHook = ignore_progress,
 ) -> Verification:
-    """Verify a dataset: sizes, hashes, indices, tables against tars, vocabulary, sums.
+    """Verify a dataset: sizes, hashes, indices, tables against tar files, vocabulary, sums.
 
     Args:
-        dataset: directory of a dataset, or a URL of one that fsspec knows.
-        repair: write indices and a missing card again, remove what killed programs left; not behind a URL.
-        deep: decode every picture, too.
-        progress: told after every shard.
+        address: Directory of a dataset, or its URL.
+        repair: True to write indices and missing descriptions again and to remove files of killed programs;
+            not possible behind a URL.
+        deep: True to decode every picture.
+        progress: Called after each shard.
 
     Raises:
-        UsageError: there is no dataset, or it is to be repaired behind a URL.
-        DamagedError: the manifest or the vocabulary cannot be read, so that nothing can be judged.
-        StorageError: the URL cannot be read.
+        UsageError: There is no dataset, or `repair` is True for a URL.
+        DamagedError: The manifest or the vocabulary cannot be read, so nothing can be checked.
+        StorageError: The URL cannot be read.
     """
-    place = open_place(dataset)
-    if repair and isinstance(place, Remote):
+    location = open_location(address)
+    if repair and isinstance(location, Remote):
         raise UsageError(
-            f"{place.url} is a URL, where nothing is repaired: verify it without --repair, delete "
-            "what is wrong, then run `alti2v build-shards` with the same options again"
+            f"{location.url} is a URL, and only a local dataset can be repaired: verify it without --repair, "
+            "delete what is wrong, then run `alti2v build-shards` with the same options again"
         )
-    with brought(place, _TABLES) as tables:
-        manifest = read_manifest(tables)
-        tags = read_vocabulary(tables)
-        whole = _Dataset(
-            place=place,
+    with local_copies(location, _TABLES) as tables:
+        dataset = _Dataset(
+            location=location,
             tables=tables,
-            manifest=manifest,
-            tags=tags,
-            index_of={tag.name: index for index, tag in enumerate(tags)},
+            manifest=read_manifest(tables),
+            tags=read_vocabulary(tables),
+            repair=repair,
+            deep=deep,
         )
-        return _verify(whole, repair=repair, deep=deep, progress=progress)
+        return _verify(dataset, progress)
 
 
-def _verify(whole: _Dataset, *, repair: bool, deep: bool, progress: ProgressHook) -> Verification:
+def _verify(dataset: _Dataset, progress: ProgressHook) -> Verification:
     findings: list[Finding] = []
-    labels = TagOccurrences()
-    shard_of: dict[int, str] = {}
-    total = sum(shard.samples for shard in whole.manifest.shards)
-    done = 0
-    for shard in whole.manifest.shards:
-        with brought(whole.place, shard.name.files) as folder:
-            rows = _metadata(folder, shard, findings)
-            findings.extend(_check_tar(whole, folder, shard, rows, deep=deep))
-            findings.extend(_check_indices(folder, shard, repair=repair))
-            findings.extend(_check_rows(whole, folder, shard, rows, shard_of, labels))
-            if all(finding.where != shard.name.metadata for finding in findings):
-                findings.extend(_check_values(shard, rows))
+    seen = _Seen(TagOccurrences({tag.name: index for index, tag in enumerate(dataset.tags)}))
+    manifest, done = dataset.manifest, 0
+    for shard in manifest.shards:
+        with local_copies(dataset.location, shard.name.files) as folder:
+            findings += _check_shard(dataset, folder, shard, seen)
         done += shard.samples
-        progress(
-            Progress(
-                stage="verifying",
-                done=done,
-                total=total,
-                unit="samples",
-                counts={"findings": len(findings)} if findings else {},
-            )
-        )
-    is_complete = len(shard_of) == total  # else the missing rows would be named once more for each tag
-    findings.extend(_check_labels(whole, labels, is_complete=is_complete))
+        counts = {"findings": len(findings)} if findings else {}
+        progress(Progress(stage="verifying", done=done, total=manifest.total, unit="samples", counts=counts))
+    is_complete = len(seen.shard_of) == manifest.total  # else missing rows would make every tag a finding
+    findings += _check_labels(dataset, seen.labels, is_complete=is_complete)
     if is_complete or not findings:
-        findings.extend(_check_outcomes(whole, shard_of))
-    findings.extend(_check_removed(whole, shard_of))
-    findings.extend(_check_survey(whole, repair=repair))
-    findings.extend(_check_descriptions(whole, repair=repair))
-    if not isinstance(whole.place, Remote) or has_folders(whole.place):
-        findings.extend(_check_folders(whole, repair=repair))
+        findings += _check_outcomes(dataset, seen.shard_of)
+    findings += _check_removed(dataset, seen.shard_of)
+    findings += _check_index_table(dataset)
+    findings += _check_descriptions(dataset)
+    if not isinstance(dataset.location, Remote) or has_folders(dataset.location):
+        findings += _check_folders(dataset)
     return Verification(
         checked={
-            "shards": len(whole.manifest.shards),
-            "samples": total,
-            "posts": sum(whole.manifest.outcomes.values()),
+            "shards": len(manifest.shards),
+            "samples": manifest.total,
+            "posts": sum(manifest.outcomes.values()),
         },
         findings=tuple(findings),
     )
 
 
-def _metadata(folder: Path, shard: Shard, findings: list[Finding]) -> pa.Table:
-    """The metadata of a shard; an empty table, and a finding, if it cannot be read."""
-    path = folder / shard.name.metadata
+def _check_shard(dataset: _Dataset, folder: Path, shard: Shard, seen: _Seen) -> list[Finding]:
+    """Check the four files of a shard.
+
+    Args:
+        dataset: The dataset.
+        folder: Local folder with the files.
+        shard: The shard.
+        seen: Samples of earlier shards; those of this one are added.
+    """
+    rows, findings = _read_rows(folder, shard)
+    findings += _check_tar(dataset, folder, shard, rows)
+    findings += _check_indices(folder, shard, repair=dataset.repair)
+    findings += _some(shard.name.metadata, seen.add(shard, rows, _picture_spans(folder / shard.name.data)))
+    if all(finding.where != shard.name.metadata for finding in findings):
+        findings += _check_values(shard, rows)
+    return findings
+
+
+def _read_rows(folder: Path, shard: Shard) -> tuple[pa.Table, list[Finding]]:
+    """Read the metadata of a shard; an empty table and a finding if they are damaged."""
     try:
-        rows = read_table(path, METADATA)
+        rows = read_table(folder / shard.name.metadata, METADATA)
     except FileNotFoundError:
-        findings.append(Finding(where=shard.name.metadata, what=f"is missing: {_AGAIN}"))
+        what = f"is missing: {_AGAIN}"
     except VersionError as exc:
-        findings.append(Finding(where=shard.name.metadata, what=str(exc)))
+        what = str(exc)
     except DamagedError:
-        what = f"is not the table that was written: {_REBUILD}"
-        findings.append(Finding(where=shard.name.metadata, what=what))
+        what = f"is damaged: {_REBUILD}"
     else:
         if rows.num_rows == shard.samples:
-            return rows
+            return rows, []
         what = f"has {rows.num_rows} rows for {shard.samples} samples: {_REBUILD}"
-        findings.append(Finding(where=shard.name.metadata, what=what))
-    return pa.schema([]).empty_table()
+    return pa.schema([]).empty_table(), [Finding(where=shard.name.metadata, what=what)]
 
 
-def _check_tar(whole: _Dataset, folder: Path, shard: Shard, rows: pa.Table, *, deep: bool) -> Iterator[Finding]:
-    path = folder / shard.name.data
+def _check_tar(dataset: _Dataset, folder: Path, shard: Shard, rows: pa.Table) -> list[Finding]:
+    path, where = folder / shard.name.data, shard.name.data
     if not path.exists():
-        yield Finding(where=shard.name.data, what=f"is missing: {_AGAIN}")
-        return
+        return [Finding(where=where, what=f"is missing: {_AGAIN}")]
     size = path.stat().st_size
     if size != shard.bytes:
         what = f"has {size} bytes instead of {shard.bytes}: {_REBUILD}"
-        yield Finding(where=shard.name.data, what=what)
+    elif _sha256(path) != shard.sha256:
+        what = f"has changed since it was written: {_REBUILD}"
     else:
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256:
-                yield from _check_samples(whole, path, shard, rows, deep=deep)
-                return
-        yield Finding(where=shard.name.data, what=f"has changed since it was written: {_REBUILD}")
-    yield from _some(shard.name.data, _damaged_pictures(path, rows))
+        return _check_samples(dataset, path, shard, rows)
+    return [Finding(where=where, what=what), *_some(where, changed_pictures(path, rows))]
 
 
-def _damaged_pictures(path: Path, rows: pa.Table) -> Iterator[str]:
-    with path.open("rb") as file:
-        for row in _each(rows, ["key", "offset", "size", "sha256"]):
-            try:
-                picture = read_span(file, Span(offset=row["offset"], size=row["size"]))
-            except DamagedError:
-                yield f"{row['key']}: the picture is cut off"
-            else:
-                if hashlib.sha256(picture).hexdigest() != row["sha256"]:
-                    yield f"{row['key']}: the picture has changed"
+def _check_samples(dataset: _Dataset, path: Path, shard: Shard, rows: pa.Table) -> list[Finding]:
+    """Compare the samples of an intact shard with its table; where they differ, the table has changed."""
+    faults = sample_faults(path, rows, dataset.manifest.image, deep=dataset.deep)
+    findings = [*_some(shard.name.data, faults.in_tar), *_some(shard.name.metadata, faults.in_table)]
+    if faults.count != shard.samples:
+        what = f"webdataset finds {faults.count} samples instead of {shard.samples}: {_REBUILD}"
+        findings.append(Finding(where=shard.name.data, what=what))
+    return findings
 
 
-def _check_samples(
-    whole: _Dataset, path: Path, shard: Shard, rows: pa.Table, *, deep: bool
-) -> Iterator[Finding]:
-    """Read a shard as everybody does, and hold each row of its table against it.
-
-    The shard has the very bytes of the manifest, so where the two disagree, the table is what has changed.
-    """
-    found, recipe = 0, whole.manifest.image
-    of_table: list[str] = []
-
-    def faults() -> Iterator[str]:
-        nonlocal found
-        described = _each(rows, COLUMNS_IN_SHARD)
-        for sample in _webdataset(path):
-            found += 1
-            row = next(described, None)
-            if row is not None:
-                picture = next((sample[suffix] for suffix in recipe.suffixes if suffix in sample), b"")
-                fields = fields_of(sample)
-                of_table.extend(row_faults(sample["__key__"], picture, fields, row))
-                yield from json_faults(row["key"], fields)
-                if deep:
-                    yield from picture_faults(picture, row, recipe)
-
-    yield from _some(shard.name.data, faults())
-    yield from _some(shard.name.metadata, of_table)
-    if found != shard.samples:
-        what = f"webdataset finds {found} samples instead of {shard.samples}: {_REBUILD}"
-        yield Finding(where=shard.name.data, what=what)
-
-
-def _webdataset(path: Path) -> Iterator[Mapping[str, Any]]:
-    from webdataset.tariterators import group_by_keys, tar_file_expander
-
-    # What `WebDataset` does with a shard, but for opening it: webdataset 1.0.2 never closes what it opens.
-    with path.open("rb") as stream:
-        yield from group_by_keys(tar_file_expander([{"url": str(path), "stream": stream}]))
-
-
-def _check_indices(folder: Path, shard: Shard, *, repair: bool) -> Iterator[Finding]:
+def _check_indices(folder: Path, shard: Shard, *, repair: bool) -> list[Finding]:
     tar = folder / shard.name.data
     try:
-        found = list(members(tar))
+        tar_members = list(members(tar))
     except (DamagedError, OSError):
-        return  # named by the check of the tar
-    index = json_index(tar, found)
+        return []  # reported by the check of the tar file
+    index = json_index(tar, tar_members)
     if index["hash_lfs"] != shard.sha256:
-        return  # named by the check of the tar; the indices may be right, and must not be made to fit it
+        return []  # reported as well; the indices may be right, and must not be adapted to a damaged file
+    findings = []
     if _json_or_none(folder / shard.name.index) != index:
         if repair:
             publish_json(folder / shard.name.index, index, indent=None)
-        yield Finding(where=shard.name.index, what="does not fit its shard", repaired=repair)
-    lines = dali_index(found).encode()
+        findings.append(Finding(where=shard.name.index, what="does not match its shard", repaired=repair))
+    lines = dali_index(tar_members).encode()
     if _bytes_or_none(folder / shard.name.dali_index) != lines:
         if repair:
             publish_bytes(folder / shard.name.dali_index, lines)
-        yield Finding(where=shard.name.dali_index, what="does not fit its shard", repaired=repair)
+        findings.append(Finding(where=shard.name.dali_index, what="does not match its shard", repaired=repair))
+    return findings
 
 
-def _check_rows(
-    whole: _Dataset,
-    folder: Path,
-    shard: Shard,
-    rows: pa.Table,
-    shard_of: dict[int, str],
-    labels: TagOccurrences,
-) -> Iterator[Finding]:
-    spans = _member_spans(folder / shard.name.data)
-
-    def faults() -> Iterator[str]:
-        for row in _each(rows, ["id", "key", "offset", "size", "labels", *TAGS_COLUMNS]):
-            key = row["key"]
-            if row["id"] in shard_of:
-                yield f"{key} is in {shard_of[row['id']]}, too"
-            shard_of[row["id"]] = str(shard.name)
-            if key != member_key(row["id"]):
-                yield f"{key} is not the key of post {row['id']}"
-            if spans is not None and spans.get(key) != Span(offset=row["offset"], size=row["size"]):
-                yield f"{key}: offset and size are not those of the picture in the shard"
-            labels.count(shard, row, whole.index_of)
-
-    yield from _some(shard.name.metadata, faults())
-
-
-def _check_values(shard: Shard, rows: pa.Table) -> Iterator[Finding]:
-    """Find values that have changed and stand nowhere else, such as the group."""
+def _check_values(shard: Shard, rows: pa.Table) -> list[Finding]:
+    """Compare the hash of all values; it finds changes in values that are stored nowhere else."""
     if rows.num_rows and content_sha256(METADATA, rows) != shard.rows_sha256:
-        yield Finding(where=shard.name.metadata, what=f"has other values than were written: {_REBUILD}")
+        return [Finding(where=shard.name.metadata, what=f"has other values than were written: {_REBUILD}")]
+    return []
 
 
-def _member_spans(tar: Path) -> Mapping[str, Span] | None:
+def _picture_spans(tar: Path) -> Mapping[str, Span] | None:
     try:
         return {member.name.partition(".")[0]: member.span for member in members(tar) if _is_picture(member)}
     except (DamagedError, OSError):
@@ -308,116 +269,108 @@ def _is_picture(member: Member) -> bool:
     return not member.name.endswith(f".{POST_JSON_SUFFIX}")
 
 
-def _check_labels(whole: _Dataset, labels: TagOccurrences, *, is_complete: bool) -> Iterator[Finding]:
-    """Hold labels, tags and tags.parquet against each other; if that is wrong, the tables cannot be judged."""
-    if renamed := list(_some(TAGS_FILE, renamed_tags(whole.tags, labels))):
-        yield from renamed
-        return
-    for where, faults in labels.faults.items():
-        yield from _some(where, faults)
-    if is_complete and not labels.faults:
-        yield from _some(TAGS_FILE, wrong_counts(whole.tags, labels))
+def _check_labels(dataset: _Dataset, labels: TagOccurrences, *, is_complete: bool) -> list[Finding]:
+    """Compare labels, tags and tags.parquet; a wrong tags.parquet says nothing about the other tables."""
+    if renamed := _some(TAGS_FILE, renamed_tags(dataset.tags, labels)):
+        return renamed
+    findings = [finding for where, faults in labels.faults.items() for finding in _some(where, faults)]
+    if is_complete and not findings:
+        findings = _some(TAGS_FILE, wrong_counts(dataset.tags, labels))
+    return findings
 
 
-def _check_outcomes(whole: _Dataset, shard_of: Mapping[int, str]) -> Iterator[Finding]:
+def _check_outcomes(dataset: _Dataset, shard_of: Mapping[int, str]) -> list[Finding]:
     try:
-        table = read_table(whole.tables / OUTCOMES_FILE, OUTCOMES)
+        table = read_table(dataset.tables / OUTCOMES_FILE, OUTCOMES)
     except FileNotFoundError:
-        yield Finding(where=OUTCOMES_FILE, what=f"is missing: {LOST_TABLE}")
-        return
+        return [Finding(where=OUTCOMES_FILE, what=f"is missing: {LOST_TABLE}")]
     except VersionError as exc:
-        yield Finding(where=OUTCOMES_FILE, what=str(exc))
-        return
+        return [Finding(where=OUTCOMES_FILE, what=str(exc))]
     except DamagedError:
-        yield Finding(where=OUTCOMES_FILE, what=f"is not the table that was written: {LOST_TABLE}")
-        return
-    ids = table.column("id").to_numpy()
-    if len(np.unique(ids)) != len(ids):
-        yield Finding(where=OUTCOMES_FILE, what="names a post twice")
+        return [Finding(where=OUTCOMES_FILE, what=f"is damaged: {LOST_TABLE}")]
     counts: Counter[str] = Counter()
     stored = {}
-    for row in _each(table, ["id", "outcome", "reason", "shard"]):
+    for row in each_row(table, ["id", "outcome", "reason", "shard"]):
         has_reason = row["outcome"] in (DROPPED, FAILED) and row["reason"]
         counts[f"{row['outcome']} {row['reason']}" if has_reason else row["outcome"]] += 1
         if row["outcome"] == STORED:
             stored[row["id"]] = row["shard"]
-    if counts != whole.manifest.outcomes:
-        yield Finding(where=OUTCOMES_FILE, what="its sums are not those of the manifest")
-    if stored != shard_of:
-        yield Finding(where=OUTCOMES_FILE, what="the stored posts are not the samples of the shards")
+    ids = table.column("id").to_numpy()
+    faults = {
+        "contains a post twice": len(np.unique(ids)) != len(ids),
+        "its sums are not those of the manifest": counts != dataset.manifest.outcomes,
+        "the stored posts are not the samples of the shards": stored != shard_of,
+    }
+    return [Finding(where=OUTCOMES_FILE, what=what) for what, is_so in faults.items() if is_so]
 
 
-def _check_removed(whole: _Dataset, shard_of: Mapping[int, str]) -> Iterator[Finding]:
-    """What was removed must be nowhere."""
+def _check_removed(dataset: _Dataset, shard_of: Mapping[int, str]) -> list[Finding]:
+    """Check that removed pictures are in no shard."""
     try:
-        removed = read_removed(whole.tables).column("id").to_pylist()
+        removed = read_removed(dataset.tables).column("id").to_pylist()
     except DamagedError as exc:
-        yield Finding(where=REMOVED_FILE, what=str(exc))
-        return
-    back = (
-        f"{post_id} was removed, and is in {shard_of[post_id]}" for post_id in removed if post_id in shard_of
-    )
-    yield from _some(REMOVED_FILE, back)
+        return [Finding(where=REMOVED_FILE, what=str(exc))]
+    present = [
+        f"{post_id} was removed, but is in {shard_of[post_id]}" for post_id in removed if post_id in shard_of
+    ]
+    return _some(REMOVED_FILE, present)
 
 
-def _check_survey(whole: _Dataset, *, repair: bool) -> Iterator[Finding]:
-    """A survey that is missing costs the next build a second look at the pictures, and nothing else."""
-    path = whole.tables / SURVEY_FILE
+def _check_index_table(dataset: _Dataset) -> list[Finding]:
+    """Check survey.parquet; without it, the next build decodes the pictures again, and nothing is lost."""
+    path = dataset.tables / SURVEY_FILE
     try:
         if path.exists():
             read_table(path, SURVEY, ["id"])
     except VersionError as exc:
-        yield Finding(where=SURVEY_FILE, what=str(exc))
+        return [Finding(where=SURVEY_FILE, what=str(exc))]
     except DamagedError:
-        if repair:
+        if dataset.repair:
             path.unlink()
-        what = "is not the table that was written: without it, the next build looks at the pictures again"
-        yield Finding(where=SURVEY_FILE, what=what, repaired=repair)
+        what = "is damaged: without it, the next build decodes the pictures again"
+        return [Finding(where=SURVEY_FILE, what=what, repaired=dataset.repair)]
+    return []
 
 
-def _check_descriptions(whole: _Dataset, *, repair: bool) -> Iterator[Finding]:
-    missing = missing_descriptions(whole.tables)
-    if repair:
-        publish_descriptions(whole.tables, whole.manifest, whole.tags, files=missing)
-    for file in missing:
-        yield Finding(where=file, what="is missing", repaired=repair)
+def _check_descriptions(dataset: _Dataset) -> list[Finding]:
+    missing = missing_descriptions(dataset.tables)
+    if dataset.repair:
+        publish_descriptions(dataset.tables, dataset.manifest, dataset.tags, files=missing)
+    return [Finding(where=file, what="is missing", repaired=dataset.repair) for file in missing]
 
 
-def _check_folders(whole: _Dataset, *, repair: bool) -> Iterator[Finding]:
-    """What is there and should not be."""
-    if is_interrupted(whole.place):
-        what = "an edition was being published: run the same command again, or any that writes, to finish it"
-        yield Finding(where=WORK_DIR, what=what)
-    named = {file for shard in whole.manifest.shards for file in shard.name.files}
+def _check_folders(dataset: _Dataset) -> list[Finding]:
+    """Find files that do not belong to the dataset."""
+    findings = []
+    if is_interrupted(dataset.location):
+        what = "a publication was interrupted: run the same command again, or any that writes, to finish it"
+        findings.append(Finding(where=WORK_DIR, what=what))
+    known = {file for shard in dataset.manifest.shards for file in shard.name.files}
     for folder in (DATA_DIR, INDEX_DIR, METADATA_DIR):
-        for name in sorted(sizes_in(whole.place, folder)):
+        for name in sorted(sizes_in(dataset.location, folder)):
             file = f"{folder}/{name}"
-            if file in named:
+            if file in known:
                 continue
             is_leftover = name.startswith(TEMPORARY_PREFIX)
-            if repair and is_leftover:
-                remove(whole.place, [file])
+            is_repaired = dataset.repair and is_leftover
+            if is_repaired:
+                remove(dataset.location, [file])
             what = "was left by a killed program" if is_leftover else "is not in the manifest: move it away"
-            yield Finding(where=file, what=what, repaired=repair and is_leftover)
+            findings.append(Finding(where=file, what=what, repaired=is_repaired))
+    return findings
 
 
-def _some(where: str, faults: Iterable[str]) -> Iterator[Finding]:
+def _some(where: str, faults: Sequence[str]) -> list[Finding]:
     """Name the first few faults of a file, and count the rest."""
-    more = 0
-    for number, fault in enumerate(faults):
-        if number < _NAMED_AT_MOST:
-            yield Finding(where=where, what=fault)
-        else:
-            more += 1
-    if more:
-        yield Finding(where=where, what=f"{more} more faults of this kind")
+    findings = [Finding(where=where, what=fault) for fault in faults[:_MAX_NAMED]]
+    if more := len(faults) - len(findings):
+        findings.append(Finding(where=where, what=f"{more} more faults of this kind"))
+    return findings
 
 
-def _each(rows: pa.Table, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows as dictionaries, a bounded number of them in memory; nothing from a table without columns."""
-    if rows.num_rows:
-        for batch in rows.select(columns).to_batches(max_chunksize=_ROWS_AT_ONCE):
-            yield from batch.to_pylist()
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _json_or_none(path: Path) -> Any:  # noqa: ANN401 - compared, never used

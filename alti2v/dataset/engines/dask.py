@@ -1,8 +1,8 @@
-"""Running the same function over many tasks: on the workers of a Dask cluster, on as many machines as it has.
+"""Engine on a Dask cluster: one function over many tasks, on as many machines as the cluster has.
 
-Only tasks and results travel, both small; pictures go from the store to a worker and from there to the dataset.
-Dask runs a task again when its worker is lost, finished or not, and may run it twice at the same time; so a
-function must publish the same bytes each time, and be harmless when it is late.
+Only tasks and results travel, and both are small; a worker reads pictures from the store and writes shards to
+the dataset itself. Dask runs a task again when its worker is lost, finished or not, and may run it twice at the
+same time, so a function must publish the same bytes each time, and be harmless when it is late.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 _PATIENCE_S = 10.0
-_LOOK_S = 0.5  # whether there still is a scheduler
-_IN_FLIGHT = 2  # tasks per thread: the next one lies ready while its predecessor runs
+_CHECK_S = 0.5  # between two checks that the scheduler is alive
+_IN_FLIGHT = 2  # tasks per thread: one runs, one waits
 
 
 @contextlib.contextmanager
@@ -36,24 +36,26 @@ def dask_engine(
     *,
     patience_s: float = _PATIENCE_S,
 ) -> Iterator[Engine]:
-    """An engine on a Dask cluster.
+    """Open an engine on a Dask cluster.
 
     Args:
-        scheduler: its address, such as tcp://host:8786; None for a cluster of processes on this machine.
-        workers: how many of those.
-        versions: of the programs that the bytes depend on: no worker may have others than this process.
-        patience_s: how long to wait for the scheduler, and for its first worker.
+        scheduler: Address of the scheduler, such as tcp://host:8786; None for a cluster of processes on this
+            machine.
+        workers: Number of these processes.
+        versions: Function that returns the versions of the programs that the bytes depend on; workers with
+            other versions are refused.
+        patience_s: How long to wait for the scheduler, and for its first worker, s.
 
     Raises:
-        UsageError: Dask is not installed, the address has another form, or a worker has other versions.
-        RemoteError: the scheduler does not answer, has no workers, or went away.
-        Alti2vError: workers are killed again and again by the same task.
+        UsageError: Dask is not installed, the address is malformed, or a worker has other versions.
+        RemoteError: The scheduler does not respond, has no workers, or was lost.
+        Alti2vError: One task kills its workers repeatedly.
     """
     try:
         import distributed
     except ImportError as exc:
         raise UsageError(
-            "--engine dask needs Dask, which is not installed: pip install 'alti2v[dask]', or leave it out"
+            "--engine dask needs Dask, which is missing: pip install 'alti2v[dask]', or leave it out"
         ) from exc
     with contextlib.ExitStack() as stack:
         if scheduler is None:
@@ -68,12 +70,12 @@ def dask_engine(
                 yield from _completed(client, call, iter(tasks))
             except distributed.KilledWorker as exc:
                 raise Alti2vError(
-                    "workers of the cluster were killed again and again, perhaps for lack of memory: "
+                    "workers of the cluster were killed repeatedly, perhaps for lack of memory: "
                     "give them more, then run the same command again"
                 ) from exc
             except (distributed.CancelledError, distributed.comm.CommClosedError) as exc:
                 raise RemoteError(
-                    f"the Dask scheduler at {scheduler} went away: run the same command again to go on"
+                    f"the Dask scheduler at {scheduler} was lost: run the same command again to resume"
                 ) from exc
             except ModuleNotFoundError as exc:
                 raise UsageError(
@@ -84,7 +86,7 @@ def dask_engine(
 
 
 def cluster_here(workers: int) -> distributed.LocalCluster:
-    """A cluster of processes of this machine, which nobody else can reach."""
+    """Start a cluster of processes on this machine that other machines cannot reach."""
     import distributed
 
     return distributed.LocalCluster(
@@ -92,7 +94,7 @@ def cluster_here(workers: int) -> distributed.LocalCluster:
         threads_per_worker=1,
         host="127.0.0.1",
         dashboard_address=None,
-        # Without a dashboard it still serves HTTP, on a port that several clusters would quarrel about.
+        # Even without a dashboard it serves HTTP, on a port that several clusters would compete for.
         scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
     )
 
@@ -101,15 +103,15 @@ def _connected(scheduler: str, patience_s: float) -> distributed.Client:
     import distributed
 
     try:
-        # A client that stumbles over its address waits for 20 s when it is collected, and prints a traceback.
+        # A client with a malformed address waits for 20 s when it is collected, and prints a traceback.
         distributed.comm.get_address_host_port(scheduler)
     except ValueError as exc:
-        raise UsageError(f"--scheduler {scheduler}: {exc}: give one such as tcp://host:8786") from exc
+        raise UsageError(f"--scheduler {scheduler}: {exc}: give an address such as tcp://host:8786") from exc
     try:
         client = distributed.Client(scheduler, timeout=patience_s, set_as_default=False)
     except OSError as exc:
         raise RemoteError(
-            f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`, or mend the address"
+            f"no Dask scheduler responds at {scheduler}: start one with `dask scheduler`, or correct it"
         ) from exc
     try:
         client.wait_for_workers(1, timeout=patience_s)
@@ -123,7 +125,7 @@ def _connected(scheduler: str, patience_s: float) -> distributed.Client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Call:
-    """The function as workers run it: only where programs have the versions that are expected."""
+    """The function as workers run it: refused if the versions of the programs differ."""
 
     function: Callable[[Any], Any]
     versions: Callable[[], Mapping[str, str]]
@@ -149,7 +151,7 @@ def _completed(
     done = distributed.as_completed(loop=client.loop)
     try:
         while True:
-            # Workers come and go. One task at least: what comes next decides whether that works.
+            # Workers come and go. At least one task, so that a lost scheduler is noticed.
             wanted = max(_IN_FLIGHT * _threads(client), 1)
             for task in itertools.islice(remaining, max(wanted - len(waiting), 0)):
                 future = client.submit(call, task, key=f"alti2v-{uuid.uuid4().hex}")
@@ -160,7 +162,7 @@ def _completed(
             future = _next(client, done)
             yield waiting.pop(future), future.result()
     finally:
-        # What runs goes on and changes nothing; what has not begun does not.
+        # Running tasks finish, which is harmless; waiting ones are cancelled.
         if client.status == "running":
             with contextlib.suppress(OSError):
                 client.cancel(list(waiting))
@@ -169,12 +171,12 @@ def _completed(
 def _next(client: distributed.Client, done: distributed.as_completed) -> distributed.Future:
     import distributed
 
-    # Its own __next__ waits for ever if the client gives its scheduler up meanwhile.
+    # Its own __next__ waits forever if the client gives up its scheduler meanwhile.
     while not done.has_ready():
         if client.status == "closed":
             raise distributed.comm.CommClosedError
         with done.thread_condition:
-            done.thread_condition.wait(_LOOK_S)
+            done.thread_condition.wait(_CHECK_S)
     return next(done)
 
 
@@ -183,5 +185,5 @@ def _threads(client: distributed.Client) -> int:
 
     try:
         return sum(client.nthreads().values())
-    except OSError as exc:  # whatever the tasks raise must not be taken for this
+    except OSError as exc:  # must not be confused with an exception of a task
         raise distributed.comm.CommClosedError from exc

@@ -1,7 +1,7 @@
-"""Running the same function over many tasks: on the processes of this machine.
+"""Engine on the processes of this machine: one function over many tasks.
 
-A task and its result are small frozen values; pictures never travel between processes. A function may be
-run more than once for the same task, and must then publish the same bytes.
+A task and its result are small frozen values; pictures never travel between processes. A function may run more
+than once for a task, and must then publish the same bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from alti2v.errors import Alti2vError
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
-_DEATHS = 3  # one may be an accident, two a coincidence
+_DEATHS = 3  # without a finished task in between
 
 
 class Engine(Protocol):
@@ -31,18 +31,18 @@ class Engine(Protocol):
     def __call__(
         self, function: Callable[[_Task], _Result], tasks: Iterable[_Task], /
     ) -> Iterator[tuple[_Task, _Result]]:
-        """Whatever the function raises ends the iteration, once the running tasks have ended."""
+        """Run the function; an exception ends the iteration after the running tasks have ended."""
 
 
 @contextlib.contextmanager
 def local_engine(workers: int) -> Iterator[Engine]:
-    """An engine on the processes of this machine; with one worker everything happens in this process.
+    """Open an engine on the processes of this machine; with one worker, everything runs in this process.
 
-    Workers are spawned, not forked: a forked copy of a process with threads can hang. They end when this
-    process does, even if it is killed. If one is killed, all are replaced and their tasks run again.
+    Workers are spawned, not forked: a forked copy of a process with threads can hang. They end with this
+    process, even if it is killed. If a worker is killed, all are replaced and their tasks run again.
 
     Raises:
-        Alti2vError: workers are killed again and again before they finish anything.
+        Alti2vError: Workers are killed repeatedly before they finish anything.
     """
     if workers == 1:
         yield _in_this_process
@@ -62,7 +62,7 @@ def local_engine(workers: int) -> Iterator[Engine]:
                 deaths += 1
                 if deaths == _DEATHS:
                     raise Alti2vError(
-                        "worker processes were killed again and again, perhaps for lack of memory: "
+                        "worker processes were killed repeatedly, perhaps for lack of memory: "
                         "run the same command again with fewer --workers"
                     ) from exc
                 pool.shutdown()
@@ -96,8 +96,8 @@ def _completed(
     *,
     in_flight: int,
 ) -> Iterator[tuple[_Task, _Result]]:
-    """Yield results as they come; `unfinished` always holds the tasks that were taken and not yielded."""
-    # Submitting everything at once would keep a Future per task and start work that an error makes useless.
+    """Yield results as they arrive; `unfinished` always holds the tasks that were taken and not yielded."""
+    # Submitting all tasks would keep a Future per task, and start work that an error makes useless.
     waiting: dict[Future[_Result], _Task] = {}
     while True:
         while len(waiting) < in_flight and (task := next(remaining, None)) is not None:
@@ -113,13 +113,13 @@ def _completed(
 
 
 def _die_with_parent() -> None:
-    # Ctrl-C reaches the whole process group; the parent decides what it means.
+    # Ctrl-C reaches the whole process group; only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_after_parent, daemon=True, name="parent-watch").start()
 
 
 def _exit_after_parent() -> None:
-    # A pool's worker waits for tasks for ever if its parent is killed, because it holds the writing end itself.
+    # A worker whose parent is killed would wait forever, because it holds the writing end of its own pipe.
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait_for_sentinel([parent.sentinel])

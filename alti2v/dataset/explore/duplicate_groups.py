@@ -43,7 +43,7 @@ def batches(dataset: Path, manifest: Manifest, columns: Sequence[str]) -> Iterat
             raise DamagedError(f"{path} cannot be read as Parquet: run `alti2v verify {dataset}`") from exc
 
 
-def look_alikes(
+def duplicate_groups(
     tables: Path, manifest: Manifest, met: _Ints, *, at_most: int, seed: int
 ) -> tuple[Mapping[int, int], tuple[tuple[PictureAt, ...], ...]]:
     """How many groups have how many pictures, and some groups: those on several sides of the split first.

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from alti2v.dataset.manifest import ORIGINAL, ImageRecipe
-from alti2v.dataset.plan.near_duplicates import LOOK_SIDE_PX, LOOKS_VERSION
+from alti2v.dataset.plan.near_duplicates import APPEARANCE_VERSION, LUMINANCE_SIDE_PX
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT
 
 MAX_PIXELS = 50_000_000  # decoded, at 4 bytes each: 200 MB; by the header, before anything is decoded
@@ -27,10 +27,10 @@ MAX_ASPECT = 20.0  # a longer strip would be narrower than 12 px in a square of 
 # whole blocks as long as the same is left; a bicubic filter does the rest. docs/DECISIONS.md says what other
 # choices cost and lose.
 _REDUCING_GAP = 1.3
-# Of pictures smaller than itself the look wants more pixels than they do: up to so many times theirs.
-_LOOK_GAP = 2
-_LOOK_FROM_PX = 128  # the look is made of so many pixels at least along a side that has them
-_LOOK_REDUCING_GAP = 1.5  # whole blocks first here, too, which is far faster
+# Of pictures smaller than itself the luminance wants more pixels than they do: up to so many times theirs.
+_MIN_LUMINANCE_GAP = 2
+_LUMINANCE_FROM_PX = 128  # the luminance is made of so many pixels at least along a side that has them
+_LUMINANCE_REDUCING_GAP = 1.5  # whole blocks first here, too, which is far faster
 _STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG", "GIF": b"GIF8", "WEBP": b"RIFF"}
 _ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -50,13 +50,13 @@ class PreparedPicture:
     Attributes:
         content: the square picture as a file, or the bytes as they came if the recipe says so.
         source_width, source_height: of the stored picture as its header says, px.
-        look: the whole picture, 64 x 64 luminances, row by row.
+        luminance: the whole picture, 64 x 64 luminances, row by row.
     """
 
     content: bytes
     source_width: int
     source_height: int
-    look: bytes
+    luminance: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,35 +77,35 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> PreparedPicture | Un
     Orientation is the EXIF tag's; transparency shows white; colours are sRGB; 16-bit values are scaled; of
     an animation the first frame counts.
     """
-    shaped = _shaped(content, recipe, with_look=True)
+    shaped = _shaped(content, recipe, with_luminance=True)
     if isinstance(shaped, Unusable):
         return shaped
-    assert shaped.look is not None
+    assert shaped.luminance is not None
     return PreparedPicture(
         content=content if recipe.format == ORIGINAL else _encoded(shaped.square, recipe),
         source_width=shaped.width,
         source_height=shaped.height,
-        look=shaped.look.tobytes(),
+        luminance=shaped.luminance.tobytes(),
     )
 
 
-def looks_recipe(recipe: ImageRecipe) -> str:
+def appearance_recipe(recipe: ImageRecipe) -> str:
     """Names how hashes and thumbnails are made: those of two recipes cannot be compared.
 
     What a JPEG is decoded to depends on the size that is wanted, and a hash may notice.
     """
-    return f"{LOOKS_VERSION}, {recipe.size} px {recipe.fit}"
+    return f"{APPEARANCE_VERSION}, {recipe.size} px {recipe.fit}"
 
 
 def square_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8] | Unusable:
     """The same picture before it is encoded: (S, S, 3) uint8, RGB."""
-    shaped = _shaped(content, recipe, with_look=False)
+    shaped = _shaped(content, recipe, with_luminance=False)
     return shaped if isinstance(shaped, Unusable) else np.asarray(shaped.square)
 
 
 def encoded_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8] | Unusable:
     """The same picture after it was encoded, as who reads the dataset sees it: (S, S, 3) uint8, RGB."""
-    shaped = _shaped(content, recipe, with_look=False)
+    shaped = _shaped(content, recipe, with_luminance=False)
     if isinstance(shaped, Unusable):
         return shaped
     with Image.open(io.BytesIO(_encoded(shaped.square, recipe)), formats=(recipe.format,)) as square:
@@ -124,12 +124,12 @@ class _Shaped:
     """A picture in its final shape; `look`: grey and small, for comparing it with others."""
 
     square: Image.Image
-    look: Image.Image | None
+    luminance: Image.Image | None
     width: int
     height: int
 
 
-def _shaped(content: bytes, recipe: ImageRecipe, *, with_look: bool) -> _Shaped | Unusable:
+def _shaped(content: bytes, recipe: ImageRecipe, *, with_luminance: bool) -> _Shaped | Unusable:
     with warnings.catch_warnings():
         # Pillow warns of odd metadata; what matters ends in an exception or in the size check below.
         warnings.simplefilter("ignore")
@@ -149,12 +149,12 @@ def _shaped(content: bytes, recipe: ImageRecipe, *, with_look: bool) -> _Shaped 
                 target = _target(width, height, recipe)
                 coarse = _coarse(_decoded(image, target), target)
                 small = _shown(coarse, target, Image.Resampling.BICUBIC)
-                look = _look(coarse) if with_look else None
+                luminance = _luminance(coarse) if with_luminance else None
             except MemoryError:
                 return Unusable("too_large")
             except Exception:  # noqa: BLE001 - as above
                 return Unusable("damaged")
-    return _Shaped(_centred(small, recipe.size), look, width, height)
+    return _Shaped(_centred(small, recipe.size), luminance, width, height)
 
 
 def _unfit(width: int, height: int) -> str:
@@ -193,21 +193,21 @@ def _decoded(image: Image.Image, target: tuple[int, int]) -> _Decoded:
     orientation = _orientation(image)
     icc = image.info.get("icc_profile")
     pixels = _in_plain_mode(image)
-    # Of an odd side, half a pixel of the draft lies outside the picture: shifted by that, lines look soft.
+    # Of an odd side, half a pixel of the draft lies outside the picture: shifted by that, lines luminance soft.
     size = pixels.size if drafted is None else drafted[1][2:]
     return _Decoded(pixels=pixels, size=size, icc=icc, orientation=orientation)
 
 
 def _least(side: int) -> int:
     """Pixels of a JPEG that are to be left along a side of so many in the end."""
-    return max(math.ceil(_REDUCING_GAP * side), min(_LOOK_GAP * side, _LOOK_FROM_PX))
+    return max(math.ceil(_REDUCING_GAP * side), min(_MIN_LUMINANCE_GAP * side, _LUMINANCE_FROM_PX))
 
 
 def _coarse(decoded: _Decoded, target: tuple[int, int]) -> _Decoded:
     """Average whole blocks of pixels, as long as more are left than either use of the picture needs."""
     width, height = decoded.size
-    across = int(width / max(target[0], _LOOK_FROM_PX) / _REDUCING_GAP) or 1
-    down = int(height / max(target[1], _LOOK_FROM_PX) / _REDUCING_GAP) or 1
+    across = int(width / max(target[0], _LUMINANCE_FROM_PX) / _REDUCING_GAP) or 1
+    down = int(height / max(target[1], _LUMINANCE_FROM_PX) / _REDUCING_GAP) or 1
     return _reduced(decoded, across, down)
 
 
@@ -226,13 +226,13 @@ def _shown(decoded: _Decoded, size: tuple[int, int], resampling: Image.Resamplin
     return rgb.transpose(_ORIENTATION[decoded.orientation]) if decoded.orientation in _ORIENTATION else rgb
 
 
-def _look(decoded: _Decoded) -> Image.Image:
+def _luminance(decoded: _Decoded) -> Image.Image:
     """The whole picture, grey and small, for comparing it with others."""
     if decoded.pixels.mode == "RGB" and not decoded.icc:
         decoded = replace(decoded, pixels=decoded.pixels.convert("L"))  # a third of the numbers to average
-    across, down = (int(side / LOOK_SIDE_PX / _LOOK_REDUCING_GAP) or 1 for side in decoded.size)
+    across, down = (int(side / LUMINANCE_SIDE_PX / _LUMINANCE_REDUCING_GAP) or 1 for side in decoded.size)
     decoded = _reduced(decoded, across, down)
-    return _shown(decoded, (LOOK_SIDE_PX, LOOK_SIDE_PX), Image.Resampling.BOX).convert("L")
+    return _shown(decoded, (LUMINANCE_SIDE_PX, LUMINANCE_SIDE_PX), Image.Resampling.BOX).convert("L")
 
 
 def _orientation(image: Image.Image) -> int | None:

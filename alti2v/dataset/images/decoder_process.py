@@ -25,7 +25,7 @@ from typing import IO, Any
 
 from alti2v.dataset.images.convert import PreparedPicture, Unusable, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.plan.near_duplicates import LOOK_BYTES
+from alti2v.dataset.plan.near_duplicates import LUMINANCE_BYTES
 from alti2v.errors import Alti2vError
 
 _PIPE_BYTES = 1 << 20
@@ -193,11 +193,13 @@ def _message(picture: PreparedPicture | Unusable, content: bytes) -> tuple[bytes
         return json.dumps({"reason": picture.reason}).encode(), b""
     facts = {name: getattr(picture, name) for name in ("source_width", "source_height")}
     prepared = b"" if picture.content is content else picture.content  # the parent has it
-    return json.dumps(facts).encode(), picture.look + prepared
+    return json.dumps(facts).encode(), picture.luminance + prepared
 
 
 def _picture(facts: Mapping[str, Any], pixels: bytes, content: bytes | memoryview) -> PreparedPicture:
-    return PreparedPicture(content=pixels[LOOK_BYTES:] or bytes(content), look=pixels[:LOOK_BYTES], **facts)
+    return PreparedPicture(
+        content=pixels[LUMINANCE_BYTES:] or bytes(content), luminance=pixels[:LUMINANCE_BYTES], **facts
+    )
 
 
 def _confine(limits: DecoderLimits) -> None:

@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from alti2v.dataset.images.convert import Unusable, looks_recipe
+from alti2v.dataset.images.convert import Unusable, appearance_recipe
 from alti2v.dataset.images.decoder_process import process_decoders
 from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.plan.near_duplicates import look_at
+from alti2v.dataset.plan.near_duplicates import appearances_of
 from alti2v.records import Span
 from alti2v.storage.layout import HASH_COLUMNS, THUMBNAIL_COLUMN, Column, Table
-from alti2v.storage.location import Address, open_place, put, staging
+from alti2v.storage.location import Address, open_location, put, staging
 from alti2v.storage.publish import publish
 from alti2v.storage.store import read_pictures
 from alti2v.storage.table import write_arrow_table
@@ -70,7 +70,7 @@ class Chunk:
     @property
     def name(self) -> str:
         """Names the content: another picture, another recipe or another decoder is another chunk."""
-        facts = repr((self.tar, self.pictures, self.recipe, looks_recipe(self.recipe), self.made_with))
+        facts = repr((self.tar, self.pictures, self.recipe, appearance_recipe(self.recipe), self.made_with))
         return hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()
 
     @property
@@ -100,26 +100,26 @@ def prepare_chunk(chunk: Chunk) -> Mapping[str, int]:
         StorageError: the work folder refuses a write.
     """
     rows: list[Mapping[str, Any]] = []
-    looks: list[bytes] = []
+    luminances: list[bytes] = []
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            for row, body, look in _prepared(chunk):
+            for row, body, luminance in _prepared(chunk):
                 rows.append({**row, "chunk_offset": file.tell(), "size": len(body)})
                 file.write(body)
-                looks.append(look)
+                luminances.append(luminance)
 
-    work = open_place(chunk.work)
+    work = open_location(chunk.work)
     with staging(chunk.work, chunk.name) as folder:
         publish(folder / chunk.pixels, write)
-        write_arrow_table(folder / chunk.table, PREPARED, _table(rows, looks))
+        write_arrow_table(folder / chunk.table, PREPARED, _table(rows, luminances))
         for name in (chunk.pixels, chunk.table):
             put(folder / name, work, name)
     return Counter(row["reason"] for row in rows if row["reason"])
 
 
 def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes, bytes]]:
-    """What is known of each picture, the prepared picture and its look, both empty if it cannot be used."""
+    """Yield the row, the prepared picture and the luminances of each picture, both empty if it is unusable."""
     wanted = [(post_id, Span(offset=offset, size=size)) for post_id, offset, size in chunk.pictures]
     with process_decoders().borrowed() as decoder:
         for post_id, content in read_pictures(chunk.store, chunk.tar, wanted):
@@ -134,7 +134,7 @@ def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes, bytes]]:
                     source_width=picture.source_width,
                     source_height=picture.source_height,
                 )
-                yield row, picture.content, picture.look
+                yield row, picture.content, picture.luminance
 
 
 def _row(post_id: int, **facts: int | str) -> Mapping[str, Any]:
@@ -142,10 +142,10 @@ def _row(post_id: int, **facts: int | str) -> Mapping[str, Any]:
     return {"id": post_id, **defaults, **facts}
 
 
-def _table(rows: Sequence[Mapping[str, Any]], looks: Sequence[bytes]) -> pa.Table:
-    """The table of a chunk; hashes are made of many looks at once, which takes a fifth of the time."""
-    usable = [row for row, look in enumerate(looks) if look]
-    seen = look_at(looks)
+def _table(rows: Sequence[Mapping[str, Any]], luminances: Sequence[bytes]) -> pa.Table:
+    """The table of a chunk; hashes are made of many luminances at once, which takes a fifth of the time."""
+    usable = [row for row, luminance in enumerate(luminances) if luminance]
+    seen = appearances_of(luminances)
     hashes = np.zeros((len(rows), len(HASH_COLUMNS)), np.uint64)
     hashes[usable] = seen.hashes
     thumbnails = [b""] * len(rows)

@@ -1,7 +1,7 @@
 """Which pictures belong together: same bytes, parents and children, and pictures that look alike.
 
 Pure: arrays in, arrays out, and the same on every machine: sums are of integers, so their order has no say.
-Groups exist so that a split keeps them whole; nothing is thrown away because it looks like something else.
+Groups exist so that a split keeps them whole; no picture is dropped because it resembles another.
 
 Two pictures look alike if their hashes are near AND their thumbnails agree. A hash is compared with those of
 the other picture as it is, with its margins cut, mirrored, and both, because a few per cent less of a picture
@@ -23,22 +23,22 @@ from alti2v.dataset.plan.thumbnails import NEAR_CORRELATION, correlations, thumb
 
 # What is kept from an earlier build was made by other code where this is another number: raise it with any
 # change to what `perceptual_hashes`, `images._look` or `thumbnails_of` come to.
-LOOKS_VERSION = 3
+APPEARANCE_VERSION = 3
 HASH_BITS = 64
-LOOK_SIDE_PX = 64  # of the grey picture that hash and thumbnail are made from
-LOOK_BYTES = LOOK_SIDE_PX**2
+LUMINANCE_SIDE_PX = 64  # of the grey picture that hash and thumbnail are made from
+LUMINANCE_BYTES = LUMINANCE_SIDE_PX**2
 NEAR_BITS = 8
 _BANDS = 3
 _CELLS = 32  # in a row and in a column of what is hashed
 _MARGIN = 32  # of this many parts of the picture, one is cut at each side for the second hash
-_LOOKS_AT_ONCE = 32  # 1 MB as floating point stay in a processor's cache
+_LUMINANCES_AT_ONCE = 32  # 1 MB as floating point stay in a processor's cache
 
 _Rows = npt.NDArray[np.int64]
 _Hashes = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looks:
+class Appearances:
     """How pictures look.
 
     Attributes:
@@ -53,13 +53,13 @@ class Looks:
         return len(self.hashes)
 
 
-def look_at(pictures: Sequence[bytes]) -> Looks:
+def appearances_of(pictures: Sequence[bytes]) -> Appearances:
     """What is to be compared of pictures, given the 64 x 64 luminances of each, row by row."""
-    looks = np.frombuffer(b"".join(pictures), np.uint8).reshape(-1, LOOK_SIDE_PX, LOOK_SIDE_PX)
-    return Looks(hashes=perceptual_hashes(looks), thumbnails=thumbnails_of(looks))
+    appearances = np.frombuffer(b"".join(pictures), np.uint8).reshape(-1, LUMINANCE_SIDE_PX, LUMINANCE_SIDE_PX)
+    return Appearances(hashes=perceptual_hashes(appearances), thumbnails=thumbnails_of(appearances))
 
 
-def perceptual_hashes(looks: npt.NDArray[np.uint8]) -> _Hashes:
+def perceptual_hashes(appearances: npt.NDArray[np.uint8]) -> _Hashes:
     """Hash the coarse structure of pictures: nearby pictures have hashes that differ in few bits.
 
     The DCT hash of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010),
@@ -67,24 +67,24 @@ def perceptual_hashes(looks: npt.NDArray[np.uint8]) -> _Hashes:
     median. Here they are taken along anti-diagonals and without the mean.
 
     Args:
-        looks: (n, 64, 64) luminance.
+        appearances: (n, 64, 64) luminance.
 
     Returns:
-        (n, 4), as `Looks.hashes`.
+        (n, 4), as `Appearances.hashes`.
     """
-    hashes = np.empty((len(looks), 4), np.uint64)
-    for first in range(0, len(looks), _LOOKS_AT_ONCE):
-        some = slice(first, first + _LOOKS_AT_ONCE)
-        hashes[some] = _hashed(looks[some])
+    hashes = np.empty((len(appearances), 4), np.uint64)
+    for first in range(0, len(appearances), _LUMINANCES_AT_ONCE):
+        some = slice(first, first + _LUMINANCES_AT_ONCE)
+        hashes[some] = _hashed(appearances[some])
     return hashes
 
 
-def _hashed(looks: npt.NDArray[np.uint8]) -> _Hashes:
+def _hashed(appearances: npt.NDArray[np.uint8]) -> _Hashes:
     basis, low, mirror = _transform()
     # Whole numbers below 2^53 throughout, so floating point is exact, and the same on every processor. One
     # product per picture is too small for OpenBLAS to take threads, which would spin while they wait.
-    half = basis @ looks[:, None].astype(np.float64)  # (n, 2, 11, 64)
-    frequencies = (half @ basis.transpose(0, 2, 1)).reshape(len(looks), 2, -1)[..., low]  # (n, 2, 64)
+    half = basis @ appearances[:, None].astype(np.float64)  # (n, 2, 11, 64)
+    frequencies = (half @ basis.transpose(0, 2, 1)).reshape(len(appearances), 2, -1)[..., low]  # (n, 2, 64)
     signed = np.concatenate([frequencies, frequencies * mirror], axis=1)
     # Twice the median: the middle two of 64 sorted values.
     middle = np.sort(signed)[..., HASH_BITS // 2 - 1 : HASH_BITS // 2 + 1].sum(axis=-1, keepdims=True)
@@ -92,10 +92,10 @@ def _hashed(looks: npt.NDArray[np.uint8]) -> _Hashes:
     return bits.view(">u8")[..., 0].astype(np.uint64)
 
 
-def families(
+def related_groups(
     ids: npt.NDArray[np.int64], links: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 ) -> npt.NDArray[np.int64]:
-    """Name the family of each post: a number that two posts share iff a chain of links joins them.
+    """Name the related of each post: a number that two posts share iff a chain of links joins them.
 
     Args:
         ids: (n,) distinct, ascending.
@@ -103,27 +103,29 @@ def families(
             of a missing parent are still siblings.
 
     Returns:
-        (n,) the smallest id of the family, missing posts included.
+        (n,) the smallest id of the related, missing posts included.
     """
     nodes = np.unique(np.concatenate([ids, *links]))
     first, second = (np.searchsorted(nodes, ends) for ends in links)
     return nodes[_components(len(nodes), first, second)][np.searchsorted(nodes, ids)]
 
 
-def groups(ids: npt.NDArray[np.int64], family: npt.NDArray[np.int64], looks: Looks) -> npt.NDArray[np.int64]:
-    """Name the group of each picture: its family, and transitively all that look alike.
+def groups(
+    ids: npt.NDArray[np.int64], related: npt.NDArray[np.int64], appearances: Appearances
+) -> npt.NDArray[np.int64]:
+    """Name the group of each picture: its related, and transitively all that look alike.
 
     Returns:
         (n,) the smallest id among the pictures of the group.
     """
-    _, family_first, family_number = np.unique(family, return_index=True, return_inverse=True)
-    alike_first, alike_second = alike_pairs(looks)
+    _, related_first, related_number = np.unique(related, return_index=True, return_inverse=True)
+    alike_first, alike_second = near_duplicate_pairs(appearances)
     first = np.concatenate([np.arange(len(ids)), alike_first])
-    second = np.concatenate([family_first[family_number], alike_second])
+    second = np.concatenate([related_first[related_number], alike_second])
     return ids[_components(len(ids), first, second)]
 
 
-def alike_pairs(looks: Looks) -> tuple[_Rows, _Rows]:
+def near_duplicate_pairs(appearances: Appearances) -> tuple[_Rows, _Rows]:
     """Find pairs of rows that look alike, as they are or mirrored.
 
     Rows with equal hashes are compared with the first of them and with their neighbour; with others only
@@ -133,14 +135,16 @@ def alike_pairs(looks: Looks) -> tuple[_Rows, _Rows]:
         Two (p,) arrays: the ends of each pair.
     """
     firsts, seconds = [], []
-    whole, trimmed, mirrored, mirrored_trimmed = looks.hashes.T
+    whole, trimmed, mirrored, mirrored_trimmed = appearances.hashes.T
     for others, is_mirrored in ((whole, False), (trimmed, False), (mirrored, True), (mirrored_trimmed, True)):
         first, second = near_pairs(whole, others, near_bits=NEAR_BITS)
         first, second = first[first != second], second[first != second]
         if others is whole:
             same_first, same_second = _equal_pairs(whole)
             first, second = np.concatenate([first, same_first]), np.concatenate([second, same_second])
-        agrees = correlations(looks.thumbnails, first, second, is_mirrored=is_mirrored) >= NEAR_CORRELATION
+        agrees = (
+            correlations(appearances.thumbnails, first, second, is_mirrored=is_mirrored) >= NEAR_CORRELATION
+        )
         firsts.append(first[agrees])
         seconds.append(second[agrees])
     return np.concatenate(firsts), np.concatenate(seconds)
@@ -309,7 +313,7 @@ def _transform() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.ND
     rows = 11  # anti-diagonals 1 to 10 hold 65 frequencies, one more than the hash has bits
     frequency, position = np.mgrid[0:rows, 0:_CELLS]
     cosines = np.rint(np.cos(np.pi * frequency * (2 * position + 1) / (2 * _CELLS)) * 4096)
-    basis = np.stack([cosines @ _cells(margin_px) for margin_px in (0, LOOK_SIDE_PX // _MARGIN)])
+    basis = np.stack([cosines @ _cells(margin_px) for margin_px in (0, LUMINANCE_SIDE_PX // _MARGIN)])
     down, across = (axis.ravel() for axis in np.mgrid[0:rows, 0:rows])
     low = np.lexsort((down, down + across))[1 : HASH_BITS + 1]
     return basis, low, 1 - 2 * (across[low] % 2)
@@ -318,7 +322,7 @@ def _transform() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.ND
 def _cells(margin_px: int) -> npt.NDArray[np.float64]:
     """(32, 64) how much of each pixel each cell covers, in parts of a pixel that make it a whole number."""
     parts = 8
-    edges = parts * margin_px + np.arange(_CELLS + 1) * (parts * (LOOK_SIDE_PX - 2 * margin_px) // _CELLS)
-    pixels = parts * np.arange(LOOK_SIDE_PX)
+    edges = parts * margin_px + np.arange(_CELLS + 1) * (parts * (LUMINANCE_SIDE_PX - 2 * margin_px) // _CELLS)
+    pixels = parts * np.arange(LUMINANCE_SIDE_PX)
     covered = np.minimum(edges[1:, None], pixels + parts) - np.maximum(edges[:-1, None], pixels)
     return covered.clip(0).astype(np.float64)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.plan.near_duplicates import Looks, groups
+from alti2v.dataset.plan.near_duplicates import Appearances, groups
 from alti2v.dataset.plan.split import (
     NOWHERE,
     SPLIT_RULE,
@@ -65,30 +65,30 @@ class Candidates:
 
     Attributes:
         ids: (n,) int64.
-        family: (n,) int64, `duplicates.families`.
-        looks: of the n pictures.
+        related: (n,) int64, see `near_duplicates.related_groups`.
+        appearances: of the n pictures.
         tags: tag lists, of other posts, too.
         rows: (n,) where in them those of the n pictures are.
         table: what their codes mean.
     """
 
     ids: npt.NDArray[np.int64]
-    family: npt.NDArray[np.int64]
-    looks: Looks
+    related: npt.NDArray[np.int64]
+    appearances: Appearances
     tags: TagLists
     rows: npt.NDArray[np.int64]
     table: TagTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class ExistingPictures:
     """What earlier editions of a dataset have decided, and what no later one changes.
 
     Attributes:
         ids: (n,) int64, the pictures in its shards, ascending.
         side: (n,) int8, positions in `layout.SPLITS`.
-        family: (n,) int64, `duplicates.families`.
-        looks: of the n pictures.
+        related: (n,) int64, see `near_duplicates.related_groups`.
+        appearances: of the n pictures.
         vocabulary: with the counts of now.
         next_shard: the number of the next shard of each split.
         plan_hash: of the dataset's plan.
@@ -96,8 +96,8 @@ class Settled:
 
     ids: npt.NDArray[np.int64]
     side: npt.NDArray[np.int8]
-    family: npt.NDArray[np.int64]
-    looks: Looks
+    related: npt.NDArray[np.int64]
+    appearances: Appearances
     vocabulary: tuple[Tag, ...]
     next_shard: Mapping[str, int]
     plan_hash: str
@@ -117,11 +117,11 @@ class Plan:
 
     Attributes:
         labels: of every candidate, positions in the vocabulary.
-        group: of every candidate, (n,) int64: the smallest id of its group, of settled pictures if it has any.
+        group: of every candidate, (n,) int64: the smallest id of its group, of existing pictures if it has any.
         side: of every candidate, (n,) int8; `split.NOWHERE` for those that stay out because they look like
             pictures of test or validation.
         shards: to be written, in the order of `layout.SPLITS` and number.
-        groups: groups of two or more pictures, settled ones included.
+        groups: groups of two or more pictures, existing ones included.
         alike: pictures in them.
         astray: pictures in them that stand on another side than the first of their group.
         hash: SHA-256 over the options, the content of the store, the vocabulary and the shards.
@@ -143,7 +143,7 @@ def make_plan(
     options: PlanOptions,
     *,
     store_digest: str,
-    settled: Settled | None = None,
+    existing: ExistingPictures | None = None,
     edition: int = 1,
 ) -> Plan:
     """Plan a dataset, or the growth of one.
@@ -152,24 +152,24 @@ def make_plan(
         candidates: the pictures that can be used.
         options: what the user wants.
         store_digest: `Posts.digest`; titles and scores land in the shards, too.
-        settled: what stands already; None for a new dataset.
+        existing: what stands already; None for a new dataset.
         edition: that the new shards are for.
 
     Raises:
         DataError: there are no pictures, or no tag is left.
         UsageError: test and validation leave nothing to train on.
     """
-    ids, group, before = _grouped(candidates, settled)
-    side = _sides(ids, group, before, options, is_new=settled is None)
+    ids, group, before = _grouped(candidates, existing)
+    side = _sides(ids, group, before, options, is_new=existing is None)
     new = slice(len(ids) - len(candidates.ids), None)
     new_side, new_group = side[new], group[new]
-    vocabulary = _vocabulary(candidates, new_side, options, settled)
+    vocabulary = _vocabulary(candidates, new_side, options, existing)
     order = shuffled(candidates.ids)
     shards: list[PlannedShard] = []
     for number, split in enumerate(SPLITS):
         rows = order[new_side[order] == number]
         bounds = shard_bounds(len(rows), options.shard_samples)
-        first_number = 0 if settled is None else settled.next_shard.get(split, 0)
+        first_number = 0 if existing is None else existing.next_shard.get(split, 0)
         total = first_number + len(bounds) - 1
         shards += (
             PlannedShard(ShardName(split, number, total, edition), rows[first:last])
@@ -186,24 +186,24 @@ def make_plan(
         groups=counts[0],
         alike=counts[1],
         astray=counts[2],
-        hash=_hash(candidates, options, store_digest, vocabulary, shards, settled),
+        hash=_hash(candidates, options, store_digest, vocabulary, shards, existing),
     )
 
 
 def _grouped(
-    candidates: Candidates, settled: Settled | None
+    candidates: Candidates, existing: ExistingPictures | None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int8]]:
-    """Ids, groups and sides of all pictures, settled ones first, so that they give groups their names."""
+    """Ids, groups and sides of all pictures, existing ones first, so that they give groups their names."""
     before = np.full(len(candidates.ids), NOWHERE, np.int8)
-    if settled is None:
-        return candidates.ids, groups(candidates.ids, candidates.family, candidates.looks), before
-    ids = np.concatenate([settled.ids, candidates.ids])
-    looks = Looks(
-        hashes=np.concatenate([settled.looks.hashes, candidates.looks.hashes]),
-        thumbnails=np.concatenate([settled.looks.thumbnails, candidates.looks.thumbnails]),
+    if existing is None:
+        return candidates.ids, groups(candidates.ids, candidates.related, candidates.appearances), before
+    ids = np.concatenate([existing.ids, candidates.ids])
+    appearances = Appearances(
+        hashes=np.concatenate([existing.appearances.hashes, candidates.appearances.hashes]),
+        thumbnails=np.concatenate([existing.appearances.thumbnails, candidates.appearances.thumbnails]),
     )
-    group = groups(ids, np.concatenate([settled.family, candidates.family]), looks)
-    return ids, group, np.concatenate([settled.side, before])
+    group = groups(ids, np.concatenate([existing.related, candidates.related]), appearances)
+    return ids, group, np.concatenate([existing.side, before])
 
 
 def _sides(
@@ -225,13 +225,13 @@ def _sides(
 
 
 def _vocabulary(
-    candidates: Candidates, side: npt.NDArray[np.int8], options: PlanOptions, settled: Settled | None
+    candidates: Candidates, side: npt.NDArray[np.int8], options: PlanOptions, existing: ExistingPictures | None
 ) -> Vocabulary:
     training = candidates.rows[side == SPLITS.index("train")]
     counts = candidates.tags.counts(training, tags=len(candidates.table.names))
-    if settled is None:
+    if existing is None:
         return choose_vocabulary(counts, candidates.table, options.vocabulary)
-    return grown_vocabulary(settled.vocabulary, counts, candidates.table)
+    return grown_vocabulary(existing.vocabulary, counts, candidates.table)
 
 
 def _alike(group: npt.NDArray[np.int64], side: npt.NDArray[np.int8]) -> tuple[int, int, int]:
@@ -258,11 +258,11 @@ def _hash(
     store_digest: str,
     vocabulary: Vocabulary,
     shards: Sequence[PlannedShard],
-    settled: Settled | None,
+    existing: ExistingPictures | None,
 ) -> str:
     digest = hashlib.sha256(options_hash(options, store_digest=store_digest).encode())
-    if settled is not None:
-        digest.update(f"after {settled.plan_hash}\n".encode())
+    if existing is not None:
+        digest.update(f"after {existing.plan_hash}\n".encode())
     digest.update(json.dumps([asdict(tag) for tag in vocabulary.tags]).encode())
     for shard in shards:
         digest.update(f"{shard.name} {len(shard.rows)}\n".encode())

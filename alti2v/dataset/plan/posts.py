@@ -274,13 +274,13 @@ _NO_IDS = np.empty(0, np.int64)
 
 
 def first_outcomes(
-    posts: StorePosts, *, settled: npt.NDArray[np.int64] = _NO_IDS, removed: Removed = NONE_REMOVED
+    posts: StorePosts, *, existing: npt.NDArray[np.int64] = _NO_IDS, removed: Removed = NONE_REMOVED
 ) -> Outcomes:
     """What the tables alone tell: failures of the crawl, posts without tags, pictures with the same bytes.
 
     Args:
         posts: of the store.
-        settled: ids of pictures that stand in shards: they are stored, whatever the store says now.
+        existing: ids of pictures that stand in shards: they are stored, whatever the store says now.
         removed: what was taken out of the dataset.
     """
     status, reason = _words(posts.facts.column("status")), _words(posts.facts.column("reason"))
@@ -293,12 +293,12 @@ def first_outcomes(
     duplicate_of = posts.numbers("duplicate_of").copy()
     gone = _is_removed(posts, duplicate_of, removed)
     outcome[gone], reason[gone], duplicate_of[gone] = DROPPED, "removed", 0
-    is_settled = np.isin(posts.ids, settled)
-    outcome[is_settled], reason[is_settled], duplicate_of[is_settled] = STORED, "", 0
+    is_existing = np.isin(posts.ids, existing)
+    outcome[is_existing], reason[is_existing], duplicate_of[is_existing] = STORED, "", 0
     stored = np.flatnonzero(outcome == STORED)
-    # A settled picture stays what it is when an earlier post with its bytes comes to light.
-    rows, originals = _same_bytes(posts, stored[np.argsort(~is_settled[stored], kind="stable")])
-    rows, originals = rows[~is_settled[rows]], originals[~is_settled[rows]]
+    # A existing picture stays what it is when an earlier post with its bytes comes to light.
+    rows, originals = _same_bytes(posts, stored[np.argsort(~is_existing[stored], kind="stable")])
+    rows, originals = rows[~is_existing[rows]], originals[~is_existing[rows]]
     outcome[rows] = DUPLICATE
     duplicate_of[rows] = posts.ids[originals]
     give_back_memory()

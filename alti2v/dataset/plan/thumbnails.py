@@ -24,13 +24,15 @@ _Rows = npt.NDArray[np.int64]
 _Numbers = npt.NDArray[np.float64]
 
 
-def thumbnails_of(looks: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def thumbnails_of(luminances: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Average (n, 64, 64) pictures to (n, 16, 16), along rows, then along columns, each rounded."""
-    halved = looks.astype(np.uint16)
+    halved = luminances.astype(np.uint16)
     while halved.shape[2] > THUMBNAIL_SIDE_PX:  # far faster than sums of eight
         halved = halved[..., ::2] + halved[..., 1::2]
-    block = looks.shape[2] // THUMBNAIL_SIDE_PX
-    rows = ((halved + block // 2) // block).reshape(len(looks), THUMBNAIL_SIDE_PX, block, THUMBNAIL_SIDE_PX)
+    block = luminances.shape[2] // THUMBNAIL_SIDE_PX
+    rows = ((halved + block // 2) // block).reshape(
+        len(luminances), THUMBNAIL_SIDE_PX, block, THUMBNAIL_SIDE_PX
+    )
     averages: npt.NDArray[np.uint16] = (rows.sum(2, dtype=np.uint16) + block // 2) // block
     return averages.astype(np.uint8)
 

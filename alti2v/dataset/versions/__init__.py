@@ -1,1 +1,1 @@
-"""A dataset that grows: what an earlier build left, how a new version is published, and copies behind a URL."""
+"""Versions of a dataset that grows: read the current one, write and publish the next one."""

@@ -1,15 +1,14 @@
-"""Publishing an edition of a dataset: the manifest is the moment, the other tables follow.
+"""Publication of a version in a local folder; it happens at the moment when the manifest is replaced.
 
-New shards have new names, so readers of the old edition keep theirs until the manifest is replaced. The tables
-whose names stay are staged first and moved into place after the manifest; if that is interrupted, the next
-program that takes the dataset's lock finishes it. A first edition has no readers: there the tables come first.
+New shards have new names, so readers of the old version keep their shards until the manifest is replaced.
+Tables keep their names: they are staged first and moved into place after the manifest, and the next program
+that locks the dataset finishes an interrupted move. A first version has no readers, so its tables come first.
 """
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,11 +17,10 @@ from alti2v.dataset.manifest import Manifest, Shard, read_manifest, write_manife
 from alti2v.dataset.write.croissant import croissant
 from alti2v.dataset.write.dataset_card import dataset_card
 from alti2v.records import Tag
-from alti2v.storage.directory import exclusive
 from alti2v.storage.layout import (
     CARD_FILE,
-    CROISSANT_FILE,
     DATA_DIR,
+    DESCRIPTIONS,
     INDEX_DIR,
     MANIFEST_FILE,
     METADATA_DIR,
@@ -30,9 +28,11 @@ from alti2v.storage.layout import (
     OUTCOMES_FILE,
     REMOVED,
     REMOVED_FILE,
+    STAGED_DIR,
     SURVEY,
     SURVEY_FILE,
     TAGS_FILE,
+    WORK_DIR,
     Table,
 )
 from alti2v.storage.location import remove, sizes_in
@@ -42,70 +42,33 @@ from alti2v.storage.publish import (
     make_directory,
     publish_bytes,
     storage_errors,
-    sweep_temporary_files,
 )
 from alti2v.storage.remote import Remote
 from alti2v.storage.table import write_arrow_table
 
-WORK_DIR = ".build"
-_LOCK_FILE = "lock"
-STAGED_DIR = "next"
-DESCRIPTIONS = (CARD_FILE, CROISSANT_FILE)
 _TABLES: Mapping[str, Table] = {OUTCOMES_FILE: OUTCOMES, SURVEY_FILE: SURVEY, REMOVED_FILE: REMOVED}
 
 
-@contextlib.contextmanager
-def writing(dataset: Path) -> Iterator[Path]:
-    """Be the only writer of a dataset for the length of the block, after finishing what was interrupted.
-
-    Yields:
-        The work folder; whoever is done for good removes it before the block ends.
-
-    Raises:
-        UsageError: another process writes.
-    """
-    work = dataset / WORK_DIR
-    folders = [dataset / name for name in (WORK_DIR, DATA_DIR, INDEX_DIR, METADATA_DIR)]
-    for folder in folders:
-        make_directory(folder)
-    with exclusive(work, _LOCK_FILE):
-        for folder in (dataset, *folders):
-            sweep_temporary_files(folder)
-        _finish_interrupted(dataset)
-        yield work
+def is_interrupted(location: Path | Remote) -> bool:
+    """Return whether a version is being published, or was when its program was killed."""
+    return bool(sizes_in(location, f"{WORK_DIR}/{STAGED_DIR}"))
 
 
-def is_interrupted(place: Path | Remote) -> bool:
-    """Whether an edition is being published, or was when its program was killed."""
-    return bool(sizes_in(place, f"{WORK_DIR}/{STAGED_DIR}"))
-
-
-def publish_edition(
+def publish_version(
     dataset: Path, manifest: Manifest, tags: tuple[Tag, ...], tables: Mapping[str, pa.Table]
 ) -> None:
-    """Publish an edition whose shards lie in their places already; only inside `writing`.
-
-    Args:
-        dataset: where.
-        manifest: of the edition.
-        tags: its vocabulary.
-        tables: those of outcomes.parquet, survey.parquet and removed.parquet that change.
-
-    Raises:
-        StorageError: the dataset's folder refuses a write; what was published is as it was, or the next
-            program finishes the edition.
-    """
+    """Publish a version whose shards are in place, see `DatasetWriter.publish`."""
     if not (dataset / MANIFEST_FILE).exists():
         _write_tables(dataset, tags, tables)
         write_manifest(dataset, manifest)
-        # After the manifest: a folder with a README and nothing that says what it is, is somebody else's.
+        # After the manifest: a folder with a README and no description file belongs to somebody else.
         publish_descriptions(dataset, manifest, tags)
         return
     staged = dataset / WORK_DIR / STAGED_DIR
     make_directory(staged)
     _write_tables(staged, tags, tables)
     publish_descriptions(staged, manifest, tags)
-    write_manifest(staged, manifest)  # last: with it the edition is complete
+    write_manifest(staged, manifest)  # last: with it the staged version is complete
     publish_bytes(dataset / MANIFEST_FILE, (staged / MANIFEST_FILE).read_bytes())
     _complete(dataset, staged, manifest.shards)
 
@@ -113,7 +76,7 @@ def publish_edition(
 def publish_descriptions(
     folder: Path, manifest: Manifest, tags: Sequence[Tag], *, files: Iterable[str] = DESCRIPTIONS
 ) -> None:
-    """Write what tells people and programs about a dataset: the card, and the same as Croissant metadata."""
+    """Write the dataset card and the Croissant metadata."""
     for file in files:
         if file == CARD_FILE:
             content = dataset_card(manifest, tags, manifest.source).encode()
@@ -123,25 +86,25 @@ def publish_descriptions(
 
 
 def missing_descriptions(dataset: Path) -> list[str]:
-    """Which of them a dataset lacks; one that is there may have been edited, and stays."""
+    """Return the missing ones among card and Croissant metadata; existing ones may have been edited."""
     return [file for file in DESCRIPTIONS if not (dataset / file).exists()]
 
 
-def remove_unplanned(place: Path | Remote, shards: Iterable[Shard]) -> None:
-    """Remove the files of shards that are not among these: no manifest names them, or none does any more."""
+def remove_unplanned(location: Path | Remote, shards: Iterable[Shard]) -> None:
+    """Remove the files of all other shards; no manifest lists them."""
     planned = {file for shard in shards for file in shard.name.files}
-    remove(place, [file for file in _shard_files(place) if file not in planned])
+    remove(location, [file for file in _shard_files(location) if file not in planned])
 
 
 def is_whole(dataset: Path, manifest: Manifest) -> bool:
-    """Whether all files of a dataset are there, the shards with the sizes that the manifest says."""
+    """Return whether a dataset has all its files, and its shards have the sizes in the manifest."""
     tables = (dataset / name for name in (TAGS_FILE, OUTCOMES_FILE, *DESCRIPTIONS))
     return all(path.exists() for path in tables) and not incomplete(dataset, manifest.shards)
 
 
-def incomplete(place: Path | Remote, shards: Iterable[Shard]) -> list[Shard]:
-    """Those of some shards that lack a file, or whose tar has another size than it should."""
-    found = _shard_files(place)
+def incomplete(location: Path | Remote, shards: Iterable[Shard]) -> list[Shard]:
+    """Return the shards that lack a file or whose tar file has another size."""
+    found = _shard_files(location)
     return [
         shard
         for shard in shards
@@ -149,11 +112,11 @@ def incomplete(place: Path | Remote, shards: Iterable[Shard]) -> list[Shard]:
     ]
 
 
-def _shard_files(place: Path | Remote) -> Mapping[str, int]:
+def _shard_files(location: Path | Remote) -> Mapping[str, int]:
     return {
         f"{folder}/{name}": size
         for folder in (DATA_DIR, INDEX_DIR, METADATA_DIR)
-        for name, size in sizes_in(place, folder).items()
+        for name, size in sizes_in(location, folder).items()
     }
 
 
@@ -163,7 +126,8 @@ def _write_tables(folder: Path, tags: tuple[Tag, ...], tables: Mapping[str, pa.T
     write_vocabulary(folder, tags)
 
 
-def _finish_interrupted(dataset: Path) -> None:
+def finish_interrupted(dataset: Path) -> None:
+    """Finish a publication that was cut off after the manifest was replaced, or discard one from before."""
     staged = dataset / WORK_DIR / STAGED_DIR
     if not staged.exists():
         return
@@ -171,7 +135,7 @@ def _finish_interrupted(dataset: Path) -> None:
     if manifest.exists() and manifest.read_bytes() == published.read_bytes():
         _complete(dataset, staged, read_manifest(dataset).shards)
     else:
-        shutil.rmtree(staged)  # the edition was never published
+        shutil.rmtree(staged)  # the manifest was not replaced
 
 
 def _complete(dataset: Path, staged: Path, shards: tuple[Shard, ...]) -> None:

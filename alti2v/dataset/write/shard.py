@@ -39,7 +39,7 @@ from alti2v.storage.layout import (
 from alti2v.storage.location import (
     Address,
     local_copy,
-    open_place,
+    open_location,
     put,
     put_once,
     read_spans,
@@ -168,7 +168,7 @@ def build_shard(spec: ShardSpec) -> Shard:
     """
     if (receipt := read_receipt(spec)) is not None:
         return receipt
-    work, dataset = open_place(spec.work), open_place(spec.dataset)
+    work, dataset = open_location(spec.work), open_location(spec.dataset)
     with local_copy(work, spec.plan_file) as path:
         plan = read_table(path, SHARD_PLAN)
     rows = plan.select(_METADATA_COLUMNS)
@@ -236,13 +236,13 @@ def write_plan(spec: ShardSpec, table: pa.Table) -> None:
     """Publish the table that a shard is built from; its columns are those of `SHARD_PLAN`."""
     with staging(spec.work, str(spec.name)) as folder:
         write_arrow_table(folder / spec.plan_file, SHARD_PLAN, table)
-        put(folder / spec.plan_file, open_place(spec.work), spec.plan_file)
+        put(folder / spec.plan_file, open_location(spec.work), spec.plan_file)
 
 
 def read_receipt(spec: ShardSpec) -> Shard | None:
     """The shard, if it has been built to this plan; None if it is still to be built."""
     try:
-        with local_copy(open_place(spec.work), spec.receipt_file) as path:
+        with local_copy(open_location(spec.work), spec.receipt_file) as path:
             receipt = read_json(path)
     except FileNotFoundError:
         return None
@@ -282,7 +282,7 @@ def _samples(spec: ShardSpec, plan: pa.Table) -> Iterator[tuple[str, Mapping[str
     batches = plan.drop_columns(["labels", "width", "height"]).to_batches(max_chunksize=_ROWS_AT_ONCE)
     rows, again = itertools.tee(row for batch in batches for row in batch.to_pylist())
     wanted = ((pixels_name(row["chunk"]), Span(offset=row["chunk_offset"], size=row["size"])) for row in again)
-    for row, picture in zip(rows, read_spans(open_place(spec.work), wanted), strict=True):
+    for row, picture in zip(rows, read_spans(open_location(spec.work), wanted), strict=True):
         # Against a disk that fails, not against people: a thirtieth of the time of SHA-256.
         if zlib.crc32(picture) != row["crc32"]:
             raise DamagedError(

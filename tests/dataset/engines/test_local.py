@@ -72,7 +72,7 @@ def test_killed_workers_are_replaced(tmp_path: Path) -> None:
 
 def test_workers_that_always_die_end_the_work() -> None:
     """Nobody waits for ever for a task that kills whoever takes it."""
-    with pytest.raises(Alti2vError, match="killed again and again"), local_engine(2) as run:
+    with pytest.raises(Alti2vError, match="killed repeatedly"), local_engine(2) as run:
         list(run(dead, range(3)))
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import webdataset
 
-from alti2v.dataset.build import BuildReport, build_shards
+from alti2v.dataset.build import build_shards
 from alti2v.dataset.config import BuildConfig
+from alti2v.dataset.report import BuildReport
 
 
 def build(store: Path, dataset: Path, **options: Any) -> BuildReport:

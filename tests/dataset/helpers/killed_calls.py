@@ -22,7 +22,7 @@ from alti2v.dataset import build, config, remove
 from alti2v.dataset.write import shard
 from alti2v.dataset.versions import publish
 from alti2v.dataset.images import decoder_process
-from alti2v.dataset.images import survey
+from alti2v.dataset.images import appearance
 
 POINTS = {
     "fsync": (os, "fsync"), "rename": (Path, "replace"), "unlink": (Path, "unlink"),
@@ -42,7 +42,7 @@ def dying(real, countdown):
 def run(point, countdown, dataset, store=None, ids=(), chunk_pictures=None):
     setattr(*POINTS[point], dying(getattr(*POINTS[point]), countdown))
     if chunk_pictures is not None:
-        survey._CHUNK_PICTURES = chunk_pictures
+        appearance._CHUNK_PICTURES = chunk_pictures
     if store is None:
         remove.remove_pictures(Path(dataset), np.array(ids))
     else:

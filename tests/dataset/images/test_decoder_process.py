@@ -133,10 +133,10 @@ BUILD = """
     import functools, sys
     from pathlib import Path
     from alti2v.dataset import build
-    from alti2v.dataset.images import prepare, survey
+    from alti2v.dataset.images import appearance, prepare
     from tests.dataset.helpers.hostile_decoder import hostile_pool
     prepare.process_decoders = functools.cache(hostile_pool)  # here, and in the workers, which import this file
-    survey._CHUNK_PICTURES = 5
+    appearance._CHUNK_PICTURES = 5
     if __name__ == "__main__":
         store, dataset, workers = sys.argv[1:]
         build.build_shards(build.BuildConfig(store=Path(store), dataset=Path(dataset), workers=int(workers),

@@ -13,12 +13,12 @@ from PIL import Image, ImageEnhance
 from alti2v.dataset.images.convert import PreparedPicture, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.plan.near_duplicates import (
-    Looks,
-    families,
+    Appearances,
+    appearances_of,
     groups,
-    look_at,
     near_pairs,
     perceptual_hashes,
+    related_groups,
 )
 from alti2v.dataset.plan.thumbnails import correlations, thumbnails_of
 from tests.dataset.helpers.tiny_store import drawing, encoded
@@ -42,7 +42,7 @@ def test_families_are_the_chains_of_links(links: list[tuple[int, int]], ids: set
     """Chains of any length and order, through posts that are not there, too."""
     listed = sorted(ids)
     ends = np.array(links, np.int64).reshape(-1, 2)
-    found = families(np.array(listed), (ends[:, 0], ends[:, 1]))
+    found = related_groups(np.array(listed), (ends[:, 0], ends[:, 1]))
     nodes = sorted(ids | {node for link in links for node in link})
     expected = reference_components(nodes, links)
 
@@ -96,9 +96,9 @@ def test_near_pairs_of_many_rows_in_one_band(monkeypatch: pytest.MonkeyPatch) ->
     assert whole[0]
 
 
-def looks_of(contents: list[bytes]) -> Looks:
+def appearances_in(contents: list[bytes]) -> Appearances:
     pictures = [prepare_picture(content, ImageRecipe(size=96)) for content in contents]
-    return look_at([picture.look for picture in pictures if isinstance(picture, PreparedPicture)])
+    return appearances_of([picture.luminance for picture in pictures if isinstance(picture, PreparedPicture)])
 
 
 def test_groups_join_families_and_likeness() -> None:
@@ -107,7 +107,7 @@ def test_groups_join_families_and_likeness() -> None:
     family = np.array([1, 2, 5, 2])  # the parent of 3 and 9 is post 2, which is not here
     same, other, third = (encoded(drawing(seed, width=200, height=200)) for seed in (1, 2, 3))
 
-    assert groups(ids, family, looks_of([same, same, other, third])).tolist() == [1, 1, 5, 1]
+    assert groups(ids, family, appearances_in([same, same, other, third])).tolist() == [1, 1, 5, 1]
 
 
 def test_equal_hashes_are_looked_at() -> None:
@@ -116,7 +116,7 @@ def test_equal_hashes_are_looked_at() -> None:
     thumbnails = rng.integers(0, 256, (5, 16, 16), np.uint8)
     thumbnails[2] = thumbnails[0]
     thumbnails[3:] = np.array([3, 200], np.uint8)[:, None, None]
-    looks = Looks(hashes=np.zeros((5, 4), np.uint64), thumbnails=thumbnails)
+    looks = Appearances(hashes=np.zeros((5, 4), np.uint64), thumbnails=thumbnails)
 
     assert groups(np.arange(1, 6), np.arange(1, 6), looks).tolist() == [1, 2, 1, 4, 4]
 
@@ -148,7 +148,7 @@ def test_copies_of_a_picture_are_alike_and_others_are_not() -> None:
         expected += [1 + number * len(of_image)] * len(of_image)
     ids = np.arange(1, len(contents) + 1)
 
-    assert groups(ids, ids, looks_of(contents)).tolist() == expected
+    assert groups(ids, ids, appearances_in(contents)).tolist() == expected
 
 
 def test_the_mirrored_hashes_are_those_of_the_mirror_image() -> None:

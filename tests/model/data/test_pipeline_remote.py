@@ -150,7 +150,7 @@ def test_other_bytes_behind_the_url_are_never_read(tmp_path: Path, local: Any, r
 
 def test_a_bound_without_room_is_refused(tmp_path: Path, local: Any, remote: Any) -> None:
     """Four shards have to fit; the message says how much that is."""
-    with pytest.raises(UsageError, match="has no room for 4 shards"):
+    with pytest.raises(UsageError, match="cannot hold 4 shards"):
         open_dataset(URL, settings(tmp_path, local, shards=3))
     with pytest.raises(UsageError, match="not above 0"):
         CacheConfig(cache_gb=0)

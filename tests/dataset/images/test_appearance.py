@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from alti2v.dataset.images.survey import by_id
-from tests.dataset.helpers.survey_rows import SCHEMA, WIDTHS, parts
+from alti2v.dataset.images.appearance import by_id
+from tests.dataset.helpers.index_rows import SCHEMA, WIDTHS, parts
 
 
 def test_rows_are_in_order_and_in_one_piece() -> None:
@@ -27,8 +27,8 @@ def test_rows_are_in_order_and_in_one_piece() -> None:
 
 PEAK = """
 import numpy as np, pyarrow as pa
-from alti2v.dataset.images.survey import by_id
-from tests.dataset.helpers.survey_rows import parts
+from alti2v.dataset.images.appearance import by_id
+from tests.dataset.helpers.index_rows import parts
 ordered = by_id(parts(np.random.default_rng(0).permutation(4000), at_once=100))
 print(pa.default_memory_pool().max_memory(), ordered.nbytes)
 """

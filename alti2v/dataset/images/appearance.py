@@ -19,27 +19,27 @@ import pyarrow.compute as pc
 
 import alti2v
 from alti2v.dataset.engines.local import Engine
-from alti2v.dataset.images.convert import looks_recipe
+from alti2v.dataset.images.convert import appearance_recipe
 from alti2v.dataset.images.prepare import PREPARED, Chunk, chunk_bounds, prepare_chunk
 from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.plan.near_duplicates import Looks
+from alti2v.dataset.plan.near_duplicates import Appearances
 from alti2v.dataset.plan.posts import StorePosts
 from alti2v.dataset.plan.thumbnails import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX
 from alti2v.errors import DamagedError, VersionError
 from alti2v.records import Progress, ProgressHook, Span
 from alti2v.storage.layout import HASH_COLUMNS, SURVEY, SURVEY_FILE, THUMBNAIL_COLUMN
-from alti2v.storage.location import Address, local_copy, open_place, sizes_in
+from alti2v.storage.location import Address, local_copy, open_location, sizes_in
 from alti2v.storage.store import read_pictures
 from alti2v.storage.table import read_table, schema
 
-LOOK_COLUMNS = [column.name for column in (*HASH_COLUMNS, THUMBNAIL_COLUMN)]
-_LOOKS_KEY = b"alti2v.looks"  # in the metadata of survey.parquet: `images.looks_recipe`
+APPEARANCE_COLUMNS = [column.name for column in (*HASH_COLUMNS, THUMBNAIL_COLUMN)]
+_RECIPE_KEY = b"alti2v.looks"  # in the metadata of survey.parquet: `images.appearance_recipe`
 # About 2 s of work, and 4 MB: little is lost to a kill, and progress moves.
 _CHUNK_PICTURES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SurveyRun:
+class Preparation:
     """How and where pictures are prepared.
 
     Attributes:
@@ -57,7 +57,7 @@ class SurveyRun:
     progress: ProgressHook
 
 
-def prepare(preparation: SurveyRun, posts: StorePosts, rows: npt.NDArray[np.int64]) -> pa.Table:
+def prepare(preparation: Preparation, posts: StorePosts, rows: npt.NDArray[np.int64]) -> pa.Table:
     """Prepare the pictures of some posts, unless that has been done.
 
     Returns:
@@ -83,8 +83,8 @@ def prepare(preparation: SurveyRun, posts: StorePosts, rows: npt.NDArray[np.int6
     return by_id(_found(chunk, preparation) for chunk in chunks)
 
 
-def _found(chunk: Chunk, preparation: SurveyRun) -> pa.Table:
-    with local_copy(open_place(preparation.work), chunk.table) as path:
+def _found(chunk: Chunk, preparation: Preparation) -> pa.Table:
+    with local_copy(open_location(preparation.work), chunk.table) as path:
         table = read_table(path, PREPARED)
     return table.append_column("chunk", pa.array([chunk.name] * table.num_rows))
 
@@ -114,7 +114,7 @@ def _is_ascending(order: npt.NDArray[np.int64]) -> bool:
     return np.array_equal(order, np.arange(len(order)))
 
 
-def check_blame(preparation: SurveyRun, posts: StorePosts, rows: npt.NDArray[np.int64]) -> None:
+def check_source_bytes(preparation: Preparation, posts: StorePosts, rows: npt.NDArray[np.int64]) -> None:
     """See that pictures which cannot be used came to the store like that, and were not spoilt in it.
 
     A picture that decodes is not held against its MD5: that would cost 6 to 9 % of a build, and is what
@@ -134,8 +134,8 @@ def check_blame(preparation: SurveyRun, posts: StorePosts, rows: npt.NDArray[np.
                 )
 
 
-def _run(preparation: SurveyRun, chunks: list[Chunk], *, total: int) -> None:
-    present = sizes_in(open_place(preparation.work))
+def _run(preparation: Preparation, chunks: list[Chunk], *, total: int) -> None:
+    present = sizes_in(open_location(preparation.work))
     missing = [chunk for chunk in chunks if not {chunk.table, chunk.pixels} <= present.keys()]
     done = total - sum(len(chunk.pictures) for chunk in missing)
     dropped: Counter[str] = Counter()
@@ -153,16 +153,16 @@ def _run(preparation: SurveyRun, chunks: list[Chunk], *, total: int) -> None:
         show()
 
 
-def surveyed(posts: StorePosts, rows: npt.NDArray[np.int64], prepared: pa.Table) -> pa.Table:
+def index_rows(posts: StorePosts, rows: npt.NDArray[np.int64], prepared: pa.Table) -> pa.Table:
     """The rows of survey.parquet for posts that have just been prepared, `rows` in the order of `prepared`.
 
-    Hashes and thumbnails are needed nowhere else: `prepared` can do without `LOOK_COLUMNS` from then on.
+    Hashes and thumbnails are needed nowhere else: `prepared` can do without `APPEARANCE_COLUMNS` from then on.
     """
     md5s = pc.fill_null(posts.facts.column("stored_md5").take(pa.array(rows)), "")
     return prepared.append_column("source_md5", md5s).select(schema(SURVEY).names).cast(schema(SURVEY))
 
 
-def read_survey(dataset: Path) -> pa.Table:
+def read_index(dataset: Path) -> pa.Table:
     """What is known of pictures: the rows of survey.parquet, ascending by id; none if it is missing or damaged.
 
     Raises:
@@ -173,74 +173,74 @@ def read_survey(dataset: Path) -> pa.Table:
     except VersionError:
         raise
     except (DamagedError, FileNotFoundError):
-        return no_survey()
+        return empty_index()
 
 
-def no_survey() -> pa.Table:
-    """A survey of nothing."""
+def empty_index() -> pa.Table:
+    """A index of nothing."""
     return schema(SURVEY).empty_table()
 
 
-def of_recipe(survey: pa.Table, recipe: ImageRecipe) -> pa.Table:
+def with_recipe(index: pa.Table, recipe: ImageRecipe) -> pa.Table:
     """The same rows, and in the metadata how they were made."""
-    metadata = {**(survey.schema.metadata or {}), _LOOKS_KEY: looks_recipe(recipe).encode()}
-    return survey.replace_schema_metadata(metadata)
+    metadata = {**(index.schema.metadata or {}), _RECIPE_KEY: appearance_recipe(recipe).encode()}
+    return index.replace_schema_metadata(metadata)
 
 
 def comparable(
-    survey: pa.Table, needed: npt.NDArray[np.int64], preparation: SurveyRun, posts: StorePosts
+    index: pa.Table, needed: npt.NDArray[np.int64], preparation: Preparation, posts: StorePosts
 ) -> pa.Table:
     """What earlier builds have found out, if it can be compared with what this program makes of other pictures.
 
     Args:
-        survey: theirs.
+        index: theirs.
         needed: ids of the pictures that are looked at again where it cannot, or where it lacks them.
         preparation: how.
         posts: of the store.
 
     Returns:
-        The survey, with what it lacks, or the rows of `needed` made anew. Rows of pictures that the store has
+        The index, with what it lacks, or the rows of `needed` made anew. Rows of pictures that the store has
         no more, or has with other bytes, are as they were: nothing better is known of them.
     """
-    recipe = looks_recipe(preparation.recipe).encode()
-    is_ours = not survey.num_rows or (survey.schema.metadata or {}).get(_LOOKS_KEY) == recipe
-    lacking = np.setdiff1d(needed, survey.column("id").to_numpy())
+    recipe = appearance_recipe(preparation.recipe).encode()
+    is_ours = not index.num_rows or (index.schema.metadata or {}).get(_RECIPE_KEY) == recipe
+    lacking = np.setdiff1d(needed, index.column("id").to_numpy())
     if is_ours and not len(lacking):
-        return survey
+        return index
     why = "lacks pictures of the shards: they" if is_ours else "was made by another recipe: its pictures"
     line = f"{SURVEY_FILE} {why} are looked at again"
     preparation.progress(Progress(stage="preparing", done=0, total=None, unit="pictures", milestone=line))
     if not is_ours:
-        survey = survey.filter(pa.array(np.isin(survey.column("id").to_numpy(), needed)))
+        index = index.filter(pa.array(np.isin(index.column("id").to_numpy(), needed)))
     again = lacking if is_ours else needed
     rows = np.flatnonzero(np.isin(posts.ids, again) & (posts.numbers("size") > 0))
-    _, is_known = known_rows(survey, posts, rows)
+    _, is_known = known_rows(index, posts, rows)
     rows = rows[is_known | np.isin(posts.ids[rows], lacking)]
-    seen = surveyed(posts, rows, prepare(preparation, posts, rows))
+    seen = index_rows(posts, rows, prepare(preparation, posts, rows))
     seen = seen.filter(pc.equal(seen.column("reason"), ""))
-    is_seen = np.isin(survey.column("id").to_numpy(), seen.column("id").to_numpy())
-    return by_id([survey.filter(pa.array(~is_seen)), seen])
+    is_seen = np.isin(index.column("id").to_numpy(), seen.column("id").to_numpy())
+    return by_id([index.filter(pa.array(~is_seen)), seen])
 
 
 def known_rows(
-    survey: pa.Table, posts: StorePosts, rows: npt.NDArray[np.int64]
+    index: pa.Table, posts: StorePosts, rows: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Where the survey speaks of some posts, with the very bytes that are stored for them now.
+    """Where the index speaks of some posts, with the very bytes that are stored for them now.
 
     Returns:
-        (n,) rows of the survey, and (n,) whether there is one.
+        (n,) rows of the index, and (n,) whether there is one.
     """
-    ids = survey.column("id").to_numpy()
+    ids = index.column("id").to_numpy()
     if not len(ids):
         return np.zeros(len(rows), np.int64), np.zeros(len(rows), np.bool_)
     place = np.minimum(np.searchsorted(ids, posts.ids[rows]), len(ids) - 1)
     md5s = pc.fill_null(posts.facts.column("stored_md5").take(pa.array(rows)), "")
-    is_same = pc.equal(survey.column("source_md5").take(pa.array(place)), md5s)
+    is_same = pc.equal(index.column("source_md5").take(pa.array(place)), md5s)
     return place, (ids[place] == posts.ids[rows]) & is_same.to_numpy(zero_copy_only=False)
 
 
-def looks_of(table: pa.Table) -> Looks:
-    """The looks in a table with the columns of the survey.
+def appearances_in(table: pa.Table) -> Appearances:
+    """The looks in a table with the columns of the index.
 
     Raises:
         DamagedError: a picture that can be used has none.
@@ -249,7 +249,7 @@ def looks_of(table: pa.Table) -> Looks:
     thumbnails = table.column(THUMBNAIL_COLUMN.name)
     if pc.any(pc.not_equal(pc.binary_length(thumbnails), THUMBNAIL_BYTES)).as_py():
         raise DamagedError(f"{SURVEY_FILE} lacks thumbnails: delete it, then run the same command again")
-    return Looks(
+    return Appearances(
         hashes=np.stack(hashes, axis=1),
         thumbnails=_pixels(thumbnails),
     )

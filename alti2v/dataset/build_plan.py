@@ -1,0 +1,239 @@
+"""The plan of a build in three steps: look at the new pictures, decide which to use, assign them to shards.
+
+Only the first step decodes pictures. Each step is a function with a result type, so that the thumbnails of a
+whole board (400 MB) are freed when the step that needs them returns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from alti2v.dataset.images.appearance import (
+    APPEARANCE_COLUMNS,
+    Preparation,
+    appearances_in,
+    by_id,
+    check_source_bytes,
+    comparable,
+    empty_index,
+    index_rows,
+    known_rows,
+    prepare,
+    with_recipe,
+)
+from alti2v.dataset.plan.near_duplicates import related_groups
+from alti2v.dataset.plan.planner import Candidates, ExistingPictures, Plan, PlanOptions, make_plan
+from alti2v.dataset.plan.posts import NONE_REMOVED, Outcomes, StorePosts, first_outcomes
+from alti2v.dataset.plan.split import NOWHERE, check_sizes
+from alti2v.dataset.versions.previous import History, existing_pictures, related_pairs
+from alti2v.errors import DataError
+from alti2v.storage.table import give_back_memory
+
+_NO_IDS = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildInputs:
+    """Everything that a plan depends on.
+
+    Attributes:
+        options: Options that determine the content of the dataset.
+        posts: Posts of the store.
+        history: Current version of the dataset; None if there is none.
+        is_growth: True if the shards of the current version are kept.
+        preparation: Where and with which recipe to prepare pictures.
+    """
+
+    options: PlanOptions
+    posts: StorePosts
+    history: History | None
+    is_growth: bool
+    preparation: Preparation
+
+    @property
+    def kept(self) -> History | None:
+        """Current version if its shards are kept, else None."""
+        return self.history if self.is_growth else None
+
+    @property
+    def version(self) -> int:
+        """Number of the version to build."""
+        return 1 if self.history is None else self.history.manifest.edition + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPictures:
+    """Pictures without a shard, and their appearance.
+
+    Attributes:
+        rows: Rows of the posts, ascending.
+        index: Rows of the appearance index, one per picture.
+        kept_index: Rows of the appearance index of the pictures in shards.
+        prepared: Prepared pictures, see `appearance.prepare`, ascending by id; earlier builds have prepared the
+            others.
+        related: Related group of every post of the store.
+        existing: Pictures in shards; None for a new dataset.
+        outcomes: Outcomes as far as the tables of the store tell.
+    """
+
+    rows: npt.NDArray[np.int64]
+    index: pa.Table
+    kept_index: pa.Table
+    prepared: pa.Table
+    related: npt.NDArray[np.int64]
+    existing: ExistingPictures | None
+    outcomes: Outcomes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsablePictures:
+    """Pictures to assign.
+
+    Attributes:
+        candidates: Usable pictures without a shard.
+        existing: Pictures in shards; None for a new dataset.
+        index: New content of survey.parquet, in no order.
+        prepared: See `NewPictures`.
+        outcomes: Outcomes after unusable pictures were dropped.
+    """
+
+    candidates: Candidates
+    existing: ExistingPictures | None
+    index: pa.Table
+    prepared: pa.Table
+    outcomes: Outcomes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedBuild:
+    """A plan, and the tables that go with it.
+
+    Attributes:
+        rows: Rows of the posts, one per candidate.
+        prepared: See `NewPictures`.
+        index: New content of survey.parquet, in no order.
+        outcomes: Final outcomes of all posts.
+    """
+
+    plan: Plan
+    rows: npt.NDArray[np.int64]
+    prepared: pa.Table
+    index: pa.Table
+    outcomes: Outcomes
+
+
+def plan_build(inputs: BuildInputs) -> PlannedBuild:
+    """Plan a new dataset, or the next version of one.
+
+    Raises:
+        UsageError: Test and validation leave nothing to train on.
+        DataError: There are no usable pictures, or no tags.
+        DamagedError: The store or the dataset is damaged.
+    """
+    return assign_pictures(inputs, choose_usable(inputs, look_at_new(inputs)))
+
+
+def look_at_new(inputs: BuildInputs) -> NewPictures:
+    """Decode every picture that no earlier build has decoded, and record its appearance."""
+    posts, kept = inputs.posts, inputs.kept
+    known = _known_index(inputs)
+    outcomes = first_outcomes(
+        posts,
+        existing=_NO_IDS if kept is None else kept.ids,
+        removed=NONE_REMOVED if inputs.history is None else inputs.history.gone,
+    )
+    _check_usable(inputs, outcomes)
+    if kept is None:
+        existing, rows = None, outcomes.usable
+        related = related_groups(posts.ids, related_pairs(posts, outcomes))
+        kept_index = empty_index()
+    else:
+        existing, related = existing_pictures(replace(kept, index=known), posts, outcomes)
+        rows = outcomes.usable[~np.isin(posts.ids[outcomes.usable], existing.ids)]
+        kept_index = known.filter(pa.array(np.isin(known.column("id").to_numpy(), existing.ids)))
+    known_row, is_known = known_rows(known, posts, rows)
+    prepared = prepare(inputs.preparation, posts, rows[~is_known])
+    # by_id frees the parts while it joins them, if nothing else refers to them.
+    index = by_id([known.take(pa.array(known_row[is_known])), index_rows(posts, rows[~is_known], prepared)])
+    is_unusable = _reasons(index) != ""
+    check_source_bytes(inputs.preparation, posts, rows[is_unusable & ~is_known])
+    return NewPictures(
+        rows=rows,
+        index=index,
+        kept_index=kept_index,
+        prepared=prepared.drop_columns(APPEARANCE_COLUMNS),
+        related=related,
+        existing=existing,
+        outcomes=outcomes,
+    )
+
+
+def choose_usable(inputs: BuildInputs, new: NewPictures) -> UsablePictures:
+    """Drop the pictures that cannot be used."""
+    posts, reasons = inputs.posts, _reasons(new.index)
+    is_usable = reasons == ""
+    outcomes = new.outcomes.dropped(new.rows[~is_usable], reasons[~is_usable])
+    _check_usable(inputs, outcomes)
+    rows, index = new.rows[is_usable], new.index.filter(pa.array(is_usable))
+    return UsablePictures(
+        candidates=Candidates(
+            ids=posts.ids[rows],
+            related=new.related[rows],
+            appearances=appearances_in(index),
+            tags=posts.tags,
+            rows=rows,
+            table=posts.table,
+        ),
+        existing=new.existing,
+        index=pa.concat_tables([new.kept_index, index, new.index.filter(pa.array(~is_usable))]),
+        prepared=new.prepared,
+        outcomes=outcomes,
+    )
+
+
+def assign_pictures(inputs: BuildInputs, usable: UsablePictures) -> PlannedBuild:
+    """Assign pictures to splits and shards, and choose the vocabulary."""
+    give_back_memory()
+    plan = make_plan(
+        usable.candidates,
+        inputs.options,
+        store_digest=inputs.posts.digest,
+        existing=usable.existing,
+        edition=inputs.version,
+    )
+    rows = usable.candidates.rows
+    left_out = rows[plan.side == NOWHERE]
+    return PlannedBuild(
+        plan=plan,
+        rows=rows,
+        prepared=usable.prepared,
+        index=with_recipe(usable.index, inputs.options.image),
+        outcomes=usable.outcomes.dropped(left_out, ["alike_held_out"] * len(left_out)),
+    )
+
+
+def _known_index(inputs: BuildInputs) -> pa.Table:
+    if inputs.history is None:
+        return empty_index()
+    needed = _NO_IDS if inputs.kept is None else inputs.kept.ids
+    return comparable(inputs.history.index, needed, inputs.preparation, inputs.posts)
+
+
+def _reasons(index: pa.Table) -> npt.NDArray[np.object_]:
+    return np.array(index.column("reason").to_pylist(), np.object_)
+
+
+def _check_usable(inputs: BuildInputs, outcomes: Outcomes) -> None:
+    """Check that a new dataset gets pictures; a version of one may add none."""
+    if inputs.is_growth:
+        return
+    usable = len(outcomes.usable)
+    if not usable:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in outcomes.counts().items())
+        raise DataError(f"{inputs.preparation.store} has no usable picture ({kinds}): crawl more")
+    if inputs.options.split == "hash":
+        check_sizes(usable, test=inputs.options.test, validation=inputs.options.validation)
