@@ -1,4 +1,4 @@
-"""Names for numpy arrays by their element type; shapes are told where an array is taken or given."""
+"""Names for numpy arrays by element type; docstrings give the shapes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""TensorFlow and Keras, imported at first use and without the noise of their start.
+"""TensorFlow and Keras, imported on first use and without their start-up messages.
 
-Everything under `model` says `backend.tf` and `backend.keras`, so that importing a stage's configuration stays
-quick and a crawl does not carry TensorFlow's memory. Which backend Keras computes with is the user's choice
-(`KERAS_BACKEND`, see keras.io, "Getting started"); TensorFlow is there in any case, for `tf.data`.
+All modules under `model` use `backend.tf` and `backend.keras`, so that importing a configuration stays fast and
+a crawl does not load TensorFlow. The user chooses Keras' backend (`KERAS_BACKEND`, see keras.io, "Getting
+started"); TensorFlow is always needed, for `tf.data`.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ keras: Any
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: modules without type information
-    """Import both libraries when the first of them is asked for."""
+    """Import both libraries when either is first used."""
     if name not in {"tf", "keras"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # TensorFlow reads the level once, at its import; 2 leaves errors. Whoever wants more sets it.
+    # TensorFlow reads the level once, when it is imported; 2 shows errors only. Users can set their own.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _quiet_stderr(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the libraries' own imports: nobody here can mend them
+        warnings.simplefilter("ignore")  # from the libraries' own imports, which we cannot change
         import keras as keras_module
         import tensorflow
 
-        # Looking for devices is what makes the CUDA stub complain on a machine without a GPU.
+        # Listing the devices makes the CUDA stub complain on a machine without a GPU.
         tensorflow.config.list_physical_devices()
     globals()["tf"] = tensorflow
     globals()["keras"] = keras_module
@@ -40,10 +40,10 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: modules without ty
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Keep what C++ writes to file descriptor 2 from the terminal, unless the block fails.
+    """Suppress what C++ code writes to file descriptor 2, unless the block fails.
 
-    TensorFlow 2.21 writes several lines before its logging obeys any setting ("All log messages before
-    absl::InitializeLog() is called are written to STDERR"), so there is no setting that would do.
+    TensorFlow 2.21 writes several lines before its logging respects any setting ("All log messages before
+    absl::InitializeLog() is called are written to STDERR"), so no setting suppresses them.
     """
     sys.stderr.flush()
     try:

@@ -1,7 +1,7 @@
-"""Two runs on the same pictures with the same tags: which is better, and is that more than chance?
+"""Comparison of two runs on the same pictures and tags, with intervals of the differences.
 
-Pictures that either run was trained or tuned on are left out, whatever datasets they come from: a comparison
-in which one side has seen the answers says nothing.
+Pictures that either run was trained or tuned on are left out, whatever dataset they come from: a model that has
+seen the answers cannot be compared.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
 from alti2v.dataset.manifest import read_manifest
 from alti2v.errors import DataError, UsageError
@@ -22,7 +21,14 @@ from alti2v.model.arrays import Int64Array
 from alti2v.model.evaluation.bootstrap import Codes, encode
 from alti2v.model.evaluation.histograms import BINS, Histograms, add_predictions, empty_histograms
 from alti2v.model.evaluation.paired_bootstrap import Difference, ModelOutcomes, TagDifferences, compare_sides
-from alti2v.model.evaluation.predict import CommonTags, common_tags, dataset_of, open_split, predict
+from alti2v.model.evaluation.predict import (
+    CommonTags,
+    common_tags,
+    dataset_of,
+    frequencies_of,
+    open_split,
+    predict,
+)
 from alti2v.model.evaluation.scoring import fallback_thresholds, tune_thresholds
 from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.records import ProgressHook, Tag, ignore_progress
@@ -36,12 +42,12 @@ class CompareConfig:
     """What to compare.
 
     Attributes:
-        first, second: directories of finished runs.
-        dataset: for both; None for each run's own, whose pictures are then matched by post.
-        split: what to judge on, one of `SPLITS`.
-        out: directory of the report; None for FIRST/eval/against-SECOND.
-        batch_size: pictures at a time, > 0.
-        min_positives: positive pictures that a tag needs for a place in the mean of average precisions, > 0.
+        first, second: Directories of finished runs.
+        dataset: Directory of a dataset for both; None for each run's own, with pictures matched by post.
+        split: Split to evaluate on, one of `SPLITS`.
+        out: Directory of the report; None for FIRST/eval/against-SECOND.
+        batch_size: Pictures at a time, at least 1.
+        min_positives: Positive pictures that a tag needs to count in the mean average precision, at least 1.
     """
 
     first: Path
@@ -62,19 +68,19 @@ class CompareConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What was found.
+    """Result of a comparison.
 
     Attributes:
-        first, second: the runs.
-        split: what they were judged on.
-        images: pictures that both judged and neither had seen.
-        tags: those in common, in the first model's order.
-        positives: (T,) pictures with each tag.
-        thresholds: of the first and the second, each found on its own validation split.
-        differences: over all tags, then by category.
-        tag_differences: tag by tag.
-        notes: what a reader should be warned of, in sentences.
-        seconds: wall-clock.
+        first, second: Directories of the runs.
+        split: Split that they were evaluated on.
+        images: Number of pictures, none of which either run was trained on.
+        tags: The T common tags, in the first model's order.
+        positives: (T,) number of pictures with each tag.
+        thresholds: Thresholds of the first and the second, each tuned on its own validation split.
+        differences: Differences over all tags, then by category.
+        tag_differences: Differences of each tag.
+        notes: Warnings for the reader, in sentences.
+        seconds: Duration.
     """
 
     first: Path
@@ -82,7 +88,7 @@ class Comparison:
     split: str
     images: int
     tags: tuple[Tag, ...]
-    positives: npt.NDArray[np.int64]
+    positives: Int64Array
     thresholds: tuple[float, float]
     differences: tuple[Difference, ...]
     tag_differences: TagDifferences
@@ -92,7 +98,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class _Half:
-    """One of the two models, and what it is judged on."""
+    """One of the two models, and the dataset that it is evaluated on."""
 
     run: Path
     model: SavedModel
@@ -103,15 +109,15 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
     """Compare two runs.
 
     Args:
-        config: what to compare.
-        out: intermediate results go there and vanish: 4 bytes per picture and tag.
-        progress: told about each split of each model.
+        config: What to compare.
+        out: Directory for temporary files of 4 bytes per picture and tag.
+        progress: Called after each batch of each split and model.
 
     Raises:
-        UsageError: no finished run, no such dataset, or one that does not fit a model; no common tag.
-        DamagedError: a run or a dataset is damaged.
-        DataError: no picture is left, or none carries a tag.
-        StorageError: `out` cannot be written to.
+        UsageError: A run is not finished, a dataset is missing or does not fit, or there is no common tag.
+        DamagedError: A run or a dataset is damaged.
+        DataError: No picture is left, or no picture carries a tag.
+        StorageError: `out` cannot be written.
     """
     begun_s = time.monotonic()
     halves = [_open(run, config) for run in (config.first, config.second)]
@@ -132,7 +138,7 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
         differing = _differing_labels(sides[0].codes, sides[1].codes)
         if differing:
             notes.append(
-                f"{differing:,} labels differ between the two datasets: each run was held against its own."
+                f"{differing:,} labels differ between the two datasets: each run was compared with its own."
             )
         if not sides[0].histograms.positives.any():
             raise DataError("no picture carries a tag that both models know: give another --split")
@@ -162,7 +168,7 @@ def _open(run: Path, config: CompareConfig) -> _Half:
 
 
 def _with_labels_of(common: CommonTags, dataset: Path) -> CommonTags:
-    """The same tags among the labels of another dataset."""
+    """Match the same tags with the labels of another dataset."""
     there = common_tags([common.tags], dataset)
     if len(there.tags) < len(common.tags):
         known = {tag.name for tag in there.tags}
@@ -174,11 +180,11 @@ def _with_labels_of(common: CommonTags, dataset: Path) -> CommonTags:
     return replace(common, labels=there.labels)
 
 
-# Which pictures are fair --------------------------------------------------------------------------
+# Pictures that neither run has seen --------------------------------------------------------------------------
 
 
 def _fair_pictures(halves: Sequence[_Half], split: str) -> tuple[Int64Array, list[str]]:
-    """Posts that both datasets have in the split and that neither run learnt from, ascending; and warnings."""
+    """Return the posts in the split of both datasets that neither run was trained on, ascending; and notes."""
     first, second = (ids_of(half.dataset, (split,)) for half in halves)
     shared = np.intersect1d(first, second)
     notes = []
@@ -187,42 +193,42 @@ def _fair_pictures(halves: Sequence[_Half], split: str) -> tuple[Int64Array, lis
         notes.append(f"{lacking:,} pictures of the {split} split are in one dataset only and were left out.")
     seen: list[Int64Array] = []
     for half in halves:
-        learnt = _learnt_from(half)
-        if learnt is None:
+        trained_on = _trained_on(half)
+        if trained_on is None:
             notes.append(
-                f"What {half.run} was trained on is no longer at {half.model.dataset}: pictures that it has "
-                "seen cannot be left out."
+                f"The dataset that {half.run} was trained on is no longer at {half.model.dataset}: "
+                "pictures that it has seen cannot be left out."
             )
         elif split == "test":
-            seen.append(learnt)
+            seen.append(trained_on)
     fair = np.setdiff1d(shared, np.concatenate(seen)) if seen else shared
     if len(fair) < len(shared):
         notes.append(
-            f"{len(shared) - len(fair):,} pictures were left out because one of the runs learnt from them."
+            f"{len(shared) - len(fair):,} pictures were left out because one of the runs was trained on them."
         )
     if split != "test":
-        notes.append(f"These are {split} pictures: the runs learnt from them or were tuned on them.")
+        notes.append(f"These are {split} pictures: the runs were trained or tuned on them.")
     if not len(fair):
-        raise DataError("no picture is left that both runs can be judged on: give another --dataset")
+        raise DataError("no picture is left to compare the runs on: give another --dataset")
     return fair, notes
 
 
 def ids_of(dataset: Path, splits: Sequence[str]) -> Int64Array:
-    """The posts of some splits of a dataset, ascending."""
+    """Return the posts of some splits of a dataset, ascending."""
     shards = [shard for split in splits for shard in read_manifest(dataset).split(split)]
     columns = [read_table(dataset / shard.name.metadata, METADATA, ["id"])["id"].to_numpy() for shard in shards]
     return np.sort(np.concatenate(columns)) if columns else np.array([], np.int64)
 
 
-def _learnt_from(half: _Half) -> Int64Array | None:
-    """The pictures that a run was trained or tuned on; None if its dataset is gone or was rebuilt."""
+def _trained_on(half: _Half) -> Int64Array | None:
+    """Return the posts that a run was trained or tuned on; None if its dataset is gone or was rebuilt."""
     dataset = Path(half.model.dataset)
     if not dataset.is_dir() or read_manifest(dataset).plan_hash != half.model.plan_hash:
         return None
     return ids_of(dataset, ("train", "validation"))
 
 
-# Judging ------------------------------------------------------------------------------------------
+# Scoring ------------------------------------------------------------------------------------------
 
 
 def _score(
@@ -234,9 +240,9 @@ def _score(
     config: CompareConfig,
     progress: ProgressHook,
 ) -> ModelOutcomes:
-    """Count one model's answers for the pictures that are kept; its codes are in the order of `kept`."""
+    """Count one model's predictions for the kept pictures; the codes are in the order of `kept`."""
     model = half.model
-    frequencies = np.clip([tag.count / model.train_samples for tag in common.tags], 0.0, 1.0)
+    frequencies = frequencies_of(common.tags, train_samples=model.train_samples)
     threshold = fallback_thresholds(model.threshold, frequencies, model.train_samples).model
     if read_manifest(half.dataset).samples("validation"):
         validation = predict(
@@ -278,7 +284,7 @@ def _differing_labels(first: Codes, second: Codes) -> int:
 
 def _tag_notes(halves: Sequence[_Half], common: CommonTags) -> list[str]:
     return [
-        f"{lost:,} tags of {half.run} are not in common and were not judged."
+        f"{lost:,} tags of {half.run} are not in common and were not compared."
         for half in halves
         if (lost := len(half.model.tags) - len(common.tags))
     ]

@@ -1,7 +1,7 @@
-"""Judge a tagger on pictures that it has never seen: run -> `Evaluation`.
+"""Evaluate a tagger on pictures that it has never seen: run -> `Evaluation`.
 
-The thresholds are found on the validation split and applied to the split that is judged. Here a dataset and a
-network become predictions; `judging` says what they are worth, `report.evaluation` writes it down.
+Thresholds are tuned on the validation split and applied to the evaluated split. This module makes the
+predictions; `evaluation.scoring` scores them, and `report.evaluation` writes the report.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ import numpy as np
 import alti2v
 from alti2v.dataset.manifest import Manifest
 from alti2v.errors import UsageError
-from alti2v.model.evaluation.predict import CommonTags, common_tags, dataset_of, open_split, predict
+from alti2v.model.evaluation.predict import (
+    CommonTags,
+    common_tags,
+    dataset_of,
+    frequencies_of,
+    open_split,
+    predict,
+)
 from alti2v.model.evaluation.result import Evaluation, Thresholds
 from alti2v.model.evaluation.scoring import Predictions, fallback_thresholds, score, tune_thresholds
 from alti2v.model.fingerprint import model_hash
@@ -33,16 +40,16 @@ from alti2v.storage.publish import make_directory, storage_errors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalConfig:
-    """What to judge.
+    """What to evaluate.
 
     Attributes:
-        run: directory of a finished run.
-        dataset: another dataset than the one that the run was trained on; tags are matched by name.
-        split: what to judge on, one of `SPLITS`.
-        out: directory of the report; None for RUN/eval.
-        batch_size: pictures at a time, > 0.
-        min_positives: positive pictures that a tag needs for a place in the mean of average precisions, > 0.
-        gallery: how many pictures to show of each kind (see `gallery.Pick`), and suggested tags.
+        run: Directory of a finished run.
+        dataset: Directory of the dataset, whose tags are matched by name; None for the one of the training.
+        split: Split to evaluate on, one of `SPLITS`.
+        out: Directory of the report; None for RUN/eval.
+        batch_size: Pictures at a time, at least 1.
+        min_positives: Positive pictures that a tag needs to count in the mean average precision, at least 1.
+        gallery: Number of pictures to show for each `gallery.GalleryReason`, and of suggested tags.
     """
 
     run: Path
@@ -62,25 +69,25 @@ class EvalConfig:
 
     @property
     def report_dir(self) -> Path:
-        """Where the report goes."""
+        """Directory of the report."""
         return self.run / EVALUATION_DIR if self.out is None else self.out
 
 
 def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) -> Evaluation:
-    """Judge a run.
+    """Evaluate a run.
 
     Raises:
-        UsageError: no finished run, no such dataset, or one that does not fit the model.
-        DamagedError: the run or the dataset is damaged.
-        DataError: the split is empty or without known tags, or the model's output is no probability.
-        StorageError: `config.report_dir` cannot be written to; intermediate results go there.
+        UsageError: The run is not finished, or the dataset is missing or does not fit the model.
+        DamagedError: The run or the dataset is damaged.
+        DataError: The split is empty or has no known tag, or an output of the model is not a probability.
+        StorageError: `config.report_dir`, which also holds intermediate results, cannot be written.
     """
     begun_s = time.monotonic()
     model = load_model(config.run)
     dataset = dataset_of(model, config.run, config.dataset)
     manifest = open_split(dataset, model, split=config.split)
     common = common_tags([model.tags], dataset)
-    frequencies = np.clip([tag.count / model.train_samples for tag in common.tags], 0.0, 1.0)
+    frequencies = frequencies_of(common.tags, train_samples=model.train_samples)
 
     def predictions(split: str) -> Iterator[Predictions]:
         return predict(model, dataset, common, split=split, batch_size=config.batch_size, progress=progress)
@@ -119,7 +126,7 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
 
 
 def _read_log(file: Path) -> tuple[Mapping[str, float], ...]:
-    """Rows of the training log; cells that are no number are left out. Empty if there is no log."""
+    """Read the rows of the training log, without cells that are not numbers; empty if there is no log."""
     if not file.is_file():
         return ()
     with file.open(encoding="utf-8", newline="") as lines:
@@ -147,7 +154,7 @@ def _provenance(config: EvalConfig, model: SavedModel, dataset: Path, manifest: 
         "network": f"{model.network.name}, {model.size} px, {len(model.tags):,} tags",
         "weights": f"SHA-256 {model_hash(config.run)}",
         "trained on": f"{model.train_samples:,} pictures, plan {model.plan_hash}",
-        "judged on": f"{manifest.samples(config.split):,} pictures of the {config.split} split of {dataset}",
+        "evaluated on": f"{manifest.samples(config.split):,} pictures of the {config.split} split of {dataset}",
         "plan of that dataset": manifest.plan_hash,
         "split rule": manifest.split_rule,
         "made with": f"alti2v {alti2v.__version__}, Python {platform.python_version()}, {versions}",
@@ -157,19 +164,17 @@ def _provenance(config: EvalConfig, model: SavedModel, dataset: Path, manifest: 
 def _notes(
     config: EvalConfig, model: SavedModel, common: CommonTags, manifest: Manifest, thresholds: Thresholds
 ) -> tuple[str, ...]:
-    """What a reader should know before believing the figures."""
+    """Warnings about the figures."""
     notes = []
     if config.split == "train":
-        notes.append("These are the training pictures: the figures say how well they were learnt by heart.")
+        notes.append("These are the training pictures: the figures say how well they were memorised.")
     if config.split == "validation":
-        notes.append("The thresholds were found on these very pictures: F1 is a little too good.")
+        notes.append("The thresholds were tuned on these same pictures: F1 is slightly too high.")
     if manifest.plan_hash != model.plan_hash:
-        notes.append(
-            "This is not the dataset of the training: pictures may be in both, nobody kept them apart."
-        )
+        notes.append("This is not the dataset of the training: some pictures may be in both.")
     if len(common.tags) < len(model.tags):
         missing = len(model.tags) - len(common.tags)
-        notes.append(f"{missing:,} of the model's tags are not in this dataset and were not judged.")
+        notes.append(f"{missing:,} of the model's tags are not in this dataset and were not evaluated.")
     if not thresholds.images:
         notes.append(f"The threshold is {thresholds.source}.")
     return tuple(notes)

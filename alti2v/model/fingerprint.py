@@ -1,4 +1,4 @@
-"""Which model is meant: the hash of its weights. No TensorFlow."""
+"""Fingerprint of a model: the hash of its weights. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from alti2v.storage.layout import MODEL_DIR, WEIGHTS_FILE
 
 
 def model_hash(model: Path) -> str:
-    """SHA-256 of a model's weights: of model.onnx, or of the weights of a RUN.
+    """Return the SHA-256 of model.onnx, or of the weights of a RUN.
 
     Raises:
-        UsageError: there is no model.
+        UsageError: There is no model.
     """
     for file in (model / ONNX_FILE, model / MODEL_DIR / WEIGHTS_FILE, model / WEIGHTS_FILE):
         if file.is_file():

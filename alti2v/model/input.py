@@ -1,4 +1,4 @@
-"""The name under which the documents import the input pipeline; the code is in `alti2v.model.data.pipeline`."""
+"""Documented import path of the input pipeline; the code is in `alti2v.model.data.pipeline`."""
 
 from alti2v.model.data.pipeline import training_batches
 

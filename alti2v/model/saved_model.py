@@ -1,7 +1,7 @@
-"""A trained tagger as a folder: description, weights, tags. What everything after training loads.
+"""A trained tagger as a folder: description, weights, tags.
 
-The description says how to build the network and the weights file holds numbers only, so loading a folder
-from a stranger runs nothing of theirs. Whole-model files (.keras, .h5, SavedModel, pickles) are refused.
+The description says how to build the network, and the weights file holds numbers only, so loading a stranger's
+folder does not run their code. Whole-model files (.keras, .h5, TensorFlow's SavedModel, pickles) are refused.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _COLUMNS = ("index", "name", "category", "count")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedModel:
-    """A tagger, ready to use.
+    """A trained tagger, ready to use.
 
     Attributes:
         network: keras.Model, (B, S, S, 3) uint8 or float32, RGB in [0, 255] ->
             {"probabilities": (B, T) float32, "features": (B, F) float32}.
-        architecture: what `network` was built from.
-        tags: output i is tags[i].
-        dataset: the directory that it was trained on, as it was given then.
-        plan_hash: of that dataset.
-        train_samples: how many samples it was trained on; `tags[i].count` of them carry tag i.
-        recipe: the name of the recipe.
-        threshold: where precision equals recall on the validation split; None if not known.
-        training: figures of the training, to be shown.
+        architecture: Architecture of `network`.
+        tags: Output i is tags[i].
+        dataset: Directory of the dataset that it was trained on, as given then.
+        plan_hash: Hash of that dataset's plan.
+        train_samples: Number of training samples; `tags[i].count` of them carry tag i.
+        recipe: Name of the recipe.
+        threshold: Threshold at which precision equals recall on the validation split; None if unknown.
+        training: Figures of the training, for display.
     """
 
     network: Any
@@ -60,14 +60,14 @@ class SavedModel:
 
 
 def save_model(path: Path, model: SavedModel) -> None:
-    """Write a model's folder; its description comes last, so a folder with one is complete.
+    """Write the folder of a model. The description comes last, so a folder that has one is complete.
 
     Raises:
-        StorageError: the file system refuses.
+        StorageError: The file system refuses.
     """
     make_directory(path)
     publish_bytes(path / MODEL_TAGS_FILE, _tags_csv(model.tags))
-    # Keras wants the name to end in .weights.h5, which the temporary name keeps.
+    # Keras requires a name that ends in .weights.h5, which the temporary name does.
     publish(path / WEIGHTS_FILE, lambda temporary: model.network.save_weights(str(temporary)))
     publish_json(
         path / MODEL_FILE,
@@ -86,16 +86,16 @@ def save_model(path: Path, model: SavedModel) -> None:
 
 
 def load_model(path: Path) -> SavedModel:
-    """Load a tagger from a run's directory, or from the model folder inside it.
+    """Load a tagger from the directory of a run, or from the model folder inside it.
 
     Raises:
-        UsageError: there is no trained model.
-        VersionError: another format version wrote it.
-        DamagedError: a part is missing, or does not fit the others.
+        UsageError: There is no trained model.
+        VersionError: Another format version wrote it.
+        DamagedError: A file is missing, or does not fit the others.
     """
     folder = path / MODEL_DIR if (path / MODEL_DIR).is_dir() else path
     if not (folder / MODEL_FILE).is_file():
-        raise UsageError(_what_it_is_instead(path))
+        raise UsageError(_no_model_message(path))
     description = _description(folder / MODEL_FILE)
     tags = _read_tags(folder / MODEL_TAGS_FILE)
     try:
@@ -117,21 +117,21 @@ def load_model(path: Path) -> SavedModel:
 
 
 def read_training(path: Path) -> Mapping[str, Any] | None:
-    """The figures of a finished run's training; None if the run is not finished. Loads no network."""
+    """Read the figures of a finished training; None if the run is not finished. Loads no network."""
     file = path / MODEL_DIR / MODEL_FILE
     return _description(file).get("training") if file.is_file() else None
 
 
 def read_architecture(path: Path) -> Architecture:
-    """What the network of a finished run is; loads no network.
+    """Read the architecture of a finished run; loads no network.
 
     Raises:
-        UsageError: there is no trained model.
-        DamagedError: the description is incomplete.
+        UsageError: There is no trained model.
+        DamagedError: The description is incomplete.
     """
     file = path / MODEL_DIR / MODEL_FILE
     if not file.is_file():
-        raise UsageError(_what_it_is_instead(path))
+        raise UsageError(_no_model_message(path))
     try:
         return _architecture(_description(file))
     except (KeyError, TypeError, ValueError) as exc:
@@ -155,13 +155,13 @@ def _description(file: Path) -> dict[str, Any]:
     return description
 
 
-def _what_it_is_instead(path: Path) -> str:
+def _no_model_message(path: Path) -> str:
     if not path.exists():
         return f"{path} does not exist: give the folder of a RUN"
     if path.is_file():
-        return f"{path} is a file, and model files of others are not loaded, they can run code: give a RUN"
+        return f"{path} is a file, and foreign model files are not loaded because they can run code: give a RUN"
     if (path / "config.json").is_file():
-        return f"{path} holds no finished model yet: run `alti2v train` again until it is done"
+        return f"{path} holds no finished model yet: run `alti2v train` again until it has finished"
     return f"{path} holds no model of alti2v: give the folder of a RUN"
 
 
@@ -181,11 +181,11 @@ def _load_network(architecture: Architecture, weights: Path) -> Any:  # noqa: AN
         raise DamagedError(f"{weights} is missing: train again")
     try:
         tagger = build_network(architecture).tagger
-    except UsageError as exc:  # a size that its backbone does not take
+    except UsageError as exc:  # a size that its backbone does not support
         raise ValueError(f"an architecture that this program does not build: {architecture}") from exc
     try:
         with warnings.catch_warnings():
-            # Keras loads what it can of a foreign file and only warns about the rest.
+            # Keras loads what fits of a foreign file and only warns about the rest.
             warnings.simplefilter("error", UserWarning)
             tagger.load_weights(str(weights))
     except (OSError, ValueError, KeyError, UserWarning) as exc:

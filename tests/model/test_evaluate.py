@@ -257,8 +257,8 @@ def test_progress_counts_every_picture_of_both_splits(world: World) -> None:
     evaluate(EvalConfig(run=world.run, batch_size=50), progress=seen.append)
 
     assert [(p.stage, p.done, p.total) for p in seen] == [
-        *(("judging validation", done, 90) for done in (0, 50, 90)),
-        *(("judging test", done, 130) for done in (0, 50, 100, 130)),
+        *(("evaluating validation", done, 90) for done in (0, 50, 90)),
+        *(("evaluating test", done, 130) for done in (0, 50, 100, 130)),
     ]
 
 

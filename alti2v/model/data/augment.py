@@ -1,9 +1,9 @@
-"""What is changed at random about training pictures: pure functions of (seed, epoch, picture), in the graph.
+"""Augmentation of training pictures inside the graph: pure functions of (seed, epoch, picture).
 
-Every picture draws its numbers from its own id, so neither the order of the samples nor the number of readers
-has a part in it, and a step that is left out leaves the others as they are. Only mixing needs a neighbour: the
-next picture of the batch. White comes in from outside, as in the letterbox. The steps are those of JAX-CV's
-WDTaggerGen.py, which are those of the field.
+The random numbers of a picture are derived from its id, so they depend neither on the order of the samples nor
+on the number of readers, and omitting a step does not change the others. Only MixUp needs a second picture: the
+next one of the batch. Uncovered areas become white, as in the letterbox. The steps are those of JAX-CV's
+WDTaggerGen.py, which are common for taggers.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from alti2v.model.recipes import Augmentation
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-_NAMES_A_SIDE = re.compile(r"(?<![^\W_])(left|right)(?![^\W_])", re.IGNORECASE)  # as a word of its own
+_NAMES_A_SIDE = re.compile(r"(?<![^\W_])(left|right)(?![^\W_])", re.IGNORECASE)  # as a separate word
 _KERNELS = ("bilinear", "bicubic", "lanczos3", "nearest")  # of tf.image.resize
 _WHITE = 255
-_DRAWS = 11  # numbers that a picture draws, one for each use below
+_DRAWS = 11  # random numbers per picture, one for each use below
 
 
 def names_a_side(tags: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Which tags say left or right, so that a mirrored picture would belie them: (T,)."""
+    """Return which tags name left or right, and would be wrong for a mirrored picture: (T,)."""
     return np.array([_NAMES_A_SIDE.search(tag) is not None for tag in tags], bool)
 
 
 def seed_of(seed: int, epoch: int) -> int:
-    """One number for an epoch, from which and its id every picture draws."""
+    """Derive the seed of an epoch, which each picture combines with its id."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64).astype(np.int64)[0])
 
 
 def augmented(image: Any, id_: Any, *, what: Augmentation, seed: int, may_flip: Any) -> Any:  # noqa: ANN401
-    """Change a picture at random, all but mixing.
+    """Apply all random changes to a picture except MixUp.
 
     Args:
         image: (S, S, 3) uint8.
-        id_: scalar int64, the board's post number.
-        what: which steps, how strong.
-        seed: of the epoch, from `seed_of`.
-        may_flip: scalar bool.
+        id_: Scalar int64, post number.
+        what: Steps and their strengths.
+        seed: Seed of the epoch, from `seed_of`.
+        may_flip: Scalar bool, False if a tag names a side.
 
     Returns:
         (S, S, 3) uint8.
@@ -66,7 +66,7 @@ def augmented(image: Any, id_: Any, *, what: Augmentation, seed: int, may_flip: 
 
 
 def rotated(image: Any, degrees: Any) -> Any:  # noqa: ANN401 - tensors
-    """Turn a picture (S, S, 3) uint8 counter-clockwise about its centre, bilinearly; white corners."""
+    """Rotate a picture (S, S, 3) uint8 counter-clockwise about its centre, bilinearly; corners become white."""
     tf = backend.tf
     angle = tf.cast(degrees, tf.float32) * (np.pi / 180)
     cos, sin = tf.cos(angle), tf.sin(angle)
@@ -87,7 +87,7 @@ def rotated(image: Any, degrees: Any) -> Any:  # noqa: ANN401 - tensors
 
 
 def shifted(image: Any, draws: Any, *, furthest: int) -> Any:  # noqa: ANN401 - tensors
-    """Move a picture (S, S, 3) uint8 by -furthest to +furthest px along both axes, by draws (2,) of [0, 1)."""
+    """Shift a picture (S, S, 3) uint8 by up to `furthest` px along both axes, by draws (2,) in [0, 1)."""
     tf = backend.tf
     size = image.shape[0]
     start = tf.cast(tf.floor(draws * (2 * furthest + 1)), tf.int32)
@@ -96,13 +96,13 @@ def shifted(image: Any, draws: Any, *, furthest: int) -> Any:  # noqa: ANN401 - 
 
 
 def cropped(image: Any, draws: Any, *, most: float, kernel: Any) -> Any:  # noqa: ANN401 - tensors
-    """Cut a square out of a picture (S, S, 3) uint8 and enlarge it to S.
+    """Crop a square from a picture (S, S, 3) uint8 and enlarge it to S.
 
     Args:
-        image: the picture.
-        draws: (3,) of [0, 1): how much goes, and where the square lies, down and across.
-        most: share of the side that goes at most.
-        kernel: scalar of [0, 1) that chooses the kernel; None for bilinear.
+        image: The picture.
+        draws: (3,) in [0, 1): how much to remove, and the square's position, down and across.
+        most: Maximum share of the side to remove.
+        kernel: Scalar in [0, 1) that selects the kernel; None for bilinear.
     """
     tf = backend.tf
     size = image.shape[0]
@@ -125,9 +125,9 @@ def cut_out(image: Any, draws: Any, *, most: float) -> Any:  # noqa: ANN401 - te
     """Cover a square of a picture (S, S, 3) uint8 with white.
 
     Args:
-        image: the picture.
-        draws: (3,) of [0, 1): where the square lies, down and across, and its area.
-        most: share of the picture's area that it has at most.
+        image: The picture.
+        draws: (3,) in [0, 1): the square's position, down and across, and its area.
+        most: Maximum share of the picture's area.
     """
     tf = backend.tf
     size = image.shape[0]
@@ -136,7 +136,7 @@ def cut_out(image: Any, draws: Any, *, most: float) -> Any:  # noqa: ANN401 - te
     end = size - start - side
     square = tf.fill([side, 3 * side], tf.constant(_WHITE, tf.uint8))
     cover = tf.pad(square, [[start[0], end[0]], [3 * start[1], 3 * end[1]]])
-    # White has all bits set; in two dimensions this is several times as fast as to choose pixel by pixel.
+    # White has all bits set; in two dimensions this is several times as fast as selecting pixel by pixel.
     covered = tf.bitwise.bitwise_or(
         tf.reshape(image, (size, 3 * size)), tf.ensure_shape(cover, (size, 3 * size))
     )
@@ -144,22 +144,22 @@ def cut_out(image: Any, draws: Any, *, most: float) -> Any:  # noqa: ANN401 - te
 
 
 def mixing_share(id_: Any, *, alpha: float, seed: int) -> Any:  # noqa: ANN401 - tensors
-    """Draw how much of a picture stays when it is mixed: scalar float32 of Beta(alpha, alpha)."""
+    """Draw the weight of a picture in MixUp: scalar float32 from Beta(alpha, alpha)."""
     tf = backend.tf
-    # A Beta number is one of two Gamma numbers' share of their sum.
+    # A Beta variable is the share of one of two Gamma variables in their sum.
     own_seed = tf.stack([tf.constant(seed ^ 1, tf.int64), id_])
     gammas = tf.random.stateless_gamma([2], seed=own_seed, alpha=alpha)
     return tf.math.divide_no_nan(gammas[0], tf.reduce_sum(gammas))
 
 
 def mixed(images: Any, labels: Any, shares: Any, count: Any) -> tuple[Any, Any]:  # noqa: ANN401 - tensors
-    """Lay every picture of a batch over the next one; the last sample's next is the first.
+    """Blend every picture of a batch with the next one; the last sample is followed by the first.
 
     Args:
         images: (B, S, S, 3) uint8.
         labels: (B, T) float32.
-        shares: (B,) float32 of [0, 1]: of the picture itself; the rest is the next one's.
-        count: scalar int32: how many rows are samples; padding behind them stays as it is.
+        shares: (B,) float32 in [0, 1], weight of the picture itself.
+        count: Scalar int32, number of rows that are samples; the padding after them is not changed.
 
     Returns:
         Images (B, S, S, 3) uint8 and labels (B, T) float32.
@@ -171,8 +171,8 @@ def mixed(images: Any, labels: Any, shares: Any, count: Any) -> tuple[Any, Any]:
     shares = tf.where(is_sample, shares, 1.0)
     of_labels, of_images = shares[:, tf.newaxis], shares[:, tf.newaxis, tf.newaxis, tf.newaxis]
     own = tf.cast(images, tf.float32)
-    laid_over = of_images * own + (1 - of_images) * tf.gather(own, partner)
+    blended = of_images * own + (1 - of_images) * tf.gather(own, partner)
     return (
-        tf.cast(tf.round(laid_over), tf.uint8),
+        tf.cast(tf.round(blended), tf.uint8),
         of_labels * labels + (1 - of_labels) * tf.gather(labels, partner),
     )

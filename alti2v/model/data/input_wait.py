@@ -1,4 +1,4 @@
-"""How long training waits for its batches."""
+"""Measurement of the time that training waits for its batches."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from alti2v.model import backend
 
 
 class InputWait:
-    """Counts the time between asking for a batch and having it.
+    """Measures the time between requesting a batch and receiving it.
 
-    The clock is inside the graph, because there, and not in Python, `fit` asks for the next batch.
+    The clock is inside the graph, because `fit` requests the next batch there and not in Python.
     """
 
     def __init__(self) -> None:
@@ -20,22 +20,22 @@ class InputWait:
 
     @property
     def seconds(self) -> float:
-        """Spent waiting so far."""
+        """Seconds spent waiting so far."""
         return float(self._seconds.numpy())
 
     def timed(self, batches: Any) -> Any:  # noqa: ANN401 - tf.data.Dataset
-        """The same batches; each is counted when it is asked for."""
+        """Return the same batches, timed when they are requested."""
         tf = backend.tf
         now = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
 
-        def count(asked: Any, batch: Any, had: Any) -> Any:  # noqa: ANN401 - tensors
-            self._seconds.assign_add(had - asked)
+        def count(requested: Any, batch: Any, received: Any) -> Any:  # noqa: ANN401 - tensors
+            self._seconds.assign_add(received - requested)
             return batch
 
-        # `zip` asks its parts one after the other, in the thread of whoever asks it.
+        # `zip` requests its parts one after the other, in the thread of its consumer.
         data = tf.data.Dataset.zip(now, batches, now).map(count)
         data = data.apply(tf.data.experimental.assert_cardinality(batches.cardinality()))
         options = tf.data.Options()
-        # It would ask ahead, and the wait would be that of another thread.
+        # A prefetch would request batches early, and the wait would be that of another thread.
         options.experimental_optimization.inject_prefetch = False
         return data.with_options(options)

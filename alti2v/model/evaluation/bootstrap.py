@@ -1,12 +1,12 @@
-"""How sure a figure is: the bootstrap of pictures.
+"""Bootstrap intervals of the metrics, over the choice of pictures.
 
-As many pictures as there are are drawn from them with replacement, some hundred times, and every figure is
-computed again for each draw (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 6). Its
-standard deviation over the draws is the figure's standard error, and 1.96 of it to either side are the 95 %
-interval. Two models are given the same draws, so that differences are paired.
+From N pictures, N are drawn with replacement, a few hundred times, and every metric is computed for each draw
+(Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 6). Its standard deviation over the
+draws is the standard error, and the 95 % interval is 1.96 standard errors to either side. Two models are given
+the same draws, so that differences are paired.
 
-Pure numpy. What a picture contributed is remembered as 2 bytes a tag, a code: bin + BINS * label. A draw is not
-made of pictures but of how often each of them is in it, so all draws of a tag are sums of rows of one table.
+Pure numpy. The contribution of a picture is stored in 2 bytes per tag, a code: bin + BINS * label. A draw is
+represented by how often it contains each picture, so all draws of a tag are sums of rows of one table.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from alti2v.model.evaluation.histograms import BINS, MIDDLES
 from alti2v.model.evaluation.metrics import threshold_bin
 
 Codes = npt.NDArray[np.uint16]
-DrawCounts = npt.NDArray[np.unsignedinteger]  # (N, R), how often each picture is in each draw
+DrawCounts = npt.NDArray[np.unsignedinteger]  # (N, R), how often each draw contains each picture
 
 NORMAL_95 = 1.959964  # 97.5 % quantile of the standard normal distribution
-# The standard error of 400 draws is itself sure to 3.5 %: 1 / sqrt(2 R).
+# The standard error from R draws has a relative error of 1 / sqrt(2 R), 3.5 % at 400.
 _DRAWS, _LEAST_DRAWS = 400, 50
-_MOST_WEIGHTS = 2**24  # beyond, memory allows fewer draws: splits of 42,000 pictures and more
+_MOST_WEIGHTS = 2**24  # limits memory: fewer draws for splits of 42,000 pictures and more
 _TAGS = 128  # columns at a time: 5 MB of codes at 20,000 pictures
 _ERRORS: Float64Array = np.square(np.tile(MIDDLES, 2) - np.repeat([0.0, 1.0], BINS))  # by code
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Where a figure would lie in 95 of 100 other choices of as many pictures."""
+    """95 % confidence interval over the choice of pictures."""
 
     low: float
     high: float
@@ -42,11 +42,14 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intervals:
-    """95 % intervals of some tags' figures; they know of the choice of pictures, not of training.
+    """95 % intervals of the metrics of some tags; they cover the choice of pictures, not the training.
 
     Attributes:
-        draws: of the bootstrap.
-        mean_ap: None if no tag is ranked; `skill` where the baseline makes no error.
+        draws: Number of bootstrap draws.
+        mean_ap: Interval of the mean average precision; None if no tag is ranked.
+        f1: Interval of the micro F1.
+        macro_f1: Interval of the macro F1.
+        skill: Interval of the Brier skill score; None if the baseline makes no error.
     """
 
     draws: int
@@ -58,10 +61,10 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resampled:
-    """Everything that the figures need, in each of R draws.
+    """Counts from which the metrics are computed, in each of R draws.
 
     Attributes:
-        images: N, pictures in each draw.
+        images: N, number of pictures in each draw.
         average_precision: (T, R) float32; NaN for tags that are not ranked, and in draws without a positive.
         correct, predicted, positives: (T, R) int32, at the threshold.
         errors: (G, R) float64, sums of squared errors over the tags of each group.
@@ -81,16 +84,16 @@ class Resampled:
 
 
 def encode(bins: Int64Array, labels: npt.NDArray[np.integer]) -> Codes:
-    """Codes of a batch, (B, T)."""
+    """Encode the bins and labels of a batch, (B, T)."""
     codes: Codes = (bins + BINS * labels.astype(np.int64)).astype(np.uint16)
     return codes
 
 
 def draw_pictures(images: int) -> DrawCounts:
-    """Draw N pictures of N, R times: (N, R), always the same ones."""
+    """Draw N pictures out of N, R times, always the same ones: (N, R)."""
     draws = min(_DRAWS, max(_LEAST_DRAWS, _MOST_WEIGHTS // images))
     rng = np.random.default_rng(0)
-    # No sum over a draw exceeds N, so this type holds all of them, and adding it needs no conversion.
+    # No sum over a draw exceeds N, so this type holds all sums, and adding needs no conversion.
     weights = np.empty((draws, images), np.uint16 if images < 2**16 else np.uint32)
     for row in weights:
         row[:] = np.bincount(rng.integers(0, images, images), minlength=images)
@@ -100,14 +103,14 @@ def draw_pictures(images: int) -> DrawCounts:
 def resample(
     codes: Codes, weights: DrawCounts, *, threshold: float, ranked: BoolArray, groups: Sequence[BoolArray]
 ) -> Resampled:
-    """Judge every tag in every draw.
+    """Score every tag in every draw.
 
     Args:
-        codes: (N, T); may be a memory map, some columns are read at a time.
+        codes: (N, T); may be a memory map, of which a few columns are read at a time.
         weights: (N, R) of `draw_pictures`.
-        threshold: for all tags.
-        ranked: (T,), the tags whose average precision is wanted; each has a positive picture.
-        groups: masks (T,) of the tags whose squared errors are summed.
+        threshold: Threshold of all tags.
+        ranked: (T,), True for tags whose average precision is needed; each needs a positive picture.
+        groups: Masks (T,) of the groups whose squared errors are summed.
     """
     shape = (codes.shape[1], weights.shape[1])
     found = Resampled(
@@ -136,18 +139,18 @@ def resample(
 
 
 def _sums(weights: DrawCounts, rows: npt.NDArray[np.int64]) -> DrawCounts:
-    """(R,): how many of some pictures are in each draw."""
+    """Number of the given pictures in each draw, (R,)."""
     sums: DrawCounts = weights[rows].sum(axis=0, dtype=weights.dtype)
     return sums
 
 
 def _average_precision(bins: npt.NDArray[np.uint16], labels: BoolArray, weights: DrawCounts) -> Float64Array:
-    """(R,): sum over the bins with positives of (R_k - R_k-1) P_k; NaN in draws without a positive.
+    """Average precision in each draw, (R,): sum of (R_k - R_k-1) P_k; NaN in draws without a positive.
 
-    Of the pictures below the last positive nothing depends.
+    Pictures below the lowest positive have no influence and are left out.
     """
     rows = np.flatnonzero(bins >= bins[labels].min())
-    rows = rows[np.argsort(BINS - bins[rows], kind="stable")]  # 16 bits are sorted by counting
+    rows = rows[np.argsort(BINS - bins[rows], kind="stable")]  # a radix sort for 16 bits
     falling, positive = BINS - bins[rows], rows[labels[rows]]
     steps = BINS - bins[positive]
     ends_of_positives = np.append(np.flatnonzero(np.diff(steps)) + 1, len(steps))
@@ -160,9 +163,9 @@ def _average_precision(bins: npt.NDArray[np.uint16], labels: BoolArray, weights:
 
 
 def _block_sums(weights: DrawCounts, rows: npt.NDArray[np.int64], ends: Int64Array) -> Float64Array:
-    """(K, R): sums over the blocks of `rows` that end before each of `ends`."""
+    """Sums over the blocks of `rows` that end before each of `ends`, (K, R)."""
     taken, begins = weights[rows], [0, *ends[:-1].tolist()]
-    # Not `add.reduceat`, which walks down the columns and takes ten times as long.
+    # Not `add.reduceat`, which iterates down the columns and takes ten times as long.
     blocks = [
         taken[begin:end].sum(axis=0, dtype=weights.dtype)
         for begin, end in zip(begins, ends.tolist(), strict=True)
@@ -170,11 +173,11 @@ def _block_sums(weights: DrawCounts, rows: npt.NDArray[np.int64], ends: Int64Arr
     return np.stack(blocks).astype(np.float64)
 
 
-# Figures of a group of tags in each draw: (R,) ------------------------------------------------------
+# Metrics of a group of tags in each draw: (R,) ------------------------------------------------------
 
 
 def mean_aps(resampled: Resampled, ranked: BoolArray) -> Float64Array | None:
-    """Mean average precision over the ranked tags that the draw has a picture of; None if none is ranked."""
+    """Mean average precision over the ranked tags with a positive in the draw; None if no tag is ranked."""
     return _means(resampled.average_precision[ranked]) if ranked.any() else None
 
 
@@ -189,7 +192,7 @@ def micro_f1s(resampled: Resampled, tags: BoolArray) -> Float64Array:
 
 
 def macro_f1s(resampled: Resampled, tags: BoolArray) -> Float64Array:
-    """Mean F1 over the tags that the draw has a picture of."""
+    """Mean F1 over the tags with a positive in the draw."""
     positives = resampled.positives[tags]
     f1 = (2 * resampled.correct[tags] / np.maximum(resampled.predicted[tags] + positives, 1)).astype(np.float32)
     return _means(np.where(positives > 0, f1, np.nan))
@@ -198,13 +201,13 @@ def macro_f1s(resampled: Resampled, tags: BoolArray) -> Float64Array:
 def skills(
     resampled: Resampled, tags: BoolArray, *, group: int, frequencies: Float64Array
 ) -> Float64Array | None:
-    """Brier skill over a predictor that always says the frequencies; None where that makes no error.
+    """Brier skill score against a predictor of constant frequencies; None if that makes no error.
 
     Args:
-        resampled: the draws.
-        tags: (T,) of the group.
-        group: its row in `Resampled.errors`.
-        frequencies: (T,) what the baseline says.
+        resampled: The draws.
+        tags: (T,) mask of the group.
+        group: Row of the group in `Resampled.errors`.
+        frequencies: (T,) probabilities of the baseline.
     """
     said = frequencies[tags]
     # sum of (f - label)^2 over N pictures = N f^2 + positives (1 - 2 f)
@@ -224,18 +227,18 @@ def group_intervals(
     frequencies: Float64Array,
     values: tuple[float | None, float, float | None, float | None],
 ) -> Intervals | None:
-    """95 % intervals of the figures of a group of tags.
+    """Compute the 95 % intervals of a group of tags.
 
     Args:
-        resampled: the draws.
-        tags: (T,) of the group.
-        ranked: (T,), those of all tags that are ranked.
-        group: the group's row in `Resampled.errors`.
-        frequencies: (T,) what the baseline says.
-        values: mean average precision, micro and macro F1, skill of the pictures themselves.
+        resampled: The draws.
+        tags: (T,) mask of the group.
+        ranked: (T,), True for the ranked ones among all tags.
+        group: Row of the group in `Resampled.errors`.
+        frequencies: (T,) probabilities of the baseline.
+        values: Mean average precision, micro F1, macro F1 and skill on the pictures themselves.
 
     Returns:
-        None where nothing can be said about spread: a single picture, or no tag that any picture carries.
+        The intervals; None if there is a single picture, or no picture with a tag of the group.
     """
     mean_ap, f1, macro_f1, skill = values
     if resampled.images < 2 or macro_f1 is None:
@@ -251,13 +254,13 @@ def group_intervals(
 
 
 def around(value: float, drawn: Float64Array, *, low: float) -> Interval:
-    """The interval of a figure that is at least `low` and at most 1."""
+    """Make the interval around a metric with values in [low, 1]."""
     half = float(margin(drawn))
     return Interval(low=max(value - half, low), high=min(value + half, 1.0))
 
 
 def margin(drawn: npt.NDArray[np.floating]) -> Float64Array:
-    """Half the width of the 95 % interval of figures that were computed for each draw, (..., R) to (...)."""
+    """Half the width of the 95 % interval of a metric over the draws, (..., R) to (...)."""
     halves: Float64Array = NORMAL_95 * np.nanstd(drawn, axis=-1)
     return halves
 
@@ -267,7 +270,7 @@ def _around(value: float | None, drawn: Float64Array | None, *, low: float) -> I
 
 
 def _means(values: npt.NDArray[np.floating]) -> Float64Array:
-    """Means over the rows (K, R) of what is a number; NaN where nothing is."""
+    """Means over the rows of (K, R), ignoring NaN; NaN where all rows are."""
     known = ~np.isnan(values)
     count = known.sum(axis=0)
     sums = np.where(known, values, 0).sum(axis=0, dtype=np.float64)

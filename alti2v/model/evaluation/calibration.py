@@ -1,8 +1,8 @@
-"""Temperatures: one number per category that makes stated probabilities come true more often.
+"""Temperatures: one number per category that calibrates probabilities.
 
 Temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2): divide the logit
-by T > 0. It changes no ranking and no average precision, and a threshold moves with it. Found on the validation
-split, judged on another. Pure numpy, from histograms.
+by T > 0. This changes no ranking and no average precision; thresholds move with it. Temperatures are fitted on
+the validation split and evaluated on another. Pure numpy, from histograms.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from alti2v.model.arrays import BoolArray, Float64Array
 from alti2v.model.evaluation.histograms import MIDDLES, Histograms
 from alti2v.model.evaluation.metrics import Pooled, Reliability, pool, slice_up
 
-_ENOUGH = 50  # positive pairs: fewer say too little about a temperature
+_ENOUGH = 50  # positive pairs; fewer are too weak evidence for a temperature
 _LIMITS = (0.05, 20.0)
 _STEPS = 50
 
 
 def scaled(probabilities: Float64Array, temperature: float) -> Float64Array:
-    """sigmoid(logit(p) / temperature), same shape; 0 and 1 stay what they are."""
+    """Return sigmoid(logit(p) / temperature), same shape; 0 and 1 are unchanged."""
     with np.errstate(divide="ignore"):
         logits = np.log(probabilities) - np.log1p(-probabilities)
         result: Float64Array = 1 / (1 + np.exp(-logits / temperature))
@@ -29,9 +29,9 @@ def scaled(probabilities: Float64Array, temperature: float) -> Float64Array:
 
 
 def fit_temperature(pooled: Pooled) -> float | None:
-    """Find the temperature with the smallest negative log-likelihood; None where too little is positive.
+    """Fit the temperature with the smallest negative log-likelihood; None if there are too few pairs.
 
-    The likelihood is convex in 1 / T, so Newton's steps, kept inside the limits, find the one minimum.
+    The negative log-likelihood is convex in 1 / T, so Newton's method within the limits finds the one minimum.
     """
     positives, negatives = pooled.positives, pooled.totals - pooled.positives
     if positives.sum() < _ENOUGH or negatives.sum() < _ENOUGH:
@@ -50,13 +50,13 @@ def fit_temperature(pooled: Pooled) -> float | None:
 
 
 def fit_temperatures(histograms: Histograms, masks: Mapping[str, BoolArray]) -> Mapping[str, float]:
-    """The temperature of each group of tags that has enough positives for one."""
-    found = {name: fit_temperature(pool(histograms, mask)) for name, mask in masks.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    """Fit a temperature to each group of tags that has enough pairs."""
+    fitted = {name: fit_temperature(pool(histograms, mask)) for name, mask in masks.items()}
+    return {name: value for name, value in fitted.items() if value is not None}
 
 
 def scaled_reliability(pooled: Sequence[Pooled], temperatures: Sequence[float]) -> Reliability:
-    """The reliability diagram of several groups together, each with its own temperature; 1 changes nothing."""
+    """Compute one reliability diagram of several groups, each with its own temperature; 1 changes nothing."""
     return slice_up(
         positives=np.concatenate([one.positives for one in pooled]),
         totals=np.concatenate([one.totals for one in pooled]),

@@ -1,6 +1,6 @@
-"""Which pictures a report shows: picked while they stream by, so that no others are kept.
+"""Pictures for a report, selected in one pass so that no others are kept in memory.
 
-Pure numpy but for the JPEG at the end. Picks do not depend on the order of the pictures.
+Pure numpy except for encoding JPEGs. The selection does not depend on the order of the pictures.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.model.arrays import Float64Array
+from alti2v.model.arrays import Float32Array, Float64Array, Int64Array, Uint8Array
 from alti2v.storage.order import random_order
 
 MAX_SIDE = 320  # px; a report is one file, and its cards are narrower than this
@@ -28,21 +28,21 @@ class GalleryReason(StrEnum):
 
     RANDOM = "random"
     WORST = "most wrong"
-    CONFIDENT = "most confident"  # whether rightly so or not
+    CONFIDENT = "most confident"  # right or wrong
     BEST = "best"
 
 
 class TagVerdict(StrEnum):
-    """What became of one tag of one picture."""
+    """Outcome of one tag of one picture."""
 
     HIT = "hit"  # predicted, and on the board
     MISSED = "missed"  # on the board, not predicted
-    EXTRA = "extra"  # predicted, not on the board: wrong, or a label that the board lacks
+    EXTRA = "extra"  # predicted, not on the board: wrong, or missing there
 
 
 @dataclass(frozen=True, slots=True)
 class ShownTag:
-    """A tag under a picture; `index` is the row of the tag."""
+    """A tag below a picture; `index` is its row."""
 
     index: int
     probability: float
@@ -54,12 +54,12 @@ class GalleryPicture:
     """A picture of the gallery.
 
     Attributes:
-        id: the board's post number.
-        picks: why it was chosen; one reason or more.
-        jpeg: the picture, longest side at most MAX_SIDE px.
-        f1: of this picture's tags.
-        hits, missed, extra: how many tags.
-        tags: by descending probability, at most MAX_SHOWN_TAGS.
+        id: Post number.
+        picks: Reasons for showing it, at least one.
+        jpeg: The picture, longest side at most MAX_SIDE px.
+        f1: F1 of this picture's tags.
+        hits, missed, extra: Number of tags with each verdict.
+        tags: Tags by descending probability, at most MAX_SHOWN_TAGS.
     """
 
     id: int
@@ -74,7 +74,7 @@ class GalleryPicture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
-    """A tag that the board may have forgotten: a confident prediction that counts as wrong."""
+    """A tag that the board may lack: a confident prediction that counts as wrong."""
 
     id: int
     jpeg: bytes = field(repr=False)
@@ -84,7 +84,7 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """A confident prediction that counts as wrong, without its picture: for a list to work through."""
+    """A confident prediction that counts as wrong, without its picture, for suggestions.csv."""
 
     id: int
     index: int
@@ -94,18 +94,18 @@ class Addition:
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     id: int
-    image: npt.NDArray[np.uint8]  # (S, S, 3)
-    probabilities: npt.NDArray[np.float32]  # (T,)
-    labels: npt.NDArray[np.uint8]  # (T,)
+    image: Uint8Array  # (S, S, 3)
+    probabilities: Float32Array  # (T,)
+    labels: Uint8Array  # (T,)
 
 
 @dataclass(slots=True)
 class Shortlists:
-    """The pictures that lead by each measure so far; lowest key first.
+    """The leading pictures by each measure so far; lowest key first.
 
     Attributes:
-        threshold: from which probability a tag counts as predicted.
-        size: how many pictures each list keeps.
+        threshold: Probability from which a tag counts as predicted.
+        size: Number of pictures that each list keeps.
     """
 
     threshold: float
@@ -114,76 +114,64 @@ class Shortlists:
     # (3, A) float64: probability, id and tag of the best additions so far, the most probable first.
     _additions: Float64Array = field(default_factory=lambda: np.zeros((3, 0)))
 
+    def offer(
+        self, *, images: Uint8Array, labels: Uint8Array, ids: Int64Array, probabilities: Float32Array
+    ) -> None:
+        """Consider a batch: (B, S, S, 3), (B, T), (B,), (B, T)."""
+        for name, keys in _keys(labels, ids, probabilities, threshold=self.threshold).items():
+            kept = self._lists.setdefault(name, [])
+            for row in np.lexsort(keys.T[::-1])[: self.size]:
+                key = tuple(float(part) for part in keys[row])
+                if np.isinf(key[0]) or (len(kept) == self.size and key >= kept[-1][0]):
+                    break
+                # Copies, so that one row does not keep the whole batch in memory.
+                candidate = _Candidate(
+                    int(ids[row]), images[row].copy(), probabilities[row].copy(), labels[row].copy()
+                )
+                bisect.insort(kept, (key, candidate), key=lambda entry: entry[0])
+                del kept[self.size :]
+        rows, tags = np.nonzero((labels == 0) & (probabilities >= np.float32(self.threshold)))
+        offered = np.stack([probabilities[rows, tags], ids[rows], tags]).astype(np.float64)
+        both = np.concatenate([self._additions, offered], axis=1)
+        self._additions = both[:, np.lexsort((both[2], both[1], -both[0]))[:MAX_ADDITIONS]]
 
-def offer(
-    shortlists: Shortlists,
-    *,
-    images: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.uint8],
-    ids: npt.NDArray[np.int64],
-    probabilities: npt.NDArray[np.float32],
-) -> None:
-    """Consider a batch, in place: (B, S, S, 3), (B, T), (B,), (B, T)."""
-    for name, keys in _keys(labels, ids, probabilities, threshold=shortlists.threshold).items():
-        kept = shortlists._lists.setdefault(name, [])
-        for row in np.lexsort(keys.T[::-1])[: shortlists.size]:
-            key = tuple(float(part) for part in keys[row])
-            if np.isinf(key[0]) or (len(kept) == shortlists.size and key >= kept[-1][0]):
-                break
-            # Copies: the batch itself must not stay in memory for one of its rows.
-            candidate = _Candidate(
-                int(ids[row]), images[row].copy(), probabilities[row].copy(), labels[row].copy()
-            )
-            bisect.insort(kept, (key, candidate), key=lambda entry: entry[0])
-            del kept[shortlists.size :]
-    rows, tags = np.nonzero((labels == 0) & (probabilities >= np.float32(shortlists.threshold)))
-    found = np.concatenate(
-        [shortlists._additions, np.stack([probabilities[rows, tags], ids[rows], tags]).astype(np.float64)],
-        axis=1,
-    )
-    shortlists._additions = found[:, np.lexsort((found[2], found[1], -found[0]))[:MAX_ADDITIONS]]
-
-
-def pictures(shortlists: Shortlists) -> tuple[GalleryPicture, ...]:
-    """The gallery, by `GalleryReason`; a picture in several lists stands where its first one is."""
-    candidates: dict[int, _Candidate] = {}
-    picks: dict[int, list[GalleryReason]] = {}
-    for pick in GalleryReason:
-        for _, candidate in shortlists._lists.get(pick, []):
-            candidates.setdefault(candidate.id, candidate)
-            picks.setdefault(candidate.id, []).append(pick)
-    return tuple(
-        _picture(candidate, tuple(picks[number]), shortlists.threshold)
-        for number, candidate in candidates.items()
-    )
-
-
-def suggestions(shortlists: Shortlists) -> tuple[Suggestion, ...]:
-    """The most confident tags that the board does not have, at most one a picture, most confident first."""
-    found = []
-    for _, candidate in shortlists._lists.get("suggestion", []):
-        index = int(np.where(candidate.labels > 0, -1.0, candidate.probabilities).argmax())
-        found.append(
-            Suggestion(
-                id=candidate.id,
-                jpeg=encode_jpeg(candidate.image),
-                index=index,
-                probability=float(candidate.probabilities[index]),
-            )
+    def pictures(self) -> tuple[GalleryPicture, ...]:
+        """Return the gallery, by `GalleryReason`; a picture in several lists appears where it is first."""
+        candidates: dict[int, _Candidate] = {}
+        picks: dict[int, list[GalleryReason]] = {}
+        for pick in GalleryReason:
+            for _, candidate in self._lists.get(pick, []):
+                candidates.setdefault(candidate.id, candidate)
+                picks.setdefault(candidate.id, []).append(pick)
+        return tuple(
+            _picture(candidate, tuple(picks[number]), self.threshold)
+            for number, candidate in candidates.items()
         )
-    return tuple(found)
+
+    def suggestions(self) -> tuple[Suggestion, ...]:
+        """Return the most confident tag that the board lacks of each picture, most confident first."""
+        return tuple(_suggestion(candidate) for _, candidate in self._lists.get("suggestion", []))
+
+    def additions(self) -> tuple[Addition, ...]:
+        """Return all tags that the board may lack, most confident first, at most MAX_ADDITIONS."""
+        return tuple(
+            Addition(id=int(number), index=int(tag), probability=probability)
+            for probability, number, tag in self._additions.T.tolist()
+        )
 
 
-def additions(shortlists: Shortlists) -> tuple[Addition, ...]:
-    """All tags that the board may have forgotten, the most confident first, at most MAX_ADDITIONS."""
-    return tuple(
-        Addition(id=int(number), index=int(tag), probability=probability)
-        for probability, number, tag in shortlists._additions.T.tolist()
+def _suggestion(candidate: _Candidate) -> Suggestion:
+    index = int(np.where(candidate.labels > 0, -1.0, candidate.probabilities).argmax())
+    return Suggestion(
+        id=candidate.id,
+        jpeg=encode_jpeg(candidate.image),
+        index=index,
+        probability=float(candidate.probabilities[index]),
     )
 
 
-def encode_jpeg(image: npt.NDArray[np.uint8]) -> bytes:
-    """(H, W, 3) uint8 RGB as a JPEG, longest side at most MAX_SIDE px."""
+def encode_jpeg(image: Uint8Array) -> bytes:
+    """Encode (H, W, 3) uint8 RGB as a JPEG, reduced to a longest side of at most MAX_SIDE px."""
     from PIL import Image
 
     picture = Image.fromarray(image)
@@ -194,21 +182,21 @@ def encode_jpeg(image: npt.NDArray[np.uint8]) -> bytes:
 
 
 def _keys(
-    labels: npt.NDArray[np.uint8],
-    ids: npt.NDArray[np.int64],
-    probabilities: npt.NDArray[np.float32],
+    labels: Uint8Array,
+    ids: Int64Array,
+    probabilities: Float32Array,
     *,
     threshold: float,
 ) -> dict[str, Float64Array]:
-    """Per list, (B, 3) sort keys, lowest first; the id comes last, so that no two are equal."""
+    """Make the sort keys of each list, (B, 3), lowest first; the id comes last, so that no two are equal."""
     true, predicted = labels > 0, probabilities >= np.float32(threshold)
     marks = true.sum(axis=1) + predicted.sum(axis=1)
     f1 = 2 * (true & predicted).sum(axis=1) / np.maximum(marks, 1)
     error = np.square(probabilities.astype(np.float64) - labels).sum(axis=1)
     wrong = np.where(true | ~predicted, -np.inf, probabilities).max(axis=1, initial=-np.inf)
-    untagged = np.where(true.any(axis=1), 0.0, np.inf)  # says nothing about the model, however it ends
-    # Tags that the model itself expects to have wrong, for each one that it names: of one at 0.9 and one at 0.2
-    # that is the tenth of a tag that is not there, and a fifth of one that was missed.
+    untagged = np.where(true.any(axis=1), 0.0, np.inf)  # says nothing about the model
+    # Errors that the model itself expects, per tag that it predicts: with one tag at 0.9 and one at 0.2, it
+    # expects 0.1 wrong tags and 0.2 missed ones.
     expected_wrong = np.minimum(probabilities, 1 - probabilities).sum(axis=1, dtype=np.float64)
     named = predicted.sum(axis=1)
     doubt = np.where(named > 0, expected_wrong / np.maximum(named, 1), np.inf)

@@ -1,14 +1,12 @@
-"""Mergeable histograms of probabilities: all that the metrics need to know of a split.
+"""Histograms of probabilities: all the data of a split that the metrics need.
 
-Pure numpy; knows neither TensorFlow nor files. One pass fills tables of fixed size (tags x `BINS`), whatever
-the number of pictures; parts add up to the whole in any order. What is computed from them holds for the
-probabilities rounded down to the lower edge of their bin; what happens at an edge, and every multiple of 0.05
-is one, is exact.
+Pure numpy, without TensorFlow or files. One pass over any number of pictures fills tables of fixed size (tags x
+`BINS`). Metrics computed from them hold for the probabilities rounded down to the lower edge of their bin;
+metrics at a bin edge are exact, and every multiple of 0.05 is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,15 +17,15 @@ from alti2v.model.arrays import Float64Array
 
 BINS = 1024
 # A logit of 12 is a probability of 6e-6: rarer than the 5000th tag of a board of millions, and the last edge
-# below 1 that float32 still tells apart from its neighbour at this spacing.
+# below 1 that float32 can distinguish from its neighbour at this spacing.
 _LOGIT_LIMIT = 12.0
-SLICES = 20  # equal slices of [0, 1] whose borders are edges: 0.05, 0.10 ...
+SLICES = 20  # equal slices of [0, 1] whose borders are bin edges: 0.05, 0.10 ...
 
 
 def _thresholds() -> npt.NDArray[np.float32]:
-    """Lower edges of the bins: 0, a grid that is even in logits, and the multiples of 0.05.
+    """Lower edges of the bins: 0, a grid that is uniform in logits, and the multiples of 0.05.
 
-    Even in logits, because the probabilities of rare tags differ by factors, not by hundredths.
+    Uniform in logits, because the probabilities of rare tags differ by factors, not by hundredths.
     """
     round_values = np.arange(1, SLICES) / SLICES
     logits = np.linspace(-_LOGIT_LIMIT, _LOGIT_LIMIT, BINS - 1 - round_values.size)
@@ -46,8 +44,8 @@ class Histograms:
     """Counts of the probabilities of every tag.
 
     Attributes:
-        positives: (T, BINS) int32, pictures that carry the tag, by bin.
-        totals: (T, BINS) int32, all pictures, by bin.
+        positives: (T, BINS) int32, number of pictures that carry the tag, by bin.
+        totals: (T, BINS) int32, number of all pictures, by bin.
         squared_error: (T,) float64, sum over pictures of (probability - label)^2, not binned.
     """
 
@@ -57,12 +55,12 @@ class Histograms:
 
     @property
     def images(self) -> int:
-        """Pictures counted."""
+        """Number of pictures."""
         return int(self.totals[0].sum()) if len(self.totals) else 0
 
 
 def empty_histograms(tags: int) -> Histograms:
-    """Histograms of no picture; 8 kB a tag."""
+    """Make histograms without pictures; they take 8 kB per tag."""
     return Histograms(
         positives=np.zeros((tags, BINS), np.int32),
         totals=np.zeros((tags, BINS), np.int32),
@@ -71,13 +69,13 @@ def empty_histograms(tags: int) -> Histograms:
 
 
 def bin_probabilities(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-    """Tell the bin of each probability, same shape, in [0, BINS).
+    """Return the bin of each probability, same shape, in [0, BINS).
 
     Raises:
-        DataError: one is not a number in [0, 1].
+        DataError: A value is not a number in [0, 1].
     """
     values = np.asarray(probabilities, dtype=np.float32)
-    # A NaN compares false, so it cannot pass.
+    # Written so that NaN, which compares false, fails.
     if values.size and not (values.min() >= 0 and values.max() <= 1):
         wrong = int(values.size - ((values >= 0) & (values <= 1)).sum())
         raise DataError(
@@ -90,48 +88,38 @@ def bin_probabilities(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np
 def add_predictions(
     histograms: Histograms, probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
 ) -> npt.NDArray[np.int64]:
-    """Count a batch, in place.
+    """Add a batch to the histograms, in place.
 
     Args:
-        histograms: of T tags.
+        histograms: Histograms of T tags.
         probabilities: (B, T) in [0, 1].
         labels: (B, T), 0 or 1.
 
     Returns:
-        The bins, (B, T) in [0, BINS), for callers who need more than counts.
+        The bins, (B, T) in [0, BINS).
 
     Raises:
-        DataError: a prediction is not a probability.
+        DataError: A prediction is not a probability.
     """
     bins = bin_probabilities(probabilities)
     cells = bins + np.arange(bins.shape[1]) * BINS  # (B, T), indices into the flattened tables
-    # The increment has the table's own type: with a Python int, numpy takes a path 40 times slower.
+    # The increment has the table's own type: with a Python int, numpy is 40 times slower.
     np.add.at(histograms.totals.reshape(-1), cells.reshape(-1), np.int32(1))
     np.add.at(histograms.positives.reshape(-1), cells[labels.astype(bool)], np.int32(1))
     histograms.squared_error += np.square(probabilities.astype(np.float64) - labels).sum(axis=0)
     return bins
 
 
-def merge_histograms(parts: Sequence[Histograms]) -> Histograms:
-    """Histograms of all pictures of all parts."""
-    merged = empty_histograms(len(parts[0].totals))
-    for part in parts:
-        merged.positives += part.positives
-        merged.totals += part.totals
-        merged.squared_error += part.squared_error
-    return merged
-
-
 def constant_histograms(scores: npt.ArrayLike, positives: npt.ArrayLike, images: int) -> Histograms:
-    """Histograms of a predictor that gives every picture the same probability for a tag.
+    """Make the histograms of a predictor that gives a tag the same probability on every picture.
 
-    With the training frequencies as scores this is the baseline "knows how frequent tags are, never
-    looks at a picture".
+    With the training frequencies as scores, this is the baseline, which knows how frequent tags are and never
+    looks at a picture.
 
     Args:
-        scores: (T,) in [0, 1].
-        positives: (T,) pictures that carry each tag.
-        images: pictures in all.
+        scores: (T,) probability of each tag, in [0, 1].
+        positives: (T,) number of pictures that carry each tag.
+        images: Number of all pictures.
     """
     constants = np.asarray(scores, dtype=np.float64)
     carried = np.asarray(positives, dtype=np.int64)

@@ -1,13 +1,14 @@
-"""Every figure that says how good probabilities are, computed from their histograms.
+"""Metrics of probabilities, computed from their histograms.
 
-Pure numpy; knows neither TensorFlow nor files. Rules, the same for a model and for the baseline:
+Pure numpy, without TensorFlow or files. The same rules hold for a model and for the baseline:
 
-- ties: equal (or equally binned) probabilities pass a threshold together, as in scikit-learn;
-- a ratio without denominator is 0: precision where nothing is predicted, F1 where there is nothing either;
-- a tag without a positive picture has no average precision and no place in a macro mean, and how many tags
-  count is said beside every mean; its false positives do count in the micro figures;
-- what binning costs is bounded, not guessed: the average precision of the probabilities before binning lies
-  in `[ap_low, ap_high]` of `TagScores`; figures at a threshold that is an edge of a bin are exact.
+- A tag is predicted if its probability is at least the threshold. Equal (or equally binned) probabilities pass
+  together, as in scikit-learn.
+- A ratio with denominator 0 is 0: precision if nothing is predicted, F1 if nothing is positive either.
+- A tag without a positive picture has no average precision and does not count in macro means; the number of
+  tags is reported with every mean. Its false positives do count in the micro figures.
+- The error due to binning is bounded: the average precision before binning is in `[ap_low, ap_high]` of
+  `TagScores`; figures at a threshold that is a bin edge are exact.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from alti2v.model.arrays import BoolArray, Float64Array, Int64Array
 from alti2v.model.evaluation.histograms import BINS, MIDDLES, SLICES, THRESHOLDS, Histograms
 from alti2v.records import Category, Tag
 
-_CHUNK = 256  # tags at a time where a (tags, BINS) float64 intermediate would be large: 2 MB each
+_CHUNK = 256  # tags at a time, so that a (tags, BINS) float64 intermediate takes 2 MB
 
 
 # Pooled over tags: one threshold for all --------------------------------------------------------
@@ -30,14 +31,14 @@ _CHUNK = 256  # tags at a time where a (tags, BINS) float64 intermediate would b
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """Histograms summed over tags, every (picture, tag) pair counting once: (BINS,) int64 each."""
+    """Histograms summed over tags, so that every (picture, tag) pair counts once: (BINS,) int64 each."""
 
     positives: Int64Array
     totals: Int64Array
 
 
 def pool(histograms: Histograms, tags: BoolArray | None = None) -> Pooled:
-    """Sum over the tags of a mask (T,), or over all."""
+    """Sum histograms over the tags of a mask (T,), or over all tags."""
     chosen = slice(None) if tags is None else tags
     return Pooled(
         positives=histograms.positives[chosen].sum(axis=0, dtype=np.int64),
@@ -47,7 +48,7 @@ def pool(histograms: Histograms, tags: BoolArray | None = None) -> Pooled:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Precision and recall of "p >= threshold", (K,) float64 each, by ascending threshold."""
+    """Precision and recall by ascending threshold, (K,) float64 each."""
 
     thresholds: Float64Array
     precision: Float64Array
@@ -55,7 +56,7 @@ class Curve:
 
 
 def precision_recall_curve(pooled: Pooled) -> Curve:
-    """Precision and recall at every bin edge where something is still predicted."""
+    """Compute precision and recall at every bin edge at which anything is predicted."""
     true_positives, predicted = _from_above(pooled.positives), _from_above(pooled.totals)
     # An edge whose bin is empty repeats the point of the next one.
     kept = (pooled.totals > 0) & (predicted > 0)
@@ -67,11 +68,11 @@ def precision_recall_curve(pooled: Pooled) -> Curve:
 
 
 def equal_precision_recall_threshold(pooled: Pooled) -> float:
-    """Find the threshold at which precision equals recall, as near as the bins allow.
+    """Find the threshold at which precision equals recall, as closely as the bins allow.
 
-    Both are TP divided by something, so they are equal where as many pairs are predicted as there are
-    positives. Among equally near edges the one with more true positives wins, then the highest.
-    The protocol: SmilingWolf's DanbooruModelZoo, tools/analyze_metrics.py.
+    They are equal where as many pairs are predicted as are positive. Among equally close edges the one with
+    more true positives wins, then the highest. The protocol is that of SmilingWolf's DanbooruModelZoo,
+    tools/analyze_metrics.py.
 
     Returns:
         An element of THRESHOLDS above 0.
@@ -100,13 +101,13 @@ def f1_score(*, correct: int, predicted: int, positives: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Reliability diagram: in each of SLICES equal slices of [0, 1], what was said and what was so.
+    """Reliability diagram: predicted and observed frequencies in SLICES equal slices of [0, 1].
 
     Attributes:
-        count: (R,) int64, (picture, tag) pairs.
-        confidence: (R,) float64, mean probability; NaN where the slice is empty. From the middles of the
-            bins: off by at most half a bin, 0.003 at p = 0.5 and less elsewhere.
-        frequency: (R,) float64, fraction of the pairs that are positive; NaN where the slice is empty.
+        count: (R,) int64, number of (picture, tag) pairs.
+        confidence: (R,) float64, mean probability; NaN for empty slices. Computed from the middles of the bins,
+            so off by at most half a bin: 0.003 at p = 0.5, less elsewhere.
+        frequency: (R,) float64, share of the pairs that are positive; NaN for empty slices.
     """
 
     count: Int64Array
@@ -128,12 +129,12 @@ def reliability(pooled: Pooled) -> Reliability:
 
 
 def slice_up(*, positives: Int64Array, totals: Int64Array, said: Float64Array) -> Reliability:
-    """Group bins by the probability that each stands for.
+    """Group bins into equal slices of [0, 1] by the probability of each bin.
 
     Args:
-        positives: (K,) positive pairs in each bin.
-        totals: (K,) all pairs in each bin.
-        said: (K,) the bin's probability.
+        positives: (K,) number of positive pairs in each bin.
+        totals: (K,) number of all pairs in each bin.
+        said: (K,) probability of each bin.
     """
     slices = np.minimum((said * SLICES).astype(np.int64), SLICES - 1)
     count, positive, confidence = (
@@ -151,12 +152,13 @@ def slice_up(*, positives: Int64Array, totals: Int64Array, said: Float64Array) -
 
 @dataclass(frozen=True, slots=True)
 class TagScores:
-    """What holds for single tags at one threshold; (T,) each.
+    """Scores of single tags at one threshold; (T,) each.
 
     Attributes:
-        images: pictures in all.
-        positives, predicted, correct: int64, pictures that carry the tag, pass the threshold, do both.
-        correct_own, predicted_own: int64, the same at the tag's own threshold.
+        images: Number of all pictures.
+        positives, predicted, correct: int64, number of pictures that carry the tag, pass the threshold, do
+            both.
+        predicted_own, correct_own: int64, the same at the tag's own threshold.
         f1_category: float64, F1 at the threshold of the tag's category.
         average_precision: float64, sum over thresholds of (R_k - R_k-1) P_k (scikit-learn,
             average_precision_score); NaN without positives.
@@ -178,12 +180,12 @@ class TagScores:
 
     @property
     def precision(self) -> Float64Array:
-        """Correct of predicted."""
+        """Share of the predicted that is correct."""
         return _ratio(self.correct, self.predicted)
 
     @property
     def recall(self) -> Float64Array:
-        """Correct of positives."""
+        """Share of the positives that is predicted."""
         return _ratio(self.correct, self.positives)
 
     @property
@@ -198,7 +200,7 @@ class TagScores:
 
 
 def threshold_bin(thresholds: npt.ArrayLike) -> Int64Array:
-    """The first bin whose every probability is at or above the threshold."""
+    """Return the first bin whose probabilities are all at least the threshold."""
     return np.searchsorted(THRESHOLDS, np.asarray(thresholds, dtype=np.float32), side="left")
 
 
@@ -212,10 +214,10 @@ def score_tags(
     """Score every tag.
 
     Args:
-        histograms: of the split to be judged.
-        threshold: for all tags; an element of THRESHOLDS, else it counts as the next one above.
-        own_thresholds: (T,) one for each tag; None for `threshold`.
-        category_thresholds: (T,) that of each tag's category; None for `threshold`.
+        histograms: Histograms of the evaluated split.
+        threshold: Threshold of all tags, rounded up to an element of THRESHOLDS.
+        own_thresholds: (T,) threshold of each tag; None for `threshold`.
+        category_thresholds: (T,) threshold of each tag's category; None for `threshold`.
     """
     tags = len(histograms.totals)
     bins = np.full(tags, threshold_bin(threshold))
@@ -242,14 +244,14 @@ def score_tags(
 
 
 def average_precisions(histograms: Histograms) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Average precision of each tag, and its bounds for the probabilities before binning.
+    """Compute the average precision of each tag, and its bounds for the probabilities before binning.
 
-    Inside a bin the order is lost. The j-th of p positives of a bin with n negatives, with a positives and f
+    Within a bin the order is lost. The j-th of p positives of a bin with n negatives, with a positives and f
     negatives above it, has a precision of at least (a + j) / (a + j + f + n), all negatives before it, and of
-    at most (a + p) / (a + p + f), none before it; this also holds whatever ties there were.
+    at most (a + p) / (a + p + f), none before it. Both also hold with ties.
 
     Returns:
-        (value, low, high), (T,) float64 each, NaN for tags without positives.
+        (value, low, high), (T,) float64 each; NaN for tags without positives.
     """
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, histograms.images + 1))])
     parts = [
@@ -279,8 +281,8 @@ def best_thresholds(histograms: Histograms, *, fallback: float, beta: float = 1.
     """Find for each tag the threshold with the highest F-beta; (T,) elements of THRESHOLDS.
 
     F = (1 + b^2) TP / (b^2 positives + predicted) (van Rijsbergen 1979, Information Retrieval, chapter 7).
-    Among equally good ones the nearest to `fallback` wins, and a tag without positives gets `fallback`: few
-    pictures say little, so they should move it little.
+    Among equally good thresholds the nearest to `fallback` wins, and a tag without positives gets `fallback`:
+    few pictures are weak evidence, so they should change it little.
     """
     found = np.full(len(histograms.totals), fallback)
     distance = np.abs(threshold_bin(fallback) - np.arange(BINS))
@@ -299,29 +301,29 @@ def best_thresholds(histograms: Histograms, *, fallback: float, beta: float = 1.
 
 
 def category_masks(tags: Sequence[Tag]) -> Mapping[str, BoolArray]:
-    """The categories that occur, each with the mask (T,) of its tags."""
+    """Return the categories that occur, each with the mask (T,) of its tags."""
     masks = {category.value: np.array([tag.category is category for tag in tags]) for category in Category}
     return {name: mask for name, mask in masks.items() if mask.any()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """What holds for a group of tags.
+    """Scores of a group of tags.
 
     Attributes:
-        tags: in the group.
-        tags_seen: of them, with at least one positive picture: the macro means are over these.
-        tags_ranked: of them, with at least `min_positives`: the mean of average precisions is over these.
-        positives: (picture, tag) pairs that are positive.
-        mean_ap: mean average precision; None if no tag is ranked.
-        mean_ap_low, mean_ap_high: its bounds before binning.
-        precision, recall, f1: micro, over all pairs at the threshold.
-        macro_precision, macro_recall, macro_f1: means over the tags seen; None if there is none.
-        macro_f1_own: macro F1 at each tag's own threshold.
-        macro_f1_category: macro F1 at the threshold of each tag's category.
-        mcc: Matthews correlation coefficient over all pairs (Matthews 1975); 0 where it is undefined.
-        squared_error: mean over all pairs of (probability - label)^2.
-        calibration_error: of all pairs, see `Reliability.expected_error`.
+        tags: Number of tags in the group.
+        tags_seen: Number of them with at least one positive picture; macro means are over these.
+        tags_ranked: Number of them with at least `min_positives`; the mean average precision is over these.
+        positives: Number of positive (picture, tag) pairs.
+        mean_ap: Mean average precision; None if no tag is ranked.
+        mean_ap_low, mean_ap_high: Bounds of it before binning.
+        precision, recall, f1: Micro figures, over all pairs at the threshold.
+        macro_precision, macro_recall, macro_f1: Means over the tags seen; None if there are none.
+        macro_f1_own: Macro F1 at each tag's own threshold.
+        macro_f1_category: Macro F1 at the threshold of each tag's category.
+        mcc: Matthews correlation coefficient over all pairs (Matthews 1975); 0 if undefined.
+        squared_error: Mean over all pairs of (probability - label)^2.
+        calibration_error: `Reliability.expected_error` of all pairs.
     """
 
     tags: int
@@ -347,13 +349,13 @@ class Scores:
 def summarise(
     histograms: Histograms, tag_scores: TagScores, *, min_positives: int, tags: BoolArray | None = None
 ) -> Scores:
-    """Sum up the tags of a mask (T,), or all of them.
+    """Summarise the tags of a mask (T,), or all tags.
 
     Args:
-        histograms: what `tag_scores` was computed from.
-        tag_scores: of all tags.
-        min_positives: how many positive pictures make an average precision worth averaging.
-        tags: which tags.
+        histograms: Histograms of all tags.
+        tag_scores: Scores of all tags.
+        min_positives: Positive pictures that a tag needs to count in the mean average precision.
+        tags: Mask of the tags; None for all.
     """
     chosen = np.ones(len(tag_scores.positives), bool) if tags is None else tags
     seen = chosen & (tag_scores.positives > 0)
@@ -385,8 +387,8 @@ def summarise(
 
 
 def matthews(*, correct: int, predicted: int, positives: int, pairs: int) -> float:
-    """Matthews correlation coefficient; 0 where a margin of the table is empty, as in scikit-learn."""
-    # Python integers: the product of the four margins leaves int64 at 10^8 pairs.
+    """Matthews correlation coefficient; 0 if a margin of the table is empty, as in scikit-learn."""
+    # Python integers: the product of the four margins overflows int64 from 10^8 pairs on.
     margins = predicted * positives * (pairs - predicted) * (pairs - positives)
     return (correct * pairs - predicted * positives) / margins**0.5 if margins else 0.0
 
@@ -397,7 +399,7 @@ def skill(squared_error: float, baseline: float) -> float | None:
 
 
 def _from_above(counts: npt.NDArray[np.integer]) -> Int64Array:
-    """Sum of this bin and all above it, along the last axis."""
+    """Sum of each bin and all above it, along the last axis."""
     sums: Int64Array = np.cumsum(counts[..., ::-1], axis=-1, dtype=np.int64)[..., ::-1]
     return sums
 
@@ -409,7 +411,7 @@ def _sum_from(counts: npt.NDArray[np.int32], bins: Int64Array) -> Int64Array:
 
 
 def _ratio(numerator: Int64Array, denominator: Int64Array) -> Float64Array:
-    """Quotient, 0 where the denominator is 0."""
+    """Quotient; 0 where the denominator is 0."""
     quotient: Float64Array = numerator / np.where(denominator == 0, 1, denominator) * (denominator != 0)
     return quotient
 

@@ -1,10 +1,9 @@
-"""Which of two taggers is better, and how sure that is: paired differences over the same pictures.
+"""Paired bootstrap: differences between two taggers on the same pictures, with intervals.
 
-A picture that is hard is hard for both, so the difference of two figures is known far better than either of
-them. Both models therefore get the same draws of the bootstrap (`intervals`), and in each draw it is the
-difference that counts.
+A hard picture is hard for both, so the difference of two metrics is known far better than either of them. Both
+models therefore get the same draws (`bootstrap`), and the difference is computed in each draw.
 
-Pure numpy; knows neither networks nor datasets nor reports.
+Pure numpy; independent of networks, datasets and reports.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ from alti2v.records import Tag
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOutcomes:
-    """What one model said about the pictures.
+    """Predictions of one model for the pictures, counted.
 
     Attributes:
-        histograms: of T tags.
-        codes: (N, T), see `intervals.encode`; picture n is the same on both sides. May be a memory map.
-        threshold: for all tags.
+        histograms: Histograms of T tags.
+        codes: (N, T) of `bootstrap.encode`; picture n is the same for both models. May be a memory map.
+        threshold: Threshold of all tags.
     """
 
     histograms: Histograms
@@ -49,14 +48,14 @@ class ModelOutcomes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One figure of two models.
+    """One metric of two models.
 
     Attributes:
         figure: "mAP", "micro F1", "macro F1" or "squared error".
         group: "all" or a category.
-        tags: how many tags it is over.
-        first, second: of the models.
-        interval: 95 %, of second - first.
+        tags: Number of tags that it is computed over.
+        first, second: Values of the two models.
+        interval: 95 % interval of second - first.
     """
 
     figure: str
@@ -68,21 +67,22 @@ class Difference:
 
     @property
     def is_shown(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """True if the interval does not contain 0."""
         return not self.interval.low <= 0 <= self.interval.high
 
     @property
     def second_is_better(self) -> bool:
-        """Of the values; a squared error is better where it is smaller."""
+        """True if the second value is better; a squared error is better if it is smaller."""
         return (self.second > self.first) != (self.figure == "squared error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagDifferences:
-    """Average precision tag by tag, (T,) float64 each; NaN where too few pictures carry the tag.
+    """Average precision of each tag, (T,) float64 each; NaN if too few pictures carry the tag.
 
     Attributes:
-        margin: half the width of the 95 % interval of second - first.
+        first, second: Values of the two models.
+        margin: Half the width of the 95 % interval of second - first.
     """
 
     first: Float64Array
@@ -96,17 +96,17 @@ def compare_sides(
     """Compare two models on the same pictures.
 
     Args:
-        first: what one model said.
-        second: what the other said of the same pictures, in the same order.
-        tags: T of them.
-        min_positives: positive pictures that a tag needs for a place in the mean of average precisions.
+        first: Outcomes of one model.
+        second: Outcomes of the other on the same pictures, in the same order.
+        tags: The T tags.
+        min_positives: Positive pictures that a tag needs to count in the mean average precision.
 
     Returns:
-        The figures over all tags, then category by category; and the average precision of each tag.
+        The differences over all tags, then for each category; and the average precision of each tag.
     """
     groups = [("all", np.ones(len(tags), bool)), *category_masks(tags).items()]
     weights = draw_pictures(len(first.codes))
-    sides = [_judged(side, weights, groups, min_positives) for side in (first, second)]
+    sides = [_scored(side, weights, groups, min_positives) for side in (first, second)]
     differences = tuple(
         _difference(figure, name, mask, sides, row, min_positives)
         for row, (name, mask) in enumerate(groups)
@@ -128,8 +128,8 @@ _FIGURES = ("mAP", "micro F1", "macro F1", "squared error")
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """One side: its figures on the pictures themselves, and what is needed for them in every draw."""
+class _Scored:
+    """Scores of one model, on the pictures themselves and in every draw."""
 
     histograms: Histograms
     scores: TagScores
@@ -137,9 +137,9 @@ class _Judged:
     resampled: Resampled
 
 
-def _judged(
+def _scored(
     side: ModelOutcomes, weights: DrawCounts, groups: Sequence[tuple[str, BoolArray]], min_positives: int
-) -> _Judged:
+) -> _Scored:
     scores = score_tags(side.histograms, threshold=side.threshold)
     ranked = scores.positives >= max(min_positives, 1)
     resampled = resample(
@@ -149,14 +149,14 @@ def _judged(
         ranked=ranked,
         groups=[mask for _, mask in groups],
     )
-    return _Judged(histograms=side.histograms, scores=scores, ranked=ranked, resampled=resampled)
+    return _Scored(histograms=side.histograms, scores=scores, ranked=ranked, resampled=resampled)
 
 
-def _drawn(figure: str, side: _Judged, mask: BoolArray, row: int) -> Float64Array:
-    """A figure of a group of tags, the `row`-th of those resampled, in each draw: (R,)."""
+def _drawn(figure: str, side: _Scored, mask: BoolArray, row: int) -> Float64Array:
+    """A metric of a group of tags, the `row`-th of the resampled ones, in each draw: (R,)."""
     if figure == "mAP":
         drawn = mean_aps(side.resampled, side.ranked & mask)
-        assert drawn is not None, "asked only where a tag is ranked"
+        assert drawn is not None, "called only if a tag is ranked"
         return drawn
     if figure == "micro F1":
         return micro_f1s(side.resampled, mask)
@@ -170,7 +170,7 @@ def _difference(
     figure: str,
     group: str,
     mask: BoolArray,
-    sides: Sequence[_Judged],
+    sides: Sequence[_Scored],
     row: int,
     min_positives: int,
 ) -> Difference:

@@ -1,4 +1,4 @@
-"""A network and a dataset become predictions: tags matched by name, padding cut off, progress told."""
+"""Predictions of a saved model for a split of a dataset, with tags matched by name."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DataError, UsageError
+from alti2v.model.arrays import Float64Array, Int64Array
 from alti2v.model.data.pipeline import evaluation_batches
 from alti2v.model.evaluation.scoring import Predictions
 from alti2v.model.saved_model import SavedModel
@@ -22,34 +22,36 @@ class CommonTags:
     """The tags that models and a dataset have in common, in the order of the first model.
 
     Attributes:
-        tags: T of them.
-        outputs: (M, T) int64, where they are among the outputs of each of the M models.
-        labels: (T,) int64, where they are among the dataset's labels.
+        tags: The T common tags.
+        outputs: (M, T) int64, their indices among the outputs of each of the M models.
+        labels: (T,) int64, their indices among the dataset's labels.
     """
 
     tags: tuple[Tag, ...]
-    outputs: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
+    outputs: Int64Array
+    labels: Int64Array
 
 
 def dataset_of(model: SavedModel, run: Path, dataset: Path | None) -> Path:
-    """The dataset that was asked for, else the one that the model was trained on.
+    """Return the given dataset, or the one that the model was trained on.
 
     Raises:
-        UsageError: that one is not there.
+        UsageError: The latter does not exist any more.
     """
-    found = dataset or Path(model.dataset)
-    if dataset is None and not found.is_dir():
-        raise UsageError(f"{found}, which {run} was trained on, is not there: give --dataset")
-    return found
+    if dataset is not None:
+        return dataset
+    trained_on = Path(model.dataset)
+    if not trained_on.is_dir():
+        raise UsageError(f"{trained_on}, which {run} was trained on, does not exist: give --dataset")
+    return trained_on
 
 
 def open_split(dataset: Path, model: SavedModel, *, split: str) -> Manifest:
-    """Read the manifest of a dataset that a model can look at.
+    """Read the manifest of a dataset, and check that the model can be evaluated on a split of it.
 
     Raises:
-        UsageError: its pictures have another size.
-        DataError: the split is empty.
+        UsageError: The pictures do not have the model's size.
+        DataError: The split is empty.
     """
     manifest = read_manifest(dataset)
     if manifest.image.size != model.size:
@@ -65,10 +67,10 @@ def open_split(dataset: Path, model: SavedModel, *, split: str) -> Manifest:
 
 
 def common_tags(models: Sequence[Sequence[Tag]], dataset: Path) -> CommonTags:
-    """Match tags by name.
+    """Match the tags of models and a dataset by name.
 
     Raises:
-        UsageError: there is no common tag.
+        UsageError: There is no common tag.
     """
     label_of = {tag.name: index for index, tag in enumerate(read_vocabulary(dataset))}
     output_of = [{tag.name: index for index, tag in enumerate(tags)} for tags in models]
@@ -83,6 +85,11 @@ def common_tags(models: Sequence[Sequence[Tag]], dataset: Path) -> CommonTags:
     )
 
 
+def frequencies_of(tags: Sequence[Tag], *, train_samples: int) -> Float64Array:
+    """Return the share of the training pictures that carry each tag, (T,): the baseline's probabilities."""
+    return np.clip([tag.count / train_samples for tag in tags], 0.0, 1.0)
+
+
 def predict(
     model: SavedModel,
     dataset: Path,
@@ -93,28 +100,28 @@ def predict(
     batch_size: int,
     progress: ProgressHook,
 ) -> Iterator[Predictions]:
-    """Let the network look at every picture of a split, in the dataset's order.
+    """Predict the tags of every picture of a split, in the dataset's order.
 
     Args:
-        model: the model.
-        dataset: with pictures of the model's size.
-        common: the tags to predict.
-        index: row of the model in `common.outputs`.
-        split: one of `SPLITS`.
-        batch_size: pictures at a time.
-        progress: told after each batch.
+        model: The model.
+        dataset: Directory of a dataset with pictures of the model's size.
+        common: The tags to predict.
+        index: Row of the model in `common.outputs`.
+        split: One of `SPLITS`.
+        batch_size: Pictures at a time.
+        progress: Called after each batch.
     """
-    total, stage = read_manifest(dataset).samples(split), f"judging {split}"
+    total, stage = read_manifest(dataset).samples(split), f"evaluating {split}"
     progress(Progress(stage=stage, done=0, total=total, unit="pictures"))
     done = 0
     for batch in evaluation_batches(dataset, split=split, batch_size=batch_size):
-        found = np.asarray(model.network.predict_on_batch(batch.images)["probabilities"], np.float32)
+        probabilities = np.asarray(model.network.predict_on_batch(batch.images)["probabilities"], np.float32)
         rows = slice(batch.count)
         yield Predictions(
             images=batch.images[rows],
             labels=batch.labels[rows][:, common.labels],
             ids=batch.ids[rows],
-            probabilities=found[rows][:, common.outputs[index]],
+            probabilities=probabilities[rows][:, common.outputs[index]],
         )
         done += batch.count
         progress(Progress(stage=stage, done=done, total=total, unit="pictures"))

@@ -1,4 +1,4 @@
-"""What is known after judging a tagger: plain values, for reports to show and for programs to compare."""
+"""Result of an evaluation as plain values, for reports and for programs."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from alti2v.records import Tag
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """How a group of tags did, with the frequency-only baseline beside it.
+    """Scores of a group of tags, with those of the frequency-only baseline.
 
     Attributes:
         name: "all", a category, or a range of training counts.
         kind: "all", "category" or "frequency".
-        skill: of the squared error against the baseline's; None where the baseline makes no error.
-        intervals: 95 % intervals of the model's figures; None where there is too little to say.
-        curve: precision and recall over all pairs of the group.
-        reliability: stated and found frequencies over all pairs of the group.
-        calibrated: the same after temperature scaling; None for groups by frequency and where no temperature
-            was found.
+        model: Scores of the model.
+        baseline: Scores of the baseline.
+        skill: Brier skill score against the baseline; None if the baseline makes no error.
+        intervals: 95 % intervals of the model's figures; None if there is too little data.
+        curve: Precision and recall over all pairs of the group.
+        reliability: Predicted and observed frequencies over all pairs of the group.
+        calibrated: The same after temperature scaling; None for groups by frequency, and if no temperature was
+            fitted.
     """
 
     name: str
@@ -41,16 +43,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """What was tuned: from which probability a tag counts as predicted, and where that comes from.
+    """Probabilities from which a tag counts as predicted, and their origin.
 
     Attributes:
-        model: for all tags, where precision equals recall.
-        baseline: the same for the frequency-only baseline.
-        own: (T,) for each tag, with its best F1.
-        categories: for each category that occurs, where precision equals recall within it.
-        temperatures: by category, see `calibration`; only those that have enough positives.
-        source: what they were found on, in words.
-        images: how many pictures they were found on; 0 if they were not found on pictures.
+        model: Threshold of all tags, at which precision equals recall.
+        baseline: The same for the frequency-only baseline.
+        own: (T,) threshold of each tag, with its best F1.
+        source: Origin of the thresholds, in words.
+        images: Number of pictures that they were tuned on; 0 if they were not tuned.
+        categories: Threshold of each category that occurs, at which precision equals recall within it.
+        temperatures: Temperature of each category that has enough positives (`calibration`).
     """
 
     model: float
@@ -64,18 +66,21 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationResult:
-    """What the predictions for a split are worth; row t of every array is tag t.
+    """Scores of the predictions for a split; row t of every array is tag t.
 
     Attributes:
-        images: pictures judged.
-        min_positives: positive pictures that a tag needs for a place in the mean of average precisions: as many
-            as asked for, or 1 if no tag has that many.
-        groups: all tags, then by category, then by training count from frequent to rare.
-        recall_at_10: mean over pictures with tags of the share of them among the ten most probable.
-        tag_scores: tag by tag; `baseline_scores` of the baseline.
-        baseline_curve: precision and recall of the baseline, all tags.
-        pictures: the gallery.
-        suggestions: tags that the board may have forgotten, one a picture; `additions` all, without it.
+        images: Number of pictures.
+        thresholds: Thresholds of the scores.
+        min_positives: Positive pictures that a tag needs to count in the mean average precision: the requested
+            number, or 1 if no tag has that many.
+        groups: All tags, then by category, then by training count from frequent to rare.
+        recall_at_10: Mean share of a picture's tags that is among its ten most probable ones.
+        tag_scores: Scores of each tag.
+        baseline_scores: The same for the baseline.
+        baseline_curve: Precision and recall of the baseline over all tags.
+        pictures: The gallery.
+        suggestions: Tags that the board may lack, at most one a picture, with the picture.
+        additions: All tags that the board may lack, without pictures.
     """
 
     images: int
@@ -97,29 +102,29 @@ class EvaluationResult:
 
     @property
     def intervals(self) -> Intervals | None:
-        """95 % intervals of the headline figures."""
+        """95 % intervals of the main figures."""
         return self.overall.intervals
 
     def of_kind(self, kind: str) -> tuple[Group, ...]:
-        """The groups of one kind."""
+        """Return the groups of one kind."""
         return tuple(group for group in self.groups if group.kind == kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A judged run.
+    """An evaluated run.
 
     Attributes:
-        run: the run that was judged.
-        dataset: the dataset that it was judged on.
-        split: which part of it.
-        tags: those that the model and the dataset have in common, in the model's order.
-        result: what was found; its rows are `tags`.
-        log: rows of the training log, column -> number.
-        training: figures of the training.
-        provenance: what is needed to repeat this, in the order of display.
-        notes: what a reader should be warned of, in sentences.
-        seconds: wall-clock.
+        run: Directory of the run.
+        dataset: Directory of the dataset that it was evaluated on.
+        split: Split of that dataset.
+        tags: Tags that the model and the dataset have in common, in the model's order.
+        result: The scores; their rows are `tags`.
+        log: Rows of the training log, column -> number.
+        training: Figures of the training.
+        provenance: Information needed to repeat the evaluation, in the order of display.
+        notes: Warnings for the reader, in sentences.
+        seconds: Duration.
     """
 
     run: Path

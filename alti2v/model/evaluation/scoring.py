@@ -1,7 +1,7 @@
-"""Judge predictions, wherever they come from: thresholds, figures, intervals, gallery.
+"""Scores of predictions from any source: thresholds, figures, intervals, gallery.
 
-One pass over each split, in memory that depends on the number of tags, not of pictures. Knows neither
-networks nor datasets nor reports.
+One pass over each split, in memory that depends on the number of tags, not of pictures. Independent of
+networks, datasets and reports.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from alti2v.errors import DataError
 from alti2v.model.arrays import BoolArray, Float64Array
 from alti2v.model.evaluation.bootstrap import Resampled, draw_pictures, encode, group_intervals, resample
 from alti2v.model.evaluation.calibration import fit_temperatures, scaled_reliability
-from alti2v.model.evaluation.gallery import Shortlists, additions, offer, pictures, suggestions
+from alti2v.model.evaluation.gallery import Shortlists
 from alti2v.model.evaluation.histograms import (
     Histograms,
     add_predictions,
@@ -45,12 +45,12 @@ _RECALL_AT = 10
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What was predicted for some pictures, and what is on the board.
+    """Predictions for a batch of pictures, with the board's labels.
 
     Attributes:
         images: (B, S, S, 3) uint8, RGB.
         labels: (B, T) uint8, 1 where the picture carries the tag.
-        ids: (B,) int64, the board's post numbers.
+        ids: (B,) int64, post numbers.
         probabilities: (B, T) float32 in [0, 1].
     """
 
@@ -63,15 +63,15 @@ class Predictions:
 def tune_thresholds(
     batches: Iterable[Predictions], *, tags: Sequence[Tag], frequencies: Float64Array
 ) -> Thresholds:
-    """Find the thresholds on the validation split, the model's and the baseline's by the same rule.
+    """Tune thresholds on the validation split, for the model and the baseline by the same rule.
 
     Args:
-        batches: the predictions for it.
-        tags: T of them.
+        batches: Predictions for the validation split.
+        tags: The T tags.
         frequencies: (T,) share of the training pictures that carry the tag.
 
     Raises:
-        DataError: a prediction is no probability.
+        DataError: A prediction is not a probability.
     """
     histograms = empty_histograms(len(frequencies))
     for batch in batches:
@@ -93,10 +93,10 @@ def tune_thresholds(
 
 
 def fallback_thresholds(of_training: float | None, frequencies: Float64Array, train_samples: int) -> Thresholds:
-    """Do without a validation split: the model's own threshold if it has one, else 0.5.
+    """Choose thresholds without a validation split: the model's own if it has one, else 0.5.
 
-    Never the judged split's: a threshold that saw the answers flatters. The baseline's is where it predicts as
-    many pairs as the training pictures have.
+    Thresholds are never tuned on the evaluated split, which would flatter the model. The baseline's threshold
+    is the one at which it predicts as many pairs as there are in the training pictures.
     """
     model = _FIXED_THRESHOLD if of_training is None else of_training
     training = constant_histograms(frequencies, np.rint(frequencies * train_samples), train_samples)
@@ -146,7 +146,7 @@ def score(
         own_thresholds=thresholds.own,
         category_thresholds=[thresholds.categories.get(tag.category, thresholds.model) for tag in tags],
     )
-    # A handful of pictures should still give a figure; `EvaluationResult.min_positives` says which rule it is.
+    # Even a few pictures should give a figure; `EvaluationResult.min_positives` records the rule that was used.
     least = min_positives if positives.max() >= min_positives else 1
     ranked = tag_scores.positives >= least
     named = tuple(_groups_of(tags))
@@ -181,15 +181,15 @@ def score(
         tag_scores=scored.tag_scores,
         baseline_scores=scored.baseline_scores,
         baseline_curve=precision_recall_curve(pool(baseline)),
-        pictures=pictures(shortlists),
-        suggestions=suggestions(shortlists),
-        additions=additions(shortlists),
+        pictures=shortlists.pictures(),
+        suggestions=shortlists.suggestions(),
+        additions=shortlists.additions(),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """All tags of a split, on its pictures and in every draw of them."""
+    """Scores of all tags of a split, on its pictures and in every bootstrap draw."""
 
     histograms: Histograms
     tag_scores: TagScores
@@ -216,8 +216,7 @@ def _count(
         recalled, tagged = recalled + float(np.nansum(shares)), tagged + int((~np.isnan(shares)).sum())
         bins = add_predictions(histograms, batch.probabilities, batch.labels)
         scratch.write(encode(bins, batch.labels).tobytes())
-        offer(
-            shortlists,
+        shortlists.offer(
             images=batch.images,
             labels=batch.labels,
             ids=batch.ids,
@@ -229,7 +228,7 @@ def _count(
 def recalls_at(
     probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], *, k: int
 ) -> Float64Array:
-    """Which share of a picture's tags is among its k most probable ones, (B,); NaN where it has no tag."""
+    """Share of each picture's tags that is among its k most probable ones, (B,); NaN without tags."""
     k = min(k, labels.shape[1])
     top = np.argpartition(-probabilities, k - 1, axis=1)[:, :k]
     positives = labels.sum(axis=1, dtype=np.int64)
@@ -239,14 +238,14 @@ def recalls_at(
 
 
 def _groups_of(tags: Sequence[Tag]) -> Iterator[tuple[str, str, BoolArray]]:
-    """(kind, name, mask): all tags, each category that occurs, each decade of training counts that occurs."""
+    """Yield (kind, name, mask) for all tags, each category that occurs, and each decade of training counts."""
     yield "all", "all", np.ones(len(tags), bool)
     for name, mask in category_masks(tags).items():
         yield "category", name, mask
     counts = np.array([tag.count for tag in tags])
     decades = np.floor(np.log10(np.maximum(counts, 1))).astype(int)
     for decade in sorted(set(decades.tolist()), reverse=True):
-        lowest = 10**decade if decade or counts.min() else 0  # a tag may lack training pictures altogether
+        lowest = 10**decade if decade or counts.min() else 0  # a tag may have no training pictures
         yield "frequency", f"{lowest:,} to {10 ** (decade + 1) - 1:,}", decades == decade
 
 
@@ -258,7 +257,7 @@ def _group(
     categories: Mapping[str, BoolArray],
     temperatures: Mapping[str, float],
 ) -> Group:
-    """Sum up a group of `_groups_of`; `row` is its place among those that were resampled."""
+    """Summarise a group of `_groups_of`; `row` is its index among the resampled groups."""
     kind, name, mask = group
     model = summarise(scored.histograms, scored.tag_scores, min_positives=scored.min_positives, tags=mask)
     baseline = summarise(scored.baseline, scored.baseline_scores, min_positives=scored.min_positives, tags=mask)

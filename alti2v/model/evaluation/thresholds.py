@@ -1,7 +1,7 @@
-"""Thresholds of the single tags, tuned on the validation split: found, written, read.
+"""Thresholds of single tags, tuned on the validation split, and the file that stores them.
 
-`thresholds.json` lies in a model's folder, also in an exported one. It names tags, so that it stays right where
-outputs are in another order. A tag counts as predicted where its probability is at least the threshold.
+`thresholds.json` is stored in the folder of a model, exported ones included. It names tags, so it does not
+depend on the order of the outputs. A tag counts as predicted if its probability is at least the threshold.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _KIND = "thresholds"
 
 
 class Rule(StrEnum):
-    """Where limits come from."""
+    """Source of the thresholds of tagging."""
 
     CONSTANT = "constant"  # one number, or one for each category
-    F05 = "f0.5"  # each tag's own, with the best F0.5 on the validation split: precision before recall
+    F05 = "f0.5"  # each tag's own, with the best F0.5 on the validation split: favours precision
     F1 = "f1"
-    F2 = "f2"  # recall before precision
-    MCUT = "mcut"  # each picture's own: the widest gap between neighbouring probabilities
+    F2 = "f2"  # favours recall
+    MCUT = "mcut"  # each picture's own: at the widest gap between neighbouring probabilities
 
 
 BETAS: Mapping[Rule, float] = {Rule.F05: 0.5, Rule.F1: 1.0, Rule.F2: 2.0}
@@ -39,12 +39,12 @@ BETAS: Mapping[Rule, float] = {Rule.F05: 0.5, Rule.F1: 1.0, Rule.F2: 2.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunedThresholds:
-    """What was tuned.
+    """Thresholds of single tags.
 
     Attributes:
         rules: "f0.5", "f1", "f2" -> name of the tag -> threshold, [0, 1].
-        fallback: for tags that are not named, and those without a positive picture.
-        images: how many pictures they were tuned on.
+        fallback: Threshold of tags that are not named, and of those without a positive picture.
+        images: Number of pictures that they were tuned on.
     """
 
     rules: Mapping[str, Mapping[str, float]]
@@ -56,9 +56,10 @@ def tune(histograms: Histograms, names: Sequence[str], *, fallback: float) -> Tu
     """Find the thresholds with the best F0.5, F1 and F2 of every tag.
 
     Args:
-        histograms: of the validation split.
-        names: of the tags, (T,).
-        fallback: for tags without a positive picture, and where several are equally good, the nearest to it.
+        histograms: Histograms of the validation split.
+        names: Names of the T tags.
+        fallback: Threshold of tags without a positive picture; among equally good thresholds, the nearest to
+            it is chosen.
     """
     rules = {
         rule.value: dict(
@@ -70,10 +71,10 @@ def tune(histograms: Histograms, names: Sequence[str], *, fallback: float) -> Tu
 
 
 def write_thresholds(folder: Path, tuned: TunedThresholds) -> None:
-    """Publish thresholds.json in a model's folder.
+    """Write thresholds.json into the folder of a model.
 
     Raises:
-        StorageError: the file system refuses.
+        StorageError: The file system refuses.
     """
     publish_json(
         folder / THRESHOLDS_FILE,
@@ -88,11 +89,11 @@ def write_thresholds(folder: Path, tuned: TunedThresholds) -> None:
 
 
 def read_thresholds(folder: Path) -> TunedThresholds | None:
-    """Read thresholds.json of a model's folder; None if there is none.
+    """Read thresholds.json from the folder of a model; None if there is none.
 
     Raises:
-        VersionError: another format version wrote it.
-        DamagedError: it is something else.
+        VersionError: Another format version wrote it.
+        DamagedError: It does not hold thresholds.
     """
     file = folder / THRESHOLDS_FILE
     try:

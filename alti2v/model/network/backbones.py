@@ -1,4 +1,4 @@
-"""The networks of keras.applications, by name: how each wants its pixels, and where its weights come from."""
+"""The networks of keras.applications, by name: their preprocessing and their pretrained weights."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ import numpy.typing as npt
 from alti2v.errors import RemoteError, UsageError
 from alti2v.model import backend
 
-# keras/src/applications/vgg16.py, WEIGHTS_PATH_NO_TOP: whether the host answers is asked with this file.
+# keras/src/applications/vgg16.py, WEIGHTS_PATH_NO_TOP: requested to see whether the host can be reached.
 _IMAGENET_URL = (
     "https://storage.googleapis.com/tensorflow/keras-applications/"
     "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 )
 _ANSWER_TIMEOUT_S = 10.0
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # HDF5 file format specification, superblock
-# Chains of convolutions without normalisation; they need He's start, and a standardised one.
+# Chains of convolutions without normalisation; they need He's initialisation and standardised channels.
 PLAIN = ("vgg16", "vgg19")
 
 
 def application(name: str) -> Callable[..., Any]:
-    """The function of keras.applications that builds a network.
+    """Return the function of keras.applications that builds a network.
 
     Args:
-        name: as Keras has it, in lower case: "vgg16", "mobilenetv3small", "resnet50v2".
+        name: Name in Keras, in lower case: "vgg16", "mobilenetv3small", "resnet50v2".
 
     Raises:
-        UsageError: there is none of this name.
+        UsageError: There is no network of this name.
     """
     known = {key.lower(): value for key, value in vars(backend.keras.applications).items() if key[0].isupper()}
     if name not in known:
@@ -46,13 +46,13 @@ def application(name: str) -> Callable[..., Any]:
 
 
 def preprocessing(name: str) -> tuple[bool, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """What a network does to RGB pixels in [0, 255] first, found by asking its own `preprocess_input`.
+    """Derive the preprocessing of RGB pixels in [0, 255] from a network's own `preprocess_input`.
 
     Returns:
-        Whether the channels are reversed, then scale (3,) and offset (3,) of the channels in their new order.
+        True if the channels are reversed; then scale (3,) and offset (3,) of the channels in their new order.
     """
     preprocess = vars(sys.modules[application(name).__module__])["preprocess_input"]
-    # Black, and each channel by itself: all of them are x -> scale x + offset, some after RGB -> BGR.
+    # Black, then each channel alone: all networks use x -> scale x + offset, some after RGB -> BGR.
     probes = np.concatenate([np.zeros((1, 3)), 255 * np.eye(3)]).reshape(4, 1, 1, 3)
     answers = np.asarray(preprocess(probes.astype(np.float32)), np.float64)[:, 0, 0]
     offset, slopes = answers[0], (answers[1:] - answers[0]) / 255
@@ -65,12 +65,12 @@ def load_weights(trunk: Any, name: str, weights: str) -> None:  # noqa: ANN401 -
 
     Args:
         trunk: keras.Model of the backbone without top; changed in place.
-        name: of the backbone.
+        name: Name of the backbone.
         weights: "imagenet", or the path of the backbone's weights without top: Keras' own .h5, or .weights.h5.
 
     Raises:
-        RemoteError: ImageNet's weights are not in Keras' cache and cannot be fetched.
-        UsageError: the file is missing, is no weights file, or does not fit.
+        RemoteError: ImageNet's weights are not in Keras' cache and cannot be downloaded.
+        UsageError: The file is missing, is not a weights file, or does not fit.
     """
     builder = application(name)
     if weights == "imagenet":
@@ -79,7 +79,7 @@ def load_weights(trunk: Any, name: str, weights: str) -> None:  # noqa: ANN401 -
         _require_weights_file(Path(weights))
     try:
         with warnings.catch_warnings():
-            # Keras loads what it can of a foreign file and only warns about the rest.
+            # Keras loads what fits of a foreign file and only warns about the rest.
             warnings.simplefilter("error", UserWarning)
             filled = builder(include_top=False, weights=weights, input_shape=(None, None, 3))
     except Exception as exc:  # keras.utils.get_file raises bare Exception
@@ -94,12 +94,12 @@ def load_weights(trunk: Any, name: str, weights: str) -> None:  # noqa: ANN401 -
 
 
 def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    # The probes went through float32; what its noise adds beyond the seventh digit is not meant.
+    # Removes the rounding noise of float32 beyond the seventh digit.
     return np.array([float(f"{value:.7g}") for value in values])
 
 
 def _require_imagenet(name: str) -> None:
-    """See that Keras' loader will not wait for a network that is not there."""
+    """Check that Keras can load ImageNet's weights; its own download would wait for an unreachable host."""
     # The rule of keras/src/backend/config.py, keras_home().
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     cached = (re.sub(r"[^a-z0-9]", "", file.name.lower()) for file in (home / "models").glob("*.h5"))
@@ -116,7 +116,7 @@ def _require_imagenet(name: str) -> None:
 def _unreachable(cause: Exception) -> RemoteError:
     reason = str(getattr(cause, "reason", cause)).splitlines() or ["no answer"]
     return RemoteError(
-        f"cannot fetch ImageNet weights ({reason[0]:.150}): "
+        f"cannot download ImageNet weights ({reason[0]:.150}): "
         "give --weights PATH of a downloaded file, or --weights none to start from scratch"
     )
 
@@ -128,4 +128,6 @@ def _require_weights_file(path: Path) -> None:
         if file.read(len(_HDF5_SIGNATURE)) != _HDF5_SIGNATURE:
             raise UsageError(f"--weights {path} is not an HDF5 file: give the network's .h5 or .weights.h5")
     if path.suffix != ".h5":
-        raise UsageError(f"--weights {path}: Keras tells weights by the name, rename it to end in .weights.h5")
+        raise UsageError(
+            f"--weights {path}: Keras recognises weights by their name: rename it to end in .weights.h5"
+        )

@@ -1,7 +1,7 @@
-"""A backbone with a head for tags, from its description; the same layers serve training and tagging.
+"""A backbone with a head for tags, built from its description; training and tagging share the layers.
 
-Networks are always built by this code and only filled with stored numbers: no layer, name or function is ever
-taken from a model file (Keras advisories CVE-2024-3660, CVE-2025-1550, CVE-2025-9905 and others).
+Networks are always built by this code and only filled with stored numbers: no layer, name or function is taken
+from a model file (Keras advisories CVE-2024-3660, CVE-2025-1550, CVE-2025-9905 and others).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from alti2v.model import backend
 from alti2v.model.network.backbones import PLAIN, application, load_weights, preprocessing
 from alti2v.model.recipes import HEAD_ONLY, Head
 
-# Illustrations: standard deviation of their pixels about those means; without it the untrained network's
-# features have the scale of pixels, and the first steps are thrown away.
+# Inverse standard deviation of the pixels of illustrations. Without it the features of the untrained network
+# have the scale of pixels, and the first steps are wasted.
 UNIT_VARIANCE = 1 / 64
-# A channel that is the same everywhere keeps a finite scale.
+# Keeps the scale of a constant channel finite.
 _LEAST_DEVIATION = 1e-6
-# More than any network of keras.applications has kernels and dropouts.
+# More than the kernels and dropouts of any network of keras.applications.
 _SEEDS = 4096
 # VGG16 halves the side five times.
 MIN_SIZE = 32
-# VGG16's, which the exports know, too.
+# VGG16's layers; the export writes these, too.
 TRUNK_LAYERS = (
     *("block1_conv1", "block1_conv2", "block2_conv1", "block2_conv2"),
     *("block3_conv1", "block3_conv2", "block3_conv3"),
@@ -40,17 +40,17 @@ PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """What has to be known to build the network again.
+    """Description from which the network can be built again.
 
     Attributes:
-        backbone: a network of keras.applications, its name in lower case.
-        size: side of the pictures, px, at least 32.
-        tags: outputs.
-        head: between the last block and the tags.
-        features: units of the feature layer.
-        dropout: on the features, while training.
-        pixel_scale: what pixels are multiplied by after the backbone's own preprocessing; 1 is what pretrained
-            weights expect, `UNIT_VARIANCE` what He's initialisation of VGG16 assumes.
+        backbone: Name of a network of keras.applications, in lower case.
+        size: Side of the pictures, px, at least 32.
+        tags: Number of outputs.
+        head: Layers between the last block and the tags.
+        features: Units of the feature layer.
+        dropout: Dropout rate of the features during training.
+        pixel_scale: Factor of the pixels after the backbone's own preprocessing: 1 for pretrained weights,
+            `UNIT_VARIANCE` for He's initialisation of VGG16.
     """
 
     backbone: str = "vgg16"
@@ -67,9 +67,9 @@ class Network:
     """Three views of the same layers.
 
     Attributes:
-        architecture: what they were built from.
+        architecture: Description that they were built from.
         trunk: keras.Model, the same pictures -> the backbone's last activations.
-        logits: keras.Model, (B, S, S, 3) RGB in [0, 255] -> (B, T) float32; what is trained.
+        logits: keras.Model, (B, S, S, 3) RGB in [0, 255] -> (B, T) float32; the model that is trained.
         tagger: keras.Model, the same pictures -> {"probabilities": (B, T), "features": (B, F)}, float32.
     """
 
@@ -83,12 +83,13 @@ def build_network(architecture: Architecture, *, seed: int = 0, precision: str =
     """Build the network with random kernels.
 
     Args:
-        architecture: what to build.
-        seed: of the initial kernels and of the dropout.
-        precision: one of `PRECISIONS`: what layers compute in. Weights, logits and sigmoid are float32.
+        architecture: Description of the network.
+        seed: Seed of the initial kernels and of the dropout.
+        precision: Number format that layers compute in, one of `PRECISIONS`; weights, logits and sigmoid are
+            float32.
 
     Raises:
-        UsageError: there is no such backbone, or it needs larger pictures.
+        UsageError: There is no such backbone, or it needs larger pictures.
     """
     with _dtype_policy(PRECISIONS[precision]):
         return _build(architecture, seed)
@@ -114,7 +115,7 @@ def _build(architecture: Architecture, seed: int) -> Network:
         architecture.features, activation="relu", kernel_initializer=he_normal(), name="features"
     )(x)
     x = keras.layers.Dropout(architecture.dropout, seed=next(seeds), name="dropout")(features)
-    # N(0, 0.01): the first probabilities are those of the bias (SW-CV-ModelZoo, JAX-CV: Dense N(0, .01)).
+    # N(0, 0.01), so that the bias determines the first probabilities (SW-CV-ModelZoo, JAX-CV: Dense N(0, .01)).
     small = keras.initializers.RandomNormal(stddev=0.01, seed=next(seeds))
     logits = keras.layers.Dense(architecture.tags, kernel_initializer=small, dtype="float32", name="logits")(
         x
@@ -129,11 +130,11 @@ def _build(architecture: Architecture, seed: int) -> Network:
 
 
 def _trunk(architecture: Architecture, images: Any) -> Any:  # noqa: ANN401 - KerasTensor -> keras.Model
-    """The backbone behind its own preprocessing."""
+    """Build the backbone behind its own preprocessing."""
     keras = backend.keras
     builder = application(architecture.backbone)
     is_reversed, scale, offset = preprocessing(architecture.backbone)
-    # Not a Normalization layer: that one leaks its constants as inputs into ONNX.
+    # Not a Normalization layer, whose constants become inputs in ONNX.
     x = keras.ops.flip(images, axis=-1) if is_reversed else images
     scales = (architecture.pixel_scale * scale).tolist()
     x = keras.layers.Rescaling(
@@ -164,10 +165,10 @@ def _dtype_policy(policy: str) -> Iterator[None]:
 
 
 def freeze_before(network: Network, first: str) -> None:
-    """Let the backbone's layers before `first` keep their weights, all of them at `HEAD_ONLY`.
+    """Freeze the backbone's layers before `first`; all of them for `HEAD_ONLY`.
 
     Raises:
-        UsageError: the backbone has no such layer.
+        UsageError: The backbone has no such layer.
     """
     layers = network.trunk.layers
     names = [layer.name for layer in layers]
@@ -182,13 +183,13 @@ def freeze_before(network: Network, first: str) -> None:
 def standardise(network: Network, pictures: npt.NDArray[np.uint8]) -> None:
     """Scale the kernels and set the biases so that, on these pictures, every channel has mean 0 and variance 1.
 
-    Thirteen ReLU layers without normalisation otherwise start with channels that all say "how bright", and
-    hundreds of steps go by before the loss falls. Data-dependent initialisation: Salimans & Kingma 2016,
+    Otherwise all channels of thirteen ReLU layers without normalisation first encode brightness, and it takes
+    hundreds of steps until the loss falls. Data-dependent initialisation: Salimans & Kingma 2016,
     "Weight Normalization", section 3; Mishkin & Matas 2015, "All you need is a good init".
 
     Args:
-        network: VGG16's or VGG19's, with kernels as initialised and biases of zero; changed in place, but for
-            its last layer.
+        network: Network with VGG16 or VGG19, with initial kernels and biases of zero; changed in place, except
+            for its last layer.
         pictures: (N, S, S, 3) RGB in [0, 255]; 64 are enough.
     """
     ops = backend.keras.ops
@@ -197,9 +198,9 @@ def standardise(network: Network, pictures: npt.NDArray[np.uint8]) -> None:
         if layer.name == "logits":
             return
         if not hasattr(layer, "kernel"):
-            x = ops.cast(layer(x, training=False), "float32")  # whatever the layers compute in
+            x = ops.cast(layer(x, training=False), "float32")  # layers may compute in half precision
             continue
-        # As plain numbers: several processes share the variable, but each looks at the pictures by itself.
+        # As plain numbers: several processes share the variable, but each computes this separately.
         kernel = ops.convert_to_tensor(np.asarray(layer.kernel))
         before = ops.conv(x, kernel, padding="same") if len(kernel.shape) == 4 else ops.matmul(x, kernel)
         mean, variance = ops.moments(before, axes=list(range(len(before.shape) - 1)))  # (C,)
@@ -210,7 +211,7 @@ def standardise(network: Network, pictures: npt.NDArray[np.uint8]) -> None:
 
 
 def set_prior(network: Network, frequencies: Sequence[float]) -> None:
-    """Set the last bias to the log-odds of each tag's frequency in (0, 1)."""
+    """Set the last bias to the log-odds of each tag's frequency, which is in (0, 1)."""
     odds = np.asarray(frequencies, np.float64)
     network.logits.get_layer("logits").bias.assign(np.log(odds / (1 - odds)).astype(np.float32))
 
@@ -221,15 +222,15 @@ def load_trunk(network: Network, weights: str) -> None:
 
 
 def _initialise(trunk: Any, backbone: str, seeds: Iterator[int]) -> None:  # noqa: ANN401 - keras.Model
-    """Give kernels and dropouts their start from seeds of ours; Keras would take the process' random state."""
+    """Initialise kernels and dropouts from our seeds; Keras would use the process' random state."""
     initializers = backend.keras.initializers
-    # keras.applications starts from Glorot, under which thirteen ReLU layers without normalisation fade out:
+    # keras.applications uses Glorot, with which activations vanish over thirteen ReLU layers:
     # He et al. 2015, "Delving Deep into Rectifiers", section 2.2.
     kind = initializers.HeNormal if backbone in PLAIN else initializers.GlorotUniform
     for weight in trunk.trainable_weights:
         if weight.name.endswith("kernel"):
             weight.assign(kind(seed=next(seeds))(weight.shape))
-    # Some drop whole blocks out while training. A generator's state is (seed, count of draws).
+    # Some networks drop whole blocks during training. A generator's state is (seed, number of draws).
     for layer in trunk.layers:
         if getattr(layer, "seed_generator", None) is not None:
             layer.seed_generator.state.assign(np.array([next(seeds), 0], np.uint32))

@@ -1,4 +1,4 @@
-"""Losses on logits; each returns one number per sample, (B,) float32, and Keras averages over the batch."""
+"""Losses on logits. Each returns one number per sample, (B,) float32; Keras averages over the batch."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _GREATEST_WEIGHT = 100.0
 
 
 def loss_of(kind: Loss, weights: npt.NDArray[np.float32] | None) -> Callable[[Any, Any], Any]:
-    """Make the function that Keras calls with labels and logits, (B, T) each; it returns (B,) float32.
+    """Make the loss function that Keras calls with labels and logits, (B, T) each; it returns (B,) float32.
 
     Args:
-        kind: which loss.
-        weights: (T,) of the positive labels; None for 1.
+        kind: Kind of loss.
+        weights: (T,) weights of positive labels; None for 1.
     """
     function = {
         Loss.SUMMED: summed_cross_entropy,
@@ -40,10 +40,10 @@ def loss_of(kind: Loss, weights: npt.NDArray[np.float32] | None) -> Callable[[An
 
 
 def positive_weights(counts: Sequence[int], *, samples: int, exponent: float) -> npt.NDArray[np.float32]:
-    """(negatives / positives) ** exponent for every tag, (T,), between 1 / 100 and 100.
+    """Compute (negatives / positives) ** exponent for every tag, (T,), limited to [1/100, 100].
 
-    With exponent 1 both sides of a tag pull equally hard, with 0 every picture does. A tag that no or every
-    sample carries has finite odds by Laplace's rule.
+    With exponent 1 the positives and the negatives of a tag have the same total weight; with 0 every picture
+    has the same weight. Laplace's rule gives finite odds to tags that no sample, or every sample, carries.
     """
     positives = np.asarray(counts, np.float64) + 1
     weights = ((samples + 2 - positives) / positives) ** exponent
@@ -51,15 +51,15 @@ def positive_weights(counts: Sequence[int], *, samples: int, exponent: float) ->
 
 
 def summed_cross_entropy(labels: Any, logits: Any, weights: Any = None) -> Any:  # noqa: ANN401 - tensors
-    """Binary cross-entropy, summed over the tags: each tag pulls as hard as it would alone.
+    """Binary cross-entropy, summed over the tags, so that each tag has the gradient that it would have alone.
 
     Keras' own BinaryCrossentropy averages over the last axis, which divides every tag's gradient by the
-    number of tags (DeepDanbooru issue 34 made up for it with a learning rate of 5.0).
+    number of tags (DeepDanbooru issue 34 compensated with a learning rate of 5.0).
 
     Args:
         labels: (B, T), 0 or 1.
         logits: (B, T), before the sigmoid.
-        weights: (T,) of the labels that are 1; None for 1.
+        weights: (T,) weights of the labels that are 1; None for 1.
 
     Returns:
         (B,) float32, in nats.
@@ -68,12 +68,12 @@ def summed_cross_entropy(labels: Any, logits: Any, weights: Any = None) -> Any: 
 
 
 def mean_cross_entropy(labels: Any, logits: Any, weights: Any = None) -> Any:  # noqa: ANN401 - tensors
-    """Binary cross-entropy, averaged over the tags, as `keras.losses.binary_crossentropy` has it.
+    """Binary cross-entropy, averaged over the tags, as in `keras.losses.binary_crossentropy`.
 
     Args:
         labels: (B, T), 0 or 1.
         logits: (B, T), before the sigmoid.
-        weights: (T,) of the labels that are 1; None for 1.
+        weights: (T,) weights of the labels that are 1; None for 1.
 
     Returns:
         (B,) float32, in nats.
@@ -82,15 +82,15 @@ def mean_cross_entropy(labels: Any, logits: Any, weights: Any = None) -> Any:  #
 
 
 def asymmetric_loss(labels: Any, logits: Any, weights: Any = None) -> Any:  # noqa: ANN401 - tensors
-    """Cross-entropy whose negatives count by how likely they are taken for positives; summed over the tags.
+    """Cross-entropy, summed over the tags, in which confident negatives count less.
 
     Ridnik et al. 2021, equation 8: positives -log(p), negatives -q^4 log(1 - q) with q = max(p - 0.05, 0). A
-    negative below 5 % counts nothing, which spares labels that are only missing.
+    negative below 5 % does not count, which is lenient on missing labels.
 
     Args:
         labels: (B, T), 0 or 1.
         logits: (B, T), before the sigmoid.
-        weights: (T,) of the labels that are 1; None for 1.
+        weights: (T,) weights of the labels that are 1; None for 1.
 
     Returns:
         (B,) float32.
@@ -106,7 +106,7 @@ def asymmetric_loss(labels: Any, logits: Any, weights: Any = None) -> Any:  # no
 
 def _cross_entropy(labels: Any, logits: Any, weights: Any) -> Any:  # noqa: ANN401 - tensors of any Keras backend
     # max(x, 0) - x z + log(1 + exp(-|x|)): TensorFlow API, tf.nn.sigmoid_cross_entropy_with_logits. Neither
-    # exponential nor logarithm overflows, whatever the logit.
+    # the exponential nor the logarithm overflows for any logit.
     ops = backend.keras.ops
     logits = ops.cast(logits, "float32")  # mixed precision: (B, T)
     labels = ops.cast(labels, "float32")

@@ -1,4 +1,4 @@
-"""Which precision layers compute in, and what that costs or saves on this machine."""
+"""Number format that layers compute in, and its speed on this machine."""
 
 from __future__ import annotations
 
@@ -10,32 +10,30 @@ from alti2v.model import backend
 from alti2v.model.network.build import PRECISIONS
 
 CHOICES = ("auto", *PRECISIONS)
-_AMPERE = (
-    8,
-    0,
-)  # NVIDIA's first compute capability with bfloat16 (CUDA C++ programming guide, table of features)
+# NVIDIA's first compute capability with bfloat16 (CUDA C++ programming guide, table of features)
+_AMPERE = (8, 0)
 _LOG = logging.getLogger(__name__)
 
 
-def choose_precision(wanted: str) -> str:
-    """Settle "auto": bfloat16 on a GPU that has it, else float32.
+def choose_precision(requested: str) -> str:
+    """Resolve "auto": bfloat16 on a GPU that supports it, else float32.
 
-    On a processor it is never chosen unasked: it pays only with the right instructions and the right library,
-    and is many times slower without. There a measured warning is given where it was asked for and does not pay.
+    Half precision is never chosen automatically on a CPU, where it is many times slower without the right
+    instructions and library. If it is requested there and is slower, a warning gives the measured ratio.
     """
-    if wanted == "auto":
+    if requested == "auto":
         return "bfloat16" if min(_capabilities(), default=(0, 0)) >= _AMPERE else "float32"
-    if wanted != "float32" and not _capabilities():
-        gain = gain_over_float32(wanted)
+    if requested != "float32" and not _capabilities():
+        gain = gain_over_float32(requested)
         if gain < 1:
             _LOG.warning(
-                "--precision %s takes %.1f times as long as float32 on this processor", wanted, 1 / gain
+                "--precision %s takes %.1f times as long as float32 on this processor", requested, 1 / gain
             )
-    return wanted
+    return requested
 
 
 def gain_over_float32(precision: str) -> float:
-    """How many times as fast as in float32 a convolution of VGG16 is; measured, in about a second."""
+    """Measure the speed of a convolution of VGG16 relative to float32; takes about a second."""
     return _seconds("float32") / _seconds(precision)
 
 
@@ -44,7 +42,7 @@ def _seconds(dtype: str) -> float:
     layer = keras.layers.Conv2D(128, 3, padding="same", dtype=dtype)
     images = keras.ops.ones((8, 16, 16, 128), dtype)
     times = []
-    for _ in range(5):  # the first one prepares
+    for _ in range(5):  # the first one compiles
         begun = time.perf_counter()
         _wait_for(layer(images))
         times.append(time.perf_counter() - begun)
@@ -57,7 +55,7 @@ def _wait_for(tensor: Any) -> None:  # noqa: ANN401 - of any backend
 
 
 def _capabilities() -> list[tuple[int, int]]:
-    """The compute capability of every GPU that Keras' backend sees."""
+    """Return the compute capability of every GPU that Keras' backend sees."""
     if backend.keras.backend.backend() == "jax":
         import jax
 

@@ -13,11 +13,7 @@ from alti2v.model.evaluation.gallery import (
     GalleryReason,
     Shortlists,
     TagVerdict,
-    additions,
     encode_jpeg,
-    offer,
-    pictures,
-    suggestions,
 )
 
 
@@ -36,7 +32,7 @@ def split(images: int = 40, tags: int = 8, seed: int = 0) -> dict[str, np.ndarra
 def collected(data: dict[str, np.ndarray], batch: int, *, size: int = 5) -> Shortlists:
     shortlists = Shortlists(threshold=0.5, size=size)
     for start in range(0, len(data["ids"]), batch):
-        offer(shortlists, **{name: values[start : start + batch] for name, values in data.items()})
+        shortlists.offer(**{name: values[start : start + batch] for name, values in data.items()})
     return shortlists
 
 
@@ -52,16 +48,16 @@ def test_picks_do_not_depend_on_order_or_batches(batch: int) -> None:
     order = np.random.default_rng(1).permutation(40)
     shuffled = {name: values[order] for name, values in data.items()}
 
-    assert pictures(collected(data, 40)) == pictures(collected(shuffled, batch))
-    assert suggestions(collected(data, 40)) == suggestions(collected(shuffled, batch))
-    assert additions(collected(data, 40)) == additions(collected(shuffled, batch))
+    assert collected(data, 40).pictures() == collected(shuffled, batch).pictures()
+    assert collected(data, 40).suggestions() == collected(shuffled, batch).suggestions()
+    assert collected(data, 40).additions() == collected(shuffled, batch).additions()
 
 
 def test_the_most_wrong_and_the_best_are_the_extremes() -> None:
     """The pictures with tags that have the lowest and the highest F1, whatever else they are shown for."""
     data = split()
     ranked = sorted(f1(data, row) for row in range(40) if row != 3)
-    shown = pictures(collected(data, 8))
+    shown = collected(data, 8).pictures()
 
     assert sorted(p.f1 for p in shown if GalleryReason.WORST in p.picks) == pytest.approx(ranked[:5])
     assert sorted(p.f1 for p in shown if GalleryReason.BEST in p.picks) == pytest.approx(ranked[-5:])
@@ -77,7 +73,7 @@ def test_the_most_confident_are_those_that_expect_the_least_errors() -> None:
     data["labels"][7] = 0
     shown = [
         picture.id
-        for picture in pictures(collected(data, 8, size=2))
+        for picture in collected(data, 8, size=2).pictures()
         if GalleryReason.CONFIDENT in picture.picks
     ]
 
@@ -86,7 +82,7 @@ def test_the_most_confident_are_those_that_expect_the_least_errors() -> None:
 
 def test_every_filter_shows_as_many_as_asked_for() -> None:
     """A picture that is in several lists is in the gallery once, and behind each of its filters."""
-    shown = pictures(collected(split(images=12), 8))
+    shown = collected(split(images=12), 8).pictures()
 
     for pick in GalleryReason:
         assert sum(pick in picture.picks for picture in shown) == 5
@@ -96,7 +92,7 @@ def test_every_filter_shows_as_many_as_asked_for() -> None:
 def test_every_tag_of_a_picture_has_its_verdict() -> None:
     """Hits, missed and extra tags are told apart, counted, and sorted by probability."""
     data = split()
-    for picture in pictures(collected(data, 8)):
+    for picture in collected(data, 8).pictures():
         row = picture.id - 100
         true, predicted = data["labels"][row] > 0, data["probabilities"][row] >= 0.5
         found = {tag.index: tag.verdict for tag in picture.tags}
@@ -115,7 +111,7 @@ def test_suggestions_are_the_most_confident_absent_tags() -> None:
     """One for a picture, none that the board has, none below the threshold, most confident first."""
     data = split()
     absent = np.where(data["labels"] > 0, 0, data["probabilities"]).max(axis=1)
-    found = suggestions(collected(data, 8))
+    found = collected(data, 8).suggestions()
 
     assert [suggestion.probability for suggestion in found] == pytest.approx(sorted(absent, reverse=True)[:5])
     for suggestion in found:
@@ -125,11 +121,11 @@ def test_suggestions_are_the_most_confident_absent_tags() -> None:
 def test_additions_are_all_that_pass_and_are_absent() -> None:
     """Every pair above the threshold that the board lacks, up to the most that are kept."""
     data = split()
-    found = additions(collected(data, 8))
+    found = collected(data, 8).additions()
     rows, tags = np.nonzero((data["labels"] == 0) & (data["probabilities"] >= 0.5))
 
     assert {(one.id - 100, one.index) for one in found} == set(zip(rows.tolist(), tags.tolist(), strict=True))
-    assert len(additions(collected(split(images=600), 100))) == 1000
+    assert len(collected(split(images=600), 100).additions()) == 1000
 
 
 def test_a_perfect_tagger_gets_no_suggestion() -> None:
@@ -137,18 +133,18 @@ def test_a_perfect_tagger_gets_no_suggestion() -> None:
     data = split()
     data["probabilities"] = data["labels"].astype(np.float32)
 
-    assert suggestions(collected(data, 8)) == ()
+    assert collected(data, 8).suggestions() == ()
 
 
 def test_shortlists_do_not_hold_on_to_batches() -> None:
     """What is kept is a copy, so that later changes of the batch's memory do not show."""
     data = split()
     shortlists = collected(data, 40)
-    before = pictures(shortlists)
+    before = shortlists.pictures()
     data["images"][:] = 0
     data["labels"][:] = 1
 
-    assert pictures(shortlists) == before
+    assert shortlists.pictures() == before
 
 
 def test_large_pictures_are_reduced() -> None:
@@ -162,7 +158,7 @@ def test_a_picture_without_tags_is_neither_wrong_nor_right() -> None:
     picks = {
         pick
         for seed in range(10)
-        for picture in pictures(collected(split(seed=seed), 8, size=3))
+        for picture in collected(split(seed=seed), 8, size=3).pictures()
         if picture.id == 103
         for pick in picture.picks
     }

@@ -20,7 +20,6 @@ from alti2v.model.evaluation.histograms import (
     bin_probabilities,
     constant_histograms,
     empty_histograms,
-    merge_histograms,
 )
 
 probabilities = st.floats(0, 1, width=32)
@@ -62,17 +61,6 @@ def test_a_bin_decides_like_its_edge(probability: float, edge: int) -> None:
     found = int(bin_probabilities(np.array([probability]))[0])
 
     assert (np.float32(probability) >= THRESHOLDS[edge]) == (found >= edge)
-
-
-@given(splits(), st.integers(0, 12))
-@settings(deadline=None)
-def test_parts_merge_to_the_whole(split: tuple[np.ndarray, np.ndarray], cut: int) -> None:
-    """Counting a split in two parts and merging gives what counting it at once gives."""
-    scores, labels = split
-    parts = [histograms_of(scores[:cut], labels[:cut]), histograms_of(scores[cut:], labels[cut:])]
-
-    assert_equal(histograms_of(scores, labels), merge_histograms(parts))
-    assert_equal(histograms_of(scores, labels), merge_histograms(parts[::-1]))
 
 
 @given(splits(), st.randoms(use_true_random=False))
