@@ -98,7 +98,9 @@ def test_pictures_that_one_of_them_learnt_from_are_left_out(tmp_path: Path) -> N
     )
 
     assert found.images == 30
-    assert any("10 pictures were left out because one of the runs learnt from them" in n for n in found.notes)
+    assert any(
+        "10 pictures were left out because one of the runs was trained on them" in n for n in found.notes
+    )
 
     everything = dataset(tmp_path / "everything", train=range(24, 64), test=range(64, 66))
     third = run(tmp_path / "c", everything)

@@ -49,7 +49,8 @@ def labels_of(split: str) -> np.ndarray:
 def probabilities_of(split: str) -> np.ndarray:
     labels = labels_of(split)
     logits = np.random.default_rng(len(split) + 1).normal(-1.5, 1, labels.shape) + 2 * labels
-    return (1 / (1 + np.exp(-logits))).astype(np.float32)
+    probabilities: np.ndarray = 1 / (1 + np.exp(-logits))
+    return probabilities.astype(np.float32)
 
 
 def pictures_of(split: str) -> np.ndarray:
@@ -83,7 +84,7 @@ class World:
 def describe(dataset: Path, splits: dict[str, int], *, plan: str = "plan", size: int = SIZE) -> None:
     dataset.mkdir(exist_ok=True)
     shards = tuple(
-        Shard(name=ShardName(split, 0, 1), samples=samples, bytes=1, sha256="0" * 64)
+        Shard(name=ShardName(split, 0, 1), samples=samples, bytes=1, sha256="0" * 64, rows_sha256="0" * 64)
         for split, samples in splits.items()
     )
     manifest = Manifest(
@@ -156,7 +157,11 @@ def test_the_figures_are_those_of_the_split_at_the_validation_threshold(world: W
         reference.average_precision_score(labels[:, ranked], rounded[:, ranked], average="macro")
     )
     assert found.result.thresholds.images == SPLITS["validation"]
-    assert found.result.intervals.mean_ap.low < model.mean_ap < found.result.intervals.mean_ap.high
+    assert found.result.intervals is not None
+    interval = found.result.intervals.mean_ap
+    assert interval is not None
+    assert model.mean_ap is not None
+    assert interval.low < model.mean_ap < interval.high
 
 
 def test_the_baseline_knows_the_training_frequencies_alone(world: World) -> None:
@@ -321,5 +326,5 @@ def test_bad_input_is_one_line_that_says_what_to_do(world: World, tmp_path: Path
         evaluate(EvalConfig(run=world.run))
 
     world.model.dataset = str(tmp_path / "gone")
-    with pytest.raises(UsageError, match="is not there: give --dataset"):
+    with pytest.raises(UsageError, match="does not exist: give --dataset"):
         evaluate(EvalConfig(run=world.run))

@@ -22,6 +22,7 @@ from alti2v.errors import DamagedError, DataError, StorageError, UsageError, Ver
 from alti2v.model.recipes import RECIPES
 from alti2v.model.saved_model import load_model
 from alti2v.model.train import train
+from alti2v.records import Progress
 from alti2v.storage.directory import exclusive
 from tests.model.helpers.tiny_dataset import square, write_dataset, write_squares
 from tests.model.helpers.tiny_train import BATCH, TINY, TRAIN, config
@@ -128,6 +129,7 @@ from pathlib import Path
 from pytest import MonkeyPatch
 from alti2v.model.recipes import RECIPES
 from alti2v.model.train import train
+from alti2v.records import Progress
 from tests.model.helpers.narrow_vgg import put_narrow_vgg16
 from tests.model.helpers.tiny_train import TINY, config
 RECIPES.update(TINY)
@@ -186,7 +188,7 @@ def test_interrupt_saves_first(dataset: Path, tmp_path: Path, reference: Any) ->
 def test_finished_run_returns_at_once(dataset: Path, reference: Any) -> None:
     """A finished run is not trained again, and reports what it reported."""
     run, first, _ = reference
-    heard = []
+    heard: list[Progress] = []
     again = train(config(dataset, run), progress=heard.append)
 
     assert again == replace(first, resumed_from_step=first.steps)

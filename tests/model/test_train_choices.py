@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,7 @@ def test_thresholds_of_every_tag_are_tuned(run: Any) -> None:
     """A finished run holds the thresholds that `alti2v tag` needs for its rules, tuned on validation."""
     tuned = read_thresholds(run / "model")
 
+    assert tuned is not None
     assert set(tuned.rules) == {"f0.5", "f1", "f2"}
     assert set(tuned.rules["f1"]) == set(COLOURS)
     assert tuned.images == 12
@@ -272,11 +273,11 @@ def test_rates_leave_out_the_first_batch() -> None:
 class _Repeatable:
     """An iterable that begins anew each time, like a tf.data.Dataset."""
 
-    def __init__(self, make: Any) -> None:
-        self.__iter = make
+    def __init__(self, make: Callable[[], Iterator[Any]]) -> None:
+        self._make = make
 
     def __iter__(self) -> Iterator[Any]:
-        return self.__iter()
+        return self._make()
 
 
 def test_the_memory_of_a_container_counts(tmp_path: Path) -> None:
@@ -297,9 +298,9 @@ def test_too_little_memory_is_said_before_the_first_step(
 
     with pytest.raises(DataError, match=r"--batch-size (\d+) --accumulate (\d+)") as caught:
         train(config(dataset, tmp_path / "run", batch_size=512, train_from="block1_conv1"))
-    size, steps = (
-        int(number) for number in re.search(r"size (\d+) --accumulate (\d+)", str(caught.value)).groups()
-    )
+    advice = re.search(r"size (\d+) --accumulate (\d+)", str(caught.value))
+    assert advice is not None
+    size, steps = map(int, advice.groups())
     assert size < 512 <= size * steps
     assert not (tmp_path / "run" / "config.json").exists()
 

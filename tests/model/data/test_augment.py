@@ -186,9 +186,8 @@ def test_mixing_lays_pictures_and_labels_over_each_other() -> None:
 
     out, of_tags = (part.numpy() for part in mixed(images, labels, shares, 3))
 
-    np.testing.assert_allclose(
-        of_tags, [[0.25, 0.75, 0, 0, 0], [0, 1, 0, 0, 0], [0.5, 0, 0.5, 0, 0], [0, 0, 0, 1, 0]]
-    )
+    expected_labels = np.array([[0.25, 0.75, 0, 0, 0], [0, 1, 0, 0, 0], [0.5, 0, 0.5, 0, 0], [0, 0, 0, 1, 0]])
+    np.testing.assert_allclose(of_tags, expected_labels)
     expected = np.round(0.25 * images[0].astype(float) + 0.75 * images[1])
     assert np.abs(out[0] - expected).max() <= 1
     assert np.array_equal(out[1], images[1])

@@ -205,8 +205,8 @@ def test_evaluation_batches_are_in_order_and_padded(dataset: Path) -> None:
         np.testing.assert_array_equal(batch.images[number % 4], pixels(drawn))
         assert batch.labels[number % 4].sum() == len(drawn.tags)
     last = batches[-1]
-    assert (last.images.shape, last.images.dtype) == ((4, 32, 32, 3), np.uint8)
-    assert (last.labels.shape, last.labels.dtype) == ((4, len(COLOURS)), np.uint8)
+    assert (last.images.shape, last.images.dtype) == ((4, 32, 32, 3), np.dtype(np.uint8))
+    assert (last.labels.shape, last.labels.dtype) == ((4, len(COLOURS)), np.dtype(np.uint8))
     assert not last.images[1:].any()
     assert not last.labels[1:].any()
     assert not last.ids[1:].any()

@@ -104,7 +104,7 @@ def test_what_was_used_longest_ago_goes(tmp_path: Path, local: Any, remote: Any)
     ],
 )
 def test_damage_in_the_cache_is_mended(
-    tmp_path: Path, local: Any, remote: Any, folder: Path, damage: Any
+    tmp_path: Path, local: Any, remote: Any, folder: str, damage: Any
 ) -> None:
     """A file that the local disk damaged is fetched again, and the batches are what they were."""
     dataset = open_dataset(URL, settings(tmp_path, local, shards=9))
@@ -165,7 +165,8 @@ def test_no_dataset_there(tmp_path: Path, s3: Any, monkeypatch: pytest.MonkeyPat
 
 def test_downloads_are_tried_again(tmp_path: Path) -> None:
     """What fails for a moment is tried again after a pause; what is not there is not."""
-    asked, slept = [], []
+    asked: list[str] = []
+    slept: list[float] = []
 
     class Flaky:
         def get_file(self, source: Any, target: Any) -> None:

@@ -60,6 +60,12 @@ def histograms_of(scores: np.ndarray, labels: np.ndarray) -> Histograms:
     return histograms
 
 
+def of_draws(drawn: np.ndarray | None) -> np.ndarray:
+    """Values that exist."""
+    assert drawn is not None
+    return drawn
+
+
 def everything(tags: int) -> np.ndarray:
     return np.ones(tags, bool)
 
@@ -67,7 +73,7 @@ def everything(tags: int) -> np.ndarray:
 def resampled(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Resampled:
     tags = everything(labels.shape[1])
     codes = encode(bin_probabilities(scores), labels)
-    return resample(codes, weights, threshold=THRESHOLD, ranked=labels.any(axis=0), groups=[tags])
+    return resample(codes, weights, threshold=THRESHOLD, ranked=labels.max(axis=0) > 0, groups=[tags])
 
 
 @pytest.mark.parametrize(("scores", "labels"), SPLITS)
@@ -95,11 +101,12 @@ def test_every_draw_has_scikit_learns_figures(scores: np.ndarray, labels: np.nda
         theirs = (weight @ np.square(frequencies - labels)).sum()
 
         np.testing.assert_allclose(found.average_precision[seen, draw], precisions, atol=1e-6)
-        assert mean_aps(found, tags)[draw] == pytest.approx(np.mean(precisions), abs=1e-6)
+        assert of_draws(mean_aps(found, tags))[draw] == pytest.approx(np.mean(precisions), abs=1e-6)
         assert micro_f1s(found, tags)[draw] == pytest.approx(micro)
         assert macro_f1s(found, tags)[draw] == pytest.approx(macro, abs=1e-6)
         assert found.errors[0, draw] == pytest.approx(ours)
-        assert skills(found, tags, group=0, frequencies=frequencies)[draw] == pytest.approx(1 - ours / theirs)
+        drawn_skills = of_draws(skills(found, tags, group=0, frequencies=frequencies))
+        assert drawn_skills[draw] == pytest.approx(1 - ours / theirs)
 
 
 def test_a_tag_without_a_picture_in_a_draw_is_left_out_of_its_means() -> None:
@@ -127,7 +134,7 @@ def test_draws_are_of_as_many_pictures_and_always_the_same() -> None:
 
 
 def intervals_of(scores: np.ndarray, labels: np.ndarray, frequencies: np.ndarray) -> Intervals | None:
-    """As `judging` asks for them."""
+    """Intervals computed as `scoring` does."""
     histograms = histograms_of(scores, labels)
     found: Scores = summarise(histograms, score_tags(histograms, threshold=THRESHOLD), min_positives=1)
     theirs = float(np.square(frequencies - labels).mean())
@@ -135,7 +142,7 @@ def intervals_of(scores: np.ndarray, labels: np.ndarray, frequencies: np.ndarray
     return group_intervals(
         resampled(scores, labels, draw_pictures(len(labels))),
         tags=tags,
-        ranked=labels.any(axis=0),
+        ranked=labels.max(axis=0) > 0,
         group=0,
         frequencies=frequencies,
         values=(found.mean_ap, found.f1, found.macro_f1, skill(found.squared_error, theirs)),
@@ -153,13 +160,17 @@ def test_the_intervals_are_those_of_drawing_by_hand() -> None:
         histograms = histograms_of(part, of_part)
         found = summarise(histograms, score_tags(histograms, threshold=THRESHOLD), min_positives=1)
         theirs = np.square(frequencies - of_part).mean()
-        return found.mean_ap, found.f1, found.macro_f1, 1 - found.squared_error / theirs
+        assert found.mean_ap is not None
+        assert found.macro_f1 is not None
+        return found.mean_ap, found.f1, found.macro_f1, float(1 - found.squared_error / theirs)
 
     rng = np.random.default_rng(5)
     drawn = np.array([figures(rng.integers(0, images, images)) for _ in range(draws)])
     intervals = intervals_of(scores, labels, frequencies)
+    assert intervals is not None
 
     for column, interval in enumerate((intervals.mean_ap, intervals.f1, intervals.macro_f1, intervals.skill)):
+        assert interval is not None
         width = 2 * NORMAL_95 * drawn[:, column].std()
         assert interval.high - interval.low == pytest.approx(width, rel=1 / 6)
         assert interval.low < drawn[:, column].mean() < interval.high
@@ -173,7 +184,9 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     held = 0
     for start in range(0, 36_000, 300):
         part = slice(start, start + 300)
-        interval = intervals_of(scores[part], labels[part], labels.mean(axis=0)).f1
+        intervals = intervals_of(scores[part], labels[part], labels.mean(axis=0))
+        assert intervals is not None
+        interval = intervals.f1
         held += interval.low <= truth <= interval.high
 
     assert held / 120 >= 0.9
@@ -192,6 +205,7 @@ def test_a_perfect_baseline_leaves_no_skill_to_be_sure_of() -> None:
     labels[:] = 1
     intervals = intervals_of(scores, labels, np.array([1.0, 1.0]))
 
+    assert intervals is not None
     assert intervals.skill is None
     assert intervals.f1.low < intervals.f1.high
 

@@ -32,6 +32,7 @@ def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
     pooled = pool(histograms_of(temperature))
     found = fit_temperature(pooled)
 
+    assert found is not None
     assert found == pytest.approx(temperature, rel=0.05)
     assert scaled_reliability([pooled], [found]).expected_error < 0.01
     if temperature != 1:
@@ -47,7 +48,7 @@ def test_no_temperature_is_more_likely(seed: int, temperature: float) -> None:
     def loss(log_temperature: float) -> float:
         said = np.clip(scaled(MIDDLES, np.exp(log_temperature)), 1e-12, 1 - 1e-12)
         negatives = pooled.totals - pooled.positives
-        return -(pooled.positives @ np.log(said) + negatives @ np.log1p(-said))
+        return -float(pooled.positives @ np.log(said) + negatives @ np.log1p(-said))
 
     best = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded", options={"xatol": 1e-8})
     assert fit_temperature(pooled) == pytest.approx(np.exp(best.x), rel=1e-4)

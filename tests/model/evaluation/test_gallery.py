@@ -38,7 +38,7 @@ def collected(data: dict[str, np.ndarray], batch: int, *, size: int = 5) -> Shor
 
 def f1(data: dict[str, np.ndarray], row: int) -> float:
     true, predicted = data["labels"][row] > 0, data["probabilities"][row] >= 0.5
-    return 2 * (true & predicted).sum() / (true.sum() + predicted.sum())
+    return float(2 * (true & predicted).sum() / (true.sum() + predicted.sum()))
 
 
 @pytest.mark.parametrize("batch", [1, 7, 40])

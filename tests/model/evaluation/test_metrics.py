@@ -111,6 +111,9 @@ def test_the_bounds_are_tight_on_ordinary_scores() -> None:
     histograms = histograms_of(scores, labels)
     found = summarise(histograms, score_tags(histograms, threshold=0.5), min_positives=10)
 
+    assert found.mean_ap is not None
+    assert found.mean_ap_low is not None
+    assert found.mean_ap_high is not None
     assert found.mean_ap_low <= found.mean_ap <= found.mean_ap_high
     assert found.mean_ap_high - found.mean_ap_low < 0.01
     assert found.mean_ap == pytest.approx(

@@ -74,9 +74,9 @@ def test_the_intervals_are_those_of_the_paired_bootstrap() -> None:
             one, other = (expected(labels[rows], scores[rows], tags) for scores in (first, second))
             for name in one:
                 gaps.setdefault((group, name), []).append(other[name] - one[name])
-    for one in found:
-        width = 2 * 1.96 * np.std(gaps[one.group, one.figure])
-        assert one.interval.high - one.interval.low == pytest.approx(width, rel=0.3)
+    for difference in found:
+        width = 2 * 1.96 * np.std(gaps[difference.group, difference.figure])
+        assert difference.interval.high - difference.interval.low == pytest.approx(width, rel=0.3)
 
 
 def test_pairing_makes_the_difference_surer_than_the_figures() -> None:

@@ -7,7 +7,6 @@ checkpoint. test_train_vgg16.py trains the real one.
 from __future__ import annotations
 
 import functools
-import re
 from typing import Any
 
 from alti2v.model import backend
@@ -30,7 +29,7 @@ def put_narrow_vgg16(patch: Any) -> None:
         assert weights is None
         x = input_tensor
         for name in TRUNK_LAYERS:
-            block, number = re.fullmatch(r"block(\d)_conv(\d)", name).groups()
+            block, number = name.removeprefix("block").split("_conv")
             if number == "1" and block != "1":
                 x = backend.keras.layers.MaxPooling2D(2, name=f"block{int(block) - 1}_pool")(x)
             convolution = backend.keras.layers.Conv2D(

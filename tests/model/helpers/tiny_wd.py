@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -78,7 +79,7 @@ def write_wd_folder(
 COLOURS = {"red": (250, 20, 20), "green": (20, 250, 20), "blue": (20, 20, 250), "white": (255, 255, 255)}
 
 
-def write_picture(path: Path, colour: str, *, size: tuple[int, int] = (60, 60), **saving: object) -> Path:
+def write_picture(path: Path, colour: str, *, size: tuple[int, int] = (60, 60), **saving: Any) -> Path:
     """Write a picture of one colour; the suffix says the format."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, COLOURS[colour]).save(path, **saving)

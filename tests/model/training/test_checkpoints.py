@@ -20,7 +20,7 @@ class Variable:
 
     def __init__(self, shape: Any) -> None:
         self.shape = shape
-        self.value = None
+        self.value: Any = None
 
     def assign(self, value: Any) -> None:
         """Remember it."""
@@ -52,7 +52,7 @@ def assert_whole_or_passed_over(path: Any, caplog: pytest.LogCaptureFixture) -> 
         return False
     assert checkpoint.position == _POSITION
     for variable, array in zip(variables, _ARRAYS, strict=True):
-        assert np.array_equal(variable.value, array)
+        assert np.array_equal(variable.value, np.asarray(array))
     return True
 
 

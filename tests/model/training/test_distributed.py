@@ -69,7 +69,7 @@ def test_every_sample_is_read_by_one_reader(tmp_path: Path, count: Any, skipped:
     dataset = write_dataset(tmp_path / "dataset", {"train": samples}, size=32, tags=tags, shard_samples=5)
 
     def read(first: Any) -> Any:
-        seen = Counter()
+        seen: Counter[int] = Counter()
         for index in range(count):
             for _, labels, weights in training_batches(
                 dataset, batch_size=6, seed=1, epoch=2, skip_batches=first, part=(index, count)
@@ -80,7 +80,7 @@ def test_every_sample_is_read_by_one_reader(tmp_path: Path, count: Any, skipped:
 
     whole = read(0)
     assert whole == Counter(range(26))
-    begun = Counter()
+    begun: Counter[int] = Counter()
     for _, labels in training_batches(dataset, batch_size=6, seed=1, epoch=2).take(skipped):
         begun.update(np.argmax(labels.numpy(), axis=1).tolist())
     assert read(skipped) == whole - begun
