@@ -37,7 +37,7 @@ from alti2v.errors import Alti2vError
 
 url, store = sys.argv[1:]
 patience = RetryPolicy(tries=2, base_s=0.01, ceiling_s=0.01, failures=100, refusals=100)
-fast = {"rate": float("inf"), "api_rate": float("inf"), "network_apart": False}  # one peak for all of it
+fast = {"rate": float("inf"), "api_rate": float("inf"), "download_in_worker": False}  # one peak for all of it
 config = CrawlConfig(
     store=Path(store), board=url, dialect="gelbooru", files="original", allow_private=True, retry=patience,
     tag_categories=False, **fast

@@ -19,7 +19,7 @@ from alti2v.errors import RemoteError
 from alti2v.terminal import duration, print_result, progress_display, size
 
 if TYPE_CHECKING:
-    from alti2v.crawl.config import CrawlReport
+    from alti2v.crawl.report import CrawlReport
     from alti2v.crawl.run_log import LastRun
     from alti2v.crawl.status import StoreStatus
 

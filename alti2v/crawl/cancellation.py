@@ -1,4 +1,4 @@
-"""The wish to stop: what a crawl's tasks share so that Ctrl-C ends them between two steps, never inside one."""
+"""Cancellation shared by the tasks of a crawl: Ctrl-C ends them between two steps, never inside one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StoppedError(Exception):
-    """The crawl is stopping; what was waited for is left for the next run."""
+    """The crawl is stopping; what a task waited for is left for the next run."""
 
 
 class Stop:
-    """Set once, by Ctrl-C; everything that waits looks here.
+    """A request to stop the crawl, made once.
 
     Attributes:
-        is_terminated: whether SIGTERM asked for it, which is another exit status.
+        is_terminated: True if SIGTERM requested it, which has its own exit status.
     """
 
     def __init__(self) -> None:
@@ -27,25 +27,25 @@ class Stop:
         self.is_terminated = False
 
     @property
-    def is_wanted(self) -> bool:
-        """Whether nothing new should be begun."""
+    def is_requested(self) -> bool:
+        """True if nothing new should be started."""
         return self._event.is_set()
 
-    def want(self) -> None:
-        """Finish what is in flight, and begin nothing new."""
+    def request(self) -> None:
+        """Finish what is in flight, and start nothing new."""
         self._event.set()
 
     def check(self) -> None:
-        """Go no further if the crawl is stopping.
+        """Raise if the crawl is stopping.
 
         Raises:
-            StoppedError: it is.
+            StoppedError: the crawl is stopping.
         """
-        if self.is_wanted:
+        if self.is_requested:
             raise StoppedError
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, but not beyond a stop: whatever waits is not in flight.
+        """Wait, but not beyond a stop.
 
         Raises:
             StoppedError: the crawl is stopping.
@@ -58,9 +58,9 @@ class Stop:
 
 @contextlib.contextmanager
 def signals_caught(first: Callable[[signal.Signals], object], *, then: Callable[[], object]) -> Iterator[None]:
-    """Let Ctrl-C or SIGTERM call `first`, and the next one `then`: between two steps of the loop, never inside.
+    """Call `first` on Ctrl-C or SIGTERM, and `then` on later ones, between two steps of the event loop.
 
-    A signal that this process was told to ignore stays ignored.
+    Signals that this process ignores stay ignored.
     """
     loop = asyncio.get_running_loop()
     is_first = True
@@ -73,13 +73,13 @@ def signals_caught(first: Callable[[signal.Signals], object], *, then: Callable[
         else:
             then()
 
-    wanted = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    handled = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     if threading.current_thread() is not threading.main_thread():
-        wanted = []
-    for number in wanted:
+        handled = []
+    for number in handled:
         loop.add_signal_handler(number, caught, number)
     try:
         yield
     finally:
-        for number in wanted:
+        for number in handled:
             loop.remove_signal_handler(number)

@@ -1,6 +1,7 @@
-"""What a crawl leaves to be read later: the log file of a store, and how its last run went.
+"""The log file of a store, and the record of its last run.
 
-The log has one line per event and is bounded in size. A full disk stops the crawl elsewhere, never here.
+The log has one line per event, and a maximum size. Errors in writing it are ignored: a full disk stops the
+crawl elsewhere.
 """
 
 from __future__ import annotations
@@ -17,25 +18,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alti2v import __version__
-from alti2v.crawl.config import CrawlConfig, CrawlReport
-from alti2v.crawl.store.ledger import Ledger, PostCounts
-from alti2v.crawl.store.writer import Lost, Settlement
+from alti2v.crawl.config import CrawlConfig
+from alti2v.crawl.report import CrawlReport
+from alti2v.crawl.store.ledger import Ledger
+from alti2v.crawl.store.ledger.posts import PostCounts
+from alti2v.crawl.store.ledger.state import StateKey
+from alti2v.crawl.store.writer import FileResult, MissingFile
 from alti2v.errors import DamagedError, StorageError
 from alti2v.records import Status
 from alti2v.storage.layout import CRAWL_LOG_BACKUPS, CRAWL_LOG_FILE
 
-_LOG_BYTES = 5_000_000  # then a second file, crawl.log.1, and so on
-_STATE = "last_run"
+_LOG_BYTES = 5_000_000  # then the file becomes crawl.log.1, and so on
+_OLD_LOGS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastRun:
-    """How the last run of a crawl went.
+    """Record of the last run of a crawl.
 
     Attributes:
-        begun_at, ended_at: unix seconds; `ended_at` is None while it runs, and after a kill.
-        ending: "complete", "incomplete: …", "interrupted" or "failed: …"; "" without an end.
-        stored_before: files in the store when it began.
+        begun_at, ended_at: Times in unix seconds; `ended_at` is None while it runs, and after a kill.
+        stored_before: Files in the store when it began.
+        ending: "complete", "incomplete: …", "interrupted" or "failed: …"; "" if it has not ended.
     """
 
     begun_at: int
@@ -45,27 +49,27 @@ class LastRun:
 
 
 class _Quiet(logging.handlers.RotatingFileHandler):
-    """Says nothing when it cannot write."""
+    """A log handler that ignores its errors."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Go on without this line."""
+        """Skip this line."""
 
 
 class _OneLine(logging.Formatter):
-    """Time in UTC, then the message; whatever a board sent cannot begin a line of its own."""
+    """Format time in UTC and message; text from a board cannot start a line of its own."""
 
     converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return one line."""
         text = super().format(record)
         return "".join(char if char.isprintable() else " " for char in text)
 
 
 @contextlib.contextmanager
 def open_log(store: Path) -> Iterator[logging.Logger]:
-    """A logger that writes into a store's log file; the file is made with its first line."""
-    log = logging.Logger("alti2v.crawl")  # noqa: LOG001 - one store's own, in no global register
+    """Open the log file of a store, which is created with its first line."""
+    log = logging.Logger("alti2v.crawl")  # noqa: LOG001 - one per store, not registered globally
     handler = _Quiet(
         store / CRAWL_LOG_FILE, maxBytes=_LOG_BYTES, backupCount=CRAWL_LOG_BACKUPS, encoding="utf-8", delay=True
     )
@@ -78,10 +82,10 @@ def open_log(store: Path) -> Iterator[logging.Logger]:
 
 
 def begin_run(ledger: Ledger, log: logging.Logger, config: CrawlConfig) -> LastRun:
-    """Write down that a run begins, and with which options."""
-    run = LastRun(begun_at=int(time.time()), stored_before=ledger.counts().stored)
+    """Record the begin of a run, and log its options."""
+    run = LastRun(begun_at=int(time.time()), stored_before=ledger.posts.counts().stored)
     with ledger.transaction():
-        ledger.set_state(_STATE, json.dumps(dataclasses.asdict(run)))
+        ledger.state.set(StateKey.LAST_RUN, json.dumps(dataclasses.asdict(run)))
     options = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)
@@ -93,7 +97,7 @@ def begin_run(ledger: Ledger, log: logging.Logger, config: CrawlConfig) -> LastR
 
 
 def end_run(ledger: Ledger, log: logging.Logger, run: LastRun, ended: CrawlReport | BaseException) -> None:
-    """Write down how a run ended: with a report, or because of an exception."""
+    """Record the end of a run, by a report or an exception."""
     match ended:
         case CrawlReport(complete=True):
             ending = "complete"
@@ -105,30 +109,30 @@ def end_run(ledger: Ledger, log: logging.Logger, run: LastRun, ended: CrawlRepor
             ending = f"failed: {ended}"
     finished = dataclasses.replace(run, ended_at=int(time.time()), ending=ending)
     sums = ""
-    with contextlib.suppress(StorageError, DamagedError):  # what ended the run may be just that
+    with contextlib.suppress(StorageError, DamagedError):  # the run may have ended for this reason
         with ledger.transaction():
-            ledger.set_state(_STATE, json.dumps(dataclasses.asdict(finished)))
-        counts = ledger.counts()
+            ledger.state.set(StateKey.LAST_RUN, json.dumps(dataclasses.asdict(finished)))
+        counts = ledger.posts.counts()
         sums = ", ".join(f"{name} {count:,}" for name, count in outcomes(counts).items())
     log.info("end: %s; %s", ending, sums)
 
 
-def log_failures(log: logging.Logger, batch: Iterable[Settlement]) -> None:
-    """One line for each post of a batch that failed."""
-    for settlement in batch:
-        if isinstance(settlement, Lost) and settlement.outcome.status is Status.FAILED:
-            outcome = settlement.outcome
-            log.info("failed: post %d, %s: %s", settlement.pending.post.id, outcome.reason, outcome.error)
+def log_failures(log: logging.Logger, batch: Iterable[FileResult]) -> None:
+    """Log a line for each failed post of a batch."""
+    for result in batch:
+        if isinstance(result, MissingFile) and result.outcome.status is Status.FAILED:
+            outcome = result.outcome
+            log.info("failed: post %d, %s: %s", result.pending.post.id, outcome.reason, outcome.error)
 
 
 def last_run(ledger: Ledger) -> LastRun | None:
-    """The record of the last run; None if there was none."""
-    text = ledger.state(_STATE)
+    """Return the record of the last run; None before the first."""
+    text = ledger.state.get(StateKey.LAST_RUN)
     return None if text is None else LastRun(**json.loads(text))
 
 
 def outcomes(counts: PostCounts) -> Mapping[str, int]:
-    """The outcomes by name, in the order of display; they add up to the first, "listed"."""
+    """Return counts by name, in the order of display; the first, "listed", is the sum of the others."""
     return {
         "listed": counts.listed,
         "stored": counts.stored,

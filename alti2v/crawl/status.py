@@ -1,4 +1,4 @@
-"""How a crawl stands, read from its store's ledger, also while the crawl runs."""
+"""The status of a crawl, read from its store's ledger, also while the crawl runs."""
 
 from __future__ import annotations
 
@@ -7,26 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alti2v.crawl.run_log import LastRun, last_run
-from alti2v.crawl.store.ledger import Ledger
-from alti2v.crawl.store.walk_state import Ending, Walk
-from alti2v.storage.directory import DirectoryKind, holder, missing_file, read_description
-from alti2v.storage.layout import CRAWL_LOCK_FILE, LEDGER_FILE
+from alti2v.crawl.store.ledger import Ledger, require_ledger
+from alti2v.crawl.store.ledger.state import StateKey
+from alti2v.crawl.store.listing_state import Ending, ListingState
+from alti2v.storage.directory import DirectoryKind, holder, read_description
+from alti2v.storage.layout import LOCK_FILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStatus:
-    """What a store holds, from its ledger.
+    """Contents of a store, from its ledger.
 
     Attributes:
-        plan: what store.json says of the crawl: board, dialect, tags, files ...
-        listed: every post of the store; the sum of all outcomes.
-        pending: posts whose file is not settled.
-        skipped, failed: posts by reason and by kind of failure.
-        bytes: size of all stored pictures.
-        board_count: posts that the board counted for this search when the last run began; None if unknown.
-        listing: "complete", "not begun", where an unfinished one stands, or why it is short.
-        process: the number of the process that writes into the store now; None if none does.
-        last_run: None before the first.
+        store: Folder.
+        plan: Description of the crawl in store.json: board, dialect, tags, files ...
+        listed: Posts in the store; the sum of all outcomes.
+        stored: Posts whose picture is stored.
+        duplicate: Posts whose bytes are stored for another post.
+        pending: Posts whose download is not finished.
+        skipped, failed: Posts by reason and by kind of failure.
+        bytes: Size of all stored pictures.
+        board_count: Posts that the board counted when the last run began; None if unknown.
+        listing: "complete", "not begun", the position of an unfinished listing, or why it is short.
+        process: Id of the process that is writing into the store; None if there is no such process.
+        last_run: Record of the last run; None before the first.
     """
 
     store: Path
@@ -45,19 +49,17 @@ class StoreStatus:
 
 
 def store_status(store: Path) -> StoreStatus:
-    """Read how a crawl stands, also while it runs.
+    """Read the status of a crawl, also while it runs.
 
     Raises:
-        UsageError: it is no store.
+        UsageError: the folder is not a store.
         DamagedError: its ledger cannot be read.
     """
     plan = read_description(store, DirectoryKind.STORE)
-    if not (store / LEDGER_FILE).exists():
-        raise missing_file(store, LEDGER_FILE)
-    process = holder(store, CRAWL_LOCK_FILE)
-    with Ledger(store / LEDGER_FILE, readonly=True) as ledger:
-        counts, walk, run = ledger.counts(), ledger.walk(), last_run(ledger)
-        board_count = ledger.state("board_count")
+    process = holder(store, LOCK_FILE)
+    with Ledger(require_ledger(store), readonly=True) as ledger:
+        counts, listing, run = ledger.posts.counts(), ledger.state.listing(), last_run(ledger)
+        board_count = ledger.state.get(StateKey.BOARD_COUNT)
     return StoreStatus(
         store=store,
         plan={name: value for name, value in plan.items() if name not in ("kind", "version")},
@@ -69,20 +71,20 @@ def store_status(store: Path) -> StoreStatus:
         failed=dict(counts.failed),
         bytes=counts.bytes,
         board_count=None if board_count is None else int(board_count),
-        listing=_in_words(walk),
+        listing=_describe(listing),
         process=process,
         last_run=run,
     )
 
 
-def _in_words(walk: Walk | None) -> str:
-    if walk is None:
+def _describe(listing: ListingState | None) -> str:
+    if listing is None:
         return "not begun"
-    if walk.ending is Ending.COMPLETE:
+    if listing.ending is Ending.COMPLETE:
         return "complete"
-    if walk.shortfall:
-        return walk.shortfall
-    if walk.by_page:
-        return f"not at its end: page {walk.page} comes next"
-    where = "at the newest post" if walk.below is None else f"below id {walk.below}"
+    if listing.shortfall:
+        return listing.shortfall
+    if listing.by_page:
+        return f"not at its end: page {listing.page} comes next"
+    where = "at the newest post" if listing.below is None else f"below id {listing.below}"
     return f"not at its end: goes on {where}"

@@ -1,29 +1,29 @@
-"""Looking at a store and putting it right: every picture re-read, tables and ledger held against them."""
+"""Verification and repair of a store: re-reads every picture, and compares tables with the ledger."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 
-from alti2v.crawl.listing.tag_relations import STAMP, stamp_of
-from alti2v.crawl.store.ledger import Ledger, TarState
+from alti2v.crawl.listing.tag_relations import checksum_of
+from alti2v.crawl.store.arrow import post_batches
+from alti2v.crawl.store.ledger import Ledger, require_ledger
+from alti2v.crawl.store.ledger.state import StateKey
+from alti2v.crawl.store.ledger.tars import TarState
 from alti2v.crawl.store.rebuild import make_pending, rebuild_ledger, rewrite_tar, tar_numbers
 from alti2v.crawl.store.tables import (
     export_history,
     export_part,
     export_tags,
     history_rows,
-    known_categories,
-    post_rows,
     sweep,
     tag_rows,
 )
-from alti2v.crawl.store.tar_scan import Broken, Found, scan
-from alti2v.crawl.store.upload import Mirror
+from alti2v.crawl.store.tar_scan import BrokenMember, WholePicture, scan
+from alti2v.crawl.store.upload import StoreUpload
 from alti2v.errors import DamagedError
 from alti2v.records import Category, Finding, Progress, ProgressHook, Verification, ignore_progress
 from alti2v.storage.directory import DirectoryKind, exclusive, read_description
@@ -37,6 +37,7 @@ from alti2v.storage.layout import (
     POSTS,
     STORE_TAGS,
     TAGS_FILE,
+    Table,
     images_tar,
     member_key,
     posts_table,
@@ -44,38 +45,36 @@ from alti2v.storage.layout import (
 from alti2v.storage.remote import open_remote
 from alti2v.storage.table import read_table, schema
 
-_SLICE = 5_000  # rows compared at once
-
 
 def verify_store(
     store: Path, *, repair: bool = False, progress: ProgressHook = ignore_progress
 ) -> Verification:
-    """Re-read a whole store: every picture against its md5, the tables and the ledger against them.
+    """Re-read a whole store: compare every picture with its md5, and tables and tar files with the ledger.
 
     With `repair`, a damaged ledger is rebuilt from the tables and tar files, damaged tar files and tables
-    are written again, and posts whose picture is lost become pending, so that the next crawl fetches them.
+    are written again, and posts whose picture is lost become pending, so that the next crawl downloads them.
 
     Raises:
-        UsageError: it is no store, or a crawl is writing into it.
+        UsageError: the folder is not a store, or a crawl is writing into it.
         DamagedError: the ledger of a store behind a URL is lost.
-        StorageError: what is behind the URL cannot be read.
+        StorageError: the URL cannot be read.
     """
     url = read_description(store, DirectoryKind.STORE).get("url")
-    mirror = None if url is None else Mirror(store, open_remote(url))
-    with exclusive(store, CRAWL_LOCK_FILE):
-        check = _Check(store=store, repair=repair, progress=progress, mirror=mirror)
+    upload = None if url is None else StoreUpload(store, open_remote(url))
+    with exclusive(store, LOCK_FILE):
+        check = _Check(store=store, repair=repair, progress=progress, upload=upload)
         if repair:
             sweep(store)
         what = _ledger_damage(store)
         if what:
-            check.find(LEDGER_FILE, what)
+            check.report(LEDGER_FILE, what)
             if not repair:
                 check.tars_alone()
                 return check.result()
-            if mirror is not None:
+            if upload is not None:
                 raise DamagedError(
                     f"{store / LEDGER_FILE} {what}, and the pictures are at {url}: copy them into {store}, "
-                    "take the url out of its store.json, then run `alti2v verify --repair` again"
+                    "remove the url from its store.json, then run `alti2v verify --repair` again"
                 )
             rebuild_ledger(store)
         with Ledger(store / LEDGER_FILE) as ledger:
@@ -86,211 +85,203 @@ def verify_store(
 
 @dataclass(slots=True, kw_only=True)
 class _Check:
-    """A verification under way."""
+    """A verification in progress."""
 
     store: Path
     repair: bool
     progress: ProgressHook
-    mirror: Mirror | None = None
+    upload: StoreUpload | None = None
     pictures: int = 0
     posts: int = 0
     tables_read: int = 0
     findings: list[Finding] = field(default_factory=list)
 
-    def find(self, where: str, what: str) -> None:
+    def report(self, where: str, what: str) -> None:
         self.findings.append(Finding(where=where, what=what, repaired=self.repair))
 
     def result(self) -> Verification:
         checked = {"pictures": self.pictures, "posts": self.posts, "tables": self.tables_read}
         return Verification(checked=checked, findings=tuple(self.findings))
 
+    # Tar files ------------------------------------------------------------------------------------
+
     def tars_alone(self) -> None:
-        """Without a ledger: what the tar files say about themselves."""
+        """Check the tar files without a ledger: each picture against its own JSON member."""
         for number in tar_numbers(self.store):
             size = (self.store / images_tar(number)).stat().st_size
             for _ in self._scan(TarState(number=number, size=size, sealed=False), total=None):
                 pass
 
     def tars(self, ledger: Ledger) -> None:
-        """Every tar file against the ledger."""
-        states = ledger.tars()
+        """Compare every tar file with the ledger."""
+        states = ledger.tars.all()
         for tar in states:
             name = images_tar(tar.number)
-            # What is behind a URL comes back for a look, one file at a time.
-            is_visitor = self.mirror is not None and self.mirror.fetch_back(ledger, name)
+            # Uploaded tar files are downloaded one at a time.
+            is_temporary = self.upload is not None and self.upload.fetch_back(ledger, name)
             before = len(self.findings)
             self._tar(ledger, tar)
-            if self.mirror is not None and is_visitor:
+            if self.upload is not None and is_temporary:
                 if self.repair and len(self.findings) > before:
-                    self.mirror.forget(ledger, name)  # the next crawl sends it again
+                    self.upload.forget(ledger, name)  # the next crawl uploads it again
                 else:
                     (self.store / name).unlink(missing_ok=True)
         last = states[-1].number if states else -1
         for number in sorted(set(tar_numbers(self.store)) - {tar.number for tar in states}):
-            # A kill between a new file's first byte and its commit leaves one behind the last, not promised.
+            # A file after the last one is left by a kill before its first commit, and does not count.
             if number < last:
-                self.find(images_tar(number), "the ledger does not know this file")
+                self.report(images_tar(number), "the ledger does not know this file")
 
     def _tar(self, ledger: Ledger, tar: TarState) -> None:
         name = images_tar(tar.number)
-        wanted = ledger.stored_in(tar.number)
+        expected = ledger.posts.stored_in(tar.number)
         if not (self.store / name).exists():
-            self.find(name, f"is missing, with {len(wanted)} pictures")
+            self.report(name, f"is missing, with {len(expected)} pictures")
             if self.repair:
-                self._lose(ledger, wanted, name)
+                self._make_pending(ledger, expected, name)
                 with ledger.transaction():
-                    ledger.forget_tar(tar.number)
+                    ledger.tars.forget(tar.number)
             return
         before = len(self.findings)
-        keep = self._pictures(ledger, tar, wanted)
+        keep = self._pictures(ledger, tar, expected)
         if self.repair and len(self.findings) > before:
-            self._lose(ledger, wanted.keys() - keep.keys(), name)
-            rewrite_tar(self.store, ledger, tar, sorted(keep.values(), key=lambda found: found.span.offset))
+            self._make_pending(ledger, expected.keys() - keep.keys(), name)
+            rewrite_tar(self.store, ledger, tar, sorted(keep.values(), key=lambda each: each.span.offset))
 
     def _pictures(
-        self, ledger: Ledger, tar: TarState, wanted: Mapping[int, tuple[int, int, str]]
-    ) -> dict[int, Found]:
-        """Hold one tar file against what the ledger wants of it; the whole pictures, by post."""
+        self, ledger: Ledger, tar: TarState, expected: Mapping[int, tuple[int, int, str]]
+    ) -> dict[int, WholePicture]:
+        """Compare one tar file with the ledger; return its whole pictures by post."""
         name = images_tar(tar.number)
         size = (self.store / name).stat().st_size
         if size < tar.size:
-            self.find(name, f"has {size:,} bytes of {tar.size:,}")
-        good: dict[int, Found] = {}
-        strays: dict[int, Found] = {}
+            self.report(name, f"has {size:,} bytes of {tar.size:,}")
+        good: dict[int, WholePicture] = {}
+        strays: dict[int, WholePicture] = {}
         broken: set[int] = set()
-        for found in self._scan(tar, total=ledger.counts().stored):
-            if isinstance(found, Broken):
-                broken.add(found.post_id or 0)
-            elif wanted.get(found.post_id) == (found.span.offset, found.span.size, found.stored.md5):
-                good[found.post_id] = found
-            elif ledger.duplicate_of(found.post_id) is not None:
-                continue  # a post that was listed earlier took its bytes over
-            elif ledger.place_of(found.post_id) in (None, tar.number):  # else a later file holds it
-                strays[found.post_id] = found
-        for post_id in sorted(wanted.keys() - good.keys()):
+        for member in self._scan(tar, total=ledger.posts.counts().stored):
+            if isinstance(member, BrokenMember):
+                broken.add(member.post_id or 0)
+            elif expected.get(member.post_id) == (member.span.offset, member.span.size, member.stored.md5):
+                good[member.post_id] = member
+            elif ledger.posts.duplicate_of(member.post_id) is not None:
+                continue  # dead bytes: another post with the same bytes was listed earlier
+            elif ledger.posts.tar_of(member.post_id) in (None, tar.number):  # else a later file holds it
+                strays[member.post_id] = member
+        for post_id in sorted(expected.keys() - good.keys()):
             if post_id in strays or post_id not in broken:
-                what = "lies elsewhere than the ledger says" if post_id in strays else "is not there"
-                self.find(f"{name}: {member_key(post_id)}", what)
-        for post_id in sorted(strays.keys() - wanted.keys()):
-            self.find(f"{name}: {member_key(post_id)}", "is there, but the ledger does not say so")
+                what = "is at another place than the ledger says" if post_id in strays else "is not there"
+                self.report(f"{name}: {member_key(post_id)}", what)
+        for post_id in sorted(strays.keys() - expected.keys()):
+            self.report(f"{name}: {member_key(post_id)}", "is there, but not in the ledger")
         return strays | good
 
-    def _scan(self, tar: TarState, *, total: int | None) -> Iterator[Found | Broken]:
-        """Scan a tar file; what is broken is a finding."""
+    def _scan(self, tar: TarState, *, total: int | None) -> Iterator[WholePicture | BrokenMember]:
+        """Scan a tar file, and report broken members."""
         name = images_tar(tar.number)
-        for found in scan(self.store / name, length=tar.size):
-            if isinstance(found, Broken):
-                member = "" if found.post_id is None else f": {member_key(found.post_id)}"
-                self.find(f"{name}{member}", f"{found.what} (byte {found.offset:,})")
+        for member in scan(self.store / name, length=tar.size):
+            if isinstance(member, BrokenMember):
+                key = "" if member.post_id is None else f": {member_key(member.post_id)}"
+                self.report(f"{name}{key}", f"{member.what} (byte {member.offset:,})")
             else:
                 self.pictures += 1
                 if self.pictures % 100 == 0:
                     done = min(self.pictures, total or self.pictures)
                     self.progress(Progress(stage="verifying", done=done, total=total, unit="pictures"))
-            yield found
+            yield member
 
-    def _lose(self, ledger: Ledger, posts: Collection[int], name: str) -> None:
+    def _make_pending(self, ledger: Ledger, posts: Collection[int], name: str) -> None:
         with ledger.transaction():
             for post_id in posts:
                 make_pending(ledger, post_id, why=f"its picture in {name} was lost")
 
+    # Tables ---------------------------------------------------------------------------------------
+
     def tables(self, ledger: Ledger) -> None:
-        """Every table against the ledger, but for what an interrupted crawl has not exported yet."""
-        categories = known_categories(ledger)
-        stale = set(ledger.dirty_parts())
-        was_exported = not stale and ledger.state("exported_tags") == ledger.tags_edition()
-        for part in ledger.parts():
-            if part not in stale:
-                what = self._part_damage(ledger, part, categories)
-                if what:
-                    self.find(posts_table(part), what)
-                    stale.add(part)
-        history_damage = self._history_damage(ledger)
-        if history_damage:
-            self.find(HISTORY_FILE, history_damage)
-            if self.repair:
-                export_history(self.store, ledger)
+        """Compare every table with the ledger, except what an interrupted crawl has not exported yet."""
+        categories = ledger.tags.categories()
+        stale = set(ledger.parts.dirty())
+        was_exported = not stale and ledger.state.get(StateKey.EXPORTED_TAGS) == ledger.tags.revision()
+        for part in ledger.parts.all():
+            if part not in stale and self._is_damaged_part(ledger, part, categories):
+                stale.add(part)
+        self._history(ledger)
         self._relations(ledger)
-        tags_damage = self._tags_damage(ledger, categories) if was_exported else ""
-        if tags_damage:
-            self.find(TAGS_FILE, tags_damage)
-        if self.repair and (stale or tags_damage):
+        are_tags_damaged = was_exported and self._is_damaged(
+            TAGS_FILE, STORE_TAGS, _batches(STORE_TAGS, tag_rows(ledger, categories))
+        )
+        if self.repair and (stale or are_tags_damaged):
             for part in sorted(stale):
                 export_part(self.store, ledger, part, categories)
             export_tags(self.store, ledger, categories)
 
-    def _part_damage(self, ledger: Ledger, part: int, categories: Mapping[str, Category]) -> str:
-        try:
-            table = read_table(self.store / posts_table(part), POSTS)
-        except FileNotFoundError:
-            return "is missing"
-        except DamagedError as exc:
-            return _in_short(exc)
-        self.tables_read += 1
-        self.posts += table.num_rows
-        offset = 0
-        rows = post_rows(ledger, part, categories)
-        while expected := list(itertools.islice(rows, _SLICE)):
-            if not table.slice(offset, len(expected)).equals(pa.Table.from_pylist(expected, schema(POSTS))):
-                return "does not say what the ledger says"
-            offset += len(expected)
-        return "" if offset == table.num_rows else "has rows that the ledger does not have"
+    def _is_damaged_part(self, ledger: Ledger, part: int, categories: Mapping[str, Category]) -> bool:
+        return self._is_damaged(posts_table(part), POSTS, post_batches(ledger, part, categories))
 
-    def _history_damage(self, ledger: Ledger) -> str:
-        if ledger.state("exported_history") != str(ledger.changes()) or not ledger.changes():
-            return ""  # an interrupted crawl has not exported it yet
+    def _is_damaged(self, name: str, table: Table, expected: Iterable[pa.RecordBatch]) -> bool:
+        """Compare a table with the rows that it should have; report it if it differs."""
+        what = self._damage(name, table, expected)
+        if what:
+            self.report(name, what)
+        return bool(what)
+
+    def _damage(self, name: str, table: Table, expected: Iterable[pa.RecordBatch]) -> str:
         try:
-            table = read_table(self.store / HISTORY_FILE, HISTORY)
+            content = read_table(self.store / name, table)
         except FileNotFoundError:
             return "is missing"
         except DamagedError as exc:
-            return _in_short(exc)
+            return _without_advice(exc)
         self.tables_read += 1
-        is_same = table.equals(pa.Table.from_pylist(list(history_rows(ledger)), schema(HISTORY)))
-        return "" if is_same else "does not say what the ledger says"
+        if table is POSTS:
+            self.posts += content.num_rows
+        offset = 0
+        for batch in expected:
+            if not content.slice(offset, batch.num_rows).equals(pa.Table.from_batches([batch])):
+                return "differs from the ledger"
+            offset += batch.num_rows
+        return "" if offset == content.num_rows else "has rows that the ledger does not have"
+
+    def _history(self, ledger: Ledger) -> None:
+        changes = ledger.history.count()
+        if not changes or ledger.state.get(StateKey.EXPORTED_HISTORY) != str(changes):
+            return  # an interrupted crawl has not exported it yet
+        is_damaged = self._is_damaged(HISTORY_FILE, HISTORY, _batches(HISTORY, history_rows(ledger)))
+        if is_damaged and self.repair:
+            export_history(self.store, ledger)
 
     def _relations(self, ledger: Ledger) -> None:
-        """The tables of another site against what was written: the ledger does not hold what they say."""
+        """Compare the tables of tag relations with their checksums: the ledger does not hold the relations."""
         for file in (ALIASES_FILE, IMPLICATIONS_FILE):
-            stamp = ledger.state(f"{STAMP}{file}")
-            if stamp is None:
+            checksum = ledger.state.get(StateKey.WRITTEN, file)
+            if checksum is None:
                 continue
             path = self.store / file
             if path.exists():
                 self.tables_read += 1
-                if stamp_of(path) == stamp:
+                if checksum_of(path) == checksum:
                     continue
-            again = "crawl --tag-relations donmai brings it again"
-            self.find(file, f"{'is not what was written' if path.exists() else 'is missing'}: {again}")
+            what = "has changed since it was written" if path.exists() else "is missing"
+            self.report(file, f"{what}: `alti2v crawl --tag-relations donmai` reads it again")
             if self.repair:
                 path.unlink(missing_ok=True)
                 with ledger.transaction():
-                    ledger.forget_state(f"{STAMP}{file}")
+                    ledger.state.forget(StateKey.WRITTEN, file)
 
-    def _tags_damage(self, ledger: Ledger, categories: Mapping[str, Category]) -> str:
-        try:
-            table = read_table(self.store / TAGS_FILE, STORE_TAGS)
-        except FileNotFoundError:
-            return "is missing"
-        except DamagedError as exc:
-            return _in_short(exc)
-        self.tables_read += 1
-        is_same = table.equals(pa.Table.from_pylist(list(tag_rows(ledger, categories)), schema(STORE_TAGS)))
-        return "" if is_same else "does not say what the ledger says"
+
+def _batches(table: Table, rows: Iterable[Mapping[str, object]]) -> Iterator[pa.RecordBatch]:
+    yield pa.RecordBatch.from_pylist(list(rows), schema(table))
 
 
 def _ledger_damage(store: Path) -> str:
-    """What is wrong with the ledger as a file; "" if nothing is."""
-    path = store / LEDGER_FILE
-    if not path.exists():
-        return "is missing"
+    """Return what is wrong with the ledger as a file; "" if nothing is."""
     try:
-        with Ledger(path) as ledger:
+        with Ledger(require_ledger(store)) as ledger:
             return "" if ledger.is_sound() else "is damaged"
     except DamagedError as exc:
-        return _in_short(exc)
+        return _without_advice(exc).removeprefix(f"{store / LEDGER_FILE} ")
 
 
-def _in_short(error: DamagedError) -> str:
-    """What is wrong, without the advice to run what is running."""
+def _without_advice(error: DamagedError) -> str:
+    """Return the message of an error without the advice to run this command."""
     return str(error).partition(": run `")[0]

@@ -24,7 +24,7 @@ from alti2v.records import Span
 from alti2v.storage.publish import fsync_directory, storage_errors
 
 BLOCK = 512  # POSIX.1-2017 pax, "ustar Interchange Format": headers and bodies are padded to this
-_END_OF_ARCHIVE = bytes(2 * BLOCK)
+END_MARKER = 2 * BLOCK  # bytes: two zero blocks end an archive (the same chapter)
 _RECORD = 20 * BLOCK  # the same chapter: a whole archive is padded to records of 20 blocks
 _MODE = 0o0444
 _NAME_BYTES = 100
@@ -125,7 +125,7 @@ class OpenTar:
 
     def seal(self) -> None:
         """Write the end-of-archive marker, sync and close: the file is a complete tar from now on."""
-        self._waiting.append(_END_OF_ARCHIVE)
+        self._waiting.append(bytes(END_MARKER))
         self.sync()
         self.close()
 
@@ -187,7 +187,7 @@ def write_shard(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) 
                 file.write(bytes(padded(size) - size))
                 found.append(Member(name, Span(offset=offset + BLOCK, size=size)))
                 offset += BLOCK + padded(size)
-        length = offset + len(_END_OF_ARCHIVE)
+        length = offset + END_MARKER
         file.write(bytes(-(-length // _RECORD) * _RECORD - offset))
     return found
 

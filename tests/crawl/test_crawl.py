@@ -194,7 +194,7 @@ def test_paging_by_number_where_the_cursor_is_ignored(
     assert report.stored == (60 if wall is None else 40)
     why = "counts 20 more posts than it lists" if is_empty else "refuses to list deeper"
     assert (why in report.missing) == (wall is not None)
-    assert said[0] == f"{site.url} ignores id:<N: it is listed by page number instead"
+    assert said[0] == f"{site.url} ignores id:<N: listing by page number instead"
     assert any("refuses to list deeper" in line for line in said) == (wall is not None and not is_empty)
 
 
@@ -227,7 +227,7 @@ def test_json_is_given_up_for_xml_where_it_is_refused(board: Board, tmp_path: Pa
     assert (report.stored, report.complete) == (60, True)
     assert len(site.asked("json=1")) == 1
     assert [progress.milestone for progress in told if progress.milestone] == [
-        f"{site.url} refuses JSON: it is asked for XML"
+        f"{site.url} refuses JSON: using XML instead"
     ]
     assert "refuses JSON" in (report.store / "crawl.log").read_text()
 
@@ -398,7 +398,7 @@ def test_f21_a_wrong_md5_behind_another_failure_is_fetched_once_more(
     site = board(ids=[7, 9])
     other = web.Response(body=site.content(9, sample=False))
     site.script("/images/0/p7", page("busy", status=500), lambda _: other)
-    report = crawl_board(config(tmp_path / "store", site, files="original", network_apart=apart))
+    report = crawl(config(tmp_path / "store", site, files="original", download_in_worker=apart))
 
     assert (report.stored, report.failed) == (2, {})
     assert posts(report.store).loc[7, "attempts"] == 3
@@ -463,7 +463,7 @@ def test_an_api_that_robots_txt_disallows_is_asked_under_its_own_terms(
     """As on donmai, whose help documents what its robots.txt disallows: read once, said once."""
     site = board(dialect=dialect, robots=f"User-agent: *\nDisallow: {rule}\n")
     told: list[Progress] = []
-    report = crawl_board(config(tmp_path / "store", site, network_apart=apart), progress=told.append)
+    report = crawl(config(tmp_path / "store", site, download_in_worker=apart), progress=told.append)
     said = [progress.milestone for progress in told if "robots.txt" in progress.milestone]
 
     assert (report.stored, report.complete) == (60, True)
@@ -644,8 +644,8 @@ def test_a_web_site_is_no_board(board: Board, tmp_path: Path) -> None:
     """HTML on every address: exit status 2, saying what it looks like."""
     site = board(dialect="neither")
 
-    with pytest.raises(UsageError, match="no board of a known dialect: it answers with an HTML page"):
-        crawl_board(config(tmp_path / "store", site))
+    with pytest.raises(UsageError, match="not a board of a known dialect: it answers with an HTML page"):
+        crawl(config(tmp_path / "store", site))
 
 
 @pytest.mark.parametrize(("given", "spoken"), [("gelbooru", "danbooru"), ("danbooru", "gelbooru")])

@@ -82,7 +82,7 @@ def test_what_the_board_would_refuse_is_held_here_and_said(board: Board, tmp_pat
     assert report.complete, report.missing
     assert set(rows.index[rows["status"] == "stored"]) == expected
     assert report.skipped == {"filtered": len(rows) - len(expected)}
-    assert any("takes no more search terms: -smile is held here" in progress.milestone for progress in told)
+    assert any("takes no more search terms: applying -smile here" in progress.milestone for progress in told)
     assert all("solo" not in tags_of(number) for number in rows.index)
 
 

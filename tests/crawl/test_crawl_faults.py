@@ -192,7 +192,7 @@ def full_ledger(patch: pytest.MonkeyPatch) -> None:
 
     def prepare(self: Database, *args: Any, **named: Any) -> None:
         real(self, *args, **named)
-        self._db.execute("PRAGMA max_page_count=28")
+        self._connection.execute("PRAGMA max_page_count=28")
 
     patch.setattr(Database, "_prepare", prepare)
 

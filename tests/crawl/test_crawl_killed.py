@@ -13,7 +13,7 @@ import pytest
 from alti2v.crawl.crawler import crawl_board
 from alti2v.crawl.download.pipeline import files_in_flight
 from alti2v.crawl.status import store_status
-from alti2v.crawl.store.ledger import Ledger
+from alti2v.crawl.store.ledger.posts import PostTable
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import StorageError
 from alti2v.storage.tar import OpenTar
@@ -25,16 +25,16 @@ KILLS = [
     ("alti2v.storage.tar", "OpenTar", "append", "after", 77),
     ("alti2v.storage.tar", "OpenTar", "append", "before", 200),
     ("alti2v.storage.tar", "OpenTar", "sync", "after", 1),
-    ("alti2v.crawl.download.pipeline", "", "judge", "after", 60),
+    ("alti2v.crawl.download.pipeline", "", "validate", "after", 60),
     ("alti2v.storage.tar", "OpenTar", "seal", "after", 1),
-    ("alti2v.crawl.store.ledger", "Ledger", "set_tar", "before", 2),
-    ("alti2v.crawl.store.ledger", "Ledger", "settle", "after", 2),
-    ("alti2v.crawl.store.ledger", "Ledger", "set_walk", "after", 4),
-    ("alti2v.crawl.listing.lister", "Lister", "_commit_page", "after", 2),
+    ("alti2v.crawl.store.ledger.tars", "TarTable", "set", "before", 2),
+    ("alti2v.crawl.store.ledger.posts", "PostTable", "record", "after", 2),
+    ("alti2v.crawl.store.ledger.state", "StateTable", "set_listing", "after", 4),
+    ("alti2v.crawl.listing.lister", "", "_commit_page", "after", 2),
     ("alti2v.crawl.config", "", "write_description", "after", 1),
-    ("alti2v.crawl.store.ledger", "Ledger", "set_clean", "before", 1),
+    ("alti2v.crawl.store.ledger.parts", "PartTable", "mark_clean", "before", 1),
     ("alti2v.crawl.store.tables", "", "export_tags", "after", 1),
-    ("alti2v.crawl.store.ledger", "Ledger", "add_tags", "after", 1),
+    ("alti2v.crawl.store.ledger.tags", "TagTable", "add", "after", 1),
 ]
 
 
@@ -126,12 +126,12 @@ def test_f33_bytes_are_synced_before_the_ledger_promises_them(
 ) -> None:
     """F33: a power cut between the two may cost the last batch, never leave a promise without bytes."""
     happened: list[str] = []
-    sync, settle = OpenTar.sync, Ledger.settle
+    sync, record = OpenTar.sync, PostTable.record
     monkeypatch.setattr(OpenTar, "sync", lambda self: (happened.append("sync"), sync(self))[1])
     monkeypatch.setattr(
-        Ledger,
-        "settle",
-        lambda self, outcomes: (happened.extend(["settle"] * len(outcomes)), settle(self, outcomes))[1],
+        PostTable,
+        "record",
+        lambda self, outcomes: (happened.extend(["record"] * len(outcomes)), record(self, outcomes))[1],
     )
     crawl_board(config(tmp_path / "store", site, limit=70))
 

@@ -15,8 +15,8 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alti2v.crawl.crawler import CrawlConfig, crawl_board
-from alti2v.crawl.http.memory_budget import Memory, Room
+from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.crawl.http.memory_budget import MemoryBudget, Reservation
 from tests.crawl.helpers.scripted_board import ScriptedBoard, picture
 
 MB = 1_000_000
@@ -26,18 +26,18 @@ MB = 1_000_000
 @given(sizes=st.lists(st.integers(0, 120), max_size=40), seed=st.integers(0, 9))
 async def test_no_more_is_taken_than_there_is(sizes: list[int], seed: int) -> None:
     """Whatever the sizes and the order; everybody gets room, and all of it comes back."""
-    memory, rng, done = Memory(100), Random(seed), 0
+    memory, rng, done = MemoryBudget(100), Random(seed), 0
 
     async def body(size: int) -> None:
         nonlocal done
-        room = Room(memory)
-        await room.take(size)
+        reservation = Reservation(memory)
+        await reservation.acquire(size)
         assert 0 <= memory.free <= 100
         for _ in range(rng.randrange(4)):
             await asyncio.sleep(0)
-        room.shrink(rng.randrange(size + 1))
+        reservation.shrink(rng.randrange(size + 1))
         await asyncio.sleep(0)
-        room.leave()
+        reservation.release()
         done += 1
 
     async with asyncio.timeout(5):
@@ -48,14 +48,14 @@ async def test_no_more_is_taken_than_there_is(sizes: list[int], seed: int) -> No
 
 async def test_who_gives_up_waiting_leaves_no_hole() -> None:
     """A cancelled wait neither keeps room nor holds up those behind it."""
-    memory = Memory(10)
-    await memory.take(8)
-    first = asyncio.create_task(memory.take(10))
-    second = asyncio.create_task(memory.take(5))
+    memory = MemoryBudget(10)
+    await memory.acquire(8)
+    first = asyncio.create_task(memory.acquire(10))
+    second = asyncio.create_task(memory.acquire(5))
     await asyncio.sleep(0)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
-    memory.give(8)
+    memory.release(8)
     await second
 
     assert memory.free == 5

@@ -170,15 +170,17 @@ def test_f41_many_parts_are_one_object_or_none(
         pytest.param(("alti2v.crawl.store.upload", "", "upload", "before", 1), marks=pytest.mark.slow),
         ("alti2v.crawl.store.upload", "", "upload", "after", 2),
         pytest.param(
-            ("alti2v.crawl.store.upload", "Mirror", "settle_tar", "before", 1), marks=pytest.mark.slow
+            ("alti2v.crawl.store.upload", "StoreUpload", "mark_uploaded", "before", 1), marks=pytest.mark.slow
         ),
-        ("alti2v.crawl.store.ledger", "Ledger", "set_state", "after", 12),
-        pytest.param(("alti2v.crawl.store.upload", "Mirror", "settle_tar", "after", 2), marks=pytest.mark.slow),
+        ("alti2v.crawl.store.ledger.state", "StateTable", "set", "after", 12),
         pytest.param(
-            ("alti2v.crawl.store.upload", "Mirror", "publish_tables", "before", 1), marks=pytest.mark.slow
+            ("alti2v.crawl.store.upload", "StoreUpload", "mark_uploaded", "after", 2), marks=pytest.mark.slow
         ),
         pytest.param(
-            ("alti2v.crawl.store.upload", "Mirror", "publish_tables", "after", 1), marks=pytest.mark.slow
+            ("alti2v.crawl.store.upload", "StoreUpload", "upload_tables", "before", 1), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ("alti2v.crawl.store.upload", "StoreUpload", "upload_tables", "after", 1), marks=pytest.mark.slow
         ),
     ],
     ids=lambda point: f"{point[2]}-{point[3]}-{point[4]}",

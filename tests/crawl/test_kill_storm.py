@@ -21,6 +21,7 @@ from alti2v.crawl.download.pipeline import files_in_flight
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.verify import verify_store
 from tests.crawl.helpers.killed import QUICK, content
+from tests.crawl.helpers.ledgers import ledger_rows
 from tests.crawl.helpers.scripted_board import ScriptedBoard
 
 POSTS, KILLS = 2_000, 100
@@ -70,12 +71,12 @@ def broken(rng: Random) -> object:
     )
 
 
-def settled(store: Path) -> set[int]:
+def finished(store: Path) -> set[int]:
     """The posts that the ledger has done with."""
     if not (store / "crawl.sqlite").exists():
         return set()
     with Ledger(store / "crawl.sqlite") as ledger:
-        return {row["id"] for row in ledger.rows() if row["status"] != "pending"}
+        return {row["id"] for row in ledger_rows(ledger) if row["status"] != "pending"}
 
 
 def file_of(path: str) -> int | None:
@@ -106,7 +107,7 @@ def test_f31_a_storm_of_kills_costs_nothing(tmp_path: Path) -> None:
         site.after = count
         site.script("/samples", *[broken(rng) if rng.random() < FAULTS else None for _ in range(20 * POSTS)])
         while kills < KILLS:
-            done, asked_before = settled(store), len(site.requests)
+            done, asked_before = finished(store), len(site.requests)
             # Fewer than there are files left, or a crawl would end before it is killed a hundred times.
             left[0] = rng.randint(1, max(1, 2 * (POSTS - len(done)) // (KILLS - kills + 1)))
             enough.clear()
@@ -120,11 +121,11 @@ def test_f31_a_storm_of_kills_costs_nothing(tmp_path: Path) -> None:
             again = asked.keys() & done
             assert not again, f"after kill {kills} stored files were asked for again: {sorted(again)[:5]}"
             # What the next life has to ask for again is what was in flight.
-            lost = asked.keys() - settled(store)
+            lost = asked.keys() - finished(store)
             assert len(lost) <= files_in_flight(CONNECTIONS), f"kill {kills} cost {len(lost)} files"
             assert max(asked.values(), default=0) <= TRIES
             most_lost = max(most_lost, len(lost))
-        before_last = settled(store)
+        before_last = finished(store)
         asked_before = len(site.requests)
         config = CrawlConfig(
             store=store, board=site.url, rate=math.inf, api_rate=math.inf, allow_private=True, retry=QUICK

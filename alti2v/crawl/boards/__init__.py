@@ -1,1 +1,1 @@
-"""Dialects of boards, as pure functions: a question becomes an address, the bytes of an answer posts."""
+"""Dialects of boards, as pure functions from requests to addresses and from answers to posts."""

@@ -1,8 +1,8 @@
-"""The values of a whole page of posts as they are stored, one column after the other. Pure.
+"""Normalisation of a whole page of posts, column by column. Pure.
 
-`values` reads one value, whatever a board sends in its place. Nearly every page has nothing odd in a column,
-and that can be asked of the whole column in a few calls, for a fifth of the time; only where there is something
-odd is each value looked at.
+`values` normalises one value, whatever a board sends. On nearly every page, all values of a column are normal
+already. A few calls check this for the whole column, in less than half of the time; only if one is not, each
+value is normalised. From here on, a post is a single row, until SQLite has it.
 """
 
 from __future__ import annotations
@@ -32,51 +32,51 @@ _PLAIN_URLS = re.compile(rf"(?:{PLAIN_URL.pattern}\n)*")
 
 
 def posts_of(columns: Mapping[str, Sequence[object]]) -> tuple[Post, ...]:
-    """The posts of columns, by name of the field; without a column all have the default."""
+    """Return the rows of columns given by field name; a field without a column has its default."""
     rows = len(columns["id"])
     whole = (columns[name] if name in columns else [Post._field_defaults[name]] * rows for name in Post._fields)
     return tuple(map(Post._make, zip(*whole, strict=True)))
 
 
 def column(entries: Iterable[Mapping[str, Any]], name: str) -> list[object]:
-    """What entries have under a name; None where they have nothing."""
+    """Return the values of a key; None for entries without it."""
     return [entry.get(name) for entry in entries]
 
 
 def post_ids(entries: Sequence[object]) -> Sequence[int | None]:
-    """The id of each entry, None where it is no object, or the id is missing or not in [1, 10^12)."""
+    """Return the id of each entry; None if it is not an object, or its id is missing or not in [1, 10^12)."""
     values = [entry.get("id") if isinstance(entry, dict) else None for entry in entries]
     return values if _are_whole(values, range(1, MAX_ID + 1)) else list(map(post_id, values))
 
 
 def integers(values: Sequence[object]) -> Sequence[int | None]:
-    """`values.integer` of each."""
+    """Apply `values.integer` to each value."""
     given = [value for value in values if value is not None]
     return values if _are_whole(given, WHOLE_NUMBERS) else list(map(integer, values))  # type: ignore[return-value]
 
 
 def instants(values: Sequence[object]) -> Sequence[int | None]:
-    """`values.instant` of each."""
+    """Apply `values.instant` to each value."""
     return values if _are_whole(values, INSTANTS) else list(map(instant, values))
 
 
 def sides(values: Sequence[object]) -> Sequence[int]:
-    """`values.pixels` of each."""
+    """Apply `values.pixels` to each value."""
     return values if _are_whole(values, PIXELS) else list(map(pixels, values))
 
 
 def parent_ids(values: Sequence[object]) -> list[int | None]:
-    """`values.integer` of each that is above 0, None for no parent."""
+    """Apply `values.integer` to each value; None unless it is above 0."""
     return [number if number and number > 0 else None for number in integers(values)]
 
 
 def md5s(values: Sequence[object]) -> Sequence[str | None]:
-    """`values.md5_of` of each."""
+    """Apply `values.md5_of` to each value."""
     return values if _are_all(values, _MD5S) else list(map(md5_of, values))
 
 
 def absolute_urls(base: str, values: Sequence[object]) -> Sequence[str | None]:
-    """`values.absolute_url` of each."""
+    """Apply `values.absolute_url` to each value."""
     given = [value for value in values if value]
     if _are_all(given, _PLAIN_URLS, but_not="/."):
         return [value or None for value in values]  # type: ignore[misc]
@@ -84,7 +84,7 @@ def absolute_urls(base: str, values: Sequence[object]) -> Sequence[str | None]:
 
 
 def _are_whole(values: Sequence[object], within: range) -> TypeGuard[Sequence[int]]:
-    """Whether all are whole numbers, and no truth values, within a range."""
+    """Return whether every value is an int, and not a bool, within a range."""
     if set(map(type, values)) != {int}:
         return False
     numbers: Sequence[int] = values  # type: ignore[assignment]
@@ -94,7 +94,7 @@ def _are_whole(values: Sequence[object], within: range) -> TypeGuard[Sequence[in
 def _are_all(
     values: Sequence[object], lines: re.Pattern[str], *, but_not: str | None = None
 ) -> TypeGuard[Sequence[str]]:
-    """Whether all are texts that are such lines; if told, without this inside."""
+    """Return whether every value is a string matching `lines` and none contains `but_not`."""
     if set(map(type, values)) != {str}:
         return False
     text = "\n".join([*values, ""])  # type: ignore[list-item]

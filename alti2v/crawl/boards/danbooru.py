@@ -1,4 +1,4 @@
-"""Danbooru 2 (safebooru.donmai.us and its relatives): `posts.json`.
+"""The dialect of Danbooru 2 (safebooru.donmai.us and similar boards): `posts.json`.
 
 Sources: the site's help page "help:api", the program's own source.
 """
@@ -44,7 +44,7 @@ RATINGS: Mapping[str, str] = {
     "q": "questionable",
     "e": "explicit",
 }
-MOST_TERMS = 2  # of an anonymous search (help:api)
+MAX_TERMS = 2  # of an anonymous search (help:api)
 # Metatags that do not count (the program's source, PostQuery::UNLIMITED_METATAGS).
 _FREE = frozenset(
     (
@@ -56,44 +56,43 @@ _FREE = frozenset(
 _GROUPS = (Category.GENERAL, Category.ARTIST, Category.COPYRIGHT, Category.CHARACTER, Category.META)
 _TAG_STRINGS = tuple(f"tag_string_{category.value}" for category in _GROUPS)
 _TAG_COLUMNS = tuple(category.tags_column for category in (*_GROUPS, Category.UNKNOWN))
-# Statuses that asking again does not change (help:api): bad request, not found, too many tags.
+# Statuses of final refusals (help:api): bad request, not found, too many tags.
 _FINAL = frozenset({400, 401, 403, 404, 422, 451})
 
 
 @dataclass(frozen=True, slots=True)
 class Danbooru:
-    """One board of this dialect."""
+    """A board of this dialect; `base` is the address in front of every path."""
 
     base: str
     dialect: ClassVar[Dialect] = Dialect.DANBOORU
     page_limit: ClassVar[int] = 200
-    has_tag_groups: ClassVar[bool] = True
 
     def terms(self, tags: str, conditions: Conditions) -> Terms:
-        """The search to ask for: an anonymous one has two terms that count, and any number of free ones."""
+        """Return the search terms: at most two that count (anonymous searches), and any number of free ones."""
         words = tags.split()
         left: list[str] = []
         for term in terms_of(conditions):
             counted = sum(map(_counts, words))
-            (left if _counts(term) and counted >= MOST_TERMS else words).append(term)
+            (left if _counts(term) and counted >= MAX_TERMS else words).append(term)
         return Terms(text=" ".join(words), left=tuple(left))
 
     def changed_first(self, tags: str) -> str:
-        """The search for the same posts, the one that was changed last first."""
+        """Return the search for the same posts, the last changed first."""
         return f"{tags} order:change".strip()
 
     def posts_url(self, query: PostQuery) -> str:
-        """Where to ask for posts: `page=b<ID>` has no depth wall, page numbers end at 1000."""
+        """Return the address of a page of posts: `page=b<ID>` has no depth limit, page numbers end at 1000."""
         page = f"b{query.below}" if query.below is not None else query.page + 1
         return self._url("posts.json", tags=query.tags, limit=query.limit, page=page)
 
     def count_url(self, tags: str, *, below: int | None = None) -> str:
-        """Where to ask how many posts match."""
+        """Return the address of the number of matching posts."""
         terms = tags if below is None else f"{tags} id:<{below}".strip()
         return self._url("counts/posts.json", tags=terms)
 
     def read_posts(self, body: bytes, *, status: int) -> Answer:
-        """Read an array of posts, or an error object, whose meaning its status completes."""
+        """Read an array of posts, or an error object, whose meaning depends on the status."""
         read = classify(body)
         match read:
             case JsonBody(value=list() as entries) if all(_is_post(entry) for entry in entries):
@@ -103,7 +102,7 @@ class Danbooru:
             case Empty() | Unreadable():
                 what = "an empty answer" if isinstance(read, Empty) else read.what
                 return Unreadable(f"{what} with status {status}")
-        return Unreadable("another kind of answer")
+        return Unreadable("an unknown kind of answer")
 
     def read_count(self, body: bytes, *, status: int) -> int | Wall | Refusal | Unreadable:
         """Read `{"counts": {"posts": N}}`."""
@@ -160,15 +159,15 @@ def _is_post(entry: object) -> bool:
 
 
 def _counts(term: str) -> bool:
-    """Whether a term counts against the limit."""
+    """Return whether a term counts towards the limit."""
     name, colon, _ = term.lstrip("-~").partition(":")
     return not (colon and name.lower() in _FREE)
 
 
 def _tag_groups(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """The tags of each category that the answer gives, in the order of `_TAG_COLUMNS`.
+    """Return the tags of each category, in the order of `_TAG_COLUMNS`.
 
-    A tag of none of them is unknown, a tag of two keeps the first.
+    A tag without a category is unknown; a tag with two keeps the first.
     """
     texts = [clean_tags(entry.get(name)) for name in _TAG_STRINGS]
     whole = clean_tags(entry.get("tag_string"))
@@ -193,7 +192,7 @@ def _board_status(entry: Mapping[str, Any]) -> str:
 
 
 def _instant(value: object) -> int | None:
-    """Unix seconds of an ISO 8601 instant such as 2026-08-01T10:00:00.000-04:00."""
+    """Return the unix seconds of an ISO 8601 time like 2026-08-01T10:00:00.000-04:00."""
     try:
         moment = datetime.fromisoformat(str(value))
         return instant(int(moment.timestamp())) if moment.tzinfo else None

@@ -1,4 +1,4 @@
-"""What a Danbooru site knows about tags: categories by the thousand, aliases and implications.
+"""Tags of a Danbooru site: categories by the thousand, aliases and implications.
 
 Sources: the site's help page "help:api" (`tags.json`, `tag_aliases.json`, `tag_implications.json`: 1000 rows
 a page, `page=b<ID>` for those below a number), the program's own source for the names of the columns.
@@ -17,12 +17,12 @@ from alti2v.crawl.boards.values import clean_tag, integer, post_id
 from alti2v.records import CATEGORY_OF_CODE, Category, Tag
 
 PAGE_LIMIT = 1000
-_NAMES_BYTES = 3_000  # of names in one address, escaped: many servers end a line at 4 or 8 kB
+_NAMES_BYTES = 3_000  # escaped names in one address: many servers limit it to 4 or 8 kB
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """One active alias or implication; `number` is the site's own."""
+    """An active alias or implication; `number` is its id at the site."""
 
     number: int
     antecedent: str
@@ -31,7 +31,12 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class RelationsPage:
-    """A page of them; `lowest` is the lowest number on it, active or not, None if the page is empty."""
+    """A page of relations.
+
+    Attributes:
+        active: Active relations.
+        lowest: Lowest number on the page, active or not; None if it is empty.
+    """
 
     active: tuple[Relation, ...]
     lowest: int | None
@@ -39,43 +44,43 @@ class RelationsPage:
 
 @dataclass(frozen=True, slots=True)
 class TagSite:
-    """A site of this kind; `base` as of `Board`."""
+    """A Danbooru site; `base` is the address in front of every path."""
 
     base: str
     batch: ClassVar[int] = 100
     counts_are_the_boards: ClassVar[bool] = False
 
     def frequent_tags_url(self, page: int) -> str:
-        """Where to ask for a page of tags, the most frequent first."""
+        """Return the address of a page of tags, the most frequent first."""
         return self._url("tags", {"search[order]": "count", "limit": PAGE_LIMIT, "page": page + 1})
 
     def tag_urls(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Where to ask for some tags; one with a comma has to be asked for alone."""
-        together: list[list[str]] = [[]]
+        """Return the addresses of some tags; a tag with a comma needs an address of its own."""
+        batches: list[list[str]] = [[]]
         for name in (name for name in names if "," not in name):
-            if len(quote(",".join([*together[-1], name]))) > _NAMES_BYTES:
-                together.append([])
-            together[-1].append(name)
-        questions: list[dict[str, str | int]] = [
-            {"search[name_comma]": ",".join(some)} for some in together if some
+            if len(quote(",".join([*batches[-1], name]))) > _NAMES_BYTES:
+                batches.append([])
+            batches[-1].append(name)
+        searches: list[dict[str, str | int]] = [
+            {"search[name_comma]": ",".join(some)} for some in batches if some
         ]
-        questions += [{"search[name]": name} for name in names if "," in name]
-        return tuple(self._url("tags", question | {"limit": PAGE_LIMIT}) for question in questions)
+        searches += [{"search[name]": name} for name in names if "," in name]
+        return tuple(self._url("tags", search | {"limit": PAGE_LIMIT}) for search in searches)
 
     def read_tags(self, body: bytes, *, status: int) -> tuple[Tag, ...] | Refusal | Unreadable:
-        """Read an answer to either."""
+        """Read the tags of an answer."""
         rows = _rows(body, status)
         return rows if not isinstance(rows, list) else tuple(_tag(row) for row in rows if row.get("name"))
 
     def relations_url(self, kind: str, *, below: int | None) -> str:
-        """Where to ask for a page of relations, the newest first; `kind` is "aliases" or "implications"."""
+        """Return the address of a page of relations, newest first; `kind` is "aliases" or "implications"."""
         parameters: dict[str, str | int] = {"search[status]": "active", "limit": PAGE_LIMIT}
         if below is not None:
             parameters["page"] = f"b{below}"
         return self._url(f"tag_{kind}", parameters)
 
     def read_relations(self, body: bytes, *, status: int) -> RelationsPage | Refusal | Unreadable:
-        """Read an answer to it; what is not active is passed over."""
+        """Read the active relations of an answer."""
         rows = _rows(body, status)
         if not isinstance(rows, list):
             return rows

@@ -1,4 +1,4 @@
-"""Gelbooru Beta 0.2 (safebooru.org and its relatives): `index.php?page=dapi`.
+"""The dialect of Gelbooru Beta 0.2 (safebooru.org and similar boards): `index.php?page=dapi`.
 
 Sources: the site's help text (help topic "dapi"), recorded answers in both JSON shapes and in XML.
 """
@@ -48,8 +48,8 @@ from alti2v.crawl.boards.values import (
 )
 from alti2v.records import CATEGORY_OF_CODE, Category, Post, Tag
 
-# Old posts say "safe" where new ones say "general". The XML's one letter "s" stands for both "safe" and
-# the rare "sensitive"; it is read as the former.
+# Old posts have "safe" where new ones have "general". In XML, the letter "s" means both "safe" and the rare
+# "sensitive"; it is read as the former.
 RATINGS: Mapping[str, str] = {
     "safe": "general",
     "s": "general",
@@ -62,30 +62,29 @@ RATINGS: Mapping[str, str] = {
     "e": "explicit",
 }
 TAGS_LIMIT = 1000
-_WALL = "limited due to abuse"  # the whole text: "Search error: API limited due to abuse."
+_WALL = "limited due to abuse"  # the whole message: "Search error: API limited due to abuse."
 
 
 @dataclass(frozen=True, slots=True)
 class Gelbooru:
-    """One board of this dialect."""
+    """A board of this dialect; `base` is the address in front of every path."""
 
     base: str
     dialect: ClassVar[Dialect] = Dialect.GELBOORU
-    page_limit: ClassVar[int] = 1000  # more is cut to this; some relatives cut to 100
-    has_tag_groups: ClassVar[bool] = False
-    batch: ClassVar[int] = 1  # a batch is unproven here
+    page_limit: ClassVar[int] = 1000  # larger limits are cut to this; some boards cut to 100
+    batch: ClassVar[int] = 1  # whether batches work is unknown
     counts_are_the_boards: ClassVar[bool] = True
 
     def terms(self, tags: str, conditions: Conditions) -> Terms:
-        """The search to ask for: any number of terms."""
+        """Return the search terms; their number is not limited."""
         return Terms(text=" ".join([*tags.split(), *terms_of(conditions)]))
 
     def changed_first(self, tags: str) -> str:
-        """The search for the same posts, the one that was changed last first; relatives know the term."""
+        """Return the search for the same posts, the last changed first, which some boards support."""
         return f"{tags} sort:updated:desc".strip()
 
     def posts_url(self, query: PostQuery) -> str:
-        """Where to ask for posts; `id:<N` is a search term here."""
+        """Return the address of a page of posts; `id:<N` is a search term here."""
         return self._url(
             s="post",
             tags=_terms(query.tags, query.below),
@@ -95,21 +94,21 @@ class Gelbooru:
         )
 
     def count_url(self, tags: str, *, below: int | None = None) -> str:
-        """Where to ask how many posts match: only the XML form counts."""
+        """Return the address of the number of matching posts: only the XML form has it."""
         return self._url(s="post", tags=_terms(tags, below), limit=1, pid=0)
 
     def frequent_tags_url(self, page: int) -> str:
-        """Where to ask for a page of tags; `orderby` is used by clients, not documented."""
+        """Return the address of a page of frequent tags; `orderby` is used by clients, but not documented."""
         return self._url(s="tag", orderby="count", limit=TAGS_LIMIT, pid=page)
 
     def tag_urls(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Where to ask for tags: as they are, and as PHP's htmlspecialchars would have stored them."""
+        """Return the addresses of tags: as they are, and as PHP's htmlspecialchars would have stored them."""
         forms = ((name, html.escape(name, quote=True).replace("&#x27;", "&#039;")) for name in names)
         distinct = dict.fromkeys(form for both in forms for form in both)
         return tuple(self._url(s="tag", name=form, limit=1) for form in distinct)
 
     def read_posts(self, body: bytes, *, status: int) -> Answer:
-        """Read an answer, JSON or XML by content."""
+        """Read an answer, in JSON or XML, detected by content."""
         read = classify(body)
         match read:
             case Empty():
@@ -119,13 +118,13 @@ class Gelbooru:
             case JsonBody(value=list() as entries):
                 return self._page(entries)
             case JsonBody(value=dict() as envelope) if "post" in envelope or "@attributes" in envelope:
-                found = envelope.get("post") or []
-                return self._page(found if isinstance(found, list) else [found])
+                entries = envelope.get("post") or []
+                return self._page(entries if isinstance(entries, list) else [entries])
             case XmlBody(root=root) if root.tag == "posts":
                 return self._page([dict(entry.attrib) for entry in root.iter("post")])
             case Unreadable():
                 return read
-        return Unreadable("another kind of answer")
+        return Unreadable("an unknown kind of answer")
 
     def read_count(self, body: bytes, *, status: int) -> int | Wall | Refusal | Unreadable:
         """Read `<posts count=…>`."""
@@ -147,23 +146,23 @@ class Gelbooru:
         return Unreadable(f"no XML (status {status})")
 
     def _url(self, **parameters: str | int | None) -> str:
-        asked = {"page": "dapi", "q": "index"} | {k: v for k, v in parameters.items() if v is not None}
-        return f"{self.base}/index.php?{urlencode(asked, quote_via=quote)}"
+        query = {"page": "dapi", "q": "index"} | {k: v for k, v in parameters.items() if v is not None}
+        return f"{self.base}/index.php?{urlencode(query, quote_via=quote)}"
 
     def _page(self, entries: list[Any]) -> Page:
         ids: list[int] = []
         described: list[Mapping[str, Any]] = []
-        ghosts: list[int] = []
+        deleted_ids: list[int] = []
         for number, entry in zip(post_ids(entries), entries, strict=True):
             if number is None:
                 continue
-            if _is_ghost(entry):
-                ghosts.append(number)
+            if _is_deleted(entry):
+                deleted_ids.append(number)
             else:
                 ids.append(number)
                 described.append(entry)
-        unusable = len(entries) - len(ids) - len(ghosts)
-        return Page(self._posts(ids, described), tuple(ghosts), unusable)
+        unusable = len(entries) - len(ids) - len(deleted_ids)
+        return Page(self._posts(ids, described), tuple(deleted_ids), unusable)
 
     def _posts(self, ids: list[int], entries: list[Mapping[str, Any]]) -> tuple[Post, ...]:
         file_urls = [
@@ -200,16 +199,16 @@ class Gelbooru:
         )
 
     def _file_url(self, entry: Mapping[str, Any]) -> str | None:
-        """The old JSON shape has no URLs: /images/{directory}/{image}."""
+        """Return the file's address in the old JSON form, which has none: /images/{directory}/{image}."""
         directory, image = entry.get("directory"), entry.get("image")
         if directory in (None, "") or not image:
             return None
         return absolute_url(self.base, f"{self.base}/images/{directory}/{quote(str(image))}")
 
     def _sample(self, entry: Mapping[str, Any]) -> object:
-        """The sample's address as it comes, None if there is none.
+        """Return the sample's address as it comes; None if there is no sample.
 
-        `sample` says whether there is one (JSON); in XML there is one if its URL is not the file's.
+        In JSON, `sample` says whether there is one; in XML there is one if its URL differs from the file's.
         """
         flag = entry.get("sample", True)
         if flag is not True and str(flag).lower() in ("false", "0", "none", ""):
@@ -231,8 +230,8 @@ def _rating(value: object) -> str:
     return RATINGS.get(str(value or "").strip().lower(), "")
 
 
-def _is_ghost(entry: Mapping[str, Any]) -> bool:
-    """Ghosts carry an id and nothing else; their file_url ends in `/images//`."""
+def _is_deleted(entry: Mapping[str, Any]) -> bool:
+    """Return whether an entry is a deleted post: only an id, and a file_url that ends in `/images//`."""
     if entry.get("image") or md5_of(entry.get("hash") or entry.get("md5")):
         return False
     file_url = str(entry.get("file_url") or "")
@@ -240,13 +239,13 @@ def _is_ghost(entry: Mapping[str, Any]) -> bool:
 
 
 def _extension(name: str) -> str:
-    """What stands behind the last dot of a name, lower case; "" without one, or with nothing before it."""
+    """Return the lower-case extension of a name; "" without a dot, or with nothing before it."""
     stem, _, extension = name.rpartition("/")[2].rpartition(".")
     return clean_text(extension.lower()) if stem else ""
 
 
 def _created_at(value: object) -> int | None:
-    """Unix seconds of `Fri Sep 18 21:45:40 +0200 2026` (XML only)."""
+    """Return the unix seconds of `Fri Sep 18 21:45:40 +0200 2026` (XML only)."""
     if value is None:
         return None
     try:

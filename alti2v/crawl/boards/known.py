@@ -1,4 +1,4 @@
-"""Boards that have a name of their own, and how an address tells which one is meant. Pure."""
+"""Boards that are known by name, and the base addresses of boards. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alti2v.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class KnownBoard:
-    """A board that has a name of its own on the command line."""
+    """A board that is known by name."""
 
     base: str
     dialect: Dialect
@@ -27,10 +27,10 @@ KNOWN_BOARDS: Mapping[str, KnownBoard] = {
 
 
 def base_url(board: str) -> str:
-    """The address of a board from its name or from any URL of it, without a slash at the end.
+    """Return the base address of a board, given its name or any of its URLs, without a trailing slash.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is neither a name nor a URL.
     """
     if board in KNOWN_BOARDS:
         return KNOWN_BOARDS[board].base
@@ -45,19 +45,19 @@ def base_url(board: str) -> str:
 
 
 def board_of(base: str, dialect: Dialect) -> Gelbooru | Danbooru:
-    """The board at an address."""
+    """Return the board at an address."""
     return Gelbooru(base) if dialect is Dialect.GELBOORU else Danbooru(base)
 
 
 def known_dialect(base: str) -> Dialect | None:
-    """The dialect of an address that has a name."""
+    """Return the dialect of a board that is known by name; None for others."""
     return next((known.dialect for known in KNOWN_BOARDS.values() if known.base == base), None)
 
 
 def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises if it is no number
+        _ = parts.port  # raises if it is not a number
     except ValueError:
         return None
     usable = parts.scheme in ("http", "https") and parts.hostname and parts.username is None

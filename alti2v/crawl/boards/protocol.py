@@ -1,4 +1,4 @@
-"""What every dialect answers in: questions and answers. Pure: knows no network and no clock."""
+"""Requests and answers that all dialects have in common. Pure."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ PICTURE = frozenset({"jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", ""})
 
 
 class Dialect(StrEnum):
-    """The programs that boards run on."""
+    """Program that a board runs on."""
 
     GELBOORU = "gelbooru"
     DANBOORU = "danbooru"
 
 
 class Skip(StrEnum):
-    """Why a listed post is left out on purpose: the values of the column `reason`."""
+    """Reason to skip a listed post: the values of the column `reason`."""
 
-    GHOST = "ghost"  # a number without a post: everything but the id is null
-    HIDDEN = "hidden"  # the board shows no file address to us
+    GHOST = "ghost"  # a deleted post: everything but the id is null
+    HIDDEN = "hidden"  # the board shows no address of the file
     VIDEO = "video"
     FLASH = "flash"
     UGOIRA = "ugoira"
-    UNSUPPORTED = "unsupported"  # another kind of file, by the board's own word
+    UNSUPPORTED = "unsupported"  # another kind of file, according to the board
     ROBOTS = "robots"  # robots.txt forbids the file
     OPT_OUT = "opt_out"  # the file came with X-Robots-Tag: noai or noimageai
-    FILTERED = "filtered"  # listed by the board, but not what --min-id and its like ask for
+    FILTERED = "filtered"  # listed, but excluded by --min-id or another condition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What posts must fulfil beyond the search itself.
+    """Conditions on posts beyond the search.
 
     Attributes:
-        min_id, max_id: bounds of the id, inclusive.
-        min_score: a post without votes has the score 0.
-        exclude: tags that no post may have; `*` stands for any characters.
+        min_id, max_id: Inclusive bounds of the id; None for no bound.
+        min_score: Minimum score; a post without votes has the score 0. None for any.
+        exclude: Tags that no post may have; `*` matches any characters.
     """
 
     min_id: int | None = None
@@ -51,7 +51,7 @@ class Conditions:
     exclude: tuple[str, ...] = ()
 
     def hold_for(self, post: Post) -> bool:
-        """Whether a post fulfils them all."""
+        """Return whether a post fulfils all conditions."""
         return (
             (self.min_id is None or post.id >= self.min_id)
             and (self.max_id is None or post.id <= self.max_id)
@@ -63,17 +63,17 @@ class Conditions:
         return any(fnmatchcase(tag, name) for name in self._patterns() for tag in tags)
 
     def _patterns(self) -> tuple[str, ...]:
-        # Only the asterisk is special on boards.
+        # On boards, only the asterisk is special.
         return tuple(name.replace("[", "[[]").replace("?", "[?]") for name in self.exclude)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """A search as a board takes it.
+    """A search in a board's terms.
 
     Attributes:
-        text: the search terms, separated by spaces.
-        left: conditions that the board would refuse beside the others, so that they are held here.
+        text: Search terms, separated by spaces.
+        left: Conditions that do not fit into the search, so that they are applied after listing.
     """
 
     text: str
@@ -81,7 +81,7 @@ class Terms:
 
 
 def terms_of(conditions: Conditions) -> list[str]:
-    """The conditions as search terms of both dialects; `max_id` is where the walk begins, so no term."""
+    """Return conditions as search terms; not `max_id`, because the listing starts there."""
     bounds = {"id": conditions.min_id, "score": conditions.min_score}
     terms = [f"{name}:>={bound}" for name, bound in bounds.items() if bound is not None]
     return terms + [f"-{tag}" for tag in conditions.exclude]
@@ -89,14 +89,14 @@ def terms_of(conditions: Conditions) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostQuery:
-    """One question for posts, newest first.
+    """A request for posts, newest first.
 
     Attributes:
-        tags: the search, as a user of the board would type it.
-        below: only ids below this one; None for no such bound.
-        page: 0-based page of that search.
-        limit: posts wanted in one answer; boards cut it to their own limit.
-        xml: ask for XML where the dialect has both.
+        tags: Search, as a user of the board would type it.
+        below: Bound of ids, exclusive; None for no bound.
+        page: 0-based page of the search.
+        limit: Maximum number of posts; boards cut it to their own limit.
+        xml: True for XML, if the dialect has both.
     """
 
     tags: str
@@ -108,33 +108,34 @@ class PostQuery:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An answer with posts in the board's order; empty if the board says that there is nothing.
+    """An answer with posts in the board's order; empty if the board lists nothing.
 
     Attributes:
-        ghosts: ids of entries without a post; never fit to be a cursor.
-        unusable: entries without a usable id.
+        posts: Posts.
+        deleted_ids: Ids of deleted posts, which have no facts; unsuitable as a cursor.
+        unusable: Number of entries without a usable id.
     """
 
     posts: tuple[Post, ...] = ()
-    ghosts: tuple[int, ...] = ()
+    deleted_ids: tuple[int, ...] = ()
     unusable: int = 0
 
     @property
     def is_empty(self) -> bool:
-        """Whether the board listed nothing at all."""
-        return not (self.posts or self.ghosts or self.unusable)
+        """True if the board listed nothing."""
+        return not (self.posts or self.deleted_ids or self.unusable)
 
 
 @dataclass(frozen=True, slots=True)
 class Wall:
-    """The board refuses to page this deep."""
+    """A refusal to page this deep."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The board understood and said no; `is_final` if asking again cannot help."""
+    """A refusal in the board's dialect; `is_final` if another try cannot help."""
 
     message: str
     is_final: bool = False
@@ -142,7 +143,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """The answer is none of this dialect; `what` names what it looks like."""
+    """An answer that is not in the board's dialect; `what` describes it."""
 
     what: str
 
@@ -151,48 +152,37 @@ Answer = Page | Wall | Refusal | Unreadable
 
 
 class Board(Protocol):
-    """One board: its address and its dialect.
-
-    Attributes:
-        base: scheme, host and path prefix, without a slash at the end.
-        page_limit: posts that one answer holds at most.
-        has_tag_groups: whether a post's answer gives the categories of its tags.
-    """
+    """A board: its address and its dialect."""
 
     @property
     def base(self) -> str:
-        """The address in front of every path."""
+        """Scheme, host and path prefix, without a trailing slash."""
         ...
 
     @property
     def dialect(self) -> Dialect:
-        """The program that the board runs on."""
+        """Program that the board runs on."""
         ...
 
     @property
     def page_limit(self) -> int:
-        """Posts that one answer holds at most."""
-        ...
-
-    @property
-    def has_tag_groups(self) -> bool:
-        """Whether the posts come with the categories of their tags."""
+        """Maximum number of posts in one answer."""
         ...
 
     def terms(self, tags: str, conditions: Conditions) -> Terms:
-        """The search to ask for, with as many of the conditions as the board takes."""
+        """Return the search terms, with as many of the conditions as the board accepts."""
         ...
 
     def changed_first(self, tags: str) -> str:
-        """The search for the same posts, the one that was changed last first."""
+        """Return the search for the same posts, the last changed first."""
         ...
 
     def posts_url(self, query: PostQuery) -> str:
-        """Where to ask for posts."""
+        """Return the address of a page of posts."""
         ...
 
     def count_url(self, tags: str, *, below: int | None = None) -> str:
-        """Where to ask how many posts match."""
+        """Return the address of the number of matching posts."""
         ...
 
     def read_posts(self, body: bytes, *, status: int) -> Answer:
@@ -205,38 +195,33 @@ class Board(Protocol):
 
 
 class TagBoard(Protocol):
-    """Something that knows the categories of tags.
-
-    Attributes:
-        batch: about how many tags one question by name can ask for.
-        counts_are_the_boards: whether its counts are those of the board that is crawled.
-    """
+    """A site with an API for the categories of tags."""
 
     @property
     def batch(self) -> int:
-        """About how many tags one question by name can ask for."""
+        """Number of tags to request by name together."""
         ...
 
     @property
     def counts_are_the_boards(self) -> bool:
-        """Whether its counts are those of the board that is crawled."""
+        """True if its counts are those of the crawled board."""
         ...
 
     def frequent_tags_url(self, page: int) -> str:
-        """Where to ask for a page of tags, the most frequent first."""
+        """Return the address of a page of tags, the most frequent first."""
         ...
 
     def tag_urls(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Where to ask for some tags, at most `batch`; each address may tell some of them."""
+        """Return the addresses of some tags, at most `batch`; each may give some of them."""
         ...
 
     def read_tags(self, body: bytes, *, status: int) -> tuple[Tag, ...] | Refusal | Unreadable:
-        """Read an answer to either."""
+        """Read the tags of an answer."""
         ...
 
 
 def skip_reason(post: Post) -> Skip | None:
-    """Why the file of a post is not wanted; None if it is."""
+    """Return the reason to skip a post; None if its file is wanted."""
     extension = post.file_ext
     if extension in VIDEO:
         return Skip.VIDEO

@@ -1,7 +1,7 @@
-"""What a body is, before anybody reads it. Pure.
+"""Classification of the body of an answer. Pure.
 
-A body is classified before its HTTP status is looked at, because boards of this family say "no" with
-status 200 and "nothing" with an empty body (wire facts: Gelbooru 0.2 source and recorded answers).
+A body is classified before its HTTP status is considered, because Gelbooru boards refuse with status 200, and
+answer with an empty body if there is nothing (source of Gelbooru 0.2 and recorded answers).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 from alti2v.crawl.boards.protocol import Refusal, Unreadable
 from alti2v.crawl.boards.values import clean_text
 
-# A bound for hostile answers, far above what boards send: 1,000 posts at most.
+# A limit for hostile answers; boards send at most 1,000 posts.
 MAX_ENTRIES = 10_000
 
 _Parsed = TypeVar("_Parsed")
@@ -26,7 +26,7 @@ _TO_SPACES = bytes.maketrans(_CONTROL, b" " * len(_CONTROL))
 
 @dataclass(frozen=True, slots=True)
 class Empty:
-    """Nothing but white space."""
+    """A body of white space only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +38,21 @@ class JsonBody:
 
 @dataclass(frozen=True, slots=True)
 class XmlBody:
-    """A well-formed XML document that is no error message."""
+    """A well-formed XML document that is not an error message."""
 
     root: ET.Element
 
 
 def classify(body: bytes) -> Empty | JsonBody | XmlBody | Refusal | Unreadable:
-    """Say what a body is, whatever its status and its content type claim.
+    """Classify a body, whatever its status and its content type.
 
-    The four ways in which boards say no with any status: `<response success="false" reason=…/>`,
+    Boards refuse in four ways, with any status: `<response success="false" reason=…/>`,
     `<error>text</error>`, a bare JSON string, and `{"success": false, "message": …}`.
     """
     text = body.lstrip(b"\xef\xbb\xbf \t\r\n")
     if not text:
         return Empty()
-    # Before parsing: a few bytes of text become fifty and more of objects.
+    # Before parsing, because a few bytes of text become objects of fifty bytes and more.
     openings = b"<" if text[:1] == b"<" else b"[{"
     if sum(text.count(opening) for opening in openings) > 10 * MAX_ENTRIES:
         return Unreadable("more entries than any board sends")
@@ -65,24 +65,24 @@ def classify(body: bytes) -> Empty | JsonBody | XmlBody | Refusal | Unreadable:
     return Unreadable("plain text")
 
 
-def _first_that_reads(parse: Callable[[bytes], _Parsed], text: bytes) -> _Parsed:
-    """Parse a text, if need be without what neither JSON nor XML may have inside, and UTF-8 neither.
+def _parse(parse: Callable[[bytes], _Parsed], text: bytes) -> _Parsed:
+    """Parse a text; if that fails, replace what is not UTF-8, and characters that JSON and XML forbid.
 
-    Boards hand on what people typed or pasted; one such byte would cost a page of posts.
+    Boards pass on what people typed or pasted; one such byte would cost a page of posts.
     """
     try:
         return parse(text)
     except (ValueError, ET.ParseError):
-        # Nothing is taken out: what stands on either side must not join to a document type.
-        mended = text.decode("utf-8", "replace").encode().translate(_TO_SPACES)
-        if mended == text:
+        # Characters are replaced, not removed: their neighbours must not join to a document type.
+        cleaned = text.decode("utf-8", "replace").encode().translate(_TO_SPACES)
+        if cleaned == text:
             raise
-        return parse(mended)
+        return parse(cleaned)
 
 
 def _classify_json(text: bytes) -> JsonBody | Refusal | Unreadable:
     try:
-        value = _first_that_reads(json.loads, text)
+        value = _parse(json.loads, text)
     except (ValueError, RecursionError):
         return Unreadable("broken JSON")
     if isinstance(value, str):
@@ -97,13 +97,13 @@ def _classify_xml(text: bytes) -> XmlBody | Refusal | Unreadable:
     start = text[:1024].lower()
     if b"<html" in start or b"<!doctype html" in start:
         return Unreadable("an HTML page")
-    if b"\0" in start:  # UTF-16 would hide from the next question what the parser sees
-        return Unreadable("XML in another encoding than UTF-8")
+    if b"\0" in start:  # UTF-16 would hide a document type from the next check
+        return Unreadable("XML in an encoding other than UTF-8")
     if b"<!doctype" in start or b"<!entity" in text.lower():
         return Unreadable("XML with a document type, which no board sends")  # and how XML bombs are built
     try:
         # No document type, so no entities to expand.
-        root = _first_that_reads(ET.fromstring, text)
+        root = _parse(ET.fromstring, text)
     except (ET.ParseError, ValueError, LookupError):  # LookupError: an unknown encoding declaration
         return Unreadable("an HTML page" if b"<body" in text.lower() else "broken XML")
     if root.tag == "error" or root.get("success") == "false":

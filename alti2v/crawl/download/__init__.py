@@ -1,1 +1,1 @@
-"""The files of pending posts: fetched in parallel, checked, and handed to the writer in batches."""
+"""Download of the files of pending posts: in parallel, validated, and written in batches."""

@@ -1,4 +1,4 @@
-"""What the bytes of a file are, by content, from the header alone. Nothing is decoded."""
+"""Format and size of a picture, from the header of its bytes. Nothing is decoded."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT
 # Pillow's own limit against decompression bombs: twice MAX_IMAGE_PIXELS raises.
 MAX_PIXELS = 2 * 89_478_485
 _FORMATS = tuple(IMAGE_SUFFIX_OF_FORMAT)
-# A picture that was cut off lacks its end marker (JPEG: EOI, ITU T.81 B.1.1.3; PNG: IEND; GIF: trailer).
-# Writers append notes behind it, hence the margin.
+# A truncated picture lacks its end marker (JPEG: EOI, ITU T.81 B.1.1.3; PNG: IEND; GIF: trailer).
+# Some programs append data after it, hence the margin.
 _END_MARKERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND", "GIF": b";"}
 _TAIL = 64 * 1024
-# JPEG markers (ITU T.81, table B.1), without the 0xFF in front.
+# JPEG markers (ITU T.81, table B.1), without the leading 0xFF.
 _SOI = b"\xff\xd8"
 _SOF = (b"\xc0", b"\xc1", b"\xc2")  # baseline, extended, progressive
 _SOS = b"\xda"
@@ -26,11 +26,11 @@ _OTHER_SEGMENTS = frozenset(bytes([code]) for code in (0xC4, 0xDB, 0xDD, *range(
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What a header says.
+    """Format and size of a picture.
 
     Attributes:
         format: JPEG, PNG, GIF or WEBP.
-        width, height: in px, not turned by an EXIF orientation.
+        width, height: Size in px, without the EXIF orientation.
     """
 
     format: str
@@ -39,15 +39,15 @@ class ImageHeader:
 
 
 def identify(content: bytes | memoryview) -> ImageHeader | FailedTry:
-    """Say what picture this is, or why it is none that is stored."""
+    """Read the header of a picture, or return why the file is not stored."""
     size = _jpeg_size(content)
     if size is not None and size[0] * size[1] <= MAX_PIXELS:
         return ImageHeader("JPEG", *size)
-    return _as_pillow_says(content)
+    return _identify_with_pillow(content)
 
 
-def _as_pillow_says(content: bytes | memoryview) -> ImageHeader | FailedTry:
-    from PIL import Image, UnidentifiedImageError  # many a crawl never needs it
+def _identify_with_pillow(content: bytes | memoryview) -> ImageHeader | FailedTry:
+    from PIL import Image, UnidentifiedImageError  # most crawls never need it
 
     try:
         with warnings.catch_warnings():
@@ -58,10 +58,10 @@ def _as_pillow_says(content: bytes | memoryview) -> ImageHeader | FailedTry:
     except Image.DecompressionBombError:
         return FailedTry(kind=FailKind.TOO_MANY_PIXELS, message=f"more than {MAX_PIXELS} pixels")
     except UnidentifiedImageError:
-        return _what_else(bytes(content[:4096]))
+        return _describe(bytes(content[:4096]))
     except Exception as exc:  # noqa: BLE001 - parsers of hostile bytes raise anything: OSError, SyntaxError ...
         return FailedTry(kind=FailKind.TRUNCATED_BODY, message=f"unreadable header: {exc}")
-    if picture.format not in IMAGE_SUFFIX_OF_FORMAT:  # MPO is a JPEG with more pictures behind the first
+    if picture.format not in IMAGE_SUFFIX_OF_FORMAT:  # MPO is a JPEG with more pictures after the first
         if picture.format != "MPO":
             return FailedTry(kind=FailKind.UNSUPPORTED_FORMAT, message=f"a {picture.format} file")
         picture = ImageHeader("JPEG", picture.width, picture.height)
@@ -71,10 +71,10 @@ def _as_pillow_says(content: bytes | memoryview) -> ImageHeader | FailedTry:
 
 
 def _jpeg_size(content: bytes | memoryview) -> tuple[int, int] | None:
-    """Width and height of an ordinary JPEG; None for anything else, which Pillow then judges.
+    """Return width and height of an ordinary JPEG; None for anything else, which is left to Pillow.
 
     Ordinary: Huffman-coded, 8 bits, and its segments are in order up to the first scan (ITU T.81, annex B).
-    It takes a tenth of the time that Pillow takes, and nearly every file is one.
+    Nearly every file is one, and this takes a tenth of Pillow's time.
     """
     if content[:2] != _SOI:
         return None
@@ -98,14 +98,14 @@ def _jpeg_size(content: bytes | memoryview) -> tuple[int, int] | None:
 
 
 def is_whole(picture: ImageHeader, content: bytes | memoryview) -> bool:
-    """Whether the end of the picture is there, as far as its format tells without decoding."""
-    if picture.format == "WEBP":  # RIFF: the length of all that follows stands in bytes 4 to 7
+    """Return whether the end of the picture is there, as far as its format shows without decoding."""
+    if picture.format == "WEBP":  # RIFF: bytes 4 to 7 hold the length of the rest
         return len(content) >= 8 + int.from_bytes(content[4:8], "little")
-    # From the end: there it stands in nearly every file.
+    # From the end, because it is there in nearly every file.
     return bytes(content[-_TAIL:]).rfind(_END_MARKERS[picture.format]) >= 0
 
 
-def _what_else(beginning: bytes) -> FailedTry:
+def _describe(beginning: bytes) -> FailedTry:
     start = beginning[:256].lstrip().lower()
     if not start:
         return FailedTry(kind=FailKind.NOT_IMAGE, message="an empty body")
@@ -115,7 +115,7 @@ def _what_else(beginning: bytes) -> FailedTry:
         return FailedTry(kind=FailKind.NOT_IMAGE, message="a message, not a picture")
     if _is_text(beginning[:256]):
         return FailedTry(kind=FailKind.NOT_IMAGE, message="text, not a picture")
-    return FailedTry(kind=FailKind.UNSUPPORTED_FORMAT, message="none of JPEG, PNG, GIF, WebP")
+    return FailedTry(kind=FailKind.UNSUPPORTED_FORMAT, message="not a JPEG, PNG, GIF or WebP file")
 
 
 def _is_text(start: bytes) -> bool:

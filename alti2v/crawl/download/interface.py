@@ -1,7 +1,7 @@
-"""What a crawl asks of the network, and what it gets: answers of the API one by one, files in batches.
+"""The interface between a crawl and its downloads: answers of the API one by one, files in batches.
 
-There are two forms of it: `NetworkHere` lives in this process, `NetworkApart` in another one. This module loads
-no HTTP client: a process that has its network elsewhere needs none.
+It has two implementations: `pool.DownloadPool` runs in this process, `worker.parent.DownloadWorker` in another
+one. This module imports no HTTP library, which a process with a download worker does not need.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Protocol, Self
 
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.interface import ApiClient
-from alti2v.crawl.store.ledger import Outcome
-from alti2v.crawl.store.post_json import Arrived, Wanted
+from alti2v.crawl.store.ledger.posts import Outcome
+from alti2v.crawl.store.post_json import FileRequest, ReceivedFile
 
-# Those that wait for another try hold no connection: let others fetch meanwhile.
+# More than one, because a fetcher that waits for its next try holds no connection.
 FETCHERS_PER_CONNECTION = 4
 BATCH_FILES = 48
 BATCH_BYTES = 16 * 1024 * 1024
@@ -24,12 +24,12 @@ BATCH_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRules:
-    """What to fetch of a post, and at what cost.
+    """Which file of a post to download, and limits of its size.
 
     Attributes:
-        original: fetch the original; otherwise the sample, and the original where there is no sample.
-        max_bytes: larger files are not fetched to their end.
-        memory_bytes: for files that are fetched, examined or wait to be written, together.
+        original: True for the original; False for the sample, or the original if there is no sample.
+        max_bytes: Maximum size of a file.
+        memory_bytes: Memory for all files that are being downloaded, validated or written.
     """
 
     original: bool
@@ -39,10 +39,12 @@ class FileRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadConfig:
-    """How to behave towards hosts, and which files to fetch.
+    """Settings of downloads.
 
     Attributes:
-        seed: of the back-off's jitter.
+        net: Settings of HTTP requests.
+        rules: Which files to download.
+        seed: Seed of the jitter of back-offs.
     """
 
     net: NetConfig
@@ -52,24 +54,24 @@ class DownloadConfig:
 
 @dataclass(frozen=True, slots=True)
 class FileBatch:
-    """Files that wait to be examined and stored.
+    """Downloaded files, to be validated and stored.
 
     Attributes:
-        results: by the `seq` of what was wanted: the bytes, or what to record in their place.
-        settled: to be called once they are durable; the bytes are gone from then on.
+        results: File, or outcome to record in its place, by the `seq` of the request.
+        release: To be called when the files are durable; frees their memory.
     """
 
-    results: Mapping[int, Arrived | Outcome]
-    settled: Callable[[], None]
+    results: Mapping[int, ReceivedFile | Outcome]
+    release: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFailures:
-    """What hosts kept from this run.
+    """Hosts that this run gave up on, and whether one of them banned us.
 
     Attributes:
-        hosts_down: those that were given up for something, as `origin api` or `origin file`, and why.
-        was_banned: a host has shut us out: then no single refusal says anything about its file.
+        hosts_down: Reason by `origin api` or `origin file`.
+        was_banned: True if a host has banned us; then a refusal says nothing about the single file.
     """
 
     hosts_down: Mapping[str, str]
@@ -77,7 +79,7 @@ class HostFailures:
 
 
 class Downloads(ApiClient, Protocol):
-    """The network of one crawl; open inside an async `with`."""
+    """Downloads of one crawl; an async context manager."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -85,22 +87,22 @@ class Downloads(ApiClient, Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def want(self, files: Sequence[Wanted]) -> None:
-        """Fetch these, after those before them; the caller bounds how many are under way."""
+    def request(self, files: Sequence[FileRequest]) -> None:
+        """Queue files; the caller limits the number of files in flight."""
         ...
 
-    def want_no_more(self) -> None:
-        """`batch` ends with what is wanted so far."""
+    def end_requests(self) -> None:
+        """Declare that no more files are requested: `next_batch` ends with those requested so far."""
         ...
 
     def stop(self) -> None:
-        """Finish what is in flight, and begin nothing new."""
+        """Finish what is in flight, and start nothing new."""
         ...
 
-    async def batch(self) -> FileBatch | None:
-        """What has arrived; None if nothing more comes: the end, a stop, or the files' host was given up."""
+    async def next_batch(self) -> FileBatch | None:
+        """Return downloaded files; None after the last ones, after a stop, or if the host was given up."""
         ...
 
-    async def losses(self) -> HostFailures:
-        """What hosts kept from this run up to now."""
+    async def host_failures(self) -> HostFailures:
+        """Return the failures of hosts in this run so far."""
         ...

@@ -1,4 +1,4 @@
-"""One post's file: which address, and how often. What the bytes have to prove is `examining`'s."""
+"""Download of one post's file: which address, and how often. The bytes are checked by `validate`."""
 
 from __future__ import annotations
 
@@ -9,68 +9,70 @@ from alti2v.crawl.boards.protocol import Skip
 from alti2v.crawl.download.interface import FileRules
 from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.config import PRODUCT
-from alti2v.crawl.http.memory_budget import Room
+from alti2v.crawl.http.memory_budget import Reservation
 from alti2v.crawl.http.results import Purpose, Received
 from alti2v.crawl.http.retry import FailedTry, FailKind, GiveUp, RetryPolicy, decide
-from alti2v.crawl.store.ledger import Outcome
-from alti2v.crawl.store.post_json import Arrived, Wanted
+from alti2v.crawl.store.ledger.posts import Outcome
+from alti2v.crawl.store.post_json import FileRequest, ReceivedFile
 from alti2v.records import Status
 
-_OPT_OUT = frozenset({"noai", "noimageai"})  # the words of X-Robots-Tag that DeviantArt introduced in 2022
+_OPT_OUT = frozenset({"noai", "noimageai"})  # values of X-Robots-Tag that DeviantArt introduced in 2022
 
 
 async def fetch(
-    wanted: Wanted,
+    request: FileRequest,
     *,
     rules: FileRules,
     client: Client,
     policy: RetryPolicy,
     rng: Random,
     sleep: Callable[[float], Awaitable[None]],
-    room: Room,
-) -> Arrived | Outcome | None:
-    """Fetch the file of a post, as often as the policy allows.
+    reservation: Reservation,
+) -> ReceivedFile | Outcome | None:
+    """Download the file of a post, with retries.
 
     Args:
-        wanted: the file.
-        rules: which of the post's files, and how large.
-        client: obeys hosts; its failures come back as values.
-        policy: how often to try.
-        rng: of the back-off.
-        sleep: waits so many seconds.
-        room: holds the bytes while they are in memory; the caller's if they are returned.
+        request: File.
+        rules: Which file of the post, and its maximum size.
+        client: HTTP client.
+        policy: Limits of retries.
+        rng: Randomness of the back-off.
+        sleep: Waits for a number of seconds.
+        reservation: Memory for the bytes; the caller releases it if a file is returned.
 
     Returns:
-        The file, whatever it is, or what to record in its place, or None if the host was given up, so that the
-        post stays pending.
+        The file, not validated; or the outcome to record in its place; or None if the host was given up, so
+        that the post stays pending.
     """
-    if wanted.wait_s:
-        await sleep(wanted.wait_s)
-    attempts, tries = wanted.attempts, wanted.tries
+    if request.wait_s:
+        await sleep(request.wait_s)
+    attempts, tries = request.attempts, request.tries
     failure = FailedTry(kind=FailKind.BAD_URL, message="the board shows no address")
-    for url in addresses(wanted, original=rules.original):
+    for url in addresses(request, original=rules.original):
         while True:
             tries += 1
             attempts += 1
-            answer = await client.get(url, purpose=Purpose.FILE, max_bytes=rules.max_bytes, room=room)
+            answer = await client.get(
+                url, purpose=Purpose.FILE, max_bytes=rules.max_bytes, reservation=reservation
+            )
             if isinstance(answer, Received):
-                return _arrived(answer, wanted, asked=url, attempts=attempts, tries=tries)
+                return _received(answer, request, url=url, attempts=attempts, tries=tries)
             failure = answer
-            room.leave()
+            reservation.release()
             if failure.kind is FailKind.HOST_DOWN:
                 return None
-            verdict = decide(failure, tries=tries, policy=policy, rng=rng)
-            if isinstance(verdict, GiveUp):
+            decision = decide(failure, tries=tries, policy=policy, rng=rng)
+            if isinstance(decision, GiveUp):
                 break
-            await sleep(verdict.delay_s)
+            await sleep(decision.delay_s)
         if failure.kind is not FailKind.HTTP_404:
             break
         tries = 0  # a listed sample that does not exist: try the original
     else:
-        if attempts == wanted.attempts:
+        if attempts == request.attempts:
             return _skipped(Skip.HIDDEN, error="", attempts=attempts)
     if failure.kind is FailKind.ROBOTS:
-        return _skipped(Skip.ROBOTS, error=failure.message, attempts=wanted.attempts)
+        return _skipped(Skip.ROBOTS, error=failure.message, attempts=request.attempts)
     return Outcome(
         status=Status.FAILED,
         reason=failure.kind.value,
@@ -80,28 +82,30 @@ async def fetch(
     )
 
 
-def addresses(wanted: Wanted, *, original: bool) -> tuple[str, ...]:
-    """Where the file may be got from, in the order of trying."""
-    candidates = (wanted.file_url,) if original else (wanted.sample_url, wanted.file_url)
+def addresses(request: FileRequest, *, original: bool) -> tuple[str, ...]:
+    """Return the addresses of a file, in the order of trying."""
+    candidates = (request.file_url,) if original else (request.sample_url, request.file_url)
     return tuple(url for url in candidates if url is not None)
 
 
-def _arrived(received: Received, wanted: Wanted, *, asked: str, attempts: int, tries: int) -> Arrived | Outcome:
+def _received(
+    received: Received, request: FileRequest, *, url: str, attempts: int, tries: int
+) -> ReceivedFile | Outcome:
     if any(map(_is_opt_out, received.robots_tag.split(","))):
         return _skipped(Skip.OPT_OUT, error=received.robots_tag, attempts=attempts)
-    return Arrived(
-        asked=asked,
+    return ReceivedFile(
+        requested=url,
         url=received.url,
         http_status=received.status,
         attempts=attempts,
         tries=tries,
         content=received.body,
-        has_mismatched=wanted.has_mismatched,
+        has_mismatched=request.has_mismatched,
     )
 
 
 def _is_opt_out(rule: str) -> bool:
-    """Whether a rule of X-Robots-Tag speaks of training, and to us: `noai`, `*: noai` or `alti2v: noai`."""
+    """Return whether a rule of X-Robots-Tag forbids us training: `noai`, `*: noai` or `alti2v: noai`."""
     agent, colon, word = rule.rpartition(":")
     return word.strip() in _OPT_OUT and (not colon or agent.strip() in (PRODUCT, "*"))
 

@@ -1,6 +1,6 @@
-"""The network in this process: many fetchers behind one queue, and what they get in batches.
+"""Downloads in this process: many fetchers share one queue, and fill batches.
 
-wanted ──queue──▶ fetchers ──▶ the batch that is gathered
+requests ──queue──▶ fetchers ──▶ batch buffer
 """
 
 from __future__ import annotations
@@ -23,77 +23,77 @@ from alti2v.crawl.download.interface import (
 )
 from alti2v.crawl.download.one_file import fetch
 from alti2v.crawl.http.client import Client
-from alti2v.crawl.http.memory_budget import Memory, Room
+from alti2v.crawl.http.memory_budget import MemoryBudget, Reservation
 from alti2v.crawl.http.results import Purpose, Received
 from alti2v.crawl.http.retry import FailedTry
-from alti2v.crawl.store.ledger import Outcome
-from alti2v.crawl.store.post_json import Arrived, Wanted
+from alti2v.crawl.store.ledger.posts import Outcome
+from alti2v.crawl.store.post_json import FileRequest, ReceivedFile
 
-_BATCH_S = 0.25  # what a kill may cost at most, in time
+_BATCH_S = 0.25  # maximum age of a batch, which a kill loses
 
 
-class _Basket:
-    """What has arrived and waits to be taken, at most a batch: whoever brings more waits, too."""
+class _BatchBuffer:
+    """Results that wait to be taken, at most one batch; fetchers wait while it is full."""
 
     def __init__(self) -> None:
-        self._results: dict[int, Arrived | Outcome] = {}
-        self._rooms: list[Room] = []
+        self._results: dict[int, ReceivedFile | Outcome] = {}
+        self._reservations: list[Reservation] = []
         self._bytes = 0
-        self._has_some = asyncio.Event()
-        self._is_full = asyncio.Event()
-        self._has_place = asyncio.Event()
-        self._has_place.set()
+        self._has_results = asyncio.Event()
+        self._is_due = asyncio.Event()  # full, or nothing else is in flight
+        self._has_space = asyncio.Event()
+        self._has_space.set()
         self._is_closed = False
 
-    async def put(self, seq: int, result: Arrived | Outcome, room: Room) -> None:
-        """Wait for a place, and put something there."""
-        while not self._has_place.is_set():
-            await self._has_place.wait()
+    async def put(self, seq: int, result: ReceivedFile | Outcome, reservation: Reservation) -> None:
+        """Wait for space, and add a result."""
+        while not self._has_space.is_set():
+            await self._has_space.wait()
         self._results[seq] = result
-        self._rooms.append(room)
-        self._bytes += len(result.content) if isinstance(result, Arrived) else 0
-        self._has_some.set()
-        if len(self._rooms) >= BATCH_FILES or self._bytes >= BATCH_BYTES:
-            self._is_full.set()
-            self._has_place.clear()
+        self._reservations.append(reservation)
+        self._bytes += len(result.content) if isinstance(result, ReceivedFile) else 0
+        self._has_results.set()
+        if len(self._reservations) >= BATCH_FILES or self._bytes >= BATCH_BYTES:
+            self._is_due.set()
+            self._has_space.clear()
 
     async def take(self) -> FileBatch | None:
-        """What is there once it is full or nothing follows, at the latest in a quarter of a second.
+        """Return the results once the buffer is full, or a quarter of a second after the first of them.
 
-        None if it is empty and closed.
+        None if the buffer is empty and closed.
         """
-        await self._has_some.wait()
+        await self._has_results.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_BATCH_S):
-                await self._is_full.wait()
-        results, rooms = self._results, self._rooms
+                await self._is_due.wait()
+        results, reservations = self._results, self._reservations
         if not results:
             return None
-        self._results, self._rooms, self._bytes = {}, [], 0
+        self._results, self._reservations, self._bytes = {}, [], 0
         if not self._is_closed:
-            self._has_some.clear()
-            self._is_full.clear()
-        self._has_place.set()
-        return FileBatch(results, lambda: _leave(rooms))
+            self._has_results.clear()
+            self._is_due.clear()
+        self._has_space.set()
+        return FileBatch(results, lambda: _release(reservations))
 
-    def nothing_follows(self) -> None:
-        """Nothing else is under way now: there is no reason to wait for company."""
-        self._is_full.set()
+    def flush(self) -> None:
+        """Do not wait for more results: nothing else is in flight."""
+        self._is_due.set()
 
     def close(self) -> None:
-        """Nothing more comes: what is there can be taken at once."""
+        """Declare that no more results come."""
         self._is_closed = True
-        self._has_some.set()
-        self._is_full.set()
+        self._has_results.set()
+        self._is_due.set()
 
 
 class DownloadPool:
-    """The network of one crawl, in this process; an async context manager.
+    """Downloads of one crawl, in this process; an async context manager.
 
     Args:
-        config: how to behave.
-        on_pause: told why and for how long (s) a host is left alone.
-        on_notice: told in words what else a host makes us do.
+        config: Settings.
+        on_pause: Called with the reason and the length (s) of each pause of a host.
+        on_notice: Called with other messages for users about hosts.
     """
 
     def __init__(
@@ -107,11 +107,11 @@ class DownloadPool:
         self._rng = Random(config.seed)  # noqa: S311 - jitter
         self._stop = Stop()
         self._client = Client(config.net, on_pause=on_pause, on_notice=on_notice, sleep=self._stop.sleep)
-        self._gave_up = False  # a host of files is down: what is left stays pending
-        self._wanted: asyncio.Queue[Wanted | None] = asyncio.Queue()
-        self._under_way = 0  # files that are wanted and have not arrived
-        self._basket = _Basket()
-        self._memory = Memory(max(config.rules.memory_bytes, config.rules.max_bytes))
+        self._gave_up = False  # a host of files is down: the remaining posts stay pending
+        self._queue: asyncio.Queue[FileRequest | None] = asyncio.Queue()
+        self._in_flight = 0
+        self._buffer = _BatchBuffer()
+        self._memory = MemoryBudget(max(config.rules.memory_bytes, config.rules.max_bytes))
         self._fetching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -128,39 +128,39 @@ class DownloadPool:
         await self._client.__aexit__(kind, error, trace)
 
     async def get(self, url: str, *, max_bytes: int) -> Received | FailedTry:
-        """Ask the API at one address, politely."""
+        """Send a request to one address of the API."""
         return await self._client.get(url, purpose=Purpose.API, max_bytes=max_bytes)
 
     async def may_crawl(self, url: str) -> bool | None:
-        """Whether robots.txt allows an address; None if it cannot be read."""
+        """Return whether the robots.txt of the host allows an address; None if it cannot be read."""
         return await self._client.may_crawl(url)
 
-    def want(self, files: Sequence[Wanted]) -> None:
-        """Fetch these, after those before them."""
-        self._under_way += len(files)
-        for wanted in files:
-            self._wanted.put_nowait(wanted)
+    def request(self, files: Sequence[FileRequest]) -> None:
+        """Queue files."""
+        self._in_flight += len(files)
+        for file in files:
+            self._queue.put_nowait(file)
 
-    def want_no_more(self) -> None:
-        """`batch` ends with what is wanted so far."""
+    def end_requests(self) -> None:
+        """Declare that no more files are requested."""
         for _ in range(self._fetchers):
-            self._wanted.put_nowait(None)
+            self._queue.put_nowait(None)
 
     def stop(self) -> None:
-        """Finish what is in flight, and begin nothing new."""
-        self._stop.want()
-        self.want_no_more()
+        """Finish what is in flight, and start nothing new."""
+        self._stop.request()
+        self.end_requests()
 
-    async def losses(self) -> HostFailures:
-        """What hosts kept from this run up to now."""
+    async def host_failures(self) -> HostFailures:
+        """Return the failures of hosts in this run so far."""
         return HostFailures(hosts_down=self._client.hosts_down(), was_banned=self._client.was_banned)
 
-    async def batch(self) -> FileBatch | None:
-        """What has arrived; None if nothing more comes."""
+    async def next_batch(self) -> FileBatch | None:
+        """Return downloaded files; None after the last ones."""
         assert self._fetching is not None
-        batch = await self._basket.take()
+        batch = await self._buffer.take()
         if batch is None:
-            await self._fetching  # whatever broke it comes out here
+            await self._fetching  # raises the exception that ended it, if any
         return batch
 
     @property
@@ -173,37 +173,36 @@ class DownloadPool:
                 for _ in range(self._fetchers):
                     tasks.create_task(self._fetch())
         finally:
-            self._basket.close()
+            self._buffer.close()
 
     async def _fetch(self) -> None:
-        while (wanted := await self._wanted.get()) is not None:
-            if not (self._stop.is_wanted or self._gave_up):
+        while (file := await self._queue.get()) is not None:
+            if not (self._stop.is_requested or self._gave_up):
                 with contextlib.suppress(StoppedError):
-                    await self._fetch_one(wanted)
+                    await self._fetch_one(file)
 
-    # What holds bytes is a function of its own: a loop's variables would keep them while it waits.
-
-    async def _fetch_one(self, wanted: Wanted) -> None:
-        room = Room(self._memory)
+    # A separate function, so that its locals (the body) are freed before the loop waits.
+    async def _fetch_one(self, file: FileRequest) -> None:
+        reservation = Reservation(self._memory)
         result = await fetch(
-            wanted,
+            file,
             rules=self._config.rules,
             client=self._client,
             policy=self._config.net.retry,
             rng=self._rng,
             sleep=self._stop.sleep,
-            room=room,
+            reservation=reservation,
         )
         if result is None:
             self._gave_up = True
-            self.want_no_more()
+            self.end_requests()
             return
-        await self._basket.put(wanted.seq, result, room)
-        self._under_way -= 1
-        if not self._under_way:
-            self._basket.nothing_follows()
+        await self._buffer.put(file.seq, result, reservation)
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._buffer.flush()
 
 
-def _leave(rooms: Sequence[Room]) -> None:
-    for room in rooms:
-        room.leave()
+def _release(reservations: Sequence[Reservation]) -> None:
+    for reservation in reservations:
+        reservation.release()

@@ -1,1 +1,1 @@
-"""One polite HTTP request: pace, retries, robots.txt, deadlines, and a guard against private addresses."""
+"""Polite HTTP requests: rate limits, retries, robots.txt, deadlines, and a guard against private addresses."""

@@ -1,7 +1,7 @@
-"""How much of its configured rate a host can bear: pure, told of answers and complaints.
+"""An adaptive rate for one host, from its answers and complaints. Pure.
 
-Down by a factor, up by a step (D.-M. Chiu and R. Jain, "Analysis of the Increase and Decrease Algorithms for
-Congestion Avoidance in Computer Networks", Computer Networks and ISDN Systems 17, 1989).
+Additive increase, multiplicative decrease (D.-M. Chiu and R. Jain, "Analysis of the Increase and Decrease
+Algorithms for Congestion Avoidance in Computer Networks", Computer Networks and ISDN Systems 17, 1989).
 """
 
 from __future__ import annotations
@@ -10,52 +10,52 @@ from dataclasses import dataclass
 
 _AFTER_COMPLAINT = 0.5
 _AFTER_SLOWNESS = 0.7
-_LEAST = 1 / 16
+_LOWEST = 1 / 16
 _STEP = 0.05
-_STEADY = 20  # good answers per step up, and answers before slowness may count
-_PATIENCE = 10  # answers between two steps down, so that the first can show its effect
-_CLEARLY = 3.0  # times the usual latency ...
-_AT_LEAST_S = 0.5  # ... and so much more than it
+_STEADY = 20  # good answers per step up, and before slowness counts
+_PATIENCE = 10  # answers between two steps down, so that the first can take effect
+_SLOW_FACTOR = 3.0  # a latency is slow if it is this many times the usual one ...
+_SLOW_S = 0.5  # ... and longer than it by this many seconds
 
 
 @dataclass(slots=True)
 class Latency:
-    """The time to the first byte of one kind of request, usual and recent, in s."""
+    """Usual and recent time to the first byte of one kind of request, in s."""
 
     answers: int = 0
     usual_s: float = 0.0
     recent_s: float = 0.0
 
-    def note(self, seconds: float) -> None:
-        """One more answer."""
+    def add(self, seconds: float) -> None:
+        """Add one answer."""
         self.answers += 1
-        if self.answers <= _STEADY:  # the plain mean first
+        if self.answers <= _STEADY:  # at first, the plain mean
             self.usual_s += (seconds - self.usual_s) / self.answers
             self.recent_s = self.usual_s
             return
         self.recent_s += 0.2 * (seconds - self.recent_s)
-        # What is usual follows soon when a host gets faster, over hundreds of answers when it gets slower.
+        # The usual latency adapts soon when a host gets faster, over hundreds of answers when it gets slower.
         self.usual_s += (0.05 if seconds < self.usual_s else 0.002) * (seconds - self.usual_s)
 
     @property
     def has_grown(self) -> bool:
-        """Whether answers take clearly longer than they used to."""
-        return self.recent_s > max(_CLEARLY * self.usual_s, self.usual_s + _AT_LEAST_S)
+        """True if answers take clearly longer than usual."""
+        return self.recent_s > max(_SLOW_FACTOR * self.usual_s, self.usual_s + _SLOW_S)
 
 
 @dataclass(slots=True)
-class Tempo:
-    """The share of the configured rate, in [1/16, 1], and what it follows from."""
+class AdaptiveRate:
+    """The share of the configured rate that a host can bear, in [1/16, 1]."""
 
     share: float = 1.0
     since_change: int = 0
 
     def complained(self) -> None:
-        """The host throttled us or is overloaded (429, 503)."""
+        """Slow down: the host throttled us or is overloaded (429, 503)."""
         self._slow(_AFTER_COMPLAINT)
 
     def answered(self, latency: Latency) -> None:
-        """The host answered well; its latency has been noted."""
+        """Adapt to a good answer, which is already part of `latency`."""
         self.since_change += 1
         if latency.has_grown:
             if self.since_change > _PATIENCE:
@@ -65,5 +65,5 @@ class Tempo:
             self.since_change = 0
 
     def _slow(self, factor: float) -> None:
-        self.share = max(_LEAST, self.share * factor)
+        self.share = max(_LOWEST, self.share * factor)
         self.since_change = 0

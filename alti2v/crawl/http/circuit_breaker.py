@@ -1,8 +1,8 @@
-"""Whether a host that fails is asked at all: a circuit breaker, pure, told of each request's begin and end.
+"""A circuit breaker, which stops requests to a host that fails. Pure.
 
-Closed: everything may go. After failures in a row the host rests; then one request probes it (half open). If
-that one goes well, the breaker closes; if not, the host rests twice as long; after several probes it is given
-up. (M. T. Nygard, "Release It!", 2007, chapter 5.)
+Closed: every request may go. After failures in a row the host rests; then one request probes it (half open). If
+the probe succeeds, the breaker closes; if not, the host rests twice as long; after several failed probes it is
+given up. (M. T. Nygard, "Release It!", 2007, chapter 5.)
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from alti2v.crawl.http.retry import RetryPolicy
 
 
 @dataclass(slots=True, kw_only=True)
-class Breaker:
-    """The breaker of one host for one purpose.
+class CircuitBreaker:
+    """Circuit breaker of one host for one purpose.
 
     Attributes:
-        policy: after how many failures, how long, how many probes.
-        failures: in a row, of answers while closed.
-        rests: begun since it was closed last; 0 if it is closed.
-        rests_until_s: when the next probe may go, on the caller's clock.
-        is_probing: the probe is under way.
+        policy: Failures before the first rest, length of a rest, and number of probes.
+        failures: Failures in a row.
+        rests: Rests since the breaker was last closed; 0 if it is closed.
+        rests_until_s: Time of the next probe, on the caller's clock.
+        is_probing: True while the probe is in flight.
     """
 
     policy: RetryPolicy
@@ -32,20 +32,20 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing but a probe may go."""
+        """True if only a probe may be sent."""
         return self.rests > 0
 
     @property
     def is_given_up(self) -> bool:
-        """Whether the last probe has failed."""
+        """True if the last probe has failed."""
         return self.rests > self.policy.probes
 
     def rest_s(self, now: float) -> float:
-        """How long the host still rests."""
+        """Return the remaining rest in s."""
         return max(0.0, self.rests_until_s - now) if self.is_open else 0.0
 
     def begin(self, now: float) -> bool:
-        """Whether a request may go now; if the breaker is open, it is the probe."""
+        """Return whether a request may be sent now; if the breaker is open, it is the probe."""
         if not self.is_open:
             return True
         if self.is_probing or self.rest_s(now) > 0:
@@ -54,13 +54,13 @@ class Breaker:
         return True
 
     def succeeded(self) -> None:
-        """An answer shows that the host is well."""
+        """Close the breaker after a good answer."""
         self.failures = self.rests = 0
 
     def failed(self, now: float, *, was_probe: bool) -> float:
-        """A request failed for the host's own sake; returns the rest that begins now, in s, 0 if none does."""
+        """Record a failure of the host; return the rest that begins now, in s, 0 if no rest begins."""
         if self.is_open and not was_probe:
-            return 0.0  # it was under way when the rest began
+            return 0.0  # it was sent before the rest began
         self.failures += 1
         if not self.is_open and self.failures < self.policy.failures:
             return 0.0

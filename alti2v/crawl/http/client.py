@@ -1,7 +1,7 @@
-"""The network as a crawl sees it: one request after the other, at each host's pace and under its robots.txt.
+"""The HTTP client of a crawl: requests at each host's rate and under its robots.txt.
 
-Everything that goes wrong comes back as a `Failure`. What concerns a host as a whole (its wish for
-silence, its robots.txt, its being down) is settled here; what concerns one file is the caller's.
+Failures are returned as a `FailedTry`. This module handles what concerns a host as a whole (requested pauses,
+robots.txt, outages); failures of a single file are handled by the caller.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from protego import Protego
 
 from alti2v.crawl.http.config import PRODUCT, NetConfig
 from alti2v.crawl.http.host import Host
-from alti2v.crawl.http.memory_budget import Room
+from alti2v.crawl.http.memory_budget import Reservation
 from alti2v.crawl.http.rate_limit import Pace
 from alti2v.crawl.http.request import Bounds, is_breakdown, is_refusal, request
 from alti2v.crawl.http.results import Moved, Purpose, Received, Throttled
@@ -27,23 +27,25 @@ from alti2v.crawl.http.ssrf_guard import Sites, guarded_socket, origin_of
 
 MAX_REDIRECTS = 5
 MAX_ROBOTS_BYTES = 512 * 1024  # RFC 9309, 2.5: parse at least 500 KiB
-_CHUNK = 1 << 18  # bytes: each stop and start of reading costs two system calls
+_CHUNK = 1 << 18  # bytes; each pause of reading costs two system calls
 
 
 def _foreign(origin: str, purpose: Purpose) -> str:
     if purpose is Purpose.API:
         return f"it redirects to {origin}, which is another site"
-    return f"{origin} is no host of the board's files"
+    return f"{origin} is not a host of the board's files"
 
 
 class Client:
-    """The session of one crawl; an async context manager.
+    """HTTP client of one crawl; an async context manager.
 
     Args:
-        config: how to behave.
-        on_pause: told why and for how long (s) a host is left alone.
-        on_notice: told in words what else a host makes us do.
-        clock: seconds that never go back. wall: unix seconds, for Retry-After dates. sleep: waits.
+        config: Settings of requests.
+        on_pause: Called with the reason and the length (s) of each pause of a host.
+        on_notice: Called with other messages for users about hosts.
+        clock: Monotonic time, s.
+        wall: Time in unix seconds, for dates in Retry-After.
+        sleep: Waits for a number of seconds.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Client:
     async def __aenter__(self) -> Self:
         config = self._config
         connector = aiohttp.TCPConnector(
-            limit=0,  # the slots of each host bound it
+            limit=0,  # connections are limited per host
             ttl_dns_cache=300,
             keepalive_timeout=30,
             socket_factory=None if config.allow_private else guarded_socket,
@@ -95,26 +97,31 @@ class Client:
             host.pace.close()
 
     def hosts_down(self) -> Mapping[str, str]:
-        """The hosts that this run has given up, and why."""
+        """Return the hosts that this run has given up, as `origin purpose`, with the reason."""
         return {
-            f"{name} {purpose}": lane.down
-            for name, host in self._hosts.items()
-            for purpose, lane in host.lanes.items()
-            if lane.down
+            f"{origin} {purpose}": state.down
+            for origin, host in self._hosts.items()
+            for purpose, state in host.states.items()
+            if state.down
         }
 
     @property
     def was_banned(self) -> bool:
-        """Whether a host has shut us out: then no single refusal says anything about its file."""
+        """True if a host has banned us; then a refusal says nothing about the single file."""
         return any(host.has_banned_us for host in self._hosts.values())
 
     async def get(
-        self, url: str, *, purpose: Purpose, max_bytes: int, room: Room | None = None
+        self, url: str, *, purpose: Purpose, max_bytes: int, reservation: Reservation | None = None
     ) -> Received | FailedTry:
-        """Fetch one address, politely, through at most five redirects.
+        """Fetch one address, following at most five redirects.
 
-        Waits for the host's pace and for the silence it asked for; being throttled is never the file's
-        failure. Files are held against robots.txt first. The body's bytes are counted in `room`, if given.
+        Waits for the host's rate limit and for pauses that it asked for, so being throttled is not a failure.
+
+        Args:
+            url: Address.
+            purpose: Purpose of the request; files are subject to robots.txt.
+            max_bytes: Maximum size of the body.
+            reservation: Memory for the body; None if it is not counted.
         """
         for hop in range(MAX_REDIRECTS + 1):
             origin = origin_of(url)
@@ -127,7 +134,9 @@ class Client:
                 refused = await self._robots_refusal(host, url)
                 if refused is not None:
                     return refused
-            outcome = await self._get_from(host, url, purpose=purpose, max_bytes=max_bytes, room=room)
+            outcome = await self._get_from(
+                host, url, purpose=purpose, max_bytes=max_bytes, reservation=reservation
+            )
             if not isinstance(outcome, Moved):
                 return outcome
             url = outcome.url
@@ -159,7 +168,6 @@ class Client:
                 policy=config.retry,
                 connections=config.connections,
                 pace=pace,
-                rate=config.rate,
                 on_pause=self._on_pause,
                 on_notice=self._on_notice,
                 clock=self._clock,
@@ -168,35 +176,35 @@ class Client:
         return self._hosts[origin]
 
     async def _get_from(
-        self, host: Host, url: str, *, purpose: Purpose, max_bytes: int, room: Room | None = None
+        self, host: Host, url: str, *, purpose: Purpose, max_bytes: int, reservation: Reservation | None = None
     ) -> Received | FailedTry | Moved:
-        lane, config = host.lanes[purpose], self._config
+        state, config = host.states[purpose], self._config
         bounds = Bounds(
             max_bytes=max_bytes,
             min_bytes_per_s=config.min_bytes_per_s,
             grace_s=config.grace_s,
-            room=room,
+            reservation=reservation,
         )
-        while not lane.down:
-            await host.until_asked_again(purpose)  # those who wait for a host hold none of its connections
+        while not state.down:
+            await host.wait_until_available(purpose)  # before taking one of its connections
             async with host.slots:
                 await host.pace.turn(is_api=purpose is Purpose.API)
                 if not host.begin(purpose):
                     continue
-                was_probe = lane.breaker.is_open
+                was_probe = state.breaker.is_open
                 try:
-                    outcome = await self._ask(host, url, purpose, bounds=bounds, was_probe=was_probe)
+                    outcome = await self._request(host, url, purpose, bounds=bounds, was_probe=was_probe)
                 finally:
                     if was_probe:
                         host.end_probe(purpose)
             if outcome is not None:
                 return outcome
-        return FailedTry(kind=FailKind.HOST_DOWN, message=lane.down)
+        return FailedTry(kind=FailKind.HOST_DOWN, message=state.down)
 
-    async def _ask(
+    async def _request(
         self, host: Host, url: str, purpose: Purpose, *, bounds: Bounds, was_probe: bool
     ) -> Received | FailedTry | Moved | None:
-        """Ask once, and let the host know what that says about it; None if it asked for silence."""
+        """Send one request and update the host's state; return None if the host asked for a pause."""
         assert self._session is not None
         sent_s = self._clock()
         outcome = await request(
@@ -217,7 +225,7 @@ class Client:
         return outcome
 
     async def may_crawl(self, url: str) -> bool | None:
-        """Whether the robots.txt of its host allows an address; None if it cannot be read."""
+        """Return whether the robots.txt of the host allows an address; None if it cannot be read."""
         origin = origin_of(url)
         robots = None if origin is None else await self._robots_of(self._host(origin))
         return None if robots is None else robots.can_fetch(url, PRODUCT)
@@ -225,27 +233,30 @@ class Client:
     async def _robots_refusal(self, host: Host, url: str) -> FailedTry | None:
         robots = host.robots or await self._robots_of(host)
         if robots is None:
-            return FailedTry(kind=FailKind.HOST_DOWN, message=host.lanes[Purpose.FILE].down)
+            return FailedTry(kind=FailKind.HOST_DOWN, message=host.states[Purpose.FILE].down)
         if robots.can_fetch(url, PRODUCT):
             return None
         return FailedTry(kind=FailKind.ROBOTS, message=f"{host.origin}/robots.txt forbids it")
 
     async def _robots_of(self, host: Host) -> Protego | None:
-        """Its robots.txt, read once; None if it cannot be read."""
+        """Return the robots.txt of a host, read once; None if it cannot be read."""
         async with host.robots_lock:
-            if host.robots is None and not host.lanes[Purpose.FILE].down:
+            if host.robots is None and not host.states[Purpose.FILE].down:
                 await self._read_robots(host)
         return host.robots
 
     async def _read_robots(self, host: Host) -> None:
-        """RFC 9309, 2.3.1: unavailable (4xx) allows everything, unreachable forbids everything."""
+        """Read the robots.txt of a host.
+
+        RFC 9309, 2.3.1: an unavailable file (4xx) allows everything, an unreachable one forbids everything.
+        """
         tries = 0
         while True:
             outcome = await self._get_robots(host)
             tries += 1
-            if not is_breakdown(outcome) and not host.lanes[Purpose.FILE].down:
+            if not is_breakdown(outcome) and not host.states[Purpose.FILE].down:
                 break
-            if tries >= self._config.retry.tries or host.lanes[Purpose.FILE].down:
+            if tries >= self._config.retry.tries or host.states[Purpose.FILE].down:
                 message = outcome.message if isinstance(outcome, FailedTry) else ""
                 host.give_up(f"{host.origin}/robots.txt cannot be read ({message})", Purpose.FILE)
                 return

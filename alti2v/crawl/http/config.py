@@ -1,4 +1,4 @@
-"""How to behave towards hosts: rates, deadlines, and the name that requests carry."""
+"""Settings of HTTP requests: rates, deadlines, and the User-Agent."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from pathlib import Path
 from alti2v import __version__
 from alti2v.crawl.http.retry import RetryPolicy
 
-PRODUCT = "alti2v"  # the name that robots.txt may address (RFC 9309, 2.2.1)
+PRODUCT = "alti2v"  # product token in robots.txt (RFC 9309, 2.2.1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetConfig:
-    """How to behave towards hosts.
+    """Settings of HTTP requests.
 
     Attributes:
-        rate: requests/s to one host, all purposes; infinity for no pacing.
-        api_rate: the API's share of it, requests/s.
-        connections: open at once to one host.
-        board: its address, whose site the allow-list of hosts begins with; None for any host.
-        allow_private: talk to addresses that are not public.
-        contact: mail address or URL for the User-Agent.
-        pace_dir: where the crawls of one machine keep a common pace; None: this process by itself.
-        connect_s, read_s, total_s: deadlines for a connection, for a silence, for a whole answer.
-        min_bytes_per_s: a body that is slower than this on average, after `grace_s`, is given up.
+        rate: Requests/s to one host for all purposes; infinity for no limit.
+        api_rate: Requests/s of these for the API.
+        connections: Maximum number of connections to one host.
+        board: Address of the board, whose site is always on the allow-list of hosts; None to allow any host.
+        allow_private: True to connect to addresses that are not public.
+        contact: Mail address or URL for the User-Agent.
+        pace_dir: Folder through which the crawls of one machine share a rate; None to share nothing.
+        connect_s, read_s, total_s: Deadlines for connecting, between two reads, and for a whole answer, s.
+        min_bytes_per_s: Minimum average speed of a body after `grace_s`; a slower one is given up.
+        grace_s: Time before the speed counts, s.
+        retry: Retry policy.
     """
 
     rate: float
@@ -43,6 +45,6 @@ class NetConfig:
 
     @property
     def user_agent(self) -> str:
-        """An honest name; boards challenge browser-like and default library names."""
+        """User-Agent: an honest name, because boards challenge those of browsers and HTTP libraries."""
         contact = f"+{self.contact}" if self.contact else "illustration dataset crawler, no contact given"
         return f"{PRODUCT}/{__version__} ({contact})"

@@ -1,4 +1,4 @@
-"""What the listing asks of HTTP. Loads no HTTP client, so that a process without one can name it."""
+"""The API client that the listing uses. Does not import an HTTP library, which one form of it does not need."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from alti2v.crawl.http.retry import FailedTry
 
 
 class ApiClient(Protocol):
-    """Sends single requests to a board's API."""
+    """Client for single requests to a board's API."""
 
     async def get(self, url: str, *, max_bytes: int) -> Received | FailedTry:
-        """Ask the API at one address, politely.
+        """Send a request to one address of the API.
 
         Raises:
-            StoppedError: after a stop, if it would have to wait.
+            StoppedError: the crawl is stopping, and the request would have to wait.
         """
         ...
 
     async def may_crawl(self, url: str) -> bool | None:
-        """Tell whether the robots.txt of the address' host allows it; None if robots.txt cannot be read.
+        """Return whether the robots.txt of the host allows an address; None if it cannot be read.
 
         Raises:
-            StoppedError: after a stop, if it would have to wait.
+            StoppedError: the crawl is stopping, and the request would have to wait.
         """
         ...

@@ -1,7 +1,7 @@
-"""Memory for the bodies of files, counted in bytes: whoever reads one takes room for all of it first.
+"""A budget in bytes for the bodies of files; each body reserves its memory before it is read.
 
-Room is taken once, for the most that the body can become, and from then on only given back. So nobody waits
-for room while holding some, and nobody waits for ever.
+Memory is reserved once, for the largest size that the body can have, and after that only released. So no task
+waits for memory while it holds some, and no task waits forever.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import asyncio
 from collections import deque
 
 
-class Memory:
-    """So many bytes for all bodies together, first come, first served.
+class MemoryBudget:
+    """A number of bytes for all bodies together, first come, first served.
 
     Args:
-        total: bytes; nobody can take more at once.
+        total: Bytes; also the maximum of a single reservation.
     """
 
     def __init__(self, total: int) -> None:
@@ -22,13 +22,9 @@ class Memory:
         self.free = total
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    async def take(self, size: int) -> None:
-        """Wait until so many bytes are free, and take them.
-
-        Args:
-            size: at most `total`.
-        """
-        assert size <= self.total, "nobody would ever get that much"
+    async def acquire(self, size: int) -> None:
+        """Wait until `size` bytes are free, and take them; `size` is at most `total`."""
+        assert size <= self.total, "more than the whole budget"
         if not self._waiting and size <= self.free:
             self.free -= size
             return
@@ -38,13 +34,13 @@ class Memory:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.give(size)
+                self.release(size)
             else:
                 self._waiting.remove((size, turn))
             raise
 
-    def give(self, size: int) -> None:
-        """Give bytes back; the first who wait get theirs."""
+    def release(self, size: int) -> None:
+        """Give `size` bytes back, and serve the tasks that wait first."""
         self.free += size
         while self._waiting and self._waiting[0][0] <= self.free:
             size, turn = self._waiting.popleft()
@@ -53,27 +49,27 @@ class Memory:
                 turn.set_result(None)
 
 
-class Room:
-    """What one body takes up."""
+class Reservation:
+    """The memory reserved for one body."""
 
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
         self._size = 0
 
-    async def take(self, size: int) -> None:
-        """Wait for room for a body of at most so many bytes; what an earlier one took is given back first."""
-        self.leave()
-        size = min(size, self._memory.total)
-        await self._memory.take(size)
+    async def acquire(self, size: int) -> None:
+        """Release the present reservation, then wait for memory for a body of at most `size` bytes."""
+        self.release()
+        size = min(size, self._budget.total)
+        await self._budget.acquire(size)
         self._size = size
 
     def shrink(self, size: int) -> None:
-        """The body is there, and has so many bytes."""
+        """Shrink the reservation to the size of the body."""
         surplus = self._size - size
         if surplus > 0:
             self._size = size
-            self._memory.give(surplus)
+            self._budget.release(surplus)
 
-    def leave(self) -> None:
-        """The body is not needed any longer."""
+    def release(self) -> None:
+        """Give the memory back; the body is no longer needed."""
         self.shrink(0)

@@ -1,9 +1,9 @@
-"""When a request to a host may leave: one pace for all tasks and, through a small file, all processes.
+"""A rate limit for one host, shared by all tasks and, through a small file, by all processes.
 
-The file of a host holds the moments of its last departures and of the silence it asked for, on the machine's
-monotonic clock, which processes share. Nobody reserves a moment ahead: a process waits until the host is free
-and then writes down that it leaves now, under the kernel's lock (flock), so a process that dies leaves nothing
-behind. After a reboot the clock begins again: a moment that lies ahead of it is of an earlier boot, and void.
+The file of a host holds the times of the last requests and of the pause that the host asked for, on the
+machine's monotonic clock, which processes share. No time is reserved ahead: a process waits until the host is
+free, and then records under the kernel's lock (flock) that it sends now, so a process that dies leaves nothing
+behind. After a reboot the clock starts again: a time in the future is from an earlier boot, and ignored.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-# Departures exactly 1/rate apart arrive a little closer together or wider apart; 5 % keep any one second at
+# Requests sent exactly 1/rate apart arrive a little closer together or wider apart; 5 % keep every second at
 # the host within the rate.
 _MARGIN = 1.05
-_FORGOTTEN_AFTER_S = 86_400.0
+_EXPIRES_AFTER_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Moments:
-    """What is written down about a host, in s of the monotonic clock.
+    """Times recorded for a host, in s of the monotonic clock.
 
     Attributes:
-        left_s, gap_s: the last departure, and what its process keeps free behind it.
-        api_left_s, api_gap_s: the same of the last request to the API.
-        silent_from_s, silent_for_s: the silence that the host asked for.
+        left_s, gap_s: Time of the last request, and the gap that its process keeps after it.
+        api_left_s, api_gap_s: The same for the last request to the API.
+        silent_from_s, silent_for_s: Begin and length of the pause that the host asked for.
     """
 
     left_s: float = -math.inf
@@ -48,21 +48,27 @@ _FORMAT = struct.Struct("<6d")
 
 
 def shared_directory() -> Path:
-    """Where the processes of this user tell each other when they asked a host (XDG Base Directory, 0.8)."""
+    """Return the folder through which the processes of this user share rates (XDG Base Directory, 0.8)."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser() / "alti2v" / "pace"
 
 
 class Pace:
-    """The pace towards one host.
+    """Rate limit of one host.
 
     Args:
-        origin: of the host.
-        rate: requests/s in all; infinity for no pace at all.
-        api_rate: the API's share of it.
-        directory: where other processes look, too; None for this process alone. See `is_shared`.
-        clock: seconds that never go back; shared by the processes of the machine if `directory` is.
-        sleep: waits so many seconds.
+        origin: Scheme, name and port of the host.
+        rate: Requests/s for all purposes; infinity for no limit.
+        api_rate: Requests/s of these for the API.
+        directory: Folder shared with other processes; None for this process only.
+        clock: Monotonic time, s; the same for all processes that share `directory`.
+        sleep: Waits for a number of seconds.
+
+    Attributes:
+        rate: Configured requests/s.
+        share: Share of the configured rates that the host can bear, in (0, 1].
+        crawl_delay_s: Time between two requests that the host's robots.txt asks for, s.
+        is_shared: False if `directory` cannot be used, so that other processes are not counted.
     """
 
     def __init__(
@@ -75,8 +81,9 @@ class Pace:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.share = 1.0  # of the configured rates, while the host needs to be spared
-        self.crawl_delay_s = 0.0  # what its robots.txt asks for
+        self.rate = rate
+        self.share = 1.0
+        self.crawl_delay_s = 0.0
         self._gap_s = _MARGIN / rate
         self._api_gap_s = _MARGIN / api_rate
         self._clock = clock
@@ -90,59 +97,59 @@ class Pace:
         self.is_shared = self._file is not None or directory is None or not paced
 
     def close(self) -> None:
-        """Forget the file."""
+        """Close the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
     @property
     def gap_s(self) -> float:
-        """What is kept free between two requests now."""
+        """Present time between two requests, s."""
         return max(self._gap_s / self.share, self.crawl_delay_s)
 
     async def turn(self, *, is_api: bool) -> None:
-        """Wait until a request may leave, and take that moment; first come, first served."""
+        """Wait until a request may be sent, and record it; first come, first served."""
         if self._file is None and not (self._gap_s or self._api_gap_s or self.crawl_delay_s):
-            self._left_unpaced_s = self._clock()  # for a delay that is yet to come
+            self._left_unpaced_s = self._clock()  # for a crawl delay that becomes known later
             return
         if self._left_unpaced_s > self._moments.left_s:
             self._moments = replace(self._moments, left_s=self._left_unpaced_s)
         async with self._api_queue if is_api else contextlib.nullcontext():
-            # A request that waits for the API's share lets the others pass.
-            while (api_s := await self._leave(is_api=is_api)) > 0:
+            # A request that waits for the API's rate lets requests for files pass.
+            while (api_s := await self._send(is_api=is_api)) > 0:
                 await self._sleep(api_s)
 
     def silence_s(self) -> float:
-        """How long the host is still to be left alone; 0 if it is not."""
-        if self._file is None:  # asked several times for each request
+        """Return the remaining pause that the host asked for, in s."""
+        if self._file is None:  # called several times for each request
             return _left(self._moments.silent_from_s, self._moments.silent_for_s, self._clock())
-        with self._written() as moments:
+        with self._locked() as moments:
             return _left(moments.silent_from_s, moments.silent_for_s, self._clock())
 
     def be_silent(self, seconds: float) -> None:
-        """Leave the host alone for so long, and tell the other processes."""
+        """Pause requests to the host for a number of seconds, in all processes."""
         now = self._clock()
-        with self._written() as moments:
+        with self._locked() as moments:
             if seconds > _left(moments.silent_from_s, moments.silent_for_s, now):
                 self._write(replace(moments, silent_from_s=now, silent_for_s=seconds))
 
-    async def _leave(self, *, is_api: bool) -> float:
-        """Leave and return 0, or return for how long the API's share is used up, in s."""
+    async def _send(self, *, is_api: bool) -> float:
+        """Record a request and return 0, or return how long the API's rate is used up, in s."""
         async with self._queue:
             while True:
-                host_s, api_s = self._try_to_leave(is_api=is_api)
+                host_s, api_s = self._try(is_api=is_api)
                 if api_s > 0:
                     return api_s
                 if host_s <= 0:
                     return 0.0
                 await self._sleep(host_s)
 
-    def _try_to_leave(self, *, is_api: bool) -> tuple[float, float]:
-        """Take this moment if host and API are free; else for how long each is not, in s."""
+    def _try(self, *, is_api: bool) -> tuple[float, float]:
+        """Record a request if host and API are free; return how long each is not, in s."""
         gap_s, api_gap_s = self.gap_s, self._api_gap_s / self.share
-        with self._written() as moments:
+        with self._locked() as moments:
             now = self._clock()
-            # The most careful process counts: it keeps its own gap free on both sides.
+            # The slowest process decides: its gap is kept before and after its requests.
             host_s = _left(moments.left_s, max(gap_s, moments.gap_s), now)
             api_s = _left(moments.api_left_s, max(api_gap_s, moments.api_gap_s), now) if is_api else 0.0
             if host_s <= 0 and api_s <= 0:
@@ -151,8 +158,8 @@ class Pace:
             return host_s, api_s
 
     @contextlib.contextmanager
-    def _written(self) -> Iterator[_Moments]:
-        """What is written down; nobody else changes it for the length of the block."""
+    def _locked(self) -> Iterator[_Moments]:
+        """Read the recorded times, and keep other processes from changing them during the block."""
         if self._file is None:
             yield self._moments
             return
@@ -170,12 +177,12 @@ class Pace:
 
 
 def _left(since_s: float, seconds: float, now: float) -> float:
-    """What is left of a time that began at a moment, in s; nothing if that moment is not yet, or no number."""
+    """Return what is left of a period, in s; 0 if it begins in the future, or its length is not a number."""
     return max(0.0, since_s + seconds - now) if since_s <= now and seconds < math.inf else 0.0
 
 
 def _open(directory: Path, origin: str) -> int | None:
-    """The file of a host; None if this user can have none."""
+    """Open the file of a host; None if the folder cannot be used."""
     name = hashlib.sha256(origin.encode()).hexdigest()[:32]
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -184,7 +191,7 @@ def _open(directory: Path, origin: str) -> int | None:
     except OSError:
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)  # some file systems of networks have no locks
+        fcntl.flock(file, fcntl.LOCK_EX)  # some network file systems have no locks
         fcntl.flock(file, fcntl.LOCK_UN)
         os.utime(file)
     except OSError:
@@ -194,8 +201,8 @@ def _open(directory: Path, origin: str) -> int | None:
 
 
 def _sweep(directory: Path) -> None:
-    """Remove the files of hosts that nobody has asked for a day."""
+    """Remove the files of hosts without a request for a day."""
     for path in directory.iterdir():
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _FORGOTTEN_AFTER_S:
+            if time.time() - path.stat().st_mtime > _EXPIRES_AFTER_S:
                 path.unlink()

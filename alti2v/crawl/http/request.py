@@ -1,4 +1,4 @@
-"""One request and its answer: statuses, caps, deadlines, and files that go on where they were cut off."""
+"""A single HTTP request and its answer: statuses, limits, deadlines, and resumed files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 
 import aiohttp
 
-from alti2v.crawl.http.memory_budget import Room
+from alti2v.crawl.http.memory_budget import Reservation
 from alti2v.crawl.http.results import Moved, Purpose, Received, Throttled
 from alti2v.crawl.http.resume import Partial, Partials
 from alti2v.crawl.http.retry import OF_THE_HOST, FailedTry, FailKind, kind_of_status
@@ -22,18 +22,19 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What an answer may cost.
+    """Limits of one answer.
 
     Attributes:
-        max_bytes: of the body, also after decompression.
-        min_bytes_per_s: on average, once a body has taken longer than `grace_s`.
-        room: where its bytes are counted; None for nowhere.
+        max_bytes: Maximum size of the body, also after decompression.
+        min_bytes_per_s: Minimum average speed of a body that has taken longer than `grace_s`.
+        grace_s: Time before the speed counts, s.
+        reservation: Memory for the body; None if it is not counted.
     """
 
     max_bytes: int
     min_bytes_per_s: float
     grace_s: float
-    room: Room | None = None
+    reservation: Reservation | None = None
 
 
 async def request(
@@ -45,9 +46,9 @@ async def request(
     partials: Partials,
     clock: Callable[[], float],
 ) -> Received | FailedTry | Moved | Throttled:
-    """Ask once, following nothing; go on where an earlier try for this file was cut off."""
+    """Send one request without following redirects; resume a file that an earlier try was cut off from."""
     partial = partials.take(url) if purpose is Purpose.FILE else None
-    # A file's bytes must be the file's bytes; text may be packed.
+    # Files must arrive byte for byte; text may be compressed.
     headers = {"Accept-Encoding": "identity" if purpose is Purpose.FILE else "gzip, deflate"}
     if partial is not None:
         headers |= partial.request_headers()
@@ -65,18 +66,18 @@ async def request(
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
         return _failure_of(exc)
     robots_tag = ",".join(response.headers.getall("X-Robots-Tag", ())).lower()
-    status = response.status if begun is None else 200  # together with its beginning it is the whole file
+    status = response.status if begun is None else 200  # with its beginning, it is the whole file
     return Received(url=url, status=status, body=body, robots_tag=robots_tag, waited_s=waited_s)
 
 
 class _TooLargeError(Exception):
-    """A body has, or announces, more bytes than are wanted."""
+    """A body has, or announces, more bytes than allowed."""
 
 
 def _without_body(
     response: aiohttp.ClientResponse, url: str, *, purpose: Purpose, partial: Partial | None
 ) -> FailedTry | Moved | Throttled | None:
-    """What status and headers alone decide; None if the body is wanted."""
+    """Return the result if status and headers alone decide it; None if the body is needed."""
     status, headers = response.status, response.headers
     retry_after = headers.get("Retry-After")
     if status == 429 or (status == 503 and retry_after is not None):
@@ -87,8 +88,8 @@ def _without_body(
         return None
     if status == _PARTIAL_CONTENT and partial is not None and partial.is_continued_by(headers):
         return None
-    if status in (_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE):  # the next try begins again
-        return FailedTry(kind=FailKind.TRUNCATED_BODY, message="not the rest that was asked for", status=status)
+    if status in (_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE):  # the next try starts at the beginning
+        return FailedTry(kind=FailKind.TRUNCATED_BODY, message="not the rest that was requested", status=status)
     kind = FailKind.FORBIDDEN if headers.get("cf-mitigated") == "challenge" else kind_of_status(status)
     return FailedTry(kind=kind, message=f"HTTP {status}", status=status)
 
@@ -102,19 +103,19 @@ async def _read(
     partials: Partials,
     clock: Callable[[], float],
 ) -> bytes:
-    """Read the body behind what there is of it; returns the whole.
+    """Read the body after the bytes that are there already; return all of it.
 
     Raises:
-        _TooLargeError: before a byte is read, or while reading.
+        _TooLargeError: before or while reading.
     """
     announced, pieces = response.content_length, [begun.body] if begun is not None else []
     size = begun_at = sum(map(len, pieces))
     total = size + announced if announced is not None else None
     if (total or 0) > bounds.max_bytes:
         raise _TooLargeError(f"{total:,} bytes announced, {bounds.max_bytes:,} are allowed")
-    if bounds.room is not None:
-        is_packed = "Content-Encoding" in response.headers  # then the length says nothing
-        await bounds.room.take(bounds.max_bytes if total is None or is_packed else total)
+    if bounds.reservation is not None:
+        is_compressed = "Content-Encoding" in response.headers  # then its length is unknown
+        await bounds.reservation.acquire(bounds.max_bytes if total is None or is_compressed else total)
     begun_s = clock()
     try:
         while chunk := await response.content.readany():
@@ -128,13 +129,13 @@ async def _read(
     except (aiohttp.ClientError, OSError):
         partials.keep(url, b"".join(pieces), headers=response.headers, total=total)
         raise
-    if bounds.room is not None:
-        bounds.room.shrink(size)
+    if bounds.reservation is not None:
+        bounds.reservation.shrink(size)
     return b"".join(pieces)
 
 
 def is_refusal(answer: Received | FailedTry | Moved, purpose: Purpose) -> bool:
-    """Whether the host does not want us: it says so, or shows a web page in place of a file."""
+    """Return whether the host refuses us: it says so, or sends a web page in place of a file."""
     match answer:
         case FailedTry(kind=kind):
             return kind is FailKind.FORBIDDEN
@@ -146,7 +147,7 @@ def is_refusal(answer: Received | FailedTry | Moved, purpose: Purpose) -> bool:
 
 
 def is_breakdown(answer: Received | FailedTry | Moved) -> bool:
-    """Whether it failed for reasons that are the host's, not this one address's."""
+    """Return whether the host is to blame for a failure, not the single address."""
     match answer:
         case FailedTry(kind=kind):
             return kind in OF_THE_HOST
@@ -155,7 +156,7 @@ def is_breakdown(answer: Received | FailedTry | Moved) -> bool:
     return False
 
 
-# From the most to the least special: the first that matches names the kind.
+# From the most to the least specific: the first match gives the kind.
 _KINDS: tuple[tuple[type[BaseException], FailKind], ...] = (
     (aiohttp.ClientConnectorDNSError, FailKind.DNS),
     (aiohttp.ClientSSLError, FailKind.TLS),
@@ -177,8 +178,8 @@ def _failure_of(exc: Exception) -> FailedTry:
     if isinstance(cause, PrivateAddressError) or isinstance(exc, PrivateAddressError):
         return FailedTry(kind=FailKind.PRIVATE_ADDRESS, message=str(PrivateAddressError(*PRIVATE)))
     kind = next(kind for error, kind in _KINDS if isinstance(exc, error))
-    # What is wrong without the class and the status 400 that aiohttp wraps around it.
+    # The message without the class and the status 400 that aiohttp wraps around it.
     inner = (getattr(error, "message", None) for error in (exc.__cause__, exc))
-    told = next((message for message in inner if message and isinstance(message, str)), str(exc))
-    text = " ".join(told.replace(" ssl:default", "").split())[:200]  # aiohttp says it of plain HTTP, too
+    message = next((text for text in inner if text and isinstance(text, str)), str(exc))
+    text = " ".join(message.replace(" ssl:default", "").split())[:200]  # aiohttp says it of plain HTTP as well
     return FailedTry(kind=kind, message=f"{kind}: {text}" if text else str(kind))

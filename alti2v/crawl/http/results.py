@@ -1,4 +1,4 @@
-"""What comes of one request to a host, and what a request is for."""
+"""Results and purposes of requests."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from enum import StrEnum
 
 
 class Purpose(StrEnum):
-    """What a request is for."""
+    """Purpose of a request."""
 
-    API = "api"  # a documented endpoint, under the API's own terms
-    FILE = "file"  # under robots.txt
+    API = "api"  # a documented endpoint, used under the API's own terms
+    FILE = "file"  # subject to robots.txt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +18,11 @@ class Received:
     """A whole answer.
 
     Attributes:
-        url: where it came from, after redirects.
-        status: 200 for files; any for the API, whose errors speak in their bodies.
-        robots_tag: the header X-Robots-Tag, lower case, "" if absent.
-        waited_s: until the headers were there.
+        url: Address, after redirects.
+        status: 200 for files; any for the API, whose error messages are in the body.
+        body: Bytes of the body.
+        robots_tag: Header X-Robots-Tag in lower case, "" if absent.
+        waited_s: Time to the headers.
     """
 
     url: str
@@ -33,17 +34,18 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The answer is elsewhere."""
+    """A redirect."""
 
     url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """The host wants to be left alone.
+    """An answer that asks for a pause.
 
     Attributes:
-        retry_after: the header's value, None if absent.
+        status: 429 or 503.
+        retry_after: Value of the header Retry-After; None if absent.
     """
 
     status: int

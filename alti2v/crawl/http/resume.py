@@ -1,7 +1,7 @@
-"""What came of files that were cut off, so that the next try asks only for the rest (RFC 9110, 13.1.5 and 14).
+"""Beginnings of files that were cut off, so that the next try requests only the rest (RFC 9110, 13.1.5 and 14).
 
-Pure. The rest is asked for only where the server gave the file a strong validator, so that both parts are of
-the same bytes, and believed only if the answer says exactly where it begins and ends.
+Pure. The rest is requested only if the server gave the file a strong validator, so that both parts belong to
+the same version, and accepted only if the answer says exactly where it begins and ends.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ class Partial:
     """The first bytes of a file.
 
     Attributes:
-        validator: for If-Range: a strong entity tag, or a date that is strong.
-        total: bytes of the whole file, None if the server did not say.
+        body: Bytes received.
+        validator: Value for If-Range: a strong entity tag or a strong date.
+        total: Size of the whole file in bytes; None if the server did not say.
     """
 
     body: bytes
@@ -30,11 +31,11 @@ class Partial:
     total: int | None
 
     def request_headers(self) -> dict[str, str]:
-        """Ask for the rest, or for the whole file if it is another one by now."""
+        """Return headers that request the rest, or the whole file if it has changed."""
         return {"Range": f"bytes={len(self.body)}-", "If-Range": self.validator}
 
     def is_continued_by(self, headers: Mapping[str, str]) -> bool:
-        """Whether the body of a 206 answer with these headers is the rest of this very file."""
+        """Return whether the body of a 206 answer with these headers is the rest of this file."""
         match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
         if match is None or "Content-Encoding" in headers:
             return False
@@ -45,7 +46,11 @@ class Partial:
 
 
 class Partials:
-    """The first bytes of files by address; the oldest give way where they would take more than 64 MiB."""
+    """The first bytes of files by address; the oldest are dropped when they take more than the budget.
+
+    Args:
+        budget: Bytes.
+    """
 
     def __init__(self, budget: int = _BUDGET) -> None:
         self._budget = budget
@@ -53,14 +58,14 @@ class Partials:
         self._held: OrderedDict[str, Partial] = OrderedDict()
 
     def take(self, url: str) -> Partial | None:
-        """What is there of a file; it is not kept any longer."""
+        """Return and forget the first bytes of a file; None if there are none."""
         partial = self._held.pop(url, None)
         if partial is not None:
             self._size -= len(partial.body)
         return partial
 
     def keep(self, url: str, body: bytes, *, headers: Mapping[str, str], total: int | None) -> None:
-        """Keep the first bytes of a file, if its rest could be asked for."""
+        """Keep the first bytes of a file, if the rest can be requested."""
         self.take(url)
         validator = strong_validator(headers)
         if not body or validator is None or len(body) > self._budget:
@@ -74,9 +79,9 @@ class Partials:
 
 
 def strong_validator(headers: Mapping[str, str]) -> str | None:
-    """What tells one state of a file from any other: a strong ETag, else a strong Last-Modified, else None.
+    """Return the strong validator of a file's version: ETag, else Last-Modified, else None.
 
-    A date is strong if the answer is at least a second younger (RFC 9110, 8.8.2.2).
+    A date is strong if the answer is at least one second younger (RFC 9110, 8.8.2.2).
     """
     tag = headers.get("ETag", "").strip()
     if len(tag) > 2 and tag[0] == tag[-1] == '"':

@@ -1,6 +1,6 @@
-"""What to do after a failed try: pure decisions; the caller sleeps, pauses the host, or records.
+"""Decisions after a failed try. Pure: the caller sleeps, pauses the host, or records the failure.
 
-A failure of one file never raises: it is a `Failure` with a kind, and the kind decides.
+A failure of one file never raises: it is a `FailedTry` with a kind, and the kind decides.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ if TYPE_CHECKING:
 
 
 class FailKind(StrEnum):
-    """Why something that was wanted was not got: the values of the column `reason` of failed posts."""
+    """Kind of a failure: the values of the column `reason` of failed posts."""
 
     HTTP_404 = "http_404"  # the board lists a file that is not there (404, 410)
     HTTP_4XX = "http_4xx"  # any other refusal of this one file
     FORBIDDEN = "forbidden"  # 401, 403, 451
     HTTP_5XX = "http_5xx"
-    THROTTLED = "throttled"  # 429, or 503 with Retry-After: the host's wish, not the file's fault
+    THROTTLED = "throttled"  # 429, or 503 with Retry-After: a request of the host, not a fault of the file
     TIMEOUT = "timeout"
     CONNECT = "connect"
     DNS = "dns"
     TLS = "tls"
     RESET = "reset"
-    BAD_HTTP = "bad_http"  # what came back is not HTTP
+    BAD_HTTP = "bad_http"  # the answer is not HTTP
     TRUNCATED_BODY = "truncated_body"
     NOT_IMAGE = "not_image"  # a web page, a message or nothing in place of a picture
-    UNSUPPORTED_FORMAT = "unsupported_format"  # a file, but none of JPEG, PNG, GIF, WebP
+    UNSUPPORTED_FORMAT = "unsupported_format"  # a file other than JPEG, PNG, GIF, WebP
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_LARGE = "too_large"
     MD5_MISMATCH = "md5_mismatch"
     PRIVATE_ADDRESS = "private_address"  # refused before a byte was sent
-    FOREIGN_HOST = "foreign_host"  # no host of the board's site, nor one of the few that its API names
+    FOREIGN_HOST = "foreign_host"  # neither a host of the board's site nor one of the few that its API names
     BAD_URL = "bad_url"
-    BAD_ANSWER = "bad_answer"  # of the API: not what its dialect says
+    BAD_ANSWER = "bad_answer"  # an answer of the API that is not in its dialect
     REDIRECTS = "redirects"
     ROBOTS = "robots"
-    HOST_DOWN = "host_down"  # this run has given the host up; its posts stay pending
+    HOST_DOWN = "host_down"  # this run has given up the host; its posts stay pending
 
 
-# How often each kind may be tried in one run; a kind that is missing here is not tried again.
+# Maximum number of tries of each kind in one run; a kind that is missing here is not tried again.
 _TRIES: Mapping[FailKind, int | None] = {
-    FailKind.HTTP_5XX: None,  # None: the policy's own number
+    FailKind.HTTP_5XX: None,  # None: the number of the policy
     FailKind.TIMEOUT: None,
     FailKind.CONNECT: None,
     FailKind.DNS: None,
@@ -60,7 +60,7 @@ _TRIES: Mapping[FailKind, int | None] = {
     FailKind.MD5_MISMATCH: 2,
 }
 
-# These say something about a moment, not about the file: a later run tries them again by itself.
+# Temporary failures, which say nothing about the file: a later run tries them again.
 HEALABLE = frozenset(
     {
         FailKind.HTTP_5XX,
@@ -75,7 +75,7 @@ HEALABLE = frozenset(
     }
 )
 
-# In a row, without a success in between, these say that the host is down.
+# Several of these in a row mean that the host is down.
 OF_THE_HOST = HEALABLE - {FailKind.THROTTLED}
 
 
@@ -84,8 +84,9 @@ class FailedTry:
     """A try that failed.
 
     Attributes:
-        message: one line for a person.
-        status: HTTP status, None if none came.
+        kind: Kind of the failure.
+        message: One line for users.
+        status: HTTP status; None if there was no answer.
     """
 
     kind: FailKind
@@ -95,20 +96,20 @@ class FailedTry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How patient a crawl is.
+    """Limits of retries and pauses.
 
     Attributes:
-        tries: requests for one thing in one run, at least 1.
-        base_s, ceiling_s: back-off before try n+1 is uniform in [0, min(ceiling, base * 2^(n-1))], "full
+        tries: Requests for one address in one run, at least 1.
+        base_s, ceiling_s: The back-off before try n+1 is uniform in [0, min(ceiling, base * 2^(n-1))], "full
             jitter" (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
-        throttle_s: silence towards a host that throttles without saying how long, doubled each time.
-        longest_pause_s: the cap on any silence that a host asks for.
-        pauses: silences in a row, without an answer in between, after which the host is given up.
-        failures: failures in a row of a host's own making, after which it rests.
-        rest_s: its first rest, doubled each time; after each, one request probes it.
-        probes: so many probes in a row may fail before the host is given up.
-        refusals: addresses refused in a row (401, 403, 451, a web page in place of a file), after which the
-            host is taken to have shut us out.
+        throttle_s: Pause for a host that throttles without giving a time, doubled each time.
+        longest_pause_s: Maximum of any pause that a host asks for.
+        pauses: Pauses in a row, without an answer in between, after which the host is given up.
+        failures: Failures of a host in a row after which it rests.
+        rest_s: First rest, doubled each time; one request probes the host after each.
+        probes: Failed probes in a row after which the host is given up.
+        refusals: Addresses refused in a row (401, 403, 451, a web page in place of a file) after which the
+            host is assumed to have banned us.
     """
 
     tries: int = 5
@@ -144,7 +145,7 @@ class GiveUp:
 
 
 def decide(failure: FailedTry, *, tries: int, policy: RetryPolicy, rng: Random) -> Retry | GiveUp:
-    """Say what to do after `tries` tries, the last of which failed."""
+    """Decide what to do after `tries` tries, the last of which failed."""
     if failure.kind not in _TRIES:
         return GiveUp()
     allowed = min(policy.tries, _TRIES[failure.kind] or policy.tries)
@@ -154,13 +155,13 @@ def decide(failure: FailedTry, *, tries: int, policy: RetryPolicy, rng: Random) 
 
 
 def pause_s(retry_after: str | None, *, now: float, pauses: int, policy: RetryPolicy) -> float:
-    """How long to leave a host alone that throttled `pauses` times in a row, this one included, in s.
+    """Return the pause for a host that throttles, in s.
 
     Args:
-        retry_after: the header's value: seconds or an HTTP date (RFC 9110, 10.2.3); None if absent.
-        now: unix seconds.
-        pauses: at least 1.
-        policy: its longest pause bounds whatever the header asks for.
+        retry_after: Value of the header: seconds or an HTTP date (RFC 9110, 10.2.3); None if absent.
+        now: Time, unix seconds.
+        pauses: Number of pauses in a row, including this one.
+        policy: Limits of the pause.
     """
     asked = _retry_after_s(retry_after, now)
     if asked is None:
@@ -179,9 +180,9 @@ def _retry_after_s(value: str | None, now: float) -> float | None:
 
 
 def kind_of_status(status: int) -> FailKind:
-    """The kind of an HTTP status other than 200, and than a redirect that says whereto."""
+    """Return the kind of an HTTP status other than 200 and redirects with an address."""
     if status < 400:
-        return FailKind.REDIRECTS if status >= 300 else FailKind.NOT_IMAGE  # such as 204, "no content"
+        return FailKind.REDIRECTS if status >= 300 else FailKind.NOT_IMAGE  # for example 204, "no content"
     if status in (404, 410):
         return FailKind.HTTP_404
     if status in (401, 403, 451):

@@ -1,4 +1,4 @@
-"""Whom we talk to at all: web addresses only, and no address that is not public."""
+"""Guard against server-side request forgery: only web addresses, and only public IP addresses."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
-MAX_FILE_HOSTS = 8  # besides the board's own
-# Scheme and authority of nearly every address: nothing in what follows can change how they are read.
+MAX_FILE_HOSTS = 8  # besides those of the board's own site
+# Scheme and authority of nearly every address; the rest of the address cannot change how they are parsed.
 _PLAIN_ROOT = re.compile(r"https?://[a-z0-9.-]{1,255}(?::\d{1,9})?(?=[/?#]|$)")
 _NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 
 
 class PrivateAddressError(OSError):
-    """The address of a host is not public; no byte was sent to it."""
+    """The IP address of a host is not public; no byte was sent to it."""
 
 
 def origin_of(url: str) -> str | None:
-    """Scheme, name and port of a plain web address; None if it is none, or carries credentials."""
+    """Return scheme, name and port of a web address; None for other addresses and those with credentials."""
     root = _PLAIN_ROOT.match(url)
     return _origin(url) if root is None else _known_origin(root[0])
 
@@ -43,11 +43,11 @@ _known_origin = functools.lru_cache(256)(_origin)
 class Sites:
     """The allow-list of hosts: those of the board's own site, and a few more that its API names for files.
 
-    Real boards keep files on hosts beside their own (cdn.donmai.us), some on one of another name. Beyond a
-    handful, somebody is using the board's answers to send us around.
+    Real boards keep files on hosts beside their own (cdn.donmai.us), some with a different domain. More than a
+    handful means that somebody uses the board's answers to direct our requests.
 
     Args:
-        board: any address of the board.
+        board: Any address of the board.
     """
 
     def __init__(self, board: str) -> None:
@@ -55,7 +55,7 @@ class Sites:
         self._named: set[str] = set()
 
     def may_begin_at(self, url: str) -> bool:
-        """Whether a file that the board's API names may be fetched; its host is listed if there is room."""
+        """Return whether a file that the API names may be fetched; list its host, unless the list is full."""
         if self.may_lead_to(url):
             return True
         if len(self._named) >= MAX_FILE_HOSTS:
@@ -64,7 +64,7 @@ class Sites:
         return True
 
     def may_lead_to(self, url: str) -> bool:
-        """Whether a redirect may be followed: it names no new host."""
+        """Return whether a redirect may be followed: its host is on the list."""
         name = _name_of(url)
         return name in self._named or name == self._site or name.endswith(f".{self._site}")
 
@@ -82,21 +82,21 @@ _known_name = functools.lru_cache(256)(_name)
 
 
 def _site_of(name: str) -> str:
-    """The name under which a board has all its hosts: safebooru.donmai.us -> donmai.us."""
+    """Return the domain of a board's site: safebooru.donmai.us -> donmai.us."""
     parent = name.partition(".")[2]
     first, _, last = parent.partition(".")
     is_address = ":" in name or last.rpartition(".")[2].isdigit()
-    # Not co.uk or com.au, which belong to everybody: so short a name is hardly a board's.
+    # Not public suffixes like co.uk or com.au: a name this short is unlikely to be a board's.
     is_public = not last or (len(first) <= 3 and len(last) == 2)
     return name if is_address or is_public else parent
 
 
-# One text for all addresses of a host, so that a host with several keeps the class of the error.
+# The same text for all addresses of a host, so that aiohttp keeps the class of the error.
 PRIVATE = ("the host's address is not public (--allow-private would allow it)",)
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is public, also inside IPv6 forms that carry an IPv4 address.
+    """Return whether an IP address is public, also if an IPv6 address embeds an IPv4 address.
 
     Forms: IPv4-mapped (RFC 4291, 2.5.5.2), 6to4 (RFC 3056), Teredo (RFC 4380), NAT64 (RFC 6052).
     """
@@ -111,7 +111,7 @@ def is_public(address: str) -> bool:
 
 
 def guarded_socket(info: tuple[Any, ...]) -> socket.socket:
-    """The connector's socket factory: called with each resolved address, before connecting to it."""
+    """Create a socket for a resolved address, before connecting: the connector's socket factory."""
     family, kind, protocol, _, address = info
     if not is_public(address[0]):
         raise PrivateAddressError(*PRIVATE)

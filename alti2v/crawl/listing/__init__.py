@@ -1,1 +1,1 @@
-"""Which posts exist: everything that is asked of a board's API."""
+"""Listing of a board: requests to its API for posts, changes of posts, and tags."""

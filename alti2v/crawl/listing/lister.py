@@ -1,165 +1,161 @@
-"""Listing a board into the ledger: asks what `listing` says, and records answers page by page."""
+"""Listing of a board into the ledger: requests the pages that `cursor` chooses, and records each answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from alti2v.crawl.boards.protocol import Board, Conditions, Page, Refusal, Unreadable, Wall
+from alti2v.crawl.boards.protocol import Page, Refusal, Unreadable, Wall
 from alti2v.crawl.http.retry import FailedTry
-from alti2v.crawl.listing.api import Asker, in_words
+from alti2v.crawl.listing.api import Api, ListingQuery, read_count
 from alti2v.crawl.listing.cursor import (
     after_count,
     after_page,
     after_wall,
     bounds_to_count,
-    next_walk,
-    question,
+    next_listing,
+    next_query,
 )
-from alti2v.crawl.listing.pages import Pager
-from alti2v.crawl.store.ledger import Ledger, PostCounts
-from alti2v.crawl.store.walk_state import Ending, Walk
-from alti2v.crawl.store.writer_thread import SingleThread
+from alti2v.crawl.listing.requests import describe
+from alti2v.crawl.store.ledger.posts import PostCounts
+from alti2v.crawl.store.listing_state import Ending, ListingState
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
-    """Listing could not go on; `answer` is what came instead of posts."""
+class ListingStopped:
+    """A listing that cannot go on.
+
+    Attributes:
+        where: Position of the listing, in words.
+        answer: Answer in place of posts.
+    """
 
     where: str
     answer: Refusal | Unreadable | Wall | FailedTry
 
     @property
-    def words(self) -> str:
-        """What happened, for a person."""
-        return f"listing stopped {self.where}: {in_words(self.answer)}"
+    def message(self) -> str:
+        """Description for users."""
+        return f"listing stopped {self.where}: {describe(self.answer)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lister:
-    """What listing needs.
+async def list_posts(
+    api: Api,
+    query: ListingQuery,
+    *,
+    limit: int | None,
+    before_first: Callable[[], None],
+    on_page: Callable[[PostCounts], None],
+) -> ListingState | ListingStopped:
+    """List what is missing: the rest of an unfinished listing, then newer posts.
 
-    Attributes:
-        tags: the search, in the board's own terms.
-        conditions: what posts must fulfil beyond that; those that do not are recorded as skipped.
-        limit: posts that the store shall list in all, None for no limit.
-        now: unix seconds: when this run looks.
-        before_first: called in the store's thread before the first post is recorded.
-        on_page: told how the posts stand after each page.
-        say: told once what a person should know: walls, and ways around what a board does not do.
+    Args:
+        api: Access to the board and the ledger.
+        query: Posts to list.
+        limit: Number of posts after which to stop, counting those of earlier runs; None for no limit.
+        before_first: Called in the store's thread before the first post is recorded.
+        on_page: Called with the counts of posts after each page.
+
+    Returns:
+        The last state; its `ending` is None if the limit was reached.
     """
-
-    board: Board
-    asker: Asker
-    pager: Pager
-    thread: SingleThread
-    ledger: Ledger
-    tags: str
-    conditions: Conditions
-    limit: int | None
-    now: int
-    before_first: Callable[[], None]
-    on_page: Callable[[PostCounts], None]
-    say: Callable[[str], None]
-
-    async def run(self) -> Walk | Stopped:
-        """List what is missing: the rest of an unfinished listing, then what is newer.
-
-        Returns:
-            The last walk; its `ending` is None if the limit was reached.
-        """
-        former = await self.thread.run(self.ledger.walk)
-        walk = self._next_walk(former)
-        # A walk that a kill interrupted was begun some time ago: look for newer posts once it ends.
-        is_resumed = former is not None and former.ending is None
-        while True:
-            listed = (await self.thread.run(self.ledger.counts)).listed
-            if self.limit is not None and listed >= self.limit:
-                return walk
-            if walk.ending is Ending.COMPLETE and is_resumed:
-                walk, is_resumed = self._next_walk(walk), False
-            if walk.ending is not None:
-                return walk
-            if walk.wants_count:
-                walk = await self._count(walk)
-                continue
-            wanted = None if self.limit is None else self.limit - listed
-            query = question(walk, tags=self.tags, page_limit=self.board.page_limit, wanted=wanted)
-            was_by_page = walk.by_page
-            answer = await self.pager.ask(query)
-            if isinstance(answer, Page):
-                walk = await self._record(walk, _first(answer, wanted))
-                if walk.by_page and not was_by_page:
-                    self.say(f"{self.board.base} ignores id:<N: it is listed by page number instead")
-                continue
-            behind = after_wall(walk) if isinstance(answer, Wall) else None
-            if behind is None:
-                return Stopped("at the newest post" if walk.below is None else f"below id {walk.below}", answer)
-            walk = behind
-            self.say(walk.shortfall)
-            await self.thread.run(self._commit_walk, walk)
-
-    async def total(self) -> int | None:
-        """How many posts the board counts; None if it does not say."""
-        max_id = self.conditions.max_id
-        url = self.board.count_url(self.tags, below=None if max_id is None else max_id + 1)
-        count = await self.asker.ask_once(url, self._read_count)
-        return count if isinstance(count, int) else None
-
-    def _next_walk(self, former: Walk | None) -> Walk:
-        return next_walk(former, min_id=self.conditions.min_id, max_id=self.conditions.max_id)
-
-    async def _record(self, walk: Walk, page: Page) -> Walk:
-        walk, counts = await self.thread.run(self._commit_page, walk, page)
-        self.on_page(counts)
-        return walk
-
-    def _commit_page(self, walk: Walk, page: Page) -> tuple[Walk, PostCounts]:
-        if page.posts or page.ghosts:
-            self.before_first()
-        with self.ledger.transaction():
-            new = self.ledger.add_posts(
-                page.posts, ghosts=page.ghosts, wanted=self.conditions.hold_for, seen_at=self.now
-            )
-            walk = after_page(walk, page, new=new)
-            self.ledger.set_walk(walk)
-        return walk, self.ledger.counts()
-
-    def _commit_walk(self, walk: Walk) -> None:
-        with self.ledger.transaction():
-            self.ledger.set_walk(walk)
-
-    async def _count(self, walk: Walk) -> Walk:
-        """Hold the end against the board's own counts."""
-        if walk.doubts:
-            policy = self.asker.policy
-            await self.asker.sleep(min(policy.ceiling_s, policy.base_s * 2**walk.doubts))
-        differences = [await self._missing_below(bound, walk.top) for bound in bounds_to_count(walk)]
-        if all(difference is None for difference in differences):  # e.g. one search term too many
-            differences = [await self._missing_below(None, walk.top)]
-        missing = max((number for number in differences if number is not None), default=None)
-        counted = after_count(walk, missing=missing)
-        await self.thread.run(self._commit_walk, counted)
-        if counted.by_page and not walk.by_page:
-            self.say(f"{self.board.base} does not list by id: it is listed by page number, too")
-        return counted
-
-    async def _missing_below(self, bound: int | None, top: int) -> int | None:
-        """How many posts below a bound the board counts beyond those recorded; None if it does not say."""
-        url = self.board.count_url(self.tags, below=bound)
-        count = await self.asker.ask((url,), self._read_count)
-        if not isinstance(count, int):
-            return None
-        return count - await self.thread.run(self.ledger.listed, below=bound, top=top)
-
-    def _read_count(self, body: bytes, status: int) -> int | Refusal | Unreadable:
-        answer = self.board.read_count(body, status=status)
-        return Refusal(answer.message, is_final=True) if isinstance(answer, Wall) else answer
+    former = await api.thread.run(api.ledger.state.listing)
+    listing = _next(query, former)
+    # An unfinished listing was begun some time ago: look for newer posts once it ends.
+    is_resumed = former is not None and former.ending is None
+    while True:
+        listed = (await api.thread.run(api.ledger.posts.counts)).listed
+        if limit is not None and listed >= limit:
+            return listing
+        if listing.ending is Ending.COMPLETE and is_resumed:
+            listing, is_resumed = _next(query, listing), False
+        if listing.ending is not None:
+            return listing
+        if listing.needs_count:
+            listing = await _confirm_end(api, query, listing)
+            continue
+        remaining = None if limit is None else limit - listed
+        answer = await api.pager.get(
+            next_query(listing, tags=query.terms, page_limit=api.board.page_limit, remaining=remaining)
+        )
+        if isinstance(answer, Page):
+            page = _first(answer, remaining)
+            listing, counts = await _record_page(api, query, listing, page, before_first)
+            on_page(counts)
+            continue
+        at_wall = after_wall(listing) if isinstance(answer, Wall) else None
+        if at_wall is None:
+            where = "at the newest post" if listing.below is None else f"below id {listing.below}"
+            return ListingStopped(where, answer)
+        listing = at_wall
+        api.say(listing.shortfall)
+        await api.thread.run(_commit_listing, api, listing)
 
 
-def _first(page: Page, wanted: int | None) -> Page:
-    """The newest `wanted` entries of a page; all if None."""
-    if wanted is None or len(page.posts) + len(page.ghosts) <= wanted:
+def _next(query: ListingQuery, former: ListingState | None) -> ListingState:
+    return next_listing(former, min_id=query.conditions.min_id, max_id=query.conditions.max_id)
+
+
+async def _record_page(
+    api: Api, query: ListingQuery, listing: ListingState, page: Page, before_first: Callable[[], None]
+) -> tuple[ListingState, PostCounts]:
+    was_by_page = listing.by_page
+    listing, counts = await api.thread.run(_commit_page, api, query, listing, page, before_first)
+    if listing.by_page and not was_by_page:
+        api.say(f"{api.board.base} ignores id:<N: listing by page number instead")
+    return listing, counts
+
+
+def _commit_page(
+    api: Api, query: ListingQuery, listing: ListingState, page: Page, before_first: Callable[[], None]
+) -> tuple[ListingState, PostCounts]:
+    if page.posts or page.deleted_ids:
+        before_first()
+    with api.ledger.transaction():
+        new = api.ledger.posts.add(
+            page.posts,
+            deleted_ids=page.deleted_ids,
+            wanted=query.conditions.hold_for,
+            seen_at=query.now,
+        )
+        listing = after_page(listing, page, new=new)
+        api.ledger.state.set_listing(listing)
+    return listing, api.ledger.posts.counts()
+
+
+def _commit_listing(api: Api, listing: ListingState) -> None:
+    with api.ledger.transaction():
+        api.ledger.state.set_listing(listing)
+
+
+async def _confirm_end(api: Api, query: ListingQuery, listing: ListingState) -> ListingState:
+    """Compare what is recorded with the board's own counts, to see whether this is the end."""
+    if listing.doubts:
+        policy = api.requests.policy
+        await api.requests.sleep(min(policy.ceiling_s, policy.base_s * 2**listing.doubts))
+    differences = [await _missing_below(api, query, bound, listing.top) for bound in bounds_to_count(listing)]
+    if all(difference is None for difference in differences):  # for example one search term too many
+        differences = [await _missing_below(api, query, None, listing.top)]
+    missing = max((number for number in differences if number is not None), default=None)
+    counted = after_count(listing, missing=missing)
+    await api.thread.run(_commit_listing, api, counted)
+    if counted.by_page and not listing.by_page:
+        api.say(f"{api.board.base} does not list by id: listing by page number as well")
+    return counted
+
+
+async def _missing_below(api: Api, query: ListingQuery, bound: int | None, top: int) -> int | None:
+    """Return the number of posts below a bound that the board counts beyond those recorded; None if unknown."""
+    url = api.board.count_url(query.terms, below=bound)
+    count = await api.requests.send((url,), lambda body, status: read_count(api.board, body, status))
+    if not isinstance(count, int):
+        return None
+    return count - await api.thread.run(api.ledger.posts.count_listed, below=bound, top=top)
+
+
+def _first(page: Page, limit: int | None) -> Page:
+    """Return the newest `limit` entries of a page; all if None."""
+    if limit is None or len(page.posts) + len(page.deleted_ids) <= limit:
         return page
-    newest = sorted(page.posts, key=lambda post: post.id, reverse=True)[:wanted]
-    return Page(tuple(newest), page.ghosts[: wanted - len(newest)], page.unusable)
+    newest = sorted(page.posts, key=lambda post: post.id, reverse=True)[:limit]
+    return Page(tuple(newest), page.deleted_ids[: limit - len(newest)], page.unusable)

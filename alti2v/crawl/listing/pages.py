@@ -1,4 +1,4 @@
-"""Asking a board for pages of posts, in JSON or, where that is refused, in XML."""
+"""Requests for pages of posts, in JSON or, where a board refuses JSON, in XML."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import replace
 
 from alti2v.crawl.boards.protocol import Answer, Board, Page, PostQuery, Refusal
 from alti2v.crawl.http.retry import FailedTry
-from alti2v.crawl.listing.api import Asker
+from alti2v.crawl.listing.requests import ApiRequests
 
 
 class Pager:
-    """Asks for pages; what a board has refused once is asked for last from then on.
+    """Requests for pages of posts; remembers whether the board refuses JSON.
 
     Args:
-        board: whose posts.
-        asker: asks again where that may help.
-        say: told once if the board refuses JSON.
+        board: Board that lists the posts.
+        requests: Requests to its API.
+        say: Called once with a message for users if the board refuses JSON.
     """
 
-    def __init__(self, board: Board, asker: Asker, say: Callable[[str], None]) -> None:
+    def __init__(self, board: Board, requests: ApiRequests, say: Callable[[str], None]) -> None:
         self._board = board
-        self._asker = asker
+        self._requests = requests
         self._say = say
         self._json_is_refused = False
 
-    async def ask(self, query: PostQuery) -> Answer | FailedTry:
-        """Ask for a page, in XML where JSON brings none."""
+    async def get(self, query: PostQuery) -> Answer | FailedTry:
+        """Request a page in JSON, then in XML; the other way round once the board has refused JSON."""
         forms = (query, replace(query, xml=True))
         was_refused = self._json_is_refused
         urls = tuple(dict.fromkeys(map(self._board.posts_url, forms[::-1] if was_refused else forms)))
@@ -39,12 +39,12 @@ class Pager:
             answers.append(self._board.read_posts(body, status=status))
             return answers[-1]
 
-        answer = await self._asker.ask(urls, read)
+        answer = await self._requests.send(urls, read)
         if not isinstance(answer, Page) or answer.is_empty:
             return answer
-        # It says no, or sends XML all the same. A guard's page or half an answer says nothing about JSON.
+        # JSON is refused in words, or by sending XML anyway. A guard's page or half an answer is no refusal.
         said_no = any(isinstance(one, Refusal) for one in answers)
         self._json_is_refused = is_xml and (was_refused or said_no or len(answers) == 1)
         if self._json_is_refused and not was_refused:
-            self._say(f"{self._board.base} refuses JSON: it is asked for XML")
+            self._say(f"{self._board.base} refuses JSON: using XML instead")
         return answer

@@ -1,204 +1,164 @@
-"""What one run asks a board's API: which posts there are, what changed, and the categories of their tags."""
+"""The listing stage of a crawl: posts, changes of posts, and categories and relations of tags."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.danbooru_tags import TagSite
 from alti2v.crawl.boards.gelbooru import Gelbooru
 from alti2v.crawl.boards.known import base_url
-from alti2v.crawl.boards.protocol import Board, Refusal, TagBoard, Unreadable
+from alti2v.crawl.boards.protocol import Refusal, TagBoard, Unreadable
 from alti2v.crawl.config import CrawlConfig, write_plan
 from alti2v.crawl.http.retry import FailedTry, FailKind
-from alti2v.crawl.listing.api import Asker, in_words
+from alti2v.crawl.listing.api import Api, ListingQuery, count_posts
 from alti2v.crawl.listing.detect import detect, private_address
-from alti2v.crawl.listing.lister import Lister, Stopped
-from alti2v.crawl.listing.pages import Pager
-from alti2v.crawl.listing.refresh import Refresher
-from alti2v.crawl.listing.tag_categories import Categoriser
-from alti2v.crawl.listing.tag_relations import RelationReader
-from alti2v.crawl.store.ledger import Ledger, PostCounts
-from alti2v.crawl.store.walk_state import Walk
-from alti2v.crawl.store.writer_thread import SingleThread
+from alti2v.crawl.listing.lister import ListingStopped, list_posts
+from alti2v.crawl.listing.refresh import refresh
+from alti2v.crawl.listing.requests import describe
+from alti2v.crawl.listing.tag_categories import read_tag_categories
+from alti2v.crawl.listing.tag_relations import read_tag_relations
+from alti2v.crawl.store.ledger import Ledger
+from alti2v.crawl.store.ledger.posts import PostCounts
+from alti2v.crawl.store.ledger.state import StateKey
+from alti2v.crawl.store.listing_state import ListingState
 from alti2v.errors import DataError, RemoteError, UsageError
 from alti2v.records import Progress, ProgressHook
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What the questions of one run need.
+async def report_api_rules(api: Api) -> None:
+    """Tell users if the board's robots.txt disallows its documented API, which follows its own terms.
 
-    Attributes:
-        on_page: told how the posts stand after each page of posts.
-        on_progress: told how far the rest is.
-        say: told what a person should know.
+    Danbooru's does (`Disallow: /*.json`), although its help describes the same addresses to programs; and a
+    robots.txt that keeps crawlers from the pages of Gelbooru keeps them from index.php.
     """
+    path = "posts.json" if isinstance(api.board, Danbooru) else "index.php?page=dapi"
+    if await api.requests.client.may_crawl(f"{api.board.base}/{path}") is False:
+        api.say(
+            f"the robots.txt of {api.board.base} disallows {path} to crawlers: this is a documented API, "
+            "used under its own terms and rate; files are fetched as robots.txt allows"
+        )
 
-    config: CrawlConfig
-    board: Board
-    asker: Asker
-    thread: SingleThread
-    ledger: Ledger
-    on_page: Callable[[PostCounts], None]
-    on_progress: ProgressHook
-    say: Callable[[str], None]
 
-    async def tell_api_rules(self) -> None:
-        """Say once if the board's robots.txt disallows its documented API, which follows its own terms.
+async def read_board_count(api: Api, config: CrawlConfig) -> int | None:
+    """Ask the board for the number of posts of this crawl, and record it; None if it does not say."""
+    count = await count_posts(api, _query(api, config))
+    if count is not None:
+        await api.thread.run(_commit_board_count, api.ledger, count)
+    return count
 
-        Danbooru's does (`Disallow: /*.json`), while its help describes the same addresses to programs; and a
-        robots.txt that keeps crawlers from the pages of Gelbooru keeps them from index.php.
-        """
-        api = "posts.json" if isinstance(self.board, Danbooru) else "index.php?page=dapi"
-        if await self.asker.network.may_crawl(f"{self.board.base}/{api}") is False:
-            self.say(
-                f"the robots.txt of {self.board.base} disallows {api} to crawlers: a documented API, "
-                "it is asked under its own terms and rate; files are fetched as robots.txt allows"
+
+async def list_all_posts(
+    api: Api, config: CrawlConfig, *, on_page: Callable[[PostCounts], None], on_progress: ProgressHook
+) -> list[str]:
+    """List posts into the ledger and, if configured, read changed posts again.
+
+    Args:
+        api: Access to the board and the ledger.
+        config: Configuration of the crawl.
+        on_page: Called with the counts of posts after each page.
+        on_progress: Called with the progress of reading changed posts.
+
+    Returns:
+        Descriptions of what is missing.
+
+    Raises:
+        UsageError: the board refuses the search, or speaks another dialect.
+        RemoteError: the board lists nothing although it has posts.
+        DataError: no post matches.
+    """
+    left = api.board.terms(config.tags, config.conditions).left
+    if left:
+        api.say(f"{api.board.base} takes no more search terms: applying {' '.join(left)} here")
+    listed_before = (await api.thread.run(api.ledger.posts.counts)).listed
+    query = _query(api, config)
+    listing = await list_posts(
+        api,
+        query,
+        limit=config.limit,
+        before_first=lambda: write_plan(config, api.board.dialect),
+        on_page=on_page,
+    )
+    missing = await _check_ending(api, config, listing)
+    if config.refresh is not None and listed_before and not missing:
+
+        def on_refreshed(counts: PostCounts, read: int) -> None:
+            on_page(counts)
+            on_progress(Progress(stage="reading again", done=read, total=None, unit="posts"))
+
+        query = replace(query, now=int(time.time()))
+        missing = await refresh(api, query, days=config.refresh, on_page=on_refreshed)
+    return [missing] if missing else []
+
+
+async def read_tags(api: Api, config: CrawlConfig, *, on_progress: ProgressHook) -> list[str]:
+    """Request categories and relations of tags, if configured; return descriptions of what is missing."""
+
+    def on_tags(done: int, total: int) -> None:
+        on_progress(Progress(stage="tag categories", done=done, total=total, unit="tags"))
+
+    def on_relations(done: int) -> None:
+        on_progress(Progress(stage="tag relations", done=done, total=None, unit="pairs"))
+
+    site = TagSite(base_url(config.donmai_url))
+    missing = []
+    if config.tag_categories and isinstance(api.board, Gelbooru):
+        sources: dict[str, tuple[TagBoard, ...]] = {
+            "board": (api.board,),
+            "donmai": (site,),
+            "both": (site, api.board),
+        }
+        missing += [
+            await read_tag_categories(api, source, min_count=config.tag_min_count, on_progress=on_tags)
+            for source in sources[config.tag_categories_from]
+        ]
+    if config.tag_relations is not None:
+        missing.append(await read_tag_relations(api, site, config.store, on_progress=on_relations))
+    return [description for description in missing if description]
+
+
+def _query(api: Api, config: CrawlConfig) -> ListingQuery:
+    terms = api.board.terms(config.tags, config.conditions).text
+    return ListingQuery(terms=terms, conditions=config.conditions, now=int(time.time()))
+
+
+async def _check_ending(api: Api, config: CrawlConfig, ended: ListingState | ListingStopped) -> str:
+    """Return what a listing misses; raise if nothing is listed at all."""
+    listed = (await api.thread.run(api.ledger.posts.counts)).listed
+    base = api.board.base
+    if isinstance(ended, ListingStopped):
+        if not listed:
+            await _raise_reason(api, ended)
+        return ended.message
+    if ended.shortfall:
+        if not listed:
+            raise RemoteError(f"{base} lists nothing, but {ended.shortfall}: run again later")
+        return ended.shortfall
+    if not listed:
+        problem = f"no post matches {config.tags!r}" if config.tags else "there are no posts"
+        raise DataError(f"{problem} at {base}: check --tags and the address")
+    return ""
+
+
+async def _raise_reason(api: Api, stopped: ListingStopped) -> None:
+    """Raise the reason why the listing of a new store could not begin."""
+    base, answer = api.board.base, stopped.answer
+    if isinstance(answer, Refusal) and answer.is_final:
+        raise UsageError(f"{base} refuses this search: {answer.message}")
+    if isinstance(answer, FailedTry) and answer.kind is FailKind.PRIVATE_ADDRESS:
+        raise private_address(base)
+    if isinstance(answer, Unreadable):
+        dialect = await detect(base, api.requests)
+        if dialect is not api.board.dialect:
+            raise UsageError(
+                f"{base} does not speak {api.board.dialect}: it looks like {dialect}, "
+                f"so give --dialect {dialect}"
             )
+    raise RemoteError(f"{base}: {describe(answer)}: run again later")
 
-    async def total(self) -> int | None:
-        """How many posts the board counts for this search; None if it does not say."""
-        total = await self._lister(self._pager()).total()
-        if total is not None:
-            await self.thread.run(self._keep_total, total)
-        return total
 
-    async def posts(self) -> list[str]:
-        """List posts into the ledger, and read again what changed, where that is asked for.
-
-        Returns:
-            What is missing, in words.
-
-        Raises:
-            UsageError: the board refuses the search, or speaks another dialect.
-            RemoteError: the board lists nothing although there is something.
-            DataError: no post matches.
-        """
-        left = self.board.terms(self.config.tags, self.config.conditions).left
-        if left:
-            self.say(f"{self.board.base} takes no more search terms: {' '.join(left)} is held here")
-        listed_before = (await self.thread.run(self.ledger.counts)).listed
-        pager = self._pager()
-        missing = await self._judge(await self._lister(pager).run())
-        if self.config.refresh is not None and listed_before and not missing:
-            missing = [await self._refresher(self.config.refresh, pager).run()]
-        return [words for words in missing if words]
-
-    async def tags(self) -> list[str]:
-        """Ask for what is wanted to know about tags; returns what is missing, in words."""
-        config = self.config
-        site = TagSite(base_url(config.donmai_url))
-        missing = []
-        if config.tag_categories and isinstance(self.board, Gelbooru):
-            if config.tag_categories_from != "board":
-                missing.append(await self._categoriser(site).run())
-            if config.tag_categories_from != "donmai":
-                missing.append(await self._categoriser(self.board).run())
-        if config.tag_relations is not None:
-            missing.append(await self._relation_reader(site).run())
-        return [words for words in missing if words]
-
-    def _categoriser(self, source: TagBoard) -> Categoriser:
-        return Categoriser(
-            board=source,
-            asker=self.asker,
-            thread=self.thread,
-            ledger=self.ledger,
-            min_count=self.config.tag_min_count,
-            on_progress=self._on_tags,
-        )
-
-    def _relation_reader(self, site: TagSite) -> RelationReader:
-        return RelationReader(
-            site=site,
-            asker=self.asker,
-            thread=self.thread,
-            ledger=self.ledger,
-            store=self.config.store,
-            on_progress=self._on_relations,
-        )
-
-    def _pager(self) -> Pager:
-        return Pager(self.board, self.asker, self.say)
-
-    def _lister(self, pager: Pager) -> Lister:
-        return Lister(
-            board=self.board,
-            asker=self.asker,
-            pager=pager,
-            thread=self.thread,
-            ledger=self.ledger,
-            tags=self.board.terms(self.config.tags, self.config.conditions).text,
-            conditions=self.config.conditions,
-            limit=self.config.limit,
-            now=int(time.time()),
-            before_first=self._write_plan,
-            on_page=self.on_page,
-            say=self.say,
-        )
-
-    def _refresher(self, days: float, pager: Pager) -> Refresher:
-        return Refresher(
-            board=self.board,
-            asker=self.asker,
-            pager=pager,
-            thread=self.thread,
-            ledger=self.ledger,
-            tags=self.board.terms(self.config.tags, self.config.conditions).text,
-            conditions=self.config.conditions,
-            days=days,
-            now=int(time.time()),
-            on_page=self._on_refreshed,
-            say=self.say,
-        )
-
-    async def _judge(self, ended: Walk | Stopped) -> list[str]:
-        listed = (await self.thread.run(self.ledger.counts)).listed
-        board = self.board
-        if isinstance(ended, Stopped):
-            if listed:
-                return [ended.words]
-            await self._explain(ended)
-        elif ended.shortfall:
-            if not listed:
-                raise RemoteError(f"{board.base} lists nothing, but {ended.shortfall}: run again later")
-            return [ended.shortfall]
-        elif not listed:
-            search = f" matches {self.config.tags!r}" if self.config.tags else " is there"
-            raise DataError(f"no post{search} at {board.base}: check --tags and the address")
-        return []
-
-    async def _explain(self, stopped: Stopped) -> None:
-        """Say why a new store could not even begin: always raises."""
-        if isinstance(stopped.answer, Refusal) and stopped.answer.is_final:
-            raise UsageError(f"{self.board.base} refuses this search: {stopped.answer.message}")
-        if isinstance(stopped.answer, FailedTry) and stopped.answer.kind is FailKind.PRIVATE_ADDRESS:
-            raise private_address(self.board.base)
-        if isinstance(stopped.answer, Unreadable):
-            found = await detect(self.board.base, self.asker)
-            if found is not self.board.dialect:
-                raise UsageError(
-                    f"{self.board.base} does not speak {self.board.dialect}: it looks like {found}, "
-                    f"so give --dialect {found}"
-                )
-        raise RemoteError(f"{self.board.base}: {in_words(stopped.answer)}: run again later")
-
-    def _keep_total(self, total: int) -> None:
-        with self.ledger.transaction():
-            self.ledger.set_state("board_count", str(total))
-
-    def _write_plan(self) -> None:
-        write_plan(self.config, self.board.dialect)
-
-    def _on_refreshed(self, counts: PostCounts, read: int) -> None:
-        self.on_page(counts)
-        self.on_progress(Progress(stage="reading again", done=read, total=None, unit="posts"))
-
-    def _on_tags(self, done: int, total: int) -> None:
-        self.on_progress(Progress(stage="tag categories", done=done, total=total, unit="tags"))
-
-    def _on_relations(self, done: int) -> None:
-        self.on_progress(Progress(stage="tag relations", done=done, total=None, unit="pairs"))
+def _commit_board_count(ledger: Ledger, count: int) -> None:
+    with ledger.transaction():
+        ledger.state.set(StateKey.BOARD_COUNT, str(count))

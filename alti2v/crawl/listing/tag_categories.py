@@ -1,7 +1,7 @@
-"""The categories of a store's tags, asked from a tag API; what it said is kept for ever.
+"""The categories of a store's tags, requested from a tag API and kept.
 
-Pages of the most frequent tags come first, a thousand answers for one request, for as long as they
-tell more than questions by name would; then the tags that are left are asked for by name, most frequent first.
+Pages of the most frequent tags come first, a thousand answers for one request, as long as they answer more
+than requests by name would. The remaining tags are then requested by name, most frequent first.
 """
 
 from __future__ import annotations
@@ -9,103 +9,108 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from alti2v.crawl.boards.protocol import Refusal, TagBoard, Unreadable
 from alti2v.crawl.http.retry import FailedTry, FailKind
-from alti2v.crawl.listing.api import Asker, in_words
+from alti2v.crawl.listing.api import Api
+from alti2v.crawl.listing.requests import describe
 from alti2v.crawl.store.arrow import count_tags
 from alti2v.crawl.store.ledger import Ledger
-from alti2v.crawl.store.writer_thread import SingleThread
 from alti2v.records import Category, Tag
 
-_WORTH = 2  # questions by name that a page has to save
+_WORTH = 2  # requests by name that a page has to save
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Categoriser:
-    """What asking for categories needs.
+async def read_tag_categories(
+    api: Api, source: TagBoard, *, min_count: int, on_progress: Callable[[int, int], None]
+) -> str:
+    """Request the category of every tag that is not known yet; continues where an earlier run stopped.
 
-    Attributes:
-        min_count: tags that fewer posts of the store carry are not asked for one by one.
-        on_progress: told how many of how many tags are settled.
+    Args:
+        api: Access to requests and the ledger.
+        source: Site with the tag API.
+        min_count: Tags with fewer posts in the store are not requested by name.
+        on_progress: Called with the number of known tags and the number of all tags.
+
+    Returns:
+        Description of what is missing; "" if nothing is.
     """
+    counts = await api.thread.run(_counts, api.ledger)
+    known = set(await api.thread.run(api.ledger.tags.categories))
+    if source.counts_are_the_boards:
+        known -= await api.thread.run(api.ledger.tags.unknown_elsewhere)  # the board itself may know them
+    total = len(counts)
+    remaining = await _read_frequent(
+        api, source, counts.keys() - known, on_remaining=lambda left: on_progress(total - left, total)
+    )
+    names = [name for name, count in counts.most_common() if name in remaining and count >= min_count]
+    done = total - len(remaining)
+    for batch in _batches(names, source.batch):
+        answer = await _read_by_name(api, source, batch)
+        if not isinstance(answer, list):
+            # The reason that a host was given up is reported with the host.
+            is_down = isinstance(answer, FailedTry) and answer.kind is FailKind.HOST_DOWN
+            reason = "" if is_down else f" ({describe(answer)})"
+            return f"the categories of {total - done:,} tags{reason}"
+        await _record(api, source, answer)
+        done += len(answer)
+        on_progress(done, total)
+    return ""
 
-    board: TagBoard
-    asker: Asker
-    thread: SingleThread
-    ledger: Ledger
-    min_count: int
-    on_progress: Callable[[int, int], None]
 
-    async def run(self) -> str:
-        """Ask for every tag that is not known yet; resumes where it stopped.
+def _batches(names: Sequence[str], size: int) -> Iterable[Sequence[str]]:
+    return (names[start : start + size] for start in range(0, len(names), size))
 
-        Returns:
-            What is missing, in words; empty if nothing is.
-        """
-        counts = await self.thread.run(_counts, self.ledger)
-        known = set(await self.thread.run(self.ledger.known_tags))
-        if self.board.counts_are_the_boards:
-            # What another site did not know, the board may know.
-            known -= await self.thread.run(self.ledger.tags_unknown_elsewhere)
-        wanted = counts.keys() - known
-        total = len(counts)
-        page = 0
-        seen: set[str] = set()
-        while wanted:
-            answer = await self.asker.ask((self.board.frequent_tags_url(page),), self._read)
-            if not isinstance(answer, tuple):
-                break  # an undocumented question: single ones may still work
-            names = {tag.name for tag in answer}
-            found = [tag for tag in answer if tag.name in wanted]
-            if names <= seen or not _is_by_count(answer):
-                await self._keep(found)
-                wanted -= names
-                break
-            seen |= names
-            await self._keep(found)
-            wanted -= names
-            self.on_progress(total - len(wanted), total)
-            if len(found) < _WORTH * self.board.batch:
-                break
-            page += 1
-        singles = [name for name, count in counts.most_common() if name in wanted and count >= self.min_count]
-        return await self._ask_each(singles, done=total - len(wanted), total=total)
 
-    async def _ask_each(self, names: Sequence[str], *, done: int, total: int) -> str:
-        size = self.board.batch
-        for start in range(0, len(names), size):
-            answer = await self._ask_by_name(names[start : start + size])
-            if not isinstance(answer, list):
-                is_down = isinstance(answer, FailedTry) and answer.kind is FailKind.HOST_DOWN  # said elsewhere
-                reason = "" if is_down else f" ({in_words(answer)})"
-                return f"the categories of {total - done - start:,} tags{reason}"
-            await self._keep(answer)
-            self.on_progress(done + start + len(answer), total)
-        return ""
+async def _read_frequent(
+    api: Api, source: TagBoard, wanted: set[str], *, on_remaining: Callable[[int], None]
+) -> set[str]:
+    """Read pages of frequent tags while they are worth it; return the tags that are still unknown."""
+    seen: set[str] = set()
+    for page in itertools.count():
+        if not wanted:
+            break
+        answer = await api.requests.send((source.frequent_tags_url(page),), _reader(source))
+        if not isinstance(answer, tuple):
+            break  # an undocumented request: requests by name may still work
+        names = {tag.name for tag in answer}
+        useful = [tag for tag in answer if tag.name in wanted]
+        await _record(api, source, useful)
+        wanted = wanted - names
+        if names <= seen or not _is_by_count(answer):
+            break
+        seen |= names
+        on_remaining(len(wanted))
+        if len(useful) < _WORTH * source.batch:
+            break
+    return wanted
 
-    async def _ask_by_name(self, names: Sequence[str]) -> list[Tag] | Refusal | Unreadable | FailedTry:
-        found: dict[str, Tag] = {}
-        for url in self.board.tag_urls(names):
-            if len(found) == len(names):
-                break
-            answer = await self.asker.ask((url,), self._read)
-            if not isinstance(answer, tuple):
-                return answer
-            # A board that ignores the name answers with some other tag.
-            found |= {tag.name: tag for tag in answer if tag.name in names}
-        return [found.get(name) or Tag(name=name, category=Category.UNKNOWN, count=0) for name in names]
 
-    async def _keep(self, tags: Iterable[Tag]) -> None:
-        def keep() -> None:
-            with self.ledger.transaction():
-                self.ledger.add_tags(tags, counted=self.board.counts_are_the_boards)
+async def _read_by_name(
+    api: Api, source: TagBoard, names: Sequence[str]
+) -> list[Tag] | Refusal | Unreadable | FailedTry:
+    answers: dict[str, Tag] = {}
+    for url in source.tag_urls(names):
+        if len(answers) == len(names):
+            break
+        answer = await api.requests.send((url,), _reader(source))
+        if not isinstance(answer, tuple):
+            return answer
+        # A board that ignores the name answers with some other tag.
+        answers |= {tag.name: tag for tag in answer if tag.name in names}
+    return [answers.get(name) or Tag(name=name, category=Category.UNKNOWN, count=0) for name in names]
 
-        await self.thread.run(keep)
 
-    def _read(self, body: bytes, status: int) -> tuple[Tag, ...] | Refusal | Unreadable:
-        return self.board.read_tags(body, status=status)
+async def _record(api: Api, source: TagBoard, tags: Iterable[Tag]) -> None:
+    def commit() -> None:
+        with api.ledger.transaction():
+            api.ledger.tags.add(tags, counted=source.counts_are_the_boards)
+
+    await api.thread.run(commit)
+
+
+def _reader(source: TagBoard) -> Callable[[bytes, int], tuple[Tag, ...] | Refusal | Unreadable]:
+    return lambda body, status: source.read_tags(body, status=status)
 
 
 def _counts(ledger: Ledger) -> Counter[str]:
@@ -116,5 +121,5 @@ def _counts(ledger: Ledger) -> Counter[str]:
 
 
 def _is_by_count(tags: tuple[Tag, ...]) -> bool:
-    """Whether the most frequent come first, so that the next page is less frequent still."""
+    """Return whether the most frequent tags come first, so that the next page has less frequent ones."""
     return bool(tags) and all(one.count >= other.count for one, other in itertools.pairwise(tags))

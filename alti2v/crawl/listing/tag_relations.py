@@ -1,70 +1,78 @@
-"""Tag aliases and implications, from a Danbooru site into the tables of a store."""
+"""Tag aliases and implications, read from a Danbooru site into the tables of a store."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from alti2v.crawl.boards.danbooru_tags import Relation, RelationsPage, TagSite
 from alti2v.crawl.boards.protocol import Refusal, Unreadable
-from alti2v.crawl.listing.api import Asker, in_words
+from alti2v.crawl.http.retry import FailedTry
+from alti2v.crawl.listing.api import Api
+from alti2v.crawl.listing.requests import describe
 from alti2v.crawl.store.ledger import Ledger
-from alti2v.crawl.store.writer_thread import SingleThread
+from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.storage.layout import ALIASES_FILE, IMPLICATIONS_FILE, TAG_ALIASES, TAG_IMPLICATIONS, Table
 from alti2v.storage.table import write_table
 
-STAMP = "written "  # + name -> SHA-256 of a table that was written; in the ledger's state
-_WHERE = {"aliases": (ALIASES_FILE, TAG_ALIASES), "implications": (IMPLICATIONS_FILE, TAG_IMPLICATIONS)}
+_TABLES = {"aliases": (ALIASES_FILE, TAG_ALIASES), "implications": (IMPLICATIONS_FILE, TAG_IMPLICATIONS)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RelationReader:
-    """What reading relations needs; `on_progress` is told how many were read."""
+async def read_tag_relations(
+    api: Api, site: TagSite, store: Path, *, on_progress: Callable[[int], None]
+) -> str:
+    """Replace both tables with the site's current relations; keep a table that cannot be read to its end.
 
-    site: TagSite
-    asker: Asker
-    thread: SingleThread
-    ledger: Ledger
-    store: Path
-    on_progress: Callable[[int], None]
+    Args:
+        api: Access to requests and the ledger.
+        site: Site with the relations.
+        store: Folder of the tables.
+        on_progress: Called with the number of relations read.
 
-    async def run(self) -> str:
-        """Replace both tables by what the site says now; a table that cannot be read to its end stays.
+    Returns:
+        Description of what is missing; "" if nothing is.
+    """
+    done = 0
 
-        Returns:
-            What is missing, in words; empty if nothing is.
-        """
-        done = 0
-        for kind, (file, table) in _WHERE.items():
-            found: dict[int, Relation] = {}
-            below: int | None = None
-            while True:
-                url = self.site.relations_url(kind, below=below)
-                answer = await self.asker.ask((url,), self._read)
-                if not isinstance(answer, RelationsPage):
-                    return f"tag {kind} ({in_words(answer)})"
-                if answer.lowest is None or (below is not None and answer.lowest >= below):
-                    break
-                found |= {relation.number: relation for relation in answer.active}
-                below = answer.lowest
-                self.on_progress(done + len(found))
-            done += len(found)
-            pairs = sorted({(relation.antecedent, relation.consequent) for relation in found.values()})
-            rows = [{"antecedent": one, "consequent": other} for one, other in pairs]
-            await self.thread.run(self._write, file, table, rows)
-        return ""
+    def on_page(count: int) -> None:
+        on_progress(done + count)
 
-    def _write(self, file: str, table: Table, rows: list[dict[str, str]]) -> None:
-        write_table(self.store / file, table, rows)
-        with self.ledger.transaction():
-            self.ledger.set_state(f"{STAMP}{file}", stamp_of(self.store / file))
-
-    def _read(self, body: bytes, status: int) -> RelationsPage | Refusal | Unreadable:
-        return self.site.read_relations(body, status=status)
+    for kind, (file, table) in _TABLES.items():
+        relations = await _read(api, site, kind, on_page=on_page)
+        if not isinstance(relations, dict):
+            return f"tag {kind} ({describe(relations)})"
+        done += len(relations)
+        pairs = sorted({(relation.antecedent, relation.consequent) for relation in relations.values()})
+        rows = [{"antecedent": one, "consequent": other} for one, other in pairs]
+        await api.thread.run(_write, api.ledger, store / file, table, rows)
+    return ""
 
 
-def stamp_of(path: Path) -> str:
-    """What tells a table from any other: its SHA-256."""
+async def _read(
+    api: Api, site: TagSite, kind: str, *, on_page: Callable[[int], None]
+) -> dict[int, Relation] | Refusal | Unreadable | FailedTry:
+    """Read the active relations of one kind, page by page, by number."""
+    relations: dict[int, Relation] = {}
+    below: int | None = None
+    while True:
+        url = site.relations_url(kind, below=below)
+        answer = await api.requests.send((url,), lambda body, status: site.read_relations(body, status=status))
+        if not isinstance(answer, RelationsPage):
+            return answer
+        if answer.lowest is None or (below is not None and answer.lowest >= below):
+            return relations
+        relations |= {relation.number: relation for relation in answer.active}
+        below = answer.lowest
+        on_page(len(relations))
+
+
+def _write(ledger: Ledger, path: Path, table: Table, rows: list[dict[str, str]]) -> None:
+    write_table(path, table, rows)
+    with ledger.transaction():
+        ledger.state.set(StateKey.WRITTEN, checksum_of(path), name=path.name)
+
+
+def checksum_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,6 +1,6 @@
 """The posts of a ledger as Arrow columns, without a Python object for each tag of each post.
 
-`tables.post_rows` says the same row by row, in twice the time and with Python's lock held.
+Row by row it would take twice the time, and hold Python's lock.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _UNKNOWN = Category.UNKNOWN.value
-_ROWS = 1_000  # at a time
+_ROWS = 1_000  # posts read at a time
 _NAMES = tuple(column.name for column in POSTS.columns)
 _TAG_COLUMNS = {category.value: category.tags_column for category in Category}
 
 
-TagCounts = dict[str, Counter[str]]  # by the group that the posts' own answers gave, then by name
+TagCounts = dict[str, Counter[str]]  # posts with each tag, by the group that the posts themselves give
 
 
 def post_batches(
     ledger: Ledger, part: int, categories: Mapping[str, Category], *, counts: TagCounts | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of one part of the post table, in the order of listing.
+    """Return the rows of one part of the post table, in the order of listing.
 
     Args:
-        ledger: of the store.
-        part: its number.
-        categories: what a tag API said; tags of unknown category move to these.
-        counts: the tags are counted here, too.
+        ledger: Ledger of the store.
+        part: Number of the part.
+        categories: Categories from a tag API, for the tags that the posts give without one.
+        counts: Counts to which the tags of the part are added; None to count nothing.
     """
     import pyarrow as pa
 
     wanted = schema(POSTS)
-    for rows in ledger.slices(_NAMES, part=part, rows=_ROWS):
+    for rows in ledger.posts.slices(_NAMES, part=part, rows=_ROWS):
         values = dict(zip(_NAMES, zip(*rows, strict=True), strict=True))
         groups = {group: _lists(values.pop(column)) for group, column in _TAG_COLUMNS.items()}
         if counts is not None:
@@ -52,9 +52,9 @@ def post_batches(
 
 
 def count_tags(ledger: Ledger) -> TagCounts:
-    """How many posts of the store carry each tag."""
+    """Count the posts of the store with each tag."""
     counts: TagCounts = {}
-    for rows in ledger.slices(tuple(_TAG_COLUMNS.values()), rows=_ROWS):
+    for rows in ledger.posts.slices(tuple(_TAG_COLUMNS.values()), rows=_ROWS):
         columns = zip(*rows, strict=True)
         _count({group: _lists(texts) for group, texts in zip(_TAG_COLUMNS, columns, strict=True)}, counts)
     return counts
@@ -71,14 +71,14 @@ def _count(groups: Mapping[str, pa.ListArray], counts: TagCounts) -> None:
 
 
 def _lists(texts: Sequence[str]) -> pa.ListArray:
-    """Texts of tags as lists of tags, sorted, each once."""
+    """Split texts of tags into lists of tags, sorted and without repetition."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     of_posts = pa.array([text or None for text in texts], pa.string())
     lists = pc.split_pattern(of_posts, " ")
     flat, offsets = lists.flatten(), _offsets(pc.fill_null(pc.list_value_length(lists), 0))
-    # Boards sort them: each tag is above the one before it, unless a post begins with it.
+    # Boards sort the tags: each is greater than the one before it, unless it is a post's first.
     falls = pc.indices_nonzero(pc.less_equal(flat[1:], flat[:-1]))
     if pc.all(pc.is_in(pc.add(falls.cast(pa.int32()), 1), value_set=offsets)).as_py() is False:
         return pa.array(map(tag_names, texts), pa.list_(pa.string()))
@@ -95,7 +95,7 @@ def _offsets(lengths: pa.Array) -> pa.Array:
 def _regrouped(
     groups: Mapping[str, pa.ListArray], categories: Mapping[str, Category]
 ) -> dict[str, pa.ListArray]:
-    """Move tags of unknown category to the category that the tag API gave them, sorted as before."""
+    """Move tags without a category to the category that the tag API gave them; keep the lists sorted."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -106,19 +106,19 @@ def _regrouped(
     distinct = pc.unique(flat).to_pylist()
     of_distinct = pa.array([categories.get(name, _UNKNOWN) for name in distinct], pa.string())
     category_of = of_distinct.take(pc.index_in(flat, value_set=pa.array(distinct, pa.string())))
-    moved = {}
-    for group, there in groups.items():
-        is_here = pc.equal(category_of, group)
-        # So many of them come before each place; those before its first are where a post's list begins.
-        before = _offsets(is_here)
-        here = pa.ListArray.from_arrays(before.take(unknown.offsets), flat.filter(is_here))
-        moved[group] = here if group == _UNKNOWN or not len(there.flatten()) else _united(there, here)
-    return moved
+    regrouped = {}
+    for group, given in groups.items():
+        is_moved = pc.equal(category_of, group)
+        # Number of moved tags before each tag; for a post's first tag, this is where its new list begins.
+        before = _offsets(is_moved)
+        added = pa.ListArray.from_arrays(before.take(unknown.offsets), flat.filter(is_moved))
+        regrouped[group] = added if group == _UNKNOWN or not len(given.flatten()) else _merged(given, added)
+    return regrouped
 
 
-def _united(one: pa.ListArray, other: pa.ListArray) -> pa.ListArray:
-    """The tags of both, post by post, sorted."""
+def _merged(one: pa.ListArray, other: pa.ListArray) -> pa.ListArray:
+    """Merge two lists of tags post by post, sorted."""
     import pyarrow as pa
 
     pairs = zip(one.to_pylist(), other.to_pylist(), strict=True)
-    return pa.array([sorted({*mine, *theirs}) for mine, theirs in pairs], one.type)
+    return pa.array([sorted({*left, *right}) for left, right in pairs], one.type)

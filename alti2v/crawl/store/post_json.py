@@ -1,4 +1,4 @@
-"""A post as JSON, as it lies beside its picture in the tar file."""
+"""A post and its stored bytes as values, and as the JSON member beside the picture in a tar file."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _GROUPS = tuple(field.name for field in fields(TagGroups))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What is known about the stored bytes of a post.
+    """Facts about the stored bytes of a post.
 
     Attributes:
-        url: where they came from.
-        http_status: of the last answer.
-        attempts: requests made for the file.
+        url: Address that the bytes came from, after redirects.
+        http_status: Status of the last answer.
+        attempts: Requests made for the file.
         format: JPEG, PNG, GIF or WEBP.
-        width, height: px.
-        md5: of the bytes, 32 hex digits.
+        width, height: Size in px.
+        md5: MD5 of the bytes, 32 hex digits.
     """
 
     url: str
@@ -37,16 +37,16 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """The file of a post, as whoever fetches it knows it.
+class FileRequest:
+    """A request to download the file of a post.
 
     Attributes:
-        seq: the post's place in the order of listing; names the file.
-        attempts: requests made for it so far, in all runs.
-        sample_url, file_url: None where the board shows none, or where the other one is to be tried again.
-        tries: of its first address in this run, whose bytes were not good.
-        wait_s: before the first request.
-        has_mismatched: it came in this run, with another md5 than the board says.
+        seq: Position of the post in the order of listing; identifies the request.
+        attempts: Requests made for the file so far, in all runs.
+        sample_url, file_url: Addresses; None if the board shows none, or if only the other is to be retried.
+        tries: Requests of this run to the first address whose bytes were not good.
+        wait_s: Delay before the first request.
+        has_mismatched: True if the file already came in this run with an md5 other than the board's.
     """
 
     seq: int
@@ -59,19 +59,20 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrived:
-    """The bytes of a file that was wanted, which nobody has looked at.
+class ReceivedFile:
+    """The bytes of a downloaded file, not validated yet.
 
     Attributes:
-        asked: the address that was asked for.
-        url: where they came from.
-        http_status: of the last answer.
-        attempts: requests made for the file, in all runs.
-        tries: of this address, in this run.
-        has_mismatched: as it was wanted.
+        requested: Address that was requested.
+        url: Address that the bytes came from, after redirects.
+        http_status: Status of the last answer.
+        attempts: Requests made for the file, in all runs.
+        tries: Requests to this address in this run.
+        content: Bytes.
+        has_mismatched: Value of the request.
     """
 
-    asked: str
+    requested: str
     url: str
     http_status: int
     attempts: int
@@ -81,15 +82,15 @@ class Arrived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where the bytes of a post lie: the number of the tar file and the span inside it."""
+class TarLocation:
+    """Location of a post's bytes: the number of a tar file and the span inside it."""
 
     tar: int
     span: Span
 
 
 def post_document(post: Post) -> dict[str, Any]:
-    """A post as a JSON object; empty tag groups are left out."""
+    """Return a post as a JSON object; empty tag groups are left out."""
     document: dict[str, Any] = {name: getattr(post, name) for name in _POST_FIELDS}
     groups = post.tags
     document["tags"] = {name: tags for name in _GROUPS if (tags := getattr(groups, name))}
@@ -100,7 +101,7 @@ def read_post(document: Mapping[str, Any]) -> Post:
     """Invert `post_document`.
 
     Raises:
-        KeyError, TypeError, AttributeError: it is something else.
+        KeyError, TypeError, AttributeError: the document is something else.
     """
     facts = {name: document[name] for name in _POST_FIELDS}
     for group, tags in document["tags"].items():
@@ -109,21 +110,21 @@ def read_post(document: Mapping[str, Any]) -> Post:
 
 
 def encode(document: Mapping[str, Any]) -> str:
-    """Equal documents give equal text."""
+    """Encode a document as canonical JSON: equal documents give equal text."""
     return _ENCODER.encode(document)
 
 
 def member_document(post: Post, stored: Stored) -> bytes:
-    """The JSON member beside a picture: the post, and what is known about the bytes."""
-    known = {name: getattr(stored, name) for name in _STORED_FIELDS}
-    return f"{encode({'post': post_document(post), 'stored': known})}\n".encode()
+    """Return the JSON member beside a picture: the post, and the facts about its bytes."""
+    facts = {name: getattr(stored, name) for name in _STORED_FIELDS}
+    return f"{encode({'post': post_document(post), 'stored': facts})}\n".encode()
 
 
 def read_member_document(content: bytes) -> tuple[Post, Stored]:
     """Invert `member_document`.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError: it is something else.
+        ValueError, KeyError, TypeError, AttributeError: the content is something else.
     """
     document = json.loads(content)
     return read_post(document["post"]), Stored(**document["stored"])

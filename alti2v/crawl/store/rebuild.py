@@ -1,7 +1,7 @@
-"""Putting a store right: the ledger from the tables and tar files, tar files from their whole pictures.
+"""Repair a store: rebuild the ledger from tables and tar files, and tar files from their whole pictures.
 
-The files are the truth, the ledger is a cache of them. Each step leaves a store that a second repair
-can go on with, whenever the first one is killed.
+The files are the truth, and the ledger is a cache of them. After a kill at any step, a second repair can
+continue.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from alti2v.crawl.store.ledger import Ledger, Outcome, TagChange, TarState
-from alti2v.crawl.store.post_json import Place, Stored
-from alti2v.crawl.store.tar_scan import Found, scan
-from alti2v.crawl.store.writer import END_MARKER, append_pair, stored_outcome
-from alti2v.errors import Alti2vError
+from alti2v.crawl.store.ledger import Ledger
+from alti2v.crawl.store.ledger.history import TagChange
+from alti2v.crawl.store.ledger.posts import Outcome
+from alti2v.crawl.store.ledger.tars import TarState
+from alti2v.crawl.store.post_json import Stored, TarLocation
+from alti2v.crawl.store.tar_scan import WholePicture, scan
+from alti2v.crawl.store.writer import append_pair, stored_outcome
+from alti2v.errors import Alti2vError, DamagedError
 from alti2v.records import Category, Post, Span, Status, Tag
 from alti2v.storage.layout import (
     HISTORY,
@@ -25,19 +28,20 @@ from alti2v.storage.layout import (
     LEDGER_FILE,
     POSTS,
     POSTS_DIR,
+    STORE_FILE,
     STORE_TAGS,
     TAGS_FILE,
     images_tar,
 )
 from alti2v.storage.publish import publish
 from alti2v.storage.table import read_table
-from alti2v.storage.tar import OpenTar, read_span
+from alti2v.storage.tar import END_MARKER, OpenTar, read_span
 
 
 def rebuild_ledger(store: Path) -> None:
-    """Replace the ledger by one that says what the tables say; listing starts from the newest post again.
+    """Replace the ledger by one made from the tables; the next listing starts from the newest post.
 
-    The tar files are held against it afterwards, as against any ledger.
+    The caller compares the tar files with it afterwards.
     """
     for suffix in ("-wal", "-shm"):
         (store / f"{LEDGER_FILE}{suffix}").unlink(missing_ok=True)
@@ -47,7 +51,7 @@ def rebuild_ledger(store: Path) -> None:
 def _fill(store: Path, path: Path) -> None:
     with Ledger(path) as ledger:
         for part in sorted((store / POSTS_DIR).glob("posts-*.parquet")):
-            with contextlib.suppress(Alti2vError):  # a damaged part: its posts are listed again
+            with contextlib.suppress(Alti2vError):  # a damaged part: the next crawl lists its posts again
                 rows = read_table(part, POSTS)
                 for batch in rows.to_batches(max_chunksize=5_000):
                     _add_rows(ledger, batch.to_pylist())
@@ -55,7 +59,7 @@ def _fill(store: Path, path: Path) -> None:
             tags = read_table(store / TAGS_FILE, STORE_TAGS).to_pylist()
             with ledger.transaction():
                 for counted in (False, True):
-                    ledger.add_tags(
+                    ledger.tags.add(
                         (
                             Tag(name=row["name"], category=Category(row["category"]), count=row["board_count"])
                             for row in tags
@@ -68,7 +72,7 @@ def _fill(store: Path, path: Path) -> None:
             changes = read_table(store / HISTORY_FILE, HISTORY).to_pylist()
             with ledger.transaction():
                 for row in changes:
-                    ledger.add_change(
+                    ledger.history.add(
                         TagChange(
                             id=row["id"],
                             seen_at=int(row["seen_at"].timestamp()),
@@ -79,49 +83,64 @@ def _fill(store: Path, path: Path) -> None:
         numbers = tar_numbers(store)
         with ledger.transaction():
             for number in numbers:
-                ledger.set_tar(_tar_state(store, number, is_last=number == numbers[-1]))
-            ledger.set_all_dirty()
+                ledger.tars.set(_tar_state(store, number, is_last=number == numbers[-1]))
+            ledger.parts.mark_all_dirty()
+
+
+def remove_unused_ledger(store: Path) -> None:
+    """Remove the empty ledger of a first run that never recorded a post.
+
+    Raises:
+        DamagedError: the store holds pictures, so the ledger is not empty.
+    """
+    if tar_numbers(store):
+        raise DamagedError(
+            f"{store} holds pictures, but {STORE_FILE} is missing: restore it from a copy, or choose another "
+            "folder"
+        )
+    for suffix in ("", "-wal", "-shm"):
+        (store / f"{LEDGER_FILE}{suffix}").unlink(missing_ok=True)
 
 
 def tar_numbers(store: Path) -> list[int]:
-    """The numbers of the tar files that are there."""
+    """Return the numbers of the tar files in a store's folder."""
     files = (store / IMAGES_DIR).glob("images-*.tar")
     return sorted(int(file.stem.removeprefix("images-")) for file in files)
 
 
 def _add_rows(ledger: Ledger, rows: Sequence[Mapping[str, Any]]) -> None:
     with ledger.transaction():
-        ledger.add_posts([_post(row) for row in rows])
-        ledger.settle([(row["id"], _outcome(row)) for row in rows])
+        ledger.posts.add([_post(row) for row in rows])
+        ledger.posts.record([(row["id"], _outcome(row)) for row in rows])
 
 
-def adopt(ledger: Ledger, found: Found, *, tar: int) -> None:
-    """Make the ledger say that a post's picture lies there; inside a transaction."""
-    post_id = found.post.id
-    ledger.add_posts([] if ledger.is_listed(post_id) else [found.post])
-    ledger.settle([(post_id, stored_outcome(found.stored, Place(tar=tar, span=found.span)))])
+def _adopt(ledger: Ledger, picture: WholePicture, *, tar: int) -> None:
+    """Record the location of a post's picture; inside a transaction."""
+    post_id = picture.post.id
+    ledger.posts.add([] if ledger.posts.is_listed(post_id) else [picture.post])
+    ledger.posts.record([(post_id, stored_outcome(picture.stored, TarLocation(tar=tar, span=picture.span)))])
 
 
 def make_pending(ledger: Ledger, post_id: int, *, why: str) -> None:
-    """Let the next crawl fetch a post again, and those that relied on its bytes; inside a transaction."""
+    """Let the next crawl download a post and its duplicates again; inside a transaction."""
     again = Outcome(status=Status.PENDING, error=why)
-    ledger.settle([(number, again) for number in (post_id, *ledger.duplicates_of(post_id))])
+    ledger.posts.record([(each, again) for each in (post_id, *ledger.posts.duplicates_of(post_id))])
 
 
-def rewrite_tar(store: Path, ledger: Ledger, tar: TarState, keep: Iterable[Found]) -> None:
-    """Write a damaged tar file again from the pictures that are whole, and tell the ledger where they are."""
+def rewrite_tar(store: Path, ledger: Ledger, tar: TarState, keep: Iterable[WholePicture]) -> None:
+    """Write a damaged tar file again from its whole pictures, and record their new locations."""
     path = store / images_tar(tar.number)
-    moved: list[Found] = []
+    moved: list[WholePicture] = []
     size = 0
 
     def write(temporary: Path) -> None:
         nonlocal size
         new = OpenTar(temporary, committed=0)
         with path.open("rb") as old:
-            for found in keep:
-                content = read_span(old, found.span)
-                span = append_pair(new, post=found.post, stored=found.stored, content=content)
-                moved.append(replace(found, span=span, end=new.size))
+            for picture in keep:
+                content = read_span(old, picture.span)
+                span = append_pair(new, post=picture.post, stored=picture.stored, content=content)
+                moved.append(replace(picture, span=span, end=new.size))
         size = new.size
         if tar.sealed:
             new.seal()
@@ -130,13 +149,13 @@ def rewrite_tar(store: Path, ledger: Ledger, tar: TarState, keep: Iterable[Found
 
     publish(path, write)
     with ledger.transaction():
-        for found in moved:
-            adopt(ledger, found, tar=tar.number)
-        ledger.set_tar(TarState(number=tar.number, size=size, sealed=tar.sealed))
+        for picture in moved:
+            _adopt(ledger, picture, tar=tar.number)
+        ledger.tars.set(TarState(number=tar.number, size=size, sealed=tar.sealed))
 
 
 def _tar_state(store: Path, number: int, *, is_last: bool) -> TarState:
-    """What a tar file's own bytes say about its length and whether it is sealed."""
+    """Tell a tar file's length, and whether it is sealed, from its bytes."""
     path = store / images_tar(number)
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -144,8 +163,8 @@ def _tar_state(store: Path, number: int, *, is_last: bool) -> TarState:
         is_sealed = size >= END_MARKER and not any(file.read(END_MARKER))
     if is_sealed or not is_last:
         return TarState(number=number, size=size, sealed=True)
-    # Behind the last whole picture there may be what a kill left behind; it was never promised.
-    ends = [found.end for found in scan(path) if isinstance(found, Found)]
+    # Bytes after the last whole picture may be left from a kill; they were never committed.
+    ends = [member.end for member in scan(path) if isinstance(member, WholePicture)]
     return TarState(number=number, size=max(ends, default=0), sealed=False)
 
 
@@ -168,7 +187,9 @@ def _outcome(row: Mapping[str, Any]) -> Outcome:
         http_status=row["http_status"],
         duplicate_of=row["duplicate_of"],
         stored=_stored(row) if is_stored else None,
-        place=Place(tar=row["tar"], span=Span(offset=row["offset"], size=row["size"])) if is_stored else None,
+        location=TarLocation(tar=row["tar"], span=Span(offset=row["offset"], size=row["size"]))
+        if is_stored
+        else None,
     )
 
 

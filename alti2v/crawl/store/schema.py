@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-PART_ROWS = 50_000  # posts in one Parquet part, about 15 MB
+PART_ROWS = 50_000  # posts per Parquet part, about 15 MB
 SCHEMA_VERSION = 3
 # A column for each fact: one JSON text took 25 of the 91 us that listing a post took. Tags stay in the board's
 # order: sorting them takes as long as all else in reading a post, and only tables and post JSON need it.
 _SCHEMA = """
 CREATE TABLE posts (                  -- the columns of posts.parquet; those of a Post from id to sample_url
-    seq INTEGER PRIMARY KEY,          -- the order of listing; seq / 50000 is the Parquet part
+    seq INTEGER PRIMARY KEY,          -- order of listing; seq / 50000 is the Parquet part
     id INTEGER NOT NULL UNIQUE,
     tags_general TEXT NOT NULL, tags_artist TEXT NOT NULL, tags_copyright TEXT NOT NULL,
     tags_character TEXT NOT NULL, tags_meta TEXT NOT NULL, tags_unknown TEXT NOT NULL,
@@ -37,20 +37,20 @@ CREATE INDEX failed_posts ON posts (reason) WHERE status = 'failed';
 CREATE INDEX stored_bytes ON posts (stored_md5) WHERE status = 'stored';
 CREATE INDEX stored_places ON posts (tar) WHERE status = 'stored';
 CREATE INDEX duplicates ON posts (duplicate_of) WHERE duplicate_of IS NOT NULL;
-CREATE TABLE outcomes (               -- posts by status and reason, kept up to date: status is instant
+CREATE TABLE outcomes (               -- posts by status and reason, kept up to date so that status is instant
     status TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL, bytes INTEGER NOT NULL,
     PRIMARY KEY (status, reason)
 );
 CREATE TABLE dirty_parts (part INTEGER PRIMARY KEY);
 CREATE TABLE tars (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, sealed INTEGER NOT NULL);
-CREATE TABLE tags (                   -- what the board's tag API said, asked once and kept
+CREATE TABLE tags (                   -- answers of the board's tag API, requested once and kept
     name TEXT PRIMARY KEY, category TEXT NOT NULL, board_count INTEGER
 );
-CREATE TABLE history (                -- each time that a post was seen with other tags than before
+CREATE TABLE history (                -- each time that a listed post had other tags than before
     id INTEGER NOT NULL, seen_at INTEGER NOT NULL, added TEXT NOT NULL, removed TEXT NOT NULL
 );
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL);
--- New posts are counted by the page (Ledger.add_posts): a trigger would take longer than inserting them.
+-- New posts are counted once per page (PostTable.add): a trigger would take longer than inserting them.
 CREATE TRIGGER count_changed AFTER UPDATE ON posts BEGIN
     UPDATE outcomes SET count = count - 1, bytes = bytes - coalesce(old.size, 0)
     WHERE status = old.status AND reason = old.reason;

@@ -1,8 +1,7 @@
-"""Reading a store's tar file without trusting it: whole pictures, and what is broken between them.
+"""Read a store's tar file without trusting it: whole pictures, and the damage between them.
 
-`storage.tar.members` stops at the first broken header; this reader goes on behind it, at the next
-block that is a header of ours. A picture counts only together with the JSON member behind it, which
-says what its bytes must be.
+`storage.tar.members` stops at the first broken header; this reader continues at the next block that is a
+header of ours. A picture counts only with the JSON member after it, which holds its md5.
 """
 
 from __future__ import annotations
@@ -24,14 +23,15 @@ _NAME = re.compile(rf"(\d{{12}})\.({'|'.join(IMAGE_SUFFIX_OF_FORMAT.values())}|{
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A picture whose bytes are what its JSON member says.
+class WholePicture:
+    """A picture whose bytes have the md5 that its JSON member gives.
 
     Attributes:
-        post_id: of the member's name.
-        span: of the picture.
-        end: the byte behind its JSON member.
-        post: as that member describes it.
+        post_id: Id in the name of the member.
+        span: Bytes of the picture.
+        end: Offset of the end of its JSON member.
+        post: Post, from the JSON member.
+        stored: Facts about the bytes, from the JSON member.
     """
 
     post_id: int
@@ -42,8 +42,14 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Broken:
-    """A stretch that is no whole picture with its JSON; `post_id` is None if that cannot be told."""
+class BrokenMember:
+    """Bytes that are not a whole picture with its JSON member.
+
+    Attributes:
+        offset: First byte.
+        post_id: Post that they belong to; None if unknown.
+        what: Description of the damage.
+    """
 
     offset: int
     post_id: int | None
@@ -61,60 +67,64 @@ class _Header:
         return self.span.offset + padded(self.span.size)
 
 
-def scan(path: Path, *, length: int | None = None) -> Iterator[Found | Broken]:
-    """Walk through a tar file, one picture in memory at a time.
+def scan(path: Path, *, length: int | None = None) -> Iterator[WholePicture | BrokenMember]:
+    """Read a tar file, one picture in memory at a time.
 
     Args:
-        path: of the tar file.
-        length: bytes that count; what lies behind them was never committed. None for all.
+        path: Tar file.
+        length: Number of committed bytes; the rest is ignored. None for all.
     """
     size = path.stat().st_size
     end = size if length is None else min(size, length)
     offset = 0
-    is_lost = False  # whether we look for the next header
+    is_lost = False  # True while searching for the next header
     with path.open("rb") as file:
         while offset + BLOCK <= end:
             header = _header(file, offset)
             if header is None:
                 if not is_lost and not _is_zero(file, offset):
-                    yield Broken(offset=offset, post_id=None, what="no member begins where one should")
+                    yield BrokenMember(offset=offset, post_id=None, what="no member begins where one should")
                     is_lost = True
                 offset += BLOCK
                 continue
-            if header.suffix == POST_JSON_SUFFIX:  # its picture was lost before it
+            if header.suffix == POST_JSON_SUFFIX:  # without the picture that should come before it
                 if not is_lost:
-                    yield Broken(offset=offset, post_id=int(header.key), what="a post without its picture")
+                    yield BrokenMember(
+                        offset=offset, post_id=int(header.key), what="a post without its picture"
+                    )
                 offset = header.end
                 continue
             is_lost = False
-            found, offset = _pair(file, header, end)
-            yield found
+            picture, offset = _pair(file, header, end)
+            yield picture
 
 
-def _pair(file: BinaryIO, picture: _Header, end: int) -> tuple[Found | Broken, int]:
-    """Read a picture and the JSON member behind it; also where to go on."""
-    post_id = int(picture.key)
-    start = picture.span.offset - BLOCK
-    if picture.span.offset + picture.span.size > end:
-        # The size may be what is damaged: look for the next header right behind this one.
-        return Broken(offset=start, post_id=post_id, what="the picture is cut off"), start + BLOCK
-    follower = _header(file, picture.end)
-    if follower is None or follower.key != picture.key or follower.suffix != POST_JSON_SUFFIX:
-        return Broken(
+def _pair(file: BinaryIO, header: _Header, end: int) -> tuple[WholePicture | BrokenMember, int]:
+    """Read a picture and the JSON member after it; also return the offset at which to continue."""
+    post_id = int(header.key)
+    start = header.span.offset - BLOCK
+    if header.span.offset + header.span.size > end:
+        # The size itself may be damaged: search for the next header right after this one.
+        return BrokenMember(offset=start, post_id=post_id, what="the picture is cut off"), start + BLOCK
+    follower = _header(file, header.end)
+    if follower is None or follower.key != header.key or follower.suffix != POST_JSON_SUFFIX:
+        return BrokenMember(
             offset=start, post_id=post_id, what="its JSON member is missing or damaged"
         ), start + BLOCK
     if follower.span.offset + follower.span.size > end:
-        return Broken(offset=start, post_id=post_id, what="its JSON member is cut off"), end
+        return BrokenMember(offset=start, post_id=post_id, what="its JSON member is cut off"), end
     try:
         post, stored = read_member_document(_read(file, follower.span))
     except (ValueError, KeyError, TypeError, AttributeError):
-        return Broken(offset=start, post_id=post_id, what="its JSON member is damaged"), follower.end
-    if hashlib.md5(_read(file, picture.span), usedforsecurity=False).hexdigest() != stored.md5:
-        return Broken(offset=start, post_id=post_id, what="the bytes have another md5"), follower.end
+        return BrokenMember(offset=start, post_id=post_id, what="its JSON member is damaged"), follower.end
+    if hashlib.md5(_read(file, header.span), usedforsecurity=False).hexdigest() != stored.md5:
+        return BrokenMember(offset=start, post_id=post_id, what="the bytes have a different md5"), follower.end
     if post.id != post_id:
-        return Broken(offset=start, post_id=post_id, what="its JSON member is of another post"), follower.end
-    found = Found(post_id=post_id, span=picture.span, end=follower.end, post=post, stored=stored)
-    return found, follower.end
+        return BrokenMember(
+            offset=start, post_id=post_id, what="its JSON member belongs to another post"
+        ), follower.end
+    picture = WholePicture(post_id=post_id, span=header.span, end=follower.end, post=post, stored=stored)
+    return picture, follower.end
 
 
 def _header(file: BinaryIO, offset: int) -> _Header | None:

@@ -1,110 +1,167 @@
-"""A store behind a URL: what is finished goes there, and only what still changes stays on the local disk.
+"""Upload of a store to a URL: finished files go there, and only what still changes stays on the local disk.
 
 The crawl works in a local folder as always. A sealed tar file is uploaded, compared with what arrived,
-remembered in the ledger, and only then removed from the local disk; tables follow at the end of a run, when
-every tar file that they name is sealed and there. So a reader of the URL never sees a table that promises a
-picture which is not there, and a kill at any moment costs at most one upload.
+recorded in the ledger, and only then removed from the local disk. Tables follow at the end of a run, when
+every tar file that they name is sealed and uploaded. So a reader of the URL never sees a table that names a
+picture which is not there, and a kill costs at most one upload.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from alti2v.crawl.store.ledger import Ledger, TarState
+from alti2v.crawl.store.ledger import Ledger
+from alti2v.crawl.store.ledger.state import StateKey
+from alti2v.crawl.store.ledger.tars import TarState
+from alti2v.crawl.store.writer_thread import StoreThread
 from alti2v.storage.layout import POSTS_DIR, STORE_FILE, images_tar
 from alti2v.storage.publish import TEMPORARY_PREFIX, publish_json, read_json
 from alti2v.storage.remote import Remote, download, upload
 
-_PUBLISHED = "published "  # + name -> SHA-256 of a table, size of a tar file; in the ledger's state
-
 
 @dataclass(frozen=True, slots=True)
-class Mirror:
-    """Where a store is published, and from where.
-
-    Attributes:
-        store: the local folder.
-        remote: the folder behind a URL.
-    """
+class StoreUpload:
+    """The local folder of a store, and the URL that it is uploaded to."""
 
     store: Path
     remote: Remote
 
-    def due_tars(self, ledger: Ledger) -> list[TarState]:
-        """Sealed tar files that are still here; what a kill left of published ones is removed."""
-        due = []
-        for tar in ledger.tars():
-            if is_published(ledger, images_tar(tar.number)):
-                (self.store / images_tar(tar.number)).unlink(missing_ok=True)
+    def sealed_tars(self, ledger: Ledger) -> list[TarState]:
+        """Return the sealed tar files that are still to be uploaded; remove local copies of uploaded ones."""
+        tars = []
+        for tar in ledger.tars.all():
+            name = images_tar(tar.number)
+            if is_uploaded(ledger, name):
+                (self.store / name).unlink(missing_ok=True)  # left by a kill
             elif tar.sealed:
-                due.append(tar)
-        return due
+                tars.append(tar)
+        return tars
 
     def upload_tar(self, tar: TarState) -> None:
-        """Send a sealed tar file. Needs no ledger, so that it can take its time in a thread of its own.
+        """Upload a sealed tar file. Does not use the ledger, so that it can run in a thread of its own.
 
         Raises:
-            StorageError: it did not arrive.
+            StorageError: the upload failed.
         """
         name = images_tar(tar.number)
         upload(self.remote, self.store / name, name)
 
-    def settle_tar(self, ledger: Ledger, tar: TarState) -> None:
-        """Remember that a tar file has arrived, then remove it here."""
+    def mark_uploaded(self, ledger: Ledger, tar: TarState) -> None:
+        """Record that a tar file has been uploaded, then remove the local copy."""
         name = images_tar(tar.number)
-        with ledger.transaction(is_durable=True):  # or a power cut could leave neither the file nor a trace
-            ledger.set_state(_PUBLISHED + name, str(tar.size))
+        # Durable, or a power cut could leave neither the file nor a record of it.
+        with ledger.transaction(is_durable=True):
+            ledger.state.set(StateKey.PUBLISHED, str(tar.size), name=name)
         (self.store / name).unlink()
 
-    def publish_tables(self, ledger: Ledger, *, on_file: Callable[[str], None]) -> None:
-        """Send the tables that have changed since they were sent, and the store's description last.
+    def upload_rest(self, ledger: Ledger, *, on_file: Callable[[str], None]) -> None:
+        """Upload what is left at the end of a run: sealed tar files, then the tables that name them."""
+        for tar in self.sealed_tars(ledger):
+            self.upload_tar(tar)
+            self.mark_uploaded(ledger, tar)
+        self.upload_tables(ledger, on_file=on_file)
 
-        Call it when every tar file that they name has arrived.
+    def upload_tables(self, ledger: Ledger, *, on_file: Callable[[str], None]) -> None:
+        """Upload the tables that have changed since their last upload, and the store's description last.
+
+        Every tar file that they name must have been uploaded.
+
+        Args:
+            ledger: Ledger of the store.
+            on_file: Called with the name of each file before its upload.
 
         Raises:
-            StorageError: one did not arrive.
+            StorageError: an upload failed.
         """
         tables = sorted([*self.store.glob("*.parquet"), *(self.store / POSTS_DIR).glob("posts-*.parquet")])
         documents = sorted(file for file in self.store.glob("*.json") if file.name != STORE_FILE)
         for file in (*tables, *documents):
-            self._publish(ledger, file, file.relative_to(self.store).as_posix(), on_file)
-        # There it lies where it says; a copy of it should not point back.
+            self._upload(ledger, file, file.relative_to(self.store).as_posix(), on_file)
+        # The uploaded description does not name the URL: a copy of the store should not point back to it.
         description = {**read_json(self.store / STORE_FILE)}
         del description["url"]
-        there = self.store / f"{TEMPORARY_PREFIX}{STORE_FILE}"
-        publish_json(there, description)
-        self._publish(ledger, there, STORE_FILE, on_file)
-        there.unlink()
+        temporary = self.store / f"{TEMPORARY_PREFIX}{STORE_FILE}"
+        publish_json(temporary, description)
+        self._upload(ledger, temporary, STORE_FILE, on_file)
+        temporary.unlink()
 
-    def _publish(self, ledger: Ledger, file: Path, name: str, on_file: Callable[[str], None]) -> None:
-        stamp = hashlib.sha256(file.read_bytes()).hexdigest()
-        if ledger.state(_PUBLISHED + name) != stamp:
+    def _upload(self, ledger: Ledger, file: Path, name: str, on_file: Callable[[str], None]) -> None:
+        checksum = hashlib.sha256(file.read_bytes()).hexdigest()
+        if ledger.state.get(StateKey.PUBLISHED, name) != checksum:
             on_file(name)
             upload(self.remote, file, name)
             with ledger.transaction():
-                ledger.set_state(_PUBLISHED + name, stamp)
+                ledger.state.set(StateKey.PUBLISHED, checksum, name=name)
 
     def fetch_back(self, ledger: Ledger, name: str) -> bool:
-        """Bring a published tar file back for a look at it; False if it is not published.
+        """Download an uploaded tar file; return False if it has not been uploaded.
 
         Raises:
             StorageError: it cannot be read.
         """
-        if not is_published(ledger, name):
+        if not is_uploaded(ledger, name):
             return False
         if not (self.store / name).exists():
             download(self.remote, name, self.store / name)
         return True
 
     def forget(self, ledger: Ledger, name: str) -> None:
-        """What is published under this name is no longer right: it has to be sent again."""
+        """Record that the uploaded file of this name is damaged: the next crawl uploads it again."""
         with ledger.transaction():
-            ledger.set_state(_PUBLISHED + name, "")
+            ledger.state.set(StateKey.PUBLISHED, "", name=name)
 
 
-def is_published(ledger: Ledger, name: str) -> bool:
-    """Whether a file of the store has arrived behind the URL."""
-    return bool(ledger.state(_PUBLISHED + name))
+class TarUploads:
+    """Uploads of sealed tar files while the crawl fills others.
+
+    Args:
+        upload: Store and URL.
+        ledger: Ledger of the store; used only in `thread`.
+        thread: Thread that works on the store.
+        log: Log of the store.
+    """
+
+    def __init__(
+        self, upload: StoreUpload, *, ledger: Ledger, thread: StoreThread, log: logging.Logger
+    ) -> None:
+        self._upload = upload
+        self._ledger = ledger
+        self._thread = thread
+        self._log = log
+        self._woken = asyncio.Event()
+        self._has_ended = False
+
+    def wake(self) -> None:
+        """Look for sealed tar files."""
+        self._woken.set()
+
+    def end(self) -> None:
+        """Declare that no more tar files will be sealed."""
+        self._has_ended = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Upload tar files until `end`."""
+        uploads = StoreThread()  # so that the store's own thread does not wait for the network
+        try:
+            while True:
+                self._woken.clear()
+                for tar in await self._thread.run(self._upload.sealed_tars, self._ledger):
+                    self._log.info("uploading tar file %d to %s", tar.number, self._upload.remote.url)
+                    await uploads.run(self._upload.upload_tar, tar)
+                    await self._thread.run(self._upload.mark_uploaded, self._ledger, tar)
+                if self._has_ended:
+                    return
+                await self._woken.wait()
+        finally:
+            uploads.close()
+
+
+def is_uploaded(ledger: Ledger, name: str) -> bool:
+    """Return whether a file of the store has been uploaded."""
+    return bool(ledger.state.get(StateKey.PUBLISHED, name))

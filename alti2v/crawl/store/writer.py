@@ -1,13 +1,12 @@
-"""The one writer of a store: pictures into tar files, outcomes into the ledger, in that order.
+"""The only writer of a store: appends pictures to tar files, then commits outcomes to the ledger.
 
-Durability: bytes are appended to the open tar, synced in one go for a whole batch, and then one
-transaction commits the outcomes and the tar's new length. Whatever a kill leaves behind that length is
-cut off when the tar is opened again, so no picture is lost and none is there twice.
+Durability: a batch is appended to the open tar and synced once; then one transaction commits the outcomes
+and the tar's new length. When the tar is opened again, bytes beyond that length, which a kill may leave, are
+cut off. So no picture is lost, and none is stored twice.
 
-Of posts with the same bytes the one that was listed first holds them and the others are its duplicates,
-whatever the order of arrival. A post that arrives after a later-listed one is stored under its own name,
-and what lies in the tar under the other's name is dead from then on: rare, because files arrive nearly in
-the order of listing.
+Of posts with the same bytes, the one that was listed first holds them, and the others are its duplicates,
+whatever the order of arrival. If it arrives after one of the others, it is stored under its own name, and the
+other's bytes in the tar are dead. This is rare, because files arrive nearly in the order of listing.
 """
 
 from __future__ import annotations
@@ -16,8 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from alti2v.crawl.store.ledger import Holder, Ledger, Outcome, Pending, TarState
-from alti2v.crawl.store.post_json import Place, Stored, member_document
+from alti2v.crawl.store.ledger import Ledger
+from alti2v.crawl.store.ledger.posts import Holder, Outcome, Pending
+from alti2v.crawl.store.ledger.tars import TarState
+from alti2v.crawl.store.post_json import Stored, TarLocation, member_document
 from alti2v.records import Post, Span, Status
 from alti2v.storage.layout import (
     IMAGE_SUFFIX_OF_FORMAT,
@@ -27,12 +28,12 @@ from alti2v.storage.layout import (
     member_key,
 )
 from alti2v.storage.publish import make_directory
-from alti2v.storage.tar import OpenTar
+from alti2v.storage.tar import END_MARKER, OpenTar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
-    """A post with the bytes of its picture."""
+class FetchedFile:
+    """A post and the bytes of its picture."""
 
     pending: Pending
     stored: Stored
@@ -40,128 +41,125 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lost:
-    """A post without bytes: `outcome` says why."""
+class MissingFile:
+    """A post without bytes; `outcome` gives the reason."""
 
     pending: Pending
     outcome: Outcome
 
 
-Settlement = Fetched | Lost
+FileResult = FetchedFile | MissingFile
 
 
-class Shelf:
-    """The tar files of a store and its ledger. One thread at a time; close it at the end.
+class StoreWriter:
+    """Writer of a store's tar files and outcomes. Used by one thread at a time; close it at the end.
 
     Args:
-        store: the directory.
-        ledger: of this store, open.
-        shard_bytes: a tar file that has grown to this size is sealed.
+        store: Folder.
+        ledger: Ledger of this store.
+        shard_bytes: Size at which a tar file is sealed.
+
+    Attributes:
+        sealed: Number of tar files that this writer has sealed.
 
     Raises:
         DamagedError: the open tar is shorter than the ledger says.
     """
 
     def __init__(self, store: Path, ledger: Ledger, *, shard_bytes: int) -> None:
+        self.sealed = 0
         self._store = store
         self._ledger = ledger
         self._shard_bytes = shard_bytes
-        tars = ledger.tars()
+        tars = ledger.tars.all()
         self._number = tars[-1].number + 1 if tars else 0
         self._tar: OpenTar | None = None
-        self.sealed = 0  # tar files that this shelf has finished
         make_directory(store / IMAGES_DIR)
         if tars and not tars[-1].sealed:
             self._number = tars[-1].number
             self._tar = OpenTar(store / images_tar(self._number), committed=tars[-1].size)
 
-    def settle(self, batch: Sequence[Settlement]) -> None:
-        """Make a batch durable: all of it, or, if this raises or the process dies, nothing of it."""
+    def commit(self, batch: Sequence[FileResult]) -> None:
+        """Make a batch durable: all of it, or nothing if this raises or the process dies."""
         outcomes: list[tuple[int, Outcome]] = []
         handed_over: list[tuple[int, int]] = []
-        holders = self._ledger.holders_of([each.stored.md5 for each in batch if isinstance(each, Fetched)])
-        for settlement in sorted(batch, key=lambda settlement: settlement.pending.wanted.seq):
-            pending = settlement.pending
-            post_id, seq = pending.post.id, pending.wanted.seq
-            if isinstance(settlement, Lost):
-                outcomes.append((post_id, settlement.outcome))
+        md5s = [result.stored.md5 for result in batch if isinstance(result, FetchedFile)]
+        holders = self._ledger.posts.holders_of(md5s)
+        for result in sorted(batch, key=lambda result: result.pending.request.seq):
+            post_id, seq = result.pending.post.id, result.pending.request.seq
+            if isinstance(result, MissingFile):
+                outcomes.append((post_id, result.outcome))
                 continue
-            md5 = settlement.stored.md5
+            md5 = result.stored.md5
             holder = holders.get(md5)
-            # Of posts with the same bytes the one that was listed first holds them, whatever came first.
             if holder is not None and holder.seq < seq:
-                outcomes.append((post_id, _duplicate(settlement, holder.post_id)))
+                outcomes.append((post_id, _duplicate(result, holder.post_id)))
                 continue
             if holder is not None and holder.post_id != post_id:
                 handed_over.append((holder.post_id, post_id))
             holders[md5] = Holder(post_id, seq)
-            outcomes.append((post_id, self._append(settlement)))
+            outcomes.append((post_id, self._append(result)))
         if self._tar is not None:
             self._tar.sync()
         with self._ledger.transaction():
-            self._ledger.settle(outcomes)
+            self._ledger.posts.record(outcomes)
             for old, new in handed_over:
-                self._ledger.hand_over(old, new)
+                self._ledger.posts.hand_over(old, new)
             if self._tar is not None:
-                self._ledger.set_tar(TarState(number=self._number, size=self._tar.size, sealed=False))
+                self._ledger.tars.set(TarState(number=self._number, size=self._tar.size, sealed=False))
         if self._tar is not None and self._tar.size >= self._shard_bytes:
             self._seal(self._tar)
 
     def seal(self) -> None:
-        """Seal the open tar, whatever its size; what comes next begins another one."""
+        """Seal the open tar, whatever its size; the next picture starts another one."""
         if self._tar is not None:
             self._seal(self._tar)
 
     def close(self) -> None:
-        """Close the open tar; a later shelf goes on with it."""
+        """Close the open tar without sealing it; a later writer continues it."""
         if self._tar is not None:
             self._tar.close()
 
-    def _append(self, fetched: Fetched) -> Outcome:
+    def _append(self, file: FetchedFile) -> Outcome:
         if self._tar is None:
             self._tar = OpenTar(self._store / images_tar(self._number), committed=0)
-        pending, stored = fetched.pending, fetched.stored
-        span = append_pair(self._tar, post=pending.post, stored=stored, content=fetched.content)
-        return stored_outcome(stored, Place(tar=self._number, span=span))
+        span = append_pair(self._tar, post=file.pending.post, stored=file.stored, content=file.content)
+        return stored_outcome(file.stored, TarLocation(tar=self._number, span=span))
 
     def _seal(self, tar: OpenTar) -> None:
         size = tar.size
         tar.seal()
-        # A kill before this line leaves an end marker that the next opening cuts off again.
+        # A kill before this line leaves an end marker, which is cut off when the tar is opened again.
         with self._ledger.transaction():
-            self._ledger.set_tar(TarState(number=self._number, size=size + END_MARKER, sealed=True))
+            self._ledger.tars.set(TarState(number=self._number, size=size + END_MARKER, sealed=True))
         self._tar = None
         self._number += 1
         self.sealed += 1
 
 
 def append_pair(tar: OpenTar, *, post: Post, stored: Stored, content: bytes | memoryview) -> Span:
-    """Append a picture and the JSON member that vouches for it; returns where the picture lies."""
+    """Append a picture and the JSON member that describes it; return the span of the picture."""
     key = member_key(post.id)
     span = tar.append(f"{key}.{IMAGE_SUFFIX_OF_FORMAT[stored.format]}", content)
     tar.append(f"{key}.{POST_JSON_SUFFIX}", member_document(post, stored))
     return span
 
 
-def stored_outcome(stored: Stored, place: Place) -> Outcome:
-    """The outcome of a post whose bytes lie at a place."""
+def stored_outcome(stored: Stored, location: TarLocation) -> Outcome:
+    """Return the outcome of a post whose bytes are stored."""
     return Outcome(
         status=Status.STORED,
         attempts=stored.attempts,
         http_status=stored.http_status,
         stored=stored,
-        place=place,
+        location=location,
     )
 
 
-END_MARKER = 1024  # bytes: two zero blocks (POSIX.1-2017 pax, "ustar Interchange Format")
-
-
-def _duplicate(fetched: Fetched, holder: int) -> Outcome:
-    stored = fetched.stored
+def _duplicate(file: FetchedFile, holder: int) -> Outcome:
     return Outcome(
         status=Status.DUPLICATE,
         duplicate_of=holder,
-        attempts=stored.attempts,
-        http_status=stored.http_status,
+        attempts=file.stored.attempts,
+        http_status=file.stored.http_status,
     )

@@ -1,4 +1,4 @@
-"""One thread for everything that touches the store, so that the event loop never waits for a disk."""
+"""One thread for all work on the store, so that the event loop never waits for a disk."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class SingleThread:
-    """Runs calls one after the other, in the order of asking."""
+class StoreThread:
+    """A thread that runs calls one after the other, in order."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work` there; its exceptions come out here."""
+        """Run `work` in the thread; return its result or raise its exception."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, partial(work, *args, **kwargs))
 
     def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait for the calls that were submitted, then end the thread."""
         self._executor.shutdown(wait=True)

@@ -7,11 +7,11 @@ from random import Random
 
 import pytest
 
-from alti2v.crawl.download.validate import judge
+from alti2v.crawl.download.validate import validate
 from alti2v.crawl.http.retry import RetryPolicy
-from alti2v.crawl.store.ledger import Outcome, Pending
-from alti2v.crawl.store.post_json import Arrived, Wanted
-from alti2v.crawl.store.writer import Fetched, Lost
+from alti2v.crawl.store.ledger.posts import Outcome, Pending
+from alti2v.crawl.store.post_json import FileRequest, ReceivedFile
+from alti2v.crawl.store.writer import FetchedFile, MissingFile
 from alti2v.records import Post, Status
 from tests.crawl.helpers.scripted_board import picture
 
@@ -27,12 +27,12 @@ def judged(
     tries: int = 1,
     keep_mismatched: bool = False,
     has_mismatched: bool = False,
-) -> Fetched | Lost | Wanted:
+) -> FetchedFile | MissingFile | FileRequest:
     """The file of a post whose original is `WHOLE`, asked for after two requests of earlier runs."""
-    wanted = Wanted(seq=4, attempts=2, sample_url=SAMPLE, file_url=ORIGINAL)
-    pending = Pending(post=Post(id=1, md5=hashlib.md5(WHOLE).hexdigest()), wanted=wanted)
-    file = Arrived(
-        asked=asked,
+    request = FileRequest(seq=4, attempts=2, sample_url=SAMPLE, file_url=ORIGINAL)
+    pending = Pending(post=Post(id=1, md5=hashlib.md5(WHOLE).hexdigest()), request=request)
+    file = ReceivedFile(
+        requested=asked,
         url=asked,
         http_status=200,
         attempts=2 + tries,
@@ -40,7 +40,7 @@ def judged(
         content=content,
         has_mismatched=has_mismatched,
     )
-    return judge(pending, file, keep_mismatched=keep_mismatched, policy=POLICY, rng=Random(1))
+    return validate(pending, file, keep_mismatched=keep_mismatched, policy=POLICY, rng=Random(1))
 
 
 @pytest.mark.parametrize("form", [bytes, memoryview])
@@ -48,7 +48,7 @@ def test_a_whole_picture_is_stored_as_it_is(form: type[bytes] | type[memoryview]
     """With what is known about it."""
     good = judged(form(WHOLE), asked=ORIGINAL)
 
-    assert isinstance(good, Fetched)
+    assert isinstance(good, FetchedFile)
     assert good.content == WHOLE
     assert (good.stored.format, good.stored.attempts) == ("JPEG", 3)
     assert good.stored.md5 == hashlib.md5(WHOLE).hexdigest()
@@ -71,7 +71,7 @@ def test_what_is_no_whole_picture_fails_in_its_own_way(
     """After the last try, with its status and every request counted."""
     lost = judged(form(content), asked=asked, tries=3, has_mismatched=kind == "md5_mismatch")
 
-    assert isinstance(lost, Lost)
+    assert isinstance(lost, MissingFile)
     assert (lost.outcome.status, lost.outcome.reason) == (Status.FAILED, kind)
     assert (lost.outcome.attempts, lost.outcome.http_status) == (5, 200)
 
@@ -80,18 +80,18 @@ def test_only_an_original_is_held_against_the_md5() -> None:
     """Samples are the board's own make; and who wants mismatched originals gets them, if they are whole."""
     other = picture(2)
 
-    assert isinstance(judged(other, asked=SAMPLE), Fetched)
-    assert isinstance(judged(other, asked=ORIGINAL), Wanted)
-    assert isinstance(judged(other, asked=ORIGINAL, keep_mismatched=True), Fetched)
-    assert isinstance(judged(other[:-40], asked=ORIGINAL, keep_mismatched=True), Wanted)
+    assert isinstance(judged(other, asked=SAMPLE), FetchedFile)
+    assert isinstance(judged(other, asked=ORIGINAL), FileRequest)
+    assert isinstance(judged(other, asked=ORIGINAL, keep_mismatched=True), FetchedFile)
+    assert isinstance(judged(other[:-40], asked=ORIGINAL, keep_mismatched=True), FileRequest)
 
 
 def test_the_address_that_failed_is_asked_again() -> None:
     """After a pause, with its tries counted; a sample that was passed over is not asked for a second time."""
     of_sample, of_original = judged(WHOLE[:-40], asked=SAMPLE), judged(WHOLE[:-40], asked=ORIGINAL)
 
-    assert isinstance(of_sample, Wanted)
-    assert isinstance(of_original, Wanted)
+    assert isinstance(of_sample, FileRequest)
+    assert isinstance(of_original, FileRequest)
     assert (of_sample.sample_url, of_original.sample_url) == (SAMPLE, None)
     for again in (of_sample, of_original):
         assert (again.seq, again.attempts, again.tries, again.file_url) == (4, 3, 1, ORIGINAL)
@@ -102,16 +102,16 @@ def test_a_wrong_md5_is_fetched_once_more_and_no_oftener() -> None:
     """Whatever the policy says of passing failures, and however many of them came before."""
     again = judged(picture(2), asked=ORIGINAL, tries=3)
 
-    assert isinstance(again, Wanted)
+    assert isinstance(again, FileRequest)
     assert again.has_mismatched
-    assert isinstance(judged(picture(2), asked=ORIGINAL, tries=4, has_mismatched=True), Lost)
+    assert isinstance(judged(picture(2), asked=ORIGINAL, tries=4, has_mismatched=True), MissingFile)
 
 
 def test_what_is_no_file_is_recorded_as_it_is() -> None:
     """Somebody else has decided."""
     outcome = Outcome(status=Status.FAILED, reason="http_404", attempts=1)
-    pending = Pending(post=Post(id=1), wanted=Wanted(0, 0, None, None))
+    pending = Pending(post=Post(id=1), request=FileRequest(0, 0, None, None))
 
-    assert judge(pending, outcome, keep_mismatched=False, policy=POLICY, rng=Random(1)) == Lost(
+    assert validate(pending, outcome, keep_mismatched=False, policy=POLICY, rng=Random(1)) == MissingFile(
         pending=pending, outcome=outcome
     )

@@ -32,8 +32,8 @@ from alti2v.crawl.download.worker.parent import DownloadWorker
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.results import Received
 from alti2v.crawl.http.retry import FailedTry, FailKind, RetryPolicy
-from alti2v.crawl.store.ledger import Outcome
-from alti2v.crawl.store.post_json import Arrived
+from alti2v.crawl.store.ledger.posts import Outcome
+from alti2v.crawl.store.post_json import ReceivedFile
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import Alti2vError
 from alti2v.records import Status
@@ -53,7 +53,7 @@ def sent(document: dict[str, Any]) -> Any:
 @given(content=st.binary(max_size=99), text=st.text(), count=COUNTS)
 def test_files_arrive_as_they_were_sent(content: bytes, text: str, count: int) -> None:
     """What is known of them through JSON, the bytes beside it."""
-    file = Arrived(asked=text, url=text, http_status=200, attempts=count, tries=3, content=content)
+    file = ReceivedFile(requested=text, url=text, http_status=200, attempts=count, tries=3, content=content)
 
     assert read_result(sent(result_document(file)), memoryview(content)) == file
 
@@ -92,16 +92,16 @@ def test_a_configuration_arrives_as_it_was_sent(pace_dir: Path | None) -> None:
 @given(batches=st.lists(st.lists(st.binary(max_size=50), max_size=700), max_size=3))
 def test_a_tray_holds_what_was_put_there_last(batches: list[list[bytes]]) -> None:
     """More parts than one system call takes, and fewer than before; it keeps no more memory than it should."""
-    tray = shared_memory.make_tray()
+    buffer = shared_memory.make_buffer()
     try:
         for contents in batches:
-            shared_memory.fill(tray, contents, keep=100)
+            shared_memory.write_bodies(buffer, contents, keep=100)
             whole = b"".join(contents)
 
-            assert shared_memory.look(tray, len(whole)) == whole
-            assert os.fstat(tray).st_size <= max(100, len(whole))
+            assert shared_memory.read_bytes(buffer, len(whole)) == whole
+            assert os.fstat(buffer).st_size <= max(100, len(whole))
     finally:
-        os.close(tray)
+        os.close(buffer)
 
 
 def rows(store: Path) -> pd.DataFrame:
@@ -122,7 +122,7 @@ def test_two_processes_store_what_one_does(tmp_path: Path) -> None:
             half = site.content(31, sample=True)[:-40]
             site.script("/samples/3/sample_p31.", lambda _, half=half: web.Response(body=half))
             site.script("/samples/3/sample_p38.", *[page("a guard's page")] * 3)
-            report = crawl_board(config(store, site, network_apart=apart))
+            report = crawl(config(store, site, download_in_worker=apart))
 
             assert report.complete, report.missing
             assert verify_store(store).findings == ()
@@ -137,7 +137,7 @@ def test_two_processes_store_what_one_does(tmp_path: Path) -> None:
 def test_the_network_may_die(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One clear line, nothing stored is lost, and the same command goes on."""
     processes: list[subprocess.Popen[bytes]] = []
-    started = parent._started
+    started = parent._start
 
     def start_and_remember(*inherited: int) -> subprocess.Popen[bytes]:
         processes.append(started(*inherited))
@@ -147,11 +147,11 @@ def test_the_network_may_die(board: Board, tmp_path: Path, monkeypatch: pytest.M
         if len(processes) == 1 and path.startswith("/samples/") and len(site.asked("/samples/")) == 100:
             processes[0].kill()
 
-    monkeypatch.setattr(parent, "_started", start_and_remember)
+    monkeypatch.setattr(parent, "_start", start_and_remember)
     site = board(ids=list(range(1, 301)), after=kill)
     with pytest.raises(Alti2vError, match="run the same command again"):
-        crawl_board(config(tmp_path / "store", site, network_apart=True))
-    resumed = crawl_board(config(tmp_path / "store", site, network_apart=True))
+        crawl(config(tmp_path / "store", site, download_in_worker=True))
+    resumed = crawl(config(tmp_path / "store", site, download_in_worker=True))
 
     assert (resumed.stored, resumed.complete) == (300, True)
     assert [process.returncode for process in processes] == [-signal.SIGKILL, 0]
@@ -200,9 +200,9 @@ def test_the_network_ends_with_its_parent(board: Board, tmp_path: Path) -> None:
         ({"rate": 100.0}, False),
         ({"rate": math.inf}, True),
         ({"rate": math.inf, "files": "none"}, False),
-        ({"rate": math.inf, "network_apart": False}, False),
+        ({"rate": math.inf, "download_in_worker": False}, False),
     ],
 )
 def test_only_fast_crawls_take_a_second_process(wishes: dict[str, Any], expected: bool) -> None:
     """Polite ones have no use for it."""
-    assert CrawlConfig(store=Path("store"), board="safebooru", **wishes).is_network_apart is expected
+    assert CrawlConfig(store=Path("store"), board="safebooru", **wishes).uses_worker is expected

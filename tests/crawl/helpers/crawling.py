@@ -19,7 +19,7 @@ QUICK = RetryPolicy(tries=3, base_s=0.001, ceiling_s=0.002, throttle_s=0.01, lon
 
 def config(store: Path, board: ScriptedBoard, **wishes: Any) -> CrawlConfig:
     settings: dict[str, Any] = {"rate": math.inf, "api_rate": math.inf, "allow_private": True, "retry": QUICK}
-    settings["network_apart"] = False  # saves 0.4 s each; test_network_apart holds the two forms to each other
+    settings["download_in_worker"] = False  # saves 0.4 s each; test_worker compares the two forms
     return CrawlConfig(store=store, board=board.url, **(settings | wishes))
 
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.crawl.http.circuit_breaker import Breaker
+from alti2v.crawl.http.circuit_breaker import CircuitBreaker
 from alti2v.crawl.http.retry import RetryPolicy
 
 POLICY = RetryPolicy(failures=3, rest_s=10, probes=2, longest_pause_s=15)
 
 
-def opened() -> Breaker:
-    breaker = Breaker(policy=POLICY)
+def opened() -> CircuitBreaker:
+    breaker = CircuitBreaker(policy=POLICY)
     assert [breaker.failed(0.0, was_probe=False) for _ in range(3)] == [0, 0, 10]
     return breaker
 
 
 def test_a_rest_begins_after_failures_in_a_row() -> None:
     """A success in between starts the count again."""
-    breaker = Breaker(policy=POLICY)
+    breaker = CircuitBreaker(policy=POLICY)
     breaker.failed(0.0, was_probe=False)
     breaker.failed(0.0, was_probe=False)
     breaker.succeeded()
@@ -66,7 +66,7 @@ def test_what_was_under_way_when_the_rest_began_does_not_count() -> None:
 @given(st.lists(st.booleans(), max_size=60))
 def test_a_host_is_given_up_after_exactly_so_many_failures_in_a_row(answers: list[bool]) -> None:
     """Three failures and two probes without a success in between, never sooner, never later."""
-    breaker, now, in_a_row, longest = Breaker(policy=POLICY), 0.0, 0, 0
+    breaker, now, in_a_row, longest = CircuitBreaker(policy=POLICY), 0.0, 0, 0
     for is_well in answers:
         if breaker.is_given_up:
             break

@@ -15,10 +15,10 @@ from alti2v.crawl.listing.cursor import (
     after_page,
     after_wall,
     bounds_to_count,
-    next_walk,
-    question,
+    next_listing,
+    next_query,
 )
-from alti2v.crawl.store.walk_state import CONFIRMATIONS, Ending, Walk, read_walk, walk_document
+from alti2v.crawl.store.listing_state import CONFIRMATIONS, Ending, ListingState, listing_document, read_listing
 from alti2v.records import Post
 
 
@@ -71,26 +71,28 @@ class ModelBoard:
         return {number for number in entries if below is None or not self.obeys_cursor or number < below}
 
 
-def listed_by(board: ModelBoard, walk: Walk, recorded: list[int], *, patience: int = 2000) -> Walk:
+def listed_by(
+    board: ModelBoard, walk: ListingState, recorded: list[int], *, patience: int = 2000
+) -> ListingState:
     """Drive a walk to its end as the lister does; `recorded` gets each id as it is met."""
     for _ in range(patience):
         if walk.ending is not None:
             return walk
-        if walk.wants_count:
+        if walk.needs_count:
             missing = [
                 len(board.matching(bound)) - sum(bound is None or number < bound for number in set(recorded))
                 for bound in bounds_to_count(walk)
             ]
             walk = after_count(walk, missing=max(missing))
             continue
-        answer = board.answer(question(walk, tags="", page_limit=10, wanted=None))
+        answer = board.answer(next_query(walk, tags="", page_limit=10, remaining=None))
         if isinstance(answer, Wall):
             walk = after_wall(walk) or walk
             continue
-        entries = [post.id for post in answer.posts] + list(answer.ghosts)
+        entries = [post.id for post in answer.posts] + list(answer.deleted_ids)
         new = len(set(entries) - set(recorded))
         recorded += entries
-        walk = read_walk(walk_document(after_page(walk, answer, new=new)))
+        walk = read_listing(listing_document(after_page(walk, answer, new=new)))
     pytest.fail("the walk does not end")
 
 
@@ -123,7 +125,7 @@ def test_nothing_is_lost_whatever_happens_meanwhile(
     board = ModelBoard(set(present), ghosts - present, list(events), is_shuffled=is_shuffled)
     recorded: list[int] = []
 
-    walk = listed_by(board, Walk(), recorded)
+    walk = listed_by(board, ListingState(), recorded)
 
     if walk.ending is Ending.COMPLETE:
         assert present - board.vanished <= set(recorded)
@@ -138,7 +140,7 @@ def test_by_cursor_no_post_is_asked_for_twice(present: set[int], events: list[ob
     """While posts only arrive, each is met once, however many pages there are."""
     recorded: list[int] = []
 
-    walk = listed_by(ModelBoard(set(present), events=list(events)), Walk(), recorded)
+    walk = listed_by(ModelBoard(set(present), events=list(events)), ListingState(), recorded)
 
     assert walk.ending is Ending.COMPLETE
     assert len(recorded) == len(set(recorded))
@@ -151,7 +153,9 @@ def test_a_board_that_ignores_the_cursor_is_walked_by_page(present: set[int], ev
     """The ignored cursor is noticed, and paging by number finds every post all the same."""
     recorded: list[int] = []
 
-    walk = listed_by(ModelBoard(set(present), events=list(events), obeys_cursor=False), Walk(), recorded)
+    walk = listed_by(
+        ModelBoard(set(present), events=list(events), obeys_cursor=False), ListingState(), recorded
+    )
 
     assert walk.ending is Ending.COMPLETE or events.count("empty") >= CONFIRMATIONS
     assert present <= set(recorded) or walk.ending is Ending.SHORT
@@ -162,7 +166,7 @@ def test_posts_that_vanish_while_paging_by_number_are_noticed() -> None:
     board = ModelBoard(set(range(1, 30)), events=[("vanish", 27), None, None], obeys_cursor=False)
     recorded: list[int] = []
 
-    walk = listed_by(board, Walk(), recorded)
+    walk = listed_by(board, ListingState(), recorded)
 
     assert walk.ending is Ending.COMPLETE
     assert board.ids <= set(recorded)
@@ -170,7 +174,7 @@ def test_posts_that_vanish_while_paging_by_number_are_noticed() -> None:
 
 def test_the_wall_ends_a_walk_by_page_and_says_so() -> None:
     """Where the board ignores the cursor and has a wall, the listing is short, not complete."""
-    walk = listed_by(ModelBoard(set(range(1, 90)), obeys_cursor=False, wall=30), Walk(), [])
+    walk = listed_by(ModelBoard(set(range(1, 90)), obeys_cursor=False, wall=30), ListingState(), [])
 
     assert walk.ending is Ending.WALL
     assert "refuses to list deeper" in walk.shortfall
@@ -180,7 +184,7 @@ def test_the_wall_does_not_stand_in_a_cursors_way() -> None:
     """By cursor, every question is for the first page, which has no wall."""
     recorded: list[int] = []
 
-    walk = listed_by(ModelBoard(set(range(1, 90)), wall=0), Walk(), recorded)
+    walk = listed_by(ModelBoard(set(range(1, 90)), wall=0), ListingState(), recorded)
 
     assert walk.ending is Ending.COMPLETE
     assert set(range(1, 90)) == set(recorded)
@@ -188,27 +192,27 @@ def test_the_wall_does_not_stand_in_a_cursors_way() -> None:
 
 def test_one_empty_answer_is_not_the_end() -> None:
     """The first empty answer asks again; the second asks for the count; a count of more asks again."""
-    walk = after_page(Walk(), Page((Post(id=9),)), new=1)
+    walk = after_page(ListingState(), Page((Post(id=9),)), new=1)
 
     once = after_page(walk, Page(), new=0)
     twice = after_page(once, Page(), new=0)
     doubted = after_count(twice, missing=3)
 
-    assert not once.wants_count
-    assert twice.wants_count
+    assert not once.needs_count
+    assert twice.needs_count
     assert doubted.ending is None
-    assert not doubted.wants_count
+    assert not doubted.needs_count
 
 
 def test_a_board_that_counts_more_than_it_lists_is_short() -> None:
     """After several doubts the walk ends short, with the number that is missing."""
-    walk = Walk(top=9, below=1)
+    walk = ListingState(top=9, below=1)
     for _ in range(DOUBTS + 1):
         walk = after_count(replace(walk, empties=CONFIRMATIONS), missing=3)
 
     assert walk.ending is Ending.SHORT
     assert walk.shortfall == "the board counts 3 more posts than it lists"
-    assert next_walk(walk) == Walk()
+    assert next_listing(walk) == ListingState()
 
 
 @given(ids, ids, st.integers(1, 12))
@@ -216,11 +220,11 @@ def test_a_board_that_counts_more_than_it_lists_is_short() -> None:
 def test_a_later_walk_lists_only_what_is_newer(present: set[int], later: set[int], cap: int) -> None:
     """After a complete walk, the next one ends at the first known post and finds every newer one."""
     recorded: list[int] = []
-    first = listed_by(ModelBoard(set(present), cap=cap), Walk(), recorded)
+    first = listed_by(ModelBoard(set(present), cap=cap), ListingState(), recorded)
     newer = {max(present) + number for number in later}
     found: list[int] = list(recorded)
 
-    second = listed_by(ModelBoard(present | newer, cap=cap), next_walk(first), found)
+    second = listed_by(ModelBoard(present | newer, cap=cap), next_listing(first), found)
 
     fresh = found[len(recorded) :]
     assert second.ending is Ending.COMPLETE
@@ -233,14 +237,14 @@ def test_a_later_walk_lists_only_what_is_newer(present: set[int], later: set[int
 @settings(deadline=None)
 def test_an_interrupted_walk_goes_on_where_it_stopped(present: set[int], pages: int) -> None:
     """Whatever the page after which it stopped, the rest is listed and nothing twice."""
-    board, recorded, walk = ModelBoard(set(present)), [], Walk()
+    board, recorded, walk = ModelBoard(set(present)), [], ListingState()
     for _ in range(pages):
-        page = board.answer(question(walk, tags="", page_limit=10, wanted=None))
+        page = board.answer(next_query(walk, tags="", page_limit=10, remaining=None))
         assert isinstance(page, Page)
         recorded += [post.id for post in page.posts]
         walk = after_page(walk, page, new=len(page.posts))
 
-    walk = listed_by(board, next_walk(walk) if walk.ending is None else walk, recorded)
+    walk = listed_by(board, next_listing(walk) if walk.ending is None else walk, recorded)
 
     assert sorted(present) == sorted(recorded)
 
@@ -250,7 +254,7 @@ def test_pages_of_ghosts_alone_are_passed() -> None:
     ghosts = set(range(1000, 1040))
     recorded: list[int] = []
 
-    walk = listed_by(ModelBoard({1, 2, 3, 1050}, ghosts, cap=5), Walk(), recorded)
+    walk = listed_by(ModelBoard({1, 2, 3, 1050}, ghosts, cap=5), ListingState(), recorded)
 
     assert walk.ending is Ending.COMPLETE
     assert ghosts | {1, 2, 3, 1050} == set(recorded)
@@ -259,5 +263,5 @@ def test_pages_of_ghosts_alone_are_passed() -> None:
 
 def test_a_limit_asks_for_no_more_than_is_wanted() -> None:
     """A walk by cursor asks for few posts; one by page number keeps to full pages."""
-    assert question(Walk(), tags="a", page_limit=1000, wanted=20) == PostQuery(tags="a", limit=20)
-    assert question(Walk(full=True), tags="a", page_limit=1000, wanted=20).limit == 1000
+    assert next_query(ListingState(), tags="a", page_limit=1000, remaining=20) == PostQuery(tags="a", limit=20)
+    assert next_query(ListingState(full=True), tags="a", page_limit=1000, remaining=20).limit == 1000

@@ -179,7 +179,7 @@ def test_f38_relations_that_changed_on_disk_are_found(board: Board, tmp_path: Pa
     verify_store(store, repair=True)
 
     assert [finding.where for finding in found] == [ALIASES_FILE]
-    assert "crawl --tag-relations donmai brings it again" in found[0].what
+    assert "crawl --tag-relations donmai` reads it again" in found[0].what
     assert verify_store(store).findings == ()
     crawl_board(config(store, site, **options))
     assert (store / ALIASES_FILE).read_bytes() == whole

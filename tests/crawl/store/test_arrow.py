@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -14,12 +16,13 @@ from hypothesis import strategies as st
 
 from alti2v.crawl.store import arrow
 from alti2v.crawl.store.arrow import TagCounts, count_tags, post_batches
-from alti2v.crawl.store.ledger import Ledger, Outcome
-from alti2v.crawl.store.post_json import Place, Stored
-from alti2v.crawl.store.tables import post_rows
-from alti2v.records import Category, Post, Span, Status
+from alti2v.crawl.store.ledger import Ledger
+from alti2v.crawl.store.ledger.posts import Outcome
+from alti2v.crawl.store.post_json import Stored, TarLocation
+from alti2v.records import Category, Post, Span, Status, tag_names
 from alti2v.storage.layout import POSTS
 from alti2v.storage.table import schema
+from tests.crawl.helpers.ledgers import ledger_rows
 
 NAMES = st.sampled_from(["1girl", "solo", "a_b", "ä\u2028", '"', "\\", "\n", "\x00", "🙂", "x" * 300])
 # Each tag of a post stands in one group; boards sort them, but need not, and may repeat them.
@@ -58,20 +61,32 @@ def stored(number: int) -> Outcome:
         attempts=2,
         http_status=200,
         stored=of_bytes,
-        place=Place(tar=3, span=Span(offset=number % 2**40, size=2**33)),
+        location=TarLocation(tar=3, span=Span(offset=number % 2**40, size=2**33)),
     )
+
+
+def row_of_table(row: sqlite3.Row, categories: Mapping[str, Category]) -> dict[str, Any]:
+    """The reference: a row of the ledger as a row of the post table."""
+    groups: dict[str, list[str]] = {group.value: [] for group in Category}
+    for group in Category:
+        for name in tag_names(row[group.tags_column]):
+            is_moved = group is Category.UNKNOWN and name in categories
+            groups[categories[name] if is_moved else group].append(name)
+    plain = {column.name: row[column.name] for column in POSTS.columns if not column.name.startswith("tags_")}
+    return plain | {group.tags_column: sorted(set(groups[group])) for group in Category}
 
 
 def check(posts: Iterable[Post], categories: Mapping[str, Category]) -> None:
     """Every second one is stored; both forms, and what they count, agree."""
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "ledger") as ledger:
         with ledger.transaction():
-            ledger.add_posts(posts)
-            ledger.settle([(row["id"], stored(row["id"])) for row in list(ledger.rows())[::2]])
-        expected = pa.Table.from_pylist(list(post_rows(ledger, 0, categories)), schema(POSTS))
+            ledger.posts.add(posts)
+            numbers = [row["id"] for row in ledger_rows(ledger)]
+            ledger.posts.record([(number, stored(number)) for number in numbers[::2]])
+        rows = ledger_rows(ledger)
+        expected = pa.Table.from_pylist([row_of_table(row, categories) for row in rows], schema(POSTS))
         counted: TagCounts = {}
         found = pa.Table.from_batches(post_batches(ledger, 0, categories, counts=counted), schema(POSTS))
-        rows = list(ledger.rows())
         by_hand = {
             group.value: Counter(
                 tag for row in rows for tag in set(row[f"tags_{group.value}"].split(" ")) - {""}

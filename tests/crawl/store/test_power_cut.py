@@ -13,7 +13,7 @@ import pytest
 
 from alti2v.crawl.crawler import crawl_board
 from alti2v.crawl.store import tables
-from alti2v.crawl.store.writer import Shelf
+from alti2v.crawl.store.writer import StoreWriter
 from alti2v.crawl.verify import verify_store
 from alti2v.storage.tar import OpenTar
 from tests.crawl.helpers.killed import config, content
@@ -96,7 +96,7 @@ def test_f33_a_power_cut_leaves_a_store_that_goes_on(
 
     with monkeypatch.context() as cuts:
         cuts.setattr(OpenTar, "sync", cutting(OpenTar.sync, before=True, every=3))  # written, not synced
-        cuts.setattr(Shelf, "settle", cutting(Shelf.settle, before=False, every=2))
+        cuts.setattr(StoreWriter, "commit", cutting(StoreWriter.commit, before=False, every=2))
         cuts.setattr(
             "alti2v.crawl.store.tables.export_tags", cutting(tables.export_tags, before=False, every=1)
         )

@@ -10,9 +10,10 @@ import pytest
 
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.post_json import Stored
-from alti2v.crawl.store.tar_scan import Found, scan
-from alti2v.crawl.store.writer import Fetched, Shelf
+from alti2v.crawl.store.tar_scan import WholePicture, scan
+from alti2v.crawl.store.writer import FetchedFile, StoreWriter
 from alti2v.records import Post
+from tests.crawl.helpers.ledgers import ledger_rows
 from tests.crawl.helpers.scripted_board import picture
 
 # In the order of listing: 30, 20 and 10 share their bytes.
@@ -38,30 +39,30 @@ def fill(
     store.mkdir()
     with Ledger(store / "ledger") as ledger:
         with ledger.transaction():
-            ledger.add_posts(Post(id=number, file_ext="jpg", file_url="http://board/1.jpg") for number in POSTS)
-        pending = {row.post.id: row for row in ledger.pending(after_seq=-1, limit=10)}
-        shelf = Shelf(store, ledger, shard_bytes=10**9)
+            ledger.posts.add(Post(id=number, file_ext="jpg", file_url="http://board/1.jpg") for number in POSTS)
+        pending = {row.post.id: row for row in ledger.posts.pending(after_seq=-1, limit=10)}
+        writer = StoreWriter(store, ledger, shard_bytes=10**9)
         for batch in arrivals:
             contents = {number: picture(POSTS[number]) for number in batch}
-            shelf.settle(
+            writer.commit(
                 [
-                    Fetched(pending=pending[number], stored=stored(content), content=content)
+                    FetchedFile(pending=pending[number], stored=stored(content), content=content)
                     for number, content in contents.items()
                 ]
             )
             if reopen:  # as after a kill
-                shelf.close()
-                shelf = Shelf(store, ledger, shard_bytes=10**9)
-        shelf.close()
-        assert ledger.counts().settled == len(POSTS)
-        assert ledger.counts().bytes == len(picture(1)) + len(picture(2))
+                writer.close()
+                writer = StoreWriter(store, ledger, shard_bytes=10**9)
+        writer.close()
+        assert ledger.posts.counts().finished == len(POSTS)
+        assert ledger.posts.counts().bytes == len(picture(1)) + len(picture(2))
         holds = {found.post_id: found for found in scan(store / "images/images-000000.tar")}
-        for row in ledger.rows():
+        for row in ledger_rows(ledger):
             if row["status"] == "stored":  # the bytes lie where the ledger says, under the post's own name
                 found = holds[row["id"]]
-                assert isinstance(found, Found)
+                assert isinstance(found, WholePicture)
                 assert (found.span.offset, found.stored.md5) == (row["offset"], row["stored_md5"])
-        return {row["id"]: (row["status"], row["duplicate_of"]) for row in ledger.rows()}
+        return {row["id"]: (row["status"], row["duplicate_of"]) for row in ledger_rows(ledger)}
 
 
 @pytest.mark.parametrize("reopen", [False, True])
@@ -84,11 +85,11 @@ def test_a_later_listing_never_takes_bytes_over(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger") as ledger:
         for number in (7, 99):  # 99 is newer, and listed by a later run
             with ledger.transaction():
-                ledger.add_posts([Post(id=number, file_ext="jpg", file_url="http://board/1.jpg")])
-            shelf = Shelf(tmp_path, ledger, shard_bytes=10**9)
-            (pending,) = ledger.pending(after_seq=-1, limit=10)
-            shelf.settle([Fetched(pending=pending, stored=stored(content), content=content)])
-            shelf.close()
+                ledger.posts.add([Post(id=number, file_ext="jpg", file_url="http://board/1.jpg")])
+            writer = StoreWriter(tmp_path, ledger, shard_bytes=10**9)
+            (pending,) = ledger.posts.pending(after_seq=-1, limit=10)
+            writer.commit([FetchedFile(pending=pending, stored=stored(content), content=content)])
+            writer.close()
 
-        assert ledger.duplicate_of(99) == 7
-        assert ledger.duplicates_of(7) == [99]
+        assert ledger.posts.duplicate_of(99) == 7
+        assert ledger.posts.duplicates_of(7) == [99]

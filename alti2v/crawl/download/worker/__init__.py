@@ -1,1 +1,1 @@
-"""The same download in a process of its own, for crawls that one Python interpreter would slow down."""
+"""Downloads in a process of their own, for crawls that are limited by a single Python interpreter."""

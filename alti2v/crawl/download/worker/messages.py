@@ -1,6 +1,6 @@
-"""What the two processes of a crawl say to each other: JSON objects, some with bytes behind them.
+"""Messages between the two processes of a crawl: JSON objects, some followed by bytes.
 
-Never a pickle: whatever a server did to the process of the network, what that one says is data.
+Never a pickle: even if a server takes over the worker process, its messages remain data.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from alti2v.crawl.download.interface import DownloadConfig, FileRules, HostFailu
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.results import Received
 from alti2v.crawl.http.retry import FailedTry, FailKind, RetryPolicy
-from alti2v.crawl.store.ledger import Outcome
-from alti2v.crawl.store.post_json import Arrived
+from alti2v.crawl.store.ledger.posts import Outcome
+from alti2v.crawl.store.post_json import ReceivedFile
 from alti2v.records import Status
 
-_HEAD = struct.Struct("<II")  # bytes of JSON, bytes behind it
+_HEAD = struct.Struct("<II")  # sizes of the JSON and of the bytes after it
 
 
 def send(writer: asyncio.StreamWriter, message: Mapping[str, Any], content: bytes = b"") -> None:
-    """Send one message; what cannot be sent any more is lost, and the reader finds out."""
+    """Send one message; after the connection has closed it is lost, which the reader notices."""
     text = json.dumps(message).encode()
     writer.write(_HEAD.pack(len(text), len(content)) + text)
     if content:
@@ -33,7 +33,7 @@ def send(writer: asyncio.StreamWriter, message: Mapping[str, Any], content: byte
 
 
 async def receive(reader: asyncio.StreamReader) -> tuple[dict[str, Any], bytes] | None:
-    """The next message; None if the other side has ended."""
+    """Return the next message; None if the other process has ended."""
     try:
         text_size, content_size = _HEAD.unpack(await reader.readexactly(_HEAD.size))
         return json.loads(await reader.readexactly(text_size)), await reader.readexactly(content_size)
@@ -42,7 +42,7 @@ async def receive(reader: asyncio.StreamReader) -> tuple[dict[str, Any], bytes] 
 
 
 def config_document(config: DownloadConfig) -> dict[str, Any]:
-    """A configuration as a JSON object."""
+    """Return settings as a JSON object."""
     document = asdict(config)
     pace_dir = config.net.pace_dir
     document["net"]["pace_dir"] = None if pace_dir is None else str(pace_dir)
@@ -58,7 +58,7 @@ def read_config(document: Mapping[str, Any]) -> DownloadConfig:
 
 
 def answer_document(answer: Received | FailedTry) -> tuple[dict[str, Any], bytes]:
-    """An answer of the API as a JSON object, and its body."""
+    """Return an answer of the API as a JSON object, and its body."""
     document = asdict(answer)
     return document, document.pop("body", b"")
 
@@ -70,29 +70,29 @@ def read_answer(document: Mapping[str, Any], body: bytes) -> Received | FailedTr
     return Received(**document, body=body)
 
 
-def result_document(result: Arrived | Outcome) -> dict[str, Any]:
-    """What came of a file as a JSON object; of its bytes only their number, as `size`."""
-    if isinstance(result, Arrived):
-        return {**{name: getattr(result, name) for name in _ARRIVED}, "size": len(result.content)}
-    return {name: getattr(result, name) for name in _LOST}
+def result_document(result: ReceivedFile | Outcome) -> dict[str, Any]:
+    """Return the result of a download as a JSON object; of its bytes only their number, as `size`."""
+    if isinstance(result, ReceivedFile):
+        return {**{name: getattr(result, name) for name in _RECEIVED}, "size": len(result.content)}
+    return {name: getattr(result, name) for name in _MISSING}
 
 
-def read_result(document: dict[str, Any], content: memoryview) -> Arrived | Outcome:
-    """Invert `result_document`; `content` are the file's bytes, if there are any."""
+def read_result(document: dict[str, Any], content: memoryview) -> ReceivedFile | Outcome:
+    """Invert `result_document`; `content` is the file's bytes, if there are any."""
     if "status" in document:
         return Outcome(**{**document, "status": Status(document["status"])})
-    return Arrived(content=content, **{name: document[name] for name in _ARRIVED})
+    return ReceivedFile(content=content, **{name: document[name] for name in _RECEIVED})
 
 
-def losses_document(losses: HostFailures) -> dict[str, Any]:
-    """What hosts kept from a run as a JSON object."""
-    return {"hosts_down": dict(losses.hosts_down), "was_banned": losses.was_banned}
+def failures_document(failures: HostFailures) -> dict[str, Any]:
+    """Return failures of hosts as a JSON object."""
+    return {"hosts_down": dict(failures.hosts_down), "was_banned": failures.was_banned}
 
 
-def read_losses(document: Mapping[str, Any]) -> HostFailures:
-    """Invert `losses_document`."""
+def read_failures(document: Mapping[str, Any]) -> HostFailures:
+    """Invert `failures_document`."""
     return HostFailures(**document)
 
 
-_ARRIVED = tuple(name for name in Arrived.__dataclass_fields__ if name != "content")
-_LOST = ("status", "reason", "error", "attempts", "http_status")
+_RECEIVED = tuple(name for name in ReceivedFile.__dataclass_fields__ if name != "content")
+_MISSING = ("status", "reason", "error", "attempts", "http_status")

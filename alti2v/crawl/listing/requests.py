@@ -1,0 +1,93 @@
+"""Requests to a board's API, repeated until it answers in its dialect or the retry policy gives up."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from random import Random
+from typing import TypeVar
+
+from alti2v.crawl.boards.protocol import Refusal, Unreadable, Wall
+from alti2v.crawl.http.interface import ApiClient
+from alti2v.crawl.http.retry import FailedTry, FailKind, GiveUp, RetryPolicy, decide, kind_of_status
+
+T = TypeVar("T")
+MAX_API_BYTES = 16 * 1024 * 1024  # 1000 posts are about 1 MB
+_KINDS_OF_PROXIES = frozenset({FailKind.HTTP_5XX, FailKind.FORBIDDEN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiRequests:
+    """Requests to the API of one board.
+
+    Attributes:
+        client: Sends single requests.
+        policy: Decides on retries.
+        rng: Randomness of the back-off.
+        sleep: Waits for a number of seconds.
+    """
+
+    client: ApiClient
+    policy: RetryPolicy
+    rng: Random
+    sleep: Callable[[float], Awaitable[None]]
+
+    async def send(self, urls: tuple[str, ...], read: Callable[[bytes, int], T]) -> T | FailedTry:
+        """Send a request; repeat it after a failure, a temporary refusal, or an unreadable answer.
+
+        Args:
+            urls: Forms of the same request. After an answer that is a refusal or unreadable, the next try uses
+                the next form, so that a board that refuses one (JSON) is asked for another (XML). Failures on
+                the way keep the form.
+            read: Interprets a body and its status.
+        """
+        forms = itertools.cycle(urls)
+        url = next(forms)
+        tries = 0
+        while True:
+            answer = await self.send_once(url, read)
+            tries += 1
+            failure = _as_failure(answer)
+            if failure is None:
+                return answer
+            decision = decide(failure, tries=tries, policy=self.policy, rng=self.rng)
+            if isinstance(decision, GiveUp):
+                return answer
+            if not isinstance(answer, FailedTry):
+                url = next(forms)
+            await self.sleep(decision.delay_s)
+
+    async def send_once(self, url: str, read: Callable[[bytes, int], T]) -> T | FailedTry:
+        """Send a request once."""
+        received = await self.client.get(url, max_bytes=MAX_API_BYTES)
+        if isinstance(received, FailedTry):
+            return received
+        answer = read(received.body, received.status)
+        # The status is checked after the body: a page in place of an answer may be a guard's or a proxy's.
+        if isinstance(answer, Unreadable) and (kind := kind_of_status(received.status)) in _KINDS_OF_PROXIES:
+            return FailedTry(kind=kind, message=f"HTTP {received.status}", status=received.status)
+        return answer
+
+
+def describe(answer: Refusal | Unreadable | Wall | FailedTry) -> str:
+    """Describe an answer that is not the requested one, for users."""
+    match answer:
+        case Refusal(message=message) | Wall(message=message):
+            return f"the board refuses: {message.rstrip('.')}"
+        case Unreadable(what=what):
+            return f"the board answers with {what}"
+        case FailedTry(message=message):
+            return message
+
+
+def _as_failure(answer: object) -> FailedTry | None:
+    match answer:
+        case FailedTry():
+            return answer
+        case Refusal(message=message, is_final=is_final):
+            kind = FailKind.FORBIDDEN if is_final else FailKind.BAD_ANSWER
+            return FailedTry(kind=kind, message=message)
+        case Unreadable(what=what):
+            return FailedTry(kind=FailKind.BAD_ANSWER, message=what)
+    return None

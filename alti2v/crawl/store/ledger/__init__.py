@@ -1,0 +1,62 @@
+"""The ledger of a store: an SQLite file that records which posts are listed, stored, skipped and failed.
+
+The bytes in the tar files are synced before the transaction that names them, so the ledger never promises
+more than the disk holds. It can be rebuilt from the store's other files: `alti2v verify --repair` does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alti2v.crawl.store.ledger.history import HistoryTable
+from alti2v.crawl.store.ledger.parts import PartTable
+from alti2v.crawl.store.ledger.posts import PostTable
+from alti2v.crawl.store.ledger.state import StateTable
+from alti2v.crawl.store.ledger.tags import TagTable
+from alti2v.crawl.store.ledger.tars import TarTable
+from alti2v.crawl.store.schema import SCHEMA, SCHEMA_VERSION
+from alti2v.crawl.store.sqlite import Database
+from alti2v.errors import DamagedError
+from alti2v.storage.layout import LEDGER_FILE
+
+
+class Ledger(Database):
+    """An open ledger; a context manager. Used by one thread at a time.
+
+    Args:
+        path: SQLite file; created if missing, unless `readonly`.
+        readonly: Open only for reading, which is possible while a crawl writes.
+
+    Attributes:
+        posts: Listed posts and their outcomes.
+        history: Changes of the tags of posts.
+        tars: Tar files.
+        parts: Parts of the post table, and which of them need exporting.
+        tags: Categories and counts of tags.
+        state: Values that are kept between runs.
+
+    Raises:
+        DamagedError: the file is not a ledger of this version, or cannot be read.
+        StorageError: the file system refuses.
+    """
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        super().__init__(path, schema=SCHEMA, version=SCHEMA_VERSION, readonly=readonly)
+        self.history = HistoryTable(self)
+        self.tars = TarTable(self)
+        self.parts = PartTable(self)
+        self.tags = TagTable(self)
+        self.state = StateTable(self)
+        self.posts = PostTable(self, parts=self.parts, history=self.history)
+
+
+def require_ledger(store: Path) -> Path:
+    """Return the path of a store's ledger.
+
+    Raises:
+        DamagedError: the file is missing.
+    """
+    path = store / LEDGER_FILE
+    if not path.exists():
+        raise DamagedError(f"{path} is missing: run `alti2v verify --repair`")
+    return path

@@ -1,0 +1,381 @@
+"""Listed posts, their outcomes, and the counts of both."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alti2v.crawl.boards.protocol import Skip, skip_reason
+from alti2v.crawl.store.ledger.history import HistoryTable, TagChange
+from alti2v.crawl.store.ledger.parts import PartTable
+from alti2v.crawl.store.post_json import FileRequest, Stored, TarLocation
+from alti2v.crawl.store.schema import PART_ROWS
+from alti2v.crawl.store.sqlite import Database
+from alti2v.records import Category, Post, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A post whose file is still to be downloaded."""
+
+    post: Post
+    request: FileRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Result of the download of one post: the columns of the table `posts` with the same names.
+
+    Attributes:
+        stored, location: Stored bytes; both None unless the status is STORED.
+    """
+
+    status: Status
+    reason: str = ""
+    error: str = ""
+    attempts: int = 0
+    http_status: int | None = None
+    duplicate_of: int | None = None
+    stored: Stored | None = None
+    location: TarLocation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostCounts:
+    """Number of posts with each outcome.
+
+    Attributes:
+        skipped, failed: Counts by reason.
+        bytes: Size of all stored pictures.
+    """
+
+    pending: int
+    stored: int
+    duplicate: int
+    skipped: Mapping[str, int]
+    failed: Mapping[str, int]
+    bytes: int
+
+    @property
+    def listed(self) -> int:
+        """Number of all posts of the store."""
+        return self.pending + self.finished
+
+    @property
+    def finished(self) -> int:
+        """Number of posts that are not pending."""
+        return self.stored + self.duplicate + sum(self.skipped.values()) + sum(self.failed.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A post whose own bytes are stored, and its position in the order of listing."""
+
+    post_id: int
+    seq: int
+
+
+class PostTable:
+    """The tables `posts` and `outcomes` of a ledger."""
+
+    def __init__(self, database: Database, *, parts: PartTable, history: HistoryTable) -> None:
+        self._database = database
+        self._parts = parts
+        self._history = history
+
+    # Listing --------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        posts: Iterable[Post],
+        *,
+        deleted_ids: Iterable[int] = (),
+        wanted: Callable[[Post], bool] = lambda _: True,
+        seen_at: int = 0,
+    ) -> int:
+        """Record listed posts; a known post gets the newer facts and keeps its outcome.
+
+        Args:
+            posts: Posts as the board describes them.
+            deleted_ids: Ids that the board lists without a post.
+            wanted: True if a post's file is wanted; other posts are recorded as skipped.
+            seen_at: Time of the listing, unix seconds, for the history of tags.
+
+        Returns:
+            Number of new posts.
+        """
+        listed = list(_with_reasons(posts, deleted_ids, wanted))
+        known = self._known([post.id for post, _ in listed])
+        new: dict[int, tuple[Post, str]] = {}
+        again: list[tuple[Post, str]] = []
+        for post, reason in listed:
+            if post.id in known or post.id in new:
+                again.append((post, reason))
+            else:
+                new[post.id] = post, reason
+        self._insert(list(new.values()))
+        known |= new
+        for post, reason in again:
+            known[post.id] = self._update(known[post.id], post, reason, seen_at)
+        return len(new)
+
+    def _insert(self, new: Sequence[tuple[Post, str]]) -> None:
+        """Record posts that are not known yet, as skipped if they have a reason, and count them."""
+        if not new:
+            return
+        first = int(self._database.select_value("SELECT coalesce(max(seq) + 1, 0) FROM posts"))
+        self._database.executemany(
+            _INSERT,
+            [
+                (seq, *post, _SKIPPED if reason else _PENDING, reason)
+                for seq, (post, reason) in enumerate(new, start=first)
+            ],
+        )
+        self._database.executemany(
+            "INSERT INTO outcomes VALUES (?,?,?,0) ON CONFLICT DO UPDATE SET count = count + excluded.count",
+            [
+                (_SKIPPED if reason else _PENDING, reason, count)
+                for reason, count in Counter(reason for _, reason in new).items()
+            ],
+        )
+        self._parts.mark_dirty(first, first + len(new) - 1)
+
+    def _update(self, known: tuple[Post, str], post: Post, reason: str, seen_at: int) -> tuple[Post, str]:
+        """Record changes of a known post; return its facts and its reason afterwards."""
+        former, former_reason = known
+        if former == post or reason == Skip.GHOST:
+            return known
+        post = _with_former_facts(post, former)
+        if former_reason != Skip.GHOST:
+            self._record_tag_change(former, post, seen_at)
+        if former == post:
+            return known
+        self._database.execute(_UPDATE, (*post, post.id))
+        if former_reason not in _MAY_APPEAR:
+            return post, former_reason
+        self._database.execute(
+            "UPDATE posts SET status=?, reason=? WHERE id=?",
+            (_SKIPPED if reason else _PENDING, reason, post.id),
+        )
+        return post, reason
+
+    def _known(self, ids: Sequence[int]) -> dict[int, tuple[Post, str]]:
+        """Return those of some posts that are recorded, with their reasons, by id."""
+        rows = self._database.select(
+            f"SELECT {_FACTS}, reason FROM posts WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608 - names of columns
+            json.dumps(ids),
+        )
+        return {row[0]: (Post(*row[:-1]), row[-1]) for row in rows}
+
+    def _record_tag_change(self, former: Post, post: Post, seen_at: int) -> None:
+        before, after = set(former.tags.all), set(post.tags.all)
+        if before != after:
+            added, removed = tuple(sorted(after - before)), tuple(sorted(before - after))
+            self._history.add(TagChange(id=post.id, seen_at=seen_at, added=added, removed=removed))
+
+    def id_bounds(self) -> tuple[int, int]:
+        """Return the lowest and the highest id, without ids that have no post; (1, 0) if there is no post."""
+        row = self._database.select_one("SELECT min(id), max(id) FROM posts WHERE reason!='ghost'")
+        return (1, 0) if row is None or row[0] is None else (row[0], row[1])
+
+    def present_ids(self, *, low: int, below: int) -> list[int]:
+        """Return the ids in [low, below) of posts that the board had when last asked, highest first."""
+        rows = self._database.select(
+            "SELECT id FROM posts WHERE id>=? AND id<? AND reason!='ghost' AND board_status!='deleted' "
+            "ORDER BY id DESC",
+            low,
+            below,
+        )
+        return [row["id"] for row in rows]
+
+    def mark_deleted(self, post_id: int) -> None:
+        """Record that the board no longer has a post; its row and its picture are kept."""
+        self._database.execute("UPDATE posts SET board_status='deleted' WHERE id=?", (post_id,))
+
+    def count_listed(self, *, below: int | None = None, top: int | None = None) -> int:
+        """Count the recorded posts, including ids without a post: boards list them, and may count them.
+
+        Args:
+            below: Count only lower ids; None for all.
+            top: Id of the newest post. Ids without a post above it are always counted, because such an id
+                does not tell where the board lists it. None to treat them like posts.
+        """
+        if below is None:
+            return int(self._database.select_value("SELECT count(*) FROM posts"))
+        # With OR in a single query, SQLite would remember the rows it has counted: 16 bytes for each.
+        row = self._database.select_one(
+            "SELECT (SELECT count(*) FROM posts WHERE id<?)"
+            " + (SELECT count(*) FROM posts WHERE id>? AND reason='ghost')",
+            below,
+            2**62 if top is None else max(top, below - 1),
+        )
+        return 0 if row is None else int(row[0])
+
+    def counts(self) -> PostCounts:
+        """Count the posts by outcome, in constant time."""
+        by: dict[str, dict[str, int]] = {status.value: {} for status in Status}
+        stored_bytes = 0
+        for row in self._database.select("SELECT * FROM outcomes WHERE count>0 ORDER BY status, reason"):
+            by[row["status"]][row["reason"]] = row["count"]
+            stored_bytes += row["bytes"] if row["status"] == Status.STORED else 0
+        return PostCounts(
+            pending=sum(by["pending"].values()),
+            stored=sum(by["stored"].values()),
+            duplicate=sum(by["duplicate"].values()),
+            skipped=by["skipped"],
+            failed=by["failed"],
+            bytes=stored_bytes,
+        )
+
+    # Downloads ------------------------------------------------------------------------------------
+
+    def pending(self, *, after_seq: int, limit: int, tried: bool = False) -> list[Pending]:
+        """Return the next pending posts in the order of listing.
+
+        Args:
+            after_seq: Position after which to begin.
+            limit: Maximum number of posts.
+            tried: Return only posts whose file has been requested before.
+        """
+        rows = self._database.select(
+            f"SELECT seq, attempts, {_FACTS} FROM posts INDEXED BY pending_posts "  # noqa: S608 - names of columns
+            "WHERE status='pending' AND seq>? AND attempts>=? ORDER BY seq LIMIT ?",
+            after_seq,
+            int(tried),
+            limit,
+        )
+        return [_pending(row[0], row[1], Post(*row[2:])) for row in rows]
+
+    def retry_failed(self, kinds: Iterable[str], *, below_attempts: int = 2**62) -> None:
+        """Make posts pending again that failed with one of these reasons after fewer attempts."""
+        reasons = tuple(kinds)
+        marks = ",".join("?" * len(reasons))
+        selected = f"status='failed' AND reason IN ({marks}) AND attempts < ?"
+        self._database.execute(
+            f"UPDATE posts SET status='pending', reason='' WHERE {selected}",  # noqa: S608 - question marks only
+            (*reasons, below_attempts),
+        )
+
+    def record(self, outcomes: Iterable[tuple[int, Outcome]]) -> None:
+        """Replace the outcomes of posts, given by id."""
+        self._database.executemany(
+            "UPDATE posts SET status=?, reason=?, error=?, attempts=?, http_status=?, duplicate_of=?, "
+            "fetched_url=?, stored_format=?, stored_width=?, stored_height=?, stored_md5=?, tar=?, offset=?, "
+            "size=? WHERE id=?",
+            ((*_columns(outcome), post_id) for post_id, outcome in outcomes),
+        )
+
+    def is_listed(self, post_id: int) -> bool:
+        """Return whether a post is recorded."""
+        return self._database.select_one("SELECT 1 FROM posts WHERE id=?", post_id) is not None
+
+    # Stored bytes ---------------------------------------------------------------------------------
+
+    def stored_in(self, tar: int) -> dict[int, tuple[int, int, str]]:
+        """Return offset, size and md5 of the pictures that a tar file should hold, by post."""
+        rows = self._database.select(
+            "SELECT id, offset, size, stored_md5 FROM posts WHERE status='stored' AND tar=?", tar
+        )
+        return {row["id"]: (row["offset"], row["size"], row["stored_md5"]) for row in rows}
+
+    def tar_of(self, post_id: int) -> int | None:
+        """Return the number of the tar file with a post's picture; None if it is not stored."""
+        row = self._database.select_one("SELECT tar FROM posts WHERE status='stored' AND id=?", post_id)
+        return None if row is None else int(row["tar"])
+
+    def duplicates_of(self, post_id: int) -> list[int]:
+        """Return the posts that are duplicates of this one."""
+        return [row[0] for row in self._database.select("SELECT id FROM posts WHERE duplicate_of=?", post_id)]
+
+    def duplicate_of(self, post_id: int) -> int | None:
+        """Return the post of which this one is a duplicate; None if it is not a duplicate."""
+        row = self._database.select_one("SELECT duplicate_of FROM posts WHERE id=?", post_id)
+        return None if row is None else row["duplicate_of"]
+
+    def holders_of(self, md5s: Sequence[str]) -> dict[str, Holder]:
+        """Return the posts whose stored bytes have these md5s, by md5."""
+        # In descending order, so that the post that was listed first overwrites the others.
+        rows = self._database.select(
+            "SELECT stored_md5, id, seq FROM posts WHERE status='stored' "
+            "AND stored_md5 IN (SELECT value FROM json_each(?)) ORDER BY seq DESC",
+            json.dumps(md5s),
+        )
+        return {row[0]: Holder(row[1], row[2]) for row in rows}
+
+    def hand_over(self, old: int, new: int) -> None:
+        """Make a post that held bytes, and its duplicates, duplicates of another post."""
+        self._database.execute("UPDATE posts SET duplicate_of=? WHERE duplicate_of=?", (new, old))
+        self._database.execute(
+            "UPDATE posts SET status='duplicate', duplicate_of=?, fetched_url=NULL, stored_format=NULL, "
+            "stored_width=NULL, stored_height=NULL, stored_md5=NULL, tar=NULL, offset=NULL, size=NULL "
+            "WHERE id=?",
+            (new, old),
+        )
+
+    # Export ---------------------------------------------------------------------------------------
+
+    def slices(
+        self, names: Sequence[str], *, part: int | None = None, rows: int
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Read columns of a part, or of all posts if None, in the order of listing, `rows` posts at a time."""
+        bounds = (0, 2**62) if part is None else (part * PART_ROWS, (part + 1) * PART_ROWS)
+        with self._database.errors():
+            columns = ", ".join(names)
+            cursor = self._database.execute(
+                f"SELECT {columns} FROM posts WHERE seq>=? AND seq<? ORDER BY seq",  # noqa: S608 - the caller's names
+                bounds,
+            )
+            cursor.row_factory = None
+            while values := cursor.fetchmany(rows):
+                yield values
+
+
+# A post that was skipped for one of these reasons may get a file later.
+_MAY_APPEAR = frozenset({Skip.GHOST.value, Skip.HIDDEN.value, Skip.FILTERED.value})
+
+_PENDING, _SKIPPED = Status.PENDING.value, Status.SKIPPED.value
+_FACTS = ", ".join(Post._fields)
+_TAG_COLUMNS = tuple(category.tags_column for category in Category)
+_INSERT = (
+    f"INSERT INTO posts (seq, {_FACTS}, status, reason) "  # noqa: S608 - names of columns
+    f"VALUES (?, {', '.join('?' * len(Post._fields))}, ?, ?)"
+)
+_UPDATE = f"UPDATE posts SET {', '.join(f'{name}=?' for name in Post._fields)} WHERE id=?"  # noqa: S608 - names of columns
+
+
+def _columns(outcome: Outcome) -> tuple[str | int | None, ...]:
+    """Return the columns of `posts` from `status` to `size`, in the order of `PostTable.record`."""
+    stored, location = outcome.stored, outcome.location
+    of_bytes = (
+        (None,) * 5 if stored is None else (stored.url, stored.format, stored.width, stored.height, stored.md5)
+    )
+    of_location = (None,) * 3 if location is None else (location.tar, location.span.offset, location.span.size)
+    of_requests = (outcome.status, outcome.reason, outcome.error[:500], outcome.attempts, outcome.http_status)
+    return (*of_requests, outcome.duplicate_of, *of_bytes, *of_location)
+
+
+def _pending(seq: int, attempts: int, post: Post) -> Pending:
+    request = FileRequest(seq, attempts, sample_url=post.sample_url, file_url=post.file_url)
+    return Pending(post=post, request=request)
+
+
+def _with_former_facts(post: Post, former: Post) -> Post:
+    """Complete a newer description with facts that only the former one has; keep tags that are the same."""
+    if post.tags == former.tags:
+        post = post._replace(**{name: getattr(former, name) for name in _TAG_COLUMNS})
+    created_at = former.created_at if post.created_at is None else post.created_at
+    return post._replace(created_at=created_at, md5=post.md5 or former.md5)
+
+
+def _with_reasons(
+    posts: Iterable[Post], deleted_ids: Iterable[int], wanted: Callable[[Post], bool]
+) -> Iterator[tuple[Post, str]]:
+    """Pair posts and deleted ids with the reason to skip them; "" for posts that are not skipped."""
+    for post in posts:
+        reason = skip_reason(post) if wanted(post) else Skip.FILTERED
+        yield post, reason.value if reason else ""
+    for post_id in deleted_ids:
+        yield Post(id=post_id), Skip.GHOST.value

@@ -1,0 +1,56 @@
+"""Values that a store keeps between runs."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+
+from alti2v.crawl.store.listing_state import ListingState, listing_document, read_listing
+from alti2v.crawl.store.post_json import encode
+from alti2v.crawl.store.sqlite import Database
+
+
+class StateKey(StrEnum):
+    """Keys of the table `state`; those with a name in the comment occur once per file."""
+
+    LISTING = "walk"  # JSON of a ListingState
+    BOARD_COUNT = "board_count"  # posts that the board counted for this search
+    UNCOUNTED = "uncounted"  # recorded posts that the board did not count at the last full refresh
+    LAST_RUN = "last_run"  # JSON of a LastRun
+    EXPORTED_TAGS = "exported_tags"  # revision of the tags in the exported tables
+    EXPORTED_HISTORY = "exported_history"  # number of changes in the exported history
+    WRITTEN = "written"  # + name: SHA-256 of a table of tag relations
+    PUBLISHED = "published"  # + name: SHA-256 of an uploaded table, size of an uploaded tar file
+
+
+class StateTable:
+    """The table `state` of a ledger: texts by key, and by file name where a key occurs once per file."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, key: StateKey, name: str = "") -> str | None:
+        """Return a value; None if there is none."""
+        row = self._database.select_one("SELECT value FROM state WHERE key=?", _text(key, name))
+        return None if row is None else str(row["value"])
+
+    def set(self, key: StateKey, value: str, *, name: str = "") -> None:
+        """Record a value."""
+        self._database.execute("INSERT OR REPLACE INTO state VALUES (?,?)", (_text(key, name), value))
+
+    def forget(self, key: StateKey, name: str = "") -> None:
+        """Remove a value."""
+        self._database.execute("DELETE FROM state WHERE key=?", (_text(key, name),))
+
+    def listing(self) -> ListingState | None:
+        """Return the state of the listing; None before the first answer."""
+        text = self.get(StateKey.LISTING)
+        return None if text is None else read_listing(json.loads(text))
+
+    def set_listing(self, listing: ListingState) -> None:
+        """Record the state of the listing."""
+        self.set(StateKey.LISTING, encode(listing_document(listing)))
+
+
+def _text(key: StateKey, name: str) -> str:
+    return f"{key} {name}" if name else key.value

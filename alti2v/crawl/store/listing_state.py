@@ -1,0 +1,81 @@
+"""The progress of a listing, as the ledger keeps it between runs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+# Empty answers in a row after which the board's count is requested.
+CONFIRMATIONS = 2
+
+
+class Ending(StrEnum):
+    """How a listing ended."""
+
+    COMPLETE = "complete"
+    SHORT = "short"  # the board counts more posts than it lists
+    WALL = "wall"  # the board refuses to page deeper, and there is no other way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingState:
+    """Progress of one pass over a board; ids up to `floor` are listed already, or not wanted.
+
+    Attributes:
+        floor: Id at which the pass ends; 0 for a pass over the whole board.
+        below: Cursor: only lower ids are still to be listed; None before the first page.
+        page: 0-based page within the cursor's search; advances only on pages without a cursor.
+        by_page: True if the board ignores the cursor, or lists in an order that makes the cursor skip posts.
+        unsorted: True if a page was not in the order of falling ids.
+        full: True to request only full pages, because page numbers count multiples of the limit.
+        top: Highest id seen; the floor of the next pass.
+        fresh: Posts recorded for the first time by this pass by page number.
+        empties: Empty answers in a row.
+        doubts: Number of times that the board's count contradicted the end.
+        ending: How the pass ended; None while it goes on.
+        missing: Posts that the board counts and did not list.
+    """
+
+    floor: int = 0
+    below: int | None = None
+    page: int = 0
+    by_page: bool = False
+    unsorted: bool = False
+    full: bool = False
+    top: int = 0
+    fresh: int = 0
+    empties: int = 0
+    doubts: int = 0
+    ending: Ending | None = None
+    missing: int = 0
+
+    @property
+    def needs_count(self) -> bool:
+        """True if enough answers were empty that the board's count should confirm the end."""
+        return self.ending is None and self.empties >= CONFIRMATIONS
+
+    @property
+    def shortfall(self) -> str:
+        """Description of what is missing; "" if nothing is."""
+        if self.ending is Ending.SHORT:
+            return f"the board counts {self.missing} more posts than it lists"
+        if self.ending is Ending.WALL:
+            return (
+                f"the board refuses to list deeper than page {self.page} and "
+                f"{'does not list by id' if self.unsorted else 'ignores id:<N'} (narrow the search with --tags)"
+            )
+        return ""
+
+
+def listing_document(listing: ListingState) -> dict[str, Any]:
+    """Return a listing's state as a JSON object."""
+    return asdict(listing)
+
+
+def read_listing(document: Mapping[str, Any]) -> ListingState:
+    """Invert `listing_document`."""
+    known = {field.name: document[field.name] for field in fields(ListingState) if field.name in document}
+    ending = known.get("ending")
+    return ListingState(**{**known, "ending": None if ending is None else Ending(ending)})
