@@ -25,8 +25,9 @@ __version__ = "0.1.0"
 
 # Module -> the public names that it defines, imported when one of them is first used.
 _NAMES_OF = {
-    "alti2v.crawl.config": ("CrawlConfig", "CrawlReport"),
+    "alti2v.crawl.config": ("CrawlConfig",),
     "alti2v.crawl.crawler": ("crawl_board",),
+    "alti2v.crawl.report": ("CrawlReport",),
     "alti2v.crawl.status": ("StoreStatus", "store_status"),
     "alti2v.crawl.verify": ("verify_store",),
     "alti2v.dataset.build": ("build_shards",),
@@ -71,8 +72,8 @@ __all__ = sorted(_MODULE_OF)
 
 if TYPE_CHECKING:  # the same names for type checkers and editors
     from alti2v.crawl.config import CrawlConfig as CrawlConfig
-    from alti2v.crawl.config import CrawlReport as CrawlReport
     from alti2v.crawl.crawler import crawl_board as crawl_board
+    from alti2v.crawl.report import CrawlReport as CrawlReport
     from alti2v.crawl.status import StoreStatus as StoreStatus
     from alti2v.crawl.status import store_status as store_status
     from alti2v.crawl.verify import verify_store as verify_store

@@ -45,14 +45,14 @@ from alti2v.crawl.store.writer_thread import StoreThread
 from alti2v.errors import TerminatedError, UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import DirectoryKind, claim_directory, exclusive
-from alti2v.storage.layout import LEDGER_FILE, LOCK_FILE
+from alti2v.storage.layout import CRAWL_LOCK_FILE, LEDGER_FILE
 from alti2v.storage.remote import open_remote
 from alti2v.storage.table import load
 
 __all__ = ["CrawlConfig", "CrawlReport", "crawl_board"]
 
 
-def crawl(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> CrawlReport:
+def crawl_board(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> CrawlReport:
     """List a board's posts and download their files into a store; a later run resumes, then adds new posts.
 
     Ctrl-C finishes what is in flight, writes the tables, and raises KeyboardInterrupt; SIGTERM does the same

@@ -29,7 +29,6 @@ from alti2v.records import Status
 from alti2v.storage.layout import CRAWL_LOG_BACKUPS, CRAWL_LOG_FILE
 
 _LOG_BYTES = 5_000_000  # then the file becomes crawl.log.1, and so on
-_OLD_LOGS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

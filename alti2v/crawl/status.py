@@ -11,7 +11,7 @@ from alti2v.crawl.store.ledger import Ledger, require_ledger
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.listing_state import Ending, ListingState
 from alti2v.storage.directory import DirectoryKind, holder, read_description
-from alti2v.storage.layout import LOCK_FILE
+from alti2v.storage.layout import CRAWL_LOCK_FILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def store_status(store: Path) -> StoreStatus:
         DamagedError: its ledger cannot be read.
     """
     plan = read_description(store, DirectoryKind.STORE)
-    process = holder(store, LOCK_FILE)
+    process = holder(store, CRAWL_LOCK_FILE)
     with Ledger(require_ledger(store), readonly=True) as ledger:
         counts, listing, run = ledger.posts.counts(), ledger.state.listing(), last_run(ledger)
         board_count = ledger.state.get(StateKey.BOARD_COUNT)

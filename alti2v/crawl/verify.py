@@ -61,7 +61,7 @@ def verify_store(
     """
     url = read_description(store, DirectoryKind.STORE).get("url")
     upload = None if url is None else StoreUpload(store, open_remote(url))
-    with exclusive(store, LOCK_FILE):
+    with exclusive(store, CRAWL_LOCK_FILE):
         check = _Check(store=store, repair=repair, progress=progress, upload=upload)
         if repair:
             sweep(store)

@@ -398,7 +398,7 @@ def test_f21_a_wrong_md5_behind_another_failure_is_fetched_once_more(
     site = board(ids=[7, 9])
     other = web.Response(body=site.content(9, sample=False))
     site.script("/images/0/p7", page("busy", status=500), lambda _: other)
-    report = crawl(config(tmp_path / "store", site, files="original", download_in_worker=apart))
+    report = crawl_board(config(tmp_path / "store", site, files="original", download_in_worker=apart))
 
     assert (report.stored, report.failed) == (2, {})
     assert posts(report.store).loc[7, "attempts"] == 3
@@ -463,7 +463,7 @@ def test_an_api_that_robots_txt_disallows_is_asked_under_its_own_terms(
     """As on donmai, whose help documents what its robots.txt disallows: read once, said once."""
     site = board(dialect=dialect, robots=f"User-agent: *\nDisallow: {rule}\n")
     told: list[Progress] = []
-    report = crawl(config(tmp_path / "store", site, download_in_worker=apart), progress=told.append)
+    report = crawl_board(config(tmp_path / "store", site, download_in_worker=apart), progress=told.append)
     said = [progress.milestone for progress in told if "robots.txt" in progress.milestone]
 
     assert (report.stored, report.complete) == (60, True)
@@ -520,7 +520,7 @@ def test_f07_a_ban_leaves_posts_pending(board: Board, tmp_path: Path) -> None:
     healed = crawl_board(config(store, site))
 
     assert (banned.stored, banned.pending, banned.failed, banned.complete) == (20, 40, {}, False)
-    assert "it may have shut this address out" in banned.missing
+    assert "it may have banned this address" in banned.missing
     assert asked <= 20 + 12 + 4
     assert (healed.stored, healed.complete) == (60, True)
 
@@ -645,7 +645,7 @@ def test_a_web_site_is_no_board(board: Board, tmp_path: Path) -> None:
     site = board(dialect="neither")
 
     with pytest.raises(UsageError, match="not a board of a known dialect: it answers with an HTML page"):
-        crawl(config(tmp_path / "store", site))
+        crawl_board(config(tmp_path / "store", site))
 
 
 @pytest.mark.parametrize(("given", "spoken"), [("gelbooru", "danbooru"), ("danbooru", "gelbooru")])

@@ -34,7 +34,7 @@ KILLS = [
     ("alti2v.crawl.config", "", "write_description", "after", 1),
     ("alti2v.crawl.store.ledger.parts", "PartTable", "mark_clean", "before", 1),
     ("alti2v.crawl.store.tables", "", "export_tags", "after", 1),
-    ("alti2v.crawl.store.ledger.tags", "TagTable", "add", "after", 1),
+    ("alti2v.crawl.store.ledger.tags", "TagCategoryTable", "add", "after", 1),
 ]
 
 

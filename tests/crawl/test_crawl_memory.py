@@ -15,7 +15,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alti2v.crawl.crawler import CrawlConfig, crawl
+from alti2v.crawl.crawler import CrawlConfig, crawl_board
 from alti2v.crawl.http.memory_budget import MemoryBudget, Reservation
 from tests.crawl.helpers.scripted_board import ScriptedBoard, picture
 

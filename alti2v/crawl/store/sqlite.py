@@ -56,7 +56,9 @@ class Database:
         if found == 0 and not readonly and self.select_value("SELECT count(*) FROM sqlite_master") == 0:
             self._connection.executescript(f"BEGIN; {schema} PRAGMA user_version={version}; COMMIT;")
         elif found != version:
-            raise DamagedError(f"{self._path} is not a ledger of this program: run `alti2v verify --repair`")
+            raise DamagedError(
+                f"{self._path} is not a ledger of this program: run `alti2v verify {self._path.parent} --repair`"
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -136,4 +138,6 @@ class Database:
                 "make room or choose another folder, then run the same command again"
             ) from exc
         except sqlite3.DatabaseError as exc:
-            raise DamagedError(f"{self._path} is damaged ({exc}): run `alti2v verify --repair`") from exc
+            raise DamagedError(
+                f"{self._path} is damaged ({exc}): run `alti2v verify {self._path.parent} --repair`"
+            ) from exc

@@ -376,7 +376,7 @@ def test_a_post_is_read_the_same_whatever_stands_beside_it(changes: list[tuple[s
             pages = [answer for answer in answers if isinstance(answer, Page)]
             expected = Page(
                 tuple(post for page in pages for post in page.posts),
-                tuple(ghost for page in pages for ghost in page.ghosts),
+                tuple(ghost for page in pages for ghost in page.deleted_ids),
                 sum(page.unusable for page in pages),
             )
 

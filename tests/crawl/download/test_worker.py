@@ -122,7 +122,7 @@ def test_two_processes_store_what_one_does(tmp_path: Path) -> None:
             half = site.content(31, sample=True)[:-40]
             site.script("/samples/3/sample_p31.", lambda _, half=half: web.Response(body=half))
             site.script("/samples/3/sample_p38.", *[page("a guard's page")] * 3)
-            report = crawl(config(store, site, download_in_worker=apart))
+            report = crawl_board(config(store, site, download_in_worker=apart))
 
             assert report.complete, report.missing
             assert verify_store(store).findings == ()
@@ -150,8 +150,8 @@ def test_the_network_may_die(board: Board, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(parent, "_start", start_and_remember)
     site = board(ids=list(range(1, 301)), after=kill)
     with pytest.raises(Alti2vError, match="run the same command again"):
-        crawl(config(tmp_path / "store", site, download_in_worker=True))
-    resumed = crawl(config(tmp_path / "store", site, download_in_worker=True))
+        crawl_board(config(tmp_path / "store", site, download_in_worker=True))
+    resumed = crawl_board(config(tmp_path / "store", site, download_in_worker=True))
 
     assert (resumed.stored, resumed.complete) == (300, True)
     assert [process.returncode for process in processes] == [-signal.SIGKILL, 0]

@@ -245,7 +245,7 @@ async def test_a_host_that_suffers_is_asked_less_often(serve: Any, how: str) -> 
     assert said[0] == f"{url} is slow or overloaded: {10 * (0.7 if how == 'slows down' else 0.5):g} " + (
         "requests/s instead of 10"
     )
-    assert said[-1] == f"{url} is well again: 10 requests/s"
+    assert said[-1] == f"{url} has recovered: 10 requests/s"
     assert max(gaps[slow : slow + 15]) >= 0.1 / 0.7
     assert min(gaps) >= 0.1
     assert gaps[-1] == pytest.approx(0.105)

@@ -194,7 +194,7 @@ def test_a_board_that_ignores_the_number_deletes_nothing(board: Board, tmp_path:
     site.ignores = ("id:57",)
     report = crawl_board(config(store, site, refresh=1.0))
 
-    assert "which posts are gone: asked for id:57" in report.missing
+    assert "answers id:57 with another post" in report.missing
     assert set(posts(store)["board_status"]) == {"active"}
 
 

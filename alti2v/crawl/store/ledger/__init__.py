@@ -12,11 +12,11 @@ from alti2v.crawl.store.ledger.history import HistoryTable
 from alti2v.crawl.store.ledger.parts import PartTable
 from alti2v.crawl.store.ledger.posts import PostTable
 from alti2v.crawl.store.ledger.state import StateTable
-from alti2v.crawl.store.ledger.tags import TagTable
+from alti2v.crawl.store.ledger.tags import TagCategoryTable
 from alti2v.crawl.store.ledger.tars import TarTable
 from alti2v.crawl.store.schema import SCHEMA, SCHEMA_VERSION
 from alti2v.crawl.store.sqlite import Database
-from alti2v.errors import DamagedError
+from alti2v.storage.directory import missing_file
 from alti2v.storage.layout import LEDGER_FILE
 
 
@@ -45,7 +45,7 @@ class Ledger(Database):
         self.history = HistoryTable(self)
         self.tars = TarTable(self)
         self.parts = PartTable(self)
-        self.tags = TagTable(self)
+        self.tags = TagCategoryTable(self)
         self.state = StateTable(self)
         self.posts = PostTable(self, parts=self.parts, history=self.history)
 
@@ -58,5 +58,5 @@ def require_ledger(store: Path) -> Path:
     """
     path = store / LEDGER_FILE
     if not path.exists():
-        raise DamagedError(f"{path} is missing: run `alti2v verify --repair`")
+        raise missing_file(store, LEDGER_FILE)
     return path

@@ -8,7 +8,7 @@ from alti2v.crawl.store.sqlite import Database
 from alti2v.records import Category, Tag
 
 
-class TagTable:
+class TagCategoryTable:
     """The table `tags` of a ledger: answers of a tag API, requested once and kept."""
 
     def __init__(self, database: Database) -> None:
