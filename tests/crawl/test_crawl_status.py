@@ -72,7 +72,7 @@ def test_status_of_what_is_no_store(board: Board, tmp_path: Path) -> None:
     crawl_board(config(tmp_path / "store", board(ids=[1])))
     (tmp_path / "store" / LEDGER_FILE).unlink()
 
-    with pytest.raises(DamagedError, match="verify .* --repair"):
+    with pytest.raises(DamagedError, match=r"verify .* --repair"):
         store_status(tmp_path / "store")
 
 

@@ -237,7 +237,7 @@ def test_status_says_what_to_do_without_a_ledger(store: Path) -> None:
     """Exit status 4, and the repair is named."""
     delete_ledger(store)
 
-    with pytest.raises(DamagedError, match="verify .* --repair"):
+    with pytest.raises(DamagedError, match=r"verify .* --repair"):
         store_status(store)
 
 
@@ -245,5 +245,5 @@ def test_a_crawl_refuses_a_damaged_ledger(store: Path, site: ScriptedBoard) -> N
     """Nothing is overwritten; the repair is named."""
     overwrite_ledger(store)
 
-    with pytest.raises(DamagedError, match="verify .* --repair"):
+    with pytest.raises(DamagedError, match=r"verify .* --repair"):
         again(store, site)

@@ -31,6 +31,7 @@ class Database:
 
     def __init__(self, path: Path, *, schema: str, version: int, readonly: bool = False) -> None:
         self._path, self._is_readonly = path, readonly
+        self._repair = f"run `alti2v verify {path.parent} --repair`"
         mode = "ro" if readonly else "rwc"
         with self.errors():
             self._connection = sqlite3.connect(
@@ -56,9 +57,7 @@ class Database:
         if found == 0 and not readonly and self.select_value("SELECT count(*) FROM sqlite_master") == 0:
             self._connection.executescript(f"BEGIN; {schema} PRAGMA user_version={version}; COMMIT;")
         elif found != version:
-            raise DamagedError(
-                f"{self._path} is not a ledger of this program: run `alti2v verify {self._path.parent} --repair`"
-            )
+            raise DamagedError(f"{self._path} is not a ledger of this program: {self._repair}")
 
     def __enter__(self) -> Self:
         return self
@@ -138,6 +137,4 @@ class Database:
                 "make room or choose another folder, then run the same command again"
             ) from exc
         except sqlite3.DatabaseError as exc:
-            raise DamagedError(
-                f"{self._path} is damaged ({exc}): run `alti2v verify {self._path.parent} --repair`"
-            ) from exc
+            raise DamagedError(f"{self._path} is damaged ({exc}): {self._repair}") from exc
