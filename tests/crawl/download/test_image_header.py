@@ -1,4 +1,4 @@
-"""What bytes are: the quick way for ordinary JPEGs says what Pillow says, or leaves it to Pillow."""
+"""Headers of pictures: the fast path for ordinary JPEGs agrees with Pillow, or leaves the file to it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def jpeg(width: int, height: int, *, mode: str = "RGB", progressive: bool = Fals
     progressive=st.booleans(),
 )
 def test_sizes_of_jpegs(width: int, height: int, mode: str, progressive: bool) -> None:
-    """Every kind that Pillow writes."""
+    """Every kind of JPEG that Pillow writes is read correctly."""
     assert identify(jpeg(width, height, mode=mode, progressive=progressive)) == ImageHeader(
         "JPEG", width, height
     )
 
 
 def test_ordinary_jpegs_do_not_reach_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The quick way is taken."""
+    """Ordinary JPEGs take the fast path."""
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("Pillow was asked"))
 
     assert identify(jpeg(64, 48)) == ImageHeader("JPEG", 64, 48)
@@ -45,7 +45,7 @@ def test_ordinary_jpegs_do_not_reach_pillow(monkeypatch: pytest.MonkeyPatch) -> 
 
 @given(at=st.integers(2, 250), byte=st.integers(0, 255), cut=st.integers(0, 700))
 def test_damaged_headers_are_a_failure_or_a_size(at: int, byte: int, cut: int) -> None:
-    """Never an exception; never a picture without pixels or with too many."""
+    """Never an exception, and never a picture with no or too many pixels."""
     content = bytearray(jpeg(64, 48))
     content[at] = byte
     for damaged in (bytes(content), bytes(content[:cut])):
@@ -56,7 +56,7 @@ def test_damaged_headers_are_a_failure_or_a_size(at: int, byte: int, cut: int) -
 
 
 def test_a_header_that_promises_too_many_pixels() -> None:
-    """Checked without decoding, in the quick way too."""
+    """It is rejected without decoding, also on the fast path."""
     content = bytearray(jpeg(64, 48))
     at = content.index(b"\xff\xc0")
     content[at + 5 : at + 9] = b"\xff\xff\xff\xff"
@@ -67,7 +67,7 @@ def test_a_header_that_promises_too_many_pixels() -> None:
 
 
 def test_f23_of_several_pictures_in_a_jpeg_the_first_counts() -> None:
-    """MPO, as cameras with two lenses write it: a JPEG with more pictures behind the first."""
+    """F23: MPO, as written by cameras with two lenses, is a JPEG with more pictures after the first."""
     out = io.BytesIO()
     first, second = Image.new("RGB", (64, 48), 90), Image.new("RGB", (64, 48), 10)
     first.save(out, "MPO", save_all=True, append_images=[second])

@@ -1,4 +1,4 @@
-"""What tests of the network room share: a clock that only sleeping moves, and a client with little patience."""
+"""A clock that only sleeping advances, and an HTTP client with short limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONFIG = NetConfig(
 
 @dataclass
 class Clock:
-    """A clock that only sleeping moves."""
+    """A clock that only sleeping advances."""
 
     now: float = 0.0
     slept: list[float] = field(default_factory=list)
@@ -52,7 +52,7 @@ async def got(
 
 
 def kind(outcome: object) -> FailKind:
-    """The kind of what has to be a failure."""
+    """Return the kind of an outcome, which must be a failure."""
     assert isinstance(outcome, FailedTry), outcome
     assert outcome.message
     return outcome.kind

@@ -1,4 +1,4 @@
-"""Crawls in a process that is killed at a chosen call, and what a store then holds."""
+"""Crawls in a process that is killed at a chosen call, and the contents of their stores."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def interrupted(
     return subprocess.run([sys.executable, "-c", SCRIPT, *arguments], check=False, timeout=60).returncode
 
 
-def config(store: Path, site: ScriptedBoard, **wishes: Any) -> CrawlConfig:
+def config(store: Path, site: ScriptedBoard, **options: Any) -> CrawlConfig:
     settings: dict[str, Any] = {"rate": math.inf, "api_rate": math.inf, "allow_private": True, "retry": QUICK}
-    return CrawlConfig(store=store, board=site.url, shard_bytes=60_000, **(settings | wishes))
+    return CrawlConfig(store=store, board=site.url, shard_bytes=60_000, **(settings | options))
 
 
 def content(store: Path) -> pd.DataFrame:
-    """The post table without what the order of arrival decides."""
+    """Return the post table without the columns that depend on the order of arrival."""
     rows = pd.read_parquet(store / "posts").set_index("id").sort_index()
     return rows.drop(columns=["tar", "offset"])

@@ -1,6 +1,6 @@
-"""A board that does exactly what a test scripts: real HTTP on 127.0.0.1, a thread and a loop of its own.
+"""A board that answers as a test scripts it: real HTTP on 127.0.0.1, in a thread with its own event loop.
 
-Written from the wire facts, apart from the stand-in board of the demo, so that each checks the other.
+Written from recorded answers, independently of the demo's stand-in board, so that each checks the other.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+import inspect
 import io
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
@@ -35,7 +36,7 @@ TAGS = {  # name -> (type, board count)
 
 @functools.cache
 def picture(number: int, *, kind: str = "JPEG", width: int = 32, height: int = 24) -> bytes:
-    """A small picture that no other number has."""
+    """Return a small picture that is different for each number."""
     image = Image.new("RGB", (width, height), ((number * 37) % 256, (number * 11) % 256, number % 256))
     image.putpixel((0, 0), ((number >> 8) % 256, (number >> 16) % 256, 7))
     out = io.BytesIO()
@@ -45,26 +46,26 @@ def picture(number: int, *, kind: str = "JPEG", width: int = 32, height: int = 2
 
 
 def tags_of(number: int) -> list[str]:
-    """Every number has its tags."""
+    """Return the tags of a post."""
     names = list(TAGS)
     return sorted({"1girl", names[number % len(names)], names[number // 3 % len(names)]})
 
 
-Answer = Callable[[web.Request], Any]
+Answer = Callable[[web.Request], web.StreamResponse | Awaitable[web.StreamResponse]]
 
 
 @dataclass
 class ScriptedBoard:
-    """Posts by id, and what to do instead of answering.
+    """Posts by id, and answers to give instead of the usual ones.
 
-    `script(path_prefix, *answers)`: the next requests whose path starts so get these answers, one each;
-    an answer is a function of the request that returns a response, or None for the usual answer.
+    `script(path_prefix, *answers)`: the next requests whose path has this prefix get these answers, one each;
+    an answer is a function from the request to a response, or None for the usual answer.
     """
 
     dialect: str = "gelbooru"
     ids: list[int] = field(default_factory=list)
     page_cap: int = 1000
-    ghosts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    deleted_ids: dict[int, dict[str, Any]] = field(default_factory=dict)
     ignores_cursor: bool = False
     order: Callable[[int], int] | None = None  # of listing, the highest first; None for that of ids
     retagged: dict[int, tuple[int, list[str]]] = field(default_factory=dict)  # when, and the tags since then
@@ -121,11 +122,11 @@ class ScriptedBoard:
         await runner.cleanup()
 
     def script(self, prefix: str, *answers: Answer | None) -> None:
-        """The next requests to this prefix get these answers."""
+        """Give these answers to the next requests with this prefix."""
         self.scripts.append((prefix, list(answers)))
 
     def asked(self, part: str) -> list[str]:
-        """The requests whose path and query contain `part`, in order."""
+        """Return the requests whose path and query contain `part`, in order."""
         return [path for _, path in self.requests if part in path]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -137,8 +138,8 @@ class ScriptedBoard:
             if path.startswith(prefix) and answers:
                 answer = answers.pop(0)
                 if answer is not None:
-                    response = answer(request)
-                    return await response if asyncio.iscoroutine(response) else response
+                    scripted = answer(request)
+                    return await scripted if inspect.isawaitable(scripted) else scripted
                 break
         response = self._answer(request)
         if self.after is not None:
@@ -166,19 +167,19 @@ class ScriptedBoard:
         return web.Response(status=404, text="<html><body>not found</body></html>", content_type="text/html")
 
     def tags_of(self, number: int) -> list[str]:
-        """The tags of a post now."""
+        """Return the tags of a post."""
         return self.retagged[number][1] if number in self.retagged else tags_of(number)
 
     def changed_at(self, number: int) -> int:
-        """When a post was changed last, unix seconds."""
+        """Return the time of a post's last change, unix seconds."""
         return self.retagged[number][0] if number in self.retagged else 1_700_000_000 + number * 7919 % 100_000
 
     def score(self, number: int) -> int | None:
-        """The votes of a post; the dialects say differently that there are none."""
+        """Return the score of a post; the dialects express a missing score differently."""
         return number % 4 if self.dialect == "danbooru" else None if number % 3 else 5
 
     def content(self, number: int, *, sample: bool) -> bytes:
-        """The bytes of a post's file."""
+        """Return the bytes of a post's file."""
         number = self.same_bytes.get(number, number)
         kind = {"png": "PNG", "gif": "GIF", "webp": "WEBP"}.get(self.extension.get(number, "jpg"), "JPEG")
         return picture(number, width=16, height=12) if sample else picture(number, kind=kind)
@@ -191,7 +192,7 @@ class ScriptedBoard:
         return web.Response(body=self.content(number, sample=sample), content_type="image/jpeg")
 
     def _matching(self, terms: str) -> list[int]:
-        entries = sorted({*self.ids, *self.ghosts}, key=self.order, reverse=True)
+        entries = sorted({*self.ids, *self.deleted_ids}, key=self.order, reverse=True)
         for term in terms.split():
             if term.startswith(self.ignores or ("\0",)):
                 continue
@@ -210,7 +211,7 @@ class ScriptedBoard:
                 entries = [number for number in entries if number == int(term[3:])]
             elif not term.startswith("id:"):
                 entries = [
-                    number for number in entries if number in self.ghosts or term in self.tags_of(number)
+                    number for number in entries if number in self.deleted_ids or term in self.tags_of(number)
                 ]
         return entries
 
@@ -232,7 +233,7 @@ class ScriptedBoard:
         found = self._matching(query.get("tags", ""))
         shown = found[page * limit : (page + 1) * limit]
         if is_json:
-            posts = [self.ghosts.get(number) or self.json_post(number) for number in shown]
+            posts = [self.deleted_ids.get(number) or self.json_post(number) for number in shown]
             return web.Response(text=json.dumps(posts) if posts else "", content_type="text/html")
         rows = "".join(self._xml_post(number) for number in shown)
         count = len(found) + self.count_offset
@@ -243,7 +244,7 @@ class ScriptedBoard:
         )
 
     def json_post(self, number: int) -> dict[str, Any]:
-        """A post in the JSON of Gelbooru 0.2."""
+        """Return a post in the JSON of Gelbooru 0.2."""
         extension = self.extension.get(number, "jpg")
         file_url = f"{self.url}/images/{number % 7}/p{number}.{extension}"
         sample_url = f"{self.url}/samples/{number % 7}/sample_p{number}.jpg" if self.samples else file_url
@@ -279,7 +280,7 @@ class ScriptedBoard:
         return post
 
     def _xml_post(self, number: int) -> str:
-        if number in self.ghosts:
+        if number in self.deleted_ids:
             return f'<post id="{number}" file_url="{self.url}/images//" tags=""/>'
         post = self.json_post(number)
         attributes = {
@@ -360,7 +361,7 @@ class ScriptedBoard:
         return web.json_response(sorted(rows, key=lambda row: -row["id"])[: int(request.query["limit"])])
 
     def danbooru_post(self, number: int) -> dict[str, Any]:
-        """A post in the JSON of Danbooru 2."""
+        """Return a post in the JSON of Danbooru 2."""
         groups: dict[int, list[str]] = {0: [], 1: [], 3: [], 4: [], 5: []}
         for tag in self.tags_of(number):
             groups[TAGS[tag][0]].append(tag)
