@@ -94,7 +94,7 @@ def _measure(what: str, model: str, pictures: str, *, files: int) -> dict[str, f
 
         tagger = load_tagger(model)
         some = [
-            pixels(path, tagger.preparation) for path in sorted(Path(pictures).iterdir())[: tagger.batch_size]
+            pixels(path, tagger.preprocessing) for path in sorted(Path(pictures).iterdir())[: tagger.batch_size]
         ]
         batch = np.stack([one for one in some if isinstance(one, np.ndarray)])
         tagger.forward(batch)

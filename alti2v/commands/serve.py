@@ -33,9 +33,9 @@ def serve(*, max_megabytes: float, max_megapixels: float, **options: Any) -> Non
     """
     from alti2v.serving.app import ServeConfig
     from alti2v.serving.app import serve as serve_page
-    from alti2v.serving.view import Limits
+    from alti2v.serving.view import UploadLimits
 
-    config = ServeConfig(limits=Limits(megabytes=max_megabytes, megapixels=max_megapixels), **options)
+    config = ServeConfig(limits=UploadLimits(megabytes=max_megabytes, megapixels=max_megapixels), **options)
     if not config.is_local:
         click.echo(
             f"alti2v: warning: whoever reaches {config.host}:{config.port} can use the model, within "

@@ -158,22 +158,26 @@ def _require_sidecars(ctx: click.Context, form: str, *, as_json: bool) -> None:
 
 
 def _thresholds(values: Iterable[str]) -> tuple[float | None, dict[str, float], dict[str, float]]:
-    """Read `P`, `CATEGORY=P` and `TAG=P`, which may hold more of these signs; the last one counts."""
+    """Read `P`, `CATEGORY=P` and `TAG=P`, where TAG may contain "="; the option means "more than P"."""
+    from alti2v.model.tagging.selection import more_than
+
     general: float | None = None
     by_category: dict[str, float] = {}
     by_tag: dict[str, float] = {}
     for value in values:
         name, equals, number = value.rpartition("=")
         try:
-            probability = float(number)
+            threshold = more_than(float(number))
         except ValueError:
-            raise UsageError(f"--threshold {value!r} is none: give 0.35, or character=0.85") from None
+            raise UsageError(
+                f"--threshold {value!r} is not a threshold: give 0.35, or character=0.85"
+            ) from None
         if not equals:
-            general = probability
+            general = threshold
         elif name in _CATEGORIES:
-            by_category[name] = probability
+            by_category[name] = threshold
         else:
-            by_tag[name] = probability
+            by_tag[name] = threshold
     return general, by_category, by_tag
 
 

@@ -1,6 +1,6 @@
-"""Tag files: the orchestrator of `alti2v tag`. Streams pictures through a tagger, and writes sidecars.
+"""Tag files, and write sidecars: the orchestrator of `alti2v tag`.
 
-What is seen of each picture goes to the caller as it comes; nothing is kept but counts.
+Each result goes to the caller as soon as it is known; only counts are kept.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from alti2v.errors import DataError, UsageError
-from alti2v.model.evaluation.thresholds import Rule, just_below
+from alti2v.model.evaluation.thresholds import Rule
 from alti2v.model.tagging.captions import CaptionStyle, caption
 from alti2v.model.tagging.inputs import count_pictures, find_pictures
 from alti2v.model.tagging.preprocess import Problem
-from alti2v.model.tagging.selection import Criterion, ScoredTag, Sort, Wish, passing, ratings, select
+from alti2v.model.tagging.selection import Criterion, ScoredTag, Selection, Sort, passing, ratings, select
 from alti2v.model.tagging.tagger import (
     DEFAULT_BATCH_SIZE,
     Prediction,
@@ -30,26 +30,26 @@ from alti2v.model.vocabulary import CATEGORIES, OutputTags, find_tag, find_tags
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.publish import publish_bytes
 
-# kohya-ss/sd-scripts and SmilingWolf's space start from it; for models that do not know their own.
+# For models without a threshold of their own; the default of kohya-ss/sd-scripts and of SmilingWolf's space.
 DEFAULT_THRESHOLD = 0.35
 
 
 class Existing(StrEnum):
-    """What to do about a sidecar that is there already."""
+    """Action for a picture that already has a sidecar."""
 
-    SKIP = "skip"  # the picture is done
-    APPEND = "append"  # keep what it says, add what is new
+    SKIP = "skip"
+    APPEND = "append"  # keep its text, add new tags
     OVERWRITE = "overwrite"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SidecarConfig:
-    """How to write a text file beside each picture.
+    """Options of the text files written beside pictures.
 
     Attributes:
-        suffix: what the file ends in, in place of the picture's suffix.
-        existing: what to do about one that is there.
-        style: how to write tags.
+        suffix: Suffix that replaces the picture's own.
+        existing: Action for a picture that already has a sidecar.
+        style: Spelling and order of the tags.
     """
 
     suffix: str = ".txt"
@@ -58,27 +58,26 @@ class SidecarConfig:
 
     def __post_init__(self) -> None:
         if not self.suffix.startswith(".") or len(self.suffix) < 2 or "/" in self.suffix:
-            raise UsageError(f"--suffix {self.suffix!r} is no suffix: give one such as .txt")
+            raise UsageError(f"--suffix {self.suffix!r} is not a suffix: give one such as .txt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagConfig:
-    """What to tag, and what counts as a tag.
+    """Options of `tag_files`. A tag passes if its probability is at least its threshold.
 
     Attributes:
-        model: see `tagger.load_tagger`.
-        paths: see `picture_files.find_pictures`.
-        rule: where thresholds come from.
-        threshold: for the rule constant; None for the model's own, and where it has none for
-            `DEFAULT_THRESHOLD`.
-        by_category: category -> threshold in its place.
-        by_tag: tag -> threshold in place of both.
-        categories: those wanted; none for all but the rating.
-        exclude: tags that are not wanted.
-        top: at most so many tags of a picture; None for all.
-        sort: their order.
-        sidecars: None to write none.
-        batch_size: pictures at a time.
+        model: Model to load, see `tagger.load_tagger`.
+        paths: Files, folders and patterns, see `inputs.find_pictures`.
+        rule: Source of the thresholds.
+        threshold: Threshold of the rule constant; None for the model's own, else `DEFAULT_THRESHOLD`.
+        by_category: Category -> threshold that replaces `threshold`.
+        by_tag: Tag -> threshold that replaces both.
+        categories: Categories to keep; empty for all but the rating.
+        exclude: Tags to leave out.
+        top: Maximum number of tags of a picture; None for no limit.
+        sort: Order of the tags.
+        sidecars: Options of the sidecars; None to write none.
+        batch_size: Pictures per forward pass.
     """
 
     model: Path
@@ -104,7 +103,7 @@ class TagConfig:
             raise UsageError(f"--batch-size {self.batch_size} is less than 1")
         for category in self.categories:
             if category not in CATEGORIES:
-                raise UsageError(f"no category {category!r}: choose of {', '.join(CATEGORIES)}")
+                raise UsageError(f"no category {category!r}: choose from {', '.join(CATEGORIES)}")
         Criterion(threshold=self.threshold or 0.0, by_category=self.by_category)
 
 
@@ -113,11 +112,11 @@ class Tagged:
     """A picture and its tags.
 
     Attributes:
-        path: the picture.
-        tags: in the order that was asked for.
-        vocabulary: of the model, for grouping.
-        ratings: every rating with its probability, the most probable first; empty where the model has none.
-        sidecar: the file that was written; None if none was.
+        path: File of the picture.
+        tags: Tags in the requested order.
+        vocabulary: Outputs of the model, for grouping.
+        ratings: All ratings with their probabilities, the most probable first; empty if the model has none.
+        sidecar: Sidecar that was written; None if none was.
     """
 
     path: Path
@@ -129,16 +128,16 @@ class Tagged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagReport:
-    """What was done. `pictures` is the sum of `tagged`, `skipped` and the numbers in `failed`.
+    """Counts of a finished `tag_files`. `pictures` is the sum of `tagged`, `skipped` and all of `failed`.
 
     Attributes:
-        model: the model, as it was given.
-        pictures: found.
-        tagged: of them.
-        skipped: of them, because they had their sidecar already.
-        failed: of them, by kind of problem.
-        tags: how many were given in all.
-        seconds: wall-clock, loading the model included.
+        model: Path of the model, as given.
+        pictures: Number of pictures found.
+        tagged: Number of pictures tagged.
+        skipped: Number of pictures skipped because they had a sidecar.
+        failed: Kind of problem -> number of pictures.
+        tags: Number of tags of all pictures together.
+        seconds: Wall-clock time, including loading the model.
     """
 
     model: Path
@@ -157,21 +156,20 @@ def tag_files(
     listed: Iterable[str] = (),
     progress: ProgressHook = ignore_progress,
 ) -> TagReport:
-    """Tag files.
-
-    A picture that cannot be tagged is shown and counted, and the others go on.
+    """Tag files; a picture that cannot be tagged is shown and counted, and does not stop the others.
 
     Args:
-        config: what to do.
-        show: is told of every picture but the skipped ones, in their order, after its sidecar is written.
-        listed: the paths that "-" stands for.
-        progress: told after every picture.
+        config: Options.
+        show: Called with each result but skipped pictures, in order, after the sidecar is written.
+        listed: Paths that "-" stands for.
+        progress: Called after each picture.
 
     Raises:
-        UsageError: no such file, no model, no such tag or category, or nothing was tuned for the rule.
-        DamagedError: the model is damaged.
-        DataError: there is no picture.
-        StorageError: a sidecar cannot be written.
+        UsageError: A file, the model, a tag or a category does not exist, or the model has no thresholds for
+            the rule.
+        DamagedError: The model is damaged.
+        DataError: There is no picture.
+        StorageError: A sidecar cannot be written.
     """
     begun_s = time.monotonic()
     tally = _Tally(total=count_pictures(config.paths), hook=progress)
@@ -200,12 +198,12 @@ def tag_files(
     )
 
 
-# What is to be done ------------------------------------------------------------------------------
+# Planning ----------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class _Tally:
-    """How far it is: what became of each picture, counted."""
+    """Running counts, reported as progress."""
 
     total: int | None
     hook: ProgressHook
@@ -234,11 +232,11 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A configuration with its names looked up in the model's vocabulary."""
+    """Options with their names resolved in the model's vocabulary."""
 
     vocabulary: OutputTags
     criterion: Criterion
-    wish: Wish
+    selection: Selection
     sidecars: SidecarConfig | None
 
 
@@ -253,7 +251,7 @@ def _task(config: TagConfig, tagger: Tagger) -> _Task:
         criterion=tagger.criterion(
             config.rule, threshold=threshold, by_category=config.by_category, by_tag=config.by_tag
         ),
-        wish=Wish(
+        selection=Selection(
             categories=frozenset(config.categories) or None,
             exclude=frozenset(find_tags(vocabulary, config.exclude)),
             top=config.top,
@@ -264,12 +262,12 @@ def _task(config: TagConfig, tagger: Tagger) -> _Task:
 
 
 def default_threshold(tagger: Tagger) -> float:
-    """From which probability on a tag counts where nobody says: the model's own threshold, if it has one."""
-    return DEFAULT_THRESHOLD if tagger.threshold is None else max(0.0, float(just_below(tagger.threshold)))
+    """Return the model's own threshold, or `DEFAULT_THRESHOLD` if it has none."""
+    return DEFAULT_THRESHOLD if tagger.threshold is None else tagger.threshold
 
 
 def _with_known_names(sidecars: SidecarConfig, vocabulary: OutputTags) -> SidecarConfig:
-    """Write the tags that the style speaks of as the model does."""
+    """Respell the tags named in the style as the model spells them."""
     names = vocabulary.names
     style = sidecars.style
     return replace(
@@ -283,16 +281,16 @@ def _with_known_names(sidecars: SidecarConfig, vocabulary: OutputTags) -> Sideca
 
 
 def _is_work_left(config: TagConfig) -> bool:
-    """Whether any picture is not done yet; a model need not be loaded to find that none is."""
-    nobody = _Tally(total=None, hook=ignore_progress)
-    waiting = _waiting(find_pictures(config.paths), config.sidecars, nobody)
+    """Return whether any picture still has to be tagged; if not, the model need not be loaded."""
+    uncounted = _Tally(total=None, hook=ignore_progress)
+    waiting = _waiting(find_pictures(config.paths), config.sidecars, uncounted)
     return next(waiting, None) is not None
 
 
 def _waiting(
     paths: Iterable[Path], sidecars: SidecarConfig | None, tally: _Tally
 ) -> Iterator[tuple[Path, Path | Problem]]:
-    """Pictures that have to be tagged; one whose sidecar is its neighbour's too is a problem."""
+    """Yield the pictures to tag; two neighbours that share a sidecar are a problem of the second."""
     last: Path | None = None
     for path in paths:
         sidecar = None if sidecars is None else path.with_suffix(sidecars.suffix)
@@ -312,10 +310,10 @@ def _waiting(
 
 
 def _finish(prediction: Prediction[Path], task: _Task) -> Tagged | UntaggedPicture[Path]:
-    """Choose the tags of a picture, and write them beside it if that is wanted."""
+    """Select the tags of a picture, and write its sidecar if requested."""
     probabilities = prediction.probabilities
     passed = passing(probabilities[None], task.vocabulary, task.criterion)[0]
-    tags = select(probabilities, passed, task.vocabulary, task.wish)
+    tags = select(probabilities, passed, task.vocabulary, task.selection)
     sidecar = None
     if task.sidecars is not None:
         sidecar = prediction.picture.with_suffix(task.sidecars.suffix)
@@ -336,7 +334,7 @@ def _write_sidecar(sidecar: Path, tags: tuple[ScoredTag, ...], config: SidecarCo
         is_kept = config.existing is Existing.APPEND and sidecar.exists()
         existing = sidecar.read_text(encoding="utf-8-sig") if is_kept else ""
     except (OSError, UnicodeDecodeError) as exc:
-        return Problem("sidecar", f"its {sidecar.name} is there and cannot be read as UTF-8 text ({exc})")
+        return Problem("sidecar", f"its {sidecar.name} cannot be read as UTF-8 text ({exc})")
     text = caption([tag.name for tag in tags], config.style, existing=existing)
     publish_bytes(sidecar, f"{text}\n".encode())
     return None

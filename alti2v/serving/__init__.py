@@ -1,1 +1,1 @@
-"""A page and an HTTP API for a trained model, on a machine's own address unless told otherwise."""
+"""A web page and an HTTP API for a trained model; by default only for this machine."""

@@ -1,4 +1,4 @@
-"""The name under which the documents import the page; the code is in `alti2v.serving.app`."""
+"""Import path of the server that the documentation names; the code is in `alti2v.serving.app`."""
 
 from alti2v.serving.app import ServeConfig, serve
 

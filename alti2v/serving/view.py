@@ -1,13 +1,12 @@
-"""What the page shows of a picture: tags, a prompt, a heat-map, nearest pictures. Pure; Gradio lies above.
+"""Contents of the page: tags, a prompt and a heat map of one picture. Pure, without Gradio.
 
-A picture goes through the network once. What is kept of it is enough for every later question, so that moving
-a slider costs no forward pass.
+A picture goes through the network once; moving a slider costs no forward pass.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from PIL import Image
 from alti2v.dataset.images.convert import MAX_PIXELS
 from alti2v.errors import DataError
 from alti2v.model.arrays import Uint8Array
-from alti2v.model.tag import DEFAULT_THRESHOLD
+from alti2v.model.tag import default_threshold
 from alti2v.model.tagging.captions import CaptionStyle, caption
 from alti2v.model.tagging.heatmap import HeatMap
 from alti2v.model.tagging.preprocess import Problem, pixels
@@ -24,7 +23,7 @@ from alti2v.model.tagging.selection import (
     Criterion,
     Probabilities,
     ScoredTag,
-    Wish,
+    Selection,
     group,
     passing,
     ratings,
@@ -37,19 +36,19 @@ from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT
 
 MEGABYTE = 10**6
 _SHOWN_PX = 720
-# What image generators read: blanks for underscores, and no parenthesis that they take for emphasis.
+# Image generators expect spaces instead of underscores, and take a bare parenthesis for emphasis.
 _PROMPT = CaptionStyle(spaces=True, escape=True)
-_COOL, _WARM = np.array([255, 196, 0]), np.array([214, 0, 64])  # of a weak and of the strongest place
+_WEAK, _STRONG = np.array([255, 196, 0]), np.array([214, 0, 64])  # colours of the heat map
 _QUALITY = 88
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What may be handed in.
+class UploadLimits:
+    """Size limits of an uploaded picture.
 
     Attributes:
-        megabytes: of the file, 10^6 bytes each.
-        megapixels: of the decoded picture.
+        megabytes: Largest file, in 10^6 bytes.
+        megapixels: Largest decoded picture, in 10^6 pixels.
     """
 
     megabytes: float = 20.0
@@ -57,14 +56,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ViewedPicture:
-    """A picture that went through the network.
+class AnalysedPicture:
+    """A picture and the network's output for it.
 
     Attributes:
         probabilities: (T,) float32.
-        features: (F,) float32; None where the model gives no vectors.
-        pixels: (S, S, 3) uint8, RGB: what the network saw.
-        shown: a JPEG of the whole picture, at most 720 px.
+        features: (F,) float32; None if the model gives no vectors.
+        pixels: (S, S, 3) uint8 RGB, the network's input.
+        shown: JPEG of the whole picture, at most 720 px.
     """
 
     probabilities: Probabilities
@@ -74,13 +73,13 @@ class ViewedPicture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChosenTags:
-    """What a picture's tags are at certain thresholds.
+class SelectedTags:
+    """Tags of a picture at given thresholds.
 
     Attributes:
-        groups: category -> tags that pass, the most probable first; every category of the model but the rating.
-        ratings: all of them with their probabilities, the most probable first.
-        prompt: the tags as text for an image generator.
+        groups: Category -> tags that pass, the most probable first; every category of the model but the rating.
+        ratings: All ratings with their probabilities, the most probable first.
+        prompt: The tags as text for an image generator.
     """
 
     groups: Mapping[str, list[ScoredTag]]
@@ -88,19 +87,19 @@ class ChosenTags:
     prompt: str
 
 
-def look_at(tagger: Tagger, content: bytes, limits: Limits) -> ViewedPicture:
+def analyse(tagger: Tagger, content: bytes, limits: UploadLimits) -> AnalysedPicture:
     """Send a picture through the network.
 
     Raises:
-        DataError: it is larger than the limits allow, or no picture.
+        DataError: The file is larger than the limits, or not a usable picture.
     """
     _require_small(content, limits)
     (result,) = predictions(tagger, [("picture", content)])
     if isinstance(result, UntaggedPicture):
         raise DataError(f"this file cannot be used: {result.problem.words}")
-    square = pixels(content, tagger.preparation)
-    assert not isinstance(square, Problem), "it was none a moment ago"
-    return ViewedPicture(
+    square = pixels(content, tagger.preprocessing)
+    assert not isinstance(square, Problem), "the tagger has just decoded it"
+    return AnalysedPicture(
         probabilities=result.probabilities,
         features=result.features,
         pixels=square,
@@ -109,40 +108,62 @@ def look_at(tagger: Tagger, content: bytes, limits: Limits) -> ViewedPicture:
 
 
 def default_thresholds(tagger: Tagger) -> dict[str, float]:
-    """The thresholds of `alti2v tag` without options, for every category of the model but the rating."""
-    threshold = DEFAULT_THRESHOLD if tagger.threshold is None else tagger.threshold
-    return {name: threshold for name in tagger.vocabulary.members if name != RATING}
+    """Return the thresholds of `alti2v tag` without options, for every category but the rating."""
+    return {name: default_threshold(tagger) for name in tagger.vocabulary.members if name != RATING}
 
 
-def judge(probabilities: Probabilities, vocabulary: OutputTags, thresholds: Mapping[str, float]) -> ChosenTags:
-    """Tell the tags of a picture.
+def slider_values(thresholds: Mapping[str, float]) -> dict[str, float]:
+    """Round thresholds to what a slider shows, at most 3 significant digits."""
+    return {category: round(threshold, 3) for category, threshold in thresholds.items()}
+
+
+def exact_thresholds(sliders: Sequence[float], defaults: Mapping[str, float]) -> dict[str, float]:
+    """Return the thresholds that sliders stand for: one that was not moved means the exact default.
 
     Args:
-        probabilities: (T,).
-        vocabulary: of the model.
-        thresholds: category -> what a tag's probability has to exceed; 1 for a category that is not named.
+        sliders: Values of the sliders, in the order of `defaults`.
+        defaults: Category -> default threshold.
+    """
+    shown = slider_values(defaults)
+    return {
+        category: default if value == shown[category] else value
+        for (category, default), value in zip(defaults.items(), sliders, strict=True)
+    }
+
+
+def select_tags(
+    probabilities: Probabilities, vocabulary: OutputTags, thresholds: Mapping[str, float]
+) -> SelectedTags:
+    """Select the tags of a picture.
+
+    Args:
+        probabilities: (T,) of the picture.
+        vocabulary: Outputs of the model.
+        thresholds: Category -> least probability of a tag; 1 for a category that is not named.
 
     Raises:
-        UsageError: no such category, or a threshold outside [0, 1].
+        UsageError: A category does not exist, or a threshold is not in [0, 1].
     """
     criterion = Criterion(threshold=1.0, by_category=thresholds)
-    tags = select(probabilities, passing(probabilities[None], vocabulary, criterion)[0], vocabulary, Wish())
-    return ChosenTags(
+    tags = select(
+        probabilities, passing(probabilities[None], vocabulary, criterion)[0], vocabulary, Selection()
+    )
+    return SelectedTags(
         groups=group(tags, vocabulary),
         ratings=tuple(ratings(probabilities, vocabulary)),
         prompt=caption([tag.name for tag in tags], _PROMPT),
     )
 
 
-def heat_picture(shown: bytes, heat: HeatMap) -> bytes | None:
-    """Lay a heat-map over a picture: a JPEG, or None where no place speaks for the tag.
+def draw_heat_map(shown: bytes, heat: HeatMap) -> bytes | None:
+    """Draw a heat map over a picture as a JPEG; None if no part of the picture supports the tag.
 
-    The picture turns grey, so that colour means only the tag: from yellow to red at its strongest place. What
-    speaks against the tag is not shown.
+    The picture turns grey, and colour shows support for the tag, from yellow to red where it is strongest.
+    Evidence against the tag is not shown.
 
     Args:
-        shown: of `Look`; the map is of the white square around it.
-        heat: of the tag.
+        shown: JPEG of `AnalysedPicture.shown`.
+        heat: Heat map of the white square around it.
     """
     strongest = float(heat.values.max())
     if strongest <= 0:
@@ -156,27 +177,27 @@ def heat_picture(shown: bytes, heat: HeatMap) -> bytes | None:
     )
     left, top = (side - width) // 2, (side - height) // 2
     share = np.asarray(square.crop((left, top, left + width, top + height))).clip(0, 1)[..., np.newaxis]
-    colour = _COOL + (_WARM - _COOL) * share
-    veiled = 64 + 0.65 * grey  # between dark and light, on both of which colour shows
+    colour = _WEAK + (_STRONG - _WEAK) * share
+    veiled = 64 + 0.65 * grey  # mid-tones, on which the colours stay visible
     mixed = veiled + (colour - veiled) * 0.8 * share
     return _jpeg(Image.fromarray(mixed.astype(np.uint8)))
 
 
-def _require_small(content: bytes, limits: Limits) -> None:
+def _require_small(content: bytes, limits: UploadLimits) -> None:
     if len(content) > limits.megabytes * MEGABYTE:
         raise DataError(
-            f"this file has {len(content) / MEGABYTE:.1f} MB, and {limits.megabytes:g} MB are allowed: "
+            f"this file has {len(content) / MEGABYTE:.1f} MB, and at most {limits.megabytes:g} MB are allowed: "
             "send a smaller one"
         )
     try:
         with Image.open(io.BytesIO(content), formats=tuple(IMAGE_SUFFIX_OF_FORMAT)) as image:
             count = image.width * image.height
-    except Exception:  # noqa: BLE001 - hostile bytes raise nearly anything; the tagger says what is wrong
+    except Exception:  # noqa: BLE001 - hostile bytes raise nearly anything; the tagger names the problem
         return
     if count > limits.megapixels * 10**6:
         raise DataError(
-            f"this picture has {count / 10**6:.1f} million pixels, and {limits.megapixels:g} million are "
-            "allowed: send a smaller one"
+            f"this picture has {count / 10**6:.1f} million pixels, and at most {limits.megapixels:g} million "
+            "are allowed: send a smaller one"
         )
 
 

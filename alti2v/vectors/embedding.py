@@ -21,7 +21,7 @@ from alti2v.errors import DataError, UsageError
 from alti2v.model.fingerprint import model_hash
 from alti2v.model.tag import default_threshold
 from alti2v.model.tagging.preprocess import Source
-from alti2v.model.tagging.selection import Criterion, Wish, passing, select
+from alti2v.model.tagging.selection import Criterion, Selection, passing, select
 from alti2v.model.tagging.tagger import (
     DEFAULT_BATCH_SIZE,
     Prediction,
@@ -263,7 +263,7 @@ def _rows(tagger: Tagger, held: list[Prediction[str]], criterion: Criterion, for
     probabilities = np.stack([one.probabilities for one in held])
     passed = passing(probabilities, tagger.vocabulary, criterion)
     tags = [
-        [tag.name for tag in select(one.probabilities, row, tagger.vocabulary, Wish())]
+        [tag.name for tag in select(one.probabilities, row, tagger.vocabulary, Selection())]
         for one, row in zip(held, passed, strict=True)
     ]
     features = np.stack([one.features for one in held if one.features is not None])

@@ -204,7 +204,7 @@ def test_a_sidecar_that_cannot_be_read_is_named_and_kept(tag: Any, model: Any, a
     status, _, err = tag(model, art, "--format", "sidecar", "--existing", "append")
 
     assert status == 1
-    assert f"{art / 'a.png'}: its a.txt is there and cannot be read" in err
+    assert f"{art / 'a.png'}: its a.txt cannot be read" in err
     assert (art / "a.txt").read_bytes() == b"\xff\xfe\x00caption"
     assert len(captions(art.joinpath("deep"))) == 1
 

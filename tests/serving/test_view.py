@@ -19,7 +19,7 @@ from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.model.vocabulary import make_vocabulary
 from alti2v.report.rendering import render
 from alti2v.serving.app import ServeConfig
-from alti2v.serving.view import Limits, default_thresholds, heat_picture, judge, look_at
+from alti2v.serving.view import UploadLimits, analyse, default_thresholds, draw_heat_map, select_tags
 from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 
 VOCABULARY = make_vocabulary(
@@ -47,23 +47,23 @@ def tagger(folder: Path) -> Tagger:
     return load_tagger(folder)
 
 
-def test_verdict_lists_what_passes_by_category() -> None:
+def test_selection_lists_what_passes_by_category() -> None:
     """The most probable first; ratings whole; faces keep their underscores and parentheses are escaped."""
-    verdict = judge(PROBABILITIES, VOCABULARY, {"general": 0.5, "character": 0.5})
+    selected = select_tags(PROBABILITIES, VOCABULARY, {"general": 0.5, "character": 0.5})
 
-    assert {name: [tag.name for tag in tags] for name, tags in verdict.groups.items()} == {
+    assert {name: [tag.name for tag in tags] for name, tags in selected.groups.items()} == {
         "general": ["^_^", "long_hair"],
         "character": ["saber_(fate)"],
     }
-    assert verdict.ratings == (("safe", 0.9), ("explicit", 0.2))
-    assert verdict.prompt == r"^_^, long hair, saber \(fate\)"
+    assert selected.ratings == (("safe", 0.9), ("explicit", 0.2))
+    assert selected.prompt == r"^_^, long hair, saber \(fate\)"
 
 
 def test_each_category_has_its_threshold() -> None:
-    """A tag passes above the threshold of its category; a category that is not named shows nothing."""
-    verdict = judge(PROBABILITIES, VOCABULARY, {"general": 0.75})
+    """A tag passes from the threshold of its category on; a category that is not named shows nothing."""
+    selected = select_tags(PROBABILITIES, VOCABULARY, {"general": 0.75})
 
-    assert {name: [tag.name for tag in tags] for name, tags in verdict.groups.items()} == {
+    assert {name: [tag.name for tag in tags] for name, tags in selected.groups.items()} == {
         "general": ["^_^"],
         "character": [],
     }
@@ -72,9 +72,9 @@ def test_each_category_has_its_threshold() -> None:
 def test_thresholds_are_checked() -> None:
     """No such category, and no such probability."""
     with pytest.raises(UsageError, match="no category 'generl'"):
-        judge(PROBABILITIES, VOCABULARY, {"generl": 0.5})
+        select_tags(PROBABILITIES, VOCABULARY, {"generl": 0.5})
     with pytest.raises(UsageError, match=re.escape("threshold 1.5 is not in [0, 1]")):
-        judge(PROBABILITIES, VOCABULARY, {"general": 1.5})
+        select_tags(PROBABILITIES, VOCABULARY, {"general": 1.5})
 
 
 def test_page_shows_what_the_command_prints(folder: Path, tagger: Tagger, tmp_path: Path) -> None:
@@ -82,14 +82,14 @@ def test_page_shows_what_the_command_prints(folder: Path, tagger: Tagger, tmp_pa
     picture = write_picture(tmp_path / "red.png", "red")
     printed = []
     tag_files(TagConfig(model=folder, paths=(str(picture),)), show=printed.append)
-    look = look_at(tagger, picture.read_bytes(), Limits())
-    verdict = judge(look.probabilities, tagger.vocabulary, default_thresholds(tagger))
+    picture_seen = analyse(tagger, picture.read_bytes(), UploadLimits())
+    selected = select_tags(picture_seen.probabilities, tagger.vocabulary, default_thresholds(tagger))
 
     assert printed[0].tags
-    assert sorted(tag for group in verdict.groups.values() for tag in map(repr, group)) == sorted(
+    assert sorted(tag for group in selected.groups.values() for tag in map(repr, group)) == sorted(
         map(repr, printed[0].tags)
     )
-    assert verdict.ratings == printed[0].ratings
+    assert selected.ratings == printed[0].ratings
 
 
 def test_model_without_a_threshold_starts_where_the_command_does(tagger: Tagger) -> None:
@@ -100,18 +100,22 @@ def test_model_without_a_threshold_starts_where_the_command_does(tagger: Tagger)
 @pytest.mark.parametrize(
     ("limits", "content", "words"),
     [
-        (Limits(megabytes=0.0001), None, "this file has 0.0 MB, and 0.0001 MB are allowed"),
-        (Limits(megapixels=0.003), None, "this picture has 0.0 million pixels, and 0.003 million are allowed"),
-        (Limits(), CUT, "this file cannot be used: damaged: it cannot be decoded"),
-        (Limits(), b"MZ an executable", "this file cannot be used: not a JPEG, PNG, GIF or WebP picture"),
-        (Limits(), b"", "this file cannot be used: not a JPEG, PNG, GIF or WebP picture"),
+        (UploadLimits(megabytes=0.0001), None, "this file has 0.0 MB, and at most 0.0001 MB are allowed"),
+        (
+            UploadLimits(megapixels=0.003),
+            None,
+            "this picture has 0.0 million pixels, and at most 0.003 million are allowed",
+        ),
+        (UploadLimits(), CUT, "this file cannot be used: damaged: it cannot be decoded"),
+        (UploadLimits(), b"MZ an executable", "this file cannot be used: not a JPEG, PNG, GIF or WebP picture"),
+        (UploadLimits(), b"", "this file cannot be used: not a JPEG, PNG, GIF or WebP picture"),
     ],
 )
 def test_refusals_are_one_line(tagger: Tagger, tmp_path: Path, limits: Any, content: Any, words: Any) -> None:
     """What is too large or no picture is named in one line."""
     picture = write_picture(tmp_path / "red.png", "red").read_bytes()
     with pytest.raises(DataError, match=re.escape(words)) as refusal:
-        look_at(tagger, picture if content is None else content, limits)
+        analyse(tagger, picture if content is None else content, limits)
 
     assert "\n" not in str(refusal.value)
 
@@ -124,7 +128,7 @@ def test_heat_is_colour_on_grey() -> None:
     values[0, 0] = 9.0  # in the white above it, where nothing is shown
     values[2, 0] = -5.0
     values[0, 0] = 0.0
-    heat = pixels_of(heat_picture(shown, HeatMap(values, Method.ACTIVATION)))
+    heat = pixels_of(draw_heat_map(shown, HeatMap(values, Method.ACTIVATION)))
 
     assert heat.shape == (200, 400, 3)
     red, green, blue = heat[100, 380].astype(int)
@@ -137,14 +141,14 @@ def test_map_without_a_positive_place_has_no_picture() -> None:
     """Nothing is coloured where nothing speaks for the tag."""
     shown = jpeg(Image.new("RGB", (40, 40), "white"))
 
-    assert heat_picture(shown, HeatMap(np.full((2, 2), -1, np.float32), Method.ACTIVATION)) is None
+    assert draw_heat_map(shown, HeatMap(np.full((2, 2), -1, np.float32), Method.ACTIVATION)) is None
 
 
 def test_tags_from_the_internet_stay_text() -> None:
     """A name with markup is shown as its letters."""
     hostile = make_vocabulary([("<img src=x onerror=alert(1)>", "general"), ('"><b>', "character")])
-    verdict = judge(np.array([0.9, 0.9], np.float32), hostile, {"general": 0.1, "character": 0.1})
-    page = render("serve_tags.html", verdict=verdict, shown_tags=40)
+    selected = select_tags(np.array([0.9, 0.9], np.float32), hostile, {"general": 0.1, "character": 0.1})
+    page = render("serve_tags.html", selected=selected, shown_tags=40)
 
     assert "<img" not in page
     assert "<b>&#34;" not in page
@@ -164,8 +168,8 @@ def test_default_limits_are_the_librarys() -> None:
     """What `--help` shows as limits is what the library would do by itself."""
     defaults = {option.name: option.default for option in serve.params}
 
-    assert defaults["max_megabytes"] == Limits().megabytes
-    assert defaults["max_megapixels"] == Limits().megapixels
+    assert defaults["max_megabytes"] == UploadLimits().megabytes
+    assert defaults["max_megapixels"] == UploadLimits().megapixels
 
 
 @pytest.mark.parametrize(
@@ -173,7 +177,7 @@ def test_default_limits_are_the_librarys() -> None:
     [
         ({"port": 70000}, "--port 70000"),
         ({"count": 0}, "--count 0"),
-        ({"limits": Limits(megabytes=0)}, "--max-megabytes"),
+        ({"limits": UploadLimits(megabytes=0)}, "--max-megabytes"),
     ],
 )
 def test_impossible_wishes_are_refused(wish: Any, words: Any) -> None:

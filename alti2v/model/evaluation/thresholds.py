@@ -12,10 +12,9 @@ from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from alti2v.errors import DamagedError, UsageError, VersionError
-from alti2v.model.arrays import Float64Array
+from alti2v.model.arrays import Float32Array
 from alti2v.model.evaluation.histograms import Histograms
 from alti2v.model.evaluation.metrics import best_thresholds
 from alti2v.storage.layout import FORMAT_VERSION, THRESHOLDS_FILE
@@ -120,11 +119,11 @@ def read_thresholds(folder: Path) -> TunedThresholds | None:
         raise DamagedError(f"{file} does not hold thresholds ({exc!r}): remove it, or train again") from exc
 
 
-def own_limits(tuned: TunedThresholds | None, rule: Rule, names: Sequence[str]) -> Float64Array:
-    """Make the limits of a rule: (T,), to be exceeded strictly.
+def own_thresholds(tuned: TunedThresholds | None, rule: Rule, names: Sequence[str]) -> Float32Array:
+    """Return each tag's own threshold of a rule, (T,): a tag passes if its probability is at least that.
 
     Raises:
-        UsageError: they were never tuned.
+        UsageError: The model has no tuned thresholds.
     """
     found = {} if tuned is None else tuned.rules.get(rule.value, {})
     if tuned is None or not found:
@@ -132,14 +131,7 @@ def own_limits(tuned: TunedThresholds | None, rule: Rule, names: Sequence[str]) 
             f"the model has no thresholds for the rule {rule.value}: they are tuned on a validation split "
             f"and kept in {THRESHOLDS_FILE}; take the rule constant or mcut"
         )
-    values = np.array([found.get(name, tuned.fallback) for name in names], np.float32)
-    return just_below(values)
-
-
-def just_below(thresholds: npt.ArrayLike) -> Float64Array:
-    """The limits that "greater than" needs to say what "at least" says of float32 thresholds; same shape."""
-    values = np.asarray(thresholds, np.float32)
-    return np.nextafter(values, np.float32(-1)).astype(np.float64)
+    return np.array([found.get(name, tuned.fallback) for name in names], np.float32)
 
 
 def _probability(value: object) -> float:

@@ -1,7 +1,8 @@
-"""Which of a tagger's probabilities count as tags. Pure numpy: knows no file, no picture, no network.
+"""Selection of tags from a tagger's probabilities. Pure numpy: no files, no pictures, no network.
 
-A tag passes where its probability is greater than its limit, strictly, as in illustration2vec (i2v/base.py,
-`estimate_plausible_tags`). The rules say where the limits come from.
+A tag passes if its probability is at least its threshold, compared as float32: the metrics of an evaluation and
+tuned thresholds mean the same. Callers whose promise is "more than P" translate P with `more_than`. A `Rule`
+says where the thresholds come from.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import UsageError
-from alti2v.model.arrays import BoolArray, Float64Array
+from alti2v.model.arrays import BoolArray, Float32Array, Float64Array
 from alti2v.model.evaluation.thresholds import Rule
 from alti2v.model.vocabulary import CATEGORIES, RATING, OutputTags
 from alti2v.records import Category
@@ -22,12 +23,14 @@ from alti2v.records import Category
 Probabilities = npt.NDArray[np.float32]
 
 # SmilingWolf's wd-tagger space, app.py: `character_thresh = max(0.15, character_thresh)` after MCut. Most
-# pictures show no character of the vocabulary, and the widest gap among the improbable means nothing.
+# pictures show no character of the vocabulary, and the widest gap among improbable ones means nothing.
 MCUT_CHARACTER_FLOOR = 0.15
+
+_NEVER = float(np.nextafter(np.float32(1), np.float32(2)))  # `more_than(1)`: no probability reaches it
 
 
 class Sort(StrEnum):
-    """How the tags of a picture are ordered."""
+    """Order of a picture's tags."""
 
     SCORE = "score"
     ALPHABET = "alphabet"
@@ -39,10 +42,10 @@ class ScoredTag:
     """A tag of a picture.
 
     Attributes:
-        name: as the model has it.
-        category: one of `CATEGORIES`.
-        probability: in [0, 1], the shortest decimal number that stands for the network's float32.
-        index: which output of the model it is.
+        name: Name, spelled as in the model.
+        category: One of `CATEGORIES`.
+        probability: In [0, 1]; the shortest decimal that rounds to the network's float32.
+        index: Output of the model.
     """
 
     name: str
@@ -53,47 +56,61 @@ class ScoredTag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """What makes a tag pass.
+    """Thresholds that decide which tags pass.
 
     Attributes:
-        rule: where the limits come from.
-        threshold: for `Rule.CONSTANT`, in [0, 1].
-        by_category: for `Rule.CONSTANT`, category -> threshold in its place.
-        by_output: for `Rule.CONSTANT`, output of the model -> threshold in place of both.
-        own: (T,) for the F rules, the limits of the single tags.
+        rule: Source of the thresholds.
+        threshold: Threshold of `Rule.CONSTANT`, in [0, 1] or from `more_than`.
+        by_category: For `Rule.CONSTANT`: category -> threshold that replaces `threshold`.
+        by_output: For `Rule.CONSTANT`: output of the model -> threshold that replaces both.
+        own: For the F rules: (T,) float32, the threshold of each tag.
     """
 
     rule: Rule = Rule.CONSTANT
     threshold: float = 0.25  # illustration2vec's
     by_category: Mapping[str, float] = field(default_factory=dict)
     by_output: Mapping[int, float] = field(default_factory=dict)
-    own: Float64Array | None = None
+    own: Float32Array | None = None
 
     def __post_init__(self) -> None:
         for name in self.by_category:
             if name not in CATEGORIES:
                 raise UsageError(f"no category {name!r}: choose of {', '.join(CATEGORIES)}")
         for value in (self.threshold, *self.by_category.values(), *self.by_output.values()):
-            if not 0 <= value <= 1:
+            if not 0 <= value <= _NEVER:
                 raise UsageError(f"threshold {value} is not in [0, 1]")
 
 
+def more_than(probability: float) -> float:
+    """Return the threshold that means "more than this probability" rather than "at least".
+
+    Raises:
+        UsageError: The probability is not in [0, 1].
+    """
+    if not 0 <= probability <= 1:
+        raise UsageError(f"threshold {probability} is not in [0, 1]")
+    return float(np.nextafter(np.float32(probability), np.float32(2)))
+
+
 def passing(probabilities: Probabilities, vocabulary: OutputTags, criterion: Criterion) -> BoolArray:
-    """Tell which tags pass: (B, T) probabilities -> (B, T) bool. What passes of the ratings means nothing."""
-    exact = probabilities.astype(np.float64)
+    """Return a mask of the tags that pass, (B, T), for probabilities (B, T).
+
+    The mask's rating columns are undefined; use `ratings`.
+    """
     if criterion.rule is Rule.MCUT:
-        return exact > _maximum_cuts(exact, vocabulary)
+        exact = probabilities.astype(np.float64)  # the middle between two float32 numbers is not one
+        return exact >= _maximum_cuts(exact, vocabulary)
     if criterion.rule is Rule.CONSTANT:
-        return exact > _constants(vocabulary, criterion)
-    assert criterion.own is not None, "the F rules need limits of their own"
-    return exact > criterion.own
+        return probabilities >= _constants(vocabulary, criterion)
+    assert criterion.own is not None, "the F rules need a threshold for each tag"
+    return probabilities >= criterion.own
 
 
 def maximum_cut(probabilities: npt.NDArray[np.floating]) -> float:
-    """Find the middle of the widest gap between neighbouring probabilities; the first of equally wide ones.
+    """Return the middle of the widest gap between neighbouring probabilities; of equal gaps, the highest.
 
     Largeron, Moulin and Gery 2012, "MCut: A Thresholding Strategy for Multi-label Classification". A single
-    probability has no neighbour: it counts as if there were one of 0.
+    probability has no neighbour, so its neighbour is taken to be 0.
 
     Args:
         probabilities: (N,) of the tags of one picture, N > 0.
@@ -106,27 +123,27 @@ def maximum_cut(probabilities: npt.NDArray[np.floating]) -> float:
 
 
 def ratings(probabilities: Probabilities, vocabulary: OutputTags) -> list[tuple[str, float]]:
-    """List all ratings of one picture, (T,) probabilities, the most probable first."""
+    """List all ratings of one picture with their probabilities, the most probable first."""
     return ranked(probabilities, vocabulary, vocabulary.members.get(RATING, np.zeros(0, np.int64)))
 
 
 def ranked(
     probabilities: Probabilities, vocabulary: OutputTags, outputs: npt.NDArray[np.int64]
 ) -> list[tuple[str, float]]:
-    """List some outputs of one picture as (name, probability), the most probable first, then by index."""
+    """List some outputs of one picture as (name, probability), the most probable first; ties by index."""
     order = outputs[np.argsort(-probabilities[outputs], kind="stable")]
     return [(vocabulary.names[index], _decimal(probabilities[index])) for index in order.tolist()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """Which of the tags that pass are wanted, and in which order.
+class Selection:
+    """Filter and order for the tags that pass.
 
     Attributes:
-        categories: those wanted; None for all but the rating. Of the ratings the most probable one is taken.
-        exclude: outputs that are never wanted.
-        top: at most so many tags, the most probable ones; None for all.
-        sort: the order. Equal probabilities keep the model's order.
+        categories: Categories to keep; None for all but the rating. Of the ratings, the most probable is kept.
+        exclude: Outputs to leave out.
+        top: Maximum number of tags, the most probable ones; None for no limit.
+        sort: Order of the tags. Equal probabilities keep the model's order.
     """
 
     categories: frozenset[str] | None = None
@@ -136,34 +153,34 @@ class Wish:
 
 
 def select(
-    probabilities: Probabilities, passed: BoolArray, vocabulary: OutputTags, wish: Wish
+    probabilities: Probabilities, passed: BoolArray, vocabulary: OutputTags, selection: Selection
 ) -> tuple[ScoredTag, ...]:
-    """Take the wanted tags of one picture.
+    """Select the tags of one picture.
 
     Args:
         probabilities: (T,) of the picture.
-        passed: (T,), see `passing`.
-        vocabulary: of the model.
-        wish: what is wanted.
+        passed: (T,) mask from `passing`.
+        vocabulary: Outputs of the model.
+        selection: Filter and order.
     """
-    wanted = set(vocabulary.members) - {RATING} if wish.categories is None else wish.categories
+    categories = set(vocabulary.members) - {RATING} if selection.categories is None else selection.categories
     outputs = [
         int(index)
         for category, members in vocabulary.members.items()
-        if category in wanted
+        if category in categories
         for index in (_best(probabilities, members) if category == RATING else members[passed[members]])
-        if int(index) not in wish.exclude
+        if int(index) not in selection.exclude
     ]
     outputs.sort(key=lambda index: (-probabilities[index], index))
     tags = [
         ScoredTag(vocabulary.names[index], vocabulary.categories[index], _decimal(probabilities[index]), index)
-        for index in outputs[: wish.top]
+        for index in outputs[: selection.top]
     ]
-    return tuple(_sorted(tags, wish.sort))
+    return tuple(_sorted(tags, selection.sort))
 
 
 def group(tags: Sequence[ScoredTag], vocabulary: OutputTags) -> dict[str, list[ScoredTag]]:
-    """Sort the tags of one picture into the model's categories, ratings aside; their order stays."""
+    """Group the tags of one picture by the model's categories, ratings left out; their order stays."""
     groups: dict[str, list[ScoredTag]] = {name: [] for name in vocabulary.members if name != RATING}
     for tag in tags:
         if tag.category != RATING:
@@ -183,24 +200,25 @@ def _best(probabilities: Probabilities, members: npt.NDArray[np.int64]) -> npt.N
     return members[[int(probabilities[members].argmax())]]
 
 
-def _constants(vocabulary: OutputTags, criterion: Criterion) -> Float64Array:
-    limits = np.full(len(vocabulary), criterion.threshold)
+def _constants(vocabulary: OutputTags, criterion: Criterion) -> Float32Array:
+    thresholds = np.full(len(vocabulary), criterion.threshold, np.float32)
     for category, threshold in criterion.by_category.items():
-        limits[vocabulary.members.get(category, [])] = threshold
+        thresholds[vocabulary.members.get(category, [])] = threshold
     for output, threshold in criterion.by_output.items():
-        limits[output] = threshold
-    return limits
+        thresholds[output] = threshold
+    return thresholds
 
 
 def _maximum_cuts(probabilities: Float64Array, vocabulary: OutputTags) -> Float64Array:
-    limits = np.zeros_like(probabilities)
+    """Return thresholds just above the cuts: where all probabilities are equal, no tag passes."""
+    cuts = np.zeros_like(probabilities)
     for category, members in vocabulary.members.items():
         floor = MCUT_CHARACTER_FLOOR if category == Category.CHARACTER else 0.0
         for row, of_picture in enumerate(probabilities[:, members]):
-            limits[row, members] = max(floor, maximum_cut(of_picture))
-    return limits
+            cuts[row, members] = max(floor, maximum_cut(of_picture))
+    return np.nextafter(cuts, 2)
 
 
 def _decimal(probability: np.float32) -> float:
-    """0.98 where `float()` would say 0.9800000190734863; as a float32 it is the same number."""
+    """Convert to the shortest decimal: 0.98 where `float()` gives 0.9800000190734863."""
     return float(str(probability))

@@ -1,8 +1,8 @@
-"""Tag pictures with a trained model: the calls of illustration2vec on whatever was trained, or downloaded.
+"""Taggers: trained or downloaded models behind the calls of illustration2vec.
 
-One code path serves all of them and the command line too: `predictions` streams pictures through the network,
-and `selection` decides what counts. Each call takes a list of paths, PIL images or arrays and answers in its
-order.
+The calls and the command line share one code path: `predictions` streams pictures through the network, and
+`selection` decides which tags pass. Each call takes a list of paths, PIL images or arrays, and returns its
+results in the same order.
 
     tagger = load_tagger("run")
     tagger.estimate_plausible_tags(["miku.jpg"], threshold=0.25)
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import DataError, UsageError
 from alti2v.model.arrays import Uint8Array
-from alti2v.model.evaluation.thresholds import BETAS, Rule, TunedThresholds, own_limits, read_thresholds
+from alti2v.model.evaluation.thresholds import BETAS, Rule, TunedThresholds, own_thresholds, read_thresholds
 from alti2v.model.onnx.contract import Format
 from alti2v.model.tagging.heatmap import GapHead, HeatMap, heat_map, keras_head, onnx_head
 from alti2v.model.tagging.preprocess import (
@@ -34,7 +34,7 @@ from alti2v.model.tagging.preprocess import (
     prepared_ahead,
     source_of,
 )
-from alti2v.model.tagging.selection import Criterion, Probabilities, passing, ranked, ratings
+from alti2v.model.tagging.selection import Criterion, Probabilities, more_than, passing, ranked, ratings
 from alti2v.model.vocabulary import RATING, OutputTags, find_tag, make_vocabulary
 from alti2v.storage.layout import MODEL_DIR, MODEL_FILE
 
@@ -42,20 +42,20 @@ Features = npt.NDArray[np.float32]
 PlausibleTags = dict[str, list[tuple[str, float]]]  # category -> (tag, probability), the most probable first
 _P = TypeVar("_P")
 
-# 448 px in float32 are 2.4 MB a picture; at 16 the network is as fast as it gets on a CPU.
+# At 448 px a float32 picture takes 2.4 MB; a CPU gains nothing from batches of more than 16.
 DEFAULT_BATCH_SIZE = 16
 _BATCHES_AHEAD = 2
-_WHOLE_MODELS = (".keras", ".h5", ".hdf5", ".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".pb", ".joblib")
+_UNSAFE_SUFFIXES = (".keras", ".h5", ".hdf5", ".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".pb", ".joblib")
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction(Generic[_P]):
-    """What the network says of one picture.
+    """Output of the network for one picture.
 
     Attributes:
-        picture: what the caller knows it by.
+        picture: The caller's identifier of the picture.
         probabilities: (T,) float32.
-        features: (F,) float32; None where the model gives no vectors.
+        features: (F,) float32; None if the model gives no vectors.
     """
 
     picture: _P
@@ -65,7 +65,7 @@ class Prediction(Generic[_P]):
 
 @dataclass(frozen=True, slots=True)
 class UntaggedPicture(Generic[_P]):
-    """A picture that could not be tagged."""
+    """A picture that could not be tagged, and why."""
 
     picture: _P
     problem: Problem
@@ -76,20 +76,21 @@ class Tagger:
     """A loaded model.
 
     Attributes:
-        forward: (B, S, S, 3) uint8, RGB -> probabilities (B, T) float32, vectors (B, F) float32 or None.
-        vocabulary: names and categories of the T outputs.
-        preparation: what becomes of a picture before the network sees it.
-        features: F; None where the model gives no vectors.
-        threshold: where precision equals recall on the validation split; None where nobody knows.
-        tuned: thresholds of the single tags; None where nobody tuned them.
-        head: finds out what follows the pooling, for heat-maps; loads the model a second time where it must.
-        batch_size: pictures at a time.
-        threads: that decode.
+        forward: Maps (B, S, S, 3) uint8 RGB to probabilities (B, T) float32, vectors (B, F) float32 or None.
+        vocabulary: Names and categories of the T outputs.
+        preprocessing: Conversion of a picture to what the network takes.
+        features: Length F of a vector; None if the model gives no vectors.
+        threshold: Threshold at which precision equals recall on the validation split; None if unknown.
+        tuned: Tuned threshold of each tag; None if the model has none.
+        head: Returns the layers after the pooling, for heat maps, or None if they are not known; may load the
+            model a second time.
+        batch_size: Pictures per forward pass.
+        threads: Number of decoding threads.
     """
 
     forward: Callable[[Uint8Array], tuple[Probabilities, Features | None]]
     vocabulary: OutputTags
-    preparation: Preprocessing
+    preprocessing: Preprocessing
     features: int | None
     threshold: float | None = None
     tuned: TunedThresholds | None = None
@@ -105,41 +106,42 @@ class Tagger:
     def estimate_plausible_tags(
         self, images: Sequence[PictureInput], threshold: float = 0.25, threshold_rule: str = "constant"
     ) -> list[PlausibleTags]:
-        """List the tags that pass, by category; ratings are listed whole.
+        """List the tags that pass, by category, and all ratings.
 
         Args:
-            images: paths, PIL images or uint8 arrays.
-            threshold: for the rule "constant", in [0, 1]; a tag passes above it.
+            images: Paths, PIL images or uint8 arrays.
+            threshold: For the rule "constant", in [0, 1]. As in illustration2vec (i2v/base.py), a tag passes if
+                its probability is more than that.
             threshold_rule: "constant"; "f0.5", "f1" or "f2" for each tag's own threshold, tuned on the
                 validation split; "mcut" for the widest gap in each category.
 
         Raises:
-            UsageError: no such rule, or the model has no thresholds for it.
-            DataError: a picture cannot be used; the message names it.
+            UsageError: The rule does not exist, or the model has no thresholds for it.
+            DataError: A picture cannot be used; the message names it.
         """
-        criterion = self.criterion(threshold_rule, threshold=threshold)
-        return [self._plausible(one.probabilities, criterion) for one in self._all(images)]
+        criterion = self.criterion(threshold_rule, threshold=more_than(threshold))
+        return [self._plausible(one.probabilities, criterion) for one in self._predict_all(images)]
 
     def estimate_specific_tags(
         self, images: Sequence[PictureInput], tags: Sequence[str]
     ) -> list[dict[str, float]]:
-        """Say how probable certain tags are.
+        """Return the probabilities of these tags.
 
         Raises:
-            UsageError: the model does not know one of them; the message offers the nearest names.
-            DataError: a picture cannot be used.
+            UsageError: The model does not know one of them; the message suggests the nearest names.
+            DataError: A picture cannot be used.
         """
-        wanted = [(tag, np.array([find_tag(self.vocabulary, tag)])) for tag in tags]
+        outputs = [(tag, np.array([find_tag(self.vocabulary, tag)])) for tag in tags]
         return [
-            {tag: ranked(one.probabilities, self.vocabulary, output)[0][1] for tag, output in wanted}
-            for one in self._all(images)
+            {tag: ranked(one.probabilities, self.vocabulary, output)[0][1] for tag, output in outputs}
+            for one in self._predict_all(images)
         ]
 
     def estimate_top_tags(self, images: Sequence[PictureInput], n_tag: int = 10) -> list[PlausibleTags]:
-        """List the `n_tag` most probable tags of each category; ratings are listed whole.
+        """List the `n_tag` most probable tags of each category, and all ratings.
 
         Raises:
-            DataError: a picture cannot be used.
+            DataError: A picture cannot be used.
         """
         if n_tag < 1:
             raise UsageError(f"n_tag {n_tag} is less than 1")
@@ -150,42 +152,42 @@ class Tagger:
                 ]
                 for category, members in self.vocabulary.members.items()
             }
-            for one in self._all(images)
+            for one in self._predict_all(images)
         ]
 
     def extract_feature(self, images: Sequence[PictureInput]) -> Features:
-        """Return the vectors of pictures: (n, F) float32, each number at least 0.
+        """Return the vectors of pictures, (n, F) float32, with no negative number.
 
         Raises:
-            UsageError: the model gives no vectors.
-            DataError: a picture cannot be used.
+            UsageError: The model gives no vectors.
+            DataError: A picture cannot be used.
         """
         if self.features is None:
-            raise UsageError("this model gives no vectors: take a RUN, or export it with --format wd-embedding")
-        vectors = [one.features for one in self._all(images) if one.features is not None]
+            raise UsageError("this model gives no vectors: use a RUN, or export it with --format wd-embedding")
+        vectors = [one.features for one in self._predict_all(images) if one.features is not None]
         return np.stack(vectors) if vectors else np.zeros((0, self.features), np.float32)
 
     def extract_binary_feature(self, images: Sequence[PictureInput]) -> npt.NDArray[np.uint8]:
-        """Return the vectors as bits: (n, F / 8) uint8, `numpy.packbits` order.
+        """Return the vectors as bits, (n, F / 8) uint8 in `numpy.packbits` order.
 
-        A bit says whether the unit is active. illustration2vec asks whether the sigmoid of the unit's input
-        exceeds 0.5, which is the same question: our vectors are ReLUs of that input.
+        A bit is 1 if the unit is active. illustration2vec tests if the sigmoid of the unit's input exceeds 0.5,
+        which is equivalent: our vectors are ReLUs of that input.
 
         Raises:
-            UsageError: the model gives no vectors.
-            DataError: a picture cannot be used.
+            UsageError: The model gives no vectors.
+            DataError: A picture cannot be used.
         """
         return np.packbits(self.extract_feature(images) > 0, axis=1)
 
     def heat_map(self, pixels: Uint8Array, tag: str) -> HeatMap:
-        """Find out where in a picture a tag is.
+        """Locate a tag in a picture.
 
         Args:
-            pixels: (S, S, 3) uint8, RGB, of `pictures.pixels`.
-            tag: its name.
+            pixels: (S, S, 3) uint8 RGB from `preprocess.pixels`.
+            tag: Name of the tag.
 
         Raises:
-            UsageError: the model does not know the tag.
+            UsageError: The model does not know the tag.
         """
         output = find_tag(self.vocabulary, tag)
         return heat_map(self.forward, self.head(), pixels, output, batch_size=self.batch_size)
@@ -194,25 +196,26 @@ class Tagger:
         self,
         rule: str,
         *,
-        threshold: float = 0.25,
+        threshold: float,
         by_category: Mapping[str, float] | None = None,
         by_tag: Mapping[str, float] | None = None,
     ) -> Criterion:
         """Make the criterion of a rule for this model.
 
         Args:
-            rule: one of `Rule`.
-            threshold: for the rule constant; a category's or a tag's own one counts in its place.
-            by_category: category -> threshold.
-            by_tag: tag -> threshold.
+            rule: One of `Rule`.
+            threshold: Threshold of the rule constant; the threshold of a category or a tag replaces it.
+            by_category: Category -> threshold.
+            by_tag: Tag -> threshold.
 
         Raises:
-            UsageError: no such rule, category or tag, a threshold outside [0, 1], or nothing was tuned.
+            UsageError: The rule, a category or a tag does not exist, a threshold is not in [0, 1], or the model
+                has no tuned thresholds.
         """
         if rule not in list(Rule):
-            raise UsageError(f"no threshold rule {rule!r}: choose of {', '.join(Rule)}")
+            raise UsageError(f"no threshold rule {rule!r}: choose one of {', '.join(Rule)}")
         chosen = Rule(rule)
-        own = own_limits(self.tuned, chosen, self.vocabulary.names) if chosen in BETAS else None
+        own = own_thresholds(self.tuned, chosen, self.vocabulary.names) if chosen in BETAS else None
         return Criterion(
             rule=chosen,
             threshold=threshold,
@@ -230,7 +233,7 @@ class Tagger:
             for category, members in self.vocabulary.members.items()
         }
 
-    def _all(self, images: Sequence[PictureInput]) -> Iterator[Prediction[int]]:
+    def _predict_all(self, images: Sequence[PictureInput]) -> Iterator[Prediction[int]]:
         if isinstance(images, str | Path) or not isinstance(images, Iterable):
             raise UsageError(f"{images!r} is one picture: give a list")
         given = list(images)
@@ -245,37 +248,36 @@ class Tagger:
 def predictions(
     tagger: Tagger, pictures: Iterable[tuple[_P, Source]]
 ) -> Iterator[Prediction[_P] | UntaggedPicture[_P]]:
-    """Stream pictures through the network, in their order; memory does not grow with their number.
+    """Stream pictures through the network, in order; memory use does not grow with their number.
 
     Args:
-        tagger: the model.
-        pictures: what the caller knows a picture by, and its file, content or problem. Taken as needed, a few
-            batches ahead.
+        tagger: Model.
+        pictures: (identifier, file, bytes or problem) of each picture. Read as needed, a few batches ahead.
     """
     batch = tagger.batch_size
-    held: list[tuple[_P, Uint8Array | Problem]] = []
-    ready = 0
-    for known_by, prepared in prepared_ahead(
-        pictures, tagger.preparation, ahead=_BATCHES_AHEAD * batch + tagger.threads, threads=tagger.threads
+    buffer: list[tuple[_P, Uint8Array | Problem]] = []
+    usable = 0
+    for identifier, prepared in prepared_ahead(
+        pictures, tagger.preprocessing, ahead=_BATCHES_AHEAD * batch + tagger.threads, threads=tagger.threads
     ):
-        held.append((known_by, prepared))
-        ready += not isinstance(prepared, Problem)
-        if ready == batch or len(held) == 4 * batch:  # the latter: a folder of mostly damaged pictures
-            yield from _predict(tagger, held)
-            held, ready = [], 0
-    yield from _predict(tagger, held)
+        buffer.append((identifier, prepared))
+        usable += not isinstance(prepared, Problem)
+        if usable == batch or len(buffer) == 4 * batch:  # the latter: a folder of mostly damaged pictures
+            yield from _predict(tagger, buffer)
+            buffer, usable = [], 0
+    yield from _predict(tagger, buffer)
 
 
 def _predict(
-    tagger: Tagger, held: Sequence[tuple[_P, Uint8Array | Problem]]
+    tagger: Tagger, buffer: Sequence[tuple[_P, Uint8Array | Problem]]
 ) -> Iterator[Prediction[_P] | UntaggedPicture[_P]]:
-    usable = [prepared for _, prepared in held if not isinstance(prepared, Problem)]
+    usable = [prepared for _, prepared in buffer if not isinstance(prepared, Problem)]
     rows = iter(_rows(*tagger.forward(np.stack(usable))) if usable else ())
-    for known_by, prepared in held:
+    for identifier, prepared in buffer:
         if isinstance(prepared, Problem):
-            yield UntaggedPicture(known_by, prepared)
+            yield UntaggedPicture(identifier, prepared)
         else:
-            yield Prediction(known_by, *next(rows))
+            yield Prediction(identifier, *next(rows))
 
 
 def _rows(
@@ -286,17 +288,17 @@ def _rows(
 
 
 def load_tagger(path: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE) -> Tagger:
-    """Load a model to tag with.
+    """Load a tagger.
 
     Args:
-        path: a RUN or the model folder in it (Keras), or a folder with model.onnx and its table of tags: an
-            export of ours, or a WD tagger of anybody (onnxruntime; TensorFlow is not imported).
-        batch_size: pictures at a time, > 0.
+        path: A RUN or the saved model in it (Keras), or a folder with model.onnx and its table of tags: an
+            exported folder or any WD tagger (onnxruntime; TensorFlow is not imported).
+        batch_size: Pictures per forward pass, > 0.
 
     Raises:
-        UsageError: there is no model, or one of a kind that is not loaded because it can run code.
-        VersionError: another format version wrote it.
-        DamagedError: a part is missing, or does not fit the others.
+        UsageError: There is no model, or it is of a kind that is not loaded because it can run code.
+        VersionError: The model has another format version.
+        DamagedError: A part is missing, or does not match the others.
     """
     from alti2v.model.onnx.reader import form_of
 
@@ -317,7 +319,7 @@ def _from_onnx(folder: Path, *, batch_size: int) -> Tagger:
     return Tagger(
         forward=model.forward,
         vocabulary=model.vocabulary,
-        preparation=Preprocessing(ImageRecipe(size=model.size), is_encoded=model.form is Format.ONNX),
+        preprocessing=Preprocessing(ImageRecipe(size=model.size), is_encoded=model.form is Format.ONNX),
         features=model.features,
         threshold=model.threshold,
         tuned=tuned,
@@ -338,7 +340,7 @@ def _from_bundle(path: Path, folder: Path, *, batch_size: int) -> Tagger:
     return Tagger(
         forward=forward,
         vocabulary=make_vocabulary((tag.name, tag.category.value) for tag in bundle.tags),
-        preparation=Preprocessing(ImageRecipe(size=bundle.size)),
+        preprocessing=Preprocessing(ImageRecipe(size=bundle.size)),
         features=bundle.architecture.features,
         threshold=bundle.threshold,
         tuned=read_thresholds(folder),
@@ -348,13 +350,13 @@ def _from_bundle(path: Path, folder: Path, *, batch_size: int) -> Tagger:
 
 
 def _refuse_others(path: Path) -> None:
-    """Say what is wrong with a path that holds no model of a kind that is loaded, where that is known."""
+    """Raise if the path holds a model of a kind that is not loaded."""
     if path.is_file() and path.suffix == ".onnx":
         raise UsageError(f"{path} is a file: give the folder that holds model.onnx and selected_tags.csv")
-    whole = next((file.name for file in _files(path) if file.suffix in _WHOLE_MODELS), None)
-    if whole is not None:
+    unsafe = next((file.name for file in _files(path) if file.suffix in _UNSAFE_SUFFIXES), None)
+    if unsafe is not None:
         raise UsageError(
-            f"{path} holds {whole}, and models of this kind are not loaded, they can run code: "
+            f"{path} holds {unsafe}, and models of this kind are not loaded because they can run code: "
             "give a RUN, or a folder with model.onnx and selected_tags.csv"
         )
 

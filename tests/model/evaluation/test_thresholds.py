@@ -17,8 +17,8 @@ from alti2v.model.evaluation.metrics import best_thresholds
 from alti2v.model.evaluation.thresholds import (
     BETAS,
     Rule,
-    just_below,
-    own_limits,
+    TunedThresholds,
+    own_thresholds,
     read_thresholds,
     tune,
     write_thresholds,
@@ -73,18 +73,19 @@ def test_written_thresholds_are_read(tmp_path: Path, judged: Any) -> None:
 
     assert read == tuned
     assert read.images == 200
-    limits = own_limits(read, Rule.F1, ("red", "unheard_of", "blue"))
+    limits = own_thresholds(read, Rule.F1, ("red", "unheard_of", "blue"))
     assert limits == pytest.approx([tuned.rules["f1"]["red"], 0.35, tuned.rules["f1"]["blue"]], abs=1e-6)
 
 
 @given(st.sampled_from(THRESHOLDS.tolist()))
-def test_limits_mean_what_was_tuned(threshold: Any) -> None:
-    """Above `just_below(t)` lie exactly the float32 numbers of at least t."""
+def test_tuned_thresholds_mean_at_least(threshold: float) -> None:
+    """A tag passes at its own tuned threshold and above, not below."""
     edge = np.float32(threshold)
     row = np.array([[np.nextafter(edge, np.float32(-1)), edge, np.nextafter(edge, np.float32(2))]], np.float32)
     row = np.clip(row, 0, 1)
     vocabulary = make_vocabulary([("a", "general"), ("b", "general"), ("c", "general")])
-    criterion = Criterion(rule=Rule.F1, own=just_below(np.full(3, threshold)))
+    tuned = TunedThresholds(rules={"f1": dict.fromkeys("abc", threshold)}, fallback=0.5, images=1)
+    criterion = Criterion(rule=Rule.F1, own=own_thresholds(tuned, Rule.F1, vocabulary.names))
 
     assert passing(row, vocabulary, criterion).tolist() == (row >= edge).tolist()
 
@@ -92,7 +93,7 @@ def test_limits_mean_what_was_tuned(threshold: Any) -> None:
 def test_rules_that_were_not_tuned_are_refused() -> None:
     """Without tuned thresholds, the F rules say so and name what goes instead."""
     with pytest.raises(UsageError, match=r"no thresholds for the rule f0\.5.*constant or mcut"):
-        own_limits(None, Rule.F05, NAMES)
+        own_thresholds(None, Rule.F05, NAMES)
 
 
 def test_no_file_is_no_thresholds(tmp_path: Path) -> None:

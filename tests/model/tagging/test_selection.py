@@ -12,7 +12,17 @@ from hypothesis.extra.numpy import arrays
 
 from alti2v.errors import UsageError
 from alti2v.model.evaluation.thresholds import Rule
-from alti2v.model.tagging.selection import Criterion, Sort, Wish, group, maximum_cut, passing, ranked, select
+from alti2v.model.tagging.selection import (
+    Criterion,
+    Selection,
+    Sort,
+    group,
+    maximum_cut,
+    more_than,
+    passing,
+    ranked,
+    select,
+)
 from alti2v.model.vocabulary import RATING, find_tag, find_tags, make_vocabulary
 
 VOCABULARY = make_vocabulary(
@@ -35,13 +45,24 @@ def names(tags: Any) -> Any:
     return [tag.name for tag in tags]
 
 
-def test_threshold_is_exceeded_not_met() -> None:
-    """As in illustration2vec, a tag passes above the threshold, not at it."""
-    at = np.full((1, ALL), 0.25, np.float32)
-    above = np.nextafter(at, np.float32(1))
+@pytest.mark.parametrize("threshold", [0.0, 0.25, 0.3, 0.35, 0.391104459, 1.0])
+def test_thresholds_mean_at_least_and_can_mean_more_than(threshold: float) -> None:
+    """A tag passes at its threshold, whichever way float32 rounds that; at `more_than` it does not."""
+    edge = np.float32(threshold)
+    row = np.array([[np.nextafter(edge, np.float32(-1)), edge, np.nextafter(edge, np.float32(2))]], np.float32)
+    vocabulary = make_vocabulary([("a", "general"), ("b", "general"), ("c", "general")])
 
-    assert not passing(at, VOCABULARY, Criterion(threshold=0.25)).any()
-    assert passing(above, VOCABULARY, Criterion(threshold=0.25)).all()
+    assert passing(row, vocabulary, Criterion(threshold=threshold)).tolist() == [[False, True, True]]
+    assert passing(row, vocabulary, Criterion(threshold=more_than(threshold))).tolist() == [
+        [False, False, True]
+    ]
+
+
+@pytest.mark.parametrize("outside", [-0.1, 1.5, float("nan")])
+def test_more_than_takes_probabilities(outside: float) -> None:
+    """A number outside [0, 1] is refused."""
+    with pytest.raises(UsageError, match="is not in"):
+        more_than(outside)
 
 
 def test_threshold_of_a_category_replaces_the_general_one() -> None:
@@ -103,7 +124,7 @@ def test_mcut_cuts_each_category_by_itself_and_keeps_improbable_characters_out()
 def test_selection_keeps_its_promises(row: Any, threshold: Any, exclude: Any, top: Any, sort: Any) -> None:
     """What is selected passed, is not excluded, is no rating, is the best, in order, and nothing lacks."""
     passed = passing(row[None], VOCABULARY, Criterion(threshold=threshold))[0]
-    tags = select(row, passed, VOCABULARY, Wish(exclude=exclude, top=top, sort=sort))
+    tags = select(row, passed, VOCABULARY, Selection(exclude=exclude, top=top, sort=sort))
     found = [tag.index for tag in tags]
     eligible = [i for i in range(ALL) if passed[i] and i not in exclude and VOCABULARY.categories[i] != RATING]
     left_out = set(eligible) - set(found)
@@ -124,7 +145,7 @@ def test_categories_are_filtered_and_of_the_ratings_the_best_is_taken() -> None:
     """Wanting categories leaves out the others; the rating is one tag, whether or not it passes."""
     row = np.array([0.1, 0.2, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9], np.float32)
     passed = np.ones(ALL, bool)
-    tags = select(row, passed, VOCABULARY, Wish(categories=frozenset({"character", RATING})))
+    tags = select(row, passed, VOCABULARY, Selection(categories=frozenset({"character", RATING})))
 
     assert [(tag.name, tag.category) for tag in tags] == [
         ("hatsune_miku", "character"),
