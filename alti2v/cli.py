@@ -1,4 +1,4 @@
-"""The command line's entry: the group of commands, and errors made into one line and an exit status."""
+"""Entry of the command line: the group of commands, and errors as one line and an exit status."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except (KeyboardInterrupt, click.Abort) as exc:
         click.echo("alti2v: interrupted; nothing stored is lost, run the same command again to go on", err=True)
         status = _TERMINATED if isinstance(exc.__cause__, TerminatedError) else _INTERRUPTED  # click's Abort
-    except BrokenPipeError:  # `alti2v ... | head`: the reader has seen enough
+    except BrokenPipeError:  # `alti2v ... | head` has closed the pipe
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - held until exit
         status = 0
     sys.exit(status)
 
 
 class _InOrder(click.Group):
-    """A group whose help lists the commands in the order in which a person needs them."""
+    """Group that lists commands in the order in which they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(self.commands)
@@ -57,10 +57,10 @@ class _InOrder(click.Group):
 def cli() -> None:
     """From an illustration board to an illustration tagger of your own.
 
-    crawl a board into a STORE, build-shards makes a DATASET of it, train makes a RUN of that, eval judges the
-    run. Each command can be run again at any time: it does what is missing, and no more.
+    `crawl` fetches a board into a STORE, `build-shards` builds a DATASET from it, `train` trains a RUN on that,
+    and `eval` evaluates the run. Every command can be run again at any time: it does only what is missing.
 
-    Exit status: 0 done, 1 failed, 2 usage, 3 incomplete (the remote side kept some items from us; run again
+    Exit status: 0 done, 1 failed, 2 usage, 3 incomplete (the remote side did not deliver everything; run again
     later), 4 damaged data, 130 interrupted (143 by SIGTERM).
     """
 

@@ -29,11 +29,11 @@ Results go to standard output (`--json`: one JSON object), progress and messages
 | exit status | meaning | what to do |
 |---|---|---|
 | 0 | done | |
-| 1 | failed: the data does not allow it, or the disk refused | read the line on standard error |
-| 2 | usage: an option, a path, a directory of another kind | change the command line |
-| 3 | incomplete: the remote side kept some items from us | run the same command again later |
+| 1 | failed: unsuitable data, or a write error | read the line on standard error |
+| 2 | usage: wrong option, path or kind of directory | change the command line |
+| 3 | incomplete: the remote side did not deliver everything | run the same command again later |
 | 4 | damaged data, or data of another format version | `alti2v verify --repair` |
-| 130 | interrupted (143: by SIGTERM) | run the same command again: it goes on |
+| 130 | interrupted (143: by SIGTERM) | run the same command again to resume |
 """
 
 ON_DISK_FORMAT = """\

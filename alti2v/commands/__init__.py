@@ -1,5 +1,5 @@
-"""The commands, a module per room: options to a config dataclass, ONE library call, the result printed.
+"""The commands: options to a config dataclass, one library call, the result printed.
 
-Everything heavy is imported inside the command that needs it: `alti2v --help` answers at once.
-Defaults are written here for `--help`, and a test holds them against the dataclasses.
+Heavy libraries are imported inside the commands, so that `alti2v --help` is fast. Defaults and choices that
+cannot be read without them are repeated here, and tests compare them with the library's.
 """

@@ -26,35 +26,41 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("store")
-@work_option("Where STORE is a URL: the local folder for the ledger and what is not finished.")
-@click.option("--board", required=True, help="safebooru, donmai, or the URL of a board.")
+@work_option("Local folder for the ledger and unfinished files; needed if STORE is a URL.")
+@click.option("--board", required=True, help="Board to crawl: safebooru, donmai, or a URL.")
 @dialect_option(None)
-@click.option("--tags", default="", help="Search terms, as the board's own search takes them.")
-@click.option("--min-id", type=int, default=None, help="No post with a lower number.")
-@click.option("--max-id", type=int, default=None, help="No post with a higher number.")
-@click.option("--min-score", type=int, default=None, help="No post with fewer votes.")
+@click.option("--tags", default="", help="Search terms in the board's own syntax. Default: all posts.")
+@click.option("--min-id", type=int, default=None, help="Lowest post id to crawl.")
+@click.option("--max-id", type=int, default=None, help="Highest post id to crawl.")
+@click.option("--min-score", type=int, default=None, help="Lowest score of a post to crawl.")
 @click.option(
-    "--exclude", metavar="TAG", multiple=True, default=(), help="No post with this tag; may be given again."
+    "--exclude", metavar="TAG", multiple=True, default=(), help="Leave out posts with this tag. Repeatable."
 )
-@click.option("--limit", type=int, default=None, help="At most so many posts, newest first.")
+@click.option("--limit", type=int, default=None, help="Maximum number of posts, newest first. Default: all.")
 @click.option(
     "--files",
     type=click.Choice(["sample", "original", "none"]),
     default="sample",
     show_default=True,
-    help="Fetch the reduced picture (about 850 px wide), the original, or nothing: list only.",
+    help="Files to download: reduced pictures (about 850 px wide), originals, or none to list posts only.",
+)
+@click.option("--rate", type=float, default=4.0, show_default=True, help="Requests per second to one host.")
+@click.option(
+    "--api-rate",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="API requests per second to one host, part of --rate.",
 )
 @click.option(
-    "--rate", type=float, default=4.0, show_default=True, help="Requests per second to one host, in all."
+    "--connections", type=int, default=4, show_default=True, help="Maximum number of connections to one host."
 )
-@click.option("--api-rate", type=float, default=1.0, show_default=True, help="Of these, API requests.")
-@click.option("--connections", type=int, default=4, show_default=True, help="Connections to one host.")
 @click.option(
     "--refresh",
     type=float,
     metavar="DAYS",
     default=None,
-    help="Also read posts again that changed in the last DAYS, and mark those that are gone.",
+    help="Also update posts that changed in the last DAYS, and mark deleted ones.",
 )
 @click.option(
     "--retry-failed",
@@ -62,44 +68,42 @@ if TYPE_CHECKING:
     is_flag=False,
     flag_value="all",
     default=None,
-    help="Do not list; only try again what failed, of one kind (http_404, ...) or all.",
+    help="List no posts; only retry failed downloads: all, or those of one kind, such as http_404.",
 )
 @click.option(
     "--tag-categories-from",
     type=click.Choice(["board", "donmai", "both"]),
     default="board",
     show_default=True,
-    help="Who is asked for categories where posts come without; donmai tells a thousand at once.",
+    help="Source of tag categories if the board's posts lack them; donmai returns 1,000 tags per request.",
 )
 @click.option(
     "--tag-min-count",
     type=int,
     default=1,
     show_default=True,
-    help="Do not ask by name for tags that fewer posts carry.",
+    help="Request the category of a tag only if at least this many posts have it.",
 )
 @click.option(
     "--tag-relations",
     type=click.Choice(["donmai"]),
     default=None,
-    help="Also read tag aliases and implications.",
+    help="Also fetch tag aliases and implications from this board.",
 )
 @click.option("--donmai-url", default="donmai", hidden=True, help="Another site in its place.")
 @click.option(
-    "--keep-mismatched", is_flag=True, help="Also store originals whose md5 is not the one that the board says."
+    "--keep-mismatched", is_flag=True, help="Also store originals whose MD5 differs from the board's."
 )
-@click.option("--contact", default=None, help="Mail address or URL for the User-Agent: be reachable.")
-@click.option(
-    "--allow-private", is_flag=True, help="Allow addresses that are not public, such as this machine's."
-)
+@click.option("--contact", default=None, help="Mail address or URL to send in the User-Agent header.")
+@click.option("--allow-private", is_flag=True, help="Allow private addresses, such as this machine's.")
 @as_json_option
 def crawl(*, store: str, work: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's own values, typed by CrawlConfig
     """List a board's posts and fetch their files into a STORE.
 
-    STORE is a folder, or a URL such as s3://bucket/folder. Run it again to go on after an interruption, or
-    later to add what is new.
+    STORE is a folder, or a URL such as s3://bucket/folder. Run the same command again to resume after an
+    interruption, or later to add new posts.
     """
-    folder = local_folder(store, work, purpose="the ledger and what is not finished")
+    folder = local_folder(store, work, purpose="the ledger and unfinished files")
     from alti2v.crawl.crawler import CrawlConfig, crawl_board
 
     with progress_display() as progress:
@@ -124,7 +128,7 @@ def crawl(*, store: str, work: Path | None, as_json: bool, **options: Any) -> No
 @click.argument("store", type=LOCAL_PATH)
 @as_json_option
 def status(*, store: Path, as_json: bool) -> None:
-    """Say how the crawl of STORE stands, also while it runs."""
+    """Show the progress of the crawl in STORE, also while it runs."""
     from alti2v.crawl.status import store_status
 
     found = store_status(store)
@@ -149,7 +153,7 @@ def _of_plan(value: object) -> str:
 
 
 def _sums(of: CrawlReport | StoreStatus) -> dict[str, str]:
-    """The outcomes as rows of a table, which add up to the first."""
+    """Return table rows with the number of posts by outcome; they add up to the first row."""
     sums = {
         "  stored": of.stored,
         "  duplicate": of.duplicate,

@@ -34,85 +34,106 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
 @click.command("build-shards")
 @click.argument("store")
 @click.argument("dataset")
-@work_option("Where DATASET is a URL: the local folder for the plan, tables and what is not finished.")
+@work_option("Local folder for the plan, tables and unfinished shards; needed if DATASET is a URL.")
 @click.option(
-    "--size", type=int, default=ImageRecipe().size, show_default=True, help="Side of the square pictures, px."
+    "--size", type=int, default=ImageRecipe().size, show_default=True, help="Side of the square pictures in px."
 )
 @click.option(
     "--fit",
     type=click.Choice(["letterbox", "squash", "crop"]),
     default="letterbox",
     show_default=True,
-    help="Whole on white, whole and stretched, or the middle; `train` takes letterbox.",
+    help="Make pictures square: letterbox adds white borders, squash stretches, crop keeps the centre. "
+    "`train` needs letterbox.",
 )
 @click.option(
     "--format",
     type=click.Choice(["jpeg", "webp"]),
     default="jpeg",
     show_default=True,
-    help="Of the pictures in the shards; `train` takes jpeg.",
+    help="Format of the pictures in the shards. `train` needs jpeg.",
 )
 @click.option(
     "--keep-original",
     is_flag=True,
-    help="Store pictures as they came, each with the suffix of its format; not for `train`.",
+    help="Store the downloaded files unchanged. `train` cannot read them.",
 )
-@click.option("--quality", type=int, default=95, show_default=True, help="Of the pictures, 1 to 100.")
+@click.option("--quality", type=int, default=95, show_default=True, help="JPEG or WebP quality, 1 to 100.")
 @click.option(
     "--chroma",
     type=click.Choice(["4:2:0", "4:4:4"]),
     default="4:2:0",
     show_default=True,
-    help="Sampling of colours in the JPEGs.",
+    help="Chroma subsampling of the JPEGs.",
 )
-@click.option("--top-tags", type=int, default=5000, show_default=True, help="Size of the tag vocabulary.")
-@click.option("--min-count", type=int, default=1, show_default=True, help="Training pictures a tag needs.")
+@click.option(
+    "--top-tags", type=int, default=5000, show_default=True, help="Maximum size of the tag vocabulary."
+)
+@click.option(
+    "--min-count", type=int, default=1, show_default=True, help="Minimum number of training pictures of a tag."
+)
 @click.option(
     "--quota",
     multiple=True,
     default=(),
     metavar="CATEGORY=N",
-    help="The N most frequent tags of a category; repeatable. Instead of --top-tags.",
+    help="Take the N most frequent tags of a category, instead of --top-tags. Repeatable.",
 )
-@click.option("--ratings", is_flag=True, help="Learn the ratings, too, as tags rating:general ...")
 @click.option(
-    "--keep", type=LOCAL_PATH, default=None, help="File of tags, one on a line, to learn however rare."
+    "--ratings", is_flag=True, help="Add the four ratings to the vocabulary, as rating:general and so on."
 )
-@click.option("--drop", type=LOCAL_PATH, default=None, help="File of tags, one on a line, not to learn.")
-@click.option("--keep-meta", is_flag=True, help="Do not leave meta tags out.")
-@click.option("--keep-artist", is_flag=True, help="Do not leave artist tags out.")
-@click.option("--test", type=int, default=20_000, show_default=True, help="Test pictures.")
-@click.option("--validation", type=int, default=10_000, show_default=True, help="Validation pictures.")
+@click.option(
+    "--keep",
+    type=LOCAL_PATH,
+    default=None,
+    help="File of tags, one per line, that are always in the vocabulary.",
+)
+@click.option(
+    "--drop",
+    type=LOCAL_PATH,
+    default=None,
+    help="File of tags, one per line, that are never in the vocabulary.",
+)
+@click.option("--keep-meta", is_flag=True, help="Include meta tags.")
+@click.option("--keep-artist", is_flag=True, help="Include artist tags.")
+@click.option("--test", type=int, default=20_000, show_default=True, help="Number of test pictures.")
+@click.option(
+    "--validation", type=int, default=10_000, show_default=True, help="Number of validation pictures."
+)
 @click.option(
     "--split",
     type=click.Choice(["hash", "id-modulo"]),
     default="hash",
     show_default=True,
-    help="How sides are decided: by a hash of the group of alike pictures, or by id modulo 1000.",
+    help="Rule that assigns splits: a hash of the near-duplicate group, or the post id modulo 1000.",
 )
-@click.option("--shard-samples", type=int, default=10_000, show_default=True, help="Pictures in one shard.")
 @click.option(
-    "--workers", type=int, default=None, help="Processes; as many as there are cores where not given."
+    "--shard-samples",
+    type=int,
+    default=10_000,
+    show_default=True,
+    help="Maximum number of pictures in a shard.",
 )
+@click.option("--workers", type=int, default=None, help="Number of processes. Default: one per core.")
 @click.option(
     "--engine",
     type=click.Choice(["local", "dask"]),
     default="local",
     show_default=True,
-    help="What runs the work: processes of this machine, or a Dask cluster.",
+    help="Run on this machine's processes or on a Dask cluster.",
 )
 @click.option(
     "--scheduler",
     metavar="ADDR",
     default=None,
-    help="Of the Dask cluster, as tcp://host:8786; where not given, --workers processes here are one.",
+    help="Address of the Dask scheduler (tcp://host:8786). Default: a local cluster of --workers processes.",
 )
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Show the plan and write no dataset; what it took stays in DATASET/.build for the build.",
+    help="Show the plan without writing a dataset. Prepared files stay in DATASET/.build for the build.",
 )
-@click.option("--new-plan", is_flag=True, help="Replace a dataset that was built with other options.")
+@click.option("--new-plan", is_flag=True, help="Replace a dataset built with other options.")
 @as_json_option
 def build_shards(
     *,
@@ -122,22 +143,22 @@ def build_shards(
     as_json: bool,
     **options: Any,  # noqa: ANN401 - typed by BuildConfig
 ) -> None:
-    """Make a DATASET of a STORE: shards, tables, splits.
+    """Build a DATASET from a STORE: shards, tables, splits.
 
-    Each is a folder, or a URL such as s3://bucket/folder. Decides the tag vocabulary and the split, and writes
-    resized pictures as WebDataset shards with Parquet tables. On a store that has grown since: adds shards, and
-    leaves those that are there as they are.
+    STORE and DATASET are folders, or URLs such as s3://bucket/folder. The command chooses the tag vocabulary,
+    assigns splits, and writes resized pictures as WebDataset shards with Parquet tables. If the store has
+    grown since the last build, it adds shards and leaves existing ones unchanged.
     """
     from alti2v.dataset.build import build_shards as build
     from alti2v.dataset.config import BuildConfig
 
     if options["split"] == "id-modulo":
-        _refuse(["test", "validation"], "numbers decide: leave it out, or --split hash.")
+        _refuse(["test", "validation"], "--split id-modulo is given: leave it out, or give --split hash.")
     if options["quota"]:
-        _refuse(["top_tags"], "quotas decide: leave it or --quota out.")
+        _refuse(["top_tags"], "--quota is given: leave out one of the two.")
     config = BuildConfig(
         store=store if is_url(store) else Path(store),
-        dataset=local_folder(dataset, work, purpose="the plan, tables and what is not finished"),
+        dataset=local_folder(dataset, work, purpose="the plan, tables and unfinished shards"),
         url=dataset if is_url(dataset) else None,
         **options,
     )
@@ -153,7 +174,7 @@ def build_shards(
 def _refuse(names: Sequence[str], why: str) -> None:
     for name in names:
         if click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise click.UsageError(f"--{name.replace('_', '-')} has no say where {why}")
+            raise click.UsageError(f"--{name.replace('_', '-')} has no effect when {why}")
 
 
 def _built(report: BuildReport) -> dict[str, str]:
@@ -191,11 +212,11 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 
 def _named(report: BuildReport) -> dict[str, str]:
-    """Tags of `--keep` and `--drop` about which there is something to say."""
+    """Return table rows for tags of `--keep` and `--drop` that need a remark."""
     lines = {
-        "  kept all the same": [f"{tag} ({count:,})" for tag, count in report.rare.items() if count],
-        "  not kept, nothing to learn from": [tag for tag, count in report.rare.items() if not count],
-        "  to be dropped, but on no post": list(report.unmet),
+        "  kept although rare": [f"{tag} ({count:,})" for tag, count in report.rare.items() if count],
+        "  not kept, on no training picture": [tag for tag, count in report.rare.items() if not count],
+        "  to drop, but on no post": list(report.unmet),
     }
     return {name: ", ".join(tags) for name, tags in lines.items() if tags}
 
@@ -208,14 +229,14 @@ def _named(report: BuildReport) -> dict[str, str]:
     flag_value="",
     default=None,
     metavar="[STORE]",
-    help="Put right what can be put right; of a dataset, shards too if its store is given.",
+    help="Repair what can be repaired; for a dataset, give its STORE to rebuild damaged shards.",
 )
-@click.option("--deep", is_flag=True, help="Also decode every picture of a dataset.")
+@click.option("--deep", is_flag=True, help="Also decode all pictures of a dataset.")
 @as_json_option
 def verify(*, directory: Path | str | None, repair: str | None, deep: bool, as_json: bool) -> None:
-    """Re-read everything and name what is wrong.
+    """Re-read a STORE or DATASET and list its faults.
 
-    A dataset may be behind a URL, where nothing is repaired.
+    A dataset may be a URL; remote files are checked, but not repaired.
     """
     check_local(repair or "", "--repair")
     if directory is None:  # `verify --repair STORE` is read as a value of the option
@@ -259,10 +280,10 @@ def verify(*, directory: Path | str | None, repair: str | None, deep: bool, as_j
 
 
 def _kind(directory: Path) -> DirectoryKind:
-    """Whether it is a store or a dataset.
+    """Return the kind of a directory, a store or a dataset.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: It is neither.
     """
     if not directory.exists():
         raise UsageError(f"{directory} does not exist: give the folder of a store or a dataset")
@@ -274,7 +295,7 @@ def _kind(directory: Path) -> DirectoryKind:
 
 
 def _advice(directory: Path | str, repair: str | None) -> str:
-    """What to do about what is wrong and was not repaired."""
+    """Return the next step for findings that were not repaired."""
     if isinstance(directory, str):
         return "see above"
     is_dataset = kind_of(directory) is DirectoryKind.DATASET
@@ -284,7 +305,7 @@ def _advice(directory: Path | str, repair: str | None) -> str:
 
 
 def _found(findings: Sequence[Finding]) -> Mapping[str, str]:
-    """What is wrong with each file, as rows of a table; of many findings only the first ones."""
+    """Return a table row for each file with findings, up to `_MOST_FINDINGS` findings."""
     rows: dict[str, str] = {}
     for finding in findings[:_MOST_FINDINGS]:
         before = f"{rows[finding.where]}; " if finding.where in rows else ""
@@ -295,14 +316,14 @@ def _found(findings: Sequence[Finding]) -> Mapping[str, str]:
 
 @click.command()
 @click.argument("dataset")
-@click.option("--ids", type=LOCAL_PATH, required=True, help="File with one post number on a line.")
-@work_option("Where DATASET is a URL: the local folder for its tables.")
+@click.option("--ids", type=LOCAL_PATH, required=True, help="File of post ids, one per line.")
+@work_option("Local folder for tables; needed if DATASET is a URL.")
 @as_json_option
 def remove(*, dataset: str, ids: Path, work: Path | None, as_json: bool) -> None:
-    """Take pictures out of a DATASET for good.
+    """Remove pictures from a DATASET permanently.
 
-    Only their shards are written again; everything else stays, and no later build brings them back. DATASET is
-    a folder, or a URL such as s3://bucket/folder.
+    Only the shards that hold them are rewritten, and later builds leave them out. DATASET is a folder, or a
+    URL such as s3://bucket/folder.
     """
     from alti2v.dataset.remove import read_ids, remove_pictures
 
@@ -318,8 +339,12 @@ def remove(*, dataset: str, ids: Path, work: Path | None, as_json: bool) -> None
         report,
         as_json=as_json,
         table={
-            "removed": f"{report.removed:,}" if is_new else "nothing: they are out already",
-            **({"not in the dataset": f"{report.noted:,}, and never to come"} if report.noted else {}),
+            "removed": f"{report.removed:,}" if is_new else "nothing: already removed",
+            **(
+                {"not in the dataset": f"{report.noted:,}, and kept out of later builds"}
+                if report.noted
+                else {}
+            ),
             "shards rewritten": f"{report.shards_rewritten:,}",
             "samples": f"{report.train:,} train, {report.validation:,} validation, {report.test:,} test",
             "dataset": f"{report.dataset}, edition {report.edition}",

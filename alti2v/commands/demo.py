@@ -14,16 +14,22 @@ from alti2v.terminal import duration, print_result, progress_display
 
 @click.command()
 @click.option(
-    "--out", type=LOCAL_PATH, default=Path("demo-out"), show_default=True, help="Everything goes here."
+    "--out",
+    type=LOCAL_PATH,
+    default=Path("demo-out"),
+    show_default=True,
+    help="Folder for all files of the demo.",
 )
-@click.option("--posts", type=int, default=1600, show_default=True, help="Posts on the stand-in board.")
-@click.option("--epochs", type=int, default=None, help="Training epochs, instead of the demo's own number.")
+@click.option(
+    "--posts", type=int, default=1600, show_default=True, help="Number of posts on the stand-in board."
+)
+@click.option("--epochs", type=int, default=None, help="Number of training epochs. Default: the demo's own.")
 @as_json_option
 def demo(*, out: Path, posts: int, epochs: int | None, as_json: bool) -> None:
-    """Show the whole product at work, without network.
+    """Run the whole pipeline on a local board, without network.
 
-    A stand-in board with drawn illustrations is started on this machine and crawled over HTTP like a real one;
-    shards are built, VGG16 is trained, and a report is written. Run it again after an interruption: it goes on.
+    Starts a stand-in board of drawn illustrations on this machine, crawls it over HTTP like a real one, builds
+    shards, trains VGG16 and writes a report. Run the same command again to resume after an interruption.
     """
     from alti2v.demo.run import DemoConfig, run_demo
 
@@ -55,12 +61,12 @@ def demo(*, out: Path, posts: int, epochs: int | None, as_json: bool) -> None:
 @click.option(
     "--port", type=int, default=0, show_default=True, help="Port to listen on; 0 lets the system choose."
 )
-@click.option("--posts", type=int, default=2000, show_default=True, help="How many posts the board has.")
-@click.option("--seed", type=int, default=2017, show_default=True, help="What the posts are drawn from.")
+@click.option("--posts", type=int, default=2000, show_default=True, help="Number of posts on the board.")
+@click.option("--seed", type=int, default=2017, show_default=True, help="Random seed of the posts.")
 @dialect_option("gelbooru")
-@click.option("--faults", type=LOCAL_PATH, default=None, help="JSON file of faults to play.")
+@click.option("--faults", type=LOCAL_PATH, default=None, help="JSON file of faults to simulate.")
 @click.option(
-    "--until-eof", is_flag=True, help="Stop when standard input ends: for programs that start a board."
+    "--until-eof", is_flag=True, help="Stop at the end of standard input, for programs that start a board."
 )
 def board(
     *,
@@ -74,7 +80,7 @@ def board(
 ) -> None:
     """Serve the stand-in board.
 
-    Prints its URL, and serves until Ctrl-C.
+    Prints the board's URL and serves it until Ctrl-C.
     """
     from alti2v.demo.board.app import BoardConfig, serve_board
     from alti2v.demo.board.faults import Faults, read_faults

@@ -20,35 +20,43 @@ from alti2v.terminal import duration, print_result, progress_display, size
     type=click.Choice(["wd", "wd-embedding", "cl", "onnx"]),
     default="wd",
     show_default=True,
-    help="Who will read it: programs for WD taggers, imgutils, kohya with all categories, or your own.",
+    help="Format: wd for programs that load WD taggers, wd-embedding for imgutils, cl for kohya with all "
+    "categories, onnx for your own programs.",
 )
-@click.option("--dataset", type=LOCAL_PATH, default=None, help="Where the training's dataset lies now.")
+@click.option(
+    "--dataset", type=LOCAL_PATH, default=None, help="Folder of the training dataset, if it has moved."
+)
 @click.option(
     "--ratings",
     type=click.Choice(["training", "uniform"]),
     default="training",
     show_default=True,
-    help="What the four constant ratings say: the shares of the training pictures, or all alike.",
+    help="Values of the four constant ratings: their shares of the training pictures, or all equal.",
 )
 @click.option(
     "--copyrights",
     type=click.Choice(["general", "nothing"]),
     default="general",
     show_default=True,
-    help="What copyright tags become in the WD formats, which have no place for them.",
+    help="Export copyright tags as general tags or not at all, in the WD formats, which lack the category.",
 )
 @click.option(
     "--placeholder-character",
     is_flag=True,
-    help="If the WD formats find no character, add one that is never predicted.",
+    help="If the model has no character tags, add one that is never predicted; some WD programs need one.",
 )
 @click.option(
     "--license",
     default="other",
     show_default=True,
-    help="The model's licence, for its card, as Hugging Face spells it.",
+    help="Licence for the model card, as Hugging Face spells it.",
 )
-@click.option("--check", type=LOCAL_PATH, metavar="FOLDER", help="Check a folder; export nothing.")
+@click.option(
+    "--check",
+    type=LOCAL_PATH,
+    metavar="FOLDER",
+    help="Check a folder against its format's contract; export nothing.",
+)
 @as_json_option
 def export(
     *,
@@ -58,15 +66,14 @@ def export(
     as_json: bool,
     **options: Any,  # noqa: ANN401 - typed by ExportConfig
 ) -> None:
-    """Export a RUN for other people's programs.
+    """Export a RUN as ONNX for other programs.
 
-    OUT becomes a folder that they load.
-
-    With --check, see whether a folder, anybody's, keeps the contract of its format.
+    Writes model.onnx, its table of tags and a model card to the folder OUT. Only runs with the VGG16 backbone
+    can be exported. With --check, checks any such folder against the contract of its format.
     """
     if check is not None:
         if run is not None:
-            raise UsageError("--check takes one folder and no RUN: give either")
+            raise UsageError("--check takes one folder and no RUN: leave out one of the two")
         _check(check, as_json=as_json)
         return
     if run is None or out is None:
@@ -82,7 +89,7 @@ def export(
         table={
             "model": f"{report.model} ({size(report.bytes)})",
             "labels": f"{report.labels}: {_counted(report.outputs)}",
-            **({"moved": f"{report.moved:,} tags count as general"} if report.moved else {}),
+            **({"moved": f"{report.moved:,} tags, exported as general"} if report.moved else {}),
             **({"renamed": f"{report.renamed:,} tags, see {report.changes}"} if report.renamed else {}),
             **({"left out": f"{report.left_out:,} tags, see {report.changes}"} if report.left_out else {}),
             **(
@@ -90,7 +97,7 @@ def export(
                 if report.ratings
                 else {}
             ),
-            "parity": f"{report.largest_difference:.1g} from the network at most",
+            "parity": f"differs from the network by at most {report.largest_difference:.1g}",
             **({} if report.threshold is None else {"threshold": f"{report.threshold:.4f}"}),
             "card": str(report.card),
             "time": duration(report.seconds),

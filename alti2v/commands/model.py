@@ -19,20 +19,25 @@ from alti2v.terminal import duration, print_result, progress_display, size
     type=click.Choice(["modern", "seed", "scratch"]),
     default="modern",
     show_default=True,
-    help="modern; seed, the original of 2017; or scratch, small and without pretrained weights.",
+    help="modern; seed, the original of 2017; or scratch, a small network without pretrained weights.",
 )
-@click.option("--epochs", type=int, default=None, help="Passes over the data; the recipe's where not given.")
-@click.option("--batch-size", type=int, default=None, help="Pictures per step; the recipe's where not given.")
+@click.option("--epochs", type=int, default=None, help="Number of passes over the data. Default: the recipe's.")
+@click.option("--batch-size", type=int, default=None, help="Pictures per step. Default: the recipe's.")
 @click.option(
-    "--accumulate", type=int, default=None, help="Steps that make one update: a large batch in little memory."
+    "--accumulate",
+    type=int,
+    default=None,
+    help="Steps per weight update: a large batch in little memory. Default: the recipe's.",
 )
-@click.option("--learning-rate", type=float, default=None, help="At its peak; the recipe's where not given.")
-@click.option("--backbone", default=None, help="A network of keras.applications, such as resnet50v2.")
+@click.option("--learning-rate", type=float, default=None, help="Peak learning rate. Default: the recipe's.")
 @click.option(
-    "--train-from", default=None, help="First layer of the backbone that learns, or head for none of them."
+    "--backbone", default=None, help="Network of keras.applications, such as resnet50v2. Default: the recipe's."
 )
 @click.option(
-    "--frozen-epochs", type=int, default=None, help="Epochs at the start in which only the head learns."
+    "--train-from", default=None, help="First layer of the backbone to train, or head to train none of them."
+)
+@click.option(
+    "--frozen-epochs", type=int, default=None, help="Number of initial epochs that train only the head."
 )
 @click.option(
     "--weights",
@@ -45,19 +50,20 @@ from alti2v.terminal import duration, print_result, progress_display, size
     "start",
     type=LOCAL_PATH,
     default=None,
-    help="Start from the network of a finished RUN; its tags may be others.",
+    help="Start from the network of a finished RUN, which may have other tags.",
 )
 @click.option(
     "--loss",
     type=click.Choice(["summed", "mean", "asymmetric"]),
     default=None,
-    help="Cross-entropy, or the asymmetric loss, which spares labels that may be missing.",
+    help="Loss: cross-entropy, summed or averaged over the tags, or asymmetric loss, for missing labels. "
+    "Default: the recipe's.",
 )
 @click.option(
     "--positive-weight",
     type=float,
     default=None,
-    help="How much more rare tags count: exponent of negatives / positives, 0 to 1.",
+    help="Extra weight of rare tags: exponent of negatives / positives, 0 to 1.",
 )
 @click.option(
     "--augmentation",
@@ -65,29 +71,34 @@ from alti2v.terminal import duration, print_result, progress_display, size
     help="Random changes: none, or flip,rotation=10,shift=0.05,crop=0.13,kernels,cutout=0.1,mixup=0.8.",
 )
 @click.option(
-    "--ema", type=float, default=None, help="Judge and export a moving average of the weights, e.g. 0.999."
+    "--ema",
+    type=float,
+    default=None,
+    help="Evaluate and export a moving average of the weights with this decay, such as 0.999.",
 )
 @click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
     default="auto",
     show_default=True,
-    help="What layers compute in; auto is bfloat16 on a GPU that has it, else float32.",
+    help="Number format of the layers; auto is bfloat16 on a GPU that supports it, else float32.",
 )
-@click.option("--patience", type=int, default=None, help="End after so many epochs without a better mAP.")
-@click.option("--keep", type=int, default=2, show_default=True, help="Checkpoints; the best one is kept apart.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option("--patience", type=int, default=None, help="Stop after this many epochs without a better mAP.")
+@click.option(
+    "--keep", type=int, default=2, show_default=True, help="Number of checkpoints to keep, besides the best."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @click.option(
     "--cache-features",
     is_flag=True,
-    help="While the backbone is frozen, let it look at every picture only once; no augmentation then.",
+    help="While the backbone is frozen, compute its features once per picture, without augmentation.",
 )
-@click.option("--tensorboard", is_flag=True, help="Write events for TensorBoard into the run.")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events into the RUN.")
 @click.option(
     "--plan",
     "only_plan",
     is_flag=True,
-    help="Only say what it needs and how long it takes; writes nothing.",
+    help="Only estimate memory and time; write nothing.",
 )
 @cache_options
 @as_json_option
@@ -102,9 +113,9 @@ def train(
 ) -> None:
     """Train a tagger on a DATASET into a RUN.
 
-    DATASET is a folder, or a URL such as s3://bucket/dataset. Run it again after an interruption: it resumes at
-    the very step where it stopped. The network with the best mean average precision on the validation split is
-    what the run exports and is judged by.
+    DATASET is a folder, or a URL such as s3://bucket/dataset. Run the same command again after an
+    interruption: it resumes at the step where it stopped. Later commands use the network with the best mean
+    average precision on the validation split.
     """
     from alti2v.dataset.shard_cache import CacheConfig, open_dataset
     from alti2v.model.recipes import parse_augmentation
@@ -119,8 +130,8 @@ def train(
         free = "unknown" if planned.memory_free_bytes is None else size(planned.memory_free_bytes)
         devices = f"{planned.devices} device{'s' * (planned.devices > 1)}"
         table = {
-            "parameters": f"{planned.parameters:,}, {planned.learning:,} of them learn, {planned.precision}",
-            "memory": f"at least {size(planned.memory_bytes)} a device (estimate), {free} free",
+            "parameters": f"{planned.parameters:,}, {planned.learning:,} trainable, {planned.precision}",
+            "memory": f"at least {size(planned.memory_bytes)} per device, {free} free",
             "steps": f"{planned.steps:,} in {planned.epochs:,} epochs, on {devices}",
             "input alone": f"{planned.input_samples_per_s:,.1f} samples/s",
             "training alone": f"{planned.training_samples_per_s:,.1f} samples/s",
@@ -155,15 +166,17 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
 @click.command("eval")
 @click.argument("run", type=LOCAL_PATH)
 @click.argument("other", type=LOCAL_PATH, required=False)
-@click.option("--dataset", default=None, help="Another dataset, or URL, than the one it was trained on.")
+@click.option(
+    "--dataset", default=None, help="Folder or URL of the dataset. Default: the one RUN was trained on."
+)
 @click.option(
     "--split",
     type=click.Choice(["test", "validation", "train"]),
     default="test",
     show_default=True,
-    help="What to judge on.",
+    help="Split to evaluate on.",
 )
-@click.option("--out", type=LOCAL_PATH, default=None, help="Where the report goes; RUN/eval where not given.")
+@click.option("--out", type=LOCAL_PATH, default=None, help="Folder for the report. Default: RUN/eval.")
 @cache_options
 @as_json_option
 def evaluate(
@@ -176,11 +189,11 @@ def evaluate(
     as_json: bool,
     **options: Any,  # noqa: ANN401 - typed by EvalConfig
 ) -> None:
-    """Judge a RUN on pictures it has never seen.
+    """Evaluate a RUN on pictures it has never seen.
 
-    Writes metrics.json, per_tag.csv, suggestions.csv (tags that the board may have forgotten), report.md and
-    report.html. With an OTHER run: which of the two is better, on the same pictures and tags, and whether that
-    is more than chance; goes to RUN/eval/against-OTHER.
+    Writes metrics.json, per_tag.csv, suggestions.csv (tags that the board may have missed), report.md and
+    report.html. With an OTHER run, compares the two on the same pictures and tags, tests whether the
+    difference is significant, and writes to RUN/eval/against-OTHER.
     """
     from alti2v.dataset.shard_cache import CacheConfig, open_dataset
     from alti2v.model.compare import CompareConfig

@@ -1,4 +1,4 @@
-"""Options that several commands share, so that their help exists once."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from alti2v.storage.remote import is_url
 
 
 def check_local(value: str, name: str) -> None:
-    """See that an argument or option with this name is a path of this machine.
+    """Check that the value of an argument or option is a local path.
 
     Raises:
-        UsageError: it is a URL.
+        UsageError: It is a URL.
     """
     if is_url(value):
-        raise UsageError(f"{value} is a URL, and {name} has to lie on this machine: copy it here first")
+        raise UsageError(f"{value} is a URL, and {name} has to be on this machine: copy it here first")
 
 
 class _LocalPath(click.Path):
-    """A path of this machine; a URL is refused instead of taken for one."""
+    """Local path; refuses a URL, which `click.Path` would take for one."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
         assert param is not None
@@ -37,7 +37,7 @@ LOCAL_PATH = _LocalPath(path_type=Path)
 
 
 def address(text: str) -> Path | str:
-    """A folder of this machine as a path, or what is behind a URL as text."""
+    """Convert a local folder to a path; leave a URL as text."""
     return text if is_url(text) else Path(text)
 
 
@@ -49,35 +49,35 @@ _CACHE_OPTIONS = (
         "--cache",
         type=LOCAL_PATH,
         default=None,
-        help="Where DATASET is a URL: folder for its shards; the user's cache folder where not given.",
+        help="Folder for shards of a DATASET that is a URL. Default: the user's cache folder.",
     ),
     click.option(
         "--cache-gb",
         type=float,
         default=50.0,
         show_default=True,
-        help="How much of them lies there at most; what was used longest ago goes first.",
+        help="Maximum size of the cache in GB; the least recently used shards are deleted first.",
     ),
 )
 
 
 def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the options of a dataset behind a URL."""
+    """Add the options for a dataset behind a URL to a command."""
     for option in reversed(_CACHE_OPTIONS):
         command = option(command)
     return command
 
 
 def work_option(text: str) -> Callable[[Any], Any]:
-    """Make the option that names a local folder beside a URL."""
+    """Make the option for the local folder that belongs to a URL."""
     return click.option("--work", type=LOCAL_PATH, default=None, help=text)
 
 
 def local_folder(address: str, work: Path | None, *, purpose: str) -> Path:
-    """The folder to work in: the one that is meant, or `--work` where it is a URL.
+    """Return the folder to work in: the address itself, or `--work` if it is a URL.
 
     Raises:
-        UsageError: one of the two is missing, or both are given.
+        UsageError: A URL has no `--work`, or a folder has one.
     """
     if is_url(address) and work is None:
         raise UsageError(f"{address} is a URL: give --work FOLDER for {purpose}")
@@ -93,17 +93,17 @@ def dialect_option(default: str | None) -> Callable[[Any], Any]:
         type=click.Choice(["gelbooru", "danbooru"]),
         default=default,
         show_default=default is not None,
-        help="The board's software." if default else "The board's software; where not given, it is found out.",
+        help="Software of the board." if default else "Software of the board. Default: detected.",
     )
 
 
 def listed_paths(paths: Iterable[str]) -> Iterable[str]:
-    """The lines of standard input, where "-" asks for them."""
+    """Read the lines of standard input if a path is "-"."""
     if "-" not in paths:
         return ()
     return (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
 
 
 def printable(path: Path | str) -> str:
-    """A path as text that can be written: bytes that are no UTF-8 are shown as such."""
+    """Convert a path to text that can be printed; bytes that are not UTF-8 become escapes."""
     return os.fsencode(path).decode(errors="backslashreplace")

@@ -17,17 +17,15 @@ from alti2v.terminal import print_result, progress_display
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
     default=None,
-    help="Write a page, too, to this file.",
+    help="Also write an HTML page to this file.",
 )
-@click.option(
-    "--tag", "tags", multiple=True, metavar="TAG", help="Pick pictures of this tag; can be given several times."
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Other pictures for another number.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Show pictures of this tag. Repeatable.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the pictures shown.")
 @as_json_option
 def stats(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by StatsConfig
-    """Look at a DATASET: tags, sizes, sources, look-alikes.
+    """Summarise a DATASET: tags, sizes, sources, near-duplicates.
 
-    And what became of every post of its store. DATASET is a folder or a URL.
+    Also counts the posts of its store by outcome. DATASET is a folder or a URL.
     """
     from datetime import UTC, datetime
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from alti2v.model.tagging.tagger import UntaggedPicture
 
 _SIDECAR = "sidecar"
-# Options that change nothing elsewhere.
+# Options that have an effect only with --format sidecar.
 _OF_SIDECARS = {
     *("existing", "suffix", "separator", "spaces", "escape"),
     *("replace", "prepend", "append", "always_first"),
@@ -38,15 +38,16 @@ _CATEGORIES = ("general", "character", "copyright", "artist", "meta", "unknown",
     type=click.Choice(["text", "json", "csv", _SIDECAR]),
     default="text",
     show_default=True,
-    help="To read; an object a line; a row a tag; or a text file beside each picture.",
+    help="Output: text for people, json with one object per line, csv with one row per tag, or a text file "
+    "beside each picture.",
 )
 @click.option(
     "--threshold",
     "thresholds",
     multiple=True,
     metavar="[NAME=]P",
-    help="From which probability on a tag counts: more than P. Where not given, the model's own; 0.35 where "
-    "it has none. Can be given again for a category or a tag: --threshold 0.3 --threshold character=0.8 "
+    help="Print tags with a probability of more than P. Default: from the model's own threshold on, or from "
+    "0.35 on if it has none. Repeatable for categories and tags: --threshold 0.3 --threshold character=0.8 "
     "--threshold smile=0.6.",
 )
 @click.option(
@@ -55,64 +56,66 @@ _CATEGORIES = ("general", "character", "copyright", "artist", "meta", "unknown",
     type=click.Choice(["constant", "f0.5", "f1", "f2", "mcut"]),
     default="constant",
     show_default=True,
-    help="constant: --threshold. f0.5, f1, f2: each tag's own, tuned on the validation split, from few and "
-    "sure to many. mcut: each picture's own, at the widest gap.",
+    help="Source of the thresholds. constant: --threshold. f0.5, f1, f2: tuned for each tag on the validation "
+    "split, from few, certain tags to many. mcut: the widest gap between a picture's probabilities.",
 )
-@click.option("--top", type=int, default=None, help="At most so many tags, the most probable ones.")
+@click.option(
+    "--top", type=int, default=None, help="Maximum number of tags of a picture, the most probable ones."
+)
 @click.option(
     "--category",
     "categories",
     type=click.Choice(_CATEGORIES),
     multiple=True,
-    help="Only tags of this category; can be given again. All but the rating where not given.",
+    help="Only tags of this category. Repeatable. Default: all but the rating.",
 )
 @click.option(
-    "--exclude", multiple=True, metavar="TAG", help="Leave a tag out; can be given again, or with commas."
+    "--exclude", multiple=True, metavar="TAG", help="Leave out this tag. Repeatable, or separated by commas."
 )
 @click.option(
     "--sort",
     type=click.Choice(["score", "alphabet", "index"]),
     default="score",
     show_default=True,
-    help="Order of the tags: most probable first, by name, or as in the model.",
+    help="Order of the tags: by probability, by name, or as in the model.",
 )
-@click.option("--batch-size", type=int, default=16, show_default=True, help="Pictures at a time.")
+@click.option("--batch-size", type=int, default=16, show_default=True, help="Pictures per forward pass.")
 @click.option(
     "--existing",
     type=click.Choice(["skip", "append", "overwrite"]),
     default="skip",
     show_default=True,
-    help="Sidecars: what to do where there is one.",
+    help="Sidecars: action for a picture that already has one.",
 )
-@click.option("--suffix", default=".txt", show_default=True, help="Sidecars: what their names end in.")
-@click.option("--separator", default=", ", show_default=True, help="Sidecars: what stands between tags.")
-@click.option("--spaces", is_flag=True, help="Sidecars: underscores as spaces, but not in faces such as ^_^.")
-@click.option("--escape", is_flag=True, help=r"Sidecars: parentheses as \( and \).")
+@click.option("--suffix", default=".txt", show_default=True, help="Sidecars: suffix of the file name.")
+@click.option("--separator", default=", ", show_default=True, help="Sidecars: text between tags.")
+@click.option(
+    "--spaces", is_flag=True, help="Sidecars: replace underscores by spaces, except in faces such as ^_^."
+)
+@click.option("--escape", is_flag=True, help=r"Sidecars: write parentheses as \( and \).")
 @click.option(
     "--replace",
     nargs=2,
     multiple=True,
     metavar="TAG TEXT",
-    help="Sidecars: write a text in place of a tag; can be given again.",
+    help="Sidecars: write a text instead of a tag. Repeatable.",
 )
-@click.option(
-    "--prepend", multiple=True, metavar="TEXT", help="Sidecars: start with a text; can be given again."
-)
-@click.option("--append", multiple=True, metavar="TEXT", help="Sidecars: end with a text; can be given again.")
+@click.option("--prepend", multiple=True, metavar="TEXT", help="Sidecars: start with a text. Repeatable.")
+@click.option("--append", multiple=True, metavar="TEXT", help="Sidecars: end with a text. Repeatable.")
 @click.option(
     "--always-first",
     multiple=True,
     metavar="TAG",
-    help="Sidecars: a tag that comes first where the picture has it; can be given again, or with commas.",
+    help="Sidecars: put this tag first if the picture has it. Repeatable, or separated by commas.",
 )
 @as_json_option
 @click.pass_context
 def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by TagConfig
     """Tag pictures with a MODEL.
 
-    MODEL is a RUN, an exported folder, or anybody's WD tagger (model.onnx and selected_tags.csv). PATH is a
-    file, a folder with all inside it, a pattern, or - for a list on standard input. Pictures that cannot be
-    tagged are named and counted, the others are done, and the exit status is 1.
+    MODEL is a RUN, an exported folder, or any WD tagger (model.onnx and selected_tags.csv). PATH is a file, a
+    folder (searched recursively), a pattern, or - for a list on standard input. Pictures that cannot be tagged
+    are listed on standard error and skipped; the exit status is then 1.
     """
     from alti2v.model.evaluation.thresholds import Rule
     from alti2v.model.tag import TagConfig, tag_files
@@ -130,7 +133,7 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
         sidecars=sidecars if form == _SIDECAR else None,
         **options,
     )
-    show = _printer(form)  # before the display, see there
+    show = _printer(form)  # before `_display`, see its comment on `sys.stdout`
     with _display(form) as progress:
         report = tag_files(config, show=show, listed=listed_paths(config.paths), progress=progress)
     if form == _SIDECAR:
@@ -139,12 +142,12 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
         failed = ", ".join(f"{kind} {count:,}" for kind, count in sorted(report.failed.items()))
         raise DataError(
             f"{sum(report.failed.values()):,} of {report.pictures:,} pictures could not be tagged ({failed}), "
-            "they are named above; the others are done"
+            "they are named above; all others are tagged"
         )
 
 
 def _require_sidecars(ctx: click.Context, form: str, *, as_json: bool) -> None:
-    """Refuse options that would change nothing."""
+    """Refuse options that would have no effect."""
     if form == _SIDECAR:
         return
     if as_json:
@@ -182,7 +185,7 @@ def _thresholds(values: Iterable[str]) -> tuple[float | None, dict[str, float], 
 
 
 def _sidecars(options: dict[str, Any]) -> SidecarConfig:
-    """Take the sidecars' options out of all."""
+    """Move the options of sidecars out of all options."""
     from alti2v.model.tag import Existing, SidecarConfig
     from alti2v.model.tagging.captions import CaptionStyle
 
@@ -192,20 +195,22 @@ def _sidecars(options: dict[str, Any]) -> SidecarConfig:
 
 
 def _display(form: str) -> AbstractContextManager[ProgressHook]:
-    """Show progress, unless the results themselves run over the same terminal."""
+    """Show progress, unless the results go to the same terminal."""
     return progress_display() if form == _SIDECAR or not sys.stdout.isatty() else nullcontext(ignore_progress)
 
 
 def _printer(form: str) -> Callable[[Tagged | UntaggedPicture[Path]], None]:
-    """Make what prints a result as it comes: tags to standard output, problems to standard error."""
+    """Return a function that prints a result: tags to standard output, problems to standard error."""
     from alti2v.model.tagging.captions import CSV_HEADER, csv_rows, json_line, text_block
     from alti2v.model.tagging.selection import group
     from alti2v.model.tagging.tagger import UntaggedPicture
     from alti2v.model.vocabulary import RATING
 
-    # Live progress takes over `sys.stdout` while it runs, also where that is a file, and shows it on stderr.
+    # Live progress replaces `sys.stdout` while it runs, even if that is a file, and prints it on stderr.
     out = sys.stdout
-    header = [CSV_HEADER] if form == "csv" else []  # with the first row: what fails at once prints nothing
+    header = (
+        [CSV_HEADER] if form == "csv" else []
+    )  # printed with the first row, so that a failure before it prints nothing
 
     def line(result: Tagged) -> str:
         path = printable(result.path)
@@ -232,7 +237,7 @@ def _table(report: TagReport) -> dict[str, str]:
     return {
         "pictures": f"{report.pictures:,}",
         "tagged": f"{report.tagged:,} with {report.tags:,} tags",
-        **({"skipped": f"{report.skipped:,}, which have their sidecars"} if report.skipped else {}),
+        **({"skipped": f"{report.skipped:,}, which have a sidecar"} if report.skipped else {}),
         **{f"failed: {kind}": f"{count:,}" for kind, count in sorted(report.failed.items())},
         "time": duration(report.seconds),
     }

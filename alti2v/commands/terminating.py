@@ -1,4 +1,4 @@
-"""SIGTERM, by which service managers and batch systems stop a program, as a stop that leaves no mess."""
+"""SIGTERM as an exception, so that service managers and batch systems stop a command cleanly."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from alti2v.errors import TerminatedError
 
 @contextlib.contextmanager
 def sigterm_raises() -> Iterator[None]:
-    """Let SIGTERM raise `TerminatedError` for the length of the block, as Ctrl-C raises KeyboardInterrupt.
+    """Let SIGTERM raise `TerminatedError` for the duration of the block, as Ctrl-C raises KeyboardInterrupt.
 
-    Otherwise it ends the process on the spot, and what runs beside it complains about that on the terminal. If
-    this process was told to ignore the signal, or this is not its main thread, nothing changes.
+    By default the signal ends the process immediately, and its worker processes print errors about that. If
+    the process ignores the signal, or this is not its main thread, nothing changes.
     """
     before = signal.getsignal(signal.SIGTERM)
     if before is not signal.SIG_DFL or threading.current_thread() is not threading.main_thread():

@@ -26,25 +26,27 @@ _SHOWN_TAGS = 6
     type=LOCAL_PATH,
     required=True,
     metavar="FILE.parquet",
-    help="The file; what is in it already is skipped.",
+    help="File to write. Pictures already in it are skipped.",
 )
-@click.option("--binary", is_flag=True, help="Codes of one bit a unit (512 bytes for 4096 units).")
+@click.option(
+    "--binary", is_flag=True, help="Write one bit per unit (512 bytes for 4096 units) instead of numbers."
+)
 @click.option(
     "--dtype",
     type=click.Choice(["float16", "float32"]),
     default="float16",
     show_default=True,
-    help="Of the numbers, where --binary is not given.",
+    help="Type of the numbers.",
 )
-@click.option("--batch-size", type=int, default=16, show_default=True, help="Pictures at a time.")
+@click.option("--batch-size", type=int, default=16, show_default=True, help="Pictures per forward pass.")
 @as_json_option
 def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by EmbedConfig
     """Write the vectors of pictures to a Parquet file.
 
     MODEL is a RUN, or an exported folder that gives vectors (wd-embedding, onnx). INPUT is a file, a folder
-    with all inside it, a pattern, - for a list on standard input, or one DATASET. Run it again after an
-    interruption or for new pictures: it does what is missing. Pictures that cannot be used are named and
-    counted, the others are done, and the exit status is 1.
+    (searched recursively), a pattern, - for a list on standard input, or one DATASET. Run the same command
+    again after an interruption or for new pictures: it embeds only missing ones. Pictures that cannot be read
+    are listed on standard error and skipped; the exit status is then 1.
     """
     from alti2v.vectors.embedding import EmbedConfig
     from alti2v.vectors.embedding import embed as embed_pictures
@@ -61,7 +63,7 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
         table={
             "pictures": f"{report.pictures:,}",
             "embedded": f"{report.embedded:,}",
-            **({"skipped": f"{report.skipped:,}, which were there"} if report.skipped else {}),
+            **({"skipped": f"{report.skipped:,}, already in the file"} if report.skipped else {}),
             **{f"failed: {kind}": f"{count:,}" for kind, count in sorted(report.failed.items())},
             "vectors": f"{report.rows:,} x {report.width:,} {_unit(report.form)} in {report.out}",
             "time": duration(report.seconds),
@@ -70,29 +72,36 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
     if report.failed:
         raise DataError(
             f"{sum(report.failed.values()):,} of {report.pictures:,} pictures could not be embedded, "
-            "they are named above; the others are done"
+            "they are named above; all others are embedded"
         )
 
 
 @click.command()
 @click.argument("vectors", type=LOCAL_PATH, metavar="VECTORS.parquet")
-@click.option("--picture", type=LOCAL_PATH, default=None, help="Look for pictures like this.")
-@click.option("--model", type=LOCAL_PATH, default=None, help="For --picture: what embedded them.")
-@click.option("--tags", default="", metavar="TAGS", help="Look for pictures with these: '1girl, blue hair'.")
-@click.option("--count", type=int, default=10, show_default=True, help="How many pictures.")
+@click.option(
+    "--picture", type=LOCAL_PATH, default=None, help="Find pictures similar to this one; needs --model."
+)
+@click.option(
+    "--model", type=LOCAL_PATH, default=None, help="Model that wrote VECTORS.parquet, to embed --picture."
+)
+@click.option(
+    "--tags", default="", metavar="TAGS", help="Find pictures with these tags, such as '1girl, blue hair'."
+)
+@click.option("--count", type=int, default=10, show_default=True, help="Number of pictures to find.")
 @click.option(
     "--index",
     type=LOCAL_PATH,
     default=None,
-    help="Folder of the index, built where it is missing or old; VECTORS.parquet.index where not given.",
+    help="Folder of the index, built if missing or outdated. Default: VECTORS.parquet.index.",
 )
-@click.option("--html", type=LOCAL_PATH, default=None, help="Write a contact sheet, too.")
+@click.option("--html", type=LOCAL_PATH, default=None, help="Also write a contact sheet to this file.")
 @as_json_option
 def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by SearchConfig
     """Find the pictures nearest to a picture or to tags.
 
-    VECTORS.parquet is a file of `alti2v embed`. Similarity is the cosine of the vectors, or the share of equal
-    bits. Tags mean the centre of the pictures in which the model saw all of them.
+    VECTORS.parquet is a file written by `alti2v embed`. Similarity is the cosine of two vectors, or the share
+    of equal bits of two binary codes. A query by tags uses the mean vector of the pictures for which the model
+    predicted all of them.
     """
     from alti2v.vectors.search import SearchConfig
     from alti2v.vectors.search import search as search_pictures
@@ -112,30 +121,37 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
 
 @click.command()
 @click.argument("dataset", type=LOCAL_PATH)
-@click.option("--out", type=LOCAL_PATH, required=True, help="Where kpi.json and report.html go.")
+@click.option("--out", type=LOCAL_PATH, required=True, help="Folder for kpi.json and report.html.")
 @click.option(
     "--table",
     type=LOCAL_PATH,
     default=None,
-    help="CSV with id and clicks, impressions, or with id and --column; the dataset's own where not given.",
+    help="CSV file with columns id, clicks and impressions, or id and --column. Default: the dataset's table.",
 )
-@click.option("--column", default="score", show_default=True, help="The KPI.")
+@click.option("--column", default="score", show_default=True, help="Column that holds the KPI.")
 @click.option(
     "--vectors",
     type=LOCAL_PATH,
     default=None,
-    help="A file of `alti2v embed MODEL DATASET` to regress on; the board's tags where not given.",
+    help="File of `alti2v embed MODEL DATASET` to use as features. Default: the board's tags.",
 )
 @click.option(
-    "--min-count", type=int, default=20, show_default=True, help="Training pictures that a tag needs."
+    "--min-count", type=int, default=20, show_default=True, help="Minimum number of training pictures of a tag."
 )
-@click.option("--bootstraps", type=int, default=100, show_default=True, help="Draws for the 95 % intervals.")
+@click.option(
+    "--bootstraps",
+    type=int,
+    default=100,
+    show_default=True,
+    help="Number of bootstrap samples for the 95 % intervals.",
+)
 @as_json_option
 def kpi(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by KpiConfig
     """Regress a KPI of pictures on their tags or vectors.
 
-    Logistic for rates (clicks of impressions), Poisson for counts, ridge for other numbers; fitted on the
-    training side, judged on the test side, beside plain facts that need no picture (age, size, rating ...).
+    Uses logistic regression for rates (clicks per impression), Poisson regression for counts, and ridge
+    regression for other numbers. Fits on the training split, evaluates on the test split, and compares with a
+    baseline of plain facts such as age, size and rating.
     """
     from alti2v.kpi.page import PAGE_FILE, write_kpi_report
     from alti2v.kpi.regression import KpiConfig, regress
@@ -149,7 +165,7 @@ def kpi(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by Kp
         as_json=as_json,
         table={
             "kpi": f"{report.kpi}, a {report.kind}",
-            "pictures": f"{report.train:,} to fit, {report.validation:,} to choose, {report.test:,} to judge",
+            "pictures": f"{report.train:,} to fit, {report.validation:,} to choose, {report.test:,} to test",
             **{f"{report.measure}: {one.name}": _interval(one.loss_ratio) for one in report.models},
             **{f"AUC: {one.name}": _interval(one.auc) for one in report.models if one.auc},
             "gain of the picture": _interval(report.gain),

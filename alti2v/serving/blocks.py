@@ -109,8 +109,8 @@ def _uploads_only(gradio: Any, file: Any) -> Any:  # noqa: ANN401
     """Make a file component refuse URLs: Gradio would fetch what a client names (SSRF).
 
     Gradio has no option for that, so two methods of the component are replaced. Checked with Gradio 6.31.0
-    (gradio/blocks.py, `move_resource_to_block_cache` and `async_move_resource_to_block_cache`); setup.cfg allows
-    6.x only, and `tests/serving/test_page_browser.py` sends a URL.
+    (gradio/blocks.py, `move_resource_to_block_cache` and `async_move_resource_to_block_cache`); setup.cfg
+    allows 6.x only, and `tests/serving/test_page_browser.py` sends a URL.
     """
     move = file.move_resource_to_block_cache
 

@@ -1,4 +1,4 @@
-"""What has to lie on this machine: a URL is refused by name, and not taken for a path."""
+"""Arguments and options that take local paths refuse a URL."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def test_a_url_is_named_as_one(
     url = next(argument for argument in arguments if "://" in argument)
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        f"alti2v: {url} is a URL, and {named} has to lie on this machine: copy it here first\n"
+        f"alti2v: {url} is a URL, and {named} has to be on this machine: copy it here first\n"
     )

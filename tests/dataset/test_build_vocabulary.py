@@ -99,9 +99,9 @@ def test_the_command_names_rare_tags(store: Path, tmp_path: Path, capsys: pytest
     rows = dict(re.split(r" {2,}", line.strip(), maxsplit=1) for line in printed.splitlines())
     assert rows["tags"] == "3: 3 general; the rarest on 1 to train on"
     assert rows["left out"] == "1 dropped"
-    assert rows["kept all the same"] == "smile (1)"
-    assert rows["not kept, nothing to learn from"] == "no_such_tag"
-    assert rows["to be dropped, but on no post"] == "hatsune_niku"
+    assert rows["kept although rare"] == "smile (1)"
+    assert rows["not kept, on no training picture"] == "no_such_tag"
+    assert rows["to drop, but on no post"] == "hatsune_niku"
     cli.main(["build-shards", *arguments, "--json"], standalone_mode=False)
     told = json.loads(capsys.readouterr().out)
     assert told["rare"] == {"no_such_tag": 0, "smile": 1}

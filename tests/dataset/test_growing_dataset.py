@@ -246,7 +246,7 @@ def test_what_differs_is_said_in_options(grown: Path, dataset: Path, tmp_path: P
 def test_quotas_leave_top_tags_no_say(grown: Path, tmp_path: Path) -> None:
     """An option that would be without effect is refused."""
     arguments = [str(grown), str(tmp_path / "other"), "--quota", "general=3", "--top-tags", "5"]
-    with pytest.raises(click.UsageError, match="--top-tags has no say where quotas decide"):
+    with pytest.raises(click.UsageError, match="--top-tags has no effect when --quota is given"):
         cli.main(["build-shards", *arguments], standalone_mode=False)
 
 
@@ -265,7 +265,7 @@ def test_id_modulo(first: Path, tmp_path: Path) -> None:
     assert (report.alike, report.groups, report.astray) == (2, 1, 1)
     assert report.asked == {}
     arguments = [str(store), str(tmp_path / "other"), "--split", "id-modulo", "--test", "3"]
-    with pytest.raises(click.UsageError, match="--test has no say where numbers decide"):
+    with pytest.raises(click.UsageError, match="--test has no effect when --split id-modulo"):
         cli.main(["build-shards", *arguments], standalone_mode=False)
 
 

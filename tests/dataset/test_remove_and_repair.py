@@ -313,8 +313,8 @@ def test_the_command_says_what_it_removed(
         said.append(dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines()))
 
     assert said[0]["removed"].strip() == "1"
-    assert said[0]["not in the dataset"].strip() == "1, and never to come"
-    assert said[1]["removed"].strip() == "nothing: they are out already"
+    assert said[0]["not in the dataset"].strip() == "1, and kept out of later builds"
+    assert said[1]["removed"].strip() == "nothing: already removed"
     assert "not in the dataset" not in said[1]
 
 

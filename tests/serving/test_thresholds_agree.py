@@ -27,7 +27,16 @@ from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'alti2v[onnx]'")
 pytest.importorskip("onnx", reason="onnx is not installed: pip install 'alti2v[export]'")
 
-GRADIO = SimpleNamespace(Dropdown=lambda *names, **_: list(*names), Error=ValueError)
+
+class RefusalError(ValueError):
+    """Stands for `gradio.Error`."""
+
+    def __init__(self, message: str, *, print_exception: bool) -> None:
+        super().__init__(message)
+        assert not print_exception
+
+
+GRADIO = SimpleNamespace(Dropdown=lambda *names, **_: list(*names), Error=RefusalError)
 
 
 def write_model(folder: Path, threshold: float, *, is_own: bool) -> Path:
