@@ -3,12 +3,12 @@
 On the dataset of `alti2v demo` (drawn illustrations, 32 px, 100 tags), without pretrained weights. For the
 recipes, epochs are chosen so that each gets about as much processor time as `--budget` says, in steps alone;
 `seed` is rounded up. The changes get the same epoch of the same 75 steps. Mean over seeds and, as the
-spread, the lowest and the highest; processor time of the steps, and seconds of the whole, judging included.
+spread, the lowest and the highest; processor time of the steps, and seconds of the whole, evaluation included.
 Every finished training is a line of `--out`; run again, the script goes on after them:
 
     make demo
-    python benchmarks/recipes.py demo/dataset --out recipes.jsonl [--budget 60] [--seeds 3]
-    python benchmarks/recipes.py demo/dataset --out recipes.jsonl --table
+    python benchmarks/recipes.py demo-out/dataset --out recipes.jsonl [--budget 60] [--seeds 3]
+    python benchmarks/recipes.py demo-out/dataset --out recipes.jsonl --table
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ from alti2v.storage.table import read_table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareConfig:
-    """What to compare.
+    """Options of a comparison.
 
     Attributes:
         first, second: Directories of finished runs.
@@ -109,7 +109,7 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
     """Compare two runs.
 
     Args:
-        config: What to compare.
+        config: Options of the comparison.
         out: Directory for temporary files of 4 bytes per picture and tag.
         progress: Called after each batch of each split and model.
 

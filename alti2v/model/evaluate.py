@@ -40,7 +40,7 @@ from alti2v.storage.publish import make_directory, storage_errors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalConfig:
-    """What to evaluate.
+    """Options of an evaluation.
 
     Attributes:
         run: Directory of a finished run.

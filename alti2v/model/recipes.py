@@ -43,7 +43,7 @@ class Augmentation:
             if not 0 <= getattr(self, name) <= most:
                 raise UsageError(f"augmentation {name}={getattr(self, name)} is not between 0 and {most}")
         if self.kernels and not self.crop:
-            raise UsageError("augmentation kernels needs crop, such as kernels,crop=0.13")
+            raise UsageError("augmentation kernels needs crop, for example kernels,crop=0.13")
 
     def __str__(self) -> str:
         """Return the command-line form: "flip,crop=0.13", or "none"."""

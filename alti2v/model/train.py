@@ -38,7 +38,7 @@ from alti2v.storage.layout import CHECKED_FILE, RUN_FILE, TRAIN_LOCK_FILE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """What to train. Fields that may be None fall back to the run's own value, then to the recipe's.
+    """Options of a training. Fields that may be None fall back to the run's own value, then to the recipe's.
 
     Attributes:
         dataset: Directory of a dataset.
@@ -194,7 +194,7 @@ def train(
     """Start or resume a training; a finished run is only reported.
 
     Args:
-        config: What to train.
+        config: Options of the training.
         progress: Called after every step.
         clock: Monotonic clock, in seconds.
 
@@ -227,7 +227,7 @@ def plan(config: TrainConfig, *, measurements: Measurements = MEASUREMENTS) -> T
     """Estimate the memory and time that the training needs; writes nothing.
 
     Args:
-        config: What to train.
+        config: Options of the training.
         measurements: How to measure this machine.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Comparing two runs: the same pictures, the common tags, and nobody is judged on what it has learnt."""
+"""Comparison of two runs: the same pictures, the common tags, and no pictures that either was trained on."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def dataset(path: Path, *, size: int = 32, test: range = range(24, 64), train: r
 
 
 def run(path: Path, data: Path, *, names: tuple[str, ...] = NAMES, size: int = 32, seed: int = 1) -> Path:
-    """A run as if it had been trained on `data`; every seed is another network."""
+    """A run that looks as if trained on `data`; each seed gives another network."""
     tags = tuple(Tag(name=name, category=Category.GENERAL, count=5) for name in names)
     model = random_model(size=size, tags=tags, dataset=data)
     kernel = model.network.get_layer("logits").kernel
@@ -44,8 +44,8 @@ def run(path: Path, data: Path, *, names: tuple[str, ...] = NAMES, size: int = 3
     return path
 
 
-def test_both_are_judged_on_the_same_pictures_with_the_common_tags(tmp_path: Path) -> None:
-    """Each side's figures are those of its own evaluation, over the tags that both know."""
+def test_both_are_scored_on_the_same_pictures_with_the_common_tags(tmp_path: Path) -> None:
+    """The figures of each run are those of its own evaluation, over the common tags."""
     data = dataset(tmp_path / "data")
     common = ("white", "red", "blue")  # in another order and with another neighbour in the second model
     first = run(tmp_path / "first", data, names=("black", *common))
@@ -66,7 +66,7 @@ def test_both_are_judged_on_the_same_pictures_with_the_common_tags(tmp_path: Pat
 
 
 def test_datasets_of_other_sizes_and_orders_are_matched_by_post(tmp_path: Path) -> None:
-    """A run at 48 px meets one at 32 px, whose dataset has the same test pictures in another order."""
+    """A run at 48 px is compared with one at 32 px whose dataset has the same pictures in another order."""
     small = dataset(tmp_path / "small")
     large = write_dataset(
         tmp_path / "large",
@@ -88,8 +88,8 @@ def test_datasets_of_other_sizes_and_orders_are_matched_by_post(tmp_path: Path) 
     np.testing.assert_allclose(found.tag_differences.second, expected, atol=0.02)  # binned there, not here
 
 
-def test_pictures_that_one_of_them_learnt_from_are_left_out(tmp_path: Path) -> None:
-    """The second run was trained on a part of the first one's test pictures."""
+def test_pictures_that_one_of_them_was_trained_on_are_left_out(tmp_path: Path) -> None:
+    """Test pictures of the first run that the second was trained on are left out, with a note."""
     ours = dataset(tmp_path / "ours")
     theirs = dataset(tmp_path / "theirs", train=range(24, 34), test=range(34, 64))
     first, second = run(tmp_path / "a", ours), run(tmp_path / "b", theirs, seed=2)
@@ -108,8 +108,8 @@ def test_pictures_that_one_of_them_learnt_from_are_left_out(tmp_path: Path) -> N
         compare(CompareConfig(first=first, second=third, dataset=ours), out=tmp_path / "out")
 
 
-def test_a_run_whose_dataset_is_gone_is_judged_with_a_warning(tmp_path: Path) -> None:
-    """What it has seen cannot be known any more."""
+def test_a_run_whose_dataset_is_gone_is_compared_with_a_note(tmp_path: Path) -> None:
+    """If a run's dataset is gone, a note says that pictures it has seen cannot be left out."""
     data = dataset(tmp_path / "data")
     gone = dataset(tmp_path / "gone")
     first, second = run(tmp_path / "a", data), run(tmp_path / "b", gone, seed=2)
@@ -137,7 +137,7 @@ def test_the_command_says_which_is_better(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
-    """No common tag, another size, an unknown split, no run."""
+    """No common tag, another size, an unknown split or a missing run end in one line."""
     data = dataset(tmp_path / "data")
     first = run(tmp_path / "a", data, names=("red", "blue"))
     with pytest.raises(UsageError, match="the models have no tag in common"):

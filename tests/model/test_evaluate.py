@@ -1,4 +1,4 @@
-"""Judging a run: thresholds from validation, tags by name, padding ignored, the baseline beside everything."""
+"""Evaluation of a run: thresholds from validation, tags by name, padding ignored, a baseline for each score."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def probabilities_of(split: str) -> np.ndarray:
 
 
 def pictures_of(split: str) -> np.ndarray:
-    """Pictures whose first pixel says which row they are, and of which split."""
+    """Pictures whose first pixel encodes their row and split."""
     images = np.zeros((SPLITS[split], SIZE, SIZE, 3), np.uint8)
     images[:, 0, 0, 0] = np.arange(SPLITS[split])
     images[:, 0, 0, 1] = list(SPLITS).index(split)
@@ -62,7 +62,7 @@ def pictures_of(split: str) -> np.ndarray:
 
 
 class Network:
-    """Looks the answer up by the first pixel."""
+    """A network that looks its answer up by the first pixel."""
 
     name = "lookup"
 
@@ -73,7 +73,7 @@ class Network:
 
 @dataclasses.dataclass
 class World:
-    """A dataset on disk without its shards, and what stands for the network and the shards."""
+    """A dataset on disk without its shards, with stand-ins for the network and the shards."""
 
     dataset: Path
     run: Path
@@ -165,7 +165,7 @@ def test_the_figures_are_those_of_the_split_at_the_validation_threshold(world: W
 
 
 def test_the_baseline_knows_the_training_frequencies_alone(world: World) -> None:
-    """Its average precision is the tag's share of test pictures, its error that of the training frequency."""
+    """The baseline's average precision is a tag's share of test pictures, its error that of the frequency."""
     found = evaluate(EvalConfig(run=world.run))
 
     labels = labels_of("test")
@@ -177,7 +177,7 @@ def test_the_baseline_knows_the_training_frequencies_alone(world: World) -> None
 
 
 def test_groups_are_categories_and_decades_of_training_counts(world: World) -> None:
-    """Each tag is in one category and one decade; their tags add up."""
+    """Each tag is in one category and one decade, and the groups' tags add up."""
     found = evaluate(EvalConfig(run=world.run))
 
     assert [group.name for group in found.result.of_kind("category")] == [
@@ -200,7 +200,7 @@ def test_groups_are_categories_and_decades_of_training_counts(world: World) -> N
 
 @pytest.mark.parametrize("batch_size", [1, 32, 500])
 def test_the_batch_size_changes_nothing(world: World, batch_size: int) -> None:
-    """Padding is never counted, shown or suggested."""
+    """Results do not depend on the batch size: padding is never counted, shown or suggested."""
     expected = evaluate(EvalConfig(run=world.run, batch_size=13))
     found = evaluate(EvalConfig(run=world.run, batch_size=batch_size))
 
@@ -216,7 +216,7 @@ def test_the_batch_size_changes_nothing(world: World, batch_size: int) -> None:
 
 
 def test_tags_of_another_dataset_are_matched_by_name(world: World, tmp_path: Path) -> None:
-    """Another order of tags changes nothing but the warning; a missing tag is left out and said."""
+    """Another order of tags changes only the notes; a missing tag is left out with a note."""
     other = tmp_path / "other"
     describe(other, SPLITS, plan="another")
     world.columns = [4, 2, 0, 1]  # without tag_3
@@ -235,7 +235,7 @@ def test_tags_of_another_dataset_are_matched_by_name(world: World, tmp_path: Pat
 
 
 def test_without_a_validation_split_the_thresholds_are_the_models_own(world: World) -> None:
-    """Never the judged split's: that of the training, else 0.5, and the reader is told."""
+    """Without a validation split the threshold is the training's, else 0.5, with a note."""
     describe(world.dataset, {"train": TRAINED, "test": SPLITS["test"]})
     found = evaluate(EvalConfig(run=world.run))
 
@@ -249,7 +249,7 @@ def test_without_a_validation_split_the_thresholds_are_the_models_own(world: Wor
 
 
 def test_a_handful_of_pictures_still_has_a_figure(world: World) -> None:
-    """Where no tag has as many positives as asked for, one is enough, and that is said."""
+    """If no tag has the requested number of positives, one is enough, and the result records it."""
     found = evaluate(EvalConfig(run=world.run, min_positives=1000))
 
     assert found.result.min_positives == 1
@@ -257,7 +257,7 @@ def test_a_handful_of_pictures_still_has_a_figure(world: World) -> None:
 
 
 def test_progress_counts_every_picture_of_both_splits(world: World) -> None:
-    """Each split is a stage that ends at its total."""
+    """Progress counts every picture of each split up to its total."""
     seen: list[Progress] = []
     evaluate(EvalConfig(run=world.run, batch_size=50), progress=seen.append)
 
@@ -268,14 +268,14 @@ def test_progress_counts_every_picture_of_both_splits(world: World) -> None:
 
 
 def test_the_training_log_is_read_as_far_as_it_holds_numbers(world: World) -> None:
-    """Empty cells are left out, not taken for 0."""
+    """Empty cells of the log are left out instead of being read as 0."""
     found = evaluate(EvalConfig(run=world.run))
 
     assert found.log == ({"epoch": 1, "loss": 9.5}, {"epoch": 2, "loss": 7.25, "val_map": 0.5})
 
 
 def test_only_the_report_directory_is_written_to(world: World, tmp_path: Path) -> None:
-    """Intermediate results go there and vanish; run and dataset stay as they are."""
+    """Intermediate results are written to the report directory and removed; run and dataset are unchanged."""
 
     def files() -> list[str]:
         return sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*"))
@@ -287,7 +287,7 @@ def test_only_the_report_directory_is_written_to(world: World, tmp_path: Path) -
 
 
 def test_what_is_needed_to_repeat_it_is_said(world: World) -> None:
-    """The command, the weights by their hash, the dataset by its plan, and the versions."""
+    """The provenance has the command, the hash of the weights, the plan of the dataset, and the versions."""
     made = evaluate(EvalConfig(run=world.run)).provenance
 
     assert made["command"] == f"alti2v eval {world.run} --dataset {world.dataset} --split test"
@@ -297,7 +297,7 @@ def test_what_is_needed_to_repeat_it_is_said(world: World) -> None:
 
 
 def test_predictions_that_are_no_numbers_are_named(world: World) -> None:
-    """A diverged network is refused in words instead of being judged."""
+    """Outputs of a diverged network are refused with a message."""
     world.model.network = SimpleNamespace(
         predict_on_batch=lambda images: {"probabilities": np.full((len(images), 5), np.nan)}
     )
@@ -306,7 +306,7 @@ def test_predictions_that_are_no_numbers_are_named(world: World) -> None:
 
 
 def test_bad_input_is_one_line_that_says_what_to_do(world: World, tmp_path: Path) -> None:
-    """An unknown split, an empty one, a missing dataset, other pictures, other tags."""
+    """Unknown or empty splits, missing datasets, other picture sizes and other tags end in one line."""
     with pytest.raises(UsageError, match="'tset' is none of train, validation, test"):
         EvalConfig(run=world.run, split="tset")
     with pytest.raises(UsageError, match="batch_size 0 is less than 1"):

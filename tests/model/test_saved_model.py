@@ -1,4 +1,4 @@
-"""A model's folder: it comes back as it was, and nothing foreign or damaged gets in."""
+"""The folder of a model: it is read as written, and foreign or damaged files are refused."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture
 def folder(saved: Any, tmp_path: Path) -> Any:
-    """A copy to be damaged."""
+    """A copy to damage."""
     shutil.copytree(saved[1] / "model", tmp_path / "model")
     return tmp_path / "model"
 
@@ -59,7 +59,7 @@ def change(file: Any, **fields: Any) -> None:
 
 @pytest.mark.parametrize("part", ["", "model"])
 def test_round_trip(saved: Any, part: Any) -> None:
-    """A run, or the model folder in it, gives back every field and the same predictions."""
+    """Loading a run, or the model folder in it, restores every field and the same predictions."""
     model, run = saved
     loaded = load_model(run / part)
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
@@ -98,7 +98,7 @@ def test_folder_holds_numbers_only(saved: Any) -> None:
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    """A path that does not exist, or holds something else, is said to be that."""
+    """A path that does not exist, or holds something else, is refused with the reason."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished" / "config.json").write_text("{}")
@@ -113,7 +113,7 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5", "model.pkl"])
 def test_model_files_of_others_are_refused(tmp_path: Path, name: Any) -> None:
-    """A whole-model file is refused unread: it can run code."""
+    """A whole-model file, which can run code, is refused without being read."""
     (tmp_path / name).write_bytes(b"whatever")
 
     with pytest.raises(UsageError, match="can run code"):
@@ -121,7 +121,7 @@ def test_model_files_of_others_are_refused(tmp_path: Path, name: Any) -> None:
 
 
 def test_description_of_something_else(folder: Path) -> None:
-    """A model.json that is not ours is refused."""
+    """A foreign model.json is refused."""
     change(folder / "model.json", kind="other")
 
     with pytest.raises(UsageError, match="does not describe a model"):
@@ -138,7 +138,7 @@ def test_newer_version(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.weights.h5", "tags.csv"])
 def test_missing_part(folder: Path, name: Any) -> None:
-    """A missing part is named."""
+    """A missing file is named."""
     (folder / name).unlink()
 
     with pytest.raises(DamagedError, match=f"{name} is missing"):
@@ -157,7 +157,7 @@ def test_missing_part(folder: Path, name: Any) -> None:
     ],
 )
 def test_damaged_part(folder: Path, name: Any, content: Any) -> None:
-    """A damaged part is named, in one line."""
+    """A damaged file is named, in one line."""
     (folder / name).write_bytes(content)
 
     with pytest.raises(DamagedError, match=name) as caught:
@@ -166,7 +166,7 @@ def test_damaged_part(folder: Path, name: Any, content: Any) -> None:
 
 
 def test_weights_of_another_network(folder: Path) -> None:
-    """Weights that do not fit are refused, not loaded as far as they go."""
+    """Weights that do not fit are refused instead of being loaded partially."""
     keras = backend.keras
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(folder / "model.weights.h5")
 
@@ -175,7 +175,7 @@ def test_weights_of_another_network(folder: Path) -> None:
 
 
 def test_tags_that_do_not_fit(folder: Path) -> None:
-    """As many tags as outputs, or it is refused."""
+    """A number of tags that differs from the outputs is refused."""
     lines = (folder / "tags.csv").read_bytes().splitlines(keepends=True)
     (folder / "tags.csv").write_bytes(lines[0] + lines[1])
 

@@ -1,4 +1,4 @@
-"""Training: it resumes at the very step with the very bits, it refuses what it must; on a narrow network."""
+"""Training resumes bit-exactly at the step where it stopped, and refuses what it must; on a narrow network."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TIMES = ("samples_per_s", "input_wait", "seconds")
 
 
 class KilledError(Exception):
-    """Stands for whatever ends a process between two steps."""
+    """Stands for anything that ends a process between two steps."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,9 +51,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def reference(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The uninterrupted run, which all interrupted ones have to equal; its report, and what its hook heard.
+    """The uninterrupted run, which all interrupted ones must equal; its report and its progress.
 
-    On a clock that only the hook moves: 8 s after each step of the first epoch, 2 s after each of the second.
+    Only the progress hook moves the clock: 8 s after each step of the first epoch, 2 s after each of the second.
     """
     run, heard, now_s = tmp_path_factory.mktemp("reference") / "run", [], [0.0]
 
@@ -90,7 +90,7 @@ def assert_equal_runs(run: Any, expected: Any) -> None:
 
 
 def test_progress_counts_every_step(reference: Any) -> None:
-    """The hook hears every step once, in order, with the loss and the speed."""
+    """Progress is reported once for every step, in order, with the loss and the speed."""
     training = [progress for progress in reference[2] if progress.stage == "training"]
     steps = [progress for progress in training if not progress.milestone]
     assert [progress.done for progress in steps] == list(range(1, 7))
@@ -100,7 +100,7 @@ def test_progress_counts_every_step(reference: Any) -> None:
 
 
 def test_an_epochs_speed_is_its_own(reference: Any) -> None:
-    """What a slow first epoch cost is not in the line of the second; the report counts both.
+    """The log gives each epoch's own speed; the report gives the speed over all epochs.
 
     After an epoch's last step the clock moves outside of training, so two of its three steps take time.
     """
@@ -112,7 +112,7 @@ def test_an_epochs_speed_is_its_own(reference: Any) -> None:
 def test_a_run_that_was_killed_in_its_first_step_begins_anew(
     dataset: Path, tmp_path: Path, begun: Any, reference: Any
 ) -> None:
-    """The checkpoint of the step itself was not written yet: it is done again, to the same weights and log."""
+    """A step without a checkpoint is repeated, and ends with the same weights and log."""
     run = shutil.copytree(begun, tmp_path / "run")
 
     assert train(config(dataset, run)).resumed_from_step == 0
@@ -121,7 +121,7 @@ def test_a_run_that_was_killed_in_its_first_step_begins_anew(
 
 @pytest.fixture(scope="module")
 def killed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A run that kill -9 ended after its fifth step, in the middle of the second epoch."""
+    """A run that was killed by kill -9 after its fifth step, in the middle of the second epoch."""
     run = tmp_path_factory.mktemp("killed") / "run"
     program = f"""
 import os, signal
@@ -157,7 +157,7 @@ def test_resume_after_a_real_kill(dataset: Path, tmp_path: Path, killed: Any, re
 def test_damaged_checkpoint_is_passed_over(
     dataset: Path, tmp_path: Path, killed: Any, reference: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """If the newest checkpoint is damaged, the one before it is used, with a warning, to the same end.
+    """If the newest checkpoint is damaged, the one before it is used, with a warning and the same result.
 
     That one is from the end of an epoch.
     """
@@ -173,9 +173,9 @@ def test_damaged_checkpoint_is_passed_over(
 
 
 def test_interrupt_saves_first(dataset: Path, tmp_path: Path, reference: Any) -> None:
-    """Ctrl-C writes a checkpoint of the very step, however long ago the last one was.
+    """Ctrl-C writes a checkpoint of the current step, even if the last one is recent.
 
-    While one step is counted the next one is under way; it is waited for.
+    While one step is counted, the next one is already running; it is completed first.
     """
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
@@ -185,8 +185,8 @@ def test_interrupt_saves_first(dataset: Path, tmp_path: Path, reference: Any) ->
     assert_equal_runs(run, reference[0])
 
 
-def test_finished_run_returns_at_once(dataset: Path, reference: Any) -> None:
-    """A finished run is not trained again, and reports what it reported."""
+def test_finished_run_is_only_reported(dataset: Path, reference: Any) -> None:
+    """A finished run is not trained again, and gives the same report."""
     run, first, _ = reference
     heard: list[Progress] = []
     again = train(config(dataset, run), progress=heard.append)
@@ -196,7 +196,7 @@ def test_finished_run_returns_at_once(dataset: Path, reference: Any) -> None:
 
 
 def test_more_epochs_go_on(dataset: Path, tmp_path: Path, reference: Any) -> None:
-    """A finished run that is given more epochs goes on from where it ended, and keeps them when not told."""
+    """A finished run continues if it is given more epochs, and keeps their number when it is omitted."""
     run = shutil.copytree(reference[0], tmp_path / "run")
     report = train(config(dataset, run, epochs=3))
 
@@ -220,14 +220,14 @@ def test_more_epochs_go_on(dataset: Path, tmp_path: Path, reference: Any) -> Non
 def test_other_settings_are_refused(
     dataset: Path, tmp_path: Path, begun: Any, fields: Any, message: Any
 ) -> None:
-    """A run is not continued with other settings than it was begun with; the message names the option."""
+    """A run is not continued with other settings than it was started with; the message names the option."""
     with pytest.raises(UsageError, match=message):
         train(config(dataset, begun, **fields))
 
 
 @pytest.fixture(scope="module")
 def begun(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A run that was begun with two epochs, and killed after its first step."""
+    """A run that was started with two epochs, and killed after its first step."""
     run = tmp_path_factory.mktemp("begun") / "run"
     with pytest.raises(KilledError):
         train(config(dataset, run), progress=ending_at(1, KilledError()))
@@ -276,13 +276,13 @@ def test_run_must_not_be_a_dataset(dataset: Path, tmp_path: Path) -> None:
 
 
 def test_dataset_must_be_one(tmp_path: Path) -> None:
-    """A directory that is no dataset is named."""
+    """A directory that is not a dataset is named."""
     with pytest.raises(UsageError, match="give the folder of a dataset"):
         train(config(tmp_path, tmp_path / "run"))
 
 
 def test_dataset_of_a_newer_format_is_refused(tmp_path: Path) -> None:
-    """A dataset of a newer format version is refused, and no run comes into being."""
+    """A dataset of a newer format version is refused, and no run is created."""
     dataset = write_squares(tmp_path / "dataset", train=4)
     manifest = dataset / "manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": 99}))
@@ -293,7 +293,7 @@ def test_dataset_of_a_newer_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_shard_is_named_before_training(tmp_path: Path) -> None:
-    """A missing shard is named before the first step, and the directory has not become a run."""
+    """A missing shard is named before the first step, and the directory does not become a run."""
     dataset = write_squares(tmp_path / "dataset", train=TRAIN)
     gone = dataset / read_manifest(dataset).split("validation")[0].name.data
     gone.unlink()
@@ -304,7 +304,7 @@ def test_missing_shard_is_named_before_training(tmp_path: Path) -> None:
 
 
 def test_nothing_to_train_on(tmp_path: Path) -> None:
-    """A dataset without training samples, without tags, or with pictures too small is said to be that."""
+    """A dataset without training samples or tags, or with pictures too small, is refused with the reason."""
     only_test = write_dataset(tmp_path / "test", {"test": [square(0, size=32)]}, size=32)
     no_tags = write_dataset(tmp_path / "tags", {"train": [square(0, size=32)]}, size=32, tags=())
     small = write_dataset(tmp_path / "small", {"train": [square(0, size=16)]}, size=16)
@@ -315,7 +315,7 @@ def test_nothing_to_train_on(tmp_path: Path) -> None:
 
 
 def test_dataset_without_validation(tmp_path: Path) -> None:
-    """Without a validation split there is no threshold, and that is all."""
+    """Training works without a validation split, but gives no threshold."""
     dataset = write_squares(tmp_path / "dataset", train=BATCH, validation=0)
     report = train(config(dataset, tmp_path / "run", epochs=1))
 
@@ -324,7 +324,7 @@ def test_dataset_without_validation(tmp_path: Path) -> None:
 
 
 def test_diverging_loss_stops_the_run(dataset: Path, tmp_path: Path) -> None:
-    """A loss that is no number any more ends the run with advice, and never becomes a checkpoint."""
+    """A loss that is not a number ends the run with advice, and is never saved in a checkpoint."""
     run = tmp_path / "run"
     with pytest.raises(DataError, match="learning rate below 1e\\+30"):
         train(config(dataset, run, learning_rate=1e30))

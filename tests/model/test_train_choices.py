@@ -1,4 +1,4 @@
-"""What a training may be told beyond its recipe: each choice does what it says, and starts are carried over.
+"""Options of a training beyond its recipe: each has its documented effect, and earlier runs can be continued.
 
 On a narrow network; test_train_vgg16.py trains a whole one.
 """
@@ -68,14 +68,14 @@ def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def half(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The same in float16, and its report."""
+    """The same training in float16, and its report."""
     folder = tmp_path_factory.mktemp("half") / "run"
     return folder, train(config(dataset, folder, train_from="head", precision="float16"))
 
 
 @pytest.fixture(scope="module")
 def cached(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The same from stored features, and its milestones."""
+    """The same training on stored features, and its milestones."""
     folder, lines = tmp_path_factory.mktemp("cached") / "run", []
     train(cached_config(dataset, folder), progress=lambda progress: lines.append(progress.milestone))
     return folder, lines
@@ -105,7 +105,7 @@ def test_thresholds_of_every_tag_are_tuned(run: Any) -> None:
 
 
 def test_a_frozen_trunk_keeps_its_weights(dataset: Path, run: Any, tmp_path: Path) -> None:
-    """With --train-from head only the head moves; frozen epochs come before the others and then end."""
+    """With --train-from head only the head learns; after frozen epochs the backbone learns, too."""
     train(config(dataset, tmp_path / "run", frozen_epochs=1))
     frozen, thawed = (load_model(path).network for path in (run, tmp_path / "run"))
 
@@ -118,7 +118,7 @@ def test_a_frozen_trunk_keeps_its_weights(dataset: Path, run: Any, tmp_path: Pat
 
 
 def test_the_best_network_is_kept_and_exported(dataset: Path, tmp_path: Path) -> None:
-    """Later epochs that spoil the network end the run by patience, and the best one is what it exports."""
+    """Epochs that worsen the network end the run by patience, and the run exports the best network."""
     run = tmp_path / "run"
     spoiling = replace(TINY, learning_rate=1.0, clip_norm=None, cosine=False, epochs=9)
     with pytest.MonkeyPatch.context() as patch:
@@ -137,7 +137,7 @@ def test_the_best_network_is_kept_and_exported(dataset: Path, tmp_path: Path) ->
 
 
 def test_lost_numbers_name_their_pictures(dataset: Path, tmp_path: Path) -> None:
-    """A loss that is no number ends the run with the batch's pictures; the checkpoint is from before."""
+    """A loss that is not a number ends the run and names the batch's pictures; the last checkpoint is older."""
     run = tmp_path / "run"
     with pytest.raises(DataError, match="step 2, with the pictures") as caught:
         train(config(dataset, run, learning_rate=1e30))
@@ -150,7 +150,7 @@ def test_lost_numbers_name_their_pictures(dataset: Path, tmp_path: Path) -> None
 
 
 def test_a_start_with_other_tags_carries_rows_over_by_name(dataset: Path, run: Any, tmp_path: Path) -> None:
-    """From a run with another vocabulary, known tags keep their rows and new ones begin at their odds."""
+    """From a run with another vocabulary, known tags keep their weights and new ones start at their odds."""
     samples = [square(number, size=32) for number in range(16)]
     other = write_dataset(tmp_path / "other", {"train": samples}, size=32, tags=("white", "new", "red"))
     lines = []
@@ -176,7 +176,7 @@ def test_a_start_with_other_tags_carries_rows_over_by_name(dataset: Path, run: A
 
 
 def test_accumulated_gradients_equal_a_large_batch(dataset: Path, tmp_path: Path) -> None:
-    """Two steps of 8 that make one update end where one step of 16 does."""
+    """Two accumulated steps of 8 give the weights of one step of 16."""
     plain = replace(TINY, dropout=0.0, cosine=False, augmentation=NO_AUGMENTATION, epochs=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "modern", plain)
@@ -192,7 +192,7 @@ def test_accumulated_gradients_equal_a_large_batch(dataset: Path, tmp_path: Path
 def test_mixed_precision_learns_in_float32_where_it_counts(
     dataset: Path, tmp_path: Path, half: Any, precision: Any
 ) -> None:
-    """Layers compute in half precision, weights, logits and loss are float32, and the exported network is."""
+    """Layers compute in half precision; weights, loss and the exported network are float32."""
     run, report = half
     if precision == "bfloat16":
         run = tmp_path / "run"
@@ -208,8 +208,10 @@ def test_mixed_precision_learns_in_float32_where_it_counts(
 def test_an_average_of_the_weights_is_what_is_exported(
     dataset: Path, tmp_path: Path, run: Any, half: Any, precision: Any
 ) -> None:
-    """With the slowest average the exported head lags behind the one that training reached, to the bit where
-    it gets without one: between epochs, too, the average is only looked at."""
+    """The exported head is the average, which lags behind the trained one; training itself is not affected.
+
+    The trained head is bit-identical to that of a training without an average, also across epochs.
+    """
     train(config(dataset, tmp_path / "average", ema=1.0, precision=precision, train_from="head"))
     plain = run if precision == "float32" else half[0]
     average = load_model(tmp_path / "average")
@@ -293,7 +295,7 @@ def test_the_memory_of_a_container_counts(tmp_path: Path) -> None:
 def test_too_little_memory_is_said_before_the_first_step(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The message gives a batch size that fits, and how to keep the update; nothing has become a run."""
+    """Too little memory is refused with a batch size and accumulation that fit; no run is created."""
     monkeypatch.setattr(estimate, "free_memory", lambda: 20_000_000)
 
     with pytest.raises(DataError, match=r"--batch-size (\d+) --accumulate (\d+)") as caught:
@@ -305,10 +307,10 @@ def test_too_little_memory_is_said_before_the_first_step(
     assert not (tmp_path / "run" / "config.json").exists()
 
 
-def test_the_memory_of_later_stages_counts_at_once(
+def test_the_memory_of_later_phases_is_checked_first(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Epochs in which only the head learns do not hide what the whole network will need."""
+    """The memory check covers the last phase, even if the first phase trains the head alone."""
     needed = plan(config(dataset, tmp_path / "run", train_from="block1_conv1")).memory_bytes
     monkeypatch.setattr(estimate, "free_memory", lambda: needed - 1)
 
@@ -317,7 +319,7 @@ def test_the_memory_of_later_stages_counts_at_once(
 
 
 def test_tensorboard_gets_curves_and_pictures(run: Any) -> None:
-    """TensorBoard reads scalars of every epoch, the precision-recall curve, and pictures with their tags."""
+    """TensorBoard can read the scalars of every epoch, the precision-recall curve, and tagged pictures."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run / "tensorboard"))
@@ -330,7 +332,7 @@ def test_tensorboard_gets_curves_and_pictures(run: Any) -> None:
 
 
 def test_cached_features_end_where_pictures_do(dataset: Path, tmp_path: Path, cached: Any) -> None:
-    """A head that is trained from stored features gets the weights that it gets from pictures."""
+    """A head that is trained on stored features gets the same weights as on pictures."""
     run, lines = cached
     train(config(dataset, tmp_path / "pictures", train_from="head", augmentation=NO_AUGMENTATION))
 
@@ -341,8 +343,10 @@ def test_cached_features_end_where_pictures_do(dataset: Path, tmp_path: Path, ca
 
 
 @pytest.mark.parametrize("damage", ["none", "cut", "flipped"])
-def test_damaged_features_are_mended_or_named(dataset: Path, tmp_path: Path, cached: Any, damage: Any) -> None:
-    """Features that are there are taken; a file that was cut is computed again, one with other bytes named."""
+def test_damaged_features_are_repaired_or_named(
+    dataset: Path, tmp_path: Path, cached: Any, damage: Any
+) -> None:
+    """Stored features are reused; a truncated file is computed again; a corrupted one is named."""
     run, lines = shutil.copytree(cached[0], tmp_path / "run"), []
     (file,) = (run / "features").iterdir()
     content = bytearray(file.read_bytes())
@@ -369,7 +373,7 @@ def test_damaged_features_are_mended_or_named(dataset: Path, tmp_path: Path, cac
 def test_a_recipe_without_its_weights_is_noticed(
     dataset: Path, tmp_path: Path, recipe: str, weights: str | None, is_noticed: bool
 ) -> None:
-    """Modern without pretrained weights suggests scratch in one line; scratch starts without any by itself."""
+    """Modern without pretrained weights suggests scratch in one line; scratch uses none by default."""
     lines: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "scratch", replace(TINY, weights="none"))
@@ -382,6 +386,6 @@ def test_a_recipe_without_its_weights_is_noticed(
 
 
 def test_caching_features_needs_a_frozen_backbone(dataset: Path, tmp_path: Path) -> None:
-    """Where the backbone learns, there is nothing to cache."""
+    """--cache-features is refused if the backbone is never frozen."""
     with pytest.raises(UsageError, match="--train-from head, or --frozen-epochs"):
         train(config(dataset, tmp_path / "run", cache_features=True))

@@ -1,4 +1,4 @@
-"""Training the real VGG16: it learns, and a plan knows its size. test_train_kills.py kills it, too."""
+"""Training of the real VGG16: it learns, and the plan reports its size. See also training/test_kills.py."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def losses(run: Any) -> Any:
 
 
 def test_it_learns_and_reports(reference: Any) -> None:
-    """A run ends with a falling loss, a report that adds up, and a model that knows what it was trained on."""
+    """A run ends with a falling loss, a consistent report, and a model that records its training."""
     run, report = reference
     model = load_model(run)
 
@@ -76,7 +76,7 @@ def test_it_learns_and_reports(reference: Any) -> None:
 
 
 def test_seed_recipe_trains(dataset: Path, tmp_path: Path) -> None:
-    """The original's recipe runs, too, and its loss is the mean over the tags."""
+    """The original's recipe can be trained, and its loss is the mean over the tags."""
     report = train(config(dataset, tmp_path / "run", recipe="seed", batch_size=16))
 
     assert report.recipe == "seed"
@@ -84,7 +84,7 @@ def test_seed_recipe_trains(dataset: Path, tmp_path: Path) -> None:
 
 
 def test_a_plan_measures_and_writes_nothing(dataset: Path, tmp_path: Path) -> None:
-    """Before any work: parameters, memory, steps, both speeds, which limits, and the time they amount to."""
+    """A plan reports parameters, memory, steps, both speeds, the limiting part, and the time."""
     planned = plan(config(dataset, tmp_path / "run", train_from="head", batch_size=4))
     samples = TRAIN * planned.epochs
 

@@ -77,7 +77,7 @@ def training_batches(  # noqa: PLR0913 - an epoch, a position in it, and what ha
         augmentation: Random changes to the pictures.
         part: (index, count), to read only this process' equal part of every batch. The last batch is then
             padded with black pictures, and a third tensor weighs the samples: (B,) float32, 0 for padding, and
-            otherwise such that the mean over the batch is the mean over its samples.
+            otherwise scaled so that the mean over the batch is the mean over its samples.
         failure: Holder for an exception of ours inside the graph (`read_errors.reading_errors`).
 
     Returns:

@@ -154,7 +154,7 @@ def _trunk(architecture: Architecture, images: Any) -> Any:  # noqa: ANN401 - Ke
 
 @contextlib.contextmanager
 def _dtype_policy(policy: str) -> Iterator[None]:
-    """What the layers of the block compute in; keras.applications takes it from nowhere else."""
+    """Set the number format of layers built in the block; keras.applications has no argument for it."""
     config = backend.keras.config
     before = config.dtype_policy()
     config.set_dtype_policy(policy)

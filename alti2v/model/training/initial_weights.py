@@ -63,7 +63,7 @@ def carry_over(model: SavedModel, network: Network, names: list[str]) -> int:
     Returns:
         Number of tags that were copied.
     """
-    # By position: for some backbones Keras numbers the layers' names on for every network of a process.
+    # By position: for some backbones Keras continues numbering layers with every network of a process.
     for layer, source in zip(network.trunk.layers, model.network.layers, strict=False):
         layer.set_weights(source.get_weights())
     trained = {layer.name: layer for layer in model.network.layers}

@@ -1,4 +1,4 @@
-"""Augmentation: each step does what it says, draws from (seed, epoch, picture) alone, can be written down."""
+"""Augmentation: each step changes pictures as documented, depends on (seed, epoch, picture) alone, parses."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def are_equal(ours: Any, others: Any) -> Any:
 
 @pytest.mark.parametrize("what", EACH, ids=str)
 def test_the_same_seed_and_epoch_give_the_same_batches(dataset: Path, what: Any) -> None:
-    """Again: bit for bit the same. Without the step, with another seed or epoch: others."""
+    """Repeated calls are bit-identical; another seed or epoch, or no augmentation, gives other pictures."""
     batches = epoch(dataset, what)
     plain = epoch(dataset, NO_AUGMENTATION)
 
@@ -78,7 +78,7 @@ def test_the_same_seed_and_epoch_give_the_same_batches(dataset: Path, what: Any)
 
 
 def test_another_epoch_draws_other_numbers() -> None:
-    """The same picture comes out otherwise in another epoch, or with another seed, or as another post."""
+    """The same picture is changed differently in another epoch, with another seed, or as another post."""
     image, post = picture(), backend.tf.constant(77, backend.tf.int64)
     base = augmented(image_tensor(image), post, what=ALL, seed=seed_of(1, 0), may_flip=True).numpy()
 
@@ -93,7 +93,7 @@ def image_tensor(image: Any) -> Any:
 
 
 def test_eager_and_in_the_graph_are_one(tmp_path: Path) -> None:
-    """A step by hand gives what the chain gives."""
+    """A step applied by hand equals the chain."""
     jpeg = io.BytesIO()
     Image.fromarray(picture()).save(jpeg, "PNG")
     what = Augmentation(flip=True, rotation=10, shift=0.1, crop=0.2, kernels=True, cutout=0.2)
@@ -117,7 +117,7 @@ def test_eager_and_in_the_graph_are_one(tmp_path: Path) -> None:
 
 
 def test_tags_that_name_a_side_keep_their_pictures_from_being_flipped() -> None:
-    """No draw mirrors a picture that must not be mirrored; about half of the draws mirror one that may."""
+    """A picture that must not be mirrored never is; another one is mirrored in about half of the draws."""
     image = image_tensor(picture())
     flips = {True: 0, False: 0}
     for may_flip in flips:
@@ -131,7 +131,7 @@ def test_tags_that_name_a_side_keep_their_pictures_from_being_flipped() -> None:
 
 @pytest.mark.parametrize("degrees", [-30.0, 7.0, 90.0, 180.0])
 def test_rotation_turns_about_the_centre_and_fills_with_white(degrees: Any) -> None:
-    """As Pillow turns it, to rounding; a quarter turn loses nothing; corners are white."""
+    """Rotation equals Pillow's up to rounding; a quarter turn is lossless; corners are white."""
     ours = rotated(image_tensor(picture()), degrees).numpy()
     large = Image.fromarray(picture())
     theirs = np.asarray(large.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=(255, 255, 255)))
@@ -148,7 +148,7 @@ def test_rotation_turns_about_the_centre_and_fills_with_white(degrees: Any) -> N
 
 @pytest.mark.parametrize("kernel", [None, 0.1, 0.3, 0.6, 0.9])
 def test_crop_enlarges_a_square(kernel: Any) -> None:
-    """What is enlarged is the square that the draws say: as Pillow enlarges it, by its kernel, nearly."""
+    """The drawn square is enlarged nearly as Pillow does it, with the drawn kernel."""
     draws = np.array([0.99, 0.0, 0.99], np.float32)  # a quarter goes; top right
     ours = cropped(image_tensor(picture()), image_tensor(draws), most=0.25, kernel=kernel).numpy()
     square_ = picture()[:30, 10:]
@@ -168,7 +168,7 @@ def test_crop_enlarges_a_square(kernel: Any) -> None:
 
 @given(draws=st.lists(st.integers(0, 1023).map(lambda number: number / 1024), min_size=3, max_size=3))
 def test_cutout_covers_one_square_with_white(draws: Any) -> None:
-    """One white square of at most the share; everything else is as it was."""
+    """Cutout draws one white square of at most the given share and changes nothing else."""
     out = cut_out(image_tensor(picture()), image_tensor(np.array(draws, np.float32)), most=0.2).numpy()
     covered = (out != picture()).any(axis=2)
     rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
@@ -179,7 +179,7 @@ def test_cutout_covers_one_square_with_white(draws: Any) -> None:
 
 
 def test_mixing_lays_pictures_and_labels_over_each_other() -> None:
-    """Both by the same share; the last sample meets the first; padding stays."""
+    """Pictures and labels get the same weights; the last sample meets the first; padding is unchanged."""
     images = np.stack([picture(n) for n in range(3)] + [np.zeros((SIZE, SIZE, 3), np.uint8)])
     labels = np.eye(4, 5, dtype=np.float32)
     shares = np.array([0.25, 1.0, 0.5, 0.3], np.float32)
@@ -195,7 +195,7 @@ def test_mixing_lays_pictures_and_labels_over_each_other() -> None:
 
 
 def test_mixing_shares_are_of_the_beta_distribution() -> None:
-    """Mean 1/2 and the variance 1 / (4 (2 alpha + 1)) of Beta(alpha, alpha)."""
+    """Weights have the mean 1/2 and the variance 1 / (4 (2 alpha + 1)) of Beta(alpha, alpha)."""
     for alpha in (0.2, 0.8, 4.0):
         drawn = [
             float(mixing_share(backend.tf.constant(n, backend.tf.int64), alpha=alpha, seed=8))
@@ -207,7 +207,7 @@ def test_mixing_shares_are_of_the_beta_distribution() -> None:
 
 
 def test_mixed_labels_add_up(dataset: Path) -> None:
-    """Over a batch of an epoch, mixed labels hold between the fewest and the most tags of its pictures."""
+    """The label sums of a blended batch are between the smallest and the largest of its pictures."""
     for (_, plain), (_, ours) in zip(epoch(dataset, NO_AUGMENTATION), epoch(dataset, ALL), strict=True):
         sums = plain.sum(axis=1)
         assert ((ours.sum(axis=1) >= sums.min() - 1e-5) & (ours.sum(axis=1) <= sums.max() + 1e-5)).all()
@@ -216,7 +216,7 @@ def test_mixed_labels_add_up(dataset: Path) -> None:
 
 @pytest.mark.parametrize("what", [NO_AUGMENTATION, *EACH], ids=str)
 def test_what_is_written_is_read(what: Any) -> None:
-    """An augmentation as text is that augmentation again."""
+    """Parsing the text of an augmentation gives an equal augmentation."""
     assert parse_augmentation(str(what)) == what
 
 
@@ -235,6 +235,6 @@ def test_what_is_written_is_read(what: Any) -> None:
     ],
 )
 def test_what_is_no_augmentation_is_said(text: Any, said: Any) -> None:
-    """One line that says which step, and how to write it."""
+    """An invalid augmentation is refused with the step and its correct form."""
     with pytest.raises(UsageError, match=said):
         parse_augmentation(text)

@@ -1,4 +1,4 @@
-"""The input pipeline: every sample once, the right labels, an order that comes back after a kill."""
+"""The input pipeline: every sample once, the right labels, an order that can be resumed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_every_sample_once(dataset: Path) -> None:
 
 
 def test_shapes_and_types(dataset: Path) -> None:
-    """Batches are (B, S, S, 3) uint8 and (B, T) float32; the last one has what is left; the length is known."""
+    """Batches are (B, S, S, 3) uint8 and (B, T) float32; the last holds the remainder; the length is known."""
     batches = epoch(dataset)
 
     assert [len(images) for images, _ in batches] == [10, 10, 10, 7]
@@ -80,7 +80,7 @@ def test_labels_belong_to_their_pictures(dataset: Path) -> None:
 
 
 def test_pictures_with_many_tags_and_with_none(tmp_path: Path) -> None:
-    """Rows of labels are as long as the longest of their shard; what fills them up is nobody's tag."""
+    """Label rows are padded to the longest of their shard, and the padding is no tag."""
     tags = ("a", "b", "c")
     carried = [(), ("c",), (), ("a", "b", "c"), ("b",), (), ()]
     samples = [Drawn(id=n + 1, jpeg=square(n, size=32).jpeg, tags=names) for n, names in enumerate(carried)]
@@ -116,7 +116,7 @@ def test_shards_are_mixed(dataset: Path) -> None:
 
 
 def test_shards_begin_one_after_the_other(tmp_path: Path) -> None:
-    """When a shard ends, the others in flight are in their midst: each can be read while three are in use."""
+    """Shards that are read together do not end together: each is replaced while three others are in use."""
     samples = [square(number, size=32) for number in range(96)]
     dataset = write_dataset(tmp_path / "dataset", {"train": samples}, size=32, shard_samples=8)
     ids = ids_of_batch(dataset, batch_size=96, seed=0, epoch=0, batch=0)
@@ -129,7 +129,7 @@ def test_shards_begin_one_after_the_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("skipped", [1, 3, 4])
 def test_skipping_leaves_the_rest_as_it_was(dataset: Path, skipped: Any) -> None:
-    """An epoch that is entered at batch k goes on exactly like one that was read from its start."""
+    """An epoch that is resumed at batch k continues exactly like one read from its start."""
     what = Augmentation(flip=True, shift=0.1)
     whole = epoch(dataset, epoch=1, augmentation=what)
     rest = epoch(dataset, epoch=1, skip_batches=skipped, augmentation=what)
@@ -213,7 +213,7 @@ def test_evaluation_batches_are_in_order_and_padded(dataset: Path) -> None:
 
 
 def test_empty_split_is_said(tmp_path: Path) -> None:
-    """A split without samples is a clear error, not an empty evaluation."""
+    """A split without samples is an error, not an empty evaluation."""
     dataset = write_squares(tmp_path / "dataset", train=4, validation=0, test=0)
 
     with pytest.raises(DataError, match="no test samples"):
@@ -221,7 +221,7 @@ def test_empty_split_is_said(tmp_path: Path) -> None:
 
 
 def test_missing_shard_is_named(tmp_path: Path) -> None:
-    """A shard that is gone is named before anything is read."""
+    """A missing shard is named before anything is read."""
     dataset = write_squares(tmp_path / "dataset", train=20, validation=0, test=0, shard_samples=8)
     gone = dataset / read_manifest(dataset).split("train")[1].name.data
     gone.unlink()
@@ -231,7 +231,7 @@ def test_missing_shard_is_named(tmp_path: Path) -> None:
 
 
 def test_cut_shard_is_named(tmp_path: Path) -> None:
-    """A shard of another size than the manifest's is named before anything is read."""
+    """A shard whose size differs from the manifest is named before anything is read."""
     dataset = write_squares(tmp_path / "dataset", train=20, validation=0, test=0, shard_samples=8)
     cut = dataset / read_manifest(dataset).split("train")[2].name.data
     cut.write_bytes(cut.read_bytes()[:-512])
@@ -241,7 +241,7 @@ def test_cut_shard_is_named(tmp_path: Path) -> None:
 
 
 def test_broken_pictures_are_named_and_counted(tmp_path: Path) -> None:
-    """Bytes that are no JPEG end in one line of ours that names the pictures, not in TensorFlow's traceback."""
+    """Bytes that are not a JPEG end in one line that names the pictures, not in TensorFlow's traceback."""
     samples = [square(number, size=32) for number in range(20)]
     for place in (3, 17):
         broken = b"\xff\xd8" + b"no picture" * 20
@@ -255,7 +255,7 @@ def test_broken_pictures_are_named_and_counted(tmp_path: Path) -> None:
 
 
 def test_the_search_for_broken_pictures_ends(tmp_path: Path) -> None:
-    """With too many of them the search stops, and the message says how far it came."""
+    """The search stops after too many broken pictures, and the message says how many were checked."""
     samples = [Drawn(id=n, jpeg=b"nothing", tags=("red",)) for n in range(1, 701)]
     dataset = write_dataset(tmp_path / "dataset", {"test": samples}, size=32, shard_samples=300)
 
@@ -264,7 +264,7 @@ def test_the_search_for_broken_pictures_ends(tmp_path: Path) -> None:
 
 
 def test_picture_of_another_size_is_damage(tmp_path: Path) -> None:
-    """A picture that is not of the dataset's size is refused instead of being trained on."""
+    """A picture of another size than the dataset's is refused."""
     dataset = write_dataset(tmp_path / "dataset", {"test": [square(0, size=48)]}, size=32)
 
     with pytest.raises(DamagedError, match="1 of 1 test pictures cannot be read: 1000;"):
@@ -272,7 +272,7 @@ def test_picture_of_another_size_is_damage(tmp_path: Path) -> None:
 
 
 def test_damaged_table_is_named(tmp_path: Path) -> None:
-    """A metadata table that is no table any more is named."""
+    """A damaged metadata table is named."""
     dataset = write_squares(tmp_path / "dataset", train=8, validation=0, test=4)
     table = dataset / read_manifest(dataset).split("test")[0].name.metadata
     table.write_bytes(b"PAR1 but nothing else")
@@ -286,7 +286,7 @@ def test_damaged_table_is_named(tmp_path: Path) -> None:
     [("WEBP", "build it without --format"), ("original", "build it without --keep-original")],
 )
 def test_pictures_that_the_graph_does_not_decode_are_refused(tmp_path: Path, stored: Any, said: Any) -> None:
-    """Before the first step, with the option that mends it."""
+    """Pictures that are not JPEGs are refused before the first step, with the option that avoids them."""
     dataset = write_dataset(tmp_path / "dataset", {"train": [square(0, size=32)]}, size=32)
     manifest = dataset / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"JPEG"', f'"{stored}"'))
@@ -296,7 +296,7 @@ def test_pictures_that_the_graph_does_not_decode_are_refused(tmp_path: Path, sto
 
 
 def test_pictures_of_another_fit_are_refused(tmp_path: Path) -> None:
-    """A model would see one fit in training and another in use."""
+    """Pictures that are not letterboxed are refused, because tagging letterboxes them."""
     dataset = write_dataset(tmp_path / "dataset", {"train": [square(0, size=32)]}, size=32)
     manifest = dataset / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"letterbox"', '"crop"'))

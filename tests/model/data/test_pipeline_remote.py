@@ -1,4 +1,4 @@
-"""A dataset behind a URL: read as a local one, within a bound, and no damage goes unnoticed."""
+"""A remote dataset is read like a local one, within a bounded cache, and damage is detected."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ URL = f"s3://{BUCKET}/datasets/one"
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Five shards for training."""
+    """A dataset with five training shards."""
     return write_squares(tmp_path_factory.mktemp("cache") / "dataset", train=40, shard_samples=8)
 
 
 @pytest.fixture
 def remote(s3: Any, local: Any) -> Any:
-    """The same behind a URL."""
+    """The same dataset behind a URL."""
     for file in local.rglob("*"):
         if file.is_file():
             put(s3, file.relative_to(local).as_posix(), file.read_bytes())
@@ -67,7 +67,7 @@ def tars(dataset: Path) -> Any:
 
 
 def test_batches_are_those_of_the_local_dataset(tmp_path: Path, local: Any, remote: Any) -> None:
-    """Every epoch, and validation, bit for bit; and never more on the disk than the bound."""
+    """Training and validation batches are bit-identical, and the cache never exceeds its bound."""
     config = settings(tmp_path, local)
     dataset = open_dataset(URL, config)
     for number in range(3):
@@ -81,8 +81,8 @@ def test_batches_are_those_of_the_local_dataset(tmp_path: Path, local: Any, remo
     assert open_dataset(local) == local
 
 
-def test_what_was_used_longest_ago_goes(tmp_path: Path, local: Any, remote: Any) -> None:
-    """Four fit; the fifth takes the place of the one that nobody asked for lately."""
+def test_the_least_recently_used_shard_is_evicted(tmp_path: Path, local: Any, remote: Any) -> None:
+    """Four shards fit; the fifth replaces the least recently used one."""
     dataset = open_dataset(URL, settings(tmp_path, local))
     shards = read_manifest(dataset).split("train")
     for number in (0, 1, 2, 3, 0, 4):
@@ -103,10 +103,10 @@ def test_what_was_used_longest_ago_goes(tmp_path: Path, local: Any, remote: Any)
         ("metadata", "edited"),
     ],
 )
-def test_damage_in_the_cache_is_mended(
+def test_damage_in_the_cache_is_repaired(
     tmp_path: Path, local: Any, remote: Any, folder: str, damage: Any
 ) -> None:
-    """A file that the local disk damaged is fetched again, and the batches are what they were."""
+    """A damaged file in the cache is downloaded again, and the batches are the same."""
     dataset = open_dataset(URL, settings(tmp_path, local, shards=9))
     before = epoch(dataset)
     victim = sorted((dataset / folder).glob("train-*"))[2]
@@ -126,7 +126,7 @@ def test_damage_in_the_cache_is_mended(
 
 
 def test_a_missing_shard_is_named_at_once(tmp_path: Path, local: Any, remote: Any) -> None:
-    """Before anything is trained: which file behind the URL is not there, or has another size."""
+    """A remote file that is missing or has another size is named before the training."""
     name = read_manifest(local).split("train")[3].name
     put(remote, name.data, (local / name.data).read_bytes()[:-512])
     with pytest.raises(DamagedError, match=rf"{URL}/{name.data} has \d+ bytes instead of"):
@@ -138,7 +138,7 @@ def test_a_missing_shard_is_named_at_once(tmp_path: Path, local: Any, remote: An
 
 
 def test_other_bytes_behind_the_url_are_never_read(tmp_path: Path, local: Any, remote: Any) -> None:
-    """A shard of the right size with other bytes ends in one line, and is not kept."""
+    """A remote shard of the right size with other bytes ends in one line, and is not kept."""
     shard = read_manifest(local).split("train")[1]
     put(remote, shard.name.data, bytes(shard.bytes))
     dataset = open_dataset(URL, settings(tmp_path, local))
@@ -149,7 +149,7 @@ def test_other_bytes_behind_the_url_are_never_read(tmp_path: Path, local: Any, r
 
 
 def test_a_bound_without_room_is_refused(tmp_path: Path, local: Any, remote: Any) -> None:
-    """Four shards have to fit; the message says how much that is."""
+    """A cache that is too small for four shards is refused, with the size that they need."""
     with pytest.raises(UsageError, match="cannot hold 4 shards"):
         open_dataset(URL, settings(tmp_path, local, shards=3))
     with pytest.raises(UsageError, match="not above 0"):
@@ -157,14 +157,14 @@ def test_a_bound_without_room_is_refused(tmp_path: Path, local: Any, remote: Any
 
 
 def test_no_dataset_there(tmp_path: Path, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A URL without a dataset is one line."""
+    """A URL without a dataset ends in one line."""
     monkeypatch.setattr("alti2v.storage.remote.PAUSES_S", (0.0,))
     with pytest.raises(StorageError, match=r"cannot read s3://bucket/nothing/manifest\.json"):
         open_dataset(f"s3://{BUCKET}/nothing", CacheConfig(cache=tmp_path / "cache"))
 
 
 def test_downloads_are_tried_again(tmp_path: Path) -> None:
-    """What fails for a moment is tried again after a pause; what is not there is not."""
+    """A failed download is retried after a pause; a missing file is not."""
     asked: list[str] = []
     slept: list[float] = []
 
@@ -191,7 +191,7 @@ def test_downloads_are_tried_again(tmp_path: Path) -> None:
 
 
 def test_web_servers_will_do(tmp_path: Path, local: Any) -> None:
-    """Shards behind plain HTTP; a missing one is named at once."""
+    """A dataset can be read over plain HTTP; a missing shard is named when it is opened."""
     handler = functools.partial(_Quiet, directory=str(local))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -218,7 +218,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def test_train_and_eval_take_a_url(
     tmp_path: Path, local: Any, remote: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both commands take the URL where they take a folder."""
+    """Both commands accept a URL in place of a folder."""
     tiny = replace(MODERN, features=16, train_from="block5_conv3", batch_size=16, epochs=1)
     monkeypatch.setitem(RECIPES, "modern", tiny)
     cache = ["--cache", str(tmp_path / "cache")]
@@ -234,7 +234,7 @@ def test_train_and_eval_take_a_url(
 
 
 def test_other_bytes_are_named_before_training(tmp_path: Path) -> None:
-    """A flipped bit in a local shard: named at the start; untouched files are not read a second time."""
+    """A flipped bit in a local shard is named at the start; unchanged files are not read a second time."""
     dataset = write_squares(tmp_path / "dataset", train=20, shard_samples=8)
     shards = read_manifest(dataset).split("train")
     read = []

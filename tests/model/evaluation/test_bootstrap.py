@@ -1,4 +1,4 @@
-"""The bootstrap of pictures: every draw is what scikit-learn says of it, and nobody has to draw by hand."""
+"""The bootstrap: every draw has scikit-learn's metrics, and intervals equal those of explicit resampling."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def random_split(seed: int, images: int, tags: int) -> tuple[np.ndarray, np.ndar
 
 
 def crowded_split() -> tuple[np.ndarray, np.ndarray]:
-    """Few different scores, a tag that every picture has, and one that a single picture has."""
+    """A split with few distinct scores, a tag on every picture, and a tag on one picture."""
     scores, labels = random_split(8, images=40, tags=4)
     scores = (np.floor(scores * 4) / 4).astype(np.float32)
     scores[:, 3] = 0.5
@@ -61,7 +61,7 @@ def histograms_of(scores: np.ndarray, labels: np.ndarray) -> Histograms:
 
 
 def of_draws(drawn: np.ndarray | None) -> np.ndarray:
-    """Values that exist."""
+    """Return the values of all draws, which must exist."""
     assert drawn is not None
     return drawn
 
@@ -78,7 +78,7 @@ def resampled(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Re
 
 @pytest.mark.parametrize(("scores", "labels"), SPLITS)
 def test_every_draw_has_scikit_learns_figures(scores: np.ndarray, labels: np.ndarray) -> None:
-    """Pictures that are drawn three times weigh three; average precision, F1, squared error and skill agree."""
+    """A picture that is drawn three times has weight 3; all metrics agree with scikit-learn's."""
     weights = draw_pictures(len(labels))
     frequencies = np.linspace(0.5, 0.1, labels.shape[1])
     found = resampled(scores, labels, weights)
@@ -110,7 +110,7 @@ def test_every_draw_has_scikit_learns_figures(scores: np.ndarray, labels: np.nda
 
 
 def test_a_tag_without_a_picture_in_a_draw_is_left_out_of_its_means() -> None:
-    """A tag of a single picture is absent from every third draw: no average precision, and no F1 of 0."""
+    """In draws without the only picture of a tag, the tag is left out of the means instead of counting as 0."""
     scores, labels = crowded_split()
     weights = draw_pictures(len(labels))
     absent = weights[0] == 0
@@ -123,7 +123,7 @@ def test_a_tag_without_a_picture_in_a_draw_is_left_out_of_its_means() -> None:
 
 
 def test_draws_are_of_as_many_pictures_and_always_the_same() -> None:
-    """Every column adds up to N, and two calls agree; of many pictures there are fewer draws."""
+    """Every draw has N pictures, two calls agree, and large splits get fewer draws."""
     weights = draw_pictures(300)
 
     assert weights.shape == (300, 400)
@@ -150,7 +150,7 @@ def intervals_of(scores: np.ndarray, labels: np.ndarray, frequencies: np.ndarray
 
 
 def test_the_intervals_are_those_of_drawing_by_hand() -> None:
-    """Judging 400 splits of other draws gives standard deviations within a sixth of ours."""
+    """Scoring 400 explicit resamples gives standard deviations within a sixth of ours."""
     images, tags, draws = 400, 6, 400
     scores, labels = random_split(4, images=images, tags=tags)
     frequencies = labels.mean(axis=0)
@@ -177,7 +177,7 @@ def test_the_intervals_are_those_of_drawing_by_hand() -> None:
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
-    """Of 120 splits of the same kind, at least nine in ten have an interval of micro F1 with the true value."""
+    """Of 120 similar splits, at least nine in ten have an interval of micro F1 that contains the true value."""
     scores, labels = random_split(9, images=40_000, tags=3)
     predicted = scores >= np.float32(THRESHOLD)
     truth = reference.f1_score(labels, predicted, average="micro")
@@ -193,14 +193,14 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
 
 
 def test_one_picture_has_no_interval() -> None:
-    """Where nothing can be said about spread, nothing is said."""
+    """A single picture gives no interval."""
     scores, labels = random_split(6, images=1, tags=2)
 
     assert intervals_of(scores, labels, np.array([0.5, 0.5])) is None
 
 
 def test_a_perfect_baseline_leaves_no_skill_to_be_sure_of() -> None:
-    """The other figures keep their intervals."""
+    """If the baseline makes no error, skill has no interval; the other metrics do."""
     scores, labels = random_split(7, images=50, tags=2)
     labels[:] = 1
     intervals = intervals_of(scores, labels, np.array([1.0, 1.0]))
@@ -211,7 +211,7 @@ def test_a_perfect_baseline_leaves_no_skill_to_be_sure_of() -> None:
 
 
 def test_a_code_holds_bin_and_label() -> None:
-    """Two bytes are enough for both."""
+    """A code of two bytes holds the bin and the label."""
     codes = encode(np.array([[0, BINS - 1]]), np.array([[1, 1]]))
 
     assert codes.dtype == np.uint16

@@ -1,4 +1,4 @@
-"""Temperatures: found where they are known, and never worse on what they were found on."""
+"""Temperatures: known ones are recovered, and the fit is the minimum that SciPy finds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from alti2v.model.evaluation.scoring import recalls_at
 
 
 def histograms_of(temperature: float, *, images: int = 4000, tags: int = 4, seed: int = 0) -> Any:
-    """Honestly drawn labels, and predictions whose logits are `temperature` times too large."""
+    """Labels drawn from calibrated probabilities, and predictions with logits `temperature` times too large."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(-1, 1, (images, tags))
     labels = (rng.random((images, tags)) < 1 / (1 + np.exp(-logits))).astype(np.uint8)
@@ -28,7 +28,7 @@ def histograms_of(temperature: float, *, images: int = 4000, tags: int = 4, seed
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
-    """Within 5 % of it, and the diagram is straight again."""
+    """The temperature is recovered within 5 %, and the scaled predictions are calibrated."""
     pooled = pool(histograms_of(temperature))
     found = fit_temperature(pooled)
 
@@ -42,7 +42,7 @@ def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
 @given(st.integers(0, 100), st.floats(0.2, 5))
 @settings(max_examples=15, deadline=None)
 def test_no_temperature_is_more_likely(seed: int, temperature: float) -> None:
-    """SciPy's minimum of the negative log-likelihood is ours."""
+    """The fit is SciPy's minimum of the negative log-likelihood."""
     pooled = pool(histograms_of(temperature, images=300, seed=seed))
 
     def loss(log_temperature: float) -> float:
@@ -55,7 +55,7 @@ def test_no_temperature_is_more_likely(seed: int, temperature: float) -> None:
 
 
 def test_too_few_positives_give_no_temperature() -> None:
-    """What a handful of pairs says is chance; the category is left as it is."""
+    """A category with few positive pairs gets no temperature."""
     histograms = histograms_of(2.0, images=30, tags=2)
     masks = {"general": np.array([True, False]), "character": np.array([False, True])}
 
@@ -63,7 +63,7 @@ def test_too_few_positives_give_no_temperature() -> None:
 
 
 def test_groups_keep_their_own_temperatures() -> None:
-    """Together the diagram counts every pair once; a temperature of 1 leaves it alone."""
+    """A combined diagram counts every pair once, and a temperature of 1 changes nothing."""
     one, other = pool(histograms_of(2.0)), pool(histograms_of(0.5, seed=1))
 
     assert scaled_reliability([one, other], [2.0, 0.5]).count.sum() == one.totals.sum() + other.totals.sum()
@@ -79,7 +79,7 @@ def test_scaling_keeps_the_order_and_the_ends() -> None:
 
 
 def test_recall_counts_the_most_probable() -> None:
-    """Two of three tags among the best two; a picture without tags has no say."""
+    """Recall counts the tags among the k most probable; a picture without tags does not count."""
     probabilities = np.array([[0.9, 0.8, 0.1, 0.7], [0.1, 0.2, 0.3, 0.4]], np.float32)
     labels = np.array([[1, 1, 1, 0], [0, 0, 0, 0]], np.uint8)
     found = recalls_at(probabilities, labels, k=2)

@@ -1,4 +1,4 @@
-"""The pictures of a report: the right ones, whatever order they come in."""
+"""The gallery selects the right pictures, in any order of input."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def f1(data: dict[str, np.ndarray], row: int) -> float:
 
 @pytest.mark.parametrize("batch", [1, 7, 40])
 def test_picks_do_not_depend_on_order_or_batches(batch: int) -> None:
-    """The same split in another order gives the same gallery and suggestions."""
+    """The same split in another order gives the same gallery, suggestions and additions."""
     data = split()
     order = np.random.default_rng(1).permutation(40)
     shuffled = {name: values[order] for name, values in data.items()}
@@ -54,7 +54,7 @@ def test_picks_do_not_depend_on_order_or_batches(batch: int) -> None:
 
 
 def test_the_most_wrong_and_the_best_are_the_extremes() -> None:
-    """The pictures with tags that have the lowest and the highest F1, whatever else they are shown for."""
+    """The most wrong and the best are the pictures with the lowest and the highest F1 among those with tags."""
     data = split()
     ranked = sorted(f1(data, row) for row in range(40) if row != 3)
     shown = collected(data, 8).pictures()
@@ -65,7 +65,7 @@ def test_the_most_wrong_and_the_best_are_the_extremes() -> None:
 
 
 def test_the_most_confident_are_those_that_expect_the_least_errors() -> None:
-    """Right or wrong: sure predictions come first, half-hearted ones last, and naming nothing is not sure."""
+    """Confident predictions come first, right or wrong; predicting no tag is not confident."""
     data = split()
     data["probabilities"][:] = 0.55
     data["probabilities"][7], data["probabilities"][9] = 0.99, [0.98, *[0.02] * 7]
@@ -81,7 +81,7 @@ def test_the_most_confident_are_those_that_expect_the_least_errors() -> None:
 
 
 def test_every_filter_shows_as_many_as_asked_for() -> None:
-    """A picture that is in several lists is in the gallery once, and behind each of its filters."""
+    """A picture in several lists appears once, with all its reasons."""
     shown = collected(split(images=12), 8).pictures()
 
     for pick in GalleryReason:
@@ -90,7 +90,7 @@ def test_every_filter_shows_as_many_as_asked_for() -> None:
 
 
 def test_every_tag_of_a_picture_has_its_verdict() -> None:
-    """Hits, missed and extra tags are told apart, counted, and sorted by probability."""
+    """Hits, missed and extra tags are distinguished, counted, and sorted by probability."""
     data = split()
     for picture in collected(data, 8).pictures():
         row = picture.id - 100
@@ -108,7 +108,7 @@ def test_every_tag_of_a_picture_has_its_verdict() -> None:
 
 
 def test_suggestions_are_the_most_confident_absent_tags() -> None:
-    """One for a picture, none that the board has, none below the threshold, most confident first."""
+    """There is one suggestion per picture, of at least the threshold, that the board lacks; confident first."""
     data = split()
     absent = np.where(data["labels"] > 0, 0, data["probabilities"]).max(axis=1)
     found = collected(data, 8).suggestions()
@@ -119,7 +119,7 @@ def test_suggestions_are_the_most_confident_absent_tags() -> None:
 
 
 def test_additions_are_all_that_pass_and_are_absent() -> None:
-    """Every pair above the threshold that the board lacks, up to the most that are kept."""
+    """Additions are all pairs of at least the threshold that the board lacks, up to a maximum."""
     data = split()
     found = collected(data, 8).additions()
     rows, tags = np.nonzero((data["labels"] == 0) & (data["probabilities"] >= 0.5))
@@ -129,7 +129,7 @@ def test_additions_are_all_that_pass_and_are_absent() -> None:
 
 
 def test_a_perfect_tagger_gets_no_suggestion() -> None:
-    """Nothing is suggested where every confident prediction is on the board."""
+    """Nothing is suggested if every confident prediction is on the board."""
     data = split()
     data["probabilities"] = data["labels"].astype(np.float32)
 
@@ -137,7 +137,7 @@ def test_a_perfect_tagger_gets_no_suggestion() -> None:
 
 
 def test_shortlists_do_not_hold_on_to_batches() -> None:
-    """What is kept is a copy, so that later changes of the batch's memory do not show."""
+    """Kept rows are copies, so later changes of the batch have no effect."""
     data = split()
     shortlists = collected(data, 40)
     before = shortlists.pictures()
@@ -148,13 +148,13 @@ def test_shortlists_do_not_hold_on_to_batches() -> None:
 
 
 def test_large_pictures_are_reduced() -> None:
-    """A report stays a file that can be sent."""
+    """Large pictures are reduced to the maximum side."""
     with Image.open(io.BytesIO(encode_jpeg(np.zeros((800, 400, 3), np.uint8)))) as picture:
         assert (picture.size, picture.format) == ((MAX_SIDE // 2, MAX_SIDE), "JPEG")
 
 
 def test_a_picture_without_tags_is_neither_wrong_nor_right() -> None:
-    """Its F1 is 0 whatever the model says, so it is never shown as one of the most wrong or the best."""
+    """A picture without tags always has F1 0, so it is never shown as most wrong or best."""
     picks = {
         pick
         for seed in range(10)

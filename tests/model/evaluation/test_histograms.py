@@ -1,4 +1,4 @@
-"""Histograms of probabilities: exact at their edges, mergeable, and deaf to the order of pictures."""
+"""Histograms of probabilities: exact at their edges, and independent of the order of pictures."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def assert_equal(left: Histograms, right: Histograms) -> None:
 
 
 def test_thresholds_are_ascending_and_hold_the_round_values() -> None:
-    """There are BINS distinct float32 edges from 0 on, every multiple of 0.05 among them."""
+    """There are BINS distinct float32 edges from 0 on, including every multiple of 0.05."""
     assert THRESHOLDS.shape == (BINS,)
     assert THRESHOLDS[0] == 0
     assert (np.diff(THRESHOLDS) > 0).all()
@@ -57,7 +57,7 @@ def test_thresholds_are_ascending_and_hold_the_round_values() -> None:
 
 @given(probabilities, st.integers(0, BINS - 1))
 def test_a_bin_decides_like_its_edge(probability: float, edge: int) -> None:
-    """To be at or above an edge and to be in its bin or a higher one are the same thing."""
+    """A probability is at least an edge if and only if it is in the edge's bin or a higher one."""
     found = int(bin_probabilities(np.array([probability]))[0])
 
     assert (np.float32(probability) >= THRESHOLDS[edge]) == (found >= edge)
@@ -90,7 +90,7 @@ def test_counts_are_complete(split: tuple[np.ndarray, np.ndarray]) -> None:
 @given(splits())
 @settings(deadline=None)
 def test_constant_histograms_are_those_of_constant_predictions(split: tuple[np.ndarray, np.ndarray]) -> None:
-    """The shortcut for a constant predictor counts what running it over the pictures would count."""
+    """The shortcut for a constant predictor equals counting it picture by picture."""
     scores, labels = split
     constant = np.broadcast_to(scores[:1], scores.shape)
 
@@ -101,6 +101,6 @@ def test_constant_histograms_are_those_of_constant_predictions(split: tuple[np.n
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -0.1, 1.5])
 def test_what_is_no_probability_is_refused_with_its_count(wrong: float) -> None:
-    """A diverged network is named as such instead of being counted."""
+    """Predictions that are not probabilities are refused."""
     with pytest.raises(DataError, match="1 of 2 predictions are not probabilities"):
         bin_probabilities(np.array([0.5, wrong]))

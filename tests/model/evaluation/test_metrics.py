@@ -1,4 +1,4 @@
-"""The figures against scikit-learn, on random and on degenerate splits."""
+"""The metrics equal scikit-learn's, on random and on degenerate splits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def rounded_down(scores: np.ndarray) -> np.ndarray:
 
 
 def random_split(seed: int, images: int = 300, tags: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """Skewed probabilities that are worth something, tags from frequent to rare."""
+    """A split with informative, skewed probabilities and tags from frequent to rare."""
     rng = np.random.default_rng(seed)
     rates = np.geomspace(0.5, 0.02, tags)
     labels = (rng.random((images, tags)) < rates).astype(np.uint8)
@@ -76,7 +76,7 @@ SPLITS = [random_split(0), random_split(1, images=7), coarse_split(2), degenerat
 
 @pytest.mark.parametrize(("scores", "labels"), SPLITS)
 def test_average_precision_is_scikit_learns(scores: np.ndarray, labels: np.ndarray) -> None:
-    """On the rounded scores it is equal; on the scores themselves it lies within the stated bounds."""
+    """Average precision equals scikit-learn's on rounded scores, and bounds it on the scores themselves."""
     found = score_tags(histograms_of(scores, labels), threshold=0.5)
 
     for tag in range(labels.shape[1]):
@@ -92,7 +92,7 @@ def test_average_precision_is_scikit_learns(scores: np.ndarray, labels: np.ndarr
 @given(st.data())
 @settings(deadline=None, max_examples=150)
 def test_the_bounds_of_average_precision_hold(data: st.DataObject) -> None:
-    """However scores crowd in a bin, the exact average precision is within the bounds."""
+    """The exact average precision is within the bounds for any crowding of scores in a bin."""
     size = data.draw(st.integers(1, 14))
     crowded = st.sampled_from([0.0, 1e-9, 1e-8, 0.3, 0.3001, 0.3002, 0.3003, 0.9, 1.0])
     scores = data.draw(hnp.arrays(np.float32, (size, 1), elements=crowded))
@@ -106,7 +106,7 @@ def test_the_bounds_of_average_precision_hold(data: st.DataObject) -> None:
 
 
 def test_the_bounds_are_tight_on_ordinary_scores() -> None:
-    """On 2,000 pictures the bin width leaves less than 0.01 of mean average precision open."""
+    """On 2,000 pictures the bounds of the mean average precision differ by less than 0.01."""
     scores, labels = random_split(5, images=2000, tags=20)
     histograms = histograms_of(scores, labels)
     found = summarise(histograms, score_tags(histograms, threshold=0.5), min_positives=10)
@@ -147,7 +147,7 @@ def test_figures_at_a_threshold_are_scikit_learns(
 
 @pytest.mark.parametrize(("scores", "labels"), SPLITS)
 def test_squared_error_is_the_mean_brier_score(scores: np.ndarray, labels: np.ndarray) -> None:
-    """MSE over all pairs is the mean of scikit-learn's Brier scores, not touched by binning."""
+    """The squared error over all pairs is the mean of scikit-learn's Brier scores, without binning."""
     histograms = histograms_of(scores, labels)
     found = summarise(histograms, score_tags(histograms, threshold=0.5), min_positives=1)
 
@@ -172,7 +172,7 @@ def test_the_curve_is_scikit_learns() -> None:
 
 
 def test_precision_equals_recall_at_the_found_threshold() -> None:
-    """With many scores the two meet within a bin's worth of pairs."""
+    """With many scores, precision and recall are equal up to the pairs of one bin."""
     scores, labels = random_split(8, images=3000)
     threshold = equal_precision_recall_threshold(pool(histograms_of(scores, labels)))
 
@@ -195,7 +195,7 @@ def test_no_other_edge_brings_precision_and_recall_nearer() -> None:
 
 
 def test_a_split_without_positives_has_figures_all_the_same() -> None:
-    """Nothing to find: the threshold predicts nothing, ratios are 0, means say that they have no tag."""
+    """Without positives the threshold predicts nothing, ratios are 0, and macro means are None."""
     scores = np.full((5, 2), 0.2, np.float32)
     labels = np.zeros((5, 2), np.uint8)
     histograms = histograms_of(scores, labels)
@@ -208,7 +208,7 @@ def test_a_split_without_positives_has_figures_all_the_same() -> None:
 
 
 def test_constant_scores_rank_no_better_than_the_tags_frequency() -> None:
-    """The baseline's average precision is the share of positive pictures, whatever its scores are."""
+    """The baseline's average precision is the share of positive pictures, for any scores."""
     _, labels = random_split(10)
     baseline = constant_histograms(
         np.linspace(0.9, 0.1, labels.shape[1]), labels.sum(axis=0), images=len(labels)
@@ -238,7 +238,7 @@ def test_own_thresholds_are_the_best_of_all_edges() -> None:
 
 @pytest.mark.parametrize(("scores", "labels"), SPLITS)
 def test_f1_at_the_thresholds_of_categories_is_scikit_learns(scores: np.ndarray, labels: np.ndarray) -> None:
-    """Each tag is judged at its category's threshold, and the mean is over the tags seen."""
+    """Each tag is scored at its category's threshold, and the mean is over the tags seen."""
     thresholds = np.where(np.arange(labels.shape[1]) % 2, 0.25, 0.6)
     histograms = histograms_of(scores, labels)
     found = score_tags(histograms, threshold=0.5, category_thresholds=thresholds)
@@ -251,7 +251,7 @@ def test_f1_at_the_thresholds_of_categories_is_scikit_learns(scores: np.ndarray,
 
 @pytest.mark.parametrize(("scores", "labels"), SPLITS)
 def test_reliability_is_scikit_learns(scores: np.ndarray, labels: np.ndarray) -> None:
-    """The slices that hold anything have scikit-learn's frequencies, and so has the expected error."""
+    """Frequencies of non-empty slices, and the expected error, equal scikit-learn's."""
     found = reliability(pool(histograms_of(scores, labels)))
     # Their slices are open below, ours above: probabilities on a border of theirs move up.
     raised = np.minimum(np.nextafter(scores.astype(float), 2), 1)
@@ -265,7 +265,7 @@ def test_reliability_is_scikit_learns(scores: np.ndarray, labels: np.ndarray) ->
 
 
 def test_a_group_is_its_tags_alone() -> None:
-    """Summing up a mask of tags is summing up a split that has only these."""
+    """The summary of a mask of tags equals that of a split with only these tags."""
     scores, labels = random_split(12)
     mask = np.arange(labels.shape[1]) % 3 == 0
     whole, part = histograms_of(scores, labels), histograms_of(scores[:, mask], labels[:, mask])
@@ -304,7 +304,7 @@ def test_calibration_error_tells_a_calibrated_from_an_overconfident_predictor() 
 
 
 def test_skill_is_one_for_perfect_and_zero_for_the_baseline() -> None:
-    """The Brier skill score compares with the baseline, and says so where the baseline has no error."""
+    """The Brier skill score compares with the baseline, and is None if the baseline has no error."""
     assert skill(0.0, 0.1) == 1
     assert skill(0.1, 0.1) == 0
     assert skill(0.1, 0.0) is None

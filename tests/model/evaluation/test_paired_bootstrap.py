@@ -1,4 +1,4 @@
-"""Paired differences: the figures are scikit-learn's, the intervals are the paired bootstrap's."""
+"""Paired differences: metrics equal scikit-learn's, intervals those of an explicit paired bootstrap."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TAGS = tuple(Tag(name=f"tag_{index}", category=category, count=10) for index, ca
 
 
 def draw(images: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, and what two models say of them: both find the same pictures hard, the second is better."""
+    """Labels, and the scores of two models that find the same pictures hard; the second is better."""
     rng = np.random.default_rng(seed)
     labels = (rng.random((images, len(TAGS))) < [0.5, 0.3, 0.2, 0.15, 0.4]).astype(np.uint8)
     labels[:2] = 1
@@ -48,7 +48,7 @@ GROUPS = {"all": [0, 1, 2, 3, 4], "general": [0, 1, 4], "character": [2, 3]}
 
 
 def test_the_figures_are_those_of_each_group() -> None:
-    """Over all tags and over each category, of both models."""
+    """The metrics of both models, over all tags and each category, equal scikit-learn's."""
     labels, first, second = draw(120)
     found, _ = compare_sides(side(first, labels), side(second, labels), tags=TAGS, min_positives=1)
 
@@ -62,7 +62,7 @@ def test_the_figures_are_those_of_each_group() -> None:
 
 
 def test_the_intervals_are_those_of_the_paired_bootstrap() -> None:
-    """Drawing the same pictures for both, 120 times, gives the same widths within three tenths."""
+    """Resampling the same pictures for both, 120 times, gives the same widths within three tenths."""
     labels, first, second = draw(300, seed=1)
     found, _ = compare_sides(side(first, labels), side(second, labels), tags=TAGS, min_positives=1)
 
@@ -80,7 +80,7 @@ def test_the_intervals_are_those_of_the_paired_bootstrap() -> None:
 
 
 def test_pairing_makes_the_difference_surer_than_the_figures() -> None:
-    """What is hard for both cancels: the interval is narrower than that of unpaired pictures."""
+    """Pairing narrows the interval, because pictures that are hard for both cancel out."""
     labels, first, second = draw(300, seed=3)
     paired, _ = compare_sides(side(first, labels), side(second, labels), tags=TAGS, min_positives=1)
     order = np.random.default_rng(4).permutation(len(labels))
@@ -92,7 +92,7 @@ def test_pairing_makes_the_difference_surer_than_the_figures() -> None:
 
 
 def test_a_model_does_not_differ_from_itself() -> None:
-    """Exactly 0, and exactly sure of it."""
+    """A model compared with itself differs by exactly 0, with an interval of width 0."""
     labels, first, _ = draw(80)
     found, per_tag = compare_sides(side(first, labels), side(first, labels), tags=TAGS, min_positives=1)
 
@@ -101,7 +101,7 @@ def test_a_model_does_not_differ_from_itself() -> None:
 
 
 def test_single_tags_have_intervals_and_rare_ones_have_none() -> None:
-    """Average precision tag by tag; below `min_positives` there is nothing to compare."""
+    """Tags with fewer positives than `min_positives` have no average precision to compare."""
     labels, first, second = draw(200, seed=5)
     labels[:, 3] = 0
     labels[:4, 3] = 1
@@ -124,7 +124,7 @@ def test_single_tags_have_intervals_and_rare_ones_have_none() -> None:
 
 
 def test_a_smaller_squared_error_is_better() -> None:
-    """The only figure of which less is more."""
+    """A smaller squared error is better; all other metrics are better if larger."""
     labels, first, second = draw(400, seed=7)
     found, _ = compare_sides(side(first, labels), side(second, labels), tags=TAGS, min_positives=1)
     overall = {one.figure: one for one in found if one.group == "all"}

@@ -1,4 +1,4 @@
-"""Thresholds of single tags: the best ones are found, kept, and mean the same when they are used."""
+"""Thresholds of single tags: the best ones are found, stored, and applied as "at least"."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ NAMES = ("blue", "red", "never")
 
 
 @pytest.fixture
-def judged() -> Any:
-    """Histograms of 200 pictures with three tags, the last of which none carries."""
+def tuning_split() -> Any:
+    """Histograms of 200 pictures with three tags, the last of which no picture carries."""
     rng = np.random.default_rng(3)
     labels = (rng.random((200, 3)) < [0.5, 0.1, 0.0]).astype(np.uint8)
     probabilities = np.clip(labels * 0.3 + rng.random((200, 3)) * 0.7, 0, 1).astype(np.float32)
@@ -41,9 +41,9 @@ def judged() -> Any:
 
 
 @pytest.mark.parametrize("beta", BETAS.values())
-def test_no_threshold_is_better(judged: Any, beta: Any) -> None:
-    """No edge of a bin has a higher F-beta, computed pair by pair, than the one that was found."""
-    histograms, probabilities, labels = judged
+def test_no_threshold_is_better(tuning_split: Any, beta: Any) -> None:
+    """No bin edge has a higher F-beta, computed pair by pair, than the tuned threshold."""
+    histograms, probabilities, labels = tuning_split
 
     def score(threshold: Any, tag: Any) -> Any:
         predicted = probabilities[:, tag] >= np.float32(threshold)
@@ -55,9 +55,9 @@ def test_no_threshold_is_better(judged: Any, beta: Any) -> None:
         assert score(found[tag], tag) == pytest.approx(max(score(edge, tag) for edge in THRESHOLDS))
 
 
-def test_recall_asks_for_lower_thresholds(judged: Any) -> None:
-    """F2 prefers recall, F0.5 precision: thresholds stand in that order. Unseen tags keep the fallback."""
-    low, middle, high = (best_thresholds(judged[0], beta=beta, fallback=0.35) for beta in (2.0, 1.0, 0.5))
+def test_recall_asks_for_lower_thresholds(tuning_split: Any) -> None:
+    """Thresholds for F2 are the lowest and for F0.5 the highest. Unseen tags keep the fallback."""
+    low, middle, high = (best_thresholds(tuning_split[0], beta=beta, fallback=0.35) for beta in (2.0, 1.0, 0.5))
 
     assert (low <= middle).all()
     assert (middle <= high).all()
@@ -65,9 +65,9 @@ def test_recall_asks_for_lower_thresholds(judged: Any) -> None:
     assert [low[2], middle[2], high[2]] == pytest.approx([0.35] * 3)
 
 
-def test_written_thresholds_are_read(tmp_path: Path, judged: Any) -> None:
-    """What was tuned comes back equal, and is found by name whatever the order of the outputs."""
-    tuned = tune(judged[0], NAMES, fallback=0.35)
+def test_written_thresholds_are_read(tmp_path: Path, tuning_split: Any) -> None:
+    """Thresholds are read as written, and found by name in any order of the outputs."""
+    tuned = tune(tuning_split[0], NAMES, fallback=0.35)
     write_thresholds(tmp_path, tuned)
     read = read_thresholds(tmp_path)
 
@@ -91,13 +91,13 @@ def test_tuned_thresholds_mean_at_least(threshold: float) -> None:
 
 
 def test_rules_that_were_not_tuned_are_refused() -> None:
-    """Without tuned thresholds, the F rules say so and name what goes instead."""
+    """Without tuned thresholds, the F rules are refused, and the message names alternatives."""
     with pytest.raises(UsageError, match=r"no thresholds for the rule f0\.5.*constant or mcut"):
         own_thresholds(None, Rule.F05, NAMES)
 
 
 def test_no_file_is_no_thresholds(tmp_path: Path) -> None:
-    """A model without thresholds.json is an ordinary one."""
+    """A model without thresholds.json has no tuned thresholds."""
     assert read_thresholds(tmp_path) is None
 
 
@@ -117,7 +117,7 @@ def test_no_file_is_no_thresholds(tmp_path: Path) -> None:
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: Any, error: Any) -> None:
-    """A file that holds something else is named."""
+    """A file with other content is named."""
     (tmp_path / "thresholds.json").write_bytes(content)
 
     with pytest.raises(error, match=r"thresholds\.json"):

@@ -1,4 +1,4 @@
-"""VGG16 with few channels, in the place of Keras': the same layers under the same names, 1/200 of the numbers.
+"""VGG16 with few channels in place of Keras': the same layers and names, 1/200 of the parameters.
 
 For tests of what surrounds a network, which its width does not change: a whole VGG16 puts 59 MB into every
 checkpoint. test_train_vgg16.py trains the real one.
@@ -16,10 +16,10 @@ _CHANNELS = {"1": 8, "2": 12, "3": 16, "4": 24, "5": 32}  # of the blocks
 
 
 def put_narrow_vgg16(patch: Any) -> None:
-    """Let every VGG16 be a narrow one.
+    """Replace VGG16 by the narrow one.
 
     Args:
-        patch: a pytest.MonkeyPatch, which takes it away again.
+        patch: a pytest.MonkeyPatch, which undoes it.
     """
     applications = backend.keras.applications
 

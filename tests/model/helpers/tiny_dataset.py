@@ -39,7 +39,7 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
 
 
 def square(number: int, *, size: int) -> Drawn:
-    """A picture whose left and right half have colours of their own; a function of `number` alone."""
+    """Draw a picture whose left and right halves each have one colour; depends on `number` alone."""
     rng = np.random.default_rng([7, number])
     names = sorted(COLOURS)
     left, right = (names[i] for i in rng.integers(0, len(names), 2))
@@ -107,7 +107,7 @@ def write_squares(
     test: int = 12,
     shard_samples: int = 16,
 ) -> Path:
-    """A dataset of coloured squares that a few steps of training can learn."""
+    """Write a dataset of coloured squares that a few steps of training can learn."""
     numbers = iter(range(train + validation + test))
     splits = {
         split: [square(next(numbers), size=size) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""A run that is as if it had been trained: random weights, tags of every category, the dataset beside it."""
+"""A run that looks finished: random weights, tags of every category, and its dataset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alti2v.records import Category, Tag
 from alti2v.storage.layout import MODEL_DIR
 from tests.model.helpers.tiny_dataset import square, write_dataset
 
-# Not in the order of any format, and with names that readers stumble over.
+# Not in the order of any format, and with names that are hard to parse.
 TAGS = (
     Tag(name="solo", category=Category.GENERAL, count=900),
     Tag(name="miku", category=Category.CHARACTER, count=80),
@@ -39,7 +39,7 @@ def random_model(
     dataset: Path | None = None,
     precision: str = "float32",
 ) -> SavedModel:
-    """A network that nobody trained; every number in it has a part in the answer."""
+    """Make an untrained network in which every weight influences the output."""
     architecture = Architecture(
         size=size, tags=len(tags), head=head, features=24, dropout=0.1, pixel_scale=1 / 64
     )
@@ -67,7 +67,7 @@ def random_model(
 
 
 def write_run(path: Path, *, tags: tuple[Tag, ...] = TAGS, size: int = 32) -> Path:
-    """A finished run of a small dataset; returns the run's directory, the dataset is `path / "dataset"`."""
+    """Write a run with a small dataset, `path / "dataset"`; return the run's directory."""
     from dataclasses import replace
 
     from alti2v.dataset.manifest import read_manifest

@@ -1,4 +1,4 @@
-"""Trainings that take seconds: small recipes, and settings that use them."""
+"""Trainings that take seconds: small recipes, and configurations that use them."""
 
 from __future__ import annotations
 

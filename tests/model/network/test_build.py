@@ -1,4 +1,4 @@
-"""The network: VGG16's own arithmetic, the recipes' heads, and where its weights come from."""
+"""The network: VGG16's preprocessing, the recipes' heads, and initial weights."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_trunk_is_vgg16_with_its_own_preprocessing(network: Any, weights_file: A
 
 
 def test_fresh_network_is_awake() -> None:
-    """A fresh network carries pictures through thirteen layers: features neither fade nor explode."""
+    """In a fresh network, features neither vanish nor explode over thirteen layers."""
     network = build_network(architecture(features=256, pixel_scale=UNIT_VARIANCE), seed=4)
     features = network.tagger.predict_on_batch(pictures(8))["features"]
 
@@ -100,7 +100,7 @@ def test_fresh_network_is_awake() -> None:
 
 
 def test_start_depends_on_the_seed_alone() -> None:
-    """The same seed gives the same weights again, another seed others."""
+    """The same seed gives the same weights; another seed gives others."""
     first, again, other = (build_network(architecture(), seed=seed).logits.get_weights() for seed in (1, 1, 2))
 
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
@@ -108,7 +108,7 @@ def test_start_depends_on_the_seed_alone() -> None:
 
 
 def test_dropouts_of_a_backbone_depend_on_the_seed_alone() -> None:
-    """EfficientNet drops blocks out while it trains; two networks of one seed drop the same ones."""
+    """EfficientNet drops blocks during training; two networks with one seed drop the same ones."""
     chosen = architecture(backbone="efficientnetb0")
     first, again, other = (build_network(chosen, seed=seed).logits for seed in (1, 1, 2))
     states = [[np.asarray(variable) for variable in network.variables] for network in (first, again, other)]
@@ -120,7 +120,7 @@ def test_dropouts_of_a_backbone_depend_on_the_seed_alone() -> None:
 
 
 def test_seed_head() -> None:
-    """The original's head: every position by itself, normalised, one dense layer, dropout, sigmoid."""
+    """The original's head: flattened, normalised, one dense layer, dropout, sigmoid."""
     network = build_network(architecture(head=Head.FLATTENED, features=16, dropout=0.3, size=64))
 
     assert [layer.name for layer in network.logits.layers[-5:]] == [
@@ -134,7 +134,7 @@ def test_seed_head() -> None:
 
 
 def test_prior_is_predicted_before_training() -> None:
-    """With a zero kernel the first probabilities are the tags' frequencies."""
+    """With a kernel of zero, the first probabilities are the tags' frequencies."""
     network = build_network(architecture())
     set_prior(network, [0.5, 0.1, 0.01, 0.9, 0.3])
     layer = network.logits.get_layer("logits")
@@ -146,7 +146,7 @@ def test_prior_is_predicted_before_training() -> None:
 
 
 def test_freezing_before_a_layer() -> None:
-    """Layers before the named one do not learn, that one and those after do: the original's twelve."""
+    """Layers before the named one are frozen, that one and later ones learn, as in the original."""
     network = build_network(architecture())
     freeze_before(network, "block4_conv2")
 
@@ -158,7 +158,7 @@ def test_freezing_before_a_layer() -> None:
 
 
 def test_imagenet_without_network_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Offline, the message names what to give instead, and comes quickly."""
+    """Offline, the message quickly names the alternatives."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # the discard port: refuses at once
 
@@ -176,7 +176,7 @@ def test_missing_weights_file(network: Any) -> None:
 
 @pytest.mark.parametrize("name", ["weights.pkl", "weights.h5"])
 def test_pickle_is_refused_unread(network: Any, tmp_path: Path, name: Any) -> None:
-    """A pickle is refused by its first bytes, whatever its name; it is never opened as one."""
+    """A pickle is refused by its first bytes under any name, and is never unpickled."""
 
     class Boom:
         def __reduce__(self) -> Any:
@@ -201,7 +201,7 @@ def test_foreign_weights_do_not_fit(network: Any, tmp_path: Path) -> None:
 
 
 def test_a_standardised_start_gives_every_channel_mean_0_and_variance_1() -> None:
-    """What enters each ReLU is centred and scaled on the pictures that it was standardised with."""
+    """The input of each ReLU has mean 0 and variance 1 on the pictures used to standardise it."""
     rng = np.random.default_rng(5)
     images = rng.integers(0, 256, (64, 32, 32, 3), np.uint8)
     network = build_network(architecture(features=32, pixel_scale=UNIT_VARIANCE), seed=4)
@@ -228,7 +228,7 @@ def test_a_standardised_start_gives_every_channel_mean_0_and_variance_1() -> Non
     "name", ["vgg19", "densenet121", "resnet50", "resnet50v2", "efficientnetb0", "nasnetmobile"]
 )
 def test_preprocessing_is_that_of_the_backbone(name: Any) -> None:
-    """Scale and offset, found by asking, are what `preprocess_input` does to any picture."""
+    """The derived scale and offset equal `preprocess_input` on any picture."""
     is_reversed, scale, offset = preprocessing(name)
     images = pictures().astype(np.float32)
     expected = sys.modules[application(name).__module__].preprocess_input(images.copy())
@@ -240,7 +240,7 @@ def test_preprocessing_is_that_of_the_backbone(name: Any) -> None:
 
 @pytest.mark.parametrize(("name", "size"), [("mobilenetv3small", 32), ("resnet50v2", 32)])
 def test_other_backbones_train(name: Any, size: Any) -> None:
-    """A backbone by name sees what its own `preprocess_input` gives, and takes a step of training."""
+    """A named backbone gets the pixels of its own `preprocess_input`, and can be trained."""
     keras = backend.keras
     network = build_network(architecture(backbone=name, size=size), seed=1)
     images = pictures(2, size)
@@ -259,7 +259,7 @@ def test_other_backbones_train(name: Any, size: Any) -> None:
 
 
 def test_unknown_backbones_and_sizes_are_named() -> None:
-    """A name that Keras does not have, and pictures that a backbone does not take, are one line each."""
+    """An unknown backbone, or pictures too small for it, end in one line."""
     with pytest.raises(UsageError, match="--backbone vgg99 is none of"):
         build_network(architecture(backbone="vgg99"))
     with pytest.raises(UsageError, match="larger --size"):

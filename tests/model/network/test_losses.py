@@ -41,7 +41,7 @@ def test_sum_over_tags_is_the_textbook_value() -> None:
 
 
 def test_mean_is_keras_own() -> None:
-    """The mean loss is what Keras calls binary cross-entropy, and the sum is T times that."""
+    """The mean loss equals Keras' binary cross-entropy, and the sum is T times that."""
     labels, logits = drawn()
     expected = backend.keras.losses.binary_crossentropy(labels, logits, from_logits=True)
 
@@ -52,7 +52,7 @@ def test_mean_is_keras_own() -> None:
 
 
 def test_extreme_logits_stay_finite() -> None:
-    """A logit of 1000 costs 1000 where it is wrong and nothing where it is right."""
+    """A logit of 1000 costs 1000 if it is wrong and nothing if it is right."""
     labels = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
     logits = np.array([[1000.0, -1000.0], [1000.0, -1000.0]], np.float32)
 
@@ -60,14 +60,14 @@ def test_extreme_logits_stay_finite() -> None:
 
 
 def test_half_precision_is_computed_in_float32() -> None:
-    """Mixed precision does not reach the loss."""
+    """The loss is computed in float32 under mixed precision."""
     labels, logits = drawn()
 
     assert backend.keras.ops.dtype(summed_cross_entropy(labels, logits.astype(np.float16))) == "float32"
 
 
 def test_asymmetric_loss_is_the_papers() -> None:
-    """Positives count as ever; a negative counts q^4 of itself, and nothing below the margin."""
+    """Positives count fully; a negative is weighted by q^4, and by 0 below the margin."""
     labels, logits = drawn()
     p = 1 / (1 + np.exp(-logits.astype(np.float64)))
     q = np.maximum(p - 0.05, 0)
@@ -79,7 +79,7 @@ def test_asymmetric_loss_is_the_papers() -> None:
 
 @pytest.mark.parametrize("kind", list(Loss))
 def test_weights_count_positives_only(kind: Any) -> None:
-    """A weight of 3 makes a tag's positives count three times, and leaves its negatives alone."""
+    """A weight of 3 triples the loss of a tag's positives and does not change its negatives."""
     labels, logits = np.array([[1.0, 0.0]]), np.array([[0.5, 1.5]])
     weighted, plain = loss_of(kind, np.array([3.0, 3.0], np.float32)), loss_of(kind, None)
     positive = np.asarray(plain(labels[:, :1], logits[:, :1]))[0]

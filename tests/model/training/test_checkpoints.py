@@ -1,4 +1,4 @@
-"""Checkpoints: whatever happens to a file, it is either what was saved or passed over with a warning."""
+"""Checkpoints: a file is either read as saved, or skipped with a warning."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _POSITION = {"step": 5, "stage": 0}
 
 
 class Variable:
-    """As much of a Keras variable as a checkpoint needs."""
+    """The parts of a Keras variable that a checkpoint needs."""
 
     def __init__(self, shape: Any) -> None:
         self.shape = shape
         self.value: Any = None
 
     def assign(self, value: Any) -> None:
-        """Remember it."""
+        """Store the value."""
         self.value = value
 
 
@@ -37,12 +37,12 @@ def saved(tmp_path: Path) -> Any:
 
 
 def newest(directory: Path, variables: list[Variable]) -> Checkpoint | None:
-    """The newest checkpoint that fits the variables; fills them."""
+    """Fill the variables from the newest checkpoint that fits."""
     usable = (one for one in read_checkpoints(directory) if one.assign_to(variables))
     return next(usable, None)
 
 
-def assert_whole_or_passed_over(path: Any, caplog: pytest.LogCaptureFixture) -> Any:
+def assert_whole_or_skipped(path: Any, caplog: pytest.LogCaptureFixture) -> Any:
     variables = fresh()
     caplog.clear()
     checkpoint = newest(path.parent, variables)
@@ -56,33 +56,33 @@ def assert_whole_or_passed_over(path: Any, caplog: pytest.LogCaptureFixture) -> 
     return True
 
 
-def test_a_file_that_was_cut_is_passed_over(saved: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """At whatever byte it ends, also where a power cut left nothing of it."""
+def test_a_truncated_file_is_skipped(saved: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A truncated file is skipped, at any length including 0."""
     caplog.set_level(logging.WARNING)
     content = saved.read_bytes()
     for length in range(len(content)):
         saved.write_bytes(content[:length])
-        assert not assert_whole_or_passed_over(saved, caplog)
+        assert not assert_whole_or_skipped(saved, caplog)
 
 
 @pytest.mark.parametrize("mask", [0x01, 0x08, 0xFF])
-def test_any_other_byte_is_told_or_does_no_harm(
+def test_a_changed_byte_is_detected_or_harmless(
     saved: Any, caplog: pytest.LogCaptureFixture, mask: Any
 ) -> None:
-    """Wherever a byte is another one, the numbers are those that were saved, or the file is passed over."""
+    """A file with any one byte changed gives the saved numbers, or is skipped."""
     caplog.set_level(logging.WARNING)
     content = saved.read_bytes()
-    told = 0
+    detected = 0
     for place in range(len(content)):
         other = bytearray(content)
         other[place] ^= mask
         saved.write_bytes(other)
-        told += not assert_whole_or_passed_over(saved, caplog)
-    assert told > len(content) / 2
+        detected += not assert_whole_or_skipped(saved, caplog)
+    assert detected > len(content) / 2
 
 
 def test_the_one_before_is_taken(saved: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """An empty newest file costs the steps since the one before, and a warning."""
+    """An empty newest file is skipped with a warning, and the one before it is used."""
     empty = saved.with_name("step-000000009.npz")
     empty.write_bytes(b"")
     variables = fresh()
@@ -95,15 +95,15 @@ def test_the_one_before_is_taken(saved: Any, caplog: pytest.LogCaptureFixture) -
 
 
 def test_only_the_newest_stay(saved: Any) -> None:
-    """Of many checkpoints the newest `keep` stay."""
+    """Of many checkpoints the newest `keep` are kept."""
     for step in (6, 7, 12):
         save_checkpoint(saved.parent, step, arrays=_ARRAYS, position=_POSITION, keep=2)
 
     assert sorted(path.name for path in saved.parent.iterdir()) == ["step-000000007.npz", "step-000000012.npz"]
 
 
-def test_damaged_ones_do_not_push_out_what_follows(saved: Any) -> None:
-    """A training that goes on before damaged checkpoints keeps its own, and they go."""
+def test_damaged_checkpoints_do_not_displace_new_ones(saved: Any) -> None:
+    """Damaged checkpoints of later steps are removed when training continues before them."""
     for step in (8, 9):
         saved.with_name(f"step-{step:09d}.npz").write_bytes(b"")
 

@@ -1,4 +1,4 @@
-"""Several processes: each gets its part of every batch, and together they train as one would."""
+"""Several processes: each reads its part of every batch, and together they train like one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_mixing_leaves_padding_out(dataset: Path) -> None:
-    """In a batch that is filled up, only samples are mixed with each other, in every part."""
+    """In a padded batch, only samples are blended with each other, in every part."""
     for index in range(2):
         *_, (images, labels, weights) = training_batches(
             dataset, batch_size=8, seed=3, part=(index, 2), augmentation=Augmentation(mixup=1.0)
@@ -62,7 +62,7 @@ def test_mixing_leaves_padding_out(dataset: Path) -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("skipped", [0, 1])
 def test_every_sample_is_read_by_one_reader(tmp_path: Path, count: Any, skipped: Any) -> None:
-    """Over an epoch the readers' samples are the manifest's, each once, also where a run goes on."""
+    """Over an epoch the processes read every sample once, also when a run resumes."""
     drawn = [square(number, size=32) for number in range(26)]
     tags = [f"picture_{number}" for number in range(26)]
     samples = [Drawn(id=one.id, jpeg=one.jpeg, tags=(tag,)) for one, tag in zip(drawn, tags, strict=True)]
@@ -88,7 +88,7 @@ def test_every_sample_is_read_by_one_reader(tmp_path: Path, count: Any, skipped:
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_parts_make_up_the_batches_exactly_once(dataset: Path, count: Any) -> None:
-    """The parts of a batch together hold its samples, each once; what fills the last one up counts nothing."""
+    """The parts of a batch together hold its samples once, and padding has weight 0."""
     whole = list(training_batches(dataset, batch_size=8, seed=3, epoch=1))
     parts = [
         list(training_batches(dataset, batch_size=8, seed=3, epoch=1, part=(index, count)))
@@ -107,7 +107,7 @@ def test_parts_make_up_the_batches_exactly_once(dataset: Path, count: Any) -> No
 
 
 def test_several_processes_need_jax(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With TensorFlow, a second process is refused with what to set."""
+    """With TensorFlow, several processes are refused, and the message says what to set."""
     monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
 
     with pytest.raises(UsageError, match="KERAS_BACKEND=jax"), join_processes():
@@ -145,7 +145,7 @@ def test_two_processes_train_as_one_does(dataset: Path, tmp_path: Path, alone: A
 
 @pytest.mark.slow
 def test_two_devices_train_as_one_does(dataset: Path, tmp_path: Path, alone: Any) -> None:
-    """So do two devices of one process, which stand for two GPUs of one host."""
+    """Two devices of one process, standing for two GPUs of one host, write the same curve, too."""
     _finish(_start(dataset, tmp_path / "run", XLA_FLAGS="--xla_force_host_platform_device_count=2"))
 
     _assert_same_curve(_log(tmp_path / "run"), alone)

@@ -1,4 +1,4 @@
-"""Training survives what ends a process: kill -9 anywhere, again and again, and Ctrl-C at a terminal."""
+"""Training survives kill -9 at any point, again and again, and Ctrl-C at a terminal."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _start(dataset: Path, run: Any, *, checkpoint_s: Any) -> Any:
 
 
 def test_twenty_kills_leave_the_weights_of_an_uninterrupted_run(dataset: Path, tmp_path: Path) -> None:
-    """Killed by SIGKILL twenty times, at and within random steps, a run ends with the same bits."""
+    """A run that is killed twenty times, between and within random steps, ends with the same bits."""
     undisturbed = _start(dataset, tmp_path / "undisturbed", checkpoint_s=1e9)
     expected = undisturbed.communicate()[0].splitlines()[-1]
     assert expected.startswith("weights")
@@ -78,8 +78,8 @@ def test_twenty_kills_leave_the_weights_of_an_uninterrupted_run(dataset: Path, t
     assert last == expected
 
 
-def test_ctrl_c_at_a_terminal_saves_and_says_how_to_go_on(dataset: Path, tmp_path: Path) -> None:
-    """At a terminal Ctrl-C ends in one line that says how to go on, status 130, and a checkpoint."""
+def test_ctrl_c_at_a_terminal_saves_and_says_how_to_resume(dataset: Path, tmp_path: Path) -> None:
+    """Ctrl-C at a terminal ends in one line that says how to resume, status 130, and a checkpoint."""
     run = tmp_path / "run"
     command = [sys.executable, "-m", "alti2v", "train", str(dataset), str(run), "--weights", "none"]
     leader, follower = pty.openpty()
