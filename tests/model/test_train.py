@@ -53,7 +53,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def reference(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The uninterrupted run, which all interrupted ones must equal; its report and its progress.
 
-    Only the progress hook moves the clock: 8 s after each step of the first epoch, 2 s after each of the second.
+    Only the progress hook moves the clock: 8 s after each step of the first epoch, then 2 s after each.
     """
     run, heard, now_s = tmp_path_factory.mktemp("reference") / "run", [], [0.0]
 

@@ -127,6 +127,9 @@ def prepare(job: Job, network: Network, phase: Phase) -> CompiledModel:
     if recipe.positive_weight:
         counts = [tag.count for tag in job.tags]
         weights = positive_weights(counts, samples=job.train_samples, exponent=recipe.positive_weight)
+    # JAX's predict function keeps the split into frozen and learning variables for which it was made, and fails
+    # on several devices when that changes.
+    network.tagger.make_predict_function(force=True)
     model.compile(optimizer=optimizer, loss=loss_of(recipe.loss, weights), jit_compile=_jit_compile())
     model.optimizer.build(model.trainable_variables)
     return CompiledModel(network=network, model=model, is_cached=is_cached)
