@@ -1,43 +1,43 @@
-"""The exceptions of alti2v, each with the exit status that the command line ends with.
+"""Exceptions of alti2v, each with the exit status of the command line.
 
-    Alti2vError         1    something failed
-    ├── UsageError      2    a different command line mends it: an option, a path, a wrong directory
-    ├── RemoteError     3    the remote side kept something from us; run again later
-    ├── DamagedError    4    what lies on disk is not what was written
-    │   └── VersionError     it was written by another format version
-    ├── DataError       1    the data at hand does not allow what was asked for
+    Alti2vError         1    an operation failed
+    ├── UsageError      2    another command line is needed: an option, a path, a wrong directory
+    ├── RemoteError     3    a remote side withheld something; run again later
+    ├── DamagedError    4    bytes on disk differ from those that were written
+    │   └── VersionError     they were written by another format version
+    ├── DataError       1    the available data do not allow the operation
     └── StorageError    1    the disk or the object store refused a write
 
 A failure of ONE post, file or sample is never an exception that leaves its stage: it is a
-`records.Status` with a reason, counted, and shown. Exceptions are for what stops a whole stage.
+`records.Status` with a reason, counted, and shown. Exceptions stop a whole stage.
 Messages say what happened, to which item, and what to do next, in one line.
 """
 
 
 class TerminatedError(KeyboardInterrupt):
-    """SIGTERM asked a stage to end: like Ctrl-C, but the exit status is 143 (128 + the signal's number)."""
+    """SIGTERM requested the end of a stage; the exit status is 143 (128 + the signal's number)."""
 
 
 class Alti2vError(Exception):
-    """Something failed; the message is fit to be shown as it is."""
+    """An operation failed; the message can be shown to the user as it is."""
 
     exit_status = 1
 
 
 class UsageError(Alti2vError):
-    """A different command line mends it."""
+    """Another command line is needed."""
 
     exit_status = 2
 
 
 class RemoteError(Alti2vError):
-    """The remote side kept something from us: unreachable, refusing, or answering nonsense."""
+    """A remote side is unreachable, refuses, or sends nonsense."""
 
     exit_status = 3
 
 
 class DamagedError(Alti2vError):
-    """Bytes on disk differ from what was written there."""
+    """Bytes on disk differ from those that were written."""
 
     exit_status = 4
 
@@ -47,7 +47,7 @@ class VersionError(DamagedError):
 
 
 class DataError(Alti2vError):
-    """The data at hand does not allow what was asked for."""
+    """The available data do not allow the operation."""
 
 
 class StorageError(Alti2vError):

@@ -1,9 +1,9 @@
-"""What moves between functions: frozen values, stdlib only, no behaviour beyond their own consistency.
+"""Values that move between functions: frozen, stdlib only, without behaviour beyond their own consistency.
 
-The vocabulary of the whole program:
+Terms used throughout the program:
 
 - a **post** is what a board lists: an id, tags, URLs of files;
-- a **store** is what a crawl leaves behind; a **dataset** is what is built from a store;
+- a **store** is the result of a crawl; a **dataset** is built from a store;
 - a **sample** is one picture of a dataset with its tags;
 - a **shard** is one tar file of samples;
 - every post ends with exactly one **status**, and with a **reason** unless it is stored.
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 
 class Category(StrEnum):
-    """A tag's category; `code` is the number that Danbooru, Gelbooru and the WD taggers use."""
+    """Category of a tag; `code` is the number that Danbooru, Gelbooru and the WD taggers use."""
 
     GENERAL = "general"
     ARTIST = "artist"
@@ -34,7 +34,7 @@ class Category(StrEnum):
 
     @property
     def tags_column(self) -> str:
-        """The field of `Post`, and the column of tables, that holds the tags of this category."""
+        """Field of `Post`, and column of tables, with the tags of this category."""
         return f"tags_{self.value}"
 
 
@@ -49,18 +49,18 @@ CATEGORY_OF_CODE: Mapping[int, Category] = {code: name for name, code in CATEGOR
 
 
 class Status(StrEnum):
-    """How a post stands. Every status but PENDING is final for the run that set it."""
+    """Status of a post; every status but PENDING is final for the run that set it."""
 
-    PENDING = "pending"  # listed, its file not yet settled
+    PENDING = "pending"  # listed; the file has not been recorded yet
     STORED = "stored"
     DUPLICATE = "duplicate"  # another post of the same store has the same bytes
-    SKIPPED = "skipped"  # left out on purpose; the reason says why
-    FAILED = "failed"  # wanted, and not got; the reason is the kind of failure
+    SKIPPED = "skipped"  # left out on purpose; the reason tells why
+    FAILED = "failed"  # could not be fetched; the reason is the kind of failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagGroups:
-    """The tags of one post, each in exactly one group, each group sorted and free of repetition.
+    """Tags of one post, each in exactly one group, each group sorted and free of repetition.
 
     Field names are the values of `Category`, and the columns `tags_<name>` of the tables.
     """
@@ -78,7 +78,7 @@ class TagGroups:
         return tuple(sorted(tag for group in fields(self) for tag in getattr(self, group.name)))
 
     def of(self, category: Category) -> tuple[str, ...]:
-        """The tags of one category."""
+        """Return the tags of one category."""
         group: tuple[str, ...] = getattr(self, category.value)
         return group
 
@@ -86,25 +86,25 @@ class TagGroups:
 class Post(NamedTuple):
     """One post as a board describes it, normalised.
 
-    A flat tuple of plain values, so that a million of them go from a board's answers into the ledger and from
-    there into the tables without being taken apart.
+    A flat tuple of plain values, so that a million of them pass from a board's responses to the ledger and to
+    the tables without being taken apart.
 
     Attributes:
-        id: the board's number, > 0.
-        tags_general, tags_artist, tags_copyright, tags_character, tags_meta, tags_unknown: the tags of each
-            category, as far as the board's answer gives them, between spaces and in the board's order; entities
-            unescaped, no white space inside a tag. `tags` has them one by one.
-        rating: "general", "sensitive", "questionable", "explicit", or "" where the board says none.
-        score: None where nobody voted.
-        source: where the picture comes from; free text, "" if unknown.
-        parent_id: None for no parent.
-        created_at, changed_at: unix seconds, None where this answer does not say.
-        width, height: of the original, in px; 0 if unknown.
-        md5: of the original as the board imported it, 32 lower-case hex digits; None if hidden.
-        file_ext: of the original, lower case, without the dot; "" if unknown.
-        board_status: the board's own word: "active", "deleted", "pending", "flagged", "banned".
-        file_url, sample_url: absolute URLs; None if the board shows none. `sample_url` is None
-            where the sample would be the original itself.
+        id: The board's number, > 0.
+        tags_general, tags_artist, tags_copyright, tags_character, tags_meta, tags_unknown: Tags of each
+            category that the response contains, separated by spaces, in the board's order; entities are
+            unescaped, and no tag contains white space. `tags` splits them.
+        rating: "general", "sensitive", "questionable", "explicit", or "" if the board reports none.
+        score: Votes; None if nobody voted.
+        source: Origin of the picture, free text; "" if unknown.
+        parent_id: Id of the parent post, None without one.
+        created_at, changed_at: Unix time, s; None if the response does not contain it.
+        width, height: Size of the original, px; 0 if unknown.
+        md5: MD5 of the original as the board imported it, 32 lower-case hex digits; None if hidden.
+        file_ext: File extension of the original, lower case, without the dot; "" if unknown.
+        board_status: The board's own word: "active", "deleted", "pending", "flagged", "banned".
+        file_url, sample_url: Absolute URLs; None if the board shows none. `sample_url` is None if the sample
+            would be the original itself.
     """
 
     id: int
@@ -130,7 +130,7 @@ class Post(NamedTuple):
 
     @property
     def tags(self) -> TagGroups:
-        """The tags one by one."""
+        """The tags as groups."""
         return TagGroups(
             general=tag_names(self.tags_general),
             artist=tag_names(self.tags_artist),
@@ -142,13 +142,13 @@ class Post(NamedTuple):
 
 
 def tag_names(text: str) -> tuple[str, ...]:
-    """The tags of a text of tags, sorted, each once."""
+    """Split a text of tags at spaces; sorted, each once."""
     return tuple(sorted(set(filter(None, text.split(" "))))) if text else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Where the bytes of a member lie inside a tar file: `[offset, offset + size)`, in bytes."""
+    """Position of a member's bytes in a tar file: `[offset, offset + size)`, in bytes."""
 
     offset: int
     size: int
@@ -165,12 +165,12 @@ class Tag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that `verify` found wrong.
+    """One fault that `verify` found.
 
     Attributes:
-        where: the file, and the key or row inside it, relative to the directory that was verified.
-        what: what is wrong, in words.
-        repaired: whether it is right now.
+        where: File, and the key or row in it, relative to the verified directory.
+        what: Description of the fault.
+        repaired: True if it has been repaired.
     """
 
     where: str
@@ -180,7 +180,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What `verify` read and found: `checked` counts items by kind, e.g. {"pictures": 1200}."""
+    """Result of `verify`.
+
+    Attributes:
+        checked: Number of checked items by kind, e.g. {"pictures": 1200}.
+        findings: Faults.
+    """
 
     checked: Mapping[str, int]
     findings: tuple[Finding, ...]
@@ -188,16 +193,16 @@ class Verification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a stage is; stages hand these to a `ProgressHook`, as often as they like.
+    """Progress of a stage, passed to a `ProgressHook` as often as the stage likes.
 
     Attributes:
-        stage: what is being done, a noun or a gerund: "listing", "building".
-        done: units finished; never decreases within a stage.
-        total: units in all, None while unknown.
-        unit: plural noun: "posts", "files", "steps".
-        counts: what else is worth seeing, in the order of display: {"failed http_503": 3}.
-        note: why nothing moves just now: "board asked for 30 s of silence".
-        milestone: a line worth keeping, shown once, as it is: what an epoch came to.
+        stage: Name of the stage, a noun or a gerund: "listing", "building".
+        done: Number of finished units; never decreases within a stage.
+        total: Total number of units, None while unknown.
+        unit: Plural noun: "posts", "files", "steps".
+        counts: Further figures in the order of display: {"failed http_503": 3}.
+        note: Reason for a pause: "board asked for 30 s of silence".
+        milestone: Line to print once and keep, such as the result of an epoch.
     """
 
     stage: str
@@ -213,4 +218,4 @@ ProgressHook = Callable[[Progress], None]
 
 
 def ignore_progress(_: Progress) -> None:
-    """The `ProgressHook` of a caller who does not want to know."""
+    """Do nothing; the `ProgressHook` of a caller who does not want to know."""

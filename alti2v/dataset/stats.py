@@ -1,7 +1,6 @@
-"""What is in a dataset: counts over its tables, a batch of rows in memory at a time; no picture is opened.
+"""Statistics of a dataset from its tables, with a batch of rows in memory at a time; no picture is opened.
 
-Two passes: the first counts, and picks pictures to show; the second finds the members of the groups that the
-first has met.
+Two passes: the first counts, and picks pictures to show; the second finds the members of near-duplicate groups.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from alti2v.storage.layout import MANIFEST_FILE, SPLITS, TAGS_FILE
 from alti2v.storage.location import Address, local_copies, open_location
 from alti2v.storage.order import random_order
 
-_MANY = 300  # tags of a picture: what has more is counted here
-_TOGETHER = 100  # the most frequent tags are held against each other
+_MANY = 300  # last bin of the histogram of tags per picture: this number or more
+_TOGETHER = 100  # number of most frequent tags whose pairs are counted
 _TAG_COLUMNS = tuple(category.tags_column for category in CATEGORIES)
 _FACTS = (
     *("id", "offset", "size", "labels", "group_id", "rating", "source", "created_at"),
     *("source_width", "source_height"),
 )
-# The host of an address, without "www.".
+# Host of a URL, without "www.".
 _HOST = r"^https?://(?:www\.)?(?P<host>[^/:?#\s]+)"
 ASPECT_EDGES = tuple(step / 8 for step in range(-16, 17))  # log2 of width / height
 SIZE_EDGES = tuple(step / 2 for step in range(-12, 15))  # log2 of megapixels
@@ -44,14 +43,14 @@ _Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatsConfig:
-    """What to look at.
+    """Options of `stats`.
 
     Attributes:
-        dataset: directory of a dataset, or a URL of one that fsspec knows.
-        tags: pictures of each are picked, in the vocabulary or not.
-        seed: of the picks.
-        sheet: pictures to pick of a kind.
-        groups: groups of alike pictures to pick.
+        dataset: Directory of a dataset, or its URL.
+        tags: Tags to show a sheet of pictures for, in the vocabulary or not.
+        seed: Seed of the samples.
+        sheet: Number of pictures per sheet.
+        groups: Number of near-duplicate groups to show.
     """
 
     dataset: Address
@@ -63,24 +62,24 @@ class StatsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagCount:
-    """A tag of the vocabulary, and the pictures of each split that carry it."""
+    """A tag of the vocabulary, and its number of pictures in each split."""
 
     tag: Tag
     pictures: Mapping[str, int]
 
     @property
     def total(self) -> int:
-        """Pictures of all splits."""
+        """Number of pictures in all splits."""
         return sum(self.pictures.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two tags.
+    """Two tags that occur together.
 
     Attributes:
-        together: pictures that carry both.
-        lift: how many times as many as if the two had nothing to do with each other.
+        together: Number of pictures with both.
+        lift: Factor by which that exceeds the number expected if the tags were independent.
     """
 
     first: str
@@ -91,30 +90,35 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetStats:
-    """What is in a dataset.
+    """Statistics of a dataset.
 
     Attributes:
-        image: how pictures were made.
-        shards: number of tar files; `bytes` of all of them.
-        plan_hash, made_with: as in the manifest.
-        pictures: by split.
-        tags: the vocabulary, in its order.
-        labels_per_picture: position i: pictures with i tags of the vocabulary; the last: so many or more.
-        tags_per_picture: the same for all tags, whether in the vocabulary or not.
-        sizes: pictures by megapixels before they were reduced, between 2 ** `SIZE_EDGES`.
-        aspects: pictures by width / height before they were reduced, between 2 ** `ASPECT_EDGES`.
-        enlarged: pictures that were smaller than the dataset's, in both directions.
-        ratings, hosts: pictures by each, most frequent first. The hosts are those of `source`.
-        years: pictures by year of posting, in order.
-        undated, unsourced: pictures without a date, and whose source is no address.
-        first_id, last_id: of the board.
-        together: [i][j]: pictures that carry both of the tags i and j, of the most frequent ones.
-        pairs: of the same tags, by falling lift.
-        outcomes: what became of the posts of the store; the sum is their number.
-        grouped: pictures that share a group with another one; `group_sizes` groups by number of pictures.
-        astray: pictures that stand on another side than some picture of their group, because the dataset grew.
-        groups: some of them, each whole.
-        sheets: pictures of any kind, then of each tag that was asked for.
+        dataset: Folder or URL of the dataset.
+        image: Recipe of the pictures.
+        shards: Number of tar files.
+        bytes: Size of all tar files.
+        plan_hash, made_with: See `Manifest`.
+        pictures: Number of pictures by split.
+        tags: The vocabulary, in its order.
+        labels_per_picture: Position i: number of pictures with i tags of the vocabulary; the last position:
+            with at least as many.
+        tags_per_picture: The same for all tags, in the vocabulary or not.
+        sizes: Number of pictures by megapixels of the stored picture, between 2 ** `SIZE_EDGES`.
+        aspects: Number of pictures by width / height of the stored picture, between 2 ** `ASPECT_EDGES`.
+        enlarged: Number of pictures that were smaller than those of the dataset in both directions.
+        ratings, hosts: Number of pictures by rating and by host of `source`, most frequent first.
+        years: Number of pictures by year of posting, in order.
+        undated: Number of pictures without a date.
+        unsourced: Number of pictures whose source is not a URL.
+        first_id, last_id: Smallest and largest post number.
+        together: [i][j]: number of pictures with both tags i and j, among the most frequent tags.
+        pairs: Pairs of these tags, by falling lift.
+        outcomes: Number of posts by outcome; their sum is the number of posts in the store.
+        grouped: Number of pictures that share a near-duplicate group with another picture.
+        astray: Number of pictures in another split than some picture of their group, because the dataset grew.
+        group_sizes: Number of groups by number of pictures.
+        groups: Some near-duplicate groups, each complete.
+        sheets: A sample of all pictures, then one for each requested tag.
     """
 
     dataset: Address
@@ -148,23 +152,23 @@ class DatasetStats:
 
     @property
     def name(self) -> str:
-        """The last part of where it is."""
+        """Last part of the path or URL."""
         return str(self.dataset).rstrip("/").rpartition("/")[2]
 
 
 def dataset_stats(config: StatsConfig, *, progress: ProgressHook = ignore_progress) -> DatasetStats:
-    """Count what is in a dataset, and pick pictures to show.
+    """Compute the statistics of a dataset, and pick pictures to show.
 
     Raises:
-        UsageError: there is no dataset, or no picture carries a tag that was asked for.
-        DamagedError: a table is missing or not what was written.
-        StorageError: the URL cannot be read.
+        UsageError: There is no dataset, or no picture has a requested tag.
+        DamagedError: A table is missing or damaged.
+        StorageError: The URL cannot be read.
     """
-    place = open_location(config.dataset)
-    with local_copies(place, (MANIFEST_FILE, TAGS_FILE)) as folder:
+    location = open_location(config.dataset)
+    with local_copies(location, (MANIFEST_FILE, TAGS_FILE)) as folder:
         manifest = read_manifest(folder)
         vocabulary = read_vocabulary(folder)
-    with local_copies(place, [shard.name.metadata for shard in manifest.shards]) as tables:
+    with local_copies(location, [shard.name.metadata for shard in manifest.shards]) as tables:
         return _counted(config, tables, manifest, vocabulary, progress)
 
 
@@ -184,7 +188,7 @@ def _counted(
         progress(Progress(stage="counting", done=done, total=total, unit="pictures"))
     for tag, pick in picks.items():
         if tag and not pick.total:
-            raise UsageError(f"no picture of {config.dataset} carries the tag {tag!r}: look at its spelling")
+            raise UsageError(f"no picture of {config.dataset} has the tag {tag!r}: check its spelling")
     sizes, groups = duplicate_groups(
         tables,
         manifest,
@@ -200,7 +204,7 @@ _NONE = np.empty(0, np.int64)
 
 @dataclass(slots=True)
 class _Counts:
-    """What the first pass adds up."""
+    """Counters of the first pass."""
 
     tags: npt.NDArray[np.int64]  # (splits, vocabulary)
     together: npt.NDArray[np.float64]
@@ -213,7 +217,7 @@ class _Counts:
     years: Counter[int]
     hosts: Counter[str]
     ids: tuple[int, int]
-    followers: list[_Ints]  # groups of pictures that are not the first of their group
+    followers: list[_Ints]  # group of each picture that is not the first of its group
 
     @classmethod
     def empty(cls, tags: int) -> _Counts:
@@ -307,7 +311,7 @@ def _result(
 
 
 def _pairs(together: npt.NDArray[np.float64], tags: Sequence[Tag], pictures: int) -> tuple[Pair, ...]:
-    """All pairs of the tags in `together` that occur, by falling lift: P(both) / (P(first) P(second)).
+    """Return all pairs of the tags in `together` that occur, by falling lift: P(both) / (P(first) P(second)).
 
     S. Brin et al., "Dynamic itemset counting and implication rules for market basket data", SIGMOD 1997, who
     call it interest.
@@ -329,7 +333,7 @@ def _pairs(together: npt.NDArray[np.float64], tags: Sequence[Tag], pictures: int
 
 
 def _carrying(rows: pa.Table, tag: str) -> _Ints:
-    """The rows whose picture carries a tag, of whatever category."""
+    """Return the rows whose picture has a tag, of any category."""
     found = []
     for name in _TAG_COLUMNS:
         lists = rows[name].combine_chunks()
@@ -344,7 +348,7 @@ def _lengths(lists: pa.Array | pa.ChunkedArray) -> _Ints:
 
 
 def _valued(column: pa.ChunkedArray) -> dict[Any, int]:
-    """How often each value occurs; nulls are left out."""
+    """Count the values of a column, without nulls."""
     counted = pc.value_counts(column.drop_null())
     return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
 
@@ -357,7 +361,7 @@ def _histogram(numbers: _Ints) -> _Ints:
 
 
 def _between(values: npt.NDArray[np.float64], edges: Sequence[float]) -> _Ints:
-    """How many values lie between the edges; those outside count for the outermost bins."""
+    """Count the values between the edges; values outside count for the outermost bins."""
     return np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
 
 

@@ -1,1 +1,1 @@
-"""How bytes reach a disk: the on-disk contract, tar files, Parquet tables, all-or-nothing publication."""
+"""Storage: the on-disk contract, tar files, Parquet tables, all-or-nothing publication, URLs."""

@@ -119,7 +119,7 @@ class ShardName:
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
-            raise ValueError(f"split {self.split!r} is none of {', '.join(SPLITS)}")
+            raise ValueError(f"split {self.split!r} is not one of {', '.join(SPLITS)}")
         if not 0 <= self.number < self.total:
             raise ValueError(f"shard number {self.number} is outside [0, {self.total})")
         if self.edition < 1:

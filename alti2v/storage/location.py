@@ -1,6 +1,6 @@
-"""A folder on this machine or behind a URL, with the few things that a build does in either.
+"""Location of files: a local folder, or a folder behind a URL, with the few operations that a build needs.
 
-Workers on several machines meet in such folders. Names are relative to the folder, with slashes.
+Workers on several machines share such folders. Names are relative to the folder, with slashes.
 """
 
 from __future__ import annotations
@@ -38,34 +38,34 @@ from alti2v.storage.remote import (
 )
 
 Address = Path | str
-"""A local folder, or a URL as text: what a task carries from one machine to another."""
+"""A local folder, or a URL as text; unlike an open location, it can be sent to another machine."""
 
-# Behind a URL so many ranges are asked for at once, with so many bytes together (one range may have more).
-_AT_ONCE = 32
-_BYTES_AT_ONCE = 32 << 20
+# Limits of the ranges that are requested from a URL in parallel (a single range may be larger).
+_PARALLEL_RANGES = 32
+_PARALLEL_BYTES = 32 << 20
 
 
 def open_location(address: Address) -> Path | Remote:
-    """Prepare a folder for use; sends nothing.
+    """Prepare access to a folder without sending a request.
 
     Raises:
-        UsageError: nobody knows this kind of URL, or its driver is not installed.
+        UsageError: The kind of URL is unknown, or its driver is not installed.
     """
     return open_remote(address) if isinstance(address, str) else address
 
 
 def below(address: Address, folder: str) -> Address:
-    """A folder inside a folder."""
+    """Return the address of a folder inside a folder."""
     return f"{address}/{folder}" if isinstance(address, str) else address / folder
 
 
 @contextlib.contextmanager
 def staging(address: Address, name: str) -> Iterator[Path]:
-    """A local folder to make files in that `put_once` and `put` take; it is gone after the block.
+    """Provide a local folder for files that `put_once` and `put` publish; it is deleted after the block.
 
     Args:
-        address: where the files are to go; a local one must be in the same file system.
-        name: what is made, unique among what this thread makes.
+        address: Destination of the files; if it is local, the folder is in the same file system.
+        name: Name of the work, unique within this thread.
     """
     if isinstance(address, str):
         with tempfile.TemporaryDirectory(prefix="alti2v-") as temporary:
@@ -79,115 +79,114 @@ def staging(address: Address, name: str) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def put_once(file: Path, place: Path | Remote, name: str) -> None:
-    """Publish a local file, unless there is one of that name.
+def put_once(file: Path, location: Path | Remote, name: str) -> None:
+    """Publish a local file, unless a file of that name exists.
 
     Raises:
-        StorageError: what is there has other bytes, and stays; or the place refuses.
+        StorageError: A file with other bytes exists, and is kept; or the location cannot be written.
     """
-    if isinstance(place, Remote):
-        upload_once(place, file, name)
+    if isinstance(location, Remote):
+        upload_once(location, file, name)
     else:
-        publish_once(file, place / name)
+        publish_once(file, location / name)
 
 
-def put(file: Path, place: Path | Remote, name: str) -> None:
-    """Publish a local file, replacing what is there; a local place takes the file itself.
+def put(file: Path, location: Path | Remote, name: str) -> None:
+    """Publish a local file, replacing an existing one; at a local location the file itself is moved.
 
     Raises:
-        StorageError: the place refuses; what was there is as it was.
+        StorageError: The location cannot be written; an existing file is unchanged.
     """
-    if isinstance(place, Remote):
-        upload(place, file, name)
+    if isinstance(location, Remote):
+        upload(location, file, name)
     else:
-        with storage_errors(place / name):
-            file.replace(place / name)
-            fsync_directory((place / name).parent)
+        with storage_errors(location / name):
+            file.replace(location / name)
+            fsync_directory((location / name).parent)
 
 
 @contextlib.contextmanager
-def local_copy(place: Path | Remote, name: str) -> Iterator[Path]:
-    """A file as a local one, for the length of the block.
+def local_copy(location: Path | Remote, name: str) -> Iterator[Path]:
+    """Provide a file as a local one for the duration of the block.
 
     Raises:
-        FileNotFoundError: there is none.
-        StorageError: it cannot be read.
+        FileNotFoundError: There is no such file.
+        StorageError: It cannot be read.
     """
-    with local_copies(place, [name]) as folder:
+    with local_copies(location, [name]) as folder:
         if not (folder / name).exists():
-            raise FileNotFoundError(f"{place.url if isinstance(place, Remote) else place}/{name}")
+            raise FileNotFoundError(f"{location.url if isinstance(location, Remote) else location}/{name}")
         yield folder / name
 
 
 @contextlib.contextmanager
-def local_copies(place: Path | Remote, names: Iterable[str]) -> Iterator[Path]:
-    """Files as local ones for the length of the block, each under its name in one folder.
+def local_copies(location: Path | Remote, names: Iterable[str]) -> Iterator[Path]:
+    """Provide files in one local folder for the duration of the block: the folder itself, or downloaded copies.
 
-    What is missing there is missing here. A local place is that folder itself. Errors that leave the block
-    name files by their URL.
+    Missing files are missing from the folder. Errors raised in the block name files by their URL.
 
     Raises:
-        StorageError: one cannot be read.
+        StorageError: A file cannot be read.
     """
-    if not isinstance(place, Remote):
-        yield place
+    if not isinstance(location, Remote):
+        yield location
         return
     with tempfile.TemporaryDirectory(prefix="alti2v-") as folder:
         for name in names:
-            if size_of(place, name) is not None:
+            if size_of(location, name) is not None:
                 make_directory((Path(folder) / name).parent)
-                download(place, name, Path(folder) / name)
+                download(location, name, Path(folder) / name)
         try:
             yield Path(folder)
         except Alti2vError as exc:
-            raise type(exc)(str(exc).replace(folder, place.url)) from exc
+            raise type(exc)(str(exc).replace(folder, location.url)) from exc
 
 
-def sizes_in(place: Path | Remote, folder: str = "") -> Mapping[str, int]:
-    """The files directly in a folder: name relative to it -> bytes; none if there is no such folder.
-
-    Raises:
-        StorageError: it cannot be read.
-    """
-    if isinstance(place, Remote):
-        return sizes(place, folder)
-    return {path.name: path.stat().st_size for path in (place / folder).glob("*") if path.is_file()}
-
-
-def remove(place: Path | Remote, names: Iterable[str]) -> None:
-    """Remove files; one that is not there is removed already.
+def sizes_in(location: Path | Remote, folder: str = "") -> Mapping[str, int]:
+    """Map the names of the files directly in a folder to their sizes in bytes; empty without a folder.
 
     Raises:
-        StorageError: the place refuses.
+        StorageError: The folder cannot be read.
     """
-    if isinstance(place, Remote):
-        delete(place, names)
+    if isinstance(location, Remote):
+        return sizes(location, folder)
+    return {path.name: path.stat().st_size for path in (location / folder).glob("*") if path.is_file()}
+
+
+def remove(location: Path | Remote, names: Iterable[str]) -> None:
+    """Remove files, ignoring missing ones.
+
+    Raises:
+        StorageError: The location cannot be written.
+    """
+    if isinstance(location, Remote):
+        delete(location, names)
     else:
         for name in names:
-            (place / name).unlink(missing_ok=True)
+            (location / name).unlink(missing_ok=True)
 
 
-def read_spans(place: Path | Remote, wanted: Iterable[tuple[str, Span]]) -> Iterator[bytes]:
-    """Read ranges of files, in the order in which they are asked for, a few in memory at a time.
+def read_spans(location: Path | Remote, wanted: Iterable[tuple[str, Span]]) -> Iterator[bytes]:
+    """Read ranges of files in the given order, with few in memory at a time.
 
-    A range is short where its file is.
+    A range that passes the end of its file is short.
 
     Raises:
-        DamagedError: a file is missing.
-        StorageError: one cannot be read.
+        DamagedError: A file is missing.
+        StorageError: A file cannot be read.
     """
-    if isinstance(place, Remote):
+    if isinstance(location, Remote):
         for some in _together(wanted):
-            yield from ranges(place, some)
+            yield from ranges(location, some)
     else:
-        yield from _read(place, wanted)
+        yield from _read(location, wanted)
 
 
 def _together(wanted: Iterable[tuple[str, Span]]) -> Iterator[list[tuple[str, Span]]]:
     some: list[tuple[str, Span]] = []
     size = 0
     for name, span in wanted:
-        if some and (len(some) == _AT_ONCE or size + span.size > _BYTES_AT_ONCE):
+        if some and (len(some) == _PARALLEL_RANGES or size + span.size > _PARALLEL_BYTES):
             yield some
             some, size = [], 0
         some.append((name, span))
@@ -196,10 +195,10 @@ def _together(wanted: Iterable[tuple[str, Span]]) -> Iterator[list[tuple[str, Sp
         yield some
 
 
-def _read(place: Path, wanted: Iterable[tuple[str, Span]]) -> Iterator[bytes]:
-    # A shard takes its samples from all over the store: thousands of files, more than may be open at once.
+def _read(location: Path, wanted: Iterable[tuple[str, Span]]) -> Iterator[bytes]:
+    # A shard takes samples from thousands of files, more than may be open at the same time.
     for name, of_file in itertools.groupby(wanted, key=itemgetter(0)):
-        with _opened(place / name) as file:
+        with _opened(location / name) as file:
             for _, span in of_file:
                 yield os.pread(file.fileno(), span.size, span.offset)
 

@@ -1,7 +1,7 @@
 """All-or-nothing publication of files on a local disk.
 
-A reader sees a file whole or not at all, also after kill -9 and after a power cut: the bytes go to
-a temporary name in the same directory, are fsynced, renamed, and the directory is fsynced.
+A reader sees a file whole or not at all, even after kill -9 or a power cut: the bytes are written under a
+temporary name in the same directory and fsynced, the file is renamed, and the directory is fsynced.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from typing import Any
 from alti2v.errors import DamagedError, StorageError
 
 TEMPORARY_PREFIX = ".tmp-"
-# What link(2) says where the file system has no hard links, such as exFAT and some network file systems.
+# Errors of link(2) on file systems without hard links, such as exFAT and some network file systems.
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Translate an OSError of the block into a StorageError that says which path and what to do."""
+    """Translate an OSError of the block into a StorageError with the path and advice."""
     try:
         yield
     except OSError as exc:
@@ -38,7 +38,7 @@ def storage_errors(path: Path) -> Iterator[None]:
             errno.EACCES: "permission denied: choose a folder that you may write to",
             errno.EPERM: "permission denied: choose a folder that you may write to",
             errno.ENOTDIR: "a part of the path is a file, not a folder: choose another path",
-            errno.EEXIST: "a file is in the way: choose another path",
+            errno.EEXIST: "a file of that name exists: choose another path",
         }.get(exc.errno or 0, f"{exc.strerror or exc}")
         raise StorageError(f"cannot write {path}: {advice}") from exc
 
@@ -47,7 +47,7 @@ def make_directory(path: Path) -> None:
     """Create a directory and its parents; its name survives a power cut.
 
     Raises:
-        StorageError: the file system refuses.
+        StorageError: The file system refuses.
     """
     with storage_errors(path):
         if not path.is_dir():
@@ -65,10 +65,10 @@ def fsync_directory(path: Path) -> None:
 
 
 def publish(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file, then give it its final name, replacing what was there.
+    """Let `write` fill a temporary file, then rename it, replacing an existing file.
 
     Raises:
-        StorageError: the file system refuses; `path` is as it was before.
+        StorageError: The file system refuses; an existing file is unchanged.
     """
     temporary = path.with_name(temporary_name(path.name))
     with storage_errors(path):
@@ -83,18 +83,18 @@ def publish(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def temporary_name(name: str) -> str:
-    """A name for an unfinished file or folder that no other thread, process or machine uses."""
-    # Workers of several machines may share a folder, and have the same process numbers.
+    """Return a name for an unfinished file or folder that no other thread, process or machine uses."""
+    # Workers on several machines may share a folder, and have the same process IDs.
     return f"{TEMPORARY_PREFIX}{socket.gethostname()}-{threading.get_native_id()}-{name}"
 
 
 def publish_once(file: Path, path: Path) -> None:
-    """Give a finished file a second name in the same file system, unless another file has that name.
+    """Publish a finished file under another name in the same file system, unless that name exists.
 
-    So whoever does the same work twice, or late, changes nothing.
+    Doing the same work twice, or late, therefore changes nothing.
 
     Raises:
-        StorageError: what has the name has other bytes, and stays; or the file system refuses.
+        StorageError: The name exists with other bytes, and is kept; or the file system refuses.
     """
     with storage_errors(path):
         if not _named(file, path) and not filecmp.cmp(file, path, shallow=False):
@@ -103,27 +103,29 @@ def publish_once(file: Path, path: Path) -> None:
 
 
 def taken(path: Path | str) -> str:
-    """What to say of a name that has other bytes than those that were to be published under it."""
+    """Write the message for a name that exists with other bytes than those to be published."""
     return (
-        f"{path} has other bytes than this build makes: another build writes there; "
-        "run the same command again when it has ended"
+        f"{path} has other bytes than this build makes: another build is writing there; "
+        "run the same command again after it has ended"
     )
 
 
 def publish_bytes(path: Path, content: bytes) -> None:
-    """Publish `content` as the whole of a file."""
+    """Publish `content` as the content of a file."""
     publish(path, lambda temporary: _write(temporary, content))
 
 
 def publish_json(path: Path, value: Any, *, indent: int | None = 1) -> None:  # noqa: ANN401 - as json_bytes
-    """Publish a JSON document, as `json_bytes` writes it."""
+    """Publish a JSON document, see `json_bytes`."""
     publish_bytes(path, json_bytes(value, indent=indent))
 
 
 def json_bytes(value: Any, *, indent: int | None = 1) -> bytes:  # noqa: ANN401 - whatever json can write
-    """Write a JSON document: sorted keys, newline at the end, so equal values give equal bytes.
+    """Encode a JSON document with sorted keys and a final newline, so that equal values give equal bytes.
 
-    Without an indent all is in one line, which takes a tenth of the time.
+    Args:
+        value: A value that JSON can represent.
+        indent: Indentation; None writes a single line, in a tenth of the time.
     """
     return (json.dumps(value, indent=indent, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
@@ -132,8 +134,8 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - the caller checks the shape
     """Read a JSON document.
 
     Raises:
-        FileNotFoundError: there is none.
-        DamagedError: it is not JSON.
+        FileNotFoundError: There is no such file.
+        DamagedError: It is not JSON.
     """
     content = path.read_bytes()
     try:
@@ -143,7 +145,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - the caller checks the shape
 
 
 def sweep_temporary_files(directory: Path) -> None:
-    """Remove what killed processes left behind; call it only while holding the directory's lock."""
+    """Remove what killed processes left behind; the caller must hold the directory's lock."""
     for leftover in directory.glob(f"{TEMPORARY_PREFIX}*"):
         if leftover.is_dir():
             shutil.rmtree(leftover)
@@ -153,7 +155,7 @@ def sweep_temporary_files(directory: Path) -> None:
 
 def _named(file: Path, path: Path) -> bool:
     try:
-        os.link(file, path)  # unlike a rename it fails if the name is taken
+        os.link(file, path)  # unlike a rename, it fails if the name exists
     except FileExistsError:
         return False
     except OSError as exc:

@@ -1,7 +1,4 @@
-"""Reading a store: a consistent snapshot of its tables, and pictures out of its tar files.
-
-Knows where things lie and what they are called; what becomes of them is for the dataset stage to say.
-"""
+"""Reading a store: a consistent snapshot of its tables, and pictures from its tar files."""
 
 from __future__ import annotations
 
@@ -41,11 +38,12 @@ _NAME_BYTES = 100  # POSIX.1-2017 pax, "ustar Interchange Format": the name is t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """A store as it was at one moment; a crawl may go on writing into it meanwhile.
+    """A snapshot of a store; a crawl may go on writing meanwhile.
 
     Attributes:
-        description: store.json.
-        parts: the parts of the post table, open, in the order of their numbers.
+        path: Folder of the store.
+        description: Content of store.json.
+        parts: Open parts of the post table, in the order of their numbers.
     """
 
     path: Path
@@ -55,16 +53,16 @@ class Store:
 
 @contextlib.contextmanager
 def open_store(path: Path) -> Iterator[Store]:
-    """Open a store for reading; the parts stay what they are until the block ends, whatever a crawl does.
+    """Open a store for reading; the parts do not change until the block ends, whatever a crawl does.
 
-    The crawler replaces whole files, so an open file never changes, and bytes that a table names are in
-    the tar before the table is published.
+    The crawler replaces whole files, so an open file never changes. Bytes that a table refers to are in the tar
+    file before the table is published.
 
     Raises:
-        UsageError: the directory does not exist or is no store.
-        VersionError: a program of another format version wrote it.
-        DamagedError: its description cannot be read.
-        DataError: its tables do not exist yet.
+        UsageError: The directory does not exist or is not a store.
+        VersionError: A program of another format version wrote it.
+        DamagedError: Its description cannot be read.
+        DataError: Its tables do not exist yet.
     """
     description = read_description(path, DirectoryKind.STORE)
     with contextlib.ExitStack() as stack:
@@ -76,7 +74,7 @@ def open_store(path: Path) -> Iterator[Store]:
                 break
             stack.close()
         else:
-            raise DataError(f"{path}: the crawl rewrites its tables without pause: try again when it has ended")
+            raise DataError(f"{path}: the crawl keeps rewriting its tables: try again after it has ended")
         if not parts or not (path / TAGS_FILE).exists():
             process = holder(path, CRAWL_LOCK_FILE)
             then = (
@@ -90,8 +88,8 @@ def read_posts(store: Store, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Yield some columns of the post table, one part at a time, in the order of listing.
 
     Raises:
-        VersionError: a program of another format version wrote a part.
-        DamagedError: a part cannot be read.
+        VersionError: A program of another format version wrote a part.
+        DamagedError: A part cannot be read.
     """
     for part in store.parts:
         part.seek(0)
@@ -102,8 +100,8 @@ def read_categories(store: Store) -> Mapping[str, Category]:
     """Read the category of every tag of the store.
 
     Raises:
-        VersionError: a program of another format version wrote the table.
-        DamagedError: it cannot be read, or names a category that does not exist.
+        VersionError: A program of another format version wrote the table.
+        DamagedError: The table cannot be read, or contains an unknown category.
     """
     path = store.path / TAGS_FILE
     table = read_table(path, STORE_TAGS, ["name", "category"])
@@ -115,11 +113,11 @@ def read_categories(store: Store) -> Mapping[str, Category]:
 
 
 def read_relations(store: Store, of: Table) -> Sequence[tuple[str, str]]:
-    """Read the pairs of `layout.TAG_ALIASES` or `TAG_IMPLICATIONS`; none if the store does not have them.
+    """Read the pairs of `layout.TAG_ALIASES` or `TAG_IMPLICATIONS`; none if the store has no such table.
 
     Raises:
-        VersionError: a program of another format version wrote the table.
-        DamagedError: it cannot be read.
+        VersionError: A program of another format version wrote the table.
+        DamagedError: The table cannot be read.
     """
     try:
         table = read_table(store.path / f"{of.name}.parquet", of)
@@ -132,19 +130,19 @@ def read_relations(store: Store, of: Table) -> Sequence[tuple[str, str]]:
 def read_pictures(
     store: Address, number: int, wanted: Sequence[tuple[int, Span]]
 ) -> Iterator[tuple[int, memoryview]]:
-    """Read pictures of one tar file of a store, each after a look at the tar header in front of it.
+    """Read pictures from one tar file of a store, checking the tar header before each.
 
     Args:
-        store: the folder, or its URL.
-        number: of the tar file.
-        wanted: post number and place of each, ascending by offset.
+        store: Folder or URL of the store.
+        number: Number of the tar file.
+        wanted: Post number and span of each picture, ascending by offset.
 
     Yields:
-        The post number and the bytes of each.
+        Post number and bytes of each picture.
 
     Raises:
-        DamagedError: the tar file is missing or ends early, or a member belongs to another post.
-        StorageError: it cannot be read.
+        DamagedError: The tar file is missing or ends early, or a member belongs to another post.
+        StorageError: It cannot be read.
     """
     tar = images_tar(number)
     where, advice = f"{store}/{tar}", f"run `alti2v verify --repair` on {store}"
@@ -155,19 +153,19 @@ def read_pictures(
         name = block[:_NAME_BYTES].rstrip(b"\0").decode("ascii", "replace")
         if name.partition(".")[0] != member_key(post_id):
             raise DamagedError(
-                f"{where}: post {post_id} should lie at {span.offset}, but there is {name!r}: {advice}"
+                f"{where}: post {post_id} should be at {span.offset}, but {name!r} is there: {advice}"
             )
-        # A copy would be a second block of memory that the system hands out and takes back each time.
+        # A view, because a copy would allocate and free a second block of memory each time.
         yield post_id, memoryview(block)[BLOCK:]
 
 
 def fetch_tables(remote: Remote, folder: Path) -> None:
-    """Copy everything but the pictures of a store behind a URL, as it was at one moment.
+    """Copy all files except the pictures of a store behind a URL, as a consistent snapshot.
 
     Raises:
-        UsageError: there is no store.
-        DataError: a crawl goes on replacing its tables.
-        StorageError: it cannot be read.
+        UsageError: There is no store.
+        DataError: A crawl keeps replacing its tables.
+        StorageError: It cannot be read.
     """
     make_directory(folder / POSTS_DIR)
     for _ in range(_FETCH_TRIES):
@@ -178,7 +176,7 @@ def fetch_tables(remote: Remote, folder: Path) -> None:
             download(remote, name, folder / name)
         if _tables_of(remote) == before:
             return
-    raise DataError(f"{remote.url}: the crawl rewrites its tables without pause: try again when it has ended")
+    raise DataError(f"{remote.url}: the crawl keeps rewriting its tables: try again after it has ended")
 
 
 def _tables_of(remote: Remote) -> Mapping[str, object]:

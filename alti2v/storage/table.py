@@ -1,6 +1,6 @@
-"""Parquet files with the columns that `layout` prescribes; refuses tables of another kind or version.
+"""Parquet files with the columns in `layout`; tables of another kind or format version are refused.
 
-pyarrow takes 0.3 s to load, so whoever only might write a table does not wait for it: see `load`.
+pyarrow takes 0.3 s to load, so it is imported by the functions that need it; see `load`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 _PREFIX = b"alti2v."
 _TABLE_KEY = b"alti2v.table"
 _VERSION_KEY = b"alti2v.format_version"
-# The Hugging Face viewer wants row groups below 300 MB uncompressed; 10,000 posts are about 20 MB.
+# The Hugging Face viewer needs row groups below 300 MB uncompressed; 10,000 posts are about 20 MB.
 ROW_GROUP_ROWS = 10_000
-_ROWS_AS_OBJECTS = 1_000  # a row takes 8 times as much memory as Python objects as it does in Arrow
+_ROWS_AS_OBJECTS = 1_000  # as Python objects, a row takes 8 times its memory in Arrow
 
 
 def load() -> None:
-    """Load pyarrow now, where nobody waits for it."""
+    """Import pyarrow in advance, at a moment when nothing waits for it."""
     import pyarrow.compute
     import pyarrow.parquet  # noqa: F401
 
@@ -49,7 +49,7 @@ def _types() -> Mapping[str, pa.DataType]:
 
 
 def schema(table: Table) -> pa.Schema:
-    """The Arrow schema of a table, with its name and the format version in the metadata."""
+    """Return the Arrow schema of a table, with its name and the format version in the metadata."""
     import pyarrow as pa
 
     types = _types()
@@ -60,13 +60,13 @@ def schema(table: Table) -> pa.Schema:
 
 
 def write_table(path: Path, table: Table, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Publish a Parquet file from rows; `ROW_GROUP_ROWS` of them are in memory at a time, packed by Arrow.
+    """Publish a Parquet file from rows, with at most `ROW_GROUP_ROWS` of them in memory.
 
     Returns:
         The number of rows.
 
     Raises:
-        StorageError: the file system refuses; an older file of that name is untouched.
+        StorageError: The file system refuses; an existing file is unchanged.
     """
     import pyarrow as pa
 
@@ -75,13 +75,13 @@ def write_table(path: Path, table: Table, rows: Iterable[Mapping[str, Any]]) -> 
 
 
 def write_batches(path: Path, table: Table, batches: Iterable[pa.RecordBatch]) -> int:
-    """Publish a Parquet file from record batches of at most `ROW_GROUP_ROWS` rows, packed to about as many.
+    """Publish a Parquet file from record batches, combined into row groups of about `ROW_GROUP_ROWS` rows.
 
     Returns:
         The number of rows.
 
     Raises:
-        StorageError: the file system refuses; an older file of that name is untouched.
+        StorageError: The file system refuses; an existing file is unchanged.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -100,12 +100,12 @@ def write_batches(path: Path, table: Table, batches: Iterable[pa.RecordBatch]) -
 
 
 def write_arrow_table(path: Path, table: Table, content: pa.Table) -> None:
-    """Publish a Parquet file from a whole Arrow table, whose columns must be those of `table`, in any order.
+    """Publish a Parquet file from an Arrow table with the columns of `table`, in any order.
 
-    What the metadata of the content say under further names that begin with "alti2v." stands in the file, too.
+    Further metadata of the content whose names begin with "alti2v." are written, too.
 
     Raises:
-        StorageError: the file system refuses; an older file of that name is untouched.
+        StorageError: The file system refuses; an existing file is unchanged.
     """
     import pyarrow.parquet as pq
 
@@ -123,31 +123,31 @@ def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -
     """Read a Parquet file, all columns or some, with the types of `schema`.
 
     Raises:
-        FileNotFoundError: there is none.
-        VersionError: a program of another format version wrote it.
-        DamagedError: it is no Parquet file, or not this table.
+        FileNotFoundError: There is no such file.
+        VersionError: A program of another format version wrote it.
+        DamagedError: It is not a Parquet file, or not this table.
     """
     with path.open("rb") as file:
         return read_open_table(file, table, columns)
 
 
 def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a Parquet file that is already open, and that may have been replaced by a newer one since.
+    """Read a Parquet file that is already open, and may have been replaced by a newer one since.
 
-    Columns have the types of `schema`, whatever Parquet made of them; the metadata are those of `schema`, and
-    what else `write_arrow_table` was given.
+    Columns have the types of `schema`, whatever Parquet stores; the metadata are those of `schema` and further
+    ones that were passed to `write_arrow_table`.
 
     Raises:
-        VersionError: a program of another format version wrote it.
-        DamagedError: it is no Parquet file, or not this table.
+        VersionError: A program of another format version wrote it.
+        DamagedError: It is not a Parquet file, or not this table.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = Path(file.name)
     try:
-        # The same file, but Arrow's own: what its threads hold of Python's when the program ends aborts it, or
-        # hangs it (github.com/apache/arrow/issues/34314 and 50482; one in forty short programs here).
+        # Opened again by Arrow: if its threads hold a Python file when the program ends, it aborts or hangs
+        # (github.com/apache/arrow/issues/34314 and 50482; one in forty short programs here).
         with pa.OSFile(f"/proc/self/fd/{file.fileno()}") as ours:
             parquet = pq.ParquetFile(ours)
             check_schema(path, table, parquet.schema_arrow)
@@ -161,14 +161,14 @@ def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None 
 
 
 def content_sha256(table: Table, rows: pa.Table) -> str:
-    """SHA-256 over the values of a table, the same whatever version of Arrow has packed them.
+    """SHA-256 over the values of a table, independent of how Arrow and Parquet pack them.
 
-    Of each column: its name, a bit for each value that is not null, and the values as 64-bit numbers, lowest
-    byte first; of texts and lists first their lengths, null ones being empty, then what is in them.
+    For each column: its name, a validity bit per value, and the values as 64-bit numbers, lowest byte first;
+    for strings and lists first the lengths, with null as empty, then their content.
 
     Args:
-        table: whose columns they are.
-        rows: all of these columns, in any order.
+        table: Contract of the columns.
+        rows: All of these columns, in any order.
     """
     digest = hashlib.sha256()
     wanted = schema(table)
@@ -199,18 +199,18 @@ def _digest(values: pa.Array, digest: hashlib._Hash) -> None:
 
 
 def give_back_memory() -> None:
-    """Return to the system what Arrow has freed and keeps for later: after a whole board's columns, 0.5 GB."""
+    """Return freed memory that Arrow keeps to the system: 0.5 GB after loading a whole board's columns."""
     import pyarrow as pa
 
     pa.default_memory_pool().release_unused()
 
 
 def check_schema(path: Path, table: Table, found: pa.Schema) -> None:
-    """Hold the schema of a file against the contract.
+    """Compare the schema of a file with the contract.
 
     Raises:
-        VersionError: a program of another format version wrote it.
-        DamagedError: it is not this table.
+        VersionError: A program of another format version wrote it.
+        DamagedError: It is not this table.
     """
     metadata = found.metadata or {}
     version = metadata.get(_VERSION_KEY, b"").decode()
@@ -223,13 +223,13 @@ def check_schema(path: Path, table: Table, found: pa.Schema) -> None:
 
 
 def _with_further_facts(wanted: pa.Schema, found: pa.Schema) -> pa.Schema:
-    """A schema with what another one says beyond it, in our names: the recipe of a survey, for one."""
+    """Add the metadata of a file whose names begin with "alti2v.", such as the recipe of an index."""
     ours = {key: value for key, value in (found.metadata or {}).items() if key.startswith(_PREFIX)}
     return wanted.with_metadata({**ours, **wanted.metadata})
 
 
 def _as_read(wanted: pa.Schema) -> pa.Schema:
-    """A schema as it comes back from a file: Parquet has no seconds and gives milliseconds for them.
+    """Return a schema as a file stores it: Parquet has no seconds, and stores milliseconds instead.
 
     Parquet format, LogicalTypes.md, "TIMESTAMP": MILLIS, MICROS or NANOS.
     """
@@ -243,7 +243,7 @@ def _as_read(wanted: pa.Schema) -> pa.Schema:
 
 
 def _packed(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[list[pa.RecordBatch]]:
-    """Batches, as many at a time as have `size` rows or more."""
+    """Group batches until each group has at least `size` rows."""
     group: list[pa.RecordBatch] = []
     for batch in batches:
         group.append(batch)
@@ -255,7 +255,7 @@ def _packed(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[list[pa.Re
 
 
 def _groups(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[Iterable[Mapping[str, Any]]]:
-    """The rows, so many at a time, as they are asked for."""
+    """Cut rows lazily into groups of `size`."""
     left = iter(rows)
     for first in left:
         yield itertools.chain([first], itertools.islice(left, size - 1))

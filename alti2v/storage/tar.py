@@ -1,8 +1,7 @@
-"""Tar files, plain USTAR: an open one that grows by appending, and sealed shards.
+"""Tar files in plain USTAR: open ones that grow by appending, and sealed shards.
 
-Every member has the same metadata (mtime 0, mode 0444, no owner), so equal content gives equal bytes.
-A sealed shard has the bytes that `webdataset.TarWriter` gives it, at a tenth of the price; tests hold the
-three to the same bytes.
+Every member has the same metadata (mtime 0, mode 0444, no owner), so equal content gives equal bytes. A sealed
+shard has the bytes of `webdataset.TarWriter`, written in a tenth of the time; tests compare both with tarfile.
 """
 
 from __future__ import annotations
@@ -24,26 +23,26 @@ from alti2v.records import Span
 from alti2v.storage.publish import fsync_directory, storage_errors
 
 BLOCK = 512  # POSIX.1-2017 pax, "ustar Interchange Format": headers and bodies are padded to this
-END_MARKER = 2 * BLOCK  # bytes: two zero blocks end an archive (the same chapter)
-_RECORD = 20 * BLOCK  # the same chapter: a whole archive is padded to records of 20 blocks
+END_MARKER = 2 * BLOCK  # ibid.: two zero blocks end an archive; size in bytes
+_RECORD = 20 * BLOCK  # ibid.: an archive is padded to records of 20 blocks
 _MODE = 0o0444
 _NAME_BYTES = 100
-_WRITE_BYTES = 8 * 1024 * 1024  # appended bytes that wait for the system call that they share
+_WRITE_BYTES = 8 * 1024 * 1024  # appended bytes that share a system call
 _WRITE_PARTS = 512  # POSIX allows at least 16 in one call, Linux 1,024
 _SIZE_DIGITS = 11  # octal: 8 GiB
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A named stretch of bytes inside a tar file."""
+    """A named span of bytes in a tar file."""
 
     name: str
     span: Span
 
 
 def header(name: str, size: int) -> bytes:
-    """The 512-byte USTAR header of a member; the name must be short ASCII, as `layout.member_key` makes it."""
-    # tarfile takes 60 us for what differs in two fields and their checksum (POSIX.1-2017 pax, "ustar
+    """Return the 512-byte USTAR header of a member with a short ASCII name, see `layout.member_key`."""
+    # Headers differ in two fields and the checksum, for which tarfile takes 60 us (POSIX.1-2017 pax, "ustar
     # Interchange Format": name at 0, size at 124, chksum at 148).
     frame, frame_sum = _header_frame()
     first, length = name.encode("ascii").ljust(_NAME_BYTES, b"\0"), b"%011o" % size
@@ -55,7 +54,7 @@ def header(name: str, size: int) -> bytes:
 
 @functools.cache
 def _header_frame() -> tuple[bytes, int]:
-    """A header without name and size, and the sum of its bytes as the checksum counts them."""
+    """Return a header without name and size, and its share of the checksum."""
     info = tarfile.TarInfo("")
     info.mode = _MODE
     frame = info.tobuf(tarfile.USTAR_FORMAT)
@@ -68,16 +67,16 @@ def padded(size: int) -> int:
 
 
 class OpenTar:
-    """A tar file that grows: bytes appended after the last `sync` may be lost, those before it never.
+    """A tar file that grows: members appended after the last `sync` may be lost, earlier ones are not.
 
-    What is appended may wait in memory, at most 8 MiB and one member, until it is worth a system call.
-    Opening it cuts it back to `committed` bytes, the length that the caller's ledger vouches for, so
-    that whatever a killed process left behind that point is gone.
+    Appended members wait in memory, at most 8 MiB plus one member, to share a system call. Opening the file
+    cuts it back to `committed` bytes, the length in the caller's ledger, which removes what a killed process
+    left after that point.
 
     Raises:
-        DamagedError: the file is shorter than `committed`.
-        StorageError: the file system refuses a write; the file is cut back to the members before it, and
-            those that waited are forgotten.
+        DamagedError: The file is shorter than `committed`.
+        StorageError: The file system refuses a write; the file is cut back to the members before it, and
+            waiting members are dropped.
     """
 
     def __init__(self, path: Path, *, committed: int) -> None:
@@ -100,11 +99,11 @@ class OpenTar:
 
     @property
     def size(self) -> int:
-        """Length in bytes; what to hand back as `committed` after a `sync`."""
+        """Length in bytes; the value of `committed` after a `sync`."""
         return self._size
 
     def append(self, name: str, content: bytes | memoryview) -> Span:
-        """Add one member; it survives a kill after the next `sync`, until which `content` has to stay."""
+        """Append one member, which is durable after the next `sync`; until then, `content` must not change."""
         start = self._size
         self._waiting += header(name, len(content)), content, bytes(padded(len(content)) - len(content))
         self._size = start + BLOCK + padded(len(content))
@@ -113,24 +112,24 @@ class OpenTar:
         return Span(offset=start + BLOCK, size=len(content))
 
     def sync(self) -> None:
-        """Make everything appended so far survive a power cut."""
+        """Make all appended members survive a power cut."""
         self._write()
         with storage_errors(self._path):
             os.fsync(self._file.fileno())
-        # Nobody reads it soon: let its memory take what comes next, in place of memory that others use. The
-        # last, unfinished page stays, or it would have to be read for the next append.
+        # Written pages are not read soon, so they are dropped from the page cache. The last, incomplete page
+        # stays, because the next append would have to read it again.
         with contextlib.suppress(OSError):
             whole = self._written // mmap.PAGESIZE * mmap.PAGESIZE
             os.posix_fadvise(self._file.fileno(), 0, whole, os.POSIX_FADV_DONTNEED)
 
     def seal(self) -> None:
-        """Write the end-of-archive marker, sync and close: the file is a complete tar from now on."""
+        """Write the end-of-archive marker, sync and close; the file is a complete tar afterwards."""
         self._waiting.append(bytes(END_MARKER))
         self.sync()
         self.close()
 
     def close(self) -> None:
-        """Close without sealing; the same tar can be opened again."""
+        """Close without sealing; the file can be opened again."""
         try:
             if not self._file.closed:
                 self._write()
@@ -138,7 +137,7 @@ class OpenTar:
             self._file.close()
 
     def _write(self) -> None:
-        """Write what waits in as few calls as the system allows: other threads run meanwhile."""
+        """Write the waiting members in as few system calls as possible, which release the GIL."""
         parts, self._waiting = self._waiting, []
         with storage_errors(self._path):
             try:
@@ -155,17 +154,17 @@ class OpenTar:
 
 
 def write_parts(file: int, parts: Sequence[bytes | memoryview]) -> None:
-    """Write bytes to a file descriptor, one part after the other, in as few calls as the system allows.
+    """Write parts one after the other to a file descriptor, in as few system calls as possible.
 
     Raises:
-        OSError: the file system refuses; some of the bytes may have been written.
+        OSError: The file system refuses; some bytes may have been written.
     """
     left = [memoryview(part) for part in parts if part]
     while left:
         written = os.writev(file, left[:_WRITE_PARTS])
         while left and written >= len(left[0]):
             written -= len(left.pop(0))
-        if written:  # fewer than asked, e.g. on a nearly full disk
+        if written:  # fewer than requested, e.g. on a nearly full disk
             left[0] = left[0][written:]
 
 
@@ -193,10 +192,10 @@ def write_shard(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) 
 
 
 def members(path: Path) -> Iterator[Member]:
-    """Walk through the members of a tar file, sealed or open, reading headers only.
+    """Iterate over the members of a tar file, sealed or open, reading headers only.
 
     Raises:
-        DamagedError: a header's checksum is wrong, or a body is cut off.
+        DamagedError: A header has a wrong checksum, or a body is cut off.
     """
     length = path.stat().st_size
     try:
@@ -212,10 +211,10 @@ def members(path: Path) -> Iterator[Member]:
 
 
 def read_span(file: BinaryIO, span: Span) -> bytes:
-    """Read one member's bytes from an open file.
+    """Read the bytes of one member from an open file.
 
     Raises:
-        DamagedError: the file ends before the span does.
+        DamagedError: The file ends before the span does.
     """
     file.seek(span.offset)
     content = file.read(span.size)
@@ -227,15 +226,15 @@ def read_span(file: BinaryIO, span: Span) -> bytes:
 def json_index(
     path: Path, shard_members: Sequence[Member], known: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """The index that hfutils, cheesechaser and others read to fetch single members by HTTP range.
+    """Build the index that hfutils, cheesechaser and others use to fetch single members by HTTP range.
 
-    Format: hfutils documentation, "hfutils.index.make": file size, git blob SHA-1, SHA-256, and per member
-    name its offset, size and SHA-256.
+    Format: hfutils documentation, "hfutils.index.make": file size, git blob SHA-1, SHA-256, and per member name
+    its offset, size and SHA-256.
 
     Args:
-        path: of the tar file.
-        shard_members: its members.
-        known: SHA-256 of members by name, which are taken as they are.
+        path: The tar file.
+        shard_members: Its members.
+        known: SHA-256 of members by name, used without computing them.
     """
     size, known = path.stat().st_size, known or {}
     git_hash, sha256 = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False), hashlib.sha256()
@@ -256,7 +255,7 @@ def json_index(
 
 
 def dali_index(shard_members: Sequence[Member]) -> str:
-    """The index that NVIDIA DALI's webdataset reader takes.
+    """Build the index that NVIDIA DALI's webdataset reader takes.
 
     Format v1.2 (DALI, tools/wds2idx.py): a line with the version and the number of samples, then per sample a
     line of `suffix offset size name` for each of its members.

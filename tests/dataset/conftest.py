@@ -1,4 +1,4 @@
-"""What the tests of datasets share."""
+"""Fixtures of the dataset tests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from tests.dataset.helpers.killed_calls import calls_killed
 
 @pytest.fixture(scope="session")
 def kill() -> Iterator[Callable[..., bool]]:
-    """Makes a build or a removal in a process of its own, and kills it at a point; see `calls_killed`."""
+    """A function that runs a build or a removal in its own process and kills it; see `calls_killed`."""
     with calls_killed() as kill:
         yield kill

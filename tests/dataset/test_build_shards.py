@@ -1,4 +1,6 @@
-"""From a store to a dataset: the right content, the same bytes every time, a clear word where it cannot be."""
+"""From a store to a dataset: the right content, the same bytes every time, a clear error where it is
+impossible.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +44,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 
 
 def mixed_posts() -> list[TinyPost]:
-    """Posts that end in every way a post can end, between 30 ordinary ones."""
+    """Return posts with every possible outcome among 30 ordinary ones."""
     ordinary = tiny_posts(30)
     same = ordinary[3].content
     cut = encoded(drawing(77))[:500]
     return [
         *ordinary,
-        TinyPost(id=101, content=same),  # the crawl did not notice that 4 has the same bytes
+        TinyPost(id=101, content=same),  # the crawl has not noticed that 4 has the same bytes
         TinyPost(id=102, content=None, facts={"status": "duplicate", "reason": "", "duplicate_of": 5}),
         TinyPost(id=103, content=None),
         TinyPost(id=104, content=None, facts={"status": "skipped", "reason": "video"}),
@@ -73,7 +75,7 @@ def dataset(store: Path) -> Path:
 
 
 def test_every_post_ends_in_exactly_one_outcome(store: Path, dataset: Path) -> None:
-    """The sums add up to the posts of the store, in report, manifest and table alike."""
+    """The sums equal the number of posts in the store, in report, manifest and table."""
     report = build(store, dataset)
     expected = {
         "stored": 32,
@@ -100,7 +102,7 @@ def test_every_post_ends_in_exactly_one_outcome(store: Path, dataset: Path) -> N
 
 
 def test_sizes_are_those_asked_for(store: Path, dataset: Path) -> None:
-    """Test and validation have exactly the sizes asked for, although some pictures turned out unusable."""
+    """Test and validation have exactly the requested sizes, although some pictures are unusable."""
     report = build(store, dataset)
 
     assert (report.train, report.validation, report.test) == (22, 4, 6)
@@ -109,7 +111,7 @@ def test_sizes_are_those_asked_for(store: Path, dataset: Path) -> None:
 
 
 def test_samples_are_the_posts(dataset: Path) -> None:
-    """webdataset gives for every key the right picture and JSON with the same keys, no null and no list."""
+    """webdataset reads the right picture and JSON for every key; no JSON has nulls or lists."""
     by_id = {post.id: post for post in mixed_posts()}
     seen = []
     for split in ("train", "validation", "test"):
@@ -132,7 +134,7 @@ def test_samples_are_the_posts(dataset: Path) -> None:
 
 
 def test_tables_agree_with_shards(dataset: Path) -> None:
-    """pandas and DuckDB read the metadata; offsets point at the pictures, labels at the tags."""
+    """pandas and DuckDB read the metadata; offsets point to the pictures, labels to the tags."""
     vocabulary = [tag.name for tag in read_vocabulary(dataset)]
     categories = {tag.category.value for tag in read_vocabulary(dataset)}
     for path in sorted((dataset / "metadata").glob("*.parquet")):
@@ -142,7 +144,7 @@ def test_tables_agree_with_shards(dataset: Path) -> None:
             picture = tar[row["offset"] : row["offset"] + row["size"]]
             assert hashlib.sha256(picture).hexdigest() == row["sha256"]
             assert index[f"{row['key']}.jpg"]["offset"] == row["offset"]
-            tags = [tag for name in row if name.startswith("tags_") for tag in row[name]]
+            tags = [tag for name in row if str(name).startswith("tags_") for tag in row[name]]
             assert [vocabulary[label] for label in row["labels"]] == sorted(
                 (tag for tag in tags if tag in vocabulary), key=vocabulary.index
             )
@@ -151,12 +153,12 @@ def test_tables_agree_with_shards(dataset: Path) -> None:
         select tag.name, count(*) from '{dataset}/metadata/train-*.parquet', unnest(labels) as label(i)
         join '{dataset}/tags.parquet' as tag on tag.index = label.i group by all
     """
-    counted = dict(duckdb.sql(query).fetchall())
+    counted = dict(duckdb.execute(query).fetchall())
     assert counted == {tag.name: tag.count for tag in read_vocabulary(dataset)}
 
 
 def test_the_card_tells_readers_what_they_need(dataset: Path) -> None:
-    """The front matter is YAML that names files by split, all fields with their types, and true counts."""
+    """The front matter is YAML with files by split, all fields with their types, and correct counts."""
     text = (dataset / "README.md").read_text()
     front = yaml.safe_load(text.split("---\n")[1])
     info = front["dataset_info"][0]
@@ -185,14 +187,14 @@ def test_the_card_tells_readers_what_they_need(dataset: Path) -> None:
 
 
 def options_of(command_line: str) -> dict[str, Any]:
-    """What the program makes of a command line."""
+    """Parse a command line."""
     _, name, *arguments = shlex.split(command_line)
     parent = click.Context(cli, **cli.context_settings)
     return cli.commands[name].make_context(name, arguments, parent=parent).params
 
 
 def test_the_crawl_of_a_card_asks_for_the_same_posts(tmp_path: Path) -> None:
-    """What store.json says of the search is on the command line, quoted; it cannot leave its line."""
+    """The query in store.json is on the command line, quoted, and cannot break out of its line."""
     store = write_store(tmp_path / "store", tiny_posts(12))
     search = {
         "tags": "1girl `rm` $HOME\n# x",
@@ -210,7 +212,7 @@ def test_the_crawl_of_a_card_asks_for_the_same_posts(tmp_path: Path) -> None:
 
 
 def test_the_command_of_a_card_asks_for_the_same_dataset() -> None:
-    """What the command line makes of it is the configuration again; folders and workers are not told."""
+    """The command line gives the configuration again, without folders and workers."""
     config = BuildConfig(
         store=Path("s"),
         dataset=Path("d"),
@@ -230,7 +232,7 @@ def test_the_command_of_a_card_asks_for_the_same_dataset() -> None:
 
 
 def test_hostile_tags_go_through_unharmed(tmp_path: Path) -> None:
-    """Tags with quotes, markup, control characters or 10 kB are text everywhere, and never a file name."""
+    """Tags with quotes, markup, control characters or 10 kB stay text, and never become a file name."""
     hostile = [
         "../../etc/passwd",
         "a\nb",
@@ -250,7 +252,7 @@ def test_hostile_tags_go_through_unharmed(tmp_path: Path) -> None:
 
 
 def test_alike_pictures_and_families_stay_on_one_side(tmp_path: Path) -> None:
-    """Recompressed copies, and parents with their children, never stand on both sides of the split."""
+    """Recompressed copies, and parents with their children, are never in different splits."""
     posts, groups = [], []
     for number in range(1, 31):
         original = drawing(number, width=200, height=260)
@@ -273,7 +275,7 @@ def test_alike_pictures_and_families_stay_on_one_side(tmp_path: Path) -> None:
 
 
 def test_categories_come_from_the_tag_table(tmp_path: Path) -> None:
-    """A tag whose category was learnt after a part was written is in its category all the same."""
+    """A tag whose category became known after a part was written has that category."""
     tags = ["1girl", "hatsune_miku", "somebody"]
     posts = [TinyPost(id=n, content=encoded(drawing(n)), tags=tags) for n in range(1, 13)]
     store = write_store(tmp_path / "store", posts)
@@ -289,7 +291,7 @@ def test_categories_come_from_the_tag_table(tmp_path: Path) -> None:
 
 
 def test_worker_count_does_not_change_a_byte(store: Path, dataset: Path, tmp_path: Path) -> None:
-    """One process or two: every file has the same SHA-256."""
+    """With one process or two, every file has the same SHA-256."""
     build(store, tmp_path / "dataset", workers=2)
 
     assert digests(tmp_path / "dataset") == digests(dataset)
@@ -297,7 +299,7 @@ def test_worker_count_does_not_change_a_byte(store: Path, dataset: Path, tmp_pat
 
 
 def test_a_rearranged_store_gives_the_same_dataset(dataset: Path, tmp_path: Path) -> None:
-    """How the crawl cut its tars and parts is nobody's business."""
+    """The cuts between tar files and parts of the store do not matter."""
     store = write_store(tmp_path / "store", mixed_posts(), posts_per_tar=1000, rows_per_part=7)
     build(store, tmp_path / "dataset")
 
@@ -315,7 +317,7 @@ def test_a_finished_dataset_is_left_alone(store: Path, dataset: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["data", "index", "metadata"])
 def test_a_lost_file_is_made_again(store: Path, dataset: Path, tmp_path: Path, folder: str) -> None:
-    """A file that somebody deleted comes back with the same bytes."""
+    """A deleted file is made again with the same bytes."""
     build(store, tmp_path / "dataset")
     next(iter(sorted((tmp_path / "dataset" / folder).iterdir()))).unlink()
     build(store, tmp_path / "dataset")
@@ -342,7 +344,7 @@ def test_a_lost_file_is_made_again(store: Path, dataset: Path, tmp_path: Path, f
 def test_kill_9_at_any_point_changes_nothing(
     kill: Callable[..., bool], store: Path, dataset: Path, tmp_path: Path, points: list[tuple[str, int]]
 ) -> None:
-    """A build that is killed again and again, then run to the end, is byte for byte the uninterrupted one."""
+    """A build that is killed many times and then completed equals the uninterrupted one."""
     target = tmp_path / "dataset"
     for point, countdown in points:
         kill(point=point, countdown=countdown, store=str(store), dataset=str(target), chunk_pictures=5)
@@ -354,7 +356,7 @@ def test_kill_9_at_any_point_changes_nothing(
 
 
 def test_finished_work_is_not_done_again(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a stop, prepared pictures and finished shards are taken over; other options reuse pictures, too."""
+    """After a stop, prepared pictures and finished shards are reused; other options also reuse the pictures."""
 
     def stop_at(shards: int) -> Any:
         def hook(progress: Progress) -> None:
@@ -363,7 +365,7 @@ def test_finished_work_is_not_done_again(store: Path, tmp_path: Path, monkeypatc
 
         return hook
 
-    options = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 1}
+    options: dict[str, Any] = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 1}
     config = BuildConfig(store=store, dataset=tmp_path / "dataset", **options)
     with pytest.raises(KeyboardInterrupt):
         build_shards(config, progress=stop_at(10))
@@ -384,13 +386,13 @@ def test_finished_work_is_not_done_again(store: Path, tmp_path: Path, monkeypatc
 
     assert len(receipts) == 2
     assert {name: after[name] for name in before} == before
-    assert len(after) == 5  # what the other options left is gone
+    assert len(after) == 5  # the files of the other options are gone
     assert verify_dataset(tmp_path / "dataset").findings == ()
 
 
 def test_a_killed_worker_is_replaced(store: Path, dataset: Path, tmp_path: Path) -> None:
-    """If the system kills a worker, the build goes on without it, to the same bytes."""
-    killed = []
+    """If the system kills a worker, the build continues without it, with the same bytes."""
+    killed: list[str] = []
 
     def hook(progress: Progress) -> None:
         if progress.done and len(killed) < 3:
@@ -399,7 +401,7 @@ def test_a_killed_worker_is_replaced(store: Path, dataset: Path, tmp_path: Path)
                     os.kill(int(child), signal.SIGKILL)
                     killed.append(child)
 
-    options = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 2}
+    options: dict[str, Any] = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 2}
     build_shards(BuildConfig(store=store, dataset=tmp_path / "d", **options), progress=hook)
 
     assert killed
@@ -427,7 +429,7 @@ def test_numbers_that_cannot_be(store: Path, tmp_path: Path, options: dict[str, 
 
 
 def test_stores_that_hold_nothing_usable(tmp_path: Path) -> None:
-    """No posts, no pictures, no tags of a wanted category: each has its own line."""
+    """No posts, no pictures, no tags of a selected category: one line each."""
     empty = write_store(tmp_path / "empty", [])
     write_table(empty / posts_table(0), POSTS, [])
     failed = write_store(tmp_path / "failed", [TinyPost(id=n, content=None) for n in (1, 2)])
@@ -447,7 +449,7 @@ def test_stores_that_hold_nothing_usable(tmp_path: Path) -> None:
 
 
 def test_folders_that_are_something_else(store: Path, tmp_path: Path) -> None:
-    """A dataset of other options, a folder of something else, a store that is none: refused in one line."""
+    """A dataset with other options, a foreign folder, a store that is not one: refused in one line."""
     build(store, tmp_path / "dataset")
     (tmp_path / "run").mkdir()
     write_description(tmp_path / "run", DirectoryKind.RUN, {})
@@ -463,8 +465,8 @@ def test_folders_that_are_something_else(store: Path, tmp_path: Path) -> None:
 
 
 def test_a_second_build_in_the_same_folder(store: Path, tmp_path: Path) -> None:
-    """Two builds never write into one folder at a time."""
-    refused = []
+    """Two builds never write into one folder at the same time."""
+    refused: list[UsageError] = []
 
     def hook(progress: Progress) -> None:
         if not refused:
@@ -480,15 +482,17 @@ def test_a_second_build_in_the_same_folder(store: Path, tmp_path: Path) -> None:
 
 
 def test_a_store_that_spoilt_a_picture_is_named(tmp_path: Path) -> None:
-    """What the store damaged is no damaged picture of the board: the build stops, instead of dropping it."""
+    """A picture that was damaged in the store stops the build, and is not dropped."""
     store = write_store(
         tmp_path / "store", [*tiny_posts(20), TinyPost(id=30, content=encoded(drawing(30))[:500])]
     )
     assert build(store, tmp_path / "sound", test=2, validation=2).outcomes["dropped damaged"] == 1
     tar = store / "images" / "images-000000.tar"
     content = bytearray(tar.read_bytes())
-    place = content.index(next(post.content for post in tiny_posts(20) if post.id == 7))
-    content[place + 30 : place + 400] = bytes(370)
+    picture = next(post.content for post in tiny_posts(20) if post.id == 7)
+    assert picture is not None
+    start = content.index(picture)
+    content[start + 30 : start + 400] = bytes(370)
     tar.write_bytes(content)
 
     with pytest.raises(DamagedError, match=r"the picture of post 7 has changed since it was stored: run"):
@@ -497,7 +501,7 @@ def test_a_store_that_spoilt_a_picture_is_named(tmp_path: Path) -> None:
 
 
 def test_sizes_that_groups_do_not_allow_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Three of four asked for, because all is in threes: the table says so."""
+    """All groups have three pictures, so three of four are reported."""
     posts = [
         TinyPost(id=100 * trio + n, content=encoded(drawing(100 * trio + n)), facts={"parent_id": 100 * trio})
         for trio in range(1, 9)
@@ -511,11 +515,11 @@ def test_sizes_that_groups_do_not_allow_are_told(tmp_path: Path, capsys: pytest.
 
 
 def test_a_damaged_store_is_named(tmp_path: Path) -> None:
-    """A missing or shifted tar stops the build with the file's name; nothing is published."""
+    """A missing or shifted tar file stops the build and is named; nothing is published."""
     store = write_store(tmp_path / "store", tiny_posts(20), posts_per_tar=8)
     tar = store / "images" / "images-000001.tar"
     whole = tar.read_bytes()
-    for content, message in ((None, "images-000001.tar is missing"), (whole[512:], "should lie at")):
+    for content, message in ((None, "images-000001.tar is missing"), (whole[512:], "should be at")):
         tar.unlink()
         if content is not None:
             tar.write_bytes(content)
@@ -530,7 +534,7 @@ def test_a_damaged_store_is_named(tmp_path: Path) -> None:
 def test_a_full_disk_loses_nothing(
     store: Path, dataset: Path, tmp_path: Path, nth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the disk fills up during any publication: one clear line; with room again, the same dataset."""
+    """A full disk during any publication gives one clear line, and afterwards the same dataset."""
     real, calls = os.fsync, [0]
 
     def full(descriptor: int) -> None:
@@ -549,7 +553,7 @@ def test_a_full_disk_loses_nothing(
 
 
 def test_a_place_that_cannot_be_written(store: Path, tmp_path: Path) -> None:
-    """A dataset below a file is refused in words."""
+    """A dataset below a file is refused with a message."""
     (tmp_path / "file").write_text("x")
 
     with pytest.raises(StorageError, match="a part of the path is a file"):
@@ -557,7 +561,7 @@ def test_a_place_that_cannot_be_written(store: Path, tmp_path: Path) -> None:
 
 
 def test_a_prepared_picture_that_changed_on_disk_is_named(store: Path, dataset: Path, tmp_path: Path) -> None:
-    """It gets into no shard; without the file that is named the same command goes on."""
+    """It gets into no shard; after deleting the named file, the same command continues."""
 
     def stop(progress: Progress) -> None:
         if progress.stage == "preparing" and progress.done == progress.total:
@@ -580,7 +584,7 @@ def test_a_prepared_picture_that_changed_on_disk_is_named(store: Path, dataset: 
 
 
 def test_shards_of_another_plan_are_not_taken_over(store: Path, dataset: Path, tmp_path: Path) -> None:
-    """A build that was stopped with another vocabulary leaves shards of the same names; they are made anew."""
+    """A stopped build with another vocabulary leaves shards of the same names, which are built again."""
 
     def stop(progress: Progress) -> None:
         if progress.stage == "writing" and progress.done == progress.total:
@@ -597,7 +601,7 @@ def test_shards_of_another_plan_are_not_taken_over(store: Path, dataset: Path, t
 
 
 def test_shards_are_shuffled_once_and_for_all(dataset: Path) -> None:
-    """Ids fall into shards, and stand in them, in the order of their hashes: no run of neighbours."""
+    """Shards and their order follow the hashes of the ids, without runs of neighbours."""
     ids = [json.loads(sample["json"])["id"] for sample in samples(dataset, "train")]
 
     assert [sorted(ids)[place] for place in shuffled(np.array(sorted(ids)))] == ids
@@ -605,7 +609,7 @@ def test_shards_are_shuffled_once_and_for_all(dataset: Path) -> None:
 
 
 def test_a_duplicate_ties_its_family_to_the_picture_that_stands_for_it(tmp_path: Path) -> None:
-    """50 has the bytes of 1 and the child 51: 1 and 51 are on one side, although 50 itself is left out."""
+    """50 has the bytes of 1 and the child 51, so 1 and 51 share a split although 50 itself is left out."""
     for store_name, posts_from in (("a", 1), ("b", 100), ("c", 200)):
         posts = tiny_posts(20, first_id=posts_from)
         first, twin, child = posts_from, posts_from + 50, posts_from + 51

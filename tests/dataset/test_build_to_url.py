@@ -1,6 +1,6 @@
 """A dataset behind a URL, on a real S3 server, built by this machine or by a cluster that shares the bucket.
 
-The bytes are those of a local build, whoever dies, repeats himself or comes late.
+The bytes are those of a local build, whatever process dies, repeats work or is late.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from alti2v.errors import DamagedError, StorageError, UsageError
 from alti2v.records import Progress
 from alti2v.report.dataset import write_stats_page
 from alti2v.storage.layout import METADATA, WORK_DIR, parse_shard_name
-from alti2v.storage.remote import download, open_remote, upload, upload_once
+from alti2v.storage.location import put_once
+from alti2v.storage.remote import Remote, download, open_remote, upload, upload_once
 from alti2v.storage.table import read_table
 from tests.dataset.helpers.building import build, digests
 from tests.dataset.helpers.tiny_store import tiny_posts, write_store
@@ -53,7 +54,7 @@ OPTIONS: dict[str, Any] = {"size": 32, "test": 6, "validation": 4, "shard_sample
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3Server]:
-    """No pauses between tries, but time for each, because the server shares this process with the build."""
+    """No pauses between tries, but long timeouts, because the server shares this process with the build."""
     with pytest.MonkeyPatch.context() as patch, s3_server(patch) as server:
         patch.setitem(fsspec.config.conf, "s3", {"endpoint_url": server.url, "config_kwargs": PATIENT})
         patch.setattr("alti2v.storage.remote.PAUSES_S", (0.0,))
@@ -62,7 +63,7 @@ def server() -> Iterator[S3Server]:
 
 @pytest.fixture
 def s3(server: S3Server) -> Iterator[S3Server]:
-    """An S3 server with one bucket, which is empty."""
+    """An S3 server with one empty bucket."""
     yield server
     server.clear()
 
@@ -74,7 +75,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def local(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a local build makes of it."""
+    """Dataset of a local build."""
     folder = tmp_path_factory.mktemp("local") / "dataset"
     build(store, folder)
     return folder
@@ -82,19 +83,19 @@ def local(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(local: Path) -> dict[str, str]:
-    """The digests of that."""
+    """Digests of the local dataset."""
     return digests(local)
 
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store with twelve posts more."""
+    """The store with twelve more posts."""
     return write_store(tmp_path_factory.mktemp("grown"), tiny_posts(POSTS + 12), posts_per_tar=10)
 
 
 @pytest.fixture(scope="module")
 def expected_grown(local: Path, grown: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The digests of the local dataset after it."""
+    """Digests of the local dataset after growing."""
     folder = shutil.copytree(local, tmp_path_factory.mktemp("grown-local") / "dataset")
     build(grown, folder)
     return digests(folder)
@@ -104,7 +105,7 @@ def expected_grown(local: Path, grown: Path, tmp_path_factory: pytest.TempPathFa
 def built(
     store: Path, server: S3Server, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, bytes]]:
-    """The work folder of a build by this machine, and the objects that it has put."""
+    """Work folder of a build by this machine, and the objects that it uploaded."""
     work = tmp_path_factory.mktemp("built") / "work"
     build_shards(config(store, work, workers=1))
     objects = {key: server.content(key) for key in server.names()}
@@ -114,7 +115,7 @@ def built(
 
 @pytest.fixture
 def work(built: tuple[Path, dict[str, bytes]], s3: S3Server, tmp_path: Path) -> Path:
-    """A copy of that folder, and the objects in their place."""
+    """A copy of that folder, with the objects in the bucket."""
     folder, objects = built
     for key, content in objects.items():
         s3.client.put_object(Bucket=BUCKET, Key=key, Body=content)
@@ -123,7 +124,7 @@ def work(built: tuple[Path, dict[str, bytes]], s3: S3Server, tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def cluster(server: S3Server) -> Iterator[distributed.LocalCluster]:
-    """Two worker processes that find the server, and import tests under their names."""
+    """Two worker processes that know the server and can import the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         yield from two_workers()
@@ -139,7 +140,7 @@ def config(store: Path | str, work: Path, **options: Any) -> BuildConfig:
 
 
 def there(s3: S3Server) -> dict[str, str]:
-    """The digests of what is behind the URL."""
+    """Return the digests of the objects behind the URL."""
     prefix = "sets/one/"
     return {
         key.removeprefix(prefix): hashlib.sha256(s3.content(key)).hexdigest()
@@ -163,7 +164,7 @@ def puts_of_shards(s3: S3Server) -> int:
 def test_this_machine_builds_behind_a_url(
     store: Path, tmp_path: Path, s3: S3Server, expected: dict[str, str]
 ) -> None:
-    """Every file is there with the bytes of a local build, put once; a second run does nothing."""
+    """Every file has the bytes of a local build and is uploaded once; a second run does nothing."""
     report = build_shards(config(store, tmp_path / "work", workers=1))
     puts = puts_of_shards(s3)
     again = build_shards(config(store, tmp_path / "another-work", workers=1))
@@ -189,7 +190,7 @@ def test_a_store_behind_a_url(store: Path, tmp_path: Path, s3: S3Server, expecte
 
 @pytest.mark.usefixtures("work")
 def test_it_is_read_from_there(tmp_path: Path) -> None:
-    """What `train` and `eval` do with the URL."""
+    """`train` and `eval` can use the URL."""
     folder = open_dataset(URL, CacheConfig(cache=tmp_path / "cache"))
     shards = read_manifest(folder).shards
     for shard in shards:
@@ -202,7 +203,7 @@ def test_it_is_read_from_there(tmp_path: Path) -> None:
 def test_a_grown_store_adds_an_edition(
     grown: Path, tmp_path: Path, s3: S3Server, expected_grown: dict[str, str]
 ) -> None:
-    """Old shards are not touched, also when another machine with an empty work folder goes on."""
+    """Old shards are not touched, even if another machine with an empty work folder continues."""
     before = there(s3)
     shards = {name for name in before if name.startswith("data/")}
     puts = {name: s3.puts(f"sets/one/{name}") for name in shards}
@@ -213,7 +214,7 @@ def test_a_grown_store_adds_an_edition(
 
 
 def test_a_lost_shard_is_made_again(store: Path, work: Path, s3: S3Server, expected: dict[str, str]) -> None:
-    """The same command mends what is missing or cut behind the URL."""
+    """The same command repairs missing and truncated files behind the URL."""
     lost = next(name for name in expected if name.startswith("data/train"))
     s3.client.delete_object(Bucket=BUCKET, Key=f"sets/one/{lost}")
     s3.client.delete_object(Bucket=BUCKET, Key="sets/one/README.md")
@@ -225,7 +226,7 @@ def test_a_lost_shard_is_made_again(store: Path, work: Path, s3: S3Server, expec
 def test_a_cluster_builds_behind_a_url(
     store: Path, tmp_path: Path, s3: S3Server, cluster: distributed.LocalCluster, expected: dict[str, str]
 ) -> None:
-    """Workers share nothing but the bucket and the store; no work is left there."""
+    """Workers share only the bucket and the store; no working files remain."""
     remote = {"engine": "dask", "scheduler": cluster.scheduler_address}
     report = build_shards(config(store, tmp_path / "work", **remote))
 
@@ -237,7 +238,7 @@ def test_a_cluster_builds_behind_a_url(
 def test_f50_a_worker_is_killed_in_the_middle_of_a_shard(
     store: Path, tmp_path: Path, s3: S3Server, cluster: distributed.LocalCluster, expected: dict[str, str]
 ) -> None:
-    """After its first file was put: the shard is finished by another worker, and is there once."""
+    """Killed after its first upload, the shard is finished by another worker, and exists once."""
     die = tmp_path / "die"
     die.touch()
     cluster_client = distributed.Client(cluster.scheduler_address, set_as_default=False)
@@ -248,18 +249,15 @@ def test_f50_a_worker_is_killed_in_the_middle_of_a_shard(
 
     assert not die.exists()
     assert there(s3) == expected
-    assert puts_of_shards(s3) <= report.shards + 1  # the put that found the file of the dead one
+    assert puts_of_shards(s3) <= report.shards + 1  # the upload that found the file of the dead worker
     assert sum(report.outcomes.values()) == POSTS
 
 
 def die_after_a_put(once: Path) -> None:
-    """Let the first worker that puts a tar file die of it."""
-    from alti2v.dataset.write import shard
+    """Kill the first worker that uploads a tar file."""
 
-    put_once = shard.put_once
-
-    def dying(file: Path, place: object, name: str) -> None:
-        put_once(file, place, name)
+    def dying(file: Path, location: Path | Remote, name: str) -> None:
+        put_once(file, location, name)
         if name.endswith(".tar"):
             try:
                 once.unlink()
@@ -267,13 +265,14 @@ def die_after_a_put(once: Path) -> None:
                 return
             os.kill(os.getpid(), signal.SIGKILL)
 
-    shard.put_once = dying
+    # Not undone: it has to last in the worker.
+    pytest.MonkeyPatch().setattr("alti2v.dataset.write.shard.put_once", dying)
 
 
 def test_f52_duplicate_tasks_and_f53_a_straggler_change_nothing(
     store: Path, tmp_path: Path, s3: S3Server, cluster: distributed.LocalCluster, local: Path
 ) -> None:
-    """The same task again, on both workers, before and after the manifest; equal bytes are welcome."""
+    """The same task again, on both workers, before and after the manifest: equal bytes are accepted."""
     remote = {"engine": "dask", "scheduler": cluster.scheduler_address}
     caught: list[ShardSpec] = []
 
@@ -291,7 +290,7 @@ def test_f52_duplicate_tasks_and_f53_a_straggler_change_nothing(
         receipts = client.gather(twice)
     build_shards(config(store, tmp_path / "work", **remote))
     published = there(s3)
-    # A straggler has read its plan and its pictures, and publishes when all others have gone home.
+    # A straggler has read its plan and its pictures, and publishes after all others have finished.
     straggler = next(spec for spec in caught if spec.name.split == "train")
     upload_once(open_remote(URL), local / straggler.name.data, straggler.name.data)
 
@@ -305,7 +304,7 @@ def test_f52_duplicate_tasks_and_f53_a_straggler_change_nothing(
 def test_f53_a_straggler_with_other_bytes_is_refused(
     tmp_path: Path, s3: S3Server, expected: dict[str, str]
 ) -> None:
-    """One that builds to an older plan: it is named, and what stands stays."""
+    """A worker with an older plan is named, and published files are kept."""
     name = parse_shard_name(Path(next(n for n in expected if n.startswith("data/train"))).stem)
     (tmp_path / "stale").write_bytes(b"of another plan")
     with pytest.raises(
@@ -320,7 +319,7 @@ def test_f53_a_straggler_with_other_bytes_is_refused(
 def test_f41_an_answer_that_got_lost_is_no_conflict(
     store: Path, tmp_path: Path, s3: S3Server, expected: dict[str, str], fault: str
 ) -> None:
-    """Puts that fail, or arrive and are not answered, are tried again; a shard that is there is ours."""
+    """Uploads that fail, or succeed without a response, are retried; a shard with our bytes is ours."""
     s3.fail_puts(fault, times=1, after=2)  # the second file of the first shard
     build_shards(config(store, tmp_path / "work", workers=1))
 
@@ -350,7 +349,7 @@ DRIVER = """
 def test_f51_the_driver_is_killed_and_started_again(
     store: Path, tmp_path: Path, s3: S3Server, cluster: distributed.LocalCluster, expected: dict[str, str]
 ) -> None:
-    """While pictures are prepared, and while shards are written; then another machine goes on."""
+    """Killed while preparing pictures and while writing shards; then another machine continues."""
     for when in ("preparing", "writing"):
         command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(DRIVER)]
         arguments = [store, tmp_path / "work", URL, cluster.scheduler_address, when]
@@ -371,7 +370,7 @@ def test_a_growing_edition_killed_while_it_is_sent(
     point: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Before the manifest the old edition stands; after it, whoever builds next finishes the new one."""
+    """Before the manifest the old version is valid; after it, the next build finishes the new one."""
     old = there(s3)["manifest.json"]
     from alti2v.dataset.versions import remote
 
@@ -414,7 +413,7 @@ def test_bad_places_are_one_line(
     status: int,
     says: str,
 ) -> None:
-    """A wrong folder, a missing bucket, a URL of no kind: what, where, what to do."""
+    """A wrong folder, a missing bucket, an unknown kind of URL: what, where, what to do."""
     (tmp_path / "something").touch()
     filled = [argument.replace("{tmp}", str(tmp_path)) for argument in arguments]
     options = ["--size", "32", "--test", "6", "--validation", "4", "--workers", "1"]
@@ -429,7 +428,7 @@ def test_bad_places_are_one_line(
 def test_f41_an_unreachable_store_is_one_line(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody listens where the bucket should be: said before any picture is opened."""
+    """No server responds: reported before any picture is opened."""
     monkeypatch.setitem(
         fsspec.config.conf, "s3", {"endpoint_url": "http://127.0.0.1:9", "config_kwargs": PATIENT}
     )
@@ -442,14 +441,14 @@ def test_f41_an_unreachable_store_is_one_line(
 
 
 def test_another_dataset_needs_another_work_folder(store: Path, work: Path) -> None:
-    """What lies in a work folder belongs to one URL."""
+    """A work folder belongs to one URL."""
     other = BuildConfig(store=store, dataset=work, url=f"s3://{BUCKET}/two", **OPTIONS)
     with pytest.raises(UsageError, match=f"is the work folder of {URL}: give another folder"):
         build_shards(other)
 
 
 def test_a_url_with_something_else_is_refused(store: Path, tmp_path: Path, s3: S3Server) -> None:
-    """Nothing is mixed up, and nothing removed."""
+    """Nothing is mixed up, and nothing is removed."""
     s3.client.put_object(Bucket=BUCKET, Key="sets/one/store.json", Body=b"{}")
     with pytest.raises(UsageError, match=f"{URL} is a store, not a dataset"):
         build_shards(config(store, tmp_path / "work", workers=1))
@@ -463,7 +462,7 @@ def test_a_url_with_something_else_is_refused(store: Path, tmp_path: Path, s3: S
 
 
 def test_bytes_that_changed_behind_the_url_are_not_read(store: Path, tmp_path: Path, s3: S3Server) -> None:
-    """A store's tar file of another content: the picture is not taken for that of the post."""
+    """If a tar file of the store has changed, its bytes are not taken for the picture of the post."""
     remote = open_remote(f"s3://{BUCKET}/store")
     for file in store.rglob("*"):
         if file.is_file():
@@ -477,13 +476,13 @@ def test_bytes_that_changed_behind_the_url_are_not_read(store: Path, tmp_path: P
 
 
 def some_of(dataset: Path, shard: str) -> list[int]:
-    """Every second picture of a shard."""
+    """Return every second picture of a shard."""
     return sorted(read_table(dataset / f"metadata/{shard}.parquet", METADATA).column("id").to_pylist())[::2]
 
 
 @pytest.mark.usefixtures("work")
 def test_it_is_verified_there(s3: S3Server) -> None:
-    """Shard by shard, each file that is wrong by its name; nothing is repaired."""
+    """Shard by shard, each damaged file is named; nothing is repaired."""
     whole = verify_dataset(URL, deep=True)
     tar, index = (
         f"sets/one/{name}" for name in ("data/test-00000-of-00001.tar", "index/train-00000-of-00004.json")
@@ -511,7 +510,7 @@ def test_it_is_verified_there(s3: S3Server) -> None:
 
 @pytest.mark.usefixtures("work")
 def test_a_damaged_table_is_named_by_its_url(s3: S3Server) -> None:
-    """Not by that of the copy that was read."""
+    """The message does not name the local copy."""
     s3.client.put_object(Bucket=BUCKET, Key="sets/one/tags.parquet", Body=b"PAR1")
     with pytest.raises(DamagedError, match=f"^{URL}/tags.parquet is damaged"):
         verify_dataset(URL)
@@ -519,7 +518,7 @@ def test_a_damaged_table_is_named_by_its_url(s3: S3Server) -> None:
 
 @pytest.mark.usefixtures("work")
 def test_it_is_looked_at_there(local: Path, tmp_path: Path) -> None:
-    """The same counts and pictures as of the folder."""
+    """`stats` gives the same counts and pictures as for the folder."""
     here, behind = (dataset_stats(StatsConfig(dataset=dataset, sheet=5)) for dataset in (local, URL))
     for stats, file in ((here, "here"), (behind, "there")):
         write_stats_page(stats, tmp_path / file, generated_at=datetime.fromtimestamp(0, UTC))
@@ -533,7 +532,7 @@ def test_it_is_looked_at_there(local: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("work")
 def test_pictures_are_removed_there(local: Path, tmp_path: Path, s3: S3Server) -> None:
-    """As from the folder, to the byte; only what changes is put; interrupted, it goes on."""
+    """As from a folder, with the same bytes; only changes are uploaded, and an interrupted removal resumes."""
     leaving = np.array(sorted([*some_of(local, "train-00001-of-00004"), 999_999]))
     expected = shutil.copytree(local, tmp_path / "expected")
     report = remove_pictures(expected, leaving)
@@ -559,7 +558,7 @@ def interrupt(*_: object) -> None:
 
 @pytest.mark.usefixtures("s3")
 def test_nothing_is_made_where_there_is_no_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither here nor there; each refusal is one line."""
+    """Nothing is created, neither locally nor behind the URL; each refusal is one line."""
     (tmp_path / "ids").write_text("1\n")
     remove = ["remove", URL, "--ids", str(tmp_path / "ids")]
     for arguments in (remove, [*remove, "--work", str(tmp_path / "work")], ["stats", URL]):
@@ -576,13 +575,13 @@ def test_nothing_is_made_where_there_is_no_dataset(tmp_path: Path, capsys: pytes
 
 @pytest.mark.slow
 def test_the_memory_of_workers_is_flat(tmp_path: Path, s3: S3Server, cluster: distributed.LocalCluster) -> None:
-    """Eight times the posts, and eight times the shards: the same peak, below 500 MB."""
-    remote = {"engine": "dask", "scheduler": cluster.scheduler_address, "shard_samples": 100}
+    """With eight times the posts and shards, the peak stays the same, below 500 MB."""
+    remote: dict[str, Any] = {"engine": "dask", "scheduler": cluster.scheduler_address, "shard_samples": 100}
     peaks = []
     for count in (300, 2400):
         store = write_store(tmp_path / f"store-{count}", tiny_posts(count), posts_per_tar=100)
-        where = {"dataset": tmp_path / f"work-{count}", "url": f"s3://{BUCKET}/of-{count}"}
-        build_shards(BuildConfig(store=store, **where, **(OPTIONS | remote)))
+        work, url = tmp_path / f"work-{count}", f"s3://{BUCKET}/of-{count}"
+        build_shards(BuildConfig(store=store, dataset=work, url=url, **(OPTIONS | remote)))
         with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
             peaks.append(max(client.run(peak_mb).values()))
 
@@ -591,6 +590,6 @@ def test_the_memory_of_workers_is_flat(tmp_path: Path, s3: S3Server, cluster: di
 
 
 def peak_mb() -> float:
-    # Not getrusage: its ru_maxrss starts from that of the process that began this one.
+    # Not getrusage, because a child's ru_maxrss starts at its parent's.
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024

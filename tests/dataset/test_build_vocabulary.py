@@ -1,4 +1,4 @@
-"""What a user asks of the vocabulary, from the options to the tables of a dataset."""
+"""Vocabulary options, from the command line to the tables of a dataset."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def counts(dataset: Path) -> dict[str, int]:
 
 
 def test_quotas_and_ratings(store: Path, tmp_path: Path) -> None:
-    """The most frequent of each category named, and the ratings, which count as meta tags everywhere."""
+    """The most frequent tags of each category with a quota, and the ratings, which count as meta tags."""
     build(store, tmp_path / "d", quota=("general=2", "character=1"), ratings=True)
 
     assert counts(tmp_path / "d") == {"1girl": 12, "hatsune_miku": 12, "rating:sensitive": 8, "solo": 6}
@@ -54,7 +54,7 @@ def test_quotas_and_ratings(store: Path, tmp_path: Path) -> None:
 
 
 def test_ratings_take_no_place_of_others(store: Path, tmp_path: Path) -> None:
-    """They come on top of --top-tags and of a quota of meta tags, and a dropped one stays out."""
+    """They are added to --top-tags and to a quota of meta tags; a dropped rating stays out."""
     (tmp_path / "drop").write_text("rating:sensitive")
     build(store, tmp_path / "top", top_tags=3, ratings=True, keep_meta=True)
     build(store, tmp_path / "quota", quota=("general=1", "meta=1"), ratings=True)
@@ -66,7 +66,7 @@ def test_ratings_take_no_place_of_others(store: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_is_told(store: Path, tmp_path: Path) -> None:
-    """By reason; the sums are the tags of the store, and a grown dataset still tells."""
+    """By reason; the sums are the tags of the store, and a grown dataset reports the same."""
     report = build(store, tmp_path / "d", quota=("general=1",), ratings=True)
 
     assert report.left_out == {"too rare": 2, "character": 1}
@@ -75,7 +75,7 @@ def test_what_is_left_out_is_told(store: Path, tmp_path: Path) -> None:
 
 
 def test_files_of_tags(store: Path, tmp_path: Path) -> None:
-    """Kept tags are in however rare, and what is rare or absent is reported; dropped tags are out."""
+    """Kept tags are in however rare, and rare or absent ones are reported; dropped tags are out."""
     (tmp_path / "keep").write_text("smile\n\n  no_such_tag \nsolo\n")
     (tmp_path / "drop").write_text("\ufeffhatsune_miku\n", encoding="utf-8")
     options = {"keep": tmp_path / "keep", "drop": tmp_path / "drop", "min_count": 3}
@@ -87,7 +87,7 @@ def test_files_of_tags(store: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_names_rare_tags(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The table says which tags were kept although rare, which could not be, and what else is left out."""
+    """The output names kept tags that are rare or impossible, and what else is left out."""
     (tmp_path / "keep").write_text("smile\nno_such_tag\n")
     (tmp_path / "drop").write_text("hatsune_miku\nhatsune_niku\n")
     numbers = ["--size", "16", "--test", "0", "--validation", "0", "--workers", "1", "--min-count", "2"]
@@ -109,7 +109,7 @@ def test_the_command_names_rare_tags(store: Path, tmp_path: Path, capsys: pytest
 
 
 def test_aliases_and_implications_of_the_store(store: Path, tmp_path: Path) -> None:
-    """Counts, labels and the tags of every sample follow the tables that the crawl left."""
+    """Counts, labels and tags of every sample follow the tables of the crawl."""
     pairs = {
         ALIASES_FILE: (TAG_ALIASES, [("solo", "alone"), ("1girl", "one_girl")]),
         IMPLICATIONS_FILE: (TAG_IMPLICATIONS, [("hatsune_miku", "vocaloid"), ("solo", "quiet")]),
@@ -160,7 +160,7 @@ def test_aliases_and_implications_of_the_store(store: Path, tmp_path: Path) -> N
 def test_vocabularies_that_cannot_be(
     store: Path, tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
-    """Nonsense is refused before anything is read, with what to give instead."""
+    """Invalid options are refused before anything is read, with advice."""
     for name, content in (("empty", b" \n"), ("latin", b"caf\xe9"), ("one", b"solo")):
         (tmp_path / name).write_bytes(content)
     paths = {name: tmp_path / value for name, value in options.items() if isinstance(value, str)}

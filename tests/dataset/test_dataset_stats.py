@@ -1,4 +1,4 @@
-"""What is in a dataset: every figure against the same question asked in another way."""
+"""Statistics of a dataset: every figure is compared with an independent computation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SOURCES = (
 
 
 def varied_posts() -> list[TinyPost]:
-    """60 posts, of which 8 look like another one, with facts that differ."""
+    """Return 60 posts with different facts, 8 of them near-duplicates."""
     posts = []
     for post in tiny_posts(52):
         facts: dict[str, Any] = {
@@ -71,7 +71,7 @@ def stats(dataset: Path) -> DatasetStats:
 
 
 def ask(dataset: Path, query: str) -> list[tuple[Any, ...]]:
-    return duckdb.sql(query.replace("METADATA", f"'{dataset}/metadata/*.parquet'")).fetchall()
+    return duckdb.execute(query.replace("METADATA", f"'{dataset}/metadata/*.parquet'")).fetchall()
 
 
 def rows(dataset: Path) -> list[dict[str, Any]]:
@@ -106,7 +106,7 @@ def test_lengths_are_distributions_of_tags(stats: DatasetStats, dataset: Path) -
 
 
 def test_sizes_and_shapes_lie_between_their_edges(stats: DatasetStats, dataset: Path) -> None:
-    """Every picture is in one bin; those beyond the edges are in the outermost."""
+    """Every picture is in one bin; outliers are in the outermost bins."""
     for counts, edges, what in (
         (stats.sizes, SIZE_EDGES, "source_width * source_height / 1e6"),
         (stats.aspects, ASPECT_EDGES, "source_width / source_height"),
@@ -123,7 +123,7 @@ def test_sizes_and_shapes_lie_between_their_edges(stats: DatasetStats, dataset: 
 
 
 def test_origins(stats: DatasetStats, dataset: Path) -> None:
-    """Hosts without www., port and case; what is no address, and what has no date, is counted by itself."""
+    """Hosts are counted without www., port and case; posts without a URL or a date are counted separately."""
     found = rows(dataset)
     of_site = Counter(row["source"] for row in found)
     years = Counter(row["created_at"].year for row in found if row["created_at"])
@@ -156,7 +156,7 @@ def test_pairs_are_counted_and_compared_with_chance(stats: DatasetStats, dataset
 
 
 def test_groups_are_whole(stats: DatasetStats) -> None:
-    """Each copy stands beside its original, and nothing else beside them."""
+    """Each copy is shown with its original, and with nothing else."""
     assert stats.group_sizes == {2: 8}
     assert stats.grouped == 16
     assert [[picture.id for picture in group] for group in stats.groups] == [[i, 500 + i] for i in range(1, 9)]
@@ -165,7 +165,7 @@ def test_groups_are_whole(stats: DatasetStats) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_groups_on_two_sides_are_shown_first(built_by_number: Path, seed: int) -> None:
-    """Where numbers decide, what leaks is what one wants to see; other groups come after it."""
+    """With --split id-modulo, groups that leak across splits come first, then other groups."""
     stats = dataset_stats(StatsConfig(dataset=built_by_number, groups=2, seed=seed))
     groups = [[picture.id for picture in group] for group in stats.groups]
 
@@ -176,7 +176,7 @@ def test_groups_on_two_sides_are_shown_first(built_by_number: Path, seed: int) -
 
 @pytest.fixture(scope="module")
 def built_by_number(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight pairs of pictures that look alike, one of them on two sides."""
+    """Eight pairs of near-duplicates, one of them in two splits."""
     folder = tmp_path_factory.mktemp("by_number")
     pairs = [(1, 11), (2, 12), (3, 13), (4, 14), (5, 15), (6, 16), (7, 2950), (8, 18)]
     posts = [
@@ -190,7 +190,7 @@ def built_by_number(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_group_that_lost_its_first_picture(dataset: Path, tmp_path: Path) -> None:
-    """What is left is a group if it is two pictures or more: 502 and 503 are alone once 2 and 3 have gone."""
+    """The rest is a group if it has two pictures or more: 502 and 503 are alone after 2 and 3 were removed."""
     copy = shutil.copytree(dataset, tmp_path / "copy")
     for path in copy.glob("metadata/*"):
         table = read_table(path, METADATA)
@@ -206,7 +206,7 @@ def test_a_group_that_lost_its_first_picture(dataset: Path, tmp_path: Path) -> N
 
 
 def test_sheets_show_what_was_asked_for(stats: DatasetStats, dataset: Path) -> None:
-    """Of any picture first, then of each tag, in the vocabulary or not; always the same ones for a seed."""
+    """A sheet of all pictures, then of each tag, in the vocabulary or not; the same for the same seed."""
     tags_of = {
         row["id"]: {tag for name in row if name.startswith("tags_") for tag in row[name]}
         for row in rows(dataset)
@@ -243,7 +243,7 @@ def test_the_command_prints_and_writes(dataset: Path, tmp_path: Path) -> None:
 
 
 def test_bad_input(dataset: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="carries the tag 'slo'"):
+    with pytest.raises(UsageError, match="has the tag 'slo'"):
         dataset_stats(StatsConfig(dataset=dataset, tags=("slo",)))
     with pytest.raises(UsageError, match="is a store, not a dataset"):
         dataset_stats(StatsConfig(dataset=dataset.parent / "store"))

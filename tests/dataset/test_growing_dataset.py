@@ -1,4 +1,4 @@
-"""A dataset grows with its store: what stands in it stays, what comes finds its side."""
+"""A dataset grows with its store: existing pictures keep their splits, new pictures get one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TRAIN, VALIDATION, TEST = (SPLITS.index(split) for split in ("train", "validatio
 
 
 def build(store: Path, dataset: Path, said: list[str] | None = None, **options: Any) -> BuildReport:
-    """Build with small numbers; lines that are kept on the terminal are added to `said`."""
+    """Build with small numbers; append milestones of the progress to `said`."""
     fixed = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 1} | options
 
     def hear(progress: Progress) -> None:
@@ -60,7 +60,7 @@ def copy_of(number: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the store of 30 posts and the dataset of it."""
+    """A folder with a store of 30 posts and its dataset."""
     folder = tmp_path_factory.mktemp("growing")
     write_store(folder / "store", tiny_posts(30))
     build(folder / "store", folder / "dataset")
@@ -69,7 +69,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def grown(first: Path) -> Path:
-    """The same store with 12 more posts, some of which look like old ones, and one that has become worse."""
+    """The same store with 12 more posts, some of them near-duplicates, and one changed for the worse."""
     before = sides(first / "dataset")
     anchors = {side: min(i for i, s in before.items() if s == side) for side in SPLITS}
     posts = [
@@ -89,7 +89,7 @@ def dataset(first: Path, tmp_path: Path) -> Path:
 
 
 def test_growth_keeps_what_stands_and_finds_sides_for_what_comes(grown: Path, dataset: Path) -> None:
-    """Old shards stay to the byte, indices stay, nobody changes sides, and copies of test pictures stay out."""
+    """Old shards keep their bytes, indices and splits do not change, and copies of test pictures stay out."""
     old_files, old_sides, old_tags = digests(dataset), sides(dataset), read_vocabulary(dataset)
     report = build(grown, dataset)
     new_files, new_sides = digests(dataset), sides(dataset)
@@ -139,7 +139,7 @@ def test_a_store_that_forgets_takes_nothing_away(first: Path, dataset: Path, tmp
 def test_a_dry_run_publishes_nothing_and_the_build_uses_its_work(
     grown: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The plan says what the build will do, for a new dataset and a growing one; pictures are opened once."""
+    """The plan equals the build, for a new dataset and a growing one; pictures are decoded once."""
     new = tmp_path / "new"
     for target in (new, dataset):
         before = digests(target) if target.exists() else {}
@@ -172,7 +172,7 @@ def test_a_dry_run_publishes_nothing_and_the_build_uses_its_work(
 def test_a_survey_of_another_recipe_is_made_anew(
     grown: Path, dataset: Path, first: Path, tmp_path: Path
 ) -> None:
-    """Other hashes than this program's decide nothing; what the store has lost keeps what is known of it."""
+    """Hashes of another recipe are not used; rows of pictures that the store has lost are kept."""
     build(first / "store", tmp_path / "whole")
     build(grown, tmp_path / "whole")
     survey = read_table(dataset / "survey.parquet", SURVEY)
@@ -184,7 +184,7 @@ def test_a_survey_of_another_recipe_is_made_anew(
     said: list[str] = []
     build(grown, dataset, said=said)
 
-    assert said == ["survey.parquet was made by another recipe: its pictures are looked at again"]
+    assert said == ["survey.parquet was made with another recipe: its pictures are decoded again"]
     assert digests(dataset) == digests(tmp_path / "whole")
     build(first / "store", dataset, said=said, new_plan=True, size=40)
     build(first / "store", tmp_path / "other", size=40)
@@ -193,7 +193,7 @@ def test_a_survey_of_another_recipe_is_made_anew(
 
 
 def test_a_plan_can_be_looked_at(grown: Path, dataset: Path) -> None:
-    """A dry run saves which post goes where, in which order and group, with which tags: what the build does."""
+    """A dry run saves the shard, order, group and tags of every post as the build writes them."""
     planned = build(grown, dataset, dry_run=True)
     assert planned.saved is not None
     tables = {name: pd.read_parquet(planned.saved / name) for name in ("outcomes.parquet", "tags.parquet")}
@@ -215,7 +215,7 @@ def test_a_plan_can_be_looked_at(grown: Path, dataset: Path) -> None:
 
 
 def test_other_options_need_a_new_plan(grown: Path, dataset: Path) -> None:
-    """A changed plan is refused with what differs; --new-plan replaces everything, under new names."""
+    """Changed options are refused with the differences; --new-plan replaces everything, under new names."""
     before = digests(dataset)
     with pytest.raises(UsageError, match=r"\(--test 6 instead of 8, --top-tags 5000 instead of 3\)"):
         build(grown, dataset, test=8, top_tags=3)
@@ -229,9 +229,10 @@ def test_other_options_need_a_new_plan(grown: Path, dataset: Path) -> None:
 
 
 def test_what_differs_is_said_in_options(grown: Path, dataset: Path, tmp_path: Path) -> None:
-    """As they stand on a command line, without a word of Python."""
+    """Differences are named as on the command line."""
     (tmp_path / "keep").write_text("smile\nhighres\n")
-    other = {"quota": ("general=5", "character=2"), "keep_meta": True, "keep": tmp_path / "keep"}
+    quota = ("general=5", "character=2")
+    other: dict[str, Any] = {"quota": quota, "keep_meta": True, "keep": tmp_path / "keep"}
     with pytest.raises(UsageError) as refused:
         build(grown, dataset, fit="crop", format="webp", ratings=True, **other)
     assert str(refused.value).partition("(")[2].partition(")")[0] == (
@@ -244,14 +245,14 @@ def test_what_differs_is_said_in_options(grown: Path, dataset: Path, tmp_path: P
 
 
 def test_quotas_leave_top_tags_no_say(grown: Path, tmp_path: Path) -> None:
-    """An option that would be without effect is refused."""
+    """An option without effect is refused."""
     arguments = [str(grown), str(tmp_path / "other"), "--quota", "general=3", "--top-tags", "5"]
     with pytest.raises(click.UsageError, match="--top-tags has no effect when --quota is given"):
         cli.main(["build-shards", *arguments], standalone_mode=False)
 
 
 def test_id_modulo(first: Path, tmp_path: Path) -> None:
-    """The field's convention: sides by the last three digits; alike pictures that stand apart are counted."""
+    """Splits by the last three digits; near-duplicates in different splits are counted."""
     content = encoded(drawing(5))
     posts = [TinyPost(id=i, content=encoded(drawing(i))) for i in (1, 899, 900, 949, 950, 1999, 2000)]
     posts += [TinyPost(id=3899, content=content), TinyPost(id=3950, content=copy_of(5))]
@@ -273,7 +274,7 @@ def test_id_modulo(first: Path, tmp_path: Path) -> None:
 def test_kill_9_leaves_the_old_edition_or_the_new(
     kill: Callable[..., bool], grown: Path, dataset: Path, first: Path, tmp_path: Path, function: str
 ) -> None:
-    """Growth that is killed again and again: whole at each point, in the end the same to the byte."""
+    """Growth that is killed many times is whole at each point, and equal in the end."""
     build(first / "store", tmp_path / "whole")
     build(grown, tmp_path / "whole")
     for countdown in {"rename": (3, 12, 14, 5, 4, 3, 2, 1), "unlink": (9,), "rmtree": (1, 2)}[function]:
@@ -291,7 +292,7 @@ def test_kill_9_leaves_the_old_edition_or_the_new(
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 25), st.sampled_from([NOWHERE, 0, 1, 2])), min_size=1), st.data())
 def test_sides_of_what_comes(pictures: list[tuple[int, int]], data: st.DataObject) -> None:
-    """ExistingPictures sides stay, new pictures stand with their group, no split grows beyond what is asked."""
+    """Existing splits stay, new pictures join their group, and no split exceeds its requested size."""
     group = np.array([name for name, _ in pictures])
     side = np.array([given_side for _, given_side in pictures], np.int8)
     test, validation = data.draw(st.integers(0, 10)), data.draw(st.integers(0, 10))

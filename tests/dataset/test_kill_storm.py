@@ -1,4 +1,4 @@
-"""kill -9 at every marked point of the publication, and at random moments: the bytes are always the same."""
+"""kill -9 at every marked point of the publication and at random moments gives the same bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.dataset.helpers.tiny_store import tiny_posts, write_store
 
 pytestmark = pytest.mark.slow
 
-# Dies at the first point that no run before has died at; forked again and again, so that importing costs once.
+# Dies at the first point where no earlier run has died; forked each time, so that importing costs once.
 POINTS = """
     import os, shutil, signal, sys
     from pathlib import Path
@@ -57,12 +57,12 @@ POINTS = """
 
 
 def test_every_point_of_the_publication(tmp_path: Path) -> None:
-    """Before each fsync, link, rename and removal, of each file and each folder, one after the other."""
+    """Before each fsync, link, rename and removal of each file and folder, one after the other."""
     store = write_store(tmp_path / "store", tiny_posts(16), posts_per_tar=8)
     build(store, tmp_path / "whole")
     log = tmp_path / "points"
     log.touch()
-    command = [sys.executable, "-c", textwrap.dedent(POINTS), store, tmp_path / "killed", log]
+    command = [sys.executable, "-c", textwrap.dedent(POINTS), str(store), str(tmp_path / "killed"), str(log)]
     subprocess.run(command, check=True)
 
     points = log.read_text().splitlines()
@@ -89,7 +89,7 @@ KILLS = 50
 
 
 def test_fifty_kills_at_random_moments(tmp_path: Path) -> None:
-    """The whole build, its first process alone, or any process under it; with one worker, two and three."""
+    """Kill the whole build, its first process, or any process below it; with one, two and three workers."""
     rng = random.Random(20260801)
     store = write_store(tmp_path / "store", tiny_posts(120))
     build(store, tmp_path / "whole")
@@ -98,7 +98,7 @@ def test_fifty_kills_at_random_moments(tmp_path: Path) -> None:
     kills = finished = 0
     while kills < KILLS or not finished:
         target = tmp_path / f"killed-{finished}"
-        command = [sys.executable, program, store, target, str(rng.randint(1, 3))]
+        command = [sys.executable, str(program), str(store), str(target), str(rng.randint(1, 3))]
         with (
             (tmp_path / "errors").open("w+") as errors,
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
@@ -118,7 +118,7 @@ def test_fifty_kills_at_random_moments(tmp_path: Path) -> None:
             assert digests(target) == digests(tmp_path / "whole")
             finished += 1
         else:
-            # Whoever kills three workers in a row has the build give up, in words.
+            # After three killed workers in a row, the build gives up with a message.
             assert process.returncode == -signal.SIGKILL or "killed repeatedly" in said, said
 
     assert kills == KILLS

@@ -1,4 +1,4 @@
-"""Shards of WebPs, and of pictures as they came: whole, readable, and refused where they cannot be used."""
+"""Shards of WebP pictures and of original pictures: complete, readable, refused where they are useless."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMATS = (("JPEG", "jpg"), ("PNG", "png"), ("GIF", "gif"), ("WEBP", "webp"))
 
 
 def contents(count: int) -> dict[int, tuple[str, bytes]]:
-    """Suffix and bytes by id: all formats in turn."""
+    """Return suffix and bytes by id, all formats in turn."""
     found = {}
     for post_id in range(1, count + 1):
         file_format, suffix = FORMATS[post_id % 4]
@@ -37,7 +37,7 @@ def store_of(path: Path, pictures: dict[int, tuple[str, bytes]]) -> Path:
     return write_store(
         path,
         [
-            # A suffix that lies, as on boards: what counts is the content.
+            # A wrong suffix, as on boards: the content counts.
             TinyPost(id=post_id, content=content, suffix="jpg")
             for post_id, (_, content) in pictures.items()
         ],
@@ -57,7 +57,7 @@ def config(root: Path, **options: object) -> BuildConfig:
 
 
 def pictures_in(dataset: Path) -> dict[str, bytes]:
-    """The bytes of every picture by the name of its member, read by offset."""
+    """Return the bytes of every picture by member name, read by offset."""
     found = {}
     for shard in read_manifest(dataset).shards:
         content = (dataset / shard.name.data).read_bytes()
@@ -77,7 +77,7 @@ def pictures_in(dataset: Path) -> dict[str, bytes]:
 
 
 def test_kept_originals_are_the_bytes_of_the_store(tmp_path: Path) -> None:
-    """With the suffix of their real format; verify, remove and random access know them."""
+    """They have the suffix of their real format; verify, remove and random access handle them."""
     pictures = contents(20)
     store_of(tmp_path / "store", pictures)
     build_shards(config(tmp_path, keep_original=True))
@@ -109,7 +109,7 @@ def test_kept_originals_are_the_bytes_of_the_store(tmp_path: Path) -> None:
 
 
 def test_damaged_originals_are_dropped_all_the_same(tmp_path: Path) -> None:
-    """Bytes are stored as they came only if they are a whole picture."""
+    """Original bytes are stored only if they are a complete picture."""
     pictures = contents(12)
     pictures[3] = "jpg", pictures[4][1][:-200]
     store_of(tmp_path / "store", pictures)
@@ -119,7 +119,7 @@ def test_damaged_originals_are_dropped_all_the_same(tmp_path: Path) -> None:
 
 
 def test_webp_shards(tmp_path: Path) -> None:
-    """Squares as WebP, named so, in the table of features, too; other quality gives other bytes."""
+    """Square WebP pictures with that suffix, also in the card's features; another quality gives other bytes."""
     store_of(tmp_path / "store", contents(12))
     build_shards(config(tmp_path, size=48, format="webp", quality=80))
     dataset = tmp_path / "dataset"
@@ -138,7 +138,7 @@ def test_webp_shards(tmp_path: Path) -> None:
 
 
 def test_options_of_prepared_pictures_do_not_go_with_kept_ones(tmp_path: Path) -> None:
-    """Nothing that would have no effect is taken; WebP knows one sampling of colours."""
+    """Options without effect are refused; WebP has one chroma subsampling."""
     for options in ({"size": 64}, {"format": "webp"}, {"quality": 90}, {"fit": "crop"}, {"chroma": "4:4:4"}):
         with pytest.raises(UsageError, match=f"leave out --{next(iter(options))}"):
             config(tmp_path, keep_original=True, **options)

@@ -1,4 +1,4 @@
-"""Pictures go for good and nothing else changes; damaged shards come back to the byte."""
+"""Pictures are removed for good and nothing else changes; damaged shards are repaired to the same bytes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def some_of(dataset: Path, prefix: str) -> list[int]:
 
 
 def test_only_touched_shards_change(dataset: Path) -> None:
-    """The pictures are gone from every file, their shards have new names, all others their very bytes."""
+    """The pictures are gone from every file; their shards have new names, and all others the same bytes."""
     old, old_shards, old_tags = digests(dataset), shards(dataset), read_vocabulary(dataset)
     leaving = [*some_of(dataset, "train-00001")[:2], some_of(dataset, "test")[0]]
     pictures = _pictures(dataset, leaving)
@@ -125,7 +125,7 @@ def test_removed_pictures_never_come_back(store: Path, dataset: Path, tmp_path: 
 
 
 def test_a_shard_can_lose_all_pictures_and_a_dataset_cannot(dataset: Path) -> None:
-    """An emptied shard is gone; what would leave nothing to train on is refused, with everything in place."""
+    """An empty shard is deleted; a removal that leaves nothing to train on is refused, without changes."""
     remove_pictures(dataset, np.array(some_of(dataset, "train-00000")))
     assert len(read_manifest(dataset).split("train")) == 2
     assert verify_dataset(dataset).findings == ()
@@ -147,7 +147,7 @@ def test_a_shard_can_lose_all_pictures_and_a_dataset_cannot(dataset: Path) -> No
     ],
 )
 def test_lists_that_are_none(tmp_path: Path, content: str, message: str) -> None:
-    """A list of ids is refused as a whole, with the line that is wrong."""
+    """An invalid list of ids is refused as a whole, with the number of the line."""
     (tmp_path / "ids").write_text(content)
     with pytest.raises(UsageError, match=message):
         read_ids(tmp_path / "ids")
@@ -166,7 +166,7 @@ def test_lists_that_are_none(tmp_path: Path, content: str, message: str) -> None
 def test_kill_9_leaves_the_old_edition_or_the_new(
     kill: Callable[..., bool], dataset: Path, tmp_path: Path, function: str, countdowns: tuple[int, ...]
 ) -> None:
-    """At each point all shards of the manifest are whole; the same command again finishes what was begun."""
+    """At each point, all shards of the manifest are complete; the same command again finishes the work."""
     leaving = [some_of(dataset, "train-00001")[0], some_of(dataset, "test")[0]]
     remove_pictures(Path(shutil.copytree(dataset, tmp_path / "expected")), np.array(sorted(leaving)))
     editions = set()
@@ -187,7 +187,7 @@ def test_kill_9_leaves_the_old_edition_or_the_new(
 def test_repair_from_the_store(
     store: Path, dataset: Path, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever happened to a shard: `verify --repair STORE` brings every file back to the byte."""
+    """`verify --repair STORE` restores every file of a damaged shard to the same bytes."""
     before = digests(dataset)
     name = "train-00001-of-00003"
     tar, table = dataset / "data" / f"{name}.tar", dataset / "metadata" / f"{name}.parquet"
@@ -222,7 +222,7 @@ def repair(dataset: Path, store: Path) -> object:
 
 @pytest.mark.parametrize("is_tar_gone", [False, True])
 def test_an_edited_table_comes_back(store: Path, dataset: Path, *, is_tar_gone: bool) -> None:
-    """Whatever somebody wrote into the table of a shard, the store's word is put in its place."""
+    """An edited table of a shard is replaced with the facts of the store."""
     before, name = digests(dataset), "train-00001-of-00003"
     path = dataset / "metadata" / f"{name}.parquet"
     rows = read_table(path, METADATA)
@@ -237,7 +237,7 @@ def test_an_edited_table_comes_back(store: Path, dataset: Path, *, is_tar_gone: 
 
 
 def test_a_renamed_tag_spoils_no_table(store: Path, dataset: Path) -> None:
-    """Labels are not made anew by a vocabulary that is wrong itself."""
+    """Labels are not made again from a damaged vocabulary."""
     before, tags = digests(dataset), list(read_vocabulary(dataset))
     tags[1] = replace(tags[1], name="renamed")
     write_vocabulary(dataset, tuple(tags))
@@ -251,7 +251,7 @@ def test_a_renamed_tag_spoils_no_table(store: Path, dataset: Path) -> None:
 @pytest.mark.parametrize("file", ["tags.parquet", "outcomes.parquet"])
 @pytest.mark.parametrize("content", [None, b"hello"])
 def test_a_new_plan_needs_no_old_tables(store: Path, dataset: Path, file: str, content: bytes | None) -> None:
-    """Without them nothing can be added, which is said with the way out; and the way out works."""
+    """Without them nothing can be added; the message names --new-plan, which works."""
     path = dataset / file
     path.unlink()
     if content is not None:
@@ -268,7 +268,7 @@ def test_a_new_plan_needs_no_old_tables(store: Path, dataset: Path, file: str, c
 def test_a_dataset_without_its_survey_grows(
     store: Path, dataset: Path, tmp_path: Path, content: bytes | None
 ) -> None:
-    """A survey that is lost or spoilt is made again; the same pictures stand on the same sides as with it."""
+    """A lost or damaged appearance index is made again, and gives the same splits."""
     grown = write_store(tmp_path / "grown", tiny_posts(40))
     with_survey = Path(shutil.copytree(dataset, tmp_path / "with"))
     build(grown, with_survey)
@@ -281,7 +281,7 @@ def test_a_dataset_without_its_survey_grows(
 
 
 def test_everything_wrong_with_a_file_is_named(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Three spoilt pictures of one shard are three keys in its line."""
+    """Three damaged pictures of one shard are named with their keys."""
     name = "train-00001-of-00003"
     rows = pd.read_parquet(dataset / "metadata" / f"{name}.parquet")
     tar = dataset / "data" / f"{name}.tar"
@@ -303,7 +303,9 @@ def test_everything_wrong_with_a_file_is_named(dataset: Path, capsys: pytest.Cap
 def test_the_command_says_what_it_removed(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """How many are out, which were never in, and the second time that there was nothing to do."""
+    """It reports removed pictures, ids that were not in the dataset, and the second time that nothing was to be
+    done.
+    """
     (tmp_path / "ids").write_text(f"{some_of(dataset, 'train')[0]}\n77777\n")
     said = []
     for _ in range(2):
@@ -321,7 +323,7 @@ def test_the_command_says_what_it_removed(
 def test_sigterm_is_a_stop_with_its_own_status(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A service manager's stop ends a command as Ctrl-C does, with one line and status 143."""
+    """SIGTERM ends a command as Ctrl-C does, with one line and status 143."""
     (tmp_path / "ids").write_text("1")
 
     def stopped(*_: object, **__: object) -> None:
@@ -337,7 +339,7 @@ def test_sigterm_is_a_stop_with_its_own_status(
 
 
 def test_a_store_that_has_other_pictures_repairs_nothing(dataset: Path, tmp_path: Path) -> None:
-    """A shard is never replaced by one with other bytes, and the finding stays."""
+    """A shard is never replaced by one with other bytes, and the finding remains."""
     posts = [TinyPost(id=i, content=encoded(drawing(1000 + i))) for i in range(1, 31)]
     other = write_store(tmp_path / "other", posts)
     tar = dataset / "data" / "train-00001-of-00003.tar"
@@ -351,7 +353,7 @@ def test_a_store_that_has_other_pictures_repairs_nothing(dataset: Path, tmp_path
 
 
 def test_a_damaged_shard_is_not_rewritten(dataset: Path) -> None:
-    """Removal from a damaged shard stops with what to do; nothing is published."""
+    """A removal from a damaged shard stops with advice; nothing is published."""
     leaving = some_of(dataset, "train-00001")[0]
     tar = dataset / "data" / "train-00001-of-00003.tar"
     tar.write_bytes(bytes(len(tar.read_bytes())))

@@ -38,7 +38,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Served:
-    """A folder on a loopback server; `sent` maps paths to the bytes of all bodies sent for them."""
+    """A folder on a loopback server; `sent` maps paths to the total size of the bodies sent for them."""
 
     url: str
     sent: dict[str, int] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Served:
 
 @pytest.fixture
 def served(dataset: Path) -> Iterator[Served]:
-    """aiohttp's own file server, which answers byte ranges, in a thread."""
+    """aiohttp's own file server, which supports byte ranges, in a thread."""
     sent: dict[str, int] = {}
 
     async def count(request: web.Request, response: web.StreamResponse) -> None:
@@ -64,7 +64,8 @@ def served(dataset: Path) -> Iterator[Served]:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        return runner.addresses[0][1]
+        port: int = runner.addresses[0][1]
+        return port
 
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

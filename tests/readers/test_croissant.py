@@ -1,4 +1,4 @@
-"""The Croissant metadata: MLCommons' own library takes it and reads the tables by it."""
+"""Croissant metadata: MLCommons' own library accepts it and reads the tables with it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from alti2v.storage.layout import DATASET_TAGS, METADATA, OUTCOMES
 
 @pytest.fixture(scope="module")
 def document(dataset: Path) -> dict[str, Any]:
-    return json.loads((dataset / "croissant.json").read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads((dataset / "croissant.json").read_text(encoding="utf-8"))
+    return content
 
 
-# mlcroissant 1.1.1 and rdflib 7.6 warn of their own ways.
+# mlcroissant 1.1.1 and rdflib 7.6 warn about their own code.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
 def test_mlcroissant_reads_every_table(dataset: Path) -> None:
     """No error; the rows are those that pandas reads."""

@@ -1,4 +1,4 @@
-"""docs/READING.md does what it says: every block runs on a real dataset, and its result is the right one."""
+"""docs/READING.md keeps its promises: every block runs on a real dataset with the right result."""
 
 from __future__ import annotations
 
@@ -35,18 +35,20 @@ def beside_the_dataset(dataset: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "dataset").symlink_to(dataset)
     monkeypatch.chdir(tmp_path)
     yield
-    gc.collect()  # here, where its warnings are expected, and not in some other test
+    gc.collect()  # here, where its warnings are expected, and not in another test
 
 
 @pytest.fixture(scope="module")
 def posts(dataset: Path) -> Posts:
-    """The JSON of every sample, by number, through the standard library alone; its shard under "shard"."""
+    """Return the JSON of every sample by number, read with the standard library; its shard under "shard"."""
     found = {}
     for path in (dataset / "data").iterdir():
         with tarfile.open(path) as tar:
             for member in tar:
                 if member.name.endswith(".json"):
-                    post = json.load(tar.extractfile(member))
+                    file = tar.extractfile(member)
+                    assert file is not None
+                    post = json.load(file)
                     found[post["id"]] = post | {"shard": path.stem}
     assert len(found) == 40
     return found
@@ -74,7 +76,7 @@ def test_webdataset_reads_an_address(posts: Posts, served: Served) -> None:
 
 
 def test_the_manifest_names_the_shards(dataset: Path) -> None:
-    """Those of one split, with paths that exist; the others are validation and test."""
+    """The shards of one split, with paths that exist; the others are validation and test."""
     seen = run(blocks("python", "webdataset")[2])
 
     assert [Path(path).name for path in seen["training"]] == sorted(
@@ -85,7 +87,7 @@ def test_the_manifest_names_the_shards(dataset: Path) -> None:
 
 @pytest.fixture(scope="module")
 def hugging_face(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `datasets` reads, told by a process of its own, without network and with a cache of its own."""
+    """What `datasets` reads in its own process, without network and with its own cache."""
     folder = tmp_path_factory.mktemp("hub")
     (folder / "dataset").symlink_to(dataset)
     tell = """
@@ -107,11 +109,12 @@ def hugging_face(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
 
 
 def test_hugging_face_loads_every_sample(hugging_face: dict[str, Any], posts: Posts) -> None:
-    """All splits, all fields, all pictures; no type but those that the card names."""
+    """All splits, all fields, all pictures; all types are those of the card."""
     assert hugging_face["splits"] == {"train": 30, "validation": 4, "test": 6}
     assert len(hugging_face["posts"]) == 40
     for post in hugging_face["posts"]:
@@ -120,7 +123,7 @@ def test_hugging_face_loads_every_sample(hugging_face: dict[str, Any], posts: Po
 
 
 def test_hugging_face_takes_the_types_from_the_card(hugging_face: dict[str, Any]) -> None:
-    """`created_at` is "" in every sample here, and the score 0: the card alone knows their types."""
+    """`created_at` is "" in every sample here, and the score 0: only the card knows their types."""
     features = hugging_face["features"]
 
     assert features == hugging_face["streamed_features"]
@@ -140,7 +143,7 @@ def test_hugging_face_streams_and_loads_tables(hugging_face: dict[str, Any], pos
 
 
 def test_torch_gets_every_sample_once(posts: Posts, dataset: Path) -> None:
-    """Two workers share four shards; nothing is there twice, and labels are the vocabulary's."""
+    """Two workers share four shards; no sample is read twice, and labels are those of the vocabulary."""
     pytest.importorskip("torch", reason="torch is not installed: it comes with the extra test-torch")
     seen = run(blocks("python", "torch")[0])
     names = seen["names"]
@@ -162,10 +165,10 @@ def test_tf_data_gets_every_sample_once() -> None:
 
 
 def test_dali_indices_name_what_gnu_tar_finds(dataset: Path) -> None:
-    """DALI's own tools/wds2idx.py asks GNU tar; the block of a header and the size of the body come from there.
+    """DALI's own tools/wds2idx.py asks GNU tar for the block of a header and the size of the body.
 
-    The form (v1.2): a line with version and number of samples, then per sample `suffix offset size name` for
-    each member.
+    Format v1.2: a line with version and number of samples, then per sample `suffix offset size name` for each
+    member.
     """
     indices = sorted((dataset / "index").glob("*.idx"))
     assert len(indices) == 6
@@ -190,18 +193,20 @@ def test_dali_indices_name_what_gnu_tar_finds(dataset: Path) -> None:
 
 
 def test_one_picture_by_its_number(posts: Posts, dataset: Path, served: Served) -> None:
-    """By address with alti2v, and with nothing but pyarrow: the same bytes."""
+    """By address with alti2v, and with only pyarrow: the same bytes."""
     with_alti2v, without = blocks("python", "One picture by its number")
     seen = run(with_alti2v.replace(ELSEWHERE, served.url))
 
     with tarfile.open(dataset / "data" / f"{posts[7]['shard']}.tar") as tar:
-        assert seen["jpeg"] == tar.extractfile("000000000007.jpg").read()
+        file = tar.extractfile("000000000007.jpg")
+        assert file is not None
+        assert seen["jpeg"] == file.read()
     assert seen["tags"] == posts[7]["tags_general"].split()
     assert run(without)["jpeg"] == seen["jpeg"]
 
 
 def test_a_folder_for_lora_training(posts: Posts) -> None:
-    """Exactly the training pictures of the character, each a picture of 32 px, with its tags as a caption."""
+    """Exactly the training pictures of the character, each 32 px wide, with its tags as a caption."""
     folder = run(blocks("python", "A folder for LoRA training")[0])["folder"]
     expected = {
         f"{id_:012d}": post
@@ -223,7 +228,7 @@ def test_a_folder_for_lora_training(posts: Posts) -> None:
 
 @pytest.fixture
 def two_not_third(posts: Posts) -> list[int]:
-    """What the first question asks for, found the long way."""
+    """Answer the first question without DuckDB."""
     found = [
         id_
         for id_, post in posts.items()
@@ -234,14 +239,14 @@ def two_not_third(posts: Posts) -> list[int]:
 
 
 def queries() -> list[str]:
-    found = blocks("sql", "Questions to the tables")
+    found = blocks("sql", "Queries")
     assert len(found) == 5
     return found
 
 
 def test_two_tags_without_a_third(two_not_third: list[int]) -> None:
-    rows = duckdb.sql(queries()[0]).fetchall()
-    pandas, polars = map(run, blocks("python", "Questions to the tables"))
+    rows = duckdb.execute(queries()[0]).fetchall()
+    pandas, polars = map(run, blocks("python", "Queries"))
 
     assert rows == [(id_, f"https://board.example/{id_}.jpg") for id_ in two_not_third]
     assert sorted(pandas["found"]["id"]) == two_not_third
@@ -249,9 +254,9 @@ def test_two_tags_without_a_third(two_not_third: list[int]) -> None:
 
 
 def test_what_goes_together(posts: Posts) -> None:
-    """Counts and lift against counting by hand."""
-    rows = duckdb.sql(queries()[1]).fetchall()
-    known = {tag for (tag,) in duckdb.sql("SELECT name FROM 'dataset/tags.parquet'").fetchall()}
+    """Counts and lift are compared with counting by hand."""
+    rows = duckdb.execute(queries()[1]).fetchall()
+    known = {tag for (tag,) in duckdb.execute("SELECT name FROM 'dataset/tags.parquet'").fetchall()}
     pictures = [tags_of(post) & known for post in posts.values()]
     everywhere = Counter(tag for tags in pictures for tag in tags)
     wanted = [tags for tags in pictures if "hatsune_miku" in tags]
@@ -263,7 +268,7 @@ def test_what_goes_together(posts: Posts) -> None:
 
 
 def test_a_list_to_download(posts: Posts) -> None:
-    duckdb.sql(queries()[2])
+    duckdb.execute(queries()[2])
     with Path("downloads.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
 
@@ -274,18 +279,18 @@ def test_a_list_to_download(posts: Posts) -> None:
 
 
 def test_what_became_of_every_post() -> None:
-    assert duckdb.sql(queries()[3]).fetchall() == [("stored", "", 40), ("failed", "http_404", 1)]
+    assert duckdb.execute(queries()[3]).fetchall() == [("stored", "", 40), ("failed", "http_404", 1)]
 
 
 def test_folds_hold_every_picture_once() -> None:
-    folds = duckdb.sql(queries()[4]).fetchall()
+    folds = duckdb.execute(queries()[4]).fetchall()
 
     assert sum(pictures for _, pictures in folds) == 40
     assert {fold for fold, _ in folds} <= set(range(5))
 
 
 def test_tags_counted_by_pandas_and_polars(posts: Posts) -> None:
-    pandas, polars = map(run, blocks("python", "Questions to the tables"))
+    pandas, polars = map(run, blocks("python", "Queries"))
     counts = Counter(tag for post in posts.values() for tag in tags_of(post))
     general = Counter(tag for post in posts.values() for tag in post["tags_general"].split())
 

@@ -1,4 +1,4 @@
-"""verify and stats of a dataset on a web server, which lists no folders and may not answer byte ranges."""
+"""verify and stats of a dataset on a web server, which cannot list folders and may not support byte ranges."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def without_ranges(dataset: Path) -> Iterator[str]:
-    """Python's own web server, which sends whole files whatever is asked for."""
+    """Python's own web server, which ignores byte ranges and sends whole files."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(dataset))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -38,14 +38,14 @@ def without_ranges(dataset: Path) -> Iterator[str]:
 
 
 def test_it_is_verified(served: Served, without_ranges: str) -> None:
-    """Whole files will do for that."""
+    """Whole files are sufficient."""
     for url in (served.url, without_ranges):
         found = verify_dataset(url, deep=True)
         assert (found.findings, found.checked["samples"]) == ((), 40)
 
 
 def test_it_is_looked_at(dataset: Path, served: Served, tmp_path: Path) -> None:
-    """The page has the pictures, and not one shard was read whole."""
+    """The page has the pictures, and no shard was read whole."""
     here, behind = (dataset_stats(StatsConfig(dataset=place, sheet=3)) for place in (dataset, served.url))
     write_stats_page(behind, tmp_path / "page.html", generated_at=NOW)
 
@@ -57,14 +57,14 @@ def test_it_is_looked_at(dataset: Path, served: Served, tmp_path: Path) -> None:
 
 
 def test_a_server_without_ranges_is_named(without_ranges: str, tmp_path: Path) -> None:
-    """Its tables are read; for the pictures one line says what is missing."""
+    """Its tables can be read; for the pictures, one line says what is missing."""
     stats = dataset_stats(StatsConfig(dataset=without_ranges, sheet=3))
     with pytest.raises(StorageError, match=r"\.tar: the server ignores byte ranges"):
         write_stats_page(stats, tmp_path / "page.html", generated_at=NOW)
 
 
 def test_a_host_that_does_not_answer_is_no_missing_dataset(served: Served) -> None:
-    """Nobody is told to give another folder for that."""
+    """The message does not suggest another folder."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Quiet) as server:
         silent = f"http://127.0.0.1:{server.server_port}/dataset"
     with pytest.raises(StorageError, match=f"^cannot read {silent}/.*Cannot connect.*: run again later"):

@@ -1,4 +1,4 @@
-"""One sample by its number: the right bytes, a few of them, and words where there is none."""
+"""One sample by its number: the right bytes with few requests, and a message if there is none."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from tests.readers.conftest import NOT_FETCHED, Served
 
 
 def in_tars(dataset: Path) -> dict[int, bytes]:
-    """Every picture by number, read the long way."""
+    """Return every picture by number, read with tarfile."""
     found = {}
     for path in (dataset / "data").iterdir():
         with tarfile.open(path) as tar:
             for member in tar:
                 if member.name.endswith(".jpg"):
-                    found[int(member.name[:12])] = tar.extractfile(member).read()
+                    file = tar.extractfile(member)
+                    assert file is not None
+                    found[int(member.name[:12])] = file.read()
     return found
 
 
@@ -48,7 +50,7 @@ def test_a_sample_brings_its_facts(dataset: Path) -> None:
 
 
 def test_over_http_only_the_picture_is_sent_of_its_shard(dataset: Path, served: Served) -> None:
-    """One picture of the shard is sent, not the shard."""
+    """The server sends one picture, not the shard."""
     sample = read_sample(served.url, 7)
 
     assert sample == read_sample(dataset, 7)
@@ -90,7 +92,7 @@ class Silent(SimpleHTTPRequestHandler):
 
 
 def test_changed_bytes_are_refused(dataset: Path, tmp_path: Path) -> None:
-    """Every byte of every picture is held against the table; so is what calls itself a table."""
+    """Changed pictures and damaged tables are refused."""
     copy = shutil.copytree(dataset, tmp_path / "copy")
     for shard in read_manifest(copy).shards:
         path = copy / shard.name.data

@@ -1,4 +1,4 @@
-"""A directory says what it is, lets nobody mix two things up, and has one writer."""
+"""A directory knows its kind, is never mixed with another, and has one writer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from alti2v.storage.layout import SPLITS, ShardName, images_tar, member_key, par
 
 
 def test_a_new_folder_is_made_and_an_own_one_is_found(tmp_path: Path) -> None:
-    """Claiming makes parents, and tells a new folder from one that is of that kind already."""
+    """Claiming creates parents, and tells a new folder from an existing one of that kind."""
     path = tmp_path / "a" / "b"
 
     assert claim_directory(path, DirectoryKind.STORE) is False
@@ -37,7 +37,7 @@ def test_a_new_folder_is_made_and_an_own_one_is_found(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_a_killed_first_run_are_no_obstacle(tmp_path: Path) -> None:
-    """A lock, empty folders and hidden files do not make a folder somebody else's."""
+    """A lock, empty folders and hidden files do not make a folder foreign."""
     for name in ("crawl.lock", "data", ".build", ".tmp-1-x"):
         (tmp_path / name).mkdir()
 
@@ -45,7 +45,7 @@ def test_leftovers_of_a_killed_first_run_are_no_obstacle(tmp_path: Path) -> None
 
 
 def test_a_folder_that_is_something_else_is_refused(tmp_path: Path) -> None:
-    """A file, a folder with other people's files, and a folder of another kind: each in one line."""
+    """A file, a folder with foreign files, and a folder of another kind: one line each."""
     (tmp_path / "file").write_text("x")
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_text("x")
@@ -63,7 +63,7 @@ def test_a_folder_that_is_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_reading_the_wrong_folder(tmp_path: Path) -> None:
-    """A missing folder, a plain one and one of another kind are told apart."""
+    """A missing folder, a plain one and one of another kind are distinguished."""
     (tmp_path / "plain").mkdir()
     (tmp_path / "run").mkdir()
     write_description(tmp_path / "run", DirectoryKind.RUN, {})
@@ -78,7 +78,7 @@ def test_reading_the_wrong_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"kind": "run"}', "{"])
 def test_a_broken_description_is_damage(tmp_path: Path, content: str) -> None:
-    """A description that is no description of this kind is not guessed at."""
+    """An invalid description is an error."""
     (tmp_path / "store.json").write_text(content)
 
     with pytest.raises(DamagedError):
@@ -86,7 +86,7 @@ def test_a_broken_description_is_damage(tmp_path: Path, content: str) -> None:
 
 
 def test_another_format_version_is_refused(tmp_path: Path) -> None:
-    """A newer version is named, so that the user knows what to install."""
+    """The message names the version."""
     (tmp_path / "manifest.json").write_text('{"kind": "dataset", "version": 2}')
 
     with pytest.raises(VersionError, match="has format version 2; this program reads 1"):
@@ -104,7 +104,7 @@ with exclusive(Path(sys.argv[1]), "x.lock"):
 
 
 def test_a_second_writer_is_refused_and_a_killed_one_leaves_no_lock(tmp_path: Path) -> None:
-    """The holder is named while it lives; after kill -9 the next one gets the lock at once."""
+    """The holder is named while it lives; after kill -9, the next process gets the lock immediately."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -125,7 +125,7 @@ def test_a_second_writer_is_refused_and_a_killed_one_leaves_no_lock(tmp_path: Pa
 
 @given(st.integers(0, 10**12 - 1))
 def test_keys_sort_like_ids_and_hold_no_dot(post_id: int) -> None:
-    """A key gives its id back, and has the same length for every id."""
+    """A key contains its id, and has the same length for every id."""
     key = member_key(post_id)
 
     assert int(key) == post_id
@@ -135,14 +135,14 @@ def test_keys_sort_like_ids_and_hold_no_dot(post_id: int) -> None:
 
 @pytest.mark.parametrize("post_id", [-1, 10**12])
 def test_ids_that_no_key_can_hold(post_id: int) -> None:
-    """An id outside the key's digits is refused, never cut."""
+    """An id that is too long is refused, not truncated."""
     with pytest.raises(ValueError, match="outside"):
         member_key(post_id)
 
 
 @given(st.sampled_from(SPLITS), st.integers(0, 10**6), st.integers(1, 10**6))
 def test_shard_names_round_trip(split: str, number: int, more: int) -> None:
-    """A shard's name gives split, number and total back."""
+    """A shard's name contains split, number and total."""
     name = ShardName(split, number, number + more)
 
     assert parse_shard_name(str(name)) == name
@@ -159,7 +159,7 @@ def test_names_that_are_no_shard(name: str) -> None:
 
 
 def test_golden_names() -> None:
-    """The names that other people's programs rely on."""
+    """Names that other programs rely on."""
     name = ShardName("train", 0, 150)
 
     assert [name.data, name.index, name.dali_index, name.metadata] == [

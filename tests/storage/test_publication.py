@@ -30,7 +30,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_published_file_replaces_the_old_one(tmp_path: Path) -> None:
-    """After publication there is the new file and nothing else."""
+    """After publication, only the new file exists."""
     publish_bytes(tmp_path / "a", b"old")
     publish_bytes(tmp_path / "a", b"new")
 
@@ -40,13 +40,13 @@ def test_a_published_file_replaces_the_old_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("links", [True, False])
 def test_a_name_is_given_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
-    """The same bytes a second time are welcome, other bytes are refused and named; also without hard links."""
+    """The same bytes a second time are accepted, other bytes are refused and named; also without hard links."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     if not links:
-        monkeypatch.setattr(publication.os, "link", refuse)
+        monkeypatch.setattr(os, "link", refuse)
     for number, content in enumerate([b"first", b"first", b"other"]):
         (tmp_path / f"made-{number}").write_bytes(content)
     publish_once(tmp_path / "made-0", tmp_path / "a")
@@ -77,7 +77,7 @@ def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
     [(28, "the disk is full: make room"), (30, "the file system is read-only"), (13, "permission denied")],
 )
 def test_f35_a_refusing_disk_is_one_clear_line(tmp_path: Path, number: int, advice: str) -> None:
-    """Full disk, read-only file system, missing permission: which path, and what to do."""
+    """Full disk, read-only file system, missing permission: the path, and what to do."""
 
     def refuse(temporary: Path) -> None:
         temporary.write_bytes(b"half")
@@ -91,16 +91,16 @@ def test_f35_a_refusing_disk_is_one_clear_line(tmp_path: Path, number: int, advi
 
 
 def test_a_really_full_disk_keeps_the_old_file() -> None:
-    """On a device that has no room, the write fails as StorageError, and nothing was there before."""
+    """On a full device, the write fails with a StorageError, and no file appears."""
     with pytest.raises(StorageError, match="the disk is full"), publication.storage_errors(Path("/dev/full")):
         Path("/dev/full").write_bytes(b"x")
 
 
 def test_a_file_in_the_way_of_a_folder(tmp_path: Path) -> None:
-    """A path that leads through a file is refused in words."""
+    """A path that leads through a file is refused with a message."""
     (tmp_path / "file").write_bytes(b"")
 
-    with pytest.raises(StorageError, match=r"a file is in the way|a part of the path is a file"):
+    with pytest.raises(StorageError, match=r"a file of that name exists|a part of the path is a file"):
         make_directory(tmp_path / "file")
     with pytest.raises(StorageError, match="a part of the path is a file"):
         make_directory(tmp_path / "file" / "below")
@@ -136,7 +136,7 @@ KILLED = """
     ],
 )
 def test_kill_9_at_every_step_leaves_a_whole_file(tmp_path: Path, point: str, expected: bytes) -> None:
-    """Killed before the rename the old file stays, after it the new one is whole; leftovers are swept."""
+    """Before the rename, the old file remains; after it, the new one is complete; leftovers are removed."""
     path = tmp_path / "a"
     publish_bytes(path, b"old")
 
@@ -151,7 +151,7 @@ def test_kill_9_at_every_step_leaves_a_whole_file(tmp_path: Path, point: str, ex
 
 
 def test_json_is_equal_bytes_for_equal_values(tmp_path: Path) -> None:
-    """Keys are sorted, text stays readable, and reading gives the value back."""
+    """Keys are sorted, text is readable, and reading returns the same value."""
     publish_json(tmp_path / "a", {"b": "初音ミク", "a": [1, None]})
     publish_json(tmp_path / "b", {"a": [1, None], "b": "初音ミク"})
 
@@ -161,7 +161,7 @@ def test_json_is_equal_bytes_for_equal_values(tmp_path: Path) -> None:
 
 
 def test_broken_json_is_damage(tmp_path: Path) -> None:
-    """What is not JSON is named; what is not there is FileNotFoundError."""
+    """Invalid JSON is a DamagedError, a missing file a FileNotFoundError."""
     (tmp_path / "a").write_text("{")
 
     with pytest.raises(DamagedError, match="is not valid JSON"):

@@ -1,4 +1,4 @@
-"""Folders behind URLs: against a real S3 server whose answers fail, hang or lie on request."""
+"""Folders behind URLs: against a real S3 server whose responses fail, hang or lie on request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_what_was_uploaded_is_there(s3: S3Server, remote: Any, file: Path) -> None:
-    """Whole, under its name, and listed with its size; a second one replaces it."""
+    """Complete, under its name, and listed with its size; a second upload replaces it."""
     upload(remote, file, "images/one.tar")
     upload(remote, file, "two.json")
 
@@ -41,7 +41,7 @@ def test_what_was_uploaded_is_there(s3: S3Server, remote: Any, file: Path) -> No
 
 @pytest.mark.parametrize("fault", ["500", "hang", "reset"])
 def test_a_put_that_fails_is_tried_again(s3: S3Server, remote: Any, file: Path, fault: str) -> None:
-    """An error, silence, a broken connection: the next try brings the whole object."""
+    """After an error, silence or a broken connection, the next try uploads the whole object."""
     s3.fail_puts(fault, times=2)
     upload(replace(remote, pauses_s=(0, 0, 0)), file, "one.tar")
 
@@ -50,7 +50,7 @@ def test_a_put_that_fails_is_tried_again(s3: S3Server, remote: Any, file: Path, 
 
 
 def test_bytes_that_changed_on_the_way_are_noticed(s3: S3Server, remote: Any, file: Path) -> None:
-    """The store's checksum is compared with ours; what is wrong is sent again."""
+    """The store's checksum is compared with ours; a damaged object is uploaded again."""
     s3.fail_puts("garble", times=1)
     upload(replace(remote, pauses_s=(0,)), file, "one.tar")
 
@@ -59,7 +59,7 @@ def test_bytes_that_changed_on_the_way_are_noticed(s3: S3Server, remote: Any, fi
 
 
 def test_a_store_that_keeps_failing_is_named(s3: S3Server, remote: Any, file: Path) -> None:
-    """One line: what, where, what to do; the pauses grow as they should."""
+    """One line: what, where, what to do; the pauses are the configured ones."""
     s3.fail_puts("500", times=1000)
     pauses: list[float] = []
     with pytest.raises(StorageError, match=r"cannot write s3://bucket/a/store/one.tar: .*: run again") as found:
@@ -70,7 +70,7 @@ def test_a_store_that_keeps_failing_is_named(s3: S3Server, remote: Any, file: Pa
 
 
 def test_a_file_system_without_atomic_puts_gets_the_name_last(tmp_path: Path, file: Path) -> None:
-    """Elsewhere the bytes go to another name first."""
+    """There, the bytes are written under another name first."""
     remote = open_remote(f"local://{tmp_path}/folder")
     upload(remote, file, "images/one.tar")
 
@@ -78,7 +78,7 @@ def test_a_file_system_without_atomic_puts_gets_the_name_last(tmp_path: Path, fi
 
 
 def test_bad_urls_are_one_line() -> None:
-    """A kind that nobody knows."""
+    """An unknown kind of URL."""
     with pytest.raises(UsageError, match="quux"):
         open_remote("quux://bucket/folder")
     assert is_url("s3://bucket")

@@ -1,9 +1,10 @@
-"""Reading a store: one moment of it, and the right bytes for the right post."""
+"""Reading a store: a consistent snapshot, and the right bytes for the right post."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def listed(path: Path) -> list[int]:
 
 
 def test_parts_are_read_in_the_order_of_listing(tmp_path: Path) -> None:
-    """All parts, in the order of their numbers, each once."""
+    """All parts in the order of their numbers, each once."""
     write_store(tmp_path, tiny_posts(25), rows_per_part=10)
 
     assert listed(tmp_path) == list(range(25, 0, -1))
@@ -43,12 +44,12 @@ def test_a_snapshot_does_not_change_under_a_crawl(tmp_path: Path) -> None:
 def test_a_part_that_is_replaced_while_opening_is_opened_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The snapshot is of one moment: old and new parts are never mixed."""
+    """Old and new parts are never mixed in a snapshot."""
     write_store(tmp_path, tiny_posts(4), rows_per_part=2)
     real, last = Path.open, posts_table(1)
     opened: list[str] = []
 
-    def replacing(path: Path, *args: str, **kwargs: str) -> object:
+    def replacing(path: Path, *args: Any, **kwargs: Any) -> object:
         opened.append(path.name)
         if opened.count(Path(last).name) == 1 and path.name == Path(last).name:
             monkeypatch.setattr(Path, "open", real)
@@ -61,30 +62,31 @@ def test_a_part_that_is_replaced_while_opening_is_opened_again(
 
 
 def test_pictures_are_read_by_post(tmp_path: Path) -> None:
-    """Each post's span holds its picture, whichever tar it lies in."""
+    """Each post's span holds its picture, in any tar file."""
     posts = tiny_posts(7)
     write_store(tmp_path, posts, posts_per_tar=3)
-    contents = {}
+    contents: dict[int, bytes] = {}
     with open_store(tmp_path) as store:
         for part in read_posts(store, ["id", "tar", "offset", "size"]):
             for row in part.to_pylist():
                 span = Span(offset=row["offset"], size=row["size"])
-                contents |= dict(read_pictures(tmp_path, row["tar"], [(row["id"], span)]))
+                found = read_pictures(tmp_path, row["tar"], [(row["id"], span)])
+                contents |= {post_id: bytes(content) for post_id, content in found}
 
     assert contents == {post.id: post.content for post in posts}
 
 
 def test_a_span_of_another_post_is_damage(tmp_path: Path) -> None:
-    """A table that points at somebody else's picture is found out before the picture is used."""
+    """A table that points to another post's picture is detected before the picture is used."""
     write_store(tmp_path, tiny_posts(2))
-    with pytest.raises(DamagedError, match=r"post 1 should lie at 512, but there is '000000000002.jpg'"):
+    with pytest.raises(DamagedError, match=r"post 1 should be at 512, but there is '000000000002.jpg'"):
         list(read_pictures(tmp_path, 0, [(1, Span(offset=512, size=10))]))
     with pytest.raises(DamagedError, match="ends inside the member"):
         list(read_pictures(tmp_path, 0, [(2, Span(offset=512, size=10**9))]))
 
 
 def test_a_missing_tar_is_damage(tmp_path: Path) -> None:
-    """A tar that the tables name and nobody can find is named, with the command that helps."""
+    """A missing tar file is named, with the command that helps."""
     write_store(tmp_path, tiny_posts(1))
 
     with pytest.raises(DamagedError, match=r"images-000007.tar is missing.*verify --repair"):
@@ -99,7 +101,7 @@ def test_categories_of_tags(tmp_path: Path) -> None:
 
 
 def test_what_is_no_store(tmp_path: Path) -> None:
-    """A missing folder, a folder of something else, and a store without tables: each in one line."""
+    """A missing folder, a folder of another kind, and a store without tables: one line each."""
     (tmp_path / "other").mkdir()
     for path, message in ((tmp_path / "none", "does not exist"), (tmp_path / "other", "is not a store")):
         with pytest.raises(UsageError, match=message), open_store(path):
@@ -123,7 +125,7 @@ def test_what_is_no_store(tmp_path: Path) -> None:
 
 
 def test_a_table_of_a_newer_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A part that a newer program wrote is refused by name."""
+    """A part with a newer version is refused by name."""
     monkeypatch.setattr("alti2v.storage.table.FORMAT_VERSION", 9)
     store = write_store(tmp_path, tiny_posts(2))
     monkeypatch.undo()
@@ -133,7 +135,7 @@ def test_a_table_of_a_newer_version(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_category_that_does_not_exist(tmp_path: Path) -> None:
-    """A tag table with nonsense in it is damage, not a crash."""
+    """An unknown category in a tag table is damage, not a crash."""
     store = write_store(tmp_path, tiny_posts(1), category_of={"1girl": "general"})
     rows = [{"name": "a", "category": "weird", "count": 1, "board_count": None}]
     write_table(store / "tags.parquet", STORE_TAGS, rows)
@@ -143,7 +145,7 @@ def test_a_category_that_does_not_exist(tmp_path: Path) -> None:
 
 
 def test_the_tiny_store_holds_the_contract(tmp_path: Path) -> None:
-    """The tests' own store has the columns of the contract, so that tests on it mean something."""
+    """The tests' own store has the columns of the contract."""
     write_store(tmp_path, tiny_posts(3))
 
     assert read_table(tmp_path / posts_table(0), POSTS).num_rows == 3

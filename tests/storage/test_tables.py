@@ -1,4 +1,4 @@
-"""Parquet tables hold exactly the columns of the contract, and say whose they are."""
+"""Parquet tables have exactly the columns of the contract, and carry their name and version."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def rows_of(table: Table) -> st.SearchStrategy[list[dict[str, Any]]]:
 
 
 def test_an_open_file_is_read_without_python(tmp_path: Path) -> None:
-    """Arrow's threads must hold nothing of Python's: that aborts one program in forty when it ends."""
-    rows = [{"id": 1, "note": "a"}, {"id": 2, "note": None}]
+    """Arrow's threads must not hold a Python file: that aborts one program in forty when it ends."""
+    rows: list[dict[str, Any]] = [{"id": 1, "note": "a"}, {"id": 2, "note": None}]
     write_table(tmp_path / "a.parquet", SMALL, rows)
     with (tmp_path / "a.parquet").open("rb") as file:
-        (tmp_path / "a.parquet").unlink()  # what is open stays what it was, though the name is gone
+        (tmp_path / "a.parquet").unlink()  # an open file stays readable after its name is gone
         unreadable = SimpleNamespace(name=file.name, fileno=file.fileno)
 
         assert read_open_table(cast("BinaryIO", unreadable), SMALL).to_pylist() == rows
@@ -67,7 +67,7 @@ def test_an_open_file_is_read_without_python(tmp_path: Path) -> None:
 def test_rows_come_back_as_they_went(
     table: Table, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Whatever the contract allows, hostile strings and nulls included, is read back unchanged."""
+    """All values that the contract allows, hostile strings and nulls included, are read back unchanged."""
     path = tmp_path_factory.mktemp("table") / "a.parquet"
     rows = data.draw(rows_of(table))
 
@@ -84,7 +84,7 @@ def test_rows_come_back_as_they_went(
 @settings(max_examples=100, deadline=None)
 @given(rows=st.lists(rows_of(TABLES[0]), min_size=2, max_size=2, unique_by=repr))
 def test_other_values_have_another_hash(rows: list[list[dict[str, Any]]]) -> None:
-    """No two tables have the same: nothing runs into what stands beside it, and null is not empty."""
+    """Different tables have different hashes: adjacent values do not merge, and null is not empty."""
     one, other = (content_sha256(TABLES[0], pa.Table.from_pylist(some, schema(TABLES[0]))) for some in rows)
 
     assert one != other
@@ -106,8 +106,8 @@ def test_the_hash_of_a_table_is_as_documented() -> None:
 
 
 def test_equal_rows_are_equal_bytes(tmp_path: Path) -> None:
-    """Rows one by one, or a whole Arrow table with its columns in another order: the same file."""
-    rows = [{"id": 1, "note": "a"}, {"id": 2, "note": None}]
+    """Single rows, or an Arrow table with its columns in another order, give the same file."""
+    rows: list[dict[str, Any]] = [{"id": 1, "note": "a"}, {"id": 2, "note": None}]
     write_table(tmp_path / "a", SMALL, rows)
     write_table(tmp_path / "b", SMALL, iter(rows))
     content = pa.table({"note": ["a", None], "id": pa.array([1, 2], pa.int64())})
@@ -117,7 +117,7 @@ def test_equal_rows_are_equal_bytes(tmp_path: Path) -> None:
 
 
 def test_row_groups_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long table is written a group at a time, whichever function writes it."""
+    """A long table is written in row groups, by either function."""
     monkeypatch.setattr(tables, "ROW_GROUP_ROWS", 4)
     rows = [{"id": number, "note": None} for number in range(10)]
     write_table(tmp_path / "a", SMALL, rows)
@@ -134,11 +134,11 @@ def test_other_programs_read_it(tmp_path: Path) -> None:
 
     assert pd.read_parquet(path)["id"].tolist() == [1, 5]
     query = f"select sum(id), count(note) from '{path}'"
-    assert duckdb.sql(query).fetchall() == [(6, 1)]
+    assert duckdb.execute(query).fetchall() == [(6, 1)]
 
 
 def test_a_null_where_the_contract_forbids_it(tmp_path: Path) -> None:
-    """A missing value in a required column never reaches the disk."""
+    """A missing value in a required column is never written."""
     with pytest.raises((pa.ArrowInvalid, ValueError)):
         write_arrow_table(tmp_path / "a", SMALL, pa.table({"id": pa.array([None], pa.int64()), "note": ["a"]}))
     assert list(tmp_path.iterdir()) == []
@@ -150,7 +150,7 @@ def write_foreign(path: Path, table: Table, version: bytes, columns: pa.Schema) 
 
 
 def test_another_version_is_refused_by_name(tmp_path: Path) -> None:
-    """A table of a newer format says so, before anything else is looked at."""
+    """A table of a newer format is refused because of its version, before anything else is checked."""
     path = tmp_path / "a.parquet"
     write_foreign(path, SMALL, b"2", pa.schema([("other", pa.int8())]))
 
@@ -177,7 +177,7 @@ def test_other_columns_are_damage(tmp_path: Path, columns: pa.Schema) -> None:
 
 
 def test_another_kind_of_table_is_damage(tmp_path: Path) -> None:
-    """A table under the wrong name is not taken for the right one."""
+    """A table of another kind is not accepted."""
     path = tmp_path / "a.parquet"
     write_table(path, Table("big", SMALL.columns), [])
 
@@ -186,7 +186,7 @@ def test_another_kind_of_table_is_damage(tmp_path: Path) -> None:
 
 
 def test_bytes_that_are_no_table(tmp_path: Path) -> None:
-    """A cut or foreign file is damage; a missing one is FileNotFoundError."""
+    """A truncated or foreign file is damage; a missing one is FileNotFoundError."""
     path = tmp_path / "a.parquet"
     write_table(path, SMALL, [{"id": 1, "note": "x"}] * 100)
     path.write_bytes(path.read_bytes()[:-20])

@@ -1,4 +1,4 @@
-"""Tar files: what is appended survives, what was not committed is gone, all readers agree."""
+"""Tar files: appended members survive, uncommitted ones are gone, all readers agree."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_what_is_appended_is_read_back(contents: list[bytes], tmp_path_factory: 
 
 
 def test_a_sealed_tar_is_a_tar_for_everybody(tmp_path: Path) -> None:
-    """Python's tarfile and the tar program list and extract what was appended."""
+    """Python's tarfile and the tar program list and extract the members."""
     path = tmp_path / "a.tar"
     contents = [os.urandom(size) for size in SIZES]
     filled(path, contents)
@@ -79,7 +79,7 @@ def test_a_sealed_tar_is_a_tar_for_everybody(tmp_path: Path) -> None:
 def test_a_shard_has_the_bytes_that_webdataset_gives_it(
     contents: list[bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Whatever the samples are, its TarWriter would write the same file, end and padding included."""
+    """For any samples, TarWriter writes the same file, end and padding included."""
     folder = tmp_path_factory.mktemp("tar")
     samples = [
         (member_key(number), {"json": b"{}", "jpg": content}) for number, content in enumerate(contents * 3)
@@ -111,7 +111,7 @@ def test_the_open_tar_and_the_shard_writer_agree_on_every_byte(tmp_path: Path) -
 
 
 def test_golden_shard(tmp_path: Path) -> None:
-    """The bytes of a shard are fixed: plain USTAR headers without owner and time, whoever writes it."""
+    """The bytes of a shard are fixed: plain USTAR headers without owner and time."""
     write_shard(tmp_path / "a.tar", [("000000000007", {"json": b"{}", "jpg": b"pixels"})])
 
     assert hashlib.sha256((tmp_path / "a.tar").read_bytes()).hexdigest() == (
@@ -121,7 +121,7 @@ def test_golden_shard(tmp_path: Path) -> None:
 
 
 def test_opening_cuts_back_to_what_was_committed(tmp_path: Path) -> None:
-    """Bytes behind the committed length, whole members included, are gone after a restart."""
+    """Bytes after the committed length, whole members included, are gone after a restart."""
     path = tmp_path / "a.tar"
     tar = OpenTar(path, committed=0)
     kept = tar.append("000000000001.jpg", b"kept")
@@ -140,7 +140,7 @@ def test_opening_cuts_back_to_what_was_committed(tmp_path: Path) -> None:
 
 
 def test_a_tar_shorter_than_committed_is_damaged(tmp_path: Path) -> None:
-    """Committed bytes that are missing are never papered over."""
+    """Missing committed bytes are always an error."""
     path = tmp_path / "a.tar"
     filled(path, [b"x" * 1000])
 
@@ -150,7 +150,7 @@ def test_a_tar_shorter_than_committed_is_damaged(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_whole_members_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk fills up inside a member, the tar is cut back to the last whole one, and goes on later."""
+    """If the disk fills up inside a member, the tar is cut back to the last whole one, and can continue."""
     path = tmp_path / "a.tar"
     tar = OpenTar(path, committed=0)
     first = tar.append("000000000001.jpg", b"first")
@@ -161,7 +161,7 @@ def test_a_full_disk_leaves_whole_members_only(tmp_path: Path, monkeypatch: pyte
         nonlocal budget
         if not budget:
             raise OSError(28, "No space left on device")
-        written = os.write(file, b"".join(parts)[: min(budget, 300)])  # less than asked is no error
+        written = os.write(file, b"".join(parts)[: min(budget, 300)])  # a short write is not an error
         budget -= written
         return written
 
@@ -177,7 +177,7 @@ def test_a_full_disk_leaves_whole_members_only(tmp_path: Path, monkeypatch: pyte
 
 
 def test_what_is_on_the_disk_gives_its_memory_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole pages, and only once they are synced; a file system that does not know the advice does no harm."""
+    """Whole pages, and only after they are synced; a file system without the advice does no harm."""
     told: list[tuple[int, int, bool]] = []
     synced: list[int] = []
     fsync = os.fsync
@@ -202,7 +202,7 @@ def test_what_is_on_the_disk_gives_its_memory_back(tmp_path: Path, monkeypatch: 
 
 
 def test_what_waits_in_memory_is_bounded(tmp_path: Path) -> None:
-    """Bytes go to the file once there are enough of them, without a `sync`."""
+    """Enough waiting bytes are written without a `sync`."""
     path = tmp_path / "a.tar"
     tar = OpenTar(path, committed=0)
     for number in range(9):
@@ -219,7 +219,7 @@ def test_what_waits_in_memory_is_bounded(tmp_path: Path) -> None:
 
 
 def test_a_cut_tar_is_damaged(tmp_path: Path) -> None:
-    """A body that ends early and a broken header are named; nothing is returned as if it were whole."""
+    """A truncated body and a broken header are named; nothing is returned as if it were complete."""
     path = tmp_path / "a.tar"
     spans = filled(path, [b"a" * 700, b"b" * 700])
     whole = path.read_bytes()
@@ -235,14 +235,16 @@ def test_a_cut_tar_is_damaged(tmp_path: Path) -> None:
 
 
 def test_an_open_tar_without_members_is_empty(tmp_path: Path) -> None:
-    """A tar that was just begun has no members, and is not an error."""
+    """A new tar file has no members, and is not an error."""
     OpenTar(tmp_path / "a.tar", committed=0).close()
 
     assert list(members(tmp_path / "a.tar")) == []
 
 
 def test_json_index_names_every_member(tmp_path: Path) -> None:
-    """The index has what hfutils reads: sizes, the git blob hash, SHA-256 of file and members, offsets."""
+    """The index has the fields that hfutils reads: sizes, the git blob hash, SHA-256 of file and members,
+    offsets.
+    """
     path = tmp_path / "a.tar"
     shard_members = write_shard(path, [("000000000001", {"jpg": b"abc", "json": b"{}"})])
     content = path.read_bytes()
@@ -280,7 +282,7 @@ def test_golden_dali_index() -> None:
 
 @given(name=st.from_regex(r"[0-9]{1,12}\.[a-z]{1,5}", fullmatch=True), size=st.integers(0, 8**11 - 1))
 def test_headers_are_those_of_tarfile(name: str, size: int) -> None:
-    """Byte for byte, for every size that USTAR can say."""
+    """Byte for byte, for every size that USTAR can represent."""
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o444
 
@@ -289,6 +291,6 @@ def test_headers_are_those_of_tarfile(name: str, size: int) -> None:
 
 @pytest.mark.parametrize(("name", "size"), [("1.jpg", 8**11), ("n" * 101, 1)])
 def test_what_does_not_fit_into_a_header_is_refused(name: str, size: int) -> None:
-    """Never a header that says something else."""
+    """Never a header with another meaning."""
     with pytest.raises(ValueError, match="does not fit"):
         header(name, size)

@@ -1,1 +1,1 @@
-"""One function over many tasks, in the processes of this machine or on a Dask cluster."""
+"""Engines that run one function over many tasks: processes of this machine, or a Dask cluster."""

@@ -1,1 +1,1 @@
-"""What `alti2v stats` shows of a dataset: sample pictures and groups of near-duplicates."""
+"""Sample pictures and near-duplicate groups that `alti2v stats` shows."""

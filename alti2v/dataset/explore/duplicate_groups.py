@@ -1,4 +1,4 @@
-"""Groups of alike pictures in a dataset, found in its tables: how many there are, and some to show."""
+"""Near-duplicate groups of a dataset, from its tables: their sizes, and some to show."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _Ints = npt.NDArray[np.int64]
 
 
 def batches(dataset: Path, manifest: Manifest, columns: Sequence[str]) -> Iterator[tuple[str, str, pa.Table]]:
-    """The rows of all shards: (split, name of the shard, some rows).
+    """Yield the rows of all shards: (split, name of the shard, some rows).
 
     Raises:
-        DamagedError: a table is missing or damaged.
+        DamagedError: A table is missing or damaged.
     """
     for shard in manifest.shards:
         path = dataset / shard.name.metadata
@@ -44,29 +44,32 @@ def batches(dataset: Path, manifest: Manifest, columns: Sequence[str]) -> Iterat
 
 
 def duplicate_groups(
-    tables: Path, manifest: Manifest, met: _Ints, *, at_most: int, seed: int
+    tables: Path, manifest: Manifest, candidates: _Ints, *, at_most: int, seed: int
 ) -> tuple[Mapping[int, int], tuple[tuple[PictureAt, ...], ...]]:
-    """How many groups have how many pictures, and some groups: those on several sides of the split first.
+    """Count groups by size, and pick some to show, those that cross splits first.
 
     Args:
-        tables: the folder with the tables of the shards.
-        manifest: of the dataset.
-        met: groups with a picture that is not the first one, ascending. A group may have lost all others.
-        at_most: groups to pick.
-        seed: other groups for another number.
+        tables: Folder with the tables of the shards.
+        manifest: Manifest of the dataset.
+        candidates: Groups with a picture that is not their first, ascending; removals may have left it alone.
+        at_most: Number of groups to pick.
+        seed: Seed of the choice.
+
+    Returns:
+        Number of groups by size, and the pictures of the picked groups.
     """
-    if not len(met):
+    if not len(candidates):
         return {}, ()
-    sizes = np.zeros(len(met), np.int64)
-    picked = np.zeros(len(met), np.bool_)
-    is_astray = _astray(tables, manifest, met) if manifest.astray else picked
-    picked[np.lexsort((random_order(met, seed), ~is_astray))[:at_most]] = True
+    sizes = np.zeros(len(candidates), np.int64)
+    picked = np.zeros(len(candidates), np.bool_)
+    is_astray = _astray(tables, manifest, candidates) if manifest.astray else picked
+    picked[np.lexsort((random_order(candidates, seed), ~is_astray))[:at_most]] = True
     members: dict[int, list[PictureAt]] = {}
     for _, shard, rows in batches(tables, manifest, ("id", "offset", "size", "group_id")):
         groups = rows["group_id"].to_numpy()
-        at, is_met = _places(met, groups)
-        sizes += np.bincount(at[is_met], minlength=len(met))
-        wanted = np.flatnonzero(is_met & picked[at])
+        at, is_candidate = _places(candidates, groups)
+        sizes += np.bincount(at[is_candidate], minlength=len(candidates))
+        wanted = np.flatnonzero(is_candidate & picked[at])
         for row, place in zip(wanted, places(shard, rows, wanted), strict=True):
             members.setdefault(int(groups[row]), []).append(place)
     by_size = Counter(sizes[sizes > 1].tolist())
@@ -74,16 +77,16 @@ def duplicate_groups(
     return dict(sorted(by_size.items())), tuple(shown)
 
 
-def _astray(tables: Path, manifest: Manifest, met: _Ints) -> npt.NDArray[np.bool_]:
-    """Which groups have pictures on several sides."""
-    sides = np.zeros(len(met), np.int64)
+def _astray(tables: Path, manifest: Manifest, candidates: _Ints) -> npt.NDArray[np.bool_]:
+    """Return for each group whether its pictures are in several splits."""
+    sides = np.zeros(len(candidates), np.int64)
     for split, _, rows in batches(tables, manifest, ("group_id",)):
-        at, is_met = _places(met, rows["group_id"].to_numpy())
-        np.bitwise_or.at(sides, at[is_met], 1 << SPLITS.index(split))
+        at, is_candidate = _places(candidates, rows["group_id"].to_numpy())
+        np.bitwise_or.at(sides, at[is_candidate], 1 << SPLITS.index(split))
     return np.bitwise_count(sides) > 1
 
 
-def _places(met: _Ints, groups: _Ints) -> tuple[_Ints, npt.NDArray[np.bool_]]:
-    """Where in `met`, ascending, the groups of some pictures are, and whether they are there."""
-    at = np.minimum(np.searchsorted(met, groups), len(met) - 1)
-    return at, met[at] == groups
+def _places(candidates: _Ints, groups: _Ints) -> tuple[_Ints, npt.NDArray[np.bool_]]:
+    """Return the position of each picture's group in `candidates`, and whether it is there."""
+    at = np.minimum(np.searchsorted(candidates, groups), len(candidates) - 1)
+    return at, candidates[at] == groups

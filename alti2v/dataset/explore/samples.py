@@ -1,7 +1,4 @@
-"""A few pictures of many, to be looked at: where they lie, and which ones.
-
-They look random and are the same everywhere: those with the smallest hashes of (seed, id).
-"""
+"""Samples of pictures to show: a pseudo-random choice that is the same everywhere, see `storage.order`."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from alti2v.records import Span
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class PictureAt:
-    """Where a picture of the dataset lies."""
+    """Position of a picture in the dataset."""
 
     id: int
     shard: str
@@ -27,11 +24,11 @@ class PictureAt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """Some pictures of many.
+    """A sample of pictures.
 
     Attributes:
-        tag: that all of them carry; "" for any.
-        total: pictures that do.
+        tag: Tag that all of them have; "" for any picture.
+        total: Number of pictures that were sampled from.
     """
 
     tag: str
@@ -40,7 +37,11 @@ class Sheet:
 
 
 class SampleOfRows:
-    """A few of many: those whose numbers are smallest."""
+    """Sample of the pictures with the smallest hashes.
+
+    Args:
+        size: Maximum number of pictures.
+    """
 
     def __init__(self, size: int) -> None:
         self.total = 0
@@ -50,13 +51,13 @@ class SampleOfRows:
     def add(
         self, shard: str, rows: pa.Table, order: npt.NDArray[np.uint64], among: npt.NDArray[np.int64]
     ) -> None:
-        """Look at more.
+        """Consider more pictures.
 
         Args:
-            shard: that they lie in.
-            rows: columns id, offset and size.
+            shard: Shard of the pictures.
+            rows: Columns id, offset and size.
             order: `random_order` of the ids.
-            among: which rows are meant.
+            among: Rows to consider.
         """
         self.total += len(among)
         first = among[np.argsort(order[among], kind="stable")[: self._size]]
@@ -65,12 +66,12 @@ class SampleOfRows:
 
     @property
     def pictures(self) -> tuple[PictureAt, ...]:
-        """Those picked."""
+        """The sampled pictures."""
         return tuple(picture for _, picture in self._best)
 
 
 def places(shard: str, rows: pa.Table, which: npt.NDArray[np.int64]) -> Iterator[PictureAt]:
-    """Where the pictures of some rows lie."""
+    """Yield the positions of the pictures in some rows."""
     some = rows.select(["id", "offset", "size"]).take(pa.array(which))
     for row in some.to_pylist():
         yield PictureAt(id=row["id"], shard=shard, span=Span(offset=row["offset"], size=row["size"]))

@@ -1,1 +1,1 @@
-"""From the bytes of a file to a square picture, and what the picture looks like: hashes and thumbnails."""
+"""Pictures: from the bytes of a file to a square picture, perceptual hashes and a thumbnail."""

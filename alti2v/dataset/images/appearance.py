@@ -1,7 +1,7 @@
-"""The first look at pictures: which can be used, what each looks like; nothing is looked at twice.
+"""The appearance index: hash and thumbnail of every picture, and which pictures are unusable.
 
-What is found out lies in chunks in the work folder while a build runs, with the prepared pictures beside it,
-and in survey.parquet afterwards, without them.
+During a build the results are in chunks in the work folder, together with the prepared pictures; afterwards
+survey.parquet holds them without the pictures, so that no later build decodes a picture twice.
 """
 
 from __future__ import annotations
@@ -33,20 +33,22 @@ from alti2v.storage.store import read_pictures
 from alti2v.storage.table import read_table, schema
 
 APPEARANCE_COLUMNS = [column.name for column in (*HASH_COLUMNS, THUMBNAIL_COLUMN)]
-_RECIPE_KEY = b"alti2v.looks"  # in the metadata of survey.parquet: `images.appearance_recipe`
-# About 2 s of work, and 4 MB: little is lost to a kill, and progress moves.
+_RECIPE_KEY = b"alti2v.looks"  # in the metadata of survey.parquet: `convert.appearance_recipe`
+# About 2 s of work and 4 MB: a kill costs little, and progress is smooth.
 _CHUNK_PICTURES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """How and where pictures are prepared.
+    """Where and with which recipe to prepare pictures.
 
     Attributes:
-        store: where they lie.
-        work: the folder for working files, which all workers of the engine reach.
-        made_with: versions of what makes the pixels.
-        engine: what runs the work.
+        store: Store of the pictures.
+        work: Folder of working files that all workers can reach.
+        recipe: Recipe of the pictures.
+        made_with: Versions of the programs that the pixels depend on.
+        engine: Engine that runs the work.
+        progress: Called after each chunk.
     """
 
     store: Address
@@ -58,10 +60,10 @@ class Preparation:
 
 
 def prepare(preparation: Preparation, posts: StorePosts, rows: npt.NDArray[np.int64]) -> pa.Table:
-    """Prepare the pictures of some posts, unless that has been done.
+    """Prepare the pictures of some posts, except those that are prepared already.
 
     Returns:
-        The columns of `prepare.PREPARED`, and `chunk`, one row per post in ascending order of id.
+        The columns of `prepare.PREPARED`, and `chunk`; one row per post in ascending order of id.
     """
     if not len(rows):
         return schema(PREPARED).empty_table().append_column("chunk", pa.array([], pa.string()))
@@ -90,10 +92,10 @@ def _found(chunk: Chunk, preparation: Preparation) -> pa.Table:
 
 
 def by_id(parts: Iterable[pa.Table]) -> pa.Table:
-    """The rows of tables, ascending by id, each column in one piece.
+    """Sort the rows of tables by id, with each column in one piece.
 
-    What the caller holds on to no longer is gone afterwards, column by column: the thumbnails of a whole board
-    take 400 MB, and are in memory twice at the most.
+    Column by column, the input is freed if the caller holds no reference to it: the thumbnails of a whole board
+    take 400 MB, and are in memory at most twice.
     """
     left = pa.concat_tables(parts)
     contract = left.schema
@@ -102,7 +104,7 @@ def by_id(parts: Iterable[pa.Table]) -> pa.Table:
     for field in contract:
         chunks = [chunk for chunk in left.column(0).chunks if len(chunk)]
         left = left.remove_column(0)
-        # What is in one piece and in order already stays where it is.
+        # A column in one piece and in order is not copied.
         column = chunks[0] if len(chunks) == 1 else pa.chunked_array(chunks, field.type).combine_chunks()
         del chunks
         columns.append(column if _is_ascending(order) else column.take(pa.array(order)))
@@ -115,13 +117,13 @@ def _is_ascending(order: npt.NDArray[np.int64]) -> bool:
 
 
 def check_source_bytes(preparation: Preparation, posts: StorePosts, rows: npt.NDArray[np.int64]) -> None:
-    """See that pictures which cannot be used came to the store like that, and were not spoilt in it.
+    """Check that unusable pictures arrived in the store like that, and were not damaged there.
 
-    A picture that decodes is not held against its MD5: that would cost 6 to 9 % of a build, and is what
-    `alti2v verify STORE` is for.
+    Usable pictures are not compared with their MD5: that would cost 6 to 9 % of a build, and `alti2v verify
+    STORE` does it.
 
     Raises:
-        DamagedError: the store has other bytes than it was given.
+        DamagedError: The store has other bytes than it was given.
     """
     columns = ("id", "tar", "offset", "size", "stored_md5")
     for row in posts.facts.select(columns).take(pa.array(rows)).to_pylist():
@@ -154,19 +156,19 @@ def _run(preparation: Preparation, chunks: list[Chunk], *, total: int) -> None:
 
 
 def index_rows(posts: StorePosts, rows: npt.NDArray[np.int64], prepared: pa.Table) -> pa.Table:
-    """The rows of survey.parquet for posts that have just been prepared, `rows` in the order of `prepared`.
+    """Return the rows of survey.parquet for prepared posts; `rows` are in the order of `prepared`.
 
-    Hashes and thumbnails are needed nowhere else: `prepared` can do without `APPEARANCE_COLUMNS` from then on.
+    No other table needs hashes and thumbnails, so `prepared` can drop `APPEARANCE_COLUMNS` afterwards.
     """
     md5s = pc.fill_null(posts.facts.column("stored_md5").take(pa.array(rows)), "")
     return prepared.append_column("source_md5", md5s).select(schema(SURVEY).names).cast(schema(SURVEY))
 
 
 def read_index(dataset: Path) -> pa.Table:
-    """What is known of pictures: the rows of survey.parquet, ascending by id; none if it is missing or damaged.
+    """Read survey.parquet, ascending by id; an empty table if it is missing or damaged.
 
     Raises:
-        VersionError: another program wrote it.
+        VersionError: A program of another format version wrote it.
     """
     try:
         return read_table(dataset / SURVEY_FILE, SURVEY).combine_chunks()
@@ -177,12 +179,12 @@ def read_index(dataset: Path) -> pa.Table:
 
 
 def empty_index() -> pa.Table:
-    """A index of nothing."""
+    """Return an index without pictures."""
     return schema(SURVEY).empty_table()
 
 
 def with_recipe(index: pa.Table, recipe: ImageRecipe) -> pa.Table:
-    """The same rows, and in the metadata how they were made."""
+    """Add the recipe of hashes and thumbnails to the metadata of the index."""
     metadata = {**(index.schema.metadata or {}), _RECIPE_KEY: appearance_recipe(recipe).encode()}
     return index.replace_schema_metadata(metadata)
 
@@ -190,25 +192,26 @@ def with_recipe(index: pa.Table, recipe: ImageRecipe) -> pa.Table:
 def comparable(
     index: pa.Table, needed: npt.NDArray[np.int64], preparation: Preparation, posts: StorePosts
 ) -> pa.Table:
-    """What earlier builds have found out, if it can be compared with what this program makes of other pictures.
+    """Return an index that can be compared with the appearance of pictures prepared now.
 
     Args:
-        index: theirs.
-        needed: ids of the pictures that are looked at again where it cannot, or where it lacks them.
-        preparation: how.
-        posts: of the store.
+        index: Index of earlier builds.
+        needed: Ids of the pictures that are prepared again if the index lacks them or has another recipe.
+        preparation: Where and with which recipe to prepare pictures.
+        posts: Posts of the store.
 
     Returns:
-        The index, with what it lacks, or the rows of `needed` made anew. Rows of pictures that the store has
-        no more, or has with other bytes, are as they were: nothing better is known of them.
+        The index, completed, or only the rows of `needed` made again. Rows of pictures that the store has lost
+            or
+        replaced stay as they are, because nothing better is known.
     """
     recipe = appearance_recipe(preparation.recipe).encode()
     is_ours = not index.num_rows or (index.schema.metadata or {}).get(_RECIPE_KEY) == recipe
     lacking = np.setdiff1d(needed, index.column("id").to_numpy())
     if is_ours and not len(lacking):
         return index
-    why = "lacks pictures of the shards: they" if is_ours else "was made by another recipe: its pictures"
-    line = f"{SURVEY_FILE} {why} are looked at again"
+    why = "lacks pictures of the shards: they" if is_ours else "was made with another recipe: its pictures"
+    line = f"{SURVEY_FILE} {why} are decoded again"
     preparation.progress(Progress(stage="preparing", done=0, total=None, unit="pictures", milestone=line))
     if not is_ours:
         index = index.filter(pa.array(np.isin(index.column("id").to_numpy(), needed)))
@@ -225,25 +228,25 @@ def comparable(
 def known_rows(
     index: pa.Table, posts: StorePosts, rows: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Where the index speaks of some posts, with the very bytes that are stored for them now.
+    """Find the rows of the index for some posts whose stored bytes have not changed.
 
     Returns:
-        (n,) rows of the index, and (n,) whether there is one.
+        (n,) rows of the index, and (n,) True if the row is valid.
     """
     ids = index.column("id").to_numpy()
     if not len(ids):
         return np.zeros(len(rows), np.int64), np.zeros(len(rows), np.bool_)
-    place = np.minimum(np.searchsorted(ids, posts.ids[rows]), len(ids) - 1)
+    row = np.minimum(np.searchsorted(ids, posts.ids[rows]), len(ids) - 1)
     md5s = pc.fill_null(posts.facts.column("stored_md5").take(pa.array(rows)), "")
-    is_same = pc.equal(index.column("source_md5").take(pa.array(place)), md5s)
-    return place, (ids[place] == posts.ids[rows]) & is_same.to_numpy(zero_copy_only=False)
+    is_same = pc.equal(index.column("source_md5").take(pa.array(row)), md5s)
+    return row, (ids[row] == posts.ids[rows]) & is_same.to_numpy(zero_copy_only=False)
 
 
 def appearances_in(table: pa.Table) -> Appearances:
-    """The looks in a table with the columns of the index.
+    """Return the appearances in a table with the columns of the index.
 
     Raises:
-        DamagedError: a picture that can be used has none.
+        DamagedError: A usable picture has none.
     """
     hashes = [table.column(column.name).to_numpy().view(np.uint64) for column in HASH_COLUMNS]
     thumbnails = table.column(THUMBNAIL_COLUMN.name)
@@ -256,7 +259,7 @@ def appearances_in(table: pa.Table) -> Appearances:
 
 
 def _pixels(thumbnails: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
-    """A view of the table's memory, if it is in one piece: a whole board's thumbnails are 400 MB."""
+    """Return a view of the table's memory if it is in one piece: a whole board's thumbnails take 400 MB."""
     parts = []
     for chunk in thumbnails.chunks:
         content = np.frombuffer(chunk.buffers()[2] or b"", np.uint8)
@@ -267,7 +270,7 @@ def _pixels(thumbnails: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
 
 
 def made_with() -> dict[str, str]:
-    """Versions of the programs whose output the bytes of a dataset depend on."""
+    """Return the versions of the programs that the bytes of a dataset depend on."""
     import PIL
     from PIL import features
 

@@ -1,7 +1,7 @@
-"""One picture as it came -> one square picture of the dataset. Pure: bytes in, bytes out.
+"""Conversion of one picture to a square picture of the dataset. Pure: bytes in, bytes out.
 
-Pillow opens only the formats that `layout` lists, and nothing that a picture holds can stop the caller:
-what cannot be used comes back as a reason.
+Pillow opens only the formats that `layout` lists, and no picture can raise an exception in the caller: an
+unusable one is returned as a reason.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from alti2v.dataset.manifest import ORIGINAL, ImageRecipe
 from alti2v.dataset.plan.near_duplicates import APPEARANCE_VERSION, LUMINANCE_SIDE_PX
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT
 
-MAX_PIXELS = 50_000_000  # decoded, at 4 bytes each: 200 MB; by the header, before anything is decoded
+MAX_PIXELS = 50_000_000  # according to the header, before decoding; 200 MB at 4 bytes each
 MIN_SIDE_PX = 16
 MAX_ASPECT = 20.0  # a longer strip would be narrower than 12 px in a square of 224
-# JPEGs are decoded at 1/2, 1/4 or 1/8 as long as 1.3 times the wanted size is left; then pixels are averaged in
-# whole blocks as long as the same is left; a bicubic filter does the rest. docs/DECISIONS.md says what other
+# JPEGs are decoded at 1/2, 1/4 or 1/8 while 1.3 times the target size is left; then pixels are averaged in
+# whole blocks while the same is left; a bicubic filter does the rest. docs/DECISIONS.md says what other
 # choices cost and lose.
 _REDUCING_GAP = 1.3
-# Of pictures smaller than itself the luminance wants more pixels than they do: up to so many times theirs.
+# For outputs smaller than the thumbnail's source, decode up to twice the output's side, so that the perceptual
+# hash has enough detail.
 _MIN_LUMINANCE_GAP = 2
-_LUMINANCE_FROM_PX = 128  # the luminance is made of so many pixels at least along a side that has them
-_LUMINANCE_REDUCING_GAP = 1.5  # whole blocks first here, too, which is far faster
+_LUMINANCE_FROM_PX = 128  # minimum side that the luminances are made from, if the picture has as much
+_LUMINANCE_REDUCING_GAP = 1.5  # like _REDUCING_GAP; averaging whole blocks first is far faster
 _STARTS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG", "GIF": b"GIF8", "WEBP": b"RIFF"}
 _ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,7 +41,7 @@ _ORIENTATION = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}  # CIPA DC-008 (Exif 2.32), table 6: what undoes each value of the tag Orientation
+}  # CIPA DC-008 (Exif 2.32), table 6: the inverse of each value of the tag Orientation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +49,9 @@ class PreparedPicture:
     """A picture of the dataset.
 
     Attributes:
-        content: the square picture as a file, or the bytes as they came if the recipe says so.
-        source_width, source_height: of the stored picture as its header says, px.
-        luminance: the whole picture, 64 x 64 luminances, row by row.
+        content: File of the square picture, or the stored bytes if the recipe says so.
+        source_width, source_height: Size of the stored picture according to its header, px.
+        luminance: 64 x 64 luminances of the whole picture, row by row.
     """
 
     content: bytes
@@ -61,7 +62,7 @@ class PreparedPicture:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """A picture that the dataset does without.
+    """A picture that cannot be used.
 
     Attributes:
         reason: "not_image", "too_large", "too_small", "too_narrow" or "damaged"; from a decoder process also
@@ -72,10 +73,10 @@ class Unusable:
 
 
 def prepare_picture(content: bytes, recipe: ImageRecipe) -> PreparedPicture | Unusable:
-    """Decode, orient, reduce, put on white, and encode.
+    """Decode a picture, orient it, shrink it, place it on white, and encode it.
 
-    Orientation is the EXIF tag's; transparency shows white; colours are sRGB; 16-bit values are scaled; of
-    an animation the first frame counts.
+    The EXIF tag gives the orientation; transparency becomes white; colours become sRGB; 16-bit values are
+    scaled; an animation contributes its first frame.
     """
     shaped = _shaped(content, recipe, with_luminance=True)
     if isinstance(shaped, Unusable):
@@ -90,21 +91,21 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> PreparedPicture | Un
 
 
 def appearance_recipe(recipe: ImageRecipe) -> str:
-    """Names how hashes and thumbnails are made: those of two recipes cannot be compared.
+    """Name the recipe of hashes and thumbnails; those of different recipes cannot be compared.
 
-    What a JPEG is decoded to depends on the size that is wanted, and a hash may notice.
+    The decoded pixels of a JPEG depend on the requested size, which may change a hash.
     """
     return f"{APPEARANCE_VERSION}, {recipe.size} px {recipe.fit}"
 
 
 def square_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8] | Unusable:
-    """The same picture before it is encoded: (S, S, 3) uint8, RGB."""
+    """Return the square picture before it is encoded: (S, S, 3) uint8, RGB."""
     shaped = _shaped(content, recipe, with_luminance=False)
     return shaped if isinstance(shaped, Unusable) else np.asarray(shaped.square)
 
 
 def encoded_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8] | Unusable:
-    """The same picture after it was encoded, as who reads the dataset sees it: (S, S, 3) uint8, RGB."""
+    """Return the square picture as readers of the dataset decode it: (S, S, 3) uint8, RGB."""
     shaped = _shaped(content, recipe, with_luminance=False)
     if isinstance(shaped, Unusable):
         return shaped
@@ -113,7 +114,7 @@ def encoded_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8]
 
 
 def picture_suffix(content: bytes) -> str:
-    """The member suffix of a picture that the dataset holds, by the first bytes of its format."""
+    """Return the member suffix of a picture of the dataset, by the first bytes of its format."""
     return next(
         IMAGE_SUFFIX_OF_FORMAT[format_] for format_, start in _STARTS.items() if content.startswith(start)
     )
@@ -121,7 +122,13 @@ def picture_suffix(content: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Shaped:
-    """A picture in its final shape; `look`: grey and small, for comparing it with others."""
+    """A picture in its final shape.
+
+    Attributes:
+        square: The square picture.
+        luminance: Grey 64 x 64 picture for hash and thumbnail, if requested.
+        width, height: Size of the stored picture, px.
+    """
 
     square: Image.Image
     luminance: Image.Image | None
@@ -131,7 +138,7 @@ class _Shaped:
 
 def _shaped(content: bytes, recipe: ImageRecipe, *, with_luminance: bool) -> _Shaped | Unusable:
     with warnings.catch_warnings():
-        # Pillow warns of odd metadata; what matters ends in an exception or in the size check below.
+        # Pillow warns about odd metadata; serious faults raise an exception or fail the size check below.
         warnings.simplefilter("ignore")
         try:
             image = Image.open(io.BytesIO(content), formats=tuple(IMAGE_SUFFIX_OF_FORMAT))
@@ -139,7 +146,7 @@ def _shaped(content: bytes, recipe: ImageRecipe, *, with_luminance: bool) -> _Sh
             return Unusable("not_image")
         except Image.DecompressionBombError:
             return Unusable("too_large")
-        except Exception:  # noqa: BLE001 - decoders fed with hostile bytes raise nearly anything
+        except Exception:  # noqa: BLE001 - decoders raise nearly anything on hostile bytes
             return Unusable("damaged")
         with image:
             width, height = image.size
@@ -166,7 +173,7 @@ def _unfit(width: int, height: int) -> str:
 
 
 def _target(width: int, height: int, recipe: ImageRecipe) -> tuple[int, int]:
-    """The size of the whole picture before it is centred in the square."""
+    """Return the size of the whole picture before it is centred in the square."""
     if recipe.fit == "squash":
         return recipe.size, recipe.size
     scale = recipe.size / (min if recipe.fit == "crop" else max)(width, height)
@@ -175,10 +182,12 @@ def _target(width: int, height: int, recipe: ImageRecipe) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Decoded:
-    """Pixels in a mode that can be resized, and what the file says about how to show them.
+    """Pixels in a mode that can be resized.
 
     Attributes:
-        size: (width, height) of the picture in these pixels; the last ones may lie across its edge.
+        size: (width, height) of the picture in these pixels; the last pixels may extend beyond its edge.
+        icc: Colour profile, if there is one.
+        orientation: Value of the EXIF tag Orientation.
     """
 
     pixels: Image.Image
@@ -188,23 +197,23 @@ class _Decoded:
 
 
 def _decoded(image: Image.Image, target: tuple[int, int]) -> _Decoded:
-    # A square request would make Pillow decode at full size: the draft keeps BOTH sides above what is asked.
+    # A square request would make Pillow decode at full size, because the draft keeps BOTH sides above it.
     drafted = image.draft(image.mode, (_least(target[0]), _least(target[1])))
     orientation = _orientation(image)
     icc = image.info.get("icc_profile")
     pixels = _in_plain_mode(image)
-    # Of an odd side, half a pixel of the draft lies outside the picture: shifted by that, lines luminance soft.
+    # With an odd side, half a pixel of the draft is outside the picture; ignoring it would blur lines.
     size = pixels.size if drafted is None else drafted[1][2:]
     return _Decoded(pixels=pixels, size=size, icc=icc, orientation=orientation)
 
 
 def _least(side: int) -> int:
-    """Pixels of a JPEG that are to be left along a side of so many in the end."""
+    """Return the number of pixels that a JPEG must keep along a side that will have `side` pixels."""
     return max(math.ceil(_REDUCING_GAP * side), min(_MIN_LUMINANCE_GAP * side, _LUMINANCE_FROM_PX))
 
 
 def _coarse(decoded: _Decoded, target: tuple[int, int]) -> _Decoded:
-    """Average whole blocks of pixels, as long as more are left than either use of the picture needs."""
+    """Average whole blocks of pixels while more pixels are left than any use of the picture needs."""
     width, height = decoded.size
     across = int(width / max(target[0], _LUMINANCE_FROM_PX) / _REDUCING_GAP) or 1
     down = int(height / max(target[1], _LUMINANCE_FROM_PX) / _REDUCING_GAP) or 1
@@ -220,16 +229,16 @@ def _reduced(decoded: _Decoded, across: int, down: int) -> _Decoded:
 
 
 def _shown(decoded: _Decoded, size: tuple[int, int], resampling: Image.Resampling) -> Image.Image:
-    """The whole picture, RGB on white, at a size; its sides are swapped where the orientation says so."""
+    """Return the whole picture, RGB on white, in a size; some orientations swap its sides."""
     small = decoded.pixels.resize(size, resampling, box=(0, 0, *decoded.size))
     rgb = _on_white(small) if small.mode == "RGBa" else _in_srgb(small, decoded.icc)
     return rgb.transpose(_ORIENTATION[decoded.orientation]) if decoded.orientation in _ORIENTATION else rgb
 
 
 def _luminance(decoded: _Decoded) -> Image.Image:
-    """The whole picture, grey and small, for comparing it with others."""
+    """Return the whole picture, grey and 64 x 64, for hash and thumbnail."""
     if decoded.pixels.mode == "RGB" and not decoded.icc:
-        decoded = replace(decoded, pixels=decoded.pixels.convert("L"))  # a third of the numbers to average
+        decoded = replace(decoded, pixels=decoded.pixels.convert("L"))  # a third of the values to average
     across, down = (int(side / LUMINANCE_SIDE_PX / _LUMINANCE_REDUCING_GAP) or 1 for side in decoded.size)
     decoded = _reduced(decoded, across, down)
     return _shown(decoded, (LUMINANCE_SIDE_PX, LUMINANCE_SIDE_PX), Image.Resampling.BOX).convert("L")
@@ -238,19 +247,19 @@ def _luminance(decoded: _Decoded) -> Image.Image:
 def _orientation(image: Image.Image) -> int | None:
     try:
         value: int | None = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # noqa: BLE001 - broken EXIF is no reason to lose the picture
+    except Exception:  # noqa: BLE001 - a picture with broken EXIF is still usable
         return None
     return value
 
 
 def _in_plain_mode(image: Image.Image) -> Image.Image:
-    """Decode into a mode that can be resized: L, RGB, CMYK, or RGBa where anything is transparent."""
+    """Decode into a mode that can be resized: L, RGB, CMYK, or RGBa if anything is transparent."""
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        # Premultiplied, or the colour of invisible pixels would bleed into visible ones.
+        # Premultiplied, so that the colour of invisible pixels does not bleed into visible ones.
         return rgba.convert("RGBa") if rgba.getchannel("A").getextrema() != (255, 255) else rgba.convert("RGB")
     if image.mode.startswith("I"):
-        # 16 bits to 8; Pillow's own conversion clips.
+        # 16 bits to 8; Pillow's own conversion would clip.
         return Image.fromarray((np.asarray(image, np.int32) >> 8).clip(0, 255).astype(np.uint8))
     if image.mode in ("L", "RGB", "CMYK"):
         image.load()
@@ -268,23 +277,21 @@ def _in_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
         try:
             converted = ImageCms.applyTransform(image, _to_srgb(icc, image.mode))
         except (ImageCms.PyCMSError, ValueError, OSError):
-            pass  # a broken profile, or one for another kind of pixels: show the numbers as they are
+            pass  # a broken profile, or one for another mode: use the values as they are
         else:
             if converted is not None:
                 return converted
     return image.convert("RGB")
 
 
-@functools.lru_cache(
-    maxsize=16
-)  # most pictures carry one of a few profiles, and a transform takes 1 ms to make
+@functools.lru_cache(maxsize=16)  # few profiles are common, and creating a transform takes 1 ms
 def _to_srgb(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform:
     source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
     return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
 
 
 def _centred(image: Image.Image, side: int) -> Image.Image:
-    """In the middle of a white square; what is larger than the square is cut."""
+    """Centre a picture in a white square; what is larger than the square is cut."""
     square = Image.new("RGB", (side, side), "white")
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square

@@ -1,9 +1,9 @@
-"""The first pass over pictures: every one is decoded once, here, and lies ready for its shard afterwards.
+"""First pass over the pictures: each is decoded once, and stored for its shard.
 
-A chunk is a run of pictures of one tar file of the store, read front to back. It leaves two working files
-in the dataset's work folder: the prepared pictures one after the other, and a table about them; the table is
-published last, and a chunk exists iff its table does. Which picture goes into which shard is decided later,
-when it is known which pictures are usable and which look alike.
+A chunk is a run of pictures of one tar file of the store, read front to back. It leaves two working files in
+the dataset's work folder: the prepared pictures, one after the other, and a table about them. The table is
+published last, so a chunk exists if and only if its table does. Pictures are assigned to shards later, when it
+is known which ones are usable and which are near-duplicates.
 """
 
 from __future__ import annotations
@@ -53,11 +53,12 @@ class Chunk:
     """A run of pictures to prepare.
 
     Attributes:
-        work: the folder for the two files.
-        store: where the pictures lie.
-        tar: number of the store's tar file.
+        work: Folder of the two files.
+        store: Store of the pictures.
+        tar: Number of the store's tar file.
         pictures: (post id, offset, size) of each, ascending by offset.
-        made_with: versions of what makes the pixels.
+        recipe: Recipe of the pictures.
+        made_with: Versions of the programs that the pixels depend on.
     """
 
     work: Address
@@ -69,35 +70,35 @@ class Chunk:
 
     @property
     def name(self) -> str:
-        """Names the content: another picture, another recipe or another decoder is another chunk."""
+        """Hash of the content: other pictures, recipes or programs give another name."""
         facts = repr((self.tar, self.pictures, self.recipe, appearance_recipe(self.recipe), self.made_with))
         return hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()
 
     @property
     def table(self) -> str:
-        """The name of the table about the pictures."""
+        """Name of the table about the pictures."""
         return f"{self.name}.parquet"
 
     @property
     def pixels(self) -> str:
-        """The name of the file with the prepared pictures."""
+        """Name of the file with the prepared pictures."""
         return pixels_name(self.name)
 
 
 def pixels_name(chunk: str) -> str:
-    """The name of the file with the prepared pictures of a chunk."""
+    """Return the name of the file with the prepared pictures of a chunk."""
     return f"{chunk}.pictures"
 
 
 def prepare_chunk(chunk: Chunk) -> Mapping[str, int]:
-    """Prepare the pictures of a chunk; what became of each stands in its table.
+    """Prepare the pictures of a chunk, and record the result of each in its table.
 
     Returns:
-        How many pictures cannot be used, by reason.
+        Number of unusable pictures by reason.
 
     Raises:
-        DamagedError: the store's tar file is not what its tables say.
-        StorageError: the work folder refuses a write.
+        DamagedError: The store's tar file does not match its tables.
+        StorageError: The work folder cannot be written.
     """
     rows: list[Mapping[str, Any]] = []
     luminances: list[bytes] = []
@@ -143,7 +144,7 @@ def _row(post_id: int, **facts: int | str) -> Mapping[str, Any]:
 
 
 def _table(rows: Sequence[Mapping[str, Any]], luminances: Sequence[bytes]) -> pa.Table:
-    """The table of a chunk; hashes are made of many luminances at once, which takes a fifth of the time."""
+    """Build the table of a chunk; hashing many pictures together takes a fifth of the time."""
     usable = [row for row, luminance in enumerate(luminances) if luminance]
     seen = appearances_of(luminances)
     hashes = np.zeros((len(rows), len(HASH_COLUMNS)), np.uint64)
@@ -153,17 +154,15 @@ def _table(rows: Sequence[Mapping[str, Any]], luminances: Sequence[bytes]) -> pa
         thumbnails[row] = thumbnail.tobytes()
     columns = {name: pa.array([row[name] for row in rows]) for name in rows[0]}
     for column, values in zip(HASH_COLUMNS, hashes.T, strict=True):
-        columns[column.name] = pa.array(
-            values.view(np.int64)
-        )  # Parquet knows no unsigned numbers in this contract
+        columns[column.name] = pa.array(values.view(np.int64))  # the contract has no unsigned numbers
     return pa.table({**columns, THUMBNAIL_COLUMN.name: pa.array(thumbnails, pa.binary())})
 
 
 def chunk_bounds(tars: npt.NDArray[np.int64], *, at_most: int) -> list[tuple[int, int]]:
-    """Cut pictures that are sorted by tar file into runs of at most `at_most` that stay within one tar file.
+    """Cut pictures that are sorted by tar file into runs of at most `at_most` within one tar file.
 
     Returns:
-        The first picture of each run and the one behind its last.
+        The first position of each run, and the position after its last.
     """
     _, firsts = np.unique(tars, return_index=True)
     ends = [*firsts[1:].tolist(), len(tars)]

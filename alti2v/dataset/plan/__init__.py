@@ -1,1 +1,1 @@
-"""What goes where, as pure functions: vocabulary, near-duplicate groups, split, order of the samples."""
+"""Pure planning functions: vocabulary, near-duplicate groups, splits, order of the samples."""

@@ -1,12 +1,12 @@
-"""Which pictures belong together: same bytes, parents and children, and pictures that look alike.
+"""Near-duplicate groups: pictures with the same bytes, parents and children, and similar pictures.
 
-Pure: arrays in, arrays out, and the same on every machine: sums are of integers, so their order has no say.
-Groups exist so that a split keeps them whole; no picture is dropped because it resembles another.
+Pure functions of arrays, with the same result on every machine: all sums are of integers, so their order does
+not matter. Groups exist so that a split keeps them whole; no picture is dropped because it resembles another.
 
-Two pictures look alike if their hashes are near AND their thumbnails agree. A hash is compared with those of
-the other picture as it is, with its margins cut, mirrored, and both, because a few per cent less of a picture
-change more bits than any recompression; and hashes of so few bits meet by chance, so each pair is looked at.
-docs/BENCHMARKS.md says what is found in the drawn corpus.
+Two pictures are near-duplicates if their hashes are close AND their thumbnails correlate. A hash is compared
+with the hashes of the other picture as it is, without its margins, mirrored, and both, because cropping a few
+per cent changes more bits than any recompression. Hashes of 64 bits also collide by chance, so the thumbnails
+decide. docs/BENCHMARKS.md says what is found in the drawn corpus.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ import numpy.typing as npt
 
 from alti2v.dataset.plan.thumbnails import NEAR_CORRELATION, correlations, thumbnails_of
 
-# What is kept from an earlier build was made by other code where this is another number: raise it with any
-# change to what `perceptual_hashes`, `images._look` or `thumbnails_of` come to.
+# Raise it with any change to the results of `perceptual_hashes`, `convert._luminance` or `thumbnails_of`: the
+# next build makes hashes with another number again.
 APPEARANCE_VERSION = 3
 HASH_BITS = 64
-LUMINANCE_SIDE_PX = 64  # of the grey picture that hash and thumbnail are made from
+LUMINANCE_SIDE_PX = 64  # side of the grey picture that hash and thumbnail are made from
 LUMINANCE_BYTES = LUMINANCE_SIDE_PX**2
 NEAR_BITS = 8
 _BANDS = 3
-_CELLS = 32  # in a row and in a column of what is hashed
-_MARGIN = 32  # of this many parts of the picture, one is cut at each side for the second hash
-_LUMINANCES_AT_ONCE = 32  # 1 MB as floating point stay in a processor's cache
+_CELLS = 32  # per row and column of the hashed picture
+_MARGIN = 32  # the second hash leaves out 1/32 of the picture at each side
+_LUMINANCES_AT_ONCE = 32  # 1 MB as floating point, which fits into a processor's cache
 
 _Rows = npt.NDArray[np.int64]
 _Hashes = npt.NDArray[np.uint64]
@@ -39,11 +39,12 @@ _Hashes = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appearances:
-    """How pictures look.
+    """Appearance of n pictures.
 
     Attributes:
-        hashes: (n, 4) uint64: of the whole picture, of the picture without its margins, and of both mirrored.
-        thumbnails: (n, 16, 16) uint8 luminance.
+        hashes: (n, 4) uint64: hashes of the whole picture, of the picture without its margins, and of both
+            mirrored.
+        thumbnails: (n, 16, 16) uint8 luminances.
     """
 
     hashes: npt.NDArray[np.uint64]
@@ -54,37 +55,41 @@ class Appearances:
 
 
 def appearances_of(pictures: Sequence[bytes]) -> Appearances:
-    """What is to be compared of pictures, given the 64 x 64 luminances of each, row by row."""
-    appearances = np.frombuffer(b"".join(pictures), np.uint8).reshape(-1, LUMINANCE_SIDE_PX, LUMINANCE_SIDE_PX)
-    return Appearances(hashes=perceptual_hashes(appearances), thumbnails=thumbnails_of(appearances))
+    """Hash pictures and shrink them to thumbnails.
+
+    Args:
+        pictures: For each picture its 64 x 64 luminances as bytes, row by row.
+    """
+    luminances = np.frombuffer(b"".join(pictures), np.uint8).reshape(-1, LUMINANCE_SIDE_PX, LUMINANCE_SIDE_PX)
+    return Appearances(hashes=perceptual_hashes(luminances), thumbnails=thumbnails_of(luminances))
 
 
-def perceptual_hashes(appearances: npt.NDArray[np.uint8]) -> _Hashes:
-    """Hash the coarse structure of pictures: nearby pictures have hashes that differ in few bits.
+def perceptual_hashes(luminances: npt.NDArray[np.uint8]) -> _Hashes:
+    """Hash the coarse structure of pictures: the hashes of similar pictures differ in few bits.
 
     The DCT hash of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010),
     section 3.2.1: the signs of the 64 lowest frequencies of the DCT-II of 32 x 32 averages relative to their
     median. Here they are taken along anti-diagonals and without the mean.
 
     Args:
-        appearances: (n, 64, 64) luminance.
+        luminances: (n, 64, 64) uint8.
 
     Returns:
-        (n, 4), as `Appearances.hashes`.
+        (n, 4), see `Appearances.hashes`.
     """
-    hashes = np.empty((len(appearances), 4), np.uint64)
-    for first in range(0, len(appearances), _LUMINANCES_AT_ONCE):
+    hashes = np.empty((len(luminances), 4), np.uint64)
+    for first in range(0, len(luminances), _LUMINANCES_AT_ONCE):
         some = slice(first, first + _LUMINANCES_AT_ONCE)
-        hashes[some] = _hashed(appearances[some])
+        hashes[some] = _hashed(luminances[some])
     return hashes
 
 
-def _hashed(appearances: npt.NDArray[np.uint8]) -> _Hashes:
+def _hashed(luminances: npt.NDArray[np.uint8]) -> _Hashes:
     basis, low, mirror = _transform()
-    # Whole numbers below 2^53 throughout, so floating point is exact, and the same on every processor. One
-    # product per picture is too small for OpenBLAS to take threads, which would spin while they wait.
-    half = basis @ appearances[:, None].astype(np.float64)  # (n, 2, 11, 64)
-    frequencies = (half @ basis.transpose(0, 2, 1)).reshape(len(appearances), 2, -1)[..., low]  # (n, 2, 64)
+    # Whole numbers below 2^53 throughout, so floating point is exact on every processor. One product per
+    # picture is too small for OpenBLAS to start threads, which would spin while they wait.
+    half = basis @ luminances[:, None].astype(np.float64)  # (n, 2, 11, 64)
+    frequencies = (half @ basis.transpose(0, 2, 1)).reshape(len(luminances), 2, -1)[..., low]  # (n, 2, 64)
     signed = np.concatenate([frequencies, frequencies * mirror], axis=1)
     # Twice the median: the middle two of 64 sorted values.
     middle = np.sort(signed)[..., HASH_BITS // 2 - 1 : HASH_BITS // 2 + 1].sum(axis=-1, keepdims=True)
@@ -93,30 +98,35 @@ def _hashed(appearances: npt.NDArray[np.uint8]) -> _Hashes:
 
 
 def related_groups(
-    ids: npt.NDArray[np.int64], links: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+    ids: npt.NDArray[np.int64], pairs: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 ) -> npt.NDArray[np.int64]:
-    """Name the related of each post: a number that two posts share iff a chain of links joins them.
+    """Group posts that are connected by a chain of pairs.
 
     Args:
         ids: (n,) distinct, ascending.
-        links: pairs of ids that belong together; they may name posts that are not in `ids`, and siblings
-            of a missing parent are still siblings.
+        pairs: Pairs of related ids. They may contain posts that are not in `ids`: siblings of a missing parent
+            are still related.
 
     Returns:
-        (n,) the smallest id of the related, missing posts included.
+        (n,) the smallest id of each post's group, missing posts included.
     """
-    nodes = np.unique(np.concatenate([ids, *links]))
-    first, second = (np.searchsorted(nodes, ends) for ends in links)
+    nodes = np.unique(np.concatenate([ids, *pairs]))
+    first, second = (np.searchsorted(nodes, ends) for ends in pairs)
     return nodes[_components(len(nodes), first, second)][np.searchsorted(nodes, ids)]
 
 
 def groups(
     ids: npt.NDArray[np.int64], related: npt.NDArray[np.int64], appearances: Appearances
 ) -> npt.NDArray[np.int64]:
-    """Name the group of each picture: its related, and transitively all that look alike.
+    """Group pictures that are related or similar, transitively.
+
+    Args:
+        ids: (n,) distinct, ascending.
+        related: (n,) see `related_groups`.
+        appearances: Appearance of the n pictures.
 
     Returns:
-        (n,) the smallest id among the pictures of the group.
+        (n,) the smallest id among the pictures of each picture's group.
     """
     _, related_first, related_number = np.unique(related, return_index=True, return_inverse=True)
     alike_first, alike_second = near_duplicate_pairs(appearances)
@@ -126,13 +136,13 @@ def groups(
 
 
 def near_duplicate_pairs(appearances: Appearances) -> tuple[_Rows, _Rows]:
-    """Find pairs of rows that look alike, as they are or mirrored.
+    """Find pairs of similar pictures, as they are or mirrored.
 
-    Rows with equal hashes are compared with the first of them and with their neighbour; with others only
-    the first of them is compared.
+    A row whose hash equals that of an earlier row is compared with the first of these rows and with its
+    neighbour; only the first is compared with other hashes.
 
     Returns:
-        Two (p,) arrays: the ends of each pair.
+        Two (p,) arrays of rows: the ends of each pair.
     """
     firsts, seconds = [], []
     whole, trimmed, mirrored, mirrored_trimmed = appearances.hashes.T
@@ -163,19 +173,19 @@ def _equal_pairs(hashes: _Hashes) -> tuple[_Rows, _Rows]:
 
 
 def near_pairs(left: _Hashes, right: _Hashes, *, near_bits: int) -> tuple[_Rows, _Rows]:
-    """Find all pairs of hashes within `near_bits` of each other; exact, not approximate.
+    """Find all pairs of hashes that differ in at most `near_bits` bits; exact, not approximate.
 
-    Cut into three bands, hashes that differ in few bits differ in even fewer in one of them (pigeonhole
-    principle; M. Norouzi, A. Punjani, D. Fleet, "Fast Search in Hamming Space with Multi-Index Hashing",
-    CVPR 2012), so only hashes that agree in a band up to its share of the bits are compared.
+    Cut into three bands, hashes that differ in few bits differ in even fewer in one of the bands (pigeonhole
+    principle; M. Norouzi, A. Punjani, D. Fleet, "Fast Search in Hamming Space with Multi-Index Hashing", CVPR
+    2012), so only hashes that are close in a band are compared.
 
     Args:
         left: (n,) hashes.
-        right: (m,) hashes; if it is `left`, each pair is found once, and no row with itself.
-        near_bits: at most so many bits differ.
+        right: (m,) hashes; if it is `left`, each pair is found once, and no row is paired with itself.
+        near_bits: Maximum number of different bits.
 
     Returns:
-        Two (p,) arrays: rows of `left` and of `right`; of equal hashes the first row stands for all.
+        Two (p,) arrays: rows of `left` and of `right`; the first row represents all rows with the same hash.
     """
     values, left_row = np.unique(left, return_index=True)
     others, right_row = (values, left_row) if right is left else np.unique(right, return_index=True)
@@ -188,7 +198,7 @@ def near_pairs(left: _Hashes, right: _Hashes, *, near_bits: int) -> tuple[_Rows,
     return left_row[pairs // max(len(others), 1)], right_row[pairs % max(len(others), 1)]
 
 
-# What is at work at one time stays in a processor's cache.
+# Block sizes that fit into a processor's cache.
 _ROWS_AT_ONCE = 1 << 14
 _PAIRS_AT_ONCE = 1 << 16
 _FRONTS = 2
@@ -196,12 +206,13 @@ _FRONTS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Band:
-    """Hashes in the order of some of their bits, their key.
+    """Hashes sorted by some of their bits, the key.
 
     Attributes:
         keys: (n,) int64, ascending.
-        hashes: (n,), and `rows`, where each was before.
-        starts: (keys + 1,) int64: those with key k are `hashes[starts[k] : starts[k + 1]]`.
+        hashes: (n,) uint64, in the order of the keys.
+        rows: (n,) original position of each hash.
+        starts: (keys + 1,) int64: the hashes with key k are `hashes[starts[k] : starts[k + 1]]`.
     """
 
     keys: npt.NDArray[np.int64]
@@ -211,7 +222,7 @@ class _Band:
 
     @property
     def ranks(self) -> _Rows:
-        """(n,) how many hashes with the same key stand before each."""
+        """(n,) number of hashes with the same key before each."""
         return np.arange(len(self.keys)) - self.starts[self.keys]
 
 
@@ -224,12 +235,12 @@ def _band(values: _Hashes, low: int, high: int) -> _Band:
 
 
 def _near_in_bands(values: _Hashes, others: _Hashes, near_bits: int) -> Iterator[tuple[_Rows, _Rows]]:
-    """Rows of near pairs, with repetitions."""
+    """Yield rows of near pairs, with repetitions."""
     edges = [HASH_BITS * band // _BANDS for band in range(_BANDS + 1)]
     for number, (low, end) in enumerate(itertools.pairwise(edges)):
-        # A few hashes need no table of two million places: fewer bits of a band differ in no more places.
+        # Few hashes need no table of two million keys: a shorter band still finds every pair.
         high = min(end, low + max(8, len(others).bit_length()))
-        # Were every band further than its share, they would be further than near_bits together.
+        # If every band exceeded its share, the hashes would differ in more than near_bits bits.
         share = (near_bits + 1 + number) // _BANDS - 1
         flips = [
             sum(1 << bit for bit in bits)
@@ -237,8 +248,8 @@ def _near_in_bands(values: _Hashes, others: _Hashes, near_bits: int) -> Iterator
             for bits in itertools.combinations(range(high - low), flipped)
         ]
         left, right = _band(values, low, high), _band(others, low, high)
-        # Most keys have one hash or two: those are met in a plain lookup per row, which is faster than any
-        # list of pairs. The few hashes behind them look for their partners themselves.
+        # Most keys have one or two hashes: a plain lookup per row finds those faster than any list of pairs.
+        # The few further hashes search for their partners themselves.
         ranks = right.ranks
         for front in range(_FRONTS):
             of_front = np.flatnonzero(ranks == front)
@@ -251,7 +262,7 @@ def _near_in_bands(values: _Hashes, others: _Hashes, near_bits: int) -> Iterator
 def _near_firsts(
     left: _Band, right: _Band, chosen: _Rows, flips: Sequence[int], near_bits: int
 ) -> Iterator[tuple[_Rows, _Rows]]:
-    """Near pairs of all places in `left` and the chosen ones of `right`, which have a key each."""
+    """Yield near pairs of all positions in `left` and the chosen ones in `right`, whose keys are distinct."""
     place = np.full(len(right.starts) - 1, -1, np.int32)
     place[right.keys[chosen]] = chosen
     front = np.zeros(len(place), np.uint64)
@@ -269,7 +280,7 @@ def _near_firsts(
 def _near_all(
     left: _Band, chosen: _Rows, right: _Band, flips: Sequence[int], near_bits: int
 ) -> Iterator[tuple[_Rows, _Rows]]:
-    """Near pairs of the chosen places in `left` and all of `right`."""
+    """Yield near pairs of the chosen positions in `left` and all of `right`."""
     keys, hashes = left.keys[chosen], left.hashes[chosen]
     for flip in flips:
         first, last = right.starts[keys ^ flip], right.starts[1:][keys ^ flip]
@@ -279,7 +290,7 @@ def _near_all(
 
 
 def _expand(starts: _Rows, counts: _Rows) -> Iterator[tuple[_Rows, _Rows]]:
-    """Position i pairs with `starts[i] ... starts[i] + counts[i] - 1`; a bounded number of pairs at a time."""
+    """Pair position i with `starts[i] ... starts[i] + counts[i] - 1`; a bounded number of pairs at a time."""
     ends = np.cumsum(counts)
     row = 0
     while row < len(counts):
@@ -292,7 +303,7 @@ def _expand(starts: _Rows, counts: _Rows) -> Iterator[tuple[_Rows, _Rows]]:
 
 
 def _components(nodes: int, first: _Rows, second: _Rows) -> _Rows:
-    """The smallest node of each node's connected component, by hooking and pointer jumping.
+    """Return the smallest node of each node's connected component, by hooking and pointer jumping.
 
     Y. Shiloach, U. Vishkin, "An O(log n) parallel connectivity algorithm", J. Algorithms 3 (1982).
     """
@@ -309,7 +320,11 @@ def _components(nodes: int, first: _Rows, second: _Rows) -> _Rows:
 
 @functools.cache
 def _transform() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """What hashes a look: (2, 11, 64) DCT-II rows, 64 frequencies, and their signs in a mirrored picture."""
+    """Return the transform of the hash.
+
+    Returns:
+        (2, 11, 64) DCT-II rows, (64,) frequencies, and (64,) their signs in a mirrored picture.
+    """
     rows = 11  # anti-diagonals 1 to 10 hold 65 frequencies, one more than the hash has bits
     frequency, position = np.mgrid[0:rows, 0:_CELLS]
     cosines = np.rint(np.cos(np.pi * frequency * (2 * position + 1) / (2 * _CELLS)) * 4096)
@@ -320,7 +335,7 @@ def _transform() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.ND
 
 
 def _cells(margin_px: int) -> npt.NDArray[np.float64]:
-    """(32, 64) how much of each pixel each cell covers, in parts of a pixel that make it a whole number."""
+    """(32, 64) share of each pixel that each cell covers, in units that make it a whole number."""
     parts = 8
     edges = parts * margin_px + np.arange(_CELLS + 1) * (parts * (LUMINANCE_SIDE_PX - 2 * margin_px) // _CELLS)
     pixels = parts * np.arange(LUMINANCE_SIDE_PX)

@@ -1,6 +1,6 @@
-"""The plan of a dataset: vocabulary, sides, order, shards. A pure function of posts, hashes and options.
+"""The plan of a dataset (vocabulary, splits, order, shards) as a pure function of posts, hashes and options.
 
-Same input, same plan, on any machine and in any process; whatever is random here is a hash of ids.
+The same input gives the same plan on any machine and in any process; pseudo-random choices are hashes of ids.
 """
 
 from __future__ import annotations
@@ -42,13 +42,15 @@ from alti2v.storage.layout import SPLITS, ShardName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOptions:
-    """What a user decides about a dataset.
+    """Options that determine the content of a dataset.
 
     Attributes:
-        vocabulary: which tags the model is to learn.
-        test, validation: pictures in these splits.
-        shard_samples: pictures in a shard, at most.
-        split: "hash" (`split.SPLIT_RULE`) or "id-modulo" (`split.ID_MODULO_RULE`, which sets the sizes, too).
+        image: Recipe of the pictures.
+        vocabulary: Rule for the choice of tags.
+        test, validation: Requested number of pictures in these splits.
+        shard_samples: Maximum number of pictures in a shard.
+        split: "hash" (`split.SPLIT_RULE`) or "id-modulo" (`split.ID_MODULO_RULE`, which also determines the
+            sizes).
     """
 
     image: ImageRecipe
@@ -61,15 +63,15 @@ class PlanOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """The pictures that can be used and have no place yet, in ascending order of id.
+    """Usable pictures without a shard, in ascending order of id.
 
     Attributes:
         ids: (n,) int64.
         related: (n,) int64, see `near_duplicates.related_groups`.
-        appearances: of the n pictures.
-        tags: tag lists, of other posts, too.
-        rows: (n,) where in them those of the n pictures are.
-        table: what their codes mean.
+        appearances: Appearance of the n pictures.
+        tags: Tag lists of all posts.
+        rows: (n,) row of each picture in `tags`.
+        table: Tags that the codes in `tags` refer to.
     """
 
     ids: npt.NDArray[np.int64]
@@ -82,16 +84,16 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExistingPictures:
-    """What earlier editions of a dataset have decided, and what no later one changes.
+    """Pictures in shards of earlier versions; no later version changes their split, group or vocabulary.
 
     Attributes:
-        ids: (n,) int64, the pictures in its shards, ascending.
+        ids: (n,) int64, ascending.
         side: (n,) int8, positions in `layout.SPLITS`.
         related: (n,) int64, see `near_duplicates.related_groups`.
-        appearances: of the n pictures.
-        vocabulary: with the counts of now.
-        next_shard: the number of the next shard of each split.
-        plan_hash: of the dataset's plan.
+        appearances: Appearance of the n pictures.
+        vocabulary: Tags with their current counts.
+        next_shard: Number of the next shard of each split.
+        plan_hash: Hash of the dataset's plan.
     """
 
     ids: npt.NDArray[np.int64]
@@ -105,7 +107,7 @@ class ExistingPictures:
 
 @dataclass(frozen=True, slots=True)
 class PlannedShard:
-    """The pictures of one shard, as rows of `Candidates`, in the order of the tar file."""
+    """Name of a shard and its pictures, as rows of `Candidates` in the order of the tar file."""
 
     name: ShardName
     rows: npt.NDArray[np.int64]
@@ -113,17 +115,18 @@ class PlannedShard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a dataset will be, or what its next edition will add.
+    """Plan of a new dataset, or of the pictures that a version adds.
 
     Attributes:
-        labels: of every candidate, positions in the vocabulary.
-        group: of every candidate, (n,) int64: the smallest id of its group, of existing pictures if it has any.
-        side: of every candidate, (n,) int8; `split.NOWHERE` for those that stay out because they look like
-            pictures of test or validation.
-        shards: to be written, in the order of `layout.SPLITS` and number.
-        groups: groups of two or more pictures, existing ones included.
-        alike: pictures in them.
-        astray: pictures in them that stand on another side than the first of their group.
+        labels: Positions in the vocabulary of every candidate's tags.
+        group: (n,) int64: smallest id of every candidate's near-duplicate group, of an existing picture if it
+            has one.
+        side: (n,) int8: split of every candidate; `split.NOWHERE` for those that stay out as near-duplicates of
+            pictures in test or validation.
+        shards: Shards to write, in the order of `layout.SPLITS` and number.
+        groups: Number of groups of two or more pictures, existing ones included.
+        alike: Number of pictures in these groups.
+        astray: Number of these pictures in another split than the first of their group.
         hash: SHA-256 over the options, the content of the store, the vocabulary and the shards.
     """
 
@@ -149,15 +152,15 @@ def make_plan(
     """Plan a dataset, or the growth of one.
 
     Args:
-        candidates: the pictures that can be used.
-        options: what the user wants.
-        store_digest: `Posts.digest`; titles and scores land in the shards, too.
-        existing: what stands already; None for a new dataset.
-        edition: that the new shards are for.
+        candidates: Usable pictures without a shard.
+        options: Options of the dataset.
+        store_digest: `StorePosts.digest`; the shards also hold sources and scores.
+        existing: Pictures of earlier versions; None for a new dataset.
+        edition: Version that the new shards belong to.
 
     Raises:
-        DataError: there are no pictures, or no tag is left.
-        UsageError: test and validation leave nothing to train on.
+        DataError: There are no pictures, or no tag is left.
+        UsageError: Test and validation leave nothing to train on.
     """
     ids, group, before = _grouped(candidates, existing)
     side = _sides(ids, group, before, options, is_new=existing is None)
@@ -193,7 +196,7 @@ def make_plan(
 def _grouped(
     candidates: Candidates, existing: ExistingPictures | None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int8]]:
-    """Ids, groups and sides of all pictures, existing ones first, so that they give groups their names."""
+    """Return ids, groups and splits of all pictures; existing ones come first, so that they name the groups."""
     before = np.full(len(candidates.ids), NOWHERE, np.int8)
     if existing is None:
         return candidates.ids, groups(candidates.ids, candidates.related, candidates.appearances), before
@@ -217,7 +220,7 @@ def _sides(
     if options.split == "id-modulo":
         side = np.where(before == NOWHERE, id_modulo_splits(ids), before)
         if not (side == SPLITS.index("train")).any():
-            raise DataError("by their ids, no picture is for training: crawl more, or use --split hash")
+            raise DataError("by id, no picture falls into the training split: crawl more, or use --split hash")
         return side
     if is_new:
         return assign_splits(group, test=options.test, validation=options.validation)
@@ -235,20 +238,20 @@ def _vocabulary(
 
 
 def _alike(group: npt.NDArray[np.int64], side: npt.NDArray[np.int8]) -> tuple[int, int, int]:
-    """Groups of two or more pictures, the pictures in them, and those apart from their group's first."""
+    """Count groups of two or more pictures, the pictures in them, and those apart from their group's first."""
     _, first, number, sizes = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
     astray = side != side[first][number] if len(group) else np.empty(0, np.bool_)
     return int((sizes > 1).sum()), int(sizes[sizes > 1].sum()), int(astray.sum())
 
 
 def options_hash(options: PlanOptions, *, store_digest: str) -> str:
-    """SHA-256 over what goes into a plan before any picture is opened."""
+    """SHA-256 over everything in a plan that is known before any picture is opened."""
     facts = json.dumps([SPLIT_RULE, as_json(options), store_digest], sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()
 
 
 def as_json(options: PlanOptions) -> Any:  # noqa: ANN401 - whatever JSON can say
-    """The options as JSON, with sets in order."""
+    """Convert the options to JSON, with sets in order."""
     return json.loads(json.dumps(asdict(options), default=sorted, sort_keys=True))
 
 

@@ -1,7 +1,4 @@
-"""The posts of a store as columns: one row per post in ascending order of id.
-
-Reads the tables of a store; knows nothing of pictures, splits or shards.
-"""
+"""Posts of a store as columns, one row per post in ascending order of id, and their outcomes."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ _FACTS = (
     *("id", "status", "reason", "duplicate_of", "parent_id", "tar", "offset", "size", "stored_md5", "md5"),
     *("rating", "score", "source", "created_at", "fetched_url"),
 )
-# Hardly ever distinct: kept as a number and a dictionary.
+# Few distinct values: stored as numbers and a dictionary.
 _REPETITIVE = frozenset({"status", "reason", "rating"})
 _TAG_COLUMNS = tuple(category.tags_column for category in CATEGORIES)
 
@@ -36,14 +33,14 @@ STORED, DUPLICATE, DROPPED, FAILED = "stored", "duplicate", "dropped", "failed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorePosts:
-    """Every post of a store.
+    """All posts of a store.
 
     Attributes:
-        facts: (n rows) the columns of `layout.POSTS` that a dataset takes over, ascending distinct ids.
-        tags: the n tag lists.
-        table: what the codes in `tags` mean.
-        digest: SHA-256 over everything here; equal stores have equal digests, also if they were crawled
-            with other interruptions and retries.
+        facts: n rows with the columns of `layout.POSTS` that a dataset needs; ids are ascending and distinct.
+        tags: The n tag lists.
+        table: Tags that the codes in `tags` refer to.
+        digest: SHA-256 over all of this; stores with the same posts have the same digest, even if they were
+            crawled with other interruptions and retries.
     """
 
     facts: pa.Table
@@ -53,25 +50,25 @@ class StorePosts:
 
     @property
     def ids(self) -> npt.NDArray[np.int64]:
-        """(n,) int64."""
+        """Post numbers, (n,) int64."""
         return self.numbers("id")
 
     def numbers(self, column: str) -> npt.NDArray[np.int64]:
-        """A column of numbers, (n,) int64; 0 where the row has none."""
+        """Return a column of numbers, (n,) int64, with 0 for null."""
         values: npt.NDArray[np.int64] = pc.fill_null(self.facts.column(column), 0).cast(pa.int64()).to_numpy()
         return values
 
 
 def load_posts(store: Store, *, ratings: bool = False) -> StorePosts:
-    """Read the post tables of a store, with the names that aliases lead to and the tags that are implied.
+    """Read the post tables of a store, resolve aliases, and add implied tags.
 
     Args:
-        store: where they lie.
-        ratings: give each post its rating as a meta tag, too.
+        store: An open store.
+        ratings: True to give each post its rating as a meta tag.
 
     Raises:
-        DamagedError: a table cannot be read, or a post stands in it twice.
-        DataError: it lists nothing.
+        DamagedError: A table cannot be read, or contains a post twice.
+        DataError: The store lists no posts.
     """
     known = read_categories(store)
     codes: dict[str, int] = {}
@@ -103,13 +100,12 @@ def _check_ids(store: Store, ids: npt.NDArray[np.int64]) -> None:
     twice = ids[1:][ids[1:] == ids[:-1]]
     if len(twice):
         raise DamagedError(
-            f"{store.path}: post {twice[0]} stands in its tables twice: "
-            f"run `alti2v verify --repair {store.path}`"
+            f"{store.path}: its tables contain post {twice[0]} twice: run `alti2v verify --repair {store.path}`"
         )
 
 
 def _ordered(parts: list[pa.Table], order: npt.NDArray[np.int64]) -> pa.Table:
-    """All rows in an order. Empties the list of parts, so that only one column at a time is there twice."""
+    """Sort all rows. Empties the list of parts, so that only one column at a time is in memory twice."""
     chunks = {name: [part.column(name) for part in parts] for name in _FACTS}
     parts.clear()
     columns = []
@@ -127,7 +123,7 @@ def _compact(part: pa.Table) -> pa.Table:
 
 
 def _tag_codes(part: pa.Table, codes: dict[str, int], category_seen: list[int], *, ratings: bool) -> TagLists:
-    """The tags of one part in codes by first sight, which are added to `codes` and `category_seen`."""
+    """Encode the tags of one part by order of first occurrence; extends `codes` and `category_seen`."""
     owners, found = [], []
     columns = [(number, part.column(column).combine_chunks()) for number, column in enumerate(_TAG_COLUMNS)]
     if ratings:
@@ -147,13 +143,13 @@ def _tag_codes(part: pa.Table, codes: dict[str, int], category_seen: list[int], 
 
 
 def _renamed(parts: list[TagLists], new_code: npt.NDArray[np.int32]) -> Iterator[TagLists]:
-    """The parts in the codes of the table of tags. Empties the list, so that none is there for long twice."""
+    """Yield the parts in the codes of the tag table. Empties the list, so that little is in memory twice."""
     while parts:
         yield parts.pop(0).renamed(new_code)
 
 
 def _rating_tags(ratings: pa.StringArray) -> pa.ListArray:
-    """A list of one tag for each rating, of none for a post without."""
+    """Return a list with one tag for each rating, an empty list for a post without."""
     has_rating = pc.not_equal(ratings, "").to_numpy(zero_copy_only=False)
     offsets = np.concatenate(([0], np.cumsum(has_rating))).astype(np.int32)
     names = pc.binary_join_element_wise("rating", ratings.filter(pa.array(has_rating)), ":")
@@ -163,10 +159,10 @@ def _rating_tags(ratings: pa.StringArray) -> pa.ListArray:
 def _tag_table(
     codes: Mapping[str, int], category_seen: list[int], known: Mapping[str, Category]
 ) -> tuple[TagTable, npt.NDArray[np.int32]]:
-    """The table of tags in the order of names, and the new code of each old one.
+    """Return the tags in the order of names, and the new code of each old one.
 
-    A part that was written before the board told a tag's category says "unknown", so the store's tag
-    table has the first word.
+    A part that was written before the board reported a tag's category says "unknown", so the store's tag table
+    has priority.
     """
     names = sorted(codes)
     old = np.array([codes[name] for name in names], np.int64)
@@ -182,7 +178,7 @@ def _tag_table(
 def _digest(facts: pa.Table, tags: TagLists, table: TagTable) -> str:
     digest = hashlib.sha256()
     for name in facts.column_names:
-        # What a rerun of the crawl may have moved or retried, and the dataset does not show.
+        # A rerun of the crawl may move pictures, which the dataset does not show.
         if name not in ("tar", "offset"):
             for content in _canonical(facts.column(name)):
                 digest.update(content)
@@ -194,7 +190,7 @@ def _digest(facts: pa.Table, tags: TagLists, table: TagTable) -> str:
 
 
 def _canonical(column: pa.ChunkedArray) -> Iterator[bytes]:
-    """The values of a column as bytes that hang on nothing but the values."""
+    """Yield the values of a column as bytes that depend on nothing but the values."""
     values = pa.concat_arrays(column.chunks)
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
@@ -211,12 +207,12 @@ def _canonical(column: pa.ChunkedArray) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """What became of every post, in the order of `StorePosts`.
+    """Outcome of every post, in the order of `StorePosts`.
 
     Attributes:
         outcome: (n,) "stored", "duplicate", "dropped" or "failed".
-        reason: (n,) why; "" if stored.
-        duplicate_of: (n,) the post that stands for it; 0 for none.
+        reason: (n,) reason of the outcome; "" if stored.
+        duplicate_of: (n,) the stored post with the same bytes; 0 if there is none.
     """
 
     outcome: npt.NDArray[np.object_]
@@ -224,7 +220,7 @@ class Outcomes:
     duplicate_of: npt.NDArray[np.int64]
 
     def dropped(self, rows: npt.NDArray[np.int64], reasons: Iterable[str]) -> Outcomes:
-        """The same, with some posts dropped."""
+        """Return the same outcomes with some posts dropped."""
         outcome, reason = self.outcome.copy(), self.reason.copy()
         outcome[rows] = DROPPED
         reason[rows] = list(reasons)
@@ -236,12 +232,12 @@ class Outcomes:
         return np.flatnonzero(self.outcome == STORED)
 
     def counts(self) -> dict[str, int]:
-        """Posts by outcome and reason, e.g. {"stored": 90, "dropped damaged": 2}; most frequent first."""
+        """Count posts by outcome and reason, e.g. {"stored": 90, "dropped damaged": 2}; most frequent first."""
         return _counted(self.outcome, self.reason)
 
 
 def count_outcomes(table: pa.Table) -> dict[str, int]:
-    """`Outcomes.counts` of the rows of outcomes.parquet."""
+    """Count the rows of outcomes.parquet, as `Outcomes.counts` does."""
     return _counted(*(table.column(name).to_pylist() for name in ("outcome", "reason")))
 
 
@@ -263,7 +259,7 @@ _OUTCOME_OF_STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """Posts that are never to come back, and the MD5s of what was stored for them."""
+    """Posts that must not return, and the MD5s of their stored bytes."""
 
     ids: npt.NDArray[np.int64]
     md5s: Set[str]
@@ -276,12 +272,12 @@ _NO_IDS = np.empty(0, np.int64)
 def first_outcomes(
     posts: StorePosts, *, existing: npt.NDArray[np.int64] = _NO_IDS, removed: Removed = NONE_REMOVED
 ) -> Outcomes:
-    """What the tables alone tell: failures of the crawl, posts without tags, pictures with the same bytes.
+    """Derive outcomes from the tables alone: crawl failures, posts without tags, pictures with the same bytes.
 
     Args:
-        posts: of the store.
-        existing: ids of pictures that stand in shards: they are stored, whatever the store says now.
-        removed: what was taken out of the dataset.
+        posts: Posts of the store.
+        existing: Ids of pictures in shards; they are stored, whatever the store says now.
+        removed: Posts that were removed from the dataset.
     """
     status, reason = _words(posts.facts.column("status")), _words(posts.facts.column("reason"))
     outcome = np.array([_OUTCOME_OF_STATUS.get(value, FAILED) for value in status], np.object_)
@@ -296,7 +292,7 @@ def first_outcomes(
     is_existing = np.isin(posts.ids, existing)
     outcome[is_existing], reason[is_existing], duplicate_of[is_existing] = STORED, "", 0
     stored = np.flatnonzero(outcome == STORED)
-    # A existing picture stays what it is when an earlier post with its bytes comes to light.
+    # An existing picture keeps its outcome if an earlier post with the same bytes is found.
     rows, originals = _same_bytes(posts, stored[np.argsort(~is_existing[stored], kind="stable")])
     rows, originals = rows[~is_existing[rows]], originals[~is_existing[rows]]
     outcome[rows] = DUPLICATE
@@ -306,7 +302,7 @@ def first_outcomes(
 
 
 def _words(column: pa.ChunkedArray) -> npt.NDArray[np.object_]:
-    """The strings of a column with few different ones, each of which is in memory once."""
+    """Decode a column with few distinct strings, each of which is in memory once."""
     values = pa.concat_arrays(column.chunks)
     words: npt.NDArray[np.object_] = np.array(values.dictionary.to_pylist(), np.object_)[
         values.indices.to_numpy()
@@ -330,7 +326,7 @@ def _is_removed(
 def _same_bytes(
     posts: StorePosts, rows: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows whose bytes a row before them has, and that row."""
+    """Return the rows whose bytes an earlier row has, and these earlier rows."""
     digests = posts.facts.column("stored_md5").take(pa.array(rows)).combine_chunks()
     has_digest = digests.is_valid().to_numpy(zero_copy_only=False)
     number = digests.fill_null("").dictionary_encode().indices.to_numpy()
@@ -341,7 +337,7 @@ def _same_bytes(
 
 
 def outcome_table(posts: StorePosts, outcomes: Outcomes, shard_of: Mapping[int, str]) -> pa.Table:
-    """The rows of outcomes.parquet; `shard_of` maps post ids to shard names."""
+    """Return the rows of outcomes.parquet; `shard_of` maps post ids to shard names."""
     is_duplicate = pa.array(outcomes.duplicate_of > 0)
     return pa.table(
         {

@@ -1,7 +1,7 @@
-"""Which pictures are for training, validation and test: a pure function of group names and sizes asked for.
+"""Assignment of pictures to training, validation and test: a pure function of groups and sizes.
 
-The side of a group hangs on the hash of its smallest id and on nothing else that the board or the crawl
-could change, so the same store gives the same split everywhere.
+The split of a group depends only on the hash of its smallest id, which neither the board nor the crawl can
+change, so the same store gives the same split everywhere.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _TRAIN, _VALIDATION, _TEST = (SPLITS.index(split) for split in ("train", "valida
 
 
 def assign_splits(groups: npt.NDArray[np.int64], *, test: int, validation: int) -> npt.NDArray[np.int8]:
-    """Decide the side of each picture.
+    """Assign each picture to a split.
 
-    A split has exactly the size asked for, unless the groups that are left are all larger than the gap.
+    A split has exactly the requested size unless the remaining groups are all larger than the gap.
 
     Args:
-        groups: (n,) the name of each picture's group.
-        test: pictures asked for.
-        validation: pictures asked for.
+        groups: (n,) group of each picture.
+        test: Requested number of test pictures.
+        validation: Requested number of validation pictures.
 
     Returns:
         (n,) positions in `layout.SPLITS`.
 
     Raises:
-        UsageError: nothing would be left to train on, or a split would stay empty.
+        UsageError: Nothing would be left to train on, or a split would stay empty.
     """
     check_sizes(len(groups), test=test, validation=validation)
     side = extend_splits(groups, np.full(len(groups), NOWHERE, np.int8), test=test, validation=validation)
@@ -53,8 +53,8 @@ def assign_splits(groups: npt.NDArray[np.int64], *, test: int, validation: int) 
         if wanted and not (side == SPLITS.index(split)).any():
             sizes = np.unique(groups[side == _TRAIN], return_counts=True)[1]
             raise UsageError(
-                f"--{split} {wanted} cannot be met: alike pictures stay together, and the smallest group "
-                f"that is left has {sizes.min()}; ask for as many, or for none"
+                f"--{split} {wanted} cannot be met: near-duplicates stay together, and the smallest remaining "
+                f"group has {sizes.min()}; request that number, or 0"
             )
     return side
 
@@ -62,17 +62,17 @@ def assign_splits(groups: npt.NDArray[np.int64], *, test: int, validation: int) 
 def extend_splits(
     groups: npt.NDArray[np.int64], side: npt.NDArray[np.int8], *, test: int, validation: int
 ) -> npt.NDArray[np.int8]:
-    """Decide the sides of new pictures; those that have one keep it.
+    """Assign new pictures to splits; existing pictures keep theirs.
 
-    Groups that are all new fill what test and validation lack, and the rest of them train. What belongs to
-    a training picture trains. What belongs to a picture of test or validation stays out: on another side it
-    would leak, on the same the split would not have the size asked for.
+    Groups without existing pictures fill test and validation up to the requested sizes, and the rest is for
+    training. A new picture joins a group in training. If its group has a picture in test or validation, it
+    stays out: in another split it would leak, and in the same one it would change the requested size.
 
     Args:
-        groups: (n,) the name of each picture's group.
+        groups: (n,) group of each picture.
         side: (n,) positions in `layout.SPLITS`, `NOWHERE` for new pictures.
-        test: pictures asked for.
-        validation: pictures asked for.
+        test: Requested number of test pictures.
+        validation: Requested number of validation pictures.
 
     Returns:
         (n,) positions in `layout.SPLITS`, `NOWHERE` for new pictures that stay out.
@@ -94,27 +94,27 @@ def extend_splits(
 
 
 def id_modulo_splits(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
-    """The sides that `ID_MODULO_RULE` prescribes: (n,) positions in `layout.SPLITS`."""
+    """Assign pictures by `ID_MODULO_RULE`: (n,) positions in `layout.SPLITS`."""
     last = ids % 1000
     return np.where(last < 900, _TRAIN, np.where(last < 950, _VALIDATION, _TEST)).astype(np.int8)
 
 
 def check_sizes(pictures: int, *, test: int, validation: int) -> None:
-    """See that something is left to train on.
+    """Check that something is left to train on.
 
     Raises:
-        UsageError: nothing is.
+        UsageError: Nothing is.
     """
     if test + validation >= pictures:
         usable = "1 usable picture" if pictures == 1 else f"{pictures} usable pictures"
         raise UsageError(
             f"--test {test} and --validation {validation} leave nothing to train on: "
-            f"the store has {usable}; ask for fewer"
+            f"the store has {usable}; request fewer"
         )
 
 
 def shuffled(ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """An order of the pictures that looks random and is the same everywhere: positions, (n,) int64."""
+    """Return positions of the pictures in a pseudo-random order that is the same everywhere, (n,) int64."""
     return np.argsort(_digests(ids, _ORDER_SALT), kind="stable")
 
 
@@ -122,7 +122,7 @@ def shard_bounds(samples: int, shard_samples: int) -> list[int]:
     """Cut `samples` into the fewest shards of at most `shard_samples`, as equal as possible.
 
     Returns:
-        The first sample of each shard, and `samples` at the end.
+        The first sample of each shard, followed by `samples`.
     """
     shards = -(-samples // shard_samples)
     return [samples * number // shards for number in range(shards + 1)] if shards else []

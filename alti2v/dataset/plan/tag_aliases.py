@@ -1,7 +1,7 @@
-"""Aliases and implications of tags: what a tag is really called, and what else it says. Pure.
+"""Aliases and implications of tags. Pure.
 
-As on Danbooru (help:tag_aliases, help:tag_implications): an alias replaces a name, an implication adds a tag.
-Both may be chained, and in a table that people edit both may run in circles.
+As on Danbooru (help:tag_aliases, help:tag_implications), an alias replaces a name and an implication adds a
+tag. Both may be chained, and in tables that people edit both may form cycles.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from alti2v.records import Category
 
 @dataclass(frozen=True, slots=True)
 class TagRelations:
-    """What is known about the names of tags, in pairs (antecedent, consequent)."""
+    """Aliases and implications as pairs (antecedent, consequent)."""
 
     aliases: Iterable[tuple[str, str]] = field(default=())
     implications: Iterable[tuple[str, str]] = field(default=())
@@ -27,16 +27,16 @@ class TagRelations:
 def canonical(
     tags: TagLists, table: TagTable, relations: TagRelations, known: Mapping[str, Category]
 ) -> tuple[TagLists, TagTable]:
-    """Give every post the names that aliases lead to, and every tag that its tags imply.
+    """Replace aliases in the tags of every post, and add implied tags.
 
     Args:
-        tags: of the posts.
-        table: what their codes mean.
-        relations: of the board.
-        known: categories of tags that no post may carry yet.
+        tags: Tags of the posts.
+        table: Tags that their codes refer to.
+        relations: Aliases and implications of the board.
+        known: Categories by tag, also of tags that no post has yet.
 
     Returns:
-        The lists, and the table with the names that were added.
+        The tag lists, and the table with the added names.
     """
     real_name = resolved(relations.aliases)
     implied = closure(
@@ -55,9 +55,9 @@ def canonical(
 
 
 def resolved(aliases: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The name at the end of each chain; names that run in a circle all become the first of them by letter.
+    """Map each alias to the name at the end of its chain; all names of a cycle map to the first in order.
 
-    Of two consequents of one name the first by letter counts.
+    If a name has two consequents, the first in order counts.
     """
     step = dict(sorted(aliases, reverse=True))
     found: dict[str, str] = {}
@@ -68,14 +68,14 @@ def resolved(aliases: Iterable[tuple[str, str]]) -> dict[str, str]:
             path[name] = None
             name = step[name]
         if name in path:
-            walked = list(path)
-            name = min(walked[walked.index(name) :])
+            visited = list(path)
+            name = min(visited[visited.index(name) :])
         found.update(dict.fromkeys(path, found.get(name, name)))
     return {antecedent: name for antecedent, name in found.items() if name != antecedent}
 
 
 def closure(implications: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
-    """All that each tag implies, directly or by way of others, without itself; sorted."""
+    """Map each tag to all tags that it implies, directly or indirectly, without itself; sorted."""
     direct: dict[str, set[str]] = {}
     for antecedent, consequent in implications:
         direct.setdefault(antecedent, set()).add(consequent)
@@ -110,13 +110,13 @@ def _widened(part: TagLists, new_code: npt.NDArray[np.int32], extras: TagLists) 
 def _categories(
     names: list[str], old: TagTable, new_code: npt.NDArray[np.int32], known: Mapping[str, Category]
 ) -> npt.NDArray[np.int8]:
-    """The category that is known, else the one that posts show, of the name or of one that it replaces."""
+    """Return the known category of each name, else the one on posts, of the name itself before its aliases."""
     position = {category: number for number, category in enumerate(CATEGORIES)}
     unknown = position[Category.UNKNOWN]
-    told = np.array([position[known.get(name, Category.UNKNOWN)] for name in names], np.int8)
+    known_categories = np.array([position[known.get(name, Category.UNKNOWN)] for name in names], np.int8)
     shown = np.full(len(names), unknown, np.int8)
     own = np.array([names[code] for code in new_code], np.object_) == np.array(old.names, np.object_)
-    for is_own in (False, True):  # its own last, so that it wins
+    for is_own in (False, True):  # its own last, so that it overrides
         rows = np.flatnonzero((own == is_own) & (old.categories != unknown))
         shown[new_code[rows]] = old.categories[rows]
-    return np.where(told == unknown, shown, told)
+    return np.where(known_categories == unknown, shown, known_categories)

@@ -1,7 +1,7 @@
-"""How like two thumbnails are, also if one of them has lost a margin.
+"""Thumbnails of pictures, and how well two of them correlate, also if one has lost a margin.
 
-Pure: arrays in, arrays out. Numbers are whole, in floating point because that multiplies faster; all sums are
-below 2^53, and so exact, and the same on every machine.
+Pure functions of arrays. All numbers are whole and all sums below 2^53; they are stored as floating point
+because that multiplies faster, and are exact on every machine.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ THUMBNAIL_BYTES = THUMBNAIL_SIDE_PX**2
 NEAR_CORRELATION = 0.95
 # Cuts at the two ends of an axis under which thumbnails are compared, as fractions of the side.
 _CUTS = (0.0, 0.025, 0.05)
-_WEIGHT = 32  # of one source pixel in a resampled thumbnail; sums of products stay far below 2^53
-_THUMBNAILS_AT_ONCE = 256  # what is at work at one time stays in a processor's cache
+_WEIGHT = 32  # weight of one source pixel in a resampled one; sums of products stay far below 2^53
+_THUMBNAILS_AT_ONCE = 256  # a block that fits into a processor's cache
 
 _Rows = npt.NDArray[np.int64]
 _Numbers = npt.NDArray[np.float64]
@@ -44,13 +44,14 @@ def correlations(
     *,
     is_mirrored: bool,
 ) -> _Numbers:
-    """Correlate pairs of thumbnails, each with the other under small cuts at its four sides: the best of all.
+    """Correlate pairs of thumbnails, each with the other under small cuts at its four sides, and take the best.
 
-    Pairs that agree as they are, which is most of them, are not looked at under any cut: of these the first
-    correlation is told.
+    A pair that correlates well without a cut, as most do, is not tried with cuts; its first correlation is
+    returned.
 
     Returns:
-        (p,) in [-1, 1]; pictures of one brightness all over agree with each other and with nothing else.
+        (p,) in [-1, 1]; two pictures of uniform brightness correlate fully with each other, and not with
+            others.
     """
     best = np.full(len(first), -1.0)
     for rows in _runs(np.arange(len(first))):
@@ -79,17 +80,17 @@ def _pixels(
 
 
 def _correlated(ours: _Numbers, theirs: _Numbers) -> _Numbers:
-    """Pearson's correlation of each pair of (p, 16, 16) thumbnails of whole numbers."""
+    """Pearson correlation of each pair of (p, 16, 16) thumbnails of whole numbers."""
     left, right = ours.reshape(-1, THUMBNAIL_BYTES), theirs.reshape(-1, THUMBNAIL_BYTES)
     sums = left.sum(1), right.sum(1)
     return _pearson(sums, ((left * left).sum(1), (right * right).sum(1)), (left * right).sum(1))
 
 
 def _best_under_cuts(still: _Numbers, cut: _Numbers) -> _Numbers:
-    """Correlate each pair of (p, 16, 16) thumbnails with every cut made to the second of them: the best of all.
+    """Best correlation of each pair of (p, 16, 16) thumbnails over all cuts of the second thumbnail.
 
     With one matrix D for the rows and one A for the columns, a thumbnail under a cut is X = D cut A'. None of
-    the 81 is made: all sums that a correlation wants are products of A or A'A with something smaller.
+    the 81 is computed: all sums of the correlation are products of A or A'A with something smaller.
     """
     cuts = _cuts()
     rows = cuts @ cut[:, None]  # (p, 9, 16, 16): D cut, for each D
@@ -110,7 +111,7 @@ def _pearson(
     squares: tuple[_Numbers, _Numbers],
     products: _Numbers,
 ) -> _Numbers:
-    """Correlation of thumbnails, given the sums of their pixels, of the squares, and of the products."""
+    """Correlation of thumbnails from the sums of their pixels, of the squares, and of the products."""
     left, right = (THUMBNAIL_BYTES * square - total**2 for square, total in zip(squares, sums, strict=True))
     product = THUMBNAIL_BYTES * products - sums[0] * sums[1]
     correlated: _Numbers = product / np.sqrt(np.maximum(left * right, 1.0))
@@ -119,7 +120,7 @@ def _pearson(
 
 @functools.cache
 def _cuts() -> _Numbers:
-    """(9, 16, 16): matrices that stretch a thumbnail's axis after a cut at its two ends, bilinearly."""
+    """(9, 16, 16) matrices that stretch an axis of a thumbnail bilinearly after a cut at its two ends."""
     return np.stack([_stretched(head, tail) for head in _CUTS for tail in _CUTS])
 
 

@@ -1,6 +1,6 @@
-"""Tags as numbers, and the vocabulary: pure functions of arrays, no I/O.
+"""Tags as numbers, and the choice of the vocabulary; pure functions of arrays.
 
-50 million tag occurrences are 50 million 4-byte codes; as Python strings they would be 4 GB.
+50 million tag occurrences are 50 million 4-byte codes; as Python strings they would take 4 GB.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RATING_TAGS = tuple(f"rating:{rating}" for rating in ("general", "sensitive", "q
 
 @dataclass(frozen=True, slots=True)
 class TagLists:
-    """The tags of many posts: post i has `codes[offsets[i]:offsets[i + 1]]`, ascending and distinct.
+    """Tags of many posts: post i has `codes[offsets[i]:offsets[i + 1]]`, ascending and distinct.
 
     Attributes:
         offsets: (n + 1,) int64, from 0.
@@ -37,15 +37,15 @@ class TagLists:
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Tags of each post, (n,) int64."""
+        """Number of tags of each post, (n,) int64."""
         return np.diff(self.offsets)
 
     def take(self, rows: npt.NDArray[np.int64]) -> TagLists:
-        """The tags of some posts, in the order asked for."""
+        """Return the tags of some posts, in the given order."""
         return joined(self.in_blocks(rows), room=int(self.lengths[rows].sum()))
 
     def in_blocks(self, rows: npt.NDArray[np.int64]) -> Iterator[TagLists]:
-        """The same, a bounded number of posts at a time: a copy of a whole board's tags is 200 MB."""
+        """Yield the tags of some posts in blocks: a copy of a whole board's tags takes 200 MB."""
         for some in blocks(len(rows)):
             part = rows[some]
             lengths = self.lengths[part]
@@ -54,7 +54,7 @@ class TagLists:
             yield TagLists(np.concatenate(([0], ends)), self.codes[shift + np.arange(len(shift))])
 
     def keep(self, wanted: npt.NDArray[np.bool_]) -> TagLists:
-        """The same posts with only those tags whose code is True in `wanted`."""
+        """Return the same posts with only the tags whose code is True in `wanted`."""
         lengths, codes = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
         for rows in blocks(len(self)):
             first, last = self.offsets[rows.start], self.offsets[rows.stop]
@@ -67,7 +67,7 @@ class TagLists:
         )
 
     def renamed(self, new_code: npt.NDArray[np.int32]) -> TagLists:
-        """The same posts with every code replaced by `new_code[code]`; each list is sorted again."""
+        """Replace every code by `new_code[code]`, and sort each list again."""
         codes = np.empty_like(self.codes)
         for rows in blocks(len(self)):
             first, last = self.offsets[rows.start], self.offsets[rows.stop]
@@ -78,7 +78,7 @@ class TagLists:
         return TagLists(self.offsets, codes)
 
     def counts(self, rows: npt.NDArray[np.int64], *, tags: int) -> npt.NDArray[np.int64]:
-        """How many of some posts carry each of `tags` tags, (tags,) int64."""
+        """Count the posts among `rows` that have each of `tags` tags, (tags,) int64."""
         counts = np.zeros(tags, np.int64)
         for part in self.in_blocks(rows):
             counts += np.bincount(part.codes, minlength=tags)
@@ -86,12 +86,12 @@ class TagLists:
 
 
 def tag_lists(owners: npt.NDArray[np.int64], codes: npt.NDArray[np.int32], posts: int) -> TagLists:
-    """Gather (post, tag) pairs, in any order and with repetitions, into lists.
+    """Build lists from (post, tag) pairs, in any order and with repetitions.
 
     Args:
         owners: (m,) positions of posts, in [0, posts).
-        codes: (m,) the tag of each pair.
-        posts: how many lists there will be.
+        codes: (m,) tag of each pair.
+        posts: Number of lists.
     """
     pairs = _sorted_pairs(owners, codes)
     is_first = np.ones(len(pairs), np.bool_)
@@ -105,9 +105,9 @@ _CODE_BITS = 32
 
 
 def _sorted_pairs(owners: npt.NDArray[np.int64], codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    """The pairs in the order of owners and codes, each in one number, whose low half is the code.
+    """Pack each pair into one number with the code in the low half, and sort by owner and code.
 
-    Numbers are sorted several times faster than pairs.
+    Sorting numbers is several times faster than sorting pairs.
     """
     pairs = (owners << _CODE_BITS) | codes
     pairs.sort()
@@ -115,11 +115,11 @@ def _sorted_pairs(owners: npt.NDArray[np.int64], codes: npt.NDArray[np.int32]) -
 
 
 def joined(parts: Iterable[TagLists], *, room: int) -> TagLists:
-    """The posts of all parts, one after the other.
+    """Concatenate the posts of all parts.
 
     Args:
-        parts: may come one by one, so that they are never there all together.
-        room: codes in all parts, at most; the system gives memory only for what is used of it.
+        parts: Tag lists; an iterator keeps them from being in memory together.
+        room: Upper bound of the number of codes in all parts; unused memory is never allocated by the system.
     """
     codes, used = np.empty(room, np.int32), 0
     offsets = [np.zeros(1, np.int64)]
@@ -132,12 +132,12 @@ def joined(parts: Iterable[TagLists], *, room: int) -> TagLists:
 
 @dataclass(frozen=True, slots=True)
 class TagTable:
-    """Every tag of a store.
+    """All tags of a store.
 
     Attributes:
-        names: in ascending order of code points.
+        names: Names in ascending order of code points.
         categories: (len(names),) int8, positions in `CATEGORIES`.
-        aliases: what people may call a tag instead of its name.
+        aliases: Other names of tags, mapped to the name in `names`.
     """
 
     names: Sequence[str]
@@ -147,16 +147,16 @@ class TagTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VocabularyRule:
-    """Which tags a model is to learn.
+    """Rule for the choice of the tags that a model learns.
 
     Attributes:
-        size: tags in all, at most; without meaning where there are quotas. Ratings and kept tags come on top.
-        min_count: training pictures that a tag needs.
-        quotas: tags of each of these categories, at most, and none of the others.
-        left_out: categories without a quota that the vocabulary does without.
-        ratings: whether the tags `rating:...` belong to it.
-        keep: tags that belong to it however rare they are, by name or alias.
-        drop: tags that do not, by name or alias.
+        size: Maximum number of tags; without effect if there are quotas. Ratings and kept tags are extra.
+        min_count: Minimum number of training pictures of a tag.
+        quotas: Maximum number of tags of each category; other categories are left out.
+        left_out: Categories to leave out if there are no quotas.
+        ratings: True to include the tags `rating:...`.
+        keep: Tags to include however rare they are, by name or alias.
+        drop: Tags to exclude, by name or alias.
     """
 
     size: int
@@ -173,14 +173,14 @@ class Vocabulary:
     """The tags that a model learns.
 
     Attributes:
-        tags: most frequent first, ties in the order of names; position i is output i of the model. Of a
-            dataset that has grown: in the order of its first version, with the counts of now.
-        label_of: (tags of the store,) int32: the position in `tags`, -1 for a tag that is not in it.
-        rare: tags that are to be kept and that frequency alone would not have chosen, with their counts; one
-            with 0 is not in the vocabulary, because there is nothing to learn it from.
-        left_out: how many tags of the store are not in `tags`, by reason: a category that is not wanted,
+        tags: Most frequent first, ties in the order of names; position i is output i of the model. A dataset
+            that has grown keeps the order of its first version, with current counts.
+        label_of: (tags of the store,) int32: position in `tags`, -1 for a tag that is not in it.
+        rare: Kept tags that frequency alone would not have chosen, with their counts; a tag with 0 is not in
+            the vocabulary, because there is nothing to learn it from.
+        left_out: Number of tags of the store that are not in `tags`, by reason: an excluded category,
             `DROPPED`, `TOO_RARE`, `NOT_IN_TRAINING`.
-        unmet: tags to be dropped that no post carries: a slip of the pen, perhaps.
+        unmet: Dropped tags that no post has, perhaps misspelt.
     """
 
     tags: tuple[Tag, ...]
@@ -194,30 +194,30 @@ DROPPED, TOO_RARE, NOT_IN_TRAINING = "dropped", "too rare", "in no training pict
 
 
 def choose_vocabulary(counts: npt.NDArray[np.int64], table: TagTable, rule: VocabularyRule) -> Vocabulary:
-    """Choose the most frequent tags that the rule allows; fewer if there are not so many.
+    """Choose the most frequent tags that the rule allows.
 
     Args:
-        counts: (tags,) training posts that carry each; a vocabulary that saw the test split would tell of it.
-        table: the tags.
-        rule: what is wanted.
+        counts: (tags,) number of training posts with each tag; counting the test split would leak it.
+        table: All tags of the store.
+        rule: Rule of the choice.
 
     Raises:
-        DataError: no tag is left.
+        DataError: No tag is left.
     """
     code_of = {name: code for code, name in enumerate(table.names)}
     kept, dropped = (_codes(tags, table, code_of) for tags in (rule.keep, rule.drop))
     ratings = _codes(RATING_TAGS, table, code_of)
-    # Ratings are asked for by name, so they never take the place of a tag that is counted.
+    # Ratings are included by option, so they never displace a tag that is chosen by its count.
     frequent = _frequent(counts, table, rule, apart=dropped | ratings)
     wanted = kept | (ratings - dropped if rule.ratings else set())
     codes = np.union1d(frequent, _array(wanted))
-    # Codes are in the order of names, so a stable sort by falling count settles ties by name.
+    # Codes are in the order of names, so a stable sort by falling count breaks ties by name.
     ranked = codes[np.argsort(-counts[codes], kind="stable")]
     chosen = ranked[counts[ranked] > 0]
     if not len(chosen):
         raise DataError(
-            "no training picture carries a tag of the wanted categories often enough, so the vocabulary is "
-            "empty: crawl with tag categories, keep more categories, or ask for a smaller --min-count"
+            "no tag of the selected categories has enough training pictures, so the vocabulary is empty: crawl "
+            "with tag categories, keep more categories, or use a smaller --min-count"
         )
     label_of = np.full(len(table.names), -1, np.int32)
     label_of[chosen] = np.arange(len(chosen), dtype=np.int32)
@@ -241,7 +241,7 @@ def choose_vocabulary(counts: npt.NDArray[np.int64], table: TagTable, rule: Voca
 
 
 def _codes(tags: Iterable[str], table: TagTable, code_of: Mapping[str, int]) -> set[int]:
-    """Codes of tags by name or alias; what no post carries has none."""
+    """Return the codes of tags given by name or alias; a tag that no post has is left out."""
     names = (table.aliases.get(tag, tag) for tag in tags)
     return {code_of[name] for name in names if name in code_of}
 
@@ -253,7 +253,7 @@ def _array(codes: Set[int]) -> npt.NDArray[np.int64]:
 def _frequent(
     counts: npt.NDArray[np.int64], table: TagTable, rule: VocabularyRule, *, apart: Set[int]
 ) -> npt.NDArray[np.int64]:
-    """Codes of the tags that are frequent enough, but for some."""
+    """Return the codes of the frequent tags, without those in `apart`."""
     counts = counts.copy()
     counts[_array(apart)] = 0
     counts[counts < rule.min_count] = 0
@@ -279,7 +279,7 @@ def _left_out(
     codes: npt.NDArray[np.int64],
     dropped: Set[int],
 ) -> Mapping[str, int]:
-    """Why tags are not in the vocabulary: how many for each reason, most first."""
+    """Count the tags that are not in the vocabulary by reason, largest first."""
     unwanted = set(CATEGORIES) - set(rule.quotas) if rule.quotas else rule.left_out
     reasons: Counter[str] = Counter()
     for category, of_category in enumerate(CATEGORIES):
@@ -295,7 +295,10 @@ def _left_out(
 
 
 def grown_vocabulary(tags: tuple[Tag, ...], counts: npt.NDArray[np.int64], table: TagTable) -> Vocabulary:
-    """The same tags in the same order, because indices are a contract, with the new training posts counted."""
+    """Return the same tags in the same order, with the new training posts counted.
+
+    The order never changes, because models refer to tags by index.
+    """
     code_of = {name: code for code, name in enumerate(table.names)}
     label_of = np.full(len(table.names), -1, np.int32)
     grown = []
@@ -309,13 +312,13 @@ def grown_vocabulary(tags: tuple[Tag, ...], counts: npt.NDArray[np.int64], table
 
 
 def labels_of(tags: TagLists, rows: npt.NDArray[np.int64], vocabulary: Vocabulary) -> TagLists:
-    """Positions in the vocabulary, ascending, of the tags of some posts."""
+    """Return the positions in the vocabulary, ascending, of the tags of some posts."""
     is_label = vocabulary.label_of >= 0
     parts = (part.keep(is_label).renamed(vocabulary.label_of) for part in tags.in_blocks(rows))
     return joined(parts, room=int(tags.lengths[rows].sum()))
 
 
 def blocks(rows: int) -> Iterator[slice]:
-    """Cut rows into runs of a bounded length."""
+    """Cut rows into runs of bounded length."""
     for start in range(0, rows, _ROWS_AT_ONCE):
         yield slice(start, min(start + _ROWS_AT_ONCE, rows))

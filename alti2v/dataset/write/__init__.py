@@ -1,1 +1,1 @@
-"""What is written for readers: the samples of a shard, the dataset card, and the Croissant description."""
+"""Files of a dataset for its readers: shards, dataset card, Croissant metadata."""

@@ -1,8 +1,7 @@
-"""What is in a dataset as Croissant metadata, which search engines and MLCommons' tools read. Pure.
+"""Croissant metadata of a dataset, which search engines and MLCommons' tools read. Pure.
 
-Croissant 1.0 (docs.mlcommons.org/croissant/docs/croissant-spec.html): JSON-LD in schema.org's words, with
-record sets that say which column of which file holds what. Written by hand, because mlcroissant would add
-a dozen packages to every installation; the tests read the result with it.
+Croissant 1.0 (docs.mlcommons.org/croissant/docs/croissant-spec.html): JSON-LD with schema.org's vocabulary;
+record sets map columns to files.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from alti2v.storage.layout import (
     Table,
 )
 
-_PARQUET = "application/x-parquet"  # what mlcroissant knows; the registered name it does not
+_PARQUET = "application/x-parquet"  # mlcroissant does not know the registered name
 _TYPES = {"int32": "sc:Integer", "int64": "sc:Integer", "string": "sc:Text", "timestamp": "sc:DateTime"}
-# The specification, "Appendix: JSON-LD context": what the words below stand for.
+# Croissant's terms, from the specification's "Appendix: JSON-LD context".
 _IN_CROISSANT = (
     *("citeAs", "column", "extract", "field", "fileObject", "fileProperty", "fileSet", "format", "includes"),
     *("isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex"),
@@ -51,7 +50,7 @@ _CONTEXT = {
 def croissant(manifest: Manifest, tags: Sequence[Tag]) -> dict[str, Any]:
     """Describe a dataset: its shards with their hashes, and the columns of its tables.
 
-    There is no date and no address in it: equal datasets have equal bytes, wherever and whenever they are made.
+    There is no date and no address, so equal datasets have equal bytes, wherever and whenever they are made.
     """
     splits = [split for split in SPLITS if manifest.samples(split)]
     pictures = sum(map(manifest.samples, splits))

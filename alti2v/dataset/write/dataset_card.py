@@ -1,4 +1,4 @@
-"""The README of a dataset: a dataset card in the Hugging Face form. Pure: facts in, text out."""
+"""README of a dataset: a dataset card for the Hugging Face Hub. Pure: facts in, text out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alti2v.records import Tag
 from alti2v.storage.layout import DATA_DIR, SPLITS
 
 _SHOWN_TAGS = 20
-# What decides which posts and files a crawl brings, with what `crawl` does where it is not given.
+# Options that determine the posts and files of a crawl, with their defaults.
 _CRAWL_OPTIONS: Mapping[str, object] = {
     "tags": "",
     "files": "sample",
@@ -24,13 +24,12 @@ _CRAWL_OPTIONS: Mapping[str, object] = {
 def dataset_card(manifest: Manifest, tags: Sequence[Tag], store: Mapping[str, Any]) -> str:
     """Write the card.
 
-    The YAML in front tells the Hub which files belong to which split, and the types of all fields, so
-    that no reader has to guess them (huggingface.co/docs/hub, "Data files Configuration" and
-    "Dataset Cards").
+    The YAML at the top tells the Hub which files belong to which split, and the types of all fields, so that
+    readers need not guess them (huggingface.co/docs/hub, "Data files Configuration" and "Dataset Cards").
 
     Args:
-        manifest: of the dataset.
-        tags: the vocabulary.
+        manifest: Manifest of the dataset.
+        tags: The vocabulary.
         store: store.json of the store that the dataset was built from.
     """
     splits = [split for split in SPLITS if manifest.samples(split)]
@@ -74,7 +73,7 @@ def _front_matter(manifest: Manifest, splits: Sequence[str]) -> list[str]:
 
 
 def _features(image: ImageRecipe) -> list[str]:
-    if image.format == ORIGINAL:  # a sample has one of several members, which no feature can say
+    if image.format == ORIGINAL:  # the suffix of the picture varies, which features cannot express
         return []
     return [
         "  features:",
@@ -210,7 +209,10 @@ forget it by that.
 
 
 def _size_category(pictures: int) -> str:
-    """The Hub's word for a number of samples (huggingface/hub-docs, datasetcard.md, "size_categories")."""
+    """Return the Hub's category for a number of samples.
+
+    huggingface/hub-docs, datasetcard.md, "size_categories".
+    """
     bounds = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1M", 10**6))
     return next((name for name, bound in bounds if pictures < bound), "1M<n<10M")
 
@@ -220,13 +222,13 @@ def _bytes(manifest: Manifest, split: str) -> int:
 
 
 def _board(store: Mapping[str, Any]) -> str:
-    """Where the posts come from, and which of them."""
+    """Name the board and the query."""
     query = f", query `{_plain(store['tags'])}`" if store.get("tags") else ""
     return f"`{_plain(store.get('board', '?'))}`{query}"
 
 
 def _crawl_command(source: Mapping[str, Any]) -> str:
-    """The command line that fills such a store; when, and how many posts there were then, it cannot say."""
+    """Write the command line that fills such a store, apart from when it was run."""
     words = ["alti2v crawl STORE --board", shlex.quote(_plain(source.get("board", "BOARD")))]
     for name, default in _CRAWL_OPTIONS.items():
         value = source.get(name, default)
@@ -239,11 +241,11 @@ def _crawl_command(source: Mapping[str, Any]) -> str:
 
 
 def _plain(text: object) -> str:
-    """A text that cannot end the code span or the line it stands in."""
+    """Make a text safe for a code span and a line."""
     return " ".join(str(text).replace("`", "'").split())
 
 
 def _cell(text: str) -> str:
-    """A tag as it is, inside a Markdown table."""
+    """Escape a tag for a Markdown table."""
     escaped = "".join(f"\\{letter}" if letter in r"\`*_{}[]()<>#+-.!|~" else letter for letter in text)
     return " ".join(escaped.split())

@@ -1,4 +1,4 @@
-"""One shard: from its planned table and the prepared pictures to the four files that readers want.
+"""One shard: from its planned table and the prepared pictures to the four files that readers use.
 
 `build_shard` needs nothing but its spec and the dataset's folder; running it twice gives the same bytes.
 """
@@ -59,11 +59,11 @@ SHARD_PLAN = Table(
         Column("crc32", "int64", "of the prepared picture"),
     ),
 )
-# Where a prepared picture lies, and how to tell that it still does.
+# Position and checksum of a prepared picture.
 PLACE_COLUMNS = ("chunk", "chunk_offset", "crc32")
 _METADATA_COLUMNS = [column.name for column in METADATA.columns if column.name != "offset"]
-# The JSON member of a sample: the same keys in every sample, no null, no list, because Hugging Face infers the
-# types from the first five samples of a shard (datasets#7549). The values are Hugging Face's names of types.
+# Fields of a sample's JSON, with Hugging Face's names of their types. Every sample has all keys, without nulls
+# and lists, because `datasets` infers the types from the first five samples of a shard (datasets#7549).
 SAMPLE_FIELDS: Mapping[str, str] = {
     "id": "int64",
     "width": "int64",
@@ -84,9 +84,10 @@ class ShardSpec:
     """A shard to build.
 
     Attributes:
-        dataset: where the four files belong.
-        work: the folder of working files; `plan_file` lies there.
-        plan_hash: of the plan that the shard belongs to.
+        dataset: Folder or URL of the dataset.
+        work: Folder of working files, `plan_file` among them.
+        name: Name of the shard.
+        plan_hash: Hash of the plan that the shard belongs to.
     """
 
     dataset: Address
@@ -96,17 +97,17 @@ class ShardSpec:
 
     @property
     def plan_file(self) -> str:
-        """The name of the shard's table: one row per sample, in the order of the tar."""
+        """Name of the shard's planned table: one row per sample, in the order of the tar."""
         return f"{self.name}.plan.parquet"
 
     @property
     def receipt_file(self) -> str:
-        """Published last: the shard is built iff this exists and names the plan."""
+        """Name of the receipt; the shard is built if it exists and has the hash of the plan."""
         return f"{self.name}.receipt.json"
 
     @property
     def staged_in(self) -> Address:
-        """Where the files are made: in the dataset's file system if it is local, else where there is room."""
+        """Folder to make the files in: in the dataset's file system if it is local."""
         return self.work if isinstance(self.dataset, str) else self.dataset
 
 
@@ -118,15 +119,15 @@ def shard_plan(
     prepared: pa.Table,
     image: ImageRecipe,
 ) -> pa.Table:
-    """The table of one shard.
+    """Build the planned table of one shard.
 
     Args:
-        posts: of the whole store.
-        rows: of `posts`, one per sample in the order of the tar.
-        labels: of the same samples.
-        group: of the same samples, (n,) the smallest id of the group.
-        prepared: of the same samples: what `survey.prepare` returns.
-        image: how the pictures were made.
+        posts: Posts of the whole store.
+        rows: Rows of `posts`, one per sample in the order of the tar.
+        labels: Labels of the samples.
+        group: (n,) smallest id of each sample's near-duplicate group.
+        prepared: Rows of `appearance.prepare` for the samples.
+        image: Recipe of the pictures.
     """
     facts = posts.facts.take(pa.array(rows))
     tags = posts.tags.take(rows)
@@ -159,12 +160,12 @@ def shard_plan(
 def build_shard(spec: ShardSpec) -> Shard:
     """Build one shard from its planned table, unless that has been done.
 
-    The files get their names only if nobody has given them before, so that a process that is late, or builds
-    to another plan, cannot replace what stands.
+    Files are published only if their names are free, so that a process that is late, or builds another plan,
+    cannot replace published files.
 
     Raises:
-        DamagedError: a working file is damaged.
-        StorageError: the dataset's folder refuses a write, or has a file of that name with other bytes.
+        DamagedError: A working file is damaged.
+        StorageError: The dataset cannot be written, or has a file of that name with other bytes.
     """
     if (receipt := read_receipt(spec)) is not None:
         return receipt
@@ -188,17 +189,17 @@ def put_shard(
     *,
     staged_in: Address,
 ) -> Shard:
-    """Publish the four files of a shard, unless there are files of that name.
+    """Publish the four files of a shard, unless files of that name exist.
 
     Args:
-        dataset: where.
-        name: of the shard.
-        rows: its metadata but for the offsets, in the order of the samples.
-        samples: key and members of each; the pictures have the SHA-256 that `rows` says.
-        staged_in: where the files are made: in the dataset's file system if it is local.
+        dataset: Folder or URL of the dataset.
+        name: Name of the shard.
+        rows: Metadata without the offsets, in the order of the samples.
+        samples: Key and members of each sample; the pictures have the SHA-256 in `rows`.
+        staged_in: Folder to make the files in, in the dataset's file system if it is local.
 
     Raises:
-        StorageError: the dataset's place refuses a write, or has a file of that name with other bytes.
+        StorageError: The dataset cannot be written, or has a file of that name with other bytes.
     """
     with staging(staged_in, str(name)) as folder:
         for part in (DATA_DIR, INDEX_DIR, METADATA_DIR):
@@ -233,14 +234,14 @@ def _write_files(
 
 
 def write_plan(spec: ShardSpec, table: pa.Table) -> None:
-    """Publish the table that a shard is built from; its columns are those of `SHARD_PLAN`."""
+    """Publish the planned table of a shard, with the columns of `SHARD_PLAN`."""
     with staging(spec.work, str(spec.name)) as folder:
         write_arrow_table(folder / spec.plan_file, SHARD_PLAN, table)
         put(folder / spec.plan_file, open_location(spec.work), spec.plan_file)
 
 
 def read_receipt(spec: ShardSpec) -> Shard | None:
-    """The shard, if it has been built to this plan; None if it is still to be built."""
+    """Return the shard if it has been built to this plan, else None."""
     try:
         with local_copy(open_location(spec.work), spec.receipt_file) as path:
             receipt = read_json(path)
@@ -252,9 +253,9 @@ def read_receipt(spec: ShardSpec) -> Shard | None:
 
 
 def sample_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What stands in the JSON member of a sample, with the keys of `SAMPLE_FIELDS`, from a row of the metadata.
+    """Return the JSON of a sample, with the keys of `SAMPLE_FIELDS`, from a row of the metadata.
 
-    Tags are joined by spaces, as boards write them; a score that nobody gave is 0, an unknown date "".
+    Tags are joined by spaces, as boards write them; a missing score is 0, a missing date "".
     """
     return {
         "id": row["id"],
@@ -269,12 +270,12 @@ def sample_fields(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sample_json(row: Mapping[str, Any]) -> bytes:
-    """The JSON member of a sample: `sample_fields` of its row of the metadata."""
+    """Encode `sample_fields` of a row of the metadata."""
     return json.dumps(sample_fields(row), ensure_ascii=False).encode()
 
 
 def sample_members(picture: bytes, row: Mapping[str, Any]) -> Mapping[str, bytes]:
-    """The members of a sample by suffix: the picture, and `sample_json`."""
+    """Return the members of a sample by suffix: the picture, and `sample_json`."""
     return {picture_suffix(picture): picture, POST_JSON_SUFFIX: sample_json(row)}
 
 
@@ -283,7 +284,7 @@ def _samples(spec: ShardSpec, plan: pa.Table) -> Iterator[tuple[str, Mapping[str
     rows, again = itertools.tee(row for batch in batches for row in batch.to_pylist())
     wanted = ((pixels_name(row["chunk"]), Span(offset=row["chunk_offset"], size=row["size"])) for row in again)
     for row, picture in zip(rows, read_spans(open_location(spec.work), wanted), strict=True):
-        # Against a disk that fails, not against people: a thirtieth of the time of SHA-256.
+        # Protects against a failing disk, not against attackers, in a thirtieth of the time of SHA-256.
         if zlib.crc32(picture) != row["crc32"]:
             raise DamagedError(
                 f"{spec.work}/{pixels_name(row['chunk'])} has changed since it was written: "

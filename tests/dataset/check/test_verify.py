@@ -1,4 +1,4 @@
-"""verify finds what was damaged, names it, and puts right what follows from good shards."""
+"""`verify` finds damage, names it, and repairs what follows from intact shards."""
 
 from __future__ import annotations
 
@@ -49,19 +49,20 @@ def flip(path: Path, offset: int) -> None:
 
 
 def edit(dataset: Path, column: str, change: Callable[[pa.Table], pa.Array]) -> None:
-    """Change one column of a shard's metadata, in a file that is otherwise in order."""
+    """Change one column of a shard's metadata in an otherwise valid file."""
     path = dataset / "metadata" / f"{SHARD}.parquet"
     rows = read_table(path, METADATA)
     at = rows.schema.get_field_index(column)
     write_arrow_table(path, METADATA, rows.set_column(at, column, change(rows)))
 
 
-def found(dataset: Path, **options: bool) -> list[tuple[str, str]]:
-    return [(finding.where, finding.what) for finding in verify_dataset(dataset, **options).findings]
+def found(dataset: Path, *, repair: bool = False, deep: bool = False) -> list[tuple[str, str]]:
+    findings = verify_dataset(dataset, repair=repair, deep=deep).findings
+    return [(finding.where, finding.what) for finding in findings]
 
 
 def test_a_whole_dataset_has_no_findings(whole: Path) -> None:
-    """Nothing is wrong, everything was looked at, and progress reached the end."""
+    """There are no findings, everything was checked, and progress reached the end."""
     seen: list[Progress] = []
     verification = verify_dataset(whole, deep=True, progress=seen.append)
 
@@ -71,7 +72,7 @@ def test_a_whole_dataset_has_no_findings(whole: Path) -> None:
 
 
 def test_a_flipped_bit_is_found_and_the_picture_named(dataset: Path) -> None:
-    """One bit in one picture: the shard and the very key are named, with what to do."""
+    """After one flipped bit, shard and key are named, with advice."""
     row = read_table(dataset / "metadata" / f"{SHARD}.parquet", METADATA).to_pylist()[2]
     flip(dataset / "data" / f"{SHARD}.tar", row["offset"] + row["size"] // 2)
     index = (dataset / "index" / f"{SHARD}.json").read_bytes()
@@ -80,12 +81,12 @@ def test_a_flipped_bit_is_found_and_the_picture_named(dataset: Path) -> None:
     assert [where for where, _ in names] == [f"data/{SHARD}.tar"] * 2
     assert names[0][1].startswith("has changed since it was written: delete it, then run")
     assert names[1][1] == f"{row['key']}: the picture has changed"
-    # The index is the right one, and is not made to fit the damaged shard.
+    # The index is right, and is not adapted to the damaged shard.
     assert (dataset / "index" / f"{SHARD}.json").read_bytes() == index
 
 
 def test_a_cut_shard_is_found(dataset: Path) -> None:
-    """A shard that lost its end: its size is named, and which pictures are gone."""
+    """The size of a truncated shard is named, and the pictures that are gone."""
     path = dataset / "data" / f"{SHARD}.tar"
     path.write_bytes(path.read_bytes()[:3000])
     names = [what for where, what in found(dataset) if where == f"data/{SHARD}.tar"]
@@ -96,7 +97,7 @@ def test_a_cut_shard_is_found(dataset: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["data", "index", "metadata"])
 def test_a_missing_file_is_named(dataset: Path, folder: str) -> None:
-    """Whatever belongs to a shard is missed when it is gone, and its absence is not named a hundred times."""
+    """A missing file of a shard is reported once, not once per sample."""
     next(iter((dataset / folder).glob(f"{SHARD}.*"))).unlink()
     names = found(dataset)
 
@@ -105,7 +106,7 @@ def test_a_missing_file_is_named(dataset: Path, folder: str) -> None:
 
 
 def test_indices_are_written_again(dataset: Path) -> None:
-    """A wrong index is found, made again from its shard, and right afterwards."""
+    """A wrong index is found, and repaired from its shard."""
     for name, content in ((f"{SHARD}.json", b"{}"), (f"{SHARD}.idx", b"v1.2 0\n")):
         (dataset / "index" / name).write_bytes(content)
     expected = {f"index/{SHARD}.json", f"index/{SHARD}.idx"}
@@ -117,7 +118,7 @@ def test_indices_are_written_again(dataset: Path) -> None:
 
 
 def test_f39_leftovers_are_removed_and_foreign_files_are_not(dataset: Path) -> None:
-    """Temporary files of killed programs go; a file that somebody put there is named and stays."""
+    """Temporary files of killed programs are removed; foreign files are named and kept."""
     (dataset / "data" / ".tmp-1-x").write_bytes(b"x")
     (dataset / "data" / "mine.tar").write_bytes(b"x")
     findings = {finding.where: finding.repaired for finding in verify_dataset(dataset, repair=True).findings}
@@ -143,7 +144,7 @@ def test_f39_leftovers_are_removed_and_foreign_files_are_not(dataset: Path) -> N
 def test_tables_that_do_not_fit_their_shard(
     dataset: Path, column: str, change: Callable[[pa.Table], pa.Array], message: str
 ) -> None:
-    """Each column of the metadata that a reader relies on is held against the shard."""
+    """Each column of the metadata that readers rely on is compared with the shard."""
     edit(dataset, column, change)
 
     assert any(message in what for _, what in found(dataset))
@@ -161,7 +162,7 @@ def test_tables_that_do_not_fit_their_shard(
 def test_an_edited_table_is_told_from_an_edited_shard(
     dataset: Path, column: str, value: str, what: str
 ) -> None:
-    """A shard with the hash of the manifest is right, so its table is blamed for what it says otherwise."""
+    """If the shard has the hash in the manifest, the finding names its table."""
     rows = read_table(dataset / "metadata" / f"{SHARD}.parquet", METADATA)
     edit(dataset, column, lambda rows: pa.array([value, *rows.column(column).to_pylist()[1:]]))
 
@@ -172,7 +173,7 @@ def test_an_edited_table_is_told_from_an_edited_shard(
     ("column", "value"), [("group_id", 99), ("parent_id", 99), ("original_md5", "0" * 32), ("original_md5", "")]
 )
 def test_an_edit_of_what_stands_nowhere_else_is_found(dataset: Path, column: str, value: int | str) -> None:
-    """The manifest has a hash of all values, which is the same where a program has packed them otherwise."""
+    """The manifest's hash covers all values, and does not depend on how a program packs them."""
     path = dataset / "metadata" / f"{SHARD}.parquet"
     rows = read_table(path, METADATA)
     pq.write_table(rows, path, compression="none", row_group_size=2)
@@ -186,7 +187,7 @@ def test_an_edit_of_what_stands_nowhere_else_is_found(dataset: Path, column: str
 
 
 def test_a_renamed_tag_is_blamed_on_the_vocabulary(dataset: Path) -> None:
-    """Every picture with its label lacks the new name: one line says so, and no table of a shard is blamed."""
+    """A single finding names the row of the vocabulary, and no table of a shard."""
     tags = list(read_vocabulary(dataset))
     tags[1] = type(tags[1])(name="renamed", category=tags[1].category, count=tags[1].count)
     write_vocabulary(dataset, tuple(tags))
@@ -197,7 +198,7 @@ def test_a_renamed_tag_is_blamed_on_the_vocabulary(dataset: Path) -> None:
 
 
 def test_counts_of_the_vocabulary(dataset: Path) -> None:
-    """A tag's count is the number of training samples that carry it."""
+    """A tag's count is the number of training samples with that tag."""
     tags = read_vocabulary(dataset)
     write_vocabulary(
         dataset, (*tags[:-1], type(tags[-1])(name=tags[-1].name, category=tags[-1].category, count=99))
@@ -208,7 +209,7 @@ def test_counts_of_the_vocabulary(dataset: Path) -> None:
 
 
 def test_sums_of_the_outcomes(dataset: Path) -> None:
-    """Outcomes sum to what the manifest says, and the stored posts are the samples."""
+    """The outcomes sum to the manifest's figures, and the stored posts are the samples."""
     rows = read_table(dataset / "outcomes.parquet", OUTCOMES)
     write_arrow_table(dataset / "outcomes.parquet", OUTCOMES, rows.slice(1))
 
@@ -226,7 +227,7 @@ def test_sums_of_the_outcomes(dataset: Path) -> None:
     ],
 )
 def test_tables_that_are_none(dataset: Path, file: str, what: str, is_repaired: bool) -> None:
-    """A spoilt table is named in one line with what follows; the survey is only a memory, and is removed."""
+    """A damaged table is one finding with its consequence; survey.parquet can be made again and is removed."""
     (dataset / file).write_bytes(b"hello")
 
     [finding] = verify_dataset(dataset, repair=True).findings
@@ -236,7 +237,7 @@ def test_tables_that_are_none(dataset: Path, file: str, what: str, is_repaired: 
 
 
 def test_a_missing_card_is_written_again(dataset: Path) -> None:
-    """What is missing comes back to the byte; a card that somebody has edited stays as it is."""
+    """Missing descriptions are written again with the same bytes; an edited card is kept."""
     croissant = (dataset / "croissant.json").read_bytes()
     (dataset / "croissant.json").unlink()
     (dataset / "README.md").write_text("edited")
@@ -249,7 +250,7 @@ def test_a_missing_card_is_written_again(dataset: Path) -> None:
 
 
 def test_a_post_in_two_shards(dataset: Path) -> None:
-    """A shard under another name would leak training pictures into the test split; it is found."""
+    """A shard under another name would leak training pictures into the test split, and is found."""
     manifest = read_manifest(dataset)
     train, test = manifest.split("train")[0], manifest.split("test")[0]
     for ours, theirs in zip(_files(train.name), _files(test.name), strict=True):
@@ -268,7 +269,7 @@ def _files(name: object) -> tuple[str, ...]:
 def test_directories_that_cannot_be_verified(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No dataset, a newer one, one without a vocabulary: one clear line."""
+    """A plain folder, a newer dataset, a dataset without a vocabulary: one clear line each."""
     with pytest.raises(UsageError, match="does not exist"):
         verify_dataset(tmp_path / "none")
     with pytest.raises(SystemExit, match="2"):

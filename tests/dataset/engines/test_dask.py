@@ -1,4 +1,4 @@
-"""The Dask engine on a real cluster of two worker processes: every task done, whatever dies meanwhile."""
+"""The Dask engine on a real cluster of two worker processes: every task is done, whatever dies."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.dataset.helpers.tiny_store import tiny_posts, write_store
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[distributed.LocalCluster]:
-    """Two worker processes with a thread each."""
-    # Workers import this module under its name.
+    """Two worker processes with one thread each."""
+    # Workers import this module by name.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         with dask.config.set({"distributed.scheduler.allowed-failures": 1}), cluster_here(2) as cluster:
@@ -37,12 +37,12 @@ def versions() -> Mapping[str, str]:
 
 
 def own_versions() -> Mapping[str, str]:
-    """Other ones in every process."""
+    """Versions that differ in every process."""
     return {"program": str(os.getpid())}
 
 
 def dying(folder: Path) -> int:
-    """Kill its own process once, then succeed."""
+    """Kill the calling process once, then succeed."""
     if not (folder / "died").exists():
         (folder / "died").touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -58,7 +58,7 @@ def endless(_: int) -> None:
 
 
 def test_every_task_is_done_once(cluster: distributed.LocalCluster) -> None:
-    """Results come with their tasks, each exactly once; few tasks are on the cluster at a time."""
+    """Results arrive with their tasks, each exactly once; few tasks are on the cluster at a time."""
     taken = []
 
     def tasks() -> Iterator[int]:
@@ -70,7 +70,7 @@ def test_every_task_is_done_once(cluster: distributed.LocalCluster) -> None:
         first = next(results := iter(run(squared, tasks())))
         in_flight = len(taken)
         rest = list(results)
-        nothing = list(run(squared, []))
+        nothing = list(run(squared, range(0)))
 
     assert sorted([first, *rest]) == [(number, number * number) for number in range(40)]
     assert in_flight <= 4
@@ -78,7 +78,7 @@ def test_every_task_is_done_once(cluster: distributed.LocalCluster) -> None:
 
 
 def test_an_error_of_a_task_is_the_error_of_the_run(cluster: distributed.LocalCluster) -> None:
-    """With its own words, and without doing the rest."""
+    """The exception is unchanged, and the remaining tasks are not run."""
     with (
         pytest.raises(DataError, match="3 is not wanted"),
         dask_engine(cluster.scheduler_address, 1, versions) as run,
@@ -87,7 +87,7 @@ def test_an_error_of_a_task_is_the_error_of_the_run(cluster: distributed.LocalCl
 
 
 def test_f50_killed_workers_are_replaced(cluster: distributed.LocalCluster, tmp_path: Path) -> None:
-    """The task of a killed worker runs again, and the others are not lost."""
+    """The task of a killed worker runs again, and no other task is lost."""
     with dask_engine(cluster.scheduler_address, 1, versions) as run:
         [(_, pid)] = run(dying, [tmp_path])
         rest = sorted(run(squared, range(5)))
@@ -97,7 +97,7 @@ def test_f50_killed_workers_are_replaced(cluster: distributed.LocalCluster, tmp_
 
 
 def test_a_task_that_kills_all_its_workers_ends_the_work(cluster: distributed.LocalCluster) -> None:
-    """Nobody waits for ever for it."""
+    """The run ends with an error instead of waiting forever."""
     with (
         pytest.raises(Alti2vError, match="killed repeatedly"),
         dask_engine(cluster.scheduler_address, 1, versions) as run,
@@ -106,7 +106,7 @@ def test_a_task_that_kills_all_its_workers_ends_the_work(cluster: distributed.Lo
 
 
 def test_workers_with_other_programs_are_refused(cluster: distributed.LocalCluster) -> None:
-    """They might make other bytes."""
+    """Other versions might make other bytes."""
     with (
         pytest.raises(UsageError, match=r"has program .*, this machine .*, which .*: install the same"),
         dask_engine(cluster.scheduler_address, 1, own_versions) as run,
@@ -115,7 +115,7 @@ def test_workers_with_other_programs_are_refused(cluster: distributed.LocalClust
 
 
 def test_a_dataset_made_by_a_cluster_is_the_same(tmp_path: Path) -> None:
-    """Every file has the bytes that the local engine gives it; here on a cluster of the build's own."""
+    """Every file has the bytes of the local engine; the build starts its own cluster."""
     store = write_store(tmp_path / "store", tiny_posts(40), posts_per_tar=10)
     build(store, tmp_path / "local", workers=1)
     build(store, tmp_path / "dask", workers=2, engine="dask")
@@ -124,7 +124,7 @@ def test_a_dataset_made_by_a_cluster_is_the_same(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_scheduler_is_named() -> None:
-    """Nobody listens there; or somebody does, and has no workers."""
+    """No process listens there, or a scheduler without workers does."""
     with (
         pytest.raises(RemoteError, match=r"no Dask scheduler responds at tcp://127.0.0.1:9: start one"),
         dask_engine("tcp://127.0.0.1:9", 1, versions, patience_s=0.2),
@@ -139,7 +139,7 @@ def test_an_unreachable_scheduler_is_named() -> None:
 
 
 def test_a_scheduler_that_goes_away_is_named() -> None:
-    """Whoever waits for results is told, with what to do."""
+    """The error says what to do."""
     with (
         cluster_here(1) as cluster,
         pytest.raises(RemoteError, match="was lost: run the same command again"),
@@ -149,16 +149,16 @@ def test_a_scheduler_that_goes_away_is_named() -> None:
 
 
 def test_nobody_waits_for_a_scheduler_that_is_gone() -> None:
-    """Also while a task runs that never ends."""
+    """The run ends even while a task never does."""
 
     def one_and_the_end() -> Iterator[int]:
-        threading.Timer(0.5, cluster.close).start()
+        threading.Timer(0.5, own.close).start()
         yield 1
 
     with (
-        cluster_here(1) as cluster,
+        cluster_here(1) as own,
         pytest.raises(RemoteError, match="was lost: run the same command again"),
-        dask_engine(cluster.scheduler_address, 1, versions, patience_s=1) as run,
+        dask_engine(own.scheduler_address, 1, versions, patience_s=1) as run,
     ):
         list(run(endless, one_and_the_end()))
 
@@ -174,13 +174,13 @@ def test_nobody_waits_for_a_scheduler_that_is_gone() -> None:
 def test_options_that_contradict(
     options: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One line, and the exit status of a wrong command line."""
+    """One line, and the exit status of a usage error."""
     store = write_store(tmp_path / "store", tiny_posts(4))
     with pytest.raises(SystemExit) as ended:
         main(["build-shards", str(store), str(tmp_path / "dataset"), *options])
 
     assert ended.value.code == 2
-    gc.collect()  # a client that was half made says what it thinks when it goes
+    gc.collect()  # a half-initialised client prints when it is collected
     assert says in (said := capsys.readouterr().err)
     assert said.count("\n") == 1
 
@@ -188,7 +188,7 @@ def test_options_that_contradict(
 def test_without_dask_the_engine_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The line says what to install."""
+    """The message names the package to install."""
     monkeypatch.setitem(sys.modules, "distributed", None)
     store = write_store(tmp_path / "store", tiny_posts(4))
     with pytest.raises(SystemExit) as ended:

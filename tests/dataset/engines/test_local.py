@@ -1,4 +1,4 @@
-"""The local engine: every task once, bounded memory, and no process left behind."""
+"""The local engine: every task runs once, memory is bounded, and no process is left."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tests.dataset.helpers.engine_tasks import failing, squared
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_task_is_done_once(workers: int) -> None:
-    """Results come with their tasks, each exactly once, also from two calls in a row."""
+    """Results arrive with their tasks, each exactly once, in two calls in a row."""
     with local_engine(workers) as run:
         first = sorted(run(squared, range(20)))
-        second = sorted(run(squared, []))
+        second = sorted(run(squared, range(0)))
 
     assert first == [(number, number * number) for number in range(20)]
     assert second == []
 
 
 def test_tasks_are_taken_as_they_are_needed() -> None:
-    """A long list of tasks is not submitted at once, so that an error stops the work early."""
+    """Tasks of a long list are submitted gradually, so that an error stops the work early."""
     taken = []
 
     def tasks() -> Iterator[int]:
@@ -44,7 +44,7 @@ def test_tasks_are_taken_as_they_are_needed() -> None:
 
 
 def dying(folder: Path) -> int:
-    """Kill its own process twice, then succeed."""
+    """Kill the calling process twice, then succeed."""
     deaths = len(list(folder.iterdir()))
     if deaths < 2:
         (folder / str(deaths)).touch()
@@ -57,12 +57,12 @@ def dead(_: int) -> None:
 
 
 def test_killed_workers_are_replaced(tmp_path: Path) -> None:
-    """Their tasks run again in fresh ones, and none is lost or doubled."""
+    """Their tasks run again in new workers, and no task is lost or duplicated."""
     folders = [tmp_path / name for name in "abc"]
     for folder in folders:
         folder.mkdir()
     with local_engine(2) as run:
-        # One task at a time, or the third death in a row might come before any of them ends.
+        # One task at a time, because a third death in a row before any task ends would stop the run.
         finished = [result for folder in folders for result in run(dying, [folder])]
         rest = sorted(run(squared, range(5)))
 
@@ -71,7 +71,7 @@ def test_killed_workers_are_replaced(tmp_path: Path) -> None:
 
 
 def test_workers_that_always_die_end_the_work() -> None:
-    """Nobody waits for ever for a task that kills whoever takes it."""
+    """A task that kills every worker ends the run with an error."""
     with pytest.raises(Alti2vError, match="killed repeatedly"), local_engine(2) as run:
         list(run(dead, range(3)))
 
@@ -88,7 +88,7 @@ ORPHANS = """
 
 
 def test_killed_parents_leave_no_workers() -> None:
-    """After kill -9 of the main process its workers end by themselves."""
+    """After kill -9 of the main process, its workers end by themselves."""
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(ORPHANS)],
         stdin=subprocess.PIPE,
@@ -98,7 +98,7 @@ def test_killed_parents_leave_no_workers() -> None:
         assert parent.stdout is not None
         workers = int(parent.stdout.readline())
         os.kill(parent.pid, signal.SIGKILL)
-        # The workers hold the other end of the pipe, too: it closes when the last of them has ended.
+        # The workers also hold the other end of the pipe: it closes when the last of them ends.
         rest, _ = parent.communicate(timeout=20)
 
     assert workers >= 1

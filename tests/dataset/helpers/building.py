@@ -1,4 +1,4 @@
-"""Small builds, and what is in the folders that they leave."""
+"""Small builds, and functions that read their results."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from alti2v.dataset.report import BuildReport
 
 
 def build(store: Path, dataset: Path, **options: Any) -> BuildReport:
+    """Build a small dataset in this process."""
     settings = {"size": 32, "test": 6, "validation": 4, "shard_samples": 9, "workers": 1} | options
     return build_shards(BuildConfig(store=store, dataset=dataset, **settings))
 
 
 def digests(dataset: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file, by relative path."""
     files = (path for path in dataset.rglob("*") if path.is_file())
     return {str(path.relative_to(dataset)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def samples(dataset: Path, split: str) -> list[dict[str, Any]]:
-    """The samples of a split as webdataset's own reader gives them."""
+    """Read the samples of a split with webdataset's own reader."""
     shards = [str(path) for path in sorted((dataset / "data").glob(f"{split}-*.tar"))]
     return list(webdataset.WebDataset(shards, shardshuffle=False))

@@ -1,4 +1,4 @@
-"""Functions that the tests run on engines: importable by every worker."""
+"""Functions that the tests run on engines; every worker can import them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Draws the golden pictures: one file of every kind that a store may hold, and what becomes of it.
+"""Program that draws the golden pictures: one file of every kind that a store may contain, and its result.
 
-The files in `golden/` were made once by this program and looked at; tests read them and never draw them.
-To accept a change: run `python -m tests.dataset.helpers.golden_pictures`, look at what git says has changed.
+The files in `golden/` were made once by this program and inspected; tests read them and never draw them. To
+accept a change, run `python -m tests.dataset.helpers.golden_pictures` and inspect the changes that git shows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.dataset.helpers.tiny_store import encoded
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 RECIPE = ImageRecipe(size=48)
-# By the first word of a file's name, where it is not RECIPE.
+# By the first word of a file's name; the others use RECIPE.
 RECIPES = {
     "squash": replace(RECIPE, fit="squash"),
     "crop": replace(RECIPE, fit="crop"),
@@ -34,12 +34,12 @@ _SUFFIXES = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
 
 
 def recipe_of(name: str) -> ImageRecipe:
-    """The recipe that a golden file is prepared with."""
+    """Return the recipe that a golden file is prepared with."""
     return RECIPES.get(name.partition("-")[0], RECIPE)
 
 
 def scene(width: int = 96, height: int = 64) -> Image.Image:
-    """Something that is wrong when mirrored, turned, cropped, or with its colours swapped."""
+    """Draw a scene that looks wrong when mirrored, rotated, cropped, or with swapped colours."""
     down, across = np.mgrid[0:height, 0:width]
     pixels = np.stack([across * 255 // width, down * 255 // height, 255 - across * 255 // width], axis=2)
     pixels[: height // 3, : width // 4] = (230, 20, 40)
@@ -48,7 +48,7 @@ def scene(width: int = 96, height: int = 64) -> Image.Image:
 
 
 def _with_hole() -> Image.Image:
-    """The scene with a hole, a half transparent stripe, and other colours where nothing is seen."""
+    """Return the scene with a hole, a half transparent stripe, and other colours in invisible pixels."""
     image = scene().convert("RGBA")
     alpha = np.full((64, 96), 255, np.uint8)
     alpha[20:44, 30:60] = 0
@@ -70,7 +70,7 @@ def _png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _png_of_16_bits() -> bytes:
-    """Colour of 16 bits, which Pillow reads and does not write (PNG, 3rd edition, 11.2.1)."""
+    """Encode 16-bit colour, which Pillow can read but not write (PNG, 3rd edition, 11.2.1)."""
     wide = np.asarray(scene()).astype(">u2") * 257
     lines = b"".join(b"\0" + line.tobytes() for line in wide)
     return (
@@ -82,7 +82,7 @@ def _png_of_16_bits() -> bytes:
 
 
 def _ycck() -> bytes:
-    """Inks as YCCK: what Pillow writes as CMYK, renamed in the Adobe marker (T.872, 6.5.3)."""
+    """Encode inks as YCCK: Pillow's CMYK with another value in the Adobe marker (T.872, 6.5.3)."""
     inks = np.asarray(scene().convert("CMYK"))
     luminance = np.asarray(Image.fromarray(np.ascontiguousarray(inks[..., :3])).convert("YCbCr"))
     # Pillow writes the complement of what it is given.
@@ -93,7 +93,7 @@ def _ycck() -> bytes:
 
 
 def _swapped_primaries() -> bytes:
-    """sRGB with red and green under each other's names (ICC.1:2022, 9.2: four letters name a primary)."""
+    """Return an sRGB profile with red and green swapped (ICC.1:2022, 9.2: four letters name a primary)."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return profile.replace(b"rXYZ", b"tXYZ", 1).replace(b"gXYZ", b"rXYZ", 1).replace(b"tXYZ", b"gXYZ", 1)
 
@@ -120,7 +120,7 @@ def _turned(orientation: int) -> bytes:
 
 
 def drawn() -> Mapping[str, tuple[str, bytes]]:
-    """Format and content by name."""
+    """Draw every file: format and content by name."""
 
     def of(image: Image.Image, file_format: str = "PNG", **options: Any) -> tuple[str, bytes]:
         return file_format, encoded(image, file_format, **options)
@@ -161,7 +161,7 @@ def drawn() -> Mapping[str, tuple[str, bytes]]:
 
 
 def main() -> None:
-    """Write the files and what becomes of them."""
+    """Write the files and their results."""
     GOLDEN.mkdir(exist_ok=True)
     for name, (file_format, content) in drawn().items():
         (GOLDEN / f"{name}.{_SUFFIXES[file_format]}").write_bytes(content)

@@ -1,4 +1,4 @@
-"""Rows of a survey in parts, as the workers give them back."""
+"""Rows of an appearance index in parts, as workers return them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Builds and removals that are killed with SIGKILL at a chosen point, each in a process of its own.
+"""Builds and removals in their own processes that are killed with SIGKILL at a chosen point.
 
-The processes are forked from one that has imported all they need, which takes longer than what they do.
+The processes are forked from one that has imported everything, because importing takes longer than a call.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ for line in sys.stdin:
 
 @contextlib.contextmanager
 def calls_killed() -> Iterator[Callable[..., bool]]:
-    """Give a function that makes one call and kills it.
+    """Yield a function that makes one call, kills it, and returns whether the process died.
 
-    It takes `point` ("fsync", "rename", "unlink", "rmtree", "manifest", "picture" or "sample"), `countdown` (at
-    which call of that the process dies, from 1) and `dataset`; for a build also `store` and perhaps
-    `chunk_pictures`, for a removal `ids`. It says whether the process died.
+    Its arguments are `point` ("fsync", "rename", "unlink", "rmtree", "manifest", "picture" or "sample"),
+    `countdown` (the number of the occurrence to die at, from 1) and `dataset`; for a build also `store` and
+    optionally `chunk_pictures`, for a removal `ids`.
     """
     with (
         tempfile.TemporaryFile("w+") as said,

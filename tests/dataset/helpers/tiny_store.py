@@ -1,4 +1,4 @@
-"""A small store, written through the storage foundation as a crawl would leave it; no crawler involved."""
+"""A small store, written through the storage package as a crawl would leave it; no crawler involved."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CATEGORY_OF = {
 
 @dataclass(frozen=True, kw_only=True)
 class TinyPost:
-    """What a test says about a post; the rest is made up. No content: the file was not fetched."""
+    """What a test specifies of a post; the rest is made up. Without content, the file was not fetched."""
 
     id: int
     content: bytes | None
@@ -42,7 +42,7 @@ class TinyPost:
 
 
 def drawing(seed: int, *, width: int = 90, height: int = 120) -> Image.Image:
-    """A picture that looks like no other: smooth blobs of random colours."""
+    """Draw a picture unlike any other: smooth blobs of random colours."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -54,7 +54,7 @@ def encoded(image: Image.Image, file_format: str = "JPEG", **options: Any) -> by
 
 
 def tiny_posts(count: int, *, first_id: int = 1) -> list[TinyPost]:
-    """Posts with JPEGs of their own and tags of falling frequency."""
+    """Return posts with distinct JPEGs and tags of falling frequency."""
     posts = []
     for number in range(count):
         tags = ["1girl", *(tag for step, tag in enumerate(CATEGORY_OF, 1) if number % (step + 1) == 0)]
@@ -71,7 +71,7 @@ def write_store(
     rows_per_part: int = 40,
     category_of: Mapping[str, str] = CATEGORY_OF,
 ) -> Path:
-    """Write a store with these posts, listed downwards by id as boards do."""
+    """Write a store with these posts, listed by descending id as boards do."""
     rows = []
     tar, number, in_tar = None, -1, posts_per_tar
     for folder in ("images", "posts"):
@@ -129,4 +129,4 @@ def _row(post: TinyPost, stored: Mapping[str, Any], category_of: Mapping[str, st
         "error": "",
         "attempts": 1,
     }
-    return row | stored | dict(post.facts)
+    return {**row, **stored, **post.facts}

@@ -1,4 +1,4 @@
-"""Tables of what is known of pictures: in order, whole, and no more than twice in memory."""
+"""Tables of the appearance index: sorted, complete, and at most twice in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.dataset.helpers.index_rows import SCHEMA, WIDTHS, parts
 
 
 def test_rows_are_in_order_and_in_one_piece() -> None:
-    """Whatever their order was, and also beside a table without rows."""
+    """In any original order, and with an empty table among the parts."""
     ids = np.random.default_rng(0).permutation(100)
     empty = SCHEMA.empty_table()
     for tables in ([*parts(ids, at_once=7)], [empty, *parts(np.sort(ids), at_once=100)], [empty]):
@@ -35,7 +35,7 @@ print(pa.default_memory_pool().max_memory(), ordered.nbytes)
 
 
 def test_one_column_at_a_time_is_there_twice() -> None:
-    """Putting a board's pictures in order does not take their memory three times."""
+    """Sorting a board's pictures does not take three times their memory."""
     command = [sys.executable, "-c", PEAK]
     done = subprocess.run(command, cwd=Path(__file__).parents[3], check=True, capture_output=True, text=True)
     peak, kept = map(int, done.stdout.split())

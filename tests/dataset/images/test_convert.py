@@ -1,4 +1,4 @@
-"""Every kind of picture becomes one square JPEG with the look that a person expects, or a reason."""
+"""Every kind of picture becomes one square JPEG as a person expects it, or a reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
 
 def pixels(content: bytes, recipe: ImageRecipe = RECIPE) -> np.ndarray:
-    """The prepared picture, (side, side, 3)."""
+    """Return the prepared picture, (side, side, 3)."""
     picture = prepare_picture(content, recipe)
     assert isinstance(picture, PreparedPicture), picture
     with Image.open(io.BytesIO(picture.content)) as image:
@@ -40,7 +40,7 @@ def halves(left: tuple[int, ...], right: tuple[int, ...], mode: str = "RGB", sid
 
 @pytest.mark.parametrize(("width", "height"), [(400, 200), (200, 400), (300, 300), (40, 20), (999, 333)])
 def test_the_whole_picture_stands_centred_on_white(width: int, height: int) -> None:
-    """Proportions are kept, the rest is white on both sides alike; small pictures are enlarged."""
+    """Proportions are kept, with equal white margins; small pictures are enlarged."""
     content = encoded(Image.new("RGB", (width, height), BLUE), "PNG")
     prepared = pixels(content)
     is_blue = np.abs(prepared - BLUE).max(axis=2) < 60
@@ -56,7 +56,7 @@ def test_the_whole_picture_stands_centred_on_white(width: int, height: int) -> N
 
 
 def test_a_large_jpeg_looks_as_if_it_had_been_decoded_whole() -> None:
-    """The scaled decoding of JPEGs costs next to nothing in quality."""
+    """Scaled decoding of JPEGs costs almost no quality."""
     image = drawing(1, width=1000, height=1000)
     fast = pixels(encoded(image, quality=95), ImageRecipe(size=128))
     slow = np.asarray(image.resize((128, 128), Image.Resampling.LANCZOS)).astype(int)
@@ -66,9 +66,9 @@ def test_a_large_jpeg_looks_as_if_it_had_been_decoded_whole() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(1000, 1000), (813, 1001), (1001, 607), (515, 515), (675, 701)])
 def test_scaled_decoding_shifts_nothing(width: int, height: int) -> None:
-    """Fine lines stay where and what they are, also where a side is no multiple of what the decoder divides by.
+    """Fine lines keep position and width, even if a side is not a multiple of the decoder's divisor.
 
-    The last size is decoded at 1/4, which leaves hardly more than the filter needs.
+    The last size is decoded at 1/4, which leaves little more than the filter needs.
     """
     down, across = np.mgrid[0:height, 0:width]
     waves = 127 + 60 * np.sin(across * 80 / max(width, height)) + 60 * np.sin(down * 80 / max(width, height))
@@ -88,7 +88,7 @@ def corner_marked(size: tuple[int, int] = (96, 64)) -> Image.Image:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
 def test_f23_exif_orientation_is_undone(orientation: int, file_format: str) -> None:
-    """All eight orientations show the upright picture, as CIPA DC-008 defines them."""
+    """All eight orientations give the upright picture, as CIPA DC-008 defines them."""
     upright = corner_marked()
     stored = {
         1: upright,
@@ -112,13 +112,13 @@ def test_f23_exif_orientation_is_undone(orientation: int, file_format: str) -> N
 
 @pytest.mark.parametrize("file_format", ["PNG", "WEBP", "GIF"])
 def test_f23_transparency_shows_white(file_format: str) -> None:
-    """Invisible pixels are white whatever colour hides in them, also along the edge."""
+    """Invisible pixels become white whatever their colour, also along the edge."""
     image = halves((0, 0, 0, 0), (*BLUE, 255), "RGBA")
     prepared = pixels(encoded(image, file_format, **({"lossless": True} if file_format == "WEBP" else {})))
 
     assert close(prepared[32, 10], WHITE)
     assert close(prepared[32, 55], BLUE)
-    # With colours that are not premultiplied the hidden black would show as a dark line.
+    # Without premultiplied colours, the hidden black would appear as a dark line.
     luminance = prepared[32, 20:33].sum(axis=1) / 3
     assert luminance.min() > 60
 
@@ -131,7 +131,7 @@ def test_f23_half_transparency_is_mixed_with_white() -> None:
 
 
 def test_f23_grey_with_alpha_and_palette_with_alpha() -> None:
-    """LA, and P with a transparent entry or with an alpha per entry, show white, too."""
+    """LA, and P with a transparent entry or an alpha per entry, also become white."""
     grey = halves((0, 0), (100, 255), "LA")
     palette = Image.new("P", (96, 96), 0)
     palette.putpalette([10, 20, 30, *BLUE])
@@ -148,7 +148,7 @@ def test_f23_grey_with_alpha_and_palette_with_alpha() -> None:
 
 
 def test_f23_rgb_png_with_a_transparent_colour() -> None:
-    """A colour that tRNS names as transparent shows white."""
+    """The transparent colour of tRNS becomes white."""
     prepared = pixels(encoded(halves(RED, BLUE), "PNG", transparency=RED))
 
     assert close(prepared[32, 8], WHITE)
@@ -156,7 +156,7 @@ def test_f23_rgb_png_with_a_transparent_colour() -> None:
 
 
 def test_f23_16_bit_grey_is_scaled() -> None:
-    """A grey PNG of 16 bits keeps its greys; clipping would make everything white."""
+    """A 16-bit grey PNG keeps its greys; clipping would make everything white."""
     ramp = np.linspace(0, 65535, 96).astype(np.uint16)
     prepared = pixels(encoded(Image.fromarray(np.tile(ramp, (96, 1))), "PNG"))
 
@@ -169,7 +169,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def test_f23_16_bit_colour_is_scaled() -> None:
-    """A colour PNG of 16 bits keeps its colours."""
+    """A 16-bit colour PNG keeps its colours."""
     line = b"\0" + struct.pack(">HHH", 0x8000, 0x4000, 0xFFFF) * 32
     content = (
         b"\x89PNG\r\n\x1a\n"
@@ -183,7 +183,7 @@ def test_f23_16_bit_colour_is_scaled() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK"])
 def test_f23_other_modes_become_rgb(mode: str) -> None:
-    """Grey, black and white, palettes and CMYK end in RGB with the same look."""
+    """Grey, black and white, palettes and CMYK become RGB and look the same."""
     image = halves((0, 0, 0), WHITE).convert(mode)
     prepared = pixels(encoded(image, "JPEG" if mode == "CMYK" else "PNG"))
 
@@ -192,7 +192,7 @@ def test_f23_other_modes_become_rgb(mode: str) -> None:
 
 
 def test_f23_an_icc_profile_is_honoured() -> None:
-    """Colours are shown in sRGB: a picture whose profile swaps two primaries gets them swapped back."""
+    """A picture whose profile swaps two primaries gets them swapped back."""
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     # In an ICC file a matrix profile's primaries are named by four letters; swapping two names swaps colours.
@@ -236,18 +236,18 @@ WHOLE = encoded(drawing(5, width=200, height=150), quality=90)
     ],
 )
 def test_what_cannot_be_used_has_a_reason(content: bytes, reason: str) -> None:
-    """Foreign, cut, tiny, strip-like and enormous pictures end as a word, never as an exception."""
+    """Foreign, truncated, tiny, very long and huge pictures give a reason, never an exception."""
     assert prepare_picture(content, RECIPE) == Unusable(reason)
 
 
 def test_a_longest_strip_that_is_allowed() -> None:
-    """Just inside the limits of shape, a picture is used."""
+    """A picture just inside the limits of shape is used."""
     assert isinstance(prepare_picture(encoded(Image.new("RGB", (20, 400)), "PNG"), RECIPE), PreparedPicture)
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "WEBP"])
 def test_mutated_pictures_never_raise(file_format: str) -> None:
-    """Flipped bytes, cuts and spliced headers give a picture or a reason, whatever they hit."""
+    """Flipped bytes, cuts and spliced headers give a picture or a reason."""
     rng = random.Random(file_format)
     whole = encoded(drawing(3, width=60, height=80), file_format)
     outcomes = set()
@@ -275,7 +275,7 @@ def test_equal_input_gives_equal_bytes() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(400, 200), (200, 400)])
 def test_other_fits_fill_the_square(width: int, height: int) -> None:
-    """Squashed: everything, stretched. Cropped: the middle, with its proportions. No white in either."""
+    """Squash stretches the whole picture, crop takes the centre; neither leaves white."""
     image = Image.new("RGB", (width, height), BLUE)
     middle = (width // 2 - 50, height // 2 - 50, width // 2 + 50, height // 2 + 50)
     image.paste(RED, middle)

@@ -154,7 +154,7 @@ def test_a_build_goes_on_without_hostile_pictures(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(BUILD))
     for workers in ("1", "2"):
-        command = [sys.executable, program, store, tmp_path / workers, workers]
+        command = [sys.executable, str(program), str(store), str(tmp_path / workers), workers]
         subprocess.run(command, check=True, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
     outcomes = read_manifest(tmp_path / "1").outcomes

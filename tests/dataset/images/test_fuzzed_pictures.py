@@ -1,4 +1,4 @@
-"""Mutated pictures and hostile tags through a whole build: no crash, no hang, memory bounded, sums right."""
+"""Mutated pictures and hostile tags through a whole build: no crash, no hang, bounded memory, correct sums."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_po
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 
-MOST_MB = 1024  # of 50 megapixels at 4 bytes each and what decoding adds; the decoder's own bound is 1.5 GiB
+MOST_MB = 1024  # 50 megapixels at 4 bytes each, plus decoding; the decoder's own limit is 1.5 GiB
 HOSTILE_TAGS = (
     "\x01\x02\x1b[31mred\x07",
     "a" * 10_000,
@@ -41,7 +41,7 @@ HOSTILE_TAGS = (
 
 
 def originals() -> list[bytes]:
-    """Sound pictures of every kind that the four formats know."""
+    """Return valid pictures of every variant of the four formats."""
     rgb = drawing(1, width=160, height=200)
     frames = [drawing(seed, width=64, height=64) for seed in range(3)]
     animated = {"save_all": True, "append_images": frames[1:]}
@@ -68,14 +68,14 @@ def originals() -> list[bytes]:
 
 
 def mutated(rng: random.Random, contents: list[bytes]) -> bytes:
-    """One or two mutations of a picture."""
+    """Return a picture with one or two mutations."""
     content = bytearray(rng.choice(contents))
     for _ in range(rng.randint(1, 2)):
         rng.choice((_flip, _cut, _splice, _repeat, _resize))(rng, content, contents)
     return bytes(content)
 
 
-def _flip(rng: random.Random, content: bytearray, _: list[bytes]) -> None:
+def _flip(rng: random.Random, content: bytearray, _contents: list[bytes]) -> None:
     # Half of them near the front, where the headers are.
     reach = len(content) if rng.random() < 0.5 else min(len(content), 200)
     for _ in range(rng.randint(1, 20) if reach else 0):
@@ -97,7 +97,7 @@ def _repeat(rng: random.Random, content: bytearray, _: list[bytes]) -> None:
 
 
 def _resize(rng: random.Random, content: bytearray, _: list[bytes]) -> None:
-    """Say other sides in the header, up to just inside the bound of pixels and far beyond it."""
+    """Write other sides into the header, up to just below the pixel limit and far above it."""
     width, height = (rng.choice((0, 1, 17, 3000, 7000, 16383, 65535, 1 << 31)) for _ in "wh")
     frame = max(content.find(b"\xff\xc0"), content.find(b"\xff\xc2"))
     if content.startswith(b"\x89PNG") and len(content) > 33:
@@ -121,7 +121,7 @@ def hostile_posts(count: int) -> Iterator[TinyPost]:
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_hostile_pictures_and_tags(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every post ends in one outcome, none took 10 s or its decoder's life, and the dataset is sound."""
+    """Every post gets one outcome, none takes 10 s or kills its decoder, and the dataset is sound."""
     decoders = DecoderPool(limits=DecoderLimits(cpu_s=10))  # half the usual time
     monkeypatch.setattr("alti2v.dataset.images.prepare.process_decoders", lambda: decoders)
     posts = [*tiny_posts(20), *hostile_posts(count)]

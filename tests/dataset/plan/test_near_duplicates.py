@@ -1,4 +1,4 @@
-"""What looks alike or belongs together is found exactly, and nothing else is."""
+"""Near-duplicates and related posts are found exactly, and nothing else is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.dataset.helpers.tiny_store import drawing, encoded
 
 
 def reference_components(nodes: list[int], links: list[tuple[int, int]]) -> dict[int, int]:
-    """The smallest member of each node's component, by brute force."""
+    """Return the smallest member of each node's component, by brute force."""
     of = {node: {node} for node in nodes}
     for first, second in links:
         merged = of[first] | of[second]
@@ -39,7 +39,7 @@ def reference_components(nodes: list[int], links: list[tuple[int, int]]) -> dict
     st.sets(st.integers(1, 30), min_size=1),
 )
 def test_families_are_the_chains_of_links(links: list[tuple[int, int]], ids: set[int]) -> None:
-    """Chains of any length and order, through posts that are not there, too."""
+    """Chains of any length and order, also through posts that are missing."""
     listed = sorted(ids)
     ends = np.array(links, np.int64).reshape(-1, 2)
     found = related_groups(np.array(listed), (ends[:, 0], ends[:, 1]))
@@ -50,7 +50,7 @@ def test_families_are_the_chains_of_links(links: list[tuple[int, int]], ids: set
 
 
 def clustered_hashes(rng: np.random.Generator, clusters: int) -> np.ndarray:
-    """Hashes around random centres, at all distances from 0 to 12, and some exact repetitions."""
+    """Return hashes around random centres, at all distances from 0 to 12, and some exact repetitions."""
     centres = rng.integers(0, 2**64, clusters, np.uint64)
     hashes = []
     for centre in centres:
@@ -64,7 +64,7 @@ def clustered_hashes(rng: np.random.Generator, clusters: int) -> np.ndarray:
 @settings(deadline=None, max_examples=12)
 @given(st.integers(0, 2**32), st.integers(0, 9))
 def test_near_pairs_are_those_of_brute_force(seed: int, near_bits: int) -> None:
-    """Exactly the pairs within the distance, within one array and between two: none missed, none invented."""
+    """Exactly the pairs within the distance, within one array and between two."""
     rng = np.random.default_rng(seed)
     left, right = np.unique(clustered_hashes(rng, 9)), np.unique(clustered_hashes(rng, 5))
     right = np.concatenate([right, left[:7] ^ np.uint64(5)])
@@ -85,7 +85,7 @@ def test_near_pairs_are_those_of_brute_force(seed: int, near_bits: int) -> None:
 
 
 def test_near_pairs_of_many_rows_in_one_band(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Candidates are examined a bounded number at a time, with the same result."""
+    """Candidates are examined in blocks, with the same result."""
     rng = np.random.default_rng(7)
     hashes = rng.integers(0, 2**20, 400, np.uint64)
     whole = [ends.tolist() for ends in near_pairs(hashes, hashes, near_bits=5)]
@@ -102,16 +102,16 @@ def appearances_in(contents: list[bytes]) -> Appearances:
 
 
 def test_groups_join_families_and_likeness() -> None:
-    """1 and 3 look alike, 3 and 9 are a family: one group, named by its smallest picture."""
+    """1 and 3 are similar, 3 and 9 related: one group, named after its smallest picture."""
     ids = np.array([1, 3, 5, 9])
-    family = np.array([1, 2, 5, 2])  # the parent of 3 and 9 is post 2, which is not here
+    family = np.array([1, 2, 5, 2])  # the parent of 3 and 9 is post 2, which is missing
     same, other, third = (encoded(drawing(seed, width=200, height=200)) for seed in (1, 2, 3))
 
     assert groups(ids, family, appearances_in([same, same, other, third])).tolist() == [1, 1, 5, 1]
 
 
 def test_equal_hashes_are_looked_at() -> None:
-    """Pictures with one hash and different thumbnails are not alike; pictures of one colour all over are."""
+    """Pictures with equal hashes and different thumbnails are not near-duplicates; uniform pictures are."""
     rng = np.random.default_rng(1)
     thumbnails = rng.integers(0, 256, (5, 16, 16), np.uint8)
     thumbnails[2] = thumbnails[0]
@@ -122,7 +122,7 @@ def test_equal_hashes_are_looked_at() -> None:
 
 
 def copies(image: Image.Image) -> list[bytes]:
-    """What people do to a picture before they post it again."""
+    """Yield typical edits of a picture before it is posted again."""
     return [
         encoded(image, quality=95),
         encoded(image, quality=40),
@@ -135,7 +135,9 @@ def copies(image: Image.Image) -> list[bytes]:
 
 
 def test_copies_of_a_picture_are_alike_and_others_are_not() -> None:
-    """Recompressed, rescaled, recoloured, cropped and mirrored copies form a group; others do not join it."""
+    """Recompressed, rescaled, recoloured, cropped and mirrored copies form a group; other pictures do not join
+    it.
+    """
     originals = [drawing(seed, width=300, height=400) for seed in range(12)]
     contents, expected = [], []
     for number, image in enumerate(originals):
@@ -161,7 +163,7 @@ def test_the_mirrored_hashes_are_those_of_the_mirror_image() -> None:
 
 
 def slow_hash(look: np.ndarray) -> int:
-    """The hash as the paper has it: averages of 32 x 32 cells, a DCT with four digits, signs."""
+    """Hash as in the paper: averages of 32 x 32 cells, a DCT with four digits, signs."""
     edges = np.linspace(0, len(look), 33)
     line = np.stack([np.interp(np.arange(len(look) + 1), edges[cell : cell + 2], (0, 1)) for cell in range(32)])
     averages = np.diff(line, axis=1) @ look @ np.diff(line, axis=1).T
@@ -174,7 +176,7 @@ def slow_hash(look: np.ndarray) -> int:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_hashes_are_those_of_the_paper(seed: int) -> None:
-    """Of the whole picture, and of what is left when a 32nd part is cut at each side."""
+    """For the whole picture, and for the picture without 1/32 at each side."""
     look = np.asarray(drawing(seed, width=64, height=64).convert("L"))
     whole, trimmed, *_ = perceptual_hashes(look[None])[0].tolist()
 
@@ -182,7 +184,7 @@ def test_hashes_are_those_of_the_paper(seed: int) -> None:
 
 
 def test_many_pictures_are_hashed_as_each_alone() -> None:
-    """Also where they are more than are at work at one time, and none."""
+    """Also with more pictures than one block holds, and without any."""
     looks = np.stack([np.asarray(drawing(seed, width=64, height=64).convert("L")) for seed in range(35)])
     alone = [perceptual_hashes(look[None])[0].tolist() for look in looks]
 
@@ -191,7 +193,7 @@ def test_many_pictures_are_hashed_as_each_alone() -> None:
 
 
 def test_thumbnails_are_those_of_pillow() -> None:
-    """Averages of whole blocks, rounded as its box filter rounds them."""
+    """Averages of whole blocks, rounded as Pillow's box filter rounds them."""
     looks = np.stack([np.asarray(drawing(seed, width=64, height=64).convert("L")) for seed in range(5)])
     looks[3:] = np.random.default_rng(0).integers(0, 256, (2, 64, 64))
     by_pillow = [Image.fromarray(look).resize((16, 16), Image.Resampling.BOX) for look in looks]
@@ -200,7 +202,7 @@ def test_thumbnails_are_those_of_pillow() -> None:
 
 
 def test_golden_perceptual_hash() -> None:
-    """The hash of a fixed pattern is fixed: plans must be the same on every machine."""
+    """The hash of a fixed pattern is fixed, because plans must be the same on every machine."""
     down, across = np.mgrid[0:32, 0:32]
     pattern = ((down * 7 + across * across * 3) % 256).astype(np.uint8)
     flat = np.full((64, 64), 200, np.uint8)
@@ -211,7 +213,7 @@ def test_golden_perceptual_hash() -> None:
 
 
 def test_golden_correlations() -> None:
-    """Correlations are those of numpy, or better under a cut; a ramp and its mirror image disagree."""
+    """Correlations are those of numpy, or better under a cut; a ramp and its mirror image do not correlate."""
     down, across = np.mgrid[0:16, 0:16]
     thumbnails = np.stack([(down * 16 + across) % 256, (down * 15 + across * 2) % 256, across * 9]).astype(
         np.uint8
@@ -226,7 +228,7 @@ def test_golden_correlations() -> None:
 
 
 def stretched(thumbnail: np.ndarray, cuts: tuple[float, float, float, float]) -> np.ndarray:
-    """A thumbnail without parts of its top, bottom, left and right, at its old size, in 32nds of a value."""
+    """Return a thumbnail after a cut at top, bottom, left and right, at its old size, in 32nds of a value."""
     for head, tail in (cuts[2:], cuts[:2]):
         places = np.clip((head + (np.arange(16) + 0.5) / 16 * (1 - head - tail)) * 16 - 0.5, 0, 15)
         left = np.minimum(places.astype(int), 14)
@@ -239,7 +241,7 @@ def stretched(thumbnail: np.ndarray, cuts: tuple[float, float, float, float]) ->
 @settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 10**6), is_mirrored=st.booleans())
 def test_correlations_are_the_best_of_all_cuts(seed: int, is_mirrored: bool) -> None:
-    """What is told of a pair is numpy's correlation as they are, if that will do, or the best under any cut."""
+    """The result is numpy's correlation without a cut if that is high enough, else the best under any cut."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (3, 4, 4), np.uint8).repeat(4, 1).repeat(4, 2)
     thumbnails = np.concatenate([coarse, np.roll(coarse, 1, 2)])
@@ -253,7 +255,8 @@ def test_correlations_are_the_best_of_all_cuts(seed: int, is_mirrored: bool) -> 
         shown = other[:, ::-1] if is_mirrored else other
         expected = by_numpy(one, shown)
         if expected < 0.95:
-            cuts = list(itertools.product((0.0, 0.025, 0.05), repeat=4))
+            ends = (0.0, 0.025, 0.05)
+            cuts = list(itertools.product(ends, ends, ends, ends))
             expected = max(
                 *(by_numpy(one, stretched(shown, cut)) for cut in cuts),
                 *(by_numpy(stretched(one, cut), shown) for cut in cuts),
@@ -262,7 +265,7 @@ def test_correlations_are_the_best_of_all_cuts(seed: int, is_mirrored: bool) -> 
 
 
 def test_flat_thumbnails_agree_with_each_other_only() -> None:
-    """Pictures of one brightness all over."""
+    """Pictures of uniform brightness."""
     thumbnails = np.stack([np.full((16, 16), 9), np.full((16, 16), 200), np.arange(256).reshape(16, 16)])
     found = correlations(
         thumbnails.astype(np.uint8), np.array([0, 0, 2]), np.array([1, 2, 1]), is_mirrored=False

@@ -1,4 +1,4 @@
-"""Sides are exact, whole-group, and the same everywhere."""
+"""Splits have exact sizes, keep groups whole, and are the same everywhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRAIN, VALIDATION, TEST = (SPLITS.index(split) for split in ("train", "validatio
 
 @given(st.integers(1, 200), st.data())
 def test_without_alike_pictures_sizes_are_exact(pictures: int, data: st.DataObject) -> None:
-    """Every split has the size asked for, to the picture."""
+    """Without near-duplicates, every split has exactly the requested size."""
     test = data.draw(st.integers(0, pictures - 1))
     validation = data.draw(st.integers(0, pictures - 1 - test))
     side = assign_splits(np.arange(1, pictures + 1), test=test, validation=validation)
@@ -26,7 +26,7 @@ def test_without_alike_pictures_sizes_are_exact(pictures: int, data: st.DataObje
 
 @given(st.lists(st.integers(1, 40), min_size=8, max_size=120), st.data())
 def test_groups_stay_whole_and_gaps_are_too_small_for_any_group(names: list[int], data: st.DataObject) -> None:
-    """No group has two sides; a split is short only where every group that is left is larger than the gap."""
+    """No group is divided; a split is short only if every remaining group is larger than the gap."""
     group = np.array(names)
     smallest = np.unique(group, return_counts=True)[1].min()
     wanted = data.draw(st.sampled_from([0, *range(smallest, len(names))]))
@@ -41,7 +41,7 @@ def test_groups_stay_whole_and_gaps_are_too_small_for_any_group(names: list[int]
 
 
 def test_sides_do_not_hang_on_the_order_of_pictures() -> None:
-    """The same groups in another order have the same sides."""
+    """The same groups in another order get the same splits."""
     group = np.repeat(np.arange(1, 101), 2)
     order = np.random.default_rng(0).permutation(len(group))
     side = assign_splits(group, test=40, validation=20)
@@ -50,7 +50,7 @@ def test_sides_do_not_hang_on_the_order_of_pictures() -> None:
 
 
 def test_golden_sides() -> None:
-    """The rule is part of the format: ids 1 to 12 fall as they always did."""
+    """The rule is part of the format: ids 1 to 12 always get the same splits."""
     side = assign_splits(np.arange(1, 13), test=3, validation=2)
 
     sides = [(np.flatnonzero(side == number) + 1).tolist() for number in (TEST, VALIDATION)]
@@ -60,7 +60,7 @@ def test_golden_sides() -> None:
 
 @given(st.integers(0, 1000), st.integers(1, 100))
 def test_shards_are_few_and_even(samples: int, at_most: int) -> None:
-    """The fewest shards that hold everything, with sizes that differ by one at most."""
+    """The smallest number of shards, with sizes that differ by at most one."""
     bounds = shard_bounds(samples, at_most)
     sizes = np.diff(bounds).tolist()
 
@@ -78,7 +78,7 @@ def test_more_than_there_is(test: int, validation: int) -> None:
 
 
 def test_few_large_groups() -> None:
-    """A split that was asked for and would stay empty, because everything looks alike, is refused."""
+    """A requested split that would stay empty, because all pictures are near-duplicates, is refused."""
     with pytest.raises(
         UsageError, match=r"--test 5 cannot be met: .* the smallest group that is left has 10; ask"
     ):

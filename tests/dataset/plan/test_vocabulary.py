@@ -1,4 +1,4 @@
-"""Tags as numbers keep what they meant, and the vocabulary is the most frequent tags of training."""
+"""Tags survive as numbers, and the vocabulary is the most frequent tags of training."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def unpacked(tags: TagLists) -> list[list[int]]:
 
 @given(LISTS, st.data())
 def test_lists_survive_every_operation(lists: list[list[int]], data: st.DataObject) -> None:
-    """Packing, joining, taking, filtering and renaming do what they do on plain lists."""
+    """Packing, joining, taking, filtering and renaming give the results of plain lists."""
     tags = packed(lists)
     rows = data.draw(st.lists(st.integers(0, len(lists) - 1))) if lists else []
     wanted = np.array(data.draw(st.lists(st.booleans(), min_size=16, max_size=16)))
@@ -57,7 +57,7 @@ def test_lists_survive_every_operation(lists: list[list[int]], data: st.DataObje
 
 
 def test_blocks_of_rows_join_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Working through the rows a few at a time gives the same lists."""
+    """Working in blocks of rows gives the same lists."""
     monkeypatch.setattr("alti2v.dataset.plan.vocabulary._ROWS_AT_ONCE", 3)
     lists = [[row % 7, 8 + row % 3] for row in range(20)]
     rows = np.arange(20)[::-1].copy()
@@ -69,7 +69,7 @@ def test_blocks_of_rows_join_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_repeated_pairs_count_once() -> None:
-    """A tag that stands in two groups of one post is one tag."""
+    """A tag in two groups of one post is one tag."""
     assert unpacked(tag_lists(np.array([0, 0, 0]), np.array([3, 1, 3], np.int32), 1)) == [[1, 3]]
 
 
@@ -80,7 +80,7 @@ WITHOUT_META = VocabularyRule(size=2, left_out=frozenset({Category.META}))
 
 @given(LISTS.filter(any), st.integers(1, 20))
 def test_the_vocabulary_is_what_a_counter_says(lists: list[list[int]], size: int) -> None:
-    """Most frequent first, ties by name, never a tag that nobody carries."""
+    """Most frequent first, ties by name, never a tag without a picture."""
     counts = Counter(code for codes in lists for code in codes)
     expected = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:size]
     vocabulary = choose_vocabulary(counted(packed(lists)), GENERAL, VocabularyRule(size=size))
@@ -92,7 +92,7 @@ def test_the_vocabulary_is_what_a_counter_says(lists: list[list[int]], size: int
 
 @given(LISTS.filter(any), st.integers(1, 20))
 def test_labels_name_the_tags_of_each_post(lists: list[list[int]], size: int) -> None:
-    """Labels are exactly the tags of the vocabulary that a post carries, ascending."""
+    """Labels are exactly the post's tags that are in the vocabulary, ascending."""
     vocabulary = choose_vocabulary(counted(packed(lists)), GENERAL, VocabularyRule(size=size))
     names = {tag.name for tag in vocabulary.tags}
     rows = np.arange(len(lists))[::-2].copy()
@@ -105,7 +105,7 @@ def test_labels_name_the_tags_of_each_post(lists: list[list[int]], size: int) ->
 
 
 def test_categories_can_be_left_out() -> None:
-    """Meta tags do not take the place of others, however frequent."""
+    """Meta tags do not displace others, however frequent they are."""
     categories = np.array([CATEGORIES.index(Category.META)] + [0] * 15, np.int8)
     tags = packed([[0, 1], [0, 1], [0, 2]])
     vocabulary = choose_vocabulary(counted(tags), TagTable(NAMES, categories), WITHOUT_META)
@@ -120,7 +120,7 @@ def names(vocabulary_tags: object) -> list[str]:
 
 
 def mixed() -> tuple[TagLists, TagTable]:
-    """Four tags each of two categories, the later the rarer, and one rating."""
+    """Return four tags of each of two categories with falling frequency, and one rating."""
     table = TagTable(
         [*(f"c{n}" for n in range(4)), *(f"g{n}" for n in range(4)), "rating:general"],
         np.array(
@@ -133,7 +133,7 @@ def mixed() -> tuple[TagLists, TagTable]:
 
 
 def test_quotas_choose_within_their_categories() -> None:
-    """Each category has its own most frequent tags, and categories without a quota have none."""
+    """Each category contributes its own most frequent tags; categories without a quota contribute none."""
     tags, table = mixed()
     rule = VocabularyRule(size=1, quotas={Category.CHARACTER: 2, Category.GENERAL: 1})
     with_ratings = VocabularyRule(size=1, quotas={Category.CHARACTER: 2, Category.GENERAL: 1}, ratings=True)
@@ -149,7 +149,7 @@ def test_quotas_choose_within_their_categories() -> None:
 
 
 def test_a_least_number_of_pictures() -> None:
-    """Tags that fewer training pictures carry are left out; if none is left, that is said."""
+    """Tags of fewer training pictures are left out; without any tag, there is an error."""
     tags, table = mixed()
 
     assert names(choose_vocabulary(counted(tags), table, VocabularyRule(size=9, min_count=3)).tags)[-1] == "c2"
@@ -158,7 +158,7 @@ def test_a_least_number_of_pictures() -> None:
 
 
 def test_wanted_tags_are_kept_or_named() -> None:
-    """A rare tag that is to be kept is in, one that nobody carries is named with 0; a dropped one is out."""
+    """A rare kept tag is in, one without a picture is reported with 0; a dropped tag is out."""
     tags, table = mixed()
     rule = VocabularyRule(
         size=2, keep=frozenset({"c0", "g1", "nobody_has_it", "c3"}), drop=frozenset({"g0", "x"})
@@ -174,7 +174,7 @@ PAIRS = st.lists(st.tuples(st.sampled_from("abcdefg"), st.sampled_from("abcdefg"
 
 @given(PAIRS)
 def test_aliases_end_somewhere(pairs: list[tuple[str, str]]) -> None:
-    """Every name leads to one that leads nowhere else; chains are followed, circles end at their first name."""
+    """Every chain ends at a name that is not an alias; cycles end at their first name."""
     real = resolved(pairs)
     step = dict(sorted(pairs, reverse=True))
 
@@ -183,7 +183,7 @@ def test_aliases_end_somewhere(pairs: list[tuple[str, str]]) -> None:
         while reached[-1] in step and step[reached[-1]] not in reached:
             reached.append(step[reached[-1]])
         end = reached[-1]
-        if end in step:  # a circle
+        if end in step:  # a cycle
             end = min(reached[reached.index(step[end]) :])
         assert real.get(name, name) == end
         assert real.get(end, end) == end
@@ -191,7 +191,7 @@ def test_aliases_end_somewhere(pairs: list[tuple[str, str]]) -> None:
 
 @given(PAIRS)
 def test_implications_are_all_that_can_be_reached(pairs: list[tuple[str, str]]) -> None:
-    """The closure is what repeated joining finds, and a circle does not make a tag imply itself."""
+    """The closure is that of repeated joining; a cycle does not make a tag imply itself."""
     reach = set(pairs)
     while more := {(a, d) for a, b in reach for c, d in reach if b == c} - reach:
         reach |= more
@@ -201,7 +201,7 @@ def test_implications_are_all_that_can_be_reached(pairs: list[tuple[str, str]]) 
 
 
 def test_posts_get_the_names_and_the_implied_tags(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Old names become new, implied tags are added once, and unseen tags have the category that is known."""
+    """Aliases are replaced, implied tags are added once, and new tags get their known category."""
     monkeypatch.setattr("alti2v.dataset.plan.vocabulary._ROWS_AT_ONCE", 2)
     character, general = CATEGORIES.index(Category.CHARACTER), CATEGORIES.index(Category.GENERAL)
     table = TagTable(["black_cat", "kitty", "miku"], np.array([general, general, character], np.int8))
