@@ -275,7 +275,7 @@ def _write_and_publish(
     manifest: Manifest,
     specs: list[ShardSpec],
 ) -> Manifest:
-    clear_unbuilt(writer.location, specs)
+    _clear_unbuilt(writer.location, specs)
     total = sum(len(shard.rows) for shard in planned.plan.shards)
     written = {shard.name: shard for shard in _write_shards(specs, total, inputs.preparation)}
     manifest = replace(manifest, shards=tuple(written.get(shard.name, shard) for shard in manifest.shards))
@@ -288,7 +288,7 @@ def _write_and_publish(
     return manifest
 
 
-def clear_unbuilt(location: Path | Remote, specs: list[ShardSpec]) -> None:
+def _clear_unbuilt(location: Path | Remote, specs: list[ShardSpec]) -> None:
     """Remove the files of shards that are still to be built; killed builds or other plans left them."""
     receipts = [receipt for spec in specs if (receipt := read_receipt(spec)) is not None]
     lacking = incomplete(location, receipts)

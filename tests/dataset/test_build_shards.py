@@ -12,7 +12,7 @@ import os
 import shlex
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from alti2v.dataset.write.shard import SAMPLE_FIELDS
 from alti2v.errors import DamagedError, DataError, StorageError, UsageError
 from alti2v.records import Progress
 from alti2v.storage.directory import DirectoryKind, write_description
-from alti2v.storage.layout import POSTS, WORK_DIR, posts_table
+from alti2v.storage.layout import POSTS, SPLITS, WORK_DIR, posts_table
 from alti2v.storage.table import write_table
 from tests.dataset.helpers.building import build, digests, samples
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
@@ -111,26 +111,38 @@ def test_sizes_are_those_asked_for(store: Path, dataset: Path) -> None:
 
 
 def test_samples_are_the_posts(dataset: Path) -> None:
-    """webdataset reads the right picture and JSON for every key; no JSON has nulls or lists."""
+    """Every stored post is one sample, whose JSON has its tags, the same keys, and no nulls or lists."""
     by_id = {post.id: post for post in mixed_posts()}
-    seen = []
-    for split in ("train", "validation", "test"):
-        for sample in samples(dataset, split):
-            fields = json.loads(sample["json"])
-            post = by_id[fields["id"]]
-            seen.append(post.id)
-            assert sample["__key__"] == f"{post.id:012d}"
-            assert list(fields) == list(SAMPLE_FIELDS)
-            assert {type(value).__name__ for value in fields.values()} == {"str", "int"}
-            tags = [tag for name in fields if name.startswith("tags_") for tag in fields[name].split()]
-            assert sorted(tags) == sorted(set(post.tags))
-            assert post.content is not None
-            shown = np.asarray(Image.open(io.BytesIO(sample["jpg"]))).astype(int)
-            original = (
-                Image.open(io.BytesIO(post.content)).convert("RGB").resize((24, 32), Image.Resampling.LANCZOS)
-            )
-            assert np.abs(shown[:, 4:28] - np.asarray(original)).mean() < 12
-    assert len(seen) == len(set(seen)) == 32
+    every = {sample["__key__"]: json.loads(sample["json"]) for sample in all_samples(dataset)}
+
+    assert len(every) == 32
+    assert all(key == f"{fields['id']:012d}" for key, fields in every.items())
+    assert {tuple(fields) for fields in every.values()} == {tuple(SAMPLE_FIELDS)}
+    assert {type(value) for fields in every.values() for value in fields.values()} == {str, int}
+    assert {fields["id"]: tags_of(fields) for fields in every.values()} == {
+        fields["id"]: sorted(set(by_id[fields["id"]].tags)) for fields in every.values()
+    }
+
+
+def test_pictures_are_those_of_the_posts(dataset: Path) -> None:
+    """Each sample shows the picture of its post, centred."""
+    contents = {f"{post.id:012d}": post.content for post in mixed_posts()}
+    for sample in all_samples(dataset):
+        content = contents[sample["__key__"]]
+        assert content is not None
+        shown = np.asarray(Image.open(io.BytesIO(sample["jpg"]))).astype(int)
+        original = Image.open(io.BytesIO(content)).convert("RGB").resize((24, 32), Image.Resampling.LANCZOS)
+        assert np.abs(shown[:, 4:28] - np.asarray(original)).mean() < 12
+
+
+def all_samples(dataset: Path) -> list[dict[str, Any]]:
+    """Read the samples of all splits."""
+    return [sample for split in SPLITS for sample in samples(dataset, split)]
+
+
+def tags_of(fields: Mapping[str, Any]) -> list[str]:
+    """Return the tags in the JSON of a sample, sorted."""
+    return sorted(tag for name in fields if name.startswith("tags_") for tag in fields[name].split())
 
 
 def test_tables_agree_with_shards(dataset: Path) -> None:
@@ -157,33 +169,38 @@ def test_tables_agree_with_shards(dataset: Path) -> None:
     assert counted == {tag.name: tag.count for tag in read_vocabulary(dataset)}
 
 
-def test_the_card_tells_readers_what_they_need(dataset: Path) -> None:
-    """The front matter is YAML with files by split, all fields with their types, and correct counts."""
-    text = (dataset / "README.md").read_text()
-    front = yaml.safe_load(text.split("---\n")[1])
-    info = front["dataset_info"][0]
-    fields = {field["name"]: field["dtype"] for field in info["features"][3]["struct"]}
+@pytest.fixture
+def card(dataset: Path) -> str:
+    """The dataset card."""
+    return (dataset / "README.md").read_text()
 
-    assert [entry["split"] for entry in front["configs"][0]["data_files"]] == ["train", "validation", "test"]
-    for config in front["configs"]:
-        for entry in config["data_files"]:
-            assert list(dataset.glob(entry["path"]))
-    assert fields == SAMPLE_FIELDS
-    assert {split["name"]: split["num_examples"] for split in info["splits"]} == {
-        "train": 22,
-        "validation": 4,
-        "test": 6,
-    }
-    assert "\\>\\_\\<" in text  # a tag cannot end the table it stands in
+
+def test_the_card_tells_the_hub_what_is_where(dataset: Path, card: str) -> None:
+    """The front matter is YAML with files and counts by split, and all fields with their types."""
+    front = yaml.safe_load(card.split("---\n")[1])
+    files = {entry["split"]: entry["path"] for entry in front["configs"][0]["data_files"]}
+    info = front["dataset_info"][0]
+
+    assert list(files) == ["train", "validation", "test"]
+    assert all(list(dataset.glob(path)) for path in files.values())
+    assert {field["name"]: field["dtype"] for field in info["features"][3]["struct"]} == SAMPLE_FIELDS
+    counts = {split["name"]: split["num_examples"] for split in info["splits"]}
+    assert counts == {"train": 22, "validation": 4, "test": 6}
     assert front["size_categories"] == ["n<1K"]
-    assert (
-        "\n    alti2v crawl STORE --board https://board.example\n"
-        "    alti2v build-shards STORE DATASET --size 32 --test 6 --validation 4 --shard-samples 9\n" in text
-    )
-    assert read_manifest(dataset).plan_hash in text
-    assert "| failed http_404 | 1 |" in text
-    for heading in ("What is in it", "How it was made", "Licence and consent", "Known gaps"):
-        assert f"\n## {heading}\n" in text
+
+
+def test_the_card_tells_people_how_it_was_made(dataset: Path, card: str) -> None:
+    """It has its chapters, the plan's hash, and the outcomes."""
+    headings = [line.removeprefix("## ") for line in card.splitlines() if line.startswith("## ")]
+
+    assert headings == ["What is in it", "How it was made", "Licence and consent", "Known gaps"]
+    assert read_manifest(dataset).plan_hash in card
+    assert "| failed http_404 | 1 |" in card
+
+
+def test_a_tag_cannot_end_the_table_of_the_card(card: str) -> None:
+    """Its Markdown is escaped."""
+    assert "\\>\\_\\<" in card
 
 
 def options_of(command_line: str) -> dict[str, Any]:
