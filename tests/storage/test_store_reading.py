@@ -79,7 +79,7 @@ def test_pictures_are_read_by_post(tmp_path: Path) -> None:
 def test_a_span_of_another_post_is_damage(tmp_path: Path) -> None:
     """A table that points to another post's picture is detected before the picture is used."""
     write_store(tmp_path, tiny_posts(2))
-    with pytest.raises(DamagedError, match=r"post 1 should be at 512, but there is '000000000002.jpg'"):
+    with pytest.raises(DamagedError, match=r"post 1 should be at 512, but '000000000002.jpg' is there"):
         list(read_pictures(tmp_path, 0, [(1, Span(offset=512, size=10))]))
     with pytest.raises(DamagedError, match="ends inside the member"):
         list(read_pictures(tmp_path, 0, [(2, Span(offset=512, size=10**9))]))

@@ -80,6 +80,6 @@ def test_more_than_there_is(test: int, validation: int) -> None:
 def test_few_large_groups() -> None:
     """A requested split that would stay empty, because all pictures are near-duplicates, is refused."""
     with pytest.raises(
-        UsageError, match=r"--test 5 cannot be met: .* the smallest group that is left has 10; ask"
+        UsageError, match=r"--test 5 cannot be met: .* the smallest remaining group has 10; request"
     ):
         assign_splits(np.repeat([1, 2], 10), test=5, validation=0)

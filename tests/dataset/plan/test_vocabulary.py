@@ -111,7 +111,7 @@ def test_categories_can_be_left_out() -> None:
     vocabulary = choose_vocabulary(counted(tags), TagTable(NAMES, categories), WITHOUT_META)
 
     assert [tag.name for tag in vocabulary.tags] == ["tag_01", "tag_02"]
-    with pytest.raises(DataError, match="no training picture carries a tag"):
+    with pytest.raises(DataError, match="no tag of the selected categories"):
         choose_vocabulary(counted(packed([[0]])), TagTable(NAMES, categories), WITHOUT_META)
 
 
