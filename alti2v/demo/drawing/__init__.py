@@ -1,1 +1,1 @@
-"""The pictures that the stand-in board serves: drawn illustrations with their true tags."""
+"""Pictures of the stand-in board: drawn illustrations with their true tags."""

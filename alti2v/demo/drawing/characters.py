@@ -1,6 +1,6 @@
-"""Who is on the pictures and who drew them: characters with fixed looks, artists with a line of their own.
+"""Characters with fixed appearances and artists with styles of their own.
 
-All of them are invented for this project; nothing here is anybody's property.
+All are invented for this project and belong to nobody.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ class Character:
     """A named character; the values are option names of `vocabulary.py`.
 
     Attributes:
-        weight: relative frequency; the most popular one is drawn many times as often as the last.
-        colour: of the outfit where it comes in colours, else "".
-        bow: colour of the bow in the hair, where there is one.
-        legwear: what the legs wear with the usual outfit.
-        expression: the face that this character mostly makes.
-        blushes: whether it mostly does.
-        held: what it is mostly shown with, "" for nothing.
-        setting: the background that it is shown before more often than others, "" for none.
+        weight: Relative frequency; the most popular character is drawn many times as often as the last.
+        colour: Colour of the outfit if it comes in several, else "".
+        bow: Colour of the bow in the hair, if there is one.
+        legwear: Legwear with the usual outfit.
+        expression: Usual expression.
+        blushes: True if the character usually blushes.
+        held: Object that the character usually holds; "" for none.
+        setting: Background in front of which the character often appears; "" for none.
     """
 
     name: str
@@ -241,22 +241,22 @@ COPYRIGHTS = (_ACADEMY, _GARDEN, _FOX, "original")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artist:
-    """How one artist draws.
+    """Style of one artist.
 
     Attributes:
-        weight: relative frequency.
-        line: width of the outlines, in hundredths of a head's half-width.
-        ink: how the outlines are coloured: "black", "brown", "tinted" (a dark tone of what they enclose),
-            "soft" (a mid tone), "white".
-        saturation: of all colours, 1 leaves them as they are.
-        warmth: how far colours lean to orange (> 0) or to blue (< 0), in [-1, 1].
-        lightness: added to all colours' lightness, in [-0.2, 0.2].
-        shade: depth of the shadow tone, in [0, 1].
-        eye_scale: size of the eyes; 1 is usual.
-        eye_slant: how far the outer corners rise, in head units.
-        gloss: strength of the highlights on hair and eyes, in [0, 1].
-        cheeks: roundness of the face, in [0, 1].
-        favourite: the background that this artist takes more often than others do.
+        weight: Relative frequency.
+        line: Width of the outlines, in hundredths of a head's half-width.
+        ink: Colour of the outlines: "black", "brown", "tinted" (a dark tone of the enclosed colour), "soft" (a
+            mid tone), "white".
+        saturation: Factor for the saturation of all colours.
+        warmth: Shift of all colours to orange (> 0) or blue (< 0), in [-1, 1].
+        lightness: Term added to the lightness of all colours, in [-0.2, 0.2].
+        shade: Depth of the shadow tone, in [0, 1].
+        eye_scale: Size of the eyes; 1 is normal.
+        eye_slant: Rise of the outer corners of the eyes, in head units.
+        gloss: Strength of the highlights on hair and eyes, in [0, 1].
+        cheeks: Roundness of the face, in [0, 1].
+        favourite: Background that this artist uses more often than others do.
     """
 
     name: str

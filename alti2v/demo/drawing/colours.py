@@ -1,4 +1,4 @@
-"""Named colours, and the tones that an artist makes of them. RGB, 0 to 255."""
+"""Named colours, and the tones that an artist mixes from them. RGB, 0 to 255."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ DENIM: Colour = (84, 116, 180)
 
 @lru_cache(maxsize=2048)
 def toned(colour: Colour, artist: Artist) -> Colour:
-    """The colour as this artist mixes it."""
+    """Mix a colour as this artist does."""
     hue, lightness, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in colour))
     lightness = min(0.98, max(0.04, lightness + artist.lightness * (1 - lightness)))
     red, green, blue = colorsys.hls_to_rgb(hue, lightness, min(1.0, saturation * artist.saturation))
@@ -71,26 +71,26 @@ def toned(colour: Colour, artist: Artist) -> Colour:
 
 @lru_cache(maxsize=2048)
 def darker(colour: Colour, amount: float) -> Colour:
-    """A shadow tone: darker, and leaning to violet as shadows do; `amount` in [0, 1]."""
+    """Make a shadow tone, darker and shifted to violet; `amount` is in [0, 1]."""
     red, green, blue = (channel / 255 for channel in colour)
     return _rgb(red * (1 - 0.50 * amount), green * (1 - 0.60 * amount), blue * (1 - 0.36 * amount))
 
 
 @lru_cache(maxsize=2048)
 def lighter(colour: Colour, amount: float) -> Colour:
-    """A highlight tone, on the way to white; `amount` in [0, 1]."""
+    """Make a highlight tone, shifted to white; `amount` is in [0, 1]."""
     return blended(colour, WHITE, amount)
 
 
 def blended(one: Colour, other: Colour, share: float) -> Colour:
-    """A mixture with `share` of the other colour, in [0, 1]."""
+    """Mix two colours, with the given share of the second, in [0, 1]."""
     red, green, blue = (a + (b - a) * share for a, b in zip(one, other, strict=True))
     return round(red), round(green), round(blue)
 
 
 @lru_cache(maxsize=2048)
 def inked(colour: Colour, artist: Artist) -> Colour:
-    """The outline colour of an area of this colour."""
+    """Choose the outline colour for an area of this colour."""
     match artist.ink:
         case "black":
             return BLACK

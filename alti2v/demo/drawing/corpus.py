@@ -1,8 +1,7 @@
-"""The illustrations of the stand-in board: what is on each of them, without drawing any.
+"""Descriptions of the stand-in board's illustrations; `render.py` draws them.
 
-A picture is a pure function of the corpus' seed and of its own number, the same in every process and on every
-machine: the board lists 1.5 million posts from these without holding one, and the tests know the truth about
-every label. `drawing.py` turns one into bytes.
+A picture is a pure function of the corpus' seed and its own number, the same in every process and on every
+machine. So the board lists 1.5 million posts without storing any, and tests know the true labels.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from alti2v.demo.drawing.scene import Scene, compose, scene_tags
 from alti2v.records import Category, TagGroups
 
 MISSING_SHARE = 0.06
-"""Share of the true general, copyright and character tags that the uploader left out, each on its own."""
+"""Probability that the uploader omitted a true general, copyright or character tag, independently of others."""
 
 WRONG_PER_POST = 0.05
-"""General tags per post that the uploader gave by mistake, on average; at most one on a post."""
+"""Share of posts with one wrong general tag."""
 
 NEAR_DUPLICATE_SHARE = 0.06
-"""Share of the pictures that are an earlier one again: recompressed, cropped, rescaled or recoloured."""
+"""Share of pictures that repeat an earlier one: recompressed, cropped, rescaled or recoloured."""
 
 NEAR_DUPLICATE_REACH = 60
-"""A near-duplicate follows its original by at most about this many pictures."""
+"""Approximate maximum distance of a near-duplicate from its original, in pictures."""
 
 _LINKING_OWNERS = frozenset({"tidy_archivist", "gumdrop"})
 _OWNERS = ("gumdrop", "night_heron", "tidy_archivist", "quiet_importer", "bramble", "autobot_7")
@@ -42,8 +41,8 @@ class Corpus:
     """A set of pictures.
 
     Attributes:
-        seed: another seed gives other pictures.
-        pictures: how many there are, > 0; numbers run from 0.
+        seed: Seed of the pictures.
+        pictures: Number of pictures, > 0; they are numbered from 0.
     """
 
     seed: int = 2017
@@ -51,18 +50,18 @@ class Corpus:
 
     def __post_init__(self) -> None:
         if self.pictures <= 0:
-            raise ValueError(f"a corpus of {self.pictures} pictures is none: give at least 1")
+            raise ValueError(f"a corpus of {self.pictures} pictures is not possible: give at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """How a near-duplicate differs from its original.
+    """Difference between a near-duplicate and its original.
 
     Attributes:
-        crop: what is cut off at left, top, right and bottom, as fractions of the original's sides.
-        scale: of the sides, after cropping.
-        brightness, saturation: factors; 1 leaves the colours as they are.
-        quality: of the JPEG, 1 to 100.
+        crop: Margins cut off at left, top, right and bottom, as fractions of the original's sides.
+        scale: Factor for the sides, applied after cropping.
+        brightness, saturation: Factors for the colours.
+        quality: JPEG quality, 1 to 100.
     """
 
     crop: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
@@ -74,20 +73,23 @@ class Edit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Illustration:
-    """What the board knows of one picture.
+    """Description of one picture.
 
     Attributes:
-        tags: as the board shows them, with the uploader's omissions and mistakes.
-        true_tags: what is really on the picture.
-        width, height: of the original, px.
-        file_ext: "jpg", "png" or "gif".
-        rating: "general" or "sensitive" (a weapon is shown).
-        score: None where nobody voted.
-        created_at: unix seconds.
-        near_duplicate_of: number of the earlier picture that this one is a version of, or None.
-        is_child: whether the uploader linked the two as parent and child.
-        scene: what drawing needs; for a near-duplicate its original's.
-        edit: what was done to the original's picture; None unless this is a near-duplicate.
+        number: Number of the picture in its corpus.
+        tags: Tags on the board, with the uploader's omissions and mistakes.
+        true_tags: Tags of everything that is on the picture.
+        width, height: Size of the original, px.
+        file_ext: Extension of the original: "jpg", "png" or "gif".
+        rating: Rating: "general", or "sensitive" if a weapon is shown.
+        score: Votes; None if nobody voted.
+        source: URL of the source; "" if unknown.
+        owner: Name of the uploader.
+        created_at: Time of the upload, Unix seconds.
+        near_duplicate_of: Number of the picture that this one repeats; None if it repeats none.
+        is_child: True if the uploader linked the two as parent and child.
+        scene: Scene to draw; a near-duplicate has the scene of its original.
+        edit: Edit of the original; None if this is not a near-duplicate.
     """
 
     number: int
@@ -108,7 +110,7 @@ class Illustration:
 
 
 def illustration(corpus: Corpus, number: int) -> Illustration:
-    """Say what is on a picture; a pure function of `corpus.seed` and `number`.
+    """Describe a picture; a pure function of `corpus.seed` and `number`.
 
     Raises:
         ValueError: `number` is outside [0, corpus.pictures).
@@ -149,7 +151,7 @@ def illustration(corpus: Corpus, number: int) -> Illustration:
 
 @cache
 def categories() -> Mapping[str, Category]:
-    """The whole vocabulary: the category of every tag that any picture of any corpus can carry."""
+    """Category of every tag that a picture of any corpus can have."""
     return {
         **dict.fromkeys(sorted(words.general_tags()), Category.GENERAL),
         **{artist.name: Category.ARTIST for artist in ARTISTS},
@@ -169,7 +171,7 @@ def _fingerprint(seed: int, purpose: str, number: int) -> int:
 
 
 def _origin(seed: int, number: int) -> int | None:
-    """The number of the picture that this one repeats; never one that is itself a repetition."""
+    """Number of the picture that this one repeats, never a repetition itself; None if it repeats none."""
     if not _is_repetition(seed, number):
         return None
     distance = 1 + _fingerprint(seed, "distance", number) % NEAR_DUPLICATE_REACH
@@ -183,9 +185,9 @@ def _is_repetition(seed: int, number: int) -> bool:
     return number > 0 and _fingerprint(seed, "repetition", number) < NEAR_DUPLICATE_SHARE * 2**64
 
 
-# Width over height; illustrations are mostly upright, scenery and groups mostly lie.
+# Width over height; illustrations are mostly upright, scenery and groups mostly wide.
 _UPRIGHT = (0.65, 0.7, 0.707, 0.707, 0.75, 0.8, 0.85)
-_LYING = (1.2, 1.25, 1.333, 1.414, 1.5, 1.6)
+_WIDE = (1.2, 1.25, 1.333, 1.414, 1.5, 1.6)
 
 
 def _file(rng: Random, scene: Scene) -> tuple[int, int, str]:
@@ -197,7 +199,7 @@ def _file(rng: Random, scene: Scene) -> tuple[int, int, str]:
     elif chance < 0.12 + 0.88 * upright:
         ratio = rng.choice(_UPRIGHT)
     else:
-        ratio = rng.choice(_LYING)
+        ratio = rng.choice(_WIDE)
         width = max(width, 700)
     if rng.random() < 0.008:
         width = max(2 * width, 1900)
@@ -294,8 +296,8 @@ _LOG_KEPT = math.log(1 - MISSING_SHARE)
 
 
 def _forget(rng: Random, tags: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave each tag out with probability MISSING_SHARE, all of them independently."""
-    # The gap to the next omission is geometric: one draw for each omission, not for each tag.
+    """Omit each tag with probability MISSING_SHARE, independently of the others."""
+    # The gap to the next omission is geometric, so one draw per omission is enough.
     missing = int(math.log(1 - rng.random()) / _LOG_KEPT)
     if missing >= len(tags):
         return tags

@@ -1,7 +1,7 @@
 """Smooth shapes on a Pillow picture: curves become dense polygons, drawn large and reduced by the caller.
 
-Pillow's own outlines have no joints and its own shapes no rotation; here a shape is a path of points in
-whatever units suit the thing drawn, and a pen carries the way from those units to pixels.
+Pillow's outlines have no joints and its shapes cannot be rotated. Here a shape is a path of points in any
+convenient units, and a pen holds the transformation from those units to pixels.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ Path = NDArray[np.float64]
 Point = tuple[float, float]
 
 _PIECE = 32
-_STEPS = 11  # points per curve segment: no corner can be seen at the sizes drawn here
+_STEPS = 11  # points per curve segment; corners are invisible at these sizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pen:
-    """Draws paths for one artist, in one system of coordinates.
+    """Pen of one artist in one coordinate system.
 
     Attributes:
-        matrix: (2, 2), units to pixels.
-        origin: (2,), where (0, 0) lies, px.
-        line_px: width of an outline, px.
+        draw: Drawing interface of the picture.
+        artist: Artist whose lines and colours are used.
+        matrix: Transformation from units to pixels, (2, 2).
+        origin: Position of (0, 0), px, (2,).
+        line_px: Width of outlines, px.
     """
 
     draw: ImageDraw.ImageDraw
@@ -43,9 +45,9 @@ class Pen:
     line_px: float
 
     def moved(self, x: float, y: float, *, scale: float = 1.0, stretch: float = 1.0, turn: float = 0.0) -> Pen:
-        """A pen whose (0, 0) is at (x, y) here; turned clockwise by `turn` degrees.
+        """Return a pen whose (0, 0) is at (x, y) of this one, turned clockwise by `turn` degrees.
 
-        `scale` applies to both axes, `stretch` to x besides; a negative one mirrors. Lines keep their width.
+        `scale` applies to both axes, `stretch` also to x; negative values mirror. Lines keep their width.
         """
         angle = radians(turn)
         rotation = np.array([[cos(angle), -sin(angle)], [sin(angle), cos(angle)]])
@@ -56,15 +58,15 @@ class Pen:
         )
 
     def tone(self, colour: Colour) -> Colour:
-        """The colour as the artist mixes it."""
+        """Mix a colour as the artist does."""
         return toned(colour, self.artist)
 
     def shade(self, colour: Colour, amount: float = 1.0) -> Colour:
-        """The artist's shadow tone of a colour that is toned already."""
+        """The artist's shadow tone of a mixed colour."""
         return darker(colour, self.artist.shade * amount * 0.75)
 
     def gleam(self, colour: Colour, amount: float = 1.0) -> Colour:
-        """The artist's highlight tone of a colour that is toned already."""
+        """The artist's highlight tone of a mixed colour."""
         return lighter(colour, min(1.0, self.artist.gloss * amount))
 
     def fill(self, path: Path, colour: Colour) -> None:
@@ -72,7 +74,7 @@ class Pen:
         self.draw.polygon(self._flat(path), fill=colour)
 
     def stamp(self, path: Path, colour: Colour, *, x: float, y: float, size: float = 1.0) -> None:
-        """Fill a closed path around (0, 0), put at (x, y) and enlarged."""
+        """Fill a closed path around (0, 0), moved to (x, y) and scaled."""
         self.fill(path * size + np.array([x, y]), colour)
 
     def shape(self, path: Path, colour: Colour, *, weight: float = 1.0) -> None:
@@ -82,7 +84,7 @@ class Pen:
         self._outline(points, inked(colour, self.artist), weight)
 
     def union(self, paths: tuple[Path, ...], colour: Colour) -> None:
-        """Fill closed paths as one shape with one outline around all of them."""
+        """Fill closed paths as one shape with a single outline."""
         ink = inked(colour, self.artist)
         for path in paths:
             self.outline(path, ink, weight=1.8)  # the fillings cover the inner half
@@ -90,11 +92,11 @@ class Pen:
             self.fill(path, colour)
 
     def outline(self, path: Path, colour: Colour, *, weight: float = 1.0) -> None:
-        """Draw the outline of a closed path, a little heavier below than above."""
+        """Draw the outline of a closed path, slightly heavier below than above."""
         self._outline(path @ self.matrix.T + self.origin, colour, weight)
 
     def stroke(self, path: Path, colour: Colour, *, weight: float = 1.0) -> None:
-        """Draw an open path that swells in the middle and runs out at both ends."""
+        """Draw an open path that is thick in the middle and tapers at both ends."""
         points = path @ self.matrix.T + self.origin
         swell = np.sin(np.linspace(0.12, np.pi - 0.12, len(points)))[:, None]
         offset = _normals(points, closed=False) * (swell * (self.line_px * weight / 2))
@@ -116,14 +118,14 @@ class Pen:
 
     def _outline(self, points: Path, colour: Colour, weight: float) -> None:
         normals = _normals(points, closed=True)
-        # Light falls from above: what faces down gets the heavier line.
+        # Light comes from above, so edges that face down get the heavier line.
         lean = 1 + 0.3 * np.clip(normals[:, 1:] * _orientation(points), -1, 1)
         offset = normals * (lean * (self.line_px * weight / 2))
         outer, inner = points + offset, points - offset
         self._ribbon(np.concatenate([outer, outer[:1]]), np.concatenate([inner, inner[:1]]), colour)
 
     def _ribbon(self, left: Path, right: Path, colour: Colour) -> None:
-        # Pillow looks at every edge of a polygon for each of its rows: short pieces are twice as fast.
+        # Pillow examines every edge of a polygon for each of its rows; short pieces are twice as fast.
         for start in range(0, len(left) - 1, _PIECE):
             end = start + _PIECE + 1
             piece = np.concatenate([left[start:end], right[start:end][::-1]])
@@ -163,7 +165,7 @@ def bends(start: Point, *segments: tuple[float, float, float, float]) -> Path:
     starts = np.concatenate([[start], controls[:-1, 1]])
     corners = np.stack([starts, controls[:, 0], controls[:, 1]], axis=1)  # (segments, 3, 2)
     path = (_BEZIER @ corners).reshape(-1, 2)
-    # A path that ends where it began must not hold that point twice: it would have no direction there.
+    # A path that ends where it began must not contain that point twice: it would have no direction there.
     return path if tuple(controls[-1, 1]) == start else np.concatenate([path, controls[-1:, 1]])
 
 
@@ -179,7 +181,7 @@ def mirrored(path: Path) -> Path:
 
 
 def limb(joints: tuple[Point, ...], widths: tuple[float, ...]) -> Path:
-    """A closed path around a bent limb: a smooth line through the joints, as wide as given at each."""
+    """A closed path around a smooth line through the joints, with the given width at each."""
     line = curve(*joints)
     width = np.interp(np.linspace(0, 1, len(line)), np.linspace(0, 1, len(widths)), widths)[:, None] / 2
     offset = _normals(line, closed=False) * width
@@ -188,7 +190,7 @@ def limb(joints: tuple[Point, ...], widths: tuple[float, ...]) -> Path:
 
 @lru_cache(maxsize=64)
 def star(points: int, inner: float) -> Path:
-    """A star of radius 1 with that many points; `inner` is the radius of its notches."""
+    """A star of radius 1 with `points` points; `inner` is the radius of its notches."""
     angle = np.arange(2 * points) * np.pi / points - np.pi / 2
     radius = np.where(np.arange(2 * points) % 2, inner, 1.0)
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)

@@ -1,4 +1,4 @@
-"""Draws the illustrations of `corpus.py` with Pillow: originals, samples, thumbnails, a contact sheet.
+"""Draw the illustrations of `corpus.py` with Pillow: originals, samples, thumbnails, a contact sheet.
 
 Everything is drawn at twice the size and reduced, which smooths all edges.
 """
@@ -26,18 +26,18 @@ from alti2v.demo.drawing.pen import Pen
 from alti2v.demo.drawing.scene import Scene
 
 SAMPLE_WIDTH = 850
-"""Px; Safebooru's and Danbooru's samples are 850 wide, and absent where the original is no wider."""
+"""Width of samples, px; posts whose original is not wider have no sample."""
 
 THUMBNAIL_SIDE = 150
-"""Px, of the longer side; Safebooru's thumbnails."""
+"""Longer side of thumbnails, px."""
 
 _OVERSAMPLING = 2
-_MOST_PIXELS = 2_200_000  # drawn before oversampling; larger originals are drawn smaller and enlarged
+_MAX_PIXELS = 2_200_000  # before oversampling; larger originals are drawn smaller and enlarged
 _QUALITY = 88
 
 
 def original(corpus: Corpus, number: int) -> bytes:
-    """Draw the original file: JPEG, PNG or GIF as its `file_ext` says, of the promised size."""
+    """Draw the original, in the format and size that the illustration states."""
     what = illustration(corpus, number)
     picture = _picture(corpus, number)
     if what.file_ext == "jpg":
@@ -51,22 +51,22 @@ def original(corpus: Corpus, number: int) -> bytes:
 
 
 def sample(corpus: Corpus, number: int) -> bytes:
-    """Draw the sample, a JPEG 850 px wide; boards have one only where the original is wider."""
+    """Draw the sample, a JPEG of `SAMPLE_WIDTH`."""
     picture = _on_white(_picture(corpus, number))
     height = round(picture.height * SAMPLE_WIDTH / picture.width)
     return _jpeg(picture.resize((SAMPLE_WIDTH, height), Image.Resampling.BOX), quality=_QUALITY)
 
 
 def thumbnail(corpus: Corpus, number: int) -> bytes:
-    """Draw the thumbnail, a JPEG whose longer side has 150 px."""
+    """Draw the thumbnail, a JPEG."""
     picture = _on_white(_picture(corpus, number))
     picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), reducing_gap=2.0)
     return _jpeg(picture, quality=_QUALITY)
 
 
 def paint(scene: Scene, width: int, height: int) -> Image.Image:
-    """Draw a scene at any size, in px: RGB, L where it has no colours, or RGBA on no background."""
-    shrink = min(1.0, (_MOST_PIXELS / (width * height)) ** 0.5)
+    """Draw a scene at any size, px: RGB, L if it has no colours, or RGBA if its background is transparent."""
+    shrink = min(1.0, (_MAX_PIXELS / (width * height)) ** 0.5)
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
     is_transparent = scene.background == "transparent"
     canvas = Image.new(
@@ -84,7 +84,7 @@ def paint(scene: Scene, width: int, height: int) -> Image.Image:
 def contact_sheet(
     corpus: Corpus, numbers: Iterable[int], *, columns: int = 8, cell_px: int = 128
 ) -> Image.Image:
-    """Lay out pictures side by side, each cut to a square of `cell_px`."""
+    """Arrange pictures in a grid, each cropped to a square of `cell_px`."""
     pictures = [_on_white(_picture(corpus, number)) for number in numbers]
     gap = max(2, cell_px // 40)
     rows = -(-len(pictures) // columns)
@@ -98,7 +98,7 @@ def contact_sheet(
 
 
 def showcase(corpus: Corpus, count: int) -> list[int]:
-    """Choose the first pictures that show other places and characters than their neighbours."""
+    """Choose the first pictures whose places and characters differ from their neighbours'."""
     chosen: list[int] = []
     lately: deque[set[str]] = deque(maxlen=6)
     for number in range(corpus.pictures):
@@ -112,10 +112,10 @@ def showcase(corpus: Corpus, count: int) -> list[int]:
     return chosen
 
 
-# The original and the sample of one picture are asked for one after the other; 8 pictures are about 25 MB.
+# The original and the sample of a picture are drawn one after the other; 8 pictures take about 25 MB.
 @lru_cache(maxsize=8)
 def _picture(corpus: Corpus, number: int) -> Image.Image:
-    """The finished picture at its original size: RGB, L where it has no colours, or RGBA."""
+    """Draw the finished picture at its original size: RGB, L or RGBA."""
     what = illustration(corpus, number)
     if what.near_duplicate_of is None or what.edit is None:
         return paint(what.scene, what.width, what.height)
@@ -139,19 +139,19 @@ def _draw_scene(canvas: Image.Image, scene: Scene) -> None:
     grown = 1.0 + 0.3 * max(aspect, 1 / aspect) if scene.tilt else 1.0
     centre = page.moved(aspect / 2, 0.5, turn=scene.tilt)
     tilted = centre.moved(-aspect / 2 * grown, -0.5 * grown, scale=grown)
-    stage = Canvas(tilted, aspect, rng)
-    draw_backdrop(stage, scene)
+    backdrop = Canvas(tilted, aspect, rng)
+    draw_backdrop(backdrop, scene)
     flip = -1.0 if scene.is_mirrored else 1.0
     count = len(scene.figures)
     for place, figure in enumerate(scene.figures):
         x = (place - (count - 1) / 2) * 2.9 * unit_px / height + scene.offset * aspect
         stand = centre.moved(x, head_y / height - 0.5, scale=unit_px / height, stretch=flip)
         draw_figure(stand, figure, scene, rng)
-    draw_effect(replace(stage, pen=page), scene)
-    draw_frame(replace(stage, pen=page), scene)
+    draw_effect(replace(backdrop, pen=page), scene)
+    draw_frame(replace(backdrop, pen=page), scene)
 
 
-# What each framing shows, in head units: from where to where, seen from the head's centre, and how wide.
+# Upper edge, lower edge and width of each framing, in head units from the head's centre.
 _WINDOWS = {
     "portrait": (-1.85, 1.75, 2.7),
     "upper_body": (-1.9, 3.15, 3.1),
@@ -162,7 +162,7 @@ _WINDOWS = {
 
 
 def _framing(scene: Scene, width: int, height: int) -> tuple[float, float]:
-    """How large a head unit is, in px, and at which height the head's centre lies."""
+    """Size of a head unit and height of the head's centre, px."""
     top, bottom, breadth = _WINDOWS[scene.framing]
     if any(figure.headwear in {"witch_hat", "santa_hat"} for figure in scene.figures):
         top -= 0.5
@@ -203,7 +203,7 @@ def _edited(picture: Image.Image, what: Illustration, edit: Edit) -> Image.Image
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
-    """A copy without transparency."""
+    """Copy a picture without transparency."""
     if picture.mode != "RGBA":
         return picture.copy()
     white = Image.new("RGB", picture.size, "white")

@@ -1,4 +1,4 @@
-"""What is on one picture: figures, clothes, setting; and the tags that it earns. Knows nothing of drawing."""
+"""Scenes: figures, clothes and setting of a picture, and the tags that follow from them. No drawing."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Figure:
     """One character on a picture; strings are option names of `vocabulary.py`, "" for none.
 
     Attributes:
-        name: of a named character, "" for somebody.
-        in_usual_outfit: whether a named character wears what it always wears.
-        colour: of the outfit, or of the skirt below it.
-        gaze: where the eyes look: -1 left, 0 at the viewer, 1 right.
-        skin: 0 (fair) to 2 (dark).
+        name: Name of the character; "" for an unnamed one.
+        in_usual_outfit: True if a named character wears its usual outfit.
+        colour: Colour of the outfit, or of the skirt below it.
+        gaze: Direction of the eyes: -1 left, 0 at the viewer, 1 right.
+        skin: Tone of the skin, 0 (fair) to 2 (dark).
     """
 
     name: str
@@ -55,14 +55,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """Everything that drawing needs to know.
+    """Everything that is needed to draw a picture.
 
     Attributes:
-        cast: option of `CASTS`; decides how many figures there are.
-        tilt: rotation of the whole picture in degrees, 0 unless at a dutch angle.
-        offset: where the figures stand, as a fraction of the width off the centre.
-        is_mirrored: whether figures are drawn with left and right exchanged.
-        detail: seed of what carries no tag: where clouds and strands lie.
+        cast: Option of `CASTS`, which determines the number of figures.
+        tilt: Rotation of the whole picture in degrees; 0 unless at a dutch angle.
+        offset: Distance of the figures from the centre, as a fraction of the width.
+        is_mirrored: True if figures are drawn with left and right exchanged.
+        detail: Seed of untagged details, such as the positions of clouds and strands.
     """
 
     cast: str
@@ -85,7 +85,7 @@ _LANDSCAPES = ("sky", "sunset", "beach", "flower_field", "city", "forest")
 
 
 def compose(rng: Random) -> Scene:
-    """Invent a picture."""
+    """Compose a random scene."""
     artist = _pick_artist(rng)
     cast = words.CASTS.pick(rng)
     characters = _characters(rng, cast)
@@ -93,7 +93,7 @@ def compose(rng: Random) -> Scene:
     figures = tuple(_figure(rng, character, background) for character in characters)
     framing = words.FRAMINGS.pick(rng)
     if cast in {"girls", "couple"} and framing == "portrait":
-        framing = "upper_body"  # two heads alone make no picture
+        framing = "upper_body"  # two heads alone are not a picture
     view = words.VIEWS.pick(rng) if cast in {"girl", "boy"} else "front"
     return Scene(
         cast=cast,
@@ -114,7 +114,7 @@ def compose(rng: Random) -> Scene:
 
 
 def scene_tags(scene: Scene) -> set[str]:
-    """The general tags of everything that can be seen on the picture."""
+    """General tags of everything that is visible in the scene."""
     tags = {
         *words.CASTS[scene.cast].tags,
         *words.BACKGROUNDS[scene.background].tags,
@@ -156,12 +156,12 @@ def _background(rng: Random, artist: Artist, characters: tuple[Character, ...]) 
     return artist.favourite if chance > 1 - _FAVOURITE_SHARE else words.BACKGROUNDS.pick(rng)
 
 
-_NAMED_SHARE = 0.85  # of all figures; the rest is nobody in particular
-_USUAL_OUTFIT_SHARE = 0.93  # of the named figures
-_HABIT_SHARE = 0.8  # how often a named figure makes its usual face, holds its usual thing
-_HOME_SHARE = 0.5  # of the pictures of a character that has a setting of its own
-_FAVOURITE_SHARE = 0.1  # of the pictures that show an artist's favourite background
-_ORIGINAL_SHARE = 0.5  # of the pictures of nobody in particular: the artist's own, tagged "original"
+_NAMED_SHARE = 0.85  # share of named figures
+_USUAL_OUTFIT_SHARE = 0.93  # share of named figures in their usual outfit
+_HABIT_SHARE = 0.8  # share of named figures with their usual expression or held object
+_HOME_SHARE = 0.5  # share of a character's pictures in its own setting
+_FAVOURITE_SHARE = 0.1  # share of pictures with the artist's favourite background
+_ORIGINAL_SHARE = 0.5  # share of unnamed figures that are tagged "original"
 
 
 def _cumulative(weights: tuple[float, ...]) -> tuple[float, ...]:
@@ -233,7 +233,7 @@ def _figure(rng: Random, who: Character, background: str) -> Figure:
 
 
 def _pose(rng: Random, who: Character, outfit: str, background: str) -> tuple[str, str]:
-    """What the arms do, and what the hands hold: "" for nothing."""
+    """Choose a pose and the held object, "" for none."""
     if who.held and rng.random() < _HABIT_SHARE:
         return "holding", who.held
     pose = words.POSES.pick(rng)
@@ -374,5 +374,5 @@ _COLOUR_OF_A_THING = re.compile(
 
 @cache
 def _needs_colour(tag: str) -> bool:
-    # On a picture without colours boards tag none: there is no blue hair on a greyscale picture.
+    # Boards tag no colours on a greyscale picture.
     return _COLOUR_OF_A_THING.fullmatch(tag) is not None

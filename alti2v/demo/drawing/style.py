@@ -1,7 +1,7 @@
-"""One figure as it is about to be drawn: its colours mixed, its stance decided.
+"""Style of one figure: its mixed colours, its proportions and its stance.
 
 Units of a figure: the head's half-width is about 1, its centre is (0, 0), y points down; the chin is at y = 1,
-the shoulders at 1.5, the hips at 3.4, the soles at 6.4. A chibi's body is shorter: `Look.down` shortens it.
+the shoulders at 1.5, the hips at 3.4, the soles at 6.4. A chibi's body is shorter: see `FigureStyle.down`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from alti2v.demo.drawing.scene import Figure, Scene
 
 CHIBI_LENGTH = 0.54
 CHIBI_WIDTH = 0.74
-_COLLAR = 1.0  # the body is stretched and shortened from here downwards
+_COLLAR = 1.0  # below this height the body is stretched or shortened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigureStyle:
-    """What the drawing functions share about a figure.
+    """Properties of a figure that the drawing functions share.
 
     Attributes:
-        turn: where the head is turned to, from -1 (left) to 1 (right); the features shift that way.
-        view: "front", "side" or "behind".
-        length: of everything below the collar, relative to a full-grown figure.
-        rng: for strands and folds; nothing that earns a tag is drawn from it.
+        turn: Direction of the head, from -1 (left) to 1 (right); the features shift that way.
+        view: Point of view: "front", "side" or "behind".
+        length: Length of everything below the collar, relative to a full-grown figure.
+        rng: Generator of strands and folds, which no tag depends on.
     """
 
     figure: Figure
@@ -42,12 +42,12 @@ class FigureStyle:
     rng: Random
 
     def down(self, y: float) -> float:
-        """Where a height of the full-grown figure lies on this one."""
+        """Convert a height of the full-grown figure to one of this figure."""
         return y if y <= _COLLAR else _COLLAR + (y - _COLLAR) * self.length
 
 
-def look_at(figure: Figure, scene: Scene, pen: Pen, rng: Random) -> FigureStyle:
-    """Mix a figure's colours and decide how it stands."""
+def figure_style(figure: Figure, scene: Scene, pen: Pen, rng: Random) -> FigureStyle:
+    """Mix a figure's colours and choose its stance."""
     return FigureStyle(
         figure=figure,
         skin=pen.tone(colours.SKIN[figure.skin]),
@@ -64,9 +64,9 @@ def look_at(figure: Figure, scene: Scene, pen: Pen, rng: Random) -> FigureStyle:
     )
 
 
-def body_pen(pen: Pen, look: FigureStyle) -> Pen:
-    """A pen in whose units the body has its full-grown proportions."""
-    if look.length == 1.0:
+def body_pen(pen: Pen, style: FigureStyle) -> Pen:
+    """Return a pen in whose units the body has its full-grown proportions."""
+    if style.length == 1.0:
         return pen
-    stretch = CHIBI_WIDTH / look.length
-    return pen.moved(0, _COLLAR * (1 - look.length), scale=look.length, stretch=stretch)
+    stretch = CHIBI_WIDTH / style.length
+    return pen.moved(0, _COLLAR * (1 - style.length), scale=style.length, stretch=stretch)

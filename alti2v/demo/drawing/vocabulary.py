@@ -1,8 +1,8 @@
-"""What can be on a picture: the options of each choice, their weights, and the tags that they earn.
+"""Vocabulary of the pictures: the options of each choice, their weights and their tags.
 
-Pure tables. Weights are relative within a table; they fall off as the tags of a board do, a few options that
-everybody draws and a long tail of rarities. Each option lists all of its tags, implied ones included; the pairs
-that must go together stand in `IMPLICATIONS`, and a test holds every picture to them.
+Pure tables. Weights are relative within a table and fall off like the tags of a board: a few common options and
+a long tail of rare ones. Each option lists all of its tags, implied ones included; `IMPLICATIONS` lists the
+implications, which a test checks on every picture.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from random import Random
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One thing that can be chosen.
+    """One option of a choice.
 
     Attributes:
-        name: what the drawing calls it.
-        weight: relative frequency, > 0.
-        tags: earned in every framing.
-        torso: earned where at least the upper body is in the frame.
-        lower: earned where at least the thighs are in the frame.
+        name: Name of the option, which the drawing functions use.
+        weight: Relative frequency, > 0.
+        tags: Tags in every framing.
+        torso: Further tags if at least the upper body is in the frame.
+        lower: Further tags if at least the thighs are in the frame.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Option:
 
 
 class WeightedOptions:
-    """Options to pick from by weight."""
+    """Options with weights to pick from."""
 
     def __init__(self, *options: Option) -> None:
         self.options = options
@@ -43,14 +43,14 @@ class WeightedOptions:
         self._cumulative = tuple(accumulate(option.weight for option in options))
 
     def pick(self, rng: Random) -> str:
-        """Draw the name of one option."""
+        """Pick the name of one option at random."""
         return self._names[bisect(self._cumulative, rng.random() * self._cumulative[-1])]
 
     def __getitem__(self, name: str) -> Option:
         return self._named[name]
 
     def tags(self) -> set[str]:
-        """Every tag that an option of this table can earn."""
+        """All tags of the options of this table."""
         return {tag for o in self.options for tag in (*o.tags, *o.torso, *o.lower)}
 
 
@@ -273,9 +273,6 @@ BACKGROUNDS = WeightedOptions(
     Option("fireworks", 1.2, (*_NIGHT, "fireworks", "summer")),
     Option("underwater", 1.1, ("bubble", "fish", "underwater", "water")),
 )
-PLAIN_BACKGROUNDS = frozenset(
-    {"white", "grey", "blue", "pink", "yellow", "black", "transparent", "gradient", "dots", "stripes", "hearts"}
-)
 
 CASTS = WeightedOptions(
     Option("girl", 76, ("1girl", "solo")),
@@ -291,7 +288,7 @@ FRAMINGS = WeightedOptions(
     Option("full_body", 13, ("full_body", "standing")),
     Option("chibi", 13, ("chibi", "full_body", "standing")),
 )
-# How much of the body a framing shows: 0 the head and shoulders, 1 to the waist, 2 to the thighs, 3 all of it.
+# Visible part of the body in each framing: 0 head and shoulders, 1 to the waist, 2 to the thighs, 3 all of it.
 REACH: Mapping[str, int] = {"portrait": 0, "upper_body": 1, "cowboy_shot": 2, "full_body": 3, "chibi": 3}
 
 VIEWS = WeightedOptions(
@@ -319,7 +316,7 @@ FRAMES = WeightedOptions(
     Option("letterbox", 1.5, ("letterboxed",)),
 )
 
-# What a setting makes likely: the options that half of its pictures take instead of the usual ones.
+# Options that a setting makes likely: half of its pictures use them instead of the usual ones.
 SETTING_OUTFITS: Mapping[str, tuple[str, ...]] = {
     "classroom": ("serafuku", "blazer"),
     "library": ("blazer", "sweater", "shirt"),
@@ -349,7 +346,7 @@ SETTING_HELD: Mapping[str, str] = {
 }
 OUTFIT_HELD: Mapping[str, str] = {"armor": "sword", "cape": "staff", "maid": "cup"}
 
-# Tags of details that are no choice between options; `scene.py` says what earns them.
+# Tags of details that are not options; `scene.py` decides which pictures have them.
 DETAIL_TAGS = (
     "ahoge",
     "alternate_costume",
@@ -418,7 +415,7 @@ IMPLICATIONS: Mapping[str, tuple[str, ...]] = {
 
 
 def general_tags() -> frozenset[str]:
-    """Every general tag that a picture can earn."""
+    """All general tags that a picture can have."""
     tables = (
         *(HAIR_COLOURS, EYE_COLOURS, GIRL_HAIR, BOY_HAIR, BANGS, KINDS, HEADWEAR, BOY_HEADWEAR, BOW_COLOURS),
         *(EYEWEAR, GIRL_OUTFITS, BOY_OUTFITS, SKIRT_COLOURS, *COLOURED_OUTFITS.values()),

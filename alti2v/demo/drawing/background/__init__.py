@@ -1,1 +1,1 @@
-"""What surrounds the person in a drawing: scenery, objects and effects."""
+"""Scenery, objects and effects around the figures."""

@@ -1,4 +1,4 @@
-"""Backgrounds: plain ones, patterns, rooms, and those of `outdoors.py`."""
+"""Backgrounds: plain colours, patterns and rooms; those of `outdoors.py` are dispatched here."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from alti2v.demo.drawing.pen import Pen, bends, curve, ellipse, heart, polygon
 from alti2v.demo.drawing.scene import Scene
 
 
-def draw_backdrop(stage: Canvas, scene: Scene) -> None:
-    """Draw the background of a scene over the whole stage."""
-    _BACKDROPS[scene.background](stage)
+def draw_backdrop(canvas: Canvas, scene: Scene) -> None:
+    """Draw the background of a scene on the whole canvas."""
+    _BACKDROPS[scene.background](canvas)
 
 
 def _flat(colour: Colour) -> Callable[[Canvas], None]:
-    return lambda stage: box(stage.pen, 0, 0, stage.width, 1, stage.pen.tone(colour))
+    return lambda canvas: box(canvas.pen, 0, 0, canvas.width, 1, canvas.pen.tone(colour))
 
 
 def _nothing(_: Canvas) -> None:
-    """The canvas is white, or transparent, already."""
+    """Draw nothing: the canvas is white, or transparent, already."""
 
 
 _GRADIENTS: tuple[tuple[Colour, Colour], ...] = (
@@ -33,8 +33,8 @@ _GRADIENTS: tuple[tuple[Colour, Colour], ...] = (
 )
 
 
-def _soft_gradient(stage: Canvas) -> None:
-    gradient(stage, *stage.rng.choice(_GRADIENTS))
+def _soft_gradient(canvas: Canvas) -> None:
+    gradient(canvas, *canvas.rng.choice(_GRADIENTS))
 
 
 _PATTERN_COLOURS: tuple[Colour, ...] = (
@@ -46,31 +46,31 @@ _PATTERN_COLOURS: tuple[Colour, ...] = (
 )
 
 
-def _dots(stage: Canvas) -> None:
-    pen = stage.pen
-    colour = pen.tone(stage.rng.choice(_PATTERN_COLOURS))
-    box(pen, 0, 0, stage.width, 1, colours.lighter(colour, 0.7))
+def _dots(canvas: Canvas) -> None:
+    pen = canvas.pen
+    colour = pen.tone(canvas.rng.choice(_PATTERN_COLOURS))
+    box(pen, 0, 0, canvas.width, 1, colours.lighter(colour, 0.7))
     pitch = 0.125
     for row in range(-1, 9):
-        for column in range(-1, int(stage.width / pitch) + 2):
+        for column in range(-1, int(canvas.width / pitch) + 2):
             pen.fill(ellipse((column + row % 2 / 2) * pitch, (row + 0.5) * pitch, 0.036, 0.036), colour)
 
 
-def _stripes(stage: Canvas) -> None:
-    pen = stage.pen
-    colour = pen.tone(stage.rng.choice(_PATTERN_COLOURS))
-    box(pen, 0, 0, stage.width, 1, colours.lighter(colour, 0.75))
-    for step in range(-8, int(stage.width / 0.16) + 2):
+def _stripes(canvas: Canvas) -> None:
+    pen = canvas.pen
+    colour = pen.tone(canvas.rng.choice(_PATTERN_COLOURS))
+    box(pen, 0, 0, canvas.width, 1, colours.lighter(colour, 0.75))
+    for step in range(-8, int(canvas.width / 0.16) + 2):
         x = step * 0.16
         pen.fill(polygon((x, 1.0), (x + 0.08, 1.0), (x + 1.08, 0.0), (x + 1.0, 0.0)), colour)
 
 
-def _hearts(stage: Canvas) -> None:
-    pen = stage.pen
-    box(pen, 0, 0, stage.width, 1, pen.tone((255, 226, 234)))
+def _hearts(canvas: Canvas) -> None:
+    pen = canvas.pen
+    box(pen, 0, 0, canvas.width, 1, pen.tone((255, 226, 234)))
     pitch = 0.19
     for row in range(-1, 7):
-        for column in range(-1, int(stage.width / pitch) + 2):
+        for column in range(-1, int(canvas.width / pitch) + 2):
             pen.fill(
                 heart((column + row % 2 / 2) * pitch, (row + 0.5) * pitch, 0.12), pen.tone((255, 150, 176))
             )
@@ -96,8 +96,8 @@ def _window(pen: Pen, x: float, y: float, width: float, height: float, *, curtai
             )
 
 
-def _classroom(stage: Canvas) -> None:
-    pen, w = stage.pen, stage.width
+def _classroom(canvas: Canvas) -> None:
+    pen, w = canvas.pen, canvas.width
     box(pen, 0, 0, w, 1, pen.tone((246, 232, 200)))
     box(pen, 0, 0.8, w, 1, pen.tone((206, 156, 104)))
     box(pen, 0.03, 0.12, w * 0.68, 0.56, pen.tone((172, 118, 74)))
@@ -111,18 +111,18 @@ def _classroom(stage: Canvas) -> None:
         box(pen, (x + 0.25) * w, 0.76, (x + 0.27) * w, 0.98, pen.tone((130, 134, 146)))
 
 
-def _room(stage: Canvas) -> None:
-    pen, w = stage.pen, stage.width
+def _room(canvas: Canvas) -> None:
+    pen, w = canvas.pen, canvas.width
     box(pen, 0, 0, w, 1, pen.tone((250, 226, 214)))
     for x in range(int(w / 0.1) + 1):
         box(pen, x * 0.1, 0, x * 0.1 + 0.04, 0.78, pen.tone((248, 216, 204)))
     box(pen, 0, 0.78, w, 1, pen.tone((196, 146, 110)))
-    left = w * stage.rng.choice((0.08, 0.56))
+    left = w * canvas.rng.choice((0.08, 0.56))
     _window(pen, left, 0.12, w * 0.34, 0.42, curtains=True)
 
 
-def _library(stage: Canvas) -> None:
-    pen, rng, w = stage.pen, stage.rng, stage.width
+def _library(canvas: Canvas) -> None:
+    pen, rng, w = canvas.pen, canvas.rng, canvas.width
     wood = pen.tone((122, 78, 52))
     box(pen, 0, 0, w, 1, pen.tone((76, 48, 40)))
     for shelf in range(5):

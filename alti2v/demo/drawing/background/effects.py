@@ -1,4 +1,4 @@
-"""What is drawn over the figures: weather, sparkles, a speech bubble, a border."""
+"""Overlays: weather, sparkles, a speech bubble, a border."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from alti2v.demo.drawing.pen import arc, bends, curve, ellipse, heart, polygon, 
 from alti2v.demo.drawing.scene import Scene
 
 
-def draw_effect(stage: Canvas, scene: Scene) -> None:
-    """Draw what floats before the figures."""
+def draw_effect(canvas: Canvas, scene: Scene) -> None:
+    """Draw the effect in front of the figures."""
     if scene.background == "cherry":
-        _petals(stage)
+        _petals(canvas)
     elif scene.background == "snow":
-        _flakes(stage, 40, 0.012)
+        _flakes(canvas, 40, 0.012)
     elif scene.background == "rain":
-        _drops(stage)
+        _drops(canvas)
     elif scene.background == "autumn":
-        _leaves(stage, 14)
+        _leaves(canvas, 14)
     elif scene.background == "underwater":
-        _bubbles(stage)
+        _bubbles(canvas)
     effect = _EFFECTS.get(scene.effect)
     if effect is not None:
-        effect(stage)
+        effect(canvas)
 
 
-def draw_frame(stage: Canvas, scene: Scene) -> None:
+def draw_frame(canvas: Canvas, scene: Scene) -> None:
     """Draw a border or letterbox bars, and the artist's signature."""
-    pen, width = stage.pen, stage.width
+    pen, width = canvas.pen, canvas.width
     if scene.is_signed:
         x, y = width * 0.8, 0.93
         for step in range(4):
@@ -58,60 +58,60 @@ def draw_frame(stage: Canvas, scene: Scene) -> None:
         box(pen, 0, 0.89, width, 1, (12, 12, 14))
 
 
-def _petals(stage: Canvas) -> None:
+def _petals(canvas: Canvas) -> None:
     for _ in range(20):
-        petal = stage.pen.moved(
-            stage.rng.random() * stage.width, stage.rng.random(), scale=0.03, turn=stage.rng.random() * 360
+        petal = canvas.pen.moved(
+            canvas.rng.random() * canvas.width, canvas.rng.random(), scale=0.03, turn=canvas.rng.random() * 360
         )
         petal.fill(bends((0, 0.6), (-0.6, 0, 0, -0.6), (0.6, 0, 0, 0.6)), (255, 178, 206))
 
 
-def _flakes(stage: Canvas, count: int, size: float) -> None:
+def _flakes(canvas: Canvas, count: int, size: float) -> None:
     for _ in range(count):
-        radius = size * stage.rng.uniform(0.6, 1.3)
-        x, y = stage.rng.random() * stage.width, stage.rng.random()
-        stage.pen.stamp(DOT, (255, 255, 255), x=x, y=y, size=radius)
+        radius = size * canvas.rng.uniform(0.6, 1.3)
+        x, y = canvas.rng.random() * canvas.width, canvas.rng.random()
+        canvas.pen.stamp(DOT, (255, 255, 255), x=x, y=y, size=radius)
 
 
-def _drops(stage: Canvas) -> None:
+def _drops(canvas: Canvas) -> None:
     for _ in range(60):
-        x, y = stage.rng.random() * stage.width * 1.1, stage.rng.random()
-        stage.pen.rope(polygon((x, y), (x - 0.022, y + 0.08)), (206, 222, 240), width=0.005)
+        x, y = canvas.rng.random() * canvas.width * 1.1, canvas.rng.random()
+        canvas.pen.rope(polygon((x, y), (x - 0.022, y + 0.08)), (206, 222, 240), width=0.005)
 
 
-def _leaves(stage: Canvas, count: int) -> None:
+def _leaves(canvas: Canvas, count: int) -> None:
     for _ in range(count):
-        leaf = stage.pen.moved(
-            stage.rng.random() * stage.width, stage.rng.random(), scale=0.035, turn=stage.rng.random() * 360
+        leaf = canvas.pen.moved(
+            canvas.rng.random() * canvas.width, canvas.rng.random(), scale=0.035, turn=canvas.rng.random() * 360
         )
         leaf.fill(
-            star(5, 0.45), stage.pen.tone(stage.rng.choice(((214, 70, 40), (240, 140, 40), (250, 190, 60))))
+            star(5, 0.45), canvas.pen.tone(canvas.rng.choice(((214, 70, 40), (240, 140, 40), (250, 190, 60))))
         )
 
 
-def _bubbles(stage: Canvas) -> None:
+def _bubbles(canvas: Canvas) -> None:
     for _ in range(16):
-        x, y, radius = stage.rng.random() * stage.width, stage.rng.random(), stage.rng.uniform(0.01, 0.03)
-        stage.pen.rope(arc(x, y, (radius, radius), (0, 360)), (226, 248, 255), width=0.006)
+        x, y, radius = canvas.rng.random() * canvas.width, canvas.rng.random(), canvas.rng.uniform(0.01, 0.03)
+        canvas.pen.rope(arc(x, y, (radius, radius), (0, 360)), (226, 248, 255), width=0.006)
 
 
-def _sparkles(stage: Canvas) -> None:
+def _sparkles(canvas: Canvas) -> None:
     for _ in range(14):
-        size = stage.rng.uniform(0.02, 0.055)
-        x, y = stage.rng.random() * stage.width, stage.rng.random()
-        stage.pen.stamp(star(4, 0.22), (255, 214, 110), x=x, y=y, size=size * 1.25)
-        stage.pen.stamp(star(4, 0.22), (255, 252, 224), x=x, y=y, size=size)
+        size = canvas.rng.uniform(0.02, 0.055)
+        x, y = canvas.rng.random() * canvas.width, canvas.rng.random()
+        canvas.pen.stamp(star(4, 0.22), (255, 214, 110), x=x, y=y, size=size * 1.25)
+        canvas.pen.stamp(star(4, 0.22), (255, 252, 224), x=x, y=y, size=size)
 
 
-def _floating_hearts(stage: Canvas) -> None:
+def _floating_hearts(canvas: Canvas) -> None:
     for _ in range(9):
-        side = stage.rng.choice((0.12, 0.88)) + stage.rng.uniform(-0.11, 0.11)
-        size = stage.rng.uniform(0.05, 0.1)
-        stage.pen.shape(heart(side * stage.width, stage.rng.random() * 0.8 + 0.08, size), (250, 84, 124))
+        side = canvas.rng.choice((0.12, 0.88)) + canvas.rng.uniform(-0.11, 0.11)
+        size = canvas.rng.uniform(0.05, 0.1)
+        canvas.pen.shape(heart(side * canvas.width, canvas.rng.random() * 0.8 + 0.08, size), (250, 84, 124))
 
 
-def _speech_bubble(stage: Canvas) -> None:
-    pen, w = stage.pen, stage.width
+def _speech_bubble(canvas: Canvas) -> None:
+    pen, w = canvas.pen, canvas.width
     x = w * 0.8
     size = min(0.15, 0.2 * w)
     pen.shape(polygon((x - size * 0.5, 0.16), (x - size * 0.9, 0.34), (x + size * 0.1, 0.2)), (255, 255, 255))
@@ -123,11 +123,11 @@ def _speech_bubble(stage: Canvas) -> None:
         )
 
 
-def _musical_notes(stage: Canvas) -> None:
+def _musical_notes(canvas: Canvas) -> None:
     for _ in range(6):
-        x = (stage.rng.choice((0.13, 0.87)) + stage.rng.uniform(-0.1, 0.1)) * stage.width
-        note = stage.pen.moved(x, stage.rng.uniform(0.1, 0.7), scale=0.05)
-        colour = stage.rng.choice(((60, 60, 80), (230, 90, 120), (80, 120, 220)))
+        x = (canvas.rng.choice((0.13, 0.87)) + canvas.rng.uniform(-0.1, 0.1)) * canvas.width
+        note = canvas.pen.moved(x, canvas.rng.uniform(0.1, 0.7), scale=0.05)
+        colour = canvas.rng.choice(((60, 60, 80), (230, 90, 120), (80, 120, 220)))
         note.fill(ellipse(-0.3, 0.6, 0.36, 0.27), colour)
         note.rope(curve((0.02, 0.6), (0.02, -0.2), (0.02, -0.9), (0.4, -0.6), (0.5, -0.2)), colour, width=0.15)
 

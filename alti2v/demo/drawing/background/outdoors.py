@@ -9,45 +9,45 @@ from alti2v.demo.drawing.colours import Colour, blended
 from alti2v.demo.drawing.pen import Pen, bends, blob, curve, ellipse, polygon, star
 
 
-def _sky(stage: Canvas) -> None:
-    gradient(stage, (70, 150, 240), (196, 232, 255))
-    draw_clouds(stage, (255, 255, 255), (206, 226, 246), count=5)
+def _sky(canvas: Canvas) -> None:
+    gradient(canvas, (70, 150, 240), (196, 232, 255))
+    draw_clouds(canvas, (255, 255, 255), (206, 226, 246), count=5)
 
 
-def _sunset(stage: Canvas) -> None:
-    gradient(stage, (118, 84, 168), (255, 150, 84))
-    gradient(stage, (255, 150, 84), (255, 214, 120), start=0.62)
-    x = stage.width * stage.rng.uniform(0.15, 0.85)
-    stage.pen.fill(ellipse(x, 0.7, 0.13, 0.13), stage.pen.tone((255, 244, 190)))
-    draw_clouds(stage, (255, 176, 150), (206, 110, 140), lowest=0.5)
-    draw_hills(stage, (86, 58, 98), 0.86)
+def _sunset(canvas: Canvas) -> None:
+    gradient(canvas, (118, 84, 168), (255, 150, 84))
+    gradient(canvas, (255, 150, 84), (255, 214, 120), start=0.62)
+    x = canvas.width * canvas.rng.uniform(0.15, 0.85)
+    canvas.pen.fill(ellipse(x, 0.7, 0.13, 0.13), canvas.pen.tone((255, 244, 190)))
+    draw_clouds(canvas, (255, 176, 150), (206, 110, 140), lowest=0.5)
+    draw_hills(canvas, (86, 58, 98), 0.86)
 
 
-def _starry_night(stage: Canvas) -> None:
-    draw_night_sky(stage)
-    draw_hills(stage, (24, 26, 62), 0.9)
+def _starry_night(canvas: Canvas) -> None:
+    draw_night_sky(canvas)
+    draw_hills(canvas, (24, 26, 62), 0.9)
 
 
-def _fireworks(stage: Canvas) -> None:
-    draw_night_sky(stage, moon=False, stars=14)
+def _fireworks(canvas: Canvas) -> None:
+    draw_night_sky(canvas, moon=False, stars=14)
     for colour in ((255, 120, 150), (255, 220, 110), (120, 220, 255), (170, 255, 170)):
-        x, y = stage.rng.random() * stage.width, 0.1 + stage.rng.random() * 0.42
-        radius = stage.rng.uniform(0.12, 0.2)
+        x, y = canvas.rng.random() * canvas.width, 0.1 + canvas.rng.random() * 0.42
+        radius = canvas.rng.uniform(0.12, 0.2)
         for turn in range(0, 360, 24):
-            ray = stage.pen.moved(x, y, turn=turn)
+            ray = canvas.pen.moved(x, y, turn=turn)
             ray.rope(polygon((radius * 0.3, 0), (radius, 0)), colour, width=0.009)
             ray.fill(ellipse(radius, 0, 0.012, 0.012), colour)
-    _skyline(stage, (20, 20, 46), 0.8, lit=False)
+    _skyline(canvas, (20, 20, 46), 0.8, lit=False)
 
 
-def _halloween(stage: Canvas) -> None:
-    pen = stage.pen
-    gradient(stage, (56, 24, 84), (236, 120, 50))
-    x = stage.width * stage.rng.choice((0.2, 0.8))
+def _halloween(canvas: Canvas) -> None:
+    pen = canvas.pen
+    gradient(canvas, (56, 24, 84), (236, 120, 50))
+    x = canvas.width * canvas.rng.choice((0.2, 0.8))
     pen.fill(ellipse(x, 0.2, 0.13, 0.13), (255, 232, 150))
-    draw_hills(stage, (38, 22, 50), 0.84)
+    draw_hills(canvas, (38, 22, 50), 0.84)
     for _ in range(4):
-        bat = pen.moved(stage.rng.random() * stage.width, stage.rng.uniform(0.08, 0.5), scale=0.05)
+        bat = pen.moved(canvas.rng.random() * canvas.width, canvas.rng.uniform(0.08, 0.5), scale=0.05)
         bat.fill(
             bends(
                 (0, 0.3),
@@ -60,7 +60,7 @@ def _halloween(stage: Canvas) -> None:
             (30, 16, 40),
         )
     for x, size in ((0.13, 0.11), (0.87, 0.13)):
-        _lantern(pen.moved(x * stage.width, 0.9, scale=size))
+        _lantern(pen.moved(x * canvas.width, 0.9, scale=size))
 
 
 def _lantern(pen: Pen) -> None:
@@ -75,13 +75,13 @@ def _lantern(pen: Pen) -> None:
     )
 
 
-def _beach(stage: Canvas) -> None:
-    pen, w = stage.pen, stage.width
-    gradient(stage, (74, 168, 246), (206, 240, 255), end=0.5)
-    draw_clouds(stage, (255, 255, 255), (210, 230, 248), lowest=0.3, count=3)
-    gradient(stage, (20, 108, 190), (80, 204, 220), start=0.48, end=0.8)
+def _beach(canvas: Canvas) -> None:
+    pen, w = canvas.pen, canvas.width
+    gradient(canvas, (74, 168, 246), (206, 240, 255), end=0.5)
+    draw_clouds(canvas, (255, 255, 255), (210, 230, 248), lowest=0.3, count=3)
+    gradient(canvas, (20, 108, 190), (80, 204, 220), start=0.48, end=0.8)
     for y in (0.56, 0.64, 0.71):
-        x = stage.rng.random() * w * 0.6
+        x = canvas.rng.random() * w * 0.6
         pen.stroke(curve((x, y), (x + 0.12, y - 0.008), (x + 0.3, y)), (230, 248, 255), weight=1.6)
     pen.fill(
         bends(
@@ -105,9 +105,9 @@ def _beach(stage: Canvas) -> None:
     )
 
 
-def _cherry(stage: Canvas) -> None:
-    pen, rng, w = stage.pen, stage.rng, stage.width
-    gradient(stage, (150, 206, 250), (250, 240, 250))
+def _cherry(canvas: Canvas) -> None:
+    pen, rng, w = canvas.pen, canvas.rng, canvas.width
+    gradient(canvas, (150, 206, 250), (250, 240, 250))
     trunk = pen.tone((112, 72, 66))
     pen.fill(
         bends(
@@ -130,9 +130,9 @@ def _cherry(stage: Canvas) -> None:
 _PUFF = blob((-1, 0), (-0.8, -0.7), (0, -0.9), (0.8, -0.7), (1, 0), (0.7, 0.7), (0, 0.85), (-0.75, 0.65))
 
 
-def _forest(stage: Canvas) -> None:
-    pen, rng, w = stage.pen, stage.rng, stage.width
-    gradient(stage, (214, 240, 190), (120, 190, 120))
+def _forest(canvas: Canvas) -> None:
+    pen, rng, w = canvas.pen, canvas.rng, canvas.width
+    gradient(canvas, (214, 240, 190), (120, 190, 120))
     for shade, base, count in (((112, 176, 112), 0.7, 7), ((66, 134, 84), 0.86, 6)):
         for step in range(count):
             x = (step + rng.random()) / count * w
@@ -143,7 +143,7 @@ def _forest(stage: Canvas) -> None:
         for _ in range(9):
             size = rng.uniform(0.1, 0.17)
             pen.stamp(_PUFF, pen.tone(shade), x=rng.random() * w, y=rng.uniform(-0.02, 0.26), size=size)
-    draw_hills(stage, (84, 156, 76), 0.86)
+    draw_hills(canvas, (84, 156, 76), 0.86)
 
 
 def _pine(pen: Pen, x: float, base: float, size: float, colour: Colour) -> None:
@@ -160,23 +160,23 @@ def _pine(pen: Pen, x: float, base: float, size: float, colour: Colour) -> None:
         )
 
 
-def _snow(stage: Canvas) -> None:
-    pen, rng, w = stage.pen, stage.rng, stage.width
-    gradient(stage, (150, 176, 214), (232, 240, 250))
+def _snow(canvas: Canvas) -> None:
+    pen, rng, w = canvas.pen, canvas.rng, canvas.width
+    gradient(canvas, (150, 176, 214), (232, 240, 250))
     for _ in range(7):
         _pine(pen, rng.random() * w, rng.uniform(0.72, 0.84), rng.uniform(0.24, 0.42), pen.tone((92, 128, 142)))
-    draw_hills(stage, (246, 250, 255), 0.8)
+    draw_hills(canvas, (246, 250, 255), 0.8)
 
 
-def _rain(stage: Canvas) -> None:
-    gradient(stage, (92, 104, 128), (156, 168, 186))
-    draw_clouds(stage, (124, 134, 154), (98, 108, 130), lowest=0.25, count=5)
-    draw_hills(stage, (108, 120, 136), 0.88)
+def _rain(canvas: Canvas) -> None:
+    gradient(canvas, (92, 104, 128), (156, 168, 186))
+    draw_clouds(canvas, (124, 134, 154), (98, 108, 130), lowest=0.25, count=5)
+    draw_hills(canvas, (108, 120, 136), 0.88)
 
 
-def _autumn(stage: Canvas) -> None:
-    pen, rng, w = stage.pen, stage.rng, stage.width
-    gradient(stage, (255, 236, 200), (246, 190, 120))
+def _autumn(canvas: Canvas) -> None:
+    pen, rng, w = canvas.pen, canvas.rng, canvas.width
+    gradient(canvas, (255, 236, 200), (246, 190, 120))
     for x in (0.08, 0.9):
         pen.fill(
             polygon(((x - 0.04) * w, 1.0), ((x - 0.02) * w, 0.0), ((x + 0.02) * w, 0.0), ((x + 0.04) * w, 1.0)),
@@ -186,11 +186,11 @@ def _autumn(stage: Canvas) -> None:
         for _ in range(10):
             size = rng.uniform(0.06, 0.13)
             pen.stamp(_PUFF, pen.tone(shade), x=rng.random() * w, y=rng.random() * 0.32, size=size)
-    draw_hills(stage, (206, 120, 60), 0.88)
+    draw_hills(canvas, (206, 120, 60), 0.88)
 
 
-def _skyline(stage: Canvas, colour: Colour, y: float, *, lit: bool) -> None:
-    pen, rng, w = stage.pen, stage.rng, stage.width
+def _skyline(canvas: Canvas, colour: Colour, y: float, *, lit: bool) -> None:
+    pen, rng, w = canvas.pen, canvas.rng, canvas.width
     x = -0.05
     while x < w:
         width, top = rng.uniform(0.1, 0.19), y - rng.uniform(0.05, 0.5)
@@ -205,34 +205,34 @@ def _skyline(stage: Canvas, colour: Colour, y: float, *, lit: bool) -> None:
         x += width + 0.006
 
 
-def _city(stage: Canvas) -> None:
-    gradient(stage, (96, 170, 244), (220, 240, 255))
-    draw_clouds(stage, (255, 255, 255), (214, 230, 246), lowest=0.2, count=2)
-    _skyline(stage, (140, 152, 176), 0.72, lit=False)
+def _city(canvas: Canvas) -> None:
+    gradient(canvas, (96, 170, 244), (220, 240, 255))
+    draw_clouds(canvas, (255, 255, 255), (214, 230, 246), lowest=0.2, count=2)
+    _skyline(canvas, (140, 152, 176), 0.72, lit=False)
 
 
-def _night_city(stage: Canvas) -> None:
-    draw_night_sky(stage, moon=False, stars=24)
-    _skyline(stage, (34, 36, 74), 0.7, lit=True)
+def _night_city(canvas: Canvas) -> None:
+    draw_night_sky(canvas, moon=False, stars=24)
+    _skyline(canvas, (34, 36, 74), 0.7, lit=True)
 
 
-def _flower_field(stage: Canvas) -> None:
-    pen, rng = stage.pen, stage.rng
-    gradient(stage, (110, 190, 250), (224, 244, 255), end=0.62)
-    draw_clouds(stage, (255, 255, 255), (214, 232, 248), lowest=0.3, count=3)
-    draw_hills(stage, (112, 188, 92), 0.6)
+def _flower_field(canvas: Canvas) -> None:
+    pen, rng = canvas.pen, canvas.rng
+    gradient(canvas, (110, 190, 250), (224, 244, 255), end=0.62)
+    draw_clouds(canvas, (255, 255, 255), (214, 232, 248), lowest=0.3, count=3)
+    draw_hills(canvas, (112, 188, 92), 0.6)
     for row in range(9):
         y = 0.6 + 0.045 * row
         for _ in range(7):
             size = 0.012 + 0.0035 * row
             colour = rng.choice(((255, 110, 140), (255, 210, 80), (255, 250, 250), (190, 130, 240)))
-            x, lower = rng.random() * stage.width, y + rng.random() * 0.03
+            x, lower = rng.random() * canvas.width, y + rng.random() * 0.03
             pen.stamp(star(6, 0.6), pen.tone(colour), x=x, y=lower, size=size)
 
 
-def _underwater(stage: Canvas) -> None:
-    pen, rng, w = stage.pen, stage.rng, stage.width
-    gradient(stage, (120, 226, 240), (16, 70, 150))
+def _underwater(canvas: Canvas) -> None:
+    pen, rng, w = canvas.pen, canvas.rng, canvas.width
+    gradient(canvas, (120, 226, 240), (16, 70, 150))
     for step in range(3):
         x = (0.15 + 0.32 * step) * w
         pen.fill(

@@ -1,1 +1,1 @@
-"""The person in a drawing: body, face, hair and clothes."""
+"""Figures: body, face, hair and clothes."""

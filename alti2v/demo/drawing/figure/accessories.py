@@ -1,4 +1,4 @@
-"""Animal ears, tails, wings, horns, hats, ribbons, glasses: what is put on a head or grows from a body."""
+"""Animal ears, tails, wings, horns, hats, ribbons, glasses."""
 
 from __future__ import annotations
 
@@ -14,68 +14,68 @@ _GOLD: Colour = (248, 204, 84)
 _DEMON: Colour = (98, 56, 104)
 
 
-def draw_behind(pen: Pen, look: FigureStyle) -> None:
+def draw_behind(pen: Pen, style: FigureStyle) -> None:
     """Draw wings and tails; the pen is the body's."""
-    _GROWN_BEHIND.get(look.figure.kind, _nothing)(pen, look)
+    _GROWN_BEHIND.get(style.figure.kind, _nothing)(pen, style)
 
 
-def draw_on_head(pen: Pen, look: FigureStyle) -> None:
-    """Draw ears, horns and a halo, then what is worn on the head."""
-    _GROWN_ON_HEAD.get(look.figure.kind, _nothing)(pen, look)
-    _WORN.get(look.figure.headwear, _nothing)(pen, look)
+def draw_on_head(pen: Pen, style: FigureStyle) -> None:
+    """Draw ears, horns and a halo, then headwear."""
+    _GROWN_ON_HEAD.get(style.figure.kind, _nothing)(pen, style)
+    _WORN.get(style.figure.headwear, _nothing)(pen, style)
 
 
-def draw_elf_ears(pen: Pen, look: FigureStyle) -> None:
-    """Draw pointed ears; they come before the hair."""
-    if look.figure.kind == "elf":
+def draw_elf_ears(pen: Pen, style: FigureStyle) -> None:
+    """Draw pointed ears, which the hair overlaps."""
+    if style.figure.kind == "elf":
         ear = bends((0.8, 0.0), (1.3, -0.3, 1.62, -0.36), (1.4, 0.2, 0.84, 0.42))
         for path in (ear, mirrored(ear)):
-            pen.shape(path, look.skin)
+            pen.shape(path, style.skin)
         inner = bends((0.92, 0.08), (1.2, -0.12, 1.42, -0.22), (1.2, 0.14, 0.92, 0.28))
         for path in (inner, mirrored(inner)):
-            pen.fill(path, look.skin_shade)
+            pen.fill(path, style.skin_shade)
 
 
-def draw_eyewear(pen: Pen, look: FigureStyle) -> None:
+def draw_eyewear(pen: Pen, style: FigureStyle) -> None:
     """Draw glasses, sunglasses or an eyepatch."""
-    _EYEWEAR.get(look.figure.eyewear, _nothing)(pen.moved(0.16 * look.turn, 0), look)
+    _EYEWEAR.get(style.figure.eyewear, _nothing)(pen.moved(0.16 * style.turn, 0), style)
 
 
 def _nothing(_: Pen, __: FigureStyle) -> None:
     return
 
 
-# What grows ------------------------------------------------------------------------------------
+# Parts of the body ------------------------------------------------------------------------------------
 
 
-def _pointed_ears(pen: Pen, look: FigureStyle, *, tip: tuple[float, float], inside: Colour) -> None:
+def _pointed_ears(pen: Pen, style: FigureStyle, *, tip: tuple[float, float], inside: Colour) -> None:
     x, y = tip
     outer = bends((0.2, -1.2), (0.5, y + 0.1, x, y), (x + 0.24, -1.1, 0.98, -0.66))
     inner = bends((0.42, -1.14), (0.6, y + 0.3, x - 0.06, y + 0.2), (x + 0.06, -1.0, 0.86, -0.8))
     for flip in (False, True):
-        pen.shape(mirrored(outer) if flip else outer, look.hair)
+        pen.shape(mirrored(outer) if flip else outer, style.hair)
         pen.fill(mirrored(inner) if flip else inner, inside)
 
 
-def _cat_ears(pen: Pen, look: FigureStyle) -> None:
-    _pointed_ears(pen, look, tip=(0.92, -1.82), inside=pen.tone(_PINK))
+def _cat_ears(pen: Pen, style: FigureStyle) -> None:
+    _pointed_ears(pen, style, tip=(0.92, -1.82), inside=pen.tone(_PINK))
 
 
-def _fox_ears(pen: Pen, look: FigureStyle) -> None:
-    _pointed_ears(pen, look, tip=(0.82, -2.08), inside=pen.tone((255, 250, 240)))
+def _fox_ears(pen: Pen, style: FigureStyle) -> None:
+    _pointed_ears(pen, style, tip=(0.82, -2.08), inside=pen.tone((255, 250, 240)))
 
 
-def _dog_ears(pen: Pen, look: FigureStyle) -> None:
+def _dog_ears(pen: Pen, style: FigureStyle) -> None:
     ear = bends((0.4, -1.28), (0.9, -1.6, 1.24, -1.1), (1.5, -0.5, 1.3, -0.2), (1.0, -0.3, 0.92, -0.8))
     for path in (ear, mirrored(ear)):
-        pen.shape(path, pen.shade(look.hair, 0.7))
+        pen.shape(path, pen.shade(style.hair, 0.7))
 
 
-def _rabbit_ears(pen: Pen, look: FigureStyle) -> None:
+def _rabbit_ears(pen: Pen, style: FigureStyle) -> None:
     for side in (-1, 1):
         ear = pen.moved(side * 0.44, -1.15, turn=side * 13)
         ear.shape(
-            blob((-0.2, 0.1), (-0.3, -0.7), (-0.12, -1.35), (0.12, -1.35), (0.3, -0.7), (0.2, 0.1)), look.hair
+            blob((-0.2, 0.1), (-0.3, -0.7), (-0.12, -1.35), (0.12, -1.35), (0.3, -0.7), (0.2, 0.1)), style.hair
         )
         ear.fill(
             blob((-0.09, -0.05), (-0.15, -0.65), (0.0, -1.2), (0.15, -0.65), (0.09, -0.05)), pen.tone(_PINK)
@@ -127,29 +127,29 @@ def _bat_wings(pen: Pen, _: FigureStyle) -> None:
     pen.shape(polygon((1.35, 2.75), (1.6, 2.2), (1.86, 2.75)), pen.shade(colour, 0.8))
 
 
-def _cat_tail(pen: Pen, look: FigureStyle) -> None:
+def _cat_tail(pen: Pen, style: FigureStyle) -> None:
     tail = curve((0.3, 3.2), (1.3, 3.7), (1.75, 2.9), (1.5, 2.2), (1.9, 1.75))
-    pen.rope(tail, pen.shade(look.hair, 1.6), width=0.4)
-    pen.rope(tail, look.hair, width=0.3)
+    pen.rope(tail, pen.shade(style.hair, 1.6), width=0.4)
+    pen.rope(tail, style.hair, width=0.3)
 
 
-def _fox_tail(pen: Pen, look: FigureStyle) -> None:
+def _fox_tail(pen: Pen, style: FigureStyle) -> None:
     tail = bends(
         (0.3, 3.3), (1.4, 3.9, 1.75, 2.9), (1.8, 2.2, 2.3, 1.7), (3.0, 2.9, 2.3, 3.7), (1.6, 4.5, 0.3, 3.7)
     )
-    pen.shape(tail, look.hair)
+    pen.shape(tail, style.hair)
     pen.fill(
         bends((1.86, 2.3), (2.0, 2.0, 2.28, 1.78), (2.75, 2.4, 2.62, 3.0), (2.3, 2.5, 1.86, 2.3)),
         pen.tone((255, 250, 240)),
     )
 
 
-def _dog_tail(pen: Pen, look: FigureStyle) -> None:
+def _dog_tail(pen: Pen, style: FigureStyle) -> None:
     pen.shape(
         bends(
             (0.3, 3.3), (1.3, 3.6, 1.4, 2.6), (1.5, 2.1, 1.8, 2.2), (2.2, 3.2, 1.6, 3.7), (1.0, 4.0, 0.3, 3.6)
         ),
-        pen.shade(look.hair, 0.4),
+        pen.shade(style.hair, 0.4),
     )
 
 
@@ -169,11 +169,11 @@ _GROWN_ON_HEAD: Mapping[str, Callable[[Pen, FigureStyle], None]] = {
     "demon": _horns,
 }
 
-# What is worn ----------------------------------------------------------------------------------
+# Worn objects ----------------------------------------------------------------------------------
 
 
-def _hair_bow(pen: Pen, look: FigureStyle) -> None:
-    colour = pen.tone(colours.CLOTH[look.figure.bow])
+def _hair_bow(pen: Pen, style: FigureStyle) -> None:
+    colour = pen.tone(colours.CLOTH[style.figure.bow])
     bow = pen.moved(0.0, -1.32)
     wing = bends((0.06, 0.0), (0.5, -0.75, 1.0, -0.5), (1.12, 0.0, 0.96, 0.34), (0.5, 0.4, 0.06, 0.1))
     fold = curve((0.2, 0.02), (0.5, -0.12), (0.76, -0.18))
@@ -194,8 +194,8 @@ def _hair_ribbon(pen: Pen, _: FigureStyle) -> None:
         )
 
 
-def _hairband(pen: Pen, look: FigureStyle) -> None:
-    colour = pen.tone((226, 70, 90) if look.figure.hair != "red" else (250, 250, 252))
+def _hairband(pen: Pen, style: FigureStyle) -> None:
+    colour = pen.tone((226, 70, 90) if style.figure.hair != "red" else (250, 250, 252))
     pen.rope(arc(0, -0.1, (1.0, 1.06), (196, 344)), pen.shade(colour, 1.4), width=0.24)
     pen.rope(arc(0, -0.1, (1.0, 1.06), (196, 344)), colour, width=0.18)
 

@@ -1,4 +1,4 @@
-"""Bodies: neck, trunk, arms with their sleeves, legs with what they wear. Units of a full-grown figure."""
+"""Bodies: neck, trunk, arms with sleeves, legs with legwear. In units of a full-grown figure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alti2v.demo.drawing.style import FigureStyle
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Where one arm goes: its elbow and its hand, and whether it lies behind the trunk."""
+    """Position of one arm: its elbow and hand, and whether it is behind the trunk."""
 
     elbow: Point
     hand: Point
@@ -24,7 +24,7 @@ _DOWN = Reach((1.16, 2.35), (1.08, 3.2))
 _FORWARD = Reach((1.14, 2.45), (0.42, 2.35))
 _RAISED = Reach((1.5, 1.75), (1.42, 0.72))
 
-# Both arms of each pose, right and left as seen; the left one is mirrored.
+# The arms of each pose, right and left as the viewer sees them; the left one is mirrored.
 _POSES: Mapping[str, tuple[Reach, Reach]] = {
     "down": (_DOWN, _DOWN),
     "behind": (Reach((1.2, 2.35), (0.6, 2.9), is_behind=True),) * 2,
@@ -34,7 +34,7 @@ _POSES: Mapping[str, tuple[Reach, Reach]] = {
     "hip": (Reach((1.62, 2.3), (0.74, 2.85)), _DOWN),
     "outstretched": (Reach((1.75, 1.72), (2.45, 1.55)),) * 2,
 }
-# The hand that holds is the right one; some things take both.
+# The right hand holds things; some take both hands.
 HOLDS: Mapping[str, tuple[Reach, Reach]] = {
     "book": (_FORWARD, _FORWARD),
     "umbrella": (Reach((1.5, 2.2), (1.25, 1.55)), _DOWN),
@@ -50,32 +50,32 @@ HOLDS: Mapping[str, tuple[Reach, Reach]] = {
 }
 
 
-def reaches(look: FigureStyle) -> tuple[Reach, Reach]:
-    """Where the right and the left arm go."""
-    figure = look.figure
+def reaches(style: FigureStyle) -> tuple[Reach, Reach]:
+    """Positions of the right and the left arm."""
+    figure = style.figure
     return HOLDS[figure.held] if figure.held else _POSES[figure.pose]
 
 
-def holding_hand(look: FigureStyle) -> Point:
-    """Where the hand is that holds something."""
-    return HOLDS[look.figure.held][0].hand
+def holding_hand(style: FigureStyle) -> Point:
+    """Position of the hand that holds something."""
+    return HOLDS[style.figure.held][0].hand
 
 
-def draw_arms(pen: Pen, look: FigureStyle, *, behind: bool, sleeve: Colour) -> None:
-    """Draw the arms that lie behind the trunk, or those before it."""
-    for reach, side in zip(reaches(look), (1, -1), strict=True):
+def draw_arms(pen: Pen, style: FigureStyle, *, behind: bool, sleeve: Colour) -> None:
+    """Draw the arms behind the trunk, or those in front of it."""
+    for reach, side in zip(reaches(style), (1, -1), strict=True):
         if reach.is_behind is behind:
-            _arm(pen.moved(0, 0, stretch=side), look, reach, sleeve)
+            _arm(pen.moved(0, 0, stretch=side), style, reach, sleeve)
 
 
-def _arm(pen: Pen, look: FigureStyle, reach: Reach, sleeve: Colour) -> None:
-    figure = look.figure
+def _arm(pen: Pen, style: FigureStyle, reach: Reach, sleeve: Colour) -> None:
+    figure = style.figure
     shoulder = (0.84, 1.62)
     joints = (shoulder, reach.elbow, reach.hand)
     glove = pen.tone(colours.CLOTH["white"] if figure.outfit != "armor" else (150, 156, 172))
-    hand = glove if figure.gloves else look.skin
+    hand = glove if figure.gloves else style.skin
     width = 0.4 if figure.is_boy else 0.34
-    _bent(pen, joints, (width, width * 0.82, width * 0.66), look.skin)
+    _bent(pen, joints, (width, width * 0.82, width * 0.66), style.skin)
     _hand(pen, reach, hand)
     if figure.gloves:
         near = _between(reach.elbow, reach.hand, 0.45)
@@ -97,7 +97,7 @@ def _arm(pen: Pen, look: FigureStyle, reach: Reach, sleeve: Colour) -> None:
 def _bent(
     pen: Pen, joints: tuple[Point, Point, Point], widths: tuple[float, float, float], colour: Colour
 ) -> None:
-    """Draw two straight parts and the joint between them, however sharply it is bent."""
+    """Draw two straight parts and the joint between them, bent at any angle."""
     first, joint, last = joints
     paths = (
         limb((first, joint), widths[:2]),
@@ -142,9 +142,9 @@ def _between(one: Point, other: Point, share: float) -> Point:
     return one[0] + (other[0] - one[0]) * share, one[1] + (other[1] - one[1]) * share
 
 
-def draw_neck(pen: Pen, look: FigureStyle) -> None:
-    """Draw neck and shoulders in skin; clothes come over them."""
-    broad = 1.1 if look.figure.is_boy else 1.0
+def draw_neck(pen: Pen, style: FigureStyle) -> None:
+    """Draw the skin of neck and shoulders; clothes cover it later."""
+    broad = 1.1 if style.figure.is_boy else 1.0
     neck = bends(
         (-0.2, 0.7),
         (-0.22, 1.2, -0.3, 1.28),
@@ -154,8 +154,8 @@ def draw_neck(pen: Pen, look: FigureStyle) -> None:
         (0.8, 1.4, 0.3, 1.28),
         (0.22, 1.2, 0.2, 0.7),
     )
-    pen.shape(neck, look.skin)
-    if look.view != "behind":
+    pen.shape(neck, style.skin)
+    if style.view != "behind":
         pen.fill(
             bends(
                 (-0.2, 0.8),
@@ -164,13 +164,13 @@ def draw_neck(pen: Pen, look: FigureStyle) -> None:
                 (0.0, 1.34, -0.24, 1.2),
                 (-0.22, 1.1, -0.2, 0.8),
             ),
-            look.skin_shade,
+            style.skin_shade,
         )
 
 
-def trunk(look: FigureStyle, *, hem: float = 3.3, flare: float = 0.0) -> Path:
-    """The outline of what covers the trunk, from the shoulders to the hem."""
-    broad, waist = (1.1, 0.72) if look.figure.is_boy else (1.0, 0.6)
+def trunk(style: FigureStyle, *, hem: float = 3.3, flare: float = 0.0) -> Path:
+    """Outline of a garment on the trunk, from the shoulders to the hem."""
+    broad, waist = (1.1, 0.72) if style.figure.is_boy else (1.0, 0.6)
     hip = 0.82 + flare
     return bends(
         (-0.26, 1.26),
@@ -187,18 +187,18 @@ def trunk(look: FigureStyle, *, hem: float = 3.3, flare: float = 0.0) -> Path:
     )
 
 
-def draw_legs(pen: Pen, look: FigureStyle) -> None:
+def draw_legs(pen: Pen, style: FigureStyle) -> None:
     """Draw legs, legwear and shoes."""
-    figure = look.figure
+    figure = style.figure
     pants = pen.tone((64, 66, 84)) if figure.is_boy and figure.outfit != "kimono" else None
     for side in (-1, 1):
         leg = pen.moved(0, 0, stretch=side)
-        leg.shape(limb(((0.4, 3.1), (0.42, 4.5), (0.4, 6.0)), (0.74, 0.52, 0.34)), look.skin)
+        leg.shape(limb(((0.4, 3.1), (0.42, 4.5), (0.4, 6.0)), (0.74, 0.52, 0.34)), style.skin)
         if pants is not None:
             leg.shape(limb(((0.42, 3.1), (0.44, 4.5), (0.44, 6.0)), (0.84, 0.66, 0.56)), pants)
         else:
-            _legwear(leg, look)
-        _shoe(leg, look)
+            _legwear(leg, style)
+        _shoe(leg, style)
 
 
 _LEGWEAR: Mapping[str, tuple[float, Colour]] = {
@@ -210,10 +210,10 @@ _LEGWEAR: Mapping[str, tuple[float, Colour]] = {
 }
 
 
-def _legwear(pen: Pen, look: FigureStyle) -> None:
-    if look.figure.legwear not in _LEGWEAR:
+def _legwear(pen: Pen, style: FigureStyle) -> None:
+    if style.figure.legwear not in _LEGWEAR:
         return
-    top, colour = _LEGWEAR[look.figure.legwear]
+    top, colour = _LEGWEAR[style.figure.legwear]
     colour = pen.tone(colour)
     width = 0.74 - 0.16 * (top - 3.1)
     pen.shape(limb(((0.41, top), (0.41, (top + 6.0) / 2), (0.4, 6.0)), (width, width * 0.82, 0.36)), colour)
@@ -222,10 +222,10 @@ def _legwear(pen: Pen, look: FigureStyle) -> None:
     )
 
 
-def _shoe(pen: Pen, look: FigureStyle) -> None:
-    figure = look.figure
+def _shoe(pen: Pen, style: FigureStyle) -> None:
+    figure = style.figure
     if figure.footwear == "barefoot":
-        pen.shape(blob((0.24, 5.9), (0.22, 6.25), (0.44, 6.36), (0.66, 6.26), (0.56, 5.95)), look.skin)
+        pen.shape(blob((0.24, 5.9), (0.22, 6.25), (0.44, 6.36), (0.66, 6.26), (0.56, 5.95)), style.skin)
         return
     leather = pen.tone((96, 58, 44) if figure.footwear == "shoes" else (120, 70, 44))
     if figure.outfit in {"maid", "dress", "cape", "gakuran"}:

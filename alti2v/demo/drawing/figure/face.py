@@ -18,7 +18,7 @@ _BLUSH: Colour = (255, 128, 140)
 _TEAR: Colour = (130, 206, 255)
 
 
-def draw_head(pen: Pen, look: FigureStyle) -> None:
+def draw_head(pen: Pen, style: FigureStyle) -> None:
     """Draw the bare head: its contour and its human ears."""
     cheek = 0.6 + 0.08 * pen.artist.cheeks
     half = (
@@ -29,55 +29,55 @@ def draw_head(pen: Pen, look: FigureStyle) -> None:
         (-0.88, 0.42, -cheek, 0.68),
         (-0.3, 1.02, 0.0, 1.04),
     )
-    if look.figure.kind in {"human", "angel", "demon"}:
+    if style.figure.kind in {"human", "angel", "demon"}:
         for side in (-1, 1):
-            pen.shape(ellipse(side * 0.9, 0.22, 0.15, 0.22), look.skin)
-            pen.fill(ellipse(side * 0.9, 0.24, 0.07, 0.12), look.skin_shade)
-    pen.shape(bends((0.0, 1.04), *half), look.skin)
+            pen.shape(ellipse(side * 0.9, 0.22, 0.15, 0.22), style.skin)
+            pen.fill(ellipse(side * 0.9, 0.24, 0.07, 0.12), style.skin_shade)
+    pen.shape(bends((0.0, 1.04), *half), style.skin)
 
 
-def draw_face(pen: Pen, look: FigureStyle) -> None:
-    """Draw what the face shows: eyes, nose, mouth, blush, tears."""
-    face = pen.moved(0.16 * look.turn, 0)
-    figure = look.figure
+def draw_face(pen: Pen, style: FigureStyle) -> None:
+    """Draw eyes, nose, mouth, blush and tears."""
+    face = pen.moved(0.16 * style.turn, 0)
+    figure = style.figure
     if figure.blush:
         draw_blush(face)
     for side in (-1, 1):
         # The far eye of a turned head is seen at an angle.
-        squeeze = 1 - 0.16 * max(0.0, look.turn * side)
+        squeeze = 1 - 0.16 * max(0.0, style.turn * side)
         eye = face.moved(side * _EYE_X * squeeze, _EYE_Y, scale=pen.artist.eye_scale, stretch=side * squeeze)
-        draw_eye(eye, look, side)
-    nose = 0.04 * look.turn
+        draw_eye(eye, style, side)
+    nose = 0.04 * style.turn
     face.fill(
         bends((nose, 0.42), (nose + 0.06, 0.5, nose, 0.5), (nose - 0.03, 0.49, nose, 0.42)),
-        pen.shade(look.skin_shade),
+        pen.shade(style.skin_shade),
     )
-    draw_mouth(face.moved(0, _MOUTH_Y), look)
+    draw_mouth(face.moved(0, _MOUTH_Y), style)
     if figure.expression == "crying":
         draw_tears(face)
 
 
-def draw_eye(pen: Pen, look: FigureStyle, side: int = 1) -> None:
-    """Draw one eye around (0, 0), its outer corner at the right; the pen is mirrored for the left one."""
-    _EYES.get(look.figure.expression, _open_eye)(pen, look, side)
+def draw_eye(pen: Pen, style: FigureStyle, side: int = 1) -> None:
+    """Draw one eye around (0, 0), its outer corner on the right; for the left eye the pen is mirrored."""
+    _EYES.get(style.figure.expression, _open_eye)(pen, style, side)
 
 
-def draw_mouth(pen: Pen, look: FigureStyle) -> None:
+def draw_mouth(pen: Pen, style: FigureStyle) -> None:
     """Draw the mouth around (0, 0)."""
-    _MOUTHS[look.figure.expression](pen, look)
+    _MOUTHS[style.figure.expression](pen, style)
 
 
-def draw_brows(pen: Pen, look: FigureStyle) -> None:
-    """Draw the brows; in this school they show through the hair."""
-    face = pen.moved(0.16 * look.turn, 0)
+def draw_brows(pen: Pen, style: FigureStyle) -> None:
+    """Draw the brows over the hair, as anime does."""
+    face = pen.moved(0.16 * style.turn, 0)
     for side in (-1, 1):
-        draw_brow(face.moved(side * _EYE_X, 0, stretch=side), look)
+        draw_brow(face.moved(side * _EYE_X, 0, stretch=side), style)
 
 
-def draw_brow(pen: Pen, look: FigureStyle) -> None:
-    """Draw one brow above an eye at (0, 0.2), its outer end at the right."""
-    inner, outer = _BROWS.get(look.figure.expression, (-0.25, -0.2))
-    colour = pen.shade(look.hair, 1.6)
+def draw_brow(pen: Pen, style: FigureStyle) -> None:
+    """Draw one brow above an eye at (0, 0.2), its outer end on the right."""
+    inner, outer = _BROWS.get(style.figure.expression, (-0.25, -0.2))
+    colour = pen.shade(style.hair, 1.6)
     pen.stroke(curve((-0.19, inner), (0.04, (inner + outer) / 2 - 0.08), (0.24, outer)), colour, weight=1.3)
 
 
@@ -90,17 +90,17 @@ _BROWS: Mapping[str, tuple[float, float]] = {
 }
 
 
-def _open_eye(pen: Pen, look: FigureStyle, side: int) -> None:
+def _open_eye(pen: Pen, style: FigureStyle, side: int) -> None:
     slant = pen.artist.eye_slant
     pen.fill(_EYE_WHITE, (255, 255, 255))
-    gaze = 0.05 * look.figure.gaze * side
+    gaze = 0.05 * style.figure.gaze * side
     iris = pen.moved(gaze, 0.02)
-    dark = colours.darker(look.eyes, 0.85)
+    dark = colours.darker(style.eyes, 0.85)
     iris.fill(ellipse(0, 0, 0.2, 0.27), dark)
-    iris.fill(ellipse(0, 0.05, 0.175, 0.21), look.eyes)
-    iris.fill(ellipse(0, 0.14, 0.13, 0.11), colours.lighter(look.eyes, 0.45))
-    iris.fill(ellipse(0, -0.01, 0.075, 0.12), colours.darker(look.eyes, 1.4))
-    iris.fill(_EYE_SHADOW, colours.darker(look.eyes, 1.2))
+    iris.fill(ellipse(0, 0.05, 0.175, 0.21), style.eyes)
+    iris.fill(ellipse(0, 0.14, 0.13, 0.11), colours.lighter(style.eyes, 0.45))
+    iris.fill(ellipse(0, -0.01, 0.075, 0.12), colours.darker(style.eyes, 1.4))
+    iris.fill(_EYE_SHADOW, colours.darker(style.eyes, 1.2))
     # Both eyes catch the light from the same side, though the left one is drawn mirrored.
     iris.fill(ellipse(-0.08 * side, -0.12, 0.075, 0.085), (255, 255, 255))
     iris.fill(ellipse(0.09 * side, 0.12, 0.04, 0.045), (255, 255, 255))
@@ -114,7 +114,7 @@ def _open_eye(pen: Pen, look: FigureStyle, side: int) -> None:
     )
     pen.fill(lash, _LASH)
     pen.stroke(curve((-0.06, 0.3), (0.08, 0.315), (0.2, 0.23)), _LASH, weight=0.6)
-    pen.stroke(curve((-0.16, -0.38), (0.06, -0.43), (0.24, -0.36)), pen.shade(look.skin, 2.0), weight=0.8)
+    pen.stroke(curve((-0.16, -0.38), (0.06, -0.43), (0.24, -0.36)), pen.shade(style.skin, 2.0), weight=0.8)
 
 
 _EYE_WHITE = blob(
@@ -130,21 +130,16 @@ def _happy_eye(pen: Pen, _: FigureStyle, __: int) -> None:
     pen.rope(curve((0.22, 0.02), (0.34, -0.02)), _LASH, width=0.05)
 
 
-def _resting_eye(pen: Pen, _: FigureStyle, __: int) -> None:
-    pen.rope(arc(0, -0.06, (0.27, 0.22), (8, 172)), _LASH, width=0.075)
-    pen.rope(curve((0.24, 0.04), (0.34, 0.1)), _LASH, width=0.05)
-
-
-def _winking_eye(pen: Pen, look: FigureStyle, side: int) -> None:
-    (_happy_eye if side > 0 else _open_eye)(pen, look, side)
+def _winking_eye(pen: Pen, style: FigureStyle, side: int) -> None:
+    (_happy_eye if side > 0 else _open_eye)(pen, style, side)
 
 
 def _squeezed_eye(pen: Pen, _: FigureStyle, __: int) -> None:
     pen.rope(polygon((0.26, -0.2), (-0.2, 0.04), (0.26, 0.28)), _LASH, width=0.085)
 
 
-def _wide_eye(pen: Pen, look: FigureStyle, side: int) -> None:
-    _open_eye(pen.moved(0, 0, scale=1.12), look, side)
+def _wide_eye(pen: Pen, style: FigureStyle, side: int) -> None:
+    _open_eye(pen.moved(0, 0, scale=1.12), style, side)
 
 
 _EYES: Mapping[str, Callable[[Pen, FigureStyle, int], None]] = {
@@ -163,38 +158,38 @@ def _calm(pen: Pen, _: FigureStyle) -> None:
     pen.rope(curve((-0.11, 0.02), (0.0, 0.0), (0.11, 0.02)), _MOUTH, width=0.045)
 
 
-def _grin(pen: Pen, look: FigureStyle) -> None:
-    _open_mouth(pen, look, _GRIN)
+def _grin(pen: Pen, style: FigureStyle) -> None:
+    _open_mouth(pen, style, _GRIN)
 
 
 _GRIN = bends((-0.26, -0.08), (0.0, -0.02, 0.26, -0.08), (0.2, 0.26, 0.0, 0.26), (-0.2, 0.26, -0.26, -0.08))
 
 
-def _open_mouth(pen: Pen, look: FigureStyle, path: Path) -> None:
+def _open_mouth(pen: Pen, style: FigureStyle, path: Path) -> None:
     pen.fill(path, _MOUTH)
     pen.fill(ellipse(0, 0.16, 0.13, 0.07), _TONGUE)
-    pen.outline(path, pen.shade(look.skin, 2.6), weight=0.8)
+    pen.outline(path, pen.shade(style.skin, 2.6), weight=0.8)
 
 
-def _gasp(pen: Pen, look: FigureStyle) -> None:
+def _gasp(pen: Pen, style: FigureStyle) -> None:
     pen.fill(ellipse(0, 0.06, 0.13, 0.18), _MOUTH)
-    pen.outline(ellipse(0, 0.06, 0.13, 0.18), pen.shade(look.skin, 2.6), weight=0.8)
+    pen.outline(ellipse(0, 0.06, 0.13, 0.18), pen.shade(style.skin, 2.6), weight=0.8)
 
 
 def _frown(pen: Pen, _: FigureStyle) -> None:
     pen.rope(arc(0, 0.14, (0.2, 0.14), (200, 340)), _MOUTH, width=0.055)
 
 
-def _fang(pen: Pen, look: FigureStyle) -> None:
-    _grin(pen, look)
+def _fang(pen: Pen, style: FigureStyle) -> None:
+    _grin(pen, style)
     for side in (-1, 1):
         pen.fill(polygon((side * 0.05, -0.05), (side * 0.23, -0.07), (side * 0.14, 0.13)), (255, 255, 255))
 
 
-def _sob(pen: Pen, look: FigureStyle) -> None:
+def _sob(pen: Pen, style: FigureStyle) -> None:
     path = bends((-0.2, 0.14), (-0.14, -0.1, 0.0, -0.06), (0.14, -0.1, 0.2, 0.14), (0.0, 0.06, -0.2, 0.14))
     pen.fill(path, _MOUTH)
-    pen.outline(path, pen.shade(look.skin, 2.6), weight=0.8)
+    pen.outline(path, pen.shade(style.skin, 2.6), weight=0.8)
 
 
 def _cat_mouth(pen: Pen, _: FigureStyle) -> None:
@@ -202,8 +197,8 @@ def _cat_mouth(pen: Pen, _: FigureStyle) -> None:
         pen.rope(arc(side * 0.12, -0.04, (0.12, 0.11), (0, 180)), _MOUTH, width=0.05)
 
 
-def _tongue_out(pen: Pen, look: FigureStyle) -> None:
-    _smile(pen, look)
+def _tongue_out(pen: Pen, style: FigureStyle) -> None:
+    _smile(pen, style)
     pen.shape(bends((-0.04, 0.03), (-0.06, 0.24, 0.07, 0.24), (0.18, 0.22, 0.16, 0.0)), _TONGUE, weight=0.7)
 
 

@@ -1,4 +1,4 @@
-"""Hair: what hangs behind the figure, what falls over the face, and how each style is tied."""
+"""Hair: the part behind the figure, the part over the face, and the tied parts of each style."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ _LOOSE = {
 """Hair that falls loose behind: how far down it reaches, and how wide it spreads."""
 
 
-def draw_hair_behind(pen: Pen, look: FigureStyle) -> None:
-    """Draw what lies behind the head and the body."""
-    style = look.figure.hair_style
-    if style in _LOOSE:
-        length, spread = _LOOSE[style]
-        _loose(pen, look, length=look.down(length), spread=spread)
-    _TIED_BEHIND.get(style, _nothing)(pen, look)
+def draw_hair_behind(pen: Pen, style: FigureStyle) -> None:
+    """Draw the hair behind the head and the body."""
+    hair_style = style.figure.hair_style
+    if hair_style in _LOOSE:
+        length, spread = _LOOSE[hair_style]
+        _loose(pen, style, length=style.down(length), spread=spread)
+    _TIED_BEHIND.get(hair_style, _nothing)(pen, style)
 
 
-def draw_hair_before(pen: Pen, look: FigureStyle) -> None:
-    """Draw bangs, side locks and what is tied in front; the face is drawn already."""
-    figure = look.figure
-    style = figure.hair_style
-    _bangs_shadow(pen, look)
+def draw_hair_before(pen: Pen, style: FigureStyle) -> None:
+    """Draw bangs, side locks and the tied parts in front; the face must be drawn already."""
+    figure = style.figure
+    hair_style = figure.hair_style
+    _bangs_shadow(pen, style)
     if not figure.is_boy:
-        _side_locks(pen, look)
-    _cap(pen, look)
-    _TIED_BEFORE.get(style, _nothing)(pen, look)
+        _side_locks(pen, style)
+    _cap(pen, style)
+    _TIED_BEFORE.get(hair_style, _nothing)(pen, style)
     if figure.ahoge:
-        _ahoge(pen, look)
+        _ahoge(pen, style)
 
 
-def draw_hair_over_back(pen: Pen, look: FigureStyle) -> None:
-    """Draw the hair of a figure that is seen from behind: it covers head and back."""
-    style = look.figure.hair_style
-    if style in _LOOSE:
-        length, spread = _LOOSE[style]
-        _loose(pen, look, length=look.down(length), spread=spread, is_in_front=True)
+def draw_hair_over_back(pen: Pen, style: FigureStyle) -> None:
+    """Draw the hair of a figure seen from behind, which covers head and back."""
+    hair_style = style.figure.hair_style
+    if hair_style in _LOOSE:
+        length, spread = _LOOSE[hair_style]
+        _loose(pen, style, length=style.down(length), spread=spread, is_in_front=True)
     else:
-        _TIED_BEHIND.get(style, _nothing)(pen, look)
-        pen.shape(_NAPE_SPIKED if style == "spiked" else _NAPE, look.hair)
-        draw_gleam(pen, look)
-        ink = pen.shade(look.hair, 0.9)
+        _TIED_BEHIND.get(hair_style, _nothing)(pen, style)
+        pen.shape(_NAPE_SPIKED if hair_style == "spiked" else _NAPE, style.hair)
+        draw_gleam(pen, style)
+        ink = pen.shade(style.hair, 0.9)
         for x in (-0.6, -0.25, 0.15, 0.5):
             pen.stroke(curve((x * 0.6, -0.75), (x * 1.1, 0.0), (x, 0.75)), ink, weight=1.4)
-    _TIED_BEFORE.get(style, _nothing)(pen, look)
-    if look.figure.ahoge:
-        _ahoge(pen, look)
+    _TIED_BEFORE.get(hair_style, _nothing)(pen, style)
+    if style.figure.ahoge:
+        _ahoge(pen, style)
 
 
 def _nothing(_: Pen, __: FigureStyle) -> None:
@@ -71,16 +71,16 @@ def _nothing(_: Pen, __: FigureStyle) -> None:
 
 
 def zigzag(points: tuple[Point, ...], bulge: float) -> tuple[tuple[float, float, float, float], ...]:
-    """Give Bézier segments from point to point, each bowed outwards by `bulge` of its height."""
+    """Make Bézier segments from point to point, each bowed outwards by `bulge` of its height."""
     return tuple(
         ((x0 + x1) / 2 + (bulge if x0 + x1 > 0 else -bulge) * abs(y1 - y0), (y0 + y1) / 2, x1, y1)
         for (x0, y0), (x1, y1) in pairwise(points)
     )
 
 
-def _loose(pen: Pen, look: FigureStyle, *, length: float, spread: float, is_in_front: bool = False) -> None:
-    is_wavy = look.figure.hair_style == "wavy"
-    is_even = look.figure.hair_style in {"bob", "hime_cut"}
+def _loose(pen: Pen, style: FigureStyle, *, length: float, spread: float, is_in_front: bool = False) -> None:
+    is_wavy = style.figure.hair_style == "wavy"
+    is_even = style.figure.hair_style in {"bob", "hime_cut"}
     tips: list[Point] = []
     count = 5
     for step in range(2 * count + 1):
@@ -99,12 +99,12 @@ def _loose(pen: Pen, look: FigureStyle, *, length: float, spread: float, is_in_f
         (-0.3, -1.28, 0.0, -1.28),
     )
     outline = bends((0.0, -1.28), (0.3, -1.28, 0.62, -1.08), *right, *zigzag(tuple(tips), 0.12), *left)
-    colour = look.hair if is_in_front else pen.shade(look.hair, 0.55)
+    colour = style.hair if is_in_front else pen.shade(style.hair, 0.55)
     pen.shape(outline, colour)
     if is_wavy:
         for side_sign in (-1, 1):
             for height in (0.4, 1.0, 1.6):
-                y = look.down(height + 0.4)
+                y = style.down(height + 0.4)
                 pen.shape(ellipse(side_sign * spread * 1.02, y, 0.34, 0.3), colour)
                 pen.fill(ellipse(side_sign * spread * 0.82, y, 0.36, 0.34), colour)
     ink = pen.shade(colour, 1.1)
@@ -114,20 +114,20 @@ def _loose(pen: Pen, look: FigureStyle, *, length: float, spread: float, is_in_f
             curve((x * 0.9, top), (x * 1.08, length * 0.5), (x * spread, length * 0.93)), ink, weight=1.1
         )
     if is_in_front:
-        draw_gleam(pen, look)
+        draw_gleam(pen, style)
 
 
-def _cap(pen: Pen, look: FigureStyle) -> None:
-    """The hair on the skull with the bangs as its lower edge."""
-    figure = look.figure
-    shift = 0.1 * look.turn
+def _cap(pen: Pen, style: FigureStyle) -> None:
+    """Draw the hair on the skull, with the bangs as its lower edge."""
+    figure = style.figure
+    shift = 0.1 * style.turn
     edge = _BANGS[figure.bangs]
     outer = _SPIKED_OUTER if figure.hair_style == "spiked" else _OUTER
     lower = bends((0.9, 0.12), *zigzag(tuple((x + shift, y) for x, y in edge), -0.16), (-0.9, 0.0, -0.9, 0.12))
     outline = np.concatenate([outer, lower])
-    pen.shape(outline, look.hair)
-    draw_gleam(pen, look)
-    _strands(pen, look, edge, shift)
+    pen.shape(outline, style.hair)
+    draw_gleam(pen, style)
+    _strands(pen, style, edge, shift)
 
 
 _LEFT_TEMPLE, _RIGHT_TEMPLE = (-0.9, 0.12), (0.9, 0.12)
@@ -160,7 +160,7 @@ _NAPE_SPIKED = bends(
 )
 _SPIKED_OUTER = bends((-0.9, 0.12), *zigzag(_SPIKES, 0.1))
 
-# The lower edge of the bangs from right to left: valleys and tips by turns.
+# The lower edge of the bangs from right to left, alternating notches and tips.
 _BANGS: Mapping[str, tuple[Point, ...]] = {
     "between_eyes": (
         *((0.72, -0.34), (0.56, 0.0), (0.36, -0.42), (0.22, -0.1), (0.14, -0.4), (0.02, 0.42)),
@@ -185,27 +185,27 @@ _BANGS: Mapping[str, tuple[Point, ...]] = {
 }
 
 
-def _bangs_shadow(pen: Pen, look: FigureStyle) -> None:
-    edge = tuple((x * 0.92 + 0.1 * look.turn, min(y + 0.1, 0.5)) for x, y in _BANGS[look.figure.bangs])
+def _bangs_shadow(pen: Pen, style: FigureStyle) -> None:
+    edge = tuple((x * 0.92 + 0.1 * style.turn, min(y + 0.1, 0.5)) for x, y in _BANGS[style.figure.bangs])
     points = ((0.74, -0.1), *edge, (-0.74, -0.1))
     pen.fill(
         bends((0.74, -0.6), (0.74, -0.3, 0.74, -0.1), *zigzag(points, 0.14), (-0.74, -0.3, -0.74, -0.6)),
-        look.skin_shade,
+        style.skin_shade,
     )
 
 
-def _strands(pen: Pen, look: FigureStyle, edge: tuple[Point, ...], shift: float) -> None:
-    """Dark wedges that run up from the valleys of the bangs."""
-    ink = pen.shade(look.hair, 0.9)
+def _strands(pen: Pen, style: FigureStyle, edge: tuple[Point, ...], shift: float) -> None:
+    """Draw dark wedges upwards from the notches of the bangs."""
+    ink = pen.shade(style.hair, 0.9)
     for (_, y0), (x, y), (_, y1) in zip(edge, edge[1:], edge[2:], strict=False):
         if y < y0 and y < y1:
             root = (x * 0.35 + shift, max(-1.12, y - 0.55))
             pen.stroke(curve((x + shift, y + 0.02), (x * 0.78 + shift, y - 0.26), root), ink, weight=1.3)
 
 
-def draw_gleam(pen: Pen, look: FigureStyle) -> None:
-    """Draw the ring of light that anime hair wears: smooth above, toothed below."""
-    middle = 0.12 * look.turn
+def draw_gleam(pen: Pen, style: FigureStyle) -> None:
+    """Draw the ring of light on anime hair: smooth above, toothed below."""
+    middle = 0.12 * style.turn
     teeth = tuple(
         (middle + x, -0.92 + 0.42 * x * x + (0.17 if step % 2 == 0 else 0.05) * (1.1 - x * x))
         for step, x in enumerate((0.5, 0.42, 0.28, 0.18, 0.06, -0.06, -0.2, -0.3, -0.46, -0.54))
@@ -216,14 +216,14 @@ def draw_gleam(pen: Pen, look: FigureStyle) -> None:
         *zigzag(((middle + 0.7, -0.7), *teeth), 0.0),
         (middle - 0.6, -0.72, middle - 0.7, -0.7),
     )
-    pen.fill(ring, pen.gleam(look.hair, 0.6))
+    pen.fill(ring, pen.gleam(style.hair, 0.6))
 
 
-def _side_locks(pen: Pen, look: FigureStyle) -> None:
-    """A strand before each ear."""
-    length = look.down(1.75) if look.figure.hair_style == "hime_cut" else 0.0
+def _side_locks(pen: Pen, style: FigureStyle) -> None:
+    """Draw a strand in front of each ear."""
+    length = style.down(1.75) if style.figure.hair_style == "hime_cut" else 0.0
     for side in (-1, 1):
-        end = length or 1.02 + look.rng.uniform(-0.12, 0.12)
+        end = length or 1.02 + style.rng.uniform(-0.12, 0.12)
         width = 0.15 if length else 0.0
         lock = bends(
             (0.98, -0.35),
@@ -231,18 +231,18 @@ def _side_locks(pen: Pen, look: FigureStyle) -> None:
             (0.8 - width, end, 0.72 - width, end - (0.02 if width else 0.12)),
             (0.82, end * 0.35, 0.7, -0.1),
         )
-        pen.shape(lock if side > 0 else mirrored(lock), look.hair)
+        pen.shape(lock if side > 0 else mirrored(lock), style.hair)
 
 
-def _ahoge(pen: Pen, look: FigureStyle) -> None:
+def _ahoge(pen: Pen, style: FigureStyle) -> None:
     sprig = bends(
         (-0.06, -1.24), (-0.1, -1.86, 0.5, -1.86), (0.62, -1.8, 0.66, -1.58), (0.3, -1.72, 0.1, -1.24)
     )
-    pen.shape(sprig, look.hair)
+    pen.shape(sprig, style.hair)
 
 
-def _twintails(pen: Pen, look: FigureStyle) -> None:
-    end = look.down(3.3)
+def _twintails(pen: Pen, style: FigureStyle) -> None:
+    end = style.down(3.3)
     outline = bends(
         (0.82, -0.72),
         (1.75, -1.1, 1.72, 0.3),
@@ -253,28 +253,30 @@ def _twintails(pen: Pen, look: FigureStyle) -> None:
         (0.98, -0.1, 0.82, -0.72),
     )
     for path in (outline, mirrored(outline)):
-        pen.shape(path, look.hair)
-    _down_strokes(pen, look, (1.38, -0.5), (1.5, end * 0.3), (1.28, end * 0.8))
+        pen.shape(path, style.hair)
+    _down_strokes(pen, style, (1.38, -0.5), (1.5, end * 0.3), (1.28, end * 0.8))
 
 
-def _down_strokes(pen: Pen, look: FigureStyle, *points: Point) -> None:
-    ink = pen.shade(look.hair, 0.9)
+def _down_strokes(pen: Pen, style: FigureStyle, *points: Point) -> None:
+    ink = pen.shade(style.hair, 0.9)
     path = curve(*points)
     pen.stroke(path, ink, weight=1.4)
     pen.stroke(mirrored(path), ink, weight=1.4)
 
 
-def _tie(pen: Pen, look: FigureStyle, x: float, y: float) -> None:
-    pen.shape(ellipse(x, y, 0.16, 0.16), look.cloth if look.cloth != look.hair else pen.shade(look.hair, 1.3))
+def _tie(pen: Pen, style: FigureStyle, x: float, y: float) -> None:
+    pen.shape(
+        ellipse(x, y, 0.16, 0.16), style.cloth if style.cloth != style.hair else pen.shade(style.hair, 1.3)
+    )
 
 
-def _twintail_ties(pen: Pen, look: FigureStyle) -> None:
+def _twintail_ties(pen: Pen, style: FigureStyle) -> None:
     for x in (-0.96, 0.96):
-        _tie(pen, look, x, -0.66)
+        _tie(pen, style, x, -0.66)
 
 
-def _ponytail(pen: Pen, look: FigureStyle) -> None:
-    end = look.down(2.9)
+def _ponytail(pen: Pen, style: FigureStyle) -> None:
+    end = style.down(2.9)
     outline = bends(
         (0.1, -1.1),
         (0.9, -1.75, 1.5, -0.9),
@@ -284,16 +286,16 @@ def _ponytail(pen: Pen, look: FigureStyle) -> None:
         (1.1, end * 0.2, 0.4, -0.6),
         (0.2, -0.8, 0.1, -1.1),
     )
-    pen.shape(outline, look.hair)
-    pen.stroke(curve((0.9, -1.0), (1.5, 0.1), (1.4, end * 0.7)), pen.shade(look.hair, 0.9), weight=1.4)
+    pen.shape(outline, style.hair)
+    pen.stroke(curve((0.9, -1.0), (1.5, 0.1), (1.4, end * 0.7)), pen.shade(style.hair, 0.9), weight=1.4)
 
 
-def _ponytail_tie(pen: Pen, look: FigureStyle) -> None:
-    _tie(pen, look, 0.52, -1.22)
+def _ponytail_tie(pen: Pen, style: FigureStyle) -> None:
+    _tie(pen, style, 0.52, -1.22)
 
 
-def _side_ponytail(pen: Pen, look: FigureStyle) -> None:
-    end = look.down(2.6)
+def _side_ponytail(pen: Pen, style: FigureStyle) -> None:
+    end = style.down(2.6)
     outline = bends(
         (0.85, -0.6),
         (1.7, -0.7, 1.62, 0.6),
@@ -301,73 +303,73 @@ def _side_ponytail(pen: Pen, look: FigureStyle) -> None:
         (1.2, end * 0.7, 1.05, end * 0.5),
         (1.0, 0.2, 0.85, -0.6),
     )
-    pen.shape(outline, look.hair)
-    pen.stroke(curve((1.25, -0.2), (1.35, end * 0.4), (1.2, end * 0.8)), pen.shade(look.hair, 0.9), weight=1.4)
-    _tie(pen, look, 1.0, -0.52)
+    pen.shape(outline, style.hair)
+    pen.stroke(curve((1.25, -0.2), (1.35, end * 0.4), (1.2, end * 0.8)), pen.shade(style.hair, 0.9), weight=1.4)
+    _tie(pen, style, 1.0, -0.52)
 
 
-def _low_ponytail(pen: Pen, look: FigureStyle) -> None:
-    end = look.down(3.0)
+def _low_ponytail(pen: Pen, style: FigureStyle) -> None:
+    end = style.down(3.0)
     outline = bends((0.4, 0.6), (1.3, 1.0, 1.2, end * 0.6), (1.2, end, 0.95, end), (0.9, end * 0.6, 0.4, 0.9))
-    pen.shape(outline, pen.shade(look.hair, 0.4))
+    pen.shape(outline, pen.shade(style.hair, 0.4))
 
 
-def _drills(pen: Pen, look: FigureStyle) -> None:
-    """Ringlets: a stack of rolls that gets narrower downwards."""
-    dark = pen.shade(look.hair, 0.8)
+def _drills(pen: Pen, style: FigureStyle) -> None:
+    """Draw a ringlet: a stack of rolls that narrows downwards."""
+    dark = pen.shade(style.hair, 0.8)
     for side in (-1, 1):
         for step in range(6):
             size = 0.56 - 0.065 * step
-            y = look.down(-0.35 + 0.5 * step)
+            y = style.down(-0.35 + 0.5 * step)
             roll = pen.moved(side * (1.3 - 0.02 * step), y, turn=side * 16)
-            roll.shape(ellipse(0, 0, size, 0.3 * max(look.length, 0.7)), look.hair)
+            roll.shape(ellipse(0, 0, size, 0.3 * max(style.length, 0.7)), style.hair)
             roll.stroke(curve((-size * 0.8, 0.02), (0, 0.16), (size * 0.8, 0.0)), dark, weight=1.5)
 
 
-def _braid(pen: Pen, look: FigureStyle, top: Point, bottom: Point) -> None:
-    """A plait: leaves to the left and to the right by turns, and a tassel below a tie."""
+def _braid(pen: Pen, style: FigureStyle, top: Point, bottom: Point) -> None:
+    """Draw a braid: segments alternating left and right, and a tassel below a tie."""
     count = 6
     (x0, y0), (x1, y1) = top, bottom
-    dark = pen.shade(look.hair, 0.9)
+    dark = pen.shade(style.hair, 0.9)
     for step in range(count):
         share = step / count
         x, y = x0 + (x1 - x0) * share, y0 + (y1 - y0) * share
         size = 0.27 - 0.012 * step
         for side in (-1, 1):
             leaf = pen.moved(x + side * 0.1, y + (0.09 if side > 0 else 0), turn=side * 38)
-            leaf.shape(ellipse(0, 0, size * 0.72, size * 0.8), look.hair)
+            leaf.shape(ellipse(0, 0, size * 0.72, size * 0.8), style.hair)
             leaf.stroke(curve((-0.1, 0.1), (0.0, 0.0), (0.08, -0.12)), dark)
     pen.shape(
         bends((x1 - 0.1, y1), (x1 - 0.24, y1 + 0.2, x1, y1 + 0.46), (x1 + 0.24, y1 + 0.2, x1 + 0.1, y1)),
-        look.hair,
+        style.hair,
     )
-    _tie(pen.moved(x1, y1, scale=0.9), look, 0, 0)
+    _tie(pen.moved(x1, y1, scale=0.9), style, 0, 0)
 
 
-def _twin_braids(pen: Pen, look: FigureStyle) -> None:
+def _twin_braids(pen: Pen, style: FigureStyle) -> None:
     for side in (-1, 1):
-        _braid(pen, look, (side * 0.92, 0.75), (side * 0.86, look.down(2.7)))
+        _braid(pen, style, (side * 0.92, 0.75), (side * 0.86, style.down(2.7)))
 
 
-def _single_braid(pen: Pen, look: FigureStyle) -> None:
-    _braid(pen, look, (0.84, 0.85), (0.5, look.down(2.9)))
+def _single_braid(pen: Pen, style: FigureStyle) -> None:
+    _braid(pen, style, (0.84, 0.85), (0.5, style.down(2.9)))
 
 
-def _double_bun(pen: Pen, look: FigureStyle) -> None:
+def _double_bun(pen: Pen, style: FigureStyle) -> None:
     for side in (-1, 1):
-        _bun(pen, look, side * 0.86, -1.12, 0.44)
+        _bun(pen, style, side * 0.86, -1.12, 0.44)
 
 
-def _single_bun(pen: Pen, look: FigureStyle) -> None:
-    _bun(pen, look, 0.0, -1.55, 0.52)
+def _single_bun(pen: Pen, style: FigureStyle) -> None:
+    _bun(pen, style, 0.0, -1.55, 0.52)
 
 
-def _bun(pen: Pen, look: FigureStyle, x: float, y: float, size: float) -> None:
+def _bun(pen: Pen, style: FigureStyle, x: float, y: float, size: float) -> None:
     knot = pen.moved(x, y, scale=size)
-    knot.shape(ellipse(0, 0, 1, 0.95), look.hair)
-    dark = pen.shade(look.hair, 0.9)
+    knot.shape(ellipse(0, 0, 1, 0.95), style.hair)
+    dark = pen.shade(style.hair, 0.9)
     knot.stroke(curve((-0.5, 0.5), (-0.3, -0.4), (0.4, -0.5), (0.5, 0.2), (0.0, 0.35)), dark, weight=1.3)
-    knot.fill(ellipse(-0.3, -0.55, 0.26, 0.12), pen.gleam(look.hair, 0.7))
+    knot.fill(ellipse(-0.3, -0.55, 0.26, 0.12), pen.gleam(style.hair, 0.7))
 
 
 _TIED_BEHIND: Mapping[str, Strand] = {

@@ -1,4 +1,4 @@
-"""What outfits put on below the waist. Units of a full-grown figure."""
+"""Parts of outfits below the waist. In units of a full-grown figure."""
 
 from __future__ import annotations
 
@@ -37,29 +37,29 @@ def _skirt(pen: Pen, colour: Colour, *, hem: float, width: float, pleats: int = 
     )
 
 
-def _pleated_skirt(pen: Pen, look: FigureStyle) -> None:
-    _skirt(pen, look.cloth, hem=4.2, width=1.24, pleats=7)
+def _pleated_skirt(pen: Pen, style: FigureStyle) -> None:
+    _skirt(pen, style.cloth, hem=4.2, width=1.24, pleats=7)
 
 
-def _plain_skirt(pen: Pen, look: FigureStyle) -> None:
-    if not look.figure.is_boy:
-        _skirt(pen, look.cloth, hem=4.15, width=1.1, pleats=2)
+def _plain_skirt(pen: Pen, style: FigureStyle) -> None:
+    if not style.figure.is_boy:
+        _skirt(pen, style.cloth, hem=4.15, width=1.1, pleats=2)
 
 
 def _grey_skirt(pen: Pen, _: FigureStyle) -> None:
     _skirt(pen, pen.tone((118, 104, 110)), hem=4.1, width=1.05, pleats=2)
 
 
-def _shorts(pen: Pen, look: FigureStyle) -> None:
-    if not look.figure.is_boy:
+def _shorts(pen: Pen, style: FigureStyle) -> None:
+    if not style.figure.is_boy:
         leg = bends((0.0, 3.0), (0.4, 2.9, 0.84, 3.1), (0.9, 3.6, 0.86, 3.95), (0.4, 4.05, 0.06, 3.9))
         both(pen, leg, pen.tone((84, 96, 132)))
 
 
-def _gown(pen: Pen, look: FigureStyle) -> None:
-    _skirt(pen, look.cloth, hem=4.65, width=1.5, pleats=5)
-    is_white = look.figure.colour == "white"
-    frill = pen.shade(look.cloth, 0.5) if is_white else colours.lighter(look.cloth, 0.55)
+def _gown(pen: Pen, style: FigureStyle) -> None:
+    _skirt(pen, style.cloth, hem=4.65, width=1.5, pleats=5)
+    is_white = style.figure.colour == "white"
+    frill = pen.shade(style.cloth, 0.5) if is_white else colours.lighter(style.cloth, 0.55)
     _frill(pen, frill, y=4.7, width=1.5)
 
 
@@ -80,12 +80,12 @@ def _maid_skirt(pen: Pen, _: FigureStyle) -> None:
         pen.shape(ellipse(x, 4.2 - 0.3 * x * x, 0.19, 0.11), white, weight=0.7)
 
 
-def _robe(pen: Pen, look: FigureStyle) -> None:
+def _robe(pen: Pen, style: FigureStyle) -> None:
     outline = bends((-0.62, 2.7), (-0.9, 4.0, -0.86, 6.05), (0.0, 6.2, 0.86, 6.05), (0.9, 4.0, 0.62, 2.7))
-    pen.shape(outline, look.cloth)
-    pen.stroke(curve((0.3, 3.1), (0.1, 4.6), (0.16, 6.1)), pen.shade(look.cloth), weight=2)
+    pen.shape(outline, style.cloth)
+    pen.stroke(curve((0.3, 3.1), (0.1, 4.6), (0.16, 6.1)), pen.shade(style.cloth), weight=2)
     for x, y in ((-0.5, 4.2), (-0.25, 5.3), (0.5, 4.9), (0.55, 3.7), (-0.6, 5.8)):
-        draw_blossom(pen, x, y, 0.16, colours.lighter(look.cloth, 0.6))
+        draw_blossom(pen, x, y, 0.16, colours.lighter(style.cloth, 0.6))
 
 
 def draw_blossom(pen: Pen, x: float, y: float, size: float, colour: Colour) -> None:

@@ -1,4 +1,4 @@
-"""What outfits put on the trunk. Units of a full-grown figure."""
+"""Parts of outfits on the trunk. In units of a full-grown figure."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from alti2v.demo.drawing.pen import Pen, bends, blob, curve, ellipse, heart, mir
 from alti2v.demo.drawing.style import FigureStyle
 
 
-def _shaded_trunk(pen: Pen, look: FigureStyle, colour: Colour, *, hem: float = 3.0, flare: float = 0.0) -> None:
-    pen.shape(trunk(look, hem=hem, flare=flare), colour)
+def _shaded_trunk(
+    pen: Pen, style: FigureStyle, colour: Colour, *, hem: float = 3.0, flare: float = 0.0
+) -> None:
+    pen.shape(trunk(style, hem=hem, flare=flare), colour)
     dark = pen.shade(colour, 0.85)
     fold = bends((0.7, 1.9), (0.4, 2.4, 0.58 + flare * 0.5, 2.85), (0.66 + flare * 0.5, 2.5, 0.72, 2.1))
     pen.fill(fold, dark)
     pen.stroke(curve((-0.6, 2.2), (-0.45, 2.32), (-0.3, 2.34)), dark, weight=1.3)
-    if look.view != "behind":
-        # The head throws its shadow on the collar.
+    if style.view != "behind":
+        # The head casts its shadow on the collar.
         pen.fill(bends((-0.46, 1.34), (0.0, 1.56, 0.46, 1.34), (0.0, 1.86, -0.46, 1.34)), dark)
 
 
-def _sailor_top(pen: Pen, look: FigureStyle) -> None:
+def _sailor_top(pen: Pen, style: FigureStyle) -> None:
     white = pen.tone(LINEN)
-    _shaded_trunk(pen, look, white, hem=3.05)
-    collar = look.cloth
-    if look.view == "behind":
+    _shaded_trunk(pen, style, white, hem=3.05)
+    collar = style.cloth
+    if style.view == "behind":
         pen.shape(
             bends(
                 (-0.4, 1.25),
@@ -94,9 +96,9 @@ def _necktie(pen: Pen, colour: Colour) -> None:
     )
 
 
-def _jacket(pen: Pen, look: FigureStyle, colour: Colour, tie: Colour) -> None:
-    _shaded_trunk(pen, look, colour, hem=3.25)
-    if look.view == "behind":
+def _jacket(pen: Pen, style: FigureStyle, colour: Colour, tie: Colour) -> None:
+    _shaded_trunk(pen, style, colour, hem=3.25)
+    if style.view == "behind":
         return
     pen.shape(
         bends((-0.3, 1.28), (-0.3, 1.9, 0.0, 2.5), (0.3, 1.9, 0.3, 1.28), (0.0, 1.5, -0.3, 1.28)),
@@ -117,18 +119,18 @@ def _jacket(pen: Pen, look: FigureStyle, colour: Colour, tie: Colour) -> None:
         pen.fill(ellipse(0.12, y, 0.06, 0.06), pen.tone(GOLD))
 
 
-def _blazer(pen: Pen, look: FigureStyle) -> None:
-    _jacket(pen, look, pen.tone(NAVY), pen.tone((206, 50, 60)))
+def _blazer(pen: Pen, style: FigureStyle) -> None:
+    _jacket(pen, style, pen.tone(NAVY), pen.tone((206, 50, 60)))
 
 
-def _suit(pen: Pen, look: FigureStyle) -> None:
-    _jacket(pen, look, pen.tone((92, 96, 112)), pen.tone((60, 90, 170)))
+def _suit(pen: Pen, style: FigureStyle) -> None:
+    _jacket(pen, style, pen.tone((92, 96, 112)), pen.tone((60, 90, 170)))
 
 
-def _gakuran(pen: Pen, look: FigureStyle) -> None:
+def _gakuran(pen: Pen, style: FigureStyle) -> None:
     black = pen.tone((52, 52, 66))
-    _shaded_trunk(pen, look, black, hem=3.35)
-    if look.view == "behind":
+    _shaded_trunk(pen, style, black, hem=3.35)
+    if style.view == "behind":
         return
     pen.shape(
         bends(
@@ -145,13 +147,13 @@ def _gakuran(pen: Pen, look: FigureStyle) -> None:
         pen.fill(ellipse(0.0, y, 0.085, 0.085), pen.tone(GOLD))
 
 
-def _shirt_top(pen: Pen, look: FigureStyle) -> None:
+def _shirt_top(pen: Pen, style: FigureStyle) -> None:
     white = pen.tone(LINEN)
-    _shaded_trunk(pen, look, white, hem=3.0)
-    if look.view == "behind":
+    _shaded_trunk(pen, style, white, hem=3.0)
+    if style.view == "behind":
         return
     _collar(pen, white)
-    if look.figure.is_boy:
+    if style.figure.is_boy:
         _necktie(pen, pen.tone((60, 90, 170)))
         return
     bow = pen.tone((206, 50, 60))
@@ -161,9 +163,9 @@ def _shirt_top(pen: Pen, look: FigureStyle) -> None:
         pen.fill(ellipse(0, y, 0.04, 0.04), pen.shade(white, 1.6))
 
 
-def _dress_top(pen: Pen, look: FigureStyle) -> None:
-    _shaded_trunk(pen, look, look.cloth, hem=2.85)
-    if look.figure.sleeves == "none":
+def _dress_top(pen: Pen, style: FigureStyle) -> None:
+    _shaded_trunk(pen, style, style.cloth, hem=2.85)
+    if style.figure.sleeves == "none":
         # Bare shoulders: the skin shows above a straight edge, held by straps.
         pen.shape(
             bends(
@@ -174,24 +176,24 @@ def _dress_top(pen: Pen, look: FigureStyle) -> None:
                 (0.9, 1.8, 0.97, 1.6),
                 (0.8, 1.36, 0.3, 1.2),
             ),
-            look.skin,
+            style.skin,
         )
         for x in (-0.5, 0.5):
-            pen.rope(polygon((x, 1.3), (x * 1.1, 2.05)), look.cloth, width=0.12)
-    if look.view == "behind":
+            pen.rope(polygon((x, 1.3), (x * 1.1, 2.05)), style.cloth, width=0.12)
+    if style.view == "behind":
         return
-    band = colours.lighter(look.cloth, 0.55) if look.figure.colour != "white" else pen.tone((150, 190, 240))
+    band = colours.lighter(style.cloth, 0.55) if style.figure.colour != "white" else pen.tone((150, 190, 240))
     pen.shape(
         bends((-0.62, 2.6), (0.0, 2.72, 0.62, 2.6), (0.64, 2.75, 0.62, 2.86), (0.0, 2.98, -0.62, 2.86)), band
     )
-    if look.figure.sleeves != "none":
+    if style.figure.sleeves != "none":
         _collar(pen, band)
 
 
-def _maid_top(pen: Pen, look: FigureStyle) -> None:
-    _shaded_trunk(pen, look, pen.tone((58, 54, 72)), hem=2.9)
+def _maid_top(pen: Pen, style: FigureStyle) -> None:
+    _shaded_trunk(pen, style, pen.tone((58, 54, 72)), hem=2.9)
     white = pen.tone(LINEN)
-    if look.view == "behind":
+    if style.view == "behind":
         pen.shape(
             bends(
                 (0, 2.7), (0.6, 2.3, 0.8, 2.6), (0.7, 3.0, 0, 2.8), (-0.7, 3.0, -0.8, 2.6), (-0.6, 2.3, 0, 2.7)
@@ -214,10 +216,10 @@ def _maid_top(pen: Pen, look: FigureStyle) -> None:
     pen.shape(ellipse(0, 1.66, 0.12, 0.12), pen.tone((206, 50, 60)))
 
 
-def _kimono_top(pen: Pen, look: FigureStyle) -> None:
-    _shaded_trunk(pen, look, look.cloth, hem=3.2)
-    sash = pen.tone((250, 208, 100) if look.figure.colour not in {"yellow", "white"} else (200, 70, 90))
-    if look.view != "behind":
+def _kimono_top(pen: Pen, style: FigureStyle) -> None:
+    _shaded_trunk(pen, style, style.cloth, hem=3.2)
+    sash = pen.tone((250, 208, 100) if style.figure.colour not in {"yellow", "white"} else (200, 70, 90))
+    if style.view != "behind":
         inner = pen.tone(LINEN)
         pen.shape(
             bends((-0.4, 1.24), (-0.1, 1.7, 0.2, 2.3), (0.0, 2.4, -0.1, 2.4), (-0.4, 1.8, -0.56, 1.3)), inner
@@ -227,7 +229,7 @@ def _kimono_top(pen: Pen, look: FigureStyle) -> None:
         )
         pen.shape(
             bends((0.62, 1.3), (0.36, 1.9, -0.02, 2.42), (0.2, 2.5, 0.3, 2.4), (0.6, 1.9, 0.74, 1.36)),
-            pen.shade(look.cloth, 0.9),
+            pen.shade(style.cloth, 0.9),
         )
     pen.shape(
         bends(
@@ -240,12 +242,12 @@ def _kimono_top(pen: Pen, look: FigureStyle) -> None:
         sash,
     )
     pen.rope(curve((-0.64, 2.64), (0.0, 2.76), (0.64, 2.64)), pen.tone((206, 60, 70)), width=0.1)
-    draw_blossom(pen, -0.5, 2.05, 0.16, colours.lighter(look.cloth, 0.6))
+    draw_blossom(pen, -0.5, 2.05, 0.16, colours.lighter(style.cloth, 0.6))
 
 
-def _hoodie_top(pen: Pen, look: FigureStyle) -> None:
-    hood = pen.shade(look.cloth, 0.5)
-    if look.view != "behind":
+def _hoodie_top(pen: Pen, style: FigureStyle) -> None:
+    hood = pen.shade(style.cloth, 0.5)
+    if style.view != "behind":
         pen.shape(
             blob(
                 (-0.86, 1.0),
@@ -259,16 +261,16 @@ def _hoodie_top(pen: Pen, look: FigureStyle) -> None:
             ),
             hood,
         )
-    _shaded_trunk(pen, look, look.cloth, hem=3.4, flare=0.16)
-    if look.view == "behind":
+    _shaded_trunk(pen, style, style.cloth, hem=3.4, flare=0.16)
+    if style.view == "behind":
         pen.shape(blob((-0.7, 1.2), (-0.6, 1.9), (0.0, 2.2), (0.6, 1.9), (0.7, 1.2), (0.0, 1.1)), hood)
         return
     both(
         pen,
         bends((0.0, 1.78), (0.3, 1.6, 0.36, 1.1), (0.7, 1.06, 0.86, 1.2), (0.8, 1.7, 0.0, 1.98)),
-        look.cloth,
+        style.cloth,
     )
-    string = pen.tone(LINEN) if look.figure.colour not in {"white", "yellow"} else pen.tone((214, 90, 90))
+    string = pen.tone(LINEN) if style.figure.colour not in {"white", "yellow"} else pen.tone((214, 90, 90))
     for x in (-0.22, 0.22):
         pen.rope(curve((x, 1.84), (x * 1.1, 2.1), (x, 2.42)), string, width=0.07)
         pen.fill(ellipse(x, 2.46, 0.06, 0.08), string)
@@ -280,23 +282,23 @@ def _hoodie_top(pen: Pen, look: FigureStyle) -> None:
             (0.0, 3.32, -0.72, 3.22),
             (-0.66, 3.0, -0.56, 2.7),
         ),
-        look.cloth,
+        style.cloth,
     )
 
 
-def _sweater_top(pen: Pen, look: FigureStyle) -> None:
-    _shaded_trunk(pen, look, look.cloth, hem=3.35, flare=0.06)
-    dark = pen.shade(look.cloth, 0.7)
+def _sweater_top(pen: Pen, style: FigureStyle) -> None:
+    _shaded_trunk(pen, style, style.cloth, hem=3.35, flare=0.06)
+    dark = pen.shade(style.cloth, 0.7)
     for x in (-0.5, -0.25, 0.0, 0.25, 0.5):
         pen.stroke(curve((x * 0.9, 1.75), (x, 2.5), (x * 1.1, 3.3)), dark, weight=1.2)
-    pen.shape(blob((-0.36, 1.02), (-0.42, 1.3), (0.0, 1.5), (0.42, 1.3), (0.36, 1.02), (0.0, 1.1)), look.cloth)
+    pen.shape(blob((-0.36, 1.02), (-0.42, 1.3), (0.0, 1.5), (0.42, 1.3), (0.36, 1.02), (0.0, 1.1)), style.cloth)
     pen.stroke(curve((-0.3, 1.2), (0.0, 1.32), (0.3, 1.2)), dark)
 
 
-def _armor_top(pen: Pen, look: FigureStyle) -> None:
+def _armor_top(pen: Pen, style: FigureStyle) -> None:
     steel = pen.tone(STEEL)
     gold = pen.tone(GOLD)
-    _shaded_trunk(pen, look, pen.tone((74, 78, 104)), hem=3.1)
+    _shaded_trunk(pen, style, pen.tone((74, 78, 104)), hem=3.1)
     plate = bends(
         (-0.62, 1.42),
         (0.0, 1.62, 0.62, 1.42),
@@ -332,9 +334,9 @@ def _armor_top(pen: Pen, look: FigureStyle) -> None:
         shoulder.fill(ellipse(0.06, -0.12, 0.2, 0.08), colours.lighter(steel, 0.7))
 
 
-def _overalls_top(pen: Pen, look: FigureStyle) -> None:
+def _overalls_top(pen: Pen, style: FigureStyle) -> None:
     shirt, stripe = pen.tone(LINEN), pen.tone((220, 70, 80))
-    _shaded_trunk(pen, look, shirt, hem=2.9)
+    _shaded_trunk(pen, style, shirt, hem=2.9)
     for y in (1.6, 1.9, 2.2, 2.5):
         pen.rope(
             curve((-0.84 + 0.14 * (y - 1.6), y), (0.0, y + 0.1), (0.84 - 0.14 * (y - 1.6), y)),
@@ -359,8 +361,8 @@ def _overalls_top(pen: Pen, look: FigureStyle) -> None:
         pen.fill(ellipse(x, 2.16, 0.08, 0.08), pen.tone(GOLD))
 
 
-def _cape_top(pen: Pen, look: FigureStyle) -> None:
-    _shaded_trunk(pen, look, pen.tone((92, 76, 120)), hem=2.9)
+def _cape_top(pen: Pen, style: FigureStyle) -> None:
+    _shaded_trunk(pen, style, pen.tone((92, 76, 120)), hem=2.9)
     cloak = bends(
         (0.2, 1.16),
         (0.9, 1.3, 1.1, 1.7),
@@ -369,8 +371,8 @@ def _cape_top(pen: Pen, look: FigureStyle) -> None:
         (0.9, 2.9, 0.24, 1.7),
         (0.2, 1.4, 0.2, 1.16),
     )
-    both(pen, cloak, look.cloth)
-    dark = pen.shade(look.cloth)
+    both(pen, cloak, style.cloth)
+    dark = pen.shade(style.cloth)
     for side in (-1, 1):
         pen.stroke(curve((side * 0.8, 1.9), (side * 1.1, 3.0), (side * 1.25, 4.2)), dark, weight=1.8)
     pen.shape(heart(0, 1.62, 0.34), pen.tone(GOLD))

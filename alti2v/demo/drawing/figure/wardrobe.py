@@ -1,4 +1,4 @@
-"""Clothes: how a figure gets dressed, layer by layer. Units of a full-grown figure."""
+"""Outfits, assembled layer by layer. In units of a full-grown figure."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from alti2v.demo.drawing.pen import Pen, bends, blob, curve
 from alti2v.demo.drawing.style import FigureStyle
 
 
-def draw_dressed_body(pen: Pen, look: FigureStyle) -> None:
-    """Draw everything from the neck down but the arms before the trunk."""
-    outfit = look.figure.outfit
-    draw_arms(pen, look, behind=True, sleeve=_sleeve(pen, look))
-    draw_legs(pen, look)
+def draw_dressed_body(pen: Pen, style: FigureStyle) -> None:
+    """Draw everything below the head except the arms in front of the trunk."""
+    outfit = style.figure.outfit
+    draw_arms(pen, style, behind=True, sleeve=_sleeve(pen, style))
+    draw_legs(pen, style)
     if outfit in BELOW:
-        BELOW[outfit](pen, look)
-    draw_neck(pen, look)
-    TOPS[outfit](pen, look)
+        BELOW[outfit](pen, style)
+    draw_neck(pen, style)
+    TOPS[outfit](pen, style)
 
 
-def draw_front_arms(pen: Pen, look: FigureStyle) -> None:
-    """Draw the arms before the trunk."""
-    draw_arms(pen, look, behind=False, sleeve=_sleeve(pen, look))
+def draw_front_arms(pen: Pen, style: FigureStyle) -> None:
+    """Draw the arms in front of the trunk."""
+    draw_arms(pen, style, behind=False, sleeve=_sleeve(pen, style))
 
 
-# Of the outfits whose sleeves have not the outfit's own colour.
+# Outfits whose sleeves have another colour than the outfit.
 _SLEEVES: Mapping[str, Colour] = {
     "serafuku": LINEN,
     "blazer": NAVY,
@@ -43,14 +43,14 @@ _SLEEVES: Mapping[str, Colour] = {
 }
 
 
-def _sleeve(pen: Pen, look: FigureStyle) -> Colour:
-    outfit = look.figure.outfit
-    return pen.tone(_SLEEVES[outfit]) if outfit in _SLEEVES else look.cloth
+def _sleeve(pen: Pen, style: FigureStyle) -> Colour:
+    outfit = style.figure.outfit
+    return pen.tone(_SLEEVES[outfit]) if outfit in _SLEEVES else style.cloth
 
 
-def draw_scarf(pen: Pen, look: FigureStyle) -> None:
+def draw_scarf(pen: Pen, style: FigureStyle) -> None:
     """Wind a scarf around the neck, one end hanging down."""
-    colour = pen.tone(colours.CLOTH[look.figure.scarf])
+    colour = pen.tone(colours.CLOTH[style.figure.scarf])
     dark = pen.shade(colour)
     end = bends((0.18, 1.4), (0.4, 1.9, 0.3, 2.75), (0.55, 2.85, 0.78, 2.72), (0.8, 1.8, 0.62, 1.3))
     pen.shape(end, colour)
