@@ -46,9 +46,7 @@ STAGED_DIR = "next"
 PLAN_DIR = "plan"
 REPAIR_DIR = "repair"
 
-# Marks a local folder as the cache of a dataset behind a URL ...
-CACHE_FILE = "cache.json"
-# ... or as the work folder of a build whose dataset is behind a URL.
+# Marks a local folder as the work folder of a build whose dataset is behind a URL.
 REMOTE_FILE = "remote.json"
 
 # Run -----------------------------------------------------------------------------------------
