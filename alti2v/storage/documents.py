@@ -10,9 +10,12 @@ import math
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-_T = TypeVar("_T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_T = TypeVar("_T", bound="DataclassInstance")
 
 
 def from_json(kind: type[_T], document: object, **known: Any) -> _T:  # noqa: ANN401 - values of any field
@@ -29,7 +32,7 @@ def from_json(kind: type[_T], document: object, **known: Any) -> _T:  # noqa: AN
     if not isinstance(document, dict):
         raise ValueError(f"{document!r:.60} is not an object")  # noqa: TRY004 - a fault of the file
     hints = get_type_hints(kind)
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type] - any dataclass
+    names = {field.name for field in fields(kind)}
     for name, value in document.items():
         if name in known:
             continue
