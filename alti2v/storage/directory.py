@@ -117,9 +117,10 @@ def refuse_links(path: Path) -> None:
         UsageError: There is a link.
     """
     with storage_errors(path):
-        for entry in os.scandir(path):
-            if entry.name in OWN_NAMES:
-                _refuse_link(entry)
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.name in OWN_NAMES:
+                    _refuse_link(entry)
 
 
 def _refuse_link(entry: os.DirEntry[str]) -> None:
@@ -129,8 +130,9 @@ def _refuse_link(entry: os.DirEntry[str]) -> None:
             "put the file or folder itself there"
         )
     if entry.is_dir():
-        for inner in os.scandir(entry.path):
-            _refuse_link(inner)
+        with os.scandir(entry.path) as entries:
+            for inner in entries:
+                _refuse_link(inner)
 
 
 def write_description(path: Path, kind: DirectoryKind, fields: Mapping[str, Any]) -> None:
