@@ -124,7 +124,7 @@ def test_a_tar_that_is_a_link_is_not_cut_back(tmp_path: Path) -> None:
     for target in ("mine", "nowhere"):
         link = tmp_path / f"link-{target}"
         link.symlink_to(tmp_path / target)
-        with pytest.raises(Exception, match=r"symbolic link|in the way"):
+        with pytest.raises(Exception, match=r"symbolic link|name exists"):
             OpenTar(link, committed=0)
 
     assert (tmp_path / "mine").stat().st_size == 4096
