@@ -6,13 +6,14 @@ A shard exists only if the manifest lists it, so readers start here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alti2v.errors import DamagedError, VersionError
 from alti2v.records import Category, Tag
 from alti2v.storage.directory import DirectoryKind, missing_file, read_description, write_description
+from alti2v.storage.documents import from_json
 from alti2v.storage.layout import (
     DATASET_TAGS,
     IMAGE_SUFFIX_OF_FORMAT,
@@ -21,6 +22,7 @@ from alti2v.storage.layout import (
     TAGS_FILE,
     ShardName,
     Table,
+    member_key,
     parse_shard_name,
 )
 from alti2v.storage.table import read_table, write_table
@@ -75,6 +77,10 @@ class Shard:
     bytes: int
     sha256: str
     rows_sha256: str
+
+    def __post_init__(self) -> None:
+        if self.samples < 0 or self.bytes < 0:
+            raise ValueError(f"shard {self.name} has {self.samples} samples in {self.bytes} bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,15 +161,18 @@ def read_manifest(dataset: Path) -> Manifest:
     """
     fields = read_description(dataset, DirectoryKind.DATASET)
     try:
-        shards = tuple(
-            Shard(**{**shard, "name": parse_shard_name(shard["name"])}) for shard in fields["shards"]
-        )
-        outcomes = dict(sorted(fields["outcomes"].items(), key=lambda item: (-item[1], item[0])))
+        shards = tuple(_shard(shard) for shard in fields["shards"])
+        image = from_json(ImageRecipe, fields["image"])
         others = {name: value for name, value in fields.items() if name not in ("kind", "version")}
-        image = ImageRecipe(**fields["image"])
-        return Manifest(**{**others, "image": image, "shards": shards, "outcomes": outcomes})
+        manifest = from_json(Manifest, others, image=image, shards=shards)
     except (KeyError, TypeError, ValueError) as exc:
-        raise DamagedError(f"{dataset}: the manifest is incomplete ({exc}): build the dataset again") from exc
+        raise DamagedError(f"{dataset}: the manifest is damaged ({exc}): build the dataset again") from exc
+    by_count = sorted(manifest.outcomes.items(), key=lambda item: (-item[1], item[0]))
+    return replace(manifest, outcomes=dict(by_count))
+
+
+def _shard(fields: Mapping[str, Any]) -> Shard:
+    return from_json(Shard, fields, name=parse_shard_name(fields["name"]))
 
 
 def read_lasting(path: Path, table: Table) -> pa.Table:
@@ -191,9 +200,43 @@ def read_metadata(dataset: Path, shard: ShardName, columns: Sequence[str] | None
         DamagedError: The table is missing or damaged.
     """
     try:
-        return read_table(dataset / shard.metadata, METADATA, columns)
+        rows = read_table(dataset / shard.metadata, METADATA, columns)
     except FileNotFoundError as exc:
         raise missing_file(dataset, shard.metadata) from exc
+    check_keys(dataset / shard.metadata, rows)
+    return rows
+
+
+def check_rows(path: Path, rows: pa.Table, shard: Shard) -> None:
+    """Check the member names of a metadata table, and that every picture is inside its shard.
+
+    Raises:
+        DamagedError: One is not.
+    """
+    check_keys(path, rows)
+    for post_id, offset, size in zip(
+        *(rows[name].to_pylist() for name in ("id", "offset", "size")), strict=True
+    ):
+        if offset + size > shard.bytes:
+            raise DamagedError(
+                f"{path}: post {post_id} ends at byte {offset + size} of a shard of {shard.bytes} bytes: "
+                "run `alti2v verify` on its folder"
+            )
+
+
+def check_keys(path: Path, rows: pa.Table) -> None:
+    """Check that the member names of a metadata table are those of its ids: they become names in a tar file.
+
+    Raises:
+        DamagedError: One is not.
+    """
+    if not {"id", "key"} <= set(rows.column_names):
+        return
+    for post_id, key in zip(rows["id"].to_pylist(), rows["key"].to_pylist(), strict=True):
+        if key != member_key(post_id):
+            raise DamagedError(
+                f"{path}: post {post_id} has the key {key!r:.60}: run `alti2v verify` on its folder"
+            )
 
 
 def write_vocabulary(dataset: Path, tags: tuple[Tag, ...]) -> None:
@@ -211,7 +254,13 @@ def read_vocabulary(dataset: Path) -> tuple[Tag, ...]:
     Raises:
         DamagedError: It is missing or damaged.
     """
-    rows = read_lasting(dataset / TAGS_FILE, DATASET_TAGS).to_pylist()
+    file = dataset / TAGS_FILE
+    rows = read_lasting(file, DATASET_TAGS).to_pylist()
     if [row["index"] for row in rows] != list(range(len(rows))):
-        raise DamagedError(f"{dataset / TAGS_FILE}: the index column is not 0, 1, 2, ...: {LOST_TABLE}")
-    return tuple(Tag(name=row["name"], category=Category(row["category"]), count=row["count"]) for row in rows)
+        raise DamagedError(f"{file}: the index column is not 0, 1, 2, ...: {LOST_TABLE}")
+    try:
+        return tuple(
+            Tag(name=row["name"], category=Category(row["category"]), count=row["count"]) for row in rows
+        )
+    except ValueError as exc:
+        raise DamagedError(f"{file}: {exc}: {LOST_TABLE}") from exc

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alti2v.dataset.manifest import Manifest, Shard, in_order, read_manifest
+from alti2v.dataset.manifest import Manifest, Shard, check_rows, in_order, read_manifest
 from alti2v.dataset.plan.posts import DROPPED, count_outcomes
 from alti2v.dataset.versions.previous import History, read_history
 from alti2v.dataset.versions.publish import remove_unplanned
@@ -231,9 +231,11 @@ def _publish(
 def _metadata(target: _Target, shard: Shard) -> pa.Table:
     try:
         with local_copy(target.location, shard.name.metadata) as path:
-            return read_table(path, METADATA).combine_chunks()
+            rows = read_table(path, METADATA).combine_chunks()
     except FileNotFoundError as exc:
         raise DamagedError(f"{target.address}/{shard.name.metadata} is missing: {target.advice}") from exc
+    check_rows(Path(shard.name.metadata), rows, shard)
+    return rows
 
 
 def _rewritten(target: _Target, shard: Shard, kept: pa.Table, edition: int) -> Shard:

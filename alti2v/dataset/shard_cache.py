@@ -4,6 +4,9 @@ The cache folder has the layout of a dataset, so every reader can use it. `hold`
 table, and compares them with the manifest's hashes each time, so damage of the local disk is repaired. Files
 appear whole, and the least recently used ones are evicted first. Processes may share a cache; at worst they
 download a shard twice.
+
+A folder is a cache only if `open_dataset` has made it in this process. Nothing in the folder says so, because a
+dataset that somebody else published could then claim to be one, and have files deleted and requests sent.
 """
 
 from __future__ import annotations
@@ -20,8 +23,15 @@ from pathlib import Path
 
 from alti2v.dataset.manifest import Shard, read_manifest
 from alti2v.errors import DamagedError, UsageError
-from alti2v.storage.layout import CACHE_FILE, DATA_DIR, MANIFEST_FILE, METADATA, METADATA_DIR, TAGS_FILE
-from alti2v.storage.publish import make_directory, publish_json, read_json, storage_errors
+from alti2v.storage.layout import (
+    DATA_DIR,
+    MANIFEST_FILE,
+    METADATA,
+    METADATA_DIR,
+    TAGS_FILE,
+    parse_shard_name,
+)
+from alti2v.storage.publish import TEMPORARY_PREFIX, make_directory, storage_errors
 from alti2v.storage.remote import Remote, download, has_folders, is_url, open_remote, size_of, sizes
 from alti2v.storage.table import content_sha256, read_table
 
@@ -48,6 +58,18 @@ class CacheConfig:
     def __post_init__(self) -> None:
         if not self.cache_gb > 0:
             raise UsageError(f"--cache-gb {self.cache_gb} is not above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class _Cache:
+    """Where the files of a cache come from, and the maximum size of its shards in bytes."""
+
+    remote: Remote
+    max_bytes: int
+
+
+# The caches that this process has made, by folder. The one piece of process-wide state: see the module's text.
+_caches: dict[Path, _Cache] = {}
 
 
 def open_dataset(address: str | Path, config: CacheConfig | None = None) -> Path:
@@ -81,13 +103,13 @@ def open_dataset(address: str | Path, config: CacheConfig | None = None) -> Path
             f"give at least {_MIN_SHARDS * largest / _GB:.3g}"
         )
     _check_remote(remote, shards)
-    publish_json(folder / CACHE_FILE, {"url": remote.url, "bytes": bound})
+    _caches[folder] = _Cache(remote, bound)
     return folder
 
 
 def is_cache(dataset: Path) -> bool:
-    """Return whether a folder is the cache of a dataset behind a URL."""
-    return (dataset / CACHE_FILE).is_file()
+    """Return whether this process has made a folder as the cache of a dataset behind a URL."""
+    return dataset in _caches
 
 
 def hold(dataset: Path, shard: Shard) -> None:
@@ -97,10 +119,10 @@ def hold(dataset: Path, shard: Shard) -> None:
         DamagedError: The files behind the URL are not those of the manifest.
         StorageError: They cannot be downloaded or stored.
     """
-    if not is_cache(dataset):
+    cache = _caches.get(dataset)
+    if cache is None:
         return
-    settings = read_json(dataset / CACHE_FILE)
-    remote = open_remote(settings["url"])
+    remote = cache.remote
     for name, is_intact in ((shard.name.data, _is_tar_intact), (shard.name.metadata, _is_table_intact)):
         file = dataset / name
         if is_intact(file, shard):
@@ -109,7 +131,7 @@ def hold(dataset: Path, shard: Shard) -> None:
         if file.exists():
             _LOG.warning("%s is damaged: downloading it again", file)
         if name == shard.name.data:
-            _make_room(dataset / DATA_DIR, settings["bytes"] - shard.bytes, but=file)
+            _make_room(dataset / DATA_DIR, cache.max_bytes - shard.bytes, but=file)
         download(remote, name, file)
         if not is_intact(file, shard):
             file.unlink(missing_ok=True)
@@ -179,11 +201,10 @@ def _touch(file: Path) -> None:
 def _make_room(folder: Path, bound: int, *, but: Path) -> None:
     """Remove the least recently used files until the others are within the bound."""
     with storage_errors(folder):
-        # Leftovers of killed processes are among these, and are evicted like other unused files.
         found = []
-        for file in folder.iterdir():
+        for file in filter(_is_evictable, folder.iterdir()):
             with contextlib.suppress(FileNotFoundError):  # another process evicts files, too
-                status = file.stat()
+                status = file.lstat()
                 found.append((status.st_mtime_ns, status.st_size, file))
         total = sum(size for _, size, file in found if file != but)
         for _, size, file in sorted(found):
@@ -192,3 +213,12 @@ def _make_room(folder: Path, bound: int, *, but: Path) -> None:
             if file != but:
                 file.unlink(missing_ok=True)
                 total -= size
+
+
+def _is_evictable(file: Path) -> bool:
+    """Return whether a file is a shard, or the leftover of a killed download."""
+    try:
+        parse_shard_name(file.stem)
+    except ValueError:
+        return file.name.startswith(TEMPORARY_PREFIX)
+    return True

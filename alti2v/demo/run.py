@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from alti2v.child_processes import child_environment
 from alti2v.crawl.crawler import CrawlConfig, crawl_board
 from alti2v.dataset.build import build_shards
 from alti2v.dataset.config import BuildConfig
@@ -177,6 +178,7 @@ def _board(out: Path, posts: int) -> Iterator[str]:
     port = read_json(file)["port"]
     command = [
         sys.executable,
+        "-P",
         "-m",
         "alti2v",
         "board",
@@ -189,7 +191,12 @@ def _board(out: Path, posts: int) -> Iterator[str]:
     with (
         (out / "board.log").open("wb") as log,
         subprocess.Popen(  # noqa: S603 - our own program
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=child_environment(),
         ) as process,
     ):
         assert process.stdin is not None

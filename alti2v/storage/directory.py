@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.errors import DamagedError, UsageError, VersionError
-from alti2v.storage.layout import FORMAT_VERSION, MANIFEST_FILE, RUN_FILE, STORE_FILE, UNDESCRIBED_NAMES
+from alti2v.storage.layout import (
+    FORMAT_VERSION,
+    MANIFEST_FILE,
+    OWN_NAMES,
+    RUN_FILE,
+    STORE_FILE,
+    UNDESCRIBED_NAMES,
+)
 from alti2v.storage.publish import make_directory, publish_json, read_json, storage_errors
 
 _LOCK_TRIES = 5
@@ -55,6 +62,8 @@ def claim_directory(path: Path, kind: DirectoryKind) -> bool:
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file: give a folder for the {kind}")
     found = kind_of(path)
+    if path.is_dir():
+        refuse_links(path)
     if found is kind:
         return True
     if found is not None:
@@ -84,6 +93,7 @@ def read_description(path: Path, kind: DirectoryKind) -> dict[str, Any]:
             else f"is a {found}, not a {kind}"
         )
         raise UsageError(f"{path} {what}: give the folder of a {kind}")
+    refuse_links(path)
     file = path / DESCRIPTION_FILES[kind]
     description = read_json(file)
     if not isinstance(description, dict) or description.get("kind") != kind:
@@ -94,6 +104,35 @@ def read_description(path: Path, kind: DirectoryKind) -> dict[str, Any]:
             f"this program reads {FORMAT_VERSION}: use another version of alti2v"
         )
     return description
+
+
+def refuse_links(path: Path) -> None:
+    """Refuse a store, dataset or run that contains symbolic links under names of ours.
+
+    Such a folder may come from somebody else, and a link would make this program read, overwrite or delete
+    files elsewhere. The folder itself may be a link: the user has named it. Links under other names are never
+    touched.
+
+    Raises:
+        UsageError: There is a link.
+    """
+    with storage_errors(path):
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.name in OWN_NAMES:
+                    _refuse_link(entry)
+
+
+def _refuse_link(entry: os.DirEntry[str]) -> None:
+    if entry.is_symlink():
+        raise UsageError(
+            f"{entry.path} is a symbolic link, which alti2v does not follow inside a folder: "
+            "put the file or folder itself there"
+        )
+    if entry.is_dir():
+        with os.scandir(entry.path) as entries:
+            for inner in entries:
+                _refuse_link(inner)
 
 
 def write_description(path: Path, kind: DirectoryKind, fields: Mapping[str, Any]) -> None:
@@ -112,7 +151,8 @@ def exclusive(path: Path, lock_file: str) -> Iterator[None]:
         UsageError: Another process holds the lock.
     """
     with storage_errors(path / lock_file):
-        descriptor = os.open(path / lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC  # a link could name any file to truncate
+        descriptor = os.open(path / lock_file, flags, 0o644)
     try:
         if not _acquire(descriptor):
             raise UsageError(

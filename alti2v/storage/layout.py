@@ -46,9 +46,7 @@ STAGED_DIR = "next"
 PLAN_DIR = "plan"
 REPAIR_DIR = "repair"
 
-# Marks a local folder as the cache of a dataset behind a URL ...
-CACHE_FILE = "cache.json"
-# ... or as the work folder of a build whose dataset is behind a URL.
+# Marks a local folder as the work folder of a build whose dataset is behind a URL.
 REMOTE_FILE = "remote.json"
 
 # Run -----------------------------------------------------------------------------------------
@@ -226,6 +224,9 @@ UNDESCRIBED_NAMES = frozenset(
     | {f"{CRAWL_LOG_FILE}.{number}" for number in range(1, CRAWL_LOG_BACKUPS + 1)}
 )
 
+# All names that this program writes at the top of its folders.
+OWN_NAMES = UNDESCRIBED_NAMES | {STORE_FILE, MANIFEST_FILE, RUN_FILE, *DESCRIPTIONS, WORK_DIR}
+
 # Tables --------------------------------------------------------------------------------------
 
 
@@ -236,12 +237,14 @@ class Column:
     Attributes:
         type: "int32", "int64", "string", "binary", "timestamp" (UTC, seconds), "list<string>" or "list<int32>".
         nullable: True if a row may lack the value.
+        least: Lowest value of a number; None for any.
     """
 
     name: str
     type: str
     meaning: str
     nullable: bool = False
+    least: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +274,7 @@ _BOARD_FACTS = (
 POSTS = Table(
     "posts",
     (
-        Column("id", "int64", "the board's post number"),
+        Column("id", "int64", "the board's post number", least=0),
         *_TAG_GROUPS,
         *_BOARD_FACTS,
         Column("changed_at", "timestamp", "time of the last edit, if the board says", nullable=True),
@@ -312,7 +315,7 @@ STORE_TAGS = Table(
 HISTORY = Table(
     "history",
     (
-        Column("id", "int64", "the board's post number"),
+        Column("id", "int64", "the board's post number", least=0),
         Column("seen_at", "timestamp", "time when the crawl found that the tags had changed"),
         Column("tags_added", "list<string>", "new tags, sorted"),
         Column("tags_removed", "list<string>", "tags that the post has lost, sorted"),
@@ -341,17 +344,17 @@ DATASET_TAGS = Table(
         Column("index", "int32", "row i is output i of the model"),
         Column("name", "string", "the tag"),
         Column("category", "string", "general, artist, copyright, character, meta or unknown"),
-        Column("count", "int64", "training samples that carry it"),
+        Column("count", "int64", "training samples that carry it", least=0),
     ),
 )
 
 METADATA = Table(
     "metadata",
     (
-        Column("id", "int64", "the board's post number"),
+        Column("id", "int64", "the board's post number", least=0),
         Column("key", "string", "tar member name without suffix"),
-        Column("offset", "int64", "first byte of the picture in the shard"),
-        Column("size", "int64", "bytes of the picture"),
+        Column("offset", "int64", "first byte of the picture in the shard", least=0),
+        Column("size", "int64", "bytes of the picture", least=1),
         Column("sha256", "string", "of the picture in the shard"),
         Column("width", "int32", "of the picture in the shard, px"),
         Column("height", "int32", "of the picture in the shard, px"),
@@ -378,7 +381,7 @@ THUMBNAIL_COLUMN = Column("thumbnail", "binary", "16 x 16 luminances, row by row
 OUTCOMES = Table(
     "outcomes",
     (
-        Column("id", "int64", "every post of the store, once"),
+        Column("id", "int64", "every post of the store, once", least=0),
         Column("outcome", "string", "stored, duplicate, dropped or failed"),
         Column("reason", "string", "why dropped, or the kind of failure; empty if stored"),
         Column("duplicate_of", "int64", "the post that stands for it", nullable=True),
@@ -389,7 +392,7 @@ OUTCOMES = Table(
 SURVEY = Table(
     "survey",
     (
-        Column("id", "int64", "the board's post number"),
+        Column("id", "int64", "the board's post number", least=0),
         Column("source_md5", "string", "MD5 of the stored bytes"),
         Column("reason", "string", "why the picture cannot be used; empty if it can"),
         *HASH_COLUMNS,
@@ -400,7 +403,7 @@ SURVEY = Table(
 REMOVED = Table(
     "removed",
     (
-        Column("id", "int64", "the board's post number"),
+        Column("id", "int64", "the board's post number", least=0),
         Column("edition", "int64", "first version of the dataset without it"),
         Column(
             "source_md5",

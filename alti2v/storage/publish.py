@@ -39,6 +39,7 @@ def storage_errors(path: Path) -> Iterator[None]:
             errno.EPERM: "permission denied: choose a folder that you may write to",
             errno.ENOTDIR: "a part of the path is a file, not a folder: choose another path",
             errno.EEXIST: "a file of that name exists: choose another path",
+            errno.ELOOP: "it is a symbolic link: put the file itself there",
         }.get(exc.errno or 0, f"{exc.strerror or exc}")
         raise StorageError(f"cannot write {path}: {advice}") from exc
 
@@ -140,14 +141,17 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - the caller checks the shape
     content = path.read_bytes()
     try:
         return json.loads(content)
-    except ValueError as exc:
+    except (
+        ValueError,
+        RecursionError,
+    ) as exc:  # also numbers of thousands of digits, and nesting without an end
         raise DamagedError(f"{path} is not valid JSON ({exc}): restore it from a copy") from exc
 
 
 def sweep_temporary_files(directory: Path) -> None:
     """Remove what killed processes left behind; the caller must hold the directory's lock."""
     for leftover in directory.glob(f"{TEMPORARY_PREFIX}*"):
-        if leftover.is_dir():
+        if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover)
         else:
             leftover.unlink(missing_ok=True)

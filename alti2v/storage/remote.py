@@ -22,6 +22,9 @@ from alti2v.storage.publish import publish, taken, temporary_name
 
 # Here a PUT publishes the whole object; elsewhere a temporary file is renamed.
 _ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "memory"})
+# The only kinds of URL that are opened. fsspec knows more, some of which read other URLs from a file and even
+# run templates in it (reference://), and chains of them (`::`).
+_SCHEMES = _ATOMIC_PUT | {"http", "https", "sftp", "ssh", "ftp", "webdav", "hdfs", "hf"}
 _EXTRAS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 _CHUNK = 1 << 20
 # s3fs sends objects of 100 MB and more in parts of 50 MB, and by default holds ten parts in memory.
@@ -60,9 +63,11 @@ def open_remote(url: str) -> Remote:
     Raises:
         UsageError: The kind of URL is unknown, or its driver is not installed.
     """
+    scheme = url.partition("://")[0]
+    if scheme not in _SCHEMES or "::" in url:
+        raise UsageError(f"{url} is no URL that alti2v opens: give one of {', '.join(sorted(_SCHEMES))}")
     import fsspec  # it loads slowly, and most stores are local
 
-    scheme = url.partition("://")[0]
     try:
         filesystem, root = fsspec.core.url_to_fs(url)
     except ImportError as exc:

@@ -152,12 +152,30 @@ def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None 
             parquet = pq.ParquetFile(ours)
             check_schema(path, table, parquet.schema_arrow)
             found = parquet.read(columns=None if columns is None else list(columns))
+        _check_bounds(path, table, found)
         wanted = _with_further_facts(schema(table), parquet.schema_arrow)
         return found.cast(pa.schema([wanted.field(name) for name in found.column_names], wanted.metadata))
     except (pa.ArrowException, OSError) as exc:
         raise DamagedError(
             f"{path} cannot be read as Parquet ({exc!s:.100}): run `alti2v verify` on its folder"
         ) from exc
+
+
+def _check_bounds(path: Path, table: Table, rows: pa.Table) -> None:
+    """Refuse numbers that no program writes there, such as a negative offset, and rows without a value."""
+    import pyarrow.compute as pc
+
+    for column in table.columns:
+        if column.name not in rows.column_names:
+            continue
+        values = rows.column(column.name)
+        if not column.nullable and values.null_count:
+            raise DamagedError(f"{path}: a row has no {column.name}: run `alti2v verify` on its folder")
+        least = None if column.least is None else pc.min(values).as_py()
+        if least is not None and column.least is not None and least < column.least:
+            raise DamagedError(
+                f"{path}: {column.name} {least} is below {column.least}: run `alti2v verify` on its folder"
+            )
 
 
 def content_sha256(table: Table, rows: pa.Table) -> str:

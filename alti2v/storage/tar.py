@@ -85,8 +85,8 @@ class OpenTar:
         self._waiting: list[bytes | memoryview] = []
         self._written: int = 0  # bytes in the file
         with storage_errors(path):
-            is_new = not path.exists()
-            self._file: io.FileIO = io.FileIO(path, "r+" if not is_new else "x+")
+            is_new = not os.path.lexists(path)
+            self._file: io.FileIO = io.FileIO(path, "r+" if not is_new else "x+", opener=_open_no_link)
             if is_new:
                 fsync_directory(path.parent)
             length = self._file.seek(0, os.SEEK_END)
@@ -266,3 +266,8 @@ def dali_index(shard_members: Sequence[Member]) -> str:
         line = lines.setdefault(key, [])
         line.append(f"{suffix} {member.span.offset} {member.span.size} {member.name}")
     return "\n".join([f"v1.2 {len(lines)}", *(" ".join(line) for line in lines.values())]) + "\n"
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    # The file is cut back when it is opened: never one elsewhere, to which somebody's store may link.
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)

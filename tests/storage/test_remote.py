@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from alti2v.errors import StorageError, UsageError
-from alti2v.storage.remote import is_url, open_remote, sizes, upload
+from alti2v.storage.remote import Remote, is_url, open_remote, sizes, upload
 from tests.helpers.s3_server import BUCKET, S3Server
 
 
@@ -71,7 +72,8 @@ def test_a_store_that_keeps_failing_is_named(s3: S3Server, remote: Any, file: Pa
 
 def test_a_file_system_without_atomic_puts_gets_the_name_last(tmp_path: Path, file: Path) -> None:
     """There, the bytes are written under another name first."""
-    remote = open_remote(f"local://{tmp_path}/folder")
+    local = fsspec.filesystem("local")
+    remote = Remote(url="sftp://host/folder", filesystem=local, root=f"{tmp_path}/folder")
     upload(remote, file, "images/one.tar")
 
     assert [path.name for path in (tmp_path / "folder" / "images").iterdir()] == ["one.tar"]

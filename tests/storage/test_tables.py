@@ -44,10 +44,15 @@ SMALL = Table("small", (Column("id", "int64", "x"), Column("note", "string", "x"
 
 def rows_of(table: Table) -> st.SearchStrategy[list[dict[str, Any]]]:
     columns = {
-        column.name: st.none() | VALUES[column.type] if column.nullable else VALUES[column.type]
+        column.name: st.none() | _values_of(column) if column.nullable else _values_of(column)
         for column in table.columns
     }
     return st.lists(st.fixed_dictionaries(columns), max_size=3)
+
+
+def _values_of(column: Column) -> st.SearchStrategy[Any]:
+    values, least = VALUES[column.type], column.least
+    return values if least is None else values.filter(lambda value: value >= least)
 
 
 def test_an_open_file_is_read_without_python(tmp_path: Path) -> None:

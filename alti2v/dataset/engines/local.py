@@ -18,6 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for_sentinel
 from typing import Protocol, TypeVar
 
+from alti2v.child_processes import safe_path_in_workers
 from alti2v.errors import Alti2vError
 
 _Task = TypeVar("_Task")
@@ -70,10 +71,11 @@ def local_engine(workers: int) -> Iterator[Engine]:
             else:
                 return
 
-    try:
-        yield run
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    with safe_path_in_workers():
+        try:
+            yield run
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

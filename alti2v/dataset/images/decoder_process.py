@@ -23,6 +23,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import IO, Any
 
+from alti2v.child_processes import child_environment
 from alti2v.dataset.images.convert import PreparedPicture, Unusable, prepare_picture
 from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.plan.near_duplicates import LUMINANCE_BYTES
@@ -218,11 +219,11 @@ def _confine(limits: DecoderLimits) -> None:
 
 def _started(shared: int, limits: DecoderLimits, program: str) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(  # noqa: S603 - this very program
-        [sys.executable, "-c", program, str(shared), json.dumps(asdict(limits))],
+        [sys.executable, "-P", "-c", program, str(shared), json.dumps(asdict(limits))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         # The same import path as here; one thread, because there are as many decoders as cores.
-        env={**os.environ, **_MALLOC, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
+        env={**child_environment(), **_MALLOC, "OPENBLAS_NUM_THREADS": "1"},
         pipesize=_PIPE_BYTES,
         pass_fds=(shared,),
         # Ctrl-C goes to the whole process group; only the parent handles it.

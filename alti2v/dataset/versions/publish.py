@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
@@ -34,9 +34,11 @@ from alti2v.storage.layout import (
     TAGS_FILE,
     WORK_DIR,
     Table,
+    parse_shard_name,
 )
 from alti2v.storage.location import remove, sizes_in
 from alti2v.storage.publish import (
+    TEMPORARY_PREFIX,
     fsync_directory,
     json_bytes,
     make_directory,
@@ -47,6 +49,7 @@ from alti2v.storage.remote import Remote
 from alti2v.storage.table import write_arrow_table
 
 _TABLES: Mapping[str, Table] = {OUTCOMES_FILE: OUTCOMES, SURVEY_FILE: SURVEY, REMOVED_FILE: REMOVED}
+_STAGED = frozenset({TAGS_FILE, *_TABLES, *DESCRIPTIONS})
 
 
 def is_interrupted(location: Path | Remote) -> bool:
@@ -91,9 +94,9 @@ def missing_descriptions(dataset: Path) -> list[str]:
 
 
 def remove_unplanned(location: Path | Remote, shards: Iterable[Shard]) -> None:
-    """Remove the files of all other shards; no manifest lists them."""
+    """Remove the files of all other shards; no manifest lists them. Files with other names are kept."""
     planned = {file for shard in shards for file in shard.name.files}
-    remove(location, [file for file in _shard_files(location) if file not in planned])
+    remove(location, [file for file in _shard_files(location) if file not in planned and _is_shard_file(file)])
 
 
 def is_whole(dataset: Path, manifest: Manifest) -> bool:
@@ -110,6 +113,16 @@ def incomplete(location: Path | Remote, shards: Iterable[Shard]) -> list[Shard]:
         for shard in shards
         if not found.keys() >= set(shard.name.files) or found[shard.name.data] != shard.bytes
     ]
+
+
+def _is_shard_file(file: str) -> bool:
+    """Return whether a file has the name of a shard's file, or is the leftover of a killed program."""
+    path = PurePosixPath(file)
+    try:
+        name = parse_shard_name(path.stem)
+    except ValueError:
+        return path.name.startswith(TEMPORARY_PREFIX)
+    return file in name.files
 
 
 def _shard_files(location: Path | Remote) -> Mapping[str, int]:
@@ -140,7 +153,7 @@ def finish_interrupted(dataset: Path) -> None:
 
 def _complete(dataset: Path, staged: Path, shards: tuple[Shard, ...]) -> None:
     for path in sorted(staged.iterdir()):
-        if path.name != MANIFEST_FILE:
+        if path.name in _STAGED:
             with storage_errors(dataset / path.name):
                 path.replace(dataset / path.name)
     fsync_directory(dataset)

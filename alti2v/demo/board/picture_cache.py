@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from typing import TYPE_CHECKING
 
+from alti2v.child_processes import safe_path_in_workers
 from alti2v.demo.drawing.corpus import Corpus, illustration
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ async def open_pictures(corpus: Corpus, *, processes: int) -> AsyncIterator[Pict
         )
     else:
         executor = ThreadPoolExecutor(1, thread_name_prefix="drawing")
-    with tempfile.TemporaryFile(prefix="alti2v-board-", buffering=0) as file:
+    with tempfile.TemporaryFile(prefix="alti2v-board-", buffering=0) as file, safe_path_in_workers():
         try:
             yield Pictures(corpus, executor=executor, file=file)
         finally:

@@ -18,6 +18,7 @@ from operator import attrgetter
 from types import TracebackType
 from typing import Any, Self
 
+from alti2v.child_processes import child_environment
 from alti2v.crawl.cancellation import StoppedError
 from alti2v.crawl.download.interface import DownloadConfig, FileBatch, HostFailures
 from alti2v.crawl.download.worker import shared_memory
@@ -184,10 +185,10 @@ class DownloadWorker:
 
 def _start(*inherited: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - this very program
-        [sys.executable, "-c", _PROGRAM, *map(str, inherited)],
+        [sys.executable, "-P", "-c", _PROGRAM, *map(str, inherited)],
         stdin=subprocess.DEVNULL,
         # It imports from the same folders as this process.
-        env={**os.environ, **_MALLOC, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**child_environment(), **_MALLOC},
         pass_fds=inherited,
         # Ctrl-C goes to the whole group; this process decides what it means.
         process_group=0,

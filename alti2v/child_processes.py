@@ -1,0 +1,37 @@
+"""Child processes import what this process imports, and nothing from the current folder.
+
+Python puts the current folder in front of the module path of `python -c` and of spawned workers. A `json.py` in
+a folder that somebody downloaded would then run as soon as the command is started there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+
+_SAFE_PATH = "PYTHONSAFEPATH"  # https://docs.python.org/3/using/cmdline.html#envvar-PYTHONSAFEPATH
+
+
+def child_environment() -> Mapping[str, str]:
+    """Environment for a program that is started with `python -P`."""
+    # An empty entry would mean the current folder.
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), _SAFE_PATH: "1"}
+
+
+@contextlib.contextmanager
+def safe_path_in_workers() -> Iterator[None]:
+    """Let the workers that `multiprocessing` and Dask spawn within the block ignore the current folder.
+
+    Neither of them takes an environment for its workers, so that of this process is changed meanwhile.
+    """
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before

@@ -1,0 +1,66 @@
+"""JSON objects as dataclasses, with the type of every value checked.
+
+A description may come from somebody else, so a value of another type is a fault of the file and is told as one,
+rather than an exception somewhere in the middle of a command.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_T = TypeVar("_T", bound="DataclassInstance")
+
+
+def from_json(kind: type[_T], document: object, **known: Any) -> _T:  # noqa: ANN401 - values of any field
+    """Make a dataclass from a JSON object.
+
+    Args:
+        kind: The dataclass; its fields are numbers, texts, lists and mappings of these, or None.
+        document: The parsed JSON.
+        known: Values of fields that are more than JSON; they are taken as they are.
+
+    Raises:
+        ValueError: A field is missing, unknown or of another type, or the dataclass refuses a value.
+    """
+    if not isinstance(document, dict):
+        raise ValueError(f"{document!r:.60} is not an object")  # noqa: TRY004 - a fault of the file
+    hints = get_type_hints(kind)
+    names = {field.name for field in fields(kind)}
+    for name, value in document.items():
+        if name in known:
+            continue
+        if name not in names:
+            raise ValueError(f"{name!r:.60} is unknown")
+        if not is_of(value, hints[name]):
+            raise ValueError(f"{name} has the value {value!r:.60}")
+    try:
+        return kind(**{**document, **known})
+    except TypeError as exc:  # a field without a default is missing
+        raise ValueError(str(exc)) from exc
+
+
+def is_of(value: object, hint: Any) -> bool:  # noqa: ANN401, PLR0911 - a type; one line for each kind of it
+    """Return whether a parsed JSON value has a type: also `X | None`, and containers of checked values."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(is_of(value, one) for one in inner)
+    if origin is not None and issubclass(origin, Mapping):
+        return isinstance(value, dict) and all(is_of(one, inner[1]) for one in value.values())
+    if origin is not None and issubclass(origin, Sequence):
+        return isinstance(value, list) and all(is_of(one, inner[0]) for one in value)
+    if hint is Any:
+        return True
+    if hint is type(None):
+        return value is None
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
+    return isinstance(value, hint)

@@ -1,0 +1,178 @@
+"""A store or dataset that somebody else made is read and never obeyed: no request, no write, no code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alti2v.dataset.check.verify import verify_dataset
+from alti2v.dataset.manifest import read_manifest
+from alti2v.dataset.remove import remove_pictures
+from alti2v.dataset.shard_cache import hold, is_cache
+from alti2v.errors import DamagedError, UsageError
+from alti2v.storage.directory import exclusive
+from alti2v.storage.layout import METADATA
+from alti2v.storage.remote import open_remote
+from alti2v.storage.table import read_table, write_arrow_table
+from alti2v.storage.tar import OpenTar
+from tests.foreign.helpers.commands import READING, exit_status, unchanged
+
+SHADOWED = ("json", "queue", "numpy")
+
+
+@pytest.fixture
+def here(original: Path, tmp_path: Path) -> Path:
+    """A copy of the store and the dataset, beside a folder of somebody's own files."""
+    shutil.copytree(original, tmp_path / "here")
+    (tmp_path / "outside").mkdir()
+    return tmp_path / "here"
+
+
+def test_a_dataset_that_calls_itself_a_cache_is_none(here: Path) -> None:
+    """A cache.json that came with a dataset has no shard deleted or downloaded."""
+    dataset = here / "dataset"
+    (dataset / "cache.json").write_text(json.dumps({"url": "memory://evil", "bytes": 0}))
+
+    with unchanged(dataset):
+        for shard in read_manifest(dataset).shards:
+            hold(dataset, shard)
+    assert not is_cache(dataset)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "reference::http://127.0.0.1/x",
+        "reference://x",
+        "simplecache::s3://b/x",
+        "dask://x",
+        "local://x",
+        "zip://x::file",
+    ],
+)
+def test_only_plain_urls_are_opened(url: str) -> None:
+    """File systems that interpret what they read, and chains of them, are refused in a line."""
+    with pytest.raises(UsageError, match="no URL that alti2v opens"):
+        open_remote(url)
+
+
+@pytest.mark.parametrize("module", SHADOWED)
+def test_modules_in_the_current_folder_do_not_run(here: Path, module: str) -> None:
+    """Neither the command, nor its decoders, nor its workers import from where they are started."""
+    evil = here / "evil"
+    evil.mkdir()
+    (evil / f"{module}.py").write_text(f"open({str(evil / 'ran')!r}, 'a').close()\n")
+    options = ["--size", "32", "--test", "6", "--validation", "4", "--workers", "2"]
+    command = [sys.executable, "-P", "-m", "alti2v", "build-shards", here / "store", here / "new", *options]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    done = subprocess.run(
+        [*map(str, command)],
+        cwd=evil,
+        env={**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert not (evil / "ran").exists()
+
+
+def _linked(folder: Path, outside: Path) -> list[Path]:
+    """Every file and folder of a store or dataset, as paths relative to it."""
+    del outside
+    return sorted(path.relative_to(folder) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("kind", ["store", "dataset"])
+def test_links_out_of_a_folder_are_refused(here: Path, kind: str) -> None:
+    """Whichever name is a link, no reading command follows it, and nothing changes where it leads."""
+    outside = here.parent / "outside"
+    folder = here / kind
+    for number, name in enumerate(_linked(folder, outside)):
+        target = outside / f"{number}{name.suffix}"
+        shutil.move(folder / name, target)
+        (folder / name).symlink_to(target)
+        with unchanged(outside):
+            statuses = {command: exit_status(*command, folder) for command in READING[kind]}
+        (folder / name).unlink()
+        shutil.move(target, folder / name)
+
+        assert set(statuses.values()) <= {2, 4}, name
+
+
+def test_a_lock_that_is_a_link_is_not_opened(tmp_path: Path) -> None:
+    """The file that it names keeps its bytes."""
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / "lock").symlink_to(tmp_path / "mine")
+
+    with pytest.raises(Exception, match="symbolic link"), exclusive(tmp_path, "lock"):
+        pass
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+def test_a_tar_that_is_a_link_is_not_cut_back(tmp_path: Path) -> None:
+    """Nor is one made behind a link that leads nowhere."""
+    (tmp_path / "mine").write_bytes(bytes(4096))
+    for target in ("mine", "nowhere"):
+        link = tmp_path / f"link-{target}"
+        link.symlink_to(tmp_path / target)
+        with pytest.raises(Exception, match=r"symbolic link|name exists"):
+            OpenTar(link, committed=0)
+
+    assert (tmp_path / "mine").stat().st_size == 4096
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_files_of_the_user_survive_a_removal(here: Path) -> None:
+    """Only files with the names of shards are ever removed from a dataset; `verify` names the others."""
+    dataset = here / "dataset"
+    mine = [
+        dataset / "data" / "notes.txt",
+        dataset / "index" / "my.json",
+        dataset / "metadata" / "extra.parquet",
+    ]
+    for path in mine:
+        path.write_text("mine")
+    first = (
+        read_table(next((dataset / "metadata").glob("train-*.parquet")), METADATA).column("id").to_numpy()[:1]
+    )
+
+    remove_pictures(dataset, first)
+
+    assert all(path.read_text() == "mine" for path in mine)
+    assert {finding.where for finding in verify_dataset(dataset).findings} == {
+        str(path.relative_to(dataset)) for path in mine
+    }
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("key", "../../../../evil"), ("offset", -5), ("size", 10**10), ("id", -1), ("size", 0)],
+)
+def test_rows_that_no_program_writes_are_damage(here: Path, column: str, value: Any) -> None:
+    """They never become the name of a tar member or the range of a read."""
+    import pyarrow as pa
+
+    dataset = here / "dataset"
+    file = next((dataset / "metadata").glob("train-*.parquet"))
+    rows = read_table(file, METADATA)
+    victim, keep = rows.column("id").to_numpy()[0], rows.column("id").to_numpy()[-1:]
+    values = rows.column(column).to_pylist()
+    values[0] = value
+    index = rows.column_names.index(column)
+    write_arrow_table(
+        file, METADATA, rows.set_column(index, column, pa.array(values, rows.schema.types[index]))
+    )
+
+    with pytest.raises(DamagedError, match=file.name):
+        remove_pictures(dataset, keep)
+    assert exit_status("verify", dataset) == 4
+    assert victim == rows.column("id").to_numpy()[0]
