@@ -126,8 +126,8 @@ def test_fifty_kills_at_random_moments(tmp_path: Path) -> None:
 
 def kill_some(pid: int, rng: random.Random) -> int:
     """Kill a process, one below it, or all of them; return whether there was anything to kill."""
-    family = [pid, *descendants(pid)]
-    victims = rng.choice([family, family[:1], [rng.choice(family)], [rng.choice(family)]])
+    processes = [pid, *descendants(pid)]
+    victims = rng.choice([processes, processes[:1], [rng.choice(processes)], [rng.choice(processes)]])
     killed = 0
     for victim in victims:
         with contextlib.suppress(ProcessLookupError):

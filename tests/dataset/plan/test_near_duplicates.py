@@ -104,10 +104,10 @@ def appearances_in(contents: list[bytes]) -> Appearances:
 def test_groups_join_families_and_likeness() -> None:
     """1 and 3 are similar, 3 and 9 related: one group, named after its smallest picture."""
     ids = np.array([1, 3, 5, 9])
-    family = np.array([1, 2, 5, 2])  # the parent of 3 and 9 is post 2, which is missing
+    related = np.array([1, 2, 5, 2])  # the parent of 3 and 9 is post 2, which is missing
     same, other, third = (encoded(drawing(seed, width=200, height=200)) for seed in (1, 2, 3))
 
-    assert groups(ids, family, appearances_in([same, same, other, third])).tolist() == [1, 1, 5, 1]
+    assert groups(ids, related, appearances_in([same, same, other, third])).tolist() == [1, 1, 5, 1]
 
 
 def test_equal_hashes_are_looked_at() -> None:
@@ -116,9 +116,9 @@ def test_equal_hashes_are_looked_at() -> None:
     thumbnails = rng.integers(0, 256, (5, 16, 16), np.uint8)
     thumbnails[2] = thumbnails[0]
     thumbnails[3:] = np.array([3, 200], np.uint8)[:, None, None]
-    looks = Appearances(hashes=np.zeros((5, 4), np.uint64), thumbnails=thumbnails)
+    luminances = Appearances(hashes=np.zeros((5, 4), np.uint64), thumbnails=thumbnails)
 
-    assert groups(np.arange(1, 6), np.arange(1, 6), looks).tolist() == [1, 2, 1, 4, 4]
+    assert groups(np.arange(1, 6), np.arange(1, 6), luminances).tolist() == [1, 2, 1, 4, 4]
 
 
 def copies(image: Image.Image) -> list[bytes]:
@@ -155,18 +155,20 @@ def test_copies_of_a_picture_are_alike_and_others_are_not() -> None:
 
 def test_the_mirrored_hashes_are_those_of_the_mirror_image() -> None:
     """Without a second transform: the odd frequencies across change their signs."""
-    look = np.asarray(drawing(3, width=64, height=64).convert("L"))
-    hashes, mirrored = perceptual_hashes(np.stack([look, look[:, ::-1]])).tolist()
+    luminance = np.asarray(drawing(3, width=64, height=64).convert("L"))
+    hashes, mirrored = perceptual_hashes(np.stack([luminance, luminance[:, ::-1]])).tolist()
 
     assert mirrored == [*hashes[2:], *hashes[:2]]
     assert len(set(hashes)) == 4
 
 
-def slow_hash(look: np.ndarray) -> int:
+def slow_hash(luminance: np.ndarray) -> int:
     """Hash as in the paper: averages of 32 x 32 cells, a DCT with four digits, signs."""
-    edges = np.linspace(0, len(look), 33)
-    line = np.stack([np.interp(np.arange(len(look) + 1), edges[cell : cell + 2], (0, 1)) for cell in range(32)])
-    averages = np.diff(line, axis=1) @ look @ np.diff(line, axis=1).T
+    edges = np.linspace(0, len(luminance), 33)
+    line = np.stack(
+        [np.interp(np.arange(len(luminance) + 1), edges[cell : cell + 2], (0, 1)) for cell in range(32)]
+    )
+    averages = np.diff(line, axis=1) @ luminance @ np.diff(line, axis=1).T
     waves = np.rint(4096 * np.cos(np.pi * np.arange(11)[:, None] * (2 * np.arange(32) + 1) / 64))
     frequencies = waves @ averages @ waves.T
     order = sorted(((d, a) for d in range(11) for a in range(11)), key=lambda at: (sum(at), at[0]))[1:65]
@@ -177,28 +179,28 @@ def slow_hash(look: np.ndarray) -> int:
 @pytest.mark.parametrize("seed", range(5))
 def test_hashes_are_those_of_the_paper(seed: int) -> None:
     """For the whole picture, and for the picture without 1/32 at each side."""
-    look = np.asarray(drawing(seed, width=64, height=64).convert("L"))
-    whole, trimmed, *_ = perceptual_hashes(look[None])[0].tolist()
+    luminance = np.asarray(drawing(seed, width=64, height=64).convert("L"))
+    whole, trimmed, *_ = perceptual_hashes(luminance[None])[0].tolist()
 
-    assert (whole, trimmed) == (slow_hash(look), slow_hash(look[2:62, 2:62]))
+    assert (whole, trimmed) == (slow_hash(luminance), slow_hash(luminance[2:62, 2:62]))
 
 
 def test_many_pictures_are_hashed_as_each_alone() -> None:
     """Also with more pictures than one block holds, and without any."""
-    looks = np.stack([np.asarray(drawing(seed, width=64, height=64).convert("L")) for seed in range(35)])
-    alone = [perceptual_hashes(look[None])[0].tolist() for look in looks]
+    luminances = np.stack([np.asarray(drawing(seed, width=64, height=64).convert("L")) for seed in range(35)])
+    alone = [perceptual_hashes(luminance[None])[0].tolist() for luminance in luminances]
 
-    assert perceptual_hashes(looks).tolist() == alone
-    assert perceptual_hashes(looks[:0]).shape == (0, 4)
+    assert perceptual_hashes(luminances).tolist() == alone
+    assert perceptual_hashes(luminances[:0]).shape == (0, 4)
 
 
 def test_thumbnails_are_those_of_pillow() -> None:
     """Averages of whole blocks, rounded as Pillow's box filter rounds them."""
-    looks = np.stack([np.asarray(drawing(seed, width=64, height=64).convert("L")) for seed in range(5)])
-    looks[3:] = np.random.default_rng(0).integers(0, 256, (2, 64, 64))
-    by_pillow = [Image.fromarray(look).resize((16, 16), Image.Resampling.BOX) for look in looks]
+    luminances = np.stack([np.asarray(drawing(seed, width=64, height=64).convert("L")) for seed in range(5)])
+    luminances[3:] = np.random.default_rng(0).integers(0, 256, (2, 64, 64))
+    by_pillow = [Image.fromarray(luminance).resize((16, 16), Image.Resampling.BOX) for luminance in luminances]
 
-    assert np.array_equal(thumbnails_of(looks), np.stack([np.asarray(small) for small in by_pillow]))
+    assert np.array_equal(thumbnails_of(luminances), np.stack([np.asarray(small) for small in by_pillow]))
 
 
 def test_golden_perceptual_hash() -> None:
