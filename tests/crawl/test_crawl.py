@@ -159,8 +159,8 @@ def test_a_count_that_disagrees_makes_it_incomplete(board: Board, tmp_path: Path
 
 def test_deleted_posts_are_recorded_and_never_a_cursor(board: Board, tmp_path: Path) -> None:
     """Ids of deleted posts may be far above every post: as a cursor, they would restart the listing forever."""
-    ghost = {"file_url": "https://x/images//", "tags": "", "hash": None, "image": None}
-    site = board(page_cap=10, deleted_ids={n: {"id": n} | ghost for n in (50, 52, 10**9, 10**9 + 1)})
+    deleted = {"file_url": "https://x/images//", "tags": "", "hash": None, "image": None}
+    site = board(page_cap=10, deleted_ids={n: {"id": n} | deleted for n in (50, 52, 10**9, 10**9 + 1)})
     report = crawl_board(config(tmp_path / "store", site))
 
     assert (report.listed, report.stored, report.skipped) == (64, 60, {"ghost": 4})
@@ -169,8 +169,8 @@ def test_deleted_posts_are_recorded_and_never_a_cursor(board: Board, tmp_path: P
 
 def test_deleted_posts_far_above_every_post_do_not_count_as_missing(board: Board, tmp_path: Path) -> None:
     """The board counts deleted posts at their place, whatever id they show: the counts agree anyway."""
-    ghost = {"file_url": "https://x/images//", "tags": "", "hash": None, "image": None}
-    site = board(page_cap=10, deleted_ids={n: {"id": 2 * 10**9 + n} | ghost for n in (4, 50, 52)})
+    deleted = {"file_url": "https://x/images//", "tags": "", "hash": None, "image": None}
+    site = board(page_cap=10, deleted_ids={n: {"id": 2 * 10**9 + n} | deleted for n in (4, 50, 52)})
     report = crawl_board(config(tmp_path / "store", site))
     asked = len(site.asked("s=post"))
     site.count_offset = 1

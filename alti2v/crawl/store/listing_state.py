@@ -12,7 +12,7 @@ CONFIRMATIONS = 2
 
 
 class Ending(StrEnum):
-    """How a listing ended."""
+    """End of a listing."""
 
     COMPLETE = "complete"
     SHORT = "short"  # the board counts more posts than it lists

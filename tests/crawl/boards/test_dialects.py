@@ -135,7 +135,7 @@ def test_gelbooru_wall_is_told_from_other_refusals() -> None:
 
 def test_gelbooru_deleted_posts_are_told_from_posts() -> None:
     """An entry with only an id is a deleted post, in JSON and in XML."""
-    ghost = json.dumps(
+    deleted = json.dumps(
         [{"id": 99_999_999, "file_url": "https://safebooru.org/images//", "tags": "", "image": None}]
     )
     xml = (
@@ -143,7 +143,7 @@ def test_gelbooru_deleted_posts_are_told_from_posts() -> None:
         b'<post id="5" file_url="https://safebooru.org/images//" tags="" md5=""/></posts>'
     )
 
-    assert ORG.read_posts(ghost.encode(), status=200) == Page((), (99_999_999,))
+    assert ORG.read_posts(deleted.encode(), status=200) == Page((), (99_999_999,))
     assert ORG.read_posts(xml, status=200) == Page((), (5,))
 
 
@@ -376,7 +376,7 @@ def test_a_post_is_read_independently_of_the_others(changes: list[tuple[str, Any
             pages = [answer for answer in answers if isinstance(answer, Page)]
             expected = Page(
                 tuple(post for page in pages for post in page.posts),
-                tuple(ghost for page in pages for ghost in page.deleted_ids),
+                tuple(deleted for page in pages for deleted in page.deleted_ids),
                 sum(page.unusable for page in pages),
             )
 

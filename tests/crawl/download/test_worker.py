@@ -193,7 +193,7 @@ def test_the_worker_ends_with_its_parent(board: Board, tmp_path: Path) -> None:
 
     site = board(ids=list(range(1, 301)), after=kill)
     with start(site, tmp_path / "store") as process:
-        process.communicate(timeout=20)  # ends when nobody can write to it any more
+        process.communicate(timeout=20)  # ends when the last process has closed it
 
     assert process.returncode == -signal.SIGKILL
     assert 0 < len(site.asked("/samples/")) < 300
