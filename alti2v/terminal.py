@@ -1,4 +1,4 @@
-"""What a person sees: progress on stderr, results on stdout. Knows nothing of what is being done."""
+"""Output for people: progress on stderr, results on stdout. Independent of the commands."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import click
 from alti2v.errors import StorageError
 from alti2v.records import Progress, ProgressHook
 
-# A log that nobody watches live wants few lines: issue trackers and CI pages show them all.
+# Logs of CI jobs show all lines, so there should be few.
 QUIET_INTERVAL_S = 30.0
-_WIDE = 120  # columns that a line with a bar needs
+_WIDE = 120  # columns needed for a line with a bar
 
 
 @contextlib.contextmanager
@@ -36,8 +36,8 @@ def lines(stream: TextIO, *, clock: Callable[[], float]) -> ProgressHook:
     """Make a hook that writes one line per `QUIET_INTERVAL_S`, and one when a stage ends.
 
     Args:
-        stream: where to write.
-        clock: seconds, monotonic.
+        stream: Stream to write to.
+        clock: Monotonic clock, s.
     """
     begun: dict[str, tuple[float, int]] = {}
     finished: set[str] = set()
@@ -64,12 +64,12 @@ def lines(stream: TextIO, *, clock: Callable[[], float]) -> ProgressHook:
 
 
 def describe(progress: Progress, *, elapsed_s: float, since_start: int) -> str:
-    """Say in one line how far a stage is, how fast it moves, and when it will be done.
+    """Describe progress, rate and remaining time of a stage in one line.
 
     Args:
-        progress: what the stage handed out last.
-        elapsed_s: since the stage began in this process.
-        since_start: units finished in that time; resumed work is not counted into the rate.
+        progress: Latest progress of the stage.
+        elapsed_s: Time since the stage began in this process.
+        since_start: Units finished in that time, without those of earlier runs.
     """
     parts = [f"{progress.stage}: {_amount(progress, ' of ')}"]
     if elapsed_s > 0 and since_start > 0:
@@ -84,7 +84,7 @@ def describe(progress: Progress, *, elapsed_s: float, since_start: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as `42 s`, `3 min 20 s`, `5 h 07 min` or `2 d 4 h`."""
+    """Format seconds as `42 s`, `3 min 20 s`, `5 h 07 min` or `2 d 4 h`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -96,7 +96,7 @@ def duration(seconds: float) -> str:
 
 
 def size(number_of_bytes: float) -> str:
-    """Bytes as `512 B`, `3.4 kB`, `18.9 MB` ..., in powers of 1000."""
+    """Format bytes as `512 B`, `3.4 kB`, `18.9 MB` ..., in powers of 1000."""
     for unit in ("B", "kB", "MB", "GB"):
         if number_of_bytes < 1000:
             return f"{number_of_bytes:.0f} {unit}" if unit == "B" else f"{number_of_bytes:.1f} {unit}"
@@ -107,11 +107,11 @@ def size(number_of_bytes: float) -> str:
 def print_result(result: object, *, as_json: bool, table: Mapping[str, str]) -> None:
     """Print a stage's result to stdout: the whole dataclass as one JSON object, or a short table.
 
-    What would drive a terminal is replaced in the table: names of tags and hosts come from the internet.
+    Control characters are replaced in the table, because names of tags and hosts come from the internet.
 
     Raises:
-        StorageError: standard output is a file, and its disk refuses.
-        BrokenPipeError: whoever reads it has gone.
+        StorageError: Standard output is a file that cannot be written.
+        BrokenPipeError: The reading process has ended.
     """
     if as_json:
         printed = [json.dumps(plain(result), ensure_ascii=False)]
@@ -124,7 +124,7 @@ def print_result(result: object, *, as_json: bool, table: Mapping[str, str]) -> 
     except BrokenPipeError:
         raise
     except OSError as exc:
-        # What is left in its buffer would be tried once more at the very end.
+        # Python would try to flush the rest of the buffer again at exit.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - held until exit
         raise StorageError(
             f"cannot write the result to standard output: {exc.strerror}: make room, then run it again"
@@ -136,7 +136,7 @@ def _printable(text: str) -> str:
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass tree in, any JSON tree out
-    """Turn dataclasses, paths and mappings into what `json` writes."""
+    """Convert dataclasses, paths and mappings to types that `json` writes."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -155,7 +155,7 @@ def _live_bars() -> Iterator[ProgressHook]:
     from rich.table import Column
 
     console = Console(stderr=True)
-    # On a narrow terminal the figures matter more than the bar; what does not fit is cut, never wrapped.
+    # A narrow terminal has figures but no bar; text that does not fit is cut, never wrapped.
     bar: tuple[ProgressColumn, ...] = (BarColumn(bar_width=24),) if console.width >= _WIDE else ()
     columns = (
         TextColumn("{task.description:<12}", table_column=Column(no_wrap=True)),
@@ -194,7 +194,7 @@ def _live_bars() -> Iterator[ProgressHook]:
 
 
 def _amount(progress: Progress, between: str) -> str:
-    """How far a stage is, `4 of 10 posts` or `4.0 MB of 10.0 MB`, with what stands between the numbers."""
+    """Format progress as `4 of 10 posts` or `4.0 MB of 10.0 MB`; `between` separates the numbers."""
     numbers = [progress.done] if progress.total is None else [progress.done, progress.total]
     if progress.unit == "bytes":
         return between.join(map(size, numbers))

@@ -36,6 +36,26 @@ Results go to standard output (`--json`: one JSON object), progress and messages
 | 130 | interrupted (143: by SIGTERM) | run the same command again to resume |
 """
 
+# Command -> one worked example; tests/commands/test_examples.py parses all of them and runs the cheap ones.
+EXAMPLES = {
+    "demo": "alti2v demo --out demo-out --posts 400 --epochs 2",
+    "board": "alti2v board --port 8080 --posts 500",
+    "crawl": "alti2v crawl store --board safebooru --tags solo --limit 5000 --contact me@example.org",
+    "status": "alti2v status store",
+    "build-shards": "alti2v build-shards store dataset --top-tags 1000 --test 500 --validation 500",
+    "stats": "alti2v stats dataset --tag red --html dataset.html",
+    "remove": "alti2v remove dataset --ids ids.txt",
+    "verify": "alti2v verify dataset",
+    "train": "alti2v train dataset run --epochs 10 --batch-size 64",
+    "eval": "alti2v eval run",
+    "tag": "alti2v tag model pictures --threshold 0.3 --threshold character=0.8 --format csv",
+    "embed": "alti2v embed model pictures --out vectors.parquet",
+    "search": "alti2v search vectors.parquet --model model --picture pictures/red.png --count 2",
+    "kpi": "alti2v kpi dataset --table clicks.csv --out kpi",
+    "export": "alti2v export run exported --format wd --license mit",
+    "serve": "alti2v serve model --port 7860",
+}
+
 ON_DISK_FORMAT = """\
 # On-disk format
 
@@ -135,7 +155,9 @@ def _replaced(text: str, name: str, block: str) -> str:
 def _section(name: str, command: click.Command) -> str:
     # The group's settings, as at run time: a command remembers the help option of its first context.
     context = click.Context(command, info_name=name, terminal_width=100, **cli.context_settings)
-    return f"## {name}\n\n```\n{command.get_help(context)}\n```\n"
+    example = EXAMPLES.get(name.removeprefix("alti2v "))
+    shown = "" if example is None else f"```sh\n{example}\n```\n\n"
+    return f"## {name}\n\n{shown}```\n{command.get_help(context)}\n```\n"
 
 
 def _files(files: tuple[tuple[str, str], ...]) -> str:

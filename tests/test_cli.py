@@ -171,14 +171,15 @@ def test_result_as_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> Non
     from alti2v.terminal import print_result
 
     found = Verification(checked={"pictures": 3}, findings=(Finding(where="a", what="b"),))
-    print_result(found, as_json=True, table={})
-    printed = json.loads(capsys.readouterr().out)
+    print_result({"file": Path("a") / "b", "verification": found}, as_json=True, table={})
 
-    assert printed == {
-        "checked": {"pictures": 3},
-        "findings": [{"where": "a", "what": "b", "repaired": False}],
+    assert json.loads(capsys.readouterr().out) == {
+        "file": str(Path("a") / "b"),
+        "verification": {
+            "checked": {"pictures": 3},
+            "findings": [{"where": "a", "what": "b", "repaired": False}],
+        },
     }
-    assert not isinstance(printed, Path)
 
 
 def test_a_full_disk_behind_standard_output_is_one_line() -> None:

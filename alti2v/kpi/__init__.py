@@ -1,1 +1,1 @@
-"""Which tags go with a high figure of yours: a regression of scores or clicks on tags."""
+"""Regression of scores or clicks on tags or vectors."""

@@ -1,4 +1,4 @@
-"""What a KPI is regressed on: pictures of a dataset with their figure, tags or vectors, and plain facts."""
+"""Data of a KPI regression: pictures of a dataset with their KPI, tags or vectors, and plain facts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -30,21 +31,22 @@ _FACTS = (
     "source_width",
     "source_height",
 )
-_RATINGS = ("sensitive", "questionable", "explicit")  # beside "general", which is where none of them is
+_UNKNOWN_AGE_DAYS = 3650.0
+_RATINGS = ("sensitive", "questionable", "explicit")  # besides "general", for which all of these are 0
 BASELINE = ("age_log_days", "width_log", "height_log", "aspect_log", "has_parent", "has_source", *_RATINGS)
 
 
 class KpiKind(StrEnum):
-    """What a KPI is, and with it the regression."""
+    """Kind of a KPI, which decides the regression."""
 
-    RATE = "rate"  # clicks of impressions: logistic
-    COUNT = "count"  # whole numbers from 0: Poisson
-    NUMBER = "number"  # any: ridge
+    RATE = "rate"  # clicks per impression: logistic
+    COUNT = "count"  # integers from 0: Poisson
+    NUMBER = "number"  # any number: ridge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The KPI of pictures: id -> (value, weight); of a rate, (clicks, impressions)."""
+    """KPI of pictures: post id -> (value, weight); for a rate, (clicks, impressions)."""
 
     kind: KpiKind
     name: str
@@ -53,12 +55,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitRows:
-    """The pictures of one side of the dataset that have a KPI, in the order of the dataset.
+    """Pictures of one split that have a KPI, in the order of the dataset.
 
     Attributes:
-        value: (n,) clicks, count or number.
+        value: (n,) clicks, counts or numbers.
         weight: (n,) impressions of a rate; else 1.
-        baseline: (n, len(BASELINE)) plain facts, without the picture.
+        baseline: (n, len(BASELINE)) plain facts.
         picture: (n, D) tags (scipy.sparse.csr_matrix of 0 and 1) or vectors.
     """
 
@@ -70,7 +72,7 @@ class SplitRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KpiData:
-    """All sides, and the names of the picture's columns; empty for vectors, whose units have none."""
+    """All splits. `columns` are the tags; empty for vectors. `missing` counts pictures without a KPI."""
 
     kind: KpiKind
     name: str
@@ -83,8 +85,8 @@ def read_target(dataset: Path, table: Path | None, column: str) -> Target:
     """Read a KPI: a column of the dataset's tables, or a CSV with id and clicks, impressions or the column.
 
     Raises:
-        UsageError: no such column or file.
-        DataError: a cell is no number, a rate is none, or the column has a single value.
+        UsageError: The column or file does not exist.
+        DataError: A cell is not a number, a rate is not in [0, 1], or the column has a single value.
     """
     if table is None:
         if column != "score":
@@ -104,7 +106,9 @@ def read_target(dataset: Path, table: Path | None, column: str) -> Target:
             if clicks is None or not shown:
                 continue
             if not 0 <= clicks <= shown:
-                raise DataError(f"{table}: id {number} has {clicks:g} clicks of {shown:g} impressions: mend it")
+                raise DataError(
+                    f"{table}: id {number} has {clicks:g} clicks in {shown:g} impressions: correct it"
+                )
             of[number] = (clicks, shown)
         return _checked(KpiKind.RATE, "clicks per impression", of)
     if column not in columns:
@@ -118,38 +122,42 @@ def read_target(dataset: Path, table: Path | None, column: str) -> Target:
 
 
 def read_kpi_data(dataset: Path, target: Target, *, vectors: Path | None, min_count: int) -> KpiData:
-    """Bring pictures and KPI together.
+    """Join pictures and KPI.
 
     Args:
-        dataset: whose sides decide what is fitted on and what is judged on.
-        target: see `read_target`.
-        vectors: a file of `alti2v embed DATASET`; None for the board's tags.
-        min_count: training pictures with a KPI that a tag needs, or no coefficient can be told from chance.
+        dataset: Dataset with the pictures and their splits.
+        target: KPI of `read_target`.
+        vectors: File of `alti2v embed MODEL DATASET`; None for the board's tags.
+        min_count: Minimum number of training pictures with a KPI, with and without a tag.
 
     Raises:
-        DataError: a side has no picture with a KPI or a single value, or no tag is frequent enough.
+        DataError: A split has no picture with a KPI or a single value, or no tag is frequent enough.
     """
     from scipy.sparse import csr_matrix
 
     names = [tag.name for tag in read_vocabulary(dataset)]
     units = None if vectors is None else _units(dataset, vectors)
     sides, seen, labels_of = {}, 0, {}
+    newest: datetime | None = None
     for split in SPLITS:
-        rows = [row for row in _metadata(dataset, (split,)) if row["id"] in target.of]
+        all_rows = list(_metadata(dataset, (split,)))
+        dates = [row["created_at"] for row in all_rows if row["created_at"] is not None]
+        newest = max((*dates, newest) if newest else dates, default=None)
+        rows = [row for row in all_rows if row["id"] in target.of]
         rows = [row for row in rows if units is None or row["id"] in units]
         seen += len(rows)
         if not rows:
             if split == "validation":
                 continue
             raise DataError(
-                f"no picture of the {split} side has a {target.name}: it cannot be fitted and judged"
+                f"no picture of the {split} split has a {target.name}: give a table with more pictures"
             )
         labels_of[split] = [row["labels"] for row in rows]
         pairs = np.array([target.of[row["id"]] for row in rows])
         if split != "validation" and len(np.unique(pairs[:, 0] / pairs[:, 1])) < 2:
             raise DataError(
-                f"{target.name} has a single value for the {len(rows):,} pictures of the {split} side: "
-                "there is nothing to fit or to judge; give more data"
+                f"{target.name} has a single value for all {len(rows):,} pictures of the {split} split: "
+                "give more data"
             )
         sides[split] = (rows, pairs)
     counts = np.bincount(
@@ -174,25 +182,24 @@ def read_kpi_data(dataset: Path, target: Target, *, vectors: Path | None, min_co
             split: SplitRows(
                 value=pairs[:, 0],
                 weight=pairs[:, 1],
-                baseline=np.array([_facts(row) for row in rows]),
+                baseline=np.array([_facts(row, newest) for row in rows]),
                 picture=tags(rows) if units is None else np.stack([units[row["id"]] for row in rows]),
             )
             for split, (rows, pairs) in sides.items()
         },
         columns=tuple(names[label] for label in kept) if units is None else (),
-        missing=read_manifest_samples(dataset) - seen,
+        missing=read_manifest(dataset).total - seen,
     )
 
 
-def read_manifest_samples(dataset: Path) -> int:
-    """How many pictures a dataset has."""
-    return read_manifest(dataset).total
-
-
-def _facts(row: Mapping[str, Any]) -> list[float]:
-    """What is known without the picture, see `BASELINE`; the age runs back from 2030."""
-    posted = row["created_at"].timestamp() if row["created_at"] else None
-    days = 3650.0 if posted is None else max((1893456000 - posted) / 86400, 1.0)
+def _facts(row: Mapping[str, Any], newest: datetime | None) -> list[float]:
+    """Return the values of `BASELINE`; ages are relative to the newest post."""
+    posted = row["created_at"]
+    days = (
+        _UNKNOWN_AGE_DAYS
+        if posted is None or newest is None
+        else max((newest - posted).total_seconds() / 86400, 1.0)
+    )
     width, height = max(row["source_width"], 1), max(row["source_height"], 1)
     return [
         math.log(days),
@@ -212,7 +219,9 @@ def _metadata(dataset: Path, splits: tuple[str, ...]) -> Iterator[dict[str, Any]
 def _units(dataset: Path, vectors: Path) -> dict[int, npt.NDArray[np.float32]]:
     origin = read_origin(vectors)
     if origin.dataset != str(dataset.resolve()):
-        raise UsageError(f"{vectors} is not of {dataset}: make it with `alti2v embed MODEL {dataset}`")
+        raise UsageError(
+            f"{vectors} does not hold vectors of {dataset}: make them with `alti2v embed MODEL {dataset}`"
+        )
     return {
         int(key): (np.unpackbits(vector) if origin.form is Form.BINARY else vector).astype(np.float32)
         for rows in read_rows(vectors)
@@ -221,20 +230,20 @@ def _units(dataset: Path, vectors: Path) -> dict[int, npt.NDArray[np.float32]]:
 
 
 def _csv(table: Path) -> dict[int, dict[str, str]]:
-    """The rows of a table by the number of their post."""
+    """Read the rows of a CSV file by post id."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
     except FileNotFoundError:
         raise UsageError(f"{table} does not exist: give a CSV with id and clicks, impressions") from None
     except (UnicodeDecodeError, csv.Error) as exc:
-        raise DataError(f"{table} is no CSV in UTF-8 ({exc})") from exc
+        raise DataError(f"{table} is not CSV in UTF-8 ({exc}): convert it") from exc
     if rows and "id" not in rows[0]:
-        raise UsageError(f"{table} has no column id, only {', '.join(rows[0])}: name the posts' numbers so")
+        raise UsageError(f"{table} has no column id, only {', '.join(rows[0])}: rename the column of post ids")
     found: dict[int, dict[str, str]] = {}
     for row in rows:
         if (number := _id(row, table)) in found:
-            raise DataError(f"{table}: id {number} is there twice: add its rows up, or keep one")
+            raise DataError(f"{table}: id {number} occurs twice: add up its rows, or keep one")
         found[number] = row
     return found
 
@@ -243,11 +252,11 @@ def _id(row: Mapping[str, str], table: Path) -> int:
     try:
         return int(row["id"])
     except (TypeError, ValueError):  # a short row has None there
-        raise DataError(f"{table}: id {row['id']!r} is no post number: mend it") from None
+        raise DataError(f"{table}: id {row['id']!r} is not a post id: correct it") from None
 
 
 def _number(row: Mapping[str, str], column: str, table: Path) -> float | None:
-    """A cell; None for a gap, which leaves the picture out."""
+    """Read a cell; None if it is empty, which leaves the picture out."""
     cell = (row[column] or "").strip()
     if not cell:
         return None
@@ -257,7 +266,7 @@ def _number(row: Mapping[str, str], column: str, table: Path) -> float | None:
         value = math.nan
     if not math.isfinite(value):
         raise DataError(
-            f"{table}: {column} of id {row['id']} is {cell!r}, no number: mend it, or leave it empty"
+            f"{table}: {column} of id {row['id']} is {cell!r}, not a number: correct it, or leave it empty"
         )
     return value
 
@@ -271,7 +280,7 @@ def _kind(of: Mapping[int, tuple[float, float]]) -> KpiKind:
 
 def _checked(kind: KpiKind, name: str, of: Mapping[int, tuple[float, float]]) -> Target:
     if not of:
-        raise DataError(f"{name} is empty for every picture: there is nothing to regress")
+        raise DataError(f"{name} is empty for every picture: give another column")
     if len({value / weight for value, weight in of.values()}) < 2:
-        raise DataError(f"{name} has a single value for all {len(of):,} pictures: there is nothing to explain")
+        raise DataError(f"{name} has a single value for all {len(of):,} pictures: give another column")
     return Target(kind=kind, name=name, of=of)

@@ -1,4 +1,4 @@
-"""A KPI report: kpi.json and a self-contained page."""
+"""KPI report: kpi.json and a self-contained page."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PAGE_FILE = "report.html"
 
 
 def write_kpi_report(report: KpiReport, out: Path) -> None:
-    """Publish both; the page comes last.
+    """Publish both files, the page last.
 
     Raises:
-        StorageError: the file system refuses.
+        StorageError: The file system refuses.
     """
     make_directory(out)
     publish_json(out / JSON_FILE, {**asdict(report), "dataset": str(report.dataset)})

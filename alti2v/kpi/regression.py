@@ -1,9 +1,10 @@
-"""A KPI regressed on what is in pictures: the orchestrator of `alti2v kpi`.
+"""Regression of a KPI on the contents of pictures: the orchestrator of `alti2v kpi`.
 
-Three models on the same pictures: plain facts alone (age, size, rating ...), the picture alone, and both. They
-are fitted on the training side, their penalty is chosen on the validation side, and the test side judges them.
+Three models use the same pictures: plain facts alone (age, size, rating), the picture alone, and both. They are
+fitted on the training split, their penalty is chosen on the validation split, and the test split evaluates
+them.
 
-The measure is the loss divided by that of knowing the mean alone, less than 1 is better. For rates that is the
+The measure is the loss divided by that of predicting the mean; less than 1 is better. For rates this is the
 normalized entropy of He et al. 2014, "Practical Lessons from Predicting Clicks on Ads at Facebook", section 3:
 the mean log loss per impression over the entropy of the mean rate of the same impressions. For counts it is the
 Poisson deviance over that of the mean, for numbers the squared error over the variance.
@@ -36,16 +37,16 @@ MEASURES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KpiConfig:
-    """What to regress.
+    """Options of `regress`.
 
     Attributes:
-        dataset: its sides decide what is fitted on and what is judged on.
-        out: directory of the report.
-        table: CSV with id and clicks, impressions, or with id and `column`; None for the dataset's tables.
-        column: the KPI.
-        vectors: a file of `alti2v embed DATASET` to regress on; None for the board's tags.
-        min_count: training pictures that a tag needs.
-        bootstraps: draws for the 95 % intervals, > 0.
+        dataset: Dataset with the pictures and their splits.
+        out: Folder of the report.
+        table: CSV file with id, clicks and impressions, or id and `column`; None for the dataset's tables.
+        column: Column that holds the KPI.
+        vectors: File of `alti2v embed MODEL DATASET` to use as features; None for the board's tags.
+        min_count: Minimum number of training pictures of a tag.
+        bootstraps: Number of bootstrap samples for the 95 % intervals, > 0.
     """
 
     dataset: Path
@@ -64,7 +65,7 @@ class KpiConfig:
 
 @dataclass(frozen=True, slots=True)
 class FigureEstimate:
-    """A figure and where 95 of 100 draws of as many pictures put it."""
+    """A figure with its 95 % bootstrap interval."""
 
     value: float
     low: float
@@ -73,14 +74,14 @@ class FigureEstimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelScore:
-    """How good a model is on the test side.
+    """Scores of a model on the test split.
 
     Attributes:
-        name: one of `MODELS`.
-        loss_ratio: see the module; below 1 is better than the mean.
-        auc: of a rate, that an impression with a click is ranked above one without; else None.
-        calibration: sum predicted / sum observed; None where values can be negative.
-        penalty: chosen on the validation side.
+        name: One of `MODELS`.
+        loss_ratio: Loss over that of the mean, see the module; below 1 is better than the mean.
+        auc: For a rate, probability that an impression with a click ranks above one without; else None.
+        calibration: Sum of predictions / sum of observations; None if values can be negative.
+        penalty: Penalty chosen on the validation split.
     """
 
     name: str
@@ -92,9 +93,12 @@ class ModelScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """A tag beside the plain facts: its coefficient in the model of both, and how many pictures carry it.
+    """Effect of a tag in the model of both facts and tags.
 
-    `coefficient` adds to the log-odds of a rate, to the logarithm of a count's mean, or to a number itself.
+    Attributes:
+        tag: Name of the tag.
+        coefficient: Summand of the log-odds of a rate, the logarithm of a count's mean, or a number itself.
+        pictures: Number of training pictures with the tag.
     """
 
     tag: str
@@ -104,7 +108,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KpiReport:
-    """What was found. `raising` and `lowering` are the tags of the largest coefficients; none for vectors."""
+    """Result of `regress`. `raising` and `lowering` hold the largest effects of tags; empty for vectors."""
 
     dataset: Path
     kpi: str
@@ -122,18 +126,18 @@ class KpiReport:
 
 
 def regress(config: KpiConfig, *, progress: ProgressHook = ignore_progress) -> KpiReport:
-    """Fit and judge.
+    """Fit and evaluate the three models.
 
     Raises:
-        UsageError: no such dataset, table or column, or scikit-learn is not installed.
-        DataError: the KPI has a single value or none, or a side has too few pictures.
-        DamagedError: the dataset is damaged.
+        UsageError: The dataset, table or column does not exist, or scikit-learn is not installed.
+        DataError: The KPI has a single value or none, or a split has too few pictures.
+        DamagedError: The dataset is damaged.
     """
     begun_s = time.monotonic()
     try:
         import sklearn  # noqa: F401 - here, so that nothing is read in vain
     except ImportError as exc:
-        raise UsageError("a KPI is fitted by scikit-learn: pip install 'alti2v[kpi]'") from exc
+        raise UsageError("a KPI needs scikit-learn: pip install 'alti2v[kpi]'") from exc
     target = read_target(config.dataset, config.table, config.column)
     data = read_kpi_data(config.dataset, target, vectors=config.vectors, min_count=config.min_count)
     test = data.sides["test"]
@@ -173,7 +177,7 @@ def regress(config: KpiConfig, *, progress: ProgressHook = ignore_progress) -> K
 
 
 def loss_ratio(kind: KpiKind, side: SplitRows, predicted: Float64Array, draw: Float64Array) -> float:
-    """The loss over that of the mean of the same pictures; `draw` says how often each picture counts."""
+    """Return the loss over that of the mean of the same pictures; `draw` holds each picture's weight."""
     value, weight = side.value, side.weight
     mean = float((draw * value).sum() / (draw * weight).sum())
     ours, theirs = (
@@ -199,7 +203,7 @@ def _losses(kind: KpiKind, value: Float64Array, weight: Float64Array, said: Floa
 
 
 def _design(data: KpiData, side: SplitRows, name: str) -> Any:  # noqa: ANN401 - scipy has no types
-    """The columns of a model; dense ones are standardised by the training side, tags stay 0 and 1."""
+    """Return the columns of a model: dense ones standardised by the training split, tags as 0 and 1."""
     from scipy.sparse import csr_matrix, hstack
 
     def standard(own: Float64Array, train: Float64Array) -> Float64Array:
@@ -218,7 +222,7 @@ def _design(data: KpiData, side: SplitRows, name: str) -> Any:  # noqa: ANN401 -
 
 
 def _fitted(data: KpiData, name: str) -> tuple[float, Callable[[Any], Float64Array]]:
-    """The penalty that is best on the validation side, and the model that it gives."""
+    """Return the best penalty on the validation split, and the prediction of its model."""
     train, validation = data.sides["train"], data.sides.get("validation")
     design = _design(data, train, name)
     if validation is None:
@@ -238,13 +242,13 @@ def _fit(
     penalty: float,
     draw: Float64Array,
 ) -> tuple[Callable[[Any], Float64Array], Float64Array]:
-    """Fit a model: how it predicts, and its coefficients (D,). The penalty is on the sum over pictures."""
+    """Fit a model; return its prediction and coefficients (D,). The penalty is on the sum over pictures."""
     from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 
     if kind is KpiKind.RATE:
         from scipy.sparse import issparse, vstack
 
-        # A picture twice: clicked as often as it was, and not clicked as often as it was not.
+        # Each picture occurs twice: weighted by its clicks, and by its impressions without a click.
         twice = vstack([design, design]) if issparse(design) else np.vstack([design, design])
         clicked = np.repeat([1, 0], len(side.value))
         weights = np.concatenate([side.value, side.weight - side.value]) * np.tile(draw, 2)
@@ -289,7 +293,7 @@ def _score(
 def _effects(
     data: KpiData, penalty: float, bootstraps: int, rng: np.random.Generator, progress: ProgressHook
 ) -> list[Effect]:
-    """Every tag's coefficient beside the plain facts, the largest first; intervals by fits of drawn rows."""
+    """Return the effect of each tag, the largest first, with bootstrap intervals."""
     train = data.sides["train"]
     design, count = _design(data, train, "both"), len(train.value)
     _, whole = _fit(data.kind, design, train, penalty, np.ones(count))

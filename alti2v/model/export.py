@@ -54,17 +54,17 @@ _COPYRIGHTS_AS = ("general", "nothing")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
-    """What to export.
+    """Options of `export`.
 
     Attributes:
-        run: directory of a finished run.
-        out: directory of the export; made if missing, written anew if it is an export of the same format.
-        format: one of `Format`.
-        dataset: where the dataset of the training lies now; None for where it was then.
-        ratings: "training": the rating rows say the shares of the training pictures; "uniform": all alike.
-        copyrights: "general": copyright tags count as general in the WD formats; "nothing": they are left out.
-        placeholder_character: in the WD formats, add a character that is never predicted if there is none.
-        license: for the card, as Hugging Face spells it (https://huggingface.co/docs/hub/repositories-licenses).
+        run: Folder of a finished run.
+        out: Folder of the export; created if missing, rewritten if it is an export of the same format.
+        format: One of `Format`.
+        dataset: Folder of the training dataset; None if it has not moved since training.
+        ratings: "training" for constant ratings that are their shares of the training pictures, or "uniform".
+        copyrights: "general" to export copyright tags as general in the WD formats, "nothing" to drop them.
+        placeholder_character: True to add a character that is never predicted if the WD formats have none.
+        license: Licence for the card, spelled as in https://huggingface.co/docs/hub/repositories-licenses.
     """
 
     run: Path
@@ -83,22 +83,26 @@ class ExportConfig:
             ("--copyrights", self.copyrights, _COPYRIGHTS_AS),
         ):
             if value not in choices:
-                raise UsageError(f"{option} {value!r} is none of {', '.join(choices)}")
+                raise UsageError(f"{option} {value!r} is not one of {', '.join(choices)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
-    """What was exported.
+    """Result of `export`.
 
     Attributes:
-        model, labels, card, changes: the files.
-        bytes: of the model.
-        outputs: rows of the table, by its categories.
-        ratings: the constants; empty where the format has none.
-        moved: tags that count as general; `renamed` of them or others; `left_out`.
-        largest_difference: between the exported model and the network, on random pictures.
-        threshold: where precision equals recall on the validation split; None if not known.
-        seconds: wall-clock.
+        out: Folder of the export.
+        format: One of `Format`.
+        model, labels, card, changes: Files of the export.
+        bytes: Size of the model.
+        outputs: Category -> number of rows of the table.
+        ratings: Constant ratings; empty if the format has none.
+        moved: Number of tags exported as general.
+        renamed: Number of tags with another name.
+        left_out: Number of tags left out.
+        largest_difference: Largest difference between the exported model and the network, on random pictures.
+        threshold: Threshold at which precision equals recall on the validation split; None if unknown.
+        seconds: Wall-clock time.
     """
 
     out: Path
@@ -121,13 +125,13 @@ class ExportReport:
 def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) -> ExportReport:
     """Export a run.
 
-    The folder holds the model only when all else is there; a folder that has one is complete.
+    The model is written last, so a folder with a model is complete.
 
     Raises:
-        UsageError: no finished run, `out` is something else, the vocabulary does not fit the format, the
-            dataset of the ratings is not there, or the extra `export` is not installed.
-        DamagedError: the run or the dataset is damaged, or the weights are no numbers.
-        DataError: the network is larger than an ONNX file can be.
+        UsageError: The run is not finished, `out` is something else, the vocabulary does not fit the format,
+            the training dataset is missing, or the extra `export` is not installed.
+        DamagedError: The run or the dataset is damaged, or the weights are not finite.
+        DataError: The network is larger than an ONNX file can be.
         StorageError: `out` cannot be written to.
     """
     begun_s = time.monotonic()
@@ -141,23 +145,23 @@ def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) ->
         progress(Progress(stage="exporting", done=number, total=len(steps), unit="steps", note=note))
 
     step(0)
-    bundle = load_model(config.run)
-    if bundle.architecture.backbone != "vgg16":
-        raise UsageError(f"{config.run} is a {bundle.architecture.backbone}, and only vgg16 can be exported")
-    ratings = () if format_ is Format.ONNX else rating_constants(_rating_counts(config, bundle))
-    labels = _labels(config, format_, bundle, ratings)
+    saved = load_model(config.run)
+    if saved.architecture.backbone != "vgg16":
+        raise UsageError(f"{config.run} is a {saved.architecture.backbone}, and only vgg16 can be exported")
+    ratings = () if format_ is Format.ONNX else rating_constants(_rating_counts(config, saved))
+    labels = _labels(config, format_, saved, ratings)
     step(1)
-    weights = arrange_outputs(weights_of(bundle.network), labels.rows)
-    model = write_onnx(bundle.architecture, weights, contract)
+    weights = arrange_outputs(weights_of(saved.network), labels.rows)
+    model = write_onnx(saved.architecture, weights, contract)
     step(2)
-    difference = largest_difference(model, contract, labels.rows, bundle)
-    if not difference <= TOLERANCE:  # not a number included
+    difference = largest_difference(model, contract, labels.rows, saved)
+    if not difference <= TOLERANCE:  # also refuses NaN
         raise DamagedError(
             f"{config.run}: the exported model and the network differ by {difference:.2g}, {TOLERANCE:g} is "
-            "allowed: judge the run with `alti2v eval`, its weights may be no numbers"
+            "allowed: check the run with `alti2v eval`, its weights may not be finite"
         )
     step(3)
-    facts = _facts(config, bundle, labels, ratings)
+    facts = _facts(config, saved, labels, ratings)
     _publish(
         config.out,
         {
@@ -188,16 +192,16 @@ def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) ->
         renamed=len(became) - moved - became.count(None),
         left_out=became.count(None),
         largest_difference=difference,
-        threshold=bundle.threshold,
+        threshold=saved.threshold,
         seconds=round(time.monotonic() - begun_s, 3),
     )
 
 
 def _require_own(out: Path, format_: Format) -> None:
-    """See that `out` is free, or an export of this format.
+    """Check that `out` is new or empty, or an export of this format.
 
     Raises:
-        UsageError: it is something else.
+        UsageError: It is something else.
     """
     if not out.exists():
         return
@@ -215,23 +219,23 @@ def _require_own(out: Path, format_: Format) -> None:
         raise UsageError(f"{out} is not empty and not an export: choose another folder")
 
 
-def _rating_counts(config: ExportConfig, bundle: SavedModel) -> Mapping[str, int]:
-    """Training pictures by rating; empty if nobody wants to know.
+def _rating_counts(config: ExportConfig, saved: SavedModel) -> Mapping[str, int]:
+    """Count training pictures by rating; empty if the ratings are uniform.
 
     Raises:
-        UsageError: the dataset is not there, or is another one.
-        DamagedError: one of its tables is missing or damaged.
+        UsageError: The dataset is missing, or another one.
+        DamagedError: One of its tables is missing or damaged.
     """
     if config.ratings == "uniform":
         return {}
-    dataset = config.dataset or Path(bundle.dataset)
+    dataset = config.dataset or Path(saved.dataset)
     if not dataset.is_dir():
         raise UsageError(
-            f"{dataset}, which {config.run} was trained on, is not there, and ratings are counted in it: "
+            f"{dataset}, which {config.run} was trained on, is missing, and its ratings are needed: "
             "give --dataset, or --ratings uniform"
         )
     manifest = read_manifest(dataset)
-    if manifest.plan_hash != bundle.plan_hash:
+    if manifest.plan_hash != saved.plan_hash:
         raise UsageError(f"{dataset} is not the dataset that {config.run} was trained on: give that --dataset")
     counts: Counter[str] = Counter()
     for shard in manifest.split("train"):
@@ -242,19 +246,19 @@ def _rating_counts(config: ExportConfig, bundle: SavedModel) -> Mapping[str, int
 
 
 def _labels(
-    config: ExportConfig, format_: Format, bundle: SavedModel, ratings: tuple[Rating, ...]
+    config: ExportConfig, format_: Format, saved: SavedModel, ratings: tuple[Rating, ...]
 ) -> LabelTable:
-    """The rows of the table.
+    """Make the table of a format.
 
     Raises:
-        UsageError: the vocabulary lacks what the readers of the format cannot do without.
+        UsageError: The vocabulary lacks a category that readers of the format need.
     """
     if format_ is Format.ONNX:
-        return native_labels(bundle.tags)
+        return native_labels(saved.tags)
     if format_ is Format.CL:
-        return cl_labels(bundle.tags, ratings)
+        return cl_labels(saved.tags, ratings)
     labels = wd_labels(
-        bundle.tags,
+        saved.tags,
         ratings,
         with_copyrights=config.copyrights == "general",
         placeholder=config.placeholder_character,
@@ -281,20 +285,20 @@ def _table(format_: Format, labels: LabelTable) -> bytes:
     return selected_tags_csv(labels.rows)
 
 
-def _facts(config: ExportConfig, bundle: SavedModel, labels: LabelTable, ratings: tuple[Rating, ...]) -> Facts:
+def _facts(config: ExportConfig, saved: SavedModel, labels: LabelTable, ratings: tuple[Rating, ...]) -> Facts:
     metrics = config.run / EVALUATION_DIR / METRICS_FILE
     return Facts(
         name=config.run.resolve().name,
         format=Format(config.format),
-        architecture=bundle.architecture,
+        architecture=saved.architecture,
         labels=labels,
         ratings=ratings,
         rated=any(rating.count for rating in ratings),
-        recipe=bundle.recipe,
-        training=bundle.training,
-        train_samples=bundle.train_samples,
-        plan_hash=bundle.plan_hash,
-        threshold=bundle.threshold,
+        recipe=saved.recipe,
+        training=saved.training,
+        train_samples=saved.train_samples,
+        plan_hash=saved.plan_hash,
+        threshold=saved.threshold,
         metrics=read_json(metrics) if metrics.is_file() else None,
         version=alti2v.__version__,
         license=config.license,
@@ -302,7 +306,7 @@ def _facts(config: ExportConfig, bundle: SavedModel, labels: LabelTable, ratings
 
 
 def _changes(facts: Facts, difference: float) -> bytes:
-    """export_report.json: what the table cannot say, for programs."""
+    """Make export_report.json: facts for programs that the table does not hold."""
     return json_bytes(
         {
             "kind": _KIND,
@@ -326,7 +330,7 @@ def _changes(facts: Facts, difference: float) -> bytes:
 
 
 def _thresholds(run: Path, labels: LabelTable) -> TunedThresholds | None:
-    """The thresholds that were tuned for single tags, by the names that the tags have in the table."""
+    """Return the tuned thresholds by the names that the tags have in the table."""
     tuned = read_thresholds(run / MODEL_DIR if (run / MODEL_DIR).is_dir() else run)
     if tuned is None:
         return None
@@ -339,14 +343,14 @@ def _thresholds(run: Path, labels: LabelTable) -> TunedThresholds | None:
 
 
 def _publish(out: Path, files: Mapping[str, bytes], *, thresholds: TunedThresholds | None) -> None:
-    """Write the files in their order; the last one is the model, without which a folder is no model's.
+    """Write the files in order; the last one is the model, which marks a complete folder.
 
     Raises:
-        StorageError: the file system refuses.
+        StorageError: The file system refuses.
     """
     make_directory(out)
     with storage_errors(out):
-        for old in (list(files)[-1], THRESHOLDS_FILE):  # must not stand beside a new table
+        for old in (list(files)[-1], THRESHOLDS_FILE):  # must not remain beside a new table
             (out / old).unlink(missing_ok=True)
     if thresholds is not None:
         write_thresholds(out, thresholds)

@@ -1,4 +1,4 @@
-"""The outputs of a tagger: their names and categories, and how a name finds one. Pure."""
+"""Outputs of a tagger: names, categories and look-up by name. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import numpy.typing as npt
 from alti2v.errors import UsageError
 from alti2v.records import Category
 
-RATING = "rating"  # the WD taggers' category 9: rows that exclude each other, of which the best is shown
+RATING = (
+    "rating"  # the WD taggers' category 9: mutually exclusive outputs, of which the most probable one is shown
+)
 
-# In the order in which they are shown; those that name subjects first, as illustration2vec lists them.
+# In the order of display; categories of subjects first, as in illustration2vec.
 CATEGORIES = (
     *(Category.GENERAL.value, Category.CHARACTER.value, Category.COPYRIGHT.value),
     *(Category.ARTIST.value, Category.META.value, Category.UNKNOWN.value, RATING),
@@ -25,14 +27,13 @@ _SUGGESTIONS = 3
 
 @dataclass(frozen=True, slots=True)
 class OutputTags:
-    """The outputs of a tagger.
+    """Outputs of a tagger.
 
     Attributes:
-        names: output i is names[i].
-        categories: output i is of categories[i], one of `CATEGORIES`.
-        members: category -> its outputs, ascending; only categories that occur, in the order of `CATEGORIES`.
-        index: name -> output. Of equal names the first counts, and a rating only where nothing else is
-            called that.
+        names: names[i] is the name of output i.
+        categories: categories[i] is the category of output i, one of `CATEGORIES`.
+        members: Category -> its outputs, ascending; only categories that occur, in the order of `CATEGORIES`.
+        index: Name -> output. Of equal names the first counts, and a rating only if no tag has its name.
     """
 
     names: tuple[str, ...]
@@ -45,7 +46,7 @@ class OutputTags:
 
 
 def make_vocabulary(outputs: Iterable[tuple[str, str]]) -> OutputTags:
-    """Make a vocabulary of (name, category) pairs in the order of the outputs."""
+    """Make a vocabulary from (name, category) pairs in the order of the outputs."""
     pairs = tuple(outputs)
     members = {
         category: np.flatnonzero([found == category for _, found in pairs]).astype(np.int64)
@@ -64,22 +65,22 @@ def find_tag(vocabulary: OutputTags, name: str) -> int:
     """Find a tag by its name, written with underscores or with spaces.
 
     Raises:
-        UsageError: the model does not know it; the message offers the nearest names.
+        UsageError: The model does not know it; the message suggests the nearest names.
     """
     wanted = name.strip()
     for spelling in (wanted, wanted.replace(" ", "_"), wanted.replace(" ", "_").lower()):
         if spelling in vocabulary.index:
             return vocabulary.index[spelling]
     near = difflib.get_close_matches(spelling, vocabulary.index, n=_SUGGESTIONS)
-    advice = f"did you mean {' or '.join(near)}?" if near else "see the model's tags.csv for those it knows"
+    advice = f"did you mean {' or '.join(near)}?" if near else "see the model's tags.csv for all its tags"
     raise UsageError(f"the model knows no tag {wanted!r}: {advice}")
 
 
 def find_tags(vocabulary: OutputTags, values: Iterable[str]) -> tuple[int, ...]:
-    """Find tags; a value is one name, or several with commas between them.
+    """Find tags; a value is one name, or several separated by commas.
 
     Raises:
-        UsageError: the model does not know one of them.
+        UsageError: The model does not know one of them.
     """
     found: dict[int, None] = {}
     for value in values:

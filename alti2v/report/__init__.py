@@ -1,1 +1,1 @@
-"""From dataclasses to one self-contained HTML page."""
+"""Self-contained HTML pages and Markdown from dataclasses."""

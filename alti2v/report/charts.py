@@ -1,7 +1,7 @@
-"""Line charts as geometry: numbers in, SVG coordinates out. Pure; the template draws what stands here.
+"""Line charts as geometry: numbers in, SVG coordinates out. Pure; a template draws them.
 
 A chart is a box of `WIDTH` x `height` units. Colours are the page's: a line has a role ("all", "baseline",
-"guide", "c0" ...), and the style sheet decides what that looks like on light and on dark paper.
+"guide", "c0" and so on), and the style sheet maps roles to colours for light and dark mode.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 WIDTH = 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 12, 44
-_MIN_STEP = 0.75  # units between drawn points: what no screen can tell apart only makes the page heavy
+_MIN_STEP = 0.75  # units between drawn points; points closer than this only make the page larger
 
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
@@ -21,13 +21,13 @@ _Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Points to be joined by a line.
+    """Points joined by a line.
 
     Attributes:
-        name: for the legend; "" keeps it out of there.
-        points: in data coordinates; points that are not finite are left out.
-        role: what it is, for the style sheet.
-        dots: whether to mark every point.
+        name: Name in the legend; "" to leave it out.
+        points: Points in data coordinates; those that are not finite are left out.
+        role: Role for the style sheet.
+        dots: True to mark each point.
     """
 
     name: str
@@ -41,11 +41,11 @@ class Axis:
     """One axis.
 
     Attributes:
-        label: what is measured.
-        low, high: the data range, low < high.
-        ticks: values with a label.
-        digits: decimals of the labels.
-        words: the labels themselves, where the values are not what a reader should see; "" for none.
+        label: Title of the axis.
+        low, high: Range of the data, low < high.
+        ticks: Values with a label.
+        digits: Decimals of the labels.
+        words: Labels to show instead of the values; "" for no label.
     """
 
     label: str
@@ -57,13 +57,13 @@ class Axis:
 
     @property
     def labels(self) -> Sequence[str]:
-        """One for each tick."""
+        """Labels of the ticks."""
         return self.words or [f"{value:.{self.digits}f}" for value in self.ticks]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """A label at a place along an axis."""
+    """Label at a position of an axis."""
 
     at: float
     label: str
@@ -71,7 +71,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A series in chart coordinates: an SVG path, and where its dots are."""
+    """A series in chart coordinates: an SVG path and dots."""
 
     name: str
     role: str
@@ -82,7 +82,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
-    """A single point with a word beside it."""
+    """A labelled point."""
 
     at: _Point
     label: str
@@ -90,7 +90,7 @@ class Marker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """Everything that the template draws, in chart coordinates."""
+    """A chart in chart coordinates, ready for the template."""
 
     title: str
     height: int
@@ -107,7 +107,7 @@ class Chart:
 
     @property
     def legend(self) -> tuple[Line, ...]:
-        """The lines that have a name, the one drawn last first."""
+        """Named lines, the last drawn first."""
         return tuple(line for line in reversed(self.lines) if line.name)
 
 
@@ -123,12 +123,12 @@ def line_chart(
     """Lay out a chart.
 
     Args:
-        title: what it shows, for those who hear the page instead of seeing it.
-        series: later ones are drawn over earlier ones.
-        x: the horizontal axis.
-        y: the vertical axis.
-        markers: (point in data coordinates, label).
-        height: of the chart, in its units; its width is `WIDTH`.
+        title: Description for screen readers.
+        series: Lines; later ones are drawn over earlier ones.
+        x: Horizontal axis.
+        y: Vertical axis.
+        markers: Pairs (point in data coordinates, label).
+        height: Height in units; the width is `WIDTH`.
     """
     right, bottom = WIDTH - _RIGHT, height - _BOTTOM
 
@@ -173,12 +173,12 @@ def line_chart(
 
 
 def unit_axis(label: str) -> Axis:
-    """An axis from 0 to 1."""
+    """Return an axis from 0 to 1."""
     return Axis(label=label, low=0, high=1, ticks=(0, 0.2, 0.4, 0.6, 0.8, 1))
 
 
 def nice_axis(label: str, values: Iterable[float], *, from_zero: bool = True) -> Axis:
-    """An axis that holds the values and has at most seven ticks, at 1, 2 or 5 times a power of ten."""
+    """Return an axis for the values, with at most seven ticks at 1, 2 or 5 times a power of ten."""
     finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
     if from_zero:
@@ -195,14 +195,14 @@ def nice_axis(label: str, values: Iterable[float], *, from_zero: bool = True) ->
 
 
 def decades(label: str, highest: float) -> Axis:
-    """An axis of decimal logarithms from 1 to the power of ten that holds `highest`."""
+    """Return an axis of decimal logarithms from 1 to the power of ten at or above `highest`."""
     last = max(1, math.ceil(math.log10(max(highest, 1)) - 1e-9))
     words = ("1", "10", *(f"10{_RAISED[power]}" for power in range(2, last + 1)))
     return Axis(label=label, low=0, high=last, ticks=range(last + 1), words=words)
 
 
 def steps(edges: Sequence[float], heights: Sequence[float]) -> list[_Point]:
-    """A histogram as the outline of its bars, from the ground to the ground."""
+    """Return the outline of a histogram's bars."""
     outline: list[_Point] = [(edges[0], 0.0)]
     for left, right, height in zip(edges, edges[1:], heights, strict=False):
         outline += [(left, height), (right, height)]
@@ -210,7 +210,7 @@ def steps(edges: Sequence[float], heights: Sequence[float]) -> list[_Point]:
 
 
 def equal_f1_guides() -> tuple[Series, ...]:
-    """Lines of equal F1 in the plane of recall and precision: P = F R / (2 R - F)."""
+    """Return lines of equal F1 in the plane of recall and precision: P = F R / (2 R - F)."""
     guides = []
     for f1 in (0.2, 0.4, 0.6, 0.8):
         recalls = [f1 / 2 / (1 - f1 / 2) + (1 - f1 / 2 / (1 - f1 / 2)) * step / 60 for step in range(61)]

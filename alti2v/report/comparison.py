@@ -1,4 +1,4 @@
-"""Compare two runs and write down the result: comparison.json, per_tag.csv, comparison.html."""
+"""Compare two runs, and write comparison.json, per_tag.csv and comparison.html."""
 
 from __future__ import annotations
 
@@ -24,20 +24,22 @@ PER_TAG_COLUMNS = (
     *("index", "name", "category", "positives", "first_average_precision", "second_average_precision"),
     *("difference", "low_95", "high_95"),
 )
-_RANKING = 12  # tags to show that gained most, and that lost most
+_RANKING = 12  # number of tags with the largest gains and losses to show
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonReport:
-    """What was found, and where everything is.
+    """Result of a comparison, and its files.
 
     Attributes:
-        first, second: the runs.
-        images: pictures that both were judged on and neither had seen.
-        tags: those in common.
-        differences: over all tags, then by category.
-        notes: what a reader should be warned of.
-        seconds: wall-clock.
+        first, second: Runs.
+        split: Split of the pictures.
+        images: Number of pictures that both were evaluated on and neither had seen.
+        tags: Number of tags in common.
+        differences: Differences over all tags, then by category.
+        notes: Warnings for readers.
+        seconds: Wall-clock time.
+        comparison, per_tag, report: Files written.
     """
 
     first: Path
@@ -71,7 +73,7 @@ class ComparisonReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedTag:
-    """A tag with enough pictures to be compared."""
+    """A tag with enough pictures for a comparison."""
 
     tag: Tag
     positives: int
@@ -81,12 +83,12 @@ class ComparedTag:
 
     @property
     def difference(self) -> float:
-        """What the second run gained."""
+        """Gain of the second run."""
         return self.second - self.first
 
     @property
     def is_shown(self) -> bool:
-        """Whether the 95 % interval leaves out 0."""
+        """True if the 95 % interval excludes 0."""
         return abs(self.difference) > self.margin
 
 
@@ -94,10 +96,10 @@ def write_comparison(config: CompareConfig, *, progress: ProgressHook = ignore_p
     """Compare two runs and publish the result into `config.out`, replacing an older one.
 
     Raises:
-        UsageError: no finished run, no such dataset, or one that does not fit a model; no common tag.
-        DamagedError: a run or a dataset is damaged.
-        DataError: no picture is left, or none carries a tag.
-        StorageError: the file system refuses; files of an older report are whole.
+        UsageError: A run is not finished, a dataset does not exist or does not fit, or no tag is common.
+        DamagedError: A run or a dataset is damaged.
+        DataError: No picture remains, or no picture has a tag.
+        StorageError: The file system refuses; files of an older report are intact.
     """
     out = config.out or config.first / EVALUATION_DIR / f"against-{config.second.resolve().name}"
     comparison = compare(config, out=out, progress=progress)
@@ -105,10 +107,10 @@ def write_comparison(config: CompareConfig, *, progress: ProgressHook = ignore_p
 
 
 def publish_comparison(comparison: Comparison, out: Path, *, generated_at: datetime) -> ComparisonReport:
-    """Write what was found; the page comes last.
+    """Write the result, the page last.
 
     Raises:
-        StorageError: the file system refuses.
+        StorageError: The file system refuses.
     """
     rows = tag_rows(comparison)
     publish_json(out / COMPARISON_FILE, comparison_document(comparison))
@@ -130,7 +132,7 @@ def publish_comparison(comparison: Comparison, out: Path, *, generated_at: datet
 
 
 def comparison_document(comparison: Comparison) -> dict[str, object]:
-    """All figures but those of single tags, for programs."""
+    """Make the document of all figures except those of single tags, for programs."""
     return {
         "first": str(comparison.first),
         "second": str(comparison.second),
@@ -153,9 +155,9 @@ def render_comparison(
     """Render the page.
 
     Args:
-        comparison: what to show.
-        rows: `tag_rows` of it.
-        generated_at: with a time zone; stands on the page.
+        comparison: Comparison to show.
+        rows: Its `tag_rows`.
+        generated_at: Time shown on the page, with a time zone.
     """
     by_gain = sorted(rows.values(), key=lambda row: -row.difference)
     return render(
@@ -177,7 +179,7 @@ def render_comparison(
 
 
 def verdict(one: Difference) -> str:
-    """What a difference says, with its interval."""
+    """Describe a difference, with its interval."""
     gap = one.second - one.first
     digits = small_figure if one.figure == "squared error" else figure
     low, high = one.interval.low, one.interval.high
@@ -188,15 +190,15 @@ def verdict(one: Difference) -> str:
 
 
 def shown(one: Difference, value: float) -> str:
-    """One of its values."""
+    """Format one of the values of a difference."""
     return small_figure(value) if one.figure == "squared error" else figure(value)
 
 
 def summary(comparison: Comparison) -> str:
-    """The result in words."""
+    """Describe the result in words."""
     overall = next(one for one in comparison.differences if one.group == "all")
     first, second = (f"“{run.resolve().name}”" for run in (comparison.first, comparison.second))
-    pictures = f"On the same {comparison.images:,} pictures, which neither learnt from, "
+    pictures = f"On the same {comparison.images:,} pictures, which neither was trained on, "
     if not overall.is_shown:
         return (
             f"{pictures}{first} reaches {overall.figure} {shown(overall, overall.first)} and {second} "

@@ -1,4 +1,4 @@
-"""What is in a dataset, as one self-contained HTML page and as lines for a terminal."""
+"""Report of a dataset's contents: one self-contained HTML page, and a table for a terminal."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from alti2v.storage.layout import parse_shard_name
 from alti2v.storage.location import Address, open_location, read_spans
 from alti2v.storage.publish import publish_bytes
 
-_SHOWN_PX = 256  # of a picture on the page, at most: two pixels of a fine screen for each of its 128
+_SHOWN_PX = 256  # largest side of a picture on the page; shown at 128 CSS px, so sharp on high-density screens
 _HOSTS = 12
 _PAIRS = 10
-_TOP_TAGS = 20  # in the square of tags that go together
+_TOP_TAGS = 20  # in the matrix of co-occurring tags
 _GROUP = 6  # pictures of one group, at most
-_FEWEST_TOGETHER = 5  # a lift over fewer pictures is chance
+_FEWEST_TOGETHER = 5  # a lift over fewer pictures is not meaningful
 
 
 def write_stats_page(stats: DatasetStats, file: Path, *, generated_at: datetime) -> None:
     """Publish the page.
 
     Raises:
-        DamagedError: a picture cannot be read.
-        StorageError: the file system refuses.
+        DamagedError: A picture cannot be read.
+        StorageError: The file system refuses.
     """
     shown = [picture for sheet in stats.sheets for picture in sheet.pictures]
     shown += [picture for group in stats.groups for picture in group[:_GROUP]]
@@ -46,9 +46,9 @@ def stats_page(stats: DatasetStats, jpegs: Mapping[int, bytes], *, generated_at:
     """Render the page.
 
     Args:
-        stats: what to show.
-        jpegs: the pictures that it shows, by id.
-        generated_at: with a time zone; stands on the page.
+        stats: Statistics to show.
+        jpegs: Id -> picture to show.
+        generated_at: Time shown on the page, with a time zone.
     """
     total = sum(stats.pictures.values())
     pairs = _often(stats)
@@ -79,7 +79,7 @@ def stats_page(stats: DatasetStats, jpegs: Mapping[int, bytes], *, generated_at:
 
 
 def stats_table(stats: DatasetStats) -> Mapping[str, str]:
-    """The result for a terminal, in the order of display."""
+    """Return the table for a terminal, in the order of display."""
     total = sum(stats.pictures.values())
 
     def first(counts: Mapping[str, int], number: int) -> str:
@@ -114,8 +114,8 @@ def read_pictures(dataset: Address, pictures: Sequence[PictureAt]) -> dict[int, 
     """Read some pictures, by id, as JPEGs of at most 256 px.
 
     Raises:
-        DamagedError: a shard is missing or too short, or a picture does not decode.
-        StorageError: the URL cannot be read.
+        DamagedError: A shard is missing or too short, or a picture cannot be decoded.
+        StorageError: The URL cannot be read.
     """
     found = {}
     files = [parse_shard_name(picture.shard).data for picture in pictures]
@@ -123,7 +123,7 @@ def read_pictures(dataset: Address, pictures: Sequence[PictureAt]) -> dict[int, 
     for file, picture, content in zip(files, pictures, read_spans(open_location(dataset), spans), strict=True):
         try:
             found[picture.id] = _small_jpeg(content)
-        except OSError as exc:  # Pillow's error for what it cannot decode
+        except OSError as exc:  # Pillow's error for undecodable files
             raise DamagedError(
                 f"{dataset}/{file}: the picture of post {picture.id} cannot be read: "
                 f"run `alti2v verify {dataset}`"
@@ -146,7 +146,7 @@ def _small_jpeg(content: bytes) -> bytes:
 
 
 def summary(stats: DatasetStats) -> str:
-    """The dataset in two sentences."""
+    """Describe the dataset in two sentences."""
     total = sum(stats.pictures.values())
     splits = ", ".join(f"{count:,} {split}" for split, count in stats.pictures.items())
     rarest = min((row.total for row in stats.tags), default=0)
@@ -162,7 +162,7 @@ def _of_size(image: ImageRecipe) -> str:
 
 
 def _before(stats: DatasetStats) -> str:
-    """What the sizes before say about the pictures."""
+    """Describe the sizes before the pictures were resized."""
     if stats.image.format == ORIGINAL:
         return "The pictures are as they came."
     total = sum(stats.pictures.values())
@@ -179,7 +179,7 @@ def _made(image: ImageRecipe) -> str:
 
 
 def median(counts: Sequence[int]) -> int:
-    """The median of numbers of which `counts[i]` are i; the lower one of two."""
+    """Return the median of numbers of which `counts[i]` are i; the lower of two."""
     half, seen = (sum(counts) + 1) // 2, 0
     for number, count in enumerate(counts):
         seen += count
@@ -189,7 +189,7 @@ def median(counts: Sequence[int]) -> int:
 
 
 def short(number: int) -> str:
-    """A count in at most five characters."""
+    """Format a count in at most five characters."""
     for unit, name in ((10**6, " M"), (10**4, " k")):
         if number >= unit:
             value = number / (unit if unit == 10**6 else 1000)
@@ -198,7 +198,7 @@ def short(number: int) -> str:
 
 
 def _often(stats: DatasetStats) -> list[Pair]:
-    """The pairs about which a lift says something, by falling lift."""
+    """Select the pairs with a meaningful lift, by falling lift."""
     return [pair for pair in stats.pairs if pair.together >= _FEWEST_TOGETHER]
 
 
@@ -207,11 +207,11 @@ def _spoken(pair: Pair) -> str:
 
 
 def _headlines(stats: DatasetStats) -> list[tuple[str, str, str]]:
-    """The large figures: name, value, meaning."""
+    """Return the large figures: name, value, meaning."""
     stored, posts = sum(stats.pictures.values()), sum(stats.outcomes.values())
     return [
-        ("Pictures", short(stored), f"of {posts:,} posts that the board listed; the rest is told below."),
-        ("Tags to learn", short(len(stats.tags)), "the vocabulary: what a model trained on this answers."),
+        ("Pictures", short(stored), f"of {posts:,} posts that the board listed; the others are counted below."),
+        ("Tags to learn", short(len(stats.tags)), "the vocabulary, predicted by a model trained on this."),
         (
             "Tags a picture",
             str(median(stats.labels_per_picture)),
@@ -222,9 +222,9 @@ def _headlines(stats: DatasetStats) -> list[tuple[str, str, str]]:
             short(stats.grouped),
             f"pictures share a group with another one, {sum(stats.group_sizes.values()):,} groups in all; "
             + (
-                f"{stats.astray:,} stand on another side of the split."
+                f"{stats.astray:,} of them are in different splits."
                 if stats.astray
-                else "no group is on two sides of the split."
+                else "no group is in two splits."
             ),
         ),
     ]
@@ -236,7 +236,7 @@ def _shares(counts: Mapping[str, int]) -> list[tuple[str, int, float]]:
 
 
 def _square(stats: DatasetStats) -> list[tuple[str, list[float]]]:
-    """For each of the most frequent tags: the share of its pictures that carries each of them."""
+    """Return, for each of the most frequent tags, the shares of its pictures with each of them."""
     names = [row.tag.name for row in stats.tags[:_TOP_TAGS]]
     rows = [row[: len(names)] for row in stats.together[: len(names)]]
     return [
@@ -249,7 +249,7 @@ def _square(stats: DatasetStats) -> list[tuple[str, list[float]]]:
 
 
 def frequency_chart(stats: DatasetStats) -> Chart:
-    """Pictures of each tag over the rank of the tag, both in decades; a line for each category."""
+    """Draw pictures per tag over the rank of the tag, both logarithmic; one line per category."""
     roles = {category: f"c{index}" for index, category in enumerate(Category)}
     by_category: dict[Category, list[int]] = {}
     for row in stats.tags:
@@ -265,12 +265,12 @@ def frequency_chart(stats: DatasetStats) -> Chart:
         "Pictures of each tag, over its rank",
         series,
         x=decades("Rank of the tag", len(counts)),
-        y=decades("Pictures that carry it", max(counts, default=1)),
+        y=decades("Pictures with the tag", max(counts, default=1)),
     )
 
 
 def lengths_chart(stats: DatasetStats) -> Chart:
-    """How many pictures have how many tags."""
+    """Draw the distribution of tags per picture."""
     every, learnt = (_percent(counts) for counts in (stats.tags_per_picture, stats.labels_per_picture))
     series = [
         Series(name="all tags", points=list(enumerate(every)), role="baseline"),
@@ -285,15 +285,15 @@ def lengths_chart(stats: DatasetStats) -> Chart:
 
 
 def size_chart(stats: DatasetStats) -> Chart:
-    """How large the pictures were before they were reduced."""
+    """Draw the sizes of the pictures before resizing."""
     ticks = range(-6, 7, 2)
     words = ["1/64", "1/16", "1/4", "1", "4", "16", "64"]
     axis = Axis(label="Megapixels before", low=SIZE_EDGES[0], high=SIZE_EDGES[-1], ticks=ticks, words=words)
-    return _bars("Pictures by size before they were reduced", SIZE_EDGES, stats.sizes, axis)
+    return _bars("Pictures by size before resizing", SIZE_EDGES, stats.sizes, axis)
 
 
 def aspect_chart(stats: DatasetStats) -> Chart:
-    """How wide for their height the pictures were."""
+    """Draw the aspect ratios of the pictures before resizing."""
     ratios = {"1:4": 1 / 4, "1:2": 1 / 2, "2:3": 2 / 3, "1:1": 1, "3:2": 3 / 2, "2:1": 2, "4:1": 4}
     axis = Axis(
         label="Width : height before",
@@ -306,7 +306,7 @@ def aspect_chart(stats: DatasetStats) -> Chart:
 
 
 def year_chart(stats: DatasetStats) -> Chart | None:
-    """How many pictures were posted in which year; None where it is one year or none, which words can say."""
+    """Draw the pictures by year of posting; None for fewer than two years."""
     if len(stats.years) < 2:
         return None
     first, last = min(stats.years), max(stats.years)

@@ -1,4 +1,4 @@
-"""Judge a run and write down the result: the metrics, tables, and the report for people."""
+"""Evaluate a run, and write metrics, tables and reports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from alti2v.storage.publish import publish_bytes
 
 MARKDOWN_FILE = "report.md"
 REPORT_FILE = "report.html"
-# What DanbooruModelZoo's make_report.py lists, and what imgutils reads from it: name, category, best_threshold.
+# The columns of DanbooruModelZoo's make_report.py; imgutils reads name, category and best_threshold.
 PER_TAG_COLUMNS = (
     *("index", "name", "category", "train_count", "positives", "predicted", "correct"),
     *("actual_frequency", "predicted_frequency", "precision", "recall", "f1"),
@@ -36,18 +36,19 @@ _CURVE_POINTS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationReport:
-    """The headline figures, each with that of the frequency-only baseline, and where everything is.
+    """Headline figures, each with that of the frequency-only baseline, and the files written.
 
     Attributes:
-        images: pictures judged, of `split`.
-        tags: tags judged; `tags_ranked` of them have enough positives for `map`.
-        map: mean average precision.
-        micro_f1, macro_f1: at `threshold`.
-        mse: mean squared error over all pairs of picture and tag.
-        skill: the share of the baseline's squared error that is gone; None where it makes none.
-        intervals: 95 % intervals; None where there is too little to say.
-        seconds: wall-clock of the judging.
-        notes: what a reader should be warned of.
+        split: Split of the pictures.
+        images: Number of pictures.
+        tags: Number of tags; `tags_ranked` of them have enough positives for `map`.
+        map: Mean average precision.
+        micro_f1, macro_f1: F1 at `threshold`.
+        mse: Mean squared error over all pairs of picture and tag.
+        skill: Share of the baseline's squared error that the model removes; None if the baseline has none.
+        intervals: 95 % intervals; None if there is too little data.
+        seconds: Wall-clock time of the evaluation.
+        notes: Warnings for readers.
     """
 
     split: str
@@ -97,23 +98,23 @@ class EvaluationReport:
 
 
 def write_evaluation(config: EvalConfig, *, progress: ProgressHook = ignore_progress) -> EvaluationReport:
-    """Judge a run and publish the result into `config.report_dir`, replacing an older one.
+    """Evaluate a run and publish the result in `config.report_dir`, replacing an older one.
 
     Raises:
-        UsageError: no finished run, no such dataset, or one that does not fit the model.
-        DamagedError: the run or the dataset is damaged.
-        DataError: the split is empty or without known tags, or the model's output is no probability.
-        StorageError: the file system refuses; files of an older report are whole.
+        UsageError: The run is not finished, or the dataset does not exist or does not fit the model.
+        DamagedError: The run or the dataset is damaged.
+        DataError: The split is empty or has no known tags, or the model's outputs are not probabilities.
+        StorageError: The file system refuses; files of an older report are intact.
     """
     evaluation = evaluate(config, progress=progress)
     return publish_evaluation(evaluation, config.report_dir, generated_at=datetime.now(UTC))
 
 
 def publish_evaluation(evaluation: Evaluation, out: Path, *, generated_at: datetime) -> EvaluationReport:
-    """Write what was found; the page comes last, so a page without its tables is not seen.
+    """Write the result, the page last, so that a page always has its tables.
 
     Raises:
-        StorageError: the file system refuses.
+        StorageError: The file system refuses.
     """
     publish_bytes(out / METRICS_FILE, metrics_json(evaluation))
     publish_bytes(out / PER_TAG_FILE, per_tag_csv(evaluation))
@@ -149,9 +150,9 @@ def publish_evaluation(evaluation: Evaluation, out: Path, *, generated_at: datet
 
 
 def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
-    """All figures but those of single tags, for programs; the headline comes first, the long lists last.
+    """Make the document of all figures except those of single tags, for programs.
 
-    Holds no NaN, so every JSON reader takes it.
+    Headline figures come first, long lists last. There is no NaN, so that all JSON readers accept it.
     """
     result = evaluation.result
     ours, theirs, thresholds = result.overall.model, result.overall.baseline, result.thresholds
@@ -197,7 +198,7 @@ def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def metrics_json(evaluation: Evaluation) -> bytes:
-    """The document with a line for each entry and for each element of a list of objects: people read it too."""
+    """Write the document with one line per entry and per element of a list of objects, for people too."""
     lines = []
     for name, value in metrics_document(evaluation).items():
         many = isinstance(value, list) and value and isinstance(value[0], dict)
@@ -207,7 +208,7 @@ def metrics_json(evaluation: Evaluation) -> bytes:
 
 
 def per_tag_csv(evaluation: Evaluation) -> bytes:
-    """One line per tag, in the model's order; RFC 4180 quoting, cells without a value empty."""
+    """Write one line per tag, in the model's order; RFC 4180 quoting, empty cells for missing values."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(PER_TAG_COLUMNS)
@@ -220,8 +221,8 @@ def per_tag_csv(evaluation: Evaluation) -> bytes:
                 *(index, row.tag.name, row.tag.category.value, row.tag.count),
                 *(row.positives, row.predicted, row.correct),
                 *("" if value is None else f"{value:.6f}" for value in figures),
-                f"{row.squared_error:.9f}",  # a rare tag's is some millionths
-                # All digits: rounded up, it would cut off what lies exactly on it.
+                f"{row.squared_error:.9f}",  # a few millionths for a rare tag
+                # All digits: rounded up, it would exclude probabilities equal to it.
                 row.own_threshold,
             ]
         )
@@ -229,7 +230,7 @@ def per_tag_csv(evaluation: Evaluation) -> bytes:
 
 
 def suggestions_csv(evaluation: Evaluation) -> bytes:
-    """Tags that the board may have forgotten, the most confident first: additions only, never removals."""
+    """Write tags that the board may have missed, the most confident first; additions only, never removals."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(SUGGESTION_COLUMNS)
@@ -256,7 +257,7 @@ def _group_document(group: Group) -> dict[str, Any]:
 
 
 def _reliability_document(reliability: Reliability) -> list[dict[str, float]]:
-    """The slices that are not empty."""
+    """List the slices that are not empty."""
     return [
         {"count": int(count), "stated": round(float(stated), 6), "found": round(float(found), 6)}
         for count, stated, found in zip(
@@ -267,7 +268,7 @@ def _reliability_document(reliability: Reliability) -> list[dict[str, float]]:
 
 
 def _curve_document(curve: Curve) -> dict[str, list[float]]:
-    """A curve with at most _CURVE_POINTS points, both ends among them."""
+    """Reduce a curve to at most _CURVE_POINTS points, including both ends."""
     every = max(1, -(-len(curve.thresholds) // (_CURVE_POINTS - 1)))
     kept = sorted({*range(0, len(curve.thresholds), every), len(curve.thresholds) - 1} - {-1})
     return {

@@ -1,4 +1,4 @@
-"""An `Evaluation` as one self-contained HTML page. Pure: the date comes in, a string goes out."""
+"""Page of an `Evaluation`: one self-contained HTML file. Pure: the date is a parameter."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from alti2v.report.charts import Axis, Chart, Series, equal_f1_guides, line_char
 from alti2v.report.rendering import figure, render, small_figure
 
 _RANKING = 12  # best and worst tags to show
-_FEW = 12  # epochs: a line alone would hide how few they are, and that of a single one would be nothing at all
-# A colour belongs to a category, not to its place: two reports can be laid side by side.
+_FEW = 12  # epochs; below this, dots show how few they are, and a single one is visible at all
+# Each category has its own colour, so that two reports can be compared.
 _ROLES = {category.value: f"c{index}" for index, category in enumerate(Category)}
 _LOSSES = {"val_loss": ("validation", "c0"), "loss": ("training", "all")}
 
@@ -29,10 +29,11 @@ class Headline:
     """One of the large figures at the top.
 
     Attributes:
-        name: of the metric.
-        value: what the model reached; `baseline` what the frequencies alone reach.
-        interval: 95 %, if known.
-        meaning: in one sentence.
+        name: Name of the metric.
+        value: Figure of the model.
+        baseline: Figure of the frequencies alone.
+        interval: 95 % interval; None if unknown.
+        meaning: Explanation in one sentence.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Headline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedTag:
-    """A row of the table of all tags; None where there is nothing to say."""
+    """Row of the table of all tags; None for undefined figures."""
 
     tag: Tag
     positives: int
@@ -63,8 +64,8 @@ def render_page(evaluation: Evaluation, *, generated_at: datetime) -> str:
     """Render the report.
 
     Args:
-        evaluation: what to show.
-        generated_at: with a time zone; stands on the page.
+        evaluation: Evaluation to show.
+        generated_at: Time shown on the page, with a time zone.
     """
     rows = tag_rows(evaluation)
     return render(
@@ -93,18 +94,18 @@ def render_page(evaluation: Evaluation, *, generated_at: datetime) -> str:
 
 
 def summary(evaluation: Evaluation) -> str:
-    """The result in words."""
+    """Describe the result in words."""
     ours, theirs = evaluation.result.overall.model, evaluation.result.overall.baseline
     unseen = "" if evaluation.split == "train" else " that training never saw"
     return (
         f"On {evaluation.result.images:,} pictures{unseen}, the tagger reaches a mean average precision of "
         f"{figure(ours.mean_ap)} over {ours.tags_ranked:,} tags. Knowing how frequent each tag is, "
-        f"without looking at a picture, gives {figure(theirs.mean_ap)}."
+        f"without seeing a picture, gives {figure(theirs.mean_ap)}."
     )
 
 
 def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
-    """The large figures, each with its baseline."""
+    """Return the large figures, each with its baseline."""
     ours, theirs, intervals = (
         evaluation.result.overall.model,
         evaluation.result.overall.baseline,
@@ -141,7 +142,7 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
                 baseline=0.0,
                 interval=intervals.skill if intervals else None,
                 meaning=f"Squared error {small_figure(ours.squared_error)} instead of the "
-                f"frequencies’ {small_figure(theirs.squared_error)}: the share that is gone.",
+                f"frequencies’ {small_figure(theirs.squared_error)}: the share removed.",
             )
         )
     return tuple(found)
@@ -151,7 +152,7 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
 
 
 def tag_rows(evaluation: Evaluation) -> tuple[EvaluatedTag, ...]:
-    """One row per tag, in the model's order."""
+    """Return one row per tag, in the model's order."""
     ours, theirs = evaluation.result.tag_scores, evaluation.result.baseline_scores
     precision, recall, f1 = ours.precision, ours.recall, ours.f1
     return tuple(
@@ -173,7 +174,7 @@ def tag_rows(evaluation: Evaluation) -> tuple[EvaluatedTag, ...]:
 
 
 def _ranked(rows: Sequence[EvaluatedTag], min_positives: int) -> list[EvaluatedTag]:
-    """Tags with enough pictures to be compared, best first."""
+    """Sort tags with enough pictures for a comparison, best first."""
     enough = [row for row in rows if row.positives >= min_positives and row.average_precision is not None]
     return sorted(enough, key=lambda row: -(row.average_precision or 0.0))
 
@@ -186,7 +187,7 @@ def _known(value: np.floating | float) -> float | None:
 
 
 def curve_chart(evaluation: Evaluation) -> Chart:
-    """Precision over recall: the baseline, each category, all tags; the chosen threshold as a marker."""
+    """Draw precision over recall for the baseline, each category and all tags; the threshold is a marker."""
     series = list(equal_f1_guides())
     series.append(
         Series(name="frequencies only", points=_points(evaluation.result.baseline_curve), role="baseline")
@@ -209,7 +210,7 @@ def curve_chart(evaluation: Evaluation) -> Chart:
 
 
 def reliability_chart(group: Group) -> Chart:
-    """How often a tag was there, over the probability that the tagger gave it."""
+    """Draw the share of pictures with a tag over its predicted probability."""
     series = [Series(name="perfectly calibrated", points=[(0, 0), (1, 1)], role="baseline")]
     if group.calibrated is not None:
         series.append(Series(name="after temperature scaling", points=_stated(group.calibrated), role="c0"))
@@ -223,7 +224,7 @@ def reliability_chart(group: Group) -> Chart:
 
 
 def category_reliability_chart(categories: Sequence[Group]) -> Chart | None:
-    """The same for each category, as the network says it; None where there is one only."""
+    """Draw the same for each category, before scaling; None for a single category."""
     if len(categories) < 2:
         return None
     series = [Series(name="perfectly calibrated", points=[(0, 0), (1, 1)], role="baseline")]
@@ -245,7 +246,7 @@ def _stated(reliability: Reliability) -> list[tuple[float, float]]:
 
 
 def training_charts(log: Sequence[Mapping[str, float]]) -> tuple[Chart, ...]:
-    """Loss, and mean average precision on validation, by epoch; nothing for columns that the log lacks."""
+    """Draw loss and validation mAP by epoch, as far as the log has them."""
     charts = []
     losses = [
         Series(name=name, points=points, role=role, dots=len(points) <= _FEW)
@@ -268,7 +269,7 @@ def _by_epoch(log: Sequence[Mapping[str, float]], column: str) -> list[tuple[flo
 
 
 def _epoch_axis(series: Sequence[Series]) -> Axis:
-    """From 0 to the last epoch itself, which is seldom a round number."""
+    """Return an axis from 0 to the last epoch, which is seldom a round number."""
     last = max(epoch for one in series for epoch, _ in one.points)
     ticks = [tick for tick in nice_axis("", [last]).ticks if tick == round(tick) and tick <= last]
     return Axis(label="Epoch", low=0, high=max(last, 1), ticks=ticks, digits=0)

@@ -1,4 +1,4 @@
-"""An `Evaluation` as Markdown: the page in short, for a repository or an issue. Pure: the date comes in."""
+"""Short report of an `Evaluation` in Markdown, for a repository or an issue. Pure: the date is a parameter."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from alti2v.report.rendering import figure, small_figure
 
 
 def render_markdown(evaluation: Evaluation, *, generated_at: datetime) -> str:
-    """Render the report in short.
+    """Render the short report.
 
     Args:
-        evaluation: what to show.
-        generated_at: with a time zone; stands in the text.
+        evaluation: Evaluation to show.
+        generated_at: Time shown in the text, with a time zone.
     """
     result, thresholds = evaluation.result, evaluation.result.thresholds
     scores = result.overall.model
@@ -58,7 +58,7 @@ def render_markdown(evaluation: Evaluation, *, generated_at: datetime) -> str:
             ("how it was made", ""),
             [(as_markdown(name), as_markdown(value)) for name, value in evaluation.provenance.items()],
         ),
-        f"Judged in {evaluation.seconds:.1f} s, {generated_at:%Y-%m-%d %H:%M UTC}.",
+        f"Evaluated in {evaluation.seconds:.1f} s, {generated_at:%Y-%m-%d %H:%M UTC}.",
         "",
     ]
     return "\n".join(lines)
@@ -84,7 +84,7 @@ def _groups(groups: Sequence[Group]) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table of cells that are Markdown already, the first column to the left."""
+    """Format a table of Markdown cells; the first column is left-aligned."""
     marks = ["---", *["---:" if len(head) > 2 else "---"] * (len(head) - 1)]
     return [*("| " + " | ".join(cells) + " |" for cells in (head, marks, *rows)), ""]
 

@@ -1,4 +1,4 @@
-"""A contact sheet of what a search found: one HTML file with the pictures in it."""
+"""Contact sheet of a search: one HTML file that contains the pictures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN_TAGS = 8
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A found picture; `jpeg` is None where it cannot be read any more."""
+    """A similar picture; `jpeg` is None if it cannot be read any more."""
 
     neighbour: Neighbour
     jpeg: bytes | None
@@ -32,13 +32,13 @@ def write_contact_sheet(report: SearchReport, out: Path) -> None:
     """Publish the sheet.
 
     Raises:
-        StorageError: the file system refuses.
+        StorageError: The file system refuses.
     """
     publish_bytes(out, render_contact_sheet(report).encode())
 
 
 def render_contact_sheet(report: SearchReport) -> str:
-    """Render the sheet; pictures are read from where they were when they were embedded."""
+    """Render the sheet; pictures are read from their locations at the time of embedding."""
     query = Path(report.query) if report.carriers is None else None
     return render(
         "neighbours.html",
@@ -50,7 +50,7 @@ def render_contact_sheet(report: SearchReport) -> str:
 
 
 def cards_of(neighbours: Sequence[Neighbour], dataset: str) -> list[Card]:
-    """Neighbours with their pictures: of a dataset, or files where `dataset` is ""."""
+    """Read the pictures of neighbours from a dataset, or from files if `dataset` is ""."""
     keys = [neighbour.key for neighbour in neighbours]
     if dataset:
         stored = dataset_pictures(Path(dataset), keys) if Path(dataset).is_dir() else {}
@@ -60,7 +60,7 @@ def cards_of(neighbours: Sequence[Neighbour], dataset: str) -> list[Card]:
 
 
 def thumbnail(content: bytes, *, side: int = _SIDE_PX) -> bytes | None:
-    """A small JPEG of a picture as it is to be shown, on white; None if it cannot be read."""
+    """Make a small JPEG of a picture, upright and on white; None if it cannot be read."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.draft("RGB", (side, side))

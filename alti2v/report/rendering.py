@@ -1,8 +1,8 @@
-"""Templates to self-contained pages: what every page of this package shares. Pure: strings go out.
+"""Rendering of templates to self-contained pages. Pure: returns strings.
 
-Every value goes through Jinja's autoescape, tags above all: they come from the internet. A page's own script
-is allowed by its hash, so that nothing else runs even if something slipped through (Content Security Policy
-Level 3, section 2.3.1); it fetches nothing.
+All values go through Jinja's autoescape, because tags come from the internet. A page's own script is allowed by
+its hash, so that nothing else runs even if the escaping failed (Content Security Policy
+Level 3, section 2.3.1); a page fetches nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def render(template: str, **values: Any) -> str:  # noqa: ANN401 - whatever the 
     """Render a page from `templates/`, which extends `base.html`.
 
     Args:
-        template: file name.
-        values: what it shows; one that is missing is an error.
+        template: File name.
+        values: Values of the template; a missing one is an error.
     """
     environment = Environment(
         loader=PackageLoader("alti2v.report"),
@@ -47,29 +47,29 @@ def render(template: str, **values: Any) -> str:  # noqa: ANN401 - whatever the 
 
 
 def figure(value: float | None) -> str:
-    """A metric with three decimals; a dash where there is none."""
+    """Format a metric with three decimals; a dash for None and NaN."""
     return "–" if value is None or math.isnan(value) else f"{value:z.3f}"
 
 
 def small_figure(value: float) -> str:
-    """A squared error or the like with three significant digits, without exponent."""
+    """Format a small number with three significant digits, without exponent."""
     if not value:
         return "0"
     return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
 
 
 def percent(value: float) -> str:
-    """A share as a CSS length, kept in [0 %, 100 %]."""
+    """Format a share as a CSS length, clipped to [0 %, 100 %]."""
     return f"{min(max(value, 0.0), 1.0) * 100:.1f}%"
 
 
 def data_uri(jpeg: bytes) -> str:
-    """A picture as an address that holds the picture itself."""
+    """Encode a picture as a data URI."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def _source(environment: Environment, name: str) -> Markup:
-    """One of the page's own files, as it is."""
+    """Read one of the page's own files, unescaped."""
     assert environment.loader is not None
     source, _, _ = environment.loader.get_source(environment, name)
     return Markup(source)  # noqa: S704 - ours, not the internet's

@@ -1,1 +1,1 @@
-"""Pictures as vectors: written by `embed`, found again by `search`, held against figures by `kpi`."""
+"""Vectors of pictures: written by `embed`, searched by `search`, regressed on by `kpi`."""

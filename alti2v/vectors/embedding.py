@@ -1,7 +1,7 @@
 """Pictures to vectors: the orchestrator of `alti2v embed`.
 
-Vectors go to disk in parts beside the file that they will be; each part is published whole, so a killed run
-has lost less than one part, and the same command goes on behind it.
+Vectors are written in parts beside the final file. Each part is published atomically, so a killed run loses
+less than one part, and the same command resumes after it.
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ from alti2v.vectors.vector_file import (
     write_rows,
 )
 
-# What a kill can cost, and what is in memory: 1,000 vectors of 4096 float16 are 8 MB.
+# Held in memory, and lost by a kill: 1,000 vectors of 4096 float16 are 8 MB.
 PART_PICTURES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedConfig:
-    """What to embed.
+    """Options of `embed`.
 
     Attributes:
-        model: see `tagger.load_tagger`; it must give vectors.
-        inputs: files as in `picture_files.find_pictures`, or one dataset.
-        out: the Parquet file.
-        binary: one bit a unit instead of a number.
-        dtype: of the numbers, "float16" or "float32".
-        batch_size: pictures at a time.
+        model: Model to load, see `tagger.load_tagger`; it must give vectors.
+        inputs: Files as in `inputs.find_pictures`, or one dataset.
+        out: Parquet file to write.
+        binary: True to store one bit per unit instead of a number.
+        dtype: Type of the numbers, "float16" or "float32".
+        batch_size: Pictures per forward pass.
     """
 
     model: Path
@@ -74,28 +74,33 @@ class EmbedConfig:
 
     def __post_init__(self) -> None:
         if self.dtype not in (Form.FLOAT16, Form.FLOAT32):
-            raise UsageError(f"--dtype {self.dtype!r} is none of float16, float32")
+            raise UsageError(f"--dtype {self.dtype!r} is not one of float16, float32")
         if self.batch_size < 1:
             raise UsageError(f"--batch-size {self.batch_size} is less than 1")
         if self.out.suffix != ".parquet":
-            raise UsageError(f"--out {self.out} is no Parquet file: give a name that ends in .parquet")
+            raise UsageError(f"--out {self.out} is not a Parquet file: give a name that ends in .parquet")
 
     @property
     def form(self) -> Form:
-        """What is stored."""
+        """Form of the stored vectors."""
         return Form.BINARY if self.binary else Form(self.dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedReport:
-    """What was done. `pictures` is the sum of `embedded`, `skipped` and the numbers in `failed`.
+    """Counts of a finished `embed`. `pictures` is the sum of `embedded`, `skipped` and all of `failed`.
 
     Attributes:
-        out: the file; `rows` pictures are in it, those of earlier runs included.
-        skipped: pictures that were in it already.
-        failed: pictures by kind of problem.
-        form: what a vector is; `width` its numbers, or bytes.
-        seconds: wall-clock, loading the model included.
+        out: File of vectors.
+        pictures: Number of pictures found.
+        embedded: Number of pictures embedded by this run.
+        skipped: Number of pictures that were in the file already.
+        failed: Kind of problem -> number of pictures.
+        rows: Number of pictures in the file, including those of earlier runs.
+        form: One of `Form`.
+        width: Numbers or bytes of a vector.
+        model_sha256: Hash of the model's weights.
+        seconds: Wall-clock time, including loading the model.
     """
 
     out: Path
@@ -117,18 +122,19 @@ def embed(
     listed: Iterable[str] = (),
     progress: ProgressHook = ignore_progress,
 ) -> EmbedReport:
-    """Write the vectors of pictures; pictures whose vectors are there are left alone.
+    """Write the vectors of pictures that are not in the file yet.
 
     Args:
-        config: what to do.
-        show: is told of every picture that cannot be embedded; the others go on.
-        listed: the paths that "-" stands for.
-        progress: told after every picture.
+        config: Options.
+        show: Called with each picture that cannot be embedded; the others continue.
+        listed: Paths that "-" stands for.
+        progress: Called after each picture.
 
     Raises:
-        UsageError: no such file or model, one that gives no vectors, or `out` is of another model or form.
-        DamagedError: the model, the dataset or a part is damaged.
-        DataError: there is no picture.
+        UsageError: A file or the model does not exist, the model gives no vectors, or `out` is of another
+            model or form.
+        DamagedError: The model, the dataset or a part is damaged.
+        DataError: There is no picture.
         StorageError: `out` cannot be written to.
     """
     begun_s = time.monotonic()
@@ -176,7 +182,7 @@ def embed(
 
 @dataclass(slots=True)
 class _Tally:
-    """How far it is: what became of each picture, counted."""
+    """Running counts, reported as progress."""
 
     total: int | None
     hook: ProgressHook
@@ -195,10 +201,10 @@ class _Tally:
 
 
 def _require_comparable(files: Iterable[Path], origin: Origin) -> None:
-    """See that what is there and what comes can stand in one file.
+    """Check that existing and new vectors can be stored in one file.
 
     Raises:
-        UsageError: they cannot.
+        UsageError: They are of another model, form or dataset.
     """
     for file in files:
         found = read_origin(file)
@@ -211,19 +217,19 @@ def _require_comparable(files: Iterable[Path], origin: Origin) -> None:
 
 
 def _digest(key: str) -> bytes:
-    # Ends in a full stop, because numpy drops zero bytes at the end of a string.
+    # Ends in a full stop because numpy drops trailing zero bytes of a string.
     return hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=15).digest() + b"."
 
 
 def _digests(files: Iterable[Path]) -> npt.NDArray[np.bytes_]:
-    """What is done, 16 bytes a picture, sorted: 1.5 M pictures are 24 MB."""
+    """Return sorted digests of the keys that are done, 16 bytes each: 1.5 M pictures take 24 MB."""
     return np.sort(np.fromiter((_digest(key) for file in files for key in read_keys(file)), "S16"))
 
 
 def _waiting(
     sources: Iterable[tuple[str, Source]], done: npt.NDArray[np.bytes_], tally: _Tally
 ) -> Iterator[tuple[str, Source]]:
-    """Pictures that are not done."""
+    """Select the pictures that are not done."""
     for key, source in sources:
         digest = np.bytes_(_digest(key))
         place = int(np.searchsorted(done, digest))
@@ -241,7 +247,7 @@ def _embedded(
     tally: _Tally,
     show: Callable[[UntaggedPicture[str]], None],
 ) -> Iterator[Rows]:
-    """Vectors, a part at a time."""
+    """Embed pictures, one part at a time."""
     criterion = tagger.criterion("constant", threshold=default_threshold(tagger))
     held: list[Prediction[str]] = []
     for result in predictions(tagger, waiting):
@@ -275,7 +281,7 @@ def _next(parts: list[Path]) -> int:
 
 
 def _finish(out: Path, origin: Origin, folder: Path) -> int:
-    """Make one file of what is there; returns its rows."""
+    """Merge the file and its parts; return the number of rows."""
     parts = sorted(folder.glob("part-*.parquet"))
     there = [out] if out.exists() else []
     rows = merge_files(out, origin, there + parts) if parts else count_rows(out) if there else 0

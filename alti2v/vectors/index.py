@@ -1,8 +1,8 @@
-"""The nearest pictures among many: an index of faiss, built from a file of vectors. No TensorFlow.
+"""Nearest-neighbour index over a file of vectors, with faiss. No TensorFlow.
 
-Small files are searched exactly. Large ones are cut into cells (an inverted file); how many cells a search
-looks into is decided when the index is built, so that it finds `TARGET_RECALL` of what an exact search finds,
-measured on pictures of the file itself. An index is a folder that needs nothing else.
+Small files are searched exactly. Large ones are divided into cells (an inverted file). The number of cells that
+a search visits is chosen when the index is built, so that it finds `TARGET_RECALL` of the neighbours of an
+exact search, measured on pictures of the file. An index is a self-contained folder.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _KIND = "index"
-# Up to here an exact search takes some milliseconds.
+# Up to this size an exact search takes a few milliseconds.
 EXACT_ROWS = 50_000
 TARGET_RECALL = 0.97
-NEIGHBOURS = 10  # of which the recall is measured
-_PROBES = 128  # pictures that it is measured on
+NEIGHBOURS = 10  # neighbours per probe in the measurement of recall
+_PROBES = 128  # pictures to measure the recall on
 _TRAINING_PER_CELL = 40  # faiss warns below 39
 _TRAINING_ROUNDS = 8
 _GROUP_ROWS = 4096
@@ -40,15 +40,16 @@ _GROUP_ROWS = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """An index, ready to be asked.
+    """A loaded index.
 
     Attributes:
         faiss_index: faiss.Index or faiss.IndexBinary.
-        origin: of the vectors in it.
-        folder: where it lies.
-        rows: pictures in it.
-        cells: 1 for an exact search; `looked_into` of them are searched.
-        recall: share of the true neighbours that a search finds, as measured when it was built.
+        origin: Origin of the vectors.
+        folder: Folder of the index.
+        rows: Number of pictures.
+        cells: Number of cells; 1 for an exact search.
+        looked_into: Number of cells that a search visits.
+        recall: Share of the true neighbours that a search finds, measured when the index was built.
     """
 
     faiss_index: Any
@@ -62,12 +63,12 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A picture that was found.
+    """A similar picture.
 
     Attributes:
-        key: the picture.
-        similarity: cosine of the vectors, or share of equal bits; 1 is equal.
-        tags: what the model sees in it.
+        key: Key of the picture: its path, or its key in the dataset.
+        similarity: Cosine of the vectors, or share of equal bits; 1 for equal vectors.
+        tags: Tags that the model predicts for it.
     """
 
     key: str
@@ -76,13 +77,13 @@ class Neighbour:
 
 
 def open_or_build(vectors: Path, folder: Path, *, progress: ProgressHook = ignore_progress) -> Index:
-    """The index of a file of vectors: the one that is there, if it is of this very file, or a new one.
+    """Open the index of a file of vectors, or build it if it is missing or outdated.
 
     Raises:
-        UsageError: there is no such file, or faiss is not installed.
-        DataError: the file is empty.
-        DamagedError: the file cannot be read.
-        StorageError: the folder cannot be written to.
+        UsageError: The file does not exist, or faiss is not installed.
+        DataError: The file is empty.
+        DamagedError: The file cannot be read.
+        StorageError: The folder cannot be written to.
     """
     if (folder / INDEX_FILE).is_file():
         description = read_json(folder / INDEX_FILE)
@@ -94,15 +95,15 @@ def open_or_build(vectors: Path, folder: Path, *, progress: ProgressHook = ignor
 def build_index(vectors: Path, folder: Path, *, progress: ProgressHook = ignore_progress) -> Index:
     """Build the index of a file of vectors, replacing an older one; its description is written last.
 
-    Raises: as `open_or_build`.
+    Raises the same errors as `open_or_build`.
     """
     faiss = _faiss()
     origin, rows = read_origin(vectors), count_rows(vectors)
     if not rows:
-        raise DataError(f"{vectors} holds no picture: embed some")
+        raise DataError(f"{vectors} holds no pictures: embed some")
     cells = 1 if rows <= EXACT_ROWS else 2 ** round(math.log2(math.sqrt(rows)))
     made = _empty(faiss, origin, cells)
-    # What the cells were found on would flatter them, so the probes are other pictures.
+    # Measured on other pictures than the cells were trained on, or the recall would be too high.
     sample = _sample(vectors, rows, _PROBES + _TRAINING_PER_CELL * cells) if cells > 1 else None
     if sample is not None:
         progress(Progress(stage="finding cells", done=0, total=1, unit="steps"))
@@ -131,20 +132,22 @@ def build_index(vectors: Path, folder: Path, *, progress: ProgressHook = ignore_
 
 
 def open_index(folder: Path) -> Index:
-    """Open an index that was built.
+    """Open an existing index.
 
     Raises:
-        UsageError: there is none, or faiss is not installed.
-        VersionError: another format version wrote it.
-        DamagedError: a part is missing or damaged.
+        UsageError: There is none, or faiss is not installed.
+        VersionError: It has another format version.
+        DamagedError: A part is missing or damaged.
     """
     if not (folder / INDEX_FILE).is_file():
-        raise UsageError(f"{folder} is no index: `alti2v search VECTORS.parquet --index {folder}` builds one")
+        raise UsageError(
+            f"{folder} is not an index: `alti2v search VECTORS.parquet --index {folder}` builds one"
+        )
     description = read_json(folder / INDEX_FILE)
     if not isinstance(description, dict) or description.get("kind") != _KIND:
         raise UsageError(f"{folder / INDEX_FILE} does not describe an index: give another folder")
     if description.get("version") != FORMAT_VERSION:
-        raise VersionError(f"{folder} is of another format version: remove it, it will be built again")
+        raise VersionError(f"{folder} has another format version: remove it, and it will be built again")
     faiss = _faiss()
     try:
         origin = Origin(**{**description["origin"], "form": Form(description["origin"]["form"])})
@@ -171,9 +174,9 @@ def nearest(
     """Find the nearest pictures.
 
     Args:
-        index: to ask.
-        queries: (n, width), of the index's form.
-        count: how many, > 0.
+        index: Index to search.
+        queries: (n, width), in the form of the index.
+        count: Maximum number of neighbours, > 0.
 
     Returns:
         Rows (n, k) and similarities (n, k), the most similar first; k <= count.
@@ -185,7 +188,7 @@ def nearest(
 
 
 def neighbours(index: Index, query: Vectors, count: int) -> tuple[Neighbour, ...]:
-    """Find the pictures nearest to one vector (width,), with what is known of them."""
+    """Find the pictures nearest to one vector (width,), with their keys and tags."""
     rows, similarities = nearest(index, query[None], count)
     found = [
         (row, value) for row, value in zip(rows[0].tolist(), similarities[0].tolist(), strict=True) if row >= 0
@@ -204,7 +207,7 @@ def _faiss() -> ModuleType:
 
 
 def _stamp(vectors: Path) -> dict[str, int | str]:
-    """What tells this file of vectors from an earlier one of its name."""
+    """Return facts that identify this version of a file of vectors."""
     try:
         status = vectors.stat()
     except OSError:
@@ -213,7 +216,7 @@ def _stamp(vectors: Path) -> dict[str, int | str]:
 
 
 def _empty(faiss: ModuleType, origin: Origin, cells: int) -> Any:  # noqa: ANN401 - an index of faiss
-    """An index without rows. Numbers are kept as float16, which is what they came in."""
+    """Create an index without rows; it keeps numbers as float16."""
     if origin.form is Form.BINARY:
         made = faiss.index_binary_factory(8 * origin.width, "BFlat" if cells == 1 else f"BIVF{cells}")
     else:
@@ -225,7 +228,7 @@ def _empty(faiss: ModuleType, origin: Origin, cells: int) -> Any:  # noqa: ANN40
 
 
 def _searchable(vectors: Vectors, origin: Origin) -> Vectors:
-    """Vectors as faiss takes them: codes as they are; numbers of length 1, so that a product is a cosine."""
+    """Convert vectors for faiss: codes stay, numbers get length 1 so that an inner product is a cosine."""
     if origin.form is Form.BINARY:
         return np.ascontiguousarray(vectors)
     numbers = vectors.astype(np.float32)
@@ -234,7 +237,7 @@ def _searchable(vectors: Vectors, origin: Origin) -> Vectors:
 
 
 def _sample(vectors: Path, rows: int, wanted: int) -> Vectors:
-    """Rows spread over the whole file, always the same ones, shuffled."""
+    """Draw rows from the whole file, reproducibly, in random order."""
     rng = np.random.default_rng(0)
     chosen = np.sort(rng.choice(rows, min(rows, wanted), replace=False))
     parts, begin = [], 0
@@ -248,10 +251,10 @@ def _sample(vectors: Path, rows: int, wanted: int) -> Vectors:
 
 
 def _fill(made: Any, vectors: Path, rows: int, pictures: Path, progress: ProgressHook) -> None:  # noqa: ANN401
-    """Add all rows, and write down beside them which pictures they are."""
+    """Add all rows to an index, and write their keys and tags to a file."""
     origin, done = read_origin(vectors), 0
     schema = pa.schema([("key", pa.string()), ("tags", pa.list_(pa.string()))])
-    if not made.is_trained:  # a quantizer without cells has nothing to learn
+    if not made.is_trained:  # a quantizer without cells needs no training data
         made.train(_searchable(next(read_rows(vectors, rows=_GROUP_ROWS)).vectors, origin))
     with pq.ParquetWriter(pictures, schema, compression="zstd") as writer:
         for part in _even(read_rows(vectors, rows=_GROUP_ROWS)):
@@ -262,7 +265,7 @@ def _fill(made: Any, vectors: Path, rows: int, pictures: Path, progress: Progres
 
 
 def _even(parts: Iterator[Rows]) -> Iterator[Rows]:
-    """The same rows, `_GROUP_ROWS` at a time but for the last: a row's group can be computed."""
+    """Regroup rows into groups of `_GROUP_ROWS`, so that the group of a row can be computed."""
     held: Rows | None = None
     for part in parts:
         held = (
@@ -281,14 +284,14 @@ def _even(parts: Iterator[Rows]) -> Iterator[Rows]:
 
 
 def _tune(made: Any, probes: Vectors, cells: int) -> tuple[int, float]:  # noqa: ANN401 - an index of faiss
-    """The least number of cells to look into, and the recall that it gives."""
+    """Return the smallest number of cells to visit for `TARGET_RECALL`, and its recall."""
     made.nprobe = cells
     _, exact = made.search(probes, NEIGHBOURS + 1)
     looked_into = 1
     while True:
         made.nprobe = looked_into
         _, found = made.search(probes, NEIGHBOURS + 1)
-        # Without the first, which is the picture itself.
+        # The first neighbour is the picture itself.
         hits = [len(set(a[1:]) & set(b[1:])) for a, b in zip(exact.tolist(), found.tolist(), strict=True)]
         recall = sum(hits) / (len(probes) * NEIGHBOURS)
         if recall >= TARGET_RECALL or looked_into >= cells:
@@ -297,7 +300,7 @@ def _tune(made: Any, probes: Vectors, cells: int) -> tuple[int, float]:  # noqa:
 
 
 def _pictures(index: Index, rows: list[int]) -> dict[int, tuple[str, tuple[str, ...]]]:
-    """Keys and tags of some rows; only the groups that hold them are read."""
+    """Read keys and tags of some rows, from only the groups that hold them."""
     found = {}
     with pq.ParquetFile(index.folder / INDEX_PICTURES_FILE) as file:
         for group in sorted({row // _GROUP_ROWS for row in rows}):

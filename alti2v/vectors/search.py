@@ -1,4 +1,4 @@
-"""From a picture or from tags to the nearest pictures: the orchestrator of `alti2v search`."""
+"""Search for the pictures nearest to a picture or to tags: the orchestrator of `alti2v search`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from alti2v.vectors.vector_file import Form, Vectors, as_vectors, read_origin, r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchConfig:
-    """What to look for.
+    """Options of `search`.
 
     Attributes:
-        vectors: a file of `alti2v embed`.
-        picture: to look for; needs `model`, the one that made the vectors.
-        model: see `tagger.load_tagger`.
-        tags: to look for, with commas between them.
-        count: how many pictures.
-        index: the index's folder; None for the one beside `vectors`.
+        vectors: File of `alti2v embed`.
+        picture: Picture to search for; needs `model`, the one that made the vectors.
+        model: Model to load, see `tagger.load_tagger`.
+        tags: Tags to search for, separated by commas.
+        count: Number of pictures to find.
+        index: Folder of the index; None for the one beside `vectors`.
     """
 
     vectors: Path
@@ -42,30 +42,30 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         if (self.picture is None) == (not self.tags.strip()):
-            raise UsageError("give what to look for: --picture FILE or --tags TAGS, one of them")
+            raise UsageError("give either --picture FILE or --tags TAGS to search for")
         if self.picture is not None and self.model is None:
-            raise UsageError("--picture needs --model, the one that the vectors were made with")
+            raise UsageError("--picture needs --model, the model that made the vectors")
         if self.count < 1:
             raise UsageError(f"--count {self.count} is less than 1")
 
     @property
     def index_dir(self) -> Path:
-        """Where the index lies."""
+        """Folder of the index."""
         return self.vectors.with_name(self.vectors.name + INDEX_SUFFIX) if self.index is None else self.index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchReport:
-    """What was found.
+    """Result of `search`.
 
     Attributes:
-        query: the picture's path, or the tags.
-        carriers: pictures whose centre was looked for; None for a picture.
-        neighbours: the most similar first.
-        pictures: that were searched.
-        recall: share of the true neighbours that a search in this index finds, as measured.
-        dataset: of the pictures; "" for files.
-        seconds: wall-clock, opening or building the index included.
+        query: Path of the picture, or the tags.
+        carriers: Number of pictures with the tags, whose mean vector is the query; None for a picture.
+        neighbours: Similar pictures, the most similar first.
+        pictures: Number of pictures in the index.
+        recall: Share of the true neighbours that the index finds, measured when it was built.
+        dataset: Dataset of the pictures; "" for files.
+        seconds: Wall-clock time, including opening or building the index.
     """
 
     query: str
@@ -78,19 +78,21 @@ class SearchReport:
 
 
 def search(config: SearchConfig, *, progress: ProgressHook = ignore_progress) -> SearchReport:
-    """Find the pictures nearest to a picture, or to the centre of those that carry some tags.
+    """Find the pictures nearest to a picture, or to the mean of those with some tags.
 
     Raises:
-        UsageError: no such file, another model than that of the vectors, no such tag, faiss is not installed.
-        DataError: the picture cannot be used, or no picture carries all the tags.
-        DamagedError: the vectors or the index are damaged.
+        UsageError: A file or tag does not exist, the vectors are of another model, or faiss is not installed.
+        DataError: The picture cannot be used, or no picture has all the tags.
+        DamagedError: The vectors or the index are damaged.
     """
     begun_s = time.monotonic()
     origin = read_origin(config.vectors)
     carriers = None
     if config.picture is not None and config.model is not None:
         if model_hash(config.model) != origin.model_sha256:
-            raise UsageError(f"{config.vectors} is of {origin.model}, not of {config.model}: give that --model")
+            raise UsageError(
+                f"{config.vectors} is of {origin.model}, not of {config.model}: give --model {origin.model}"
+            )
         query = picture_vector(load_tagger(config.model, batch_size=1), config.picture, origin.form)
         shown = str(config.picture)
     else:
@@ -110,23 +112,23 @@ def search(config: SearchConfig, *, progress: ProgressHook = ignore_progress) ->
 
 
 def picture_vector(tagger: Tagger, picture: Path, form: Form) -> Vectors:
-    """The vector of a picture, (width,).
+    """Compute the vector of a picture, (width,).
 
     Raises:
-        DataError: the picture cannot be used.
+        DataError: The picture cannot be used.
     """
     vector: Vectors = as_vectors(tagger.extract_feature([picture]), form)[0]
     return vector
 
 
 def centre_of_tags(vectors: Path, tags: tuple[str, ...]) -> tuple[Vectors, int]:
-    """The centre of the pictures in which the model sees all of these tags, and how many they are.
+    """Compute the mean vector of the pictures with all of these predicted tags, and their number.
 
-    For numbers it is the mean of the vectors made equally long, whose direction has the largest mean cosine to
-    them; for codes each bit is what most of them have, which gives the least mean Hamming distance to them.
+    For numbers it is the mean of the vectors scaled to equal length, whose direction has the largest mean
+    cosine to them. For codes each bit is the majority's, which gives the least mean Hamming distance to them.
 
     Raises:
-        DataError: no picture carries all of them.
+        DataError: No picture has all of them.
     """
     origin, wanted = read_origin(vectors), set(tags)
     total, count = np.zeros(origin.width * (8 if origin.form is Form.BINARY else 1)), 0
@@ -140,19 +142,17 @@ def centre_of_tags(vectors: Path, tags: tuple[str, ...]) -> tuple[Vectors, int]:
             lengths = np.linalg.norm(numbers, axis=1, keepdims=True)
             total += (numbers / np.maximum(lengths, 1e-12)).sum(axis=0)
     if not count:
-        raise DataError(
-            f"in no picture of {vectors} the model sees {', '.join(tags)} together: ask for fewer tags"
-        )
+        raise DataError(f"no picture of {vectors} has all of {', '.join(tags)}: give fewer tags")
     if origin.form is Form.BINARY:
         return np.packbits(2 * total > count), count
     return (total / count).astype(np.float32), count
 
 
 def _known_tags(vectors: Path, wanted: str) -> tuple[str, ...]:
-    """The tags as the file has them.
+    """Find the tags in the file's spelling.
 
     Raises:
-        UsageError: no picture carries one of them; the message offers the nearest names.
+        UsageError: No picture has one of them; the message suggests the nearest names.
     """
     counts: Counter[str] = Counter()
     with pq.ParquetFile(vectors) as file:

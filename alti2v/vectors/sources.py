@@ -17,23 +17,23 @@ from alti2v.storage.tar import read_span
 
 
 def dataset_among(inputs: Sequence[str]) -> Path | None:
-    """The dataset that the inputs mean; None where they are files.
+    """Return the dataset among the inputs; None if they are files.
 
     Raises:
-        UsageError: there are a dataset and something else.
+        UsageError: There are a dataset and other inputs.
     """
     datasets = [Path(name) for name in inputs if kind_of(Path(name)) is DirectoryKind.DATASET]
     if datasets and len(inputs) > 1:
-        raise UsageError(f"{datasets[0]} is a dataset: give it alone, its keys would mix with paths")
+        raise UsageError(f"{datasets[0]} is a dataset: give it alone, because its keys would mix with paths")
     return datasets[0] if datasets else None
 
 
 def count_sources(inputs: Sequence[str]) -> int | None:
-    """How many pictures there are; None where standard input lists some.
+    """Count the pictures; None if standard input lists some.
 
     Raises:
-        UsageError: an input means nothing that exists.
-        DataError: there is no picture.
+        UsageError: An input does not exist.
+        DataError: There is no picture.
     """
     dataset = dataset_among(inputs)
     if dataset is None:
@@ -42,15 +42,15 @@ def count_sources(inputs: Sequence[str]) -> int | None:
 
 
 def find_sources(inputs: Sequence[str], listed: Iterable[str] = ()) -> Iterator[tuple[str, Source]]:
-    """Stream the keys of pictures and where they are: paths, or the pictures of a dataset in its order.
+    """Stream keys and locations of pictures: paths, or the pictures of a dataset in order.
 
     Raises:
-        UsageError: an input means nothing that exists.
-        DamagedError: a table of the dataset is missing.
+        UsageError: An input does not exist.
+        DamagedError: A table of the dataset is missing.
     """
     dataset = dataset_among(inputs)
     if dataset is None:
-        # Absolute, so that a search finds the pictures from wherever it is started.
+        # Absolute, so that a search finds the pictures from any working directory.
         yield from ((os.path.abspath(path), path) for path in find_pictures(inputs, listed))  # noqa: PTH100
         return
     for shard in read_manifest(dataset).shards:
@@ -58,7 +58,7 @@ def find_sources(inputs: Sequence[str], listed: Iterable[str] = ()) -> Iterator[
 
 
 def dataset_pictures(dataset: Path, keys: Iterable[str]) -> dict[str, bytes]:
-    """The JPEGs of some pictures of a dataset, by their keys; those that it does not hold are left out."""
+    """Read the JPEGs of some pictures of a dataset by key; unknown keys are left out."""
     wanted, found = set(keys), dict[str, bytes]()
     for shard in read_manifest(dataset).shards:
         spans = {key: span for key, span in _spans(dataset, shard.name) if key in wanted}

@@ -1,7 +1,7 @@
-"""Files of vectors: Parquet, a row a picture, with the model that made them in the metadata. No TensorFlow.
+"""Files of vectors: Parquet with one row per picture and the model in the metadata. No TensorFlow.
 
-A vector is a fixed-size list of float16 or float32, or a fixed-size binary of one bit a unit (`numpy.packbits`
-order: the first unit is the highest bit of the first byte).
+A vector is a fixed-size list of float16 or float32, or a fixed-size binary of one bit per unit
+(`numpy.packbits` order: the first unit is the highest bit of the first byte).
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ _BATCH_ROWS = 8192
 
 
 class Form(StrEnum):
-    """What the numbers of a vector are."""
+    """Form of the numbers of a vector."""
 
     FLOAT16 = "float16"
     FLOAT32 = "float32"
-    BINARY = "binary"  # one bit a unit: whether it is active
+    BINARY = "binary"  # one bit per unit: 1 if it is active
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What all vectors of a file have in common.
+    """Origin of all vectors of a file.
 
     Attributes:
-        model: the model, as it was given.
-        model_sha256: of its file of weights: vectors of different models cannot be compared.
-        form: what the numbers are.
-        width: F units, or bytes of a code.
-        dataset: absolute path of the dataset that the pictures are of; "" for files.
+        model: Path of the model, as given.
+        model_sha256: Hash of its weights; vectors of different models cannot be compared.
+        form: Form of the numbers.
+        width: Number of units, or bytes of a code.
+        dataset: Absolute path of the dataset of the pictures; "" for files.
     """
 
     model: str
@@ -57,7 +57,7 @@ class Origin:
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns, with this origin in the metadata."""
+        """Columns, with this origin in the metadata."""
         kinds = {Form.FLOAT16: pa.float16(), Form.FLOAT32: pa.float32()}
         kind = pa.binary(self.width) if self.form is Form.BINARY else pa.list_(kinds[self.form], self.width)
         types = (pa.string(), pa.list_(pa.string()), kind)
@@ -72,7 +72,7 @@ class Origin:
         )
 
     def is_comparable(self, other: Origin) -> bool:
-        """Whether the vectors are of the same model and form, wherever that lay."""
+        """Return whether the vectors are of the same model and form, wherever the model was stored."""
         return (self.model_sha256, self.form, self.width) == (other.model_sha256, other.form, other.width)
 
 
@@ -81,7 +81,7 @@ _FACTS = ("model", "model_sha256", "form", "width", "dataset")
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Some pictures: keys and tags, and their vectors (n, width)."""
+    """Keys, tags and vectors (n, width) of some pictures."""
 
     keys: list[str]
     tags: list[list[str]]
@@ -89,20 +89,19 @@ class Rows:
 
 
 def as_vectors(features: npt.NDArray[np.float32], form: Form) -> Vectors:
-    """Features (n, F), each at least 0, in the form in which they are stored.
+    """Convert features (n, F), each at least 0, to the stored form.
 
-    illustration2vec's bits: a unit is active where its feature is above 0, see
-    `model.tagger.Tagger.extract_binary_feature`.
+    As in illustration2vec, a bit is 1 if its feature is above 0; see `Tagger.extract_binary_feature`.
     """
     if form is Form.BINARY:
         return np.packbits(features > 0, axis=1)
-    # What is too large for float16 becomes its largest number, not infinity, which no distance survives.
+    # Numbers too large for float16 become its largest one; infinity would make all distances NaN.
     largest = float(np.finfo(np.dtype(form)).max)
     return np.minimum(features, largest).astype(np.dtype(form))
 
 
 def width_of(features: int, form: Form) -> int:
-    """Numbers of a vector, or bytes of a code, of F units."""
+    """Return the numbers of a vector, or the bytes of a code, of F units."""
     return -(-features // 8) if form is Form.BINARY else features
 
 
@@ -125,14 +124,14 @@ def write_rows(path: Path, origin: Origin, rows: Rows) -> None:
 
 
 def merge_files(out: Path, origin: Origin, parts: Sequence[Path]) -> int:
-    """Publish one file of the rows of several, one of which may be `out` itself; a row group in memory.
+    """Merge files into one; `out` may be among them. Holds one row group in memory.
 
     Returns:
-        The number of rows.
+        Number of rows.
 
     Raises:
-        DamagedError: a part cannot be read.
-        StorageError: the file system refuses; `out` is as it was.
+        DamagedError: A part cannot be read.
+        StorageError: The file system refuses; `out` is unchanged.
     """
     written = 0
 
@@ -151,19 +150,19 @@ def merge_files(out: Path, origin: Origin, parts: Sequence[Path]) -> int:
 
 
 def read_origin(path: Path) -> Origin:
-    """Tell what a file of vectors is of.
+    """Read the origin of a file of vectors.
 
     Raises:
-        UsageError: there is no such file, or it is another table.
-        VersionError: another format version wrote it.
-        DamagedError: it is no Parquet file.
+        UsageError: The file does not exist, or is another table.
+        VersionError: It has another format version.
+        DamagedError: It is not a Parquet file.
     """
     with _open(path) as file:
         metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
     if metadata.get(_TABLE_KEY) != VECTORS.name:
-        raise UsageError(f"{path} is no file of vectors: make one with `alti2v embed`")
+        raise UsageError(f"{path} is not a file of vectors: make one with `alti2v embed`")
     if metadata.get(_VERSION_KEY) != str(FORMAT_VERSION):
-        raise VersionError(f"{path} is of another format version: use the alti2v that wrote it, or embed again")
+        raise VersionError(f"{path} has another format version: use the alti2v that wrote it, or embed again")
     try:
         facts = {name: metadata[_PREFIX + name] for name in _FACTS}
         return Origin(
@@ -174,11 +173,11 @@ def read_origin(path: Path) -> Origin:
             dataset=facts["dataset"],
         )
     except (KeyError, ValueError) as exc:
-        raise DamagedError(f"{path} does not say what its vectors are of ({exc}): embed again") from exc
+        raise DamagedError(f"{path} does not name the model of its vectors ({exc}): embed again") from exc
 
 
 def count_rows(path: Path) -> int:
-    """How many pictures a file of vectors holds."""
+    """Count the pictures in a file of vectors."""
     with _open(path) as file:
         return int(file.metadata.num_rows)
 
@@ -187,7 +186,7 @@ def read_keys(path: Path) -> Iterator[str]:
     """Stream the keys of a file of vectors.
 
     Raises:
-        DamagedError: it cannot be read.
+        DamagedError: It cannot be read.
     """
     with _open(path) as file:
         for batch in file.iter_batches(_BATCH_ROWS, columns=["key"]):
@@ -198,7 +197,7 @@ def read_rows(path: Path, *, rows: int = _BATCH_ROWS) -> Iterator[Rows]:
     """Stream a file of vectors, some rows at a time.
 
     Raises:
-        DamagedError: it cannot be read.
+        DamagedError: It cannot be read.
     """
     form = read_origin(path).form
     with _open(path) as file:
@@ -221,7 +220,7 @@ def _numbers(column: Any, form: Form) -> Vectors:  # noqa: ANN401 - pyarrow has 
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[Any]:
-    """A Parquet file for the length of a block, its errors in words."""
+    """Open a Parquet file for the duration of a block, with clear errors."""
     try:
         with pq.ParquetFile(path) as file:
             yield file

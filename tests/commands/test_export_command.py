@@ -72,7 +72,7 @@ def test_check_tells_each_breach_and_ends_with_4(tmp_path: Path, capsys: pytest.
 
     assert status == DamagedError.exit_status == 4
     assert len(lines) == 6
-    assert "model.onnx is missing: clients ask for exactly this name" in lines
+    assert "model.onnx is missing: clients request exactly this name" in lines
     assert errors == f"alti2v: {tmp_path} breaks the contract of the wd format in 6 ways: export it again\n"
 
 

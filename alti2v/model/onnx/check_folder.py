@@ -1,7 +1,7 @@
-"""Does a folder keep the contract of its format? Asserted from its files alone, without TensorFlow.
+"""Check of an exported folder against the contract of its format, from its files alone, without TensorFlow.
 
-Works on any folder, ours or another's. What no file can show is not asserted: that blue comes first and that
-white is 255 (`export` compares the exported model with the network, picture by picture, for that).
+Works on any folder, including those of other programs. The files cannot show the order of colours and the value
+of white; for these `export` compares the exported model with the network on random pictures.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from alti2v.model.onnx import runtime
 from alti2v.model.onnx.check_labels import check_labels
 from alti2v.model.onnx.contract import CONTRACTS, Contract, Format
 
-_DTYPES = {1: "float32", 2: "uint8"}  # onnx.TensorProto.DataType; no format takes another one
-# A picture alone and one among others go through other kernels, which add in another order.
+_DTYPES = {1: "float32", 2: "uint8"}  # onnx.TensorProto.DataType; the only types in the contracts
+# Batches of different sizes use different kernels, which sum in another order.
 _BATCH_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What was checked and found.
+    """Result of a check.
 
     Attributes:
-        format: as the files show it.
-        labels: rows of the table.
-        breaches: one line each: the file, what is wrong, and mostly who stumbles over it.
+        folder: Folder that was checked.
+        format: Format, recognised by its files.
+        labels: Number of rows of the table.
+        breaches: One line for each breach: the file, the fault, and usually the readers it breaks.
     """
 
     folder: Path
@@ -42,7 +43,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class _Tensor:
-    """An input or an output as the file declares it; open dimensions are None."""
+    """Input or output as declared in the file; open dimensions are None."""
 
     name: str
     dtype: str
@@ -53,7 +54,7 @@ def check_folder(folder: Path) -> Checked:
     """Check an exported folder.
 
     Raises:
-        UsageError: there is no exported model, or the extra `export` is not installed.
+        UsageError: There is no exported model, or the extra `export` is not installed.
     """
     format_ = _recognise(folder)
     contract = CONTRACTS[format_]
@@ -63,15 +64,15 @@ def check_folder(folder: Path) -> Checked:
     breaches += [f"{contract.labels_file}: {breach}" for breach in table.breaches]
     model = _load(model_file) if model_file.is_file() else None
     if not model_file.is_file():
-        breaches.append(f"{contract.model_file} is missing: clients ask for exactly this name")
+        breaches.append(f"{contract.model_file} is missing: clients request exactly this name")
     elif model is None:
-        breaches.append(f"{contract.model_file} is no ONNX model")
+        breaches.append(f"{contract.model_file} is not an ONNX model")
     else:
         if format_ is Format.WD and len(model.graph.output) == 2:
             format_ = Format.WD_EMBEDDING
         contract = CONTRACTS[format_]
         found = list(_graph_breaches(model, contract, labels=len(table.rows)))
-        # A model that is not fed as clients feed it would only say the same again, in other words.
+        # If the declarations are wrong, running the model would only report the same faults again.
         found = found or list(_run_breaches(model_file, contract, labels=len(table.rows)))
         breaches += [f"{contract.model_file}: {breach}" for breach in found]
     return Checked(folder=folder, format=format_, labels=len(table.rows), breaches=tuple(breaches))
@@ -81,7 +82,7 @@ def open_session(model: Path | bytes) -> Any:  # noqa: ANN401 - onnxruntime.Infe
     """Load a model into ONNX Runtime on the CPU, without its warnings.
 
     Raises:
-        UsageError: onnxruntime is not installed.
+        UsageError: Onnxruntime is not installed.
     """
     ort = runtime.onnxruntime
     options = ort.SessionOptions()
@@ -91,10 +92,10 @@ def open_session(model: Path | bytes) -> Any:  # noqa: ANN401 - onnxruntime.Infe
 
 
 def _recognise(folder: Path) -> Format:
-    """Tell a format by its table, which no other format has."""
+    """Recognise a format by the name of its table."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder: give the folder of an exported model")
-    # The plain WD form stands for both; the number of outputs decides.
+    # WD stands for both WD formats here; the number of outputs tells them apart.
     formats = (Format.WD, Format.CL, Format.ONNX)
     for format_ in formats:
         if (folder / CONTRACTS[format_].labels_file).is_file():
@@ -113,16 +114,16 @@ def _load(file: Path) -> Any | None:  # noqa: ANN401 - onnx.ModelProto
 
 
 def _graph_breaches(model: Any, contract: Contract, *, labels: int) -> Iterator[str]:  # noqa: ANN401 - onnx
-    """What the declarations break."""
+    """List breaches in the declarations of the graph."""
     external = runtime.onnx.TensorProto.EXTERNAL
     constants = {tensor.name for tensor in model.graph.initializer}
     if any(tensor.data_location == external for tensor in model.graph.initializer):
-        yield "keeps its weights in another file, which no client fetches"
+        yield "keeps its weights in another file, which no client downloads"
     inputs = [_tensor(value) for value in model.graph.input if value.name not in constants]
     outputs = [_tensor(value) for value in model.graph.output]
     if len(model.graph.input) != 1 or len(inputs) != 1:
         names = ", ".join(value.name for value in model.graph.input)
-        yield f"has {len(model.graph.input)} inputs ({names:.100}): clients feed exactly one"
+        yield f"has {len(model.graph.input)} inputs ({names:.100}): clients give exactly one"
     if len(outputs) != len(contract.outputs):
         yield f"has {len(outputs)} outputs instead of {len(contract.outputs)}"
     if inputs:
@@ -137,12 +138,12 @@ def _input_breaches(tensor: _Tensor, contract: Contract) -> Iterator[str]:
     side = contract.side_px or (tensor.shape[1] if len(tensor.shape) == 4 else None) or 0
     wanted = contract.shape(side)
     if tensor.shape[1:] != wanted or not side:
-        reason = ": kohya feeds 448 px whatever the model says" if contract.side_px else ""
+        reason = ": kohya always gives 448 px" if contract.side_px else ""
         shown = ", ".join(str(length or "?") for length in tensor.shape)
         expected = ", ".join(str(length or "SIDE") for length in wanted)
         yield f"takes pictures of shape ({shown}) instead of (batch, {expected}){reason}"
     elif tensor.shape[0] is not None:
-        yield f"takes batches of {tensor.shape[0]} only: clients send as many pictures as the user asked for"
+        yield f"takes batches of {tensor.shape[0]} only: clients send batches of any size"
 
 
 def _output_breaches(tensor: _Tensor, *, labels: int) -> Iterator[str]:
@@ -153,7 +154,7 @@ def _output_breaches(tensor: _Tensor, *, labels: int) -> Iterator[str]:
 
 
 def _run_breaches(file: Path, contract: Contract, *, labels: int) -> Iterator[str]:
-    """What shows only when pictures go through."""
+    """List breaches that show only when the model runs."""
     try:
         session = open_session(file)
         name = session.get_inputs()[0].name
@@ -163,7 +164,7 @@ def _run_breaches(file: Path, contract: Contract, *, labels: int) -> Iterator[st
         alone = session.run(None, {name: pictures[:1]})
     except UsageError:
         raise
-    except Exception as exc:  # noqa: BLE001 - ONNX Runtime's exceptions have no base of their own
+    except Exception as exc:  # noqa: BLE001 - ONNX Runtime's exceptions have no common base class
         reason = " ".join(str(exc).split())
         yield f"does not run in ONNX Runtime: {reason:.200}"
         return
@@ -172,30 +173,30 @@ def _run_breaches(file: Path, contract: Contract, *, labels: int) -> Iterator[st
         yield f"gives values of shape {values.shape} for {len(pictures)} pictures and {labels} rows"
         return
     if not all(np.isfinite(output).all() for output in together):
-        yield "gives values that are no numbers"
+        yield "gives values that are not finite numbers"
         return
     looks_like_probabilities = values.min() >= 0 and values.max() <= 1
     if contract.logits and looks_like_probabilities:
-        yield "gives probabilities where logits belong: clients apply the sigmoid a second time"
+        yield "gives probabilities instead of logits: clients apply the sigmoid a second time"
     if not contract.logits and not looks_like_probabilities:
-        yield f"gives values from {values.min():.3g} to {values.max():.3g} where probabilities belong"
+        yield f"gives values from {values.min():.3g} to {values.max():.3g} instead of probabilities"
     difference = max(
         float(np.abs(one[0] - many[0]).max() / max(1.0, float(np.abs(many[0]).max())))
         for one, many in zip(alone, together, strict=True)
     )
     if difference > _BATCH_TOLERANCE:
-        yield f"answers differently for a picture alone and among others, by {difference:.2g}"
+        yield f"gives values for a picture that depend on its batch, by {difference:.2g}"
 
 
 def _pictures(contract: Contract, side: int) -> npt.NDArray[Any]:
-    """Noise, white and black as clients would send them, (3, ...)."""
+    """Return noise, white and black as clients send them, (3, ...)."""
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3))
     pixels = np.stack([noise, np.full_like(noise, 255), np.zeros_like(noise)])
     return as_fed(pixels.astype(np.float32), contract)
 
 
 def as_fed(pixels: npt.NDArray[np.float32], contract: Contract) -> npt.NDArray[Any]:
-    """Pixels (B, S, S, 3), 0 to 255 in the contract's order of colours, as the model takes them."""
+    """Convert pixels (B, S, S, 3), 0 to 255 in the contract's order of colours, to the model's input."""
     scaled = contract.low + pixels * ((contract.high - contract.low) / 255)
     moved = scaled.transpose(0, 3, 1, 2) if contract.channels_first else scaled
     return np.ascontiguousarray(moved, contract.dtype)

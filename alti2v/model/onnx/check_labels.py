@@ -91,7 +91,7 @@ def _wd_breaches(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
     if tuple(row["tag_id"] for row in rows[:4]) != tuple(map(str, WD_RATING_IDS)):
         yield f"the tag_id of rows 0 to 3 are not {', '.join(map(str, WD_RATING_IDS))}"
     if repeated := _repeated(row["tag_id"] for row in rows):
-        yield f"{_some('tag_id', repeated)} is there more than once"
+        yield f"{_some('tag_id', repeated)} occurs more than once"
     if foreign := [i for i, category in enumerate(categories) if category not in order]:
         yield (
             f"{_some('row', foreign)} has a category other than 9, 0 and 4: kohya ends with an IndexError, "
@@ -116,7 +116,7 @@ def _native_breaches(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
     if foreign := [i for i, row in enumerate(rows) if row["category"] not in set(Category)]:
         yield f"{_some('row', foreign)} has a category other than {', '.join(Category)}"
     if repeated := _repeated(row["name"] for row in rows):
-        yield f"{_some('name', repeated)} is there more than once"
+        yield f"{_some('name', repeated)} occurs more than once"
 
 
 def _check_mapping(text: str) -> ParsedTable:
@@ -153,7 +153,7 @@ def _name_breaches(names: Sequence[str]) -> Iterator[str]:
     for fault, faulty in faults.items():
         yield f"{_some('name', faulty)} {fault}"
     if repeated := _repeated(names):
-        yield f"{_some('name', repeated)} is there more than once: readers keep tags by name"
+        yield f"{_some('name', repeated)} occurs more than once: readers look tags up by name"
 
 
 def _repeated(values: Iterable[str]) -> list[str]:
@@ -161,7 +161,7 @@ def _repeated(values: Iterable[str]) -> list[str]:
 
 
 def _some(what: str, examples: Sequence[object]) -> str:
-    """Name the first few: `row 3`, `name 'a,b' and 17 more`."""
+    """List the first few: `row 3`, `name 'a,b' and 17 more`."""
     shown = ", ".join(repr(example) for example in examples[:_SHOWN])
     more = len(examples) - _SHOWN
     return f"{what} {shown}" + (f" and {more:,} more" if more > 0 else "")

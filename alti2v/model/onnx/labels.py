@@ -1,7 +1,7 @@
-"""What the outputs of an exported model mean, in the rows that its readers take. Pure: tags in, tables out.
+"""Tables of the outputs of exported models. Pure: tags in, tables out.
 
-A row names the network's output that stands behind it, or the constant that does. The weights of the last layer
-are arranged by these rows, so the table is the only place where the order is decided.
+A row refers to an output of the network or to a constant. The weights of the last layer are arranged by these
+rows, so the order of the outputs is decided only here.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ from alti2v.model.onnx.contract import (
 )
 from alti2v.records import Category, Tag
 
-# sigmoid(-20) = 2e-9: below every threshold, and far from what float32 cannot hold.
+# sigmoid(-20) = 2e-9: below every threshold, and well within the range of float32.
 _NEVER_LOG_ODDS = -20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """A rating that every picture gets alike.
+    """A rating with the same probability for every picture.
 
     Attributes:
-        count: training pictures that carry it.
-        probability: what the model says of it, of whatever picture; in (0, 1).
+        name: One of `RATINGS`.
+        count: Number of training pictures that have it.
+        probability: Constant output of the model, in (0, 1).
     """
 
     name: str
@@ -53,12 +54,12 @@ class Label:
     """One output of the exported model.
 
     Attributes:
-        id: the tag's number; unique in the table.
-        name: as the table has it.
-        category: as the table has it: "9", "0", "4", or "Rating", "General" ...
-        count: training pictures that carry it.
-        output: which output of the network it is; None for a constant.
-        log_odds: of the constant; 0 where there is an output.
+        id: ID of the tag; unique in the table.
+        name: Name in the table.
+        category: Category in the table: "9", "0", "4", or "Rating", "General" and so on.
+        count: Number of training pictures that have the tag.
+        output: Output of the network; None for a constant.
+        log_odds: Log-odds of the constant; 0 for an output.
     """
 
     id: int
@@ -71,11 +72,12 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A tag that is not in the table as it is in the vocabulary.
+    """A tag that differs between the vocabulary and the table.
 
     Attributes:
-        became: its name in the table; None if it is not there.
-        why: in words.
+        tag: Name in the vocabulary.
+        became: Name in the table; None if it is left out.
+        why: Reason, in words.
     """
 
     tag: str
@@ -85,20 +87,20 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class LabelTable:
-    """The rows of a table, and what was changed for it."""
+    """Rows of a table, and the changes made for it."""
 
     rows: tuple[Label, ...]
     changes: tuple[Change, ...]
 
 
 def rating_constants(counts: Mapping[str, int]) -> tuple[Rating, ...]:
-    """What to say of a picture's rating when nothing was learnt about it: the training pictures' shares.
+    """Return the ratings' shares of the training pictures, as constants for a model that learnt no ratings.
 
-    (count + 1) / (pictures + 4): Laplace's rule of succession for four kinds that exclude each other. The four
-    sum to 1, none is 0 or 1, and without any count each is 1/4.
+    (count + 1) / (pictures + 4) is Laplace's rule of succession for four mutually exclusive kinds. The four sum
+    to 1, all lie strictly between 0 and 1, and without counts each is 1/4.
 
     Args:
-        counts: training pictures by rating; other names are left out.
+        counts: Rating -> number of training pictures; other names are ignored.
     """
     total = sum(counts.get(name, 0) for name in RATINGS)
     return tuple(
@@ -110,23 +112,23 @@ def rating_constants(counts: Mapping[str, int]) -> tuple[Rating, ...]:
 def wd_labels(
     tags: Sequence[Tag], ratings: Sequence[Rating], *, with_copyrights: bool = True, placeholder: bool = False
 ) -> LabelTable:
-    """Arrange tags in the only order that every reader of WD taggers takes.
+    """Arrange tags in the only order that all readers of WD taggers accept.
 
-    Four ratings; general tags; copyrights and tags without a category, as if they were general, because no
-    reader has a place for them; characters. Artists and metadata are left out. In each part the most frequent
-    comes first.
+    The order is: four ratings; general tags; copyright tags and tags without a category, exported as general
+    because the format lacks these categories; characters. Artist and meta tags are left out. Each part is
+    sorted by falling count.
 
     Args:
-        tags: output i of the network is tags[i].
-        ratings: in the order of `RATINGS`.
-        with_copyrights: whether copyrights come in.
-        placeholder: whether to add a character that is never predicted if there is none.
+        tags: Output i of the network is tags[i].
+        ratings: Constants in the order of `RATINGS`.
+        with_copyrights: True to include copyright tags.
+        placeholder: True to add a character that is never predicted if there is none.
     """
     places = [Category.GENERAL, *([Category.COPYRIGHT] if with_copyrights else []), Category.UNKNOWN]
     as_general = [item for category in places for item in _most_frequent(tags, category)]
     characters = list(_most_frequent(tags, Category.CHARACTER))
     left_out = [
-        Change(tag.name, None, f"{tag.category.value} tags have no place in this format")
+        Change(tag.name, None, f"{tag.category.value} tags do not exist in this format")
         for tag in tags
         if tag.category not in (*places, Category.CHARACTER)
     ]
@@ -156,7 +158,7 @@ def wd_labels(
 
 
 def cl_labels(tags: Sequence[Tag], ratings: Sequence[Rating]) -> LabelTable:
-    """Arrange tags for kohya's second form, which keeps all categories; readers find each row by its number."""
+    """Arrange tags for kohya's second format, which keeps all categories; readers find rows by number."""
     order = [item for category in CL_CATEGORIES for item in _most_frequent(tags, category)]
     names, changes = _unique_names(order, taken=RATINGS)
     rows = [
@@ -167,12 +169,12 @@ def cl_labels(tags: Sequence[Tag], ratings: Sequence[Rating]) -> LabelTable:
 
 
 def count_categories(rows: Iterable[Label]) -> Mapping[str, int]:
-    """How many rows each category has, by its name in lower case, in the order of the table."""
+    """Count rows by category, named in lower case, in the order of the table."""
     return Counter(WD_CATEGORY_NAMES.get(row.category, row.category.lower()) for row in rows)
 
 
 def native_labels(tags: Sequence[Tag]) -> LabelTable:
-    """The vocabulary as it is."""
+    """Return the vocabulary unchanged."""
     return LabelTable(
         tuple(
             Label(id=output, name=tag.name, category=tag.category.value, count=tag.count, output=output)
@@ -183,18 +185,18 @@ def native_labels(tags: Sequence[Tag]) -> LabelTable:
 
 
 def selected_tags_csv(rows: Iterable[Label]) -> bytes:
-    """The table of the WD taggers."""
+    """Write the table of the WD taggers."""
     return table_csv(WD_COLUMNS, ((row.id, row.name, row.category, row.count) for row in rows))
 
 
 def tag_mapping_json(rows: Iterable[Label]) -> bytes:
-    """The table of kohya's second form."""
+    """Write the table of kohya's second format."""
     mapping = {str(i): {"tag": row.name, "category": row.category} for i, row in enumerate(rows)}
     return (json.dumps(mapping, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def table_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    """A table as CSV: UTF-8, LF, quotes only where they are needed (RFC 4180 but for the line end)."""
+    """Write a table as CSV: UTF-8, LF, quotes only where needed (RFC 4180 except for the line ends)."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -203,7 +205,7 @@ def table_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes
 
 
 def _most_frequent(tags: Sequence[Tag], category: Category) -> Iterator[tuple[int, Tag]]:
-    """(output, tag) of one category; equal counts stay in the order of the vocabulary."""
+    """Sort (output, tag) of one category by falling count; equal counts keep the vocabulary's order."""
     of_category = [(output, tag) for output, tag in enumerate(tags) if tag.category is category]
     return iter(sorted(of_category, key=lambda item: -item[1].count))
 
@@ -211,13 +213,13 @@ def _most_frequent(tags: Sequence[Tag], category: Category) -> Iterator[tuple[in
 def _unique_names(
     order: Iterable[tuple[int, Tag]], *, taken: Iterable[str]
 ) -> tuple[dict[int, str], tuple[Change, ...]]:
-    """Names that no reader stumbles over, by output; an output without a name has to be left out."""
+    """Return a unique, safe name for each output; outputs without one are left out of the table."""
     names: dict[int, str] = {}
     changes = []
     seen = set(taken)
-    # Sound names first: no tag loses its own to one that has to be mended.
+    # Safe names first, so that no tag loses its name to a repaired one.
     for output, tag in sorted(order, key=lambda item: bool(fault_of(item[1].name))):
-        name, why = _mended(tag.name), fault_of(tag.name)
+        name, why = _repaired(tag.name), fault_of(tag.name)
         if name in seen:
             name, why = f"{name}_(tag)", why or "is the name of another row"
         if not name or name in seen:
@@ -230,8 +232,8 @@ def _unique_names(
     return names, tuple(changes)
 
 
-def _mended(name: str) -> str:
-    """The name without what harms; the boards' own way to qualify a name is a word in parentheses."""
+def _repaired(name: str) -> str:
+    """Remove harmful characters; qualify a name as boards do, with a word in parentheses."""
     printable = "".join("_" if letter.isspace() else letter for letter in name.replace(",", ""))
     printable = "".join(letter for letter in printable if letter.isprintable())
     return f"{printable}_(tag)" if printable and reads_as_missing(printable) else printable

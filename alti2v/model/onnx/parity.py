@@ -1,4 +1,4 @@
-"""Does an exported model say what the network says? Both look at the same pictures."""
+"""Comparison of an exported model with the network, on the same random pictures."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from alti2v.model.onnx.contract import Contract
 from alti2v.model.onnx.labels import Label
 from alti2v.model.saved_model import SavedModel
 
-# 32-bit sums in another order; what was seen is about a tenth of it.
+# float32 sums in another order; observed differences are about a tenth of this.
 TOLERANCE = 1e-5
 _BATCHES = (1, 3)
 
 
 def largest_difference(
-    model: bytes, contract: Contract, rows: Sequence[Label], bundle: SavedModel, *, seed: int = 0
+    model: bytes, contract: Contract, rows: Sequence[Label], saved: SavedModel, *, seed: int = 0
 ) -> float:
     """Compare probabilities and features on random pictures, in batches of 1 and of 3.
 
     Args:
-        model: content of the ONNX file.
-        contract: how it wants to be fed.
-        rows: what its outputs are.
-        bundle: the network, which computes in float32 here whatever it was trained in.
-        seed: of the pictures.
+        model: Content of the ONNX file.
+        contract: Contract of its format.
+        rows: Rows of its table.
+        saved: Network to compare with; computes in float32 here, whatever precision it was trained in.
+        seed: Random seed of the pictures.
 
     Returns:
-        The largest difference, of features as a share of the largest feature; `TOLERANCE` is what to expect.
+        Largest difference; for features relative to the largest feature. Expect at most `TOLERANCE`.
 
     Raises:
-        UsageError: onnxruntime is not installed.
+        UsageError: Onnxruntime is not installed.
     """
-    network = _in_float32(bundle)
+    network = _in_float32(saved)
     session = open_session(model)
     rng = np.random.default_rng(seed)
-    return max(_difference(session, contract, rows, network, bundle.size, n=n, rng=rng) for n in _BATCHES)
+    return max(_difference(session, contract, rows, network, saved.size, n=n, rng=rng) for n in _BATCHES)
 
 
 def area_average(pixels: Float32Array, side: int) -> Float32Array:
-    """Reduce pictures (B, S, S, C) by averaging over areas; computed from sums along each axis."""
+    """Reduce pictures (B, S, S, C) by averaging over areas, computed from sums along each axis."""
     for axis in (1, 2):
         pixels = _averaged_along(pixels, axis, side)
     return pixels
@@ -75,7 +75,7 @@ def _difference(
 
 
 def _arranged(probabilities: Float32Array, rows: Sequence[Label]) -> Float32Array:
-    """The network's probabilities and the constants, as the rows say."""
+    """Arrange the network's probabilities and the constants in the order of the rows."""
     columns = [
         np.full(len(probabilities), _sigmoid(np.float64(row.log_odds)))
         if row.output is None
@@ -86,7 +86,7 @@ def _arranged(probabilities: Float32Array, rows: Sequence[Label]) -> Float32Arra
 
 
 def _pictures(n: int, side: int, rng: np.random.Generator) -> Float32Array:
-    """Patches of colour under noise, (n, S, S, 3), whole numbers 0 to 255; noise alone averages to grey."""
+    """Draw noisy patches of colour, (n, S, S, 3), integers 0 to 255; noise alone averages to grey."""
     patches = rng.integers(0, 256, (n, 8, 8, 3)).repeat(-(-side // 8), axis=1).repeat(-(-side // 8), axis=2)
     noisy = patches[:, :side, :side] + rng.integers(-40, 41, (n, side, side, 3))
     pictures: Float32Array = np.clip(noisy, 0, 255).astype(np.float32)
@@ -106,18 +106,18 @@ def _averaged_along(pixels: Float32Array, axis: int, side: int) -> Float32Array:
     return moved
 
 
-def _in_float32(bundle: SavedModel) -> Any:  # noqa: ANN401 - keras.Model
-    """The network as it is, or built again in float32 if a layer computes in fewer bits."""
-    if all(layer.compute_dtype == "float32" for layer in bundle.network.layers):
-        return bundle.network
+def _in_float32(saved: SavedModel) -> Any:  # noqa: ANN401 - keras.Model
+    """Return the network, rebuilt in float32 if a layer computes in fewer bits."""
+    if all(layer.compute_dtype == "float32" for layer in saved.network.layers):
+        return saved.network
     config = backend.keras.config
     policy = config.dtype_policy()
     config.set_dtype_policy("float32")
     try:
-        network = build_network(bundle.architecture).tagger
+        network = build_network(saved.architecture).tagger
     finally:
         config.set_dtype_policy(policy)
-    network.set_weights(bundle.network.get_weights())
+    network.set_weights(saved.network.get_weights())
     return network
 
 

@@ -1,9 +1,8 @@
-"""A folder with an ONNX model, of the WD taggers' form, kohya's second or our own, to tag with. No TensorFlow.
+"""Reader of folders with an ONNX model: WD taggers, kohya's second format, or alti2v's own. No TensorFlow.
 
-What each form takes and gives is `export_contract`. The WD form (SmilingWolf's wd-*-tagger-v3 repositories and
-every client of theirs): one input (N, S, S, 3) float32, BGR in [0, 255], white around the picture; the first
-output holds probabilities in the order of the rows of `selected_tags.csv`; a second one, where it exists, holds
-the vectors.
+`contract` describes the formats. The WD format (SmilingWolf's wd-*-tagger-v3 repositories and
+their clients) has one input (N, S, S, 3) float32, BGR in [0, 255], padded with white. The first output holds
+probabilities in the order of the rows of `selected_tags.csv`; an optional second one holds the vectors.
 """
 
 from __future__ import annotations
@@ -35,20 +34,21 @@ from alti2v.records import CATEGORY_OF_CODE, Category
 from alti2v.storage.publish import read_json
 
 WD_TAGS_FILE = CONTRACTS[Format.WD].labels_file
-_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # of those that are there, in this order
+_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # the available ones are used, in this order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxModel:
-    """A session, ready to use.
+    """A loaded model.
 
     Attributes:
-        forward: (B, S, S, 3) uint8, RGB -> probabilities (B, T) float32, vectors (B, F) float32 or None.
-        vocabulary: of the T outputs.
-        size: S, px.
-        features: F; None where the model gives no vectors.
-        threshold: where precision equals recall on the validation split, which our exports say; else None.
-        form: whose it is; only our own keeps the training pictures' conversion.
+        forward: Maps (B, S, S, 3) uint8 RGB to probabilities (B, T) float32, vectors (B, F) float32 or None.
+        vocabulary: Names and categories of the T outputs.
+        size: Side S of the pictures, px.
+        features: Length F of a vector; None if the model gives no vectors.
+        threshold: Threshold at which precision equals recall on the validation split; None if the folder does
+            not say.
+        form: Format of the folder; only ONNX takes pictures converted as for training.
     """
 
     forward: Callable[[Uint8Array], tuple[Float32Array, Float32Array | None]]
@@ -60,7 +60,7 @@ class OnnxModel:
 
 
 def form_of(folder: Path) -> Format | None:
-    """Tell by its files which form a folder has; None if it holds no model of these forms."""
+    """Recognise the format of a folder by its files; None if it holds no model of these formats."""
     has = {form: (folder / contract.labels_file).is_file() for form, contract in CONTRACTS.items()}
     if (folder / CONTRACTS[Format.CL].model_file).is_file() and has[Format.CL]:
         return Format.CL
@@ -73,8 +73,8 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
     """Load the model of a folder and its table of tags.
 
     Raises:
-        UsageError: onnxruntime is not installed, or the table of tags is not there.
-        DamagedError: model and table do not fit, or one of them is not what it should be.
+        UsageError: Onnxruntime is not installed, or the table of tags is missing.
+        DamagedError: The model or the table is damaged, or they do not match.
     """
     form = form_of(folder) or Format.WD
     contract = CONTRACTS[form]
@@ -111,7 +111,7 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
 
 
 def fed(images: Uint8Array, contract: Contract) -> npt.NDArray[Any]:
-    """Pictures, (B, S, S, 3) uint8 RGB, in the order and the range of a form."""
+    """Convert pictures (B, S, S, 3) uint8 RGB to the axes, channels and range of a format."""
     fed: npt.NDArray[Any] = images[..., ::-1] if contract.bgr else images
     if (contract.low, contract.high) != (0.0, 255.0):
         fed = fed.astype(np.float32) * ((contract.high - contract.low) / 255) + contract.low
@@ -119,10 +119,10 @@ def fed(images: Uint8Array, contract: Contract) -> npt.NDArray[Any]:
 
 
 def read_tag_mapping(file: Path) -> OutputTags:
-    """Read `tag_mapping.json` of kohya's second form: the number of an output -> its tag and category.
+    """Read `tag_mapping.json` of kohya's second format: number of an output -> tag and category.
 
     Raises:
-        DamagedError: it is something else.
+        DamagedError: The file is something else.
     """
     words = {name.lower(): category.value for category, name in CL_CATEGORIES.items() if name != "General"}
     words |= {CL_RATING.lower(): RATING, "general": Category.GENERAL.value}
@@ -137,10 +137,10 @@ def read_tag_mapping(file: Path) -> OutputTags:
 
 
 def read_tag_table(table: Path) -> OutputTags:
-    """Read `selected_tags.csv` of a WD tagger or our own `tags.csv`: row i is output i.
+    """Read `selected_tags.csv` of a WD tagger or alti2v's own `tags.csv`: row i is output i.
 
     Raises:
-        DamagedError: it is another table.
+        DamagedError: The file is something else.
     """
     try:
         rows = list(csv.DictReader(io.StringIO(table.read_bytes().decode("utf-8-sig"), newline="")))
@@ -149,12 +149,12 @@ def read_tag_table(table: Path) -> OutputTags:
         what = f"no column {exc}" if isinstance(exc, KeyError) else str(exc)
         raise DamagedError(f"{table} is not the table of a tagger's tags ({what}): get it again") from exc
     if not outputs:
-        raise DamagedError(f"{table} names no tag: get it again")
+        raise DamagedError(f"{table} has no tags: get it again")
     return make_vocabulary(outputs)
 
 
 def _threshold(report: Path) -> float | None:
-    """What the report of an export of ours says; another file of that name says nothing."""
+    """Read the threshold from the report of an export; None if the file is something else."""
     value = read_json(report) if report.is_file() else None
     found = value.get("threshold") if isinstance(value, dict) else None
     return float(found) if isinstance(found, int | float) and 0 <= found <= 1 else None
@@ -167,7 +167,7 @@ def _filled(cell: str | None) -> str:
 
 
 def _category(cell: str | None) -> str:
-    """A WD tagger's number, or our own word."""
+    """Convert a WD tagger's number or alti2v's own word to a category."""
     if cell is None:
         raise ValueError("a row without a category")
     if not cell.isdecimal():
@@ -183,7 +183,7 @@ def _session(file: Path) -> Any:  # noqa: ANN401 - onnxruntime has no type infor
     except ImportError as exc:
         raise UsageError(f"{file} needs onnxruntime: pip install 'alti2v[onnx]'") from exc
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors: the rest is for those who build models
+    options.log_severity_level = 3  # errors; warnings are for authors of models
     there = onnxruntime.get_available_providers()
     try:
         return onnxruntime.InferenceSession(
@@ -198,7 +198,7 @@ def _input(
     folder: Path,
     contract: Contract,
 ) -> tuple[str, int, int | None, type[np.generic]]:
-    """Name, side in px, fixed batch or None, and number type of the one input."""
+    """Return name, side in px, fixed batch size or None, and number type of the only input."""
     inputs = session.get_inputs()
     shape = list(inputs[0].shape) if len(inputs) == 1 else []
     if contract.channels_first and len(shape) == 4:
@@ -214,9 +214,8 @@ def _input(
     ):
         found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
         raise DamagedError(
-            f"{folder}: {contract.model_file} takes {found or 'nothing'}, not one picture of its form, such as "
-            "(N, S, S, 3) float32 of a WD tagger: "
-            "it is a model of another kind"
+            f"{folder}: {contract.model_file} takes {found or 'nothing'} instead of pictures such as "
+            "(N, S, S, 3) float32 of a WD tagger: it is a model of another kind"
         )
     return inputs[0].name, shape[1], shape[0] if isinstance(shape[0], int) else None, takes
 
@@ -226,7 +225,7 @@ def _width(shape: list[Any]) -> int | None:
 
 
 def _run(session: Any, name: str, part: npt.NDArray[Any], batch: int | None) -> list[Float32Array]:  # noqa: ANN401
-    """All outputs for one part; a model of a fixed batch gets a full one."""
+    """Return all outputs for some pictures; a fixed batch is filled up with zeros."""
     count = len(part)
     if batch is not None and count < batch:
         part = np.concatenate([part, np.zeros((batch - count, *part.shape[1:]), part.dtype)])
@@ -241,9 +240,7 @@ def _check(probabilities: Float32Array, tags: int, folder: Path, table: Path) ->
             "it is of another model"
         )
     if not bool(((probabilities >= 0) & (probabilities <= 1)).all()):
-        raise DamagedError(
-            f"{folder}: {ONNX_FILE} answers with numbers outside [0, 1]: they are no probabilities"
-        )
+        raise DamagedError(f"{folder}: {ONNX_FILE} gives numbers outside [0, 1]: they are not probabilities")
 
 
 def _first_line(exc: Exception) -> str:

@@ -1,7 +1,6 @@
 """ONNX and ONNX Runtime, imported at first use: they come with the extra `export`, not with the base install.
 
-Whoever exports or checks says `onnx_backend.onnx` and `onnx_backend.onnxruntime`, and a user without them is
-told what to install instead of being shown an ImportError.
+Modules refer to `runtime.onnx` and `runtime.onnxruntime`; if they are not installed, the error names the extra.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ onnxruntime: Any
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: modules, of which one has no types
-    """Import the library that is asked for.
+    """Import a library at first use.
 
     Raises:
-        UsageError: it is not installed.
+        UsageError: It is not installed.
     """
     if name not in {"onnx", "onnxruntime"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,8 @@
-"""The network as an ONNX file, written node by node from its description and its weights.
+"""Writer of ONNX files, node by node from the network's architecture and weights.
 
-A converter would trace the Keras graph instead. For a chain of a dozen kinds of operations that is the longer
-way: it needs a TensorFlow session, names its outputs `Identity:0`, and lets constants leak out as further
-inputs (a Normalization layer does), with which every client fails. Here the same weights give the same bytes.
+A converter would trace the Keras graph instead. For a chain of a dozen kinds of operations that is more
+complicated: it needs a TensorFlow session, names outputs `Identity:0`, and turns constants into further inputs
+(of a Normalization layer, for example), with which all clients fail. Here equal weights give equal bytes.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from alti2v.model.onnx.contract import IR_VERSION, MAX_BYTES, OPSET, Contract
 from alti2v.model.onnx.labels import Label
 from alti2v.model.recipes import Head
 
-LayerWeights = Mapping[str, Float32Array]  # "block1_conv1/kernel" -> its numbers, shaped as in Keras
+LayerWeights = Mapping[str, Float32Array]  # "block1_conv1/kernel" -> array, shaped as in Keras
 
-_BATCH = "batch"  # the one dimension that is open
+_BATCH = "batch"  # the only open dimension
 _LAST_OF_BLOCK = frozenset({"block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3"})
 
 
 def weights_of(network: Any) -> LayerWeights:  # noqa: ANN401 - keras.Model
-    """The numbers of a network of `network.build_network`, as float32 whatever it computes with.
+    """Return the weights of a network of `network.build_network` as float32, whatever its precision.
 
-    Batch normalisation comes as the scale and the offset that it amounts to after training: x * scale + offset.
+    Batch normalisation becomes the scale and offset that it has after training: x * scale + offset.
     """
     weights = {
         f"{layer.name}/{weight.name}": np.asarray(weight, np.float32)
@@ -54,8 +54,8 @@ def weights_of(network: Any) -> LayerWeights:  # noqa: ANN401 - keras.Model
 
 
 def arrange_outputs(weights: LayerWeights, rows: Sequence[Label]) -> LayerWeights:
-    """Weights whose last layer gives one logit per row: an output of the network, or a constant."""
-    # In the kernel, so that the graph needs no gather and computes nothing for tags that are left out.
+    """Return weights whose last layer gives one logit per row: an output of the network, or a constant."""
+    # Arranged in the kernel, so that the graph needs no gather and computes nothing for tags that are left out.
     kernel, bias = weights["logits/kernel"], weights["logits/bias"]
     new_kernel = np.zeros((kernel.shape[0], len(rows)), np.float32)
     new_bias = np.array([row.log_odds for row in rows], np.float32)
@@ -229,7 +229,7 @@ def _trunk(chain: _Chain, x: str, *, blue_first: bool) -> str:
 
 
 def _flat(chain: _Chain, x: str, head: Head) -> str:
-    """(B, 512, H, W) -> (B, F), as the head takes it."""
+    """Convert (B, 512, H, W) to the head's input (B, F)."""
     if head is Head.POOLED:
         return chain.add("Flatten", chain.add("GlobalAveragePool", x))
     # Keras flattens with the channels last.

@@ -308,7 +308,7 @@ def load_tagger(path: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE) -> Ta
         return _from_onnx(folder, batch_size=batch_size)
     if not (inner / MODEL_FILE).is_file():
         _refuse_others(folder)
-    return _from_bundle(folder, inner, batch_size=batch_size)
+    return _from_saved_model(folder, inner, batch_size=batch_size)
 
 
 def _from_onnx(folder: Path, *, batch_size: int) -> Tagger:
@@ -328,23 +328,23 @@ def _from_onnx(folder: Path, *, batch_size: int) -> Tagger:
     )
 
 
-def _from_bundle(path: Path, folder: Path, *, batch_size: int) -> Tagger:
+def _from_saved_model(path: Path, folder: Path, *, batch_size: int) -> Tagger:
     from alti2v.model.saved_model import load_model
 
-    bundle = load_model(path)
+    saved = load_model(path)
 
     def forward(images: Uint8Array) -> tuple[Probabilities, Features]:
-        answer = bundle.network.predict_on_batch(images)
+        answer = saved.network.predict_on_batch(images)
         return np.asarray(answer["probabilities"], np.float32), np.asarray(answer["features"], np.float32)
 
     return Tagger(
         forward=forward,
-        vocabulary=make_vocabulary((tag.name, tag.category.value) for tag in bundle.tags),
-        preprocessing=Preprocessing(ImageRecipe(size=bundle.size)),
-        features=bundle.architecture.features,
-        threshold=bundle.threshold,
+        vocabulary=make_vocabulary((tag.name, tag.category.value) for tag in saved.tags),
+        preprocessing=Preprocessing(ImageRecipe(size=saved.size)),
+        features=saved.architecture.features,
+        threshold=saved.threshold,
         tuned=read_thresholds(folder),
-        head=functools.cache(lambda: keras_head(bundle.network)),
+        head=functools.cache(lambda: keras_head(saved.network)),
         batch_size=batch_size,
     )
 

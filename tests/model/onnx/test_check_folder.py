@@ -114,10 +114,10 @@ def test_a_sound_folder_has_no_breach(tmp_path: Path, names: Any, arguments: Any
         (WD, {"shape": ("batch", "height", "width", 3)}, "(?, ?, ?, 3) instead of"),
         (WD, {"dtype": TensorProto.UINT8}, "takes uint8 instead of float32"),
         (WD, {"rows": 5}, "has 5 values for 6 rows"),
-        (WD, {"sigmoid": False}, "where probabilities belong"),
-        (WD, {"mixes_batch": True, "scale": 1.0}, "a picture alone and among others"),
-        (WD, {"scale": float("nan")}, "values that are no numbers"),
-        (CL, {"shape": ("batch", 3, 448, 448)}, "probabilities where logits belong"),
+        (WD, {"sigmoid": False}, "instead of probabilities"),
+        (WD, {"mixes_batch": True, "scale": 1.0}, "that depend on its batch"),
+        (WD, {"scale": float("nan")}, "values that are not finite numbers"),
+        (CL, {"shape": ("batch", 3, 448, 448)}, "probabilities instead of logits"),
         (CL, {}, "(?, 448, 448, 3) instead of (batch, 3, 448, 448)"),
         (NATIVE, {"shape": ("batch", 64, 64, 3), "dtype": TensorProto.UINT8}, "has 1 outputs instead of 2"),
         (
@@ -162,7 +162,7 @@ def test_a_model_that_is_none(tmp_path: Path, content: Any) -> None:
     folder_of(tmp_path, WD, None)
     if content is not None:
         (tmp_path / "model.onnx").write_bytes(content)
-    words = "is missing" if content is None else "is no ONNX model"
+    words = "is missing" if content is None else "is not an ONNX model"
 
     assert [words in breach for breach in check_folder(tmp_path).breaches] == [True]
 

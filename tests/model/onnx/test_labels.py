@@ -67,12 +67,12 @@ def test_golden_wd_changes() -> None:
     """Everything that is not in the table as it is in the vocabulary is told, with the reason."""
     assert set(wd_labels(TAGS, RATED).changes) == {
         Change("null", "null_(tag)", "reads as a missing value"),
-        Change("yes,_my_lord", "yes_my_lord", "has a comma, which ends a tag in every caption file"),
+        Change("yes,_my_lord", "yes_my_lord", "has a comma, which separates tags in caption files"),
         Change("explicit", "explicit_(tag)", "is the name of another row"),
         Change("vocaloid", "vocaloid", "copyright tags count as general in this format"),
         Change('say_"hi"', 'say_"hi"', "unknown tags count as general in this format"),
-        Change("highres", None, "meta tags have no place in this format"),
-        Change("kei", None, "artist tags have no place in this format"),
+        Change("highres", None, "meta tags do not exist in this format"),
+        Change("kei", None, "artist tags do not exist in this format"),
     }
 
 
@@ -81,11 +81,11 @@ def test_copyrights_can_be_left_out() -> None:
     labels = wd_labels(TAGS, RATED, with_copyrights=False)
 
     assert "vocaloid" not in {row.name for row in labels.rows}
-    assert Change("vocaloid", None, "copyright tags have no place in this format") in labels.changes
+    assert Change("vocaloid", None, "copyright tags do not exist in this format") in labels.changes
 
 
 def test_names_that_collide_after_mending() -> None:
-    """A mended name gets a qualifier where it is taken; where that is taken too, the tag is left out."""
+    """A repaired name gets a qualifier where it is taken; where that is taken too, the tag is left out."""
     tags = [
         Tag(name=name, category=Category.GENERAL, count=count)
         for name, count in (("ab", 9), ("ab_(tag)", 8), ("a,b", 7), ("c,d", 6), ("cd", 5), (",", 4))

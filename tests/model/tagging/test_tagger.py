@@ -213,7 +213,7 @@ def test_folders_that_do_not_fit_are_refused(
     ("name", "content", "error", "message"),
     [
         ("selected_tags.csv", b"a,b\n1,2\n", DamagedError, "no column 'name'"),
-        ("selected_tags.csv", b"", DamagedError, "names no tag"),
+        ("selected_tags.csv", b"", DamagedError, "has no tags"),
         ("selected_tags.csv", b"tag_id,name,category,count\n1,,0,1\n", DamagedError, "a row without a name"),
         ("selected_tags.csv", b"tag_id,name,category\n1,x,hair\n", DamagedError, "hair"),
         ("selected_tags.csv", b"\xff\xfe\x00", DamagedError, "not the table"),

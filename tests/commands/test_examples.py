@@ -1,0 +1,64 @@
+"""Examples of docs/CLI.md: all are parsed by the program's own parser, and the cheap ones run."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+from pathlib import Path
+
+import pytest
+
+from alti2v.cli import cli, main
+from tests.model.helpers.tiny_dataset import square, write_dataset
+from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
+
+ROOT = Path(__file__).parents[2]
+RUN = ("stats", "tag", "embed", "search")
+
+
+def examples() -> dict[str, list[str]]:
+    """Return command -> arguments of its example, with the name of the program."""
+    spec = importlib.util.spec_from_file_location("generate_docs", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return {name: shlex.split(example) for name, example in module.EXAMPLES.items()}
+
+
+def test_every_command_has_an_example() -> None:
+    """The examples are those of the commands, in the order of the help."""
+    assert list(examples()) == list(cli.commands)
+
+
+@pytest.mark.parametrize("name", cli.commands)
+def test_examples_are_valid(name: str) -> None:
+    """The program's own parser accepts each example."""
+    program, command, *arguments = examples()[name]
+
+    assert (program, command) == ("alti2v", name)
+    cli.commands[name].make_context(name, arguments)
+
+
+def test_cheap_examples_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Run as printed, in one folder with a dataset, a model and pictures, each example ends with status 0."""
+    for library, extra in (("onnx", "export"), ("onnxruntime", "onnx"), ("faiss", "search")):
+        pytest.importorskip(library, reason=f"{library} is not installed: pip install 'alti2v[{extra}]'")
+    splits = {"train": range(24), "validation": range(24, 32), "test": range(32, 40)}
+    drawn = {split: [square(number, size=16) for number in numbers] for split, numbers in splits.items()}
+    write_dataset(tmp_path / "dataset", drawn, size=16)
+    write_wd_folder(tmp_path / "model", with_features=True)
+    for colour in ("red", "green", "blue"):
+        write_picture(tmp_path / "pictures" / f"{colour}.png", colour)
+    monkeypatch.chdir(tmp_path)
+    for name in RUN:
+        with pytest.raises(SystemExit) as ending:
+            main(examples()[name][1:])
+        printed = capsys.readouterr()
+        assert ending.value.code == 0, (name, printed.err)
+        assert printed.out, name
+
+    assert (tmp_path / "dataset.html").is_file()
+    assert (tmp_path / "vectors.parquet").is_file()
