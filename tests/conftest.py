@@ -1,4 +1,4 @@
-"""What every room of the test suite shares."""
+"""Fixtures that the tests of several packages use."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from hypothesis import HealthCheck, settings
 
 from tests.helpers.s3_server import S3Server, s3_server
 
-# On a machine that has other things to do, a draw may take a second; that says nothing of the code.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
+# On a busy machine an example may take a second, which says nothing about the code.
+settings.register_profile("no deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no deadline")
 
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """An S3 server with one bucket."""
+    """Run an S3 server with one empty bucket."""
     with s3_server(monkeypatch) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def narrow_vgg16() -> Iterator[None]:
-    """Every VGG16 of the module is a narrow one."""
+    """Replace VGG16 by a narrow one in the whole module."""
     from tests.model.helpers.narrow_vgg import put_narrow_vgg16
 
     with pytest.MonkeyPatch.context() as patch:

@@ -13,12 +13,12 @@ from urllib.request import Request, urlopen
 
 import boto3
 import pytest
-from moto.server import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 BUCKET = "bucket"
-TIMEOUT_S = 2.0  # of the clients under test, busy machines included; a hanging answer takes twice as long
-
+# Timeout of the clients under test, long enough for a busy machine. A hanging answer takes twice as long.
+TIMEOUT_S = 2.0
 
 # Amazon S3 API Reference, "Error responses".
 _ERRORS = {
@@ -28,17 +28,17 @@ _ERRORS = {
 }
 
 
-class _Quiet(WSGIRequestHandler):
-    def log(self, *_: Any) -> None:
-        """Say nothing."""
+class _QuietHandler(WSGIRequestHandler):
+    def log(self, *_: object) -> None:
+        """Log nothing."""
 
 
 class S3Server:
-    """What tests ask of the server."""
+    """A running server, its faults, and what it was asked."""
 
     def __init__(self) -> None:
         self._inner = DomainDispatcherApplication(create_backend_app)
-        self._server: BaseWSGIServer = make_server("127.0.0.1", 0, self._answer, True, 1, _Quiet)
+        self._server: BaseWSGIServer = make_server("127.0.0.1", 0, self._answer, True, 1, _QuietHandler)
         self._lock = threading.Lock()
         self._fault, self.faults_left, self._before_faults = "", 0, 0
         self._log: list[tuple[str, str]] = []
@@ -55,33 +55,34 @@ class S3Server:
         self.clear()
 
     def fail_puts(self, fault: str, *, times: int, after: int = 0) -> None:
-        """Let PUTs of objects fail, once `after` of them have gone well.
+        """Make PUTs of objects fail, after the first `after` of them.
 
         Args:
-            fault: "500"; "slow down": 503; "expired": 400, as S3 answers a token that is too old; "hang": no
-                answer and nothing stored; "late": stored, and no answer; "reset"; "garble": other bytes are
-                stored.
-            times: how many.
-            after: how many are to go well before.
+            fault: "500"; "slow down": 503; "expired": 400, as S3 answers an expired token; "hang": no answer,
+                nothing stored; "late": no answer, but stored; "reset": the connection is closed; "garble":
+                other bytes are stored.
+            times: Number of PUTs that fail.
+            after: Number of PUTs that succeed before.
         """
         with self._lock:
             self._fault, self.faults_left, self._before_faults = fault, times, after
 
     def content(self, key: str) -> bytes:
-        """The bytes of an object."""
-        return self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        """Return the bytes of an object."""
+        content: bytes = self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        return content
 
     def names(self) -> list[str]:
-        """The names of all objects, in order."""
+        """Return the names of all objects, sorted."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
         return sorted(entry["Key"] for page in pages for entry in page.get("Contents", ()))
 
     def puts(self, key: str) -> int:
-        """How often an object was put."""
+        """Return the number of times that an object was put."""
         return sum(entry == ("PUT", f"/{BUCKET}/{key}") for entry in self._log)
 
     def clear(self) -> None:
-        """Begin anew, with one empty bucket and no faults; all servers of a process share what moto stores."""
+        """Start over with one empty bucket and no faults. All servers of a process share what moto stores."""
         self.fail_puts("", times=0)
         urlopen(Request(f"{self.url}/moto-api/reset", method="POST")).close()
         self.client.create_bucket(Bucket=BUCKET)
@@ -116,7 +117,7 @@ class S3Server:
         if fault in ("hang", "late", "reset"):
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             return []
-        answer = self._inner(environ, start)
+        answer: Iterable[bytes] = self._inner(environ, start)
         if fault == "garble":
             key = path.removeprefix(f"/{BUCKET}/")
             self._log.append(("GARBLE", key))
@@ -130,7 +131,7 @@ class S3Server:
 
 @contextmanager
 def s3_server(patch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """A running server, and an environment in which every client finds it."""
+    """Run a server, with environment variables that lead every client to it."""
     import fsspec
 
     server = S3Server()
@@ -142,7 +143,8 @@ def s3_server(patch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     }.items():
         patch.setenv(name, value)
     timeouts = {"connect_timeout": TIMEOUT_S, "read_timeout": TIMEOUT_S, "retries": {"max_attempts": 0}}
-    patch.setattr("s3fs.S3FileSystem.retries", 1)  # of its own; ours are what is tested
+    # s3fs retries by itself; the tests are about the retries of alti2v
+    patch.setattr("s3fs.S3FileSystem.retries", 1)
     patch.setitem(fsspec.config.conf, "s3", {"config_kwargs": timeouts, "skip_instance_cache": True})
     try:
         yield server
