@@ -38,12 +38,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from alti2v.dataset.build import build_shards
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.engines.local import local_engine
-from alti2v.dataset.images.convert import PreparedPicture, prepare_picture
-from alti2v.dataset.images.decoder_process import process_decoders
 from alti2v.dataset.images.prepare import Chunk, prepare_chunk
-from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.plan.near_duplicates import LUMINANCE_SIDE_PX
 from alti2v.dataset.plan.posts import load_posts
+from alti2v.pictures.decoder_process import process_decoders
+from alti2v.pictures.jobs import PrepareJob
+from alti2v.pictures.recipe import LUMINANCE_SIDE_PX, ImageRecipe
+from alti2v.pictures.square import PreparedPicture, prepare_picture
 from alti2v.records import Progress
 from alti2v.storage.store import open_store
 from alti2v.storage.tar import write_shard
@@ -191,7 +191,7 @@ def _run(command: Sequence[object]) -> dict[str, float]:
 def _build(store: Path, dataset: Path, workers: int) -> dict[str, float]:
     # Starting takes half a second once, which 1.5 million pictures do not notice: it is left out.
     with process_decoders().borrowed() as started:
-        started.prepare(b"", _RECIPE)
+        started.run(PrepareJob(_RECIPE), b"")
     begun_s = _processor_s()
     if workers == 1:
         build_shards(
@@ -215,14 +215,15 @@ def _rate(store: Path, work: Path, workers: int) -> float:
     with open_store(store) as opened:
         posts = load_posts(opened)
     columns = (posts.numbers(name).tolist() for name in ("tar", "offset", "size"))
-    by_place = sorted(zip(*columns, posts.ids.tolist(), strict=True))
+    md5s = posts.facts.column("stored_md5").to_pylist()
+    by_place = sorted(zip(*columns, posts.ids.tolist(), md5s, strict=True))
     chunks = [
         Chunk(
             work=work,
             store=store,
             tar=by_place[first][0],
             pictures=tuple(
-                (post_id, offset, size) for tar, offset, size, post_id in by_place[first : first + 20]
+                (post_id, offset, size, md5) for _, offset, size, post_id, md5 in by_place[first : first + 20]
             ),
             recipe=_RECIPE,
             made_with="",

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from alti2v.dataset.manifest import ImageRecipe, Manifest, Shard, write_manifest, write_vocabulary
+from alti2v.dataset.manifest import Manifest, Shard, write_manifest, write_vocabulary
+from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Category, Tag
 from alti2v.storage.layout import METADATA, METADATA_DIR, ShardName, member_key
 from alti2v.storage.table import write_arrow_table

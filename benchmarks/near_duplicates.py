@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from alti2v.dataset.images.convert import PreparedPicture, prepare_picture
-from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.plan.near_duplicates import NEAR_BITS, Appearances, appearances_of, near_duplicate_pairs
 from alti2v.demo.drawing.corpus import Corpus, illustration
 from alti2v.demo.drawing.render import original
+from alti2v.pictures.recipe import ImageRecipe
+from alti2v.pictures.square import PreparedPicture, prepare_picture
 
 _SIZE_PX = 224
 _OLD_BITS = 6  # of one hash alone, which is what stood here before

@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.plan.near_duplicates import NEAR_BITS, Appearances, near_pairs, related_groups
 from alti2v.dataset.plan.planner import Candidates, PlanOptions, make_plan
 from alti2v.dataset.plan.posts import first_outcomes, load_posts
 from alti2v.dataset.plan.vocabulary import VocabularyRule
+from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Category
 from alti2v.storage.directory import DirectoryKind, write_description
 from alti2v.storage.layout import POSTS, STORE_TAGS, TAGS_FILE, posts_table

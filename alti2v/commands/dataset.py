@@ -18,8 +18,8 @@ from alti2v.commands.options import (
     work_option,
 )
 from alti2v.commands.terminating import sigterm_raises
-from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import DamagedError, UsageError
+from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Finding
 from alti2v.storage.directory import DirectoryKind, kind_of
 from alti2v.storage.remote import is_url

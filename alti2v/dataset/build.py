@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from alti2v.dataset.build_context import engine_of, posts_of, shared_work
 from alti2v.dataset.build_plan import BuildInputs, PlannedBuild, plan_build
@@ -192,7 +193,8 @@ def _planned_manifest(request: _Request, inputs: BuildInputs, planned: PlannedBu
         split_rule=SPLIT_RULE if request.options.split == "hash" else ID_MODULO_RULE,
         outcomes=planned.outcomes.counts(),
         made_with=inputs.preparation.made_with,
-        request_hash=request.hash,
+        # Pictures that the store has lost are missing: once it is repaired, the same request has more to do.
+        request_hash="" if pc.any(planned.prepared.column("has_changed")).as_py() else request.hash,
         groups=plan.groups,
         alike=plan.alike,
         astray=plan.astray,

@@ -17,12 +17,12 @@ from alti2v.dataset.images.appearance import (
     Preparation,
     appearances_in,
     by_id,
-    check_source_bytes,
     comparable,
     empty_index,
     index_rows,
     known_rows,
     prepare,
+    report_changed,
     with_recipe,
 )
 from alti2v.dataset.plan.near_duplicates import related_groups
@@ -159,8 +159,7 @@ def look_at_new(inputs: BuildInputs) -> NewPictures:
     prepared = prepare(inputs.preparation, posts, rows[~is_known])
     # by_id frees the parts while it joins them, if nothing else refers to them.
     index = by_id([known.take(pa.array(known_row[is_known])), index_rows(posts, rows[~is_known], prepared)])
-    is_unusable = _reasons(index) != ""
-    check_source_bytes(inputs.preparation, posts, rows[is_unusable & ~is_known])
+    report_changed(inputs.preparation, prepared)
     return NewPictures(
         rows=rows,
         index=index,

@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from alti2v.dataset.manifest import ORIGINAL, ImageRecipe
 from alti2v.dataset.plan.planner import PlanOptions
 from alti2v.dataset.plan.vocabulary import VocabularyRule
 from alti2v.errors import UsageError
+from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
 from alti2v.records import Category
 from alti2v.storage.location import Address
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alti2v.errors import DamagedError, VersionError
+from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Category, Tag
 from alti2v.storage.directory import DirectoryKind, missing_file, read_description, write_description
 from alti2v.storage.documents import from_json
 from alti2v.storage.layout import (
     DATASET_TAGS,
-    IMAGE_SUFFIX_OF_FORMAT,
     METADATA,
     SPLITS,
     TAGS_FILE,
@@ -32,33 +32,6 @@ if TYPE_CHECKING:
 
 # Advice for a table that the program cannot make again.
 LOST_TABLE = "restore it from a copy, or build with --new-plan"
-ORIGINAL = "original"  # format of a recipe that keeps the bytes of the store
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRecipe:
-    """How to make the pictures of a dataset; equal recipes give equal bytes.
-
-    Attributes:
-        size: Side of the square, px.
-        fit: "letterbox": the whole picture, centred on white; "squash": the whole picture, stretched to the
-            square; "crop": the centre of the picture.
-        format: "JPEG", "WEBP", or "original": the bytes of the store; then the other fields have no effect.
-        quality: JPEG or WebP quality, 1 to 100.
-        chroma: Chroma subsampling of a JPEG, "4:2:0" or "4:4:4".
-    """
-
-    size: int = 224
-    fit: str = "letterbox"
-    format: str = "JPEG"
-    quality: int = 95
-    chroma: str = "4:2:0"
-
-    @property
-    def suffixes(self) -> tuple[str, ...]:
-        """Member suffixes that pictures may have in the shards."""
-        known = IMAGE_SUFFIX_OF_FORMAT
-        return tuple(known.values()) if self.format == ORIGINAL else (known[self.format],)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

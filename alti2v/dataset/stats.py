@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 
 from alti2v.dataset.explore.duplicate_groups import batches, duplicate_groups
 from alti2v.dataset.explore.samples import PictureAt, SampleOfRows, Sheet
-from alti2v.dataset.manifest import ImageRecipe, Manifest, read_manifest, read_vocabulary
+from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.dataset.plan.vocabulary import CATEGORIES
 from alti2v.errors import UsageError
+from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
 from alti2v.storage.layout import MANIFEST_FILE, SPLITS, TAGS_FILE
 from alti2v.storage.location import Address, local_copies, open_location

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, ImageFile
 
 from alti2v.pictures import jpeg, png
-from alti2v.pictures.header import NoPicture, Refusal, read_header
+from alti2v.pictures.header import ImageHeader, NoPicture, PictureRefusal, read_header
 from alti2v.pictures.limits import MAX_PIXELS
 from alti2v.pictures.whole import flaw
 
@@ -70,19 +70,25 @@ class DecodedPicture:
     orientation: int | None
 
 
-def decode(content: bytes, *, at_least: tuple[int, int] | None = None) -> DecodedPicture | Unusable:
+def decodable(content: bytes) -> ImageHeader | Unusable:
+    """Read the header of a picture that may be decoded."""
+    header = read_header(content)
+    if isinstance(header, PictureRefusal):
+        return Unusable(_REASONS[header.kind])
+    return Unusable("too_large") if header.width * header.height > MAX_PIXELS else header
+
+
+def decode(
+    content: bytes, header: ImageHeader, *, at_least: tuple[int, int] | None = None
+) -> DecodedPicture | Unusable:
     """Decode a picture; of an animation, its first frame.
 
     Args:
         content: The file.
+        header: What `decodable` reads in it.
         at_least: (width, height) in px that are enough: a JPEG is then decoded at a fraction of its size. None
             for all of it.
     """
-    header = read_header(content)
-    if isinstance(header, Refusal):
-        return Unusable(_REASONS[header.kind])
-    if header.width * header.height > MAX_PIXELS:
-        return Unusable("too_large")
     if header.format != "GIF" and flaw(header.format, content):  # of a GIF, one whole frame is enough
         return Unusable("damaged")
     profile = png.colour_profile(content) if header.format == "PNG" else None  # Pillow unpacks 1 MB at most

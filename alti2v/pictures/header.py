@@ -33,7 +33,7 @@ class ImageHeader:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class PictureRefusal:
     """Why bytes are no picture that can be stored, and the same in words."""
 
     kind: NoPicture
@@ -52,22 +52,22 @@ def format_of(content: bytes | memoryview) -> str | None:
     return "WEBP" if start.startswith(b"RIFF") and start[8:] == b"WEBP" else None
 
 
-def read_header(content: bytes | memoryview) -> ImageHeader | Refusal:
+def read_header(content: bytes | memoryview) -> ImageHeader | PictureRefusal:
     """Say what picture this is, or why it is none that is stored."""
     kind = format_of(content)
     if kind is None:
         return _what_else(bytes(content[:4096]))
     size = _size(kind, content)
-    if isinstance(size, Refusal):
+    if isinstance(size, PictureRefusal):
         return size
     if size is None or not (size[0] and size[1]):
-        return Refusal(NoPicture.DAMAGED, f"the header of this {kind} is damaged")
+        return PictureRefusal(NoPicture.DAMAGED, f"the header of this {kind} is damaged")
     if size[0] * size[1] > MAX_STORED_PIXELS:
-        return Refusal(NoPicture.TOO_MANY_PIXELS, f"{size[0]} x {size[1]} px")
+        return PictureRefusal(NoPicture.TOO_MANY_PIXELS, f"{size[0]} x {size[1]} px")
     return ImageHeader(kind, *size)
 
 
-def _size(kind: str, content: bytes | memoryview) -> tuple[int, int] | Refusal | None:
+def _size(kind: str, content: bytes | memoryview) -> tuple[int, int] | PictureRefusal | None:
     if kind == "GIF":
         return gif.size(content)
     if kind == "WEBP":
@@ -78,21 +78,21 @@ def _size(kind: str, content: bytes | memoryview) -> tuple[int, int] | Refusal |
     frame = jpeg.frame(content)
     if frame is not None and (frame.bits != 8 or len(frame.components) not in (1, 3, 4)):
         what = f"{frame.bits} bits and {len(frame.components)} components"
-        return Refusal(NoPicture.UNSUPPORTED_FORMAT, f"a JPEG with {what}")
+        return PictureRefusal(NoPicture.UNSUPPORTED_FORMAT, f"a JPEG with {what}")
     return None if frame is None else (frame.width, frame.height)
 
 
-def _what_else(beginning: bytes) -> Refusal:
+def _what_else(beginning: bytes) -> PictureRefusal:
     start = beginning[:256].lstrip().lower()
     if not start:
-        return Refusal(NoPicture.NOT_IMAGE, "an empty body")
+        return PictureRefusal(NoPicture.NOT_IMAGE, "an empty body")
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
-        return Refusal(NoPicture.NOT_IMAGE, "a web page")
+        return PictureRefusal(NoPicture.NOT_IMAGE, "a web page")
     if start[:1] in b'<{["' and b"<svg" not in beginning.lower():
-        return Refusal(NoPicture.NOT_IMAGE, "a message, not a picture")
+        return PictureRefusal(NoPicture.NOT_IMAGE, "a message, not a picture")
     if _is_text(beginning[:256]):
-        return Refusal(NoPicture.NOT_IMAGE, "text, not a picture")
-    return Refusal(NoPicture.UNSUPPORTED_FORMAT, "not a JPEG, PNG, GIF or WebP file")
+        return PictureRefusal(NoPicture.NOT_IMAGE, "text, not a picture")
+    return PictureRefusal(NoPicture.UNSUPPORTED_FORMAT, "not a JPEG, PNG, GIF or WebP file")
 
 
 def _is_text(start: bytes) -> bool:

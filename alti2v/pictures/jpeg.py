@@ -65,17 +65,17 @@ class Frame:
 def segments(content: bytes | memoryview, at: int = len(SOI)) -> Iterator[Segment]:
     """Yield the segments from a position on, those between and behind scans included, up to the end marker.
 
-    Junk between segments is skipped, as libjpeg does it; a length that cannot be ends the iteration.
+    Junk between segments is skipped, as libjpeg does it.
     """
     while (match := _MARKER.search(content, at)) is not None:
         marker, body = match[1][0], match.end() + 2
         if marker == EOI[1]:
             yield Segment(marker, match.start(), match.end(), match.end())
             return
-        length = int.from_bytes(content[match.end() : body], "big")
-        if length < 2 or body > len(content):
+        if body > len(content):
             return
-        at = match.end() + length
+        # libjpeg takes a note of less than two bytes for an empty one; other segments it refuses itself.
+        at = max(body, match.end() + int.from_bytes(content[match.end() : body], "big"))
         yield Segment(marker, match.start(), body, at)
 
 
@@ -139,8 +139,11 @@ def plain(content: bytes | memoryview) -> bytes:
 
     Short JFIF and Adobe segments go, too: libjpeg takes them for notes, Pillow for a reason to refuse the file.
     """
-    kept = [bytes(content[one.start : one.end]) for one in header(content) if not _is_note(content, one)]
-    return b"".join((SOI, *kept, content[_first_scan(content) :]))
+    kept, at = [], 0
+    for note in (segment for segment in header(content) if _is_note(content, segment)):
+        kept.append(content[at : note.start])
+        at = note.end
+    return b"".join((*kept, content[at:]))
 
 
 def _first_scan(content: bytes | memoryview) -> int:

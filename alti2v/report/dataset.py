@@ -11,9 +11,9 @@ from pathlib import Path
 from PIL import Image
 
 from alti2v.dataset.explore.samples import PictureAt
-from alti2v.dataset.manifest import ORIGINAL, ImageRecipe
 from alti2v.dataset.stats import ASPECT_EDGES, SIZE_EDGES, DatasetStats, Pair
 from alti2v.errors import DamagedError
+from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
 from alti2v.records import Category
 from alti2v.report.charts import Axis, Chart, Series, decades, line_chart, nice_axis, steps
 from alti2v.report.rendering import render

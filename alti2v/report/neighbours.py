@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps
-
+from alti2v.pictures.decode import Unusable
+from alti2v.pictures.decoder_process import process_decoders
+from alti2v.pictures.jobs import PreviewJob
 from alti2v.report.rendering import render
 from alti2v.storage.publish import publish_bytes
 from alti2v.vectors.index import Neighbour
@@ -16,7 +16,6 @@ from alti2v.vectors.search import SearchReport
 from alti2v.vectors.sources import dataset_pictures
 
 _SIDE_PX = 320
-_QUALITY = 88
 _SHOWN_TAGS = 8
 
 
@@ -60,15 +59,7 @@ def cards_of(neighbours: Sequence[Neighbour], dataset: str) -> list[Card]:
 
 
 def thumbnail(content: bytes, *, side: int = _SIDE_PX) -> bytes | None:
-    """Make a small JPEG of a picture, upright and on white; None if it cannot be read."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.draft("RGB", (side, side))
-            small = ImageOps.exif_transpose(image).convert("RGBA")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    small.thumbnail((side, side))
-    white = Image.new("RGBA", small.size, "white")
-    file = io.BytesIO()
-    Image.alpha_composite(white, small).convert("RGB").save(file, "JPEG", quality=_QUALITY)
-    return file.getvalue()
+    """Make a small JPEG of a picture as it is to be shown, on white; None if it cannot be decoded."""
+    with process_decoders().borrowed() as decoder:
+        jpeg = decoder.run(PreviewJob(side), content)
+    return None if isinstance(jpeg, Unusable) else jpeg

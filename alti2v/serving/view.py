@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from alti2v.dataset.images.convert import MAX_PIXELS
 from alti2v.errors import DataError
 from alti2v.model.arrays import Uint8Array
 from alti2v.model.tag import default_threshold
@@ -31,8 +30,9 @@ from alti2v.model.tagging.selection import (
 )
 from alti2v.model.tagging.tagger import Features, Tagger, UntaggedPicture, predictions
 from alti2v.model.vocabulary import RATING, OutputTags
+from alti2v.pictures.header import PictureRefusal, read_header
+from alti2v.pictures.limits import MAX_PIXELS
 from alti2v.report.neighbours import thumbnail
-from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT
 
 MEGABYTE = 10**6
 _SHOWN_PX = 720
@@ -189,11 +189,10 @@ def _require_small(content: bytes, limits: UploadLimits) -> None:
             f"this file has {len(content) / MEGABYTE:.1f} MB, and at most {limits.megabytes:g} MB are allowed: "
             "send a smaller one"
         )
-    try:
-        with Image.open(io.BytesIO(content), formats=tuple(IMAGE_SUFFIX_OF_FORMAT)) as image:
-            count = image.width * image.height
-    except Exception:  # noqa: BLE001 - hostile bytes raise nearly anything; the tagger names the problem
-        return
+    header = read_header(content)
+    if isinstance(header, PictureRefusal):
+        return  # the tagger names the problem
+    count = header.width * header.height
     if count > limits.megapixels * 10**6:
         raise DataError(
             f"this picture has {count / 10**6:.1f} million pixels, and at most {limits.megapixels:g} million "

@@ -38,6 +38,7 @@ def _types() -> Mapping[str, pa.DataType]:
     import pyarrow as pa
 
     return {
+        "bool": pa.bool_(),
         "int32": pa.int32(),
         "int64": pa.int64(),
         "string": pa.string(),

@@ -17,12 +17,12 @@ Board = Callable[..., ScriptedBoard]
 
 @pytest.fixture
 def board() -> Iterator[Board]:
-    """Start scripted boards, which end with the test."""
+    """Start scripted boards; they end with the test."""
     running: list[ScriptedBoard] = []
 
-    def start(**options: Any) -> ScriptedBoard:
-        options.setdefault("ids", list(range(1, 120, 2)))
-        running.append(ScriptedBoard(**options).__enter__())
+    def start(**wishes: Any) -> ScriptedBoard:
+        wishes.setdefault("ids", list(range(1, 120, 2)))
+        running.append(ScriptedBoard(**wishes).__enter__())
         return running[-1]
 
     yield start
@@ -32,7 +32,7 @@ def board() -> Iterator[Board]:
 
 @pytest.fixture
 async def serve() -> Any:
-    """Start a server with one handler for every path except robots.txt; return its base URL."""
+    """Start a server with one handler for every path but robots.txt; its base URL comes back."""
     servers: list[TestServer] = []
 
     async def start(handler: Handler, *, robots: str | None = None) -> str:

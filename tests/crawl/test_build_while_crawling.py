@@ -1,4 +1,4 @@
-"""A dataset can be built from a store that is being crawled: each build is a consistent snapshot."""
+"""A store that is still being crawled can be built from: each time it gives a consistent snapshot."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def large_picture(number: int) -> Callable[[web.Request], web.Response]:
 def test_a_dataset_is_built_while_its_store_is_crawled(
     board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twice during the crawl, once after it: sums add up, shards are sound, finished shards do not change."""
+    """Twice while it runs, once afterwards: sums add up, shards are sound, and nothing that stands moves."""
     monkeypatch.setattr("alti2v.crawl.download.pipeline._EXPORT_EVERY_S", 0.0)
     monkeypatch.setattr("alti2v.crawl.download.pool.BATCH_FILES", 5)
     site = board()
@@ -41,19 +41,17 @@ def test_a_dataset_is_built_while_its_store_is_crawled(
         site.script(f"/samples/{number % 7}/sample_p{number}.jpg", large_picture(number))
     store, dataset = tmp_path / "store", tmp_path / "dataset"
     built: list[BuildReport] = []
-    finished: list[dict[int, str]] = []
+    standing: list[dict[int, str]] = []
 
     def build() -> None:
         # The scripted pictures are of one colour each and look alike, so there is nothing to hold out.
-        options = BuildConfig(
-            store=store, dataset=dataset, size=16, test=0, validation=0, shard_samples=10, workers=1
-        )
-        built.append(build_shards(options))
-        finished.append(shards(dataset))
+        settings = {"size": 16, "test": 0, "validation": 0, "shard_samples": 10, "workers": 1}
+        built.append(build_shards(BuildConfig(store=store, dataset=dataset, **settings)))
+        standing.append(shards(dataset))
         assert verify_dataset(dataset, deep=True).findings == ()
 
     def hook(progress: Progress) -> None:
-        is_new = int(progress.counts.get("stored", 0)) >= 20 * (len(built) + 1)
+        is_new = progress.counts.get("stored", 0) >= 20 * (len(built) + 1)
         if (
             progress.stage == "crawling"
             and len(built) < 2
@@ -68,6 +66,6 @@ def test_a_dataset_is_built_while_its_store_is_crawled(
     assert report.complete
     assert [one.edition for one in built] == [1, 2, 3]
     assert 0 < built[0].train < built[1].train < built[2].train == 60
-    for before, after in ((finished[0], finished[1]), (finished[1], finished[2])):
+    for before, after in ((standing[0], standing[1]), (standing[1], standing[2])):
         assert {post_id: after[post_id] for post_id in before} == before
     assert built[2].outcomes == {"stored": 60}

@@ -1,9 +1,8 @@
-"""Whole crawls of a scripted board over real HTTP: complete, polite, resumable, with every failure reported."""
+"""Whole crawls against a scripted board over real HTTP: complete, polite, resumable, honest about failures."""
 
 from __future__ import annotations
 
 import collections
-import functools
 import math
 import os
 from collections.abc import Callable
@@ -32,7 +31,7 @@ Board = Callable[..., ScriptedBoard]
 @pytest.mark.parametrize("dialect", ["gelbooru", "danbooru"])
 @pytest.mark.parametrize("files", ["sample", "original"])
 def test_every_listed_post_is_stored(board: Board, tmp_path: Path, dialect: str, files: str) -> None:
-    """Both dialects are detected; bytes are the board's; tables, tars and ledger agree."""
+    """Both dialects, found out by asking; bytes are the board's; tables, tars and ledger agree."""
     site = board(dialect=dialect, page_cap=13)
     report = crawl_board(config(tmp_path / "store", site, files=files))
 
@@ -63,7 +62,7 @@ def test_tags_come_with_their_categories(board: Board, tmp_path: Path, dialect: 
 
 
 def test_tags_are_asked_one_by_one_where_pages_are_not_sorted(board: Board, tmp_path: Path) -> None:
-    """Each name is requested once, the most frequent first, and never in a later run."""
+    """Each name once, the most frequent first, and never again in a later run."""
     site = board(orderby_works=False)
     store = tmp_path / "store"
     site.script("/index.php?page=dapi&q=index&s=tag", page())  # even a page in between does not matter
@@ -79,7 +78,7 @@ def test_tags_are_asked_one_by_one_where_pages_are_not_sorted(board: Board, tmp_
 
 
 def test_a_tag_api_that_ignores_the_name_teaches_nothing(board: Board, tmp_path: Path) -> None:
-    """An answer about another tag leaves the requested one unknown."""
+    """An answer about another tag leaves the tag unknown instead of giving it that tag's category."""
     site = board(ids=[1], orderby_works=False)
     other = '<tags type="array"><tag type="4" count="3" name="somebody_else" id="1"/></tags>'
     site.script("/index.php?page=dapi&q=index&s=tag", *[page(other)] * 50)
@@ -89,11 +88,11 @@ def test_a_tag_api_that_ignores_the_name_teaches_nothing(board: Board, tmp_path:
 
     assert len(site.asked("s=tag")) == asked  # what was asked stays asked
     assert set(pd.read_parquet(report.store / "tags.parquet")["category"]) == {"unknown"}
-    assert posts(report.store)["tags_unknown"].loc[1].tolist() == tags_of(1)
+    assert list(posts(report.store).loc[1, "tags_unknown"]) == tags_of(1)
 
 
 def test_a_second_run_lists_and_fetches_only_what_is_new(board: Board, tmp_path: Path) -> None:
-    """Two API requests if nothing is new; newer posts are added, older ones not requested again."""
+    """Two API requests when nothing is new; newer posts come in, older ones are not asked for again."""
     site = board(page_cap=13)
     store = tmp_path / "store"
     crawl_board(config(store, site))
@@ -111,7 +110,7 @@ def test_a_second_run_lists_and_fetches_only_what_is_new(board: Board, tmp_path:
 
 
 def test_a_limit_takes_the_newest_and_can_be_raised(board: Board, tmp_path: Path) -> None:
-    """It limits the number of posts in the store; a greater limit continues below."""
+    """The store lists so many posts in all; a greater limit goes on below."""
     site = board(page_cap=13)
     store = tmp_path / "store"
     small = crawl_board(config(store, site, limit=20))
@@ -125,7 +124,7 @@ def test_a_limit_takes_the_newest_and_can_be_raised(board: Board, tmp_path: Path
 
 
 def test_a_search_lists_what_matches(board: Board, tmp_path: Path) -> None:
-    """The search is sent unchanged, with the cursor beside it."""
+    """The search goes to the board as it is, with the cursor beside it."""
     site = board(page_cap=5)
     report = crawl_board(config(tmp_path / "store", site, tags="hatsune_miku"))
 
@@ -133,7 +132,7 @@ def test_a_search_lists_what_matches(board: Board, tmp_path: Path) -> None:
 
 
 def test_spurious_empty_pages_do_not_end_the_listing(board: Board, tmp_path: Path) -> None:
-    """Boards send an empty body, or an empty <posts>, although posts remain."""
+    """H of the wire facts: an empty body, and an empty <posts>, where posts exist."""
     site = board(page_cap=13)
     empty = [page(""), page('<posts count="0" offset="0"></posts>')]
     site.script("/index.php?page=dapi&q=index&s=post", None, None, *empty, None, *empty)
@@ -143,7 +142,7 @@ def test_spurious_empty_pages_do_not_end_the_listing(board: Board, tmp_path: Pat
 
 
 def test_a_count_that_disagrees_makes_it_incomplete(board: Board, tmp_path: Path) -> None:
-    """If the board counts more than it lists, the run says so, and the next lists from the top."""
+    """The board counts more than it lists: not believed, said, and looked for again from the top."""
     site = board(count_offset=3)
     store = tmp_path / "store"
     report = crawl_board(config(store, site))
@@ -185,7 +184,7 @@ def test_deleted_posts_far_above_every_post_do_not_count_as_missing(board: Board
 def test_paging_by_number_where_the_cursor_is_ignored(
     board: Board, tmp_path: Path, wall: int | None, is_empty: bool
 ) -> None:
-    """It is detected and reported; with a wall of either form the run is incomplete and says why."""
+    """Noticed, said and survived; with a wall of either form, the run is incomplete and says why."""
     site = board(page_cap=10, ignores_cursor=True, wall=wall, wall_is_empty=is_empty)
     told: list[Progress] = []
     report = crawl_board(config(tmp_path / "store", site), progress=told.append)
@@ -203,7 +202,7 @@ def test_paging_by_number_where_the_cursor_is_ignored(
 def test_what_another_order_passes_over_is_listed_by_page_number(
     board: Board, tmp_path: Path, wall: int | None
 ) -> None:
-    """A cursor skips posts in another order; the count shows it, and later runs page by number as well."""
+    """A cursor skips whatever stands further behind than its id: the count shows it; so it goes later, too."""
     site = board(page_cap=10, wall=wall, order=lambda number: number * 7 % 121)
     told: list[Progress] = []
     report = crawl_board(config(tmp_path / "store", site), progress=told.append)
@@ -220,7 +219,7 @@ def test_what_another_order_passes_over_is_listed_by_page_number(
 
 
 def test_json_is_given_up_for_xml_where_it_is_refused(board: Board, tmp_path: Path) -> None:
-    """The posts are the same; after the first page no JSON is requested; it is reported and logged once."""
+    """The same posts, and after the first page no JSON is asked for any more; said once, and logged."""
     site = board(json_refused=True, page_cap=13)
     told: list[Progress] = []
     report = crawl_board(config(tmp_path / "store", site), progress=told.append)
@@ -237,7 +236,7 @@ def test_json_is_given_up_for_xml_where_it_is_refused(board: Board, tmp_path: Pa
 def test_a_page_in_between_does_not_mean_that_json_is_refused(
     board: Board, tmp_path: Path, status: int
 ) -> None:
-    """After a web page or half an answer, the next pages are requested in JSON, without a message."""
+    """Once a web page, once half an answer: the next pages are asked for in JSON, and nothing else is said."""
     site = board(page_cap=13)
     site.script("/index.php?page=dapi&q=index&s=post&tags=&limit=1000", page(status=status), None, cut)
     told: list[Progress] = []
@@ -249,7 +248,7 @@ def test_a_page_in_between_does_not_mean_that_json_is_refused(
 
 
 def test_the_old_json_shape_gives_the_same_pictures(board: Board, tmp_path: Path) -> None:
-    """Addresses are made from directory and image."""
+    """Its addresses follow from directory and image."""
     site = board(old_shape=True)
     report = crawl_board(config(tmp_path / "store", site))
 
@@ -257,7 +256,7 @@ def test_the_old_json_shape_gives_the_same_pictures(board: Board, tmp_path: Path
 
 
 def test_f15_posts_that_come_and_go_while_paging(board: Board, tmp_path: Path) -> None:
-    """F15: with the id cursor nothing is lost and nothing is listed twice."""
+    """F15: with the id cursor nothing is lost and nothing is there twice."""
 
     def change(site: ScriptedBoard, path: str) -> None:
         if "s=post" in path and "json" in path:
@@ -281,7 +280,7 @@ def test_f15_posts_that_come_and_go_while_paging(board: Board, tmp_path: Path) -
     ],
 )
 def test_f02_f08_passing_failures_are_survived(board: Board, tmp_path: Path, answer: Any, kind: str) -> None:
-    """F02, F08: after two failures the file is stored; after three it is recorded with that kind."""
+    """Twice a fault, then the file: stored, with three attempts. Three times: failed of that kind."""
     site = board(ids=[7, 9])
     site.script("/samples/0/sample_p7.jpg", answer, answer)
     site.script("/samples/2/sample_p9.jpg", answer, answer, answer)
@@ -295,7 +294,7 @@ def test_f02_f08_passing_failures_are_survived(board: Board, tmp_path: Path, ans
 
 
 def test_f20_a_picture_without_its_end_is_not_stored(board: Board, tmp_path: Path) -> None:
-    """F20: all announced bytes arrive, but the picture is truncated: it is retried."""
+    """All announced bytes came, but the picture inside is cut off: tried again until the whole one comes."""
     site = board(ids=[7, 9])
     half = site.content(7, sample=True)[:-40]
     site.script("/samples/0/sample_p7", lambda _: web.Response(body=half))
@@ -311,7 +310,7 @@ def test_f20_a_picture_without_its_end_is_not_stored(board: Board, tmp_path: Pat
     "answer", ["<error>API temporarily disabled</error>", '"Missing authentication. Go to api.php."']
 )
 def test_f16_a_board_that_wants_no_api_use_stops_it_clearly(board: Board, tmp_path: Path, answer: str) -> None:
-    """F16: the message has the board's own words, at the begin or later; nothing listed is lost."""
+    """In the board's own words, at the beginning and in the middle; nothing that was listed is lost."""
     words = "temporarily disabled" if "disabled" in answer else "Missing authentication"
     shut, closing = board(), board(page_cap=10)
     shut.script("/index.php", *[page(answer)] * 200)
@@ -329,7 +328,7 @@ def test_f16_a_board_that_wants_no_api_use_stops_it_clearly(board: Board, tmp_pa
 
 
 def test_what_may_heal_is_tried_again_by_the_next_run(board: Board, tmp_path: Path) -> None:
-    """A temporary failure makes a run incomplete, and the next one retries it; a permanent one does not."""
+    """A passing failure makes the run incomplete; the same command mends it. A permanent one does not."""
     site = board(ids=[7, 9], samples=False)
     store = tmp_path / "store"
     site.script("/images/0/p7", *[page(status=503)] * 3)
@@ -344,19 +343,19 @@ def test_what_may_heal_is_tried_again_by_the_next_run(board: Board, tmp_path: Pa
 
 
 def test_a_missing_sample_is_replaced_by_the_original(board: Board, tmp_path: Path) -> None:
-    """If sample_url does not exist, the original is downloaded, and its md5 checked."""
+    """A sample_url that points at nothing: the original is fetched, its md5 checked."""
     site = board(ids=[7])
     site.script("/samples/", page(status=404))
     report = crawl_board(config(tmp_path / "store", site))
 
     assert pictures(report.store) == {7: site.content(7, sample=False)}
-    assert str(posts(report.store).loc[7, "fetched_url"]).endswith("/images/0/p7.jpg")
+    assert posts(report.store).loc[7, "fetched_url"].endswith("/images/0/p7.jpg")
 
 
 def test_an_original_that_was_cut_off_is_asked_for_again_and_its_missing_sample_is_not(
     board: Board, tmp_path: Path
 ) -> None:
-    """Bad bytes are found after the download; the same address is then requested again."""
+    """What is wrong with bytes is found after the network has done its part; it asks the same address again."""
     site = board(ids=[7])
     half = site.content(7, sample=False)[:-40]
     site.script("/samples/", page(status=404))
@@ -371,7 +370,7 @@ def test_an_original_that_was_cut_off_is_asked_for_again_and_its_missing_sample_
 def test_the_last_files_wait_for_no_company(
     board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch that is not full is passed on as soon as nothing else is in flight."""
+    """A batch that is not full goes on its way as soon as nothing else is under way."""
     monkeypatch.setattr("alti2v.crawl.download.pool._BATCH_S", 30.0)
     site = board(ids=[7, 9], md5_lies={7})
     report = crawl_board(config(tmp_path / "store", site, files="original"))
@@ -381,7 +380,7 @@ def test_the_last_files_wait_for_no_company(
 
 
 def test_f21_a_wrong_md5_is_a_kind_of_its_own(board: Board, tmp_path: Path) -> None:
-    """F21: retried once, then recorded; stored only on request."""
+    """F21: tried once more, then recorded; stored only where that is asked for."""
     site = board(ids=[7, 9], md5_lies={7})
     strict = crawl_board(config(tmp_path / "strict", site, files="original"))
     lenient = crawl_board(config(tmp_path / "lenient", site, files="original", keep_mismatched=True))
@@ -395,7 +394,7 @@ def test_f21_a_wrong_md5_is_a_kind_of_its_own(board: Board, tmp_path: Path) -> N
 def test_f21_a_wrong_md5_behind_another_failure_is_fetched_once_more(
     board: Board, tmp_path: Path, *, apart: bool
 ) -> None:
-    """F21: a try that failed in another way does not use up the retry of the mismatch."""
+    """F21: a try that failed in another way is not the one that the mismatch has to spare."""
     site = board(ids=[7, 9])
     other = web.Response(body=site.content(9, sample=False))
     site.script("/images/0/p7", page("busy", status=500), lambda _: other)
@@ -406,7 +405,7 @@ def test_f21_a_wrong_md5_behind_another_failure_is_fetched_once_more(
 
 
 def test_equal_bytes_are_stored_once(board: Board, tmp_path: Path) -> None:
-    """The second post is a duplicate and names the first."""
+    """The second post is a duplicate and says of which."""
     site = board(ids=[7, 9, 11], same_bytes={9: 7})
     report = crawl_board(config(tmp_path / "store", site))
     rows = posts(report.store)
@@ -417,7 +416,7 @@ def test_equal_bytes_are_stored_once(board: Board, tmp_path: Path) -> None:
 
 
 def test_f24_only_pictures_are_fetched_and_stored_by_content(board: Board, tmp_path: Path) -> None:
-    """F24: videos, Flash and ugoira are not requested; a PNG named .jpg is stored as a PNG."""
+    """Videos, Flash and ugoira are never requested; a PNG named .jpg is stored as a PNG."""
     site = board(
         ids=[1, 3, 5, 7, 9, 11, 13],
         samples=False,
@@ -432,17 +431,13 @@ def test_f24_only_pictures_are_fetched_and_stored_by_content(board: Board, tmp_p
     assert not [path for number in (1, 3, 5) for path in site.asked(f"/p{number}.")]
 
 
-def _always(answer: web.Response, _: web.Request) -> web.Response:
-    return answer
-
-
 def test_f62_an_opt_out_header_is_honoured(board: Board, tmp_path: Path) -> None:
-    """F62: X-Robots-Tag noai for everybody or for us skips the post; for another robot it does not."""
+    """F62: X-Robots-Tag noai, to everybody or to us: skipped, with its reason; not if to another robot."""
     tags = {7: "noindex, noai", 8: "noindex, alti2v: noai", 9: "*: NoImageAI", 10: "otherbot: noai"}
     site = board(ids=list(tags))
     for number, tag in tags.items():
         answer = web.Response(body=site.content(number, sample=True), headers={"X-Robots-Tag": tag})
-        site.script(f"/samples/{number % 7}/sample_p{number}.", functools.partial(_always, answer))
+        site.script(f"/samples/{number % 7}/sample_p{number}.", lambda _, answer=answer: answer)
     report = crawl_board(config(tmp_path / "store", site))
 
     assert report.skipped == {"opt_out": 3}
@@ -450,7 +445,7 @@ def test_f62_an_opt_out_header_is_honoured(board: Board, tmp_path: Path) -> None
 
 
 def test_f61_robots_txt_of_the_files_is_obeyed(board: Board, tmp_path: Path) -> None:
-    """F61: forbidden files are skipped and not requested."""
+    """F61: forbidden files are skipped; nothing is requested."""
     site = board(ids=[7, 9], robots="User-agent: *\nDisallow: /samples/\n")
     report = crawl_board(config(tmp_path / "store", site))
 
@@ -465,7 +460,7 @@ def test_f61_robots_txt_of_the_files_is_obeyed(board: Board, tmp_path: Path) -> 
 def test_an_api_that_robots_txt_disallows_is_asked_under_its_own_terms(
     board: Board, tmp_path: Path, *, dialect: str, rule: str, api: str, apart: bool
 ) -> None:
-    """As on donmai, whose help documents what its robots.txt disallows; reported once."""
+    """As on donmai, whose help documents what its robots.txt disallows: read once, said once."""
     site = board(dialect=dialect, robots=f"User-agent: *\nDisallow: {rule}\n")
     told: list[Progress] = []
     report = crawl_board(config(tmp_path / "store", site, download_in_worker=apart), progress=told.append)
@@ -478,7 +473,7 @@ def test_an_api_that_robots_txt_disallows_is_asked_under_its_own_terms(
 
 
 def test_a_listing_without_files_needs_no_robots_txt(board: Board, tmp_path: Path) -> None:
-    """robots.txt concerns files: if it cannot be read, a listing is complete anyway."""
+    """It is for files: where it cannot be read, a listing of a documented API is complete all the same."""
     site = board(dialect="danbooru")
     site.script("/robots.txt", *[page(status=500)] * 50)
 
@@ -486,7 +481,7 @@ def test_a_listing_without_files_needs_no_robots_txt(board: Board, tmp_path: Pat
 
 
 def test_f04_a_throttling_board_is_not_a_failure(board: Board, tmp_path: Path) -> None:
-    """F04: with 429, with and without Retry-After, on the API and on files, everything arrives."""
+    """F04: 429 with and without Retry-After, on the API and on files: everything arrives."""
     site = board(page_cap=13)
     wait = lambda _: web.Response(status=429, headers={"Retry-After": "0"})  # noqa: E731
     site.script("/index.php", None, wait, wait, None, wait)
@@ -498,7 +493,7 @@ def test_f04_a_throttling_board_is_not_a_failure(board: Board, tmp_path: Path) -
 
 
 def test_f05_a_host_that_is_down_leaves_posts_pending(board: Board, tmp_path: Path) -> None:
-    """F05: after failures in a row files are given up, no post is marked failed, and a later run continues."""
+    """F05: files are given up after so many failures in a row, nothing is marked lost, and it goes on later."""
     site = board()
     store = tmp_path / "store"
     site.script("/samples/", *[page(status=502)] * 1000)
@@ -515,7 +510,7 @@ def test_f05_a_host_that_is_down_leaves_posts_pending(board: Board, tmp_path: Pa
 
 
 def test_f07_a_ban_leaves_posts_pending(board: Board, tmp_path: Path) -> None:
-    """F07: 403 for everything is reported, no post is recorded as refused, and a later run continues."""
+    """403 for everything after a good beginning: said, nothing is recorded as refused, and it goes on."""
     site = board()
     store = tmp_path / "store"
     site.script("/samples/", *[None] * 20, *[page(status=403)] * 1000)
@@ -531,7 +526,7 @@ def test_f07_a_ban_leaves_posts_pending(board: Board, tmp_path: Path) -> None:
 
 
 def test_f07_what_is_refused_in_three_runs_is_refused(board: Board, tmp_path: Path) -> None:
-    """F07: if only refused files are left, the third run accepts the refusals and is complete."""
+    """Nothing but refused files is left: no ban is believed for ever, and the crawl ends complete."""
     site = board(ids=list(range(1, 31)))
     site.script("/samples/", *[page(status=403)] * 1000)
     ends = [crawl_board(config(tmp_path / "store", site)) for _ in range(9)]
@@ -541,7 +536,7 @@ def test_f07_what_is_refused_in_three_runs_is_refused(board: Board, tmp_path: Pa
 
 
 def test_tars_are_sealed_at_their_size(board: Board, tmp_path: Path) -> None:
-    """Sealed tar files load anywhere; the last one grows in the next run."""
+    """Sealed ones load anywhere; the last one grows on in the next run."""
     from webdataset.tariterators import group_by_keys, tar_file_iterator
 
     site = board()
@@ -576,7 +571,7 @@ def test_progress_goes_forward_and_adds_up(board: Board, tmp_path: Path) -> None
 
 
 def test_a_report_adds_up() -> None:
-    """Sums that disagree are a bug, and raise."""
+    """Sums that disagree are a mistake in the program, and stop it."""
     with pytest.raises(AssertionError, match="add up"):
         CrawlReport(
             store=Path("x"),
@@ -617,16 +612,16 @@ def test_a_report_adds_up() -> None:
     ],
 )
 def test_options_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    """One line names the value; nothing is created on the disk."""
+    """One line with the value; nothing is made on the disk."""
     with pytest.raises(UsageError) as caught:
-        CrawlConfig(**(dict[str, Any](store=tmp_path / "store", board="safebooru") | wrong))
+        CrawlConfig(**({"store": tmp_path / "store", "board": "safebooru"} | wrong))
 
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "store").exists()
 
 
 def test_an_unreachable_board_is_a_remote_error(board: Board, tmp_path: Path) -> None:
-    """Exit status 3, with the address; a later run can use the same folder."""
+    """Exit status 3, with the address; a later run starts afresh in the same folder."""
     site = board()
     wrong = replace(config(tmp_path / "store", site), board="http://127.0.0.1:9")
     with pytest.raises(RemoteError, match="does not answer"):
@@ -637,7 +632,7 @@ def test_an_unreachable_board_is_a_remote_error(board: Board, tmp_path: Path) ->
 
 @pytest.mark.parametrize("dialect", [None, "gelbooru"])
 def test_a_board_that_is_not_public_is_a_usage_error(board: Board, tmp_path: Path, dialect: str | None) -> None:
-    """Waiting would not help; the message names the option that does."""
+    """Waiting would not help: another command line does, and the message says which."""
     site = board()
 
     with pytest.raises(UsageError, match=f"{site.url} is not public: give --allow-private"):
@@ -646,7 +641,7 @@ def test_a_board_that_is_not_public_is_a_usage_error(board: Board, tmp_path: Pat
 
 
 def test_a_web_site_is_no_board(board: Board, tmp_path: Path) -> None:
-    """HTML on every address gives exit status 2, and the message says what it looks like."""
+    """HTML on every address: exit status 2, saying what it looks like."""
     site = board(dialect="neither")
 
     with pytest.raises(UsageError, match="not a board of a known dialect: it answers with an HTML page"):
@@ -655,7 +650,7 @@ def test_a_web_site_is_no_board(board: Board, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("given", "spoken"), [("gelbooru", "danbooru"), ("danbooru", "gelbooru")])
 def test_a_wrong_dialect_is_named(board: Board, tmp_path: Path, given: str, spoken: str) -> None:
-    """The message names the right one."""
+    """The message says which one it is."""
     site = board(dialect=spoken)
 
     with pytest.raises(UsageError, match=f"looks like {spoken}"):
@@ -663,13 +658,13 @@ def test_a_wrong_dialect_is_named(board: Board, tmp_path: Path, given: str, spok
 
 
 def test_a_search_that_the_board_refuses(board: Board, tmp_path: Path) -> None:
-    """422 gives exit status 2, with the board's own words."""
+    """422: the board's own words, exit status 2."""
     with pytest.raises(UsageError, match="cannot search for more than 2 tags"):
         crawl_board(config(tmp_path / "store", board(dialect="danbooru"), tags="a b c"))
 
 
 def test_a_search_without_a_match_is_a_data_error(board: Board, tmp_path: Path) -> None:
-    """The folder can be used for another search."""
+    """And the folder can be used for another search."""
     site = board()
     with pytest.raises(DataError, match="no post matches 'no_such_tag'"):
         crawl_board(config(tmp_path / "store", site, tags="no_such_tag"))
@@ -683,9 +678,9 @@ def test_a_search_without_a_match_is_a_data_error(board: Board, tmp_path: Path) 
     [({"tags": "solo"}, "tags"), ({"files": "original"}, "files"), ({"board": "donmai"}, "board")],
 )
 def test_f42_a_store_of_another_plan_is_refused(
-    board: Board, tmp_path: Path, change: dict[str, Any], named: str
+    board: Board, tmp_path: Path, change: dict[str, str], named: str
 ) -> None:
-    """F42: a store holds one search of one board in one kind of files."""
+    """One store, one search of one board in one kind of files."""
     site = board(ids=[7])
     crawl_board(config(tmp_path / "store", site))
 
@@ -695,7 +690,7 @@ def test_f42_a_store_of_another_plan_is_refused(
 
 @pytest.mark.parametrize("files", ["sample", "original"])
 def test_listing_alone_fetches_nothing_until_files_are_wanted(board: Board, tmp_path: Path, files: str) -> None:
-    """The tables are complete; a later run downloads the files, with the same result as a single run."""
+    """The tables are whole; the same store goes on to fetch, and equals one that fetched at once."""
     site, store = board(), tmp_path / "store"
     listed = crawl_board(config(store, site, files="none"))
     table, asked = posts(store), site.asked("/samples") + site.asked("/images")
@@ -715,7 +710,7 @@ def test_listing_alone_fetches_nothing_until_files_are_wanted(board: Board, tmp_
 
 
 def test_a_folder_that_is_something_else_is_refused(board: Board, tmp_path: Path) -> None:
-    """Nothing in it is changed."""
+    """Nothing in it is touched."""
     (tmp_path / "holiday.jpg").write_bytes(b"mine")
 
     with pytest.raises(UsageError, match="not empty and not a store"):
@@ -731,7 +726,7 @@ def test_a_folder_that_is_something_else_is_refused(board: Board, tmp_path: Path
 def test_f38_what_a_store_has_lost_is_not_begun_anew(
     board: Board, tmp_path: Path, lost: str, named: str
 ) -> None:
-    """F38: the pictures may be gone from the board, so a crawl must not overwrite them."""
+    """F38: its pictures may be gone from the board; a crawl that writes over them would lose them for good."""
     site, store = board(), tmp_path / "store"
     crawl_board(config(store, site))
     tar = (store / "images/images-000000.tar").read_bytes()
@@ -756,7 +751,7 @@ def test_f37_a_second_crawl_into_the_same_store_is_refused(board: Board, tmp_pat
 
 
 def test_f36_a_folder_that_cannot_be_made_is_a_storage_error(board: Board, tmp_path: Path) -> None:
-    """F36: its parent is a file."""
+    """F36: the parent is a file."""
     (tmp_path / "file").write_bytes(b"")
 
     with pytest.raises(StorageError, match="cannot write"):

@@ -1,4 +1,4 @@
-"""Conditions on what is crawled, and retries of failed posts only."""
+"""What is crawled may be bounded, and what failed may be tried again alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def wanted(site: Any) -> set[int]:
 
 @pytest.mark.parametrize("dialect", ["gelbooru", "danbooru"])
 def test_only_what_fulfils_the_conditions_is_listed(board: Board, tmp_path: Path, dialect: str) -> None:
-    """The board gets them as search terms, so only matching posts are listed, and the count agrees."""
+    """The board gets them as search terms, so nothing else is listed, and the count agrees."""
     site = board(dialect=dialect, page_cap=5)
     report = crawl_board(config(tmp_path / "store", site, tags="1girl", **BOUNDS))
 
@@ -44,7 +44,7 @@ def test_only_what_fulfils_the_conditions_is_listed(board: Board, tmp_path: Path
 
 @pytest.mark.parametrize("dialect", ["gelbooru", "danbooru"])
 def test_newer_posts_within_the_bounds_are_added(board: Board, tmp_path: Path, dialect: str) -> None:
-    """The same command later lists only new posts."""
+    """The same command later lists only what is new."""
     site = board(dialect=dialect, ids=list(range(1, 60, 2)))
     bounds = {"min_id": 20, "max_id": 100}
     crawl_board(config(tmp_path / "store", site, **bounds))
@@ -59,7 +59,7 @@ def test_newer_posts_within_the_bounds_are_added(board: Board, tmp_path: Path, d
 
 @pytest.mark.parametrize("cursor", [True, False])
 def test_a_board_that_ignores_conditions_is_noticed(board: Board, tmp_path: Path, cursor: bool) -> None:
-    """Posts that it lists anyway are recorded as skipped, and their files are not requested."""
+    """Posts that it lists all the same are recorded as left out, and their files are not asked for."""
     site = board(page_cap=20, ignores=("id:>=", "score:", "-"), ignores_cursor=not cursor)
     report = crawl_board(config(tmp_path / "store", site, **BOUNDS))
     rows = posts(report.store)
@@ -70,8 +70,8 @@ def test_a_board_that_ignores_conditions_is_noticed(board: Board, tmp_path: Path
     assert len(site.asked("/samples/")) == report.stored
 
 
-def test_conditions_beyond_the_boards_terms_are_applied_here(board: Board, tmp_path: Path) -> None:
-    """An anonymous search of Danbooru has two terms: the remaining conditions are applied to the answers."""
+def test_what_the_board_would_refuse_is_held_here_and_said(board: Board, tmp_path: Path) -> None:
+    """Two terms are all that an anonymous search of Danbooru may have: the rest is sorted out by us."""
     site = board(dialect="danbooru")
     told: list[Progress] = []
     options = {"tags": "1girl", "exclude": ("solo", "smile")}
@@ -87,7 +87,7 @@ def test_conditions_beyond_the_boards_terms_are_applied_here(board: Board, tmp_p
 
 
 def test_terms() -> None:
-    """They are in the dialect's form; metatags are free on Danbooru."""
+    """As the dialects take them; a metatag is free on Danbooru."""
     conditions = Conditions(min_id=5, min_score=3, exclude=("a", "b"))
 
     assert Gelbooru("http://x").terms("c d", conditions) == Terms(text="c d id:>=5 score:>=3 -a -b")
@@ -123,7 +123,7 @@ def test_other_conditions_are_another_plan(board: Board, tmp_path: Path, change:
     ],
 )
 def test_conditions_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    """One line; nothing is created on the disk."""
+    """One line; nothing is made on the disk."""
     with pytest.raises(UsageError) as caught:
         CrawlConfig(store=tmp_path / "store", board="safebooru", **wrong)
 
@@ -131,7 +131,7 @@ def test_conditions_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, An
 
 
 def test_only_what_failed_is_tried_again(board: Board, tmp_path: Path) -> None:
-    """One kind or all, without API requests, and nothing that was never tried."""
+    """One kind or all, without a question to the API, and nothing that was never tried."""
     site = board(ids=[7, 9, 11], samples=False)
     store = tmp_path / "store"
     lost = page(status=404)
@@ -151,7 +151,7 @@ def test_only_what_failed_is_tried_again(board: Board, tmp_path: Path) -> None:
 
 
 def test_retrying_says_when_the_listing_has_no_end_yet(board: Board, tmp_path: Path) -> None:
-    """Posts that were never listed are still missing."""
+    """What was never listed is missing all the same."""
     site = board()
     crawl_board(config(tmp_path / "store", site, limit=5))
     report = crawl_board(config(tmp_path / "store", site, retry_failed="all"))
@@ -161,6 +161,6 @@ def test_retrying_says_when_the_listing_has_no_end_yet(board: Board, tmp_path: P
 
 
 def test_nothing_can_be_retried_before_a_first_crawl(board: Board, tmp_path: Path) -> None:
-    """A usage error gives advice."""
+    """A usage error that says what to do."""
     with pytest.raises(UsageError, match="leave out --retry-failed"):
         crawl_board(config(tmp_path / "store", board(), retry_failed="all"))

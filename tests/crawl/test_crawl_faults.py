@@ -1,4 +1,4 @@
-"""Faults of the fault list, played to whole crawls: bad answers and failures of the machine."""
+"""Faults of the list in dataset-facts, played to whole crawls: what comes in, and what the machine does."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def body(content: bytes, kind: str = "image/jpeg") -> Callable[[web.Request], we
     ids=["page", "message", "nothing", "text"],
 )
 def test_f08_what_is_no_picture_is_not_stored(board: Board, tmp_path: Path, answer: Any) -> None:
-    """F08: whatever its type claims; it may be temporary, so it is retried before it is recorded."""
+    """F08: whatever its type claims; it may pass, so it is tried again before it is believed."""
     site = board(ids=[7, 9])
     site.script("/samples/0/sample_p7", answer)
     site.script("/samples/2/sample_p9", *[answer] * 9)
@@ -79,7 +79,7 @@ def test_f08_a_picture_under_another_type_is_one(board: Board, tmp_path: Path) -
 def test_f24_a_jpg_that_is_something_else_is_a_kind(
     board: Board, tmp_path: Path, content: bytes, kind: str
 ) -> None:
-    """F24: the bytes decide; other formats than JPEG, PNG, GIF and WebP are neither stored nor retried."""
+    """F24: the bytes decide; none but JPEG, PNG, GIF and WebP is stored, nor asked for again."""
     site = board(ids=[7])
     site.script("/samples/", *[body(content)] * 5)
     report = crawl_board(config(tmp_path / "store", site))
@@ -90,7 +90,7 @@ def test_f24_a_jpg_that_is_something_else_is_a_kind(
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF"])
 def test_f24_a_jpg_that_is_another_picture_is_stored_as_that(board: Board, tmp_path: Path, kind: str) -> None:
-    """F24: the member's suffix is that of its format."""
+    """F24: the member's name says what it is."""
     site = board(ids=[7])
     site.script("/samples/", body(picture(7, kind=kind)))
     store = crawl_board(config(tmp_path / "store", site)).store
@@ -101,7 +101,7 @@ def test_f24_a_jpg_that_is_another_picture_is_stored_as_that(board: Board, tmp_p
 
 
 def test_f15_answers_that_are_broken_are_asked_for_again(board: Board, tmp_path: Path) -> None:
-    """F15: after half an array, half a document or a repeated post, the page is requested again."""
+    """F15: half an array, half a document, a post twice: the page comes again, and nothing is there twice."""
     site = board(page_cap=10)
     whole = json.dumps([site.json_post(number) for number in sorted(site.ids)[-10:]])
     twice = json.dumps([site.json_post(number) for number in sorted(site.ids)[-10:]] * 2)
@@ -114,7 +114,7 @@ def test_f15_answers_that_are_broken_are_asked_for_again(board: Board, tmp_path:
 
 
 def test_f15_a_count_that_changes_all_the_time_ends_the_listing(board: Board, tmp_path: Path) -> None:
-    """F15: whether it grows or falls, the listing ends and reports the difference."""
+    """F15: now more, now fewer: the walk ends, and says what it could not clear up."""
 
     def change(site: ScriptedBoard, path: str) -> None:
         site.count_offset = (site.count_offset + 1) % 3
@@ -131,7 +131,7 @@ HOSTILE = ["../../etc/passwd", "a\x00b", "new\nline", "\u202egnp.exe", "x" * 10_
 
 
 def test_f63_hostile_tags_are_stored_and_name_nothing(board: Board, tmp_path: Path) -> None:
-    """F63: tables hold them, cleaned; no file, tar member or log line is named or broken by them."""
+    """F63: the tables hold them, cleaned; no file, member or log line is named or broken by one."""
     site = board(ids=[7, 9])
     entry = site.json_post(7) | {"tags": " ".join(HOSTILE), "source": "\x1b[2J\n" + HOSTILE[0]}
     site.script("/index.php?page=dapi&q=index&s=post", None, None, page(json.dumps([entry])))
@@ -148,7 +148,7 @@ def test_f63_hostile_tags_are_stored_and_name_nothing(board: Board, tmp_path: Pa
 
 
 def test_f64_impossible_ids_do_no_harm(board: Board, tmp_path: Path) -> None:
-    """F64: negative, zero, huge, text, missing or repeated ids are skipped, and the listing continues."""
+    """F64: negative, zero, huge, text, missing, twice: passed over, and the listing goes on to its end."""
     site = board(page_cap=10)
     wrong = [site.json_post(7) | {"id": value} for value in (-1, 0, 10**12, 2**63, "x", None, 1.5, True, [7])]
     top = [site.json_post(number) for number in sorted(site.ids)[-10:]]
@@ -163,7 +163,7 @@ def test_f64_impossible_ids_do_no_harm(board: Board, tmp_path: Path) -> None:
 
 
 def full(calls: int, real: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a system call that finds the disk full after a number of calls."""
+    """A system call that finds the disk full after so many calls."""
     left = itertools.count(-calls)
 
     def call(*args: Any, **named: Any) -> Any:
@@ -187,7 +187,7 @@ def full_table(patch: pytest.MonkeyPatch) -> None:
 
 
 def full_ledger(patch: pytest.MonkeyPatch) -> None:
-    """Make SQLite report a full disk: its file may not grow."""
+    """SQLite itself says so: its file may not grow any more."""
     real = Database._prepare
 
     def prepare(self: Database, *args: Any, **named: Any) -> None:
@@ -201,7 +201,7 @@ def full_ledger(patch: pytest.MonkeyPatch) -> None:
 def test_f34_a_full_disk_stops_cleanly(
     board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
-    """F34: one line, whichever write failed; committed files stay, and the same command continues."""
+    """F34: one line, whichever write it was; what was promised stays, and the same command goes on."""
     site, store = board(ids=list(range(1, 151)), page_cap=40), tmp_path / "store"
     with monkeypatch.context() as patch:
         disk(patch)
@@ -223,7 +223,7 @@ def test_f34_a_full_disk_stops_cleanly(
 def test_f35_a_disk_that_refuses_stops_cleanly(
     board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """F35: one line with path and reason; the same command continues afterwards."""
+    """F35: the path and the reason in one line; afterwards the same command goes on."""
     site, store = board(), tmp_path / "store"
 
     def refuse(*_: Any) -> int:
@@ -241,7 +241,7 @@ def test_f35_a_disk_that_refuses_stops_cleanly(
 def test_f36_a_ledger_that_is_locked_by_something_else_is_one_line(
     board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F36: as on a network disk with stale locks: nothing is written, and the store stays whole."""
+    """F36: as on a network disk whose locks do not come free: nothing is written, and the store stays whole."""
     site, store = board(ids=[7]), tmp_path / "store"
     crawl_board(config(store, site))
     real = sqlite3.connect
@@ -280,7 +280,7 @@ def test_f39_leftovers_of_killed_runs_are_swept_and_never_read(board: Board, tmp
 def test_f40_a_clock_that_jumps_back_changes_nothing(
     board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F40: names, order and rates do not depend on it, and no duration is negative."""
+    """F40: a year back at every look: names, order and pace do not hang on it, and no time is negative."""
     site = board(page_cap=13)
     begun_s = time.monotonic()
     backwards = itertools.count()

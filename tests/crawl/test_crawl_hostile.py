@@ -1,4 +1,4 @@
-"""Memory is bounded whatever the server sends (F10), measured in a process of its own."""
+"""Memory is bounded whatever the server sends (F10): measured in a crawling process of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_MB = 400
     ],
 )
 async def test_f10_memory_is_bounded_whatever_the_server_sends(attack: str) -> None:
-    """F10: every attack ends with a message or a kind of failure, within the same memory."""
+    """Every attack ends by itself, in words or in kinds of failure, within the same memory."""
     row = await measure(attack)
 
     assert row["peak_rss_mb"] < MOST_MB

@@ -1,4 +1,4 @@
-"""Ctrl-C on the command line: once finishes what is in flight, twice stops; both can be continued."""
+"""Ctrl-C on the command line: once ends what is in flight, twice ends at once; both can be gone on from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.crawl.helpers.scripted_board import ScriptedBoard
 
 
 def test_ctrl_c_twice_stops_at_once(board: Board, tmp_path: Path) -> None:
-    """The first waits for two files that never arrive, and says how to stop; the second does not wait."""
+    """The first waits for two files that never come, and says how to be quicker; the second does not wait."""
     site = board()
     begun = threading.Semaphore(0)
 
@@ -54,7 +54,7 @@ def test_ctrl_c_twice_stops_at_once(board: Board, tmp_path: Path) -> None:
 def test_f32_a_signal_once_finishes_what_is_in_flight(
     board: Board, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
-    """F32: requested files are stored, nothing more is requested, and the exit status tells the signal."""
+    """F32: what was asked for is stored, nothing more is asked for, and the status says what happened."""
     answered = threading.Semaphore(0)
 
     def count(_: ScriptedBoard, path: str) -> None:
@@ -76,7 +76,7 @@ def test_f32_a_signal_once_finishes_what_is_in_flight(
 
 
 def test_ctrl_c_while_the_board_is_looked_for(board: Board, tmp_path: Path) -> None:
-    """Nothing is in flight: no traceback, the usual status, and the folder can be used."""
+    """Nothing is there to finish: no traceback, the usual status, and the folder can be used."""
     site = board()
     asked = threading.Event()
 
@@ -97,7 +97,7 @@ def test_ctrl_c_while_the_board_is_looked_for(board: Board, tmp_path: Path) -> N
 
 
 def test_a_pause_is_shown_until_it_is_over(board: Board, tmp_path: Path) -> None:
-    """With its reason and the remaining seconds, also while nothing else happens."""
+    """With its reason and the seconds that are left, also while nothing else happens."""
     site = board(ids=[1, 3])
     site.script("/samples/", lambda _: web.Response(status=429, headers={"Retry-After": "3"}))
     seen: list[Progress] = []
@@ -111,7 +111,7 @@ def test_a_pause_is_shown_until_it_is_over(board: Board, tmp_path: Path) -> None
 
 
 def test_progress_says_what_waits_and_how_fast_bytes_come(board: Board, tmp_path: Path) -> None:
-    """Listed is the sum of finished and queued posts; the columns keep their order."""
+    """Listed is what is settled and what is queued; the columns keep their order."""
     site = board(page_cap=13)
     site.script("/images/3/p3", page(status=404))
     seen: list[Progress] = []

@@ -1,4 +1,4 @@
-"""A crawl that is killed with SIGKILL anywhere and restarted equals one that was not."""
+"""A crawl that is killed with SIGKILL, anywhere, and started again equals one that never was."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from alti2v.crawl.crawler import crawl_board
 from alti2v.crawl.download.pipeline import files_in_flight
 from alti2v.crawl.status import store_status
-from alti2v.crawl.store.ledger.posts import Outcome, PostTable
+from alti2v.crawl.store.ledger.posts import PostTable
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import StorageError
 from alti2v.storage.tar import OpenTar
@@ -39,7 +39,7 @@ KILLS = [
 
 
 def members(store: Path) -> list[str]:
-    """Return the names of all members of all tar files."""
+    """The names of all members of all tar files."""
     return [member.name for tar in sorted((store / "images").iterdir()) for member in tar_members(tar)]
 
 
@@ -62,7 +62,7 @@ def whole(site: ScriptedBoard, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_f30_killed_and_started_again_equals_uninterrupted(
     tmp_path: Path, site: ScriptedBoard, whole: Path, point: tuple[str, str, str, str, int]
 ) -> None:
-    """F30: same posts, bytes and tables; only files that were in flight are requested twice."""
+    """F30: same posts, bytes and tables; no file is requested twice but those in flight."""
     store = tmp_path / "killed"
     asked_before = len(site.requests)
     returned = interrupted(site, store, point, signal.SIGKILL)
@@ -81,7 +81,7 @@ def test_f30_killed_and_started_again_equals_uninterrupted(
 
 
 def test_f32_ctrl_c_finishes_what_is_in_flight(tmp_path: Path, site: ScriptedBoard) -> None:
-    """F32: KeyboardInterrupt, with tables that agree with the pictures; the next run continues."""
+    """F32: exit by KeyboardInterrupt, with tables that agree with the pictures; the next run goes on."""
     point = ("alti2v.storage.tar", "OpenTar", "append", "after", 40)
     returned = interrupted(site, tmp_path / "store", point, signal.SIGINT)
     stopped = store_status(tmp_path / "store")
@@ -99,7 +99,7 @@ def test_f32_ctrl_c_finishes_what_is_in_flight(tmp_path: Path, site: ScriptedBoa
 def test_f34_a_full_disk_in_the_middle_stops_cleanly(
     tmp_path: Path, site: ScriptedBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F34: one clear line; stored files stay, and the same command continues once there is space."""
+    """F34: one clear line; what was stored stays, and the same command goes on once there is room."""
     append, appended = OpenTar.append, 0
 
     def full(self: OpenTar, name: str, data: bytes) -> Any:
@@ -124,20 +124,15 @@ def test_f34_a_full_disk_in_the_middle_stops_cleanly(
 def test_f33_bytes_are_synced_before_the_ledger_promises_them(
     tmp_path: Path, site: ScriptedBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F33: a power cut in between may cost the last batch, but never leaves a row without bytes."""
+    """F33: a power cut between the two may cost the last batch, never leave a promise without bytes."""
     happened: list[str] = []
-    real_sync, real_record = OpenTar.sync, PostTable.record
-
-    def sync(tar: OpenTar) -> None:
-        happened.append("sync")
-        real_sync(tar)
-
-    def record(table: PostTable, outcomes: list[tuple[int, Outcome]]) -> None:
-        happened.extend(["record"] * len(outcomes))
-        real_record(table, outcomes)
-
-    monkeypatch.setattr(OpenTar, "sync", sync)
-    monkeypatch.setattr(PostTable, "record", record)
+    sync, record = OpenTar.sync, PostTable.record
+    monkeypatch.setattr(OpenTar, "sync", lambda self: (happened.append("sync"), sync(self))[1])
+    monkeypatch.setattr(
+        PostTable,
+        "record",
+        lambda self, outcomes: (happened.extend(["record"] * len(outcomes)), record(self, outcomes))[1],
+    )
     crawl_board(config(tmp_path / "store", site, limit=70))
 
     batches = "".join("S" if word == "sync" else "." for word in happened)

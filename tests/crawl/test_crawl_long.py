@@ -1,4 +1,4 @@
-"""A crawl of hours of a board that keeps failing. Time is virtual: it jumps to the next event."""
+"""A crawl of hours of a board that never stops failing. Time is virtual: it jumps to what comes next."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from alti2v.crawl.boards.protocol import Dialect
 from alti2v.crawl.crawler import CrawlConfig, crawl_board
 from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.retry import RetryPolicy
@@ -30,7 +29,7 @@ FAULTS = ("503", "reset", "truncation", "slow-loris", "html", "empty")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop that jumps to the next timer when neither sockets nor threads have anything left."""
+    """Jumps to the next timer when neither sockets nor threads have anything left to bring."""
 
     ahead_s = 0.0
 
@@ -41,7 +40,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return super().time() + self.ahead_s
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
         work = super().run_in_executor(executor, func, *args)
         self._in_threads.add(work)
         work.add_done_callback(self._in_threads.discard)
@@ -57,7 +56,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             if events:
                 state._process_events(events)
             elif not self._in_threads:
-                # Skip cancelled timers: after a jump to one, the loop would really wait for the next.
+                # A cancelled timer may lie first: whoever jumps to it waits for the second one in earnest.
                 due_s = min((timer._when for timer in state._scheduled if not timer._cancelled), default=0.0)
                 self.ahead_s += max(0.0, due_s - self.time())
         super()._run_once()  # type: ignore[misc]
@@ -65,7 +64,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 @dataclass
 class FaultyBoard(ScriptedBoard):
-    """A board with two percent each of six faults, drawn for every request."""
+    """Two percent each of six faults, drawn anew for every request."""
 
     rng: Random = field(default_factory=lambda: Random(7))
     struck: Counter[str] = field(default_factory=Counter)
@@ -97,7 +96,7 @@ class FaultyBoard(ScriptedBoard):
 
 
 def run_beside(board: FaultyBoard, listening: socket.socket, spent: list[float]) -> Any:
-    """Replace `asyncio.run`: the board runs in the crawl's own loop, whose time is virtual."""
+    """What stands in for `asyncio.run`: the board lives in the crawl's own loop, whose time is virtual."""
 
     async def both(work: Coroutine[Any, Any, bool]) -> bool:
         app = web.Application()
@@ -146,7 +145,7 @@ def test_a_long_crawl_of_a_failing_board_ends_complete(
         CrawlConfig(
             store=tmp_path / "store",
             board=board.url,
-            dialect=Dialect.GELBOORU,
+            dialect="gelbooru",
             allow_private=True,
             rate=rate,
             api_rate=min(rate, 1.0),

@@ -1,4 +1,4 @@
-"""Memory is bounded in bytes, whatever arrives, and no task waits forever."""
+"""Memory is bounded in bytes, whatever arrives, and nobody waits for ever."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ MB = 1_000_000
 
 @settings(max_examples=60)
 @given(sizes=st.lists(st.integers(0, 120), max_size=40), seed=st.integers(0, 9))
-async def test_no_more_memory_is_reserved_than_the_budget(sizes: list[int], seed: int) -> None:
-    """Whatever sizes and order, every body gets its reservation, and all memory is returned."""
+async def test_no_more_is_taken_than_there_is(sizes: list[int], seed: int) -> None:
+    """Whatever the sizes and the order; everybody gets room, and all of it comes back."""
     memory, rng, done = MemoryBudget(100), Random(seed), 0
 
     async def body(size: int) -> None:
@@ -46,8 +46,8 @@ async def test_no_more_memory_is_reserved_than_the_budget(sizes: list[int], seed
     assert (done, memory.free) == (len(sizes), 100)
 
 
-async def test_a_cancelled_wait_leaves_no_hole() -> None:
-    """A cancelled wait neither keeps memory nor delays those after it."""
+async def test_who_gives_up_waiting_leaves_no_hole() -> None:
+    """A cancelled wait neither keeps room nor holds up those behind it."""
     memory = MemoryBudget(10)
     await memory.acquire(8)
     first = asyncio.create_task(memory.acquire(10))
@@ -75,7 +75,7 @@ print(json.dumps([report.stored, (own + resource.getrusage(resource.RUSAGE_CHILD
 
 
 def crawl_apart(url: str, store: Path, *, memory: int) -> tuple[int, float]:
-    """Crawl in another process; return the number of stored files and the peak RSS with its worker in MB."""
+    """Crawl apart: files stored, and the peak RSS of its two processes together in MB."""
     command = [sys.executable, "-c", CHILD, url, str(store), str(memory)]
     stored, rss_mb = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=60).stdout)
     return stored, rss_mb
@@ -101,7 +101,7 @@ def test_large_pictures_do_not_add_up(tmp_path: Path) -> None:
 
 
 def test_lengths_that_are_not_announced_count_as_the_largest_allowed(tmp_path: Path) -> None:
-    """Chunked answers are read one at a time if only one would fit, and none is lost."""
+    """Chunked answers: one at a time where only one would fit, and none is lost."""
 
     async def chunked(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

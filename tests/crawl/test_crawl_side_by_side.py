@@ -1,4 +1,4 @@
-"""Two processes that crawl one host are one polite guest to it."""
+"""Two crawls of one host by two processes: the host, which counts, sees one polite guest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONNECTIONS = 2
 def test_two_crawls_of_one_host_share_its_rate(
     board: Board, tmp_path: Path, posts: int, window_s: float
 ) -> None:
-    """No second exceeds the rate, the rate is used, and connections are reused."""
+    """Never more than the rate in any second, the rate is used, and no connection is opened twice."""
     site = board(ids=list(range(1, posts + 1)), page_cap=10)
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     options = {"rate": RATE, "api-rate": 5, "connections": CONNECTIONS, "board": site.url}

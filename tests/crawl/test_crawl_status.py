@@ -1,4 +1,4 @@
-"""`alti2v status` and the log file of a store."""
+"""What a store says about its crawl: `alti2v status`, and the log file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from alti2v.cli import main
 from alti2v.crawl.crawler import crawl_board
 from alti2v.crawl.run_log import open_log
-from alti2v.crawl.status import StoreStatus, store_status
+from alti2v.crawl.status import store_status
 from alti2v.errors import DamagedError, UsageError
 from alti2v.records import Progress
 from alti2v.storage.layout import CRAWL_LOG_FILE, LEDGER_FILE
@@ -21,7 +21,7 @@ from tests.crawl.helpers.crawling import config, page
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Return what a successful command prints."""
+    """What a command prints that ends well."""
     with pytest.raises(SystemExit) as ended:
         main(list(arguments))
 
@@ -30,7 +30,7 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_status_adds_up(board: Board, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every outcome, the board's count and the last run, as text and as JSON."""
+    """Every outcome, the board's own count, the last run; as text and as JSON."""
     site = board(extension={1: "mp4"})
     site.script("/images/3/p3", page(status=404))
     site.script("/samples/3/sample_p3", page(status=404))
@@ -49,8 +49,8 @@ def test_status_adds_up(board: Board, tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_status_while_a_crawl_runs(board: Board, tmp_path: Path) -> None:
-    """Through another connection, without disturbing the crawl."""
-    seen: list[StoreStatus] = []
+    """From another connection, without stopping or disturbing it."""
+    seen = []
 
     def look(progress: Progress) -> None:
         if progress.counts.get("stored", 0) and not seen:
@@ -77,7 +77,7 @@ def test_status_of_what_is_no_store(board: Board, tmp_path: Path) -> None:
 
 
 def test_the_log_says_what_happened(board: Board, tmp_path: Path) -> None:
-    """A line each for the begin with its options, pauses, failed posts, and the end with its sums."""
+    """A line each for the start with its options, pauses, failed posts, and the end with its sums."""
     site = board(ids=[1, 3, 5])
     site.script("/samples/1/", page(status=429))
     site.script("/samples/3/", page(status=404))
@@ -96,7 +96,7 @@ def test_the_log_says_what_happened(board: Board, tmp_path: Path) -> None:
 
 
 def test_the_log_is_bounded_and_each_event_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a board sends: at most three files, and no forged lines."""
+    """Whatever a board sends: three files, and no forged lines."""
     monkeypatch.setattr("alti2v.crawl.run_log._LOG_BYTES", 2_000)
     with open_log(tmp_path) as log:
         for number in range(200):

@@ -1,4 +1,4 @@
-"""A store behind a URL, on a real S3 server: whole, however often PUTs or the crawler fail."""
+"""A store behind a URL, on a real S3 server: whole, however often its PUTs or the crawler itself fail."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def copy_of(s3: S3Server, folder: Path) -> Path:
-    """Download everything behind the URL into a local store."""
+    """Everything behind the URL, as a local store."""
     for key in s3.names():
         file = folder / key.removeprefix("stores/one/")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def copy_of(s3: S3Server, folder: Path) -> Path:
 
 
 def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the driver send files in parts of 5 MiB, the minimum of S3."""
+    """Let the driver send files in parts of 5 MiB, the least that S3 takes."""
     from s3fs import S3FileSystem
 
     real = S3FileSystem._put_file
@@ -59,7 +59,7 @@ def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def padded_content(self: ScriptedBoard, number: int, *, sample: bool) -> bytes:
-    """Return pictures of 200 kB."""
+    """Pictures of 200 kB."""
     return picture(number).ljust(200_000, b"#") + b"\xff\xd9"
 
 
@@ -68,7 +68,7 @@ def tars(store: Path) -> list[str]:
 
 
 def test_the_store_is_behind_the_url(tmp_path: Path, site: ScriptedBoard, s3: S3Server) -> None:
-    """Tar files and tables are uploaded and equal those of a local crawl; only the ledger stays local."""
+    """Tar files and tables are there, and say what a local crawl says; only the ledger stays here."""
     report = crawl_board(config(tmp_path / "work", site, url=URL))
     crawl_board(config(tmp_path / "local", site))
     copy = copy_of(s3, tmp_path / "copy")
@@ -85,7 +85,7 @@ def test_the_store_is_behind_the_url(tmp_path: Path, site: ScriptedBoard, s3: S3
 
 
 def test_what_is_new_is_added(tmp_path: Path, site: ScriptedBoard, s3: S3Server) -> None:
-    """A later run uploads new tar files and changed tables; old tar files are not touched."""
+    """A later run sends new tar files and changed tables; the old tar files are not touched."""
     crawl_board(config(tmp_path / "work", site, url=URL))
     before = {key: s3.puts(key) for key in s3.names() if key.endswith(".tar")}
     site.ids += range(POSTS + 1, POSTS + 11)
@@ -99,7 +99,7 @@ def test_what_is_new_is_added(tmp_path: Path, site: ScriptedBoard, s3: S3Server)
 def test_f41_puts_that_fail_stop_the_crawl_and_lose_nothing(
     tmp_path: Path, site: ScriptedBoard, s3: S3Server
 ) -> None:
-    """F41: the server is down for a run; the next one uploads the rest and downloads no file twice."""
+    """The store is down for a whole run; the next one sends what is left and fetches no file twice."""
     s3.fail_puts("500", times=10**6)
     with pytest.raises(StorageError, match=f"cannot write {URL}/images/images-000000.tar"):
         crawl_board(config(tmp_path / "work", site, url=URL))
@@ -117,7 +117,7 @@ def test_f41_puts_that_fail_stop_the_crawl_and_lose_nothing(
 def test_f41_puts_that_fail_once_are_tried_again(
     tmp_path: Path, site: ScriptedBoard, s3: S3Server, fault: str
 ) -> None:
-    """F41: no answer, no answer after storing, a broken connection, wrong bytes, 503 SlowDown."""
+    """F41: silence, silence after the object was stored, a broken connection, other bytes, 503 SlowDown."""
     s3.fail_puts(fault, times=1)
     report = crawl_board(config(tmp_path / "work", site, url=URL))
 
@@ -131,7 +131,7 @@ def test_f41_puts_that_fail_once_are_tried_again(
 def test_f41_credentials_that_expire_stop_the_crawl_and_lose_nothing(
     tmp_path: Path, site: ScriptedBoard, s3: S3Server
 ) -> None:
-    """F41: after the first tar file every PUT is refused; the next run uploads only the rest."""
+    """F41: the first tar file went out, then every PUT is refused; the next run sends the rest, and no more."""
     s3.fail_puts("expired", times=10**6, after=1)
     with pytest.raises(StorageError, match=r"token|expired|Forbidden"):
         crawl_board(config(tmp_path / "work", site, url=URL))
@@ -148,7 +148,7 @@ def test_f41_credentials_that_expire_stop_the_crawl_and_lose_nothing(
 def test_f41_many_parts_are_one_object_or_none(
     tmp_path: Path, site: ScriptedBoard, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F41: if a part of a large tar fails, no reader sees half an object."""
+    """F41: large tars go in parts; one of them fails: no reader ever sees half an object."""
     in_parts(monkeypatch)
     large = replace(config(tmp_path / "work", site, url=URL), shard_bytes=12_000_000)
     monkeypatch.setattr(ScriptedBoard, "content", padded_content)
@@ -192,7 +192,7 @@ def test_killed_and_started_again_it_is_whole(
     monkeypatch: pytest.MonkeyPatch,
     point: tuple[str, str, str, str, int],
 ) -> None:
-    """F30 behind a URL: same posts and bytes, and the local folder is as empty as after an undisturbed run."""
+    """F30 behind a URL: the same posts and bytes, and the folder here is as empty as after a quiet run."""
     monkeypatch.setenv("STORE_URL", URL)
     assert interrupted(site, tmp_path / "work", point, signal.SIGKILL) == -signal.SIGKILL
     report = crawl_board(config(tmp_path / "work", site, url=URL))
@@ -206,8 +206,8 @@ def test_killed_and_started_again_it_is_whole(
     assert verify_store(tmp_path / "work").findings == ()
 
 
-def test_damage_behind_the_url_is_found_and_repaired(tmp_path: Path, site: ScriptedBoard, s3: S3Server) -> None:
-    """A flipped bit is found; after --repair the next crawl downloads that picture and uploads the file."""
+def test_damage_behind_the_url_is_found_and_mended(tmp_path: Path, site: ScriptedBoard, s3: S3Server) -> None:
+    """A flipped bit is named; after --repair the next crawl fetches that picture and sends the file."""
     crawl_board(config(tmp_path / "work", site, url=URL))
     key = "stores/one/images/images-000001.tar"
     damaged = bytearray(s3.content(key))
@@ -229,7 +229,7 @@ def test_damage_behind_the_url_is_found_and_repaired(tmp_path: Path, site: Scrip
 def test_bad_input_is_one_line(
     tmp_path: Path, site: ScriptedBoard, s3: S3Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A URL without --work, --work without a URL, another URL than before, an unknown scheme."""
+    """A URL without --work, --work without a URL, another URL than before, a kind that nobody knows."""
     for arguments, words in (
         ([URL], "give --work FOLDER"),
         ([str(tmp_path / "store"), "--work", str(tmp_path / "work")], "needs no --work"),

@@ -1,4 +1,4 @@
-"""Damage to a store is found by name, and repaired so that the next crawl downloads only what is lost."""
+"""Damage to a store is found by name, and repaired so that the next crawl fetches only what is lost."""
 
 from __future__ import annotations
 
@@ -32,9 +32,8 @@ def site() -> Iterator[ScriptedBoard]:
 def crawled(tmp_path_factory: pytest.TempPathFactory, site: ScriptedBoard) -> Path:
     """A store of 80 posts in three tar files: 78 pictures, a duplicate and a video."""
     store = tmp_path_factory.mktemp("crawled") / "store"
-    for limit in (30, 60):
-        again(store, site, limit=limit)
-    report = again(store, site, limit=None)
+    for limit in (30, 60, None):
+        report = again(store, site, limit=limit)
     assert (report.stored, report.duplicate, report.skipped) == (78, 1, {"video": 1})
     assert len(list((store / "images").iterdir())) == 3
     assert verify_store(store).findings == ()
@@ -43,7 +42,7 @@ def crawled(tmp_path_factory: pytest.TempPathFactory, site: ScriptedBoard) -> Pa
 
 @pytest.fixture
 def store(crawled: Path, tmp_path: Path) -> Path:
-    """A copy of that store, to be damaged."""
+    """A copy of that, to be damaged."""
     return shutil.copytree(crawled, tmp_path / "store")
 
 
@@ -113,7 +112,7 @@ PICTURES = [
 def test_f38_damaged_pictures_are_found_repaired_and_fetched_again(
     store: Path, site: ScriptedBoard, damage: Callable[[Path], None]
 ) -> None:
-    """F38: named by tar and key; after the repair, the next crawl requests exactly the lost files."""
+    """F38: named by tar and key; repaired; the next crawl asks for exactly what was lost."""
     damage(store)
     found = verify_store(store)
     untouched = verify_store(store)
@@ -135,7 +134,7 @@ def test_f38_damaged_pictures_are_found_repaired_and_fetched_again(
 
 
 def test_a_lost_holder_takes_its_duplicates_with_it(store: Path, site: ScriptedBoard) -> None:
-    """When a post's bytes are lost, its duplicates are downloaded again as well."""
+    """A duplicate relies on another post's bytes: when those are lost, it is fetched again, too."""
     with sqlite3.connect(store / "crawl.sqlite") as ledger:
         ((tar, offset),) = ledger.execute(
             "SELECT tar, offset FROM posts WHERE id IN (SELECT duplicate_of FROM posts)"
@@ -167,7 +166,7 @@ def riddle_ledger(store: Path) -> None:
 def test_f38_a_ledger_is_rebuilt_from_the_files(
     store: Path, site: ScriptedBoard, damage: Callable[[Path], None]
 ) -> None:
-    """F38: no file is downloaded again; outcomes, attempts and tag categories are as before."""
+    """F38: not one file is fetched again; outcomes, attempts and tag categories are as before."""
     before = (store / "posts/posts-000000.parquet").read_bytes()
     damage(store)
     found = verify_store(store)
@@ -186,7 +185,7 @@ def test_f38_a_ledger_is_rebuilt_from_the_files(
 
 
 def test_without_ledger_and_tables_the_pictures_are_adopted(store: Path, site: ScriptedBoard) -> None:
-    """The tar files alone restore every picture; only posts without one are listed again."""
+    """The tar files alone bring back every picture; only what has none is listed and settled again."""
     delete_ledger(store)
     (store / "posts/posts-000000.parquet").unlink()
     verify_store(store, repair=True)
@@ -201,7 +200,7 @@ def test_without_ledger_and_tables_the_pictures_are_adopted(store: Path, site: S
 @pytest.mark.parametrize("table", ["posts/posts-000000.parquet", "tags.parquet"])
 @pytest.mark.parametrize("how", ["lost", "cut", "shortened", "edited"])
 def test_f38_tables_are_written_again(store: Path, table: str, how: str) -> None:
-    """F38: a table that is missing, is not Parquet, or differs from the ledger."""
+    """F38: a table that is gone, no Parquet, or says something else than the ledger."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -235,7 +234,7 @@ def test_verify_refuses_what_is_no_store_or_in_use(store: Path, tmp_path: Path) 
 
 
 def test_status_says_what_to_do_without_a_ledger(store: Path) -> None:
-    """Exit status 4; the message names the repair."""
+    """Exit status 4, and the repair is named."""
     delete_ledger(store)
 
     with pytest.raises(DamagedError, match=r"verify .* --repair"):
@@ -243,7 +242,7 @@ def test_status_says_what_to_do_without_a_ledger(store: Path) -> None:
 
 
 def test_a_crawl_refuses_a_damaged_ledger(store: Path, site: ScriptedBoard) -> None:
-    """Nothing is overwritten; the message names the repair."""
+    """Nothing is overwritten; the repair is named."""
     overwrite_ledger(store)
 
     with pytest.raises(DamagedError, match=r"verify .* --repair"):

@@ -388,9 +388,7 @@ def test_finished_work_is_not_done_again(store: Path, tmp_path: Path, monkeypatc
         build_shards(config, progress=stop_at(10))
     receipts = sorted((tmp_path / "dataset" / WORK_DIR).glob("*.receipt.json"))
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "dataset" / "data").iterdir()}
-    monkeypatch.setattr(
-        "alti2v.dataset.images.decoder_process.Decoder.prepare", lambda *_: pytest.fail("decoded twice")
-    )
+    monkeypatch.setattr("alti2v.pictures.decoder_process.Decoder.run", lambda *_: pytest.fail("decoded twice"))
     with pytest.raises(KeyboardInterrupt):
         build_shards(
             BuildConfig(
@@ -498,23 +496,40 @@ def test_a_second_build_in_the_same_folder(store: Path, tmp_path: Path) -> None:
     assert refused
 
 
-def test_a_store_that_spoilt_a_picture_is_named(tmp_path: Path) -> None:
-    """A picture that was damaged in the store stops the build, and is not dropped."""
+def test_a_picture_that_the_store_has_changed_is_damaged_named_and_taken_once_repaired(tmp_path: Path) -> None:
+    """One bit of a JPEG that still decodes: the build goes on without it, and says whose it is.
+
+    Once the store holds the right bytes again, the same command adds it.
+    """
     store = write_store(
         tmp_path / "store", [*tiny_posts(20), TinyPost(id=30, content=encoded(drawing(30))[:500])]
     )
-    assert build(store, tmp_path / "sound", test=2, validation=2).outcomes["dropped damaged"] == 1
     tar = store / "images" / "images-000000.tar"
-    content = bytearray(tar.read_bytes())
+    sound = tar.read_bytes()
+    content = bytearray(sound)
     picture = next(post.content for post in tiny_posts(20) if post.id == 7)
     assert picture is not None
-    start = content.index(picture)
-    content[start + 30 : start + 400] = bytes(370)
+    content[content.index(picture) + len(picture) - 40] ^= 1
     tar.write_bytes(content)
+    said: list[str] = []
 
-    with pytest.raises(DamagedError, match=r"the picture of post 7 has changed since it was stored: run"):
-        build(store, tmp_path / "dataset", test=2, validation=2)
-    assert not (tmp_path / "dataset" / "manifest.json").exists()
+    def hook(progress: Progress) -> None:
+        if progress.milestone:
+            said.append(progress.milestone)
+
+    config = BuildConfig(store=store, dataset=tmp_path / "dataset", size=32, test=2, validation=2, workers=1)
+    outcomes = build_shards(config, progress=hook).outcomes
+
+    assert (outcomes["stored"], outcomes["dropped damaged"]) == (19, 2)
+    (line,) = [line for line in said if "damaged" in line]
+    assert "1 stored pictures do not have the bytes" in line
+    assert "(posts 7)" in line
+    assert "verify --repair" in line
+
+    tar.write_bytes(sound)
+    outcomes = build_shards(config).outcomes
+    assert (outcomes["stored"], outcomes["dropped damaged"]) == (20, 1)
+    assert build_shards(config).edition == 2
 
 
 def test_sizes_that_groups_do_not_allow_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ POINTS = """
     from pathlib import Path
     from alti2v.dataset.build import build_shards
     from alti2v.dataset.config import BuildConfig
-    from alti2v.dataset.images.decoder_process import Decoder
+    from alti2v.pictures.decoder_process import Decoder
     from alti2v.storage.publish import TEMPORARY_PREFIX
 
     log = Path(sys.argv[3])

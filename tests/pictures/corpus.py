@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PIL import Image
 
-from alti2v.pictures.decode import DecodedPicture, Unusable, decode
+from alti2v.pictures.decode import DecodedPicture, Unusable, decodable, decode
 from alti2v.pictures.header import ImageHeader, read_header
 from alti2v.pictures.png import chunks
 from alti2v.pictures.whole import flaw, needs_decoding
@@ -62,9 +62,15 @@ def cut(rng: random.Random, content: bytes) -> bytes:
     return content[: -rng.choice((rng.randint(1, 24), rng.randint(1, len(content) - 1)))]
 
 
+def decoded_of(content: bytes) -> DecodedPicture | Unusable:
+    """What the project decodes, at full size."""
+    header = decodable(content)
+    return header if isinstance(header, Unusable) else decode(content, header)
+
+
 def pixels(content: bytes) -> np.ndarray | None:
     """What the project decodes; None if the picture cannot be used."""
-    decoded = decode(content)
+    decoded = decoded_of(content)
     return None if isinstance(decoded, Unusable) else np.asarray(decoded.pixels)
 
 
@@ -89,7 +95,7 @@ def is_stored(content: bytes) -> bool:
     header = read_header(content)
     if not isinstance(header, ImageHeader) or flaw(header.format, content):
         return False
-    return not needs_decoding(header.format, content) or isinstance(decode(content), DecodedPicture)
+    return not needs_decoding(header.format, content) or isinstance(decoded_of(content), DecodedPicture)
 
 
 def count(kind: str, *, pictures: int, damages: int) -> Counter[str]:

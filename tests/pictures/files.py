@@ -102,3 +102,9 @@ def matrix_profile(
 
 # Adobe RGB (1998), adapted to D50: far from sRGB.
 WIDE_GAMUT = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
+
+
+def with_many_scans(jpeg: bytes, count: int) -> bytes:
+    """Repeat the last scan of a progressive JPEG: each costs its decoder a pass over all blocks."""
+    start, end = jpeg.rindex(b"\xff\xda"), len(jpeg) - 2
+    return jpeg[:end] + jpeg[start:end] * count + jpeg[end:]

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from alti2v.pictures.decode import DecodedPicture, Unusable, decode, shown
+from alti2v.pictures.decode import DecodedPicture, Unusable, shown
 from tests.dataset.helpers.tiny_store import drawing, encoded
+from tests.pictures.corpus import decoded_of
 from tests.pictures.files import WIDE_GAMUT, matrix_profile, png_file, with_chunk
 
 SIZE = (64, 48)
@@ -23,7 +24,7 @@ PROFILE = matrix_profile(*WIDE_GAMUT)
 
 def rendered(content: bytes) -> np.ndarray:
     """A whole picture as a dataset shows it, at its own size."""
-    decoded = decode(content)
+    decoded = decoded_of(content)
     assert isinstance(decoded, DecodedPicture), decoded
     width, height = map(int, decoded.size)
     return np.asarray(shown(decoded, (width, height), Image.Resampling.BICUBIC)).astype(int)
@@ -184,7 +185,7 @@ def test_orientation_is_undone(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = encoded(RGB, "PNG", exif=exif)
-    decoded = decode(content)
+    decoded = decoded_of(content)
     assert isinstance(decoded, DecodedPicture)
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
 
@@ -198,11 +199,11 @@ def test_nothing_is_said_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> N
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         for content in (odd, palette, encoded(Image.new("1", (12_000, 12_000)), "PNG")):
-            decode(content)
+            decoded_of(content)
 
     assert capfd.readouterr() == ("", "")
 
 
 def test_what_is_too_large_is_not_decoded() -> None:
     """By the header alone, in any format."""
-    assert decode(encoded(Image.new("1", (8_000, 7_000)), "PNG")) == Unusable("too_large")
+    assert decoded_of(encoded(Image.new("1", (8_000, 7_000)), "PNG")) == Unusable("too_large")

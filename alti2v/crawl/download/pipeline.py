@@ -74,7 +74,7 @@ class DownloadPipeline:
         self._listing_ended = False
         self._downloads_ended = False
         self._in_flight: dict[int, Pending] = {}  # by the `seq` of the request
-        # Enough for every fetcher, and as many that are queued.
+        # Enough for every fetcher while as many are on their way to them.
         self._max_in_flight = max(2 * _FEED_ROWS, 2 * files_in_flight(config.connections))
         self._exported_s = time.monotonic()
 

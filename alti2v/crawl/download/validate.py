@@ -1,4 +1,4 @@
-"""Checks that the bytes of a file have to pass before they are stored, and what follows if they fail. Pure."""
+"""Checks that the bytes of a file have to pass before they are stored, and what follows if they fail."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ import hashlib
 from dataclasses import replace
 from random import Random
 
-from alti2v.crawl.download.image_header import identify, is_whole
 from alti2v.crawl.http.retry import FailedTry, FailKind, GiveUp, RetryPolicy, decide
 from alti2v.crawl.store.ledger.posts import Outcome, Pending
 from alti2v.crawl.store.post_json import FileRequest, ReceivedFile, Stored
 from alti2v.crawl.store.writer import FetchedFile, MissingFile
+from alti2v.pictures.check import find_flaw
+from alti2v.pictures.header import NoPicture, PictureRefusal, read_header
 from alti2v.records import Status
+
+_KINDS = {
+    NoPicture.NOT_IMAGE: FailKind.NOT_IMAGE,
+    NoPicture.UNSUPPORTED_FORMAT: FailKind.UNSUPPORTED_FORMAT,
+    NoPicture.TOO_MANY_PIXELS: FailKind.TOO_MANY_PIXELS,
+    NoPicture.DAMAGED: FailKind.TRUNCATED_BODY,  # another try may bring it sound
+}
 
 
 def validate(
@@ -59,9 +67,9 @@ def validate(
 def check_picture(file: ReceivedFile, pending: Pending, *, keep_mismatched: bool) -> Stored | FailedTry:
     """Identify and hash a picture, or return why it is not stored."""
     content = file.content
-    header = identify(content)
-    if isinstance(header, FailedTry):
-        return replace(header, status=file.http_status)
+    header = read_header(content)
+    if isinstance(header, PictureRefusal):
+        return FailedTry(kind=_KINDS[header.kind], message=header.message, status=file.http_status)
     # Samples are made by the board: only the original has a known md5.
     expected = pending.post.md5 if file.requested == pending.request.file_url else None
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -71,12 +79,10 @@ def check_picture(file: ReceivedFile, pending: Pending, *, keep_mismatched: bool
             message=f"md5 {md5}, the board says {expected}",
             status=file.http_status,
         )
-    if md5 != expected and not is_whole(header, content):
-        return FailedTry(
-            kind=FailKind.TRUNCATED_BODY,
-            message="the end of the picture is missing",
-            status=file.http_status,
-        )
+    # What the board says it has is stored as it is: another request would bring the same.
+    flaw = "" if md5 == expected else find_flaw(header.format, content)
+    if flaw:
+        return FailedTry(kind=FailKind.TRUNCATED_BODY, message=flaw, status=file.http_status)
     return Stored(
         url=file.url,
         http_status=file.http_status,

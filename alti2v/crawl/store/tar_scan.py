@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from alti2v.crawl.store.post_json import Stored, read_member_document
+from alti2v.pictures.check import find_flaw
+from alti2v.pictures.header import format_of
 from alti2v.records import Post, Span
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT, POST_JSON_SUFFIX
 from alti2v.storage.tar import BLOCK, padded
@@ -24,7 +26,7 @@ _NAME = re.compile(rf"(\d{{12}})\.({'|'.join(IMAGE_SUFFIX_OF_FORMAT.values())}|{
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholePicture:
-    """A picture whose bytes have the md5 that its JSON member gives.
+    """A picture whose bytes have the md5 that its JSON member gives, and that is not cut off or damaged.
 
     Attributes:
         post_id: Id in the name of the member.
@@ -117,12 +119,18 @@ def _pair(file: BinaryIO, header: _Header, end: int) -> tuple[WholePicture | Bro
         post, stored = read_member_document(_read(file, follower.span))
     except (ValueError, KeyError, TypeError, AttributeError):
         return BrokenMember(offset=start, post_id=post_id, what="its JSON member is damaged"), follower.end
-    if hashlib.md5(_read(file, header.span), usedforsecurity=False).hexdigest() != stored.md5:
+    content = _read(file, header.span)
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != stored.md5:
         return BrokenMember(offset=start, post_id=post_id, what="the bytes have a different md5"), follower.end
     if post.id != post_id:
         return BrokenMember(
             offset=start, post_id=post_id, what="its JSON member belongs to another post"
         ), follower.end
+    image_format = format_of(content)
+    # As in a crawl: what the board says it has is stored as it is.
+    flaw = find_flaw(image_format, content) if image_format and stored.md5 != post.md5 else ""
+    if flaw:
+        return BrokenMember(offset=start, post_id=post_id, what=flaw), follower.end
     picture = WholePicture(post_id=post_id, span=header.span, end=follower.end, post=post, stored=stored)
     return picture, follower.end
 

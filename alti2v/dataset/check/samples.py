@@ -14,9 +14,9 @@ import pyarrow as pa
 from PIL import Image
 
 from alti2v.dataset.check.labels import TAGS_COLUMNS
-from alti2v.dataset.manifest import ORIGINAL, ImageRecipe
 from alti2v.dataset.write.shard import SAMPLE_FIELDS, sample_fields
 from alti2v.errors import DamagedError
+from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
 from alti2v.records import Span
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT, POST_JSON_SUFFIX
 from alti2v.storage.tar import read_span

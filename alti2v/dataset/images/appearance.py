@@ -6,7 +6,6 @@ survey.parquet holds them without the pictures, so that no later build decodes a
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,23 +18,22 @@ import pyarrow.compute as pc
 
 import alti2v
 from alti2v.dataset.engines.local import Engine
-from alti2v.dataset.images.convert import appearance_recipe
-from alti2v.dataset.images.prepare import PREPARED, Chunk, chunk_bounds, prepare_chunk
-from alti2v.dataset.manifest import ImageRecipe
+from alti2v.dataset.images.prepare import PREPARED, Chunk, appearance_recipe, chunk_bounds, prepare_chunk
 from alti2v.dataset.plan.near_duplicates import Appearances
 from alti2v.dataset.plan.posts import StorePosts
 from alti2v.dataset.plan.thumbnails import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX
 from alti2v.errors import DamagedError, VersionError
-from alti2v.records import Progress, ProgressHook, Span
+from alti2v.pictures.recipe import ImageRecipe
+from alti2v.records import Progress, ProgressHook
 from alti2v.storage.layout import HASH_COLUMNS, SURVEY, SURVEY_FILE, THUMBNAIL_COLUMN
 from alti2v.storage.location import Address, local_copy, open_location, sizes_in
-from alti2v.storage.store import read_pictures
 from alti2v.storage.table import read_table, schema
 
 APPEARANCE_COLUMNS = [column.name for column in (*HASH_COLUMNS, THUMBNAIL_COLUMN)]
-_RECIPE_KEY = b"alti2v.looks"  # in the metadata of survey.parquet: `convert.appearance_recipe`
+_RECIPE_KEY = b"alti2v.looks"  # in the metadata of survey.parquet: `prepare.appearance_recipe`
 # About 2 s of work and 4 MB: a kill costs little, and progress is smooth.
 _CHUNK_PICTURES = 256
+_NAMED_POSTS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +67,15 @@ def prepare(preparation: Preparation, posts: StorePosts, rows: npt.NDArray[np.in
         return schema(PREPARED).empty_table().append_column("chunk", pa.array([], pa.string()))
     ids, tars, offsets, sizes = (posts.numbers(name)[rows] for name in ("id", "tar", "offset", "size"))
     order = np.lexsort((offsets, tars))
-    pictures = np.stack([ids, offsets, sizes], axis=1)[order]
+    md5s = pc.fill_null(posts.facts.column("stored_md5").take(pa.array(rows[order])), "").to_pylist()
+    places = np.stack([ids, offsets, sizes], axis=1)[order].tolist()
+    pictures = [(*place, md5) for place, md5 in zip(places, md5s, strict=True)]
     chunks = [
         Chunk(
             work=preparation.work,
             store=preparation.store,
             tar=int(tars[order[first]]),
-            pictures=tuple(map(tuple, pictures[first:last].tolist())),
+            pictures=tuple(pictures[first:last]),
             recipe=preparation.recipe,
             made_with=repr(sorted(preparation.made_with.items())),
         )
@@ -116,24 +116,18 @@ def _is_ascending(order: npt.NDArray[np.int64]) -> bool:
     return np.array_equal(order, np.arange(len(order)))
 
 
-def check_source_bytes(preparation: Preparation, posts: StorePosts, rows: npt.NDArray[np.int64]) -> None:
-    """Check that unusable pictures arrived in the store like that, and were not damaged there.
-
-    Usable pictures are not compared with their MD5: that would cost 6 to 9 % of a build, and `alti2v verify
-    STORE` does it.
-
-    Raises:
-        DamagedError: The store has other bytes than it was given.
-    """
-    columns = ("id", "tar", "offset", "size", "stored_md5")
-    for row in posts.facts.select(columns).take(pa.array(rows)).to_pylist():
-        wanted = [(row["id"], Span(offset=row["offset"], size=row["size"]))]
-        for _, content in read_pictures(preparation.store, row["tar"], wanted):
-            if row["stored_md5"] not in (None, hashlib.md5(content, usedforsecurity=False).hexdigest()):
-                raise DamagedError(
-                    f"{preparation.store}: the picture of post {row['id']} has changed since it was stored: "
-                    f"run `alti2v verify --repair {preparation.store}`"
-                )
+def report_changed(preparation: Preparation, prepared: pa.Table) -> None:
+    """Name the pictures whose bytes are not those that the store recorded: its disk has changed them."""
+    ids = prepared.filter(prepared.column("has_changed")).column("id").to_pylist()
+    if not ids:
+        return
+    named = ", ".join(map(str, ids[:_NAMED_POSTS])) + (", ..." if len(ids) > _NAMED_POSTS else "")
+    line = (
+        f"{preparation.store}: {len(ids):,} stored pictures do not have the bytes that were stored, and are "
+        f"dropped as damaged (posts {named}): run `alti2v verify --repair {preparation.store}`, then crawl "
+        "again and build again"
+    )
+    preparation.progress(Progress(stage="preparing", done=0, total=None, unit="pictures", milestone=line))
 
 
 def _run(preparation: Preparation, chunks: list[Chunk], *, total: int) -> None:
@@ -161,6 +155,8 @@ def index_rows(posts: StorePosts, rows: npt.NDArray[np.int64], prepared: pa.Tabl
     No other table needs hashes and thumbnails, so `prepared` can drop `APPEARANCE_COLUMNS` afterwards.
     """
     md5s = pc.fill_null(posts.facts.column("stored_md5").take(pa.array(rows)), "")
+    # Of a picture that has changed nothing is known for the bytes that will take its place.
+    md5s = pc.if_else(prepared.column("has_changed"), "", md5s)
     return prepared.append_column("source_md5", md5s).select(schema(SURVEY).names).cast(schema(SURVEY))
 
 

@@ -20,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from alti2v.dataset.images.convert import Unusable, appearance_recipe
-from alti2v.dataset.images.decoder_process import process_decoders
-from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.plan.near_duplicates import appearances_of
+from alti2v.dataset.plan.near_duplicates import APPEARANCE_VERSION, appearances_of
+from alti2v.pictures.decode import Unusable
+from alti2v.pictures.decoder_process import process_decoders
+from alti2v.pictures.jobs import PrepareJob
+from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Span
 from alti2v.storage.layout import HASH_COLUMNS, THUMBNAIL_COLUMN, Column, Table
 from alti2v.storage.location import Address, open_location, put, staging
@@ -36,6 +37,7 @@ PREPARED = Table(
     (
         Column("id", "int64", "the board's post number"),
         Column("reason", "string", "why the picture cannot be used; empty if it can"),
+        Column("has_changed", "bool", "the bytes are not those that the store recorded"),
         *HASH_COLUMNS,
         THUMBNAIL_COLUMN,
         Column("sha256", "string", "of the prepared picture"),
@@ -56,7 +58,7 @@ class Chunk:
         work: Folder of the two files.
         store: Store of the pictures.
         tar: Number of the store's tar file.
-        pictures: (post id, offset, size) of each, ascending by offset.
+        pictures: (post id, offset, size, MD5 or "" if the store recorded none) of each, ascending by offset.
         recipe: Recipe of the pictures.
         made_with: Versions of the programs that the pixels depend on.
     """
@@ -64,7 +66,7 @@ class Chunk:
     work: Address
     store: Address
     tar: int
-    pictures: tuple[tuple[int, int, int], ...]
+    pictures: tuple[tuple[int, int, int, str], ...]
     recipe: ImageRecipe
     made_with: str
 
@@ -83,6 +85,14 @@ class Chunk:
     def pixels(self) -> str:
         """Name of the file with the prepared pictures."""
         return pixels_name(self.name)
+
+
+def appearance_recipe(recipe: ImageRecipe) -> str:
+    """Name the recipe of hashes and thumbnails; those of different recipes cannot be compared.
+
+    The decoded pixels of a JPEG depend on the requested size, which may change a hash.
+    """
+    return f"{APPEARANCE_VERSION}, {recipe.size} px {recipe.fit}"
 
 
 def pixels_name(chunk: str) -> str:
@@ -121,10 +131,15 @@ def prepare_chunk(chunk: Chunk) -> Mapping[str, int]:
 
 def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes, bytes]]:
     """Yield the row, the prepared picture and the luminances of each picture, both empty if it is unusable."""
-    wanted = [(post_id, Span(offset=offset, size=size)) for post_id, offset, size in chunk.pictures]
+    wanted = [(post_id, Span(offset=offset, size=size)) for post_id, offset, size, _ in chunk.pictures]
+    md5_of = {post_id: md5 for post_id, _, _, md5 in chunk.pictures}
     with process_decoders().borrowed() as decoder:
         for post_id, content in read_pictures(chunk.store, chunk.tar, wanted):
-            picture = decoder.prepare(content, chunk.recipe)
+            recorded = md5_of[post_id]
+            if recorded and hashlib.md5(content, usedforsecurity=False).hexdigest() != recorded:
+                yield _row(post_id, reason="damaged", has_changed=True), b"", b""
+                continue
+            picture = decoder.run(PrepareJob(chunk.recipe), content)
             if isinstance(picture, Unusable):
                 yield _row(post_id, reason=picture.reason), b"", b""
             else:
@@ -139,8 +154,8 @@ def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes, bytes]]:
 
 
 def _row(post_id: int, **facts: int | str) -> Mapping[str, Any]:
-    defaults = {"reason": "", "sha256": "", "crc32": 0, "source_width": 0, "source_height": 0}
-    return {"id": post_id, **defaults, **facts}
+    defaults = {"reason": "", "has_changed": False, "sha256": "", "crc32": 0}
+    return {"id": post_id, **defaults, "source_width": 0, "source_height": 0, **facts}
 
 
 def _table(rows: Sequence[Mapping[str, Any]], luminances: Sequence[bytes]) -> pa.Table:

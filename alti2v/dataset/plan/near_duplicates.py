@@ -20,13 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.dataset.plan.thumbnails import NEAR_CORRELATION, correlations, thumbnails_of
+from alti2v.pictures.recipe import LUMINANCE_SIDE_PX
 
-# Raise it with any change to the results of `perceptual_hashes`, `convert._luminance` or `thumbnails_of`: the
+# Raise it with any change to the results of `perceptual_hashes`, `square._luminance` or `thumbnails_of`: the
 # next build makes hashes with another number again.
 APPEARANCE_VERSION = 3
 HASH_BITS = 64
-LUMINANCE_SIDE_PX = 64  # side of the grey picture that hash and thumbnail are made from
-LUMINANCE_BYTES = LUMINANCE_SIDE_PX**2
 NEAR_BITS = 8
 _BANDS = 3
 _CELLS = 32  # per row and column of the hashed picture

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.plan.near_duplicates import Appearances, groups
 from alti2v.dataset.plan.split import (
     NOWHERE,
@@ -36,6 +35,7 @@ from alti2v.dataset.plan.vocabulary import (
     labels_of,
 )
 from alti2v.errors import DataError
+from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Tag
 from alti2v.storage.layout import SPLITS, ShardName
 

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alti2v.dataset.manifest import ORIGINAL, ImageRecipe, Manifest
+from alti2v.dataset.manifest import Manifest
 from alti2v.dataset.write.shard import SAMPLE_FIELDS
+from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
 from alti2v.records import Tag
 from alti2v.storage.layout import DATA_DIR, SPLITS
 

@@ -18,15 +18,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alti2v.dataset.images.convert import picture_suffix
 from alti2v.dataset.images.prepare import pixels_name
-from alti2v.dataset.manifest import ORIGINAL, ImageRecipe, Shard
+from alti2v.dataset.manifest import Shard
 from alti2v.dataset.plan.posts import StorePosts
 from alti2v.dataset.plan.vocabulary import CATEGORIES, TagLists
 from alti2v.errors import DamagedError
+from alti2v.pictures.header import format_of
+from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
 from alti2v.records import Span
 from alti2v.storage.layout import (
     DATA_DIR,
+    IMAGE_SUFFIX_OF_FORMAT,
     INDEX_DIR,
     METADATA,
     METADATA_DIR,
@@ -276,7 +278,9 @@ def sample_json(row: Mapping[str, Any]) -> bytes:
 
 def sample_members(picture: bytes, row: Mapping[str, Any]) -> Mapping[str, bytes]:
     """Return the members of a sample by suffix: the picture, and `sample_json`."""
-    return {picture_suffix(picture): picture, POST_JSON_SUFFIX: sample_json(row)}
+    image_format = format_of(picture)
+    assert image_format is not None, "a picture of the dataset"
+    return {IMAGE_SUFFIX_OF_FORMAT[image_format]: picture, POST_JSON_SUFFIX: sample_json(row)}
 
 
 def _samples(spec: ShardSpec, plan: pa.Table) -> Iterator[tuple[str, Mapping[str, bytes]]]:

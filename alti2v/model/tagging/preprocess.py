@@ -1,6 +1,6 @@
 """Pictures on their way into a tagger: whatever the caller has -> square pixels, decoded ahead of the network.
 
-The conversion is `dataset.images`, the very code that made the training pictures, for a network of ours JPEG
+The conversion is `pictures.square`, the very code that made the training pictures, for a network of ours JPEG
 encoding included: it should not meet in use what it never met in training.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,17 +21,13 @@ import numpy.typing as npt
 from PIL import ExifTags, Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from alti2v.dataset.images.convert import (
-    MAX_ASPECT,
-    MAX_PIXELS,
-    MIN_SIDE_PX,
-    Unusable,
-    encoded_pixels,
-    square_pixels,
-)
-from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import UsageError
 from alti2v.model.arrays import Uint8Array
+from alti2v.pictures.decode import Unusable
+from alti2v.pictures.decoder_process import Decoder, process_decoders
+from alti2v.pictures.jobs import PixelsJob
+from alti2v.pictures.limits import MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX
+from alti2v.pictures.recipe import ImageRecipe
 
 # What a tagger takes: a path, an opened picture, or (H, W), (H, W, 3) or (H, W, 4) uint8, RGB(A).
 PictureInput = str | Path | Image.Image | npt.NDArray[np.uint8]
@@ -43,6 +39,8 @@ _IN_WORDS = {
     "too_large": f"more than {MAX_PIXELS // 1_000_000} million pixels",
     "too_small": f"a side shorter than {MIN_SIDE_PX} px",
     "too_narrow": f"one side more than {MAX_ASPECT:g} times the other",
+    "too_slow": "decoding it takes too long",
+    "crashed": "decoding it makes the decoder crash",
 }
 _PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}
 _MOST_THREADS = 8
@@ -54,7 +52,7 @@ class Problem:
 
     Attributes:
         kind: "missing", "unreadable", "not_image", "too_large", "too_small", "too_narrow", "damaged",
-            "same_sidecar" or "sidecar"; for counting.
+            "too_slow", "crashed", "same_sidecar" or "sidecar"; for counting.
         words: the same for a person, without the picture's name.
     """
 
@@ -106,16 +104,25 @@ def prepared_ahead(
         preparation: see `pixels`.
         ahead: how many pictures to take from `pictures` before the first one is handed out, > 0: what is
             in memory.
-        threads: that decode; Pillow works without Python's lock.
+        threads: that wait for as many decoder processes, which a picture may slow down or crash.
     """
     waiting: deque[tuple[_P, Future[Uint8Array | Problem]]] = deque()
-    # The conversion silences warnings, and what threads do to the list of filters is the last one's to undo:
-    # https://docs.python.org/3.11/library/warnings.html#warnings.catch_warnings, "not thread-safe". Around all
-    # of them it is put back as it was.
-    with warnings.catch_warnings(), ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+    decoding, is_over = set[Decoder](), threading.Event()
+
+    def prepare(source: Source) -> Uint8Array | Problem:
+        with process_decoders().borrowed() as decoder:
+            decoding.add(decoder)
+            if is_over.is_set():
+                decoder.stop()
+            try:
+                return _pixels(source, preparation, decoder)
+            finally:
+                decoding.discard(decoder)
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         try:
             for known_by, source in pictures:
-                waiting.append((known_by, pool.submit(pixels, source, preparation)))
+                waiting.append((known_by, pool.submit(prepare, source)))
                 if len(waiting) >= ahead:
                     first, future = waiting.popleft()
                     yield first, future.result()
@@ -123,41 +130,39 @@ def prepared_ahead(
                 first, future = waiting.popleft()
                 yield first, future.result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            # After Ctrl-C nobody waits for a picture that takes long.
+            pool.shutdown(wait=False, cancel_futures=True)
+            is_over.set()
+            for decoder in tuple(decoding):
+                decoder.stop()
 
 
 def pixels(source: Source, preparation: Preprocessing) -> Uint8Array | Problem:
-    """Prepare one picture: (S, S, 3) uint8, RGB, or what is wrong with it. Raises nothing."""
+    """Prepare one picture: (S, S, 3) uint8, RGB, or what is wrong with it. Raises nothing about the picture."""
+    with process_decoders().borrowed() as decoder:
+        return _pixels(source, preparation, decoder)
+
+
+def _pixels(source: Source, preparation: Preprocessing, decoder: Decoder) -> Uint8Array | Problem:
     if isinstance(source, Problem):
         return source
-    if isinstance(source, Square):
-        return _square_pixels(source.jpeg, preparation)
+    content = source.jpeg if isinstance(source, Square) else _content(source)
+    if isinstance(content, Problem):
+        return content
+    job = PixelsJob(preparation.recipe, preparation.is_encoded, is_square=isinstance(source, Square))
+    prepared = decoder.run(job, content)
+    if isinstance(prepared, Unusable):
+        return Problem(prepared.reason, _IN_WORDS.get(prepared.reason, prepared.reason))
+    return prepared
+
+
+def _content(source: Path | bytes) -> bytes | Problem:
     try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
+        return source if isinstance(source, bytes) else source.read_bytes()
     except FileNotFoundError:
         return Problem("missing", "there is no such file")
     except (OSError, ValueError) as exc:  # ValueError: a name that no file can have
         return Problem("unreadable", f"unreadable: {getattr(exc, 'strerror', None) or exc}")
-    return _prepared_pixels(content, preparation)
-
-
-def _square_pixels(jpeg: bytes, preparation: Preprocessing) -> Uint8Array | Problem:
-    """The pixels of a dataset's picture as training saw them; of another size, it is prepared like any."""
-    try:
-        with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as square:
-            if square.size == (preparation.recipe.size,) * 2 and square.mode == "RGB":
-                return np.asarray(square)
-    except (OSError, ValueError, SyntaxError):  # what Pillow's decoders raise on damaged files
-        return Problem("damaged", _IN_WORDS["damaged"])
-    return _prepared_pixels(jpeg, preparation)
-
-
-def _prepared_pixels(content: bytes, preparation: Preprocessing) -> Uint8Array | Problem:
-    prepare = encoded_pixels if preparation.is_encoded else square_pixels
-    prepared = prepare(content, preparation.recipe)
-    if isinstance(prepared, Unusable):
-        return Problem(prepared.reason, _IN_WORDS.get(prepared.reason, prepared.reason))
-    return prepared
 
 
 def source_of(picture: PictureInput) -> Path | bytes:

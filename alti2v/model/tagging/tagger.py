@@ -19,7 +19,6 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import DataError, UsageError
 from alti2v.model.arrays import Uint8Array
 from alti2v.model.evaluation.thresholds import BETAS, Rule, TunedThresholds, own_thresholds, read_thresholds
@@ -36,6 +35,8 @@ from alti2v.model.tagging.preprocess import (
 )
 from alti2v.model.tagging.selection import Criterion, Probabilities, more_than, passing, ranked, ratings
 from alti2v.model.vocabulary import RATING, OutputTags, find_tag, make_vocabulary
+from alti2v.pictures.decoder_process import process_decoders
+from alti2v.pictures.recipe import ImageRecipe
 from alti2v.storage.layout import MODEL_DIR, MODEL_FILE
 
 Features = npt.NDArray[np.float32]
@@ -302,6 +303,7 @@ def load_tagger(path: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE) -> Ta
     """
     from alti2v.model.onnx.reader import form_of
 
+    process_decoders().warm(decoding_threads())  # they start while the model is loaded
     folder = Path(path)
     inner = folder / MODEL_DIR if (folder / MODEL_DIR).is_dir() else folder
     if form_of(folder) is not None:

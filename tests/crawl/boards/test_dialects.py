@@ -1,4 +1,4 @@
-"""Answers of boards, read from golden samples composed from recorded facts, in both dialects and all forms."""
+"""What the boards' bytes mean: golden answers composed from the wire facts, in both dialects and shapes."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ def the_post(answer: object) -> Post:
 
 
 def test_gelbooru_new_json_is_read() -> None:
-    """All facts of the 22-key form are read, with entities unescaped."""
+    """The 22-key shape gives every fact, entities unescaped."""
     assert the_post(ORG.read_posts(NEW_SHAPE, status=200)) == EXPECTED
 
 
 def test_gelbooru_old_json_gets_its_urls_from_directory_and_image() -> None:
-    """The 15-key form has no URLs, and "safe" for what newer posts call "general"."""
+    """The 15-key shape has no URLs; "safe" is what newer posts call "general"."""
     post = the_post(ORG.read_posts(OLD_SHAPE, status=200))
 
     assert post.file_url == EXPECTED.file_url
@@ -94,7 +94,7 @@ def test_gelbooru_old_json_gets_its_urls_from_directory_and_image() -> None:
 
 
 def test_gelbooru_xml_says_the_same_as_json() -> None:
-    """The XML form of a post differs only by its creation time, which JSON lacks."""
+    """The XML form of the same post differs only by the instant that JSON lacks."""
     post = the_post(ORG.read_posts(XML, status=200))
 
     assert post.created_at == 1789760740
@@ -105,7 +105,7 @@ def test_gelbooru_xml_says_the_same_as_json() -> None:
     "envelope", [b'{"post": %s}', b'{"@attributes": {"limit": 1}, "post": %s}', b"\xef\xbb\xbf%s", b"\n %s"]
 )
 def test_gelbooru_envelopes_of_relatives_are_read(envelope: bytes) -> None:
-    """gelbooru.com wraps the array; some servers send a byte order mark or white space before it."""
+    """gelbooru.com wraps the array; some servers put a mark or white space in front."""
     assert the_post(ORG.read_posts(envelope % NEW_SHAPE, status=200)) == EXPECTED
 
 
@@ -119,12 +119,12 @@ def test_gelbooru_says_nothing_in_many_ways(body: bytes) -> None:
 
 
 def test_an_empty_body_with_an_error_status_is_no_end() -> None:
-    """The empty body of a failing server does not end a listing."""
+    """A failing server's empty body must not end a listing."""
     assert isinstance(ORG.read_posts(b"", status=500), Unreadable)
 
 
 def test_gelbooru_wall_is_told_from_other_refusals() -> None:
-    """The status is 200 in every case: only the body tells them apart."""
+    """Status 200 says nothing: the body is the answer."""
     wall = b'<?xml version="1.0"?><response success="false" reason="Search error: API limited due to abuse."/>'
 
     assert ORG.read_posts(wall, status=200) == Wall("Search error: API limited due to abuse.")
@@ -149,7 +149,7 @@ def test_gelbooru_deleted_posts_are_told_from_posts() -> None:
 
 @pytest.mark.parametrize("number", [0, -3, 10**12, 2**80, "x", None, True, 1.5, [1]])
 def test_f64_entries_without_a_usable_id_are_counted(number: Any) -> None:
-    """F64: they can neither be stored nor be a cursor."""
+    """They can neither be stored nor be a cursor."""
     body = json.dumps([{"id": number, "tags": "", "tag_string": ""}, 7, "post"])
     (danbooru,) = [json.dumps([{"id": number, "tag_string": ""}])]
 
@@ -158,7 +158,7 @@ def test_f64_entries_without_a_usable_id_are_counted(number: Any) -> None:
 
 
 def test_gelbooru_sample_is_absent_where_it_is_the_original() -> None:
-    """`sample: false`, and a sample_url equal to file_url, both mean that there is no sample."""
+    """`sample: false`, and a sample_url that equals file_url, both mean that there is none."""
     entry = json.loads(NEW_SHAPE)[0]
     without = json.dumps([entry | {"sample": False}]).encode()
     same = json.dumps([entry | {"sample_url": entry["file_url"]}]).encode()
@@ -169,7 +169,7 @@ def test_gelbooru_sample_is_absent_where_it_is_the_original() -> None:
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "file:///etc/passwd", "ftp://a/b", "http://[::1"])
 def test_addresses_of_other_schemes_are_dropped(url: str) -> None:
-    """Only http and https addresses are kept."""
+    """Only http and https ever reach the network."""
     entry = json.loads(NEW_SHAPE)[0] | {"file_url": url, "sample_url": url}
     post = the_post(Gelbooru("https://b").read_posts(json.dumps([entry]).encode(), status=200))
 
@@ -178,7 +178,7 @@ def test_addresses_of_other_schemes_are_dropped(url: str) -> None:
 
 
 def test_gelbooru_questions() -> None:
-    """The requests are those that the site's help documents."""
+    """The questions are those that the site's help documents."""
     assert ORG.posts_url(PostQuery(tags="1girl", below=77, limit=1000)) == (
         "https://safebooru.org/index.php?page=dapi&q=index&s=post&tags=1girl%20id%3A%3C77&limit=1000&pid=0&json=1"
     )
@@ -190,7 +190,7 @@ def test_gelbooru_questions() -> None:
 
 
 def test_gelbooru_count_and_tags() -> None:
-    """Only XML has the count; tags come with their categories."""
+    """Only XML counts; tags come with their categories."""
     tags = (
         b'<tags type="array"><tag type="4" count="9774" name="hatsune_miku" ambiguous="false" id="631"/>'
         b'<tag type="77" count="x" name="jack-o&amp;#039;-lantern" id="2"/></tags>'
@@ -230,7 +230,7 @@ DANBOORU: dict[str, Any] = {
 
 
 def test_danbooru_post_is_read() -> None:
-    """Categories come with the post; a tag without a category is unknown."""
+    """Categories come with the post; a tag of no category is unknown."""
     expected = Post(
         id=12,
         tags_general="1girl",
@@ -256,7 +256,7 @@ def test_danbooru_post_is_read() -> None:
 
 
 def test_danbooru_hidden_post_has_no_file() -> None:
-    """Hidden posts have no md5 and no URLs: they are listed and skipped."""
+    """On hidden posts md5 and URLs are absent: the post is listed and skipped."""
     hidden = {
         name: value for name, value in DANBOORU.items() if not name.endswith("file_url") and name != "md5"
     }
@@ -277,14 +277,14 @@ def test_danbooru_hidden_post_has_no_file() -> None:
     ],
 )
 def test_danbooru_errors_mean_what_their_status_says(status: int, expected: object) -> None:
-    """The error object is always the same; the status tells a wall from a temporary failure."""
+    """The error object is the same for all; the status tells a wall from a passing failure."""
     body = b'{"success":false,"error":"E","message":"no","backtrace":["a"]}'
 
     assert DONMAI.read_posts(body, status=status) == expected
 
 
 def test_danbooru_questions_and_count() -> None:
-    """The cursor is a page name; the count has its own address."""
+    """The cursor is a page name; the count has an address of its own."""
     assert DONMAI.posts_url(PostQuery(tags="1girl", below=77, limit=200)) == (
         "https://safebooru.donmai.us/posts.json?tags=1girl&limit=200&page=b77"
     )
@@ -294,7 +294,7 @@ def test_danbooru_questions_and_count() -> None:
 
 
 def test_the_dialects_do_not_read_each_other() -> None:
-    """A wrong dialect is detected, not read as posts without facts."""
+    """A wrong dialect is noticed instead of being read as posts without facts."""
     assert isinstance(DONMAI.read_posts(NEW_SHAPE, status=200), Unreadable)
     assert isinstance(DONMAI.read_posts(XML, status=200), Unreadable)
 
@@ -311,7 +311,7 @@ def test_the_dialects_do_not_read_each_other() -> None:
     + [(extension, None) for extension in ("jpg", "jpeg", "png", "gif", "webp", "")],
 )
 def test_what_is_no_picture_is_skipped_with_its_reason(extension: str, expected: Skip | None) -> None:
-    """Videos, Flash and ugoira are listed, but not downloaded."""
+    """Videos, Flash and ugoira are listed, never fetched."""
     assert skip_reason(Post(id=1, file_ext=extension, file_url="https://a/b")) is expected
 
 
@@ -328,13 +328,13 @@ def test_what_is_no_picture_is_skipped_with_its_reason(extension: str, expected:
     ],
 )
 def test_tags_are_cleaned(raw: str, expected: str) -> None:
-    """Entities are unescaped, text is in NFC, and nothing is left that breaks a line, a table or UTF-8."""
+    """Entities, normal form, and nothing that breaks a line, a table or UTF-8."""
     assert clean_tag(raw) == expected
 
 
 @given(st.text())
-def test_f63_clean_tags_are_valid_everywhere(text: str) -> None:
-    """F63: whatever a board sends, each tag is one word of valid UTF-8, and cleaning is idempotent."""
+def test_f63_clean_tags_are_fit_for_everything(text: str) -> None:
+    """Whatever a board sends, each tag is one word of valid UTF-8, and cleaning again changes nothing less."""
     for tag in tag_names(clean_tags(text)):
         assert tag.encode()
         assert not any(char.isspace() or char == "\x00" for char in tag)
@@ -342,7 +342,7 @@ def test_f63_clean_tags_are_valid_everywhere(text: str) -> None:
 
 @given(st.binary(max_size=300))
 def test_no_bytes_can_break_the_reading(body: bytes) -> None:
-    """Any bytes give an answer, never an exception."""
+    """Any bytes are an answer of some kind, never an exception."""
     for prefix in (b"", b"[", b"{", b"<posts>", b'<tags type="'):
         classify(prefix + body)
         for board in (ORG, DONMAI):
@@ -359,7 +359,7 @@ json_values = st.recursive(
 
 @given(st.sampled_from(sorted({*DANBOORU, *json.loads(NEW_SHAPE)[0]})), json_values)
 def test_no_value_of_a_key_can_break_a_post(key: str, value: Any) -> None:
-    """A value of any type gives a post, a deleted post or an unusable entry, never an exception."""
+    """A key with a value of any type leaves a post, a ghost or an unusable entry, never an exception."""
     for board, entry in ((ORG, json.loads(NEW_SHAPE)[0]), (DONMAI, DANBOORU)):
         answer = board.read_posts(json.dumps([{**entry, key: value}]).encode(), status=200)
         for post in answer.posts if isinstance(answer, Page) else ():
@@ -367,8 +367,8 @@ def test_no_value_of_a_key_can_break_a_post(key: str, value: Any) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted({*DANBOORU, *json.loads(NEW_SHAPE)[0]})), json_values)))
-def test_a_post_is_read_independently_of_the_others(changes: list[tuple[str, Any]]) -> None:
-    """An odd value in one post of a page does not change the others, although pages are read by columns."""
+def test_a_post_is_read_the_same_whatever_stands_beside_it(changes: list[tuple[str, Any]]) -> None:
+    """A page is read by columns; an odd value in one post changes no other."""
     for board, entry in ((ORG, json.loads(NEW_SHAPE)[0]), (DONMAI, DANBOORU)):
         entries = [entry, *({**entry, key: value} for key, value in changes)]
         answers = [board.read_posts(json.dumps([one]).encode(), status=200) for one in entries]
@@ -410,7 +410,7 @@ def test_columns_say_what_values_say(
     by_value: Callable[[Any], object],
     columns: list[Any],
 ) -> None:
-    """Reading a whole column gives the same as reading each value."""
+    """Looking at a whole column at once is only quicker."""
     expected = [by_value(value) for value in columns]
     found = list(by_column(columns))
 
@@ -419,7 +419,7 @@ def test_columns_say_what_values_say(
 
 
 def test_f10_answers_of_any_size_are_bounded() -> None:
-    """F10: of a million tags the first ten thousand are kept; a page of a million entries is rejected."""
+    """A million tags, a million entries: the first ten thousand tags are kept, the page is not believed."""
     tags = clean_tags(" ".join(f"tag{number}" for number in range(1_000_000)))
 
     assert tags == " ".join(f"tag{number}" for number in range(10_000))
@@ -435,7 +435,7 @@ def test_f10_answers_of_any_size_are_bounded() -> None:
 
 
 def test_xml_with_a_document_type_is_refused() -> None:
-    """XML bombs need one."""
+    """The way in which XML bombs are built."""
     bomb = b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "7777">]><posts count="&b;"/>'
 
     assert isinstance(ORG.read_count(bomb, status=200), Unreadable)
@@ -448,7 +448,7 @@ def test_xml_with_a_document_type_is_refused() -> None:
 
 @pytest.mark.parametrize("byte", [b"\x0b", b"\x1f", b"\xff"])
 def test_a_byte_that_does_not_belong_there_costs_no_page(byte: bytes) -> None:
-    """A page with a forbidden byte, as people paste them into sources, is read anyway."""
+    """People paste anything into a source; a page with one such byte is read all the same."""
     as_xml = b'<posts count="1"><post id="7" md5="%s" tags=" a b " source="x%sy"/></posts>'
     as_json = b'[{"id":7,"hash":"%s","tags":"a b","source":"x%sy"}]'
     inside = {b"\xff": "x\ufffdy"}.get(byte, "x y")
@@ -465,7 +465,7 @@ def test_a_byte_that_does_not_belong_there_costs_no_page(byte: bytes) -> None:
     | st.sampled_from(["//h/x", "/x", "http://h", "http://h:99999/x", "http://h/../x", "http://h/a/./b", "x y"])
 )
 def test_plain_addresses_are_what_joining_makes_of_them(text: str) -> None:
-    """The fast path of `absolute_url` gives the same result as the slow path."""
+    """The quick way of `absolute_url` says what the long way says."""
     try:
         joined = urljoin("http://board/", text)
         parts = urlsplit(joined)

@@ -1,4 +1,4 @@
-"""Validation of files, in shared memory as in bytes, and what follows a failure."""
+"""What bytes have to prove, in a view of shared memory as in bytes, and what follows if they do not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def judged(
     keep_mismatched: bool = False,
     has_mismatched: bool = False,
 ) -> FetchedFile | MissingFile | FileRequest:
-    """Validate a file of a post whose original is `WHOLE`, after two requests of earlier runs."""
+    """The file of a post whose original is `WHOLE`, asked for after two requests of earlier runs."""
     request = FileRequest(seq=4, attempts=2, sample_url=SAMPLE, file_url=ORIGINAL)
     pending = Pending(post=Post(id=1, md5=hashlib.md5(WHOLE).hexdigest()), request=request)
     file = ReceivedFile(
@@ -45,7 +45,7 @@ def judged(
 
 @pytest.mark.parametrize("form", [bytes, memoryview])
 def test_a_whole_picture_is_stored_as_it_is(form: type[bytes] | type[memoryview]) -> None:
-    """Its bytes are unchanged, and its format, attempts and md5 are recorded."""
+    """With what is known about it."""
     good = judged(form(WHOLE), asked=ORIGINAL)
 
     assert isinstance(good, FetchedFile)
@@ -68,7 +68,7 @@ def test_a_whole_picture_is_stored_as_it_is(form: type[bytes] | type[memoryview]
 def test_what_is_no_whole_picture_fails_in_its_own_way(
     form: type[bytes] | type[memoryview], content: bytes, asked: str, kind: str
 ) -> None:
-    """After the last try, it fails with its kind, its status and the number of requests."""
+    """After the last try, with its status and every request counted."""
     lost = judged(form(content), asked=asked, tries=3, has_mismatched=kind == "md5_mismatch")
 
     assert isinstance(lost, MissingFile)
@@ -76,8 +76,8 @@ def test_what_is_no_whole_picture_fails_in_its_own_way(
     assert (lost.outcome.attempts, lost.outcome.http_status) == (5, 200)
 
 
-def test_only_an_original_is_compared_with_the_md5() -> None:
-    """Samples are made by the board; mismatched originals are kept on request, if they are whole."""
+def test_only_an_original_is_held_against_the_md5() -> None:
+    """Samples are the board's own make; and who wants mismatched originals gets them, if they are whole."""
     other = picture(2)
 
     assert isinstance(judged(other, asked=SAMPLE), FetchedFile)
@@ -87,7 +87,7 @@ def test_only_an_original_is_compared_with_the_md5() -> None:
 
 
 def test_the_address_that_failed_is_asked_again() -> None:
-    """It is requested after a pause, with its tries counted; a missing sample is not requested again."""
+    """After a pause, with its tries counted; a sample that was passed over is not asked for a second time."""
     of_sample, of_original = judged(WHOLE[:-40], asked=SAMPLE), judged(WHOLE[:-40], asked=ORIGINAL)
 
     assert isinstance(of_sample, FileRequest)
@@ -98,8 +98,8 @@ def test_the_address_that_failed_is_asked_again() -> None:
         assert 0 < again.wait_s <= 0.5
 
 
-def test_a_wrong_md5_is_requested_exactly_once_more() -> None:
-    """Whatever the policy says about other failures, and however many came before."""
+def test_a_wrong_md5_is_fetched_once_more_and_no_oftener() -> None:
+    """Whatever the policy says of passing failures, and however many of them came before."""
     again = judged(picture(2), asked=ORIGINAL, tries=3)
 
     assert isinstance(again, FileRequest)
@@ -108,7 +108,7 @@ def test_a_wrong_md5_is_requested_exactly_once_more() -> None:
 
 
 def test_what_is_no_file_is_recorded_as_it_is() -> None:
-    """An outcome in place of a file is passed on."""
+    """Somebody else has decided."""
     outcome = Outcome(status=Status.FAILED, reason="http_404", attempts=1)
     pending = Pending(post=Post(id=1), request=FileRequest(0, 0, None, None))
 

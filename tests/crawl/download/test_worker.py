@@ -1,4 +1,4 @@
-"""Downloads in a worker process: same results as in this process, and the worker ends with its parent."""
+"""The network in a process of its own: it does what it does in ours, and it ends when we do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import math
 import os
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +46,13 @@ COUNTS = st.integers(0, 2**40)
 
 
 def sent(document: dict[str, Any]) -> Any:
-    """Return a document as it arrives at the other end."""
+    """What arrives at the other end."""
     return json.loads(json.dumps(document))
 
 
 @given(content=st.binary(max_size=99), text=st.text(), count=COUNTS)
 def test_files_arrive_as_they_were_sent(content: bytes, text: str, count: int) -> None:
-    """Facts travel as JSON, bytes beside it."""
+    """What is known of them through JSON, the bytes beside it."""
     file = ReceivedFile(requested=text, url=text, http_status=200, attempts=count, tries=3, content=content)
 
     assert read_result(sent(result_document(file)), memoryview(content)) == file
@@ -61,7 +60,7 @@ def test_files_arrive_as_they_were_sent(content: bytes, text: str, count: int) -
 
 @given(status=st.sampled_from([Status.FAILED, Status.SKIPPED]), text=st.text(), count=COUNTS)
 def test_failures_arrive_as_they_were_sent(status: Status, text: str, count: int) -> None:
-    """Their messages may hold any characters."""
+    """With their words, whatever characters a server put into them."""
     outcome = Outcome(status=status, reason="robots", error=text, attempts=count, http_status=None)
 
     assert read_result(sent(result_document(outcome)), memoryview(b"")) == outcome
@@ -69,7 +68,7 @@ def test_failures_arrive_as_they_were_sent(status: Status, text: str, count: int
 
 @given(body=st.binary(max_size=99), text=st.text(), kind=st.sampled_from(list(FailKind)))
 def test_answers_arrive_as_they_were_sent(body: bytes, text: str, kind: FailKind) -> None:
-    """Both answers and failures of the API arrive unchanged."""
+    """Bodies and failures of the API alike."""
     for answer in (
         Received(url=text, status=503, body=body, robots_tag=text, waited_s=0.25),
         FailedTry(kind=kind, message=text, status=None),
@@ -80,7 +79,7 @@ def test_answers_arrive_as_they_were_sent(body: bytes, text: str, kind: FailKind
 
 @pytest.mark.parametrize("pace_dir", [None, Path("some/where")])
 def test_a_configuration_arrives_as_it_was_sent(pace_dir: Path | None) -> None:
-    """All settings arrive, including infinite rates."""
+    """Everything in it, rates without a bound included."""
     net = NetConfig(
         rate=math.inf, api_rate=0.5, connections=3, pace_dir=pace_dir, retry=RetryPolicy(tries=2, rest_s=0.1)
     )
@@ -91,8 +90,8 @@ def test_a_configuration_arrives_as_it_was_sent(pace_dir: Path | None) -> None:
 
 
 @given(batches=st.lists(st.lists(st.binary(max_size=50), max_size=700), max_size=3))
-def test_a_buffer_holds_the_last_bodies(batches: list[list[bytes]]) -> None:
-    """Also with more parts than one system call takes; the buffer keeps no more memory than allowed."""
+def test_a_tray_holds_what_was_put_there_last(batches: list[list[bytes]]) -> None:
+    """More parts than one system call takes, and fewer than before; it keeps no more memory than it should."""
     buffer = shared_memory.make_buffer()
     try:
         for contents in batches:
@@ -105,43 +104,38 @@ def test_a_buffer_holds_the_last_bodies(batches: list[list[bytes]]) -> None:
         os.close(buffer)
 
 
-def answering(body: bytes) -> Callable[[web.Request], web.Response]:
-    """Return a handler that answers with this body."""
-    return lambda _: web.Response(body=body)
-
-
 def rows(store: Path) -> pd.DataFrame:
-    """Return the post table without the columns that depend on the order of arrival."""
+    """The post table without what the order of arrival decides."""
     table = pd.read_parquet(store / "posts").set_index("id").sort_index()
     return table.drop(columns=["tar", "offset"])
 
 
 def test_two_processes_store_what_one_does(tmp_path: Path) -> None:
-    """Pictures, duplicates, retries, and failures with their messages are the same."""
-    stores = [tmp_path / "here", tmp_path / "worker"]
+    """Pictures, duplicates, retries, failures of several kinds and their words."""
+    stores = [tmp_path / "here", tmp_path / "apart"]
     with ScriptedBoard(ids=list(range(1, 200)), page_cap=50) as site:
-        for store, in_worker in zip(stores, (False, True), strict=True):
+        for store, apart in zip(stores, (False, True), strict=True):
             site.script("/samples/3/sample_p10.", page(status=404))
             site.script("/images/3/p10.", page(status=404))
             site.script("/samples/3/sample_p17.", page(status=503))
             site.script("/samples/3/sample_p24.", cut)
             half = site.content(31, sample=True)[:-40]
-            site.script("/samples/3/sample_p31.", answering(half))
+            site.script("/samples/3/sample_p31.", lambda _, half=half: web.Response(body=half))
             site.script("/samples/3/sample_p38.", *[page("a guard's page")] * 3)
-            report = crawl_board(config(store, site, download_in_worker=in_worker))
+            report = crawl_board(config(store, site, download_in_worker=apart))
 
             assert report.complete, report.missing
             assert verify_store(store).findings == ()
-    here, worker = (rows(store) for store in stores)
+    here, apart_from_it = (rows(store) for store in stores)
 
     assert set(here["status"]) == {"stored", "failed"}
     assert (here.loc[31, "status"], here.loc[31, "attempts"]) == ("stored", 2)
     assert (here.loc[38, "reason"], here.loc[38, "attempts"]) == ("not_image", 3)
-    pd.testing.assert_frame_equal(here, worker)
+    pd.testing.assert_frame_equal(here, apart_from_it)
 
 
-def test_the_worker_may_die(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error is one clear line, nothing stored is lost, and the same command continues."""
+def test_the_network_may_die(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One clear line, nothing stored is lost, and the same command goes on."""
     processes: list[subprocess.Popen[bytes]] = []
     started = parent._start
 
@@ -165,7 +159,7 @@ def test_the_worker_may_die(board: Board, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 async def test_an_end_that_is_cancelled_leaves_no_process() -> None:
-    """After Ctrl-C twice, a worker that does not respond is killed and reaped."""
+    """Ctrl-C twice, while the other process does not answer: it is killed, and waited for."""
     net = NetConfig(rate=math.inf, api_rate=math.inf, connections=1)
     rules = FileRules(original=True, max_bytes=9, memory_bytes=99)
     network = DownloadWorker(
@@ -184,8 +178,8 @@ async def test_an_end_that_is_cancelled_leaves_no_process() -> None:
     assert network._process.returncode == -signal.SIGKILL
 
 
-def test_the_worker_ends_with_its_parent(board: Board, tmp_path: Path) -> None:
-    """If the parent is killed, the worker ends too, and closes the standard error that they share."""
+def test_the_network_ends_with_its_parent(board: Board, tmp_path: Path) -> None:
+    """Killed, the parent can tell nobody; its standard error, which both have, is closed all the same."""
 
     def kill(_: ScriptedBoard, path: str) -> None:
         if path.startswith("/samples/"):
@@ -200,7 +194,7 @@ def test_the_worker_ends_with_its_parent(board: Board, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("wishes", "expected"),
     [
         ({}, False),
         ({"rate": 100.0}, False),
@@ -209,6 +203,6 @@ def test_the_worker_ends_with_its_parent(board: Board, tmp_path: Path) -> None:
         ({"rate": math.inf, "download_in_worker": False}, False),
     ],
 )
-def test_only_fast_crawls_take_a_second_process(options: dict[str, Any], expected: bool) -> None:
-    """A worker process is used only above a certain rate."""
-    assert CrawlConfig(store=Path("store"), board="safebooru", **options).uses_worker is expected
+def test_only_fast_crawls_take_a_second_process(wishes: dict[str, Any], expected: bool) -> None:
+    """Polite ones have no use for it."""
+    assert CrawlConfig(store=Path("store"), board="safebooru", **wishes).uses_worker is expected

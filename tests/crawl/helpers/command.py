@@ -1,4 +1,4 @@
-"""The crawl command in a process of its own, to be interrupted."""
+"""The crawl as a command in a process of its own, to be interrupted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMAND = (
 
 @contextlib.contextmanager
 def start(site: ScriptedBoard, store: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start the command in a process of its own; kill it at the end."""
+    """The command in a process of its own; what is left of it at the end is killed."""
     rates = ["--rate", "inf", "--api-rate", "inf", "--connections", "2"]
     arguments = ["crawl", str(store), "--board", site.url, "--allow-private", *rates]
     command = [sys.executable, "-c", COMMAND, *arguments]

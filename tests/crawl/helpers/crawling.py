@@ -1,4 +1,4 @@
-"""Crawls of scripted boards, and the contents of their stores."""
+"""Crawls of scripted boards, and what they leave: shared by the tests of the crawl."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.crawl.helpers.scripted_board import ScriptedBoard
 QUICK = RetryPolicy(tries=3, base_s=0.001, ceiling_s=0.002, throttle_s=0.01, longest_pause_s=0.02)
 
 
-def config(store: Path, board: ScriptedBoard, **options: Any) -> CrawlConfig:
+def config(store: Path, board: ScriptedBoard, **wishes: Any) -> CrawlConfig:
     settings: dict[str, Any] = {"rate": math.inf, "api_rate": math.inf, "allow_private": True, "retry": QUICK}
     settings["download_in_worker"] = False  # saves 0.4 s each; test_worker compares the two forms
-    return CrawlConfig(store=store, board=board.url, **(settings | options))
+    return CrawlConfig(store=store, board=board.url, **(settings | wishes))
 
 
 def posts(store: Path) -> pd.DataFrame:
@@ -28,15 +28,13 @@ def posts(store: Path) -> pd.DataFrame:
 
 
 def pictures(store: Path) -> dict[int, bytes]:
-    """Return the bytes of the stored pictures, located by the post table."""
+    """The bytes that the post table points at."""
     found: dict[int, bytes] = {}
-    table = posts(store)
-    stored = table[table["status"] == "stored"]
-    columns = (stored.index.tolist(), *(stored[name].tolist() for name in ("tar", "offset", "size")))
-    for number, tar, offset, size in zip(*columns, strict=True):
-        with (store / f"images/images-{int(tar):06d}.tar").open("rb") as file:
-            file.seek(int(offset))
-            found[int(number)] = file.read(int(size))
+    for number, row in posts(store).iterrows():
+        if row["status"] == "stored":
+            with (store / f"images/images-{int(row['tar']):06d}.tar").open("rb") as file:
+                file.seek(int(row["offset"]))
+                found[int(number)] = file.read(int(row["size"]))
     return found
 
 
@@ -45,7 +43,7 @@ def page(text: str = "<html>busy</html>", status: int = 200) -> Callable[[web.Re
 
 
 async def cut(request: web.Request) -> web.StreamResponse:
-    """Announce a body, and send half of it."""
+    """Announce a body, send half of it."""
     response = web.StreamResponse(headers={"Content-Length": "4000"})
     await response.prepare(request)
     await response.write(b"\xff\xd8" + b"x" * 500)

@@ -1,4 +1,4 @@
-"""A clock that only sleeping advances, and an HTTP client with short limits."""
+"""What tests of the network room share: a clock that only sleeping moves, and a client with little patience."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONFIG = NetConfig(
 
 @dataclass
 class Clock:
-    """A clock that only sleeping advances."""
+    """A clock that only sleeping moves."""
 
     now: float = 0.0
     slept: list[float] = field(default_factory=list)
@@ -52,7 +52,7 @@ async def got(
 
 
 def kind(outcome: object) -> FailKind:
-    """Return the kind of an outcome, which must be a failure."""
+    """The kind of what has to be a failure."""
     assert isinstance(outcome, FailedTry), outcome
     assert outcome.message
     return outcome.kind

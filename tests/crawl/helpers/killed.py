@@ -1,4 +1,4 @@
-"""Crawls in a process that is killed at a chosen call, and the contents of their stores."""
+"""Crawls in a process that is killed at a chosen call, and what a store then holds."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def interrupted(
     return subprocess.run([sys.executable, "-c", SCRIPT, *arguments], check=False, timeout=60).returncode
 
 
-def config(store: Path, site: ScriptedBoard, **options: Any) -> CrawlConfig:
+def config(store: Path, site: ScriptedBoard, **wishes: Any) -> CrawlConfig:
     settings: dict[str, Any] = {"rate": math.inf, "api_rate": math.inf, "allow_private": True, "retry": QUICK}
-    return CrawlConfig(store=store, board=site.url, shard_bytes=60_000, **(settings | options))
+    return CrawlConfig(store=store, board=site.url, shard_bytes=60_000, **(settings | wishes))
 
 
 def content(store: Path) -> pd.DataFrame:
-    """Return the post table without the columns that depend on the order of arrival."""
+    """The post table without what the order of arrival decides."""
     rows = pd.read_parquet(store / "posts").set_index("id").sort_index()
     return rows.drop(columns=["tar", "offset"])

@@ -1,6 +1,6 @@
-"""A board that answers as a test scripts it: real HTTP on 127.0.0.1, in a thread with its own event loop.
+"""A board that does exactly what a test scripts: real HTTP on 127.0.0.1, a thread and a loop of its own.
 
-Written from recorded answers, independently of the demo's stand-in board, so that each checks the other.
+Written from the wire facts, apart from the stand-in board of the demo, so that each checks the other.
 """
 
 from __future__ import annotations
@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
-import inspect
 import io
 import json
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
@@ -36,7 +35,7 @@ TAGS = {  # name -> (type, board count)
 
 @functools.cache
 def picture(number: int, *, kind: str = "JPEG", width: int = 32, height: int = 24) -> bytes:
-    """Return a small picture that is different for each number."""
+    """A small picture that no other number has."""
     image = Image.new("RGB", (width, height), ((number * 37) % 256, (number * 11) % 256, number % 256))
     image.putpixel((0, 0), ((number >> 8) % 256, (number >> 16) % 256, 7))
     out = io.BytesIO()
@@ -46,26 +45,26 @@ def picture(number: int, *, kind: str = "JPEG", width: int = 32, height: int = 2
 
 
 def tags_of(number: int) -> list[str]:
-    """Return the tags of a post."""
+    """Every number has its tags."""
     names = list(TAGS)
     return sorted({"1girl", names[number % len(names)], names[number // 3 % len(names)]})
 
 
-Answer = Callable[[web.Request], web.StreamResponse | Awaitable[web.StreamResponse]]
+Answer = Callable[[web.Request], Any]
 
 
 @dataclass
 class ScriptedBoard:
-    """Posts by id, and answers to give instead of the usual ones.
+    """Posts by id, and what to do instead of answering.
 
-    `script(path_prefix, *answers)`: the next requests whose path has this prefix get these answers, one each;
-    an answer is a function from the request to a response, or None for the usual answer.
+    `script(path_prefix, *answers)`: the next requests whose path starts so get these answers, one each;
+    an answer is a function of the request that returns a response, or None for the usual answer.
     """
 
     dialect: str = "gelbooru"
     ids: list[int] = field(default_factory=list)
     page_cap: int = 1000
-    deleted_ids: dict[int, dict[str, Any]] = field(default_factory=dict)
+    ghosts: dict[int, dict[str, Any]] = field(default_factory=dict)
     ignores_cursor: bool = False
     order: Callable[[int], int] | None = None  # of listing, the highest first; None for that of ids
     retagged: dict[int, tuple[int, list[str]]] = field(default_factory=dict)  # when, and the tags since then
@@ -122,11 +121,11 @@ class ScriptedBoard:
         await runner.cleanup()
 
     def script(self, prefix: str, *answers: Answer | None) -> None:
-        """Give these answers to the next requests with this prefix."""
+        """The next requests to this prefix get these answers."""
         self.scripts.append((prefix, list(answers)))
 
     def asked(self, part: str) -> list[str]:
-        """Return the requests whose path and query contain `part`, in order."""
+        """The requests whose path and query contain `part`, in order."""
         return [path for _, path in self.requests if part in path]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -138,8 +137,8 @@ class ScriptedBoard:
             if path.startswith(prefix) and answers:
                 answer = answers.pop(0)
                 if answer is not None:
-                    scripted = answer(request)
-                    return await scripted if inspect.isawaitable(scripted) else scripted
+                    response = answer(request)
+                    return await response if asyncio.iscoroutine(response) else response
                 break
         response = self._answer(request)
         if self.after is not None:
@@ -167,19 +166,19 @@ class ScriptedBoard:
         return web.Response(status=404, text="<html><body>not found</body></html>", content_type="text/html")
 
     def tags_of(self, number: int) -> list[str]:
-        """Return the tags of a post."""
+        """The tags of a post now."""
         return self.retagged[number][1] if number in self.retagged else tags_of(number)
 
     def changed_at(self, number: int) -> int:
-        """Return the time of a post's last change, unix seconds."""
+        """When a post was changed last, unix seconds."""
         return self.retagged[number][0] if number in self.retagged else 1_700_000_000 + number * 7919 % 100_000
 
     def score(self, number: int) -> int | None:
-        """Return the score of a post; the dialects express a missing score differently."""
+        """The votes of a post; the dialects say differently that there are none."""
         return number % 4 if self.dialect == "danbooru" else None if number % 3 else 5
 
     def content(self, number: int, *, sample: bool) -> bytes:
-        """Return the bytes of a post's file."""
+        """The bytes of a post's file."""
         number = self.same_bytes.get(number, number)
         kind = {"png": "PNG", "gif": "GIF", "webp": "WEBP"}.get(self.extension.get(number, "jpg"), "JPEG")
         return picture(number, width=16, height=12) if sample else picture(number, kind=kind)
@@ -192,7 +191,7 @@ class ScriptedBoard:
         return web.Response(body=self.content(number, sample=sample), content_type="image/jpeg")
 
     def _matching(self, terms: str) -> list[int]:
-        entries = sorted({*self.ids, *self.deleted_ids}, key=self.order, reverse=True)
+        entries = sorted({*self.ids, *self.ghosts}, key=self.order, reverse=True)
         for term in terms.split():
             if term.startswith(self.ignores or ("\0",)):
                 continue
@@ -211,7 +210,7 @@ class ScriptedBoard:
                 entries = [number for number in entries if number == int(term[3:])]
             elif not term.startswith("id:"):
                 entries = [
-                    number for number in entries if number in self.deleted_ids or term in self.tags_of(number)
+                    number for number in entries if number in self.ghosts or term in self.tags_of(number)
                 ]
         return entries
 
@@ -233,7 +232,7 @@ class ScriptedBoard:
         found = self._matching(query.get("tags", ""))
         shown = found[page * limit : (page + 1) * limit]
         if is_json:
-            posts = [self.deleted_ids.get(number) or self.json_post(number) for number in shown]
+            posts = [self.ghosts.get(number) or self.json_post(number) for number in shown]
             return web.Response(text=json.dumps(posts) if posts else "", content_type="text/html")
         rows = "".join(self._xml_post(number) for number in shown)
         count = len(found) + self.count_offset
@@ -244,7 +243,7 @@ class ScriptedBoard:
         )
 
     def json_post(self, number: int) -> dict[str, Any]:
-        """Return a post in the JSON of Gelbooru 0.2."""
+        """A post in the JSON of Gelbooru 0.2."""
         extension = self.extension.get(number, "jpg")
         file_url = f"{self.url}/images/{number % 7}/p{number}.{extension}"
         sample_url = f"{self.url}/samples/{number % 7}/sample_p{number}.jpg" if self.samples else file_url
@@ -280,7 +279,7 @@ class ScriptedBoard:
         return post
 
     def _xml_post(self, number: int) -> str:
-        if number in self.deleted_ids:
+        if number in self.ghosts:
             return f'<post id="{number}" file_url="{self.url}/images//" tags=""/>'
         post = self.json_post(number)
         attributes = {
@@ -361,7 +360,7 @@ class ScriptedBoard:
         return web.json_response(sorted(rows, key=lambda row: -row["id"])[: int(request.query["limit"])])
 
     def danbooru_post(self, number: int) -> dict[str, Any]:
-        """Return a post in the JSON of Danbooru 2."""
+        """A post in the JSON of Danbooru 2."""
         groups: dict[int, list[str]] = {0: [], 1: [], 3: [], 4: [], 5: []}
         for tag in self.tags_of(number):
             groups[TAGS[tag][0]].append(tag)

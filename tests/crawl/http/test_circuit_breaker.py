@@ -1,4 +1,4 @@
-"""The circuit breaker: closed, open, half open, given up."""
+"""The circuit breaker by itself: closed, open, half open, given up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def opened() -> CircuitBreaker:
 
 
 def test_a_rest_begins_after_failures_in_a_row() -> None:
-    """A success in between resets the count."""
+    """A success in between starts the count again."""
     breaker = CircuitBreaker(policy=POLICY)
     breaker.failed(0.0, was_probe=False)
     breaker.failed(0.0, was_probe=False)
@@ -30,7 +30,7 @@ def test_a_rest_begins_after_failures_in_a_row() -> None:
 
 
 def test_one_probe_goes_after_a_rest() -> None:
-    """No request is sent before the rest is over, and none beside the probe."""
+    """Nobody before the rest is over, and nobody beside the probe."""
     breaker = opened()
 
     assert not breaker.begin(9.9)
@@ -39,7 +39,7 @@ def test_one_probe_goes_after_a_rest() -> None:
 
 
 def test_a_good_probe_closes_and_bad_ones_end_it() -> None:
-    """The second rest is longer, but at most the policy's longest pause."""
+    """The second rest is longer, but never longer than the policy's longest pause."""
     good, bad = opened(), opened()
     assert good.begin(10.0)
     good.succeeded()
@@ -55,8 +55,8 @@ def test_a_good_probe_closes_and_bad_ones_end_it() -> None:
     assert bad.is_given_up
 
 
-def test_failures_of_requests_sent_before_the_rest_do_not_count() -> None:
-    """Failures of requests sent before the circuit opened are not counted."""
+def test_what_was_under_way_when_the_rest_began_does_not_count() -> None:
+    """Their failures are no news."""
     breaker = opened()
 
     assert breaker.failed(1.0, was_probe=False) == 0
@@ -64,8 +64,8 @@ def test_failures_of_requests_sent_before_the_rest_do_not_count() -> None:
 
 
 @given(st.lists(st.booleans(), max_size=60))
-def test_a_host_is_given_up_after_an_exact_number_of_failures(answers: list[bool]) -> None:
-    """Exactly three failures and two failed probes without a success in between."""
+def test_a_host_is_given_up_after_exactly_so_many_failures_in_a_row(answers: list[bool]) -> None:
+    """Three failures and two probes without a success in between, never sooner, never later."""
     breaker, now, in_a_row, longest = CircuitBreaker(policy=POLICY), 0.0, 0, 0
     for is_well in answers:
         if breaker.is_given_up:

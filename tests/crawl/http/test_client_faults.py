@@ -1,4 +1,4 @@
-"""The HTTP client against a server that misbehaves as scripted. Time is simulated."""
+"""The network room against a server that misbehaves exactly as scripted. Time is a number here."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 from PIL import Image
 
-from alti2v.crawl.download.image_header import identify
 from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.results import Purpose, Received
 from alti2v.crawl.http.retry import FailedTry, FailKind
 from alti2v.crawl.http.ssrf_guard import Sites, is_public, origin_of
+from alti2v.pictures.header import NoPicture, PictureRefusal, read_header
 from tests.crawl.helpers.http_client import CONFIG, Clock, drop, got, kind
 
 
 async def test_a_whole_answer_comes_with_its_headers(serve: Any) -> None:
-    """The bytes are those of the server."""
+    """The bytes are the server's, hashed on the way."""
 
     async def handler(_: web.Request) -> web.Response:
         return web.Response(body=b"x" * 5000, headers={"X-Robots-Tag": "NoAI"})
@@ -54,7 +54,7 @@ async def test_a_whole_answer_comes_with_its_headers(serve: Any) -> None:
     ],
 )
 async def test_f06_f07_a_status_is_a_kind(serve: Any, status: int, expected: FailKind) -> None:
-    """F06, F07: and the failure keeps the status."""
+    """F06, F07: and the status is kept."""
 
     async def handler(_: web.Request) -> web.Response:
         return web.Response(status=status)
@@ -67,7 +67,7 @@ async def test_f06_f07_a_status_is_a_kind(serve: Any, status: int, expected: Fai
 
 
 async def test_f01_a_refused_connection_has_its_kind() -> None:
-    """F01: robots.txt cannot be read either, so the host is given up with a reason."""
+    """F01: nobody listens. robots.txt cannot be read either, so the host is given up, saying why."""
     url = f"http://127.0.0.1:{unused_port()}/a.jpg"
     async with Client(CONFIG) as client:
         api = await client.get(url, purpose=Purpose.API, max_bytes=10)
@@ -85,7 +85,7 @@ async def test_f01_a_reset_has_its_kind(serve: Any) -> None:
 
 
 async def test_f01_a_reset_in_the_middle_of_a_body_has_its_kind(serve: Any) -> None:
-    """F01: half of the bytes, then RST: the part is not accepted as the whole."""
+    """F01: half of the bytes, then RST: no part of it is taken for the whole."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "5000"})
@@ -101,13 +101,13 @@ async def test_f01_a_reset_in_the_middle_of_a_body_has_its_kind(serve: Any) -> N
 
 
 async def test_f02_a_broken_chunk_is_never_taken_for_an_end(serve: Any) -> None:
-    """F02: the connection ends inside a chunk, or without the last, empty chunk."""
+    """F02: the connection ends inside a chunk, and after one without the last, empty chunk."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         broken = {"/inside": b"ff\r\nabc", "/after": b"3\r\nabc\r\n", "/nonsense": b"zz\r\nabc\r\n"}
-        request.transport.write(head + broken[request.path])
+        request.transport.write(head + broken[request.path])  # type: ignore[attr-defined]
         request.transport.close()
         return web.Response()
 
@@ -119,11 +119,11 @@ async def test_f02_a_broken_chunk_is_never_taken_for_an_end(serve: Any) -> None:
 
 
 async def test_f02_a_short_body_is_told_in_words(serve: Any) -> None:
-    """F02: the message has neither the class nor the status that the HTTP library adds."""
+    """F02: without the class and the status that the HTTP client wraps around them; none was sent."""
 
     async def handler(request: web.Request) -> web.Response:
         assert request.transport is not None
-        request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+        request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")  # type: ignore[attr-defined]
         request.transport.close()
         return web.Response()
 
@@ -136,7 +136,7 @@ async def test_f02_a_short_body_is_told_in_words(serve: Any) -> None:
 
 
 async def test_f03_a_host_that_never_answers_times_out(serve: Any) -> None:
-    """F03: not even headers arrive."""
+    """F03: not even headers come."""
     release = asyncio.Event()
 
     async def handler(_: web.Request) -> web.Response:
@@ -166,7 +166,7 @@ async def test_f02_a_short_body_is_never_taken_for_a_whole_one(serve: Any) -> No
 
 
 async def test_f03_a_hanging_body_times_out(serve: Any) -> None:
-    """F03: headers arrive, then nothing."""
+    """F03: headers come, then nothing."""
     release = asyncio.Event()
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -183,7 +183,7 @@ async def test_f03_a_hanging_body_times_out(serve: Any) -> None:
 
 
 async def test_f03_a_slow_body_has_a_deadline_in_all(serve: Any) -> None:
-    """F03, slow loris: bytes that trickle in do not hold a connection forever."""
+    """F03, slow-loris: bytes that trickle in for ever do not hold a slot for ever."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "5000"})
@@ -199,7 +199,7 @@ async def test_f03_a_slow_body_has_a_deadline_in_all(serve: Any) -> None:
 
 
 async def test_f03_a_body_below_the_least_rate_is_given_up(serve: Any) -> None:
-    """F03: long before the total deadline, by its average speed; a fast body of the same size passes."""
+    """Long before the deadline in all: after a grace, by its average; a quick body of the same size passes."""
     clock = Clock()
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -223,7 +223,7 @@ async def test_f03_a_body_below_the_least_rate_is_given_up(serve: Any) -> None:
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_f10_a_body_over_the_cap_is_refused(serve: Any, announced: bool) -> None:
-    """F10: by its announced length before a byte is read, or while reading."""
+    """F10: by its announced length before a byte is read, or while streaming."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "5000000000"} if announced else {})
@@ -237,7 +237,7 @@ async def test_f10_a_body_over_the_cap_is_refused(serve: Any, announced: bool) -
 
 
 async def test_f10_a_packed_bomb_counts_unpacked(serve: Any) -> None:
-    """F10: the limit applies to the decompressed size."""
+    """F10: the cap is on what comes out of Content-Encoding."""
     import gzip
 
     packed = gzip.compress(bytes(5_000_000))
@@ -250,7 +250,7 @@ async def test_f10_a_packed_bomb_counts_unpacked(serve: Any) -> None:
 
 
 async def test_f09_redirects_are_followed_five_times(serve: Any) -> None:
-    """F09: the sixth fails; the answer has the last address."""
+    """F09: the sixth is one too many; the address of the answer is the last one."""
 
     async def handler(request: web.Request) -> web.Response:
         left = int(request.path[1:])
@@ -287,7 +287,7 @@ async def test_f09_f14_a_redirect_to_another_scheme_is_refused(serve: Any, targe
     ],
 )
 def test_f14_hosts_of_files_are_the_boards_own(board: str, own: list[str], foreign: list[str]) -> None:
-    """F14: a redirect may lead only to the board's own site."""
+    """A redirect may lead to the board's own site only."""
     sites = Sites(board)
 
     assert [name for name in own if not sites.may_lead_to(f"https://{name}/a.jpg")] == []
@@ -295,7 +295,7 @@ def test_f14_hosts_of_files_are_the_boards_own(board: str, own: list[str], forei
 
 
 def test_f14_an_api_may_name_a_few_more_hosts() -> None:
-    """F14: these are on the list from then on; beyond a maximum, the API directs our requests elsewhere."""
+    """Those are on the list from then on; who names ever more is sending us around."""
     sites = Sites("https://safebooru.org")
     named = [sites.may_begin_at(f"https://cdn{n}.example/a.jpg") for n in range(12)]
 
@@ -306,7 +306,7 @@ def test_f14_an_api_may_name_a_few_more_hosts() -> None:
 
 
 async def test_f09_a_redirect_to_a_foreign_host_is_not_followed(serve: Any) -> None:
-    """F09: no byte is sent there, for files or for the API, not even for its robots.txt."""
+    """For files and for the API alike: not a byte goes there, not even for its robots.txt."""
     heard: list[str] = []
 
     async def handler(request: web.Request) -> web.Response:
@@ -326,7 +326,7 @@ async def test_f09_a_redirect_to_a_foreign_host_is_not_followed(serve: Any) -> N
 
 
 def resolving(names: Mapping[str, list[str]]) -> Callable[..., Any]:
-    """Return a substitute for `socket.getaddrinfo` that knows the addresses of some names."""
+    """What stands in for `socket.getaddrinfo`: some names have these addresses, all others are looked up."""
     real = socket.getaddrinfo
 
     def look_up(host: str, port: int, *others: Any, **named: Any) -> Any:
@@ -357,19 +357,19 @@ def resolving(names: Mapping[str, list[str]]) -> Callable[..., Any]:
     ],
 )
 def test_f14_addresses_that_are_not_public(address: str) -> None:
-    """F14: private, loopback, link-local, shared, multicast, and IPv6 forms that embed such an address."""
+    """F14: private, loopback, link-local, shared, multicast, and IPv6 forms that carry such a one."""
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700:4700::1111", "64:ff9b::101:101", "::ffff:1.1.1.1"])
 def test_addresses_that_are_public(address: str) -> None:
-    """The guard lets public addresses through."""
+    """The guard lets the internet through."""
     assert is_public(address)
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "2130706433", "[::1]", "[::ffff:127.0.0.1]"])
 async def test_f14_private_addresses_are_refused_before_a_byte_is_sent(serve: Any, name: str) -> None:
-    """F14: whatever the name looks like, the server receives nothing."""
+    """F14: whatever the name looks like, the server never hears of it."""
     heard: list[str] = []
 
     async def handler(request: web.Request) -> web.Response:
@@ -389,7 +389,7 @@ async def test_f14_private_addresses_are_refused_before_a_byte_is_sent(serve: An
 async def test_f14_a_redirect_to_a_private_address_is_refused(
     serve: Any, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
-    """F14: every redirect is checked, also if the first address is public."""
+    """F14: the guard looks at every hop, also where the first one was public."""
     heard: list[str] = []
 
     async def handler(request: web.Request) -> web.Response:
@@ -410,7 +410,7 @@ async def test_f14_a_redirect_to_a_private_address_is_refused(
 async def test_f14_a_name_that_changes_its_address_is_refused(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F14, DNS rebinding: the address of the connection is checked, not one resolved before."""
+    """F14, DNS rebinding: what counts is the address that is connected to, not one seen before."""
     heard: list[str] = []
 
     async def handler(request: web.Request) -> web.Response:
@@ -437,12 +437,12 @@ async def test_f14_a_name_that_changes_its_address_is_refused(
 
 @pytest.mark.parametrize("url", ["http://", "javascript:x", "http://[::1", "http://a:b/", "//x", "http://:0/"])
 async def test_addresses_that_are_none_are_refused(url: str) -> None:
-    """All have the same kind, and no exception is raised."""
+    """One kind for all, and no exception."""
     assert kind(await got(url)) is FailKind.BAD_URL
 
 
 async def test_f11_names_that_do_not_resolve_have_their_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """F11: many of them together do not take a thread each."""
+    """Many such names at once take no thread each."""
     threads: set[int] = set()
 
     def resolve(*_: object, **__: object) -> None:
@@ -462,7 +462,7 @@ async def test_f11_names_that_do_not_resolve_have_their_kind(monkeypatch: pytest
 async def test_f11_of_several_addresses_one_that_answers_is_enough(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F11: a dead first address, as with broken IPv6, costs one attempt and not the file."""
+    """F11: a dead address in front, as with a broken IPv6, costs an attempt and not the file."""
 
     async def handler(_: web.Request) -> web.Response:
         return web.Response(body=b"x")
@@ -477,7 +477,7 @@ async def test_f11_of_several_addresses_one_that_answers_is_enough(
 
 
 async def test_f12_a_certificate_that_nobody_vouches_for_fails_closed(tmp_path: Path) -> None:
-    """F12: with a self-signed certificate, no byte of the request is sent."""
+    """Self-signed: not a byte of the request is sent."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subject = ["-subj", "/CN=localhost", "-days", "1", "-nodes", "-newkey", "rsa:2048"]
     openssl = ["openssl", "req", "-x509", *subject, "-keyout", str(key), "-out", str(certificate)]
@@ -503,7 +503,7 @@ async def test_f12_a_certificate_that_nobody_vouches_for_fails_closed(tmp_path: 
 
 
 async def test_f13_an_idle_connection_that_the_server_closed_is_replaced(serve: Any) -> None:
-    """F13: the request is repeated over a new connection, without a failure."""
+    """The request goes once more over a new one, and nobody hears of it."""
     connections: list[object] = []
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -521,15 +521,16 @@ async def test_f13_an_idle_connection_that_the_server_closed_is_replaced(serve: 
 
 
 def test_f22_a_pixel_bomb_is_refused_from_its_header() -> None:
-    """F22: 20,000 x 20,000 px in 49 kB: no memory is allocated for the decoded picture."""
+    """20,000 x 20,000 px in 49 kB: no memory is taken for what it would unpack to."""
     out = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(out, "PNG")
     tracemalloc.start()
-    outcome = identify(out.getvalue())
+    outcome = read_header(out.getvalue())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert kind(outcome) is FailKind.TOO_MANY_PIXELS
+    assert isinstance(outcome, PictureRefusal)
+    assert outcome.kind is NoPicture.TOO_MANY_PIXELS
     assert peak < 1_000_000
 
 
@@ -548,5 +549,5 @@ def test_f22_a_pixel_bomb_is_refused_from_its_header() -> None:
     ],
 )
 def test_the_origin_of_an_address(url: str, origin: str | None) -> None:
-    """The fast path gives the same result as the slow path."""
+    """What is plain to see and what is not are read alike."""
     assert origin_of(url) == origin

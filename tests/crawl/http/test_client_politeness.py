@@ -1,4 +1,4 @@
-"""Politeness towards hosts: rates, pauses, rests, and giving up. Time is simulated."""
+"""How a host is treated: pace, pauses, rests, and when it is left alone for good. Time is a number here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.crawl.helpers.http_client import CONFIG, Clock, got, kind
 
 @pytest.mark.parametrize("header", ["7", "Tue, 14 Jul 2026 03:33:27 GMT"])
 async def test_f04_a_throttled_host_is_left_alone_and_asked_again(serve: Any, header: str) -> None:
-    """F04: Retry-After is obeyed to the second, and throttling is not a failure of the file."""
+    """F04: Retry-After is obeyed to the second, and the file gets its bytes: it did not fail."""
     answers = [429, 503, 200]
 
     async def handler(_: web.Request) -> web.Response:
@@ -40,7 +40,7 @@ async def test_f04_a_throttled_host_is_left_alone_and_asked_again(serve: Any, he
 
 
 async def test_f04_a_pause_holds_for_the_whole_host(serve: Any) -> None:
-    """F04: during a pause no request is sent to the host."""
+    """F04: while one file was told to wait, no other request goes to that host."""
     asked: list[tuple[float, str]] = []
     clock = Clock()
 
@@ -57,8 +57,8 @@ async def test_f04_a_pause_holds_for_the_whole_host(serve: Any) -> None:
     assert [at for at, _ in asked] == [0, 30, 30, 30, 30, 30]
 
 
-async def test_f04_f05_a_host_that_keeps_throttling_is_given_up(serve: Any) -> None:
-    """F04, F05: after a number of pauses in a row, with a reason."""
+async def test_f04_f05_a_host_that_throttles_for_ever_is_given_up(serve: Any) -> None:
+    """F04, F05: after so many pauses in a row the run stops asking and says why."""
 
     async def handler(_: web.Request) -> web.Response:
         return web.Response(status=429)
@@ -74,7 +74,7 @@ async def test_f04_f05_a_host_that_keeps_throttling_is_given_up(serve: Any) -> N
 
 
 async def test_f05_a_host_that_fails_rests_is_probed_and_given_up(serve: Any) -> None:
-    """F05: four failures, a rest; a failed probe, a rest twice as long; a second failed probe: given up."""
+    """Four failures, a rest; a probe, a rest twice as long; the second probe fails: no more requests."""
     statuses = [500, 500, 500, 404, 500, 503, 502, 500, 500, 500]
     asked: list[int] = []
 
@@ -102,7 +102,7 @@ async def test_f05_a_host_that_fails_rests_is_probed_and_given_up(serve: Any) ->
 
 
 async def test_f05_while_a_host_is_probed_everybody_waits(serve: Any) -> None:
-    """F05: one request probes the host; when it succeeds, all continue. The API is not affected."""
+    """Half open: one request finds out for all; when it goes well, all go on, and the API never had to stop."""
     asked: list[tuple[float, str]] = []
     clock = Clock()
 
@@ -127,8 +127,8 @@ async def test_f05_while_a_host_is_probed_everybody_waits(serve: Any) -> None:
     assert min(at for at, path in asked if path[1:].isdigit()) >= 30
 
 
-async def test_f07_a_host_that_bans_us_gets_no_more_requests(serve: Any) -> None:
-    """F07: after many refusals in a row the host is given up for every purpose, with advice."""
+async def test_f07_a_host_that_shuts_us_out_is_asked_no_more(serve: Any) -> None:
+    """Many refusals in a row after good answers: given up for everything, with what to do; no probe."""
     asked: list[str] = []
 
     async def handler(request: web.Request) -> web.Response:
@@ -167,7 +167,7 @@ async def test_f07_a_host_that_bans_us_gets_no_more_requests(serve: Any) -> None
     ],
 )
 async def test_f07_challenge_pages_count_as_refusals(serve: Any, page: dict[str, Any]) -> None:
-    """F07: a guard's page is recognised by its header, or because it replaces a file."""
+    """A guard's page, by its header or because it stands in place of a file."""
 
     async def handler(_: web.Request) -> web.Response:
         return web.Response(**page)
@@ -182,7 +182,7 @@ async def test_f07_challenge_pages_count_as_refusals(serve: Any, page: dict[str,
 
 
 async def test_a_crawl_delay_is_obeyed_and_said(serve: Any) -> None:
-    """It may name us or everybody; it is limited to five minutes."""
+    """robots.txt asks for time between requests: for us by name, or for everybody; at most five minutes."""
 
     async def handler(_: web.Request) -> web.Response:
         return web.Response(body=b"x")
@@ -192,8 +192,7 @@ async def test_a_crawl_delay_is_obeyed_and_said(serve: Any) -> None:
         "User-agent: *\nCrawl-delay: 2\nUser-agent: alti2v\nCrawl-delay: 9\n": 9,
         "User-agent: *\nCrawl-delay: 86400\n": 300,
     }.items():
-        clock = Clock()
-        said: list[str] = []
+        clock, said = Clock(), []
         url = await serve(handler, robots=robots)
         async with Client(
             replace(CONFIG, rate=4.0), clock=clock, sleep=clock.sleep, on_notice=said.append
@@ -207,9 +206,8 @@ async def test_a_crawl_delay_is_obeyed_and_said(serve: Any) -> None:
 
 @pytest.mark.parametrize("how", ["throttles", "breaks down", "slows down"])
 async def test_a_host_that_suffers_is_asked_less_often(serve: Any, how: str) -> None:
-    """The rate falls when the host complains or slows down, and rises slowly, up to the configured rate."""
-    clock = Clock()
-    said: list[str] = []
+    """Down at once when it complains or gets slow, up slowly when it is well, never above the rate."""
+    clock, said = Clock(), []
     departures: list[float] = []
     suffering = False
 
@@ -254,7 +252,7 @@ async def test_a_host_that_suffers_is_asked_less_often(serve: Any, how: str) -> 
 
 
 async def test_f61_robots_txt_is_obeyed_for_files_and_asked_once(serve: Any) -> None:
-    """F61: a forbidden file is not requested; documented API addresses follow the API's terms."""
+    """F61: a forbidden file is not requested; the API's documented addresses follow the API's terms."""
     heard: list[str] = []
 
     async def handler(request: web.Request) -> web.Response:
@@ -274,7 +272,7 @@ async def test_f61_robots_txt_is_obeyed_for_files_and_asked_once(serve: Any) -> 
 
 
 async def test_requests_are_paced_evenly_and_connections_bounded(serve: Any) -> None:
-    """No second has more requests than the rate, from the first on; never more connections than allowed."""
+    """No second holds more requests than the rate, from the first one on; never more at once than allowed."""
     times: list[float] = []
     at_once = most = 0
 
@@ -297,7 +295,7 @@ async def test_requests_are_paced_evenly_and_connections_bounded(serve: Any) -> 
 
 
 async def test_the_user_agent_is_honest(serve: Any) -> None:
-    """It names the program and the contact; no cookie is sent back."""
+    """It names the program and the contact; no cookie is ever sent back."""
     heard: list[web.Request] = []
 
     async def handler(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""The rate limit of a host, shared by tasks and processes. Time is simulated."""
+"""The pace towards a host: one for all tasks and processes. Time is a number here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from alti2v.crawl.http.rate_limit import Pace, shared_directory
 
 @dataclass
 class Time:
-    """Time that jumps to the next moment that a task waits for."""
+    """Time that jumps to the next moment for which somebody waits."""
 
     now: float = 1000.0
     waiting: list[tuple[float, int, asyncio.Future[None]]] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Time:
         await future
 
     async def run(self, *work: Coroutine[Any, Any, None]) -> None:
-        """Run until all tasks are done."""
+        """Until all of it is done."""
         tasks = [asyncio.create_task(each) for each in work]
         while not all(task.done() for task in tasks):
             for _ in range(3 * len(tasks) + 5):
@@ -64,7 +64,7 @@ def most_in_a_second(moments: list[float]) -> int:
 def test_no_second_ever_holds_more_requests_than_the_rate(
     tmp_path_factory: pytest.TempPathFactory, rate: float, api_rate: float, kinds: list[list[bool]]
 ) -> None:
-    """Whatever the tasks of several processes request, for API and files (fractions are rounded up)."""
+    """Whatever tasks of whatever processes ask for, API requests and files alike (a fraction is rounded up)."""
     time, left = Time(), []
     directory = tmp_path_factory.mktemp("pace")
     paces = [pace(time, directory, rate=rate, api_rate=api_rate) for _ in kinds]
@@ -90,7 +90,7 @@ def test_no_second_ever_holds_more_requests_than_the_rate(
 
 
 async def test_the_rate_is_used(tmp_path: Path) -> None:
-    """Two processes together reach 95 % of it, and a waiting API request does not block files."""
+    """Two processes together reach 95 % of it, and the waiting API does not keep files from leaving."""
     time, left = Time(), []
     first, second = (pace(time, tmp_path, rate=10.0, api_rate=0.1) for _ in range(2))
 
@@ -107,7 +107,7 @@ async def test_the_rate_is_used(tmp_path: Path) -> None:
 
 
 async def test_the_slowest_process_sets_the_pace(tmp_path: Path) -> None:
-    """Its gap is kept after its own requests, so the host never sees more than its rate."""
+    """Its gap is kept free behind its own request, so the host never sees more than it wants of it."""
     time, left = Time(), []
     careful, quick = pace(time, tmp_path, rate=1.0), pace(time, tmp_path, rate=20.0)
     await careful.turn(is_api=False)
@@ -119,8 +119,8 @@ async def test_the_slowest_process_sets_the_pace(tmp_path: Path) -> None:
     assert left == [pytest.approx(1000 + 1.05)]
 
 
-async def test_a_pause_applies_to_every_process(tmp_path: Path) -> None:
-    """All processes wait; a shorter pause later does not shorten it."""
+async def test_a_silence_holds_for_every_process(tmp_path: Path) -> None:
+    """One was told to wait: all wait; a shorter silence later does not shorten it."""
     time = Time()
     one, other = pace(time, tmp_path, rate=10.0), pace(time, tmp_path, rate=10.0)
     one.be_silent(30)
@@ -134,7 +134,7 @@ async def test_a_pause_applies_to_every_process(tmp_path: Path) -> None:
 
 
 async def test_f40_moments_of_an_earlier_boot_are_void(tmp_path: Path) -> None:
-    """F40: the clock has restarted, and no process waits for a time in the future."""
+    """The clock began again: nobody waits for a moment that may be days away."""
     time = Time(now=1e6)
     before = pace(time, tmp_path, rate=0.1)
     await before.turn(is_api=True)
@@ -151,7 +151,7 @@ async def test_f40_moments_of_an_earlier_boot_are_void(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 48, b"\x00" * 48])
 def test_a_damaged_file_stops_nobody(tmp_path: Path, content: bytes) -> None:
-    """The next request overwrites it."""
+    """It is written anew by the next request."""
     time = Time()
     pace(time, tmp_path, rate=1.0).close()
     (file,) = tmp_path.iterdir()
@@ -164,7 +164,7 @@ def test_a_damaged_file_stops_nobody(tmp_path: Path, content: bytes) -> None:
 
 
 async def test_without_a_place_to_write_each_process_keeps_its_own_pace(tmp_path: Path) -> None:
-    """And it reports that the rate is not shared."""
+    """And says that it is not shared."""
     (tmp_path / "file").write_bytes(b"")
     time = Time()
     one = pace(time, tmp_path / "file" / "pace", rate=1.0)

@@ -1,4 +1,4 @@
-"""Resumed files: truncated files continue where they ended, if both parts surely belong to one version."""
+"""Files that were cut off go on where they ended, but only where the two parts are surely of one file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BEFORE = "Tue, 14 Jul 2026 03:33:20 GMT"
 
 @dataclass
 class Cutting:
-    """A server that cuts its first `cuts` answers; each test decides how it handles ranges."""
+    """Cuts the first `cuts` answers off; what it does with a range is for each test to say."""
 
     cuts: int = 1
     headers: dict[str, str] = field(default_factory=lambda: {"ETag": '"one"'})
@@ -78,7 +78,7 @@ def is_whole(outcome: object, content: bytes = CONTENT) -> bool:
 async def test_f02_the_rest_is_asked_for_and_the_whole_comes_back(
     serve: Any, headers: dict[str, str], validator: str
 ) -> None:
-    """F02: cut off twice, the file takes three requests, and hardly a byte arrives twice."""
+    """Cut off twice: three requests, and hardly a byte twice."""
     server = Cutting(cuts=2, headers=headers)
     outcomes = await fetched(serve, server, 3)
 
@@ -99,7 +99,7 @@ async def test_f02_the_rest_is_asked_for_and_the_whole_comes_back(
     ],
 )
 async def test_without_a_strong_validator_it_begins_again(serve: Any, headers: dict[str, str]) -> None:
-    """Without it, the rest may belong to another version."""
+    """Nothing says that the rest would be of the same bytes."""
     server = Cutting(headers=headers)
     outcomes = await fetched(serve, server, 2)
 
@@ -108,7 +108,7 @@ async def test_without_a_strong_validator_it_begins_again(serve: Any, headers: d
 
 
 async def test_a_server_that_ignores_the_range_sends_the_whole(serve: Any) -> None:
-    """Status 200 with the whole file, also of another version."""
+    """200 with everything, also if it is another file by now."""
     same, changed = Cutting(honours=False), Cutting(honours=False, second=OTHER)
 
     assert is_whole((await fetched(serve, same, 2))[1])
@@ -129,7 +129,7 @@ async def test_a_server_that_ignores_the_range_sends_the_whole(serve: Any) -> No
     ],
 )
 async def test_a_server_that_lies_about_the_range_is_not_believed(serve: Any, lies: dict[str, str]) -> None:
-    """Another part, length or version is discarded, and the next try starts at the beginning."""
+    """Another part, another length, another file: thrown away, and the next try begins again."""
     server = Cutting(lies=lies)
     outcomes = await fetched(serve, server, 3)
 
@@ -139,7 +139,7 @@ async def test_a_server_that_lies_about_the_range_is_not_believed(serve: Any, li
 
 
 async def test_a_range_that_is_refused_is_not_the_files_fault(serve: Any) -> None:
-    """After status 416 the next try starts at the beginning."""
+    """416: tried again from the beginning."""
     server = Cutting(status=416)
     outcomes = await fetched(serve, server, 3)
 
@@ -152,7 +152,7 @@ def keep(partials: Partials, url: str, size: int) -> None:
 
 
 def test_what_is_kept_is_bounded() -> None:
-    """The oldest are dropped; what exceeds the budget is not kept; taking a beginning frees its memory."""
+    """The oldest give way; what is larger than the budget is not kept at all; taking frees."""
     partials = Partials(budget=100)
     keep(partials, "a", 60)
     keep(partials, "b", 60)
@@ -178,5 +178,5 @@ def test_what_is_kept_is_bounded() -> None:
     ],
 )
 def test_strong_validators(headers: dict[str, str], expected: str | None) -> None:
-    """RFC 9110, 8.8: an entity tag without W/, or a date at least one second older than the answer."""
+    """RFC 9110, 8.8: an entity tag without W/, or a date that the answer is at least a second younger than."""
     assert strong_validator(headers) == expected

@@ -1,9 +1,8 @@
-"""Decisions of the retry policy: which failures are retried, when, and how long a host is paused."""
+"""What is tried again, when, and how long a host is left alone."""
 
 from __future__ import annotations
 
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -42,25 +41,25 @@ def decision(kind: FailKind, tries: int) -> Retry | GiveUp:
     ],
 )
 def test_permanent_failures_are_not_tried_again(kind: FailKind) -> None:
-    """A second request would give the same answer."""
+    """A second request could not change the answer."""
     assert decision(kind, 1) == GiveUp()
 
 
 def test_a_wrong_md5_is_tried_once_more() -> None:
-    """A second download tells a broken transfer from a board with a wrong md5."""
+    """A second download tells a broken transfer from a board whose md5 is not true."""
     assert isinstance(decision(FailKind.MD5_MISMATCH, 1), Retry)
     assert decision(FailKind.MD5_MISMATCH, 2) == GiveUp()
 
 
 def test_passing_failures_are_tried_as_often_as_the_policy_says() -> None:
-    """Exactly that number of times."""
+    """Not once more, not once less."""
     assert isinstance(decision(FailKind.HTTP_5XX, 3), Retry)
     assert decision(FailKind.HTTP_5XX, 4) == GiveUp()
 
 
 @given(st.integers(1, 3), st.integers())
 def test_f01_back_off_is_jittered_between_nothing_and_its_ceiling(tries: int, seed: int) -> None:
-    """F01: full jitter, uniform in [0, min(ceiling, base * 2^(tries - 1))]."""
+    """Full jitter: uniform in [0, min(ceiling, base * 2^(tries - 1))]."""
     failure = FailedTry(kind=FailKind.RESET, message="")
     verdict = decide(failure, tries=tries, policy=POLICY, rng=Random(seed))
 
@@ -86,7 +85,7 @@ def test_f01_back_off_is_jittered_between_nothing_and_its_ceiling(tries: int, se
     ],
 )
 def test_f04_retry_after_is_obeyed_and_capped(header: str | None, expected: float) -> None:
-    """F04: seconds and dates count; anything else gives the policy's own doubling pause."""
+    """Seconds and dates count; anything else gives the policy's own doubling pause."""
     assert pause_s(header, now=NOW, pauses=3, policy=POLICY) == expected
 
 
@@ -111,18 +110,18 @@ def test_now_of_the_cases_is_what_the_dates_mean() -> None:
     ],
 )
 def test_statuses_have_kinds(status: int, kind: FailKind) -> None:
-    """Every status other than a success has exactly one kind."""
+    """Every status that is no success has exactly one kind."""
     assert kind_of_status(status) is kind
 
 
 def test_only_moments_heal() -> None:
-    """Only temporary failures are retried by a later run."""
+    """What a later run tries again by itself says something about a moment, not about the file."""
     assert FailKind.TIMEOUT in HEALABLE
     assert not HEALABLE & {FailKind.HTTP_404, FailKind.MD5_MISMATCH, FailKind.NOT_IMAGE, FailKind.FORBIDDEN}
 
 
 @pytest.mark.parametrize("wrong", [{"tries": 0}, {"base_s": -1.0}, {"ceiling_s": float("inf")}, {"pauses": 0}])
-def test_a_policy_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
-    """One line names the value and the limit."""
+def test_a_policy_out_of_range_is_refused(wrong: dict[str, float]) -> None:
+    """With the value and the bound in one line."""
     with pytest.raises(UsageError, match=f"{next(iter(wrong))} is {next(iter(wrong.values()))}"):
         RetryPolicy(**wrong)

@@ -1,4 +1,4 @@
-"""Later runs: changed and deleted posts of the board."""
+"""Later runs: what changed at the board since, and what is gone there."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def all_tags(store: Path, number: int) -> list[str]:
 
 @pytest.mark.parametrize("dialect", ["gelbooru", "danbooru"])
 def test_without_refresh_only_new_posts_are_listed(board: Board, tmp_path: Path, dialect: str) -> None:
-    """A few requests, whatever the size of the board; nothing is downloaded again."""
+    """A few questions, whatever the size of the board; nothing is fetched again."""
     site = board(dialect=dialect, page_cap=10)
     crawl_board(config(tmp_path / "store", site))
     site.ids += [121, 123, 125]
@@ -55,7 +55,7 @@ def test_without_refresh_only_new_posts_are_listed(board: Board, tmp_path: Path,
 
 @pytest.mark.parametrize("dialect", ["gelbooru", "danbooru"])
 def test_changed_posts_are_read_again(board: Board, tmp_path: Path, dialect: str) -> None:
-    """If the board lists by time of change, one page is enough; the history keeps the former tags."""
+    """Where the board lists by time of change, a page is enough; the history keeps what the tags were."""
     site = board(dialect=dialect, page_cap=10, sorts_by_change=True)
     store = tmp_path / "store"
     crawl_board(config(store, site))
@@ -81,7 +81,7 @@ def test_changed_posts_are_read_again(board: Board, tmp_path: Path, dialect: str
 def test_every_post_is_read_again_where_the_board_cannot_sort(
     board: Board, tmp_path: Path, dialect: str
 ) -> None:
-    """Users are told, and old changes are found as well."""
+    """It says so; old changes are found, too."""
     site = board(dialect=dialect, page_cap=10)
     store = tmp_path / "store"
     crawl_board(config(store, site))
@@ -101,7 +101,7 @@ def test_every_post_is_read_again_where_the_board_cannot_sort(
 def test_f60_posts_that_are_gone_are_marked(
     board: Board, tmp_path: Path, sorts: bool, ignores_cursor: bool
 ) -> None:
-    """F60: row and picture stay; a post that only left the search is not marked. Also by page number."""
+    """Row and picture stay; a post that merely left the search is not gone. By page number where need be."""
     site = board(page_cap=10, sorts_by_change=sorts, ignores_cursor=ignores_cursor)
     store = tmp_path / "store"
     crawl_board(config(store, site, tags="1girl"))
@@ -121,7 +121,7 @@ def test_f60_posts_that_are_gone_are_marked(
 
 
 def test_deleted_and_banned_posts_of_danbooru_are_marked(board: Board, tmp_path: Path) -> None:
-    """Banned posts lose their addresses at the board; md5 and picture stay in the store."""
+    """Banned ones lose their addresses there; here the md5 and the picture stay."""
     site = board(dialect="danbooru", sorts_by_change=True)
     store = tmp_path / "store"
     crawl_board(config(store, site))
@@ -136,7 +136,7 @@ def test_deleted_and_banned_posts_of_danbooru_are_marked(board: Board, tmp_path:
 
 
 def test_deleted_posts_that_are_shown_hide_none_that_are_gone(board: Board, tmp_path: Path) -> None:
-    """Danbooru shows and counts deleted posts; what was missing once is not searched at every refresh."""
+    """Danbooru shows and counts the former; what was missed once is not looked for at every refresh."""
     site = board(dialect="danbooru", sorts_by_change=True, page_cap=10)
     store = tmp_path / "store"
     crawl_board(config(store, site))
@@ -151,7 +151,7 @@ def test_deleted_posts_that_are_shown_hide_none_that_are_gone(board: Board, tmp_
 
 
 def test_a_refresh_asks_for_xml_where_json_is_refused(board: Board, tmp_path: Path) -> None:
-    """As in a listing; once the refusal is known, JSON is not requested again."""
+    """As listing does, and once that is known JSON is not asked for again."""
     site = board(page_cap=10, json_refused=True)
     store = tmp_path / "store"
     crawl_board(config(store, site))
@@ -167,12 +167,12 @@ def test_a_refresh_asks_for_xml_where_json_is_refused(board: Board, tmp_path: Pa
     assert len(site.asked("json=1")) == 1
 
 
-def test_a_page_of_deleted_posts_costs_no_request_for_each_post(board: Board, tmp_path: Path) -> None:
-    """It does not tell the position of the listing, so it is skipped."""
-    deleted_ids: dict[int, dict[str, Any]] = {
+def test_a_page_of_ghosts_alone_costs_no_question_for_each_post(board: Board, tmp_path: Path) -> None:
+    """It says nothing of where the walk is, so it is passed."""
+    ghosts: dict[int, dict[str, Any]] = {
         number: {"id": number, "file_url": None} for number in range(40, 60, 2)
     }
-    site = board(page_cap=5, deleted_ids=deleted_ids, ids=[*range(1, 40, 2), *range(60, 90, 2)])
+    site = board(page_cap=5, ghosts=ghosts, ids=[*range(1, 40, 2), *range(60, 90, 2)])
     store = tmp_path / "store"
     crawl_board(config(store, site))
     site.ids.remove(7)
@@ -186,7 +186,7 @@ def test_a_page_of_deleted_posts_costs_no_request_for_each_post(board: Board, tm
 
 
 def test_a_board_that_ignores_the_number_deletes_nothing(board: Board, tmp_path: Path) -> None:
-    """It answers with the newest post, which does not tell whether the requested one exists."""
+    """It answers with the newest post: no answer to the question whether this one is there."""
     site = board(page_cap=10)
     store = tmp_path / "store"
     crawl_board(config(store, site))
@@ -199,7 +199,7 @@ def test_a_board_that_ignores_the_number_deletes_nothing(board: Board, tmp_path:
 
 
 def test_a_board_that_ignores_pages_too_ends_a_refresh(board: Board, tmp_path: Path) -> None:
-    """The same page again and again ends the refresh with a message, and nothing is marked."""
+    """The same page again and again is no walk: said, and nothing is marked."""
     site = board(page_cap=10, ignores_cursor=True)
     store = tmp_path / "store"
     crawl_board(config(store, site))
@@ -212,7 +212,7 @@ def test_a_board_that_ignores_pages_too_ends_a_refresh(board: Board, tmp_path: P
 
 
 def test_an_empty_page_in_between_deletes_nothing(board: Board, tmp_path: Path) -> None:
-    """Boards sometimes answer nothing: a post is deleted only if two requests by id find nothing."""
+    """Boards answer nothing now and then: a post is gone only if the board lacks it twice by its number."""
     site = board(page_cap=10)
     store = tmp_path / "store"
     crawl_board(config(store, site))
@@ -225,7 +225,7 @@ def test_an_empty_page_in_between_deletes_nothing(board: Board, tmp_path: Path) 
 
 
 def test_a_refresh_that_cannot_be_finished_says_so(board: Board, tmp_path: Path) -> None:
-    """The run is incomplete and says what is missing; nothing is marked."""
+    """Incomplete, and what is missing; nothing is marked."""
     site = board(page_cap=10)
     store = tmp_path / "store"
     crawl_board(config(store, site))
@@ -238,7 +238,7 @@ def test_a_refresh_that_cannot_be_finished_says_so(board: Board, tmp_path: Path)
 
 
 def test_the_history_survives_a_lost_ledger(board: Board, tmp_path: Path) -> None:
-    """Repair reads it from its table, and verification finds a table that was edited."""
+    """Repair reads it back from its table, and finds a table that was edited."""
     site = board()
     store = tmp_path / "store"
     crawl_board(config(store, site))

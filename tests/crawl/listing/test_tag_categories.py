@@ -1,4 +1,4 @@
-"""Categories of tags from the board, from donmai, or from both; aliases and implications."""
+"""What is known about tags: from the board, from donmai, or from both; aliases and implications."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def board_counts(store: Path) -> dict[str, float]:
 
 
 def test_donmai_tells_the_categories_of_another_board(board: Board, tmp_path: Path) -> None:
-    """One request for all tags; the board's tag API is not used, and its counts stay unknown."""
+    """One question for all; the board's tag API is not asked, and its counts stay unknown."""
     site, donmai = board(), board(dialect="danbooru")
     options = {"tag_categories_from": "donmai", "donmai_url": donmai.url}
     report = crawl_board(config(tmp_path / "store", site, **options))
@@ -43,7 +43,7 @@ def test_donmai_tells_the_categories_of_another_board(board: Board, tmp_path: Pa
 
 @pytest.mark.parametrize("source", ["donmai", "both"])
 def test_what_donmai_does_not_know(board: Board, tmp_path: Path, source: str) -> None:
-    """It stays unknown, unless the board is to be asked; no name is requested twice from a site."""
+    """It stays unknown, unless the board is to be asked; nobody is asked twice for a name, ever."""
     site = board()
     donmai = board(dialect="danbooru")
     del donmai.tag_table["some_artist"], donmai.tag_table["solo"]
@@ -67,7 +67,7 @@ def test_what_donmai_does_not_know(board: Board, tmp_path: Path, source: str) ->
 
 
 def test_rare_tags_are_asked_for_in_batches(board: Board, tmp_path: Path) -> None:
-    """Names missing from the pages of frequent tags are requested together, in addresses of limited length."""
+    """Names that the pages of frequent tags do not show come many to a question, none of them too long."""
     site, donmai = board(ids=[1]), board(dialect="danbooru")
     names = [f"tag_number_{number:03d}_with_a_name" for number in range(250)]
     site.retagged[1] = (0, names)
@@ -84,7 +84,7 @@ def test_rare_tags_are_asked_for_in_batches(board: Board, tmp_path: Path) -> Non
 
 
 def test_urls_of_names() -> None:
-    """A comma separates names, so a name with one gets an address of its own; long names are spread."""
+    """A comma is what separates names, so a name with one is asked for alone; long ones are spread."""
     urls = TagSite("http://x").tag_urls(["a", "b,c", "名" * 400, "d"])
     asked = [parse_qs(urlsplit(url).query) for url in urls]
 
@@ -93,7 +93,7 @@ def test_urls_of_names() -> None:
 
 
 def test_an_unreachable_donmai_is_incomplete(board: Board, tmp_path: Path) -> None:
-    """Everything else is done; the next run tries again."""
+    """Everything else is done; the next run asks again."""
     site, donmai = board(), board(dialect="danbooru")
     donmai.script("/tags.json", *[page(status=500)] * 30)
     options = {"tag_categories_from": "donmai", "donmai_url": donmai.url}
@@ -112,7 +112,7 @@ def relation(number: int, antecedent: str, consequent: str, status: str = "activ
 
 
 def test_aliases_and_implications(board: Board, tmp_path: Path) -> None:
-    """Pages go downwards by number; only active relations are kept, even if the site ignores that condition."""
+    """Pages downwards by number, only active ones, whatever the site does with the condition; on any board."""
     site = board(dialect="danbooru", ids=[1, 3])
     aliases = [relation(2 * number, f"old_{number}", "solo") for number in range(1, 2501)]
     site.relations = {
@@ -134,7 +134,7 @@ def test_aliases_and_implications(board: Board, tmp_path: Path) -> None:
 
 
 def test_relations_that_cannot_be_read_keep_the_former_table(board: Board, tmp_path: Path) -> None:
-    """An old table is better than half of a new one."""
+    """Half a table would be worse than last month's."""
     site = board(dialect="danbooru", ids=[1])
     site.relations = {"/tag_aliases.json": [relation(1, "a", "b")], "/tag_implications.json": []}
     options = {"tag_relations": "donmai", "donmai_url": site.url}
@@ -148,7 +148,7 @@ def test_relations_that_cannot_be_read_keep_the_former_table(board: Board, tmp_p
 
 
 def test_categories_of_donmai_survive_a_lost_ledger(board: Board, tmp_path: Path) -> None:
-    """They are read from the table, and not requested again."""
+    """They are read back from the table, and not asked for again."""
     site, donmai = board(), board(dialect="danbooru")
     options = {"tag_categories_from": "donmai", "donmai_url": donmai.url}
     store = tmp_path / "store"
@@ -165,7 +165,7 @@ def test_categories_of_donmai_survive_a_lost_ledger(board: Board, tmp_path: Path
 
 @pytest.mark.parametrize("how", ["lost", "edited"])
 def test_f38_relations_that_changed_on_disk_are_found(board: Board, tmp_path: Path, how: str) -> None:
-    """F38: the ledger does not hold them; they are removed, and the next crawl restores them."""
+    """F38: no ledger holds them, so they go; the next crawl with --tag-relations brings them again."""
     site = board(dialect="danbooru", ids=[1])
     site.relations = {"/tag_aliases.json": [relation(1, "a", "b")], "/tag_implications.json": []}
     options = {"tag_relations": "donmai", "donmai_url": site.url}

@@ -1,4 +1,4 @@
-"""The post table in columns equals the table row by row, whatever the posts hold."""
+"""The post table in columns says what it says row by row, whatever stands in the posts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from alti2v.storage.table import schema
 from tests.crawl.helpers.ledgers import ledger_rows
 
 NAMES = st.sampled_from(["1girl", "solo", "a_b", "ä\u2028", '"', "\\", "\n", "\x00", "🙂", "x" * 300])
-# Each tag of a post is in one group; boards usually sort them, but may repeat them.
+# Each tag of a post stands in one group; boards sort them, but need not, and may repeat them.
 GROUPS = st.dictionaries(NAMES, st.sampled_from(list(Category)), max_size=8).flatmap(
     lambda of: st.fixed_dictionaries(
         {
@@ -66,7 +66,7 @@ def stored(number: int) -> Outcome:
 
 
 def row_of_table(row: sqlite3.Row, categories: Mapping[str, Category]) -> dict[str, Any]:
-    """Return a row of the ledger as a row of the post table: the reference."""
+    """The reference: a row of the ledger as a row of the post table."""
     groups: dict[str, list[str]] = {group.value: [] for group in Category}
     for group in Category:
         for name in tag_names(row[group.tags_column]):
@@ -77,7 +77,7 @@ def row_of_table(row: sqlite3.Row, categories: Mapping[str, Category]) -> dict[s
 
 
 def check(posts: Iterable[Post], categories: Mapping[str, Category]) -> None:
-    """Store every second post, and compare rows and counts with the reference."""
+    """Every second one is stored; both forms, and what they count, agree."""
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "ledger") as ledger:
         with ledger.transaction():
             ledger.posts.add(posts)
@@ -107,13 +107,13 @@ def check(posts: Iterable[Post], categories: Mapping[str, Category]) -> None:
     categories=st.dictionaries(NAMES, st.sampled_from(list(Category))),
 )
 def test_columns_say_what_rows_say(posts: list[Post], categories: dict[str, Category]) -> None:
-    """Also with hostile text, without tags, and with groups that the tag API extends."""
+    """Hostile text, no tags at all, groups that the tag API adds to."""
     check(posts, categories)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 1000])
 def test_slices_do_not_show(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The number of posts read at a time makes no difference; some posts have no tags."""
+    """However many posts are read at a time; some bring no tags."""
     monkeypatch.setattr(arrow, "_ROWS", rows)
     posts = [
         Post(id=number, tags_unknown=" ".join("abc"[: number % 4]), tags_meta="m" * (number % 2))

@@ -1,4 +1,4 @@
-"""Posts in the ledger, listed for the first time and again."""
+"""What the ledger makes of posts that it is told of, once and again."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def posts(ledger: Ledger) -> list[Post]:
     return [Post(*(row[name] for name in Post._fields)) for row in ledger_rows(ledger)]
 
 
-def test_a_post_listed_twice_on_a_page_is_recorded_once(ledger: Ledger) -> None:
-    """The later entry is the newer description; counts and history have one post."""
+def test_a_post_that_stands_twice_on_a_page_is_recorded_once(ledger: Ledger) -> None:
+    """The later entry is the newer description; counts and history know one post."""
     first = Post(id=7, tags_unknown="a b", file_url=URL, score=1)
     with ledger.transaction():
         assert ledger.posts.add([first, Post(id=5, file_url=URL), first._replace(tags_unknown="a c")]) == 2
@@ -40,7 +40,7 @@ def test_a_post_listed_twice_on_a_page_is_recorded_once(ledger: Ledger) -> None:
 
 
 def test_tags_in_another_order_are_the_same_tags(ledger: Ledger) -> None:
-    """There is no history entry, and the part of the table stays clean."""
+    """Nothing changed: no history, and the part of the table need not be written again."""
     post = Post(id=7, tags_general="b a", tags_unknown="c", file_url=URL)
     with ledger.transaction():
         ledger.posts.add([post])
@@ -53,7 +53,7 @@ def test_tags_in_another_order_are_the_same_tags(ledger: Ledger) -> None:
 def test_posts_are_counted_by_reason_and_mark_their_parts(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Page after page, including deleted and skipped posts."""
+    """Page after page, ghosts and skipped posts included."""
     monkeypatch.setattr("alti2v.crawl.store.ledger.parts.PART_ROWS", 2)
     with ledger.transaction():
         ledger.posts.add([Post(id=9, file_url=URL), Post(id=8, file_ext="mp4")], deleted_ids=[4])
@@ -72,8 +72,8 @@ def test_posts_are_counted_by_reason_and_mark_their_parts(
     assert ledger.parts.dirty() == [0, 1, 2]
 
 
-def test_a_deleted_post_that_appears_is_pending(ledger: Ledger) -> None:
-    """A deleted post that appears becomes pending, and the counts follow."""
+def test_a_ghost_that_comes_to_life_is_wanted(ledger: Ledger) -> None:
+    """Its outcome follows its facts; the counts follow both."""
     with ledger.transaction():
         ledger.posts.add([], deleted_ids=[7])
         ledger.posts.add([Post(id=7, file_url=URL)])
@@ -85,7 +85,7 @@ def test_a_deleted_post_that_appears_is_pending(ledger: Ledger) -> None:
 
 
 def test_a_ledger_of_an_older_schema_is_refused(tmp_path: Path) -> None:
-    """The error names `alti2v verify --repair`."""
+    """With the command that makes a new one."""
     with Ledger(tmp_path / "ledger"):
         pass
     with sqlite3.connect(tmp_path / "ledger") as old:

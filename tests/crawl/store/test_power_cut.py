@@ -1,4 +1,4 @@
-"""F33: a power cut keeps what was synced and nothing else; the crawl continues from there."""
+"""F33: a power cut leaves what was synced, and nothing else; the crawl goes on from there."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Disk:
         self._fsync = os.fsync
 
     def fsync(self, descriptor: int) -> None:
-        """Replace `os.fsync`."""
+        """Stands in for `os.fsync`."""
         self._fsync(descriptor)
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
         if path.is_dir():
@@ -46,7 +46,7 @@ class Disk:
             self._bytes[path.stat().st_ino] = path.read_bytes()
 
     def cut(self, *, keeps: float) -> None:
-        """Copy what a power cut at this moment keeps; `keeps` is the share of the ledger's log."""
+        """Make a copy of what a cut at this moment leaves; `keeps` is the share of the ledger's log."""
         copy = self.root.with_name(f"cut-{len(self.cuts)}")
         self._restore(self.root, copy)
         for suffix in ("", "-wal"):
@@ -75,7 +75,7 @@ def site() -> Iterator[ScriptedBoard]:
 def test_f33_a_power_cut_leaves_a_store_that_goes_on(
     tmp_path: Path, site: ScriptedBoard, monkeypatch: pytest.MonkeyPatch, keeps: float
 ) -> None:
-    """F33: after a cut anywhere, the disk holds all that the ledger names, and the final store is the same."""
+    """F33: cut anywhere, the ledger promises nothing that is not on the disk, and the end is the same store."""
     disk = Disk(tmp_path / "store")
     monkeypatch.setattr("os.fsync", disk.fsync)
 

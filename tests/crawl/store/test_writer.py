@@ -1,4 +1,4 @@
-"""The writer of a store: which of several posts holds shared bytes."""
+"""The writer of a store: who holds bytes that several posts share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def stored(content: bytes) -> Stored:
 def fill(
     store: Path, arrivals: tuple[tuple[int, ...], ...], *, reopen: bool
 ) -> dict[int, tuple[str, int | None]]:
-    """Commit files in these batches; return status and holder of every post."""
+    """Let files arrive in these batches; status and holder of every post afterwards."""
     store.mkdir()
     with Ledger(store / "ledger") as ledger:
         with ledger.transaction():
@@ -70,7 +70,7 @@ def fill(
 def test_the_post_that_was_listed_first_holds_shared_bytes(
     tmp_path: Path, order: tuple[int, ...], reopen: bool
 ) -> None:
-    """Whatever the order of arrival, in one batch or several, also across runs."""
+    """Whatever the order of arrival, in one batch or in several, also across runs."""
     expected = {40: ("stored", None), 30: ("stored", None), 20: ("duplicate", 30), 10: ("duplicate", 30)}
 
     assert fill(tmp_path / "apart", tuple((number,) for number in order), reopen=reopen) == expected
@@ -79,7 +79,7 @@ def test_the_post_that_was_listed_first_holds_shared_bytes(
 
 
 def test_a_later_listing_never_takes_bytes_over(tmp_path: Path) -> None:
-    """Bytes that a dataset was built from stay where they are: new posts become duplicates."""
+    """What a dataset was built from stays where it was: new posts are the duplicates."""
     (tmp_path / "images").mkdir()
     content = picture(1)
     with Ledger(tmp_path / "ledger") as ledger:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-from alti2v.dataset.images.convert import encoded_pixels
-from alti2v.dataset.manifest import ImageRecipe
+from alti2v.pictures.recipe import ImageRecipe
+from alti2v.pictures.square import encoded_pixels
 from tests.dataset.helpers.tiny_store import encoded
 
 GOLDEN = Path(__file__).parents[1] / "golden"

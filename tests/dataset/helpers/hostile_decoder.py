@@ -6,10 +6,11 @@ import os
 import signal
 import time
 
-from alti2v.dataset.images import decoder_process
-from alti2v.dataset.images.convert import PreparedPicture, Unusable, prepare_picture
-from alti2v.dataset.images.decoder_process import DecoderLimits, DecoderPool
-from alti2v.dataset.manifest import ImageRecipe
+from alti2v.pictures import decoder_process
+from alti2v.pictures.decode import Unusable
+from alti2v.pictures.decoder_process import DecoderPool
+from alti2v.pictures.jobs import JOBS, JobAnswer, PrepareJob
+from alti2v.pictures.limits import DecoderLimits
 
 # Far apart: on a busy machine, 0.1 s of processor time take a second.
 LIMITS = DecoderLimits(cpu_s=0.1, wall_s=2.0)
@@ -30,12 +31,20 @@ def hostile_pool() -> DecoderPool:
 
 
 def serve() -> None:
-    """Run the decoder."""
-    decoder_process.serve(hostile)
+    """Run the decoder, and obey what pictures say after their last byte."""
+    decoder_process.serve({**JOBS, "PrepareJob": HostilePrepareJob})
 
 
-def hostile(content: bytes, recipe: ImageRecipe) -> PreparedPicture | Unusable:
-    """Do what the bytes after the picture say, then prepare it."""
+class HostilePrepareJob(PrepareJob):
+    """A job that pictures make crash, hang or eat memory."""
+
+    def run(self, content: bytes) -> JobAnswer | Unusable:
+        """Do what the bytes after the picture say, then prepare it."""
+        _obey(content)
+        return super().run(content)
+
+
+def _obey(content: bytes) -> None:
     if content.endswith(b"SEGFAULT"):
         os.kill(os.getpid(), signal.SIGSEGV)
     if content.endswith(b"RAISE"):
@@ -46,4 +55,3 @@ def hostile(content: bytes, recipe: ImageRecipe) -> PreparedPicture | Unusable:
         time.sleep(1000)
     if content.endswith(b"EAT"):
         bytearray(1 << 33)
-    return prepare_picture(content, recipe)

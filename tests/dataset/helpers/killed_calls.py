@@ -21,13 +21,13 @@ import numpy as np
 from alti2v.dataset import build, config, remove
 from alti2v.dataset.write import shard
 from alti2v.dataset.versions import publish
-from alti2v.dataset.images import decoder_process
+from alti2v.pictures import decoder_process
 from alti2v.dataset.images import appearance
 
 POINTS = {
     "fsync": (os, "fsync"), "rename": (Path, "replace"), "unlink": (Path, "unlink"),
     "rmtree": (publish.shutil, "rmtree"), "manifest": (publish, "write_manifest"),
-    "picture": (decoder_process.Decoder, "prepare"), "sample": (shard, "sample_json"),
+    "picture": (decoder_process.Decoder, "run"), "sample": (shard, "sample_json"),
 }
 
 def dying(real, countdown):

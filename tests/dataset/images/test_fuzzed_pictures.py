@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from alti2v.dataset.check.verify import verify_dataset
-from alti2v.dataset.images.decoder_process import DecoderLimits, DecoderPool
+from alti2v.pictures.decoder_process import DecoderPool
+from alti2v.pictures.limits import DecoderLimits
 from tests.dataset.helpers.building import build, samples
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 

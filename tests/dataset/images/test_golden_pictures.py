@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alti2v.dataset.images.convert import encoded_pixels
+from alti2v.pictures.square import encoded_pixels
 from tests.dataset.helpers.golden_pictures import GOLDEN, drawn, recipe_of
 
 _FILES = sorted(path for path in GOLDEN.iterdir() if not path.stem.endswith(".expected"))

@@ -10,8 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from alti2v.dataset.images.convert import PreparedPicture, prepare_picture
-from alti2v.dataset.manifest import ImageRecipe
 from alti2v.dataset.plan.near_duplicates import (
     Appearances,
     appearances_of,
@@ -21,6 +19,8 @@ from alti2v.dataset.plan.near_duplicates import (
     related_groups,
 )
 from alti2v.dataset.plan.thumbnails import correlations, thumbnails_of
+from alti2v.pictures.recipe import ImageRecipe
+from alti2v.pictures.square import PreparedPicture, prepare_picture
 from tests.dataset.helpers.tiny_store import drawing, encoded
 
 

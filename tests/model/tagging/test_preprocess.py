@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alti2v.dataset.images.convert import Unusable, prepare_picture
-from alti2v.dataset.manifest import ImageRecipe
 from alti2v.errors import UsageError
 from alti2v.model.tagging import preprocess
 from alti2v.model.tagging.preprocess import Preprocessing, Problem, pixels, prepared_ahead, source_of
+from alti2v.pictures.decode import Unusable
+from alti2v.pictures.recipe import ImageRecipe
+from alti2v.pictures.square import prepare_picture
 
 RECIPE = ImageRecipe(size=64)
 AS_OURS = Preprocessing(RECIPE)

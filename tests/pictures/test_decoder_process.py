@@ -12,17 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from alti2v.dataset.images import decoder_process
-from alti2v.dataset.images.convert import PreparedPicture, Unusable, prepare_picture
-from alti2v.dataset.images.decoder_process import Decoder, DecoderPool
-from alti2v.dataset.manifest import ImageRecipe, read_manifest
+from alti2v.dataset.manifest import read_manifest
 from alti2v.errors import Alti2vError
+from alti2v.pictures import decoder_process
+from alti2v.pictures.decode import Unusable
+from alti2v.pictures.decoder_process import Decoder, DecoderPool
+from alti2v.pictures.jobs import PrepareJob
+from alti2v.pictures.recipe import ImageRecipe
+from alti2v.pictures.square import PreparedPicture, prepare_picture
 from tests.dataset.helpers.building import digests
 from tests.dataset.helpers.hostile_decoder import LIMITS, PROGRAM, REASONS
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
-ROOT = Path(__file__).parents[3]  # what a fresh interpreter needs to find these tests
+ROOT = Path(__file__).parents[2]  # what a fresh interpreter needs to find these tests
 RECIPE = ImageRecipe(size=32)
+JOB = PrepareJob(RECIPE)
 SOUND = encoded(drawing(1))
 
 
@@ -44,7 +48,7 @@ def test_the_process_gives_what_the_function_gives(pool: DecoderPool) -> None:
         os.urandom(3 << 20),
     ]
     with pool.borrowed() as guarded:
-        answers = [guarded.prepare(content, RECIPE) for content in contents]
+        answers = [guarded.run(JOB, content) for content in contents]
 
     assert answers == [prepare_picture(content, RECIPE) for content in contents]
     assert isinstance(answers[1], PreparedPicture)
@@ -53,10 +57,11 @@ def test_the_process_gives_what_the_function_gives(pool: DecoderPool) -> None:
 def test_a_program_ends_its_decoders_when_it_ends() -> None:
     """Python warns neither about a running child nor about an open pipe."""
     program = f"""
-from alti2v.dataset.images.decoder_process import process_decoders
-from alti2v.dataset.manifest import ImageRecipe
+from alti2v.pictures.decoder_process import process_decoders
+from alti2v.pictures.jobs import PrepareJob
+from alti2v.pictures.recipe import ImageRecipe
 with process_decoders().borrowed() as guarded:
-    guarded.prepare({SOUND!r}, ImageRecipe(size=32))
+    guarded.run(PrepareJob(ImageRecipe(size=32)), {SOUND!r})
 """
     command = [sys.executable, "-W", "always::ResourceWarning", "-c", program]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -68,12 +73,14 @@ def test_a_decoder_whose_program_was_killed_ends_without_a_word() -> None:
     """A killed build leaves no traceback of its decoders on the terminal."""
     program = f"""
 import os
-from alti2v.dataset.images import decoder_process as d
-from alti2v.dataset.manifest import ImageRecipe
+from alti2v.pictures import decoder_process as d
+from alti2v.pictures.jobs import PrepareJob
+from alti2v.pictures.recipe import ImageRecipe
 shared = os.memfd_create("picture")
 process = d._started(shared, d.DecoderLimits(), d._PROGRAM)
+d._receive(process.stdout)
 os.pwrite(shared, {SOUND!r}, 0)
-d._send(process.stdin, d._request(ImageRecipe(size=4096)), d._SIZE.pack({len(SOUND)}))
+d._send(process.stdin, d._request(PrepareJob(ImageRecipe(size=4096))), d._SIZE.pack({len(SOUND)}))
 os._exit(0)
 """
     ended = subprocess.run(
@@ -86,7 +93,7 @@ os._exit(0)
 def test_a_hostile_picture_costs_itself() -> None:
     """Each death is reported with its reason, and the pictures before and after are unaffected."""
     guarded = Decoder(limits=LIMITS, program=PROGRAM)
-    answers = [guarded.prepare(SOUND + deed, RECIPE) for deed in (*REASONS, b"")]
+    answers = [guarded.run(JOB, SOUND + deed) for deed in (*REASONS, b"")]
     guarded.close()
 
     assert answers == [*(Unusable(reason) for reason in REASONS.values()), prepare_picture(SOUND, RECIPE)]
@@ -95,10 +102,10 @@ def test_a_hostile_picture_costs_itself() -> None:
 def test_a_killed_decoder_is_not_the_fault_of_the_picture() -> None:
     """If another program kills the process, the picture is tried again."""
     guarded = Decoder()
-    guarded.prepare(SOUND, RECIPE)
+    guarded.run(JOB, SOUND)
     assert guarded.pid is not None
     os.kill(guarded.pid, signal.SIGKILL)
-    answer = guarded.prepare(SOUND, RECIPE)
+    answer = guarded.run(JOB, SOUND)
     guarded.close()
 
     assert answer == prepare_picture(SOUND, RECIPE)
@@ -113,19 +120,19 @@ def test_an_interrupt_between_request_and_answer_confuses_nothing(
         raise KeyboardInterrupt
 
     with pool.borrowed() as guarded:
-        guarded.prepare(SOUND, RECIPE)
+        guarded.run(JOB, SOUND)
     with monkeypatch.context() as patch:
         patch.setattr(decoder_process, "_receive", interrupted)
         with pytest.raises(KeyboardInterrupt), pool.borrowed() as guarded:
-            guarded.prepare(SOUND, RECIPE)
+            guarded.run(JOB, SOUND)
     with pool.borrowed() as guarded:
-        assert guarded.prepare(b"not a picture", RECIPE) == Unusable("not_image")
+        assert guarded.run(JOB, b"not a picture") == Unusable("not_image")
 
 
 def test_a_decoder_that_does_not_start_says_so(capfd: pytest.CaptureFixture[str]) -> None:
     """A broken installation is not taken for broken pictures."""
     with pytest.raises(Alti2vError, match="does not start"):
-        Decoder(program="raise SystemExit('no libjpeg')").prepare(SOUND, RECIPE)
+        Decoder(program="raise SystemExit('no libjpeg')").run(JOB, SOUND)
     assert "no libjpeg" in capfd.readouterr().err
 
 

@@ -1,8 +1,8 @@
 """Decoding in a child process, so that a hostile picture cannot harm anything but itself.
 
-The decoder takes bytes and returns a picture of the dataset, one after the other. The kernel kills it when a
-picture takes too long, and refuses memory beyond a limit; if the machine runs out of memory, the decoder dies
-first. It opens no files, and ends when the pipe from its parent closes. Its answers are parsed as JSON and
+The decoder takes bytes and returns what a job makes of them, one picture after the other. The kernel kills it
+when a picture takes too long, and refuses memory beyond a limit; if the machine runs out of memory, the decoder
+dies first. It opens no files, and ends when the pipe from its parent closes. Its answers are parsed as JSON and
 bytes, never unpickled, so a decoder that a picture has taken over cannot take over its parent.
 """
 
@@ -11,49 +11,36 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import logging
 import os
 import resource
 import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from alti2v.child_processes import child_environment
-from alti2v.dataset.images.convert import PreparedPicture, Unusable, prepare_picture
-from alti2v.dataset.manifest import ImageRecipe
-from alti2v.dataset.plan.near_duplicates import LUMINANCE_BYTES
 from alti2v.errors import Alti2vError
+from alti2v.pictures.decode import Unusable
+from alti2v.pictures.jobs import JOBS, DecoderJob, JobAnswer, Jobs, as_request, job_of
+from alti2v.pictures.limits import DecoderLimits
 
+_T = TypeVar("_T")
 _PIPE_BYTES = 1 << 20
 _FRAME = struct.Struct("<II")  # sizes of the JSON and of the bytes that follow it
-_SIZE = struct.Struct("<Q")  # follows the recipe of a request: size of the picture
+_SIZE = struct.Struct("<Q")  # follows the job of a request: size of the picture
 # For glibc's malloc, mallopt(3): keep freed memory, because pixels need some MB again and again. Returning
 # it to the system took 140 page faults per picture, a twentieth of the time. `_confine` bounds the total.
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 24), "MALLOC_TRIM_THRESHOLD_": str(1 << 26)}
-_PROGRAM = "from alti2v.dataset.images.decoder_process import serve; serve()"
+_PROGRAM = "from alti2v.pictures.decoder_process import serve; serve()"
+_LIMITS = DecoderLimits()
 _TRIES = 2  # the first death may have another cause; a second one is due to the picture
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecoderLimits:
-    """Limits of a decoder process.
-
-    Attributes:
-        cpu_s: Processor time per picture, s. A picture of 50 megapixels, the largest that is decoded, takes up
-            to 4 s. Processor time, so that a busy machine drops the same pictures.
-        wall_s: Time per picture, s, for a decoder that waits instead of working.
-        memory_bytes: Memory beyond what the process needs at its start. 50 megapixels take up to 0.6 GB (PNG
-            with transparency); an animated WebP keeps two more copies.
-    """
-
-    cpu_s: float = 20.0
-    wall_s: float = 120.0
-    memory_bytes: int = 3 << 29
 
 
 class Decoder:
@@ -64,37 +51,70 @@ class Decoder:
         program: Python code that calls `serve`.
     """
 
-    def __init__(self, *, limits: DecoderLimits = DecoderLimits(), program: str = _PROGRAM) -> None:
+    def __init__(self, *, limits: DecoderLimits = _LIMITS, program: str = _PROGRAM) -> None:
         self._limits, self._program = limits, program
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_ready = self._is_stopped = False
         # Holds the picture: a pipe would copy it page by page into new memory, which takes twice as long.
         self._shared = os.memfd_create("picture")
+
+    @property
+    def is_stopped(self) -> bool:
+        """True if it was stopped, and cannot be used any more."""
+        return self._is_stopped
 
     @property
     def pid(self) -> int | None:
         """ID of the process; None while there is none."""
         return None if self._process is None else self._process.pid
 
-    def prepare(self, content: bytes | memoryview, recipe: ImageRecipe) -> PreparedPicture | Unusable:
-        """Call `convert.prepare_picture` in the decoder process.
+    def run(self, job: DecoderJob[_T], content: bytes | memoryview) -> _T | Unusable:
+        """Do a job with a picture in the decoder process.
 
         Returns:
-            The picture, or the reason why it is unusable: one of `prepare_picture`, "too_slow", or "crashed"
-            if the process died twice.
+            The result, or the reason why the picture is unusable: one of the job's, "too_slow", or "crashed" if
+            the process died twice.
 
         Raises:
             Alti2vError: No decoder process can be started.
         """
         for _ in range(_TRIES):
-            process = self._process = self._process or _started(self._shared, self._limits, self._program)
+            process = self._ready()
+            if process is None:
+                break
             os.pwrite(self._shared, content, 0)  # complete, below 2 GiB: the file is in memory
-            answer = _answer(process, recipe, len(content))
+            answer = _answer(process, job, len(content))
             if answer is not None:
-                facts, pixels = answer
-                return Unusable(**facts) if "reason" in facts else _picture(facts, pixels, content)
+                reason = answer.facts.get("reason")
+                return job.result(answer, content) if reason is None else Unusable(reason)
             if self._ended(process) == -signal.SIGPROF:
                 return Unusable("too_slow")
         return Unusable("crashed")
+
+    def start(self) -> None:
+        """Start the process unless it runs, and do not wait for it."""
+        if self._process is None:
+            self._process = _started(self._shared, self._limits, self._program)
+            self._is_ready = False
+
+    def _ready(self) -> subprocess.Popen[bytes] | None:
+        """Return the process once it waits for requests; None if the decoder was stopped."""
+        if not self._is_stopped:
+            self.start()
+        if (process := self._process) is not None and not self._is_ready:
+            assert process.stdout is not None
+            self._is_ready = _receive(process.stdout) is not None
+            if not self._is_ready and not self._is_stopped:
+                process.kill()
+                self._ended(process)
+                raise Alti2vError("the decoder process does not start: see its message above")
+        return process
+
+    def stop(self) -> None:
+        """End what another thread waits for: kill the process, and start none in its place."""
+        self._is_stopped = True
+        if (process := self._process) is not None:
+            process.kill()
 
     def close(self) -> None:
         """Kill the process; the decoder cannot be used afterwards."""
@@ -119,7 +139,7 @@ class DecoderPool:
         limits, program: See `Decoder`.
     """
 
-    def __init__(self, *, limits: DecoderLimits = DecoderLimits(), program: str = _PROGRAM) -> None:
+    def __init__(self, *, limits: DecoderLimits = _LIMITS, program: str = _PROGRAM) -> None:
         self._limits, self._program = limits, program
         self._idle: list[Decoder] = []
 
@@ -135,7 +155,17 @@ class DecoderPool:
         except BaseException:
             decoder.close()  # a pending answer would be taken for the answer to the next picture
             raise
-        self._idle.append(decoder)
+        if decoder.is_stopped:
+            decoder.close()
+        else:
+            self._idle.append(decoder)
+
+    def warm(self, count: int) -> None:
+        """See that so many decoders wait, or are about to: the caller has something else to do meanwhile."""
+        for _ in range(count - len(self._idle)):
+            decoder = Decoder(limits=self._limits, program=self._program)
+            decoder.start()
+            self._idle.append(decoder)
 
     def close(self) -> None:
         """End all waiting decoders."""
@@ -151,56 +181,41 @@ def process_decoders() -> DecoderPool:
     return pool
 
 
-def serve(prepare: Callable[[bytes, ImageRecipe], PreparedPicture | Unusable] = prepare_picture) -> None:
+def serve(jobs: Jobs = JOBS) -> None:
     """Run the decoder: answer requests on standard input until it closes.
 
-    A request is a recipe and the size of a picture. The arguments of the program are the descriptor of the file
+    A request is a job and the size of a picture. The arguments of the program are the descriptor of the file
     that holds the picture, and the limits as JSON.
     """
     requests, answers, shared = sys.stdin.buffer, sys.stdout.buffer, int(sys.argv[1])
     limits = DecoderLimits(**json.loads(sys.argv[2]))
+    warnings.simplefilter("ignore")  # nothing that Pillow says reaches the terminal
+    logging.disable()
+    job = lru_cache(maxsize=4)(lambda request: job_of(json.loads(request), jobs))
     _confine(limits)
     _send(answers, b"{}", b"")
     while (request := _receive(requests)) is not None:
-        recipe, (size,) = _recipe(request[0]), _SIZE.unpack(request[1])
+        (size,) = _SIZE.unpack(request[1])
         content = os.pread(shared, size, 0)
         signal.setitimer(signal.ITIMER_PROF, limits.cpu_s)
         signal.setitimer(signal.ITIMER_REAL, limits.wall_s)
         try:
-            picture = prepare(content, recipe)
+            answer = job(request[0]).run(content)
         except MemoryError:
-            picture = Unusable("too_large")
+            answer = Unusable("too_large")
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
+        if isinstance(answer, Unusable):
+            answer = JobAnswer({"reason": answer.reason})
         try:
-            _send(answers, *_message(picture, content))
+            _send(answers, json.dumps(answer.facts).encode(), answer.body)
         except BrokenPipeError:  # the parent was killed
             os._exit(1)
 
 
-@lru_cache(maxsize=4)
-def _request(recipe: ImageRecipe) -> bytes:
-    return json.dumps(asdict(recipe)).encode()
-
-
-@lru_cache(maxsize=4)
-def _recipe(request: bytes) -> ImageRecipe:
-    return ImageRecipe(**json.loads(request))
-
-
-def _message(picture: PreparedPicture | Unusable, content: bytes) -> tuple[bytes, bytes]:
-    """Encode an answer for `_picture`: facts as JSON, and pixels."""
-    if isinstance(picture, Unusable):
-        return json.dumps({"reason": picture.reason}).encode(), b""
-    facts = {name: getattr(picture, name) for name in ("source_width", "source_height")}
-    prepared = b"" if picture.content is content else picture.content  # the parent has it
-    return json.dumps(facts).encode(), picture.luminance + prepared
-
-
-def _picture(facts: Mapping[str, Any], pixels: bytes, content: bytes | memoryview) -> PreparedPicture:
-    return PreparedPicture(
-        content=pixels[LUMINANCE_BYTES:] or bytes(content), luminance=pixels[:LUMINANCE_BYTES], **facts
-    )
+@lru_cache(maxsize=16)
+def _request(job: DecoderJob[Any]) -> bytes:
+    return json.dumps(as_request(job)).encode()
 
 
 def _confine(limits: DecoderLimits) -> None:
@@ -218,7 +233,7 @@ def _confine(limits: DecoderLimits) -> None:
 
 
 def _started(shared: int, limits: DecoderLimits, program: str) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(  # noqa: S603 - this very program
+    return subprocess.Popen(  # noqa: S603 - this very program
         [sys.executable, "-P", "-c", program, str(shared), json.dumps(asdict(limits))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -229,25 +244,17 @@ def _started(shared: int, limits: DecoderLimits, program: str) -> subprocess.Pop
         # Ctrl-C goes to the whole process group; only the parent handles it.
         process_group=0,
     )
-    assert process.stdout is not None
-    if _receive(process.stdout) is None:
-        process.kill()
-        process.communicate()
-        raise Alti2vError("the decoder process does not start: see its message above")
-    return process
 
 
-def _answer(
-    process: subprocess.Popen[bytes], recipe: ImageRecipe, size: int
-) -> tuple[Mapping[str, Any], bytes] | None:
+def _answer(process: subprocess.Popen[bytes], job: DecoderJob[Any], size: int) -> JobAnswer | None:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        _send(process.stdin, _request(recipe), _SIZE.pack(size))
+        _send(process.stdin, _request(job), _SIZE.pack(size))
     except BrokenPipeError:
         return None
     answer = _receive(process.stdout)
-    return None if answer is None else (json.loads(answer[0]), answer[1])
+    return None if answer is None else JobAnswer(json.loads(answer[0]), answer[1])
 
 
 def _send(pipe: IO[bytes], facts: bytes, pixels: bytes) -> None:

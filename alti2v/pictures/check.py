@@ -1,0 +1,24 @@
+"""Checks of whole pictures that no checksum vouches for: decoded where nothing else tells."""
+
+from __future__ import annotations
+
+from alti2v.pictures.decoder_process import process_decoders
+from alti2v.pictures.flaws import CUT_OR_DAMAGED
+from alti2v.pictures.jobs import CheckJob
+from alti2v.pictures.whole import flaw, needs_decoding
+
+
+def find_flaw(image_format: str, content: bytes | memoryview) -> str:
+    """Say in words what is missing or damaged; "" if the picture is sound, or too large to be decoded.
+
+    Raises:
+        Alti2vError: A decoder is needed, and does not start.
+    """
+    found = flaw(image_format, content)
+    if found or not needs_decoding(image_format, content):
+        return found
+    with process_decoders().borrowed() as decoder:
+        unusable = decoder.run(CheckJob(), content)
+    if unusable is None or unusable.reason == "too_large":
+        return ""
+    return CUT_OR_DAMAGED if unusable.reason == "damaged" else f"decoding it fails ({unusable.reason})"

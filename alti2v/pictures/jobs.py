@@ -1,0 +1,145 @@
+"""What a decoder process can do with a picture: each job runs in the child, and is read in the parent.
+
+Between them go JSON and bytes, nothing else.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.pictures.decode import Unusable, decodable, decode
+from alti2v.pictures.recipe import LUMINANCE_BYTES, ImageRecipe
+from alti2v.pictures.square import (
+    PreparedPicture,
+    dataset_pixels,
+    encoded_pixels,
+    prepare_picture,
+    preview,
+    square_pixels,
+)
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class JobAnswer:
+    """What the child sends: facts as JSON, and bytes."""
+
+    facts: Mapping[str, Any]
+    body: bytes = b""
+
+
+class DecoderJob(ABC, Generic[_T]):
+    """A job with its settings, which JSON can hold."""
+
+    @abstractmethod
+    def run(self, content: bytes) -> JobAnswer | Unusable:
+        """Do the job, in the child."""
+
+    @abstractmethod
+    def result(self, answer: JobAnswer, content: bytes | memoryview) -> _T:
+        """Read the answer, in the parent."""
+
+
+@dataclass(frozen=True)
+class PrepareJob(DecoderJob[PreparedPicture]):
+    """Make a picture of a dataset: `square.prepare_picture`."""
+
+    recipe: ImageRecipe
+
+    def run(self, content: bytes) -> JobAnswer | Unusable:
+        """See `DecoderJob`."""
+        picture = prepare_picture(content, self.recipe)
+        if isinstance(picture, Unusable):
+            return picture
+        facts = {"source_width": picture.source_width, "source_height": picture.source_height}
+        prepared = b"" if picture.content is content else picture.content  # the parent has it
+        return JobAnswer(facts, picture.luminance + prepared)
+
+    def result(self, answer: JobAnswer, content: bytes | memoryview) -> PreparedPicture:
+        """See `DecoderJob`."""
+        luminance, prepared = answer.body[:LUMINANCE_BYTES], answer.body[LUMINANCE_BYTES:]
+        return PreparedPicture(content=prepared or bytes(content), luminance=luminance, **answer.facts)
+
+
+@dataclass(frozen=True)
+class PixelsJob(DecoderJob[npt.NDArray[np.uint8]]):
+    """Give the pixels that a tagger sees, (S, S, 3) uint8, RGB.
+
+    Attributes:
+        recipe: Size and shape.
+        is_encoded: True if they go through the dataset's JPEG, as the pictures of the training did.
+        is_square: True for pictures of a dataset, which have gone through it already if they have this size.
+    """
+
+    recipe: ImageRecipe
+    is_encoded: bool
+    is_square: bool = False
+
+    def run(self, content: bytes) -> JobAnswer | Unusable:
+        """See `DecoderJob`."""
+        prepared = dataset_pixels(content, self.recipe) if self.is_square else None
+        of = encoded_pixels if self.is_encoded else square_pixels
+        pixels = of(content, self.recipe) if prepared is None else prepared
+        return pixels if isinstance(pixels, Unusable) else JobAnswer({}, pixels.tobytes())
+
+    def result(self, answer: JobAnswer, content: bytes | memoryview) -> npt.NDArray[np.uint8]:
+        """See `DecoderJob`."""
+        del content
+        return np.frombuffer(answer.body, np.uint8).reshape(self.recipe.size, self.recipe.size, 3)
+
+
+@dataclass(frozen=True)
+class PreviewJob(DecoderJob[bytes]):
+    """Make a JPEG to look at, its longer side at most `side` px: `square.preview`."""
+
+    side: int
+
+    def run(self, content: bytes) -> JobAnswer | Unusable:
+        """See `DecoderJob`."""
+        jpeg = preview(content, self.side)
+        return jpeg if isinstance(jpeg, Unusable) else JobAnswer({}, jpeg)
+
+    def result(self, answer: JobAnswer, content: bytes | memoryview) -> bytes:
+        """See `DecoderJob`."""
+        del content
+        return answer.body
+
+
+@dataclass(frozen=True)
+class CheckJob(DecoderJob[None]):
+    """Decode a picture, to see that it can be."""
+
+    def run(self, content: bytes) -> JobAnswer | Unusable:
+        """See `DecoderJob`."""
+        header = decodable(content)
+        decoded = header if isinstance(header, Unusable) else decode(content, header)
+        return decoded if isinstance(decoded, Unusable) else JobAnswer({})
+
+    def result(self, answer: JobAnswer, content: bytes | memoryview) -> None:
+        """See `DecoderJob`."""
+
+
+Jobs = Mapping[str, type[DecoderJob[Any]]]
+JOBS: Jobs = {job.__name__: job for job in (PrepareJob, PixelsJob, PreviewJob, CheckJob)}
+
+
+def as_request(job: DecoderJob[Any]) -> Mapping[str, Any]:
+    """Return a job as JSON can hold it."""
+    assert isinstance(job, PrepareJob | PixelsJob | PreviewJob | CheckJob)
+    return {"job": type(job).__name__, **asdict(job)}
+
+
+def job_of(request: Mapping[str, Any], jobs: Jobs = JOBS) -> DecoderJob[Any]:
+    """Return the job that a request names."""
+    settings = {**request}
+    make = jobs[settings.pop("job")]
+    if "recipe" in settings:
+        settings["recipe"] = ImageRecipe(**settings["recipe"])
+    return make(**settings)

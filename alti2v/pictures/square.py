@@ -1,0 +1,187 @@
+"""Bytes of a file -> one square picture of the dataset. Pure: bytes in, bytes out."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from alti2v.pictures.decode import DecodedPicture, Unusable, decodable, decode, shown
+from alti2v.pictures.header import ImageHeader
+from alti2v.pictures.limits import MAX_ASPECT, MIN_SIDE_PX
+from alti2v.pictures.recipe import LUMINANCE_SIDE_PX, ORIGINAL, ImageRecipe
+
+# JPEGs are decoded at 1/2, 1/4 or 1/8 while 1.3 times the target size is left; then pixels are averaged in
+# whole blocks while the same is left; a bicubic filter does the rest. docs/DECISIONS.md says what other
+# choices cost and lose.
+_REDUCING_GAP = 1.3
+# For outputs smaller than the thumbnail's source, decode up to twice the output's side, so that the perceptual
+# hash has enough detail.
+_MIN_LUMINANCE_GAP = 2
+_LUMINANCE_FROM_PX = 128  # minimum side that the luminances are made from, if the picture has as much
+_LUMINANCE_REDUCING_GAP = 1.5  # like _REDUCING_GAP; averaging whole blocks first is far faster
+_PREVIEW_QUALITY = 88
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedPicture:
+    """A picture of the dataset.
+
+    Attributes:
+        content: File of the square picture, or the stored bytes if the recipe says so.
+        source_width, source_height: Size of the stored picture according to its header, px.
+        luminance: 64 x 64 luminances of the whole picture, row by row.
+    """
+
+    content: bytes
+    source_width: int
+    source_height: int
+    luminance: bytes
+
+
+def prepare_picture(content: bytes, recipe: ImageRecipe) -> PreparedPicture | Unusable:
+    """Decode a picture, orient it, shrink it, place it on white, and encode it.
+
+    The EXIF tag gives the orientation; transparency becomes white; colours become sRGB; 16-bit values are
+    scaled; an animation contributes its first frame.
+    """
+    coarse = _coarse(content, recipe)
+    if isinstance(coarse, Unusable):
+        return coarse
+    return PreparedPicture(
+        content=content if recipe.format == ORIGINAL else _encoded(_square(coarse, recipe), recipe),
+        source_width=coarse.header.width,
+        source_height=coarse.header.height,
+        luminance=_luminance(coarse.decoded).tobytes(),
+    )
+
+
+def square_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8] | Unusable:
+    """Return the square picture before it is encoded: (S, S, 3) uint8, RGB."""
+    square = _square_of(content, recipe)
+    return square if isinstance(square, Unusable) else np.asarray(square)
+
+
+def encoded_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8] | Unusable:
+    """Return the square picture as readers of the dataset decode it: (S, S, 3) uint8, RGB."""
+    square = _square_of(content, recipe)
+    if isinstance(square, Unusable):
+        return square
+    with Image.open(io.BytesIO(_encoded(square, recipe)), formats=(recipe.format,)) as image:
+        return np.asarray(image)
+
+
+def dataset_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8] | Unusable | None:
+    """Return the pixels of a JPEG that is a picture of a dataset of this recipe already; None if it is not."""
+    header = decodable(content)
+    if header != ImageHeader("JPEG", recipe.size, recipe.size):
+        return None
+    decoded = decode(content, header)
+    if isinstance(decoded, Unusable):
+        return decoded
+    return np.asarray(decoded.pixels) if decoded.pixels.mode == "RGB" else None
+
+
+def preview(content: bytes, side: int) -> bytes | Unusable:
+    """Return a JPEG of the whole picture as it is to be shown, on white, its longer side at most `side` px."""
+    header = decodable(content)
+    if isinstance(header, Unusable):
+        return header
+    decoded = decode(content, header, at_least=(side, side))
+    if isinstance(decoded, Unusable):
+        return decoded
+    scale = min(1.0, side / max(header.width, header.height))
+    size = max(1, round(header.width * scale)), max(1, round(header.height * scale))
+    return _saved(shown(decoded, size, Image.Resampling.BICUBIC), "JPEG", quality=_PREVIEW_QUALITY)
+
+
+def _square_of(content: bytes, recipe: ImageRecipe) -> Image.Image | Unusable:
+    coarse = _coarse(content, recipe)
+    return coarse if isinstance(coarse, Unusable) else _square(coarse, recipe)
+
+
+@dataclass(frozen=True, slots=True)
+class _CoarsePicture:
+    """A picture with few more pixels than are needed, its file's header, and the size to give it."""
+
+    decoded: DecodedPicture
+    header: ImageHeader
+    target: tuple[int, int]
+
+
+def _coarse(content: bytes, recipe: ImageRecipe) -> _CoarsePicture | Unusable:
+    """Decode, then average whole blocks of pixels as long as more remain than either use of them needs."""
+    header = decodable(content)
+    if isinstance(header, Unusable):
+        return header
+    if reason := _unfit(header):
+        return Unusable(reason)
+    target = _target(header, recipe)
+    decoded = decode(content, header, at_least=(_least(target[0]), _least(target[1])))
+    if isinstance(decoded, Unusable):
+        return decoded
+    width, height = decoded.size
+    across = int(width / max(target[0], _LUMINANCE_FROM_PX) / _REDUCING_GAP) or 1
+    down = int(height / max(target[1], _LUMINANCE_FROM_PX) / _REDUCING_GAP) or 1
+    return _CoarsePicture(_reduced(decoded, across, down), header, target)
+
+
+def _unfit(header: ImageHeader) -> str:
+    shorter, longer = sorted((header.width, header.height))
+    if shorter < MIN_SIDE_PX:
+        return "too_small"
+    return "too_narrow" if longer > MAX_ASPECT * shorter else ""
+
+
+def _target(header: ImageHeader, recipe: ImageRecipe) -> tuple[int, int]:
+    """Size of the whole picture before it is centred in the square."""
+    if recipe.fit == "squash":
+        return recipe.size, recipe.size
+    scale = recipe.size / (min if recipe.fit == "crop" else max)(header.width, header.height)
+    return max(1, round(header.width * scale)), max(1, round(header.height * scale))
+
+
+def _least(side: int) -> int:
+    """Pixels of a JPEG to keep along a side that will have `side` of them."""
+    return max(math.ceil(_REDUCING_GAP * side), min(_MIN_LUMINANCE_GAP * side, _LUMINANCE_FROM_PX))
+
+
+def _reduced(decoded: DecodedPicture, across: int, down: int) -> DecodedPicture:
+    if across == down == 1:
+        return decoded
+    width, height = decoded.size
+    pixels = decoded.pixels.reduce((across, down))
+    return replace(decoded, pixels=pixels, size=(width / across, height / down))
+
+
+def _luminance(decoded: DecodedPicture) -> Image.Image:
+    """The whole picture, grey and small, to compare it with others."""
+    if decoded.pixels.mode == "RGB" and not decoded.icc:
+        decoded = replace(decoded, pixels=decoded.pixels.convert("L"))  # a third of the numbers to average
+    across, down = (int(side / LUMINANCE_SIDE_PX / _LUMINANCE_REDUCING_GAP) or 1 for side in decoded.size)
+    decoded = _reduced(decoded, across, down)
+    return shown(decoded, (LUMINANCE_SIDE_PX, LUMINANCE_SIDE_PX), Image.Resampling.BOX).convert("L")
+
+
+def _square(coarse: _CoarsePicture, recipe: ImageRecipe) -> Image.Image:
+    """The picture in the middle of a white square; what is larger than the square is cut."""
+    image = shown(coarse.decoded, coarse.target, Image.Resampling.BICUBIC)
+    square = Image.new("RGB", (recipe.size, recipe.size), "white")
+    square.paste(image, ((recipe.size - image.width) // 2, (recipe.size - image.height) // 2))
+    return square
+
+
+def _encoded(square: Image.Image, recipe: ImageRecipe) -> bytes:
+    if recipe.format == "WEBP":
+        return _saved(square, "WEBP", quality=recipe.quality)
+    return _saved(square, "JPEG", quality=recipe.quality, subsampling=recipe.chroma)
+
+
+def _saved(image: Image.Image, image_format: str, **options: int | str) -> bytes:
+    file = io.BytesIO()
+    image.save(file, image_format, **options)
+    return file.getvalue()

@@ -1,0 +1,90 @@
+"""Cut pictures: never stored, always fetched again, and found in stores that hold some."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from alti2v.crawl.crawler import CrawlConfig, CrawlReport, crawl_board
+from alti2v.crawl.http.retry import RetryPolicy
+from alti2v.crawl.verify import verify_store
+from tests.crawl.helpers.scripted_board import ScriptedBoard
+from tests.dataset.helpers.tiny_store import drawing, encoded
+from tests.pictures.files import with_thumbnail
+
+WITH_THUMBNAIL = with_thumbnail(encoded(drawing(1), quality=92), encoded(drawing(2, width=30, height=20)))
+GIF = encoded(drawing(3), "GIF")
+WEBP = encoded(drawing(4), "WEBP")
+
+
+def crawl(store: Path, site: ScriptedBoard, *, tries: int = 3) -> CrawlReport:
+    return crawl_board(
+        CrawlConfig(
+            store=store,
+            board=site.url,
+            rate=math.inf,
+            api_rate=math.inf,
+            allow_private=True,
+            retry=RetryPolicy(tries=tries, base_s=0.001, ceiling_s=0.002),
+        )
+    )
+
+
+def file(content: bytes) -> Callable[[web.Request], web.Response]:
+    return lambda _: web.Response(body=content)
+
+
+def stored_pictures(store: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted((store / "images").iterdir()))
+
+
+@pytest.mark.parametrize("whole", [WITH_THUMBNAIL, GIF, WEBP])
+def test_a_cut_sample_is_fetched_again(tmp_path: Path, whole: bytes) -> None:
+    """No length is wrong, and nobody knows the MD5: the picture itself says that its end is missing."""
+    with ScriptedBoard(ids=[1]) as site:
+        site.script("/samples/", file(whole[: len(whole) * 6 // 10]), file(whole))
+        report = crawl(tmp_path / "store", site)
+
+    assert (report.stored, report.failed) == (1, {})
+    assert whole in stored_pictures(tmp_path / "store")
+
+
+def test_what_stays_cut_fails_and_is_tried_by_the_next_crawl(tmp_path: Path) -> None:
+    """It is recorded as truncated, which passes."""
+    cut = GIF[: len(GIF) // 2]
+    with ScriptedBoard(ids=[1]) as site:
+        site.script("/samples/", file(cut), file(cut))
+        first = crawl(tmp_path / "store", site, tries=2)
+        site.script("/samples/", file(GIF))
+        second = crawl(tmp_path / "store", site)
+
+    assert (first.stored, first.failed) == (0, {"truncated_body": 1})
+    assert (second.stored, second.failed) == (1, {})
+
+
+def test_cut_pictures_of_an_older_store_are_found_and_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`verify` names them, `verify --repair` makes their posts pending, the next crawl fetches them."""
+    cut = WITH_THUMBNAIL[: len(WITH_THUMBNAIL) * 6 // 10]
+    store = tmp_path / "store"
+    with ScriptedBoard(ids=[1, 2]) as site:
+        site.script("/samples/", file(cut), file(GIF))
+        with monkeypatch.context() as older:
+            older.setattr("alti2v.crawl.download.validate.find_flaw", lambda *_: "")
+            assert crawl(store, site).stored == 2
+        found = verify_store(store)
+        repaired = verify_store(store, repair=True)
+        site.script("/samples/", file(WITH_THUMBNAIL))
+        report = crawl(store, site)
+
+    assert len(found.findings) == 1
+    assert "its end is missing" in found.findings[0].what
+    assert repaired.findings[0].repaired
+    assert (report.stored, report.complete) == (2, True)
+    assert WITH_THUMBNAIL in stored_pictures(store)
+    assert verify_store(store).findings == ()
