@@ -37,8 +37,9 @@ _ORIENTATION = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # CIPA DC-008 (Exif 2.32), table 6: what undoes each value of the tag Orientation
-# Bits that no encoder ends a scan with: where a scan is not complete, they are decoded to something.
-_FILLINGS = (b"", b"\x55\xaa" * 64)
+# What is put behind a scan to see whether it is complete: if not, it is decoded. Several, because the missing
+# bits may be those of one of them, or close enough to give the same pixels.
+_FILLINGS = (bytes(128), *(bytes([byte, 255 - byte]) * 64 for byte in range(7, 255, 31)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +117,17 @@ def _ended(content: bytes) -> bytes:
         ValueError: The last scan is not complete: what follows it is decoded to pixels.
     """
     scans = content.rstrip(b"\xff")
-    digests = set()
-    for filling in _FILLINGS:
-        with _opened(scans + filling + jpeg.EOI, "JPEG") as image:
-            digests.add(hashlib.blake2b(image.tobytes()).digest())
-    if len(digests) > 1:
+    ended = scans + jpeg.EOI
+    pixels = _digest(ended)
+    if any(_digest(scans + filling + jpeg.EOI) != pixels for filling in _FILLINGS):
         raise ValueError("the end of the last scan is missing")
-    return scans + jpeg.EOI
+    return ended
+
+
+def _digest(content: bytes) -> bytes:
+    """Decode a JPEG, and hash its pixels: two of the largest do not fit into the memory of a decoder."""
+    with _opened(content, "JPEG") as image:
+        return hashlib.blake2b(image.tobytes()).digest()
 
 
 def _opened(content: bytes, image_format: str) -> ImageFile.ImageFile:

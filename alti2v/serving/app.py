@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import threading
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from alti2v.errors import UsageError
+from alti2v.model.arrays import Uint8Array
 from alti2v.model.fingerprint import model_hash
-from alti2v.model.tagging.tagger import Tagger, load_tagger
+from alti2v.model.tagging.selection import Probabilities
+from alti2v.model.tagging.tagger import Features, Tagger, load_tagger
 from alti2v.serving.blocks import build_page
 from alti2v.serving.handlers import Handlers
 from alti2v.serving.view import MEGABYTE, UploadLimits
@@ -79,6 +82,17 @@ class RunningServer:
     close: Callable[[], None]
 
 
+def one_at_a_time(tagger: Tagger) -> Tagger:
+    """Let a tagger be called from several threads: they decode side by side, and take turns at the network."""
+    lock = threading.Lock()
+
+    def forward(images: Uint8Array) -> tuple[Probabilities, Features | None]:
+        with lock:
+            return tagger.forward(images)
+
+    return replace(tagger, forward=forward)
+
+
 def serve(config: ServeConfig) -> RunningServer:
     """Load the model, and start to serve it.
 
@@ -88,7 +102,7 @@ def serve(config: ServeConfig) -> RunningServer:
         DamagedError: The model or the index is damaged.
     """
     gradio = _import_gradio()
-    tagger = load_tagger(config.model)
+    tagger = one_at_a_time(load_tagger(config.model))
     index = None if config.index is None else _open_index(config.index, config.model, tagger)
     handlers = Handlers(gradio=gradio, tagger=tagger, index=index, count=config.count, limits=config.limits)
     page = build_page(gradio, handlers, name=config.model.resolve().name)

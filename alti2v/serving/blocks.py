@@ -15,6 +15,8 @@ from alti2v.serving.view import default_thresholds, slider_values
 
 _UPLOADS_KEPT_S = 3600
 _SWEEP_EVERY_S = 600
+# A picture that takes its decoder long holds up nobody else; the network still takes one batch at a time.
+_SIDE_BY_SIDE: dict[str, Any] = {"concurrency_id": "pictures", "concurrency_limit": 8}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +75,14 @@ def _lay_out(gradio: Any, handlers: Handlers, name: str) -> _Components:  # noqa
 
 def _connect(gradio: Any, handlers: Handlers, page: _Components) -> None:  # noqa: ANN401
     selected = [page.tags, page.prompt, page.where]
-    private = {"api_visibility": "private", "concurrency_id": "model"}
+    private = {"api_visibility": "private", "concurrency_id": "page"}
     page.picture.change(
         handlers.on_picture,
         [page.picture, *page.sliders],
         [page.state, page.view, *selected, page.similar],
         show_progress_on=[page.view],
-        **private,
+        api_visibility="private",
+        **_SIDE_BY_SIDE,
     )
     gradio.on(
         [slider.change for slider in page.sliders],
@@ -101,7 +104,7 @@ def _add_endpoint(gradio: Any, handlers: Handlers) -> None:  # noqa: ANN401
     thresholds = gradio.JSON(visible=False, label="thresholds")
     answer = gradio.JSON(visible=False, label="answer")
     gradio.Button(visible=False).click(
-        handlers.tag, [picture, thresholds], answer, api_name="tag", concurrency_id="model"
+        handlers.tag, [picture, thresholds], answer, api_name="tag", **_SIDE_BY_SIDE
     )
 
 

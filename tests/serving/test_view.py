@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from alti2v.model.tagging.heatmap import HeatMap, Method
 from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.model.vocabulary import make_vocabulary
 from alti2v.report.rendering import render
-from alti2v.serving.app import ServeConfig
+from alti2v.serving.app import ServeConfig, one_at_a_time
 from alti2v.serving.view import UploadLimits, analyse, default_thresholds, draw_heat_map, select_tags
 from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 
@@ -67,6 +70,26 @@ def test_each_category_has_its_threshold() -> None:
         "general": ["^_^"],
         "character": [],
     }
+
+
+def test_requests_take_turns_at_the_network(tagger: Tagger) -> None:
+    """From several threads at the same time, one batch is in the network."""
+    inside, most = 0, 0
+
+    def forward(images: np.ndarray) -> tuple[np.ndarray, None]:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.02)
+        inside -= 1
+        return np.zeros((len(images), 1), np.float32), None
+
+    shared = one_at_a_time(replace(tagger, forward=forward))
+    batch = np.zeros((1, 8, 8, 3), np.uint8)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: shared.forward(batch), range(8)))
+
+    assert most == 1
 
 
 def test_thresholds_are_checked() -> None:

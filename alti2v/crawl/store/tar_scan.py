@@ -119,20 +119,21 @@ def _pair(file: BinaryIO, header: _Header, end: int) -> tuple[WholePicture | Bro
         post, stored = read_member_document(_read(file, follower.span))
     except (ValueError, KeyError, TypeError, AttributeError):
         return BrokenMember(offset=start, post_id=post_id, what="its JSON member is damaged"), follower.end
-    content = _read(file, header.span)
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != stored.md5:
-        return BrokenMember(offset=start, post_id=post_id, what="the bytes have a different md5"), follower.end
-    if post.id != post_id:
-        return BrokenMember(
-            offset=start, post_id=post_id, what="its JSON member belongs to another post"
-        ), follower.end
-    image_format = format_of(content)
-    # As in a crawl: what the board says it has is stored as it is.
-    flaw = find_flaw(image_format, content) if image_format and stored.md5 != post.md5 else ""
-    if flaw:
-        return BrokenMember(offset=start, post_id=post_id, what=flaw), follower.end
+    if fault := _fault(_read(file, header.span), post_id, post, stored):
+        return BrokenMember(offset=start, post_id=post_id, what=fault), follower.end
     picture = WholePicture(post_id=post_id, span=header.span, end=follower.end, post=post, stored=stored)
     return picture, follower.end
+
+
+def _fault(content: bytes, post_id: int, post: Post, stored: Stored) -> str:
+    """Say in words what is wrong with a picture; "" if nothing is."""
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != stored.md5:
+        return "the bytes have a different md5"
+    if post.id != post_id:
+        return "its JSON member belongs to another post"
+    image_format = format_of(content)
+    # As in a crawl: what the board says it has is stored as it is.
+    return find_flaw(image_format, content) if image_format and stored.md5 != post.md5 else ""
 
 
 def _header(file: BinaryIO, offset: int) -> _Header | None:
