@@ -116,11 +116,10 @@ def refuse_links(path: Path) -> None:
     Raises:
         UsageError: There is a link.
     """
-    with storage_errors(path):
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.name in OWN_NAMES:
-                    _refuse_link(entry)
+    with storage_errors(path), os.scandir(path) as entries:
+        for entry in entries:
+            if entry.name in OWN_NAMES:
+                _refuse_link(entry)
 
 
 def _refuse_link(entry: os.DirEntry[str]) -> None:
