@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DataError
-from alti2v.model.arrays import Float64Array
+from alti2v.model.arrays import Float64Array, Int64Array
 
 BINS = 1024
 # A logit of 12 is a probability of 6e-6: rarer than the 5000th tag of a board of millions, and the last edge
@@ -129,3 +129,9 @@ def constant_histograms(scores: npt.ArrayLike, positives: npt.ArrayLike, images:
     histograms.totals[rows, bins] = images
     histograms.squared_error[:] = carried * (1 - constants) ** 2 + (images - carried) * constants**2
     return histograms
+
+
+def sums_from_above(counts: npt.NDArray[np.integer]) -> Int64Array:
+    """Sum of each bin and all above it, along the last axis."""
+    sums: Int64Array = np.cumsum(counts[..., ::-1], axis=-1, dtype=np.int64)[..., ::-1]
+    return sums

@@ -20,7 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.model.arrays import BoolArray, Float64Array, Int64Array
-from alti2v.model.evaluation.histograms import BINS, MIDDLES, SLICES, THRESHOLDS, Histograms
+from alti2v.model.evaluation.histograms import (
+    BINS,
+    MIDDLES,
+    SLICES,
+    THRESHOLDS,
+    Histograms,
+    sums_from_above,
+)
 from alti2v.records import Category, Tag
 
 _CHUNK = 256  # tags at a time, so that a (tags, BINS) float64 intermediate takes 2 MB
@@ -57,9 +64,8 @@ class Curve:
 
 def precision_recall_curve(pooled: Pooled) -> Curve:
     """Compute precision and recall at every bin edge at which anything is predicted."""
-    true_positives, predicted = _from_above(pooled.positives), _from_above(pooled.totals)
-    # An edge whose bin is empty repeats the point of the next one.
-    kept = (pooled.totals > 0) & (predicted > 0)
+    true_positives, predicted = sums_from_above(pooled.positives), sums_from_above(pooled.totals)
+    kept = (pooled.totals > 0) & (predicted > 0)  # the edge of an empty bin repeats the next one's point
     return Curve(
         thresholds=THRESHOLDS[kept].astype(np.float64),
         precision=_ratio(true_positives, predicted)[kept],
@@ -77,7 +83,7 @@ def equal_precision_recall_threshold(pooled: Pooled) -> float:
     Returns:
         An element of THRESHOLDS above 0.
     """
-    predicted, true_positives = _from_above(pooled.totals)[1:], _from_above(pooled.positives)[1:]
+    predicted, true_positives = sums_from_above(pooled.totals)[1:], sums_from_above(pooled.positives)[1:]
     distance = np.abs(predicted - pooled.positives.sum())
     best = np.flatnonzero(distance == distance.min())
     best = best[true_positives[best] == true_positives[best].max()]
@@ -140,8 +146,7 @@ def slice_up(*, positives: Int64Array, totals: Int64Array, said: Float64Array) -
     count, positive, confidence = (
         np.bincount(slices, weights=weights, minlength=SLICES) for weights in (totals, positives, totals * said)
     )
-    empty = count == 0
-    divisor = np.where(empty, np.nan, count)
+    divisor = np.where(count == 0, np.nan, count)
     return Reliability(
         count=count.astype(np.int64), confidence=confidence / divisor, frequency=positive / divisor
     )
@@ -265,7 +270,7 @@ def average_precisions(histograms: Histograms) -> tuple[Float64Array, Float64Arr
 def _average_precisions(
     positives: npt.NDArray[np.int32], totals: npt.NDArray[np.int32], harmonic: Float64Array
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
-    true_here, all_here = _from_above(positives), _from_above(totals)  # (t, BINS), this bin included
+    true_here, all_here = sums_from_above(positives), sums_from_above(totals)  # (t, BINS), this bin included
     true_above, false_above = true_here - positives, all_here - totals - (true_here - positives)
     false_here = all_here - true_here
     count = true_here[:, 0].astype(np.float64)
@@ -275,26 +280,6 @@ def _average_precisions(
     low = positives - false_here * (harmonic[all_here] - harmonic[true_above + false_here])
     high = positives * _ratio(true_here, true_here + false_above)
     return value / count, low.sum(axis=1) / count, high.sum(axis=1) / count
-
-
-def best_thresholds(histograms: Histograms, *, fallback: float, beta: float = 1.0) -> Float64Array:
-    """Find for each tag the threshold with the highest F-beta; (T,) elements of THRESHOLDS.
-
-    F = (1 + b^2) TP / (b^2 positives + predicted) (van Rijsbergen 1979, Information Retrieval, chapter 7).
-    Among equally good thresholds the nearest to `fallback` wins, and a tag without positives gets `fallback`:
-    few pictures are weak evidence, so they should change it little.
-    """
-    found = np.full(len(histograms.totals), fallback)
-    distance = np.abs(threshold_bin(fallback) - np.arange(BINS))
-    for start in range(0, len(found), _CHUNK):
-        chunk = slice(start, start + _CHUNK)
-        correct, predicted = _from_above(histograms.positives[chunk]), _from_above(histograms.totals[chunk])
-        divisor = beta**2 * correct[:, :1] + predicted
-        score = (1 + beta**2) * correct / np.where(divisor == 0, 1, divisor)
-        best = score.max(axis=1, keepdims=True)
-        nearest = np.where(score == best, distance, BINS).argmin(axis=1)
-        found[chunk] = np.where(best[:, 0] > 0, THRESHOLDS[nearest], fallback)
-    return found
 
 
 # Groups of tags ---------------------------------------------------------------------------------
@@ -396,12 +381,6 @@ def matthews(*, correct: int, predicted: int, positives: int, pairs: int) -> flo
 def skill(squared_error: float, baseline: float) -> float | None:
     """Brier skill score, 1 - error / baseline's error (Murphy 1988); None if the baseline is perfect."""
     return 1 - squared_error / baseline if baseline else None
-
-
-def _from_above(counts: npt.NDArray[np.integer]) -> Int64Array:
-    """Sum of each bin and all above it, along the last axis."""
-    sums: Int64Array = np.cumsum(counts[..., ::-1], axis=-1, dtype=np.int64)[..., ::-1]
-    return sums
 
 
 def _sum_from(counts: npt.NDArray[np.int32], bins: Int64Array) -> Int64Array:

@@ -26,7 +26,6 @@ from alti2v.model.evaluation.histograms import (
 )
 from alti2v.model.evaluation.metrics import (
     TagScores,
-    best_thresholds,
     category_masks,
     equal_precision_recall_threshold,
     pool,
@@ -37,6 +36,7 @@ from alti2v.model.evaluation.metrics import (
     summarise,
 )
 from alti2v.model.evaluation.result import EvaluationResult, Group, Thresholds
+from alti2v.model.evaluation.thresholds import best_thresholds
 from alti2v.records import Tag
 
 _FIXED_THRESHOLD = 0.5

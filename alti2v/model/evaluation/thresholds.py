@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from alti2v.errors import DamagedError, UsageError, VersionError
-from alti2v.model.arrays import Float32Array
-from alti2v.model.evaluation.histograms import Histograms
-from alti2v.model.evaluation.metrics import best_thresholds
+from alti2v.model.arrays import Float32Array, Float64Array
+from alti2v.model.evaluation.histograms import BINS, THRESHOLDS, Histograms, sums_from_above
+from alti2v.model.evaluation.metrics import threshold_bin
 from alti2v.storage.layout import FORMAT_VERSION, THRESHOLDS_FILE
 from alti2v.storage.publish import publish_json, read_json
 
 _KIND = "thresholds"
+_CHUNK = 256  # tags at a time, so that a (tags, BINS) float64 intermediate takes 2 MB
 
 
 class Rule(StrEnum):
@@ -67,6 +68,29 @@ def tune(histograms: Histograms, names: Sequence[str], *, fallback: float) -> Tu
         for rule, beta in BETAS.items()
     }
     return TunedThresholds(rules=rules, fallback=fallback, images=histograms.images)
+
+
+def best_thresholds(histograms: Histograms, *, fallback: float, beta: float = 1.0) -> Float64Array:
+    """Find for each tag the threshold with the highest F-beta; (T,) elements of THRESHOLDS.
+
+    F = (1 + b^2) TP / (b^2 positives + predicted) (van Rijsbergen 1979, Information Retrieval, chapter 7).
+    Among equally good thresholds the nearest to `fallback` wins, and a tag without positives gets `fallback`:
+    few pictures are weak evidence, so they should change it little.
+    """
+    found = np.full(len(histograms.totals), fallback)
+    distance = np.abs(threshold_bin(fallback) - np.arange(BINS))
+    for start in range(0, len(found), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        correct, predicted = (
+            sums_from_above(histograms.positives[chunk]),
+            sums_from_above(histograms.totals[chunk]),
+        )
+        divisor = beta**2 * correct[:, :1] + predicted
+        score = (1 + beta**2) * correct / np.where(divisor == 0, 1, divisor)
+        best = score.max(axis=1, keepdims=True)
+        nearest = np.where(score == best, distance, BINS).argmin(axis=1)
+        found[chunk] = np.where(best[:, 0] > 0, THRESHOLDS[nearest], fallback)
+    return found
 
 
 def write_thresholds(folder: Path, tuned: TunedThresholds) -> None:

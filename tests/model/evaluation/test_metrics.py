@@ -23,7 +23,6 @@ from alti2v.model.evaluation.histograms import (
     empty_histograms,
 )
 from alti2v.model.evaluation.metrics import (
-    best_thresholds,
     equal_precision_recall_threshold,
     pool,
     precision_recall_curve,
@@ -32,6 +31,7 @@ from alti2v.model.evaluation.metrics import (
     skill,
     summarise,
 )
+from alti2v.model.evaluation.thresholds import best_thresholds
 
 
 def histograms_of(scores: np.ndarray, labels: np.ndarray) -> Histograms:

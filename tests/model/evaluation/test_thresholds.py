@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.model.evaluation.histograms import THRESHOLDS, add_predictions, empty_histograms
-from alti2v.model.evaluation.metrics import best_thresholds
 from alti2v.model.evaluation.thresholds import (
     BETAS,
     Rule,
     TunedThresholds,
+    best_thresholds,
     own_thresholds,
     read_thresholds,
     tune,
