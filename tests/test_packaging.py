@@ -106,7 +106,7 @@ def test_supported_versions_are_said_once() -> None:
     versions = re.findall(r"Python :: (3\.\d+)", config["metadata"]["classifiers"])
 
     assert config["options"]["python_requires"] == f">={versions[0]}"
-    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    ci = (ROOT / ".ci" / "release").read_text(encoding="utf-8")
     assert f"for version in {' '.join(versions)};" in ci
 
 
