@@ -10,12 +10,9 @@ import math
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-_T = TypeVar("_T", bound="DataclassInstance")
+_T = TypeVar("_T")
 
 
 def from_json(kind: type[_T], document: object, **known: Any) -> _T:  # noqa: ANN401 - values of any field
@@ -32,7 +29,7 @@ def from_json(kind: type[_T], document: object, **known: Any) -> _T:  # noqa: AN
     if not isinstance(document, dict):
         raise ValueError(f"{document!r:.60} is not an object")  # noqa: TRY004 - a fault of the file
     hints = get_type_hints(kind)
-    names = {field.name for field in fields(kind)}
+    names = {field.name for field in fields(cast("Any", kind))}
     for name, value in document.items():
         if name in known:
             continue

@@ -14,7 +14,7 @@ from alti2v.crawl.http.retry import RetryPolicy
 from alti2v.crawl.verify import verify_store
 from tests.crawl.helpers.scripted_board import ScriptedBoard
 from tests.dataset.helpers.tiny_store import drawing, encoded
-from tests.pictures.files import with_thumbnail
+from tests.pictures.helpers.files import with_thumbnail
 
 WITH_THUMBNAIL = with_thumbnail(encoded(drawing(1), quality=92), encoded(drawing(2, width=30, height=20)))
 GIF = encoded(drawing(3), "GIF")

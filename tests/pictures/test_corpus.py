@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.pictures.corpus import KINDS, count
+from tests.pictures.helpers.corpus import KINDS, count
 
 
 @pytest.mark.parametrize("kind", KINDS)

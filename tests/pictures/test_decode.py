@@ -14,8 +14,8 @@ from PIL import Image, ImageCms
 
 from alti2v.pictures.decode import DecodedPicture, Unusable, shown
 from tests.dataset.helpers.tiny_store import drawing, encoded
-from tests.pictures.corpus import decoded_of
-from tests.pictures.files import WIDE_GAMUT, matrix_profile, png_file, with_chunk
+from tests.pictures.helpers.corpus import decoded_of
+from tests.pictures.helpers.files import WIDE_GAMUT, matrix_profile, png_file, with_chunk
 
 SIZE = (64, 48)
 RGB = drawing(1, width=SIZE[0], height=SIZE[1])

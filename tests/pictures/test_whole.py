@@ -15,8 +15,8 @@ from alti2v.pictures.flaws import CUT
 from alti2v.pictures.header import ImageHeader, read_header
 from alti2v.pictures.whole import flaw, needs_decoding
 from tests.dataset.helpers.tiny_store import drawing, encoded
-from tests.pictures.corpus import is_stored, pixels
-from tests.pictures.files import (
+from tests.pictures.helpers.corpus import is_stored, pixels
+from tests.pictures.helpers.files import (
     WIDE_GAMUT,
     matrix_profile,
     png_file,

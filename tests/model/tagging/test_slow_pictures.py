@@ -20,7 +20,7 @@ from alti2v.pictures.decoder_process import DecoderPool
 from alti2v.pictures.limits import DecoderLimits
 from alti2v.pictures.recipe import ImageRecipe
 from tests.dataset.helpers.tiny_store import drawing, encoded
-from tests.pictures.files import with_many_scans
+from tests.pictures.helpers.files import with_many_scans
 
 ROOT = Path(__file__).parents[3]
 PREPARATION = Preprocessing(ImageRecipe(size=32))

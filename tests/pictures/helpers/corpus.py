@@ -15,7 +15,7 @@ from alti2v.pictures.header import ImageHeader, read_header
 from alti2v.pictures.png import chunks
 from alti2v.pictures.whole import flaw, needs_decoding
 from tests.dataset.helpers.tiny_store import drawing, encoded
-from tests.pictures.files import png_file
+from tests.pictures.helpers.files import png_file
 
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
 
