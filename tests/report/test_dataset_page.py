@@ -20,8 +20,8 @@ from alti2v.report.charts import decades, steps
 from alti2v.report.dataset import median, read_pictures, short, stats_page, stats_table
 from alti2v.terminal import print_result
 from tests.model.helpers.tiny_dataset import Drawn, write_dataset
-from tests.report import test_report_browser as browser
 from tests.report.conftest import HOSTILE, PLAIN
+from tests.report.helpers import browser
 
 SIZE = 300  # more than the page shows
 WHEN = datetime(2026, 3, 1, tzinfo=UTC)
