@@ -11,6 +11,7 @@ import pytest
 
 from alti2v.model.evaluation.result import Evaluation
 from alti2v.report.evaluation_page import render_page
+from tests.report.helpers.browser import CHROMIUM, seen_in_browser
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
