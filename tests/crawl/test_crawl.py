@@ -303,7 +303,7 @@ def test_f20_a_picture_without_its_end_is_not_stored(board: Board, tmp_path: Pat
 
     assert pictures(report.store) == {7: site.content(7, sample=True)}
     assert report.failed == {"truncated_body": 1}
-    assert posts(report.store).loc[9, "error"] == "the end of the picture is missing"
+    assert posts(report.store).loc[9, "error"] == "the picture is damaged, or its end is missing"
 
 
 @pytest.mark.parametrize(

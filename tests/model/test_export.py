@@ -238,7 +238,7 @@ def test_the_dataset_of_the_ratings(run: Any, tmp_path: Path) -> None:
     moved = shutil.copytree(run.parent / "dataset", tmp_path / "moved")
     copy = tmp_path / "run"
     save_model(copy / MODEL_DIR, replace(load_model(run), dataset=str(tmp_path / "gone")))
-    with pytest.raises(UsageError, match=r"gone, which .* is not there.*--dataset"):
+    with pytest.raises(UsageError, match=r"gone, which .* is missing.*--dataset"):
         export(ExportConfig(run=copy, out=tmp_path / "out"))
     other = write_dataset(tmp_path / "other", {"train": [square(7, size=32)]}, size=32)
     with pytest.raises(UsageError, match="is not the dataset"):

@@ -64,7 +64,7 @@ class ScriptedBoard:
     dialect: str = "gelbooru"
     ids: list[int] = field(default_factory=list)
     page_cap: int = 1000
-    ghosts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    deleted_ids: dict[int, dict[str, Any]] = field(default_factory=dict)
     ignores_cursor: bool = False
     order: Callable[[int], int] | None = None  # of listing, the highest first; None for that of ids
     retagged: dict[int, tuple[int, list[str]]] = field(default_factory=dict)  # when, and the tags since then
@@ -191,7 +191,7 @@ class ScriptedBoard:
         return web.Response(body=self.content(number, sample=sample), content_type="image/jpeg")
 
     def _matching(self, terms: str) -> list[int]:
-        entries = sorted({*self.ids, *self.ghosts}, key=self.order, reverse=True)
+        entries = sorted({*self.ids, *self.deleted_ids}, key=self.order, reverse=True)
         for term in terms.split():
             if term.startswith(self.ignores or ("\0",)):
                 continue
@@ -210,7 +210,7 @@ class ScriptedBoard:
                 entries = [number for number in entries if number == int(term[3:])]
             elif not term.startswith("id:"):
                 entries = [
-                    number for number in entries if number in self.ghosts or term in self.tags_of(number)
+                    number for number in entries if number in self.deleted_ids or term in self.tags_of(number)
                 ]
         return entries
 
@@ -232,7 +232,7 @@ class ScriptedBoard:
         found = self._matching(query.get("tags", ""))
         shown = found[page * limit : (page + 1) * limit]
         if is_json:
-            posts = [self.ghosts.get(number) or self.json_post(number) for number in shown]
+            posts = [self.deleted_ids.get(number) or self.json_post(number) for number in shown]
             return web.Response(text=json.dumps(posts) if posts else "", content_type="text/html")
         rows = "".join(self._xml_post(number) for number in shown)
         count = len(found) + self.count_offset
@@ -279,7 +279,7 @@ class ScriptedBoard:
         return post
 
     def _xml_post(self, number: int) -> str:
-        if number in self.ghosts:
+        if number in self.deleted_ids:
             return f'<post id="{number}" file_url="{self.url}/images//" tags=""/>'
         post = self.json_post(number)
         attributes = {

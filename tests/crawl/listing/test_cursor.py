@@ -28,11 +28,11 @@ class ModelBoard:
 
     Attributes:
         events: one for each answer: "empty", ("arrive", n), ("vanish", index) or None.
-        ghosts: ids without a post, some far above every real one.
+        deleted_ids: ids without a post, some far above every real one.
     """
 
     ids: set[int]
-    ghosts: set[int] = field(default_factory=set)
+    deleted_ids: set[int] = field(default_factory=set)
     events: list[object] = field(default_factory=list)
     cap: int = 7
     obeys_cursor: bool = True
@@ -51,7 +51,7 @@ class ModelBoard:
         if self.is_shuffled:
             found = found[1:] + found[:1]
         posts = tuple(Post(id=number) for number in found if number in self.ids)
-        page = Page(posts, tuple(number for number in found if number in self.ghosts))
+        page = Page(posts, tuple(number for number in found if number in self.deleted_ids))
         self.happen(event)
         return page
 
@@ -67,7 +67,7 @@ class ModelBoard:
                 self.vanished.add(victim)
 
     def matching(self, below: int | None) -> set[int]:
-        entries = self.ids | self.ghosts
+        entries = self.ids | self.deleted_ids
         return {number for number in entries if below is None or not self.obeys_cursor or number < below}
 
 
@@ -113,16 +113,16 @@ changes = st.one_of(
 )
 @example(
     present={1},
-    ghosts={3, 4, 5, *range(10**6, 10**6 + 5)},
+    deleted_ids={3, 4, 5, *range(10**6, 10**6 + 5)},
     events=[("arrive", 1), ("vanish", 0), None],
     is_shuffled=False,
 )
 @settings(deadline=None)
 def test_nothing_is_lost_whatever_happens_meanwhile(
-    present: set[int], ghosts: set[int], events: list[object], is_shuffled: bool
+    present: set[int], deleted_ids: set[int], events: list[object], is_shuffled: bool
 ) -> None:
     """Every post that was there from the beginning to the end of a complete walk is recorded."""
-    board = ModelBoard(set(present), ghosts - present, list(events), is_shuffled=is_shuffled)
+    board = ModelBoard(set(present), deleted_ids - present, list(events), is_shuffled=is_shuffled)
     recorded: list[int] = []
 
     walk = listed_by(board, ListingState(), recorded)
@@ -251,13 +251,13 @@ def test_an_interrupted_walk_goes_on_where_it_stopped(present: set[int], pages: 
 
 def test_pages_of_ghosts_alone_are_passed() -> None:
     """A ghost is never a cursor: behind a page of nothing else, the walk goes on by page number."""
-    ghosts = set(range(1000, 1040))
+    deleted_ids = set(range(1000, 1040))
     recorded: list[int] = []
 
-    walk = listed_by(ModelBoard({1, 2, 3, 1050}, ghosts, cap=5), ListingState(), recorded)
+    walk = listed_by(ModelBoard({1, 2, 3, 1050}, deleted_ids, cap=5), ListingState(), recorded)
 
     assert walk.ending is Ending.COMPLETE
-    assert ghosts | {1, 2, 3, 1050} == set(recorded)
+    assert deleted_ids | {1, 2, 3, 1050} == set(recorded)
     assert walk.top == 1050
 
 

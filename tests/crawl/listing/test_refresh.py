@@ -169,10 +169,10 @@ def test_a_refresh_asks_for_xml_where_json_is_refused(board: Board, tmp_path: Pa
 
 def test_a_page_of_ghosts_alone_costs_no_question_for_each_post(board: Board, tmp_path: Path) -> None:
     """It says nothing of where the walk is, so it is passed."""
-    ghosts: dict[int, dict[str, Any]] = {
+    deleted_ids: dict[int, dict[str, Any]] = {
         number: {"id": number, "file_url": None} for number in range(40, 60, 2)
     }
-    site = board(page_cap=5, ghosts=ghosts, ids=[*range(1, 40, 2), *range(60, 90, 2)])
+    site = board(page_cap=5, deleted_ids=deleted_ids, ids=[*range(1, 40, 2), *range(60, 90, 2)])
     store = tmp_path / "store"
     crawl_board(config(store, site))
     site.ids.remove(7)

@@ -53,7 +53,7 @@ def test_tags_in_another_order_are_the_same_tags(ledger: Ledger) -> None:
 def test_posts_are_counted_by_reason_and_mark_their_parts(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Page after page, ghosts and skipped posts included."""
+    """Page after page, deleted_ids and skipped posts included."""
     monkeypatch.setattr("alti2v.crawl.store.ledger.parts.PART_ROWS", 2)
     with ledger.transaction():
         ledger.posts.add([Post(id=9, file_url=URL), Post(id=8, file_ext="mp4")], deleted_ids=[4])

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.pictures.files import with_chunk
 
 from alti2v.errors import UsageError
-from alti2v.model.tagging import preprocess
 from alti2v.model.tagging.preprocess import Preprocessing, Problem, pixels, prepared_ahead, source_of
-from alti2v.pictures.decode import Unusable
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.pictures.square import prepare_picture
 
@@ -239,16 +238,18 @@ def test_stopping_early_ends_the_threads() -> None:
     assert warnings.filters == before
 
 
-def test_warnings_are_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What decoding threads do to the list of warnings' filters, in whatever order they end, is undone."""
-    monkeypatch.setattr(
-        preprocess, "encoded_pixels", lambda *_: warnings.simplefilter("ignore") or Unusable("x")
-    )
-    before = list(warnings.filters)
-    found = list(prepared_ahead([(0, b""), (1, b"")], AS_OURS, ahead=2, threads=2))
+def test_pillows_warnings_reach_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+    """Of odd metadata: neither the terminal nor the caller's filters, which stay as they are."""
+    odd = with_chunk(encoded(noisy().convert("RGB"), "PNG"), b"acTL", bytes(8))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        before = list(warnings.filters)
+        found = list(prepared_ahead([(0, odd), (1, odd)], AS_OURS, ahead=2, threads=2))
 
-    assert len(found) == 2
-    assert warnings.filters == before
+        assert warnings.filters == before
+    assert [isinstance(one, np.ndarray) for _, one in found] == [True, True]
+    assert caught == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_known_problems_keep_their_place() -> None:

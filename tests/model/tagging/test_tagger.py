@@ -196,7 +196,7 @@ def test_a_fixed_batch_is_filled_up(tmp_path: Path, pictures: Any) -> None:
     [
         ({"rows": [("1girl", 0)]}, DamagedError, r"selected_tags\.csv has 1 rows for 10 outputs"),
         ({"size": "S"}, DamagedError, "it is a model of another kind"),
-        ({"with_sigmoid": False}, DamagedError, "no probabilities"),
+        ({"with_sigmoid": False}, DamagedError, "not probabilities"),
     ],
 )
 def test_folders_that_do_not_fit_are_refused(
