@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.pictures.files import with_chunk
 
 from alti2v.errors import UsageError
 from alti2v.model.tagging.preprocess import Preprocessing, Problem, pixels, prepared_ahead, source_of
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.pictures.square import prepare_picture
+from tests.pictures.helpers.files import with_chunk
 
 RECIPE = ImageRecipe(size=64)
 AS_OURS = Preprocessing(RECIPE)
