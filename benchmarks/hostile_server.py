@@ -153,7 +153,8 @@ async def measure(attack: str) -> dict[str, Any]:
         )
         out, _ = await crawl.communicate()
     await runner.cleanup()
-    return {"attack": attack, "seconds": round(time.perf_counter() - begun_s, 1)} | json.loads(out)
+    found: dict[str, Any] = json.loads(out)
+    return {"attack": attack, "seconds": round(time.perf_counter() - begun_s, 1), **found}
 
 
 def _pages(attack: Answer | None) -> Answer:
