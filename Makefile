@@ -41,7 +41,7 @@ test: lint
 fast: lint
 	$(BIN)/python $(PYTEST) -m "not tf and not slow"
 
-# The fast tests, with a floor for the branch coverage of the modules that need no TensorFlow (setup.cfg).
+# The fast tests, with the branch coverage of the packages that need no TensorFlow ([coverage:run] in setup.cfg).
 coverage: lint
 	$(BIN)/python $(PYTEST) -m "not tf and not slow" --cov --cov-report=term:skip-covered
 

@@ -210,4 +210,5 @@ def test_every_recipe_can_be_chosen() -> None:
 
     (recipe,) = [option for option in cli.commands["train"].params if option.name == "recipe"]
 
+    assert isinstance(recipe.type, click.Choice)
     assert set(recipe.type.choices) == set(RECIPES)

@@ -1,4 +1,4 @@
-"""What is installed: the requirements are those that the package imports, and every module is in order."""
+"""The metadata of the distribution, and the layout of the tests."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def test_constraints_satisfy_the_requirements() -> None:
     ] == []
 
 
-def test_supported_versions_are_said_once() -> None:
-    """The classifiers begin with the oldest Python that pip accepts."""
+def test_every_supported_python_is_tested() -> None:
+    """The classifiers begin with the oldest Python that pip accepts, and `.ci/release` tries each of them."""
     config = setup_cfg()
     versions = re.findall(r"Python :: (3\.\d+)", config["metadata"]["classifiers"])
 

@@ -1,4 +1,4 @@
-"""Pages as headless Chromium shows them."""
+"""Show pages in headless Chromium."""
 
 from __future__ import annotations
 
@@ -59,14 +59,25 @@ document.body.append(result); }
 
 
 def seen_in_browser(page: str, folder: Path, probe: str = PROBE) -> dict[str, Any]:
-    """Load a page with a probe behind its own script, under its own policy, and tell what the probe saw."""
-    script = re.search(r"<script>(.*?)</script>\n</body>", page, re.DOTALL)[1]
+    """Load a page with a probe behind its own script, under its own policy; return what the probe saw."""
+    found = re.search(r"<script>(.*?)</script>\n</body>", page, re.DOTALL)
+    assert found is not None
+    script = found[1]
     probed = script + probe
     old, new = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, probed))
     file = folder / "report.html"
     file.write_text(page.replace(script, probed).replace(old, new), encoding="utf-8")
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--window-size=500,900", "--dump-dom"]
+    command = [
+        str(CHROMIUM),
+        *FLAGS,
+        f"--user-data-dir={folder / 'profile'}",
+        "--window-size=500,900",
+        "--dump-dom",
+    ]
     done = subprocess.run(
         [*command, file.as_uri()], capture_output=True, text=True, timeout=60, check=True, encoding="utf-8"
     )
-    return json.loads(unescape(re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)[1]))
+    shown = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert shown is not None, done.stdout
+    seen: dict[str, Any] = json.loads(unescape(shown[1]))
+    return seen
