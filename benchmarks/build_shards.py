@@ -1,16 +1,16 @@
-"""How fast a store becomes shards, beside img2dataset on the same pictures and beside the measured floors.
+"""Building shards from a store, beside img2dataset on the same pictures and beside measured floors.
 
 Pictures are drawn, 1.23 megapixels, as JPEG (smooth, and with grain so that a file has about 400 kB), PNG and
-WebP, and become 224 px. `alti2v` is the whole build from store to manifest; `img2dataset` is its own Resizer
-and WebDatasetSampleWriter, fed from memory, in an environment of its own. The floors are what no build goes
-below: entropy decoding (a JPEG at 1/8 scale; other formats whole), resizing what is left of a JPEG, encoding,
-and writing the tar, each alone. Beside them, in no sum, stands what a dataset needs besides: SHA-256 of each
-picture and of the shard, with its git hash, and the look that near-duplicates are told by. Per core is per
-second of processor time; the gain of a second worker is on the clock. Rounds alternate, and each figure is the
-least of its rounds: what other programs took is no cost. Run on an idle machine:
+WebP, and become 224 px. `alti2v` is the whole build from store to manifest; `img2dataset` is its Resizer and
+WebDatasetSampleWriter, fed from memory, in an environment of its own. The floors are the unavoidable steps,
+each alone: entropy decoding (a JPEG at 1/8 scale; other formats whole), resizing the result, encoding, and
+writing the tar. Listed beside them, but not part of their sum, are the hashes of a dataset (SHA-256 of each
+picture and of the shard, and its git hash) and the appearance by which near-duplicates are found. Per core
+means per second of processor time; the gain of a second worker is measured on the clock. Rounds alternate, and
+each figure is the minimum of its rounds. Run on an idle machine:
 
-    python3.11 -m venv i2d && i2d/bin/pip install img2dataset==1.47.0 setuptools
-    python benchmarks/build_shards.py --img2dataset i2d/bin/python [--pictures 600] [--rounds 3]
+    python3.11 -m venv ENV && ENV/bin/pip install img2dataset==1.47.0 setuptools
+    python benchmarks/build_shards.py --img2dataset ENV/bin/python [--pictures 600] [--rounds 3]
     python benchmarks/build_shards.py --memory
 """
 
@@ -52,13 +52,14 @@ from benchmarks.support.illustrations import (
     drawn_pictures,
     encoded,
     fitting,
-    likeness,
     reference,
+    similarity,
 )
+from benchmarks.support.processes import children, peak_rss_mb
 from tests.dataset.helpers.tiny_store import TinyPost, write_store
 
 _SIZE = 224
-_SEEN = 48  # pictures for floors and likeness
+_COMPARED = 48  # pictures for floors and similarity
 _KINDS = ("JPEG", "JPEG, grain", "PNG", "WebP")
 _RECIPE = ImageRecipe(size=_SIZE)
 _IMG2DATASET = """
@@ -93,7 +94,7 @@ for number, content in enumerate(contents[:100]):
 def main() -> None:
     """Measure, print a table, end with one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--img2dataset", type=Path, default=None, help="Python of an environment that has it")
+    parser.add_argument("--img2dataset", type=Path, default=None, help="Python with img2dataset")
     parser.add_argument("--pictures", type=int, default=600)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kinds", nargs="*", default=_KINDS, choices=_KINDS)
@@ -146,7 +147,7 @@ def _measure(kind: str, pictures: int, rounds: int, img2dataset: Path | None) ->
                 "all_s": one["cpu_s"],
                 "ms_1_worker": 1e3 / one["per_s"],
                 "ms_2_workers": 1e3 / two["per_s"],
-                **_floors(kind, contents[:_SEEN]),
+                **_floors(kind, contents[:_COMPARED]),
             }
             if img2dataset is not None:
                 arguments = [folder / "pictures", pictures, _SIZE, folder / "theirs"]
@@ -165,13 +166,13 @@ def _measure(kind: str, pictures: int, rounds: int, img2dataset: Path | None) ->
             result["faster"] = result["theirs_ms"] / result["ours_ms"]
         result = {figure: round(value, 2) for figure, value in result.items()}
         result |= {"kb": round(sum(map(len, contents)) / len(contents) / 1e3)}
-        result |= _ssim(contents[:_SEEN], sorted((folder / "theirs").iterdir())[:_SEEN])
+        result |= _ssim(contents[:_COMPARED], sorted((folder / "theirs").iterdir())[:_COMPARED])
     print(f"{kind}: " + ", ".join(f"{figure} {value:g}" for figure, value in result.items()))
     return result
 
 
 def _store(path: Path, contents: Sequence[bytes], posts: int) -> None:
-    # Bytes behind the end of a picture: no two posts are the same file, and no decoder looks at them.
+    # Bytes after the end of a picture, which decoders ignore, make every file distinct.
     write_store(
         path,
         (
@@ -263,7 +264,7 @@ def _floors(kind: str, contents: Sequence[bytes]) -> dict[str, float]:
         "floor_encode_ms": _alone(each(_as_jpeg, small)),
         "floor_tar_ms": _alone(write_tar),
         "beside_hashes_ms": _alone(each(_hashes, jpegs)),
-        "beside_looks_ms": _alone(each(_luminance, reduced)),
+        "beside_appearances_ms": _alone(each(_luminance, reduced)),
     }
 
 
@@ -288,7 +289,7 @@ def _alone(step: Callable[[], object]) -> float:
         begun_s = time.process_time()
         step()
         spent.append(time.process_time() - begun_s)
-    return 1e3 * statistics.median(spent) / _SEEN
+    return 1e3 * statistics.median(spent) / _COMPARED
 
 
 def _ssim(contents: Sequence[bytes], theirs: Sequence[Path]) -> dict[str, float]:
@@ -296,10 +297,10 @@ def _ssim(contents: Sequence[bytes], theirs: Sequence[Path]) -> dict[str, float]
     wanted = [reference(content, _SIZE) for content in contents]
     prepared = [prepare_picture(content, _RECIPE) for content in contents]
     ours = [picture.content for picture in prepared if isinstance(picture, PreparedPicture)]
-    best = likeness(wanted, [encoded(image, quality=_RECIPE.quality) for image in wanted])
-    result = {"ssim_best": best, "ssim_loss": best - likeness(wanted, ours)}
+    best = similarity(wanted, [encoded(image, quality=_RECIPE.quality) for image in wanted])
+    result = {"ssim_best": best, "ssim_loss": best - similarity(wanted, ours)}
     if theirs:
-        result["their_ssim_loss"] = best - likeness(wanted, [path.read_bytes() for path in theirs])
+        result["their_ssim_loss"] = best - similarity(wanted, [path.read_bytes() for path in theirs])
     return {name: round(value, 4) for name, value in result.items()}
 
 
@@ -323,32 +324,19 @@ def _memory() -> dict[str, float]:
 def _peaks(store: Path, dataset: Path) -> dict[str, float]:
     peaks: dict[str, float] = {}
 
-    def look(_: Progress) -> None:
-        for child in _children(os.getpid()):
+    def measure(_: Progress) -> None:
+        for child in children(os.getpid()):
             if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                for role, pids in (("worker", [child]), ("decoder", _children(child))):
-                    peaks[f"{role}_mb"] = max([peaks.get(f"{role}_mb", 0.0), *map(_peak_mb, pids)])
+                for role, pids in (("worker", [child]), ("decoder", children(child))):
+                    peaks[f"{role}_mb"] = max([peaks.get(f"{role}_mb", 0.0), *map(peak_rss_mb, pids)])
 
     report = build_shards(
         BuildConfig(
             store=store, dataset=dataset, size=_SIZE, test=0, validation=0, shard_samples=500, workers=2
         ),
-        progress=look,
+        progress=measure,
     )
-    return {**peaks, "main_mb": _peak_mb(os.getpid()), "shards": report.shards}
-
-
-def _children(pid: int) -> list[int]:
-    return [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
-
-
-def _peak_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    return {**peaks, "main_mb": peak_rss_mb(), "shards": report.shards}
 
 
 if __name__ == "__main__":

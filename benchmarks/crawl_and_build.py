@@ -1,23 +1,22 @@
 """From a board to shards: `alti2v crawl` and `build-shards`, beside img2dataset 1.47.0 on the same files.
 
-Both fetch over loopback from one server, check each file's md5, and write 224 px JPEGs, quality 95, 4:2:0, on
-white, into WebDataset shards, with as many processes as there are cores. img2dataset gets its list of
-addresses for nothing; alti2v lists the board first. "whole" is from the start of the commands to their end,
-"steady" without starting Python: for img2dataset the window of its own statistics, for alti2v the seconds that
-its commands report. The likeness of both results is that to full decoding and Lanczos alone (SSIM).
+Both fetch over loopback from one server, check each file's MD5, and write 224 px JPEGs, quality 95, 4:2:0, on
+white, into WebDataset shards, with one process per core. img2dataset gets its list of addresses for free;
+alti2v lists the board first. "whole" is the time from the start of the commands to their end, "steady" is
+without the start of Python: for img2dataset the window of its own statistics, for alti2v the seconds that its
+commands report. The similarity (SSIM) of both results is that to full decoding and Lanczos alone.
 
-Rows: JPEG; a mix with 30 % PNG; JPEG with five faulty files in a hundred; and a server that answers after
-100 ms and refuses more than 10 requests per second (429, Retry-After: 1). There alti2v runs twice: told the
-cap, and with a rate of four times that, so that it has to find out.
+Rows: JPEG; a mix with 30 % PNG; JPEG with five faulty files in a hundred; and a server that answers after 100
+ms and refuses more than 10 requests per second (429, Retry-After: 1). In the last, alti2v runs twice: with that
+rate, and with four times that rate, so that it has to adapt. img2dataset needs an environment of its own:
 
-    python3.11 -m venv i2d && i2d/bin/pip install img2dataset==1.47.0 'webdataset<0.3' setuptools
-    python benchmarks/crawl_and_build.py --img2dataset i2d/bin/img2dataset [--rows JPEG mix faults capped]
+    python3.11 -m venv ENV && ENV/bin/pip install img2dataset==1.47.0 'webdataset<0.3' setuptools
+    python benchmarks/crawl_and_build.py --img2dataset ENV/bin/img2dataset [--rows JPEG mix faults capped]
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import json
 import os
@@ -37,12 +36,12 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.support.illustrations import drawn_pictures, encoded, likeness, reference
-from benchmarks.support.picture_board import PictureBoard, running
+from benchmarks.support.illustrations import drawn_pictures, encoded, reference, similarity
+from benchmarks.support.loopback_board import Board, read_pictures, running
 
 _SIZE, _QUALITY = 224, 95
-_SEEN = 48  # pictures for the likeness
-_DISTINCT = 288  # pictures that are drawn
+_COMPARED = 48  # pictures whose similarity is measured
+_DISTINCT = 288  # drawn pictures
 _CAP = 10
 _CORES = os.cpu_count() or 1
 
@@ -52,13 +51,14 @@ class Row:
     """One comparison.
 
     Attributes:
-        wishes: what the server is asked to do beyond serving.
-        rates: of alti2v, requests per second, one candidate for each.
-        retries: of img2dataset, one candidate for each.
+        png_share: Share of PNG files.
+        server: Further options of the server.
+        rates: Rates of alti2v, requests per second, one candidate each.
+        retries: Retries of img2dataset, one candidate each.
     """
 
     png_share: float = 0.0
-    wishes: tuple[str, ...] = ()
+    server: tuple[str, ...] = ()
     rates: tuple[float, ...] = (float("inf"),)
     retries: tuple[int, ...] = (0,)
 
@@ -66,8 +66,8 @@ class Row:
 _ROWS = {
     "JPEG": Row(),
     "mix": Row(png_share=0.3),
-    "faults": Row(wishes=("--faults",), retries=(0, 2)),
-    "capped": Row(wishes=("--latency", "0.1", "--cap", str(_CAP)), rates=(_CAP, 4 * _CAP), retries=(0, 10)),
+    "faults": Row(server=("--faults",), retries=(0, 2)),
+    "capped": Row(server=("--latency", "0.1", "--cap", str(_CAP)), rates=(_CAP, 4 * _CAP), retries=(0, 10)),
 }
 
 
@@ -77,10 +77,10 @@ def main() -> None:
     parser.add_argument("--img2dataset", type=Path, required=True, help="its executable")
     parser.add_argument("--rows", nargs="+", choices=_ROWS, default=list(_ROWS))
     parser.add_argument("--posts", type=int, default=5_000)
-    parser.add_argument("--capped-posts", type=int, default=600, help="of the row `capped`")
+    parser.add_argument("--capped-posts", type=int, default=600, help="number of posts in the row `capped`")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, nargs="+", default=[16, 32], help="of img2dataset: best counts")
-    parser.add_argument("--folder", type=Path, help="where everything is written; default: a temporary folder")
+    parser.add_argument("--threads", type=int, nargs="+", default=[16, 32], help="thread counts of img2dataset")
+    parser.add_argument("--folder", type=Path, help="folder for all files; default: a temporary folder")
     options = parser.parse_args()
     if not os.access(options.img2dataset, os.X_OK):
         parser.error(
@@ -96,17 +96,19 @@ def _measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, 
     posts = options.capped_posts if name == "capped" else options.posts
     pictures = folder / "pictures"
     _draw(pictures, png_share=row.png_share)
+    board = Board(read_pictures(pictures), posts=posts)
+    board.prepare()
+    options_of_server = ("--pictures", str(pictures), *row.server)
     runs: dict[str, list[dict[str, float]]] = {}
     for turn in range(options.rounds):
         for rate in row.rates:
             label = "alti2v" if rate == row.rates[0] else f"alti2v, --rate {rate:g}"
-            with running(pictures, posts=posts, wishes=list(row.wishes)) as url:
+            with running(*options_of_server, posts=posts) as (url, _):
                 found = _alti2v(url, folder / f"alti2v-{rate:g}-{turn}", rate)
                 runs.setdefault(label, []).append(found | _traffic(url, posts))
         for retries in row.retries:
             for threads in options.threads:
-                with running(pictures, posts=posts, wishes=list(row.wishes)) as url:
-                    board = PictureBoard(pictures, posts=posts)
+                with running(*options_of_server, posts=posts) as (url, _):
                     board.url = url
                     where = folder / f"img2dataset-{retries}-{threads}-{turn}"
                     found = _img2dataset(options.img2dataset, board, where, retries=retries, threads=threads)
@@ -117,10 +119,9 @@ def _measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, 
         | {"steady/s spread": max(run["steady/s"] for run in of) - min(run["steady/s"] for run in of)}
         for who, of in runs.items()
     }
-    board = PictureBoard(pictures, posts=posts)
     last = folder / f"img2dataset-{row.retries[-1]}-{options.threads[-1]}-0"
-    ours = _likeness(board, _ours(folder / f"alti2v-{row.rates[0]:g}-0"))
-    theirs = _likeness(board, _theirs(last))
+    ours = _ssim_loss(board, _ours(folder / f"alti2v-{row.rates[0]:g}-0"))
+    theirs = _ssim_loss(board, _theirs(last))
     for who, figures in result.items():
         is_ours = who.startswith("alti2v")
         figures["SSIM loss"] = ours if is_ours else theirs
@@ -139,7 +140,7 @@ def _draw(folder: Path, *, png_share: float) -> None:
     jpegs = drawn_pictures("JPEG", _DISTINCT)[pngs:]
     every = drawn_pictures("PNG", pngs) + jpegs if pngs else jpegs
     for number, content in enumerate(every):
-        # Mixed by a stride that is prime to their number.
+        # Mixed by a stride that is coprime to their number.
         Path(folder, f"{number * 101 % _DISTINCT:04d}").write_bytes(content)
 
 
@@ -164,20 +165,16 @@ def _alti2v(url: str, folder: Path, rate: float) -> dict[str, float]:
 _ALTI2V = [sys.executable, "-m", "alti2v"]
 
 
-def _img2dataset(
-    program: Path, board: PictureBoard, folder: Path, *, retries: int, threads: int
-) -> dict[str, float]:
+def _img2dataset(program: Path, board: Board, folder: Path, *, retries: int, threads: int) -> dict[str, float]:
     folder.mkdir()
     numbers = range(board.posts, 0, -1)
     columns = {
         "url": [f"{board.url}/images/1/{number}.jpg" for number in numbers],
         "tags": [str(board.entry(number)["tags"]) for number in numbers],
-        "md5": [
-            hashlib.md5(b"".join(board.file(number)), usedforsecurity=False).hexdigest() for number in numbers
-        ],
+        "md5": [str(board.entry(number)["hash"]) for number in numbers],
     }
     pq.write_table(pa.table(columns), folder / "urls.parquet")
-    wishes = {
+    settings = {
         "url_list": folder / "urls.parquet",
         "input_format": "parquet",
         "output_folder": folder / "out",
@@ -204,7 +201,7 @@ def _img2dataset(
         "distributor": "multiprocessing",
     }
     command = [str(program)]
-    for name, value in wishes.items():
+    for name, value in settings.items():
         command += [f"--{name}", str(value)]
     done = _timed(command)
     shards = [json.loads(path.read_text()) for path in (folder / "out").glob("*_stats.json")]
@@ -221,7 +218,7 @@ def _img2dataset(
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """A program that has ended; `report` is its last line, if that is JSON."""
+    """Result of a program; `report` is its last line if that is JSON."""
 
     wall_s: float
     cpu_s: float
@@ -238,7 +235,7 @@ def _timed(command: list[str]) -> Done:
         wall_s, after = time.perf_counter() - begun_s, os.times()
         out.seek(0)
         text = out.read().decode(errors="replace")
-    # 3: what a board does not have cannot be fetched.
+    # 3: some files are missing on the board.
     assert done.returncode in (0, 3), text[-2000:]
     reports = [line for line in text.splitlines() if line.startswith("{")]
     return Done(
@@ -251,12 +248,12 @@ def _timed(command: list[str]) -> Done:
 def _traffic(url: str, posts: int) -> dict[str, float]:
     with urlopen(f"{url}/traffic") as answer:
         traffic = json.load(answer)
-    wasted = traffic["asked"] - traffic["served"]
-    return {"of the posts": posts, "file requests": traffic["asked"], "without a file": wasted}
+    wasted = traffic["requested"] - traffic["served"]
+    return {"of the posts": posts, "file requests": traffic["requested"], "without a file": wasted}
 
 
 def _ours(folder: Path) -> dict[int, bytes]:
-    """The JPEGs of a dataset by post."""
+    """The JPEGs of our dataset by post."""
     found = {}
     for path in sorted((folder / "dataset/data").glob("*.tar")):
         for name, content in _members(path):
@@ -265,7 +262,7 @@ def _ours(folder: Path) -> dict[int, bytes]:
 
 
 def _theirs(folder: Path) -> dict[int, bytes]:
-    """The same of img2dataset, which says in a JSON file what address a picture is of."""
+    """The JPEGs of img2dataset by post, which JSON files beside them name by address."""
     found = {}
     for path in sorted((folder / "out").glob("*.tar")):
         urls = {}
@@ -287,12 +284,12 @@ def _members(path: Path) -> list[tuple[str, bytes]]:
         return [(name, io.BytesIO(file.read()).getvalue()) for name, file in files if file is not None]
 
 
-def _likeness(board: PictureBoard, found: dict[int, bytes]) -> float:
-    """How much less like the best resize a result is than that resize itself as a JPEG."""
-    numbers = sorted(found)[:_SEEN]
+def _ssim_loss(board: Board, found: dict[int, bytes]) -> float:
+    """Loss of similarity (SSIM) to the reference, beyond that of the reference's own JPEG encoding."""
+    numbers = sorted(found)[:_COMPARED]
     wanted = [reference(board.picture(number), _SIZE) for number in numbers]
-    best = likeness(wanted, [encoded(image, quality=_QUALITY) for image in wanted])
-    return best - likeness(wanted, [found[number] for number in numbers])
+    best = similarity(wanted, [encoded(image, quality=_QUALITY) for image in wanted])
+    return best - similarity(wanted, [found[number] for number in numbers])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What it costs to look at 1.5 M pictures: time and memory of `alti2v stats` on invented tables.
+"""Time and memory of `alti2v stats` on invented tables of 1.5 M pictures.
 
-Each run is a process of its own, on a tenth of the shards and on all of them, so that memory which grows with
-the dataset shows. The ceiling beside it: pyarrow reading the same columns and doing nothing with them. Run:
+Each run is a process of its own, on a tenth of the shards and on all of them, to show memory that grows with
+the dataset. The ceiling is pyarrow, reading the same columns without using them. Run:
 
     python benchmarks/dataset_stats.py [--shards 152] [--tags 5000]
 """
@@ -24,12 +24,15 @@ from alti2v.records import Category, Tag
 from alti2v.storage.layout import METADATA, METADATA_DIR, ShardName, member_key
 from alti2v.storage.table import write_arrow_table
 
+_ROOT = str(Path(__file__).resolve().parent.parent)
 ROWS = 10_000
 TAGS_EACH = 32
 
 RUN = """
 import json, sys, time
 from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from benchmarks.support.processes import peak_rss_mb
 from alti2v.dataset import stats
 from alti2v.dataset.explore.duplicate_groups import batches
 from alti2v.dataset.manifest import read_manifest
@@ -42,14 +45,12 @@ else:
     for _ in batches(dataset, read_manifest(dataset), columns):
         pass
 seconds = time.perf_counter() - begun_s
-# Not getrusage: its ru_maxrss starts from that of the process that began this one.
-status = Path("/proc/self/status").read_text(encoding="ascii")
-print(json.dumps([seconds, int(status.partition("VmHWM:")[2].split()[0]) / 1024]))
+print(json.dumps([seconds, peak_rss_mb()]))
 """
 
 
 def main() -> None:
-    """Write the tables, look at them, print a table and one JSON object."""
+    """Write the tables, measure, print a table and one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=int, default=152)
     parser.add_argument("--tags", type=int, default=5000)
@@ -59,7 +60,7 @@ def main() -> None:
         for shards in (max(1, options.shards // 10), options.shards):
             dataset = _write(Path(folder) / str(shards), shards, options.tags)
             for job in ("stats", "reading"):
-                command = [sys.executable, "-c", RUN, str(dataset), job]
+                command = [sys.executable, "-c", RUN, str(dataset), job, _ROOT]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
                 seconds, rss_mb = json.loads(done.stdout)
                 result[f"{job}_seconds_{shards * ROWS}"] = round(seconds, 2)
@@ -70,7 +71,7 @@ def main() -> None:
 
 
 def _write(dataset: Path, shards: int, tags: int) -> Path:
-    """A dataset without pictures: invented rows, one in twenty of which looks like the one before."""
+    """Write a dataset without pictures: invented rows, one in twenty of which duplicates the one before."""
     (dataset / METADATA_DIR).mkdir(parents=True)
     rng = np.random.default_rng(0)
     names = pa.array([f"tag_{index}" for index in range(tags)])

@@ -1,9 +1,8 @@
-"""What judging costs apart from the network: 20,000 pictures x 5,000 tags from stored probabilities.
+"""Cost of an evaluation apart from the network: 20,000 pictures x 5,000 tags from stored probabilities.
 
-All of it: thresholds, every figure, 400 bootstrap draws, gallery, page and tables. Beside it the floor, reading
-the same bytes and nothing else, and the peak memory with a tenth of the pictures: what grows is the file of
-codes (2 bytes a picture and tag), which is mapped, so that the kernel can drop it, and 800 bytes a picture.
-Run:
+Included are thresholds, all figures, 400 bootstrap draws, gallery, page and tables. The floor is reading the
+same bytes. Peak memory is also measured with a tenth of the pictures: only the file of codes grows (2 bytes per
+picture and tag), which is mapped, so that the kernel can drop it, and 800 bytes per picture. Run:
 
     python benchmarks/evaluation.py [--images 20000] [--tags 5000]
 """
@@ -58,7 +57,7 @@ def _in_process(folder: str, images: int, tags: int) -> dict[str, float]:
 
 
 def _frequencies(tags: int) -> np.ndarray:
-    """As on a board: about 20 tags a picture, frequencies falling as a power of the rank."""
+    """Frequencies as on a board: about 20 tags per picture, falling as a power of the rank."""
     rates = 1 / np.arange(1, tags + 1)
     return np.minimum(rates * 20 / rates.sum(), 0.8)
 
@@ -122,7 +121,7 @@ def _measure(folder: Path, images: int, tags: int) -> dict[str, float]:
             gallery=9,
             scratch=scratch,
         )
-    judged_s = time.perf_counter() - begun_s - thresholds_s
+    scored_s = time.perf_counter() - begun_s - thresholds_s
     out = folder / "out"
     out.mkdir(exist_ok=True)
     evaluation = Evaluation(
@@ -135,15 +134,15 @@ def _measure(folder: Path, images: int, tags: int) -> dict[str, float]:
         training={},
         provenance={},
         notes=(),
-        seconds=judged_s,
+        seconds=scored_s,
     )
     report = publish_evaluation(evaluation, out, generated_at=datetime.now(UTC))
     all_s = time.perf_counter() - begun_s
     return {
         "seconds": round(all_s, 1),
         "thresholds_s": round(thresholds_s, 1),
-        "judging_s": round(judged_s, 1),
-        "report_s": round(all_s - thresholds_s - judged_s, 1),
+        "scoring_s": round(scored_s, 1),
+        "report_s": round(all_s - thresholds_s - scored_s, 1),
         "reading_alone_s": round(read_s, 1),
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "report_mb": round(report.report.stat().st_size / 1e6, 1),

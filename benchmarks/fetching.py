@@ -1,10 +1,10 @@
-"""Fetching over loopback, beside a bare aiohttp loop, gallery-dl, and what server and disk could do.
+"""Fetching over loopback: alti2v beside a bare aiohttp loop, gallery-dl, and the disk alone.
 
 Each candidate runs in a process of its own, one after the other, against the same server, several times.
-"whole" is the command from its start to its end, which does not remove what it stored; "steady" is the
-stretch between a tenth and nine tenths of the files. CPU and RSS are those of all processes of a candidate
-together; the peak of a second process begins with that of the first, so the sum is an upper bound. The bare
-loop fetches the same addresses over as many connections and hashes the bodies; no more.
+"whole" is the time from the start of a command to its end; "steady" is that between a tenth and nine tenths of
+the files. CPU and RSS are sums over all processes of a candidate; the peak of a second process begins with that
+of the first, so the sum is an upper bound. The bare loop fetches the same addresses over the same number of
+connections and hashes the bodies.
 
     python benchmarks/fetching.py [--kilobytes 120 360] [--posts 12000] [--connections 8] [--rounds 3]
 """
@@ -28,7 +28,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_TICKS = os.sysconf("SC_CLK_TCK")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.support.processes import cpu_s
 
 
 def main() -> None:
@@ -47,12 +49,12 @@ def main() -> None:
     if options.role is not None:
         print(json.dumps(_ROLES[options.role](options)))
         return
-    sys.path.insert(0, str(Path(__file__).parent / "support"))
-    from loopback_board import running  # here, and aiohttp below: what one candidate loads the others need not
+    # Imported here, and aiohttp below, so that no candidate loads what only another needs.
+    from benchmarks.support.loopback_board import running
 
     results = []
     for kilobytes in options.kilobytes:
-        with running(posts=options.posts, kilobytes=kilobytes) as (url, pid):
+        with running("--kilobytes", str(kilobytes), posts=options.posts) as (url, pid):
             runs: dict[str, list[dict[str, float]]] = {name: [] for name in options.only}
             for _ in range(options.rounds):
                 for name in options.only:
@@ -68,9 +70,9 @@ def _measure(name: str, url: str, server: int, options: argparse.Namespace) -> d
     """Run one candidate in a process of its own."""
     command = [sys.executable, __file__, "--as", name, "--url", url, "--posts", str(options.posts)]
     command += ["--connections", str(options.connections), "--gallery-dl-posts", str(options.gallery_dl_posts)]
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:  # nobody is timed while it is removed
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:  # removed after the timing
         command += ["--folder", folder]
-        before, begun = _cpu_s(server), time.perf_counter()
+        before, begun = cpu_s(server), time.perf_counter()
         run: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         whole_s, files = time.perf_counter() - begun, run["files"]
     return {
@@ -78,7 +80,7 @@ def _measure(name: str, url: str, server: int, options: argparse.Namespace) -> d
         "steady files/s": run["steady"],
         "steady MB/s": run["steady"] * run["bytes"] / files / 1e6,
         "CPU ms/file": 1e3 * run["cpu_s"] / files,
-        "server CPU ms/file": 1e3 * (_cpu_s(server) - before) / files,
+        "server CPU ms/file": 1e3 * (cpu_s(server) - before) / files,
         "peak RSS MB": run["rss_mb"],
     }
 
@@ -100,7 +102,7 @@ def _table(kilobytes: int, medians: dict[str, dict[str, float]]) -> dict[str, An
 
 
 class _Clock:
-    """Notes when files were done; the steady rate is that between a tenth and nine tenths of them."""
+    """Times at which files were done; the steady rate is that between a tenth and nine tenths of them."""
 
     def __init__(self, files: int) -> None:
         self._files = files
@@ -145,11 +147,11 @@ def _bare(options: argparse.Namespace) -> dict[str, float]:
 
 
 class _NoPandas:
-    """Where pandas is installed pyarrow loads it, for 0.6 s; alti2v does not, and does not bring it."""
+    """Import hook that hides pandas: pyarrow loads it if it is installed, which takes 0.6 s."""
 
     @staticmethod
     def find_spec(name: str, *_: object) -> None:
-        """Refuse it."""
+        """Refuse to find pandas."""
         if name == "pandas":
             raise ModuleNotFoundError(name)
 
@@ -190,7 +192,7 @@ def _gallery_dl(options: argparse.Namespace) -> dict[str, float]:
 
 
 def _disk(options: argparse.Namespace) -> dict[str, float]:
-    """The ceiling of the disk: the same bytes, appended to one file and synced every 16 MB."""
+    """Write the same bytes to one file, synced every 16 MB: the ceiling of the disk."""
     content = os.urandom(int(_content_length(options.url)))
     every = max(1, 16_000_000 // len(content))
     with (options.folder / "bytes").open("wb", 0) as file:
@@ -220,11 +222,6 @@ def _only_whole(files: int, size: int, seconds: float) -> dict[str, float]:
         "cpu_s": sum(each.ru_utime + each.ru_stime for each in used),
         "rss_mb": sum(each.ru_maxrss for each in used) / 1024,
     }
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 _ROLES: dict[str, Callable[[argparse.Namespace], dict[str, float]]] = {

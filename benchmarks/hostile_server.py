@@ -1,7 +1,7 @@
-"""What a hostile server can make a crawl cost: peak memory of the crawling process, and how it ended.
+"""Peak memory of a crawl of a hostile server, and the result of the crawl.
 
-Each row is one crawl of one board that does one thing wrong, in a process of its own, beside a board that does
-nothing wrong (`calm`), which is the floor. Run:
+Each row is one crawl, in a process of its own, of a board with one attack; the board without one (`calm`) is
+the floor. Run:
 
     python benchmarks/hostile_server.py [--attacks endless,gzip_file]
 """
@@ -56,7 +56,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def picture(number: int) -> bytes:
-    """A small picture that no other number has."""
+    """Make a small picture, distinct for each number."""
     out = io.BytesIO()
     Image.new("RGB", (16, 16), (number % 256, 7, 7)).save(out, "PNG")
     return out.getvalue()
@@ -66,29 +66,29 @@ def picture(number: int) -> bytes:
 
 
 async def endless(request: web.Request) -> web.StreamResponse:
-    """A body without an end."""
+    """Send a body without end."""
     return await _streamed(request, {"Content-Type": "image/jpeg"}, total=None)
 
 
 async def five_gigabytes(request: web.Request) -> web.StreamResponse:
-    """5 GB announced, and sent."""
+    """Announce 5 GB, and send them."""
     return await _streamed(
         request, {"Content-Type": "image/jpeg", "Content-Length": str(5 * 10**9)}, total=5 * 10**9
     )
 
 
 async def gzip_file(_: web.Request) -> web.StreamResponse:
-    """1 GB of zeros as 1 MB of gzip, although identity was asked for."""
+    """Send 1 GB of zeros as 1 MB of gzip, although identity was requested."""
     return web.Response(body=_bomb(), headers={"Content-Encoding": "gzip", "Content-Type": "image/jpeg"})
 
 
 async def pixels(_: web.Request) -> web.StreamResponse:
-    """20,000 x 20,000 px in 49 kB."""
+    """Send 20,000 x 20,000 px in 49 kB."""
     return web.Response(body=_pixel_bomb(), content_type="image/png")
 
 
 async def endless_headers(request: web.Request) -> web.StreamResponse:
-    """64 MB of headers."""
+    """Send 64 MB of headers."""
     assert request.transport is not None
     request.transport.write(b"HTTP/1.1 200 OK\r\n")
     with contextlib.suppress(ConnectionError):
@@ -103,27 +103,27 @@ async def endless_headers(request: web.Request) -> web.StreamResponse:
 
 
 async def json_100_mb(_: web.Request) -> web.StreamResponse:
-    """A page of 100 MB."""
+    """Send a page of 100 MB."""
     return web.Response(body=b"[" + b" " * (100 * _MB) + b"]", content_type="text/html")
 
 
 async def gzip_page(_: web.Request) -> web.StreamResponse:
-    """1 GB of zeros as 1 MB of gzip, which was asked for."""
+    """Send 1 GB of zeros as 1 MB of gzip, which was requested."""
     return web.Response(body=_bomb(), headers={"Content-Encoding": "gzip", "Content-Type": "text/html"})
 
 
 async def json_of_lists(_: web.Request) -> web.StreamResponse:
-    """As many values as fit into a page: 4.9 million empty lists in 14.7 MB."""
+    """Send as many values as fit into a page: 4.9 million empty lists in 14.7 MB."""
     return web.Response(body=b"[" + b"[]," * 4_900_000 + b"[]]", content_type="text/html")
 
 
 async def json_deep(_: web.Request) -> web.StreamResponse:
-    """10 million brackets, one inside the other."""
+    """Send 10 million nested brackets."""
     return web.Response(body=b"[" * 10_000_000, content_type="text/html")
 
 
 async def million_tags(request: web.Request) -> web.StreamResponse:
-    """A post with a million tags."""
+    """Send a post with a million tags."""
     post = _post(request, 1) | {"tags": " ".join(f"tag{number}" for number in range(1_000_000))}
     below = "id:<" in request.query.get("tags", "")
     return web.Response(text="" if below else json.dumps([post]), content_type="text/html")
@@ -138,7 +138,7 @@ PAGES: dict[str, Answer] = {
 
 
 async def measure(attack: str) -> dict[str, Any]:
-    """Crawl a board with one attack, or none ("calm"), in a process of its own."""
+    """Crawl a board with one attack, or without one ("calm"), in a process of its own."""
     app = web.Application()
     app.router.add_get("/index.php", _pages(PAGES.get(attack)))
     app.router.add_get("/images/{name}", FILES.get(attack, _file))
@@ -153,8 +153,8 @@ async def measure(attack: str) -> dict[str, Any]:
         )
         out, _ = await crawl.communicate()
     await runner.cleanup()
-    found: dict[str, Any] = json.loads(out)
-    return {"attack": attack, "seconds": round(time.perf_counter() - begun_s, 1), **found}
+    result: dict[str, Any] = json.loads(out)
+    return {"attack": attack, "seconds": round(time.perf_counter() - begun_s, 1), **result}
 
 
 def _pages(attack: Answer | None) -> Answer:

@@ -1,10 +1,10 @@
-"""How fast shards become batches, beside the ceiling: decoding the same bytes from memory.
+"""Reading batches from shards, beside the ceiling: decoding the same bytes from memory.
 
-All rows decode with `tf.io.decode_jpeg` (torch's with Pillow, as it is done there) and batch alike; all but the
-ceiling also read files, shuffle, and make multi-hot labels of 5,000 tags. An epoch is timed from its first
-batch on. Rounds alternate, so that a busy machine slows all rows alike; a ratio is the median over rounds of
-the ratio within a round. `--what memory` reads 40 shards once, and 4 of the same size ten times, each in a
-process of its own, and compares their peaks. Run:
+All rows decode with `tf.io.decode_jpeg` (torch's with Pillow, as is usual there) and use the same batch size;
+all but the ceiling also read files, shuffle, and make multi-hot labels of 5,000 tags. An epoch is timed from
+its first batch. Rounds alternate, so that a busy machine slows all rows equally; a ratio is the median over
+rounds of the ratio within a round. `--what memory` reads 40 shards once, and 4 of the same size ten times, each
+in a process of its own, and compares their peaks. Run:
 
     python benchmarks/input_pipeline.py --what readers [--samples 4000] [--size 224] [--rounds 5]
     python benchmarks/input_pipeline.py --what augmentation
@@ -77,7 +77,7 @@ def main() -> None:
         _compare(rows, options, statistics.mean(len(sample.jpeg) for sample in samples))
 
 
-# What is compared: a function of the round's number that makes the batches of an epoch -----------
+# The rows: functions from the number of the round to the batches of an epoch --------------------
 
 
 def _readers(dataset: Path, samples: Sequence[Drawn], batch_size: int) -> Mapping[str, Callable[[int], Any]]:
@@ -192,13 +192,13 @@ def _compare(rows: Mapping[str, Callable[[int], Any]], options: argparse.Namespa
         measured = {
             name: _rate(batches(number), options.samples, options.batch_size) for name, batches in rows.items()
         }
-        if number:  # the first one warms the page cache and the libraries up
+        if number:  # the first round warms up the page cache and the libraries
             rounds.append(measured)
     cores = len(os.sched_getaffinity(0))
     rates = {name: statistics.median(round_[name] for round_ in rounds) for name in rows}
     ratios = {name: statistics.median(round_[name] / round_[_CEILING] for round_ in rounds) for name in rows}
     print(f"{options.samples} pictures of {options.size} px and {mean_bytes / 1e3:.1f} kB, {cores} cores")
-    print("| | images/s | images/s a core | of the ceiling | µs a picture above alti2v |")
+    print("| | images/s | images/s per core | of the ceiling | µs per picture above alti2v |")
     print("|---|---:|---:|---:|---:|")
     for name, rate in rates.items():
         price = 1e6 * cores * statistics.median(1 / round_[name] - 1 / round_[_OURS] for round_ in rounds)
@@ -217,7 +217,7 @@ def _compare(rows: Mapping[str, Callable[[int], Any]], options: argparse.Namespa
 
 
 def _rate(batches: Any, samples: int, batch_size: int) -> float:
-    """Images a second from the first batch on: an epoch of millions hardly feels its start."""
+    """Images per second from the first batch on, because the start hardly matters in an epoch of millions."""
     ahead = iter(batches)
     next(ahead)
     begun = time.perf_counter()
@@ -227,14 +227,14 @@ def _rate(batches: Any, samples: int, batch_size: int) -> float:
 
 
 def _memory(folder: Path, options: argparse.Namespace) -> None:
-    """Peaks of reading few and many shards of the same size."""
+    """Compare the peak memory of reading few and many shards of the same size."""
     peaks, shard_bytes = {}, 0
     for count in (_FEW, _MANY):
         samples = draw_samples(count * _SHARD_SAMPLES, size=options.size, tags=_TAGS)
         dataset = write_samples(folder / str(count), samples, size=options.size, tags=_TAGS, shards=count)
         shard_bytes = max(shard.bytes for shard in read_manifest(dataset).shards)
         command = [sys.executable, __file__, "--child", str(dataset), "--batch-size", str(options.batch_size)]
-        # As many pictures of either: the longer malloc is at work, the more it keeps.
+        # The same number of pictures, because malloc keeps more the longer it works.
         command += ["--epochs", str(_MANY // count)]
         peaks[count] = int(
             subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]

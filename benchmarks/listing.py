@@ -1,8 +1,8 @@
-"""What `alti2v crawl --files none` costs to list a whole board, beside what it costs the board.
+"""Cost of listing a whole board with `alti2v crawl --files none`, beside the board's own cost.
 
-The stand-in board and the crawler are processes of their own; pacing is off, tags are not asked for. Memory
-should not depend on the number of posts, and the board, not the crawler, should be what limits. "listing" is up
-to the last post, "whole" includes the Parquet tables and the end. Run:
+The stand-in board and the crawler are separate processes; pacing is off, and tag categories are not requested.
+Memory should not depend on the number of posts, and the board should be slower than the crawler. "listing" ends
+with the last post, "whole" includes the Parquet tables. Run:
 
     python benchmarks/listing.py [--posts 150000 1520000] [--dialect gelbooru]
 """
@@ -12,19 +12,19 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-_TICKS = os.sysconf("SC_CLK_TCK")
-_DRAWN = 2_100  # the first pages draw every picture that the board has
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.support.processes import cpu_s, peak_rss_mb, running_server, stand_in_board
+
+_DRAWN = 2_100  # the first pages draw every picture of the board
 
 
 def main() -> None:
@@ -46,15 +46,16 @@ def main() -> None:
 
 def _measure(posts: int, options: argparse.Namespace) -> dict[str, float | str]:
     with (
-        _running_board(posts, options.dialect) as (url, board),
+        running_server(stand_in_board(posts, options.dialect)) as (url, board),
         tempfile.TemporaryDirectory(dir=options.folder) as folder,
     ):
-        before_s = _cpu_s(board)
+        _draw_pictures(url, options.dialect)
+        before_s = cpu_s(board)
         command = [sys.executable, __file__, "--dialect", options.dialect]
         crawler = subprocess.run(
             [*command, "--as-crawler", url, f"{folder}/store"], check=True, stdout=subprocess.PIPE
         )
-        board_cpu_s, board_rss_mb = _cpu_s(board) - before_s, _peak_rss_mb(board)
+        board_cpu_s, board_rss_mb = cpu_s(board) - before_s, peak_rss_mb(board)
         found: dict[str, float] = json.loads(crawler.stdout.splitlines()[-1])
     listed = found["listed"]
     return {
@@ -73,7 +74,7 @@ def _measure(posts: int, options: argparse.Namespace) -> dict[str, float | str]:
 
 
 def _crawl(url: str, store: str, *, dialect: str) -> dict[str, float]:
-    """List, in this process; the last page is where the listing ends."""
+    """List a board in this process; the listing ends with the last page."""
     from alti2v.crawl.boards.protocol import Dialect
     from alti2v.crawl.crawler import CrawlConfig, crawl_board
     from alti2v.records import Progress
@@ -83,7 +84,7 @@ def _crawl(url: str, store: str, *, dialect: str) -> dict[str, float]:
     def note(progress: Progress) -> None:
         nonlocal last
         if progress.done > last[0]:
-            last = (progress.done, time.perf_counter(), time.process_time(), _peak_rss_mb(os.getpid()))
+            last = (progress.done, time.perf_counter(), time.process_time(), peak_rss_mb())
 
     config = CrawlConfig(
         store=Path(store),
@@ -111,36 +112,14 @@ def _crawl(url: str, store: str, *, dialect: str) -> dict[str, float]:
     }
 
 
-@contextmanager
-def _running_board(posts: int, dialect: str) -> Iterator[tuple[str, int]]:
-    """A board whose pictures are drawn already; gives its address and its process id."""
-    command = [sys.executable, "-m", "alti2v", "board", "--until-eof", "--posts", str(posts)]
-    with subprocess.Popen(
-        [*command, "--dialect", dialect], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as board:
-        assert board.stdin is not None
-        assert board.stdout is not None
-        try:
-            url = board.stdout.readline().strip()
-            for page in range(math.ceil(_DRAWN / 100)):
-                by_page = f"posts.json?limit=100&page={page + 1}"
-                if dialect == "gelbooru":
-                    by_page = f"index.php?page=dapi&s=post&q=index&json=1&limit=100&pid={page}"
-                with urlopen(f"{url}/{by_page}") as answer:
-                    answer.read()
-            yield url, board.pid
-        finally:
-            board.stdin.close()
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def _peak_rss_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+def _draw_pictures(url: str, dialect: str) -> None:
+    """List the first pages, for which the board has to draw its pictures."""
+    for page in range(math.ceil(_DRAWN / 100)):
+        address = f"posts.json?limit=100&page={page + 1}"
+        if dialect == "gelbooru":
+            address = f"index.php?page=dapi&s=post&q=index&json=1&limit=100&pid={page}"
+        with urlopen(f"{url}/{address}") as answer:
+            answer.read()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How many near-duplicates are recognised, and how many other pictures are taken for such.
+"""Recall of near-duplicates, and the number of unrelated pictures that are joined.
 
-The drawn corpus says which pictures are earlier ones again (recompressed, rescaled, recoloured or cropped by
-up to 5 % at each side); mirrored copies are made here. The ceiling beside it: all pairs whose hashes are
-near, which is what a hash alone can tell. Run:
+The drawn corpus states which pictures repeat an earlier one (recompressed, rescaled, recoloured or cropped by
+up to 5 % on each side); mirrored copies are made here. For comparison: all pairs whose hashes are near, which
+is what a hash alone can find. Run:
 
     python benchmarks/near_duplicates.py [--pictures 1600]
 """
@@ -24,7 +24,7 @@ from alti2v.pictures.recipe import ImageRecipe
 from alti2v.pictures.square import PreparedPicture, prepare_picture
 
 _SIZE_PX = 224
-_OLD_BITS = 6  # of one hash alone, which is what stood here before
+_FEW_BITS = 6  # stricter bound, for one hash alone
 
 
 def main() -> None:
@@ -41,15 +41,15 @@ def main() -> None:
     truth = [origin.get(number, number) for number in range(pictures)]
     truth += [origin[post.number] for post in copies]
     kinds = ["mirrored, of " + _kind(post) for post in copies]
-    looks = _looks(contents + mirrored)
+    appearances = _appearances(contents + mirrored)
 
     kind_of = dict(zip(range(pictures, pictures + len(copies)), kinds, strict=True))
     kind_of |= {post.number: _kind(post) for post in copies}
     methods = {
-        f"one hash, <= {_OLD_BITS} bits": _near(looks, _OLD_BITS),
-        f"one hash, <= {NEAR_BITS} bits": _near(looks, NEAR_BITS),
+        f"one hash, <= {_FEW_BITS} bits": _near(appearances, _FEW_BITS),
+        f"one hash, <= {NEAR_BITS} bits": _near(appearances, NEAR_BITS),
         "alike_pairs": set(
-            zip(*(np.sort(np.stack(near_duplicate_pairs(looks)), axis=0).tolist()), strict=True)
+            zip(*(np.sort(np.stack(near_duplicate_pairs(appearances)), axis=0).tolist()), strict=True)
         ),
     }
     result = {}
@@ -87,14 +87,14 @@ def _mirrored(content: bytes) -> bytes:
     return stream.getvalue()
 
 
-def _looks(contents: list[bytes]) -> Appearances:
+def _appearances(contents: list[bytes]) -> Appearances:
     pictures = [prepare_picture(content, ImageRecipe(size=_SIZE_PX)) for content in contents]
     assert all(isinstance(picture, PreparedPicture) for picture in pictures)
     return appearances_of([picture.luminance for picture in pictures if isinstance(picture, PreparedPicture)])
 
 
-def _near(looks: Appearances, bits: int) -> set[tuple[int, int]]:
-    whole: npt.NDArray[np.uint64] = looks.hashes[:, 0]
+def _near(appearances: Appearances, bits: int) -> set[tuple[int, int]]:
+    whole: npt.NDArray[np.uint64] = appearances.hashes[:, 0]
     first, second = np.nonzero(np.triu(np.bitwise_count(whole[:, None] ^ whole[None]) <= bits, 1))
     return set(zip(first.tolist(), second.tolist(), strict=True))
 

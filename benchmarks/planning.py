@@ -1,9 +1,9 @@
-"""What planning costs for a whole board: 1,520,000 posts with 50 million tags, near-duplicates included.
+"""Cost of planning for a whole board: 1,520,000 posts with 50 million tags, near-duplicates included.
 
-The store's tables are synthetic (36 draws from 200,000 tags a post, frequencies falling as a power of the
+The store's tables are synthetic (36 draws per post from 200,000 tags, frequencies falling as a power of the
 rank), and so are hashes and thumbnails: one picture in ten is a copy of an earlier one with up to six bits of
 its hash changed. Measured in a process of its own: reading the tables, first outcomes, groups, and the whole
-plan. The near pairs of a sample are held against brute force over all its pairs. Run:
+plan. The near pairs of a sample are checked by brute force over all its pairs. Run:
 
     python benchmarks/planning.py [--posts 1520000]
 """
@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from alti2v.dataset.plan.near_duplicates import NEAR_BITS, Appearances, near_pairs, related_groups
 from alti2v.dataset.plan.planner import Candidates, PlanOptions, make_plan
 from alti2v.dataset.plan.posts import first_outcomes, load_posts
@@ -31,6 +33,7 @@ from alti2v.storage.directory import DirectoryKind, write_description
 from alti2v.storage.layout import POSTS, STORE_TAGS, TAGS_FILE, posts_table
 from alti2v.storage.store import open_store
 from alti2v.storage.table import schema, write_arrow_table, write_table
+from benchmarks.support.processes import peak_rss_mb
 
 _TAGS = 200_000
 _TAGS_PER_POST = 36
@@ -51,7 +54,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         _write_store(Path(folder), options.posts)
-        np.savez(Path(folder, "looks.npz"), *_looks(options.posts))
+        np.savez(Path(folder, "appearances.npz"), *_appearances(options.posts))
         done = subprocess.run(
             [sys.executable, __file__, "--measure", folder], check=True, stdout=subprocess.PIPE, text=True
         )
@@ -109,7 +112,7 @@ def _lists(owners: np.ndarray, codes: np.ndarray, posts: int, names: pa.Array) -
 
 
 def _filled(field: pa.Field, count: int) -> pa.Array:
-    """A column that says the same of every post: stored, and otherwise as little as the table allows."""
+    """Make a constant column: stored posts, otherwise as few data as the table allows."""
     if field.nullable:
         return pa.nulls(count, field.type)
     if pa.types.is_list(field.type):
@@ -120,7 +123,7 @@ def _filled(field: pa.Field, count: int) -> pa.Array:
     return pa.array(np.zeros(count, np.int64))
 
 
-def _looks(pictures: int) -> tuple[np.ndarray, np.ndarray]:
+def _appearances(pictures: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(1)
     hashes = rng.integers(0, 1 << 64, (pictures, 4), np.uint64)
     thumbnails = rng.integers(0, 256, (pictures, 16, 16), np.uint8)
@@ -131,7 +134,7 @@ def _looks(pictures: int) -> tuple[np.ndarray, np.ndarray]:
         is_changed = rng.random(len(copies)) < 0.5
         bits = np.uint64(1) << rng.integers(0, 64, len(copies)).astype(np.uint64)
         hashes[copies[is_changed], 0] ^= bits[is_changed]
-        # What a margin changes: a few bits of every picture.
+        # A margin changes a few bits of every picture.
         hashes[:, 1] = (hashes[:, 0] if turn == 0 else hashes[:, 1]) ^ np.uint64(1) << rng.integers(
             0, 64, pictures
         ).astype(np.uint64)
@@ -153,7 +156,7 @@ def _measure(folder: Path) -> dict[str, float]:
     parents = posts.numbers("parent_id")
     related = related_groups(posts.ids, (posts.ids[parents > 0], parents[parents > 0]))
     lap("outcomes_s")
-    stored = np.load(folder / "looks.npz")
+    stored = np.load(folder / "appearances.npz")
     candidates = Candidates(
         ids=posts.ids[rows],
         related=related[rows],
@@ -169,7 +172,7 @@ def _measure(folder: Path) -> dict[str, float]:
         validation=10_000,
         shard_samples=10_000,
     )
-    lap("looks_s")
+    lap("appearances_s")
     plan = make_plan(candidates, options, store_digest=posts.digest)
     lap("plan_s")
     return {
@@ -178,26 +181,20 @@ def _measure(folder: Path) -> dict[str, float]:
         "tag_occurrences": len(posts.tags.codes),
         "shards": len(plan.shards),
         "alike": plan.alike,
-        "peak_rss_mb": _peak_mb(),
+        "peak_rss_mb": round(peak_rss_mb()),
         "pairs_in_sample": _checked_pairs(candidates.looks.hashes[:_SAMPLE, 0]),
     }
 
 
-def _peak_mb() -> int:
-    # Not getrusage: its ru_maxrss starts from that of the process that began this one.
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return round(int(status.partition("VmHWM:")[2].split()[0]) / 1024)
-
-
 def _checked_pairs(hashes: np.ndarray) -> int:
-    """Near pairs of a sample, found both ways."""
+    """Find the near pairs of a sample in both ways; return their number."""
     first, second = near_pairs(hashes, hashes, near_bits=NEAR_BITS)
     found = {frozenset(pair) for pair in zip(first.tolist(), second.tolist(), strict=True)}
     wanted = set()
     for row in range(len(hashes)):
         near = np.flatnonzero(np.bitwise_count(hashes[row + 1 :] ^ hashes[row]) <= NEAR_BITS) + row + 1
         wanted |= {frozenset((row, other)) for other in near.tolist() if hashes[other] != hashes[row]}
-    # Of equal hashes the first row stands for all.
+    # The first row represents all rows with the same hash.
     _, first_row, number = np.unique(hashes, return_index=True, return_inverse=True)
     assert found == {frozenset(int(first_row[number[row]]) for row in pair) for pair in wanted}
     return len(found)

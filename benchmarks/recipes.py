@@ -1,10 +1,10 @@
-"""Which recipe learns most in equal processor time: seed, modern and scratch, and single changes to scratch.
+"""Comparison of recipes in equal processor time: seed, modern and scratch, and single changes to scratch.
 
-On the dataset of `alti2v demo` (drawn illustrations, 32 px, 100 tags), without pretrained weights. For the
-recipes, epochs are chosen so that each gets about as much processor time as `--budget` says, in steps alone;
-`seed` is rounded up. The changes get the same epoch of the same 75 steps. Mean over seeds and, as the
-spread, the lowest and the highest; processor time of the steps, and seconds of the whole, evaluation included.
-Every finished training is a line of `--out`; run again, the script goes on after them:
+On the dataset of `alti2v demo` (drawn illustrations, 32 px, 100 tags), without pretrained weights. Each recipe
+gets the number of epochs whose steps take about `--budget` seconds of processor time, rounded up for `seed`;
+the changes get one epoch of 75 steps. The table shows the mean over seeds with the lowest and highest value,
+the processor time of the steps, and the seconds of the whole, evaluation included. Every finished training is
+appended to `--out`; run again, the script continues after them:
 
     make demo
     python benchmarks/recipes.py demo-out/dataset --out recipes.jsonl [--budget 60] [--seeds 3]
@@ -51,7 +51,7 @@ from alti2v.model.train import TrainConfig, train
 from alti2v.records import Progress, ignore_progress
 
 _PROBED_STEPS = 6
-_MIN_POSITIVES = 10  # as `alti2v eval`
+_MIN_POSITIVES = 10  # as in `alti2v eval`
 _PLAIN = replace(SCRATCH, augmentation=NO_AUGMENTATION, epochs=1)
 _RECIPES: Mapping[str, Recipe] = {"modern": MODERN, "seed": SEED, "scratch": SCRATCH}
 _CHANGES: Mapping[str, Recipe] = {
@@ -72,7 +72,7 @@ _CHANGES: Mapping[str, Recipe] = {
 
 
 class _EnoughError(Exception):
-    """Ends a training whose steps have been measured."""
+    """End a training whose steps have been measured."""
 
 
 def main() -> None:
@@ -80,10 +80,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--out", type=Path, default=Path("recipes.jsonl"))
-    parser.add_argument("--budget", type=float, default=60.0, help="seconds of processor time for each recipe")
+    parser.add_argument("--budget", type=float, default=60.0, help="processor time of each recipe, seconds")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", help="names of rows")
-    parser.add_argument("--table", action="store_true", help="train nothing")
+    parser.add_argument("--only", nargs="+", help="names of the rows to train, as the table prints them")
+    parser.add_argument("--table", action="store_true", help="print the table only")
     options = parser.parse_args()
     rows = _read(options.out)
     if not options.table:
@@ -109,7 +109,7 @@ def _train_all(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
 
 
 def _epochs(dataset: Path, name: str, recipe: Recipe, budget_s: float) -> int:
-    """As many as the budget pays for; at least one."""
+    """Number of epochs that the budget allows, at least one."""
     spent = _Spent(_PROBED_STEPS)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -153,7 +153,7 @@ def _config(dataset: Path, run: Path, name: str, seed: int) -> TrainConfig:
 
 
 class _Spent:
-    """Processor time of steps; the first, which compiles, is not counted."""
+    """Processor time of steps, without the first, which compiles."""
 
     def __init__(self, enough: int | None = None) -> None:
         self._enough = enough
@@ -162,11 +162,11 @@ class _Spent:
 
     @property
     def per_step_s(self) -> float:
-        """Processor seconds a step."""
+        """Processor time per step, seconds."""
         return (self._last - self._first) / (self._steps - 1)
 
     def after_step(self, progress: Progress) -> None:
-        """Hear of a step."""
+        """Note the time after a step; a progress hook."""
         if progress.stage != "training" or progress.milestone:
             return
         self._last, self._steps, self.total = time.process_time(), progress.done, progress.total or 0

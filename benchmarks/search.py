@@ -1,8 +1,8 @@
-"""What an index of many codes costs and finds: build time, size, memory, recall and queries a second.
+"""Cost and recall of an index of many codes: build time, size, memory, recall and queries per second.
 
-Codes of 512 bytes with the structure of pictures: few units are active often, a work has units of two themes,
-and the pictures of a work differ in some. The ceiling of what can be found is an exact search of all codes, run
-beside it on the same queries, which are pictures that are not in the index. Run:
+The codes have 512 bytes and the structure of pictures: few units are often active, a work has units of two
+themes, and the pictures of a work differ in some. The reference is an exact search of all codes for the same
+queries, which are pictures that are not in the index. Run:
 
     python benchmarks/search.py [--codes 1500000] [--queries 200]
 """
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 class _World:
-    """Where the codes come from: themes, works of a theme, pictures of a work."""
+    """Generator of codes: themes, works of a theme, pictures of a work."""
 
     def __init__(self, works: int) -> None:
         rng = np.random.default_rng(0)
@@ -76,13 +76,13 @@ class _World:
         self._works = _mixed(rng, (one & first) | (other & ~first), np.full(works, 2))
 
     def codes(self, count: int, *, seed: int) -> np.ndarray:
-        """Pictures: (count, 512) uint8; some are near copies of others, some loose relatives."""
+        """Codes of pictures, (count, 512) uint8; some are near copies of others, some are loosely related."""
         rng = np.random.default_rng([1, seed])
         return _mixed(rng, self._works[rng.integers(0, len(self._works), count)], rng.integers(2, 7, count))
 
 
 def _fresh(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Codes that have nothing in common but how often a unit is active: 1/2, 1/4, 1/16 of the pictures."""
+    """Independent codes whose units are active in 1/2, 1/4 or 1/16 of the pictures."""
     codes = _random(rng, count)
     codes[:, 64:] &= _random(rng, count)[:, 64:]
     codes[:, 192:] &= _random(rng, count)[:, 192:] & _random(rng, count)[:, 192:]
@@ -90,7 +90,7 @@ def _fresh(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def _mixed(rng: np.random.Generator, codes: np.ndarray, halvings: np.ndarray) -> np.ndarray:
-    """Codes with the share 2^-halvings of their bits drawn anew."""
+    """Codes with a share of 2^-halvings of their bits replaced by random ones."""
     drawn = _random(rng, len(codes))
     for step in range(1, int(halvings.max())):
         drawn &= np.where((halvings > step)[:, None], _random(rng, len(codes)), np.uint8(255))
@@ -102,7 +102,7 @@ def _random(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def _write(file: Path, world: _World, count: int) -> None:
-    """A file of vectors, as `alti2v embed --binary` merges it."""
+    """Write a file of vectors as `alti2v embed --binary` does."""
     origin = Origin(model="none", model_sha256="0" * 64, form=Form.BINARY, width=_BYTES)
     parts = []
     for begin in range(0, count, _PART):
@@ -116,7 +116,7 @@ def _write(file: Path, world: _World, count: int) -> None:
 
 
 def _searched(index: Index, queries: np.ndarray, cells: int) -> tuple[np.ndarray, float]:
-    """Rows of the neighbours, and seconds; `cells` all of them is an exact search."""
+    """Search in `cells` cells, exact if these are all; return the rows of the neighbours and the seconds."""
     if index.cells > 1:
         index.faiss_index.nprobe = cells
     begun_s = time.perf_counter()

@@ -1,8 +1,8 @@
-"""What `alti2v tag` costs beside the network: files a second, of those that the bare forward pass reaches.
+"""Throughput of `alti2v tag`, as a share of the bare forward pass.
 
-The ceiling is the same network on pictures that are decoded already, in the same batches, a quarter as many,
-and warm, while `alti2v tag` starts cold. Each measurement is in a process of its own, so that its memory is its
-own, and a quarter of the files is tagged, too: it should take as much memory. Run:
+The ceiling is the warm network on decoded pictures in the same batches, a quarter of them, while `alti2v tag`
+starts cold. Each measurement runs in a process of its own. A quarter of the files is tagged as well, which
+should need the same memory. Run:
 
     python benchmarks/tagging.py [--files 256] [--size 224] [--tags 5000] [--runtime keras|onnxruntime]
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -22,8 +21,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-_DISTINCT = 16  # pictures; the rest are copies, which are read and decoded like any other file
-_FOUND = 30  # tags of a picture, as on Danbooru; those of a whole vocabulary would take longer than the network
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.support.processes import peak_rss_mb
+
+_DISTINCT = 16  # pictures; the others are copies, which are read and decoded like any other file
+_FOUND = 30  # tags per picture, as on Danbooru; writing a whole vocabulary would take longer than the network
 _PICTURE_PX = (850, 1200)  # a board's sample: 1.0 megapixels
 
 
@@ -33,8 +36,8 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=256)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--tags", type=int, default=5000)
-    parser.add_argument("--rounds", type=int, default=1, help="the best of so many counts")
-    parser.add_argument("--runtime", choices=["keras", "onnxruntime"], help="both where not given")
+    parser.add_argument("--rounds", type=int, default=1, help="number of rounds, of which the best counts")
+    parser.add_argument("--runtime", choices=["keras", "onnxruntime"], help="default: both")
     parser.add_argument("--part", nargs=3, help=argparse.SUPPRESS)  # what to measure, model, pictures
     options = parser.parse_args()
     if options.part:
@@ -53,7 +56,7 @@ def main() -> None:
         for runtime, model in (("keras", run), ("onnxruntime", exported)):
             if options.runtime not in (None, runtime):
                 continue
-            # In turns, and the better one of each: what else the machine does should not decide.
+            # Rounds alternate, and the best of each counts, so that other programs matter little.
             parts = [
                 _part(what, model, pictures, files=files)
                 for what, pictures, files in (
@@ -86,7 +89,7 @@ def _part(what: str, model: Path, pictures: Path, *, files: int) -> dict[str, fl
 
 
 def _measure(what: str, model: str, pictures: str, *, files: int) -> dict[str, float]:
-    """Seconds from the loaded model to the last answer, and the peak memory of this process."""
+    """Time from the loaded model to the last answer, seconds, and peak memory of this process."""
     begun_s = [0.0]
     if what == "forward":
         from alti2v.model.tagging.preprocess import pixels
@@ -113,17 +116,11 @@ def _measure(what: str, model: str, pictures: str, *, files: int) -> dict[str, f
         assert report.tagged == files
         assert report.tags == _FOUND * files
     seconds = time.perf_counter() - begun_s[0]
-    return {"seconds": seconds, "rss_mb": _peak_rss_mb()}
-
-
-def _peak_rss_mb() -> float:
-    # Not getrusage: its ru_maxrss starts from that of the process that began this one.
-    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    return int(peak[1]) / 1000 if peak else float("nan")
+    return {"seconds": seconds, "rss_mb": peak_rss_mb()}
 
 
 def _write_models(folder: Path, *, size: int, tags: int) -> tuple[Path, Path]:
-    """An untrained VGG16 as a run, and its export; it finds `_FOUND` tags in every picture."""
+    """Write an untrained VGG16 that finds `_FOUND` tags in every picture, as a run and as its export."""
     from alti2v.model.export import ExportConfig, export
     from alti2v.model.network.build import Architecture, build_network, set_prior
     from alti2v.model.recipes import Head

@@ -1,9 +1,9 @@
-r"""How fast training from shards is, beside the ceiling: `model.fit` on one batch that is repeated in memory.
+r"""Training from shards, beside the ceiling: `model.fit` on one batch that is repeated in memory.
 
-The same network, the same compiled step, the same batch size; the ceiling needs no input at all. Rounds
-alternate, so that a busy machine slows both; a ratio is the median over rounds of the ratio within a round.
-With `--peak` also what share of the speed of a large product of matrices in the same precision the steps
-reach. On two cores, and on a GPU:
+Network, compiled step and batch size are the same; the ceiling needs no input at all. Rounds alternate, so that
+a busy machine slows both; a ratio is the median over rounds of the ratio within a round. With `--peak`, the
+speed of the steps is also compared with that of a large matrix product in the same precision. On two cores, and
+on a GPU:
 
     python benchmarks/training.py
     KERAS_BACKEND=jax python benchmarks/training.py --samples 15360 --size 224 --tags 5000 --features 4096 \
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=PRECISIONS, default="float32")
     parser.add_argument("--augmentation", default=str(MODERN.augmentation))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peak", action="store_true", help="measure the device's, too")
+    parser.add_argument("--peak", action="store_true", help="measure the peak speed of the device, too")
     options = parser.parse_args()
     keras = backend.keras
     architecture = Architecture(
@@ -123,7 +123,7 @@ def _seconds(model: Any, batches: Any) -> float:
 
 
 def _forward_flops(model: Any) -> int:
-    """Of one sample in the layers with kernels, a multiplication and an addition being two."""
+    """Operations of one sample in the layers with kernels; a multiplication and an addition count as two."""
     keras = backend.keras
     layers = [
         layer
@@ -134,11 +134,11 @@ def _forward_flops(model: Any) -> int:
 
 
 def _peak_flops(precision: str) -> float:
-    """A second, of the product of two large matrices."""
+    """Operations per second in the product of two large matrices."""
     ops = backend.keras.ops
     matrix = ops.cast(backend.keras.random.uniform((_MATRIX, _MATRIX), seed=0), precision)
     times = []
-    for _ in range(3):  # the first one prepares
+    for _ in range(3):  # the first one warms up
         begun = time.perf_counter()
         product = matrix
         for _ in range(_PRODUCTS):

@@ -1,4 +1,4 @@
-"""A dataset whose pictures have about the bytes of drawings, for measuring how it is read."""
+"""Datasets whose pictures have about the file sizes of drawings, for benchmarks of readers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from PIL import Image, ImageFilter
 from tests.model.helpers.tiny_dataset import Drawn, write_dataset
 
 TAGS_PER_PICTURE = 30
-_DISTINCT = 200  # pictures; their bytes are repeated under other ids
+_DISTINCT = 200  # pictures, which are repeated under other ids
 
 
 def draw_samples(count: int, *, size: int, tags: int) -> list[Drawn]:
-    """Draw `count` samples of `size` px, each with `TAGS_PER_PICTURE` of `tags` tags."""
+    """Make `count` samples of `size` px, each with `TAGS_PER_PICTURE` of `tags` tags."""
     rng = np.random.default_rng(0)
     jpegs = []
     for _ in range(min(count, _DISTINCT)):
-        # Smooth colours with some grain: about the bytes per pixel of a drawing at this quality.
+        # Smooth colours with some grain have about as many bytes per pixel as a drawing at this quality.
         coarse = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8))
         smooth = np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC).filter(ImageFilter.SMOOTH))
         grain = np.clip(smooth + rng.normal(0, 4, smooth.shape), 0, 255).astype(np.uint8)
@@ -40,7 +40,7 @@ def draw_samples(count: int, *, size: int, tags: int) -> list[Drawn]:
 def write_samples(
     path: Path, samples: Sequence[Drawn], *, size: int, tags: int, shards: int, validation: int = 0
 ) -> Path:
-    """Write samples as a dataset of so many training shards; the last `validation` of them are that split's."""
+    """Write a dataset with `shards` training shards; the last `validation` samples are that split."""
     train = samples[: len(samples) - validation]
     splits = {"train": train, "validation": samples[len(train) :]}
     return write_dataset(

@@ -1,4 +1,4 @@
-"""Drawn pictures that look like no other, and how like the best they are after a resize: for the benchmarks."""
+"""Distinct drawn pictures, and their similarity to the best resize: for the benchmarks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _DRAWN = 24
 
 
 def drawn_pictures(kind: str, count: int) -> list[bytes]:
-    """The left half of one drawing and the right half of another; at most 576 differ.
+    """Combine the left half of one drawing with the right half of another; at most 576 pictures differ.
 
     Args:
-        kind: a format that Pillow writes; behind a comma "grain", so that a JPEG has about 400 kB.
-        count: how many.
+        kind: Format that Pillow writes, followed by ", grain" for JPEGs of about 400 kB.
+        count: Number of pictures.
     """
     rng = np.random.default_rng(0)
     width, height = SHAPE
@@ -32,7 +32,7 @@ def drawn_pictures(kind: str, count: int) -> list[bytes]:
     contents = []
     for number in range(count):
         left, right = divmod(number, _DRAWN)
-        # The second drawing upside down, or neighbours would share halves.
+        # The second drawing is upside down, because neighbours would share halves otherwise.
         halves = [drawn[left % _DRAWN][:, : width // 2], drawn[right][::-1, width // 2 :]]
         pixels = (np.concatenate(halves, axis=1) + grain).clip(0, 255).astype(np.uint8)
         file = io.BytesIO()
@@ -43,7 +43,7 @@ def drawn_pictures(kind: str, count: int) -> list[bytes]:
 
 
 def decoded(content: bytes, scale: int) -> Image.Image:
-    """A picture as RGB; a JPEG at 1/scale."""
+    """Decode a picture as RGB; a JPEG at 1/scale."""
     image: Image.Image = Image.open(io.BytesIO(content))
     image.draft(None, (SHAPE[0] // scale, SHAPE[1] // scale))
     image.load()
@@ -51,27 +51,27 @@ def decoded(content: bytes, scale: int) -> Image.Image:
 
 
 def encoded(image: Image.Image, *, quality: int) -> bytes:
-    """A picture as JPEG, 4:2:0."""
+    """Encode a picture as JPEG, 4:2:0."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality, subsampling="4:2:0")
     return file.getvalue()
 
 
 def fitting(size: int) -> tuple[int, int]:
-    """Width and height of one of the pictures in a square of `size` px."""
+    """Width and height at which one of the pictures fits in a square of `size` px."""
     return (round(size * SHAPE[0] / SHAPE[1]), size)
 
 
 def reference(content: bytes, size: int) -> Image.Image:
-    """A picture decoded whole, resized by Lanczos alone, centred on a white square."""
+    """Decode a picture at full size, resize it by Lanczos alone, and centre it on a white square."""
     image = Image.new("RGB", (size, size), "white")
     small = decoded(content, 1).resize(fitting(size), Image.Resampling.LANCZOS)
     image.paste(small, ((size - small.width) // 2, 0))
     return image
 
 
-def likeness(wanted: Sequence[Image.Image], jpegs: Sequence[bytes]) -> float:
-    """Mean SSIM of JPEGs and the pictures that they should show."""
+def similarity(wanted: Sequence[Image.Image], jpegs: Sequence[bytes]) -> float:
+    """Mean SSIM between JPEGs and their reference pictures."""
     import tensorflow as tf
 
     seen = (Image.open(io.BytesIO(jpeg)).convert("RGB") for jpeg in jpegs)
