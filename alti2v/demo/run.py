@@ -1,7 +1,6 @@
-"""The main job in one command: a stand-in board in a process of its own, then the four stages on it.
+"""The whole pipeline in one command: a stand-in board in a process of its own, then the stages on it.
 
-Nothing here knows how a stage works: each is the library call that its command makes, and each goes on
-where a killed demo stopped.
+Each stage is the library call of its command, and continues where a killed demo stopped.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from alti2v.storage.publish import make_directory, publish_json, read_json
 
 _DEMO_FILE = "demo.json"
 _DEMO_LOCK = ".lock"
-# The board is ours and on this machine, so nothing has to be spared: politeness is for other people's servers.
+# The board is our own and on this machine, so it needs no politeness.
 _LOOPBACK_RATE = 10_000.0
 _LOOPBACK_CONNECTIONS = 8
-# 32 px and 100 tags: what VGG16 learns from scratch in three minutes on two cores. A step at 64 px costs four
-# times as much, and the number of steps is what counts here.
+# VGG16 learns 100 tags at 32 px from scratch in three minutes on two cores. A step at 64 px takes four times as
+# long, and the number of steps matters most here.
 _SIZE = 32
 _TOP_TAGS = 100
 _TEST_SHARE = 0.15
@@ -42,12 +41,12 @@ _SHARD_SAMPLES = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoConfig:
-    """What to show.
+    """Configuration of a demo.
 
     Attributes:
-        out: directory for everything; a killed demo goes on there.
-        posts: posts on the stand-in board, at least 100.
-        epochs: training epochs; None for the demo's own number.
+        out: Folder for all files, in which a killed demo continues.
+        posts: Number of posts on the stand-in board, at least 100.
+        epochs: Number of training epochs; None for the recipe's own.
     """
 
     out: Path
@@ -61,7 +60,7 @@ class DemoConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoReport:
-    """What came out: the metrics of `report.evaluation`, and the wall-clock `seconds` of this call."""
+    """Counts, metrics and paths of a finished demo; `seconds` is the wall-clock time of this call."""
 
     posts_listed: int
     files_stored: int
@@ -83,8 +82,8 @@ def run_demo(config: DemoConfig, *, progress: ProgressHook = ignore_progress) ->
     """Crawl a stand-in board, build shards, train VGG16, evaluate on the test split, write the report.
 
     Raises:
-        UsageError: `out` holds something else, or a demo with another number of posts.
-        Alti2vError: a stage failed; run the same command again to go on.
+        UsageError: `out` contains something else, or a demo with another number of posts.
+        Alti2vError: A stage failed; the same call continues there.
     """
     begun_s = time.monotonic()
     out = config.out
@@ -148,31 +147,31 @@ def run_demo(config: DemoConfig, *, progress: ProgressHook = ignore_progress) ->
 
 
 def _claim(out: Path, posts: int) -> None:
-    """Make `out` a demo's directory, or see that it is one with the same number of posts."""
+    """Make `out` the folder of a demo, or check that it is one with the same number of posts."""
     file = out / _DEMO_FILE
     if file.exists():
-        found = read_json(file)["posts"]
-        if found != posts:
-            raise UsageError(f"{out} holds a demo with {found} posts, not {posts}: give another --out")
+        existing = read_json(file)["posts"]
+        if existing != posts:
+            raise UsageError(f"{out} contains a demo with {existing} posts, not {posts}: give another --out")
         return
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: give a folder as --out")
     if out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir()):
-        raise UsageError(f"{out} is not empty and holds no demo: give another --out")
+        raise UsageError(f"{out} is not empty and contains no demo: give another --out")
     make_directory(out)
     publish_json(file, {"posts": posts, "port": 0})
 
 
 @contextlib.contextmanager
 def _board(out: Path, posts: int) -> Iterator[str]:
-    """Serve the stand-in board from a process of its own for the length of the block; yield its URL.
+    """Serve the stand-in board from a process of its own for the duration of the block; yield its URL.
 
-    It draws pictures while the crawler waits, and must not take the crawler's share of the interpreter.
-    A store belongs to one board, and a board is known by its URL: so the port of the first time is kept. The
-    board's standard input is a pipe that we hold, so that it ends when we do, even by kill -9.
+    In a process of its own, drawing does not compete with the crawler for the interpreter. A store belongs to
+    one board, which its URL identifies, so every run uses the port of the first. The board's standard input is a
+    pipe from this process, so that it stops when this process ends, even by SIGKILL.
 
     Raises:
-        Alti2vError: the board does not start, for example because its port is taken by now.
+        Alti2vError: The board does not start, for example because its port is in use.
     """
     file = out / _DEMO_FILE
     port = read_json(file)["port"]

@@ -1,4 +1,4 @@
-"""The main job whole: killed at any moment and started again, it ends as if nothing had happened."""
+"""The whole demo: killed at any moment and started again, it ends as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def finish(out: Path) -> dict[str, object]:
 
 @pytest.mark.slow
 def test_f31_a_demo_killed_again_and_again_ends_with_the_same_counts(tmp_path: Path) -> None:
-    """kill -9 at random moments, then the same command: the counts are those of an uninterrupted run."""
+    """After SIGKILL at random moments, the same command ends with the counts of an uninterrupted run."""
     whole = finish(tmp_path / "whole")
     moments = random.Random(2017)
     killed = 0
@@ -67,14 +67,14 @@ def test_f31_a_demo_killed_again_and_again_ends_with_the_same_counts(tmp_path: P
 
 
 def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
-    """A demo never mixes itself with other people's files, nor with a demo of another size."""
+    """A demo never writes among other files, nor into a demo of another size."""
     foreign, other = tmp_path / "foreign", tmp_path / "other"
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("mine", encoding="utf-8")
     other.mkdir()
     publish_json(other / "demo.json", {"posts": 200, "port": 0})
 
-    with pytest.raises(UsageError, match="holds no demo"):
+    with pytest.raises(UsageError, match="contains no demo"):
         run_demo(DemoConfig(out=foreign))
     with pytest.raises(UsageError, match="a demo with 200 posts, not 100"):
         run_demo(DemoConfig(out=other, posts=100))

@@ -1,8 +1,9 @@
-"""The board as a process: it announces itself, keeps its memory, and ends when it should."""
+"""The board as a process: it prints its URL, stays small, and stops when it should."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import signal
 import socket
 import subprocess
@@ -23,20 +24,25 @@ from tests.demo.helpers.board_client import Start
 
 @contextmanager
 def served(*options: str, **pipes: Any) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A board in a process of its own, and its URL."""
+    """Run a board in a process of its own; yield the process and the URL."""
     command = [sys.executable, "-m", "alti2v", "board", "--posts", "12", *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **pipes
     ) as process:
         try:
-            yield process, process.stdout.readline().strip()
+            yield process, (process.stdout or io.StringIO()).readline().strip()
         finally:
             process.kill()
 
 
 def ask(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=30) as answer:
-        return answer.read()
+        return bytes(answer.read())
+
+
+def errors_of(process: subprocess.Popen[str]) -> str:
+    assert process.stderr
+    return process.stderr.read()
 
 
 def listing(url: str) -> str:
@@ -44,7 +50,7 @@ def listing(url: str) -> str:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
+    """Return whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -65,29 +71,30 @@ def descendants(pid: int) -> list[int]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_board(number: int) -> None:
-    """Status 0, nothing on standard error, no drawing process left behind."""
+    """The board stops with status 0, prints no error, and leaves no drawing process behind."""
     with served() as (process, url):
         assert b'count="12"' in ask(listing(url))
         drawing = descendants(process.pid)
         process.send_signal(number)
 
         assert process.wait(timeout=20) == 0
-        assert process.stderr.read() == ""
+        assert errors_of(process) == ""
         assert drawing
         wait_until_ended(*drawing)
 
 
 def test_the_board_ends_with_its_parent() -> None:
-    """The end of file on the pipe is enough: that is what is left of a parent after kill -9."""
+    """The board stops at the end of file on its pipe, which comes even if the parent is killed."""
     with served("--until-eof", stdin=subprocess.PIPE) as (process, url):
         assert ask(listing(url))
+        assert process.stdin
         process.stdin.close()
 
         assert process.wait(timeout=20) == 0
 
 
 def test_drawing_processes_end_with_a_killed_board() -> None:
-    """kill -9 of the board leaves no orphan."""
+    """SIGKILL of the board leaves no orphan."""
     with served() as (process, url):
         ask(listing(url))
         drawing = descendants(process.pid)
@@ -99,20 +106,20 @@ def test_drawing_processes_end_with_a_killed_board() -> None:
 
 
 def test_a_port_in_use_is_one_line() -> None:
-    """Exit status 2 and a message that names the port."""
+    """A port in use ends the command with status 2 and one line that names the port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with served("--port", str(port)) as (process, url):
             assert url == ""
             assert process.wait(timeout=20) == 2
-            message = process.stderr.read()
+            message = errors_of(process)
 
     assert f"port {port} of 127.0.0.1 is in use" in message
     assert len(message.splitlines()) == 1
 
 
 async def test_a_port_that_becomes_free_is_waited_for() -> None:
-    """A board takes the port of one that ends a moment later."""
+    """A board takes the port of another that stops a moment later."""
     first = await start_board(BoardConfig(posts=3))
     port = int(first.url.rpartition(":")[2])
     second = asyncio.create_task(start_board(BoardConfig(posts=3, port=port), patience_s=5))
@@ -127,13 +134,13 @@ async def test_a_port_that_becomes_free_is_waited_for() -> None:
 
 
 async def test_a_host_that_is_not_here_is_one_line() -> None:
-    """A usage error."""
+    """A host of another machine is a usage error."""
     with pytest.raises(UsageError, match="cannot listen"):
         await start_board(BoardConfig(posts=3, host="192.0.2.1"))
 
 
 def test_a_million_posts_start_at_once_in_little_memory() -> None:
-    """The newest page of a board of 1.5 M posts, by a process that stays below 200 MB."""
+    """A board of 1.5 M posts serves its newest and oldest pages and stays below 200 MB."""
     with served("--posts", "1500000") as (process, url):
         body = ask(f"{listing(url)}&limit=20")
         oldest = ask(f"{listing(url)}&limit=20&tags=id:%3C15")
@@ -157,13 +164,13 @@ def test_a_million_posts_start_at_once_in_little_memory() -> None:
     ],
 )
 def test_impossible_boards_are_refused(options: dict[str, Any], named: str) -> None:
-    """Each wrong value is a usage error that names it."""
+    """Each wrong value is a usage error that names the value."""
     with pytest.raises(UsageError, match=named):
         BoardConfig(**options)
 
 
 async def test_the_same_seed_is_the_same_board(start: Start) -> None:
-    """Another process lists the same posts, but for their addresses; another seed lists others."""
+    """Another process with the same seed lists the same posts under its own URL; another seed lists others."""
     here, other = await start(posts=12, pictures=12), await start(posts=12, pictures=12, seed=5)
     with served() as (_, url):
         there = await here.get(listing(url))

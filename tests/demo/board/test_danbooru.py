@@ -1,4 +1,4 @@
-"""What the stand-in board says in Danbooru's dialect: the facts of the wire document, one by one."""
+"""Danbooru's dialect of the stand-in board: the facts of the wire document, one by one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEYS = (
 
 @pytest.fixture
 async def board(start: Start) -> Any:
-    """A board of 120 posts of 12 pictures."""
+    """A board with 120 posts and 12 pictures."""
     return await start(dialect="danbooru", pictures=12)
 
 
@@ -34,7 +34,7 @@ async def ids(board: BoardClient, address: str) -> list[int]:
 
 
 async def test_a_post_has_all_its_keys_and_true_urls(board: BoardClient) -> None:
-    """Types, categories, URLs that point at the board and serve what md5, sizes and types promise."""
+    """All keys are present; URLs lead to the board, and their files have the listed MD5, size and type."""
     posts = (await board.get("/posts.json?limit=12")).json
 
     assert len(posts) == 12
@@ -53,7 +53,7 @@ async def test_a_post_has_all_its_keys_and_true_urls(board: BoardClient) -> None
 
 
 async def test_variants_are_served_as_described(board: BoardClient) -> None:
-    """Each variant's file has the size and the type that media_asset says."""
+    """The file of each variant has the size and the type of its entry in media_asset."""
     posts = (await board.get("/posts.json?limit=3")).json
     for post in posts:
         kinds = [variant["type"] for variant in post["media_asset"]["variants"]]
@@ -62,12 +62,12 @@ async def test_variants_are_served_as_described(board: BoardClient) -> None:
             answer = await board.get(variant["url"])
             with Image.open(io.BytesIO(answer.body)) as picture:
                 assert picture.size == (variant["width"], variant["height"])
-                assert answer.headers["Content-Type"] == Image.MIME[picture.format]
+                assert answer.headers["Content-Type"] == Image.MIME[picture.format or ""]
             assert variant["url"].endswith(variant["file_ext"])
 
 
 async def test_only_what_is_rated_general_is_listed(start: Start) -> None:
-    """The implicit rating:g of safe mode: in listings, counts, searches; single posts show only facts."""
+    """Safe mode implies rating:g in listings, counts and searches; other posts are shown without files."""
     board = await start(dialect="danbooru", posts=40, pictures=40)
     sensitive = [number for number in range(40) if board.site.posts.picture(number).rating == "sensitive"]
     listed = (await board.get("/posts.json?limit=200")).json
@@ -82,7 +82,7 @@ async def test_only_what_is_rated_general_is_listed(start: Start) -> None:
 
 
 async def test_pages_limits_and_cursors(start: Start) -> None:
-    """limit 1..200, 20 by default; page=N; page=b<ID> downwards and page=a<ID> the next above, descending."""
+    """limit is 1..200, 20 by default; page=N, page=b<ID> and page=a<ID> list posts in descending order."""
     board = await start(dialect="danbooru", posts=500, pictures=1)
     everything = [
         post_id for page in (1, 2, 3) for post_id in await ids(board, f"/posts.json?limit=200&page={page}")
@@ -115,7 +115,7 @@ async def test_pages_limits_and_cursors(start: Start) -> None:
     ],
 )
 async def test_errors_are_json(board: BoardClient, address: str, status: int, error: str) -> None:
-    """The error object, under the status that the board gives."""
+    """Errors are the error object, under the right status."""
     answer = await board.get(address)
 
     assert answer.status == status
@@ -124,13 +124,13 @@ async def test_errors_are_json(board: BoardClient, address: str, status: int, er
 
 
 async def test_the_limits_are_not_reached_too_early(board: BoardClient) -> None:
-    """Page 1000 is served; two tags are, and metatags do not count."""
+    """Page 1000 is served, and so are two tags; metatags do not count."""
     assert (await board.get("/posts.json?page=1000")).json == []
     assert (await board.get("/posts.json?tags=1girl+solo+id:%3C50+rating:g")).status == 200
 
 
 async def test_single_posts_and_selected_fields(board: BoardClient) -> None:
-    """/posts/ID.json and md5= give one object; only= leaves the rest out."""
+    """/posts/ID.json and md5= return one object; only= selects its keys."""
     post = (await board.get("/posts.json?limit=1")).json[0]
 
     assert (await board.get(f"/posts/{post['id']}.json")).json == post
@@ -142,14 +142,14 @@ async def test_single_posts_and_selected_fields(board: BoardClient) -> None:
 
 
 async def test_counts_are_those_of_the_listing(board: BoardClient) -> None:
-    """For any search, the count is the number of posts listed."""
+    """The count of a search is the number of posts that it lists."""
     for tags in ("1girl", "1girl+-solo", "id:%3C60", "no_such"):
         count = (await board.get(f"/counts/posts.json?tags={tags}")).json
         assert count == {"counts": {"posts": len(await ids(board, f"/posts.json?limit=200&tags={tags}"))}}
 
 
 async def test_tags_with_their_categories(board: BoardClient) -> None:
-    """Ordered by count, paged, narrowed; each with its eight fields."""
+    """Tags have eight fields, and can be sorted by count, paged and filtered."""
     tags = (await board.get("/tags.json?search[order]=count&limit=1000")).json
     counts = [tag["post_count"] for tag in tags]
 
@@ -173,12 +173,12 @@ async def test_tags_with_their_categories(board: BoardClient) -> None:
 
 
 async def test_robots_txt_disallows_the_api(board: BoardClient) -> None:
-    """As the board's does, though its help documents the same addresses."""
+    """robots.txt disallows the API, although the board's help documents it."""
     assert "Disallow: /*.json" in (await board.get("/robots.txt")).text.splitlines()
 
 
 async def test_hidden_posts_lack_their_keys(start: Start) -> None:
-    """md5 and URLs are absent, not null, and the asset has no variants; the files are not there."""
+    """MD5 and URLs of hidden posts are absent, not null; their assets have no variants, and files are 404."""
     board = await start(dialect="danbooru", hidden_rate=0.3)
     posts = (await board.get("/posts.json?limit=200")).json
     hidden = [post for post in posts if "md5" not in post]
@@ -194,7 +194,7 @@ async def test_hidden_posts_lack_their_keys(start: Start) -> None:
 
 
 async def test_deleted_posts_stay_visible(start: Start) -> None:
-    """is_deleted is true, and the post is listed with its URLs."""
+    """A deleted post has is_deleted true, and is listed with its URLs."""
     board = await start(dialect="danbooru", deleted_rate=0.3)
     deleted = [post for post in (await board.get("/posts.json?limit=200")).json if post["is_deleted"]]
 
@@ -203,7 +203,7 @@ async def test_deleted_posts_stay_visible(start: Start) -> None:
 
 
 async def test_pages_for_people(board: BoardClient) -> None:
-    """A list with thumbnails and a page for each post; what is not there is 404."""
+    """There is a list with thumbnails and a page for each post; unknown posts are 404."""
     front = (await board.get("/posts?tags=1girl")).text
     found = re.findall(r'<a class="post-preview-link" href="(/posts/\d+)"><img src="([^"]+)"', front)
 
@@ -235,7 +235,7 @@ async def test_doubled_slashes_are_merged(board: BoardClient) -> None:
 
 
 async def test_aliases_and_implications_are_listed_newest_first(board: BoardClient) -> None:
-    """Pages below a number; `search[status]` narrows; names are those of the vocabulary."""
+    """Relations come newest first, can be paged by id and filtered by status, and name known tags."""
     for kind in ("aliases", "implications"):
         rows = (await board.get(f"/tag_{kind}.json?limit=1000")).json
         numbers = [row["id"] for row in rows]
@@ -249,7 +249,7 @@ async def test_aliases_and_implications_are_listed_newest_first(board: BoardClie
 
 
 async def test_the_post_that_was_changed_last_comes_first(board: BoardClient) -> None:
-    """`order:change`: every post once over the pages, the instants falling, not just the order of ids."""
+    """`order:change` lists every post once, by falling time of change, which is not the order of ids."""
     pages = [
         (await board.get(f"/posts.json?tags=order:change&limit=50&page={page}")).json for page in (1, 2, 3)
     ]

@@ -1,4 +1,4 @@
-"""Every fault switch of the stand-in board does what docs/BOARD.md says, each time alike."""
+"""Every fault switch of the stand-in board has the effect that docs/BOARD.md states."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import re
 from dataclasses import fields
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import pytest
@@ -29,7 +29,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "BOARD.md"
 
 
 def test_switches_are_read_from_json(tmp_path: Path) -> None:
-    """A file gives the same value as Python does; nothing given is nothing wrong."""
+    """A file gives the same value as the constructor; an empty object gives no faults."""
     file = tmp_path / "faults.json"
     file.write_text(
         '{"ghost_rate": 0.5, "empty_page_at": [3], "status_429": {"every": 9, "retry_after": "date"}}'
@@ -69,7 +69,7 @@ def test_switches_are_read_from_json(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_unknown_or_impossible_is_named(value: object, named: str) -> None:
-    """A wrong key or value is a usage error of one line that names it."""
+    """A wrong key or value is a one-line usage error that names it."""
     with pytest.raises(UsageError) as caught:
         faults_from_json(value)
 
@@ -78,7 +78,7 @@ def test_what_is_unknown_or_impossible_is_named(value: object, named: str) -> No
 
 
 def test_files_that_cannot_be_read_are_usage_errors(tmp_path: Path) -> None:
-    """A missing file and one that is no JSON: one line each, with the path."""
+    """A missing file and an invalid one are usage errors that name the path."""
     (tmp_path / "wrong.json").write_text("{")
     for name in ("missing.json", "wrong.json"):
         with pytest.raises(UsageError, match=name):
@@ -86,17 +86,18 @@ def test_files_that_cannot_be_read_are_usage_errors(tmp_path: Path) -> None:
 
 
 def test_every_switch_is_documented() -> None:
-    """docs/BOARD.md has a row for each switch, and none for another."""
+    """docs/BOARD.md has exactly one row for each switch, and its example is valid."""
     rows = re.findall(r"^\| (`.*?) \|", DOCUMENT.read_text(), re.MULTILINE)
     documented = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
 
     assert sorted(documented) == sorted(field.name for field in fields(Faults))
     example = re.search(r"```json\n(.*?)\n```", DOCUMENT.read_text(), re.DOTALL)
+    assert example
     assert faults_from_json(json.loads(example[1])) != Faults()
 
 
 def test_chance_is_even_and_repeatable() -> None:
-    """The same arguments give the same number; the numbers fill [0, 1) evenly."""
+    """The same arguments give the same number, and numbers are uniform in [0, 1)."""
     numbers = [chance(1, "x", number) for number in range(2000)]
 
     assert numbers == [chance(1, "x", number) for number in range(2000)]
@@ -109,7 +110,7 @@ def test_chance_is_even_and_repeatable() -> None:
 
 
 async def test_an_empty_answer_comes_at_the_request_named(start: Start) -> None:
-    """The second request for posts finds nothing, in either form; the third is right again."""
+    """The second request for posts finds nothing, in JSON and XML; the third is right again."""
     board, other = await start(empty_page_at=(2,)), await start(empty_page_at=(2,))
 
     assert [len(await board.posts(limit=5)) for _ in range(3)] == [5, 0, 5]
@@ -128,7 +129,7 @@ async def test_an_empty_answer_comes_at_the_request_named(start: Start) -> None:
     ],
 )
 async def test_errors_have_many_forms(start: Start, form: str, status: int, body: bytes) -> None:
-    """Each form of an error, once, and then the posts."""
+    """Each form of an error comes once, and then the posts."""
     board = await start(error_at=(1,), error_form=form)
     answer = await board.api(json=1)
 
@@ -138,7 +139,7 @@ async def test_errors_have_many_forms(start: Start, form: str, status: int, body
 
 
 async def test_danbooru_times_out(start: Start) -> None:
-    """Its error is a 500 in JSON."""
+    """Danbooru's error is a 500 in JSON."""
     board = await start(dialect="danbooru", error_at=(1,))
     answer = await board.get("/posts.json")
 
@@ -147,7 +148,7 @@ async def test_danbooru_times_out(start: Start) -> None:
 
 
 async def test_ghosts_are_an_id_and_nothing_else(start: Start) -> None:
-    """All null but the id, a URL that leads nowhere, and no tags; some ids are far above the newest."""
+    """Ghosts have an id, a useless URL and no tags; all else is null. Some ids are far above the newest."""
     board = await start(ghost_rate=0.2)
     posts = await board.posts(limit=1000)
     ghosts = [post for post in posts if post["hash"] is None]
@@ -173,7 +174,7 @@ async def test_ghosts_are_an_id_and_nothing_else(start: Start) -> None:
 
 
 async def test_the_id_cursor_may_be_ignored(start: Start) -> None:
-    """Then the newest posts come back, whatever was asked for."""
+    """With the switch, cursors give the newest posts."""
     board = await start(ignore_id_cursor=True)
     newest = await board.posts(limit=3)
 
@@ -299,7 +300,7 @@ async def test_a_key_may_be_required(start: Start, dialect: str, form: str, stat
 
 
 async def test_urls_may_name_no_scheme(start: Start) -> None:
-    """As before about 2019."""
+    """URLs begin with `//`, as before about 2019."""
     board = await start(protocol_relative_urls=True)
     element = (await board.api(limit=1)).xml[0]
 
@@ -307,7 +308,7 @@ async def test_urls_may_name_no_scheme(start: Start) -> None:
 
 
 async def test_posts_arrive_and_vanish_while_a_client_pages(start: Start) -> None:
-    """Every second request there is one post more; every third one less, and its files are gone with it."""
+    """A post arrives with every second request; a post and its files vanish with every third."""
     board = await start(posts_arrive_every=2)
     newest = [(await board.posts(limit=1))[0]["id"] for _ in range(6)]
     other = await start(posts_vanish_every=3)
@@ -325,7 +326,7 @@ async def test_posts_arrive_and_vanish_while_a_client_pages(start: Start) -> Non
 
 
 async def test_videos_and_deleted_posts_are_among_the_others(start: Start) -> None:
-    """mp4 posts have a file of that type and no sample; deleted posts say so."""
+    """mp4 posts have a file of that type and no sample; deleted posts have that status."""
     board = await start(video_rate=0.3, deleted_rate=0.3)
     posts = await board.posts(limit=1000)
     videos = [post for post in posts if post["image"].endswith(".mp4")]
@@ -437,7 +438,7 @@ async def test_missing_files_are_told_in_many_ways(
 
 
 async def test_missing_files_stay_missing(start: Start) -> None:
-    """Samples without originals' loss, and originals without samples' loss; every try is 404."""
+    """A missing sample leaves the original, and the reverse; every try is 404."""
     samples, images = await start(missing_samples=1.0), await start(missing_images=1.0)
     post = next(post for post in await samples.posts() if post["sample"])
 
@@ -449,7 +450,7 @@ async def test_missing_files_stay_missing(start: Start) -> None:
 
 
 async def test_a_rate_strikes_some_posts_and_the_same_each_time(start: Start) -> None:
-    """Half of the originals are missing: about half, and after a restart the same half."""
+    """At rate 0.5 about half of the originals are missing, and the same half after a restart."""
     gone = []
     for _ in range(2):
         board = await start(missing_images=0.5, posts=60, pictures=2)
@@ -461,7 +462,7 @@ async def test_a_rate_strikes_some_posts_and_the_same_each_time(start: Start) ->
 
 
 async def test_bytes_may_differ_from_their_md5_and_still_decode(start: Start) -> None:
-    """On every try, and without damage."""
+    """The original always has another MD5 than listed, and still decodes."""
     board = await start(md5_mismatch_rate=1.0)
     post = (await board.posts(limit=1))[0]
     bodies = {(await board.get(post["file_url"])).body for _ in range(2)}
@@ -473,7 +474,7 @@ async def test_bytes_may_differ_from_their_md5_and_still_decode(start: Start) ->
 
 
 async def test_types_may_be_wrong(start: Start) -> None:
-    """A picture as text/plain, its bytes intact."""
+    """A picture is sent as text/plain, its bytes intact."""
     board = await start(wrong_content_type=1.0)
     post = (await board.posts(limit=1))[0]
     answer = await board.get(post["file_url"])
@@ -494,7 +495,7 @@ async def test_types_may_be_wrong(start: Start) -> None:
     ],
 )
 async def test_faults_that_heal_strike_the_first_tries_only(start: Start, fault: str, broken: Any) -> None:
-    """Two tries fail in the way of the fault, the third works; the board counts what it did."""
+    """With `heals_after` 2, two tries fail, the third works, and the board has counted two."""
     board = await start(**{fault: 1.0}, heals_after=2)
     index = board.site.posts.newest()
     post = board.site.posts.post(index)
@@ -513,7 +514,7 @@ async def test_faults_that_heal_strike_the_first_tries_only(start: Start, fault:
 
 
 async def test_a_reset_is_a_reset(start: Start) -> None:
-    """The connection breaks with ECONNRESET, not with an orderly end; the second try of the address works."""
+    """The first try of an address ends with ECONNRESET, the second works."""
     board = await start(reset_rate=1.0)
     host, port = board.url.removeprefix("http://").split(":")
     request = b"GET /robots.txt HTTP/1.1\r\nHost: board\r\nConnection: close\r\n\r\n"
@@ -530,14 +531,14 @@ async def test_a_reset_is_a_reset(start: Start) -> None:
 
 
 async def test_faults_need_not_heal(start: Start) -> None:
-    """`heals_after` null: every try fails, of the API as well."""
+    """With `heals_after` null, every try fails."""
     board = await start(status_503_rate=1.0, heals_after=None)
 
     assert [(await board.api(json=1)).status for _ in range(4)] == [503] * 4
 
 
 async def test_api_answers_are_cut_and_reset_as_well(start: Start) -> None:
-    """A listing that is cut short is whole on the next try."""
+    """A truncated listing is complete on the next try."""
     board = await start(truncated_rate=1.0)
     with pytest.raises(aiohttp.ClientPayloadError):
         await board.posts(limit=5)
@@ -546,7 +547,7 @@ async def test_api_answers_are_cut_and_reset_as_well(start: Start) -> None:
 
 
 async def test_slow_and_stalled_answers(start: Start) -> None:
-    """A slow body arrives whole in pieces; a stalled one stops half-way without an end."""
+    """A slow body arrives complete; a stalled one stops half-way, and the connection stays open."""
     slow, stalled = await start(slow_rate=1.0, slow_s=0.08), await start(stall_rate=1.0, stall_s=30)
     begun_s = asyncio.get_running_loop().time()
 
@@ -564,8 +565,10 @@ async def test_slow_and_stalled_answers(start: Start) -> None:
 
 
 @pytest.mark.parametrize("form", ["seconds", "date", "none"])
-async def test_too_many_requests_with_and_without_a_time(start: Start, form: str) -> None:
-    """Every third request of all is refused, and says when to come back in the form that is set."""
+async def test_too_many_requests_with_and_without_a_time(
+    start: Start, form: Literal["seconds", "date", "none"]
+) -> None:
+    """Every third request is refused, with Retry-After in the selected form."""
     board = await start(status_429=TooManyRequests(every=3, retry_after=form, wait_s=7))
     answers = [await board.api(limit=1) for _ in range(6)]
 
@@ -579,7 +582,7 @@ async def test_too_many_requests_with_and_without_a_time(start: Start, form: str
 
 
 async def test_a_rate_of_requests_is_enforced(start: Start) -> None:
-    """More than so many within a second are refused, in the dialect's own form."""
+    """Requests beyond the limit within one second are refused in the dialect's own form."""
     board = await start(max_requests_per_s=4, dialect="danbooru")
     answers = [await board.get("/posts.json?limit=1") for _ in range(7)]
 
@@ -589,7 +592,7 @@ async def test_a_rate_of_requests_is_enforced(start: Start) -> None:
 
 
 async def test_user_agents_may_be_blocked(start: Start) -> None:
-    """A browser's gets a page with 403, an honest one what it asks for."""
+    """A blocked User-Agent gets a page with 403, another one the answer."""
     board = await start(blocked_user_agents=("mozilla",))
 
     assert (await board.get("/index.php", User_Agent="Mozilla/5.0 (X11)")).status == 403
@@ -598,7 +601,7 @@ async def test_user_agents_may_be_blocked(start: Start) -> None:
 
 
 async def test_latency_is_added_to_every_answer(start: Start) -> None:
-    """Each answer waits."""
+    """Every answer is delayed by `latency_s`."""
     board = await start(latency_s=0.05)
     begun_s = asyncio.get_running_loop().time()
     await board.get("/robots.txt")
@@ -607,7 +610,7 @@ async def test_latency_is_added_to_every_answer(start: Start) -> None:
 
 
 async def test_traffic_is_counted_by_kind_and_by_address(start: Start) -> None:
-    """Tests can read who asked for what, and how fast."""
+    """The log counts requests by kind, address, status and time."""
     board = await start()
     post = next(post for post in await board.posts() if post["sample"])
     for url in (post["file_url"], post["file_url"], post["sample_url"], post["preview_url"]):

@@ -1,6 +1,6 @@
-"""gallery-dl, a client that knows nothing of us, downloads every post that the board lists.
+"""gallery-dl, an independent client, downloads every post that the stand-in board lists.
 
-How it is pointed at the board, and what it then sends: safebooru-wire.md, section 4.
+Its configuration and its requests are those of safebooru-wire.md, section 4.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 
 async def gallery_dl(folder: Path, address: str, **options: Any) -> dict[int, bytes]:
-    """Run gallery-dl on an address; returns what it saved, by post id."""
+    """Run gallery-dl on an address; return the saved files by post id."""
     quick = {"request-interval": 0, "sleep-retries": 0, "retries": 2}
     boards = {"gelbooru_v02": {"local": _root(address) | quick}, "Danbooru": {"local": _root(address) | quick}}
     config = folder / "gallery-dl.json"
@@ -51,12 +51,13 @@ async def gallery_dl(folder: Path, address: str, **options: Any) -> dict[int, by
 
 
 def _root(address: str) -> dict[str, str]:
-    root = re.search(r"http://[\d.]+:\d+", address)[0]
-    return {"root": root, "pattern": re.escape(root.removeprefix("http://"))}
+    root = re.search(r"http://([\d.]+:\d+)", address)
+    assert root
+    return {"root": root[0], "pattern": re.escape(root[1])}
 
 
 async def test_gelbooru_mode(start: Start, tmp_path: Path) -> None:
-    """XML pages of 100 until the count is reached; every original, bytes equal."""
+    """The client reads XML pages of 100 posts until the count is reached, and gets every original."""
     board = await start(pictures=8)
     saved = await gallery_dl(tmp_path, f"gelbooru_v02:{board.url}/index.php?page=post&s=list&tags=all")
     listed = {post["id"]: post["file_url"] for post in await board.posts(limit=1000)}
@@ -67,7 +68,7 @@ async def test_gelbooru_mode(start: Start, tmp_path: Path) -> None:
 
 
 async def test_gelbooru_mode_with_a_search(start: Start, tmp_path: Path) -> None:
-    """A tag finds its posts only."""
+    """A search downloads only matching posts."""
     board = await start(pictures=8)
     saved = await gallery_dl(tmp_path, f"gelbooru_v02:{board.url}/index.php?page=post&s=list&tags=1girl+-smile")
     wanted = await board.posts(limit=1000, tags="1girl+-smile")
@@ -77,7 +78,7 @@ async def test_gelbooru_mode_with_a_search(start: Start, tmp_path: Path) -> None
 
 
 async def test_gelbooru_mode_past_a_wall(start: Start, tmp_path: Path) -> None:
-    """At a wall of no bytes the client goes on by `id:<last`, and still gets everything."""
+    """At a wall that answers with an empty body, the client continues by `id:<last` and gets all posts."""
     board = await start(pictures=2, posts=250, wall_depth=100, wall_form="empty")
     saved = await gallery_dl(tmp_path, f"gelbooru_v02:{board.url}/index.php?page=post&s=list&tags=")
 
@@ -86,7 +87,7 @@ async def test_gelbooru_mode_past_a_wall(start: Start, tmp_path: Path) -> None:
 
 
 async def test_gelbooru_mode_reads_categories_from_the_html(start: Start, tmp_path: Path) -> None:
-    """With `tags` on, the client takes each tag's category from the view page."""
+    """With `tags` on, the client reads each tag's category from the view page."""
     board = await start(pictures=3, posts=3)
     names = ("id", "tags_artist", "tags_general", "tags_metadata")
     beside = {"name": "metadata", "directory": "../said", "filename": "{id}.json", "include": names}
@@ -103,7 +104,7 @@ async def test_gelbooru_mode_reads_categories_from_the_html(start: Start, tmp_pa
 
 
 async def test_danbooru_mode(start: Start, tmp_path: Path) -> None:
-    """Pages of 200, then by `page=b<last id>`; every original, bytes equal."""
+    """The client reads pages of 200 posts, then by `page=b<last id>`, and gets every original."""
     board = await start(dialect="danbooru", pictures=3, posts=420)
     saved = await gallery_dl(tmp_path, f"Danbooru:{board.url}/posts?tags=")
     posts = [

@@ -1,4 +1,4 @@
-"""What the stand-in board says in Gelbooru's dialect: the facts of the wire document, one by one."""
+"""Gelbooru's dialect of the stand-in board: the facts of the wire document, one by one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TYPES = {
 
 
 async def test_json_is_a_bare_array_of_22_keys_under_the_type_of_a_page(start: Start) -> None:
-    """Body A: keys in their order, types, escaped slashes, URLs that are absolute and point at the board."""
+    """Body A: keys in order, types, escaped slashes, absolute URLs of the board."""
     board = await start()
     answer = await board.api(json=1, limit=40)
 
@@ -113,7 +113,7 @@ async def test_nothing_found_is_no_bytes_in_json_and_an_empty_element_in_xml(sta
 
 
 async def test_the_wall_answers_in_xml_even_to_json(start: Start) -> None:
-    """Body C: pid*limit beyond the wall; exactly at the wall is still served."""
+    """Body C: beyond the wall the answer is XML; `pid*limit` exactly at the wall is still served."""
     board = await start(wall_depth=100)
     at_wall, beyond = await board.api(json=1, limit=50, pid=2), await board.api(json=1, limit=50, pid=3)
 
@@ -125,7 +125,7 @@ async def test_the_wall_answers_in_xml_even_to_json(start: Start) -> None:
 
 
 async def test_the_wall_stands_at_200000_and_can_be_empty_instead(start: Start) -> None:
-    """The real depth by default; the other form is a body of no bytes, in XML mode too."""
+    """The wall has the real depth by default; its other form is an empty body, in XML mode, too."""
     board = await start(posts=200_001, pictures=1)
     other = await start(wall_depth=0, wall_form="empty")
 
@@ -136,7 +136,7 @@ async def test_the_wall_stands_at_200000_and_can_be_empty_instead(start: Start) 
 
 
 async def test_limits_and_pages(start: Start) -> None:
-    """100 posts by default, more than 1000 cut to 1000; newest first; pid counts pages."""
+    """A page has 100 posts by default and at most 1000, newest first; pid counts pages."""
     board = await start(posts=1300, pictures=2)
     everything = [post["id"] for pid in (0, 1) for post in await board.posts(limit=1000, pid=pid)]
 
@@ -148,7 +148,7 @@ async def test_limits_and_pages(start: Start) -> None:
 
 
 async def test_one_post_by_its_id(start: Start) -> None:
-    """Body E: the post; past the newest, the newest; a hole, nothing; ignored beside tags."""
+    """Body E: `id=N` finds its post, nothing for a hole, the newest post if N is too high; not beside tags."""
     board = await start()
     ids = [post["id"] for post in await board.posts(limit=1000)]
     hole = next(number for number in range(1, ids[0]) if number not in ids)
@@ -161,7 +161,7 @@ async def test_one_post_by_its_id(start: Start) -> None:
 
 
 async def test_lists_of_ids_are_silently_ignored(start: Start) -> None:
-    """The newest posts come back; unless the board is told to honour such lists."""
+    """Lists of ids give the newest posts, unless the board honours them."""
     board, other = await start(), await start(id_list="honoured")
     newest = [post["id"] for post in await board.posts(limit=5)]
 
@@ -172,7 +172,7 @@ async def test_lists_of_ids_are_silently_ignored(start: Start) -> None:
 
 
 async def test_paging_by_id_reaches_every_post_once(start: Start) -> None:
-    """`id:<last` needs no page number; `sort:id:asc` is ignored unless switched on."""
+    """`id:<last` needs no page number; `sort:id:asc` is ignored unless it is switched on."""
     board, other = await start(), await start(sort_id_asc=True)
     seen: list[int] = []
     while posts := await board.posts(limit=17, tags=f"id:%3C{seen[-1] if seen else 10**9}"):
@@ -185,7 +185,7 @@ async def test_paging_by_id_reaches_every_post_once(start: Start) -> None:
 
 
 async def test_ratings_are_mixed_and_scores_may_be_null(start: Start) -> None:
-    """Old posts say safe where new ones say general; nobody voted is null, not 0; no parent is 0."""
+    """Old posts are rated safe, new ones general; a post without votes has score null, without parent 0."""
     board = await start(posts=24, pictures=24)
     posts = (await board.posts(limit=24))[::-1]
 
@@ -197,13 +197,13 @@ async def test_ratings_are_mixed_and_scores_may_be_null(start: Start) -> None:
 
 
 def test_entities_are_spelt_as_the_board_spells_them() -> None:
-    """The apostrophe is `&#039;`, as in the recorded bytes, and the other four have their names."""
+    """The apostrophe is `&#039;`, as in recorded bytes; the other four have names."""
     assert entities("jack-o'-lantern") == "jack-o&#039;-lantern"
     assert entities('<&>"') == "&lt;&amp;&gt;&quot;"
 
 
 async def test_tags_carry_entities_in_json_and_none_in_the_tag_api(start: Start) -> None:
-    """`>_<` is `&gt;_&lt;` in JSON; XML needs no second unescaping."""
+    """`>_<` is `&gt;_&lt;` in JSON; XML is escaped once."""
     board = await start(posts=400, pictures=400)
     special = [tag for tag in board.site.catalogue.pictures_by_tag() if set(tag) & set("<>&'")]
     picked = board.site.catalogue.pictures_by_tag()[special[0]]
@@ -219,7 +219,7 @@ async def test_tags_carry_entities_in_json_and_none_in_the_tag_api(start: Start)
 
 
 async def test_the_tag_api_speaks_xml_only(start: Start) -> None:
-    """Body G and its like: json=1 is ignored, an unknown tag is an empty element, counts are exact."""
+    """Body G: json=1 is ignored, an unknown tag gives an empty list, counts are exact."""
     board = await start()
     tags = await board.tags(json=1, limit=1000)
 
@@ -235,7 +235,7 @@ async def test_the_tag_api_speaks_xml_only(start: Start) -> None:
 
 
 async def test_the_tag_api_takes_its_parameters(start: Start) -> None:
-    """id, after_id, name_pattern, pid, limit, orderby; a batch of names only where it is honoured."""
+    """The tag API obeys id, after_id, name_pattern, pid, limit, orderby; and names if it is switched on."""
     board, other = await start(), await start(names_list="honoured")
     everything = await board.tags(limit=1000)
     names = [tag.attrib["name"] for tag in everything]
@@ -255,7 +255,7 @@ async def test_the_tag_api_takes_its_parameters(start: Start) -> None:
 
 
 async def test_the_old_shape_and_the_envelopes_of_sister_sites(start: Start) -> None:
-    """15 keys without a URL and a directory that is a string; `post` lists in an object."""
+    """The old shape has 15 keys without a URL and a textual directory; envelopes are objects with `post`."""
     old, plain, full = (
         await start(old_json_shape=True),
         await start(json_envelope="post"),
@@ -273,21 +273,21 @@ async def test_the_old_shape_and_the_envelopes_of_sister_sites(start: Start) -> 
 
 
 async def test_json_may_be_refused(start: Start) -> None:
-    """Then XML comes back, whatever was asked for."""
+    """A request for JSON is answered in XML."""
     board = await start(json_refused=True)
 
     assert (await board.api(json=1, limit=3)).xml.attrib["count"] == "120"
 
 
 async def test_deleted_posts_cannot_be_asked_for(start: Start) -> None:
-    """The one sister site that was asked answers 500."""
+    """`deleted=show` is answered 500, as on a sister site."""
     board = await start()
 
     assert (await board.api(deleted="show", last_id=1)).status == 500
 
 
 async def test_files_are_those_that_the_listing_promises(start: Start) -> None:
-    """Originals have their md5, size and type; samples are JPEGs 850 px wide; all bytes differ."""
+    """Originals have the listed MD5, size and type; samples are JPEGs of the listed size; all files differ."""
     board = await start(posts=30, pictures=10)
     hashes = set()
     for post in await board.posts(limit=30):
@@ -298,7 +298,7 @@ async def test_files_are_those_that_the_listing_promises(start: Start) -> None:
         with Image.open(io.BytesIO(original.body)) as picture:
             picture.load()
             assert picture.size == (post["width"], post["height"])
-            assert original.headers["Content-Type"] == Image.MIME[picture.format]
+            assert original.headers["Content-Type"] == Image.MIME[picture.format or ""]
         if post["sample"]:
             sample = await board.get(post["sample_url"])
             with Image.open(io.BytesIO(sample.body)) as picture:
@@ -311,7 +311,7 @@ async def test_files_are_those_that_the_listing_promises(start: Start) -> None:
 
 @pytest.mark.parametrize("change", ["stem", "directory", "extension", "unmade sample"])
 async def test_what_is_no_file_is_not_found(start: Start, change: str) -> None:
-    """A URL that the board did not hand out is 404."""
+    """A URL that the board did not list is 404."""
     board = await start(posts=12, pictures=12)
     posts = await board.posts(limit=12)
     url = posts[0]["file_url"]
@@ -327,7 +327,7 @@ async def test_what_is_no_file_is_not_found(start: Start, change: str) -> None:
 
 
 async def test_html_lists_have_the_marks_that_clients_look_for(start: Start) -> None:
-    """42 per page, pid an offset, ids, titles, the link to the last page; chickens if there is nothing."""
+    """A page has 42 posts with ids and titles, pid is an offset, the last page is linked; or chickens."""
     board = await start()
     posts = await board.posts(limit=1000)
     first = (await board.get("/index.php?page=post&s=list&tags=all")).text
@@ -375,7 +375,7 @@ async def test_the_index_file_and_doubled_slashes(start: Start) -> None:
 
 
 async def test_html_views_name_the_category_of_every_tag(start: Start) -> None:
-    """The sidebar has a class for each category; the original is linked; a hole is chickens."""
+    """The sidebar has a class for each category, and the original is linked; for a hole there are chickens."""
     board = await start()
     post = (await board.posts(limit=1))[0]
     page = (await board.get(f"/index.php?page=post&s=view&id={post['id']}")).text
@@ -390,7 +390,7 @@ async def test_html_views_name_the_category_of_every_tag(start: Start) -> None:
 
 
 async def test_there_is_no_robots_txt(start: Start) -> None:
-    """None was found there; one can be given."""
+    """robots.txt is 404 by default; its text can be set."""
     board, other = await start(), await start(robots_txt="User-agent: *\nDisallow: /images/\n")
 
     assert (await board.get("/robots.txt")).status == 404
@@ -398,7 +398,7 @@ async def test_there_is_no_robots_txt(start: Start) -> None:
 
 
 async def test_an_empty_board_has_nothing(start: Start) -> None:
-    """No posts: empty bodies everywhere, no failure."""
+    """A board without posts answers every request, with empty lists."""
     board = await start(posts=0)
 
     assert await board.posts() == []

@@ -1,4 +1,4 @@
-"""Ids with holes, by arithmetic."""
+"""Ids with holes."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +10,7 @@ SEEDS = st.integers(0, 5)
 
 @given(SEEDS, st.integers(0, 10**9))
 def test_index_and_id_lead_to_each_other(seed: int, index: int) -> None:
-    """Every index has an id that leads back to it, and as many ids below it as there are indices."""
+    """Every index has an id that leads back to it, with `index` ids below it."""
     post_id = id_of(seed, index)
 
     assert index_of(seed, post_id) == index
@@ -25,7 +25,7 @@ def test_ids_rise_with_the_index(seed: int, index: int) -> None:
 
 
 def test_three_ids_in_a_hundred_are_holes() -> None:
-    """The share of holes is the real board's."""
+    """Three ids in a hundred are holes, as on the real board."""
     ids = [id_of(7, index) for index in range(970)]
 
     assert ids[-1] <= 1000
@@ -35,5 +35,5 @@ def test_three_ids_in_a_hundred_are_holes() -> None:
 
 
 def test_another_seed_has_other_holes() -> None:
-    """Holes are not always the same."""
+    """The holes depend on the seed."""
     assert [id_of(1, index) for index in range(200)] != [id_of(2, index) for index in range(200)]

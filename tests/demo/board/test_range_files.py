@@ -1,4 +1,4 @@
-"""Byte ranges, validators and their absence."""
+"""Byte ranges and validators of files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def ask(ranges: Any = "etag", **headers: str) -> Any:
     ],
 )
 def test_ranges(wanted: str, status: int, body: bytes, content_range: str | None) -> None:
-    """RFC 9110, section 14: one range is served, an impossible one refused, nonsense ignored."""
+    """One range is served, an impossible one refused, an invalid one ignored (RFC 9110, section 14)."""
     answer = ask(Range=wanted)
 
     assert (answer.status, answer.body, answer.headers.get("Content-Range")) == (status, body, content_range)
@@ -47,12 +47,12 @@ def test_ranges(wanted: str, status: int, body: bytes, content_range: str | None
     [(ETAG, 206), (MODIFIED, 206), ('"other"', 200), ("Thu, 01 Jan 1970 00:00:00 GMT", 200)],
 )
 def test_a_range_of_another_version_is_the_whole_file(if_range: str, status: int) -> None:
-    """If-Range with the ETag or the date gives the range, with anything else everything."""
+    """If-Range with the ETag or the date returns the range, otherwise the whole file."""
     assert ask(Range="bytes=5-", If_Range=if_range).status == status
 
 
 def test_what_the_client_has_already_is_not_sent() -> None:
-    """304 for the ETag, its weak form, a list with it, and the date."""
+    """The answer is 304 for the ETag, its weak form, a list that contains it, and the date."""
     assert ask(If_None_Match=ETAG).status == 304
     assert ask(If_None_Match=f'"x", W/{ETAG}').status == 304
     assert ask(If_None_Match='"x"').status == 200
@@ -60,7 +60,7 @@ def test_what_the_client_has_already_is_not_sent() -> None:
 
 
 def test_ranges_without_an_etag_and_none_at_all() -> None:
-    """`plain` serves ranges and names no ETag; `none` sends everything and promises nothing."""
+    """`plain` serves ranges without an ETag; `none` always sends the whole file."""
     plain, none = ask("plain", Range="bytes=1-2"), ask("none", Range="bytes=1-2")
 
     assert (plain.status, plain.headers.get("ETag"), plain.headers["Accept-Ranges"]) == (206, None, "bytes")
@@ -68,7 +68,7 @@ def test_ranges_without_an_etag_and_none_at_all() -> None:
 
 
 async def test_files_are_served_in_ranges(start: Start) -> None:
-    """Over HTTP: the parts of a file make the file; the length is promised; HEAD sends no body."""
+    """Over HTTP, ranges make up the file; HEAD states the length and sends no body."""
     board = await start()
     url = (await board.posts(limit=1))[0]["file_url"]
     whole = await board.get(url)
@@ -98,5 +98,5 @@ async def test_files_are_served_in_ranges(start: Start) -> None:
     ],
 )
 def test_what_fits_in_a_box(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    """The shape is kept, nothing grows, no side vanishes."""
+    """The aspect ratio is kept, no side grows, no side becomes 0."""
     assert fit(size, (150, 150)) == expected

@@ -1,4 +1,4 @@
-"""The search of the stand-in board, against looking at every post."""
+"""Searches on the stand-in board, compared with a scan of all posts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CATALOGUE = Catalogue(pictures=PICTURES, shown=POSTS.picture, rating_of=rating_o
 
 
 def holds(term: str, post: BoardPost) -> bool:
-    """What a term means, said a second time and without arithmetic."""
+    """Evaluate a term on one post, independently of the board's arithmetic."""
     shown = post.shown
     simple = {
         "1girl": "1girl" in shown.tags.all,
@@ -80,7 +80,7 @@ TERMS = st.sampled_from(
 def test_pages_and_counts_are_those_of_looking_at_every_post(
     terms: list[str], gone: set[int], offset: int, limit: int, is_ascending: bool
 ) -> None:
-    """Any terms, on any page, find what a scan finds, in the right order, with the right count."""
+    """Any page of any search has the posts, the order and the count that a scan finds."""
     text = " ".join([*terms, "sort:id:asc"] if is_ascending else terms)
     search = CATALOGUE.resolve(parse(text, GRAMMAR), {})
     there = [index for index in range(SHOWN) if index not in gone]
@@ -93,7 +93,7 @@ def test_pages_and_counts_are_those_of_looking_at_every_post(
 
 
 def test_children_are_found_by_their_parent() -> None:
-    """`parent:N` finds exactly the posts that name N."""
+    """`parent:N` finds exactly the posts whose parent is N."""
     posts = [POSTS.post(index) for index in range(SHOWN)]
     parents = {post.parent_id for post in posts if post.parent_id is not None}
     children = {
@@ -106,11 +106,13 @@ def test_children_are_found_by_their_parent() -> None:
     assert parents
     for parent, found in children.items():
         assert found == [post.ordinal for post in reversed(posts) if post.parent_id == parent]
-        assert POSTS.has_children(POSTS.post(POSTS.find(parent)))
+        index = POSTS.find(parent)
+        assert index is not None
+        assert POSTS.has_children(POSTS.post(index))
 
 
 def test_a_big_board_is_searched_without_looking_at_its_posts() -> None:
-    """A million posts are counted and paged by arithmetic: no picture is asked for twice."""
+    """Count and pages of a million posts follow from those of the pictures."""
     shown = 10**6
     search = CATALOGUE.resolve(parse("1girl", GRAMMAR), {})
     with_tag = {number for number in range(PICTURES) if "1girl" in POSTS.picture(number).tags.all}
@@ -142,19 +144,19 @@ def test_a_big_board_is_searched_without_looking_at_its_posts() -> None:
     ],
 )
 def test_terms_are_read(text: str, expected: tuple[object, ...]) -> None:
-    """Each kind of term is read as what it is, and whatever is no metatag is a tag."""
+    """Each kind of term is recognised, and every other word is a tag."""
     assert parse(text, GRAMMAR).terms == expected
 
 
 def test_terms_that_the_board_ignores_are_ignored() -> None:
-    """Id lists and cursors mean nothing where the board does not honour them; a single id always does."""
+    """Id lists and comparisons are ignored if the grammar says so; a single id never is."""
     grammar = Grammar(id_lists=False, id_cursors=False)
 
     assert parse("id:1,2 id:<9 id:3..4 id:7", grammar).terms == (Between("id", 7, 7),)
 
 
-def test_hashes_are_found_wherever_they_stand() -> None:
-    """Hashes inside negations and alternatives are named as well."""
+def test_hashes_are_found_at_any_depth() -> None:
+    """Hashes are found inside negations and alternatives, too."""
     assert md5_terms(parse("md5:aa -md5:bb ( md5:cc ~ x )", GRAMMAR)) == {"aa", "bb", "cc"}
     search = CATALOGUE.resolve(parse("-md5:bb id:<20", GRAMMAR), {"bb": 3})
     found = CATALOGUE.page(search, offset=0, limit=50, shown=SHOWN, gone=())
