@@ -83,7 +83,7 @@ def _write(dataset: Path, shards: int, tags: int) -> Path:
         labels.sort(axis=1)
         ids = np.arange(number * ROWS + 1, (number + 1) * ROWS + 1)
         write_arrow_table(dataset / name.metadata, METADATA, _rows(ids, labels, names))
-        written.append(Shard(name=name, samples=ROWS, bytes=0, sha256=""))
+        written.append(Shard(name=name, samples=ROWS, bytes=0, sha256="", rows_sha256=""))
     manifest = Manifest(
         plan_hash="0",
         image=ImageRecipe(),

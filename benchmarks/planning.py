@@ -182,7 +182,7 @@ def _measure(folder: Path) -> dict[str, float]:
         "shards": len(plan.shards),
         "alike": plan.alike,
         "peak_rss_mb": round(peak_rss_mb()),
-        "pairs_in_sample": _checked_pairs(candidates.looks.hashes[:_SAMPLE, 0]),
+        "pairs_in_sample": _checked_pairs(candidates.appearances.hashes[:_SAMPLE, 0]),
     }
 
 

@@ -167,8 +167,8 @@ def _board(out: Path, posts: int) -> Iterator[str]:
     """Serve the stand-in board from a process of its own for the duration of the block; yield its URL.
 
     In a process of its own, drawing does not compete with the crawler for the interpreter. A store belongs to
-    one board, which its URL identifies, so every run uses the port of the first. The board's standard input is a
-    pipe from this process, so that it stops when this process ends, even by SIGKILL.
+    one board, which its URL identifies, so every run uses the port of the first. The board's standard input is
+    a pipe from this process, so that it stops when this process ends, even by SIGKILL.
 
     Raises:
         Alti2vError: The board does not start, for example because its port is in use.
