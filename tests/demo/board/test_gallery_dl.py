@@ -64,7 +64,7 @@ async def test_gelbooru_mode(start: Start, tmp_path: Path) -> None:
 
     assert len(saved) == 120
     assert saved == {post_id: (await board.get(url)).body for post_id, url in listed.items()}
-    assert sum("pid=" in target for target in board.board.traffic.targets) == 2
+    assert sum("pid=" in target for target in board.requests) == 2
 
 
 async def test_gelbooru_mode_with_a_search(start: Start, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ async def test_gelbooru_mode_past_a_wall(start: Start, tmp_path: Path) -> None:
     saved = await gallery_dl(tmp_path, f"gelbooru_v02:{board.url}/index.php?page=post&s=list&tags=")
 
     assert len(saved) == 250
-    assert any("id%3A%3C" in target for target in board.board.traffic.targets)
+    assert any("id%3A%3C" in target for target in board.requests)
 
 
 async def test_gelbooru_mode_reads_categories_from_the_html(start: Start, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ async def test_gelbooru_mode_reads_categories_from_the_html(start: Start, tmp_pa
 
     assert len(described) == 3
     for said in described:
-        shown = board.site.posts.post(board.site.posts.find(int(said["id"]))).shown.tags
+        shown = board.site.posts.post(board.index(int(said["id"]))).shown.tags
         assert tuple(said["tags_artist"].split()) == shown.artist
         assert tuple(sorted(said["tags_general"].split())) == shown.general
         assert tuple(sorted(said.get("tags_metadata", "").split())) == shown.meta
@@ -113,4 +113,4 @@ async def test_danbooru_mode(start: Start, tmp_path: Path) -> None:
 
     assert len(saved) == len(posts) > 200
     assert saved == {post["id"]: (await board.get(post["file_url"])).body for post in posts}
-    assert any("page=b" in target for target in board.board.traffic.targets)
+    assert any("page=b" in target for target in board.requests)

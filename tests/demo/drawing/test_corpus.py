@@ -1,4 +1,4 @@
-"""What is on the pictures: the same everywhere, tagged as a board tags, wrong at the stated rates."""
+"""Descriptions of the pictures: the same everywhere, tagged like a board, wrong at the stated rates."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_pictures_stay_what_they_are() -> None:
 
 
 def test_another_process_sees_the_same_pictures() -> None:
-    """No hash seed, clock or process leaks into a picture."""
+    """A picture depends on no hash seed, clock or process."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import test_corpus; print(test_corpus.fingerprint(range(0, 400, 7)))"
@@ -70,12 +70,12 @@ def test_another_process_sees_the_same_pictures() -> None:
 
 
 def test_a_picture_does_not_depend_on_the_size_of_its_corpus() -> None:
-    """The board may add pictures without changing the old ones."""
+    """A larger corpus leaves the first pictures unchanged."""
     assert illustration(CORPUS, 77) == illustration(Corpus(pictures=78), 77)
 
 
 def test_another_seed_gives_other_pictures() -> None:
-    """The seed decides what is drawn."""
+    """Another seed gives other pictures."""
     same = sum(
         illustration(CORPUS, n).true_tags == illustration(Corpus(seed=1), n).true_tags for n in range(50)
     )
@@ -85,19 +85,19 @@ def test_another_seed_gives_other_pictures() -> None:
 
 @pytest.mark.parametrize("number", [-1, 10])
 def test_numbers_outside_the_corpus_are_refused(number: Any) -> None:
-    """There are exactly `pictures` pictures, from 0."""
+    """Numbers outside 0 to `pictures` - 1 are refused."""
     with pytest.raises(ValueError, match="outside"):
         illustration(Corpus(pictures=10), number)
 
 
 def test_an_empty_corpus_is_refused() -> None:
-    """A corpus holds something."""
+    """A corpus without pictures is refused."""
     with pytest.raises(ValueError, match="at least 1"):
         Corpus(pictures=0)
 
 
 def test_every_tag_stands_in_its_category(everything: list[Illustration]) -> None:
-    """The vocabulary is complete, and files each tag where the pictures carry it."""
+    """The vocabulary contains every tag of the pictures, in the same category."""
     category_of = categories()
     for what in everything:
         for tags in (what.tags, what.true_tags):
@@ -107,7 +107,7 @@ def test_every_tag_stands_in_its_category(everything: list[Illustration]) -> Non
 
 
 def test_the_vocabulary_has_the_promised_breadth() -> None:
-    """Over a hundred tags, all five categories, a dozen characters of three copyrights; each of them occurs."""
+    """There are over a hundred tags in five categories, a dozen characters and three copyrights; all occur."""
     large = Corpus(pictures=12_000)  # the rarest tags are met once in some thousand pictures
     seen = {tag for number in range(large.pictures) for tag in illustration(large, number).true_tags.all}
     sizes = Counter(categories().values())
@@ -121,13 +121,13 @@ def test_the_vocabulary_has_the_promised_breadth() -> None:
 
 
 def test_some_tags_need_escaping(everything: list[Illustration]) -> None:
-    """Boards send these as HTML entities: the crawler has something to unescape."""
+    """Some tags contain characters that boards send as HTML entities."""
     assert 0 < share(everything, ">_<") < 0.05
     assert 0 < share(everything, "jack-o'-lantern") < 0.05
 
 
 def test_frequencies_fall_off_as_on_a_board(everything: list[Illustration]) -> None:
-    """Rank times frequency is about constant (Zipf): the slope in log-log is near -1, and straight."""
+    """Frequencies follow Zipf's law: in log-log, rank and frequency are a line with a slope near -1."""
     counts = Counter(tag for what in everything for tag in (*what.true_tags.general, *what.true_tags.character))
     frequencies = np.log(sorted(counts.values(), reverse=True)[9:200])
     ranks = np.log(np.arange(10, 201))
@@ -138,7 +138,7 @@ def test_frequencies_fall_off_as_on_a_board(everything: list[Illustration]) -> N
 
 
 def test_implied_tags_are_there(everything: list[Illustration]) -> None:
-    """What is on a picture is tagged with all that it implies."""
+    """Every tag of a picture comes with the tags that it implies."""
     for what in everything:
         tags = set(what.true_tags.all)
         for tag in tags & set(words.IMPLICATIONS):
@@ -146,7 +146,7 @@ def test_implied_tags_are_there(everything: list[Illustration]) -> None:
 
 
 def test_characters_keep_their_looks(everything: list[Illustration]) -> None:
-    """A named character brings its copyright, and its own hair colour wherever colours can be seen."""
+    """A named character comes with its copyright, and in colour pictures with its hair colour."""
     character_of = {character.name: character for character in CHARACTERS}
     for what in everything:
         for name in what.true_tags.character:
@@ -157,7 +157,7 @@ def test_characters_keep_their_looks(everything: list[Illustration]) -> None:
 
 
 def test_popularity_differs(everything: list[Illustration]) -> None:
-    """The most popular character and artist are met several times as often as the last."""
+    """The most popular character and artist occur several times as often as the last."""
     for category in (Category.CHARACTER, Category.ARTIST):
         counts = Counter(tag for what in everything for tag in what.true_tags.of(category)).most_common()
         assert counts[0][1] > 3 * counts[-1][1]
@@ -168,12 +168,12 @@ def test_popularity_differs(everything: list[Illustration]) -> None:
     [("witch_hat", "halloween"), ("straw_hat", "beach"), ("school_uniform", "classroom"), ("umbrella", "rain")],
 )
 def test_settings_bring_what_belongs_to_them(everything: list[Illustration], tag: Any, setting: Any) -> None:
-    """Tags are not independent of each other."""
+    """Some tags occur together more often than by chance."""
     assert share(everything, tag, given=setting) > 1.4 * share(everything, tag)
 
 
 def test_a_picture_without_colours_is_tagged_without_them(everything: list[Illustration]) -> None:
-    """Nobody tags blue hair on a greyscale picture."""
+    """Greyscale pictures have no colour tags."""
     greyscale = [what for what in everything if "monochrome" in what.true_tags.general]
     colours = set(words.HAIR_COLOURS.tags() | words.EYE_COLOURS.tags() | words.DRESS_COLOURS.tags())
 
@@ -201,12 +201,13 @@ def test_labels_are_wrong_at_the_stated_rate(everything: list[Illustration]) -> 
 
 
 def test_near_duplicates_repeat_an_earlier_picture(everything: list[Illustration]) -> None:
-    """They come at the stated rate, show the same scene, and are never repeated themselves."""
+    """Near-duplicates have the stated rate and the scene of an original, which is not one itself."""
     repeated = [what for what in everything if what.near_duplicate_of is not None]
     deviation = (NEAR_DUPLICATE_SHARE * (1 - NEAR_DUPLICATE_SHARE) / len(everything)) ** 0.5
 
     assert abs(len(repeated) / len(everything) - NEAR_DUPLICATE_SHARE) < 4 * deviation
     for what in repeated:
+        assert what.near_duplicate_of is not None
         first = everything[what.near_duplicate_of]
         assert first.number < what.number
         assert first.near_duplicate_of is None
@@ -216,14 +217,14 @@ def test_near_duplicates_repeat_an_earlier_picture(everything: list[Illustration
 
 
 def test_only_some_uploaders_link_parent_and_child(everything: list[Illustration]) -> None:
-    """A near-duplicate may be a child; nothing else is."""
+    """Only near-duplicates are children."""
     linked = {(what.near_duplicate_of is not None, what.is_child) for what in everything}
 
     assert {(False, False), (True, False), (True, True)} == linked
 
 
 def test_files_have_the_sizes_of_a_board(everything: list[Illustration]) -> None:
-    """Upright, lying and square pictures, most of them 700 to 1,200 px wide; few PNG and GIF."""
+    """Pictures are upright, wide or square, most of them 700 to 1,200 px wide; few are PNG or GIF."""
     widths = sorted(what.width for what in everything)
     ratios = [what.width / what.height for what in everything]
     kinds = Counter(what.file_ext for what in everything)
@@ -236,13 +237,13 @@ def test_files_have_the_sizes_of_a_board(everything: list[Illustration]) -> None
 
 
 def test_sizes_earn_their_meta_tags(everything: list[Illustration]) -> None:
-    """Danbooru's rule: highres from 1600 px of width or 1200 px of height."""
+    """highres begins at a width of 1600 px or a height of 1200 px, as on Danbooru."""
     for what in everything:
         assert ("highres" in what.true_tags.meta) == (what.width >= 1600 or what.height >= 1200)
 
 
 def test_knowing_a_picture_does_not_need_a_picture() -> None:
-    """The board lists posts without importing what draws them."""
+    """Listing posts does not import the drawing code."""
     code = "import sys, alti2v.demo.drawing.corpus; print(sorted({'PIL', 'numpy'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

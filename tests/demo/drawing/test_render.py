@@ -1,4 +1,4 @@
-"""The drawn files: what the corpus promises, visible, and the same in every process."""
+"""Drawn files: as the corpus describes them, with visible tags, and the same in every process."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_originals_are_what_the_corpus_promises(kind: Any) -> None:
-    """Format and size of every kind of original."""
+    """Every kind of original has the described format and size."""
     what = first(KINDS[kind])
     picture = opened(render.original(CORPUS, what.number))
 
@@ -69,7 +69,7 @@ def test_originals_are_what_the_corpus_promises(kind: Any) -> None:
 
 
 def test_transparent_pictures_show_a_figure_on_nothing() -> None:
-    """The corners are clear, the figure is opaque."""
+    """On a transparent picture the corners are clear and the figure is opaque."""
     what = first(KINDS["transparent"])
     alpha = np.asarray(opened(render.original(CORPUS, what.number)).getchannel("A"))
 
@@ -78,7 +78,7 @@ def test_transparent_pictures_show_a_figure_on_nothing() -> None:
 
 
 def test_a_sample_is_850_pixels_wide() -> None:
-    """The sample is the original, reduced, without transparency."""
+    """The sample is the original, reduced and without transparency."""
     what = first(KINDS["wide"])
     picture = opened(render.sample(CORPUS, what.number))
     whole = opened(render.original(CORPUS, what.number))
@@ -89,7 +89,7 @@ def test_a_sample_is_850_pixels_wide() -> None:
 
 
 def test_a_thumbnail_has_150_pixels_on_its_longer_side() -> None:
-    """Small enough for a list, and recognisable."""
+    """Thumbnails have a longer side of 150 px and resemble the picture."""
     picture = opened(render.thumbnail(CORPUS, 0))
 
     assert (picture.format, max(picture.size)) == ("JPEG", 150)
@@ -97,7 +97,7 @@ def test_a_thumbnail_has_150_pixels_on_its_longer_side() -> None:
 
 
 def test_another_process_draws_the_same_bytes() -> None:
-    """The board may draw a picture again at any time: its md5 holds."""
+    """A picture that is drawn again has the same bytes, in every process."""
     numbers = [4, first(KINDS["png"]).number]
     code = (
         "import hashlib, sys; from alti2v.demo.drawing import render\n"
@@ -115,11 +115,12 @@ def test_another_process_draws_the_same_bytes() -> None:
 
 
 def test_near_duplicates_look_alike_and_others_do_not() -> None:
-    """A near-duplicate is nearer to its original than any two other pictures are to each other."""
+    """A near-duplicate is closer to its original than any two other pictures are to each other."""
     repeated = [what for n in range(300) if (what := illustration(CORPUS, n)).edit is not None][:12]
     fresh = [what for n in range(100) if (what := illustration(CORPUS, n)).edit is None][:30]
 
-    def seen(number: int) -> np.ndarray:
+    def seen(number: int | None) -> np.ndarray:
+        assert number is not None
         return small(opened(render.original(CORPUS, number)), 24)
 
     near = [np.abs(seen(what.number) - seen(what.near_duplicate_of)).mean() for what in repeated]
@@ -131,12 +132,14 @@ def test_near_duplicates_look_alike_and_others_do_not() -> None:
 
 
 def test_recompressed_pictures_differ_in_bytes_only() -> None:
-    """The lower quality makes another file of the same picture."""
+    """A lower quality gives another, smaller file of the same picture."""
     what = first(lambda what: what.edit is not None and what.edit.quality < 60)
+    assert what.near_duplicate_of is not None
     again = render.original(CORPUS, what.number)
+    first_file = render.original(CORPUS, what.near_duplicate_of)
 
-    assert again != render.original(CORPUS, what.near_duplicate_of)
-    assert len(again) < 1.1 * len(render.original(CORPUS, what.near_duplicate_of))
+    assert again != first_file
+    assert len(again) < 1.1 * len(first_file)
 
 
 # Visibility ------------------------------------------------------------------------------------
@@ -170,7 +173,7 @@ SCENE_FIELDS = {
 
 @pytest.fixture(scope="module")
 def plain() -> Scene:
-    """Somebody before white, with nothing that hides anything."""
+    """An unnamed figure on white, with nothing that hides its details."""
     scene = compose(Random(5))
     figure = replace(
         compose(Random(12)).figures[0],
@@ -241,7 +244,7 @@ def assert_all_differ(pictures: dict[str, np.ndarray], *, least: int) -> None:
 
 @pytest.mark.parametrize("field", FIGURE_FIELDS)
 def test_every_option_of_a_figure_can_be_seen_at_64_pixels(plain: Scene, field: Any) -> None:
-    """No two options of one choice give the same picture to the model."""
+    """Any two options of one choice differ at the model's resolution."""
     table, framing = FIGURE_FIELDS[field]
     scene = replace(plain, framing=framing)
     fixed = {"bow": {"headwear": "hair_bow"}, "held": {"pose": "holding"}}.get(field, {})
@@ -256,9 +259,9 @@ def test_every_option_of_a_figure_can_be_seen_at_64_pixels(plain: Scene, field: 
 
 @pytest.mark.parametrize("field", SCENE_FIELDS)
 def test_every_option_of_a_scene_can_be_seen_at_64_pixels(plain: Scene, field: Any) -> None:
-    """Settings, framings and palettes are told apart at a glance."""
+    """Any two settings, framings or palettes differ at the model's resolution."""
     pictures = {
-        option.name: seen_by_the_model(replace(plain, **{field: option.name}))
+        option.name: seen_by_the_model(replace(plain, **dict[str, Any]({field: option.name})))
         for option in SCENE_FIELDS[field].options
         if option.name != "transparent"  # white, once it is flattened
     }
@@ -268,7 +271,7 @@ def test_every_option_of_a_scene_can_be_seen_at_64_pixels(plain: Scene, field: A
 
 @pytest.mark.parametrize("outfit", words.COLOURED_OUTFITS)
 def test_clothes_show_their_colour(plain: Scene, outfit: Any) -> None:
-    """A red dress is not a blue one."""
+    """Two colours of one outfit differ."""
     pictures = {
         option.name: seen_by_the_model(with_figure(plain, outfit=outfit, colour=option.name))
         for option in words.COLOURED_OUTFITS[outfit].options
@@ -279,7 +282,7 @@ def test_clothes_show_their_colour(plain: Scene, outfit: Any) -> None:
 
 @pytest.mark.parametrize("style", [option.name for option in words.GIRL_HAIR.options])
 def test_every_hair_style_is_more_than_bangs(plain: Scene, style: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behind, beside or on top: each style adds what its name says to the hair around the face."""
+    """Each hair style differs from the others in the hair around the face."""
     whole = seen_by_the_model(with_figure(plain, hair_style=style))
     for name in ("_LOOSE", "_TIED_BEHIND", "_TIED_BEFORE"):
         monkeypatch.setattr(hair, name, {})
@@ -289,7 +292,7 @@ def test_every_hair_style_is_more_than_bangs(plain: Scene, style: Any, monkeypat
 
 
 def test_every_artist_has_a_hand_of_their_own(plain: Scene) -> None:
-    """The same scene by two artists differs in line and palette."""
+    """Two artists draw the same scene differently."""
     pictures = {artist.name: seen_by_the_model(replace(plain, artist=artist)) for artist in ARTISTS}
 
     assert_all_differ(pictures, least=60)
@@ -299,7 +302,7 @@ def test_every_artist_has_a_hand_of_their_own(plain: Scene) -> None:
     "change", [{"ahoge": True}, {"blush": True}, {"gloves": True}, {"sleeves": "long"}, {"gaze": 1}]
 )
 def test_every_detail_can_be_seen_at_64_pixels(plain: Scene, change: Any) -> None:
-    """What is there or not there changes the picture."""
+    """Every optional detail changes the picture."""
     framing = "upper_body" if {"gloves", "sleeves"} & set(change) else "portrait"
     scene = replace(plain, framing=framing)
     changed = changed_pixels(seen_by_the_model(scene), seen_by_the_model(with_figure(scene, **change)))
@@ -310,7 +313,7 @@ def test_every_detail_can_be_seen_at_64_pixels(plain: Scene, change: Any) -> Non
 @pytest.mark.parametrize("style", [option.name for option in words.BOY_HAIR.options])
 @pytest.mark.parametrize("view", ["front", "side", "behind"])
 def test_boys_can_be_drawn_from_everywhere(plain: Scene, style: Any, view: Any) -> None:
-    """The choices that only boys have are drawn in every view."""
+    """Options that only boys have are visible in every view."""
     outfits = {
         option.name: seen_by_the_model(
             replace(
@@ -324,7 +327,7 @@ def test_boys_can_be_drawn_from_everywhere(plain: Scene, style: Any, view: Any) 
 
 
 def test_a_contact_sheet_shows_each_picture_once() -> None:
-    """Six pictures in two columns make three rows."""
+    """Six pictures in two columns form three rows."""
     numbers = render.showcase(CORPUS, 6)
     sheet = render.contact_sheet(CORPUS, numbers, columns=2, cell_px=40)
 

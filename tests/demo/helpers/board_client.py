@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,18 @@ class BoardClient:
     @property
     def site(self) -> Site:
         return self.board.app[SITE]
+
+    @property
+    def requests(self) -> Counter[str]:
+        """Requests so far by path and query."""
+        assert self.board.traffic.targets is not None
+        return self.board.traffic.targets
+
+    def index(self, post_id: int) -> int:
+        """Index of a post that exists."""
+        index = self.site.posts.find(post_id)
+        assert index is not None
+        return index
 
     async def get(self, address: str, **headers: str) -> Answer:
         """Request a path of the board, or a whole URL, exactly as it is spelled."""
