@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from alti2v.errors import DamagedError, VersionError
@@ -25,6 +25,7 @@ from alti2v.storage.layout import (
     member_key,
     parse_shard_name,
 )
+from alti2v.storage.publish import TEMPORARY_PREFIX
 from alti2v.storage.table import read_table, write_table
 
 if TYPE_CHECKING:
@@ -115,6 +116,19 @@ class Manifest:
 def in_order(shards: Iterable[Shard]) -> tuple[Shard, ...]:
     """Sort shards by split and number."""
     return tuple(sorted(shards, key=lambda shard: (SPLITS.index(shard.name.split), shard.name.number)))
+
+
+def is_shard_file(file: str) -> bool:
+    """Return whether a path in a dataset is a file of some shard, or the leftover of a killed program.
+
+    Only files of which this is true are ever removed; others belong to the user.
+    """
+    path = PurePosixPath(file)
+    try:
+        name = parse_shard_name(path.stem)
+    except ValueError:
+        return path.name.startswith(TEMPORARY_PREFIX)
+    return file in name.files
 
 
 def write_manifest(dataset: Path, manifest: Manifest) -> None:

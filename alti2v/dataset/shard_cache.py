@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from alti2v.dataset.manifest import Shard, read_manifest
+from alti2v.dataset.manifest import Shard, is_shard_file, read_manifest
 from alti2v.errors import DamagedError, UsageError
 from alti2v.storage.layout import (
     DATA_DIR,
@@ -29,9 +29,8 @@ from alti2v.storage.layout import (
     METADATA,
     METADATA_DIR,
     TAGS_FILE,
-    parse_shard_name,
 )
-from alti2v.storage.publish import TEMPORARY_PREFIX, make_directory, storage_errors
+from alti2v.storage.publish import make_directory, storage_errors
 from alti2v.storage.remote import Remote, download, has_folders, is_url, open_remote, size_of, sizes
 from alti2v.storage.table import content_sha256, read_table
 
@@ -202,7 +201,9 @@ def _make_room(folder: Path, bound: int, *, but: Path) -> None:
     """Remove the least recently used files until the others are within the bound."""
     with storage_errors(folder):
         found = []
-        for file in filter(_is_evictable, folder.iterdir()):
+        for file in folder.iterdir():
+            if not is_shard_file(f"{DATA_DIR}/{file.name}"):
+                continue
             with contextlib.suppress(FileNotFoundError):  # another process evicts files, too
                 status = file.lstat()
                 found.append((status.st_mtime_ns, status.st_size, file))
@@ -213,12 +214,3 @@ def _make_room(folder: Path, bound: int, *, but: Path) -> None:
             if file != but:
                 file.unlink(missing_ok=True)
                 total -= size
-
-
-def _is_evictable(file: Path) -> bool:
-    """Return whether a file is a shard, or the leftover of a killed download."""
-    try:
-        parse_shard_name(file.stem)
-    except ValueError:
-        return file.name.startswith(TEMPORARY_PREFIX)
-    return True

@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pyarrow as pa
 
-from alti2v.dataset.manifest import Manifest, Shard, read_manifest, write_manifest, write_vocabulary
+from alti2v.dataset.manifest import (
+    Manifest,
+    Shard,
+    is_shard_file,
+    read_manifest,
+    write_manifest,
+    write_vocabulary,
+)
 from alti2v.dataset.write.croissant import croissant
 from alti2v.dataset.write.dataset_card import dataset_card
 from alti2v.records import Tag
@@ -34,11 +41,9 @@ from alti2v.storage.layout import (
     TAGS_FILE,
     WORK_DIR,
     Table,
-    parse_shard_name,
 )
 from alti2v.storage.location import remove, sizes_in
 from alti2v.storage.publish import (
-    TEMPORARY_PREFIX,
     fsync_directory,
     json_bytes,
     make_directory,
@@ -96,7 +101,7 @@ def missing_descriptions(dataset: Path) -> list[str]:
 def remove_unplanned(location: Path | Remote, shards: Iterable[Shard]) -> None:
     """Remove the files of all other shards; no manifest lists them. Files with other names are kept."""
     planned = {file for shard in shards for file in shard.name.files}
-    remove(location, [file for file in _shard_files(location) if file not in planned and _is_shard_file(file)])
+    remove(location, [file for file in _shard_files(location) if file not in planned and is_shard_file(file)])
 
 
 def is_whole(dataset: Path, manifest: Manifest) -> bool:
@@ -113,16 +118,6 @@ def incomplete(location: Path | Remote, shards: Iterable[Shard]) -> list[Shard]:
         for shard in shards
         if not found.keys() >= set(shard.name.files) or found[shard.name.data] != shard.bytes
     ]
-
-
-def _is_shard_file(file: str) -> bool:
-    """Return whether a file has the name of a shard's file, or is the leftover of a killed program."""
-    path = PurePosixPath(file)
-    try:
-        name = parse_shard_name(path.stem)
-    except ValueError:
-        return path.name.startswith(TEMPORARY_PREFIX)
-    return file in name.files
 
 
 def _shard_files(location: Path | Remote) -> Mapping[str, int]:
