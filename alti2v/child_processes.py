@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from multiprocessing.context import SpawnContext, SpawnProcess
 
 _SAFE_PATH = "PYTHONSAFEPATH"  # https://docs.python.org/3/using/cmdline.html#envvar-PYTHONSAFEPATH
 
@@ -21,10 +22,10 @@ def child_environment() -> Mapping[str, str]:
 
 
 @contextlib.contextmanager
-def safe_path_in_workers() -> Iterator[None]:
-    """Let the workers that `multiprocessing` and Dask spawn within the block ignore the current folder.
+def safe_path() -> Iterator[None]:
+    """Let Python processes that are started within the block ignore the current folder.
 
-    Neither of them takes an environment for its workers, so that of this process is changed meanwhile.
+    For starters that take no environment: that of this process is changed meanwhile, so keep the block short.
     """
     before = os.environ.get(_SAFE_PATH)
     os.environ[_SAFE_PATH] = "1"
@@ -35,3 +36,15 @@ def safe_path_in_workers() -> Iterator[None]:
             del os.environ[_SAFE_PATH]
         else:
             os.environ[_SAFE_PATH] = before
+
+
+class _SafeProcess(SpawnProcess):
+    def start(self) -> None:
+        with safe_path():
+            super().start()
+
+
+class SafeSpawnContext(SpawnContext):
+    """Context of `multiprocessing` that spawns workers which ignore the current folder."""
+
+    Process = _SafeProcess

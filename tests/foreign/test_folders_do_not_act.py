@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from alti2v.dataset.check.verify import verify_dataset
+from alti2v.dataset.engines.local import local_engine
 from alti2v.dataset.manifest import read_manifest
 from alti2v.dataset.remove import remove_pictures
 from alti2v.dataset.shard_cache import hold, is_cache
@@ -22,6 +23,7 @@ from alti2v.storage.layout import METADATA
 from alti2v.storage.remote import open_remote
 from alti2v.storage.table import read_table, write_arrow_table
 from alti2v.storage.tar import OpenTar
+from tests.dataset.helpers.engine_tasks import squared
 from tests.foreign.helpers.commands import READING, exit_status, unchanged
 
 SHADOWED = ("json", "queue", "numpy")
@@ -89,6 +91,15 @@ def _linked(folder: Path, outside: Path) -> list[Path]:
     """Every file and folder of a store or dataset, as paths relative to it."""
     del outside
     return sorted(path.relative_to(folder) for path in folder.rglob("*"))
+
+
+def test_open_workers_leave_the_environment_alone() -> None:
+    """Other programs that this process starts meanwhile import as they always did."""
+    before = dict(os.environ)
+
+    with local_engine(2) as run:
+        assert sorted(result for _, result in run(squared, range(4))) == [0, 1, 4, 9]
+        assert dict(os.environ) == before
 
 
 @pytest.mark.parametrize("kind", ["store", "dataset"])

@@ -85,7 +85,7 @@ def test_seed_recipe_trains(dataset: Path, tmp_path: Path) -> None:
 
 def test_a_plan_measures_and_writes_nothing(dataset: Path, tmp_path: Path) -> None:
     """A plan reports parameters, memory, steps, both speeds, the limiting part, and the time."""
-    planned = plan(config(dataset, tmp_path / "run", train_from="head", batch_size=4))
+    planned = plan(config(dataset, tmp_path / "run", train_from="head", frozen_epochs=0, batch_size=4))
     samples = TRAIN * planned.epochs
 
     assert not (tmp_path / "run").exists()

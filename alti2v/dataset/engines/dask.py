@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from alti2v.child_processes import safe_path_in_workers
+from alti2v.child_processes import safe_path
 from alti2v.dataset.engines.local import Engine
 from alti2v.errors import Alti2vError, RemoteError, UsageError
 
@@ -90,7 +90,7 @@ def cluster_here(workers: int) -> distributed.LocalCluster:
     """Start a cluster of processes on this machine that other machines cannot reach."""
     import distributed
 
-    with safe_path_in_workers():
+    with safe_path():
         return distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -98,8 +98,6 @@ def cluster_here(workers: int) -> distributed.LocalCluster:
             dashboard_address=None,
             # Even without a dashboard it serves HTTP, on a port that several clusters would compete for.
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-            # Also for workers that replace killed ones later.
-            env={"PYTHONSAFEPATH": "1"},
         )
 
 

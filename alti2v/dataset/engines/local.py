@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for_sentinel
 from typing import Protocol, TypeVar
 
-from alti2v.child_processes import safe_path_in_workers
+from alti2v.child_processes import SafeSpawnContext
 from alti2v.errors import Alti2vError
 
 _Task = TypeVar("_Task")
@@ -71,16 +71,14 @@ def local_engine(workers: int) -> Iterator[Engine]:
             else:
                 return
 
-    with safe_path_in_workers():
-        try:
-            yield run
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    try:
+        yield run
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
+    return ProcessPoolExecutor(workers, mp_context=SafeSpawnContext(), initializer=_die_with_parent)
 
 
 def _in_this_process(

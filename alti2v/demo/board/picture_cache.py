@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from typing import TYPE_CHECKING
 
-from alti2v.child_processes import safe_path_in_workers
+from alti2v.child_processes import SafeSpawnContext
 from alti2v.demo.drawing.corpus import Corpus, illustration
 
 if TYPE_CHECKING:
@@ -178,12 +178,10 @@ async def open_pictures(corpus: Corpus, *, processes: int) -> AsyncIterator[Pict
     """Provide pictures for the duration of the block, drawn by a thread (`processes` = 0) or by processes."""
     executor: Executor
     if processes:
-        executor = ProcessPoolExecutor(
-            processes, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_process
-        )
+        executor = ProcessPoolExecutor(processes, mp_context=SafeSpawnContext(), initializer=_prepare_process)
     else:
         executor = ThreadPoolExecutor(1, thread_name_prefix="drawing")
-    with tempfile.TemporaryFile(prefix="alti2v-board-", buffering=0) as file, safe_path_in_workers():
+    with tempfile.TemporaryFile(prefix="alti2v-board-", buffering=0) as file:
         try:
             yield Pictures(corpus, executor=executor, file=file)
         finally:
