@@ -34,6 +34,7 @@ def test_every_format_is_offered() -> None:
     """The choices of --format are those of the library."""
     (option,) = [option for option in cli.commands["export"].params if option.name == "format"]
 
+    assert isinstance(option.type, click.Choice)
     assert list(option.type.choices) == list(Format)
 
 

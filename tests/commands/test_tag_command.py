@@ -391,16 +391,19 @@ def test_defaults_are_the_librarys() -> None:
     shown = {
         option.name: option.default for option in cli.commands["tag"].params if isinstance(option, click.Option)
     }
-    config = TagConfig(model=None, paths=())
+    config = TagConfig(model=Path("model"), paths=())
     sidecars = SidecarConfig()
 
     assert (shown["rule"], shown["sort"]) == (config.rule, config.sort)
     assert (shown["batch_size"], shown["top"]) == (config.batch_size, config.top)
     assert (shown["suffix"], shown["existing"]) == (sidecars.suffix, sidecars.existing)
     assert shown["separator"] == CaptionStyle().separator
-    assert f"{DEFAULT_THRESHOLD}" in next(
-        option.help for option in cli.commands["tag"].params if option.name == "thresholds"
-    )
+    (help_text,) = [
+        option.help
+        for option in cli.commands["tag"].params
+        if isinstance(option, click.Option) and option.name == "thresholds"
+    ]
+    assert f"{DEFAULT_THRESHOLD}" in str(help_text)
 
 
 def test_memory_is_flat(model: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -45,13 +46,13 @@ def test_a_dataset_is_built_while_its_store_is_crawled(
 
     def build() -> None:
         # The scripted pictures are of one colour each and look alike, so there is nothing to hold out.
-        settings = {"size": 16, "test": 0, "validation": 0, "shard_samples": 10, "workers": 1}
+        settings: dict[str, Any] = {"size": 16, "test": 0, "validation": 0, "shard_samples": 10, "workers": 1}
         built.append(build_shards(BuildConfig(store=store, dataset=dataset, **settings)))
         standing.append(shards(dataset))
         assert verify_dataset(dataset, deep=True).findings == ()
 
     def hook(progress: Progress) -> None:
-        is_new = progress.counts.get("stored", 0) >= 20 * (len(built) + 1)
+        is_new = int(progress.counts.get("stored", 0)) >= 20 * (len(built) + 1)
         if (
             progress.stage == "crawling"
             and len(built) < 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import math
 import os
 from collections.abc import Callable
@@ -88,7 +89,7 @@ def test_a_tag_api_that_ignores_the_name_teaches_nothing(board: Board, tmp_path:
 
     assert len(site.asked("s=tag")) == asked  # what was asked stays asked
     assert set(pd.read_parquet(report.store / "tags.parquet")["category"]) == {"unknown"}
-    assert list(posts(report.store).loc[1, "tags_unknown"]) == tags_of(1)
+    assert list(posts(report.store)["tags_unknown"][1]) == tags_of(1)
 
 
 def test_a_second_run_lists_and_fetches_only_what_is_new(board: Board, tmp_path: Path) -> None:
@@ -349,7 +350,7 @@ def test_a_missing_sample_is_replaced_by_the_original(board: Board, tmp_path: Pa
     report = crawl_board(config(tmp_path / "store", site))
 
     assert pictures(report.store) == {7: site.content(7, sample=False)}
-    assert posts(report.store).loc[7, "fetched_url"].endswith("/images/0/p7.jpg")
+    assert str(posts(report.store).loc[7, "fetched_url"]).endswith("/images/0/p7.jpg")
 
 
 def test_an_original_that_was_cut_off_is_asked_for_again_and_its_missing_sample_is_not(
@@ -431,13 +432,17 @@ def test_f24_only_pictures_are_fetched_and_stored_by_content(board: Board, tmp_p
     assert not [path for number in (1, 3, 5) for path in site.asked(f"/p{number}.")]
 
 
+def answered(answer: web.Response, _: web.Request) -> web.Response:
+    return answer
+
+
 def test_f62_an_opt_out_header_is_honoured(board: Board, tmp_path: Path) -> None:
     """F62: X-Robots-Tag noai, to everybody or to us: skipped, with its reason; not if to another robot."""
     tags = {7: "noindex, noai", 8: "noindex, alti2v: noai", 9: "*: NoImageAI", 10: "otherbot: noai"}
     site = board(ids=list(tags))
     for number, tag in tags.items():
         answer = web.Response(body=site.content(number, sample=True), headers={"X-Robots-Tag": tag})
-        site.script(f"/samples/{number % 7}/sample_p{number}.", lambda _, answer=answer: answer)
+        site.script(f"/samples/{number % 7}/sample_p{number}.", functools.partial(answered, answer))
     report = crawl_board(config(tmp_path / "store", site))
 
     assert report.skipped == {"opt_out": 3}
@@ -613,8 +618,9 @@ def test_a_report_adds_up() -> None:
 )
 def test_options_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     """One line with the value; nothing is made on the disk."""
+    options: dict[str, Any] = {"store": tmp_path / "store", "board": "safebooru"}
     with pytest.raises(UsageError) as caught:
-        CrawlConfig(**({"store": tmp_path / "store", "board": "safebooru"} | wrong))
+        CrawlConfig(**(options | wrong))
 
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "store").exists()
@@ -678,7 +684,7 @@ def test_a_search_without_a_match_is_a_data_error(board: Board, tmp_path: Path) 
     [({"tags": "solo"}, "tags"), ({"files": "original"}, "files"), ({"board": "donmai"}, "board")],
 )
 def test_f42_a_store_of_another_plan_is_refused(
-    board: Board, tmp_path: Path, change: dict[str, str], named: str
+    board: Board, tmp_path: Path, change: dict[str, Any], named: str
 ) -> None:
     """One store, one search of one board in one kind of files."""
     site = board(ids=[7])

@@ -127,12 +127,17 @@ def test_f33_bytes_are_synced_before_the_ledger_promises_them(
     """F33: a power cut between the two may cost the last batch, never leave a promise without bytes."""
     happened: list[str] = []
     sync, record = OpenTar.sync, PostTable.record
-    monkeypatch.setattr(OpenTar, "sync", lambda self: (happened.append("sync"), sync(self))[1])
-    monkeypatch.setattr(
-        PostTable,
-        "record",
-        lambda self, outcomes: (happened.extend(["record"] * len(outcomes)), record(self, outcomes))[1],
-    )
+
+    def noted_sync(self: OpenTar) -> None:
+        happened.append("sync")
+        sync(self)
+
+    def noted_record(self: PostTable, outcomes: Any) -> Any:
+        happened.extend(["record"] * len(outcomes))
+        return record(self, outcomes)
+
+    monkeypatch.setattr(OpenTar, "sync", noted_sync)
+    monkeypatch.setattr(PostTable, "record", noted_record)
     crawl_board(config(tmp_path / "store", site, limit=70))
 
     batches = "".join("S" if word == "sync" else "." for word in happened)

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from alti2v.crawl.boards.protocol import Dialect
 from alti2v.crawl.crawler import CrawlConfig, crawl_board
 from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.retry import RetryPolicy
@@ -40,7 +41,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return super().time() + self.ahead_s
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(  # type: ignore[override]  # the base's type variables say nothing about `Any`
+        self, executor: Any, func: Any, *args: Any
+    ) -> Any:
         work = super().run_in_executor(executor, func, *args)
         self._in_threads.add(work)
         work.add_done_callback(self._in_threads.discard)
@@ -145,7 +148,7 @@ def test_a_long_crawl_of_a_failing_board_ends_complete(
         CrawlConfig(
             store=tmp_path / "store",
             board=board.url,
-            dialect="gelbooru",
+            dialect=Dialect.GELBOORU,
             allow_private=True,
             rate=rate,
             api_rate=min(rate, 1.0),

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_status_adds_up(board: Board, tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_status_while_a_crawl_runs(board: Board, tmp_path: Path) -> None:
     """From another connection, without stopping or disturbing it."""
-    seen = []
+    seen: list[Any] = []
 
     def look(progress: Progress) -> None:
         if progress.counts.get("stored", 0) and not seen:

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -44,7 +46,7 @@ crawl_board(CrawlConfig(store=Path(store), board=url, rate=rate, api_rate=rate, 
 """
 
 
-def broken(rng: Random) -> object:
+def broken(rng: Random) -> Callable[[web.Request], Any]:
     """An answer that is none."""
 
     async def reset(request: web.Request) -> web.Response:
@@ -105,7 +107,10 @@ def test_f31_a_storm_of_kills_costs_nothing(tmp_path: Path) -> None:
             )
         )
         site.after = count
-        site.script("/samples", *[broken(rng) if rng.random() < FAULTS else None for _ in range(20 * POSTS)])
+        answers: list[Callable[[web.Request], Any] | None] = [
+            broken(rng) if rng.random() < FAULTS else None for _ in range(20 * POSTS)
+        ]
+        site.script("/samples", *answers)
         while kills < KILLS:
             done, asked_before = finished(store), len(site.requests)
             # Fewer than there are files left, or a crawl would end before it is killed a hundred times.
@@ -116,8 +121,8 @@ def test_f31_a_storm_of_kills_costs_nothing(tmp_path: Path) -> None:
             child.send_signal(signal.SIGKILL)
             assert child.wait() == -signal.SIGKILL
             kills += 1
-            asked = Counter(file_of(path) for _, path in site.requests[asked_before:])
-            del asked[None]
+            files = (file_of(path) for _, path in site.requests[asked_before:])
+            asked = Counter(file for file in files if file is not None)
             again = asked.keys() & done
             assert not again, f"after kill {kills} stored files were asked for again: {sorted(again)[:5]}"
             # What the next life has to ask for again is what was in flight.
@@ -133,10 +138,10 @@ def test_f31_a_storm_of_kills_costs_nothing(tmp_path: Path) -> None:
         resumed = crawl_board(config)
         while not resumed.complete and resumed.missing.endswith("may pass"):
             resumed = crawl_board(config)
-        again = {file_of(path) for _, path in site.requests[asked_before:]} & before_last
+        stored_again = {file_of(path) for _, path in site.requests[asked_before:]} & before_last
 
     assert (whole.stored, resumed.stored, resumed.complete) == (POSTS, POSTS, True)
-    assert not again
+    assert not stored_again
     pd.testing.assert_frame_equal(
         content(tmp_path / "whole").drop(columns=["attempts"]), content(store).drop(columns=["attempts"])
     )

@@ -13,7 +13,7 @@ import pytest
 
 from tests.foreign.helpers.commands import READING, exit_status
 
-HOSTILE = (
+HOSTILE: tuple[Any, ...] = (
     None,
     True,
     -1,

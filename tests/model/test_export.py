@@ -25,9 +25,10 @@ from alti2v.model.export import ExportConfig, export
 from alti2v.model.onnx.check_folder import check_folder
 from alti2v.model.saved_model import load_model, save_model
 from alti2v.model.tagging.preprocess import source_of
-from alti2v.model.tagging.tagger import load_tagger, predictions
+from alti2v.model.tagging.tagger import Prediction, load_tagger, predictions
 from alti2v.records import Category
 from alti2v.storage.layout import EVALUATION_DIR, METRICS_FILE, MODEL_DIR
+from alti2v.storage.publish import publish_bytes
 from tests.model.helpers.tiny_dataset import square, write_dataset
 from tests.model.helpers.tiny_run import TAGS, TRAINED, write_run
 
@@ -179,7 +180,6 @@ def test_a_killed_export_leaves_no_model(run: Any, tmp_path: Path, monkeypatch: 
     """Whenever writing stops, a model stands only beside its own table; the same command then finishes."""
     out = tmp_path / "out"
     export(ExportConfig(run=run, out=out, ratings="uniform"))
-    publish_bytes = module.publish_bytes
 
     def dies(path: Any, content: Any) -> None:
         if path.name == "README.md":
@@ -336,11 +336,12 @@ def test_kohyas_second_form_tags_like_the_wd_form_and_with_more_categories(run: 
     for format_ in ("wd", "cl"):
         export(ExportConfig(run=run, out=tmp_path / format_, format=format_))
         tagger = load_tagger(tmp_path / format_)
-        ((found,),) = ([one.probabilities for one in predictions(tagger, [("x", source_of(picture))])],)
+        (found,) = predictions(tagger, [("x", source_of(picture))])
+        assert isinstance(found, Prediction)
         said[format_] = {
             (name, category): float(value)
             for name, category, value in zip(
-                tagger.vocabulary.names, tagger.vocabulary.categories, found, strict=True
+                tagger.vocabulary.names, tagger.vocabulary.categories, found.probabilities, strict=True
             )
         }
 

@@ -30,6 +30,10 @@ JOB = PrepareJob(RECIPE)
 SOUND = encoded(drawing(1))
 
 
+def prepared(decoder: Decoder, content: bytes) -> PreparedPicture | Unusable:
+    return decoder.run(JOB, content)
+
+
 @pytest.fixture
 def pool() -> Iterator[DecoderPool]:
     """A pool of decoders that ends with the test."""
@@ -48,7 +52,7 @@ def test_the_process_gives_what_the_function_gives(pool: DecoderPool) -> None:
         os.urandom(3 << 20),
     ]
     with pool.borrowed() as guarded:
-        answers = [guarded.run(JOB, content) for content in contents]
+        answers = [prepared(guarded, content) for content in contents]
 
     assert answers == [prepare_picture(content, RECIPE) for content in contents]
     assert isinstance(answers[1], PreparedPicture)
@@ -93,7 +97,7 @@ os._exit(0)
 def test_a_hostile_picture_costs_itself() -> None:
     """Each death is reported with its reason, and the pictures before and after are unaffected."""
     guarded = Decoder(limits=LIMITS, program=PROGRAM)
-    answers = [guarded.run(JOB, SOUND + deed) for deed in (*REASONS, b"")]
+    answers = [prepared(guarded, SOUND + deed) for deed in (*REASONS, b"")]
     guarded.close()
 
     assert answers == [*(Unusable(reason) for reason in REASONS.values()), prepare_picture(SOUND, RECIPE)]

@@ -41,7 +41,9 @@ def flaw_of(content: bytes | memoryview) -> str:
 
 def is_kept(content: bytes, like: bytes) -> bool:
     """Whether a crawl stores a file, and a build uses it: with the pixels of another."""
-    return is_stored(content) and np.array_equal(pixels(content), pixels(like))
+    found, expected = pixels(content), pixels(like)
+    assert expected is not None
+    return is_stored(content) and found is not None and np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize("content", [JPEG, PROGRESSIVE, PNG, GIF, WEBP])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from alti2v.errors import StorageError
+from alti2v.model.evaluation.bootstrap import Interval
 from alti2v.model.evaluation.result import Evaluation
 from alti2v.report.evaluation import (
     PER_TAG_COLUMNS,
@@ -25,6 +26,13 @@ from alti2v.report.markdown import render_markdown
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 FILES = ["metrics.json", "per_tag.csv", "report.html", "report.md", "suggestions.csv"]
+
+
+def interval_of_map(evaluation: Evaluation) -> Interval:
+    intervals = evaluation.result.intervals
+    assert intervals is not None
+    assert intervals.mean_ap is not None
+    return intervals.mean_ap
 
 
 def test_metrics_are_strict_json_with_every_group(evaluation: Evaluation) -> None:
@@ -43,8 +51,9 @@ def test_metrics_are_strict_json_with_every_group(evaluation: Evaluation) -> Non
     for group, expected in zip(document["groups"], result.groups, strict=True):
         assert group["model"] == dataclasses.asdict(expected.model)
         assert group["baseline"] == dataclasses.asdict(expected.baseline)
+        assert expected.intervals is not None
         assert group["intervals_95"] == dataclasses.asdict(expected.intervals)
-    assert document["intervals_95"]["mean_ap"]["low"] == result.intervals.mean_ap.low
+    assert document["intervals_95"]["mean_ap"]["low"] == interval_of_map(evaluation).low
     assert document["positives_per_image"] == result.overall.model.positives / result.images
 
 
@@ -106,7 +115,7 @@ def test_markdown_says_what_the_page_says(evaluation: Evaluation) -> None:
     """Figures with intervals and baselines, every group, how it was made; tables whole, markup as text."""
     text = render_markdown(evaluation, generated_at=NOW)
     ours, theirs = evaluation.result.overall.model, evaluation.result.overall.baseline
-    interval = evaluation.result.intervals.mean_ap
+    interval = interval_of_map(evaluation)
     tables = [line for line in text.splitlines() if line.startswith("|")]
 
     assert (
@@ -126,13 +135,17 @@ def test_publishing_gives_the_headline_and_the_paths(evaluation: Evaluation, tmp
     """The result names five files that exist; its table is what a terminal shows."""
     report = publish_evaluation(evaluation, tmp_path, generated_at=NOW)
 
-    assert report.map == evaluation.result.overall.model.mean_ap > report.map_baseline
+    assert report.map is not None
+    assert report.map_baseline is not None
+    assert report.map == evaluation.result.overall.model.mean_ap
+    assert report.map > report.map_baseline
     assert report.micro_f1 == evaluation.result.overall.model.f1
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
     assert {report.metrics, report.per_tag, report.suggestions, report.markdown, report.report} == set(
         tmp_path.iterdir()
     )
-    low, high = report.intervals.mean_ap.low, report.intervals.mean_ap.high
+    interval = interval_of_map(evaluation)
+    low, high = interval.low, interval.high
     assert report.table["mAP"] == (
         f"{report.map:.3f}   (95 %: {low:.3f} to {high:.3f}; frequencies only: {report.map_baseline:.3f})"
     )

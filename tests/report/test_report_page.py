@@ -75,14 +75,14 @@ def test_hostile_names_add_no_element_and_no_handler(page: Page) -> None:
     assert not {"em", "iframe", "object", "form", "base", "link", "a"} & {tag for tag, _ in page.elements}
     for _, attributes in page.elements:
         assert not [name for name in attributes if name.startswith("on")]
-        assert attributes.get("src", "data:image/jpeg;base64,").startswith("data:image/jpeg;base64,")
+        assert str(attributes.get("src", "data:image/jpeg;base64,")).startswith("data:image/jpeg;base64,")
         assert "href" not in attributes
 
 
 def test_only_the_pages_own_script_is_allowed(page: Page) -> None:
     """The policy allows one script by its hash, pictures in the page, and no connection at all."""
     policy = next(
-        attributes["content"]
+        str(attributes["content"])
         for attributes in page.all("meta")
         if attributes.get("http-equiv") == "Content-Security-Policy"
     )
@@ -97,12 +97,15 @@ def test_the_headline_figures_stand_beside_their_baselines(page: Page, evaluatio
     """mAP, micro F1, macro F1 and skill, each with interval and baseline."""
     text = " ".join(" ".join(page.texts).split())
     ours, theirs = evaluation.result.overall.model, evaluation.result.overall.baseline
+    intervals = evaluation.result.intervals
+    assert intervals is not None
     for value, baseline, interval in (
-        (ours.mean_ap, theirs.mean_ap, evaluation.result.intervals.mean_ap),
-        (ours.f1, theirs.f1, evaluation.result.intervals.f1),
-        (ours.macro_f1, theirs.macro_f1, evaluation.result.intervals.macro_f1),
-        (evaluation.result.overall.skill, 0.0, evaluation.result.intervals.skill),
+        (ours.mean_ap, theirs.mean_ap, intervals.mean_ap),
+        (ours.f1, theirs.f1, intervals.f1),
+        (ours.macro_f1, theirs.macro_f1, intervals.macro_f1),
+        (evaluation.result.overall.skill, 0.0, intervals.skill),
     ):
+        assert interval is not None
         assert f" {figure(value)} " in text
         assert f"frequencies only {figure(baseline)}" in text
         assert f"95 % {figure(interval.low)} – {figure(interval.high)}" in text

@@ -127,7 +127,9 @@ def test_documented_shell_example_works(url: str, tmp_path: Path) -> None:
     finished = subprocess.run(
         ["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
     )
-    answer = json.loads(re.search(r"event: complete\ndata: (.+)", finished.stdout)[1])[0]
+    event = re.search(r"event: complete\ndata: (.+)", finished.stdout)
+    assert event is not None, finished.stdout
+    answer = json.loads(event[1])[0]
 
     assert "red_eyes" in answer["tags"]["general"]
     assert answer["tags"]["character"] == {"saber_(fate)": pytest.approx(0.98, abs=0.02)}
@@ -167,11 +169,12 @@ def upload(browser: Any, wait: Any, picture: Path) -> None:
 
 def tags(browser: Any) -> list[str]:
     script = 'return [...document.querySelectorAll("#tags li")].map((one) => one.dataset.tag)'
-    return browser.execute_script(script)
+    found: list[str] = browser.execute_script(script)
+    return found
 
 
 def text_of(browser: Any, place: str, attribute: str) -> str:
-    return browser.find_element(By.CSS_SELECTOR, place).get_attribute(attribute)
+    return str(browser.find_element(By.CSS_SELECTOR, place).get_attribute(attribute))
 
 
 def requested(browser: Any) -> set[str]:

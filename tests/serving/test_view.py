@@ -103,7 +103,7 @@ def test_thresholds_are_checked() -> None:
 def test_page_shows_what_the_command_prints(folder: Path, tagger: Tagger, tmp_path: Path) -> None:
     """Without touching a slider, the page's tags are those of `alti2v tag` without options."""
     picture = write_picture(tmp_path / "red.png", "red")
-    printed = []
+    printed: list[Any] = []
     tag_files(TagConfig(model=folder, paths=(str(picture),)), show=printed.append)
     picture_seen = analyse(tagger, picture.read_bytes(), UploadLimits())
     selected = select_tags(picture_seen.probabilities, tagger.vocabulary, default_thresholds(tagger))

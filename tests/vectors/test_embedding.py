@@ -17,7 +17,7 @@ from alti2v.errors import UsageError
 from alti2v.model.tagging.tagger import load_tagger
 from alti2v.vectors import embedding
 from alti2v.vectors.embedding import EmbedConfig, EmbedReport, embed
-from alti2v.vectors.vector_file import Form, as_vectors, read_origin, read_rows
+from alti2v.vectors.vector_file import Form, as_vectors, read_origin, read_rows, write_rows
 from tests.model.helpers.tiny_dataset import write_squares
 from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 
@@ -73,9 +73,9 @@ def test_tags_stand_beside_the_vector(model: Path, art: Path, tmp_path: Path) ->
 def test_a_killed_run_goes_on(model: Path, art: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was published before a kill is not done again, and the end is what an unbroken run gives."""
     monkeypatch.setattr(embedding, "PART_PICTURES", 3)
-    published = []
+    published: list[Path] = []
 
-    def killed(path: Path, origin: Any, rows: Any, *, write: Any = embedding.write_rows) -> None:
+    def killed(path: Path, origin: Any, rows: Any, *, write: Any = write_rows) -> None:
         if len(published) == 2:
             raise KeyboardInterrupt
         published.append(path)

@@ -43,9 +43,9 @@ def write_vectors(path: Path, form: Form, *, rows: int = 400) -> np.ndarray:
 def by_brute_force(vectors: np.ndarray, form: Form, query: np.ndarray) -> np.ndarray:
     """Similarity to every row, as the definition says."""
     if form is Form.BINARY:
-        return (np.unpackbits(vectors, axis=1) == np.unpackbits(query)).mean(axis=1)
+        return np.asarray((np.unpackbits(vectors, axis=1) == np.unpackbits(query)).mean(axis=1))
     numbers, one = vectors.astype(np.float64), query.astype(np.float64)
-    return numbers @ one / np.linalg.norm(numbers, axis=1) / np.linalg.norm(one)
+    return np.asarray(numbers @ one / np.linalg.norm(numbers, axis=1) / np.linalg.norm(one))
 
 
 @pytest.mark.parametrize("form", [Form.FLOAT16, Form.FLOAT32, Form.BINARY])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import math
 import os
@@ -43,6 +44,10 @@ from tests.crawl.helpers.crawling import config, cut, page
 from tests.crawl.helpers.scripted_board import ScriptedBoard
 
 COUNTS = st.integers(0, 2**40)
+
+
+def half_answer(half: bytes, _: web.Request) -> web.Response:
+    return web.Response(body=half)
 
 
 def sent(document: dict[str, Any]) -> Any:
@@ -120,7 +125,7 @@ def test_two_processes_store_what_one_does(tmp_path: Path) -> None:
             site.script("/samples/3/sample_p17.", page(status=503))
             site.script("/samples/3/sample_p24.", cut)
             half = site.content(31, sample=True)[:-40]
-            site.script("/samples/3/sample_p31.", lambda _, half=half: web.Response(body=half))
+            site.script("/samples/3/sample_p31.", functools.partial(half_answer, half))
             site.script("/samples/3/sample_p38.", *[page("a guard's page")] * 3)
             report = crawl_board(config(store, site, download_in_worker=apart))
 

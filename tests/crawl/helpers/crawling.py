@@ -34,7 +34,7 @@ def pictures(store: Path) -> dict[int, bytes]:
         if row["status"] == "stored":
             with (store / f"images/images-{int(row['tar']):06d}.tar").open("rb") as file:
                 file.seek(int(row["offset"]))
-                found[int(number)] = file.read(int(row["size"]))
+                found[int(str(number))] = file.read(int(row["size"]))
     return found
 
 

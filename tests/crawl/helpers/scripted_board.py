@@ -137,8 +137,9 @@ class ScriptedBoard:
             if path.startswith(prefix) and answers:
                 answer = answers.pop(0)
                 if answer is not None:
-                    response = answer(request)
-                    return await response if asyncio.iscoroutine(response) else response
+                    given = answer(request)
+                    response: web.StreamResponse = await given if asyncio.iscoroutine(given) else given
+                    return response
                 break
         response = self._answer(request)
         if self.after is not None:

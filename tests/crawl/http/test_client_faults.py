@@ -107,7 +107,7 @@ async def test_f02_a_broken_chunk_is_never_taken_for_an_end(serve: Any) -> None:
         assert request.transport is not None
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         broken = {"/inside": b"ff\r\nabc", "/after": b"3\r\nabc\r\n", "/nonsense": b"zz\r\nabc\r\n"}
-        request.transport.write(head + broken[request.path])  # type: ignore[attr-defined]
+        request.transport.write(head + broken[request.path])
         request.transport.close()
         return web.Response()
 
@@ -123,7 +123,7 @@ async def test_f02_a_short_body_is_told_in_words(serve: Any) -> None:
 
     async def handler(request: web.Request) -> web.Response:
         assert request.transport is not None
-        request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")  # type: ignore[attr-defined]
+        request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
         request.transport.close()
         return web.Response()
 

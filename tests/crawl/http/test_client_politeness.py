@@ -192,7 +192,8 @@ async def test_a_crawl_delay_is_obeyed_and_said(serve: Any) -> None:
         "User-agent: *\nCrawl-delay: 2\nUser-agent: alti2v\nCrawl-delay: 9\n": 9,
         "User-agent: *\nCrawl-delay: 86400\n": 300,
     }.items():
-        clock, said = Clock(), []
+        clock = Clock()
+        said: list[str] = []
         url = await serve(handler, robots=robots)
         async with Client(
             replace(CONFIG, rate=4.0), clock=clock, sleep=clock.sleep, on_notice=said.append
@@ -207,7 +208,8 @@ async def test_a_crawl_delay_is_obeyed_and_said(serve: Any) -> None:
 @pytest.mark.parametrize("how", ["throttles", "breaks down", "slows down"])
 async def test_a_host_that_suffers_is_asked_less_often(serve: Any, how: str) -> None:
     """Down at once when it complains or gets slow, up slowly when it is well, never above the rate."""
-    clock, said = Clock(), []
+    clock = Clock()
+    said: list[str] = []
     departures: list[float] = []
     suffering = False
 

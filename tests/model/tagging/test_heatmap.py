@@ -39,6 +39,7 @@ def test_parts_of_a_run_make_the_logit(run: Any, picture: Any) -> None:
     kernel = np.asarray(network.get_layer("logits").kernel)
     units = np.asarray(network.get_layer("features").bias)
     _, features = tagger.forward(picture[None])
+    assert features is not None
     for output, name in enumerate(tagger.vocabulary.names):
         heat = tagger.heat_map(picture, name)
         rest = (units * (features[0] > 0)) @ kernel[:, output] + bias[output]
@@ -109,7 +110,7 @@ def test_one_place_is_no_map() -> None:
         positions=lambda _: ones[None], features_kernel=ones, features_bias=ones[0], logits_kernel=ones
     )
     heat = heat_map(
-        lambda images: (images[:, 0, 0, :1] / np.float32(255), None),
+        lambda images: (images[:, 0, 0, :1].astype(np.float32) / np.float32(255), None),
         head,
         np.full((16, 16, 3), 9, np.uint8),
         0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from alti2v.errors import UsageError
+from alti2v.model.arrays import Uint8Array
 from alti2v.model.tagging.preprocess import Preprocessing, Problem, pixels, prepared_ahead, source_of
+from alti2v.pictures.decode import Unusable
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.pictures.square import prepare_picture
 from tests.pictures.helpers.files import with_chunk
@@ -36,17 +38,29 @@ def encoded(image: Any, form: Any, **saving: Any) -> Any:
     return file.getvalue()
 
 
-def as_pixels(picture: Any) -> Any:
+def sound_pixels(content: bytes, preprocessing: Preprocessing = AS_OURS) -> Uint8Array:
+    prepared = pixels(content, preprocessing)
+    assert not isinstance(prepared, Problem), prepared
+    return prepared
+
+
+def as_pixels(picture: Any) -> Uint8Array:
     prepared = pixels(source_of(picture), AS_OURS)
     assert not isinstance(prepared, Problem), prepared
     return prepared
 
 
+def jpeg_of_dataset(content: bytes) -> bytes:
+    prepared = prepare_picture(content, RECIPE)
+    assert not isinstance(prepared, Unusable), prepared
+    return prepared.content
+
+
 def test_pixels_are_those_of_the_dataset() -> None:
     """What the network sees is the JPEG that a dataset would hold of the same file, decoded."""
     content = encoded(noisy().convert("RGB"), "JPEG", quality=90)
-    square = Image.open(io.BytesIO(prepare_picture(content, RECIPE).content))
-    found = pixels(content, AS_OURS)
+    square = Image.open(io.BytesIO(jpeg_of_dataset(content)))
+    found = sound_pixels(content)
 
     assert found.dtype == np.uint8
     assert found.shape == (64, 64, 3)
@@ -59,10 +73,10 @@ def test_pixels_are_those_that_training_decodes() -> None:
     from alti2v.model import backend
 
     content = encoded(noisy().convert("RGB"), "PNG")
-    jpeg = prepare_picture(content, RECIPE).content
+    jpeg = jpeg_of_dataset(content)
     theirs = backend.tf.io.decode_jpeg(jpeg, channels=3, dct_method="INTEGER_ACCURATE").numpy()
 
-    assert np.array_equal(pixels(content, AS_OURS), theirs)
+    assert np.array_equal(sound_pixels(content), theirs)
 
 
 MODES = {
@@ -96,8 +110,8 @@ def test_networks_of_others_get_the_pixels_before_encoding() -> None:
     picture = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     content = encoded(Image.fromarray(picture), "PNG")
 
-    assert np.array_equal(pixels(content, AS_OTHERS), picture)
-    assert not np.array_equal(pixels(content, AS_OURS), picture)
+    assert np.array_equal(sound_pixels(content, AS_OTHERS), picture)
+    assert not np.array_equal(sound_pixels(content), picture)
 
 
 def test_a_picture_is_the_same_however_it_is_given(file: Any) -> None:
@@ -114,7 +128,7 @@ def test_a_picture_is_the_same_however_it_is_given(file: Any) -> None:
 def test_decoded_pictures_are_the_same_where_nothing_was_lost() -> None:
     """An array and a loaded image of a PNG give the PNG's pixels."""
     image = noisy(mode="RGBA")
-    by_content = pixels(encoded(image, "PNG"), AS_OURS)
+    by_content = sound_pixels(encoded(image, "PNG"))
 
     assert np.array_equal(as_pixels(np.asarray(image)), by_content)
     assert np.array_equal(as_pixels(image), by_content)
@@ -152,7 +166,7 @@ def test_orientation_is_obeyed_however_it_is_given(tmp_path: Path) -> None:
     loaded = Image.open(path)
     loaded.load()
 
-    assert not np.array_equal(as_pixels(path), pixels(encoded(noisy().convert("RGB"), "PNG"), AS_OURS))
+    assert not np.array_equal(as_pixels(path), sound_pixels(encoded(noisy().convert("RGB"), "PNG")))
     assert np.array_equal(as_pixels(loaded), as_pixels(path))
 
 
@@ -220,6 +234,7 @@ def test_order_stays_and_only_so_many_are_taken_ahead(tmp_path: Path) -> None:
 
     seen = []
     for number, prepared in prepared_ahead(source(), Preprocessing(ImageRecipe(size=32)), ahead=7, threads=3):
+        assert not isinstance(prepared, Problem), prepared
         seen.append((number, round(float(prepared.mean()) / 3)))
         assert len(taken) - len(seen) < 7
 
@@ -232,6 +247,7 @@ def test_stopping_early_ends_the_threads() -> None:
     content = encoded(noisy(), "PNG")
     stream = prepared_ahead(((i, content) for i in range(1000)), AS_OURS, ahead=4, threads=2)
     next(stream)
+    assert isinstance(stream, Generator)
     stream.close()
 
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]

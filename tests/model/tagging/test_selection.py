@@ -128,11 +128,12 @@ def test_selection_keeps_its_promises(row: Any, threshold: Any, exclude: Any, to
     found = [tag.index for tag in tags]
     eligible = [i for i in range(ALL) if passed[i] and i not in exclude and VOCABULARY.categories[i] != RATING]
     left_out = set(eligible) - set(found)
-    keys = {
+    orders: dict[Sort, list[Any]] = {
         Sort.SCORE: [(-row[i], i) for i in found],
         Sort.ALPHABET: [(VOCABULARY.names[i], i) for i in found],
         Sort.INDEX: found,
-    }[sort]
+    }
+    keys = orders[sort]
 
     assert set(found) <= set(eligible)
     assert len(found) == min(len(eligible), top or ALL)
