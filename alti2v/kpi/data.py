@@ -35,6 +35,8 @@ _UNKNOWN_AGE_DAYS = 3650.0
 _RATINGS = ("sensitive", "questionable", "explicit")  # besides "general", for which all of these are 0
 BASELINE = ("age_log_days", "width_log", "height_log", "aspect_log", "has_parent", "has_source", *_RATINGS)
 
+_Row = dict[str, Any]  # the columns `_FACTS` of one picture
+
 
 class KpiKind(StrEnum):
     """Kind of a KPI, which decides the regression."""
@@ -133,63 +135,81 @@ def read_kpi_data(dataset: Path, target: Target, *, vectors: Path | None, min_co
     Raises:
         DataError: A split has no picture with a KPI or a single value, or no tag is frequent enough.
     """
-    from scipy.sparse import csr_matrix
-
-    names = [tag.name for tag in read_vocabulary(dataset)]
     units = None if vectors is None else _units(dataset, vectors)
-    sides, seen, labels_of = {}, 0, {}
-    newest: datetime | None = None
-    for split in SPLITS:
-        all_rows = list(_metadata(dataset, (split,)))
-        dates = [row["created_at"] for row in all_rows if row["created_at"] is not None]
-        newest = max((*dates, newest) if newest else dates, default=None)
-        rows = [row for row in all_rows if row["id"] in target.of]
-        rows = [row for row in rows if units is None or row["id"] in units]
-        seen += len(rows)
-        if not rows:
-            if split == "validation":
-                continue
-            raise DataError(
-                f"no picture of the {split} split has a {target.name}: give a table with more pictures"
-            )
-        labels_of[split] = [row["labels"] for row in rows]
-        pairs = np.array([target.of[row["id"]] for row in rows])
-        if split != "validation" and len(np.unique(pairs[:, 0] / pairs[:, 1])) < 2:
-            raise DataError(
-                f"{target.name} has a single value for all {len(rows):,} pictures of the {split} split: "
-                "give more data"
-            )
-        sides[split] = (rows, pairs)
-    counts = np.bincount(
-        np.concatenate([np.array(one, int) for one in labels_of["train"]]), minlength=len(names)
-    )
-    kept = np.flatnonzero((counts >= min_count) & (counts <= len(labels_of["train"]) - min_count))
-    if units is None and not len(kept):
+    rows_of, newest = _rows_with_kpi(dataset, target, units)
+    names = [tag.name for tag in read_vocabulary(dataset)]
+    kept = _frequent_tags(rows_of["train"], len(names), min_count) if units is None else ()
+    if units is None and not kept:
         raise DataError(
             f"no tag has {min_count} training pictures with a KPI and as many without: give more data"
         )
-    place = {int(label): index for index, label in enumerate(kept)}
-
-    def tags(rows: list[dict[str, Any]]) -> Any:  # noqa: ANN401 - scipy has no types
-        cells = [(i, place[label]) for i, row in enumerate(rows) for label in row["labels"] if label in place]
-        at = np.array(cells, int).reshape(-1, 2).T
-        return csr_matrix((np.ones(len(cells)), (at[0], at[1])), shape=(len(rows), len(kept)))
-
     return KpiData(
         kind=target.kind,
         name=target.name,
         sides={
             split: SplitRows(
-                value=pairs[:, 0],
-                weight=pairs[:, 1],
+                value=np.array([target.of[row["id"]][0] for row in rows]),
+                weight=np.array([target.of[row["id"]][1] for row in rows]),
                 baseline=np.array([_facts(row, newest) for row in rows]),
-                picture=tags(rows) if units is None else np.stack([units[row["id"]] for row in rows]),
+                picture=_tag_matrix(rows, kept)
+                if units is None
+                else np.stack([units[row["id"]] for row in rows]),
             )
-            for split, (rows, pairs) in sides.items()
+            for split, rows in rows_of.items()
         },
-        columns=tuple(names[label] for label in kept) if units is None else (),
-        missing=read_manifest(dataset).total - seen,
+        columns=tuple(names[label] for label in kept),
+        missing=read_manifest(dataset).total - sum(map(len, rows_of.values())),
     )
+
+
+def _rows_with_kpi(
+    dataset: Path, target: Target, units: Mapping[int, object] | None
+) -> tuple[dict[str, list[_Row]], datetime | None]:
+    """Read the rows of pictures with a KPI (and a vector) by split, and the date of the newest post."""
+    rows_of: dict[str, list[_Row]] = {}
+    newest: datetime | None = None
+    for split in SPLITS:
+        all_rows = list(_metadata(dataset, (split,)))
+        dates = [row["created_at"] for row in all_rows if row["created_at"] is not None]
+        newest = max((*dates, newest) if newest else dates, default=None)
+        rows = [row for row in all_rows if row["id"] in target.of and (units is None or row["id"] in units)]
+        if rows:
+            rows_of[split] = rows
+            _check_rows(split, rows, target)
+        elif split != "validation":
+            raise DataError(
+                f"no picture of the {split} split has a {target.name}: give a table with more pictures"
+            )
+    return rows_of, newest
+
+
+def _check_rows(split: str, rows: list[_Row], target: Target) -> None:
+    if split != "validation" and len({_value(target.of[row["id"]]) for row in rows}) < 2:
+        raise DataError(
+            f"{target.name} has a single value for all {len(rows):,} pictures of the {split} split: "
+            "give more data"
+        )
+
+
+def _frequent_tags(rows: list[_Row], tags: int, min_count: int) -> tuple[int, ...]:
+    """Return the labels that at least `min_count` of the pictures have, and as many lack."""
+    labels = np.array([label for row in rows for label in row["labels"]], int)
+    counts = np.bincount(labels, minlength=tags)
+    return tuple(map(int, np.flatnonzero((counts >= min_count) & (counts <= len(rows) - min_count))))
+
+
+def _tag_matrix(rows: list[_Row], kept: tuple[int, ...]) -> Any:  # noqa: ANN401 - scipy has no types
+    from scipy.sparse import csr_matrix
+
+    place = {label: index for index, label in enumerate(kept)}
+    cells = [(i, place[label]) for i, row in enumerate(rows) for label in row["labels"] if label in place]
+    at = np.array(cells, int).reshape(-1, 2).T
+    return csr_matrix((np.ones(len(cells)), (at[0], at[1])), shape=(len(rows), len(kept)))
+
+
+def _value(pair: tuple[float, float]) -> float:
+    value, weight = pair
+    return value / weight
 
 
 def _facts(row: Mapping[str, Any], newest: datetime | None) -> list[float]:
@@ -281,6 +301,6 @@ def _kind(of: Mapping[int, tuple[float, float]]) -> KpiKind:
 def _checked(kind: KpiKind, name: str, of: Mapping[int, tuple[float, float]]) -> Target:
     if not of:
         raise DataError(f"{name} is empty for every picture: give another column")
-    if len({value / weight for value, weight in of.values()}) < 2:
+    if len(set(map(_value, of.values()))) < 2:
         raise DataError(f"{name} has a single value for all {len(of):,} pictures: give another column")
     return Target(kind=kind, name=name, of=of)
