@@ -42,6 +42,7 @@ from alti2v.storage.table import read_table, schema
 from alti2v.storage.tar import read_span
 
 _ROWS_AT_ONCE = 1000
+_MOST_DIGITS = 40  # leading zeros are allowed; Python refuses to read thousands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,7 @@ def read_ids(path: Path) -> npt.NDArray[np.int64]:
         text = line.strip()
         if not text or text.startswith("#"):
             continue
-        if not (text.isascii() and text.isdecimal() and 0 < int(text) < 10**12):
+        if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and 0 < int(text) < 10**12):
             raise UsageError(
                 f"{path}, line {number}: {text[:40]!r} is not a post number: correct it; nothing was removed"
             )

@@ -7,6 +7,7 @@ predictions; `evaluation.scoring` scores them, and `report.evaluation` writes th
 from __future__ import annotations
 
 import csv
+import io
 import platform
 import shlex
 import tempfile
@@ -20,7 +21,7 @@ import numpy as np
 
 import alti2v
 from alti2v.dataset.manifest import Manifest
-from alti2v.errors import UsageError
+from alti2v.errors import DamagedError, UsageError
 from alti2v.model.evaluation.predict import (
     CommonTags,
     common_tags,
@@ -34,6 +35,7 @@ from alti2v.model.evaluation.scoring import Predictions, fallback_thresholds, sc
 from alti2v.model.fingerprint import model_hash
 from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.records import ProgressHook, ignore_progress
+from alti2v.storage.documents import read_text_file
 from alti2v.storage.layout import EVALUATION_DIR, LOG_FILE, SPLITS
 from alti2v.storage.publish import make_directory, storage_errors
 
@@ -129,11 +131,14 @@ def _read_log(file: Path) -> tuple[Mapping[str, float], ...]:
     """Read the rows of the training log, without cells that are not numbers; empty if there is no log."""
     if not file.is_file():
         return ()
-    with file.open(encoding="utf-8", newline="") as lines:
+    try:
+        lines = io.StringIO(read_text_file(file).decode(), newline="")
         return tuple(
-            {name: number for name, cell in row.items() if (number := _number(cell)) is not None}
+            {name: number for name, cell in row.items() if name and (number := _number(cell)) is not None}
             for row in csv.DictReader(lines)
         )
+    except (ValueError, csv.Error) as exc:
+        raise DamagedError(f"{file} is not the log of a training ({exc!s:.100}): move it away") from exc
 
 
 def _number(cell: object) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
@@ -157,6 +158,20 @@ class Recipe:
     accumulate: int = 1
     batch_size: int
     epochs: int
+
+    def __post_init__(self) -> None:
+        bounds = {
+            **dict.fromkeys(("epochs", "batch_size", "accumulate"), (1, math.inf)),
+            "frozen_epochs": (0, math.inf),
+            "positive_weight": (0, 1),
+            "ema": (0, 1),
+        }
+        for name, (least, most) in bounds.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise ValueError(f"{name} {value} is outside [{least}, {most}]")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate {self.learning_rate} is not above 0")
 
 
 # The original, for comparison: GINK03/alt-i2v @4ebbfb8, alt_i2v_V2.py. It has three advantages here that it did

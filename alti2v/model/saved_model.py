@@ -17,12 +17,17 @@ from typing import Any
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.model.network.backbones import application
 from alti2v.model.network.build import Architecture, build_network
+from alti2v.model.network.weights_file import weight_shapes
 from alti2v.model.recipes import Head
 from alti2v.records import Category, Tag
+from alti2v.storage.directory import require_plain_files, require_plain_model
+from alti2v.storage.documents import from_json, read_text_file
 from alti2v.storage.layout import FORMAT_VERSION, MODEL_DIR, MODEL_FILE, MODEL_TAGS_FILE, WEIGHTS_FILE
 from alti2v.storage.publish import make_directory, publish, publish_bytes, publish_json, read_json
 
 _KIND = "model"
+_OF_FILE = ("kind", "version", "architecture")  # of model.json; the other names are fields of `SavedModel`
+_MOST_SIDE_PX = 4096
 _COLUMNS = ("index", "name", "category", "count")
 
 
@@ -51,7 +56,13 @@ class SavedModel:
     train_samples: int
     recipe: str
     threshold: float | None = None
-    training: Mapping[str, int | float | str | None] = field(default_factory=dict)
+    training: Mapping[str, bool | int | float | str | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold {self.threshold} is outside [0, 1]")
+        if self.train_samples < 0:
+            raise ValueError(f"train_samples {self.train_samples} is below 0")
 
     @property
     def size(self) -> int:
@@ -96,21 +107,20 @@ def load_model(path: Path) -> SavedModel:
     folder = path / MODEL_DIR if (path / MODEL_DIR).is_dir() else path
     if not (folder / MODEL_FILE).is_file():
         raise UsageError(_no_model_message(path))
+    require_plain_files(path)
+    require_plain_model(folder)
     description = _description(folder / MODEL_FILE)
     tags = _read_tags(folder / MODEL_TAGS_FILE)
     try:
         architecture = _architecture(description)
         _check(architecture, tags, folder)
-        return SavedModel(
+        facts = {name: value for name, value in description.items() if name not in _OF_FILE}
+        return from_json(
+            SavedModel,
+            {**facts, "network": None, "architecture": None, "tags": None},
             network=_load_network(architecture, folder / WEIGHTS_FILE),
             architecture=architecture,
             tags=tags,
-            dataset=description["dataset"],
-            plan_hash=description["plan_hash"],
-            train_samples=description["train_samples"],
-            recipe=description["recipe"],
-            threshold=description["threshold"],
-            training=description["training"],
         )
     except (KeyError, TypeError, ValueError) as exc:
         raise DamagedError(f"{folder / MODEL_FILE} is incomplete ({exc}): train again") from exc
@@ -119,7 +129,12 @@ def load_model(path: Path) -> SavedModel:
 def read_training(path: Path) -> Mapping[str, Any] | None:
     """Read the figures of a finished training; None if the run is not finished. Loads no network."""
     file = path / MODEL_DIR / MODEL_FILE
-    return _description(file).get("training") if file.is_file() else None
+    if not file.is_file():
+        return None
+    training = _description(file).get("training")
+    if not isinstance(training, dict):
+        raise DamagedError(f"{file} has no figures of its training: train again")
+    return training
 
 
 def read_architecture(path: Path) -> Architecture:
@@ -140,7 +155,7 @@ def read_architecture(path: Path) -> Architecture:
 
 def _architecture(description: Mapping[str, Any]) -> Architecture:
     fields = description["architecture"]
-    return Architecture(**{**fields, "head": Head(fields["head"])})
+    return from_json(Architecture, fields, head=Head(fields["head"]))
 
 
 def _description(file: Path) -> dict[str, Any]:
@@ -170,7 +185,11 @@ def _check(architecture: Architecture, tags: Sequence[Tag], folder: Path) -> Non
         application(architecture.backbone)
     except UsageError as exc:
         raise ValueError(f"an architecture that this program does not build: {architecture}") from exc
-    if architecture.size < 1 or architecture.features < 1:
+    if (
+        not 1 <= architecture.size <= _MOST_SIDE_PX
+        or architecture.features < 1
+        or not 0 <= architecture.dropout < 1
+    ):
         raise ValueError(f"an architecture that this program does not build: {architecture}")
     if len(tags) != architecture.tags:
         raise DamagedError(f"{folder}: {len(tags)} tags for {architecture.tags} outputs: train again")
@@ -179,6 +198,16 @@ def _check(architecture: Architecture, tags: Sequence[Tag], folder: Path) -> Non
 def _load_network(architecture: Architecture, weights: Path) -> Any:  # noqa: ANN401 - keras.Model
     if not weights.is_file():
         raise DamagedError(f"{weights} is missing: train again")
+    try:  # before the network is built: it may claim more numbers than fit into memory
+        shapes = weight_shapes(weights)
+    except (OSError, ValueError) as exc:
+        raise DamagedError(f"{weights} is no file of weights of Keras ({exc!s:.150}): train again") from exc
+    if (architecture.features, architecture.tags) not in shapes or not any(
+        len(shape) == 2 and shape[1] == architecture.features for shape in shapes
+    ):
+        raise DamagedError(
+            f"{weights} does not fit its description (a layer of {architecture.features} features): train again"
+        )
     try:
         tagger = build_network(architecture).tagger
     except UsageError as exc:  # a size that its backbone does not support
@@ -204,7 +233,7 @@ def _tags_csv(tags: Sequence[Tag]) -> bytes:
 
 def _read_tags(file: Path) -> tuple[Tag, ...]:
     try:
-        rows = list(csv.DictReader(io.StringIO(file.read_bytes().decode(), newline="")))
+        rows = list(csv.DictReader(io.StringIO(read_text_file(file).decode(), newline="")))
         if [int(row["index"]) for row in rows] != list(range(len(rows))):
             raise ValueError("the index column is not 0, 1, 2, ...")
         return tuple(
@@ -212,5 +241,5 @@ def _read_tags(file: Path) -> tuple[Tag, ...]:
         )
     except FileNotFoundError as exc:
         raise DamagedError(f"{file} is missing: train again") from exc
-    except (KeyError, TypeError, ValueError) as exc:
+    except (KeyError, TypeError, ValueError, csv.Error) as exc:
         raise DamagedError(f"{file} is not the table of a model's tags ({exc}): train again") from exc

@@ -330,7 +330,7 @@ def _read_settings(run: Path) -> RunSettings | None:
         return None
     try:
         return RunSettings.from_json(read_description(run, DirectoryKind.RUN))
-    except (KeyError, TypeError, ValueError) as exc:
+    except (AttributeError, KeyError, TypeError, ValueError, UsageError) as exc:
         raise DamagedError(f"{run / RUN_FILE} is incomplete ({exc!r}): train into another folder") from exc
 
 

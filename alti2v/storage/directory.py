@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -26,6 +27,8 @@ from alti2v.storage.layout import (
 from alti2v.storage.publish import make_directory, publish_json, read_json, storage_errors
 
 _LOCK_TRIES = 5
+_LOCK_BYTES = 32
+_LOCK_CONTENT = re.compile(rb"(\d+\n?)?")  # a hard link could name any file to truncate
 
 
 class DirectoryKind(StrEnum):
@@ -63,7 +66,7 @@ def claim_directory(path: Path, kind: DirectoryKind) -> bool:
         raise UsageError(f"{path} is a file: give a folder for the {kind}")
     found = kind_of(path)
     if path.is_dir():
-        refuse_links(path)
+        require_plain_files(path)
     if found is kind:
         return True
     if found is not None:
@@ -93,7 +96,7 @@ def read_description(path: Path, kind: DirectoryKind) -> dict[str, Any]:
             else f"is a {found}, not a {kind}"
         )
         raise UsageError(f"{path} {what}: give the folder of a {kind}")
-    refuse_links(path)
+    require_plain_files(path)
     file = path / DESCRIPTION_FILES[kind]
     description = read_json(file)
     if not isinstance(description, dict) or description.get("kind") != kind:
@@ -106,32 +109,65 @@ def read_description(path: Path, kind: DirectoryKind) -> dict[str, Any]:
     return description
 
 
-def refuse_links(path: Path) -> None:
-    """Refuse a store, dataset or run that contains symbolic links under names of ours.
+def require_plain_files(path: Path) -> None:
+    """Refuse a store, dataset or run with anything but files and folders under names of ours.
 
-    Such a folder may come from somebody else, and a link would make this program read, overwrite or delete
-    files elsewhere. The folder itself may be a link: the user has named it. Links under other names are never
-    touched.
+    Such a folder may come from somebody else. A symbolic link would make this program read, overwrite or
+    delete files elsewhere; a pipe or a device would be waited for, or read without an end. The folder itself
+    may be a link: the user has named it. Other names are never touched.
 
     Raises:
-        UsageError: There is a link.
+        UsageError: There is a link, a pipe, a socket or a device.
     """
     with storage_errors(path), os.scandir(path) as entries:
         for entry in entries:
             if entry.name in OWN_NAMES:
-                _refuse_link(entry)
+                _require_plain(entry)
 
 
-def _refuse_link(entry: os.DirEntry[str]) -> None:
+def require_plain_model(folder: Path) -> None:
+    """Refuse a folder of a model with anything but files and folders directly in it.
+
+    In the cache of the Hugging Face hub a model is a folder of links into the `blobs` beside it
+    (huggingface_hub, "Understand caching"): these are followed.
+
+    Raises:
+        UsageError: There is another link, a pipe, a socket or a device.
+    """
+    blobs = _hub_blobs(folder)
+    with storage_errors(folder), os.scandir(folder) as entries:
+        for entry in entries:
+            if blobs is not None and entry.is_symlink():
+                target = Path(entry.path).resolve()
+                if target.parent == blobs and target.is_file():
+                    continue
+            _require_kind(entry)
+
+
+def _hub_blobs(folder: Path) -> Path | None:
+    """Return the folder of the files of a model in the cache of the Hugging Face hub; None anywhere else."""
+    snapshots = folder.resolve().parent
+    blobs = snapshots.parent / "blobs"
+    is_cache = snapshots.name == "snapshots" and snapshots.parent.name.startswith("models--")
+    return blobs if is_cache and blobs.is_dir() and not blobs.is_symlink() else None
+
+
+def _require_plain(entry: os.DirEntry[str]) -> None:
+    _require_kind(entry)
+    if entry.is_dir():
+        with os.scandir(entry.path) as entries:
+            for inner in entries:
+                _require_plain(inner)
+
+
+def _require_kind(entry: os.DirEntry[str]) -> None:
     if entry.is_symlink():
         raise UsageError(
             f"{entry.path} is a symbolic link, which alti2v does not follow inside a folder: "
             "put the file or folder itself there"
         )
-    if entry.is_dir():
-        with os.scandir(entry.path) as entries:
-            for inner in entries:
-                _refuse_link(inner)
+    if not (entry.is_file() or entry.is_dir()):
+        raise UsageError(f"{entry.path} is a pipe, a socket or a device, not a file: move it away")
 
 
 def write_description(path: Path, kind: DirectoryKind, fields: Mapping[str, Any]) -> None:
@@ -157,6 +193,8 @@ def exclusive(path: Path, lock_file: str) -> Iterator[None]:
             raise UsageError(
                 f"{path} is in use by process {_process_in(descriptor)}: wait until it ends, or stop it"
             )
+        if not _LOCK_CONTENT.fullmatch(os.pread(descriptor, _LOCK_BYTES, 0)):
+            raise UsageError(f"{path / lock_file} is not a lock of alti2v: move it away")
         with storage_errors(path / lock_file):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -197,7 +235,7 @@ def _acquire(descriptor: int) -> bool:
 
 
 def _process_in(descriptor: int) -> str:
-    return os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+    return os.pread(descriptor, _LOCK_BYTES, 0).decode(errors="replace").strip() or "unknown"
 
 
 def _is_foreign(name: str) -> bool:

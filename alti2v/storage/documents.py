@@ -1,4 +1,4 @@
-"""JSON objects as dataclasses, with the type of every value checked.
+"""Texts of folders, read within bounds, and JSON objects as dataclasses, with the type of every value checked.
 
 A description may come from somebody else, so a value of another type is a fault of the file and is told as one,
 rather than an exception somewhere in the middle of a command.
@@ -7,12 +7,40 @@ rather than an exception somewhere in the middle of a command.
 from __future__ import annotations
 
 import math
+import os
+import stat
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from alti2v.errors import DamagedError
+
 _T = TypeVar("_T")
+MOST_TEXT_BYTES = 1 << 28  # the index of a shard of a million samples has half of them
+
+
+def read_text_file(path: Path) -> bytes:
+    """Read a JSON or CSV file whole.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DamagedError: It is not a plain file (a pipe would be waited for), or larger than `MOST_TEXT_BYTES`.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise DamagedError(f"{path} is not a plain file: restore it from a copy")
+        if status.st_size > MOST_TEXT_BYTES:
+            raise DamagedError(
+                f"{path} has {status.st_size:,} bytes, {MOST_TEXT_BYTES:,} are allowed: restore it from a copy"
+            )
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def from_json(kind: type[_T], document: object, **known: Any) -> _T:  # noqa: ANN401 - values of any field

@@ -74,6 +74,7 @@ POST_JSON_SUFFIX = "json"
 IMAGE_SUFFIX_OF_FORMAT = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
 
 _KEY_DIGITS = 12
+_NUMBERED_NAME = re.compile(r"(?:images|posts|part)-(?P<number>\d{6,18})\.(?:tar|parquet)")
 _SHARD_NAME = re.compile(
     r"(?P<split>[a-z]+)-(?P<number>\d{5,})-of-(?P<total>\d{5,})(?:-e(?P<edition>[2-9]|[1-9]\d+))?"
 )
@@ -94,6 +95,17 @@ def images_tar(number: int) -> str:
 def posts_table(number: int) -> str:
     """Path of a part of the post table, relative to the store."""
     return f"{POSTS_DIR}/posts-{number:06d}.parquet"
+
+
+def number_in(name: str) -> int | None:
+    """Number in the file name of a tar file, a part of the post table, or a part of vectors.
+
+    None for other names, such as `images-old.tar`: the file belongs to somebody else.
+    """
+    match = _NUMBERED_NAME.fullmatch(name)
+    number = -1 if match is None else int(match["number"])
+    paths = (images_tar(number), posts_table(number), vectors_part(number))
+    return number if name in {path.rpartition("/")[2] for path in paths} and number >= 0 else None
 
 
 @dataclass(frozen=True, slots=True, order=True)

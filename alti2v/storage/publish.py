@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.errors import DamagedError, StorageError
+from alti2v.storage.documents import read_text_file
 
 TEMPORARY_PREFIX = ".tmp-"
 # Errors of link(2) on file systems without hard links, such as exFAT and some network file systems.
@@ -136,15 +137,13 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - the caller checks the shape
 
     Raises:
         FileNotFoundError: There is no such file.
-        DamagedError: It is not JSON.
+        DamagedError: It is not JSON, or too large.
     """
-    content = path.read_bytes()
+    content = read_text_file(path)
     try:
         return json.loads(content)
-    except (
-        ValueError,
-        RecursionError,
-    ) as exc:  # also numbers of thousands of digits, and nesting without an end
+    # Also numbers of thousands of digits, and nesting without an end.
+    except (ValueError, RecursionError) as exc:
         raise DamagedError(f"{path} is not valid JSON ({exc}): restore it from a copy") from exc
 
 

@@ -24,6 +24,7 @@ from alti2v.storage.layout import (
     Table,
     images_tar,
     member_key,
+    number_in,
 )
 from alti2v.storage.location import Address, open_location, read_spans
 from alti2v.storage.publish import make_directory
@@ -67,8 +68,8 @@ def open_store(path: Path) -> Iterator[Store]:
     description = read_description(path, DirectoryKind.STORE)
     with contextlib.ExitStack() as stack:
         for _ in range(_SNAPSHOT_TRIES):
-            parts = tuple(stack.enter_context(part.open("rb")) for part in _part_paths(path))
-            if [_identity(part.stat()) for part in _part_paths(path)] == [
+            parts = tuple(stack.enter_context(part.open("rb")) for part in post_tables(path))
+            if [_identity(part.stat()) for part in post_tables(path)] == [
                 _identity(os.fstat(part.fileno())) for part in parts
             ]:
                 break
@@ -184,8 +185,10 @@ def _tables_of(remote: Remote) -> Mapping[str, object]:
     return {**versions(remote, ""), **parts}
 
 
-def _part_paths(path: Path) -> list[Path]:
-    return sorted((path / POSTS_DIR).glob("posts-*.parquet"))
+def post_tables(store: Path) -> list[Path]:
+    """Return the parts of the post table, in order; other files in their folder belong to the user."""
+    files = (store / POSTS_DIR).glob("posts-*.parquet")
+    return sorted(file for file in files if number_in(file.name) is not None)
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

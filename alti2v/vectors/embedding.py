@@ -32,7 +32,7 @@ from alti2v.model.tagging.tagger import (
 )
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import exclusive
-from alti2v.storage.layout import PARTS_LOCK_FILE, PARTS_SUFFIX, vectors_part
+from alti2v.storage.layout import PARTS_LOCK_FILE, PARTS_SUFFIX, number_in, vectors_part
 from alti2v.storage.publish import make_directory, storage_errors, sweep_temporary_files
 from alti2v.vectors.sources import count_sources, dataset_among, find_sources
 from alti2v.vectors.vector_file import (
@@ -156,7 +156,7 @@ def embed(
     make_directory(folder)
     with exclusive(folder, PARTS_LOCK_FILE):
         sweep_temporary_files(folder)
-        parts = sorted(folder.glob("part-*.parquet"))
+        parts = _parts(folder)
         there = ([config.out] if config.out.exists() else []) + parts
         _require_comparable(there, origin)
         tally = _Tally(total=total, hook=progress)
@@ -276,13 +276,17 @@ def _rows(tagger: Tagger, held: list[Prediction[str]], criterion: Criterion, for
     return Rows([one.picture for one in held], tags, as_vectors(features, form))
 
 
+def _parts(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("part-*.parquet") if number_in(file.name) is not None)
+
+
 def _next(parts: list[Path]) -> int:
-    return 1 + max((int(part.stem.removeprefix("part-")) for part in parts), default=-1)
+    return 1 + max((number_in(part.name) or 0 for part in parts), default=-1)
 
 
 def _finish(out: Path, origin: Origin, folder: Path) -> int:
     """Merge the file and its parts; return the number of rows."""
-    parts = sorted(folder.glob("part-*.parquet"))
+    parts = _parts(folder)
     there = [out] if out.exists() else []
     rows = merge_files(out, origin, there + parts) if parts else count_rows(out) if there else 0
     with storage_errors(folder):

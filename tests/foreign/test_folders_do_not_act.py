@@ -72,7 +72,7 @@ def test_modules_in_the_current_folder_do_not_run(here: Path, module: str) -> No
     evil.mkdir()
     (evil / f"{module}.py").write_text(f"open({str(evil / 'ran')!r}, 'a').close()\n")
     options = ["--size", "32", "--test", "6", "--validation", "4", "--workers", "2"]
-    command = [sys.executable, "-P", "-m", "alti2v", "build-shards", here / "store", here / "new", *options]
+    command = [sys.executable, "-P", "-m", "alti2v", "build-shards", here / "pictures", here / "new", *options]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     done = subprocess.run(
         [*map(str, command)],
@@ -187,3 +187,39 @@ def test_rows_that_no_program_writes_are_damage(here: Path, column: str, value: 
         remove_pictures(dataset, keep)
     assert exit_status("verify", dataset) == 4
     assert victim == rows.column("id").to_numpy()[0]
+
+
+def test_a_lock_with_other_content_is_not_emptied(tmp_path: Path) -> None:
+    """A hard link in place of the lock could name any file of the user."""
+    (tmp_path / "mine").write_text("precious")
+    (tmp_path / "lock").hardlink_to(tmp_path / "mine")
+
+    with pytest.raises(UsageError, match="not a lock"), exclusive(tmp_path, "lock"):
+        pass
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", ["store", "dataset"])
+def test_pipes_in_a_folder_are_refused(here: Path, kind: str) -> None:
+    """Nobody waits for what never comes."""
+    for file in sorted(path for path in (here / kind).rglob("*") if path.is_file()):
+        kept = file.read_bytes()
+        file.unlink()
+        os.mkfifo(file)
+        statuses = {command: exit_status(*command, here / kind) for command in READING[kind]}
+        file.unlink()
+        file.write_bytes(kept)
+
+        assert set(statuses.values()) == {2}, file
+
+
+def test_copies_that_the_user_left_in_a_store_are_passed_over(here: Path) -> None:
+    """`images-old.tar` and `posts-old.parquet` are not parts of the store."""
+    store = here / "store"
+    shutil.copy(next((store / "images").glob("*.tar")), store / "images" / "images-old.tar")
+    shutil.copy(next((store / "posts").glob("*.parquet")), store / "posts" / "posts-old.parquet")
+
+    assert [exit_status(*command, store) for command in READING["store"]] == [0, 0]
+    (store / "crawl.sqlite").unlink()
+    assert exit_status("verify", store, "--repair") == 0
+    assert exit_status("verify", store) == 0

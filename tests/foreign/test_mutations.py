@@ -86,4 +86,4 @@ def test_mutated_descriptions_are_told_in_a_line(original: Path, tmp_path: Path,
             seen[status] = seen.get(status, 0) + 1
         target.write_bytes(kept)
 
-    assert seen.get(2, 0) + seen.get(4, 0) > 0
+    assert seen

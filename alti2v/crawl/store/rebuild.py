@@ -27,13 +27,14 @@ from alti2v.storage.layout import (
     IMAGES_DIR,
     LEDGER_FILE,
     POSTS,
-    POSTS_DIR,
     STORE_FILE,
     STORE_TAGS,
     TAGS_FILE,
     images_tar,
+    number_in,
 )
 from alti2v.storage.publish import publish
+from alti2v.storage.store import post_tables
 from alti2v.storage.table import read_table
 from alti2v.storage.tar import END_MARKER, OpenTar, read_span
 
@@ -50,7 +51,7 @@ def rebuild_ledger(store: Path) -> None:
 
 def _fill(store: Path, path: Path) -> None:
     with Ledger(path) as ledger:
-        for part in sorted((store / POSTS_DIR).glob("posts-*.parquet")):
+        for part in post_tables(store):
             with contextlib.suppress(Alti2vError):  # a damaged part: the next crawl lists its posts again
                 rows = read_table(part, POSTS)
                 for batch in rows.to_batches(max_chunksize=5_000):
@@ -103,9 +104,9 @@ def remove_unused_ledger(store: Path) -> None:
 
 
 def tar_numbers(store: Path) -> list[int]:
-    """Return the numbers of the tar files in a store's folder."""
-    files = (store / IMAGES_DIR).glob("images-*.tar")
-    return sorted(int(file.stem.removeprefix("images-")) for file in files)
+    """Return the numbers of the tar files in a store's folder; other files there belong to the user."""
+    numbers = (number_in(file.name) for file in (store / IMAGES_DIR).glob("images-*.tar"))
+    return sorted(number for number in numbers if number is not None)
 
 
 def _add_rows(ledger: Ledger, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -19,9 +19,10 @@ from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.ledger.tars import TarState
 from alti2v.crawl.store.writer_thread import StoreThread
-from alti2v.storage.layout import POSTS_DIR, STORE_FILE, images_tar
+from alti2v.storage.layout import STORE_FILE, images_tar
 from alti2v.storage.publish import TEMPORARY_PREFIX, publish_json, read_json
 from alti2v.storage.remote import Remote, download, upload
+from alti2v.storage.store import post_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class StoreUpload:
         Raises:
             StorageError: an upload failed.
         """
-        tables = sorted([*self.store.glob("*.parquet"), *(self.store / POSTS_DIR).glob("posts-*.parquet")])
+        tables = sorted([*self.store.glob("*.parquet"), *post_tables(self.store)])
         documents = sorted(file for file in self.store.glob("*.json") if file.name != STORE_FILE)
         for file in (*tables, *documents):
             self._upload(ledger, file, file.relative_to(self.store).as_posix(), on_file)

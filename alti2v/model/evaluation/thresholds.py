@@ -137,7 +137,7 @@ def read_thresholds(folder: Path) -> TunedThresholds | None:
                 for rule, values in value["rules"].items()
             },
             fallback=_probability(value["fallback"]),
-            images=int(value["images"]),
+            images=_count(value["images"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise DamagedError(f"{file} does not hold thresholds ({exc!r}): remove it, or train again") from exc
@@ -158,7 +158,13 @@ def own_thresholds(tuned: TunedThresholds | None, rule: Rule, names: Sequence[st
     return np.array([found.get(name, tuned.fallback) for name in names], np.float32)
 
 
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{value!r:.60} is not a number of pictures")
+    return value
+
+
 def _probability(value: object) -> float:
-    if not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"{value!r} is not a number in [0, 1]")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise ValueError(f"{value!r:.60} is not a number in [0, 1]")
     return float(value)

@@ -6,7 +6,7 @@ of white; for these `export` compares the exported model with the network on ran
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ import numpy.typing as npt
 from alti2v.errors import UsageError
 from alti2v.model.onnx import runtime
 from alti2v.model.onnx.check_labels import check_labels
-from alti2v.model.onnx.contract import CONTRACTS, Contract, Format
+from alti2v.model.onnx.contract import CONTRACTS, MOST_SIDE_PX, Contract, Format
+from alti2v.storage.directory import require_plain_model
+from alti2v.storage.documents import read_text_file
 
 _DTYPES = {1: "float32", 2: "uint8"}  # onnx.TensorProto.DataType; the only types in the contracts
 # Batches of different sizes use different kernels, which sum in another order.
 _BATCH_TOLERANCE = 1e-5
+_PICTURES = 3  # noise, white and black
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +57,14 @@ def check_folder(folder: Path) -> Checked:
     """Check an exported folder.
 
     Raises:
-        UsageError: There is no exported model, or the extra `export` is not installed.
+        UsageError: There is no exported model, a link leads out of it, or the extra `export` is not installed.
     """
     format_ = _recognise(folder)
+    require_plain_model(folder)
     contract = CONTRACTS[format_]
     breaches: list[str] = []
     table_file, model_file = folder / contract.labels_file, folder / contract.model_file
-    table = check_labels(table_file.read_bytes(), format_)
+    table = check_labels(read_text_file(table_file), format_)
     breaches += [f"{contract.labels_file}: {breach}" for breach in table.breaches]
     model = _load(model_file) if model_file.is_file() else None
     if not model_file.is_file():
@@ -142,6 +146,8 @@ def _input_breaches(tensor: _Tensor, contract: Contract) -> Iterator[str]:
         shown = ", ".join(str(length or "?") for length in tensor.shape)
         expected = ", ".join(str(length or "SIDE") for length in wanted)
         yield f"takes pictures of shape ({shown}) instead of (batch, {expected}){reason}"
+    elif side > MOST_SIDE_PX:
+        yield f"takes pictures of {side} px: {MOST_SIDE_PX} is the largest side"
     elif tensor.shape[0] is not None:
         yield f"takes batches of {tensor.shape[0]} only: clients send batches of any size"
 
@@ -162,15 +168,22 @@ def _run_breaches(file: Path, contract: Contract, *, labels: int) -> Iterator[st
         pictures = _pictures(contract, side)
         together = session.run(None, {name: pictures})
         alone = session.run(None, {name: pictures[:1]})
+        breaches = list(_value_breaches(together, alone, contract, labels=labels))
     except UsageError:
         raise
     except Exception as exc:  # noqa: BLE001 - ONNX Runtime's exceptions have no common base class
         reason = " ".join(str(exc).split())
-        yield f"does not run in ONNX Runtime: {reason:.200}"
-        return
+        breaches = [f"does not run in ONNX Runtime: {reason:.200}"]
+    yield from breaches
+
+
+def _value_breaches(
+    together: Sequence[npt.NDArray[Any]], alone: Sequence[npt.NDArray[Any]], contract: Contract, *, labels: int
+) -> Iterator[str]:
+    """List what is wrong with the outputs for some pictures together, and for the first one alone."""
     values = together[0]
-    if values.shape != (len(pictures), labels):
-        yield f"gives values of shape {values.shape} for {len(pictures)} pictures and {labels} rows"
+    if values.shape != (_PICTURES, labels) or not labels:
+        yield f"gives values of shape {values.shape} for {_PICTURES} pictures and {labels} rows"
         return
     if not all(np.isfinite(output).all() for output in together):
         yield "gives values that are not finite numbers"

@@ -122,7 +122,7 @@ def _native_breaches(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
 def _check_mapping(text: str) -> ParsedTable:
     try:
         mapping = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         return ParsedTable((), (f"is not JSON ({exc})",))
     if not isinstance(mapping, dict) or set(mapping) != {str(i) for i in range(len(mapping))}:
         return ParsedTable((), ('is not an object with the keys "0", "1", "2", ...',))

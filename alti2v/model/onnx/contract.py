@@ -21,6 +21,7 @@ REPORT_FILE = "export_report.json"
 CARD_FILE = "README.md"
 # From ONNX 1.10, July 2021 (onnx.helper.VERSION_TABLE), so that old installations can read it.
 OPSET, IR_VERSION = 15, 8
+MOST_SIDE_PX = 4096  # taggers take 224 to 1024
 # Protocol buffers are limited to 2 GiB, and no client downloads a second file with weights.
 MAX_BYTES = 2**31 - 1
 

@@ -23,6 +23,7 @@ from alti2v.model.onnx.contract import (
     CL_CATEGORIES,
     CL_RATING,
     CONTRACTS,
+    MOST_SIDE_PX,
     ONNX_FILE,
     REPORT_FILE,
     WD_RATING_CATEGORY,
@@ -31,9 +32,12 @@ from alti2v.model.onnx.contract import (
 )
 from alti2v.model.vocabulary import RATING, OutputTags, make_vocabulary
 from alti2v.records import CATEGORY_OF_CODE, Category
+from alti2v.storage.directory import require_plain_model
+from alti2v.storage.documents import read_text_file
 from alti2v.storage.publish import read_json
 
 WD_TAGS_FILE = CONTRACTS[Format.WD].labels_file
+_MOST_BATCH = 1024
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # the available ones are used, in this order
 
 
@@ -73,9 +77,10 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
     """Load the model of a folder and its table of tags.
 
     Raises:
-        UsageError: Onnxruntime is not installed, or the table of tags is missing.
+        UsageError: Onnxruntime is not installed, the table of tags is missing, or a link leads elsewhere.
         DamagedError: The model or the table is damaged, or they do not match.
     """
+    require_plain_model(folder)
     form = form_of(folder) or Format.WD
     contract = CONTRACTS[form]
     table = folder / contract.labels_file
@@ -93,7 +98,12 @@ def load_onnx_folder(folder: Path) -> OnnxModel:
 
     def forward(images: Uint8Array) -> tuple[Float32Array, Float32Array | None]:
         parts = [images] if batch is None else [images[i : i + batch] for i in range(0, len(images), batch)]
-        answers = [_run(session, name, fed(part, contract).astype(takes), batch) for part in parts]
+        try:
+            answers = [_run(session, name, fed(part, contract).astype(takes), batch) for part in parts]
+        except Exception as exc:  # as in `_session`; a constant may claim more numbers than fit into memory
+            raise DamagedError(
+                f"{folder}: {contract.model_file} does not run ({_first_line(exc)}): get it again"
+            ) from exc
         probabilities, *others = (np.concatenate(column) for column in zip(*answers, strict=True))
         if contract.logits:
             probabilities = 1 / (1 + np.exp(-probabilities))
@@ -143,7 +153,7 @@ def read_tag_table(table: Path) -> OutputTags:
         DamagedError: The file is something else.
     """
     try:
-        rows = list(csv.DictReader(io.StringIO(table.read_bytes().decode("utf-8-sig"), newline="")))
+        rows = list(csv.DictReader(io.StringIO(read_text_file(table).decode("utf-8-sig"), newline="")))
         outputs = [(_filled(row["name"]), _category(row["category"])) for row in rows]
     except (KeyError, UnicodeDecodeError, ValueError, csv.Error) as exc:
         what = f"no column {exc}" if isinstance(exc, KeyError) else str(exc)
@@ -160,8 +170,8 @@ def _threshold(report: Path) -> float | None:
     return float(found) if isinstance(found, int | float) and 0 <= found <= 1 else None
 
 
-def _filled(cell: str | None) -> str:
-    if not cell:
+def _filled(cell: object) -> str:
+    if not isinstance(cell, str) or not cell:
         raise ValueError("a row without a name")
     return cell
 
@@ -210,6 +220,8 @@ def _input(
         or shape[3] != 3
         or not isinstance(shape[1], int)
         or shape[1] != shape[2]
+        or not 1 <= shape[1] <= MOST_SIDE_PX
+        or (isinstance(shape[0], int) and not 1 <= shape[0] <= _MOST_BATCH)
         or takes is None
     ):
         found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)

@@ -162,12 +162,14 @@ def onnx_head(folder: Path, form: Format) -> GapHead | None:
     except UsageError:
         return None
     contract = CONTRACTS[form]
-    model = onnx.load(str(folder / contract.model_file))
+    model = onnx.load(str(folder / contract.model_file), load_external_data=False)
     numbers = {one.name: one for one in model.graph.initializer}
     pools = [node for node in model.graph.node if node.op_type == "GlobalAveragePool"]
     names = ("features/kernel", "features/bias", "logits/kernel")
     if model.producer_name != "alti2v" or len(pools) != 1 or not numbers.keys() >= set(names):
         return None
+    if any(numbers[name].data_location == onnx.TensorProto.EXTERNAL for name in names):
+        return None  # the writer keeps all numbers in the file
     features_kernel, features_bias, logits_kernel = (
         onnx.numpy_helper.to_array(numbers[name]).astype(np.float32) for name in names
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
 from alti2v.dataset.manifest import Manifest
+from alti2v.model.network.build import PRECISIONS
 from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, Recipe, parse_augmentation
 from alti2v.model.training.distributed import SINGLE_PROCESS, ProcessGroup
 from alti2v.records import Tag
+from alti2v.storage.documents import from_json
 
 # Fields of a recipe that the command line may replace. A run keeps its own where an option is left out.
 RECIPE_OPTIONS = (
@@ -66,22 +69,25 @@ class RunSettings:
 
         Raises:
             KeyError: A field is missing.
-            ValueError, UsageError: A field has a value that no version wrote.
+            TypeError, ValueError, UsageError: A field has a value that no version wrote.
         """
-        chosen = {name: fields[name] for name in RECIPE_OPTIONS}
-        chosen["loss"] = Loss(chosen["loss"])
-        chosen["augmentation"] = parse_augmentation(chosen["augmentation"])
-        return cls(
-            dataset=fields["dataset"],
-            plan_hash=fields["plan_hash"],
-            recipe_name=fields["recipe"],
-            recipe=replace(RECIPES[fields["recipe"]], **chosen),
-            weights=fields["weights"],
-            start=fields["start"],
-            precision=fields["precision"],
-            seed=fields["seed"],
-            cache_features=fields["cache_features"],
+        base = RECIPES[fields["recipe"]]
+        others = {field.name: getattr(base, field.name) for field in dataclass_fields(base)}
+        options = {name: fields[name] for name in RECIPE_OPTIONS}
+        known = {
+            **{name: value for name, value in others.items() if name not in RECIPE_OPTIONS},
+            "loss": Loss(options["loss"]),
+            "augmentation": parse_augmentation(options["augmentation"]),
+        }
+        names = ("dataset", "plan_hash", "weights", "start", "precision", "seed", "cache_features")
+        settings = from_json(
+            cls,
+            {**{name: fields[name] for name in names}, "recipe_name": fields["recipe"], "recipe": None},
+            recipe=from_json(Recipe, {**others, **options}, **known),
         )
+        if settings.precision not in PRECISIONS or settings.seed < 0:
+            raise ValueError(f"precision {settings.precision!r:.60}, seed {settings.seed}")
+        return settings
 
     def differences(self, other: RunSettings) -> list[str]:
         """List the options that differ, as "--seed 0, not 1"; epochs and the dataset are not among them."""
