@@ -45,6 +45,7 @@ _NAMES_OF = {
         "Alti2vError",
         "DamagedError",
         "DataError",
+        "HungUpError",
         "RemoteError",
         "StorageError",
         "TerminatedError",
@@ -99,6 +100,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from alti2v.errors import Alti2vError as Alti2vError
     from alti2v.errors import DamagedError as DamagedError
     from alti2v.errors import DataError as DataError
+    from alti2v.errors import HungUpError as HungUpError
     from alti2v.errors import RemoteError as RemoteError
     from alti2v.errors import StorageError as StorageError
     from alti2v.errors import TerminatedError as TerminatedError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import sys
 from typing import NoReturn
 
@@ -18,31 +18,40 @@ from alti2v.commands.serve import serve
 from alti2v.commands.stats import stats
 from alti2v.commands.tagging import tag
 from alti2v.commands.vectors import embed, kpi, search
-from alti2v.errors import Alti2vError, TerminatedError, UsageError
-
-_INTERRUPTED, _TERMINATED = 130, 143  # 128 + the signal's number, the shells' convention
+from alti2v.errors import Alti2vError, UsageError
+from alti2v.output import ReaderGoneError, standard_streams, tell
+from alti2v.signals import exit_status, signals_raise
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with the documented status."""
-    try:
-        cli.main(args=arguments, prog_name="alti2v", standalone_mode=False)
-        status = 0
-    except Alti2vError as exc:
-        click.echo(f"alti2v: {exc}", err=True)
-        status = exc.exit_status
-    except click.ClickException as exc:
-        exc.show()
-        status = UsageError.exit_status
-    except click.exceptions.Exit as exc:
-        status = exc.exit_code
-    except (KeyboardInterrupt, click.Abort) as exc:
-        click.echo("alti2v: interrupted; nothing stored is lost, run the same command again to go on", err=True)
-        status = _TERMINATED if isinstance(exc.__cause__, TerminatedError) else _INTERRUPTED  # click's Abort
-    except BrokenPipeError:  # `alti2v ... | head` has closed the pipe
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - held until exit
-        status = 0
+    with standard_streams():
+        status = _status_of(arguments)
     sys.exit(status)
+
+
+def _status_of(arguments: list[str] | None) -> int:
+    """Run the command line, and return its exit status."""
+    try:
+        with signals_raise():
+            cli.main(args=arguments, prog_name="alti2v", standalone_mode=False)
+    except Alti2vError as exc:
+        tell(f"alti2v: {exc}")
+        return exc.exit_status
+    except click.ClickException as exc:
+        shown = io.StringIO()
+        exc.show(shown)
+        for line in shown.getvalue().splitlines():
+            tell(line)
+        return UsageError.exit_status
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except (KeyboardInterrupt, click.Abort) as exc:
+        tell("alti2v: interrupted; nothing stored is lost, run the same command again to go on")
+        return exit_status(exc if isinstance(exc, KeyboardInterrupt) else exc.__cause__)
+    except (BrokenPipeError, ReaderGoneError):  # `alti2v ... | head` has closed the pipe
+        return 0
+    return 0
 
 
 class _InOrder(click.Group):
@@ -61,7 +70,7 @@ def cli() -> None:
     and `eval` evaluates the run. Every command can be run again at any time: it does only what is missing.
 
     Exit status: 0 done, 1 failed, 2 usage, 3 incomplete (the remote side did not deliver everything; run again
-    later), 4 damaged data, 130 interrupted (143 by SIGTERM).
+    later), 4 damaged data, 130 interrupted (143 by SIGTERM, 129 by a closed terminal).
     """
 
 

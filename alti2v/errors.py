@@ -18,6 +18,10 @@ class TerminatedError(KeyboardInterrupt):
     """SIGTERM requested the end of a stage; the exit status is 143 (128 + the signal's number)."""
 
 
+class HungUpError(KeyboardInterrupt):
+    """SIGHUP, sent when a terminal closes, requested the end of a stage; the exit status is 129."""
+
+
 class Alti2vError(Exception):
     """An operation failed; the message can be shown to the user as it is."""
 

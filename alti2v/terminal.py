@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, TextIO
 
-import click
-
-from alti2v.errors import StorageError
+from alti2v.output import one_line, print_json, print_lines
 from alti2v.records import Progress, ProgressHook
 
 # Logs of CI jobs show all lines, so there should be few.
@@ -48,7 +42,7 @@ def lines(stream: TextIO, *, clock: Callable[[], float]) -> ProgressHook:
         now_s = clock()
         start_s, start_done = begun.setdefault(progress.stage, (now_s, progress.done))
         if progress.milestone:
-            stream.write(progress.milestone + "\n")
+            stream.write(one_line(progress.milestone) + "\n")
             stream.flush()
             return
         is_end = progress.done == progress.total and progress.stage not in finished
@@ -57,7 +51,7 @@ def lines(stream: TextIO, *, clock: Callable[[], float]) -> ProgressHook:
         if is_end or now_s - last_line_s >= QUIET_INTERVAL_S:
             last_line_s = now_s
             line = describe(progress, elapsed_s=now_s - start_s, since_start=progress.done - start_done)
-            stream.write(line + "\n")
+            stream.write(one_line(line) + "\n")
             stream.flush()
 
     return hook
@@ -107,43 +101,15 @@ def size(number_of_bytes: float) -> str:
 def print_result(result: object, *, as_json: bool, table: Mapping[str, str]) -> None:
     """Print a stage's result to stdout: the whole dataclass as one JSON object, or a short table.
 
-    Control characters are replaced in the table, because names of tags and hosts come from the internet.
-
     Raises:
         StorageError: Standard output is a file that cannot be written.
-        BrokenPipeError: The reading process has ended.
+        ReaderGoneError: The reading process has ended.
     """
     if as_json:
-        printed = [json.dumps(plain(result), ensure_ascii=False)]
-    else:
-        width = max(len(name) for name in table)
-        printed = [_printable(f"{name:<{width}}  {value}") for name, value in table.items()]
-    try:
-        for line in printed:
-            click.echo(line)
-    except BrokenPipeError:
-        raise
-    except OSError as exc:
-        # Python would try to flush the rest of the buffer again at exit.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - held until exit
-        raise StorageError(
-            f"cannot write the result to standard output: {exc.strerror}: make room, then run it again"
-        ) from exc
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-
-
-def plain(value: Any) -> Any:  # noqa: ANN401 - any dataclass tree in, any JSON tree out
-    """Convert dataclasses, paths and mappings to types that `json` writes."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+        print_json(result)
+        return
+    width = max((len(name) for name in table), default=0)
+    print_lines(f"{name:<{width}}  {value}" for name, value in table.items())
 
 
 @contextlib.contextmanager
@@ -166,15 +132,18 @@ def _live_bars() -> Iterator[ProgressHook]:
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("[dim]{task.fields[details]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
     )
-    with Bars(*columns, console=console, expand=False) as bars:
+    # Results on standard output stay there.
+    with Bars(*columns, console=console, expand=False, redirect_stdout=False) as bars:
         tasks: dict[str, Any] = {}
 
         def hook(progress: Progress) -> None:
             if progress.milestone:
-                bars.console.print(escape(progress.milestone), highlight=False)
+                bars.console.print(escape(one_line(progress.milestone)), highlight=False)
                 return
-            details = "  ".join(f"{escape(name)} {_number(value)}" for name, value in progress.counts.items())
-            note = f"[yellow]{escape(progress.note)}[/]  " if progress.note else ""
+            details = "  ".join(
+                f"{escape(one_line(name))} {_number(value)}" for name, value in progress.counts.items()
+            )
+            note = f"[yellow]{escape(one_line(progress.note))}[/]  " if progress.note else ""
             if progress.stage not in tasks:
                 tasks[progress.stage] = bars.add_task(
                     progress.stage, total=progress.total, amount="", rate="", details=""

@@ -17,7 +17,6 @@ from alti2v.commands.options import (
     local_folder,
     work_option,
 )
-from alti2v.commands.terminating import sigterm_raises
 from alti2v.errors import DamagedError, UsageError
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Finding
@@ -162,7 +161,7 @@ def build_shards(
         url=dataset if is_url(dataset) else None,
         **options,
     )
-    with sigterm_raises(), progress_display() as progress:
+    with progress_display() as progress:
         report = build(config, progress=progress)
     print_result(
         report,
@@ -244,7 +243,7 @@ def verify(*, directory: Path | str | None, repair: str | None, deep: bool, as_j
             raise click.UsageError("Missing argument 'STORE|DATASET'.")
         directory, repair = Path(repair), ""
     to_fetch = 0
-    with sigterm_raises(), progress_display() as progress:
+    with progress_display() as progress:
         if isinstance(directory, str) or _kind(directory) is DirectoryKind.DATASET:
             from alti2v.dataset.check.repair import repair_damaged
             from alti2v.dataset.check.verify import verify_dataset
@@ -327,7 +326,7 @@ def remove(*, dataset: str, ids: Path, work: Path | None, as_json: bool) -> None
     """
     from alti2v.dataset.remove import read_ids, remove_pictures
 
-    with sigterm_raises(), progress_display() as progress:
+    with progress_display() as progress:
         report = remove_pictures(
             local_folder(dataset, work, purpose="its tables"),
             read_ids(ids),

@@ -9,6 +9,7 @@ from typing import Literal
 import click
 
 from alti2v.commands.options import LOCAL_PATH, as_json_option, dialect_option
+from alti2v.output import print_lines
 from alti2v.terminal import duration, print_result, progress_display
 
 
@@ -93,4 +94,6 @@ def board(
         dialect=dialect,
         faults=Faults() if faults is None else read_faults(faults),
     )
-    serve_board(config, announce=click.echo, parent_pipe=sys.stdin.fileno() if until_eof else None)
+    serve_board(
+        config, announce=lambda url: print_lines([url]), parent_pipe=sys.stdin.fileno() if until_eof else None
+    )

@@ -9,6 +9,7 @@ import click
 
 from alti2v.commands.options import LOCAL_PATH, as_json_option
 from alti2v.errors import DamagedError, UsageError
+from alti2v.output import print_lines
 from alti2v.terminal import duration, print_result, progress_display, size
 
 
@@ -119,8 +120,7 @@ def _check(folder: Path, *, as_json: bool) -> None:
         },
     )
     if not as_json:
-        for breach in checked.breaches:
-            click.echo(breach)
+        print_lines(checked.breaches)
     if checked.breaches:
         raise DamagedError(
             f"{folder} breaks the contract of the {checked.format} format in {len(checked.breaches)} "

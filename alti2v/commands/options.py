@@ -102,8 +102,3 @@ def listed_paths(paths: Iterable[str]) -> Iterable[str]:
     if "-" not in paths:
         return ()
     return (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
-
-
-def printable(path: Path | str) -> str:
-    """Convert a path to text that can be printed; bytes that are not UTF-8 become escapes."""
-    return os.fsencode(path).decode(errors="backslashreplace")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from alti2v.commands.options import LOCAL_PATH
+from alti2v.output import print_lines, tell
 
 
 @click.command()
@@ -47,11 +48,10 @@ def serve(*, max_megabytes: float, max_megapixels: float, **options: Any) -> Non
 
     config = ServeConfig(limits=UploadLimits(megabytes=max_megabytes, megapixels=max_megapixels), **options)
     if not config.is_local:
-        click.echo(
+        tell(
             f"alti2v: warning: anyone who can reach {config.host}:{config.port} can use the model, within the "
-            "limits; there is no password: put a server with one in front, or give --host 127.0.0.1",
-            err=True,
+            "limits; there is no password: put a server with one in front, or give --host 127.0.0.1"
         )
     running = serve_page(config)
-    click.echo(running.url)
+    print_lines([running.url])
     running.wait()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, listed_paths, printable
+from alti2v.commands.options import LOCAL_PATH, as_json_option, listed_paths
 from alti2v.errors import DataError, UsageError
+from alti2v.output import print_json, print_lines, tell
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.terminal import duration, print_result, progress_display
 
@@ -133,9 +134,8 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
         sidecars=sidecars if form == _SIDECAR else None,
         **options,
     )
-    show = _printer(form)  # before `_display`, see its comment on `sys.stdout`
     with _display(form) as progress:
-        report = tag_files(config, show=show, listed=listed_paths(config.paths), progress=progress)
+        report = tag_files(config, show=_printer(form), listed=listed_paths(config.paths), progress=progress)
     if form == _SIDECAR:
         print_result(report, as_json=as_json, table=_table(report))
     if report.failed:
@@ -201,34 +201,28 @@ def _display(form: str) -> AbstractContextManager[ProgressHook]:
 
 def _printer(form: str) -> Callable[[Tagged | UntaggedPicture[Path]], None]:
     """Return a function that prints a result: tags to standard output, problems to standard error."""
-    from alti2v.model.tagging.captions import CSV_HEADER, csv_rows, json_line, text_block
+    from alti2v.model.tagging.captions import CSV_HEADER, csv_rows, json_object, text_lines
     from alti2v.model.tagging.selection import group
     from alti2v.model.tagging.tagger import UntaggedPicture
     from alti2v.model.vocabulary import RATING
 
-    # Live progress replaces `sys.stdout` while it runs, even if that is a file, and prints it on stderr.
-    out = sys.stdout
     header = (
         [CSV_HEADER] if form == "csv" else []
-    )  # printed with the first row, so that a failure before it prints nothing
-
-    def line(result: Tagged) -> str:
-        path = printable(result.path)
-        if form == "csv":
-            return csv_rows(path, result.tags)
-        groups = group(result.tags, result.vocabulary)
-        if form == "json":
-            return json_line(path, groups, result.ratings)
-        rating = next((tag for tag in result.tags if tag.category == RATING), None)
-        return text_block(path, groups, rating)
+    )  # printed with the first row: a failure before prints nothing
 
     def show(result: Tagged | UntaggedPicture[Path]) -> None:
         if isinstance(result, UntaggedPicture):
-            click.echo(f"{printable(result.picture)}: {result.problem.words}", err=True)
-        elif form != _SIDECAR and (text := line(result)):
-            while header:
-                click.echo(header.pop(), file=out)
-            click.echo(text, file=out)
+            tell(f"{result.picture}: {result.problem.words}")
+            return
+        path, groups = str(result.path), group(result.tags, result.vocabulary)
+        if form == "json":
+            print_json(json_object(path, groups, result.ratings))
+        elif form == "csv" and result.tags:
+            print_lines([*header, *csv_rows(path, result.tags)])
+            header.clear()
+        elif form == "text":
+            rating = next((tag for tag in result.tags if tag.category == RATING), None)
+            print_lines(text_lines(path, groups, rating))
 
     return show
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, listed_paths, printable
+from alti2v.commands.options import LOCAL_PATH, as_json_option, listed_paths
 from alti2v.errors import DataError
+from alti2v.output import tell
 from alti2v.terminal import duration, print_result, progress_display
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
     from alti2v.vectors.embedding import embed as embed_pictures
 
     def show(failure: UntaggedPicture[str]) -> None:
-        click.echo(f"{printable(failure.picture)}: {failure.problem.words}", err=True)
+        tell(f"{failure.picture}: {failure.problem.words}")
 
     config = EmbedConfig(**options)
     with progress_display() as progress:
@@ -112,10 +113,7 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
         from alti2v.report.neighbours import write_contact_sheet
 
         write_contact_sheet(report, html)
-    found = {
-        f"{one.similarity:.4f}  {printable(one.key)}": ", ".join(one.tags[:_SHOWN_TAGS])
-        for one in report.neighbours
-    }
+    found = {f"{one.similarity:.4f}  {one.key}": ", ".join(one.tags[:_SHOWN_TAGS]) for one in report.neighbours}
     print_result(report, as_json=as_json, table=found)
 
 

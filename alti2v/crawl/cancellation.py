@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import threading
 from collections.abc import Callable, Iterator
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from alti2v.signals import signals_restored
 
 
 class StoppedError(Exception):
@@ -19,12 +18,12 @@ class Stop:
     """A request to stop the crawl, made once.
 
     Attributes:
-        is_terminated: True if SIGTERM requested it, which has its own exit status.
+        interrupt: Exception of the signal that requested it; None if none did.
     """
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
-        self.is_terminated = False
+        self.interrupt: KeyboardInterrupt | None = None
 
     @property
     def is_requested(self) -> bool:
@@ -58,7 +57,7 @@ class Stop:
 
 @contextlib.contextmanager
 def signals_caught(first: Callable[[signal.Signals], object], *, then: Callable[[], object]) -> Iterator[None]:
-    """Call `first` on Ctrl-C or SIGTERM, and `then` on later ones, between two steps of the event loop.
+    """Call `first` on Ctrl-C, SIGTERM or SIGHUP, and `then` on later ones, between two steps of the event loop.
 
     Signals that this process ignores stay ignored.
     """
@@ -73,13 +72,11 @@ def signals_caught(first: Callable[[signal.Signals], object], *, then: Callable[
         else:
             then()
 
-    handled = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    if threading.current_thread() is not threading.main_thread():
-        handled = []
-    for number in handled:
-        loop.add_signal_handler(number, caught, number)
-    try:
-        yield
-    finally:
+    with signals_restored() as handled:
         for number in handled:
-            loop.remove_signal_handler(number)
+            loop.add_signal_handler(number, caught, number)
+        try:
+            yield
+        finally:
+            for number in handled:
+                loop.remove_signal_handler(number)

@@ -42,8 +42,9 @@ from alti2v.crawl.store.tables import export, sweep
 from alti2v.crawl.store.upload import StoreUpload, TarUploads
 from alti2v.crawl.store.writer import FileResult, StoreWriter
 from alti2v.crawl.store.writer_thread import StoreThread
-from alti2v.errors import TerminatedError, UsageError
+from alti2v.errors import UsageError
 from alti2v.records import Progress, ProgressHook, ignore_progress
+from alti2v.signals import interrupt_of
 from alti2v.storage.directory import DirectoryKind, claim_directory, exclusive
 from alti2v.storage.layout import CRAWL_LOCK_FILE, LEDGER_FILE
 from alti2v.storage.remote import open_remote
@@ -55,8 +56,8 @@ __all__ = ["CrawlConfig", "CrawlReport", "crawl_board"]
 def crawl_board(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> CrawlReport:
     """List a board's posts and download their files into a store; a later run resumes, then adds new posts.
 
-    Ctrl-C finishes what is in flight, writes the tables, and raises KeyboardInterrupt; SIGTERM does the same
-    and raises TerminatedError, which is one.
+    Ctrl-C finishes what is in flight, writes the tables, and raises KeyboardInterrupt; SIGTERM and SIGHUP do
+    the same and raise TerminatedError and HungUpError, which are such.
 
     Raises:
         UsageError: the folder is not a store, or belongs to another board or search, or is in use; or the
@@ -95,7 +96,7 @@ def _run(
     run = _Run(config, ledger, progress, log)
     try:
         if not asyncio.run(run.main()):
-            raise TerminatedError if run.is_terminated else KeyboardInterrupt
+            raise run.interrupt
         new = ledger.posts.counts().stored - stored_before
         return run.report(new=new, seconds=time.monotonic() - begun_s)
     finally:
@@ -151,9 +152,9 @@ class _Run:
         return not self._stop.is_requested
 
     @property
-    def is_terminated(self) -> bool:
-        """True if SIGTERM ended the run."""
-        return self._stop.is_terminated
+    def interrupt(self) -> KeyboardInterrupt:
+        """Exception of the signal that ended the run."""
+        return self._stop.interrupt or KeyboardInterrupt()
 
     def close(self) -> None:
         """Close the open tar file."""
@@ -349,7 +350,7 @@ class _Run:
         self._display.say(
             "interrupted: finishing what is in flight; Ctrl-C again stops at once, and nothing is lost"
         )
-        self._stop.is_terminated = number is signal.SIGTERM
+        self._stop.interrupt = interrupt_of(number)
         self._stop.request()
         if self._downloads is not None:
             self._downloads.stop()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from alti2v.csv_text import csv_table
 from alti2v.model.compare import CompareConfig, Comparison, compare
 from alti2v.model.evaluation.paired_bootstrap import Difference
 from alti2v.records import ProgressHook, Tag, ignore_progress
@@ -229,9 +228,7 @@ def tag_rows(comparison: Comparison) -> Mapping[int, ComparedTag]:
 
 def _per_tag_csv(comparison: Comparison, rows: Mapping[int, ComparedTag]) -> bytes:
     """One line per common tag, in the first model's order; cells without a value empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(PER_TAG_COLUMNS)
+    lines: list[Iterable[object]] = [PER_TAG_COLUMNS]
     for index, tag in enumerate(comparison.tags):
         row = rows.get(index)
         gap = (
@@ -245,8 +242,8 @@ def _per_tag_csv(comparison: Comparison, rows: Mapping[int, ComparedTag]) -> byt
                 )
             ]
         )
-        writer.writerow([index, tag.name, tag.category.value, int(comparison.positives[index]), *gap])
-    return text.getvalue().encode()
+        lines.append([index, tag.name, tag.category.value, int(comparison.positives[index]), *gap])
+    return csv_table(lines)
 
 
 def _signed(value: float, digits: Callable[[float], str]) -> str:

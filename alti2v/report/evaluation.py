@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from alti2v.csv_text import csv_table
 from alti2v.model.evaluate import EvalConfig, evaluate
 from alti2v.model.evaluation.bootstrap import Interval, Intervals
 from alti2v.model.evaluation.metrics import Curve, Reliability
@@ -209,14 +208,12 @@ def metrics_json(evaluation: Evaluation) -> bytes:
 
 def per_tag_csv(evaluation: Evaluation) -> bytes:
     """Write one line per tag, in the model's order; RFC 4180 quoting, empty cells for missing values."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(PER_TAG_COLUMNS)
+    rows: list[Iterable[object]] = [PER_TAG_COLUMNS]
     images = evaluation.result.images
     for index, row in enumerate(tag_rows(evaluation)):
         frequencies = (row.positives / images, row.predicted / images)
         figures = (*frequencies, row.precision, row.recall, row.f1, row.average_precision, row.baseline_ap)
-        writer.writerow(
+        rows.append(
             [
                 *(index, row.tag.name, row.tag.category.value, row.tag.count),
                 *(row.positives, row.predicted, row.correct),
@@ -226,18 +223,16 @@ def per_tag_csv(evaluation: Evaluation) -> bytes:
                 row.own_threshold,
             ]
         )
-    return text.getvalue().encode()
+    return csv_table(rows)
 
 
 def suggestions_csv(evaluation: Evaluation) -> bytes:
     """Write tags that the board may have missed, the most confident first; additions only, never removals."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(SUGGESTION_COLUMNS)
+    rows: list[Iterable[object]] = [SUGGESTION_COLUMNS]
     for one in evaluation.result.additions:
         tag = evaluation.tags[one.index]
-        writer.writerow([one.id, tag.name, tag.category.value, f"{one.probability:.6f}"])
-    return text.getvalue().encode()
+        rows.append([one.id, tag.name, tag.category.value, f"{one.probability:.6f}"])
+    return csv_table(rows)
 
 
 def _json(value: Any) -> str:  # noqa: ANN401 - whatever json can write

@@ -50,7 +50,9 @@ def test_ctrl_c_twice_stops_at_once(board: Board, tmp_path: Path) -> None:
     assert (report.stored, report.complete) == (60, True)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_f32_a_signal_once_finishes_what_is_in_flight(
     board: Board, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:

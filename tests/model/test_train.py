@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 import signal
@@ -18,7 +19,15 @@ import numpy as np
 import pytest
 
 from alti2v.dataset.manifest import read_manifest
-from alti2v.errors import DamagedError, DataError, StorageError, UsageError, VersionError
+from alti2v.errors import (
+    DamagedError,
+    DataError,
+    HungUpError,
+    StorageError,
+    TerminatedError,
+    UsageError,
+    VersionError,
+)
 from alti2v.model.recipes import RECIPES
 from alti2v.model.saved_model import load_model
 from alti2v.model.train import train
@@ -180,6 +189,24 @@ def test_interrupt_saves_first(dataset: Path, tmp_path: Path, reference: Any) ->
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         train(config(dataset, run, checkpoint_s=1e9), progress=ending_at(2, KeyboardInterrupt()))
+
+    assert train(config(dataset, run, checkpoint_s=1e9)).resumed_from_step == 3
+    assert_equal_runs(run, reference[0])
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGTERM, TerminatedError), (signal.SIGHUP, HungUpError)])
+def test_batch_systems_and_closed_terminals_leave_a_checkpoint(
+    dataset: Path, tmp_path: Path, reference: Any, number: signal.Signals, error: type[KeyboardInterrupt]
+) -> None:
+    """SIGTERM and SIGHUP in the middle of a step act after it, and write a checkpoint as Ctrl-C does."""
+    run = tmp_path / "run"
+
+    def hook(progress: Progress) -> None:
+        if progress.done == 2:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(error):
+        train(config(dataset, run, checkpoint_s=1e9), progress=hook)
 
     assert train(config(dataset, run, checkpoint_s=1e9)).resumed_from_step == 3
     assert_equal_runs(run, reference[0])

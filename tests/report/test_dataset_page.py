@@ -124,7 +124,7 @@ def test_the_table_for_the_terminal_is_of_single_lines(
 
     assert len(lines) == len(table)
     assert all(line.strip() and line.isprintable() for line in lines)
-    assert any("\N{REPLACEMENT CHARACTER}[2Jred\N{REPLACEMENT CHARACTER}blue " in line for line in lines)
+    assert any(r"\x1b[2Jred\nblue " in line for line in lines)
     assert table["pictures"] == "24 train, 6 test"
 
 

@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -20,6 +19,7 @@ from typing import Protocol, TypeVar
 
 from alti2v.child_processes import SafeSpawnContext
 from alti2v.errors import Alti2vError
+from alti2v.signals import ignore_signals_of_the_group
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -113,8 +113,7 @@ def _completed(
 
 
 def _die_with_parent() -> None:
-    # Ctrl-C reaches the whole process group; only the parent handles it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_signals_of_the_group()
     threading.Thread(target=_exit_after_parent, daemon=True, name="parent-watch").start()
 
 

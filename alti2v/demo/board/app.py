@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import errno
 import os
-import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from alti2v.demo.board.request_log import RequestKind, Traffic
 from alti2v.demo.board.searches import Catalogue
 from alti2v.demo.board.site import SITE, BoardConfig, DialectName, Site
 from alti2v.errors import UsageError
+from alti2v.signals import handled_signals
 
 __all__ = [
     "BoardConfig",
@@ -150,7 +150,7 @@ def serve_board(
     parent_pipe: int | None = None,
     patience_s: float | None = None,
 ) -> None:
-    """Serve a board until SIGINT or SIGTERM.
+    """Serve a board until Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
         config: Configuration of the board.
@@ -177,7 +177,7 @@ async def _serve(
 ) -> None:
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in handled_signals():
         loop.add_signal_handler(number, end.set)
     if parent_pipe is not None:
         threading.Thread(target=_wait_for_end_of_file, args=(parent_pipe, loop, end), daemon=True).start()

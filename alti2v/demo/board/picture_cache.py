@@ -13,7 +13,6 @@ import io
 import math
 import multiprocessing
 import os
-import signal
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from alti2v.child_processes import SafeSpawnContext
 from alti2v.demo.drawing.corpus import Corpus, illustration
+from alti2v.signals import ignore_signals_of_the_group
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -246,8 +246,8 @@ def fit(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
 
 
 def _prepare_process() -> None:
-    """Ignore SIGINT, which the parent handles, and exit when the parent ends, even by SIGKILL."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave Ctrl-C and a closed terminal to the parent, and exit when it ends, even by SIGKILL."""
+    ignore_signals_of_the_group()
     parent = multiprocessing.parent_process()
     assert parent is not None
 

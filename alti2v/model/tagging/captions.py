@@ -6,13 +6,11 @@ What a trainer of LoRAs reads from a caption file is a list of tags with a separ
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from alti2v.csv_text import csv_row
 from alti2v.errors import UsageError
 from alti2v.model.tagging.selection import ScoredTag
 from alti2v.model.vocabulary import RATING
@@ -111,28 +109,30 @@ def _once(texts: Iterable[str]) -> list[str]:
     return list(kept.values())
 
 
-# Lines for standard output ----------------------------------------------------------------------
+# Records for standard output ---------------------------------------------------------------------
 
 CSV_HEADER = "path,category,tag,probability"
 
 
-def text_block(path: str, groups: Mapping[str, Sequence[ScoredTag]], rating: ScoredTag | None = None) -> str:
-    """Show the tags of one picture to a person: its path, then a line for each category that has any."""
+def text_lines(
+    path: str, groups: Mapping[str, Sequence[ScoredTag]], rating: ScoredTag | None = None
+) -> list[str]:
+    """Write one picture for a person: its path, then a line for each category that has tags."""
     shown = {**{name: list(tags) for name, tags in groups.items()}, RATING: [rating] if rating else []}
     lines = [
         f"  {name:<9}  " + "  ".join(f"{tag.name} {tag.probability:.2f}" for tag in tags)
         for name, tags in shown.items()
         if tags
     ]
-    return "\n".join([path, *(lines or ["  no tag"])])
+    return [path, *(lines or ["  no tag"])]
 
 
-def json_line(
+def json_object(
     path: str, groups: Mapping[str, Sequence[ScoredTag]], ratings: Sequence[tuple[str, float]] = ()
-) -> str:
-    """Write one picture as a JSON object in one line: {"path", "tags": {category: {tag: probability}}}.
+) -> dict[str, object]:
+    """Write one picture as a JSON object: {"path", "tags": {category: {tag: probability}}}.
 
-    "rating" comes beside the tags where the model has ratings.
+    "rating" follows the tags if the model has ratings.
     """
     value: dict[str, object] = {
         "path": path,
@@ -140,12 +140,9 @@ def json_line(
     }
     if ratings:
         value[RATING] = dict(ratings)
-    return json.dumps(value, ensure_ascii=False)
+    return value
 
 
-def csv_rows(path: str, tags: Iterable[ScoredTag]) -> str:
-    """Write one picture as rows of `CSV_HEADER`, a row for each tag; "" without tags."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows((path, tag.category, tag.name, tag.probability) for tag in tags)
-    return text.getvalue().removesuffix("\n")
+def csv_rows(path: str, tags: Iterable[ScoredTag]) -> list[str]:
+    """Write one picture as rows of `CSV_HEADER`, one for each tag."""
+    return [csv_row((path, tag.category, tag.name, tag.probability)) for tag in tags]

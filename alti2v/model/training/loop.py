@@ -32,18 +32,20 @@ from alti2v.model.training.estimate import require_memory
 from alti2v.model.training.feature_cache import cached_batches, compute_features
 from alti2v.model.training.finish import figures, write_model
 from alti2v.model.training.initial_weights import initialise_weights
-from alti2v.model.training.interrupts import deferred_interrupt
 from alti2v.model.training.job import Job
 from alti2v.model.training.log import epoch_line, log_csv
 from alti2v.model.training.tensorboard import log_epoch
 from alti2v.model.training.validation import Validation, validate
 from alti2v.records import Progress, ProgressHook, Tag
+from alti2v.signals import signals_noted
 from alti2v.storage.directory import DirectoryKind, write_description
 from alti2v.storage.layout import CHECKPOINTS_DIR, DIVERGED_FILE, LOG_FILE, TENSORBOARD_DIR
 from alti2v.storage.publish import publish_bytes, publish_json
 
 _EXAMPLES = 4  # pictures for TensorBoard
 _NAMED = 8  # pictures named in a message; the file lists all
+
+Interrupt = Callable[[], KeyboardInterrupt | None]  # of `signals_noted`
 
 
 def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tuple[Mapping[str, Any], int]:
@@ -152,34 +154,35 @@ class _Loop:
         self._tick()
         with (
             reading_errors(self._job.dataset, split="train", failure=failure),
-            deferred_interrupt() as is_interrupted,
+            signals_noted() as interrupt,
         ):
             model.fit(
                 wait.timed(self._batches(epoch, steps.skipped, failure)),
                 epochs=1,
                 verbose=0,
                 shuffle=False,
-                callbacks=callbacks_of(model, functools.partial(self._after_step, steps, is_interrupted)),
+                callbacks=callbacks_of(model, functools.partial(self._after_step, steps, interrupt)),
             )
-            self._report(steps, is_interrupted)
+            self._report(steps, interrupt)
 
-    def _after_step(self, steps: EpochProgress, is_interrupted: Callable[[], bool], loss: Any) -> None:  # noqa: ANN401
+    def _after_step(self, steps: EpochProgress, interrupt: Interrupt, loss: Any) -> None:  # noqa: ANN401
         steps.add(loss)
         is_save_due = self._is_save_due()
-        self._report(steps, is_interrupted, leave=0 if is_save_due else 1)
+        self._report(steps, interrupt, leave=0 if is_save_due else 1)
         # At the end of an epoch the log is written first.
         if is_save_due and self._position.step % self._job.steps_per_epoch:
             self.save()
 
-    def _report(self, steps: EpochProgress, is_interrupted: Callable[[], bool], *, leave: int = 0) -> None:
+    def _report(self, steps: EpochProgress, interrupt: Interrupt, *, leave: int = 0) -> None:
         """Count all steps except the last `leave`, report progress, and save if the user interrupts."""
         before = self._position.step
         try:
             self._count(steps, leave=leave)
             if self._position.step > before:
                 self._report_step()
-            if is_interrupted():
-                raise KeyboardInterrupt
+            # Not in the middle of a step, which could change the optimizer without the step being counted.
+            if (requested := interrupt()) is not None:
+                raise requested
         except KeyboardInterrupt:
             self._count(steps)  # the network has taken every step that was sent
             self.save()
@@ -344,7 +347,7 @@ class _Loop:
 
     @contextlib.contextmanager
     def _saved_on_interrupt(self) -> Iterator[None]:
-        """Save on Ctrl-C, so that no work is repeated. The block must not leave the position halfway."""
+        """Save on an interrupt, so that no work is repeated. The block must not leave the position halfway."""
         try:
             yield
         except KeyboardInterrupt:

@@ -69,7 +69,7 @@ def descendants(pid: int) -> list[int]:
     return children + [below for child in children for below in descendants(child)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_board(number: int) -> None:
     """The board stops with status 0, prints no error, and leaves no drawing process behind."""
     with served() as (process, url):

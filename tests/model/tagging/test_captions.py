@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from typing import Any
 
@@ -17,11 +16,11 @@ from alti2v.model.tagging.captions import (
     caption,
     csv_rows,
     is_face,
-    json_line,
+    json_object,
     read_caption,
     same_text,
     spell,
-    text_block,
+    text_lines,
 )
 from alti2v.model.tagging.selection import ScoredTag
 
@@ -151,12 +150,11 @@ def test_styles_that_make_no_caption_are_refused(wrong: Any) -> None:
 TAGS = (ScoredTag("1girl", "general", 0.98, 0), ScoredTag('say_"hi",_ok', "general", 0.5, 1))
 
 
-def test_json_lines_hold_everything() -> None:
-    """One line, one object; empty categories are there, so that readers need no special case."""
-    line = json_line("ä.jpg", {"general": TAGS, "character": []}, [("general", 0.9)])
+def test_json_objects_hold_everything() -> None:
+    """One object; empty categories are there, so that readers need no special case."""
+    value = json_object("ä.jpg", {"general": TAGS, "character": []}, [("general", 0.9)])
 
-    assert "\n" not in line
-    assert json.loads(line) == {
+    assert json.loads(json.dumps(value)) == {
         "path": "ä.jpg",
         "tags": {"general": {"1girl": 0.98, 'say_"hi",_ok': 0.5}, "character": {}},
         "rating": {"general": 0.9},
@@ -165,13 +163,13 @@ def test_json_lines_hold_everything() -> None:
 
 def test_csv_rows_survive_commas_and_quotes() -> None:
     """A row a tag, and what is special in CSV is quoted."""
-    rows = list(csv.reader(io.StringIO(csv_rows("a,b.jpg", TAGS))))
+    rows = list(csv.reader(csv_rows("a,b.jpg", TAGS)))
 
     assert rows == [["a,b.jpg", "general", "1girl", "0.98"], ["a,b.jpg", "general", 'say_"hi",_ok', "0.5"]]
-    assert csv_rows("x", ()) == ""
+    assert csv_rows("x", ()) == []
 
 
 def test_text_is_for_people() -> None:
     """Path, then a line for each category that has tags; a picture without any says so."""
-    assert text_block("x.jpg", {"general": TAGS[:1], "character": []}) == "x.jpg\n  general    1girl 0.98"
-    assert text_block("x.jpg", {"general": []}) == "x.jpg\n  no tag"
+    assert text_lines("x.jpg", {"general": TAGS[:1], "character": []}) == ["x.jpg", "  general    1girl 0.98"]
+    assert text_lines("x.jpg", {"general": []}) == ["x.jpg", "  no tag"]

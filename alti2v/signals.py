@@ -1,0 +1,123 @@
+"""Signals that ask the program to end: Ctrl-C, SIGTERM and SIGHUP mean the same in every command.
+
+Service managers and batch systems send SIGTERM, a closed terminal SIGHUP. The first signal becomes an
+exception, so that files are closed and a training is saved. A later SIGINT or SIGTERM ends the process at once.
+A signal that the process ignores, such as SIGHUP under nohup, stays ignored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from alti2v.errors import HungUpError, TerminatedError
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# One wish often arrives twice: `timeout` signals its child and then the group, a shell repeats its terminal's
+# SIGHUP, and systemd sends SIGHUP after SIGTERM.
+_SAME_WISH_S = 1.0
+
+
+def handled_signals() -> tuple[signal.Signals, ...]:
+    """Return the stop signals that this thread may handle: none outside the main thread, no ignored ones."""
+    if threading.current_thread() is not threading.main_thread():
+        return ()
+    return tuple(one for one in STOP_SIGNALS if signal.getsignal(one) not in (signal.SIG_IGN, None))
+
+
+def interrupt_of(number: int) -> KeyboardInterrupt:
+    """Return the exception that a signal stands for."""
+    kinds = {signal.SIGTERM: TerminatedError, signal.SIGHUP: HungUpError}
+    return kinds.get(signal.Signals(number), KeyboardInterrupt)()
+
+
+def exit_status(interrupt: BaseException | None) -> int:
+    """Return the exit status of an interrupted program, 128 + the signal's number as in the shells."""
+    kinds = ((TerminatedError, signal.SIGTERM), (HungUpError, signal.SIGHUP))
+    return 128 + next((number for kind, number in kinds if isinstance(interrupt, kind)), signal.SIGINT)
+
+
+@contextlib.contextmanager
+def signals_raise(*, clock: Callable[[], float] = time.monotonic) -> Iterator[None]:
+    """Raise the exception of the first signal of the block; end the process at a later SIGINT or SIGTERM.
+
+    Args:
+        clock: Monotonic clock, s; a repetition within a second is the same request.
+    """
+    first_s: float | None = None
+
+    def stop(number: int, _: object) -> None:
+        nonlocal first_s
+        if first_s is None:
+            first_s = clock()
+            raise interrupt_of(number)
+        if number != signal.SIGHUP and clock() - first_s >= _SAME_WISH_S:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    with _handled_by(stop):
+        yield
+
+
+@contextlib.contextmanager
+def signals_noted(
+    *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[], KeyboardInterrupt | None]]:
+    """Record the first signal of the block instead of acting in the middle of a step.
+
+    A later SIGINT or SIGTERM acts as it would outside the block.
+
+    Args:
+        clock: Monotonic clock, s; a repetition within a second is the same request.
+
+    Yields:
+        A function that returns the exception of the signal, or None while there was none.
+    """
+    before = {one: signal.getsignal(one) for one in handled_signals()}
+    noted: KeyboardInterrupt | None = None
+    first_s = 0.0
+
+    def note(number: int, frame: object) -> None:
+        nonlocal noted, first_s
+        if noted is None:
+            noted, first_s = interrupt_of(number), clock()
+        elif number != signal.SIGHUP and clock() - first_s >= _SAME_WISH_S:
+            earlier = before[signal.Signals(number)]
+            signal.signal(number, earlier)
+            if callable(earlier):
+                earlier(number, frame)  # type: ignore[arg-type]
+            else:
+                os.kill(os.getpid(), number)
+
+    with _handled_by(note):
+        yield lambda: noted
+
+
+@contextlib.contextmanager
+def signals_restored() -> Iterator[tuple[signal.Signals, ...]]:
+    """Yield the stop signals that may be handled, and restore their handlers after the block."""
+    handled = handled_signals()
+    before = {one: signal.getsignal(one) for one in handled}
+    try:
+        yield handled
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Callable[[int, object], None]) -> Iterator[None]:
+    with signals_restored() as handled:
+        for number in handled:
+            signal.signal(number, handler)
+        yield
+
+
+def ignore_signals_of_the_group() -> None:
+    """Let a worker process ignore what a terminal sends to all its processes: only the parent decides."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
