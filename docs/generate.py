@@ -35,15 +35,16 @@ Results go to standard output (`--json`: one JSON object), progress and messages
 | 4 | damaged data, or data of another format version | `alti2v verify --repair` |
 | 130 | interrupted (143: by SIGTERM, 129: by a closed terminal) | run the same command again to resume |
 
-The first SIGINT, SIGTERM or SIGHUP ends a command cleanly; a SIGINT or SIGTERM a second or more later ends it at once. If
-the program that reads standard output ends early, as in `| head`, the status is 0. A standard output that is closed or
-full is status 1; a closed or full standard error only loses messages.
+The first SIGINT, SIGTERM or SIGHUP ends a command cleanly; a SIGINT or SIGTERM a second or more later ends it
+at once. If the program that reads standard output ends early, as in `| head`, the status is 0. A standard
+output that is closed or full is status 1; a closed or full standard error only loses messages.
 
-Every record is one line, and no name reaches a terminal raw: control characters, format characters such as overrides of
-the direction of text, and line separators are printed as `\\n`, `\\t`, `\\x1b` or `\\u202e`, bytes of a file name that
-are not UTF-8 as `\\xe4`, and so is what the encoding of standard output lacks. Backslashes in names are not changed, so
-programs should read JSON, where every character is exact (JSON's own escapes; only bytes that are not UTF-8 become the text
-`\\xe4`). In CSV, an apostrophe comes before a name that a spreadsheet could run as a formula.
+Every record is one line, and no name reaches a terminal raw: control characters, format characters such as
+overrides of the direction of text, and line separators are printed as `\\n`, `\\t`, `\\x1b` or `\\u202e`,
+bytes of a file name that are not UTF-8 as `\\xe4`, and so is what the encoding of standard output lacks.
+Backslashes in names are not changed, so programs should read JSON, where every character is exact (JSON's own
+escapes; only bytes that are not UTF-8 become the text `\\xe4`). In CSV, an apostrophe comes before a name
+that a spreadsheet could run as a formula.
 """
 
 # Command -> one worked example; tests/commands/test_examples.py parses all of them and runs the cheap ones.
