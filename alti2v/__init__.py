@@ -27,6 +27,9 @@ __version__ = "0.1.0"
 _NAMES_OF = {
     "alti2v.crawl.config": ("CrawlConfig",),
     "alti2v.crawl.crawler": ("crawl_board",),
+    "alti2v.crawl.importing.config": ("ImportConfig",),
+    "alti2v.crawl.importing.importer": ("import_pictures",),
+    "alti2v.crawl.importing.report": ("ImportReport",),
     "alti2v.crawl.report": ("CrawlReport",),
     "alti2v.crawl.status": ("StoreStatus", "store_status"),
     "alti2v.crawl.verify": ("verify_store",),
@@ -74,6 +77,9 @@ __all__ = sorted(_MODULE_OF)
 if TYPE_CHECKING:  # the same names for type checkers and editors
     from alti2v.crawl.config import CrawlConfig as CrawlConfig
     from alti2v.crawl.crawler import crawl_board as crawl_board
+    from alti2v.crawl.importing.config import ImportConfig as ImportConfig
+    from alti2v.crawl.importing.importer import import_pictures as import_pictures
+    from alti2v.crawl.importing.report import ImportReport as ImportReport
     from alti2v.crawl.report import CrawlReport as CrawlReport
     from alti2v.crawl.status import StoreStatus as StoreStatus
     from alti2v.crawl.status import store_status as store_status

@@ -13,6 +13,7 @@ from alti2v.commands.crawl import crawl, status
 from alti2v.commands.dataset import build_shards, remove, verify
 from alti2v.commands.demo import board, demo
 from alti2v.commands.export import export
+from alti2v.commands.import_ import import_
 from alti2v.commands.model import evaluate, train
 from alti2v.commands.serve import serve
 from alti2v.commands.stats import stats
@@ -78,6 +79,7 @@ for _command in (
     demo,
     board,
     crawl,
+    import_,
     status,
     build_shards,
     stats,

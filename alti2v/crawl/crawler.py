@@ -85,7 +85,7 @@ def crawl_board(config: CrawlConfig, *, progress: ProgressHook = ignore_progress
             except BaseException as exc:
                 end_run(ledger, log, record, exc)
                 raise
-            end_run(ledger, log, record, report)
+            end_run(ledger, log, record, report.ending)
             return report
 
 

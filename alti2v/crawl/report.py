@@ -45,3 +45,8 @@ class CrawlReport:
     def __post_init__(self) -> None:
         finished = self.stored + self.duplicate + sum(self.skipped.values()) + sum(self.failed.values())
         assert self.listed == finished + self.pending, "the outcomes do not add up to the listed posts"
+
+    @property
+    def ending(self) -> str:
+        """Words for the record of the last run."""
+        return "complete" if self.complete else f"incomplete: {self.missing}"

@@ -16,10 +16,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alti2v import __version__
-from alti2v.crawl.config import CrawlConfig
-from alti2v.crawl.report import CrawlReport
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.posts import PostCounts
 from alti2v.crawl.store.ledger.state import StateKey
@@ -27,6 +26,9 @@ from alti2v.crawl.store.writer import FileResult, MissingFile
 from alti2v.errors import DamagedError, StorageError
 from alti2v.records import Status
 from alti2v.storage.layout import CRAWL_LOG_BACKUPS, CRAWL_LOG_FILE
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _LOG_BYTES = 5_000_000  # then the file becomes crawl.log.1, and so on
 
@@ -80,8 +82,8 @@ def open_log(store: Path) -> Iterator[logging.Logger]:
         handler.close()
 
 
-def begin_run(ledger: Ledger, log: logging.Logger, config: CrawlConfig) -> LastRun:
-    """Record the begin of a run, and log its options."""
+def begin_run(ledger: Ledger, log: logging.Logger, config: DataclassInstance) -> LastRun:
+    """Record the begin of a run, and log those of its options that are not the usual ones."""
     run = LastRun(begun_at=int(time.time()), stored_before=ledger.posts.counts().stored)
     with ledger.transaction():
         ledger.state.set(StateKey.LAST_RUN, json.dumps(dataclasses.asdict(run)))
@@ -95,13 +97,11 @@ def begin_run(ledger: Ledger, log: logging.Logger, config: CrawlConfig) -> LastR
     return run
 
 
-def end_run(ledger: Ledger, log: logging.Logger, run: LastRun, ended: CrawlReport | BaseException) -> None:
-    """Record the end of a run, by a report or an exception."""
+def end_run(ledger: Ledger, log: logging.Logger, run: LastRun, ended: str | BaseException) -> None:
+    """Record the end of a run, in words or by an exception."""
     match ended:
-        case CrawlReport(complete=True):
-            ending = "complete"
-        case CrawlReport():
-            ending = f"incomplete: {ended.missing}"
+        case str():
+            ending = ended
         case KeyboardInterrupt():
             ending = "interrupted"
         case _:

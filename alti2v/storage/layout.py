@@ -13,6 +13,7 @@ FORMAT_VERSION = 1
 # Store ---------------------------------------------------------------------------------------
 
 STORE_FILE = "store.json"
+IMPORTED = "import"  # in store.json, in the place of the board's address
 LEDGER_FILE = "crawl.sqlite"
 CRAWL_LOCK_FILE = "crawl.lock"
 CRAWL_LOG_FILE = "crawl.log"

@@ -33,6 +33,8 @@ class Skip(StrEnum):
     ROBOTS = "robots"  # robots.txt forbids the file
     OPT_OUT = "opt_out"  # the file came with X-Robots-Tag: noai or noimageai
     FILTERED = "filtered"  # listed, but excluded by --min-id or another condition
+    NO_PICTURE = "no_picture"  # an import found the post, but no file of it
+    NO_TAGS = "no_tags"  # an import found the file, but nothing that describes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,8 @@ class Stored:
     """Facts about the stored bytes of a post.
 
     Attributes:
-        url: Address that the bytes came from, after redirects.
-        http_status: Status of the last answer.
+        url: Address that the bytes came from, after redirects; name of an imported file.
+        http_status: Status of the last answer; None for an imported file.
         attempts: Requests made for the file.
         format: JPEG, PNG, GIF or WEBP.
         width, height: Size in px.
@@ -28,7 +28,7 @@ class Stored:
     """
 
     url: str
-    http_status: int
+    http_status: int | None
     attempts: int
     format: str
     width: int
@@ -65,7 +65,7 @@ class ReceivedFile:
     Attributes:
         requested: Address that was requested.
         url: Address that the bytes came from, after redirects.
-        http_status: Status of the last answer.
+        http_status: Status of the last answer; None for an imported file.
         attempts: Requests made for the file, in all runs.
         tries: Requests to this address in this run.
         content: Bytes.
@@ -74,7 +74,7 @@ class ReceivedFile:
 
     requested: str
     url: str
-    http_status: int
+    http_status: int | None
     attempts: int
     tries: int
     content: bytes | memoryview

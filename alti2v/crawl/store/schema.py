@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 PART_ROWS = 50_000  # posts per Parquet part, about 15 MB
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # A column for each fact: one JSON text took 25 of the 91 us that listing a post took. Tags stay in the board's
 # order: sorting them takes as long as all else in reading a post, and only tables and post JSON need it.
 _SCHEMA = """
@@ -49,6 +49,12 @@ CREATE TABLE tags (                   -- answers of the board's tag API, request
 CREATE TABLE history (                -- each time that a listed post had other tags than before
     id INTEGER NOT NULL, seen_at INTEGER NOT NULL, added TEXT NOT NULL, removed TEXT NOT NULL
 );
+CREATE TABLE items (                  -- imported files that came without an id, so that none is read twice
+    name TEXT PRIMARY KEY,            -- relative URL reference: source and path in it
+    id INTEGER NOT NULL,              -- post with its bytes
+    version TEXT NOT NULL,            -- size and time of the file
+    is_first INTEGER NOT NULL         -- 0 if another item with the same bytes was imported before
+) WITHOUT ROWID;
 CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 -- New posts are counted once per page (PostTable.add): a trigger would take longer than inserting them.
 CREATE TRIGGER count_changed AFTER UPDATE ON posts BEGIN

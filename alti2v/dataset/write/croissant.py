@@ -13,6 +13,7 @@ from alti2v.dataset.manifest import Manifest
 from alti2v.records import Tag
 from alti2v.storage.layout import (
     DATASET_TAGS,
+    IMPORTED,
     METADATA,
     METADATA_DIR,
     OUTCOMES,
@@ -64,8 +65,8 @@ def croissant(manifest: Manifest, tags: Sequence[Tag]) -> dict[str, Any]:
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": "tagged-illustrations",
-        "description": f"{pictures:,} illustrations with the tags that people gave them on "
-        f"{manifest.source.get('board', 'a board')}; {len(tags):,} tags to learn. README.md says more.",
+        "description": f"{pictures:,} illustrations with the tags that people gave them"
+        f"{_origin(manifest)}; {len(tags):,} tags to learn. README.md says more.",
         "license": "The pictures belong to their artists; see README.md.",
         "version": f"{manifest.edition}.0.0",
         "distribution": [
@@ -74,6 +75,11 @@ def croissant(manifest: Manifest, tags: Sequence[Tag]) -> dict[str, Any]:
         ],
         "recordSet": [_records(name, table) for name, (_, table) in tables.items()],
     }
+
+
+def _origin(manifest: Manifest) -> str:
+    board = manifest.source.get("board", "a board")
+    return "" if board == IMPORTED else f" on {board}"
 
 
 def _shard(path: str, size: int, sha256: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from alti2v.dataset.manifest import Manifest
 from alti2v.dataset.write.shard import SAMPLE_FIELDS
 from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
 from alti2v.records import Tag
-from alti2v.storage.layout import DATA_DIR, SPLITS
+from alti2v.storage.layout import DATA_DIR, IMPORTED, SPLITS
 
 _SHOWN_TAGS = 20
 # Options that determine the posts and files of a crawl, with their defaults.
@@ -120,8 +120,8 @@ def _content(manifest: Manifest, splits: Sequence[str], tags: Sequence[Tag], boa
     return [
         "# Tagged illustrations",
         "",
-        f"{sum(map(manifest.samples, splits)):,} illustrations with the tags that people gave them on "
-        f"{board}; {len(tags):,} tags to learn.",
+        f"{sum(map(manifest.samples, splits)):,} illustrations with the tags that people gave them"
+        f"{f' on {board}' if board else ''}; {len(tags):,} tags to learn.",
         "",
         "## What is in it",
         "",
@@ -166,8 +166,8 @@ def _making(manifest: Manifest, board: str) -> list[str]:
         f"    {_crawl_command(manifest.source)}",
         f"    {manifest.command or 'alti2v build-shards STORE DATASET'}",
         "",
-        f"Source: {board}. Plan `{manifest.plan_hash}`. The same store, options and versions give the same "
-        "bytes; `manifest.json` holds the SHA-256 of every shard. Versions: "
+        f"Source: {board or 'imported pictures'}. Plan `{manifest.plan_hash}`. The same store, options and "
+        "versions give the same bytes; `manifest.json` holds the SHA-256 of every shard. Versions: "
         f"{', '.join(f'{name} {version}' for name, version in sorted(manifest.made_with.items()))}.",
         "",
         f"Split: {manifest.split_rule} {manifest.alike:,} pictures share a group with another one"
@@ -223,13 +223,17 @@ def _bytes(manifest: Manifest, split: str) -> int:
 
 
 def _board(store: Mapping[str, Any]) -> str:
-    """Name the board and the query."""
+    """Name the board and the query; "" if the pictures were imported."""
+    if store.get("board") == IMPORTED:
+        return ""
     query = f", query `{_plain(store['tags'])}`" if store.get("tags") else ""
     return f"`{_plain(store.get('board', '?'))}`{query}"
 
 
 def _crawl_command(source: Mapping[str, Any]) -> str:
     """Write the command line that fills such a store, apart from when it was run."""
+    if source.get("board") == IMPORTED:
+        return "alti2v import STORE SOURCE"
     words = ["alti2v crawl STORE --board", shlex.quote(_plain(source.get("board", "BOARD")))]
     for name, default in _CRAWL_OPTIONS.items():
         value = source.get(name, default)

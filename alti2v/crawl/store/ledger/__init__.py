@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from alti2v.crawl.store.ledger.history import HistoryTable
+from alti2v.crawl.store.ledger.items import ItemTable
 from alti2v.crawl.store.ledger.parts import PartTable
 from alti2v.crawl.store.ledger.posts import PostTable
 from alti2v.crawl.store.ledger.state import StateTable
@@ -30,6 +31,7 @@ class Ledger(Database):
     Attributes:
         posts: Listed posts and their outcomes.
         history: Changes of the tags of posts.
+        items: Imported files that came without an id.
         tars: Tar files.
         parts: Parts of the post table, and which of them need exporting.
         tags: Categories and counts of tags.
@@ -43,6 +45,7 @@ class Ledger(Database):
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         super().__init__(path, schema=SCHEMA, version=SCHEMA_VERSION, readonly=readonly)
         self.history = HistoryTable(self)
+        self.items = ItemTable(self)
         self.tars = TarTable(self)
         self.parts = PartTable(self)
         self.tags = TagCategoryTable(self)

@@ -78,6 +78,21 @@ class Holder:
     seq: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the ledger records about a post.
+
+    Attributes:
+        seq: Position in the order of listing.
+        status: Status.
+        md5: MD5 of its stored bytes; None unless it is stored.
+    """
+
+    seq: int
+    status: Status
+    md5: str | None
+
+
 class PostTable:
     """The tables `posts` and `outcomes` of a ledger."""
 
@@ -94,6 +109,7 @@ class PostTable:
         *,
         deleted_ids: Iterable[int] = (),
         wanted: Callable[[Post], bool] = lambda _: True,
+        skip: Callable[[Post], Skip | None] = skip_reason,
         seen_at: int = 0,
     ) -> int:
         """Record listed posts; a known post gets the newer facts and keeps its outcome.
@@ -102,12 +118,13 @@ class PostTable:
             posts: Posts as the board describes them.
             deleted_ids: Ids that the board lists without a post.
             wanted: True if a post's file is wanted; other posts are recorded as skipped.
+            skip: Reason to skip a wanted post; None to record it as pending.
             seen_at: Time of the listing, unix seconds, for the history of tags.
 
         Returns:
             Number of new posts.
         """
-        listed = list(_with_reasons(posts, deleted_ids, wanted))
+        listed = list(_with_reasons(posts, deleted_ids, wanted, skip))
         known = self._known([post.id for post, _ in listed])
         new: dict[int, tuple[Post, str]] = {}
         again: list[tuple[Post, str]] = []
@@ -126,7 +143,7 @@ class PostTable:
         """Record posts that are not known yet, as skipped if they have a reason, and count them."""
         if not new:
             return
-        first = int(self._database.select_value("SELECT coalesce(max(seq) + 1, 0) FROM posts"))
+        first = self.next_seq()
         self._database.executemany(
             _INSERT,
             [
@@ -272,6 +289,18 @@ class PostTable:
         """Return whether a post is recorded."""
         return self._database.select_one("SELECT 1 FROM posts WHERE id=?", post_id) is not None
 
+    def standing_of(self, ids: Sequence[int]) -> dict[int, Standing]:
+        """Return those of some posts that are recorded, by id."""
+        rows = self._database.select(
+            "SELECT id, seq, status, stored_md5 FROM posts WHERE id IN (SELECT value FROM json_each(?))",
+            json.dumps(ids),
+        )
+        return {row[0]: Standing(seq=row[1], status=Status(row[2]), md5=row[3]) for row in rows}
+
+    def next_seq(self) -> int:
+        """Return the position that the next new post gets."""
+        return int(self._database.select_value("SELECT coalesce(max(seq) + 1, 0) FROM posts"))
+
     # Stored bytes ---------------------------------------------------------------------------------
 
     def stored_in(self, tar: int) -> dict[int, tuple[int, int, str]]:
@@ -371,11 +400,14 @@ def _with_former_facts(post: Post, former: Post) -> Post:
 
 
 def _with_reasons(
-    posts: Iterable[Post], deleted_ids: Iterable[int], wanted: Callable[[Post], bool]
+    posts: Iterable[Post],
+    deleted_ids: Iterable[int],
+    wanted: Callable[[Post], bool],
+    skip: Callable[[Post], Skip | None],
 ) -> Iterator[tuple[Post, str]]:
     """Pair posts and deleted ids with the reason to skip them; "" for posts that are not skipped."""
     for post in posts:
-        reason = skip_reason(post) if wanted(post) else Skip.FILTERED
+        reason = skip(post) if wanted(post) else Skip.FILTERED
         yield post, reason.value if reason else ""
     for post_id in deleted_ids:
         yield Post(id=post_id), Skip.GHOST.value

@@ -1,0 +1,84 @@
+"""`alti2v import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from alti2v.commands.options import LOCAL_PATH, as_json_option
+from alti2v.terminal import duration, print_result, progress_display, size
+
+if TYPE_CHECKING:
+    from alti2v.crawl.importing.report import ImportReport
+
+
+@click.command(name="import")
+@click.argument("store", type=LOCAL_PATH)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=LOCAL_PATH)
+@click.option(
+    "--form",
+    type=click.Choice(["auto", "folder", "gallery-dl", "danbooru", "table", "tars", "webdataset"]),
+    default="auto",
+    show_default=True,
+    help="SourceForm of the sources; auto recognises it by looking.",
+)
+@click.option(
+    "--pictures", type=LOCAL_PATH, default=None, help="Folder with the pictures of a table. Default: beside it."
+)
+@click.option(
+    "--tag-categories", type=LOCAL_PATH, default=None, help="CSV or Parquet file with a category for each tag."
+)
+@click.option(
+    "--keep-mismatched", is_flag=True, help="Also store pictures with another MD5 than their source says."
+)
+@as_json_option
+def import_(
+    *,
+    store: Path,
+    sources: tuple[Path, ...],
+    form: str,
+    pictures: Path | None,
+    tag_categories: Path | None,
+    keep_mismatched: bool,
+    as_json: bool,
+) -> None:
+    """Import pictures with their tags into a STORE.
+
+    A SOURCE is a folder of pictures with text or JSON files beside them, a folder of gallery-dl, a table of
+    posts (Parquet, CSV, JSON lines), or a folder of tar files; see docs/IMPORT.md. Sources are only read. Run
+    the same command again to resume after an interruption, or later to add new pictures.
+    """
+    from alti2v.crawl.importing.detect import SourceForm
+    from alti2v.crawl.importing.importer import ImportConfig, import_pictures
+
+    config = ImportConfig(
+        store=store,
+        sources=sources,
+        form=None if form == "auto" else SourceForm(form),
+        pictures=pictures,
+        tag_categories=tag_categories,
+        keep_mismatched=keep_mismatched,
+    )
+    with progress_display() as progress:
+        report = import_pictures(config, progress=progress)
+    print_result(report, as_json=as_json, table=_table(report))
+
+
+def _table(report: ImportReport) -> dict[str, str]:
+    """Return table rows: the outcomes add up to the items."""
+    sums = {
+        "  new": report.new,
+        "  known": report.known,
+        "  duplicate": report.duplicate,
+        **{f"  skipped: {reason}": count for reason, count in report.skipped.items()},
+        **{f"  failed: {reason}": count for reason, count in report.failed.items()},
+    }
+    width = len(f"{report.items:,}")
+    rows = {name: f"{count:>{width},}" for name, count in sums.items() if count or name == "  new"}
+    return {
+        "items": f"{report.items:,} in {duration(report.seconds)}",
+        **rows,
+        "store": f"{report.store}: {report.stored:,} pictures ({size(report.bytes)}), {report.listed:,} posts",
+    }

@@ -1,0 +1,171 @@
+"""Files of a folder that somebody else made: found and read without following a link or waiting for a pipe."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alti2v.crawl.importing.item import Fault, ItemFault, Place
+
+SIDECAR_BYTES = 1 << 20  # a text of tags has a few kB, a JSON object of gallery-dl up to 100
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFile:
+    """A file in a folder: its name, why it is not read, its size in bytes, and a text that changes with it."""
+
+    name: bytes
+    fault: Fault | None
+    size: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of a source, and its files by name, sorted.
+
+    Attributes:
+        path: Folder.
+        parts: Path from the source to the folder.
+        files: Files, without hidden ones.
+        fault: Why it could not be read; None if it could.
+    """
+
+    path: bytes
+    parts: tuple[bytes, ...]
+    files: tuple[FolderFile, ...]
+    fault: Fault | None = None
+
+
+def folders(root: Path, *, without: Path) -> Iterator[Folder]:
+    """Yield a folder and all folders in it, in the order of their names; hidden ones and links are left out.
+
+    Args:
+        root: Folder; it may be a link itself, because the user has named it.
+        without: Folder that is left out: the store.
+    """
+    left_out = _identity(without)
+    waiting: list[tuple[bytes, ...]] = [()]
+    base = os.fsencode(root)
+    while waiting:
+        parts = waiting.pop()
+        path = b"/".join((base, *parts))
+        files, inner = [], []
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.name.startswith(b"."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        inner.append(entry.name)
+                    else:
+                        files.append(_file(entry))
+        except OSError as exc:
+            yield Folder(path, parts, (), unreadable(path, exc))
+            continue
+        files.sort(key=lambda file: file.name)
+        yield Folder(path, parts, tuple(files))
+        waiting += [
+            (*parts, name) for name in sorted(inner, reverse=True) if _identity(path + b"/" + name) != left_out
+        ]
+
+
+def read_place(place: Place, *, most_bytes: int) -> bytes | Fault:
+    """Read the bytes of a picture; the fault says why that is impossible.
+
+    Args:
+        place: File, and the part of it.
+        most_bytes: Size above which nothing is read.
+    """
+    try:
+        descriptor = os.open(place.path, _FLAGS)
+    except OSError as exc:
+        return unreadable(place.path, exc)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            return Fault(ItemFault.NOT_A_FILE, f"{printable(place.path)} is not a file")
+        size = found.st_size if place.span is None else place.span.size
+        offset = 0 if place.span is None else place.span.offset
+        if size > most_bytes:
+            return Fault(ItemFault.TOO_LARGE, f"{printable(place.path)} has {size:,} bytes")
+        content = os.pread(descriptor, size, offset)
+        while len(content) < size and (
+            more := os.pread(descriptor, size - len(content), offset + len(content))
+        ):
+            content += more  # a read returns at most 2 GB, and less if a signal comes
+    except OSError as exc:
+        return unreadable(place.path, exc)
+    finally:
+        os.close(descriptor)
+    if len(content) < size:
+        return Fault(ItemFault.UNREADABLE, f"{printable(place.path)} ends before byte {offset + size:,}")
+    return content
+
+
+def read_text(path: Path) -> str | Fault:
+    """Read a text file of at most 1 MiB in UTF-8, or in UTF-16 with a byte order mark."""
+    content = read_place(Place(path=path), most_bytes=SIDECAR_BYTES)
+    if isinstance(content, Fault):
+        return Fault(ItemFault.BAD_METADATA, content.message)
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError:
+        return Fault(ItemFault.BAD_METADATA, f"{printable(path)} is not a text in UTF-8")
+
+
+def read_object(path: Path) -> dict[str, Any] | Fault:
+    """Read a JSON object of at most 1 MiB."""
+    text = read_text(path)
+    return text if isinstance(text, Fault) else parse_object(text, printable(path))
+
+
+def parse_object(text: str | bytes, where: str) -> dict[str, Any] | Fault:
+    """Parse a JSON object; `where` names it in the message of a fault."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):  # also numbers of thousands of digits, and nesting without an end
+        return Fault(ItemFault.BAD_METADATA, f"{where} is not valid JSON")
+    if not isinstance(document, dict):
+        return Fault(ItemFault.BAD_METADATA, f"{where} is not a JSON object")
+    return document
+
+
+def unreadable(path: Path | bytes, exc: OSError) -> Fault:
+    """Return the fault for a file or folder that the system refuses to open."""
+    kind = ItemFault.LINK if exc.errno == errno.ELOOP else ItemFault.UNREADABLE
+    return Fault(kind, f"{printable(path)}: {exc.strerror}")
+
+
+def printable(path: Path | bytes) -> str:
+    """Return a path as text; bytes that are not UTF-8 become escapes."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def _file(entry: os.DirEntry[bytes]) -> FolderFile:
+    try:
+        found = entry.stat(follow_symlinks=False)
+    except OSError as exc:
+        return FolderFile(entry.name, unreadable(entry.path, exc), 0, "")
+    fault = None
+    if stat.S_ISLNK(found.st_mode):
+        fault = Fault(ItemFault.LINK, f"{printable(entry.path)} is a symbolic link, which is not followed")
+    elif not stat.S_ISREG(found.st_mode):
+        fault = Fault(ItemFault.NOT_A_FILE, f"{printable(entry.path)} is not a file")
+    return FolderFile(entry.name, fault, found.st_size, f"{found.st_size}:{found.st_mtime_ns}")
+
+
+def _identity(path: Path | bytes) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - bytes
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,154 @@
+"""Import what people already hold into a store: the orchestrator.
+
+    reader of the form ──items──▶ threads that read and check pictures ──batches──▶ tar files, ledger ──▶ tables
+
+A batch is committed as that of a crawl is, in the order of the source, so an import that is killed and run
+again does what is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from alti2v.crawl.importing.config import ImportConfig
+from alti2v.crawl.importing.detect import MEANING, SourceForm, recognise
+from alti2v.crawl.importing.folder import folder_items
+from alti2v.crawl.importing.item import Item, ItemOutcome
+from alti2v.crawl.importing.item_writer import ItemWriter
+from alti2v.crawl.importing.reading import read_batches
+from alti2v.crawl.importing.report import ImportReport
+from alti2v.crawl.run_log import begin_run, end_run, open_log
+from alti2v.crawl.store.ledger import Ledger, require_ledger
+from alti2v.crawl.store.rebuild import remove_unused_ledger
+from alti2v.crawl.store.tables import export, sweep
+from alti2v.crawl.store.writer import StoreWriter
+from alti2v.errors import DataError, UsageError
+from alti2v.records import Progress, ProgressHook, ignore_progress
+from alti2v.storage.directory import (
+    DirectoryKind,
+    claim_directory,
+    exclusive,
+    read_description,
+    write_description,
+)
+from alti2v.storage.layout import CRAWL_LOCK_FILE, IMPORTED, LEDGER_FILE, STORE_FILE
+
+__all__ = ["ImportConfig", "ImportReport", "import_pictures"]
+
+
+def import_pictures(config: ImportConfig, *, progress: ProgressHook = ignore_progress) -> ImportReport:
+    """Import pictures and their tags into a store; run again, it adds what is new.
+
+    Raises:
+        UsageError: the folder is not a store, or one of a crawl, or in use; or a source is not recognised.
+        DataError: no picture could be imported.
+        StorageError: the disk refuses a write; what was stored stays, and the same command continues.
+        DamagedError: the store is damaged; `verify --repair` repairs it, unless its description is lost.
+    """
+    forms = {source: config.form or recognise(source, store=config.store) for source in config.sources}
+    is_old = claim_directory(config.store, DirectoryKind.STORE)
+    with exclusive(config.store, CRAWL_LOCK_FILE):
+        sweep(config.store)
+        if is_old:
+            _check_plan(config.store)
+            require_ledger(config.store)
+        else:
+            remove_unused_ledger(config.store)
+        with open_log(config.store) as log, Ledger(config.store / LEDGER_FILE) as ledger:
+            record = begin_run(ledger, log, config)
+            try:
+                report = _run(config, forms, ledger, progress, log)
+            except BaseException as exc:
+                end_run(ledger, log, record, exc)
+                raise
+            end_run(ledger, log, record, report.ending)
+            return report
+
+
+def _check_plan(store: Path) -> None:
+    board = read_description(store, DirectoryKind.STORE).get("board")
+    if board != IMPORTED:
+        raise UsageError(f"{store} was crawled from {board}: choose another folder for the import")
+
+
+def _run(
+    config: ImportConfig,
+    forms: Mapping[Path, SourceForm],
+    ledger: Ledger,
+    progress: ProgressHook,
+    log: logging.Logger,
+) -> ImportReport:
+    begun_s = time.monotonic()
+    writer = StoreWriter(config.store, ledger, shard_bytes=config.shard_bytes)
+    work = ItemWriter(ledger, writer, log)
+    try:
+        for source, form in forms.items():
+            said = f"{source}: {MEANING[form]} (--form {form})"
+            log.info("note: %s", said)
+            progress(_progress(work.outcomes, milestone=said))
+            batches = read_batches(
+                _items(config, source, form),
+                wanted=work.wanted,
+                most_bytes=config.max_file_bytes,
+                keep_mismatched=config.keep_mismatched,
+            )
+            for batch in batches:
+                if not (config.store / STORE_FILE).exists():
+                    write_description(
+                        config.store, DirectoryKind.STORE, {"board": IMPORTED, "files": "original"}
+                    )
+                work.commit(batch)
+                progress(_progress(work.outcomes))
+    finally:
+        writer.close()
+    export(config.store, ledger)
+    progress(_progress(work.outcomes, total=work.outcomes.total()))
+    return _report(config.store, forms, ledger, work.outcomes, seconds=time.monotonic() - begun_s)
+
+
+def _progress(
+    outcomes: Counter[tuple[ItemOutcome, str]], *, total: int | None = None, milestone: str = ""
+) -> Progress:
+    counts = {" ".join(filter(None, outcome)): count for outcome, count in sorted(outcomes.items())}
+    done = outcomes.total()
+    return Progress(stage="importing", done=done, total=total, unit="items", counts=counts, milestone=milestone)
+
+
+def _items(config: ImportConfig, source: Path, form: SourceForm) -> Iterator[Item]:  # noqa: ARG001
+    return folder_items(source, store=config.store)
+
+
+def _report(
+    store: Path,
+    forms: Mapping[Path, SourceForm],
+    ledger: Ledger,
+    outcomes: Mapping[tuple[ItemOutcome, str], int],
+    *,
+    seconds: float,
+) -> ImportReport:
+    counts = ledger.posts.counts()
+    of: dict[str, dict[str, int]] = {outcome: {} for outcome in ItemOutcome}
+    for (status, reason), count in sorted(outcomes.items()):
+        of[status][reason] = count
+    report = ImportReport(
+        store=store,
+        forms={str(source): form.value for source, form in forms.items()},
+        items=sum(outcomes.values()),
+        new=of["new"].get("", 0),
+        known=of["known"].get("", 0),
+        duplicate=of["duplicate"].get("", 0),
+        skipped=of["skipped"],
+        failed=of["failed"],
+        listed=counts.listed,
+        stored=counts.stored,
+        bytes=counts.bytes,
+        seconds=round(seconds, 3),
+    )
+    if not report.listed:
+        why = ", ".join(f"{count:,} {reason}" for reason, count in {**of["skipped"], **of["failed"]}.items())
+        raise DataError(f"no picture was imported: {why or 'the source is empty'}: see docs/IMPORT.md")
+    return report

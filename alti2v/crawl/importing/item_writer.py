@@ -1,0 +1,234 @@
+"""Writing of read items into a store: which post each item is, and what happened to it.
+
+A board's number is the id of a post; a picture without one gets a number that is derived from its bytes. All
+ids of a store are numbers of one board, that of the first item with one; numbers of other boards count as none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from alti2v.crawl.boards.protocol import VIDEO, Skip
+from alti2v.crawl.importing.item import Fault, Item, ItemOutcome, Lack, derived_id
+from alti2v.crawl.importing.reading import Failure, Reading, ReadPicture
+from alti2v.crawl.store.ledger import Ledger
+from alti2v.crawl.store.ledger.items import KnownItem
+from alti2v.crawl.store.ledger.posts import Outcome, Pending, Standing
+from alti2v.crawl.store.ledger.state import StateKey
+from alti2v.crawl.store.post_json import FileRequest
+from alti2v.crawl.store.writer import FetchedFile, FileResult, MissingFile, StoreWriter
+from alti2v.records import Post, Status
+
+_HAS_PICTURE = frozenset({Status.STORED, Status.DUPLICATE})
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What a batch adds to the ledger.
+
+    Attributes:
+        known: Earlier imported files among the items, by name.
+        standing: What the ledger records about posts of the batch, by id.
+        posts: Facts to record, by id.
+        skips: Reasons to skip some of them.
+        readings: Results of reading the others.
+        items: Files to record.
+        md5s: MD5s of the pictures of posts that the batch adds, by id.
+    """
+
+    known: Mapping[str, KnownItem]
+    standing: dict[int, Standing]
+    posts: dict[int, Post] = field(default_factory=dict)
+    skips: dict[int, Skip] = field(default_factory=dict)
+    readings: dict[int, ReadPicture | Failure] = field(default_factory=dict)
+    items: list[KnownItem] = field(default_factory=list)
+    md5s: dict[int, str] = field(default_factory=dict)
+
+
+class ItemWriter:
+    """Writer of the items of one import.
+
+    Args:
+        ledger: Ledger of the store.
+        writer: Writer of the store.
+        log: Log of the store; gets a line for each failed item.
+
+    Attributes:
+        outcomes: Number of items by outcome and reason.
+    """
+
+    def __init__(self, ledger: Ledger, writer: StoreWriter, log: logging.Logger) -> None:
+        self.outcomes: Counter[tuple[ItemOutcome, str]] = Counter()
+        self._ledger = ledger
+        self._writer = writer
+        self._log = log
+        self._first_seq = ledger.posts.next_seq()
+        self._board = ledger.state.get(StateKey.ID_BOARD)
+
+    def wanted(self, batch: Sequence[Item]) -> list[bool]:
+        """Tell which pictures have to be read: those of sound items that the store does not have."""
+        known = self._known(batch)
+        ids = [self._id_before_reading(item, known) for item in batch]
+        standing = self._ledger.posts.standing_of([number for number in ids if number])
+        return [
+            item.problem is None
+            and item.place is not None
+            and skip_of(item) is None
+            and not (number in standing and standing[number].status in _HAS_PICTURE)
+            for item, number in zip(batch, ids, strict=True)
+        ]
+
+    def commit(self, read: Sequence[tuple[Item, Reading]]) -> None:
+        """Make a batch durable; after a kill, the next import repeats what is missing of it."""
+        known = self._known([item for item, _ in read])
+        ids = [self._id_before_reading(item, known) for item, _ in read]
+        derived = [
+            derived_id(reading.stored.md5)
+            for (_, reading), number in zip(read, ids, strict=True)
+            if isinstance(reading, ReadPicture) and not number
+        ]
+        batch = _Batch(known, self._ledger.posts.standing_of([*filter(None, ids), *derived]))
+        for item, reading in read:
+            outcome, reason = self._settle(batch, item, reading)
+            if outcome is ItemOutcome.FAILED:
+                self._log.info("failed: %s: %s", reason, _message(item, reading))
+            if outcome is not ItemOutcome.NEW:  # whether a read picture is new is decided by the writer
+                self.outcomes[outcome, reason] += 1
+        with self._ledger.transaction():
+            self._ledger.posts.add(
+                batch.posts.values(), skip=lambda post: batch.skips.get(post.id), seen_at=int(time.time())
+            )
+            self._ledger.items.add(batch.items)
+            if self._board is not None:
+                self._ledger.state.set(StateKey.ID_BOARD, self._board)
+        if batch.readings:
+            self._write(batch)
+
+    def _settle(self, batch: _Batch, item: Item, reading: Reading) -> tuple[ItemOutcome, str]:
+        """Decide what an item is, and add it to the batch; the outcome NEW is still to be confirmed."""
+        if isinstance(item.problem, Fault):
+            return ItemOutcome.FAILED, item.problem.kind
+        if isinstance(item.problem, Lack):
+            return ItemOutcome.SKIPPED, item.problem
+        number = self._id_before_reading(item, batch.known)
+        if number:
+            return self._settle_numbered(batch, item, reading, number)
+        if isinstance(reading, ReadPicture):
+            return self._settle_derived(batch, item, reading)
+        return _unread(item, reading)
+
+    def _settle_numbered(
+        self, batch: _Batch, item: Item, reading: Reading, number: int
+    ) -> tuple[ItemOutcome, str]:
+        """Decide what an item is whose id a board, or an earlier batch, has given."""
+        standing = batch.standing.get(number)
+        is_of_board = item.facts.id == number
+        is_of_run = number in batch.posts or (standing is not None and standing.seq >= self._first_seq)
+        if is_of_board and is_of_run:
+            return ItemOutcome.SKIPPED, Lack.REPEATED_ID
+        if is_of_board or batch.known[item.name].is_first:
+            batch.posts[number] = item.facts if is_of_board else _renumbered(item.facts, number)
+        if standing is not None and standing.status in _HAS_PICTURE:
+            return ItemOutcome.KNOWN, ""
+        if reading is not None:
+            batch.readings[number] = reading
+            return (ItemOutcome.NEW, "") if isinstance(reading, ReadPicture) else _unread(item, reading)
+        batch.skips[number] = _skip(item)
+        return _unread(item, reading)
+
+    def _settle_derived(self, batch: _Batch, item: Item, reading: ReadPicture) -> tuple[ItemOutcome, str]:
+        """Decide what a picture without a number is: new, or one of which the store has the bytes."""
+        assert item.place is not None
+        md5 = reading.stored.md5
+        number = self._free_id(batch, md5)
+        known, standing = batch.known.get(item.name), batch.standing.get(number)
+        is_there = number in batch.md5s or (standing is not None and standing.status in _HAS_PICTURE)
+        is_first = (known is not None and known.id == number and known.is_first) or not is_there
+        batch.items.append(KnownItem(name=item.name, id=number, version=item.place.version, is_first=is_first))
+        if is_first:
+            batch.posts[number] = _renumbered(item.facts, number)
+        if not is_there:
+            batch.md5s[number] = md5
+            batch.readings[number] = reading
+            return ItemOutcome.NEW, ""
+        is_old = standing is not None and standing.seq < self._first_seq
+        return (ItemOutcome.KNOWN if is_old else ItemOutcome.DUPLICATE), ""
+
+    def _free_id(self, batch: _Batch, md5: str) -> int:
+        """Return the number for some bytes: the first one, or in one of a million pictures another."""
+        for salt in itertools.count():
+            number = derived_id(md5, salt=str(salt) if salt else "")
+            if salt and number not in batch.standing:
+                batch.standing |= self._ledger.posts.standing_of([number])
+            standing = batch.standing.get(number)
+            if (standing is None or standing.md5 in (None, md5)) and batch.md5s.get(number, md5) == md5:
+                return number
+        raise AssertionError  # the numbers do not end
+
+    def _write(self, batch: _Batch) -> None:
+        """Write the pictures, and the failures of listed posts; count what became of the pictures."""
+        standing = self._ledger.posts.standing_of(list(batch.readings))
+        results: list[FileResult] = []
+        for number, reading in batch.readings.items():
+            request = FileRequest(standing[number].seq, 0, sample_url=None, file_url=None)
+            pending = Pending(post=batch.posts[number], request=request)
+            if isinstance(reading, ReadPicture):
+                results.append(FetchedFile(pending=pending, stored=reading.stored, content=reading.content))
+            else:
+                outcome = Outcome(status=Status.FAILED, reason=reading.kind, error=reading.message, attempts=1)
+                results.append(MissingFile(pending=pending, outcome=outcome))
+        self._writer.commit(results)
+        read = [number for number, reading in batch.readings.items() if isinstance(reading, ReadPicture)]
+        for one in self._ledger.posts.standing_of(read).values():
+            self.outcomes[ItemOutcome.NEW if one.status is Status.STORED else ItemOutcome.DUPLICATE, ""] += 1
+
+    def _known(self, items: Sequence[Item]) -> dict[str, KnownItem]:
+        """Return the items that an earlier batch has imported, and that have not changed since."""
+        places = {item.name: item.place for item in items if item.place is not None}
+        known = self._ledger.items.known(list(places))
+        return {name: item for name, item in known.items() if item.version == places[name].version}
+
+    def _id_before_reading(self, item: Item, known: Mapping[str, KnownItem]) -> int:
+        """Return the id of an item, if it can be told without its bytes; 0 otherwise."""
+        if item.facts.id and item.board and self._board is None:
+            self._board = item.board
+        if item.facts.id and item.board in ("", self._board):
+            return item.facts.id
+        return known[item.name].id if item.name in known else 0
+
+
+def _unread(item: Item, reading: Failure | None) -> tuple[ItemOutcome, str]:
+    """Return the outcome of an item of which there are no bytes to store."""
+    if isinstance(reading, Failure):
+        return ItemOutcome.FAILED, reading.kind
+    return ItemOutcome.SKIPPED, _skip(item)
+
+
+def _renumbered(facts: Post, number: int) -> Post:
+    """Give facts a derived id; a parent is a number of the item's board, which is not that of the store."""
+    return facts._replace(id=number, parent_id=None)
+
+
+def _skip(item: Item) -> Skip:
+    return item.problem if isinstance(item.problem, Skip) else skip_of(item) or Skip.NO_PICTURE
+
+
+def skip_of(item: Item) -> Skip | None:
+    """Return the reason to skip an item by the kind of its file."""
+    suffix = item.facts.file_ext
+    if suffix in VIDEO:
+        return Skip.VIDEO
+    if suffix == "swf":
+        return Skip.FLASH
+    return Skip.UNSUPPORTED if suffix in ("avif", "bmp", "heic", "jxl", "tif", "tiff", "psd") else None
+
+
+def _message(item: Item, reading: Reading) -> str:
+    if isinstance(item.problem, Fault):
+        return item.problem.message
+    return reading.message if isinstance(reading, Failure) else item.name

@@ -1,0 +1,128 @@
+"""Reading of the pictures of items in threads, with the checks that a crawl applies to what it fetches."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from alti2v.crawl.download.validate import check_picture
+from alti2v.crawl.http.retry import FailedTry
+from alti2v.crawl.importing.files import read_place
+from alti2v.crawl.importing.item import Fault, Item, ItemFault, Place
+from alti2v.crawl.store.ledger.posts import Pending
+from alti2v.crawl.store.post_json import FileRequest, ReceivedFile, Stored
+
+_BATCH_ITEMS = 512
+_BATCH_BYTES = 32 << 20
+_AHEAD = 1  # batches that are read while one is written
+_MOST_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadPicture:
+    """The bytes of an item's picture, and the facts about them."""
+
+    stored: Stored
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the picture of an item is not stored: a kind of `ItemFault` or `FailKind`, and a message."""
+
+    kind: str
+    message: str
+
+
+Reading = ReadPicture | Failure | None
+"""None for an item that is not read: it has no picture, or the store has it."""
+
+
+def read_batches(
+    items: Iterable[Item],
+    *,
+    wanted: Callable[[Sequence[Item]], Sequence[bool]],
+    most_bytes: int,
+    keep_mismatched: bool,
+) -> Iterator[list[tuple[Item, Reading]]]:
+    """Yield the items with their pictures, in their order, in batches; the next batch is read meanwhile.
+
+    Args:
+        items: Items.
+        wanted: Called with each batch in the caller's thread; tells which items are to be read.
+        most_bytes: Size above which a picture is not read.
+        keep_mismatched: True to keep a picture whose MD5 is not that of the source.
+    """
+
+    def read(item: Item) -> Reading:
+        return read_item(item, most_bytes=most_bytes, keep_mismatched=keep_mismatched)
+
+    threads = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+    with ThreadPoolExecutor(threads, thread_name_prefix="import") as pool:
+        waiting: deque[tuple[Sequence[Item], list[Future[Reading] | None]]] = deque()
+        try:
+            for batch in _batches(items):
+                asked = [
+                    pool.submit(read, item) if is_wanted else None
+                    for item, is_wanted in zip(batch, wanted(batch), strict=True)
+                ]
+                waiting.append((batch, asked))
+                if len(waiting) > _AHEAD:
+                    yield _results(*waiting.popleft())
+            while waiting:
+                yield _results(*waiting.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def read_item(item: Item, *, most_bytes: int, keep_mismatched: bool) -> ReadPicture | Failure:
+    """Read and check the picture of an item, which has a place."""
+    assert item.place is not None
+    content = read_place(item.place, most_bytes=most_bytes)
+    if isinstance(content, Fault):
+        return Failure(content.kind, content.message)
+    if _differs(content, item.place):
+        return Failure(ItemFault.SHA256_MISMATCH, f"{item.name}: the index gives another SHA-256")
+    # As a crawl checks the original file of a post, so that its md5 is compared.
+    request = FileRequest(0, 0, sample_url=None, file_url=item.name)
+    received = ReceivedFile(
+        requested=item.name, url=item.name, http_status=None, attempts=1, tries=1, content=content
+    )
+    stored = check_picture(received, Pending(post=item.facts, request=request), keep_mismatched=keep_mismatched)
+    if isinstance(stored, FailedTry):
+        return Failure(stored.kind, f"{item.name}: {stored.message}")
+    return ReadPicture(stored=stored, content=content)
+
+
+def _differs(content: bytes, place: Place) -> bool:
+    return place.sha256 is not None and hashlib.sha256(content).hexdigest() != place.sha256
+
+
+def _results(batch: Sequence[Item], asked: Sequence[Future[Reading] | None]) -> list[tuple[Item, Reading]]:
+    return [
+        (item, None if future is None else future.result()) for item, future in zip(batch, asked, strict=True)
+    ]
+
+
+def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Cut items into batches of a limited number and of about a limited size."""
+    batch: list[Item] = []
+    size = 0
+    for item in items:
+        batch.append(item)
+        size += _size(item.place)
+        if len(batch) >= _BATCH_ITEMS or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _size(place: Place | None) -> int:
+    if place is None:
+        return 0
+    return place.size if place.span is None else place.span.size

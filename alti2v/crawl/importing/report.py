@@ -1,0 +1,47 @@
+"""The report of an import."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
+    """What an import did with each item of its sources, and the contents of the store afterwards.
+
+    Attributes:
+        store: Folder.
+        forms: Recognised form of each source.
+        items: Items of the sources; the sum of the next five.
+        new: Items whose picture this run stored.
+        known: Items whose picture the store had.
+        duplicate: Items whose bytes are stored for another post.
+        skipped, failed: Items without a stored picture, by reason.
+        listed, stored, bytes: Posts of the store, those of them with a picture, and the size of the pictures.
+        seconds: Duration of the run.
+    """
+
+    store: Path
+    forms: Mapping[str, str]
+    items: int
+    new: int
+    known: int
+    duplicate: int
+    skipped: Mapping[str, int]
+    failed: Mapping[str, int]
+    listed: int
+    stored: int
+    bytes: int
+    seconds: float
+
+    def __post_init__(self) -> None:
+        ended = self.new + self.known + self.duplicate + sum(self.skipped.values()) + sum(self.failed.values())
+        assert self.items == ended, "the outcomes do not add up to the items"
+
+    @property
+    def ending(self) -> str:
+        """Words for the record of the last run."""
+        failed = sum(self.failed.values())
+        return f"complete, {failed:,} items failed" if failed else "complete"

@@ -1,0 +1,271 @@
+"""A folder of pictures with sidecars becomes a store like that of a crawl."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from alti2v.crawl.crawler import CrawlConfig, crawl_board
+from alti2v.crawl.status import store_status
+from alti2v.crawl.verify import verify_store
+from alti2v.errors import DataError, UsageError
+from alti2v.records import Span
+from alti2v.storage.store import open_store, read_pictures
+from tests.crawl.importing.helpers.sources import content, md5, picture, posts, run, tags, write
+from tests.dataset.helpers.building import build
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Thirty pictures in two folders with captions."""
+    files: dict[str, bytes | str] = {}
+    for number in range(30):
+        stem = f"{'10_girl' if number % 3 else '5_style'}/{number}"
+        files[f"{stem}.{'png' if number % 4 else 'jpg'}"] = picture(
+            number, form="PNG" if number % 4 else "JPEG"
+        )
+        files[f"{stem}.txt"] = f"1girl, long hair, artist:somebody_{number % 2}, number {number % 5}"
+    return write(tmp_path / "pictures", files)
+
+
+def test_every_picture_is_stored_with_its_tags(pictures: Path, tmp_path: Path) -> None:
+    """The bytes are those of the files, the tags those of the captions, and the sums add up."""
+    store = tmp_path / "store"
+    report = run(store, pictures)
+    rows = posts(store)
+
+    assert (report.items, report.new, report.listed, report.stored) == (30, 30, 30, 30)
+    assert report.forms == {str(pictures): "folder"}
+    files = {md5(file.read_bytes()): file for file in pictures.rglob("*.*g")}
+    assert set(rows.stored_md5) == set(files)
+    for _, row in rows.iterrows():
+        file = files[row.stored_md5]
+        span = Span(offset=row.offset, size=row["size"])
+        ((_, stored),) = read_pictures(store, row.tar, [(row.id, span)])
+        assert bytes(stored) == file.read_bytes()
+        assert row.fetched_url == f"pictures/{file.parent.name}/{file.name}"
+        assert list(row.tags_artist) == [f"somebody_{int(file.stem) % 2}"]
+        assert tags(row) == {"1girl", "long_hair", *row.tags_artist, f"number_{int(file.stem) % 5}"}
+        assert 10**11 <= row.id < 10**12
+
+
+def test_status_verify_and_build_work_as_after_a_crawl(pictures: Path, tmp_path: Path) -> None:
+    """Later commands see no difference between an imported store and a crawled one."""
+    store = tmp_path / "store"
+    run(store, pictures)
+    status = store_status(store)
+    report = build(store, tmp_path / "dataset")
+
+    assert (status.listed, status.stored, status.plan["board"]) == (30, 30, "import")
+    assert status.last_run is not None
+    assert status.last_run.ending == "complete"
+    assert verify_store(store).findings == ()
+    assert sum(report.outcomes.values()) == 30
+    assert "alti2v import STORE SOURCE" in (tmp_path / "dataset" / "README.md").read_text()
+
+
+def test_running_again_adds_only_what_is_new(pictures: Path, tmp_path: Path) -> None:
+    """Known pictures are not read again; a new picture and a changed caption are taken over."""
+    store = tmp_path / "store"
+    run(store, pictures)
+    first = content(store)
+    for file in pictures.rglob("*.*g"):
+        os.utime(file, (1, 1)) if file.stem == "7" else None
+    write(pictures, {"new.png": picture(99, form="PNG"), "new.txt": "solo", "5_style/0.txt": "smile"})
+    (pictures / "5_style" / "3.png").chmod(0)
+    again = run(store, pictures)
+    rows = content(store)
+
+    assert (again.items, again.new, again.known, again.failed) == (31, 1, 30, {})
+    changed = rows.index[rows.fetched_url == "pictures/5_style/0.jpg"][0]
+    assert list(rows.tags_unknown[changed]) == ["smile"]
+    assert rows.loc[first.index.drop(changed)].equals(first.drop(index=changed))
+
+
+def test_the_same_picture_has_the_same_number_everywhere(pictures: Path, tmp_path: Path) -> None:
+    """Ids come from the bytes: another folder, other names and another order give the same ones."""
+    run(tmp_path / "store", pictures)
+    for number, file in enumerate(sorted(pictures.rglob("*.*g"), reverse=True)):
+        write(tmp_path / "other", {f"{number:03}{file.suffix}": file.read_bytes(), f"{number:03}.txt": "1girl"})
+    run(tmp_path / "again", tmp_path / "other")
+
+    assert set(posts(tmp_path / "store").id) == set(posts(tmp_path / "again").id)
+
+
+def test_equal_bytes_are_stored_once(tmp_path: Path) -> None:
+    """A second file with the same bytes is a duplicate, also in the next run, and its tags change nothing."""
+    source = write(
+        tmp_path / "source",
+        {
+            "a.jpg": picture(1),
+            "a.txt": "red",
+            "b.jpg": picture(1),
+            "b.txt": "blue",
+            "c.jpg": picture(2),
+            "c.txt": "c",
+        },
+    )
+    store = tmp_path / "store"
+    first, again = run(store, source), run(store, source)
+    moved = shutil.move(source, tmp_path / "moved")
+    after = run(store, Path(moved))
+
+    assert (first.items, first.new, first.duplicate, first.listed) == (3, 2, 1, 2)
+    assert (again.items, again.known, again.listed) == (3, 3, 2)
+    assert (after.items, after.known, after.listed) == (3, 3, 2)
+    assert {tuple(names) for names in posts(store).tags_unknown} == {("red",), ("c",)}
+    assert not (store / "history.parquet").exists()
+
+
+def test_each_bad_item_has_one_outcome(tmp_path: Path) -> None:
+    """Every file that cannot be imported is counted by its reason, and stops no other."""
+    good = picture(1)
+    source = write(
+        tmp_path / "source",
+        {
+            "good.jpg": good,
+            "good.txt": "1girl",
+            "alone.jpg": picture(2),
+            "no picture.txt": "1girl",
+            "damaged.jpg": good[: len(good) // 2],
+            "damaged.txt": "1girl",
+            "text.png": "not a picture",
+            "text.txt": "1girl",
+            "film.mp4": b"\0\0\0\x18ftypmp42",
+            "film.txt": "1girl",
+            "latin.jpg": picture(3),
+            "latin.txt": b"caf\xe9",
+            "deep.jpg": picture(4),
+            "deep.json": "[" * 100_000,
+            "huge.jpg": picture(5),
+            "huge.txt": "a" * (1 << 21),
+            "number.jpg": picture(6),
+            "number.json": '{"id": ' + "9" * 10_000 + "}",
+            "wrong.jpg": picture(7),
+            "wrong.json": {"md5": "0" * 32, "tags": "1girl"},
+            "loose.jpg": picture(8),
+            "loose.json": '["1girl"]',
+            "thumbs.db": b"other",
+            ".hidden.jpg": picture(9),
+            ".git/a.jpg": picture(10),
+        },
+    )
+    (source / "link.jpg").symlink_to("good.jpg")
+    (source / "linked").symlink_to(source)
+    (source / "to a link.jpg").write_bytes(picture(11))
+    (source / "to a link.txt").symlink_to("good.txt")
+    os.mkfifo(source / "pipe.jpg")
+    os.mkfifo(source / "pipe.txt")
+    (source / "closed").mkdir(mode=0)
+    report = run(tmp_path / "store", source)
+
+    assert report.new == 1
+    assert report.skipped == {"no_picture": 1, "no_tags": 1, "video": 1}
+    expected = {"bad_metadata": 6, "link": 1, "md5_mismatch": 1, "not_a_file": 1, "not_image": 1}
+    assert report.failed == {
+        **expected,
+        "truncated_body": 1,
+        **({} if os.geteuid() == 0 else {"unreadable": 1}),
+    }
+    log = (tmp_path / "store" / "crawl.log").read_text()
+    assert log.count("failed:") == sum(report.failed.values())
+
+
+def test_names_in_any_encoding(tmp_path: Path) -> None:
+    """File names that are not UTF-8, have spaces, line ends or percent signs are imported like others."""
+    source = tmp_path / "source"
+    source.mkdir()
+    names = [
+        b"caf\xe9.jpg",
+        "雪 100%.jpg".encode(),
+        b"two\nlines.jpg",
+        b"a.b.c.jpg",
+        b"-dash.jpg",
+        b"UPPER.JPG",
+    ]
+    for number, name in enumerate(names):
+        file = source / os.fsdecode(name)
+        file.write_bytes(picture(number))
+        file.with_suffix(".txt").write_text(f"tag_{number}")
+    report = run(tmp_path / "store", source)
+    rows = posts(tmp_path / "store")
+
+    assert (report.items, report.new) == (6, 6)
+    assert all(rows.fetched_url.str.isascii())
+    assert rows.fetched_url.is_unique
+    assert run(tmp_path / "store", source).known == 6
+
+
+def test_a_store_inside_its_source_is_left_out(tmp_path: Path) -> None:
+    """`alti2v import store .` does not import the store itself."""
+    write(tmp_path, {"a.jpg": picture(1), "a.txt": "1girl"})
+    run(tmp_path / "store", tmp_path)
+    again = run(tmp_path / "store", tmp_path)
+
+    assert (again.items, again.known) == (1, 1)
+
+
+def test_sources_that_are_none_are_refused_in_a_line(tmp_path: Path) -> None:
+    """A path that does not exist, an empty folder, and pictures of which none is sound."""
+    store, empty = tmp_path / "store", tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UsageError, match="does not exist"):
+        run(store, tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="is not recognised"):
+        run(store, empty)
+    bad = write(tmp_path / "bad", {"a.jpg": "text", "a.txt": "1girl"})
+    with pytest.raises(DataError, match="no picture was imported: 1 not_image"):
+        run(store, bad)
+
+    write(bad, {"a.jpg": picture(1)})
+    assert run(store, bad).new == 1
+
+
+def test_stores_of_crawls_and_of_imports_are_not_mixed(tmp_path: Path) -> None:
+    """Their ids mean different things, so neither command writes into the other's store."""
+    source = write(tmp_path / "source", {"a.jpg": picture(1), "a.txt": "1girl"})
+    store = tmp_path / "store"
+    run(store, source)
+    with pytest.raises(UsageError, match="was made with board 'import'"):
+        crawl_board(CrawlConfig(store=store, board="safebooru"))
+    description = (store / "store.json").read_text()
+    (store / "store.json").write_text(description.replace('"import"', '"https://board.example"'))
+    with pytest.raises(UsageError, match=r"was crawled from https://board\.example: choose another folder"):
+        run(store, source)
+
+
+def test_a_rebuilt_ledger_costs_reading_and_nothing_else(pictures: Path, tmp_path: Path) -> None:
+    """After the loss of the ledger, `verify --repair` and another import give the same posts."""
+    store = tmp_path / "store"
+    run(store, pictures)
+    before = content(store)
+    for file in store.glob("crawl.sqlite*"):
+        file.unlink()
+    verify_store(store, repair=True)
+    again = run(store, pictures)
+
+    assert (again.items, again.known, again.new) == (30, 30, 0)
+    assert content(store).equals(before)
+    with open_store(store):
+        pass
+
+
+def test_a_lost_picture_is_imported_again(pictures: Path, tmp_path: Path) -> None:
+    """What `verify --repair` takes out of a damaged tar file, the next import brings back."""
+    store = tmp_path / "store"
+    run(store, pictures)
+    before = content(store)
+    with (store / "images" / "images-000000.tar").open("rb+") as file:
+        file.seek(5_000)
+        file.write(b"\xff" * 3_000)
+    assert verify_store(store, repair=True).findings
+    again = run(store, pictures)
+
+    assert again.new > 0
+    assert again.new + again.known == 30
+    pd = content(store)
+    assert pd.drop(columns="attempts").equals(before.drop(columns="attempts"))
+    assert verify_store(store).findings == ()
