@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, cache_options
+from alti2v.commands.options import LOCAL_PATH, as_json_option, cache_options, precision_option
 from alti2v.terminal import duration, print_result, progress_display, size
 
 
@@ -76,13 +76,7 @@ from alti2v.terminal import duration, print_result, progress_display, size
     default=None,
     help="Evaluate and export a moving average of the weights with this decay, such as 0.999.",
 )
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-    default="auto",
-    show_default=True,
-    help="Number format of the layers; auto is bfloat16 on a GPU that supports it, else float32.",
-)
+@precision_option
 @click.option("--patience", type=int, default=None, help="Stop after this many epochs without a better mAP.")
 @click.option(
     "--keep", type=int, default=2, show_default=True, help="Number of checkpoints to keep, besides the best."
@@ -177,6 +171,7 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
     help="Split to evaluate on.",
 )
 @click.option("--out", type=LOCAL_PATH, default=None, help="Folder for the report. Default: RUN/eval.")
+@precision_option
 @cache_options
 @as_json_option
 def evaluate(

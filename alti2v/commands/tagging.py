@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, listed_paths
+from alti2v.commands.options import LOCAL_PATH, as_json_option, listed_paths, precision_option
 from alti2v.errors import DataError, UsageError
 from alti2v.output import print_json, print_lines, tell
 from alti2v.records import ProgressHook, ignore_progress
@@ -80,6 +80,7 @@ _CATEGORIES = ("general", "character", "copyright", "artist", "meta", "unknown",
     show_default=True,
     help="Order of the tags: by probability, by name, or as in the model.",
 )
+@precision_option
 @click.option("--batch-size", type=int, default=16, show_default=True, help="Pictures per forward pass.")
 @click.option(
     "--existing",

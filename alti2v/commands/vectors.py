@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, listed_paths
+from alti2v.commands.options import LOCAL_PATH, as_json_option, listed_paths, precision_option
 from alti2v.errors import DataError
 from alti2v.output import tell
 from alti2v.terminal import duration, print_result, progress_display
@@ -40,6 +40,7 @@ _SHOWN_TAGS = 6
     help="Type of the numbers.",
 )
 @click.option("--batch-size", type=int, default=16, show_default=True, help="Pictures per forward pass.")
+@precision_option
 @as_json_option
 def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by EmbedConfig
     """Write the vectors of pictures to a Parquet file.

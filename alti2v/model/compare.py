@@ -30,6 +30,7 @@ from alti2v.model.evaluation.predict import (
     predict,
 )
 from alti2v.model.evaluation.scoring import fallback_thresholds, tune_thresholds
+from alti2v.model.network.precision import choose_precision, require_precision
 from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.records import ProgressHook, Tag, ignore_progress
 from alti2v.storage.layout import METADATA, SPLITS
@@ -48,6 +49,8 @@ class CompareConfig:
         out: Directory of the report; None for FIRST/eval/against-SECOND.
         batch_size: Pictures at a time, at least 1.
         min_positives: Positive pictures that a tag needs to count in the mean average precision, at least 1.
+        precision: Number format that the layers of both compute in, or "auto"
+            (`network.precision.choose_precision`).
     """
 
     first: Path
@@ -57,6 +60,7 @@ class CompareConfig:
     out: Path | None = None
     batch_size: int = 64
     min_positives: int = 10
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -64,6 +68,7 @@ class CompareConfig:
         for name in ("batch_size", "min_positives"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)} is less than 1")
+        require_precision(self.precision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +125,8 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
         StorageError: `out` cannot be written.
     """
     begun_s = time.monotonic()
-    halves = [_open(run, config) for run in (config.first, config.second)]
+    precision = choose_precision(config.precision)
+    halves = [_open(run, config, precision) for run in (config.first, config.second)]
     common = common_tags([half.model.tags for half in halves], halves[0].dataset)
     labels_of = [common if half is halves[0] else _with_labels_of(common, half.dataset) for half in halves]
     kept, notes = _fair_pictures(halves, config.split)
@@ -160,8 +166,8 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
     )
 
 
-def _open(run: Path, config: CompareConfig) -> _Half:
-    model = load_model(run)
+def _open(run: Path, config: CompareConfig, precision: str) -> _Half:
+    model = load_model(run, precision=precision)
     dataset = dataset_of(model, run, config.dataset)
     open_split(dataset, model, split=config.split)
     return _Half(run=run, model=model, dataset=dataset)

@@ -33,6 +33,7 @@ from alti2v.model.evaluation.predict import (
 from alti2v.model.evaluation.result import Evaluation, Thresholds
 from alti2v.model.evaluation.scoring import Predictions, fallback_thresholds, score, tune_thresholds
 from alti2v.model.fingerprint import model_hash
+from alti2v.model.network.precision import choose_precision, require_precision
 from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.storage.documents import read_text_file
@@ -51,6 +52,7 @@ class EvalConfig:
         out: Directory of the report; None for RUN/eval.
         batch_size: Pictures at a time, at least 1.
         min_positives: Positive pictures that a tag needs to count in the mean average precision, at least 1.
+        precision: Number format that layers compute in, or "auto" (`network.precision.choose_precision`).
         gallery: Number of pictures to show for each `gallery.GalleryReason`, and of suggested tags.
     """
 
@@ -60,6 +62,7 @@ class EvalConfig:
     out: Path | None = None
     batch_size: int = 64
     min_positives: int = 10
+    precision: str = "auto"
     gallery: int = 9
 
     def __post_init__(self) -> None:
@@ -68,6 +71,7 @@ class EvalConfig:
         for name in ("batch_size", "min_positives", "gallery"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)} is less than 1")
+        require_precision(self.precision)
 
     @property
     def report_dir(self) -> Path:
@@ -85,7 +89,8 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
         StorageError: `config.report_dir`, which also holds intermediate results, cannot be written.
     """
     begun_s = time.monotonic()
-    model = load_model(config.run)
+    precision = choose_precision(config.precision)
+    model = load_model(config.run, precision=precision)
     dataset = dataset_of(model, config.run, config.dataset)
     manifest = open_split(dataset, model, split=config.split)
     common = common_tags([model.tags], dataset)
@@ -118,7 +123,7 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
         result=result,
         log=_read_log(config.run / LOG_FILE),
         training=model.training,
-        provenance=_provenance(config, model, dataset, manifest),
+        provenance=_provenance(config, model, dataset, manifest, precision),
         notes=_notes(config, model, common, manifest, thresholds),
         seconds=round(time.monotonic() - begun_s, 3),
     )
@@ -149,14 +154,16 @@ def _number(cell: object) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _provenance(config: EvalConfig, model: SavedModel, dataset: Path, manifest: Manifest) -> Mapping[str, str]:
+def _provenance(
+    config: EvalConfig, model: SavedModel, dataset: Path, manifest: Manifest, precision: str
+) -> Mapping[str, str]:
     command = ["alti2v", "eval", str(config.run), "--dataset", str(dataset), "--split", config.split]
     versions = ", ".join(f"{name} {version(name)}" for name in ("keras", "tensorflow", "numpy"))
     return {
         "command": shlex.join(command),
         "run": str(config.run),
         "recipe": model.recipe,
-        "network": f"{model.network.name}, {model.size} px, {len(model.tags):,} tags",
+        "network": f"{model.network.name}, {model.size} px, {len(model.tags):,} tags, {precision}",
         "weights": f"SHA-256 {model_hash(config.run)}",
         "trained on": f"{model.train_samples:,} pictures, plan {model.plan_hash}",
         "evaluated on": f"{manifest.samples(config.split):,} pictures of the {config.split} split of {dataset}",

@@ -96,8 +96,13 @@ def save_model(path: Path, model: SavedModel) -> None:
     )
 
 
-def load_model(path: Path) -> SavedModel:
+def load_model(path: Path, *, precision: str = "float32") -> SavedModel:
     """Load a tagger from the directory of a run, or from the model folder inside it.
+
+    Args:
+        path: Directory.
+        precision: Number format that layers compute in, one of `network.build.PRECISIONS`. Weights and
+            probabilities are float32 in any case; features have that format.
 
     Raises:
         UsageError: There is no trained model.
@@ -118,7 +123,7 @@ def load_model(path: Path) -> SavedModel:
         return from_json(
             SavedModel,
             {**facts, "network": None, "architecture": None, "tags": None},
-            network=_load_network(architecture, folder / WEIGHTS_FILE),
+            network=_load_network(architecture, folder / WEIGHTS_FILE, precision),
             architecture=architecture,
             tags=tags,
         )
@@ -195,7 +200,7 @@ def _check(architecture: Architecture, tags: Sequence[Tag], folder: Path) -> Non
         raise DamagedError(f"{folder}: {len(tags)} tags for {architecture.tags} outputs: train again")
 
 
-def _load_network(architecture: Architecture, weights: Path) -> Any:  # noqa: ANN401 - keras.Model
+def _load_network(architecture: Architecture, weights: Path, precision: str) -> Any:  # noqa: ANN401 - keras.Model
     if not weights.is_file():
         raise DamagedError(f"{weights} is missing: train again")
     try:  # before the network is built: it may claim more numbers than fit into memory
@@ -209,7 +214,7 @@ def _load_network(architecture: Architecture, weights: Path) -> Any:  # noqa: AN
             f"{weights} does not fit its description (a layer of {architecture.features} features): train again"
         )
     try:
-        tagger = build_network(architecture).tagger
+        tagger = build_network(architecture, precision=precision).tagger
     except UsageError as exc:  # a size that its backbone does not support
         raise ValueError(f"an architecture that this program does not build: {architecture}") from exc
     try:

@@ -78,6 +78,7 @@ class TagConfig:
         sort: Order of the tags.
         sidecars: Options of the sidecars; None to write none.
         batch_size: Pictures per forward pass.
+        precision: Number format that the layers of a RUN compute in, see `tagger.load_tagger`.
     """
 
     model: Path
@@ -92,6 +93,7 @@ class TagConfig:
     sort: Sort = Sort.SCORE
     sidecars: SidecarConfig | None = None
     batch_size: int = DEFAULT_BATCH_SIZE
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         given = self.threshold is not None or self.by_category or self.by_tag
@@ -174,7 +176,7 @@ def tag_files(
     begun_s = time.monotonic()
     tally = _Tally(total=count_pictures(config.paths), hook=progress)
     if tally.total is None or _is_work_left(config):
-        tagger = load_tagger(config.model, batch_size=config.batch_size)
+        tagger = load_tagger(config.model, batch_size=config.batch_size, precision=config.precision)
         task = _task(config, tagger)
         tally.tell()
         waiting = _waiting(find_pictures(config.paths, listed), config.sidecars, tally)

@@ -16,8 +16,7 @@ from alti2v.dataset.check.checksums import check_contents, check_shards
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model.network.build import MIN_SIZE, TRUNK_LAYERS
-from alti2v.model.network.precision import CHOICES as PRECISION_CHOICES
-from alti2v.model.network.precision import choose_precision
+from alti2v.model.network.precision import choose_precision, require_precision
 from alti2v.model.recipes import HEAD_ONLY, RECIPES, Augmentation, Loss, Recipe
 from alti2v.model.saved_model import read_training
 from alti2v.model.training.distributed import ProcessGroup, join_processes
@@ -59,7 +58,7 @@ class TrainConfig:
             weights file.
         start: A finished run to start from instead. Tags that both vocabularies know keep their weights.
         precision: Number format that layers compute in: "float32", "bfloat16" or "float16" (weights, sigmoid
-            and loss stay in float32), or "auto": bfloat16 on a GPU that supports it, else float32.
+            and loss stay in float32), or "auto": bfloat16 where this machine is faster in it, else float32.
         seed: Seed of the order, augmentation, dropout and initial weights, at least 0.
         validate_every: Epochs between two validations, at least 1; the last epoch is always validated. The run
             exports the network with the best mean average precision.
@@ -120,7 +119,7 @@ class TrainConfig:
                 raise UsageError(f"{option} {limited} is more than 1")
         _require_choice("--recipe", self.recipe, sorted(RECIPES))
         _require_choice("--loss", self.loss, Loss)
-        _require_choice("--precision", self.precision, PRECISION_CHOICES)
+        require_precision(self.precision)
         if self.backbone is None:  # only Keras knows the layers of the others
             _require_choice("--train-from", self.train_from, (*TRUNK_LAYERS, HEAD_ONLY))
         if self.weights == "":

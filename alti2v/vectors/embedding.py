@@ -63,6 +63,7 @@ class EmbedConfig:
         binary: True to store one bit per unit instead of a number.
         dtype: Type of the numbers, "float16" or "float32".
         batch_size: Pictures per forward pass.
+        precision: Number format that the layers of a RUN compute in, see `tagger.load_tagger`.
     """
 
     model: Path
@@ -71,6 +72,7 @@ class EmbedConfig:
     binary: bool = False
     dtype: str = "float16"
     batch_size: int = DEFAULT_BATCH_SIZE
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         if self.dtype not in (Form.FLOAT16, Form.FLOAT32):
@@ -140,7 +142,7 @@ def embed(
     begun_s = time.monotonic()
     dataset = dataset_among(config.inputs)
     total = count_sources(config.inputs)
-    tagger = load_tagger(config.model, batch_size=config.batch_size)
+    tagger = load_tagger(config.model, batch_size=config.batch_size, precision=config.precision)
     if tagger.features is None:
         raise UsageError(
             f"{config.model} gives no vectors: take a RUN, or export it with --format wd-embedding or onnx"

@@ -135,7 +135,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
                 count=count,
             )
 
-    monkeypatch.setattr(module, "load_model", lambda path: world.model)
+    monkeypatch.setattr(module, "load_model", lambda path, precision: world.model)
     monkeypatch.setattr(predict, "evaluation_batches", batches)
     return world
 

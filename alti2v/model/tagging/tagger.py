@@ -288,13 +288,15 @@ def _rows(
         yield of_picture, None if features is None else features[row]
 
 
-def load_tagger(path: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE) -> Tagger:
+def load_tagger(path: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE, precision: str = "auto") -> Tagger:
     """Load a tagger.
 
     Args:
         path: A RUN or the saved model in it (Keras), or a folder with model.onnx and its table of tags: an
             exported folder or any WD tagger (onnxruntime; TensorFlow is not imported).
         batch_size: Pictures per forward pass, > 0.
+        precision: Number format that the layers of a RUN compute in: "float32", "bfloat16", "float16", or
+            "auto", bfloat16 where this machine is faster in it. model.onnx is always computed as it is.
 
     Raises:
         UsageError: There is no model, or it is of a kind that is not loaded because it can run code.
@@ -310,7 +312,7 @@ def load_tagger(path: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE) -> Ta
         return _from_onnx(folder, batch_size=batch_size)
     if not (inner / MODEL_FILE).is_file():
         _refuse_others(folder)
-    return _from_saved_model(folder, inner, batch_size=batch_size)
+    return _from_saved_model(folder, inner, batch_size=batch_size, precision=precision)
 
 
 def _from_onnx(folder: Path, *, batch_size: int) -> Tagger:
@@ -330,10 +332,11 @@ def _from_onnx(folder: Path, *, batch_size: int) -> Tagger:
     )
 
 
-def _from_saved_model(path: Path, folder: Path, *, batch_size: int) -> Tagger:
+def _from_saved_model(path: Path, folder: Path, *, batch_size: int, precision: str) -> Tagger:
+    from alti2v.model.network.precision import choose_precision
     from alti2v.model.saved_model import load_model
 
-    saved = load_model(path)
+    saved = load_model(path, precision=choose_precision(precision))
 
     def forward(images: Uint8Array) -> tuple[Probabilities, Features]:
         answer = saved.network.predict_on_batch(images)

@@ -33,7 +33,7 @@ def test_parts_of_a_run_make_the_logit(run: Any, picture: Any) -> None:
     """Mean of the map, biases of the active units and the tag's own: exactly the network's log-odds."""
     from alti2v.model.saved_model import load_model
 
-    tagger = load_tagger(run)
+    tagger = load_tagger(run, precision="float32")
     network = load_model(run).network
     bias = np.asarray(network.get_layer("logits").bias)
     kernel = np.asarray(network.get_layer("logits").kernel)
@@ -58,7 +58,7 @@ def test_export_tells_what_the_run_tells(run: Any, picture: Any, tmp_path: Path,
     out = tmp_path / format_
     export(ExportConfig(run=run, out=out, format=format_))
     larger = picture.repeat(448 // SIZE, axis=0).repeat(448 // SIZE, axis=1)
-    of_run = load_tagger(run).heat_map(picture, "miku")
+    of_run = load_tagger(run, precision="float32").heat_map(picture, "miku")
     of_export = load_tagger(out).heat_map(larger if format_ != "onnx" else picture, "miku")
 
     assert of_export.method is Method.ACTIVATION

@@ -305,9 +305,12 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.mark.tf
 def test_a_run_answers_the_same_calls(run_folder: Any, pictures: Any) -> None:
     """From a RUN, in any batch: the same tags, probabilities within 1e-5, vectors of the promised shape."""
-    tagger = load_tagger(run_folder)
+    tagger = load_tagger(run_folder, precision="float32")
     batched = tagger.estimate_top_tags(pictures, n_tag=9)
-    singles = [load_tagger(run_folder, batch_size=1).estimate_top_tags([path], n_tag=9)[0] for path in pictures]
+    singles = [
+        load_tagger(run_folder, batch_size=1, precision="float32").estimate_top_tags([path], n_tag=9)[0]
+        for path in pictures
+    ]
 
     assert tagger.threshold == 0.4
     assert list(batched[0]) == ["general", "character"]
@@ -328,7 +331,9 @@ def test_an_exported_run_answers_like_the_run(tmp_path: Path, pictures: Any) -> 
     run = write_run(tmp_path)
     export(ExportConfig(run=run, out=tmp_path / "onnx", format="onnx"))
     export(ExportConfig(run=run, out=tmp_path / "wd", format="wd-embedding"))
-    by_keras, by_onnx, by_wd = (load_tagger(path) for path in (run, tmp_path / "onnx", tmp_path / "wd"))
+    by_keras, by_onnx, by_wd = (
+        load_tagger(path, precision="float32") for path in (run, tmp_path / "onnx", tmp_path / "wd")
+    )
     keras, onnx = (one.estimate_top_tags(pictures, n_tag=99) for one in (by_keras, by_onnx))
 
     assert by_onnx.threshold == by_wd.threshold == by_keras.threshold == 0.25
