@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("store")
 @work_option("Local folder for the ledger and unfinished files; needed if STORE is a URL.")
-@click.option("--board", required=True, help="Board to crawl: safebooru, donmai, or a URL.")
+@click.option("--board", required=True, help="Board to crawl: safebooru, donmai, or a URL, also of a search.")
 @dialect_option(None)
 @click.option("--tags", default="", help="Search terms in the board's own syntax. Default: all posts.")
 @click.option("--min-id", type=int, default=None, help="Lowest post id to crawl.")

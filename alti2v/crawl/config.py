@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alti2v.crawl.boards.known import base_url, known_dialect
+from alti2v.crawl.boards.known import base_url, known_dialect, pasted_tags
 from alti2v.crawl.boards.protocol import Conditions, Dialect
 from alti2v.crawl.boards.values import MAX_ID
 from alti2v.crawl.http.retry import FailKind, RetryPolicy
@@ -34,7 +34,7 @@ class CrawlConfig:
         url: URL that finished files are uploaded to, for example s3://bucket/folder; `store` then holds the
             ledger and unfinished files. None to keep everything in `store`.
         dialect: Dialect of the board; None to know it from the name, or to detect it.
-        tags: Search, in the board's own terms.
+        tags: Search, in the board's own terms; "" for the one in `board`, if that is the address of a search.
         min_id, max_id: Inclusive bounds of ids; None for no bound.
         min_score: Minimum score; None for any.
         exclude: Tags that no post may have; `*` matches any characters.
@@ -131,6 +131,11 @@ class CrawlConfig:
             raise UsageError("contact has characters that an HTTP header cannot hold: use plain ASCII")
 
     def _check_together(self) -> None:
+        pasted = pasted_tags(self.board)
+        if pasted and self.tags and self.tags.split() != pasted.split():
+            raise UsageError(
+                f"the board's address searches {pasted!r}, and tags is {self.tags!r}: give one of them"
+            )
         if self.min_id is not None and self.max_id is not None and self.min_id > self.max_id:
             raise UsageError(f"min-id {self.min_id} is above max-id {self.max_id}: no id is between them")
         for tag in self.exclude:
@@ -152,6 +157,11 @@ class CrawlConfig:
         if self.download_in_worker is not None:
             return self.download_in_worker
         return self.files != "none" and self.rate > _ONE_PROCESS_PER_S
+
+    @property
+    def search(self) -> str:
+        """Search, from `tags` or from the address of the board."""
+        return self.tags or pasted_tags(self.board)
 
     @property
     def conditions(self) -> Conditions:
@@ -209,7 +219,7 @@ def _plan(config: CrawlConfig, dialect: str) -> dict[str, object]:
     return {
         "board": base_url(config.board),
         "dialect": str(dialect),
-        "tags": config.tags,
+        "tags": config.search,
         "files": config.files,
         **{name: value for name, value in conditions.items() if value is not None},
     }

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
@@ -35,7 +34,7 @@ from alti2v.crawl.boards.protocol import (
     terms_of,
 )
 from alti2v.crawl.boards.response import Empty, JsonBody, classify
-from alti2v.crawl.boards.values import clean_tags, clean_text, instant, integer
+from alti2v.crawl.boards.values import clean_tags, clean_text, instant, integer, url_extension
 from alti2v.records import Category, Post
 
 RATINGS: Mapping[str, str] = {
@@ -44,6 +43,9 @@ RATINGS: Mapping[str, str] = {
     "q": "questionable",
     "e": "explicit",
 }
+# Until January 2022 the program had three ratings, and "s" meant "safe", which is "general" now (Danbooru's
+# source, Post::RATINGS). Relatives that branched off before still do.
+_OLD_RATINGS = {**RATINGS, "s": "general"}
 MAX_TERMS = 2  # of an anonymous search (help:api)
 # Metatags that do not count (the program's source, PostQuery::UNLIMITED_METATAGS).
 _FREE = frozenset(
@@ -98,7 +100,7 @@ class Danbooru:
             case JsonBody(value=list() as entries) if all(_is_post(entry) for entry in entries):
                 return self._page(entries)
             case Refusal():
-                return Wall(read.message) if status == 410 else Refusal(read.message, status in _FINAL)
+                return _refusal(read, status)
             case Empty() | Unreadable():
                 what = "an empty answer" if isinstance(read, Empty) else read.what
                 return Unreadable(f"{what} with status {status}")
@@ -112,7 +114,7 @@ class Danbooru:
             count = integer(counts.get("posts")) if isinstance(counts, Mapping) else None
             return count if count is not None else Unreadable("an answer without a count")
         if isinstance(read, Refusal):
-            return Refusal(read.message, status in _FINAL)
+            return _refusal(read, status)
         return Unreadable(f"no JSON (status {status})")
 
     def _url(self, path: str, **parameters: str | int) -> str:
@@ -127,11 +129,12 @@ class Danbooru:
         file_urls = absolute_urls(self.base, column(entries, "file_url"))
         large_urls = absolute_urls(self.base, column(entries, "large_file_url"))
         groups = zip(*map(_tag_groups, entries), strict=True)
+        ratings = _OLD_RATINGS if _are_of_old_program(entries) else RATINGS
         return posts_of(
             {
                 "id": ids,
                 **dict(zip(_TAG_COLUMNS, map(list, groups), strict=False)),
-                "rating": [RATINGS.get(str(rating or ""), "") for rating in column(entries, "rating")],
+                "rating": [ratings.get(str(rating or ""), "") for rating in column(entries, "rating")],
                 "score": integers(column(entries, "score")),
                 "source": [clean_text(str(source or "")) for source in column(entries, "source")],
                 "parent_id": parent_ids(column(entries, "parent_id")),
@@ -141,8 +144,8 @@ class Danbooru:
                 "height": sides(column(entries, "image_height")),
                 "md5": md5s(column(entries, "md5")),
                 "file_ext": [
-                    clean_text(str(entry.get("file_ext") or PurePosixPath(file_url or "").suffix[1:]).lower())
-                    for entry, file_url in zip(entries, file_urls, strict=True)
+                    url_extension(file_url) or clean_text(str(stated or "").lower())
+                    for file_url, stated in zip(file_urls, column(entries, "file_ext"), strict=True)
                 ],
                 "board_status": [_board_status(entry) for entry in entries],
                 "file_url": file_urls,
@@ -152,6 +155,18 @@ class Danbooru:
                 ],
             }
         )
+
+
+def _refusal(refusal: Refusal, status: int) -> Wall | Refusal:
+    """Classify a refusal by its status: 410 refuses depth, also of a count."""
+    return Wall(refusal.message) if status == 410 else Refusal(refusal.message, status in _FINAL)
+
+
+def _are_of_old_program(entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether posts come from a program older than the rating "general": it has locks of ratings."""
+    return any("is_rating_locked" in entry for entry in entries) and not any(
+        entry.get("rating") == "g" for entry in entries
+    )
 
 
 def _is_post(entry: object) -> bool:

@@ -36,15 +36,18 @@ from alti2v.crawl.boards.protocol import (
     Wall,
     terms_of,
 )
-from alti2v.crawl.boards.response import Empty, JsonBody, XmlBody, classify
+from alti2v.crawl.boards.response import Empty, JsonBody, XmlBody, classify, element_facts
 from alti2v.crawl.boards.values import (
     absolute_url,
+    clean_html,
     clean_tag,
     clean_tags,
-    clean_text,
     instant,
     integer,
     md5_of,
+    name_extension,
+    unescaped,
+    url_extension,
 )
 from alti2v.records import CATEGORY_OF_CODE, Category, Post, Tag
 
@@ -114,14 +117,14 @@ class Gelbooru:
             case Empty():
                 return Page() if status == 200 else Unreadable(f"an empty answer with status {status}")
             case Refusal():
-                return Wall(read.message) if _WALL in read.message.lower() else read
+                return _refusal(read)
             case JsonBody(value=list() as entries):
                 return self._page(entries)
             case JsonBody(value=dict() as envelope) if "post" in envelope or "@attributes" in envelope:
                 entries = envelope.get("post") or []
                 return self._page(entries if isinstance(entries, list) else [entries])
             case XmlBody(root=root) if root.tag == "posts":
-                return self._page([dict(entry.attrib) for entry in root.iter("post")])
+                return self._page([element_facts(entry) for entry in root.iter("post")])
             case Unreadable():
                 return read
         return Unreadable("an unknown kind of answer")
@@ -130,17 +133,22 @@ class Gelbooru:
         """Read `<posts count=…>`."""
         read = classify(body)
         if isinstance(read, XmlBody) and read.root.tag == "posts":
-            count = integer(read.root.get("count"))
+            count = integer(element_facts(read.root).get("count"))
             return count if count is not None and count >= 0 else Unreadable("a list without a count")
-        if isinstance(read, Refusal | Unreadable):
-            return read
-        return Unreadable(f"no XML (status {status})")
+        if isinstance(read, Refusal):
+            return _refusal(read)
+        return read if isinstance(read, Unreadable) else Unreadable(f"no XML (status {status})")
 
     def read_tags(self, body: bytes, *, status: int) -> tuple[Tag, ...] | Refusal | Unreadable:
-        """Read `<tags><tag type=… count=… name=…/></tags>`; there is no JSON form."""
+        """Read `<tags><tag type=… count=… name=…/></tags>`; there is no JSON form.
+
+        Some boards write child elements instead of attributes (gelbooru.com).
+        """
         read = classify(body)
         if isinstance(read, XmlBody) and read.root.tag == "tags":
-            return tuple(_tag(entry.attrib) for entry in read.root.iter("tag") if entry.get("name"))
+            entries = [element_facts(entry) for entry in read.root.iter("tag")]
+            tags = tuple(_tag(entry) for entry in entries if entry.get("name") and entry.get("type"))
+            return Unreadable("tags without names or types") if entries and not tags else tags
         if isinstance(read, Refusal | Unreadable):
             return read
         return Unreadable(f"no XML (status {status})")
@@ -167,12 +175,16 @@ class Gelbooru:
     def _posts(self, ids: list[int], entries: list[Mapping[str, Any]]) -> tuple[Post, ...]:
         file_urls = [
             url or self._file_url(entry)
-            for url, entry in zip(absolute_urls(self.base, column(entries, "file_url")), entries, strict=True)
+            for url, entry in zip(
+                absolute_urls(self.base, _addresses(column(entries, "file_url"))), entries, strict=True
+            )
         ]
         sample_urls = [
             None if url == file_url else url
             for url, file_url in zip(
-                absolute_urls(self.base, [self._sample(entry) for entry in entries]), file_urls, strict=True
+                absolute_urls(self.base, _addresses([self._sample(entry) for entry in entries])),
+                file_urls,
+                strict=True,
             )
         ]
         return posts_of(
@@ -181,7 +193,7 @@ class Gelbooru:
                 "tags_unknown": [clean_tags(tags) for tags in column(entries, "tags")],
                 "rating": [_rating(rating) for rating in column(entries, "rating")],
                 "score": integers(column(entries, "score")),
-                "source": [clean_text(str(source or "")) for source in column(entries, "source")],
+                "source": [clean_html(str(source or "")) for source in column(entries, "source")],
                 "parent_id": parent_ids(column(entries, "parent_id")),
                 "created_at": [_created_at(moment) for moment in column(entries, "created_at")],
                 "changed_at": instants(column(entries, "change")),
@@ -189,10 +201,10 @@ class Gelbooru:
                 "height": sides(column(entries, "height")),
                 "md5": md5s([entry.get("hash") or entry.get("md5") for entry in entries]),
                 "file_ext": [
-                    _extension(str(entry.get("image") or file_url or ""))
-                    for entry, file_url in zip(entries, file_urls, strict=True)
+                    url_extension(file_url) or name_extension(image)
+                    for file_url, image in zip(file_urls, column(entries, "image"), strict=True)
                 ],
-                "board_status": [clean_text(str(status or "active")) for status in column(entries, "status")],
+                "board_status": [clean_html(str(status or "active")) for status in column(entries, "status")],
                 "file_url": file_urls,
                 "sample_url": sample_urls,
             }
@@ -222,6 +234,16 @@ class Gelbooru:
         return f"{self.base}/samples/{directory}/sample_{stem}.jpg"
 
 
+def _refusal(refusal: Refusal) -> Wall | Refusal:
+    """Tell a refusal of depth, of a list or of a count, from others."""
+    return Wall(refusal.message) if _WALL in refusal.message.lower() else refusal
+
+
+def _addresses(values: Sequence[object]) -> list[object]:
+    """Unescape addresses, which some boards write with `&amp;` also in JSON."""
+    return [unescaped(value) if isinstance(value, str) and "&" in value else value for value in values]
+
+
 def _terms(tags: str, below: int | None) -> str:
     return tags if below is None else f"{tags} id:<{below}".strip()
 
@@ -236,12 +258,6 @@ def _is_deleted(entry: Mapping[str, Any]) -> bool:
         return False
     file_url = str(entry.get("file_url") or "")
     return not file_url or file_url.endswith("//")
-
-
-def _extension(name: str) -> str:
-    """Return the lower-case extension of a name; "" without a dot, or with nothing before it."""
-    stem, _, extension = name.rpartition("/")[2].rpartition(".")
-    return clean_text(extension.lower()) if stem else ""
 
 
 def _created_at(value: object) -> int | None:

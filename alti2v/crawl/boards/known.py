@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.gelbooru import Gelbooru
@@ -26,6 +26,11 @@ KNOWN_BOARDS: Mapping[str, KnownBoard] = {
 }
 
 
+# Parameters of a list page or of the API that do not narrow the search, or that are the search.
+_OF_A_SEARCH = frozenset(("page", "s", "q", "json", "pid", "limit", "tags", "z", "utf8", "commit", "format"))
+_LISTS = frozenset(("list", "post"))
+
+
 def base_url(board: str) -> str:
     """Return the base address of a board, given its name or any of its URLs, without a trailing slash.
 
@@ -42,6 +47,30 @@ def base_url(board: str) -> str:
     for page in ("/index.php", "/posts", "/posts.json"):
         path = path.removesuffix(page)
     return f"{parts.scheme}://{parts.netloc.lower()}{path.rstrip('/')}"
+
+
+def pasted_tags(board: str) -> str:
+    """Return the search terms in the address of a board's page, as pasted from a browser; "" if it has none.
+
+    Raises:
+        UsageError: the address names something that is not a search.
+    """
+    parts = None if board in KNOWN_BOARDS else _split(board)
+    if parts is None:
+        return ""
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    if any(name == "s" and value not in _LISTS for name, value in query):
+        raise UsageError(
+            f"board {parts.netloc}{parts.path} is a single page: give the board's address and --tags"
+        )
+    others = [name for name, _ in query if name not in _OF_A_SEARCH]
+    if others:
+        what = ", ".join(dict.fromkeys(others))
+        raise UsageError(
+            f"the board's address contains {what!r:.60}, which is no search: give --board and --tags"
+        )
+    words = " ".join(value for name, value in query if name == "tags").split()
+    return "" if words == ["all"] else " ".join(words)
 
 
 def board_of(base: str, dialect: Dialect) -> Gelbooru | Danbooru:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from xml.etree import ElementTree as ET
 
 from alti2v.crawl.boards.protocol import Refusal, Unreadable
-from alti2v.crawl.boards.values import clean_text
+from alti2v.crawl.boards.values import clean_html
 
 # A limit for hostile answers; boards send at most 1,000 posts.
 MAX_ENTRIES = 10_000
@@ -86,10 +86,10 @@ def _classify_json(text: bytes) -> JsonBody | Refusal | Unreadable:
     except (ValueError, RecursionError):
         return Unreadable("broken JSON")
     if isinstance(value, str):
-        return Refusal(clean_text(value))
+        return Refusal(clean_html(value))
     if isinstance(value, dict) and value.get("success") is False:
         message = value.get("message") or value.get("reason") or value.get("error") or "no reason given"
-        return Refusal(clean_text(str(message)))
+        return Refusal(clean_html(str(message)))
     return JsonBody(value)
 
 
@@ -106,6 +106,13 @@ def _classify_xml(text: bytes) -> XmlBody | Refusal | Unreadable:
         root = _parse(ET.fromstring, text)
     except (ET.ParseError, ValueError, LookupError):  # LookupError: an unknown encoding declaration
         return Unreadable("an HTML page" if b"<body" in text.lower() else "broken XML")
-    if root.tag == "error" or root.get("success") == "false":
-        return Refusal(clean_text(root.get("reason") or "".join(root.itertext())) or "no reason given")
+    facts = element_facts(root)
+    if root.tag == "error" or facts.get("success") == "false":
+        return Refusal(clean_html(facts.get("reason") or "".join(root.itertext())) or "no reason given")
     return XmlBody(root)
+
+
+def element_facts(element: ET.Element) -> dict[str, str]:
+    """Return the facts of an XML element, whether they are attributes or child elements."""
+    facts = {child.tag: child.text or "" for child in element if not len(child)} if len(element) else {}
+    return facts | element.attrib

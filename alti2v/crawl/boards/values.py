@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import html.entities
 import re
 import unicodedata
 from urllib.parse import urljoin, urlsplit
@@ -18,21 +19,41 @@ _PLAIN = bytes(code for code in range(32, 127) if code != ord("&"))  # bytes tha
 MD5 = re.compile("[0-9a-f]{32}")
 # Addresses that joining and splitting do not change, unless they contain "/.".
 PLAIN_URL = re.compile(r"https?://[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::\d{1,5})?/[A-Za-z0-9._~/%+=&?-]*")
+# The semicolon is required: without it, the parameters of `?id=5&section=2&copy=1` would be entities, too.
+_ENTITY = re.compile("&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+# Extension of a name in an address, without its query.
+_EXTENSION = re.compile(r"^[^?#]*/[^/?#]+\.([A-Za-z0-9]{1,5})(?:[?#]|$)")
+_PROGRAMS = frozenset({"php", "asp", "aspx", "cgi", "jsp"})  # extensions of programs that send files
+
+
+def unescaped(text: str) -> str:
+    """Replace the HTML entities that end in a semicolon, each once."""
+    return _ENTITY.sub(_character, text) if "&" in text and ";" in text else text
+
+
+def _character(entity: re.Match[str]) -> str:
+    name = entity[0][1:]
+    return html.unescape(entity[0]) if name[0] == "#" else html.entities.html5.get(name, entity[0])
 
 
 def clean_text(text: str) -> str:
-    """Normalise free text: unescape entities, NFC, valid UTF-8, without surrounding white space."""
-    if text.isascii() and "&" not in text:
+    """Normalise free text: NFC, valid UTF-8, without surrounding white space."""
+    if text.isascii():
         return text.strip()
-    plain = unicodedata.normalize("NFC", html.unescape(text))
+    plain = unicodedata.normalize("NFC", text)
     return plain.encode("utf-8", "replace").decode("utf-8").strip()  # JSON can contain lone surrogates
 
 
+def clean_html(text: str) -> str:
+    """Normalise free text that may contain HTML entities."""
+    return clean_text(unescaped(text))
+
+
 def clean_tag(text: str) -> str:
-    """Normalise a tag: clean text without white space or control characters."""
+    """Normalise a tag: clean text without HTML entities, white space or control characters."""
     if text.isascii() and text.isprintable() and not ("&" in text or " " in text):
         return text  # nearly every tag; the rest takes 4 us, 30 times per post
-    kept = (" " if unicodedata.category(char) == "Cc" else char for char in clean_text(text))
+    kept = (" " if unicodedata.category(char) == "Cc" else char for char in clean_html(text))
     return "_".join("".join(kept).split())
 
 
@@ -79,6 +100,23 @@ def md5_of(value: object) -> str | None:
     """Return an md5 as 32 lower-case hex digits, or None."""
     text = str(value or "").strip().lower()
     return text if MD5.fullmatch(text) else None
+
+
+def url_extension(url: str | None) -> str:
+    """Return the lower-case extension of the file at an address; "" if the address does not tell.
+
+    It counts before what a board states beside it: this is the file that is fetched. A query is not part of the
+    name, and a program that sends files says nothing about them.
+    """
+    match = _EXTENSION.match(url or "")
+    found = "" if match is None else match[1].lower()
+    return "" if found in _PROGRAMS else found
+
+
+def name_extension(name: object) -> str:
+    """Return the lower-case extension of a file name; "" without a dot, or with nothing before it."""
+    stem, _, extension = str(name or "").rpartition("/")[2].rpartition(".")
+    return clean_text(extension.lower()) if stem else ""
 
 
 def absolute_url(base: str, value: object) -> str | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin, urlsplit
 
 import aiohttp
+import yarl
 
 from alti2v.crawl.http.memory_budget import Reservation
 from alti2v.crawl.http.results import Moved, Purpose, Received, Throttled
@@ -18,6 +20,8 @@ from alti2v.crawl.http.ssrf_guard import PRIVATE, PrivateAddressError
 _PARTIAL_CONTENT = 206
 _RANGE_NOT_SATISFIABLE = 416
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SAFE = "".join(map(chr, range(33, 127)))  # printable ASCII, the percent sign included
+_SENDABLE = re.compile(r"[a-z]+://[a-z0-9.\[\]:-]+/[!-~]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +58,8 @@ async def request(
         headers |= partial.request_headers()
     sent_s = clock()
     try:
-        async with session.get(url, allow_redirects=False, headers=headers) as response:
+        address = exact_url(url) if purpose is Purpose.FILE else url
+        async with session.get(address, allow_redirects=False, headers=headers) as response:
             waited_s = clock() - sent_s
             decided = _without_body(response, url, purpose=purpose, partial=partial)
             if decided is not None:
@@ -68,6 +73,22 @@ async def request(
     robots_tag = ",".join(response.headers.getall("X-Robots-Tag", ())).lower()
     status = response.status if begun is None else 200  # with its beginning, it is the whole file
     return Received(url=url, status=status, body=body, robots_tag=robots_tag, waited_s=waited_s)
+
+
+def exact_url(url: str) -> yarl.URL:
+    """Return the address of a file to be sent as it is, because servers compare signatures.
+
+    Only what HTTP cannot carry is escaped: white space, control characters, and what is not ASCII.
+
+    Raises:
+        ValueError: it is no address.
+    """
+    if not (url.isascii() and _SENDABLE.fullmatch(url)):
+        root = yarl.URL(url).origin()  # with its name in ASCII (IDNA)
+        parts = urlsplit(url)
+        query = f"?{parts.query}" if parts.query else ""
+        url = f"{root}{quote(parts.path or '/', safe=_SAFE)}{quote(query, safe=_SAFE)}"
+    return yarl.URL(url, encoded=True)
 
 
 class _TooLargeError(Exception):

@@ -63,6 +63,7 @@ async def list_posts(
     listing = _next(query, former)
     # An unfinished listing was begun some time ago: look for newer posts once it ends.
     is_resumed = former is not None and former.ending is None
+    last = Page()
     while True:
         listed = (await api.thread.run(api.ledger.posts.counts)).listed
         if limit is not None and listed >= limit:
@@ -78,7 +79,10 @@ async def list_posts(
         answer = await api.pager.get(
             next_query(listing, tags=query.terms, page_limit=api.board.page_limit, remaining=remaining)
         )
+        if isinstance(answer, Page) and not answer.is_empty and answer == last and listing.page:
+            answer = Unreadable("the same page again, whatever the page number")
         if isinstance(answer, Page):
+            last = answer
             page = _first(answer, remaining)
             listing, counts = await _record_page(api, query, listing, page, before_first)
             on_page(counts)

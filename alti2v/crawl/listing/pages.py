@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from alti2v.crawl.boards.protocol import Answer, Board, Page, PostQuery, Refusal
+from alti2v.crawl.boards.protocol import Answer, Board, Page, PostQuery, Refusal, Unreadable
 from alti2v.crawl.http.retry import FailedTry
 from alti2v.crawl.listing.requests import ApiRequests
 
@@ -36,7 +36,7 @@ class Pager:
         def read(body: bytes, status: int) -> Answer:
             nonlocal is_xml
             is_xml = body.lstrip().startswith(b"<")
-            answers.append(self._board.read_posts(body, status=status))
+            answers.append(_usable(self._board.read_posts(body, status=status)))
             return answers[-1]
 
         answer = await self._requests.send(urls, read)
@@ -48,3 +48,10 @@ class Pager:
         if self._json_is_refused and not was_refused:
             self._say(f"{self._board.base} refuses JSON: using XML instead")
         return answer
+
+
+def _usable(answer: Answer) -> Answer:
+    """Return an answer; a page of which no entry has a usable id is unreadable: nothing tells the next page."""
+    if isinstance(answer, Page) and answer.unusable and not (answer.posts or answer.deleted_ids):
+        return Unreadable(f"{answer.unusable:,} posts without a usable id")
+    return answer

@@ -69,7 +69,7 @@ async def list_all_posts(
         RemoteError: the board lists nothing although it has posts.
         DataError: no post matches.
     """
-    left = api.board.terms(config.tags, config.conditions).left
+    left = api.board.terms(config.search, config.conditions).left
     if left:
         api.say(f"{api.board.base} takes no more search terms: applying {' '.join(left)} here")
     listed_before = (await api.thread.run(api.ledger.posts.counts)).listed
@@ -120,7 +120,7 @@ async def read_tags(api: Api, config: CrawlConfig, *, on_progress: ProgressHook)
 
 
 def _query(api: Api, config: CrawlConfig) -> ListingQuery:
-    terms = api.board.terms(config.tags, config.conditions).text
+    terms = api.board.terms(config.search, config.conditions).text
     return ListingQuery(terms=terms, conditions=config.conditions, now=int(time.time()))
 
 
@@ -137,7 +137,7 @@ async def _check_ending(api: Api, config: CrawlConfig, ended: ListingState | Lis
             raise RemoteError(f"{base} lists nothing, but {ended.shortfall}: run again later")
         return ended.shortfall
     if not listed:
-        problem = f"no post matches {config.tags!r}" if config.tags else "there are no posts"
+        problem = f"no post matches {config.search!r}" if config.search else "there are no posts"
         raise DataError(f"{problem} at {base}: check --tags and the address")
     return ""
 

@@ -7,6 +7,7 @@ than requests by name would. The remaining tags are then requested by name, most
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -19,6 +20,7 @@ from alti2v.crawl.store.ledger import Ledger
 from alti2v.records import Category, Tag
 
 _WORTH = 2  # requests by name that a page has to save
+_STRANGERS = 5  # answers in a row with other tags only, after which requests by name are given up
 
 
 async def read_tag_categories(
@@ -44,7 +46,7 @@ async def read_tag_categories(
         api, source, counts.keys() - known, on_remaining=lambda left: on_progress(total - left, total)
     )
     names = [name for name, count in counts.most_common() if name in remaining and count >= min_count]
-    done = total - len(remaining)
+    done, unanswered, strangers = total - len(remaining), 0, 0
     for batch in _batches(names, source.batch):
         answer = await _read_by_name(api, source, batch)
         if not isinstance(answer, list):
@@ -54,8 +56,14 @@ async def read_tag_categories(
             return f"the categories of {total - done:,} tags{reason}"
         await _record(api, source, answer)
         done += len(answer)
+        unanswered += len(batch) - len(answer)
+        strangers = 0 if answer else strangers + 1
         on_progress(done, total)
-    return ""
+        if strangers == _STRANGERS:
+            break
+    if not unanswered:
+        return ""
+    return f"the categories of {total - done:,} tags (the tag API answers with other tags than it is asked for)"
 
 
 def _batches(names: Sequence[str], size: int) -> Iterable[Sequence[str]]:
@@ -89,16 +97,30 @@ async def _read_frequent(
 async def _read_by_name(
     api: Api, source: TagBoard, names: Sequence[str]
 ) -> list[Tag] | Refusal | Unreadable | FailedTry:
+    """Request tags by name; a name that the API does not know is of an unknown category.
+
+    Names are left out if the API answers with other tags in their place.
+    """
     answers: dict[str, Tag] = {}
+    spellings = set(map(_spelling, names))
+    are_strangers = False
     for url in source.tag_urls(names):
         if len(answers) == len(names):
             break
         answer = await api.requests.send((url,), _reader(source))
         if not isinstance(answer, tuple):
             return answer
-        # A board that ignores the name answers with some other tag.
         answers |= {tag.name: tag for tag in answer if tag.name in names}
+        are_strangers |= any(_spelling(tag.name) not in spellings for tag in answer)
+    if are_strangers:  # the API ignores the names, which says nothing about tags that it did not answer with
+        return [answers[name] for name in names if name in answers]
     return [answers.get(name) or Tag(name=name, category=Category.UNKNOWN, count=0) for name in names]
+
+
+def _spelling(name: str) -> str:
+    """Reduce a name to what databases compare: without case and accents (MySQL, "Unicode Character Sets")."""
+    parts = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(part for part in parts if not unicodedata.combining(part))
 
 
 async def _record(api: Api, source: TagBoard, tags: Iterable[Tag]) -> None:
