@@ -51,7 +51,8 @@ that a spreadsheet could run as a formula.
 EXAMPLES = {
     "demo": "alti2v demo --out demo-out --posts 400 --epochs 2",
     "board": "alti2v board --port 8080 --posts 500",
-    "crawl": "alti2v crawl store --board safebooru --tags solo --limit 5000 --contact me@example.org",
+    "crawl": "alti2v crawl store --board safebooru --tags solo --limit 5000 --contact me@example.org\n"
+    "alti2v crawl store34 --board rule34 --tags solo --netrc",
     "import": "alti2v import store pictures --tag-categories tags.csv",
     "status": "alti2v status store",
     "build-shards": "alti2v build-shards store dataset --top-tags 1000 --test 500 --validation 500",

@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("store")
 @work_option("Local folder for the ledger and unfinished files; needed if STORE is a URL.")
-@click.option("--board", required=True, help="Board to crawl: safebooru, donmai, or a URL, also of a search.")
+@click.option(
+    "--board",
+    required=True,
+    help="Board to crawl: safebooru, donmai, gelbooru, rule34, danbooru, or a URL, also of a search.",
+)
 @dialect_option(None)
 @click.option("--tags", default="", help="Search terms in the board's own syntax. Default: all posts.")
 @click.option("--min-id", type=int, default=None, help="Lowest post id to crawl.")
@@ -93,6 +97,15 @@ if TYPE_CHECKING:
 @click.option("--donmai-url", default="donmai", hidden=True, help="Another site in its place.")
 @click.option(
     "--keep-mismatched", is_flag=True, help="Also store originals whose MD5 differs from the board's."
+)
+@click.option(
+    "--netrc",
+    type=LOCAL_PATH,
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value="~/.netrc",
+    default=None,
+    help="Send the API key that this netrc file has for the board. Default FILE: ~/.netrc.",
 )
 @click.option("--contact", default=None, help="Mail address or URL to send in the User-Agent header.")
 @click.option("--allow-private", is_flag=True, help="Allow private addresses, such as this machine's.")

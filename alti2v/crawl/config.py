@@ -30,7 +30,7 @@ class CrawlConfig:
 
     Attributes:
         store: Folder of the store.
-        board: "safebooru", "donmai", or the URL of a board.
+        board: "safebooru", "donmai", "gelbooru", "rule34", "danbooru", or the URL of a board.
         url: URL that finished files are uploaded to, for example s3://bucket/folder; `store` then holds the
             ledger and unfinished files. None to keep everything in `store`.
         dialect: Dialect of the board; None to know it from the name, or to detect it.
@@ -60,6 +60,8 @@ class CrawlConfig:
         retry: Limits of retries and pauses.
         refresh: Read posts again that changed in this number of days; None to read none.
         retry_failed: Kind of failures to retry without listing, or "all"; None to crawl as usual.
+        netrc: File with the API key of an account at the board; None to ask without one.
+        proxies: True to send requests through the proxies that the environment names.
         seed: Seed of the jitter of back-offs.
         download_in_worker: True to download in a worker process; None to do so at rates that need it.
     """
@@ -92,6 +94,8 @@ class CrawlConfig:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     refresh: float | None = None
     retry_failed: str | None = None
+    netrc: Path | None = None
+    proxies: bool = True
     seed: int = 0
     download_in_worker: bool | None = None
 

@@ -17,15 +17,18 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
+from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.known import base_url, board_of, known_dialect
 from alti2v.crawl.boards.protocol import Board, Dialect
 from alti2v.crawl.cancellation import Stop, StoppedError, signals_caught
 from alti2v.crawl.config import CrawlConfig, check_plan, stored_dialect
-from alti2v.crawl.download.factory import make_downloads
+from alti2v.crawl.download.factory import make_downloads, net_config
 from alti2v.crawl.download.interface import Downloads
 from alti2v.crawl.download.pipeline import DownloadPipeline
+from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.results import Purpose
 from alti2v.crawl.http.retry import HEALABLE, FailKind
+from alti2v.crawl.listing.account import with_term_limit
 from alti2v.crawl.listing.api import Api
 from alti2v.crawl.listing.detect import detect
 from alti2v.crawl.listing.pages import Pager
@@ -61,13 +64,14 @@ def crawl_board(config: CrawlConfig, *, progress: ProgressHook = ignore_progress
 
     Raises:
         UsageError: the folder is not a store, or belongs to another board or search, or is in use; or the
-            board refuses the search, or speaks another dialect.
+            board refuses the search, or speaks another dialect, or wants an API key.
         RemoteError: the board cannot be reached, and nothing was stored before.
         DataError: no post matches.
         StorageError: the disk or the store's URL refuses a write; what was stored stays, and the same command
             continues.
         DamagedError: the store is damaged; `verify --repair` repairs it, unless its description is lost.
     """
+    net = net_config(config)
     is_old = claim_directory(config.store, DirectoryKind.STORE)
     with exclusive(config.store, CRAWL_LOCK_FILE):
         sweep(config.store)
@@ -81,7 +85,7 @@ def crawl_board(config: CrawlConfig, *, progress: ProgressHook = ignore_progress
         with open_log(config.store) as log, Ledger(config.store / LEDGER_FILE) as ledger:
             record = begin_run(ledger, log, config)
             try:
-                report = _run(config, ledger, progress, log, stored_before=record.stored_before)
+                report = _run(config, net, ledger, progress, log, stored_before=record.stored_before)
             except BaseException as exc:
                 end_run(ledger, log, record, exc)
                 raise
@@ -90,10 +94,16 @@ def crawl_board(config: CrawlConfig, *, progress: ProgressHook = ignore_progress
 
 
 def _run(
-    config: CrawlConfig, ledger: Ledger, progress: ProgressHook, log: logging.Logger, *, stored_before: int
+    config: CrawlConfig,
+    net: NetConfig,
+    ledger: Ledger,
+    progress: ProgressHook,
+    log: logging.Logger,
+    *,
+    stored_before: int,
 ) -> CrawlReport:
     begun_s = time.monotonic()
-    run = _Run(config, ledger, progress, log)
+    run = _Run(config, net, ledger, progress, log)
     try:
         if not asyncio.run(run.main()):
             raise run.interrupt
@@ -107,10 +117,16 @@ class _Run:
     """One run of a crawl: the state that its tasks share."""
 
     def __init__(
-        self, config: CrawlConfig, ledger: Ledger, progress: ProgressHook, log: logging.Logger
+        self,
+        config: CrawlConfig,
+        net: NetConfig,
+        ledger: Ledger,
+        progress: ProgressHook,
+        log: logging.Logger,
     ) -> None:
         self._log = log
         self._config = config
+        self._net = net
         self._wants_files = config.files != "none"
         self._ledger = ledger
         self._progress = progress
@@ -196,7 +212,9 @@ class _Run:
 
     async def _crawl(self) -> None:
         config, display = self._config, self._display
-        async with make_downloads(config, on_pause=display.pause, on_notice=display.say) as downloads:
+        async with make_downloads(
+            config, self._net, on_pause=display.pause, on_notice=display.say
+        ) as downloads:
             self._downloads = downloads
             loading = asyncio.create_task(asyncio.to_thread(load))  # while the worker process starts
             try:
@@ -249,13 +267,18 @@ class _Run:
             policy=config.retry,
             rng=Random(config.seed),  # noqa: S311 - jitter
             sleep=self._stop.sleep,
+            key=self._net.key,
         )
         base = base_url(config.board)
         dialect = config.dialect or known_dialect(base) or stored_dialect(config.store)
         if dialect is None:
             dialect = await detect(base, requests)
         board = board_of(base, Dialect(dialect))
+        if isinstance(board, Danbooru) and self._net.key is not None:
+            board = await with_term_limit(board, requests)
         say = self._display.say
+        if self._net.api_rate < config.api_rate:
+            say(f"{base} allows {self._net.api_rate:g} API requests/s: keeping to them")
         return Api(
             board=board,
             requests=requests,

@@ -98,6 +98,7 @@ def run_demo(config: DemoConfig, *, progress: ProgressHook = ignore_progress) ->
                     api_rate=_LOOPBACK_RATE,
                     connections=_LOOPBACK_CONNECTIONS,
                     allow_private=True,
+                    proxies=False,
                 ),
                 progress=progress,
             )

@@ -47,6 +47,9 @@ RATINGS: Mapping[str, str] = {
 # source, Post::RATINGS). Relatives that branched off before still do.
 _OLD_RATINGS = {**RATINGS, "s": "general"}
 MAX_TERMS = 2  # of an anonymous search (help:api)
+GOLD_TERMS = 6
+_GOLD_LEVEL = 30  # the program's source, User::Levels
+_NO_LIMIT = 1_000_000
 # Metatags that do not count (the program's source, PostQuery::UNLIMITED_METATAGS).
 _FREE = frozenset(
     (
@@ -64,19 +67,25 @@ _FINAL = frozenset({400, 401, 403, 404, 422, 451})
 
 @dataclass(frozen=True, slots=True)
 class Danbooru:
-    """A board of this dialect; `base` is the address in front of every path."""
+    """A board of this dialect.
+
+    Attributes:
+        base: Address in front of every path.
+        max_terms: Maximum number of terms that count in a search.
+    """
 
     base: str
+    max_terms: int = MAX_TERMS
     dialect: ClassVar[Dialect] = Dialect.DANBOORU
     page_limit: ClassVar[int] = 200
 
     def terms(self, tags: str, conditions: Conditions) -> Terms:
-        """Return the search terms: at most two that count (anonymous searches), and any number of free ones."""
+        """Return the search terms: at most `max_terms` that count, and any number of free ones."""
         words = tags.split()
         left: list[str] = []
         for term in terms_of(conditions):
             counted = sum(map(_counts, words))
-            (left if _counts(term) and counted >= MAX_TERMS else words).append(term)
+            (left if _counts(term) and counted >= self.max_terms else words).append(term)
         return Terms(text=" ".join(words), left=tuple(left))
 
     def changed_first(self, tags: str) -> str:
@@ -116,6 +125,23 @@ class Danbooru:
         if isinstance(read, Refusal):
             return _refusal(read, status)
         return Unreadable(f"no JSON (status {status})")
+
+    def account_url(self) -> str:
+        """Return the address of the facts about the account whose key is sent."""
+        return self._url("profile.json", only="level,tag_query_limit")
+
+    def read_term_limit(self, body: bytes, *, status: int) -> int | Refusal | Unreadable:
+        """Read how many terms may count in a search of this account (the program's source, UserPolicy)."""
+        read = classify(body)
+        if isinstance(read, Refusal | Unreadable):
+            return read
+        if not (isinstance(read, JsonBody) and isinstance(read.value, dict)):
+            return Unreadable(f"no account (status {status})")
+        limit, level = read.value.get("tag_query_limit", 0), integer(read.value.get("level"))
+        if limit is None:  # JSON has no infinity
+            return _NO_LIMIT
+        known = GOLD_TERMS if level is not None and level >= _GOLD_LEVEL else MAX_TERMS
+        return max(MAX_TERMS, min(integer(limit) or known, _NO_LIMIT))
 
     def _url(self, path: str, **parameters: str | int) -> str:
         return f"{self.base}/{path}?{urlencode(parameters, quote_via=quote)}"

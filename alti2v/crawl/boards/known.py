@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, urlsplit
@@ -12,17 +13,35 @@ from alti2v.crawl.boards.protocol import Dialect
 from alti2v.errors import UsageError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnownBoard:
-    """A board that is known by name."""
+    """A board that is known by name.
+
+    Attributes:
+        base: Address of its API.
+        dialect: Dialect of the board.
+        site: Name of the host of its pages, if that is not the API's.
+        api_rate: Maximum of API requests/s that its terms allow; infinity if they give no number.
+    """
 
     base: str
     dialect: Dialect
+    site: str = ""
+    api_rate: float = math.inf
 
 
 KNOWN_BOARDS: Mapping[str, KnownBoard] = {
-    "safebooru": KnownBoard("https://safebooru.org", Dialect.GELBOORU),
-    "donmai": KnownBoard("https://safebooru.donmai.us", Dialect.DANBOORU),
+    "safebooru": KnownBoard(base="https://safebooru.org", dialect=Dialect.GELBOORU),
+    "donmai": KnownBoard(base="https://safebooru.donmai.us", dialect=Dialect.DANBOORU),
+    # Its API wants a key since 2025-06-15 (gallery-dl #7674).
+    "gelbooru": KnownBoard(base="https://gelbooru.com", dialect=Dialect.GELBOORU),
+    # Its API has a host of its own, wants a key since 2025-08-19, and allows 60 requests a minute (gallery-dl
+    # #8119, rule34Py #35).
+    "rule34": KnownBoard(
+        base="https://api.rule34.xxx", dialect=Dialect.GELBOORU, site="rule34.xxx", api_rate=1.0
+    ),
+    # Operators enforce 10 requests/s (safebooru.donmai.us is the same server).
+    "danbooru": KnownBoard(base="https://danbooru.donmai.us", dialect=Dialect.DANBOORU),
 }
 
 
@@ -43,6 +62,9 @@ def base_url(board: str) -> str:
     if parts is None:
         names = ", ".join(KNOWN_BOARDS)
         raise UsageError(f"board {board!r} is unknown: give {names}, or the board's http(s):// address")
+    for known in KNOWN_BOARDS.values():
+        if known.site and parts.hostname in (known.site, f"www.{known.site}"):
+            return known.base
     path = parts.path
     for page in ("/index.php", "/posts", "/posts.json"):
         path = path.removesuffix(page)
@@ -76,6 +98,18 @@ def pasted_tags(board: str) -> str:
 def board_of(base: str, dialect: Dialect) -> Gelbooru | Danbooru:
     """Return the board at an address."""
     return Gelbooru(base) if dialect is Dialect.GELBOORU else Danbooru(base)
+
+
+def key_names(base: str) -> tuple[str, ...]:
+    """Return the names under which a netrc file may have a board: host (curl's), site, board (gallery-dl's)."""
+    host = urlsplit(base).hostname or ""
+    named = [(known.site, name) for name, known in KNOWN_BOARDS.items() if known.base == base]
+    return tuple(filter(None, (host, *(text for pair in named for text in pair))))
+
+
+def allowed_api_rate(base: str) -> float:
+    """Return the maximum of API requests/s that a board's terms allow; infinity if they give no number."""
+    return min((known.api_rate for known in KNOWN_BOARDS.values() if known.base == base), default=math.inf)
 
 
 def known_dialect(base: str) -> Dialect | None:

@@ -18,12 +18,13 @@ from protego import Protego
 from alti2v.crawl.http.config import PRODUCT, NetConfig
 from alti2v.crawl.http.host import Host
 from alti2v.crawl.http.memory_budget import Reservation
+from alti2v.crawl.http.proxies import names_private_host
 from alti2v.crawl.http.rate_limit import Pace
-from alti2v.crawl.http.request import Bounds, is_breakdown, is_refusal, request
+from alti2v.crawl.http.request import Bounds, Route, is_breakdown, is_refusal, request
 from alti2v.crawl.http.results import Moved, Purpose, Received, Throttled
 from alti2v.crawl.http.resume import Partials
 from alti2v.crawl.http.retry import FailedTry, FailKind
-from alti2v.crawl.http.ssrf_guard import Sites, guarded_socket, origin_of
+from alti2v.crawl.http.ssrf_guard import PRIVATE, Sites, guarded_socket, origin_of
 
 MAX_REDIRECTS = 5
 MAX_ROBOTS_BYTES = 512 * 1024  # RFC 9309, 2.5: parse at least 500 KiB
@@ -68,16 +69,25 @@ class Client:
         self._partials = Partials()
         self._sites = Sites(config.board) if config.board is not None else None
         self._session: aiohttp.ClientSession | None = None
+        self._proxy_session: aiohttp.ClientSession | None = None
+        self._told_proxies: set[str] = set()
 
     async def __aenter__(self) -> Self:
+        self._session = self._open_session(is_guarded=not self._config.allow_private)
+        if self._config.proxies.by_scheme:
+            # A proxy is the user's choice, and usually has a private address.
+            self._proxy_session = self._open_session(is_guarded=False)
+        return self
+
+    def _open_session(self, *, is_guarded: bool) -> aiohttp.ClientSession:
         config = self._config
         connector = aiohttp.TCPConnector(
             limit=0,  # connections are limited per host
             ttl_dns_cache=300,
             keepalive_timeout=30,
-            socket_factory=None if config.allow_private else guarded_socket,
+            socket_factory=guarded_socket if is_guarded else None,
         )
-        self._session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             connector=connector,
             headers={"User-Agent": config.user_agent},
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -86,13 +96,13 @@ class Client:
             ),
             read_bufsize=_CHUNK,
         )
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._proxy_session):
+            if session is not None:
+                await session.close()
         for host in self._hosts.values():
             host.pace.close()
 
@@ -129,6 +139,8 @@ class Client:
                 return FailedTry(kind=FailKind.BAD_URL, message=f"not an http address: {url[:200]}")
             if not self._may_go(url, purpose, is_redirect=hop > 0):
                 return FailedTry(kind=FailKind.FOREIGN_HOST, message=_foreign(origin, purpose))
+            if self._is_private_behind_proxy(url):
+                return FailedTry(kind=FailKind.PRIVATE_ADDRESS, message=PRIVATE[0])
             host = self._host(origin)
             if purpose is Purpose.FILE:
                 refused = await self._robots_refusal(host, url)
@@ -139,8 +151,31 @@ class Client:
             )
             if not isinstance(outcome, Moved):
                 return outcome
-            url = outcome.url
+            key = self._config.key if purpose is Purpose.API else None
+            target = outcome.url if key is None else key.removed_from(outcome.url)
+            if target is None:
+                return FailedTry(kind=FailKind.REDIRECTS, message="it redirects to an address with the API key")
+            url = target
         return FailedTry(kind=FailKind.REDIRECTS, message=f"more than {MAX_REDIRECTS} redirects")
+
+    def _is_private_behind_proxy(self, url: str) -> bool:
+        config = self._config
+        is_proxied = config.proxies.proxy_for(url) is not None
+        return is_proxied and not config.allow_private and names_private_host(url)
+
+    def _route(self, url: str, purpose: Purpose) -> Route:
+        proxy, key = self._config.proxies.proxy_for(url), self._config.key
+        if proxy is not None and proxy.url not in self._told_proxies:
+            self._told_proxies.add(proxy.url)
+            self._on_notice(f"requests go through the proxy {proxy.url}, which the environment names")
+        session = self._session if proxy is None else self._proxy_session
+        assert session is not None
+        goes_to_keyed_host = key is not None and origin_of(url) == key.origin
+        return Route(
+            session=session,
+            proxy=proxy,
+            key=key if purpose is Purpose.API and goes_to_keyed_host else None,
+        )
 
     def _may_go(self, url: str, purpose: Purpose, *, is_redirect: bool) -> bool:
         if self._sites is None:
@@ -205,10 +240,10 @@ class Client:
         self, host: Host, url: str, purpose: Purpose, *, bounds: Bounds, was_probe: bool
     ) -> Received | FailedTry | Moved | None:
         """Send one request and update the host's state; return None if the host asked for a pause."""
-        assert self._session is not None
         sent_s = self._clock()
+        route = self._route(url, purpose)
         outcome = await request(
-            self._session, url, purpose=purpose, bounds=bounds, partials=self._partials, clock=self._clock
+            route, url, purpose=purpose, bounds=bounds, partials=self._partials, clock=self._clock
         )
         if isinstance(outcome, Throttled):
             host.throttled(outcome.status, outcome.retry_after, wall=self._wall())

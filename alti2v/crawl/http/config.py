@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alti2v import __version__
+from alti2v.crawl.http.api_key import ApiKey
+from alti2v.crawl.http.proxies import Proxies
 from alti2v.crawl.http.retry import RetryPolicy
 
 PRODUCT = "alti2v"  # product token in robots.txt (RFC 9309, 2.2.1)
@@ -27,6 +29,8 @@ class NetConfig:
         min_bytes_per_s: Minimum average speed of a body after `grace_s`; a slower one is given up.
         grace_s: Time before the speed counts, s.
         retry: Retry policy.
+        key: API key of an account at the board; None to ask without one.
+        proxies: Proxies that requests go through.
     """
 
     rate: float
@@ -42,6 +46,8 @@ class NetConfig:
     min_bytes_per_s: float = 1000.0
     grace_s: float = 20.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    key: ApiKey | None = None
+    proxies: Proxies = field(default_factory=Proxies)
 
     @property
     def user_agent(self) -> str:

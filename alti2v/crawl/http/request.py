@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 import aiohttp
 import yarl
 
+from alti2v.crawl.http.api_key import ApiKey
 from alti2v.crawl.http.memory_budget import Reservation
+from alti2v.crawl.http.proxies import Proxy
 from alti2v.crawl.http.results import Moved, Purpose, Received, Throttled
 from alti2v.crawl.http.resume import Partial, Partials
 from alti2v.crawl.http.retry import OF_THE_HOST, FailedTry, FailKind, kind_of_status
@@ -41,8 +44,23 @@ class Bounds:
     reservation: Reservation | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """How a request reaches its host.
+
+    Attributes:
+        session: Session with the connections.
+        proxy: Proxy; None to connect directly.
+        key: API key for the host; None if it gets none.
+    """
+
+    session: aiohttp.ClientSession
+    proxy: Proxy | None = None
+    key: ApiKey | None = None
+
+
 async def request(
-    session: aiohttp.ClientSession,
+    route: Route,
     url: str,
     *,
     purpose: Purpose,
@@ -56,10 +74,10 @@ async def request(
     headers = {"Accept-Encoding": "identity" if purpose is Purpose.FILE else "gzip, deflate"}
     if partial is not None:
         headers |= partial.request_headers()
+    key = route.key
     sent_s = clock()
     try:
-        address = exact_url(url) if purpose is Purpose.FILE else url
-        async with session.get(address, allow_redirects=False, headers=headers) as response:
+        async with _sent(route, url, headers, purpose=purpose) as response:
             waited_s = clock() - sent_s
             decided = _without_body(response, url, purpose=purpose, partial=partial)
             if decided is not None:
@@ -69,9 +87,12 @@ async def request(
     except _TooLargeError as exc:
         return FailedTry(kind=FailKind.TOO_LARGE, message=str(exc))
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
-        return _failure_of(exc)
+        failure = _failure_of(exc)
+        return failure if key is None else replace(failure, message=key.hidden_in(failure.message))
     robots_tag = ",".join(response.headers.getall("X-Robots-Tag", ())).lower()
     status = response.status if begun is None else 200  # with its beginning, it is the whole file
+    if key is not None:
+        body = key.hidden_in_answer(body)
     return Received(url=url, status=status, body=body, robots_tag=robots_tag, waited_s=waited_s)
 
 
@@ -91,6 +112,26 @@ def exact_url(url: str) -> yarl.URL:
     return yarl.URL(url, encoded=True)
 
 
+def _sent(
+    route: Route, url: str, headers: dict[str, str], *, purpose: Purpose
+) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    """Send a request; only here its address or its headers have the API key."""
+    signed, of_key = (url, {}) if route.key is None else route.key.sign(url)
+    address = exact_url(url) if purpose is Purpose.FILE else signed
+    proxy = route.proxy
+    if proxy is None:
+        return route.session.get(address, allow_redirects=False, headers=headers | of_key)
+    is_tunnel = url.startswith("https:")
+    return route.session.get(
+        address,
+        allow_redirects=False,
+        # Without a tunnel, the proxy reads the headers of the request itself.
+        headers=headers | of_key | ({} if is_tunnel else proxy.headers),
+        proxy=proxy.url,
+        proxy_headers=proxy.headers if is_tunnel else None,
+    )
+
+
 class _TooLargeError(Exception):
     """A body has, or announces, more bytes than allowed."""
 
@@ -105,14 +146,17 @@ def _without_body(
         return Throttled(status, retry_after)
     if status in _REDIRECTS and "Location" in headers:
         return Moved(urljoin(url, headers["Location"]))
-    if purpose is Purpose.API or status == 200:
+    is_challenge = headers.get("cf-mitigated") == "challenge"
+    if status == 200 or (purpose is Purpose.API and not is_challenge):
         return None
     if status == _PARTIAL_CONTENT and partial is not None and partial.is_continued_by(headers):
         return None
     if status in (_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE):  # the next try starts at the beginning
         return FailedTry(kind=FailKind.TRUNCATED_BODY, message="not the rest that was requested", status=status)
-    kind = FailKind.FORBIDDEN if headers.get("cf-mitigated") == "challenge" else kind_of_status(status)
-    return FailedTry(kind=kind, message=f"HTTP {status}", status=status)
+    if is_challenge:
+        message = f"HTTP {status}, with a challenge for browsers: the site's guard refuses programs from here"
+        return FailedTry(kind=FailKind.FORBIDDEN, message=message, status=status)
+    return FailedTry(kind=kind_of_status(status), message=f"HTTP {status}", status=status)
 
 
 async def _read(

@@ -23,6 +23,7 @@ class FailKind(StrEnum):
     HTTP_404 = "http_404"  # the board lists a file that is not there (404, 410)
     HTTP_4XX = "http_4xx"  # any other refusal of this one file
     FORBIDDEN = "forbidden"  # 401, 403, 451
+    UNAUTHORIZED = "unauthorized"  # the API wants a key, or refuses the one that it got
     HTTP_5XX = "http_5xx"
     THROTTLED = "throttled"  # 429, or 503 with Retry-After: a request of the host, not a fault of the file
     TIMEOUT = "timeout"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from alti2v.crawl.boards.known import board_of
 from alti2v.crawl.boards.protocol import Board, Dialect, Page, PostQuery, Refusal, Unreadable, Wall
 from alti2v.crawl.http.retry import HEALABLE, FailedTry, FailKind
@@ -35,6 +37,7 @@ async def detect(base: str, requests: ApiRequests) -> Dialect:
     failed = next((answer for answer in answers if isinstance(answer, FailedTry)), None)
     if failed is not None and failed.kind is FailKind.PRIVATE_ADDRESS:
         raise private_address(base)
+    _raise_missing_key(answers)
     refusal = next((answer for answer in answers if isinstance(answer, Refusal)), None)
     if refusal is not None:
         raise RemoteError(f"{base}: {describe(refusal)}: run again later")
@@ -42,6 +45,12 @@ async def detect(base: str, requests: ApiRequests) -> Dialect:
         raise RemoteError(f"{base} does not answer ({failed.message}): check the address, or run again later")
     what = " and ".join(dict.fromkeys(answer.what for answer in answers if isinstance(answer, Unreadable)))
     raise UsageError(f"{base} is not a board of a known dialect: it answers with {what}: check the address")
+
+
+def _raise_missing_key(answers: Sequence[object]) -> None:
+    for answer in answers:
+        if isinstance(answer, FailedTry) and answer.kind is FailKind.UNAUTHORIZED:
+            raise UsageError(answer.message)
 
 
 def private_address(base: str) -> UsageError:

@@ -9,8 +9,10 @@ from random import Random
 from typing import TypeVar
 
 from alti2v.crawl.boards.protocol import Refusal, Unreadable, Wall
+from alti2v.crawl.http.api_key import ApiKey
 from alti2v.crawl.http.interface import ApiClient
 from alti2v.crawl.http.retry import FailedTry, FailKind, GiveUp, RetryPolicy, decide, kind_of_status
+from alti2v.crawl.listing.missing_key import key_advice, wants_key
 
 T = TypeVar("T")
 MAX_API_BYTES = 16 * 1024 * 1024  # 1000 posts are about 1 MB
@@ -26,12 +28,14 @@ class ApiRequests:
         policy: Decides on retries.
         rng: Randomness of the back-off.
         sleep: Waits for a number of seconds.
+        key: API key that `client` sends to the board's host; None if it has none.
     """
 
     client: ApiClient
     policy: RetryPolicy
     rng: Random
     sleep: Callable[[float], Awaitable[None]]
+    key: ApiKey | None = None
 
     async def send(self, urls: tuple[str, ...], read: Callable[[bytes, int], T]) -> T | FailedTry:
         """Send a request; repeat it after a failure, a temporary refusal, or an unreadable answer.
@@ -64,6 +68,9 @@ class ApiRequests:
         if isinstance(received, FailedTry):
             return received
         answer = read(received.body, received.status)
+        if isinstance(answer, Refusal | Unreadable) and wants_key(answer, status=received.status):
+            message = key_advice(url, answer, status=received.status, key=self.key)
+            return FailedTry(kind=FailKind.UNAUTHORIZED, message=message, status=received.status)
         # The status is checked after the body: a page in place of an answer may be a guard's or a proxy's.
         if isinstance(answer, Unreadable) and (kind := kind_of_status(received.status)) in _KINDS_OF_PROXIES:
             return FailedTry(kind=kind, message=f"HTTP {received.status}", status=received.status)

@@ -149,6 +149,8 @@ async def _raise_reason(api: Api, stopped: ListingStopped) -> None:
         raise UsageError(f"{base} refuses this search: {answer.message}")
     if isinstance(answer, FailedTry) and answer.kind is FailKind.PRIVATE_ADDRESS:
         raise private_address(base)
+    if isinstance(answer, FailedTry) and answer.kind is FailKind.UNAUTHORIZED:
+        raise UsageError(answer.message)
     if isinstance(answer, Unreadable):
         dialect = await detect(base, api.requests)
         if dialect is not api.board.dialect:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
 import time
@@ -12,11 +13,18 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from alti2v.demo.board.accounts import account_of, may_use_api
 from alti2v.demo.board.danbooru.pages import error_json
 from alti2v.demo.board.gelbooru.pages import xml_error
 from alti2v.demo.board.html_frame import challenge_page, error_page
 from alti2v.demo.board.request_log import API_KINDS, FILE_KINDS, RequestKind
-from alti2v.demo.board.responses import error_response, html_response, json_response, xml_response
+from alti2v.demo.board.responses import (
+    error_response,
+    html_response,
+    json_response,
+    text_response,
+    xml_response,
+)
 from alti2v.demo.board.site import SITE, Site
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -34,6 +42,7 @@ _PAGES = {
     "/posts.json": RequestKind.POSTS,
     "/counts/posts.json": RequestKind.COUNTS,
     "/tags.json": RequestKind.TAGS,
+    "/profile.json": RequestKind.ACCOUNT,
     "/robots.txt": RequestKind.ROBOTS,
     "/": RequestKind.PAGE,
     "/posts": RequestKind.PAGE,
@@ -81,9 +90,9 @@ def _refusal(request: web.Request, site: Site, kind: RequestKind) -> web.Respons
     if any(word.lower() in agent.lower() for word in faults.blocked_user_agents):
         site.traffic.struck["blocked_user_agents"] += 1
         return html_response(challenge_page(), status=403)
-    if kind in API_KINDS and faults.api_key != "unneeded" and not _has_key(request):
+    if kind in API_KINDS and faults.api_key != "unneeded" and not may_use_api(request):
         site.traffic.struck["api_key"] += 1
-        return _key_refusal(site)
+        return _key_refusal(site, repeated=account_of(request) if faults.echo_key else None)
     limit = faults.status_429
     if limit is not None and site.traffic.total % limit.every == 0:
         site.traffic.struck["status_429"] += 1
@@ -102,21 +111,20 @@ def _refusal(request: web.Request, site: Site, kind: RequestKind) -> web.Respons
     return None
 
 
-def _has_key(request: web.Request) -> bool:
-    """Return whether a request names an account and a key, whichever they are."""
-    query = request.query
-    if request.app[SITE].config.dialect == "danbooru":
-        in_query = bool(query.get("login") and query.get("api_key"))
-        return in_query or request.headers.get("Authorization", "").startswith("Basic ")
-    return bool(query.get("api_key")) and query.get("user_id", "").isdecimal()
-
-
-def _key_refusal(site: Site) -> web.Response:
+def _key_refusal(site: Site, *, repeated: str | None) -> web.Response:
+    said = "" if repeated is None else f" You sent {repeated}."
+    form, text = site.faults.api_key, f"Missing authentication. Add the key of your account.{said}"
     if site.config.dialect == "danbooru":
-        return json_response(error_json(401, "Invalid API key"), status=401)
-    if site.faults.api_key == "401":
-        return error_response(401)
-    return xml_response(xml_error("Missing authentication. Add the api_key and user_id of your account."))
+        status = 403 if form == "403" else 401
+        return json_response(error_json(status, f"Invalid API key.{said}"), status=status)
+    match form:
+        case "error":
+            return xml_response(xml_error(text))
+        case "string":
+            return html_response(json.dumps(text))
+        case "json":
+            return html_response(json.dumps({"success": False, "message": text}))
+    return text_response(text, status=int(form))
 
 
 def _too_many(site: Site, kind: RequestKind, retry_after: str | None) -> web.Response:

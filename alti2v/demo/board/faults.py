@@ -52,7 +52,11 @@ class Faults:
         empty_page_at: Numbers of the post requests (from 1) that find nothing.
         error_at: Numbers of the post requests (from 1) that are answered by an error.
         error_form: Form of that error.
-        api_key: Answer to an API request without a key: none needed, status 401, or an error under status 200.
+        api_key: Answer to an API request without a key: none needed, status 401 or 403, or under status 200 an
+            `<error>` element, a bare JSON string, or a JSON object.
+        accepted_key: The only account and key that are accepted, as `ACCOUNT:KEY`; None for any.
+        echo_key: Refusals repeat the account and the key that came with the request.
+        account_terms: D: number of search terms of a request with a key.
         ghost_rate: G: posts of which only an id is left, often far too high.
         unusable_ids: Posts are listed without an id, with null for it, or with the text "unknown".
         id_list: G: `id=1,2,3` and `tags=id:1,2` are ignored or honoured.
@@ -100,7 +104,10 @@ class Faults:
     empty_page_at: tuple[int, ...] = ()
     error_at: tuple[int, ...] = ()
     error_form: Literal["response", "error", "string", "html"] = "response"
-    api_key: Literal["unneeded", "401", "error"] = "unneeded"
+    api_key: Literal["unneeded", "401", "403", "error", "string", "json"] = "unneeded"
+    accepted_key: str | None = None
+    echo_key: bool = False
+    account_terms: int = 2
     ghost_rate: float = 0.0
     unusable_ids: Literal["none", "absent", "null", "text"] = "none"
     id_list: Literal["ignored", "honoured"] = "ignored"

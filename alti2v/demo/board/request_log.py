@@ -16,6 +16,7 @@ class RequestKind(StrEnum):
     POST = "post"  # one post of the API
     TAGS = "tags"
     COUNTS = "counts"
+    ACCOUNT = "account"  # facts about the account whose key is sent
     PAGE = "page"  # HTML
     ROBOTS = "robots"
     ORIGINAL = "original"
@@ -24,7 +25,7 @@ class RequestKind(StrEnum):
     OTHER = "other"
 
 
-API_KINDS = (RequestKind.POSTS, RequestKind.POST, RequestKind.TAGS, RequestKind.COUNTS)
+API_KINDS = (RequestKind.POSTS, RequestKind.POST, RequestKind.TAGS, RequestKind.COUNTS, RequestKind.ACCOUNT)
 FILE_KINDS = (RequestKind.ORIGINAL, RequestKind.SAMPLE, RequestKind.THUMBNAIL)
 
 

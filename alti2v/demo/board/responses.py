@@ -41,9 +41,10 @@ def json_response(value: object, *, status: int = 200, headers: dict[str, str] |
     return web.Response(body=body, status=status, headers={**kind, **(headers or {})})
 
 
-def text_response(text: str) -> web.Response:
+def text_response(text: str, *, status: int = 200) -> web.Response:
     """A plain text."""
-    return web.Response(body=text.encode(), headers={"Content-Type": "text/plain; charset=utf-8"})
+    kind = {"Content-Type": "text/plain; charset=utf-8"}
+    return web.Response(body=text.encode(), status=status, headers=kind)
 
 
 def error_response(status: int) -> web.Response:

@@ -87,6 +87,7 @@ class ScriptedBoard:
     peers: set[Any] = field(default_factory=set)  # every connection that was ever made
     scripts: list[tuple[str, list[Answer | None]]] = field(default_factory=list)
     after: Callable[[ScriptedBoard, str], None] | None = None
+    watch: Callable[[web.Request], web.StreamResponse | None] | None = None  # sees every request first
     robots: str | None = None
 
     url: str = ""
@@ -131,6 +132,8 @@ class ScriptedBoard:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.path_qs
         self.requests.append((time.monotonic(), path))
+        if self.watch is not None and (answered := self.watch(request)) is not None:
+            return answered
         assert request.transport is not None
         self.peers.add(request.transport.get_extra_info("peername"))
         for prefix, answers in self.scripts:

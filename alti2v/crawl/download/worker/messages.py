@@ -9,12 +9,14 @@ import asyncio
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from alti2v.crawl.download.interface import DownloadConfig, FileRules, HostFailures
+from alti2v.crawl.http.api_key import ApiKey, Secret
 from alti2v.crawl.http.config import NetConfig
+from alti2v.crawl.http.proxies import Proxies, Proxy
 from alti2v.crawl.http.results import Received
 from alti2v.crawl.http.retry import FailedTry, FailKind, RetryPolicy
 from alti2v.crawl.store.ledger.posts import Outcome
@@ -42,11 +44,23 @@ async def receive(reader: asyncio.StreamReader) -> tuple[dict[str, Any], bytes] 
 
 
 def config_document(config: DownloadConfig) -> dict[str, Any]:
-    """Return settings as a JSON object."""
-    document = asdict(config)
-    pace_dir = config.net.pace_dir
-    document["net"]["pace_dir"] = None if pace_dir is None else str(pace_dir)
+    """Return settings as a JSON object. It has the API key: send it to nobody but the worker."""
+    net = config.net
+    document = asdict(replace(config, net=replace(net, key=None, proxies=Proxies())))
+    document["net"] |= {
+        "pace_dir": None if net.pace_dir is None else str(net.pace_dir),
+        "key": None if net.key is None else _revealed(net.key),
+        "proxies": {
+            "by_scheme": {scheme: _revealed(proxy) for scheme, proxy in net.proxies.by_scheme.items()},
+            "bypass": net.proxies.bypass,
+        },
+    }
     return document
+
+
+def _revealed(value: ApiKey | Proxy) -> dict[str, str | None]:
+    fields = {name: getattr(value, name) for name in value.__dataclass_fields__}
+    return {name: field.reveal() if isinstance(field, Secret) else field for name, field in fields.items()}
 
 
 def read_config(document: Mapping[str, Any]) -> DownloadConfig:
@@ -54,7 +68,19 @@ def read_config(document: Mapping[str, Any]) -> DownloadConfig:
     net = dict(document["net"])
     net["retry"] = RetryPolicy(**net["retry"])
     net["pace_dir"] = None if net["pace_dir"] is None else Path(net["pace_dir"])
+    key = net["key"]
+    net["key"] = None if key is None else ApiKey(**{**key, "secret": Secret(key["secret"])})
+    proxies = net["proxies"]
+    net["proxies"] = Proxies(
+        by_scheme={scheme: _read_proxy(proxy) for scheme, proxy in proxies["by_scheme"].items()},
+        bypass=proxies["bypass"],
+    )
     return DownloadConfig(net=NetConfig(**net), rules=FileRules(**document["rules"]), seed=document["seed"])
+
+
+def _read_proxy(document: Mapping[str, Any]) -> Proxy:
+    password = document["password"]
+    return Proxy(**{**document, "password": None if password is None else Secret(password)})
 
 
 def answer_document(answer: Received | FailedTry) -> tuple[dict[str, Any], bytes]:

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from alti2v.demo.board.accounts import account_of
 from alti2v.demo.board.danbooru import pages
 from alti2v.demo.board.danbooru.pages import VARIANT_BOXES, Listed, TagText, tag_text
 from alti2v.demo.board.faults import Faults
@@ -69,6 +70,7 @@ def add_danbooru_routes(app: web.Application) -> None:
             get(r"/posts/{id:\d{1,18}}", _post_page),
             get("/counts/posts.json", _counts),
             get("/tags.json", _tags),
+            get("/profile.json", _profile),
             get(r"/tag_{kind:aliases|implications}.json", _relations),
             get("/robots.txt", _robots),
             get(r"/cdn/{id:\d{1,18}}/" + path + name, _file),
@@ -102,8 +104,8 @@ async def _posts(request: web.Request) -> web.Response:
         indices = await _search_page(site, parse(f"md5:{query['md5']}", danbooru_grammar(faults)), "", 1)
         return await _one(request, indices[0] if indices else None)
     wanted = parse(query.get("tags", ""), danbooru_grammar(faults))
-    if wanted.counted > _MAX_TERMS:
-        return _error(422, f"You cannot search for more than {_MAX_TERMS} tags at a time.")
+    if (refused := _too_many_terms(request, wanted)) is not None:
+        return refused
     page, limit = query.get("page", ""), query.get("limit", "")
     if page.isdecimal() and int(page) > _LAST_PAGE:
         return _error(410, f"You cannot go beyond page {_LAST_PAGE}.")
@@ -162,9 +164,27 @@ async def _one(request: web.Request, index: int | None) -> web.Response:
 async def _counts(request: web.Request) -> web.Response:
     site = request.app[SITE]
     query = parse(request.query.get("tags", ""), danbooru_grammar(site.faults))
-    if query.counted > _MAX_TERMS:
-        return _error(422, f"You cannot search for more than {_MAX_TERMS} tags at a time.")
+    if (refused := _too_many_terms(request, query)) is not None:
+        return refused
     return json_response({"counts": {"posts": site.count(await _resolve(site, query))}})
+
+
+async def _profile(request: web.Request) -> web.Response:
+    """Show the account whose key was sent; Danbooru redirects others to its login page."""
+    account = account_of(request)
+    if account is None:
+        return web.Response(status=302, headers={"Location": "/login"})
+    faults = request.app[SITE].faults
+    level = 20 if faults.account_terms <= _MAX_TERMS else 30
+    value = {"name": account.partition(":")[0], "level": level, "tag_query_limit": faults.account_terms}
+    return json_response(_selected(request, value))
+
+
+def _too_many_terms(request: web.Request, query: ParsedSearch) -> web.Response | None:
+    limit = _MAX_TERMS if account_of(request) is None else request.app[SITE].faults.account_terms
+    if query.counted <= limit:
+        return None
+    return _error(422, f"You cannot search for more than {limit} tags at a time.")
 
 
 async def _tags(request: web.Request) -> web.Response:

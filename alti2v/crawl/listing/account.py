@@ -1,0 +1,24 @@
+"""What an account at a board may do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from alti2v.crawl.boards.danbooru import Danbooru
+from alti2v.crawl.http.retry import FailedTry, FailKind
+from alti2v.crawl.listing.requests import ApiRequests
+from alti2v.errors import UsageError
+
+
+async def with_term_limit(board: Danbooru, requests: ApiRequests) -> Danbooru:
+    """Return a board with the number of search terms that the account may use; as it is if it does not say.
+
+    Raises:
+        UsageError: the board refuses the API key.
+    """
+    answer = await requests.send_once(
+        board.account_url(), lambda body, status: board.read_term_limit(body, status=status)
+    )
+    if isinstance(answer, FailedTry) and answer.kind is FailKind.UNAUTHORIZED:
+        raise UsageError(answer.message)
+    return replace(board, max_terms=answer) if isinstance(answer, int) else board
