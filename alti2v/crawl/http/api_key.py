@@ -1,7 +1,7 @@
 """The API key of an account: sent to one host only, and shown nowhere.
 
 Gelbooru boards take `api_key` and `user_id` as query parameters (help topic "dapi"), Danbooru boards take HTTP
-Basic (help:api). A key is added to a request at the last moment, so no address that is recorded or shown has it.
+Basic (help:api). A key is added to a request as it is sent, so no address that is recorded or shown has it.
 The host's answer is searched for it, because some boards repeat it.
 """
 
