@@ -111,6 +111,11 @@ def test_a_crawl_with_a_key_leaves_no_trace_of_it(board: Board, tmp_path: Path, 
     assert str(file).encode() in (store / "crawl.log").read_bytes()
 
 
+def moved(address: str) -> web.Response:
+    """A redirect."""
+    return web.Response(status=302, headers={"Location": address})
+
+
 FAILURES: dict[str, Callable[[str], Answer]] = {
     "the refusal repeats the address": lambda _: (
         lambda request: web.Response(
@@ -122,18 +127,18 @@ FAILURES: dict[str, Callable[[str], Answer]] = {
             {"success": False, "message": f"bad key {request.query.get('api_key')}"}, status=401
         )
     ),
-    "another port of the host": lambda other: lambda request: web.HTTPFound(other + request.path_qs),
+    "another port of the host": lambda other: lambda request: moved(other + request.path_qs),
     "another site": lambda other: (
-        lambda request: web.HTTPFound(other.replace("127.0.0.1", "localhost") + request.path_qs)
+        lambda request: moved(other.replace("127.0.0.1", "localhost") + request.path_qs)
     ),
     "the key elsewhere in the address": lambda other: (
-        lambda request: web.HTTPFound(f"{other}/{request.query['api_key']}/x")
+        lambda request: moved(f"{other}/{request.query['api_key']}/x")
     ),
     "a page with it": lambda _: (
         lambda request: web.Response(text=f"<html>{request.url}</html>", content_type="text/html", status=500)
     ),
     "no HTTP": lambda _: cut,
-    "an endless redirect": lambda _: lambda request: web.HTTPFound(request.path_qs),
+    "an endless redirect": lambda _: lambda request: moved(request.path_qs),
 }
 
 

@@ -13,9 +13,9 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
-from urllib.request import (
+from urllib.request import (  # type: ignore[attr-defined]  # the stubs lack the second
     getproxies_environment,
-    proxy_bypass_environment,  # type: ignore[attr-defined] - public since 3.2, missing in the stubs
+    proxy_bypass_environment,
 )
 
 from alti2v.crawl.http.api_key import Secret
