@@ -81,9 +81,10 @@ def other(board: Board) -> tuple[str, list[str]]:
     """Another host, and what it was asked with the secret in it."""
     heard: list[str] = []
 
-    def note(request: web.Request) -> None:
+    def note(request: web.Request) -> web.Response:
         if knows_secret(request):
             heard.append(request.path_qs)
+        return web.Response(status=404)
 
     site = board()
     site.watch = note
