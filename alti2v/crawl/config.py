@@ -11,14 +11,15 @@ from alti2v.crawl.boards.protocol import Conditions, Dialect
 from alti2v.crawl.boards.values import MAX_ID
 from alti2v.crawl.http.retry import FailKind, RetryPolicy
 from alti2v.errors import UsageError
+from alti2v.option_bounds import require_between, require_choice
 from alti2v.storage.directory import DirectoryKind, read_description, write_description
 from alti2v.storage.layout import STORE_FILE
 
 _ONE_PROCESS_PER_S = 100.0  # files/s that one process downloads and stores easily
-_CHOICES: Mapping[str, tuple[str | None, ...]] = {
+_CHOICES: Mapping[str, tuple[str, ...]] = {
     "files": ("sample", "original", "none"),
     "tag_categories_from": ("board", "donmai", "both"),
-    "tag_relations": (None, "donmai"),
+    "tag_relations": ("donmai",),
 }
 
 MIN_RATE = 0.001  # requests/s: one in a quarter of an hour
@@ -101,19 +102,12 @@ class CrawlConfig:
 
     def __post_init__(self) -> None:
         base_url(self.board)
-        if self.dialect is not None and self.dialect not in tuple(Dialect):
-            raise UsageError(f"dialect {self.dialect!r} is unknown: give {' or '.join(Dialect)}")
+        require_choice("--dialect", self.dialect, Dialect)
         for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                wanted = " or ".join(choice for choice in choices if choice)
-                raise UsageError(f"{name.replace('_', '-')} is {value!r}: give {wanted}")
+            require_choice(_option(name), getattr(self, name), choices)
         base_url(self.donmai_url)
         for name in ("rate", "api_rate"):
-            if not getattr(self, name) >= MIN_RATE:
-                raise UsageError(
-                    f"{name.replace('_', '-')} is {getattr(self, name)}: give at least {MIN_RATE} requests/s"
-                )
+            require_between(f"{_option(name)} (requests/s)", getattr(self, name), MIN_RATE)
         bounds = {
             "min_id": (1, MAX_ID),
             "max_id": (1, MAX_ID),
@@ -127,9 +121,7 @@ class CrawlConfig:
             "memory_bytes": (1_000, 10**12),
         }
         for name, (low, high) in bounds.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise UsageError(f"{name.replace('_', '-')} is {value}: give {low:,} to {high:,}")
+            require_between(_option(name), getattr(self, name), low, high)
         self._check_together()
         if self.contact is not None and not (self.contact.isprintable() and self.contact.isascii()):
             raise UsageError("contact has characters that an HTTP header cannot hold: use plain ASCII")
@@ -173,6 +165,10 @@ class CrawlConfig:
         return Conditions(
             min_id=self.min_id, max_id=self.max_id, min_score=self.min_score, exclude=self.exclude
         )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def stored_dialect(store: Path) -> Dialect | None:

@@ -11,6 +11,7 @@ from typing import Any
 from alti2v.dataset.plan.planner import PlanOptions
 from alti2v.dataset.plan.vocabulary import VocabularyRule
 from alti2v.errors import UsageError
+from alti2v.option_bounds import require_between, require_choice
 from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
 from alti2v.records import Category
 from alti2v.storage.location import Address
@@ -97,9 +98,7 @@ class BuildConfig:
             ("workers", self.workers, 1, 1024),
             ("quality", self.quality, 1, 100),
         ):
-            if value is not None and (value < low or (high is not None and value > high)):
-                bounds = f"at least {low}" if high is None else f"{low} to {high}"
-                raise UsageError(f"--{name} {value} is out of range: give {bounds}")
+            require_between(f"--{name}", value, low, high)
         for name, word, words in (
             ("split", self.split, SPLIT_RULES),
             ("fit", self.fit, FITS),
@@ -107,8 +106,7 @@ class BuildConfig:
             ("format", self.format, FORMATS),
             ("engine", self.engine, ENGINES),
         ):
-            if word not in words:
-                raise UsageError(f"--{name} {word}: give one of {', '.join(words)}")
+            require_choice(f"--{name}", word, words)
         parse_quotas(self.quota)
         self._check_format()
         if self.scheduler is not None and self.engine != "dask":

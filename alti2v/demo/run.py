@@ -20,6 +20,7 @@ from alti2v.dataset.config import BuildConfig
 from alti2v.errors import Alti2vError, RemoteError, UsageError
 from alti2v.model.evaluate import EvalConfig
 from alti2v.model.train import TrainConfig, train
+from alti2v.option_bounds import require_between
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.report.evaluation import write_evaluation
 from alti2v.storage.directory import exclusive
@@ -54,8 +55,7 @@ class DemoConfig:
     epochs: int | None = None
 
     def __post_init__(self) -> None:
-        if self.posts < 100:
-            raise UsageError(f"--posts {self.posts} is too few to learn from: give at least 100")
+        require_between("--posts", self.posts, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

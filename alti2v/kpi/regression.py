@@ -23,6 +23,7 @@ import numpy as np
 from alti2v.errors import UsageError
 from alti2v.kpi.data import BASELINE, KpiData, KpiKind, SplitRows, read_kpi_data, read_target
 from alti2v.model.arrays import Float64Array, Int64Array
+from alti2v.option_bounds import require_between
 from alti2v.records import Progress, ProgressHook, ignore_progress
 
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -58,9 +59,8 @@ class KpiConfig:
     bootstraps: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("min_count", "bootstraps"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name.replace('_', '-')} {getattr(self, name)} is less than 1")
+        require_between("--min-count", self.min_count, 1)
+        require_between("--bootstraps", self.bootstraps, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,10 @@ from alti2v.model.evaluation.predict import (
     predict,
 )
 from alti2v.model.evaluation.scoring import fallback_thresholds, tune_thresholds
-from alti2v.model.network.precision import choose_precision, require_precision
+from alti2v.model.network.precision import CHOICES as PRECISION_CHOICES
+from alti2v.model.network.precision import choose_precision
 from alti2v.model.saved_model import SavedModel, load_model
+from alti2v.option_bounds import require_between, require_choice
 from alti2v.records import ProgressHook, Tag, ignore_progress
 from alti2v.storage.layout import METADATA, SPLITS
 from alti2v.storage.publish import make_directory, storage_errors
@@ -63,12 +65,10 @@ class CompareConfig:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.split not in SPLITS:
-            raise UsageError(f"--split {self.split!r} is none of {', '.join(SPLITS)}")
-        for name in ("batch_size", "min_positives"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} {getattr(self, name)} is less than 1")
-        require_precision(self.precision)
+        require_choice("--split", self.split, SPLITS)
+        require_between("--batch-size", self.batch_size, 1)
+        require_between("--min-positives", self.min_positives, 1)
+        require_choice("--precision", self.precision, PRECISION_CHOICES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

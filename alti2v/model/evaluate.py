@@ -21,7 +21,7 @@ import numpy as np
 
 import alti2v
 from alti2v.dataset.manifest import Manifest
-from alti2v.errors import DamagedError, UsageError
+from alti2v.errors import DamagedError
 from alti2v.model.evaluation.predict import (
     CommonTags,
     common_tags,
@@ -33,8 +33,10 @@ from alti2v.model.evaluation.predict import (
 from alti2v.model.evaluation.result import Evaluation, Thresholds
 from alti2v.model.evaluation.scoring import Predictions, fallback_thresholds, score, tune_thresholds
 from alti2v.model.fingerprint import model_hash
-from alti2v.model.network.precision import choose_precision, require_precision
+from alti2v.model.network.precision import CHOICES as PRECISION_CHOICES
+from alti2v.model.network.precision import choose_precision
 from alti2v.model.saved_model import SavedModel, load_model
+from alti2v.option_bounds import require_between, require_choice
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.storage.documents import read_text_file
 from alti2v.storage.layout import EVALUATION_DIR, LOG_FILE, SPLITS
@@ -66,12 +68,11 @@ class EvalConfig:
     gallery: int = 9
 
     def __post_init__(self) -> None:
-        if self.split not in SPLITS:
-            raise UsageError(f"--split {self.split!r} is none of {', '.join(SPLITS)}")
-        for name in ("batch_size", "min_positives", "gallery"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} {getattr(self, name)} is less than 1")
-        require_precision(self.precision)
+        require_choice("--split", self.split, SPLITS)
+        require_between("--batch-size", self.batch_size, 1)
+        require_between("--min-positives", self.min_positives, 1)
+        require_between("--gallery", self.gallery, 1)
+        require_choice("--precision", self.precision, PRECISION_CHOICES)
 
     @property
     def report_dir(self) -> Path:

@@ -43,6 +43,7 @@ from alti2v.model.onnx.model_card import Facts, model_card
 from alti2v.model.onnx.parity import TOLERANCE, largest_difference
 from alti2v.model.onnx.writer import arrange_outputs, weights_of, write_onnx
 from alti2v.model.saved_model import SavedModel, load_model
+from alti2v.option_bounds import require_choice
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.layout import EVALUATION_DIR, FORMAT_VERSION, METRICS_FILE, MODEL_DIR, THRESHOLDS_FILE
 from alti2v.storage.publish import json_bytes, make_directory, publish_bytes, read_json, storage_errors
@@ -77,13 +78,9 @@ class ExportConfig:
     license: str = "other"
 
     def __post_init__(self) -> None:
-        for option, value, choices in (
-            ("--format", self.format, tuple(Format)),
-            ("--ratings", self.ratings, _RATINGS_FROM),
-            ("--copyrights", self.copyrights, _COPYRIGHTS_AS),
-        ):
-            if value not in choices:
-                raise UsageError(f"{option} {value!r} is not one of {', '.join(choices)}")
+        require_choice("--format", self.format, Format)
+        require_choice("--ratings", self.ratings, _RATINGS_FROM)
+        require_choice("--copyrights", self.copyrights, _COPYRIGHTS_AS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

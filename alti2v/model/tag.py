@@ -27,6 +27,7 @@ from alti2v.model.tagging.tagger import (
     predictions,
 )
 from alti2v.model.vocabulary import CATEGORIES, OutputTags, find_tag, find_tags
+from alti2v.option_bounds import require_between, require_choice
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.publish import publish_bytes
 
@@ -99,13 +100,10 @@ class TagConfig:
         given = self.threshold is not None or self.by_category or self.by_tag
         if self.rule is not Rule.CONSTANT and given:
             raise UsageError(f"--threshold goes with --threshold-rule constant, not with {self.rule}: give one")
-        if self.top is not None and self.top < 1:
-            raise UsageError(f"--top {self.top} is less than 1")
-        if self.batch_size < 1:
-            raise UsageError(f"--batch-size {self.batch_size} is less than 1")
+        require_between("--top", self.top, 1)
+        require_between("--batch-size", self.batch_size, 1)
         for category in self.categories:
-            if category not in CATEGORIES:
-                raise UsageError(f"no category {category!r}: choose from {', '.join(CATEGORIES)}")
+            require_choice("category", category, CATEGORIES)
         Criterion(threshold=self.threshold or 0.0, by_category=self.by_category)
 
 

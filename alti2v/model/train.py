@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from alti2v.dataset.check.checksums import check_contents, check_shards
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model.network.build import MIN_SIZE, TRUNK_LAYERS
-from alti2v.model.network.precision import choose_precision, require_precision
+from alti2v.model.network.precision import CHOICES as PRECISION_CHOICES
+from alti2v.model.network.precision import choose_precision
 from alti2v.model.recipes import HEAD_ONLY, RECIPES, Augmentation, Loss, Recipe
 from alti2v.model.saved_model import read_training
 from alti2v.model.training.distributed import ProcessGroup, join_processes
@@ -24,6 +25,7 @@ from alti2v.model.training.estimate import MEASUREMENTS, Measurements, TrainingE
 from alti2v.model.training.job import RECIPE_OPTIONS, Job, RunSettings
 from alti2v.model.training.loop import fit
 from alti2v.model.training.tensorboard import require_tensorboard
+from alti2v.option_bounds import require_between, require_choice
 from alti2v.records import ProgressHook, Tag, ignore_progress
 from alti2v.storage.directory import (
     DirectoryKind,
@@ -102,33 +104,24 @@ class TrainConfig:
             ("--batch-size", self.batch_size, 1),
             ("--accumulate", self.accumulate, 1),
             ("--frozen-epochs", self.frozen_epochs, 0),
-            ("--positive-weight", self.positive_weight, 0),
-            ("--ema", self.ema, 0),
             ("--patience", self.patience, 1),
             ("--keep", self.keep, 1),
             ("--seed", self.seed, 0),
             ("validate_every", self.validate_every, 1),
             ("checkpoint_s", self.checkpoint_s, 0),
         ):
-            if value is not None and not value >= least:
-                raise UsageError(f"{option} {value} is too small: give at least {least}")
+            require_between(option, value, least)
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise UsageError(f"--learning-rate {self.learning_rate} is not above 0")
-        for option, limited in (("--positive-weight", self.positive_weight), ("--ema", self.ema)):
-            if limited is not None and limited > 1:
-                raise UsageError(f"{option} {limited} is more than 1")
-        _require_choice("--recipe", self.recipe, sorted(RECIPES))
-        _require_choice("--loss", self.loss, Loss)
-        require_precision(self.precision)
+        require_between("--positive-weight", self.positive_weight, 0, 1)
+        require_between("--ema", self.ema, 0, 1)
+        require_choice("--recipe", self.recipe, sorted(RECIPES))
+        require_choice("--loss", self.loss, Loss)
+        require_choice("--precision", self.precision, PRECISION_CHOICES)
         if self.backbone is None:  # only Keras knows the layers of the others
-            _require_choice("--train-from", self.train_from, (*TRUNK_LAYERS, HEAD_ONLY))
+            require_choice("--train-from", self.train_from, (*TRUNK_LAYERS, HEAD_ONLY))
         if self.weights == "":
             raise UsageError("--weights is empty: give imagenet, none, or the path of a weights file")
-
-
-def _require_choice(option: str, value: str | None, choices: Iterable[str]) -> None:
-    if value is not None and value not in (names := list(choices)):
-        raise UsageError(f"{option} {value} is none of {', '.join(names)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from alti2v.model.arrays import Uint8Array
 from alti2v.model.fingerprint import model_hash
 from alti2v.model.tagging.selection import Probabilities
 from alti2v.model.tagging.tagger import Features, Tagger, load_tagger
+from alti2v.option_bounds import require_between
 from alti2v.serving.blocks import build_page
 from alti2v.serving.handlers import Handlers
 from alti2v.serving.view import MEGABYTE, UploadLimits
@@ -51,10 +52,8 @@ class ServeConfig:
     limits: UploadLimits = field(default_factory=UploadLimits)
 
     def __post_init__(self) -> None:
-        if not 0 < self.port < 2**16:
-            raise UsageError(f"--port {self.port} is not a port: give one from 1 to 65535")
-        if self.count < 1:
-            raise UsageError(f"--count {self.count} is less than 1")
+        require_between("--port", self.port, 1, 65_535)
+        require_between("--count", self.count, 1)
         if not (self.limits.megabytes > 0 and self.limits.megapixels > 0):
             raise UsageError("--max-megabytes and --max-megapixels have to be more than 0")
 

@@ -30,6 +30,7 @@ from alti2v.model.tagging.tagger import (
     load_tagger,
     predictions,
 )
+from alti2v.option_bounds import require_between, require_choice
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.directory import exclusive
 from alti2v.storage.layout import PARTS_LOCK_FILE, PARTS_SUFFIX, number_in, vectors_part
@@ -75,10 +76,8 @@ class EmbedConfig:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.dtype not in (Form.FLOAT16, Form.FLOAT32):
-            raise UsageError(f"--dtype {self.dtype!r} is not one of float16, float32")
-        if self.batch_size < 1:
-            raise UsageError(f"--batch-size {self.batch_size} is less than 1")
+        require_choice("--dtype", self.dtype, (Form.FLOAT16, Form.FLOAT32))
+        require_between("--batch-size", self.batch_size, 1)
         if self.out.suffix != ".parquet":
             raise UsageError(f"--out {self.out} is not a Parquet file: give a name that ends in .parquet")
 

@@ -14,6 +14,7 @@ from alti2v.errors import DataError, UsageError
 from alti2v.model.fingerprint import model_hash
 from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.model.vocabulary import find_tags, make_vocabulary
+from alti2v.option_bounds import require_between
 from alti2v.records import Category, ProgressHook, ignore_progress
 from alti2v.storage.layout import INDEX_SUFFIX
 from alti2v.vectors.index import Index, Neighbour, neighbours, open_or_build
@@ -45,8 +46,7 @@ class SearchConfig:
             raise UsageError("give either --picture FILE or --tags TAGS to search for")
         if self.picture is not None and self.model is None:
             raise UsageError("--picture needs --model, the model that made the vectors")
-        if self.count < 1:
-            raise UsageError(f"--count {self.count} is less than 1")
+        require_between("--count", self.count, 1)
 
     @property
     def index_dir(self) -> Path:

@@ -426,7 +426,7 @@ def test_a_killed_worker_is_replaced(store: Path, dataset: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 0}, "--size 0 is out of range: give 8 to 4096"),
+        ({"size": 0}, "--size 0 is out of range: give 8 to 4,096"),
         ({"top_tags": 0}, "--top-tags 0 is out of range"),
         ({"test": -1}, "--test -1 is out of range: give at least 0"),
         ({"shard_samples": 0}, "--shard-samples 0"),

@@ -144,7 +144,7 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
         write_comparison(CompareConfig(first=first, second=run(tmp_path / "b", data, names=("white", "black"))))
     with pytest.raises(UsageError, match="has pictures of 32 px, the model takes 48 px"):
         write_comparison(CompareConfig(first=first, second=run(tmp_path / "c", data, size=48)))
-    with pytest.raises(UsageError, match="'tset' is none of"):
+    with pytest.raises(UsageError, match="'tset' is unknown"):
         CompareConfig(first=first, second=first, split="tset")
     with pytest.raises(UsageError, match="does not exist"):
         write_comparison(CompareConfig(first=first, second=tmp_path / "nobody"))

@@ -308,9 +308,9 @@ def test_predictions_that_are_no_numbers_are_named(world: World) -> None:
 
 def test_bad_input_is_one_line_that_says_what_to_do(world: World, tmp_path: Path) -> None:
     """Unknown or empty splits, missing datasets, other picture sizes and other tags end in one line."""
-    with pytest.raises(UsageError, match="'tset' is none of train, validation, test"):
+    with pytest.raises(UsageError, match="'tset' is unknown: give one of train, validation, test"):
         EvalConfig(run=world.run, split="tset")
-    with pytest.raises(UsageError, match="batch_size 0 is less than 1"):
+    with pytest.raises(UsageError, match="--batch-size 0 is out of range: give at least 1"):
         EvalConfig(run=world.run, batch_size=0)
 
     describe(world.dataset, {"train": TRAINED})

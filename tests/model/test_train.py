@@ -278,13 +278,13 @@ def test_run_in_use_is_refused(dataset: Path, begun: Any) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"recipe": "best"}, "--recipe best"),
+        ({"recipe": "best"}, "--recipe 'best'"),
         ({"epochs": 0}, "--epochs 0"),
         ({"batch_size": 0}, "--batch-size 0"),
         ({"seed": -1}, "--seed -1"),
         ({"learning_rate": 0.0}, "--learning-rate 0"),
         ({"learning_rate": float("nan")}, "--learning-rate nan"),
-        ({"train_from": "block6"}, "--train-from block6"),
+        ({"train_from": "block6"}, "--train-from 'block6'"),
         ({"weights": ""}, "--weights is empty"),
         ({"validate_every": 0}, "validate_every 0"),
         ({"checkpoint_s": -1.0}, "checkpoint_s -1"),

@@ -124,7 +124,7 @@ def test_wrong_requests_are_answered_in_one_line(tmp_path: Path) -> None:
     picture = str(write_picture(tmp_path / "red.png", "red"))
     wrong: list[tuple[str | None, Any, str]] = [
         (None, None, "no picture was sent"),
-        (picture, {"generl": 0.5}, "no category 'generl'"),
+        (picture, {"generl": 0.5}, "category 'generl' is unknown"),
         (picture, {"general": 2}, "is not in"),
         (picture, {"general": "half"}, "thresholds are an object"),
         (picture, [0.5], "thresholds are an object"),

@@ -94,7 +94,7 @@ def test_requests_take_turns_at_the_network(tagger: Tagger) -> None:
 
 def test_thresholds_are_checked() -> None:
     """No such category, and no such probability."""
-    with pytest.raises(UsageError, match="no category 'generl'"):
+    with pytest.raises(UsageError, match="category 'generl' is unknown"):
         select_tags(PROBABILITIES, VOCABULARY, {"generl": 0.5})
     with pytest.raises(UsageError, match=re.escape("threshold 1.5 is not in [0, 1]")):
         select_tags(PROBABILITIES, VOCABULARY, {"general": 1.5})

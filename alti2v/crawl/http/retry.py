@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from alti2v.errors import UsageError
+from alti2v.option_bounds import require_between
 
 if TYPE_CHECKING:
     from random import Random
@@ -126,11 +126,9 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         for name in ("tries", "pauses", "failures", "probes", "refusals"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}: at least 1 is needed")
+            require_between(name, getattr(self, name), 1)
         for name in ("base_s", "ceiling_s", "throttle_s", "longest_pause_s", "rest_s"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UsageError(f"{name} is {getattr(self, name)}: a number of seconds >= 0 is needed")
+            require_between(f"{name} (seconds)", getattr(self, name), 0, 10**9)
 
 
 @dataclass(frozen=True, slots=True)

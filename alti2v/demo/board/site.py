@@ -7,7 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from aiohttp import web
 
@@ -18,7 +18,7 @@ from alti2v.demo.board.queries import ParsedSearch
 from alti2v.demo.board.request_log import Traffic
 from alti2v.demo.board.searches import Catalogue, Search, md5_terms
 from alti2v.demo.drawing.corpus import Corpus, categories
-from alti2v.errors import UsageError
+from alti2v.option_bounds import require_between, require_choice
 from alti2v.records import Tag
 
 DialectName = Literal["gelbooru", "danbooru"]
@@ -55,16 +55,11 @@ class BoardConfig:
     keep_targets: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.posts <= 10**9:
-            raise UsageError(f"a board of {self.posts} posts is not possible: give 0 to 1,000,000,000")
-        if self.pictures is not None and self.pictures < 1:
-            raise UsageError(f"{self.pictures} pictures are too few to show: give at least 1")
-        if self.dialect not in ("gelbooru", "danbooru"):
-            raise UsageError(f"dialect {self.dialect!r} is unknown: choose gelbooru or danbooru")
-        if not 0 <= self.port <= 65_535:
-            raise UsageError(f"port {self.port} is outside [0, 65535]: choose another")
-        if self.drawing_processes is not None and self.drawing_processes < 0:
-            raise UsageError(f"{self.drawing_processes} drawing processes are not possible: give 0 or more")
+        require_between("--posts", self.posts, 0, 10**9)
+        require_between("--pictures", self.pictures, 1)
+        require_choice("--dialect", self.dialect, get_args(DialectName))
+        require_between("--port", self.port, 0, 65_535)
+        require_between("drawing_processes", self.drawing_processes, 0)
 
     @property
     def corpus(self) -> Corpus:

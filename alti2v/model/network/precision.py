@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from alti2v.errors import UsageError
 from alti2v.model import backend
 from alti2v.model.network.build import PRECISIONS
 
@@ -40,16 +39,6 @@ def choose_precision(requested: str) -> str:
                 "--precision %s takes %.1f times as long as float32 on this processor", requested, 1 / gain
             )
     return requested
-
-
-def require_precision(requested: str) -> None:
-    """Check the value of `--precision`.
-
-    Raises:
-        UsageError: It is not one of `CHOICES`.
-    """
-    if requested not in CHOICES:
-        raise UsageError(f"--precision {requested} is none of {', '.join(CHOICES)}")
 
 
 def gain_over_float32(precision: str) -> float:

@@ -18,6 +18,7 @@ from alti2v.errors import UsageError
 from alti2v.model.arrays import BoolArray, Float32Array, Float64Array
 from alti2v.model.evaluation.thresholds import Rule
 from alti2v.model.vocabulary import CATEGORIES, RATING, OutputTags
+from alti2v.option_bounds import require_choice
 from alti2v.records import Category
 
 Probabilities = npt.NDArray[np.float32]
@@ -74,8 +75,7 @@ class Criterion:
 
     def __post_init__(self) -> None:
         for name in self.by_category:
-            if name not in CATEGORIES:
-                raise UsageError(f"no category {name!r}: choose of {', '.join(CATEGORIES)}")
+            require_choice("category", name, CATEGORIES)
         for value in (self.threshold, *self.by_category.values(), *self.by_output.values()):
             if not 0 <= value <= _NEVER:
                 raise UsageError(f"threshold {value} is not in [0, 1]")

@@ -35,6 +35,7 @@ from alti2v.model.tagging.preprocess import (
 )
 from alti2v.model.tagging.selection import Criterion, Probabilities, more_than, passing, ranked, ratings
 from alti2v.model.vocabulary import RATING, OutputTags, find_tag, make_vocabulary
+from alti2v.option_bounds import require_between
 from alti2v.pictures.decoder_process import process_decoders
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.storage.layout import MODEL_DIR, MODEL_FILE
@@ -100,9 +101,8 @@ class Tagger:
     threads: int = field(default_factory=decoding_threads)
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "threads"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} {getattr(self, name)} is less than 1")
+        require_between("batch_size", self.batch_size, 1)
+        require_between("threads", self.threads, 1)
 
     def estimate_plausible_tags(
         self, images: Sequence[PictureInput], threshold: float = 0.25, threshold_rule: str = "constant"

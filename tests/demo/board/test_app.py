@@ -156,11 +156,11 @@ def test_a_million_posts_start_at_once_in_little_memory() -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"posts": -1}, "-1 posts"),
-        ({"pictures": 0}, "0 pictures"),
+        ({"posts": -1}, "--posts -1"),
+        ({"pictures": 0}, "--pictures 0"),
         ({"dialect": "moebooru"}, "moebooru"),
         ({"port": 70_000}, "70000"),
-        ({"drawing_processes": -1}, "-1 drawing"),
+        ({"drawing_processes": -1}, "drawing_processes -1"),
     ],
 )
 def test_impossible_boards_are_refused(options: dict[str, Any], named: str) -> None:

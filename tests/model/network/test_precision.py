@@ -11,7 +11,7 @@ import pytest
 
 from alti2v.errors import UsageError
 from alti2v.model.network import precision
-from alti2v.model.network.precision import choose_precision, gain_over_float32, require_precision
+from alti2v.model.network.precision import choose_precision, gain_over_float32
 from alti2v.model.saved_model import load_model, save_model
 from tests.model.helpers.tiny_run import random_model
 
@@ -47,7 +47,7 @@ def test_a_slower_format_is_named_and_used(monkeypatch: Any, caplog: Any) -> Non
 def test_an_unknown_format_is_refused() -> None:
     """A format that does not exist is a usage error that lists the others."""
     with pytest.raises(UsageError, match="int8 is none of auto, float32, bfloat16, float16"):
-        require_precision("int8")
+        require_choice("--precision", "int8", PRECISION_CHOICES)
 
 
 @pytest.mark.tf
