@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alti2v.errors import UsageError
 from alti2v.model.network import precision
 from alti2v.model.network.precision import choose_precision, gain_over_float32
 from alti2v.model.saved_model import load_model, save_model
@@ -42,12 +41,6 @@ def test_a_slower_format_is_named_and_used(monkeypatch: Any, caplog: Any) -> Non
     with caplog.at_level(logging.WARNING):
         assert choose_precision("bfloat16") == "bfloat16"
     assert caplog.messages == ["--precision bfloat16 takes 4.0 times as long as float32 on this processor"]
-
-
-def test_an_unknown_format_is_refused() -> None:
-    """A format that does not exist is a usage error that lists the others."""
-    with pytest.raises(UsageError, match="int8 is none of auto, float32, bfloat16, float16"):
-        require_choice("--precision", "int8", PRECISION_CHOICES)
 
 
 @pytest.mark.tf
