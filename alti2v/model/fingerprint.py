@@ -6,17 +6,19 @@ import hashlib
 from pathlib import Path
 
 from alti2v.errors import UsageError
-from alti2v.model.onnx.contract import ONNX_FILE
+from alti2v.model.taggers.folder import recognised
 from alti2v.storage.layout import MODEL_DIR, WEIGHTS_FILE
 
 
 def model_hash(model: Path) -> str:
-    """Return the SHA-256 of model.onnx, or of the weights of a RUN.
+    """Return the SHA-256 of an ONNX model, or of the weights of a RUN.
 
     Raises:
         UsageError: There is no model.
     """
-    for file in (model / ONNX_FILE, model / MODEL_DIR / WEIGHTS_FILE, model / WEIGHTS_FILE):
+    found = recognised(model)
+    of_onnx = [] if found is None else [found[0] / found[1].model_file]
+    for file in (*of_onnx, model / MODEL_DIR / WEIGHTS_FILE, model / WEIGHTS_FILE):
         if file.is_file():
             with file.open("rb") as content:
                 return hashlib.file_digest(content, "sha256").hexdigest()

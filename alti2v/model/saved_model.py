@@ -20,7 +20,12 @@ from alti2v.model.network.build import Architecture, build_network
 from alti2v.model.network.weights_file import weight_shapes
 from alti2v.model.recipes import Head
 from alti2v.records import Category, Tag
-from alti2v.storage.directory import require_plain_files, require_plain_model
+from alti2v.storage.directory import (
+    DirectoryKind,
+    described_kind,
+    require_plain_files,
+    require_plain_model,
+)
 from alti2v.storage.documents import from_json, read_text_file
 from alti2v.storage.layout import FORMAT_VERSION, MODEL_DIR, MODEL_FILE, MODEL_TAGS_FILE, WEIGHTS_FILE
 from alti2v.storage.publish import make_directory, publish, publish_bytes, publish_json, read_json
@@ -180,7 +185,7 @@ def _no_model_message(path: Path) -> str:
         return f"{path} does not exist: give the folder of a RUN"
     if path.is_file():
         return f"{path} is a file, and foreign model files are not loaded because they can run code: give a RUN"
-    if (path / "config.json").is_file():
+    if described_kind(path) is DirectoryKind.RUN:
         return f"{path} holds no finished model yet: run `alti2v train` again until it has finished"
     return f"{path} holds no model of alti2v: give the folder of a RUN"
 

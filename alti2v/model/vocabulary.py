@@ -22,6 +22,8 @@ CATEGORIES = (
     *(Category.ARTIST.value, Category.META.value, Category.UNKNOWN.value, RATING),
 )
 
+IGNORED = ""  # category of outputs that are no tags, such as a model's padding
+
 _SUGGESTIONS = 3
 
 
@@ -31,7 +33,7 @@ class OutputTags:
 
     Attributes:
         names: names[i] is the name of output i.
-        categories: categories[i] is the category of output i, one of `CATEGORIES`.
+        categories: categories[i] is the category of output i, one of `CATEGORIES` or `IGNORED`.
         members: Category -> its outputs, ascending; only categories that occur, in the order of `CATEGORIES`.
         index: Name -> output. Of equal names the first counts, and a rating only if no tag has its name.
     """
@@ -48,16 +50,15 @@ class OutputTags:
 def make_vocabulary(outputs: Iterable[tuple[str, str]]) -> OutputTags:
     """Make a vocabulary from (name, category) pairs in the order of the outputs."""
     pairs = tuple(outputs)
-    members = {
-        category: np.flatnonzero([found == category for _, found in pairs]).astype(np.int64)
-        for category in CATEGORIES
-    }
+    of_category: dict[str, list[int]] = {category: [] for category in (*CATEGORIES, IGNORED)}
+    for output, (_, category) in enumerate(pairs):
+        of_category[category].append(output)
     preferred_last = sorted(range(len(pairs)), key=lambda i: (pairs[i][1] != RATING, -i))
     return OutputTags(
         names=tuple(name for name, _ in pairs),
         categories=tuple(category for _, category in pairs),
-        members={category: found for category, found in members.items() if len(found)},
-        index={pairs[i][0]: i for i in preferred_last},
+        members={name: np.array(of_category[name], np.int64) for name in CATEGORIES if of_category[name]},
+        index={pairs[i][0]: i for i in preferred_last if pairs[i][1] != IGNORED},
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.pictures.decode import Unusable, decodable, decode
+from alti2v.pictures.framing import Framing, FramingStep, framed_pixels
 from alti2v.pictures.recipe import LUMINANCE_BYTES, ImageRecipe
 from alti2v.pictures.square import (
     PreparedPicture,
@@ -21,7 +22,6 @@ from alti2v.pictures.square import (
     encoded_pixels,
     prepare_picture,
     preview,
-    square_pixels,
 )
 
 _T = TypeVar("_T")
@@ -70,29 +70,46 @@ class PrepareJob(DecoderJob[PreparedPicture]):
 
 @dataclass(frozen=True)
 class PixelsJob(DecoderJob[npt.NDArray[np.uint8]]):
-    """Give the pixels that a tagger sees, (S, S, 3) uint8, RGB.
+    """Give the pixels that a network of a dataset sees, (S, S, 3) uint8, RGB.
+
+    They go through the dataset's JPEG, as the pictures of the training did.
 
     Attributes:
         recipe: Size and shape.
-        is_encoded: True if they go through the dataset's JPEG, as the pictures of the training did.
         is_square: True for pictures of a dataset, which have gone through it already if they have this size.
     """
 
     recipe: ImageRecipe
-    is_encoded: bool
     is_square: bool = False
 
     def run(self, content: bytes) -> JobAnswer | Unusable:
         """See `DecoderJob`."""
         prepared = dataset_pixels(content, self.recipe) if self.is_square else None
-        of = encoded_pixels if self.is_encoded else square_pixels
-        pixels = of(content, self.recipe) if prepared is None else prepared
+        pixels = encoded_pixels(content, self.recipe) if prepared is None else prepared
         return pixels if isinstance(pixels, Unusable) else JobAnswer({}, pixels.tobytes())
 
     def result(self, answer: JobAnswer, content: bytes | memoryview) -> npt.NDArray[np.uint8]:
         """See `DecoderJob`."""
         del content
         return np.frombuffer(answer.body, np.uint8).reshape(self.recipe.size, self.recipe.size, 3)
+
+
+@dataclass(frozen=True)
+class FramedJob(DecoderJob[npt.NDArray[np.uint8]]):
+    """Give the pixels that a tagger of somebody else sees: `framing.framed_pixels`."""
+
+    framing: Framing
+
+    def run(self, content: bytes) -> JobAnswer | Unusable:
+        """See `DecoderJob`."""
+        pixels = framed_pixels(content, self.framing)
+        return pixels if isinstance(pixels, Unusable) else JobAnswer({}, pixels.tobytes())
+
+    def result(self, answer: JobAnswer, content: bytes | memoryview) -> npt.NDArray[np.uint8]:
+        """See `DecoderJob`."""
+        del content
+        side = self.framing.size
+        return np.frombuffer(answer.body, np.uint8).reshape(side, side, self.framing.channels)
 
 
 @dataclass(frozen=True)
@@ -127,12 +144,12 @@ class CheckJob(DecoderJob[None]):
 
 
 Jobs = Mapping[str, type[DecoderJob[Any]]]
-JOBS: Jobs = {job.__name__: job for job in (PrepareJob, PixelsJob, PreviewJob, CheckJob)}
+JOBS: Jobs = {job.__name__: job for job in (PrepareJob, PixelsJob, FramedJob, PreviewJob, CheckJob)}
 
 
 def as_request(job: DecoderJob[Any]) -> Mapping[str, Any]:
     """Return a job as JSON can hold it."""
-    assert isinstance(job, PrepareJob | PixelsJob | PreviewJob | CheckJob)
+    assert isinstance(job, PrepareJob | PixelsJob | FramedJob | PreviewJob | CheckJob)
     return {"job": type(job).__name__, **asdict(job)}
 
 
@@ -142,4 +159,9 @@ def job_of(request: Mapping[str, Any], jobs: Jobs = JOBS) -> DecoderJob[Any]:
     make = jobs[settings.pop("job")]
     if "recipe" in settings:
         settings["recipe"] = ImageRecipe(**settings["recipe"])
+    if "framing" in settings:
+        steps = tuple(
+            FramingStep(**{**step, "colour": tuple(step["colour"])}) for step in settings["framing"]["steps"]
+        )
+        settings["framing"] = Framing(**{**settings["framing"], "steps": steps})
     return make(**settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,7 +50,7 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> PreparedPicture | Un
     The EXIF tag gives the orientation; transparency becomes white; colours become sRGB; 16-bit values are
     scaled; an animation contributes its first frame.
     """
-    coarse = _coarse(content, recipe)
+    coarse = coarse_picture(content, lambda width, height: _target(width, height, recipe))
     if isinstance(coarse, Unusable):
         return coarse
     return PreparedPicture(
@@ -60,17 +61,12 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> PreparedPicture | Un
     )
 
 
-def square_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8] | Unusable:
-    """Return the square picture before it is encoded: (S, S, 3) uint8, RGB."""
-    square = _square_of(content, recipe)
-    return square if isinstance(square, Unusable) else np.asarray(square)
-
-
 def encoded_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8] | Unusable:
     """Return the square picture as readers of the dataset decode it: (S, S, 3) uint8, RGB."""
-    square = _square_of(content, recipe)
-    if isinstance(square, Unusable):
-        return square
+    coarse = coarse_picture(content, lambda width, height: _target(width, height, recipe))
+    if isinstance(coarse, Unusable):
+        return coarse
+    square = _square(coarse, recipe)
     with Image.open(io.BytesIO(_encoded(square, recipe)), formats=(recipe.format,)) as image:
         return np.asarray(image)
 
@@ -99,35 +95,43 @@ def preview(content: bytes, side: int) -> bytes | Unusable:
     return _saved(shown(decoded, size, Image.Resampling.BICUBIC), "JPEG", quality=_PREVIEW_QUALITY)
 
 
-def _square_of(content: bytes, recipe: ImageRecipe) -> Image.Image | Unusable:
-    coarse = _coarse(content, recipe)
-    return coarse if isinstance(coarse, Unusable) else _square(coarse, recipe)
-
-
 @dataclass(frozen=True, slots=True)
-class _CoarsePicture:
-    """A picture with few more pixels than are needed, its file's header, and the size to give it."""
+class CoarsePicture:
+    """A picture with few more pixels than are needed.
+
+    Attributes:
+        decoded: The pixels.
+        header: Header of the file.
+        target: (width, height) to resize it to, px, before it is turned as its orientation says.
+    """
 
     decoded: DecodedPicture
     header: ImageHeader
     target: tuple[int, int]
 
 
-def _coarse(content: bytes, recipe: ImageRecipe) -> _CoarsePicture | Unusable:
-    """Decode, then average whole blocks of pixels as long as more remain than either use of them needs."""
+def coarse_picture(
+    content: bytes, target_of: Callable[[int, int], tuple[int, int]]
+) -> CoarsePicture | Unusable:
+    """Decode, then average whole blocks of pixels as long as more remain than either use of them needs.
+
+    Args:
+        content: The file.
+        target_of: Maps (width, height) of the picture to those that it is resized to, px.
+    """
     header = decodable(content)
     if isinstance(header, Unusable):
         return header
     if reason := _unfit(header):
         return Unusable(reason)
-    target = _target(header, recipe)
+    target = target_of(header.width, header.height)
     decoded = decode(content, header, at_least=(_least(target[0]), _least(target[1])))
     if isinstance(decoded, Unusable):
         return decoded
     width, height = decoded.size
     across = int(width / max(target[0], _LUMINANCE_FROM_PX) / _REDUCING_GAP) or 1
     down = int(height / max(target[1], _LUMINANCE_FROM_PX) / _REDUCING_GAP) or 1
-    return _CoarsePicture(_reduced(decoded, across, down), header, target)
+    return CoarsePicture(_reduced(decoded, across, down), header, target)
 
 
 def _unfit(header: ImageHeader) -> str:
@@ -137,12 +141,12 @@ def _unfit(header: ImageHeader) -> str:
     return "too_narrow" if longer > MAX_ASPECT * shorter else ""
 
 
-def _target(header: ImageHeader, recipe: ImageRecipe) -> tuple[int, int]:
+def _target(width: int, height: int, recipe: ImageRecipe) -> tuple[int, int]:
     """Size of the whole picture before it is centred in the square."""
     if recipe.fit == "squash":
         return recipe.size, recipe.size
-    scale = recipe.size / (min if recipe.fit == "crop" else max)(header.width, header.height)
-    return max(1, round(header.width * scale)), max(1, round(header.height * scale))
+    scale = recipe.size / (min if recipe.fit == "crop" else max)(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _least(side: int) -> int:
@@ -167,7 +171,7 @@ def _luminance(decoded: DecodedPicture) -> Image.Image:
     return shown(decoded, (LUMINANCE_SIDE_PX, LUMINANCE_SIDE_PX), Image.Resampling.BOX).convert("L")
 
 
-def _square(coarse: _CoarsePicture, recipe: ImageRecipe) -> Image.Image:
+def _square(coarse: CoarsePicture, recipe: ImageRecipe) -> Image.Image:
     """The picture in the middle of a white square; what is larger than the square is cut."""
     image = shown(coarse.decoded, coarse.target, Image.Resampling.BICUBIC)
     square = Image.new("RGB", (recipe.size, recipe.size), "white")

@@ -51,6 +51,16 @@ def kind_of(path: Path) -> DirectoryKind | None:
     return next((kind for kind, file in DESCRIPTION_FILES.items() if (path / file).exists()), None)
 
 
+def described_kind(path: Path) -> DirectoryKind | None:
+    """Return the kind that a directory's description states; None if it has none, or one of another program."""
+    kind = kind_of(path)
+    try:
+        value = None if kind is None else read_json(path / DESCRIPTION_FILES[kind])
+    except (DamagedError, OSError):
+        return None
+    return kind if isinstance(value, dict) and value.get("kind") == kind else None
+
+
 def claim_directory(path: Path, kind: DirectoryKind) -> bool:
     """Create a directory of this kind, or accept an existing one.
 
@@ -148,8 +158,7 @@ def _hub_blobs(folder: Path) -> Path | None:
     """Return the folder of the files of a model in the cache of the Hugging Face hub; None anywhere else."""
     snapshots = folder.resolve().parent
     blobs = snapshots.parent / "blobs"
-    is_cache = snapshots.name == "snapshots" and snapshots.parent.name.startswith("models--")
-    return blobs if is_cache and blobs.is_dir() and not blobs.is_symlink() else None
+    return blobs if snapshots.name == "snapshots" and blobs.is_dir() and not blobs.is_symlink() else None
 
 
 def _require_plain(entry: os.DirEntry[str]) -> None:

@@ -23,8 +23,8 @@ import numpy.typing as npt
 from alti2v.errors import UsageError
 from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.onnx import runtime
-from alti2v.model.onnx.contract import CONTRACTS, Format
-from alti2v.model.onnx.reader import fed
+from alti2v.model.taggers.description import ModelInput
+from alti2v.model.taggers.session import fed
 
 _PLACES = 8  # occlusion: so many places along a side, each covered with half of its neighbours
 _LEAST = 1e-7  # a probability that float32 rounds to 0 or 1 keeps finite log-odds
@@ -151,7 +151,7 @@ def keras_head(network: Any) -> GapHead | None:  # noqa: ANN401 - keras.Model
     )
 
 
-def onnx_head(folder: Path, form: Format) -> GapHead | None:
+def onnx_head(file: Path, takes: ModelInput) -> GapHead | None:
     """The head of a model that `onnx_graph` wrote; None for any other, and where onnx is not installed.
 
     The weights lie in the file by name, and the feature map is what goes into its one GlobalAveragePool: that
@@ -161,8 +161,7 @@ def onnx_head(folder: Path, form: Format) -> GapHead | None:
         onnx, onnxruntime = runtime.onnx, runtime.onnxruntime
     except UsageError:
         return None
-    contract = CONTRACTS[form]
-    model = onnx.load(str(folder / contract.model_file), load_external_data=False)
+    model = onnx.load(str(file), load_external_data=False)
     numbers = {one.name: one for one in model.graph.initializer}
     pools = [node for node in model.graph.node if node.op_type == "GlobalAveragePool"]
     names = ("features/kernel", "features/bias", "logits/kernel")
@@ -177,12 +176,9 @@ def onnx_head(folder: Path, form: Format) -> GapHead | None:
     del model.graph.output[:]
     model.graph.output.append(onnx.helper.make_tensor_value_info(place, onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    given = session.get_inputs()[0]
-    takes = np.uint8 if given.type == "tensor(uint8)" else np.float32
 
     def positions(picture: Uint8Array) -> Float32Array:
-        pictures = fed(picture[None], contract).astype(takes)
-        found: Float32Array = session.run([place], {given.name: pictures})[0][0]  # (C, H, W)
+        found: Float32Array = session.run([place], {takes.name: fed(picture[None], takes)})[0][0]  # (C, H, W)
         return found.transpose(1, 2, 0)
 
     return GapHead(

@@ -25,7 +25,8 @@ from alti2v.errors import UsageError
 from alti2v.model.arrays import Uint8Array
 from alti2v.pictures.decode import Unusable
 from alti2v.pictures.decoder_process import Decoder, process_decoders
-from alti2v.pictures.jobs import PixelsJob
+from alti2v.pictures.framing import Framing
+from alti2v.pictures.jobs import DecoderJob, FramedJob, PixelsJob
 from alti2v.pictures.limits import MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX
 from alti2v.pictures.recipe import ImageRecipe
 
@@ -67,20 +68,9 @@ class Square:
     jpeg: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """What becomes of a picture before a network sees it.
-
-    Attributes:
-        recipe: shape and size.
-        is_encoded: whether it goes through the dataset's JPEG, as the pictures did that a network of ours was
-            trained on; networks of others get the pixels.
-    """
-
-    recipe: ImageRecipe
-    is_encoded: bool = True
-
-
+# How pictures are prepared: as for the dataset that the network was trained on, its JPEG included, or as other
+# people's clients do it.
+Preparation = ImageRecipe | Framing
 # A problem is a picture that is known to be of no use, in its place in the order.
 Source = Path | bytes | Square | Problem
 
@@ -92,7 +82,7 @@ def decoding_threads() -> int:
 
 def prepared_ahead(
     pictures: Iterable[tuple[_P, Source]],
-    preparation: Preprocessing,
+    preparation: Preparation,
     *,
     ahead: int,
     threads: int,
@@ -137,19 +127,23 @@ def prepared_ahead(
                 decoder.stop()
 
 
-def pixels(source: Source, preparation: Preprocessing) -> Uint8Array | Problem:
-    """Prepare one picture: (S, S, 3) uint8, RGB, or what is wrong with it. Raises nothing about the picture."""
+def pixels(source: Source, preparation: Preparation) -> Uint8Array | Problem:
+    """Prepare one picture: (S, S, 3) uint8, RGB, with a mask (S, S, 4), or what is wrong with it."""
     with process_decoders().borrowed() as decoder:
         return _pixels(source, preparation, decoder)
 
 
-def _pixels(source: Source, preparation: Preprocessing, decoder: Decoder) -> Uint8Array | Problem:
+def _pixels(source: Source, preparation: Preparation, decoder: Decoder) -> Uint8Array | Problem:
     if isinstance(source, Problem):
         return source
     content = source.jpeg if isinstance(source, Square) else _content(source)
     if isinstance(content, Problem):
         return content
-    job = PixelsJob(preparation.recipe, preparation.is_encoded, is_square=isinstance(source, Square))
+    job: DecoderJob[Uint8Array] = (
+        FramedJob(preparation)
+        if isinstance(preparation, Framing)
+        else PixelsJob(preparation, is_square=isinstance(source, Square))
+    )
     prepared = decoder.run(job, content)
     if isinstance(prepared, Unusable):
         return Problem(prepared.reason, _IN_WORDS.get(prepared.reason, prepared.reason))

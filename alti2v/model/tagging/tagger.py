@@ -22,11 +22,13 @@ import numpy.typing as npt
 from alti2v.errors import DataError, UsageError
 from alti2v.model.arrays import Uint8Array
 from alti2v.model.evaluation.thresholds import BETAS, Rule, TunedThresholds, own_thresholds, read_thresholds
-from alti2v.model.onnx.contract import Format
+from alti2v.model.taggers.description import ModelDescription
+from alti2v.model.taggers.folder import open_tagger, recognised, refused
+from alti2v.model.taggers.run import describe_run
 from alti2v.model.tagging.heatmap import GapHead, HeatMap, heat_map, keras_head, onnx_head
 from alti2v.model.tagging.preprocess import (
     PictureInput,
-    Preprocessing,
+    Preparation,
     Problem,
     Source,
     decoding_threads,
@@ -34,10 +36,10 @@ from alti2v.model.tagging.preprocess import (
     source_of,
 )
 from alti2v.model.tagging.selection import Criterion, Probabilities, more_than, passing, ranked, ratings
-from alti2v.model.vocabulary import RATING, OutputTags, find_tag, make_vocabulary
+from alti2v.model.vocabulary import RATING, OutputTags, find_tag
 from alti2v.option_bounds import require_between
 from alti2v.pictures.decoder_process import process_decoders
-from alti2v.pictures.recipe import ImageRecipe
+from alti2v.storage.directory import DirectoryKind, described_kind
 from alti2v.storage.layout import MODEL_DIR, MODEL_FILE
 
 Features = npt.NDArray[np.float32]
@@ -47,7 +49,6 @@ _P = TypeVar("_P")
 # At 448 px a float32 picture takes 2.4 MB; a CPU gains nothing from batches of more than 16.
 DEFAULT_BATCH_SIZE = 16
 _BATCHES_AHEAD = 2
-_UNSAFE_SUFFIXES = (".keras", ".h5", ".hdf5", ".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".pb", ".joblib")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +79,10 @@ class Tagger:
     """A loaded model.
 
     Attributes:
-        forward: Maps (B, S, S, 3) uint8 RGB to probabilities (B, T) float32, vectors (B, F) float32 or None.
-        vocabulary: Names and categories of the T outputs.
-        preprocessing: Conversion of a picture to what the network takes.
-        features: Length F of a vector; None if the model gives no vectors.
-        threshold: Threshold at which precision equals recall on the validation split; None if unknown.
+        forward: Maps (B, S, S, 3) uint8 RGB, or (B, S, S, 4) if it wants to know the padding, to probabilities
+            (B, T) float32, vectors (B, F) float32 or None.
+        description: What goes in and out, and thresholds that come with the model.
+        device: What it runs on, for display: "CPU", "CUDA".
         tuned: Tuned threshold of each tag; None if the model has none.
         head: Returns the layers after the pooling, for heat maps, or None if they are not known; may load the
             model a second time.
@@ -91,10 +91,8 @@ class Tagger:
     """
 
     forward: Callable[[Uint8Array], tuple[Probabilities, Features | None]]
-    vocabulary: OutputTags
-    preprocessing: Preprocessing
-    features: int | None
-    threshold: float | None = None
+    description: ModelDescription
+    device: str
     tuned: TunedThresholds | None = None
     head: Callable[[], GapHead | None] = lambda: None
     batch_size: int = DEFAULT_BATCH_SIZE
@@ -103,6 +101,26 @@ class Tagger:
     def __post_init__(self) -> None:
         require_between("batch_size", self.batch_size, 1)
         require_between("threads", self.threads, 1)
+
+    @property
+    def vocabulary(self) -> OutputTags:
+        """Names and categories of the T outputs."""
+        return self.description.vocabulary
+
+    @property
+    def preprocessing(self) -> Preparation:
+        """Conversion of a picture to what the network takes."""
+        return self.description.input.preparation
+
+    @property
+    def features(self) -> int | None:
+        """Length F of a vector; None if the model gives no vectors."""
+        return self.description.output.features
+
+    @property
+    def threshold(self) -> float | None:
+        """Threshold of tags without one of their own; None if the model brings none."""
+        return self.description.thresholds.overall
 
     def estimate_plausible_tags(
         self, images: Sequence[PictureInput], threshold: float = 0.25, threshold_rule: str = "constant"
@@ -292,47 +310,42 @@ def load_tagger(path: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE, preci
     """Load a tagger.
 
     Args:
-        path: A RUN or the saved model in it (Keras), or a folder with model.onnx and its table of tags: an
-            exported folder or any WD tagger (onnxruntime; TensorFlow is not imported).
+        path: A RUN or the saved model in it (Keras), or the folder of an export or of a tagger of any family in
+            `taggers.families` (onnxruntime; TensorFlow is not imported).
         batch_size: Pictures per forward pass, > 0.
         precision: Number format that the layers of a RUN compute in: "float32", "bfloat16", "float16", or
             "auto", bfloat16 where this machine is faster in it. model.onnx is always computed as it is.
 
     Raises:
-        UsageError: There is no model, or it is of a kind that is not loaded because it can run code.
+        UsageError: There is no model, or it is of a kind that is not loaded.
         VersionError: The model has another format version.
         DamagedError: A part is missing, or does not match the others.
     """
-    from alti2v.model.onnx.reader import form_of
-
     process_decoders().warm(decoding_threads())  # they start while the model is loaded
     folder = Path(path)
-    inner = folder / MODEL_DIR if (folder / MODEL_DIR).is_dir() else folder
-    if form_of(folder) is not None:
+    if recognised(folder) is not None:
         return _from_onnx(folder, batch_size=batch_size)
-    if not (inner / MODEL_FILE).is_file():
-        _refuse_others(folder)
+    inner = folder / MODEL_DIR if (folder / MODEL_DIR).is_dir() else folder
+    if not (inner / MODEL_FILE).is_file() and described_kind(folder) is not DirectoryKind.RUN:
+        raise UsageError(refused(folder))
     return _from_saved_model(folder, inner, batch_size=batch_size, precision=precision)
 
 
-def _from_onnx(folder: Path, *, batch_size: int) -> Tagger:
-    from alti2v.model.onnx.reader import load_onnx_folder
-
-    model = load_onnx_folder(folder)
-    tuned = read_thresholds(folder)
+def _from_onnx(path: Path, *, batch_size: int) -> Tagger:
+    opened = open_tagger(path)
+    description = opened.description
     return Tagger(
-        forward=model.forward,
-        vocabulary=model.vocabulary,
-        preprocessing=Preprocessing(ImageRecipe(size=model.size), is_encoded=model.form is Format.ONNX),
-        features=model.features,
-        threshold=model.threshold,
-        tuned=tuned,
-        head=functools.cache(lambda: onnx_head(folder, model.form)),
+        forward=opened.forward,
+        description=description,
+        device=opened.device,
+        tuned=read_thresholds(opened.folder),
+        head=functools.cache(lambda: onnx_head(opened.folder / description.model_file, description.input)),
         batch_size=batch_size,
     )
 
 
 def _from_saved_model(path: Path, folder: Path, *, batch_size: int, precision: str) -> Tagger:
+    from alti2v.model import backend
     from alti2v.model.network.precision import choose_precision
     from alti2v.model.saved_model import load_model
 
@@ -344,27 +357,11 @@ def _from_saved_model(path: Path, folder: Path, *, batch_size: int, precision: s
 
     return Tagger(
         forward=forward,
-        vocabulary=make_vocabulary((tag.name, tag.category.value) for tag in saved.tags),
-        preprocessing=Preprocessing(ImageRecipe(size=saved.size)),
-        features=saved.architecture.features,
-        threshold=saved.threshold,
+        description=describe_run(
+            saved.tags, size=saved.size, features=saved.architecture.features, threshold=saved.threshold
+        ),
+        device="GPU" if backend.tf.config.list_physical_devices("GPU") else "CPU",
         tuned=read_thresholds(folder),
         head=functools.cache(lambda: keras_head(saved.network)),
         batch_size=batch_size,
     )
-
-
-def _refuse_others(path: Path) -> None:
-    """Raise if the path holds a model of a kind that is not loaded."""
-    if path.is_file() and path.suffix == ".onnx":
-        raise UsageError(f"{path} is a file: give the folder that holds model.onnx and selected_tags.csv")
-    unsafe = next((file.name for file in _files(path) if file.suffix in _UNSAFE_SUFFIXES), None)
-    if unsafe is not None:
-        raise UsageError(
-            f"{path} holds {unsafe}, and models of this kind are not loaded because they can run code: "
-            "give a RUN, or a folder with model.onnx and selected_tags.csv"
-        )
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(path.iterdir()) if path.is_dir() else []

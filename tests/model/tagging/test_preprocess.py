@@ -15,15 +15,16 @@ from PIL import Image
 
 from alti2v.errors import UsageError
 from alti2v.model.arrays import Uint8Array
-from alti2v.model.tagging.preprocess import Preprocessing, Problem, pixels, prepared_ahead, source_of
+from alti2v.model.tagging.preprocess import Preparation, Problem, pixels, prepared_ahead, source_of
 from alti2v.pictures.decode import Unusable
+from alti2v.pictures.framing import Framing, letterbox
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.pictures.square import prepare_picture
 from tests.pictures.helpers.files import with_chunk
 
 RECIPE = ImageRecipe(size=64)
-AS_OURS = Preprocessing(RECIPE)
-AS_OTHERS = Preprocessing(RECIPE, is_encoded=False)
+AS_OURS = RECIPE
+AS_OTHERS = Framing(steps=(letterbox(RECIPE.size),))
 
 
 def noisy(size: Any = (150, 110), mode: Any = "RGB") -> Any:
@@ -38,8 +39,8 @@ def encoded(image: Any, form: Any, **saving: Any) -> Any:
     return file.getvalue()
 
 
-def sound_pixels(content: bytes, preprocessing: Preprocessing = AS_OURS) -> Uint8Array:
-    prepared = pixels(content, preprocessing)
+def sound_pixels(content: bytes, preparation: Preparation = AS_OURS) -> Uint8Array:
+    prepared = pixels(content, preparation)
     assert not isinstance(prepared, Problem), prepared
     return prepared
 
@@ -233,7 +234,7 @@ def test_order_stays_and_only_so_many_are_taken_ahead(tmp_path: Path) -> None:
             yield number, content
 
     seen = []
-    for number, prepared in prepared_ahead(source(), Preprocessing(ImageRecipe(size=32)), ahead=7, threads=3):
+    for number, prepared in prepared_ahead(source(), ImageRecipe(size=32), ahead=7, threads=3):
         assert not isinstance(prepared, Problem), prepared
         seen.append((number, round(float(prepared.mean()) / 3)))
         assert len(taken) - len(seen) < 7

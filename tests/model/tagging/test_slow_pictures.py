@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from alti2v.model.tagging import preprocess
-from alti2v.model.tagging.preprocess import Preprocessing, Problem, pixels, prepared_ahead
+from alti2v.model.tagging.preprocess import Problem, pixels, prepared_ahead
 from alti2v.pictures.decoder_process import DecoderPool
 from alti2v.pictures.limits import DecoderLimits
 from alti2v.pictures.recipe import ImageRecipe
@@ -23,7 +23,7 @@ from tests.dataset.helpers.tiny_store import drawing, encoded
 from tests.pictures.helpers.files import with_many_scans
 
 ROOT = Path(__file__).parents[3]
-PREPARATION = Preprocessing(ImageRecipe(size=32))
+PREPARATION = ImageRecipe(size=32)
 SOUND = encoded(drawing(1))
 
 
@@ -74,11 +74,11 @@ def test_ctrl_c_does_not_wait_for_a_slow_picture(slow: bytes, tmp_path: Path) ->
     (tmp_path / "slow.jpg").write_bytes(slow)
     program = """
 from pathlib import Path
-from alti2v.model.tagging.preprocess import Preprocessing, prepared_ahead
+from alti2v.model.tagging.preprocess import prepared_ahead
 from alti2v.pictures.recipe import ImageRecipe
 pictures = [(number, Path("slow.jpg")) for number in range(3)]
 print("begun", flush=True)
-for _ in prepared_ahead(pictures, Preprocessing(ImageRecipe(size=32)), ahead=2, threads=2):
+for _ in prepared_ahead(pictures, ImageRecipe(size=32), ahead=2, threads=2):
     pass
 """
     process = subprocess.Popen(

@@ -195,14 +195,13 @@ def test_a_fixed_batch_is_filled_up(tmp_path: Path, pictures: Any) -> None:
     ("spoil", "error", "message"),
     [
         ({"rows": [("1girl", 0)]}, DamagedError, r"selected_tags\.csv has 1 rows for 10 outputs"),
-        ({"size": "S"}, DamagedError, "it is a model of another kind"),
         ({"with_sigmoid": False}, DamagedError, "not probabilities"),
     ],
 )
 def test_folders_that_do_not_fit_are_refused(
     tmp_path: Path, pictures: Any, spoil: Any, error: Any, message: Any
 ) -> None:
-    """A table of another model, another kind of input, logits: one line that says so."""
+    """A table of another model, logits: one line that says so."""
     write_wd_folder(tmp_path / "wd", **spoil)
 
     with pytest.raises(error, match=message):

@@ -1,0 +1,159 @@
+"""Description of a tagger: what goes in, what comes out, and what the outputs mean. Pure data.
+
+Each family of folders has a reader that makes one (`families`); everything else knows nothing of families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from alti2v.errors import UsageError
+from alti2v.model.arrays import Float32Array
+from alti2v.model.taggers.graph import PICTURE_TYPES, Graph, GraphTensor
+from alti2v.model.vocabulary import OutputTags
+from alti2v.pictures.framing import Framing
+from alti2v.pictures.recipe import ImageRecipe
+
+MOST_BATCH = 1024  # the graph may be anybody's
+Channels = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInput:
+    """How pictures are fed: each value is (pixel * scale - mean) / std, with pixels from 0 to 255.
+
+    Attributes:
+        name: Input of the graph.
+        preparation: How any picture becomes a square; an `ImageRecipe` for networks that a dataset has trained.
+        channels_first: True for (B, 3, S, S), False for (B, S, S, 3).
+        bgr: True if the channels are blue, green, red.
+        scale: Factor of the pixels: 1, or 1 / 255.
+        mean, std: In the order of the channels as fed.
+        dtype: "float32", "float16" or "uint8".
+        batch: Number of pictures that the graph insists on; None for any number.
+        mask: Input that takes (B, S, S) bool, True in the padding; None if there is none.
+    """
+
+    name: str
+    preparation: Framing | ImageRecipe
+    channels_first: bool = False
+    bgr: bool = False
+    scale: float = 1.0
+    mean: Channels = (0.0, 0.0, 0.0)
+    std: Channels = (1.0, 1.0, 1.0)
+    dtype: str = "float32"
+    batch: int | None = None
+    mask: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and not 1 <= self.batch <= MOST_BATCH:
+            raise ValueError(f"the model takes batches of {self.batch:,} pictures")
+
+    @property
+    def size(self) -> int:
+        """Side of the pictures, px."""
+        return self.preparation.size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOutput:
+    """What comes out.
+
+    Attributes:
+        tags: Output with a column for each tag.
+        logits: True if it comes before the sigmoid.
+        vectors: Output with the picture's vector; None if there is none.
+        features: Length of a vector; None if there is none, or the graph does not say.
+    """
+
+    tags: str
+    logits: bool = False
+    vectors: str | None = None
+    features: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelThresholds:
+    """Thresholds that come with a model: a tag passes if its probability is at least that.
+
+    Attributes:
+        overall: For tags without another one; None if the model does not say.
+        by_category: Category -> threshold.
+        by_tag: (T,) float32, NaN for a tag without one; None if no tag has one.
+        source: Where they are from, for display: "best_threshold in selected_tags.csv".
+    """
+
+    overall: float | None = None
+    by_category: Mapping[str, float] = field(default_factory=dict)
+    by_tag: Float32Array | None = None
+    source: str = ""
+
+    def of(self, vocabulary: OutputTags, *, otherwise: float) -> Float32Array:
+        """Return the threshold of every output, (T,); `otherwise` where the model has none."""
+        found = np.full(len(vocabulary), otherwise if self.overall is None else self.overall, np.float32)
+        for category, threshold in self.by_category.items():
+            found[vocabulary.members.get(category, [])] = threshold
+        return found if self.by_tag is None else np.where(np.isnan(self.by_tag), found, self.by_tag)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDescription:
+    """A tagger.
+
+    Attributes:
+        family: Family of the folder, for display.
+        model_file: File of the network, relative to the folder.
+        input: What goes in.
+        output: What comes out.
+        vocabulary: Names and categories of the T outputs.
+        thresholds: Thresholds that come with the model.
+        copyright_of: Character -> copyrights that it belongs to; empty if the model does not say.
+        notes: What a user should know of the folder, a line each.
+    """
+
+    family: str
+    model_file: str
+    input: ModelInput
+    output: ModelOutput
+    vocabulary: OutputTags
+    thresholds: ModelThresholds = field(default_factory=ModelThresholds)
+    copyright_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def side_of(tensor: GraphTensor, *, channels_first: bool, otherwise: int) -> int:
+    """Return the side of the pictures that an input declares; `otherwise` if it leaves it open.
+
+    Raises:
+        UsageError: The input takes something else.
+    """
+    shape = tensor.shape
+    sides = shape[2:] if channels_first else shape[1:3]
+    channels = shape[1 if channels_first else 3] if len(shape) == 4 else 0
+    if len(shape) != 4 or channels not in (3, None) or tensor.type not in PICTURE_TYPES or len(set(sides)) != 1:
+        wanted = "(N, 3, S, S)" if channels_first else "(N, S, S, 3)"
+        raise UsageError(
+            f"the model takes {tensor} instead of pictures such as {wanted} float32: it is a model of another "
+            "kind"
+        )
+    return sides[0] or otherwise
+
+
+def is_channels_first(tensor: GraphTensor) -> bool:
+    """Return whether the second length of an input is that of the channels."""
+    return len(tensor.shape) == 4 and tensor.shape[1] == 3 and tensor.shape[3] != 3
+
+
+def require_width(graph: Graph, output: ModelOutput, tags: int, table: str) -> None:
+    """Require as many columns of an output as its table has rows.
+
+    Raises:
+        UsageError: The output is another one.
+    """
+    shape = graph.output(output.tags).shape
+    if len(shape) != 2 or shape[1] not in (None, tags):
+        columns = shape[1] if len(shape) == 2 else f"{len(shape)} dimensions instead of 2"
+        raise ValueError(f"{table} has {tags} rows for {columns} outputs: it is of another model")

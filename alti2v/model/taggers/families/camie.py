@@ -1,0 +1,60 @@
+"""Camie tagger, version 2: pictures in the middle of ImageNet's mean colour, 512 px, red, green, blue.
+
+One JSON file holds the vocabulary and, in the published one, thresholds. Of the two outputs with logits, the
+refined predictions are those that the card's figures are of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from alti2v.model.taggers.description import ModelDescription, ModelInput, side_of
+from alti2v.model.taggers.families.cl import mapping_table
+from alti2v.model.taggers.families.wd import output_of
+from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
+from alti2v.model.taggers.tables import read_document
+from alti2v.pictures.framing import Framing, letterbox
+
+METADATA = "*metadata.json"
+_SIDE_PX = 512
+_PADDING = (
+    124,
+    116,
+    104,
+)  # ImageNet's mean of red, green and blue, rounded; from the model's own onnx_inference.py
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def read_camie(files: Mapping[str, bytes], graph: Graph, model_file: str) -> ModelDescription:
+    """Describe a camie tagger."""
+    file = next(name for name in files if name.endswith("metadata.json"))
+    document = read_document(files[file], file)
+    try:
+        mapping = document["dataset_info"]["tag_mapping"]
+    except (KeyError, TypeError) as exc:
+        raise ValueError(f"{file} has no dataset_info with a tag_mapping: get it again") from exc
+    table = mapping_table(mapping, file)
+    tensor = graph.input(None)
+    side = side_of(tensor, channels_first=True, otherwise=_SIDE_PX)
+    return ModelDescription(
+        family="camie",
+        model_file=model_file,
+        input=ModelInput(
+            name=tensor.name,
+            preparation=Framing(steps=(letterbox(side, resampling="lanczos", colour=_PADDING),)),
+            channels_first=True,
+            scale=1 / 255,
+            mean=_MEAN,
+            std=_STD,
+            dtype=PICTURE_TYPES[tensor.type],
+            batch=tensor.shape[0],
+        ),
+        output=output_of(
+            graph,
+            graph.output("refined_predictions", "initial_predictions").name,
+            logits=True,
+            vectors="embedding",
+        ),
+        vocabulary=table.vocabulary,
+        notes=table.notes,
+    )

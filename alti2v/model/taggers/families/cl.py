@@ -1,0 +1,68 @@
+"""cl_tagger 1.0x, which kohya's sd-scripts read as their second format; also exports of ours in that format.
+
+Pictures are centred on white, (N, 3, S, S), blue, green, red, v / 127.5 - 1; the output holds logits. The table
+maps the number of an output to its tag and category, in one of two forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from alti2v.model.taggers.description import ModelDescription, ModelInput, side_of
+from alti2v.model.taggers.families.wd import output_of
+from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
+from alti2v.model.taggers.tables import CATEGORY_OF_WORD, TagTable, make_tag_table, ordered, read_document
+from alti2v.pictures.framing import Framing, letterbox
+
+TABLE = "tag_mapping.json"
+_SIDE_PX = 448
+
+
+def read_cl(files: Mapping[str, bytes], graph: Graph, model_file: str) -> ModelDescription:
+    """Describe a cl_tagger."""
+    table = mapping_table(read_document(files[TABLE], TABLE), TABLE)
+    tensor = graph.input(None)
+    side = side_of(tensor, channels_first=True, otherwise=_SIDE_PX)
+    return ModelDescription(
+        family="cl_tagger",
+        model_file=model_file,
+        input=ModelInput(
+            name=tensor.name,
+            preparation=Framing(steps=(letterbox(side),)),
+            channels_first=True,
+            bgr=True,
+            scale=1 / 255,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            dtype=PICTURE_TYPES[tensor.type],
+            batch=tensor.shape[0],
+        ),
+        output=output_of(graph, graph.outputs[0].name, logits=True),
+        vocabulary=table.vocabulary,
+        notes=table.notes,
+    )
+
+
+def mapping_table(document: Any, file: str) -> TagTable:  # noqa: ANN401 - JSON
+    """Make a table of {"0": {"tag", "category"}, ...}, or {"idx_to_tag": {...}, "tag_to_category": {...}}.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    try:
+        if "idx_to_tag" in document:
+            names = ordered(document["idx_to_tag"], file)
+            words = [document["tag_to_category"].get(name) for name in names]
+        else:
+            rows = ordered(document, file)
+            names, words = [row["tag"] for row in rows], [row["category"] for row in rows]
+    except (AttributeError, KeyError, TypeError) as exc:
+        raise ValueError(f"{file} is not the table of a tagger's tags ({exc!r:.80}): get it again") from exc
+    if not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"{file} is not the table of a tagger's tags (a tag without a name): get it again")
+    if not all(word is None or isinstance(word, str) for word in words):
+        raise ValueError(
+            f"{file} is not the table of a tagger's tags (a category that is no word): get it again"
+        )
+    return make_tag_table(names, words, file, category_of=CATEGORY_OF_WORD)

@@ -1,0 +1,97 @@
+"""Models in the form of imgutils' generic reader: animetimm's dbv4, PixAI 0.9 in ONNX, exports of ours.
+
+`preprocess.json` says how pictures are prepared, `categories.json` what the numbers of categories mean,
+`thresholds.csv` a threshold for each category, and the column `best_threshold` one for each tag. Of the
+outputs, `prediction` holds probabilities and `embedding` the vectors (imgutils/generic/multilabel_timm.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from alti2v.model.taggers.description import ModelDescription, ModelInput, ModelThresholds, side_of
+from alti2v.model.taggers.families.stages import read_stages
+from alti2v.model.taggers.families.wd import TABLE, output_of
+from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
+from alti2v.model.taggers.tables import (
+    CATEGORY_OF_NUMBER,
+    CATEGORY_OF_WORD,
+    TagTable,
+    read_category_thresholds,
+    read_document,
+    read_tag_csv,
+)
+
+PREPROCESS = "preprocess.json"
+CATEGORIES = "categories.json"
+THRESHOLDS = "thresholds.csv"
+
+
+def read_deepghs(files: Mapping[str, bytes], graph: Graph, model_file: str) -> ModelDescription:
+    """Describe a model that imgutils' generic reader takes."""
+    document = read_document(files[PREPROCESS], PREPROCESS)
+    stages = read_stages(_test_stages(document), PREPROCESS)
+    category_of = {**CATEGORY_OF_NUMBER, **_names_of_categories(files)}
+    table = read_tag_csv(files[TABLE], TABLE, category_of=category_of)
+    tensor = graph.input(None)
+    size = side_of(tensor, channels_first=True, otherwise=stages.framing.size)
+    if size != stages.framing.size:
+        raise ValueError(
+            f"{PREPROCESS} makes pictures of {stages.framing.size} px for a model that takes {size}"
+        )
+    tags = graph.output("prediction", "output", "logits").name
+    return ModelDescription(
+        family="deepghs",
+        model_file=model_file,
+        input=ModelInput(
+            name=tensor.name,
+            preparation=stages.framing,
+            channels_first=True,
+            scale=1 / 255,
+            mean=stages.mean,
+            std=stages.std,
+            dtype=PICTURE_TYPES[tensor.type],
+            batch=tensor.shape[0],
+        ),
+        output=output_of(graph, tags, logits=tags == "logits", vectors="embedding"),
+        vocabulary=table.vocabulary,
+        thresholds=_thresholds(files, table, category_of),
+        copyright_of=table.copyright_of,
+        notes=table.notes,
+    )
+
+
+def _test_stages(document: object) -> object:
+    """Return the stages for use: imgutils calls them "test"; its copies of other models have "stages"."""
+    if isinstance(document, dict):
+        return next((document[name] for name in ("test", "stages", "val") if name in document), None)
+    return document
+
+
+def _names_of_categories(files: Mapping[str, bytes]) -> dict[str, str]:
+    if CATEGORIES not in files:
+        return {}
+    rows = read_document(files[CATEGORIES], CATEGORIES)
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and isinstance(row.get("name"), str) and "category" in row for row in rows
+    ):
+        raise ValueError(f"{CATEGORIES} is not a list of categories with their names")
+    return {
+        str(row["category"]): CATEGORY_OF_WORD[row["name"].lower()]
+        for row in rows
+        if row["name"].lower() in CATEGORY_OF_WORD
+    }
+
+
+def _thresholds(files: Mapping[str, bytes], table: TagTable, category_of: Mapping[str, str]) -> ModelThresholds:
+    by_category = (
+        read_category_thresholds(files[THRESHOLDS], THRESHOLDS, category_of) if THRESHOLDS in files else {}
+    )
+    sources = [f"best_threshold in {TABLE}"] if table.thresholds is not None else []
+    sources += [THRESHOLDS] if by_category else []
+    return ModelThresholds(
+        overall=0.4 if sources else None,  # imgutils' own, where a category has none
+        by_category=by_category,
+        by_tag=table.thresholds,
+        source=" and ".join(sources),
+    )

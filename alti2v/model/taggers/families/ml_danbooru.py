@@ -1,0 +1,43 @@
+"""ML-Danbooru in ONNX: general tags alone, pictures stretched to 448 px, red, green, blue, 0 to 1; logits.
+
+Facts from imgutils/tagging/mldanbooru.py, whose threshold is 0.7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from alti2v.model.taggers.description import ModelDescription, ModelInput, ModelThresholds, side_of
+from alti2v.model.taggers.families.wd import output_of
+from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
+from alti2v.model.taggers.tables import read_tag_csv
+from alti2v.pictures.framing import Framing, FramingStep, StepKind
+
+TABLE = "*tags.csv"
+_SIDE_PX = 448
+_THRESHOLD = 0.7
+
+
+def read_ml_danbooru(files: Mapping[str, bytes], graph: Graph, model_file: str) -> ModelDescription:
+    """Describe an ML-Danbooru."""
+    file = next(name for name in files if name.endswith("tags.csv"))
+    table = read_tag_csv(files[file], file, name_columns=("name", "tag"))
+    tensor = graph.input(None)
+    side = side_of(tensor, channels_first=True, otherwise=_SIDE_PX)
+    stretched = FramingStep(kind=StepKind.STRETCH, width=side, height=side, resampling="bilinear")
+    return ModelDescription(
+        family="ML-Danbooru",
+        model_file=model_file,
+        input=ModelInput(
+            name=tensor.name,
+            preparation=Framing(steps=(stretched,)),
+            channels_first=True,
+            scale=1 / 255,
+            dtype=PICTURE_TYPES[tensor.type],
+            batch=tensor.shape[0],
+        ),
+        output=output_of(graph, graph.outputs[0].name, logits=True, vectors="embedding"),
+        vocabulary=table.vocabulary,
+        thresholds=ModelThresholds(overall=_THRESHOLD, source="imgutils' default for ML-Danbooru"),
+        notes=table.notes,
+    )

@@ -1,0 +1,33 @@
+"""Exports of ours in the format `onnx`: pixels as the network was trained on them, nothing renamed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from alti2v.model.taggers.description import ModelDescription, ModelInput, side_of
+from alti2v.model.taggers.families.wd import output_of
+from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
+from alti2v.model.taggers.tables import read_tag_csv
+from alti2v.pictures.recipe import ImageRecipe
+
+TABLE = "tags.csv"
+
+
+def read_native(files: Mapping[str, bytes], graph: Graph, model_file: str) -> ModelDescription:
+    """Describe an export of ours."""
+    table = read_tag_csv(files[TABLE], TABLE)
+    tensor = graph.input(None)
+    size = side_of(tensor, channels_first=False, otherwise=ImageRecipe().size)
+    return ModelDescription(
+        family="alti2v",
+        model_file=model_file,
+        input=ModelInput(
+            name=tensor.name,
+            preparation=ImageRecipe(size=size),
+            dtype=PICTURE_TYPES[tensor.type],
+            batch=tensor.shape[0],
+        ),
+        output=output_of(graph, graph.outputs[0].name),
+        vocabulary=table.vocabulary,
+        notes=table.notes,
+    )

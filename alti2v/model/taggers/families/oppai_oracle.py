@@ -1,0 +1,52 @@
+"""OppaiOracle 1.x: pictures on grey, with a second input that says where the grey is.
+
+The mask is True in the padding. The first two outputs, <PAD> and <UNK>, are no tags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from alti2v.model.taggers.description import ModelDescription, ModelInput, side_of
+from alti2v.model.taggers.families.stages import channels, colour
+from alti2v.model.taggers.families.wd import TABLE, output_of
+from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
+from alti2v.model.taggers.tables import read_document, read_tag_csv
+from alti2v.pictures.framing import Framing, letterbox
+
+PREPROCESSING = "preprocessing.json"
+_MASK_TYPE = "tensor(bool)"
+
+
+def read_oppai_oracle(files: Mapping[str, bytes], graph: Graph, model_file: str) -> ModelDescription:
+    """Describe an OppaiOracle."""
+    document = read_document(files[PREPROCESSING], PREPROCESSING)
+    size = document.get("image_size") if isinstance(document, dict) else None
+    if not isinstance(size, int):
+        raise ValueError(f"{PREPROCESSING} has the image_size {size!r:.40}")  # noqa: TRY004 - a fault of the file
+    table = read_tag_csv(files[TABLE], TABLE, name_columns=("name", "tag"))
+    tensor = graph.input(None)
+    if side_of(tensor, channels_first=True, otherwise=size) != size:
+        raise ValueError(f"{PREPROCESSING} makes pictures of {size} px for a model that takes {tensor}")
+    mask = next((one.name for one in graph.inputs if one.type == _MASK_TYPE), None)
+    padding = colour(document.get("pad_color", 114), PREPROCESSING)
+    return ModelDescription(
+        family="OppaiOracle",
+        model_file=model_file,
+        input=ModelInput(
+            name=tensor.name,
+            preparation=Framing(
+                steps=(letterbox(size, resampling="lanczos", colour=padding),), with_mask=mask is not None
+            ),
+            channels_first=True,
+            scale=1 / 255,
+            mean=channels(document.get("normalize_mean", 0.5), PREPROCESSING),
+            std=channels(document.get("normalize_std", 0.5), PREPROCESSING),
+            dtype=PICTURE_TYPES[tensor.type],
+            batch=tensor.shape[0],
+            mask=mask,
+        ),
+        output=output_of(graph, graph.output("probabilities").name, vectors="embedding"),
+        vocabulary=table.vocabulary,
+        notes=table.notes,
+    )

@@ -1,0 +1,65 @@
+"""WD taggers, v1.4 to v3, by SmilingWolf, and what has their form: exports of ours, idolsankaku, Z3D.
+
+Pictures are centred on white, (N, S, S, 3), blue, green, red, 0 to 255. The first output holds probabilities in
+the order of the table; a second one, as in imgutils' copies, holds the vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from alti2v.model.taggers.description import (
+    ModelDescription,
+    ModelInput,
+    ModelOutput,
+    is_channels_first,
+    side_of,
+)
+from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
+from alti2v.model.taggers.tables import CATEGORY_OF_NUMBER, E621_CATEGORY_OF_NUMBER, read_tag_csv
+from alti2v.pictures.framing import Framing, letterbox
+
+TABLE = "selected_tags.csv"
+E621_TABLE = "tags-selected.csv"  # Z3D's name
+_SIDE_PX = 448  # where the graph leaves it open: that of all published models
+
+
+def read_wd(files: Mapping[str, bytes], graph: Graph, model_file: str) -> ModelDescription:
+    """Describe a WD tagger."""
+    table_file = TABLE if TABLE in files else E621_TABLE
+    table = read_tag_csv(
+        files[table_file],
+        table_file,
+        category_of=E621_CATEGORY_OF_NUMBER if table_file == E621_TABLE else CATEGORY_OF_NUMBER,
+    )
+    tensor = graph.input(None)
+    first = is_channels_first(tensor)
+    side = side_of(tensor, channels_first=first, otherwise=_SIDE_PX)
+    return ModelDescription(
+        family="WD tagger",
+        model_file=model_file,
+        input=ModelInput(
+            name=tensor.name,
+            preparation=Framing(steps=(letterbox(side),)),
+            channels_first=first,
+            bgr=True,
+            dtype=PICTURE_TYPES[tensor.type],
+            batch=tensor.shape[0],
+        ),
+        output=output_of(graph, graph.outputs[0].name),
+        vocabulary=table.vocabulary,
+        copyright_of=table.copyright_of,
+        notes=table.notes,
+    )
+
+
+def output_of(graph: Graph, tags: str, *, logits: bool = False, vectors: str | None = None) -> ModelOutput:
+    """Describe the outputs: that of the tags, and that of the vectors, by its name or as the second one."""
+    others = [tensor for tensor in graph.outputs if tensor.name != tags and len(tensor.shape) == 2]
+    named = [tensor for tensor in others if tensor.name == vectors] if vectors else others[:1]
+    return ModelOutput(
+        tags=tags,
+        logits=logits,
+        vectors=named[0].name if named else None,
+        features=named[0].shape[1] if named else None,
+    )

@@ -1,0 +1,143 @@
+"""Reading of a tagger's folder: its files are chosen by name, read within bounds, and described."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from alti2v.errors import DamagedError, UsageError
+from alti2v.model.onnx.contract import REPORT_FILE
+from alti2v.model.taggers.description import ModelDescription, require_width
+from alti2v.model.taggers.families import by_hand
+from alti2v.model.taggers.recognition import ONNX_SUFFIX, RecognisedFolder, matching, recognise
+from alti2v.model.taggers.refusals import CODE_SUFFIXES, LFS_BEGINNING, refusal
+from alti2v.model.taggers.session import Forward, forward_of, open_model
+from alti2v.storage.directory import require_plain_model
+from alti2v.storage.documents import read_text_file
+from alti2v.storage.publish import read_json
+
+_MAX_NAMES = 10_000  # files that are looked at to name one that is not read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedTagger:
+    """A tagger that is ready to run.
+
+    Attributes:
+        folder: Its folder.
+        description: What goes in and out.
+        forward: Maps (B, S, S, 3 or 4) uint8 RGB to probabilities (B, T) and vectors (B, F) or None, float32.
+        device: What it runs on, for display.
+    """
+
+    folder: Path
+    description: ModelDescription
+    forward: Forward
+    device: str
+
+
+def recognised(path: Path) -> tuple[Path, RecognisedFolder] | None:
+    """Recognise a folder, or the path of an ONNX file in one; None if it holds no ONNX model with a table.
+
+    Raises:
+        UsageError: It holds several models, none of a usual name.
+        DamagedError: Its model.json is damaged.
+    """
+    is_model = path.is_file() and path.suffix == ONNX_SUFFIX
+    folder = path.parent if is_model else path
+    if not folder.is_dir():
+        return None
+    names = {entry.name for entry in os.scandir(folder) if entry.is_file()}
+    model_file = path.name if is_model else None
+    with _told_of(folder):
+        if by_hand.FILE in names and matching(names, f"*{ONNX_SUFFIX}"):
+            content = _content(folder / by_hand.FILE)
+            if by_hand.is_of_a_run(content):
+                names.remove(by_hand.FILE)
+            else:
+                model_file = model_file or by_hand.described_by_hand(content).model_file or None
+        found = recognise(names, model_file=model_file)
+    return None if found is None else (folder, found)
+
+
+def open_tagger(path: Path) -> OpenedTagger:
+    """Open the tagger of a folder.
+
+    Raises:
+        UsageError: None can be read, or a link leads elsewhere; the message says what there is, and where a
+            readable form is.
+        DamagedError: The model or its table is damaged, or they do not match.
+    """
+    found = recognised(path)
+    if found is None:
+        raise UsageError(refused(path))
+    require_plain_model(found[0])
+    folder, (family, model_file, names) = found[0], (found[1].family, found[1].model_file, found[1].files)
+    with _told_of(folder):
+        files = {name: _content(folder / name) for name in names}
+        _refuse_pointer(folder / model_file)
+        loaded = open_model(folder / model_file)
+        description = family.read(files, loaded.graph, model_file)
+        require_width(loaded.graph, description.output, len(description.vocabulary), names[0])
+    thresholds = description.thresholds
+    if thresholds.overall is None and (threshold := _reported_threshold(folder)) is not None:
+        thresholds = replace(thresholds, overall=threshold, source=thresholds.source or REPORT_FILE)
+    description = replace(description, thresholds=thresholds)
+    return OpenedTagger(
+        folder=folder,
+        description=description,
+        forward=forward_of(loaded, description, folder),
+        device=loaded.device,
+    )
+
+
+def refused(path: Path) -> str:
+    """Say why a path is refused."""
+    if not path.exists():
+        return f"{path} does not exist: give the folder of a model"
+    if path.is_file():
+        reason = "it can run code" if path.suffix in CODE_SUFFIXES else "a model is a folder"
+        return f"{path} is a file, which is not loaded ({reason}): give a RUN, or a folder with an ONNX model"
+    names: list[str] = []
+    for root, _, files in os.walk(path):
+        names += [str(Path(root, name).relative_to(path)) for name in files]
+        if len(names) > _MAX_NAMES:
+            break
+    return f"{path} {refusal(names)}"
+
+
+@contextmanager
+def _told_of(folder: Path) -> Iterator[None]:
+    """Add the folder to what readers say, who do not know it."""
+    try:
+        yield
+    except UsageError as exc:
+        raise UsageError(f"{folder}: {exc}") from exc
+    except ValueError as exc:
+        raise DamagedError(f"{folder}: {exc}") from exc
+
+
+def _content(file: Path) -> bytes:
+    _refuse_pointer(file)
+    return read_text_file(file)
+
+
+def _refuse_pointer(file: Path) -> None:
+    if not file.is_file():
+        raise UsageError(f"there is no {file.name}")
+    with file.open("rb") as content:
+        if content.read(len(LFS_BEGINNING)) == LFS_BEGINNING:
+            raise UsageError(
+                f"{file.name} is a pointer of Git LFS instead of the file: run `git lfs pull` there, or give "
+                "hf:owner/name"
+            )
+
+
+def _reported_threshold(folder: Path) -> float | None:
+    """Read the threshold from the report of an export; None if the file is something else."""
+    value = read_json(folder / REPORT_FILE) if (folder / REPORT_FILE).is_file() else None
+    found = value.get("threshold") if isinstance(value, dict) else None
+    return float(found) if isinstance(found, int | float) and 0 <= found <= 1 else None

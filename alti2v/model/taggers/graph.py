@@ -1,0 +1,66 @@
+"""Inputs and outputs that an ONNX file declares, as plain values. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from alti2v.errors import UsageError
+
+PICTURE_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
+
+
+@dataclass(frozen=True, slots=True)
+class GraphTensor:
+    """An input or output as declared.
+
+    Attributes:
+        name: Its name.
+        type: Onnxruntime's word, such as "tensor(float)".
+        shape: Lengths; None for a length that is open.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int | None, ...]
+
+    def __str__(self) -> str:
+        lengths = ", ".join("?" if length is None else str(length) for length in self.shape)
+        return f"{self.name} {self.type} ({lengths})"
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Everything that a model takes and gives."""
+
+    inputs: tuple[GraphTensor, ...]
+    outputs: tuple[GraphTensor, ...]
+
+    def output(self, *names: str) -> GraphTensor:
+        """Return the first output that has one of these names; the first of all if none has."""
+        found = {tensor.name: tensor for tensor in self.outputs}
+        return next((found[name] for name in names if name in found), self.outputs[0])
+
+    def input(self, name: str | None) -> GraphTensor:
+        """Return the input of this name, or for None the only one that takes pictures.
+
+        Raises:
+            UsageError: There is none.
+        """
+        found = [one for one in self.inputs if one.name == name or (name is None and is_picture(one))]
+        if len(found) != 1:
+            raise UsageError(
+                f"the model takes {listed(self.inputs)} instead of pictures such as (N, S, S, 3) float32: "
+                "it is a model of another kind"
+            )
+        return found[0]
+
+
+def is_picture(tensor: GraphTensor) -> bool:
+    """Return whether a tensor can hold pictures with three channels."""
+    return tensor.type in PICTURE_TYPES and len(tensor.shape) == 4 and 3 in (tensor.shape[1], tensor.shape[3])
+
+
+def listed(tensors: Iterable[GraphTensor]) -> str:
+    """Name tensors for a message."""
+    return f"{', '.join(map(str, tensors)) or 'nothing':.200}"

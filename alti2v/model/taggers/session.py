@@ -1,0 +1,143 @@
+"""Networks in ONNX Runtime: loading, feeding, and what their answers must be. Does not import TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.errors import DamagedError
+from alti2v.model.arrays import Float32Array, Uint8Array
+from alti2v.model.onnx import runtime
+from alti2v.model.taggers.description import ModelDescription, ModelInput
+from alti2v.model.taggers.graph import Graph, GraphTensor
+
+_PROVIDERS = (
+    "CUDAExecutionProvider",
+    "ROCMExecutionProvider",
+    "CoreMLExecutionProvider",
+    "CPUExecutionProvider",
+)
+Forward = Callable[[Uint8Array], tuple[Float32Array, Float32Array | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxSession:
+    """A loaded network.
+
+    Attributes:
+        session: onnxruntime.InferenceSession.
+        graph: What it declares.
+        device: What it runs on, for display: "CPU", "CUDA".
+    """
+
+    session: Any
+    graph: Graph
+    device: str
+
+
+def open_model(file: Path) -> OnnxSession:
+    """Load a network, on a GPU if onnxruntime can use one.
+
+    Raises:
+        UsageError: Onnxruntime is not installed.
+        DamagedError: The file is damaged.
+    """
+    ort = runtime.onnxruntime
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors; warnings are for authors of models
+    there = ort.get_available_providers()
+    try:
+        session = ort.InferenceSession(
+            str(file), options, providers=[name for name in _PROVIDERS if name in there]
+        )
+    except Exception as exc:  # onnxruntime derives its exceptions from Exception alone
+        reason = next(iter(str(exc).splitlines()), type(exc).__name__)
+        raise DamagedError(f"{file} cannot be loaded ({reason:.150}): get it again") from exc
+    return OnnxSession(
+        session=session,
+        graph=Graph(_tensors(session.get_inputs()), _tensors(session.get_outputs())),
+        device=session.get_providers()[0].removesuffix("ExecutionProvider"),
+    )
+
+
+def forward_of(loaded: OnnxSession, description: ModelDescription, folder: Path) -> Forward:
+    """Make the function from pictures to probabilities and vectors.
+
+    Raises:
+        DamagedError: When it is called: the answers are no probabilities of these tags.
+    """
+    takes, gives, tags = description.input, description.output, len(description.vocabulary)
+    wanted = [gives.tags, *([gives.vectors] if gives.vectors else [])]
+
+    def forward(images: Uint8Array) -> tuple[Float32Array, Float32Array | None]:
+        step = takes.batch or len(images)
+        parts = [images[start : start + step] for start in range(0, len(images), step)]
+        try:
+            answers = [_run(loaded.session, wanted, part, takes) for part in parts]
+        except Exception as exc:  # as in `open_model`; a constant may claim more numbers than fit into memory
+            reason = next(iter(str(exc).splitlines()), type(exc).__name__)
+            raise DamagedError(
+                f"{folder}: {description.model_file} does not run ({reason:.150}): get it again"
+            ) from exc
+        probabilities, *vectors = (np.concatenate(column) for column in zip(*answers, strict=True))
+        if probabilities.ndim != 2 or probabilities.shape[1] != tags:
+            raise DamagedError(
+                f"{folder}: the table has {tags} rows, the outputs are {probabilities.shape}: "
+                "it is of another model"
+            )
+        if not np.isfinite(probabilities).all():
+            raise DamagedError(f"{folder}: {description.model_file} answers NaN or infinity: get it again")
+        if gives.logits:
+            probabilities = _sigmoid(probabilities)
+        elif probabilities.min(initial=0) < 0 or probabilities.max(initial=0) > 1:
+            raise DamagedError(
+                f"{folder}: {description.model_file} gives numbers outside [0, 1]: they are not probabilities; "
+                "a model.json can say that they are logits (docs/READING.md)"
+            )
+        return probabilities, vectors[0] if vectors else None
+
+    return forward
+
+
+def fed(images: Uint8Array, takes: ModelInput) -> npt.NDArray[Any]:
+    """Convert pictures (B, S, S, 3 or 4) uint8 RGB to the axes, channels and range of a network."""
+    turned = images[..., 2::-1] if takes.bgr else images[..., :3]
+    axes = turned.transpose(0, 3, 1, 2) if takes.channels_first else turned
+    if takes.dtype == "uint8":
+        return np.ascontiguousarray(axes)
+    values = np.ascontiguousarray(axes, np.float32)
+    shape = (3, 1, 1) if takes.channels_first else (3,)
+    mean, std = (np.array(numbers, np.float32).reshape(shape) for numbers in (takes.mean, takes.std))
+    if takes.scale != 1 or mean.any() or (std != 1).any():
+        values *= np.float32(takes.scale) / std
+        values -= mean / std
+    return values.astype(takes.dtype, copy=False)
+
+
+def _run(session: Any, wanted: Sequence[str], part: Uint8Array, takes: ModelInput) -> list[Float32Array]:  # noqa: ANN401
+    """Return outputs for some pictures; a fixed batch is filled up with zeros."""
+    count = len(part)
+    if takes.batch is not None and count < takes.batch:
+        part = np.concatenate([part, np.zeros((takes.batch - count, *part.shape[1:]), part.dtype)])
+    inputs: dict[str, npt.NDArray[Any]] = {takes.name: fed(part, takes)}
+    if takes.mask is not None:
+        inputs[takes.mask] = part[..., 3] == 0
+    return [np.asarray(answer[:count], np.float32) for answer in session.run(list(wanted), inputs)]
+
+
+def _sigmoid(logits: Float32Array) -> Float32Array:
+    return np.exp(-np.logaddexp(np.float32(0), -logits))
+
+
+def _tensors(declared: Sequence[Any]) -> tuple[GraphTensor, ...]:
+    return tuple(
+        GraphTensor(
+            one.name, one.type, tuple(length if isinstance(length, int) else None for length in one.shape or ())
+        )
+        for one in declared
+    )

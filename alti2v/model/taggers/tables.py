@@ -1,0 +1,215 @@
+"""Tables of tags as published models bring them: CSV and JSON to names, categories and thresholds. Pure.
+
+Row i is output i. Faults are `ValueError`s whose text names the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from alti2v.model.arrays import Float32Array
+from alti2v.model.vocabulary import IGNORED, RATING, OutputTags, make_vocabulary
+from alti2v.records import CATEGORY_OF_CODE, Category
+
+# Word of a table -> category; those that are no category of boards are facts about the file or the picture.
+CATEGORY_OF_WORD: Mapping[str, str] = {
+    **{category.value: category.value for category in Category},
+    RATING: RATING,
+    "species": Category.GENERAL.value,
+    **dict.fromkeys(("quality", "model", "year", "lore"), Category.META.value),
+}
+# Danbooru's numbers, and the WD taggers' 9 for ratings.
+CATEGORY_OF_NUMBER: Mapping[str, str] = {
+    **{str(code): category.value for code, category in CATEGORY_OF_CODE.items()},
+    "9": RATING,
+}
+# e621's numbers (its help on tag categories): 5 is species, 7 meta, 8 lore.
+E621_CATEGORY_OF_NUMBER: Mapping[str, str] = {
+    **{str(code): category.value for code, category in CATEGORY_OF_CODE.items() if code != 5},
+    "5": Category.GENERAL.value,
+    "7": Category.META.value,
+    "8": Category.META.value,
+}
+_PLACEHOLDERS = frozenset({"<pad>", "<unk>"})  # OppaiOracle's first two outputs, which are no tags
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagTable:
+    """A table of tags.
+
+    Attributes:
+        vocabulary: Names and categories.
+        thresholds: (T,) float32 from a column, NaN where a cell is empty; None without the column.
+        copyright_of: Character -> its copyrights.
+        notes: What a user should know of the table, a line each.
+    """
+
+    vocabulary: OutputTags
+    thresholds: Float32Array | None = None
+    copyright_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def read_tag_csv(
+    content: bytes,
+    file: str,
+    *,
+    category_of: Mapping[str, str] = CATEGORY_OF_NUMBER,
+    name_columns: Sequence[str] = ("name",),
+) -> TagTable:
+    """Read a table with a header: column `name`, and `category`, `best_threshold` and `ips` if they are there.
+
+    Args:
+        content: The file; UTF-8, with or without a byte order mark, any line ends.
+        file: Its name, for messages.
+        category_of: Number or word -> category.
+        name_columns: Columns that may hold the name; without a column `category` all tags are general.
+
+    Raises:
+        ValueError: It is another file, or names a tag twice.
+    """
+    rows = _csv_rows(content, file)
+    column = next((name for name in name_columns if name in rows[0]), None)
+    if column is None:
+        raise ValueError(
+            f"{file} is not the table of a tagger's tags (no column {name_columns[0]!r}): get it again"
+        )
+    if any(row[column] in (None, "") for row in rows):
+        raise ValueError(f"{file} is not the table of a tagger's tags (a row without a name): get it again")
+    words = [row["category"] for row in rows] if "category" in rows[0] else ["general"] * len(rows)
+    names = [row[column] for row in rows]
+    table = make_tag_table(names, words, file, category_of={**CATEGORY_OF_WORD, **category_of})
+    return TagTable(
+        vocabulary=table.vocabulary,
+        thresholds=_column_of_thresholds([row["best_threshold"] for row in rows], file)
+        if "best_threshold" in rows[0]
+        else None,
+        copyright_of=_copyrights(names, [row["ips"] for row in rows], file) if "ips" in rows[0] else {},
+        notes=table.notes,
+    )
+
+
+def make_tag_table(
+    names: Sequence[str], words: Sequence[str | None], file: str, *, category_of: Mapping[str, str]
+) -> TagTable:
+    """Make a table from names and the words or numbers of their categories.
+
+    A category that is not known counts as unknown, with a note.
+
+    Raises:
+        ValueError: No category is known, or a tag is there twice.
+    """
+    unknown = Counter(word for word in words if (word or "").lower() not in category_of)
+    if not names:
+        raise ValueError(f"{file} has no tags: get it again")
+    if unknown.total() == len(words):
+        shown = ", ".join(repr(word) for word, _ in unknown.most_common(_SHOWN))
+        raise ValueError(f"{file} is not the table of a tagger's tags (no category is known: {shown:.80})")
+    categories = [category_of.get((word or "").lower(), Category.UNKNOWN.value) for word in words]
+    categories = [
+        IGNORED if name.lower() in _PLACEHOLDERS else RATING if name.startswith("rating:") else category
+        for name, category in zip(names, categories, strict=True)
+    ]
+    _require_unique(names, categories, file)
+    notes = tuple(
+        f"{count:,} {'tag' if count == 1 else 'tags'} of {file} with the category {word!r} count as unknown"
+        for word, count in unknown.most_common(_SHOWN)
+    )
+    return TagTable(vocabulary=make_vocabulary(zip(names, categories, strict=True)), notes=notes)
+
+
+def read_category_thresholds(content: bytes, file: str, category_of: Mapping[str, str]) -> dict[str, float]:
+    """Read thresholds.csv of imgutils: columns `category` and `threshold`; of several, the first counts.
+
+    Raises:
+        ValueError: It is another file.
+    """
+    found: dict[str, float] = {}
+    for row in _csv_rows(content, file):
+        if "threshold" not in row or "category" not in row:
+            raise ValueError(f"{file} has no columns category and threshold")
+        category = category_of.get((row["category"] or "").lower())
+        if category is not None:
+            found.setdefault(category, probability(row["threshold"], file))
+    return found
+
+
+def read_document(content: bytes, file: str) -> Any:  # noqa: ANN401 - the caller checks the shape
+    """Read JSON.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as exc:
+        raise ValueError(f"{file} is not JSON ({exc!s:.80}): get it again") from exc
+
+
+def ordered(mapping: Mapping[str, Any], file: str) -> list[Any]:
+    """Return the values of {"0": ..., "1": ...} in the order of their numbers.
+
+    Raises:
+        ValueError: The keys are others.
+    """
+    if set(mapping) != {str(number) for number in range(len(mapping))}:
+        raise ValueError(f"{file} does not number its tags from 0 to {len(mapping) - 1}: get it again")
+    return [mapping[str(number)] for number in range(len(mapping))]
+
+
+def probability(value: object, file: str) -> float:
+    """Convert a cell or a JSON number to a threshold.
+
+    Raises:
+        ValueError: It is no number in [0, 1].
+    """
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise ValueError(f"{file} has the threshold {value!r:.40}, which is not in [0, 1]")
+    return number
+
+
+def _csv_rows(content: bytes, file: str) -> list[dict[str, Any]]:
+    try:
+        rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    except (UnicodeDecodeError, csv.Error) as exc:
+        raise ValueError(f"{file} is not the table of a tagger's tags ({exc}): get it again") from exc
+    if not rows:
+        raise ValueError(f"{file} has no tags: get it again")
+    return rows
+
+
+def _column_of_thresholds(cells: Iterable[str | None], file: str) -> Float32Array | None:
+    found = np.array([probability(cell, file) if cell else np.nan for cell in cells], np.float32)
+    return None if bool(np.isnan(found).all()) else found
+
+
+def _copyrights(names: Sequence[str], cells: Sequence[str | None], file: str) -> dict[str, tuple[str, ...]]:
+    """Read the column `ips` of PixAI's table: a JSON list of copyrights for each character."""
+    found = {}
+    for name, cell in zip(names, cells, strict=True):
+        if cell and cell != "[]":
+            copyrights = read_document(cell.encode(), f"{file}, column ips")
+            if not isinstance(copyrights, list) or not all(isinstance(one, str) for one in copyrights):
+                raise ValueError(f"{file} has {cell!r:.60} in the column ips instead of a list of copyrights")
+            found[name] = tuple(copyrights)
+    return found
+
+
+def _require_unique(names: Sequence[str], categories: Sequence[str], file: str) -> None:
+    first: dict[tuple[str, str], int] = {}
+    for row, key in enumerate(zip(names, categories, strict=True)):
+        if first.setdefault(key, row) != row:
+            raise ValueError(f"rows {first[key]} and {row} of {file} are both {key[0]!r:.60}: get it again")
