@@ -12,6 +12,7 @@ from alti2v import __version__
 from alti2v.commands.crawl import crawl, status
 from alti2v.commands.dataset import build_shards, remove, verify
 from alti2v.commands.demo import board, demo
+from alti2v.commands.describe import describe_model
 from alti2v.commands.export import export
 from alti2v.commands.import_ import import_
 from alti2v.commands.model import evaluate, train
@@ -87,6 +88,7 @@ for _command in (
     verify,
     train,
     evaluate,
+    describe_model,
     tag,
     embed,
     search,

@@ -61,6 +61,7 @@ EXAMPLES = {
     "verify": "alti2v verify dataset",
     "train": "alti2v train dataset run --epochs 10 --batch-size 64",
     "eval": "alti2v eval run",
+    "model": "alti2v model model",
     "tag": "alti2v tag model pictures --threshold 0.3 --threshold character=0.8 --format csv",
     "embed": "alti2v embed model pictures --out vectors.parquet",
     "search": "alti2v search vectors.parquet --model model --picture pictures/red.png --count 2",

@@ -13,7 +13,7 @@ from tests.model.helpers.tiny_dataset import square, write_dataset
 from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 
 ROOT = Path(__file__).parents[2]
-RUN = ("stats", "tag", "embed", "search")
+RUN = ("stats", "model", "tag", "embed", "search")
 
 
 def examples() -> dict[str, list[str]]:

@@ -17,14 +17,15 @@ _WEIGHTS_SUFFIX = ".safetensors"
 CODE_SUFFIXES = (
     *(".keras", ".h5", ".hdf5", ".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".pb", ".joblib", ".bin"),
 )
-_BY_HAND = "export it to ONNX and describe it in a model.json (docs/READING.md)"
+_EITHER = "give a RUN, or a folder with model.onnx and selected_tags.csv"
+_BY_HAND = "export it to ONNX and describe it in a model.json (docs/MODELS.md)"
 # Beginning of a file's name in lower case -> where the model is in a form that is read.
 _ELSEWHERE: Mapping[str, str] = {
     "model_v0.9": "PixAI's tagger is read as ONNX: hf:deepghs/pixai-tagger-v0.9-onnx",
     "camie": "the camie tagger is read as ONNX: hf:Camais03/camie-tagger-v2",
     "jtp": f"JTP is published as safetensors only: {_BY_HAND}",
     "model-resnet": "DeepDanbooru is read as ONNX, from deepdanbooru/ of hf:deepghs/imgutils-models, "
-    "with a model.json (docs/READING.md)",
+    "with a model.json (docs/MODELS.md)",
 }
 
 
@@ -51,11 +52,11 @@ def refusal(names: Collection[str]) -> str:
         model = models[0]
         return (
             f"holds {model} but no {wd.TABLE}: put the model's table beside it, or describe it in a model.json "
-            "(docs/READING.md)"
+            "(docs/MODELS.md)"
         )
     if table := next((name for name in (wd.TABLE, "tag_mapping.json", "tags.csv") if name in names), None):
         return f"holds {table} but no model.onnx: get the model's file from where the table is from"
-    return "holds no model: give a RUN, or a folder with model.onnx and selected_tags.csv"
+    return f"holds no model of alti2v and none in ONNX: {_EITHER}"
 
 
 def _elsewhere(name: str, names: Collection[str]) -> str:
@@ -65,4 +66,4 @@ def _elsewhere(name: str, names: Collection[str]) -> str:
             return where
     if wd.TABLE in names:
         return "get model.onnx from the same repository"
-    return "give a RUN, or a folder with model.onnx and selected_tags.csv"
+    return _EITHER

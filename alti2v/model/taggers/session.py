@@ -97,7 +97,7 @@ def forward_of(loaded: OnnxSession, description: ModelDescription, folder: Path)
         elif probabilities.min(initial=0) < 0 or probabilities.max(initial=0) > 1:
             raise DamagedError(
                 f"{folder}: {description.model_file} gives numbers outside [0, 1]: they are not probabilities; "
-                "a model.json can say that they are logits (docs/READING.md)"
+                "a model.json can say that they are logits (docs/MODELS.md)"
             )
         return probabilities, vectors[0] if vectors else None
 

@@ -242,12 +242,13 @@ def test_files_that_can_run_code_are_refused(tmp_path: Path, name: Any) -> None:
         load_tagger(tmp_path / name)
 
 
-def test_a_path_of_an_onnx_file_is_told_what_to_give(tmp_path: Path) -> None:
-    """model.onnx alone does not say what its outputs mean."""
+def test_a_path_of_an_onnx_file_means_the_folder_that_holds_it(tmp_path: Path, pictures: Any) -> None:
+    """The table beside it says what its outputs mean."""
     write_wd_folder(tmp_path)
 
-    with pytest.raises(UsageError, match="give the folder that holds"):
-        load_tagger(tmp_path / "model.onnx")
+    assert load_tagger(tmp_path / "model.onnx").estimate_top_tags(pictures) == load_tagger(
+        tmp_path
+    ).estimate_top_tags(pictures)
 
 
 def test_no_tensorflow_is_needed(tmp_path: Path, pictures: Any) -> None:

@@ -1,4 +1,4 @@
-"""Any ONNX tagger, described by hand in a `model.json` beside it; docs/READING.md documents the fields."""
+"""Any ONNX tagger, described by hand in a `model.json` beside it; docs/MODELS.md documents the fields."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def described_by_hand(content: bytes) -> HandDescription:
         return from_json(HandDescription, read_document(content, FILE))
     except ValueError as exc:
         raise ValueError(
-            f"{FILE} does not describe a tagger ({exc}): see docs/READING.md for its fields"
+            f"{FILE} does not describe a tagger ({exc}): see docs/MODELS.md for its fields"
         ) from exc
 
 

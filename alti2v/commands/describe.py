@@ -1,0 +1,87 @@
+"""`alti2v model`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from alti2v.commands.options import LOCAL_PATH, as_json_option
+from alti2v.terminal import print_result
+
+if TYPE_CHECKING:
+    from alti2v.model.describe import ModelReport, ThresholdSummary
+    from alti2v.model.taggers.description import ModelInput
+
+
+@click.command("model")
+@click.argument("model", type=LOCAL_PATH)
+@as_json_option
+def describe_model(*, model: Path, as_json: bool) -> None:
+    """Describe a MODEL: what it takes and gives, its tags and its thresholds.
+
+    MODEL is a RUN, an exported folder, or the folder of a tagger of any family that docs/MODELS.md names. It is
+    loaded and tried on a white picture.
+    """
+    from alti2v.model.describe import describe
+
+    report = describe(model)
+    print_result(report, as_json=as_json, table=_table(report))
+
+
+def _table(report: ModelReport) -> dict[str, str]:
+    gives = report.output
+    vectors = f", vectors of {gives.features or '?'} numbers from {gives.vectors}" if gives.vectors else ""
+    return {
+        "family": report.family,
+        "file": f"{report.model_file}, SHA-256 {report.sha256}",
+        "takes": _taken(report.input),
+        "pictures": _prepared(report.input),
+        "gives": f"{'logits' if gives.logits else 'probabilities'} from {gives.tags}{vectors}",
+        "tags": ", ".join(f"{count:,} {category}" for category, count in report.tags.items()),
+        "thresholds": _thresholds(report.thresholds),
+        **(
+            {"copyrights": f"known of {report.characters_with_copyright:,} characters"}
+            if report.characters_with_copyright
+            else {}
+        ),
+        "runs on": report.device,
+        **{f"note {number}": note for number, note in enumerate(report.notes, 1)},
+    }
+
+
+def _taken(takes: ModelInput) -> str:
+    shape = f"3, {takes.size}, {takes.size}" if takes.channels_first else f"{takes.size}, {takes.size}, 3"
+    mean, std = (", ".join(f"{number:g}" for number in numbers) for numbers in (takes.mean, takes.std))
+    values = (
+        ""
+        if takes.scale == 1 and not any(takes.mean)
+        else f", (pixel * {takes.scale:.6g} - [{mean}]) / [{std}]"
+    )
+    mask = f", and {takes.mask}, true in the padding" if takes.mask else ""
+    batch = f"batches of {takes.batch}" if takes.batch else "any batch"
+    return f"{takes.name}: {batch} of ({shape}) {takes.dtype} {'BGR' if takes.bgr else 'RGB'}{values}{mask}"
+
+
+def _prepared(takes: ModelInput) -> str:
+    from alti2v.pictures.framing import Framing, StepKind
+
+    if not isinstance(takes.preparation, Framing):
+        return f"{takes.size} px, as in the dataset that the network was trained on, its JPEG included"
+    words = {
+        StepKind.PAD: "the whole picture in {0.width} px, on {0.colour}, {0.resampling}",
+        StepKind.STRETCH: "stretched to {0.width} px, {0.resampling}",
+        StepKind.SHORTER: "shorter side {0.width} px, {0.resampling}",
+        StepKind.CROP: "the middle {0.width} px",
+    }
+    return "; then ".join(words[StepKind(step.kind)].format(step) for step in takes.preparation.steps)
+
+
+def _thresholds(summary: ThresholdSummary) -> str:
+    parts = [f"{summary.tags_with_own:,} tags have their own"] if summary.tags_with_own else []
+    parts += [f"{category} {value:g}" for category, value in summary.by_category.items()]
+    parts += [] if summary.overall is None else [f"{'others ' if parts else ''}{summary.overall:.4g}"]
+    source = f" ({summary.source})" if summary.source else ""
+    rules = f"; tuned for {', '.join(summary.rules)}" if summary.rules else ""
+    return f"{', '.join(parts) or 'the model has none, 0.35 is used'}{source}{rules}"

@@ -1,0 +1,104 @@
+"""Describe a model: the orchestrator of `alti2v model`. It is loaded and tried, so what is told holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from alti2v.model.evaluation.thresholds import BETAS
+from alti2v.model.fingerprint import model_hash
+from alti2v.model.taggers.description import ModelInput, ModelOutput
+from alti2v.model.tagging.tagger import Tagger, load_tagger
+from alti2v.pictures.framing import Framing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdSummary:
+    """Thresholds that come with a model.
+
+    Attributes:
+        overall: For tags without another one; None if the model does not say.
+        by_category: Category -> threshold.
+        tags_with_own: Number of tags that have a threshold of their own.
+        source: Where they are from; "" if there are none.
+        rules: Rules of `--threshold-rule` for which each tag has a tuned threshold.
+    """
+
+    overall: float | None
+    by_category: Mapping[str, float]
+    tags_with_own: int
+    source: str
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReport:
+    """What a model takes, gives and means.
+
+    Attributes:
+        model: Path, as given.
+        family: Family of the folder.
+        model_file: File of the network.
+        sha256: Hash of it.
+        input: What goes in.
+        output: What comes out.
+        tags: Category -> number of tags.
+        thresholds: Thresholds that come with it.
+        characters_with_copyright: Number of characters of which the model knows the copyrights.
+        device: What it runs on.
+        notes: What to know of the folder, a line each.
+    """
+
+    model: Path
+    family: str
+    model_file: str
+    sha256: str
+    input: ModelInput
+    output: ModelOutput
+    tags: Mapping[str, int]
+    thresholds: ThresholdSummary
+    characters_with_copyright: int
+    device: str
+    notes: tuple[str, ...]
+
+
+def describe(model: Path) -> ModelReport:
+    """Load a model, try it on one white picture, and describe it.
+
+    Raises:
+        UsageError: There is no model that can be read.
+        DamagedError: It is damaged, or does not give probabilities of its tags.
+    """
+    tagger = load_tagger(model, batch_size=1)
+    description = tagger.description
+    size, preparation = description.input.size, description.input.preparation
+    channels = preparation.channels if isinstance(preparation, Framing) else 3
+    tagger.forward(np.full((1, size, size, channels), 255, np.uint8))
+    return ModelReport(
+        model=model,
+        family=description.family,
+        model_file=description.model_file,
+        sha256=model_hash(model),
+        input=description.input,
+        output=description.output,
+        tags={category: len(members) for category, members in description.vocabulary.members.items()},
+        thresholds=_thresholds(tagger),
+        characters_with_copyright=len(description.copyright_of),
+        device=tagger.device,
+        notes=description.notes,
+    )
+
+
+def _thresholds(tagger: Tagger) -> ThresholdSummary:
+    own = tagger.description.thresholds
+    tuned = () if tagger.tuned is None else tuple(tagger.tuned.rules)
+    return ThresholdSummary(
+        overall=own.overall,
+        by_category=own.by_category,
+        tags_with_own=0 if own.by_tag is None else int(np.isfinite(own.by_tag).sum()),
+        source=own.source,
+        rules=tuple(rule.value for rule in BETAS if rule.value in tuned),
+    )

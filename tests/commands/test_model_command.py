@@ -1,0 +1,55 @@
+"""`alti2v model`: what a model takes and gives, for people and as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from alti2v.cli import main
+from tests.model.helpers.foreign_taggers import FAMILIES
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'alti2v[onnx]'")
+pytest.importorskip("onnx", reason="onnx is not installed: pip install 'alti2v[export]'")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Return exit status, standard output and standard error of a command."""
+    with pytest.raises(SystemExit) as ending:
+        main(list(arguments))
+    printed = capsys.readouterr()
+    assert isinstance(ending.value.code, int)
+    return ending.value.code, printed.out, printed.err
+
+
+@pytest.mark.parametrize("name", ["wd_v3", "animetimm", "pixai", "oppai_oracle", "by_hand"])
+def test_a_model_is_described(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """The text names size, range and thresholds; the JSON holds the same."""
+    FAMILIES[name].write(tmp_path)
+    status, text, err = run(capsys, "model", str(tmp_path))
+    assert (status, err) == (0, "")
+    status, out, _ = run(capsys, "model", str(tmp_path), "--json")
+    described = json.loads(out)
+
+    assert status == 0
+    assert sum(described["tags"].values()) == len(FAMILIES[name].names) - 2 * (name == "oppai_oracle")
+    assert described["input"]["preparation"]["steps"][-1]["width"] == {"animetimm": 384, "by_hand": 96}.get(
+        name, 448
+    )
+    words = {
+        "wd_v3": "BGR",
+        "animetimm": "14 tags have their own",
+        "pixai": "character 0.85",
+        "oppai_oracle": "padding_mask, true in the padding",
+        "by_hand": "general 0.6",
+    }
+    assert words[name] in text
+
+
+def test_a_folder_without_a_model_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 2, and one line."""
+    status, out, err = run(capsys, "model", str(tmp_path))
+
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
