@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -105,7 +104,9 @@ def dialect_option(default: str | None) -> Callable[[Any], Any]:
 
 
 def listed_paths(paths: Iterable[str]) -> Iterable[str]:
-    """Read the lines of standard input if a path is "-"."""
+    """Return the names on standard input if a path is "-"."""
     if "-" not in paths:
         return ()
-    return (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
+    from alti2v.model.tagging.inputs import listed_names
+
+    return listed_names(sys.stdin.buffer)

@@ -18,7 +18,8 @@ from alti2v.records import ProgressHook, ignore_progress
 from alti2v.terminal import duration, print_result, progress_display
 
 if TYPE_CHECKING:
-    from alti2v.model.tag import SidecarConfig, Tagged, TagReport
+    from alti2v.model.tag import Tagged, TagReport
+    from alti2v.model.tagging.sidecars import SidecarConfig
     from alti2v.model.tagging.tagger import UntaggedPicture
 
 _SIDECAR = "sidecar"
@@ -121,6 +122,7 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
     """
     from alti2v.model.evaluation.thresholds import Rule
     from alti2v.model.tag import TagConfig, tag_files
+    from alti2v.model.tagging.inputs import unread_words
     from alti2v.model.tagging.selection import Sort
 
     _require_sidecars(ctx, form, as_json=as_json)
@@ -139,6 +141,8 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
         report = tag_files(config, show=_printer(form), listed=listed_paths(config.paths), progress=progress)
     if form == _SIDECAR:
         print_result(report, as_json=as_json, table=_table(report))
+    elif report.unread:
+        tell(f"alti2v: {unread_words(report.unread)}")
     if report.failed:
         failed = ", ".join(f"{kind} {count:,}" for kind, count in sorted(report.failed.items()))
         raise DataError(
@@ -187,8 +191,8 @@ def _thresholds(values: Iterable[str]) -> tuple[float | None, dict[str, float], 
 
 def _sidecars(options: dict[str, Any]) -> SidecarConfig:
     """Move the options of sidecars out of all options."""
-    from alti2v.model.tag import Existing, SidecarConfig
     from alti2v.model.tagging.captions import CaptionStyle
+    from alti2v.model.tagging.sidecars import Existing, SidecarConfig
 
     options["replace"] = dict(options["replace"])
     style = CaptionStyle(**{field.name: options.pop(field.name) for field in fields(CaptionStyle)})
@@ -229,10 +233,13 @@ def _printer(form: str) -> Callable[[Tagged | UntaggedPicture[Path]], None]:
 
 
 def _table(report: TagReport) -> dict[str, str]:
+    from alti2v.model.tagging.inputs import unread_words
+
     return {
         "pictures": f"{report.pictures:,}",
         "tagged": f"{report.tagged:,} with {report.tags:,} tags",
         **({"skipped": f"{report.skipped:,}, which have a sidecar"} if report.skipped else {}),
         **{f"failed: {kind}": f"{count:,}" for kind, count in sorted(report.failed.items())},
+        **({"left out": unread_words(report.unread)} if report.unread else {}),
         "time": duration(report.seconds),
     }

@@ -50,6 +50,7 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
     again after an interruption or for new pictures: it embeds only missing ones. Pictures that cannot be read
     are listed on standard error and skipped; the exit status is then 1.
     """
+    from alti2v.model.tagging.inputs import unread_words
     from alti2v.vectors.embedding import EmbedConfig
     from alti2v.vectors.embedding import embed as embed_pictures
 
@@ -67,6 +68,7 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
             "embedded": f"{report.embedded:,}",
             **({"skipped": f"{report.skipped:,}, already in the file"} if report.skipped else {}),
             **{f"failed: {kind}": f"{count:,}" for kind, count in sorted(report.failed.items())},
+            **({"left out": unread_words(report.unread)} if report.unread else {}),
             "vectors": f"{report.rows:,} x {report.width:,} {_unit(report.form)} in {report.out}",
             "time": duration(report.seconds),
         },

@@ -18,6 +18,7 @@ from alti2v.dataset.manifest import read_manifest, read_metadata, read_vocabular
 from alti2v.errors import DataError, UsageError
 from alti2v.model.arrays import Float64Array
 from alti2v.storage.layout import SPLITS
+from alti2v.vectors.sources import path_key
 from alti2v.vectors.vector_file import Form, read_origin, read_rows
 
 _FACTS = (
@@ -238,7 +239,7 @@ def _metadata(dataset: Path, splits: tuple[str, ...]) -> Iterator[dict[str, Any]
 
 def _units(dataset: Path, vectors: Path) -> dict[int, npt.NDArray[np.float32]]:
     origin = read_origin(vectors)
-    if origin.dataset != str(dataset.resolve()):
+    if origin.dataset != path_key(dataset.resolve()):
         raise UsageError(
             f"{vectors} does not hold vectors of {dataset}: make them with `alti2v embed MODEL {dataset}`"
         )

@@ -1,23 +1,20 @@
 """Tag files, and write sidecars: the orchestrator of `alti2v tag`.
 
-Each result goes to the caller as soon as it is known; only counts are kept.
+Each result goes to the caller as soon as it is known. Only counts are kept, and hashes of the sidecars' paths.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model.evaluation.thresholds import Rule
-from alti2v.model.tagging.captions import CaptionStyle, caption
-from alti2v.model.tagging.inputs import count_pictures, find_pictures
-from alti2v.model.tagging.preprocess import Problem
+from alti2v.model.tagging.inputs import Found, count_pictures, find_pictures
 from alti2v.model.tagging.selection import Criterion, ScoredTag, Selection, Sort, passing, ratings, select
+from alti2v.model.tagging.sidecars import SidecarConfig, pictures_to_caption, sidecar_of, write_sidecar
 from alti2v.model.tagging.tagger import (
     DEFAULT_BATCH_SIZE,
     Prediction,
@@ -26,40 +23,13 @@ from alti2v.model.tagging.tagger import (
     load_tagger,
     predictions,
 )
+from alti2v.model.tagging.tally import Tally
 from alti2v.model.vocabulary import CATEGORIES, OutputTags, find_tag, find_tags
 from alti2v.option_bounds import require_between, require_choice
-from alti2v.records import Progress, ProgressHook, ignore_progress
-from alti2v.storage.publish import publish_bytes
+from alti2v.records import ProgressHook, ignore_progress
 
 # For models without a threshold of their own; the default of kohya-ss/sd-scripts and of SmilingWolf's space.
 DEFAULT_THRESHOLD = 0.35
-
-
-class Existing(StrEnum):
-    """Action for a picture that already has a sidecar."""
-
-    SKIP = "skip"
-    APPEND = "append"  # keep its text, add new tags
-    OVERWRITE = "overwrite"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SidecarConfig:
-    """Options of the text files written beside pictures.
-
-    Attributes:
-        suffix: Suffix that replaces the picture's own.
-        existing: Action for a picture that already has a sidecar.
-        style: Spelling and order of the tags.
-    """
-
-    suffix: str = ".txt"
-    existing: Existing = Existing.SKIP
-    style: CaptionStyle = field(default_factory=CaptionStyle)
-
-    def __post_init__(self) -> None:
-        if not self.suffix.startswith(".") or len(self.suffix) < 2 or "/" in self.suffix:
-            raise UsageError(f"--suffix {self.suffix!r} is not a suffix: give one such as .txt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +106,7 @@ class TagReport:
         tagged: Number of pictures tagged.
         skipped: Number of pictures skipped because they had a sidecar.
         failed: Kind of problem -> number of pictures.
+        unread: Suffix -> number of pictures in folders whose format is not read; not counted in `pictures`.
         tags: Number of tags of all pictures together.
         seconds: Wall-clock time, including loading the model.
     """
@@ -145,6 +116,7 @@ class TagReport:
     tagged: int
     skipped: int
     failed: Mapping[str, int]
+    unread: Mapping[str, int]
     tags: int
     seconds: float
 
@@ -169,65 +141,41 @@ def tag_files(
             the rule.
         DamagedError: The model is damaged.
         DataError: There is no picture.
-        StorageError: A sidecar cannot be written.
+        StorageError: The disk is full.
     """
     begun_s = time.monotonic()
-    tally = _Tally(total=count_pictures(config.paths), hook=progress)
+    tally = Tally(stage="tagging", total=count_pictures(config.paths), hook=progress)
+    number_of_tags = 0
     if tally.total is None or _is_work_left(config):
         tagger = load_tagger(config.model, batch_size=config.batch_size, precision=config.precision)
         task = _task(config, tagger)
         tally.tell()
-        waiting = _waiting(find_pictures(config.paths, listed), config.sidecars, tally)
-        for result in predictions(tagger, waiting):
+        for result in predictions(tagger, _waiting(config, listed, tally)):
             done = result if isinstance(result, UntaggedPicture) else _finish(result, task)
             show(done)
-            tally.add(done)
+            if isinstance(done, UntaggedPicture):
+                tally.fail(done.problem)
+            else:
+                number_of_tags += len(done.tags)
+                tally.finish()
     else:
-        tally.skipped = tally.total
-        tally.tell()
+        for _ in _waiting(config, (), tally):  # all are skipped
+            pass
     if not tally.done:
         raise DataError("standard input named no picture: give a path in each line")
     return TagReport(
         model=config.model,
         pictures=tally.done,
-        tagged=tally.tagged,
+        tagged=tally.finished,
         skipped=tally.skipped,
         failed=dict(tally.failed),
-        tags=tally.tags,
+        unread=dict(tally.unread),
+        tags=number_of_tags,
         seconds=round(time.monotonic() - begun_s, 3),
     )
 
 
 # Planning ----------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Running counts, reported as progress."""
-
-    total: int | None
-    hook: ProgressHook
-    tagged: int = 0
-    skipped: int = 0
-    tags: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def done(self) -> int:
-        return self.tagged + self.skipped + self.failed.total()
-
-    def add(self, result: Tagged | UntaggedPicture[Path]) -> None:
-        if isinstance(result, UntaggedPicture):
-            self.failed[result.problem.kind] += 1
-        else:
-            self.tagged += 1
-            self.tags += len(result.tags)
-        self.tell()
-
-    def tell(self) -> None:
-        counts = {"skipped": self.skipped, "failed": self.failed.total()}
-        shown = {name: count for name, count in counts.items() if count}
-        self.hook(Progress(stage="tagging", done=self.done, total=self.total, unit="pictures", counts=shown))
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,28 +230,13 @@ def _with_known_names(sidecars: SidecarConfig, vocabulary: OutputTags) -> Sideca
 
 def _is_work_left(config: TagConfig) -> bool:
     """Return whether any picture still has to be tagged; if not, the model need not be loaded."""
-    uncounted = _Tally(total=None, hook=ignore_progress)
-    waiting = _waiting(find_pictures(config.paths), config.sidecars, uncounted)
-    return next(waiting, None) is not None
+    return next(_waiting(config, (), Tally(stage="tagging", total=None)), None) is not None
 
 
-def _waiting(
-    paths: Iterable[Path], sidecars: SidecarConfig | None, tally: _Tally
-) -> Iterator[tuple[Path, Path | Problem]]:
-    """Yield the pictures to tag; two neighbours that share a sidecar are a problem of the second."""
-    last: Path | None = None
-    for path in paths:
-        sidecar = None if sidecars is None else path.with_suffix(sidecars.suffix)
-        if sidecar is None or sidecars is None:
-            yield path, path
-        elif sidecar == last:
-            yield path, Problem("same_sidecar", f"shares {sidecar.name} with the picture before: rename it")
-        elif sidecars.existing is Existing.SKIP and sidecar.exists():
-            tally.skipped += 1
-            tally.tell()
-        else:
-            yield path, path
-        last = sidecar
+def _waiting(config: TagConfig, listed: Iterable[str], tally: Tally) -> Iterator[Found]:
+    """Yield the pictures to tag, and those that cannot be tagged."""
+    found = find_pictures(config.paths, listed, unread=tally.unread)
+    return found if config.sidecars is None else pictures_to_caption(found, config.sidecars, tally)
 
 
 # One picture -------------------------------------------------------------------------------------
@@ -316,8 +249,8 @@ def _finish(prediction: Prediction[Path], task: _Task) -> Tagged | UntaggedPictu
     tags = select(probabilities, passed, task.vocabulary, task.selection)
     sidecar = None
     if task.sidecars is not None:
-        sidecar = prediction.picture.with_suffix(task.sidecars.suffix)
-        problem = _write_sidecar(sidecar, tags, task.sidecars)
+        sidecar = sidecar_of(prediction.picture, task.sidecars)
+        problem = write_sidecar(prediction.picture, tags, task.sidecars)
         if problem is not None:
             return UntaggedPicture(prediction.picture, problem)
     return Tagged(
@@ -327,14 +260,3 @@ def _finish(prediction: Prediction[Path], task: _Task) -> Tagged | UntaggedPictu
         ratings=tuple(ratings(probabilities, task.vocabulary)),
         sidecar=sidecar,
     )
-
-
-def _write_sidecar(sidecar: Path, tags: tuple[ScoredTag, ...], config: SidecarConfig) -> Problem | None:
-    try:
-        is_kept = config.existing is Existing.APPEND and sidecar.exists()
-        existing = sidecar.read_text(encoding="utf-8-sig") if is_kept else ""
-    except (OSError, UnicodeDecodeError) as exc:
-        return Problem("sidecar", f"its {sidecar.name} cannot be read as UTF-8 text ({exc})")
-    text = caption([tag.name for tag in tags], config.style, existing=existing)
-    publish_bytes(sidecar, f"{text}\n".encode())
-    return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 # Stored: Pillow's own limit against decompression bombs, twice MAX_IMAGE_PIXELS.
 MAX_STORED_PIXELS = 2 * 89_478_485
+MAX_FILE_BYTES = 500_000_000  # 50 megapixels of 8 bytes take 400 MB without compression
 MAX_PIXELS = 50_000_000  # according to the header, before decoding; 200 MB at 4 bytes each
 MIN_SIDE_PX = 16
 MAX_ASPECT = 20.0  # a longer strip would be narrower than 12 px in a square of 224

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alti2v.model.tagging.preprocess import read_picture_file
 from alti2v.pictures.decode import Unusable
 from alti2v.pictures.decoder_process import process_decoders
 from alti2v.pictures.jobs import PreviewJob
@@ -13,7 +14,7 @@ from alti2v.report.rendering import render
 from alti2v.storage.publish import publish_bytes
 from alti2v.vectors.index import Neighbour
 from alti2v.vectors.search import SearchReport
-from alti2v.vectors.sources import dataset_pictures
+from alti2v.vectors.sources import dataset_pictures, path_of_key
 
 _SIDE_PX = 320
 _SHOWN_TAGS = 8
@@ -38,12 +39,12 @@ def write_contact_sheet(report: SearchReport, out: Path) -> None:
 
 def render_contact_sheet(report: SearchReport) -> str:
     """Render the sheet; pictures are read from their locations at the time of embedding."""
-    query = Path(report.query) if report.carriers is None else None
+    query = read_picture_file(path_of_key(report.query)) if report.carriers is None else None
     return render(
         "neighbours.html",
         report=report,
         cards=cards_of(report.neighbours, report.dataset),
-        query=None if query is None else thumbnail(query.read_bytes()),
+        query=thumbnail(query) if isinstance(query, bytes) else None,
         shown_tags=_SHOWN_TAGS,
     )
 
@@ -52,9 +53,11 @@ def cards_of(neighbours: Sequence[Neighbour], dataset: str) -> list[Card]:
     """Read the pictures of neighbours from a dataset, or from files if `dataset` is ""."""
     keys = [neighbour.key for neighbour in neighbours]
     if dataset:
-        stored = dataset_pictures(Path(dataset), keys) if Path(dataset).is_dir() else {}
+        folder = path_of_key(dataset)
+        stored = dataset_pictures(folder, keys) if folder.is_dir() else {}
     else:
-        stored = {key: Path(key).read_bytes() for key in keys if Path(key).is_file()}
+        contents = ((key, read_picture_file(path_of_key(key))) for key in keys)
+        stored = {key: content for key, content in contents if isinstance(content, bytes)}
     return [Card(one, thumbnail(stored[one.key]) if one.key in stored else None) for one in neighbours]
 
 

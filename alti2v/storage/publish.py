@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import filecmp
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +23,8 @@ from alti2v.errors import DamagedError, StorageError
 from alti2v.storage.documents import read_text_file
 
 TEMPORARY_PREFIX = ".tmp-"
+_MAX_NAME_BYTES = 255  # NAME_MAX of Linux
+_KEPT_SUFFIX = 10  # letters; some writers look at it
 # Errors of link(2) on file systems without hard links, such as exFAT and some network file systems.
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 
@@ -87,7 +90,11 @@ def publish(path: Path, write: Callable[[Path], None]) -> None:
 def temporary_name(name: str) -> str:
     """Return a name for an unfinished file or folder that no other thread, process or machine uses."""
     # Workers on several machines may share a folder, and have the same process IDs.
-    return f"{TEMPORARY_PREFIX}{socket.gethostname()}-{threading.get_native_id()}-{name}"
+    start = f"{TEMPORARY_PREFIX}{socket.gethostname()}-{threading.get_native_id()}-"
+    if len(os.fsencode(start + name)) > _MAX_NAME_BYTES:  # the name itself may have as many
+        digest = hashlib.blake2b(os.fsencode(name), digest_size=12).hexdigest()
+        name = digest + Path(name).suffix[:_KEPT_SUFFIX]
+    return start + name
 
 
 def publish_once(file: Path, path: Path) -> None:

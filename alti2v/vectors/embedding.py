@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +29,13 @@ from alti2v.model.tagging.tagger import (
     load_tagger,
     predictions,
 )
+from alti2v.model.tagging.tally import Tally
 from alti2v.option_bounds import require_between, require_choice
-from alti2v.records import Progress, ProgressHook, ignore_progress
+from alti2v.records import ProgressHook, ignore_progress
 from alti2v.storage.directory import exclusive
 from alti2v.storage.layout import PARTS_LOCK_FILE, PARTS_SUFFIX, number_in, vectors_part
 from alti2v.storage.publish import make_directory, storage_errors, sweep_temporary_files
-from alti2v.vectors.sources import count_sources, dataset_among, find_sources
+from alti2v.vectors.sources import count_sources, dataset_among, find_sources, path_key
 from alti2v.vectors.vector_file import (
     Form,
     Origin,
@@ -97,6 +97,7 @@ class EmbedReport:
         embedded: Number of pictures embedded by this run.
         skipped: Number of pictures that were in the file already.
         failed: Kind of problem -> number of pictures.
+        unread: Suffix -> number of pictures in folders whose format is not read; not counted in `pictures`.
         rows: Number of pictures in the file, including those of earlier runs.
         form: One of `Form`.
         width: Numbers or bytes of a vector.
@@ -109,6 +110,7 @@ class EmbedReport:
     embedded: int
     skipped: int
     failed: Mapping[str, int]
+    unread: Mapping[str, int]
     rows: int
     form: str
     width: int
@@ -147,11 +149,11 @@ def embed(
             f"{config.model} gives no vectors: take a RUN, or export it with --format wd-embedding or onnx"
         )
     origin = Origin(
-        model=str(config.model),
+        model=path_key(config.model),
         model_sha256=model_hash(config.model),
         form=config.form,
         width=width_of(tagger.features, config.form),
-        dataset="" if dataset is None else str(dataset.resolve()),
+        dataset="" if dataset is None else path_key(dataset.resolve()),
     )
     folder = config.out.with_name(config.out.name + PARTS_SUFFIX)
     make_directory(folder)
@@ -160,8 +162,9 @@ def embed(
         parts = _parts(folder)
         there = ([config.out] if config.out.exists() else []) + parts
         _require_comparable(there, origin)
-        tally = _Tally(total=total, hook=progress)
-        waiting = _waiting(find_sources(config.inputs, listed), _digests(there), tally)
+        tally = Tally(stage="embedding", total=total, hook=progress)
+        sources = find_sources(config.inputs, listed, unread=tally.unread)
+        waiting = _waiting(sources, _digests(there), tally)
         for number, rows in enumerate(_embedded(tagger, waiting, origin.form, tally, show), _next(parts)):
             write_rows(folder / vectors_part(number), origin, rows)
         if not tally.done:
@@ -170,35 +173,16 @@ def embed(
     return EmbedReport(
         out=config.out,
         pictures=tally.done,
-        embedded=tally.embedded,
+        embedded=tally.finished,
         skipped=tally.skipped,
         failed=dict(tally.failed),
+        unread=dict(tally.unread),
         rows=rows_in_all,
         form=origin.form.value,
         width=origin.width,
         model_sha256=origin.model_sha256,
         seconds=round(time.monotonic() - begun_s, 3),
     )
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Running counts, reported as progress."""
-
-    total: int | None
-    hook: ProgressHook
-    embedded: int = 0
-    skipped: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def done(self) -> int:
-        return self.embedded + self.skipped + self.failed.total()
-
-    def tell(self) -> None:
-        counts = {"skipped": self.skipped, "failed": self.failed.total()}
-        shown = {name: count for name, count in counts.items() if count}
-        self.hook(Progress(stage="embedding", done=self.done, total=self.total, unit="pictures", counts=shown))
 
 
 def _require_comparable(files: Iterable[Path], origin: Origin) -> None:
@@ -219,7 +203,7 @@ def _require_comparable(files: Iterable[Path], origin: Origin) -> None:
 
 def _digest(key: str) -> bytes:
     # Ends in a full stop because numpy drops trailing zero bytes of a string.
-    return hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=15).digest() + b"."
+    return hashlib.blake2b(key.encode(), digest_size=15).digest() + b"."
 
 
 def _digests(files: Iterable[Path]) -> npt.NDArray[np.bytes_]:
@@ -228,15 +212,14 @@ def _digests(files: Iterable[Path]) -> npt.NDArray[np.bytes_]:
 
 
 def _waiting(
-    sources: Iterable[tuple[str, Source]], done: npt.NDArray[np.bytes_], tally: _Tally
+    sources: Iterable[tuple[str, Source]], done: npt.NDArray[np.bytes_], tally: Tally
 ) -> Iterator[tuple[str, Source]]:
     """Select the pictures that are not done."""
     for key, source in sources:
         digest = np.bytes_(_digest(key))
         place = int(np.searchsorted(done, digest))
         if place < len(done) and done[place] == digest:
-            tally.skipped += 1
-            tally.tell()
+            tally.skip()
         else:
             yield key, source
 
@@ -245,7 +228,7 @@ def _embedded(
     tagger: Tagger,
     waiting: Iterable[tuple[str, Source]],
     form: Form,
-    tally: _Tally,
+    tally: Tally,
     show: Callable[[UntaggedPicture[str]], None],
 ) -> Iterator[Rows]:
     """Embed pictures, one part at a time."""
@@ -254,11 +237,10 @@ def _embedded(
     for result in predictions(tagger, waiting):
         if isinstance(result, UntaggedPicture):
             show(result)
-            tally.failed[result.problem.kind] += 1
+            tally.fail(result.problem)
         else:
             held.append(result)
-            tally.embedded += 1
-        tally.tell()
+            tally.finish()
         if len(held) == PART_PICTURES:
             yield _rows(tagger, held, criterion, form)
             held = []

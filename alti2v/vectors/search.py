@@ -18,6 +18,7 @@ from alti2v.option_bounds import require_between
 from alti2v.records import Category, ProgressHook, ignore_progress
 from alti2v.storage.layout import INDEX_SUFFIX
 from alti2v.vectors.index import Index, Neighbour, neighbours, open_or_build
+from alti2v.vectors.sources import path_key
 from alti2v.vectors.vector_file import Form, Vectors, as_vectors, read_origin, read_rows
 
 
@@ -59,7 +60,7 @@ class SearchReport:
     """Result of `search`.
 
     Attributes:
-        query: Path of the picture, or the tags.
+        query: Path of the picture (`sources.path_key`), or the tags.
         carriers: Number of pictures with the tags, whose mean vector is the query; None for a picture.
         neighbours: Similar pictures, the most similar first.
         pictures: Number of pictures in the index.
@@ -94,7 +95,7 @@ def search(config: SearchConfig, *, progress: ProgressHook = ignore_progress) ->
                 f"{config.vectors} is of {origin.model}, not of {config.model}: give --model {origin.model}"
             )
         query = picture_vector(load_tagger(config.model, batch_size=1), config.picture, origin.form)
-        shown = str(config.picture)
+        shown = path_key(config.picture)
     else:
         names = _known_tags(config.vectors, config.tags)
         query, carriers = centre_of_tags(config.vectors, names)

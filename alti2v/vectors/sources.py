@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 from alti2v.dataset.manifest import read_manifest, read_metadata
 from alti2v.errors import UsageError
@@ -41,17 +43,39 @@ def count_sources(inputs: Sequence[str]) -> int | None:
     return read_manifest(dataset).total
 
 
-def find_sources(inputs: Sequence[str], listed: Iterable[str] = ()) -> Iterator[tuple[str, Source]]:
+def path_key(path: Path) -> str:
+    """Return a path as text for a table: as it is, or if it is not UTF-8 as an absolute `file://` URI."""
+    try:
+        return os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        return Path(os.path.abspath(path)).as_uri()  # noqa: PTH100 - links stay
+
+
+def path_of_key(key: str) -> Path:
+    """Return the path of a `path_key`."""
+    uri = "file://"
+    name = unquote_to_bytes(key.removeprefix(uri)) if key.startswith(uri) else key.encode()
+    return Path(os.fsdecode(name))
+
+
+def find_sources(
+    inputs: Sequence[str], listed: Iterable[str] = (), *, unread: Counter[str] | None = None
+) -> Iterator[tuple[str, Source]]:
     """Stream keys and locations of pictures: paths, or the pictures of a dataset in order.
 
+    Args:
+        inputs: Files as in `inputs.find_pictures`, or one dataset.
+        listed: Paths that "-" stands for.
+        unread: Counts, by suffix, the pictures whose format is not read.
+
     Raises:
-        UsageError: An input does not exist.
         DamagedError: A table of the dataset is missing.
     """
     dataset = dataset_among(inputs)
     if dataset is None:
         # Absolute, so that a search finds the pictures from any working directory.
-        yield from ((os.path.abspath(path), path) for path in find_pictures(inputs, listed))  # noqa: PTH100
+        for path, source in find_pictures(inputs, listed, unread=unread):
+            yield path_key(Path(os.path.abspath(path))), source  # noqa: PTH100 - links stay
         return
     for shard in read_manifest(dataset).shards:
         yield from _in_shard(dataset, shard.name)

@@ -21,8 +21,8 @@ def test_choices_are_the_librarys() -> None:
     from alti2v.dataset.config import CHROMAS, ENGINES, FITS, FORMATS, SPLIT_RULES
     from alti2v.model.evaluation.thresholds import Rule
     from alti2v.model.recipes import Loss
-    from alti2v.model.tag import Existing
     from alti2v.model.tagging.selection import Sort
+    from alti2v.model.tagging.sidecars import Existing
     from alti2v.model.vocabulary import CATEGORIES
     from alti2v.vectors.vector_file import Form
 

@@ -16,7 +16,8 @@ import click
 import pytest
 
 from alti2v.cli import cli, main
-from alti2v.model.tag import DEFAULT_THRESHOLD, SidecarConfig, TagConfig, tag_files
+from alti2v.model.tag import DEFAULT_THRESHOLD, TagConfig, tag_files
+from alti2v.model.tagging.sidecars import SidecarConfig
 from alti2v.model.tagging.tagger import load_tagger
 from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 
@@ -216,7 +217,7 @@ def test_pictures_that_share_a_sidecar_are_told_apart(tag: Any, model: Any, art:
         status, _, err = tag(model, art, "--format", "sidecar")
 
         assert status == 1
-        assert f"{art / 'a.webp'}: shares a.txt with the picture before" in err
+        assert f"{art / 'a.webp'}: shares a.txt with a.png" in err
         assert "red_eyes" in (art / "a.txt").read_text()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -27,7 +28,7 @@ from alti2v.pictures.decode import Unusable
 from alti2v.pictures.decoder_process import Decoder, process_decoders
 from alti2v.pictures.framing import Framing
 from alti2v.pictures.jobs import DecoderJob, FramedJob, PixelsJob
-from alti2v.pictures.limits import MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX
+from alti2v.pictures.limits import MAX_ASPECT, MAX_FILE_BYTES, MAX_PIXELS, MIN_SIDE_PX
 from alti2v.pictures.recipe import ImageRecipe
 
 # What a tagger takes: a path, an opened picture, or (H, W), (H, W, 3) or (H, W, 4) uint8, RGB(A).
@@ -52,8 +53,8 @@ class Problem:
     """Why a picture cannot be tagged.
 
     Attributes:
-        kind: "missing", "unreadable", "not_image", "too_large", "too_small", "too_narrow", "damaged",
-            "too_slow", "crashed", "same_sidecar" or "sidecar"; for counting.
+        kind: "missing", "unreadable", "not_file", "not_image", "too_large", "too_small", "too_narrow",
+            "damaged", "too_slow", "crashed", "same_sidecar" or "sidecar"; for counting.
         words: the same for a person, without the picture's name.
     """
 
@@ -136,9 +137,11 @@ def pixels(source: Source, preparation: Preparation) -> Uint8Array | Problem:
 def _pixels(source: Source, preparation: Preparation, decoder: Decoder) -> Uint8Array | Problem:
     if isinstance(source, Problem):
         return source
-    content = source.jpeg if isinstance(source, Square) else _content(source)
+    content = read_picture_file(source) if isinstance(source, Path) else source
     if isinstance(content, Problem):
         return content
+    if isinstance(content, Square):
+        content = content.jpeg
     job: DecoderJob[Uint8Array] = (
         FramedJob(preparation)
         if isinstance(preparation, Framing)
@@ -150,13 +153,20 @@ def _pixels(source: Source, preparation: Preparation, decoder: Decoder) -> Uint8
     return prepared
 
 
-def _content(source: Path | bytes) -> bytes | Problem:
+def read_picture_file(path: Path) -> bytes | Problem:
+    """Read a file; only a regular file of a size that a picture can have."""
     try:
-        return source if isinstance(source, bytes) else source.read_bytes()
+        if not stat.S_ISREG(path.stat().st_mode):  # before opening, which has side effects on some devices
+            return Problem("not_file", "not a file, but a folder, a pipe or a device")
+        # Not blocking: a pipe that has meanwhile taken the name would wait for a writer.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+            if os.fstat(file.fileno()).st_size <= MAX_FILE_BYTES:
+                return file.read(MAX_FILE_BYTES)
     except FileNotFoundError:
         return Problem("missing", "there is no such file")
     except (OSError, ValueError) as exc:  # ValueError: a name that no file can have
         return Problem("unreadable", f"unreadable: {getattr(exc, 'strerror', None) or exc}")
+    return Problem("too_large", f"a file of more than {MAX_FILE_BYTES // 1_000_000} MB")
 
 
 def source_of(picture: PictureInput) -> Path | bytes:

@@ -206,7 +206,7 @@ def test_what_is_no_picture_is_refused(picture: Any, message: Any) -> None:
     ("make", "kind"),
     [
         (lambda path: path.with_name("gone.png"), "missing"),
-        (lambda path: path.parent, "unreadable"),
+        (lambda path: path.parent, "not_file"),
         (lambda path: path.with_name("a\0b"), "unreadable"),
         (lambda path: path.write_bytes(b"no picture") and path, "not_image"),
         (lambda path: path.write_bytes(encoded(noisy(), "PNG")[:300]) and path, "damaged"),
