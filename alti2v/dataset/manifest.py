@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from dataclasses import fields as dataclass_fields
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +152,8 @@ def read_manifest(dataset: Path) -> Manifest:
         shards = tuple(_shard(shard) for shard in fields["shards"])
         image = from_json(ImageRecipe, fields["image"])
         others = {name: value for name, value in fields.items() if name not in ("kind", "version")}
+        if missing := {one.name for one in dataclass_fields(Manifest)} - others.keys():
+            raise ValueError(f"it has no {min(missing)}")
         manifest = from_json(Manifest, others, image=image, shards=shards)
     except (KeyError, TypeError, ValueError) as exc:
         raise DamagedError(f"{dataset}: the manifest is damaged ({exc}): build the dataset again") from exc
@@ -179,36 +182,46 @@ def read_lasting(path: Path, table: Table) -> pa.Table:
         raise DamagedError(f"{path} is damaged: {LOST_TABLE}") from exc
 
 
-def read_metadata(dataset: Path, shard: ShardName, columns: Sequence[str] | None = None) -> pa.Table:
+def read_metadata(dataset: Path, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
     """Read the metadata of a shard: one row per sample, all columns or some.
 
     Raises:
         VersionError: A program of another format version wrote the table.
-        DamagedError: The table is missing or damaged.
+        DamagedError: The table is missing, damaged, or of another shard.
     """
+    path = dataset / shard.name.metadata
     try:
-        rows = read_table(dataset / shard.metadata, METADATA, columns)
+        rows = read_table(path, METADATA, columns)
     except FileNotFoundError as exc:
-        raise missing_file(dataset, shard.metadata) from exc
-    check_keys(dataset / shard.metadata, rows)
+        raise missing_file(dataset, shard.name.metadata) from exc
+    check_rows(path, rows, shard)
     return rows
 
 
 def check_rows(path: Path, rows: pa.Table, shard: Shard) -> None:
-    """Check the member names of a metadata table, and that every picture is inside its shard.
+    """Check the rows of a metadata table, or some columns of them.
+
+    As many as samples, member names that are those of the ids, and pictures inside the shard.
 
     Raises:
-        DamagedError: One is not.
+        DamagedError: The table is of another shard, or damaged.
     """
+    import pyarrow.compute as pc
+
+    if rows.num_rows != shard.samples:
+        raise DamagedError(
+            f"{path} has {rows.num_rows} rows for {shard.samples} samples: run `alti2v verify` on its folder"
+        )
     check_keys(path, rows)
-    for post_id, offset, size in zip(
-        *(rows[name].to_pylist() for name in ("id", "offset", "size")), strict=True
-    ):
-        if offset + size > shard.bytes:
-            raise DamagedError(
-                f"{path}: post {post_id} ends at byte {offset + size} of a shard of {shard.bytes} bytes: "
-                "run `alti2v verify` on its folder"
-            )
+    if not {"id", "offset", "size"} <= set(rows.column_names):
+        return
+    beyond = pc.greater(rows["size"], pc.subtract(shard.bytes, rows["offset"]))
+    if (row := _first(beyond)) is not None:
+        post_id, offset, size = (rows[name][row].as_py() for name in ("id", "offset", "size"))
+        raise DamagedError(
+            f"{path}: post {post_id} ends at byte {offset + size} of a shard of {shard.bytes} bytes: "
+            "run `alti2v verify` on its folder"
+        )
 
 
 def check_keys(path: Path, rows: pa.Table) -> None:
@@ -217,13 +230,38 @@ def check_keys(path: Path, rows: pa.Table) -> None:
     Raises:
         DamagedError: One is not.
     """
+    import pyarrow.compute as pc
+
     if not {"id", "key"} <= set(rows.column_names):
         return
-    for post_id, key in zip(rows["id"].to_pylist(), rows["key"].to_pylist(), strict=True):
-        if key != member_key(post_id):
-            raise DamagedError(
-                f"{path}: post {post_id} has the key {key!r:.60}: run `alti2v verify` on its folder"
-            )
+    # `layout.member_key`, for all rows at once.
+    keys = pc.utf8_lpad(rows["id"].cast("string"), len(member_key(0)), padding="0")
+    if (row := _first(pc.not_equal(rows["key"], keys))) is not None:
+        post_id, key = rows["id"][row].as_py(), rows["key"][row].as_py()
+        raise DamagedError(f"{path}: post {post_id} has the key {key!r:.60}: run `alti2v verify` on its folder")
+
+
+def check_labels(path: Path, rows: pa.Table, *, tags: int) -> None:
+    """Check that the labels of a metadata table are indices of tags.
+
+    Raises:
+        DamagedError: One is not.
+    """
+    import pyarrow.compute as pc
+
+    ends = pc.min_max(pc.list_flatten(rows["labels"])).as_py()
+    if ends["min"] is not None and not 0 <= ends["min"] <= ends["max"] < tags:
+        raise DamagedError(
+            f"{path} has labels from {ends['min']} to {ends['max']} for {tags} tags: "
+            "run `alti2v verify` on its folder"
+        )
+
+
+def _first(is_wrong: pa.ChunkedArray) -> int | None:
+    import pyarrow.compute as pc
+
+    place = int(pc.index(is_wrong, value=True).as_py())
+    return None if place < 0 else place
 
 
 def write_vocabulary(dataset: Path, tags: tuple[Tag, ...]) -> None:

@@ -18,12 +18,12 @@ import pyarrow.compute as pc
 
 from alti2v.dataset.explore.duplicate_groups import batches, duplicate_groups
 from alti2v.dataset.explore.samples import PictureAt, SampleOfRows, Sheet
-from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
+from alti2v.dataset.manifest import Manifest, check_labels, read_manifest, read_vocabulary
 from alti2v.dataset.plan.vocabulary import CATEGORIES
 from alti2v.errors import UsageError
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
-from alti2v.storage.layout import MANIFEST_FILE, SPLITS, TAGS_FILE
+from alti2v.storage.layout import MANIFEST_FILE, SPLITS, TAGS_FILE, parse_shard_name
 from alti2v.storage.location import Address, local_copies, open_location
 from alti2v.storage.order import random_order
 
@@ -181,6 +181,7 @@ def _counted(
     columns = (*_FACTS, *_TAG_COLUMNS)
     total, done = manifest.total, 0
     for split, shard, rows in batches(tables, manifest, columns):
+        check_labels(tables / parse_shard_name(shard).metadata, rows, tags=len(vocabulary))
         counts.add(split, rows, manifest.image.size)
         order = random_order(rows["id"].to_numpy(), config.seed)
         for tag, pick in picks.items():

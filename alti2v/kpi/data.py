@@ -234,7 +234,7 @@ def _metadata(dataset: Path, splits: tuple[str, ...]) -> Iterator[dict[str, Any]
     manifest = read_manifest(dataset)
     for split in splits:
         for shard in manifest.split(split):
-            yield from read_metadata(dataset, shard.name, _FACTS).to_pylist()
+            yield from read_metadata(dataset, shard, _FACTS).to_pylist()
 
 
 def _units(dataset: Path, vectors: Path) -> dict[int, npt.NDArray[np.float32]]:

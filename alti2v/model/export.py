@@ -236,7 +236,7 @@ def _rating_counts(config: ExportConfig, saved: SavedModel) -> Mapping[str, int]
         raise UsageError(f"{dataset} is not the dataset that {config.run} was trained on: give that --dataset")
     counts: Counter[str] = Counter()
     for shard in manifest.split("train"):
-        rows = read_metadata(dataset, shard.name, ("rating",))
+        rows = read_metadata(dataset, shard, ("rating",))
         for row in rows.column("rating").value_counts().to_pylist():
             counts[row["values"]] += row["counts"]
     return counts

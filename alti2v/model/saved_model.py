@@ -20,12 +20,7 @@ from alti2v.model.network.build import Architecture, build_network
 from alti2v.model.network.weights_file import weight_shapes
 from alti2v.model.recipes import Head
 from alti2v.records import Category, Tag
-from alti2v.storage.directory import (
-    DirectoryKind,
-    described_kind,
-    require_plain_files,
-    require_plain_model,
-)
+from alti2v.storage.directory import DirectoryKind, described_kind, require_plain_files
 from alti2v.storage.documents import from_json, read_text_file
 from alti2v.storage.layout import FORMAT_VERSION, MODEL_DIR, MODEL_FILE, MODEL_TAGS_FILE, WEIGHTS_FILE
 from alti2v.storage.publish import make_directory, publish, publish_bytes, publish_json, read_json
@@ -118,7 +113,7 @@ def load_model(path: Path, *, precision: str = "float32") -> SavedModel:
     if not (folder / MODEL_FILE).is_file():
         raise UsageError(_no_model_message(path))
     require_plain_files(path)
-    require_plain_model(folder)
+    require_plain_files(folder)
     description = _description(folder / MODEL_FILE)
     tags = _read_tags(folder / MODEL_TAGS_FILE)
     try:

@@ -119,58 +119,50 @@ def read_description(path: Path, kind: DirectoryKind) -> dict[str, Any]:
     return description
 
 
-def require_plain_files(path: Path) -> None:
-    """Refuse a store, dataset or run with anything but files and folders under names of ours.
+def require_plain_files(path: Path, *, any_name: bool = False) -> None:
+    """Refuse a folder with anything but files and folders under names of ours.
 
     Such a folder may come from somebody else. A symbolic link would make this program read, overwrite or
     delete files elsewhere; a pipe or a device would be waited for, or read without an end. The folder itself
-    may be a link: the user has named it. Other names are never touched.
+    may be a link: the user has named it. In the cache of the Hugging Face hub a folder consists of links into
+    the `blobs` beside it (huggingface_hub, "Understand caching"): these are followed.
 
-    Raises:
-        UsageError: There is a link, a pipe, a socket or a device.
-    """
-    with storage_errors(path), os.scandir(path) as entries:
-        for entry in entries:
-            if entry.name in OWN_NAMES:
-                _require_plain(entry)
-
-
-def require_plain_model(folder: Path) -> None:
-    """Refuse a folder of a model with anything but files and folders directly in it.
-
-    In the cache of the Hugging Face hub a model is a folder of links into the `blobs` beside it
-    (huggingface_hub, "Understand caching"): these are followed.
+    Args:
+        path: The folder.
+        any_name: True to check all names directly in the folder, as that of a model has other people's names.
 
     Raises:
         UsageError: There is another link, a pipe, a socket or a device.
     """
-    blobs = _hub_blobs(folder)
-    with storage_errors(folder), os.scandir(folder) as entries:
+    blobs = _hub_blobs(path)
+    with storage_errors(path), os.scandir(path) as entries:
         for entry in entries:
-            if blobs is not None and entry.is_symlink():
-                target = Path(entry.path).resolve()
-                if target.parent == blobs and target.is_file():
-                    continue
-            _require_kind(entry)
+            if entry.name in OWN_NAMES:
+                _require_plain(entry, blobs)
+            elif any_name:
+                _require_kind(entry, blobs)
 
 
 def _hub_blobs(folder: Path) -> Path | None:
-    """Return the folder of the files of a model in the cache of the Hugging Face hub; None anywhere else."""
+    """Return the folder of the files of a repository in the cache of the hub; None anywhere else."""
     snapshots = folder.resolve().parent
     blobs = snapshots.parent / "blobs"
     return blobs if snapshots.name == "snapshots" and blobs.is_dir() and not blobs.is_symlink() else None
 
 
-def _require_plain(entry: os.DirEntry[str]) -> None:
-    _require_kind(entry)
+def _require_plain(entry: os.DirEntry[str], blobs: Path | None) -> None:
+    _require_kind(entry, blobs)
     if entry.is_dir():
         with os.scandir(entry.path) as entries:
             for inner in entries:
-                _require_plain(inner)
+                _require_plain(inner, blobs)
 
 
-def _require_kind(entry: os.DirEntry[str]) -> None:
+def _require_kind(entry: os.DirEntry[str], blobs: Path | None) -> None:
     if entry.is_symlink():
+        target = Path(entry.path).resolve()
+        if target.parent == blobs and target.is_file():
+            return
         raise UsageError(
             f"{entry.path} is a symbolic link, which alti2v does not follow inside a folder: "
             "put the file or folder itself there"

@@ -70,11 +70,22 @@ METRICS_FILE = "metrics.json"
 PER_TAG_FILE = "per_tag.csv"
 SUGGESTIONS_FILE = "suggestions.csv"
 
+# Vectors -------------------------------------------------------------------------------------
+
+PARTS_SUFFIX = ".parts"  # folder beside the file of vectors while it is written
+PARTS_LOCK_FILE = "embed.lock"
+INDEX_SUFFIX = ".index"  # folder beside the file of vectors: the search index
+INDEX_FILE = "index.json"
+INDEX_VECTORS_FILE = "vectors.faiss"
+INDEX_PICTURES_FILE = "pictures.parquet"
+
 POST_JSON_SUFFIX = "json"
 # The only formats that are stored, detected by content: the extensions in a board's URLs are often wrong.
 IMAGE_SUFFIX_OF_FORMAT = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
 
 _KEY_DIGITS = 12
+MOST_MEMBER_BYTES = 2**31 - 1  # of a picture; a decoder takes no larger one
+ID_END = 10**_KEY_DIGITS  # all post numbers are below
 _NUMBERED_NAME = re.compile(r"(?:images|posts|part)-(?P<number>\d{6,18})\.(?:tar|parquet)")
 _SHARD_NAME = re.compile(
     r"(?P<split>[a-z]+)-(?P<number>\d{5,})-of-(?P<total>\d{5,})(?:-e(?P<edition>[2-9]|[1-9]\d+))?"
@@ -83,7 +94,7 @@ _SHARD_NAME = re.compile(
 
 def member_key(post_id: int) -> str:
     """Tar member name of a post, without suffix: 12 digits, no dot (webdataset cuts at the first)."""
-    if not 0 <= post_id < 10**_KEY_DIGITS:
+    if not 0 <= post_id < ID_END:
         raise ValueError(f"post id {post_id} is outside [0, 10^{_KEY_DIGITS})")
     return f"{post_id:0{_KEY_DIGITS}d}"
 
@@ -237,8 +248,12 @@ UNDESCRIBED_NAMES = frozenset(
     | {f"{CRAWL_LOG_FILE}.{number}" for number in range(1, CRAWL_LOG_BACKUPS + 1)}
 )
 
-# All names that this program writes at the top of its folders.
-OWN_NAMES = UNDESCRIBED_NAMES | {STORE_FILE, MANIFEST_FILE, RUN_FILE, *DESCRIPTIONS, WORK_DIR}
+# All names that this program writes at the top of its folders; a model and an index are such folders, too.
+OWN_NAMES = frozenset(
+    {*UNDESCRIBED_NAMES, STORE_FILE, MANIFEST_FILE, RUN_FILE, *DESCRIPTIONS, WORK_DIR}
+    | {EVALUATION_DIR, MODEL_FILE, WEIGHTS_FILE, MODEL_TAGS_FILE, THRESHOLDS_FILE}
+    | {INDEX_FILE, INDEX_VECTORS_FILE, INDEX_PICTURES_FILE}
+)
 
 # Tables --------------------------------------------------------------------------------------
 
@@ -251,6 +266,7 @@ class Column:
         type: "int32", "int64", "string", "binary", "timestamp" (UTC, seconds), "list<string>" or "list<int32>".
         nullable: True if a row may lack the value.
         least: Lowest value of a number; None for any.
+        most: Highest value of a number; None for any.
     """
 
     name: str
@@ -258,6 +274,7 @@ class Column:
     meaning: str
     nullable: bool = False
     least: int | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,9 +322,9 @@ POSTS = Table(
         Column("http_status", "int32", "HTTP status of the last response", nullable=True),
         Column("duplicate_of", "int64", "the stored post with the same bytes", nullable=True),
         Column("fetched_url", "string", "URL of the stored bytes", nullable=True),
-        Column("tar", "int32", "number of the tar file in images/", nullable=True),
-        Column("offset", "int64", "first byte of the picture in that tar", nullable=True),
-        Column("size", "int64", "size of the picture, bytes", nullable=True),
+        Column("tar", "int32", "number of the tar file in images/", nullable=True, least=0),
+        Column("offset", "int64", "first byte of the picture in that tar", nullable=True, least=0),
+        Column("size", "int64", "size of the picture, bytes", nullable=True, least=1, most=MOST_MEMBER_BYTES),
         Column("stored_format", "string", "JPEG, PNG, GIF or WEBP, by content", nullable=True),
         Column("stored_width", "int32", "width of the stored picture, px", nullable=True),
         Column("stored_height", "int32", "height of the stored picture, px", nullable=True),
@@ -364,10 +381,10 @@ DATASET_TAGS = Table(
 METADATA = Table(
     "metadata",
     (
-        Column("id", "int64", "the board's post number", least=0),
+        Column("id", "int64", "the board's post number", least=0, most=ID_END - 1),
         Column("key", "string", "tar member name without suffix"),
         Column("offset", "int64", "first byte of the picture in the shard", least=0),
-        Column("size", "int64", "bytes of the picture", least=1),
+        Column("size", "int64", "bytes of the picture", least=1, most=MOST_MEMBER_BYTES),
         Column("sha256", "string", "of the picture in the shard"),
         Column("width", "int32", "of the picture in the shard, px"),
         Column("height", "int32", "of the picture in the shard, px"),
@@ -442,15 +459,6 @@ VECTORS = Table(
         Column("vector", "vector", "fixed-size list of float16 or float32, or binary with one bit per unit"),
     ),
 )
-
-# Vectors -------------------------------------------------------------------------------------
-
-PARTS_SUFFIX = ".parts"  # folder beside the file of vectors while it is written
-PARTS_LOCK_FILE = "embed.lock"
-INDEX_SUFFIX = ".index"  # folder beside the file of vectors: the search index
-INDEX_FILE = "index.json"
-INDEX_VECTORS_FILE = "vectors.faiss"
-INDEX_PICTURES_FILE = "pictures.parquet"
 
 
 def vectors_part(number: int) -> str:

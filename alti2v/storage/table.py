@@ -145,17 +145,40 @@ def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from alti2v.storage.parquet import read_rows
+
     path = Path(file.name)
     try:
         # Opened again by Arrow: if its threads hold a Python file when the program ends, it aborts or hangs
         # (github.com/apache/arrow/issues/34314 and 50482; one in forty short programs here).
         with pa.OSFile(f"/proc/self/fd/{file.fileno()}") as ours:
-            parquet = pq.ParquetFile(ours)
-            check_schema(path, table, parquet.schema_arrow)
-            found = parquet.read(columns=None if columns is None else list(columns))
+            there = pq.read_schema(ours)
+            check_schema(path, table, there)
+            found = read_rows(ours, columns)
         _check_bounds(path, table, found)
-        wanted = _with_further_facts(schema(table), parquet.schema_arrow)
+        wanted = _with_further_facts(schema(table), there)
         return found.cast(pa.schema([wanted.field(name) for name in found.column_names], wanted.metadata))
+    except (pa.ArrowException, OSError, ValueError) as exc:
+        raise DamagedError(
+            f"{path} cannot be read as Parquet ({exc!s:.100}): run `alti2v verify` on its folder"
+        ) from exc
+
+
+def row_count(path: Path) -> int:
+    """Read the number of rows of a Parquet file, and nothing else.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DamagedError: It is not a Parquet file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pa.OSFile(str(path)) as file:
+            return int(pq.read_metadata(file).num_rows)
+    except FileNotFoundError:
+        raise
     except (pa.ArrowException, OSError) as exc:
         raise DamagedError(
             f"{path} cannot be read as Parquet ({exc!s:.100}): run `alti2v verify` on its folder"
@@ -172,11 +195,18 @@ def _check_bounds(path: Path, table: Table, rows: pa.Table) -> None:
         values = rows.column(column.name)
         if not column.nullable and values.null_count:
             raise DamagedError(f"{path}: a row has no {column.name}: run `alti2v verify` on its folder")
-        least = None if column.least is None else pc.min(values).as_py()
-        if least is not None and column.least is not None and least < column.least:
-            raise DamagedError(
-                f"{path}: {column.name} {least} is below {column.least}: run `alti2v verify` on its folder"
-            )
+        if column.least is None and column.most is None:
+            continue
+        ends = pc.min_max(values).as_py()
+        for end, is_outside in (
+            (ends["min"], column.least is not None and (ends["min"] or 0) < column.least),
+            (ends["max"], column.most is not None and (ends["max"] or 0) > column.most),
+        ):
+            if end is not None and is_outside:
+                raise DamagedError(
+                    f"{path}: {column.name} {end} is outside [{column.least}, {column.most}]: "
+                    "run `alti2v verify` on its folder"
+                )
 
 
 def content_sha256(table: Table, rows: pa.Table) -> str:

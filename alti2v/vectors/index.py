@@ -20,8 +20,12 @@ import pyarrow.parquet as pq
 
 from alti2v.errors import DamagedError, DataError, UsageError, VersionError
 from alti2v.records import Progress, ProgressHook, ignore_progress
+from alti2v.storage.directory import require_plain_files
+from alti2v.storage.documents import from_json
 from alti2v.storage.layout import FORMAT_VERSION, INDEX_FILE, INDEX_PICTURES_FILE, INDEX_VECTORS_FILE
+from alti2v.storage.parquet import row_groups
 from alti2v.storage.publish import make_directory, publish, publish_json, read_json
+from alti2v.storage.table import row_count
 from alti2v.vectors.vector_file import Form, Origin, Rows, Vectors, count_rows, read_origin, read_rows
 
 if TYPE_CHECKING:
@@ -85,6 +89,8 @@ def open_or_build(vectors: Path, folder: Path, *, progress: ProgressHook = ignor
         DamagedError: The file cannot be read.
         StorageError: The folder cannot be written to.
     """
+    if folder.is_dir():
+        require_plain_files(folder)
     if (folder / INDEX_FILE).is_file():
         description = read_json(folder / INDEX_FILE)
         if isinstance(description, dict) and description.get("of") == _stamp(vectors):
@@ -143,29 +149,59 @@ def open_index(folder: Path) -> Index:
         raise UsageError(
             f"{folder} is not an index: `alti2v search VECTORS.parquet --index {folder}` builds one"
         )
+    require_plain_files(folder)
     description = read_json(folder / INDEX_FILE)
     if not isinstance(description, dict) or description.get("kind") != _KIND:
         raise UsageError(f"{folder / INDEX_FILE} does not describe an index: give another folder")
     if description.get("version") != FORMAT_VERSION:
         raise VersionError(f"{folder} has another format version: remove it, and it will be built again")
     faiss = _faiss()
+    facts = {
+        name: value for name, value in description.items() if name not in ("kind", "version", "of", "origin")
+    }
     try:
-        origin = Origin(**{**description["origin"], "form": Form(description["origin"]["form"])})
+        origin = from_json(Origin, description["origin"], form=Form(description["origin"]["form"]))
         reader = faiss.read_index_binary if origin.form is Form.BINARY else faiss.read_index
-        index = Index(
-            faiss_index=reader(str(folder / INDEX_VECTORS_FILE)),
+        made = reader(str(folder / INDEX_VECTORS_FILE))
+        index = from_json(
+            Index,
+            {**facts, "faiss_index": None, "origin": None, "folder": None},
+            faiss_index=made,
             origin=origin,
             folder=folder,
-            rows=description["rows"],
-            cells=description["cells"],
-            looked_into=description["looked_into"],
-            recall=description["recall"],
         )
-    except (KeyError, TypeError, ValueError, RuntimeError) as exc:  # faiss raises RuntimeError
-        raise DamagedError(f"{folder} is damaged ({str(exc).splitlines()[0]:.100}): remove it") from exc
+        _check(index)
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        MemoryError,
+        DamagedError,
+    ) as exc:  # faiss: RuntimeError
+        raise DamagedError(f"{folder} is damaged ({str(exc).partition(chr(10))[0]:.100}): remove it") from exc
     if index.cells > 1:
         index.faiss_index.nprobe = index.looked_into
     return index
+
+
+def _check(index: Index) -> None:
+    """Check that the parts of an index are of one another.
+
+    Raises:
+        ValueError: They are not.
+        DamagedError: The table of the pictures cannot be read.
+    """
+    origin, made = index.origin, index.faiss_index
+    units = origin.width * (8 if origin.form is Form.BINARY else 1)
+    try:
+        pictures = row_count(index.folder / INDEX_PICTURES_FILE)
+    except FileNotFoundError as exc:
+        raise ValueError(f"{INDEX_PICTURES_FILE} is missing") from exc
+    if (made.d, made.ntotal, pictures) != (units, index.rows, index.rows):
+        raise ValueError(f"{pictures} pictures and {made.ntotal} vectors for {index.rows} rows")
+    if not 1 <= index.looked_into <= index.cells:
+        raise ValueError(f"a search visits {index.looked_into} of {index.cells} cells")
 
 
 def nearest(
@@ -191,7 +227,9 @@ def neighbours(index: Index, query: Vectors, count: int) -> tuple[Neighbour, ...
     """Find the pictures nearest to one vector (width,), with their keys and tags."""
     rows, similarities = nearest(index, query[None], count)
     found = [
-        (row, value) for row, value in zip(rows[0].tolist(), similarities[0].tolist(), strict=True) if row >= 0
+        (row, value)
+        for row, value in zip(rows[0].tolist(), similarities[0].tolist(), strict=True)
+        if 0 <= row < index.rows
     ]
     known = _pictures(index, [row for row, _ in found])
     return tuple(Neighbour(known[row][0], round(value, 4), known[row][1]) for row, value in found)
@@ -302,11 +340,14 @@ def _tune(made: Any, probes: Vectors, cells: int) -> tuple[int, float]:  # noqa:
 def _pictures(index: Index, rows: list[int]) -> dict[int, tuple[str, tuple[str, ...]]]:
     """Read keys and tags of some rows, from only the groups that hold them."""
     found = {}
-    with pq.ParquetFile(index.folder / INDEX_PICTURES_FILE) as file:
-        for group in sorted({row // _GROUP_ROWS for row in rows}):
-            table = file.read_row_group(group)
-            for row in rows:
-                if row // _GROUP_ROWS == group:
-                    picture = table.slice(row % _GROUP_ROWS, 1).to_pylist()[0]
-                    found[row] = (picture["key"], tuple(picture["tags"]))
+    needed = sorted({row // _GROUP_ROWS for row in rows})
+    try:
+        with pa.OSFile(str(index.folder / INDEX_PICTURES_FILE)) as file:
+            for group, table in zip(needed, row_groups(file, groups=needed), strict=True):
+                for row in rows:
+                    if row // _GROUP_ROWS == group:
+                        (picture,) = table.slice(row % _GROUP_ROWS, 1).to_pylist()
+                        found[row] = (picture["key"], tuple(picture["tags"]))
+    except (pa.ArrowException, OSError, ValueError, KeyError) as exc:
+        raise DamagedError(f"{index.folder} is damaged ({exc!s:.100}): remove it") from exc
     return found

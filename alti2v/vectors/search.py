@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model.fingerprint import model_hash
@@ -19,7 +18,7 @@ from alti2v.records import Category, ProgressHook, ignore_progress
 from alti2v.storage.layout import INDEX_SUFFIX
 from alti2v.vectors.index import Index, Neighbour, neighbours, open_or_build
 from alti2v.vectors.sources import path_key
-from alti2v.vectors.vector_file import Form, Vectors, as_vectors, read_origin, read_rows
+from alti2v.vectors.vector_file import Form, Vectors, as_vectors, read_origin, read_rows, read_tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +155,8 @@ def _known_tags(vectors: Path, wanted: str) -> tuple[str, ...]:
         UsageError: No picture has one of them; the message suggests the nearest names.
     """
     counts: Counter[str] = Counter()
-    with pq.ParquetFile(vectors) as file:
-        for batch in file.iter_batches(columns=["tags"]):
-            for entry in batch.column(0).flatten().value_counts().to_pylist():
-                counts[entry["values"]] += entry["counts"]
+    for names in read_tags(vectors):
+        for entry in names.value_counts().to_pylist():
+            counts[entry["values"]] += entry["counts"]
     vocabulary = make_vocabulary((name, Category.UNKNOWN.value) for name, _ in counts.most_common())
     return tuple(vocabulary.names[output] for output in find_tags(vocabulary, [wanted]))

@@ -8,13 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from alti2v.dataset.manifest import read_manifest, read_metadata
+from alti2v.dataset.manifest import Shard, read_manifest, read_metadata
 from alti2v.errors import UsageError
 from alti2v.model.tagging.inputs import count_pictures, find_pictures
 from alti2v.model.tagging.preprocess import Source, Square
 from alti2v.records import Span
 from alti2v.storage.directory import DirectoryKind, kind_of, missing_file
-from alti2v.storage.layout import ShardName
 from alti2v.storage.tar import read_span
 
 
@@ -78,14 +77,14 @@ def find_sources(
             yield path_key(Path(os.path.abspath(path))), source  # noqa: PTH100 - links stay
         return
     for shard in read_manifest(dataset).shards:
-        yield from _in_shard(dataset, shard.name)
+        yield from _in_shard(dataset, shard)
 
 
 def dataset_pictures(dataset: Path, keys: Iterable[str]) -> dict[str, bytes]:
     """Read the JPEGs of some pictures of a dataset by key; unknown keys are left out."""
     wanted, found = set(keys), dict[str, bytes]()
     for shard in read_manifest(dataset).shards:
-        spans = {key: span for key, span in _spans(dataset, shard.name) if key in wanted}
+        spans = {key: span for key, span in _spans(dataset, shard) if key in wanted}
         if spans:
             with (dataset / shard.name.data).open("rb") as tar:
                 found |= {key: read_span(tar, span) for key, span in spans.items()}
@@ -94,15 +93,15 @@ def dataset_pictures(dataset: Path, keys: Iterable[str]) -> dict[str, bytes]:
     return found
 
 
-def _in_shard(dataset: Path, name: ShardName) -> Iterator[tuple[str, Square]]:
+def _in_shard(dataset: Path, shard: Shard) -> Iterator[tuple[str, Square]]:
     try:
-        with (dataset / name.data).open("rb") as tar:
-            for key, span in _spans(dataset, name):
+        with (dataset / shard.name.data).open("rb") as tar:
+            for key, span in _spans(dataset, shard):
                 yield key, Square(read_span(tar, span))
     except FileNotFoundError as exc:
-        raise missing_file(dataset, name.data) from exc
+        raise missing_file(dataset, shard.name.data) from exc
 
 
-def _spans(dataset: Path, name: ShardName) -> Iterator[tuple[str, Span]]:
-    for row in read_metadata(dataset, name, ("key", "offset", "size")).to_pylist():
+def _spans(dataset: Path, shard: Shard) -> Iterator[tuple[str, Span]]:
+    for row in read_metadata(dataset, shard, ("id", "key", "offset", "size")).to_pylist():
         yield row["key"], Span(offset=row["offset"], size=row["size"])

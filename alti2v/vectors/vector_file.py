@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.storage.layout import FORMAT_VERSION, VECTORS
+from alti2v.storage.parquet import row_groups
 from alti2v.storage.publish import publish
 
 Vectors = npt.NDArray[Any]  # (n, width) float16, float32, or uint8 for codes
@@ -27,6 +28,7 @@ Vectors = npt.NDArray[Any]  # (n, width) float16, float32, or uint8 for codes
 _PREFIX = "alti2v."
 _TABLE_KEY, _VERSION_KEY = f"{_PREFIX}table", f"{_PREFIX}format_version"
 _BATCH_ROWS = 8192
+_MOST_WIDTH = 1 << 20
 
 
 class Form(StrEnum):
@@ -140,10 +142,9 @@ def merge_files(out: Path, origin: Origin, parts: Sequence[Path]) -> int:
         with pq.ParquetWriter(temporary, origin.schema, compression="zstd") as writer:
             for part in parts:
                 with _open(part) as file:
-                    for group in range(file.num_row_groups):
-                        table = file.read_row_group(group)
-                        writer.write_table(table.cast(origin.schema))
-                        written += len(table)
+                    for group in row_groups(file):
+                        writer.write_table(group.cast(origin.schema))
+                        written += len(group)
 
     publish(out, write)
     return written
@@ -158,20 +159,24 @@ def read_origin(path: Path) -> Origin:
         DamagedError: It is not a Parquet file.
     """
     with _open(path) as file:
-        metadata = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+        found = pq.read_schema(file)
+        metadata = {key.decode(): value.decode() for key, value in (found.metadata or {}).items()}
     if metadata.get(_TABLE_KEY) != VECTORS.name:
         raise UsageError(f"{path} is not a file of vectors: make one with `alti2v embed`")
     if metadata.get(_VERSION_KEY) != str(FORMAT_VERSION):
         raise VersionError(f"{path} has another format version: use the alti2v that wrote it, or embed again")
     try:
         facts = {name: metadata[_PREFIX + name] for name in _FACTS}
-        return Origin(
+        origin = Origin(
             model=facts["model"],
             model_sha256=facts["model_sha256"],
             form=Form(facts["form"]),
             width=int(facts["width"]),
             dataset=facts["dataset"],
         )
+        if not 1 <= origin.width <= _MOST_WIDTH or not found.equals(origin.schema):
+            raise ValueError("its columns are not those that it names")
+        return origin
     except (KeyError, ValueError) as exc:
         raise DamagedError(f"{path} does not name the model of its vectors ({exc}): embed again") from exc
 
@@ -179,7 +184,7 @@ def read_origin(path: Path) -> Origin:
 def count_rows(path: Path) -> int:
     """Count the pictures in a file of vectors."""
     with _open(path) as file:
-        return int(file.metadata.num_rows)
+        return int(pq.read_metadata(file).num_rows)
 
 
 def read_keys(path: Path) -> Iterator[str]:
@@ -189,8 +194,8 @@ def read_keys(path: Path) -> Iterator[str]:
         DamagedError: It cannot be read.
     """
     with _open(path) as file:
-        for batch in file.iter_batches(_BATCH_ROWS, columns=["key"]):
-            yield from batch.column(0).to_pylist()
+        for group in row_groups(file, ["key"]):
+            yield from group.column(0).to_pylist()
 
 
 def read_rows(path: Path, *, rows: int = _BATCH_ROWS) -> Iterator[Rows]:
@@ -201,7 +206,7 @@ def read_rows(path: Path, *, rows: int = _BATCH_ROWS) -> Iterator[Rows]:
     """
     form = read_origin(path).form
     with _open(path) as file:
-        for batch in file.iter_batches(rows):
+        for batch in (batch for group in row_groups(file) for batch in group.to_batches(rows)):
             yield Rows(
                 keys=batch.column("key").to_pylist(),
                 tags=batch.column("tags").to_pylist(),
@@ -218,13 +223,27 @@ def _numbers(column: Any, form: Form) -> Vectors:  # noqa: ANN401 - pyarrow has 
     return numbers.reshape(len(column), -1)
 
 
+def read_tags(path: Path) -> Iterator[Any]:
+    """Stream the tags of a file of vectors as Arrow arrays of names.
+
+    Raises:
+        DamagedError: It cannot be read.
+    """
+    with _open(path) as file:
+        for group in row_groups(file, ["tags"]):
+            for chunk in group.column(0).chunks:
+                yield chunk.flatten()
+
+
 @contextlib.contextmanager
-def _open(path: Path) -> Iterator[Any]:
+def _open(path: Path) -> Iterator[pa.NativeFile]:
     """Open a Parquet file for the duration of a block, with clear errors."""
     try:
-        with pq.ParquetFile(path) as file:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is not a file: give a file of `alti2v embed`")
+        with pa.OSFile(str(path)) as file:
             yield file
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist: make it with `alti2v embed`") from None
-    except (pa.ArrowException, OSError) as exc:
+    except (pa.ArrowException, OSError, ValueError) as exc:
         raise DamagedError(f"{path} cannot be read as Parquet ({exc!s:.100}): embed again") from exc

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from alti2v.dataset.check.verify import verify_dataset
@@ -19,7 +21,7 @@ from alti2v.dataset.remove import remove_pictures
 from alti2v.dataset.shard_cache import hold, is_cache
 from alti2v.errors import DamagedError, UsageError
 from alti2v.storage.directory import exclusive
-from alti2v.storage.layout import METADATA
+from alti2v.storage.layout import DATASET_TAGS, METADATA, OUTCOMES
 from alti2v.storage.remote import open_remote
 from alti2v.storage.table import read_table, write_arrow_table
 from alti2v.storage.tar import OpenTar
@@ -87,9 +89,8 @@ def test_modules_in_the_current_folder_do_not_run(here: Path, module: str) -> No
     assert not (evil / "ran").exists()
 
 
-def _linked(folder: Path, outside: Path) -> list[Path]:
+def _names(folder: Path) -> list[Path]:
     """Every file and folder of a store or dataset, as paths relative to it."""
-    del outside
     return sorted(path.relative_to(folder) for path in folder.rglob("*"))
 
 
@@ -107,7 +108,7 @@ def test_links_out_of_a_folder_are_refused(here: Path, kind: str) -> None:
     """Whichever name is a link, no reading command follows it, and nothing changes where it leads."""
     outside = here.parent / "outside"
     folder = here / kind
-    for number, name in enumerate(_linked(folder, outside)):
+    for number, name in enumerate(_names(folder)):
         target = outside / f"{number}{name.suffix}"
         shutil.move(folder / name, target)
         (folder / name).symlink_to(target)
@@ -166,16 +167,24 @@ def test_files_of_the_user_survive_a_removal(here: Path) -> None:
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("key", "../../../../evil"), ("offset", -5), ("size", 10**10), ("id", -1), ("size", 0)],
+    [
+        *(
+            ("key", "../../../../evil"),
+            ("offset", -5),
+            ("size", 10**10),
+            ("size", 0),
+            ("id", -1),
+            ("id", 10**12),
+        ),
+        *(("labels", [-1]), ("labels", [10**6])),
+    ],
 )
 def test_rows_that_no_program_writes_are_damage(here: Path, column: str, value: Any) -> None:
-    """They never become the name of a tar member or the range of a read."""
-    import pyarrow as pa
-
+    """They never become the name of a tar member, the range of a read or the index of a tag."""
     dataset = here / "dataset"
     file = next((dataset / "metadata").glob("train-*.parquet"))
     rows = read_table(file, METADATA)
-    victim, keep = rows.column("id").to_numpy()[0], rows.column("id").to_numpy()[-1:]
+    keep = rows.column("id").to_numpy()[-1:]
     values = rows.column(column).to_pylist()
     values[0] = value
     index = rows.column_names.index(column)
@@ -183,10 +192,23 @@ def test_rows_that_no_program_writes_are_damage(here: Path, column: str, value: 
         file, METADATA, rows.set_column(index, column, pa.array(values, rows.schema.types[index]))
     )
 
-    with pytest.raises(DamagedError, match=file.name):
-        remove_pictures(dataset, keep)
+    if column != "labels":
+        with pytest.raises(DamagedError, match=file.name):
+            remove_pictures(dataset, keep)
     assert exit_status("verify", dataset) == 4
-    assert victim == rows.column("id").to_numpy()[0]
+    assert exit_status("stats", dataset) == (0 if column == "key" else 4)  # it reads no keys
+
+
+def test_a_table_of_billions_of_rows_is_not_read(here: Path) -> None:
+    """The manifest says how many there are, and a table of tags may not unpack to gigabytes."""
+    dataset = here / "dataset"
+    for file, table in ((dataset / "tags.parquet", DATASET_TAGS), (dataset / "outcomes.parquet", OUTCOMES)):
+        kept = file.read_bytes()
+        rows = pa.concat_tables([read_table(file, table)] * 60_000).combine_chunks()
+        pq.write_table(rows, file, compression="zstd", row_group_size=1 << 30)
+        assert file.stat().st_size < 10_000_000
+        assert exit_status("verify", dataset) == 4
+        file.write_bytes(kept)
 
 
 def test_a_lock_with_other_content_is_not_emptied(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from alti2v.crawl.store.post_json import Stored, read_member_document
 from alti2v.pictures.check import find_flaw
 from alti2v.pictures.header import format_of
 from alti2v.records import Post, Span
-from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT, POST_JSON_SUFFIX
+from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT, MOST_MEMBER_BYTES, POST_JSON_SUFFIX
 from alti2v.storage.tar import BLOCK, padded
 
 _NAME = re.compile(rf"(\d{{12}})\.({'|'.join(IMAGE_SUFFIX_OF_FORMAT.values())}|{POST_JSON_SUFFIX})")
@@ -117,7 +117,7 @@ def _pair(file: BinaryIO, header: _Header, end: int) -> tuple[WholePicture | Bro
         return BrokenMember(offset=start, post_id=post_id, what="its JSON member is cut off"), end
     try:
         post, stored = read_member_document(_read(file, follower.span))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return BrokenMember(offset=start, post_id=post_id, what="its JSON member is damaged"), follower.end
     if fault := _fault(_read(file, header.span), post_id, post, stored):
         return BrokenMember(offset=start, post_id=post_id, what=fault), follower.end
@@ -144,7 +144,7 @@ def _header(file: BinaryIO, offset: int) -> _Header | None:
     except (tarfile.HeaderError, ValueError):
         return None
     match = _NAME.fullmatch(info.name)
-    if match is None or info.size < 0:
+    if match is None or not 0 <= info.size <= MOST_MEMBER_BYTES:
         return None
     return _Header(match[1], match[2], Span(offset=offset + BLOCK, size=info.size))
 

@@ -45,7 +45,7 @@ from alti2v.storage.layout import (
 from alti2v.storage.location import Address, local_copies, open_location, remove, sizes_in
 from alti2v.storage.publish import TEMPORARY_PREFIX, publish_bytes, publish_json, read_json
 from alti2v.storage.remote import Remote, has_folders
-from alti2v.storage.table import content_sha256, read_table
+from alti2v.storage.table import content_sha256, read_table, row_count
 from alti2v.storage.tar import Member, dali_index, json_index, members
 
 _AGAIN = "run `alti2v build-shards` with the same options again"
@@ -191,17 +191,16 @@ def _check_shard(dataset: _Dataset, folder: Path, shard: Shard, seen: _Seen) -> 
 def _read_rows(folder: Path, shard: Shard) -> tuple[pa.Table, list[Finding]]:
     """Read the metadata of a shard; an empty table and a finding if they are damaged."""
     try:
-        rows = read_table(folder / shard.name.metadata, METADATA)
+        count = row_count(folder / shard.name.metadata)  # before the rows are read: there may be billions
+        if count == shard.samples:
+            return read_table(folder / shard.name.metadata, METADATA), []
+        what = f"has {count} rows for {shard.samples} samples: {_REBUILD}"
     except FileNotFoundError:
         what = f"is missing: {_AGAIN}"
     except VersionError as exc:
         what = str(exc)
     except DamagedError:
         what = f"is damaged: {_REBUILD}"
-    else:
-        if rows.num_rows == shard.samples:
-            return rows, []
-        what = f"has {rows.num_rows} rows for {shard.samples} samples: {_REBUILD}"
     return pa.schema([]).empty_table(), [Finding(where=shard.name.metadata, what=what)]
 
 

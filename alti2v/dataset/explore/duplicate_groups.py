@@ -9,15 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from alti2v.dataset.explore.samples import PictureAt, places
-from alti2v.dataset.manifest import Manifest
-from alti2v.errors import DamagedError
-from alti2v.storage.directory import missing_file
-from alti2v.storage.layout import METADATA, SPLITS
+from alti2v.dataset.manifest import Manifest, read_metadata
+from alti2v.storage.layout import SPLITS
 from alti2v.storage.order import random_order
-from alti2v.storage.table import check_schema
 
 _ROWS_AT_ONCE = 10_000
 
@@ -31,16 +27,8 @@ def batches(dataset: Path, manifest: Manifest, columns: Sequence[str]) -> Iterat
         DamagedError: A table is missing or damaged.
     """
     for shard in manifest.shards:
-        path = dataset / shard.name.metadata
-        try:
-            with pq.ParquetFile(path) as file:
-                check_schema(path, METADATA, file.schema_arrow)
-                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(columns)):
-                    yield shard.name.split, str(shard.name), pa.Table.from_batches([batch])
-        except FileNotFoundError as exc:
-            raise missing_file(dataset, shard.name.metadata) from exc
-        except (pa.ArrowException, OSError) as exc:
-            raise DamagedError(f"{path} cannot be read as Parquet: run `alti2v verify {dataset}`") from exc
+        for batch in read_metadata(dataset, shard, columns).to_batches(_ROWS_AT_ONCE):
+            yield shard.name.split, str(shard.name), pa.Table.from_batches([batch])
 
 
 def duplicate_groups(

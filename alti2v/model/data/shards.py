@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 
 from alti2v.dataset.check.checksums import check_shards
-from alti2v.dataset.manifest import Shard, read_manifest, read_vocabulary
+from alti2v.dataset.manifest import Shard, check_labels, read_manifest, read_metadata, read_vocabulary
 from alti2v.dataset.shard_cache import hold
 from alti2v.errors import Alti2vError, DataError, UsageError
 from alti2v.model import backend
 from alti2v.model.arrays import Int64Array
 from alti2v.pictures.recipe import ORIGINAL
 from alti2v.records import Tag
-from alti2v.storage.layout import METADATA
-from alti2v.storage.table import read_table
 
 # Shards whose samples are mixed. Each is in memory as a whole, two more are being read or are waiting, and
 # the last pictures of one are still being decoded: with 10,000 samples of 25 kB that is at most 7 x 250 MB,
@@ -182,7 +180,7 @@ def _whole_shards(
         shard = shards[int(place)]
         hold(dataset, shard)
         chosen = None if rows is None else rows(int(place))
-        return _columns(dataset / shard.name.metadata, chosen, tags=len(source.tags))
+        return _columns(dataset, shard, chosen, tags=len(source.tags))
 
     def columns(place: Any, path: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
         read = failure.hold(read_columns)
@@ -201,12 +199,16 @@ def _whole_shards(
     return data.map(read, num_parallel_calls=_READS_AHEAD)
 
 
-def _columns(table: Path, rows: Int64Array | None, *, tags: int) -> tuple[Int64Array, ...]:
+def _columns(dataset: Path, shard: Shard, rows: Int64Array | None, *, tags: int) -> tuple[Int64Array, ...]:
     """Read the columns that training needs: ids, offsets, sizes (N,), and label indices (N, L).
 
     Rows with fewer than L labels are padded with `tags`, which is no tag's index.
+
+    Raises:
+        DamagedError: The table is not of this shard, or a number is outside its bounds.
     """
-    columns = read_table(table, METADATA, columns=("id", "offset", "size", "labels"))
+    columns = read_metadata(dataset, shard, ("id", "offset", "size", "labels"))
+    check_labels(dataset / shard.name.metadata, columns, tags=tags)
     if rows is not None:
         columns = columns.take(rows)
     labels = columns.column("labels").combine_chunks()

@@ -18,7 +18,7 @@ from alti2v.errors import UsageError
 from alti2v.model.onnx import runtime
 from alti2v.model.onnx.check_labels import check_labels
 from alti2v.model.onnx.contract import CONTRACTS, MOST_SIDE_PX, Contract, Format
-from alti2v.storage.directory import require_plain_model
+from alti2v.storage.directory import require_plain_files
 from alti2v.storage.documents import read_text_file
 
 _DTYPES = {1: "float32", 2: "uint8"}  # onnx.TensorProto.DataType; the only types in the contracts
@@ -60,7 +60,7 @@ def check_folder(folder: Path) -> Checked:
         UsageError: There is no exported model, a link leads out of it, or the extra `export` is not installed.
     """
     format_ = _recognise(folder)
-    require_plain_model(folder)
+    require_plain_files(folder, any_name=True)
     contract = CONTRACTS[format_]
     breaches: list[str] = []
     table_file, model_file = folder / contract.labels_file, folder / contract.model_file

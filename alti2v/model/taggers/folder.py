@@ -15,7 +15,7 @@ from alti2v.model.taggers.families import by_hand
 from alti2v.model.taggers.recognition import ONNX_SUFFIX, RecognisedFolder, matching, recognise
 from alti2v.model.taggers.refusals import CODE_SUFFIXES, LFS_BEGINNING, refusal
 from alti2v.model.taggers.session import Forward, forward_of, open_model
-from alti2v.storage.directory import require_plain_model
+from alti2v.storage.directory import require_plain_files
 from alti2v.storage.documents import read_text_file
 from alti2v.storage.publish import read_json
 
@@ -54,6 +54,7 @@ def recognised(path: Path) -> tuple[Path, RecognisedFolder] | None:
     model_file = path.name if is_model else None
     with _told_of(folder):
         if by_hand.FILE in names and matching(names, f"*{ONNX_SUFFIX}"):
+            require_plain_files(folder, any_name=True)
             content = _content(folder / by_hand.FILE)
             if by_hand.is_of_a_run(content):
                 names.remove(by_hand.FILE)
@@ -74,7 +75,7 @@ def open_tagger(path: Path) -> OpenedTagger:
     found = recognised(path)
     if found is None:
         raise UsageError(refused(path))
-    require_plain_model(found[0])
+    require_plain_files(found[0], any_name=True)
     folder, (family, model_file, names) = found[0], (found[1].family, found[1].model_file, found[1].files)
     with _told_of(folder):
         files = {name: _content(folder / name) for name in names}
