@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
@@ -48,9 +48,9 @@ _CATEGORIES = ("general", "character", "copyright", "artist", "meta", "unknown",
     "thresholds",
     multiple=True,
     metavar="[NAME=]P",
-    help="Print tags with a probability of more than P. Default: from the model's own threshold on, or from "
-    "0.35 on if it has none. Repeatable for categories and tags: --threshold 0.3 --threshold character=0.8 "
-    "--threshold smile=0.6.",
+    help="Print tags with a probability of more than P. Default: from the model's own thresholds on, of each "
+    "tag or category if it has such, or from 0.35 on if it has none. Repeatable for categories and tags: "
+    "--threshold 0.3 --threshold character=0.8 --threshold smile=0.6.",
 )
 @click.option(
     "--threshold-rule",
@@ -116,8 +116,8 @@ _CATEGORIES = ("general", "character", "copyright", "artist", "meta", "unknown",
 def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by TagConfig
     """Tag pictures with a MODEL.
 
-    MODEL is a RUN, an exported folder, or any WD tagger (model.onnx and selected_tags.csv). PATH is a file, a
-    folder (searched recursively), a pattern, or - for a list on standard input. Pictures that cannot be tagged
+    MODEL is a RUN, an exported folder, or a tagger of any family in docs/MODELS.md. PATH is a file, a folder
+    (searched recursively), a pattern, or - for a list on standard input. Pictures that cannot be tagged
     are listed on standard error and skipped; the exit status is then 1.
     """
     from alti2v.model.evaluation.thresholds import Rule
@@ -221,7 +221,7 @@ def _printer(form: str) -> Callable[[Tagged | UntaggedPicture[Path]], None]:
             return
         path, groups = str(result.path), group(result.tags, result.vocabulary)
         if form == "json":
-            print_json(json_object(path, groups, result.ratings))
+            print_json(json_object(path, groups, result.ratings, result.thresholds))
         elif form == "csv" and result.tags:
             print_lines([*header, *csv_rows(path, result.tags)])
             header.clear()
@@ -239,7 +239,16 @@ def _table(report: TagReport) -> dict[str, str]:
         "pictures": f"{report.pictures:,}",
         "tagged": f"{report.tagged:,} with {report.tags:,} tags",
         **({"skipped": f"{report.skipped:,}, which have a sidecar"} if report.skipped else {}),
+        **({"thresholds": _named(report.thresholds)} if report.thresholds else {}),
+        **({"ran on": report.device} if report.device else {}),
         **{f"failed: {kind}": f"{count:,}" for kind, count in sorted(report.failed.items())},
         **({"left out": unread_words(report.unread)} if report.unread else {}),
         "time": duration(report.seconds),
     }
+
+
+def _named(thresholds: Mapping[str, float | str]) -> str:
+    return ", ".join(
+        f"{category} {value if isinstance(value, str) else format(value, '.4g')}"
+        for category, value in thresholds.items()
+    )

@@ -13,7 +13,16 @@ from pathlib import Path
 from alti2v.errors import DataError, UsageError
 from alti2v.model.evaluation.thresholds import Rule
 from alti2v.model.tagging.inputs import Found, count_pictures, find_pictures
-from alti2v.model.tagging.selection import Criterion, ScoredTag, Selection, Sort, passing, ratings, select
+from alti2v.model.tagging.selection import (
+    Criterion,
+    ScoredTag,
+    Selection,
+    Sort,
+    named_thresholds,
+    passing,
+    ratings,
+    select,
+)
 from alti2v.model.tagging.sidecars import SidecarConfig, pictures_to_caption, sidecar_of, write_sidecar
 from alti2v.model.tagging.tagger import (
     DEFAULT_BATCH_SIZE,
@@ -28,9 +37,6 @@ from alti2v.model.vocabulary import CATEGORIES, OutputTags, find_tag, find_tags
 from alti2v.option_bounds import require_between, require_choice
 from alti2v.records import ProgressHook, ignore_progress
 
-# For models without a threshold of their own; the default of kohya-ss/sd-scripts and of SmilingWolf's space.
-DEFAULT_THRESHOLD = 0.35
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagConfig:
@@ -40,7 +46,8 @@ class TagConfig:
         model: Model to load, see `tagger.load_tagger`.
         paths: Files, folders and patterns, see `inputs.find_pictures`.
         rule: Source of the thresholds.
-        threshold: Threshold of the rule constant; None for the model's own, else `DEFAULT_THRESHOLD`.
+        threshold: Threshold of the rule constant; None for the model's own, of each tag or category if it has
+            such, else `selection.DEFAULT_THRESHOLD`.
         by_category: Category -> threshold that replaces `threshold`.
         by_tag: Tag -> threshold that replaces both.
         categories: Categories to keep; empty for all but the rating.
@@ -86,6 +93,7 @@ class Tagged:
         tags: Tags in the requested order.
         vocabulary: Outputs of the model, for grouping.
         ratings: All ratings with their probabilities, the most probable first; empty if the model has none.
+        thresholds: Category -> its threshold, or where the thresholds of its tags are from.
         sidecar: Sidecar that was written; None if none was.
     """
 
@@ -93,6 +101,7 @@ class Tagged:
     tags: tuple[ScoredTag, ...]
     vocabulary: OutputTags
     ratings: tuple[tuple[str, float], ...]
+    thresholds: Mapping[str, float | str]
     sidecar: Path | None
 
 
@@ -108,6 +117,9 @@ class TagReport:
         failed: Kind of problem -> number of pictures.
         unread: Suffix -> number of pictures in folders whose format is not read; not counted in `pictures`.
         tags: Number of tags of all pictures together.
+        thresholds: Category -> its threshold, or where the thresholds of its tags are from; empty if the model
+            was not needed.
+        device: What the model ran on; "" if it was not needed.
         seconds: Wall-clock time, including loading the model.
     """
 
@@ -118,6 +130,8 @@ class TagReport:
     failed: Mapping[str, int]
     unread: Mapping[str, int]
     tags: int
+    thresholds: Mapping[str, float | str]
+    device: str
     seconds: float
 
 
@@ -145,7 +159,7 @@ def tag_files(
     """
     begun_s = time.monotonic()
     tally = Tally(stage="tagging", total=count_pictures(config.paths), hook=progress)
-    number_of_tags = 0
+    number_of_tags, task = 0, None
     if tally.total is None or _is_work_left(config):
         tagger = load_tagger(config.model, batch_size=config.batch_size, precision=config.precision)
         task = _task(config, tagger)
@@ -171,6 +185,8 @@ def tag_files(
         failed=dict(tally.failed),
         unread=dict(tally.unread),
         tags=number_of_tags,
+        thresholds={} if task is None else task.thresholds,
+        device="" if task is None else task.device,
         seconds=round(time.monotonic() - begun_s, 3),
     )
 
@@ -185,6 +201,8 @@ class _Task:
     vocabulary: OutputTags
     criterion: Criterion
     selection: Selection
+    thresholds: Mapping[str, float | str]
+    device: str
     sidecars: SidecarConfig | None
 
 
@@ -193,12 +211,14 @@ def _task(config: TagConfig, tagger: Tagger) -> _Task:
     for category in (*config.categories, *config.by_category):
         if category not in vocabulary.members:
             raise UsageError(f"the model has no {category} tags, only {', '.join(vocabulary.members)}")
-    threshold = default_threshold(tagger) if config.threshold is None else config.threshold
+    criterion = tagger.criterion(
+        config.rule, threshold=config.threshold, by_category=config.by_category, by_tag=config.by_tag
+    )
     return _Task(
         vocabulary=vocabulary,
-        criterion=tagger.criterion(
-            config.rule, threshold=threshold, by_category=config.by_category, by_tag=config.by_tag
-        ),
+        criterion=criterion,
+        thresholds=named_thresholds(vocabulary, criterion),
+        device=tagger.device,
         selection=Selection(
             categories=frozenset(config.categories) or None,
             exclude=frozenset(find_tags(vocabulary, config.exclude)),
@@ -207,11 +227,6 @@ def _task(config: TagConfig, tagger: Tagger) -> _Task:
         ),
         sidecars=None if config.sidecars is None else _with_known_names(config.sidecars, vocabulary),
     )
-
-
-def default_threshold(tagger: Tagger) -> float:
-    """Return the model's own threshold, or `DEFAULT_THRESHOLD` if it has none."""
-    return DEFAULT_THRESHOLD if tagger.threshold is None else tagger.threshold
 
 
 def _with_known_names(sidecars: SidecarConfig, vocabulary: OutputTags) -> SidecarConfig:
@@ -258,5 +273,6 @@ def _finish(prediction: Prediction[Path], task: _Task) -> Tagged | UntaggedPictu
         tags=tags,
         vocabulary=task.vocabulary,
         ratings=tuple(ratings(probabilities, task.vocabulary)),
+        thresholds=task.thresholds,
         sidecar=sidecar,
     )

@@ -18,7 +18,7 @@ from alti2v.serving.view import (
     analyse,
     default_thresholds,
     draw_heat_map,
-    exact_thresholds,
+    moved_thresholds,
     select_tags,
 )
 from alti2v.vectors.index import Index, neighbours
@@ -80,7 +80,8 @@ class Handlers:
             selected = select_tags(
                 picture.probabilities,
                 self.tagger.vocabulary,
-                {**default_thresholds(self.tagger), **(thresholds or {})},
+                {**(thresholds or {})},
+                own=self.tagger.own_thresholds(),
             )
         except Alti2vError as exc:
             raise self.gradio.Error(str(exc), print_exception=False) from exc
@@ -98,8 +99,10 @@ class Handlers:
         }
 
     def _tags(self, picture: AnalysedPicture, sliders: Sequence[float]) -> tuple[Any, ...]:
-        thresholds = exact_thresholds(sliders, default_thresholds(self.tagger))
-        selected = select_tags(picture.probabilities, self.tagger.vocabulary, thresholds)
+        moved = moved_thresholds(sliders, default_thresholds(self.tagger))
+        selected = select_tags(
+            picture.probabilities, self.tagger.vocabulary, moved, own=self.tagger.own_thresholds()
+        )
         names = [tag.name for group in selected.groups.values() for tag in group]
         return (
             render("serve_tags.html", selected=selected, shown_tags=_MOST_TAGS),

@@ -13,8 +13,7 @@ import numpy as np
 from PIL import Image
 
 from alti2v.errors import DataError
-from alti2v.model.arrays import Uint8Array
-from alti2v.model.tag import default_threshold
+from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.tagging.captions import CaptionStyle, caption
 from alti2v.model.tagging.heatmap import HeatMap
 from alti2v.model.tagging.preprocess import Problem, pixels
@@ -108,8 +107,16 @@ def analyse(tagger: Tagger, content: bytes, limits: UploadLimits) -> AnalysedPic
 
 
 def default_thresholds(tagger: Tagger) -> dict[str, float]:
-    """Return the thresholds of `alti2v tag` without options, for every category but the rating."""
-    return {name: default_threshold(tagger) for name in tagger.vocabulary.members if name != RATING}
+    """Return the thresholds of `alti2v tag` without options, for every category but the rating.
+
+    Where the tags of a category have thresholds of their own, it is the one in the middle.
+    """
+    own = tagger.own_thresholds()
+    return {
+        name: float(str(np.sort(own[members])[len(members) // 2]))
+        for name, members in tagger.vocabulary.members.items()
+        if name != RATING
+    }
 
 
 def slider_values(thresholds: Mapping[str, float]) -> dict[str, float]:
@@ -117,34 +124,33 @@ def slider_values(thresholds: Mapping[str, float]) -> dict[str, float]:
     return {category: round(threshold, 3) for category, threshold in thresholds.items()}
 
 
-def exact_thresholds(sliders: Sequence[float], defaults: Mapping[str, float]) -> dict[str, float]:
-    """Return the thresholds that sliders stand for: one that was not moved means the exact default.
-
-    Args:
-        sliders: Values of the sliders, in the order of `defaults`.
-        defaults: Category -> default threshold.
-    """
+def moved_thresholds(sliders: Sequence[float], defaults: Mapping[str, float]) -> dict[str, float]:
+    """Return the thresholds of sliders that were moved; the others stand for the model's own."""
     shown = slider_values(defaults)
     return {
-        category: default if value == shown[category] else value
-        for (category, default), value in zip(defaults.items(), sliders, strict=True)
+        category: value for category, value in zip(defaults, sliders, strict=True) if value != shown[category]
     }
 
 
 def select_tags(
-    probabilities: Probabilities, vocabulary: OutputTags, thresholds: Mapping[str, float]
+    probabilities: Probabilities,
+    vocabulary: OutputTags,
+    thresholds: Mapping[str, float],
+    *,
+    own: Float32Array | None = None,
 ) -> SelectedTags:
     """Select the tags of a picture.
 
     Args:
         probabilities: (T,) of the picture.
         vocabulary: Outputs of the model.
-        thresholds: Category -> least probability of a tag; 1 for a category that is not named.
+        thresholds: Category -> least probability of a tag.
+        own: (T,) thresholds of the tags of categories that are not named; None for 1.
 
     Raises:
         UsageError: A category does not exist, or a threshold is not in [0, 1].
     """
-    criterion = Criterion(threshold=1.0, by_category=thresholds)
+    criterion = Criterion(threshold=1.0 if own is None else None, by_category=thresholds, own=own)
     tags = select(
         probabilities, passing(probabilities[None], vocabulary, criterion)[0], vocabulary, Selection()
     )

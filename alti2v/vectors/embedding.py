@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model.fingerprint import model_hash
-from alti2v.model.tag import default_threshold
 from alti2v.model.tagging.preprocess import Source
 from alti2v.model.tagging.selection import Criterion, Selection, passing, select
 from alti2v.model.tagging.tagger import (
@@ -232,7 +231,7 @@ def _embedded(
     show: Callable[[UntaggedPicture[str]], None],
 ) -> Iterator[Rows]:
     """Embed pictures, one part at a time."""
-    criterion = tagger.criterion("constant", threshold=default_threshold(tagger))
+    criterion = tagger.criterion("constant")
     held: list[Prediction[str]] = []
     for result in predictions(tagger, waiting):
         if isinstance(result, UntaggedPicture):

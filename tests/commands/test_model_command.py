@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from alti2v.cli import main
-from tests.model.helpers.foreign_taggers import FAMILIES
+from tests.model.helpers.foreign_taggers import CHARACTERS, FAMILIES, GENERAL
+from tests.model.helpers.tiny_wd import write_picture
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'alti2v[onnx]'")
 pytest.importorskip("onnx", reason="onnx is not installed: pip install 'alti2v[export]'")
@@ -53,3 +54,33 @@ def test_a_folder_without_a_model_is_a_line(tmp_path: Path, capsys: pytest.Captu
 
     assert (status, out) == (2, "")
     assert err.count("\n") == 1
+
+
+def test_tags_pass_at_the_models_own_thresholds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of each tag, of a category, or of an option: what passes agrees with what the JSON names."""
+    model, picture = tmp_path / "model", write_picture(tmp_path / "red.png", "red")
+    FAMILIES["animetimm"].write(model)
+
+    def tags(*options: str) -> dict[str, dict[str, dict[str, float]]]:
+        status, out, err = run(capsys, "tag", str(model), str(picture), "--format", "json", *options)
+        assert status == 0, err
+        found: dict[str, dict[str, dict[str, float]]] = json.loads(out)
+        return found
+
+    every = {name: p for group in tags("--threshold", "0")["tags"].values() for name, p in group.items()}
+    limits = {name: 0.35 + 0.01 * i for i, name in enumerate(GENERAL)} | dict.fromkeys(CHARACTERS, 0.7)
+    own = tags()
+    assert {name for group in own["tags"].values() for name in group} == {
+        name for name, p in every.items() if p >= limits[name]
+    }
+    assert 0 < len(own["tags"]["general"]) < len(GENERAL)
+    assert own["thresholds"] == {
+        "general": "best_threshold in selected_tags.csv and thresholds.csv",
+        "character": pytest.approx(0.7),
+    }
+    given = tags("--threshold", "0.5", "--threshold", "character=0.25")
+    assert given["thresholds"] == {"general": pytest.approx(0.5), "character": pytest.approx(0.25)}
+    assert set(given["tags"]["general"]) == {name for name in GENERAL if every[name] > 0.5}
+    by_category = tags("--threshold", "general=0")
+    assert set(by_category["tags"]["general"]) == set(GENERAL)
+    assert by_category["tags"]["character"] == own["tags"]["character"]

@@ -16,7 +16,8 @@ import click
 import pytest
 
 from alti2v.cli import cli, main
-from alti2v.model.tag import DEFAULT_THRESHOLD, TagConfig, tag_files
+from alti2v.model.tag import TagConfig, tag_files
+from alti2v.model.tagging.selection import DEFAULT_THRESHOLD
 from alti2v.model.tagging.sidecars import SidecarConfig
 from alti2v.model.tagging.tagger import load_tagger
 from tests.model.helpers.tiny_wd import write_picture, write_wd_folder

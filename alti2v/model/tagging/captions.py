@@ -128,11 +128,14 @@ def text_lines(
 
 
 def json_object(
-    path: str, groups: Mapping[str, Sequence[ScoredTag]], ratings: Sequence[tuple[str, float]] = ()
+    path: str,
+    groups: Mapping[str, Sequence[ScoredTag]],
+    ratings: Sequence[tuple[str, float]] = (),
+    thresholds: Mapping[str, float | str] | None = None,
 ) -> dict[str, object]:
     """Write one picture as a JSON object: {"path", "tags": {category: {tag: probability}}}.
 
-    "rating" follows the tags if the model has ratings.
+    "rating" follows the tags if the model has ratings; "thresholds" says what a category had to reach.
     """
     value: dict[str, object] = {
         "path": path,
@@ -140,6 +143,8 @@ def json_object(
     }
     if ratings:
         value[RATING] = dict(ratings)
+    if thresholds:
+        value["thresholds"] = dict(thresholds)
     return value
 
 

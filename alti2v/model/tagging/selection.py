@@ -27,6 +27,9 @@ Probabilities = npt.NDArray[np.float32]
 # pictures show no character of the vocabulary, and the widest gap among improbable ones means nothing.
 MCUT_CHARACTER_FLOOR = 0.15
 
+# For models without a threshold of their own; the default of kohya-ss/sd-scripts and of SmilingWolf's space.
+DEFAULT_THRESHOLD = 0.35
+
 _NEVER = float(np.nextafter(np.float32(1), np.float32(2)))  # `more_than(1)`: no probability reaches it
 
 
@@ -61,22 +64,24 @@ class Criterion:
 
     Attributes:
         rule: Source of the thresholds.
-        threshold: Threshold of `Rule.CONSTANT`, in [0, 1] or from `more_than`.
+        threshold: Threshold of `Rule.CONSTANT`, in [0, 1] or from `more_than`; None for those in `own`.
         by_category: For `Rule.CONSTANT`: category -> threshold that replaces `threshold`.
         by_output: For `Rule.CONSTANT`: output of the model -> threshold that replaces both.
-        own: For the F rules: (T,) float32, the threshold of each tag.
+        own: (T,) float32, the threshold of each tag; used by the F rules, and if `threshold` is None.
+        source: Where `own` is from, for display.
     """
 
     rule: Rule = Rule.CONSTANT
-    threshold: float = 0.25  # illustration2vec's
+    threshold: float | None = 0.25  # illustration2vec's
     by_category: Mapping[str, float] = field(default_factory=dict)
     by_output: Mapping[int, float] = field(default_factory=dict)
     own: Float32Array | None = None
+    source: str = ""
 
     def __post_init__(self) -> None:
         for name in self.by_category:
             require_choice("category", name, CATEGORIES)
-        for value in (self.threshold, *self.by_category.values(), *self.by_output.values()):
+        for value in (self.threshold or 0.0, *self.by_category.values(), *self.by_output.values()):
             if not 0 <= value <= _NEVER:
                 raise UsageError(f"threshold {value} is not in [0, 1]")
 
@@ -104,6 +109,19 @@ def passing(probabilities: Probabilities, vocabulary: OutputTags, criterion: Cri
         return probabilities >= _constants(vocabulary, criterion)
     assert criterion.own is not None, "the F rules need a threshold for each tag"
     return probabilities >= criterion.own
+
+
+def named_thresholds(vocabulary: OutputTags, criterion: Criterion) -> dict[str, float | str]:
+    """Return the threshold of each category but the rating; where tags have their own, where these are from."""
+    categories = [category for category in vocabulary.members if category != RATING]
+    if criterion.rule is not Rule.CONSTANT:
+        return dict.fromkeys(categories, criterion.rule.value)
+    thresholds = _constants(vocabulary, criterion)
+    of_category = {category: np.unique(thresholds[vocabulary.members[category]]) for category in categories}
+    return {
+        category: _decimal(found[0]) if len(found) == 1 else criterion.source or "each tag's own"
+        for category, found in of_category.items()
+    }
 
 
 def maximum_cut(probabilities: npt.NDArray[np.floating]) -> float:
@@ -201,7 +219,11 @@ def _best(probabilities: Probabilities, members: npt.NDArray[np.int64]) -> npt.N
 
 
 def _constants(vocabulary: OutputTags, criterion: Criterion) -> Float32Array:
-    thresholds = np.full(len(vocabulary), criterion.threshold, np.float32)
+    if criterion.threshold is None:
+        assert criterion.own is not None, "a criterion has a threshold, or one for each tag"
+        thresholds = criterion.own.copy()
+    else:
+        thresholds = np.full(len(vocabulary), criterion.threshold, np.float32)
     for category, threshold in criterion.by_category.items():
         thresholds[vocabulary.members.get(category, [])] = threshold
     for output, threshold in criterion.by_output.items():

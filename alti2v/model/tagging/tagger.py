@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DataError, UsageError
-from alti2v.model.arrays import Uint8Array
+from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.evaluation.thresholds import BETAS, Rule, TunedThresholds, own_thresholds, read_thresholds
 from alti2v.model.taggers.description import ModelDescription
 from alti2v.model.taggers.folder import open_tagger, recognised, refused
@@ -35,7 +35,15 @@ from alti2v.model.tagging.preprocess import (
     prepared_ahead,
     source_of,
 )
-from alti2v.model.tagging.selection import Criterion, Probabilities, more_than, passing, ranked, ratings
+from alti2v.model.tagging.selection import (
+    DEFAULT_THRESHOLD,
+    Criterion,
+    Probabilities,
+    more_than,
+    passing,
+    ranked,
+    ratings,
+)
 from alti2v.model.vocabulary import RATING, OutputTags, find_tag
 from alti2v.option_bounds import require_between
 from alti2v.pictures.decoder_process import process_decoders
@@ -215,7 +223,7 @@ class Tagger:
         self,
         rule: str,
         *,
-        threshold: float,
+        threshold: float | None = None,
         by_category: Mapping[str, float] | None = None,
         by_tag: Mapping[str, float] | None = None,
     ) -> Criterion:
@@ -223,7 +231,8 @@ class Tagger:
 
         Args:
             rule: One of `Rule`.
-            threshold: Threshold of the rule constant; the threshold of a category or a tag replaces it.
+            threshold: Threshold of the rule constant; None for those that come with the model, and
+                `DEFAULT_THRESHOLD` where it has none. The threshold of a category or a tag replaces it.
             by_category: Category -> threshold.
             by_tag: Tag -> threshold.
 
@@ -234,14 +243,20 @@ class Tagger:
         if rule not in list(Rule):
             raise UsageError(f"no threshold rule {rule!r}: choose one of {', '.join(Rule)}")
         chosen = Rule(rule)
-        own = own_thresholds(self.tuned, chosen, self.vocabulary.names) if chosen in BETAS else None
         return Criterion(
             rule=chosen,
             threshold=threshold,
             by_category=by_category or {},
             by_output={find_tag(self.vocabulary, tag): value for tag, value in (by_tag or {}).items()},
-            own=own,
+            own=own_thresholds(self.tuned, chosen, self.vocabulary.names)
+            if chosen in BETAS
+            else self.own_thresholds(),
+            source=self.description.thresholds.source,
         )
+
+    def own_thresholds(self) -> Float32Array:
+        """Return the threshold of every tag, (T,), that comes with the model, else `DEFAULT_THRESHOLD`."""
+        return self.description.thresholds.of(self.vocabulary, otherwise=DEFAULT_THRESHOLD)
 
     def _plausible(self, probabilities: Probabilities, criterion: Criterion) -> PlausibleTags:
         passed = passing(probabilities[None], self.vocabulary, criterion)[0]
