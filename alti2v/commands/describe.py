@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option
+from alti2v.commands.options import LOCAL_PATH, as_json_option, fetched_model
 from alti2v.terminal import print_result
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def describe_model(*, model: Path, as_json: bool) -> None:
     """
     from alti2v.model.describe import describe
 
-    report = describe(model)
+    report = describe(fetched_model(model))
     print_result(report, as_json=as_json, table=_table(report))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from alti2v.errors import UsageError
+from alti2v.output import tell
 from alti2v.storage.remote import is_url
 
 
@@ -33,6 +34,25 @@ class _LocalPath(click.Path):
 
 
 LOCAL_PATH = _LocalPath(path_type=Path)
+
+
+def fetched_model(model: Path) -> Path:
+    """Return the path of a MODEL; one given by its name on the hub is fetched, and its commit is told.
+
+    Raises:
+        UsageError: There is no such model.
+        RemoteError: The hub does not answer.
+    """
+    from alti2v.model.taggers.hub import fetch_model, is_hub_name
+
+    if not is_hub_name(model):
+        return model
+    found = fetch_model(str(model))
+    tell(
+        f"{found.name} is commit {found.commit} in {found.path}"
+        + ("" if found.is_current else ", from the cache, because the hub does not answer")
+    )
+    return found.path
 
 
 def address(text: str) -> Path | str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH
+from alti2v.commands.options import LOCAL_PATH, fetched_model
 from alti2v.output import print_lines, tell
 
 
@@ -48,6 +49,7 @@ def serve(*, max_megabytes: float, max_megapixels: float, **options: Any) -> Non
     from alti2v.serving.view import UploadLimits
 
     config = ServeConfig(limits=UploadLimits(megabytes=max_megabytes, megapixels=max_megapixels), **options)
+    config = replace(config, model=fetched_model(config.model))
     if not config.is_local:
         tell(
             f"alti2v: warning: anyone who can reach {config.host}:{config.port} can use the model, within the "

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, listed_paths, precision_option
+from alti2v.commands.options import LOCAL_PATH, as_json_option, fetched_model, listed_paths, precision_option
 from alti2v.errors import DataError, UsageError
 from alti2v.output import print_json, print_lines, tell
 from alti2v.records import ProgressHook, ignore_progress
@@ -137,6 +137,7 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
         sidecars=sidecars if form == _SIDECAR else None,
         **options,
     )
+    config = replace(config, model=fetched_model(config.model))
     with _display(form) as progress:
         report = tag_files(config, show=_printer(form), listed=listed_paths(config.paths), progress=progress)
     if form == _SIDECAR:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, listed_paths, precision_option
+from alti2v.commands.options import LOCAL_PATH, as_json_option, fetched_model, listed_paths, precision_option
 from alti2v.errors import DataError
 from alti2v.output import tell
 from alti2v.terminal import duration, print_result, progress_display
@@ -58,6 +59,7 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
         tell(f"{failure.picture}: {failure.problem.words}")
 
     config = EmbedConfig(**options)
+    config = replace(config, model=fetched_model(config.model))
     with progress_display() as progress:
         report = embed_pictures(config, show=show, listed=listed_paths(config.inputs), progress=progress)
     print_result(
@@ -110,8 +112,11 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
     from alti2v.vectors.search import SearchConfig
     from alti2v.vectors.search import search as search_pictures
 
+    config = SearchConfig(**options)
+    if config.model is not None:
+        config = replace(config, model=fetched_model(config.model))
     with progress_display() as progress:
-        report = search_pictures(SearchConfig(**options), progress=progress)
+        report = search_pictures(config, progress=progress)
     if html is not None:
         from alti2v.report.neighbours import write_contact_sheet
 

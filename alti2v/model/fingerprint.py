@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alti2v.errors import UsageError
 from alti2v.model.taggers.folder import recognised
+from alti2v.model.taggers.hub import local_model
 from alti2v.storage.layout import MODEL_DIR, WEIGHTS_FILE
 
 
@@ -16,6 +17,7 @@ def model_hash(model: Path) -> str:
     Raises:
         UsageError: There is no model.
     """
+    model = local_model(model)
     found = recognised(model)
     of_onnx = [] if found is None else [found[0] / found[1].model_file]
     for file in (*of_onnx, model / MODEL_DIR / WEIGHTS_FILE, model / WEIGHTS_FILE):

@@ -145,9 +145,9 @@ def require_plain_files(path: Path, *, any_name: bool = False) -> None:
 
 def _hub_blobs(folder: Path) -> Path | None:
     """Return the folder of the files of a repository in the cache of the hub; None anywhere else."""
-    snapshots = folder.resolve().parent
-    blobs = snapshots.parent / "blobs"
-    return blobs if snapshots.name == "snapshots" and blobs.is_dir() and not blobs.is_symlink() else None
+    cache = next((one.parent for one in folder.resolve().parents if one.name == "snapshots"), None)
+    blobs = None if cache is None else cache / "blobs"
+    return blobs if blobs is not None and blobs.is_dir() and not blobs.is_symlink() else None
 
 
 def _require_plain(entry: os.DirEntry[str], blobs: Path | None) -> None:

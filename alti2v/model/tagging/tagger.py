@@ -24,6 +24,7 @@ from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.evaluation.thresholds import BETAS, Rule, TunedThresholds, own_thresholds, read_thresholds
 from alti2v.model.taggers.description import ModelDescription
 from alti2v.model.taggers.folder import open_tagger, recognised, refused
+from alti2v.model.taggers.hub import local_model
 from alti2v.model.taggers.run import describe_run
 from alti2v.model.tagging.heatmap import GapHead, HeatMap, heat_map, keras_head, onnx_head
 from alti2v.model.tagging.preprocess import (
@@ -326,7 +327,7 @@ def load_tagger(path: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE, preci
 
     Args:
         path: A RUN or the saved model in it (Keras), or the folder of an export or of a tagger of any family in
-            `taggers.families` (onnxruntime; TensorFlow is not imported).
+            `taggers.families` (onnxruntime; TensorFlow is not imported), or the name of one, see `taggers.hub`.
         batch_size: Pictures per forward pass, > 0.
         precision: Number format that the layers of a RUN compute in: "float32", "bfloat16", "float16", or
             "auto", bfloat16 where this machine is faster in it. model.onnx is always computed as it is.
@@ -335,9 +336,10 @@ def load_tagger(path: str | Path, *, batch_size: int = DEFAULT_BATCH_SIZE, preci
         UsageError: There is no model, or it is of a kind that is not loaded.
         VersionError: The model has another format version.
         DamagedError: A part is missing, or does not match the others.
+        RemoteError: The hub does not answer.
     """
     process_decoders().warm(decoding_threads())  # they start while the model is loaded
-    folder = Path(path)
+    folder = local_model(path)
     if recognised(folder) is not None:
         return _from_onnx(folder, batch_size=batch_size)
     inner = folder / MODEL_DIR if (folder / MODEL_DIR).is_dir() else folder

@@ -1,0 +1,234 @@
+"""Models by name from the Hugging Face hub: `hf:owner/name[/folder][@revision]`.
+
+A name becomes one commit, and only the files that are read are fetched, into the cache that all programs share
+(huggingface_hub, "Understand caching"). What is there already needs no network.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from alti2v.errors import RemoteError, UsageError
+from alti2v.model.onnx.contract import REPORT_FILE
+from alti2v.model.taggers.folder import recognised
+from alti2v.model.taggers.recognition import ONNX_SUFFIX, recognise
+from alti2v.model.taggers.refusals import refusal
+from alti2v.storage.layout import THRESHOLDS_FILE
+from alti2v.storage.publish import make_directory, publish_bytes
+
+PREFIX = "hf:"
+_NAME = re.compile(r"hf:(?P<repository>[\w.-]+/[\w.-]+)(?:/(?P<inside>[^@]+?))?/?(?:@(?P<revision>[^@\s]+))?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_DEFAULT_REVISION = "main"
+_TIMEOUT_S = 10.0
+_ALWAYS = (REPORT_FILE, THRESHOLDS_FILE)
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubName:
+    """A name, taken apart.
+
+    Attributes:
+        repository: "owner/name".
+        inside: Folder of the repository, or an ONNX file in it; "" for the repository itself.
+        revision: Branch, tag or commit.
+    """
+
+    repository: str
+    inside: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubModel:
+    """A model of the hub on this machine.
+
+    Attributes:
+        name: The name, as given.
+        commit: Commit of the repository, 40 hexadecimal digits.
+        path: Folder of the model, or its ONNX file.
+        is_current: False if the hub could not be asked, and the newest commit in the cache was taken.
+    """
+
+    name: str
+    commit: str
+    path: Path
+    is_current: bool
+
+
+def is_hub_name(model: str | Path) -> bool:
+    """Return whether a model is given by its name on the hub."""
+    return str(model).startswith(PREFIX)
+
+
+def local_model(model: str | Path) -> Path:
+    """Return the path of a model; one given by its name on the hub is fetched.
+
+    Raises:
+        UsageError, RemoteError: See `fetch_model`.
+    """
+    return fetch_model(str(model)).path if is_hub_name(model) else Path(model)
+
+
+def parse_name(name: str) -> HubName:
+    """Take a name apart.
+
+    Raises:
+        UsageError: It is none.
+    """
+    found = _NAME.fullmatch(name)
+    if found is None or ".." in re.split("[/@]", name):
+        raise UsageError(
+            f"{name} is no name of a model: give hf:owner/name, hf:owner/name/folder, or with @revision"
+        )
+    return HubName(
+        repository=found["repository"],
+        inside=found["inside"] or "",
+        revision=found["revision"] or _DEFAULT_REVISION,
+    )
+
+
+def fetch_model(name: str) -> HubModel:
+    """Fetch a model, unless it is in the cache.
+
+    Raises:
+        UsageError: There is no such repository, revision or model, or huggingface_hub is not installed.
+        RemoteError: The hub does not answer, and the model is not in the cache.
+    """
+    wanted, hub = parse_name(name), _library()
+    if _COMMIT.fullmatch(wanted.revision):
+        path = _snapshot(hub, wanted, wanted.revision)
+        if recognised(path) is not None:
+            return HubModel(name=name, commit=wanted.revision, path=path, is_current=True)
+    try:
+        commit, names = _asked(hub, name, wanted)
+        for file in _needed(name, wanted, names):
+            _download(hub, name, wanted, commit, file)
+        _keep_commit(hub, wanted, commit)
+    except RemoteError:
+        kept = _kept_commit(hub, wanted)
+        path = _snapshot(hub, wanted, kept)
+        if not kept or recognised(path) is None:
+            raise
+        return HubModel(name=name, commit=kept, path=path, is_current=False)
+    return HubModel(name=name, commit=commit, path=_snapshot(hub, wanted, commit), is_current=True)
+
+
+def _library() -> Any:  # noqa: ANN401 - imported only if it is needed
+    try:
+        import huggingface_hub
+        import huggingface_hub.constants
+        import huggingface_hub.errors
+    except ImportError as exc:
+        raise UsageError("models by name need huggingface_hub: pip install 'alti2v[hub]'") from exc
+    return huggingface_hub
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("HF_ENDPOINT")
+
+
+def _asked(hub: Any, name: str, wanted: HubName) -> tuple[str, list[str]]:  # noqa: ANN401 - the library
+    """Ask the hub for the commit of a revision, and for the names of its files."""
+    api = hub.HfApi(endpoint=_endpoint())
+    info = _told(
+        hub, name, lambda: api.model_info(wanted.repository, revision=wanted.revision, timeout=_TIMEOUT_S)
+    )
+    if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):
+        raise RemoteError(f"{name}: the hub names no commit: run it again later")
+    return info.sha, [sibling.rfilename for sibling in info.siblings or ()]
+
+
+def _needed(name: str, wanted: HubName, names: Collection[str]) -> list[str]:
+    """List the files to fetch.
+
+    Raises:
+        UsageError: There is no model that can be read.
+    """
+    is_file = wanted.inside.endswith(ONNX_SUFFIX)
+    folder = str(PurePosixPath(wanted.inside).parent) if is_file else wanted.inside
+    prefix = "" if folder in ("", ".") else f"{folder}/"
+    inner = [file.removeprefix(prefix) for file in names if file.startswith(prefix)]
+    here = [file for file in inner if "/" not in file]
+    try:
+        found = recognise(here, model_file=PurePosixPath(wanted.inside).name if is_file else None)
+    except UsageError as exc:
+        raise UsageError(f"{name}: {exc}") from exc
+    if found is None or found.model_file not in here:
+        raise UsageError(f"{name} {refusal(inner)}")
+    weights = [
+        file for file in here if file.startswith(found.model_file)
+    ]  # "model.onnx_data" holds numbers of it
+    wanted_files = dict.fromkeys([*found.files, *(file for file in _ALWAYS if file in here), *weights])
+    return [prefix + file for file in wanted_files]
+
+
+def _download(hub: Any, name: str, wanted: HubName, commit: str, file: str) -> None:  # noqa: ANN401 - the library
+    _told(
+        hub,
+        name,
+        lambda: hub.hf_hub_download(wanted.repository, file, revision=commit, endpoint=_endpoint()),
+    )
+
+
+def _told(hub: Any, name: str, request: Callable[[], _T]) -> _T:  # noqa: ANN401 - the library
+    """Send a request, and say in a line why it failed."""
+    errors = hub.errors
+    try:
+        return request()
+    except errors.RevisionNotFoundError as exc:
+        raise UsageError(
+            f"{name}: the repository has no such revision: see its branches, tags and commits"
+        ) from exc
+    except errors.GatedRepoError as exc:
+        raise UsageError(
+            f"{name}: its owner has to grant you access: ask there, then run `hf auth login`"
+        ) from exc
+    except errors.RepositoryNotFoundError as exc:
+        raise UsageError(
+            f"{name}: there is no such repository, or it is private: see its name, or run `hf auth login`"
+        ) from exc
+    except errors.EntryNotFoundError as exc:
+        if isinstance(exc, errors.LocalEntryNotFoundError):
+            raise _unreachable(name, exc) from exc
+        raise UsageError(f"{name}: the repository lacks a file that it lists: run it again") from exc
+    except Exception as exc:  # of the library's HTTP client, which has changed with its versions
+        raise _unreachable(name, exc) from exc
+
+
+def _unreachable(name: str, exc: Exception) -> RemoteError:
+    reason = next(iter(str(exc).splitlines()), type(exc).__name__)
+    return RemoteError(f"{name}: the hub does not answer ({reason:.120}), and the model is not in the cache")
+
+
+def _cache(hub: Any, wanted: HubName) -> Path:  # noqa: ANN401 - the library
+    return Path(hub.constants.HF_HUB_CACHE) / f"models--{wanted.repository.replace('/', '--')}"
+
+
+def _snapshot(hub: Any, wanted: HubName, commit: str) -> Path:  # noqa: ANN401 - the library
+    return _cache(hub, wanted) / "snapshots" / commit / wanted.inside
+
+
+def _keep_commit(hub: Any, wanted: HubName, commit: str) -> None:  # noqa: ANN401 - the library
+    """Record the commit of a revision as huggingface_hub does, which does not if it is asked for the commit."""
+    if wanted.revision != commit:
+        file = _cache(hub, wanted) / "refs" / wanted.revision
+        make_directory(file.parent)
+        publish_bytes(file, commit.encode())
+
+
+def _kept_commit(hub: Any, wanted: HubName) -> str:  # noqa: ANN401 - the library
+    """Return the commit that a revision had when it was last fetched; "" if it never was."""
+    if _COMMIT.fullmatch(wanted.revision):
+        return wanted.revision
+    try:
+        text = (_cache(hub, wanted) / "refs" / wanted.revision).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return text if _COMMIT.fullmatch(text) else ""
