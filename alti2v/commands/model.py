@@ -40,6 +40,12 @@ from alti2v.terminal import duration, print_result, progress_display, size
     "--frozen-epochs", type=int, default=None, help="Number of initial epochs that train only the head."
 )
 @click.option(
+    "--head-start/--no-head-start",
+    default=None,
+    help="First train the head on stored features of the frozen backbone, in one pass over the pictures. "
+    "Default: the recipe's.",
+)
+@click.option(
     "--weights",
     default=None,
     help="Initial weights of the backbone: imagenet (Keras downloads them), none, or the path of a weights "

@@ -22,6 +22,8 @@ import numpy as np
 import alti2v
 from alti2v.dataset.manifest import Manifest
 from alti2v.errors import DamagedError
+from alti2v.model.evaluation.frozen_head import read_frozen_head, score_frozen_head
+from alti2v.model.evaluation.metrics import Scores
 from alti2v.model.evaluation.predict import (
     CommonTags,
     common_tags,
@@ -116,6 +118,7 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
             gallery=config.gallery,
             scratch=scratch,
         )
+    frozen_head, frozen_notes = _score_frozen_head(config, model, common, manifest, result.min_positives)
     return Evaluation(
         run=config.run,
         dataset=dataset,
@@ -124,9 +127,27 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
         result=result,
         log=_read_log(config.run / LOG_FILE),
         training=model.training,
+        frozen_head=frozen_head,
         provenance=_provenance(config, model, dataset, manifest, precision),
-        notes=_notes(config, model, common, manifest, thresholds),
+        notes=(*_notes(config, model, common, manifest, thresholds), *frozen_notes),
         seconds=round(time.monotonic() - begun_s, 3),
+    )
+
+
+def _score_frozen_head(
+    config: EvalConfig, model: SavedModel, common: CommonTags, manifest: Manifest, min_positives: int
+) -> tuple[Scores | None, tuple[str, ...]]:
+    """Score the head on the frozen backbone by the same rules, and note why it is not shown."""
+    head = read_frozen_head(config.run, tags=len(model.tags))
+    if head is None:
+        return None, ()
+    if manifest.plan_hash != model.plan_hash:
+        return None, (
+            "The head on the frozen backbone is not shown: it is stored for the training's dataset only.",
+        )
+    return (
+        score_frozen_head(config.run, head, manifest, common, split=config.split, min_positives=min_positives),
+        (),
     )
 
 

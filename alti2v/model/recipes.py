@@ -116,6 +116,9 @@ class Recipe:
         dropout: Share of the features that a training step leaves out, in [0, 1).
         train_from: First layer of the backbone that learns, by its Keras name; the layers before it are frozen.
             `HEAD_ONLY` to freeze all of them.
+        head_start: True to train the head on stored features of the frozen backbone first, where the weights
+            are pretrained (`training.frozen_head`). It takes one pass over the pictures, and replaces
+            `frozen_epochs` unless they are given.
         frozen_epochs: Number of initial epochs in which only the head learns.
         frozen_learning_rate: Peak learning rate in those epochs.
         loss: Reduction of the cross-entropy over the tags.
@@ -142,6 +145,7 @@ class Recipe:
     features: int
     dropout: float
     train_from: str
+    head_start: bool = False
     frozen_epochs: int = 0
     frozen_learning_rate: float = 1e-3
     loss: Loss
@@ -203,7 +207,8 @@ MODERN = Recipe(
     loss=Loss.SUMMED,  # winner of the loss sweep of SW-CV-ModelZoo, asymmetric_loss_sweep.csv
     prior_bias=True,  # otherwise the first epoch only learns that all tags are rare
     standardised_start=True,  # without it the loss does not fall for hundreds of steps (network.standardise)
-    frozen_epochs=1,  # gradients of a random head would destroy the pretrained weights
+    head_start=True,  # gradients of a random head would destroy the pretrained weights
+    frozen_epochs=1,  # in place of the head start where it is not possible, as on several devices
     learning_rate=1e-4,  # with the line above: test mAP .810 on real drawings, where 3e-4 without it gave .659
     warm_up=0.05,  # VGG16 has no normalisation: Adam's first steps at the full rate break it
     cosine=True,  # JAX-CV's, with warm-up and down to 1 %: no milestones to choose
@@ -218,6 +223,7 @@ MODERN = Recipe(
 SCRATCH = replace(
     MODERN,
     weights="none",  # the reason for this recipe
+    head_start=False,  # a head on a random backbone is no start
     frozen_epochs=0,  # random weights need no protection
     learning_rate=5e-4,  # there are few steps: each has to be larger
     batch_size=16,  # more steps: even so, 1,200 pictures are only 75 steps an epoch

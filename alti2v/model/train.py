@@ -18,7 +18,7 @@ from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model.network.build import MIN_SIZE, TRUNK_LAYERS
 from alti2v.model.network.precision import CHOICES as PRECISION_CHOICES
 from alti2v.model.network.precision import choose_precision
-from alti2v.model.recipes import HEAD_ONLY, RECIPES, Augmentation, Loss, Recipe
+from alti2v.model.recipes import HEAD_ONLY, RECIPES, Augmentation, Head, Loss, Recipe
 from alti2v.model.saved_model import read_training
 from alti2v.model.training.distributed import ProcessGroup, join_processes
 from alti2v.model.training.estimate import MEASUREMENTS, Measurements, TrainingEstimate, estimate_training
@@ -52,6 +52,8 @@ class TrainConfig:
         learning_rate: Peak learning rate, above 0.
         train_from: First layer of the backbone that learns, such as "block4_conv1"; "head" to freeze all of it.
         frozen_epochs: Number of initial epochs in which only the head learns, at least 0.
+        head_start: True to train the head on stored features of the frozen backbone before anything else
+            learns; needs pretrained weights and one device.
         loss: "summed", "mean" or "asymmetric".
         positive_weight: Exponent of (negatives / positives), the weight of a tag's positives, in [0, 1].
         augmentation: Random changes to training pictures.
@@ -83,6 +85,7 @@ class TrainConfig:
     learning_rate: float | None = None
     train_from: str | None = None
     frozen_epochs: int | None = None
+    head_start: bool | None = None
     loss: str | None = None
     positive_weight: float | None = None
     augmentation: Augmentation | None = None
@@ -203,7 +206,7 @@ def train(
         join_processes() as processes,
         exclusive(config.run, TRAIN_LOCK_FILE) if processes.is_first else contextlib.nullcontext(),
     ):
-        settings = _resolve_settings(config, manifest)
+        settings = _resolve_settings(config, manifest, devices=processes.devices)
         finished = read_training(config.run)
         if finished is not None and _is_done(finished, epochs=settings.recipe.epochs, patience=config.patience):
             return TrainReport.from_training(config, finished, resumed_from_step=finished["steps"])
@@ -227,7 +230,8 @@ def plan(config: TrainConfig, *, measurements: Measurements = MEASUREMENTS) -> T
     """
     manifest, tags = _open_dataset(config)
     with join_processes() as processes:
-        job = _make_job(config, _resolve_settings(config, manifest), manifest, tags, processes)
+        settings = _resolve_settings(config, manifest, devices=processes.devices)
+        job = _make_job(config, settings, manifest, tags, processes)
         return estimate_training(job, measurements)
 
 
@@ -288,7 +292,7 @@ def _is_done(finished: Mapping[str, Any], *, epochs: int, patience: int | None) 
     return finished["patience"] is not None and patience is not None and patience <= finished["patience"]
 
 
-def _resolve_settings(config: TrainConfig, manifest: Manifest) -> RunSettings:
+def _resolve_settings(config: TrainConfig, manifest: Manifest, *, devices: int) -> RunSettings:
     """Complete the options with the run's own settings, if it has started, and with the recipe's.
 
     Raises:
@@ -297,12 +301,15 @@ def _resolve_settings(config: TrainConfig, manifest: Manifest) -> RunSettings:
     """
     begun = _read_settings(config.run)
     recipe = _resolve_recipe(config, begun)
+    weights = config.weights or (recipe.weights if begun is None else begun.weights)
+    if begun is None:
+        recipe = _with_head_start(config, recipe, weights=weights, devices=devices)
     settings = RunSettings(
         dataset=str(config.dataset),
         plan_hash=manifest.plan_hash,
         recipe_name=config.recipe,
         recipe=recipe,
-        weights=config.weights or (recipe.weights if begun is None else begun.weights),
+        weights=weights,
         start=None if config.start is None else str(config.start),
         precision=(
             begun.precision
@@ -334,6 +341,28 @@ def _resolve_recipe(config: TrainConfig, begun: RunSettings | None) -> Recipe:
         given["loss"] = Loss(config.loss)
     inherited = {} if begun is None else {name: getattr(begun.recipe, name) for name in RECIPE_OPTIONS}
     return replace(RECIPES[config.recipe], **inherited | given)
+
+
+def _with_head_start(config: TrainConfig, recipe: Recipe, *, weights: str, devices: int) -> Recipe:
+    """Decide between a head start and frozen epochs, where the recipe has both.
+
+    Raises:
+        UsageError: A head start is requested that is not possible.
+    """
+    obstacles = {
+        "pretrained weights, and --weights is none": weights == "none" and config.start is None,
+        "the backbone of --weights, and --from brings a head": config.start is not None,
+        f"one device, and there are {devices}": devices > 1,
+        f"a pooled head, and recipe {config.recipe} flattens": recipe.head is not Head.POOLED,
+        "a backbone that learns, and --train-from is head": recipe.train_from == HEAD_ONLY,
+    }
+    obstacle = next((words for words, is_there in obstacles.items() if is_there), None)
+    if obstacle is None:
+        is_replaced = recipe.head_start and config.frozen_epochs is None
+        return replace(recipe, frozen_epochs=0) if is_replaced else recipe
+    if config.head_start:
+        raise UsageError(f"--head-start needs {obstacle}: leave it out")
+    return replace(recipe, head_start=False)
 
 
 def _require_same_training(run: Path, begun: RunSettings, settings: RunSettings) -> None:

@@ -35,13 +35,14 @@ _CURVE_POINTS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationReport:
-    """Headline figures, each with that of the frequency-only baseline, and the files written.
+    """Headline figures, each with those of the two baselines, and the files written.
 
     Attributes:
         split: Split of the pictures.
         images: Number of pictures.
         tags: Number of tags; `tags_ranked` of them have enough positives for `map`.
-        map: Mean average precision.
+        map: Mean average precision. Figures ending in `_baseline` are of the frequencies alone, those ending in
+            `_frozen_head` of the head on the frozen backbone, None if there is no such head.
         micro_f1, macro_f1: F1 at `threshold`.
         mse: Mean squared error over all pairs of picture and tag.
         skill: Share of the baseline's squared error that the model removes; None if the baseline has none.
@@ -56,10 +57,13 @@ class EvaluationReport:
     tags_ranked: int
     map: float
     map_baseline: float
+    map_frozen_head: float | None
     micro_f1: float
     micro_f1_baseline: float
+    micro_f1_frozen_head: float | None
     macro_f1: float
     macro_f1_baseline: float
+    macro_f1_frozen_head: float | None
     mse: float
     mse_baseline: float
     skill: float | None
@@ -77,18 +81,19 @@ class EvaluationReport:
     def table(self) -> Mapping[str, str]:
         """The result for a terminal, in the order of display."""
 
-        def beside(name: str, value: float, baseline: float) -> str:
+        def beside(name: str, value: float, baseline: float, frozen_head: float | None) -> str:
             interval: Interval | None = getattr(self.intervals, name, None)
             span = f"95 %: {figure(interval.low)} to {figure(interval.high)}; " if interval else ""
-            return f"{figure(value)}   ({span}frequencies only: {figure(baseline)})"
+            head = "" if frozen_head is None else f"frozen head: {figure(frozen_head)}; "
+            return f"{figure(value)}   ({span}{head}frequencies only: {figure(baseline)})"
 
         errors = f"{small_figure(self.mse)}   (frequencies only: {small_figure(self.mse_baseline)})"
         return {
             "pictures": f"{self.images:,} of the {self.split} split",
             "tags": f"{self.tags:,}, {self.tags_ranked:,} of them in mAP",
-            "mAP": beside("mean_ap", self.map, self.map_baseline),
-            "micro F1": beside("f1", self.micro_f1, self.micro_f1_baseline),
-            "macro F1": beside("macro_f1", self.macro_f1, self.macro_f1_baseline),
+            "mAP": beside("mean_ap", self.map, self.map_baseline, self.map_frozen_head),
+            "micro F1": beside("f1", self.micro_f1, self.micro_f1_baseline, self.micro_f1_frozen_head),
+            "macro F1": beside("macro_f1", self.macro_f1, self.macro_f1_baseline, self.macro_f1_frozen_head),
             "squared error": errors,
             "threshold": figure(self.threshold),
             **{"note" if not i else f"note {i + 1}": note for i, note in enumerate(self.notes)},
@@ -121,6 +126,7 @@ def publish_evaluation(evaluation: Evaluation, out: Path, *, generated_at: datet
     publish_bytes(out / MARKDOWN_FILE, render_markdown(evaluation, generated_at=generated_at).encode())
     publish_bytes(out / REPORT_FILE, render_page(evaluation, generated_at=generated_at).encode())
     ours, theirs = evaluation.result.overall.model, evaluation.result.overall.baseline
+    frozen_head = evaluation.frozen_head
     return EvaluationReport(
         split=evaluation.split,
         images=evaluation.result.images,
@@ -129,10 +135,13 @@ def publish_evaluation(evaluation: Evaluation, out: Path, *, generated_at: datet
         # `evaluate` refuses a split in which no tag has a positive picture.
         map=ours.mean_ap or 0.0,
         map_baseline=theirs.mean_ap or 0.0,
+        map_frozen_head=None if frozen_head is None else frozen_head.mean_ap,
         micro_f1=ours.f1,
         micro_f1_baseline=theirs.f1,
+        micro_f1_frozen_head=None if frozen_head is None else frozen_head.f1,
         macro_f1=ours.macro_f1 or 0.0,
         macro_f1_baseline=theirs.macro_f1 or 0.0,
+        macro_f1_frozen_head=None if frozen_head is None else frozen_head.macro_f1,
         mse=ours.squared_error,
         mse_baseline=theirs.squared_error,
         skill=evaluation.result.overall.skill,
@@ -174,6 +183,7 @@ def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
         "threshold_baseline": thresholds.baseline,
         "threshold_source": thresholds.source,
         "min_positives": result.min_positives,
+        "frozen_head": None if evaluation.frozen_head is None else asdict(evaluation.frozen_head),
         "notes": list(evaluation.notes),
         "provenance": dict(evaluation.provenance),
         "training": dict(evaluation.training),

@@ -11,7 +11,7 @@ import numpy as np
 
 from alti2v.model.evaluation.bootstrap import Interval
 from alti2v.model.evaluation.gallery import GalleryReason
-from alti2v.model.evaluation.metrics import Curve, Reliability
+from alti2v.model.evaluation.metrics import Curve, Reliability, skill
 from alti2v.model.evaluation.result import Evaluation, Group
 from alti2v.records import Category, Tag
 from alti2v.report.charts import Axis, Chart, Series, equal_f1_guides, line_chart, nice_axis, unit_axis
@@ -32,6 +32,7 @@ class Headline:
         name: Name of the metric.
         value: Figure of the model.
         baseline: Figure of the frequencies alone.
+        frozen_head: Figure of the head on the frozen backbone; None if there is none.
         interval: 95 % interval; None if unknown.
         meaning: Explanation in one sentence.
     """
@@ -39,6 +40,7 @@ class Headline:
     name: str
     value: float
     baseline: float
+    frozen_head: float | None
     interval: Interval | None
     meaning: str
 
@@ -97,10 +99,16 @@ def summary(evaluation: Evaluation) -> str:
     """Describe the result in words."""
     ours, theirs = evaluation.result.overall.model, evaluation.result.overall.baseline
     unseen = "" if evaluation.split == "train" else " that training never saw"
+    head = evaluation.frozen_head
+    worth = (
+        f" A head on the frozen backbone, before anything else learnt, reaches {figure(head.mean_ap)}."
+        if head is not None and head.mean_ap is not None
+        else ""
+    )
     return (
         f"On {evaluation.result.images:,} pictures{unseen}, the tagger reaches a mean average precision of "
         f"{figure(ours.mean_ap)} over {ours.tags_ranked:,} tags. Knowing how frequent each tag is, "
-        f"without seeing a picture, gives {figure(theirs.mean_ap)}."
+        f"without seeing a picture, gives {figure(theirs.mean_ap)}.{worth}"
     )
 
 
@@ -111,11 +119,13 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
         evaluation.result.overall.baseline,
         evaluation.result.intervals,
     )
+    head = evaluation.frozen_head
     found = [
         Headline(
             name="Mean average precision",
             value=ours.mean_ap or 0.0,
             baseline=theirs.mean_ap or 0.0,
+            frozen_head=None if head is None else head.mean_ap,
             interval=intervals.mean_ap if intervals else None,
             meaning=f"How well pictures are ranked by each tag; mean over {ours.tags_ranked:,} tags.",
         ),
@@ -123,6 +133,7 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
             name="Micro F1",
             value=ours.f1,
             baseline=theirs.f1,
+            frozen_head=None if head is None else head.f1,
             interval=intervals.f1 if intervals else None,
             meaning="Precision and recall of all tags together, at one threshold for all.",
         ),
@@ -130,6 +141,7 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
             name="Macro F1",
             value=ours.macro_f1 or 0.0,
             baseline=theirs.macro_f1 or 0.0,
+            frozen_head=None if head is None else head.macro_f1,
             interval=intervals.macro_f1 if intervals else None,
             meaning=f"The same tag by tag, rare ones counting as much; mean over {ours.tags_seen:,} tags.",
         ),
@@ -140,6 +152,7 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
                 name="Brier skill",
                 value=evaluation.result.overall.skill,
                 baseline=0.0,
+                frozen_head=None if head is None else skill(head.squared_error, theirs.squared_error),
                 interval=intervals.skill if intervals else None,
                 meaning=f"Squared error {small_figure(ours.squared_error)} instead of the "
                 f"frequencies’ {small_figure(theirs.squared_error)}: the share removed.",

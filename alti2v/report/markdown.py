@@ -21,6 +21,7 @@ def render_markdown(evaluation: Evaluation, *, generated_at: datetime) -> str:
     """
     result, thresholds = evaluation.result, evaluation.result.thresholds
     scores = result.overall.model
+    shown = ("head on the frozen backbone",) if evaluation.frozen_head is not None else ()
     lines = [
         f"# {as_markdown(evaluation.run.name)}: evaluation",
         "",
@@ -29,9 +30,13 @@ def render_markdown(evaluation: Evaluation, *, generated_at: datetime) -> str:
         *(f"- {as_markdown(note)}" for note in evaluation.notes),
         *([""] if evaluation.notes else []),
         *_table(
-            ("figure", "model", "95 % interval", "frequencies only"),
+            ("figure", "model", "95 % interval", *shown, "frequencies only"),
             [
-                (one.name, figure(one.value), _span(one.interval), figure(one.baseline))
+                (
+                    *(one.name, figure(one.value), _span(one.interval)),
+                    *(figure(one.frozen_head) for _ in shown),
+                    figure(one.baseline),
+                )
                 for one in headlines(evaluation)
             ],
         ),

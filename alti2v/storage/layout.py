@@ -59,6 +59,7 @@ CHECKED_FILE = "checked.json"
 DIVERGED_FILE = "diverged.json"
 TENSORBOARD_DIR = "tensorboard"
 FEATURES_DIR = "features"
+FROZEN_HEAD_FILE = "frozen_head.npz"
 CHECKPOINTS_DIR = "checkpoints"
 MODEL_DIR = "model"
 MODEL_FILE = "model.json"
@@ -230,7 +231,11 @@ RUN_FILES = (
     (LOG_FILE, "one row per epoch"),
     (CHECKED_FILE, "shards that were compared with their SHA-256, and the state of each file at that time"),
     (f"{CHECKPOINTS_DIR}/", "training resumes from here; `best.npz` is the network of the best validation"),
-    (f"{FEATURES_DIR}/", "with `--cache-features`: per shard the output of the frozen backbone"),
+    (
+        f"{FEATURES_DIR}/",
+        "per shard the output of the frozen backbone, with a head start or `--cache-features`",
+    ),
+    (FROZEN_HEAD_FILE, "with a head start: the head on the frozen backbone, the baseline of the report"),
     (f"{TENSORBOARD_DIR}/", "with `--tensorboard`: TensorBoard events"),
     (DIVERGED_FILE, "only if the loss became NaN or infinite: the pictures of that step"),
     (f"{MODEL_DIR}/{MODEL_FILE}", "architecture of the network, and how to feed it"),

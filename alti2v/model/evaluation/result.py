@@ -122,6 +122,8 @@ class Evaluation:
         result: The scores; their rows are `tags`.
         log: Rows of the training log, column -> number.
         training: Figures of the training.
+        frozen_head: Scores of the head on the frozen backbone, from which the training started; None if there
+            is none for this dataset.
         provenance: Information needed to repeat the evaluation, in the order of display.
         notes: Warnings for the reader, in sentences.
         seconds: Duration.
@@ -134,6 +136,7 @@ class Evaluation:
     result: EvaluationResult
     log: tuple[Mapping[str, float], ...]
     training: Mapping[str, int | float | str | None]
+    frozen_head: Scores | None = None
     provenance: Mapping[str, str]
     notes: tuple[str, ...]
     seconds: float

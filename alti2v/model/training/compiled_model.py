@@ -130,7 +130,7 @@ def prepare(job: Job, network: Network, phase: Phase) -> CompiledModel:
     # JAX's predict function keeps the split into frozen and learning variables for which it was made, and fails
     # on several devices when that changes.
     network.tagger.make_predict_function(force=True)
-    model.compile(optimizer=optimizer, loss=loss_of(recipe.loss, weights), jit_compile=_jit_compile())
+    model.compile(optimizer=optimizer, loss=loss_of(recipe.loss, weights), jit_compile=jit_compile())
     model.optimizer.build(model.trainable_variables)
     return CompiledModel(network=network, model=model, is_cached=is_cached)
 
@@ -157,7 +157,7 @@ def _adam(job: Job, phase: Phase) -> Any:  # noqa: ANN401 - keras.optimizers.Opt
     return optimizer
 
 
-def _jit_compile() -> bool | str:
+def jit_compile() -> bool | str:
     """Return Keras' own choice, except for TensorFlow without a GPU.
 
     There, XLA's convolutions take four times as long as oneDNN's (Keras 3.15, TensorFlow 2.21, VGG16 at 32 px

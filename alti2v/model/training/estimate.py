@@ -19,6 +19,7 @@ from alti2v.model.data.pipeline import training_batches
 from alti2v.model.network.build import Network, freeze_before
 from alti2v.model.training.compiled_model import build_for, prepare
 from alti2v.model.training.feature_cache import cut
+from alti2v.model.training.frozen_head import compile_head, head_epochs
 from alti2v.model.training.job import Job
 
 _MEASURED_BATCHES = 10
@@ -101,7 +102,7 @@ MEASUREMENTS = Measurements()
 
 
 def estimate_training(job: Job, measurements: Measurements = MEASUREMENTS) -> TrainingEstimate:
-    """Build the network, and measure ten batches of the input and ten steps of every phase separately.
+    """Build the network; measure ten batches of the input, and ten steps of every phase and of the head start.
 
     Raises:
         DataError: There is too little memory.
@@ -119,7 +120,8 @@ def estimate_training(job: Job, measurements: Measurements = MEASUREMENTS) -> Tr
     )
     images, labels = (part.numpy() for part in next(iter(batches)))
     input_rate = measurements.input_rate(batches)
-    passes, training_rate, training_s = 0, 0.0, 0.0
+    pictures, training_s = _head_start(job, network, images, labels, measurements)
+    training_rate = 0.0
     for phase in job.phases:
         compiled = prepare(job, network, phase)
         inputs = images
@@ -129,8 +131,8 @@ def estimate_training(job: Job, measurements: Measurements = MEASUREMENTS) -> Tr
             inputs = np.asarray(trunk.predict_on_batch(images))
         training_rate = measurements.step_rate(compiled.model.train_on_batch, inputs, labels)
         training_s += phase.epochs * job.train_samples / training_rate
-        passes += 1 if compiled.is_cached else phase.epochs  # over the pictures
-    input_s = passes * job.train_samples / input_rate
+        pictures += (1 if compiled.is_cached else phase.epochs) * job.train_samples
+    input_s = pictures / input_rate
     return TrainingEstimate(
         parameters=network.logits.count_params(),
         learning=_learning(network),
@@ -145,6 +147,24 @@ def estimate_training(job: Job, measurements: Measurements = MEASUREMENTS) -> Tr
         limited_by="input" if input_s > training_s else "training",
         seconds=round(input_s + training_s if measurements.is_cpu() else max(input_s, training_s), 1),
     )
+
+
+def _head_start(
+    job: Job,
+    network: Network,
+    images: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
+    measurements: Measurements,
+) -> tuple[int, float]:
+    """Number of pictures that a head start reads, and the seconds that it computes; 0 without one."""
+    if not job.recipe.head_start:
+        return 0, 0.0
+    parts, pictures = cut(network), job.manifest.total
+    compile_head(parts.head, job, steps=1)
+    features = np.asarray(parts.trunk.predict_on_batch(images))
+    head_rate = measurements.step_rate(parts.head.train_on_batch, features, labels)
+    passes = head_epochs(job.train_samples) * job.train_samples / head_rate
+    return pictures, pictures / measurements.step_rate(parts.trunk.predict_on_batch, images) + passes
 
 
 def _rate(samples: Iterable[int], clock: Callable[[], float]) -> float:

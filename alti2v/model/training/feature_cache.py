@@ -6,7 +6,7 @@ There is one Parquet file per shard, with its rows in the shard's order.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from alti2v.model import backend
 from alti2v.model.arrays import Float32Array, Int64Array, Uint8Array
 from alti2v.model.data.pipeline import drop_padding, multi_hot, ready, shard_pictures
 from alti2v.model.data.shards import SHARDS_IN_FLIGHT, ReadFailure, epoch_order, open_source, row_order
+from alti2v.model.evaluation.frozen_head import FEATURES_COLUMN
 from alti2v.model.network.build import Network
 from alti2v.model.recipes import Head
 from alti2v.model.training.job import Job
@@ -28,8 +29,6 @@ from alti2v.records import Progress, ProgressHook
 from alti2v.storage.layout import FEATURES_DIR, METADATA
 from alti2v.storage.publish import make_directory, publish
 from alti2v.storage.table import read_table
-
-_COLUMN = "features"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,10 @@ def cut(network: Network) -> HeadOnly:
     return HeadOnly(trunk=trunk, head=head)
 
 
-def compute_features(job: Job, network: Network, *, progress: ProgressHook) -> tuple[int, int]:
-    """Compute the features of every training shard whose file is missing or incomplete.
+def compute_features(
+    job: Job, network: Network, *, splits: Sequence[str] = ("train",), progress: ProgressHook
+) -> tuple[int, int]:
+    """Compute the features of every shard of the splits whose file is missing or incomplete.
 
     Returns:
         Number of pictures whose features this call computed, and the size of all files in bytes.
@@ -68,9 +69,10 @@ def compute_features(job: Job, network: Network, *, progress: ProgressHook) -> t
     trunk = cut(network).trunk
     folder = job.run / FEATURES_DIR
     make_directory(folder)
-    source = open_source(job.dataset, "train")
     done, computed, size = 0, 0, 0
-    for shard in source.shards:
+    total = sum(job.manifest.samples(split) for split in splits)
+    sources = [open_source(job.dataset, split) for split in splits]
+    for source, shard in [(one, shard) for one in sources for shard in one.shards]:
         file = folder / f"{shard.name}.parquet"
         if not _is_whole(file, rows=shard.samples):
             batches = shard_pictures(source, shard, batch_size=job.recipe.batch_size)
@@ -78,16 +80,19 @@ def compute_features(job: Job, network: Network, *, progress: ProgressHook) -> t
             computed += shard.samples
             publish(file, functools.partial(_write, trunk=trunk, batches=batches, labels=labels))
         done, size = done + shard.samples, size + file.stat().st_size
-        progress(Progress(stage="features", done=done, total=job.train_samples, unit="pictures"))
+        progress(Progress(stage="features", done=done, total=total, unit="pictures"))
     return computed, size
 
 
-def cached_batches(job: Job, *, epoch: int, skip_batches: int = 0, failure: ReadFailure) -> Any:  # noqa: ANN401 - tf.data.Dataset
+def cached_batches(
+    job: Job, *, epoch: int, batch_size: int | None = None, skip_batches: int = 0, failure: ReadFailure
+) -> Any:  # noqa: ANN401 - tf.data.Dataset
     """Make the batches of `training_batches` with features in place of pictures, and without augmentation.
 
     Args:
         job: The training.
         epoch: Number of the epoch, from 0.
+        batch_size: Samples in a batch; None for the recipe's.
         skip_batches: Number of batches to skip at the start of the epoch.
         failure: Holder for an exception of ours inside the graph (`read_errors.reading_errors`).
 
@@ -112,9 +117,10 @@ def cached_batches(job: Job, *, epoch: int, skip_batches: int = 0, failure: Read
 
     data = tf.data.Dataset.from_tensor_slices(np.asarray(order, np.int64))
     data = data.interleave(samples, cycle_length=SHARDS_IN_FLIGHT, block_length=1)
-    data = data.skip(skip_batches * job.recipe.batch_size).batch(job.recipe.batch_size)
+    size = batch_size or job.recipe.batch_size
+    data = data.skip(skip_batches * size).batch(size)
     data = data.map(lambda features, labels: (features, tf.cast(drop_padding(labels), tf.float32)))
-    data = data.apply(tf.data.experimental.assert_cardinality(job.steps_per_epoch - skip_batches))
+    data = data.apply(tf.data.experimental.assert_cardinality(-(-job.train_samples // size) - skip_batches))
     return ready(data)
 
 
@@ -125,7 +131,7 @@ def _write(path: Path, *, trunk: Any, batches: Iterator[Uint8Array], labels: pa.
         features = np.asarray(trunk.predict_on_batch(images), np.float32)  # (B, F)
         column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1])
         batch_labels = labels.slice(row, len(images)).cast(pa.list_(pa.int32()))
-        table = pa.table({_COLUMN: column, "labels": batch_labels})
+        table = pa.table({FEATURES_COLUMN: column, "labels": batch_labels})
         writer = writer or pq.ParquetWriter(path, table.schema, write_page_checksum=True)
         writer.write_table(table)
         row += len(images)
@@ -145,7 +151,7 @@ def _read(job: Job, shard: Shard, *, epoch: int) -> tuple[Float32Array, Int64Arr
         ) from exc
     order = row_order(job.settings.seed, epoch, shard.name.number, len(table))
     table = table.take(order)
-    column = table.column(_COLUMN).combine_chunks()
+    column = table.column(FEATURES_COLUMN).combine_chunks()
     features = column.flatten().to_numpy().reshape(len(table), -1)
     labels = table.column("labels").combine_chunks()
     starts = np.concatenate([[0], np.cumsum(np.diff(labels.offsets.to_numpy()), dtype=np.int64)])
@@ -161,4 +167,4 @@ def _is_whole(file: Path, *, rows: int) -> bool:
 
 def _width(job: Job, shard: Shard) -> int:
     schema = pq.read_schema(job.run / FEATURES_DIR / f"{shard.name}.parquet")
-    return int(schema.field(_COLUMN).type.list_size)
+    return int(schema.field(FEATURES_COLUMN).type.list_size)

@@ -18,7 +18,7 @@ from alti2v.storage.documents import from_json
 # Fields of a recipe that the command line may replace. A run keeps its own where an option is left out.
 RECIPE_OPTIONS = (
     *("backbone", "epochs", "batch_size", "accumulate", "learning_rate", "train_from", "frozen_epochs"),
-    *("loss", "positive_weight", "augmentation", "ema"),
+    *("head_start", "loss", "positive_weight", "augmentation", "ema"),
 )
 
 

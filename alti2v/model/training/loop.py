@@ -31,6 +31,7 @@ from alti2v.model.training.compiled_model import CompiledModel, build_for, prepa
 from alti2v.model.training.estimate import require_memory
 from alti2v.model.training.feature_cache import cached_batches, compute_features
 from alti2v.model.training.finish import figures, write_model
+from alti2v.model.training.frozen_head import train_frozen_head
 from alti2v.model.training.initial_weights import initialise_weights
 from alti2v.model.training.job import Job
 from alti2v.model.training.log import epoch_line, log_csv
@@ -75,6 +76,8 @@ def fit(job: Job, *, progress: ProgressHook, clock: Callable[[], float]) -> tupl
     if job.processes.is_first:
         write_description(job.run, DirectoryKind.RUN, job.settings.to_json())
     if resumed is None:
+        if job.recipe.head_start:
+            train_frozen_head(job, network, progress=progress)
         loop.save()  # from here on there is always a checkpoint to go back to
     validation = loop.run()
     if job.processes.is_first:

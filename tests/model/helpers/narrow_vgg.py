@@ -24,10 +24,11 @@ def put_narrow_vgg16(patch: Any) -> None:
     applications = backend.keras.applications
 
     @functools.wraps(applications.VGG16)  # its pixels are prepared by the module that the function names
-    def narrow(*, include_top: bool, weights: None, input_tensor: Any) -> Any:
+    def narrow(
+        *, include_top: bool, weights: str | None, input_tensor: Any = None, input_shape: Any = None
+    ) -> Any:
         assert not include_top
-        assert weights is None
-        x = input_tensor
+        x = images = backend.keras.Input(input_shape) if input_tensor is None else input_tensor
         for name in TRUNK_LAYERS:
             block, number = name.removeprefix("block").split("_conv")
             if number == "1" and block != "1":
@@ -37,6 +38,9 @@ def put_narrow_vgg16(patch: Any) -> None:
             )
             x = convolution(x)
         x = backend.keras.layers.MaxPooling2D(2, name="block5_pool")(x)
-        return backend.keras.Model(backend.keras.utils.get_source_inputs(input_tensor), x, name="vgg16")
+        model = backend.keras.Model(backend.keras.utils.get_source_inputs(images), x, name="vgg16")
+        if weights is not None:
+            model.load_weights(weights)
+        return model
 
     patch.setattr(applications, "VGG16", narrow)

@@ -1,0 +1,93 @@
+"""A head on the frozen backbone, trained in seconds on stored features, before anything else learns.
+
+The fine-tuning starts from it, because gradients of a random head would destroy the pretrained weights; and the
+report shows it, because it is what anybody would try first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from alti2v.model import backend
+from alti2v.model.data.read_errors import reading_errors
+from alti2v.model.data.shards import ReadFailure
+from alti2v.model.evaluation.frozen_head import FrozenHead, write_frozen_head
+from alti2v.model.network.build import Network
+from alti2v.model.network.losses import loss_of
+from alti2v.model.training.compiled_model import jit_compile
+from alti2v.model.training.feature_cache import cached_batches, compute_features, cut
+from alti2v.model.training.job import Job
+from alti2v.records import Progress, ProgressHook
+from alti2v.storage.layout import SPLITS
+
+# As many epochs as a small dataset needs until the head no longer improves; for a large one this many samples,
+# and at least one epoch. docs/RECIPES.md has the measurements.
+_MOST_EPOCHS = 20
+_SAMPLES = 200_000
+_LEARNING_RATE = 1e-3
+_FLOOR = 0.01  # final learning rate as a share of the first
+_WEIGHT_DECAY = 5e-3  # as in the recipe `modern`
+_BATCH_SIZE = 64
+
+
+def head_epochs(train_samples: int) -> int:
+    """Return the number of passes over the stored features."""
+    return max(1, min(_MOST_EPOCHS, _SAMPLES // train_samples))
+
+
+def train_frozen_head(job: Job, network: Network, *, progress: ProgressHook) -> None:
+    """Train the head of a network whose backbone has pretrained weights, and store it in the run.
+
+    Features of all splits are computed first and stored, those of the other splits for the report. The result
+    is a function of the dataset, the weights and the seed: after a kill, stored features are kept, and the head
+    is trained again.
+
+    Raises:
+        DamagedError: A picture cannot be read.
+        StorageError: The run cannot be written.
+    """
+    splits = [split for split in SPLITS if job.manifest.samples(split)]
+    computed, _ = compute_features(job, network, splits=splits, progress=progress)
+    model = cut(network).head
+    epochs = head_epochs(job.train_samples)
+    compile_head(model, job, steps=epochs * -(-job.train_samples // _BATCH_SIZE))
+    loss = 0.0
+    for epoch in range(epochs):
+        failure = ReadFailure()
+        with reading_errors(job.dataset, split="train", failure=failure):
+            batches = cached_batches(job, epoch=epoch, batch_size=_BATCH_SIZE, failure=failure)
+            loss = float(model.fit(batches, epochs=1, verbose=0, shuffle=False).history["loss"][-1])
+        progress(
+            Progress(stage="head", done=epoch + 1, total=epochs, unit="epochs", counts={"loss": round(loss, 4)})
+        )
+    write_frozen_head(job.run, _weights_of(network))
+    progress(
+        Progress(
+            stage="head",
+            done=epochs,
+            total=epochs,
+            unit="epochs",
+            milestone=f"head on the frozen backbone: {epochs} epochs on the features of {job.train_samples:,} "
+            f"pictures ({computed:,} computed now), loss {loss:.4g}",
+        )
+    )
+
+
+def compile_head(model: Any, job: Job, *, steps: int) -> None:  # noqa: ANN401 - keras.Model
+    """Compile the head alone, for a number of steps."""
+    keras = backend.keras
+    optimizer = keras.optimizers.AdamW(
+        keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, steps, alpha=_FLOOR), weight_decay=_WEIGHT_DECAY
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    model.compile(optimizer=optimizer, loss=loss_of(job.recipe.loss, None), jit_compile=jit_compile())
+
+
+def _weights_of(network: Network) -> FrozenHead:
+    layers: list[Any] = [network.logits.get_layer(name) for name in ("features", "logits")]
+    kernels = [np.asarray(array, np.float32) for layer in layers for array in (layer.kernel, layer.bias)]
+    return FrozenHead(
+        features_kernel=kernels[0], features_bias=kernels[1], logits_kernel=kernels[2], logits_bias=kernels[3]
+    )

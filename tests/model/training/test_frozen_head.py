@@ -1,0 +1,181 @@
+"""The head on the frozen backbone: training starts from it, the report shows it, a kill does not change it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alti2v.errors import DamagedError, UsageError
+from alti2v.model.evaluate import EvalConfig, evaluate
+from alti2v.model.evaluation.frozen_head import FrozenHead, read_frozen_head, write_frozen_head
+from alti2v.model.network.build import Architecture, build_network
+from alti2v.model.recipes import MODERN, RECIPES, Head
+from alti2v.model.saved_model import load_model
+from alti2v.model.train import TrainConfig, train
+from alti2v.model.training import frozen_head
+from alti2v.model.training.frozen_head import head_epochs
+from alti2v.records import Progress
+from tests.model.helpers.tiny_dataset import write_squares
+
+pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("narrow_vgg16")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_recipe() -> Iterator[None]:
+    """A step that changes next to nothing, so that the network remains what it started from."""
+    tiny = replace(MODERN, features=16, learning_rate=1e-12, weight_decay=0.0, batch_size=8, epochs=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "modern", tiny)
+        patch.setattr(frozen_head, "_MOST_EPOCHS", 6)
+        patch.setattr(frozen_head, "_BATCH_SIZE", 8)
+        yield
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_squares(tmp_path_factory.mktemp("squares") / "dataset", train=24, validation=12, test=20)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of pretrained weights: random, but not those of any training."""
+    path = tmp_path_factory.mktemp("weights") / "vgg16.weights.h5"
+    architecture = Architecture(size=32, tags=6, head=Head.POOLED, features=16, dropout=0.0)
+    build_network(architecture, seed=77).trunk.save_weights(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def run(dataset: Path, weights: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a head start."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    train(config(dataset, folder, weights=weights))
+    return folder
+
+
+def config(dataset: Path, run: Path, **fields: Any) -> TrainConfig:
+    return TrainConfig(**{"dataset": dataset, "run": run, "precision": "float32", **fields})
+
+
+def features_computed(lines: list[Progress]) -> list[int]:
+    return [one.done for one in lines if one.stage == "features" and not one.milestone]
+
+
+def test_training_starts_from_the_head_that_the_report_shows(run: Path) -> None:
+    """The network before its first real step, the stored head and the report's baseline are the same tagger."""
+    head = read_frozen_head(run, tags=6)
+    network = load_model(run).network
+    found = evaluate(EvalConfig(run=run, min_positives=1, precision="float32"))
+
+    assert head is not None
+    layers = [network.get_layer(name) for name in ("features", "logits")]
+    for layer, kernel, bias in zip(
+        layers, (head.features_kernel, head.logits_kernel), (head.features_bias, head.logits_bias), strict=True
+    ):
+        np.testing.assert_allclose(layer.kernel, kernel, atol=1e-6)
+        np.testing.assert_allclose(layer.bias, bias, atol=1e-6)
+    assert found.frozen_head is not None
+    assert found.frozen_head.mean_ap == pytest.approx(found.result.overall.model.mean_ap, abs=1e-3)
+    assert found.frozen_head.squared_error == pytest.approx(found.result.overall.model.squared_error, abs=1e-5)
+
+
+def test_the_head_has_learnt(dataset: Path, weights: str, run: Path, tmp_path: Path) -> None:
+    """A head start removes squared error, which one step at a rate of next to nothing cannot."""
+    train(config(dataset, tmp_path / "without", weights=weights, head_start=False, frozen_epochs=0))
+    errors = [
+        evaluate(EvalConfig(run=one)).result.overall.model.squared_error for one in (run, tmp_path / "without")
+    ]
+
+    assert errors[0] < 0.95 * errors[1]
+    assert read_frozen_head(tmp_path / "without", tags=6) is None
+
+
+def test_a_kill_during_the_head_start_changes_nothing(
+    dataset: Path, weights: str, run: Path, tmp_path: Path
+) -> None:
+    """Killed behind the features, the same command keeps them and ends with the same bits."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(progress: Progress) -> None:
+        if progress.stage == "head":
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(config(dataset, tmp_path / "killed", weights=weights), progress=die)
+    stamps = {file: file.stat().st_mtime_ns for file in (tmp_path / "killed" / "features").iterdir()}
+    train(config(dataset, tmp_path / "killed", weights=weights))
+
+    assert len(stamps) == 5  # the shards of three splits
+    assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
+    whole, killed = (load_model(one).network.get_weights() for one in (run, tmp_path / "killed"))
+    for ours, theirs in zip(whole, killed, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"weights": "none"}, "--head-start needs pretrained weights"),
+        ({"recipe": "seed"}, "needs a pooled head, and recipe seed flattens"),
+        ({"train_from": "head"}, "and --train-from is head"),
+    ],
+)
+def test_where_there_is_nothing_to_start_from(
+    dataset: Path, weights: str, tmp_path: Path, fields: dict[str, Any], words: str
+) -> None:
+    """A head start that cannot be is refused in one line if it was asked for."""
+    with pytest.raises(UsageError, match=words):
+        train(config(dataset, tmp_path / "run", **{"weights": weights, "head_start": True, **fields}))
+
+
+def test_random_weights_get_frozen_epochs_instead(dataset: Path, tmp_path: Path) -> None:
+    """Without pretrained weights the recipe's head start is left out, its frozen epoch is not."""
+    lines: list[Progress] = []
+    train(config(dataset, tmp_path / "run", weights="none"), progress=lines.append)
+
+    assert features_computed(lines) == []
+    assert '"frozen_epochs": 1' in (tmp_path / "run" / "config.json").read_text()
+
+
+def test_damage_is_one_line(run: Path, tmp_path: Path) -> None:
+    """A damaged head, or features that are gone, are named with what to do; other datasets get a note."""
+    run = shutil.copytree(run, tmp_path / "run")
+    other = write_squares(tmp_path / "other", train=24, validation=12, test=21)
+    assert "not shown" in evaluate(EvalConfig(run=run, dataset=other)).notes[-1]
+    (run / "features" / "test-00001-of-00002.parquet").unlink()
+    with pytest.raises(
+        DamagedError, match=r"test-00001-of-00002.parquet is missing or damaged .* evaluate again"
+    ):
+        evaluate(EvalConfig(run=run))
+    (run / "frozen_head.npz").write_bytes(b"PK\x03\x04 not a zip")
+    with pytest.raises(DamagedError, match=r"frozen_head.npz is damaged .*remove it"):
+        evaluate(EvalConfig(run=run))
+
+
+def test_a_head_of_other_shapes_is_damage(tmp_path: Path) -> None:
+    """Arrays that do not fit each other, or another number of tags, are refused before any product."""
+    head = FrozenHead(
+        features_kernel=np.ones((3, 2), np.float32),
+        features_bias=np.zeros(2, np.float32),
+        logits_kernel=np.ones((2, 4), np.float32),
+        logits_bias=np.zeros(4, np.float32),
+    )
+    write_frozen_head(tmp_path, head)
+    assert head.probabilities(np.full((1, 3), -1, np.float32)).tolist() == [[0.5] * 4]
+    with pytest.raises(DamagedError, match="4 tags, not 5"):
+        read_frozen_head(tmp_path, tags=5)
+    with pytest.raises(ValueError, match="logits_kernel"):
+        replace(head, logits_kernel=np.ones((3, 4), np.float32))
+
+
+def test_large_datasets_get_fewer_passes() -> None:
+    """As many passes over a small dataset as allowed, and always at least one."""
+    assert [head_epochs(count) for count in (50, 5_294, 50_000, 1_500_000)] == [6, 6, 4, 1]
