@@ -50,8 +50,8 @@ def import_(
     posts (Parquet, CSV, JSON lines), or a folder of tar files; see docs/IMPORT.md. Sources are only read. Run
     the same command again to resume after an interruption, or later to add new pictures.
     """
-    from alti2v.crawl.importing.detect import SourceForm
     from alti2v.crawl.importing.importer import ImportConfig, import_pictures
+    from alti2v.crawl.importing.sources.detect import SourceForm
 
     config = ImportConfig(
         store=store,

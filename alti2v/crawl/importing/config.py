@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from alti2v.crawl.importing.detect import SourceForm
+from alti2v.crawl.importing.sources.detect import SourceForm
 from alti2v.errors import UsageError
 
 

@@ -15,12 +15,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from alti2v.crawl.importing.config import ImportConfig
-from alti2v.crawl.importing.detect import MEANING, SourceForm, recognise
-from alti2v.crawl.importing.folder import folder_items
-from alti2v.crawl.importing.item import Item, ItemOutcome
 from alti2v.crawl.importing.item_writer import ItemWriter
 from alti2v.crawl.importing.reading import read_batches
 from alti2v.crawl.importing.report import ImportReport
+from alti2v.crawl.importing.sources.detect import MEANING, SourceForm, recognise
+from alti2v.crawl.importing.sources.folder import folder_items
+from alti2v.crawl.importing.sources.item import Item, ItemOutcome
+from alti2v.crawl.importing.sources.table import table_items
+from alti2v.crawl.importing.sources.webdataset import webdataset_items
+from alti2v.crawl.importing.tag_categories import check_tag_table, learn_categories
 from alti2v.crawl.run_log import begin_run, end_run, open_log
 from alti2v.crawl.store.ledger import Ledger, require_ledger
 from alti2v.crawl.store.rebuild import remove_unused_ledger
@@ -49,6 +52,8 @@ def import_pictures(config: ImportConfig, *, progress: ProgressHook = ignore_pro
         StorageError: the disk refuses a write; what was stored stays, and the same command continues.
         DamagedError: the store is damaged; `verify --repair` repairs it, unless its description is lost.
     """
+    if config.tag_categories is not None:
+        check_tag_table(config.tag_categories)
     forms = {source: config.form or recognise(source, store=config.store) for source in config.sources}
     is_old = claim_directory(config.store, DirectoryKind.STORE)
     with exclusive(config.store, CRAWL_LOCK_FILE):
@@ -105,6 +110,9 @@ def _run(
                 progress(_progress(work.outcomes))
     finally:
         writer.close()
+    if config.tag_categories is not None:
+        learned = learn_categories(ledger, config.tag_categories)
+        progress(_progress(work.outcomes, milestone=f"{config.tag_categories}: categories of {learned:,} tags"))
     export(config.store, ledger)
     progress(_progress(work.outcomes, total=work.outcomes.total()))
     return _report(config.store, forms, ledger, work.outcomes, seconds=time.monotonic() - begun_s)
@@ -118,8 +126,13 @@ def _progress(
     return Progress(stage="importing", done=done, total=total, unit="items", counts=counts, milestone=milestone)
 
 
-def _items(config: ImportConfig, source: Path, form: SourceForm) -> Iterator[Item]:  # noqa: ARG001
-    return folder_items(source, store=config.store)
+def _items(config: ImportConfig, source: Path, form: SourceForm) -> Iterator[Item]:
+    """Read a source in its form."""
+    if form in (SourceForm.FOLDER, SourceForm.GALLERY_DL):
+        return folder_items(source, store=config.store)
+    if form is SourceForm.WEBDATASET:
+        return webdataset_items(source, store=config.store)
+    return table_items(source, pictures=config.pictures, store=config.store)
 
 
 def _report(

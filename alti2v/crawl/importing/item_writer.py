@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from alti2v.crawl.boards.protocol import VIDEO, Skip
-from alti2v.crawl.importing.item import Fault, Item, ItemOutcome, Lack, derived_id
 from alti2v.crawl.importing.reading import Failure, Reading, ReadPicture
+from alti2v.crawl.importing.sources.item import Fault, Item, ItemOutcome, Lack, derived_id
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.items import KnownItem
 from alti2v.crawl.store.ledger.posts import Outcome, Pending, Standing

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from alti2v.crawl.download.validate import check_picture
 from alti2v.crawl.http.retry import FailedTry
-from alti2v.crawl.importing.files import read_place
-from alti2v.crawl.importing.item import Fault, Item, ItemFault, Place
+from alti2v.crawl.importing.sources.files import read_place
+from alti2v.crawl.importing.sources.item import Fault, Item, ItemFault, Place
 from alti2v.crawl.store.ledger.posts import Pending
 from alti2v.crawl.store.post_json import FileRequest, ReceivedFile, Stored
 
@@ -92,7 +92,11 @@ def read_item(item: Item, *, most_bytes: int, keep_mismatched: bool) -> ReadPict
     received = ReceivedFile(
         requested=item.name, url=item.name, http_status=None, attempts=1, tries=1, content=content
     )
-    stored = check_picture(received, Pending(post=item.facts, request=request), keep_mismatched=keep_mismatched)
+    stored = check_picture(
+        received,
+        Pending(post=item.facts, request=request),
+        keep_mismatched=keep_mismatched or not item.is_original,
+    )
     if isinstance(stored, FailedTry):
         return Failure(stored.kind, f"{item.name}: {stored.message}")
     return ReadPicture(stored=stored, content=content)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alti2v.crawl.importing.item import Fault, ItemFault, Place
+from alti2v.crawl.importing.sources.item import Fault, ItemFault, Place
 
 SIDECAR_BYTES = 1 << 20  # a text of tags has a few kB, a JSON object of gallery-dl up to 100
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def read_place(place: Place, *, most_bytes: int) -> bytes | Fault:
         most_bytes: Size above which nothing is read.
     """
     try:
-        descriptor = os.open(place.path, _FLAGS)
+        descriptor = os.open(place.path, OPEN_FLAGS)
     except OSError as exc:
         return unreadable(place.path, exc)
     try:

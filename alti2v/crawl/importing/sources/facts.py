@@ -22,17 +22,51 @@ from alti2v.crawl.boards.values import (
     pixels,
     post_id,
 )
-from alti2v.crawl.importing.captions import grouped, split_tags
-from alti2v.crawl.importing.item import known_id
+from alti2v.crawl.importing.sources.captions import grouped, split_tags
+from alti2v.crawl.importing.sources.item import known_id
 from alti2v.records import CATEGORY_OF_CODE, Category, Post
 
 _NAMED: tuple[Category, ...] = tuple(category for category in Category if category is not Category.UNKNOWN)
 _GROUP_KEYS: Mapping[str, Category] = {
     **{f"tag_string_{category.value}": category for category in _NAMED},  # Danbooru
     **{f"tags_{category.value}": category for category in Category},  # gallery-dl, and our own tables
+    "tags_metadata": Category.META,  # gallery-dl, for the Gelbooru family
 }
 _TIMES = ("%a %b %d %H:%M:%S %z %Y", "%Y-%m-%d %H:%M:%S")  # the Gelbooru family; gallery-dl's `date`, in UTC
 _STATUSES = ("banned", "deleted", "flagged", "pending")
+
+_SOURCE_LETTERS = 2_000
+# Every key that `facts_of` looks at.
+KEYS = (
+    *_GROUP_KEYS,
+    *(
+        "id",
+        "status",
+        "tags",
+        "tag_string",
+        "caption",
+        "prompt",
+        "rating",
+        "score",
+        "source",
+        "parent_id",
+        "category",
+    ),
+    *(
+        "created_at",
+        "date",
+        "updated_at",
+        "change",
+        "image_width",
+        "width",
+        "image_height",
+        "height",
+        "md5",
+        "hash",
+    ),
+    *("file_ext", "extension", "mimetype", "file_url", "url", "sample_url", "large_file_url"),
+    *(f"is_{status}" for status in _STATUSES),
+)
 
 Groups = dict[Category, list[str]]
 
@@ -51,7 +85,7 @@ def facts_of(document: Mapping[str, Any]) -> Post:
         **{category.tags_column: text for category, text in joined(groups).items()},
         rating=letters.get(given) or gelbooru.RATINGS.get(given, "") or rating,
         score=_score(document.get("score")),
-        source=clean_text(_text(document.get("source")))[:2_000],
+        source=clean_text(_text(document.get("source"))[:_SOURCE_LETTERS]),
         parent_id=parent if parent is not None and parent > 0 else None,
         created_at=moment(document.get("created_at")) or moment(document.get("date")),
         changed_at=moment(document.get("updated_at")) or moment(document.get("change")),
@@ -59,10 +93,19 @@ def facts_of(document: Mapping[str, Any]) -> Post:
         height=pixels(document.get("image_height") or document.get("height")),
         md5=md5_of(document.get("md5") or document.get("hash")),
         file_ext=_extension(document),
-        board_status=next((name for name in _STATUSES if document.get(f"is_{name}") is True), "active"),
+        board_status=_board_status(document),
         file_url=file_url,
         sample_url=None if sample_url == file_url else sample_url,
     )
+
+
+def board_facts(document: Mapping[str, Any]) -> tuple[Post, str]:
+    """Return what a JSON object says, and the site that it comes from; without a site, the id says nothing."""
+    facts = facts_of(document)
+    site = document.get("category")  # gallery-dl: the name of the site, such as "danbooru"
+    if isinstance(site, str) and "subcategory" in document:
+        return facts, site
+    return (facts, "danbooru") if "tag_string" in document else (facts._replace(id=0), "")
 
 
 def with_tags(post: Post, groups: Mapping[Category, Iterable[str]], rating: str) -> Post:
@@ -132,12 +175,12 @@ def _other_tags(value: object) -> tuple[Groups, str]:
     groups: Groups = {}
     if isinstance(value, Mapping):
         for key, names in value.items():
-            groups.setdefault(_category(key), []).extend(_names(names))
+            groups.setdefault(category_of(key), []).extend(_names(names))
         return groups, ""
     if isinstance(value, list) and value and isinstance(value[0], Mapping):
         for tag in filter(lambda one: isinstance(one, Mapping), value[:MAX_TAGS]):
             names = _names([_text(tag.get("name") or tag.get("tag"))])
-            groups.setdefault(_category(tag.get("category", tag.get("type"))), []).extend(names)
+            groups.setdefault(category_of(tag.get("category", tag.get("type"))), []).extend(names)
         return groups, ""
     texts = _pieces(value)
     if any(":" in text for text in texts):
@@ -157,12 +200,19 @@ def _names(value: object) -> list[str]:
     return [name for name in map(clean_tag, _pieces(value)) if name]
 
 
-def _category(value: object) -> Category:
+def category_of(value: object) -> Category:
+    """Return the category with a board's number, or with a name."""
     code = integer(value)
     if code is not None:
         return CATEGORY_OF_CODE.get(code, Category.UNKNOWN)
     word = _text(value).lower()
     return Category(word) if word in set(Category) else Category.UNKNOWN
+
+
+def _board_status(document: Mapping[str, Any]) -> str:
+    flags = (name for name in _STATUSES if document.get(f"is_{name}") is True)
+    given = document.get("status")
+    return next(flags, given if given in _STATUSES else "active")
 
 
 def _score(value: object) -> int | None:

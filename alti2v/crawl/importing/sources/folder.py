@@ -6,18 +6,17 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from alti2v.crawl.boards.protocol import PICTURE, VIDEO, Skip
-from alti2v.crawl.importing.captions import read_caption
-from alti2v.crawl.importing.facts import facts_of, with_tags
-from alti2v.crawl.importing.files import Folder, FolderFile, folders, printable, read_object, read_text
-from alti2v.crawl.importing.item import Fault, Item, ItemFault, Place, item_name
+from alti2v.crawl.importing.sources.captions import read_caption
+from alti2v.crawl.importing.sources.facts import board_facts, with_tags
+from alti2v.crawl.importing.sources.files import Folder, FolderFile, folders, printable, read_object, read_text
+from alti2v.crawl.importing.sources.item import Fault, Item, ItemFault, Place, item_name
 from alti2v.records import Post
 
 PICTURE_SUFFIXES = PICTURE - {""}
 # Files that a picture program shows, or that boards have, but that are not stored.
-_OTHER_SUFFIXES = VIDEO | {"swf", "avif", "bmp", "heic", "jxl", "tif", "tiff", "psd"}
+OTHER_SUFFIXES = VIDEO | {"swf", "avif", "bmp", "heic", "jxl", "tif", "tiff", "psd"}
 TEXT_SUFFIXES = ("txt", "caption")
 
 
@@ -48,7 +47,7 @@ def _of_folder(folder: Folder, source: str) -> Iterator[Item]:
     used: set[bytes] = set()
     for file in folder.files:
         suffix = _suffix(file.name)
-        if suffix not in PICTURE_SUFFIXES and suffix not in _OTHER_SUFFIXES:
+        if suffix not in PICTURE_SUFFIXES and suffix not in OTHER_SUFFIXES:
             continue
         sidecars = _sidecars_of(file.name, by_name)
         used.update(filter(None, (sidecars.json, sidecars.text)))
@@ -101,15 +100,6 @@ def _facts(folder: Folder, sidecars: _Sidecars) -> tuple[Post, str] | Fault:
             return text
         facts = with_tags(facts, *read_caption(text))
     return facts, board
-
-
-def board_facts(document: Mapping[str, Any]) -> tuple[Post, str]:
-    """Return what a JSON object says, and the site that it comes from; without a site, the id says nothing."""
-    facts = facts_of(document)
-    site = document.get("category")  # gallery-dl: the name of the site, such as "danbooru"
-    if isinstance(site, str) and "subcategory" in document:
-        return facts, site
-    return (facts, "danbooru") if "tag_string" in document else (facts._replace(id=0), "")
 
 
 def _without_picture(folder: Folder, file: FolderFile, name: str) -> Item:

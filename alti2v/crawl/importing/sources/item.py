@@ -81,6 +81,8 @@ class Item:
         facts: What the source says; the id is 0 if it gives none.
         board: Site that the id is a number of; "" if the source does not say.
         place: Bytes of the picture; None without a picture.
+        is_original: True if the bytes are the file whose MD5 `facts` may give; False if they may be another
+            version of it, so that a different MD5 is no fault.
         problem: Reason not to import it; None if there is none.
     """
 
@@ -88,12 +90,18 @@ class Item:
     facts: Post
     board: str = ""
     place: Place | None = None
+    is_original: bool = True
     problem: Fault | Skip | Lack | None = None
 
 
-def item_name(folder: str, *parts: str | bytes) -> str:
+def item_name(source: str, *parts: str | bytes) -> str:
     """Return the name of an item: the source's own name and the path in it, percent-encoded byte by byte."""
-    return "/".join(quote(os.fsencode(part)) for part in (folder, *parts))
+    return "/".join(quote(os.fsencode(part)) for part in (source, *parts))
+
+
+def inner_name(name: str, part: str) -> str:
+    """Return the name of an item inside another one, such as a member of a tar file."""
+    return f"{name}/{quote(part, errors='surrogateescape')}"
 
 
 def derived_id(md5: str, *, salt: str = "") -> int:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.crawl.importing.captions import read_caption, split_tags
+from alti2v.crawl.importing.sources.captions import read_caption, split_tags
 from alti2v.records import Category
 
 

@@ -1,0 +1,250 @@
+"""Pictures that a table describes: files named after ids or MD5s in a folder, or members of tar files."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from alti2v.crawl.boards.protocol import Skip
+from alti2v.crawl.importing.sources.files import folders, parse_object, printable, read_place
+from alti2v.crawl.importing.sources.folder import PICTURE_SUFFIXES
+from alti2v.crawl.importing.sources.item import Fault, Item, Place, inner_name, item_name
+from alti2v.crawl.importing.sources.tar_members import tar_members
+from alti2v.records import Post, Span
+
+_LOOKED_AT = 5_000  # names of a folder of pictures
+_INDEX_BYTES = 256 << 20  # of one index; a tar file of 10,000 pictures has one of 2 MB
+_SUFFIXES = ("jpg", "png", "webp", "gif", "jpeg")
+
+
+class PictureSource(Protocol):
+    """Pictures of a source, found by what a table says."""
+
+    def find(self, facts: Post) -> tuple[str, Place] | None:
+        """Return the name and the place of a picture; None if there is none."""
+        ...
+
+    def left(self) -> Iterator[Item]:
+        """Yield the pictures that were not found, as items without tags, and what could not be read."""
+        ...
+
+
+class NoPictures:
+    """No pictures: a table alone."""
+
+    def find(self, facts: Post) -> tuple[str, Place] | None:
+        """Find nothing."""
+        del facts
+        return None
+
+    def left(self) -> Iterator[Item]:
+        """Yield nothing."""
+        return iter(())
+
+
+Layout = Callable[[Post, str], str]
+# Where the file of a post is, by how the names in the folder look: Danbooru2021 has 1,000 folders (id modulo
+# 1000), boards two levels of folders by the first digits of the md5.
+_LAYOUTS: Mapping[str, Layout] = {
+    "id": lambda post, suffix: f"{post.id}.{suffix}" if post.id else "",
+    "bucket": lambda post, suffix: f"{post.id % 1000:04d}/{post.id}.{suffix}" if post.id else "",
+    "md5": lambda post, suffix: f"{post.md5}.{suffix}" if post.md5 else "",
+    "md5 folders": lambda post, suffix: (
+        f"{post.md5[:2]}/{post.md5[2:4]}/{post.md5}.{suffix}" if post.md5 else ""
+    ),
+}
+_LOOKS: Mapping[str, re.Pattern[str]] = {
+    "id": re.compile(r"\d+\.\w+"),
+    "bucket": re.compile(r"\d{4}"),
+    "md5": re.compile(r"[0-9a-f]{32}\.\w+"),
+    "md5 folders": re.compile(r"[0-9a-f]{2}"),
+}
+
+
+class PictureFiles:
+    """Files in a folder, named after ids or MD5s.
+
+    Args:
+        folder: Folder; its folder `original`, if there is one, is looked into, too.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._source = folder.resolve().name
+        self._places = [
+            (base, layout)
+            for base in (folder, folder / "original")
+            if base.is_dir()
+            for layout in _layouts(base)
+        ]
+        self._root = folder
+        self._suffixes = _SUFFIXES
+
+    def find(self, facts: Post) -> tuple[str, Place] | None:
+        """Look for the file of a post with the usual suffixes; those that were found last come first."""
+        suffixes = dict.fromkeys((facts.file_ext, *self._suffixes)) if facts.file_ext else self._suffixes
+        for (base, layout), suffix in itertools.product(self._places, suffixes):
+            name = layout(facts, suffix)
+            if not name or suffix not in PICTURE_SUFFIXES:
+                continue
+            path = base / name
+            try:
+                found = path.lstat()
+            except OSError:
+                continue
+            self._suffixes = tuple(dict.fromkeys((suffix, *self._suffixes)))
+            version = f"{found.st_size}:{found.st_mtime_ns}"
+            parts = path.relative_to(self._root).parts
+            return item_name(self._source, *parts), Place(path=path, size=found.st_size, version=version)
+        return None
+
+    def left(self) -> Iterator[Item]:
+        """Yield nothing: a folder of millions of files is not listed."""
+        return iter(())
+
+
+@dataclass(frozen=True, slots=True)
+class _Tar:
+    path: Path
+    name: str
+    version: str
+
+
+class PictureTars:
+    """Members of tar files, named after ids or MD5s; their places are in an SQLite file while they are used.
+
+    Args:
+        tars: Tar files, with the names of items in them.
+        database: Empty database.
+    """
+
+    def __init__(self, tars: list[_Tar], database: sqlite3.Connection) -> None:
+        self._tars = tars
+        self._database = database
+        self._faults: list[tuple[str, Fault]] = []
+        database.execute(
+            "CREATE TABLE members (stem TEXT, tar INTEGER, name TEXT, offset INTEGER, size INTEGER, "
+            "sha256 TEXT, is_found INTEGER)"
+        )
+        for number, tar in enumerate(tars):
+            rows = _indexed(tar) or self._scanned(tar)
+            database.executemany(
+                "INSERT INTO members VALUES (?,?,?,?,?,?,0)", ((_stem(row[0]), number, *row) for row in rows)
+            )
+        database.execute("CREATE INDEX by_stem ON members (stem)")
+
+    def find(self, facts: Post) -> tuple[str, Place] | None:
+        """Look for the member of a post."""
+        for stem in filter(None, (str(facts.id) if facts.id else "", facts.md5)):
+            row = self._database.execute(
+                "SELECT rowid, * FROM members WHERE stem=? LIMIT 1", (stem,)
+            ).fetchone()
+            if row is not None:
+                self._database.execute("UPDATE members SET is_found=1 WHERE rowid=?", (row[0],))
+                return self._place(row[2:])
+        return None
+
+    def left(self) -> Iterator[Item]:
+        """Yield the members that no row of the table described, and the tar files that could not be read."""
+        for name, fault in self._faults:
+            yield Item(name=name, facts=Post(0), problem=fault)
+        for row in self._database.execute("SELECT * FROM members WHERE NOT is_found ORDER BY rowid"):
+            name, place = self._place(row[1:])
+            yield Item(name=name, facts=Post(0), place=place, problem=Skip.NO_TAGS)
+
+    def _place(self, row: tuple[Any, ...]) -> tuple[str, Place]:
+        number, name, offset, size, sha256, _ = row
+        tar = self._tars[number]
+        span = Span(offset=offset, size=size)
+        version = f"{tar.version}:{offset}"
+        return inner_name(tar.name, name), Place(path=tar.path, span=span, version=version, sha256=sha256)
+
+    def _scanned(self, tar: _Tar) -> Iterator[tuple[str, int, int, None]]:
+        """Read the headers of a tar file without an index, or with that of another one."""
+        for member in tar_members(tar.path):
+            if isinstance(member, Fault):
+                self._faults.append((tar.name, member))
+            elif member.name.rpartition(".")[2].lower() in PICTURE_SUFFIXES:
+                yield member.name, member.span.offset, member.span.size, None
+
+
+def open_pictures(folder: Path | None, *, store: Path) -> AbstractContextManager[PictureSource]:
+    """Open the pictures in a folder; None for no folder."""
+    return _opened(folder, store)
+
+
+@contextmanager
+def _opened(folder: Path | None, store: Path) -> Iterator[PictureSource]:
+    if folder is None:
+        yield NoPictures()
+        return
+    tars = list(_tars(folder, store))
+    if not tars:
+        yield PictureFiles(folder)
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="alti2v-") as temporary,
+        closing(sqlite3.connect(f"{temporary}/members.sqlite")) as database,
+    ):
+        database.execute("PRAGMA journal_mode=OFF")
+        database.execute("PRAGMA synchronous=OFF")
+        yield PictureTars(tars, database)
+
+
+def _tars(folder: Path, store: Path) -> Iterator[_Tar]:
+    source = folder.resolve().name
+    for inner in folders(folder, without=store):
+        for file in inner.files:
+            if file.name.endswith(b".tar") and file.fault is None:
+                path = Path(os.fsdecode(inner.path + b"/" + file.name))
+                yield _Tar(path, item_name(source, *inner.parts, file.name), file.version)
+
+
+def _indexed(tar: _Tar) -> list[tuple[str, int, int, str | None]] | None:
+    """Read the index beside a tar file, in the form of hfutils; None without one, or if it is another file's.
+
+    Format: hfutils documentation, "hfutils.index.make".
+    """
+    content = read_place(Place(path=tar.path.with_suffix(".json")), most_bytes=_INDEX_BYTES)
+    document = content if isinstance(content, Fault) else parse_object(content, printable(tar.path))
+    size = int(tar.version.partition(":")[0])
+    if isinstance(document, Fault) or document.get("filesize") != size:
+        return None
+    files = document.get("files")
+    rows = [_entry(name, entry, size) for name, entry in files.items()] if isinstance(files, dict) else [None]
+    return None if None in rows else [row for row in rows if row is not None and _is_picture(row[0])]
+
+
+def _entry(name: str, entry: object, length: int) -> tuple[str, int, int, str | None] | None:
+    if not isinstance(entry, dict):
+        return None
+    offset, size, sha256 = entry.get("offset"), entry.get("size"), entry.get("sha256")
+    if type(offset) is not int or type(size) is not int or not 0 <= offset <= offset + size <= length:
+        return None
+    is_known = isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256)
+    return name, offset, size, sha256 if is_known else None
+
+
+def _is_picture(name: str) -> bool:
+    return name.rpartition(".")[2].lower() in PICTURE_SUFFIXES
+
+
+def _stem(name: str) -> str:
+    stem = name.rpartition("/")[2].partition(".")[0].lower()
+    return str(int(stem)) if stem.isascii() and stem.isdigit() and len(stem) <= 12 else stem
+
+
+def _layouts(base: Path) -> list[Layout]:
+    """Return the layouts that a folder may have, by the first names in it."""
+    with os.scandir(base) as entries:
+        names = [entry.name for entry in itertools.islice(entries, _LOOKED_AT)]
+    return [
+        _LAYOUTS[kind] for kind, pattern in _LOOKS.items() if any(pattern.fullmatch(name) for name in names)
+    ]

@@ -1,0 +1,157 @@
+"""Rows of a table that somebody else made: Parquet, CSV, or JSON lines, a few in memory at a time.
+
+A Parquet file of a few kB can unpack to terabytes: texts are read as dictionaries, so that repeated ones are in
+memory once, and row groups that claim to be larger than any table of posts are refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alti2v.crawl.importing.sources.files import SIDECAR_BYTES, parse_object, printable, unreadable
+from alti2v.crawl.importing.sources.item import Fault, ItemFault
+from alti2v.crawl.importing.sources.tar_members import open_regular
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+TableRow = Mapping[str, Any]
+
+_BATCH_ROWS = 2_000
+_MOST_GROUP_BYTES = 2 << 30  # unpacked; those of the index of 6.8 million posts have 0.3 GB
+_MOST_VALUES = 10_000  # of a row in a column of lists: the most tags that a post may have
+_MOST_ARRAY_BYTES = 256 << 20  # of a JSON file that is one array, which is read as a whole
+
+
+def table_rows(path: Path, *, columns: Sequence[str] | None = None) -> Iterator[TableRow | Fault]:
+    """Yield the rows of a table; a fault for a row that cannot be read, or one that ends the table.
+
+    Args:
+        path: Table, with the suffix of its kind.
+        columns: Columns that are wanted; others may be left out. None for all.
+    """
+    kind = path.suffix.lower()
+    read = _parquet if kind == ".parquet" else _csv if kind == ".csv" else _json
+    try:
+        yield from read(path, columns)
+    except OSError as exc:
+        yield unreadable(path, exc)
+
+
+def table_columns(path: Path) -> frozenset[str]:
+    """Return the names of a table's columns, or of the keys of its first row; none if it cannot be read."""
+    row = next(table_rows(path), {})
+    return frozenset() if isinstance(row, Fault) else frozenset(row)
+
+
+def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[TableRow | Fault]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with open_regular(path) as file:
+        try:
+            with pa.OSFile(f"/proc/self/fd/{file.fileno()}") as ours:
+                footer = pq.read_metadata(ours)
+                texts = [
+                    column.path
+                    for column in map(footer.schema.column, range(footer.num_columns))
+                    if column.physical_type == "BYTE_ARRAY"
+                ]
+                parquet = pq.ParquetFile(ours, metadata=footer, read_dictionary=texts)
+                names = [name for name in parquet.schema_arrow.names if columns is None or name in columns]
+                for number in range(footer.num_row_groups):
+                    if not _is_bounded(footer.row_group(number)):
+                        yield Fault(
+                            ItemFault.BAD_METADATA, f"{printable(path)}: row group {number} is too large"
+                        )
+                        continue
+                    for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[number], columns=names):
+                        lists = [_values(column) for column in batch.columns]
+                        yield from (dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True))
+        except (pa.ArrowException, ValueError) as exc:
+            yield Fault(ItemFault.BAD_METADATA, f"{printable(path)} cannot be read as Parquet ({exc!s:.100})")
+
+
+def _is_bounded(group: pq.RowGroupMetaData) -> bool:
+    columns = [group.column(number) for number in range(group.num_columns)]
+    return sum(column.total_uncompressed_size for column in columns) <= _MOST_GROUP_BYTES and all(
+        column.num_values <= _MOST_VALUES * max(1, group.num_rows) for column in columns
+    )
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Return the values of a column; equal texts are one object."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        texts = column.dictionary.to_pylist()
+        return [None if index is None else texts[index] for index in column.indices.to_pylist()]
+    if pa.types.is_list(column.type) and pa.types.is_dictionary(column.type.value_type):
+        flat, offsets = _values(column.values), column.offsets.to_pylist()
+        present = column.is_valid().to_pylist()
+        spans = zip(offsets[:-1], offsets[1:], present, strict=True)
+        return [flat[begin:end] if is_there else None for begin, end, is_there in spans]
+    return column.to_pylist()  # type: ignore[no-any-return]
+
+
+def _csv(path: Path, columns: Sequence[str] | None) -> Iterator[TableRow | Fault]:
+    del columns
+    with open_regular(path) as file:
+        lines = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline=""))
+        names: list[str] | None = None
+        while True:
+            try:
+                values = next(lines)
+            except StopIteration:
+                return
+            except csv.Error as exc:
+                yield Fault(ItemFault.BAD_METADATA, f"{printable(path)}, line {lines.line_num}: {exc}")
+                continue
+            if names is None:
+                names = values
+            elif len(values) > len(names):
+                yield Fault(
+                    ItemFault.BAD_METADATA, f"{printable(path)}, line {lines.line_num}: too many columns"
+                )
+            elif values:
+                yield dict(zip(names, values, strict=False))
+
+
+def _json(path: Path, columns: Sequence[str] | None) -> Iterator[TableRow | Fault]:
+    """Read an object in each line, or one array of objects."""
+    del columns
+    with open_regular(path) as file:
+        if file.peek(1)[:1] == b"[":
+            yield from _array(path, file.read(_MOST_ARRAY_BYTES + 1))
+            return
+        number = 0
+        while line := file.readline(SIDECAR_BYTES):
+            number += 1
+            where = f"{printable(path)}, line {number}"
+            if len(line) == SIDECAR_BYTES and not line.endswith(b"\n"):
+                while (rest := file.readline(SIDECAR_BYTES)) and not rest.endswith(b"\n"):
+                    pass
+                yield Fault(ItemFault.BAD_METADATA, f"{where} has more than 1 MiB")
+            elif line.strip():
+                yield parse_object(line, where)
+
+
+def _array(path: Path, content: bytes) -> Iterator[TableRow | Fault]:
+    try:
+        rows = json.loads(content) if len(content) <= _MOST_ARRAY_BYTES else None
+    except (ValueError, RecursionError):
+        rows = None
+    if not isinstance(rows, list):
+        yield Fault(ItemFault.BAD_METADATA, f"{printable(path)} is no JSON array of at most 256 MiB")
+        return
+    for number, row in enumerate(rows):
+        is_row = isinstance(row, dict)
+        yield (
+            row if is_row else Fault(ItemFault.BAD_METADATA, f"{printable(path)}: entry {number} is no object")
+        )

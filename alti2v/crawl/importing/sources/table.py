@@ -1,0 +1,70 @@
+"""Reader of tables of posts: metadata of Danbooru, and index tables with a row for each post."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from alti2v.crawl.boards.protocol import Skip
+from alti2v.crawl.importing.sources.facts import KEYS, facts_of
+from alti2v.crawl.importing.sources.files import folders
+from alti2v.crawl.importing.sources.item import Fault, Item, Lack, inner_name, item_name
+from alti2v.crawl.importing.sources.pictures import PictureSource, open_pictures
+from alti2v.crawl.importing.sources.rows import TableRow, table_columns, table_rows
+from alti2v.records import Post
+
+TABLE_SUFFIXES = ("parquet", "csv", "jsonl", "ndjson")
+_OF_TAGS = ("tags", "tag_string", "tag_string_general", "tags_general", "caption")
+_OF_IDS = ("id", "md5", "hash")
+
+
+def table_items(root: Path, *, pictures: Path | None, store: Path) -> Iterator[Item]:
+    """Yield the rows of a table, or of all tables of posts in a folder, with their pictures.
+
+    Args:
+        root: Table or folder.
+        pictures: Folder with the pictures; None if a folder of tables holds them, or if there are none.
+        store: Folder that is left out.
+    """
+    tables = find_tables(root, store=store) if root.is_dir() else [root]
+    with open_pictures(pictures or (root if root.is_dir() else None), store=store) as found:
+        for table in tables:
+            name = item_name(table.name)
+            for number, row in enumerate(table_rows(table, columns=KEYS)):
+                yield _item(row, inner_name(name, str(number)), found)
+        yield from found.left()
+
+
+def find_tables(root: Path, *, store: Path) -> Sequence[Path]:
+    """Return the tables of posts in a folder: those with ids and tags; a table of tags is none."""
+    return [path for path in tables_in(root, store=store) if is_of_posts(table_columns(path))]
+
+
+def tables_in(root: Path, *, store: Path) -> Iterator[Path]:
+    """Yield the files in a folder that may be tables, in the order of their names."""
+    for folder in folders(root, without=store):
+        for file in folder.files:
+            suffix = file.name.rpartition(b".")[2].decode("ascii", "replace").lower()
+            is_metadata = suffix == "json" and file.name.startswith(
+                b"posts"
+            )  # Danbooru2021: lines in posts*.json
+            if file.fault is None and (suffix in TABLE_SUFFIXES or is_metadata):
+                yield Path(os.fsdecode(folder.path + b"/" + file.name))
+
+
+def is_of_posts(columns: frozenset[str]) -> bool:
+    """Return whether a table with these columns has a row for each post."""
+    return not columns.isdisjoint(_OF_TAGS) and not columns.isdisjoint(_OF_IDS)
+
+
+def _item(row: TableRow | Fault, name: str, pictures: PictureSource) -> Item:
+    if isinstance(row, Fault):
+        return Item(name=name, facts=Post(0), problem=row)
+    facts = facts_of(row)
+    board = "danbooru" if "tag_string_general" in row else ""
+    found = pictures.find(facts) if facts.id or facts.md5 else None
+    if found is not None:
+        return Item(name=found[0], facts=facts, board=board, place=found[1])
+    problem = Skip.NO_PICTURE if facts.id or facts.md5 else Lack.NO_ID
+    return Item(name=name, facts=facts, board=board, problem=problem)

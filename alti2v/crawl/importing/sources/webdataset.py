@@ -1,0 +1,144 @@
+"""Reader of a WebDataset: tar files in which members of one key are a picture and what describes it.
+
+The key of a member is its path up to the first dot of the name (https://webdataset.github.io/webdataset/). That
+is also the form in which img2dataset writes; its tables beside the tar files list what it could not fetch.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alti2v.crawl.boards.protocol import Skip
+from alti2v.crawl.importing.sources.captions import read_caption
+from alti2v.crawl.importing.sources.facts import board_facts, with_tags
+from alti2v.crawl.importing.sources.files import (
+    SIDECAR_BYTES,
+    folders,
+    parse_object,
+    read_place,
+)
+from alti2v.crawl.importing.sources.folder import OTHER_SUFFIXES, PICTURE_SUFFIXES, TEXT_SUFFIXES
+from alti2v.crawl.importing.sources.item import Fault, Item, ItemFault, Place, inner_name, item_name, known_id
+from alti2v.crawl.importing.sources.rows import table_rows
+from alti2v.crawl.importing.sources.tar_members import tar_members
+from alti2v.records import Category, Post
+from alti2v.storage.tar import Member
+
+_MOST_MEMBERS = 1_000  # of one key; in other people's tar files all members may have the same
+
+
+def webdataset_items(root: Path, *, store: Path) -> Iterator[Item]:
+    """Yield every sample of a tar file, or of the tar files in a folder, in their order."""
+    source = root.resolve().name
+    if not root.is_dir():
+        yield from _of_tar(root, item_name(source))
+        return
+    for folder in folders(root, without=store):
+        names = {file.name for file in folder.files}
+        for file in folder.files:
+            name = item_name(source, *folder.parts, file.name)
+            if not file.name.endswith(b".tar"):
+                continue
+            if file.fault is not None:
+                yield Item(name=name, facts=Post(0), problem=file.fault)
+                continue
+            yield from _of_tar(Path(os.fsdecode(folder.path + b"/" + file.name)), name)
+            table = file.name.removesuffix(b".tar") + b".parquet"
+            if table in names:
+                yield from _not_fetched(Path(os.fsdecode(folder.path + b"/" + table)), name)
+
+
+def _of_tar(tar: Path, name: str) -> Iterator[Item]:
+    found = tar.stat()
+    version = f"{found.st_size}:{found.st_mtime_ns}"
+    for key, members in itertools.groupby(tar_members(tar), key=_key):
+        some = list(itertools.islice(members, _MOST_MEMBERS))
+        for member in some:
+            if isinstance(member, Fault):
+                yield Item(name=name, facts=Post(0), problem=member)
+        yield from _sample(tar, key, [one for one in some if isinstance(one, Member)], (name, version))
+
+
+def _sample(tar: Path, key: str, members: Sequence[Member], of_tar: tuple[str, str]) -> Iterator[Item]:
+    """Yield the pictures of one key; an item without a picture if there is none."""
+    name, version = of_tar
+    by_suffix = {_suffix(member): member for member in members}
+    described = _described(tar, key, by_suffix)
+    pictures = [one for one in members if _suffix(one) in PICTURE_SUFFIXES | OTHER_SUFFIXES]
+    for member in pictures:
+        facts = Post(0) if isinstance(described, Fault) else described[0]
+        board = "" if isinstance(described, Fault) else described[1]
+        has_text = by_suffix.keys() & {"json", "cls", *TEXT_SUFFIXES}
+        yield Item(
+            name=inner_name(name, member.name),
+            facts=facts._replace(file_ext=_suffix(member)),
+            board=board,
+            is_original=False,  # most people reduce pictures before they write them
+            place=Place(path=tar, span=member.span, version=f"{version}:{member.span.offset}"),
+            problem=described if isinstance(described, Fault) else None if has_text else Skip.NO_TAGS,
+        )
+    if members and not pictures:
+        facts, board = (Post(0), "") if isinstance(described, Fault) else described
+        yield Item(name=inner_name(name, key), facts=facts, board=board, problem=Skip.NO_PICTURE)
+
+
+def _described(tar: Path, key: str, by_suffix: Mapping[str, Member]) -> tuple[Post, str] | Fault:
+    """Return what the members of a key say about the picture, and the site that its id is a number of."""
+    facts, board = Post(0), ""
+    for suffix in ("json", "txt", "caption", "cls"):
+        if suffix not in by_suffix:
+            continue
+        member = by_suffix[suffix]
+        content = read_place(Place(path=tar, span=member.span), most_bytes=SIDECAR_BYTES)
+        text = content if isinstance(content, Fault) else _decoded(content)
+        if isinstance(text, Fault) or text is None:
+            return Fault(ItemFault.BAD_METADATA, f"{tar}: {member.name!r:.100} is not a text of at most 1 MiB")
+        if suffix == "json":
+            document = parse_object(text, f"{tar}: {member.name!r:.100}")
+            if isinstance(document, Fault):
+                return document
+            facts, board = _facts(document, key)
+        elif suffix == "cls":
+            facts = with_tags(facts, {Category.UNKNOWN: [f"class_{text.strip()}"]}, "")
+        elif not any(facts.tags.all):  # img2dataset repeats the caption of the JSON object here
+            facts = with_tags(facts, *read_caption(text))
+    return facts, board
+
+
+def _facts(document: dict[str, Any], key: str) -> tuple[Post, str]:
+    facts, board = board_facts(document)
+    number = key.rpartition("/")[2]
+    if not facts.id and number.isascii() and number.isdigit() and str(document.get("id")) == str(int(number)):
+        facts = facts._replace(id=known_id(int(number)))
+    return facts, board
+
+
+def _not_fetched(table: Path, name: str) -> Iterator[Item]:
+    """Yield an item for each row of a table of img2dataset without a picture in the tar file."""
+    for row in table_rows(table, columns=("key", "status")):
+        if isinstance(row, Fault):
+            yield Item(name=name, facts=Post(0), problem=row)
+        elif "status" in row and row["status"] != "success":
+            yield Item(name=inner_name(name, str(row.get("key"))), facts=Post(0), problem=Skip.NO_PICTURE)
+
+
+def _key(member: Member | Fault) -> str:
+    if isinstance(member, Fault):
+        return ""
+    folder, slash, name = member.name.rpartition("/")
+    return f"{folder}{slash}{name.partition('.')[0]}"
+
+
+def _suffix(member: Member) -> str:
+    return member.name.rpartition("/")[2].partition(".")[2].lower()
+
+
+def _decoded(content: bytes) -> str | None:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,270 @@
+"""Tables of posts, with pictures in folders or in tar files, or without any."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from alti2v.crawl.verify import verify_store
+from alti2v.errors import DataError, UsageError
+from alti2v.storage.tar import json_index, members
+from tests.crawl.importing.helpers.sources import content, md5, picture, posts, run, tags, tar, write
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    """Rows of a flat index table, as those of deepghs: tags with spaces around them."""
+    return [
+        {
+            "id": 100 + number,
+            "tags": f" 1girl tag_{number} ",
+            "rating": "s",
+            "width": 48,
+            "height": 48,
+            "mimetype": "image/jpeg",
+            "file_url": f"https://board.example/{number}.jpg",
+        }
+        for number in range(count)
+    ]
+
+
+def danbooru_rows(count: int) -> list[dict[str, Any]]:
+    """Rows of Danbooru's posts.json."""
+    return [
+        {
+            "id": 1_234_000 + number,
+            "md5": md5(picture(number)),
+            "tag_string": f"1girl artist_{number}",
+            "tag_string_general": "1girl",
+            "tag_string_artist": f"artist_{number}",
+            "tag_string_character": "",
+            "tag_string_copyright": "",
+            "tag_string_meta": "",
+            "rating": "s",
+            "score": number,
+            "file_ext": "jpg",
+            "image_width": 48,
+            "image_height": 48,
+            "created_at": "2021-03-04T05:06:07.000-05:00",
+            "is_deleted": number == 1,
+        }
+        for number in range(count)
+    ]
+
+
+def index(path: Path) -> None:
+    """Write the index of hfutils; compared by hand, hfutils 0.13.0 wrote the same object for a tar file."""
+    path.with_suffix(".json").write_text(json.dumps(json_index(path, list(members(path)))))
+
+
+@pytest.fixture
+def tars(tmp_path: Path) -> Path:
+    """Three tar files with indexes, named by id."""
+    for number in range(3):
+        some = {f"{100 + each}.jpg": picture(each) for each in range(number, 12, 3)}
+        index(tar(tmp_path / "images" / f"000{number}.tar", some))
+    return tmp_path / "images"
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_a_table_with_a_folder_of_pictures(tmp_path: Path, kind: str) -> None:
+    """Whatever the kind of table, each row has its picture, found by its id, or one outcome without."""
+    table = tmp_path / f"index.{kind}"
+    frame = pd.DataFrame(rows(10))
+    if kind == "parquet":
+        frame.to_parquet(table)
+    elif kind == "csv":
+        frame.to_csv(table, index=False)
+    else:
+        frame.to_json(table, orient="records", lines=True)
+    pictures = write(tmp_path / "p", {f"{100 + number}.jpg": picture(number) for number in range(8)})
+    report = run(tmp_path / "store", table, pictures=pictures)
+    found = posts(tmp_path / "store").set_index("id")
+
+    assert (report.items, report.new, report.skipped) == (10, 8, {"no_picture": 2})
+    assert report.forms == {str(table): "table"}
+    for number in range(10):
+        row = found.loc[100 + number]
+        assert row.status == ("stored" if number < 8 else "skipped")
+        assert tags(row) == {"1girl", f"tag_{number}"}
+        assert (row.rating, row.file_ext) == ("general", "jpg")
+    assert verify_store(tmp_path / "store").findings == ()
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "json"])
+def test_metadata_of_danbooru(tmp_path: Path, kind: str) -> None:
+    """Pictures are at 0123/ID.ext, tags have categories, ratings are Danbooru's, and MD5s are compared."""
+    source, table = tmp_path / "danbooru", tmp_path / "danbooru" / "metadata" / f"posts000.{kind}"
+    listed = danbooru_rows(6)
+    files = {f"original/{row['id'] % 1000:04}/{row['id']}.jpg": picture(n) for n, row in enumerate(listed[:5])}
+    files["original/0002/1234002.jpg"] = picture(77)
+    write(source, {**files, "metadata/tags.csv": "name,category\n1girl,0\n"})
+    if kind == "parquet":
+        pd.DataFrame(listed).to_parquet(table)
+    else:
+        table.write_text("\n".join(map(json.dumps, listed)))
+    report = run(tmp_path / "store", source)
+    found = posts(tmp_path / "store").set_index("id")
+
+    assert report.forms == {str(source): "danbooru"}
+    assert (report.new, report.skipped, report.failed) == (4, {"no_picture": 1}, {"md5_mismatch": 1})
+    row = found.loc[1_234_003]
+    assert (list(row.tags_artist), list(row.tags_general)) == (["artist_3"], ["1girl"])
+    assert (row.rating, row.score, str(row.created_at)) == ("sensitive", 3, "2021-03-04 10:06:07+00:00")
+    assert found.board_status[1_234_001] == "deleted"
+    assert found.fetched_url[1_234_003] == "danbooru/original/0003/1234003.jpg"
+
+
+@pytest.mark.parametrize("is_beside", [True, False])
+def test_tars_with_indexes(tars: Path, tmp_path: Path, is_beside: bool) -> None:
+    """Pictures come out of the tar files by their places in the index, and are compared with its SHA-256."""
+    table = (tars if is_beside else tmp_path) / "index.parquet"
+    pd.DataFrame(rows(12)).to_parquet(table)
+    report = run(tmp_path / "store", tars if is_beside else table, pictures=None if is_beside else tars)
+    found = posts(tmp_path / "store").set_index("id")
+
+    assert list(report.forms.values()) == ["tars" if is_beside else "table"]
+    assert (report.items, report.new) == (12, 12)
+    assert dict(found.stored_md5) == {100 + number: md5(picture(number)) for number in range(12)}
+    assert found.fetched_url[104] == "images/0001.tar/104.jpg"
+
+
+def test_bad_tars_and_indexes(tars: Path, tmp_path: Path) -> None:
+    """Without a usable index the headers are read; damage, links and pictures without a row are counted."""
+    (tars / "0000.json").unlink()
+    (tars / "0001.json").write_text((tars / "0002.json").read_text().replace('"filesize": ', '"filesize": 1'))
+    document = json.loads((tars / "0002.json").read_text())
+    document["files"]["102.jpg"]["sha256"] = hashlib.sha256(b"other").hexdigest()
+    (tars / "0002.json").write_text(json.dumps(document))
+    extra = tar(tars / "0003.tar", {"1000.jpg": picture(50), "1001.jpg": picture(51)})
+    extra.write_bytes(extra.read_bytes()[:1_500])
+    (tars / "0004.tar").write_bytes(b"not a tar file" * 100)
+    (tars / "0005.tar").symlink_to("0000.tar")
+    pd.DataFrame(rows(11)).to_parquet(tmp_path / "index.parquet")
+    report = run(tmp_path / "store", tmp_path / "index.parquet", pictures=tars)
+
+    assert (report.new, report.skipped) == (10, {"no_tags": 1})
+    assert report.failed == {"sha256_mismatch": 1, "unreadable": 2}
+
+
+def test_an_index_that_points_outside_its_tar_is_not_believed(tars: Path, tmp_path: Path) -> None:
+    """Negative, huge and overlapping places read nothing that is not the picture of the row."""
+    document = json.loads((tars / "0000.json").read_text())
+    for name, place in (("100.jpg", (-512, 100)), ("103.jpg", (0, 1 << 62)), ("106.jpg", (True, "1"))):
+        broken = json.loads(json.dumps(document))
+        broken["files"][name] |= {"offset": place[0], "size": place[1]}
+        (tars / "0000.json").write_text(json.dumps(broken))
+        pd.DataFrame(rows(12)).to_parquet(tmp_path / "index.parquet")
+        report = run(tmp_path / f"store {name}", tmp_path / "index.parquet", pictures=tars)
+
+        assert (report.new, report.failed) == (12, {})
+
+
+def test_a_table_alone_is_listed_and_gets_its_pictures_later(tars: Path, tmp_path: Path) -> None:
+    """Rows without pictures are skipped posts; with --pictures the next import stores them."""
+    table = tmp_path / "index.parquet"
+    pd.DataFrame(rows(12)).to_parquet(table)
+    store = tmp_path / "store"
+    first, second = run(store, table), run(store, table, pictures=tars)
+
+    assert (first.new, first.skipped, first.listed) == (0, {"no_picture": 12}, 12)
+    assert (second.new, second.listed) == (12, 12)
+    run(tmp_path / "direct", table, pictures=tars)
+    assert content(store).equals(content(tmp_path / "direct"))
+
+
+def test_rows_that_are_no_posts(tmp_path: Path) -> None:
+    """Rows without id, with a repeated one, and lines that are damaged, have one outcome each."""
+    lines = [
+        *map(json.dumps, rows(3)),
+        json.dumps(rows(1)[0]),
+        json.dumps({"tags": "a b"}),
+        json.dumps({"id": -4, "tags": "a b"}),
+        json.dumps({"id": 10**15, "tags": "a"}),
+        json.dumps({"id": "104", "tags": "a"}),
+        "{",
+        "[1]",
+        "[" * 100_000,
+        '{"id": ' + "9" * 5_000 + "}",
+        '{"id": 7, "tags": "' + "a" * (3 << 20) + '"}',
+        json.dumps(
+            {"id": 8, "tags": "a b", "rating": [1], "score": {}, "source": ["x"], "md5": 5, "width": -1}
+        ),
+    ]
+    table = tmp_path / "posts.jsonl"
+    table.write_text("\n".join(lines))
+    report = run(tmp_path / "store", table)
+
+    assert report.items == len(lines)
+    assert report.skipped == {"no_id": 3, "no_picture": 5, "repeated_id": 1}
+    assert report.failed == {"bad_metadata": 5}
+    assert sorted(posts(tmp_path / "store").id) == [8, 100, 101, 102, 104]
+
+
+def test_tables_that_are_none(tmp_path: Path) -> None:
+    """A table without ids, a file that is no Parquet, and a table of tags are one line each."""
+    store = tmp_path / "store"
+    pd.DataFrame({"tags": ["a b"] * 3}).to_parquet(tmp_path / "no ids.parquet")
+    with pytest.raises(DataError, match="no picture was imported: 3 no_id"):
+        run(store, tmp_path / "no ids.parquet")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1" + b"x" * 100)
+    with pytest.raises(UsageError, match="is not recognised"):
+        run(store, tmp_path / "broken.parquet")
+    write(tmp_path / "tags", {"tags.csv": "id,name,category\n1,1girl,0\n"})
+    with pytest.raises(UsageError, match="is not recognised"):
+        run(store, tmp_path / "tags")
+    with pytest.raises(DataError, match="has no columns `name` and `category`"):
+        run(store, tmp_path / "no ids.parquet", tag_categories=tmp_path / "no ids.parquet")
+
+
+def test_a_parquet_file_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
+    """A text of 1 MB in each of 200,000 rows is one object in memory; a group that claims more is refused."""
+    text = pa.array(["a" * (1 << 20)]).dictionary_encode()
+    repeated = pa.DictionaryArray.from_arrays(pa.array([0] * 5_000, pa.int32()), text.dictionary)
+    bomb = pa.table({"id": pa.array(range(1, 5_001)), "source": repeated, "tags": pa.array(["a"] * 5_000)})
+    pq.write_table(bomb, tmp_path / "bomb.parquet")
+    assert (tmp_path / "bomb.parquet").stat().st_size < 4 << 20
+    report = run(tmp_path / "store", tmp_path / "bomb.parquet")
+
+    assert report.skipped == {"no_picture": 5_000}
+
+
+def test_categories_from_a_table_of_tags(tmp_path: Path) -> None:
+    """Tags without a category get that of the table; those with one keep it."""
+    source = write(
+        tmp_path / "source",
+        {"a.jpg": picture(1), "a.txt": "1girl, hatsune miku, artist:someone, vocaloid, other"},
+    )
+    table = tmp_path / "selected_tags.csv"
+    table.write_text(
+        "tag_id,name,category,count\n1,1girl,0,9\n2,hatsune_miku,4,5\n3,someone,4,5\n4,vocaloid,3,1\n"
+    )
+    run(tmp_path / "store", source, tag_categories=table)
+    row = posts(tmp_path / "store").iloc[0]
+
+    assert [
+        list(row[f"tags_{name}"]) for name in ("general", "character", "artist", "copyright", "unknown")
+    ] == [
+        ["1girl"],
+        ["hatsune_miku"],
+        ["someone"],
+        ["vocaloid"],
+        ["other"],
+    ]
+
+
+def test_a_table_of_our_own_store(tmp_path: Path, tars: Path) -> None:
+    """The post table of a store is a table of posts: tags keep their categories."""
+    pd.DataFrame(danbooru_rows(4)).to_parquet(tmp_path / "index.parquet")
+    run(tmp_path / "store", tmp_path / "index.parquet")
+    run(tmp_path / "again", tmp_path / "store" / "posts" / "posts-000000.parquet")
+    facts: Sequence[str] = ["tags_artist", "tags_general", "rating", "score", "md5", "created_at", "width"]
+
+    assert content(tmp_path / "again")[facts].equals(content(tmp_path / "store")[facts])
