@@ -316,7 +316,7 @@ def test_f16_a_board_that_wants_no_api_use_stops_it_clearly(board: Board, tmp_pa
     closing.script("/index.php", *[None] * 4, *[page(answer)] * 200)
 
     for dialect in (Dialect.GELBOORU, None):
-        with pytest.raises(RemoteError, match=words):
+        with pytest.raises((RemoteError, UsageError), match=words):
             crawl_board(replace(config(tmp_path / "new", shut), dialect=dialect))
     report = crawl_board(config(tmp_path / "store", closing))
 
