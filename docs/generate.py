@@ -55,7 +55,8 @@ EXAMPLES = {
     "alti2v crawl store34 --board rule34 --tags solo --netrc",
     "import": "alti2v import store pictures --tag-categories tags.csv",
     "status": "alti2v status store",
-    "build-shards": "alti2v build-shards store dataset --top-tags 1000 --test 500 --validation 500",
+    "build-shards": "alti2v build-shards store dataset --top-tags 1000 --test 500 --validation 500\n"
+    "alti2v build-shards store portraits --rating general --min-side 512 --max-aspect 2 --split-by artist",
     "stats": "alti2v stats dataset --tag red --html dataset.html",
     "remove": "alti2v remove dataset --ids ids.txt",
     "verify": "alti2v verify dataset",

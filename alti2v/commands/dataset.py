@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from alti2v.commands.filters import filter_options
 from alti2v.commands.options import (
     LOCAL_PATH,
     address,
@@ -106,6 +107,13 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
     show_default=True,
     help="Rule that assigns splits: a hash of the near-duplicate group, or the post id modulo 1000.",
 )
+@click.option(
+    "--split-by",
+    type=click.Choice(["artist", "date"]),
+    default=None,
+    help="Other rule: no artist on two sides, or test newer than validation and training.",
+)
+@filter_options
 @click.option(
     "--shard-samples",
     type=int,
@@ -324,7 +332,8 @@ def remove(*, dataset: str, ids: Path, work: Path | None, as_json: bool) -> None
     Only the shards that hold them are rewritten, and later builds leave them out. DATASET is a folder, or a
     URL such as s3://bucket/folder.
     """
-    from alti2v.dataset.remove import read_ids, remove_pictures
+    from alti2v.dataset.id_file import read_ids
+    from alti2v.dataset.remove import remove_pictures
 
     with progress_display() as progress:
         report = remove_pictures(

@@ -26,6 +26,7 @@ from alti2v.dataset.manifest import Manifest, Shard, in_order, read_manifest, re
 from alti2v.dataset.plan.planner import PlanOptions, as_json, options_hash
 from alti2v.dataset.plan.posts import StorePosts, count_outcomes, outcome_table
 from alti2v.dataset.plan.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE
+from alti2v.dataset.plan.split_by import ARTIST_RULE, DATE_RULE
 from alti2v.dataset.plan.vocabulary import Vocabulary
 from alti2v.dataset.report import BuildReport, build_report
 from alti2v.dataset.versions.previous import read_for_new_plan, read_history
@@ -41,6 +42,7 @@ from alti2v.storage.publish import make_directory
 from alti2v.storage.remote import Remote
 from alti2v.storage.table import read_table, schema, write_arrow_table
 
+_RULES = {"hash": SPLIT_RULE, "id-modulo": ID_MODULO_RULE, "artist": ARTIST_RULE, "date": DATE_RULE}
 _TAR_OVERHEAD = 2300  # bytes per sample beside the picture: two headers, 1 kB of JSON, padding
 # Fields of store.json that say what was crawled.
 _SOURCE_FIELDS = ("board", "tags", "files", "min_id", "max_id", "min_score", "exclude")
@@ -100,7 +102,7 @@ def build_shards(config: BuildConfig, *, progress: ProgressHook = ignore_progres
 
 def _request(config: BuildConfig) -> _Request:
     options = config.options
-    posts, store = posts_of(config)
+    posts, store = posts_of(config, options.filters)
     return _Request(
         config=config,
         options=options,
@@ -190,7 +192,7 @@ def _planned_manifest(request: _Request, inputs: BuildInputs, planned: PlannedBu
         plan_hash=plan.hash,
         image=request.options.image,
         shards=in_order((*(kept.manifest.shards if kept is not None else ()), *new)),
-        split_rule=SPLIT_RULE if request.options.split == "hash" else ID_MODULO_RULE,
+        split_rule=_RULES[request.options.split],
         outcomes=planned.outcomes.counts(),
         made_with=inputs.preparation.made_with,
         # Pictures that the store has lost are missing: once it is repaired, the same request has more to do.

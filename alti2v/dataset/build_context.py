@@ -11,6 +11,7 @@ from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.engines.dask import dask_engine
 from alti2v.dataset.engines.local import Engine, local_engine
 from alti2v.dataset.images.appearance import made_with
+from alti2v.dataset.plan.filters import Filters
 from alti2v.dataset.plan.posts import StorePosts, load_posts
 from alti2v.storage.layout import WORK_DIR
 from alti2v.storage.location import Address, below, staging
@@ -18,8 +19,8 @@ from alti2v.storage.remote import open_remote
 from alti2v.storage.store import fetch_tables, open_store
 
 
-def posts_of(config: BuildConfig) -> tuple[StorePosts, Mapping[str, object]]:
-    """Load the posts of the store, and store.json.
+def posts_of(config: BuildConfig, filters: Filters) -> tuple[StorePosts, Mapping[str, object]]:
+    """Load the posts of the store that pass the filters, and store.json.
 
     Raises:
         UsageError: There is no store.
@@ -34,7 +35,7 @@ def posts_of(config: BuildConfig) -> tuple[StorePosts, Mapping[str, object]]:
             fetch_tables(open_remote(folder), copy)
             folder = copy
         store = stack.enter_context(open_store(folder))
-        return load_posts(store, ratings=config.ratings), store.description
+        return load_posts(store, ratings=config.ratings, filters=filters), store.description
 
 
 def engine_of(config: BuildConfig) -> contextlib.AbstractContextManager[Engine]:

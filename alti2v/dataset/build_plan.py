@@ -29,8 +29,11 @@ from alti2v.dataset.plan.near_duplicates import related_groups
 from alti2v.dataset.plan.planner import Candidates, ExistingPictures, Plan, PlanOptions, make_plan
 from alti2v.dataset.plan.posts import NONE_REMOVED, Outcomes, StorePosts, first_outcomes
 from alti2v.dataset.plan.split import NOWHERE, check_sizes
+from alti2v.dataset.plan.split_by import SplitFacts
+from alti2v.dataset.plan.vocabulary import CATEGORIES, blocks
 from alti2v.dataset.versions.previous import History, existing_pictures, related_pairs
 from alti2v.errors import DataError
+from alti2v.records import Category
 from alti2v.storage.table import give_back_memory
 
 _NO_IDS = np.empty(0, np.int64)
@@ -203,16 +206,49 @@ def assign_pictures(inputs: BuildInputs, usable: UsablePictures) -> PlannedBuild
         store_digest=inputs.posts.digest,
         existing=usable.existing,
         edition=inputs.version,
+        facts=_split_facts(inputs, usable),
     )
     rows = usable.candidates.rows
     left_out = rows[plan.side == NOWHERE]
+    reason = "newer_than_held_out" if inputs.options.split == "date" else "alike_held_out"
     return PlannedBuild(
         plan=plan,
         rows=rows,
         prepared=usable.prepared,
         index=with_recipe(usable.index, inputs.options.image),
-        outcomes=usable.outcomes.dropped(left_out, ["alike_held_out"] * len(left_out)),
+        outcomes=usable.outcomes.dropped(left_out, [reason] * len(left_out)),
     )
+
+
+def _split_facts(inputs: BuildInputs, usable: UsablePictures) -> SplitFacts | None:
+    """Return artists and dates of the existing pictures that the store still has, and of the candidates."""
+    if inputs.options.split not in ("artist", "date"):
+        return None
+    posts, rows = inputs.posts, usable.candidates.rows
+    if usable.existing is not None:
+        row = np.minimum(np.searchsorted(posts.ids, usable.existing.ids), len(posts.ids) - 1)
+        is_there = posts.ids[row] == usable.existing.ids
+        rows = np.concatenate([np.where(is_there, row, -1), rows])
+    moments = posts.numbers("created_at")[rows]
+    if not moments.all():  # some boards do not list it, but number posts in the order of creation
+        moments = posts.ids[rows]
+    owners, artists = _artists(posts, rows)
+    return SplitFacts(owners=owners, artists=artists, moments=moments)
+
+
+def _artists(
+    posts: StorePosts, rows: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return pairs of a position in `rows` and an artist of that post; rows of -1 have none."""
+    is_artist = posts.table.categories == CATEGORIES.index(Category.ARTIST)
+    owners, artists = [_NO_IDS], [_NO_IDS]
+    positions = np.flatnonzero(rows >= 0)
+    for some in blocks(len(positions)):
+        tags = posts.tags.take(rows[positions[some]])
+        has = is_artist[tags.codes]
+        owners.append(np.repeat(positions[some], tags.lengths)[has])
+        artists.append(tags.codes[has].astype(np.int64))
+    return np.concatenate(owners), np.concatenate(artists)
 
 
 def _known_index(inputs: BuildInputs) -> pa.Table:
@@ -234,5 +270,5 @@ def _check_usable(inputs: BuildInputs, outcomes: Outcomes) -> None:
     if not usable:
         kinds = ", ".join(f"{count} {kind}" for kind, count in outcomes.counts().items())
         raise DataError(f"{inputs.preparation.store} has no usable picture ({kinds}): crawl more")
-    if inputs.options.split == "hash":
+    if inputs.options.split != "id-modulo":
         check_sizes(usable, test=inputs.options.test, validation=inputs.options.validation)

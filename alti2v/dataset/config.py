@@ -8,6 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from alti2v.dataset.filter_options import check_words, days
+from alti2v.dataset.id_file import read_ids
+from alti2v.dataset.plan.filters import Filters, IdList
 from alti2v.dataset.plan.planner import PlanOptions
 from alti2v.dataset.plan.vocabulary import VocabularyRule
 from alti2v.errors import UsageError
@@ -18,6 +21,7 @@ from alti2v.storage.location import Address
 
 _MAX_SIZE_PX = 4096
 SPLIT_RULES = ("hash", "id-modulo")
+SPLIT_KEYS = ("artist", "date")
 FITS = ("letterbox", "squash", "crop")
 ENGINES = ("local", "dask")
 CHROMAS = ("4:2:0", "4:4:4")
@@ -56,6 +60,10 @@ class BuildConfig:
         quality: JPEG or WebP quality, 1 to 100.
         fit, chroma: See `ImageRecipe`; a WebP has no choice of chroma.
         split: "hash" or "id-modulo", see `split.SPLIT_RULE` and `split.ID_MODULO_RULE`.
+        split_by: "artist" or "date", see `split_by.ARTIST_RULE` and `split_by.DATE_RULE`; None for `split`.
+        min_side, max_aspect, min_score, rating, any_tag, none_of: See `filters.Filters`.
+        since, until: First and last day of creation, as YYYY-MM-DD (UTC); None for no bound.
+        ids: File of post numbers, one per line: take only these.
         new_plan: True to replace an existing dataset, whatever its options.
         dry_run: True to plan only; the prepared pictures are kept for the build.
     """
@@ -84,6 +92,16 @@ class BuildConfig:
     fit: str = _RECIPE.fit
     chroma: str = _RECIPE.chroma
     split: str = "hash"
+    split_by: str | None = None
+    min_side: int | None = None
+    max_aspect: float | None = None
+    min_score: int | None = None
+    rating: tuple[str, ...] = ()
+    since: str | None = None
+    until: str | None = None
+    any_tag: tuple[str, ...] = ()
+    none_of: tuple[str, ...] = ()
+    ids: Path | None = None
     new_plan: bool = False
     dry_run: bool = False
 
@@ -97,6 +115,8 @@ class BuildConfig:
             ("shard-samples", self.shard_samples, 1, None),
             ("workers", self.workers, 1, 1024),
             ("quality", self.quality, 1, 100),
+            ("min-side", self.min_side, 1, None),
+            ("max-aspect", self.max_aspect, 1, None),
         ):
             require_between(f"--{name}", value, low, high)
         for name, word, words in (
@@ -107,6 +127,12 @@ class BuildConfig:
             ("engine", self.engine, ENGINES),
         ):
             require_choice(f"--{name}", word, words)
+        if self.split_by is not None:
+            require_choice("--split-by", self.split_by, SPLIT_KEYS)
+        if self.split_by is not None and self.split != "hash":
+            raise UsageError(f"--split-by {self.split_by} is a rule of its own: leave out --split {self.split}")
+        check_words(self.rating, self.any_tag, self.none_of)
+        days(self.since, self.until)
         parse_quotas(self.quota)
         self._check_format()
         if self.scheduler is not None and self.engine != "dask":
@@ -157,6 +183,7 @@ class BuildConfig:
         """
         kept_too = ((Category.META, self.keep_meta), (Category.ARTIST, self.keep_artist))
         keep, drop = (frozenset() if path is None else read_tags(path) for path in (self.keep, self.drop))
+        since, until = days(self.since, self.until)
         if keep & drop:
             raise UsageError(f"--keep and --drop both contain {min(keep & drop)!r}: remove it from one of them")
         return PlanOptions(
@@ -179,7 +206,18 @@ class BuildConfig:
             test=self.test,
             validation=self.validation,
             shard_samples=self.shard_samples,
-            split=self.split,
+            split=self.split_by or self.split,
+            filters=Filters(
+                min_side=self.min_side,
+                max_aspect=self.max_aspect,
+                min_score=self.min_score,
+                rating=tuple(sorted(set(self.rating))),
+                since=since,
+                until=until,
+                any_tag=tuple(sorted(set(self.any_tag))),
+                none_of=tuple(sorted(set(self.none_of))),
+                ids=None if self.ids is None else IdList(read_ids(self.ids)),
+            ),
         )
 
 
@@ -230,7 +268,7 @@ def differences(built: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 
 
 def _option_values(plan: Mapping[str, Any]) -> Mapping[str, object]:
-    image, vocabulary = plan["image"], plan["vocabulary"]
+    image, vocabulary, filters = plan["image"], plan["vocabulary"], plan.get("filters", {})
     return {
         **{f"--{name}": image[name] for name in ("size", "fit", "quality", "chroma")},
         "--format": FORMATS[0] if image["format"] == ORIGINAL else image["format"].lower(),
@@ -243,6 +281,7 @@ def _option_values(plan: Mapping[str, Any]) -> Mapping[str, object]:
         **{f"--{name}": vocabulary[name] for name in ("ratings", "keep", "drop")},
         **{f"--{name}": plan[name] for name in ("test", "validation", "split")},
         "--shard-samples": plan["shard_samples"],
+        **{f"--{name.replace('_', '-')}": filters.get(name) for name in Filters.__dataclass_fields__},
     }
 
 

@@ -76,7 +76,9 @@ def build_report(
         train=manifest.samples("train"),
         validation=manifest.samples("validation"),
         test=manifest.samples("test"),
-        asked={split: options[split] for split in SPLITS if split in options and options["split"] == "hash"},
+        asked={
+            split: options[split] for split in SPLITS if split in options and options["split"] != "id-modulo"
+        },
         tags=len(tags),
         categories=dict(Counter(tag.category.value for tag in tags).most_common()),
         rarest=min((tag.count for tag in tags), default=0),

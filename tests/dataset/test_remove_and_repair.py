@@ -21,8 +21,9 @@ from alti2v.dataset import remove
 from alti2v.dataset.build import build_shards
 from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.config import BuildConfig
+from alti2v.dataset.id_file import read_ids
 from alti2v.dataset.manifest import read_manifest, read_vocabulary, write_vocabulary
-from alti2v.dataset.remove import read_ids, remove_pictures
+from alti2v.dataset.remove import remove_pictures
 from alti2v.dataset.report import BuildReport
 from alti2v.dataset.versions.previous import read_history
 from alti2v.errors import DamagedError, DataError, UsageError

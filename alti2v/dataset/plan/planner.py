@@ -9,12 +9,13 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from alti2v.dataset.plan.filters import NO_FILTERS, Filters
 from alti2v.dataset.plan.near_duplicates import Appearances, groups
 from alti2v.dataset.plan.split import (
     NOWHERE,
@@ -25,6 +26,7 @@ from alti2v.dataset.plan.split import (
     shard_bounds,
     shuffled,
 )
+from alti2v.dataset.plan.split_by import SplitFacts, joined_by_artist, splits_by_date
 from alti2v.dataset.plan.vocabulary import (
     TagLists,
     TagTable,
@@ -34,7 +36,7 @@ from alti2v.dataset.plan.vocabulary import (
     grown_vocabulary,
     labels_of,
 )
-from alti2v.errors import DataError
+from alti2v.errors import DataError, UsageError
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Tag
 from alti2v.storage.layout import SPLITS, ShardName
@@ -49,8 +51,9 @@ class PlanOptions:
         vocabulary: Rule for the choice of tags.
         test, validation: Requested number of pictures in these splits.
         shard_samples: Maximum number of pictures in a shard.
-        split: "hash" (`split.SPLIT_RULE`) or "id-modulo" (`split.ID_MODULO_RULE`, which also determines the
-            sizes).
+        split: "hash" (`split.SPLIT_RULE`), "id-modulo" (`split.ID_MODULO_RULE`, which also determines the
+            sizes), "artist" (`split_by.ARTIST_RULE`) or "date" (`split_by.DATE_RULE`).
+        filters: Conditions on posts.
     """
 
     image: ImageRecipe
@@ -59,6 +62,7 @@ class PlanOptions:
     validation: int
     shard_samples: int
     split: str = "hash"
+    filters: Filters = NO_FILTERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +152,7 @@ def make_plan(
     store_digest: str,
     existing: ExistingPictures | None = None,
     edition: int = 1,
+    facts: SplitFacts | None = None,
 ) -> Plan:
     """Plan a dataset, or the growth of one.
 
@@ -157,13 +162,14 @@ def make_plan(
         store_digest: `StorePosts.digest`; the shards also hold sources and scores.
         existing: Pictures of earlier versions; None for a new dataset.
         edition: Version that the new shards belong to.
+        facts: Facts for a split by artist or by date.
 
     Raises:
         DataError: There are no pictures, or no tag is left.
         UsageError: Test and validation leave nothing to train on.
     """
     ids, group, before = _grouped(candidates, existing)
-    side = _sides(ids, group, before, options, is_new=existing is None)
+    side = _sides(ids, group, before, options, facts, is_new=existing is None)
     new = slice(len(ids) - len(candidates.ids), None)
     new_side, new_group = side[new], group[new]
     vocabulary = _vocabulary(candidates, new_side, options, existing)
@@ -214,14 +220,23 @@ def _sides(
     group: npt.NDArray[np.int64],
     before: npt.NDArray[np.int8],
     options: PlanOptions,
+    facts: SplitFacts | None,
     *,
     is_new: bool,
 ) -> npt.NDArray[np.int8]:
+    if options.split == "date":
+        assert facts is not None, "a split by date needs the dates"
+        if not is_new:
+            raise UsageError("a dataset that is split by date does not grow: build a new one with --new-plan")
+        return splits_by_date(ids, group, facts, test=options.test, validation=options.validation)
     if options.split == "id-modulo":
         side = np.where(before == NOWHERE, id_modulo_splits(ids), before)
         if not (side == SPLITS.index("train")).any():
             raise DataError("by id, no picture falls into the training split: crawl more, or use --split hash")
         return side
+    if options.split == "artist":
+        assert facts is not None, "a split by artist needs the artists"
+        group = joined_by_artist(group, facts)
     if is_new:
         return assign_splits(group, test=options.test, validation=options.validation)
     return extend_splits(group, before, test=options.test, validation=options.validation)
@@ -251,8 +266,12 @@ def options_hash(options: PlanOptions, *, store_digest: str) -> str:
 
 
 def as_json(options: PlanOptions) -> Any:  # noqa: ANN401 - whatever JSON can say
-    """Convert the options to JSON, with sets in order."""
-    return json.loads(json.dumps(asdict(options), default=sorted, sort_keys=True))
+    """Convert the options to JSON, with sets in order; filters only if there are any."""
+    document = asdict(replace(options, filters=NO_FILTERS))
+    del document["filters"]
+    if options.filters != NO_FILTERS:
+        document["filters"] = options.filters.document
+    return json.loads(json.dumps(document, default=sorted, sort_keys=True))
 
 
 def _hash(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alti2v.dataset.plan.filters import FILTER_COLUMNS, NO_FILTERS, Filters, PostFilter
 from alti2v.dataset.plan.tag_aliases import TagRelations, canonical
 from alti2v.dataset.plan.vocabulary import CATEGORIES, TagLists, TagTable, joined, tag_lists
 from alti2v.errors import DamagedError, DataError
@@ -55,26 +56,28 @@ class StorePosts:
 
     def numbers(self, column: str) -> npt.NDArray[np.int64]:
         """Return a column of numbers, (n,) int64, with 0 for null."""
-        values: npt.NDArray[np.int64] = pc.fill_null(self.facts.column(column), 0).cast(pa.int64()).to_numpy()
+        values: npt.NDArray[np.int64] = pc.fill_null(self.facts.column(column).cast(pa.int64()), 0).to_numpy()
         return values
 
 
-def load_posts(store: Store, *, ratings: bool = False) -> StorePosts:
+def load_posts(store: Store, *, ratings: bool = False, filters: Filters = NO_FILTERS) -> StorePosts:
     """Read the post tables of a store, resolve aliases, and add implied tags.
 
     Args:
         store: An open store.
         ratings: True to give each post its rating as a meta tag.
+        filters: Conditions; stored posts that fail one are skipped.
 
     Raises:
         DamagedError: A table cannot be read, or contains a post twice.
-        DataError: The store lists no posts.
+        DataError: The store lists no posts, or none has a date although a filter needs it.
     """
     known = read_categories(store)
     codes: dict[str, int] = {}
     category_seen: list[int] = []
     facts, tags = [], []
-    for part in read_posts(store, (*_FACTS, *_TAG_COLUMNS)):
+    relations = TagRelations(*(read_relations(store, of) for of in (TAG_ALIASES, TAG_IMPLICATIONS)))
+    for part in _filtered_posts(store, filters, relations):
         tags.append(_tag_codes(part, codes, category_seen, ratings=ratings))
         facts.append(_compact(part.select(_FACTS)))
     ids = np.concatenate([np.empty(0, np.int64), *(part.column("id").to_numpy() for part in facts)])
@@ -86,12 +89,22 @@ def load_posts(store: Store, *, ratings: bool = False) -> StorePosts:
     all_tags = joined(_renamed(tags, new_code), room=sum(len(part.codes) for part in tags))
     if not np.array_equal(order, np.arange(len(order))):
         all_tags = all_tags.take(order)
-    aliases, implications = (read_relations(store, of) for of in (TAG_ALIASES, TAG_IMPLICATIONS))
-    if aliases or implications:
-        all_tags, table = canonical(all_tags, table, TagRelations(aliases, implications), known)
+    if relations.aliases or relations.implications:
+        all_tags, table = canonical(all_tags, table, relations, known)
     digest = _digest(all_facts, all_tags, table)
     give_back_memory()
     return StorePosts(facts=all_facts, tags=all_tags, table=table, digest=digest)
+
+
+def _filtered_posts(store: Store, filters: Filters, relations: TagRelations) -> Iterator[pa.Table]:
+    """Yield the parts of the post table, in which posts that fail a filter are skipped."""
+    if filters == NO_FILTERS:
+        yield from read_posts(store, (*_FACTS, *_TAG_COLUMNS))
+        return
+    apply = PostFilter(filters, relations)
+    for part in read_posts(store, tuple(dict.fromkeys((*_FACTS, *FILTER_COLUMNS, *_TAG_COLUMNS)))):
+        yield apply.applied(part)
+    apply.check_dates()
 
 
 def _check_ids(store: Store, ids: npt.NDArray[np.int64]) -> None:

@@ -87,7 +87,7 @@ def extend_splits(
     is_new: npt.NDArray[np.bool_] = ~np.logical_or.reduce(has)
     for split, wanted in ((_TEST, test), (_VALIDATION, validation)):
         free = order[is_new[order]]
-        taken = free[_first_that_fit(sizes[free], max(0, wanted - int((side == split).sum())))]
+        taken = free[first_that_fit(sizes[free], max(0, wanted - int((side == split).sum())))]
         of_group[taken] = split
         is_new[taken] = False
     return np.where(side == NOWHERE, of_group[number], side)
@@ -128,7 +128,8 @@ def shard_bounds(samples: int, shard_samples: int) -> list[int]:
     return [samples * number // shards for number in range(shards + 1)] if shards else []
 
 
-def _first_that_fit(sizes: npt.NDArray[np.int64], wanted: int) -> list[int]:
+def first_that_fit(sizes: npt.NDArray[np.int64], wanted: int) -> list[int]:
+    """Return the positions of sizes that add up to at most `wanted`, taking each that fits, in order."""
     chosen = []
     for position, size in enumerate(sizes.tolist()):
         if wanted == 0:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alti2v.dataset.manifest import Manifest
+from alti2v.dataset.plan.filters import filters_in_words
 from alti2v.dataset.write.shard import SAMPLE_FIELDS
 from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
 from alti2v.records import Tag
@@ -170,6 +171,7 @@ def _making(manifest: Manifest, board: str) -> list[str]:
         "versions give the same bytes; `manifest.json` holds the SHA-256 of every shard. Versions: "
         f"{', '.join(f'{name} {version}' for name, version in sorted(manifest.made_with.items()))}.",
         "",
+        *_filters(manifest.options),
         f"Split: {manifest.split_rule} {manifest.alike:,} pictures share a group with another one"
         + (f"; {manifest.astray:,} of them stand on another side." if manifest.astray else ", and its side."),
         "",
@@ -207,6 +209,11 @@ forget it by that.
 - Pictures that were reduced and put on a square may lack what is small in the original.
 - Posts that the board had deleted or hidden, and files that failed (see the table above), are not here.
 """
+
+
+def _filters(options: Mapping[str, Any]) -> list[str]:
+    words = filters_in_words(options.get("filters", {}))
+    return [f"Only posts of the store with: `{_plain(words)}`.", ""] if words else []
 
 
 def _size_category(pictures: int) -> str:

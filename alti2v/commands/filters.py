@@ -1,0 +1,46 @@
+"""Options of `build-shards` that choose posts of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from alti2v.commands.options import LOCAL_PATH
+
+_FILTERS = (
+    click.option(
+        "--min-side", type=int, default=None, help="Only originals with at least this many px a side."
+    ),
+    click.option(
+        "--max-aspect",
+        type=float,
+        default=None,
+        help="Only originals whose longer side is at most this many times the shorter one.",
+    ),
+    click.option("--min-score", type=int, default=None, help="Only posts with at least this score."),
+    click.option(
+        "--rating",
+        type=click.Choice(["general", "sensitive", "questionable", "explicit"]),
+        multiple=True,
+        help="Only posts with this rating. Repeatable.",
+    ),
+    click.option("--since", metavar="DAY", default=None, help="Only posts from this day on (YYYY-MM-DD, UTC)."),
+    click.option("--until", metavar="DAY", default=None, help="Only posts up to this day, inclusive."),
+    click.option(
+        "--any-tag",
+        metavar="TAG",
+        multiple=True,
+        help="Only posts with this tag, or with one of them if repeated. An asterisk matches any characters.",
+    ),
+    click.option("--none-of", metavar="TAG", multiple=True, help="Leave out posts with this tag. Repeatable."),
+    click.option("--ids", type=LOCAL_PATH, default=None, help="Only the posts in this file, one id per line."),
+)
+
+
+def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose posts to a command."""
+    for option in reversed(_FILTERS):
+        command = option(command)
+    return command
