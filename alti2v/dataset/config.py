@@ -127,8 +127,7 @@ class BuildConfig:
             ("engine", self.engine, ENGINES),
         ):
             require_choice(f"--{name}", word, words)
-        if self.split_by is not None:
-            require_choice("--split-by", self.split_by, SPLIT_KEYS)
+        require_choice("--split-by", self.split_by, SPLIT_KEYS)
         if self.split_by is not None and self.split != "hash":
             raise UsageError(f"--split-by {self.split_by} is a rule of its own: leave out --split {self.split}")
         check_words(self.rating, self.any_tag, self.none_of)

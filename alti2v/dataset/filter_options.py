@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, time, timedelta
 
 from alti2v.errors import UsageError
+from alti2v.option_bounds import require_choice
 
 RATINGS = ("general", "sensitive", "questionable", "explicit")
 
@@ -16,8 +17,7 @@ def check_words(rating: tuple[str, ...], any_tag: tuple[str, ...], none_of: tupl
         UsageError: A rating is unknown, or a tag is none.
     """
     for word in rating:
-        if word not in RATINGS:
-            raise UsageError(f"--rating {word}: give one of {', '.join(RATINGS)}")
+        require_choice("--rating", word, RATINGS)
     for name, tags in (("any-tag", any_tag), ("none-of", none_of)):
         for tag in tags:
             if len(tag.split()) != 1 or tag != tag.strip():

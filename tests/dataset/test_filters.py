@@ -152,11 +152,11 @@ def test_a_post_whose_twin_is_left_out_is_taken(tmp_path: Path) -> None:
     [
         ({"min_side": 0}, "--min-side 0 is out of range"),
         ({"max_aspect": 0.5}, "--max-aspect 0.5 is out of range"),
-        ({"rating": ("safe",)}, "--rating safe: give one of general"),
+        ({"rating": ("safe",)}, "--rating 'safe' is unknown: give one of general"),
         ({"since": "yesterday"}, "--since yesterday: give a day as YYYY-MM-DD"),
         ({"since": "2024-01-02", "until": "2024-01-01"}, "no day is between them"),
         ({"any_tag": ("a b",)}, "give one tag, without spaces"),
-        ({"split_by": "hue"}, "--split-by hue: give one of artist, date"),
+        ({"split_by": "hue"}, "'hue' is unknown: give one of artist, date"),
         ({"split_by": "date", "split": "id-modulo"}, "leave out --split id-modulo"),
     ],
 )
