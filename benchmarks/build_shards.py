@@ -31,6 +31,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -214,9 +215,9 @@ def _rate(store: Path, work: Path, workers: int) -> float:
     """Pictures prepared per second on the clock, from the moment when all workers are at it."""
     work.mkdir()
     with open_store(store) as opened:
-        posts = load_posts(opened)
+        posts = load_posts(opened, work)
     columns = (posts.numbers(name).tolist() for name in ("tar", "offset", "size"))
-    md5s = posts.facts.column("stored_md5").to_pylist()
+    md5s = posts.md5s.texts(np.arange(len(posts.ids)))
     by_place = sorted(zip(*columns, posts.ids.tolist(), md5s, strict=True))
     chunks = [
         Chunk(

@@ -7,24 +7,25 @@ run with other options before the manifest exists reuses what it can.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from alti2v.dataset.build_context import engine_of, posts_of, shared_work
 from alti2v.dataset.build_plan import BuildInputs, PlannedBuild, plan_build
 from alti2v.dataset.check.repair import repair_incomplete
 from alti2v.dataset.config import BuildConfig, differences
 from alti2v.dataset.engines.local import Engine
-from alti2v.dataset.images.appearance import APPEARANCE_COLUMNS, Preparation, by_id, made_with, prepare
+from alti2v.dataset.images.appearance import Preparation, made_with, prepare
 from alti2v.dataset.manifest import Manifest, Shard, in_order, read_manifest, read_vocabulary, write_vocabulary
-from alti2v.dataset.plan.planner import PlanOptions, as_json, options_hash
-from alti2v.dataset.plan.posts import StorePosts, count_outcomes, outcome_table
+from alti2v.dataset.plan.outcomes import count_outcomes, outcome_tables
+from alti2v.dataset.plan.planner import PlannedShard, PlanOptions, as_json, options_hash
+from alti2v.dataset.plan.posts import StorePosts
 from alti2v.dataset.plan.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE
 from alti2v.dataset.plan.split_by import ARTIST_RULE, DATE_RULE
 from alti2v.dataset.plan.vocabulary import Vocabulary
@@ -32,17 +33,26 @@ from alti2v.dataset.report import BuildReport, build_report
 from alti2v.dataset.versions.previous import read_for_new_plan, read_history
 from alti2v.dataset.versions.publish import incomplete, is_whole, remove_unplanned
 from alti2v.dataset.versions.transaction import DatasetWriter, open_for_writing
-from alti2v.dataset.write.shard import ShardSpec, build_shard, read_receipt, shard_plan, write_plan
+from alti2v.dataset.write.shard import (
+    PlannedSamples,
+    ShardSpec,
+    build_shard,
+    read_receipt,
+    shard_plans,
+    write_plan,
+)
 from alti2v.errors import UsageError
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
 from alti2v.storage.directory import DirectoryKind, claim_directory
+from alti2v.storage.disk_table import DiskTable, sorted_disk_table
 from alti2v.storage.layout import OUTCOMES, OUTCOMES_FILE, PLAN_DIR, SURVEY_FILE, WORK_DIR
 from alti2v.storage.location import open_location, remove
 from alti2v.storage.publish import make_directory
 from alti2v.storage.remote import Remote
-from alti2v.storage.table import read_table, schema, write_arrow_table
+from alti2v.storage.table import read_parts, write_parts
 
 _RULES = {"hash": SPLIT_RULE, "id-modulo": ID_MODULO_RULE, "artist": ARTIST_RULE, "date": DATE_RULE}
+_PLANNED_AT_ONCE = 300_000  # samples, about 150 MB
 _TAR_OVERHEAD = 2300  # bytes per sample beside the picture: two headers, 1 kB of JSON, padding
 # Fields of store.json that say what was crawled.
 _SOURCE_FIELDS = ("board", "tags", "files", "min_id", "max_id", "min_score", "exclude")
@@ -139,6 +149,7 @@ def _build(request: _Request, writer: DatasetWriter, engine: Engine, progress: P
     preparation = Preparation(
         store=config.store,
         work=shared_work(config, writer.work),
+        scratch=writer.work,
         recipe=request.options.image,
         made_with=made_with(),
         engine=engine,
@@ -155,7 +166,7 @@ def _build(request: _Request, writer: DatasetWriter, engine: Engine, progress: P
     inputs = BuildInputs(
         options=request.options,
         posts=request.posts,
-        history=None if current is None else read(writer.folder, current),
+        history=None if current is None else read(writer.folder, current, writer.work),
         is_growth=is_growth,
         preparation=preparation,
     )
@@ -176,7 +187,7 @@ def _build(request: _Request, writer: DatasetWriter, engine: Engine, progress: P
 def _planned_manifest(request: _Request, inputs: BuildInputs, planned: PlannedBuild) -> Manifest:
     """Write the manifest of the new version; the sizes of its new shards are estimates, their hashes empty."""
     plan, kept = planned.plan, inputs.kept
-    sizes = planned.prepared.column("size").to_numpy()
+    sizes = planned.prepared.numbers("size")
     sample_bytes = _TAR_OVERHEAD + (int(sizes[sizes > 0].mean()) if sizes.any() else 0)
     new = (
         Shard(
@@ -196,7 +207,7 @@ def _planned_manifest(request: _Request, inputs: BuildInputs, planned: PlannedBu
         outcomes=planned.outcomes.counts(),
         made_with=inputs.preparation.made_with,
         # Pictures that the store has lost are missing: once it is repaired, the same request has more to do.
-        request_hash="" if pc.any(planned.prepared.column("has_changed")).as_py() else request.hash,
+        request_hash="" if planned.prepared.numbers("has_changed").any() else request.hash,
         groups=plan.groups,
         alike=plan.alike,
         astray=plan.astray,
@@ -219,57 +230,101 @@ def _save_plan(
     """Save vocabulary and outcomes, and a table for each shard that is not built yet."""
     make_directory(folder)
     write_vocabulary(folder, planned.plan.vocabulary.tags)
-    outcomes = outcome_table(inputs.posts, planned.outcomes, _shard_of(inputs, planned))
-    write_arrow_table(folder / OUTCOMES_FILE, OUTCOMES, _with_lost_posts(inputs, outcomes))
+    write_parts(folder / OUTCOMES_FILE, OUTCOMES, _outcomes(inputs, planned))
     return _write_shard_plans(config, inputs, planned)
 
 
-def _shard_of(inputs: BuildInputs, planned: PlannedBuild) -> dict[int, str]:
-    """Map every picture of the new version to its shard."""
-    shard_of = {} if inputs.kept is None else dict(inputs.kept.shard_of)
-    for shard in planned.plan.shards:
-        shard_of |= dict.fromkeys(inputs.posts.ids[planned.rows[shard.rows]].tolist(), str(shard.name))
-    return shard_of
+def _outcomes(inputs: BuildInputs, planned: PlannedBuild) -> Iterator[pa.Table]:
+    """Yield the outcomes of all posts of the store, and of posts that it has lost since the current version."""
+    parts = outcome_tables(inputs.posts, planned.outcomes, *_shards_of(inputs, planned))
+    kept = inputs.kept
+    if kept is None:
+        yield from parts
+        return
+    ids = inputs.posts.ids
+    lost = pa.concat_tables(
+        part.filter(pa.array(~np.isin(part["id"].to_numpy(), ids))) for part in kept.outcomes()
+    ).sort_by("id")
+    lost_ids, first = lost["id"].to_numpy(), 0
+    for part in parts:
+        last = int(np.searchsorted(lost_ids, part["id"][-1].as_py()))
+        yield pa.concat_tables([part, lost.slice(first, last - first)]).sort_by("id")
+        first = last
+    yield lost.slice(first)
 
 
-def _with_lost_posts(inputs: BuildInputs, outcomes: pa.Table) -> pa.Table:
-    """Add the outcomes of posts that the store has lost since the current version was built."""
-    outcomes = outcomes.cast(schema(OUTCOMES))
-    if inputs.kept is None:
-        return outcomes
-    earlier = inputs.kept.outcomes
-    is_lost = ~np.isin(earlier.column("id").to_numpy(), inputs.posts.ids)
-    return pa.concat_tables([outcomes, earlier.filter(pa.array(is_lost))]).sort_by("id")
+def _shards_of(inputs: BuildInputs, planned: PlannedBuild) -> tuple[npt.NDArray[np.int32], list[str]]:
+    """Return the number of every post's shard in the new version, -1 for none, and the names of the shards."""
+    shard = np.full(len(inputs.posts.ids), -1, np.int32)
+    names: list[str] = []
+    if inputs.kept is not None:
+        pictures = inputs.kept.pictures
+        names += pictures.names
+        row = np.minimum(np.searchsorted(inputs.posts.ids, pictures.ids), len(shard) - 1)
+        is_here = inputs.posts.ids[row] == pictures.ids
+        shard[row[is_here]] = pictures.shard[is_here]
+    for planned_shard in planned.plan.shards:
+        shard[planned.rows[planned_shard.rows]] = len(names)
+        names.append(str(planned_shard.name))
+    return shard, names
 
 
 def _write_shard_plans(config: BuildConfig, inputs: BuildInputs, planned: PlannedBuild) -> list[ShardSpec]:
-    posts, plan, rows, preparation = inputs.posts, planned.plan, planned.rows, inputs.preparation
-    # A picture that is new in this version, but was looked at for an earlier one, has to be prepared again.
-    missing = np.flatnonzero(
-        (plan.side != NOWHERE) & ~np.isin(posts.ids[rows], planned.prepared.column("id").to_numpy())
-    )
-    more = prepare(preparation, posts, rows[missing]).drop_columns(APPEARANCE_COLUMNS)
-    prepared = by_id([planned.prepared, more])
-    prepared_ids = prepared.column("id").to_numpy()
+    plan, preparation = planned.plan, inputs.preparation
     # A shard of the same plan has other bytes if other versions of the programs made it.
     shard_hash = f"{plan.hash} {sorted(preparation.made_with.items())}"
     specs = [
         ShardSpec(dataset=config.address, work=preparation.work, name=shard.name, plan_hash=shard_hash)
         for shard in plan.shards
     ]
-    for spec, shard in zip(specs, plan.shards, strict=True):
-        if read_receipt(spec) is None:
-            ids = posts.ids[rows[shard.rows]]
-            table = shard_plan(
-                posts,
-                rows[shard.rows],
-                plan.labels.take(shard.rows),
-                plan.group[shard.rows],
-                prepared.take(pa.array(np.searchsorted(prepared_ids, ids))),
-                inputs.options.image,
-            )
+    prepared = _all_prepared(inputs, planned)
+    pending = [
+        (spec, shard) for spec, shard in zip(specs, plan.shards, strict=True) if read_receipt(spec) is None
+    ]
+    for together in _in_groups(pending):
+        order = np.concatenate([shard.rows for _, shard in together])
+        rows = planned.rows[order]
+        tables = shard_plans(
+            PlannedSamples(
+                posts=inputs.posts.take(rows),
+                table=inputs.posts.table,
+                vocabulary=plan.vocabulary,
+                group=plan.group[order],
+                prepared=prepared.take(np.searchsorted(prepared.numbers("id"), inputs.posts.ids[rows])),
+            ),
+            [len(shard.rows) for _, shard in together],
+            inputs.options.image,
+        )
+        for (spec, _), table in zip(together, tables, strict=True):
             write_plan(spec, table)
     return specs
+
+
+def _in_groups(
+    pending: Sequence[tuple[ShardSpec, PlannedShard]],
+) -> Iterator[Sequence[tuple[ShardSpec, PlannedShard]]]:
+    """Cut shards into groups whose posts fit into memory: each group is read in one pass over all posts."""
+    group: list[tuple[ShardSpec, PlannedShard]] = []
+    for spec, shard in pending:
+        if group and sum(len(other.rows) for _, other in group) + len(shard.rows) > _PLANNED_AT_ONCE:
+            yield group
+            group = []
+        group.append((spec, shard))
+    if group:
+        yield group
+
+
+def _all_prepared(inputs: BuildInputs, planned: PlannedBuild) -> DiskTable:
+    """Return the prepared pictures of all planned samples."""
+    plan, posts, preparation = planned.plan, inputs.posts, inputs.preparation
+    # A picture that is new in this version, but was looked at for an earlier one, has to be prepared again.
+    is_missing = ~np.isin(posts.ids[planned.rows], planned.prepared.numbers("id"))
+    missing = np.flatnonzero((plan.side != NOWHERE) & is_missing)
+    if not len(missing):
+        return planned.prepared
+    more = prepare(preparation, posts, planned.rows[missing])
+    parts = (part for table in (planned.prepared, more) for part in table.blocks())
+    return sorted_disk_table(parts, more.schema, preparation.scratch)
 
 
 def _write_and_publish(
@@ -285,9 +340,9 @@ def _write_and_publish(
     manifest = replace(manifest, shards=tuple(written.get(shard.name, shard) for shard in manifest.shards))
     if inputs.history is None:
         remove_unplanned(writer.location, manifest.shards)
-    outcomes = read_table(writer.work / PLAN_DIR / OUTCOMES_FILE, OUTCOMES)
-    manifest = replace(manifest, outcomes=count_outcomes(outcomes))
-    tables = {OUTCOMES_FILE: outcomes, SURVEY_FILE: by_id([planned.index])}
+    outcomes = writer.work / PLAN_DIR / OUTCOMES_FILE
+    manifest = replace(manifest, outcomes=count_outcomes(read_parts(outcomes, OUTCOMES)))
+    tables = {OUTCOMES_FILE: read_parts(outcomes, OUTCOMES), SURVEY_FILE: planned.index.parts()}
     writer.publish(manifest, planned.plan.vocabulary.tags, tables)
     return manifest
 

@@ -35,7 +35,8 @@ def posts_of(config: BuildConfig, filters: Filters) -> tuple[StorePosts, Mapping
             fetch_tables(open_remote(folder), copy)
             folder = copy
         store = stack.enter_context(open_store(folder))
-        return load_posts(store, ratings=config.ratings, filters=filters), store.description
+        posts = load_posts(store, config.dataset, ratings=config.ratings, filters=filters)
+        return posts, store.description
 
 
 def engine_of(config: BuildConfig) -> contextlib.AbstractContextManager[Engine]:

@@ -1,39 +1,39 @@
 """The plan of a build in three steps: look at the new pictures, decide which to use, assign them to shards.
 
-Only the first step decodes pictures. Each step is a function with a result type, so that the thumbnails of a
-whole board (400 MB) are freed when the step that needs them returns.
+Only the first step decodes pictures. What exists once per picture is an array of numbers, or on disk.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from alti2v.dataset.images.appearance import (
-    APPEARANCE_COLUMNS,
+    AppearanceIndex,
     Preparation,
-    appearances_in,
-    by_id,
+    appearance_index,
     comparable,
     empty_index,
     index_rows,
     known_rows,
     prepare,
     report_changed,
-    with_recipe,
 )
+from alti2v.dataset.images.prepare import appearance_recipe
 from alti2v.dataset.plan.near_duplicates import related_groups
+from alti2v.dataset.plan.outcomes import NONE_REMOVED, Outcomes, first_outcomes
 from alti2v.dataset.plan.planner import Candidates, ExistingPictures, Plan, PlanOptions, make_plan
-from alti2v.dataset.plan.posts import NONE_REMOVED, Outcomes, StorePosts, first_outcomes
+from alti2v.dataset.plan.posts import StorePosts
 from alti2v.dataset.plan.split import NOWHERE, check_sizes
 from alti2v.dataset.plan.split_by import SplitFacts
 from alti2v.dataset.plan.vocabulary import CATEGORIES, blocks
 from alti2v.dataset.versions.previous import History, existing_pictures, related_pairs
 from alti2v.errors import DataError
 from alti2v.records import Category
+from alti2v.storage.disk_table import DiskTable
 from alti2v.storage.table import give_back_memory
 
 _NO_IDS = np.empty(0, np.int64)
@@ -74,8 +74,7 @@ class NewPictures:
 
     Attributes:
         rows: Rows of the posts, ascending.
-        index: Rows of the appearance index, one per picture.
-        kept_index: Rows of the appearance index of the pictures in shards.
+        index: The appearance index: these pictures, and those in shards.
         prepared: Prepared pictures, see `appearance.prepare`, ascending by id; earlier builds have prepared the
             others.
         related: Related group of every post of the store.
@@ -84,9 +83,8 @@ class NewPictures:
     """
 
     rows: npt.NDArray[np.int64]
-    index: pa.Table
-    kept_index: pa.Table
-    prepared: pa.Table
+    index: AppearanceIndex
+    prepared: DiskTable
     related: npt.NDArray[np.int64]
     existing: ExistingPictures | None
     outcomes: Outcomes
@@ -99,15 +97,15 @@ class UsablePictures:
     Attributes:
         candidates: Usable pictures without a shard.
         existing: Pictures in shards; None for a new dataset.
-        index: New content of survey.parquet, in no order.
+        index: New content of survey.parquet.
         prepared: See `NewPictures`.
         outcomes: Outcomes after unusable pictures were dropped.
     """
 
     candidates: Candidates
     existing: ExistingPictures | None
-    index: pa.Table
-    prepared: pa.Table
+    index: AppearanceIndex
+    prepared: DiskTable
     outcomes: Outcomes
 
 
@@ -118,14 +116,14 @@ class PlannedBuild:
     Attributes:
         rows: Rows of the posts, one per candidate.
         prepared: See `NewPictures`.
-        index: New content of survey.parquet, in no order.
+        index: New content of survey.parquet.
         outcomes: Final outcomes of all posts.
     """
 
     plan: Plan
     rows: npt.NDArray[np.int64]
-    prepared: pa.Table
-    index: pa.Table
+    prepared: DiskTable
+    index: AppearanceIndex
     outcomes: Outcomes
 
 
@@ -153,45 +151,47 @@ def look_at_new(inputs: BuildInputs) -> NewPictures:
     if kept is None:
         existing, rows = None, outcomes.usable
         related = related_groups(posts.ids, related_pairs(posts, outcomes))
-        kept_index = empty_index()
     else:
         existing, related = existing_pictures(replace(kept, index=known), posts, outcomes)
         rows = outcomes.usable[~np.isin(posts.ids[outcomes.usable], existing.ids)]
-        kept_index = known.filter(pa.array(np.isin(known.column("id").to_numpy(), existing.ids)))
     known_row, is_known = known_rows(known, posts, rows)
     prepared = prepare(inputs.preparation, posts, rows[~is_known])
-    # by_id frees the parts while it joins them, if nothing else refers to them.
-    index = by_id([known.take(pa.array(known_row[is_known])), index_rows(posts, rows[~is_known], prepared)])
     report_changed(inputs.preparation, prepared)
+    stays = np.zeros(len(known.ids), np.bool_)
+    stays[known_row[is_known]] = True
+    if existing is not None:
+        stays |= np.isin(known.ids, existing.ids)
+    index = appearance_index(
+        itertools.chain(known.parts(stays), index_rows(posts, prepared)),
+        appearance_recipe(inputs.options.image),
+        inputs.preparation.scratch,
+    )
     return NewPictures(
-        rows=rows,
-        index=index,
-        kept_index=kept_index,
-        prepared=prepared.drop_columns(APPEARANCE_COLUMNS),
-        related=related,
-        existing=existing,
-        outcomes=outcomes,
+        rows=rows, index=index, prepared=prepared, related=related, existing=existing, outcomes=outcomes
     )
 
 
 def choose_usable(inputs: BuildInputs, new: NewPictures) -> UsablePictures:
     """Drop the pictures that cannot be used."""
-    posts, reasons = inputs.posts, _reasons(new.index)
-    is_usable = reasons == ""
-    outcomes = new.outcomes.dropped(new.rows[~is_usable], reasons[~is_usable])
+    posts = inputs.posts
+    at = np.searchsorted(new.index.ids, posts.ids[new.rows])
+    reason, reasons = new.index.reasons()
+    is_usable = reason[at] == 0
+    lost = at[~is_usable]
+    outcomes = new.outcomes.dropped(new.rows[~is_usable], (reasons[code] for code in reason[lost].tolist()))
     _check_usable(inputs, outcomes)
-    rows, index = new.rows[is_usable], new.index.filter(pa.array(is_usable))
+    rows = new.rows[is_usable]
     return UsablePictures(
         candidates=Candidates(
             ids=posts.ids[rows],
             related=new.related[rows],
-            appearances=appearances_in(index),
+            appearances=new.index.appearances(at[is_usable]),
             tags=posts.tags,
             rows=rows,
             table=posts.table,
         ),
         existing=new.existing,
-        index=pa.concat_tables([new.kept_index, index, new.index.filter(pa.array(~is_usable))]),
+        index=new.index,
         prepared=new.prepared,
         outcomes=outcomes,
     )
@@ -215,8 +215,8 @@ def assign_pictures(inputs: BuildInputs, usable: UsablePictures) -> PlannedBuild
         plan=plan,
         rows=rows,
         prepared=usable.prepared,
-        index=with_recipe(usable.index, inputs.options.image),
-        outcomes=usable.outcomes.dropped(left_out, [reason] * len(left_out)),
+        index=usable.index,
+        outcomes=usable.outcomes.dropped(left_out, itertools.repeat(reason, len(left_out))),
     )
 
 
@@ -251,15 +251,11 @@ def _artists(
     return np.concatenate(owners), np.concatenate(artists)
 
 
-def _known_index(inputs: BuildInputs) -> pa.Table:
+def _known_index(inputs: BuildInputs) -> AppearanceIndex:
     if inputs.history is None:
-        return empty_index()
+        return empty_index(inputs.preparation.scratch)
     needed = _NO_IDS if inputs.kept is None else inputs.kept.ids
     return comparable(inputs.history.index, needed, inputs.preparation, inputs.posts)
-
-
-def _reasons(index: pa.Table) -> npt.NDArray[np.object_]:
-    return np.array(index.column("reason").to_pylist(), np.object_)
 
 
 def _check_usable(inputs: BuildInputs, outcomes: Outcomes) -> None:

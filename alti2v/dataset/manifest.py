@@ -5,7 +5,8 @@ A shard exists only if the manifest lists it, so readers start here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from dataclasses import fields as dataclass_fields
 from pathlib import Path, PurePosixPath
@@ -27,7 +28,7 @@ from alti2v.storage.layout import (
     parse_shard_name,
 )
 from alti2v.storage.publish import TEMPORARY_PREFIX
-from alti2v.storage.table import read_table, write_table
+from alti2v.storage.table import read_parts, read_table, write_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -172,14 +173,26 @@ def read_lasting(path: Path, table: Table) -> pa.Table:
         VersionError: A program of another format version wrote it.
         DamagedError: It is missing or damaged.
     """
-    try:
+    with _lasting(path):
         return read_table(path, table)
+
+
+@contextlib.contextmanager
+def _lasting(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as exc:
         raise DamagedError(f"{path} is missing: {LOST_TABLE}") from exc
     except VersionError:
         raise
     except DamagedError as exc:
         raise DamagedError(f"{path} is damaged: {LOST_TABLE}") from exc
+
+
+def read_lasting_parts(path: Path, table: Table) -> Iterator[pa.Table]:
+    """Yield a table that the program cannot make again, one row group at a time, see `read_lasting`."""
+    with _lasting(path):
+        yield from read_parts(path, table)
 
 
 def read_metadata(dataset: Path, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alti2v.dataset.manifest import Manifest, Shard, check_rows, in_order, read_manifest
-from alti2v.dataset.plan.posts import DROPPED, count_outcomes
+from alti2v.dataset.plan.outcomes import DROPPED, count_outcomes
 from alti2v.dataset.versions.previous import History, read_history
 from alti2v.dataset.versions.publish import remove_unplanned
 from alti2v.dataset.versions.transaction import DatasetWriter, open_for_writing
@@ -117,11 +117,11 @@ def remove_pictures(
     _check_dataset(open_location(address))
     with open_for_writing(dataset, url) as writer:
         manifest = read_manifest(dataset) if writer.manifest is None else writer.manifest
-        history = read_history(dataset, manifest)
+        history = read_history(dataset, manifest, writer.work)
         new = np.setdiff1d(ids, history.removed.column("id").to_numpy())
-        shard_of = history.shard_of
-        leaving = {post_id for post_id in new.tolist() if post_id in shard_of}
-        touched = {shard_of[post_id] for post_id in leaving}
+        pictures = history.pictures
+        leaves = np.isin(pictures.ids, new)
+        touched = {pictures.names[code] for code in np.unique(pictures.shard[leaves]).tolist()}
         if len(new):
             manifest = _publish(
                 _Target(address=address, writer=writer, history=history), new, touched, progress
@@ -130,8 +130,8 @@ def remove_pictures(
     return RemoveReport(
         dataset=address,
         edition=manifest.edition,
-        removed=len(leaving),
-        noted=len(new) - len(leaving),
+        removed=int(leaves.sum()),
+        noted=len(new) - int(leaves.sum()),
         shards_rewritten=len(touched),
         train=manifest.samples("train"),
         validation=manifest.samples("validation"),
@@ -158,14 +158,14 @@ def _publish(
     shards: list[Shard] = []
     lost: Counter[int] = Counter()
     renamed: dict[str, str] = {}
-    groups: Counter[int] = Counter()
+    groups = [np.empty(0, np.int64)]
     # An interrupted removal of other pictures may have left shards with the names used below.
     remove_unplanned(target.location, history.manifest.shards)
     for done, shard in enumerate(history.manifest.shards, 1):
         rows = _metadata(target, shard)
         is_out = np.isin(rows.column("id").to_numpy(), new)
         kept = rows.filter(pa.array(~is_out))
-        groups.update(kept.column("group_id").to_pylist())
+        groups.append(kept.column("group_id").to_numpy())
         if str(shard.name) not in touched:
             shards.append(shard)
         else:
@@ -177,25 +177,24 @@ def _publish(
         progress(Progress(stage="removing", done=done, total=len(history.manifest.shards), unit="shards"))
     if not any(shard.name.split == "train" for shard in shards):
         raise DataError(f"{target.address}: no training picture would be left: delete the dataset instead")
-    outcomes = _outcomes(history, new, renamed)
+    sizes = np.unique(np.concatenate(groups), return_counts=True)[1]
     manifest = replace(
         history.manifest,
         plan_hash=hashlib.sha256(f"{history.manifest.plan_hash} without {new.tolist()}".encode()).hexdigest(),
         shards=in_order(shards),
-        outcomes=count_outcomes(outcomes),
-        groups=sum(size > 1 for size in groups.values()),
-        alike=sum(size for size in groups.values() if size > 1),
+        outcomes=count_outcomes(_outcomes(history, new, renamed)),
+        groups=int((sizes > 1).sum()),
+        alike=int(sizes[sizes > 1].sum()),
         edition=edition,
     )
     tags = tuple(
         Tag(name=tag.name, category=tag.category, count=tag.count - lost[label])
         for label, tag in enumerate(history.tags)
     )
-    is_known = np.isin(history.index.column("id").to_numpy(), new)
     tables = {
-        OUTCOMES_FILE: outcomes,
-        SURVEY_FILE: history.index.filter(pa.array(~is_known)),
-        REMOVED_FILE: _removed(history, new, edition),
+        OUTCOMES_FILE: _outcomes(history, new, renamed),
+        SURVEY_FILE: history.index.parts(~np.isin(history.index.ids, new)),
+        REMOVED_FILE: [_removed(history, new, edition)],
     }
     target.writer.publish(manifest, tags, tables)
     return manifest
@@ -236,19 +235,26 @@ def _samples(target: _Target, shard: Shard, kept: pa.Table) -> Iterator[tuple[st
                 yield row["key"], sample_members(picture, row)
 
 
-def _outcomes(history: History, new: npt.NDArray[np.int64], renamed: Mapping[str, str]) -> pa.Table:
-    gone = set(new.tolist())
-    rows = history.outcomes.to_pylist()
-    for row in rows:
-        if row["id"] in gone or row["duplicate_of"] in gone:
-            row |= {"outcome": DROPPED, "reason": "removed", "duplicate_of": None, "shard": None}
-        elif row["shard"] is not None:
-            row["shard"] = renamed.get(row["shard"], row["shard"])
-    return pa.Table.from_pylist(rows, schema(OUTCOMES))
+def _outcomes(history: History, new: npt.NDArray[np.int64], renamed: Mapping[str, str]) -> Iterator[pa.Table]:
+    gone = pa.array(new)
+    for part in history.outcomes():
+        is_gone = pc.or_(pc.is_in(part["id"], value_set=gone), pc.is_in(part["duplicate_of"], value_set=gone))
+        shard = part["shard"].combine_chunks().dictionary_encode()
+        names = [renamed.get(name, name) for name in shard.dictionary.to_pylist()]
+        columns = {
+            "id": part["id"],
+            "outcome": pc.if_else(is_gone, DROPPED, part["outcome"]),
+            "reason": pc.if_else(is_gone, "removed", part["reason"]),
+            "duplicate_of": pc.if_else(is_gone, None, part["duplicate_of"]),
+            "shard": pc.if_else(is_gone, None, pa.array(names, pa.string()).take(shard.indices)),
+        }
+        yield pa.table(columns, schema=schema(OUTCOMES))
 
 
 def _removed(history: History, new: npt.NDArray[np.int64], edition: int) -> pa.Table:
-    known = dict(zip(*(history.index.column(name).to_pylist() for name in ("id", "source_md5")), strict=True))
+    at = np.flatnonzero(np.isin(history.index.ids, new))
+    found = history.index.rows.take(at, ["id", "source_md5"])
+    known = dict(zip(*(found[name].to_pylist() for name in ("id", "source_md5")), strict=True))
     rows = [
         {"id": post_id, "edition": edition, "source_md5": known.get(post_id) or None}
         for post_id in new.tolist()

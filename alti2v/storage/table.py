@@ -5,6 +5,7 @@ pyarrow takes 0.3 s to load, so it is imported by the functions that need it; se
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -101,23 +102,54 @@ def write_batches(path: Path, table: Table, batches: Iterable[pa.RecordBatch]) -
 
 
 def write_arrow_table(path: Path, table: Table, content: pa.Table) -> None:
-    """Publish a Parquet file from an Arrow table with the columns of `table`, in any order.
+    """Publish a Parquet file from an Arrow table, see `write_parts`."""
+    write_parts(path, table, [content])
 
-    Further metadata of the content whose names begin with "alti2v." are written, too.
+
+def write_parts(path: Path, table: Table, parts: Iterable[pa.Table]) -> None:
+    """Publish a Parquet file from Arrow tables with the columns of `table`, in any order.
+
+    However the rows are divided, the file is the same. Further metadata of the first part whose names begin
+    with "alti2v." are written, too.
+
+    Args:
+        path: The file.
+        table: Contract of the columns.
+        parts: At least one table; an iterator keeps them from being in memory together.
 
     Raises:
         StorageError: The file system refuses; an existing file is unchanged.
     """
     import pyarrow.parquet as pq
 
-    wanted = _with_further_facts(schema(table), content.schema)
-    ordered = content.select(wanted.names).cast(wanted)
+    left = iter(parts)
+    first = next(left)
+    wanted = _with_further_facts(schema(table), first.schema)
 
     def write(temporary: Path) -> None:
         with pq.ParquetWriter(temporary, wanted, compression="zstd") as writer:
-            writer.write_table(ordered, row_group_size=ROW_GROUP_ROWS)
+            ordered = (part.select(wanted.names).cast(wanted) for part in itertools.chain([first], left))
+            for group in _row_groups(ordered, wanted):
+                writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
 
     publish(path, write)
+
+
+def _row_groups(parts: Iterable[pa.Table], wanted: pa.Schema) -> Iterator[pa.Table]:
+    """Divide the rows of tables into row groups of `ROW_GROUP_ROWS`, each column in one piece."""
+    import pyarrow as pa
+
+    waiting = wanted.empty_table()
+    is_first = True
+    for part in parts:
+        waiting = pa.concat_tables([waiting, part])
+        whole = waiting.num_rows // ROW_GROUP_ROWS * ROW_GROUP_ROWS
+        for first in range(0, whole, ROW_GROUP_ROWS):
+            is_first = False
+            yield waiting.slice(first, ROW_GROUP_ROWS).combine_chunks()
+        waiting = waiting.slice(whole)
+    if waiting.num_rows or is_first:
+        yield waiting.combine_chunks()
 
 
 def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
@@ -130,6 +162,51 @@ def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -
     """
     with path.open("rb") as file:
         return read_open_table(file, table, columns)
+
+
+def read_parts(path: Path, table: Table, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Yield a Parquet file one row group at a time, see `read_table`; at least one part, maybe without rows.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        VersionError: A program of another format version wrote it.
+        DamagedError: It is not a Parquet file, or not this table; perhaps after some parts.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from alti2v.storage.parquet import row_groups
+
+    with path.open("rb") as file, _parquet_errors(path), pa.OSFile(f"/proc/self/fd/{file.fileno()}") as ours:
+        there = pq.read_schema(ours)
+        check_schema(path, table, there)
+        names = schema(table).names if columns is None else list(columns)
+        part = there.empty_table().select(names)
+        for part in row_groups(ours, columns):
+            yield _checked(path, table, part.replace_schema_metadata(there.metadata))
+        if not part.num_rows:
+            yield _checked(path, table, part.replace_schema_metadata(there.metadata))
+
+
+@contextlib.contextmanager
+def _parquet_errors(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as exc:
+        raise DamagedError(
+            f"{path} cannot be read as Parquet ({exc!s:.100}): run `alti2v verify` on its folder"
+        ) from exc
+
+
+def _checked(path: Path, table: Table, found: pa.Table) -> pa.Table:
+    """Check the bounds of some rows, and give them the types and metadata of `schema`."""
+    import pyarrow as pa
+
+    _check_bounds(path, table, found)
+    wanted = _with_further_facts(schema(table), found.schema)
+    return found.cast(pa.schema([wanted.field(name) for name in found.column_names], wanted.metadata))
 
 
 def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
@@ -148,20 +225,14 @@ def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None 
     from alti2v.storage.parquet import read_rows
 
     path = Path(file.name)
-    try:
+    with _parquet_errors(path):
         # Opened again by Arrow: if its threads hold a Python file when the program ends, it aborts or hangs
         # (github.com/apache/arrow/issues/34314 and 50482; one in forty short programs here).
         with pa.OSFile(f"/proc/self/fd/{file.fileno()}") as ours:
             there = pq.read_schema(ours)
             check_schema(path, table, there)
             found = read_rows(ours, columns)
-        _check_bounds(path, table, found)
-        wanted = _with_further_facts(schema(table), there)
-        return found.cast(pa.schema([wanted.field(name) for name in found.column_names], wanted.metadata))
-    except (pa.ArrowException, OSError, ValueError) as exc:
-        raise DamagedError(
-            f"{path} cannot be read as Parquet ({exc!s:.100}): run `alti2v verify` on its folder"
-        ) from exc
+        return _checked(path, table, found.replace_schema_metadata(there.metadata))
 
 
 def row_count(path: Path) -> int:
@@ -174,15 +245,8 @@ def row_count(path: Path) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with pa.OSFile(str(path)) as file:
-            return int(pq.read_metadata(file).num_rows)
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError) as exc:
-        raise DamagedError(
-            f"{path} cannot be read as Parquet ({exc!s:.100}): run `alti2v verify` on its folder"
-        ) from exc
+    with path.open("rb") as file, _parquet_errors(path), pa.OSFile(f"/proc/self/fd/{file.fileno()}") as ours:
+        return int(pq.read_metadata(ours).num_rows)
 
 
 def _check_bounds(path: Path, table: Table, rows: pa.Table) -> None:

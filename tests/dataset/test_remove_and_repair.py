@@ -258,7 +258,7 @@ def test_a_new_plan_needs_no_old_tables(store: Path, dataset: Path, file: str, c
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DamagedError, match=rf"{file} is .*: restore it from a copy, or build with --new-plan"):
-        read_history(dataset, read_manifest(dataset))
+        read_history(dataset, read_manifest(dataset), dataset)
     report = build(store, dataset, new_plan=True)
 
     assert (report.train, report.edition) == (20, 2)

@@ -21,13 +21,21 @@ from alti2v.dataset.engines.local import local_engine
 from alti2v.dataset.images.appearance import Preparation, made_with, prepare
 from alti2v.dataset.manifest import Manifest, Shard, read_manifest
 from alti2v.dataset.plan.near_duplicates import groups
-from alti2v.dataset.plan.posts import StorePosts, first_outcomes, load_posts
+from alti2v.dataset.plan.outcomes import first_outcomes
+from alti2v.dataset.plan.posts import StorePosts, load_posts
 from alti2v.dataset.plan.split import shuffled
-from alti2v.dataset.plan.vocabulary import grown_vocabulary, labels_of
+from alti2v.dataset.plan.vocabulary import grown_vocabulary
 from alti2v.dataset.versions.previous import History, existing_pictures, read_history
 from alti2v.dataset.versions.publish import incomplete, missing_descriptions, publish_descriptions
 from alti2v.dataset.versions.transaction import DatasetWriter, open_for_writing
-from alti2v.dataset.write.shard import PLACE_COLUMNS, ShardSpec, build_shard, shard_plan, write_plan
+from alti2v.dataset.write.shard import (
+    PLACE_COLUMNS,
+    PlannedSamples,
+    ShardSpec,
+    build_shard,
+    shard_plans,
+    write_plan,
+)
 from alti2v.errors import DamagedError
 from alti2v.records import ProgressHook, Verification, ignore_progress
 from alti2v.storage.layout import METADATA, REPAIR_DIR, TAGS_FILE
@@ -70,7 +78,7 @@ def repair_incomplete(
     Raises:
         DamagedError: The store no longer has the pictures of a shard.
     """
-    history = read_history(writer.folder, manifest)
+    history = read_history(writer.folder, manifest, writer.work)
     repair = _Repair(writer=writer, history=history, posts=posts, preparation=preparation)
     for shard in incomplete(writer.location, manifest.shards):
         if not _repair_shard(repair, shard, damaged=frozenset()):
@@ -96,18 +104,19 @@ def repair_damaged(
     damaged = {finding.where for finding in verification.findings if not finding.repaired}
     ratings = bool(read_manifest(dataset).options.get("vocabulary", {}).get("ratings", False))
     with open_store(store) as opened:
-        posts = load_posts(opened, ratings=ratings)
+        posts = load_posts(opened, dataset, ratings=ratings)
     with open_for_writing(dataset) as writer, local_engine(len(os.sched_getaffinity(0))) as engine:
         manifest = read_manifest(dataset) if writer.manifest is None else writer.manifest
         preparation = Preparation(
             store=store,
             work=writer.work,
+            scratch=writer.work,
             recipe=manifest.image,
             made_with=made_with(),
             engine=engine,
             progress=progress,
         )
-        history = read_history(dataset, manifest)
+        history = read_history(dataset, manifest, writer.work)
         repair = _Repair(writer=writer, history=history, posts=posts, preparation=preparation)
         for shard in manifest.shards:
             if damaged & set(shard.name.files):
@@ -146,15 +155,14 @@ def _plans(repair: _Repair, shard: Shard, pictures: _Pictures, damaged: Set[str]
 def _prepared_pictures(repair: _Repair, shard: Shard) -> _Pictures | None:
     """Prepare the pictures of a shard again; None if the store lacks one."""
     posts = repair.posts
-    shard_of = repair.history.shard_of
-    ids = np.array(sorted(i for i, name in shard_of.items() if name == str(shard.name)), np.int64)
+    ids = repair.history.pictures.of(str(shard.name))
     ids = ids[shuffled(ids)]
     rows = np.minimum(np.searchsorted(posts.ids, ids), len(posts.ids) - 1)
     if not np.array_equal(posts.ids[rows], ids) or (posts.numbers("size")[rows] == 0).any():
         return None
     prepared = prepare(repair.preparation, posts, np.sort(rows))
-    prepared = prepared.take(pa.array(np.searchsorted(prepared.column("id").to_numpy(), ids)))
-    return _Pictures(ids=ids, rows=rows, prepared=prepared)
+    found = prepared.take(np.searchsorted(prepared.numbers("id"), ids))
+    return _Pictures(ids=ids, rows=rows, prepared=found)
 
 
 def _from_metadata(repair: _Repair, shard: Shard, pictures: _Pictures) -> pa.Table | None:
@@ -180,15 +188,14 @@ def _from_vocabulary(repair: _Repair, pictures: _Pictures) -> pa.Table:
     existing, _ = existing_pictures(history, posts, outcomes)
     group = groups(existing.ids, existing.related, existing.appearances)
     counts = posts.tags.counts(rows, tags=len(posts.table.names))
-    labels = labels_of(posts.tags, rows, grown_vocabulary(history.tags, counts, posts.table))
-    return shard_plan(
-        posts,
-        rows,
-        labels,
-        group[np.searchsorted(existing.ids, pictures.ids)],
-        pictures.prepared,
-        repair.preparation.recipe,
+    samples = PlannedSamples(
+        posts=posts.take(rows),
+        table=posts.table,
+        vocabulary=grown_vocabulary(history.tags, counts, posts.table),
+        group=group[np.searchsorted(existing.ids, pictures.ids)],
+        prepared=pictures.prepared,
     )
+    return next(shard_plans(samples, [len(rows)], repair.preparation.recipe))
 
 
 def _replaced(repair: _Repair, shard: Shard, plan: pa.Table) -> bool:

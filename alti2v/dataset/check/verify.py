@@ -20,7 +20,7 @@ import pyarrow as pa
 from alti2v.dataset.check.labels import TAGS_COLUMNS, TagOccurrences, renamed_tags, wrong_counts
 from alti2v.dataset.check.samples import changed_pictures, each_row, sample_faults
 from alti2v.dataset.manifest import LOST_TABLE, Manifest, Shard, read_manifest, read_vocabulary
-from alti2v.dataset.plan.posts import DROPPED, FAILED, STORED
+from alti2v.dataset.plan.outcomes import DROPPED, FAILED, STORED
 from alti2v.dataset.versions.previous import read_removed
 from alti2v.dataset.versions.publish import is_interrupted, missing_descriptions, publish_descriptions
 from alti2v.errors import DamagedError, UsageError, VersionError

@@ -6,8 +6,9 @@ survey.parquet holds them without the pictures, so that no later build decodes a
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,16 +19,27 @@ import pyarrow.compute as pc
 
 import alti2v
 from alti2v.dataset.engines.local import Engine
-from alti2v.dataset.images.prepare import PREPARED, Chunk, appearance_recipe, chunk_bounds, prepare_chunk
+from alti2v.dataset.images.prepare import (
+    PREPARED,
+    Chunk,
+    appearance_recipe,
+    chunk_bounds,
+    pixels_name,
+    prepare_chunk,
+    table_name,
+)
+from alti2v.dataset.plan.md5s import Md5s, md5s_of
 from alti2v.dataset.plan.near_duplicates import Appearances
+from alti2v.dataset.plan.outcomes import encoded
 from alti2v.dataset.plan.posts import StorePosts
 from alti2v.dataset.plan.thumbnails import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX
 from alti2v.errors import DamagedError, VersionError
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Progress, ProgressHook
+from alti2v.storage.disk_table import DiskTable, sorted_disk_table
 from alti2v.storage.layout import HASH_COLUMNS, SURVEY, SURVEY_FILE, THUMBNAIL_COLUMN
 from alti2v.storage.location import Address, local_copy, open_location, sizes_in
-from alti2v.storage.table import read_table, schema
+from alti2v.storage.table import read_parts, read_table, schema
 
 APPEARANCE_COLUMNS = [column.name for column in (*HASH_COLUMNS, THUMBNAIL_COLUMN)]
 _RECIPE_KEY = b"alti2v.looks"  # in the metadata of survey.parquet: `prepare.appearance_recipe`
@@ -43,6 +55,7 @@ class Preparation:
     Attributes:
         store: Store of the pictures.
         work: Folder of working files that all workers can reach.
+        scratch: Local folder on whose disk temporary files are.
         recipe: Recipe of the pictures.
         made_with: Versions of the programs that the pixels depend on.
         engine: Engine that runs the work.
@@ -51,74 +64,98 @@ class Preparation:
 
     store: Address
     work: Address
+    scratch: Path
     recipe: ImageRecipe
     made_with: Mapping[str, str]
     engine: Engine
     progress: ProgressHook
 
 
-def prepare(preparation: Preparation, posts: StorePosts, rows: npt.NDArray[np.int64]) -> pa.Table:
+def prepare(preparation: Preparation, posts: StorePosts, rows: npt.NDArray[np.int64]) -> DiskTable:
     """Prepare the pictures of some posts, except those that are prepared already.
 
     Returns:
         The columns of `prepare.PREPARED`, and `chunk`; one row per post in ascending order of id.
     """
-    if not len(rows):
-        return schema(PREPARED).empty_table().append_column("chunk", pa.array([], pa.string()))
-    ids, tars, offsets, sizes = (posts.numbers(name)[rows] for name in ("id", "tar", "offset", "size"))
-    order = np.lexsort((offsets, tars))
-    md5s = pc.fill_null(posts.facts.column("stored_md5").take(pa.array(rows[order])), "").to_pylist()
-    places = np.stack([ids, offsets, sizes], axis=1)[order].tolist()
-    pictures = [(*place, md5) for place, md5 in zip(places, md5s, strict=True)]
-    chunks = [
-        Chunk(
+    chunks = _Chunks.of(preparation, posts, rows)
+    names = [chunk.name for chunk in chunks]
+    if names:
+        _run(preparation, chunks, names)
+    return sorted_disk_table(
+        (_found(name, preparation) for name in names), looked_schema(), preparation.scratch
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chunks:
+    """The chunks of a build, made one at a time, because a chunk in memory takes 300 bytes a picture.
+
+    Attributes:
+        rows: (n,) rows of the posts in the order of the tar files.
+        ids, tars, offsets, sizes: Of these posts.
+        bounds: First position of each chunk, and the position after its last.
+    """
+
+    preparation: Preparation
+    md5s: Md5s
+    rows: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.int64]
+    tars: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    bounds: Sequence[tuple[int, int]]
+
+    @classmethod
+    def of(cls, preparation: Preparation, posts: StorePosts, rows: npt.NDArray[np.int64]) -> _Chunks:
+        tars, offsets, sizes = (posts.numbers(name)[rows] for name in ("tar", "offset", "size"))
+        order = np.lexsort((offsets, tars))
+        tars = tars[order]
+        return cls(
+            preparation=preparation,
+            md5s=posts.md5s,
+            rows=rows[order],
+            ids=posts.ids[rows[order]],
+            tars=tars,
+            offsets=offsets[order],
+            sizes=sizes[order],
+            bounds=chunk_bounds(tars, at_most=_CHUNK_PICTURES) if len(tars) else [],
+        )
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return map(self.chunk, range(len(self.bounds)))
+
+    def chunk(self, number: int) -> Chunk:
+        some = slice(*self.bounds[number])
+        facts = (column[some].tolist() for column in (self.ids, self.offsets, self.sizes))
+        preparation = self.preparation
+        return Chunk(
             work=preparation.work,
             store=preparation.store,
-            tar=int(tars[order[first]]),
-            pictures=tuple(pictures[first:last]),
+            tar=int(self.tars[some.start]),
+            pictures=tuple(zip(*facts, self.md5s.texts(self.rows[some]), strict=True)),
             recipe=preparation.recipe,
             made_with=repr(sorted(preparation.made_with.items())),
         )
-        for first, last in chunk_bounds(tars[order], at_most=_CHUNK_PICTURES)
-    ]
-    _run(preparation, chunks, total=len(rows))
-    return by_id(_found(chunk, preparation) for chunk in chunks)
 
 
-def _found(chunk: Chunk, preparation: Preparation) -> pa.Table:
-    with local_copy(open_location(preparation.work), chunk.table) as path:
+def _found(name: str, preparation: Preparation) -> pa.Table:
+    with local_copy(open_location(preparation.work), table_name(name)) as path:
         table = read_table(path, PREPARED)
-    return table.append_column("chunk", pa.array([chunk.name] * table.num_rows))
+    return table.append_column("chunk", pa.array([name] * table.num_rows, pa.string()))
 
 
-def by_id(parts: Iterable[pa.Table]) -> pa.Table:
-    """Sort the rows of tables by id, with each column in one piece.
-
-    Column by column, the input is freed if the caller holds no reference to it: the thumbnails of a whole board
-    take 400 MB, and are in memory at most twice.
-    """
-    left = pa.concat_tables(parts)
-    contract = left.schema
-    order = np.argsort(left.column("id").to_numpy(), kind="stable")
-    columns = []
-    for field in contract:
-        chunks = [chunk for chunk in left.column(0).chunks if len(chunk)]
-        left = left.remove_column(0)
-        # A column in one piece and in order is not copied.
-        column = chunks[0] if len(chunks) == 1 else pa.chunked_array(chunks, field.type).combine_chunks()
-        del chunks
-        columns.append(column if _is_ascending(order) else column.take(pa.array(order)))
-        del column
-    return pa.table(columns, schema=contract)
+def looked_schema() -> pa.Schema:
+    """Return the columns of `prepare`."""
+    return pa.schema([*schema(PREPARED), pa.field("chunk", pa.string())])
 
 
-def _is_ascending(order: npt.NDArray[np.int64]) -> bool:
-    return np.array_equal(order, np.arange(len(order)))
-
-
-def report_changed(preparation: Preparation, prepared: pa.Table) -> None:
+def report_changed(preparation: Preparation, prepared: DiskTable) -> None:
     """Name the pictures whose bytes are not those that the store recorded: its disk has changed them."""
-    ids = prepared.filter(prepared.column("has_changed")).column("id").to_pylist()
+    ids = [
+        post_id
+        for block in prepared.blocks(["id", "has_changed"])
+        for post_id in block.filter(block["has_changed"])["id"].to_pylist()
+    ]
     if not ids:
         return
     named = ", ".join(map(str, ids[:_NAMED_POSTS])) + (", ..." if len(ids) > _NAMED_POSTS else "")
@@ -130,10 +167,15 @@ def report_changed(preparation: Preparation, prepared: pa.Table) -> None:
     preparation.progress(Progress(stage="preparing", done=0, total=None, unit="pictures", milestone=line))
 
 
-def _run(preparation: Preparation, chunks: list[Chunk], *, total: int) -> None:
+def _run(preparation: Preparation, chunks: _Chunks, names: Sequence[str]) -> None:
     present = sizes_in(open_location(preparation.work))
-    missing = [chunk for chunk in chunks if not {chunk.table, chunk.pixels} <= present.keys()]
-    done = total - sum(len(chunk.pictures) for chunk in missing)
+    missing = [
+        number
+        for number, name in enumerate(names)
+        if not {table_name(name), pixels_name(name)} <= present.keys()
+    ]
+    total = len(chunks.rows)
+    done = total - sum(last - first for first, last in (chunks.bounds[number] for number in missing))
     dropped: Counter[str] = Counter()
 
     def show() -> None:
@@ -143,51 +185,146 @@ def _run(preparation: Preparation, chunks: list[Chunk], *, total: int) -> None:
         )
 
     show()
-    for chunk, reasons in preparation.engine(prepare_chunk, missing):
+    for chunk, reasons in preparation.engine(prepare_chunk, map(chunks.chunk, missing)):
         done += len(chunk.pictures)
         dropped.update(reasons)
         show()
 
 
-def index_rows(posts: StorePosts, rows: npt.NDArray[np.int64], prepared: pa.Table) -> pa.Table:
-    """Return the rows of survey.parquet for prepared posts; `rows` are in the order of `prepared`.
+def index_rows(posts: StorePosts, prepared: DiskTable) -> Iterator[pa.Table]:
+    """Yield the rows of survey.parquet for prepared posts."""
+    for block in prepared.blocks(
+        [name for name in schema(SURVEY).names if name != "source_md5"] + ["has_changed"]
+    ):
+        rows = np.searchsorted(posts.ids, block["id"].to_numpy())
+        # Of a picture that has changed nothing is known for the bytes that will take its place.
+        md5s = pc.if_else(block["has_changed"], "", pa.array(posts.md5s.texts(rows), pa.string()))
+        yield block.append_column("source_md5", md5s).select(schema(SURVEY).names).cast(schema(SURVEY))
 
-    No other table needs hashes and thumbnails, so `prepared` can drop `APPEARANCE_COLUMNS` afterwards.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppearanceIndex:
+    """Rows of survey.parquet in ascending order of id.
+
+    Attributes:
+        rows: The table.
+        ids: (n,) int64 post numbers.
+        recipe: Recipe of hashes and thumbnails, see `prepare.appearance_recipe`; "" if unknown.
     """
-    md5s = pc.fill_null(posts.facts.column("stored_md5").take(pa.array(rows)), "")
-    # Of a picture that has changed nothing is known for the bytes that will take its place.
-    md5s = pc.if_else(prepared.column("has_changed"), "", md5s)
-    return prepared.append_column("source_md5", md5s).select(schema(SURVEY).names).cast(schema(SURVEY))
+
+    rows: DiskTable
+    ids: npt.NDArray[np.int64]
+    recipe: str
+
+    def parts(self, wanted: npt.NDArray[np.bool_] | None = None) -> Iterator[pa.Table]:
+        """Yield the rows, all or some, in parts that `table.write_parts` takes."""
+        first = 0
+        for block in self.rows.blocks():
+            is_wanted = wanted[first : first + block.num_rows] if wanted is not None else None
+            first += block.num_rows
+            part = block if is_wanted is None else block.filter(pa.array(is_wanted))
+            facts = {_RECIPE_KEY: self.recipe.encode()} if self.recipe else {}
+            yield part.replace_schema_metadata({**(part.schema.metadata or {}), **facts})
+
+    def reasons(self) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
+        """Return (n,) position of each picture's reason, and the reasons; the first is "": it can be used."""
+        words = {"": 0}
+        return np.concatenate(
+            [encoded(block.column(0), words) for block in self.rows.blocks(["reason"])]
+        ), tuple(words)
+
+    def appearances(self, at: npt.NDArray[np.int64]) -> Appearances:
+        """Return the appearances of some pictures, which are given as ascending rows.
+
+        Raises:
+            DamagedError: One has none.
+        """
+        hashes = np.empty((len(at), len(HASH_COLUMNS)), np.uint64)
+        first = 0
+        for part in self.rows.picked(at, APPEARANCE_COLUMNS):
+            if pc.any(pc.not_equal(pc.binary_length(part[THUMBNAIL_COLUMN.name]), THUMBNAIL_BYTES)).as_py():
+                raise DamagedError(
+                    f"{SURVEY_FILE} lacks thumbnails: delete it, then run the same command again"
+                )
+            for number, column in enumerate(HASH_COLUMNS):
+                found = part[column.name].to_numpy().view(np.uint64)
+                hashes[first : first + len(found), number] = found
+            first += part.num_rows
+        return Appearances(hashes=hashes, thumbnails=_StoredThumbnails(self.rows, at))
 
 
-def read_index(dataset: Path) -> pa.Table:
-    """Read survey.parquet, ascending by id; an empty table if it is missing or damaged.
+@dataclass(frozen=True, slots=True)
+class _StoredThumbnails:
+    """Thumbnails on disk.
+
+    Attributes:
+        table: Table with the thumbnails.
+        at: (n,) row of each picture, ascending.
+    """
+
+    table: DiskTable
+    at: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def __getitem__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        pixels = np.empty((len(rows), THUMBNAIL_BYTES), np.uint8)
+        first = 0
+        for part in self.table.picked(self.at[rows], [THUMBNAIL_COLUMN.name]):
+            found = _pixels(part.column(0).combine_chunks())
+            pixels[first : first + len(found)] = found
+            first += len(found)
+        return pixels.reshape(-1, THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX)
+
+
+def _pixels(thumbnails: pa.BinaryArray) -> npt.NDArray[np.uint8]:
+    _, offsets, content = thumbnails.buffers()
+    first = np.frombuffer(offsets, np.int32)[thumbnails.offset] if len(thumbnails) else 0
+    pixels = np.frombuffer(content or b"", np.uint8)[first : first + len(thumbnails) * THUMBNAIL_BYTES]
+    return pixels.reshape(-1, THUMBNAIL_BYTES)
+
+
+def read_index(dataset: Path, scratch: Path) -> AppearanceIndex:
+    """Read survey.parquet; an empty index if it is missing or damaged.
+
+    Args:
+        dataset: Folder of the dataset.
+        scratch: Folder on whose disk the temporary file is.
 
     Raises:
         VersionError: A program of another format version wrote it.
+        StorageError: The disk is full.
     """
     try:
-        return read_table(dataset / SURVEY_FILE, SURVEY).combine_chunks()
+        parts = read_parts(dataset / SURVEY_FILE, SURVEY)
+        first = next(parts)
+        recipe = (first.schema.metadata or {}).get(_RECIPE_KEY, b"").decode()
+        return appearance_index(itertools.chain([first], parts), recipe, scratch)
     except VersionError:
         raise
     except (DamagedError, FileNotFoundError):
-        return empty_index()
+        return empty_index(scratch)
 
 
-def empty_index() -> pa.Table:
+def appearance_index(parts: Iterable[pa.Table], recipe: str, scratch: Path) -> AppearanceIndex:
+    """Sort the rows of an index.
+
+    Raises:
+        StorageError: The disk is full.
+    """
+    rows = sorted_disk_table(parts, schema(SURVEY), scratch)
+    return AppearanceIndex(rows=rows, ids=rows.numbers("id"), recipe=recipe)
+
+
+def empty_index(scratch: Path) -> AppearanceIndex:
     """Return an index without pictures."""
-    return schema(SURVEY).empty_table()
-
-
-def with_recipe(index: pa.Table, recipe: ImageRecipe) -> pa.Table:
-    """Add the recipe of hashes and thumbnails to the metadata of the index."""
-    metadata = {**(index.schema.metadata or {}), _RECIPE_KEY: appearance_recipe(recipe).encode()}
-    return index.replace_schema_metadata(metadata)
+    return appearance_index((), "", scratch)
 
 
 def comparable(
-    index: pa.Table, needed: npt.NDArray[np.int64], preparation: Preparation, posts: StorePosts
-) -> pa.Table:
+    index: AppearanceIndex, needed: npt.NDArray[np.int64], preparation: Preparation, posts: StorePosts
+) -> AppearanceIndex:
     """Return an index that can be compared with the appearance of pictures prepared now.
 
     Args:
@@ -201,68 +338,41 @@ def comparable(
             or
         replaced stay as they are, because nothing better is known.
     """
-    recipe = appearance_recipe(preparation.recipe).encode()
-    is_ours = not index.num_rows or (index.schema.metadata or {}).get(_RECIPE_KEY) == recipe
-    lacking = np.setdiff1d(needed, index.column("id").to_numpy())
+    recipe = appearance_recipe(preparation.recipe)
+    is_ours = not len(index.rows) or index.recipe == recipe
+    lacking = np.setdiff1d(needed, index.ids)
     if is_ours and not len(lacking):
         return index
     why = "lacks pictures of the shards: they" if is_ours else "was made with another recipe: its pictures"
     line = f"{SURVEY_FILE} {why} are decoded again"
     preparation.progress(Progress(stage="preparing", done=0, total=None, unit="pictures", milestone=line))
     if not is_ours:
-        index = index.filter(pa.array(np.isin(index.column("id").to_numpy(), needed)))
+        kept = index.parts(np.isin(index.ids, needed))
+        index = appearance_index(kept, index.recipe, preparation.scratch)
     again = lacking if is_ours else needed
     rows = np.flatnonzero(np.isin(posts.ids, again) & (posts.numbers("size") > 0))
     _, is_known = known_rows(index, posts, rows)
     rows = rows[is_known | np.isin(posts.ids[rows], lacking)]
-    seen = index_rows(posts, rows, prepare(preparation, posts, rows))
-    seen = seen.filter(pc.equal(seen.column("reason"), ""))
-    is_seen = np.isin(index.column("id").to_numpy(), seen.column("id").to_numpy())
-    return by_id([index.filter(pa.array(~is_seen)), seen])
+    looked = index_rows(posts, prepare(preparation, posts, rows))
+    usable = (part.filter(pc.equal(part["reason"], "")) for part in looked)
+    seen = appearance_index(usable, recipe, preparation.scratch)
+    others = index.parts(~np.isin(index.ids, seen.ids))
+    return appearance_index(itertools.chain(others, seen.parts()), index.recipe, preparation.scratch)
 
 
 def known_rows(
-    index: pa.Table, posts: StorePosts, rows: npt.NDArray[np.int64]
+    index: AppearanceIndex, posts: StorePosts, rows: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Find the rows of the index for some posts whose stored bytes have not changed.
 
     Returns:
         (n,) rows of the index, and (n,) True if the row is valid.
     """
-    ids = index.column("id").to_numpy()
-    if not len(ids):
+    if not len(index.ids):
         return np.zeros(len(rows), np.int64), np.zeros(len(rows), np.bool_)
-    row = np.minimum(np.searchsorted(ids, posts.ids[rows]), len(ids) - 1)
-    md5s = pc.fill_null(posts.facts.column("stored_md5").take(pa.array(rows)), "")
-    is_same = pc.equal(index.column("source_md5").take(pa.array(row)), md5s)
-    return row, (ids[row] == posts.ids[rows]) & is_same.to_numpy(zero_copy_only=False)
-
-
-def appearances_in(table: pa.Table) -> Appearances:
-    """Return the appearances in a table with the columns of the index.
-
-    Raises:
-        DamagedError: A usable picture has none.
-    """
-    hashes = [table.column(column.name).to_numpy().view(np.uint64) for column in HASH_COLUMNS]
-    thumbnails = table.column(THUMBNAIL_COLUMN.name)
-    if pc.any(pc.not_equal(pc.binary_length(thumbnails), THUMBNAIL_BYTES)).as_py():
-        raise DamagedError(f"{SURVEY_FILE} lacks thumbnails: delete it, then run the same command again")
-    return Appearances(
-        hashes=np.stack(hashes, axis=1),
-        thumbnails=_pixels(thumbnails),
-    )
-
-
-def _pixels(thumbnails: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
-    """Return a view of the table's memory if it is in one piece: a whole board's thumbnails take 400 MB."""
-    parts = []
-    for chunk in thumbnails.chunks:
-        content = np.frombuffer(chunk.buffers()[2] or b"", np.uint8)
-        first = np.frombuffer(chunk.buffers()[1], np.int32)[chunk.offset] if len(chunk) else 0
-        parts.append(content[first : first + len(chunk) * THUMBNAIL_BYTES])
-    pixels = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint8), *parts])
-    return pixels.reshape(-1, THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX)
+    row = np.minimum(np.searchsorted(index.ids, posts.ids[rows]), len(index.ids) - 1)
+    md5s = md5s_of((block.column(0) for block in index.rows.blocks(["source_md5"])), room=len(index.ids))
+    return row, (index.ids[row] == posts.ids[rows]) & posts.md5s.equal(rows, md5s, row)
 
 
 def made_with() -> dict[str, str]:

@@ -79,7 +79,7 @@ class Chunk:
     @property
     def table(self) -> str:
         """Name of the table about the pictures."""
-        return f"{self.name}.parquet"
+        return table_name(self.name)
 
     @property
     def pixels(self) -> str:
@@ -93,6 +93,11 @@ def appearance_recipe(recipe: ImageRecipe) -> str:
     The decoded pixels of a JPEG depend on the requested size, which may change a hash.
     """
     return f"{APPEARANCE_VERSION}, {recipe.size} px {recipe.fit}"
+
+
+def table_name(chunk: str) -> str:
+    """Return the name of the table about the prepared pictures of a chunk."""
+    return f"{chunk}.parquet"
 
 
 def pixels_name(chunk: str) -> str:
@@ -161,11 +166,11 @@ def _row(post_id: int, **facts: int | str) -> Mapping[str, Any]:
 def _table(rows: Sequence[Mapping[str, Any]], luminances: Sequence[bytes]) -> pa.Table:
     """Build the table of a chunk; hashing many pictures together takes a fifth of the time."""
     usable = [row for row, luminance in enumerate(luminances) if luminance]
-    seen = appearances_of(luminances)
+    seen_hashes, seen_thumbnails = appearances_of(luminances)
     hashes = np.zeros((len(rows), len(HASH_COLUMNS)), np.uint64)
-    hashes[usable] = seen.hashes
+    hashes[usable] = seen_hashes
     thumbnails = [b""] * len(rows)
-    for row, thumbnail in zip(usable, seen.thumbnails, strict=True):
+    for row, thumbnail in zip(usable, seen_thumbnails, strict=True):
         thumbnails[row] = thumbnail.tobytes()
     columns = {name: pa.array([row[name] for row in rows]) for name in rows[0]}
     for column, values in zip(HASH_COLUMNS, hashes.T, strict=True):

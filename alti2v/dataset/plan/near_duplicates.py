@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.dataset.plan.thumbnails import NEAR_CORRELATION, correlations, thumbnails_of
+from alti2v.dataset.plan.thumbnails import NEAR_CORRELATION, Thumbnails, correlations, thumbnails_of
 from alti2v.pictures.recipe import LUMINANCE_SIDE_PX
 
 # Raise it with any change to the results of `perceptual_hashes`, `square._luminance` or `thumbnails_of`: the
@@ -33,6 +35,7 @@ _MARGIN = 32  # the second hash leaves out 1/32 of the picture at each side
 _LUMINANCES_AT_ONCE = 32  # 1 MB as floating point, which fits into a processor's cache
 
 _Rows = npt.NDArray[np.int64]
+_Places = npt.NDArray[np.int32]
 _Hashes = npt.NDArray[np.uint64]
 
 
@@ -43,24 +46,27 @@ class Appearances:
     Attributes:
         hashes: (n, 4) uint64: hashes of the whole picture, of the picture without its margins, and of both
             mirrored.
-        thumbnails: (n, 16, 16) uint8 luminances.
+        thumbnails: n thumbnails of 16 x 16 luminances.
     """
 
     hashes: npt.NDArray[np.uint64]
-    thumbnails: npt.NDArray[np.uint8]
+    thumbnails: Thumbnails
 
     def __len__(self) -> int:
         return len(self.hashes)
 
 
-def appearances_of(pictures: Sequence[bytes]) -> Appearances:
+def appearances_of(pictures: Sequence[bytes]) -> tuple[_Hashes, npt.NDArray[np.uint8]]:
     """Hash pictures and shrink them to thumbnails.
 
     Args:
         pictures: For each picture its 64 x 64 luminances as bytes, row by row.
+
+    Returns:
+        Hashes and thumbnails, see `Appearances`.
     """
     luminances = np.frombuffer(b"".join(pictures), np.uint8).reshape(-1, LUMINANCE_SIDE_PX, LUMINANCE_SIDE_PX)
-    return Appearances(hashes=perceptual_hashes(luminances), thumbnails=thumbnails_of(luminances))
+    return perceptual_hashes(luminances), thumbnails_of(luminances)
 
 
 def perceptual_hashes(luminances: npt.NDArray[np.uint8]) -> _Hashes:
@@ -144,19 +150,30 @@ def near_duplicate_pairs(appearances: Appearances) -> tuple[_Rows, _Rows]:
         Two (p,) arrays of rows: the ends of each pair.
     """
     firsts, seconds = [], []
-    whole, trimmed, mirrored, mirrored_trimmed = appearances.hashes.T
+    whole, trimmed, mirrored, mirrored_trimmed = np.ascontiguousarray(appearances.hashes.T)
     for others, is_mirrored in ((whole, False), (trimmed, False), (mirrored, True), (mirrored_trimmed, True)):
         first, second = near_pairs(whole, others, near_bits=NEAR_BITS)
-        first, second = first[first != second], second[first != second]
+        is_other = first != second
+        first, second = first[is_other], second[is_other]
         if others is whole:
             same_first, same_second = _equal_pairs(whole)
             first, second = np.concatenate([first, same_first]), np.concatenate([second, same_second])
-        agrees = (
-            correlations(appearances.thumbnails, first, second, is_mirrored=is_mirrored) >= NEAR_CORRELATION
-        )
-        firsts.append(first[agrees])
-        seconds.append(second[agrees])
-    return np.concatenate(firsts), np.concatenate(seconds)
+        for start in range(0, len(first), _COMPARED_AT_ONCE):
+            some = slice(start, start + _COMPARED_AT_ONCE)
+            agrees = _correlates(appearances.thumbnails, first[some], second[some], is_mirrored=is_mirrored)
+            firsts.append(first[some][agrees])
+            seconds.append(second[some][agrees])
+    return np.concatenate([_NO_ROWS, *firsts]), np.concatenate([_NO_ROWS, *seconds])
+
+
+def _correlates(
+    thumbnails: Thumbnails, first: _Rows, second: _Rows, *, is_mirrored: bool
+) -> npt.NDArray[np.bool_]:
+    rows, at = np.unique(np.concatenate([first, second]), return_inverse=True)
+    compact = thumbnails[rows]
+    found = correlations(compact, at[: len(first)], at[len(first) :], is_mirrored=is_mirrored)
+    is_near: npt.NDArray[np.bool_] = found >= NEAR_CORRELATION
+    return is_near
 
 
 def _equal_pairs(hashes: _Hashes) -> tuple[_Rows, _Rows]:
@@ -188,19 +205,20 @@ def near_pairs(left: _Hashes, right: _Hashes, *, near_bits: int) -> tuple[_Rows,
     """
     values, left_row = np.unique(left, return_index=True)
     others, right_row = (values, left_row) if right is left else np.unique(right, return_index=True)
-    found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+    found = np.empty(0, np.int64)
     for at, to in _near_in_bands(values, others, near_bits):
-        is_wanted = at < to if right is left else slice(None)
-        found.append((at[is_wanted], to[is_wanted]))
-    at, to = (np.concatenate(ends) for ends in zip(*found, strict=True))
-    pairs = np.unique(at * max(len(others), 1) + to)  # a pair may agree in more than one band
-    return left_row[pairs // max(len(others), 1)], right_row[pairs % max(len(others), 1)]
+        pairs = (at * len(others) + to)[at < to] if right is left else at * len(others) + to
+        found = np.union1d(found, pairs)  # a pair may agree in more than one band
+    return left_row[found // max(len(others), 1)], right_row[found % max(len(others), 1)]
 
 
 # Block sizes that fit into a processor's cache.
-_ROWS_AT_ONCE = 1 << 14
+_ROWS_AT_ONCE = 1 << 15
 _PAIRS_AT_ONCE = 1 << 16
-_FRONTS = 2
+# Looking a key up in a table costs a quarter of listing one pair.
+_FRONT_SHARE = 0.25
+_COMPARED_AT_ONCE = 400_000  # thumbnails of so many pairs take at most 200 MB
+_NO_ROWS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,33 +226,33 @@ class _Band:
     """Hashes sorted by some of their bits, the key.
 
     Attributes:
-        keys: (n,) int64, ascending.
+        keys: (n,) int32, ascending.
         hashes: (n,) uint64, in the order of the keys.
-        rows: (n,) original position of each hash.
-        starts: (keys + 1,) int64: the hashes with key k are `hashes[starts[k] : starts[k + 1]]`.
+        rows: (n,) int32 original position of each hash.
+        starts: (keys + 1,) int32: the hashes with key k are `hashes[starts[k] : starts[k + 1]]`.
     """
 
-    keys: npt.NDArray[np.int64]
+    keys: _Places
     hashes: _Hashes
-    rows: _Rows
-    starts: _Rows
+    rows: _Places
+    starts: _Places
 
     @property
-    def ranks(self) -> _Rows:
+    def ranks(self) -> _Places:
         """(n,) number of hashes with the same key before each."""
-        return np.arange(len(self.keys)) - self.starts[self.keys]
+        return np.arange(len(self.keys), dtype=np.int32) - self.starts[self.keys]
 
 
 def _band(values: _Hashes, low: int, high: int) -> _Band:
-    keys = ((values >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)).astype(np.int64)
-    rows = np.argsort(keys, kind="stable")
+    keys = ((values >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)).astype(np.int32)
+    rows = np.argsort(keys, kind="stable").astype(np.int32)
     counts = np.bincount(keys, minlength=1 << (high - low))
-    starts = np.concatenate(([0], np.cumsum(counts)))
+    starts = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
     return _Band(keys=keys[rows], hashes=values[rows], rows=rows, starts=starts)
 
 
 def _near_in_bands(values: _Hashes, others: _Hashes, near_bits: int) -> Iterator[tuple[_Rows, _Rows]]:
-    """Yield rows of near pairs, with repetitions."""
+    """Yield rows of near pairs, with repetitions, band by band."""
     edges = [HASH_BITS * band // _BANDS for band in range(_BANDS + 1)]
     for number, (low, end) in enumerate(itertools.pairwise(edges)):
         # Few hashes need no table of two million keys: a shorter band still finds every pair.
@@ -246,34 +264,63 @@ def _near_in_bands(values: _Hashes, others: _Hashes, near_bits: int) -> Iterator
             for flipped in range(share + 1)
             for bits in itertools.combinations(range(high - low), flipped)
         ]
-        left, right = _band(values, low, high), _band(others, low, high)
-        # Most keys have one or two hashes: a plain lookup per row finds those faster than any list of pairs.
-        # The few further hashes search for their partners themselves.
-        ranks = right.ranks
-        for front in range(_FRONTS):
-            of_front = np.flatnonzero(ranks == front)
-            for at, to in _near_firsts(left, right, of_front, flips, near_bits):
-                yield left.rows[at], right.rows[to]
-        for at, to in _near_all(right, np.flatnonzero(ranks >= _FRONTS), left, flips, near_bits):
-            yield left.rows[to], right.rows[at]
+        left = _band(values, low, high)
+        right = left if others is values else _band(others, low, high)
+        found = [(_NO_ROWS, _NO_ROWS), *_near_in_band(left, right, flips, near_bits)]
+        at, to = (np.concatenate(ends) for ends in zip(*found, strict=True))
+        del found
+        yield left.rows[at].astype(np.int64), right.rows[to].astype(np.int64)
 
 
-def _near_firsts(
-    left: _Band, right: _Band, chosen: _Rows, flips: Sequence[int], near_bits: int
+def _near_in_band(
+    left: _Band, right: _Band, flips: Sequence[int], near_bits: int
 ) -> Iterator[tuple[_Rows, _Rows]]:
-    """Yield near pairs of all positions in `left` and the chosen ones in `right`, whose keys are distinct."""
-    place = np.full(len(right.starts) - 1, -1, np.int32)
-    place[right.keys[chosen]] = chosen
-    front = np.zeros(len(place), np.uint64)
+    """Yield positions of near pairs in `left` and `right`."""
+    # Keys with few hashes are fastest looked up in a table of the first, then of the second, and so on; the
+    # further hashes of the others search for their partners themselves.
+    ranks = right.ranks
+    filled = np.bincount(ranks) / (len(right.starts) - 1)
+    fronts = int((filled >= _FRONT_SHARE).sum())
+    # NumPy lets other threads run while it computes.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for rank in range(fronts):
+            front = _front(right, np.flatnonzero(ranks == rank))
+            search = functools.partial(_near_in_front, left, front, flips, near_bits)
+            for found in pool.map(search, range(0, len(left.keys), _ROWS_AT_ONCE)):
+                yield from found
+        rest = np.flatnonzero(ranks >= fronts)
+        parts = [rest[first : first + _ROWS_AT_ONCE] for first in range(0, len(rest), _ROWS_AT_ONCE)]
+        for found in pool.map(lambda part: list(_near_all(right, part, left, flips, near_bits)), parts):
+            yield from ((at, to) for to, at in found)
+
+
+def _front(right: _Band, chosen: _Rows) -> tuple[_Hashes, _Places]:
+    """Return each key's hash among the chosen, and its position: 0 and -1 if it has none."""
+    front, place = np.zeros(len(right.starts) - 1, np.uint64), np.full(len(right.starts) - 1, -1, np.int32)
     front[right.keys[chosen]] = right.hashes[chosen]
-    for row in range(0, len(left.keys), _ROWS_AT_ONCE):
-        keys, hashes = left.keys[row : row + _ROWS_AT_ONCE], left.hashes[row : row + _ROWS_AT_ONCE]
-        for flip in flips:
-            partners = keys ^ flip
-            near = np.flatnonzero(np.bitwise_count(front[partners] ^ hashes) <= near_bits)
-            if len(near):
-                to = place[partners[near]]
-                yield row + near[to >= 0], to[to >= 0]
+    place[right.keys[chosen]] = chosen
+    return front, place
+
+
+def _near_in_front(
+    left: _Band, table: tuple[_Hashes, _Places], flips: Sequence[int], near_bits: int, row: int
+) -> list[tuple[_Rows, _Rows]]:
+    """Return near pairs of some positions in `left`, from `row` on, and of hashes with distinct keys."""
+    front, place = table
+    keys, hashes = left.keys[row : row + _ROWS_AT_ONCE], left.hashes[row : row + _ROWS_AT_ONCE]
+    partners, others = np.empty_like(keys), np.empty_like(hashes)
+    bits, is_near = np.empty(len(keys), np.uint8), np.empty(len(keys), np.bool_)
+    found = []
+    for flip in flips:
+        np.bitwise_xor(keys, np.int32(flip), out=partners)
+        np.take(front, partners, out=others, mode="clip")  # unlike "raise", without a copy
+        np.bitwise_xor(others, hashes, out=others)
+        np.less_equal(np.bitwise_count(others, out=bits), near_bits, out=is_near)
+        if is_near.any():
+            near = np.flatnonzero(is_near)
+            to = place[partners[near]].astype(np.int64)
+            found.append((row + near[to >= 0], to[to >= 0]))
+    return found
 
 
 def _near_all(
@@ -282,7 +329,7 @@ def _near_all(
     """Yield near pairs of the chosen positions in `left` and all of `right`."""
     keys, hashes = left.keys[chosen], left.hashes[chosen]
     for flip in flips:
-        first, last = right.starts[keys ^ flip], right.starts[1:][keys ^ flip]
+        first, last = (right.starts[(keys ^ flip) + after].astype(np.int64) for after in (0, 1))
         for at, to in _expand(first, last - first):
             near = np.flatnonzero(np.bitwise_count(hashes[at] ^ right.hashes[to]) <= near_bits)
             yield chosen[at[near]], to[near]

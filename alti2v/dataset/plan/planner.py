@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from alti2v.dataset.plan.filters import NO_FILTERS, Filters
 from alti2v.dataset.plan.near_duplicates import Appearances, groups
+from alti2v.dataset.plan.posts import StoredTags
 from alti2v.dataset.plan.split import (
     NOWHERE,
     SPLIT_RULE,
@@ -27,14 +28,13 @@ from alti2v.dataset.plan.split import (
     shuffled,
 )
 from alti2v.dataset.plan.split_by import SplitFacts, joined_by_artist, splits_by_date
+from alti2v.dataset.plan.thumbnails import JoinedThumbnails
 from alti2v.dataset.plan.vocabulary import (
-    TagLists,
     TagTable,
     Vocabulary,
     VocabularyRule,
     choose_vocabulary,
     grown_vocabulary,
-    labels_of,
 )
 from alti2v.errors import DataError, UsageError
 from alti2v.pictures.recipe import ImageRecipe
@@ -81,7 +81,7 @@ class Candidates:
     ids: npt.NDArray[np.int64]
     related: npt.NDArray[np.int64]
     appearances: Appearances
-    tags: TagLists
+    tags: StoredTags
     rows: npt.NDArray[np.int64]
     table: TagTable
 
@@ -122,7 +122,6 @@ class Plan:
     """Plan of a new dataset, or of the pictures that a version adds.
 
     Attributes:
-        labels: Positions in the vocabulary of every candidate's tags.
         group: (n,) int64: smallest id of every candidate's near-duplicate group, of an existing picture if it
             has one.
         side: (n,) int8: split of every candidate; `split.NOWHERE` for those that stay out as near-duplicates of
@@ -135,7 +134,6 @@ class Plan:
     """
 
     vocabulary: Vocabulary
-    labels: TagLists
     group: npt.NDArray[np.int64]
     side: npt.NDArray[np.int8]
     shards: tuple[PlannedShard, ...]
@@ -188,7 +186,6 @@ def make_plan(
     counts = _alike(group[is_in], side[is_in])
     return Plan(
         vocabulary=vocabulary,
-        labels=labels_of(candidates.tags, candidates.rows, vocabulary),
         group=new_group,
         side=new_side,
         shards=tuple(shards),
@@ -209,7 +206,7 @@ def _grouped(
     ids = np.concatenate([existing.ids, candidates.ids])
     appearances = Appearances(
         hashes=np.concatenate([existing.appearances.hashes, candidates.appearances.hashes]),
-        thumbnails=np.concatenate([existing.appearances.thumbnails, candidates.appearances.thumbnails]),
+        thumbnails=JoinedThumbnails(existing.appearances.thumbnails, candidates.appearances.thumbnails),
     )
     group = groups(ids, np.concatenate([existing.related, candidates.related]), appearances)
     return ids, group, np.concatenate([existing.side, before])

@@ -21,6 +21,7 @@ SPLIT_RULE = (
 )
 _SPLIT_SALT = b"alti2v split"
 _ORDER_SALT = b"alti2v order"
+_AT_ONCE = 1 << 16  # numbers as Python objects
 
 
 ID_MODULO_RULE = (
@@ -130,18 +131,23 @@ def shard_bounds(samples: int, shard_samples: int) -> list[int]:
 
 def first_that_fit(sizes: npt.NDArray[np.int64], wanted: int) -> list[int]:
     """Return the positions of sizes that add up to at most `wanted`, taking each that fits, in order."""
-    chosen = []
-    for position, size in enumerate(sizes.tolist()):
-        if wanted == 0:
-            break
-        if size <= wanted:
-            chosen.append(position)
-            wanted -= size
+    chosen: list[int] = []
+    for first in range(0, len(sizes), _AT_ONCE):
+        for position, size in enumerate(sizes[first : first + _AT_ONCE].tolist(), first):
+            if wanted == 0:
+                return chosen
+            if size <= wanted:
+                chosen.append(position)
+                wanted -= size
     return chosen
 
 
 def _digests(numbers: npt.NDArray[np.int64], salt: bytes) -> npt.NDArray[np.uint64]:
-    digests = b"".join(
-        hashlib.blake2b(salt + number.to_bytes(8, "big"), digest_size=8).digest() for number in numbers.tolist()
-    )
-    return np.frombuffer(digests, ">u8").astype(np.uint64)
+    digests = np.empty(len(numbers), np.uint64)
+    for first in range(0, len(numbers), _AT_ONCE):
+        some = numbers[first : first + _AT_ONCE].tolist()
+        content = b"".join(
+            hashlib.blake2b(salt + number.to_bytes(8, "big"), digest_size=8).digest() for number in some
+        )
+        digests[first : first + _AT_ONCE] = np.frombuffer(content, ">u8")
+    return digests

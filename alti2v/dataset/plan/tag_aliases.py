@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.dataset.plan.vocabulary import CATEGORIES, TagLists, TagTable, blocks, joined, tag_lists
+from alti2v.dataset.plan.vocabulary import CATEGORIES, TagLists, TagTable, tag_lists
 from alti2v.records import Category
 
 
@@ -24,19 +24,38 @@ class TagRelations:
     implications: Iterable[tuple[str, str]] = field(default=())
 
 
-def canonical(
-    tags: TagLists, table: TagTable, relations: TagRelations, known: Mapping[str, Category]
-) -> tuple[TagLists, TagTable]:
-    """Replace aliases in the tags of every post, and add implied tags.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Widening:
+    """Replacement of aliases and addition of implied tags, for tags as codes.
+
+    Attributes:
+        table: Tags that the new codes refer to, with the added names.
+        new_code: (old tags,) new code of each old one.
+        implied: Codes of the tags that each new tag implies.
+    """
+
+    table: TagTable
+    new_code: npt.NDArray[np.int32]
+    implied: TagLists
+
+    def applied(self, tags: TagLists) -> TagLists:
+        """Return the tags of posts with the new names and the implied tags."""
+        owners = np.repeat(np.arange(len(tags)), tags.lengths)
+        codes = self.new_code[tags.codes]
+        return tag_lists(
+            np.concatenate([owners, np.repeat(owners, self.implied.lengths[codes])]),
+            np.concatenate([codes, self.implied.take(codes.astype(np.int64)).codes]),
+            len(tags),
+        )
+
+
+def widening(table: TagTable, relations: TagRelations, known: Mapping[str, Category]) -> Widening:
+    """Derive the replacement from the relations of a board.
 
     Args:
-        tags: Tags of the posts.
-        table: Tags that their codes refer to.
+        table: Tags of the posts.
         relations: Aliases and implications of the board.
         known: Categories by tag, also of tags that no post has yet.
-
-    Returns:
-        The tag lists, and the table with the added names.
     """
     real_name = resolved(relations.aliases)
     implied = closure(
@@ -48,10 +67,11 @@ def canonical(
     new_code = np.array([code[name] for name in renamed], np.int32)
     pairs = [(code[name], code[more]) for name in names for more in implied.get(name, ())]
     ends = np.array(pairs, np.int64).reshape(-1, 2)
-    extras = tag_lists(ends[:, 0], ends[:, 1].astype(np.int32), len(names))
-    parts = [_widened(part, new_code, extras) for part in _parts(tags)]
-    widened = joined(parts, room=sum(len(part.codes) for part in parts))
-    return widened, TagTable(names, _categories(names, table, new_code, known), real_name)
+    return Widening(
+        table=TagTable(names, _categories(names, table, new_code, known), real_name),
+        new_code=new_code,
+        implied=tag_lists(ends[:, 0], ends[:, 1].astype(np.int32), len(names)),
+    )
 
 
 def resolved(aliases: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -89,22 +109,6 @@ def closure(implications: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...
             waiting.extend(new)
         implied[antecedent] = tuple(sorted(seen - {antecedent}))
     return implied
-
-
-def _parts(tags: TagLists) -> Iterable[TagLists]:
-    for rows in blocks(len(tags)):
-        first, last = tags.offsets[rows.start], tags.offsets[rows.stop]
-        yield TagLists(tags.offsets[rows.start : rows.stop + 1] - first, tags.codes[first:last])
-
-
-def _widened(part: TagLists, new_code: npt.NDArray[np.int32], extras: TagLists) -> TagLists:
-    owners = np.repeat(np.arange(len(part)), part.lengths)
-    codes = new_code[part.codes]
-    return tag_lists(
-        np.concatenate([owners, np.repeat(owners, extras.lengths[codes])]),
-        np.concatenate([codes, extras.take(codes.astype(np.int64)).codes]),
-        len(part),
-    )
 
 
 def _categories(

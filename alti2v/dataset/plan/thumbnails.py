@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,31 @@ _THUMBNAILS_AT_ONCE = 256  # a block that fits into a processor's cache
 
 _Rows = npt.NDArray[np.int64]
 _Numbers = npt.NDArray[np.float64]
+
+
+class Thumbnails(Protocol):
+    """Thumbnails of n pictures, in memory or on disk."""
+
+    def __len__(self) -> int:
+        """Return n."""
+
+    def __getitem__(self, rows: _Rows, /) -> npt.NDArray[np.uint8]:
+        """Return some of them: (m,) ascending rows to (m, 16, 16) luminances."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedThumbnails:
+    """Thumbnails that follow others, in the numbering of rows."""
+
+    first: Thumbnails
+    second: Thumbnails
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, rows: _Rows) -> npt.NDArray[np.uint8]:
+        at = int(np.searchsorted(rows, len(self.first)))
+        return np.concatenate([self.first[rows[:at]], self.second[rows[at:] - len(self.first)]])
 
 
 def thumbnails_of(luminances: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

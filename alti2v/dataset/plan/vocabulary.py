@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from alti2v.errors import DataError
 from alti2v.records import Category, Tag
@@ -39,6 +40,16 @@ class TagLists:
     def lengths(self) -> npt.NDArray[np.int64]:
         """Number of tags of each post, (n,) int64."""
         return np.diff(self.offsets)
+
+    def as_arrow(self) -> pa.ListArray:
+        """Return the lists as an Arrow array."""
+        return pa.ListArray.from_arrays(pa.array(self.offsets.astype(np.int32)), pa.array(self.codes))
+
+    def named(self, names: pa.StringArray) -> pa.ListArray:
+        """Return the lists as an Arrow array of names."""
+        return pa.ListArray.from_arrays(
+            pa.array(self.offsets.astype(np.int32)), names.take(pa.array(self.codes))
+        )
 
     def take(self, rows: npt.NDArray[np.int64]) -> TagLists:
         """Return the tags of some posts, in the given order."""
@@ -311,11 +322,9 @@ def grown_vocabulary(tags: tuple[Tag, ...], counts: npt.NDArray[np.int64], table
     return Vocabulary(tuple(grown), label_of)
 
 
-def labels_of(tags: TagLists, rows: npt.NDArray[np.int64], vocabulary: Vocabulary) -> TagLists:
-    """Return the positions in the vocabulary, ascending, of the tags of some posts."""
-    is_label = vocabulary.label_of >= 0
-    parts = (part.keep(is_label).renamed(vocabulary.label_of) for part in tags.in_blocks(rows))
-    return joined(parts, room=int(tags.lengths[rows].sum()))
+def labels_of(tags: TagLists, vocabulary: Vocabulary) -> TagLists:
+    """Return the positions in the vocabulary, ascending, of the tags of posts."""
+    return tags.keep(vocabulary.label_of >= 0).renamed(vocabulary.label_of)
 
 
 def blocks(rows: int) -> Iterator[slice]:

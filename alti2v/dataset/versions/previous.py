@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from alti2v.dataset.images.appearance import appearances_in, read_index
-from alti2v.dataset.manifest import LOST_TABLE, Manifest, read_lasting, read_vocabulary
+from alti2v.dataset.images.appearance import AppearanceIndex, read_index
+from alti2v.dataset.manifest import LOST_TABLE, Manifest, read_lasting_parts, read_vocabulary
 from alti2v.dataset.plan.near_duplicates import related_groups
+from alti2v.dataset.plan.outcomes import NONE_REMOVED, STORED, Outcomes, Removed, encoded
 from alti2v.dataset.plan.planner import ExistingPictures
-from alti2v.dataset.plan.posts import NONE_REMOVED, STORED, Outcomes, Removed, StorePosts
+from alti2v.dataset.plan.posts import StorePosts
 from alti2v.errors import DamagedError
 from alti2v.records import Tag
 from alti2v.storage.layout import (
@@ -31,32 +33,55 @@ from alti2v.storage.table import read_table, schema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PicturesInShards:
+    """Pictures in the shards of a version.
+
+    Attributes:
+        ids: (n,) int64 post numbers, ascending.
+        shard: (n,) int32 position of each picture's shard in `names`.
+        names: Names of shards, distinct.
+    """
+
+    ids: npt.NDArray[np.int64]
+    shard: npt.NDArray[np.int32]
+    names: tuple[str, ...]
+
+    def of(self, shard: str) -> npt.NDArray[np.int64]:
+        """Return the post numbers of the pictures in a shard, ascending."""
+        return self.ids[self.shard == self.names.index(shard)] if shard in self.names else self.ids[:0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """The current version of a dataset, as far as it binds the next one.
 
     Attributes:
+        dataset: Local folder of its tables.
         tags: Vocabulary.
-        outcomes: outcomes.parquet, ascending by id.
-        index: survey.parquet, ascending by id.
+        pictures: Pictures in the shards; none if the shards do not bind the next version.
+        index: Rows of survey.parquet.
         removed: removed.parquet.
     """
 
+    dataset: Path
     manifest: Manifest
     tags: tuple[Tag, ...]
-    outcomes: pa.Table
-    index: pa.Table
+    pictures: PicturesInShards
+    index: AppearanceIndex
     removed: pa.Table
-
-    @property
-    def shard_of(self) -> Mapping[int, str]:
-        """Shard name of each picture, by post number."""
-        columns = (self.outcomes.column(name).to_pylist() for name in ("id", "outcome", "shard"))
-        return {post_id: shard for post_id, outcome, shard in zip(*columns, strict=True) if outcome == STORED}
 
     @property
     def ids(self) -> npt.NDArray[np.int64]:
         """Post numbers of the pictures in the shards, ascending."""
-        return np.array(sorted(self.shard_of), np.int64)
+        return self.pictures.ids
+
+    def outcomes(self) -> Iterator[pa.Table]:
+        """Yield the rows of outcomes.parquet, some at a time.
+
+        Raises:
+            DamagedError: It is missing or damaged.
+        """
+        return read_lasting_parts(self.dataset / OUTCOMES_FILE, OUTCOMES)
 
     @property
     def gone(self) -> Removed:
@@ -67,34 +92,56 @@ class History:
         return Removed(self.removed.column("id").to_numpy(), frozenset(md5 for md5 in md5s if md5))
 
 
-def read_history(dataset: Path, manifest: Manifest) -> History:
+def read_history(dataset: Path, manifest: Manifest, scratch: Path) -> History:
     """Read the tables of the current version.
+
+    Args:
+        dataset: Local folder of its tables.
+        manifest: Its manifest.
+        scratch: Folder on whose disk temporary files are.
 
     Raises:
         DamagedError: A table is missing or damaged.
     """
-    outcomes = read_lasting(dataset / OUTCOMES_FILE, OUTCOMES)
     return History(
+        dataset=dataset,
         manifest=manifest,
         tags=read_vocabulary(dataset),
-        outcomes=outcomes.combine_chunks(),
-        index=read_index(dataset),
+        pictures=pictures_in_shards(read_lasting_parts(dataset / OUTCOMES_FILE, OUTCOMES)),
+        index=read_index(dataset, scratch),
         removed=read_removed(dataset),
     )
 
 
-def read_for_new_plan(dataset: Path, manifest: Manifest) -> History:
+def read_for_new_plan(dataset: Path, manifest: Manifest, scratch: Path) -> History:
     """Read what also binds a new plan: removed posts; the appearance index saves it work.
 
     Raises:
         DamagedError: removed.parquet is damaged.
     """
     return History(
+        dataset=dataset,
         manifest=manifest,
         tags=(),
-        outcomes=schema(OUTCOMES).empty_table(),
-        index=read_index(dataset),
+        pictures=pictures_in_shards(()),
+        index=read_index(dataset, scratch),
         removed=read_removed(dataset),
+    )
+
+
+def pictures_in_shards(outcomes: Iterable[pa.Table]) -> PicturesInShards:
+    """Collect the pictures in shards from the rows of outcomes.parquet."""
+    names: dict[str, int] = {}
+    ids, shards = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+    for part in outcomes:
+        stored = part.filter(pc.equal(part["outcome"], STORED))
+        if stored["shard"].null_count:
+            raise DamagedError(f"{OUTCOMES_FILE} has stored posts without a shard: {LOST_TABLE}")
+        ids.append(stored["id"].to_numpy())
+        shards.append(encoded(stored["shard"], names))
+    order = np.argsort(np.concatenate(ids), kind="stable")
+    return PicturesInShards(
+        ids=np.concatenate(ids)[order], shard=np.concatenate(shards)[order], names=tuple(names)
     )
 
 
@@ -117,9 +164,9 @@ def existing_pictures(
     Raises:
         DamagedError: survey.parquet lacks a picture of the shards.
     """
-    shard_of, ids = history.shard_of, history.ids
-    split_of = {name: parse_shard_name(name).split for name in set(shard_of.values())}
-    side = np.array([SPLITS.index(split_of[shard_of[post_id]]) for post_id in ids.tolist()], np.int8)
+    pictures, ids = history.pictures, history.ids
+    of_shard = [SPLITS.index(parse_shard_name(name).split) for name in pictures.names]
+    side = np.array(of_shard, np.int8)[pictures.shard]
     all_ids = np.union1d(ids, posts.ids)
     related = related_groups(all_ids, related_pairs(posts, outcomes))
     next_shard: dict[str, int] = defaultdict(int)
@@ -129,7 +176,7 @@ def existing_pictures(
         ids=ids,
         side=side,
         related=related[np.searchsorted(all_ids, ids)],
-        appearances=appearances_in(_rows_of(history.index, ids)),
+        appearances=history.index.appearances(_rows_of(history.index, ids)),
         vocabulary=history.tags,
         next_shard=next_shard,
         plan_hash=history.manifest.plan_hash,
@@ -146,9 +193,9 @@ def related_pairs(posts: StorePosts, outcomes: Outcomes) -> tuple[npt.NDArray[np
     )
 
 
-def _rows_of(index: pa.Table, ids: npt.NDArray[np.int64]) -> pa.Table:
-    known = index.column("id").to_numpy()
+def _rows_of(index: AppearanceIndex, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    known = index.ids
     row = np.searchsorted(known, ids)
     if len(ids) and (not len(known) or row.max() >= len(known) or not np.array_equal(known[row], ids)):
         raise DamagedError(f"{SURVEY_FILE} is missing, or lacks pictures that the store has lost: {LOST_TABLE}")
-    return index.take(pa.array(row))
+    return row

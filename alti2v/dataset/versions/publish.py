@@ -51,7 +51,7 @@ from alti2v.storage.publish import (
     storage_errors,
 )
 from alti2v.storage.remote import Remote
-from alti2v.storage.table import write_arrow_table
+from alti2v.storage.table import write_parts
 
 _TABLES: Mapping[str, Table] = {OUTCOMES_FILE: OUTCOMES, SURVEY_FILE: SURVEY, REMOVED_FILE: REMOVED}
 _STAGED = frozenset({TAGS_FILE, *_TABLES, *DESCRIPTIONS})
@@ -63,7 +63,7 @@ def is_interrupted(location: Path | Remote) -> bool:
 
 
 def publish_version(
-    dataset: Path, manifest: Manifest, tags: tuple[Tag, ...], tables: Mapping[str, pa.Table]
+    dataset: Path, manifest: Manifest, tags: tuple[Tag, ...], tables: Mapping[str, Iterable[pa.Table]]
 ) -> None:
     """Publish a version whose shards are in place, see `DatasetWriter.publish`."""
     if not (dataset / MANIFEST_FILE).exists():
@@ -128,9 +128,9 @@ def _shard_files(location: Path | Remote) -> Mapping[str, int]:
     }
 
 
-def _write_tables(folder: Path, tags: tuple[Tag, ...], tables: Mapping[str, pa.Table]) -> None:
-    for file, content in tables.items():
-        write_arrow_table(folder / file, _TABLES[file], content)
+def _write_tables(folder: Path, tags: tuple[Tag, ...], tables: Mapping[str, Iterable[pa.Table]]) -> None:
+    for file, parts in tables.items():
+        write_parts(folder / file, _TABLES[file], parts)
     write_vocabulary(folder, tags)
 
 

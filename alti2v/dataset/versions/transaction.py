@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,13 +58,16 @@ class DatasetWriter:
         """Folder of unfinished files."""
         return self.folder / WORK_DIR
 
-    def publish(self, manifest: Manifest, tags: tuple[Tag, ...], tables: Mapping[str, pa.Table]) -> None:
+    def publish(
+        self, manifest: Manifest, tags: tuple[Tag, ...], tables: Mapping[str, Iterable[pa.Table]]
+    ) -> None:
         """Publish a version whose shards are in place.
 
         Args:
             manifest: Manifest of the version.
             tags: Vocabulary of the version.
-            tables: Changed ones among outcomes.parquet, survey.parquet and removed.parquet, by file name.
+            tables: Changed ones among outcomes.parquet, survey.parquet and removed.parquet, by file name, in
+                parts that `table.write_parts` takes.
 
         Raises:
             StorageError: A write failed. The published version is unchanged, or the next transaction finishes

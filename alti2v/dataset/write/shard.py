@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 
 from alti2v.dataset.images.prepare import pixels_name
 from alti2v.dataset.manifest import Shard
-from alti2v.dataset.plan.posts import StorePosts
-from alti2v.dataset.plan.vocabulary import CATEGORIES, TagLists
+from alti2v.dataset.plan.posts import PostRows
+from alti2v.dataset.plan.vocabulary import CATEGORIES, TagTable, Vocabulary, labels_of
 from alti2v.errors import DamagedError
 from alti2v.pictures.header import format_of
 from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
@@ -113,27 +113,46 @@ class ShardSpec:
         return self.work if isinstance(self.dataset, str) else self.dataset
 
 
-def shard_plan(
-    posts: StorePosts,
-    rows: npt.NDArray[np.int64],
-    labels: TagLists,
-    group: npt.NDArray[np.int64],
-    prepared: pa.Table,
-    image: ImageRecipe,
-) -> pa.Table:
-    """Build the planned table of one shard.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedSamples:
+    """Samples of one or more shards, in the order of their tar files.
 
-    Args:
-        posts: Posts of the whole store.
-        rows: Rows of `posts`, one per sample in the order of the tar.
-        labels: Labels of the samples.
+    Attributes:
+        posts: Their posts.
+        table: Tags that the codes of the posts refer to.
+        vocabulary: Tags that become labels.
         group: (n,) smallest id of each sample's near-duplicate group.
         prepared: Rows of `appearance.prepare` for the samples.
+    """
+
+    posts: PostRows
+    table: TagTable
+    vocabulary: Vocabulary
+    group: npt.NDArray[np.int64]
+    prepared: pa.Table
+
+
+def shard_plans(samples: PlannedSamples, sizes: Sequence[int], image: ImageRecipe) -> Iterator[pa.Table]:
+    """Yield the planned table of each shard.
+
+    Args:
+        samples: Samples of all these shards.
+        sizes: Number of samples of each shard.
         image: Recipe of the pictures.
     """
-    facts = posts.facts.take(pa.array(rows))
-    tags = posts.tags.take(rows)
-    names = pa.array(posts.table.names, pa.string())
+    names = pa.array(samples.table.names, pa.string())
+    for size, last in zip(sizes, itertools.accumulate(sizes), strict=True):
+        rows = np.arange(last - size, last)
+        yield _shard_plan(samples, rows, names, image)
+
+
+def _shard_plan(
+    samples: PlannedSamples, rows: npt.NDArray[np.int64], names: pa.StringArray, image: ImageRecipe
+) -> pa.Table:
+    some = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
+    facts = samples.posts.facts.slice(some.start, len(rows))
+    prepared = samples.prepared.slice(some.start, len(rows))
+    tags = samples.posts.tags.take(rows)
     width = height = pa.array(np.full(len(rows), image.size, np.int32))
     if image.format == ORIGINAL:
         width, height = prepared.column("source_width"), prepared.column("source_height")
@@ -142,9 +161,9 @@ def shard_plan(
         "key": pa.array([member_key(post_id) for post_id in facts.column("id").to_pylist()]),
         "width": width,
         "height": height,
-        "labels": _list_array(labels, pa.array(labels.codes)),
-        "group_id": pa.array(group),
-        "rating": facts.column("rating").cast(pa.string()),
+        "labels": labels_of(tags, samples.vocabulary).as_arrow(),
+        "group_id": pa.array(samples.group[some]),
+        "rating": facts.column("rating"),
         "source_md5": pc.fill_null(facts.column("stored_md5"), ""),
         "original_md5": facts.column("md5"),
         "url": pc.fill_null(facts.column("fetched_url"), ""),
@@ -152,8 +171,8 @@ def shard_plan(
     for name in ("score", "source", "parent_id", "created_at"):
         columns[name] = facts.column(name)
     for number, category in enumerate(CATEGORIES):
-        of_category = tags.keep(posts.table.categories == number)
-        columns[category.tags_column] = _list_array(of_category, names.take(pa.array(of_category.codes)))
+        of_category = tags.keep(samples.table.categories == number)
+        columns[category.tags_column] = of_category.named(names)
     for name in ("sha256", "size", "source_width", "source_height", *PLACE_COLUMNS):
         columns[name] = prepared.column(name)
     return pa.table(columns)
@@ -295,7 +314,3 @@ def _samples(spec: ShardSpec, plan: pa.Table) -> Iterator[tuple[str, Mapping[str
                 "remove it, then run the same command"
             )
         yield row["key"], sample_members(picture, row)
-
-
-def _list_array(lists: TagLists, values: pa.Array) -> pa.ListArray:
-    return pa.ListArray.from_arrays(pa.array(lists.offsets.astype(np.int32)), values)

@@ -98,7 +98,10 @@ def test_near_pairs_of_many_rows_in_one_band(monkeypatch: pytest.MonkeyPatch) ->
 
 def appearances_in(contents: list[bytes]) -> Appearances:
     pictures = [prepare_picture(content, ImageRecipe(size=96)) for content in contents]
-    return appearances_of([picture.luminance for picture in pictures if isinstance(picture, PreparedPicture)])
+    hashes, thumbnails = appearances_of(
+        [picture.luminance for picture in pictures if isinstance(picture, PreparedPicture)]
+    )
+    return Appearances(hashes=hashes, thumbnails=thumbnails)
 
 
 def test_groups_join_families_and_likeness() -> None:

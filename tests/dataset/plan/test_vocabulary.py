@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.dataset.plan.tag_aliases import TagRelations, canonical, closure, resolved
+from alti2v.dataset.plan.tag_aliases import TagRelations, closure, resolved, widening
 from alti2v.dataset.plan.vocabulary import (
     CATEGORIES,
     RATING_TAGS,
@@ -96,7 +96,7 @@ def test_labels_name_the_tags_of_each_post(lists: list[list[int]], size: int) ->
     vocabulary = choose_vocabulary(counted(packed(lists)), GENERAL, VocabularyRule(size=size))
     names = {tag.name for tag in vocabulary.tags}
     rows = np.arange(len(lists))[::-2].copy()
-    labels = unpacked(labels_of(packed(lists), rows, vocabulary))
+    labels = unpacked(labels_of(packed(lists).take(rows), vocabulary))
 
     assert [sorted(found) for found in labels] == labels
     assert [{vocabulary.tags[index].name for index in found} for found in labels] == [
@@ -209,9 +209,8 @@ def test_posts_get_the_names_and_the_implied_tags(monkeypatch: pytest.MonkeyPatc
         aliases=[("kitty", "cat"), ("miku", "hatsune_miku")],
         implications=[("black_cat", "kitty"), ("cat", "animal"), ("miku", "vocaloid"), ("dog", "animal")],
     )
-    lists, names_now = canonical(
-        packed([[0, 1], [1], [], [2], [0]]), table, relations, {"vocaloid": Category.COPYRIGHT}
-    )
+    wider = widening(table, relations, {"vocaloid": Category.COPYRIGHT})
+    lists, names_now = wider.applied(packed([[0, 1], [1], [], [2], [0]])), wider.table
 
     assert [[names_now.names[code] for code in codes] for codes in unpacked(lists)] == [
         ["animal", "black_cat", "cat"],
