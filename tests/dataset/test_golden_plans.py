@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from alti2v.dataset import build as build_module
 from alti2v.storage import disk_table
@@ -38,7 +39,11 @@ def posts_of(rng: random.Random, count: int, *, first: int = 1) -> list[TinyPost
         content = rng.choice(
             [
                 *[encoded(drawing(first + number))] * 6,
-                *(encoded(image), encoded(image, quality=60), encoded(image.transpose(0))),
+                *(
+                    encoded(image),
+                    encoded(image, quality=60),
+                    encoded(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
+                ),
                 *(None, b"not a picture"),
             ]
         )
