@@ -15,8 +15,8 @@ import pytest
 from alti2v.dataset.build import build_shards
 from alti2v.dataset.build_context import posts_of
 from alti2v.dataset.config import BuildConfig
-from alti2v.dataset.plan.planner import as_json
 from alti2v.dataset.plan.outcomes import first_outcomes
+from alti2v.dataset.plan.planner import as_json
 from alti2v.dataset.report import BuildReport
 from alti2v.errors import DataError, UsageError
 from alti2v.storage.layout import TAG_ALIASES, TAG_IMPLICATIONS
