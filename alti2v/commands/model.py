@@ -22,6 +22,13 @@ from alti2v.terminal import duration, print_result, progress_display, size
     help="modern; seed, the original of 2017; or scratch, a small network without pretrained weights.",
 )
 @click.option("--epochs", type=int, default=None, help="Number of passes over the data. Default: the recipe's.")
+@click.option(
+    "--budget",
+    type=float,
+    default=None,
+    metavar="MINUTES",
+    help="Measure this machine, and choose the epochs and the part of the backbone that learns for this time.",
+)
 @click.option("--batch-size", type=int, default=None, help="Pictures per step. Default: the recipe's.")
 @click.option(
     "--accumulate",

@@ -29,7 +29,7 @@ def test_a_run_is_judged_with_its_own_network_and_shards(tmp_path: Path) -> None
     run.mkdir()
     save_model(run / MODEL_DIR, model)
 
-    report = write_evaluation(EvalConfig(run=run, batch_size=4))
+    report = write_evaluation(EvalConfig(run=run, precision="float32", batch_size=4))
 
     (batch,) = evaluation_batches(dataset, split="test", batch_size=14)
     answers = np.asarray(model.network(batch.images)["probabilities"])

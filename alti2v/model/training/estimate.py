@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import time
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model import backend
+from alti2v.model.budget import Rates
 from alti2v.model.data.pipeline import training_batches
 from alti2v.model.network.build import Network, freeze_before
 from alti2v.model.training.compiled_model import build_for, prepare
@@ -60,15 +62,20 @@ class TrainingEstimate:
     seconds: float
 
 
-def rate_of_batches(batches: Iterable[Any], *, clock: Callable[[], float] = time.perf_counter) -> float:
+def rate_of_batches(
+    batches: Iterable[Any], *, clock: Callable[[], float] = time.perf_counter, count: int = _MEASURED_BATCHES
+) -> float:
     """Measure how many samples per second the input produces."""
     # Repeated as often as necessary: a small dataset has fewer than ten batches in an epoch.
     repeated = itertools.chain.from_iterable(itertools.repeat(batches))
-    return _rate((len(batch[0]) for batch in repeated), clock)
+    return _rate((len(batch[0]) for batch in repeated), clock, count)
 
 
 def rate_of_steps(
-    step: Callable[..., Any], *arrays: npt.NDArray[Any], clock: Callable[[], float] = time.perf_counter
+    step: Callable[..., Any],
+    *arrays: npt.NDArray[Any],
+    clock: Callable[[], float] = time.perf_counter,
+    count: int = _MEASURED_BATCHES,
 ) -> float:
     """Measure how many samples per second a step processes, on the same batch again and again."""
 
@@ -77,7 +84,7 @@ def rate_of_steps(
             step(*arrays)
             yield len(arrays[0])
 
-    return _rate(samples(), clock)
+    return _rate(samples(), clock, count)
 
 
 def trains_on_cpu() -> bool:
@@ -99,6 +106,54 @@ class Measurements:
 
 
 MEASUREMENTS = Measurements()
+
+
+# For a budget, of which measuring is a part.
+QUICK_MEASUREMENTS = Measurements(
+    input_rate=functools.partial(rate_of_batches, count=3), step_rate=functools.partial(rate_of_steps, count=2)
+)
+
+
+def measure_rates(job: Job, measurements: Measurements = QUICK_MEASUREMENTS) -> Rates:
+    """Measure how fast this machine does each part of a training that has no plan yet."""
+    network = build_for(job)
+    batches = training_batches(
+        job.dataset,
+        batch_size=job.recipe.batch_size,
+        seed=job.settings.seed,
+        augmentation=job.recipe.augmentation,
+    )
+    images, labels = (part.numpy() for part in next(iter(batches)))
+    parts = cut(network)
+    head_rate = None
+    if job.recipe.head_start:
+        compile_head(parts.head, job, steps=1)
+        features = np.asarray(parts.trunk.predict_on_batch(images))
+        head_rate = measurements.step_rate(parts.head.train_on_batch, features, labels)
+    compiled = prepare(job, network, job.phases[-1])
+    return Rates(
+        input=measurements.input_rate(batches),
+        forward=measurements.step_rate(parts.trunk.predict_on_batch, images),
+        head=head_rate,
+        training=measurements.step_rate(compiled.model.train_on_batch, images, labels),
+        shares=_shares(network) if job.recipe.backbone == "vgg16" else {job.recipe.train_from: 1.0},
+        is_cpu=measurements.is_cpu(),
+    )
+
+
+def _shares(network: Network) -> dict[str, float]:
+    """Share of the backbone's multiplications from the first layer of each block on."""
+    costs = {
+        layer.name: math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
+        for layer in network.trunk.layers
+        if hasattr(layer, "kernel")
+    }
+    names = list(costs)
+    return {
+        name: sum(costs[later] for later in names[number:]) / sum(costs.values())
+        for number, name in enumerate(names)
+        if name.endswith("_conv1")
+    }
 
 
 def estimate_training(job: Job, measurements: Measurements = MEASUREMENTS) -> TrainingEstimate:
@@ -167,12 +222,12 @@ def _head_start(
     return pictures, pictures / measurements.step_rate(parts.trunk.predict_on_batch, images) + passes
 
 
-def _rate(samples: Iterable[int], clock: Callable[[], float]) -> float:
-    """Samples per second over ten batches; the first one, which compiles and opens files, is not counted."""
+def _rate(samples: Iterable[int], clock: Callable[[], float], batches_counted: int) -> float:
+    """Samples per second over some batches; the first one, which compiles and opens files, is not counted."""
     batches = iter(samples)
     next(batches)
     begun_s = clock()
-    count = sum(itertools.islice(batches, _MEASURED_BATCHES))
+    count = sum(itertools.islice(batches, batches_counted))
     return count / max(clock() - begun_s, 1e-9)
 
 

@@ -29,7 +29,7 @@ _SAMPLES = 200_000
 _LEARNING_RATE = 1e-3
 _FLOOR = 0.01  # final learning rate as a share of the first
 _WEIGHT_DECAY = 5e-3  # as in the recipe `modern`
-_BATCH_SIZE = 64
+_BATCH_SIZE = 128
 
 
 def head_epochs(train_samples: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,15 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, UsageError
+from alti2v.model import train as train_module
+from alti2v.model.budget import Rates
 from alti2v.model.evaluate import EvalConfig, evaluate
 from alti2v.model.evaluation.frozen_head import FrozenHead, read_frozen_head, write_frozen_head
 from alti2v.model.network.build import Architecture, build_network
 from alti2v.model.recipes import MODERN, RECIPES, Head
 from alti2v.model.saved_model import load_model
 from alti2v.model.train import TrainConfig, train
+from alti2v.model.train_config import resolve_settings
 from alti2v.model.training import frozen_head
+from alti2v.model.training.estimate import measure_rates
 from alti2v.model.training.frozen_head import head_epochs
+from alti2v.model.training.job import Job
 from alti2v.records import Progress
 from tests.model.helpers.tiny_dataset import write_squares
 
@@ -179,3 +186,66 @@ def test_a_head_of_other_shapes_is_damage(tmp_path: Path) -> None:
 def test_large_datasets_get_fewer_passes() -> None:
     """As many passes over a small dataset as allowed, and always at least one."""
     assert [head_epochs(count) for count in (50, 5_294, 50_000, 1_500_000)] == [6, 6, 4, 1]
+
+
+def rates(**fields: Any) -> Rates:
+    """A machine on which the head start of these datasets takes 0.1 s and an epoch of the whole network 1 s."""
+    shares = {"block1_conv1": 1.0, "block5_conv1": 0.1}
+    known = {"input": 1e6, "forward": 1_000.0, "head": 10_000.0, "training": 24.0, "shares": shares}
+    return Rates(**{**known, "is_cpu": True, **fields})
+
+
+@pytest.mark.parametrize(
+    ("minutes", "training", "expected"),
+    [(0.3, 24.0, ("block1_conv1", 6, True)), (0.2, 0.01, ("head", 6, False))],
+)
+def test_a_budget_is_planned_once(
+    dataset: Path,
+    weights: str,
+    tmp_path: Path,
+    monkeypatch: Any,
+    minutes: float,
+    training: float,
+    expected: tuple[str, int, bool],
+) -> None:
+    """The plan is said aloud and kept by the run; where nothing else fits, it is the head alone."""
+    monkeypatch.setitem(RECIPES, "modern", replace(RECIPES["modern"], epochs=30))
+    monkeypatch.setattr(train_module, "measure_rates", lambda job: rates(training=training))
+    lines: list[Progress] = []
+    options = config(dataset, tmp_path / "run", weights=weights, budget=minutes)
+    train(options, progress=lines.append)
+    settings = json.loads((tmp_path / "run" / "config.json").read_text())
+
+    assert (settings["train_from"], settings["epochs"], settings["head_start"]) == expected
+    said = [one.milestone for one in lines if one.stage == "budget"]
+    assert len(said) == 1
+    assert ("nothing else" in said[0]) is (expected[0] == "head")
+    monkeypatch.delattr(train_module, "measure_rates")  # the run has its plan
+    assert train(options).epochs == expected[1]
+
+
+def test_rates_are_measured_on_this_machine(dataset: Path, weights: str, tmp_path: Path) -> None:
+    """Every part has a rate, and the shares of the blocks fall from the whole backbone to its last block."""
+    planned = plan_settings(config(dataset, tmp_path / "run", weights=weights))
+    found = measure_rates(planned)
+
+    assert min(found.input, found.forward, found.head or 0, found.training) > 0
+    assert list(found.shares) == [f"block{number}_conv1" for number in range(1, 6)]
+    assert list(found.shares.values()) == sorted(found.shares.values(), reverse=True)
+    assert found.shares["block1_conv1"] == pytest.approx(1)
+    assert not (tmp_path / "run").exists()
+
+
+def plan_settings(options: TrainConfig) -> Job:
+    """The job that `train` would make of the options."""
+    manifest = read_manifest(options.dataset)
+    return Job(
+        run=options.run,
+        settings=resolve_settings(options, manifest, devices=1),
+        manifest=manifest,
+        tags=read_vocabulary(options.dataset),
+        validate_every=1,
+        patience=None,
+        checkpoint_s=1e9,
+        keep=1,
+    )

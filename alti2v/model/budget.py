@@ -1,0 +1,125 @@
+"""The plan of a training for a given time: pure, from rates measured on this machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from alti2v.errors import UsageError
+from alti2v.model.recipes import HEAD_ONLY
+
+# Fewer passes than this with more layers are worth less than more passes with fewer layers (docs/RECIPES.md).
+_LEAST_EPOCHS = 2
+# Start of the program, checkpoints and the final model, seconds; and the share of the time for the unforeseen.
+_START_S, _RESERVE = 10.0, 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """Samples per second of each part of a training, each measured alone.
+
+    Attributes:
+        input: Reading, decoding and augmenting pictures.
+        forward: The frozen backbone on pictures.
+        head: A step of the head on stored features; None without a head start.
+        training: A step of the whole network.
+        shares: First layer that learns -> share of the backbone's arithmetic in the layers from there on, from
+            the whole backbone (1) to its last block.
+        is_cpu: True if input and network share the processor, so that their times add up.
+    """
+
+    input: float
+    forward: float
+    head: float | None
+    training: float
+    shares: Mapping[str, float]
+    is_cpu: bool
+
+    def seconds(self, samples: float, *, learning: float | None) -> float:
+        """Time for samples with the given share of the backbone learning; None for a forward pass alone."""
+        each_s = 1 / self.forward
+        if learning is not None:
+            # Layers before the first one that learns are only passed forward.
+            each_s += max(0.0, 1 / self.training - 1 / self.forward) * learning
+        return samples * (each_s + 1 / self.input if self.is_cpu else max(each_s, 1 / self.input))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """Number of samples that each part of a training sees.
+
+    Attributes:
+        train: In an epoch.
+        validation: In a validation, one after each epoch.
+        all: In all splits, whose features a head start stores.
+        head: Seen by the head in its head start.
+    """
+
+    train: int
+    validation: int
+    all: int
+    head: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetPlan:
+    """How a training spends its time.
+
+    Attributes:
+        train_from: First layer of the backbone that learns, or `HEAD_ONLY`.
+        epochs: Number of passes over the pictures after the head start; 0 for `HEAD_ONLY`.
+        head_s: Time of the head start, seconds.
+        epochs_s: Time of the epochs with their validations, seconds.
+    """
+
+    train_from: str
+    epochs: int
+    head_s: float
+    epochs_s: float
+
+
+def plan_for_budget(rates: Rates, samples: Samples, *, seconds: float, most_epochs: int) -> BudgetPlan:
+    """Plan a training that takes about `seconds`.
+
+    The head start comes first, where there is one. In the time that is left, as much of the network learns as
+    gets two passes over the pictures; if not even the last block gets one, the head is all.
+
+    Raises:
+        UsageError: The time is too short for the head, or, without a head start, for one epoch.
+    """
+    usable_s = seconds * (1 - _RESERVE) - _START_S
+    head_s = 0.0
+    if rates.head is not None:
+        head_s = rates.seconds(samples.all, learning=None) + samples.head / rates.head
+    elif _epoch_s(rates, samples, 1.0) > usable_s:
+        raise _too_short(seconds, _epoch_s(rates, samples, 1.0), "one epoch")
+    if head_s > usable_s:
+        raise _too_short(seconds, head_s, "the head on the frozen backbone alone")
+    left_s = usable_s - head_s
+    by_depth = sorted(rates.shares.items(), key=lambda item: -item[1])
+    whole, last_block = by_depth[0], by_depth[-1]
+    # Random weights all have to learn.
+    candidates = (
+        [(*stage, _LEAST_EPOCHS) for stage in by_depth] + [(*last_block, 1)]
+        if rates.head is not None
+        else [(*whole, 1)]
+    )
+    for first, share, least in candidates:
+        epoch_s = _epoch_s(rates, samples, share)
+        epochs = min(most_epochs, int(left_s / epoch_s))
+        if epochs >= least:
+            return BudgetPlan(train_from=first, epochs=epochs, head_s=head_s, epochs_s=epochs * epoch_s)
+    return BudgetPlan(train_from=HEAD_ONLY, epochs=0, head_s=head_s, epochs_s=0.0)
+
+
+def _epoch_s(rates: Rates, samples: Samples, share: float) -> float:
+    return rates.seconds(samples.train, learning=share) + rates.seconds(samples.validation, learning=None)
+
+
+def _too_short(seconds: float, needed_s: float, what: str) -> UsageError:
+    minutes = math.ceil((needed_s + _START_S) / (1 - _RESERVE) / 60)
+    return UsageError(
+        f"--budget is too short: {what} takes about {needed_s / 60:.1f} minutes on this machine, and "
+        f"{seconds / 60:.1f} are left after measuring: give at least {minutes}"
+    )

@@ -1,0 +1,96 @@
+"""Plans for a given time: what fits is chosen, and what does not is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alti2v.errors import UsageError
+from alti2v.model.budget import Rates, Samples, plan_for_budget
+from alti2v.model.train import TrainConfig
+
+# Two cores with bfloat16 at 96 px (docs/BENCHMARKS.md).
+RATES = Rates(
+    input=2_000.0,
+    forward=80.0,
+    head=2_000.0,
+    training=24.0,
+    shares={
+        "block1_conv1": 1.0,
+        "block2_conv1": 0.87,
+        "block3_conv1": 0.69,
+        "block4_conv1": 0.39,
+        "block5_conv1": 0.09,
+    },
+    is_cpu=True,
+)
+SAMPLES = Samples(train=5_294, validation=500, all=6_694, head=105_880)
+DEPTHS = ("head", "block5_conv1", "block4_conv1", "block3_conv1", "block2_conv1", "block1_conv1")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "expected"),
+    [(3.0, ("head", 0)), (6.0, ("block5_conv1", 2)), (9.0, ("block4_conv1", 2)), (60.0, ("block1_conv1", 14))],
+)
+def test_more_learns_the_more_time_there_is(minutes: float, expected: tuple[str, int]) -> None:
+    """A short time is for the head, a longer one for the last blocks, an hour for everything."""
+    found = plan_for_budget(RATES, SAMPLES, seconds=60 * minutes, most_epochs=30)
+    assert (found.train_from, found.epochs) == expected
+
+
+@given(
+    minutes=st.floats(4, 10_000),
+    factor=st.floats(1, 10),
+    forward=st.floats(60, 10_000),
+    slowdown=st.floats(1, 6),
+    is_cpu=st.booleans(),
+)
+def test_a_plan_fits_and_more_time_never_gives_less(
+    minutes: float, factor: float, forward: float, slowdown: float, is_cpu: bool
+) -> None:
+    """Every plan takes less than the budget, and with more time no fewer layers learn."""
+    rates = replace(RATES, forward=forward, training=forward / slowdown, is_cpu=is_cpu)
+    plans = [
+        plan_for_budget(rates, SAMPLES, seconds=60 * time, most_epochs=30)
+        for time in (minutes, factor * minutes)
+    ]
+    assert plans[0].head_s + plans[0].epochs_s < 60 * minutes
+    assert plans[0].epochs <= 30
+    assert DEPTHS.index(plans[1].train_from) >= DEPTHS.index(plans[0].train_from)
+
+
+def test_too_short_is_one_line() -> None:
+    """A time in which not even the head can be trained is refused with what it takes."""
+    with pytest.raises(
+        UsageError, match=r"the head .* takes about 2.3 minutes .*, and 1.0 are left .* at least 3"
+    ):
+        plan_for_budget(RATES, SAMPLES, seconds=60, most_epochs=30)
+
+
+def test_random_weights_learn_as_a_whole_or_not_at_all() -> None:
+    """Without a head start the whole network learns, and less than an epoch is refused."""
+    rates = replace(RATES, head=None)
+    found = plan_for_budget(rates, SAMPLES, seconds=600, most_epochs=30)
+    assert (found.train_from, found.epochs, found.head_s) == ("block1_conv1", 2, 0)
+    with pytest.raises(UsageError, match="one epoch takes about"):
+        plan_for_budget(rates, SAMPLES, seconds=120, most_epochs=30)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"epochs": 3}, "--budget chooses --epochs itself"),
+        ({"train_from": "head"}, "--budget chooses --train-from itself"),
+        ({"cache_features": True}, "--budget chooses --cache-features itself"),
+        ({"budget": 0.0}, "--budget 0 is not above 0 minutes"),
+    ],
+)
+def test_what_the_budget_chooses_cannot_be_given(fields: dict[str, Any], words: str) -> None:
+    """Options that contradict a budget are refused before anything is read."""
+    with pytest.raises(UsageError, match=words):
+        TrainConfig(**{"dataset": Path("d"), "run": Path("r"), "budget": 5.0, **fields})
