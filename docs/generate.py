@@ -54,7 +54,7 @@ EXAMPLES = {
     "crawl": "alti2v crawl store --board safebooru --tags solo --limit 5000 --contact me@example.org\n"
     "alti2v crawl store34 --board rule34 --tags solo --netrc",
     "import": "alti2v import store pictures --tag-categories tags.csv",
-    "status": "alti2v status store",
+    "status": "alti2v status store\nalti2v status store --windows 500000",
     "build-shards": "alti2v build-shards store dataset --top-tags 1000 --test 500 --validation 500\n"
     "alti2v build-shards store portraits --rating general --min-side 512 --max-aspect 2 --split-by artist",
     "stats": "alti2v stats dataset --tag red --html dataset.html",

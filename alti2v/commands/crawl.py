@@ -24,6 +24,17 @@ if TYPE_CHECKING:
     from alti2v.crawl.status import StoreStatus
 
 
+netrc_option = click.option(
+    "--netrc",
+    type=LOCAL_PATH,
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value="~/.netrc",
+    default=None,
+    help="Send the API key that this netrc file has for the board. Default FILE: ~/.netrc.",
+)
+
+
 @click.command()
 @click.argument("store")
 @work_option("Local folder for the ledger and unfinished files; needed if STORE is a URL.")
@@ -98,15 +109,7 @@ if TYPE_CHECKING:
 @click.option(
     "--keep-mismatched", is_flag=True, help="Also store originals whose MD5 differs from the board's."
 )
-@click.option(
-    "--netrc",
-    type=LOCAL_PATH,
-    metavar="[FILE]",
-    is_flag=False,
-    flag_value="~/.netrc",
-    default=None,
-    help="Send the API key that this netrc file has for the board. Default FILE: ~/.netrc.",
-)
+@netrc_option
 @click.option("--contact", default=None, help="Mail address or URL to send in the User-Agent header.")
 @click.option("--allow-private", is_flag=True, help="Allow private addresses, such as this machine's.")
 @as_json_option
@@ -139,9 +142,27 @@ def crawl(*, store: str, work: Path | None, as_json: bool, **options: Any) -> No
 
 @click.command()
 @click.argument("store", type=LOCAL_PATH)
+@click.option(
+    "--windows",
+    type=int,
+    default=None,
+    metavar="N",
+    help="Ask the board for its number of posts in each window of N ids, and show ours beside it.",
+)
+@netrc_option
+@click.option("--contact", default=None, help="With --windows: mail address or URL for the User-Agent header.")
+@click.option("--allow-private", is_flag=True, help="With --windows: allow private addresses.")
 @as_json_option
-def status(*, store: Path, as_json: bool) -> None:
-    """Show the progress of the crawl in STORE, also while it runs."""
+def status(*, store: Path, windows: int | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by WindowConfig
+    """Show the progress of the crawl in STORE, also while it runs.
+
+    Only --windows sends requests to the board: one for each window, one per second.
+    """
+    if windows is not None:
+        _show_windows(store, windows, options, as_json=as_json)
+        return
+    if any(options.values()):
+        raise click.UsageError("--netrc, --contact and --allow-private need --windows.")
     from alti2v.crawl.status import store_status
 
     found = store_status(store)
@@ -159,6 +180,20 @@ def status(*, store: Path, as_json: bool) -> None:
             **({} if found.last_run is None else {"last run": _last_run(found.last_run, found)}),
         },
     )
+
+
+def _show_windows(store: Path, size: int, options: dict[str, Any], *, as_json: bool) -> None:
+    from alti2v.crawl.windows import WindowConfig, count_windows
+
+    with progress_display() as progress:
+        found = count_windows(WindowConfig(store=store, size=size, **options), progress=progress)
+    rows = {
+        f"{window.first:,} to {window.last:,}" if window.last else f"from {window.first:,} on": (
+            f"{window.board:>11,} on the board, {window.listed:>11,} listed, {window.stored:>11,} stored"
+        )
+        for window in found
+    }
+    print_result(found, as_json=as_json, table=rows)
 
 
 def _of_plan(value: object) -> str:

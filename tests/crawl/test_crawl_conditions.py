@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.gelbooru import Gelbooru
@@ -57,6 +58,36 @@ def test_newer_posts_within_the_bounds_are_added(board: Board, tmp_path: Path, d
     assert len(site.asked("/samples/")) == 20
 
 
+@pytest.mark.parametrize("ignores", [(), ("id:>=",)])
+def test_the_lowest_id_is_not_sent_to_boards_that_may_ignore_it(
+    board: Board, tmp_path: Path, ignores: tuple[str, ...]
+) -> None:
+    """Listing, count, status and refresh are the same whether a Gelbooru board obeys `id:>=N` or not."""
+    site, store = board(page_cap=7, ignores=ignores), tmp_path / "store"
+    bounds = {"min_id": 40, "max_id": 90}
+    report = crawl_board(config(store, site, **bounds))
+    site.ids.remove(55)
+    later = crawl_board(config(store, site, refresh=1.0, **bounds))
+    rows = posts(store)
+
+    assert report.complete, report.missing
+    assert later.complete, later.missing
+    assert set(rows.index) == set(range(41, 91, 2))
+    assert store_status(store).board_count == 24
+    assert rows.index[rows["board_status"] == "deleted"].tolist() == [55]
+
+
+def test_an_empty_answer_above_the_lowest_id_is_not_the_end(board: Board, tmp_path: Path) -> None:
+    """Posts below the lowest id, which the board counts, are not taken for missing ones."""
+    site = board(page_cap=7, ignores=("id:>=",))
+    nothing = web.Response
+    site.script("/index.php?page=dapi&q=index&s=post&tags=id%3A%3C", None, *[lambda _: nothing(text="")] * 2)
+    report = crawl_board(config(tmp_path / "store", site, min_id=40))
+
+    assert report.complete, report.missing
+    assert set(posts(report.store).index) == set(range(41, 120, 2))
+
+
 @pytest.mark.parametrize("cursor", [True, False])
 def test_a_board_that_ignores_conditions_is_noticed(board: Board, tmp_path: Path, cursor: bool) -> None:
     """Posts that it lists all the same are recorded as left out, and their files are not asked for."""
@@ -90,7 +121,7 @@ def test_terms() -> None:
     """As the dialects take them; a metatag is free on Danbooru."""
     conditions = Conditions(min_id=5, min_score=3, exclude=("a", "b"))
 
-    assert Gelbooru("http://x").terms("c d", conditions) == Terms(text="c d id:>=5 score:>=3 -a -b")
+    assert Gelbooru("http://x").terms("c d", conditions) == Terms(text="c d score:>=3 -a -b")
     assert Danbooru("http://x").terms("rating:g c", conditions) == Terms(
         text="rating:g c id:>=5 score:>=3 -a", left=("-b",)
     )

@@ -78,6 +78,7 @@ class Danbooru:
     max_terms: int = MAX_TERMS
     dialect: ClassVar[Dialect] = Dialect.DANBOORU
     page_limit: ClassVar[int] = 200
+    takes_lower_bound: ClassVar[bool] = True
 
     def terms(self, tags: str, conditions: Conditions) -> Terms:
         """Return the search terms: at most `max_terms` that count, and any number of free ones."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
@@ -77,10 +77,11 @@ class Gelbooru:
     page_limit: ClassVar[int] = 1000  # larger limits are cut to this; some boards cut to 100
     batch: ClassVar[int] = 1  # whether batches work is unknown
     counts_are_the_boards: ClassVar[bool] = True
+    takes_lower_bound: ClassVar[bool] = False  # safebooru.org ignores id:>=N and answers with the newest page
 
     def terms(self, tags: str, conditions: Conditions) -> Terms:
-        """Return the search terms; their number is not limited."""
-        return Terms(text=" ".join([*tags.split(), *terms_of(conditions)]))
+        """Return the search terms, any number, without the lowest id, at which the listing ends."""
+        return Terms(text=" ".join([*tags.split(), *terms_of(replace(conditions, min_id=None))]))
 
     def changed_first(self, tags: str) -> str:
         """Return the search for the same posts, the last changed first, which some boards support."""

@@ -171,6 +171,11 @@ class Board(Protocol):
         """Maximum number of posts in one answer."""
         ...
 
+    @property
+    def takes_lower_bound(self) -> bool:
+        """True if a search can have a lowest id."""
+        ...
+
     def terms(self, tags: str, conditions: Conditions) -> Terms:
         """Return the search terms, with as many of the conditions as the board accepts."""
         ...

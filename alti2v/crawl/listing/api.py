@@ -56,7 +56,17 @@ class ListingQuery:
 
 async def count_posts(api: Api, query: ListingQuery) -> int | None:
     """Ask the board once for the number of posts that match; None if it does not say."""
-    url = api.board.count_url(query.terms, below=query.below)
+    count = await _count_below(api, query, query.below)
+    low = query.conditions.min_id
+    if count is None or low is None or api.board.takes_lower_bound:
+        return count
+    lower = await _count_below(api, query, low)
+    # A board that ignores id:<N as well counts everything twice.
+    return None if lower is None or lower >= count else count - lower
+
+
+async def _count_below(api: Api, query: ListingQuery, below: int | None) -> int | None:
+    url = api.board.count_url(query.terms, below=below)
     count = await api.requests.send_once(url, lambda body, status: read_count(api.board, body, status))
     return count if isinstance(count, int) else None
 

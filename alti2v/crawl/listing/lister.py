@@ -115,9 +115,12 @@ def _commit_page(
 ) -> tuple[ListingState, PostCounts]:
     if page.posts or page.deleted_ids:
         before_first()
+    low = query.conditions.min_id
+    # Where a search cannot have a lowest id, the last page goes on below it.
+    is_cut = low is not None and not api.board.takes_lower_bound and not listing.by_page
     with api.ledger.transaction():
         new = api.ledger.posts.add(
-            page.posts,
+            [post for post in page.posts if post.id >= (low or 0)] if is_cut else page.posts,
             deleted_ids=page.deleted_ids,
             wanted=query.conditions.hold_for,
             seen_at=query.now,
@@ -137,10 +140,12 @@ async def _confirm_end(api: Api, query: ListingQuery, listing: ListingState) -> 
     if listing.doubts:
         policy = api.requests.policy
         await api.requests.sleep(min(policy.ceiling_s, policy.base_s * 2**listing.doubts))
+    low = None if api.board.takes_lower_bound or listing.by_page else query.conditions.min_id
+    uncounted = 0 if low is None else await _missing_below(api, query, low, listing.top) or 0
     differences = [await _missing_below(api, query, bound, listing.top) for bound in bounds_to_count(listing)]
     if all(difference is None for difference in differences):  # for example one search term too many
         differences = [await _missing_below(api, query, None, listing.top)]
-    missing = max((number for number in differences if number is not None), default=None)
+    missing = max((number - uncounted for number in differences if number is not None), default=None)
     counted = after_count(listing, missing=missing)
     await api.thread.run(_commit_listing, api, counted)
     if counted.by_page and not listing.by_page:

@@ -18,6 +18,7 @@ from alti2v.crawl.listing.detect import detect, private_address
 from alti2v.crawl.listing.lister import ListingStopped, list_posts
 from alti2v.crawl.listing.refresh import refresh
 from alti2v.crawl.listing.requests import describe
+from alti2v.crawl.listing.second_look import look_again
 from alti2v.crawl.listing.tag_categories import read_tag_categories
 from alti2v.crawl.listing.tag_relations import read_tag_relations
 from alti2v.crawl.store.ledger import Ledger
@@ -82,6 +83,7 @@ async def list_all_posts(
         on_page=on_page,
     )
     missing = await _check_ending(api, config, listing)
+    await look_again(api, query, on_page=on_page)
     if config.refresh is not None and listed_before and not missing:
 
         def on_refreshed(counts: PostCounts, read: int) -> None:

@@ -90,6 +90,8 @@ class ScriptedBoard:
     watch: Callable[[web.Request], web.StreamResponse | None] | None = None  # sees every request first
     robots: str | None = None
 
+    created_at: str = "2026-08-01T10:00:00.000-04:00"
+
     url: str = ""
 
     # Life -----------------------------------------------------------------------------------------
@@ -210,13 +212,17 @@ class ScriptedBoard:
             elif term in ("order:change", "sort:updated:desc"):
                 if self.sorts_by_change:
                     entries.sort(key=self.changed_at, reverse=True)
-            elif term[:3] == "id:" and term[3:].isdecimal():
-                entries = [number for number in entries if number == int(term[3:])]
+            elif term[:3] == "id:" and (term[3:].isdecimal() or self._is_id_list(term)):
+                entries = [number for number in entries if number in map(int, term[3:].split(","))]
             elif not term.startswith("id:"):
                 entries = [
                     number for number in entries if number in self.deleted_ids or term in self.tags_of(number)
                 ]
         return entries
+
+    def _is_id_list(self, term: str) -> bool:
+        """Danbooru obeys a list of ids, Gelbooru boards ignore it."""
+        return self.dialect == "danbooru" and term[3:].replace(",", "").isdecimal()
 
     def _gelbooru(self, request: web.Request) -> web.Response:
         query = request.query
@@ -373,7 +379,7 @@ class ScriptedBoard:
         sample_url = f"{self.url}/samples/{number % 7}/sample_p{number}.jpg" if self.samples else file_url
         post = {
             "id": number,
-            "created_at": "2026-08-01T10:00:00.000-04:00",
+            "created_at": self.created_at,
             "updated_at": datetime.fromtimestamp(self.changed_at(number), UTC).isoformat(),
             "score": self.score(number),
             "source": "",

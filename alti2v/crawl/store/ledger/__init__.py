@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from alti2v.crawl.store.ledger.history import HistoryTable
+from alti2v.crawl.store.ledger.id_ranges import IdRanges
 from alti2v.crawl.store.ledger.items import ItemTable
 from alti2v.crawl.store.ledger.parts import PartTable
 from alti2v.crawl.store.ledger.posts import PostTable
@@ -36,6 +37,7 @@ class Ledger(Database):
         parts: Parts of the post table, and which of them need exporting.
         tags: Categories and counts of tags.
         state: Values that are kept between runs.
+        ids: Posts by ranges of ids.
 
     Raises:
         DamagedError: the file is not a ledger of this version, or cannot be read.
@@ -50,6 +52,7 @@ class Ledger(Database):
         self.parts = PartTable(self)
         self.tags = TagCategoryTable(self)
         self.state = StateTable(self)
+        self.ids = IdRanges(self)
         self.posts = PostTable(self, parts=self.parts, history=self.history)
 
 
