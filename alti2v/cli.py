@@ -24,6 +24,8 @@ from alti2v.errors import Alti2vError, UsageError
 from alti2v.output import ReaderGoneError, standard_streams, tell
 from alti2v.signals import exit_status, signals_raise
 
+_NOT_UTF8 = "surrogates not allowed"  # Python's words for a byte of an argument that it could not decode
+
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with the documented status."""
@@ -51,6 +53,11 @@ def _status_of(arguments: list[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort) as exc:
         tell("alti2v: interrupted; nothing stored is lost, run the same command again to go on")
         return exit_status(exc if isinstance(exc, KeyboardInterrupt) else exc.__cause__)
+    except UnicodeEncodeError as exc:
+        if exc.reason != _NOT_UTF8:
+            raise
+        tell(f"alti2v: an argument is not UTF-8 text: {exc.object[:200]}: give it in UTF-8")
+        return UsageError.exit_status
     except (BrokenPipeError, ReaderGoneError):  # `alti2v ... | head` has closed the pipe
         return 0
     return 0

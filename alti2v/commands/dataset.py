@@ -164,7 +164,7 @@ def build_shards(
     if options["quota"]:
         _refuse(["top_tags"], "--quota is given: leave out one of the two.")
     config = BuildConfig(
-        store=store if is_url(store) else Path(store),
+        store=address(store),
         dataset=local_folder(dataset, work, purpose="the plan, tables and unfinished shards"),
         url=dataset if is_url(dataset) else None,
         **options,

@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, cache_options, precision_option
+from alti2v.commands.options import (
+    LOCAL_PATH,
+    as_json_option,
+    cache_options,
+    check_readable,
+    precision_option,
+)
 from alti2v.terminal import duration, print_result, progress_display, size
 
 
@@ -129,7 +135,7 @@ def train(
     from alti2v.model.train import TrainConfig, plan
     from alti2v.model.train import train as train_model
 
-    options["dataset"] = open_dataset(dataset, CacheConfig(cache=cache, cache_gb=cache_gb))
+    options["dataset"] = open_dataset(check_readable(dataset), CacheConfig(cache=cache, cache_gb=cache_gb))
     if options["augmentation"] is not None:
         options["augmentation"] = parse_augmentation(options["augmentation"])
     if only_plan:
@@ -210,7 +216,7 @@ def evaluate(
     from alti2v.report.evaluation import write_evaluation
 
     if dataset is not None:
-        options["dataset"] = open_dataset(dataset, CacheConfig(cache=cache, cache_gb=cache_gb))
+        options["dataset"] = open_dataset(check_readable(dataset), CacheConfig(cache=cache, cache_gb=cache_gb))
     with progress_display() as progress:
         report = (
             write_evaluation(EvalConfig(run=run, **options), progress=progress)

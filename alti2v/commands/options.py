@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -24,6 +25,19 @@ def check_local(value: str, name: str) -> None:
         raise UsageError(f"{value} is a URL, and {name} has to be on this machine: copy it here first")
 
 
+def check_readable(address: str) -> str:
+    """Check that Parquet, JSON and TensorFlow can hold a path, and return it.
+
+    Raises:
+        UsageError: It is not UTF-8, or it is relative to a folder that is not.
+    """
+    try:
+        os.fsencode(address if is_url(address) else os.path.abspath(address)).decode()  # noqa: PTH100 - links stay
+    except UnicodeDecodeError:
+        raise UsageError(f"{address}: this path is not UTF-8: rename the folder or file") from None
+    return address
+
+
 class _LocalPath(click.Path):
     """Local path; refuses a URL, which `click.Path` would take for one."""
 
@@ -33,7 +47,15 @@ class _LocalPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-LOCAL_PATH = _LocalPath(path_type=Path)
+class _LocalUtf8Path(_LocalPath):
+    """Local path that everything can open."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        return super().convert(check_readable(os.fspath(value)), param, ctx)
+
+
+PICTURE_PATH = _LocalPath(path_type=Path)
+LOCAL_PATH = _LocalUtf8Path(path_type=Path)
 
 
 def fetched_model(model: Path) -> Path:
@@ -57,7 +79,7 @@ def fetched_model(model: Path) -> Path:
 
 def address(text: str) -> Path | str:
     """Convert a local folder to a path; leave a URL as text."""
-    return text if is_url(text) else Path(text)
+    return check_readable(text) if is_url(text) else Path(check_readable(text))
 
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
@@ -109,7 +131,7 @@ def local_folder(address: str, work: Path | None, *, purpose: str) -> Path:
         raise UsageError(f"{address} is a URL: give --work FOLDER for {purpose}")
     if not is_url(address) and work is not None:
         raise UsageError(f"{address} is a local folder, which needs no --work")
-    return work or Path(address)
+    return work or Path(check_readable(address))
 
 
 def dialect_option(default: str | None) -> Callable[[Any], Any]:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, fetched_model, listed_paths, precision_option
+from alti2v.commands.options import (
+    LOCAL_PATH,
+    PICTURE_PATH,
+    as_json_option,
+    fetched_model,
+    listed_paths,
+    precision_option,
+)
 from alti2v.errors import DataError
 from alti2v.output import tell
 from alti2v.terminal import duration, print_result, progress_display
@@ -85,7 +92,7 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
 @click.command()
 @click.argument("vectors", type=LOCAL_PATH, metavar="VECTORS.parquet")
 @click.option(
-    "--picture", type=LOCAL_PATH, default=None, help="Find pictures similar to this one; needs --model."
+    "--picture", type=PICTURE_PATH, default=None, help="Find pictures similar to this one; needs --model."
 )
 @click.option(
     "--model", type=LOCAL_PATH, default=None, help="Model that wrote VECTORS.parquet, to embed --picture."
