@@ -11,6 +11,7 @@ Terms used throughout the program:
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -139,6 +140,15 @@ class Post(NamedTuple):
             meta=tag_names(self.tags_meta),
             unknown=tag_names(self.tags_unknown),
         )
+
+
+def composed(tag: str) -> str:
+    """Return a tag in Unicode's composed form (NFC), in which tags are compared.
+
+    A tag typed or stored on macOS may be decomposed; it looks the same and means the same. Full-width and other
+    compatible forms stay apart, because boards have them as tags of their own.
+    """
+    return tag if tag.isascii() else unicodedata.normalize("NFC", tag)
 
 
 def tag_names(text: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from alti2v.dataset.plan.vocabulary import VocabularyRule
 from alti2v.errors import UsageError
 from alti2v.option_bounds import require_between, require_choice
 from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
-from alti2v.records import Category
+from alti2v.records import Category, composed
 from alti2v.storage.location import Address
 
 _MAX_SIZE_PX = 4096
@@ -250,7 +250,7 @@ def read_tags(path: Path) -> frozenset[str]:
         raise UsageError(f"{path} cannot be read: {exc.strerror}: give a file with one tag per line") from exc
     except UnicodeDecodeError as exc:
         raise UsageError(f"{path} is not UTF-8 text: give a file with one tag per line") from exc
-    tags = frozenset(stripped for line in lines if (stripped := line.strip()))
+    tags = frozenset(composed(stripped) for line in lines if (stripped := line.strip()))
     if not tags:
         raise UsageError(f"{path} contains no tag: give a file with one tag per line")
     return tags

@@ -22,7 +22,7 @@ from alti2v.dataset.manifest import Manifest, check_labels, read_manifest, read_
 from alti2v.dataset.plan.vocabulary import CATEGORIES
 from alti2v.errors import UsageError
 from alti2v.pictures.recipe import ImageRecipe
-from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
+from alti2v.records import Progress, ProgressHook, Tag, composed, ignore_progress
 from alti2v.storage.layout import MANIFEST_FILE, SPLITS, TAGS_FILE, parse_shard_name
 from alti2v.storage.location import Address, local_copies, open_location
 from alti2v.storage.order import random_order
@@ -339,7 +339,7 @@ def _carrying(rows: pa.Table, tag: str) -> _Ints:
     found = []
     for name in _TAG_COLUMNS:
         lists = rows[name].combine_chunks()
-        is_tag = pc.equal(lists.flatten(), tag)
+        is_tag = pc.equal(pc.utf8_normalize(lists.flatten(), "NFC"), composed(tag))
         found.append(pc.list_parent_indices(lists).filter(is_tag).to_numpy())
     return np.unique(np.concatenate(found)).astype(np.int64)
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import UsageError
-from alti2v.records import Category
+from alti2v.records import Category, composed
 
 RATING = (
     "rating"  # the WD taggers' category 9: mutually exclusive outputs, of which the most probable one is shown
@@ -35,7 +35,8 @@ class OutputTags:
         names: names[i] is the name of output i.
         categories: categories[i] is the category of output i, one of `CATEGORIES` or `IGNORED`.
         members: Category -> its outputs, ascending; only categories that occur, in the order of `CATEGORIES`.
-        index: Name -> output. Of equal names the first counts, and a rating only if no tag has its name.
+        index: Name, as it is and composed (`records.composed`) -> output. Of equal names the first counts, and
+            a rating only if no tag has its name.
     """
 
     names: tuple[str, ...]
@@ -58,7 +59,12 @@ def make_vocabulary(outputs: Iterable[tuple[str, str]]) -> OutputTags:
         names=tuple(name for name, _ in pairs),
         categories=tuple(category for _, category in pairs),
         members={name: np.array(of_category[name], np.int64) for name in CATEGORIES if of_category[name]},
-        index={pairs[i][0]: i for i in preferred_last if pairs[i][1] != IGNORED},
+        index={
+            spelling(pairs[i][0]): i
+            for spelling in (composed, str)  # the exact spelling counts more
+            for i in preferred_last
+            if pairs[i][1] != IGNORED
+        },
     )
 
 
@@ -69,7 +75,9 @@ def find_tag(vocabulary: OutputTags, name: str) -> int:
         UsageError: The model does not know it; the message suggests the nearest names.
     """
     wanted = name.strip()
-    for spelling in (wanted, wanted.replace(" ", "_"), wanted.replace(" ", "_").lower()):
+    composed_name = composed(wanted)
+    with_underscores = composed_name.replace(" ", "_")
+    for spelling in (wanted, composed_name, with_underscores, with_underscores.lower()):
         if spelling in vocabulary.index:
             return vocabulary.index[spelling]
     near = difflib.get_close_matches(spelling, vocabulary.index, n=_SUGGESTIONS)
@@ -85,6 +93,6 @@ def find_tags(vocabulary: OutputTags, values: Iterable[str]) -> tuple[int, ...]:
     """
     found: dict[int, None] = {}
     for value in values:
-        names = [value] if value in vocabulary.index else value.split(",")
+        names = [value] if composed(value) in vocabulary.index else value.split(",")
         found |= dict.fromkeys(find_tag(vocabulary, name) for name in names if name.strip())
     return tuple(found)

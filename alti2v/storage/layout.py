@@ -168,6 +168,11 @@ class ShardName:
         return f"{INDEX_DIR}/{self}.idx"
 
     @property
+    def indices_of_readers(self) -> tuple[str, ...]:
+        """Paths of indices that other programs write or want beside the tar file: Energon, cheesechaser."""
+        return f"{self.data}.idx", f"{DATA_DIR}/{self}.json"
+
+    @property
     def metadata(self) -> str:
         """Path of the Parquet table with one row per sample, relative to the dataset."""
         return f"{METADATA_DIR}/{self}.parquet"
@@ -222,7 +227,10 @@ DATASET_FILES = (
     ),
     (REMOVED_FILE, "table `removed`: posts that were removed and must not return, if there are any"),
     (_EXAMPLE.data, "a picture and a JSON object per sample; the keys are the same everywhere, never null"),
-    (_EXAMPLE.index, "member name to offset, size and SHA-256; hfutils and cheesechaser read it"),
+    (
+        _EXAMPLE.index,
+        "member name to offset, size and SHA-256; hfutils reads it, cheesechaser only beside the tar file",
+    ),
     (_EXAMPLE.dali_index, "the same for NVIDIA DALI (v1.2)"),
     (_EXAMPLE.metadata, "table `metadata`: one row per sample, in the order of the shard"),
 )

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from alti2v.errors import DamagedError, DataError, UsageError
-from alti2v.records import Category, Span
+from alti2v.records import Category, Span, composed
 from alti2v.storage.directory import DirectoryKind, holder, read_description
 from alti2v.storage.layout import (
     CRAWL_LOCK_FILE,
@@ -108,7 +108,7 @@ def read_categories(store: Store) -> Mapping[str, Category]:
     table = read_table(path, STORE_TAGS, ["name", "category"])
     names, categories = (table.column(name).to_pylist() for name in ("name", "category"))
     try:
-        return {name: Category(category) for name, category in zip(names, categories, strict=True)}
+        return {composed(name): Category(category) for name, category in zip(names, categories, strict=True)}
     except ValueError as exc:
         raise DamagedError(f"{path}: {exc}: run `alti2v verify --repair {store.path}`") from exc
 
@@ -124,7 +124,7 @@ def read_relations(store: Store, of: Table) -> Sequence[tuple[str, str]]:
         table = read_table(store.path / f"{of.name}.parquet", of)
     except FileNotFoundError:
         return ()
-    ends = (table.column(name).to_pylist() for name in ("antecedent", "consequent"))
+    ends = (map(composed, table.column(name).to_pylist()) for name in ("antecedent", "consequent"))
     return list(zip(*ends, strict=True))
 
 

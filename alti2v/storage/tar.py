@@ -226,7 +226,7 @@ def read_span(file: BinaryIO, span: Span) -> bytes:
 def json_index(
     path: Path, shard_members: Sequence[Member], known: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Build the index that hfutils, cheesechaser and others use to fetch single members by HTTP range.
+    """Build the index that hfutils and others use to fetch single members by HTTP range.
 
     Format: hfutils documentation, "hfutils.index.make": file size, git blob SHA-1, SHA-256, and per member name
     its offset, size and SHA-256.

@@ -20,7 +20,7 @@ from alti2v.model.tag import TagConfig, tag_files
 from alti2v.model.tagging.selection import DEFAULT_THRESHOLD
 from alti2v.model.tagging.sidecars import SidecarConfig
 from alti2v.model.tagging.tagger import load_tagger
-from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
+from tests.model.helpers.tiny_wd import TAGS, write_picture, write_wd_folder
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'alti2v[onnx]'")
 pytest.importorskip("onnx", reason="onnx is not installed: pip install 'alti2v[export]'")
@@ -137,6 +137,29 @@ def test_categories_exclusion_and_order(tag: Any, model: Any, art: Any) -> None:
     tags = [row["tag"] for row in csv.DictReader(io.StringIO(out))]
 
     assert tags == ["^_^", "saber_(fate)", "sensitive"]
+
+
+@pytest.mark.parametrize("typed", ["caf\u00e9_sky", "cafe\u0301_sky", "cafe\u0301 sky"])
+@pytest.mark.parametrize("known", ["caf\u00e9_sky", "cafe\u0301_sky"])
+def test_unicode_forms_of_a_tag_are_one(tag: Any, tmp_path: Path, typed: str, known: str) -> None:
+    """What macOS types as two characters is the model's tag; full-width letters are not its Latin ones."""
+    tags = {known if name == "blue_sky" else name: value for name, value in TAGS.items()}
+    model = write_wd_folder(tmp_path / "model", tags=tags)
+    picture = write_picture(tmp_path / "a.png", "blue")
+    for options, is_shown in (
+        (("--exclude", typed), False),
+        (("--threshold", f"{typed}=1"), False),
+        (("--threshold", f"{typed}=0.01"), True),
+    ):
+        _, out, _ = tag(model, picture, *options)
+        assert (known in out) == is_shown
+    tag(model, picture, "--format", "sidecar", "--replace", typed, "replaced", "--always-first", typed)
+    assert (tmp_path / "a.txt").read_text().startswith("replaced")
+    (tmp_path / "a.txt").write_text("CAFE\u0301 sky")
+    tag(model, picture, "--format", "sidecar", "--existing", "append")
+    assert "_sky" not in (tmp_path / "a.txt").read_text()
+    status, _, err = tag(model, picture, "--exclude", "\uff53\uff4b\uff59")
+    assert (status, "no tag" in err) == (2, True)
 
 
 # Sidecars ----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from alti2v.crawl.boards.protocol import Conditions, Terms
 from alti2v.crawl.crawler import CrawlConfig, crawl_board
 from alti2v.crawl.status import store_status
 from alti2v.errors import UsageError
-from alti2v.records import Progress
+from alti2v.records import Post, Progress
 from tests.crawl.conftest import Board
 from tests.crawl.helpers.crawling import config, page, posts
 from tests.crawl.helpers.scripted_board import tags_of
@@ -115,6 +115,14 @@ def test_what_the_board_would_refuse_is_held_here_and_said(board: Board, tmp_pat
     assert report.skipped == {"filtered": len(rows) - len(expected)}
     assert any("takes no more search terms: applying -smile here" in progress.milestone for progress in told)
     assert all("solo" not in tags_of(number) for number in rows.index)
+
+
+@pytest.mark.parametrize("excluded", ["caf\u00e9", "cafe\u0301", "caf\u00e9*", "*e\u0301"])
+def test_unicode_forms_of_an_excluded_tag_are_one(excluded: str) -> None:
+    """A board has one character, a file from macOS two; both mean the same tag."""
+    for name in ("caf\u00e9", "cafe\u0301"):
+        assert not Conditions(exclude=(excluded,)).hold_for(Post(id=1, tags_general=f"solo {name}"))
+    assert Conditions(exclude=("a",)).hold_for(Post(id=1, tags_general="\uff41"))
 
 
 def test_terms() -> None:

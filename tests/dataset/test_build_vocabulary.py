@@ -15,7 +15,8 @@ from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_vocabulary
 from alti2v.dataset.report import BuildReport
-from alti2v.errors import UsageError
+from alti2v.dataset.stats import StatsConfig, dataset_stats
+from alti2v.errors import DataError, UsageError
 from alti2v.storage.layout import ALIASES_FILE, IMPLICATIONS_FILE, TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.table import write_table
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, write_store
@@ -168,3 +169,36 @@ def test_vocabularies_that_cannot_be(
     with pytest.raises(UsageError, match=message):
         build(store, tmp_path / "d", **(options | paths))
     assert not (tmp_path / "d").exists()
+
+
+COMPOSED, DECOMPOSED = "caf\u00e9_(x)", "cafe\u0301_(x)"
+
+
+@pytest.mark.parametrize("listed", [COMPOSED, DECOMPOSED], ids=["composed", "decomposed"])
+@pytest.mark.parametrize("stored", [(COMPOSED,), (DECOMPOSED,), (COMPOSED, DECOMPOSED)], ids=len)
+def test_unicode_forms_are_one_tag(tmp_path: Path, stored: tuple[str, ...], listed: str) -> None:
+    """What macOS writes as two characters and a board as one is the same tag, in lists, filters and vocabulary.
+
+    Full-width letters are tags of their own.
+    """
+    posts = [
+        TinyPost(
+            id=number,
+            content=encoded(drawing(number)),
+            tags=["1girl", stored[number % len(stored)], *(stored if number == 3 else ()), "\uff41"],
+        )
+        for number in range(1, 9)
+    ]
+    store = write_store(tmp_path / "store", posts)
+    (tmp_path / "list").write_text(f"\ufeff{listed}\r\n", encoding="utf-8")
+    build(store, tmp_path / "all")
+    dropped = build(store, tmp_path / "dropped", drop=tmp_path / "list")
+    kept = build(store, tmp_path / "kept", keep=tmp_path / "list", top_tags=1)
+    with pytest.raises(DataError, match="8 dropped filter_none_of"):
+        build(store, tmp_path / "none", none_of=(listed,), any_tag=("1girl",))
+
+    assert counts(tmp_path / "all") == {"1girl": 8, COMPOSED: 8, "\uff41": 8}
+    assert (dropped.unmet, set(counts(tmp_path / "dropped"))) == ((), {"1girl", "\uff41"})
+    assert (kept.rare, set(counts(tmp_path / "kept"))) == ({COMPOSED: 8}, {"1girl", COMPOSED})
+    assert verify_dataset(tmp_path / "all").findings == ()
+    assert dataset_stats(StatsConfig(dataset=tmp_path / "all", tags=(listed,))).sheets[1].total == 8

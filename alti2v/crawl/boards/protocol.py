@@ -8,7 +8,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Protocol
 
-from alti2v.records import Post, Tag
+from alti2v.records import Post, Tag, composed
 
 VIDEO = frozenset({"mp4", "webm", "m4v", "mov", "avi", "mkv"})
 PICTURE = frozenset({"jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", ""})
@@ -62,11 +62,11 @@ class Conditions:
         )
 
     def _excludes(self, tags: Sequence[str]) -> bool:
-        return any(fnmatchcase(tag, name) for name in self._patterns() for tag in tags)
+        return any(fnmatchcase(composed(tag), name) for name in self._patterns() for tag in tags)
 
     def _patterns(self) -> tuple[str, ...]:
         # On boards, only the asterisk is special.
-        return tuple(name.replace("[", "[[]").replace("?", "[?]") for name in self.exclude)
+        return tuple(name.replace("[", "[[]").replace("?", "[?]") for name in map(composed, self.exclude))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

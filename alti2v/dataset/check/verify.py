@@ -345,6 +345,7 @@ def _check_folders(dataset: _Dataset) -> list[Finding]:
         what = "a publication was interrupted: run the same command again, or any that writes, to finish it"
         findings.append(Finding(where=WORK_DIR, what=what))
     known = {file for shard in dataset.manifest.shards for file in shard.name.files}
+    known |= {file for shard in dataset.manifest.shards for file in shard.name.indices_of_readers}
     for folder in (DATA_DIR, INDEX_DIR, METADATA_DIR):
         for name in sorted(sizes_in(dataset.location, folder)):
             file = f"{folder}/{name}"

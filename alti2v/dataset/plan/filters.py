@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from alti2v.dataset.plan.tag_aliases import TagRelations, closure, resolved
 from alti2v.errors import DataError
-from alti2v.records import Category, Status
+from alti2v.records import Category, Status, composed
 
 # Columns of the post table that filters need.
 FILTER_COLUMNS = ("id", "status", "reason", "width", "height", "score", "rating", "created_at")
@@ -176,15 +176,18 @@ class PostFilter:
 
     def _patterns(self, patterns: Sequence[str]) -> tuple[str, ...]:
         # On boards only the asterisk is special; a plain name may be an alias of the tag that is meant.
-        named = (self._real_name.get(pattern, pattern) for pattern in patterns)
+        named = (self._real_name.get(pattern, pattern) for pattern in map(composed, patterns))
         return tuple(name.replace("[", "[[]").replace("?", "[?]") for name in named)
 
     def _matches(self, tag: str, patterns: tuple[str, ...]) -> bool:
         key = patterns, tag
         if key not in self._known:
-            real = self._real_name.get(tag, tag)
-            names = (tag, real, *self._implied.get(real, ()))
-            self._known[key] = any(fnmatchcase(name, one) for one in self._wanted[patterns] for name in names)
+            name = composed(tag)
+            real = self._real_name.get(name, name)
+            names = (name, real, *self._implied.get(real, ()))
+            self._known[key] = any(
+                fnmatchcase(one, pattern) for pattern in self._wanted[patterns] for one in names
+            )
         return self._known[key]
 
 

@@ -18,7 +18,7 @@ from alti2v.dataset.plan.md5s import Md5s, md5s_of
 from alti2v.dataset.plan.tag_aliases import TagRelations, Widening, widening
 from alti2v.dataset.plan.vocabulary import CATEGORIES, TagLists, TagTable, tag_lists
 from alti2v.errors import DamagedError, DataError
-from alti2v.records import Category
+from alti2v.records import Category, composed
 from alti2v.storage.disk_table import DiskTable, disk_table, in_order_of_id
 from alti2v.storage.layout import POSTS, TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.store import Store, read_categories, read_posts, read_relations
@@ -208,7 +208,7 @@ def _tag_codes(part: pa.Table, codes: dict[str, int], category_seen: list[int], 
         names = lists.flatten().dictionary_encode()
         new_codes = np.empty(len(names.dictionary), np.int32)
         for position, name in enumerate(names.dictionary.to_pylist()):
-            new_codes[position] = codes.setdefault(name, len(codes))
+            new_codes[position] = codes.setdefault(composed(name), len(codes))
             if new_codes[position] == len(category_seen):
                 category_seen.append(number)
             elif CATEGORIES[category_seen[new_codes[position]]] is Category.UNKNOWN:

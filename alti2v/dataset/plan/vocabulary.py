@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from alti2v.errors import DataError
-from alti2v.records import Category, Tag
+from alti2v.records import Category, Tag, composed
 
 _ROWS_AT_ONCE = 20_000
 CATEGORIES = tuple(Category)
@@ -146,7 +146,7 @@ class TagTable:
     """All tags of a store.
 
     Attributes:
-        names: Names in ascending order of code points.
+        names: Names, composed (`records.composed`), in ascending order of code points.
         categories: (len(names),) int8, positions in `CATEGORIES`.
         aliases: Other names of tags, mapped to the name in `names`.
     """
@@ -314,7 +314,7 @@ def grown_vocabulary(tags: tuple[Tag, ...], counts: npt.NDArray[np.int64], table
     label_of = np.full(len(table.names), -1, np.int32)
     grown = []
     for label, tag in enumerate(tags):
-        code = code_of.get(tag.name)
+        code = code_of.get(composed(tag.name))
         if code is not None:
             label_of[code] = label
         more = 0 if code is None else int(counts[code])

@@ -14,7 +14,7 @@ from alti2v.model.arrays import Float64Array, Int64Array
 from alti2v.model.data.pipeline import evaluation_batches
 from alti2v.model.evaluation.scoring import Predictions
 from alti2v.model.saved_model import SavedModel
-from alti2v.records import Progress, ProgressHook, Tag
+from alti2v.records import Progress, ProgressHook, Tag, composed
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +72,19 @@ def common_tags(models: Sequence[Sequence[Tag]], dataset: Path) -> CommonTags:
     Raises:
         UsageError: There is no common tag.
     """
-    label_of = {tag.name: index for index, tag in enumerate(read_vocabulary(dataset))}
-    output_of = [{tag.name: index for index, tag in enumerate(tags)} for tags in models]
-    tags = tuple(tag for tag in models[0] if all(tag.name in places for places in (label_of, *output_of)))
+    label_of, *output_of = (
+        {composed(tag.name): index for index, tag in enumerate(tags)}
+        for tags in (read_vocabulary(dataset), *models)
+    )
+    found = (label_of, *output_of)
+    tags = tuple(tag for tag in models[0] if all(composed(tag.name) in places for places in found))
     if not tags:
         models_ = "the model" if len(models) == 1 else "the models"
         raise UsageError(f"{dataset} and {models_} have no tag in common: give another --dataset")
     return CommonTags(
         tags=tags,
-        outputs=np.array([[places[tag.name] for tag in tags] for places in output_of]),
-        labels=np.array([label_of[tag.name] for tag in tags]),
+        outputs=np.array([[places[composed(tag.name)] for tag in tags] for places in output_of]),
+        labels=np.array([label_of[composed(tag.name)] for tag in tags]),
     )
 
 

@@ -14,6 +14,7 @@ from alti2v.csv_text import csv_row
 from alti2v.errors import UsageError
 from alti2v.model.tagging.selection import ScoredTag
 from alti2v.model.vocabulary import RATING
+from alti2v.records import composed
 
 _OF_TAGS = "_()\\"  # besides letters and digits: what a separator may not hold
 _WORD = re.compile(r"[^\W_]{2}")
@@ -99,7 +100,7 @@ def read_caption(text: str, style: CaptionStyle) -> list[str]:
 
 def same_text(text: str) -> str:
     r"""What two spellings of a tag have in common: `hatsune_miku` and `Hatsune Miku`, `a_(b)` and `a \(b\)`."""
-    return " ".join(_ESCAPED_PARENTHESIS.sub(r"\1", text).replace("_", " ").split()).casefold()
+    return " ".join(_ESCAPED_PARENTHESIS.sub(r"\1", composed(text)).replace("_", " ").split()).casefold()
 
 
 def _once(texts: Iterable[str]) -> list[str]:

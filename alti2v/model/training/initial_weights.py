@@ -12,6 +12,7 @@ from alti2v.model.network.backbones import PLAIN
 from alti2v.model.network.build import Network, load_trunk, standardise
 from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.model.training.job import Job
+from alti2v.records import composed
 
 # Enough for the mean and variance of a channel, and small at 224 px.
 _START_PICTURES = 64
@@ -77,9 +78,10 @@ def carry_over(model: SavedModel, network: Network, names: list[str]) -> int:
         if [weight.shape for weight in ours.weights] != [weight.shape for weight in theirs.weights]:
             return 0
         ours.set_weights(theirs.get_weights())
-    rows = {tag.name: number for number, tag in enumerate(model.tags)}
-    known = np.array([number for number, name in enumerate(names) if name in rows], int)
-    sources = np.array([rows[name] for name in names if name in rows], int)
+    rows = {composed(tag.name): number for number, tag in enumerate(model.tags)}
+    wanted = list(map(composed, names))
+    known = np.array([number for number, name in enumerate(wanted) if name in rows], int)
+    sources = np.array([rows[name] for name in wanted if name in rows], int)
     last = network.logits.get_layer("logits")
     kernel, bias = last.get_weights()  # (F, T), (T,)
     their_kernel, their_bias = trained["logits"].get_weights()

@@ -127,6 +127,16 @@ def test_f39_leftovers_are_removed_and_foreign_files_are_not(dataset: Path) -> N
     assert (dataset / "data" / "mine.tar").exists()
 
 
+def test_indices_that_readers_keep_beside_a_shard_are_no_findings(dataset: Path) -> None:
+    """`energon prepare` writes data/NAME.tar.idx, and cheesechaser looks for data/NAME.json."""
+    for tar in sorted((dataset / "data").glob("*.tar")):
+        tar.with_name(f"{tar.name}.idx").write_bytes(b"x")
+        tar.with_suffix(".json").write_bytes(b"{}")
+    (dataset / "data" / "gone.tar.idx").write_bytes(b"x")
+
+    assert [finding.where for finding in verify_dataset(dataset).findings] == ["data/gone.tar.idx"]
+
+
 @pytest.mark.parametrize(
     ("column", "change", "message"),
     [
