@@ -16,7 +16,7 @@ from alti2v.crawl.importing.sources.item import Fault, Item, ItemFault, Place
 from alti2v.crawl.store.ledger.posts import Pending
 from alti2v.crawl.store.post_json import FileRequest, ReceivedFile, Stored
 
-_BATCH_ITEMS = 512
+_BATCH_ITEMS = 1_000
 _BATCH_BYTES = 32 << 20
 _AHEAD = 1  # batches that are read while one is written
 _MOST_THREADS = 8

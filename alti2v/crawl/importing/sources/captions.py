@@ -39,6 +39,12 @@ def split_tags(text: str) -> list[str]:
     return [piece.strip() for piece in pieces if piece.strip()][:MAX_TAGS]
 
 
+def has_namespace(tag: str) -> bool:
+    """Return whether a tag has the name of a category before it, or is a rating."""
+    namespace, colon, _ = tag.partition(":")
+    return bool(colon) and (namespace.lower() in _NAMESPACES or namespace.lower() == "rating")
+
+
 def read_caption(text: str) -> tuple[dict[Category, list[str]], str]:
     """Return the tags by category, and the rating, of a sidecar."""
     return grouped(split_tags(text))

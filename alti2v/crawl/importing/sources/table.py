@@ -9,7 +9,7 @@ from pathlib import Path
 from alti2v.crawl.boards.protocol import Skip
 from alti2v.crawl.importing.sources.facts import KEYS, facts_of
 from alti2v.crawl.importing.sources.files import folders
-from alti2v.crawl.importing.sources.item import Fault, Item, Lack, inner_name, item_name
+from alti2v.crawl.importing.sources.item import Fault, Item, Lack, item_name
 from alti2v.crawl.importing.sources.pictures import PictureSource, open_pictures
 from alti2v.crawl.importing.sources.rows import TableRow, table_columns, table_rows
 from alti2v.records import Post
@@ -32,7 +32,7 @@ def table_items(root: Path, *, pictures: Path | None, store: Path) -> Iterator[I
         for table in tables:
             name = item_name(table.name)
             for number, row in enumerate(table_rows(table, columns=KEYS)):
-                yield _item(row, inner_name(name, str(number)), found)
+                yield _item(row, f"{name}/{number}", found)
         yield from found.left()
 
 
