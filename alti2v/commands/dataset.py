@@ -238,12 +238,16 @@ def _named(report: BuildReport) -> dict[str, str]:
     metavar="[STORE]",
     help="Repair what can be repaired; for a dataset, give its STORE to rebuild damaged shards.",
 )
+@work_option("Local folder of a STORE that is at a URL.")
 @click.option("--deep", is_flag=True, help="Also decode all pictures of a dataset.")
 @as_json_option
-def verify(*, directory: Path | str | None, repair: str | None, deep: bool, as_json: bool) -> None:
+def verify(
+    *, directory: Path | str | None, repair: str | None, work: Path | None, deep: bool, as_json: bool
+) -> None:
     """Re-read a STORE or DATASET and list its faults.
 
-    A dataset may be a URL; remote files are checked, but not repaired.
+    Either may be a URL. A STORE needs the --work of its crawl then; the files of a dataset are checked, but not
+    repaired.
     """
     check_local(repair or "", "--repair")
     if directory is None:  # `verify --repair STORE` is read as a value of the option
@@ -251,8 +255,9 @@ def verify(*, directory: Path | str | None, repair: str | None, deep: bool, as_j
             raise click.UsageError("Missing argument 'STORE|DATASET'.")
         directory, repair = Path(repair), ""
     to_fetch = 0
+    store = directory if work is None else local_folder(str(directory), work, purpose="its ledger")
     with progress_display() as progress:
-        if isinstance(directory, str) or _kind(directory) is DirectoryKind.DATASET:
+        if work is None and (isinstance(directory, str) or _kind(directory) is DirectoryKind.DATASET):
             from alti2v.dataset.check.repair import repair_damaged
             from alti2v.dataset.check.verify import verify_dataset
 
@@ -267,9 +272,14 @@ def verify(*, directory: Path | str | None, repair: str | None, deep: bool, as_j
             from alti2v.crawl.status import store_status
             from alti2v.crawl.verify import verify_store
 
-            verification = verify_store(directory, repair=repair is not None, progress=progress)
+            verification = verify_store(
+                Path(store),
+                url=str(directory) if work is not None else None,
+                repair=repair is not None,
+                progress=progress,
+            )
             if repair is not None and verification.findings:
-                to_fetch = store_status(directory).pending
+                to_fetch = store_status(Path(store)).pending
     print_result(
         verification,
         as_json=as_json,
@@ -283,7 +293,7 @@ def verify(*, directory: Path | str | None, repair: str | None, deep: bool, as_j
     wrong = sum(not finding.repaired for finding in verification.findings)
     if wrong:
         things = "1 thing is" if wrong == 1 else f"{wrong:,} things are"
-        raise DamagedError(f"{directory}: {things} wrong: {_advice(directory, repair)}")
+        raise DamagedError(f"{directory}: {things} wrong: {_advice(directory, repair, work)}")
 
 
 def _kind(directory: Path) -> DirectoryKind:
@@ -301,8 +311,10 @@ def _kind(directory: Path) -> DirectoryKind:
     return kind
 
 
-def _advice(directory: Path | str, repair: str | None) -> str:
+def _advice(directory: Path | str, repair: str | None, work: Path | None) -> str:
     """Return the next step for findings that were not repaired."""
+    if work is not None and repair is None:
+        return f"run `alti2v verify {directory} --work {work} --repair`"
     if isinstance(directory, str):
         return "see above"
     is_dataset = kind_of(directory) is DirectoryKind.DATASET

@@ -184,10 +184,13 @@ def write_plan(config: CrawlConfig, dialect: Dialect) -> None:
         write_description(config.store, DirectoryKind.STORE, _plan(config, dialect))
 
 
-def check_plan(config: CrawlConfig) -> None:
+def check_plan(config: CrawlConfig) -> bool:
     """Compare a configuration with the plan of an existing store: one search of one board, one kind of files.
 
     A store that was only listed takes the kind of files of the configuration.
+
+    Returns:
+        True if the store was only listed before.
 
     Raises:
         UsageError: they differ.
@@ -206,6 +209,7 @@ def check_plan(config: CrawlConfig) -> None:
             )
     if was_only_listed:
         write_description(config.store, DirectoryKind.STORE, wanted)
+    return was_only_listed
 
 
 def _plan(config: CrawlConfig, dialect: str) -> dict[str, object]:

@@ -75,14 +75,18 @@ def crawl_board(config: CrawlConfig, *, progress: ProgressHook = ignore_progress
     is_old = claim_directory(config.store, DirectoryKind.STORE)
     with exclusive(config.store, CRAWL_LOCK_FILE):
         sweep(config.store)
+        was_only_listed = False
         if is_old:
-            check_plan(config)
+            was_only_listed = check_plan(config)
             require_ledger(config.store)
         elif config.retry_failed is not None:
             raise UsageError(f"{config.store} is not a store yet: leave out --retry-failed")
         else:
             remove_unused_ledger(config.store)
         with open_log(config.store) as log, Ledger(config.store / LEDGER_FILE) as ledger:
+            if was_only_listed and config.files == "original":
+                with ledger.transaction():
+                    ledger.posts.skip_unread()
             record = begin_run(ledger, log, config)
             try:
                 report = _run(config, net, ledger, progress, log, stored_before=record.stored_before)

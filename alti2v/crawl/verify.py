@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import contextlib
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,20 +16,21 @@ from alti2v.crawl.store.arrow import post_batches
 from alti2v.crawl.store.ledger import Ledger, require_ledger
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.ledger.tars import TarState
-from alti2v.crawl.store.rebuild import make_pending, rebuild_ledger, rewrite_tar, tar_numbers
+from alti2v.crawl.store.rebuild import TarContent, make_pending, rebuild_ledger, rewrite_tar, tar_numbers
 from alti2v.crawl.store.tables import (
     export_history,
     export_part,
+    export_replaced,
     export_tags,
     history_rows,
     sweep,
     tag_rows,
 )
 from alti2v.crawl.store.tar_scan import BrokenMember, WholePicture, scan
-from alti2v.crawl.store.upload import StoreUpload
-from alti2v.errors import DamagedError
+from alti2v.crawl.store.upload import StoreUpload, is_uploaded
+from alti2v.errors import DamagedError, UsageError
 from alti2v.records import Category, Finding, Progress, ProgressHook, Verification, ignore_progress
-from alti2v.storage.directory import DirectoryKind, exclusive, read_description
+from alti2v.storage.directory import DirectoryKind, exclusive, read_description, unchanged
 from alti2v.storage.layout import (
     ALIASES_FILE,
     CRAWL_LOCK_FILE,
@@ -35,6 +39,8 @@ from alti2v.storage.layout import (
     IMPLICATIONS_FILE,
     LEDGER_FILE,
     POSTS,
+    REPLACED,
+    REPLACED_FILE,
     STORE_TAGS,
     TAGS_FILE,
     Table,
@@ -47,21 +53,29 @@ from alti2v.storage.table import read_table, schema
 
 
 def verify_store(
-    store: Path, *, repair: bool = False, progress: ProgressHook = ignore_progress
+    store: Path, *, url: str | None = None, repair: bool = False, progress: ProgressHook = ignore_progress
 ) -> Verification:
     """Re-read a whole store: compare every picture with its md5, and tables and tar files with the ledger.
 
-    With `repair`, a damaged ledger is rebuilt from the tables and tar files, damaged tar files and tables
-    are written again, and posts whose picture is lost become pending, so that the next crawl downloads them.
+    Without `repair`, nothing is written into the folder. With it, a damaged ledger is rebuilt from the tables
+    and tar files, damaged tar files and tables are written again, and posts whose picture is lost become
+    pending, so that the next crawl downloads them.
+
+    Args:
+        store: Folder.
+        url: URL that the store is uploaded to; None if all of it is in the folder. A URL that only the store's
+            description names is never requested, because the store may come from somebody else.
+        repair: True to repair.
+        progress: Hook.
 
     Raises:
-        UsageError: the folder is not a store, or a crawl is writing into it.
+        UsageError: the folder is not a store, or has another URL, or a crawl is writing into it.
         DamagedError: the ledger of a store behind a URL is lost.
         StorageError: the URL cannot be read.
     """
-    url = read_description(store, DirectoryKind.STORE).get("url")
+    _check_url(store, url)
     upload = None if url is None else StoreUpload(store, open_remote(url))
-    with exclusive(store, CRAWL_LOCK_FILE):
+    with (exclusive if repair else unchanged)(store, CRAWL_LOCK_FILE):
         check = _Check(store=store, repair=repair, progress=progress, upload=upload)
         if repair:
             sweep(store)
@@ -77,10 +91,31 @@ def verify_store(
                     "remove the url from its store.json, then run `alti2v verify --repair` again"
                 )
             rebuild_ledger(store)
-        with Ledger(store / LEDGER_FILE) as ledger:
+        with Ledger(store / LEDGER_FILE, readonly=not repair) as ledger:
             check.tars(ledger)
             check.tables(ledger)
         return check.result()
+
+
+def _check_url(store: Path, url: str | None) -> None:
+    stated = read_description(store, DirectoryKind.STORE).get("url")
+    if url is not None and str(stated).rstrip("/") != url.rstrip("/"):
+        raise UsageError(f"{store} does not belong to {url}: give the folder that `alti2v crawl` had as --work")
+    if url is None and stated is not None:
+        raise UsageError(
+            f"{store} keeps its pictures at {stated}: "
+            f"if that is yours, run `alti2v verify {stated} --work {store}`"
+        )
+
+
+class _Place(Enum):
+    """Place of a whole picture in a tar file, compared with the ledger."""
+
+    RIGHT = auto()
+    FORMER = auto()  # of a file that its post had before
+    OTHER_FILE = auto()  # where the ledger has the picture of its post, but of another file of the board
+    DEAD = auto()  # another post with the same bytes was listed earlier, or a later tar file holds them
+    STRAY = auto()  # not where the ledger says, or not in the ledger
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,78 +143,123 @@ class _Check:
     def tars_alone(self) -> None:
         """Check the tar files without a ledger: each picture against its own JSON member."""
         for number in tar_numbers(self.store):
-            size = (self.store / images_tar(number)).stat().st_size
-            for _ in self._scan(TarState(number=number, size=size, sealed=False), total=None):
+            path = self.store / images_tar(number)
+            tar = TarState(number=number, size=path.stat().st_size, sealed=False)
+            for _ in self._scan(tar, path, total=None):
                 pass
 
     def tars(self, ledger: Ledger) -> None:
         """Compare every tar file with the ledger."""
         states = ledger.tars.all()
         for tar in states:
-            name = images_tar(tar.number)
-            # Uploaded tar files are downloaded one at a time.
-            is_temporary = self.upload is not None and self.upload.fetch_back(ledger, name)
-            before = len(self.findings)
-            self._tar(ledger, tar)
-            if self.upload is not None and is_temporary:
-                if self.repair and len(self.findings) > before:
-                    self.upload.forget(ledger, name)  # the next crawl uploads it again
-                else:
-                    (self.store / name).unlink(missing_ok=True)
+            with self._local_tar(ledger, images_tar(tar.number)) as path:
+                self._tar(ledger, tar, path)
         last = states[-1].number if states else -1
         for number in sorted(set(tar_numbers(self.store)) - {tar.number for tar in states}):
             # A file after the last one is left by a kill before its first commit, and does not count.
             if number < last:
                 self.report(images_tar(number), "the ledger does not know this file")
 
-    def _tar(self, ledger: Ledger, tar: TarState) -> None:
+    @contextlib.contextmanager
+    def _local_tar(self, ledger: Ledger, name: str) -> Iterator[Path]:
+        """Provide a tar file; uploaded ones are downloaded one at a time, into the store only for a repair."""
+        if self.upload is None or not is_uploaded(ledger, name):
+            yield self.store / name
+            return
+        if not self.repair:
+            with tempfile.TemporaryDirectory(prefix="alti2v-") as folder:
+                yield self.upload.fetch_back(name, Path(folder))
+            return
+        before = len(self.findings)
+        path = self.upload.fetch_back(name, self.store)
+        yield path
+        if len(self.findings) > before:
+            self.upload.forget(ledger, name)  # the next crawl uploads it again
+        else:
+            path.unlink(missing_ok=True)
+
+    def _tar(self, ledger: Ledger, tar: TarState, path: Path) -> None:
         name = images_tar(tar.number)
         expected = ledger.posts.stored_in(tar.number)
-        if not (self.store / name).exists():
+        if not path.exists():
             self.report(name, f"is missing, with {len(expected)} pictures")
             if self.repair:
                 self._make_pending(ledger, expected, name)
                 with ledger.transaction():
+                    ledger.replaced.forget_places(tar.number)
                     ledger.tars.forget(tar.number)
             return
         before = len(self.findings)
-        keep = self._pictures(ledger, tar, expected)
+        keep = self._pictures(ledger, tar, path, expected)
         if self.repair and len(self.findings) > before:
-            self._make_pending(ledger, expected.keys() - keep.keys(), name)
-            rewrite_tar(self.store, ledger, tar, sorted(keep.values(), key=lambda each: each.span.offset))
+            self._make_pending(ledger, expected.keys() - keep.of_posts.keys(), name)
+            rewrite_tar(self.store, ledger, tar, keep)
 
     def _pictures(
-        self, ledger: Ledger, tar: TarState, expected: Mapping[int, tuple[int, int, str]]
-    ) -> dict[int, WholePicture]:
-        """Compare one tar file with the ledger; return its whole pictures by post."""
+        self, ledger: Ledger, tar: TarState, path: Path, expected: Mapping[int, tuple[int, int, str]]
+    ) -> TarContent:
+        """Compare one tar file with the ledger; return its whole pictures."""
         name = images_tar(tar.number)
-        size = (self.store / name).stat().st_size
+        size = path.stat().st_size
         if size < tar.size:
             self.report(name, f"has {size:,} bytes of {tar.size:,}")
-        good: dict[int, WholePicture] = {}
-        strays: dict[int, WholePicture] = {}
-        broken: set[int] = set()
-        for member in self._scan(tar, total=ledger.posts.counts().stored):
+        former = ledger.replaced.stored_in(tar.number)
+        found: dict[_Place, list[WholePicture]] = {place: [] for place in _Place}
+        told: set[int] = set()  # posts whose damage is reported
+        for member in self._scan(tar, path, total=ledger.posts.counts().stored):
             if isinstance(member, BrokenMember):
-                broken.add(member.post_id or 0)
-            elif expected.get(member.post_id) == (member.span.offset, member.span.size, member.stored.md5):
-                good[member.post_id] = member
-            elif ledger.posts.duplicate_of(member.post_id) is not None:
-                continue  # dead bytes: another post with the same bytes was listed earlier
-            elif ledger.posts.tar_of(member.post_id) in (None, tar.number):  # else a later file holds it
-                strays[member.post_id] = member
+                told.add(member.post_id or 0)
+                continue
+            place = self._place(ledger, member, tar.number, expected.get(member.post_id), former)
+            found[place].append(member)
+            if place is _Place.OTHER_FILE:
+                told.add(member.post_id)
+                self.report(f"{name}: {member_key(member.post_id)}", "is of another file than its post")
+        good = {member.post_id: member for member in found[_Place.RIGHT]}
+        strays = {member.post_id: member for member in found[_Place.STRAY]}
+        replaced = (*found[_Place.FORMER], *found[_Place.OTHER_FILE])
+        self._report_lost(name, former, replaced)
         for post_id in sorted(expected.keys() - good.keys()):
-            if post_id in strays or post_id not in broken:
+            if post_id in strays or post_id not in told:
                 what = "is at another place than the ledger says" if post_id in strays else "is not there"
                 self.report(f"{name}: {member_key(post_id)}", what)
         for post_id in sorted(strays.keys() - expected.keys()):
             self.report(f"{name}: {member_key(post_id)}", "is there, but not in the ledger")
-        return strays | good
+        return TarContent(of_posts=strays | good, replaced=replaced)
 
-    def _scan(self, tar: TarState, *, total: int | None) -> Iterator[WholePicture | BrokenMember]:
+    def _place(
+        self,
+        ledger: Ledger,
+        picture: WholePicture,
+        tar: int,
+        expected: tuple[int, int, str] | None,
+        former: Collection[tuple[int, int, int, str]],
+    ) -> _Place:
+        """Compare the place of a picture with the ledger."""
+        post_id = picture.post_id
+        found = (picture.span.offset, picture.span.size, picture.stored.md5)
+        md5 = ledger.posts.board_md5(post_id)
+        is_of_row = md5 is None or picture.post.md5 in (None, md5)  # by the board's MD5
+        if expected == found:
+            return _Place.RIGHT if is_of_row else _Place.OTHER_FILE
+        if (post_id, *found) in former or not is_of_row:
+            return _Place.FORMER
+        if ledger.posts.duplicate_of(post_id) is not None:
+            return _Place.DEAD
+        is_here = ledger.posts.tar_of(post_id) in (None, tar)  # else a later file holds it
+        return _Place.STRAY if is_here else _Place.DEAD
+
+    def _report_lost(
+        self, name: str, former: Collection[tuple[int, int, int, str]], found: Sequence[WholePicture]
+    ) -> None:
+        places = {(each.post_id, each.span.offset, each.span.size, each.stored.md5) for each in found}
+        for post_id, *_ in sorted(set(former) - places):
+            self.report(f"{name}: {member_key(post_id)}", "a former file of the post is not there")
+
+    def _scan(self, tar: TarState, path: Path, *, total: int | None) -> Iterator[WholePicture | BrokenMember]:
         """Scan a tar file, and report broken members."""
         name = images_tar(tar.number)
-        for member in scan(self.store / name, length=tar.size):
+        for member in scan(path, length=tar.size):
             if isinstance(member, BrokenMember):
                 key = "" if member.post_id is None else f": {member_key(member.post_id)}"
                 self.report(f"{name}{key}", f"{member.what} (byte {member.offset:,})")
@@ -206,6 +286,7 @@ class _Check:
             if part not in stale and self._is_damaged_part(ledger, part, categories):
                 stale.add(part)
         self._history(ledger)
+        self._replaced(ledger)
         self._relations(ledger)
         are_tags_damaged = was_exported and self._is_damaged(
             TAGS_FILE, STORE_TAGS, _batches(STORE_TAGS, tag_rows(ledger, categories))
@@ -250,6 +331,14 @@ class _Check:
         if is_damaged and self.repair:
             export_history(self.store, ledger)
 
+    def _replaced(self, ledger: Ledger) -> None:
+        count = ledger.replaced.count()
+        if not count or ledger.state.get(StateKey.EXPORTED_REPLACED) != str(count):
+            return  # an interrupted crawl has not exported it yet
+        is_damaged = self._is_damaged(REPLACED_FILE, REPLACED, _batches(REPLACED, ledger.replaced.rows()))
+        if is_damaged and self.repair:
+            export_replaced(self.store, ledger)
+
     def _relations(self, ledger: Ledger) -> None:
         """Compare the tables of tag relations with their checksums: the ledger does not hold the relations."""
         for file in (ALIASES_FILE, IMPLICATIONS_FILE):
@@ -276,7 +365,7 @@ def _batches(table: Table, rows: Iterable[Mapping[str, object]]) -> Iterator[pa.
 def _ledger_damage(store: Path) -> str:
     """Return what is wrong with the ledger as a file; "" if nothing is."""
     try:
-        with Ledger(require_ledger(store)) as ledger:
+        with Ledger(require_ledger(store), readonly=True) as ledger:
             return "" if ledger.is_sound() else "is damaged"
     except DamagedError as exc:
         return _without_advice(exc).removeprefix(f"{store / LEDGER_FILE} ")

@@ -204,6 +204,28 @@ def exclusive(path: Path, lock_file: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def unchanged(path: Path, lock_file: str) -> Iterator[None]:
+    """Keep other processes from writing into a directory for the duration of the block; write nothing into it.
+
+    A directory without a lock file, such as a copy, or one whose lock file cannot be read, is not locked.
+
+    Raises:
+        UsageError: Another process is writing.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path / lock_file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            stack.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"{path} is in use by process {_process_in(descriptor)}: wait until it ends, or stop it"
+                ) from None
+        yield
+
+
 def missing_file(folder: Path, name: str) -> DamagedError:
     """Return the error for a file that a store or dataset should have."""
     return DamagedError(f"{folder / name} is missing: run `alti2v verify {folder} --repair`")

@@ -22,6 +22,7 @@ IMAGES_DIR = "images"
 POSTS_DIR = "posts"
 TAGS_FILE = "tags.parquet"
 HISTORY_FILE = "history.parquet"
+REPLACED_FILE = "replaced.parquet"
 ALIASES_FILE = "tag_aliases.parquet"
 IMPLICATIONS_FILE = "tag_implications.parquet"
 
@@ -208,6 +209,7 @@ STORE_FILES = (
     (posts_table(0), "table `posts`: one row per listed post, failures included"),
     (TAGS_FILE, "table `store_tags`: one row per tag"),
     (HISTORY_FILE, "table `history`: changes of tags, where a later listing found any"),
+    (REPLACED_FILE, "table `replaced`: former files of posts, where the board replaced any"),
     (ALIASES_FILE, "table `tag_aliases`: other names of tags, if they were requested"),
     (IMPLICATIONS_FILE, "table `tag_implications`: tags that imply other tags, if they were requested"),
 )
@@ -365,6 +367,24 @@ HISTORY = Table(
     ),
 )
 
+REPLACED = Table(
+    "replaced",
+    (
+        Column("id", "int64", "the board's post number", least=0),
+        Column("seen_at", "timestamp", "time when the crawl found that the board had replaced the file"),
+        Column("md5", "string", "MD5 of the former original as the board imported it", nullable=True),
+        Column("file_url", "string", "URL of the former original", nullable=True),
+        Column("fetched_url", "string", "URL of the stored bytes, if there are any", nullable=True),
+        Column("tar", "int32", "number of the tar file in images/ that still holds them", nullable=True),
+        Column("offset", "int64", "first byte of the picture in that tar", nullable=True),
+        Column("size", "int64", "size of the picture, bytes", nullable=True),
+        Column("stored_format", "string", "JPEG, PNG, GIF or WEBP, by content", nullable=True),
+        Column("stored_width", "int32", "width of the stored picture, px", nullable=True),
+        Column("stored_height", "int32", "height of the stored picture, px", nullable=True),
+        Column("stored_md5", "string", "MD5 of the stored bytes", nullable=True),
+    ),
+)
+
 TAG_ALIASES = Table(
     "tag_aliases",
     (
@@ -458,7 +478,7 @@ REMOVED = Table(
 )
 
 TABLES = (
-    *(POSTS, STORE_TAGS, HISTORY, TAG_ALIASES, TAG_IMPLICATIONS),
+    *(POSTS, STORE_TAGS, HISTORY, REPLACED, TAG_ALIASES, TAG_IMPLICATIONS),
     *(DATASET_TAGS, METADATA, OUTCOMES, SURVEY, REMOVED),
 )
 

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import filecmp
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -49,15 +50,17 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory and its parents; its name survives a power cut.
+    """Create a directory and its parents; their names survive a power cut.
 
     Raises:
         StorageError: The file system refuses.
     """
     with storage_errors(path):
-        if not path.is_dir():
+        new = list(itertools.takewhile(lambda folder: not folder.is_dir(), (path, *path.parents)))
+        if new:
             path.mkdir(parents=True, exist_ok=True)
-            fsync_directory(path.parent)
+        for folder in reversed(new):
+            fsync_directory(folder.parent)
 
 
 def fsync_directory(path: Path) -> None:

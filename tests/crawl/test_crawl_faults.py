@@ -46,7 +46,8 @@ def test_f08_what_is_no_picture_is_not_stored(board: Board, tmp_path: Path, answ
     """F08: whatever its type claims; it may pass, so it is tried again before it is believed."""
     site = board(ids=[7, 9])
     site.script("/samples/0/sample_p7", answer)
-    site.script("/samples/2/sample_p9", *[answer] * 9)
+    for address in ("/samples/2/sample_p9", "/images/2/p9"):
+        site.script(address, *[answer] * 9)
     report = crawl_board(config(tmp_path / "store", site))
 
     assert (report.stored, report.failed) == (1, {"not_image": 1})
@@ -81,11 +82,12 @@ def test_f24_a_jpg_that_is_something_else_is_a_kind(
 ) -> None:
     """F24: the bytes decide; none but JPEG, PNG, GIF and WebP is stored, nor asked for again."""
     site = board(ids=[7])
-    site.script("/samples/", *[body(content)] * 5)
+    for address in ("/samples/", "/images/"):
+        site.script(address, *[body(content)] * 5)
     report = crawl_board(config(tmp_path / "store", site))
 
     assert (report.stored, report.failed) == (0, {kind: 1})
-    assert len(site.asked("/samples/")) == 1
+    assert (len(site.asked("/samples/")), len(site.asked("/images/"))) == (1, 1)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF"])

@@ -80,7 +80,7 @@ def test_the_store_is_behind_the_url(tmp_path: Path, site: ScriptedBoard, s3: S3
     pd.testing.assert_frame_equal(content(copy), content(tmp_path / "local"))
     assert {finding.where for finding in verify_store(copy, repair=True).findings} == {"crawl.sqlite"}
     assert verify_store(copy).findings == ()
-    assert verify_store(tmp_path / "work").findings == ()
+    assert verify_store(tmp_path / "work", url=URL).findings == ()
     assert tars(tmp_path / "work") == []
 
 
@@ -108,7 +108,7 @@ def test_f41_puts_that_fail_stop_the_crawl_and_lose_nothing(
 
     assert report.complete
     assert len(pd.read_parquet(copy_of(s3, tmp_path / "copy") / "posts")) == POSTS
-    assert verify_store(tmp_path / "work").findings == ()
+    assert verify_store(tmp_path / "work", url=URL).findings == ()
     asked = site.asked("/samples")
     assert len(asked) - POSTS <= 64 + 16 + 16  # what the stop found in flight
 
@@ -124,7 +124,7 @@ def test_f41_puts_that_fail_once_are_tried_again(
     assert report.complete
     assert s3.faults_left == 0
     assert s3.puts("stores/one/images/images-000000.tar") >= 2
-    assert verify_store(tmp_path / "work").findings == ()
+    assert verify_store(tmp_path / "work", url=URL).findings == ()
     assert len(pd.read_parquet(copy_of(s3, tmp_path / "copy") / "posts")) == POSTS
 
 
@@ -142,7 +142,7 @@ def test_f41_credentials_that_expire_stop_the_crawl_and_lose_nothing(
     assert report.complete
     assert s3.puts("stores/one/images/images-000000.tar") == first == 1
     assert len(pd.read_parquet(copy_of(s3, tmp_path / "copy") / "posts")) == POSTS
-    assert verify_store(tmp_path / "work").findings == ()
+    assert verify_store(tmp_path / "work", url=URL).findings == ()
 
 
 def test_f41_many_parts_are_one_object_or_none(
@@ -161,7 +161,7 @@ def test_f41_many_parts_are_one_object_or_none(
 
     assert [name for name in seen if name.endswith(".tar")] == []
     assert report.complete
-    assert verify_store(tmp_path / "work").findings == ()
+    assert verify_store(tmp_path / "work", url=URL).findings == ()
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_killed_and_started_again_it_is_whole(
     pd.testing.assert_frame_equal(
         content(copy_of(s3, tmp_path / "copy")), content(tmp_path / "local"), check_like=True
     )
-    assert verify_store(tmp_path / "work").findings == ()
+    assert verify_store(tmp_path / "work", url=URL).findings == ()
 
 
 def test_damage_behind_the_url_is_found_and_mended(tmp_path: Path, site: ScriptedBoard, s3: S3Server) -> None:
@@ -214,16 +214,16 @@ def test_damage_behind_the_url_is_found_and_mended(tmp_path: Path, site: Scripte
     damaged[700] ^= 1
     s3.client.put_object(Bucket=BUCKET, Key=key, Body=bytes(damaged))
 
-    found = verify_store(tmp_path / "work").findings
+    found = verify_store(tmp_path / "work", url=URL).findings
     assert found
     assert all("images-000001.tar" in finding.where for finding in found)
-    verify_store(tmp_path / "work", repair=True)
+    verify_store(tmp_path / "work", url=URL, repair=True)
     before = len(site.asked("/samples"))
     report = crawl_board(config(tmp_path / "work", site, url=URL))
 
     assert report.stored == POSTS
     assert len(site.asked("/samples")) == before + 1
-    assert verify_store(tmp_path / "work").findings == ()
+    assert verify_store(tmp_path / "work", url=URL).findings == ()
 
 
 def test_bad_input_is_one_line(

@@ -58,6 +58,7 @@ def test_what_stays_cut_fails_and_is_tried_by_the_next_crawl(tmp_path: Path) -> 
     cut = GIF[: len(GIF) // 2]
     with ScriptedBoard(ids=[1]) as site:
         site.script("/samples/", file(cut), file(cut))
+        site.script("/images/", lambda _: web.Response(status=404))
         first = crawl(tmp_path / "store", site, tries=2)
         site.script("/samples/", file(GIF))
         second = crawl(tmp_path / "store", site)

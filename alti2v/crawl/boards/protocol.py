@@ -8,6 +8,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Protocol
 
+from alti2v.crawl.boards.values import url_extension
 from alti2v.records import Post, Tag, composed
 
 VIDEO = frozenset({"mp4", "webm", "m4v", "mov", "avi", "mkv"})
@@ -227,15 +228,16 @@ class TagBoard(Protocol):
         ...
 
 
-def skip_reason(post: Post) -> Skip | None:
-    """Return the reason to skip a post; None if its file is wanted."""
+def skip_reason(post: Post, *, samples: bool = False) -> Skip | None:
+    """Return the reason to skip a post; None if its file is wanted.
+
+    Args:
+        post: Post.
+        samples: True if the sample will do, whatever the kind of the original.
+    """
+    has_sample = post.sample_url is not None and url_extension(post.sample_url) in PICTURE
     extension = post.file_ext
-    if extension in VIDEO:
-        return Skip.VIDEO
-    if extension == "swf":
-        return Skip.FLASH
-    if extension == "zip":
-        return Skip.UGOIRA
-    if extension not in PICTURE:
-        return Skip.UNSUPPORTED
+    if extension not in PICTURE and not (samples and has_sample):
+        named = {"swf": Skip.FLASH, "zip": Skip.UGOIRA}
+        return Skip.VIDEO if extension in VIDEO else named.get(extension, Skip.UNSUPPORTED)
     return Skip.HIDDEN if post.file_url is None and post.sample_url is None else None

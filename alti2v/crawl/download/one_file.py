@@ -11,7 +11,7 @@ from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.config import PRODUCT
 from alti2v.crawl.http.memory_budget import Reservation
 from alti2v.crawl.http.results import Purpose, Received
-from alti2v.crawl.http.retry import FailedTry, FailKind, GiveUp, RetryPolicy, decide
+from alti2v.crawl.http.retry import HEALABLE, FailKind, GiveUp, RetryPolicy, decide
 from alti2v.crawl.store.ledger.posts import Outcome
 from alti2v.crawl.store.post_json import FileRequest, ReceivedFile
 from alti2v.records import Status
@@ -47,35 +47,42 @@ async def fetch(
     if request.wait_s:
         await sleep(request.wait_s)
     attempts, tries = request.attempts, request.tries
-    failure = FailedTry(kind=FailKind.BAD_URL, message="the board shows no address")
-    for url in addresses(request, original=rules.original):
+    passed_over, failure = request.passed_over, None
+    urls = addresses(request, original=rules.original)
+    if not urls:
+        return _skipped(Skip.HIDDEN, error="", attempts=attempts)
+    for url in urls:
+        is_last = url == urls[-1]
         while True:
             tries += 1
             attempts += 1
             answer = await client.get(
-                url, purpose=Purpose.FILE, max_bytes=rules.max_bytes, reservation=reservation
+                url,
+                purpose=Purpose.FILE,
+                max_bytes=rules.max_bytes,
+                reservation=reservation,
+                is_last=is_last,
             )
             if isinstance(answer, Received):
-                return _received(answer, request, url=url, attempts=attempts, tries=tries)
+                return _received(
+                    answer, request, url=url, attempts=attempts, tries=tries, passed_over=passed_over
+                )
             failure = answer
             reservation.release()
             if failure.kind is FailKind.HOST_DOWN:
                 return None
-            decision = decide(failure, tries=tries, policy=policy, rng=rng)
+            decision = decide(failure, tries=tries, policy=policy, rng=rng, is_last=is_last)
             if isinstance(decision, GiveUp):
                 break
             await sleep(decision.delay_s)
-        if failure.kind is not FailKind.HTTP_404:
-            break
-        tries = 0  # a listed sample that does not exist: try the original
-    else:
-        if attempts == request.attempts:
-            return _skipped(Skip.HIDDEN, error="", attempts=attempts)
-    if failure.kind is FailKind.ROBOTS:
-        return _skipped(Skip.ROBOTS, error=failure.message, attempts=request.attempts)
+        if failure.kind is FailKind.ROBOTS:
+            return _skipped(Skip.ROBOTS, error=failure.message, attempts=request.attempts)
+        passed_over = passed_over or (failure.kind.value if failure.kind in HEALABLE else "")
+        tries = 0  # a listed sample that cannot be had: try the original
+    assert failure is not None
     return Outcome(
         status=Status.FAILED,
-        reason=failure.kind.value,
+        reason=passed_over or failure.kind.value,  # a passing failure of either is worth another run
         error=failure.message,
         attempts=attempts,
         http_status=failure.status,
@@ -89,7 +96,7 @@ def addresses(request: FileRequest, *, original: bool) -> tuple[str, ...]:
 
 
 def _received(
-    received: Received, request: FileRequest, *, url: str, attempts: int, tries: int
+    received: Received, request: FileRequest, *, url: str, attempts: int, tries: int, passed_over: str
 ) -> ReceivedFile | Outcome:
     if any(map(_is_opt_out, received.robots_tag.split(","))):
         return _skipped(Skip.OPT_OUT, error=received.robots_tag, attempts=attempts)
@@ -101,6 +108,7 @@ def _received(
         tries=tries,
         content=received.body,
         has_mismatched=request.has_mismatched,
+        passed_over=passed_over,
     )
 
 

@@ -109,10 +109,12 @@ class DownloadPipeline:
                 after_seq = rows[-1].request.seq
                 self._in_flight |= {row.request.seq: row for row in rows}
                 self._downloads.request([row.request for row in rows])
-            elif listing_had_ended and not self._in_flight:  # files in flight may be requested again
-                break
-            else:
+            elif not listing_had_ended or self._in_flight:  # files in flight may be requested again
                 await self._woken.wait()
+            elif after_seq >= 0:
+                after_seq = -1  # the board may have replaced files of posts before this one
+            else:
+                break
         self._downloads.end_requests()
 
     async def _validate_batches(self, tasks: asyncio.TaskGroup) -> None:

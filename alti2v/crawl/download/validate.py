@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 from random import Random
 
-from alti2v.crawl.http.retry import FailedTry, FailKind, GiveUp, RetryPolicy, decide
+from alti2v.crawl.http.retry import HEALABLE, FailedTry, FailKind, GiveUp, RetryPolicy, decide
 from alti2v.crawl.store.ledger.posts import Outcome, Pending
 from alti2v.crawl.store.post_json import FileRequest, ReceivedFile, Stored
 from alti2v.crawl.store.writer import FetchedFile, MissingFile
@@ -42,17 +42,21 @@ def validate(
     is_mismatch = stored.kind is FailKind.MD5_MISMATCH
     # Mismatched bytes are requested once more, whatever the failures before them.
     tries = 1 + result.has_mismatched if is_mismatch else result.tries
-    decision = decide(stored, tries=tries, policy=policy, rng=rng)
+    request = pending.request
+    is_sample = request.file_url is not None and result.requested != request.file_url
+    decision = decide(stored, tries=tries, policy=policy, rng=rng, is_last=not is_sample)
+    if isinstance(decision, GiveUp) and is_sample:  # what is there is no sample: try the original
+        passed_over = stored.kind.value if stored.kind in HEALABLE else ""
+        return replace(request, attempts=result.attempts, sample_url=None, passed_over=passed_over)
     if isinstance(decision, GiveUp):
         outcome = Outcome(
             status=Status.FAILED,
-            reason=stored.kind.value,
+            reason=result.passed_over or stored.kind.value,
             error=stored.message,
             attempts=result.attempts,
             http_status=stored.status,
         )
         return MissingFile(pending=pending, outcome=outcome)
-    request = pending.request
     return replace(
         request,
         attempts=result.attempts,
@@ -61,6 +65,7 @@ def validate(
         tries=result.tries,
         wait_s=decision.delay_s,
         has_mismatched=result.has_mismatched or is_mismatch,
+        passed_over=result.passed_over,
     )
 
 

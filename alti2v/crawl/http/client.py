@@ -20,7 +20,7 @@ from alti2v.crawl.http.host import Host
 from alti2v.crawl.http.memory_budget import Reservation
 from alti2v.crawl.http.proxies import names_private_host
 from alti2v.crawl.http.rate_limit import Pace
-from alti2v.crawl.http.request import Bounds, Route, is_breakdown, is_refusal, request
+from alti2v.crawl.http.request import Bounds, Route, is_breakdown, is_refusal, may_be_missing, request
 from alti2v.crawl.http.results import Moved, Purpose, Received, Throttled
 from alti2v.crawl.http.resume import Partials
 from alti2v.crawl.http.retry import FailedTry, FailKind
@@ -121,7 +121,13 @@ class Client:
         return any(host.has_banned_us for host in self._hosts.values())
 
     async def get(
-        self, url: str, *, purpose: Purpose, max_bytes: int, reservation: Reservation | None = None
+        self,
+        url: str,
+        *,
+        purpose: Purpose,
+        max_bytes: int,
+        reservation: Reservation | None = None,
+        is_last: bool = True,
     ) -> Received | FailedTry:
         """Fetch one address, following at most five redirects.
 
@@ -132,6 +138,8 @@ class Client:
             purpose: Purpose of the request; files are subject to robots.txt.
             max_bytes: Maximum size of the body.
             reservation: Memory for the body; None if it is not counted.
+            is_last: False if another address of the same file is left to try, so that an answer which may mean
+                a missing file says nothing about the host yet.
         """
         for hop in range(MAX_REDIRECTS + 1):
             origin = origin_of(url)
@@ -147,7 +155,7 @@ class Client:
                 if refused is not None:
                     return refused
             outcome = await self._get_from(
-                host, url, purpose=purpose, max_bytes=max_bytes, reservation=reservation
+                host, url, purpose=purpose, max_bytes=max_bytes, reservation=reservation, is_last=is_last
             )
             if not isinstance(outcome, Moved):
                 return outcome
@@ -211,7 +219,14 @@ class Client:
         return self._hosts[origin]
 
     async def _get_from(
-        self, host: Host, url: str, *, purpose: Purpose, max_bytes: int, reservation: Reservation | None = None
+        self,
+        host: Host,
+        url: str,
+        *,
+        purpose: Purpose,
+        max_bytes: int,
+        reservation: Reservation | None = None,
+        is_last: bool = True,
     ) -> Received | FailedTry | Moved:
         state, config = host.states[purpose], self._config
         bounds = Bounds(
@@ -228,7 +243,9 @@ class Client:
                     continue
                 was_probe = state.breaker.is_open
                 try:
-                    outcome = await self._request(host, url, purpose, bounds=bounds, was_probe=was_probe)
+                    outcome = await self._request(
+                        host, url, purpose, bounds=bounds, was_probe=was_probe, is_last=is_last
+                    )
                 finally:
                     if was_probe:
                         host.end_probe(purpose)
@@ -237,7 +254,7 @@ class Client:
         return FailedTry(kind=FailKind.HOST_DOWN, message=state.down)
 
     async def _request(
-        self, host: Host, url: str, purpose: Purpose, *, bounds: Bounds, was_probe: bool
+        self, host: Host, url: str, purpose: Purpose, *, bounds: Bounds, was_probe: bool, is_last: bool
     ) -> Received | FailedTry | Moved | None:
         """Send one request and update the host's state; return None if the host asked for a pause."""
         sent_s = self._clock()
@@ -249,7 +266,9 @@ class Client:
             host.throttled(outcome.status, outcome.retry_after, wall=self._wall())
             return None
         status = outcome.status if not isinstance(outcome, Moved) else None
-        if is_refusal(outcome, purpose):
+        if not (is_last or was_probe) and may_be_missing(outcome):
+            pass  # the next address of the file tells whether this is about the host
+        elif is_refusal(outcome, purpose):
             host.refused(purpose, url, f"HTTP {status}")
         elif is_breakdown(outcome):
             message = outcome.message if isinstance(outcome, FailedTry) else f"HTTP {status}"

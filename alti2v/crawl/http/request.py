@@ -17,7 +17,7 @@ from alti2v.crawl.http.memory_budget import Reservation
 from alti2v.crawl.http.proxies import Proxy
 from alti2v.crawl.http.results import Moved, Purpose, Received, Throttled
 from alti2v.crawl.http.resume import Partial, Partials
-from alti2v.crawl.http.retry import OF_THE_HOST, FailedTry, FailKind, kind_of_status
+from alti2v.crawl.http.retry import OF_THE_HOST, FailedTry, FailKind, kind_of_status, may_be_of_the_file
 from alti2v.crawl.http.ssrf_guard import PRIVATE, PrivateAddressError
 
 _PARTIAL_CONTENT = 206
@@ -207,8 +207,22 @@ def is_refusal(answer: Received | FailedTry | Moved, purpose: Purpose) -> bool:
         case Received() if purpose is Purpose.API:
             return answer.status in (401, 403, 451)
         case Received():
-            return answer.body[:256].lstrip().lower().startswith((b"<!doctype html", b"<html"))
+            return _is_page(answer)
     return False
+
+
+def may_be_missing(answer: Received | FailedTry | Moved) -> bool:
+    """Return whether the answer to a request for a file may mean that this file is not there."""
+    match answer:
+        case FailedTry():
+            return may_be_of_the_file(answer)
+        case Received():
+            return _is_page(answer)
+    return False
+
+
+def _is_page(answer: Received) -> bool:
+    return answer.body[:256].lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
 def is_breakdown(answer: Received | FailedTry | Moved) -> bool:

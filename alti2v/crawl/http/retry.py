@@ -76,6 +76,15 @@ HEALABLE = frozenset(
     }
 )
 
+# The answers that a board gives for a file that is not there, besides a plain 404.
+_OF_THE_FILE = frozenset(
+    {
+        *(FailKind.HTTP_404, FailKind.HTTP_4XX, FailKind.FORBIDDEN),
+        *(FailKind.NOT_IMAGE, FailKind.TRUNCATED_BODY),
+    }
+)
+_TRIES_BEFORE_ANOTHER = 3  # of an address with such an answer, while another address of the same file is left
+
 # Several of these in a row mean that the host is down.
 OF_THE_HOST = HEALABLE - {FailKind.THROTTLED}
 
@@ -93,6 +102,11 @@ class FailedTry:
     kind: FailKind
     message: str
     status: int | None = None
+
+
+def may_be_of_the_file(failure: FailedTry) -> bool:
+    """Return whether a failure may mean that this file is not there, rather than trouble of the host."""
+    return failure.kind in _OF_THE_FILE or failure.status == 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,11 +157,23 @@ class GiveUp:
     """Record the failure."""
 
 
-def decide(failure: FailedTry, *, tries: int, policy: RetryPolicy, rng: Random) -> Retry | GiveUp:
-    """Decide what to do after `tries` tries, the last of which failed."""
+def decide(
+    failure: FailedTry, *, tries: int, policy: RetryPolicy, rng: Random, is_last: bool = True
+) -> Retry | GiveUp:
+    """Decide what to do after `tries` tries, the last of which failed.
+
+    Args:
+        failure: Failure of the last try.
+        tries: Tries of this address so far.
+        policy: Limits of retries.
+        rng: Randomness of the back-off.
+        is_last: False if another address of the same file is left to try.
+    """
     if failure.kind not in _TRIES:
         return GiveUp()
     allowed = min(policy.tries, _TRIES[failure.kind] or policy.tries)
+    if not is_last and may_be_of_the_file(failure):
+        allowed = min(allowed, _TRIES_BEFORE_ANOTHER)
     if tries >= allowed:
         return GiveUp()
     return Retry(rng.uniform(0, min(policy.ceiling_s, policy.base_s * 2 ** (tries - 1))))

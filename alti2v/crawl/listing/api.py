@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from alti2v.crawl.boards.protocol import Board, Conditions, Refusal, Unreadable, Wall
+from alti2v.crawl.boards.protocol import Board, Conditions, Refusal, Skip, Unreadable, Wall, skip_reason
 from alti2v.crawl.listing.pages import Pager
 from alti2v.crawl.listing.requests import ApiRequests
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.writer_thread import StoreThread
+from alti2v.records import Post
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +41,18 @@ class ListingQuery:
     Attributes:
         terms: Search in the board's own terms.
         conditions: Conditions on posts beyond the search; posts that fail them are recorded as skipped.
+        samples: True unless the originals are wanted.
         now: Time of the listing, unix seconds.
     """
 
     terms: str
     conditions: Conditions
+    samples: bool = False
     now: int
+
+    def skip_reason(self, post: Post) -> Skip | None:
+        """Return the reason to skip a post that fulfils the conditions; None if its file is wanted."""
+        return skip_reason(post, samples=self.samples)
 
     @property
     def below(self) -> int | None:

@@ -123,6 +123,7 @@ def _commit_page(
             [post for post in page.posts if post.id >= (low or 0)] if is_cut else page.posts,
             deleted_ids=page.deleted_ids,
             wanted=query.conditions.hold_for,
+            skip=query.skip_reason,
             seen_at=query.now,
         )
         listing = after_page(listing, page, new=new)

@@ -165,7 +165,12 @@ class _Refresh:
         ledger = self.api.ledger
         known = [post for post in posts if ledger.posts.is_listed(post.id)]
         with ledger.transaction():
-            ledger.posts.add(known, wanted=self.query.conditions.hold_for, seen_at=self.query.now)
+            ledger.posts.add(
+                known,
+                wanted=self.query.conditions.hold_for,
+                skip=self.query.skip_reason,
+                seen_at=self.query.now,
+            )
         return ledger.posts.counts()
 
     def _commit_uncounted(self, posts: int) -> None:

@@ -123,7 +123,12 @@ async def read_tags(api: Api, config: CrawlConfig, *, on_progress: ProgressHook)
 
 def _query(api: Api, config: CrawlConfig) -> ListingQuery:
     terms = api.board.terms(config.search, config.conditions).text
-    return ListingQuery(terms=terms, conditions=config.conditions, now=int(time.time()))
+    return ListingQuery(
+        terms=terms,
+        conditions=config.conditions,
+        samples=config.files != "original",
+        now=int(time.time()),
+    )
 
 
 async def _check_ending(api: Api, config: CrawlConfig, ended: ListingState | ListingStopped) -> str:

@@ -47,6 +47,7 @@ class FileRequest:
         tries: Requests of this run to the first address whose bytes were not good.
         wait_s: Delay before the first request.
         has_mismatched: True if the file already came in this run with an md5 other than the board's.
+        passed_over: Kind of the passing failure for which the sample was given up in this run; "" if none.
     """
 
     seq: int
@@ -56,6 +57,7 @@ class FileRequest:
     tries: int = 0
     wait_s: float = 0.0
     has_mismatched: bool = False
+    passed_over: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,7 @@ class ReceivedFile:
         tries: Requests to this address in this run.
         content: Bytes.
         has_mismatched: Value of the request.
+        passed_over: Value of the request, or of its sample.
     """
 
     requested: str
@@ -79,6 +82,7 @@ class ReceivedFile:
     tries: int
     content: bytes | memoryview
     has_mismatched: bool = False
+    passed_over: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

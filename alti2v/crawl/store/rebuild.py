@@ -7,8 +7,9 @@ continue.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from alti2v.storage.layout import (
     IMAGES_DIR,
     LEDGER_FILE,
     POSTS,
+    REPLACED,
+    REPLACED_FILE,
     STORE_FILE,
     STORE_TAGS,
     TAGS_FILE,
@@ -37,6 +40,19 @@ from alti2v.storage.publish import publish
 from alti2v.storage.store import post_tables
 from alti2v.storage.table import read_table
 from alti2v.storage.tar import END_MARKER, OpenTar, read_span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TarContent:
+    """Whole pictures of a tar file.
+
+    Attributes:
+        of_posts: Pictures of the posts as they are now, by post.
+        replaced: Pictures of files that their posts had before.
+    """
+
+    of_posts: Mapping[int, WholePicture]
+    replaced: tuple[WholePicture, ...]
 
 
 def rebuild_ledger(store: Path) -> None:
@@ -81,6 +97,11 @@ def _fill(store: Path, path: Path) -> None:
                             removed=tuple(row["tags_removed"]),
                         )
                     )
+        with contextlib.suppress(Alti2vError, FileNotFoundError):
+            replaced = read_table(store / REPLACED_FILE, REPLACED).to_pylist()
+            with ledger.transaction():
+                for row in replaced:
+                    ledger.replaced.add({**row, "seen_at": int(row["seen_at"].timestamp())})
         numbers = tar_numbers(store)
         with ledger.transaction():
             for number in numbers:
@@ -128,20 +149,24 @@ def make_pending(ledger: Ledger, post_id: int, *, why: str) -> None:
     ledger.posts.record([(each, again) for each in (post_id, *ledger.posts.duplicates_of(post_id))])
 
 
-def rewrite_tar(store: Path, ledger: Ledger, tar: TarState, keep: Iterable[WholePicture]) -> None:
+def rewrite_tar(store: Path, ledger: Ledger, tar: TarState, keep: TarContent) -> None:
     """Write a damaged tar file again from its whole pictures, and record their new locations."""
     path = store / images_tar(tar.number)
     moved: list[WholePicture] = []
     size = 0
+    former = set(keep.replaced)
 
     def write(temporary: Path) -> None:
         nonlocal size
         new = OpenTar(temporary, committed=0)
         with path.open("rb") as old:
-            for picture in keep:
+            for picture in sorted((*keep.of_posts.values(), *former), key=lambda each: each.span.offset):
                 content = read_span(old, picture.span)
                 span = append_pair(new, post=picture.post, stored=picture.stored, content=content)
                 moved.append(replace(picture, span=span, end=new.size))
+                if picture in former:
+                    former.remove(picture)
+                    former.add(moved[-1])
         size = new.size
         if tar.sealed:
             new.seal()
@@ -150,9 +175,36 @@ def rewrite_tar(store: Path, ledger: Ledger, tar: TarState, keep: Iterable[Whole
 
     publish(path, write)
     with ledger.transaction():
+        ledger.replaced.forget_places(tar.number)
         for picture in moved:
-            _adopt(ledger, picture, tar=tar.number)
+            if picture not in former:
+                _adopt(ledger, picture, tar=tar.number)
+            else:
+                _adopt_former(ledger, picture, tar=tar.number)
         ledger.tars.set(TarState(number=tar.number, size=size, sealed=tar.sealed))
+
+
+def _adopt_former(ledger: Ledger, picture: WholePicture, *, tar: int) -> None:
+    """Record the location of a picture of a former file; inside a transaction."""
+    post, stored = picture.post, picture.stored
+    if ledger.replaced.set_place(post.id, md5=stored.md5, tar=tar, span=picture.span):
+        return
+    ledger.replaced.add(
+        {
+            "id": post.id,
+            "seen_at": int(time.time()),
+            "md5": post.md5,
+            "file_url": post.file_url,
+            "fetched_url": stored.url,
+            "tar": tar,
+            "offset": picture.span.offset,
+            "size": picture.span.size,
+            "stored_format": stored.format,
+            "stored_width": stored.width,
+            "stored_height": stored.height,
+            "stored_md5": stored.md5,
+        }
+    )
 
 
 def _tar_state(store: Path, number: int, *, is_last: bool) -> TarState:

@@ -49,6 +49,11 @@ CREATE TABLE tags (                   -- answers of the board's tag API, request
 CREATE TABLE history (                -- each time that a listed post had other tags than before
     id INTEGER NOT NULL, seen_at INTEGER NOT NULL, added TEXT NOT NULL, removed TEXT NOT NULL
 );
+CREATE TABLE replaced (               -- files that posts had before the board replaced them
+    id INTEGER NOT NULL, seen_at INTEGER NOT NULL, md5 TEXT, file_url TEXT, fetched_url TEXT,
+    tar INTEGER, offset INTEGER, size INTEGER,
+    stored_format TEXT, stored_width INTEGER, stored_height INTEGER, stored_md5 TEXT
+);
 CREATE TABLE items (                  -- imported files that came without an id, so that none is read twice
     name TEXT PRIMARY KEY,            -- relative URL reference: source and path in it
     id INTEGER NOT NULL,              -- post with its bytes

@@ -7,7 +7,9 @@ committed transaction is there; after a power cut the last ones may be missing, 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -22,7 +24,7 @@ class Database:
         path: SQLite file; created if missing, unless `readonly`.
         schema: SQL that creates the tables.
         version: Version of the schema, > 0.
-        readonly: Open only for reading, which is possible while another process writes.
+        readonly: Open only for reading, which is possible while another process writes; nothing is written.
 
     Raises:
         DamagedError: the file is not a database of this version, or cannot be read.
@@ -31,11 +33,11 @@ class Database:
 
     def __init__(self, path: Path, *, schema: str, version: int, readonly: bool = False) -> None:
         self._path, self._is_readonly = path, readonly
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._repair = f"run `alti2v verify {path.parent} --repair`"
-        mode = "ro" if readonly else "rwc"
         with self.errors():
             self._connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={mode}",
+                self._readable() if readonly else f"{path.absolute().as_uri()}?mode=rwc",
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,  # opened here, then used only by the store's thread
@@ -59,6 +61,23 @@ class Database:
         elif found != version:
             raise DamagedError(f"{self._path} is not a ledger of this program: {self._repair}")
 
+    def _readable(self) -> str:
+        """Return the URI with which the database can be read without writing anything beside it.
+
+        Opened for reading alone, SQLite would still create or change the index of its log. A log that has been
+        written back needs none; an index that exists can be read; without it, a copy is opened.
+        """
+        log, index = (self._path.with_name(f"{self._path.name}{suffix}") for suffix in ("-wal", "-shm"))
+        uri = f"{self._path.absolute().as_uri()}?mode=ro"
+        if not (log.exists() and log.stat().st_size):
+            return f"{uri}&immutable=1"
+        if index.exists():
+            return f"{uri}&readonly_shm=1"
+        self._copy = tempfile.TemporaryDirectory(prefix="alti2v-")
+        for file in (self._path, log):
+            shutil.copyfile(file, Path(self._copy.name) / file.name)
+        return f"{(Path(self._copy.name) / self._path.name).as_uri()}?mode=ro"
+
     def __enter__(self) -> Self:
         return self
 
@@ -68,6 +87,8 @@ class Database:
     def close(self) -> None:
         """Close the database; does nothing if it is closed."""
         self._connection.close()
+        if self._copy is not None:
+            self._copy.cleanup()
 
     @contextlib.contextmanager
     def transaction(self, *, is_durable: bool = False) -> Iterator[None]:
@@ -132,9 +153,10 @@ class Database:
         try:
             yield
         except sqlite3.OperationalError as exc:
+            advice = "check its permissions" if self._is_readonly else "make room or choose another folder"
             raise StorageError(
                 f"cannot {'read' if self._is_readonly else 'write'} {self._path}: {exc}: "
-                "make room or choose another folder, then run the same command again"
+                f"{advice}, then run the same command again"
             ) from exc
         except sqlite3.DatabaseError as exc:
             raise DamagedError(f"{self._path} is damaged ({exc}): {self._repair}") from exc

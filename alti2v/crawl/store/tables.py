@@ -17,6 +17,8 @@ from alti2v.storage.layout import (
     IMAGES_DIR,
     POSTS,
     POSTS_DIR,
+    REPLACED,
+    REPLACED_FILE,
     STORE_TAGS,
     TAGS_FILE,
     posts_table,
@@ -43,9 +45,13 @@ def export(store: Path, ledger: Ledger) -> None:
     changes = str(ledger.history.count())
     if changes != "0" and ledger.state.get(StateKey.EXPORTED_HISTORY) != changes:
         export_history(store, ledger)
+    replaced = str(ledger.replaced.count())
+    if replaced != "0" and ledger.state.get(StateKey.EXPORTED_REPLACED) != replaced:
+        export_replaced(store, ledger)
     with ledger.transaction():
         ledger.state.set(StateKey.EXPORTED_TAGS, revision)
         ledger.state.set(StateKey.EXPORTED_HISTORY, changes)
+        ledger.state.set(StateKey.EXPORTED_REPLACED, replaced)
 
 
 def export_part(
@@ -105,6 +111,11 @@ def history_rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
             "tags_added": list(change.added),
             "tags_removed": list(change.removed),
         }
+
+
+def export_replaced(store: Path, ledger: Ledger) -> None:
+    """Write replaced.parquet."""
+    write_table(store / REPLACED_FILE, REPLACED, ledger.replaced.rows())
 
 
 def sweep(store: Path) -> None:

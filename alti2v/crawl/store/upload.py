@@ -20,7 +20,7 @@ from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.ledger.tars import TarState
 from alti2v.crawl.store.writer_thread import StoreThread
 from alti2v.storage.layout import STORE_FILE, images_tar
-from alti2v.storage.publish import TEMPORARY_PREFIX, publish_json, read_json
+from alti2v.storage.publish import TEMPORARY_PREFIX, make_directory, publish_json, read_json
 from alti2v.storage.remote import Remote, download, upload
 from alti2v.storage.store import post_tables
 
@@ -99,17 +99,17 @@ class StoreUpload:
             with ledger.transaction():
                 ledger.state.set(StateKey.PUBLISHED, checksum, name=name)
 
-    def fetch_back(self, ledger: Ledger, name: str) -> bool:
-        """Download an uploaded tar file; return False if it has not been uploaded.
+    def fetch_back(self, name: str, folder: Path) -> Path:
+        """Return an uploaded tar file, in the store if it is still there; else download it into a folder.
 
         Raises:
             StorageError: it cannot be read.
         """
-        if not is_uploaded(ledger, name):
-            return False
-        if not (self.store / name).exists():
-            download(self.remote, name, self.store / name)
-        return True
+        path = next((path for path in (self.store / name, folder / name) if path.exists()), folder / name)
+        if not path.exists():
+            make_directory(path.parent)
+            download(self.remote, name, path)
+        return path
 
     def forget(self, ledger: Ledger, name: str) -> None:
         """Record that the uploaded file of this name is damaged: the next crawl uploads it again."""

@@ -80,7 +80,12 @@ class StoreWriter:
             self._tar = OpenTar(store / images_tar(self._number), committed=tars[-1].size)
 
     def commit(self, batch: Sequence[FileResult]) -> None:
-        """Make a batch durable: all of it, or nothing if this raises or the process dies."""
+        """Make a batch durable: all of it, or nothing if this raises or the process dies.
+
+        Results for files that the board has replaced since the request are dropped; their posts stay pending.
+        """
+        outdated = self._ledger.posts.outdated([result.pending.post for result in batch])
+        batch = [result for result in batch if result.pending.post.id not in outdated]
         outcomes: list[tuple[int, Outcome]] = []
         handed_over: list[tuple[int, int]] = []
         md5s = [result.stored.md5 for result in batch if isinstance(result, FetchedFile)]

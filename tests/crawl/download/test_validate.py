@@ -27,9 +27,10 @@ def judged(
     tries: int = 1,
     keep_mismatched: bool = False,
     has_mismatched: bool = False,
+    original: str | None = ORIGINAL,
 ) -> FetchedFile | MissingFile | FileRequest:
     """The file of a post whose original is `WHOLE`, asked for after two requests of earlier runs."""
-    request = FileRequest(seq=4, attempts=2, sample_url=SAMPLE, file_url=ORIGINAL)
+    request = FileRequest(seq=4, attempts=2, sample_url=SAMPLE, file_url=original)
     pending = Pending(post=Post(id=1, md5=hashlib.md5(WHOLE).hexdigest()), request=request)
     file = ReceivedFile(
         requested=asked,
@@ -68,12 +69,24 @@ def test_a_whole_picture_is_stored_as_it_is(form: type[bytes] | type[memoryview]
 def test_what_is_no_whole_picture_fails_in_its_own_way(
     form: type[bytes] | type[memoryview], content: bytes, asked: str, kind: str
 ) -> None:
-    """After the last try, with its status and every request counted."""
-    lost = judged(form(content), asked=asked, tries=3, has_mismatched=kind == "md5_mismatch")
+    """After the last try, with its status and every request counted, if no other file is left."""
+    original = None if asked == SAMPLE else ORIGINAL
+    lost = judged(form(content), asked=asked, tries=3, has_mismatched=kind == "md5_mismatch", original=original)
 
     assert isinstance(lost, MissingFile)
     assert (lost.outcome.status, lost.outcome.reason) == (Status.FAILED, kind)
     assert (lost.outcome.attempts, lost.outcome.http_status) == (5, 200)
+
+
+@pytest.mark.parametrize("content", [b"<html>busy</html>", WHOLE[:-40], b"", b"FWS" + bytes(200)])
+def test_what_is_no_sample_lets_the_original_be_asked_for(content: bytes) -> None:
+    """At once, and with tries of its own; that the sample was cut, which may pass, is remembered."""
+    again = judged(content, asked=SAMPLE, tries=3)
+
+    assert isinstance(again, FileRequest)
+    assert (again.sample_url, again.file_url, again.attempts) == (None, ORIGINAL, 5)
+    assert (again.tries, again.wait_s) == (0, 0)
+    assert again.passed_over == ("truncated_body" if content == WHOLE[:-40] else "")
 
 
 def test_only_an_original_is_held_against_the_md5() -> None:

@@ -126,7 +126,8 @@ def test_two_processes_store_what_one_does(tmp_path: Path) -> None:
             site.script("/samples/3/sample_p24.", cut)
             half = site.content(31, sample=True)[:-40]
             site.script("/samples/3/sample_p31.", functools.partial(half_answer, half))
-            site.script("/samples/3/sample_p38.", *[page("a guard's page")] * 3)
+            for address in ("/samples/3/sample_p38.", "/images/3/p38."):
+                site.script(address, *[page("a guard's page")] * 3)
             report = crawl_board(config(store, site, download_in_worker=apart))
 
             assert report.complete, report.missing
@@ -135,7 +136,7 @@ def test_two_processes_store_what_one_does(tmp_path: Path) -> None:
 
     assert set(here["status"]) == {"stored", "failed"}
     assert (here.loc[31, "status"], here.loc[31, "attempts"]) == ("stored", 2)
-    assert (here.loc[38, "reason"], here.loc[38, "attempts"]) == ("not_image", 3)
+    assert (here.loc[38, "reason"], here.loc[38, "attempts"]) == ("not_image", 6)
     pd.testing.assert_frame_equal(here, apart_from_it)
 
 

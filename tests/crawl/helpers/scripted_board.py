@@ -256,7 +256,8 @@ class ScriptedBoard:
         """A post in the JSON of Gelbooru 0.2."""
         extension = self.extension.get(number, "jpg")
         file_url = f"{self.url}/images/{number % 7}/p{number}.{extension}"
-        sample_url = f"{self.url}/samples/{number % 7}/sample_p{number}.jpg" if self.samples else file_url
+        has_sample = self.samples and extension != "mp4"
+        sample_url = f"{self.url}/samples/{number % 7}/sample_p{number}.jpg" if has_sample else file_url
         post = {
             "preview_url": f"{self.url}/thumbnails/{number % 7}/thumbnail_p{number}.jpg",
             "sample_url": sample_url,
@@ -271,7 +272,7 @@ class ScriptedBoard:
             "owner": "danbooru",
             "parent_id": 0,
             "rating": "safe" if number % 2 else "general",
-            "sample": self.samples,
+            "sample": has_sample,
             "sample_height": 12,
             "sample_width": 16,
             "score": self.score(number),
@@ -376,7 +377,8 @@ class ScriptedBoard:
             groups[TAGS[tag][0]].append(tag)
         extension = self.extension.get(number, "jpg")
         file_url = f"{self.url}/images/{number % 7}/p{number}.{extension}"
-        sample_url = f"{self.url}/samples/{number % 7}/sample_p{number}.jpg" if self.samples else file_url
+        has_sample = self.samples and extension != "mp4"
+        sample_url = f"{self.url}/samples/{number % 7}/sample_p{number}.jpg" if has_sample else file_url
         post = {
             "id": number,
             "created_at": self.created_at,

@@ -13,6 +13,7 @@ from alti2v.crawl.store.ledger.id_ranges import IdRanges
 from alti2v.crawl.store.ledger.items import ItemTable
 from alti2v.crawl.store.ledger.parts import PartTable
 from alti2v.crawl.store.ledger.posts import PostTable
+from alti2v.crawl.store.ledger.replaced import ReplacedTable
 from alti2v.crawl.store.ledger.state import StateTable
 from alti2v.crawl.store.ledger.tags import TagCategoryTable
 from alti2v.crawl.store.ledger.tars import TarTable
@@ -32,6 +33,7 @@ class Ledger(Database):
     Attributes:
         posts: Listed posts and their outcomes.
         history: Changes of the tags of posts.
+        replaced: Files that posts had before the board replaced them.
         items: Imported files that came without an id.
         tars: Tar files.
         parts: Parts of the post table, and which of them need exporting.
@@ -48,12 +50,13 @@ class Ledger(Database):
         super().__init__(path, schema=SCHEMA, version=SCHEMA_VERSION, readonly=readonly)
         self.history = HistoryTable(self)
         self.items = ItemTable(self)
+        self.replaced = ReplacedTable(self)
         self.tars = TarTable(self)
         self.parts = PartTable(self)
         self.tags = TagCategoryTable(self)
         self.state = StateTable(self)
         self.ids = IdRanges(self)
-        self.posts = PostTable(self, parts=self.parts, history=self.history)
+        self.posts = PostTable(self, parts=self.parts, history=self.history, replaced=self.replaced)
 
 
 def require_ledger(store: Path) -> Path:

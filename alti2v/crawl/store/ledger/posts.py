@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alti2v.crawl.boards.protocol import Skip, skip_reason
+from alti2v.crawl.boards.protocol import PICTURE, Skip, skip_reason
 from alti2v.crawl.store.ledger.history import HistoryTable, TagChange
+from alti2v.crawl.store.ledger.listed_again import is_replaced, outcome_after, with_former_facts
 from alti2v.crawl.store.ledger.parts import PartTable
+from alti2v.crawl.store.ledger.replaced import ReplacedTable
 from alti2v.crawl.store.post_json import FileRequest, Stored, TarLocation
 from alti2v.crawl.store.schema import PART_ROWS
 from alti2v.crawl.store.sqlite import Database
-from alti2v.records import Category, Post, Status
+from alti2v.records import Post, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +95,25 @@ class Standing:
     md5: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A recorded post and its outcome."""
+
+    post: Post
+    status: Status
+    reason: str
+
+
 class PostTable:
     """The tables `posts` and `outcomes` of a ledger."""
 
-    def __init__(self, database: Database, *, parts: PartTable, history: HistoryTable) -> None:
+    def __init__(
+        self, database: Database, *, parts: PartTable, history: HistoryTable, replaced: ReplacedTable
+    ) -> None:
         self._database = database
         self._parts = parts
         self._history = history
+        self._replaced = replaced
 
     # Listing --------------------------------------------------------------------------------------
 
@@ -112,7 +126,7 @@ class PostTable:
         skip: Callable[[Post], Skip | None] = skip_reason,
         seen_at: int = 0,
     ) -> int:
-        """Record listed posts; a known post gets the newer facts and keeps its outcome.
+        """Record listed posts; a known post gets the newer facts, and keeps its outcome with its file.
 
         Args:
             posts: Posts as the board describes them.
@@ -134,7 +148,8 @@ class PostTable:
             else:
                 new[post.id] = post, reason
         self._insert(list(new.values()))
-        known |= new
+        for post, reason in new.values():
+            known[post.id] = _Known(post, Status.SKIPPED if reason else Status.PENDING, reason)
         for post, reason in again:
             known[post.id] = self._update(known[post.id], post, reason, seen_at)
         return len(new)
@@ -160,32 +175,35 @@ class PostTable:
         )
         self._parts.mark_dirty(first, first + len(new) - 1)
 
-    def _update(self, known: tuple[Post, str], post: Post, reason: str, seen_at: int) -> tuple[Post, str]:
-        """Record changes of a known post; return its facts and its reason afterwards."""
-        former, former_reason = known
+    def _update(self, known: _Known, post: Post, reason: str, seen_at: int) -> _Known:
+        """Record changes of a known post; return its facts and its outcome afterwards."""
+        former = known.post
         if former == post or reason == Skip.GHOST:
             return known
-        post = _with_former_facts(post, former)
-        if former_reason != Skip.GHOST:
+        changed = outcome_after(known.status, known.reason, former=former, post=post, reason=reason)
+        has_other_file = is_replaced(former, post)
+        post = with_former_facts(post, former)
+        if known.reason != Skip.GHOST:
             self._record_tag_change(former, post, seen_at)
-        if former == post:
-            return known
-        self._database.execute(_UPDATE, (*post, post.id))
-        if former_reason not in _MAY_APPEAR:
-            return post, former_reason
-        self._database.execute(
-            "UPDATE posts SET status=?, reason=? WHERE id=?",
-            (_SKIPPED if reason else _PENDING, reason, post.id),
-        )
-        return post, reason
+        if has_other_file:
+            self._replaced.keep(post.id, seen_at=seen_at)
+        if former != post:
+            self._database.execute(_UPDATE, (*post, post.id))
+        if changed is None:
+            return _Known(post, known.status, known.reason)
+        status, reason = changed
+        self.record([(post.id, Outcome(status=status, reason=reason))])
+        if known.status is Status.STORED:  # it no longer holds the bytes of its duplicates
+            self.record([(each, Outcome(status=Status.PENDING)) for each in self.duplicates_of(post.id)])
+        return _Known(post, status, reason)
 
-    def _known(self, ids: Sequence[int]) -> dict[int, tuple[Post, str]]:
-        """Return those of some posts that are recorded, with their reasons, by id."""
+    def _known(self, ids: Sequence[int]) -> dict[int, _Known]:
+        """Return those of some posts that are recorded, by id."""
         rows = self._database.select(
-            f"SELECT {_FACTS}, reason FROM posts WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608 - names of columns
+            f"SELECT {_FACTS}, status, reason FROM posts WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608 - names of columns
             json.dumps(ids),
         )
-        return {row[0]: (Post(*row[:-1]), row[-1]) for row in rows}
+        return {row[0]: _Known(Post(*row[:-2]), Status(row[-2]), row[-1]) for row in rows}
 
     def _record_tag_change(self, former: Post, post: Post, seen_at: int) -> None:
         before, after = set(former.tags.all), set(post.tags.all)
@@ -285,6 +303,29 @@ class PostTable:
             ((*_columns(outcome), post_id) for post_id, outcome in outcomes),
         )
 
+    def skip_unread(self) -> None:
+        """Skip pending posts whose original is of a kind that is not read: their samples are not wanted."""
+        rows = self._database.select(
+            f"SELECT {_FACTS} FROM posts INDEXED BY pending_posts WHERE status='pending'"  # noqa: S608 - names of columns
+            " AND file_ext NOT IN (SELECT value FROM json_each(?))",
+            json.dumps(sorted(PICTURE)),
+        )
+        posts = [Post(*row) for row in rows]
+        self.record(
+            (post.id, Outcome(status=Status.SKIPPED, reason=reason.value))
+            for post in posts
+            if (reason := skip_reason(post))
+        )
+
+    def outdated(self, posts: Sequence[Post]) -> set[int]:
+        """Return the ids of those posts whose file the board has replaced since these descriptions."""
+        rows = self._database.select(
+            "SELECT id, md5, file_url FROM posts WHERE id IN (SELECT value FROM json_each(?))",
+            json.dumps([post.id for post in posts]),
+        )
+        present = {row[0]: Post(id=row[0], md5=row[1], file_url=row[2]) for row in rows}
+        return {post.id for post in posts if post.id in present and is_replaced(post, present[post.id])}
+
     def is_listed(self, post_id: int) -> bool:
         """Return whether a post is recorded."""
         return self._database.select_one("SELECT 1 FROM posts WHERE id=?", post_id) is not None
@@ -309,6 +350,16 @@ class PostTable:
             "SELECT id, offset, size, stored_md5 FROM posts WHERE status='stored' AND tar=?", tar
         )
         return {row["id"]: (row["offset"], row["size"], row["stored_md5"]) for row in rows}
+
+    def board_md5s(self, tar: int) -> dict[int, str | None]:
+        """Return the board's md5 of the posts whose pictures a tar file should hold."""
+        rows = self._database.select("SELECT id, md5 FROM posts WHERE status='stored' AND tar=?", tar)
+        return {row["id"]: row["md5"] for row in rows}
+
+    def board_md5(self, post_id: int) -> str | None:
+        """Return the board's md5 of a post; None if the post or its md5 is not known."""
+        row = self._database.select_one("SELECT md5 FROM posts WHERE id=?", post_id)
+        return None if row is None else row["md5"]
 
     def tar_of(self, post_id: int) -> int | None:
         """Return the number of the tar file with a post's picture; None if it is not stored."""
@@ -362,12 +413,8 @@ class PostTable:
                 yield values
 
 
-# A post that was skipped for one of these reasons may get a file later.
-_MAY_APPEAR = frozenset({Skip.GHOST.value, Skip.HIDDEN.value, Skip.FILTERED.value})
-
 _PENDING, _SKIPPED = Status.PENDING.value, Status.SKIPPED.value
 _FACTS = ", ".join(Post._fields)
-_TAG_COLUMNS = tuple(category.tags_column for category in Category)
 _INSERT = (
     f"INSERT INTO posts (seq, {_FACTS}, status, reason) "  # noqa: S608 - names of columns
     f"VALUES (?, {', '.join('?' * len(Post._fields))}, ?, ?)"
@@ -387,16 +434,9 @@ def _columns(outcome: Outcome) -> tuple[str | int | None, ...]:
 
 
 def _pending(seq: int, attempts: int, post: Post) -> Pending:
-    request = FileRequest(seq, attempts, sample_url=post.sample_url, file_url=post.file_url)
+    file_url = post.file_url if post.file_ext in PICTURE else None  # else only the sample is a picture
+    request = FileRequest(seq, attempts, sample_url=post.sample_url, file_url=file_url)
     return Pending(post=post, request=request)
-
-
-def _with_former_facts(post: Post, former: Post) -> Post:
-    """Complete a newer description with facts that only the former one has; keep tags that are the same."""
-    if post.tags == former.tags:
-        post = post._replace(**{name: getattr(former, name) for name in _TAG_COLUMNS})
-    created_at = former.created_at if post.created_at is None else post.created_at
-    return post._replace(created_at=created_at, md5=post.md5 or former.md5)
 
 
 def _with_reasons(

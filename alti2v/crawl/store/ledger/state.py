@@ -19,6 +19,7 @@ class StateKey(StrEnum):
     LAST_RUN = "last_run"  # JSON of a LastRun
     EXPORTED_TAGS = "exported_tags"  # revision of the tags in the exported tables
     EXPORTED_HISTORY = "exported_history"  # number of changes in the exported history
+    EXPORTED_REPLACED = "exported_replaced"  # number of rows in the exported table of replaced files
     WRITTEN = "written"  # + name: SHA-256 of a table of tag relations
     ID_BOARD = "id_board"  # site whose numbers are the ids of imported posts
     PUBLISHED = "published"  # + name: SHA-256 of an uploaded table, size of an uploaded tar file
