@@ -12,6 +12,9 @@ each figure is the minimum of its rounds. Run on an idle machine:
     python3.11 -m venv ENV && ENV/bin/pip install img2dataset==1.47.0 setuptools
     python benchmarks/build_shards.py --img2dataset ENV/bin/python [--pictures 600] [--rounds 3]
     python benchmarks/build_shards.py --memory
+    python benchmarks/build_shards.py --md5 [--pictures 600] [--rounds 3]
+
+--md5 measures the clock time of preparing pictures with and without the comparison of their MD5, in turns.
 """
 
 from __future__ import annotations
@@ -100,6 +103,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kinds", nargs="*", default=_KINDS, choices=_KINDS)
     parser.add_argument("--memory", action="store_true", help="measure the memory of a worker instead")
+    parser.add_argument("--md5", action="store_true", help="measure the cost of the MD5 check instead")
     parser.add_argument("--build", nargs=3, default=None, help=argparse.SUPPRESS)
     parser.add_argument("--peaks", nargs=2, type=Path, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -107,6 +111,8 @@ def main() -> None:
         print(json.dumps(_build(Path(options.build[0]), Path(options.build[1]), int(options.build[2]))))
     elif options.peaks is not None:
         print(json.dumps(_peaks(*options.peaks)))
+    elif options.md5:
+        print(json.dumps({kind: _md5_cost(kind, options.pictures, options.rounds) for kind in options.kinds}))
     elif options.memory:
         print(json.dumps(_memory()))
     else:
@@ -211,13 +217,34 @@ def _processor_s() -> float:
     return mine.ru_utime + mine.ru_stime + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _rate(store: Path, work: Path, workers: int) -> float:
+def _md5_cost(kind: str, pictures: int, rounds: int) -> dict[str, float]:
+    """Milliseconds on the clock per picture with and without the check, for one and two workers."""
+    seen: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _store(folder / "store", drawn_pictures(kind, pictures), pictures)
+        for turn in range(rounds):
+            for workers in (1, 2):
+                for checks in (True, False) if turn % 2 else (False, True):
+                    work = folder / f"{turn}-{workers}-{checks}"
+                    figure = f"{'with' if checks else 'without'}_{workers}_ms"
+                    seen.setdefault(figure, []).append(
+                        1e3 / _rate(folder / "store", work, workers, checks=checks)
+                    )
+    result = {figure: min(values) for figure, values in sorted(seen.items())}
+    for workers in (1, 2):
+        result[f"ratio_{workers}"] = result[f"with_{workers}_ms"] / result[f"without_{workers}_ms"]
+    print(f"{kind}: " + ", ".join(f"{figure} {value:.3f}" for figure, value in result.items()))
+    return {figure: round(value, 3) for figure, value in result.items()}
+
+
+def _rate(store: Path, work: Path, workers: int, *, checks: bool = True) -> float:
     """Pictures prepared per second on the clock, from the moment when all workers are at it."""
     work.mkdir()
     with open_store(store) as opened:
         posts = load_posts(opened, work)
     columns = (posts.numbers(name).tolist() for name in ("tar", "offset", "size"))
-    md5s = posts.md5s.texts(np.arange(len(posts.ids)))
+    md5s = [md5 if checks else "" for md5 in posts.md5s.texts(np.arange(len(posts.ids)))]
     by_place = sorted(zip(*columns, posts.ids.tolist(), md5s, strict=True))
     chunks = [
         Chunk(

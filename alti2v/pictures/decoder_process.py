@@ -19,7 +19,7 @@ import struct
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import cache, lru_cache
 from pathlib import Path
@@ -68,8 +68,19 @@ class Decoder:
         """ID of the process; None while there is none."""
         return None if self._process is None else self._process.pid
 
-    def run(self, job: DecoderJob[_T], content: bytes | memoryview) -> _T | Unusable:
+    def run(
+        self,
+        job: DecoderJob[_T],
+        content: bytes | memoryview,
+        *,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> _T | Unusable:
         """Do a job with a picture in the decoder process.
+
+        Args:
+            job: The job.
+            content: The picture.
+            meanwhile: Called once while the decoder works: what this process has to do with the picture.
 
         Returns:
             The result, or the reason why the picture is unusable: one of the job's, "too_slow", or "crashed" if
@@ -83,7 +94,11 @@ class Decoder:
             if process is None:
                 break
             os.pwrite(self._shared, content, 0)  # complete, below 2 GiB: the file is in memory
-            answer = _answer(process, job, len(content))
+            is_asked = _asked(process, job, len(content))
+            if meanwhile is not None:
+                meanwhile()
+                meanwhile = None
+            answer = _answer(process) if is_asked else None
             if answer is not None:
                 reason = answer.facts.get("reason")
                 return job.result(answer, content) if reason is None else Unusable(reason)
@@ -246,13 +261,18 @@ def _started(shared: int, limits: DecoderLimits, program: str) -> subprocess.Pop
     )
 
 
-def _answer(process: subprocess.Popen[bytes], job: DecoderJob[Any], size: int) -> JobAnswer | None:
+def _asked(process: subprocess.Popen[bytes], job: DecoderJob[Any], size: int) -> bool:
+    """Send a request; False if the process has ended."""
     assert process.stdin is not None
-    assert process.stdout is not None
     try:
         _send(process.stdin, _request(job), _SIZE.pack(size))
     except BrokenPipeError:
-        return None
+        return False
+    return True
+
+
+def _answer(process: subprocess.Popen[bytes]) -> JobAnswer | None:
+    assert process.stdout is not None
     answer = _receive(process.stdout)
     return None if answer is None else JobAnswer(json.loads(answer[0]), answer[1])
 

@@ -140,12 +140,11 @@ def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes, bytes]]:
     md5_of = {post_id: md5 for post_id, _, _, md5 in chunk.pictures}
     with process_decoders().borrowed() as decoder:
         for post_id, content in read_pictures(chunk.store, chunk.tar, wanted):
-            recorded = md5_of[post_id]
-            if recorded and hashlib.md5(content, usedforsecurity=False).hexdigest() != recorded:
+            check = _Md5Check(content, md5_of[post_id])
+            picture = decoder.run(PrepareJob(chunk.recipe), content, meanwhile=check.run)
+            if check.has_changed:
                 yield _row(post_id, reason="damaged", has_changed=True), b"", b""
-                continue
-            picture = decoder.run(PrepareJob(chunk.recipe), content)
-            if isinstance(picture, Unusable):
+            elif isinstance(picture, Unusable):
                 yield _row(post_id, reason=picture.reason), b"", b""
             else:
                 row = _row(
@@ -156,6 +155,20 @@ def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes, bytes]]:
                     source_height=picture.source_height,
                 )
                 yield row, picture.content, picture.luminance
+
+
+@dataclass(slots=True)
+class _Md5Check:
+    """Comparison of a picture with the MD5 that the store recorded, "" if it recorded none."""
+
+    content: memoryview
+    recorded: str
+    has_changed: bool = False
+
+    def run(self) -> None:
+        """Compare. Of grainy JPEGs this takes a tenth of the time that their decoding takes."""
+        found = hashlib.md5(self.content, usedforsecurity=False).hexdigest() if self.recorded else ""
+        self.has_changed = found != self.recorded
 
 
 def _row(post_id: int, **facts: int | str) -> Mapping[str, Any]:
