@@ -12,13 +12,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from multiprocessing.context import SpawnContext, SpawnProcess
 
-_SAFE_PATH = "PYTHONSAFEPATH"  # https://docs.python.org/3/using/cmdline.html#envvar-PYTHONSAFEPATH
+SAFE_PATH = "PYTHONSAFEPATH"  # https://docs.python.org/3/using/cmdline.html#envvar-PYTHONSAFEPATH
 
 
 def child_environment() -> Mapping[str, str]:
     """Environment for a program that is started with `python -P`."""
     # An empty entry would mean the current folder.
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), _SAFE_PATH: "1"}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), SAFE_PATH: "1"}
 
 
 @contextlib.contextmanager
@@ -27,15 +27,15 @@ def safe_path() -> Iterator[None]:
 
     For starters that take no environment: that of this process is changed meanwhile, so keep the block short.
     """
-    before = os.environ.get(_SAFE_PATH)
-    os.environ[_SAFE_PATH] = "1"
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
     try:
         yield
     finally:
         if before is None:
-            del os.environ[_SAFE_PATH]
+            del os.environ[SAFE_PATH]
         else:
-            os.environ[_SAFE_PATH] = before
+            os.environ[SAFE_PATH] = before
 
 
 class _SafeProcess(SpawnProcess):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from alti2v.child_processes import safe_path
+from alti2v.child_processes import SAFE_PATH, safe_path
 from alti2v.dataset.engines.local import Engine
 from alti2v.errors import Alti2vError, RemoteError, UsageError
 
@@ -88,9 +88,11 @@ def dask_engine(
 
 def cluster_here(workers: int) -> distributed.LocalCluster:
     """Start a cluster of processes on this machine that other machines cannot reach."""
+    import dask
     import distributed
 
-    with safe_path():
+    # The environment in which a worker is started, also one that replaces a killed one.
+    with safe_path(), dask.config.set({f"distributed.nanny.pre-spawn-environ.{SAFE_PATH}": "1"}):
         return distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,

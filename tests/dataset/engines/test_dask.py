@@ -57,6 +57,22 @@ def endless(_: int) -> None:
     threading.Event().wait(60)
 
 
+def is_safe(folder: Path) -> bool:
+    """Whether imports ignore the current folder, in the worker that replaces a killed one."""
+    dying(folder)
+    return sys.flags.safe_path
+
+
+def test_a_worker_that_replaces_a_killed_one_ignores_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the first one does: a module there with a usual name would run."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    with cluster_here(1) as cluster, dask_engine(cluster.scheduler_address, 1, versions) as run:
+        assert list(run(is_safe, [tmp_path])) == [(tmp_path, True)]
+
+
 def test_every_task_is_done_once(cluster: distributed.LocalCluster) -> None:
     """Results arrive with their tasks, each exactly once; few tasks are on the cluster at a time."""
     taken = []
