@@ -82,7 +82,7 @@ def run(*arguments: object) -> Command:
     [
         ("store", ("*.json", "*.parquet", "*.sqlite", "*.tar")),
         ("dataset", ("manifest.json", "*.parquet")),
-        ("dataset", ("index/*.json", "*.tar", "*.idx")),
+        ("dataset", ("train-00000-*.json", "train-00000-*.tar", "train-00000-*.idx")),
     ],
 )
 def test_stores_and_datasets(
