@@ -8,6 +8,7 @@ from pathlib import Path
 from alti2v.errors import UsageError
 from alti2v.model.taggers.folder import recognised
 from alti2v.model.taggers.hub import local_model
+from alti2v.storage.directory import require_plain_files
 from alti2v.storage.layout import MODEL_DIR, WEIGHTS_FILE
 
 
@@ -15,10 +16,12 @@ def model_hash(model: Path) -> str:
     """Return the SHA-256 of an ONNX model, or of the weights of a RUN.
 
     Raises:
-        UsageError: There is no model.
+        UsageError: There is no model, or a link leads out of its folder.
     """
     model = local_model(model)
     found = recognised(model)
+    if found is None and model.is_dir():
+        require_plain_files(model)
     of_onnx = [] if found is None else [found[0] / found[1].model_file]
     for file in (*of_onnx, model / MODEL_DIR / WEIGHTS_FILE, model / WEIGHTS_FILE):
         if file.is_file():

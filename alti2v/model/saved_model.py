@@ -152,6 +152,7 @@ def read_architecture(path: Path) -> Architecture:
     file = path / MODEL_DIR / MODEL_FILE
     if not file.is_file():
         raise UsageError(_no_model_message(path))
+    require_plain_files(path)
     try:
         return _architecture(_description(file))
     except (KeyError, TypeError, ValueError) as exc:

@@ -160,8 +160,9 @@ def resolve_settings(config: TrainConfig, manifest: Manifest, *, devices: int) -
 def _read_settings(run: Path) -> RunSettings | None:
     if kind_of(run) is not DirectoryKind.RUN:
         return None
+    fields = read_description(run, DirectoryKind.RUN)
     try:
-        return RunSettings.from_json(read_description(run, DirectoryKind.RUN))
+        return RunSettings.from_json(fields)
     except (AttributeError, KeyError, TypeError, ValueError, UsageError) as exc:
         raise DamagedError(f"{run / RUN_FILE} is incomplete ({exc!r}): train into another folder") from exc
 

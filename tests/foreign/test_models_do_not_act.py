@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alti2v.vectors.vector_file import Form, Origin, Rows, write_rows
 from tests.foreign.helpers.commands import exit_status, unchanged
 from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 
@@ -42,6 +43,60 @@ def test_links_out_of_a_tagger_are_refused(tagger: Path) -> None:
             assert exit_status("export", "--check", tagger) == 2, file.name
         file.unlink()
         shutil.move(outside / file.name, file)
+
+
+RUN_NAMES = (
+    *("config.json", "log.csv", "checked.json", "checkpoints/step-000000001.npz", "features/a.parquet"),
+    *("model/model.json", "model/model.weights.h5", "model/tags.csv", "model/thresholds.json"),
+)
+
+
+@pytest.mark.tf
+def test_links_out_of_a_run_are_refused(original: Path, tmp_path: Path) -> None:
+    """Whichever file or folder of it is a link: by every command that reads a run, before anything is read."""
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    picture, dataset = write_picture(tmp_path / "red.png", "red"), original / "dataset"
+    for name in RUN_NAMES:
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text('{"kind": "run", "version": 1}')
+    outside.mkdir()
+    out = ("--out", tmp_path / "out")
+    commands: tuple[tuple[object, ...], ...] = (
+        ("tag", run, picture),
+        ("embed", run, picture, "--out", tmp_path / "v.parquet"),
+        ("eval", run, *out),
+        ("eval", run, "--dataset", dataset, *out),
+        ("export", run, tmp_path / "exported"),
+        ("train", dataset, run, "--plan"),
+        ("train", dataset, tmp_path / "new", "--from", run, "--plan"),
+    )
+    for path in sorted(run.rglob("*")):
+        target = outside / path.name
+        shutil.move(path, target)
+        path.symlink_to(target)
+        with unchanged(outside):
+            for command in commands:
+                assert exit_status(*command) == 2, (command[0], path)
+        path.unlink()
+        shutil.move(target, path)
+    assert not (tmp_path / "v.parquet").exists()
+
+
+def test_links_out_of_an_index_are_refused(tmp_path: Path) -> None:
+    """An index beside a file of vectors may have come with it."""
+    index, outside = tmp_path / "v.parquet.index", tmp_path / "outside"
+    index.mkdir()
+    write_rows(
+        tmp_path / "v.parquet",
+        Origin(model="m", model_sha256="0", form=Form.FLOAT16, width=4),
+        Rows(["a"], [["all"]], np.ones((1, 4), np.float16)),
+    )
+    for name in ("index.json", "vectors.faiss", "pictures.parquet"):
+        outside.write_text("{}")
+        (index / name).symlink_to(outside)
+        assert exit_status("search", tmp_path / "v.parquet", "--tags", "all") == 2
+        assert outside.read_text() == "{}"
+        (index / name).unlink()
 
 
 def test_links_within_the_cache_of_the_hub_are_followed(tagger: Path) -> None:

@@ -43,7 +43,7 @@ def recognised(path: Path) -> tuple[Path, RecognisedFolder] | None:
     """Recognise a folder, or the path of an ONNX file in one; None if it holds no ONNX model with a table.
 
     Raises:
-        UsageError: It holds several models, none of a usual name.
+        UsageError: It holds several models, none of a usual name, or a link leads elsewhere.
         DamagedError: Its model.json is damaged.
     """
     is_model = path.is_file() and path.suffix == ONNX_SUFFIX
@@ -51,10 +51,11 @@ def recognised(path: Path) -> tuple[Path, RecognisedFolder] | None:
     if not folder.is_dir():
         return None
     names = {entry.name for entry in os.scandir(folder) if entry.is_file()}
+    if is_model or matching(names, f"*{ONNX_SUFFIX}"):
+        require_plain_files(folder, any_name=True)
     model_file = path.name if is_model else None
     with _told_of(folder):
         if by_hand.FILE in names and matching(names, f"*{ONNX_SUFFIX}"):
-            require_plain_files(folder, any_name=True)
             content = _content(folder / by_hand.FILE)
             if by_hand.is_of_a_run(content):
                 names.remove(by_hand.FILE)
@@ -75,7 +76,6 @@ def open_tagger(path: Path) -> OpenedTagger:
     found = recognised(path)
     if found is None:
         raise UsageError(refused(path))
-    require_plain_files(found[0], any_name=True)
     folder, (family, model_file, names) = found[0], (found[1].family, found[1].model_file, found[1].files)
     with _told_of(folder):
         files = {name: _content(folder / name) for name in names}
