@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HOSTILE = (
+HOSTILE: tuple[Any, ...] = (
     *(None, True, -1, 10**6, 10**10, 10**30, 0.5, float("nan"), float("inf")),
     *("", "x", "../../evil", "\x1b[31m", [], [1], {}),
 )
