@@ -59,7 +59,7 @@ def test_tags_come_with_their_categories(board: Board, tmp_path: Path, dialect: 
     row = posts(report.store).loc[11]
     grouped = sorted(tag for name in names.values() for tag in row[f"tags_{name}"])
     assert grouped == tags_of(11)
-    assert len(site.asked("s=tag")) == (1 if dialect == "gelbooru" else 0)
+    assert len(site.asked("&s=tag&")) == (1 if dialect == "gelbooru" else 0)
 
 
 def test_tags_are_asked_one_by_one_where_pages_are_not_sorted(board: Board, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_tag_api_that_answers_about_other_tags_teaches_nothing(board: Board, t
 
     site.script("/index.php?page=dapi&q=index&s=tag", *[stranger] * 50)
     report = crawl_board(config(tmp_path / "store", site, files="none"))
-    asked = len(site.asked("s=tag"))
+    asked = len(site.asked("&s=tag&"))
     site.scripts.clear()
     later = crawl_board(config(tmp_path / "store", site, files="none"))
 

@@ -79,6 +79,7 @@ class Danbooru:
     dialect: ClassVar[Dialect] = Dialect.DANBOORU
     page_limit: ClassVar[int] = 200
     takes_lower_bound: ClassVar[bool] = True
+    may_tell_tag_types: ClassVar[bool] = False  # they come in any case
 
     def terms(self, tags: str, conditions: Conditions) -> Terms:
         """Return the search terms: at most `max_terms` that count, and any number of free ones."""

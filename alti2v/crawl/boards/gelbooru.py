@@ -24,6 +24,7 @@ from alti2v.crawl.boards.columns import (
     posts_of,
     sides,
 )
+from alti2v.crawl.boards.gelbooru_tags import has_tag_info, tag_columns, tag_list_query
 from alti2v.crawl.boards.protocol import (
     Answer,
     Conditions,
@@ -70,13 +71,20 @@ _WALL = "limited due to abuse"  # the whole message: "Search error: API limited 
 
 @dataclass(frozen=True, slots=True)
 class Gelbooru:
-    """A board of this dialect; `base` is the address in front of every path."""
+    """A board of this dialect.
+
+    Attributes:
+        base: Address in front of every path of the API.
+        pages: Address in front of web pages; "" if it is the same.
+    """
 
     base: str
+    pages: str = ""
     dialect: ClassVar[Dialect] = Dialect.GELBOORU
     page_limit: ClassVar[int] = 1000  # larger limits are cut to this; some boards cut to 100
     batch: ClassVar[int] = 1  # whether batches work is unknown
     counts_are_the_boards: ClassVar[bool] = True
+    may_tell_tag_types: ClassVar[bool] = True
     takes_lower_bound: ClassVar[bool] = False  # safebooru.org ignores id:>=N and answers with the newest page
 
     def terms(self, tags: str, conditions: Conditions) -> Terms:
@@ -95,6 +103,7 @@ class Gelbooru:
             limit=query.limit,
             pid=query.page,
             json=None if query.xml else 1,
+            fields="tag_info" if query.tag_info and not query.xml else None,
         )
 
     def count_url(self, tags: str, *, below: int | None = None) -> str:
@@ -102,8 +111,16 @@ class Gelbooru:
         return self._url(s="post", tags=_terms(tags, below), limit=1, pid=0)
 
     def frequent_tags_url(self, page: int) -> str:
-        """Return the address of a page of frequent tags; `orderby` is used by clients, but not documented."""
-        return self._url(s="tag", orderby="count", limit=TAGS_LIMIT, pid=page)
+        """Return the address of a page of frequent tags; `orderby` is used by clients, but not documented.
+
+        With `order`, because some boards list the least frequent tags first without it.
+        """
+        return self._url(s="tag", orderby="count", order="DESC", limit=TAGS_LIMIT, pid=page)
+
+    def tag_list_url(self, page: int) -> str:
+        """Return the address of a web page of frequent tags, at the host of the board's pages."""
+        query = urlencode(tag_list_query(page), quote_via=quote)
+        return f"{self.pages or self.base}/index.php?{query}"
 
     def tag_urls(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return the addresses of tags: as they are, and as PHP's htmlspecialchars would have stored them."""
@@ -171,7 +188,7 @@ class Gelbooru:
                 ids.append(number)
                 described.append(entry)
         unusable = len(entries) - len(ids) - len(deleted_ids)
-        return Page(self._posts(ids, described), tuple(deleted_ids), unusable)
+        return Page(self._posts(ids, described), tuple(deleted_ids), unusable, has_tag_info(described))
 
     def _posts(self, ids: list[int], entries: list[Mapping[str, Any]]) -> tuple[Post, ...]:
         file_urls = [
@@ -188,10 +205,11 @@ class Gelbooru:
                 strict=True,
             )
         ]
+        tags = [clean_tags(tags) for tags in column(entries, "tags")]
         return posts_of(
             {
                 "id": ids,
-                "tags_unknown": [clean_tags(tags) for tags in column(entries, "tags")],
+                **(tag_columns(entries, tags) if has_tag_info(entries) else {"tags_unknown": tags}),
                 "rating": [_rating(rating) for rating in column(entries, "rating")],
                 "score": integers(column(entries, "score")),
                 "source": [clean_html(str(source or "")) for source in column(entries, "source")],

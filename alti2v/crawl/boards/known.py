@@ -97,7 +97,10 @@ def pasted_tags(board: str) -> str:
 
 def board_of(base: str, dialect: Dialect) -> Gelbooru | Danbooru:
     """Return the board at an address."""
-    return Gelbooru(base) if dialect is Dialect.GELBOORU else Danbooru(base)
+    if dialect is Dialect.DANBOORU:
+        return Danbooru(base)
+    site = next((known.site for known in KNOWN_BOARDS.values() if known.base == base), "")
+    return Gelbooru(base, pages=f"https://{site}" if site else "")
 
 
 def key_names(base: str) -> tuple[str, ...]:

@@ -100,6 +100,7 @@ class PostQuery:
         page: 0-based page of the search.
         limit: Maximum number of posts; boards cut it to their own limit.
         xml: True for XML, if the dialect has both.
+        tag_info: True to ask for the types of the tags, which some boards add to JSON.
     """
 
     tags: str
@@ -107,6 +108,7 @@ class PostQuery:
     page: int = 0
     limit: int
     xml: bool = False
+    tag_info: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +119,13 @@ class Page:
         posts: Posts.
         deleted_ids: Ids of deleted posts, which have no facts; unsuitable as a cursor.
         unusable: Number of entries without a usable id.
+        has_tag_types: True if the posts came with the types of their tags, which the board was asked for.
     """
 
     posts: tuple[Post, ...] = ()
     deleted_ids: tuple[int, ...] = ()
     unusable: int = 0
+    has_tag_types: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -170,6 +174,11 @@ class Board(Protocol):
     @property
     def page_limit(self) -> int:
         """Maximum number of posts in one answer."""
+        ...
+
+    @property
+    def may_tell_tag_types(self) -> bool:
+        """True if the board may add the types of tags to posts when asked."""
         ...
 
     @property

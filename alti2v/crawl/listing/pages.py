@@ -11,7 +11,7 @@ from alti2v.crawl.listing.requests import ApiRequests
 
 
 class Pager:
-    """Requests for pages of posts; remembers whether the board refuses JSON.
+    """Requests for pages of posts; remembers what the board refuses or ignores.
 
     Args:
         board: Board that lists the posts.
@@ -24,9 +24,11 @@ class Pager:
         self._requests = requests
         self._say = say
         self._json_is_refused = False
+        self._asks_tag_types = board.may_tell_tag_types  # until the first answer shows whether it does
 
     async def get(self, query: PostQuery) -> Answer | FailedTry:
         """Request a page in JSON, then in XML; the other way round once the board has refused JSON."""
+        query = replace(query, tag_info=self._asks_tag_types)
         forms = (query, replace(query, xml=True))
         was_refused = self._json_is_refused
         urls = tuple(dict.fromkeys(map(self._board.posts_url, forms[::-1] if was_refused else forms)))
@@ -40,6 +42,8 @@ class Pager:
             return answers[-1]
 
         answer = await self._requests.send(urls, read)
+        if answers and not (isinstance(answers[-1], Page) and answers[-1].is_empty):
+            self._asks_tag_types &= isinstance(answers[-1], Page) and answers[-1].has_tag_types
         if not isinstance(answer, Page) or answer.is_empty:
             return answer
         # JSON is refused in words, or by sending XML anyway. A guard's page or half an answer is no refusal.

@@ -6,11 +6,14 @@ than requests by name would. The remaining tags are then requested by name, most
 
 from __future__ import annotations
 
+import functools
 import itertools
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+from alti2v.crawl.boards.gelbooru import Gelbooru
+from alti2v.crawl.boards.gelbooru_tags import read_tag_list
 from alti2v.crawl.boards.protocol import Refusal, TagBoard, Unreadable
 from alti2v.crawl.http.retry import FailedTry, FailKind
 from alti2v.crawl.listing.api import Api
@@ -42,9 +45,11 @@ async def read_tag_categories(
     if source.counts_are_the_boards:
         known -= await api.thread.run(api.ledger.tags.unknown_elsewhere)  # the board itself may know them
     total = len(counts)
-    remaining = await _read_frequent(
-        api, source, counts.keys() - known, on_remaining=lambda left: on_progress(total - left, total)
-    )
+
+    def on_remaining(left: int) -> None:
+        on_progress(total - left, total)
+
+    remaining = await _read_frequent(api, source, counts.keys() - known, on_remaining=on_remaining)
     names = [name for name, count in counts.most_common() if name in remaining and count >= min_count]
     done, unanswered, strangers = total - len(remaining), 0, 0
     for batch in _batches(names, source.batch):
@@ -73,25 +78,68 @@ def _batches(names: Sequence[str], size: int) -> Iterable[Sequence[str]]:
 async def _read_frequent(
     api: Api, source: TagBoard, wanted: set[str], *, on_remaining: Callable[[int], None]
 ) -> set[str]:
-    """Read pages of frequent tags while they are worth it; return the tags that are still unknown."""
+    """Read pages of frequent tags while they are worth it; return the tags that are still unknown.
+
+    First from the tag API, a thousand a request. If it does not list the most frequent tags first, then from
+    the board's web page of all tags, fifty a request, if robots.txt allows it.
+    """
+    left, is_by_count = await _read_pages(
+        api,
+        source,
+        wanted,
+        lambda page: api.requests.send((source.frequent_tags_url(page),), _reader(source)),
+        on_remaining=on_remaining,
+    )
+    if is_by_count or not left or not isinstance(source, Gelbooru):
+        return left
+    if await api.requests.client.may_crawl(source.tag_list_url(0)) is not True:
+        return left
+    read = functools.partial(_read_list, api, source)
+    return (await _read_pages(api, source, left, read, on_remaining=on_remaining))[0]
+
+
+async def _read_list(
+    api: Api, source: Gelbooru, page: int
+) -> tuple[Tag, ...] | Refusal | Unreadable | FailedTry:
+    """Request a web page of frequent tags; a page that fails is no reason to wait: the API knows each name."""
+    return await api.requests.send_once(
+        source.tag_list_url(page), lambda body, status: read_tag_list(body, status=status)
+    )
+
+
+async def _read_pages(
+    api: Api,
+    source: TagBoard,
+    wanted: set[str],
+    read: Callable[[int], Awaitable[tuple[Tag, ...] | Refusal | Unreadable | FailedTry]],
+    *,
+    on_remaining: Callable[[int], None],
+) -> tuple[set[str], bool]:
+    """Read pages of tags while they are worth it.
+
+    Returns:
+        The tags that are still unknown, and whether the most frequent tags came first.
+    """
     seen: set[str] = set()
+    is_by_count = False
     for page in itertools.count():
         if not wanted:
             break
-        answer = await api.requests.send((source.frequent_tags_url(page),), _reader(source))
+        answer = await read(page)
         if not isinstance(answer, tuple):
-            break  # an undocumented request: requests by name may still work
+            break  # an undocumented request: other requests may still work
         names = {tag.name for tag in answer}
         useful = [tag for tag in answer if tag.name in wanted]
         await _record(api, source, useful)
         wanted = wanted - names
-        if names <= seen or not _is_by_count(answer):
+        is_by_count = _is_by_count(answer) and not names <= seen
+        if not is_by_count:
             break
         seen |= names
         on_remaining(len(wanted))
         if len(useful) < _WORTH * source.batch:
             break
-    return wanted
+    return wanted, is_by_count
 
 
 async def _read_by_name(
@@ -136,10 +184,11 @@ def _reader(source: TagBoard) -> Callable[[bytes, int], tuple[Tag, ...] | Refusa
 
 
 def _counts(ledger: Ledger) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for of_group in count_tags(ledger).values():
-        counts.update(of_group)
-    return counts
+    """Count the posts of each tag whose category no post tells."""
+    groups = count_tags(ledger)
+    told = set().union(*(names for category, names in groups.items() if category != Category.UNKNOWN.value))
+    unknown = groups.get(Category.UNKNOWN.value, Counter())
+    return Counter({name: count for name, count in unknown.items() if name not in told})
 
 
 def _is_by_count(tags: tuple[Tag, ...]) -> bool:

@@ -62,6 +62,9 @@ class Faults:
         id_list: G: `id=1,2,3` and `tags=id:1,2` are ignored or honoured.
         names_list: G: the tag API's `names=a b` is ignored or honoured.
         ignore_tag_name: G: the tag API ignores `name`; each request begins one tag after the one before.
+        tag_info: G: JSON posts have the types of their tags if `fields=tag_info` is requested.
+        tag_order: G: the tag API's `orderby=count` lists the most frequent tags first, the least frequent
+            first, or is ignored.
         sort_id_asc: G: `sort:id:asc` is obeyed.
         ignore_id_cursor: `id:<N` (G) and `page=b<N>` (D) are ignored: the newest posts come back.
         ignore_id_bound: G: `id:>=N` and `id:A..B` are ignored: the newest posts come back.
@@ -113,6 +116,8 @@ class Faults:
     id_list: Literal["ignored", "honoured"] = "ignored"
     names_list: Literal["ignored", "honoured"] = "ignored"
     ignore_tag_name: bool = False
+    tag_info: bool = False
+    tag_order: Literal["falling", "rising", "ignored"] = "falling"
     sort_id_asc: bool = False
     ignore_id_cursor: bool = False
     ignore_id_bound: bool = False

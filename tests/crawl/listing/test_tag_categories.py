@@ -37,7 +37,7 @@ def test_donmai_tells_the_categories_of_another_board(board: Board, tmp_path: Pa
     assert report.complete, report.missing
     assert categories(report.store) == {name: NAMES[TAGS[name][0]] for name in TAGS}
     assert board_counts(report.store) == {}
-    assert site.asked("s=tag") == []
+    assert site.asked("&s=tag&") == []
     assert len(donmai.asked("/tags.json")) == 1
 
 
@@ -50,7 +50,7 @@ def test_what_donmai_does_not_know(board: Board, tmp_path: Path, source: str) ->
     options: dict[str, Any] = {"tag_categories_from": source, "donmai_url": donmai.url}
     crawl_board(config(tmp_path / "store", site, **options))
     found = categories(tmp_path / "store")
-    asked = len(site.asked("s=tag")), len(donmai.asked("/tags.json"))
+    asked = len(site.asked("&s=tag&")), len(donmai.asked("/tags.json"))
     site.ids.append(121)
     crawl_board(config(tmp_path / "store", site, **options))
 
@@ -58,7 +58,7 @@ def test_what_donmai_does_not_know(board: Board, tmp_path: Path, source: str) ->
     assert (found["some_artist"], found["solo"]) == (
         ("unknown", "unknown") if source == "donmai" else ("artist", "general")
     )
-    assert (len(site.asked("s=tag")), len(donmai.asked("/tags.json"))) == asked
+    assert (len(site.asked("&s=tag&")), len(donmai.asked("/tags.json"))) == asked
     assert asked[0] == (0 if source == "donmai" else 1)
 
     # Changed one's mind later: what donmai did not know is asked of the board, and the tables say so.

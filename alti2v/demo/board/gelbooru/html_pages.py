@@ -14,6 +14,7 @@ from alti2v.demo.board.html_frame import html_page
 from alti2v.records import Category, Tag
 
 POSTS_PER_PAGE = 42
+TAGS_PER_PAGE = 50
 NOTHING_FOUND = "Nobody here but us chickens!"
 # Names of the categories in the classes of the sidebar.
 _SIDEBAR = (
@@ -67,6 +68,19 @@ def view_page(row: Row, *, root: str, counted: Sequence[Tag]) -> str:
         f'<ul>{facts}<li><a href="{html.escape(original)}">Original image</a></li></ul></div></div>'
     )
     return html_page(f"Post {post.id} - Stand-in board", body)
+
+
+def tag_list_page(tags: Iterable[Tag]) -> str:
+    """The page of all tags: a table of counts, linked names and types."""
+    types = dict(_SIDEBAR)
+    rows = "".join(
+        f'<tr><td>{tag.count}</td><td><span class="tag-type-{types[tag.category]}"><a href="/index.php?'
+        f'page=post&amp;s=list&amp;tags={quote(tag.name, safe="")}">{entities(tag.name)}</a></span></td>'
+        f"<td>{types[tag.category]} (edit)</td></tr>\n"
+        for tag in tags
+    )
+    head = "<tr><th>Posts</th><th>Name</th><th>Type</th></tr>"
+    return html_page("Tags - Stand-in board", f'{_header("")}<table class="highlightable">{head}{rows}</table>')
 
 
 def _header(tags: str) -> str:

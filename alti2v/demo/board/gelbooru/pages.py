@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape, quoteattr
 from alti2v.demo.board.picture_cache import SAMPLE_WIDTH, fit
 from alti2v.demo.board.posts import BoardPost
 from alti2v.demo.drawing.corpus import Illustration
-from alti2v.records import CATEGORY_CODES, Tag
+from alti2v.records import CATEGORY_CODES, Category, Tag
 
 WALL_REASON = "Search error: API limited due to abuse."
 _ID_IN_JSON = re.compile(r'"id":\d+,')
@@ -237,6 +237,16 @@ def with_unusable_id(row: str, form: Literal["absent", "null", "text"]) -> str:
 def xml_posts(rows: Iterable[str], *, count: int, offset: int) -> str:
     """The rows as one XML document."""
     return f'{_XML}<posts count="{count}" offset="{offset}">{"".join(rows)}</posts>'
+
+
+def with_tag_info(row: str, tags: Iterable[Tag]) -> str:
+    """A JSON post with the types of its tags, as rule34.xxx adds them."""
+    types = {Category.GENERAL: "tag", Category.META: "metadata"}
+    info = [
+        {"tag": entities(tag.name), "count": tag.count, "type": types.get(tag.category, tag.category.value)}
+        for tag in tags
+    ]
+    return f'{row[:-1]},"tag_info":{_json(info)}}}'
 
 
 def xml_failure(reason: str) -> str:

@@ -71,6 +71,8 @@ async def _index(request: web.Request) -> web.Response:
             return await _post_search(request)
         case "dapi", "tag", "index":
             return _tag_search(request)
+        case "tags", "list", _:
+            return _tag_list(request)
         case "post", "list", _:
             return await _list_page(request)
         case "post", "view", _:
@@ -113,6 +115,13 @@ async def _post_search(request: web.Request) -> web.Response:
     if number in faults.empty_page_at:  # 4
         count, offset, indices = 0, 0, []
     texts = _row_texts(_root(request), await _rows(request, indices), faults, is_json=is_json)
+    if is_json and faults.tag_info and query.get("fields") == "tag_info":
+        counted = {tag.name: tag for _, tag in site.tags()}
+        shown = (site.posts.picture(site.posts.post(index).picture) for index in indices)
+        texts = [
+            pages.with_tag_info(text, [counted[name] for name in each.tags.all])
+            for text, each in zip(texts, shown, strict=True)
+        ]
     if not is_json:
         return xml_response(pages.xml_posts(texts, count=count, offset=offset if count else 0))
     if not indices:  # 2: no bytes at all, not `[]`
@@ -188,8 +197,9 @@ def _tag_search(request: web.Request) -> web.Response:
     tags = [(tag_id, tag) for tag_id, tag in tags if tag_id > _whole(query.get("after_id"), 0)]
     is_descending = query.get("order", "").lower() != "asc"
     match query.get("orderby"):
-        case "count":
-            tags.sort(key=lambda row: row[1].count, reverse=is_descending)
+        case "count" if site.faults.tag_order != "ignored":
+            is_falling = is_descending and site.faults.tag_order == "falling"
+            tags.sort(key=lambda row: row[1].count, reverse=is_falling)
         case "name":
             tags.sort(key=lambda row: row[1].name, reverse=query.get("order", "").lower() == "desc")
     limit = min(_whole(query.get("limit"), _DEFAULT_LIMIT), _MAX_LIMIT)
@@ -217,6 +227,16 @@ async def _list_page(request: web.Request) -> web.Response:
     return html_response(
         html_pages.list_page(rows, root=_root(request), tags=tags, offset=offset, count=site.count(search))
     )
+
+
+def _tag_list(request: web.Request) -> web.Response:
+    """Show fifty tags; `pid` counts tags, and without `order_by` they come by name."""
+    query = request.query
+    tags = [tag for _, tag in request.app[SITE].tags()]
+    key = {"index_count": lambda tag: tag.count}.get(query.get("order_by", ""), lambda tag: tag.name)
+    tags.sort(key=key, reverse=query.get("sort") == "desc")
+    first = _whole(query.get("pid"), 0)
+    return html_response(html_pages.tag_list_page(tags[first : first + html_pages.TAGS_PER_PAGE]))
 
 
 async def _view_page(request: web.Request) -> web.Response:
