@@ -247,11 +247,16 @@ def check_keys(path: Path, rows: pa.Table) -> None:
 
     if not {"id", "key"} <= set(rows.column_names):
         return
-    # `layout.member_key`, for all rows at once.
-    keys = pc.utf8_lpad(rows["id"].cast("string"), len(member_key(0)), padding="0")
-    if (row := _first(pc.not_equal(rows["key"], keys))) is not None:
+    if (row := _first(pc.not_equal(rows["key"], keys_of(rows["id"])))) is not None:
         post_id, key = rows["id"][row].as_py(), rows["key"][row].as_py()
         raise DamagedError(f"{path}: post {post_id} has the key {key!r:.60}: run `alti2v verify` on its folder")
+
+
+def keys_of(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the member names of posts: `layout.member_key`, for all rows at once."""
+    import pyarrow.compute as pc
+
+    return pc.utf8_lpad(ids.cast("string"), len(member_key(0)), padding="0")
 
 
 def check_labels(path: Path, rows: pa.Table, *, tags: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,6 +42,7 @@ from alti2v.storage.table import read_table, schema
 from alti2v.storage.tar import read_span
 
 _ROWS_AT_ONCE = 1000
+_CHECKED_COLUMNS = ("id", "key", "offset", "size", "group_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,11 +163,12 @@ def _publish(
     # An interrupted removal of other pictures may have left shards with the names used below.
     remove_unplanned(target.location, history.manifest.shards)
     for done, shard in enumerate(history.manifest.shards, 1):
-        rows = _metadata(target, shard)
+        is_touched = str(shard.name) in touched
+        rows = _metadata(target, shard, None if is_touched else _CHECKED_COLUMNS)
         is_out = np.isin(rows.column("id").to_numpy(), new)
         kept = rows.filter(pa.array(~is_out))
         groups.append(kept.column("group_id").to_numpy())
-        if str(shard.name) not in touched:
+        if not is_touched:
             shards.append(shard)
         else:
             if shard.name.split == "train":
@@ -200,10 +202,10 @@ def _publish(
     return manifest
 
 
-def _metadata(target: _Target, shard: Shard) -> pa.Table:
+def _metadata(target: _Target, shard: Shard, columns: Sequence[str] | None) -> pa.Table:
     try:
         with local_copy(target.location, shard.name.metadata) as path:
-            rows = read_table(path, METADATA).combine_chunks()
+            rows = read_table(path, METADATA, columns).combine_chunks()
     except FileNotFoundError as exc:
         raise DamagedError(f"{target.address}/{shard.name.metadata} is missing: {target.advice}") from exc
     check_rows(Path(shard.name.metadata), rows, shard)

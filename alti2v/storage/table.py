@@ -306,7 +306,11 @@ def _digest(values: pa.Array, digest: hashlib._Hash) -> None:
         _digest(values.flatten(), digest)
     elif pa.types.is_string(values.type) or pa.types.is_binary(values.type):
         digest.update(numbers(pc.binary_length(values)))
-        digest.update(b"".join(values.drop_null().cast(pa.binary()).to_pylist()))
+        filled = values.fill_null(b"" if pa.types.is_binary(values.type) else "")
+        _, offsets, content = filled.buffers()
+        bounds = np.frombuffer(offsets, np.int32)[filled.offset : filled.offset + len(filled) + 1]
+        if content and len(filled):
+            digest.update(memoryview(content)[bounds[0] : bounds[-1]])
     else:
         digest.update(numbers(values))
 

@@ -8,20 +8,22 @@ behind a URL are downloaded one at a time.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from alti2v.dataset.check.labels import TAGS_COLUMNS, TagOccurrences, renamed_tags, wrong_counts
-from alti2v.dataset.check.samples import changed_pictures, each_row, sample_faults
-from alti2v.dataset.manifest import LOST_TABLE, Manifest, Shard, read_manifest, read_vocabulary
-from alti2v.dataset.plan.outcomes import DROPPED, FAILED, STORED
-from alti2v.dataset.versions.previous import read_removed
+from alti2v.dataset.check.labels import TagOccurrences, renamed_tags, wrong_counts
+from alti2v.dataset.check.samples import changed_pictures, sample_faults
+from alti2v.dataset.check.seen import SeenPictures
+from alti2v.dataset.manifest import LOST_TABLE, Manifest, Shard, keys_of, read_manifest, read_vocabulary
+from alti2v.dataset.plan.outcomes import count_outcomes
+from alti2v.dataset.versions.previous import PicturesInShards, pictures_in_shards, read_removed
 from alti2v.dataset.versions.publish import is_interrupted, missing_descriptions, publish_descriptions
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.records import Finding, Progress, ProgressHook, Span, Tag, Verification, ignore_progress
@@ -40,12 +42,11 @@ from alti2v.storage.layout import (
     SURVEY_FILE,
     TAGS_FILE,
     WORK_DIR,
-    member_key,
 )
 from alti2v.storage.location import Address, local_copies, open_location, remove, sizes_in
 from alti2v.storage.publish import TEMPORARY_PREFIX, publish_bytes, publish_json, read_json
 from alti2v.storage.remote import Remote, has_folders
-from alti2v.storage.table import content_sha256, read_table, row_count
+from alti2v.storage.table import content_sha256, read_parts, read_table, row_count
 from alti2v.storage.tar import Member, dali_index, json_index, members
 
 _AGAIN = "run `alti2v build-shards` with the same options again"
@@ -78,7 +79,7 @@ class _Seen:
     """Samples of the shards read so far: the shard of each picture, and the labels."""
 
     labels: TagOccurrences
-    shard_of: dict[int, str] = field(default_factory=dict)
+    pictures: SeenPictures
 
     def add(self, shard: Shard, rows: pa.Table, spans: Mapping[str, Span] | None) -> list[str]:
         """Add the rows of a shard's table; return what is wrong with them.
@@ -88,18 +89,22 @@ class _Seen:
             rows: Its metadata.
             spans: Span of each picture in the tar file, by key; None if the tar file is damaged.
         """
-        faults = []
-        for row in each_row(rows, ["id", "key", "offset", "size", "labels", *TAGS_COLUMNS]):
-            key = row["key"]
-            if row["id"] in self.shard_of:
-                faults.append(f"{key} is also in {self.shard_of[row['id']]}")
-            self.shard_of[row["id"]] = str(shard.name)
-            if key != member_key(row["id"]):
-                faults.append(f"{key} is not the key of post {row['id']}")
-            if spans is not None and spans.get(key) != Span(offset=row["offset"], size=row["size"]):
-                faults.append(f"{key}: offset and size are not those of the picture in the shard")
-            self.labels.add(shard, row)
-        return faults
+        if not rows.num_rows:
+            return []
+        faults: dict[int, list[str]] = defaultdict(list)
+        ids, keys = rows["id"].to_numpy(), rows["key"].to_pylist()
+        for row, other in self.pictures.add(ids, str(shard.name)).items():
+            faults[row].append(f"{keys[row]} is also in {other}")
+        is_key = pc.equal(rows["key"], keys_of(rows["id"])).to_numpy()
+        for row in np.flatnonzero(~is_key).tolist():
+            faults[row].append(f"{keys[row]} is not the key of post {ids[row]}")
+        if spans is not None:
+            places = zip(rows["offset"].to_pylist(), rows["size"].to_pylist(), strict=True)
+            for row, (key, (offset, size)) in enumerate(zip(keys, places, strict=True)):
+                if spans.get(key) != Span(offset=offset, size=size):
+                    faults[row].append(f"{key}: offset and size are not those of the picture in the shard")
+        self.labels.add(shard, rows)
+        return [fault for _, of_row in sorted(faults.items()) for fault in of_row]
 
 
 def verify_dataset(
@@ -143,7 +148,8 @@ def verify_dataset(
 
 def _verify(dataset: _Dataset, progress: ProgressHook) -> Verification:
     findings: list[Finding] = []
-    seen = _Seen(TagOccurrences({tag.name: index for index, tag in enumerate(dataset.tags)}))
+    labels = TagOccurrences({tag.name: index for index, tag in enumerate(dataset.tags)})
+    seen = _Seen(labels, SeenPictures())
     manifest, done = dataset.manifest, 0
     for shard in manifest.shards:
         with local_copies(dataset.location, shard.name.files) as folder:
@@ -151,11 +157,12 @@ def _verify(dataset: _Dataset, progress: ProgressHook) -> Verification:
         done += shard.samples
         counts = {"findings": len(findings)} if findings else {}
         progress(Progress(stage="verifying", done=done, total=manifest.total, unit="samples", counts=counts))
-    is_complete = len(seen.shard_of) == manifest.total  # else missing rows would make every tag a finding
+    pictures = seen.pictures.whole()
+    is_complete = len(pictures.ids) == manifest.total  # else missing rows would make every tag a finding
     findings += _check_labels(dataset, seen.labels, is_complete=is_complete)
     if is_complete or not findings:
-        findings += _check_outcomes(dataset, seen.shard_of)
-    findings += _check_removed(dataset, seen.shard_of)
+        findings += _check_outcomes(dataset, pictures)
+    findings += _check_removed(dataset, pictures)
     findings += _check_index_table(dataset)
     findings += _check_descriptions(dataset)
     if not isinstance(dataset.location, Remote) or has_folders(dataset.location):
@@ -278,39 +285,35 @@ def _check_labels(dataset: _Dataset, labels: TagOccurrences, *, is_complete: boo
     return findings
 
 
-def _check_outcomes(dataset: _Dataset, shard_of: Mapping[int, str]) -> list[Finding]:
+def _check_outcomes(dataset: _Dataset, pictures: PicturesInShards) -> list[Finding]:
+    path = dataset.tables / OUTCOMES_FILE
     try:
-        table = read_table(dataset.tables / OUTCOMES_FILE, OUTCOMES)
+        ids = np.concatenate([part["id"].to_numpy() for part in read_parts(path, OUTCOMES, ["id"])])
+        counts = count_outcomes(read_parts(path, OUTCOMES, ["outcome", "reason"]))
+        stored = pictures_in_shards(read_parts(path, OUTCOMES, ["id", "outcome", "shard"]))
     except FileNotFoundError:
         return [Finding(where=OUTCOMES_FILE, what=f"is missing: {LOST_TABLE}")]
     except VersionError as exc:
         return [Finding(where=OUTCOMES_FILE, what=str(exc))]
     except DamagedError:
         return [Finding(where=OUTCOMES_FILE, what=f"is damaged: {LOST_TABLE}")]
-    counts: Counter[str] = Counter()
-    stored = {}
-    for row in each_row(table, ["id", "outcome", "reason", "shard"]):
-        has_reason = row["outcome"] in (DROPPED, FAILED) and row["reason"]
-        counts[f"{row['outcome']} {row['reason']}" if has_reason else row["outcome"]] += 1
-        if row["outcome"] == STORED:
-            stored[row["id"]] = row["shard"]
-    ids = table.column("id").to_numpy()
     faults = {
         "contains a post twice": len(np.unique(ids)) != len(ids),
         "its sums are not those of the manifest": counts != dataset.manifest.outcomes,
-        "the stored posts are not the samples of the shards": stored != shard_of,
+        "the stored posts are not the samples of the shards": not stored.same_as(pictures),
     }
     return [Finding(where=OUTCOMES_FILE, what=what) for what, is_so in faults.items() if is_so]
 
 
-def _check_removed(dataset: _Dataset, shard_of: Mapping[int, str]) -> list[Finding]:
+def _check_removed(dataset: _Dataset, pictures: PicturesInShards) -> list[Finding]:
     """Check that removed pictures are in no shard."""
     try:
-        removed = read_removed(dataset.tables).column("id").to_pylist()
+        removed = read_removed(dataset.tables).column("id").to_numpy()
     except DamagedError as exc:
         return [Finding(where=REMOVED_FILE, what=str(exc))]
     present = [
-        f"{post_id} was removed, but is in {shard_of[post_id]}" for post_id in removed if post_id in shard_of
+        f"{pictures.ids[row]} was removed, but is in {pictures.names[pictures.shard[row]]}"
+        for row in np.flatnonzero(np.isin(pictures.ids, removed)).tolist()
     ]
     return _some(REMOVED_FILE, present)
 
@@ -320,7 +323,8 @@ def _check_index_table(dataset: _Dataset) -> list[Finding]:
     path = dataset.tables / SURVEY_FILE
     try:
         if path.exists():
-            read_table(path, SURVEY, ["id"])
+            for _ in read_parts(path, SURVEY, ["id"]):
+                pass
     except VersionError as exc:
         return [Finding(where=SURVEY_FILE, what=str(exc))]
     except DamagedError:

@@ -50,6 +50,12 @@ class PicturesInShards:
         """Return the post numbers of the pictures in a shard, ascending."""
         return self.ids[self.shard == self.names.index(shard)] if shard in self.names else self.ids[:0]
 
+    def same_as(self, other: PicturesInShards) -> bool:
+        """Return whether the same pictures are in the same shards, whatever the order of the names."""
+        code = {name: number for number, name in enumerate(other.names)}
+        codes = np.array([code.get(name, -1) for name in self.names], np.int32)
+        return np.array_equal(self.ids, other.ids) and np.array_equal(codes[self.shard], other.shard)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:

@@ -1,0 +1,65 @@
+"""Pictures that a check has met in shards: numbers only, so that whole boards fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.dataset.versions.previous import PicturesInShards
+
+_Ids = npt.NDArray[np.int64]
+_Shards = npt.NDArray[np.int32]
+
+
+class SeenPictures:
+    """Pictures met so far, and the shard in which each was met last.
+
+    They are in sorted runs, each at least twice as long as the next, so that looking up and adding cost about
+    the logarithm of their number.
+    """
+
+    def __init__(self) -> None:
+        """Start without pictures."""
+        self._names: list[str] = []
+        self._runs: list[tuple[_Ids, _Shards]] = []
+
+    def add(self, ids: _Ids, shard: str) -> Mapping[int, str]:
+        """Add the pictures of a shard.
+
+        Returns:
+            Name of the last shard before, by the position of each picture that has been met.
+        """
+        order = np.argsort(ids, kind="stable")
+        ascending = ids[order]
+        last: dict[int, int] = {}
+        for known, shards in self._runs:
+            row = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+            for at in np.flatnonzero(known[row] == ids).tolist():
+                last[at] = max(last.get(at, 0), int(shards[row[at]]))
+        self._names.append(shard)
+        here = len(self._names) - 1
+        last |= dict.fromkeys(order[1:][ascending[1:] == ascending[:-1]].tolist(), here)
+        if len(ids):
+            self._runs.append((ascending, np.full(len(ids), here, np.int32)))
+        while len(self._runs) > 1 and len(self._runs[-2][0]) < 2 * len(self._runs[-1][0]):
+            self._runs[-2:] = [_merged(*self._runs[-2:])]
+        return {at: self._names[code] for at, code in last.items()}
+
+    def whole(self) -> PicturesInShards:
+        """Return all pictures, each once."""
+        ids: _Ids = np.empty(0, np.int64)
+        shards: _Shards = np.empty(0, np.int32)
+        for run in reversed(self._runs):
+            ids, shards = _merged(run, (ids, shards))
+        return PicturesInShards(ids=ids, shard=shards, names=tuple(self._names))
+
+
+def _merged(first: tuple[_Ids, _Shards], second: tuple[_Ids, _Shards]) -> tuple[_Ids, _Shards]:
+    """Merge two runs; of a picture in several shards the last counts."""
+    ids, shards = np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
+    order = np.lexsort((shards, ids))
+    ids = ids[order]
+    is_last = np.append(ids[1:] != ids[:-1], np.True_) if len(ids) else np.empty(0, np.bool_)
+    return ids[is_last], shards[order[is_last]]
