@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alti2v.dataset.manifest import Shard
-from alti2v.dataset.plan.vocabulary import CATEGORIES
+from alti2v.dataset.plan.vocabulary import CATEGORIES, TagLists, tag_lists
 from alti2v.records import Tag
 
 TAGS_COLUMNS = tuple(category.tags_column for category in CATEGORIES)
@@ -40,52 +41,41 @@ class TagOccurrences:
         """Count the labels in a shard's table, which is not empty."""
         labels = rows["labels"].combine_chunks()
         lengths, found = _lists(labels)
-        for label, count in zip(*(ends.tolist() for ends in np.unique(found, return_counts=True)), strict=True):
-            self.counts[label] += count
-            if shard.name.split == "train":
-                self.counts_train[label] += count
-        owners, expected = self._labels_of_tags(rows)
-        expected_lengths = np.bincount(owners, minlength=rows.num_rows)
-        if np.array_equal(lengths, expected_lengths) and np.array_equal(found, expected):
-            return
-        wrong = np.flatnonzero(lengths != expected_lengths)
-        ends, expected_ends = np.cumsum(lengths), np.cumsum(expected_lengths)
-        same_length = np.flatnonzero(lengths == expected_lengths)
-        differs = [
-            row
-            for row in same_length.tolist()
-            if not np.array_equal(
-                found[ends[row] - lengths[row] : ends[row]],
-                expected[expected_ends[row] - lengths[row] : expected_ends[row]],
-            )
-        ]
-        for row in sorted([*wrong.tolist(), *differs]):
-            named = expected[expected_ends[row] - expected_lengths[row] : expected_ends[row]]
-            self.unnamed.update(set(labels[row].as_py()) - set(named.tolist()))
-            key = rows["key"][row].as_py()
-            self.faults[shard.name.metadata].append(f"{key}: labels and tags disagree")
+        is_label = (found >= 0) & (found < len(self.index_of))
+        times = np.bincount(found[is_label], minlength=len(self.index_of))
+        counts = dict(enumerate(times.tolist())) | Counter(found[~is_label].tolist())
+        self.counts.update(counts)
+        if shard.name.split == "train":
+            self.counts_train.update(counts)
+        named = self._labels_of_tags(rows)
+        if not (np.array_equal(lengths, named.lengths) and np.array_equal(found, named.codes)):
+            self._compare_each(shard, rows, named)
 
-    def _labels_of_tags(self, rows: pa.Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Return pairs of a row and a label that one of its tags has; sorted, distinct."""
-        pairs = [np.empty(0, np.int64)]
+    def _labels_of_tags(self, rows: pa.Table) -> TagLists:
+        """Return the labels that the tags of each row have."""
+        owners, codes = [], []
         for column in TAGS_COLUMNS:
-            lists = rows[column].combine_chunks()
-            names = lists.flatten().dictionary_encode()
-            label = np.array([self.index_of.get(name, -1) for name in names.dictionary.to_pylist()], np.int64)
-            of_tag = label[names.indices.to_numpy()] if len(names) else np.empty(0, np.int64)
-            owners = np.repeat(np.arange(rows.num_rows), _lists(lists)[0])
-            pairs.append((owners << _LABEL_BITS | of_tag)[of_tag >= 0])
-        joined = np.unique(np.concatenate(pairs))
-        return joined >> _LABEL_BITS, joined & ((1 << _LABEL_BITS) - 1)
+            lengths, names = _lists(rows[column].combine_chunks(), encode=True)
+            label = np.array([self.index_of.get(name, -1) for name in names.dictionary.to_pylist()], np.int32)
+            of_tag = label[names.indices.to_numpy()] if len(names) else np.empty(0, np.int32)
+            owners.append(np.repeat(np.arange(rows.num_rows), lengths)[of_tag >= 0])
+            codes.append(of_tag[of_tag >= 0])
+        return tag_lists(np.concatenate(owners), np.concatenate(codes), rows.num_rows)
+
+    def _compare_each(self, shard: Shard, rows: pa.Table, named: TagLists) -> None:
+        keys = rows["key"].to_pylist()
+        for row, labels in enumerate(rows["labels"].to_pylist()):
+            expected = named.codes[named.offsets[row] : named.offsets[row + 1]].tolist()
+            if labels != expected:
+                self.unnamed.update(set(labels) - set(expected))
+                self.faults[shard.name.metadata].append(f"{keys[row]}: labels and tags disagree")
 
 
-_LABEL_BITS = 32
-
-
-def _lists(lists: pa.ListArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.generic]]:
-    """Return the length of each list, and the values one after the other."""
+def _lists(lists: pa.ListArray, *, encode: bool = False) -> tuple[npt.NDArray[np.int64], Any]:
+    """Return the length of each list, and the values one after the other, as a dictionary or as numbers."""
     lengths = pc.list_value_length(lists).fill_null(0).to_numpy().astype(np.int64)
-    return lengths, lists.flatten().to_numpy(zero_copy_only=False)
+    values = lists.flatten()
+    return lengths, values.dictionary_encode() if encode else values.to_numpy(zero_copy_only=False)
 
 
 def renamed_tags(tags: Sequence[Tag], labels: TagOccurrences) -> list[str]:

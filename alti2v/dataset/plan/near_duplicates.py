@@ -115,9 +115,17 @@ def related_groups(
     Returns:
         (n,) the smallest id of each post's group, missing posts included.
     """
-    nodes = np.unique(np.concatenate([ids, *pairs]))
+    nodes = _distinct(np.concatenate([ids, *pairs]))
     first, second = (np.searchsorted(nodes, ends) for ends in pairs)
     return nodes[_components(len(nodes), first, second)][np.searchsorted(nodes, ids)]
+
+
+def _distinct(numbers: _Rows) -> _Rows:
+    """Sort numbers in place, and return each once; numpy.unique hashes them, which takes longer."""
+    numbers.sort()
+    is_first = np.ones(len(numbers), np.bool_)
+    is_first[1:] = numbers[1:] != numbers[:-1]
+    return numbers[is_first]
 
 
 def groups(
@@ -208,7 +216,7 @@ def near_pairs(left: _Hashes, right: _Hashes, *, near_bits: int) -> tuple[_Rows,
     found = np.empty(0, np.int64)
     for at, to in _near_in_bands(values, others, near_bits):
         pairs = (at * len(others) + to)[at < to] if right is left else at * len(others) + to
-        found = np.union1d(found, pairs)  # a pair may agree in more than one band
+        found = _distinct(np.concatenate([found, pairs]))  # a pair may agree in more than one band
     return left_row[found // max(len(others), 1)], right_row[found % max(len(others), 1)]
 
 
