@@ -111,7 +111,11 @@ netrc_option = click.option(
 )
 @netrc_option
 @click.option("--contact", default=None, help="Mail address or URL to send in the User-Agent header.")
-@click.option("--allow-private", is_flag=True, help="Allow private addresses, such as this machine's.")
+@click.option(
+    "--allow-private",
+    is_flag=True,
+    help="Allow a board whose host has a private address, such as this machine's.",
+)
 @as_json_option
 def crawl(*, store: str, work: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's own values, typed by CrawlConfig
     """List a board's posts and fetch their files into a STORE.

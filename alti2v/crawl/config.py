@@ -46,7 +46,7 @@ class CrawlConfig:
             safebooru.donmai.us enforces; its operators ask for about 1 request/s of API use.
         api_rate: Requests/s of these for the API.
         connections: Maximum number of connections to one host, 1 to 64.
-        allow_private: True to connect to addresses that are not public.
+        allow_private: True to connect to the board's own host although its address is not public.
         contact: Mail address or URL for the User-Agent.
         tag_categories: True to request the categories of tags if the posts come without them.
         tag_categories_from: "board", "donmai" (a thousand tags per request), or "both" to ask the board for

@@ -7,6 +7,8 @@ robots.txt, outages); failures of a single file are handled by the caller.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
@@ -16,7 +18,7 @@ import aiohttp
 from protego import Protego
 
 from alti2v.crawl.http.config import PRODUCT, NetConfig
-from alti2v.crawl.http.host import Host
+from alti2v.crawl.http.host import Host, Machine
 from alti2v.crawl.http.memory_budget import Reservation
 from alti2v.crawl.http.proxies import names_private_host
 from alti2v.crawl.http.rate_limit import Pace
@@ -24,10 +26,18 @@ from alti2v.crawl.http.request import Bounds, Route, is_breakdown, is_refusal, m
 from alti2v.crawl.http.results import Moved, Purpose, Received, Throttled
 from alti2v.crawl.http.resume import Partials
 from alti2v.crawl.http.retry import FailedTry, FailKind
-from alti2v.crawl.http.ssrf_guard import PRIVATE, Sites, guarded_socket, origin_of
+from alti2v.crawl.http.ssrf_guard import (
+    PRIVATE,
+    AddressGuard,
+    Sites,
+    address_group,
+    host_name,
+    origin_of,
+)
 
 MAX_REDIRECTS = 5
 MAX_ROBOTS_BYTES = 512 * 1024  # RFC 9309, 2.5: parse at least 500 KiB
+_RESOLVE_S = 10.0  # for the addresses of a host
 _CHUNK = 1 << 18  # bytes; each pause of reading costs two system calls
 
 
@@ -35,6 +45,22 @@ def _foreign(origin: str, purpose: Purpose) -> str:
     if purpose is Purpose.API:
         return f"it redirects to {origin}, which is another site"
     return f"{origin} is not a host of the board's files"
+
+
+class _Resolver(aiohttp.ThreadedResolver):
+    """The system's resolver; tells a guard what it finds."""
+
+    def __init__(self, guard: AddressGuard) -> None:
+        super().__init__()
+        self._guard = guard
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[aiohttp.abc.ResolveResult]:
+        """Return the addresses of a name."""
+        found = await super().resolve(host, port, family)
+        self._guard.note(host, (entry["host"] for entry in found))
+        return found
 
 
 class Client:
@@ -66,6 +92,7 @@ class Client:
         self._wall = wall
         self._sleep = sleep
         self._hosts: dict[str, Host] = {}
+        self._machines: dict[str, Machine] = {}  # by name of the host, and by group of its addresses
         self._partials = Partials()
         self._sites = Sites(config.board) if config.board is not None else None
         self._session: aiohttp.ClientSession | None = None
@@ -73,19 +100,24 @@ class Client:
         self._told_proxies: set[str] = set()
 
     async def __aenter__(self) -> Self:
-        self._session = self._open_session(is_guarded=not self._config.allow_private)
+        config = self._config
+        # Without a board there is no host of its own: all are the user's.
+        is_open = config.allow_private and config.board is None
+        own_host = config.board if config.allow_private else None
+        self._session = self._open_session(None if is_open else AddressGuard(own_host))
         if self._config.proxies.by_scheme:
             # A proxy is the user's choice, and usually has a private address.
-            self._proxy_session = self._open_session(is_guarded=False)
+            self._proxy_session = self._open_session(None)
         return self
 
-    def _open_session(self, *, is_guarded: bool) -> aiohttp.ClientSession:
+    def _open_session(self, guard: AddressGuard | None) -> aiohttp.ClientSession:
         config = self._config
         connector = aiohttp.TCPConnector(
             limit=0,  # connections are limited per host
             ttl_dns_cache=300,
             keepalive_timeout=30,
-            socket_factory=guarded_socket if is_guarded else None,
+            resolver=None if guard is None else _Resolver(guard),
+            socket_factory=None if guard is None else guard.socket,
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -103,8 +135,8 @@ class Client:
         for session in (self._session, self._proxy_session):
             if session is not None:
                 await session.close()
-        for host in self._hosts.values():
-            host.pace.close()
+        for machine in self._machines.values():
+            machine.pace.close()
 
     def hosts_down(self) -> Mapping[str, str]:
         """Return the hosts that this run has given up, as `origin purpose`, with the reason."""
@@ -149,7 +181,7 @@ class Client:
                 return FailedTry(kind=FailKind.FOREIGN_HOST, message=_foreign(origin, purpose))
             if self._is_private_behind_proxy(url):
                 return FailedTry(kind=FailKind.PRIVATE_ADDRESS, message=PRIVATE[0])
-            host = self._host(origin)
+            host = self._hosts.get(origin) or await self._new_host(origin)
             if purpose is Purpose.FILE:
                 refused = await self._robots_refusal(host, url)
                 if refused is not None:
@@ -169,7 +201,10 @@ class Client:
     def _is_private_behind_proxy(self, url: str) -> bool:
         config = self._config
         is_proxied = config.proxies.proxy_for(url) is not None
-        return is_proxied and not config.allow_private and names_private_host(url)
+        is_allowed = config.allow_private and (
+            config.board is None or host_name(url) == host_name(config.board)
+        )
+        return is_proxied and not is_allowed and names_private_host(url)
 
     def _route(self, url: str, purpose: Purpose) -> Route:
         proxy, key = self._config.proxies.proxy_for(url), self._config.key
@@ -191,32 +226,54 @@ class Client:
         is_named = purpose is Purpose.FILE and not is_redirect
         return self._sites.may_begin_at(url) if is_named else self._sites.may_lead_to(url)
 
-    def _host(self, origin: str) -> Host:
-        if origin not in self._hosts:
-            config = self._config
-            pace = Pace(
-                origin,
-                rate=config.rate,
-                api_rate=config.api_rate,
-                directory=config.pace_dir,
-                clock=self._clock,
-                sleep=self._sleep,
-            )
-            if not pace.is_shared:
-                self._on_notice(
-                    f"{config.pace_dir} cannot be used: other crawls on this machine are not counted"
-                )
-            self._hosts[origin] = Host(
-                origin,
-                policy=config.retry,
-                connections=config.connections,
-                pace=pace,
-                on_pause=self._on_pause,
-                on_notice=self._on_notice,
-                clock=self._clock,
-                sleep=self._sleep,
-            )
+    async def _new_host(self, origin: str) -> Host:
+        """Return the state of a host, which shares its limits with the other ports and names of its machine."""
+        name = host_name(origin)
+        groups = [] if name in self._machines else await self._address_groups(origin)
+        if origin in self._hosts:  # another task was faster
+            return self._hosts[origin]
+        keys = (name, *groups)
+        machine = next((self._machines[key] for key in keys if key in self._machines), None)
+        machine = machine or self._new_machine(name)
+        for key in keys:
+            self._machines.setdefault(key, machine)
+        self._hosts[origin] = Host(
+            origin,
+            machine,
+            policy=self._config.retry,
+            on_pause=self._on_pause,
+            on_notice=self._on_notice,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
         return self._hosts[origin]
+
+    def _new_machine(self, name: str) -> Machine:
+        config = self._config
+        pace = Pace(
+            name,
+            rate=config.rate,
+            api_rate=config.api_rate,
+            directory=config.pace_dir,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
+        if not pace.is_shared:
+            self._on_notice(f"{config.pace_dir} cannot be used: other crawls on this machine are not counted")
+        return Machine(pace=pace, slots=asyncio.Semaphore(config.connections))
+
+    async def _address_groups(self, origin: str) -> list[str]:
+        """Return the groups of addresses of a host; none if its name is not resolved here."""
+        name = host_name(origin)
+        with contextlib.suppress(ValueError):
+            return [address_group(name)]
+        if self._config.proxies.proxy_for(origin) is not None:  # the proxy resolves it
+            return []
+        with contextlib.suppress(OSError, UnicodeError, ValueError):
+            async with asyncio.timeout(_RESOLVE_S):
+                found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+                return sorted({address_group(str(address[0])) for *_, address in found})
+        return []
 
     async def _get_from(
         self,
@@ -281,7 +338,9 @@ class Client:
     async def may_crawl(self, url: str) -> bool | None:
         """Return whether the robots.txt of the host allows an address; None if it cannot be read."""
         origin = origin_of(url)
-        robots = None if origin is None else await self._robots_of(self._host(origin))
+        if origin is None:
+            return None
+        robots = await self._robots_of(self._hosts.get(origin) or await self._new_host(origin))
         return None if robots is None else robots.can_fetch(url, PRODUCT)
 
     async def _robots_refusal(self, host: Host, url: str) -> FailedTry | None:

@@ -22,7 +22,7 @@ class NetConfig:
         api_rate: Requests/s of these for the API.
         connections: Maximum number of connections to one host.
         board: Address of the board, whose site is always on the allow-list of hosts; None to allow any host.
-        allow_private: True to connect to addresses that are not public.
+        allow_private: True to connect to the board's host, or to any without `board`, whatever its address.
         contact: Mail address or URL for the User-Agent.
         pace_dir: Folder through which the crawls of one machine share a rate; None to share nothing.
         connect_s, read_s, total_s: Deadlines for connecting, between two reads, and for a whole answer, s.

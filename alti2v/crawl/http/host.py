@@ -39,43 +39,58 @@ class PurposeState:
     probe_ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+@dataclass(slots=True, kw_only=True)
+class Machine:
+    """Limits that all names and ports of one machine share.
+
+    Attributes:
+        pace: Rate limit, and pauses that the machine asked for.
+        slots: Open connections.
+        adaptive_rate: Share of the rate that it can bear.
+        reported_share: Share that users were told last.
+    """
+
+    pace: Pace
+    slots: asyncio.Semaphore
+    adaptive_rate: AdaptiveRate = field(default_factory=AdaptiveRate)
+    reported_share: float = 1.0
+
+
 class Host:
     """State of one host: scheme, name, port.
 
     Args:
         origin: Scheme, name and port.
+        machine: Limits that it shares with other hosts.
         policy: Decides on pauses and on giving up.
-        connections: Maximum number of open connections.
-        pace: Rate limit of the host.
         on_pause: Called with the reason and the length (s) of each pause.
         on_notice: Called with messages for users about other changes.
         clock: Monotonic time, s.
         sleep: Waits for a number of seconds.
     """
 
-    def __init__(  # noqa: PLR0913 - limits, callbacks and time
+    def __init__(
         self,
         origin: str,
+        machine: Machine,
         *,
         policy: RetryPolicy,
-        connections: int,
-        pace: Pace,
         on_pause: Callable[[str, float], None],
         on_notice: Callable[[str], None],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self.origin = origin
-        self.slots = asyncio.Semaphore(connections)
-        self.pace = pace
+        self.slots = machine.slots
+        self.pace = machine.pace
         self.states = {purpose: PurposeState(breaker=CircuitBreaker(policy=policy)) for purpose in Purpose}
         self.pauses = 0  # in a row
         self.has_banned_us = False
         self.robots: Protego | None = None
         self.robots_lock = asyncio.Lock()
         self._policy = policy
-        self._adaptive_rate = AdaptiveRate()
-        self._reported_share = 1.0
+        self._machine = machine
+        self._adaptive_rate = machine.adaptive_rate
         self._on_pause = on_pause
         self._on_notice = on_notice
         self._clock = clock
@@ -169,7 +184,7 @@ class Host:
 
     def obey_crawl_delay(self, seconds: float) -> None:
         """Keep the time between two requests that the host's robots.txt asks for."""
-        self.pace.crawl_delay_s = min(max(seconds, 0.0), LONGEST_CRAWL_DELAY_S)
+        self.pace.crawl_delay_s = max(self.pace.crawl_delay_s, min(seconds, LONGEST_CRAWL_DELAY_S))
         if self.pace.crawl_delay_s > 1 / self.pace.rate:
             delay = f"{self.pace.crawl_delay_s:g} s between requests"
             self._on_notice(f"{self.origin}/robots.txt asks for {delay}")
@@ -180,11 +195,11 @@ class Host:
         rate = self.pace.rate
         if rate == float("inf"):
             return
-        if share < _NOTABLE_SHARE * self._reported_share:
+        if share < _NOTABLE_SHARE * self._machine.reported_share:
             self._on_notice(
                 f"{self.origin} is slow or overloaded: {rate * share:.2g} requests/s instead of {rate:g}"
             )
-            self._reported_share = share
-        elif share == 1.0 > self._reported_share:
+            self._machine.reported_share = share
+        elif share == 1.0 > self._machine.reported_share:
             self._on_notice(f"{self.origin} has recovered: {rate:g} requests/s")
-            self._reported_share = share
+            self._machine.reported_share = share

@@ -57,7 +57,7 @@ class Pace:
     """Rate limit of one host.
 
     Args:
-        origin: Scheme, name and port of the host.
+        name: Name of the host, the same for all its ports.
         rate: Requests/s for all purposes; infinity for no limit.
         api_rate: Requests/s of these for the API.
         directory: Folder shared with other processes; None for this process only.
@@ -73,7 +73,7 @@ class Pace:
 
     def __init__(
         self,
-        origin: str,
+        name: str,
         *,
         rate: float,
         api_rate: float,
@@ -93,7 +93,7 @@ class Pace:
         self._queue = asyncio.Lock()
         self._api_queue = asyncio.Lock()
         paced = self._gap_s or self._api_gap_s
-        self._file = _open(directory, origin) if directory is not None and paced else None
+        self._file = _open(directory, name) if directory is not None and paced else None
         self.is_shared = self._file is not None or directory is None or not paced
 
     def close(self) -> None:
@@ -181,13 +181,13 @@ def _left(since_s: float, seconds: float, now: float) -> float:
     return max(0.0, since_s + seconds - now) if since_s <= now and seconds < math.inf else 0.0
 
 
-def _open(directory: Path, origin: str) -> int | None:
+def _open(directory: Path, name: str) -> int | None:
     """Open the file of a host; None if the folder cannot be used."""
-    name = hashlib.sha256(origin.encode()).hexdigest()[:32]
+    file_name = hashlib.sha256(name.encode()).hexdigest()[:32]
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _sweep(directory)
-        file = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(directory / file_name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         return None
     try:

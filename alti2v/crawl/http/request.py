@@ -18,7 +18,7 @@ from alti2v.crawl.http.proxies import Proxy
 from alti2v.crawl.http.results import Moved, Purpose, Received, Throttled
 from alti2v.crawl.http.resume import Partial, Partials
 from alti2v.crawl.http.retry import OF_THE_HOST, FailedTry, FailKind, kind_of_status, may_be_of_the_file
-from alti2v.crawl.http.ssrf_guard import PRIVATE, PrivateAddressError
+from alti2v.crawl.http.ssrf_guard import PrivateAddressError
 
 _PARTIAL_CONTENT = 206
 _RANGE_NOT_SATISFIABLE = 416
@@ -254,8 +254,9 @@ _KINDS: tuple[tuple[type[BaseException], FailKind], ...] = (
 
 def _failure_of(exc: Exception) -> FailedTry:
     cause: Any = getattr(exc, "os_error", None)
-    if isinstance(cause, PrivateAddressError) or isinstance(exc, PrivateAddressError):
-        return FailedTry(kind=FailKind.PRIVATE_ADDRESS, message=str(PrivateAddressError(*PRIVATE)))
+    for error in (cause, exc):
+        if isinstance(error, PrivateAddressError):
+            return FailedTry(kind=FailKind.PRIVATE_ADDRESS, message=str(error))
     kind = next(kind for error, kind in _KINDS if isinstance(exc, error))
     # The message without the class and the status 400 that aiohttp wraps around it.
     inner = (getattr(error, "message", None) for error in (exc.__cause__, exc))

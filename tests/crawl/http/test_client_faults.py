@@ -353,7 +353,8 @@ def resolving(names: Mapping[str, list[str]]) -> Callable[..., Any]:
             "64:ff9b::7f00:1",
             "2002:7f00:1::",
         ),
-        *("64:ff9b:1::a00:1", "::"),
+        *("64:ff9b:1::a00:1", "::", "fec0::1", "feff::1", "::127.0.0.1", "::1.1.1.1", "::ffff:0:1.1.1.1"),
+        *("::ffff:0:127.0.0.1", "100::1", "2001:db8::1", "3fff::1", "5f00::1", "fd00:ec2::254", "4000::1"),
     ],
 )
 def test_f14_addresses_that_are_not_public(address: str) -> None:
