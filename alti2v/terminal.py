@@ -5,22 +5,28 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TextIO
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
 
 from alti2v.output import one_line, print_json, print_lines
 from alti2v.records import Progress, ProgressHook
 
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
 # Logs of CI jobs show all lines, so there should be few.
 QUIET_INTERVAL_S = 30.0
 _WIDE = 120  # columns needed for a line with a bar
+_INDENT = "  "
 
 
 @contextlib.contextmanager
 def progress_display() -> Iterator[ProgressHook]:
     """Show progress on stderr: live bars on a terminal, elsewhere a line every 30 s and per finished stage."""
     if sys.stderr.isatty():
-        with _live_bars() as hook:
+        from rich.console import Console
+
+        with bars(Console(stderr=True)) as hook:
             yield hook
     else:
         yield lines(sys.stderr, clock=time.monotonic)
@@ -113,15 +119,18 @@ def print_result(result: object, *, as_json: bool, table: Mapping[str, str]) -> 
 
 
 @contextlib.contextmanager
-def _live_bars() -> Iterator[ProgressHook]:
-    from rich.console import Console
+def bars(console: Console) -> Iterator[ProgressHook]:
+    """Make a hook that shows a live bar for each stage, with its counts, and a pause, on lines of their own.
+
+    Args:
+        console: Terminal. A narrow one has figures but no bar.
+    """
     from rich.markup import escape
     from rich.progress import BarColumn, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
     from rich.table import Column
+    from rich.text import Text
 
-    console = Console(stderr=True)
-    # A narrow terminal has figures but no bar; text that does not fit is cut, never wrapped.
     bar: tuple[ProgressColumn, ...] = (BarColumn(bar_width=24),) if console.width >= _WIDE else ()
     columns = (
         TextColumn("{task.description:<12}", table_column=Column(no_wrap=True)),
@@ -130,36 +139,56 @@ def _live_bars() -> Iterator[ProgressHook]:
         TextColumn("{task.fields[amount]}", table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        TextColumn("[dim]{task.fields[details]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
     )
+
+    class WithCounts(Bars):
+        """Bars with lines of text under each."""
+
+        def get_renderables(self) -> Iterable[RenderableType]:
+            for task in self.tasks:
+                yield self.make_tasks_table([task])
+                width = self.console.width - len(_INDENT)
+                for line in filled(task.fields["counts"], width):
+                    yield Text(f"{_INDENT}{line}", style="dim", overflow="fold")
+                if task.fields["note"]:
+                    yield Text(f"{_INDENT}{task.fields['note']}", style="yellow", overflow="fold")
+
     # Results on standard output stay there.
-    with Bars(*columns, console=console, expand=False, redirect_stdout=False) as bars:
+    with WithCounts(*columns, console=console, expand=False, redirect_stdout=False) as shown:
         tasks: dict[str, Any] = {}
 
         def hook(progress: Progress) -> None:
             if progress.milestone:
-                bars.console.print(escape(one_line(progress.milestone)), highlight=False)
+                shown.console.print(escape(one_line(progress.milestone)), highlight=False)
                 return
-            details = "  ".join(
-                f"{escape(one_line(name))} {_number(value)}" for name, value in progress.counts.items()
-            )
-            note = f"[yellow]{escape(one_line(progress.note))}[/]  " if progress.note else ""
             if progress.stage not in tasks:
-                tasks[progress.stage] = bars.add_task(
-                    progress.stage, total=progress.total, amount="", rate="", details=""
+                tasks[progress.stage] = shown.add_task(
+                    progress.stage, total=progress.total, amount="", rate="", counts=(), note=""
                 )
             task = tasks[progress.stage]
-            speed = bars.tasks[bars.task_ids.index(task)].speed
-            bars.update(
+            speed = shown.tasks[shown.task_ids.index(task)].speed
+            shown.update(
                 task,
                 completed=progress.done,
                 total=progress.total,
                 amount=_amount(progress, "/"),
                 rate="" if not speed else _rate(speed, progress.unit),
-                details=f"{note}{details}",
+                counts=[f"{one_line(name)} {_number(value)}" for name, value in progress.counts.items()],
+                note=one_line(progress.note),
             )
 
         yield hook
+
+
+def filled(items: Iterable[str], width: int) -> list[str]:
+    """Fill lines with items, two spaces apart; no item is cut, so that a longer one has a longer line."""
+    lines: list[str] = []
+    for item in items:
+        if lines and len(lines[-1]) + 2 + len(item) <= width:
+            lines[-1] += f"  {item}"
+        else:
+            lines.append(item)
+    return lines
 
 
 def _amount(progress: Progress, between: str) -> str:
@@ -177,4 +206,4 @@ def _rate(per_s: float, unit: str) -> str:
 def _number(value: float | str) -> str:
     if isinstance(value, str):
         return value
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:,.4g}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from alti2v.records import Progress
-from alti2v.terminal import describe, duration, lines, size
+from alti2v.terminal import bars, describe, duration, filled, lines, size
 
 
 @pytest.mark.parametrize(
@@ -74,3 +76,35 @@ def test_a_second_stage_starts_its_own_rate() -> None:
     hook(Progress(stage="fetching", done=10, total=10, unit="files"))
 
     assert stream.getvalue().splitlines()[-1] == "fetching: 10 of 10 files, 1.0/s"
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_pause_and_the_counts_have_lines_of_their_own(columns: int) -> None:
+    """On a terminal of 80 or 120 columns no figure is cut, however many kinds of failures there are."""
+    counts: dict[str, int | float | str] = {"listed": 1_234_567, "queued": 1_000, "stored": 1_100_000}
+    counts |= {f"failed {kind}": 1_234 for kind in ("http_404", "truncated_body", "md5_mismatch", "timeout")}
+    counts |= {"MB": 123_456.7, "MB/s": 12.34}
+    note = "https://safebooru.example asked for silence (HTTP 429): 3,599 s left"
+    progress = Progress(
+        stage="crawling", done=1_100_000, total=6_813_020, unit="posts", counts=counts, note=note
+    )
+    screen = io.StringIO()
+    with bars(Console(file=screen, force_terminal=True, width=columns, color_system=None)) as hook:
+        hook(progress)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).replace("\r", "\n").split("\n")
+    lines = [line.strip() for line in shown]
+
+    assert any(line.startswith("crawling") and "1,100,000/6,813,020 posts" in line for line in lines)
+    assert note in lines
+    for name, value in {**counts, "MB": "123,457"}.items():
+        figure = f"{value:,}" if isinstance(value, int) else str(value)
+        assert any(f"{name} {figure}" in line for line in lines), name
+    assert max(map(len, shown)) <= columns
+    assert "…" not in screen.getvalue()
+
+
+def test_lines_are_filled_with_whole_items() -> None:
+    """An item is never broken, also not if it is longer than the line."""
+    assert filled(["aa 1", "bb 2", "cc 3"], 10) == ["aa 1  bb 2", "cc 3"]
+    assert filled(["a long item", "b"], 5) == ["a long item", "b"]
+    assert filled([], 5) == []
