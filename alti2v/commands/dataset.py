@@ -36,15 +36,26 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
 @click.argument("dataset")
 @work_option("Local folder for the plan, tables and unfinished shards; needed if DATASET is a URL.")
 @click.option(
-    "--size", type=int, default=ImageRecipe().size, show_default=True, help="Side of the square pictures in px."
+    "--size",
+    type=int,
+    default=ImageRecipe().size,
+    show_default=True,
+    help="Side of the square pictures in px; with --fit within, the longest side.",
 )
 @click.option(
     "--fit",
-    type=click.Choice(["letterbox", "squash", "crop"]),
+    type=click.Choice(["letterbox", "squash", "crop", "within"]),
     default="letterbox",
     show_default=True,
-    help="Make pictures square: letterbox adds white borders, squash stretches, crop keeps the centre. "
-    "`train` needs letterbox.",
+    help="Make pictures square: letterbox adds white borders, squash stretches, crop keeps the centre; or keep "
+    "their shape within the square. `train` takes letterbox and within.",
+)
+@click.option(
+    "--area",
+    type=int,
+    default=None,
+    metavar="PX",
+    help="Keep the shape of pictures, and shrink those with more than PX pixels, such as 1048576.",
 )
 @click.option(
     "--format",

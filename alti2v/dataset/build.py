@@ -274,7 +274,13 @@ def _write_shard_plans(config: BuildConfig, inputs: BuildInputs, planned: Planne
     # A shard of the same plan has other bytes if other versions of the programs made it.
     shard_hash = f"{plan.hash} {sorted(preparation.made_with.items())}"
     specs = [
-        ShardSpec(dataset=config.address, work=preparation.work, name=shard.name, plan_hash=shard_hash)
+        ShardSpec(
+            dataset=config.address,
+            work=preparation.work,
+            name=shard.name,
+            plan_hash=shard_hash,
+            keeps_shape=preparation.recipe.keeps_shape,
+        )
         for shard in plan.shards
     ]
     prepared = _all_prepared(inputs, planned)

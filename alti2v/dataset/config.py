@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -22,12 +23,13 @@ from alti2v.storage.location import Address
 _MAX_SIZE_PX = 4096
 SPLIT_RULES = ("hash", "id-modulo")
 SPLIT_KEYS = ("artist", "date")
-FITS = ("letterbox", "squash", "crop")
+FITS = ("letterbox", "squash", "crop", "within")
+_MAX_AREA_PX = _MAX_SIZE_PX**2
 ENGINES = ("local", "dask")
 CHROMAS = ("4:2:0", "4:4:4")
 FORMATS = ("jpeg", "webp")
 _RECIPE = ImageRecipe()
-_RECIPE_OPTIONS = ("size", "fit", "format", "quality", "chroma")
+_RECIPE_OPTIONS = ("size", "area", "fit", "format", "quality", "chroma")
 _SHOWN_CHARACTERS = 40
 _NOT_IN_COMMAND = ("store", "dataset", "url", "workers", "engine", "scheduler", "new_plan", "dry_run")
 
@@ -58,6 +60,7 @@ class BuildConfig:
         format: "jpeg" or "webp".
         keep_original: True to keep the bytes of the store; then the options of the recipe must be left out.
         quality: JPEG or WebP quality, 1 to 100.
+        area: Maximum number of pixels of a picture that keeps its shape, in place of `size` and `fit`.
         fit, chroma: See `ImageRecipe`; a WebP has no choice of chroma.
         split: "hash" or "id-modulo", see `split.SPLIT_RULE` and `split.ID_MODULO_RULE`.
         split_by: "artist" or "date", see `split_by.ARTIST_RULE` and `split_by.DATE_RULE`; None for `split`.
@@ -90,6 +93,7 @@ class BuildConfig:
     scheduler: str | None = None
     quality: int = _RECIPE.quality
     fit: str = _RECIPE.fit
+    area: int | None = None
     chroma: str = _RECIPE.chroma
     split: str = "hash"
     split_by: str | None = None
@@ -108,6 +112,7 @@ class BuildConfig:
     def __post_init__(self) -> None:
         for name, value, low, high in (
             ("size", self.size, 8, _MAX_SIZE_PX),
+            ("area", self.area, 64, _MAX_AREA_PX),
             ("top-tags", self.top_tags, 1, 1_000_000),
             ("min-count", self.min_count, 1, None),
             ("test", self.test, 0, None),
@@ -142,6 +147,8 @@ class BuildConfig:
             )
 
     def _check_format(self) -> None:
+        if self.area is not None and (self.size, self.fit) != (_RECIPE.size, _RECIPE.fit):
+            raise UsageError(f"--area {self.area} takes the place of --size and --fit: leave them out")
         if self.format == "webp" and self.chroma != "4:2:0":
             raise UsageError(f"--chroma {self.chroma}: a WebP is always 4:2:0: leave out --chroma")
         if self.keep_original:
@@ -187,8 +194,8 @@ class BuildConfig:
             raise UsageError(f"--keep and --drop both contain {min(keep & drop)!r}: remove it from one of them")
         return PlanOptions(
             image=ImageRecipe(
-                size=self.size,
-                fit=self.fit,
+                size=self.size if self.area is None else math.isqrt(self.area),
+                fit=self.fit if self.area is None else "area",
                 format=ORIGINAL if self.keep_original else self.format.upper(),
                 quality=self.quality,
                 chroma=self.chroma,

@@ -221,6 +221,7 @@ def _rewritten(target: _Target, shard: Shard, kept: pa.Table, edition: int) -> S
         kept.drop_columns(["offset"]),
         _samples(target, shard, kept),
         staged_in=target.writer.folder,
+        keeps_shape=target.history.manifest.image.keeps_shape,
     )
 
 

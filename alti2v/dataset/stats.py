@@ -32,11 +32,28 @@ _TOGETHER = 100  # number of most frequent tags whose pairs are counted
 _TAG_COLUMNS = tuple(category.tags_column for category in CATEGORIES)
 _FACTS = (
     *("id", "offset", "size", "labels", "group_id", "rating", "source", "created_at"),
-    *("source_width", "source_height"),
+    *("width", "height", "source_width", "source_height"),
 )
 # Host of a URL, without "www.".
 _HOST = r"^https?://(?:www\.)?(?P<host>[^/:?#\s]+)"
 ASPECT_EDGES = tuple(step / 8 for step in range(-16, 17))  # log2 of width / height
+# Usual aspects (width, height), narrow to wide.
+ASPECTS = (
+    (1, 3),
+    (1, 2),
+    (9, 16),
+    (2, 3),
+    (3, 4),
+    (4, 5),
+    (1, 1),
+    (5, 4),
+    (4, 3),
+    (3, 2),
+    (16, 9),
+    (2, 1),
+    (3, 1),
+)
+_LOG_ASPECTS = np.log([width / height for width, height in ASPECTS])
 SIZE_EDGES = tuple(step / 2 for step in range(-12, 15))  # log2 of megapixels
 
 _Ints = npt.NDArray[np.int64]
@@ -106,6 +123,7 @@ class DatasetStats:
         tags_per_picture: The same for all tags, in the vocabulary or not.
         sizes: Number of pictures by megapixels of the stored picture, between 2 ** `SIZE_EDGES`.
         aspects: Number of pictures by width / height of the stored picture, between 2 ** `ASPECT_EDGES`.
+        buckets: Number of pictures of the dataset by the nearest aspect of `ASPECTS`; empty if all are squares.
         enlarged: Number of pictures that were smaller than those of the dataset in both directions.
         ratings, hosts: Number of pictures by rating and by host of `source`, most frequent first.
         years: Number of pictures by year of posting, in order.
@@ -134,6 +152,7 @@ class DatasetStats:
     tags_per_picture: tuple[int, ...]
     sizes: tuple[int, ...]
     aspects: tuple[int, ...]
+    buckets: Mapping[str, int]
     enlarged: int
     ratings: Mapping[str, int]
     years: Mapping[int, int]
@@ -214,6 +233,7 @@ class _Counts:
     tags_per_picture: _Ints
     sizes: _Ints
     aspects: _Ints
+    buckets: _Ints
     enlarged: int
     ratings: Counter[str]
     years: Counter[int]
@@ -231,6 +251,7 @@ class _Counts:
             tags_per_picture=np.zeros(_MANY + 1, np.int64),
             sizes=np.zeros(len(SIZE_EDGES) - 1, np.int64),
             aspects=np.zeros(len(ASPECT_EDGES) - 1, np.int64),
+            buckets=np.zeros(len(ASPECTS), np.int64),
             enlarged=0,
             ratings=Counter(),
             years=Counter(),
@@ -245,6 +266,9 @@ class _Counts:
         width, height = (np.maximum(rows[f"source_{name}"].to_numpy(), 1) for name in ("width", "height"))
         self.sizes += _between(np.log2(width.astype(np.float64) * height / 1e6), SIZE_EDGES)
         self.aspects += _between(np.log2(width / height), ASPECT_EDGES)
+        shape = rows["width"].to_numpy() / np.maximum(rows["height"].to_numpy(), 1)
+        nearest = np.abs(np.log(np.maximum(shape, 1e-6))[:, np.newaxis] - _LOG_ASPECTS).argmin(axis=1)
+        self.buckets += np.bincount(nearest, minlength=len(ASPECTS))
         self.enlarged += int((np.maximum(width, height) < side_px).sum())
         self.ratings.update(_valued(rows["rating"]))
         self.years.update(_valued(pc.year(rows["created_at"])))
@@ -262,6 +286,11 @@ class _Counts:
         is_top = flat < len(self.together)
         carries[np.repeat(np.arange(len(lengths)), lengths)[is_top], flat[is_top]] = 1
         self.together += carries.T @ carries
+
+
+def _buckets(counts: _Ints) -> Mapping[str, int]:
+    names = (f"{width}:{height}" for width, height in ASPECTS)
+    return {name: count for name, count in zip(names, counts.tolist(), strict=True) if count}
 
 
 def _result(
@@ -293,6 +322,7 @@ def _result(
         tags_per_picture=_without_tail(counts.tags_per_picture),
         sizes=tuple(counts.sizes.tolist()),
         aspects=tuple(counts.aspects.tolist()),
+        buckets=_buckets(counts.buckets) if manifest.image.keeps_shape else {},
         enlarged=counts.enlarged,
         ratings=dict(counts.ratings.most_common()),
         years=dict(sorted(counts.years.items())),

@@ -1,4 +1,4 @@
-"""How the square pictures of a dataset are made, and what is kept to compare them."""
+"""How the pictures of a dataset are made, and what is kept to compare them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT
 
 ORIGINAL = "original"  # format of a recipe that keeps the bytes of the store
+OWN_SHAPE_FITS = ("within", "area")
 LUMINANCE_SIDE_PX = 64  # of the grey picture that hash and thumbnail are made from
 LUMINANCE_BYTES = LUMINANCE_SIDE_PX**2
 
@@ -18,7 +19,9 @@ class ImageRecipe:
     Attributes:
         size: Side of the square, px.
         fit: "letterbox": the whole picture, centred on white; "squash": the whole picture, stretched to the
-            square; "crop": the centre of the picture.
+            square; "crop": the centre of the picture. Two fits keep the picture's shape, and never enlarge it:
+            "within": the longer side has at most `size` px; "area": the picture has at most as many pixels as
+            the square.
         format: "JPEG", "WEBP", or "original": the bytes of the store; then the other fields have no effect.
         quality: JPEG or WebP quality, 1 to 100.
         chroma: Chroma subsampling of a JPEG, "4:2:0" or "4:4:4".
@@ -31,7 +34,22 @@ class ImageRecipe:
     chroma: str = "4:2:0"
 
     @property
+    def keeps_shape(self) -> bool:
+        """True if pictures are made that have their own shapes in place of squares."""
+        return self.format != ORIGINAL and self.fit in OWN_SHAPE_FITS
+
+    @property
     def suffixes(self) -> tuple[str, ...]:
         """Member suffixes that pictures may have in the shards."""
         known = IMAGE_SUFFIX_OF_FORMAT
         return tuple(known.values()) if self.format == ORIGINAL else (known[self.format],)
+
+
+def size_in_words(image: ImageRecipe) -> str:
+    """Describe the sizes of the pictures that a recipe makes."""
+    match image.fit:
+        case "within":
+            return f"their own shape, at most {image.size} px on the longer side"
+        case "area":
+            return f"their own shape, at most {image.size**2:,} pixels"
+    return f"{image.size} × {image.size} px, {image.fit}"

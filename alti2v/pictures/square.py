@@ -1,4 +1,4 @@
-"""Bytes of a file -> one square picture of the dataset. Pure: bytes in, bytes out."""
+"""Bytes of a file -> one picture of the dataset, nearly always a square. Pure: bytes in, bytes out."""
 
 from __future__ import annotations
 
@@ -145,6 +145,12 @@ def _target(width: int, height: int, recipe: ImageRecipe) -> tuple[int, int]:
     """Size of the whole picture before it is centred in the square."""
     if recipe.fit == "squash":
         return recipe.size, recipe.size
+    if recipe.fit == "area":
+        scale = min(1.0, recipe.size / math.sqrt(width * height))
+        return max(1, math.floor(width * scale)), max(1, math.floor(height * scale))
+    if recipe.fit == "within":
+        scale = min(1.0, recipe.size / max(width, height))
+        return max(1, round(width * scale)), max(1, round(height * scale))
     scale = recipe.size / (min if recipe.fit == "crop" else max)(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -172,8 +178,10 @@ def _luminance(decoded: DecodedPicture) -> Image.Image:
 
 
 def _square(coarse: CoarsePicture, recipe: ImageRecipe) -> Image.Image:
-    """The picture in the middle of a white square; what is larger than the square is cut."""
+    """The picture in the middle of a white square, cut where it is larger; or alone, if it keeps its shape."""
     image = shown(coarse.decoded, coarse.target, Image.Resampling.BICUBIC)
+    if recipe.keeps_shape:
+        return image
     square = Image.new("RGB", (recipe.size, recipe.size), "white")
     square.paste(image, ((recipe.size - image.width) // 2, (recipe.size - image.height) // 2))
     return square

@@ -13,7 +13,7 @@ from PIL import Image
 from alti2v.dataset.explore.samples import PictureAt
 from alti2v.dataset.stats import ASPECT_EDGES, SIZE_EDGES, DatasetStats, Pair
 from alti2v.errors import DamagedError
-from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
+from alti2v.pictures.recipe import ORIGINAL, ImageRecipe, size_in_words
 from alti2v.records import Category
 from alti2v.report.charts import Axis, Chart, Series, decades, line_chart, nice_axis, steps
 from alti2v.report.rendering import render
@@ -98,8 +98,9 @@ def stats_table(stats: DatasetStats) -> Mapping[str, str]:
         "most frequent": first({row.tag.name: row.total for row in stats.tags}, 10),
         "together": ", ".join(map(_spoken, _often(stats)[:3])),
         "enlarged": ""
-        if stats.image.format == ORIGINAL
+        if stats.image.format == ORIGINAL or stats.image.keeps_shape
         else f"{stats.enlarged:,} of {total:,} pictures were smaller than {stats.image.size} px",
+        **{f"aspect {name}": f"{count:,} pictures" for name, count in stats.buckets.items()},
         "alike": f"{stats.grouped:,} pictures in {sum(stats.group_sizes.values()):,} groups",
         **{f"posts {outcome}": f"{count:,}" for outcome, count in stats.outcomes.items()},
         "posts in all": f"{sum(stats.outcomes.values()):,}",
@@ -158,13 +159,17 @@ def summary(stats: DatasetStats) -> str:
 
 
 def _of_size(image: ImageRecipe) -> str:
-    return "as they came" if image.format == ORIGINAL else f"of {image.size} × {image.size} px"
+    if image.format == ORIGINAL:
+        return "as they came"
+    return f"of {size_in_words(image)}" if image.keeps_shape else f"of {image.size} × {image.size} px"
 
 
 def _before(stats: DatasetStats) -> str:
     """Describe the sizes before the pictures were resized."""
     if stats.image.format == ORIGINAL:
         return "The pictures are as they came."
+    if stats.image.keeps_shape:
+        return "Of the pictures before they were reduced."
     total = sum(stats.pictures.values())
     return (
         f"Of the pictures before they became {stats.image.size} × {stats.image.size} px. "
@@ -175,6 +180,8 @@ def _before(stats: DatasetStats) -> str:
 def _made(image: ImageRecipe) -> str:
     if image.format == ORIGINAL:
         return "as they came"
+    if image.keeps_shape:
+        return f"{size_in_words(image)}, {image.format} of quality {image.quality}"
     return f"{image.size} px, {image.fit}, {image.format} of quality {image.quality}"
 
 

@@ -224,7 +224,11 @@ def read_span(file: BinaryIO, span: Span) -> bytes:
 
 
 def json_index(
-    path: Path, shard_members: Sequence[Member], known: Mapping[str, str] | None = None
+    path: Path,
+    shard_members: Sequence[Member],
+    known: Mapping[str, str] | None = None,
+    *,
+    sides: Mapping[str, tuple[int, int]] | None = None,
 ) -> dict[str, Any]:
     """Build the index that hfutils and others use to fetch single members by HTTP range.
 
@@ -235,6 +239,8 @@ def json_index(
         path: The tar file.
         shard_members: Its members.
         known: SHA-256 of members by name, used without computing them.
+        sides: Width and height of pictures by name, px, which webshart's index has as well; None to leave
+            them out.
     """
     size, known = path.stat().st_size, known or {}
     git_hash, sha256 = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False), hashlib.sha256()
@@ -245,6 +251,7 @@ def json_index(
                 "size": member.span.size,
                 "sha256": known.get(member.name) or hashlib.sha256(read_span(file, member.span)).hexdigest(),
             }
+            | _shape(member.name, sides or {})
             for member in shard_members
         }
         file.seek(0)
@@ -252,6 +259,13 @@ def json_index(
             git_hash.update(chunk)
             sha256.update(chunk)
     return {"filesize": size, "hash": git_hash.hexdigest(), "hash_lfs": sha256.hexdigest(), "files": files}
+
+
+def _shape(name: str, sides: Mapping[str, tuple[int, int]]) -> dict[str, int | float]:
+    if name not in sides:
+        return {}
+    width, height = sides[name]
+    return {"width": width, "height": height, "aspect": round(width / height, 4)}
 
 
 def dali_index(shard_members: Sequence[Member]) -> str:

@@ -203,7 +203,13 @@ def _replaced(repair: _Repair, shard: Shard, plan: pa.Table) -> bool:
     work, staged = repair.preparation.work, repair.writer.work / REPAIR_DIR
     for file in shard.name.files:
         make_directory((staged / file).parent)
-    spec = ShardSpec(dataset=staged, work=work, name=shard.name, plan_hash=f"repair {shard.sha256}")
+    spec = ShardSpec(
+        dataset=staged,
+        work=work,
+        name=shard.name,
+        plan_hash=f"repair {shard.sha256}",
+        keeps_shape=repair.preparation.recipe.keeps_shape,
+    )
     write_plan(spec, plan)
     is_same = build_shard(spec) == shard
     if is_same:

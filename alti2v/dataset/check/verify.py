@@ -188,7 +188,8 @@ def _check_shard(dataset: _Dataset, folder: Path, shard: Shard, seen: _Seen) -> 
     """
     rows, findings = _read_rows(folder, shard)
     findings += _check_tar(dataset, folder, shard, rows)
-    findings += _check_indices(folder, shard, repair=dataset.repair)
+    sided = rows if dataset.manifest.image.keeps_shape else None
+    findings += _check_indices(folder, shard, sided, repair=dataset.repair)
     findings += _some(shard.name.metadata, seen.add(shard, rows, _picture_spans(folder / shard.name.data)))
     if all(finding.where != shard.name.metadata for finding in findings):
         findings += _check_values(shard, rows)
@@ -235,13 +236,21 @@ def _check_samples(dataset: _Dataset, path: Path, shard: Shard, rows: pa.Table) 
     return findings
 
 
-def _check_indices(folder: Path, shard: Shard, *, repair: bool) -> list[Finding]:
+def _check_indices(folder: Path, shard: Shard, sided: pa.Table | None, *, repair: bool) -> list[Finding]:
+    """Compare the indices with the tar file; `sided` has the sides of pictures that keep their shape."""
     tar = folder / shard.name.data
     try:
         tar_members = list(members(tar))
     except (DamagedError, OSError):
         return []  # reported by the check of the tar file
-    index = json_index(tar, tar_members)
+    names = [member.name for member in tar_members if not member.name.endswith(f".{POST_JSON_SUFFIX}")]
+    sides = None
+    if sided is not None:
+        if sided.num_rows != len(names):
+            return []  # the table is damaged, which is reported as well
+        columns = (sided.column(side).to_pylist() for side in ("width", "height"))
+        sides = dict(zip(names, zip(*columns, strict=True), strict=True))
+    index = json_index(tar, tar_members, sides=sides)
     if index["hash_lfs"] != shard.sha256:
         return []  # reported as well; the indices may be right, and must not be adapted to a damaged file
     findings = []

@@ -23,6 +23,7 @@ import pyarrow as pa
 from alti2v.dataset.plan.near_duplicates import APPEARANCE_VERSION, appearances_of
 from alti2v.pictures.decode import Unusable
 from alti2v.pictures.decoder_process import process_decoders
+from alti2v.pictures.header import ImageHeader, read_header
 from alti2v.pictures.jobs import PrepareJob
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Span
@@ -46,8 +47,13 @@ PREPARED = Table(
         Column("size", "int64", "bytes of the prepared picture; 0 if unusable"),
         Column("source_width", "int32", "of the stored picture, px"),
         Column("source_height", "int32", "of the stored picture, px"),
+        Column("width", "int32", "of the prepared picture, px"),
+        Column("height", "int32", "of the prepared picture, px"),
     ),
 )
+
+
+_SIDES = ("source_width", "source_height", "width", "height")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +159,15 @@ def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes, bytes]]:
                     crc32=zlib.crc32(picture.content),
                     source_width=picture.source_width,
                     source_height=picture.source_height,
+                    **_sides(picture.content),
                 )
                 yield row, picture.content, picture.luminance
+
+
+def _sides(content: bytes) -> Mapping[str, int]:
+    header = read_header(content)
+    assert isinstance(header, ImageHeader), "a picture that was just written, or decoded"
+    return {"width": header.width, "height": header.height}
 
 
 @dataclass(slots=True)
@@ -173,7 +186,7 @@ class _Md5Check:
 
 def _row(post_id: int, **facts: int | str) -> Mapping[str, Any]:
     defaults = {"reason": "", "has_changed": False, "sha256": "", "crc32": 0}
-    return {"id": post_id, **defaults, "source_width": 0, "source_height": 0, **facts}
+    return {"id": post_id, **defaults, **dict.fromkeys(_SIDES, 0), **facts}
 
 
 def _table(rows: Sequence[Mapping[str, Any]], luminances: Sequence[bytes]) -> pa.Table:

@@ -10,7 +10,7 @@ from typing import Any
 from alti2v.dataset.manifest import Manifest
 from alti2v.dataset.plan.filters import filters_in_words
 from alti2v.dataset.write.shard import SAMPLE_FIELDS
-from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
+from alti2v.pictures.recipe import ORIGINAL, ImageRecipe, size_in_words
 from alti2v.records import Tag
 from alti2v.storage.layout import DATA_DIR, IMPORTED, SPLITS
 
@@ -94,7 +94,7 @@ def _pictures(image: ImageRecipe) -> list[str]:
             "`datasets` wants the same members in every sample: of shards whose formats are mixed it reads the",
             "pictures of one format, or nothing.",
         ]
-    size = f"{image.size} × {image.size} px, {image.fit}"
+    size = size_in_words(image)
     return [f"Pictures: {size}, {image.format} of quality {image.quality}."]
 
 

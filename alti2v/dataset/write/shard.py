@@ -90,12 +90,14 @@ class ShardSpec:
         work: Folder of working files, `plan_file` among them.
         name: Name of the shard.
         plan_hash: Hash of the plan that the shard belongs to.
+        keeps_shape: True if its index names the sides of the pictures, which differ.
     """
 
     dataset: Address
     work: Address
     name: ShardName
     plan_hash: str
+    keeps_shape: bool = False
 
     @property
     def plan_file(self) -> str:
@@ -156,6 +158,8 @@ def _shard_plan(
     width = height = pa.array(np.full(len(rows), image.size, np.int32))
     if image.format == ORIGINAL:
         width, height = prepared.column("source_width"), prepared.column("source_height")
+    elif image.keeps_shape:
+        width, height = prepared.column("width"), prepared.column("height")
     columns: dict[str, Any] = {
         "id": facts.column("id"),
         "key": pa.array([member_key(post_id) for post_id in facts.column("id").to_pylist()]),
@@ -194,7 +198,8 @@ def build_shard(spec: ShardSpec) -> Shard:
     with local_copy(work, spec.plan_file) as path:
         plan = read_table(path, SHARD_PLAN)
     rows = plan.select(_METADATA_COLUMNS)
-    shard = put_shard(dataset, spec.name, rows, _samples(spec, plan), staged_in=spec.staged_in)
+    samples = _samples(spec, plan)
+    shard = put_shard(dataset, spec.name, rows, samples, staged_in=spec.staged_in, keeps_shape=spec.keeps_shape)
     with staging(spec.work, str(spec.name)) as folder:
         facts = {**asdict(shard), "name": str(shard.name), "plan_hash": spec.plan_hash}
         publish_json(folder / spec.receipt_file, facts)
@@ -209,6 +214,7 @@ def put_shard(
     samples: Iterable[tuple[str, Mapping[str, bytes]]],
     *,
     staged_in: Address,
+    keeps_shape: bool,
 ) -> Shard:
     """Publish the four files of a shard, unless files of that name exist.
 
@@ -218,6 +224,7 @@ def put_shard(
         rows: Metadata without the offsets, in the order of the samples.
         samples: Key and members of each sample; the pictures have the SHA-256 in `rows`.
         staged_in: Folder to make the files in, in the dataset's file system if it is local.
+        keeps_shape: True to name the sides of each picture in the index.
 
     Raises:
         StorageError: The dataset cannot be written, or has a file of that name with other bytes.
@@ -225,21 +232,29 @@ def put_shard(
     with staging(staged_in, str(name)) as folder:
         for part in (DATA_DIR, INDEX_DIR, METADATA_DIR):
             make_directory(folder / part)
-        shard = _write_files(folder, name, rows, samples)
+        shard = _write_files(folder, name, rows, samples, keeps_shape=keeps_shape)
         for file in name.files:
             put_once(folder / file, dataset, file)
     return shard
 
 
 def _write_files(
-    folder: Path, name: ShardName, rows: pa.Table, samples: Iterable[tuple[str, Mapping[str, bytes]]]
+    folder: Path,
+    name: ShardName,
+    rows: pa.Table,
+    samples: Iterable[tuple[str, Mapping[str, bytes]]],
+    *,
+    keeps_shape: bool,
 ) -> Shard:
     tar = folder / name.data
     members: list[Member] = []
     publish(tar, lambda temporary: members.extend(write_shard(temporary, samples)))
     pictures = [member for member in members if not member.name.endswith(f".{POST_JSON_SUFFIX}")]
-    names = (member.name for member in pictures)
-    index = json_index(tar, members, dict(zip(names, rows.column("sha256").to_pylist(), strict=True)))
+    names = [member.name for member in pictures]
+    sha256s = dict(zip(names, rows.column("sha256").to_pylist(), strict=True))
+    columns = (rows.column(side).to_pylist() for side in ("width", "height"))
+    sides = dict(zip(names, zip(*columns, strict=True), strict=True)) if keeps_shape else None
+    index = json_index(tar, members, sha256s, sides=sides)
     publish_json(folder / name.index, index, indent=None)
     publish_bytes(folder / name.dali_index, dali_index(members).encode())
     offsets = pa.array([member.span.offset for member in pictures], pa.int64())

@@ -116,7 +116,7 @@ def _preparation(source: SplitSource, augmentation: Augmentation, *, seed: int) 
 
     def prepare(row: Any, content: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
         id_, _, _, indices = row
-        image = decode_picture(row, content, size=source.size)
+        image = decode_picture(row, content, source=source)
         if augmentation != NO_AUGMENTATION:
             may_flip = tf.logical_not(tf.reduce_any(tf.gather(names_side, indices)))
             image = augmented(image, id_, what=augmentation, seed=seed, may_flip=may_flip)
@@ -163,7 +163,7 @@ def evaluation_batches(dataset: Path, *, split: str, batch_size: int) -> Iterato
     source, failure = open_source(dataset, split), ReadFailure()
 
     def prepare(row: Any, content: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
-        image = decode_picture(row, content, size=source.size)
+        image = decode_picture(row, content, source=source)
         return row[0], image, multi_hot(row[3], tags=len(source.tags))
 
     data = samples_in_order(source, source.shards, failure=failure)
@@ -189,7 +189,7 @@ def shard_pictures(source: SplitSource, shard: Shard, *, batch_size: int) -> Ite
     failure = ReadFailure()
     data = samples_in_order(source, [shard], failure=failure)
     data = data.map(
-        lambda row, content: decode_picture(row, content, size=source.size), num_parallel_calls=AT_ONCE
+        lambda row, content: decode_picture(row, content, source=source), num_parallel_calls=AT_ONCE
     )
     with reading_errors(source.dataset, split=source.split, failure=failure):
         yield from ready(data.batch(batch_size)).as_numpy_iterator()

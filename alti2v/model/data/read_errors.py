@@ -64,7 +64,7 @@ def broken_pictures(dataset: Path, *, split: str, most: int = _MOST_BROKEN) -> t
 
     def decodes(content: Any) -> bool:  # noqa: ANN401 - tensor
         try:
-            decode_jpeg(content, size=source.size)
+            decode_jpeg(content, source=source)
         except (tf.errors.InvalidArgumentError, ValueError):
             return False
         return True

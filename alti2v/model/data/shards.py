@@ -19,7 +19,7 @@ from alti2v.dataset.shard_cache import hold
 from alti2v.errors import Alti2vError, DataError, UsageError
 from alti2v.model import backend
 from alti2v.model.arrays import Int64Array
-from alti2v.pictures.recipe import ORIGINAL
+from alti2v.pictures.recipe import ORIGINAL, OWN_SHAPE_FITS
 from alti2v.records import Tag
 
 # Shards whose samples are mixed. Each is in memory as a whole, two more are being read or are waiting, and
@@ -37,7 +37,8 @@ class SplitSource:
     Attributes:
         dataset: Directory of the dataset.
         split: Name of the split.
-        size: Side of the pictures, px.
+        size: Side of the squares that a model takes, px.
+        is_square: True if the pictures are such squares; False to letterbox them.
         tags: Vocabulary of the dataset.
         shards: Shards of the split, checked for existence and size.
     """
@@ -47,6 +48,7 @@ class SplitSource:
     size: int
     tags: tuple[Tag, ...]
     shards: tuple[Shard, ...]
+    is_square: bool = True
 
     @property
     def samples(self) -> int:
@@ -83,7 +85,8 @@ def open_source(dataset: Path, split: str) -> SplitSource:
         DataError: The split is empty.
     """
     manifest = read_manifest(dataset)
-    if manifest.image.fit != "letterbox":  # what tagging and the exports do with pictures
+    # What tagging and the exports do with pictures, or what can become it.
+    if manifest.image.fit not in ("letterbox", *OWN_SHAPE_FITS):
         raise UsageError(
             f"{dataset} has pictures fitted by {manifest.image.fit}, and models take letterbox: "
             "build it with --fit letterbox"
@@ -106,6 +109,7 @@ def open_source(dataset: Path, split: str) -> SplitSource:
         size=manifest.image.size,
         tags=read_vocabulary(dataset),
         shards=shards,
+        is_square=not manifest.image.keeps_shape,
     )
 
 
@@ -229,15 +233,33 @@ def _samples_of(content: Any, ids: Any, offsets: Any, sizes: Any, labels: Any) -
     return tf.data.Dataset.zip(rows, tf.data.Dataset.from_tensors(content).repeat())
 
 
-def decode_picture(row: Any, content: Any, *, size: int) -> Any:  # noqa: ANN401 - tensors
+def decode_picture(row: Any, content: Any, *, source: SplitSource) -> Any:  # noqa: ANN401 - tensors
     """Cut the picture of a row out of its shard and decode it: (S, S, 3) uint8, RGB."""
     _, offset, length, _ = row
-    return decode_jpeg(backend.tf.strings.substr(content, offset, length), size=size)
+    return decode_jpeg(backend.tf.strings.substr(content, offset, length), source=source)
 
 
-def decode_jpeg(content: Any, *, size: int) -> Any:  # noqa: ANN401 - tensors
-    """Decode a picture of the dataset's size: (S, S, 3) uint8, RGB."""
+def decode_jpeg(content: Any, *, source: SplitSource) -> Any:  # noqa: ANN401 - tensors
+    """Decode a picture of the dataset: (S, S, 3) uint8, RGB; letterbox it if it has its own shape."""
     tf = backend.tf
     # The accurate DCT is Pillow's, so that a picture that is tagged later looks like one that was trained on.
     image = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
-    return tf.ensure_shape(image, (size, size, 3))
+    image = image if source.is_square else letterboxed(image, size=source.size)
+    return tf.ensure_shape(image, (source.size, source.size, 3))
+
+
+def letterboxed(image: Any, *, size: int) -> Any:  # noqa: ANN401 - tensors
+    """Resize a picture, (H, W, 3) uint8, to fill a white square: (S, S, 3) uint8, as `pictures.square` does."""
+    tf = backend.tf
+    sides = tf.shape(image)[:2]
+    scale = size / tf.reduce_max(sides)
+    target = tf.maximum(tf.cast(tf.round(tf.cast(sides, tf.float64) * scale), tf.int32), 1)
+
+    def resized() -> Any:  # noqa: ANN401 - tensor
+        floats = tf.image.resize(image, target, method="bicubic", antialias=True)
+        return tf.cast(tf.clip_by_value(tf.round(floats), 0, 255), tf.uint8)
+
+    image = tf.cond(tf.reduce_all(target == sides), lambda: image, resized)
+    above, left = (size - target[0]) // 2, (size - target[1]) // 2
+    borders = [[above, size - target[0] - above], [left, size - target[1] - left], [0, 0]]
+    return tf.pad(image, borders, constant_values=tf.constant(255, tf.uint8))
