@@ -18,11 +18,11 @@ from alti2v.terminal import duration, print_result, progress_display, size
 @click.argument("out", type=LOCAL_PATH, required=False)
 @click.option(
     "--format",
-    type=click.Choice(["wd", "wd-embedding", "cl", "onnx"]),
+    type=click.Choice(["wd", "wd-embedding", "cl", "deepghs", "onnx"]),
     default="wd",
     show_default=True,
-    help="Format: wd for programs that load WD taggers, wd-embedding for imgutils, cl for kohya with all "
-    "categories, onnx for your own programs.",
+    help="Format: wd for programs that load WD taggers, wd-embedding for imgutils.tagging.wd14, cl for kohya "
+    "with all categories, deepghs for imgutils' generic reader, onnx for your own programs.",
 )
 @click.option(
     "--dataset", type=LOCAL_PATH, default=None, help="Folder of the training dataset, if it has moved."
@@ -107,9 +107,10 @@ def export(
 
 
 def _check(folder: Path, *, as_json: bool) -> None:
-    from alti2v.model.onnx.check_folder import check_folder
+    from alti2v.model.check_model import check_model, require_works
+    from alti2v.model.onnx.check_folder import is_of_others
 
-    checked = check_folder(folder)
+    checked = check_model(folder)
     print_result(
         checked,
         as_json=as_json,
@@ -121,11 +122,14 @@ def _check(folder: Path, *, as_json: bool) -> None:
     )
     if not as_json:
         print_lines(checked.breaches)
-    if checked.breaches:
-        raise DamagedError(
-            f"{folder} breaks the contract of the {checked.format} format in {len(checked.breaches)} "
-            f"{'way' if len(checked.breaches) == 1 else 'ways'}: export it again"
-        )
+    if not checked.breaches:
+        return
+    if is_of_others(folder):
+        require_works(checked)
+    raise DamagedError(
+        f"{folder} breaks the contract of the {checked.format} format in {len(checked.breaches)} "
+        f"{'way' if len(checked.breaches) == 1 else 'ways'}: export it again"
+    )
 
 
 def _counted(outputs: Any) -> str:  # noqa: ANN401 - Mapping[str, int]

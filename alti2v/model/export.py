@@ -16,7 +16,7 @@ from pathlib import Path
 import alti2v
 from alti2v.dataset.manifest import read_manifest, read_metadata
 from alti2v.errors import DamagedError, UsageError
-from alti2v.model.evaluation.thresholds import TunedThresholds, read_thresholds, write_thresholds
+from alti2v.model.evaluation.thresholds import Rule, TunedThresholds, read_thresholds, write_thresholds
 from alti2v.model.onnx.check_folder import check_folder
 from alti2v.model.onnx.contract import (
     CARD_FILE,
@@ -32,6 +32,9 @@ from alti2v.model.onnx.labels import (
     Rating,
     cl_labels,
     count_categories,
+    deepghs_csv,
+    deepghs_files,
+    deepghs_labels,
     native_labels,
     rating_constants,
     selected_tags_csv,
@@ -43,6 +46,7 @@ from alti2v.model.onnx.model_card import Facts, model_card
 from alti2v.model.onnx.parity import TOLERANCE, largest_difference
 from alti2v.model.onnx.writer import arrange_outputs, weights_of, write_onnx
 from alti2v.model.saved_model import SavedModel, load_model
+from alti2v.model.tagging.selection import DEFAULT_THRESHOLD
 from alti2v.option_bounds import require_choice
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.layout import EVALUATION_DIR, FORMAT_VERSION, METRICS_FILE, MODEL_DIR, THRESHOLDS_FILE
@@ -145,7 +149,8 @@ def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) ->
     saved = load_model(config.run)
     if saved.architecture.backbone != "vgg16":
         raise UsageError(f"{config.run} is a {saved.architecture.backbone}, and only vgg16 can be exported")
-    ratings = () if format_ is Format.ONNX else rating_constants(_rating_counts(config, saved))
+    is_whole = format_ in (Format.ONNX, Format.DEEPGHS)  # nothing is added for readers
+    ratings = () if is_whole else rating_constants(_rating_counts(config, saved))
     labels = _labels(config, format_, saved, ratings)
     step(1)
     weights = arrange_outputs(weights_of(saved.network), labels.rows)
@@ -159,15 +164,16 @@ def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) ->
         )
     step(3)
     facts = _facts(config, saved, labels, ratings)
+    thresholds = _thresholds(config.run, labels)
     _publish(
         config.out,
         {
             REPORT_FILE: _changes(facts, difference),
-            contract.labels_file: _table(format_, labels),
+            **_tables(format_, labels, facts, thresholds),
             CARD_FILE: model_card(facts).encode(),
             contract.model_file: model,
         },
-        thresholds=_thresholds(config.run, labels),
+        thresholds=thresholds,
     )
     breaches = check_folder(config.out).breaches
     if breaches:
@@ -252,6 +258,8 @@ def _labels(
     """
     if format_ is Format.ONNX:
         return native_labels(saved.tags)
+    if format_ is Format.DEEPGHS:
+        return deepghs_labels(saved.tags)
     if format_ is Format.CL:
         return cl_labels(saved.tags, ratings)
     labels = wd_labels(
@@ -274,12 +282,22 @@ def _labels(
     return labels
 
 
-def _table(format_: Format, labels: LabelTable) -> bytes:
+def _tables(
+    format_: Format, labels: LabelTable, facts: Facts, thresholds: TunedThresholds | None
+) -> dict[str, bytes]:
+    """Write the table of a format, and the files beside it."""
+    file = CONTRACTS[format_].labels_file
     if format_ is Format.CL:
-        return tag_mapping_json(labels.rows)
+        return {file: tag_mapping_json(labels.rows)}
     if format_ is Format.ONNX:
-        return table_csv(NATIVE_COLUMNS, ((row.id, row.name, row.category, row.count) for row in labels.rows))
-    return selected_tags_csv(labels.rows)
+        rows = ((row.id, row.name, row.category, row.count) for row in labels.rows)
+        return {file: table_csv(NATIVE_COLUMNS, rows)}
+    if format_ is Format.DEEPGHS:
+        overall = DEFAULT_THRESHOLD if facts.threshold is None else facts.threshold
+        own = {} if thresholds is None else thresholds.rules.get(Rule.F1.value, {})
+        beside = deepghs_files(labels.rows, side_px=facts.architecture.size, threshold=overall)
+        return {file: deepghs_csv(labels.rows, own, otherwise=overall), **beside}
+    return {file: selected_tags_csv(labels.rows)}
 
 
 def _facts(config: ExportConfig, saved: SavedModel, labels: LabelTable, ratings: tuple[Rating, ...]) -> Facts:

@@ -49,6 +49,8 @@ def check_labels(content: bytes, format_: Format) -> ParsedTable:
         return ParsedTable((), (f"is not UTF-8 (byte {exc.start}): every reader decodes it as that",))
     if format_ is Format.CL:
         return _check_mapping(text)
+    if format_ is Format.DEEPGHS:
+        return _check_deepghs(text)
     columns, check = (
         (NATIVE_COLUMNS, _native_breaches) if format_ is Format.ONNX else (WD_COLUMNS, _wd_breaches)
     )
@@ -77,6 +79,31 @@ def _check_csv(
         if (wrong := [i for i, row in enumerate(rows) if not row[column].isdecimal()])
     ]
     return ParsedTable(rows, (*breaches, *check(rows)))
+
+
+def _check_deepghs(text: str) -> ParsedTable:
+    """Check what imgutils' generic reader needs: names, categories, thresholds; other columns are free."""
+    try:
+        rows = tuple(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as exc:
+        return ParsedTable((), (f"is not CSV ({exc})",))
+    if not rows or not {"name", "category"} <= rows[0].keys():
+        return ParsedTable((), ("has no rows with the columns name and category",))
+    breaches = []
+    if wrong := [i for i, row in enumerate(rows) if not (row["category"] or "").isdecimal()]:
+        breaches.append(f"{_some('row', wrong)} has a category that is no number")
+    if repeated := _repeated(row["name"] or "" for row in rows):
+        breaches.append(f"{_some('name', repeated)} occurs more than once")
+    if wrong := [i for i, row in enumerate(rows) if not _is_share(row.get("best_threshold", "0"))]:
+        breaches.append(f"{_some('row', wrong)} has a best_threshold outside [0, 1]")
+    return ParsedTable(rows, tuple(breaches))
+
+
+def _is_share(cell: str | None) -> bool:
+    try:
+        return 0 <= float(cell or "") <= 1
+    except ValueError:
+        return False
 
 
 def _wd_breaches(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:

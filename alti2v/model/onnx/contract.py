@@ -9,14 +9,15 @@ ComfyUI-WD14-Tagger, taggui, the webui extensions of toriato and picobyte, wd14-
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from alti2v.records import Category
+from alti2v.records import CATEGORY_CODES, Category
 
 # kohya-ss/sd-scripts: `IMAGE_SIZE = 448`, whatever the model says; all others read the size from the model.
 WD_SIDE_PX = 448
 RATINGS = ("general", "sensitive", "questionable", "explicit")
+PRODUCER = "alti2v"  # in the ONNX file
 REPORT_FILE = "export_report.json"
 CARD_FILE = "README.md"
 # From ONNX 1.10, July 2021 (onnx.helper.VERSION_TABLE), so that old installations can read it.
@@ -32,7 +33,16 @@ class Format(StrEnum):
     WD = "wd"  # all readers of WD taggers
     WD_EMBEDDING = "wd-embedding"  # imgutils, which needs the picture's vector as a second output
     CL = "cl"  # kohya's second format, the only one with copyright, artist and meta tags
+    DEEPGHS = "deepghs"  # imgutils' generic reader; every category, a threshold for each tag, any size
     ONNX = "onnx"  # alti2v and your own programs; nothing is renamed, left out or resized
+
+
+class OutputRole(StrEnum):
+    """What an output holds."""
+
+    PROBABILITIES = "probabilities"
+    LOGITS = "logits"  # of the same tags, before the sigmoid
+    FEATURES = "features"  # the picture's vector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +58,8 @@ class Contract:
         dtype: Type of the pixels.
         low, high: Pixel values of black and white.
         input: Name of the only input.
-        outputs: Names of the outputs, in order. The first has one column per label.
-        logits: True if the first output is before the sigmoid.
+        outputs: Name -> role of the outputs, in order.
+        finds_by_name: True if clients find outputs by their names, False if by their places.
     """
 
     model_file: str = "model.onnx"
@@ -61,8 +71,23 @@ class Contract:
     low: float = 0.0
     high: float = 255.0
     input: str = "input"
-    outputs: tuple[str, ...] = ("output",)
-    logits: bool = False
+    outputs: Mapping[str, OutputRole] = field(default_factory=lambda: {"output": OutputRole.PROBABILITIES})
+    finds_by_name: bool = False
+
+    @property
+    def side_axis(self) -> int:
+        """Axis of the input that has the side of the pictures."""
+        return 2 if self.channels_first else 1
+
+    @property
+    def logits(self) -> bool:
+        """True if no output is after the sigmoid."""
+        return OutputRole.PROBABILITIES not in self.outputs.values()
+
+    @property
+    def tags(self) -> int:
+        """Place of the output that says which tags a picture has."""
+        return list(self.outputs.values()).index(OutputRole.LOGITS if self.logits else OutputRole.PROBABILITIES)
 
     def shape(self, side_px: int) -> tuple[int, int, int]:
         """Return the shape of one picture with this side."""
@@ -72,14 +97,30 @@ class Contract:
 CONTRACTS: Mapping[Format, Contract] = {
     Format.WD: Contract(),
     # imgutils unpacks (prediction, embedding) by position, so there are exactly two.
-    Format.WD_EMBEDDING: Contract(outputs=("output", "embedding")),
+    Format.WD_EMBEDDING: Contract(
+        outputs={"output": OutputRole.PROBABILITIES, "embedding": OutputRole.FEATURES}
+    ),
     Format.CL: Contract(
         model_file="model_optimized.onnx",
         labels_file="tag_mapping.json",
         channels_first=True,
         low=-1.0,
         high=1.0,
-        logits=True,
+        outputs={"output": OutputRole.LOGITS},
+    ),
+    # imgutils/generic/multilabel_timm.py feeds "input" and asks for outputs by these names.
+    Format.DEEPGHS: Contract(
+        side_px=None,
+        channels_first=True,
+        bgr=False,
+        low=-1.0,
+        high=1.0,
+        outputs={
+            "embedding": OutputRole.FEATURES,
+            "logits": OutputRole.LOGITS,
+            "prediction": OutputRole.PROBABILITIES,
+        },
+        finds_by_name=True,
     ),
     Format.ONNX: Contract(
         labels_file="tags.csv",
@@ -87,7 +128,7 @@ CONTRACTS: Mapping[Format, Contract] = {
         bgr=False,
         dtype="uint8",  # a quarter of the bytes, and no client can divide by 255 by mistake
         input="images",
-        outputs=("probabilities", "features"),
+        outputs={"probabilities": OutputRole.PROBABILITIES, "features": OutputRole.FEATURES},
     ),
 }
 
@@ -120,6 +161,18 @@ CL_CATEGORIES: Mapping[Category, str] = {
     Category.META: "Meta",
 }
 CL_ALL_CATEGORIES = frozenset({*CL_CATEGORIES.values(), CL_RATING, "Quality", "Model"})
+
+# Files of imgutils' generic form ---------------------------------------------------------------
+
+DEEPGHS_COLUMNS = ("id", "tag_id", "name", "category", "count", "best_threshold")
+DEEPGHS_UNKNOWN_CATEGORY = "99"  # no number of Danbooru; categories.json names it
+DEEPGHS_CATEGORIES: Mapping[str, str] = {
+    **{str(code): category.value for category, code in CATEGORY_CODES.items()},
+    DEEPGHS_UNKNOWN_CATEGORY: Category.UNKNOWN.value,
+}
+PREPROCESS_FILE = "preprocess.json"
+CATEGORIES_FILE = "categories.json"
+CATEGORY_THRESHOLDS_FILE = "thresholds.csv"
 
 # tags.csv --------------------------------------------------------------------------------------
 

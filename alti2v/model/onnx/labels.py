@@ -15,9 +15,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from alti2v.model.onnx.contract import (
+    CATEGORIES_FILE,
+    CATEGORY_THRESHOLDS_FILE,
     CL_CATEGORIES,
     CL_RATING,
+    DEEPGHS_CATEGORIES,
+    DEEPGHS_COLUMNS,
+    DEEPGHS_UNKNOWN_CATEGORY,
     PLACEHOLDER,
+    PREPROCESS_FILE,
     RATINGS,
     WD_CATEGORY_NAMES,
     WD_CHARACTER_CATEGORY,
@@ -29,6 +35,7 @@ from alti2v.model.onnx.contract import (
     reads_as_missing,
 )
 from alti2v.records import Category, Tag
+from alti2v.storage.publish import json_bytes
 
 # sigmoid(-20) = 2e-9: below every threshold, and well within the range of float32.
 _NEVER_LOG_ODDS = -20.0
@@ -168,9 +175,27 @@ def cl_labels(tags: Sequence[Tag], ratings: Sequence[Rating]) -> LabelTable:
     return LabelTable(tuple(rows), changes)
 
 
+def deepghs_labels(tags: Sequence[Tag]) -> LabelTable:
+    """Keep the vocabulary for imgutils' generic reader, which knows every category by its number."""
+    return LabelTable(
+        tuple(
+            Label(
+                id=output,
+                name=tag.name,
+                category=DEEPGHS_UNKNOWN_CATEGORY if tag.category.code is None else str(tag.category.code),
+                count=tag.count,
+                output=output,
+            )
+            for output, tag in enumerate(tags)
+        ),
+        (),
+    )
+
+
 def count_categories(rows: Iterable[Label]) -> Mapping[str, int]:
     """Count rows by category, named in lower case, in the order of the table."""
-    return Counter(WD_CATEGORY_NAMES.get(row.category, row.category.lower()) for row in rows)
+    names = {**DEEPGHS_CATEGORIES, **WD_CATEGORY_NAMES}
+    return Counter(names.get(row.category, row.category.lower()) for row in rows)
 
 
 def native_labels(tags: Sequence[Tag]) -> LabelTable:
@@ -187,6 +212,52 @@ def native_labels(tags: Sequence[Tag]) -> LabelTable:
 def selected_tags_csv(rows: Iterable[Label]) -> bytes:
     """Write the table of the WD taggers."""
     return table_csv(WD_COLUMNS, ((row.id, row.name, row.category, row.count) for row in rows))
+
+
+def deepghs_csv(rows: Iterable[Label], thresholds: Mapping[str, float], *, otherwise: float) -> bytes:
+    """Write the table of imgutils' generic form.
+
+    Args:
+        rows: Rows of the table.
+        thresholds: Name -> threshold of a tag.
+        otherwise: Threshold of the others.
+    """
+    return table_csv(
+        DEEPGHS_COLUMNS,
+        (
+            (row.id, row.id, row.name, row.category, row.count, thresholds.get(row.name, otherwise))
+            for row in rows
+        ),
+    )
+
+
+def deepghs_files(rows: Iterable[Label], *, side_px: int, threshold: float) -> dict[str, bytes]:
+    """Write the files beside that table: names of categories, a threshold for each, and the preparation."""
+    present = {row.category for row in rows}
+    names = {
+        number: name
+        for number, name in sorted(DEEPGHS_CATEGORIES.items(), key=lambda item: int(item[0]))
+        if number in present
+    }
+    stages = [
+        {
+            "type": "pad_to_size",
+            "size": [side_px, side_px],
+            "background_color": "white",
+            "interpolation": "bicubic",
+        },
+        {"type": "maybe_to_tensor"},
+        {"type": "normalize", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+    ]
+    categories = [{"category": int(number), "name": name} for number, name in names.items()]
+    return {
+        CATEGORIES_FILE: json_bytes(categories),
+        CATEGORY_THRESHOLDS_FILE: table_csv(
+            ("category", "name", "threshold"),
+            ((number, name, threshold) for number, name in names.items()),
+        ),
+        PREPROCESS_FILE: json_bytes({"test": stages, "val": stages}),
+    }
 
 
 def tag_mapping_json(rows: Iterable[Label]) -> bytes:

@@ -8,11 +8,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from alti2v.model.network.build import Architecture
-from alti2v.model.onnx.contract import CONTRACTS, PLACEHOLDER, REPORT_FILE, Contract, Format
+from alti2v.model.onnx.contract import CONTRACTS, PLACEHOLDER, REPORT_FILE, Contract, Format, OutputRole
 from alti2v.model.onnx.labels import Change, LabelTable, Rating, count_categories
 
 _SHOWN_CHANGES = 10
 _KOHYA = "tag_images_by_wd14_tagger.py --onnx --model_dir MODELS"
+_KOHYA_FAULT = (
+    "kohya's sd-scripts since 2026-01-18 (commit c6bc632e, v0.10) end with an UnboundLocalError as soon as a "
+    "character passes: take v0.9.1, give `--character_threshold 1.1`, or export with `--format cl`."
+)
+# What the programs were seen to do with such folders, and the way round.
+_FAULTS_OF_CLIENTS: Mapping[Format, Sequence[str]] = {
+    Format.WD: (
+        _KOHYA_FAULT,
+        "imgutils 0.19 fails on a single output: export with `--format wd-embedding` or `deepghs`.",
+    ),
+    Format.WD_EMBEDDING: (
+        _KOHYA_FAULT,
+        "imgutils 0.19 needs numpy before 2, and falsifies grey pictures (mode L): convert them to RGB.",
+    ),
+    Format.CL: (
+        "kohya's `--tag_replacement` turns every tag into the target with folders of this form (v0.10): "
+        "replace tags in the captions afterwards.",
+    ),
+    Format.DEEPGHS: ("imgutils 0.19 needs numpy before 2.",),
+    Format.ONNX: (),
+}
 _READERS = {
     Format.WD: "every program that reads WD taggers: kohya's sd-scripts, ComfyUI-WD14-Tagger, taggui, the "
     "webui taggers, wd14-tagger-standalone",
@@ -20,6 +41,8 @@ _READERS = {
     "picture's vector",
     Format.CL: "kohya's sd-scripts in its second form (`--repo_id owner/name/subfolder`), which keeps "
     "copyrights, artists and metadata apart",
+    Format.DEEPGHS: "imgutils' generic reader, `imgutils.generic.MultiLabelTIMMModel`, which keeps all "
+    "categories and has a threshold for each tag",
     Format.ONNX: "alti2v itself and programs of your own: the network as it was trained, nothing renamed",
 }
 
@@ -133,13 +156,14 @@ def _interface(facts: Facts, contract: Contract) -> list[str]:
         f"- `{contract.model_file}`, input `{contract.input}`: ({shape}) after the batch, {contract.dtype}, "
         f"colours in the order {colours}, from {contract.low:g} to {contract.high:g}{scale}. "
         "The whole picture, centred on a white square, transparency on white.",
-        f"- Output `{contract.outputs[0]}`: {len(facts.labels.rows):,} {what}; row i of "
+        f"- Output `{list(contract.outputs)[contract.tags]}`: {len(facts.labels.rows):,} {what}; row i of "
         f"`{contract.labels_file}` says what output i is.",
     ]
-    if len(contract.outputs) > 1:
-        lines.append(
-            f"- Output `{contract.outputs[1]}`: {facts.architecture.features:,} numbers, the picture's vector."
-        )
+    lines += [
+        f"- Output `{name}`: {facts.architecture.features:,} numbers, the picture's vector."
+        for name, role in contract.outputs.items()
+        if role is OutputRole.FEATURES
+    ]
     if side != size:
         lines.append(
             f"- The network was trained at {size} px: the model itself reduces {side} px to that by averaging "
@@ -164,6 +188,9 @@ def _loading(format_: Format, contract: Contract) -> list[str]:
         Format.CL: [
             f"- kohya: `{_KOHYA} --repo_id OWNER/NAME/SUB`, with this folder as `MODELS/OWNER_NAME/SUB`.",
         ],
+        Format.DEEPGHS: [
+            '- imgutils: `multilabel_timm_predict("picture.jpg", repo_id="OWNER/NAME")`, once it is uploaded.',
+        ],
         Format.ONNX: ["- alti2v: `alti2v tag FOLDER PICTURES`."],
     }
     feed = "pictures" if contract.dtype == "uint8" else "pictures  # float32"
@@ -171,6 +198,7 @@ def _loading(format_: Format, contract: Contract) -> list[str]:
         "## Load it",
         "",
         *ways[format_],
+        *(f"- {fault}" for fault in _FAULTS_OF_CLIENTS[format_]),
         "",
         "```python",
         "import onnxruntime",

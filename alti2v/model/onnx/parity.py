@@ -11,7 +11,7 @@ from alti2v.model import backend
 from alti2v.model.arrays import Float32Array
 from alti2v.model.network.build import build_network
 from alti2v.model.onnx.check_folder import as_fed, open_session
-from alti2v.model.onnx.contract import Contract
+from alti2v.model.onnx.contract import Contract, OutputRole
 from alti2v.model.onnx.labels import Label
 from alti2v.model.saved_model import SavedModel
 
@@ -66,11 +66,12 @@ def _difference(
     got = session.run(None, {session.get_inputs()[0].name: fed})
     expected = network.predict_on_batch(area_average(rgb, size))
     probabilities, features = np.asarray(expected["probabilities"]), np.asarray(expected["features"])
-    values = _sigmoid(got[0]) if contract.logits else got[0]
+    values = _sigmoid(got[contract.tags]) if contract.logits else got[contract.tags]
     difference = float(np.abs(values - _arranged(probabilities, rows)).max())
-    if len(got) > 1:
-        scale = max(1.0, float(np.abs(features).max()))
-        difference = max(difference, float(np.abs(got[1] - features).max()) / scale)
+    for vectors, role in zip(got, contract.outputs.values(), strict=True):
+        if role is OutputRole.FEATURES:
+            scale = max(1.0, float(np.abs(features).max()))
+            difference = max(difference, float(np.abs(vectors - features).max()) / scale)
     return difference
 
 

@@ -18,7 +18,7 @@ from alti2v.errors import DataError
 from alti2v.model.arrays import Float32Array
 from alti2v.model.network.build import TRUNK_LAYERS, Architecture
 from alti2v.model.onnx import runtime
-from alti2v.model.onnx.contract import IR_VERSION, MAX_BYTES, OPSET, Contract
+from alti2v.model.onnx.contract import IR_VERSION, MAX_BYTES, OPSET, PRODUCER, Contract, OutputRole
 from alti2v.model.onnx.labels import Label
 from alti2v.model.recipes import Head
 
@@ -110,24 +110,25 @@ def write_onnx(architecture: Architecture, weights: LayerWeights, contract: Cont
 
 def _add_network(chain: _Chain, architecture: Architecture, contract: Contract) -> None:
     """Append everything between the contract's input and its outputs."""
-    names = (*contract.outputs, "features")[:2]
+    names = {role: name for name, role in contract.outputs.items()}
     pictures = _network_pictures(
         chain, contract, side=contract.side_px or architecture.size, size=architecture.size
     )
     positions = _trunk(chain, pictures, blue_first=contract.bgr)
     flat = _flat(chain, positions, architecture.head)
-    features = chain.add("Relu", chain.dense(flat, "features"), output=names[1])
-    if contract.logits:
-        chain.dense(features, "logits", output=names[0])
-    else:
-        chain.add("Sigmoid", chain.dense(features, "logits"), output=names[0])
+    features = chain.add(
+        "Relu", chain.dense(flat, "features"), output=names.get(OutputRole.FEATURES, "features")
+    )
+    logits = chain.dense(features, "logits", output=names.get(OutputRole.LOGITS, ""))
+    if not contract.logits:
+        chain.add("Sigmoid", logits, output=names[OutputRole.PROBABILITIES])
 
 
 def _model(chain: _Chain, architecture: Architecture, contract: Contract) -> Any:  # noqa: ANN401 - onnx.ModelProto
     """Declare what goes in and out."""
     helper, types = runtime.onnx.helper, runtime.onnx.TensorProto
     shape = contract.shape(contract.side_px or architecture.size)
-    widths = (chain.weight("logits/bias").size, architecture.features)
+    tags = chain.weight("logits/bias").size
     graph = helper.make_graph(
         chain.nodes,
         "alti2v",
@@ -137,8 +138,10 @@ def _model(chain: _Chain, architecture: Architecture, contract: Contract) -> Any
             )
         ],
         [
-            helper.make_tensor_value_info(name, types.FLOAT, [_BATCH, width])
-            for name, width in zip(contract.outputs, widths, strict=False)
+            helper.make_tensor_value_info(
+                name, types.FLOAT, [_BATCH, architecture.features if role is OutputRole.FEATURES else tags]
+            )
+            for name, role in contract.outputs.items()
         ],
         initializer=chain.constants,
     )
@@ -146,7 +149,7 @@ def _model(chain: _Chain, architecture: Architecture, contract: Contract) -> Any
         graph,
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET)],
-        producer_name="alti2v",
+        producer_name=PRODUCER,
         producer_version=__version__,
     )
 

@@ -79,9 +79,10 @@ def open_tagger(path: Path) -> OpenedTagger:
     folder, (family, model_file, names) = found[0], (found[1].family, found[1].model_file, found[1].files)
     with _told_of(folder):
         files = {name: _content(folder / name) for name in names}
+        table = family.table(files)
         _refuse_pointer(folder / model_file)
         loaded = open_model(folder / model_file)
-        description = family.read(files, loaded.graph, model_file)
+        description = family.read(files, table, loaded.graph, model_file)
         require_width(loaded.graph, description.output, len(description.vocabulary), names[0])
     thresholds = description.thresholds
     if thresholds.overall is None and (threshold := _reported_threshold(folder)) is not None:

@@ -19,6 +19,7 @@ from alti2v.model.taggers.families import (
     wd,
 )
 from alti2v.model.taggers.graph import Graph
+from alti2v.model.taggers.tables import TagTable
 
 ONNX_SUFFIX = ".onnx"
 # Usual names of the model, the likeliest first; another name counts if it is the only one.
@@ -33,30 +34,47 @@ class TaggerFamily:
         needs: Patterns of the files by which it is recognised, besides the model.
         also: Patterns of further files that its reader uses.
         models: Pattern of the model's file.
-        read: Reader: contents of the files by name, graph, and name of the model -> description.
+        table: Reader of the tags: contents of the files by name -> table.
+        read: Reader of the rest: the files, table, graph, and name of the model -> description.
     """
 
     needs: tuple[str, ...]
-    read: Callable[[Mapping[str, bytes], Graph, str], ModelDescription]
+    table: Callable[[Mapping[str, bytes]], TagTable]
+    read: Callable[[Mapping[str, bytes], TagTable, Graph, str], ModelDescription]
     also: tuple[str, ...] = ()
     models: str = f"*{ONNX_SUFFIX}"
 
 
 # In the order in which they are tried: the more particular first.
 FAMILIES: tuple[TaggerFamily, ...] = (
-    TaggerFamily(needs=(by_hand.FILE,), also=("*.csv", "*.txt", "*.json"), read=by_hand.read_by_hand),
-    TaggerFamily(needs=(cl.TABLE,), read=cl.read_cl),
-    TaggerFamily(needs=(camie.METADATA,), read=camie.read_camie),
-    TaggerFamily(needs=(oppai_oracle.PREPROCESSING, wd.TABLE), read=oppai_oracle.read_oppai_oracle),
+    TaggerFamily(
+        needs=(by_hand.FILE,),
+        also=("*.csv", "*.txt", "*.json"),
+        table=by_hand.table_by_hand,
+        read=by_hand.read_by_hand,
+    ),
+    TaggerFamily(needs=(cl.TABLE,), table=cl.cl_table, read=cl.read_cl),
+    TaggerFamily(needs=(camie.METADATA,), table=camie.camie_table, read=camie.read_camie),
+    TaggerFamily(
+        needs=(oppai_oracle.PREPROCESSING, wd.TABLE),
+        table=oppai_oracle.oppai_oracle_table,
+        read=oppai_oracle.read_oppai_oracle,
+    ),
     TaggerFamily(
         needs=(deepghs.PREPROCESS, wd.TABLE),
         also=(deepghs.CATEGORIES, deepghs.THRESHOLDS),
+        table=deepghs.deepghs_table,
         read=deepghs.read_deepghs,
     ),
-    TaggerFamily(needs=(wd.TABLE,), read=wd.read_wd),
-    TaggerFamily(needs=(wd.E621_TABLE,), read=wd.read_wd),
-    TaggerFamily(needs=(ml_danbooru.TABLE,), models="ml_*.onnx", read=ml_danbooru.read_ml_danbooru),
-    TaggerFamily(needs=(native.TABLE,), read=native.read_native),
+    TaggerFamily(needs=(wd.TABLE,), table=wd.wd_table, read=wd.read_wd),
+    TaggerFamily(needs=(wd.E621_TABLE,), table=wd.wd_table, read=wd.read_wd),
+    TaggerFamily(
+        needs=(ml_danbooru.TABLE,),
+        models="ml_*.onnx",
+        table=ml_danbooru.ml_danbooru_table,
+        read=ml_danbooru.read_ml_danbooru,
+    ),
+    TaggerFamily(needs=(native.TABLE,), table=native.native_table, read=native.read_native),
 )
 
 

@@ -162,7 +162,10 @@ def ordered(mapping: Mapping[str, Any], file: str) -> list[Any]:
         ValueError: The keys are others.
     """
     if set(mapping) != {str(number) for number in range(len(mapping))}:
-        raise ValueError(f"{file} does not number its tags from 0 to {len(mapping) - 1}: get it again")
+        raise ValueError(
+            f"{file} is not the table of a tagger's tags (its numbers are not 0 to {len(mapping) - 1}): "
+            "get it again"
+        )
     return [mapping[str(number)] for number in range(len(mapping))]
 
 

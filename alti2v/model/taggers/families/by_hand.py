@@ -94,12 +94,18 @@ def is_of_a_run(content: bytes) -> bool:
     return isinstance(document, dict) and document.get("kind") == "model"
 
 
-def read_by_hand(files: Mapping[str, bytes], graph: Graph, model_file: str) -> ModelDescription:
+def table_by_hand(files: Mapping[str, bytes]) -> TagTable:
+    """Read the table that a model.json names."""
+    return _labels(files, described_by_hand(files[FILE]))
+
+
+def read_by_hand(
+    files: Mapping[str, bytes], table: TagTable, graph: Graph, model_file: str
+) -> ModelDescription:
     """Describe a tagger as its model.json says."""
     hand = described_by_hand(files[FILE])
     takes, gives = from_json(HandInput, hand.input), from_json(HandOutput, hand.output)
     stages = read_stages(list(takes.stages), FILE)
-    table = _labels(files, hand)
     return ModelDescription(
         family="described by hand",
         model_file=model_file,

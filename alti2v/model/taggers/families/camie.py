@@ -12,7 +12,7 @@ from alti2v.model.taggers.description import ModelDescription, ModelInput, side_
 from alti2v.model.taggers.families.cl import mapping_table
 from alti2v.model.taggers.families.wd import output_of
 from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
-from alti2v.model.taggers.tables import read_document
+from alti2v.model.taggers.tables import TagTable, read_document
 from alti2v.pictures.framing import Framing, letterbox
 
 METADATA = "*metadata.json"
@@ -25,15 +25,19 @@ _PADDING = (
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def read_camie(files: Mapping[str, bytes], graph: Graph, model_file: str) -> ModelDescription:
-    """Describe a camie tagger."""
+def camie_table(files: Mapping[str, bytes]) -> TagTable:
+    """Read the table of a camie tagger."""
     file = next(name for name in files if name.endswith("metadata.json"))
     document = read_document(files[file], file)
     try:
         mapping = document["dataset_info"]["tag_mapping"]
     except (KeyError, TypeError) as exc:
         raise ValueError(f"{file} has no dataset_info with a tag_mapping: get it again") from exc
-    table = mapping_table(mapping, file)
+    return mapping_table(mapping, file)
+
+
+def read_camie(_: Mapping[str, bytes], table: TagTable, graph: Graph, model_file: str) -> ModelDescription:
+    """Describe a camie tagger."""
     tensor = graph.input(None)
     side = side_of(tensor, channels_first=True, otherwise=_SIDE_PX)
     return ModelDescription(

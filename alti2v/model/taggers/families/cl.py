@@ -19,9 +19,13 @@ TABLE = "tag_mapping.json"
 _SIDE_PX = 448
 
 
-def read_cl(files: Mapping[str, bytes], graph: Graph, model_file: str) -> ModelDescription:
+def cl_table(files: Mapping[str, bytes]) -> TagTable:
+    """Read the table of a cl_tagger."""
+    return mapping_table(read_document(files[TABLE], TABLE), TABLE)
+
+
+def read_cl(_: Mapping[str, bytes], table: TagTable, graph: Graph, model_file: str) -> ModelDescription:
     """Describe a cl_tagger."""
-    table = mapping_table(read_document(files[TABLE], TABLE), TABLE)
     tensor = graph.input(None)
     side = side_of(tensor, channels_first=True, otherwise=_SIDE_PX)
     return ModelDescription(

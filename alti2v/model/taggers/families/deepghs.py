@@ -27,12 +27,17 @@ CATEGORIES = "categories.json"
 THRESHOLDS = "thresholds.csv"
 
 
-def read_deepghs(files: Mapping[str, bytes], graph: Graph, model_file: str) -> ModelDescription:
+def deepghs_table(files: Mapping[str, bytes]) -> TagTable:
+    """Read the table of a model for imgutils' generic reader."""
+    return read_tag_csv(files[TABLE], TABLE, category_of=_categories(files))
+
+
+def read_deepghs(
+    files: Mapping[str, bytes], table: TagTable, graph: Graph, model_file: str
+) -> ModelDescription:
     """Describe a model that imgutils' generic reader takes."""
     document = read_document(files[PREPROCESS], PREPROCESS)
     stages = read_stages(_test_stages(document), PREPROCESS)
-    category_of = {**CATEGORY_OF_NUMBER, **_names_of_categories(files)}
-    table = read_tag_csv(files[TABLE], TABLE, category_of=category_of)
     tensor = graph.input(None)
     size = side_of(tensor, channels_first=True, otherwise=stages.framing.size)
     if size != stages.framing.size:
@@ -55,7 +60,7 @@ def read_deepghs(files: Mapping[str, bytes], graph: Graph, model_file: str) -> M
         ),
         output=output_of(graph, tags, logits=tags == "logits", vectors="embedding"),
         vocabulary=table.vocabulary,
-        thresholds=_thresholds(files, table, category_of),
+        thresholds=_thresholds(files, table),
         copyright_of=table.copyright_of,
         notes=table.notes,
     )
@@ -68,24 +73,27 @@ def _test_stages(document: object) -> object:
     return document
 
 
-def _names_of_categories(files: Mapping[str, bytes]) -> dict[str, str]:
+def _categories(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Return number -> category; categories.json goes before the boards' numbers."""
     if CATEGORIES not in files:
-        return {}
+        return {**CATEGORY_OF_NUMBER}
     rows = read_document(files[CATEGORIES], CATEGORIES)
     if not isinstance(rows, list) or not all(
         isinstance(row, dict) and isinstance(row.get("name"), str) and "category" in row for row in rows
     ):
         raise ValueError(f"{CATEGORIES} is not a list of categories with their names")
-    return {
+    return {**CATEGORY_OF_NUMBER} | {
         str(row["category"]): CATEGORY_OF_WORD[row["name"].lower()]
         for row in rows
         if row["name"].lower() in CATEGORY_OF_WORD
     }
 
 
-def _thresholds(files: Mapping[str, bytes], table: TagTable, category_of: Mapping[str, str]) -> ModelThresholds:
+def _thresholds(files: Mapping[str, bytes], table: TagTable) -> ModelThresholds:
     by_category = (
-        read_category_thresholds(files[THRESHOLDS], THRESHOLDS, category_of) if THRESHOLDS in files else {}
+        read_category_thresholds(files[THRESHOLDS], THRESHOLDS, _categories(files))
+        if THRESHOLDS in files
+        else {}
     )
     sources = [f"best_threshold in {TABLE}"] if table.thresholds is not None else []
     sources += [THRESHOLDS] if by_category else []

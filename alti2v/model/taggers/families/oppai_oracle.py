@@ -11,20 +11,26 @@ from alti2v.model.taggers.description import ModelDescription, ModelInput, side_
 from alti2v.model.taggers.families.stages import channels, colour
 from alti2v.model.taggers.families.wd import TABLE, output_of
 from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
-from alti2v.model.taggers.tables import read_document, read_tag_csv
+from alti2v.model.taggers.tables import TagTable, read_document, read_tag_csv
 from alti2v.pictures.framing import Framing, letterbox
 
 PREPROCESSING = "preprocessing.json"
 _MASK_TYPE = "tensor(bool)"
 
 
-def read_oppai_oracle(files: Mapping[str, bytes], graph: Graph, model_file: str) -> ModelDescription:
+def oppai_oracle_table(files: Mapping[str, bytes]) -> TagTable:
+    """Read the table of an OppaiOracle."""
+    return read_tag_csv(files[TABLE], TABLE, name_columns=("name", "tag"))
+
+
+def read_oppai_oracle(
+    files: Mapping[str, bytes], table: TagTable, graph: Graph, model_file: str
+) -> ModelDescription:
     """Describe an OppaiOracle."""
     document = read_document(files[PREPROCESSING], PREPROCESSING)
     size = document.get("image_size") if isinstance(document, dict) else None
     if not isinstance(size, int):
         raise ValueError(f"{PREPROCESSING} has the image_size {size!r:.40}")  # noqa: TRY004 - a fault of the file
-    table = read_tag_csv(files[TABLE], TABLE, name_columns=("name", "tag"))
     tensor = graph.input(None)
     if side_of(tensor, channels_first=True, otherwise=size) != size:
         raise ValueError(f"{PREPROCESSING} makes pictures of {size} px for a model that takes {tensor}")
