@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from alti2v.commands.options import LOCAL_PATH, as_json_option
 from alti2v.errors import DamagedError, UsageError
 from alti2v.output import print_lines
 from alti2v.terminal import duration, print_result, progress_display, size
+
+if TYPE_CHECKING:
+    from alti2v.model.onnx.client_parity import ClientParity
 
 
 @click.command()
@@ -99,6 +102,7 @@ def export(
                 else {}
             ),
             "parity": f"differs from the network by at most {report.largest_difference:.1g}",
+            **_clients(report.clients),
             **({} if report.threshold is None else {"threshold": f"{report.threshold:.4f}"}),
             "card": str(report.card),
             "time": duration(report.seconds),
@@ -130,6 +134,15 @@ def _check(folder: Path, *, as_json: bool) -> None:
         f"{folder} breaks the contract of the {checked.format} format in {len(checked.breaches)} "
         f"{'way' if len(checked.breaches) == 1 else 'ways'}: export it again"
     )
+
+
+def _clients(parity: ClientParity | None) -> dict[str, str]:
+    if parity is None:
+        return {}
+    return {
+        "clients": f"differ from the run on {parity.pictures:,} validation pictures by {parity.mean:.4f} on "
+        f"average and {parity.largest:.3f} at most; {parity.changed:,} of {parity.tags:,} tags change sides"
+    }
 
 
 def _counted(outputs: Any) -> str:  # noqa: ANN401 - Mapping[str, int]

@@ -14,10 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import alti2v
-from alti2v.dataset.manifest import read_manifest, read_metadata
-from alti2v.errors import DamagedError, UsageError
+from alti2v.dataset.manifest import Manifest, read_manifest, read_metadata
+from alti2v.dataset.reading import read_samples
+from alti2v.errors import Alti2vError, DamagedError, UsageError
 from alti2v.model.evaluation.thresholds import Rule, TunedThresholds, read_thresholds, write_thresholds
 from alti2v.model.onnx.check_folder import check_folder
+from alti2v.model.onnx.client_parity import ClientParity, client_parity
 from alti2v.model.onnx.contract import (
     CARD_FILE,
     CONTRACTS,
@@ -25,6 +27,7 @@ from alti2v.model.onnx.contract import (
     REPORT_FILE,
     WD_CHARACTER_CATEGORY,
     WD_GENERAL_CATEGORY,
+    Contract,
     Format,
 )
 from alti2v.model.onnx.labels import (
@@ -48,11 +51,13 @@ from alti2v.model.onnx.writer import arrange_outputs, weights_of, write_onnx
 from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.model.tagging.selection import DEFAULT_THRESHOLD
 from alti2v.option_bounds import require_choice
+from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.layout import EVALUATION_DIR, FORMAT_VERSION, METRICS_FILE, MODEL_DIR, THRESHOLDS_FILE
 from alti2v.storage.publish import json_bytes, make_directory, publish_bytes, read_json, storage_errors
 
 _KIND = "export"
+_COMPARED = 128  # pictures, at most
 _RATINGS_FROM = ("training", "uniform")
 _COPYRIGHTS_AS = ("general", "nothing")
 
@@ -102,6 +107,8 @@ class ExportReport:
         renamed: Number of tags with another name.
         left_out: Number of tags left out.
         largest_difference: Largest difference between the exported model and the network, on random pictures.
+        clients: Difference on pictures of the validation split, on the way that clients take; None for the
+            format onnx, and if the training dataset is not at hand.
         threshold: Threshold at which precision equals recall on the validation split; None if unknown.
         seconds: Wall-clock time.
     """
@@ -119,6 +126,7 @@ class ExportReport:
     renamed: int
     left_out: int
     largest_difference: float
+    clients: ClientParity | None
     threshold: float | None
     seconds: float
 
@@ -150,10 +158,13 @@ def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) ->
     if saved.architecture.backbone != "vgg16":
         raise UsageError(f"{config.run} is a {saved.architecture.backbone}, and only vgg16 can be exported")
     is_whole = format_ in (Format.ONNX, Format.DEEPGHS)  # nothing is added for readers
-    ratings = () if is_whole else rating_constants(_rating_counts(config, saved))
+    dataset = _training_dataset(config, saved)
+    ratings = () if is_whole else rating_constants(_rating_counts(config, dataset))
     labels = _labels(config, format_, saved, ratings)
     step(1)
     weights = arrange_outputs(weights_of(saved.network), labels.rows)
+    recipe = replace(ImageRecipe() if dataset is None else dataset.manifest.image, size=saved.size)
+    contract = replace(contract, halves_colour=format_ is not Format.ONNX and recipe.halves_colour)
     model = write_onnx(saved.architecture, weights, contract)
     step(2)
     difference = largest_difference(model, contract, labels.rows, saved)
@@ -162,8 +173,11 @@ def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) ->
             f"{config.run}: the exported model and the network differ by {difference:.2g}, {TOLERANCE:g} is "
             "allowed: check the run with `alti2v eval`, its weights may not be finite"
         )
+    clients = _client_parity(model, contract, labels, saved, recipe, dataset)
     step(3)
-    facts = _facts(config, saved, labels, ratings)
+    facts = replace(
+        _facts(config, saved, labels, ratings), clients=clients, halves_colour=contract.halves_colour
+    )
     thresholds = _thresholds(config.run, labels)
     _publish(
         config.out,
@@ -195,6 +209,7 @@ def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) ->
         renamed=len(became) - moved - became.count(None),
         left_out=became.count(None),
         largest_difference=difference,
+        clients=clients,
         threshold=saved.threshold,
         seconds=round(time.monotonic() - begun_s, 3),
     )
@@ -222,30 +237,84 @@ def _require_own(out: Path, format_: Format) -> None:
         raise UsageError(f"{out} is not empty and not an export: choose another folder")
 
 
-def _rating_counts(config: ExportConfig, saved: SavedModel) -> Mapping[str, int]:
+@dataclass(frozen=True, slots=True)
+class _TrainingDataset:
+    """The dataset that a run was trained on."""
+
+    folder: Path
+    manifest: Manifest
+
+
+def _training_dataset(config: ExportConfig, saved: SavedModel) -> _TrainingDataset | None:
+    """Find the training dataset; None if it is not at hand, and not needed.
+
+    Raises:
+        UsageError: It is missing, or another one, and its ratings are needed.
+        DamagedError: It is damaged.
+    """
+    folder = config.dataset or Path(saved.dataset)
+    is_needed = config.ratings == "training" and config.format not in (Format.ONNX, Format.DEEPGHS)
+    if not folder.is_dir() or not saved.dataset:
+        if is_needed:
+            raise UsageError(
+                f"{folder}, which {config.run} was trained on, is missing, and its ratings are needed: "
+                "give --dataset, or --ratings uniform"
+            )
+        return None
+    try:
+        manifest = read_manifest(folder)
+    except Alti2vError:
+        if is_needed or config.dataset is not None:
+            raise
+        return None
+    if manifest.plan_hash == saved.plan_hash:
+        return _TrainingDataset(folder, manifest)
+    if is_needed or config.dataset is not None:
+        raise UsageError(f"{folder} is not the dataset that {config.run} was trained on: give that --dataset")
+    return None
+
+
+def _rating_counts(config: ExportConfig, dataset: _TrainingDataset | None) -> Mapping[str, int]:
     """Count training pictures by rating; empty if the ratings are uniform.
 
     Raises:
-        UsageError: The dataset is missing, or another one.
-        DamagedError: One of its tables is missing or damaged.
+        DamagedError: A table of the dataset is missing or damaged.
     """
-    if config.ratings == "uniform":
-        return {}
-    dataset = config.dataset or Path(saved.dataset)
-    if not dataset.is_dir():
-        raise UsageError(
-            f"{dataset}, which {config.run} was trained on, is missing, and its ratings are needed: "
-            "give --dataset, or --ratings uniform"
-        )
-    manifest = read_manifest(dataset)
-    if manifest.plan_hash != saved.plan_hash:
-        raise UsageError(f"{dataset} is not the dataset that {config.run} was trained on: give that --dataset")
     counts: Counter[str] = Counter()
-    for shard in manifest.split("train"):
-        rows = read_metadata(dataset, shard, ("rating",))
+    if config.ratings == "uniform" or dataset is None:
+        return counts
+    for shard in dataset.manifest.split("train"):
+        rows = read_metadata(dataset.folder, shard, ("rating",))
         for row in rows.column("rating").value_counts().to_pylist():
             counts[row["values"]] += row["counts"]
     return counts
+
+
+def _client_parity(
+    model: bytes,
+    contract: Contract,
+    labels: LabelTable,
+    saved: SavedModel,
+    recipe: ImageRecipe,
+    dataset: _TrainingDataset | None,
+) -> ClientParity | None:
+    """Compare on pictures of the validation split, spread evenly over it."""
+    if dataset is None or contract == CONTRACTS[Format.ONNX] or recipe.format == ORIGINAL:
+        return None
+    tables = [read_metadata(dataset.folder, shard, ("id",)) for shard in dataset.manifest.split("validation")]
+    ids = [one for table in tables for one in table.column("id").to_pylist()]
+    chosen = ids[:: -(-len(ids) // _COMPARED)] if ids else []
+    if not chosen:
+        return None
+    return client_parity(
+        model,
+        contract,
+        labels.rows,
+        saved.network,
+        recipe,
+        [sample.picture for sample in read_samples(dataset.folder, chosen)],
+        threshold=DEFAULT_THRESHOLD if saved.threshold is None else saved.threshold,
+    )
 
 
 def _labels(
@@ -336,6 +405,7 @@ def _changes(facts: Facts, difference: float) -> bytes:
             "rating_constants": [asdict(rating) for rating in facts.ratings],
             "changes": [asdict(change) for change in facts.labels.changes],
             "largest_difference": difference,
+            "clients": None if facts.clients is None else asdict(facts.clients),
             "made_with": {
                 "alti2v": facts.version,
                 **{name: version(name) for name in ("keras", "onnx", "onnxruntime")},

@@ -39,6 +39,13 @@ class ImageRecipe:
         return self.format != ORIGINAL and self.fit in OWN_SHAPE_FITS
 
     @property
+    def halves_colour(self) -> bool:
+        """True if the files hold colour differences at half the resolution of the brightness."""
+        return self.size % 2 == 0 and (
+            self.format == "WEBP" or (self.format == "JPEG" and self.chroma == "4:2:0")
+        )
+
+    @property
     def suffixes(self) -> tuple[str, ...]:
         """Member suffixes that pictures may have in the shards."""
         known = IMAGE_SUFFIX_OF_FORMAT

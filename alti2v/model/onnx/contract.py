@@ -60,6 +60,7 @@ class Contract:
         input: Name of the only input.
         outputs: Name -> role of the outputs, in order.
         finds_by_name: True if clients find outputs by their names, False if by their places.
+        halves_colour: True if the graph halves the resolution of colours, as JPEGs do.
     """
 
     model_file: str = "model.onnx"
@@ -73,6 +74,7 @@ class Contract:
     input: str = "input"
     outputs: Mapping[str, OutputRole] = field(default_factory=lambda: {"output": OutputRole.PROBABILITIES})
     finds_by_name: bool = False
+    halves_colour: bool = False
 
     @property
     def side_axis(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alti2v.model.network.build import Architecture
+from alti2v.model.onnx.client_parity import ClientParity
 from alti2v.model.onnx.contract import CONTRACTS, PLACEHOLDER, REPORT_FILE, Contract, Format, OutputRole
 from alti2v.model.onnx.labels import Change, LabelTable, Rating, count_categories
 
@@ -63,6 +64,8 @@ class Facts:
         metrics: metrics.json of the evaluation; None if there was none.
         version: of alti2v.
         license: under which the model is given away, as Hugging Face spells it.
+        clients: how far clients are from the run on pictures of the validation split; None if not measured.
+        halves_colour: whether the model reduces the resolution of colours as the training's JPEGs did.
     """
 
     name: str
@@ -79,6 +82,8 @@ class Facts:
     metrics: Mapping[str, Any] | None
     version: str
     license: str
+    clients: ClientParity | None = None
+    halves_colour: bool = False
 
 
 def model_card(facts: Facts) -> str:
@@ -166,8 +171,12 @@ def _interface(facts: Facts, contract: Contract) -> list[str]:
     ]
     if side != size:
         lines.append(
-            f"- The network was trained at {size} px: the model itself reduces {side} px to that by averaging "
-            "over areas" + ("." if side % size == 0 else ", parts of pixels included.")
+            f"- The network was trained at {size} px: the model itself reduces {side} px to that, as Pillow's "
+            "bicubic filter does."
+        )
+    if facts.halves_colour:
+        lines.append(
+            "- The training's pictures were JPEGs with colour at half the resolution: the model does that, too."
         )
     return [*lines, ""]
 
@@ -318,7 +327,20 @@ def _limits(facts: Facts, contract: Contract) -> list[str]:
             f"- The network looks at {facts.architecture.size} px, and smaller details are lost. Clients "
             "resize each in a way of their own, which moves probabilities a little."
         )
+    if facts.clients is not None:
+        lines.append(f"- {parity_line(facts.clients)}")
     return [*lines, ""]
+
+
+def parity_line(clients: ClientParity) -> str:
+    """Say how far clients are from the run."""
+    return (
+        f"On {clients.pictures:,} pictures of the validation split, decoded, padded and resized as clients do, "
+        f"probabilities differ from those of the run by {clients.mean:.4f} on average and "
+        f"{clients.largest:.3f} at most; {clients.changed:,} of {clients.tags:,} tags are on another side of "
+        "the threshold "
+        f"{clients.threshold:.4f}. The pictures of larger files differ more: the run stores them as JPEG first."
+    )
 
 
 def _origin(facts: Facts) -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 from alti2v.model import backend
 from alti2v.model.arrays import Float32Array
@@ -13,6 +15,7 @@ from alti2v.model.network.build import build_network
 from alti2v.model.onnx.check_folder import as_fed, open_session
 from alti2v.model.onnx.contract import Contract, OutputRole
 from alti2v.model.onnx.labels import Label
+from alti2v.model.onnx.reduction import YCBCR_OF_RGB
 from alti2v.model.saved_model import SavedModel
 
 # float32 sums in another order; observed differences are about a tenth of this.
@@ -44,11 +47,37 @@ def largest_difference(
     return max(_difference(session, contract, rows, network, saved.size, n=n, rng=rng) for n in _BATCHES)
 
 
-def area_average(pixels: Float32Array, side: int) -> Float32Array:
-    """Reduce pictures (B, S, S, C) by averaging over areas, computed from sums along each axis."""
+def as_trained(pixels: Float32Array, side: int, *, halves_colour: bool) -> Float32Array:
+    """Prepare pictures (B, S, S, 3) RGB as the exported graph does, with Pillow and without its matrices."""
+    reduced = np.stack([_reduced(picture, side) for picture in pixels])
+    return _with_halved_colour(reduced) if halves_colour else reduced
+
+
+def _reduced(picture: Float32Array, side: int) -> Float32Array:
+    if picture.shape[0] == side:
+        return picture
+    bands = [
+        np.asarray(Image.fromarray(picture[..., band]).resize((side, side), Image.Resampling.BICUBIC))
+        for band in range(3)
+    ]
+    return np.stack(bands, axis=2).clip(0, 255)
+
+
+def _with_halved_colour(pixels: Float32Array) -> Float32Array:
+    bands = pixels.astype(np.float64) @ YCBCR_OF_RGB.T
+    count, side = bands.shape[0], bands.shape[1]
+    small = bands[..., 1:].reshape(count, side // 2, 2, side // 2, 2, 2).mean(axis=(2, 4))
     for axis in (1, 2):
-        pixels = _averaged_along(pixels, axis, side)
-    return pixels
+        before, after = (np.take(small, _neighbours(small.shape[axis], step), axis=axis) for step in (-1, 1))
+        pair = np.stack([0.75 * small + 0.25 * before, 0.75 * small + 0.25 * after], axis=axis + 1)
+        small = pair.reshape(*small.shape[:axis], 2 * small.shape[axis], *small.shape[axis + 1 :])
+    rgb = np.concatenate([bands[..., :1], small], axis=3) @ np.linalg.inv(YCBCR_OF_RGB).T
+    halved: Float32Array = rgb.clip(0, 255).astype(np.float32)
+    return halved
+
+
+def _neighbours(length: int, step: int) -> npt.NDArray[np.int64]:
+    return (np.arange(length) + step).clip(0, length - 1)
 
 
 def _difference(
@@ -64,7 +93,7 @@ def _difference(
     rgb = _pictures(n, contract.side_px or size, rng)
     fed = as_fed(rgb[..., ::-1] if contract.bgr else rgb, contract)
     got = session.run(None, {session.get_inputs()[0].name: fed})
-    expected = network.predict_on_batch(area_average(rgb, size))
+    expected = network.predict_on_batch(as_trained(rgb, size, halves_colour=contract.halves_colour))
     probabilities, features = np.asarray(expected["probabilities"]), np.asarray(expected["features"])
     values = _sigmoid(got[contract.tags]) if contract.logits else got[contract.tags]
     difference = float(np.abs(values - _arranged(probabilities, rows)).max())
@@ -92,19 +121,6 @@ def _pictures(n: int, side: int, rng: np.random.Generator) -> Float32Array:
     noisy = patches[:, :side, :side] + rng.integers(-40, 41, (n, side, side, 3))
     pictures: Float32Array = np.clip(noisy, 0, 255).astype(np.float32)
     return pictures
-
-
-def _averaged_along(pixels: Float32Array, axis: int, side: int) -> Float32Array:
-    length = pixels.shape[axis]
-    sums = np.cumsum(np.moveaxis(pixels, axis, 0), axis=0, dtype=np.float64)
-    sums = np.concatenate([np.zeros_like(sums[:1]), sums])
-    edges = np.linspace(0.0, length, side + 1)
-    whole = np.minimum(edges.astype(int), length - 1)
-    part = (edges - whole).reshape(-1, *([1] * (sums.ndim - 1)))
-    at_edges = sums[whole] + part * (sums[whole + 1] - sums[whole])
-    averages = np.diff(at_edges, axis=0) * (side / length)
-    moved: Float32Array = np.moveaxis(averages, 0, axis).astype(np.float32)
-    return moved
 
 
 def _in_float32(saved: SavedModel) -> Any:  # noqa: ANN401 - keras.Model

@@ -20,6 +20,7 @@ from alti2v.model.network.build import TRUNK_LAYERS, Architecture
 from alti2v.model.onnx import runtime
 from alti2v.model.onnx.contract import IR_VERSION, MAX_BYTES, OPSET, PRODUCER, Contract, OutputRole
 from alti2v.model.onnx.labels import Label
+from alti2v.model.onnx.reduction import YCBCR_OF_RGB, bicubic_weights
 from alti2v.model.recipes import Head
 
 LayerWeights = Mapping[str, Float32Array]  # "block1_conv1/kernel" -> array, shaped as in Keras
@@ -65,21 +66,6 @@ def arrange_outputs(weights: LayerWeights, rows: Sequence[Label]) -> LayerWeight
     return {**weights, "logits/kernel": new_kernel, "logits/bias": new_bias}
 
 
-def area_weights(source_px: int, target_px: int) -> Float32Array:
-    """How much of each target pixel each source pixel covers: (target, source), rows sum to 1.
-
-    A picture between two of these is averaged over areas exactly, whatever the two sizes; where the target's
-    divides the source's that is an average pool.
-    """
-    edges = np.linspace(0.0, source_px, target_px + 1)
-    pixels = np.arange(source_px)
-    left = np.maximum(edges[:-1, np.newaxis], pixels)
-    right = np.minimum(edges[1:, np.newaxis], pixels + 1)
-    covered = np.maximum(right - left, 0.0)
-    weights: Float32Array = (covered / covered.sum(axis=1, keepdims=True)).astype(np.float32)
-    return weights
-
-
 def write_onnx(architecture: Architecture, weights: LayerWeights, contract: Contract) -> bytes:
     """Write the network with the inputs and outputs that a contract prescribes.
 
@@ -114,6 +100,8 @@ def _add_network(chain: _Chain, architecture: Architecture, contract: Contract) 
     pictures = _network_pictures(
         chain, contract, side=contract.side_px or architecture.size, size=architecture.size
     )
+    if contract.halves_colour:
+        pictures = _with_halved_colour(chain, pictures, blue_first=contract.bgr)
     positions = _trunk(chain, pictures, blue_first=contract.bgr)
     flat = _flat(chain, positions, architecture.head)
     features = chain.add(
@@ -199,12 +187,34 @@ def _network_pictures(chain: _Chain, contract: Contract, *, side: int, size: int
         x = chain.add("Mul", x, chain.constant("range", 255.0 / (contract.high - contract.low)))
     if side == size:
         return x
-    if side % size == 0:
-        factor = side // size
-        return chain.add("AveragePool", x, kernel_shape=[factor, factor], strides=[factor, factor])
-    weights = area_weights(side, size)
+    weights = bicubic_weights(side, size)
     x = chain.add("MatMul", x, chain.constant("columns", weights.T))
-    return chain.add("MatMul", chain.constant("rows", weights), x)
+    x = chain.add("MatMul", chain.constant("rows", weights), x)
+    return chain.add("Clip", x, chain.constant("least", 0.0), chain.constant("most", 255.0))
+
+
+def _with_halved_colour(chain: _Chain, x: str, *, blue_first: bool) -> str:
+    """Average colour differences over 2 x 2 pixels and interpolate them again, as a JPEG with 4:2:0 does.
+
+    libjpeg's upsampling is triangular (jdsample.c, h2v2_fancy_upsample), which is linear interpolation between
+    the centres of the pixels.
+    """
+    turned = YCBCR_OF_RGB[:, ::-1] if blue_first else YCBCR_OF_RGB
+    back = np.linalg.inv(turned)
+    brightness = chain.add("Conv", x, chain.constant("brightness", turned[:1, :, np.newaxis, np.newaxis]))
+    colour = chain.add("Conv", x, chain.constant("colour", turned[1:, :, np.newaxis, np.newaxis]))
+    colour = chain.add("AveragePool", colour, kernel_shape=[2, 2], strides=[2, 2])
+    colour = chain.add(
+        "Resize",
+        colour,
+        "",
+        chain.constant("twice", [1.0, 1.0, 2.0, 2.0]),
+        mode="linear",
+        coordinate_transformation_mode="half_pixel",
+    )
+    x = chain.add("Concat", brightness, colour, axis=1)
+    x = chain.add("Conv", x, chain.constant("colours", back[:, :, np.newaxis, np.newaxis]))
+    return chain.add("Clip", x, chain.constant("darkest", 0.0), chain.constant("brightest", 255.0))
 
 
 def _trunk(chain: _Chain, x: str, *, blue_first: bool) -> str:
