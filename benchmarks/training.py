@@ -106,8 +106,8 @@ def main() -> None:
         "wait": round(waited, 5),
     }
     if options.peak:
-        flops = _PASSES * _forward_flops(model)
-        peak = _peak_flops(options.precision)
+        flops = _PASSES * forward_flops(model)
+        peak = peak_flops(options.precision)
         print(f"{flops / 1e9:.1f} GFLOP a sample and step, {ours * flops / 1e12:.1f} TFLOP/s from shards")
         print(
             f"{ours * flops / peak:.3f} of the {peak / 1e12:.1f} TFLOP/s of a product of {_MATRIX} x {_MATRIX}"
@@ -122,7 +122,7 @@ def _seconds(model: Any, batches: Any) -> float:
     return time.perf_counter() - begun
 
 
-def _forward_flops(model: Any) -> int:
+def forward_flops(model: Any) -> int:
     """Operations of one sample in the layers with kernels; a multiplication and an addition count as two."""
     keras = backend.keras
     layers = [
@@ -133,19 +133,19 @@ def _forward_flops(model: Any) -> int:
     return sum(2 * math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape) for layer in layers)
 
 
-def _peak_flops(precision: str) -> float:
-    """Operations per second in the product of two large matrices."""
+def peak_flops(precision: str, *, side: int = _MATRIX) -> float:
+    """Operations per second in the product of two square matrices."""
     ops = backend.keras.ops
-    matrix = ops.cast(backend.keras.random.uniform((_MATRIX, _MATRIX), seed=0), precision)
+    matrix = ops.cast(backend.keras.random.uniform((side, side), seed=0), precision)
     times = []
     for _ in range(3):  # the first one warms up
         begun = time.perf_counter()
         product = matrix
         for _ in range(_PRODUCTS):
-            product = ops.matmul(matrix, product) / _MATRIX
+            product = ops.matmul(matrix, product) / side
         float(product[0, 0])
         times.append(time.perf_counter() - begun)
-    return 2 * _MATRIX**3 * _PRODUCTS / min(times[1:])
+    return 2 * side**3 * _PRODUCTS / min(times[1:])
 
 
 if __name__ == "__main__":

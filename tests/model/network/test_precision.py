@@ -65,3 +65,18 @@ def test_a_network_answers_the_same_in_bfloat16(tmp_path: Path) -> None:
     assert ((features * expected["features"]).sum(axis=1) / lengths).min() > 0.999
     for ours, theirs in zip(half.get_weights(), full.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_waiting_does_not_count(monkeypatch: Any) -> None:
+    """Other programs make a step wait, which its processor time does not contain."""
+
+    def step(dtype: str) -> Any:
+        def run() -> None:
+            now_s[0] += 0.002 if dtype == "float32" else 0.001
+
+        return run
+
+    now_s = [0.0]
+    monkeypatch.setattr(precision, "_convolution", step)
+    monkeypatch.setattr(precision.time, "process_time", lambda: now_s[0])
+    assert gain_over_float32("bfloat16") == pytest.approx(2)
