@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,5 +79,5 @@ def test_waiting_does_not_count(monkeypatch: Any) -> None:
 
     now_s = [0.0]
     monkeypatch.setattr(precision, "_convolution", step)
-    monkeypatch.setattr(precision.time, "process_time", lambda: now_s[0])
+    monkeypatch.setattr(time, "process_time", lambda: now_s[0])
     assert gain_over_float32("bfloat16") == pytest.approx(2)
