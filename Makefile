@@ -68,10 +68,11 @@ wheel-test: dist
 	.venv-wheel/bin/python $(PIP_INSTALL) --constraint constraints.txt dist/*.whl
 	.venv-wheel/bin/python -I tests/helpers/check_wheel.py
 
-# The page of `alti2v serve` in a browser, in an environment of its own: see the extra `serve` in setup.cfg. Without
+# The page of `alti2v serve` over HTTP and in a browser, in an environment of its own: see the extra `serve` in setup.cfg. Without
 # TensorFlow, which serving an exported folder does not need. Needs Debian's chromium and chromium-driver.
 serve-test: .venv-serve/.installed
-	.venv-serve/bin/python -m pytest --confcutdir=tests/serving tests/serving/test_page_browser.py
+	.venv-serve/bin/python -m pytest --confcutdir=tests/serving \
+		tests/serving/test_page_http.py tests/serving/test_page_browser.py
 
 .venv-serve/.installed: setup.cfg
 	test -x .venv-serve/bin/python || $(PYTHON) -m venv .venv-serve

@@ -20,6 +20,13 @@ from alti2v.output import print_lines, tell
     help="Index of `alti2v search` over this model's vectors, to show similar pictures.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    metavar="NAME",
+    multiple=True,
+    help="Name under which the server may also be called, such as a reverse proxy's; * for any. Repeatable.",
+)
 @click.option("--port", type=int, default=7860, show_default=True, help="Port to listen on.")
 @click.option("--count", type=int, default=8, show_default=True, help="Number of similar pictures to show.")
 @click.option(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from alti2v.model.fingerprint import model_hash
 from alti2v.model.tagging.selection import Probabilities
 from alti2v.model.tagging.tagger import Features, Tagger, load_tagger
 from alti2v.option_bounds import require_between
+from alti2v.serving.admission import guarded, rules_for
 from alti2v.serving.blocks import build_page
 from alti2v.serving.handlers import Handlers
 from alti2v.serving.view import MEGABYTE, UploadLimits
@@ -42,6 +44,8 @@ class ServeConfig:
         port: Port to listen on, 1 to 65535.
         count: Number of similar pictures to show.
         limits: Size limits of uploads.
+        allowed_hosts: Names that lead to the server, besides its own, such as that of a reverse proxy; "*" for
+            any name.
     """
 
     model: Path
@@ -50,6 +54,7 @@ class ServeConfig:
     port: int = 7860
     count: int = 8
     limits: UploadLimits = field(default_factory=UploadLimits)
+    allowed_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_between("--port", self.port, 1, 65_535)
@@ -72,8 +77,8 @@ class RunningServer:
 
     Attributes:
         url: URL of the page.
-        wait: Blocks until Ctrl-C.
-        close: Stops the server.
+        wait: Blocks until Ctrl-C or another signal, whose exception it raises after removing the uploads.
+        close: Stops the server and removes the uploads.
     """
 
     url: str
@@ -100,7 +105,33 @@ def serve(config: ServeConfig) -> RunningServer:
             taken.
         DamagedError: The model or the index is damaged.
     """
-    gradio = _import_gradio()
+    uploads = tempfile.TemporaryDirectory(prefix="alti2v-serve-")
+    try:
+        page, url = _launch(config, Path(uploads.name))
+    except BaseException:
+        uploads.cleanup()
+        raise
+
+    def wait() -> None:
+        try:
+            threading.Event().wait()
+        finally:
+            uploads.cleanup()
+
+    def close() -> None:
+        page.close()
+        uploads.cleanup()
+
+    return RunningServer(url=url.rstrip("/"), wait=wait, close=close)
+
+
+def _launch(config: ServeConfig, uploads: Path) -> tuple[Any, str]:
+    """Load the model, start the server, and return the page and its URL."""
+    gradio = _import_gradio(uploads)
+    from starlette.middleware import Middleware
+
+    max_bytes = int(config.limits.megabytes * MEGABYTE)
+    rules = rules_for(config.host, config.allowed_hosts, max_file_bytes=max_bytes)
     tagger = one_at_a_time(load_tagger(config.model))
     index = None if config.index is None else _open_index(config.index, config.model, tagger)
     handlers = Handlers(gradio=gradio, tagger=tagger, index=index, count=config.count, limits=config.limits)
@@ -114,7 +145,9 @@ def serve(config: ServeConfig) -> RunningServer:
                 share=False,
                 quiet=True,
                 prevent_thread_lock=True,
-                max_file_size=int(config.limits.megabytes * MEGABYTE),
+                max_file_size=max_bytes,
+                show_error=True,  # or an API client gets null in place of a line
+                app_kwargs={"middleware": [Middleware(guarded, rules=rules, uploads=uploads)]},
                 footer_links=["api"],
                 enable_monitoring=False,
                 run_history=False,
@@ -126,17 +159,18 @@ def serve(config: ServeConfig) -> RunningServer:
             )
     except OSError as exc:
         raise UsageError(f"cannot listen on {config.host}:{config.port} ({exc}): give another --port") from exc
-    return RunningServer(url=url.rstrip("/"), wait=page.block_thread, close=page.close)
+    return page, url
 
 
-def _import_gradio() -> Any:  # noqa: ANN401 - a library without type information here
-    """Import Gradio with its analytics switched off.
+def _import_gradio(uploads: Path) -> Any:  # noqa: ANN401 - a library without type information here
+    """Import Gradio with its analytics switched off and a folder for uploads.
 
     Raises:
         UsageError: Gradio is not installed.
     """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

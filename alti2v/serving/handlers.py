@@ -122,8 +122,11 @@ class Handlers:
 
     def _read(self, path: str) -> bytes:
         """Read an uploaded file, or just enough of it to see that it is too large."""
-        with Path(path).open("rb") as file:
-            return file.read(int(self.limits.megabytes * MEGABYTE) + 1)
+        try:
+            with Path(path).open("rb") as file:
+                return file.read(int(self.limits.megabytes * MEGABYTE) + 1)
+        except OSError as exc:
+            raise DataError("the uploaded picture is no longer here: upload it again") from exc
 
 
 def _view(jpeg: bytes | None = None, *, note: str = "", problem: str = "") -> str:
