@@ -110,7 +110,12 @@ def asked(
         sent.append(message)
 
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    asyncio.run(guarded(app, RULES, uploads)({"type": "http", "method": method, "headers": raw}, receive, send))
+    scope = {"type": "http", "method": method, "headers": raw}
+
+    async def answered() -> None:
+        await guarded(app, RULES, uploads)(scope, receive, send)
+
+    asyncio.run(answered())
     return received, sent
 
 

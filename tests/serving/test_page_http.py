@@ -113,10 +113,11 @@ def test_every_error_is_a_line(server: Server, tmp_path: Path) -> None:
     passwd, address = ({**file, "path": path} for path in ("/etc/passwd", "http://127.0.0.1:1/a.png"))
 
     assert server.tagged(file, {"character": 0.85})[0] == "complete"
-    for data in (
+    wrong: list[list[object]] = [
         *([], [1, 2, 3, 4], ["x", "y"], [None, {}], [passwd, {}], [address, {}], [file, [1]], [file, "x"]),
         *([file, {"nonsuch": 0.5}], [file, {"character": 7}], [file, {"character": None}], [{}, {}]),
-    ):
+    ]
+    for data in wrong:
         name, found = server.tagged(*data)
         assert name == "error", data
         assert isinstance(found, dict)
