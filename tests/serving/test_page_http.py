@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -113,9 +113,19 @@ def test_every_error_is_a_line(server: Server, tmp_path: Path) -> None:
     passwd, address = ({**file, "path": path} for path in ("/etc/passwd", "http://127.0.0.1:1/a.png"))
 
     assert server.tagged(file, {"character": 0.85})[0] == "complete"
-    wrong: list[list[object]] = [
-        *([], [1, 2, 3, 4], ["x", "y"], [None, {}], [passwd, {}], [address, {}], [file, [1]], [file, "x"]),
-        *([file, {"nonsuch": 0.5}], [file, {"character": 7}], [file, {"character": None}], [{}, {}]),
+    wrong: list[Sequence[object]] = [
+        [],
+        [1, 2, 3, 4],
+        ["x", "y"],
+        [None, {}],
+        [passwd, {}],
+        [address, {}],
+        [file, [1]],
+        [file, "x"],
+        [file, {"nonsuch": 0.5}],
+        [file, {"character": 7}],
+        [file, {"character": None}],
+        [{}, {}],
     ]
     for data in wrong:
         name, found = server.tagged(*data)
