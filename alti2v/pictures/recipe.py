@@ -8,6 +8,7 @@ from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT
 
 ORIGINAL = "original"  # format of a recipe that keeps the bytes of the store
 OWN_SHAPE_FITS = ("within", "area")
+_MAX_SIDE_PX = 65_535  # of a JPEG
 LUMINANCE_SIDE_PX = 64  # of the grey picture that hash and thumbnail are made from
 LUMINANCE_BYTES = LUMINANCE_SIDE_PX**2
 
@@ -17,7 +18,7 @@ class ImageRecipe:
     """How to make the pictures of a dataset; equal recipes give equal bytes.
 
     Attributes:
-        size: Side of the square, px.
+        size: Side of the square, px, 1 to 65,535.
         fit: "letterbox": the whole picture, centred on white; "squash": the whole picture, stretched to the
             square; "crop": the centre of the picture. Two fits keep the picture's shape, and never enlarge it:
             "within": the longer side has at most `size` px; "area": the picture has at most as many pixels as
@@ -25,6 +26,9 @@ class ImageRecipe:
         format: "JPEG", "WEBP", or "original": the bytes of the store; then the other fields have no effect.
         quality: JPEG or WebP quality, 1 to 100.
         chroma: Chroma subsampling of a JPEG, "4:2:0" or "4:4:4".
+
+    Raises:
+        ValueError: A field has another value.
     """
 
     size: int = 224
@@ -32,6 +36,15 @@ class ImageRecipe:
     format: str = "JPEG"
     quality: int = 95
     chroma: str = "4:2:0"
+
+    def __post_init__(self) -> None:
+        is_known = (
+            self.fit in ("letterbox", "squash", "crop", *OWN_SHAPE_FITS)
+            and self.format in ("JPEG", "WEBP", ORIGINAL)
+            and self.chroma in ("4:2:0", "4:4:4")
+        )
+        if not (is_known and 1 <= self.size <= _MAX_SIDE_PX and 1 <= self.quality <= 100):
+            raise ValueError(f"pictures cannot be made by {self}")
 
     @property
     def keeps_shape(self) -> bool:
