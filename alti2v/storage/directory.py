@@ -151,11 +151,13 @@ def _hub_blobs(folder: Path) -> Path | None:
 
 
 def _require_plain(entry: os.DirEntry[str], blobs: Path | None) -> None:
-    _require_kind(entry, blobs)
-    if entry.is_dir():
-        with os.scandir(entry.path) as entries:
-            for inner in entries:
-                _require_plain(inner, blobs)
+    left = [entry]  # not a call for each folder: they may be thousands of levels deep
+    while left:
+        inner = left.pop()
+        _require_kind(inner, blobs)
+        if inner.is_dir():
+            with os.scandir(inner.path) as entries:
+                left += entries
 
 
 def _require_kind(entry: os.DirEntry[str], blobs: Path | None) -> None:

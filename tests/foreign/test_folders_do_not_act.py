@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -245,3 +247,40 @@ def test_copies_that_the_user_left_in_a_store_are_passed_over(here: Path) -> Non
     (store / "crawl.sqlite").unlink()
     assert exit_status("verify", store, "--repair") == 0
     assert exit_status("verify", store) == 0
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "CREATE TRIGGER evil AFTER UPDATE ON posts BEGIN DELETE FROM posts; END",
+        "CREATE VIEW evil AS WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i FROM n) SELECT i FROM n",
+    ],
+)
+def test_a_ledger_with_code_in_it_is_no_ledger(here: Path, code: str) -> None:
+    """Triggers and views would run inside our own statements."""
+    with contextlib.closing(sqlite3.connect(here / "store" / "crawl.sqlite")) as ledger:
+        ledger.execute(code)
+        ledger.commit()
+
+    assert exit_status("status", here / "store") == 4
+    assert exit_status("verify", here / "store") == 4
+    assert exit_status("verify", here / "store", "--repair") == 0
+    assert exit_status("status", here / "store") == 0
+
+
+def test_folders_within_folders_are_read_to_their_end(here: Path) -> None:
+    """Thousands of levels fit into one path, and Python calls no function so deep."""
+    deep = here / "dataset" / "data"
+    for _ in range(1_100):
+        deep = deep / "x"
+        deep.mkdir()
+
+    assert exit_status("stats", here / "dataset") == 0
+    assert exit_status("verify", here / "dataset") in (0, 4)
+    deep.rmdir()
+    deep.symlink_to(here)
+    assert exit_status("stats", here / "dataset") == 2
+    deep.unlink()
+    for _ in range(1_099):
+        deep = deep.parent
+        deep.rmdir()

@@ -16,6 +16,8 @@ from typing import Any, Self
 
 from alti2v.errors import DamagedError, StorageError
 
+_CODE = "SELECT sql FROM sqlite_master WHERE type IN ('view', 'trigger') OR sql LIKE 'CREATE VIRTUAL%'"
+
 
 class Database:
     """An open database of one schema version; a context manager. Used by one thread at a time.
@@ -52,13 +54,16 @@ class Database:
     def _prepare(self, schema: str, version: int, *, readonly: bool) -> None:
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("PRAGMA cache_size=-16384")  # 16 MB
+        # The file may be somebody else's (SQLite documentation, "Defense Against The Dark Arts").
+        self._connection.execute("PRAGMA trusted_schema=OFF")
         if not readonly:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
         found = self.select_value("PRAGMA user_version")
         if found == 0 and not readonly and self.select_value("SELECT count(*) FROM sqlite_master") == 0:
             self._connection.executescript(f"BEGIN; {schema} PRAGMA user_version={version}; COMMIT;")
-        elif found != version:
+        # Another view or trigger would run where tables are read and written.
+        elif found != version or any(str(sql) not in schema for (sql,) in self._connection.execute(_CODE)):
             raise DamagedError(f"{self._path} is not a ledger of this program: {self._repair}")
 
     def _readable(self) -> str:
