@@ -1,9 +1,10 @@
-"""Cost of `alti2v import`: a folder of pictures beside a bare loop that copies them, and rows of a table.
+"""Cost of `alti2v import`: a folder and tar files beside bare loops over the same pictures; rows of a table.
 
-The bare loop reads each picture, computes its MD5, writes it to another folder, and syncs the disk at the
-end. The import also reads captions, checks that pictures are whole, and keeps a ledger. Both run in turns,
-in processes of their own, on files that were just written. Tables have rows without pictures; memory should
-not depend on their number. Run:
+Beside the import of a folder, a bare loop reads each picture, computes its MD5, writes it to another
+folder, and syncs the disk at the end. Beside the import of tar files by reference, one reads each picture
+and computes its MD5. The import also reads captions, checks that pictures are whole, and keeps a ledger.
+All run in turns, in processes of their own, on files that were just written. Tables have rows without
+pictures; memory should not depend on their number. Run:
 
     python benchmarks/importing.py [--pictures 4000] [--kilobytes 120] [--rows 200000 1000000] [--turns 3]
 """
@@ -19,9 +20,11 @@ import resource
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -29,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.support.loopback_board import noisy_jpeg
 
 _GROUP_ROWS = 50_000
+_TAR_PICTURES = 1_000
 _WORDS = [f"tag_{number:04}" for number in range(5_000)]
 
 
@@ -46,7 +50,7 @@ def main() -> None:
         print(json.dumps(_alone(*options.alone)))
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        results = {"folder": _folder(Path(folder), options)}
+        results = _folder(Path(folder), options)
         for rows in options.rows:
             results[f"{rows:,} rows"] = _rows(Path(folder), rows)
     for name, result in results.items():
@@ -54,27 +58,47 @@ def main() -> None:
     print(json.dumps(results))
 
 
-def _folder(folder: Path, options: argparse.Namespace) -> dict[str, float]:
-    source = folder / "source"
+def _folder(folder: Path, options: argparse.Namespace) -> dict[str, Mapping[str, float]]:
+    """Import the same pictures from a folder and from tar files."""
+    source, tars = folder / "source", folder / "tars"
     source.mkdir()
+    tars.mkdir()
     picture = noisy_jpeg(options.kilobytes)
     for number in range(options.pictures):
         note = f"{number:08}".encode()
-        (source / f"{number}.jpg").write_bytes(picture[:2] + b"\xff\xfe\x00\x0a" + note + picture[2:])
-        (source / f"{number}.txt").write_text(f"1girl, {_WORDS[number % 5_000]}, solo")
+        path = source / f"{number}.jpg"
+        path.write_bytes(picture[:2] + b"\xff\xfe\x00\x0a" + note + picture[2:])
+        path.with_suffix(".txt").write_text(f"1girl, {_WORDS[number % 5_000]}, solo")
+    for first in range(0, options.pictures, _TAR_PICTURES):
+        with tarfile.open(tars / f"{first:06}.tar", "w") as tar:
+            for number in range(first, min(first + _TAR_PICTURES, options.pictures)):
+                tar.add(source / f"{number}.jpg", f"{number}.jpg")
+                tar.add(source / f"{number}.txt", f"{number}.txt")
     os.sync()
-    taken: dict[str, list[Mapping[str, float]]] = {"copy": [], "import": []}
-    for turn in range(options.turns):
-        for work, results in taken.items():
-            results.append(_measured(work, source, folder / f"{work}{turn}"))
-    seconds = {work: statistics.median(one["seconds"] for one in results) for work, results in taken.items()}
     megabytes = options.pictures * len(picture) / 1e6
     return {
-        "copy MB/s": round(megabytes / seconds["copy"], 1),
-        "import MB/s": round(megabytes / seconds["import"], 1),
-        "ratio": round(seconds["copy"] / seconds["import"], 2),
-        "cpu_s": round(statistics.median(one["cpu_s"] for one in taken["import"]), 1),
-        "peak_mb": max(one["peak_mb"] for one in taken["import"]),
+        "folder": _compared("copy", "import", source, folder, megabytes, turns=options.turns),
+        "tars": _compared("read", "refer", tars, folder, megabytes, turns=options.turns),
+    }
+
+
+def _compared(
+    bare: str, work: str, source: Path, folder: Path, megabytes: float, *, turns: int
+) -> Mapping[str, float]:
+    """Run a bare loop and an import in turns."""
+    taken: dict[str, list[Mapping[str, float]]] = {bare: [], work: []}
+    for turn in range(turns):
+        for one, results in taken.items():
+            results.append(_measured(one, source, folder / f"{one}{turn}"))
+    seconds = {one: statistics.median(each["seconds"] for each in results) for one, results in taken.items()}
+    cpu_s = {one: statistics.median(each["cpu_s"] for each in results) for one, results in taken.items()}
+    return {
+        f"{bare} MB/s": round(megabytes / seconds[bare], 1),
+        f"{work} MB/s": round(megabytes / seconds[work], 1),
+        "ratio": round(seconds[bare] / seconds[work], 2),
+        f"{bare} cpu_s": round(cpu_s[bare], 1),
+        f"{work} cpu_s": round(cpu_s[work], 1),
+        "peak_mb": max(one["peak_mb"] for one in taken[work]),
     }
 
 
@@ -116,7 +140,8 @@ def _measured(work: str, source: Path, target: Path) -> Mapping[str, float]:
 def _alone(work: str, source: str, target: str) -> Mapping[str, float]:
     """Do one work in this process, which does nothing else."""
     begun_s = time.perf_counter()
-    (_copy if work == "copy" else _import)(Path(source), Path(target))
+    works = {"copy": _copy, "read": _read, "import": _import, "refer": partial(_import, by_reference=True)}
+    works[work](Path(source), Path(target))
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "seconds": round(time.perf_counter() - begun_s, 2),
@@ -134,10 +159,20 @@ def _copy(source: Path, target: Path) -> None:
     os.sync()
 
 
-def _import(source: Path, target: Path) -> None:
+def _read(source: Path, target: Path) -> None:
+    del target
+    for path in sorted(source.glob("*.tar")):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                if file is not None and member.name.endswith(".jpg"):
+                    hashlib.md5(file.read(), usedforsecurity=False).hexdigest()
+
+
+def _import(source: Path, target: Path, *, by_reference: bool = False) -> None:
     from alti2v.crawl.importing.importer import ImportConfig, import_pictures
 
-    import_pictures(ImportConfig(store=target, sources=(source,)))
+    import_pictures(ImportConfig(store=target, sources=(source,), by_reference=by_reference))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -33,17 +33,13 @@ if TYPE_CHECKING:
 @click.option(
     "--keep-mismatched", is_flag=True, help="Also store pictures with another MD5 than their source says."
 )
+@click.option(
+    "--by-reference",
+    is_flag=True,
+    help="Leave pictures in the tar files that hold them: STORE gets hard links. On the same file system only.",
+)
 @as_json_option
-def import_(
-    *,
-    store: Path,
-    sources: tuple[Path, ...],
-    form: str,
-    pictures: Path | None,
-    tag_categories: Path | None,
-    keep_mismatched: bool,
-    as_json: bool,
-) -> None:
+def import_(*, store: Path, form: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's own values, typed by ImportConfig
     """Import pictures with their tags into a STORE.
 
     A SOURCE is a folder of pictures with text or JSON files beside them, a folder of gallery-dl, a table of
@@ -53,14 +49,7 @@ def import_(
     from alti2v.crawl.importing.importer import ImportConfig, import_pictures
     from alti2v.crawl.importing.sources.detect import SourceForm
 
-    config = ImportConfig(
-        store=store,
-        sources=sources,
-        form=None if form == "auto" else SourceForm(form),
-        pictures=pictures,
-        tag_categories=tag_categories,
-        keep_mismatched=keep_mismatched,
-    )
+    config = ImportConfig(store=store, form=None if form == "auto" else SourceForm(form), **options)
     with progress_display() as progress:
         report = import_pictures(config, progress=progress)
     print_result(report, as_json=as_json, table=_table(report))

@@ -85,6 +85,9 @@ POST_JSON_SUFFIX = "json"
 # The only formats that are stored, detected by content: the extensions in a board's URLs are often wrong.
 IMAGE_SUFFIX_OF_FORMAT = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
 
+# Tar files from this number on are hard links to files that somebody else made: their members have other names,
+# and nothing is ever written to them.
+FIRST_LINKED = 500_000
 _KEY_DIGITS = 12
 MOST_MEMBER_BYTES = 2**31 - 1  # of a picture; a decoder takes no larger one
 ID_END = 10**_KEY_DIGITS  # all post numbers are below
@@ -102,8 +105,8 @@ def member_key(post_id: int) -> str:
 
 
 def images_tar(number: int) -> str:
-    """Path of a tar file of pictures, relative to the store."""
-    return f"{IMAGES_DIR}/images-{number:06d}.tar"
+    """Path of a tar file of pictures, relative to the store; see `FIRST_LINKED`."""
+    return f"{IMAGES_DIR}/{'images' if number < FIRST_LINKED else 'linked'}-{number:06d}.tar"
 
 
 def posts_table(number: int) -> str:
@@ -206,6 +209,10 @@ STORE_FILES = (
     ),
     (CRAWL_LOG_FILE, "one line per event; older lines are in crawl.log.1 and crawl.log.2"),
     (images_tar(0), "the fetched files, each followed by its post as JSON; append-only, sealed at about 1 GB"),
+    (
+        images_tar(FIRST_LINKED),
+        "with `import --by-reference`: a hard link to a tar file of yours, never written to",
+    ),
     (posts_table(0), "table `posts`: one row per listed post, failures included"),
     (TAGS_FILE, "table `store_tags`: one row per tag"),
     (HISTORY_FILE, "table `history`: changes of tags, where a later listing found any"),

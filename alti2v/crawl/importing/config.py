@@ -20,6 +20,7 @@ class ImportConfig:
         pictures: Folder with the pictures of a table; None if they are beside it, or nowhere.
         tag_categories: CSV or Parquet file with the categories of tags; None for none.
         keep_mismatched: True to store pictures whose MD5 is not the one that the source gives.
+        by_reference: True to leave pictures that are in tar files where they are: the store gets hard links.
         shard_bytes: Size at which a tar file of the store is sealed.
         max_file_bytes: Maximum size of a picture.
     """
@@ -30,6 +31,7 @@ class ImportConfig:
     pictures: Path | None = None
     tag_categories: Path | None = None
     keep_mismatched: bool = False
+    by_reference: bool = False
     shard_bytes: int = 1_000_000_000
     max_file_bytes: int = 50_000_000
 

@@ -26,6 +26,7 @@ from alti2v.crawl.importing.sources.webdataset import webdataset_items
 from alti2v.crawl.importing.tag_categories import check_tag_table, learn_categories
 from alti2v.crawl.run_log import begin_run, end_run, open_log
 from alti2v.crawl.store.ledger import Ledger, require_ledger
+from alti2v.crawl.store.linked import LinkedTars
 from alti2v.crawl.store.rebuild import remove_unused_ledger
 from alti2v.crawl.store.tables import export, sweep
 from alti2v.crawl.store.writer import StoreWriter
@@ -43,6 +44,9 @@ from alti2v.storage.layout import CRAWL_LOCK_FILE, IMPORTED, LEDGER_FILE, STORE_
 __all__ = ["ImportConfig", "ImportReport", "import_pictures"]
 
 
+_WITHOUT_TARS = frozenset({SourceForm.FOLDER, SourceForm.GALLERY_DL})
+
+
 def import_pictures(config: ImportConfig, *, progress: ProgressHook = ignore_progress) -> ImportReport:
     """Import pictures and their tags into a store; run again, it adds what is new.
 
@@ -55,6 +59,12 @@ def import_pictures(config: ImportConfig, *, progress: ProgressHook = ignore_pro
     if config.tag_categories is not None:
         check_tag_table(config.tag_categories)
     forms = {source: config.form or recognise(source, store=config.store) for source in config.sources}
+    if config.by_reference and (
+        lacking := [str(path) for path, form in forms.items() if form in _WITHOUT_TARS]
+    ):
+        raise UsageError(
+            f"{lacking[0]} holds no tar files: leave out --by-reference, which is for pictures in them"
+        )
     is_old = claim_directory(config.store, DirectoryKind.STORE)
     with exclusive(config.store, CRAWL_LOCK_FILE):
         sweep(config.store)
@@ -89,7 +99,8 @@ def _run(
 ) -> ImportReport:
     begun_s = time.monotonic()
     writer = StoreWriter(config.store, ledger, shard_bytes=config.shard_bytes)
-    work = ItemWriter(ledger, writer, log)
+    link = LinkedTars(config.store, ledger).number_of if config.by_reference else None
+    work = ItemWriter(ledger, writer, log, link=link)
     try:
         for source, form in forms.items():
             said = f"{source}: {MEANING[form]} (--form {form})"

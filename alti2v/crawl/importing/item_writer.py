@@ -10,17 +10,18 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from alti2v.crawl.boards.protocol import VIDEO, Skip
 from alti2v.crawl.importing.reading import Failure, Reading, ReadPicture
-from alti2v.crawl.importing.sources.item import Fault, Item, ItemOutcome, Lack, derived_id
+from alti2v.crawl.importing.sources.item import Fault, Item, ItemOutcome, Lack, Place, derived_id
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.items import KnownItem
 from alti2v.crawl.store.ledger.posts import Outcome, Pending, Standing
 from alti2v.crawl.store.ledger.state import StateKey
-from alti2v.crawl.store.post_json import FileRequest
+from alti2v.crawl.store.post_json import FileRequest, TarLocation
 from alti2v.crawl.store.writer import FetchedFile, FileResult, MissingFile, StoreWriter
 from alti2v.records import Post, Status
 
@@ -57,12 +58,21 @@ class ItemWriter:
         ledger: Ledger of the store.
         writer: Writer of the store.
         log: Log of the store; gets a line for each failed item.
+        link: Gives a tar file a name in the store, and returns its number; None to copy pictures out of it.
 
     Attributes:
         outcomes: Number of items by outcome and reason.
     """
 
-    def __init__(self, ledger: Ledger, writer: StoreWriter, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        writer: StoreWriter,
+        log: logging.Logger,
+        *,
+        link: Callable[[Path], int] | None = None,
+    ) -> None:
+        self._link = link
         self.outcomes: Counter[tuple[ItemOutcome, str]] = Counter()
         self._ledger = ledger
         self._writer = writer
@@ -178,7 +188,14 @@ class ItemWriter:
             request = FileRequest(standing[number].seq, 0, sample_url=None, file_url=None)
             pending = Pending(post=batch.posts[number], request=request)
             if isinstance(reading, ReadPicture):
-                results.append(FetchedFile(pending=pending, stored=reading.stored, content=reading.content))
+                results.append(
+                    FetchedFile(
+                        pending=pending,
+                        stored=reading.stored,
+                        content=reading.content,
+                        location=self._location(reading.place),
+                    )
+                )
             else:
                 outcome = Outcome(status=Status.FAILED, reason=reading.kind, error=reading.message, attempts=1)
                 results.append(MissingFile(pending=pending, outcome=outcome))
@@ -186,6 +203,12 @@ class ItemWriter:
         read = [number for number, reading in batch.readings.items() if isinstance(reading, ReadPicture)]
         for one in self._ledger.posts.standing_of(read).values():
             self.outcomes[ItemOutcome.NEW if one.status is Status.STORED else ItemOutcome.DUPLICATE, ""] += 1
+
+    def _location(self, place: Place) -> TarLocation | None:
+        """Return where the bytes stay; None if they are to be copied."""
+        if self._link is None or place.span is None:
+            return None
+        return TarLocation(tar=self._link(place.path), span=place.span)
 
     def _known(self, items: Sequence[Item]) -> dict[str, KnownItem]:
         """Return the items that an earlier batch has imported, and that have not changed since."""

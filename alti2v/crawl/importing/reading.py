@@ -24,10 +24,11 @@ _MOST_THREADS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadPicture:
-    """The bytes of an item's picture, and the facts about them."""
+    """The bytes of an item's picture, the facts about them, and the place that they come from."""
 
     stored: Stored
     content: bytes
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def read_item(item: Item, *, most_bytes: int, keep_mismatched: bool) -> ReadPict
     )
     if isinstance(stored, FailedTry):
         return Failure(stored.kind, f"{item.name}: {stored.message}")
-    return ReadPicture(stored=stored, content=content)
+    return ReadPicture(stored=stored, content=content, place=item.place)
 
 
 def _differs(content: bytes, place: Place) -> bool:

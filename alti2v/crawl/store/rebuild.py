@@ -17,6 +17,7 @@ from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.history import TagChange
 from alti2v.crawl.store.ledger.posts import Outcome
 from alti2v.crawl.store.ledger.tars import TarState
+from alti2v.crawl.store.linked import linked_tars
 from alti2v.crawl.store.post_json import Stored, TarLocation
 from alti2v.crawl.store.tar_scan import WholePicture, scan
 from alti2v.crawl.store.writer import append_pair, stored_outcome
@@ -106,6 +107,8 @@ def _fill(store: Path, path: Path) -> None:
         with ledger.transaction():
             for number in numbers:
                 ledger.tars.set(_tar_state(store, number, is_last=number == numbers[-1]))
+            for tar in linked_tars(store):
+                ledger.tars.set(tar)
             ledger.parts.mark_all_dirty()
 
 

@@ -21,6 +21,7 @@ from alti2v.crawl.store.ledger.tars import TarState
 from alti2v.crawl.store.post_json import Stored, TarLocation, member_document
 from alti2v.records import Post, Span, Status
 from alti2v.storage.layout import (
+    FIRST_LINKED,
     IMAGE_SUFFIX_OF_FORMAT,
     IMAGES_DIR,
     POST_JSON_SUFFIX,
@@ -33,11 +34,16 @@ from alti2v.storage.tar import END_MARKER, OpenTar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedFile:
-    """A post and the bytes of its picture."""
+    """A post and the bytes of its picture.
+
+    Attributes:
+        location: Where the bytes are already, in a linked tar file; None to append them.
+    """
 
     pending: Pending
     stored: Stored
     content: bytes | memoryview
+    location: TarLocation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +77,7 @@ class StoreWriter:
         self._store = store
         self._ledger = ledger
         self._shard_bytes = shard_bytes
-        tars = ledger.tars.all()
+        tars = [tar for tar in ledger.tars.all() if tar.number < FIRST_LINKED]
         self._number = tars[-1].number + 1 if tars else 0
         self._tar: OpenTar | None = None
         make_directory(store / IMAGES_DIR)
@@ -126,6 +132,8 @@ class StoreWriter:
             self._tar.close()
 
     def _append(self, file: FetchedFile) -> Outcome:
+        if file.location is not None:
+            return stored_outcome(file.stored, file.location)
         if self._tar is None:
             self._tar = OpenTar(self._store / images_tar(self._number), committed=0)
         span = append_pair(self._tar, post=file.pending.post, stored=file.stored, content=file.content)

@@ -25,7 +25,7 @@ from alti2v.crawl.importing import reading
 from alti2v.crawl.importing.importer import ImportConfig, import_pictures
 
 reading._BATCH_ITEMS = 8
-store, source, pictures, module, owner, name, when, calls, kind = sys.argv[1:]
+store, source, pictures, reference, module, owner, name, when, calls, kind = sys.argv[1:]
 target = importlib.import_module(module)
 target = getattr(target, owner) if owner else target
 real, left = getattr(target, name), int(calls)
@@ -43,16 +43,19 @@ def counted(*args, **kwargs):
 
 setattr(target, name, counted)
 import_pictures(ImportConfig(store=Path(store), sources=(Path(source),), shard_bytes=20_000,
-    pictures=Path(pictures) if pictures else None))
+    pictures=Path(pictures) if pictures else None, by_reference=bool(reference)))
 """
 
 Point = tuple[str, str, str, str, int]
 
 
-def interrupted(store: Path, source: Path, point: Point, *, pictures: Path | None = None) -> int:
+def interrupted(
+    store: Path, source: Path, point: Point, *, pictures: Path | None = None, by_reference: bool = False
+) -> int:
     """Import until a kill at a point; return the exit status, 0 if the point was not reached."""
     module, owner, name, when, calls = point
-    arguments = [str(store), str(source), str(pictures or ""), module, owner, name, when, str(calls)]
+    reference = "yes" if by_reference else ""
+    arguments = [str(store), str(source), str(pictures or ""), reference, module, owner, name, when, str(calls)]
     command = [sys.executable, "-c", SCRIPT, *arguments, str(int(signal.SIGKILL))]
     return subprocess.run(command, check=False, timeout=60).returncode
 
@@ -80,7 +83,7 @@ def gallery_dl(root: Path) -> tuple[Path, Path | None]:
 def table(root: Path) -> tuple[Path, Path | None]:
     """A table, with pictures of most rows in tar files."""
     for number in range(3):
-        some = {f"{each}.jpg": picture(each) for each in range(number + 1, COUNT, 3)}
+        some = {f"{each}.jpg": picture(each) for each in range(number + 1, COUNT + 1, 3)}
         path = tar(root / "images" / f"{number}.tar", some)
         path.with_suffix(".json").write_text(json.dumps(json_index(path, list(members(path)))))
     rows = [{"id": number + 1, "tags": f"1girl tag_{number % 5}"} for number in range(COUNT + 10)]
