@@ -91,7 +91,7 @@ FIRST_LINKED = 500_000
 _KEY_DIGITS = 12
 MOST_MEMBER_BYTES = 2**31 - 1  # of a picture; a decoder takes no larger one
 ID_END = 10**_KEY_DIGITS  # all post numbers are below
-_NUMBERED_NAME = re.compile(r"(?:images|posts|part)-(?P<number>\d{6,18})\.(?:tar|parquet)")
+_NUMBERED_NAME = re.compile(r"(?:images|linked|posts|part)-(?P<number>\d{6,18})\.(?:tar|parquet)")
 _SHARD_NAME = re.compile(
     r"(?P<split>[a-z]+)-(?P<number>\d{5,})-of-(?P<total>\d{5,})(?:-e(?P<edition>[2-9]|[1-9]\d+))?"
 )

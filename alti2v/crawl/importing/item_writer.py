@@ -142,7 +142,7 @@ class ItemWriter:
         if is_of_board and is_of_run:
             return ItemOutcome.SKIPPED, Lack.REPEATED_ID
         if is_of_board or batch.known[item.name].is_first:
-            batch.posts[number] = item.facts if is_of_board else _renumbered(item.facts, number)
+            batch.posts[number] = _facts(item, number, standing)
         if standing is not None and standing.status in _HAS_PICTURE:
             return ItemOutcome.KNOWN, ""
         if reading is not None:
@@ -161,7 +161,7 @@ class ItemWriter:
         is_first = (known is not None and known.id == number and known.is_first) or not is_there
         batch.items.append(KnownItem(name=item.name, id=number, version=item.place.version, is_first=is_first))
         if is_first:
-            batch.posts[number] = _renumbered(item.facts, number)
+            batch.posts[number] = _facts(item, number, standing)
         if not is_there:
             batch.md5s[number] = md5
             batch.readings[number] = reading
@@ -232,9 +232,14 @@ def _unread(item: Item, reading: Failure | None) -> tuple[ItemOutcome, str]:
     return ItemOutcome.SKIPPED, _skip(item)
 
 
-def _renumbered(facts: Post, number: int) -> Post:
-    """Give facts a derived id; a parent is a number of the item's board, which is not that of the store."""
-    return facts._replace(id=number, parent_id=None)
+def _facts(item: Item, number: int, standing: Standing | None) -> Post:
+    """Return the facts to record about an item with an id, beside what the ledger has about its post."""
+    # A parent is a number of the item's board, which is not that of the store if the id is not.
+    facts = item.facts if item.facts.id == number else item.facts._replace(id=number, parent_id=None)
+    if standing is None or standing.status not in _HAS_PICTURE:
+        return facts
+    # Another file of the post does not take the place of the stored one, as that of a board would.
+    return Post(**{**facts._asdict(), **standing.file})
 
 
 def _skip(item: Item) -> Skip:

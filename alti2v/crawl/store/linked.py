@@ -16,7 +16,7 @@ from pathlib import Path
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.tars import TarState
 from alti2v.errors import StorageError, UsageError
-from alti2v.storage.layout import FIRST_LINKED, IMAGES_DIR, images_tar
+from alti2v.storage.layout import FIRST_LINKED, IMAGES_DIR, images_tar, number_in
 from alti2v.storage.publish import fsync_directory
 
 # Errors of link(2) between file systems, and on those without hard links.
@@ -75,9 +75,9 @@ class LinkedTars:
 def linked_tars(store: Path) -> Iterator[TarState]:
     """Yield the linked tar files in a store's folder."""
     for path in sorted((store / IMAGES_DIR).glob("linked-*.tar")):
-        number = path.stem.removeprefix("linked-")
-        if number.isdigit() and int(number) >= FIRST_LINKED and path == store / images_tar(int(number)):
-            yield TarState(number=int(number), size=path.stat().st_size, sealed=True)
+        number = number_in(path.name)
+        if number is not None:
+            yield TarState(number=number, size=path.stat().st_size, sealed=True)
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -149,3 +149,31 @@ def test_two_files_of_one_id_have_one_picture(tmp_path: Path) -> None:
 
     assert (report.new, report.skipped) == (1, {"repeated_id": 1})
     assert list(posts(tmp_path / "store").stored_md5) == [md5(picture(0))]
+
+
+def test_another_file_of_a_stored_post_replaces_nothing(tmp_path: Path) -> None:
+    """A second source may have another version of a picture: the stored one stays, the tags are updated."""
+    facts = {"category": "danbooru", "subcategory": "tag", "id": 7}
+    one, other = (
+        write(
+            tmp_path / name,
+            {
+                "7.jpg": picture(seed),
+                "7.jpg.json": {
+                    **facts,
+                    "md5": md5(picture(seed)),
+                    "file_url": f"https://board.example/{seed}.jpg",
+                    "tags": [name],
+                },
+            },
+        )
+        for seed, name in enumerate(("one", "other"))
+    )
+    store = tmp_path / "store"
+    run(store, one)
+    report = run(store, other)
+    (row,) = (row for _, row in posts(store).iterrows())
+
+    assert (report.known, report.listed) == (1, 1)
+    assert (row.status, row.stored_md5, row.md5) == ("stored", md5(picture(0)), md5(picture(0)))
+    assert (row.file_url, list(row.tags_unknown)) == ("https://board.example/0.jpg", ["other"])

@@ -88,11 +88,13 @@ class Standing:
         seq: Position in the order of listing.
         status: Status.
         md5: MD5 of its stored bytes; None unless it is stored.
+        file: MD5 and addresses of its file, as listed; for `Post._replace`.
     """
 
     seq: int
     status: Status
     md5: str | None
+    file: Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,10 +335,15 @@ class PostTable:
     def standing_of(self, ids: Sequence[int]) -> dict[int, Standing]:
         """Return those of some posts that are recorded, by id."""
         rows = self._database.select(
-            "SELECT id, seq, status, stored_md5 FROM posts WHERE id IN (SELECT value FROM json_each(?))",
+            "SELECT id, seq, status, stored_md5, md5, file_url, sample_url FROM posts "
+            "WHERE id IN (SELECT value FROM json_each(?))",
             json.dumps(ids),
         )
-        return {row[0]: Standing(seq=row[1], status=Status(row[2]), md5=row[3]) for row in rows}
+        files = [dict(zip(("md5", "file_url", "sample_url"), row[4:], strict=True)) for row in rows]
+        return {
+            row[0]: Standing(seq=row[1], status=Status(row[2]), md5=row[3], file=file)
+            for row, file in zip(rows, files, strict=True)
+        }
 
     def next_seq(self) -> int:
         """Return the position that the next new post gets."""
