@@ -7,7 +7,6 @@ rounds of the ratio within a round. `--what memory` reads 40 shards once, and 4 
 in a process of its own, and compares their peaks. Run:
 
     python benchmarks/input_pipeline.py --what readers [--samples 4000] [--size 224] [--rounds 5]
-    python benchmarks/input_pipeline.py --what augmentation
     python benchmarks/input_pipeline.py --what memory
 """
 
@@ -37,7 +36,6 @@ from alti2v.dataset.manifest import read_manifest
 from alti2v.model import backend
 from alti2v.model.data.pipeline import AT_ONCE, ready, training_batches
 from alti2v.model.data.shards import SHARDS_IN_MEMORY
-from alti2v.model.recipes import NO_AUGMENTATION, Augmentation, parse_augmentation
 from benchmarks.support.drawn_shards import TAGS_PER_PICTURE, draw_samples, write_samples
 from tests.model.helpers.tiny_dataset import Drawn
 
@@ -45,15 +43,13 @@ _TAGS = 5_000
 _SHARDS = 8
 _SHUFFLED = 1_000  # samples in the buffers of the other readers
 _CEILING, _OURS = "decoding from memory", "alti2v"
-_STEPS = ("flip", "rotation=10", "shift=0.05", "crop=0.13", "kernels,crop=0.13", "cutout=0.1", "mixup=0.8")
-_ALL_STEPS = "flip,rotation=10,shift=0.05,crop=0.13,kernels,cutout=0.1,mixup=0.8"
 _FEW, _MANY, _SHARD_SAMPLES = 4, 40, 250
 
 
 def main() -> None:
     """Measure, print a table, end with one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--what", choices=["readers", "augmentation", "memory"], default="readers")
+    parser.add_argument("--what", choices=["readers", "memory"], default="readers")
     parser.add_argument("--samples", type=int, default=4_000)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=64)
@@ -72,8 +68,7 @@ def main() -> None:
         dataset = write_samples(
             Path(folder) / "dataset", samples, size=options.size, tags=_TAGS, shards=_SHARDS
         )
-        prepare = _readers if options.what == "readers" else _augmentations
-        rows = prepare(dataset, samples, options.batch_size)
+        rows = _readers(dataset, samples, options.batch_size)
         _compare(rows, options, statistics.mean(len(sample.jpeg) for sample in samples))
 
 
@@ -113,19 +108,6 @@ def _readers(dataset: Path, samples: Sequence[Drawn], batch_size: int) -> Mappin
     if importlib.util.find_spec("torch"):
         rows["webdataset + torch DataLoader"] = lambda _: _from_torch(tars, indices, batch_size)
     return rows
-
-
-def _augmentations(
-    dataset: Path, samples: Sequence[Drawn], batch_size: int
-) -> Mapping[str, Callable[[int], Any]]:
-    def ours(what: Augmentation) -> Callable[[int], Any]:
-        return lambda number: training_batches(
-            dataset, batch_size=batch_size, seed=0, epoch=number, augmentation=what
-        )
-
-    rows: dict[str, Callable[[int], Any]] = {_CEILING: lambda _: _from_memory(samples, batch_size)}
-    rows[_OURS] = ours(NO_AUGMENTATION)
-    return {**rows, **{step: ours(parse_augmentation(step)) for step in (*_STEPS, _ALL_STEPS)}}
 
 
 def _from_memory(samples: Sequence[Drawn], batch_size: int) -> Any:

@@ -28,9 +28,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from alti2v.model import backend
 from alti2v.model.data.input_wait import InputWait
 from alti2v.model.data.pipeline import training_batches
+from alti2v.model.network.augment import augmenting_model
 from alti2v.model.network.build import PRECISIONS, Architecture, build_network
 from alti2v.model.network.losses import loss_of
-from alti2v.model.recipes import MODERN, parse_augmentation
+from alti2v.model.recipes import MODERN, NO_AUGMENTATION, parse_augmentation
 from benchmarks.support.drawn_shards import draw_samples, write_samples
 
 _SHARDS = 8
@@ -60,7 +61,9 @@ def main() -> None:
         dropout=0.0,
         pixel_scale=1 / 64,
     )
-    model = build_network(architecture, precision=options.precision).logits
+    augmentation = parse_augmentation(options.augmentation)
+    network = build_network(architecture, precision=options.precision)
+    model = network.logits if augmentation == NO_AUGMENTATION else augmenting_model(network, augmentation)
     is_jax = keras.backend.backend() == "jax"
     model.compile(keras.optimizers.Adam(1e-5), loss_of(MODERN.loss, None), jit_compile=is_jax)
     ratios, rates, waits = [], [], []
@@ -75,7 +78,7 @@ def main() -> None:
                 batch_size=options.batch_size,
                 seed=0,
                 epoch=number,
-                augmentation=parse_augmentation(options.augmentation),
+                augmentation=augmentation,
             )
             repeated = backend.tf.data.Dataset.from_tensors(next(iter(batches))).repeat(
                 options.samples // options.batch_size

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from alti2v.dataset.manifest import Shard
 from alti2v.model import backend
 from alti2v.model.arrays import Int64Array, Uint8Array
-from alti2v.model.data.augment import augmented, mixed, mixing_share, names_a_side, seed_of
+from alti2v.model.data.changes import changes_of, drawn, mixed_labels, names_a_side, seed_of
 from alti2v.model.data.read_errors import reading_errors
 from alti2v.model.data.shards import (
     ReadFailure,
@@ -74,14 +74,16 @@ def training_batches(  # noqa: PLR0913 - an epoch, a position in it, and what ha
         epoch: Number of the epoch, from 0.
         skip_batches: Number of batches to skip at the start of the epoch. Their shards are read, but their
             pictures are not decoded.
-        augmentation: Random changes to the pictures.
+        augmentation: Random changes to the pictures. They are drawn here, but applied in the training step, by
+            `network.augment.augmented`.
         part: (index, count), to read only this process' equal part of every batch. The last batch is then
             padded with black pictures, and a third tensor weighs the samples: (B,) float32, 0 for padding, and
             otherwise scaled so that the mean over the batch is the mean over its samples.
         failure: Holder for an exception of ours inside the graph (`read_errors.reading_errors`).
 
     Returns:
-        tf.data.Dataset of (images (B, S, S, 3) uint8 RGB, labels (B, T) float32), of known length.
+        tf.data.Dataset of (images (B, S, S, 3) uint8 RGB, labels (B, T) float32), of known length. With an
+        augmentation, (images, changes (B, len(Change)) float32) takes the place of the images.
 
     Raises:
         DamagedError: A shard is missing or has the wrong size.
@@ -99,7 +101,10 @@ def training_batches(  # noqa: PLR0913 - an epoch, a position in it, and what ha
     data = data.map(_preparation(source, augmentation, seed=seed_of(seed, epoch)), num_parallel_calls=AT_ONCE)
     data = _padded(data, batches * batch_size // count - len(range(index, remaining, count))) if part else data
     data = data.batch(batch_size // count)
-    data = data.map(functools.partial(_finish, mixes=augmentation.mixup > 0))
+    first_row = index * (batch_size // count)
+    data = data.map(
+        functools.partial(_finish, augmentation=augmentation, size=source.size, first_row=first_row)
+    )
     data = data.apply(backend.tf.data.experimental.assert_cardinality(batches))
     if part:
         last_batch = remaining - (batches - 1) * batch_size
@@ -110,29 +115,42 @@ def training_batches(  # noqa: PLR0913 - an epoch, a position in it, and what ha
 
 
 def _preparation(source: SplitSource, augmentation: Augmentation, *, seed: int) -> Any:  # noqa: ANN401
-    """Make the function from an encoded sample to (image, labels, share in MixUp, 1.0 for a sample)."""
+    """Make the function from an encoded sample to (image, labels, random numbers, may be mirrored, 1.0)."""
     tf = backend.tf
     names_side = tf.constant([*names_a_side([tag.name for tag in source.tags]), False])  # the last is padding
 
     def prepare(row: Any, content: Any) -> tuple[Any, ...]:  # noqa: ANN401 - tensors
         id_, _, _, indices = row
         image = decode_picture(row, content, source=source)
-        if augmentation != NO_AUGMENTATION:
-            may_flip = tf.logical_not(tf.reduce_any(tf.gather(names_side, indices)))
-            image = augmented(image, id_, what=augmentation, seed=seed, may_flip=may_flip)
-        share = mixing_share(id_, alpha=augmentation.mixup, seed=seed) if augmentation.mixup else 1.0
-        return image, multi_hot(indices, tags=len(source.tags)), share, 1.0
+        labels = multi_hot(indices, tags=len(source.tags))
+        if augmentation == NO_AUGMENTATION:
+            return image, labels, 0.0, False, 1.0
+        may_mirror = tf.logical_not(tf.reduce_any(tf.gather(names_side, indices)))
+        return image, labels, drawn(id_, seed=seed, alpha=augmentation.mixup), may_mirror, 1.0
 
     return prepare
 
 
-def _finish(images: Any, labels: Any, shares: Any, is_sample: Any, *, mixes: bool) -> tuple[Any, ...]:  # noqa: ANN401
-    """Make a batch of its samples: labels (B, T) float32, pictures blended if MixUp is on."""
+def _finish(  # noqa: PLR0913 - the parts of a batch
+    images: Any,  # noqa: ANN401 - tensors
+    labels: Any,  # noqa: ANN401
+    draws: Any,  # noqa: ANN401
+    may_mirror: Any,  # noqa: ANN401
+    is_sample: Any,  # noqa: ANN401
+    *,
+    augmentation: Augmentation,
+    size: int,
+    first_row: int,
+) -> tuple[Any, ...]:
+    """Make a batch of its samples: pictures, with their changes if there are any; labels (B, T); is_sample."""
     tf = backend.tf
     labels = tf.cast(drop_padding(labels), tf.float32)
-    if mixes:
-        images, labels = mixed(images, labels, shares, tf.math.count_nonzero(is_sample, dtype=tf.int32))
-    return images, labels, is_sample
+    if augmentation == NO_AUGMENTATION:
+        return images, labels, is_sample
+    changes = changes_of(draws, may_mirror, is_sample, what=augmentation, size=size, first_row=first_row)
+    if augmentation.mixup:
+        labels = mixed_labels(labels, changes, first_row=first_row)
+    return (images, changes), labels, is_sample
 
 
 def _padded(samples: Any, count: int) -> Any:  # noqa: ANN401 - tf.data.Dataset

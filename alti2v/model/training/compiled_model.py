@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.model import backend
+from alti2v.model.network.augment import augmenting_model
 from alti2v.model.network.backbones import PLAIN
 from alti2v.model.network.build import (
     UNIT_VARIANCE,
@@ -22,7 +23,7 @@ from alti2v.model.network.build import (
     set_prior,
 )
 from alti2v.model.network.losses import loss_of, positive_weights
-from alti2v.model.recipes import HEAD_ONLY
+from alti2v.model.recipes import HEAD_ONLY, NO_AUGMENTATION
 from alti2v.model.saved_model import read_architecture
 from alti2v.model.training.feature_cache import cut
 from alti2v.model.training.job import Job, Phase
@@ -36,7 +37,8 @@ class CompiledModel:
 
     Attributes:
         network: The whole network.
-        model: Compiled keras.Model over the network's layers.
+        model: Compiled keras.Model over the network's layers; takes the changes of the pictures as a second
+            input if the recipe augments.
         is_cached: True if `model` takes stored features of the frozen backbone instead of pictures.
     """
 
@@ -121,7 +123,12 @@ def prepare(job: Job, network: Network, phase: Phase) -> CompiledModel:
     recipe = job.recipe
     freeze_before(network, phase.train_from)
     is_cached = job.settings.cache_features and phase.train_from == HEAD_ONLY
-    model = cut(network).head if is_cached else network.logits
+    if is_cached:
+        model = cut(network).head
+    elif recipe.augmentation == NO_AUGMENTATION:
+        model = network.logits
+    else:
+        model = augmenting_model(network, recipe.augmentation)
     optimizer = _adam(job, phase)
     weights = None
     if recipe.positive_weight:

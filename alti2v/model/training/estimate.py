@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model import backend
+from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.budget import Rates
 from alti2v.model.data.pipeline import training_batches
 from alti2v.model.network.build import Network, freeze_before
@@ -68,12 +68,12 @@ def rate_of_batches(
     """Measure how many samples per second the input produces."""
     # Repeated as often as necessary: a small dataset has fewer than ten batches in an epoch.
     repeated = itertools.chain.from_iterable(itertools.repeat(batches))
-    return _rate((len(batch[0]) for batch in repeated), clock, count)
+    return _rate((len(batch[1]) for batch in repeated), clock, count)
 
 
 def rate_of_steps(
     step: Callable[..., Any],
-    *arrays: npt.NDArray[Any],
+    *arrays: Any,  # noqa: ANN401 - pictures may come with their changes
     clock: Callable[[], float] = time.perf_counter,
     count: int = _MEASURED_BATCHES,
 ) -> float:
@@ -82,7 +82,7 @@ def rate_of_steps(
     def samples() -> Iterator[int]:
         while True:
             step(*arrays)
-            yield len(arrays[0])
+            yield len(arrays[-1])
 
     return _rate(samples(), clock, count)
 
@@ -123,7 +123,7 @@ def measure_rates(job: Job, measurements: Measurements = QUICK_MEASUREMENTS) -> 
         seed=job.settings.seed,
         augmentation=job.recipe.augmentation,
     )
-    images, labels = (part.numpy() for part in next(iter(batches)))
+    images, inputs, labels = _first_batch(batches)
     parts = cut(network)
     head_rate = None
     if job.recipe.head_start:
@@ -135,7 +135,7 @@ def measure_rates(job: Job, measurements: Measurements = QUICK_MEASUREMENTS) -> 
         input=measurements.input_rate(batches),
         forward=measurements.step_rate(parts.trunk.predict_on_batch, images),
         head=head_rate,
-        training=measurements.step_rate(compiled.model.train_on_batch, images, labels),
+        training=measurements.step_rate(compiled.model.train_on_batch, inputs, labels),
         shares=_shares(network) if job.recipe.backbone == "vgg16" else {job.recipe.train_from: 1.0},
         is_cpu=measurements.is_cpu(),
     )
@@ -173,13 +173,13 @@ def estimate_training(job: Job, measurements: Measurements = MEASUREMENTS) -> Tr
         seed=job.settings.seed,
         augmentation=job.recipe.augmentation,
     )
-    images, labels = (part.numpy() for part in next(iter(batches)))
+    images, changed_images, labels = _first_batch(batches)
     input_rate = measurements.input_rate(batches)
     pictures, training_s = _head_start(job, network, images, labels, measurements)
     training_rate = 0.0
     for phase in job.phases:
         compiled = prepare(job, network, phase)
-        inputs = images
+        inputs = changed_images
         if compiled.is_cached:
             trunk = cut(network).trunk
             training_s += job.train_samples / measurements.step_rate(trunk.predict_on_batch, images)
@@ -207,8 +207,8 @@ def estimate_training(job: Job, measurements: Measurements = MEASUREMENTS) -> Tr
 def _head_start(
     job: Job,
     network: Network,
-    images: npt.NDArray[Any],
-    labels: npt.NDArray[Any],
+    images: Uint8Array,
+    labels: Float32Array,
     measurements: Measurements,
 ) -> tuple[int, float]:
     """Number of pictures that a head start reads, and the seconds that it computes; 0 without one."""
@@ -220,6 +220,12 @@ def _head_start(
     head_rate = measurements.step_rate(parts.head.train_on_batch, features, labels)
     passes = head_epochs(job.train_samples) * job.train_samples / head_rate
     return pictures, pictures / measurements.step_rate(parts.trunk.predict_on_batch, images) + passes
+
+
+def _first_batch(batches: Any) -> tuple[Uint8Array, Any, Float32Array]:  # noqa: ANN401 - tf.data.Dataset
+    """Return the images of the first batch, the inputs of a training step (with changes, if any), the labels."""
+    inputs, labels = backend.tf.nest.map_structure(lambda tensor: tensor.numpy(), next(iter(batches)))
+    return inputs[0] if isinstance(inputs, tuple) else inputs, inputs, labels
 
 
 def _rate(samples: Iterable[int], clock: Callable[[], float], batches_counted: int) -> float:

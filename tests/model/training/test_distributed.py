@@ -16,6 +16,7 @@ import pytest
 
 from alti2v.errors import UsageError
 from alti2v.model.data.pipeline import training_batches
+from alti2v.model.network.augment import Change
 from alti2v.model.recipes import Augmentation
 from alti2v.model.training.distributed import join_processes
 from tests.model.helpers.tiny_dataset import Drawn, square, write_dataset, write_squares
@@ -50,11 +51,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_mixing_leaves_padding_out(dataset: Path) -> None:
     """In a padded batch, only samples are blended with each other, in every part."""
     for index in range(2):
-        *_, (images, labels, weights) = training_batches(
+        *_, ((_, changes), labels, weights) = training_batches(
             dataset, batch_size=8, seed=3, part=(index, 2), augmentation=Augmentation(mixup=1.0)
         )
         assert weights.numpy().tolist() == [2, 2, 0, 0]
-        assert images.numpy()[:2].mean(axis=(1, 2, 3)).min() > 0
+        first = 4 * index  # rows are counted over the batch of both
+        assert changes.numpy()[:, Change.PARTNER].tolist() == [first + 1, first, first + 2, first + 3]
         assert labels.numpy()[:2].sum(axis=1).min() >= 1
         assert not labels.numpy()[2:].any()
 
