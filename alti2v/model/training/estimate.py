@@ -223,7 +223,7 @@ def _head_start(
 
 
 def _first_batch(batches: Any) -> tuple[Uint8Array, Any, Float32Array]:  # noqa: ANN401 - tf.data.Dataset
-    """Return the images of the first batch, the inputs of a training step (with changes, if any), the labels."""
+    """Return the first batch: its images, the inputs of a training step (with changes, if any), its labels."""
     inputs, labels = backend.tf.nest.map_structure(lambda tensor: tensor.numpy(), next(iter(batches)))
     return inputs[0] if isinstance(inputs, tuple) else inputs, inputs, labels
 
