@@ -44,9 +44,17 @@ def augmenting_model(network: Network, what: Augmentation) -> Any:  # noqa: ANN4
     """Put the augmentation before a network: (pictures, changes) to logits, with the network's own weights."""
     keras = backend.keras
     size = network.architecture.size
+
+    class Augment(keras.layers.Layer):  # type: ignore[misc]  # Keras is imported at first use
+        """The augmentation as a layer without weights, computed in float32 whatever the network computes in."""
+
+        def call(self, images: Any, changes: Any) -> Any:  # noqa: ANN401 - tensors
+            """See `augmented`."""
+            return augmented(images, changes, what=what)
+
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
     changes = keras.Input((len(Change),), dtype="float32", name="changes")
-    logits = network.logits(augmented(images, changes, what=what))
+    logits = network.logits(Augment(dtype="float32", name="augment")(images, changes))
     model = keras.Model([images, changes], logits, name="alti2v_augmented")
     model.dtype_policy = network.logits.dtype_policy  # tells Keras whether to scale the loss
     return model
@@ -54,9 +62,6 @@ def augmenting_model(network: Network, what: Augmentation) -> Any:  # noqa: ANN4
 
 def augmented(images: Any, changes: Any, *, what: Augmentation) -> Any:  # noqa: ANN401 - tensors
     """Apply the changes to the pictures of a batch.
-
-    The changes may be symbolic: they are always the left operand of an operator, because constants of the
-    backend do not know symbolic tensors.
 
     Args:
         images: (B, S, S, 3) in [0, 255].
@@ -140,7 +145,7 @@ def _axis_weights(size: int, changes: Any, start: Change, shift: Change, kernels
     kernel = changes[:, Change.KERNEL, None, None]
 
     def weights(row: Any) -> Any:  # noqa: ANN401 - tensors
-        is_inside = ops.logical_and(first <= row, first + side > row)
+        is_inside = ops.logical_and(row >= first, row < first + side)
         distance = centre - row
         values = _KERNEL_FUNCTIONS[kernels[0]](distance)
         for number, name in enumerate(kernels[1:], start=1):
@@ -158,7 +163,7 @@ def covered(images: Any, changes: Any) -> Any:  # noqa: ANN401 - tensors
 
     def is_covered(start: Change) -> Any:  # noqa: ANN401 - (B, S)
         first = changes[:, start, None]
-        return ops.logical_and(first <= places, first + changes[:, Change.COVERED_SIDE, None] > places)
+        return ops.logical_and(places >= first, places < first + changes[:, Change.COVERED_SIDE, None])
 
     rows, columns = is_covered(Change.COVERED_TOP), is_covered(Change.COVERED_LEFT)
     is_white = ops.logical_and(rows[:, :, None, None], columns[:, None, :, None])
