@@ -45,7 +45,7 @@ def augmenting_model(network: Network, what: Augmentation) -> Any:  # noqa: ANN4
     keras = backend.keras
     size = network.architecture.size
 
-    class Augment(keras.layers.Layer):  # type: ignore[misc]  # Keras is imported at first use
+    class Augment(keras.layers.Layer):  # type: ignore[name-defined, misc]  # Keras is imported at first use
         """The augmentation as a layer without weights, computed in float32 whatever the network computes in."""
 
         def call(self, images: Any, changes: Any) -> Any:  # noqa: ANN401 - tensors
