@@ -49,7 +49,8 @@ def gain_over_float32(precision: str) -> float:
     """
     steps = [_convolution(dtype) for dtype in ("float32", precision)]
     times: list[list[float]] = [[], []]
-    for _ in range(_ROUNDS):  # in turns, so that a busy machine slows both
+    # In turns and in processor time, so that other programs on the machine change little.
+    for _ in range(_ROUNDS):
         for step, seconds in zip(steps, times, strict=True):
             begun = time.process_time()
             step()
