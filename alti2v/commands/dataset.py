@@ -16,6 +16,7 @@ from alti2v.commands.options import (
     as_json_option,
     check_local,
     local_folder,
+    require_all,
     work_option,
 )
 from alti2v.errors import DamagedError, UsageError
@@ -355,13 +356,14 @@ def remove(*, dataset: str, ids: Path, work: Path | None, as_json: bool) -> None
     Only the shards that hold them are rewritten, and later builds leave them out. DATASET is a folder, or a
     URL such as s3://bucket/folder.
     """
-    from alti2v.dataset.id_file import read_ids
+    from alti2v.dataset.id_file import read_id_lines
     from alti2v.dataset.remove import remove_pictures
 
+    lines = read_id_lines(ids)
     with progress_display() as progress:
         report = remove_pictures(
             local_folder(dataset, work, purpose="its tables"),
-            read_ids(ids),
+            lines.ids,
             url=dataset if is_url(dataset) else None,
             progress=progress,
         )
@@ -381,3 +383,4 @@ def remove(*, dataset: str, ids: Path, work: Path | None, as_json: bool) -> None
             "dataset": f"{report.dataset}, edition {report.edition}",
         },
     )
+    require_all(lines.unusable, "lines are not post numbers", "all others are removed")

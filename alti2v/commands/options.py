@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from alti2v.errors import UsageError
+from alti2v.errors import DataError, UsageError
 from alti2v.output import tell
 from alti2v.storage.remote import is_url
 
@@ -152,3 +152,23 @@ def listed_paths(paths: Iterable[str]) -> Iterable[str]:
     from alti2v.model.tagging.inputs import listed_names
 
     return listed_names(sys.stdin.buffer)
+
+
+_MOST_NAMED = 20  # items; --json names all where it lists them
+
+
+def require_all(problems: Sequence[str], what: str, others: str) -> None:
+    """Tell the items of a list that could not be used, after the others are done.
+
+    Args:
+        problems: A line for each such item.
+        what: End of the sentence about them, as in "rows cannot be used".
+        others: What happened to the others.
+
+    Raises:
+        DataError: There is such an item.
+    """
+    for problem in problems[:_MOST_NAMED]:
+        tell(problem)
+    if problems:
+        raise DataError(f"{len(problems):,} {what}, the first are named above; {others}")

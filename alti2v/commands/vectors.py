@@ -15,6 +15,7 @@ from alti2v.commands.options import (
     fetched_model,
     listed_paths,
     precision_option,
+    require_all,
 )
 from alti2v.errors import DataError
 from alti2v.output import tell
@@ -187,6 +188,7 @@ def kpi(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by Kp
             "report": str(config.out / PAGE_FILE),
         },
     )
+    require_all(report.unusable, "rows cannot be used", "all others are used")
 
 
 def _interval(estimate: FigureEstimate) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +13,53 @@ from alti2v.errors import UsageError
 _MOST_DIGITS = 40  # leading zeros are allowed; Python refuses to read thousands
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdLines:
+    """Contents of a file of post numbers.
+
+    Attributes:
+        ids: (n,) int64, ascending and distinct.
+        unusable: A line for each line of the file that is not a post number.
+    """
+
+    ids: npt.NDArray[np.int64]
+    unusable: tuple[str, ...]
+
+
 def read_ids(path: Path) -> npt.NDArray[np.int64]:
     """Read a file with one post number per line; blank lines and lines that begin with # are ignored.
 
     Raises:
         UsageError: The file cannot be read, a line is not a number, or there is no number.
     """
+    lines = read_id_lines(path)
+    if lines.unusable:
+        raise UsageError(lines.unusable[0])
+    return lines.ids
+
+
+def read_id_lines(path: Path) -> IdLines:
+    """Read a file as `read_ids` does, but tell lines that are not numbers instead of refusing the file.
+
+    Raises:
+        UsageError: The file cannot be read, or there is no number.
+    """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        # A comment need not be UTF-8.
+        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
     except OSError as exc:
         raise UsageError(f"{path} cannot be read: {exc.strerror}: give one post number per line") from exc
-    except UnicodeDecodeError as exc:
-        raise UsageError(f"{path} is not UTF-8 text: give one post number per line") from exc
-    ids = set()
+    ids, unusable = set(), []
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
-        if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and 0 < int(text) < 10**12):
-            raise UsageError(f"{path}, line {number}: {text[:40]!r} is not a post number: correct it")
-        ids.add(int(text))
+        if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and 0 < int(text) < 10**12:
+            ids.add(int(text))
+        else:
+            unusable.append(f"{path}, line {number}: {text[:40]!r} is not a post number: correct it")
     if not ids:
-        raise UsageError(f"{path} contains no post number: give one post number per line")
-    return np.array(sorted(ids), np.int64)
+        raise UsageError(
+            unusable[0] if unusable else f"{path} contains no post number: give one post number per line"
+        )
+    return IdLines(ids=np.array(sorted(ids), np.int64), unusable=tuple(unusable))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from alti2v.dataset.manifest import read_manifest, read_metadata, read_vocabulary
 from alti2v.errors import DataError, UsageError
+from alti2v.kpi.csv_table import number_in, read_kpi_table
 from alti2v.model.arrays import Float64Array
 from alti2v.storage.layout import SPLITS
 from alti2v.vectors.sources import path_key
@@ -49,11 +49,19 @@ class KpiKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """KPI of pictures: post id -> (value, weight); for a rate, (clicks, impressions)."""
+    """KPI of pictures.
+
+    Attributes:
+        kind: Kind of the KPI.
+        name: Name to show.
+        of: Post id -> (value, weight); for a rate, (clicks, impressions).
+        unusable: A line for each row of the table that cannot be used.
+    """
 
     kind: KpiKind
     name: str
     of: Mapping[int, tuple[float, float]]
+    unusable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +97,7 @@ def read_target(dataset: Path, table: Path | None, column: str) -> Target:
 
     Raises:
         UsageError: The column or file does not exist.
-        DataError: A cell is not a number, a rate is not in [0, 1], or the column has a single value.
+        DataError: No row of the table can be used, or the column has a single value.
     """
     if table is None:
         if column != "score":
@@ -100,28 +108,24 @@ def read_target(dataset: Path, table: Path | None, column: str) -> Target:
             if row["score"] is not None
         }
         return _checked(_kind(found), column, found)
-    rows = _csv(table)
-    columns = next(iter(rows.values()), {}).keys()
-    if {"clicks", "impressions"} <= columns:
-        of = {}
-        for number, row in rows.items():
-            clicks, shown = _number(row, "clicks", table), _number(row, "impressions", table)
-            if clicks is None or not shown:
-                continue
-            if not 0 <= clicks <= shown:
-                raise DataError(
-                    f"{table}: id {number} has {clicks:g} clicks in {shown:g} impressions: correct it"
-                )
-            of[number] = (clicks, shown)
-        return _checked(KpiKind.RATE, "clicks per impression", of)
-    if column not in columns:
+    rows = read_kpi_table(table)
+    if {"clicks", "impressions"} <= set(rows.columns):
+        of, unusable = rows.values(_rate)
+        return _checked(KpiKind.RATE, "clicks per impression", of, unusable)
+    if column not in rows.columns:
         raise UsageError(f"{table} has no column {column!r}: give --column, or clicks and impressions")
-    values = {
-        number: (value, 1.0)
-        for number, row in rows.items()
-        if (value := _number(row, column, table)) is not None
-    }
-    return _checked(_kind(values), column, values)
+    of, unusable = rows.values(lambda row: None if (value := number_in(row, column)) is None else (value, 1.0))
+    return _checked(_kind(of), column, of, unusable)
+
+
+def _rate(row: Mapping[str, str]) -> tuple[float, float] | None:
+    """Return clicks and impressions; None if one is missing."""
+    clicks, shown = number_in(row, "clicks"), number_in(row, "impressions")
+    if clicks is None or not shown:
+        return None
+    if not 0 <= clicks <= shown:
+        raise ValueError(f"{clicks:g} clicks in {shown:g} impressions")
+    return clicks, shown
 
 
 def read_kpi_data(dataset: Path, target: Target, *, vectors: Path | None, min_count: int) -> KpiData:
@@ -250,48 +254,6 @@ def _units(dataset: Path, vectors: Path) -> dict[int, npt.NDArray[np.float32]]:
     }
 
 
-def _csv(table: Path) -> dict[int, dict[str, str]]:
-    """Read the rows of a CSV file by post id."""
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise UsageError(f"{table} does not exist: give a CSV with id and clicks, impressions") from None
-    except (UnicodeDecodeError, csv.Error) as exc:
-        raise DataError(f"{table} is not CSV in UTF-8 ({exc}): convert it") from exc
-    if rows and "id" not in rows[0]:
-        raise UsageError(f"{table} has no column id, only {', '.join(rows[0])}: rename the column of post ids")
-    found: dict[int, dict[str, str]] = {}
-    for row in rows:
-        if (number := _id(row, table)) in found:
-            raise DataError(f"{table}: id {number} occurs twice: add up its rows, or keep one")
-        found[number] = row
-    return found
-
-
-def _id(row: Mapping[str, str], table: Path) -> int:
-    try:
-        return int(row["id"])
-    except (TypeError, ValueError):  # a short row has None there
-        raise DataError(f"{table}: id {row['id']!r} is not a post id: correct it") from None
-
-
-def _number(row: Mapping[str, str], column: str, table: Path) -> float | None:
-    """Read a cell; None if it is empty, which leaves the picture out."""
-    cell = (row[column] or "").strip()
-    if not cell:
-        return None
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise DataError(
-            f"{table}: {column} of id {row['id']} is {cell!r}, not a number: correct it, or leave it empty"
-        )
-    return value
-
-
 def _kind(of: Mapping[int, tuple[float, float]]) -> KpiKind:
     values = {value for value, _ in of.values()}
     if values <= {0.0, 1.0}:
@@ -299,9 +261,13 @@ def _kind(of: Mapping[int, tuple[float, float]]) -> KpiKind:
     return KpiKind.COUNT if all(value >= 0 and value == int(value) for value in values) else KpiKind.NUMBER
 
 
-def _checked(kind: KpiKind, name: str, of: Mapping[int, tuple[float, float]]) -> Target:
+def _checked(
+    kind: KpiKind, name: str, of: Mapping[int, tuple[float, float]], unusable: tuple[str, ...] = ()
+) -> Target:
+    if not of and unusable:
+        raise DataError(unusable[0])
     if not of:
         raise DataError(f"{name} is empty for every picture: give another column")
     if len(set(map(_value, of.values()))) < 2:
         raise DataError(f"{name} has a single value for all {len(of):,} pictures: give another column")
-    return Target(kind=kind, name=name, of=of)
+    return Target(kind=kind, name=name, of=of, unusable=unusable)

@@ -108,7 +108,10 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KpiReport:
-    """Result of `regress`. `raising` and `lowering` hold the largest effects of tags; empty for vectors."""
+    """Result of `regress`. `raising` and `lowering` hold the largest effects of tags; empty for vectors.
+
+    `unusable` has a line for each row of the table that cannot be used; the others are.
+    """
 
     dataset: Path
     kpi: str
@@ -118,6 +121,7 @@ class KpiReport:
     validation: int
     test: int
     missing: int
+    unusable: tuple[str, ...]
     models: tuple[ModelScore, ...]
     gain: FigureEstimate
     raising: tuple[Effect, ...]
@@ -162,6 +166,7 @@ def regress(config: KpiConfig, *, progress: ProgressHook = ignore_progress) -> K
         },
         test=len(test.value),
         missing=data.missing,
+        unusable=target.unusable,
         models=tuple(scores),
         gain=_estimate(
             lambda w: (

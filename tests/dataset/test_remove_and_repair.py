@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -153,7 +154,7 @@ def test_lists_that_are_none(tmp_path: Path, content: str, message: str) -> None
     with pytest.raises(UsageError, match=message):
         read_ids(tmp_path / "ids")
     (tmp_path / "ids").write_bytes(b"\x98")
-    with pytest.raises(UsageError, match="ids is not UTF-8 text: give one post number per line"):
+    with pytest.raises(UsageError, match=r"line 1: '\\udc98' is not a post number"):
         read_ids(tmp_path / "ids")
     with pytest.raises(UsageError, match="none cannot be read: No such file or directory: give one post"):
         read_ids(tmp_path / "none")
@@ -319,6 +320,23 @@ def test_the_command_says_what_it_removed(
     assert said[0]["not in the dataset"].strip() == "1, and kept out of later builds"
     assert said[1]["removed"].strip() == "nothing: already removed"
     assert "not in the dataset" not in said[1]
+
+
+def test_lines_that_are_no_numbers_do_not_keep_others_in(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever asked to be removed is removed, whatever stands in other lines; these are named, status 1."""
+    leaving = some_of(dataset, "train")[:2]
+    content = f"\ufeff# M\u00e4rz\r\n{leaving[0]}\r\n12O45\r\n\r\n{leaving[1]}\r\n".encode() + b"\xff\n"
+    (tmp_path / "ids").write_bytes(content)
+    with pytest.raises(SystemExit) as ended:
+        main(["remove", str(dataset), "--ids", str(tmp_path / "ids"), "--json"])
+    printed = capsys.readouterr()
+
+    assert ended.value.code == 1
+    assert json.loads(printed.out)["removed"] == 2
+    assert "ids, line 3: '12O45' is not a post number" in printed.err
+    assert "2 lines are not post numbers, the first are named above; all others are removed" in printed.err
 
 
 def test_sigterm_is_a_stop_with_its_own_status(

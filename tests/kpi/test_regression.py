@@ -181,3 +181,30 @@ def test_the_command_writes_both_files(
     assert json.loads((tmp_path / "out" / "kpi.json").read_text()) == printed
     assert "red" in page
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_rows_that_cannot_be_used_do_not_stop_the_others(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are named and counted, the report is written, and the exit status is 1."""
+    rows = [f"{1000 + n},{3 + n % 7 + 4 * carries(n, 'red')},caf\u00e9" for n in range(600)]
+    rows[5:5] = ["many,1,", "1001,2,twice", "1007"]
+    rows[20] = f"{rows[20].partition(',')[0]},lots,"
+    table = tmp_path / "k.csv"
+    table.write_bytes("\ufeffid,score,note\r\n".encode() + "\r\n".join(rows).encode("latin-1"))
+    arguments = [str(dataset), "--table", str(table), "--out", str(tmp_path / "out"), "--bootstraps", "2"]
+    with pytest.raises(SystemExit) as ending:
+        main(["kpi", *arguments, "--json"])
+    printed = capsys.readouterr()
+    unusable = json.loads(printed.out)["unusable"]
+
+    assert ending.value.code == 1
+    assert [line.partition("csv: id ")[2].partition(":")[0] for line in unusable] == [
+        "'many' is not a post id",
+        "1001 occurs twice",
+        "1007 occurs twice",
+        "1017",
+    ]
+    assert all(line in printed.err for line in unusable)
+    assert "4 rows cannot be used, the first are named above; all others are used" in printed.err
+    assert (tmp_path / "out" / "report.html").exists()
