@@ -11,7 +11,7 @@ from alti2v.model.data.pipeline import training_batches
 from alti2v.model.network.backbones import PLAIN
 from alti2v.model.network.build import Network, load_trunk, standardise
 from alti2v.model.saved_model import SavedModel, load_model
-from alti2v.model.training.job import Job
+from alti2v.model.training.job import Job, RunSettings
 from alti2v.records import composed
 
 # Enough for the mean and variance of a channel, and small at 224 px.
@@ -43,15 +43,26 @@ def initialise_weights(job: Job, network: Network) -> str:
         return f"from {settings.start}: the backbone, and {known:,} of {len(job.tags):,} tags by name"
     if settings.weights != "none":
         load_trunk(network, settings.weights)
-        return ""
+        return mismatch(job.settings)
     if job.recipe.standardised_start and job.recipe.backbone in PLAIN:
         batches = training_batches(job.dataset, batch_size=_START_PICTURES, seed=job.settings.seed)
         standardise(network, next(iter(batches))[0].numpy())
-    if job.recipe.weights == "none":
+    return mismatch(job.settings)
+
+
+def mismatch(settings: RunSettings) -> str:
+    """Return a line if the recipe is made for another start than the weights give; empty if it suits them."""
+    name, is_random = settings.recipe_name, settings.weights == "none"
+    if is_random is (settings.recipe.weights == "none"):
         return ""
+    if is_random:
+        return (
+            f"recipe {name} is tuned for pretrained weights, and --weights none has none: "
+            "--recipe scratch is made for that"
+        )
     return (
-        f"recipe {settings.recipe_name} is tuned for pretrained weights, and --weights none has none: "
-        "--recipe scratch is made for that"
+        f"recipe {name} is tuned for random weights, and its learning rate destroys much of pretrained ones: "
+        "--recipe modern is made for them"
     )
 
 

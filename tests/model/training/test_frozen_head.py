@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,6 +27,7 @@ from alti2v.model.train_config import resolve_settings
 from alti2v.model.training import frozen_head
 from alti2v.model.training.estimate import measure_rates
 from alti2v.model.training.frozen_head import head_epochs
+from alti2v.model.training.initial_weights import mismatch
 from alti2v.model.training.job import Job
 from alti2v.records import Progress
 from tests.model.helpers.tiny_dataset import write_squares
@@ -249,3 +251,20 @@ def plan_settings(options: TrainConfig) -> Job:
         checkpoint_s=1e9,
         keep=1,
     )
+
+
+@pytest.mark.parametrize(
+    ("recipe", "weights_", "words"),
+    [
+        ("modern", "none", "recipe modern is tuned for pretrained weights.*--recipe scratch"),
+        ("scratch", "vgg16.weights.h5", "recipe scratch is tuned for random weights.*--recipe modern"),
+        ("modern", "vgg16.weights.h5", "^$"),
+        ("scratch", "none", "^$"),
+    ],
+)
+def test_a_recipe_for_another_start_is_said(recipe: str, weights_: str, words: str, dataset: Path) -> None:
+    """Whoever trains with a recipe that is made for another start reads so."""
+    options = TrainConfig(
+        dataset=dataset, run=Path("nowhere"), recipe=recipe, weights=weights_, precision="float32"
+    )
+    assert re.search(words, mismatch(resolve_settings(options, read_manifest(dataset), devices=1)))
