@@ -16,6 +16,8 @@ from PIL import Image
 from alti2v.dataset.check.labels import TAGS_COLUMNS
 from alti2v.dataset.write.shard import SAMPLE_FIELDS, sample_fields
 from alti2v.errors import DamagedError
+from alti2v.pictures.decoder_process import process_decoders
+from alti2v.pictures.jobs import CheckJob
 from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
 from alti2v.records import Span
 from alti2v.storage.layout import IMAGE_SUFFIX_OF_FORMAT, POST_JSON_SUFFIX
@@ -131,9 +133,12 @@ def _json_faults(key: str, fields: Mapping[str, Any]) -> list[str]:
 
 def _picture_faults(picture: bytes, row: Mapping[str, Any], recipe: ImageRecipe) -> list[str]:
     formats = tuple(IMAGE_SUFFIX_OF_FORMAT) if recipe.format == ORIGINAL else (recipe.format,)
+    with process_decoders().borrowed() as decoder:  # somebody else's picture may take hours, or all memory
+        unusable = decoder.run(CheckJob(), picture)
+    if unusable is not None:
+        return [f"{row['key']}: the picture does not decode ({unusable.reason})"]
     try:
-        with Image.open(io.BytesIO(picture), formats=formats) as image:
-            image.load()
+        with Image.open(io.BytesIO(picture), formats=formats) as image:  # reads the header alone
             mode, size = image.mode, image.size
     except Exception as exc:  # noqa: BLE001 - decoders raise nearly anything on hostile bytes
         return [f"{row['key']}: the picture does not decode ({exc})"]

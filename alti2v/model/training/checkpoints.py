@@ -25,9 +25,9 @@ Arrays = Sequence[npt.NDArray[Any]]
 
 _NAME = re.compile(r"step-(\d{9,})\.npz")
 _BEST = "best.npz"
-# What zipfile and NumPy raise for damaged files; also RuntimeError for a password flag, its subclass
+# What zipfile, NumPy and `Position` raise for damage; also RuntimeError for a password flag, its subclass
 # NotImplementedError for an unknown compression, EOFError for an empty file.
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
+_DAMAGE = (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile)
 _LOG = logging.getLogger(__name__)
 
 
@@ -61,6 +61,16 @@ class Position:
     best_epoch: int = 0
     worse: int = 0
     log: list[dict[str, float | int | None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        is_counted = all(
+            isinstance(value, int) and value >= 0
+            for value in (self.step, self.stage, self.best_epoch, self.worse)
+        )
+        has_rows = isinstance(self.log, list) and all(isinstance(row, dict) for row in self.log)
+        sums = (self.seconds, self.train_seconds, self.input_seconds, self.loss_sum, self.best_map or 0.0)
+        if not (is_counted and has_rows and all(isinstance(value, int | float) for value in sums)):
+            raise ValueError("a position that no training was at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +175,9 @@ def _read(path: Path, *, otherwise: str) -> Checkpoint | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             document, *arrays = (archive[f"arr_{number}"] for number in range(len(archive.files)))
-        return Checkpoint(path=path, arrays=arrays, position=json.loads(document.tobytes()))
+        position = json.loads(document.tobytes())
+        Position(**position)  # of other types, or with other fields, it is of something else
+        return Checkpoint(path=path, arrays=arrays, position=position)
     except _DAMAGE as exc:
         _LOG.warning("%s is damaged (%s): %s", path, exc, otherwise)
         return None

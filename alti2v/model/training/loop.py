@@ -89,6 +89,8 @@ def _resume(job: Job, network: Network) -> tuple[CompiledModel, Position] | None
     """Load the newest usable checkpoint, compiled for its phase; None if there is none."""
     for checkpoint in read_checkpoints(job.run / CHECKPOINTS_DIR):
         position = Position(**checkpoint.position)
+        if position.stage >= len(job.phases):
+            continue
         compiled = prepare(job, network, job.phases[position.stage])
         if checkpoint.assign_to(compiled.variables):
             return compiled, position

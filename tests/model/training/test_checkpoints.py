@@ -113,3 +113,13 @@ def test_damaged_checkpoints_do_not_displace_new_ones(saved: Any) -> None:
     checkpoint = newest(saved.parent, fresh())
     assert checkpoint is not None
     assert checkpoint.position == {**_POSITION, "step": 6}
+
+
+@pytest.mark.parametrize(
+    "position", [{"step": -1}, {"step": "1"}, {"stage": 0.5}, {"log": [1]}, {"seconds": "x"}, {"other": 1}]
+)
+def test_a_position_that_no_training_was_at_is_damage(tmp_path: Path, position: Any) -> None:
+    """The folder of a run may be somebody else's: such a checkpoint is skipped, not believed."""
+    save_checkpoint(tmp_path, 1, arrays=[np.ones(2)], position=position, keep=2)
+
+    assert not list(read_checkpoints(tmp_path))
