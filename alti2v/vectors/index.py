@@ -200,7 +200,8 @@ def _check(index: Index) -> None:
         raise ValueError(f"{INDEX_PICTURES_FILE} is missing") from exc
     if (made.d, made.ntotal, pictures) != (units, index.rows, index.rows):
         raise ValueError(f"{pictures} pictures and {made.ntotal} vectors for {index.rows} rows")
-    if not 1 <= index.looked_into <= index.cells:
+    cells = getattr(made, "nlist", 1)  # an exact index has none
+    if index.cells != cells or not 1 <= index.looked_into <= cells:
         raise ValueError(f"a search visits {index.looked_into} of {index.cells} cells")
 
 

@@ -63,13 +63,15 @@ class Position:
     log: list[dict[str, float | int | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        is_counted = all(
-            isinstance(value, int) and value >= 0
-            for value in (self.step, self.stage, self.best_epoch, self.worse)
-        )
-        has_rows = isinstance(self.log, list) and all(isinstance(row, dict) for row in self.log)
-        sums = (self.seconds, self.train_seconds, self.input_seconds, self.loss_sum, self.best_map or 0.0)
-        if not (is_counted and has_rows and all(isinstance(value, int | float) for value in sums)):
+        counts: tuple[Any, ...] = (self.step, self.stage, self.best_epoch, self.worse)
+        sums: tuple[Any, ...] = (self.seconds, self.train_seconds, self.input_seconds, self.loss_sum)
+        rows: Any = self.log
+        if not (
+            all(isinstance(value, int) and value >= 0 for value in counts)
+            and all(isinstance(value, int | float) for value in (*sums, self.best_map or 0.0))
+            and isinstance(rows, list)
+            and all(isinstance(row, dict) for row in rows)
+        ):
             raise ValueError("a position that no training was at")
 
 
