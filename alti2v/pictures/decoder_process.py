@@ -25,6 +25,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from PIL import AvifImagePlugin
+
 from alti2v.child_processes import child_environment
 from alti2v.errors import Alti2vError
 from alti2v.pictures.decode import Unusable
@@ -206,6 +208,7 @@ def serve(jobs: Jobs = JOBS) -> None:
     limits = DecoderLimits(**json.loads(sys.argv[2]))
     warnings.simplefilter("ignore")  # nothing that Pillow says reaches the terminal
     logging.disable()
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # there are as many decoders as cores
     job = lru_cache(maxsize=4)(lambda request: job_of(json.loads(request), jobs))
     _confine(limits)
     _send(answers, b"{}", b"")

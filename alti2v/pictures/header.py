@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from alti2v.pictures import gif, jpeg, png, webp
+from alti2v.pictures import avif, gif, jpeg, png, webp
 from alti2v.pictures.limits import MAX_STORED_PIXELS
 
 
@@ -23,7 +23,7 @@ class ImageHeader:
     """What a header says.
 
     Attributes:
-        format: JPEG, PNG, GIF or WEBP.
+        format: JPEG, PNG, GIF, WEBP or AVIF.
         width, height: px, not turned by an EXIF orientation.
     """
 
@@ -41,7 +41,7 @@ class PictureRefusal:
 
 
 def format_of(content: bytes | memoryview) -> str | None:
-    """Return JPEG, PNG, GIF or WEBP by the first bytes; None for anything else."""
+    """Return JPEG, PNG, GIF, WEBP or AVIF by the first bytes; None for anything else."""
     start = bytes(content[:12])
     if start.startswith(jpeg.SOI + b"\xff"):
         return "JPEG"
@@ -49,7 +49,9 @@ def format_of(content: bytes | memoryview) -> str | None:
         return "PNG"
     if start.startswith(gif.SIGNATURES):
         return "GIF"
-    return "WEBP" if start.startswith(b"RIFF") and start[8:] == b"WEBP" else None
+    if start.startswith(b"RIFF") and start[8:] == b"WEBP":
+        return "WEBP"
+    return "AVIF" if avif.is_avif(content) else None
 
 
 def read_header(content: bytes | memoryview) -> ImageHeader | PictureRefusal:
@@ -72,6 +74,8 @@ def _size(kind: str, content: bytes | memoryview) -> tuple[int, int] | PictureRe
         return gif.size(content)
     if kind == "WEBP":
         return webp.size(content)
+    if kind == "AVIF":
+        return avif.size(content)
     if kind == "PNG":
         header = png.read_header(content)
         return None if header is None else (header.width, header.height)
@@ -92,7 +96,7 @@ def _what_else(beginning: bytes) -> PictureRefusal:
         return PictureRefusal(NoPicture.NOT_IMAGE, "a message, not a picture")
     if _is_text(beginning[:256]):
         return PictureRefusal(NoPicture.NOT_IMAGE, "text, not a picture")
-    return PictureRefusal(NoPicture.UNSUPPORTED_FORMAT, "not a JPEG, PNG, GIF or WebP file")
+    return PictureRefusal(NoPicture.UNSUPPORTED_FORMAT, "not a JPEG, PNG, GIF, WebP or AVIF file")
 
 
 def _is_text(start: bytes) -> bool:

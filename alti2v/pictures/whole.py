@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from alti2v.pictures import gif, jpeg, png, webp
+from alti2v.pictures import avif, gif, jpeg, png, webp
 
-_FLAW = {"JPEG": jpeg.flaw, "PNG": png.flaw, "GIF": gif.flaw, "WEBP": webp.flaw}
+_FLAW = {"JPEG": jpeg.flaw, "PNG": png.flaw, "GIF": gif.flaw, "WEBP": webp.flaw, "AVIF": avif.flaw}
 
 
 def flaw(image_format: str, content: bytes | memoryview) -> str:
@@ -15,6 +15,6 @@ def flaw(image_format: str, content: bytes | memoryview) -> str:
 def needs_decoding(image_format: str, content: bytes | memoryview) -> bool:
     """Return whether only decoding shows if a picture without a `flaw` is whole and undamaged.
 
-    GIF and WebP have no checksums, and the last scan of a JPEG without an end marker may be cut.
+    GIF, WebP and AVIF have no checksums, and the last scan of a JPEG without an end marker may be cut.
     """
-    return image_format in ("GIF", "WEBP") or (image_format == "JPEG" and not jpeg.has_end(content))
+    return image_format in ("GIF", "WEBP", "AVIF") or (image_format == "JPEG" and not jpeg.has_end(content))

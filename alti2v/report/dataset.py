@@ -133,7 +133,7 @@ def read_pictures(dataset: Address, pictures: Sequence[PictureAt]) -> dict[int, 
 
 
 def _small_jpeg(content: bytes) -> bytes:
-    with Image.open(io.BytesIO(content), formats=["JPEG", "PNG", "GIF", "WEBP"]) as image:
+    with Image.open(io.BytesIO(content), formats=["JPEG", "PNG", "GIF", "WEBP", "AVIF"]) as image:
         if image.format == "JPEG" and max(image.size) <= _SHOWN_PX:
             image.load()
             return content

@@ -83,7 +83,7 @@ INDEX_PICTURES_FILE = "pictures.parquet"
 
 POST_JSON_SUFFIX = "json"
 # The only formats that are stored, detected by content: the extensions in a board's URLs are often wrong.
-IMAGE_SUFFIX_OF_FORMAT = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp"}
+IMAGE_SUFFIX_OF_FORMAT = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "webp", "AVIF": "avif"}
 
 # Tar files from this number on are hard links to files that somebody else made: their members have other names,
 # and nothing is ever written to them.
@@ -347,7 +347,7 @@ POSTS = Table(
         Column("tar", "int32", "number of the tar file in images/", nullable=True, least=0),
         Column("offset", "int64", "first byte of the picture in that tar", nullable=True, least=0),
         Column("size", "int64", "size of the picture, bytes", nullable=True, least=1, most=MOST_MEMBER_BYTES),
-        Column("stored_format", "string", "JPEG, PNG, GIF or WEBP, by content", nullable=True),
+        Column("stored_format", "string", "JPEG, PNG, GIF, WEBP or AVIF, by content", nullable=True),
         Column("stored_width", "int32", "width of the stored picture, px", nullable=True),
         Column("stored_height", "int32", "height of the stored picture, px", nullable=True),
         Column("stored_md5", "string", "MD5 of the stored bytes", nullable=True),
@@ -385,7 +385,7 @@ REPLACED = Table(
         Column("tar", "int32", "number of the tar file in images/ that still holds them", nullable=True),
         Column("offset", "int64", "first byte of the picture in that tar", nullable=True),
         Column("size", "int64", "size of the picture, bytes", nullable=True),
-        Column("stored_format", "string", "JPEG, PNG, GIF or WEBP, by content", nullable=True),
+        Column("stored_format", "string", "JPEG, PNG, GIF, WEBP or AVIF, by content", nullable=True),
         Column("stored_width", "int32", "width of the stored picture, px", nullable=True),
         Column("stored_height", "int32", "height of the stored picture, px", nullable=True),
         Column("stored_md5", "string", "MD5 of the stored bytes", nullable=True),

@@ -49,7 +49,7 @@ def test_the_original_is_fetched_whatever_a_missing_sample_is_told_by(
 
 @pytest.mark.parametrize(
     ("dialect", "extension"),
-    [("gelbooru", "avif"), ("danbooru", "avif"), ("gelbooru", "webm"), ("danbooru", "zip")],
+    [("gelbooru", "jxl"), ("danbooru", "jxl"), ("gelbooru", "webm"), ("danbooru", "zip")],
 )
 def test_a_readable_sample_stands_for_an_original_of_another_kind(
     board: Board, tmp_path: Path, dialect: str, extension: str
@@ -69,7 +69,7 @@ def test_a_readable_sample_stands_for_an_original_of_another_kind(
 
 def test_an_original_that_is_not_read_is_not_asked_for(board: Board, tmp_path: Path) -> None:
     """A missing sample fails then; nothing else can be had."""
-    site = board(ids=[3], extension={3: "avif"})
+    site = board(ids=[3], extension={3: "jxl"})
     site.script("/samples/", page(status=404))
     report = crawl_board(config(tmp_path / "store", site))
 

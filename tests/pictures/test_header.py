@@ -85,7 +85,7 @@ def test_f23_of_several_pictures_in_a_jpeg_the_first_counts() -> None:
         (b'{"success": false}', NoPicture.NOT_IMAGE),
         (b"try again later", NoPicture.NOT_IMAGE),
         (b"BM" + bytes(100), NoPicture.UNSUPPORTED_FORMAT),
-        (b"\0\0\0 ftypavif" + bytes(100), NoPicture.UNSUPPORTED_FORMAT),
+        (b"\0\0\0 ftypheic" + bytes(100), NoPicture.UNSUPPORTED_FORMAT),
         (b"\xff\xd8\xff\xe0\0\4ab\xff\xc0\0\x0b\x0c\0\1\0\1\1\1\x11\0", NoPicture.UNSUPPORTED_FORMAT),
         (b"\xff\xd8\xff", NoPicture.DAMAGED),
         (b"\x89PNG\r\n\x1a\n" + bytes(30), NoPicture.DAMAGED),

@@ -34,7 +34,7 @@ from alti2v.crawl.boards.protocol import (
     terms_of,
 )
 from alti2v.crawl.boards.response import Empty, JsonBody, classify
-from alti2v.crawl.boards.values import clean_tags, clean_text, instant, integer, url_extension
+from alti2v.crawl.boards.values import absolute_url, clean_tags, clean_text, instant, integer, url_extension
 from alti2v.records import Category, Post
 
 RATINGS: Mapping[str, str] = {
@@ -178,8 +178,8 @@ class Danbooru:
                 "board_status": [_board_status(entry) for entry in entries],
                 "file_url": file_urls,
                 "sample_url": [
-                    None if large_url == file_url else large_url
-                    for large_url, file_url in zip(large_urls, file_urls, strict=True)
+                    _jpeg_variant(entry) if large_url == file_url else large_url
+                    for entry, large_url, file_url in zip(entries, large_urls, file_urls, strict=True)
                 ],
             }
         )
@@ -225,6 +225,19 @@ def _tag_groups(entry: Mapping[str, Any]) -> tuple[str, ...]:
         groups.append(" ".join(dict.fromkeys(names)))
         seen.update(names)
     return tuple(groups)
+
+
+def _jpeg_variant(entry: Mapping[str, Any]) -> str | None:
+    """Return the address of the JPEG in full size that the board makes of an AVIF original, if there is one.
+
+    Only of AVIF, which not every program reads (the board's source, media_asset.rb, variant "full").
+    """
+    asset = entry.get("media_asset")
+    variants = asset.get("variants") if isinstance(asset, Mapping) and entry.get("file_ext") == "avif" else None
+    for variant in variants if isinstance(variants, list) else ():
+        if isinstance(variant, Mapping) and variant.get("type") == "full" and variant.get("file_ext") == "jpg":
+            return absolute_url("", variant.get("url"))
+    return None
 
 
 def _board_status(entry: Mapping[str, Any]) -> str:

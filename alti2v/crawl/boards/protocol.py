@@ -12,7 +12,7 @@ from alti2v.crawl.boards.values import url_extension
 from alti2v.records import Post, Tag, composed
 
 VIDEO = frozenset({"mp4", "webm", "m4v", "mov", "avi", "mkv"})
-PICTURE = frozenset({"jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", ""})
+PICTURE = frozenset({"jpg", "jpeg", "jpe", "jfif", "png", "gif", "webp", "avif", ""})
 
 
 class Dialect(StrEnum):

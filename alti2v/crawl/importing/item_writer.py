@@ -253,7 +253,7 @@ def skip_of(item: Item) -> Skip | None:
         return Skip.VIDEO
     if suffix == "swf":
         return Skip.FLASH
-    return Skip.UNSUPPORTED if suffix in ("avif", "bmp", "heic", "jxl", "tif", "tiff", "psd") else None
+    return Skip.UNSUPPORTED if suffix in ("bmp", "heic", "jxl", "tif", "tiff", "psd") else None
 
 
 def _message(item: Item, reading: Reading) -> str:

@@ -18,11 +18,11 @@ from alti2v.errors import DataError, UsageError
 from alti2v.model.tagging.preprocess import Problem
 
 # Of the formats that are read (`layout.IMAGE_SUFFIX_OF_FORMAT`); a file that is named may be called anything.
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp"})
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".avif"})
 # Pictures in formats that are not read: they are counted, so that nobody takes a folder for done.
 UNREAD_SUFFIXES = frozenset(
     {
-        *(".avif", ".avifs", ".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx", ".jxr", ".wdp"),
+        *(".avifs", ".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx", ".jxr", ".wdp"),
         *(".bmp", ".dib", ".tif", ".tiff", ".tga", ".pcx", ".ico", ".icns", ".psd", ".psb", ".xcf", ".kra"),
         *(".svg", ".svgz", ".eps", ".dds", ".exr", ".hdr", ".qoi", ".ppm", ".pgm", ".pbm", ".pnm", ".flif"),
         *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".clip", ".ora", ".sai"),
@@ -82,7 +82,7 @@ def count_pictures(arguments: Sequence[str]) -> int | None:
 
 
 def unread_words(unread: Mapping[str, int]) -> str:
-    """Describe pictures in formats that are not read, as in `3 .bmp, 1 .avif are not read`."""
+    """Describe pictures in formats that are not read, as in `3 .bmp, 1 .jxl are not read`."""
     counts = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(unread.items()))
     return f"{counts} {'is' if sum(unread.values()) == 1 else 'are'} not read: convert to PNG"
 

@@ -94,12 +94,12 @@ def test_folders_may_be_nested_more_deeply_than_the_stack(tmp_path: Path) -> Non
 
 def test_formats_that_are_not_read_are_counted(tmp_path: Path) -> None:
     """They are named in the counts of folders and patterns, and in the message if nothing else is there."""
-    touched(tmp_path, "a.png", "b.bmp", "c.AVIF", "d.avif", "e.txt", "x.apng")
+    touched(tmp_path, "a.png", "b.bmp", "c.JXL", "d.jxl", "e.txt", "x.apng")
     for argument in (str(tmp_path), f"{tmp_path}/*.*"):
         unread = Counter[str]()
 
         assert len(list(find_pictures([argument], unread=unread))) == 2
-        assert unread == {".bmp": 1, ".avif": 2}
+        assert unread == {".bmp": 1, ".jxl": 2}
     with pytest.raises(DataError, match=r"no picture in .*; 1 \.bmp is not read: convert to PNG"):
         count_pictures([f"{tmp_path}/*.bmp"])
 

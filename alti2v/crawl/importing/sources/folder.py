@@ -16,7 +16,7 @@ from alti2v.records import Post
 
 PICTURE_SUFFIXES = PICTURE - {""}
 # Files that a picture program shows, or that boards have, but that are not stored.
-OTHER_SUFFIXES = VIDEO | {"swf", "avif", "bmp", "heic", "jxl", "tif", "tiff", "psd"}
+OTHER_SUFFIXES = VIDEO | {"swf", "bmp", "heic", "jxl", "tif", "tiff", "psd"}
 TEXT_SUFFIXES = ("txt", "caption")
 
 
