@@ -18,6 +18,7 @@ from alti2v.pictures.square import coarse_picture
 
 MAX_SIDE_PX = 4096  # of a step; the numbers may come from a folder of somebody else
 WHITE = (255, 255, 255)
+_GAP = 3.0  # other clients decode whole pictures: from Pillow's `reducing_gap` of 3 on, none can be told apart
 
 
 class StepKind(StrEnum):
@@ -96,7 +97,7 @@ def framed_pixels(content: bytes, framing: Framing) -> npt.NDArray[np.uint8] | U
     Transparency becomes white, as in imgutils' `load_image`.
     """
     first = framing.steps[0]
-    coarse = coarse_picture(content, lambda width, height: _resized(first, width, height))
+    coarse = coarse_picture(content, lambda width, height: _resized(first, width, height), gap=_GAP)
     if isinstance(coarse, Unusable):
         return coarse
     image = shown(coarse.decoded, coarse.target, _filter(first))

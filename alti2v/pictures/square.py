@@ -111,13 +111,14 @@ class CoarsePicture:
 
 
 def coarse_picture(
-    content: bytes, target_of: Callable[[int, int], tuple[int, int]]
+    content: bytes, target_of: Callable[[int, int], tuple[int, int]], *, gap: float = _REDUCING_GAP
 ) -> CoarsePicture | Unusable:
     """Decode, then average whole blocks of pixels as long as more remain than either use of them needs.
 
     Args:
         content: The file.
         target_of: Maps (width, height) of the picture to those that it is resized to, px.
+        gap: Pixels to keep along a side, as a multiple of those that it is resized to.
     """
     header = decodable(content)
     if isinstance(header, Unusable):
@@ -125,12 +126,12 @@ def coarse_picture(
     if reason := _unfit(header):
         return Unusable(reason)
     target = target_of(header.width, header.height)
-    decoded = decode(content, header, at_least=(_least(target[0]), _least(target[1])))
+    decoded = decode(content, header, at_least=(_least(target[0], gap), _least(target[1], gap)))
     if isinstance(decoded, Unusable):
         return decoded
     width, height = decoded.size
-    across = int(width / max(target[0], _LUMINANCE_FROM_PX) / _REDUCING_GAP) or 1
-    down = int(height / max(target[1], _LUMINANCE_FROM_PX) / _REDUCING_GAP) or 1
+    across = int(width / max(target[0], _LUMINANCE_FROM_PX) / gap) or 1
+    down = int(height / max(target[1], _LUMINANCE_FROM_PX) / gap) or 1
     return CoarsePicture(_reduced(decoded, across, down), header, target)
 
 
@@ -155,9 +156,9 @@ def _target(width: int, height: int, recipe: ImageRecipe) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _least(side: int) -> int:
+def _least(side: int, gap: float) -> int:
     """Pixels of a JPEG to keep along a side that will have `side` of them."""
-    return max(math.ceil(_REDUCING_GAP * side), min(_MIN_LUMINANCE_GAP * side, _LUMINANCE_FROM_PX))
+    return max(math.ceil(gap * side), min(_MIN_LUMINANCE_GAP * side, _LUMINANCE_FROM_PX))
 
 
 def _reduced(decoded: DecodedPicture, across: int, down: int) -> DecodedPicture:
