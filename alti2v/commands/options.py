@@ -6,13 +6,16 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from alti2v.errors import DataError, UsageError
 from alti2v.output import tell
 from alti2v.storage.remote import is_url
+
+if TYPE_CHECKING:
+    from alti2v.model.relation_sources import RelationOptions
 
 
 def check_local(value: str, name: str) -> None:
@@ -172,3 +175,46 @@ def require_all(problems: Sequence[str], what: str, others: str) -> None:
         tell(problem)
     if problems:
         raise DataError(f"{len(problems):,} {what}, the first are named above; {others}")
+
+
+_RELATION_OPTIONS = (
+    click.option(
+        "--relations",
+        type=LOCAL_PATH,
+        default=None,
+        metavar="STORE|FILE",
+        help="Resolve aliases of tags by the tables of a STORE, or a CSV or JSON file (docs/MODELS.md).",
+    ),
+    click.option(
+        "--implications",
+        type=click.Choice(["off", "add", "drop"]),
+        default="off",
+        show_default=True,
+        help="With --relations: add tags that follow from others, or drop tags that others say already.",
+    ),
+    click.option(
+        "--copyright-of",
+        default=None,
+        metavar="model|DATASET",
+        help="Add the copyright of each character: from the model, or learnt from the tables of a DATASET.",
+    ),
+)
+
+
+def relation_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for relations between tags to a command."""
+    for option in reversed(_RELATION_OPTIONS):
+        command = option(command)
+    return command
+
+
+def relations_of(options: dict[str, Any]) -> RelationOptions:
+    """Move the options of relations out of all options."""
+    from alti2v.model.relation_sources import RelationOptions
+    from alti2v.model.tagging.relations import Implications
+
+    return RelationOptions(
+        relations=options.pop("relations"),
+        implications=Implications(options.pop("implications")),
+        copyright_of=options.pop("copyright_of"),
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, fetched_model
+from alti2v.commands.options import LOCAL_PATH, fetched_model, relation_options, relations_of
 from alti2v.output import print_lines, tell
 
 
@@ -19,6 +19,7 @@ from alti2v.output import print_lines, tell
     default=None,
     help="Index of `alti2v search` over this model's vectors, to show similar pictures.",
 )
+@relation_options
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--allow-host",
@@ -55,7 +56,11 @@ def serve(*, max_megabytes: float, max_megapixels: float, **options: Any) -> Non
     from alti2v.serving.app import serve as serve_page
     from alti2v.serving.view import UploadLimits
 
-    config = ServeConfig(limits=UploadLimits(megabytes=max_megabytes, megapixels=max_megapixels), **options)
+    config = ServeConfig(
+        relations=relations_of(options),
+        limits=UploadLimits(megabytes=max_megabytes, megapixels=max_megapixels),
+        **options,
+    )
     config = replace(config, model=fetched_model(config.model))
     if not config.is_local:
         tell(

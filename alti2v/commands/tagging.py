@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, fetched_model, listed_paths, precision_option
+from alti2v.commands.options import (
+    LOCAL_PATH,
+    as_json_option,
+    fetched_model,
+    listed_paths,
+    precision_option,
+    relation_options,
+    relations_of,
+)
 from alti2v.errors import DataError, UsageError
 from alti2v.output import print_json, print_lines, tell
 from alti2v.records import ProgressHook, ignore_progress
@@ -83,6 +91,7 @@ _CATEGORIES = ("general", "character", "copyright", "artist", "meta", "unknown",
 )
 @precision_option
 @click.option("--batch-size", type=int, default=16, show_default=True, help="Pictures per forward pass.")
+@relation_options
 @click.option(
     "--existing",
     type=click.Choice(["skip", "append", "overwrite"]),
@@ -134,6 +143,7 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
         by_tag=by_tag,
         rule=Rule(options.pop("rule")),
         sort=Sort(options.pop("sort")),
+        relations=relations_of(options),
         sidecars=sidecars if form == _SIDECAR else None,
         **options,
     )

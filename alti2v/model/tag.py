@@ -12,7 +12,9 @@ from pathlib import Path
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model.evaluation.thresholds import Rule
+from alti2v.model.relation_sources import RelationOptions, load_relations
 from alti2v.model.tagging.inputs import Found, count_pictures, find_pictures
+from alti2v.model.tagging.relations import relate_with
 from alti2v.model.tagging.selection import (
     Criterion,
     ScoredTag,
@@ -57,6 +59,7 @@ class TagConfig:
         sidecars: Options of the sidecars; None to write none.
         batch_size: Pictures per forward pass.
         precision: Number format that the layers of a RUN compute in, see `tagger.load_tagger`.
+        relations: Aliases, implications and copyrights to apply.
     """
 
     model: Path
@@ -72,6 +75,7 @@ class TagConfig:
     sidecars: SidecarConfig | None = None
     batch_size: int = DEFAULT_BATCH_SIZE
     precision: str = "auto"
+    relations: RelationOptions = field(default_factory=RelationOptions)
 
     def __post_init__(self) -> None:
         given = self.threshold is not None or self.by_category or self.by_tag
@@ -214,6 +218,7 @@ def _task(config: TagConfig, tagger: Tagger) -> _Task:
     criterion = tagger.criterion(
         config.rule, threshold=config.threshold, by_category=config.by_category, by_tag=config.by_tag
     )
+    relations = load_relations(config.relations, tagger)
     return _Task(
         vocabulary=vocabulary,
         criterion=criterion,
@@ -224,6 +229,7 @@ def _task(config: TagConfig, tagger: Tagger) -> _Task:
             exclude=frozenset(find_tags(vocabulary, config.exclude)),
             top=config.top,
             sort=config.sort,
+            relate=None if relations is None else relate_with(relations, vocabulary),
         ),
         sidecars=None if config.sidecars is None else _with_known_names(config.sidecars, vocabulary),
     )

@@ -20,6 +20,8 @@ from typing import Any
 from alti2v.errors import UsageError
 from alti2v.model.arrays import Uint8Array
 from alti2v.model.fingerprint import model_hash
+from alti2v.model.relation_sources import RelationOptions, load_relations
+from alti2v.model.tagging.relations import relate_with
 from alti2v.model.tagging.selection import Probabilities
 from alti2v.model.tagging.tagger import Features, Tagger, load_tagger
 from alti2v.option_bounds import require_between
@@ -44,6 +46,7 @@ class ServeConfig:
         port: Port to listen on, 1 to 65535.
         count: Number of similar pictures to show.
         limits: Size limits of uploads.
+        relations: Aliases, implications and copyrights to apply.
         allowed_hosts: Names that lead to the server, besides its own, such as that of a reverse proxy; "*" for
             any name.
     """
@@ -54,6 +57,7 @@ class ServeConfig:
     port: int = 7860
     count: int = 8
     limits: UploadLimits = field(default_factory=UploadLimits)
+    relations: RelationOptions = field(default_factory=RelationOptions)
     allowed_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -134,7 +138,15 @@ def _launch(config: ServeConfig, uploads: Path) -> tuple[Any, str]:
     rules = rules_for(config.host, config.allowed_hosts, max_file_bytes=max_bytes)
     tagger = one_at_a_time(load_tagger(config.model))
     index = None if config.index is None else _open_index(config.index, config.model, tagger)
-    handlers = Handlers(gradio=gradio, tagger=tagger, index=index, count=config.count, limits=config.limits)
+    relations = load_relations(config.relations, tagger)
+    handlers = Handlers(
+        gradio=gradio,
+        tagger=tagger,
+        index=index,
+        count=config.count,
+        limits=config.limits,
+        relate=None if relations is None else relate_with(relations, tagger.vocabulary),
+    )
     page = build_page(gradio, handlers, name=config.model.resolve().name)
     try:
         with warnings.catch_warnings():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.errors import Alti2vError, DataError
+from alti2v.model.tagging.relations import Relate
 from alti2v.model.tagging.tagger import Tagger
 from alti2v.report.neighbours import cards_of
 from alti2v.report.rendering import render
@@ -37,6 +38,7 @@ class Handlers:
         index: Index to look up similar pictures in; None to show none.
         count: Number of similar pictures to show.
         limits: Size limits of uploads.
+        relate: What follows from the tags of a picture; None for nothing.
     """
 
     gradio: Any
@@ -44,6 +46,7 @@ class Handlers:
     index: Index | None
     count: int
     limits: UploadLimits
+    relate: Relate | None = None
 
     def on_picture(self, path: str | None, *sliders: float) -> tuple[Any, ...]:
         """Analyse an uploaded picture: state, view, tags, prompt, choices of tags, similar pictures."""
@@ -82,6 +85,7 @@ class Handlers:
                 self.tagger.vocabulary,
                 {**(thresholds or {})},
                 own=self.tagger.own_thresholds(),
+                relate=self.relate,
             )
         except Alti2vError as exc:
             raise self.gradio.Error(str(exc), print_exception=False) from exc
@@ -101,7 +105,11 @@ class Handlers:
     def _tags(self, picture: AnalysedPicture, sliders: Sequence[float]) -> tuple[Any, ...]:
         moved = moved_thresholds(sliders, default_thresholds(self.tagger))
         selected = select_tags(
-            picture.probabilities, self.tagger.vocabulary, moved, own=self.tagger.own_thresholds()
+            picture.probabilities,
+            self.tagger.vocabulary,
+            moved,
+            own=self.tagger.own_thresholds(),
+            relate=self.relate,
         )
         names = [tag.name for group in selected.groups.values() for tag in group]
         return (

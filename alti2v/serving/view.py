@@ -17,6 +17,7 @@ from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.tagging.captions import CaptionStyle, caption
 from alti2v.model.tagging.heatmap import HeatMap
 from alti2v.model.tagging.preprocess import Problem, pixels
+from alti2v.model.tagging.relations import Relate
 from alti2v.model.tagging.selection import (
     Criterion,
     Probabilities,
@@ -138,6 +139,7 @@ def select_tags(
     thresholds: Mapping[str, float],
     *,
     own: Float32Array | None = None,
+    relate: Relate | None = None,
 ) -> SelectedTags:
     """Select the tags of a picture.
 
@@ -146,13 +148,17 @@ def select_tags(
         vocabulary: Outputs of the model.
         thresholds: Category -> least probability of a tag.
         own: (T,) thresholds of the tags of categories that are not named; None for 1.
+        relate: What follows from the tags that pass; None for nothing.
 
     Raises:
         UsageError: A category does not exist, or a threshold is not in [0, 1].
     """
     criterion = Criterion(threshold=1.0 if own is None else None, by_category=thresholds, own=own)
     tags = select(
-        probabilities, passing(probabilities[None], vocabulary, criterion)[0], vocabulary, Selection()
+        probabilities,
+        passing(probabilities[None], vocabulary, criterion)[0],
+        vocabulary,
+        Selection(relate=relate),
     )
     return SelectedTags(
         groups=group(tags, vocabulary),

@@ -7,7 +7,7 @@ says where the thresholds come from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -119,7 +119,7 @@ def named_thresholds(vocabulary: OutputTags, criterion: Criterion) -> dict[str, 
     thresholds = _constants(vocabulary, criterion)
     of_category = {category: np.unique(thresholds[vocabulary.members[category]]) for category in categories}
     return {
-        category: _decimal(found[0]) if len(found) == 1 else criterion.source or "each tag's own"
+        category: decimal(found[0]) if len(found) == 1 else criterion.source or "each tag's own"
         for category, found in of_category.items()
     }
 
@@ -150,7 +150,7 @@ def ranked(
 ) -> list[tuple[str, float]]:
     """List some outputs of one picture as (name, probability), the most probable first; ties by index."""
     order = outputs[np.argsort(-probabilities[outputs], kind="stable")]
-    return [(vocabulary.names[index], _decimal(probabilities[index])) for index in order.tolist()]
+    return [(vocabulary.names[index], decimal(probabilities[index])) for index in order.tolist()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,12 +162,14 @@ class Selection:
         exclude: Outputs to leave out.
         top: Maximum number of tags, the most probable ones; None for no limit.
         sort: Order of the tags. Equal probabilities keep the model's order.
+        relate: What follows from tags that pass: these and all probabilities (T,) -> tags; None for nothing.
     """
 
     categories: frozenset[str] | None = None
     exclude: frozenset[int] = frozenset()
     top: int | None = None
     sort: Sort = Sort.SCORE
+    relate: Callable[[Sequence[ScoredTag], Float32Array], list[ScoredTag]] | None = None
 
 
 def select(
@@ -191,10 +193,14 @@ def select(
     ]
     outputs.sort(key=lambda index: (-probabilities[index], index))
     tags = [
-        ScoredTag(vocabulary.names[index], vocabulary.categories[index], _decimal(probabilities[index]), index)
-        for index in outputs[: selection.top]
+        ScoredTag(vocabulary.names[index], vocabulary.categories[index], decimal(probabilities[index]), index)
+        for index in outputs
     ]
-    return tuple(_sorted(tags, selection.sort))
+    if selection.relate is not None:
+        related = selection.relate(tags, probabilities)
+        kept = [tag for tag in related if _is_wanted(tag, selection)]
+        tags = sorted(kept, key=lambda tag: (-tag.probability, tag.index))
+    return tuple(_sorted(tags[: selection.top], selection.sort))
 
 
 def group(tags: Sequence[ScoredTag], vocabulary: OutputTags) -> dict[str, list[ScoredTag]]:
@@ -202,8 +208,13 @@ def group(tags: Sequence[ScoredTag], vocabulary: OutputTags) -> dict[str, list[S
     groups: dict[str, list[ScoredTag]] = {name: [] for name in vocabulary.members if name != RATING}
     for tag in tags:
         if tag.category != RATING:
-            groups[tag.category].append(tag)
+            groups.setdefault(tag.category, []).append(tag)
     return groups
+
+
+def _is_wanted(tag: ScoredTag, selection: Selection) -> bool:
+    is_of_category = selection.categories is None or tag.category in selection.categories
+    return is_of_category and tag.index not in selection.exclude
 
 
 def _sorted(tags: list[ScoredTag], sort: Sort) -> list[ScoredTag]:
@@ -241,6 +252,6 @@ def _maximum_cuts(probabilities: Float64Array, vocabulary: OutputTags) -> Float6
     return np.nextafter(cuts, 2)
 
 
-def _decimal(probability: np.float32) -> float:
+def decimal(probability: np.float32) -> float:
     """Convert to the shortest decimal: 0.98 where `float()` gives 0.9800000190734863."""
     return float(str(probability))

@@ -1,0 +1,136 @@
+"""Aliases, implications and copyrights, applied to the tags of a picture. Pure.
+
+As on Danbooru (help:tag_aliases, help:tag_implications), an alias is another name of a tag, and a tag implies
+others: cat_ears says animal_ears as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from alti2v.dataset.plan.tag_aliases import TagRelations, closure, resolved
+from alti2v.model.arrays import Float32Array
+from alti2v.model.tagging.selection import ScoredTag, decimal
+from alti2v.model.vocabulary import OutputTags
+from alti2v.records import Category
+
+Relate = Callable[[Sequence[ScoredTag], Float32Array], list[ScoredTag]]
+
+
+class Implications(StrEnum):
+    """What becomes of tags that others imply."""
+
+    OFF = "off"
+    ADD = "add"  # tags that follow from those of a picture
+    DROP = "drop"  # tags that others of the picture say already, as caption writers want it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedRelations:
+    """Relations, ready to be applied.
+
+    Attributes:
+        aliases: Other name -> name.
+        implied: Tag -> all tags that follow from it.
+        mode: What to do with implications.
+        category_of: Tag -> category, for tags that the model does not know.
+        copyright_of: Character -> copyrights to add.
+    """
+
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    implied: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mode: Implications = Implications.OFF
+    category_of: Mapping[str, str] = field(default_factory=dict)
+    copyright_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def applied(
+    relations: TagRelations,
+    mode: Implications,
+    *,
+    category_of: Mapping[str, str],
+    copyright_of: Mapping[str, tuple[str, ...]],
+) -> AppliedRelations:
+    """Resolve chains of aliases and implications."""
+    aliases = resolved(relations.aliases)
+    pairs = [
+        (aliases.get(first, first), aliases.get(second, second)) for first, second in relations.implications
+    ]
+    return AppliedRelations(
+        aliases=aliases,
+        implied=closure(pairs),
+        mode=mode,
+        category_of=category_of,
+        copyright_of={
+            aliases.get(character, character): tuple(aliases.get(one, one) for one in copyrights)
+            for character, copyrights in copyright_of.items()
+        },
+    )
+
+
+def relate_with(relations: AppliedRelations, vocabulary: OutputTags) -> Relate:
+    """Make the function that applies relations to the tags of a picture and the probabilities of all, (T,)."""
+    real_names = [relations.aliases.get(name, name) for name in vocabulary.names]
+    place = {name: index for index, name in reversed(list(enumerate(real_names)))}
+
+    def scored(name: str, because: ScoredTag, probabilities: Float32Array, otherwise: str) -> ScoredTag:
+        """Make a tag that follows from another one: it is at least as probable."""
+        index = place.get(name)
+        if index is None:
+            category = relations.category_of.get(name, otherwise)
+            return ScoredTag(name, category, because.probability, len(vocabulary))
+        own = decimal(probabilities[index])
+        return ScoredTag(name, vocabulary.categories[index], max(own, because.probability), index)
+
+    def relate(tags: Sequence[ScoredTag], probabilities: Float32Array) -> list[ScoredTag]:
+        found = _once(replace(tag, name=relations.aliases.get(tag.name, tag.name)) for tag in tags)
+        found = _once(
+            [
+                *found,
+                *(
+                    scored(name, tag, probabilities, Category.COPYRIGHT.value)
+                    for tag in found
+                    for name in relations.copyright_of.get(tag.name, ())
+                ),
+            ]
+        )
+        if relations.mode is Implications.ADD:
+            return _once(
+                [
+                    *found,
+                    *(
+                        scored(name, tag, probabilities, tag.category)
+                        for tag in found
+                        for name in relations.implied.get(tag.name, ())
+                    ),
+                ]
+            )
+        return _without_implied(found, relations.implied) if relations.mode is Implications.DROP else found
+
+    return relate
+
+
+def _once(tags: Iterable[ScoredTag]) -> list[ScoredTag]:
+    """Keep the most probable of tags with one name, at the place of the first."""
+    found: dict[str, ScoredTag] = {}
+    for tag in tags:
+        known = found.get(tag.name)
+        if known is None or known.probability < tag.probability:
+            found[tag.name] = tag
+    return list(found.values())
+
+
+def _without_implied(tags: Sequence[ScoredTag], implied: Mapping[str, tuple[str, ...]]) -> list[ScoredTag]:
+    """Leave out what others imply; of tags that imply each other, the first stays."""
+    kept: list[ScoredTag] = []
+    for number, tag in enumerate(tags):
+        said_by_earlier = any(tag.name in implied.get(other.name, ()) for other in tags[:number])
+        said_by_later = any(
+            tag.name in implied.get(other.name, ()) and other.name not in implied.get(tag.name, ())
+            for other in tags[number + 1 :]
+        )
+        if not said_by_earlier and not said_by_later:
+            kept.append(tag)
+    return kept
