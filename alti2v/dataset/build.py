@@ -34,6 +34,7 @@ from alti2v.dataset.versions.previous import read_for_new_plan, read_history
 from alti2v.dataset.versions.publish import incomplete, is_whole, remove_unplanned
 from alti2v.dataset.versions.transaction import DatasetWriter, open_for_writing
 from alti2v.dataset.write.shard import (
+    PREPARED_COLUMNS,
     PlannedSamples,
     ShardSpec,
     build_shard,
@@ -284,6 +285,7 @@ def _write_shard_plans(config: BuildConfig, inputs: BuildInputs, planned: Planne
         for shard in plan.shards
     ]
     prepared = _all_prepared(inputs, planned)
+    ids = prepared.numbers("id")
     pending = [
         (spec, shard) for spec, shard in zip(specs, plan.shards, strict=True) if read_receipt(spec) is None
     ]
@@ -296,7 +298,7 @@ def _write_shard_plans(config: BuildConfig, inputs: BuildInputs, planned: Planne
                 table=inputs.posts.table,
                 vocabulary=plan.vocabulary,
                 group=plan.group[order],
-                prepared=prepared.take(np.searchsorted(prepared.numbers("id"), inputs.posts.ids[rows])),
+                prepared=prepared.take(np.searchsorted(ids, inputs.posts.ids[rows]), PREPARED_COLUMNS),
             ),
             [len(shard.rows) for _, shard in together],
             inputs.options.image,

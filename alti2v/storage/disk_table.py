@@ -73,13 +73,16 @@ class DiskTable:
         """Return some rows, in the given order, each column in one piece."""
         names = self.schema.names if columns is None else list(columns)
         order = np.argsort(rows, kind="stable")
-        parts = self.picked(rows[order], names)
-        found = pa.concat_tables([_selected(self.schema, names).empty_table(), *parts]).combine_chunks()
-        if _is_ascending(order):
-            return found
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
-        return found.take(pa.array(place))
+        wanted = _selected(self.schema, names)
+        found = pa.concat_tables([wanted.empty_table(), *self.picked(rows[order], names)])
+        columns = []
+        for _ in names:  # one column at a time is in memory three times
+            column = found.column(0).combine_chunks()
+            found = found.remove_column(0)
+            columns.append(column if _is_ascending(order) else column.take(pa.array(place)))
+        return pa.table(columns, schema=wanted)
 
     def picked(self, rows: _Rows, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield some rows, which are given in ascending order, some at a time."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -153,10 +155,14 @@ def _completed(
 
     waiting: dict[distributed.Future, _Task] = {}
     done = distributed.as_completed(loop=client.loop)
+    threads, asked_s = 0, -math.inf
     try:
         while True:
-            # Workers come and go. At least one task, so that a lost scheduler is noticed.
-            wanted = max(_IN_FLIGHT * _threads(client), 1)
+            # Workers come and go, but asking after each task would cost the scheduler as much as the task.
+            if not waiting or time.monotonic() - asked_s > _CHECK_S:
+                threads, asked_s = _threads(client), time.monotonic()
+            # At least one task, so that a lost scheduler is noticed.
+            wanted = max(_IN_FLIGHT * threads, 1)
             for task in itertools.islice(remaining, max(wanted - len(waiting), 0)):
                 future = client.submit(call, task, key=f"alti2v-{uuid.uuid4().hex}")
                 waiting[future] = task

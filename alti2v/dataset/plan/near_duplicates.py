@@ -158,11 +158,10 @@ def near_duplicate_pairs(appearances: Appearances) -> tuple[_Rows, _Rows]:
         Two (p,) arrays of rows: the ends of each pair.
     """
     firsts, seconds = [], []
-    whole, trimmed, mirrored, mirrored_trimmed = np.ascontiguousarray(appearances.hashes.T)
-    for others, is_mirrored in ((whole, False), (trimmed, False), (mirrored, True), (mirrored_trimmed, True)):
-        first, second = near_pairs(whole, others, near_bits=NEAR_BITS)
-        is_other = first != second
-        first, second = first[is_other], second[is_other]
+    whole = np.ascontiguousarray(appearances.hashes[:, 0])
+    for number, is_mirrored in enumerate((False, False, True, True)):
+        others = whole if number == 0 else np.ascontiguousarray(appearances.hashes[:, number])
+        first, second = near_pairs(whole, others, near_bits=NEAR_BITS, is_same=True)
         if others is whole:
             same_first, same_second = _equal_pairs(whole)
             first, second = np.concatenate([first, same_first]), np.concatenate([second, same_second])
@@ -196,7 +195,7 @@ def _equal_pairs(hashes: _Hashes) -> tuple[_Rows, _Rows]:
     )
 
 
-def near_pairs(left: _Hashes, right: _Hashes, *, near_bits: int) -> tuple[_Rows, _Rows]:
+def near_pairs(left: _Hashes, right: _Hashes, *, near_bits: int, is_same: bool = False) -> tuple[_Rows, _Rows]:
     """Find all pairs of hashes that differ in at most `near_bits` bits; exact, not approximate.
 
     Cut into three bands, hashes that differ in few bits differ in even fewer in one of the bands (pigeonhole
@@ -205,19 +204,26 @@ def near_pairs(left: _Hashes, right: _Hashes, *, near_bits: int) -> tuple[_Rows,
 
     Args:
         left: (n,) hashes.
-        right: (m,) hashes; if it is `left`, each pair is found once, and no row is paired with itself.
+        right: (m,) hashes; if it is `left`, each pair is found once.
         near_bits: Maximum number of different bits.
+        is_same: True if row i of both is the same picture, which is not paired with itself.
 
     Returns:
         Two (p,) arrays: rows of `left` and of `right`; the first row represents all rows with the same hash.
     """
-    values, left_row = np.unique(left, return_index=True)
-    others, right_row = (values, left_row) if right is left else np.unique(right, return_index=True)
-    found = np.empty(0, np.int64)
-    for at, to in _near_in_bands(values, others, near_bits):
-        pairs = (at * len(others) + to)[at < to] if right is left else at * len(others) + to
-        found = _distinct(np.concatenate([found, pairs]))  # a pair may agree in more than one band
-    return left_row[found // max(len(others), 1)], right_row[found % max(len(others), 1)]
+    ours = _distinct_hashes(left)
+    theirs = ours if right is left else _distinct_hashes(right)
+    found = _NO_ROWS
+    for at, to in _near_in_bands(ours, theirs, near_bits, is_same=is_same):
+        # A pair may agree in more than one band.
+        found = _distinct(np.concatenate([found, at.astype(np.int64) * len(right) + to]))
+    return found // max(len(right), 1), found % max(len(right), 1)
+
+
+def _distinct_hashes(hashes: _Hashes) -> tuple[_Hashes, _Places]:
+    """Return the distinct hashes, ascending, and the first row of each."""
+    values, rows = np.unique(hashes, return_index=True)
+    return values, rows.astype(np.int32)
 
 
 # Block sizes that fit into a processor's cache.
@@ -236,7 +242,7 @@ class _Band:
     Attributes:
         keys: (n,) int32, ascending.
         hashes: (n,) uint64, in the order of the keys.
-        rows: (n,) int32 original position of each hash.
+        rows: (n,) int32 row of each hash.
         starts: (keys + 1,) int32: the hashes with key k are `hashes[starts[k] : starts[k + 1]]`.
     """
 
@@ -251,20 +257,22 @@ class _Band:
         return np.arange(len(self.keys), dtype=np.int32) - self.starts[self.keys]
 
 
-def _band(values: _Hashes, low: int, high: int) -> _Band:
+def _band(values: _Hashes, rows: _Places, low: int, high: int) -> _Band:
     keys = ((values >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)).astype(np.int32)
-    rows = np.argsort(keys, kind="stable").astype(np.int32)
+    order = np.argsort(keys, kind="stable").astype(np.int32)
     counts = np.bincount(keys, minlength=1 << (high - low))
     starts = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
-    return _Band(keys=keys[rows], hashes=values[rows], rows=rows, starts=starts)
+    return _Band(keys=keys[order], hashes=values[order], rows=rows[order], starts=starts)
 
 
-def _near_in_bands(values: _Hashes, others: _Hashes, near_bits: int) -> Iterator[tuple[_Rows, _Rows]]:
+def _near_in_bands(
+    ours: tuple[_Hashes, _Places], theirs: tuple[_Hashes, _Places], near_bits: int, *, is_same: bool
+) -> Iterator[tuple[_Places, _Places]]:
     """Yield rows of near pairs, with repetitions, band by band."""
     edges = [HASH_BITS * band // _BANDS for band in range(_BANDS + 1)]
     for number, (low, end) in enumerate(itertools.pairwise(edges)):
         # Few hashes need no table of two million keys: a shorter band still finds every pair.
-        high = min(end, low + max(8, len(others).bit_length()))
+        high = min(end, low + max(8, len(theirs[0]).bit_length()))
         # If every band exceeded its share, the hashes would differ in more than near_bits bits.
         share = (near_bits + 1 + number) // _BANDS - 1
         flips = [
@@ -272,12 +280,19 @@ def _near_in_bands(values: _Hashes, others: _Hashes, near_bits: int) -> Iterator
             for flipped in range(share + 1)
             for bits in itertools.combinations(range(high - low), flipped)
         ]
-        left = _band(values, low, high)
-        right = left if others is values else _band(others, low, high)
-        found = [(_NO_ROWS, _NO_ROWS), *_near_in_band(left, right, flips, near_bits)]
-        at, to = (np.concatenate(ends) for ends in zip(*found, strict=True))
-        del found
-        yield left.rows[at].astype(np.int64), right.rows[to].astype(np.int64)
+        left = _band(*ours, low, high)
+        right = left if theirs is ours else _band(*theirs, low, high)
+        found = [(_NO_ROWS.astype(np.int32), _NO_ROWS.astype(np.int32))]
+        for at, to in _near_in_band(left, right, flips, near_bits):
+            if right is left:
+                is_wanted = left.hashes[at] < right.hashes[to]
+            elif is_same:
+                is_wanted = left.rows[at] != right.rows[to]
+            else:
+                is_wanted = np.ones(len(at), np.bool_)
+            found.append((left.rows[at[is_wanted]], right.rows[to[is_wanted]]))
+        firsts, seconds = (np.concatenate(ends) for ends in zip(*found, strict=True))
+        yield firsts, seconds
 
 
 def _near_in_band(

@@ -18,7 +18,7 @@ from alti2v.dataset.plan.md5s import Md5s, md5s_of
 from alti2v.dataset.plan.tag_aliases import TagRelations, Widening, widening
 from alti2v.dataset.plan.vocabulary import CATEGORIES, TagLists, TagTable, tag_lists
 from alti2v.errors import DamagedError, DataError
-from alti2v.records import Category, composed
+from alti2v.records import Category
 from alti2v.storage.disk_table import DiskTable, disk_table, in_order_of_id
 from alti2v.storage.layout import POSTS, TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.store import Store, read_categories, read_posts, read_relations
@@ -30,6 +30,7 @@ _FACTS = (
 )
 _TAG_COLUMNS = tuple(category.tags_column for category in CATEGORIES)
 _TAGS = "tags"  # column of tag codes
+_UNKNOWN = CATEGORIES.index(Category.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +207,13 @@ def _tag_codes(part: pa.Table, codes: dict[str, int], category_seen: list[int], 
         columns.append((CATEGORIES.index(Category.META), _rating_tags(part.column("rating").combine_chunks())))
     for number, lists in columns:
         names = lists.flatten().dictionary_encode()
-        new_codes = np.empty(len(names.dictionary), np.int32)
-        for position, name in enumerate(names.dictionary.to_pylist()):
-            new_codes[position] = codes.setdefault(composed(name), len(codes))
-            if new_codes[position] == len(category_seen):
-                category_seen.append(number)
-            elif CATEGORIES[category_seen[new_codes[position]]] is Category.UNKNOWN:
-                category_seen[new_codes[position]] = number
+        of_name = [codes.setdefault(name, len(codes)) for name in names.dictionary.to_pylist()]
+        category_seen += [number] * (len(codes) - len(category_seen))
+        if number != _UNKNOWN:
+            for code in of_name:
+                if category_seen[code] == _UNKNOWN:
+                    category_seen[code] = number
+        new_codes = np.array(of_name, np.int32)
         found.append(new_codes[names.indices.to_numpy()] if len(names) else np.empty(0, np.int32))
         owners.append(np.repeat(np.arange(part.num_rows), pc.list_value_length(lists).to_numpy()))
     return tag_lists(np.concatenate(owners), np.concatenate(found), part.num_rows)

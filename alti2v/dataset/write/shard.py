@@ -63,6 +63,8 @@ SHARD_PLAN = Table(
 )
 # Position and checksum of a prepared picture.
 PLACE_COLUMNS = ("chunk", "chunk_offset", "crc32")
+# Columns of a shard's plan that come with the prepared pictures.
+PREPARED_COLUMNS = ("sha256", "size", "source_width", "source_height", *PLACE_COLUMNS)
 _METADATA_COLUMNS = [column.name for column in METADATA.columns if column.name != "offset"]
 # Fields of a sample's JSON, with Hugging Face's names of their types. Every sample has all keys, without nulls
 # and lists, because `datasets` infers the types from the first five samples of a shard (datasets#7549).
@@ -124,7 +126,7 @@ class PlannedSamples:
         table: Tags that the codes of the posts refer to.
         vocabulary: Tags that become labels.
         group: (n,) smallest id of each sample's near-duplicate group.
-        prepared: Rows of `appearance.prepare` for the samples.
+        prepared: Rows of `appearance.prepare` for the samples, with `PREPARED_COLUMNS`.
     """
 
     posts: PostRows
@@ -177,7 +179,7 @@ def _shard_plan(
     for number, category in enumerate(CATEGORIES):
         of_category = tags.keep(samples.table.categories == number)
         columns[category.tags_column] = of_category.named(names)
-    for name in ("sha256", "size", "source_width", "source_height", *PLACE_COLUMNS):
+    for name in PREPARED_COLUMNS:
         columns[name] = prepared.column(name)
     return pa.table(columns)
 

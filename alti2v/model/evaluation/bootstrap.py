@@ -11,7 +11,9 @@ represented by how often it contains each picture, so all draws of a tag are sum
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +29,9 @@ DrawCounts = npt.NDArray[np.unsignedinteger]  # (N, R), how often each draw cont
 NORMAL_95 = 1.959964  # 97.5 % quantile of the standard normal distribution
 # The standard error from R draws has a relative error of 1 / sqrt(2 R), 3.5 % at 400.
 _DRAWS, _LEAST_DRAWS = 400, 50
-_MOST_WEIGHTS = 2**24  # limits memory: fewer draws for splits of 42,000 pictures and more
-_TAGS = 128  # columns at a time: 5 MB of codes at 20,000 pictures
+_MOST_WEIGHTS = 2**27  # limits memory to 540 MB: fewer draws for splits of 336,000 pictures and more
+TAGS_AT_ONCE = 128  # 5 MB of codes at 20,000 pictures
+_ROWS_AT_ONCE = 4096  # of weights, which fit into a processor's cache
 _ERRORS: Float64Array = np.square(np.tile(MIDDLES, 2) - np.repeat([0.0, 1.0], BINS))  # by code
 
 
@@ -94,53 +97,76 @@ def draw_pictures(images: int) -> DrawCounts:
     draws = min(_DRAWS, max(_LEAST_DRAWS, _MOST_WEIGHTS // images))
     rng = np.random.default_rng(0)
     # No sum over a draw exceeds N, so this type holds all sums, and adding needs no conversion.
-    weights = np.empty((draws, images), np.uint16 if images < 2**16 else np.uint32)
-    for row in weights:
-        row[:] = np.bincount(rng.integers(0, images, images), minlength=images)
-    return np.ascontiguousarray(weights.T)
+    weights = np.empty((images, draws), np.uint16 if images < 2**16 else np.uint32)
+    for draw in range(draws):
+        weights[:, draw] = np.bincount(rng.integers(0, images, images), minlength=images)
+    return weights
+
+
+def by_tag(codes: Codes) -> Iterator[Codes]:
+    """Yield a table of codes, (N, T), for a few tags at a time, (K, N)."""
+    for first in range(0, codes.shape[1], TAGS_AT_ONCE):
+        yield np.ascontiguousarray(codes[:, first : first + TAGS_AT_ONCE].T)
 
 
 def resample(
-    codes: Codes, weights: DrawCounts, *, threshold: float, ranked: BoolArray, groups: Sequence[BoolArray]
+    codes: Iterable[Codes],
+    weights: DrawCounts,
+    *,
+    threshold: float,
+    ranked: BoolArray,
+    groups: Sequence[BoolArray],
 ) -> Resampled:
     """Score every tag in every draw.
 
     Args:
-        codes: (N, T); may be a memory map, of which a few columns are read at a time.
+        codes: Codes of a few tags at a time, (K, N), in the order of the tags.
         weights: (N, R) of `draw_pictures`.
         threshold: Threshold of all tags.
         ranked: (T,), True for tags whose average precision is needed; each needs a positive picture.
         groups: Masks (T,) of the groups whose squared errors are summed.
     """
-    shape = (codes.shape[1], weights.shape[1])
+    shape = (len(ranked), weights.shape[1])
     found = Resampled(
-        images=len(codes),
+        images=len(weights),
         average_precision=np.full(shape, np.nan, np.float32),
         correct=np.zeros(shape, np.int32),
         predicted=np.zeros(shape, np.int32),
         positives=np.zeros(shape, np.int32),
         errors=np.zeros((len(groups), shape[1])),
     )
-    of_pictures = np.zeros((len(groups), len(codes)))
+    of_pictures = np.zeros((len(groups), len(weights)))
     least = threshold_bin(threshold)
-    for start in range(0, shape[0], _TAGS):
-        for tag, column in enumerate(np.ascontiguousarray(codes[:, start : start + _TAGS].T), start):
-            bins, labels = column % BINS, column >= BINS
-            passes = bins >= least
-            for table, mask in ((found.correct, passes & labels), (found.predicted, passes)):
-                table[tag] = _sums(weights, np.flatnonzero(mask))
-            found.positives[tag] = _sums(weights, np.flatnonzero(labels))
-            if ranked[tag]:
-                found.average_precision[tag] = _average_precision(bins, labels, weights)
-            of_pictures[[group[tag] for group in groups]] += _ERRORS[column]
+
+    def score(tag: int, column: Codes) -> None:
+        bins, labels = column % BINS, column >= BINS
+        passes = bins >= least
+        for table, mask in ((found.correct, passes & labels), (found.predicted, passes)):
+            table[tag] = _sums(weights, np.flatnonzero(mask))
+        found.positives[tag] = _sums(weights, np.flatnonzero(labels))
+        if ranked[tag]:
+            found.average_precision[tag] = _average_precision(bins, labels, weights)
+
+    first = 0
+    # NumPy lets other threads run while it computes.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for block in codes:
+            list(pool.map(score, range(first, first + len(block)), block))
+            for tag, column in enumerate(block, first):
+                of_pictures[[group[tag] for group in groups]] += _ERRORS[column]
+            first += len(block)
     for row, group in enumerate(of_pictures):
-        found.errors[row] = group @ weights
+        for start in range(0, len(weights), _ROWS_AT_ONCE):
+            some = slice(start, start + _ROWS_AT_ONCE)
+            found.errors[row] += group[some] @ weights[some]
     return found
 
 
 def _sums(weights: DrawCounts, rows: npt.NDArray[np.int64]) -> DrawCounts:
     """Number of the given pictures in each draw, (R,)."""
-    sums: DrawCounts = weights[rows].sum(axis=0, dtype=weights.dtype)
+    sums: DrawCounts = np.zeros(weights.shape[1], weights.dtype)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        sums += weights[rows[start : start + _ROWS_AT_ONCE]].sum(axis=0, dtype=weights.dtype)
     return sums
 
 
@@ -164,12 +190,9 @@ def _average_precision(bins: npt.NDArray[np.uint16], labels: BoolArray, weights:
 
 def _block_sums(weights: DrawCounts, rows: npt.NDArray[np.int64], ends: Int64Array) -> Float64Array:
     """Sums over the blocks of `rows` that end before each of `ends`, (K, R)."""
-    taken, begins = weights[rows], [0, *ends[:-1].tolist()]
+    begins = [0, *ends[:-1].tolist()]
     # Not `add.reduceat`, which iterates down the columns and takes ten times as long.
-    blocks = [
-        taken[begin:end].sum(axis=0, dtype=weights.dtype)
-        for begin, end in zip(begins, ends.tolist(), strict=True)
-    ]
+    blocks = [_sums(weights, rows[begin:end]) for begin, end in zip(begins, ends.tolist(), strict=True)]
     return np.stack(blocks).astype(np.float64)
 
 

@@ -19,6 +19,7 @@ from alti2v.model.evaluation.bootstrap import (
     DrawCounts,
     Interval,
     Resampled,
+    by_tag,
     draw_pictures,
     macro_f1s,
     margin,
@@ -143,7 +144,7 @@ def _scored(
     scores = score_tags(side.histograms, threshold=side.threshold)
     ranked = scores.positives >= max(min_positives, 1)
     resampled = resample(
-        side.codes,
+        by_tag(side.codes),
         weights,
         threshold=side.threshold,
         ranked=ranked,

@@ -17,6 +17,7 @@ from alti2v.errors import DataError
 from alti2v.model.arrays import BoolArray, Float64Array
 from alti2v.model.evaluation.bootstrap import Resampled, draw_pictures, encode, group_intervals, resample
 from alti2v.model.evaluation.calibration import fit_temperatures, scaled_reliability
+from alti2v.model.evaluation.code_file import CodeFile
 from alti2v.model.evaluation.gallery import Shortlists
 from alti2v.model.evaluation.histograms import (
     Histograms,
@@ -136,7 +137,8 @@ def score(
         DataError: a prediction is no probability, or no picture carries any tag.
     """
     shortlists = Shortlists(threshold=thresholds.model, size=gallery)
-    histograms, recall_at_10 = _count(batches, scratch, shortlists, tags=len(tags))
+    codes = CodeFile(scratch, len(tags))
+    histograms, recall_at_10 = _count(batches, codes, shortlists, tags=len(tags))
     positives = histograms.positives.sum(axis=1)
     if not positives.any():
         raise DataError("no picture of the split carries a tag that the model knows: give another --split")
@@ -150,7 +152,6 @@ def score(
     least = min_positives if positives.max() >= min_positives else 1
     ranked = tag_scores.positives >= least
     named = tuple(_groups_of(tags))
-    scratch.flush()
     scored = _Scored(
         histograms=histograms,
         tag_scores=tag_scores,
@@ -160,7 +161,7 @@ def score(
         min_positives=least,
         ranked=ranked,
         resampled=resample(
-            np.memmap(scratch, np.uint16, "r", shape=(histograms.images, len(tags))),
+            codes.by_tag(),
             draw_pictures(histograms.images),
             threshold=thresholds.model,
             ranked=ranked,
@@ -202,7 +203,7 @@ class _Scored:
 
 
 def _count(
-    batches: Iterable[Predictions], scratch: IO[bytes], shortlists: Shortlists, *, tags: int
+    batches: Iterable[Predictions], codes: CodeFile, shortlists: Shortlists, *, tags: int
 ) -> tuple[Histograms, float]:
     """Count every prediction, write its code to a file, and shortlist pictures for the gallery.
 
@@ -215,7 +216,7 @@ def _count(
         shares = recalls_at(batch.probabilities, batch.labels, k=_RECALL_AT)
         recalled, tagged = recalled + float(np.nansum(shares)), tagged + int((~np.isnan(shares)).sum())
         bins = add_predictions(histograms, batch.probabilities, batch.labels)
-        scratch.write(encode(bins, batch.labels).tobytes())
+        codes.append(encode(bins, batch.labels))
         shortlists.offer(
             images=batch.images,
             labels=batch.labels,

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from alti2v.model.evaluation import bootstrap
 from alti2v.model.evaluation.bootstrap import (
     NORMAL_95,
     Intervals,
     Resampled,
+    by_tag,
     draw_pictures,
     encode,
     group_intervals,
@@ -73,7 +75,7 @@ def everything(tags: int) -> np.ndarray:
 def resampled(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Resampled:
     tags = everything(labels.shape[1])
     codes = encode(bin_probabilities(scores), labels)
-    return resample(codes, weights, threshold=THRESHOLD, ranked=labels.max(axis=0) > 0, groups=[tags])
+    return resample(by_tag(codes), weights, threshold=THRESHOLD, ranked=labels.max(axis=0) > 0, groups=[tags])
 
 
 @pytest.mark.parametrize(("scores", "labels"), SPLITS)
@@ -129,8 +131,11 @@ def test_draws_are_of_as_many_pictures_and_always_the_same() -> None:
     assert weights.shape == (300, 400)
     assert (weights.sum(axis=0) == 300).all()
     assert (weights == draw_pictures(300)).all()
-    assert draw_pictures(100_000).shape[1] == 2**24 // 100_000
-    assert draw_pictures(100_000).dtype == np.uint32
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootstrap, "_MOST_WEIGHTS", 2**23)
+
+        assert draw_pictures(100_000).shape[1] == 2**23 // 100_000
+        assert draw_pictures(100_000).dtype == np.uint32
 
 
 def intervals_of(scores: np.ndarray, labels: np.ndarray, frequencies: np.ndarray) -> Intervals | None:
