@@ -7,11 +7,12 @@ docs/formatting.md), of the Gelbooru family, of img2dataset, and of the tables o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from alti2v.crawl.boards import danbooru, gelbooru
+from alti2v.crawl.boards.columns import absolute_urls, integers, md5s, posts_of, sides
 from alti2v.crawl.boards.values import (
     MAX_TAGS,
     absolute_url,
@@ -72,6 +73,13 @@ KEYS = (
     *_FLAGS,
 )
 
+_FLAT = {
+    *("id", "tags", "rating", "score", "created_at", "width", "height", "mimetype"),
+    *("md5", "hash", "file_url", "url"),
+}
+
+_SAME = ({"md5", "hash"}, {"file_url", "url"})
+
 Groups = dict[Category, list[str]]
 
 
@@ -99,6 +107,48 @@ def facts_of(document: Mapping[str, Any]) -> Post:
         file_url=file_url,
         sample_url=None if sample_url == file_url else sample_url,
     )
+
+
+def facts_of_columns(columns: Mapping[str, Sequence[object]]) -> tuple[Post, ...] | None:
+    """Return what the rows of a flat table say, as `facts_of` does, in half of the time.
+
+    Args:
+        columns: Values by column, all of the same length; null is None.
+
+    Returns:
+        None if the table has other columns, or tags that are not in the form of a board.
+    """
+    tags = columns.get("tags")
+    if tags is None or not columns.keys() <= _FLAT or not all(map(_is_flat, tags)):
+        return None
+    if any(names <= columns.keys() for names in _SAME):
+        return None  # the second is looked at where the first has no value
+
+    def given(name: str, other: str = "") -> Sequence[Any]:
+        return columns.get(name, columns.get(other)) or [None] * len(tags)
+
+    if not all(value is None or isinstance(value, str) for value in (*given("rating"), *given("mimetype"))):
+        return None
+    ratings = {value: gelbooru.RATINGS.get((value or "").lower(), "") for value in set(given("rating"))}
+    extensions = {value: _extension({"mimetype": value}) for value in set(given("mimetype"))}
+    return posts_of(
+        {
+            "id": [known_id(post_id(number)) for number in given("id")],
+            "tags_unknown": [clean_tags(text) for text in tags],
+            "rating": [ratings[value] for value in given("rating")],
+            "score": integers(given("score")),
+            "created_at": list(map(moment, given("created_at"))),
+            "width": sides(given("width")),
+            "height": sides(given("height")),
+            "md5": md5s(given("md5", "hash")),
+            "file_ext": [extensions[value] for value in given("mimetype")],
+            "file_url": absolute_urls("", given("file_url", "url")),
+        }
+    )
+
+
+def _is_flat(text: object) -> bool:
+    return isinstance(text, str) and not _is_special(text)
 
 
 def board_facts(document: Mapping[str, Any]) -> tuple[Post, str]:

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 TableRow = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnBatch:
+    """Some rows of a table, as lists of values by column; all have the same length."""
+
+    columns: Mapping[str, Sequence[Any]]
+
+    def rows(self) -> Iterator[TableRow]:
+        """Return the rows."""
+        return (dict(zip(self.columns, row, strict=True)) for row in zip(*self.columns.values(), strict=True))
+
 
 _BATCH_ROWS = 2_000
 _MOST_GROUP_BYTES = 2 << 30  # unpacked; those of the index of 6.8 million posts have 0.3 GB
@@ -36,6 +49,14 @@ def table_rows(path: Path, *, columns: Sequence[str] | None = None) -> Iterator[
         path: Table, with the suffix of its kind.
         columns: Columns that are wanted; others may be left out. None for all.
     """
+    for batch in table_batches(path, columns=columns):
+        yield from batch.rows() if isinstance(batch, ColumnBatch) else (batch,)
+
+
+def table_batches(
+    path: Path, *, columns: Sequence[str] | None = None
+) -> Iterator[ColumnBatch | TableRow | Fault]:
+    """Yield what `table_rows` yields, but columns of many rows if the table is stored in columns."""
     kind = path.suffix.lower()
     read = _parquet if kind == ".parquet" else _csv if kind == ".csv" else _json
     try:
@@ -50,7 +71,7 @@ def table_columns(path: Path) -> frozenset[str]:
     return frozenset() if isinstance(row, Fault) else frozenset(row)
 
 
-def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[TableRow | Fault]:
+def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[ColumnBatch | Fault]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -72,8 +93,7 @@ def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[TableRow | F
                         )
                         continue
                     for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[number], columns=names):
-                        lists = [_values(column) for column in batch.columns]
-                        yield from (dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True))
+                        yield ColumnBatch(dict(zip(names, map(_values, batch.columns), strict=True)))
         except (pa.ArrowException, ValueError) as exc:
             yield Fault(ItemFault.BAD_METADATA, f"{printable(path)} cannot be read as Parquet ({exc!s:.100})")
 
@@ -97,6 +117,9 @@ def _values(column: pa.Array) -> list[Any]:
         present = column.is_valid().to_pylist()
         spans = zip(offsets[:-1], offsets[1:], present, strict=True)
         return [flat[begin:end] if is_there else None for begin, end, is_there in spans]
+    if pa.types.is_floating(column.type):  # pandas makes floats of whole numbers if one is missing
+        numbers = column.to_pylist()
+        return [int(one) if one is not None and one.is_integer() else one for one in numbers]
     return column.to_pylist()  # type: ignore[no-any-return]
 
 

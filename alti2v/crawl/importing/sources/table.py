@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from alti2v.crawl.boards.protocol import Skip
-from alti2v.crawl.importing.sources.facts import KEYS, facts_of
+from alti2v.crawl.importing.sources.facts import KEYS, facts_of, facts_of_columns
 from alti2v.crawl.importing.sources.files import folders
 from alti2v.crawl.importing.sources.item import Fault, Item, Lack, item_name
 from alti2v.crawl.importing.sources.pictures import PictureSource, open_pictures
-from alti2v.crawl.importing.sources.rows import TableRow, table_columns, table_rows
+from alti2v.crawl.importing.sources.rows import ColumnBatch, TableRow, table_batches, table_columns
 from alti2v.records import Post
 
 TABLE_SUFFIXES = ("parquet", "csv", "jsonl", "ndjson")
@@ -31,8 +31,8 @@ def table_items(root: Path, *, pictures: Path | None, store: Path) -> Iterator[I
     with open_pictures(pictures or (root if root.is_dir() else None), store=store) as found:
         for table in tables:
             name = item_name(table.name)
-            for number, row in enumerate(table_rows(table, columns=KEYS)):
-                yield _item(row, f"{name}/{number}", found)
+            for number, (row, board) in enumerate(_posts(table)):
+                yield _item(row, board, f"{name}/{number}", found)
         yield from found.left()
 
 
@@ -58,11 +58,26 @@ def is_of_posts(columns: frozenset[str]) -> bool:
     return not columns.isdisjoint(_OF_TAGS) and not columns.isdisjoint(_OF_IDS)
 
 
-def _item(row: TableRow | Fault, name: str, pictures: PictureSource) -> Item:
-    if isinstance(row, Fault):
-        return Item(name=name, facts=Post(0), problem=row)
-    facts = facts_of(row)
-    board = "danbooru" if "tag_string_general" in row else ""
+def _posts(table: Path) -> Iterator[tuple[Post | Fault, str]]:
+    """Yield what each row says, and the site that its id is a number of."""
+    for batch in table_batches(table, columns=KEYS):
+        if isinstance(batch, Fault):
+            yield batch, ""
+        elif not isinstance(batch, ColumnBatch):
+            yield facts_of(batch), _board(batch)
+        elif (posts := facts_of_columns(batch.columns)) is not None:
+            yield from ((post, "") for post in posts)
+        else:
+            yield from ((facts_of(row), _board(row)) for row in batch.rows())
+
+
+def _board(row: TableRow) -> str:
+    return "danbooru" if "tag_string_general" in row else ""
+
+
+def _item(facts: Post | Fault, board: str, name: str, pictures: PictureSource) -> Item:
+    if isinstance(facts, Fault):
+        return Item(name=name, facts=Post(0), problem=facts)
     found = pictures.find(facts) if facts.id or facts.md5 else None
     if found is not None:
         return Item(name=found[0], facts=facts, board=board, place=found[1])
