@@ -11,10 +11,12 @@ import click
 from alti2v.commands.options import (
     LOCAL_PATH,
     as_json_option,
+    default_of,
     dialect_option,
     local_folder,
     work_option,
 )
+from alti2v.crawl.config import CHOICES, CrawlConfig
 from alti2v.errors import RemoteError
 from alti2v.terminal import duration, print_result, progress_display, size
 
@@ -44,7 +46,11 @@ netrc_option = click.option(
     help="Board to crawl: safebooru, donmai, gelbooru, rule34, danbooru, or a URL, also of a search.",
 )
 @dialect_option(None)
-@click.option("--tags", default="", help="Search terms in the board's own syntax. Default: all posts.")
+@click.option(
+    "--tags",
+    default=default_of(CrawlConfig, "tags"),
+    help="Search terms in the board's own syntax. Default: all posts.",
+)
 @click.option("--min-id", type=int, default=None, help="Lowest post id to crawl.")
 @click.option("--max-id", type=int, default=None, help="Highest post id to crawl.")
 @click.option("--min-score", type=int, default=None, help="Lowest score of a post to crawl.")
@@ -54,21 +60,31 @@ netrc_option = click.option(
 @click.option("--limit", type=int, default=None, help="Maximum number of posts, newest first. Default: all.")
 @click.option(
     "--files",
-    type=click.Choice(["sample", "original", "none"]),
-    default="sample",
+    type=click.Choice(CHOICES["files"]),
+    default=default_of(CrawlConfig, "files"),
     show_default=True,
     help="Files to download: reduced pictures (about 850 px wide), originals, or none to list posts only.",
 )
-@click.option("--rate", type=float, default=4.0, show_default=True, help="Requests per second to one host.")
+@click.option(
+    "--rate",
+    type=float,
+    default=default_of(CrawlConfig, "rate"),
+    show_default=True,
+    help="Requests per second to one host.",
+)
 @click.option(
     "--api-rate",
     type=float,
-    default=1.0,
+    default=default_of(CrawlConfig, "api_rate"),
     show_default=True,
     help="API requests per second to one host, part of --rate.",
 )
 @click.option(
-    "--connections", type=int, default=4, show_default=True, help="Maximum number of connections to one host."
+    "--connections",
+    type=int,
+    default=default_of(CrawlConfig, "connections"),
+    show_default=True,
+    help="Maximum number of connections to one host.",
 )
 @click.option(
     "--refresh",
@@ -87,25 +103,30 @@ netrc_option = click.option(
 )
 @click.option(
     "--tag-categories-from",
-    type=click.Choice(["board", "donmai", "both"]),
-    default="board",
+    type=click.Choice(CHOICES["tag_categories_from"]),
+    default=default_of(CrawlConfig, "tag_categories_from"),
     show_default=True,
     help="Source of tag categories if the board's posts lack them; donmai returns 1,000 tags per request.",
 )
 @click.option(
     "--tag-min-count",
     type=int,
-    default=1,
+    default=default_of(CrawlConfig, "tag_min_count"),
     show_default=True,
     help="Request the category of a tag only if at least this many posts have it.",
 )
 @click.option(
     "--tag-relations",
-    type=click.Choice(["donmai"]),
+    type=click.Choice(CHOICES["tag_relations"]),
     default=None,
     help="Also fetch tag aliases and implications from this board.",
 )
-@click.option("--donmai-url", default="donmai", hidden=True, help="Another site in its place.")
+@click.option(
+    "--donmai-url",
+    default=default_of(CrawlConfig, "donmai_url"),
+    hidden=True,
+    help="Another site in its place.",
+)
 @click.option(
     "--keep-mismatched", is_flag=True, help="Also store originals whose MD5 differs from the board's."
 )
@@ -124,7 +145,7 @@ def crawl(*, store: str, work: Path | None, as_json: bool, **options: Any) -> No
     interruption, or later to add new posts.
     """
     folder = local_folder(store, work, purpose="the ledger and unfinished files")
-    from alti2v.crawl.crawler import CrawlConfig, crawl_board
+    from alti2v.crawl.crawler import crawl_board
 
     with progress_display() as progress:
         report = crawl_board(

@@ -9,6 +9,7 @@ import click
 
 from alti2v.commands.options import LOCAL_PATH, as_json_option
 from alti2v.errors import DamagedError, UsageError
+from alti2v.model.onnx.contract import Format
 from alti2v.output import print_lines
 from alti2v.terminal import duration, print_result, progress_display, size
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 @click.argument("out", type=LOCAL_PATH, required=False)
 @click.option(
     "--format",
-    type=click.Choice(["wd", "wd-embedding", "cl", "deepghs", "onnx"]),
-    default="wd",
+    type=click.Choice(list(map(str, Format))),
+    default=Format.WD.value,
     show_default=True,
     help="Format: wd for programs that load WD taggers, wd-embedding for imgutils.tagging.wd14, cl for kohya "
     "with all categories, deepghs for imgutils' generic reader, onnx for your own programs.",

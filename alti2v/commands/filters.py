@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from alti2v.commands.options import LOCAL_PATH
+from alti2v.dataset.filter_options import RATINGS
 
 _FILTERS = (
     click.option(
@@ -22,7 +23,7 @@ _FILTERS = (
     click.option("--min-score", type=int, default=None, help="Only posts with at least this score."),
     click.option(
         "--rating",
-        type=click.Choice(["general", "sensitive", "questionable", "explicit"]),
+        type=click.Choice(RATINGS),
         multiple=True,
         help="Only posts with this rating. Repeatable.",
     ),

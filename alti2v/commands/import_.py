@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from alti2v.commands.options import LOCAL_PATH, as_json_option
+from alti2v.crawl.importing.sources.detect import SourceForm
 from alti2v.terminal import duration, print_result, progress_display, size
 
 if TYPE_CHECKING:
     from alti2v.crawl.importing.report import ImportReport
+
+_AUTO = "auto"  # the form is found by looking
 
 
 @click.command(name="import")
@@ -19,10 +22,10 @@ if TYPE_CHECKING:
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=LOCAL_PATH)
 @click.option(
     "--form",
-    type=click.Choice(["auto", "folder", "gallery-dl", "danbooru", "table", "tars", "webdataset"]),
-    default="auto",
+    type=click.Choice([_AUTO, *map(str, SourceForm)]),
+    default=_AUTO,
     show_default=True,
-    help="SourceForm of the sources; auto recognises it by looking.",
+    help="Form of the sources; auto recognises it by looking.",
 )
 @click.option(
     "--pictures", type=LOCAL_PATH, default=None, help="Folder with the pictures of a table. Default: beside it."
@@ -49,7 +52,7 @@ def import_(*, store: Path, form: str, as_json: bool, **options: Any) -> None:  
     from alti2v.crawl.importing.importer import ImportConfig, import_pictures
     from alti2v.crawl.importing.sources.detect import SourceForm
 
-    config = ImportConfig(store=store, form=None if form == "auto" else SourceForm(form), **options)
+    config = ImportConfig(store=store, form=None if form == _AUTO else SourceForm(form), **options)
     with progress_display() as progress:
         report = import_pictures(config, progress=progress)
     print_result(report, as_json=as_json, table=_table(report))

@@ -14,6 +14,8 @@ from alti2v.commands.options import (
     check_readable,
     precision_option,
 )
+from alti2v.model.recipes import RECIPES, Loss
+from alti2v.storage.layout import SPLITS
 from alti2v.terminal import duration, print_result, progress_display, size
 
 
@@ -22,7 +24,7 @@ from alti2v.terminal import duration, print_result, progress_display, size
 @click.argument("run", type=LOCAL_PATH)
 @click.option(
     "--recipe",
-    type=click.Choice(["modern", "seed", "scratch"]),
+    type=click.Choice(list(RECIPES)),
     default="modern",
     show_default=True,
     help="modern; seed, the original of 2017; or scratch, a small network without pretrained weights.",
@@ -73,7 +75,7 @@ from alti2v.terminal import duration, print_result, progress_display, size
 )
 @click.option(
     "--loss",
-    type=click.Choice(["summed", "mean", "asymmetric"]),
+    type=click.Choice(list(map(str, Loss))),
     default=None,
     help="Loss: cross-entropy, summed or averaged over the tags, or asymmetric loss, for missing labels. "
     "Default: the recipe's.",
@@ -184,7 +186,7 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
 )
 @click.option(
     "--split",
-    type=click.Choice(["test", "validation", "train"]),
+    type=click.Choice(SPLITS),
     default="test",
     show_default=True,
     help="Split to evaluate on.",

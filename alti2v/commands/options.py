@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from alti2v.crawl.boards.protocol import Dialect
+from alti2v.dataset.shard_cache import CacheConfig
 from alti2v.errors import DataError, UsageError
 from alti2v.output import tell
 from alti2v.storage.remote import is_url
@@ -85,6 +88,13 @@ def address(text: str) -> Path | str:
     return check_readable(text) if is_url(text) else Path(check_readable(text))
 
 
+def default_of(config: Any, name: str) -> Any:  # noqa: ANN401 - any dataclass, and the default of any field
+    """Return the default of a field, the one place where it is written."""
+    found = config.__dataclass_fields__[name].default
+    assert found is not dataclasses.MISSING, f"{name} of {config.__name__} has no default"
+    return found
+
+
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
 precision_option = click.option(
@@ -105,7 +115,7 @@ _CACHE_OPTIONS = (
     click.option(
         "--cache-gb",
         type=float,
-        default=50.0,
+        default=default_of(CacheConfig, "cache_gb"),
         show_default=True,
         help="Maximum size of the cache in GB; the least recently used shards are deleted first.",
     ),
@@ -141,7 +151,7 @@ def dialect_option(default: str | None) -> Callable[[Any], Any]:
     """Make the option that names a board's software."""
     return click.option(
         "--dialect",
-        type=click.Choice(["gelbooru", "danbooru"]),
+        type=click.Choice(list(map(str, Dialect))),
         default=default,
         show_default=default is not None,
         help="Software of the board." if default else "Software of the board. Default: detected.",

@@ -16,7 +16,7 @@ from alti2v.storage.directory import DirectoryKind, read_description, write_desc
 from alti2v.storage.layout import STORE_FILE
 
 _ONE_PROCESS_PER_S = 100.0  # files/s that one process downloads and stores easily
-_CHOICES: Mapping[str, tuple[str, ...]] = {
+CHOICES: Mapping[str, tuple[str, ...]] = {
     "files": ("sample", "original", "none"),
     "tag_categories_from": ("board", "donmai", "both"),
     "tag_relations": ("donmai",),
@@ -103,7 +103,7 @@ class CrawlConfig:
     def __post_init__(self) -> None:
         base_url(self.board)
         require_choice("--dialect", self.dialect, Dialect)
-        for name, choices in _CHOICES.items():
+        for name, choices in CHOICES.items():
             require_choice(_option(name), getattr(self, name), choices)
         base_url(self.donmai_url)
         for name in ("rate", "api_rate"):

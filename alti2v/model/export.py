@@ -58,8 +58,8 @@ from alti2v.storage.publish import json_bytes, make_directory, publish_bytes, re
 
 _KIND = "export"
 _COMPARED = 128  # pictures, at most
-_RATINGS_FROM = ("training", "uniform")
-_COPYRIGHTS_AS = ("general", "nothing")
+RATINGS_FROM = ("training", "uniform")
+COPYRIGHTS_AS = ("general", "nothing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +88,8 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         require_choice("--format", self.format, Format)
-        require_choice("--ratings", self.ratings, _RATINGS_FROM)
-        require_choice("--copyrights", self.copyrights, _COPYRIGHTS_AS)
+        require_choice("--ratings", self.ratings, RATINGS_FROM)
+        require_choice("--copyrights", self.copyrights, COPYRIGHTS_AS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
