@@ -308,7 +308,7 @@ def test_damaged_pictures_are_named_counted_and_the_others_tagged(tag: Any, mode
 
     assert status == 1
     assert len(out.splitlines()) == 5
-    assert f"{art / 'a0.png'}: not a JPEG, PNG, GIF or WebP picture" in err
+    assert f"{art / 'a0.png'}: not a JPEG, PNG, GIF, WebP or AVIF picture" in err
     assert f"{art / 'b0.jpg'}: damaged" in err
     assert f"{art / 'c0.png'}: a side shorter than 16 px" in err
     assert "3 of 8 pictures could not be tagged (damaged 1, not_image 1, too_small 1)" in err.splitlines()[-1]

@@ -116,7 +116,7 @@ def test_wrong_file_is_answered_with_one_line(browser: Any, url: str, tmp_path: 
     upload(browser, wait, wrong)
     line = wait.until(lambda _: browser.find_elements(By.CSS_SELECTOR, ".a-problem"))[0].text
 
-    assert line == "this file cannot be used: not a JPEG, PNG, GIF or WebP picture"
+    assert line == "this file cannot be used: not a JPEG, PNG, GIF, WebP or AVIF picture"
     assert tags(browser) == []
 
 

@@ -155,7 +155,7 @@ def test_page_answers_every_event(tmp_path: Path) -> None:
     assert page.on_tag(None, "at") == ""
     letter = tmp_path / "letter.png"
     letter.write_text("Dear reader")
-    assert "not a JPEG, PNG, GIF or WebP picture" in page.on_picture(str(letter), 0.1)[1]
+    assert "not a JPEG, PNG, GIF, WebP or AVIF picture" in page.on_picture(str(letter), 0.1)[1]
 
 
 def test_default_threshold_of_the_page_needs_no_command(tmp_path: Path) -> None:

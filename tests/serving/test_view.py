@@ -130,8 +130,12 @@ def test_model_without_a_threshold_starts_where_the_command_does(tagger: Tagger)
             "this picture has 0.0 million pixels, and at most 0.003 million are allowed",
         ),
         (UploadLimits(), CUT, "this file cannot be used: damaged: it cannot be decoded"),
-        (UploadLimits(), b"MZ an executable", "this file cannot be used: not a JPEG, PNG, GIF or WebP picture"),
-        (UploadLimits(), b"", "this file cannot be used: not a JPEG, PNG, GIF or WebP picture"),
+        (
+            UploadLimits(),
+            b"MZ an executable",
+            "this file cannot be used: not a JPEG, PNG, GIF, WebP or AVIF picture",
+        ),
+        (UploadLimits(), b"", "this file cannot be used: not a JPEG, PNG, GIF, WebP or AVIF picture"),
     ],
 )
 def test_refusals_are_one_line(tagger: Tagger, tmp_path: Path, limits: Any, content: Any, words: Any) -> None:

@@ -1,7 +1,7 @@
 """Tags as text: captions for `.txt` files beside pictures, and the lines of the other formats. Pure.
 
-What a trainer of LoRAs reads from a caption file is a list of tags with a separator between them
-(kohya-ss/sd-scripts, docs/wd14_tagger_README-en.md, names most of the wishes here).
+Trainers of LoRAs read a caption file as a list of tags with a separator between them. The options follow
+kohya-ss/sd-scripts, docs/wd14_tagger_README-en.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from alti2v.model.tagging.selection import ScoredTag
 from alti2v.model.vocabulary import RATING
 from alti2v.records import composed
 
-_OF_TAGS = "_()\\"  # besides letters and digits: what a separator may not hold
+_OF_TAGS = "_()\\"  # besides letters and digits, these may not occur in a separator
+_SURROGATE = re.compile("[\ud800-\udfff]")  # a byte of an argument that is not UTF-8
 _WORD = re.compile(r"[^\W_]{2}")
 _PARENTHESIS = re.compile(r"([()])")
 _ESCAPED_PARENTHESIS = re.compile(r"\\([()])")
@@ -24,15 +25,15 @@ _ESCAPED_PARENTHESIS = re.compile(r"\\([()])")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptionStyle:
-    """How tags become a caption.
+    """Spelling and order of the tags of a caption.
 
     Attributes:
-        separator: between tags; its blanks do not count when captions are read.
-        spaces: write underscores as spaces, but not in faces such as ^_^.
-        escape: put a backslash before parentheses, which prompts read as emphasis.
-        replace: tag -> text to write in its place, as it stands.
-        prepend, append: texts that every caption starts and ends with, as they stand.
-        always_first: tags that come first, in this order, where the picture has them.
+        separator: Text between tags; its blanks are ignored when captions are read.
+        spaces: True to write underscores as spaces, except in faces such as ^_^.
+        escape: True to write a backslash before parentheses, which prompts read as emphasis.
+        replace: Tag -> text to write instead, unchanged.
+        prepend, append: Texts at the start and the end of every caption, unchanged.
+        always_first: Tags that come first, in this order, if the picture has them.
     """
 
     separator: str = ", "
@@ -46,30 +47,34 @@ class CaptionStyle:
     def __post_init__(self) -> None:
         mark = self.mark
         if not mark or any(character.isalnum() or character in _OF_TAGS for character in mark):
-            raise UsageError(f"--separator {self.separator!r} occurs in tags: give something like ', '")
+            raise UsageError(f"--separator {self.separator!r} occurs in tags: give a separator such as ', '")
         if mark == " " and self.spaces:
-            raise UsageError("--separator ' ' and --spaces together would leave no tag whole: give one of them")
+            raise UsageError(
+                "--separator ' ' and --spaces together would split tags at their spaces: give one of them"
+            )
         for text in (*self.replace.values(), *self.prepend, *self.append):
-            if not text.strip() or "\n" in text:
-                raise UsageError(f"{text!r} is no text for a caption: give at least a word, in one line")
+            if not text.strip() or "\n" in text or _SURROGATE.search(text):
+                raise UsageError(
+                    f"{text!r} cannot be part of a caption: give at least a word, in one line of UTF-8"
+                )
 
     @property
     def mark(self) -> str:
-        """What separates tags when captions are read: the separator without the blanks around it."""
+        """Separator of tags when captions are read: without the blanks around it."""
         return self.separator.strip() or self.separator[:1]
 
 
 def is_face(tag: str) -> bool:
-    """Tell whether a tag is a drawn face such as `^_^` or `(o)_(o)`: nowhere two letters or digits in a row.
+    """Return whether a tag is a drawn face such as `^_^` or `(o)_(o)`: no two letters or digits in a row.
 
-    Other taggers carry a list of nineteen names (SmilingWolf's wd-tagger space, app.py, `kaomojis`); this rule
-    holds for all of them, and for those that a vocabulary of one's own may have besides.
+    Other taggers have a list of nineteen names (SmilingWolf's wd-tagger space, app.py, `kaomojis`). This rule
+    includes all of them, and faces that are only in other vocabularies.
     """
     return _WORD.search(tag) is None
 
 
 def spell(tag: str, style: CaptionStyle) -> str:
-    """Write one tag: replaced, or with spaces and escapes. What would read as a separator becomes a space."""
+    """Write one tag: replaced, or with spaces and escapes. A separator inside it becomes a space."""
     if tag in style.replace:
         return style.replace[tag]
     text = tag.replace("_", " ") if style.spaces and not is_face(tag) else tag
@@ -78,28 +83,28 @@ def spell(tag: str, style: CaptionStyle) -> str:
 
 
 def caption(tags: Sequence[str], style: CaptionStyle, *, existing: str = "") -> str:
-    """Write a caption, every text in it once.
+    """Write a caption that contains every text once.
 
     Args:
-        tags: of the picture, in the order wanted.
-        style: how to write them.
-        existing: the caption that is there already; it stays, after the texts that every caption starts
-            with, and what is new follows it. Doing so again changes nothing.
+        tags: Tags of the picture, in order.
+        style: Spelling and order.
+        existing: Present caption. It is kept, after the prepended texts, and new tags follow it; writing the
+            same tags again changes nothing.
     """
     first = [tag for tag in style.always_first if tag in tags]
     ordered = [*first, *(tag for tag in tags if tag not in first)]
     texts = [*style.prepend, existing, *(spell(tag, style) for tag in ordered), *style.append]
-    # Apart and together again: a text such as "masterpiece, best quality" is two when it is read back.
+    # Split and joined again: a text such as "masterpiece, best quality" is two when it is read back.
     return style.separator.join(_once(part for text in texts for part in read_caption(text, style)))
 
 
 def read_caption(text: str, style: CaptionStyle) -> list[str]:
-    """Take a caption apart; blank parts are left out. Line ends separate as well."""
+    """Split a caption at separators and line ends; blank parts are left out."""
     return [part.strip() for line in text.splitlines() for part in line.split(style.mark) if part.strip()]
 
 
 def same_text(text: str) -> str:
-    r"""What two spellings of a tag have in common: `hatsune_miku` and `Hatsune Miku`, `a_(b)` and `a \(b\)`."""
+    r"""Return a text that is equal for all spellings of a tag: `a_(b)`, `A (b)` and `a \(b\)`."""
     return " ".join(_ESCAPED_PARENTHESIS.sub(r"\1", composed(text)).replace("_", " ").split()).casefold()
 
 

@@ -1,12 +1,11 @@
-"""Where in a picture a tag is: the part that each place has in the tag's log-odds.
+"""Heat maps: the contribution of each place of a picture to a tag's log-odds.
 
-The network averages its last feature map over the places (global average pooling), multiplies by the feature
-layer, sets what is negative to 0, and multiplies by the tags. For one picture that is a weighted sum over
-places, so it can be taken apart exactly: Zhou et al. 2016, "Learning Deep Features for Discriminative
-Localization" (class activation mapping), where the hidden layer takes the weights of its active units. A model
-whose graph is not known to be of this form is asked instead: a part of the picture is covered, and the fall of
-the log-odds is the part's share (Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional
-Networks", section 4.2). That needs nothing but answers, and 64 of them.
+The network averages its last feature map over the places (global average pooling), then applies the feature
+layer, ReLU, and the layer of the tags. For one picture the logit is therefore a weighted sum over places, which
+is computed exactly: Zhou et al. 2016, "Learning Deep Features for Discriminative Localization" (class
+activation mapping), with the weights of the active units of the feature layer. For a model of an unknown graph,
+parts of the picture are covered one by one, and the contribution of a part is the fall of the log-odds (Zeiler
+and Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.2): 64 predictions.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ from alti2v.model.onnx import runtime
 from alti2v.model.taggers.description import ModelInput
 from alti2v.model.taggers.session import fed
 
-_PLACES = 8  # occlusion: so many places along a side, each covered with half of its neighbours
-_LEAST = 1e-7  # a probability that float32 rounds to 0 or 1 keeps finite log-odds
+_PLACES = 8  # occlusion: places along a side; each is covered together with half of its neighbours
+_LEAST = 1e-7  # keeps the log-odds finite of a probability that float32 rounds to 0 or 1
 
 
 class Method(StrEnum):
-    """How a heat-map was found."""
+    """Method by which a heat map was computed."""
 
     ACTIVATION = "class activation"
     OCCLUSION = "occlusion"
@@ -39,11 +38,11 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """Shares of the places of a picture in one tag's log-odds.
+    """Contributions of the places of a picture to one tag's log-odds.
 
     Attributes:
-        values: (H, W) float32, what speaks for the tag is positive.
-        method: how it was found.
+        values: (H, W) float32; positive where the picture supports the tag.
+        method: Method by which they were computed.
     """
 
     values: Float32Array
@@ -52,12 +51,13 @@ class HeatMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapHead:
-    """What follows the global average pooling.
+    """Layers after the global average pooling.
 
     Attributes:
-        positions: (S, S, 3) uint8, RGB -> (H, W, C) float32, the feature map.
-        features_kernel: (C, F); features_bias: (F,).
-        logits_kernel: (F, T).
+        positions: Maps (S, S, 3) uint8 RGB to the feature map, (H, W, C) float32.
+        features_kernel: (C, F) weights of the feature layer.
+        features_bias: (F,) biases of the feature layer.
+        logits_kernel: (F, T) weights of the last layer.
     """
 
     positions: Callable[[Uint8Array], Float32Array]
@@ -74,24 +74,24 @@ def heat_map(
     *,
     batch_size: int,
 ) -> HeatMap:
-    """Find out where a tag is.
+    """Locate a tag in a picture.
 
     Args:
-        forward: of the tagger.
-        head: of the same model; None where it is not known.
-        picture: (S, S, 3) uint8, RGB.
-        output: the tag.
-        batch_size: pictures that `forward` takes at a time, where it is asked.
+        forward: Function of the tagger, see `Tagger.forward`.
+        head: Layers of the same model; None if they are not known.
+        picture: (S, S, 3) uint8 RGB.
+        output: Output of the tag.
+        batch_size: Maximum number of pictures that `forward` takes at once.
     """
     if head is not None:
         parts = class_activation(head, picture, output)
-        if parts.size > 1:  # of pictures of 32 px one place is left, which is everywhere
+        if parts.size > 1:  # a picture of 32 px has a single place
             return HeatMap(parts, Method.ACTIVATION)
     return HeatMap(occlusion(forward, picture, output, batch_size=batch_size), Method.OCCLUSION)
 
 
 def class_activation(head: GapHead, picture: Uint8Array, output: int) -> Float32Array:
-    """The part of every place, (H, W): their mean and the biases of the active units make the tag's logit."""
+    """Return the part of each place, (H, W): their mean plus the biases of active units is the tag's logit."""
     positions = head.positions(picture)
     pooled = positions.mean(axis=(0, 1))
     active = pooled @ head.features_kernel + head.features_bias > 0
@@ -107,7 +107,7 @@ def occlusion(
     *,
     batch_size: int,
 ) -> Float32Array:
-    """How much the log-odds fall when a place is covered with the picture's mean colour, (8, 8)."""
+    """Return the fall of the log-odds when a place is covered with the picture's mean colour, (8, 8)."""
     covered = np.repeat(picture[None], _PLACES**2, axis=0)
     mean = picture.mean(axis=(0, 1)).round().astype(np.uint8)
     edges = np.linspace(0, len(picture), 2 * _PLACES + 1).round().astype(int)  # in half places
@@ -131,7 +131,7 @@ def _log_odds(probabilities: Float32Array) -> npt.NDArray[np.float64]:
 
 
 def keras_head(network: Any) -> GapHead | None:  # noqa: ANN401 - keras.Model
-    """The head of a network of `network.build_network`; None where it has no pooling."""
+    """Return the head of a network of `network.build_network`; None if it has no pooling."""
     from alti2v.model import backend
 
     layers = {layer.name: layer for layer in network.layers}
@@ -152,10 +152,10 @@ def keras_head(network: Any) -> GapHead | None:  # noqa: ANN401 - keras.Model
 
 
 def onnx_head(file: Path, takes: ModelInput) -> GapHead | None:
-    """The head of a model that `onnx_graph` wrote; None for any other, and where onnx is not installed.
+    """Return the head of a model that `onnx.writer` wrote; None for another one, or without the package onnx.
 
-    The weights lie in the file by name, and the feature map is what goes into its one GlobalAveragePool: that
-    becomes the output of a second session.
+    The file holds the weights by name. The feature map is the input of its only GlobalAveragePool, and becomes
+    the output of a second session.
     """
     try:
         onnx, onnxruntime = runtime.onnx, runtime.onnxruntime

@@ -1,7 +1,7 @@
-"""Pictures on their way into a tagger: whatever the caller has -> square pixels, decoded ahead of the network.
+"""Preparation of pictures for a tagger: from files, bytes or images to square pixels, ahead of the network.
 
-The conversion is `pictures.square`, the very code that made the training pictures, for a network of ours JPEG
-encoding included: it should not meet in use what it never met in training.
+A network of ours gets pictures from the code that made its training pictures (`pictures.square`), including the
+JPEG encoding.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ PictureInput = str | Path | Image.Image | npt.NDArray[np.uint8]
 _P = TypeVar("_P")
 
 _IN_WORDS = {
-    "not_image": "not a JPEG, PNG, GIF or WebP picture",
+    "not_image": "not a JPEG, PNG, GIF, WebP or AVIF picture",
     "damaged": "damaged: it cannot be decoded",
     "too_large": f"more than {MAX_PIXELS // 1_000_000} million pixels",
     "too_small": f"a side shorter than {MIN_SIDE_PX} px",
     "too_narrow": f"one side more than {MAX_ASPECT:g} times the other",
     "too_slow": "decoding it takes too long",
-    "crashed": "decoding it makes the decoder crash",
+    "crashed": "the decoder crashes on it",
 }
 _PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}
 _MOST_THREADS = 8
@@ -50,12 +50,12 @@ _MOST_THREADS = 8
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a picture cannot be tagged.
+    """Reason why a picture cannot be tagged.
 
     Attributes:
-        kind: "missing", "unreadable", "not_file", "not_image", "too_large", "too_small", "too_narrow",
-            "damaged", "too_slow", "crashed", "same_sidecar" or "sidecar"; for counting.
-        words: the same for a person, without the picture's name.
+        kind: Kind, for counting: "missing", "unreadable", "not_file", "not_image", "too_large", "too_small",
+            "too_narrow", "damaged", "too_slow", "crashed", "same_sidecar" or "sidecar".
+        words: Description for the user, without the picture's name.
     """
 
     kind: str
@@ -64,7 +64,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Square:
-    """A picture of a dataset: a JPEG that is prepared already, so that it need not be encoded a second time."""
+    """A picture of a dataset: a prepared JPEG, which is not encoded a second time."""
 
     jpeg: bytes
 
@@ -72,12 +72,12 @@ class Square:
 # How pictures are prepared: as for the dataset that the network was trained on, its JPEG included, or as other
 # people's clients do it.
 Preparation = ImageRecipe | Framing
-# A problem is a picture that is known to be of no use, in its place in the order.
+# A problem stands in the order of the pictures for one that is known to be unusable.
 Source = Path | bytes | Square | Problem
 
 
 def decoding_threads() -> int:
-    """How many threads decode: one for each core that this process may use, up to eight."""
+    """Return the number of decoding threads: one for each core that this process may use, at most eight."""
     return min(_MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
 
 
@@ -88,14 +88,13 @@ def prepared_ahead(
     ahead: int,
     threads: int,
 ) -> Iterator[tuple[_P, Uint8Array | Problem]]:
-    """Prepare pictures in threads while the caller works on earlier ones; their order stays.
+    """Prepare pictures in threads while the caller works on earlier ones; yield them in order.
 
     Args:
-        pictures: what the caller knows a picture by, and its file, content or problem.
-        preparation: see `pixels`.
-        ahead: how many pictures to take from `pictures` before the first one is handed out, > 0: what is
-            in memory.
-        threads: that wait for as many decoder processes, which a picture may slow down or crash.
+        pictures: (identifier, file, content or problem) of each picture.
+        preparation: See `pixels`.
+        ahead: Number of pictures in memory: those taken from `pictures` before the first is yielded, > 0.
+        threads: Number of threads; each waits for a decoder process, which a picture may slow down or crash.
     """
     waiting: deque[tuple[_P, Future[Uint8Array | Problem]]] = deque()
     decoding, is_over = set[Decoder](), threading.Event()
@@ -121,7 +120,7 @@ def prepared_ahead(
                 first, future = waiting.popleft()
                 yield first, future.result()
         finally:
-            # After Ctrl-C nobody waits for a picture that takes long.
+            # After Ctrl-C, do not wait for a picture that takes long.
             pool.shutdown(wait=False, cancel_futures=True)
             is_over.set()
             for decoder in tuple(decoding):
@@ -129,7 +128,7 @@ def prepared_ahead(
 
 
 def pixels(source: Source, preparation: Preparation) -> Uint8Array | Problem:
-    """Prepare one picture: (S, S, 3) uint8, RGB, with a mask (S, S, 4), or what is wrong with it."""
+    """Prepare one picture: (S, S, 3) uint8 RGB, with a mask (S, S, 4), or the problem with it."""
     with process_decoders().borrowed() as decoder:
         return _pixels(source, preparation, decoder)
 
@@ -154,7 +153,7 @@ def _pixels(source: Source, preparation: Preparation, decoder: Decoder) -> Uint8
 
 
 def read_picture_file(path: Path) -> bytes | Problem:
-    """Read a file; only a regular file of a size that a picture can have."""
+    """Read a file, or return the problem: it is not a regular file, too large for a picture, or unreadable."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # before opening, which has side effects on some devices
             return Problem("not_file", "not a file, but a folder, a pipe or a device")
@@ -170,20 +169,22 @@ def read_picture_file(path: Path) -> bytes | Problem:
 
 
 def source_of(picture: PictureInput) -> Path | bytes:
-    """Tell where a picture's bytes are; decoded ones are packed into a PNG, which loses nothing.
+    """Return the path or the bytes of a picture; decoded pixels are encoded as PNG, without loss.
 
-    A JPEG that Pillow has opened and not yet decoded is taken from its file, so that it is decoded like one
-    given by its path.
+    A JPEG that Pillow has opened but not decoded is read from its file, so that it is decoded like one given by
+    its path.
 
     Raises:
-        UsageError: this is no picture.
+        UsageError: It is not a picture.
     """
     if isinstance(picture, str | Path):
         return Path(picture)
     if isinstance(picture, np.ndarray):
         return _png(_image_of(picture))
     if not isinstance(picture, Image.Image):
-        raise UsageError(f"{type(picture).__name__} is no picture: give a path, a PIL image or a uint8 array")
+        raise UsageError(
+            f"{type(picture).__name__} is not a picture: give a path, a PIL image or a uint8 array"
+        )
     if isinstance(picture, JpegImageFile) and picture.tile and picture.fp is not None:
         return _whole_file(picture)
     return _png(picture)
@@ -193,10 +194,11 @@ def _image_of(array: npt.NDArray[np.uint8]) -> Image.Image:
     is_grey = array.ndim == 2
     if array.dtype != np.uint8 or not (is_grey or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise UsageError(
-            f"an array of {array.dtype} {array.shape} is no picture: give (H, W), (H, W, 3) or (H, W, 4) uint8"
+            f"an array of {array.dtype} {array.shape} is not a picture: "
+            "give (H, W), (H, W, 3) or (H, W, 4) uint8"
         )
     if not array.size:
-        raise UsageError(f"an array of shape {array.shape} holds no pixel")
+        raise UsageError(f"an array of shape {array.shape} has no pixels: give one with some")
     return Image.fromarray(np.ascontiguousarray(array))
 
 
@@ -212,7 +214,7 @@ def _whole_file(image: JpegImageFile) -> bytes:
 def _png(image: Image.Image) -> bytes:
     try:
         plain = image if image.mode in _PNG_MODES else image.convert("RGBA" if "a" in image.mode else "RGB")
-        # A profile speaks of the mode that the picture came in.
+        # A colour profile is valid only for the mode that the picture came in.
         profile = image.info.get("icc_profile") if plain is image else None
         exif = Image.Exif()
         exif[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)

@@ -58,10 +58,11 @@ def test_a_folder_that_cannot_be_listed_is_an_item(tmp_path: Path, monkeypatch: 
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", guarded)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", guarded)
 
-    assert names_below(tmp_path) == ["a.png", "locked: unreadable", "open/c.png"]
-    assert "locked: unreadable" in names_below(tmp_path, [f"{tmp_path}/**/*.png"])
+        assert names_below(tmp_path) == ["a.png", "locked: unreadable", "open/c.png"]
+        assert "locked: unreadable" in names_below(tmp_path, [f"{tmp_path}/**/*.png"])
 
 
 def test_a_pattern_does_not_follow_links_in_circles(tmp_path: Path) -> None:

@@ -192,8 +192,8 @@ def test_modes_that_png_does_not_have_are_converted() -> None:
         (np.zeros((2, 8, 8, 3), np.uint8), r"\(2, 8, 8, 3\)"),
         (np.zeros((8, 8, 2), np.uint8), r"\(8, 8, 2\)"),
         (np.zeros((0, 8, 3), np.uint8), "no pixel"),
-        (b"bytes", "bytes is no picture"),
-        (None, "NoneType is no picture"),
+        (b"bytes", "bytes is not a picture"),
+        (None, "NoneType is not a picture"),
     ],
 )
 def test_what_is_no_picture_is_refused(picture: Any, message: Any) -> None:
