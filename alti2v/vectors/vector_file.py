@@ -220,6 +220,8 @@ def _numbers(column: Any, form: Form) -> Vectors:  # noqa: ANN401 - pyarrow has 
         content = np.frombuffer(column.buffers()[1], np.uint8)
         return content[column.offset * width : (column.offset + len(column)) * width].reshape(-1, width)
     numbers: Vectors = column.flatten().to_numpy(zero_copy_only=False)
+    if not np.isfinite(numbers).all():
+        raise ValueError("a vector is not finite")
     return numbers.reshape(len(column), -1)
 
 
