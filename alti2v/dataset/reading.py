@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from alti2v.errors import Alti2vError, DamagedError, RemoteError, UsageError
 from alti2v.storage.layout import METADATA, OUTCOMES, OUTCOMES_FILE, Table, parse_shard_name
-from alti2v.storage.table import check_schema
+from alti2v.storage.table import check_bounds, check_schema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,10 @@ def read_samples(dataset: str | Path, post_ids: Iterable[int]) -> Iterator[Store
     for row in outcomes:
         by_shard.setdefault(row["shard"], []).append(row["id"])
     for shard, ids in sorted(by_shard.items()):
-        name = parse_shard_name(shard)
+        try:
+            name = parse_shard_name(shard)
+        except ValueError as exc:
+            raise DamagedError(f"{dataset}: {OUTCOMES_FILE}: {exc}: run `alti2v verify` on it") from exc
         for row in folder.rows(name.metadata, METADATA, None, ids):
             picture = folder.read(name.data, row["offset"], row["size"])
             if hashlib.sha256(picture).hexdigest() != row["sha256"]:
@@ -113,6 +116,7 @@ class _Folder:
                 names = None if columns is None else list(columns)
                 # In this thread, for the reason in `storage.table.read_open_table`.
                 rows = pq.read_table(file, columns=names, filters=wanted, use_threads=False)
+                check_bounds(Path(path), table, rows)
                 found: list[dict[str, Any]] = rows.to_pylist()
         except Alti2vError:
             raise

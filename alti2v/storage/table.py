@@ -204,7 +204,7 @@ def _checked(path: Path, table: Table, found: pa.Table) -> pa.Table:
     """Check the bounds of some rows, and give them the types and metadata of `schema`."""
     import pyarrow as pa
 
-    _check_bounds(path, table, found)
+    check_bounds(path, table, found)
     wanted = _with_further_facts(schema(table), found.schema)
     return found.cast(pa.schema([wanted.field(name) for name in found.column_names], wanted.metadata))
 
@@ -249,8 +249,12 @@ def row_count(path: Path) -> int:
         return int(pq.read_metadata(ours).num_rows)
 
 
-def _check_bounds(path: Path, table: Table, rows: pa.Table) -> None:
-    """Refuse numbers that no program writes there, such as a negative offset, and rows without a value."""
+def check_bounds(path: Path, table: Table, rows: pa.Table) -> None:
+    """Check that every number is one that a program writes there, and that no row lacks a value.
+
+    Raises:
+        DamagedError: One is not, such as a negative offset.
+    """
     import pyarrow.compute as pc
 
     for column in table.columns:

@@ -19,6 +19,7 @@ import pytest
 from alti2v.dataset.check.verify import verify_dataset
 from alti2v.dataset.engines.local import local_engine
 from alti2v.dataset.manifest import read_manifest
+from alti2v.dataset.reading import read_sample
 from alti2v.dataset.remove import remove_pictures
 from alti2v.dataset.shard_cache import hold, is_cache
 from alti2v.errors import DamagedError, UsageError
@@ -194,6 +195,9 @@ def test_rows_that_no_program_writes_are_damage(here: Path, column: str, value: 
         file, METADATA, rows.set_column(index, column, pa.array(values, rows.schema.types[index]))
     )
 
+    if column in ("offset", "size"):
+        with pytest.raises(DamagedError, match=file.name):
+            read_sample(dataset, rows.column("id")[0].as_py())
     if column != "labels":
         with pytest.raises(DamagedError, match=file.name):
             remove_pictures(dataset, keep)
@@ -284,3 +288,13 @@ def test_folders_within_folders_are_read_to_their_end(here: Path) -> None:
     for _ in range(1_099):
         deep = deep.parent
         deep.rmdir()
+
+
+def test_a_manifest_without_one_of_its_fields_is_damage(here: Path) -> None:
+    """Every version writes all of them: a default would hide that somebody else wrote it."""
+    file = here / "dataset" / "manifest.json"
+    manifest = json.loads(file.read_bytes())
+    for name in manifest.keys() - {"kind", "version"}:
+        file.write_text(json.dumps({key: value for key, value in manifest.items() if key != name}))
+        with pytest.raises(DamagedError, match=name):
+            read_manifest(here / "dataset")
