@@ -22,7 +22,7 @@ from alti2v.commands.options import (
 from alti2v.errors import DamagedError, UsageError
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Finding
-from alti2v.storage.directory import DirectoryKind, kind_of
+from alti2v.storage.directory import DirectoryKind, described_kind, kind_of
 from alti2v.storage.remote import is_url
 from alti2v.terminal import duration, print_result, progress_display, size
 
@@ -318,7 +318,8 @@ def _kind(directory: Path) -> DirectoryKind:
         raise UsageError(f"{directory} does not exist: give the folder of a store or a dataset")
     kind = kind_of(directory)
     if kind not in (DirectoryKind.STORE, DirectoryKind.DATASET):
-        what = "it has no store.json and no manifest.json" if kind is None else f"it is a {kind}"
+        is_run = described_kind(directory) is DirectoryKind.RUN  # programs of others have a config.json, too
+        what = "it is a run" if is_run else "it has no store.json and no manifest.json"
         raise UsageError(f"{directory} is not the folder of a store or a dataset: {what}")
     return kind
 
