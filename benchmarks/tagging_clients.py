@@ -2,7 +2,8 @@
 
 The folder is an export of an untrained VGG16, which costs as much as a trained one. Each program runs as its
 users run it: `alti2v tag FOLDER PICTURES`, a loop over imgutils' `get_wd14_tags`, and wd14-tagger-standalone
-with `--dir`. Rounds alternate, and the best of each counts; loading is part of all. The others need an interpreter apart:
+with `--dir`. Rounds alternate, and the best of each counts; loading is part of all. The others need an
+interpreter of their own:
 
     python -m venv clients && clients/bin/pip install dghs-imgutils onnxruntime opencv-python-headless 'numpy<2'
     git clone https://github.com/corkborg/wd14-tagger-standalone
