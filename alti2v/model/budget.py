@@ -11,6 +11,8 @@ from alti2v.model.recipes import HEAD_ONLY
 
 # Fewer passes than this with more layers are worth less than more passes with fewer layers (docs/RECIPES.md).
 _LEAST_EPOCHS = 2
+# Stored maps are always the same, without augmentation: more passes than this memorise them.
+_MOST_STORED = 8
 # Start of the program, checkpoints and the final model, seconds; and the share of the time for the unforeseen.
 _START_S, _RESERVE = 10.0, 0.05
 
@@ -26,6 +28,7 @@ class Rates:
         training: A step of the whole network.
         shares: First layer that learns -> share of the backbone's arithmetic in the layers from there on, from
             the whole backbone (1) to its last block.
+        stores_maps: True if the maps in front of the last block can be stored, and its epochs need no pictures.
         is_cpu: True if input and network share the processor, so that their times add up.
     """
 
@@ -34,6 +37,7 @@ class Rates:
     head: float | None
     training: float
     shares: Mapping[str, float]
+    stores_maps: bool
     is_cpu: bool
 
     def seconds(self, samples: float, *, learning: float | None) -> float:
@@ -68,13 +72,15 @@ class BudgetPlan:
 
     Attributes:
         train_from: First layer of the backbone that learns, or `HEAD_ONLY`.
-        epochs: Number of passes over the pictures after the head start; 0 for `HEAD_ONLY`.
+        epochs: Number of passes over the samples after the head start; 0 for `HEAD_ONLY`.
+        is_stored: True if they are passes over stored maps instead of pictures.
         head_s: Time of the head start, seconds.
         epochs_s: Time of the epochs with their validations, seconds.
     """
 
     train_from: str
     epochs: int
+    is_stored: bool
     head_s: float
     epochs_s: float
 
@@ -83,7 +89,8 @@ def plan_for_budget(rates: Rates, samples: Samples, *, seconds: float, most_epoc
     """Plan a training that takes about `seconds`.
 
     The head start comes first, where there is one. In the time that is left, as much of the network learns as
-    gets two passes over the pictures; if not even the last block gets one, the head is all.
+    gets two passes over the pictures; else the last block learns from stored maps, if it gets one pass; else
+    the head is all.
 
     Raises:
         UsageError: The time is too short for the head, or, without a head start, for one epoch.
@@ -98,19 +105,24 @@ def plan_for_budget(rates: Rates, samples: Samples, *, seconds: float, most_epoc
         raise _too_short(seconds, head_s, "the head on the frozen backbone alone")
     left_s = usable_s - head_s
     by_depth = sorted(rates.shares.items(), key=lambda item: -item[1])
-    whole, last_block = by_depth[0], by_depth[-1]
-    # Random weights all have to learn.
-    candidates = (
-        [(*stage, _LEAST_EPOCHS) for stage in by_depth] + [(*last_block, 1)]
-        if rates.head is not None
-        else [(*whole, 1)]
-    )
-    for first, share, least in candidates:
-        epoch_s = _epoch_s(rates, samples, share)
-        epochs = min(most_epochs, int(left_s / epoch_s))
-        if epochs >= least:
-            return BudgetPlan(train_from=first, epochs=epochs, head_s=head_s, epochs_s=epochs * epoch_s)
-    return BudgetPlan(train_from=HEAD_ONLY, epochs=0, head_s=head_s, epochs_s=0.0)
+    for number, (first, share) in enumerate(by_depth):
+        is_last = number + 1 == len(by_depth)
+        is_stored = is_last and rates.stores_maps and rates.head is not None
+        epoch_s = _stored_epoch_s(rates, samples, share) if is_stored else _epoch_s(rates, samples, share)
+        epochs = min(_MOST_STORED if is_stored else most_epochs, most_epochs, int(left_s / epoch_s))
+        # Random weights all have to learn.
+        if epochs >= (1 if is_last or rates.head is None else _LEAST_EPOCHS):
+            return BudgetPlan(
+                train_from=first, epochs=epochs, is_stored=is_stored, head_s=head_s, epochs_s=epochs * epoch_s
+            )
+    return BudgetPlan(train_from=HEAD_ONLY, epochs=0, is_stored=True, head_s=head_s, epochs_s=0.0)
+
+
+def _stored_epoch_s(rates: Rates, samples: Samples, share: float) -> float:
+    """Time of an epoch of the last block on stored maps: its share of a whole step, and a step of the head."""
+    assert rates.head is not None
+    each_s = share / rates.training + 1 / rates.head
+    return samples.train * each_s + rates.seconds(samples.validation, learning=None)
 
 
 def _epoch_s(rates: Rates, samples: Samples, share: float) -> float:

@@ -27,6 +27,7 @@ from alti2v.model.training.estimate import (
     estimate_training,
     measure_rates,
 )
+from alti2v.model.training.feature_cache import is_cut, require_storable
 from alti2v.model.training.job import Job, RunSettings
 from alti2v.model.training.loop import fit
 from alti2v.model.training.tensorboard import require_tensorboard
@@ -185,14 +186,15 @@ def _make_job(
         raise UsageError(
             f"--batch-size {recipe.batch_size} cannot be divided equally among {processes.devices} devices"
         )
-    if config.cache_features and not (recipe.frozen_epochs or recipe.train_from == HEAD_ONLY):
-        raise UsageError("--cache-features needs a frozen backbone: give --train-from head, or --frozen-epochs")
-    if config.cache_features and processes.devices > 1:
+    is_cached = settings.cache_features
+    if is_cached and not (recipe.frozen_epochs or is_cut(recipe.train_from)):
+        raise UsageError("--cache-features needs frozen layers: give --train-from head, or --frozen-epochs")
+    if is_cached and processes.devices > 1:
         raise UsageError(f"--cache-features works with one device, and there are {processes.devices}: omit it")
     if config.tensorboard:
         require_tensorboard()
     check_shards(config.dataset, (*manifest.split("train"), *manifest.split("validation")))
-    return Job(
+    job = Job(
         run=config.run,
         settings=settings,
         manifest=manifest,
@@ -204,6 +206,9 @@ def _make_job(
         tensorboard=config.tensorboard,
         processes=processes,
     )
+    if is_cached and recipe.train_from != HEAD_ONLY and is_cut(recipe.train_from):
+        require_storable(job, recipe.train_from)
+    return job
 
 
 def _is_done(finished: Mapping[str, Any], *, epochs: int, patience: int | None) -> bool:

@@ -12,6 +12,7 @@ from alti2v.model.network.build import TRUNK_LAYERS
 from alti2v.model.network.precision import CHOICES as PRECISION_CHOICES
 from alti2v.model.network.precision import choose_precision
 from alti2v.model.recipes import HEAD_ONLY, NO_AUGMENTATION, RECIPES, Augmentation, Head, Loss, Recipe
+from alti2v.model.training.feature_cache import is_cut
 from alti2v.model.training.frozen_head import head_epochs
 from alti2v.model.training.job import RECIPE_OPTIONS, RunSettings
 from alti2v.option_bounds import require_between, require_choice
@@ -192,7 +193,8 @@ def _with_head_start(config: TrainConfig, recipe: Recipe, *, weights: str, devic
     }
     obstacle = next((words for words, is_there in obstacles.items() if is_there), None)
     if obstacle is None:
-        is_replaced = recipe.head_start and config.frozen_epochs is None and not config.cache_features
+        is_needed = config.cache_features and not is_cut(recipe.train_from)
+        is_replaced = recipe.head_start and config.frozen_epochs is None and not is_needed
         return replace(recipe, frozen_epochs=0) if is_replaced else recipe
     if config.head_start:
         raise UsageError(f"--head-start needs {obstacle}: leave it out")
@@ -222,9 +224,13 @@ def within_budget(
     )
     start = f"head on stored features, {found.head_s / 60:.1f} min; " if recipe.head_start else ""
     if found.train_from != HEAD_ONLY:
-        words = f"{found.epochs:,} epochs from {found.train_from} on, {found.epochs_s / 60:.1f} min"
+        on = " on stored maps" if found.is_stored else ""
+        words = f"{found.epochs:,} epochs from {found.train_from} on{on}, {found.epochs_s / 60:.1f} min"
         recipe = replace(recipe, train_from=found.train_from, epochs=found.epochs)
-        return replace(settings, recipe=recipe), f"plan for the budget: {start}{words}"
+        if found.is_stored:
+            recipe = replace(recipe, augmentation=NO_AUGMENTATION)
+        settings = replace(settings, recipe=recipe, cache_features=found.is_stored)
+        return settings, f"plan for the budget: {start}{words}"
     recipe = replace(
         recipe,
         train_from=HEAD_ONLY,

@@ -27,6 +27,7 @@ RATES = Rates(
         "block4_conv1": 0.39,
         "block5_conv1": 0.09,
     },
+    stores_maps=True,
     is_cpu=True,
 )
 SAMPLES = Samples(train=5_294, validation=500, all=6_694, head=105_880)
@@ -35,12 +36,18 @@ DEPTHS = ("head", "block5_conv1", "block4_conv1", "block3_conv1", "block2_conv1"
 
 @pytest.mark.parametrize(
     ("minutes", "expected"),
-    [(3.0, ("head", 0)), (6.0, ("block5_conv1", 2)), (9.0, ("block4_conv1", 2)), (60.0, ("block1_conv1", 14))],
+    [
+        (2.7, ("head", 0, True)),
+        (3.2, ("block5_conv1", 1, True)),
+        (6.0, ("block5_conv1", 6, True)),
+        (9.0, ("block4_conv1", 2, False)),
+        (60.0, ("block1_conv1", 14, False)),
+    ],
 )
-def test_more_learns_the_more_time_there_is(minutes: float, expected: tuple[str, int]) -> None:
+def test_more_learns_the_more_time_there_is(minutes: float, expected: tuple[str, int, bool]) -> None:
     """A short time is for the head, a longer one for the last blocks, an hour for everything."""
     found = plan_for_budget(RATES, SAMPLES, seconds=60 * minutes, most_epochs=30)
-    assert (found.train_from, found.epochs) == expected
+    assert (found.train_from, found.epochs, found.is_stored) == expected
 
 
 @given(
@@ -48,13 +55,14 @@ def test_more_learns_the_more_time_there_is(minutes: float, expected: tuple[str,
     factor=st.floats(1, 10),
     forward=st.floats(60, 10_000),
     slowdown=st.floats(1, 6),
+    stores_maps=st.booleans(),
     is_cpu=st.booleans(),
 )
 def test_a_plan_fits_and_more_time_never_gives_less(
-    minutes: float, factor: float, forward: float, slowdown: float, is_cpu: bool
+    minutes: float, factor: float, forward: float, slowdown: float, stores_maps: bool, is_cpu: bool
 ) -> None:
     """Every plan takes less than the budget, and with more time no fewer layers learn."""
-    rates = replace(RATES, forward=forward, training=forward / slowdown, is_cpu=is_cpu)
+    rates = replace(RATES, forward=forward, training=forward / slowdown, stores_maps=stores_maps, is_cpu=is_cpu)
     plans = [
         plan_for_budget(rates, SAMPLES, seconds=60 * time, most_epochs=30)
         for time in (minutes, factor * minutes)

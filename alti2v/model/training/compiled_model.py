@@ -23,9 +23,9 @@ from alti2v.model.network.build import (
     set_prior,
 )
 from alti2v.model.network.losses import loss_of, positive_weights
-from alti2v.model.recipes import HEAD_ONLY, NO_AUGMENTATION
+from alti2v.model.recipes import NO_AUGMENTATION
 from alti2v.model.saved_model import read_architecture
-from alti2v.model.training.feature_cache import cut
+from alti2v.model.training.feature_cache import cut, is_cut
 from alti2v.model.training.job import Job, Phase
 
 _COSINE_FLOOR = 0.01  # final learning rate as a share of the peak (JAX-CV: cosine to 1 %)
@@ -39,7 +39,7 @@ class CompiledModel:
         network: The whole network.
         model: Compiled keras.Model over the network's layers; takes the changes of the pictures as a second
             input if the recipe augments.
-        is_cached: True if `model` takes stored features of the frozen backbone instead of pictures.
+        is_cached: True if `model` takes stored features of the frozen layers instead of pictures.
     """
 
     network: Network
@@ -122,9 +122,9 @@ def prepare(job: Job, network: Network, phase: Phase) -> CompiledModel:
     """Freeze the layers that a phase freezes, and compile the network with a new optimizer."""
     recipe = job.recipe
     freeze_before(network, phase.train_from)
-    is_cached = job.settings.cache_features and phase.train_from == HEAD_ONLY
+    is_cached = job.settings.cache_features and is_cut(phase.train_from)
     if is_cached:
-        model = cut(network).head
+        model = cut(network, phase.train_from).head
     elif recipe.augmentation == NO_AUGMENTATION:
         model = network.logits
     else:

@@ -20,7 +20,7 @@ from alti2v.model.budget import Rates
 from alti2v.model.data.pipeline import training_batches
 from alti2v.model.network.build import Network, freeze_before
 from alti2v.model.training.compiled_model import build_for, prepare
-from alti2v.model.training.feature_cache import cut
+from alti2v.model.training.feature_cache import cut, is_storable
 from alti2v.model.training.frozen_head import compile_head, head_epochs
 from alti2v.model.training.job import Job
 
@@ -137,6 +137,7 @@ def measure_rates(job: Job, measurements: Measurements = QUICK_MEASUREMENTS) -> 
         head=head_rate,
         training=measurements.step_rate(compiled.model.train_on_batch, inputs, labels),
         shares=_shares(network) if job.recipe.backbone == "vgg16" else {job.recipe.train_from: 1.0},
+        stores_maps=job.recipe.head_start and is_storable(job, "block5_conv1"),
         is_cpu=measurements.is_cpu(),
     )
 
@@ -181,7 +182,7 @@ def estimate_training(job: Job, measurements: Measurements = MEASUREMENTS) -> Tr
         compiled = prepare(job, network, phase)
         inputs = changed_images
         if compiled.is_cached:
-            trunk = cut(network).trunk
+            trunk = cut(network, phase.train_from).trunk
             training_s += job.train_samples / measurements.step_rate(trunk.predict_on_batch, images)
             inputs = np.asarray(trunk.predict_on_batch(images))
         training_rate = measurements.step_rate(compiled.model.train_on_batch, inputs, labels)

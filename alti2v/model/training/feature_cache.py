@@ -1,6 +1,7 @@
-"""Features of a frozen backbone, computed once and stored in the run, from which the head is trained.
+"""Output of the frozen part of a backbone, computed once and stored in the run, from which the rest is trained.
 
-There is one Parquet file per shard, with its rows in the shard's order.
+There is one Parquet file per shard, with its rows in the shard's order. The output of the whole backbone is
+pooled and float32; feature maps in front of a block that learns are float16.
 """
 
 from __future__ import annotations
@@ -12,52 +13,112 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alti2v.dataset.manifest import Shard
-from alti2v.errors import DamagedError
+from alti2v.errors import DamagedError, UsageError
 from alti2v.model import backend
-from alti2v.model.arrays import Float32Array, Int64Array, Uint8Array
+from alti2v.model.arrays import Int64Array
 from alti2v.model.data.pipeline import drop_padding, multi_hot, ready, shard_pictures
 from alti2v.model.data.shards import SHARDS_IN_FLIGHT, ReadFailure, epoch_order, open_source, row_order
 from alti2v.model.evaluation.frozen_head import FEATURES_COLUMN
+from alti2v.model.network.backbones import PLAIN
 from alti2v.model.network.build import Network
-from alti2v.model.recipes import Head
+from alti2v.model.recipes import HEAD_ONLY, Head
 from alti2v.model.training.job import Job
 from alti2v.records import Progress, ProgressHook
 from alti2v.storage.layout import FEATURES_DIR, METADATA
 from alti2v.storage.publish import make_directory, publish
 from alti2v.storage.table import read_table
 
+# Four shards are in memory at a time, and as many are being read.
+_MOST_SHARD_BYTES = 1_000_000_000
+_CHANNELS = (3, 64, 128, 256, 512)  # of the maps in front of VGG's five blocks
+
 
 @dataclass(frozen=True, slots=True)
-class HeadOnly:
+class CutNetwork:
     """A network cut in two.
 
     Attributes:
-        trunk: keras.Model, pictures -> (B, F), the frozen part.
-        head: keras.Model, (B, F) -> logits, over the network's own layers; the part that learns.
+        trunk: keras.Model, pictures -> (B, F) or feature maps (B, H, W, C), the frozen part.
+        head: keras.Model, the same -> logits, over the network's own layers; the part that learns.
     """
 
     trunk: Any
     head: Any
 
 
-def cut(network: Network) -> HeadOnly:
-    """Cut a network behind its backbone, after pooling or flattening."""
+def cut(network: Network, first: str = HEAD_ONLY) -> CutNetwork:
+    """Cut a network in front of a layer of a plain backbone, or behind the pooled or flattened backbone."""
     keras = backend.keras
-    layer = network.logits.get_layer("pool" if network.architecture.head is Head.POOLED else "flatten")
-    trunk = keras.Model(network.logits.input, layer.output)
-    head = keras.Model(layer.output, network.logits.output, name="alti2v_head")
+    border = _border(network, first)
+    head = keras.Model(border, network.logits.output, name="alti2v_head")
     head.dtype_policy = network.logits.dtype_policy  # tells Keras whether to scale the loss
-    return HeadOnly(trunk=trunk, head=head)
+    return CutNetwork(trunk=keras.Model(network.logits.input, border), head=head)
+
+
+def _border(network: Network, first: str) -> Any:  # noqa: ANN401 - KerasTensor
+    if first != HEAD_ONLY:
+        return network.trunk.get_layer(first).input
+    layer = network.logits.get_layer("pool" if network.architecture.head is Head.POOLED else "flatten")
+    return layer.output
+
+
+def is_cut(train_from: str) -> bool:
+    """Return whether layers are frozen whose output can be stored."""
+    return train_from == HEAD_ONLY or (train_from.endswith("_conv1") and train_from != "block1_conv1")
+
+
+def require_storable(job: Job, first: str) -> None:
+    """Check that the maps in front of a layer can be stored.
+
+    Raises:
+        UsageError: They cannot.
+    """
+    if not is_storable(job, first):
+        raise UsageError(
+            f"--cache-features with --train-from {first} needs a VGG whose maps take at most "
+            f"{_MOST_SHARD_BYTES / 1e9:g} GB for one shard: leave it out, or build with a smaller --shard-samples"
+        )
+
+
+def is_storable(job: Job, first: str) -> bool:
+    """Return whether the maps in front of a layer can be stored: a shard of them is read as a whole."""
+    largest = max(shard.samples for shard in job.manifest.split("train"))
+    return (
+        job.recipe.backbone in PLAIN
+        and largest * _map_bytes(job.manifest.image.size, first) <= _MOST_SHARD_BYTES
+    )
+
+
+def _map_bytes(size: int, first: str) -> int:
+    """Bytes of the map of one picture in front of the first layer of a block of VGG, as it is stored."""
+    block = int(first.removeprefix("block").partition("_")[0])
+    side = size >> (block - 1)
+    return 2 * side * side * _CHANNELS[block - 1]
 
 
 def compute_features(
-    job: Job, network: Network, *, splits: Sequence[str] = ("train",), progress: ProgressHook
+    job: Job,
+    network: Network,
+    *,
+    first: str = HEAD_ONLY,
+    maps: str | None = None,
+    splits: Sequence[str] = ("train",),
+    progress: ProgressHook,
 ) -> tuple[int, int]:
     """Compute the features of every shard of the splits whose file is missing or incomplete.
+
+    Args:
+        job: The training.
+        network: Its network; the layers before `first` are frozen.
+        first: Layer in front of which to cut, or `HEAD_ONLY`.
+        maps: Layer in front of which maps may be stored already, from which to go on; None for no such layer.
+        splits: Splits whose features are needed.
+        progress: Called after each shard.
 
     Returns:
         Number of pictures whose features this call computed, and the size of all files in bytes.
@@ -66,49 +127,66 @@ def compute_features(
         DamagedError: A picture cannot be read.
         StorageError: The features cannot be written.
     """
-    trunk = cut(network).trunk
-    folder = job.run / FEATURES_DIR
-    make_directory(folder)
+    trunk = cut(network, first).trunk
+    make_directory(_file(job, job.manifest.shards[0], first).parent)
     done, computed, size = 0, 0, 0
     total = sum(job.manifest.samples(split) for split in splits)
     sources = [open_source(job.dataset, split) for split in splits]
     for source, shard in [(one, shard) for one in sources for shard in one.shards]:
-        file = folder / f"{shard.name}.parquet"
+        file = _file(job, shard, first)
         if not _is_whole(file, rows=shard.samples):
-            batches = shard_pictures(source, shard, batch_size=job.recipe.batch_size)
+            stored = None if maps is None else _file(job, shard, maps)
+            if maps is not None and stored is not None and _is_whole(stored, rows=shard.samples):
+                shape = _border(network, maps).shape[1:]
+                batches = _stored_maps(stored, shape, batch_size=job.recipe.batch_size)
+                model = backend.keras.Model(_border(network, maps), _border(network, first))
+            else:
+                batches = shard_pictures(source, shard, batch_size=job.recipe.batch_size)
+                model = trunk
             labels = read_table(job.dataset / shard.name.metadata, METADATA, columns=["labels"])["labels"]
             computed += shard.samples
-            publish(file, functools.partial(_write, trunk=trunk, batches=batches, labels=labels))
+            dtype = np.float32 if first == HEAD_ONLY else np.float16
+            publish(file, functools.partial(_write, trunk=model, batches=batches, labels=labels, dtype=dtype))
         done, size = done + shard.samples, size + file.stat().st_size
         progress(Progress(stage="features", done=done, total=total, unit="pictures"))
     return computed, size
 
 
 def cached_batches(
-    job: Job, *, epoch: int, batch_size: int | None = None, skip_batches: int = 0, failure: ReadFailure
+    job: Job,
+    *,
+    epoch: int,
+    first: str = HEAD_ONLY,
+    shape: Sequence[int] = (-1,),
+    batch_size: int | None = None,
+    skip_batches: int = 0,
+    failure: ReadFailure,
 ) -> Any:  # noqa: ANN401 - tf.data.Dataset
     """Make the batches of `training_batches` with features in place of pictures, and without augmentation.
 
     Args:
         job: The training.
         epoch: Number of the epoch, from 0.
+        first: Layer in front of which the network is cut, or `HEAD_ONLY`.
+        shape: Shape of the stored features of one picture.
         batch_size: Samples in a batch; None for the recipe's.
         skip_batches: Number of batches to skip at the start of the epoch.
         failure: Holder for an exception of ours inside the graph (`read_errors.reading_errors`).
 
     Returns:
-        tf.data.Dataset of (features (B, F) float32, labels (B, T) float32), of known length.
+        tf.data.Dataset of (features (B, *shape), labels (B, T) float32), of known length.
     """
     tf = backend.tf
     shards = job.manifest.split("train")
     order = epoch_order(job.settings.seed, epoch, len(shards))
     tags = len(job.tags)
-    width = _width(job, shards[0])
+    width = _width(_file(job, shards[0], first))
+    dtype = tf.float32 if first == HEAD_ONLY else tf.float16
 
-    rows = failure.hold(lambda number: _read(job, shards[int(number)], epoch=epoch))
+    rows = failure.hold(lambda number: _read(job, shards[int(number)], first, epoch=epoch))
 
     def samples(number: Any) -> Any:  # noqa: ANN401 - tensors
-        features, values, starts = tf.numpy_function(rows, [number], [tf.float32, tf.int64, tf.int64])
+        features, values, starts = tf.numpy_function(rows, [number], [dtype, tf.int64, tf.int64])
         features.set_shape([None, width])
         values.set_shape([None])
         starts.set_shape([None])
@@ -119,16 +197,35 @@ def cached_batches(
     data = data.interleave(samples, cycle_length=SHARDS_IN_FLIGHT, block_length=1)
     size = batch_size or job.recipe.batch_size
     data = data.skip(skip_batches * size).batch(size)
-    data = data.map(lambda features, labels: (features, tf.cast(drop_padding(labels), tf.float32)))
+    data = data.map(
+        lambda features, labels: (
+            tf.reshape(features, (-1, *shape)) if first != HEAD_ONLY else features,
+            tf.cast(drop_padding(labels), tf.float32),
+        )
+    )
     data = data.apply(tf.data.experimental.assert_cardinality(-(-job.train_samples // size) - skip_batches))
     return ready(data)
 
 
-def _write(path: Path, *, trunk: Any, batches: Iterator[Uint8Array], labels: pa.ChunkedArray) -> None:  # noqa: ANN401
+def _stored_maps(file: Path, shape: Sequence[int], *, batch_size: int) -> Iterator[npt.NDArray[Any]]:
+    with pq.ParquetFile(file, page_checksum_verification=True) as maps:
+        for part in maps.iter_batches(batch_size, columns=[FEATURES_COLUMN]):
+            yield part.column(0).flatten().to_numpy().reshape(len(part), *shape)
+
+
+def _write(
+    path: Path,
+    *,
+    trunk: Any,  # noqa: ANN401 - keras.Model
+    batches: Iterator[npt.NDArray[Any]],
+    labels: pa.ChunkedArray,
+    dtype: type[np.float32 | np.float16],
+) -> None:
     """Write a shard's features and label indices, one row group per batch."""
     writer, row = None, 0
     for images in batches:
-        features = np.asarray(trunk.predict_on_batch(images), np.float32)  # (B, F)
+        features = np.asarray(trunk.predict_on_batch(images), np.float32).reshape(len(images), -1)  # (B, F)
+        features = features.astype(dtype)
         column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1])
         batch_labels = labels.slice(row, len(images)).cast(pa.list_(pa.int32()))
         table = pa.table({FEATURES_COLUMN: column, "labels": batch_labels})
@@ -139,9 +236,9 @@ def _write(path: Path, *, trunk: Any, batches: Iterator[Uint8Array], labels: pa.
         writer.close()
 
 
-def _read(job: Job, shard: Shard, *, epoch: int) -> tuple[Float32Array, Int64Array, Int64Array]:
+def _read(job: Job, shard: Shard, first: str, *, epoch: int) -> tuple[npt.NDArray[Any], Int64Array, Int64Array]:
     """Read the features (N, F), the label indices of all rows in one (L,), and their offsets (N + 1,)."""
-    file = job.run / FEATURES_DIR / f"{shard.name}.parquet"
+    file = _file(job, shard, first)
     try:
         table = pq.read_table(file, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as exc:
@@ -165,6 +262,11 @@ def _is_whole(file: Path, *, rows: int) -> bool:
         return False
 
 
-def _width(job: Job, shard: Shard) -> int:
-    schema = pq.read_schema(job.run / FEATURES_DIR / f"{shard.name}.parquet")
+def _file(job: Job, shard: Shard, first: str) -> Path:
+    folder = job.run / FEATURES_DIR
+    return (folder if first == HEAD_ONLY else folder / first) / f"{shard.name}.parquet"
+
+
+def _width(file: Path) -> int:
+    schema = pq.read_schema(file)
     return int(schema.field(FEATURES_COLUMN).type.list_size)

@@ -49,7 +49,10 @@ def train_frozen_head(job: Job, network: Network, *, progress: ProgressHook) -> 
         StorageError: The run cannot be written.
     """
     splits = [split for split in SPLITS if job.manifest.samples(split)]
-    computed, _ = compute_features(job, network, splits=splits, progress=progress)
+    maps = job.recipe.train_from if job.settings.cache_features else None
+    if maps is not None:  # the features follow from them, with one pass over the pictures for both
+        compute_features(job, network, first=maps, progress=progress)
+    computed, _ = compute_features(job, network, maps=maps, splits=splits, progress=progress)
     model = cut(network).head
     epochs = head_epochs(job.train_samples)
     compile_head(model, job, steps=epochs * -(-job.train_samples // _BATCH_SIZE))

@@ -114,7 +114,7 @@ class _Loop:
         self._progress = progress
         self._clock = clock
         self._now_s = self._saved_s = clock()
-        self._has_features = False
+        self._has_features: set[str] = set()  # by the layer that the network is cut in front of
 
     def run(self) -> Validation | None:
         """Train to the end.
@@ -130,7 +130,7 @@ class _Loop:
             if job.phase_of(epoch) != position.stage:
                 position.stage = job.phase_of(epoch)
                 self._compiled = prepare(job, self._compiled.network, job.phases[position.stage])
-            if self._compiled.is_cached and not self._has_features:
+            if self._compiled.is_cached and self._train_from not in self._has_features:
                 self._compute_features()
             if position.step < (epoch + 1) * job.steps_per_epoch:
                 self._train_epoch(epoch)
@@ -202,7 +202,14 @@ class _Loop:
     def _batches(self, epoch: int, skipped: int, failure: ReadFailure) -> Any:  # noqa: ANN401 - tf.data.Dataset
         job = self._job
         if self._compiled.is_cached:
-            return cached_batches(job, epoch=epoch, skip_batches=skipped, failure=failure)
+            return cached_batches(
+                job,
+                epoch=epoch,
+                first=self._train_from,
+                shape=self._compiled.model.input.shape[1:],
+                skip_batches=skipped,
+                failure=failure,
+            )
         return training_batches(
             job.dataset,
             batch_size=job.recipe.batch_size,
@@ -214,18 +221,24 @@ class _Loop:
             failure=failure,
         )
 
+    @property
+    def _train_from(self) -> str:
+        return self._job.phases[self._position.stage].train_from
+
     def _compute_features(self) -> None:
         """Compute the features of every picture once, and report the time that this costs and saves."""
         job = self._job
         begun_s = self._clock()
-        computed, size = compute_features(job, self._compiled.network, progress=self._progress)
+        computed, size = compute_features(
+            job, self._compiled.network, first=self._train_from, progress=self._progress
+        )
         passed_s = self._clock() - begun_s
-        self._has_features = True
+        self._has_features.add(self._train_from)
         line = f"features of {job.train_samples:,} pictures are already stored, {size / 1e6:,.1f} MB"
         if computed:
             line = (
                 f"features of {computed:,} pictures: {passed_s:,.0f} s now, {size / 1e6:,.1f} MB in all; "
-                f"each of the {job.phases[0].epochs} epochs that train the head alone saves about "
+                f"each of the {job.phases[self._position.stage].epochs} epochs that use them saves about "
                 f"{passed_s * job.train_samples / computed:,.0f} s"
             )
         self._progress(

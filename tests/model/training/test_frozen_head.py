@@ -20,11 +20,11 @@ from alti2v.model.budget import Rates
 from alti2v.model.evaluate import EvalConfig, evaluate
 from alti2v.model.evaluation.frozen_head import FrozenHead, read_frozen_head, write_frozen_head
 from alti2v.model.network.build import Architecture, build_network
-from alti2v.model.recipes import MODERN, RECIPES, Head
+from alti2v.model.recipes import MODERN, NO_AUGMENTATION, RECIPES, Head
 from alti2v.model.saved_model import load_model
 from alti2v.model.train import TrainConfig, train
 from alti2v.model.train_config import resolve_settings
-from alti2v.model.training import frozen_head
+from alti2v.model.training import feature_cache, frozen_head
 from alti2v.model.training.estimate import measure_rates
 from alti2v.model.training.frozen_head import head_epochs
 from alti2v.model.training.initial_weights import mismatch
@@ -190,10 +190,54 @@ def test_large_datasets_get_fewer_passes() -> None:
     assert [head_epochs(count) for count in (50, 5_294, 50_000, 1_500_000)] == [6, 6, 4, 1]
 
 
+def test_the_last_block_learns_from_stored_maps(dataset: Path, weights: str, tmp_path: Path) -> None:
+    """From stored maps the last block learns what it learns from pictures; earlier blocks stay as they are."""
+    fields = {"train_from": "block5_conv1", "augmentation": NO_AUGMENTATION, "learning_rate": 1e-3, "epochs": 2}
+    lines: list[Progress] = []
+    train(config(dataset, tmp_path / "pictures", weights=weights, **fields))
+    stored = config(dataset, tmp_path / "maps", weights=weights, cache_features=True, **fields)
+    train(stored, progress=lines.append)
+    first = build_network(
+        Architecture(size=32, tags=6, head=Head.POOLED, features=16, dropout=0.0), seed=77
+    ).trunk
+    by_pictures, by_maps = (load_model(tmp_path / name).network for name in ("pictures", "maps"))
+
+    for layer in by_maps.layers:
+        if layer.name in ("block4_conv3", "block5_conv3", "logits"):
+            np.testing.assert_allclose(layer.kernel, by_pictures.get_layer(layer.name).kernel, atol=2e-3)
+    np.testing.assert_array_equal(
+        by_maps.get_layer("block4_conv3").kernel, first.get_layer("block4_conv3").kernel
+    )
+    changed = np.abs(by_maps.get_layer("block5_conv3").kernel - first.get_layer("block5_conv3").kernel).max()
+    assert changed > 1e-3
+    assert len(list((tmp_path / "maps" / "features" / "block5_conv1").iterdir())) == 2
+    assert any("already stored" in one.milestone for one in lines)  # since the head start
+    assert evaluate(EvalConfig(run=tmp_path / "maps", min_positives=1)).frozen_head is not None
+
+
+def test_maps_that_are_too_large_are_refused(
+    dataset: Path, weights: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """A shard of maps that would not fit into memory is refused with what to do, before anything is written."""
+    monkeypatch.setattr(feature_cache, "_MOST_SHARD_BYTES", 10_000)
+    with pytest.raises(UsageError, match=r"at most .* GB for one shard: .* smaller --shard-samples"):
+        train(
+            config(dataset, tmp_path / "run", weights=weights, train_from="block5_conv1", cache_features=True)
+        )
+    assert not (tmp_path / "run").exists()
+
+
 def rates(**fields: Any) -> Rates:
     """A machine on which the head start of these datasets takes 0.1 s and an epoch of the whole network 1 s."""
     shares = {"block1_conv1": 1.0, "block5_conv1": 0.1}
-    known = {"input": 1e6, "forward": 1_000.0, "head": 10_000.0, "training": 24.0, "shares": shares}
+    known = {
+        "input": 1e6,
+        "forward": 1_000.0,
+        "head": 10_000.0,
+        "training": 24.0,
+        "shares": shares,
+        "stores_maps": True,
+    }
     return Rates(**{**known, "is_cpu": True, **fields})
 
 
