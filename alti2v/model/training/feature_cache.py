@@ -81,7 +81,7 @@ def require_storable(job: Job, first: str) -> None:
     if not is_storable(job, first):
         raise UsageError(
             f"--cache-features with --train-from {first} needs a VGG whose maps take at most "
-            f"{_MOST_SHARD_BYTES / 1e9:g} GB for one shard: leave it out, or build with a smaller --shard-samples"
+            f"{_MOST_SHARD_BYTES / 1e9:g} GB for one shard: omit it, or build with a smaller --shard-samples"
         )
 
 
