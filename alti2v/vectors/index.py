@@ -162,7 +162,8 @@ def open_index(folder: Path) -> Index:
     try:
         origin = from_json(Origin, description["origin"], form=Form(description["origin"]["form"]))
         reader = faiss.read_index_binary if origin.form is Form.BINARY else faiss.read_index
-        made = reader(str(folder / INDEX_VECTORS_FILE))
+        # Mapped, so that the vectors of a whole board need not fit into memory.
+        made = reader(str(folder / INDEX_VECTORS_FILE), faiss.IO_FLAG_MMAP)
         index = from_json(
             Index,
             {**facts, "faiss_index": None, "origin": None, "folder": None},

@@ -117,6 +117,8 @@ def _looked(ids: np.ndarray, hashes: np.ndarray, thumbnails: np.ndarray) -> pa.T
         "size": pa.array(np.full(len(ids), 12_000)),
         "source_width": pa.array(np.full(len(ids), 1000, np.int32)),
         "source_height": pa.array(np.full(len(ids), 1230, np.int32)),
+        "width": pa.array(np.full(len(ids), 224, np.int32)),
+        "height": pa.array(np.full(len(ids), 224, np.int32)),
         THUMBNAIL_COLUMN.name: pa.array([thumbnail.tobytes() for thumbnail in thumbnails], pa.binary()),
         **{
             column.name: pa.array(values.view(np.int64))

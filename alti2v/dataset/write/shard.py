@@ -63,8 +63,9 @@ SHARD_PLAN = Table(
 )
 # Position and checksum of a prepared picture.
 PLACE_COLUMNS = ("chunk", "chunk_offset", "crc32")
-# Columns of a shard's plan that come with the prepared pictures.
-PREPARED_COLUMNS = ("sha256", "size", "source_width", "source_height", *PLACE_COLUMNS)
+# Columns of a shard's plan that come with the prepared pictures, and all that a plan takes from them.
+_COPIED_COLUMNS = ("sha256", "size", "source_width", "source_height", *PLACE_COLUMNS)
+PREPARED_COLUMNS = (*_COPIED_COLUMNS, "width", "height")
 _METADATA_COLUMNS = [column.name for column in METADATA.columns if column.name != "offset"]
 # Fields of a sample's JSON, with Hugging Face's names of their types. Every sample has all keys, without nulls
 # and lists, because `datasets` infers the types from the first five samples of a shard (datasets#7549).
@@ -179,7 +180,7 @@ def _shard_plan(
     for number, category in enumerate(CATEGORIES):
         of_category = tags.keep(samples.table.categories == number)
         columns[category.tags_column] = of_category.named(names)
-    for name in PREPARED_COLUMNS:
+    for name in _COPIED_COLUMNS:
         columns[name] = prepared.column(name)
     return pa.table(columns)
 
