@@ -57,6 +57,13 @@ netrc_option = click.option(
 @click.option(
     "--exclude", metavar="TAG", multiple=True, default=(), help="Leave out posts with this tag. Repeatable."
 )
+@click.option(
+    "--list-from",
+    type=LOCAL_PATH,
+    metavar="TABLE",
+    default=None,
+    help="List the posts of this table (Parquet, CSV, JSON lines) in the place of the board's own listing.",
+)
 @click.option("--limit", type=int, default=None, help="Maximum number of posts, newest first. Default: all.")
 @click.option(
     "--files",

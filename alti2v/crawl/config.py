@@ -39,6 +39,7 @@ class CrawlConfig:
         min_id, max_id: Inclusive bounds of ids; None for no bound.
         min_score: Minimum score; None for any.
         exclude: Tags that no post may have; `*` matches any characters.
+        list_from: Table of posts to list in the place of the board's own listing; None to ask the board.
         limit: Maximum number of posts in the store, newest first; None for all.
         files: "sample" (about 850 px wide), "original", or "none" to list only; a later run with one of the
             others downloads the files.
@@ -76,6 +77,7 @@ class CrawlConfig:
     max_id: int | None = None
     min_score: int | None = None
     exclude: tuple[str, ...] = ()
+    list_from: Path | None = None
     limit: int | None = None
     files: str = "sample"
     rate: float = 4.0
@@ -140,6 +142,16 @@ class CrawlConfig:
                     f"exclude is {tag!r}: give one tag, without a leading minus and without spaces"
                 )
 
+        if self.list_from is not None and (
+            self.search or self.refresh is not None or self.retry_failed is not None
+        ):
+            raise UsageError(
+                "list-from takes the place of the board's listing: leave out tags, refresh and retry-failed"
+            )
+        if self.list_from is not None and not self.list_from.is_file():
+            raise UsageError(
+                f"{self.list_from} is not a file: give a table of posts (Parquet, CSV or JSON lines)"
+            )
         if self.refresh is not None and self.retry_failed is not None:
             raise UsageError("refresh and retry-failed cannot be combined: run one after the other")
         if self.files == "none" and self.retry_failed is not None:

@@ -28,6 +28,7 @@ from alti2v.crawl.download.pipeline import DownloadPipeline
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.results import Purpose
 from alti2v.crawl.http.retry import HEALABLE, FailKind
+from alti2v.crawl.importing.listed_table import list_table
 from alti2v.crawl.listing.account import with_term_limit
 from alti2v.crawl.listing.api import Api
 from alti2v.crawl.listing.detect import detect
@@ -296,15 +297,20 @@ class _Run:
         config = self._config
         with contextlib.suppress(StoppedError):
             try:
-                await report_api_rules(api)
-                self._display.board_count = await read_board_count(api, config)
-                self._missing += await list_all_posts(
-                    api, config, on_page=self._on_page, on_progress=self._on_progress
-                )
+                await self._list_posts(api)
             finally:
                 self._display.listing_ended = True
                 pipeline.end_listing()
             self._missing += await read_tags(api, config, on_progress=self._on_progress)
+
+    async def _list_posts(self, api: Api) -> None:
+        config = self._config
+        if config.list_from is not None:
+            await list_table(api, config, on_page=self._on_page)
+            return
+        await report_api_rules(api)
+        self._display.board_count = await read_board_count(api, config)
+        self._missing += await list_all_posts(api, config, on_page=self._on_page, on_progress=self._on_progress)
 
     async def _download(self, pipeline: DownloadPipeline) -> None:
         if self._wants_files:

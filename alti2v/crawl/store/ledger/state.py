@@ -21,6 +21,7 @@ class StateKey(StrEnum):
     EXPORTED_HISTORY = "exported_history"  # number of changes in the exported history
     EXPORTED_REPLACED = "exported_replaced"  # number of rows in the exported table of replaced files
     WRITTEN = "written"  # + name: SHA-256 of a table of tag relations
+    LISTED_TABLE = "listed_table"  # size and time of the table that posts were listed from
     ID_BOARD = "id_board"  # site whose numbers are the ids of imported posts
     PUBLISHED = "published"  # + name: SHA-256 of an uploaded table, size of an uploaded tar file
 
