@@ -43,3 +43,14 @@ def test_tags_that_only_look_odd_stay_as_they_are(tag: str) -> None:
 def test_a_table_has_one_line_for_each_row() -> None:
     """Rows end in a line feed; missing values are empty cells."""
     assert csv_table([("id", "tag"), (1, "ä"), (2, "")]) == "id,tag\n1,ä\n2,\n".encode()
+
+
+def test_pandas_keeps_tags_that_look_like_missing_values() -> None:
+    """With the arguments that docs/READING.md names; its defaults would lose three tags of real boards."""
+    pandas = pytest.importorskip("pandas")
+    names = ["null", "NaN", "None", "N/A", "=_="]
+    table = csv_table([("name", "f1"), *((name, 0.5) for name in names), ("solo", "")])
+    read = pandas.read_csv(io.BytesIO(table), keep_default_na=False, na_values=[""])
+
+    assert read["name"].tolist() == [*names, "solo"]
+    assert read["f1"].isna().tolist() == [False] * len(names) + [True]
