@@ -173,7 +173,7 @@ def bars(console: Console) -> Iterator[ProgressHook]:
                 total=progress.total,
                 amount=_amount(progress, "/"),
                 rate="" if not speed else _rate(speed, progress.unit),
-                counts=[f"{one_line(name)} {_number(value)}" for name, value in progress.counts.items()],
+                counts=[one_line(f"{name} {_number(value)}") for name, value in progress.counts.items()],
                 note=one_line(progress.note),
             )
 
