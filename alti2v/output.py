@@ -102,11 +102,13 @@ def standard_streams() -> Iterator[None]:
     """Let the streams of the block fail in one documented way.
 
     A failure of standard output is a StorageError, or a ReaderGoneError if the reading program has ended. A
-    failure of standard error changes nothing: messages are lost. Closed streams count as such failures.
-    Characters that standard output cannot encode become escapes.
+    failure of standard error changes nothing: messages are lost. Closed streams count as such failures, and a
+    closed standard input is empty. Characters that standard output cannot encode become escapes.
     """
     _open_closed_descriptors()
-    before = sys.stdout, sys.stderr
+    before = sys.stdin, sys.stdout, sys.stderr
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - held until exit
     out = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - held until exit
     errors = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     if hasattr(out, "reconfigure"):
@@ -116,7 +118,7 @@ def standard_streams() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stdout, sys.stderr = before
+        sys.stdin, sys.stdout, sys.stderr = before
 
 
 class _GuardedStream:

@@ -139,6 +139,19 @@ def test_a_reader_that_has_ended_is_no_failure(redirection: str) -> None:
     assert b"Exception" not in finished.stderr
 
 
+def test_a_closed_standard_input_is_an_empty_list(tmp_path: Path) -> None:
+    """As if nothing had been listed: one line, no traceback."""
+    finished = subprocess.run(
+        ["/bin/bash", "-c", f'{sys.executable} -m alti2v tag "$0" - 0<&-', str(tmp_path)],
+        capture_output=True,
+        check=False,
+    )
+
+    assert finished.returncode in (1, 2)
+    assert b"Traceback" not in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1
+
+
 def test_help_into_a_closed_pipe_is_quiet() -> None:
     """Also what click prints."""
     finished = subprocess.run(

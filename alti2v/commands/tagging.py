@@ -126,8 +126,8 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
     """Tag pictures with a MODEL.
 
     MODEL is a RUN, an exported folder, or a tagger of any family in docs/MODELS.md. PATH is a file, a folder
-    (searched recursively), a pattern, or - for a list on standard input. Pictures that cannot be tagged
-    are listed on standard error and skipped; the exit status is then 1.
+    (searched recursively), a pattern, or - for a list on standard input, one a line or separated by NUL.
+    Pictures that cannot be tagged are listed on standard error and skipped; the exit status is then 1.
     """
     from alti2v.model.evaluation.thresholds import Rule
     from alti2v.model.tag import TagConfig, tag_files
