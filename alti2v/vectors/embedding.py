@@ -94,7 +94,7 @@ class EmbedReport:
         out: File of vectors.
         pictures: Number of pictures found.
         embedded: Number of pictures embedded by this run.
-        skipped: Number of pictures that were in the file already.
+        skipped: Number of pictures that were in the file already, or given before.
         failed: Kind of problem -> number of pictures.
         unread: Suffix -> number of pictures in folders whose format is not read; not counted in `pictures`.
         rows: Number of pictures in the file, including those of earlier runs.
@@ -213,13 +213,15 @@ def _digests(files: Iterable[Path]) -> npt.NDArray[np.bytes_]:
 def _waiting(
     sources: Iterable[tuple[str, Source]], done: npt.NDArray[np.bytes_], tally: Tally
 ) -> Iterator[tuple[str, Source]]:
-    """Select the pictures that are not done."""
+    """Select the pictures that are not done, each once however often it was given."""
+    given: set[bytes] = set()  # a million pictures take about 100 MB
     for key, source in sources:
-        digest = np.bytes_(_digest(key))
-        place = int(np.searchsorted(done, digest))
-        if place < len(done) and done[place] == digest:
+        digest = _digest(key)
+        place = int(np.searchsorted(done, np.bytes_(digest)))
+        if digest in given or (place < len(done) and done[place] == digest):
             tally.skip()
         else:
+            given.add(digest)
             yield key, source
 
 

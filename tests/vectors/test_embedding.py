@@ -105,6 +105,14 @@ def test_new_pictures_are_added(model: Path, art: Path, tmp_path: Path) -> None:
     assert (again.skipped, again.embedded, again.rows) == (17, 0, 17)
 
 
+def test_a_picture_that_is_given_twice_has_one_row(model: Path, art: Path, tmp_path: Path) -> None:
+    """By itself, in its folder and by a pattern."""
+    inputs = (art / "red1.png", art, Path(f"{art}/*.png"))
+    report = embedded(model, tmp_path / "v.parquet", *inputs)
+
+    assert (report.embedded, report.skipped, report.rows) == (16, 17, 16)
+
+
 def test_a_dataset_is_embedded_as_it_was_seen_in_training(model: Path, tmp_path: Path) -> None:
     """All sides of a dataset, by key; its pictures are not encoded a second time."""
     dataset = write_squares(tmp_path / "dataset", train=20, validation=3, test=4)
