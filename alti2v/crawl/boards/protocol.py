@@ -244,9 +244,12 @@ def skip_reason(post: Post, *, samples: bool = False) -> Skip | None:
         post: Post.
         samples: True if the sample will do, whatever the kind of the original.
     """
-    has_sample = post.sample_url is not None and url_extension(post.sample_url) in PICTURE
     extension = post.file_ext
-    if extension not in PICTURE and not (samples and has_sample):
+    if extension not in PICTURE and not (samples and _has_readable_sample(post)):
         named = {"swf": Skip.FLASH, "zip": Skip.UGOIRA}
         return Skip.VIDEO if extension in VIDEO else named.get(extension, Skip.UNSUPPORTED)
     return Skip.HIDDEN if post.file_url is None and post.sample_url is None else None
+
+
+def _has_readable_sample(post: Post) -> bool:
+    return post.sample_url is not None and url_extension(post.sample_url) in PICTURE

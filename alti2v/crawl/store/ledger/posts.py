@@ -150,9 +150,10 @@ class PostTable:
             else:
                 new[post.id] = post, reason
         self._insert(list(new.values()))
-        for post, reason in new.values():
-            known[post.id] = _Known(post, Status.SKIPPED if reason else Status.PENDING, reason)
         for post, reason in again:
+            if post.id not in known:  # twice on this page
+                first, first_reason = new[post.id]
+                known[post.id] = _Known(first, _status_of(first_reason), first_reason)
             known[post.id] = self._update(known[post.id], post, reason, seen_at)
         return len(new)
 
@@ -444,6 +445,10 @@ def _pending(seq: int, attempts: int, post: Post) -> Pending:
     file_url = post.file_url if post.file_ext in PICTURE else None  # else only the sample is a picture
     request = FileRequest(seq, attempts, sample_url=post.sample_url, file_url=file_url)
     return Pending(post=post, request=request)
+
+
+def _status_of(reason: str) -> Status:
+    return Status.SKIPPED if reason else Status.PENDING
 
 
 def _with_reasons(
