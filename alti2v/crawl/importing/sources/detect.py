@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +18,7 @@ from alti2v.crawl.importing.sources.tar_members import tar_members
 from alti2v.errors import UsageError
 
 _FOLDERS = 200  # looked into
+_LOOKED_AT = 10_000  # names of each
 _DOCUMENTS = 5  # read, because a folder may hold other JSON files
 _MEMBERS = 50  # of a tar file
 
@@ -101,7 +101,7 @@ def look_at(path: Path, *, store: Path) -> Look:
     documents: list[Mapping[str, Any]] = []
     tars: list[Path] = []
     for folder in itertools.islice(folders(path, without=store), _FOLDERS):
-        paths = [Path(os.fsdecode(folder.path + b"/" + file.name)) for file in folder.files]
+        paths = [folder.path_of(name) for name in folder.names[:_LOOKED_AT]]
         pictures = {one.name for one in paths if _suffix(one) in PICTURE_SUFFIXES}
         pictures |= {Path(name).stem for name in pictures}
         suffixes.update(map(_suffix, paths))

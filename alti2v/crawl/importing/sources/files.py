@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 import errno
 import json
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,9 @@ OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class FolderFile:
-    """A file in a folder: its name, why it is not read, its size in bytes, and a text that changes with it."""
+    """A file in a folder: its path, why it is not read, its size in bytes, and a text that changes with it."""
 
-    name: bytes
+    path: Path
     fault: Fault | None
     size: int
     version: str
@@ -29,19 +31,47 @@ class FolderFile:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of a source, and its files by name, sorted.
+    """A folder of a source, and the names of the files in it.
 
     Attributes:
         path: Folder.
         parts: Path from the source to the folder.
-        files: Files, without hidden ones.
+        names: Names of the files without hidden ones, sorted; nothing else, because there may be a million.
         fault: Why it could not be read; None if it could.
     """
 
     path: bytes
     parts: tuple[bytes, ...]
-    files: tuple[FolderFile, ...]
+    names: tuple[bytes, ...]
     fault: Fault | None = None
+
+    def has(self, name: bytes) -> bool:
+        """Return whether there is a file of this name."""
+        position = bisect.bisect_left(self.names, name)
+        return position < len(self.names) and self.names[position] == name
+
+    def beginning_with(self, prefix: bytes) -> Iterator[bytes]:
+        """Return the names that begin so."""
+        first = bisect.bisect_left(self.names, prefix)
+        return takewhile(lambda name: name.startswith(prefix), islice(self.names, first, None))
+
+    def path_of(self, name: bytes) -> Path:
+        """Return the path of a file."""
+        return Path(os.fsdecode(self.path + b"/" + name))
+
+    def file(self, name: bytes) -> FolderFile:
+        """Look at a file."""
+        path = self.path_of(name)
+        try:
+            found = path.lstat()
+        except OSError as exc:
+            return FolderFile(path, unreadable(path, exc), 0, "")
+        fault = None
+        if stat.S_ISLNK(found.st_mode):
+            fault = Fault(ItemFault.LINK, f"{printable(path)} is a symbolic link, which is not followed")
+        elif not stat.S_ISREG(found.st_mode):
+            fault = Fault(ItemFault.NOT_A_FILE, f"{printable(path)} is not a file")
+        return FolderFile(path, fault, found.st_size, f"{found.st_size}:{found.st_mtime_ns}")
 
 
 def folders(root: Path, *, without: Path) -> Iterator[Folder]:
@@ -57,21 +87,19 @@ def folders(root: Path, *, without: Path) -> Iterator[Folder]:
     while waiting:
         parts = waiting.pop()
         path = b"/".join((base, *parts))
-        files, inner = [], []
+        names: list[bytes] = []
+        inner: list[bytes] = []
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
                     if entry.name.startswith(b"."):
                         continue
-                    if entry.is_dir(follow_symlinks=False):
-                        inner.append(entry.name)
-                    else:
-                        files.append(_file(entry))
+                    (inner if entry.is_dir(follow_symlinks=False) else names).append(entry.name)
         except OSError as exc:
             yield Folder(path, parts, (), unreadable(path, exc))
             continue
-        files.sort(key=lambda file: file.name)
-        yield Folder(path, parts, tuple(files))
+        names.sort()
+        yield Folder(path, parts, tuple(names))
         waiting += [
             (*parts, name) for name in sorted(inner, reverse=True) if _identity(path + b"/" + name) != left_out
         ]
@@ -148,19 +176,6 @@ def unreadable(path: Path | bytes, exc: OSError) -> Fault:
 def printable(path: Path | bytes) -> str:
     """Return a path as text; bytes that are not UTF-8 become escapes."""
     return os.fsencode(path).decode(errors="backslashreplace")
-
-
-def _file(entry: os.DirEntry[bytes]) -> FolderFile:
-    try:
-        found = entry.stat(follow_symlinks=False)
-    except OSError as exc:
-        return FolderFile(entry.name, unreadable(entry.path, exc), 0, "")
-    fault = None
-    if stat.S_ISLNK(found.st_mode):
-        fault = Fault(ItemFault.LINK, f"{printable(entry.path)} is a symbolic link, which is not followed")
-    elif not stat.S_ISREG(found.st_mode):
-        fault = Fault(ItemFault.NOT_A_FILE, f"{printable(entry.path)} is not a file")
-    return FolderFile(entry.name, fault, found.st_size, f"{found.st_size}:{found.st_mtime_ns}")
 
 
 def _identity(path: Path | bytes) -> tuple[int, int] | None:

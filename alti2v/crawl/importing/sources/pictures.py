@@ -201,10 +201,9 @@ def _opened(folder: Path | None, store: Path) -> Iterator[PictureSource]:
 def _tars(folder: Path, store: Path) -> Iterator[_Tar]:
     source = folder.resolve().name
     for inner in folders(folder, without=store):
-        for file in inner.files:
-            if file.name.endswith(b".tar") and file.fault is None:
-                path = Path(os.fsdecode(inner.path + b"/" + file.name))
-                yield _Tar(path, item_name(source, *inner.parts, file.name), file.version)
+        for name in inner.names:
+            if name.endswith(b".tar") and (file := inner.file(name)).fault is None:
+                yield _Tar(file.path, item_name(source, *inner.parts, name), file.version)
 
 
 def _indexed(tar: _Tar) -> list[tuple[str, int, int, str | None]] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -44,13 +43,11 @@ def find_tables(root: Path, *, store: Path) -> Sequence[Path]:
 def tables_in(root: Path, *, store: Path) -> Iterator[Path]:
     """Yield the files in a folder that may be tables, in the order of their names."""
     for folder in folders(root, without=store):
-        for file in folder.files:
-            suffix = file.name.rpartition(b".")[2].decode("ascii", "replace").lower()
-            is_metadata = suffix == "json" and file.name.startswith(
-                b"posts"
-            )  # Danbooru2021: lines in posts*.json
-            if file.fault is None and (suffix in TABLE_SUFFIXES or is_metadata):
-                yield Path(os.fsdecode(folder.path + b"/" + file.name))
+        for name in folder.names:
+            suffix = name.rpartition(b".")[2].decode("ascii", "replace").lower()
+            is_metadata = suffix == "json" and name.startswith(b"posts")  # Danbooru2021: lines in posts*.json
+            if (suffix in TABLE_SUFFIXES or is_metadata) and folder.file(name).fault is None:
+                yield folder.path_of(name)
 
 
 def is_of_posts(columns: frozenset[str]) -> bool:

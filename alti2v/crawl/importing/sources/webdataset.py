@@ -7,7 +7,6 @@ is also the form in which img2dataset writes; its tables beside the tar files li
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,18 +37,18 @@ def webdataset_items(root: Path, *, store: Path) -> Iterator[Item]:
         yield from _of_tar(root, item_name(source))
         return
     for folder in folders(root, without=store):
-        names = {file.name for file in folder.files}
-        for file in folder.files:
-            name = item_name(source, *folder.parts, file.name)
-            if not file.name.endswith(b".tar"):
+        for name in folder.names:
+            item = item_name(source, *folder.parts, name)
+            if not name.endswith(b".tar"):
                 continue
+            file = folder.file(name)
             if file.fault is not None:
-                yield Item(name=name, facts=Post(0), problem=file.fault)
+                yield Item(name=item, facts=Post(0), problem=file.fault)
                 continue
-            yield from _of_tar(Path(os.fsdecode(folder.path + b"/" + file.name)), name)
-            table = file.name.removesuffix(b".tar") + b".parquet"
-            if table in names:
-                yield from _not_fetched(Path(os.fsdecode(folder.path + b"/" + table)), name)
+            yield from _of_tar(file.path, item)
+            table = name.removesuffix(b".tar") + b".parquet"
+            if folder.has(table):
+                yield from _not_fetched(folder.path_of(table), item)
 
 
 def _of_tar(tar: Path, name: str) -> Iterator[Item]:
