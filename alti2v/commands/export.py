@@ -73,8 +73,8 @@ def export(
 ) -> None:
     """Export a RUN as ONNX for other programs.
 
-    Writes model.onnx, its table of tags and a model card to the folder OUT. Only runs with the VGG16 backbone
-    can be exported. With --check, checks any such folder against the contract of its format.
+    Writes model.onnx, its table of tags and a model card to the folder OUT. With --check, checks any such
+    folder against the contract of its format.
     """
     if check is not None:
         if run is not None:

@@ -47,7 +47,7 @@ from alti2v.model.onnx.labels import (
 )
 from alti2v.model.onnx.model_card import Facts, model_card
 from alti2v.model.onnx.parity import TOLERANCE, largest_difference
-from alti2v.model.onnx.writer import arrange_outputs, weights_of, write_onnx
+from alti2v.model.onnx.writer import arrange_outputs, head_weights, write_onnx
 from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.model.tagging.selection import DEFAULT_THRESHOLD
 from alti2v.option_bounds import require_choice
@@ -155,17 +155,15 @@ def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) ->
 
     step(0)
     saved = load_model(config.run)
-    if saved.architecture.backbone != "vgg16":
-        raise UsageError(f"{config.run} is a {saved.architecture.backbone}, and only vgg16 can be exported")
     is_whole = format_ in (Format.ONNX, Format.DEEPGHS)  # nothing is added for readers
     dataset = _training_dataset(config, saved)
     ratings = () if is_whole else rating_constants(_rating_counts(config, dataset))
     labels = _labels(config, format_, saved, ratings)
     step(1)
-    weights = arrange_outputs(weights_of(saved.network), labels.rows)
+    weights = arrange_outputs(head_weights(saved.network), labels.rows)
     recipe = replace(ImageRecipe() if dataset is None else dataset.manifest.image, size=saved.size)
     contract = replace(contract, halves_colour=format_ is not Format.ONNX and recipe.halves_colour)
-    model = write_onnx(saved.architecture, weights, contract)
+    model = write_onnx(saved.network, saved.architecture, weights, contract)
     step(2)
     difference = largest_difference(model, contract, labels.rows, saved)
     if not difference <= TOLERANCE:  # also refuses NaN

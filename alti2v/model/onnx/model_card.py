@@ -106,7 +106,8 @@ def model_card(facts: Facts) -> str:
 def _front_matter(facts: Facts) -> list[str]:
     lines = ["---", f"license: {json.dumps(facts.license)}"]
     lines += ["library_name: onnx", "pipeline_tag: image-classification"]
-    lines += ["tags:", "- onnx", "- vgg16", "- multi-label-classification", "- illustration", "- alti2v"]
+    lines += ["tags:", "- onnx", f"- {facts.architecture.backbone}", "- multi-label-classification"]
+    lines += ["- illustration", "- alti2v"]
     if facts.format is not Format.ONNX:
         lines.append("- wd-tagger")
     if facts.metrics is not None:
@@ -140,7 +141,7 @@ def _introduction(facts: Facts) -> list[str]:
     return [
         f"# {as_markdown(facts.name)}",
         "",
-        f"A tagger of illustrations: VGG16 with {facts.architecture.features:,} features, trained by alti2v on "
+        f"A tagger of illustrations: {facts.architecture.backbone} with {facts.architecture.features:,} features, trained by alti2v on "
         f"{facts.train_samples:,} pictures.",
         "",
         f"This folder is for {_READERS[facts.format]}.",
@@ -320,8 +321,11 @@ def _limits(facts: Facts, contract: Contract) -> list[str]:
         "- People forget tags: much of what counts as wrong above is right, and rare tags are learnt worse.",
         "- The pictures that it learnt from belong to their artists; the licence above, if any, speaks of the "
         "model alone.",
-        "- VGG16 is from 2014; newer backbones see more. What is claimed here is that the figures are honest.",
     ]
+    if facts.architecture.backbone == "vgg16":
+        lines.append(
+            "- VGG16 is from 2014; newer backbones see more. What is claimed here is that the figures are honest."
+        )
     if contract.side_px and contract.side_px != facts.architecture.size:
         lines.append(
             f"- The network looks at {facts.architecture.size} px, and smaller details are lost. Clients "

@@ -38,10 +38,17 @@ def random_model(
     tags: tuple[Tag, ...] = TAGS,
     dataset: Path | None = None,
     precision: str = "float32",
+    backbone: str = "vgg16",
 ) -> SavedModel:
     """Make an untrained network in which every weight influences the output."""
     architecture = Architecture(
-        size=size, tags=len(tags), head=head, features=24, dropout=0.1, pixel_scale=1 / 64
+        backbone=backbone,
+        size=size,
+        tags=len(tags),
+        head=head,
+        features=24,
+        dropout=0.1,
+        pixel_scale=1 / 64 if backbone == "vgg16" else 1.0,
     )
     network = build_network(architecture, seed=3, precision=precision).tagger
     rng = np.random.default_rng(5)

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from alti2v.errors import DataError
+from alti2v.errors import DataError, UsageError
 from alti2v.model.onnx import contract, writer
 from alti2v.model.onnx.check_folder import open_session
 from alti2v.model.onnx.contract import CONTRACTS, Format
 from alti2v.model.onnx.labels import cl_labels, deepghs_labels, native_labels, rating_constants, wd_labels
 from alti2v.model.onnx.parity import TOLERANCE, as_trained, largest_difference
 from alti2v.model.onnx.reduction import bicubic_weights
-from alti2v.model.onnx.writer import arrange_outputs, weights_of, write_onnx
+from alti2v.model.onnx.writer import arrange_outputs, head_weights, write_onnx
 from alti2v.model.recipes import Head
 from tests.model.helpers.tiny_run import TAGS, random_model
 
@@ -66,8 +66,9 @@ def bundle() -> Any:
 def onnx_of(bundle: Any, format_: Any) -> Any:
     rows = LABELS[format_].rows
     return write_onnx(
+        bundle.network,
         bundle.architecture,
-        arrange_outputs(weights_of(bundle.network), rows),
+        arrange_outputs(head_weights(bundle.network), rows),
         contract_of(format_),
     )
 
@@ -128,10 +129,28 @@ def test_parity_sees_a_swapped_row_and_a_swapped_colour(bundle: Any) -> None:
     swapped = (*rows[:4], rows[5], rows[4], *rows[6:])
 
     assert largest_difference(model, contract_of(Format.WD), swapped, bundle) > 1e-3
-    weights = dict(weights_of(bundle.network))
-    weights["block1_conv1/kernel"] = weights["block1_conv1/kernel"][:, :, ::-1]
-    turned = write_onnx(bundle.architecture, arrange_outputs(weights, rows), contract_of(Format.WD))
-    assert largest_difference(turned, contract_of(Format.WD), rows, bundle) > 1e-3
+    contract = contract_of(Format.WD)
+    turned = replace(contract, bgr=not contract.bgr)
+    weights = arrange_outputs(head_weights(bundle.network), rows)
+    model = write_onnx(bundle.network, bundle.architecture, weights, turned)
+    assert largest_difference(model, contract, rows, bundle) > 1e-3
+
+
+@pytest.mark.tf
+@pytest.mark.parametrize("backbone", ["resnet50v2", "efficientnetv2s", "convnexttiny"])
+def test_other_backbones_answer_as_in_keras(backbone: str) -> None:
+    """Every layer of the supported networks is written exactly: pictures give the same probabilities."""
+    bundle = random_model(backbone=backbone)
+    for format_ in (Format.ONNX, Format.WD):
+        model = onnx_of(bundle, format_)
+        assert largest_difference(model, contract_of(format_), LABELS[format_].rows, bundle) <= TOLERANCE
+
+
+@pytest.mark.tf
+def test_backbone_with_an_unknown_layer_is_refused() -> None:
+    """The message names the layer and backbones that can be written."""
+    with pytest.raises(UsageError, match=r"SeparableConv2D, which cannot be written .*resnet50v2"):
+        onnx_of(random_model(backbone="xception", size=71), Format.ONNX)
 
 
 @pytest.mark.tf
