@@ -141,7 +141,8 @@ def _introduction(facts: Facts) -> list[str]:
     return [
         f"# {as_markdown(facts.name)}",
         "",
-        f"A tagger of illustrations: {facts.architecture.backbone} with {facts.architecture.features:,} features, trained by alti2v on "
+        f"A tagger of illustrations: {facts.architecture.backbone} with "
+        f"{facts.architecture.features:,} features, trained by alti2v on "
         f"{facts.train_samples:,} pictures.",
         "",
         f"This folder is for {_READERS[facts.format]}.",
@@ -324,7 +325,7 @@ def _limits(facts: Facts, contract: Contract) -> list[str]:
     ]
     if facts.architecture.backbone == "vgg16":
         lines.append(
-            "- VGG16 is from 2014; newer backbones see more. What is claimed here is that the figures are honest."
+            "- VGG16 is from 2014; newer backbones see more. What is claimed is that the figures are honest."
         )
     if contract.side_px and contract.side_px != facts.architecture.size:
         lines.append(
