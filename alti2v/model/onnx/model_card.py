@@ -187,8 +187,7 @@ def _loading(format_: Format, contract: Contract) -> list[str]:
     ways = {
         Format.WD: [
             f"- kohya: `{_KOHYA} --repo_id OWNER/NAME --character_threshold 1.1`, with this folder as "
-            "`MODELS/OWNER_NAME`. Without that threshold the script, as of November 2026, ends with an "
-            "UnboundLocalError as soon as a character passes: export with `--format cl` to get characters.",
+            "`MODELS/OWNER_NAME`. The threshold leaves characters out; below is why.",
             "- ComfyUI-WD14-Tagger: copy `model.onnx` as `NAME.onnx` and `selected_tags.csv` as `NAME.csv` "
             "into its `models` folder.",
             "- taggui: give the path of this folder as the model.",
