@@ -110,9 +110,7 @@ def test_card_without_an_evaluation(exported: Any) -> None:
     assert front["license"] == "other"
     assert "model-index" not in front
     assert "Not judged yet" in text
-    assert (
-        "--repo_id OWNER/NAME --character_threshold 1.1`" in text
-    )
+    assert "--repo_id OWNER/NAME --character_threshold 1.1`" in text
     assert "They say nothing about a picture" in text
     assert f"| general | {TRAINED} | 0.700000 |" in text
     assert r"null as null\_\(tag\)" in text
