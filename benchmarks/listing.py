@@ -4,7 +4,7 @@ The stand-in board and the crawler are separate processes; pacing is off, and ta
 Memory should not depend on the number of posts, and the board should be slower than the crawler. "listing" ends
 with the last post, "whole" includes the Parquet tables. Run:
 
-    python benchmarks/listing.py [--posts 150000 1520000] [--dialect gelbooru]
+    python benchmarks/listing.py [--posts 150000 1520000] [--dialect gelbooru] [--key]
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.support.processes import cpu_s, peak_rss_mb, running_server, stand_in_board
 
+_KEY = "0123456789abcdef" * 4  # as long as Gelbooru's
 _DRAWN = 2_100  # the first pages draw every picture of the board
 
 
@@ -32,11 +33,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--posts", type=int, nargs="+", default=[150_000, 1_520_000])
     parser.add_argument("--dialect", choices=("gelbooru", "danbooru"), default="gelbooru")
+    parser.add_argument("--key", action="store_true", help="send an API key, and search the answers for it")
     parser.add_argument("--folder", type=Path, help="where stores are written; default: a temporary folder")
     parser.add_argument("--as-crawler", nargs=2, metavar=("URL", "STORE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.as_crawler is not None:
-        print(json.dumps(_crawl(*options.as_crawler, dialect=options.dialect)))
+        print(json.dumps(_crawl(*options.as_crawler, dialect=options.dialect, has_key=options.key)))
         return
     results = [_measure(posts, options) for posts in options.posts]
     for name in results[0]:
@@ -51,7 +53,7 @@ def _measure(posts: int, options: argparse.Namespace) -> dict[str, float | str]:
     ):
         _draw_pictures(url, options.dialect)
         before_s = cpu_s(board)
-        command = [sys.executable, __file__, "--dialect", options.dialect]
+        command = [sys.executable, __file__, "--dialect", options.dialect, *(["--key"] if options.key else [])]
         crawler = subprocess.run(
             [*command, "--as-crawler", url, f"{folder}/store"], check=True, stdout=subprocess.PIPE
         )
@@ -73,7 +75,7 @@ def _measure(posts: int, options: argparse.Namespace) -> dict[str, float | str]:
     }
 
 
-def _crawl(url: str, store: str, *, dialect: str) -> dict[str, float]:
+def _crawl(url: str, store: str, *, dialect: str, has_key: bool) -> dict[str, float]:
     """List a board in this process; the listing ends with the last page."""
     from alti2v.crawl.boards.protocol import Dialect
     from alti2v.crawl.crawler import CrawlConfig, crawl_board
@@ -86,6 +88,9 @@ def _crawl(url: str, store: str, *, dialect: str) -> dict[str, float]:
         if progress.done > last[0]:
             last = (progress.done, time.perf_counter(), time.process_time(), peak_rss_mb())
 
+    netrc = Path(f"{store}.netrc")
+    netrc.touch(mode=0o600)
+    netrc.write_text(f"machine 127.0.0.1 login 4711 password {_KEY}\n")
     config = CrawlConfig(
         store=Path(store),
         board=url,
@@ -95,6 +100,7 @@ def _crawl(url: str, store: str, *, dialect: str) -> dict[str, float]:
         api_rate=math.inf,
         tag_categories=False,
         allow_private=True,
+        netrc=netrc if has_key else None,
     )
     report = crawl_board(config, progress=note)
     assert report.complete, report.missing
