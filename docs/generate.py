@@ -47,7 +47,7 @@ escapes; only bytes that are not UTF-8 become the text `\\xe4`). In CSV, an apos
 that a spreadsheet could run as a formula.
 """
 
-# Command -> one worked example; tests/commands/test_examples.py parses all of them and runs the cheap ones.
+# Command -> worked examples, one a line; tests/commands/test_examples.py parses all and runs the cheap ones.
 EXAMPLES = {
     "demo": "alti2v demo --out demo-out --posts 400 --epochs 2",
     "board": "alti2v board --port 8080 --posts 500",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("model", type=LOCAL_PATH)
 @as_json_option
 def describe_model(*, model: Path, as_json: bool) -> None:
-    """Describe a MODEL: what it takes and gives, its tags and its thresholds.
+    """Describe a MODEL: its input, outputs, tags and thresholds.
 
     MODEL is a RUN, an exported folder, or the folder of a tagger of any family that docs/MODELS.md names. It is
     loaded and tried on a white picture.

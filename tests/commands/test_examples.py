@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import shlex
 from pathlib import Path
 
@@ -16,14 +17,14 @@ ROOT = Path(__file__).parents[2]
 RUN = ("stats", "model", "tag", "embed", "search")
 
 
-def examples() -> dict[str, list[str]]:
-    """Return command -> arguments of its example, with the name of the program."""
+def examples() -> dict[str, list[list[str]]]:
+    """Return command -> arguments of each of its examples, with the name of the program."""
     spec = importlib.util.spec_from_file_location("generate_docs", ROOT / "docs" / "generate.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return {name: shlex.split(example) for name, example in module.EXAMPLES.items()}
+    return {name: [shlex.split(line) for line in lines.splitlines()] for name, lines in module.EXAMPLES.items()}
 
 
 def test_every_command_has_an_example() -> None:
@@ -34,10 +35,10 @@ def test_every_command_has_an_example() -> None:
 @pytest.mark.parametrize("name", cli.commands)
 def test_examples_are_valid(name: str) -> None:
     """The program's own parser accepts each example."""
-    program, command, *arguments = examples()[name]
-
-    assert (program, command) == ("alti2v", name)
-    cli.commands[name].make_context(name, arguments)
+    assert examples()[name]
+    for program, command, *arguments in examples()[name]:
+        assert (program, command) == ("alti2v", name)
+        cli.commands[name].make_context(name, arguments)
 
 
 def test_cheap_examples_run(
@@ -53,12 +54,12 @@ def test_cheap_examples_run(
     for colour in ("red", "green", "blue"):
         write_picture(tmp_path / "pictures" / f"{colour}.png", colour)
     monkeypatch.chdir(tmp_path)
-    for name in RUN:
+    for example in itertools.chain.from_iterable(examples()[name] for name in RUN):
         with pytest.raises(SystemExit) as ending:
-            main(examples()[name][1:])
+            main(example[1:])
         printed = capsys.readouterr()
-        assert ending.value.code == 0, (name, printed.err)
-        assert printed.out, name
+        assert ending.value.code == 0, (example, printed.err)
+        assert printed.out, example
 
     assert (tmp_path / "dataset.html").is_file()
     assert (tmp_path / "vectors.parquet").is_file()
