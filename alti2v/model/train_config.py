@@ -147,7 +147,7 @@ def resolve_settings(config: TrainConfig, manifest: Manifest, *, devices: int) -
         precision=(
             begun.precision
             if begun is not None and config.precision == "auto"
-            else choose_precision(config.precision)
+            else choose_precision(config.precision, devices=devices)
         ),
         seed=config.seed,
         cache_features=config.cache_features

@@ -86,7 +86,16 @@ def cached_config(dataset: Path, run: Any, **fields: Any) -> Any:
 
 
 def config(dataset: Path, run: Any, **fields: Any) -> Any:
-    return TrainConfig(**{"dataset": dataset, "run": run, "weights": "none", "checkpoint_s": 1e9, **fields})
+    return TrainConfig(
+        **{
+            "dataset": dataset,
+            "run": run,
+            "weights": "none",
+            "precision": "float32",
+            "checkpoint_s": 1e9,
+            **fields,
+        }
+    )
 
 
 def weights(run: Any) -> Any:

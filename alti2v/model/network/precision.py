@@ -19,18 +19,23 @@ _ROUNDS = 8
 _LOG = logging.getLogger(__name__)
 
 
-def choose_precision(requested: str) -> str:
+def choose_precision(requested: str, *, devices: int = 1) -> str:
     """Resolve "auto": bfloat16 where this machine computes faster in it, else float32.
 
     A GPU is asked for its compute capability. A processor is measured, because the library must support its
     instructions, too; without them bfloat16 is many times slower. If a format is requested that is slower than
-    float32, a warning gives the measured ratio.
+    float32, a warning gives the measured ratio. Several processors are not measured: each could find another.
+
+    Args:
+        requested: One of `CHOICES`.
+        devices: Number of devices that compute together.
     """
     capabilities = _capabilities()
     if requested == "auto":
-        has_gain = (
-            min(capabilities) >= _AMPERE if capabilities else gain_over_float32("bfloat16") >= _WORTHWHILE_GAIN
-        )
+        if capabilities:
+            has_gain = min(capabilities) >= _AMPERE
+        else:
+            has_gain = devices == 1 and gain_over_float32("bfloat16") >= _WORTHWHILE_GAIN
         return "bfloat16" if has_gain else "float32"
     if requested != "float32" and not capabilities:
         gain = gain_over_float32(requested)

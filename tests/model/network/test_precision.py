@@ -24,6 +24,7 @@ def test_a_processor_is_measured(monkeypatch: Any, gain: float, expected: str) -
     monkeypatch.setattr(precision, "_capabilities", list)
     monkeypatch.setattr(precision, "gain_over_float32", lambda _: gain)
     assert choose_precision("auto") == expected
+    assert choose_precision("auto", devices=2) == "float32"
 
 
 @pytest.mark.parametrize(
