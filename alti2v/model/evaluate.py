@@ -6,8 +6,6 @@ predictions; `evaluation.scoring` scores them, and `report.evaluation` writes th
 
 from __future__ import annotations
 
-import csv
-import io
 import platform
 import shlex
 import tempfile
@@ -40,7 +38,7 @@ from alti2v.model.network.precision import choose_precision
 from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.option_bounds import require_between, require_choice
 from alti2v.records import ProgressHook, ignore_progress
-from alti2v.storage.documents import read_text_file
+from alti2v.storage.documents import csv_rows, read_text_file
 from alti2v.storage.layout import EVALUATION_DIR, LOG_FILE, SPLITS
 from alti2v.storage.publish import make_directory, storage_errors
 
@@ -159,12 +157,11 @@ def _read_log(file: Path) -> tuple[Mapping[str, float], ...]:
     if not file.is_file():
         return ()
     try:
-        lines = io.StringIO(read_text_file(file).decode(), newline="")
         return tuple(
             {name: number for name, cell in row.items() if name and (number := _number(cell)) is not None}
-            for row in csv.DictReader(lines)
+            for row in csv_rows(read_text_file(file))
         )
-    except (ValueError, csv.Error) as exc:
+    except ValueError as exc:
         raise DamagedError(f"{file} is not the log of a training ({exc!s:.100}): move it away") from exc
 
 

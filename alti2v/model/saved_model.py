@@ -21,7 +21,7 @@ from alti2v.model.network.weights_file import weight_shapes
 from alti2v.model.recipes import Head
 from alti2v.records import Category, Tag
 from alti2v.storage.directory import DirectoryKind, described_kind, require_plain_files
-from alti2v.storage.documents import from_json, read_text_file
+from alti2v.storage.documents import csv_rows, from_json, read_text_file
 from alti2v.storage.layout import FORMAT_VERSION, MODEL_DIR, MODEL_FILE, MODEL_TAGS_FILE, WEIGHTS_FILE
 from alti2v.storage.publish import make_directory, publish, publish_bytes, publish_json, read_json
 
@@ -239,7 +239,7 @@ def _tags_csv(tags: Sequence[Tag]) -> bytes:
 
 def _read_tags(file: Path) -> tuple[Tag, ...]:
     try:
-        rows = list(csv.DictReader(io.StringIO(read_text_file(file).decode(), newline="")))
+        rows = csv_rows(read_text_file(file))
         if [int(row["index"]) for row in rows] != list(range(len(rows))):
             raise ValueError("the index column is not 0, 1, 2, ...")
         return tuple(
@@ -247,5 +247,5 @@ def _read_tags(file: Path) -> tuple[Tag, ...]:
         )
     except FileNotFoundError as exc:
         raise DamagedError(f"{file} is missing: train again") from exc
-    except (KeyError, TypeError, ValueError, csv.Error) as exc:
+    except (KeyError, TypeError, ValueError) as exc:
         raise DamagedError(f"{file} is not the table of a model's tags ({exc}): train again") from exc

@@ -6,6 +6,9 @@ rather than an exception somewhere in the middle of a command.
 
 from __future__ import annotations
 
+import csv
+import io
+import itertools
 import math
 import os
 import stat
@@ -18,29 +21,47 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 from alti2v.errors import DamagedError
 
 _T = TypeVar("_T")
-MOST_TEXT_BYTES = 1 << 28  # the index of a shard of a million samples has half of them
+# The largest description is below 10 MB. Parsed, a text may take 25 times as much memory as on disk.
+MOST_TEXT_BYTES = 1 << 26
+MOST_ROWS = 1_000_000
 
 
-def read_text_file(path: Path) -> bytes:
-    """Read a JSON or CSV file whole.
+def read_text_file(path: Path, *, most: int = MOST_TEXT_BYTES) -> bytes:
+    """Read a JSON or CSV file of at most `most` bytes whole.
 
     Raises:
         FileNotFoundError: There is no such file.
-        DamagedError: It is not a plain file (a pipe would be waited for), or larger than `MOST_TEXT_BYTES`.
+        DamagedError: It is not a plain file (a pipe would be waited for), or larger.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise DamagedError(f"{path} is not a plain file: restore it from a copy")
-        if status.st_size > MOST_TEXT_BYTES:
+        if status.st_size > most:
             raise DamagedError(
-                f"{path} has {status.st_size:,} bytes, {MOST_TEXT_BYTES:,} are allowed: restore it from a copy"
+                f"{path} has {status.st_size:,} bytes, {most:,} are allowed: restore it from a copy"
             )
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read()
     finally:
         os.close(descriptor)
+
+
+def csv_rows(content: bytes) -> list[dict[str, Any]]:
+    """Parse CSV with a header, UTF-8 with or without a byte order mark; cells that a row lacks are None.
+
+    Raises:
+        ValueError: It is not such a file, or has more than `MOST_ROWS` rows.
+    """
+    lines = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    try:
+        rows = list(itertools.islice(lines, MOST_ROWS + 1))
+    except csv.Error as exc:
+        raise ValueError(str(exc)) from exc
+    if len(rows) > MOST_ROWS:
+        raise ValueError(f"it has more than {MOST_ROWS:,} rows")
+    return rows
 
 
 def from_json(kind: type[_T], document: object, **known: Any) -> _T:  # noqa: ANN401 - values of any field

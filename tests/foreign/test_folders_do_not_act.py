@@ -298,3 +298,17 @@ def test_a_manifest_without_one_of_its_fields_is_damage(here: Path) -> None:
         file.write_text(json.dumps({key: value for key, value in manifest.items() if key != name}))
         with pytest.raises(DamagedError, match=name):
             read_manifest(here / "dataset")
+
+
+def test_sparse_files_of_a_dataset_are_not_read_whole(here: Path) -> None:
+    """A file of 8 TiB without content costs its author nothing."""
+    dataset = here / "dataset"
+    files = ("manifest.json", "tags.parquet", "index/*.json", "index/*.idx", "metadata/*.parquet", "data/*.tar")
+    for name in files:
+        file = next(dataset.glob(name))
+        kept = file.read_bytes()
+        with file.open("wb") as sparse:
+            sparse.truncate(8 << 40)
+        assert exit_status("verify", dataset) == 4, name
+        assert exit_status("stats", dataset) in (0, 4), name
+        file.write_bytes(kept)

@@ -124,11 +124,27 @@ def test_pipes_and_sparse_files_are_not_read(tagger: Path) -> None:
     os.mkfifo(table)
     assert tagged(tagger) == 2
     table.unlink()
-    with table.open("wb") as file:
-        file.truncate(8 << 40)
-    assert tagged(tagger) == 4
     table.write_bytes(kept)
+    for name in ("selected_tags.csv", "thresholds.json", "model.onnx"):
+        before = (tagger / name).read_bytes() if (tagger / name).exists() else b""
+        with (tagger / name).open("wb") as file:
+            file.truncate(8 << 40)
+        assert tagged(tagger) == 4, name
+        assert exit_status("export", "--check", tagger) in (1, 2, 4), name
+        if before:
+            (tagger / name).write_bytes(before)
+        else:
+            (tagger / name).unlink()
     assert tagged(tagger) == 0
+
+
+def test_tables_of_millions_of_rows_are_not_read(tagger: Path) -> None:
+    """Their rows would take a hundred times as much memory as on disk."""
+    table = tagger / "selected_tags.csv"
+    table.write_bytes(table.read_bytes() + b"1,x,0,1\n" * 1_000_001)
+
+    assert tagged(tagger) == 4
+    assert exit_status("export", "--check", tagger) in (1, 4)
 
 
 def _graph(tagger: Path, change: Callable[[Any], None]) -> None:

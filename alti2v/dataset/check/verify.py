@@ -8,6 +8,7 @@ behind a URL are downloaded one at a time.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from alti2v.dataset.versions.publish import is_interrupted, missing_descriptions
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.records import Finding, Progress, ProgressHook, Span, Tag, Verification, ignore_progress
 from alti2v.storage.directory import DESCRIPTION_FILES
+from alti2v.storage.documents import read_text_file
 from alti2v.storage.layout import (
     DATA_DIR,
     DESCRIPTIONS,
@@ -44,7 +46,7 @@ from alti2v.storage.layout import (
     WORK_DIR,
 )
 from alti2v.storage.location import Address, local_copies, open_location, remove, sizes_in
-from alti2v.storage.publish import TEMPORARY_PREFIX, publish_bytes, publish_json, read_json
+from alti2v.storage.publish import TEMPORARY_PREFIX, json_bytes, publish_bytes, publish_json
 from alti2v.storage.remote import Remote, has_folders
 from alti2v.storage.table import content_sha256, read_parts, read_table, row_count
 from alti2v.storage.tar import Member, dali_index, json_index, members
@@ -240,6 +242,8 @@ def _check_indices(folder: Path, shard: Shard, sided: pa.Table | None, *, repair
     """Compare the indices with the tar file; `sided` has the sides of pictures that keep their shape."""
     tar = folder / shard.name.data
     try:
+        if tar.stat().st_size != shard.bytes:
+            return []  # reported by the check of the tar file, and not worth reading to its end
         tar_members = list(members(tar))
     except (DamagedError, OSError):
         return []  # reported by the check of the tar file
@@ -254,12 +258,14 @@ def _check_indices(folder: Path, shard: Shard, sided: pa.Table | None, *, repair
     if index["hash_lfs"] != shard.sha256:
         return []  # reported as well; the indices may be right, and must not be adapted to a damaged file
     findings = []
-    if _json_or_none(folder / shard.name.index) != index:
+    # Other programs may have written it with other spaces.
+    most = 4 * len(json_bytes(index, indent=None))
+    if _json_or_none(folder / shard.name.index, most=most) != index:
         if repair:
             publish_json(folder / shard.name.index, index, indent=None)
         findings.append(Finding(where=shard.name.index, what="does not match its shard", repaired=repair))
     lines = dali_index(tar_members).encode()
-    if _bytes_or_none(folder / shard.name.dali_index) != lines:
+    if _bytes_or_none(folder / shard.name.dali_index, most=len(lines)) != lines:
         if repair:
             publish_bytes(folder / shard.name.dali_index, lines)
         findings.append(Finding(where=shard.name.dali_index, what="does not match its shard", repaired=repair))
@@ -386,12 +392,16 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _json_or_none(path: Path) -> Any:  # noqa: ANN401 - compared, never used
+def _json_or_none(path: Path, *, most: int) -> Any:  # noqa: ANN401 - compared, never used
+    content = _bytes_or_none(path, most=most)
     try:
-        return read_json(path)
-    except (DamagedError, FileNotFoundError):
+        return None if content is None else json.loads(content)
+    except (ValueError, RecursionError):
         return None
 
 
-def _bytes_or_none(path: Path) -> bytes | None:
-    return path.read_bytes() if path.exists() else None
+def _bytes_or_none(path: Path, *, most: int) -> bytes | None:
+    try:
+        return read_text_file(path, most=most)
+    except (DamagedError, FileNotFoundError):
+        return None

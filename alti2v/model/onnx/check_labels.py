@@ -24,6 +24,7 @@ from alti2v.model.onnx.contract import (
     fault_of,
 )
 from alti2v.records import Category
+from alti2v.storage.documents import MOST_ROWS
 
 _SHOWN = 3  # examples in one line
 
@@ -47,6 +48,8 @@ def check_labels(content: bytes, format_: Format) -> ParsedTable:
         text = content.decode()
     except UnicodeDecodeError as exc:
         return ParsedTable((), (f"is not UTF-8 (byte {exc.start}): every reader decodes it as that",))
+    if content.count(b"\n") > MOST_ROWS:
+        return ParsedTable((), (f"has more than {MOST_ROWS:,} lines",))
     if format_ is Format.CL:
         return _check_mapping(text)
     if format_ is Format.DEEPGHS:

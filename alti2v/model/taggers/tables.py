@@ -5,8 +5,6 @@ Row i is output i. Faults are `ValueError`s whose text names the file.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +16,7 @@ import numpy as np
 from alti2v.model.arrays import Float32Array
 from alti2v.model.vocabulary import IGNORED, RATING, OutputTags, make_vocabulary
 from alti2v.records import CATEGORY_OF_CODE, Category
+from alti2v.storage.documents import csv_rows
 
 # Word of a table -> category; those that are no category of boards are facts about the file or the picture.
 CATEGORY_OF_WORD: Mapping[str, str] = {
@@ -186,8 +185,8 @@ def probability(value: object, file: str) -> float:
 
 def _csv_rows(content: bytes, file: str) -> list[dict[str, Any]]:
     try:
-        rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
-    except (UnicodeDecodeError, csv.Error) as exc:
+        rows = csv_rows(content)
+    except ValueError as exc:
         raise ValueError(f"{file} is not the table of a tagger's tags ({exc}): get it again") from exc
     if not rows:
         raise ValueError(f"{file} has no tags: get it again")
