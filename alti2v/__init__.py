@@ -62,7 +62,8 @@ _NAMES_OF = {
     "alti2v.model.export": ("ExportConfig", "ExportReport", "export"),
     "alti2v.model.recipes": ("Augmentation",),
     "alti2v.model.tagging.tagger": ("Tagger", "load_tagger"),
-    "alti2v.model.train": ("TrainConfig", "TrainReport", "train"),
+    "alti2v.model.train": ("TrainReport", "train"),
+    "alti2v.model.train_config": ("TrainConfig",),
     "alti2v.records": ("Finding", "Progress", "ProgressHook", "Verification"),
     "alti2v.report.comparison": ("ComparisonReport", "write_comparison"),
     "alti2v.report.evaluation": ("EvaluationReport", "write_evaluation"),
@@ -125,9 +126,9 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from alti2v.model.recipes import Augmentation as Augmentation
     from alti2v.model.tagging.tagger import Tagger as Tagger
     from alti2v.model.tagging.tagger import load_tagger as load_tagger
-    from alti2v.model.train import TrainConfig as TrainConfig
     from alti2v.model.train import TrainReport as TrainReport
     from alti2v.model.train import train as train
+    from alti2v.model.train_config import TrainConfig as TrainConfig
     from alti2v.records import Finding as Finding
     from alti2v.records import Progress as Progress
     from alti2v.records import ProgressHook as ProgressHook

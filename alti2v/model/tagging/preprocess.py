@@ -71,7 +71,7 @@ class Square:
 
 # How pictures are prepared: as for the dataset that the network was trained on, its JPEG included, or as other
 # people's clients do it.
-Preparation = ImageRecipe | Framing
+Preprocessing = ImageRecipe | Framing
 # A problem stands in the order of the pictures for one that is known to be unusable.
 Source = Path | bytes | Square | Problem
 
@@ -83,7 +83,7 @@ def decoding_threads() -> int:
 
 def prepared_ahead(
     pictures: Iterable[tuple[_P, Source]],
-    preparation: Preparation,
+    preparation: Preprocessing,
     *,
     ahead: int,
     threads: int,
@@ -127,13 +127,13 @@ def prepared_ahead(
                 decoder.stop()
 
 
-def pixels(source: Source, preparation: Preparation) -> Uint8Array | Problem:
+def pixels(source: Source, preparation: Preprocessing) -> Uint8Array | Problem:
     """Prepare one picture: (S, S, 3) uint8 RGB, with a mask (S, S, 4), or the problem with it."""
     with process_decoders().borrowed() as decoder:
         return _pixels(source, preparation, decoder)
 
 
-def _pixels(source: Source, preparation: Preparation, decoder: Decoder) -> Uint8Array | Problem:
+def _pixels(source: Source, preparation: Preprocessing, decoder: Decoder) -> Uint8Array | Problem:
     if isinstance(source, Problem):
         return source
     content = read_picture_file(source) if isinstance(source, Path) else source

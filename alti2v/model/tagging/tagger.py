@@ -29,7 +29,7 @@ from alti2v.model.taggers.run import describe_run
 from alti2v.model.tagging.heatmap import GapHead, HeatMap, heat_map, keras_head, onnx_head
 from alti2v.model.tagging.preprocess import (
     PictureInput,
-    Preparation,
+    Preprocessing,
     Problem,
     Source,
     decoding_threads,
@@ -117,7 +117,7 @@ class Tagger:
         return self.description.vocabulary
 
     @property
-    def preprocessing(self) -> Preparation:
+    def preprocessing(self) -> Preprocessing:
         """Conversion of a picture to what the network takes."""
         return self.description.input.preparation
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from alti2v.errors import UsageError
 from alti2v.model.arrays import Uint8Array
-from alti2v.model.tagging.preprocess import Preparation, Problem, pixels, prepared_ahead, source_of
+from alti2v.model.tagging.preprocess import Preprocessing, Problem, pixels, prepared_ahead, source_of
 from alti2v.pictures.decode import Unusable
 from alti2v.pictures.framing import Framing, letterbox
 from alti2v.pictures.recipe import ImageRecipe
@@ -39,7 +39,7 @@ def encoded(image: Any, form: Any, **saving: Any) -> Any:
     return file.getvalue()
 
 
-def sound_pixels(content: bytes, preparation: Preparation = AS_OURS) -> Uint8Array:
+def sound_pixels(content: bytes, preparation: Preprocessing = AS_OURS) -> Uint8Array:
     prepared = pixels(content, preparation)
     assert not isinstance(prepared, Problem), prepared
     return prepared
