@@ -155,7 +155,7 @@ def test_a_failure_never_shows_the_key(
     """Whatever goes wrong, and whoever repeats the key: messages, log, ledger and other hosts lack it."""
     site, store = board(), tmp_path / "store"
     site.script("/index.php", *[FAILURES[failure](other[0])] * 50)
-    rates = ["--rate", "1000", "--api-rate", "1000", "--allow-private", "--dialect", "gelbooru"]
+    rates = ["--rate", "99", "--api-rate", "99", "--allow-private", "--dialect", "gelbooru"]
 
     arguments = ["crawl", str(store), "--board", site.url, *rates, "--netrc", str(netrc(tmp_path))]
     monkeypatch.setattr("alti2v.crawl.crawler.CrawlConfig", partial(CrawlConfig, retry=QUICK))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from alti2v.crawl.boards.known import base_url, key_names
+from alti2v.crawl.config import CrawlConfig
 from alti2v.crawl.netrc_file import read_api_key
 from alti2v.errors import UsageError
 
@@ -100,3 +101,20 @@ def test_known_boards_have_their_api_hosts() -> None:
     assert base_url("https://rule34.xxx/index.php?page=post&s=list") == "https://api.rule34.xxx"
     assert base_url("gelbooru") == "https://gelbooru.com"
     assert base_url("danbooru") == "https://danbooru.donmai.us"
+
+
+@pytest.mark.parametrize(
+    "board",
+    [
+        "https://gelbooru.com/index.php?page=dapi&s=post&q=index&api_key=k3y-of-mine&user_id=7",
+        "https://danbooru.donmai.us/posts?tags=a&login=me&api_key=k3y-of-mine",
+        "https://me:k3y-of-mine@danbooru.donmai.us",
+        "//me:k3y-of-mine@danbooru.donmai.us",
+    ],
+)
+def test_a_key_in_the_boards_address_is_refused_and_not_repeated(board: str, tmp_path: Path) -> None:
+    """The form in which boards show keys to their users is often pasted; the message says where it belongs."""
+    with pytest.raises(UsageError, match=r"put it into ~/\.netrc and give --netrc") as refused:
+        CrawlConfig(store=tmp_path, board=board)
+
+    assert "k3y-of-mine" not in "".join(traceback.format_exception(refused.value))

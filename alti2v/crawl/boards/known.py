@@ -50,6 +50,9 @@ _OF_A_SEARCH = frozenset(("page", "s", "q", "json", "pid", "limit", "tags", "z",
 _LISTS = frozenset(("list", "post"))
 
 
+_KEY_ADVICE = "leave it out, which keeps it from others' eyes, put it into ~/.netrc and give --netrc"
+
+
 def base_url(board: str) -> str:
     """Return the base address of a board, given its name or any of its URLs, without a trailing slash.
 
@@ -59,6 +62,8 @@ def base_url(board: str) -> str:
     if board in KNOWN_BOARDS:
         return KNOWN_BOARDS[board].base
     parts = _split(board)
+    if parts is None and "@" in board:
+        raise UsageError(f"board {board.rpartition('@')[2]!r} comes with a password: {_KEY_ADVICE}")
     if parts is None:
         names = ", ".join(KNOWN_BOARDS)
         raise UsageError(f"board {board!r} is unknown: give {names}, or the board's http(s):// address")
@@ -86,6 +91,8 @@ def pasted_tags(board: str) -> str:
             f"board {parts.netloc}{parts.path} is a single page: give the board's address and --tags"
         )
     others = [name for name, _ in query if name not in _OF_A_SEARCH]
+    if "api_key" in others:
+        raise UsageError(f"the board's address contains an API key: {_KEY_ADVICE}")
     if others:
         what = ", ".join(dict.fromkeys(others))
         raise UsageError(
