@@ -101,7 +101,7 @@ def test_nothing_there(tmp_path: Path) -> None:
     """A path that does not exist, or holds something else, is refused with the reason."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "unfinished").mkdir()
-    (tmp_path / "unfinished" / "config.json").write_text("{}")
+    (tmp_path / "unfinished" / "config.json").write_text('{"kind": "run"}')
     for name, message in (
         ("no", "does not exist"),
         ("empty", "holds no model"),
