@@ -244,7 +244,7 @@ def _rate(store: Path, work: Path, workers: int, *, checks: bool = True) -> floa
     with open_store(store) as opened:
         posts = load_posts(opened, work)
     columns = (posts.numbers(name).tolist() for name in ("tar", "offset", "size"))
-    md5s = [md5 if checks else "" for md5 in posts.md5s.texts(np.arange(len(posts.ids)))]
+    md5s = [md5 if checks else "" for md5 in posts.md5s().texts(np.arange(len(posts.ids)))]
     by_place = sorted(zip(*columns, posts.ids.tolist(), md5s, strict=True))
     chunks = [
         Chunk(

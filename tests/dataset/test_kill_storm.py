@@ -77,7 +77,10 @@ RANDOM = """
     from pathlib import Path
     from alti2v.dataset import build
     from alti2v.dataset.images import appearance
+    from alti2v.storage import disk_table
     appearance._CHUNK_PICTURES = 8
+    disk_table._BATCH_ROWS, disk_table._RUN_ROWS, disk_table._RUN_BATCH_ROWS = 16, 32, 4
+    build._PLANNED_AT_ONCE = 20
     if __name__ == "__main__":
         store, dataset, workers = sys.argv[1:]
         print("ready", flush=True)
@@ -114,6 +117,7 @@ def test_fifty_kills_at_random_moments(tmp_path: Path) -> None:
             said = errors.read()
         if (target / "manifest.json").exists():
             assert verify_dataset(target).findings == ()
+        assert not [path for path in tmp_path.iterdir() if path.name.startswith(("tmp", "."))]  # nameless
         if output == "done\n":
             assert digests(target) == digests(tmp_path / "whole")
             finished += 1

@@ -6,6 +6,7 @@ survey.parquet holds them without the pictures, so that no later build decodes a
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,7 +42,6 @@ from alti2v.storage.layout import HASH_COLUMNS, SURVEY, SURVEY_FILE, THUMBNAIL_C
 from alti2v.storage.location import Address, local_copy, open_location, sizes_in
 from alti2v.storage.table import read_parts, read_table, schema
 
-APPEARANCE_COLUMNS = [column.name for column in (*HASH_COLUMNS, THUMBNAIL_COLUMN)]
 _RECIPE_KEY = b"alti2v.looks"  # in the metadata of survey.parquet: `prepare.appearance_recipe`
 # About 2 s of work and 4 MB: a kill costs little, and progress is smooth.
 _CHUNK_PICTURES = 256
@@ -112,7 +112,7 @@ class _Chunks:
         tars = tars[order]
         return cls(
             preparation=preparation,
-            md5s=posts.md5s,
+            md5s=posts.md5s(),
             rows=rows[order],
             ids=posts.ids[rows[order]],
             tars=tars,
@@ -193,12 +193,13 @@ def _run(preparation: Preparation, chunks: _Chunks, names: Sequence[str]) -> Non
 
 def index_rows(posts: StorePosts, prepared: DiskTable) -> Iterator[pa.Table]:
     """Yield the rows of survey.parquet for prepared posts."""
+    known = posts.md5s()
     for block in prepared.blocks(
         [name for name in schema(SURVEY).names if name != "source_md5"] + ["has_changed"]
     ):
         rows = np.searchsorted(posts.ids, block["id"].to_numpy())
         # Of a picture that has changed nothing is known for the bytes that will take its place.
-        md5s = pc.if_else(block["has_changed"], "", pa.array(posts.md5s.texts(rows), pa.string()))
+        md5s = pc.if_else(block["has_changed"], "", pa.array(known.texts(rows), pa.string()))
         yield block.append_column("source_md5", md5s).select(schema(SURVEY).names).cast(schema(SURVEY))
 
 
@@ -239,18 +240,25 @@ class AppearanceIndex:
         Raises:
             DamagedError: One has none.
         """
-        hashes = np.empty((len(at), len(HASH_COLUMNS)), np.uint64)
-        first = 0
-        for part in self.rows.picked(at, APPEARANCE_COLUMNS):
-            if pc.any(pc.not_equal(pc.binary_length(part[THUMBNAIL_COLUMN.name]), THUMBNAIL_BYTES)).as_py():
+        for part in self.rows.picked(at, [THUMBNAIL_COLUMN.name]):
+            if pc.any(pc.not_equal(pc.binary_length(part.column(0)), THUMBNAIL_BYTES)).as_py():
                 raise DamagedError(
                     f"{SURVEY_FILE} lacks thumbnails: delete it, then run the same command again"
                 )
-            for number, column in enumerate(HASH_COLUMNS):
-                found = part[column.name].to_numpy().view(np.uint64)
-                hashes[first : first + len(found), number] = found
-            first += part.num_rows
-        return Appearances(hashes=hashes, thumbnails=_StoredThumbnails(self.rows, at))
+        return Appearances(
+            hashes=functools.partial(_hashes, self.rows, at), thumbnails=_StoredThumbnails(self.rows, at)
+        )
+
+
+def _hashes(table: DiskTable, at: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.uint64]:
+    """Read one of the hashes of some pictures, which are given as ascending rows."""
+    hashes = np.empty(len(at), np.uint64)
+    first = 0
+    for part in table.picked(at, [HASH_COLUMNS[number].name]):
+        found = part.column(0).to_numpy().view(np.uint64)
+        hashes[first : first + len(found)] = found
+        first += len(found)
+    return hashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,7 +380,7 @@ def known_rows(
         return np.zeros(len(rows), np.int64), np.zeros(len(rows), np.bool_)
     row = np.minimum(np.searchsorted(index.ids, posts.ids[rows]), len(index.ids) - 1)
     md5s = md5s_of((block.column(0) for block in index.rows.blocks(["source_md5"])), room=len(index.ids))
-    return row, (index.ids[row] == posts.ids[rows]) & posts.md5s.equal(rows, md5s, row)
+    return row, (index.ids[row] == posts.ids[rows]) & posts.md5s().equal(rows, md5s, row)
 
 
 def made_with() -> dict[str, str]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -44,16 +44,16 @@ class Appearances:
     """Appearance of n pictures.
 
     Attributes:
-        hashes: (n, 4) uint64: hashes of the whole picture, of the picture without its margins, and of both
-            mirrored.
+        hashes: Returns one of the four hashes of each picture, (n,) uint64, by its number in 0 to 3: of the
+            whole picture, of the picture without its margins, and of both mirrored.
         thumbnails: n thumbnails of 16 x 16 luminances.
     """
 
-    hashes: npt.NDArray[np.uint64]
+    hashes: Callable[[int], npt.NDArray[np.uint64]]
     thumbnails: Thumbnails
 
     def __len__(self) -> int:
-        return len(self.hashes)
+        return len(self.thumbnails)
 
 
 def appearances_of(pictures: Sequence[bytes]) -> tuple[_Hashes, npt.NDArray[np.uint8]]:
@@ -63,7 +63,7 @@ def appearances_of(pictures: Sequence[bytes]) -> tuple[_Hashes, npt.NDArray[np.u
         pictures: For each picture its 64 x 64 luminances as bytes, row by row.
 
     Returns:
-        Hashes and thumbnails, see `Appearances`.
+        (n, 4) hashes and (n, 16, 16) thumbnails, see `Appearances`.
     """
     luminances = np.frombuffer(b"".join(pictures), np.uint8).reshape(-1, LUMINANCE_SIDE_PX, LUMINANCE_SIDE_PX)
     return perceptual_hashes(luminances), thumbnails_of(luminances)
@@ -80,7 +80,7 @@ def perceptual_hashes(luminances: npt.NDArray[np.uint8]) -> _Hashes:
         luminances: (n, 64, 64) uint8.
 
     Returns:
-        (n, 4), see `Appearances.hashes`.
+        (n, 4), in the order of `Appearances.hashes`.
     """
     hashes = np.empty((len(luminances), 4), np.uint64)
     for first in range(0, len(luminances), _LUMINANCES_AT_ONCE):
@@ -158,9 +158,9 @@ def near_duplicate_pairs(appearances: Appearances) -> tuple[_Rows, _Rows]:
         Two (p,) arrays of rows: the ends of each pair.
     """
     firsts, seconds = [], []
-    whole = np.ascontiguousarray(appearances.hashes[:, 0])
+    whole = appearances.hashes(0)
     for number, is_mirrored in enumerate((False, False, True, True)):
-        others = whole if number == 0 else np.ascontiguousarray(appearances.hashes[:, number])
+        others = whole if number == 0 else appearances.hashes(number)
         first, second = near_pairs(whole, others, near_bits=NEAR_BITS, is_same=True)
         if others is whole:
             same_first, same_second = _equal_pairs(whole)
@@ -222,8 +222,11 @@ def near_pairs(left: _Hashes, right: _Hashes, *, near_bits: int, is_same: bool =
 
 def _distinct_hashes(hashes: _Hashes) -> tuple[_Hashes, _Places]:
     """Return the distinct hashes, ascending, and the first row of each."""
-    values, rows = np.unique(hashes, return_index=True)
-    return values, rows.astype(np.int32)
+    rows = np.argsort(hashes, kind="stable").astype(np.int32)
+    values = hashes[rows]
+    is_first = np.ones(len(values), np.bool_)
+    is_first[1:] = values[1:] != values[:-1]
+    return values[is_first], rows[is_first]
 
 
 # Block sizes that fit into a processor's cache.

@@ -147,7 +147,7 @@ def first_outcomes(
     stored = np.flatnonzero(outcome == _STORED)
     # An existing picture keeps its outcome if an earlier post with the same bytes is found.
     candidates = stored[np.argsort(~is_existing[stored], kind="stable")]
-    repeated, original = posts.md5s.repeated(candidates)
+    repeated, original = posts.md5s().repeated(candidates)
     rows, originals = candidates[repeated], candidates[original]
     rows, originals = rows[~is_existing[rows]], originals[~is_existing[rows]]
     outcome[rows] = _DUPLICATE

@@ -205,7 +205,9 @@ def _grouped(
         return candidates.ids, groups(candidates.ids, candidates.related, candidates.appearances), before
     ids = np.concatenate([existing.ids, candidates.ids])
     appearances = Appearances(
-        hashes=np.concatenate([existing.appearances.hashes, candidates.appearances.hashes]),
+        hashes=lambda number: np.concatenate(
+            [existing.appearances.hashes(number), candidates.appearances.hashes(number)]
+        ),
         thumbnails=JoinedThumbnails(existing.appearances.thumbnails, candidates.appearances.thumbnails),
     )
     group = groups(ids, np.concatenate([existing.related, candidates.related]), appearances)

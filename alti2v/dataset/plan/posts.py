@@ -81,7 +81,6 @@ class StorePosts:
     Attributes:
         facts: n rows with the columns of `layout.POSTS` that a dataset needs, and the codes of the tags.
         ids: (n,) int64, ascending and distinct.
-        md5s: MD5 of the stored bytes of each post.
         tags: The n tag lists.
         table: Tags that the codes refer to.
         digest: SHA-256 over all of this; stores with the same posts have the same digest, even if they were
@@ -90,7 +89,6 @@ class StorePosts:
 
     facts: DiskTable
     ids: npt.NDArray[np.int64]
-    md5s: Md5s
     tags: StoredTags
     table: TagTable
     digest: str
@@ -98,6 +96,10 @@ class StorePosts:
     def numbers(self, column: str) -> npt.NDArray[np.int64]:
         """Return a column of numbers, (n,) int64, with 0 for null."""
         return self.facts.numbers(column)
+
+    def md5s(self) -> Md5s:
+        """Read the MD5 of the stored bytes of each post; 17 bytes a post, which are not kept."""
+        return md5s_of((block.column(0) for block in self.facts.blocks(["stored_md5"])), room=len(self.ids))
 
     def take(self, rows: npt.NDArray[np.int64]) -> PostRows:
         """Return some posts, in the given order."""
@@ -110,7 +112,7 @@ def load_posts(
 ) -> StorePosts:
     """Read the post tables of a store, resolve aliases, and add implied tags.
 
-    Memory holds 130 bytes a post and the names of the tags; the rest is on disk, about 800 bytes a post.
+    Memory holds 12 bytes a post and the names of the tags; the rest is on disk, about 800 bytes a post.
 
     Args:
         store: An open store.
@@ -148,9 +150,8 @@ def load_posts(
     _check_ids(store, ids)
     tags = StoredTags(facts, np.concatenate([np.diff(_bounds(block)) for block in facts.blocks([_TAGS])]))
     digest = _digest(facts, tags, table)
-    md5s = md5s_of((block.column(0) for block in facts.blocks(["stored_md5"])), room=len(ids))
     give_back_memory()
-    return StorePosts(facts=facts, ids=ids, md5s=md5s, tags=tags, table=table, digest=digest)
+    return StorePosts(facts=facts, ids=ids, tags=tags, table=table, digest=digest)
 
 
 def _filtered_posts(store: Store, filters: Filters, relations: TagRelations) -> Iterator[pa.Table]:
