@@ -286,22 +286,38 @@ def _near_in_bands(
         left = _band(*ours, low, high)
         right = left if theirs is ours else _band(*theirs, low, high)
         found = [(_NO_ROWS.astype(np.int32), _NO_ROWS.astype(np.int32))]
-        for at, to in _near_in_band(left, right, flips, near_bits):
-            if right is left:
-                is_wanted = left.hashes[at] < right.hashes[to]
-            elif is_same:
-                is_wanted = left.rows[at] != right.rows[to]
-            else:
-                is_wanted = np.ones(len(at), np.bool_)
-            found.append((left.rows[at[is_wanted]], right.rows[to[is_wanted]]))
+        rows_of = functools.partial(_rows_of, left, right, is_same=is_same)
+        found += _near_in_band(left, right, flips, near_bits, rows_of)
         firsts, seconds = (np.concatenate(ends) for ends in zip(*found, strict=True))
         yield firsts, seconds
 
 
+def _rows_of(left: _Band, right: _Band, at: _Rows, to: _Rows, *, is_same: bool) -> tuple[_Places, _Places]:
+    """Return the rows of pairs of positions, each pair once, and no picture with itself."""
+    if right is left:
+        is_wanted = left.hashes[at] < right.hashes[to]
+    elif is_same:
+        is_wanted = left.rows[at] != right.rows[to]
+    else:
+        return left.rows[at], right.rows[to]
+    return left.rows[at[is_wanted]], right.rows[to[is_wanted]]
+
+
 def _near_in_band(
-    left: _Band, right: _Band, flips: Sequence[int], near_bits: int
-) -> Iterator[tuple[_Rows, _Rows]]:
-    """Yield positions of near pairs in `left` and `right`."""
+    left: _Band,
+    right: _Band,
+    flips: Sequence[int],
+    near_bits: int,
+    rows_of: Callable[[_Rows, _Rows], tuple[_Places, _Places]],
+) -> Iterator[tuple[_Places, _Places]]:
+    """Yield what `rows_of` makes of the positions of near pairs in `left` and `right`."""
+
+    def in_front(table: tuple[_Hashes, _Places], row: int) -> list[tuple[_Places, _Places]]:
+        return [rows_of(at, to) for at, to in _near_in_front(left, table, flips, near_bits, row)]
+
+    def among_all(part: _Rows) -> list[tuple[_Places, _Places]]:
+        return [rows_of(at, to) for to, at in _near_all(right, part, left, flips, near_bits)]
+
     # Keys with few hashes are fastest looked up in a table of the first, then of the second, and so on; the
     # further hashes of the others search for their partners themselves.
     ranks = right.ranks
@@ -311,13 +327,12 @@ def _near_in_band(
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for rank in range(fronts):
             front = _front(right, np.flatnonzero(ranks == rank))
-            search = functools.partial(_near_in_front, left, front, flips, near_bits)
-            for found in pool.map(search, range(0, len(left.keys), _ROWS_AT_ONCE)):
+            for found in pool.map(functools.partial(in_front, front), range(0, len(left.keys), _ROWS_AT_ONCE)):
                 yield from found
         rest = np.flatnonzero(ranks >= fronts)
         parts = [rest[first : first + _ROWS_AT_ONCE] for first in range(0, len(rest), _ROWS_AT_ONCE)]
-        for found in pool.map(lambda part: list(_near_all(right, part, left, flips, near_bits)), parts):
-            yield from ((at, to) for to, at in found)
+        for found in pool.map(among_all, parts):
+            yield from found
 
 
 def _front(right: _Band, chosen: _Rows) -> tuple[_Hashes, _Places]:
@@ -330,13 +345,12 @@ def _front(right: _Band, chosen: _Rows) -> tuple[_Hashes, _Places]:
 
 def _near_in_front(
     left: _Band, table: tuple[_Hashes, _Places], flips: Sequence[int], near_bits: int, row: int
-) -> list[tuple[_Rows, _Rows]]:
-    """Return near pairs of some positions in `left`, from `row` on, and of hashes with distinct keys."""
+) -> Iterator[tuple[_Rows, _Rows]]:
+    """Yield near pairs of some positions in `left`, from `row` on, and of hashes with distinct keys."""
     front, place = table
     keys, hashes = left.keys[row : row + _ROWS_AT_ONCE], left.hashes[row : row + _ROWS_AT_ONCE]
     partners, others = np.empty_like(keys), np.empty_like(hashes)
     bits, is_near = np.empty(len(keys), np.uint8), np.empty(len(keys), np.bool_)
-    found = []
     for flip in flips:
         np.bitwise_xor(keys, np.int32(flip), out=partners)
         np.take(front, partners, out=others, mode="clip")  # unlike "raise", without a copy
@@ -345,8 +359,7 @@ def _near_in_front(
         if is_near.any():
             near = np.flatnonzero(is_near)
             to = place[partners[near]].astype(np.int64)
-            found.append((row + near[to >= 0], to[to >= 0]))
-    return found
+            yield row + near[to >= 0], to[to >= 0]
 
 
 def _near_all(
