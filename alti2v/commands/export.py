@@ -57,6 +57,12 @@ if TYPE_CHECKING:
     help="Licence for the model card, as Hugging Face spells it.",
 )
 @click.option(
+    "--store",
+    type=LOCAL_PATH,
+    default=None,
+    help="Store of the dataset, to compare what clients do on original pictures. Default: the dataset's.",
+)
+@click.option(
     "--check",
     type=LOCAL_PATH,
     metavar="FOLDER",

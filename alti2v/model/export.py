@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -55,6 +55,7 @@ from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.layout import EVALUATION_DIR, FORMAT_VERSION, METRICS_FILE, MODEL_DIR, THRESHOLDS_FILE
 from alti2v.storage.publish import json_bytes, make_directory, publish_bytes, read_json, storage_errors
+from alti2v.storage.store import read_originals
 
 _KIND = "export"
 _COMPARED = 128  # pictures, at most
@@ -75,6 +76,8 @@ class ExportConfig:
         copyrights: "general" to export copyright tags as general in the WD formats, "nothing" to drop them.
         placeholder_character: True to add a character that is never predicted if the WD formats have none.
         license: Licence for the card, spelled as in https://huggingface.co/docs/hub/repositories-licenses.
+        store: Store of the dataset: what clients do is then compared on original pictures; None for those of
+            the dataset, which are smaller.
     """
 
     run: Path
@@ -85,6 +88,7 @@ class ExportConfig:
     copyrights: str = "general"
     placeholder_character: bool = False
     license: str = "other"
+    store: Path | None = None
 
     def __post_init__(self) -> None:
         require_choice("--format", self.format, Format)
@@ -171,10 +175,14 @@ def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) ->
             f"{config.run}: the exported model and the network differ by {difference:.2g}, {TOLERANCE:g} is "
             "allowed: check the run with `alti2v eval`, its weights may not be finite"
         )
-    clients = _client_parity(model, contract, labels, saved, recipe, dataset)
+    pictures = [] if format_ is Format.ONNX else _validation_pictures(dataset, config.store)
+    clients = _client_parity(model, contract, labels, saved, recipe, pictures)
     step(3)
     facts = replace(
-        _facts(config, saved, labels, ratings), clients=clients, halves_colour=contract.halves_colour
+        _facts(config, saved, labels, ratings),
+        clients=clients,
+        halves_colour=contract.halves_colour,
+        of_originals=config.store is not None,
     )
     thresholds = _thresholds(config.run, labels)
     _publish(
@@ -288,31 +296,31 @@ def _rating_counts(config: ExportConfig, dataset: _TrainingDataset | None) -> Ma
     return counts
 
 
+def _validation_pictures(dataset: _TrainingDataset | None, store: Path | None) -> list[bytes]:
+    """Read pictures of the validation split, spread evenly over it: originals, if a store is given."""
+    if dataset is None or dataset.manifest.image.format == ORIGINAL:
+        return []
+    tables = [read_metadata(dataset.folder, shard, ("id",)) for shard in dataset.manifest.split("validation")]
+    ids = [one for table in tables for one in table.column("id").to_pylist()]
+    chosen = ids[:: -(-len(ids) // _COMPARED)] if ids else []
+    if store is not None:
+        return [content for _, content in read_originals(store, chosen)]
+    return [sample.picture for sample in read_samples(dataset.folder, chosen)] if chosen else []
+
+
 def _client_parity(
     model: bytes,
     contract: Contract,
     labels: LabelTable,
     saved: SavedModel,
     recipe: ImageRecipe,
-    dataset: _TrainingDataset | None,
+    pictures: Sequence[bytes],
 ) -> ClientParity | None:
-    """Compare on pictures of the validation split, spread evenly over it."""
-    if dataset is None or contract == CONTRACTS[Format.ONNX] or recipe.format == ORIGINAL:
+    """Compare on pictures, if there are any."""
+    if not pictures:
         return None
-    tables = [read_metadata(dataset.folder, shard, ("id",)) for shard in dataset.manifest.split("validation")]
-    ids = [one for table in tables for one in table.column("id").to_pylist()]
-    chosen = ids[:: -(-len(ids) // _COMPARED)] if ids else []
-    if not chosen:
-        return None
-    return client_parity(
-        model,
-        contract,
-        labels.rows,
-        saved.network,
-        recipe,
-        [sample.picture for sample in read_samples(dataset.folder, chosen)],
-        threshold=DEFAULT_THRESHOLD if saved.threshold is None else saved.threshold,
-    )
+    threshold = DEFAULT_THRESHOLD if saved.threshold is None else saved.threshold
+    return client_parity(model, contract, labels.rows, saved.network, recipe, pictures, threshold=threshold)
 
 
 def _labels(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.records import Category, Span, composed
@@ -162,6 +163,25 @@ def read_pictures(
             )
         # A view, because a copy would allocate and free a second block of memory each time.
         yield post_id, memoryview(block)[BLOCK:]
+
+
+def read_originals(store: Path, ids: Collection[int]) -> Iterator[tuple[int, bytes]]:
+    """Read the pictures of some posts, as the board had them; posts without one are left out.
+
+    Raises:
+        UsageError: It is no store.
+        DamagedError: A table or tar file is damaged.
+    """
+    wanted: dict[int, list[tuple[int, Span]]] = {}
+    with open_store(store) as opened:
+        for table in read_posts(opened, ("id", "tar", "offset", "size")):
+            for row in table.filter(pc.is_in(table.column("id"), pa.array(ids, pa.int64()))).to_pylist():
+                if row["tar"] is not None:
+                    span = Span(offset=row["offset"], size=row["size"])
+                    wanted.setdefault(row["tar"], []).append((row["id"], span))
+    for number, spans in sorted(wanted.items()):
+        in_order = sorted(spans, key=lambda item: item[1].offset)
+        yield from ((post_id, bytes(content)) for post_id, content in read_pictures(store, number, in_order))
 
 
 def fetch_tables(remote: Remote, folder: Path) -> None:

@@ -66,6 +66,7 @@ class Facts:
         license: under which the model is given away, as Hugging Face spells it.
         clients: how far clients are from the run on pictures of the validation split; None if not measured.
         halves_colour: whether the model reduces the resolution of colours as the training's JPEGs did.
+        of_originals: whether `clients` is measured on the store's pictures, not on the dataset's.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Facts:
     license: str
     clients: ClientParity | None = None
     halves_colour: bool = False
+    of_originals: bool = False
 
 
 def model_card(facts: Facts) -> str:
@@ -332,18 +334,22 @@ def _limits(facts: Facts, contract: Contract) -> list[str]:
             "resize each in a way of their own, which moves probabilities a little."
         )
     if facts.clients is not None:
-        lines.append(f"- {parity_line(facts.clients)}")
+        lines.append(f"- {parity_line(facts.clients, of_originals=facts.of_originals)}")
     return [*lines, ""]
 
 
-def parity_line(clients: ClientParity) -> str:
+def parity_line(clients: ClientParity, *, of_originals: bool) -> str:
     """Say how far clients are from the run."""
+    which = (
+        "originals of the validation split"
+        if of_originals
+        else "pictures of the validation split, enlarged from the dataset's size"
+    )
     return (
-        f"On {clients.pictures:,} pictures of the validation split, decoded, padded and resized as clients do, "
-        f"probabilities differ from those of the run by {clients.mean:.4f} on average and "
-        f"{clients.largest:.3f} at most; {clients.changed:,} of {clients.tags:,} tags are on another side of "
-        "the threshold "
-        f"{clients.threshold:.4f}. The pictures of larger files differ more: the run stores them as JPEG first."
+        f"On {clients.pictures:,} {which}, decoded, padded and resized as clients do, probabilities differ "
+        f"from those of the run by {clients.mean:.4f} on average and {clients.largest:.3f} at most; "
+        f"{clients.changed:,} of {clients.tags:,} tags are on another side of the threshold "
+        f"{clients.threshold:.4f}. The rest of the difference is the JPEG that the run makes first."
     )
 
 
