@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from alti2v.crawl.crawler import CrawlConfig, crawl_board
+from alti2v.crawl.importing import item_writer
 from alti2v.crawl.status import store_status
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import DataError, UsageError
@@ -269,3 +270,19 @@ def test_a_lost_picture_is_imported_again(pictures: Path, tmp_path: Path) -> Non
     pd = content(store)
     assert pd.drop(columns="attempts").equals(before.drop(columns="attempts"))
     assert verify_store(store).findings == ()
+
+
+def test_two_pictures_with_the_same_first_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the number of a picture is taken, it gets the next one, also in a later run and a later batch."""
+    monkeypatch.setattr(item_writer, "derived_id", lambda _, *, salt="": 10**11 + int(salt or 0))
+    files: dict[str, bytes | str] = {}
+    for number in range(3):
+        files |= {f"{number}.jpg": picture(number), f"{number}.txt": f"tag {number}"}
+    source, store = write(tmp_path / "source", files), tmp_path / "store"
+    first = run(store, source)
+    write(source, {"9.jpg": picture(9), "9.txt": "tag 9"})
+    second = run(store, source)
+
+    assert (first.new, second.new, second.known) == (3, 1, 3)
+    assert sorted(posts(store).id) == [10**11 + number for number in range(4)]
+    assert set(posts(store).stored_md5) == {md5(picture(number)) for number in (0, 1, 2, 9)}

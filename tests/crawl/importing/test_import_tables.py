@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from alti2v.crawl.importing.sources.item import Fault
+from alti2v.crawl.importing.sources.rows import table_rows
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import DataError, UsageError
 from alti2v.storage.tar import json_index, members
@@ -232,8 +235,10 @@ def test_a_parquet_file_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
     pq.write_table(bomb, tmp_path / "bomb.parquet")
     assert (tmp_path / "bomb.parquet").stat().st_size < 4 << 20
     report = run(tmp_path / "store", tmp_path / "bomb.parquet")
+    some = islice(table_rows(tmp_path / "bomb.parquet"), 100)
 
     assert report.skipped == {"no_picture": 5_000}
+    assert len({id(row["source"]) for row in some if not isinstance(row, Fault)}) == 1
 
 
 def test_categories_from_a_table_of_tags(tmp_path: Path) -> None:
