@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alti2v.model import backend
-from alti2v.model.network.augment import KERNELS, Change
+from alti2v.model.network.augment import KERNELS, PictureChange
 from alti2v.model.recipes import Augmentation
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def changes_of(
         first_row: Number of this batch's first row in the batch of all processes.
 
     Returns:
-        (B, len(Change)) float32.
+        (B, len(PictureChange)) float32.
     """
     tf = backend.tf
     u = tf.unstack(draws, axis=1)
@@ -94,29 +94,29 @@ def changes_of(
     covered = tf.round(size * tf.sqrt(u[10] * what.cutout))
     count = tf.math.count_nonzero(is_sample, dtype=tf.int32)
     rows = tf.range(tf.shape(draws)[0])
-    columns: dict[Change, Any] = {
-        Change.DEGREES: (2 * u[0] - 1) * what.rotation,
-        Change.DOWN: tf.floor(u[1] * (2 * furthest + 1)) - furthest,
-        Change.RIGHT: tf.floor(u[2] * (2 * furthest + 1)) - furthest,
-        Change.TOP: tf.floor(u[4] * (size - side + 1)),
-        Change.LEFT: tf.floor(u[5] * (size - side + 1)),
-        Change.SIDE: side,
-        Change.KERNEL: tf.floor(u[6] * len(KERNELS)) if what.kernels else tf.zeros_like(side),
-        Change.IS_MIRRORED: tf.cast((u[7] < 0.5) & may_mirror & what.flip, tf.float32),
-        Change.COVERED_TOP: tf.floor(u[8] * (size - covered + 1)),
-        Change.COVERED_LEFT: tf.floor(u[9] * (size - covered + 1)),
-        Change.COVERED_SIDE: covered,
-        Change.SHARE: tf.where(rows < count, draws[:, _DRAWS], 1.0),
-        Change.PARTNER: tf.cast(
+    columns: dict[PictureChange, Any] = {
+        PictureChange.DEGREES: (2 * u[0] - 1) * what.rotation,
+        PictureChange.DOWN: tf.floor(u[1] * (2 * furthest + 1)) - furthest,
+        PictureChange.RIGHT: tf.floor(u[2] * (2 * furthest + 1)) - furthest,
+        PictureChange.TOP: tf.floor(u[4] * (size - side + 1)),
+        PictureChange.LEFT: tf.floor(u[5] * (size - side + 1)),
+        PictureChange.SIDE: side,
+        PictureChange.KERNEL: tf.floor(u[6] * len(KERNELS)) if what.kernels else tf.zeros_like(side),
+        PictureChange.IS_MIRRORED: tf.cast((u[7] < 0.5) & may_mirror & what.flip, tf.float32),
+        PictureChange.COVERED_TOP: tf.floor(u[8] * (size - covered + 1)),
+        PictureChange.COVERED_LEFT: tf.floor(u[9] * (size - covered + 1)),
+        PictureChange.COVERED_SIDE: covered,
+        PictureChange.SHARE: tf.where(rows < count, draws[:, _DRAWS], 1.0),
+        PictureChange.PARTNER: tf.cast(
             first_row + tf.where(rows < count, (rows + 1) % tf.maximum(count, 1), rows), tf.float32
         ),
     }
-    return tf.stack([columns[change] for change in Change], axis=1)
+    return tf.stack([columns[change] for change in PictureChange], axis=1)
 
 
 def mixed_labels(labels: Any, changes: Any, *, first_row: int) -> Any:  # noqa: ANN401 - tensors
     """Blend the labels (B, T) float32 as `network.augment` blends the pictures."""
     tf = backend.tf
-    share = changes[:, Change.SHARE, tf.newaxis]
-    partner = tf.cast(changes[:, Change.PARTNER], tf.int32) - first_row
+    share = changes[:, PictureChange.SHARE, tf.newaxis]
+    partner = tf.cast(changes[:, PictureChange.PARTNER], tf.int32) - first_row
     return share * labels + (1 - share) * tf.gather(labels, partner)

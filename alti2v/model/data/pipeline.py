@@ -83,7 +83,7 @@ def training_batches(  # noqa: PLR0913 - an epoch, a position in it, and what ha
 
     Returns:
         tf.data.Dataset of (images (B, S, S, 3) uint8 RGB, labels (B, T) float32), of known length. With an
-        augmentation, (images, changes (B, len(Change)) float32) takes the place of the images.
+        augmentation, (images, changes (B, len(PictureChange)) float32) takes the place of the images.
 
     Raises:
         DamagedError: A shard is missing or has the wrong size.

@@ -18,8 +18,8 @@ KERNELS = ("bilinear", "bicubic", "lanczos3", "nearest")
 _WHITE = 255.0
 
 
-class Change(IntEnum):
-    """Column of the changes of a batch, (B, len(Change)) float32; sizes and places are in pixels.
+class PictureChange(IntEnum):
+    """Column of the changes of a batch, (B, len(PictureChange)) float32; sizes and places are in pixels.
 
     A picture is rotated, then shifted, then a square of it is enlarged to the whole side, then it is mirrored
     and a part is covered; at last it is blended with another row of the batch.
@@ -53,7 +53,7 @@ def augmenting_model(network: Network, what: Augmentation) -> Any:  # noqa: ANN4
             return augmented(images, changes, what=what)
 
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
-    changes = keras.Input((len(Change),), dtype="float32", name="changes")
+    changes = keras.Input((len(PictureChange),), dtype="float32", name="changes")
     logits = network.logits(Augment(dtype="float32", name="augment")(images, changes))
     model = keras.Model([images, changes], logits, name="alti2v_augmented")
     model.dtype_policy = network.logits.dtype_policy  # tells Keras whether to scale the loss
@@ -65,7 +65,7 @@ def augmented(images: Any, changes: Any, *, what: Augmentation) -> Any:  # noqa:
 
     Args:
         images: (B, S, S, 3) in [0, 255].
-        changes: (B, len(Change)) float32, see `Change`.
+        changes: (B, len(PictureChange)) float32, see `PictureChange`.
         what: Steps that occur; those that it leaves out are not computed.
 
     Returns:
@@ -74,17 +74,17 @@ def augmented(images: Any, changes: Any, *, what: Augmentation) -> Any:  # noqa:
     ops = backend.keras.ops
     images = ops.cast(images, "float32")
     if what.rotation:
-        images = rotated(images, changes[:, Change.DEGREES])
+        images = rotated(images, changes[:, PictureChange.DEGREES])
     if what.shift or what.crop:
         images = enlarged(images, changes, kernels=KERNELS if what.kernels else KERNELS[:1])
     if what.flip:
-        is_mirrored = changes[:, Change.IS_MIRRORED, None, None, None] > 0
+        is_mirrored = changes[:, PictureChange.IS_MIRRORED, None, None, None] > 0
         images = ops.where(is_mirrored, ops.flip(images, axis=2), images)
     if what.cutout:
         images = covered(images, changes)
     if what.mixup:
-        share = changes[:, Change.SHARE, None, None, None]
-        partner = ops.take(images, ops.cast(changes[:, Change.PARTNER], "int32"), axis=0)
+        share = changes[:, PictureChange.SHARE, None, None, None]
+        partner = ops.take(images, ops.cast(changes[:, PictureChange.PARTNER], "int32"), axis=0)
         images = share * images + (1 - share) * partner
     return images
 
@@ -121,28 +121,28 @@ def enlarged(images: Any, changes: Any, *, kernels: tuple[str, ...]) -> Any:  # 
     products of matrices, whatever the kernels: about a thousandth of what VGG16 computes.
     """
     ops = backend.keras.ops
-    down = _axis_weights(images.shape[1], changes, Change.TOP, Change.DOWN, kernels)
-    across = _axis_weights(images.shape[1], changes, Change.LEFT, Change.RIGHT, kernels)
+    down = _axis_weights(images.shape[1], changes, PictureChange.TOP, PictureChange.DOWN, kernels)
+    across = _axis_weights(images.shape[1], changes, PictureChange.LEFT, PictureChange.RIGHT, kernels)
     ink = _WHITE - images  # what is shifted in is white, which has none
     ink = ops.einsum("bij,bjkc->bikc", down, ink)
     ink = ops.einsum("blk,bikc->bilc", across, ink)
     return ops.clip(_WHITE - ink, 0.0, _WHITE)
 
 
-def _axis_weights(size: int, changes: Any, start: Change, shift: Change, kernels: tuple[str, ...]) -> Any:  # noqa: ANN401
+def _axis_weights(size: int, changes: Any, start: PictureChange, shift: PictureChange, kernels: tuple[str, ...]) -> Any:  # noqa: ANN401
     """Return the weight of each input row in each output row: (B, S, S).
 
     Rows outside the square do not count, and the weights of an output row add up to 1 over the shifted picture,
     as in Pillow's `resize(box=...)`.
     """
     ops = backend.keras.ops
-    first, side = changes[:, start, None, None], changes[:, Change.SIDE, None, None]
+    first, side = changes[:, start, None, None], changes[:, PictureChange.SIDE, None, None]
     shift_px = changes[:, shift, None, None]
     rows = ops.arange(size, dtype="float32")
     centre = (
         first + (rows[None, :, None] + 0.5) * (side / size) - 0.5
     )  # of an output row, in the shifted picture
-    kernel = changes[:, Change.KERNEL, None, None]
+    kernel = changes[:, PictureChange.KERNEL, None, None]
 
     def weights(row: Any) -> Any:  # noqa: ANN401 - tensors
         is_inside = ops.logical_and(row >= first, row < first + side)
@@ -161,11 +161,11 @@ def covered(images: Any, changes: Any) -> Any:  # noqa: ANN401 - tensors
     ops = backend.keras.ops
     places = ops.arange(images.shape[1], dtype="float32")[None]
 
-    def is_covered(start: Change) -> Any:  # noqa: ANN401 - (B, S)
+    def is_covered(start: PictureChange) -> Any:  # noqa: ANN401 - (B, S)
         first = changes[:, start, None]
-        return ops.logical_and(places >= first, places < first + changes[:, Change.COVERED_SIDE, None])
+        return ops.logical_and(places >= first, places < first + changes[:, PictureChange.COVERED_SIDE, None])
 
-    rows, columns = is_covered(Change.COVERED_TOP), is_covered(Change.COVERED_LEFT)
+    rows, columns = is_covered(PictureChange.COVERED_TOP), is_covered(PictureChange.COVERED_LEFT)
     is_white = ops.logical_and(rows[:, :, None, None], columns[:, None, :, None])
     return ops.where(is_white, _WHITE, images)
 

@@ -13,7 +13,7 @@ from alti2v.model import backend
 from alti2v.model.arrays import Float32Array
 from alti2v.model.data.changes import changes_of, drawn, mixed_labels, seed_of
 from alti2v.model.data.pipeline import training_batches
-from alti2v.model.network.augment import Change
+from alti2v.model.network.augment import PictureChange
 from alti2v.model.recipes import NO_AUGMENTATION, Augmentation, parse_augmentation
 from tests.model.helpers.tiny_dataset import square, write_dataset
 
@@ -71,10 +71,10 @@ def test_the_same_seed_and_epoch_give_the_same_changes(dataset: Path, what: Augm
     assert not np.array_equal(changes_in(epoch(dataset, what, seed=4)), changes_in(batches))
     for ((images, made), _), (expected, _) in zip(batches, plain, strict=True):
         np.testing.assert_array_equal(images, expected)
-        assert made.shape == (len(images), len(Change))
+        assert made.shape == (len(images), len(PictureChange))
     # Except for its partner, a picture's changes do not depend on its batch.
     one_by_one = changes_in(epoch(dataset, what, batch_size=1))
-    np.testing.assert_array_equal(one_by_one[:, : Change.PARTNER], changes_in(batches)[:, : Change.PARTNER])
+    np.testing.assert_array_equal(one_by_one[:, : PictureChange.PARTNER], changes_in(batches)[:, : PictureChange.PARTNER])
 
 
 def test_another_epoch_draws_other_numbers() -> None:
@@ -91,41 +91,41 @@ def test_omitting_a_step_changes_no_other() -> None:
     draws = draws_of(50, alpha=0.8)
     full = changes(draws, ALL)
     alone = changes(draws, Augmentation(cutout=0.2))
-    np.testing.assert_array_equal(alone[:, Change.COVERED_SIDE], full[:, Change.COVERED_SIDE])
-    assert not alone[:, [Change.DEGREES, Change.DOWN, Change.RIGHT, Change.IS_MIRRORED, Change.KERNEL]].any()
-    assert (alone[:, Change.SIDE] == SIZE).all()
+    np.testing.assert_array_equal(alone[:, PictureChange.COVERED_SIDE], full[:, PictureChange.COVERED_SIDE])
+    assert not alone[:, [PictureChange.DEGREES, PictureChange.DOWN, PictureChange.RIGHT, PictureChange.IS_MIRRORED, PictureChange.KERNEL]].any()
+    assert (alone[:, PictureChange.SIDE] == SIZE).all()
 
 
 def test_changes_are_within_their_bounds() -> None:
     """Every number is uniform within the strengths of the steps, and every square is inside the picture."""
     made = changes(draws_of(500, alpha=0.8), ALL).T
-    assert (np.abs(made[Change.DEGREES]) <= 10).all()
-    assert np.abs(made[Change.DEGREES]).max() > 9
-    for shift in (Change.DOWN, Change.RIGHT):
+    assert (np.abs(made[PictureChange.DEGREES]) <= 10).all()
+    assert np.abs(made[PictureChange.DEGREES]).max() > 9
+    for shift in (PictureChange.DOWN, PictureChange.RIGHT):
         assert sorted(set(made[shift])) == list(range(-4, 5))
-    assert sorted(set(made[Change.SIDE])) == list(range(32, 41))
-    for place in (Change.TOP, Change.LEFT):
+    assert sorted(set(made[PictureChange.SIDE])) == list(range(32, 41))
+    for place in (PictureChange.TOP, PictureChange.LEFT):
         assert (made[place] >= 0).all()
-        assert (made[place] + made[Change.SIDE] <= SIZE).all()
-    assert sorted(set(made[Change.KERNEL])) == [0, 1, 2, 3]
-    assert 200 <= made[Change.IS_MIRRORED].sum() <= 300
-    assert made[Change.COVERED_SIDE].max() == round(SIZE * np.sqrt(0.2))
-    for place in (Change.COVERED_TOP, Change.COVERED_LEFT):
+        assert (made[place] + made[PictureChange.SIDE] <= SIZE).all()
+    assert sorted(set(made[PictureChange.KERNEL])) == [0, 1, 2, 3]
+    assert 200 <= made[PictureChange.IS_MIRRORED].sum() <= 300
+    assert made[PictureChange.COVERED_SIDE].max() == round(SIZE * np.sqrt(0.2))
+    for place in (PictureChange.COVERED_TOP, PictureChange.COVERED_LEFT):
         assert (made[place] >= 0).all()
-        assert (made[place] + made[Change.COVERED_SIDE] <= SIZE).all()
+        assert (made[place] + made[PictureChange.COVERED_SIDE] <= SIZE).all()
 
 
 def test_pictures_with_a_side_are_not_mirrored() -> None:
     """A picture that must not be mirrored never is."""
-    assert not changes(draws_of(50), ALL, may_mirror=False)[:, Change.IS_MIRRORED].any()
+    assert not changes(draws_of(50), ALL, may_mirror=False)[:, PictureChange.IS_MIRRORED].any()
 
 
 def test_mixing_leaves_padding_out() -> None:
     """The last sample meets the first, and padding keeps its labels."""
     made = changes(draws_of(4, alpha=0.8), ALL, samples=3)
-    assert made[:, Change.PARTNER].tolist() == [1, 2, 0, 3]
-    assert made[3, Change.SHARE] == 1
-    made[:, Change.SHARE] = [0.25, 1.0, 0.5, 1.0]
+    assert made[:, PictureChange.PARTNER].tolist() == [1, 2, 0, 3]
+    assert made[3, PictureChange.SHARE] == 1
+    made[:, PictureChange.SHARE] = [0.25, 1.0, 0.5, 1.0]
     expected = np.array([[0.25, 0.75, 0, 0, 0], [0, 1, 0, 0, 0], [0.5, 0, 0.5, 0, 0], [0, 0, 0, 1, 0]])
     labels = np.eye(4, 5, dtype=np.float32)
     np.testing.assert_allclose(mixed_labels(labels, backend.tf.constant(made), first_row=0), expected)

@@ -16,7 +16,7 @@ from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model.data.pipeline import evaluation_batches, ids_of_batch, training_batches
 from alti2v.model.data.read_errors import broken_pictures
-from alti2v.model.network.augment import Change
+from alti2v.model.network.augment import PictureChange
 from alti2v.model.recipes import Augmentation
 from tests.model.helpers.tiny_dataset import COLOURS, Drawn, square, write_dataset, write_squares
 
@@ -156,7 +156,7 @@ def test_pictures_with_a_side_are_not_flipped(tmp_path: Path, tag: Any, is_flipp
     dataset = write_dataset(tmp_path / "dataset", {"train": drawn}, size=32, tags=("solo", tag))
     batches = epoch(dataset, augmentation=Augmentation(flip=True))
 
-    assert any(changes[:, Change.IS_MIRRORED].any() for (_, changes), _ in batches) == is_flipped
+    assert any(changes[:, PictureChange.IS_MIRRORED].any() for (_, changes), _ in batches) == is_flipped
 
 
 def test_evaluation_batches_are_in_order_and_padded(dataset: Path) -> None:

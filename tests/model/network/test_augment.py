@@ -8,7 +8,7 @@ from PIL import Image
 
 from alti2v.model import backend
 from alti2v.model.arrays import Float32Array
-from alti2v.model.network.augment import KERNELS, Change, augmented, augmenting_model, rotated
+from alti2v.model.network.augment import KERNELS, PictureChange, augmented, augmenting_model, rotated
 from alti2v.model.network.build import Architecture, build_network
 from alti2v.model.recipes import Augmentation, Head
 
@@ -36,10 +36,10 @@ def picture(seed: int = 0) -> np.ndarray:
 
 def change(**columns: float) -> Float32Array:
     """One row of changes; what is not given changes nothing."""
-    row = np.zeros((1, len(Change)), np.float32)
-    row[0, Change.SIDE], row[0, Change.SHARE] = SIZE, 1
+    row = np.zeros((1, len(PictureChange)), np.float32)
+    row[0, PictureChange.SIDE], row[0, PictureChange.SHARE] = SIZE, 1
     for name, value in columns.items():
-        row[0, Change[name]] = value
+        row[0, PictureChange[name]] = value
     return row
 
 
@@ -146,7 +146,7 @@ def test_the_augmenting_model_is_the_network_behind_the_changes() -> None:
     model = augmenting_model(network, ALL)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     row = change()
-    row[0, Change.SIDE] = 32
+    row[0, PictureChange.SIDE] = 32
     rows = np.repeat(row, 3, axis=0)
     assert [id(one) for one in model.trainable_variables] == [
         id(one) for one in network.logits.trainable_variables

@@ -16,7 +16,7 @@ import pytest
 
 from alti2v.errors import UsageError
 from alti2v.model.data.pipeline import training_batches
-from alti2v.model.network.augment import Change
+from alti2v.model.network.augment import PictureChange
 from alti2v.model.recipes import Augmentation
 from alti2v.model.training.distributed import join_processes
 from tests.model.helpers.tiny_dataset import Drawn, square, write_dataset, write_squares
@@ -56,7 +56,7 @@ def test_mixing_leaves_padding_out(dataset: Path) -> None:
         )
         assert weights.numpy().tolist() == [2, 2, 0, 0]
         first = 4 * index  # rows are counted over the batch of both
-        assert changes.numpy()[:, Change.PARTNER].tolist() == [first + 1, first, first + 2, first + 3]
+        assert changes.numpy()[:, PictureChange.PARTNER].tolist() == [first + 1, first, first + 2, first + 3]
         assert labels.numpy()[:2].sum(axis=1).min() >= 1
         assert not labels.numpy()[2:].any()
 
