@@ -16,9 +16,14 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
 # Modules whose name is not that of the distribution.
-DISTRIBUTIONS = {"PIL": "pillow", "faiss": "faiss-cpu", "sklearn": "scikit-learn"}
-# Loaded by name: onnx in alti2v.model.onnx.runtime, s3fs by fsspec for s3:// URLs.
-LOADED_BY_NAME = {"onnx", "s3fs"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "faiss": "faiss-cpu",
+    "huggingface_hub": "huggingface-hub",
+    "sklearn": "scikit-learn",
+}
+# Loaded by name: onnx and onnxruntime in alti2v.model.onnx.runtime, s3fs by fsspec for s3:// URLs.
+LOADED_BY_NAME = {"onnx", "onnxruntime", "s3fs"}
 
 
 def setup_cfg() -> configparser.ConfigParser:

@@ -25,6 +25,7 @@ _FILTERS = (
         "--rating",
         type=click.Choice(RATINGS),
         multiple=True,
+        default=(),
         help="Only posts with this rating. Repeatable.",
     ),
     click.option("--since", metavar="DAY", default=None, help="Only posts from this day on (YYYY-MM-DD, UTC)."),
@@ -33,9 +34,12 @@ _FILTERS = (
         "--any-tag",
         metavar="TAG",
         multiple=True,
+        default=(),
         help="Only posts with this tag, or with one of them if repeated. An asterisk matches any characters.",
     ),
-    click.option("--none-of", metavar="TAG", multiple=True, help="Leave out posts with this tag. Repeatable."),
+    click.option(
+        "--none-of", metavar="TAG", multiple=True, default=(), help="Leave out posts with this tag. Repeatable."
+    ),
     click.option("--ids", type=LOCAL_PATH, default=None, help="Only the posts in this file, one id per line."),
 )
 

@@ -26,6 +26,7 @@ from alti2v.output import print_lines, tell
     "allowed_hosts",
     metavar="NAME",
     multiple=True,
+    default=(),
     help="Name under which the server may also be called, such as a reverse proxy's; * for any. Repeatable.",
 )
 @click.option("--port", type=int, default=7860, show_default=True, help="Port to listen on.")

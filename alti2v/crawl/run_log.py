@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from alti2v import __version__
 from alti2v.crawl.store.ledger import Ledger
@@ -26,9 +26,6 @@ from alti2v.crawl.store.writer import FileResult, MissingFile
 from alti2v.errors import DamagedError, StorageError
 from alti2v.records import Status
 from alti2v.storage.layout import CRAWL_LOG_BACKUPS, CRAWL_LOG_FILE
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 _LOG_BYTES = 5_000_000  # then the file becomes crawl.log.1, and so on
 
@@ -82,7 +79,7 @@ def open_log(store: Path) -> Iterator[logging.Logger]:
         handler.close()
 
 
-def begin_run(ledger: Ledger, log: logging.Logger, config: DataclassInstance) -> LastRun:
+def begin_run(ledger: Ledger, log: logging.Logger, config: Any) -> LastRun:  # noqa: ANN401 - a dataclass
     """Record the begin of a run, and log those of its options that are not the usual ones."""
     run = LastRun(begun_at=int(time.time()), stored_before=ledger.posts.counts().stored)
     with ledger.transaction():

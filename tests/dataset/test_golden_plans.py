@@ -22,7 +22,7 @@ from tests.dataset.helpers.tiny_store import CATEGORY_OF, TinyPost, drawing, enc
 
 # Recorded at the first version that planned in memory. What depends on a picture's bytes is left out, because
 # other versions of libjpeg write others.
-GOLDEN = Path(__file__).parent / "golden" / "plans.json"
+GOLDEN = Path(__file__).parent / "helpers" / "golden_plans.json"
 COLUMNS = (
     *("id", "key", "labels", "group_id", "rating", "source", "score", "parent_id", "original_md5"),
     *(f"tags_{category}" for category in ("general", "artist", "character", "copyright", "meta", "unknown")),

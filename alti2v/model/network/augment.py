@@ -129,7 +129,13 @@ def enlarged(images: Any, changes: Any, *, kernels: tuple[str, ...]) -> Any:  # 
     return ops.clip(_WHITE - ink, 0.0, _WHITE)
 
 
-def _axis_weights(size: int, changes: Any, start: PictureChange, shift: PictureChange, kernels: tuple[str, ...]) -> Any:  # noqa: ANN401
+def _axis_weights(
+    size: int,
+    changes: Any,  # noqa: ANN401 - tensors
+    start: PictureChange,
+    shift: PictureChange,
+    kernels: tuple[str, ...],
+) -> Any:  # noqa: ANN401
     """Return the weight of each input row in each output row: (B, S, S).
 
     Rows outside the square do not count, and the weights of an output row add up to 1 over the shifted picture,
