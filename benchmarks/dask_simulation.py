@@ -60,6 +60,7 @@ def main() -> None:
             serve = [sys.executable, __file__, "--workers", str(options.workers), "--serve", address]
             with _process(serve, folder, environment) as workers:
                 try:
+                    _wait_for(address, options.workers)
                     tasks = options.workers * options.tasks_each
                     result |= _measured(address, options.workers, tasks, _sleeping, scheduler.pid)
                     ideal_s = options.tasks_each * _PICTURES * _PICTURE_S
@@ -90,10 +91,17 @@ async def _serve(address: str, workers: int) -> None:
     await asyncio.gather(*(worker.finished() for worker in started))
 
 
+def _wait_for(address: str, workers: int) -> None:
+    import distributed
+
+    with distributed.Client(address, set_as_default=False) as client:
+        client.wait_for_workers(workers)
+
+
 def _measured(address: str, workers: int, tasks: int, function: object, scheduler: int) -> dict[str, float]:
     main_s, scheduler_s = time.process_time(), cpu_s(scheduler)
     with dask_engine(address, workers, made_with, patience_s=_PATIENCE_S) as engine:
-        list(engine(function, _chunks(workers)))  # type: ignore[arg-type]  # until all workers are there
+        list(engine(function, _chunks(workers)))  # type: ignore[arg-type]  # imports
         begun_s = time.perf_counter()
         assert len(list(engine(function, _chunks(tasks)))) == tasks  # type: ignore[arg-type]
         seconds = time.perf_counter() - begun_s

@@ -17,9 +17,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from benchmarks.support.dataset_tables import ROWS, write_tables
 
-_ROOT = str(Path(__file__).resolve().parent.parent)
+_ROOT = sys.path[0]
 _JOBS = ("stats", "reading", "verify", "open", "remove")  # `remove` last: it makes another version
 
 RUN = """

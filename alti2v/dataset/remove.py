@@ -179,7 +179,11 @@ def _publish(
         progress(Progress(stage="removing", done=done, total=len(history.manifest.shards), unit="shards"))
     if not any(shard.name.split == "train" for shard in shards):
         raise DataError(f"{target.address}: no training picture would be left: delete the dataset instead")
-    sizes = np.unique(np.concatenate(groups), return_counts=True)[1]
+    members = np.concatenate(groups)
+    groups.clear()
+    members.sort()
+    starts = np.flatnonzero(np.append(np.True_, members[1:] != members[:-1]))
+    sizes = np.diff(np.append(starts, len(members)))
     manifest = replace(
         history.manifest,
         plan_hash=hashlib.sha256(f"{history.manifest.plan_hash} without {new.tolist()}".encode()).hexdigest(),
