@@ -61,7 +61,7 @@ EXAMPLES = {
     "stats": "alti2v stats dataset --tag red --html dataset.html",
     "remove": "alti2v remove dataset --ids ids.txt",
     "verify": "alti2v verify dataset",
-    "train": "alti2v train dataset run --epochs 10 --batch-size 64",
+    "train": "alti2v train dataset run --budget 60",
     "eval": "alti2v eval run",
     "model": "alti2v model model",
     "tag": "alti2v tag model pictures --threshold 0.3 --threshold character=0.8 --format csv",

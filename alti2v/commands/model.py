@@ -106,7 +106,8 @@ from alti2v.terminal import duration, print_result, progress_display, size
 @click.option(
     "--cache-features",
     is_flag=True,
-    help="While the backbone is frozen, compute its features once per picture, without augmentation.",
+    help="Compute the output of the frozen layers once per picture, and train the rest on it, without "
+    "augmentation.",
 )
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard events into the RUN.")
 @click.option(

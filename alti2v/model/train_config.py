@@ -59,8 +59,8 @@ class TrainConfig:
             None for no limit.
         checkpoint_s: Seconds between two checkpoints, at least 0; one is always written at the end.
         keep: Number of checkpoints to keep besides the best network, at least 1.
-        cache_features: True to run the backbone only once on every picture while it is frozen, and train the
-            head on the stored features; pictures are not augmented then.
+        cache_features: True to run the frozen layers, up to a block of VGG or all of the backbone, only once on
+            every picture, and train the rest on the stored output; pictures are not augmented then.
         tensorboard: True to write events for TensorBoard into the run.
     """
 
