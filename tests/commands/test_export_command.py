@@ -47,7 +47,7 @@ def test_defaults_of_the_command_are_the_librarys() -> None:
         if isinstance(option, click.Option) and option.name in fields and not option.is_flag
     }
 
-    assert set(options) == {"format", "ratings", "copyrights", "dataset", "license"}
+    assert set(options) == {"format", "ratings", "copyrights", "dataset", "license", "store"}
     assert options == {name: fields[name] for name in options}
 
 
