@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 _PATIENCE_S = 10.0
-_CHECK_S = 0.5  # between two checks that the scheduler is alive
+_CHECK_S = (
+    0.5  # between two checks that the scheduler is alive; after every task, they cost it as much as the task
+)
 _IN_FLIGHT = 2  # tasks per thread: one runs, one waits
 
 

@@ -30,7 +30,7 @@ from alti2v.dataset.plan.split import (
 from alti2v.dataset.plan.split_by import SplitFacts, joined_by_artist, splits_by_date
 from alti2v.dataset.plan.thumbnails import JoinedThumbnails
 from alti2v.dataset.plan.vocabulary import (
-    TagTable,
+    StoreTagTable,
     Vocabulary,
     VocabularyRule,
     choose_vocabulary,
@@ -83,7 +83,7 @@ class Candidates:
     appearances: Appearances
     tags: StoredTags
     rows: npt.NDArray[np.int64]
-    table: TagTable
+    table: StoreTagTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from alti2v.dataset.plan.filters import FILTER_COLUMNS, NO_FILTERS, Filters, PostFilter
 from alti2v.dataset.plan.md5s import Md5s, md5s_of
 from alti2v.dataset.plan.tag_aliases import TagRelations, Widening, widening
-from alti2v.dataset.plan.vocabulary import CATEGORIES, TagLists, TagTable, tag_lists
+from alti2v.dataset.plan.vocabulary import CATEGORIES, StoreTagTable, TagLists, tag_lists
 from alti2v.errors import DamagedError, DataError
 from alti2v.records import Category
 from alti2v.storage.disk_table import DiskTable, disk_table, in_order_of_id
@@ -90,7 +90,7 @@ class StorePosts:
     facts: DiskTable
     ids: npt.NDArray[np.int64]
     tags: StoredTags
-    table: TagTable
+    table: StoreTagTable
     digest: str
 
     def numbers(self, column: str) -> npt.NDArray[np.int64]:
@@ -230,7 +230,7 @@ def _rating_tags(ratings: pa.StringArray) -> pa.ListArray:
 
 def _tag_table(
     codes: Mapping[str, int], category_seen: list[int], known: Mapping[str, Category]
-) -> tuple[TagTable, npt.NDArray[np.int32]]:
+) -> tuple[StoreTagTable, npt.NDArray[np.int32]]:
     """Return the tags in the order of names, and the new code of each old one.
 
     A part that was written before the board reported a tag's category says "unknown", so the store's tag table
@@ -244,10 +244,10 @@ def _tag_table(
     unknown = position[Category.UNKNOWN]
     categories = np.array([position[known.get(name, Category.UNKNOWN)] for name in names], np.int8)
     seen = np.array(category_seen, np.int8)[old]
-    return TagTable(names, np.where(categories == unknown, seen, categories)), new_code
+    return StoreTagTable(names, np.where(categories == unknown, seen, categories)), new_code
 
 
-def _digest(facts: DiskTable, tags: StoredTags, table: TagTable) -> str:
+def _digest(facts: DiskTable, tags: StoredTags, table: StoreTagTable) -> str:
     digest = hashlib.sha256()
     for name in _FACTS:
         # A rerun of the crawl may move pictures, which the dataset does not show.

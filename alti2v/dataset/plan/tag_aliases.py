@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.dataset.plan.vocabulary import CATEGORIES, TagLists, TagTable, tag_lists
+from alti2v.dataset.plan.vocabulary import CATEGORIES, StoreTagTable, TagLists, tag_lists
 from alti2v.records import Category
 
 
@@ -34,7 +34,7 @@ class Widening:
         implied: Codes of the tags that each new tag implies.
     """
 
-    table: TagTable
+    table: StoreTagTable
     new_code: npt.NDArray[np.int32]
     implied: TagLists
 
@@ -49,7 +49,7 @@ class Widening:
         )
 
 
-def widening(table: TagTable, relations: TagRelations, known: Mapping[str, Category]) -> Widening:
+def widening(table: StoreTagTable, relations: TagRelations, known: Mapping[str, Category]) -> Widening:
     """Derive the replacement from the relations of a board.
 
     Args:
@@ -68,7 +68,7 @@ def widening(table: TagTable, relations: TagRelations, known: Mapping[str, Categ
     pairs = [(code[name], code[more]) for name in names for more in implied.get(name, ())]
     ends = np.array(pairs, np.int64).reshape(-1, 2)
     return Widening(
-        table=TagTable(names, _categories(names, table, new_code, known), real_name),
+        table=StoreTagTable(names, _categories(names, table, new_code, known), real_name),
         new_code=new_code,
         implied=tag_lists(ends[:, 0], ends[:, 1].astype(np.int32), len(names)),
     )
@@ -112,7 +112,7 @@ def closure(implications: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...
 
 
 def _categories(
-    names: list[str], old: TagTable, new_code: npt.NDArray[np.int32], known: Mapping[str, Category]
+    names: list[str], old: StoreTagTable, new_code: npt.NDArray[np.int32], known: Mapping[str, Category]
 ) -> npt.NDArray[np.int8]:
     """Return the known category of each name, else the one on posts, of the name itself before its aliases."""
     position = {category: number for number, category in enumerate(CATEGORIES)}

@@ -142,7 +142,7 @@ def joined(parts: Iterable[TagLists], *, room: int) -> TagLists:
 
 
 @dataclass(frozen=True, slots=True)
-class TagTable:
+class StoreTagTable:
     """All tags of a store.
 
     Attributes:
@@ -204,7 +204,7 @@ class Vocabulary:
 DROPPED, TOO_RARE, NOT_IN_TRAINING = "dropped", "too rare", "in no training picture"
 
 
-def choose_vocabulary(counts: npt.NDArray[np.int64], table: TagTable, rule: VocabularyRule) -> Vocabulary:
+def choose_vocabulary(counts: npt.NDArray[np.int64], table: StoreTagTable, rule: VocabularyRule) -> Vocabulary:
     """Choose the most frequent tags that the rule allows.
 
     Args:
@@ -251,7 +251,7 @@ def choose_vocabulary(counts: npt.NDArray[np.int64], table: TagTable, rule: Voca
     )
 
 
-def _codes(tags: Iterable[str], table: TagTable, code_of: Mapping[str, int]) -> set[int]:
+def _codes(tags: Iterable[str], table: StoreTagTable, code_of: Mapping[str, int]) -> set[int]:
     """Return the codes of tags given by name or alias; a tag that no post has is left out."""
     names = (table.aliases.get(tag, tag) for tag in tags)
     return {code_of[name] for name in names if name in code_of}
@@ -262,7 +262,7 @@ def _array(codes: Set[int]) -> npt.NDArray[np.int64]:
 
 
 def _frequent(
-    counts: npt.NDArray[np.int64], table: TagTable, rule: VocabularyRule, *, apart: Set[int]
+    counts: npt.NDArray[np.int64], table: StoreTagTable, rule: VocabularyRule, *, apart: Set[int]
 ) -> npt.NDArray[np.int64]:
     """Return the codes of the frequent tags, without those in `apart`."""
     counts = counts.copy()
@@ -285,7 +285,7 @@ def _frequent(
 
 def _left_out(
     counts: npt.NDArray[np.int64],
-    table: TagTable,
+    table: StoreTagTable,
     rule: VocabularyRule,
     codes: npt.NDArray[np.int64],
     dropped: Set[int],
@@ -305,7 +305,7 @@ def _left_out(
     return {reason: number for reason, number in reasons.most_common() if number}
 
 
-def grown_vocabulary(tags: tuple[Tag, ...], counts: npt.NDArray[np.int64], table: TagTable) -> Vocabulary:
+def grown_vocabulary(tags: tuple[Tag, ...], counts: npt.NDArray[np.int64], table: StoreTagTable) -> Vocabulary:
     """Return the same tags in the same order, with the new training posts counted.
 
     The order never changes, because models refer to tags by index.

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from alti2v.dataset.images.prepare import pixels_name
 from alti2v.dataset.manifest import Shard
 from alti2v.dataset.plan.posts import PostRows
-from alti2v.dataset.plan.vocabulary import CATEGORIES, TagTable, Vocabulary, labels_of
+from alti2v.dataset.plan.vocabulary import CATEGORIES, StoreTagTable, Vocabulary, labels_of
 from alti2v.errors import DamagedError
 from alti2v.pictures.header import format_of
 from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
@@ -131,7 +131,7 @@ class PlannedSamples:
     """
 
     posts: PostRows
-    table: TagTable
+    table: StoreTagTable
     vocabulary: Vocabulary
     group: npt.NDArray[np.int64]
     prepared: pa.Table

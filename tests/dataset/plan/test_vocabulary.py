@@ -13,8 +13,8 @@ from alti2v.dataset.plan.tag_aliases import TagRelations, closure, resolved, wid
 from alti2v.dataset.plan.vocabulary import (
     CATEGORIES,
     RATING_TAGS,
+    StoreTagTable,
     TagLists,
-    TagTable,
     VocabularyRule,
     choose_vocabulary,
     joined,
@@ -74,7 +74,7 @@ def test_repeated_pairs_count_once() -> None:
 
 
 NAMES = [f"tag_{number:02d}" for number in range(16)]
-GENERAL = TagTable(NAMES, np.zeros(16, np.int8))
+GENERAL = StoreTagTable(NAMES, np.zeros(16, np.int8))
 WITHOUT_META = VocabularyRule(size=2, left_out=frozenset({Category.META}))
 
 
@@ -108,20 +108,20 @@ def test_categories_can_be_left_out() -> None:
     """Meta tags do not displace others, however frequent they are."""
     categories = np.array([CATEGORIES.index(Category.META)] + [0] * 15, np.int8)
     tags = packed([[0, 1], [0, 1], [0, 2]])
-    vocabulary = choose_vocabulary(counted(tags), TagTable(NAMES, categories), WITHOUT_META)
+    vocabulary = choose_vocabulary(counted(tags), StoreTagTable(NAMES, categories), WITHOUT_META)
 
     assert [tag.name for tag in vocabulary.tags] == ["tag_01", "tag_02"]
     with pytest.raises(DataError, match="no tag of the selected categories"):
-        choose_vocabulary(counted(packed([[0]])), TagTable(NAMES, categories), WITHOUT_META)
+        choose_vocabulary(counted(packed([[0]])), StoreTagTable(NAMES, categories), WITHOUT_META)
 
 
 def names(vocabulary_tags: object) -> list[str]:
     return [tag.name for tag in vocabulary_tags]  # type: ignore[attr-defined]
 
 
-def mixed() -> tuple[TagLists, TagTable]:
+def mixed() -> tuple[TagLists, StoreTagTable]:
     """Return four tags of each of two categories with falling frequency, and one rating."""
-    table = TagTable(
+    table = StoreTagTable(
         [*(f"c{n}" for n in range(4)), *(f"g{n}" for n in range(4)), "rating:general"],
         np.array(
             [CATEGORIES.index(Category.CHARACTER)] * 4 + [0] * 4 + [CATEGORIES.index(Category.META)], np.int8
@@ -204,7 +204,7 @@ def test_posts_get_the_names_and_the_implied_tags(monkeypatch: pytest.MonkeyPatc
     """Aliases are replaced, implied tags are added once, and new tags get their known category."""
     monkeypatch.setattr("alti2v.dataset.plan.vocabulary._ROWS_AT_ONCE", 2)
     character, general = CATEGORIES.index(Category.CHARACTER), CATEGORIES.index(Category.GENERAL)
-    table = TagTable(["black_cat", "kitty", "miku"], np.array([general, general, character], np.int8))
+    table = StoreTagTable(["black_cat", "kitty", "miku"], np.array([general, general, character], np.int8))
     relations = TagRelations(
         aliases=[("kitty", "cat"), ("miku", "hatsune_miku")],
         implications=[("black_cat", "kitty"), ("cat", "animal"), ("miku", "vocaloid"), ("dog", "animal")],
