@@ -19,7 +19,7 @@ from alti2v.model.taggers.families import (
     wd,
 )
 from alti2v.model.taggers.graph import Graph
-from alti2v.model.taggers.tables import LabelTable
+from alti2v.model.taggers.tables import TaggerTags
 
 ONNX_SUFFIX = ".onnx"
 # Usual names of the model, the likeliest first; another name counts if it is the only one.
@@ -39,8 +39,8 @@ class TaggerFamily:
     """
 
     needs: tuple[str, ...]
-    table: Callable[[Mapping[str, bytes]], LabelTable]
-    read: Callable[[Mapping[str, bytes], LabelTable, Graph, str], ModelDescription]
+    table: Callable[[Mapping[str, bytes]], TaggerTags]
+    read: Callable[[Mapping[str, bytes], TaggerTags, Graph, str], ModelDescription]
     also: tuple[str, ...] = ()
     models: str = f"*{ONNX_SUFFIX}"
 

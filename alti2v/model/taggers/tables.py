@@ -42,7 +42,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelTable:
+class TaggerTags:
     """A table of tags.
 
     Attributes:
@@ -64,7 +64,7 @@ def read_tag_csv(
     *,
     category_of: Mapping[str, str] = CATEGORY_OF_NUMBER,
     name_columns: Sequence[str] = ("name",),
-) -> LabelTable:
+) -> TaggerTags:
     """Read a table with a header: column `name`, and `category`, `best_threshold` and `ips` if they are there.
 
     Args:
@@ -87,7 +87,7 @@ def read_tag_csv(
     words = [row["category"] for row in rows] if "category" in rows[0] else ["general"] * len(rows)
     names = [row[column] for row in rows]
     table = make_tag_table(names, words, file, category_of={**CATEGORY_OF_WORD, **category_of})
-    return LabelTable(
+    return TaggerTags(
         vocabulary=table.vocabulary,
         thresholds=_column_of_thresholds([row["best_threshold"] for row in rows], file)
         if "best_threshold" in rows[0]
@@ -99,7 +99,7 @@ def read_tag_csv(
 
 def make_tag_table(
     names: Sequence[str], words: Sequence[str | None], file: str, *, category_of: Mapping[str, str]
-) -> LabelTable:
+) -> TaggerTags:
     """Make a table from names and the words or numbers of their categories.
 
     A category that is not known counts as unknown, with a note.
@@ -123,7 +123,7 @@ def make_tag_table(
         f"{count:,} {'tag' if count == 1 else 'tags'} of {file} with the category {word!r} count as unknown"
         for word, count in unknown.most_common(_SHOWN)
     )
-    return LabelTable(vocabulary=make_vocabulary(zip(names, categories, strict=True)), notes=notes)
+    return TaggerTags(vocabulary=make_vocabulary(zip(names, categories, strict=True)), notes=notes)
 
 
 def read_category_thresholds(content: bytes, file: str, category_of: Mapping[str, str]) -> dict[str, float]:

@@ -19,7 +19,7 @@ from alti2v.model.taggers.families.wd import output_of
 from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
 from alti2v.model.taggers.tables import (
     CATEGORY_OF_WORD,
-    LabelTable,
+    TaggerTags,
     make_tag_table,
     probability,
     read_document,
@@ -94,13 +94,13 @@ def is_of_a_run(content: bytes) -> bool:
     return isinstance(document, dict) and document.get("kind") == "model"
 
 
-def table_by_hand(files: Mapping[str, bytes]) -> LabelTable:
+def table_by_hand(files: Mapping[str, bytes]) -> TaggerTags:
     """Read the table that a model.json names."""
     return _labels(files, described_by_hand(files[FILE]))
 
 
 def read_by_hand(
-    files: Mapping[str, bytes], table: LabelTable, graph: Graph, model_file: str
+    files: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_file: str
 ) -> ModelDescription:
     """Describe a tagger as its model.json says."""
     hand = described_by_hand(files[FILE])
@@ -147,7 +147,7 @@ def _turned(numbers: tuple[float, float, float]) -> tuple[float, float, float]:
     return numbers[2], numbers[1], numbers[0]
 
 
-def _labels(files: Mapping[str, bytes], hand: HandDescription) -> LabelTable:
+def _labels(files: Mapping[str, bytes], hand: HandDescription) -> TaggerTags:
     if not isinstance(hand.labels, str):
         return make_tag_table(hand.labels, ["general"] * len(hand.labels), FILE, category_of=CATEGORY_OF_WORD)
     if hand.labels not in files:
@@ -162,7 +162,7 @@ def _labels(files: Mapping[str, bytes], hand: HandDescription) -> LabelTable:
     return make_tag_table(names, ["general"] * len(names), hand.labels, category_of=CATEGORY_OF_WORD)
 
 
-def _thresholds(hand: HandDescription, table: LabelTable) -> ModelThresholds:
+def _thresholds(hand: HandDescription, table: TaggerTags) -> ModelThresholds:
     given = hand.thresholds
     by_category = given if isinstance(given, dict) else {}
     for category, value in by_category.items():

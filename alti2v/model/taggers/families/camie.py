@@ -12,7 +12,7 @@ from alti2v.model.taggers.description import ModelDescription, ModelInput, side_
 from alti2v.model.taggers.families.cl import mapping_table
 from alti2v.model.taggers.families.wd import output_of
 from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
-from alti2v.model.taggers.tables import LabelTable, read_document
+from alti2v.model.taggers.tables import TaggerTags, read_document
 from alti2v.pictures.framing import Framing, letterbox
 
 METADATA = "*metadata.json"
@@ -25,7 +25,7 @@ _PADDING = (
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def camie_table(files: Mapping[str, bytes]) -> LabelTable:
+def camie_table(files: Mapping[str, bytes]) -> TaggerTags:
     """Read the table of a camie tagger."""
     file = next(name for name in files if name.endswith("metadata.json"))
     document = read_document(files[file], file)
@@ -36,7 +36,7 @@ def camie_table(files: Mapping[str, bytes]) -> LabelTable:
     return mapping_table(mapping, file)
 
 
-def read_camie(_: Mapping[str, bytes], table: LabelTable, graph: Graph, model_file: str) -> ModelDescription:
+def read_camie(_: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_file: str) -> ModelDescription:
     """Describe a camie tagger."""
     tensor = graph.input(None)
     side = side_of(tensor, channels_first=True, otherwise=_SIDE_PX)

@@ -12,19 +12,19 @@ from typing import Any
 from alti2v.model.taggers.description import ModelDescription, ModelInput, side_of
 from alti2v.model.taggers.families.wd import output_of
 from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
-from alti2v.model.taggers.tables import CATEGORY_OF_WORD, LabelTable, make_tag_table, ordered, read_document
+from alti2v.model.taggers.tables import CATEGORY_OF_WORD, TaggerTags, make_tag_table, ordered, read_document
 from alti2v.pictures.framing import Framing, letterbox
 
 TABLE = "tag_mapping.json"
 _SIDE_PX = 448
 
 
-def cl_table(files: Mapping[str, bytes]) -> LabelTable:
+def cl_table(files: Mapping[str, bytes]) -> TaggerTags:
     """Read the table of a cl_tagger."""
     return mapping_table(read_document(files[TABLE], TABLE), TABLE)
 
 
-def read_cl(_: Mapping[str, bytes], table: LabelTable, graph: Graph, model_file: str) -> ModelDescription:
+def read_cl(_: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_file: str) -> ModelDescription:
     """Describe a cl_tagger."""
     tensor = graph.input(None)
     side = side_of(tensor, channels_first=True, otherwise=_SIDE_PX)
@@ -48,7 +48,7 @@ def read_cl(_: Mapping[str, bytes], table: LabelTable, graph: Graph, model_file:
     )
 
 
-def mapping_table(document: Any, file: str) -> LabelTable:  # noqa: ANN401 - JSON
+def mapping_table(document: Any, file: str) -> TaggerTags:  # noqa: ANN401 - JSON
     """Make a table of {"0": {"tag", "category"}, ...}, or {"idx_to_tag": {...}, "tag_to_category": {...}}.
 
     Raises:

@@ -16,7 +16,7 @@ from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
 from alti2v.model.taggers.tables import (
     CATEGORY_OF_NUMBER,
     CATEGORY_OF_WORD,
-    LabelTable,
+    TaggerTags,
     read_category_thresholds,
     read_document,
     read_tag_csv,
@@ -27,13 +27,13 @@ CATEGORIES = "categories.json"
 THRESHOLDS = "thresholds.csv"
 
 
-def deepghs_table(files: Mapping[str, bytes]) -> LabelTable:
+def deepghs_table(files: Mapping[str, bytes]) -> TaggerTags:
     """Read the table of a model for imgutils' generic reader."""
     return read_tag_csv(files[TABLE], TABLE, category_of=_categories(files))
 
 
 def read_deepghs(
-    files: Mapping[str, bytes], table: LabelTable, graph: Graph, model_file: str
+    files: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_file: str
 ) -> ModelDescription:
     """Describe a model that imgutils' generic reader takes."""
     document = read_document(files[PREPROCESS], PREPROCESS)
@@ -89,7 +89,7 @@ def _categories(files: Mapping[str, bytes]) -> dict[str, str]:
     }
 
 
-def _thresholds(files: Mapping[str, bytes], table: LabelTable) -> ModelThresholds:
+def _thresholds(files: Mapping[str, bytes], table: TaggerTags) -> ModelThresholds:
     by_category = (
         read_category_thresholds(files[THRESHOLDS], THRESHOLDS, _categories(files))
         if THRESHOLDS in files

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from alti2v.model.taggers.description import ModelDescription, ModelInput, ModelThresholds, side_of
 from alti2v.model.taggers.families.wd import output_of
 from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
-from alti2v.model.taggers.tables import LabelTable, read_tag_csv
+from alti2v.model.taggers.tables import TaggerTags, read_tag_csv
 from alti2v.pictures.framing import Framing, FramingStep, StepKind
 
 TABLE = "*tags.csv"
@@ -18,14 +18,14 @@ _SIDE_PX = 448
 _THRESHOLD = 0.7
 
 
-def ml_danbooru_table(files: Mapping[str, bytes]) -> LabelTable:
+def ml_danbooru_table(files: Mapping[str, bytes]) -> TaggerTags:
     """Read the table of an ML-Danbooru."""
     file = next(name for name in files if name.endswith("tags.csv"))
     return read_tag_csv(files[file], file, name_columns=("name", "tag"))
 
 
 def read_ml_danbooru(
-    _: Mapping[str, bytes], table: LabelTable, graph: Graph, model_file: str
+    _: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_file: str
 ) -> ModelDescription:
     """Describe an ML-Danbooru."""
     tensor = graph.input(None)

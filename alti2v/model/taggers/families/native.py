@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from alti2v.model.taggers.description import ModelDescription, ModelInput, side_of
 from alti2v.model.taggers.families.wd import output_of
 from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
-from alti2v.model.taggers.tables import LabelTable, read_tag_csv
+from alti2v.model.taggers.tables import TaggerTags, read_tag_csv
 from alti2v.pictures.recipe import ImageRecipe
 
 TABLE = "tags.csv"
 
 
-def native_table(files: Mapping[str, bytes]) -> LabelTable:
+def native_table(files: Mapping[str, bytes]) -> TaggerTags:
     """Read the table of an export of ours."""
     return read_tag_csv(files[TABLE], TABLE)
 
 
-def read_native(_: Mapping[str, bytes], table: LabelTable, graph: Graph, model_file: str) -> ModelDescription:
+def read_native(_: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_file: str) -> ModelDescription:
     """Describe an export of ours."""
     tensor = graph.input(None)
     size = side_of(tensor, channels_first=False, otherwise=ImageRecipe().size)

@@ -11,20 +11,20 @@ from alti2v.model.taggers.description import ModelDescription, ModelInput, side_
 from alti2v.model.taggers.families.stages import channels, colour
 from alti2v.model.taggers.families.wd import TABLE, output_of
 from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
-from alti2v.model.taggers.tables import LabelTable, read_document, read_tag_csv
+from alti2v.model.taggers.tables import TaggerTags, read_document, read_tag_csv
 from alti2v.pictures.framing import Framing, letterbox
 
 PREPROCESSING = "preprocessing.json"
 _MASK_TYPE = "tensor(bool)"
 
 
-def oppai_oracle_table(files: Mapping[str, bytes]) -> LabelTable:
+def oppai_oracle_table(files: Mapping[str, bytes]) -> TaggerTags:
     """Read the table of an OppaiOracle."""
     return read_tag_csv(files[TABLE], TABLE, name_columns=("name", "tag"))
 
 
 def read_oppai_oracle(
-    files: Mapping[str, bytes], table: LabelTable, graph: Graph, model_file: str
+    files: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_file: str
 ) -> ModelDescription:
     """Describe an OppaiOracle."""
     document = read_document(files[PREPROCESSING], PREPROCESSING)

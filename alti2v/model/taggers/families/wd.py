@@ -16,7 +16,7 @@ from alti2v.model.taggers.description import (
     side_of,
 )
 from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
-from alti2v.model.taggers.tables import CATEGORY_OF_NUMBER, E621_CATEGORY_OF_NUMBER, LabelTable, read_tag_csv
+from alti2v.model.taggers.tables import CATEGORY_OF_NUMBER, E621_CATEGORY_OF_NUMBER, TaggerTags, read_tag_csv
 from alti2v.pictures.framing import Framing, letterbox
 
 TABLE = "selected_tags.csv"
@@ -24,7 +24,7 @@ E621_TABLE = "tags-selected.csv"  # Z3D's name
 _SIDE_PX = 448  # where the graph leaves it open: that of all published models
 
 
-def wd_table(files: Mapping[str, bytes]) -> LabelTable:
+def wd_table(files: Mapping[str, bytes]) -> TaggerTags:
     """Read the table of a WD tagger."""
     file = TABLE if TABLE in files else E621_TABLE
     return read_tag_csv(
@@ -34,7 +34,7 @@ def wd_table(files: Mapping[str, bytes]) -> LabelTable:
     )
 
 
-def read_wd(_: Mapping[str, bytes], table: LabelTable, graph: Graph, model_file: str) -> ModelDescription:
+def read_wd(_: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_file: str) -> ModelDescription:
     """Describe a WD tagger."""
     tensor = graph.input(None)
     first = is_channels_first(tensor)
