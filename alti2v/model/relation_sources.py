@@ -74,7 +74,7 @@ def _relations(source: Path | None) -> tuple[TagRelations, Mapping[str, str]]:
             )
             categories = {name: category.value for name, category in read_categories(store).items()}
         if not relations.aliases and not relations.implications:
-            raise UsageError(f"{source} has no aliases and implications: crawl it with --relations")
+            raise UsageError(f"{source} has no aliases and implications: crawl it again with --tag-relations")
         return relations, categories
     if not source.is_file():
         raise UsageError(f"{source} is no store and no file: give a STORE, or a CSV or JSON file")
