@@ -23,14 +23,14 @@ _SAME_WISH_S = 1.0
 
 
 def handled_signals() -> tuple[signal.Signals, ...]:
-    """Return the stop signals that this thread may handle: none outside the main thread, no ignored ones."""
+    """Return the stop signals that this thread may handle: the main thread all that are not ignored."""
     if threading.current_thread() is not threading.main_thread():
         return ()
     return tuple(one for one in STOP_SIGNALS if signal.getsignal(one) not in (signal.SIG_IGN, None))
 
 
 def interrupt_of(number: int) -> KeyboardInterrupt:
-    """Return the exception that a signal stands for."""
+    """Return the exception for a signal."""
     kinds = {signal.SIGTERM: TerminatedError, signal.SIGHUP: HungUpError}
     return kinds.get(signal.Signals(number), KeyboardInterrupt)()
 

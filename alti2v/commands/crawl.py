@@ -62,7 +62,7 @@ netrc_option = click.option(
     type=LOCAL_PATH,
     metavar="TABLE",
     default=None,
-    help="List the posts of this table (Parquet, CSV, JSON lines) in the place of the board's own listing.",
+    help="Take the listing from this table (Parquet, CSV, JSON lines) instead of from the board.",
 )
 @click.option("--limit", type=int, default=None, help="Maximum number of posts, newest first. Default: all.")
 @click.option(
@@ -179,7 +179,7 @@ def crawl(*, store: str, work: Path | None, as_json: bool, **options: Any) -> No
     type=int,
     default=None,
     metavar="N",
-    help="Ask the board for its number of posts in each window of N ids, and show ours beside it.",
+    help="Ask the board for its number of posts in each window of N ids, and show the store's beside it.",
 )
 @netrc_option
 @click.option("--contact", default=None, help="With --windows: mail address or URL for the User-Agent header.")

@@ -123,7 +123,8 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
     "--split-by",
     type=click.Choice(["artist", "date"]),
     default=None,
-    help="Other rule: no artist on two sides, or test newer than validation and training.",
+    help="Rule in place of --split. artist: each artist in one split. date: test newer than validation, "
+    "validation newer than training.",
 )
 @filter_options
 @click.option(
@@ -258,7 +259,7 @@ def verify(
 ) -> None:
     """Re-read a STORE or DATASET and list its faults.
 
-    Either may be a URL. A STORE needs the --work of its crawl then; the files of a dataset are checked, but not
+    Either may be a URL. A STORE at a URL needs the --work of its crawl; a dataset at a URL is checked, but not
     repaired.
     """
     check_local(repair or "", "--repair")

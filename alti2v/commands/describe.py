@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def describe_model(*, model: Path, as_json: bool) -> None:
     """Describe a MODEL: its input, outputs, tags and thresholds.
 
-    MODEL is a RUN, an exported folder, or the folder of a tagger of any family that docs/MODELS.md names. It is
-    loaded and tried on a white picture.
+    MODEL is a RUN, an exported folder, or a tagger of any family in docs/MODELS.md; hf:owner/name is one on the
+    Hugging Face hub. The model is loaded and tried on a white picture.
     """
     from alti2v.model.describe import describe
 

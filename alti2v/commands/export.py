@@ -60,7 +60,8 @@ if TYPE_CHECKING:
     "--store",
     type=LOCAL_PATH,
     default=None,
-    help="Store of the dataset, to compare what clients do on original pictures. Default: the dataset's.",
+    help="Store with the original pictures, on which clients are compared with `alti2v tag`. Default: the "
+    "dataset's own.",
 )
 @click.option(
     "--check",

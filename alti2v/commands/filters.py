@@ -12,7 +12,7 @@ from alti2v.dataset.filter_options import RATINGS
 
 _FILTERS = (
     click.option(
-        "--min-side", type=int, default=None, help="Only originals with at least this many px a side."
+        "--min-side", type=int, default=None, help="Only originals at least this wide and high, in px."
     ),
     click.option(
         "--max-aspect",
@@ -35,7 +35,7 @@ _FILTERS = (
         metavar="TAG",
         multiple=True,
         default=(),
-        help="Only posts with this tag, or with one of them if repeated. An asterisk matches any characters.",
+        help="Only posts with this tag, or with any of them if repeated. An asterisk matches any characters.",
     ),
     click.option(
         "--none-of", metavar="TAG", multiple=True, default=(), help="Leave out posts with this tag. Repeatable."

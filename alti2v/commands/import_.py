@@ -14,7 +14,7 @@ from alti2v.terminal import duration, print_result, progress_display, size
 if TYPE_CHECKING:
     from alti2v.crawl.importing.report import ImportReport
 
-_AUTO = "auto"  # the form is found by looking
+_AUTO = "auto"  # the form is recognised from the contents
 
 
 @click.command(name="import")
@@ -25,27 +25,30 @@ _AUTO = "auto"  # the form is found by looking
     type=click.Choice([_AUTO, *map(str, SourceForm)]),
     default=_AUTO,
     show_default=True,
-    help="Form of the sources; auto recognises it by looking.",
+    help="Form of the sources; auto recognises it from their contents.",
 )
 @click.option(
-    "--pictures", type=LOCAL_PATH, default=None, help="Folder with the pictures of a table. Default: beside it."
+    "--pictures",
+    type=LOCAL_PATH,
+    default=None,
+    help="Folder with the pictures of a table. Default: SOURCE, if it is a folder.",
 )
 @click.option(
     "--tag-categories", type=LOCAL_PATH, default=None, help="CSV or Parquet file with a category for each tag."
 )
 @click.option(
-    "--keep-mismatched", is_flag=True, help="Also store pictures with another MD5 than their source says."
+    "--keep-mismatched", is_flag=True, help="Also store pictures whose MD5 differs from the source's."
 )
 @click.option(
     "--by-reference",
     is_flag=True,
-    help="Leave pictures in the tar files that hold them: STORE gets hard links. On the same file system only.",
+    help="Leave pictures in their tar files; STORE gets hard links to these, on the same file system only.",
 )
 @as_json_option
 def import_(*, store: Path, form: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's own values, typed by ImportConfig
     """Import pictures with their tags into a STORE.
 
-    A SOURCE is a folder of pictures with text or JSON files beside them, a folder of gallery-dl, a table of
+    A SOURCE is a folder of pictures with text or JSON files beside them, a gallery-dl folder, a table of
     posts (Parquet, CSV, JSON lines), or a folder of tar files; see docs/IMPORT.md. Sources are only read. Run
     the same command again to resume after an interruption, or later to add new pictures.
     """

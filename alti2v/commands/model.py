@@ -27,7 +27,7 @@ from alti2v.terminal import duration, print_result, progress_display, size
     type=click.Choice(list(RECIPES)),
     default="modern",
     show_default=True,
-    help="modern; seed, the original of 2017; or scratch, a small network without pretrained weights.",
+    help="Settings: modern for pretrained weights, scratch without them, seed as in the original of 2017.",
 )
 @click.option("--epochs", type=int, default=None, help="Number of passes over the data. Default: the recipe's.")
 @click.option(
@@ -35,7 +35,7 @@ from alti2v.terminal import duration, print_result, progress_display, size
     type=float,
     default=None,
     metavar="MINUTES",
-    help="Measure this machine, and choose the epochs and the part of the backbone that learns for this time.",
+    help="Measure this machine, and choose epochs and the trained part of the backbone to fit this time.",
 )
 @click.option("--batch-size", type=int, default=None, help="Pictures per step. Default: the recipe's.")
 @click.option(

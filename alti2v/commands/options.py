@@ -65,7 +65,7 @@ LOCAL_PATH = _LocalUtf8Path(path_type=Path)
 
 
 def fetched_model(model: Path) -> Path:
-    """Return the path of a MODEL; one given by its name on the hub is fetched, and its commit is told.
+    """Return the path of a MODEL; fetch one that is given by its name on the hub, and print its commit.
 
     Raises:
         UsageError: There is no such model.
@@ -171,7 +171,7 @@ _MOST_NAMED = 20  # items; --json names all where it lists them
 
 
 def require_all(problems: Sequence[str], what: str, others: str) -> None:
-    """Tell the items of a list that could not be used, after the others are done.
+    """Report the items of a list that could not be used, after the others are done.
 
     Args:
         problems: A line for each such item.
@@ -193,14 +193,14 @@ _RELATION_OPTIONS = (
         type=LOCAL_PATH,
         default=None,
         metavar="STORE|FILE",
-        help="Resolve aliases of tags by the tables of a STORE, or a CSV or JSON file (docs/MODELS.md).",
+        help="Resolve tag aliases with the tables of a STORE, or with a CSV or JSON file (docs/MODELS.md).",
     ),
     click.option(
         "--implications",
         type=click.Choice(["off", "add", "drop"]),
         default="off",
         show_default=True,
-        help="With --relations: add tags that follow from others, or drop tags that others say already.",
+        help="With --relations: add the tags that other tags imply, or drop them.",
     ),
     click.option(
         "--copyright-of",

@@ -49,9 +49,9 @@ def serve(*, max_megabytes: float, max_megapixels: float, **options: Any) -> Non
     """Serve a page and an HTTP API for a MODEL.
 
     The page shows the tags of an uploaded picture, with sliders for the thresholds, the tags as a prompt, and a
-    heat map of each tag. MODEL is a RUN, an exported folder, or a tagger of any family in docs/MODELS.md. Only
-    this machine can connect unless --host is given. No usage data is sent. docs/SERVE.md describes the API.
-    Stop it with Ctrl-C.
+    heat map of each tag. MODEL is a RUN, an exported folder, or a tagger of any family in docs/MODELS.md;
+    hf:owner/name is one on the Hugging Face hub. Only this machine can connect unless --host is given. No usage
+    data is sent. docs/SERVE.md describes the API. Stop it with Ctrl-C.
     """
     from alti2v.serving.app import ServeConfig
     from alti2v.serving.app import serve as serve_page

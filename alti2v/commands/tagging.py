@@ -56,9 +56,9 @@ _CATEGORIES = ("general", "character", "copyright", "artist", "meta", "unknown",
     "thresholds",
     multiple=True,
     metavar="[NAME=]P",
-    help="Print tags with a probability of more than P. Default: from the model's own thresholds on, of each "
-    "tag or category if it has such, or from 0.35 on if it has none. Repeatable for categories and tags: "
-    "--threshold 0.3 --threshold character=0.8 --threshold smile=0.6.",
+    help="Print tags with a probability of more than P. Default: at least the model's own "
+    "threshold (of the tag or category, if there is one), or at least 0.35. Repeatable for categories and "
+    "tags: --threshold 0.3 --threshold character=0.8 --threshold smile=0.6.",
 )
 @click.option(
     "--threshold-rule",
@@ -125,9 +125,10 @@ _CATEGORIES = ("general", "character", "copyright", "artist", "meta", "unknown",
 def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by TagConfig
     """Tag pictures with a MODEL.
 
-    MODEL is a RUN, an exported folder, or a tagger of any family in docs/MODELS.md. PATH is a file, a folder
-    (searched recursively), a pattern, or - for a list on standard input, one a line or separated by NUL.
-    Pictures that cannot be tagged are listed on standard error and skipped; the exit status is then 1.
+    MODEL is a RUN, an exported folder, or a tagger of any family in docs/MODELS.md; hf:owner/name is one on the
+    Hugging Face hub. PATH is a file, a folder (searched recursively), a pattern, or - for a list on standard
+    input, one per line or separated by NUL. Pictures that cannot be tagged are listed on standard error and
+    skipped; the exit status is then 1.
     """
     from alti2v.model.evaluation.thresholds import Rule
     from alti2v.model.tag import TagConfig, tag_files

@@ -54,7 +54,8 @@ _SHOWN_TAGS = 6
 def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by EmbedConfig
     """Write the vectors of pictures to a Parquet file.
 
-    MODEL is a RUN, or an exported folder that gives vectors (wd-embedding, onnx). INPUT is a file, a folder
+    MODEL is a RUN, an export in the format wd-embedding or onnx, or another tagger that gives vectors
+    (docs/MODELS.md). INPUT is a file, a folder
     (searched recursively), a pattern, - for a list on standard input, or one DATASET. Run the same command
     again after an interruption or for new pictures: it embeds only missing ones. Pictures that cannot be read
     are listed on standard error and skipped; the exit status is then 1.

@@ -27,7 +27,7 @@ MIN_RATE = 0.001  # requests/s: one in a quarter of an hour
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrawlConfig:
-    """What to crawl, where to store it, and how fast.
+    """Settings of a crawl: the board, the posts, the store and the speed.
 
     Attributes:
         store: Folder of the store.

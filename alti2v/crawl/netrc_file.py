@@ -21,10 +21,10 @@ def read_api_key(path: Path, *, base: str, machines: Sequence[str]) -> ApiKey:
     """Read the key for a board.
 
     Args:
-        path: File; others than its owner must not be able to read it.
+        path: File, which only its owner may be able to read.
         base: Address of the board's API.
-        machines: Names under which the file may have the board, in the order of looking. The entry `default`
-            is not used: it would send a password for something else.
+        machines: Names under which the file may list the board, the first one preferred. The entry `default` is
+            not used, because its password belongs to something else.
 
     Raises:
         UsageError: the file cannot be used, or has no key for the board, or the board's address is not

@@ -23,7 +23,7 @@ from alti2v.storage.layout import IMPORTED
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowConfig:
-    """What to compare, and how to reach the board.
+    """Settings of a comparison with the board by windows of ids.
 
     Attributes:
         store: Folder of the store.

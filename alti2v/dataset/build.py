@@ -61,7 +61,7 @@ _SOURCE_FIELDS = ("board", "tags", "files", "min_id", "max_id", "min_score", "ex
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Request:
-    """What a build is to make.
+    """Request for a build.
 
     Attributes:
         posts: Posts of the store.

@@ -14,7 +14,7 @@ def check_words(rating: tuple[str, ...], any_tag: tuple[str, ...], none_of: tupl
     """Check ratings and tags.
 
     Raises:
-        UsageError: A rating is unknown, or a tag is none.
+        UsageError: A rating is unknown, or a tag is empty or has spaces.
     """
     for word in rating:
         require_choice("--rating", word, RATINGS)
@@ -25,10 +25,10 @@ def check_words(rating: tuple[str, ...], any_tag: tuple[str, ...], none_of: tupl
 
 
 def days(since: str | None, until: str | None) -> tuple[int | None, int | None]:
-    """Return the begin of the first day and the end of the last day, unix seconds; None for no bound.
+    """Return the beginning of the first day and the end of the last day, unix seconds; None for no bound.
 
     Raises:
-        UsageError: A day is none, or the last day is before the first.
+        UsageError: A day is invalid, or the last day is before the first.
     """
     first, last = _day("since", since), _day("until", until)
     if first is not None and last is not None and last < first:

@@ -39,7 +39,7 @@ def read_ids(path: Path) -> npt.NDArray[np.int64]:
 
 
 def read_id_lines(path: Path) -> IdLines:
-    """Read a file as `read_ids` does, but tell lines that are not numbers instead of refusing the file.
+    """Read a file as `read_ids` does, but return lines that are not numbers instead of refusing the file.
 
     Raises:
         UsageError: The file cannot be read, or there is no number.

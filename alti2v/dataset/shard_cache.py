@@ -61,7 +61,7 @@ class CacheConfig:
 
 @dataclass(frozen=True, slots=True)
 class _Cache:
-    """Where the files of a cache come from, and the maximum size of its shards in bytes."""
+    """Source of a cache's files, and the maximum size of its shards in bytes."""
 
     remote: Remote
     max_bytes: int

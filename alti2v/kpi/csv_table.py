@@ -1,4 +1,4 @@
-"""CSV tables of KPIs by post id; a row that cannot be used is told, and does not stop the others."""
+"""CSV tables of KPIs by post id; a row that cannot be used is reported, and does not stop the others."""
 
 from __future__ import annotations
 

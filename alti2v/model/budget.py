@@ -54,10 +54,10 @@ class Samples:
     """Number of samples that each part of a training sees.
 
     Attributes:
-        train: In an epoch.
-        validation: In a validation, one after each epoch.
-        all: In all splits, whose features a head start stores.
-        head: Seen by the head in its head start.
+        train: Samples in an epoch.
+        validation: Samples in a validation, one of which follows each epoch.
+        all: Samples in all splits, whose features a head start stores.
+        head: Samples that the head sees in its head start.
     """
 
     train: int
@@ -68,7 +68,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetPlan:
-    """How a training spends its time.
+    """Plan of a training for a given time.
 
     Attributes:
         train_from: First layer of the backbone that learns, or `HEAD_ONLY`.
@@ -89,8 +89,8 @@ def plan_for_budget(rates: Rates, samples: Samples, *, seconds: float, most_epoc
     """Plan a training that takes about `seconds`.
 
     The head start comes first, where there is one. In the time that is left, as much of the network learns as
-    gets two passes over the pictures; else the last block learns from stored maps, if it gets one pass; else
-    the head is all.
+    gets two passes over the pictures. With less time the last block learns from stored maps, if it gets one
+    pass, and otherwise only the head learns.
 
     Raises:
         UsageError: The time is too short for the head, or, without a head start, for one epoch.
@@ -119,7 +119,7 @@ def plan_for_budget(rates: Rates, samples: Samples, *, seconds: float, most_epoc
 
 
 def _stored_epoch_s(rates: Rates, samples: Samples, share: float) -> float:
-    """Time of an epoch of the last block on stored maps: its share of a whole step, and a step of the head."""
+    """Estimate an epoch of the last block on stored maps: its share of a whole step, and a step of the head."""
     assert rates.head is not None
     each_s = share / rates.training + 1 / rates.head
     return samples.train * each_s + rates.seconds(samples.validation, learning=None)

@@ -1,4 +1,4 @@
-"""Describe a model: the orchestrator of `alti2v model`. It is loaded and tried, so what is told holds."""
+"""Describe a model after loading and trying it: the orchestrator of `alti2v model`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class ThresholdSummary:
     """Thresholds that come with a model.
 
     Attributes:
-        overall: For tags without another one; None if the model does not say.
+        overall: Threshold of tags without another one; None if the model does not say.
         by_category: Category -> threshold.
         tags_with_own: Number of tags that have a threshold of their own.
-        source: Where they are from; "" if there are none.
+        source: Origin of the thresholds; "" if there are none.
         rules: Rules of `--threshold-rule` for which each tag has a tuned threshold.
     """
 
@@ -36,20 +36,20 @@ class ThresholdSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReport:
-    """What a model takes, gives and means.
+    """Description of a model for its user.
 
     Attributes:
         model: Path, as given.
         family: Family of the folder.
         model_file: File of the network.
-        sha256: Hash of it.
-        input: What goes in.
-        output: What comes out.
+        sha256: SHA-256 of that file.
+        input: Input of the network.
+        output: Outputs of the network.
         tags: Category -> number of tags.
-        thresholds: Thresholds that come with it.
-        characters_with_copyright: Number of characters of which the model knows the copyrights.
-        device: What it runs on.
-        notes: What to know of the folder, a line each.
+        thresholds: Thresholds that come with the model.
+        characters_with_copyright: Number of characters whose copyrights the model knows.
+        device: Device that it runs on.
+        notes: Remarks about the folder, one line each.
     """
 
     model: Path

@@ -1,4 +1,4 @@
-"""Relations of tags from where they are kept: a STORE, a file, a dataset's tables, or the model itself."""
+"""Relations of tags, loaded from a STORE, a file, a dataset's tables, or the model itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RelationOptions:
 
     Attributes:
         relations: STORE, or a CSV or JSON file; None for no aliases and implications.
-        implications: What to do with implied tags.
+        implications: Treatment of implied tags.
         copyright_of: "model", or a DATASET to learn copyrights of characters from; None to add none.
     """
 
@@ -46,7 +46,7 @@ class RelationOptions:
 
 
 def load_relations(options: RelationOptions, tagger: Tagger) -> AppliedRelations | None:
-    """Load what the options name; None if they name nothing.
+    """Load the relations that the options name; None if they name nothing.
 
     Raises:
         UsageError: A path holds no relations, or the model has no copyrights.

@@ -151,7 +151,7 @@ def tag_files(
     Args:
         config: Options.
         show: Called with each result but skipped pictures, in order, after the sidecar is written.
-        listed: Paths that "-" stands for.
+        listed: Paths to use for "-".
         progress: Called after each picture.
 
     Raises:

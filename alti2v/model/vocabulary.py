@@ -32,8 +32,8 @@ class OutputTags:
     """Outputs of a tagger.
 
     Attributes:
-        names: names[i] is the name of output i.
-        categories: categories[i] is the category of output i, one of `CATEGORIES` or `IGNORED`.
+        names: Name of each output.
+        categories: Category of each output, one of `CATEGORIES` or `IGNORED`.
         members: Category -> its outputs, ascending; only categories that occur, in the order of `CATEGORIES`.
         index: Name, as it is and composed (`records.composed`) -> output. Of equal names the first counts, and
             a rating only if no tag has its name.

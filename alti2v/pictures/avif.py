@@ -26,7 +26,7 @@ class Box(NamedTuple):
 
 
 def is_avif(content: bytes | memoryview) -> bool:
-    """Return whether a file says that it is AVIF."""
+    """Return whether the first box of a file declares AVIF."""
     start = bytes(content[: 16 + 4 * _MOST_BRANDS])
     if start[4:8] != b"ftyp":
         return False
@@ -52,7 +52,7 @@ def boxes(content: bytes | memoryview, start: int, end: int) -> Iterator[Box]:
 
 
 def size(content: bytes | memoryview) -> tuple[int, int] | None:
-    """Return width and height, before a rotation that the file may ask for; None if it does not say."""
+    """Return width and height before any rotation in the file; None if it has none."""
     whole = Box(b"", 0, len(content))
     found = []
     for meta in _within(content, whole, b"meta"):
@@ -71,7 +71,7 @@ def size(content: bytes | memoryview) -> tuple[int, int] | None:
 
 
 def flaw(content: bytes | memoryview) -> str:
-    """Say in words what is missing; "" if all boxes are there, and one has data."""
+    """Describe what is missing; "" if all boxes are there, and one has data."""
     found = list(boxes(content, 0, len(content)))
     if found and found[-1].end > len(content):
         return CUT

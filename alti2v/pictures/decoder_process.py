@@ -178,7 +178,7 @@ class DecoderPool:
             self._idle.append(decoder)
 
     def warm(self, count: int) -> None:
-        """See that so many decoders wait, or are about to: the caller has something else to do meanwhile."""
+        """Start decoders until this many are waiting or starting, without waiting for them."""
         for _ in range(count - len(self._idle)):
             decoder = Decoder(limits=self._limits, program=self._program)
             decoder.start()

@@ -1,4 +1,4 @@
-"""What may be wrong with a picture, in words that the formats share."""
+"""Words for the flaws of a picture, shared by all formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the bytes of a file are, by content, from the header alone. Nothing is decoded."""
+"""Format and size of a picture from the header of its bytes, without decoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a decoder process can do with a picture: each job runs in the child, and is read in the parent.
+"""Jobs of a decoder process: each runs in the child, and its answer is read in the parent.
 
 Between them go JSON and bytes, nothing else.
 """

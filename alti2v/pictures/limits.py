@@ -1,4 +1,4 @@
-"""How large a picture may be, and how long its decoding may take."""
+"""Limits of the size of a picture and of the time of its decoding."""
 
 from __future__ import annotations
 

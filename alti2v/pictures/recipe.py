@@ -1,4 +1,4 @@
-"""How the pictures of a dataset are made, and what is kept to compare them."""
+"""Recipe of a dataset's pictures, and of the facts that are kept to compare them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LUMINANCE_BYTES = LUMINANCE_SIDE_PX**2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecipe:
-    """How to make the pictures of a dataset; equal recipes give equal bytes.
+    """Recipe of the pictures of a dataset; equal recipes give equal bytes.
 
     Attributes:
         size: Side of the square, px, 1 to 65,535.

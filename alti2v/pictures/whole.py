@@ -1,4 +1,4 @@
-"""Is a file complete, and are its bytes the picture's? By its structure and checksums; nothing is decoded."""
+"""Check that a file is complete and undamaged, from its structure and checksums, without decoding."""
 
 from __future__ import annotations
 

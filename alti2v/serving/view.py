@@ -126,7 +126,7 @@ def slider_values(thresholds: Mapping[str, float]) -> dict[str, float]:
 
 
 def moved_thresholds(sliders: Sequence[float], defaults: Mapping[str, float]) -> dict[str, float]:
-    """Return the thresholds of sliders that were moved; the others stand for the model's own."""
+    """Return the thresholds of sliders that were moved; untouched sliders keep the model's own."""
     shown = slider_values(defaults)
     return {
         category: value for category, value in zip(defaults, sliders, strict=True) if value != shown[category]

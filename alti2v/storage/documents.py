@@ -1,7 +1,7 @@
 """Texts of folders, read within bounds, and JSON objects as dataclasses, with the type of every value checked.
 
-A description may come from somebody else, so a value of another type is a fault of the file and is told as one,
-rather than an exception somewhere in the middle of a command.
+A description may come from somebody else, so a value of another type is reported as a fault of the file, rather
+than raised as an exception somewhere in the middle of a command.
 """
 
 from __future__ import annotations

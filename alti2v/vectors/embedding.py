@@ -129,7 +129,7 @@ def embed(
     Args:
         config: Options.
         show: Called with each picture that cannot be embedded; the others continue.
-        listed: Paths that "-" stands for.
+        listed: Paths to use for "-".
         progress: Called after each picture.
 
     Raises:

@@ -64,7 +64,7 @@ def find_sources(
 
     Args:
         inputs: Files as in `inputs.find_pictures`, or one dataset.
-        listed: Paths that "-" stands for.
+        listed: Paths to use for "-".
         unread: Counts, by suffix, the pictures whose format is not read.
 
     Raises:

@@ -24,7 +24,7 @@ BATCH_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRules:
-    """Which file of a post to download, and limits of its size.
+    """Rules for the choice of a post's file, and limits of its size.
 
     Attributes:
         original: True for the original; False for the sample, or the original if there is no sample.

@@ -1,4 +1,4 @@
-"""From pending posts to stored pictures.
+"""Pipeline from pending posts to stored pictures.
 
 ledger ──feed──▶ downloads ──batches──▶ validation ──good files──▶ tar files, ledger
                     ▲─────── retries ───────┘

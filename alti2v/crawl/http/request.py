@@ -46,7 +46,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """How a request reaches its host.
+    """Way of a request to its host.
 
     Attributes:
         session: Session with the connections.

@@ -1,1 +1,1 @@
-"""Import of what people already hold: folders, tables and tar files become a store like that of a crawl."""
+"""Import of pictures that exist already: folders, tables and tar files become a store like that of a crawl."""

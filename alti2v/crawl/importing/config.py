@@ -11,16 +11,16 @@ from alti2v.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportConfig:
-    """What to import, and into which store.
+    """Settings of an import: the sources and the store.
 
     Attributes:
         store: Folder of the store; made by an earlier import, or new.
         sources: Folders and files to import, one after the other.
-        form: Form of all sources; None to recognise that of each.
-        pictures: Folder with the pictures of a table; None if they are beside it, or nowhere.
-        tag_categories: CSV or Parquet file with the categories of tags; None for none.
-        keep_mismatched: True to store pictures whose MD5 is not the one that the source gives.
-        by_reference: True to leave pictures that are in tar files where they are: the store gets hard links.
+        form: Form of all sources; None to recognise the form of each.
+        pictures: Folder with the pictures of a table; None if they are beside the table, or if there are none.
+        tag_categories: CSV or Parquet file with the categories of tags; None for no file.
+        keep_mismatched: True to store pictures whose MD5 differs from the source's.
+        by_reference: True to leave pictures in their tar files, to which the store gets hard links.
         shard_bytes: Size at which a tar file of the store is sealed.
         max_file_bytes: Maximum size of a picture.
     """

@@ -1,9 +1,9 @@
-"""Import what people already hold into a store: the orchestrator.
+"""Import of existing pictures into a store: the orchestrator.
 
     reader of the form ──items──▶ threads that read and check pictures ──batches──▶ tar files, ledger ──▶ tables
 
-A batch is committed as that of a crawl is, in the order of the source, so an import that is killed and run
-again does what is missing.
+Batches are committed as in a crawl, in the order of the source, so an import that was killed and is run again
+does what is missing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _WITHOUT_TARS = frozenset({SourceForm.FOLDER, SourceForm.GALLERY_DL})
 
 
 def import_pictures(config: ImportConfig, *, progress: ProgressHook = ignore_progress) -> ImportReport:
-    """Import pictures and their tags into a store; run again, it adds what is new.
+    """Import pictures and their tags into a store; a repeated import adds what is new.
 
     Raises:
         UsageError: the folder is not a store, or one of a crawl, or in use; or a source is not recognised.

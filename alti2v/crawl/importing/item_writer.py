@@ -1,7 +1,7 @@
-"""Writing of read items into a store: which post each item is, and what happened to it.
+"""Writer of items into a store: it finds the post of each item, and counts its outcome.
 
 A board's number is the id of a post; a picture without one gets a number that is derived from its bytes. All
-ids of a store are numbers of one board, that of the first item with one; numbers of other boards count as none.
+ids of a store are numbers of one board, that of the first item with one; numbers of other boards are ignored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HAS_PICTURE = frozenset({Status.STORED, Status.DUPLICATE})
 
 @dataclass(slots=True)
 class _Batch:
-    """What a batch adds to the ledger.
+    """Additions of a batch to the ledger.
 
     Attributes:
         known: Earlier imported files among the items, by name.
@@ -58,7 +58,7 @@ class ItemWriter:
         ledger: Ledger of the store.
         writer: Writer of the store.
         log: Log of the store; gets a line for each failed item.
-        link: Gives a tar file a name in the store, and returns its number; None to copy pictures out of it.
+        link: Function that gives a tar file a name in the store and returns its number; None to copy pictures.
 
     Attributes:
         outcomes: Number of items by outcome and reason.
@@ -81,7 +81,7 @@ class ItemWriter:
         self._board = ledger.state.get(StateKey.ID_BOARD)
 
     def wanted(self, batch: Sequence[Item]) -> list[bool]:
-        """Tell which pictures have to be read: those of sound items that the store does not have."""
+        """Return which pictures have to be read: those of sound items that the store does not have."""
         known = self._known(batch)
         ids = [self._id_before_reading(item, known) for item in batch]
         standing = self._ledger.posts.standing_of([number for number in ids if number])
@@ -120,7 +120,7 @@ class ItemWriter:
             self._write(batch)
 
     def _settle(self, batch: _Batch, item: Item, reading: Reading) -> tuple[ItemOutcome, str]:
-        """Decide what an item is, and add it to the batch; the outcome NEW is still to be confirmed."""
+        """Decide the outcome of an item, and add it to the batch; NEW is confirmed when it is written."""
         if isinstance(item.problem, Fault):
             return ItemOutcome.FAILED, item.problem.kind
         if isinstance(item.problem, Lack):
@@ -135,7 +135,7 @@ class ItemWriter:
     def _settle_numbered(
         self, batch: _Batch, item: Item, reading: Reading, number: int
     ) -> tuple[ItemOutcome, str]:
-        """Decide what an item is whose id a board, or an earlier batch, has given."""
+        """Decide the outcome of an item with an id from a board or an earlier batch."""
         standing = batch.standing.get(number)
         is_of_board = item.facts.id == number
         is_of_run = number in batch.posts or (standing is not None and standing.seq >= self._first_seq)
@@ -152,7 +152,7 @@ class ItemWriter:
         return _unread(item, reading)
 
     def _settle_derived(self, batch: _Batch, item: Item, reading: ReadPicture) -> tuple[ItemOutcome, str]:
-        """Decide what a picture without a number is: new, or one of which the store has the bytes."""
+        """Decide whether a picture without a number is new, or its bytes are in the store already."""
         assert item.place is not None
         md5 = reading.stored.md5
         number = self._free_id(batch, md5)
@@ -170,7 +170,7 @@ class ItemWriter:
         return (ItemOutcome.KNOWN if is_old else ItemOutcome.DUPLICATE), ""
 
     def _free_id(self, batch: _Batch, md5: str) -> int:
-        """Return the number for some bytes: the first one, or in one of a million pictures another."""
+        """Return the number for some bytes: the first derived one that no other picture has."""
         for salt in itertools.count():
             number = derived_id(md5, salt=str(salt) if salt else "")
             if salt and number not in batch.standing:
@@ -181,7 +181,7 @@ class ItemWriter:
         raise AssertionError  # the numbers do not end
 
     def _write(self, batch: _Batch) -> None:
-        """Write the pictures, and the failures of listed posts; count what became of the pictures."""
+        """Write the pictures and the failures of listed posts; count the outcomes."""
         standing = self._ledger.posts.standing_of(list(batch.readings))
         results: list[FileResult] = []
         for number, reading in batch.readings.items():
@@ -205,13 +205,13 @@ class ItemWriter:
             self.outcomes[ItemOutcome.NEW if one.status is Status.STORED else ItemOutcome.DUPLICATE, ""] += 1
 
     def _location(self, place: Place) -> TarLocation | None:
-        """Return where the bytes stay; None if they are to be copied."""
+        """Return the place of bytes that stay in their tar file; None to copy them."""
         if self._link is None or place.span is None:
             return None
         return TarLocation(tar=self._link(place.path), span=place.span)
 
     def _known(self, items: Sequence[Item]) -> dict[str, KnownItem]:
-        """Return the items that an earlier batch has imported, and that have not changed since."""
+        """Return the items that an earlier batch imported and that have not changed since."""
         places = {item.name: item.place for item in items if item.place is not None}
         known = self._ledger.items.known(list(places))
         return {name: item for name, item in known.items() if item.version == places[name].version}
@@ -226,14 +226,14 @@ class ItemWriter:
 
 
 def _unread(item: Item, reading: Failure | None) -> tuple[ItemOutcome, str]:
-    """Return the outcome of an item of which there are no bytes to store."""
+    """Return the outcome of an item without bytes to store."""
     if isinstance(reading, Failure):
         return ItemOutcome.FAILED, reading.kind
     return ItemOutcome.SKIPPED, _skip(item)
 
 
 def _facts(item: Item, number: int, standing: Standing | None) -> Post:
-    """Return the facts to record about an item with an id, beside what the ledger has about its post."""
+    """Return the facts to record about an item with an id, given what the ledger has about its post."""
     # A parent is a number of the item's board, which is not that of the store if the id is not.
     facts = item.facts if item.facts.id == number else item.facts._replace(id=number, parent_id=None)
     if standing is None or standing.status not in _HAS_PICTURE:
@@ -247,7 +247,7 @@ def _skip(item: Item) -> Skip:
 
 
 def skip_of(item: Item) -> Skip | None:
-    """Return the reason to skip an item by the kind of its file."""
+    """Return the reason to skip an item because of the kind of its file."""
     suffix = item.facts.file_ext
     if suffix in VIDEO:
         return Skip.VIDEO

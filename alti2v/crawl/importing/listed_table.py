@@ -1,4 +1,4 @@
-"""Listing of posts from a table that somebody has, in the place of the board's own listing."""
+"""Listing of posts from a table instead of from the board."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROWS = 1_000  # that are committed together
 
 @dataclass(slots=True)
 class _Read:
-    """What has been read of a table: the number of posts, of rows without one, and the highest id."""
+    """Progress in a table: the number of posts, the number of rows without one, and the highest id."""
 
     posts: int = 0
     without_post: int = 0
@@ -30,7 +30,7 @@ class _Read:
 
 
 async def list_table(api: Api, config: CrawlConfig, *, on_page: Callable[[PostCounts], None]) -> None:
-    """Record the rows of a table as listed posts, until its end or the limit; the board is not asked.
+    """Record the rows of a table as listed posts, until its end or the limit, without requests to the board.
 
     A later listing of the board begins at the newest post and ends at the highest id of the table. A table that
     was read to its end is not read again unless it has changed.

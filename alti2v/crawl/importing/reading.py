@@ -1,4 +1,4 @@
-"""Reading of the pictures of items in threads, with the checks that a crawl applies to what it fetches."""
+"""Reading of items' pictures in threads, with the checks that a crawl applies to files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ReadPicture:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why the picture of an item is not stored: a kind of `ItemFault` or `FailKind`, and a message."""
+    """Reason why an item's picture is not stored: an `ItemFault` or `FailKind`, and a message."""
 
     kind: str
     message: str
@@ -54,7 +54,7 @@ def read_batches(
 
     Args:
         items: Items.
-        wanted: Called with each batch in the caller's thread; tells which items are to be read.
+        wanted: Called with each batch in the caller's thread; returns which items to read.
         most_bytes: Size above which a picture is not read.
         keep_mismatched: True to keep a picture whose MD5 is not that of the source.
     """

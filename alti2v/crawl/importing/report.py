@@ -9,14 +9,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What an import did with each item of its sources, and the contents of the store afterwards.
+    """Outcomes of the items of an import, and the contents of the store afterwards.
 
     Attributes:
         store: Folder.
         forms: Recognised form of each source.
         items: Items of the sources; the sum of the next five.
         new: Items whose picture this run stored.
-        known: Items whose picture the store had.
+        known: Items whose picture the store had already.
         duplicate: Items whose bytes are stored for another post.
         skipped, failed: Items without a stored picture, by reason.
         listed, stored, bytes: Posts of the store, those of them with a picture, and the size of the pictures.
@@ -42,6 +42,6 @@ class ImportReport:
 
     @property
     def ending(self) -> str:
-        """Words for the record of the last run."""
+        """Describe the end of the run in words."""
         failed = sum(self.failed.values())
         return f"complete, {failed:,} items failed" if failed else "complete"

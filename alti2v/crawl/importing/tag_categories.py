@@ -1,4 +1,4 @@
-"""Categories of tags from a table that somebody else made, for the tags whose source gives none."""
+"""Categories of tags from a table, for tags whose source gives none."""
 
 from __future__ import annotations
 

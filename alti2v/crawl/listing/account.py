@@ -1,4 +1,4 @@
-"""What an account at a board may do."""
+"""Rights of an account at a board."""
 
 from __future__ import annotations
 

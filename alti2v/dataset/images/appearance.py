@@ -50,7 +50,7 @@ _NAMED_POSTS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """Where and with which recipe to prepare pictures.
+    """Recipe and places for the preparation of pictures.
 
     Attributes:
         store: Store of the pictures.

@@ -1,4 +1,4 @@
-"""Filters on the posts of a store: which of its pictures a dataset may have. Pure column expressions."""
+"""Filters that choose the posts of a store for a dataset. Pure column expressions."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ class IdList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """Conditions that a post has to fulfil; None and () are no condition.
+    """Conditions that a post must satisfy; None and () are no condition.
 
     Attributes:
         min_side: Minimum of width and height, px, of the original as the board states them.
         max_aspect: Maximum of the longer side divided by the shorter one.
         min_score: Minimum score; a post without votes has the score 0.
-        rating: Ratings, of which the post has one.
+        rating: Ratings; the post must have one of them.
         since, until: Bounds of the time of creation, unix seconds: since <= time < until.
-        any_tag: Tags, of which the post has at least one; `*` matches any characters. Aliases and implied tags
+        any_tag: Tags; the post must have at least one; `*` matches any characters. Aliases and implied tags
             count.
-        none_of: Tags, of which the post has none.
+        none_of: Tags; the post must have none.
         ids: Posts to take.
     """
 
@@ -122,7 +122,7 @@ class PostFilter:
         return part
 
     def check_dates(self) -> None:
-        """Check that a filter by date had dates to compare.
+        """Check that there were dates for a filter by date.
 
         Raises:
             DataError: No stored post has a time of creation.

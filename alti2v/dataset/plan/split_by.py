@@ -35,7 +35,7 @@ class SplitFacts:
 
     Attributes:
         owners, artists: (m,) position of a picture, and the number of one of its artists.
-        moments: (n,) time of creation of each picture, or anything else that rises with it.
+        moments: (n,) time of creation of each picture, or another number that grows with it.
     """
 
     owners: npt.NDArray[np.int64]

@@ -230,7 +230,7 @@ def _object(name: str, value: object, *, allowed: tuple[str, ...]) -> dict[str, 
 
 
 def _require_type(name: str, value: object, hint: Any) -> None:  # noqa: ANN401 - a type
-    """Require that a value has the type of its field, and lies in the range that the name implies."""
+    """Require that a value has the type of its field, and is in the range that the name implies."""
     arguments = get_args(hint)
     if get_origin(hint) is Literal:
         _require_choice(name, value, arguments)

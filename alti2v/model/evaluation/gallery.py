@@ -24,7 +24,7 @@ MAX_ADDITIONS = 1000
 
 
 class GalleryReason(StrEnum):
-    """Why a picture is in the gallery."""
+    """Reason to show a picture in the gallery."""
 
     RANDOM = "random"
     WORST = "most wrong"

@@ -125,16 +125,16 @@ def score(
     """Judge a split.
 
     Args:
-        batches: the predictions for it.
-        tags: T of them; `count` decides the group by frequency.
-        frequencies: (T,) share of the training pictures that carry the tag: what the baseline says.
-        thresholds: not found on this split.
-        min_positives: positive pictures that a tag needs for a place in the mean of average precisions.
-        gallery: pictures of each kind to pick.
-        scratch: an empty file on a disk, for 2 bytes per picture and tag.
+        batches: Predictions for the split.
+        tags: The T tags; their `count` decides the group by frequency.
+        frequencies: (T,) share of the training pictures that carry the tag: the baseline's predictions.
+        thresholds: Thresholds, tuned on another split.
+        min_positives: Positive pictures that a tag needs to count in the mean average precision.
+        gallery: Number of pictures of each kind to show.
+        scratch: Empty file on a disk, for 2 bytes per picture and tag.
 
     Raises:
-        DataError: a prediction is no probability, or no picture carries any tag.
+        DataError: A prediction is not a probability, or no picture carries any tag.
     """
     shortlists = Shortlists(threshold=thresholds.model, size=gallery)
     codes = CodeFile(scratch, len(tags))

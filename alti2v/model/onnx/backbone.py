@@ -22,7 +22,7 @@ _REVERSED, _AS_THEY_ARE = slice(None, None, -1), slice(None)
 
 @dataclass(frozen=True, slots=True)
 class LayerContext:
-    """What the writer of a layer needs besides the layer.
+    """Context that the writer of a layer needs besides the layer.
 
     Attributes:
         inputs: Names of its inputs, (B, C, H, W) or (B, C, 1, 1).

@@ -1,4 +1,4 @@
-"""Do the rows of an exported table keep the contract? Pure: bytes in, one line per breach out."""
+"""Check of an exported table against the contract of its format. Pure: bytes in, one line per breach out."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class ParsedTable:
     """A table as its readers see it.
 
     Attributes:
-        rows: by column name; empty if there is no table to speak of.
-        breaches: one line each.
+        rows: Rows by column name; empty if the file holds no table.
+        breaches: Breaches of the contract, one line each.
     """
 
     rows: tuple[Mapping[str, str], ...]
@@ -110,7 +110,7 @@ def _is_share(cell: str | None) -> bool:
 
 
 def _wd_breaches(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    """The order that all readers of WD taggers agree on, see `labels.wd_labels`."""
+    """Check the order that all readers of WD taggers accept, see `labels.wd_labels`."""
     order = (WD_RATING_CATEGORY, WD_GENERAL_CATEGORY, WD_CHARACTER_CATEGORY)
     categories = [row["category"] for row in rows]
     if tuple(row["name"] for row in rows[:4]) != RATINGS or set(categories[:4]) != {WD_RATING_CATEGORY}:

@@ -23,14 +23,14 @@ _BATCH = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientParity:
-    """How far clients of an exported model are from `alti2v tag RUN`.
+    """Differences between clients of an exported model and `alti2v tag RUN`.
 
     Attributes:
         pictures: Number of pictures of the dataset that were compared.
         largest, mean: Difference of two probabilities of one tag.
         tags: Number of tags that either of the two gives these pictures, at the threshold.
         changed: Number of tags that only one of the two gives.
-        threshold: The threshold.
+        threshold: Threshold of all tags.
     """
 
     pictures: int

@@ -38,7 +38,7 @@ class Format(StrEnum):
 
 
 class OutputRole(StrEnum):
-    """What an output holds."""
+    """Content of an output."""
 
     PROBABILITIES = "probabilities"
     LOGITS = "logits"  # of the same tags, before the sigmoid

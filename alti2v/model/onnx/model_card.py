@@ -50,23 +50,23 @@ _READERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the card tells.
+    """Facts for the card.
 
     Attributes:
-        name: of the model.
-        architecture: of the network.
-        labels: the rows, and what was changed for them.
-        ratings: the constants; empty where the format has none.
-        rated: whether the constants come from the training pictures.
-        recipe: its name; `training` its figures.
-        train_samples: pictures it was trained on, of the dataset with `plan_hash`.
-        threshold: where precision equals recall; None if not known.
-        metrics: metrics.json of the evaluation; None if there was none.
-        version: of alti2v.
-        license: under which the model is given away, as Hugging Face spells it.
-        clients: how far clients are from the run on pictures of the validation split; None if not measured.
-        halves_colour: whether the model reduces the resolution of colours as the training's JPEGs did.
-        of_originals: whether `clients` is measured on the store's pictures, not on the dataset's.
+        name: Name of the model.
+        architecture: Architecture of the network.
+        labels: Rows of the table, and the changes made for it.
+        ratings: Constant ratings; empty where the format has none.
+        rated: True if the ratings come from the training pictures.
+        recipe: Name of the training's recipe; `training` holds its figures.
+        train_samples: Number of training pictures, of the dataset with `plan_hash`.
+        threshold: Threshold at which precision equals recall; None if unknown.
+        metrics: Content of the evaluation's metrics.json; None without one.
+        version: Version of alti2v.
+        license: Licence of the model, as Hugging Face spells it.
+        clients: Differences of clients on pictures of the validation split; None if not measured.
+        halves_colour: True if the model halves the resolution of colours, as the training's JPEGs did.
+        of_originals: True if `clients` is measured on the store's pictures, False if on the dataset's.
     """
 
     name: str
@@ -339,7 +339,7 @@ def _limits(facts: Facts, contract: Contract) -> list[str]:
 
 
 def parity_line(clients: ClientParity, *, of_originals: bool) -> str:
-    """Say how far clients are from the run."""
+    """Describe the differences of clients in a line."""
     which = (
         "originals of the validation split"
         if of_originals
@@ -365,8 +365,8 @@ def _origin(facts: Facts) -> list[str]:
         *lines,
         "## Licence and consent",
         "",
-        "The pictures belong to their artists, and this card grants no right to them. Say under which licence",
-        "you pass the weights on, and name whom to write to.",
+        "The pictures belong to their artists, and this card grants no right to them. State the licence under",
+        "which you pass the weights on, and give a contact address.",
         "",
     ]
 
@@ -391,6 +391,6 @@ def _interval(interval: Mapping[str, float] | None) -> str:
 
 
 def as_markdown(text: str) -> str:
-    """A tag or a name as it is, whatever Markdown would make of it."""
+    """Escape a tag or a name for Markdown."""
     escaped = "".join(f"\\{letter}" if letter in r"\`*_{}[]()<>#+-.!|~&" else letter for letter in text)
     return " ".join(escaped.split())

@@ -77,7 +77,7 @@ def write_onnx(
 
     Raises:
         DataError: It would be larger than an ONNX file can be.
-        UsageError: onnx is not installed, or the backbone has a layer that cannot be written.
+        UsageError: The package onnx is not installed, or the backbone has a layer that cannot be written.
     """
     size = 4 * int(network.count_params())
     if size > MAX_BYTES - 2**20:  # names and nodes take less than a megabyte
@@ -158,7 +158,7 @@ def _model(  # onnx.ModelProto
 
 
 def _network_pictures(nodes: NodeList, contract: Contract, *, side: int, size: int) -> str:
-    """What comes in -> (B, 3, S, S) float32 of the network's size, 0 to 255; colours in the order they came."""
+    """Convert the input to (B, 3, S, S) float32 of the network's size, 0 to 255; colours keep their order."""
     x = contract.input
     if contract.dtype == "uint8":
         x = nodes.add("Cast", x, to=runtime.onnx.TensorProto.FLOAT)

@@ -1,1 +1,1 @@
-"""Taggers of anybody: one description of a model, a reader for each family of folders, and what runs it."""
+"""Anybody's taggers: a description of a model, a reader for each family of folders, and the runtime."""

@@ -1,6 +1,6 @@
-"""Description of a tagger: what goes in, what comes out, and what the outputs mean. Pure data.
+"""Description of a tagger: its input, its outputs, and their meaning. Pure data.
 
-Each family of folders has a reader that makes one (`families`); everything else knows nothing of families.
+Each family of folders has a reader that makes one (`families`); no other module knows the families.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ Channels = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInput:
-    """How pictures are fed: each value is (pixel * scale - mean) / std, with pixels from 0 to 255.
+    """Input of a tagger: each value is (pixel * scale - mean) / std, with pixels from 0 to 255.
 
     Attributes:
         name: Input of the graph.
-        preparation: How any picture becomes a square; an `ImageRecipe` for networks that a dataset has trained.
+        preparation: Steps that make any picture a square; an `ImageRecipe` for a network that this program
+            trained.
         channels_first: True for (B, 3, S, S), False for (B, S, S, 3).
         bgr: True if the channels are blue, green, red.
         scale: Factor of the pixels: 1, or 1 / 255.
-        mean, std: In the order of the channels as fed.
+        mean, std: Mean and standard deviation of each channel, in the order in which channels are fed.
         dtype: "float32", "float16" or "uint8".
-        batch: Number of pictures that the graph insists on; None for any number.
-        mask: Input that takes (B, S, S) bool, True in the padding; None if there is none.
+        batch: Number of pictures that the graph requires; None for any number.
+        mask: Name of the input that takes (B, S, S) bool, True in the padding; None without one.
     """
 
     name: str
@@ -60,12 +61,12 @@ class ModelInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOutput:
-    """What comes out.
+    """Outputs of a tagger.
 
     Attributes:
-        tags: Output with a column for each tag.
-        logits: True if it comes before the sigmoid.
-        vectors: Output with the picture's vector; None if there is none.
+        tags: Name of the output with a column for each tag.
+        logits: True if its values come before the sigmoid.
+        vectors: Name of the output with the picture's vector; None if there is none.
         features: Length of a vector; None if there is none, or the graph does not say.
     """
 
@@ -80,10 +81,10 @@ class ModelThresholds:
     """Thresholds that come with a model: a tag passes if its probability is at least that.
 
     Attributes:
-        overall: For tags without another one; None if the model does not say.
+        overall: Threshold of tags without another one; None if the model does not say.
         by_category: Category -> threshold.
         by_tag: (T,) float32, NaN for a tag without one; None if no tag has one.
-        source: Where they are from, for display: "best_threshold in selected_tags.csv".
+        source: Origin of the thresholds, for display: "best_threshold in selected_tags.csv".
     """
 
     overall: float | None = None
@@ -106,12 +107,12 @@ class ModelDescription:
     Attributes:
         family: Family of the folder, for display.
         model_file: File of the network, relative to the folder.
-        input: What goes in.
-        output: What comes out.
+        input: Input of the network.
+        output: Outputs of the network.
         vocabulary: Names and categories of the T outputs.
         thresholds: Thresholds that come with the model.
         copyright_of: Character -> copyrights that it belongs to; empty if the model does not say.
-        notes: What a user should know of the folder, a line each.
+        notes: Remarks about the folder for the user, one line each.
     """
 
     family: str
@@ -128,7 +129,7 @@ def side_of(tensor: GraphTensor, *, channels_first: bool, otherwise: int) -> int
     """Return the side of the pictures that an input declares; `otherwise` if it leaves it open.
 
     Raises:
-        UsageError: The input takes something else.
+        UsageError: The input does not take square pictures.
     """
     shape = tensor.shape
     sides = shape[2:] if channels_first else shape[1:3]
@@ -151,7 +152,7 @@ def require_width(graph: Graph, output: ModelOutput, tags: int, table: str) -> N
     """Require as many columns of an output as its table has rows.
 
     Raises:
-        UsageError: The output is another one.
+        UsageError: The output has another number of columns.
     """
     shape = graph.output(output.tags).shape
     if len(shape) != 2 or shape[1] not in (None, tags):

@@ -1,4 +1,4 @@
-"""Reading of a tagger's folder: its files are chosen by name, read within bounds, and described."""
+"""Reader of a tagger's folder: files are chosen by name, read within bounds, and described."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class OpenedTagger:
     """A tagger that is ready to run.
 
     Attributes:
-        folder: Its folder.
-        description: What goes in and out.
-        forward: Maps (B, S, S, 3 or 4) uint8 RGB to probabilities (B, T) and vectors (B, F) or None, float32.
-        device: What it runs on, for display.
+        folder: Folder of the tagger.
+        description: Description of the model.
+        forward: Function from (B, S, S, 3 or 4) uint8 RGB to probabilities (B, T) and vectors (B, F) or None,
+            all float32.
+        device: Device that it runs on, for display.
     """
 
     folder: Path
@@ -69,7 +70,7 @@ def open_tagger(path: Path) -> OpenedTagger:
     """Open the tagger of a folder.
 
     Raises:
-        UsageError: None can be read, or a link leads elsewhere; the message says what there is, and where a
+        UsageError: No model can be read, or a link leads elsewhere; the message says what there is, and where a
             readable form is.
         DamagedError: The model or its table is damaged, or they do not match.
     """
@@ -97,7 +98,7 @@ def open_tagger(path: Path) -> OpenedTagger:
 
 
 def refused(path: Path) -> str:
-    """Say why a path is refused."""
+    """Make the message for a path that is refused."""
     if not path.exists():
         return f"{path} does not exist: give the folder of a model"
     if path.is_file():
@@ -113,7 +114,7 @@ def refused(path: Path) -> str:
 
 @contextmanager
 def _told_of(folder: Path) -> Iterator[None]:
-    """Add the folder to what readers say, who do not know it."""
+    """Add the folder's name to messages of readers, which do not know it."""
     try:
         yield
     except UsageError as exc:

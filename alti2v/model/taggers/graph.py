@@ -1,4 +1,4 @@
-"""Inputs and outputs that an ONNX file declares, as plain values. Pure."""
+"""Declared inputs and outputs of an ONNX file, as plain values. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class GraphTensor:
     """An input or output as declared.
 
     Attributes:
-        name: Its name.
-        type: Onnxruntime's word, such as "tensor(float)".
-        shape: Lengths; None for a length that is open.
+        name: Name in the file.
+        type: Type as onnxruntime spells it, such as "tensor(float)".
+        shape: Lengths of the axes; None for an open length.
     """
 
     name: str
@@ -31,7 +31,7 @@ class GraphTensor:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Everything that a model takes and gives."""
+    """All inputs and outputs of a model."""
 
     inputs: tuple[GraphTensor, ...]
     outputs: tuple[GraphTensor, ...]

@@ -1,7 +1,7 @@
 """Models by name from the Hugging Face hub: `hf:owner/name[/folder][@revision]`.
 
-A name becomes one commit, and only the files that are read are fetched, into the cache that all programs share
-(huggingface_hub, "Understand caching"). What is there already needs no network.
+A name becomes one commit, and only the necessary files are fetched, into the cache that all programs share
+(huggingface_hub, "Understand caching"). Files in the cache need no network.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubName:
-    """A name, taken apart.
+    """Parts of a name on the hub.
 
     Attributes:
         repository: "owner/name".
@@ -47,10 +47,10 @@ class HubName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubModel:
-    """A model of the hub on this machine.
+    """Model of the hub in the local cache.
 
     Attributes:
-        name: The name, as given.
+        name: Name, as given.
         commit: Commit of the repository, 40 hexadecimal digits.
         path: Folder of the model, or its ONNX file.
         is_current: False if the hub could not be asked, and the newest commit in the cache was taken.
@@ -77,10 +77,10 @@ def local_model(model: str | Path) -> Path:
 
 
 def parse_name(name: str) -> HubName:
-    """Take a name apart.
+    """Split a name on the hub into its parts.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is not such a name.
     """
     found = _NAME.fullmatch(name)
     if found is None or ".." in re.split("[/@]", name):
@@ -178,7 +178,7 @@ def _download(hub: Any, name: str, wanted: HubName, commit: str, file: str) -> N
 
 
 def _told(hub: Any, name: str, request: Callable[[], _T]) -> _T:  # noqa: ANN401 - the library
-    """Send a request, and say in a line why it failed."""
+    """Send a request; turn a failure into one line."""
     errors = hub.errors
     try:
         return request()
@@ -216,7 +216,7 @@ def _snapshot(hub: Any, wanted: HubName, commit: str) -> Path:  # noqa: ANN401 -
 
 
 def _keep_commit(hub: Any, wanted: HubName, commit: str) -> None:  # noqa: ANN401 - the library
-    """Record the commit of a revision as huggingface_hub does, which does not if it is asked for the commit."""
+    """Record the commit of a revision, as huggingface_hub does only if it is asked for the revision itself."""
     if wanted.revision != commit:
         file = _cache(hub, wanted) / "refs" / wanted.revision
         make_directory(file.parent)

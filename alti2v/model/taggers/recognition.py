@@ -1,4 +1,4 @@
-"""Family of a folder, and its model, by the names of its files. Pure."""
+"""Recognition of a folder's family and model from the names of its files. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TaggerFamily:
     """A family of folders.
 
     Attributes:
-        needs: Patterns of the files by which it is recognised, besides the model.
+        needs: Patterns of the files by which the family is recognised, besides the model.
         also: Patterns of further files that its reader uses.
         models: Pattern of the model's file.
         table: Reader of the tags: contents of the files by name -> table.
@@ -83,7 +83,7 @@ class RecognisedFolder:
     """A folder with a model that can be read.
 
     Attributes:
-        family: Its family.
+        family: Family of the folder.
         model_file: Name of the model's file.
         files: Names of the other files that the reader needs.
     """
@@ -97,8 +97,8 @@ def recognise(names: Collection[str], *, model_file: str | None = None) -> Recog
     """Recognise a folder; None if it holds no ONNX model with a table.
 
     Args:
-        names: Names of its files.
-        model_file: The model to take, if the user has named one.
+        names: Names of the folder's files.
+        model_file: Name of the model that the user has chosen; None to choose the usual one.
 
     Raises:
         UsageError: It holds several models, none of a usual name.

@@ -1,4 +1,4 @@
-"""Reasons why a folder's model is not read, and where a form is that is read. Pure.
+"""Reasons why a folder's model is not read, with the place of a readable form. Pure.
 
 Weights without a graph (safetensors) need the program that built the network, and whole models in Python's own
 forms can run code when they are loaded. Only ONNX is read, and runs of this program.
@@ -30,10 +30,10 @@ _ELSEWHERE: Mapping[str, str] = {
 
 
 def refusal(names: Collection[str]) -> str:
-    """Say why a folder without a readable model is refused: what it holds, and what to do.
+    """Make the message for a folder without a readable model: what it holds, and what to do.
 
     Args:
-        names: Names of its files, below it as well, with "/" between them.
+        names: Names of its files, also of those in subfolders, with "/" between the parts.
     """
     for name in sorted(names, key=lambda name: (name.count("/"), name)):
         suffix = PurePath(name).suffix.lower()

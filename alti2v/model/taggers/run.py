@@ -15,7 +15,7 @@ def describe_run(tags: Sequence[Tag], *, size: int, features: int, threshold: fl
     """Describe the network of a run.
 
     Args:
-        tags: Output i is tags[i].
+        tags: Tags in the order of the outputs.
         size: Side of the pictures, px.
         features: Length of a vector.
         threshold: Threshold at which precision equals recall on the validation split; None if unknown.

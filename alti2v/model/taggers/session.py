@@ -1,4 +1,4 @@
-"""Networks in ONNX Runtime: loading, feeding, and what their answers must be. Does not import TensorFlow."""
+"""Networks in ONNX Runtime: loading, feeding, and checks of their answers. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class OnnxSession:
     """A loaded network.
 
     Attributes:
-        session: onnxruntime.InferenceSession.
-        graph: What it declares.
-        device: What it runs on, for display: "CPU", "CUDA".
+        session: Session of type onnxruntime.InferenceSession.
+        graph: Declared inputs and outputs.
+        device: Device that it runs on, for display: "CPU", "CUDA".
     """
 
     session: Any
@@ -69,7 +69,7 @@ def forward_of(loaded: OnnxSession, description: ModelDescription, folder: Path)
     """Make the function from pictures to probabilities and vectors.
 
     Raises:
-        DamagedError: When it is called: the answers are no probabilities of these tags.
+        DamagedError: Raised by the function: the answers are not probabilities of these tags.
     """
     takes, gives, tags = description.input, description.output, len(description.vocabulary)
     wanted = [gives.tags, *([gives.vectors] if gives.vectors else [])]

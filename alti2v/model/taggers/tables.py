@@ -46,10 +46,10 @@ class TaggerTags:
     """A table of tags.
 
     Attributes:
-        vocabulary: Names and categories.
+        vocabulary: Names and categories of the outputs.
         thresholds: (T,) float32 from a column, NaN where a cell is empty; None without the column.
         copyright_of: Character -> its copyrights.
-        notes: What a user should know of the table, a line each.
+        notes: Remarks about the table for the user, one line each.
     """
 
     vocabulary: OutputTags
@@ -68,9 +68,9 @@ def read_tag_csv(
     """Read a table with a header: column `name`, and `category`, `best_threshold` and `ips` if they are there.
 
     Args:
-        content: The file; UTF-8, with or without a byte order mark, any line ends.
-        file: Its name, for messages.
-        category_of: Number or word -> category.
+        content: Content of the file; UTF-8, with or without a byte order mark, any line ends.
+        file: Name of the file, for messages.
+        category_of: Category of each number or word.
         name_columns: Columns that may hold the name; without a column `category` all tags are general.
 
     Raises:
@@ -146,7 +146,7 @@ def read_document(content: bytes, file: str) -> Any:  # noqa: ANN401 - the calle
     """Read JSON.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: It is not JSON.
     """
     try:
         return json.loads(content.decode("utf-8-sig"))
@@ -158,7 +158,7 @@ def ordered(mapping: Mapping[str, Any], file: str) -> list[Any]:
     """Return the values of {"0": ..., "1": ...} in the order of their numbers.
 
     Raises:
-        ValueError: The keys are others.
+        ValueError: The keys are not 0, 1 and so on.
     """
     if set(mapping) != {str(number) for number in range(len(mapping))}:
         raise ValueError(
@@ -172,7 +172,7 @@ def probability(value: object, file: str) -> float:
     """Convert a cell or a JSON number to a threshold.
 
     Raises:
-        ValueError: It is no number in [0, 1].
+        ValueError: It is not a number in [0, 1].
     """
     try:
         number = float(value)  # type: ignore[arg-type]

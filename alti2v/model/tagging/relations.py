@@ -1,7 +1,7 @@
 """Aliases, implications and copyrights, applied to the tags of a picture. Pure.
 
 As on Danbooru (help:tag_aliases, help:tag_implications), an alias is another name of a tag, and a tag implies
-others: cat_ears says animal_ears as well.
+others: cat_ears implies animal_ears.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Relate = Callable[[Sequence[ScoredTag], Float32Array], list[ScoredTag]]
 
 
 class Implications(StrEnum):
-    """What becomes of tags that others imply."""
+    """Treatment of tags that others imply."""
 
     OFF = "off"
     ADD = "add"  # tags that follow from those of a picture
@@ -34,7 +34,7 @@ class AppliedRelations:
     Attributes:
         aliases: Other name -> name.
         implied: Tag -> all tags that follow from it.
-        mode: What to do with implications.
+        mode: Treatment of implied tags.
         category_of: Tag -> category, for tags that the model does not know.
         copyright_of: Character -> copyrights to add.
     """
@@ -76,7 +76,7 @@ def relate_with(relations: AppliedRelations, vocabulary: OutputTags) -> Relate:
     place = {name: index for index, name in reversed(list(enumerate(real_names)))}
 
     def scored(name: str, because: ScoredTag, probabilities: Float32Array, otherwise: str) -> ScoredTag:
-        """Make a tag that follows from another one: it is at least as probable."""
+        """Make a tag that follows from another one; it gets at least the same probability."""
         index = place.get(name)
         if index is None:
             category = relations.category_of.get(name, otherwise)
@@ -123,7 +123,7 @@ def _once(tags: Iterable[ScoredTag]) -> list[ScoredTag]:
 
 
 def _without_implied(tags: Sequence[ScoredTag], implied: Mapping[str, tuple[str, ...]]) -> list[ScoredTag]:
-    """Leave out what others imply; of tags that imply each other, the first stays."""
+    """Leave out tags that others imply; of tags that imply each other, the first stays."""
     kept: list[ScoredTag] = []
     for number, tag in enumerate(tags):
         said_by_earlier = any(tag.name in implied.get(other.name, ()) for other in tags[:number])

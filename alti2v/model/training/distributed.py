@@ -23,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """This process among those that train together.
+    """Place of this process among those that train together.
 
     Attributes:
         index: Index of this process, from 0.

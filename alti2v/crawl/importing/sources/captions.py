@@ -25,7 +25,7 @@ _MOST_LETTERS = 200  # a longer piece is a sentence, not a tag
 
 
 def split_tags(text: str) -> list[str]:
-    """Split the text of a sidecar into tags: at commas, else at line ends, else at spaces.
+    """Split the text of a sidecar into tags: at commas, or else at line ends, or else at spaces.
 
     A single line without a comma is split at its spaces only if a word in it has an underscore, as tags of
     boards have; otherwise it is one tag.
@@ -40,7 +40,7 @@ def split_tags(text: str) -> list[str]:
 
 
 def has_namespace(tag: str) -> bool:
-    """Return whether a tag has the name of a category before it, or is a rating."""
+    """Return whether a tag begins with the name of a category, or is a rating."""
     namespace, colon, _ = tag.partition(":")
     return bool(colon) and (namespace.lower() in _NAMESPACES or namespace.lower() == "rating")
 

@@ -1,4 +1,4 @@
-"""Recognition of the form of a source, by looking at the names in it and at one of its documents."""
+"""Recognition of the form of a source from the names in it and from one of its documents."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ MEANING: Mapping[SourceForm, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What a source looks like.
+    """Features of a source by which its form is recognised.
 
     Attributes:
         suffixes: Suffixes of the files that were looked at, lower case.
-        documents: JSON objects with the name of a picture.
-        columns: Columns of a table of posts, if it is or holds one.
+        documents: JSON objects that name a picture.
+        columns: Columns of the table of posts, if the source is or holds one.
         members: Suffixes of the first members of a tar file.
     """
 
@@ -62,7 +62,7 @@ class Look:
 
 
 def form_of(look: Look) -> SourceForm | None:
-    """Return the form of a source; None if it is not one of them."""
+    """Return the form of a source; None if it has no known form."""
     if "tar" in look.suffixes:
         is_described = look.members & {"json", "cls", *TEXT_SUFFIXES}
         return SourceForm.WEBDATASET if is_described or not look.columns else SourceForm.TARS
@@ -76,7 +76,7 @@ def form_of(look: Look) -> SourceForm | None:
 
 
 def recognise(path: Path, *, store: Path) -> SourceForm:
-    """Look at a source, and return its form.
+    """Recognise the form of a source.
 
     Raises:
         UsageError: It is not one that alti2v reads.
@@ -91,7 +91,7 @@ def recognise(path: Path, *, store: Path) -> SourceForm:
 
 
 def look_at(path: Path, *, store: Path) -> Look:
-    """Look at a file, or at the names in the first folders of a folder."""
+    """Collect the features of a file, or of the first folders of a folder."""
     if not path.is_dir():
         suffix = path.suffix[1:].lower()
         if suffix == "tar":

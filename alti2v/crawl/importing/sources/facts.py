@@ -1,4 +1,4 @@
-"""What a JSON object or a row of a table says about a picture, whoever wrote it. Pure.
+"""Facts about a picture from a JSON object or a row of a table, in the forms of many tools. Pure.
 
 Known keys: those of Danbooru's posts.json, of gallery-dl's metadata (https://github.com/mikf/gallery-dl,
 docs/formatting.md), of the Gelbooru family, of img2dataset, and of the tables of deepghs on Hugging Face.
@@ -84,7 +84,7 @@ Groups = dict[Category, list[str]]
 
 
 def facts_of(document: Mapping[str, Any]) -> Post:
-    """Return what a document says, normalised as an answer of a board is; the id is 0 if it gives none."""
+    """Return the facts of a document, normalised like those of a board; the id is 0 if it has none."""
     given = {name: value for name, value in document.items() if value is not None}
     columns, rating = _tag_columns(given)
     file_url = absolute_url("", given.get("file_url") or given.get("url"))
@@ -110,13 +110,13 @@ def facts_of(document: Mapping[str, Any]) -> Post:
 
 
 def facts_of_columns(columns: Mapping[str, Sequence[object]]) -> tuple[Post, ...] | None:
-    """Return what the rows of a flat table say, as `facts_of` does, in half of the time.
+    """Return the facts of the rows of a flat table, as `facts_of` does, in half the time.
 
     Args:
         columns: Values by column, all of the same length; null is None.
 
     Returns:
-        None if the table has other columns, or tags that are not in the form of a board.
+        None if the table has other columns, or tags in another form than a board's.
     """
     tags = columns.get("tags")
     if tags is None or not columns.keys() <= _FLAT or not all(map(_is_flat, tags)):
@@ -152,7 +152,7 @@ def _is_flat(text: object) -> bool:
 
 
 def board_facts(document: Mapping[str, Any]) -> tuple[Post, str]:
-    """Return what a JSON object says, and the site that it comes from; without a site, the id says nothing."""
+    """Return the facts of a JSON object, and the site of its id; "" if no site is known."""
     facts = facts_of(document)
     site = document.get("category")  # gallery-dl: the name of the site, such as "danbooru"
     if isinstance(site, str) and "subcategory" in document:
@@ -161,7 +161,7 @@ def board_facts(document: Mapping[str, Any]) -> tuple[Post, str]:
 
 
 def with_tags(post: Post, groups: Mapping[Category, Iterable[str]], rating: str) -> Post:
-    """Add tags and a rating to a post that says less."""
+    """Add tags and a rating that a post lacks."""
     merged = {category: list(post.tags.of(category)) for category in Category}
     for category, names in groups.items():
         merged[category].extend(names)
@@ -206,7 +206,7 @@ def _seconds(time: datetime) -> int | None:
 
 
 def _first_moment(document: Mapping[str, Any], *keys: str) -> int | None:
-    """Return the time of the first of some keys that has one."""
+    """Return the time at the first of some keys that holds one."""
     return next(filter(None, (moment(document[key]) for key in keys if key in document)), None)
 
 
@@ -227,7 +227,7 @@ def _tag_columns(document: Mapping[str, Any]) -> tuple[Mapping[str, str], str]:
 
 
 def _is_special(text: str) -> bool:
-    """Return whether there are commas between tags, or names of categories before them."""
+    """Return whether tags are separated by commas, or begin with names of categories."""
     return ", " in text or (":" in text and any(map(has_namespace, text.split())))
 
 
@@ -279,7 +279,7 @@ def _names(value: object) -> list[str]:
 
 
 def category_of(value: object) -> Category:
-    """Return the category with a board's number, or with a name."""
+    """Return the category that a board's number or a name means."""
     code = integer(value)
     if code is not None:
         return CATEGORY_OF_CODE.get(code, Category.UNKNOWN)

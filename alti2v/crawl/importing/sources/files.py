@@ -1,4 +1,4 @@
-"""Files of a folder that somebody else made: found and read without following a link or waiting for a pipe."""
+"""Files of somebody else's folder: found and read without following links or waiting for pipes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class FolderFile:
-    """A file in a folder: its path, why it is not read, its size in bytes, and a text that changes with it."""
+    """File in a folder: path, reason not to read it, size in bytes, and a text that changes with the file."""
 
     path: Path
     fault: Fault | None
@@ -36,8 +36,8 @@ class Folder:
     Attributes:
         path: Folder.
         parts: Path from the source to the folder.
-        names: Names of the files without hidden ones, sorted; nothing else, because there may be a million.
-        fault: Why it could not be read; None if it could.
+        names: Names of the files without hidden ones, sorted; no other facts, because there may be a million.
+        fault: Reason why the folder could not be read; None if it could.
     """
 
     path: bytes
@@ -51,7 +51,7 @@ class Folder:
         return position < len(self.names) and self.names[position] == name
 
     def beginning_with(self, prefix: bytes) -> Iterator[bytes]:
-        """Return the names that begin so."""
+        """Return the names that begin with a text."""
         first = bisect.bisect_left(self.names, prefix)
         return takewhile(lambda name: name.startswith(prefix), islice(self.names, first, None))
 
@@ -60,7 +60,7 @@ class Folder:
         return Path(os.fsdecode(self.path + b"/" + name))
 
     def file(self, name: bytes) -> FolderFile:
-        """Look at a file."""
+        """Return what the system says about a file."""
         path = self.path_of(name)
         try:
             found = path.lstat()
@@ -106,7 +106,7 @@ def folders(root: Path, *, without: Path) -> Iterator[Folder]:
 
 
 def read_place(place: Place, *, most_bytes: int) -> bytes | Fault:
-    """Read the bytes of a picture; the fault says why that is impossible.
+    """Read the bytes of a picture; return a fault if that is impossible.
 
     Args:
         place: File, and the part of it.

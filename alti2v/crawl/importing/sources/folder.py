@@ -89,7 +89,7 @@ def _picture(folder: Folder, name: bytes, item: str) -> Item:
 
 
 def _facts(folder: Folder, sidecars: _Sidecars) -> tuple[Post, str] | Fault:
-    """Return what the sidecars of a picture say, and the site that its id is a number of."""
+    """Return the facts in the sidecars of a picture, and the site of its id."""
     facts, board = Post(0), ""
     if sidecars.json is not None:
         document = read_object(folder.path_of(sidecars.json))

@@ -1,4 +1,4 @@
-"""One item of a source: what is known about a picture, and where its bytes are. Pure."""
+"""Item of a source: the facts about a picture, and the place of its bytes. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIRST_DERIVED_ID = 10**11
 
 
 class ItemOutcome(StrEnum):
-    """What happened to an item: exactly one of these."""
+    """Outcome of an item; each has exactly one."""
 
     NEW = "new"  # this run has stored its picture
     KNOWN = "known"  # the store had its picture
@@ -28,7 +28,7 @@ class ItemOutcome(StrEnum):
 
 
 class ItemFault(StrEnum):
-    """Reason why an item is not imported, beside those of `FailKind` and `Skip`."""
+    """Reason why an item is not imported, besides those of `FailKind` and `Skip`."""
 
     UNREADABLE = "unreadable"  # the system refuses to read the file, or its archive is damaged
     LINK = "link"  # a symbolic link, which is never followed
@@ -39,7 +39,7 @@ class ItemFault(StrEnum):
 
 
 class Lack(StrEnum):
-    """Reason to skip an item that is no post of its own, beside those of `Skip`."""
+    """Reason to skip an item that is not a post of its own, besides those of `Skip`."""
 
     NO_ID = "no_id"  # a row without an id that could find its picture
     REPEATED_ID = "repeated_id"  # another item of the source has this id; the first one counts
@@ -47,7 +47,7 @@ class Lack(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why an item is not imported: a kind, and a message with the name of the item."""
+    """Failure of an item: a kind, and a message with the item's name."""
 
     kind: ItemFault
     message: str
@@ -55,14 +55,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where the bytes of a picture are.
+    """Place of the bytes of a picture.
 
     Attributes:
         path: File.
         span: Part of the file; None for all of it.
         size: Size of the whole file in bytes, as its folder says; 0 if unknown.
-        version: Text that changes with the file, so that a known file is not read again; "" if nothing tells.
-        sha256: SHA-256 that an index gives for the bytes, 64 hex digits; None if none does.
+        version: Text that changes with the file, so that a known file is not read again; "" if unknown.
+        sha256: SHA-256 of the bytes in an index, 64 hex digits; None without an index.
     """
 
     path: Path
@@ -78,8 +78,8 @@ class Item:
 
     Attributes:
         name: Name, unique in the source, as a relative URL reference (RFC 3986, 4.2).
-        facts: What the source says; the id is 0 if it gives none.
-        board: Site that the id is a number of; "" if the source does not say.
+        facts: Facts that the source gives; the id is 0 if it gives none.
+        board: Site that gave the id; "" if the source does not say.
         place: Bytes of the picture; None without a picture.
         is_original: True if the bytes are the file whose MD5 `facts` may give; False if they may be another
             version of it, so that a different MD5 is no fault.
@@ -109,12 +109,12 @@ def derived_id(md5: str, *, salt: str = "") -> int:
 
     Args:
         md5: MD5 of the bytes, so that the same picture has the same number everywhere.
-        salt: Text to get another number with, if another picture has the first one.
+        salt: Text that leads to another number, if another picture has the first one.
     """
     digest = hashlib.sha256(f"{md5}{salt}".encode()).digest()
     return FIRST_DERIVED_ID + int.from_bytes(digest[:8], "big") % (MAX_ID + 1 - FIRST_DERIVED_ID)
 
 
 def known_id(number: int | None) -> int:
-    """Return a board's number; 0 if there is none, or one that is kept for derived ids."""
+    """Return a board's number; 0 if there is none, or if it is in the range of derived ids."""
     return number if number is not None and number < FIRST_DERIVED_ID else 0

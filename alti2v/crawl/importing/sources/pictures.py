@@ -26,14 +26,14 @@ _SUFFIXES = ("jpg", "png", "webp", "gif", "jpeg")
 
 
 class PictureSource(Protocol):
-    """Pictures of a source, found by what a table says."""
+    """Pictures of a source, found by the rows of a table."""
 
     def find(self, facts: Post) -> tuple[str, Place] | None:
         """Return the name and the place of a picture; None if there is none."""
         ...
 
     def left(self) -> Iterator[Item]:
-        """Yield the pictures that were not found, as items without tags, and what could not be read."""
+        """Yield the pictures that no row described, as items without tags, and what could not be read."""
         ...
 
 
@@ -73,7 +73,7 @@ class PictureFiles:
     """Files in a folder, named after ids or MD5s.
 
     Args:
-        folder: Folder; its folder `original`, if there is one, is looked into, too.
+        folder: Folder; a folder `original` in it is searched, too.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -88,7 +88,7 @@ class PictureFiles:
         self._suffixes = _SUFFIXES
 
     def find(self, facts: Post) -> tuple[str, Place] | None:
-        """Look for the file of a post with the usual suffixes; those that were found last come first."""
+        """Look for the file of a post with the usual suffixes, the most recently found suffix first."""
         suffixes = dict.fromkeys((facts.file_ext, *self._suffixes)) if facts.file_ext else self._suffixes
         for (base, layout), suffix in itertools.product(self._places, suffixes):
             name = layout(facts, suffix)
@@ -118,7 +118,7 @@ class _Tar:
 
 
 class PictureTars:
-    """Members of tar files, named after ids or MD5s; their places are in an SQLite file while they are used.
+    """Members of tar files, named after ids or MD5s; their places are kept in a temporary SQLite file.
 
     Args:
         tars: Tar files, with the names of items in them.
@@ -167,7 +167,7 @@ class PictureTars:
         return inner_name(tar.name, name), Place(path=tar.path, span=span, version=version, sha256=sha256)
 
     def _scanned(self, tar: _Tar) -> Iterator[tuple[str, int, int, None]]:
-        """Read the headers of a tar file without an index, or with that of another one."""
+        """Read the headers of a tar file without an index of its own."""
         for member in tar_members(tar.path):
             if isinstance(member, Fault):
                 self._faults.append((tar.name, member))
@@ -207,7 +207,7 @@ def _tars(folder: Path, store: Path) -> Iterator[_Tar]:
 
 
 def _indexed(tar: _Tar) -> list[tuple[str, int, int, str | None]] | None:
-    """Read the index beside a tar file, in the form of hfutils; None without one, or if it is another file's.
+    """Read the index beside a tar file, in the form of hfutils; None if missing or that of another file.
 
     Format: hfutils documentation, "hfutils.index.make".
     """
@@ -241,7 +241,7 @@ def _stem(name: str) -> str:
 
 
 def _layouts(base: Path) -> list[Layout]:
-    """Return the layouts that a folder may have, by the first names in it."""
+    """Return the layouts that a folder may have, judged by the first names in it."""
     with os.scandir(base) as entries:
         names = [entry.name for entry in itertools.islice(entries, _LOOKED_AT)]
     return [

@@ -1,4 +1,4 @@
-"""Rows of a table that somebody else made: Parquet, CSV, or JSON lines, a few in memory at a time.
+"""Rows of somebody else's table: Parquet, CSV or JSON lines, a few in memory at a time.
 
 A Parquet file of a few kB can unpack to terabytes: texts are read as dictionaries, so that repeated ones are in
 memory once, and row groups that claim to be larger than any table of posts are refused.
@@ -47,7 +47,7 @@ def table_rows(path: Path, *, columns: Sequence[str] | None = None) -> Iterator[
 
     Args:
         path: Table, with the suffix of its kind.
-        columns: Columns that are wanted; others may be left out. None for all.
+        columns: Columns to read; others may be left out. None for all.
     """
     for batch in table_batches(path, columns=columns):
         yield from batch.rows() if isinstance(batch, ColumnBatch) else (batch,)
@@ -66,7 +66,7 @@ def table_batches(
 
 
 def table_columns(path: Path) -> frozenset[str]:
-    """Return the names of a table's columns, or of the keys of its first row; none if it cannot be read."""
+    """Return the names of a table's columns, or the keys of its first row; () if it cannot be read."""
     row = next(table_rows(path), {})
     return frozenset() if isinstance(row, Fault) else frozenset(row)
 

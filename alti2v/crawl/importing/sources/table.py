@@ -36,7 +36,7 @@ def table_items(root: Path, *, pictures: Path | None, store: Path) -> Iterator[I
 
 
 def find_tables(root: Path, *, store: Path) -> Sequence[Path]:
-    """Return the tables of posts in a folder: those with ids and tags; a table of tags is none."""
+    """Return the tables of posts in a folder: those with ids and tags."""
     return [path for path in tables_in(root, store=store) if is_of_posts(table_columns(path))]
 
 
@@ -56,7 +56,7 @@ def is_of_posts(columns: frozenset[str]) -> bool:
 
 
 def _posts(table: Path) -> Iterator[tuple[Post | Fault, str]]:
-    """Yield what each row says, and the site that its id is a number of."""
+    """Yield the facts of each row, and the site of its id."""
     for batch in table_batches(table, columns=KEYS):
         if isinstance(batch, Fault):
             yield batch, ""

@@ -1,4 +1,4 @@
-"""Members of a tar file that somebody else made, by reading headers only; damage is told as a fault."""
+"""Members of somebody else's tar file, from its headers alone; damage becomes a fault."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from alti2v.storage.tar import Member
 
 
 def tar_members(path: Path) -> Iterator[Member | Fault]:
-    """Yield the files in a tar file in their order, without links, folders and devices; a fault ends it."""
+    """Yield the files in a tar file in order, without links, folders and devices; a fault at damage ends it."""
     try:
         with open_regular(path) as file, tarfile.open(fileobj=file, mode="r:", errorlevel=2) as tar:
             length = os.fstat(file.fileno()).st_size

@@ -1,7 +1,7 @@
 """Reader of a WebDataset: tar files in which members of one key are a picture and what describes it.
 
 The key of a member is its path up to the first dot of the name (https://webdataset.github.io/webdataset/). That
-is also the form in which img2dataset writes; its tables beside the tar files list what it could not fetch.
+is also the form of img2dataset, whose tables beside the tar files list what it could not fetch.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _sample(tar: Path, key: str, members: Sequence[Member], of_tar: tuple[str, s
 
 
 def _described(tar: Path, key: str, by_suffix: Mapping[str, Member]) -> tuple[Post, str] | Fault:
-    """Return what the members of a key say about the picture, and the site that its id is a number of."""
+    """Return the facts in the members of a key, and the site of the picture's id."""
     facts, board = Post(0), ""
     for suffix in ("json", "txt", "caption", "cls"):
         if suffix not in by_suffix:

@@ -82,7 +82,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What the ledger records about a post.
+    """Record of a post in the ledger.
 
     Attributes:
         seq: Position in the order of listing.

@@ -59,11 +59,11 @@ class HandDescription:
 
     Attributes:
         labels: File with the tags, or the tags themselves.
-        input: What goes in.
-        output: What comes out.
+        input: Input of the network.
+        output: Outputs of the network.
         model_file: ONNX file; "" for the only one in the folder.
         thresholds: One number, or one for each category.
-        kind: Absent, or "tagger".
+        kind: "tagger", or absent.
     """
 
     labels: str | tuple[str, ...]

@@ -20,11 +20,11 @@ _NUMBERED_FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparationStages:
-    """What stages come to.
+    """Preparation that a list of stages describes.
 
     Attributes:
         framing: Steps that make the square.
-        mean, std: Of values from 0 to 1, in the order red, green, blue.
+        mean, std: Mean and standard deviation of values from 0 to 1, in the order red, green, blue.
     """
 
     framing: Framing
