@@ -64,7 +64,7 @@ def test_nothing_raw_is_printed(text: str) -> None:
 
 @given(st.text())
 def test_json_keeps_the_value(text: str) -> None:
-    """In JSON an escape stands for the character, so programs read the exact name."""
+    """In JSON an escape means the character, so programs read the exact name."""
     for is_ascii in (False, True):
         line = json_line({text: text}, is_ascii=is_ascii)
 
@@ -88,7 +88,7 @@ def test_json_keeps_the_value(text: str) -> None:
     ],
 )
 def test_names_are_shown_with_escapes(name: bytes, shown: str) -> None:
-    """What can be read stays as it is; the rest is told apart."""
+    """Readable text stays as it is; the rest is escaped."""
     assert one_line(os.fsdecode(name)) == shown
     assert json.loads(json_line(os.fsdecode(b"caf\xe9"))) == r"caf\xe9"
 

@@ -129,7 +129,7 @@ def test_no_file_imports_a_test_module() -> None:
 
 
 def test_helper_modules_are_in_helper_folders() -> None:
-    """A file among the tests is a test module, a conftest, a typing test, or lies in a folder `helpers`."""
+    """A file among the tests is a test module, a conftest, a typing test, or is in a folder `helpers`."""
     wrong = [
         str(path.relative_to(ROOT))
         for path in TESTS.rglob("*.py")

@@ -184,7 +184,7 @@ def require_all(problems: Sequence[str], what: str, others: str) -> None:
     for problem in problems[:_MOST_NAMED]:
         tell(problem)
     if problems:
-        raise DataError(f"{len(problems):,} {what}, the first are named above; {others}")
+        raise DataError(f"{len(problems):,} {what}: the first are named above; {others}")
 
 
 _RELATION_OPTIONS = (

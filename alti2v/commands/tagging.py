@@ -158,8 +158,8 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
     if report.failed:
         failed = ", ".join(f"{kind} {count:,}" for kind, count in sorted(report.failed.items()))
         raise DataError(
-            f"{sum(report.failed.values()):,} of {report.pictures:,} pictures could not be tagged ({failed}), "
-            "they are named above; all others are tagged"
+            f"{sum(report.failed.values()):,} of {report.pictures:,} pictures could not be tagged ({failed}): "
+            "they are named above, and all others are tagged"
         )
 
 

@@ -86,8 +86,8 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
     )
     if report.failed:
         raise DataError(
-            f"{sum(report.failed.values()):,} of {report.pictures:,} pictures could not be embedded, "
-            "they are named above; all others are embedded"
+            f"{sum(report.failed.values()):,} of {report.pictures:,} pictures could not be embedded: "
+            "they are named above, and all others are embedded"
         )
 
 

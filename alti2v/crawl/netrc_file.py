@@ -60,7 +60,7 @@ def _check_file(path: Path) -> None:
     if state.st_uid not in (os.getuid(), 0):
         raise UsageError(f"{path} belongs to another user: give a file of your own")
     if state.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UsageError(f"others than its owner can use {path}, which has keys: run chmod 600 {path}")
+        raise UsageError(f"users other than its owner can read {path}, which has keys: run chmod 600 {path}")
 
 
 def _hosts_of(path: Path) -> dict[str, tuple[str, str | None, str | None]]:

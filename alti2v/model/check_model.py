@@ -42,8 +42,9 @@ def require_works(checked: Checked) -> None:
     try_model(checked.folder)
     count = len(checked.breaches)
     raise DataError(
-        f"{checked.folder} is of another program and breaks the contract of the {checked.format} format in "
-        f"{count} {'way' if count == 1 else 'ways'}: it works here, programs that expect the contract may fail"
+        f"{checked.folder} was made by another program and breaks the contract of the {checked.format} format "
+        f"in {count} {'way' if count == 1 else 'ways'}: it works here, but programs that expect the contract "
+        "may fail"
     )
 
 

@@ -77,7 +77,7 @@ def _relations(source: Path | None) -> tuple[TagRelations, Mapping[str, str]]:
             raise UsageError(f"{source} has no aliases and implications: crawl it again with --tag-relations")
         return relations, categories
     if not source.is_file():
-        raise UsageError(f"{source} is no store and no file: give a STORE, or a CSV or JSON file")
+        raise UsageError(f"{source} is neither a store nor a file: give a STORE, or a CSV or JSON file")
     return _read_file(source), {}
 
 

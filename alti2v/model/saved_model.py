@@ -207,7 +207,7 @@ def _load_network(architecture: Architecture, weights: Path, precision: str) -> 
     try:  # before the network is built: it may claim more numbers than fit into memory
         shapes = weight_shapes(weights)
     except (OSError, ValueError) as exc:
-        raise DamagedError(f"{weights} is no file of weights of Keras ({exc!s:.150}): train again") from exc
+        raise DamagedError(f"{weights} is not a weights file of Keras ({exc!s:.150}): train again") from exc
     if (architecture.features, architecture.tags) not in shapes or not any(
         len(shape) == 2 and shape[1] == architecture.features for shape in shapes
     ):

@@ -109,7 +109,7 @@ def test_a_second_run_lists_and_fetches_only_what_is_new(board: Board, tmp_path:
 
 
 def test_a_limit_takes_the_newest_and_can_be_raised(board: Board, tmp_path: Path) -> None:
-    """The store lists so many posts in all; a greater limit goes on below."""
+    """The limit counts all posts of the store; a greater limit continues below them."""
     site = board(page_cap=13)
     store = tmp_path / "store"
     small = crawl_board(config(store, site, limit=20))
@@ -498,7 +498,7 @@ def test_f04_a_throttling_board_is_not_a_failure(board: Board, tmp_path: Path) -
 
 
 def test_f05_a_host_that_is_down_leaves_posts_pending(board: Board, tmp_path: Path) -> None:
-    """F05: files are given up after so many failures in a row, nothing is marked lost, and it goes on later."""
+    """F05: several failures in a row end the fetching; nothing is marked lost, and a later run goes on."""
     site = board()
     store = tmp_path / "store"
     site.script("/samples/", *[page(status=502)] * 1000)
@@ -534,7 +534,7 @@ def test_f07_a_ban_leaves_posts_pending(board: Board, tmp_path: Path) -> None:
 
 
 def test_f07_what_is_refused_in_three_runs_is_refused(board: Board, tmp_path: Path) -> None:
-    """Nothing but refused files is left: no ban is believed for ever, and the crawl ends complete."""
+    """Only refused files are left: the ban is not believed for good, and the crawl ends complete."""
     site = board(ids=list(range(1, 31)))
     site.script("/samples/", *[page(status=403)] * 1000)
     site.script("/images/", *[page(status=403)] * 1000)

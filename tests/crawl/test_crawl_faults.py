@@ -165,7 +165,7 @@ def test_f64_impossible_ids_do_no_harm(board: Board, tmp_path: Path) -> None:
 
 
 def full(calls: int, real: Callable[..., Any]) -> Callable[..., Any]:
-    """A system call that finds the disk full after so many calls."""
+    """A system call that finds the disk full after a number of calls."""
     left = itertools.count(-calls)
 
     def call(*args: Any, **named: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Memory is bounded in bytes, whatever arrives, and nobody waits for ever."""
+"""Memory is bounded in bytes, whatever arrives, and nothing waits endlessly."""
 
 from __future__ import annotations
 

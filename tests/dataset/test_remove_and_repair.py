@@ -336,7 +336,7 @@ def test_lines_that_are_no_numbers_do_not_keep_others_in(
     assert ended.value.code == 1
     assert json.loads(printed.out)["removed"] == 2
     assert "ids, line 3: '12O45' is not a post number" in printed.err
-    assert "2 lines are not post numbers, the first are named above; all others are removed" in printed.err
+    assert "2 lines are not post numbers: the first are named above; all others are removed" in printed.err
 
 
 def test_sigterm_is_a_stop_with_its_own_status(

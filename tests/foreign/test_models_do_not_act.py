@@ -156,7 +156,7 @@ def _graph(tagger: Path, change: Callable[[Any], None]) -> None:
 
 
 def _constant_of(numbers: int) -> Callable[[Any], None]:
-    """The kernel is a constant of so many numbers, none of which is in the file."""
+    """Replace the kernel by a constant of many numbers that are not in the file."""
 
     def change(model: Any) -> None:
         from onnx import helper, numpy_helper

@@ -206,5 +206,5 @@ def test_rows_that_cannot_be_used_do_not_stop_the_others(
         "1017",
     ]
     assert all(line in printed.err for line in unusable)
-    assert "4 rows cannot be used, the first are named above; all others are used" in printed.err
+    assert "4 rows cannot be used: the first are named above; all others are used" in printed.err
     assert (tmp_path / "out" / "report.html").exists()

@@ -1,4 +1,4 @@
-"""Exporting a run: what lies in the folder, what is refused, and that a folder with a model is complete."""
+"""Exports of a run: the contents of the folder, refusals, and completeness of a folder with a model."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_f23_of_several_pictures_in_a_jpeg_the_first_counts() -> None:
     ],
 )
 def test_what_is_no_picture_has_its_kind(content: bytes, kind: NoPicture) -> None:
-    """A damaged header is told from another format, so that a crawl tries it again."""
+    """A damaged header is distinguished from another format, so that a crawl tries it again."""
     found = read_header(content)
 
     assert isinstance(found, PictureRefusal)

@@ -64,7 +64,7 @@ def test_words_sort_by_the_alphabet(seen: dict[str, Any], evaluation: Evaluation
 
 
 def test_finding_shows_what_matches_and_counts_it(seen: dict[str, Any]) -> None:
-    """A space stands for the underscore, as people type it."""
+    """A space finds an underscore, because people type it so."""
     assert sorted(seen["found"]) == [f"plain_1{digit}" for digit in range(10)]
     assert seen["count"] == "10"
 

@@ -162,7 +162,7 @@ def test_what_is_not_known_is_left_out_in_order(evaluation: Evaluation) -> None:
     [(None, "–"), (float("nan"), "–"), (0.0, "0.000"), (-0.0002, "0.000"), (0.12345, "0.123"), (1.0, "1.000")],
 )
 def test_figures_have_three_decimals(value: float | None, text: str) -> None:
-    """A dash stands for what is not known."""
+    """A dash is shown for an unknown value."""
     assert figure(value) == text
 
 

@@ -111,7 +111,7 @@ def test_a_given_threshold_means_what_its_documentation_says(
 
 
 def test_a_moved_slider_means_what_it_shows() -> None:
-    """The rounded number on an untouched slider stands for the model's own thresholds, any other for itself."""
+    """The rounded number on an untouched slider means the model's own thresholds; others mean themselves."""
     defaults = {"general": 0.391104459, "character": 0.391104459}
 
     assert slider_values(defaults) == {"general": 0.391, "character": 0.391}

@@ -157,4 +157,4 @@ def require_width(graph: Graph, output: ModelOutput, tags: int, table: str) -> N
     shape = graph.output(output.tags).shape
     if len(shape) != 2 or shape[1] not in (None, tags):
         columns = shape[1] if len(shape) == 2 else f"{len(shape)} dimensions instead of 2"
-        raise ValueError(f"{table} has {tags} rows for {columns} outputs: it is of another model")
+        raise ValueError(f"{table} has {tags} rows for {columns} outputs: it belongs to another model")

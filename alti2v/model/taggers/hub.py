@@ -85,7 +85,7 @@ def parse_name(name: str) -> HubName:
     found = _NAME.fullmatch(name)
     if found is None or ".." in re.split("[/@]", name):
         raise UsageError(
-            f"{name} is no name of a model: give hf:owner/name, hf:owner/name/folder, or with @revision"
+            f"{name} is not the name of a model: give hf:owner/name, hf:owner/name/folder, or with @revision"
         )
     return HubName(
         repository=found["repository"],
@@ -188,16 +188,17 @@ def _told(hub: Any, name: str, request: Callable[[], _T]) -> _T:  # noqa: ANN401
         ) from exc
     except errors.GatedRepoError as exc:
         raise UsageError(
-            f"{name}: its owner has to grant you access: ask there, then run `hf auth login`"
+            f"{name}: its owner must grant you access: ask for it on the repository's page, "
+            "then run `hf auth login`"
         ) from exc
     except errors.RepositoryNotFoundError as exc:
         raise UsageError(
-            f"{name}: there is no such repository, or it is private: see its name, or run `hf auth login`"
+            f"{name}: there is no such repository, or it is private: check its name, or run `hf auth login`"
         ) from exc
     except errors.EntryNotFoundError as exc:
         if isinstance(exc, errors.LocalEntryNotFoundError):
             raise _unreachable(name, exc) from exc
-        raise UsageError(f"{name}: the repository lacks a file that it lists: run it again") from exc
+        raise UsageError(f"{name}: the repository lacks a file that it lists: run the command again") from exc
     except Exception as exc:  # of the library's HTTP client, which has changed with its versions
         raise _unreachable(name, exc) from exc
 

@@ -88,7 +88,7 @@ def forward_of(loaded: OnnxSession, description: ModelDescription, folder: Path)
         if probabilities.ndim != 2 or probabilities.shape[1] != tags:
             raise DamagedError(
                 f"{folder}: the table has {tags} rows, the outputs are {probabilities.shape}: "
-                "it is of another model"
+                "it belongs to another model"
             )
         if not np.isfinite(probabilities).all():
             raise DamagedError(f"{folder}: {description.model_file} answers NaN or infinity: get it again")

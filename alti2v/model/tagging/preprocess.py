@@ -198,7 +198,7 @@ def _image_of(array: npt.NDArray[np.uint8]) -> Image.Image:
             "give (H, W), (H, W, 3) or (H, W, 4) uint8"
         )
     if not array.size:
-        raise UsageError(f"an array of shape {array.shape} has no pixels: give one with some")
+        raise UsageError(f"an array of shape {array.shape} has no pixels: give a larger one")
     return Image.fromarray(np.ascontiguousarray(array))
 
 

@@ -183,7 +183,7 @@ async def test_f03_a_hanging_body_times_out(serve: Any) -> None:
 
 
 async def test_f03_a_slow_body_has_a_deadline_in_all(serve: Any) -> None:
-    """F03, slow-loris: bytes that trickle in for ever do not hold a slot for ever."""
+    """F03, slow-loris: bytes that trickle in endlessly do not hold a slot endlessly."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "5000"})

@@ -58,7 +58,7 @@ async def test_f04_a_pause_holds_for_the_whole_host(serve: Any) -> None:
 
 
 async def test_f04_f05_a_host_that_throttles_for_ever_is_given_up(serve: Any) -> None:
-    """F04, F05: after so many pauses in a row the run stops asking and says why."""
+    """F04, F05: after several pauses in a row the run stops asking and says why."""
 
     async def handler(_: web.Request) -> web.Response:
         return web.Response(status=429)

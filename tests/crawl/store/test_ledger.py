@@ -1,4 +1,4 @@
-"""What the ledger makes of posts that it is told of, once and again."""
+"""Posts that the ledger records once and again."""
 
 from __future__ import annotations
 

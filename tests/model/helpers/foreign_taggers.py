@@ -34,7 +34,7 @@ class ForeignFamily:
         write: Writes its files into a folder.
         prepare: What its clients make of an RGB picture: (S, S, 3), channels in the order that is fed.
         names: Tags in the order of the outputs.
-        mask: True if the network is told where the padding is.
+        mask: True if the network takes a mask of the padding.
     """
 
     write: Callable[[Path], None]

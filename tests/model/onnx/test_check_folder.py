@@ -97,7 +97,7 @@ def folder_of(path: Path, names: Any, model: Any) -> Path:
     ],
 )
 def test_a_sound_folder_has_no_breach(tmp_path: Path, names: Any, arguments: Any, format_: Any) -> None:
-    """The format is told from the files, and nothing is wrong with it."""
+    """The format is recognised from the files, and nothing is wrong with it."""
     checked = check_folder(folder_of(tmp_path, names, small_model(**arguments)))
 
     assert (checked.format, checked.labels, checked.breaches) == (format_, ROWS, ())

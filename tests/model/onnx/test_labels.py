@@ -64,7 +64,7 @@ def test_golden_wd_table() -> None:
 
 
 def test_golden_wd_changes() -> None:
-    """Everything that is not in the table as it is in the vocabulary is told, with the reason."""
+    """Every difference between table and vocabulary is reported, with the reason."""
     assert set(wd_labels(TAGS, RATED).changes) == {
         Change("null", "null_(tag)", "reads as a missing value"),
         Change("yes,_my_lord", "yes_my_lord", "has a comma, which separates tags in caption files"),

@@ -1,4 +1,4 @@
-"""Models by name: pinned to a commit that is told, fetched once, and used without the network afterwards."""
+"""Models by name: pinned to a printed commit, fetched once, and used without the network afterwards."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
 def test_a_name_is_fetched_once_and_used_offline(
     hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Only what is read is fetched, the commit is told, and without the hub the tags are the same."""
+    """Only necessary files are fetched, the commit is printed, and without the hub the tags are the same."""
     picture = write_picture(tmp_path / "red.png", "red")
     arguments = ("tag", "hf:somebody/tagger@v1", picture, "--format", "json")
     status, first, err = command(capsys, *arguments)
@@ -104,9 +104,9 @@ def test_a_folder_of_a_repository_is_a_model(
         ("hf:somebody/else", "no such repository"),
         ("hf:somebody/tagger", "give the folder cl_1_02"),
         ("hf:somebody/tagger/v9", "holds no model"),
-        ("hf:somebody", "is no name of a model"),
-        ("hf:somebody/tagger/../x", "is no name of a model"),
-        ("hf:somebody/tagger@../../x", "is no name of a model"),
+        ("hf:somebody", "is not the name of a model"),
+        ("hf:somebody/tagger/../x", "is not the name of a model"),
+        ("hf:somebody/tagger@../../x", "is not the name of a model"),
     ],
 )
 def test_what_is_not_there_is_a_line(

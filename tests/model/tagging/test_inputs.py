@@ -166,7 +166,7 @@ def test_a_list_in_utf_16_is_refused() -> None:
 
 
 def test_what_is_no_picture_file_is_told_without_reading_it(tmp_path: Path) -> None:
-    """A pipe would wait for ever, a device never ends, and a sparse file is larger than the memory."""
+    """A pipe would wait endlessly, a device never ends, and a sparse file is larger than the memory."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     with (tmp_path / "sparse").open("wb") as file:

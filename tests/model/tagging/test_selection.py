@@ -91,7 +91,7 @@ def test_maximum_cut(values: Any, cut: Any) -> None:
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=30))
 def test_maximum_cut_separates_at_the_widest_gap(values: Any) -> None:
-    """No gap between neighbours is wider than the one that the cut lies in."""
+    """No gap between neighbours is wider than the one that contains the cut."""
     array = np.array(values, np.float32)
     cut = maximum_cut(array)
     above, below = array[array > cut], array[array <= cut]

@@ -256,7 +256,7 @@ def test_a_budget_is_planned_once(
     training: float,
     expected: tuple[str, int, bool],
 ) -> None:
-    """The plan is said aloud and kept by the run; where nothing else fits, it is the head alone."""
+    """The plan is printed and kept by the run; where nothing else fits, it is the head alone."""
     monkeypatch.setitem(RECIPES, "modern", replace(RECIPES["modern"], epochs=30))
     monkeypatch.setattr(train_module, "measure_rates", lambda job: rates(training=training))
     lines: list[Progress] = []

@@ -99,7 +99,7 @@ def is_stored(content: bytes) -> bool:
 
 
 def count(kind: str, *, pictures: int, damages: int) -> Counter[str]:
-    """Damage pictures of a kind, and count what becomes of them.
+    """Damage pictures of a kind, and count the outcomes.
 
     Raises:
         AssertionError: A promise does not hold.

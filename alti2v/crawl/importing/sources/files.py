@@ -147,7 +147,7 @@ def read_text(path: Path) -> str | Fault:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError:
-        return Fault(ItemFault.BAD_METADATA, f"{printable(path)} is not a text in UTF-8")
+        return Fault(ItemFault.BAD_METADATA, f"{printable(path)} is not UTF-8 text")
 
 
 def read_object(path: Path) -> dict[str, Any] | Fault:

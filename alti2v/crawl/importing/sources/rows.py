@@ -171,10 +171,12 @@ def _array(path: Path, content: bytes) -> Iterator[TableRow | Fault]:
     except (ValueError, RecursionError):
         rows = None
     if not isinstance(rows, list):
-        yield Fault(ItemFault.BAD_METADATA, f"{printable(path)} is no JSON array of at most 256 MiB")
+        yield Fault(ItemFault.BAD_METADATA, f"{printable(path)} is not a JSON array of at most 256 MiB")
         return
     for number, row in enumerate(rows):
         is_row = isinstance(row, dict)
         yield (
-            row if is_row else Fault(ItemFault.BAD_METADATA, f"{printable(path)}: entry {number} is no object")
+            row
+            if is_row
+            else Fault(ItemFault.BAD_METADATA, f"{printable(path)}: entry {number} is not an object")
         )
