@@ -210,7 +210,7 @@ def _build(store: Path, dataset: Path, workers: int) -> dict[str, float]:
 
 
 def _processor_s() -> float:
-    """Of this process and its decoder."""
+    """Processor time of this process and its decoder, s."""
     mine = resource.getrusage(resource.RUSAGE_SELF)
     with process_decoders().borrowed() as decoder:
         fields = Path(f"/proc/{decoder.pid}/stat").read_text().rpartition(")")[2].split()

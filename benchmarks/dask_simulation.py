@@ -1,4 +1,4 @@
-"""Simulation of a Dask build with many workers: are the scheduler and the main process a limit?
+"""Simulation of a Dask build with many workers, to measure the scheduler and the main process.
 
 The scheduler is a process of its own, and so are all workers together: 64 of one thread each, as 64 machines
 with one core would show themselves. The main process sends what a build sends, chunks of 256 pictures, through

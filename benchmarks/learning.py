@@ -75,7 +75,7 @@ class _TimeIsUpError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """Where everything is.
+    """Folders and files of the benchmark.
 
     Attributes:
         dataset: Dataset to learn from.

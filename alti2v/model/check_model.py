@@ -1,4 +1,4 @@
-"""Check of a folder with a model in ONNX, whoever made it: the contract of its format, or that it works."""
+"""Check of anybody's folder with an ONNX model: the contract of its format, or that it works."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PICTURES = 3
 
 
 def check_model(folder: Path) -> Checked:
-    """Check a folder. A model of another program without a contract has no breaches if it works.
+    """Check a folder; a model without a contract has no breaches if it works.
 
     Raises:
         UsageError: There is no model that can be read, or the extra `export` is not installed.
@@ -33,7 +33,7 @@ def check_model(folder: Path) -> Checked:
 
 
 def require_works(checked: Checked) -> None:
-    """Say what breaches mean in a folder of another program: it is damaged, or it only differs.
+    """Raise the error for breaches in another program's folder: it is damaged, or it only differs.
 
     Raises:
         UsageError, DamagedError: It does not work here.

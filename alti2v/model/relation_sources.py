@@ -84,8 +84,8 @@ def _relations(source: Path | None) -> tuple[TagRelations, Mapping[str, str]]:
 def _read_file(file: Path) -> TagRelations:
     """Read a CSV file with a header, or JSON as Danbooru's API and dumps have it.
 
-    The ends of a relation are `antecedent` and `consequent`, or with `_name` as in Danbooru's; `kind`, else the
-    file's name, says alias; of rows with a `status`, those that are active count.
+    The ends of a relation are `antecedent` and `consequent`, or with `_name` as in Danbooru's. `kind`, or else
+    the file's name, marks aliases; rows with a `status` count only if it is active.
     """
     pairs: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
     try:
@@ -127,7 +127,7 @@ def learnt_copyrights(dataset: Path) -> dict[str, tuple[str, ...]]:
     """Learn the copyrights of characters: those that 3 of 4 of a character's pictures have.
 
     Raises:
-        UsageError: It is no dataset.
+        UsageError: It is not a dataset.
         DamagedError: A table is damaged.
     """
     manifest = read_manifest(dataset)

@@ -1,1 +1,1 @@
-"""What a picture is, whether it is whole, and its pixels: one answer for crawl, build, tag, embed and serve."""
+"""Pictures: recognition, completeness and pixels, the same for crawl, build, tag, embed and serve."""

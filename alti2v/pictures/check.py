@@ -1,4 +1,4 @@
-"""Checks of whole pictures that no checksum vouches for: decoded where nothing else tells."""
+"""Checks of pictures without checksums, which are decoded if nothing else shows whether they are whole."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Block:
     """A block.
 
     Attributes:
-        kind: Its first byte: an extension, an image, the trailer, or what is none of them.
+        kind: First byte: an extension, an image, the trailer, or another value.
         start: Position of that byte.
         is_whole: False if the file ends within the block.
     """
@@ -30,7 +30,7 @@ class Block:
 
 
 def blocks(content: bytes | memoryview) -> Iterator[Block]:
-    """Yield the blocks of a file in order, up to its trailer, to what is no block, or to its end."""
+    """Yield the blocks of a file in order, up to its trailer, to bytes that are not a block, or to its end."""
     at: int | None = _SCREEN_END + _table(content, 10)
     while at is not None and at < len(content):
         kind = bytes(content[at : at + 1])

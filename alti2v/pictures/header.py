@@ -10,7 +10,7 @@ from alti2v.pictures.limits import MAX_STORED_PIXELS
 
 
 class NoPicture(StrEnum):
-    """Why bytes are no picture that can be stored."""
+    """Reason why bytes are not a picture that can be stored."""
 
     NOT_IMAGE = "not_image"  # a web page, a message or nothing
     UNSUPPORTED_FORMAT = "unsupported_format"
@@ -20,7 +20,7 @@ class NoPicture(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What a header says.
+    """Facts from a header.
 
     Attributes:
         format: JPEG, PNG, GIF, WEBP or AVIF.
@@ -34,7 +34,7 @@ class ImageHeader:
 
 @dataclass(frozen=True, slots=True)
 class PictureRefusal:
-    """Why bytes are no picture that can be stored, and the same in words."""
+    """Reason why bytes are not a picture that can be stored, also in words."""
 
     kind: NoPicture
     message: str
@@ -55,7 +55,7 @@ def format_of(content: bytes | memoryview) -> str | None:
 
 
 def read_header(content: bytes | memoryview) -> ImageHeader | PictureRefusal:
-    """Say what picture this is, or why it is none that is stored."""
+    """Read the header of a picture; return the reason if it cannot be stored."""
     kind = format_of(content)
     if kind is None:
         return _what_else(bytes(content[:4096]))

@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class JobAnswer:
-    """What the child sends: facts as JSON, and bytes."""
+    """Answer of the child: facts as JSON, and bytes."""
 
     facts: Mapping[str, Any]
     body: bytes = b""

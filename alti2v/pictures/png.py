@@ -24,7 +24,7 @@ _INFLATED_AT_ONCE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class PngHeader:
-    """What IHDR says: sides in px, bits of a sample, colour type, and whether it is interlaced."""
+    """Content of IHDR: sides in px, bits of a sample, colour type, and whether it is interlaced."""
 
     width: int
     height: int
@@ -78,7 +78,7 @@ def chunks(content: bytes | memoryview) -> Iterator[PngChunk]:
 
 
 def read_header(content: bytes | memoryview) -> PngHeader | None:
-    """Read IHDR; None if it is cut off, damaged, or says what cannot be."""
+    """Read IHDR; None if it is cut off, damaged or impossible."""
     first = next(chunks(content), None)
     if first is None or first.kind != b"IHDR" or len(first.body) != _HEADER.size or not first.is_sound:
         return None
@@ -125,7 +125,7 @@ def _inflate(data: Sequence[PngChunk], wanted: int) -> tuple[bool, bool]:
 
 
 def plain(content: bytes | memoryview) -> bytes:
-    """Return the picture alone: what its pixels and their transparency and orientation are made of.
+    """Return the chunks that decide pixels, transparency and orientation, and no others.
 
     Chunks with a wrong checksum or length, which libpng passes over, go; so does the colour profile, see
     `colour_profile`.

@@ -22,7 +22,7 @@ _SHOWN_TAGS = 8
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A similar picture; `jpeg` is None if it cannot be read any more."""
+    """A similar picture; `jpeg` is None if the picture can no longer be read."""
 
     neighbour: Neighbour
     jpeg: bytes | None

@@ -1,8 +1,8 @@
-"""Requests that the server answers, and the room that uploads may take. Knows nothing of Gradio.
+"""Admission of requests and uploads to the server, independent of Gradio.
 
 A page on another site can make a visitor's browser send requests here. A name of that site that points to this
-machine (DNS rebinding) is told by the Host header, a form or script of that site by the Origin header (Fetch
-standard, https://fetch.spec.whatwg.org/#origin-header). Programs send no Origin and are not concerned.
+machine (DNS rebinding) is recognised by the Host header, a form or script of that site by the Origin header
+(Fetch standard, https://fetch.spec.whatwg.org/#origin-header). Programs send no Origin and are not affected.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KEPT_UPLOADS = 64  # files; each is read once, right after it was sent
 
 @dataclass(frozen=True, slots=True)
 class RequestRefusal:
-    """Answer to a request that is not let in: an HTTP status, and a line for the client."""
+    """Answer to a refused request: an HTTP status, and a line for the client."""
 
     status: int
     line: str
@@ -46,7 +46,7 @@ class AdmissionRules:
     Attributes:
         hosts: Names, in lower case and without a port, under which the server may be called, besides addresses;
             `ANY_HOST` allows every name.
-        proxies: Those of them whose pages may send requests here under another name of the server.
+        proxies: Names among `hosts` whose pages may send requests here under another name of the server.
         max_body_bytes: Maximum size of a body.
     """
 
@@ -71,7 +71,7 @@ def rules_for(host: str, allowed_hosts: Iterable[str], *, max_file_bytes: int) -
 
 
 def refusal(method: str, headers: Mapping[str, str], rules: AdmissionRules) -> RequestRefusal | None:
-    """Return why a request is not let in; None if it is.
+    """Return the refusal of a request; None if it is admitted.
 
     Args:
         method: HTTP method, in upper case.
@@ -193,7 +193,7 @@ def _name(authority: str) -> str | None:
 
 
 def _bounded(receive: _Receive, most: int) -> _Receive:
-    """Let a body that announced no size end where it grows too large, as if the client had gone."""
+    """End a body without an announced size where it becomes too large, as if the client had gone."""
     received = 0
 
     async def receive_some() -> _Message:

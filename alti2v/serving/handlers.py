@@ -38,7 +38,7 @@ class Handlers:
         index: Index to look up similar pictures in; None to show none.
         count: Number of similar pictures to show.
         limits: Size limits of uploads.
-        relate: What follows from the tags of a picture; None for nothing.
+        relate: Function that applies relations to a picture's tags; None to apply none.
     """
 
     gradio: Any

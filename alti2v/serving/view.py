@@ -148,7 +148,7 @@ def select_tags(
         vocabulary: Outputs of the model.
         thresholds: Category -> least probability of a tag.
         own: (T,) thresholds of the tags of categories that are not named; None for 1.
-        relate: What follows from the tags that pass; None for nothing.
+        relate: Function that applies relations to the tags that pass; None to apply none.
 
     Raises:
         UsageError: A category does not exist, or a threshold is not in [0, 1].

@@ -169,7 +169,7 @@ def read_originals(store: Path, ids: Collection[int]) -> Iterator[tuple[int, byt
     """Read the pictures of some posts, as the board had them; posts without one are left out.
 
     Raises:
-        UsageError: It is no store.
+        UsageError: It is not a store.
         DamagedError: A table or tar file is damaged.
     """
     wanted: dict[int, list[tuple[int, Span]]] = {}

@@ -253,7 +253,7 @@ def check_bounds(path: Path, table: Table, rows: pa.Table) -> None:
     """Check that every number is one that a program writes there, and that no row lacks a value.
 
     Raises:
-        DamagedError: One is not, such as a negative offset.
+        DamagedError: A number is out of bounds, such as a negative offset.
     """
     import pyarrow.compute as pc
 

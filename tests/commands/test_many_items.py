@@ -175,7 +175,7 @@ def test_no_caption_replaces_that_of_another_picture(
 def test_a_picture_that_is_given_twice_is_done_once(
     run: Callable[..., Ran], model: Path, tmp_path: Path
 ) -> None:
-    """It is no conflict with itself."""
+    """A picture that is named twice does not conflict with itself."""
     picture = write_picture(tmp_path / "a.png", "red")
     for action in ("append", "overwrite"):
         arguments = (picture, tmp_path, f"{tmp_path}/*.png", "--existing", action)

@@ -57,7 +57,7 @@ def test_a_folder_without_a_model_is_a_line(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_tags_pass_at_the_models_own_thresholds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of each tag, of a category, or of an option: what passes agrees with what the JSON names."""
+    """The tags that pass agree with the thresholds in the JSON: of a tag, a category or an option."""
     model, picture = tmp_path / "model", write_picture(tmp_path / "red.png", "red")
     FAMILIES["animetimm"].write(model)
 

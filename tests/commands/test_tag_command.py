@@ -286,7 +286,7 @@ def test_a_file_called_like_a_pattern_is_a_file(tag: Any, model: Any, art: Any) 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems take UTF-8 names only")
 def test_names_that_are_no_utf8_are_tagged_and_shown(model: Any, art: Any) -> None:
-    """A name of any bytes is a name: tagged, shown with escapes, and its sidecar lies beside it."""
+    """A file with any bytes in its name is tagged, shown with escapes, and gets its sidecar."""
     name = os.fsencode(art) + b"/\xe4\xf6.png"
     Path(os.fsdecode(name)).write_bytes((art / "a.png").read_bytes())
     finished = subprocess.run(

@@ -34,7 +34,7 @@ def large_picture(number: int) -> Callable[[web.Request], web.Response]:
 def test_a_dataset_is_built_while_its_store_is_crawled(
     board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twice while it runs, once afterwards: sums add up, shards are sound, and nothing that stands moves."""
+    """Two builds during a crawl and one after it: sums add up, shards are sound, and old shards stay."""
     monkeypatch.setattr("alti2v.crawl.download.pipeline._EXPORT_EVERY_S", 0.0)
     monkeypatch.setattr("alti2v.crawl.download.pool.BATCH_FILES", 5)
     site = board()

@@ -201,7 +201,7 @@ def test_paging_by_number_where_the_cursor_is_ignored(
 def test_what_another_order_passes_over_is_listed_by_page_number(
     board: Board, tmp_path: Path, wall: int | None
 ) -> None:
-    """A cursor skips whatever stands further behind than its id: the count shows it; so it goes later, too."""
+    """A cursor skips posts further back than their ids; the board's count shows it, also in later runs."""
     site = board(page_cap=10, wall=wall, order=lambda number: number * 7 % 121)
     told: list[Progress] = []
     report = crawl_board(config(tmp_path / "store", site), progress=told.append)
@@ -311,7 +311,7 @@ def test_f20_a_picture_without_its_end_is_not_stored(board: Board, tmp_path: Pat
     "answer", ["<error>API temporarily disabled</error>", '"Missing authentication. Go to api.php."']
 )
 def test_f16_a_board_that_wants_no_api_use_stops_it_clearly(board: Board, tmp_path: Path, answer: str) -> None:
-    """In the board's own words, at the beginning and in the middle; nothing that was listed is lost."""
+    """The error has the board's own words, at the beginning and later; no listed post is lost."""
     words = "temporarily disabled" if "disabled" in answer else "Missing authentication"
     shut, closing = board(), board(page_cap=10)
     shut.script("/index.php", *[page(answer)] * 200)
@@ -329,7 +329,7 @@ def test_f16_a_board_that_wants_no_api_use_stops_it_clearly(board: Board, tmp_pa
 
 
 def test_what_may_heal_is_tried_again_by_the_next_run(board: Board, tmp_path: Path) -> None:
-    """A passing failure makes the run incomplete; the same command mends it. A permanent one does not."""
+    """A passing failure makes the run incomplete, and the next run repairs it; a permanent one does not."""
     site = board(ids=[7, 9], samples=False)
     store = tmp_path / "store"
     site.script("/images/0/p7", *[page(status=503)] * 3)

@@ -1,4 +1,4 @@
-"""What is crawled may be bounded, and what failed may be tried again alone."""
+"""Crawls within bounds, and retries of failed posts alone."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_unicode_forms_of_an_excluded_tag_are_one(excluded: str) -> None:
 
 
 def test_terms() -> None:
-    """As the dialects take them; a metatag is free on Danbooru."""
+    """Conditions become terms of each dialect; a metatag is free on Danbooru."""
     conditions = Conditions(min_id=5, min_score=3, exclude=("a", "b"))
 
     assert Gelbooru("http://x").terms("c d", conditions) == Terms(text="c d score:>=3 -a -b")
@@ -140,7 +140,7 @@ def test_terms() -> None:
     "change", [{"min_id": 21}, {"min_score": None}, {"exclude": ()}, {"exclude": ("solo",)}, {"max_id": 101}]
 )
 def test_other_conditions_are_another_plan(board: Board, tmp_path: Path, change: dict[str, Any]) -> None:
-    """They decide what the store holds."""
+    """Other conditions change what the store holds, so they are another plan."""
     site = board()
     crawl_board(config(tmp_path / "store", site, **BOUNDS))
 

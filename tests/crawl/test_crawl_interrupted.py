@@ -99,7 +99,7 @@ def test_ctrl_c_while_the_board_is_looked_for(board: Board, tmp_path: Path) -> N
 
 
 def test_a_pause_is_shown_until_it_is_over(board: Board, tmp_path: Path) -> None:
-    """With its reason and the seconds that are left, also while nothing else happens."""
+    """A pause is shown with its reason and the seconds left, also while nothing else happens."""
     site = board(ids=[1, 3])
     site.script("/samples/", lambda _: web.Response(status=429, headers={"Retry-After": "3"}))
     seen: list[Progress] = []

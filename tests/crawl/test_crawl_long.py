@@ -99,7 +99,7 @@ class FaultyBoard(ScriptedBoard):
 
 
 def run_beside(board: FaultyBoard, listening: socket.socket, spent: list[float]) -> Any:
-    """What stands in for `asyncio.run`: the board lives in the crawl's own loop, whose time is virtual."""
+    """Replacement of `asyncio.run`: the board runs in the crawl's own loop, whose time is virtual."""
 
     async def both(work: Coroutine[Any, Any, bool]) -> bool:
         app = web.Application()

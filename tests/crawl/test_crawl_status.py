@@ -1,4 +1,4 @@
-"""What a store says about its crawl: `alti2v status`, and the log file."""
+"""Status of a crawl from its store: `alti2v status`, and the log file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.crawl.helpers.crawling import config, page
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a command prints that ends well."""
+    """Output of a command that succeeds."""
     with pytest.raises(SystemExit) as ended:
         main(list(arguments))
 
@@ -50,7 +50,7 @@ def test_status_adds_up(board: Board, tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_status_while_a_crawl_runs(board: Board, tmp_path: Path) -> None:
-    """From another connection, without stopping or disturbing it."""
+    """Status reads a running crawl from another connection, without disturbing it."""
     seen: list[Any] = []
 
     def look(progress: Progress) -> None:

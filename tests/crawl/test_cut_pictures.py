@@ -54,7 +54,7 @@ def test_a_cut_sample_is_fetched_again(tmp_path: Path, whole: bytes) -> None:
 
 
 def test_what_stays_cut_fails_and_is_tried_by_the_next_crawl(tmp_path: Path) -> None:
-    """It is recorded as truncated, which passes."""
+    """A cut file is recorded as truncated, and the next crawl tries it again."""
     cut = GIF[: len(GIF) // 2]
     with ScriptedBoard(ids=[1]) as site:
         site.script("/samples/", file(cut), file(cut))

@@ -89,7 +89,7 @@ def open_folder() -> Iterator[Path]:
 
 
 def test_another_user_can_read_a_store(board: Board, open_folder: Path) -> None:
-    """Who may not write into the folder sees and checks all of it, also after a kill."""
+    """A user without write access sees and checks the whole store, also after a kill."""
     store = crawl_board(config(open_folder / "store", board(ids=list(range(1, 20))))).store
     kill_a_writer(store)
     for path in (store, *store.rglob("*")):

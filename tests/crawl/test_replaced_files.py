@@ -123,7 +123,7 @@ def test_a_store_with_bytes_of_another_file_is_found_and_repaired(tmp_path: Path
 
 
 def test_a_failed_post_whose_address_changed_is_tried_again(tmp_path: Path) -> None:
-    """By --refresh; a plain crawl does not repeat a 404."""
+    """A changed address makes --refresh try again; a plain crawl does not repeat a 404."""
     store = tmp_path / "store"
     with ReplacingBoard(dialect="danbooru", ids=[1, 3, 5, 7], samples=False) as site:
         site.script("/images/5/p5.jpg", page(status=404))

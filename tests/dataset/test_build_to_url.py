@@ -546,7 +546,7 @@ def test_it_is_looked_at_there(local: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("work")
 def test_pictures_are_removed_there(local: Path, tmp_path: Path, s3: S3Server) -> None:
-    """As from a folder, with the same bytes; only changes are uploaded, and an interrupted removal resumes."""
+    """Removal works as in a folder, with the same bytes; only changes are uploaded; interruptions resume."""
     leaving = np.array(sorted([*some_of(local, "train-00001-of-00004"), 999_999]))
     expected = shutil.copytree(local, tmp_path / "expected")
     report = remove_pictures(expected, leaving)

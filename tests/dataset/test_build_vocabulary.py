@@ -67,7 +67,7 @@ def test_ratings_take_no_place_of_others(store: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_is_told(store: Path, tmp_path: Path) -> None:
-    """By reason; the sums are the tags of the store, and a grown dataset reports the same."""
+    """Omitted tags are counted by reason; the sums are the tags of the store, also after growth."""
     report = build(store, tmp_path / "d", quota=("general=1",), ratings=True)
 
     assert report.left_out == {"too rare": 2, "character": 1}

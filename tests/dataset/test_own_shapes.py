@@ -138,6 +138,6 @@ def test_stats_count_aspect_buckets(store: Path, tmp_path: Path) -> None:
     ],
 )
 def test_options_that_contradict_are_told(options: dict[str, Any], told: str, tmp_path: Path) -> None:
-    """In a line, before anything is read."""
+    """Options that contradict are refused in one line, before anything is read."""
     with pytest.raises(UsageError, match=told):
         BuildConfig(store=tmp_path, dataset=tmp_path / "dataset", **options)

@@ -325,7 +325,7 @@ def test_the_command_says_what_it_removed(
 def test_lines_that_are_no_numbers_do_not_keep_others_in(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever asked to be removed is removed, whatever stands in other lines; these are named, status 1."""
+    """Valid lines are removed whatever other lines contain; these are named, with status 1."""
     leaving = some_of(dataset, "train")[:2]
     content = f"\ufeff# M\u00e4rz\r\n{leaving[0]}\r\n12O45\r\n\r\n{leaving[1]}\r\n".encode() + b"\xff\n"
     (tmp_path / "ids").write_bytes(content)

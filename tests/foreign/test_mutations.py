@@ -88,7 +88,7 @@ def run(*arguments: object) -> Command:
 def test_stores_and_datasets(
     original: Path, tmp_path: Path, kind: str, names: tuple[str, ...], every: int
 ) -> None:
-    """Of the descriptions every value, of tables, tar files and the ledger some bits and lengths."""
+    """Mutations of every value of descriptions, and of bits and lengths of tables, tar files and ledger."""
     commands = [run(*command) for command in READING[kind]]
 
     seen = tried(Trial(folder=original / kind, names=names, commands=commands), tmp_path, every=every)

@@ -254,7 +254,7 @@ class Gelbooru:
 
 
 def _refusal(refusal: Refusal) -> Wall | Refusal:
-    """Tell a refusal of depth, of a list or of a count, from others."""
+    """Distinguish refusals of a depth, of a list and of a count from others."""
     return Wall(refusal.message) if _WALL in refusal.message.lower() else refusal
 
 

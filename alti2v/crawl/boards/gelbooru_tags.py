@@ -1,4 +1,4 @@
-"""Categories of tags that Gelbooru boards give beside their tag API: in posts, and on a web page. Pure.
+"""Categories of tags in a Gelbooru board's posts and on its web page of tags. Pure.
 
 Sources: `fields=tag_info` as rule34.xxx answers it (grabber, pull request 3641); the table of the page
 `page=tags&s=list` of this family (grabber, model.ts): rows of count, linked name, and type.

@@ -119,7 +119,7 @@ class Page:
         posts: Posts.
         deleted_ids: Ids of deleted posts, which have no facts; unsuitable as a cursor.
         unusable: Number of entries without a usable id.
-        has_tag_types: True if the posts came with the types of their tags, which the board was asked for.
+        has_tag_types: True if the posts came with the types of their tags, as requested.
     """
 
     posts: tuple[Post, ...] = ()

@@ -67,7 +67,7 @@ class ApiKey:
     def sign(self, url: str) -> tuple[str, dict[str, str]]:
         """Return an address of the API and request headers with the key; without it for other addresses.
 
-        The address tells the dialect: `…/index.php?page=dapi&…` is Gelbooru's, `….json` is Danbooru's.
+        The address shows the dialect: `…/index.php?page=dapi&…` is Gelbooru's, `….json` is Danbooru's.
         """
         parts = urlsplit(url)
         if origin_of(url) != self.origin:
@@ -80,7 +80,7 @@ class ApiKey:
         return f"{url}&{account}", {}
 
     def removed_from(self, url: str) -> str | None:
-        """Return an address that a host redirects to, without the key; None if the key is elsewhere in it."""
+        """Return the address of a redirect without the key's parameters; None if the key remains in it."""
         parts = urlsplit(url)
         pairs = parse_qsl(parts.query, keep_blank_values=True)
         kept = [(name, value) for name, value in pairs if name not in _PARAMETERS]

@@ -48,7 +48,7 @@ def _foreign(origin: str, purpose: Purpose) -> str:
 
 
 class _Resolver(aiohttp.ThreadedResolver):
-    """The system's resolver; tells a guard what it finds."""
+    """The system's resolver, whose results a guard sees."""
 
     def __init__(self, guard: AddressGuard) -> None:
         super().__init__()

@@ -47,7 +47,7 @@ class Machine:
         pace: Rate limit, and pauses that the machine asked for.
         slots: Open connections.
         adaptive_rate: Share of the rate that it can bear.
-        reported_share: Share that users were told last.
+        reported_share: Share that was reported last.
     """
 
     pace: Pace

@@ -2,7 +2,7 @@
 
 aiohttp's own `trust_env` is not used: it would also send passwords of ~/.netrc to any host. A proxy is the
 user's choice, and usually has a private address. The addresses that are requested through it are a board's
-choice, so those that are literally private are refused.
+choice, so those that name a private address are refused.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Proxy:
     """An HTTP proxy.
 
     Attributes:
-        url: Its address, without account.
-        account, password: Its account, for HTTP Basic; None if the address names none.
+        url: Address, without the account.
+        account, password: Account for HTTP Basic; None if the address has none.
     """
 
     url: str
@@ -69,7 +69,7 @@ class Proxies:
 
 
 def proxies_of_environment() -> Proxies:
-    """Read the environment.
+    """Read the proxies that the environment names.
 
     Raises:
         UsageError: a proxy is not an http:// or https:// address.
@@ -100,9 +100,9 @@ def _proxy(name: str, value: str) -> Proxy:
 
 
 def names_private_host(url: str) -> bool:
-    """Return whether the host of an address is literally this machine or a private network.
+    """Return whether an address itself names this machine or a private network.
 
-    Behind a proxy, names are resolved there; only what is written can be checked. Legacy spellings of IPv4
+    The proxy resolves names, so only written addresses can be checked. Legacy spellings of IPv4
     addresses (inet_aton(3): 127.1, 0x7f000001, 2130706433) count as well.
     """
     name = (urlsplit(url).hostname or "").rstrip(".").lower()

@@ -102,7 +102,7 @@ def exact_url(url: str) -> yarl.URL:
     Only what HTTP cannot carry is escaped: white space, control characters, and what is not ASCII.
 
     Raises:
-        ValueError: it is no address.
+        ValueError: It is not an address.
     """
     if not (url.isascii() and _SENDABLE.fullmatch(url)):
         root = yarl.URL(url).origin()  # with its name in ASCII (IDNA)

@@ -11,7 +11,7 @@ from alti2v.errors import UsageError
 
 
 async def with_term_limit(board: Danbooru, requests: ApiRequests) -> Danbooru:
-    """Return a board with the number of search terms that the account may use; as it is if it does not say.
+    """Return a board with the number of search terms that the account may use, if the board states it.
 
     Raises:
         UsageError: the board refuses the API key.

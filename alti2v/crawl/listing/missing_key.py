@@ -20,7 +20,7 @@ _MAX_QUOTE = 100  # characters of the board's own message
 
 
 def wants_key(answer: Refusal | Unreadable, *, status: int) -> bool:
-    """Return whether an answer in place of posts says that the board wants an account, or another one."""
+    """Return whether an answer instead of posts means that the board wants an account, or another account."""
     if status == 401:
         return True
     if isinstance(answer, Refusal):

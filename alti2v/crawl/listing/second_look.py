@@ -1,7 +1,7 @@
 """A second look at new posts that had no file when they were listed.
 
 Danbooru lists the newest posts while their files are still being processed; that takes minutes
-(media_asset.rb in the program's source). Posts that stay hidden are asked for in each run for a week.
+(media_asset.rb in the program's source). Posts that stay hidden are requested in each run for a week.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST = 1_000
 
 
 async def look_again(api: Api, query: ListingQuery, *, on_page: Callable[[PostCounts], None]) -> None:
-    """Ask for the new hidden posts again; those that have a file now become pending.
+    """Request the new hidden posts again; those that have a file now become pending.
 
     Only on Danbooru boards: Gelbooru boards ignore lists of ids. What fails is tried by the next run.
     """

@@ -30,7 +30,7 @@ from alti2v.records import Progress, ProgressHook
 
 
 async def report_api_rules(api: Api) -> None:
-    """Tell users if the board's robots.txt disallows its documented API, which follows its own terms.
+    """Report if the board's robots.txt disallows its documented API, which follows its own terms.
 
     Danbooru's does (`Disallow: /*.json`), although its help describes the same addresses to programs; and a
     robots.txt that keeps crawlers from the pages of Gelbooru keeps them from index.php.

@@ -1,4 +1,4 @@
-"""Tar files that somebody else made, as hard links in a store: their pictures need no second place on the disk.
+"""Somebody else's tar files as hard links in a store, so that pictures need no second copy.
 
 A hard link names the file itself, not a path, so a store never refers to anything outside. The file keeps its
 other name. Whoever changes it in place changes the pictures of the store: builds and `verify` compare each with
@@ -38,7 +38,7 @@ class LinkedTars:
         self._recorded = {tar.number for tar in ledger.tars.all()}
 
     def number_of(self, path: Path) -> int:
-        """Return the number of a tar file, which gets a name in the store if it has none.
+        """Return the number of a tar file; link it into the store if it is not there yet.
 
         Raises:
             UsageError: It is on another file system, or this one has no hard links.

@@ -211,7 +211,7 @@ def _adopt_former(ledger: Ledger, picture: WholePicture, *, tar: int) -> None:
 
 
 def _tar_state(store: Path, number: int, *, is_last: bool) -> TarState:
-    """Tell a tar file's length, and whether it is sealed, from its bytes."""
+    """Return a tar file's length, and whether it is sealed, from its bytes."""
     path = store / images_tar(number)
     size = path.stat().st_size
     with path.open("rb") as file:

@@ -94,7 +94,7 @@ def listed_names(stream: BinaryIO) -> Iterator[str]:
     are left out.
 
     Raises:
-        UsageError: The list is UTF-16, whose bytes are no names.
+        UsageError: The list is UTF-16, whose bytes are not names.
     """
     rest, separator = _start(stream), b"\n"
     while chunk := _read_some(stream):

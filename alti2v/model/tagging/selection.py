@@ -162,7 +162,7 @@ class Selection:
         exclude: Outputs to leave out.
         top: Maximum number of tags, the most probable ones; None for no limit.
         sort: Order of the tags. Equal probabilities keep the model's order.
-        relate: What follows from tags that pass: these and all probabilities (T,) -> tags; None for nothing.
+        relate: Function from passing tags and all probabilities (T,) to these and related tags; None for none.
     """
 
     categories: frozenset[str] | None = None

@@ -90,8 +90,8 @@ class Tagger:
     Attributes:
         forward: Maps (B, S, S, 3) uint8 RGB, or (B, S, S, 4) if it wants to know the padding, to probabilities
             (B, T) float32, vectors (B, F) float32 or None.
-        description: What goes in and out, and thresholds that come with the model.
-        device: What it runs on, for display: "CPU", "CUDA".
+        description: Description of the model, with the thresholds that come with it.
+        device: Device that it runs on, for display: "CPU", "CUDA".
         tuned: Tuned threshold of each tag; None if the model has none.
         head: Returns the layers after the pooling, for heat maps, or None if they are not known; may load the
             model a second time.

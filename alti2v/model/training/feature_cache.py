@@ -76,7 +76,7 @@ def require_storable(job: Job, first: str) -> None:
     """Check that the maps in front of a layer can be stored.
 
     Raises:
-        UsageError: They cannot.
+        UsageError: They cannot be stored.
     """
     if not is_storable(job, first):
         raise UsageError(
@@ -116,7 +116,7 @@ def compute_features(
         job: The training.
         network: Its network; the layers before `first` are frozen.
         first: Layer in front of which to cut, or `HEAD_ONLY`.
-        maps: Layer in front of which maps may be stored already, from which to go on; None for no such layer.
+        maps: Layer in front of which stored maps may exist, to continue from; None for no such layer.
         splits: Splits whose features are needed.
         progress: Called after each shard.
 

@@ -1,7 +1,7 @@
 """A head on the frozen backbone, trained in seconds on stored features, before anything else learns.
 
 The fine-tuning starts from it, because gradients of a random head would destroy the pretrained weights; and the
-report shows it, because it is what anybody would try first.
+report shows it as the simplest alternative.
 """
 
 from __future__ import annotations

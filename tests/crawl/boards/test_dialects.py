@@ -1,4 +1,4 @@
-"""What the boards' bytes mean: golden answers composed from the wire facts, in both dialects and shapes."""
+"""Golden answers of boards, composed from the wire facts, in both dialects and shapes."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_gelbooru_deleted_posts_are_told_from_posts() -> None:
 
 @pytest.mark.parametrize("number", [0, -3, 10**12, 2**80, "x", None, True, 1.5, [1]])
 def test_f64_entries_without_a_usable_id_are_counted(number: Any) -> None:
-    """They can neither be stored nor be a cursor."""
+    """Entries without a usable id can neither be stored nor be a cursor."""
     body = json.dumps([{"id": number, "tags": "", "tag_string": ""}, 7, "post"])
     (danbooru,) = [json.dumps([{"id": number, "tag_string": ""}])]
 

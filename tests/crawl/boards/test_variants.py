@@ -1,4 +1,4 @@
-"""What boards mean that write the same facts differently: entities, queries, child elements, older ratings."""
+"""Boards that write the same facts differently: entities, queries, child elements, older ratings."""
 
 from __future__ import annotations
 

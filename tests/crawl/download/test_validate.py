@@ -1,4 +1,4 @@
-"""What bytes have to prove, in a view of shared memory as in bytes, and what follows if they do not."""
+"""Checks of files, in shared memory as in bytes, and the outcomes of failures."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def judged(
 
 @pytest.mark.parametrize("form", [bytes, memoryview])
 def test_a_whole_picture_is_stored_as_it_is(form: type[bytes] | type[memoryview]) -> None:
-    """With what is known about it."""
+    """A whole picture is stored with the facts about it."""
     good = judged(form(WHOLE), asked=ORIGINAL)
 
     assert isinstance(good, FetchedFile)

@@ -51,13 +51,13 @@ def half_answer(half: bytes, _: web.Request) -> web.Response:
 
 
 def sent(document: dict[str, Any]) -> Any:
-    """What arrives at the other end."""
+    """Messages that arrive at the other end."""
     return json.loads(json.dumps(document))
 
 
 @given(content=st.binary(max_size=99), text=st.text(), count=COUNTS)
 def test_files_arrive_as_they_were_sent(content: bytes, text: str, count: int) -> None:
-    """What is known of them through JSON, the bytes beside it."""
+    """Facts arrive through JSON, and the bytes beside it."""
     file = ReceivedFile(requested=text, url=text, http_status=200, attempts=count, tries=3, content=content)
 
     assert read_result(sent(result_document(file)), memoryview(content)) == file
@@ -65,7 +65,7 @@ def test_files_arrive_as_they_were_sent(content: bytes, text: str, count: int) -
 
 @given(status=st.sampled_from([Status.FAILED, Status.SKIPPED]), text=st.text(), count=COUNTS)
 def test_failures_arrive_as_they_were_sent(status: Status, text: str, count: int) -> None:
-    """With their words, whatever characters a server put into them."""
+    """Failures arrive with their words, whatever characters a server put into them."""
     outcome = Outcome(status=status, reason="robots", error=text, attempts=count, http_status=None)
 
     assert read_result(sent(result_document(outcome)), memoryview(b"")) == outcome

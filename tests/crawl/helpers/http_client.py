@@ -1,4 +1,4 @@
-"""What tests of the network room share: a clock that only sleeping moves, and a client with little patience."""
+"""Helpers of the HTTP tests: a clock that only sleeping moves, and a client with little patience."""
 
 from __future__ import annotations
 

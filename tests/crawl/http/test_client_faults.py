@@ -295,7 +295,7 @@ def test_f14_hosts_of_files_are_the_boards_own(board: str, own: list[str], forei
 
 
 def test_f14_an_api_may_name_a_few_more_hosts() -> None:
-    """Those are on the list from then on; who names ever more is sending us around."""
+    """Such hosts are allowed from then on; a board that names ever more is refused."""
     sites = Sites("https://safebooru.org")
     named = [sites.may_begin_at(f"https://cdn{n}.example/a.jpg") for n in range(12)]
 
@@ -306,7 +306,7 @@ def test_f14_an_api_may_name_a_few_more_hosts() -> None:
 
 
 async def test_f09_a_redirect_to_a_foreign_host_is_not_followed(serve: Any) -> None:
-    """For files and for the API alike: not a byte goes there, not even for its robots.txt."""
+    """A redirect of files or of the API to another host gets no byte, not even for its robots.txt."""
     heard: list[str] = []
 
     async def handler(request: web.Request) -> web.Response:
@@ -326,7 +326,7 @@ async def test_f09_a_redirect_to_a_foreign_host_is_not_followed(serve: Any) -> N
 
 
 def resolving(names: Mapping[str, list[str]]) -> Callable[..., Any]:
-    """What stands in for `socket.getaddrinfo`: some names have these addresses, all others are looked up."""
+    """Replacement of `socket.getaddrinfo`: some names have these addresses, all others are looked up."""
     real = socket.getaddrinfo
 
     def look_up(host: str, port: int, *others: Any, **named: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How a host is treated: pace, pauses, rests, and when it is left alone for good. Time is a number here."""
+"""Treatment of a host: pace, pauses, rests, and the end of requests. Time is a number here."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ async def test_f07_a_host_that_shuts_us_out_is_asked_no_more(serve: Any) -> None
     ],
 )
 async def test_f07_challenge_pages_count_as_refusals(serve: Any, page: dict[str, Any]) -> None:
-    """A guard's page, by its header or because it stands in place of a file."""
+    """A challenge page is recognised by its header, or because it comes in place of a file."""
 
     async def handler(_: web.Request) -> web.Response:
         return web.Response(**page)

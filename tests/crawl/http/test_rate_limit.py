@@ -151,7 +151,7 @@ async def test_f40_moments_of_an_earlier_boot_are_void(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 48, b"\x00" * 48])
 def test_a_damaged_file_stops_nobody(tmp_path: Path, content: bytes) -> None:
-    """It is written anew by the next request."""
+    """The next request writes a damaged file anew."""
     time = Time()
     pace(time, tmp_path, rate=1.0).close()
     (file,) = tmp_path.iterdir()

@@ -1,4 +1,4 @@
-"""What is tried again, when, and how long a host is left alone."""
+"""Retries: which failures, when, and how long a host is left alone."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_only_moments_heal() -> None:
 
 @pytest.mark.parametrize("wrong", [{"tries": 0}, {"base_s": -1.0}, {"ceiling_s": float("inf")}, {"pauses": 0}])
 def test_a_policy_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
-    """With the value and the bound in one line."""
+    """The error names the value and the bound in one line."""
     ((name, value),) = wrong.items()
     with pytest.raises(UsageError, match=rf"{name}.* {value} is out of range: give "):
         RetryPolicy(**wrong)

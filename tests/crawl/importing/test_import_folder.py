@@ -255,7 +255,7 @@ def test_a_rebuilt_ledger_costs_reading_and_nothing_else(pictures: Path, tmp_pat
 
 
 def test_a_lost_picture_is_imported_again(pictures: Path, tmp_path: Path) -> None:
-    """What `verify --repair` takes out of a damaged tar file, the next import brings back."""
+    """The next import brings back a picture that `verify --repair` took out of a damaged tar file."""
     store = tmp_path / "store"
     run(store, pictures)
     before = content(store)

@@ -24,7 +24,7 @@ from alti2v.records import Post
 
 @dataclass
 class ModelBoard:
-    """What a board does between and during answers; ids are its posts.
+    """Model of a board between and during answers; ids are its posts.
 
     Attributes:
         events: one for each answer: "empty", ("arrive", n), ("vanish", index) or None.

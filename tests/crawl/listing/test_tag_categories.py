@@ -1,4 +1,4 @@
-"""What is known about tags: from the board, from donmai, or from both; aliases and implications."""
+"""Categories of tags from the board, from donmai, or from both; aliases and implications."""
 
 from __future__ import annotations
 

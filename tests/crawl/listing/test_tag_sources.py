@@ -1,4 +1,4 @@
-"""Where the categories of tags come from on a Gelbooru board: posts, the tag API by count, or its web page."""
+"""Sources of tag categories on a Gelbooru board: posts, the tag API by count, and its web page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The post table in columns says what it says row by row, whatever stands in the posts."""
+"""The post table in columns equals the one row by row, whatever the posts hold."""
 
 from __future__ import annotations
 

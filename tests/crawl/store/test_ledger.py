@@ -85,7 +85,7 @@ def test_a_ghost_that_comes_to_life_is_wanted(ledger: Ledger) -> None:
 
 
 def test_a_ledger_of_an_older_schema_is_refused(tmp_path: Path) -> None:
-    """With the command that makes a new one."""
+    """The error names the command that makes a new ledger."""
     with Ledger(tmp_path / "ledger"):
         pass
     with sqlite3.connect(tmp_path / "ledger") as old:

@@ -23,7 +23,7 @@ POSTS = 150
 
 
 class Disk:
-    """What `os.fsync` has made durable in a folder: the bytes of files, and the names in folders.
+    """Durable state of a folder after `os.fsync`: the bytes of files, and the names in folders.
 
     SQLite syncs its files without our knowing. Its own promise (WAL, synchronous=NORMAL) is that a cut leaves
     an earlier state, never half of one; so a cut copies its files, or only the beginning of its log.
@@ -37,7 +37,7 @@ class Disk:
         self._fsync = os.fsync
 
     def fsync(self, descriptor: int) -> None:
-        """Stands in for `os.fsync`."""
+        """Replace `os.fsync`."""
         self._fsync(descriptor)
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
         if path.is_dir():

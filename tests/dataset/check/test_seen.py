@@ -11,7 +11,7 @@ from alti2v.dataset.check.seen import SeenPictures
 
 @given(st.lists(st.lists(st.integers(1, 30), max_size=12), max_size=8))
 def test_repeated_pictures_are_those_that_a_dictionary_finds(shards: list[list[int]]) -> None:
-    """For any shards: each picture that was met before, and where last; at the end the last shard of each."""
+    """For any shards, repeated pictures are found with their last shard; at the end all have theirs."""
     seen, shard_of = SeenPictures(), dict[int, str]()
     for number, ids in enumerate(shards):
         expected = {}

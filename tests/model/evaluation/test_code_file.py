@@ -16,7 +16,7 @@ from alti2v.model.evaluation.code_file import CodeFile
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(1, 9), max_size=6), st.integers(1, 11), st.integers(1, 7), st.integers(1, 12))
 def test_codes_come_back_by_tag(batches: list[int], tags: int, together: int, pictures: int) -> None:
-    """For batches of any size, any number of tags at a time, and of pictures that are written at once."""
+    """Codes come back for any size of batches and any number of tags at a time."""
     codes = np.random.default_rng(0).integers(0, 2**16, (sum(batches), tags)).astype(np.uint16)
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryFile() as file:
         patch.setattr(code_file, "TAGS_AT_ONCE", together)

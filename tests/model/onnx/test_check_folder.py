@@ -168,7 +168,7 @@ def test_a_model_that_is_none(tmp_path: Path, content: Any) -> None:
 
 
 def test_a_model_that_does_not_run(tmp_path: Path) -> None:
-    """What ONNX Runtime says about a broken graph becomes one line."""
+    """An error of ONNX Runtime about a broken graph becomes one line."""
     model = small_model()
     model.graph.node[3].op_type = "NoSuchOperation"
     breaches = check_folder(folder_of(tmp_path, WD, model)).breaches

@@ -119,7 +119,7 @@ def test_each_breach_of_a_cl_table_is_named(change: Any, words: Any) -> None:
     ],
 )
 def test_each_breach_of_a_native_table_is_named(rows: Any, words: Any) -> None:
-    """The same for the native form, where any name may stand."""
+    """Breaches of the native form, which allows any name."""
     breaches = check_labels(f"index,name,category,count\n{rows}".encode(), Format.ONNX).breaches
 
     assert breaches == () if words is None else words in breaches[0]

@@ -1,4 +1,4 @@
-"""What clients of an export get on real files, beside what the run says."""
+"""Clients' results of an export on real files, beside those of the run."""
 
 from __future__ import annotations
 

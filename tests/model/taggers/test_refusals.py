@@ -132,7 +132,7 @@ def test_answers_that_are_no_numbers_are_damage(tmp_path: Path) -> None:
     ],
 )
 def test_a_model_json_with_a_fault_is_a_line(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    """What does not describe a preparation is named with the file."""
+    """A field that does not describe a preparation is named with the file."""
     FAMILIES["by_hand"].write(tmp_path)
     document = json.loads((tmp_path / "model.json").read_text())
     document["input"] |= change

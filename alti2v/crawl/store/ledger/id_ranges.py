@@ -1,4 +1,4 @@
-"""Questions about posts in ranges of ids."""
+"""Queries about posts in ranges of ids."""
 
 from __future__ import annotations
 

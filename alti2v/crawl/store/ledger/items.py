@@ -40,7 +40,7 @@ class ItemTable:
         )
 
     def known(self, names: Sequence[str]) -> dict[str, KnownItem]:
-        """Return those of some items that are recorded, by name."""
+        """Return the recorded ones among some items, by name."""
         rows = self._database.select(
             "SELECT * FROM items WHERE name IN (SELECT value FROM json_each(?))", json.dumps(names)
         )

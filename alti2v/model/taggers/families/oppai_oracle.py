@@ -1,6 +1,6 @@
-"""OppaiOracle 1.x: pictures on grey, with a second input that says where the grey is.
+"""OppaiOracle 1.x: pictures on grey, with a second input that marks the grey.
 
-The mask is True in the padding. The first two outputs, <PAD> and <UNK>, are no tags.
+The mask is True in the padding. The first two outputs, <PAD> and <UNK>, are not tags.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What JSON objects and rows say about a picture, whoever wrote them."""
+"""Facts about pictures in JSON objects and rows of many tools."""
 
 from __future__ import annotations
 
