@@ -33,7 +33,7 @@ class ReaderGoneError(Exception):
 def one_line(text: str) -> str:
     r"""Return text for a terminal: control and format characters and undecodable bytes become escapes.
 
-    `\n`, `\r`, `\t`, `\x1b`, `\u202e` and `\U000e0001` stand for characters, `\xe4` and above for a byte of a
+    `\n`, `\r`, `\t`, `\x1b`, `\u202e` and `\U000e0001` replace characters, `\xe4` and above a byte of a
     file name that is not UTF-8.
     """
     if text.isprintable():

@@ -46,7 +46,7 @@ def test_a_table_has_one_line_for_each_row() -> None:
 
 
 def test_pandas_keeps_tags_that_look_like_missing_values() -> None:
-    """With the arguments that docs/READING.md names; its defaults would lose three tags of real boards."""
+    """pandas keeps such tags with the arguments in docs/READING.md; its defaults would lose three real ones."""
     pandas = pytest.importorskip("pandas")
     names = ["null", "NaN", "None", "N/A", "=_="]
     table = csv_table([("name", "f1"), *((name, 0.5) for name in names), ("solo", "")])

@@ -1,4 +1,4 @@
-"""What reaches a terminal, and what happens when standard output or standard error fails."""
+"""Text that reaches a terminal, and failures of standard output and standard error."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_reader_that_has_ended_is_no_failure(redirection: str) -> None:
 
 
 def test_a_closed_standard_input_is_an_empty_list(tmp_path: Path) -> None:
-    """As if nothing had been listed: one line, no traceback."""
+    """A closed standard input is an empty list: one line, no traceback."""
     finished = subprocess.run(
         ["/bin/bash", "-c", f'{sys.executable} -m alti2v tag "$0" - 0<&-', str(tmp_path)],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""What a person reads while waiting."""
+"""Lines that a person reads while waiting."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_pages_of_other_sites_cannot_send_pictures(headers: dict[str, str], is_l
 
 @pytest.mark.parametrize("length", ["99999999", "9" * 5000, "-1", "x", "²"])
 def test_a_body_that_is_too_large_is_refused_at_once(length: str) -> None:
-    """By its announced size, before it is read."""
+    """A large body is refused by its announced size, before it is read."""
     refused = refusal("POST", {"host": "127.0.0.1", "content-length": length}, RULES)
 
     assert refused is not None

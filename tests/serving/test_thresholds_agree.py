@@ -29,7 +29,7 @@ pytest.importorskip("onnx", reason="onnx is not installed: pip install 'alti2v[e
 
 
 class RefusalError(ValueError):
-    """Stands for `gradio.Error`."""
+    """Replacement of `gradio.Error`."""
 
     def __init__(self, message: str, *, print_exception: bool) -> None:
         super().__init__(message)

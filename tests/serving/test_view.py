@@ -1,4 +1,4 @@
-"""What the page shows of a picture, without the page: the tags of `alti2v tag`, a prompt, heat-maps, limits."""
+"""Contents of the page without the page: the tags of `alti2v tag`, a prompt, heat maps, limits."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_each_category_has_its_threshold() -> None:
 
 
 def test_requests_take_turns_at_the_network(tagger: Tagger) -> None:
-    """From several threads at the same time, one batch is in the network."""
+    """Of requests from several threads, one batch at a time is in the network."""
     inside, most = 0, 0
 
     def forward(images: np.ndarray) -> tuple[np.ndarray, None]:
@@ -139,7 +139,7 @@ def test_model_without_a_threshold_starts_where_the_command_does(tagger: Tagger)
     ],
 )
 def test_refusals_are_one_line(tagger: Tagger, tmp_path: Path, limits: Any, content: Any, words: Any) -> None:
-    """What is too large or no picture is named in one line."""
+    """A refusal of a large file, or of one that is not a picture, is one line."""
     picture = write_picture(tmp_path / "red.png", "red").read_bytes()
     with pytest.raises(DataError, match=re.escape(words)) as refusal:
         analyse(tagger, picture if content is None else content, limits)
@@ -187,7 +187,7 @@ def test_tags_from_the_internet_stay_text() -> None:
     [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("example.org", False)],
 )
 def test_loopback_is_known(host: Any, is_local: Any) -> None:
-    """Whether only this machine can ask."""
+    """Addresses that only this machine can reach are recognised."""
     assert ServeConfig(model=Path("x"), host=host).is_local is is_local
 
 

@@ -106,7 +106,7 @@ def test_new_pictures_are_added(model: Path, art: Path, tmp_path: Path) -> None:
 
 
 def test_a_picture_that_is_given_twice_has_one_row(model: Path, art: Path, tmp_path: Path) -> None:
-    """By itself, in its folder and by a pattern."""
+    """A picture given by name, folder and pattern has one row."""
     inputs = (art / "red1.png", art, Path(f"{art}/*.png"))
     report = embedded(model, tmp_path / "v.parquet", *inputs)
 

@@ -234,7 +234,7 @@ _ROWS_AT_ONCE = 1 << 15
 _PAIRS_AT_ONCE = 1 << 16
 # Looking a key up in a table costs a quarter of listing one pair.
 _FRONT_SHARE = 0.25
-_COMPARED_AT_ONCE = 400_000  # thumbnails of so many pairs take at most 200 MB
+_COMPARED_AT_ONCE = 400_000  # thumbnails of this many pairs take at most 200 MB
 _NO_ROWS = np.empty(0, np.int64)
 
 

@@ -21,7 +21,7 @@ _ID_LIST = re.compile(r"\d{1,18}(,\d{1,18})+")
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A tag; `*` in it stands for any characters."""
+    """A tag; `*` in it matches any characters."""
 
     text: str
 
@@ -37,7 +37,7 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Equal:
-    """The field (rating, user or source) equals this text; `*` in it stands for any characters."""
+    """The field (rating, user or source) equals this text; `*` in it matches any characters."""
 
     field: str
     text: str

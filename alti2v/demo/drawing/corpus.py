@@ -78,7 +78,7 @@ class Illustration:
     Attributes:
         number: Number of the picture in its corpus.
         tags: Tags on the board, with the uploader's omissions and mistakes.
-        true_tags: Tags of everything that is on the picture.
+        true_tags: Tags of all that the picture shows.
         width, height: Size of the original, px.
         file_ext: Extension of the original: "jpg", "png" or "gif".
         rating: Rating: "general", or "sensitive" if a weapon is shown.

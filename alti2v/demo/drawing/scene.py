@@ -114,7 +114,7 @@ def compose(rng: Random) -> Scene:
 
 
 def scene_tags(scene: Scene) -> set[str]:
-    """General tags of everything that is visible in the scene."""
+    """General tags of all that is visible in the scene."""
     tags = {
         *words.CASTS[scene.cast].tags,
         *words.BACKGROUNDS[scene.background].tags,

@@ -1,1 +1,1 @@
-"""From shards to batches: the tf.data pipeline, augmentation, and how long training waits for it."""
+"""Batches from shards: the tf.data pipeline, augmentation, and how long training waits for input."""

@@ -1,1 +1,1 @@
-"""From probabilities to figures, without Keras: metrics, thresholds, calibration and bootstrap intervals."""
+"""Figures from probabilities, without Keras: metrics, thresholds, calibration and bootstrap intervals."""

@@ -1,1 +1,1 @@
-"""From picture files to tags: decoding, prediction, selection, and captions beside the pictures."""
+"""Tags from picture files: decoding, prediction, selection, and captions beside the pictures."""
