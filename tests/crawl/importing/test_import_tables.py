@@ -227,6 +227,32 @@ def test_tables_that_are_none(tmp_path: Path) -> None:
         run(store, tmp_path / "no ids.parquet", tag_categories=tmp_path / "no ids.parquet")
 
 
+def test_values_that_python_cannot_hold_are_missing_values(tmp_path: Path) -> None:
+    """A time beyond the year 9999 and a text that is not UTF-8 cost their own value, not the table."""
+    table = pa.table(
+        {
+            "id": [1, 2, 3],
+            "tags": pa.array([b"a b", b"\xff", b"c"]).view(pa.string()),
+            "created_at": pa.array([2**62, 10**15, None], pa.timestamp("us")),
+        }
+    )
+    pq.write_table(table, tmp_path / "posts.parquet")
+    report = run(tmp_path / "store", tmp_path / "posts.parquet")
+    stored = posts(tmp_path / "store").set_index("id").sort_index()
+
+    assert report.skipped == {"no_picture": 3}
+    assert [tags(row) for _, row in stored.iterrows()] == [{"a", "b"}, set(), {"c"}]
+    assert list(stored.created_at.isna()) == [True, False, True]
+
+
+def test_a_damaged_first_row_does_not_hide_the_table(tmp_path: Path) -> None:
+    """A table is recognised by its first sound row."""
+    write(tmp_path, {"posts.csv": "id,tags\n1,a,surplus\n2,b\n", "lines.jsonl": '{\n{"id": 3, "tags": "c"}\n'})
+    report = run(tmp_path / "store", tmp_path / "posts.csv", tmp_path / "lines.jsonl")
+
+    assert (report.failed, report.skipped) == ({"bad_metadata": 2}, {"no_picture": 2})
+
+
 def test_a_parquet_file_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
     """A text of 1 MB in each of 200,000 rows is one object in memory; a group that claims more is refused."""
     text = pa.array(["a" * (1 << 20)]).dictionary_encode()

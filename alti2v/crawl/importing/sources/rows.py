@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class ColumnBatch:
 
 
 _BATCH_ROWS = 2_000
+_LOOKED_AT = 100  # rows, for one that is sound
 _MOST_GROUP_BYTES = 2 << 30  # unpacked; those of the index of 6.8 million posts have 0.3 GB
 _MOST_VALUES = 10_000  # of a row in a column of lists: the most tags that a post may have
 _MOST_ARRAY_BYTES = 256 << 20  # of a JSON file that is one array, which is read as a whole
@@ -66,9 +68,9 @@ def table_batches(
 
 
 def table_columns(path: Path) -> frozenset[str]:
-    """Return the names of a table's columns, or the keys of its first row; () if it cannot be read."""
-    row = next(table_rows(path), {})
-    return frozenset() if isinstance(row, Fault) else frozenset(row)
+    """Return the names of a table's columns, or the keys of its first sound row; () if it has none."""
+    first = itertools.islice(table_rows(path), _LOOKED_AT)
+    return next((frozenset(row) for row in first if not isinstance(row, Fault)), frozenset())
 
 
 def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[ColumnBatch | Fault]:
@@ -110,7 +112,7 @@ def _values(column: pa.Array) -> list[Any]:
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
-        texts = column.dictionary.to_pylist()
+        texts = _values(column.dictionary)
         return [None if index is None else texts[index] for index in column.indices.to_pylist()]
     if pa.types.is_list(column.type) and pa.types.is_dictionary(column.type.value_type):
         flat, offsets = _values(column.values), column.offsets.to_pylist()
@@ -120,7 +122,18 @@ def _values(column: pa.Array) -> list[Any]:
     if pa.types.is_floating(column.type):  # pandas makes floats of whole numbers if one is missing
         numbers = column.to_pylist()
         return [int(one) if one is not None and one.is_integer() else one for one in numbers]
-    return column.to_pylist()  # type: ignore[no-any-return]
+    try:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    except (OverflowError, ValueError):  # a time outside the years 1 to 9999, or a text that is not UTF-8
+        return list(map(_value_or_none, column))
+
+
+def _value_or_none(value: pa.Scalar) -> object:
+    try:
+        python_value: object = value.as_py()
+    except (OverflowError, ValueError):
+        return None
+    return python_value
 
 
 def _csv(path: Path, columns: Sequence[str] | None) -> Iterator[TableRow | Fault]:

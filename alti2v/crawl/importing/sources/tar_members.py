@@ -27,6 +27,12 @@ def tar_members(path: Path) -> Iterator[Member | Fault]:
                     return
                 if info.isreg() and not info.issparse():
                     yield Member(info.name, Span(offset=info.offset_data, size=info.size))
+            file.seek(tar.offset)  # the module takes a damaged header for the end of the file
+            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                yield Fault(
+                    ItemFault.UNREADABLE,
+                    f"{printable(path)} is damaged at byte {tar.offset:,}: what follows is not read",
+                )
     except tarfile.TarError as exc:
         yield Fault(ItemFault.UNREADABLE, f"{printable(path)} is not a whole tar file: {exc}")
     except OSError as exc:
