@@ -18,6 +18,8 @@ from alti2v.model import backend
 from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.budget import Rates
 from alti2v.model.data.pipeline import training_batches
+from alti2v.model.data.read_errors import reading_errors
+from alti2v.model.data.shards import ReadFailure
 from alti2v.model.network.build import Network, freeze_before
 from alti2v.model.training.compiled_model import build_for, prepare
 from alti2v.model.training.feature_cache import cut, is_storable
@@ -117,13 +119,7 @@ QUICK_MEASUREMENTS = Measurements(
 def measure_rates(job: Job, measurements: Measurements = QUICK_MEASUREMENTS) -> Rates:
     """Measure how fast this machine does each part of a training that has no plan yet."""
     network = build_for(job)
-    batches = training_batches(
-        job.dataset,
-        batch_size=job.recipe.batch_size,
-        seed=job.settings.seed,
-        augmentation=job.recipe.augmentation,
-    )
-    images, inputs, labels = _first_batch(batches)
+    (images, inputs, labels), input_rate = _measured_input(job, measurements)
     parts = cut(network)
     head_rate = None
     if job.recipe.head_start:
@@ -132,7 +128,7 @@ def measure_rates(job: Job, measurements: Measurements = QUICK_MEASUREMENTS) -> 
         head_rate = measurements.step_rate(parts.head.train_on_batch, features, labels)
     compiled = prepare(job, network, job.phases[-1])
     return Rates(
-        input=measurements.input_rate(batches),
+        input=input_rate,
         forward=measurements.step_rate(parts.trunk.predict_on_batch, images),
         head=head_rate,
         training=measurements.step_rate(compiled.model.train_on_batch, inputs, labels),
@@ -168,14 +164,7 @@ def estimate_training(job: Job, measurements: Measurements = MEASUREMENTS) -> Tr
         raise UsageError("--plan measures one process: run it without KERAS_DISTRIBUTION_NUM_PROCESSES")
     network = build_for(job)
     require_memory(job, network)
-    batches = training_batches(
-        job.dataset,
-        batch_size=job.recipe.batch_size,
-        seed=job.settings.seed,
-        augmentation=job.recipe.augmentation,
-    )
-    images, changed_images, labels = _first_batch(batches)
-    input_rate = measurements.input_rate(batches)
+    (images, changed_images, labels), input_rate = _measured_input(job, measurements)
     pictures, training_s = _head_start(job, network, images, labels, measurements)
     training_rate = 0.0
     for phase in job.phases:
@@ -221,6 +210,22 @@ def _head_start(
     head_rate = measurements.step_rate(parts.head.train_on_batch, features, labels)
     passes = head_epochs(job.train_samples) * job.train_samples / head_rate
     return pictures, pictures / measurements.step_rate(parts.trunk.predict_on_batch, images) + passes
+
+
+def _measured_input(
+    job: Job, measurements: Measurements
+) -> tuple[tuple[Uint8Array, Any, Float32Array], float]:
+    """Return the first batch of the training split, and how many samples per second can be read."""
+    failure = ReadFailure()
+    batches = training_batches(
+        job.dataset,
+        batch_size=job.recipe.batch_size,
+        seed=job.settings.seed,
+        augmentation=job.recipe.augmentation,
+        failure=failure,
+    )
+    with reading_errors(job.dataset, split="train", failure=failure):
+        return _first_batch(batches), measurements.input_rate(batches)
 
 
 def _first_batch(batches: Any) -> tuple[Uint8Array, Any, Float32Array]:  # noqa: ANN401 - tf.data.Dataset

@@ -8,6 +8,8 @@ import numpy as np
 
 from alti2v.errors import UsageError
 from alti2v.model.data.pipeline import training_batches
+from alti2v.model.data.read_errors import reading_errors
+from alti2v.model.data.shards import ReadFailure
 from alti2v.model.network.backbones import PLAIN
 from alti2v.model.network.build import Network, load_trunk, standardise
 from alti2v.model.saved_model import SavedModel, load_model
@@ -45,8 +47,13 @@ def initialise_weights(job: Job, network: Network) -> str:
         load_trunk(network, settings.weights)
         return mismatch(job.settings)
     if job.recipe.standardised_start and job.recipe.backbone in PLAIN:
-        batches = training_batches(job.dataset, batch_size=_START_PICTURES, seed=job.settings.seed)
-        standardise(network, next(iter(batches))[0].numpy())
+        failure = ReadFailure()
+        batches = training_batches(
+            job.dataset, batch_size=_START_PICTURES, seed=job.settings.seed, failure=failure
+        )
+        with reading_errors(job.dataset, split="train", failure=failure):
+            pictures = next(iter(batches))[0].numpy()
+        standardise(network, pictures)
     return mismatch(job.settings)
 
 
