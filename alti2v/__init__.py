@@ -55,7 +55,8 @@ _NAMES_OF = {
         "UsageError",
         "VersionError",
     ),
-    "alti2v.model.compare": ("CompareConfig", "Comparison", "compare"),
+    "alti2v.model.comparison.compare": ("CompareConfig", "compare"),
+    "alti2v.model.comparison.result": ("Comparison",),
     "alti2v.model.data.pipeline": ("training_batches",),
     "alti2v.model.evaluate": ("EvalConfig", "evaluate"),
     "alti2v.model.evaluation.result": ("Evaluation",),
@@ -113,9 +114,9 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from alti2v.errors import TerminatedError as TerminatedError
     from alti2v.errors import UsageError as UsageError
     from alti2v.errors import VersionError as VersionError
-    from alti2v.model.compare import CompareConfig as CompareConfig
-    from alti2v.model.compare import Comparison as Comparison
-    from alti2v.model.compare import compare as compare
+    from alti2v.model.comparison.compare import CompareConfig as CompareConfig
+    from alti2v.model.comparison.compare import compare as compare
+    from alti2v.model.comparison.result import Comparison as Comparison
     from alti2v.model.data.pipeline import training_batches as training_batches
     from alti2v.model.evaluate import EvalConfig as EvalConfig
     from alti2v.model.evaluate import evaluate as evaluate

@@ -62,7 +62,7 @@ EXAMPLES = {
     "remove": "alti2v remove dataset --ids ids.txt",
     "verify": "alti2v verify dataset",
     "train": "alti2v train dataset run --budget 60",
-    "eval": "alti2v eval run",
+    "eval": "alti2v eval run\nalti2v eval run hf:SmilingWolf/wd-vit-tagger-v3 --dataset dataset --store store",
     "model": "alti2v model model",
     "tag": "alti2v tag model pictures --threshold 0.3 --threshold character=0.8 --format csv",
     "embed": "alti2v embed model pictures --out vectors.parquet",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,11 +12,16 @@ from alti2v.commands.options import (
     as_json_option,
     cache_options,
     check_readable,
+    fetched_model,
     precision_option,
 )
 from alti2v.model.recipes import RECIPES, Loss
 from alti2v.storage.layout import SPLITS
 from alti2v.terminal import duration, print_result, progress_display, size
+
+if TYPE_CHECKING:
+    from alti2v.report.comparison import ComparisonReport
+    from alti2v.report.evaluation import EvaluationReport
 
 
 @click.command()
@@ -180,10 +185,9 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
 
 
 @click.command("eval")
-@click.argument("run", type=LOCAL_PATH)
-@click.argument("other", type=LOCAL_PATH, required=False)
+@click.argument("models", type=LOCAL_PATH, nargs=-1, required=True, metavar="MODEL...")
 @click.option(
-    "--dataset", default=None, help="Folder or URL of the dataset. Default: the one RUN was trained on."
+    "--dataset", default=None, help="Folder or URL of the dataset. Default: the one that a RUN was trained on."
 )
 @click.option(
     "--split",
@@ -192,38 +196,58 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
     show_default=True,
     help="Split to evaluate on.",
 )
-@click.option("--out", type=LOCAL_PATH, default=None, help="Folder for the report. Default: RUN/eval.")
+@click.option(
+    "--store",
+    type=LOCAL_PATH,
+    default=None,
+    help="STORE that the dataset was built from: models that take larger pictures than the dataset's get the "
+    "originals, and its aliases match other names of tags.",
+)
+@click.option(
+    "--out",
+    type=LOCAL_PATH,
+    default=None,
+    help="Folder for the report. Default: RUN/eval, RUN/eval/against-OTHERS if a RUN is given first, else "
+    "./comparison.",
+)
 @precision_option
 @cache_options
 @as_json_option
 def evaluate(
     *,
-    run: Path,
-    other: Path | None,
+    models: tuple[Path, ...],
     dataset: str | None,
+    store: Path | None,
     cache: Path | None,
     cache_gb: float,
     as_json: bool,
     **options: Any,  # noqa: ANN401 - typed by EvalConfig
 ) -> None:
-    """Evaluate a RUN on pictures it has never seen.
+    """Evaluate a RUN, or compare models of any kind, on pictures that no RUN has seen.
 
-    Writes metrics.json, per_tag.csv, suggestions.csv (tags that the board may have missed), report.md and
-    report.html. With an OTHER run, compares the two on the same pictures and tags, tests whether the
-    difference is significant, and writes to RUN/eval/against-OTHER.
+    With one RUN, writes metrics.json, per_tag.csv, suggestions.csv (tags that the board may have missed),
+    report.md and report.html. With several models, or one of somebody else, writes comparison.json, per_tag.csv
+    and comparison.html: a column for each model, over the tags and pictures that all have in common, with
+    intervals of the differences from the first. A MODEL is a RUN, the folder of an export or of another tagger,
+    or hf:owner/name; see docs/MODELS.md.
     """
     from alti2v.dataset.shard_cache import CacheConfig, open_dataset
-    from alti2v.model.compare import CompareConfig
+    from alti2v.model.comparison.compare import CompareConfig
+    from alti2v.model.comparison.contestant import is_run
     from alti2v.model.evaluate import EvalConfig
     from alti2v.report.comparison import write_comparison
     from alti2v.report.evaluation import write_evaluation
 
     if dataset is not None:
         options["dataset"] = open_dataset(check_readable(dataset), CacheConfig(cache=cache, cache_gb=cache_gb))
-    with progress_display() as progress:
-        report = (
-            write_evaluation(EvalConfig(run=run, **options), progress=progress)
-            if other is None
-            else write_comparison(CompareConfig(first=run, second=other, **options), progress=progress)
-        )
+    report: EvaluationReport | ComparisonReport
+    if len(models) == 1 and store is None and is_run(models[0]):
+        with progress_display() as progress:
+            report = write_evaluation(EvalConfig(run=models[0], **options), progress=progress)
+    else:
+        for model in models:
+            fetched_model(model)  # tells which commit it is
+        with progress_display() as progress:
+            config = CompareConfig(models=tuple(map(str, models)), store=store, **options)
+            report = write_comparison(config, progress=progress)
     print_result(report, as_json=as_json, table=report.table)

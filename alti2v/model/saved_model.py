@@ -142,6 +142,37 @@ def read_training(path: Path) -> Mapping[str, Any] | None:
     return training
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedOn:
+    """Dataset of a training.
+
+    Attributes:
+        dataset: Its directory, as given then.
+        plan_hash: Hash of its plan.
+    """
+
+    dataset: Path
+    plan_hash: str
+
+
+def read_trained_on(path: Path) -> TrainedOn:
+    """Read which dataset a finished run, or the model folder inside it, was trained on; loads no network.
+
+    Raises:
+        UsageError: There is no trained model.
+        DamagedError: The description is incomplete.
+    """
+    folder = path / MODEL_DIR if (path / MODEL_DIR).is_dir() else path
+    if not (folder / MODEL_FILE).is_file():
+        raise UsageError(_no_model_message(path))
+    require_plain_files(path)
+    description = _description(folder / MODEL_FILE)
+    dataset, plan_hash = (description.get(name) for name in ("dataset", "plan_hash"))
+    if not isinstance(dataset, str) or not isinstance(plan_hash, str):
+        raise DamagedError(f"{folder / MODEL_FILE} does not say what it was trained on: train again")
+    return TrainedOn(dataset=Path(dataset), plan_hash=plan_hash)
+
+
 def read_architecture(path: Path) -> Architecture:
     """Read the architecture of a finished run; loads no network.
 

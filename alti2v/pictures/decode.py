@@ -12,6 +12,7 @@ import io
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -103,6 +104,41 @@ def decode(
         except MemoryError:
             return Unusable("too_large")
     return decoded or Unusable("damaged")
+
+
+class DecodeFunction(Protocol):
+    """Form of `decode`."""
+
+    def __call__(
+        self, content: bytes, header: ImageHeader, *, at_least: tuple[int, int] | None = None
+    ) -> DecodedPicture | Unusable:
+        """See `decode`."""
+
+
+def decode_once() -> DecodeFunction:
+    """Make a function like `decode` for one picture that is needed in several sizes.
+
+    It decodes again only where `decode` would give other pixels: a JPEG at another fraction of its size.
+    """
+    found: dict[int, DecodedPicture | Unusable] = {}
+
+    def decoded_once(
+        content: bytes, header: ImageHeader, *, at_least: tuple[int, int] | None = None
+    ) -> DecodedPicture | Unusable:
+        fraction = 1 if at_least is None else _jpeg_fraction(header, at_least)
+        if fraction not in found:
+            found[fraction] = decode(content, header, at_least=at_least)
+        return found[fraction]
+
+    return decoded_once
+
+
+def _jpeg_fraction(header: ImageHeader, at_least: tuple[int, int]) -> int:
+    """Return 1, 2, 4 or 8: what Pillow divides the sides of a JPEG by (JpegImageFile.draft); 1 for others."""
+    if header.format != "JPEG":
+        return 1
+    spare = min(header.width // at_least[0], header.height // at_least[1])
+    return next((fraction for fraction in (8, 4, 2) if spare >= fraction), 1)
 
 
 def _plain_jpeg(content: bytes) -> bytes:

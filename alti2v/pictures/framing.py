@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from alti2v.pictures.decode import Unusable, shown
+from alti2v.pictures.decode import DecodeFunction, Unusable, decode, shown
 from alti2v.pictures.square import coarse_picture
 
 MAX_SIDE_PX = 4096  # of a step; the numbers may come from a folder of somebody else
@@ -91,13 +91,17 @@ def letterbox(size: int, *, resampling: str = "bicubic", colour: tuple[int, int,
     return FramingStep(kind=StepKind.PAD, width=size, height=size, resampling=resampling, colour=colour)
 
 
-def framed_pixels(content: bytes, framing: Framing) -> npt.NDArray[np.uint8] | Unusable:
+def framed_pixels(
+    content: bytes, framing: Framing, *, decoded_by: DecodeFunction = decode
+) -> npt.NDArray[np.uint8] | Unusable:
     """Return the picture as the network takes it: (S, S, 3) uint8 RGB, or (S, S, 4) with its mask.
 
     Transparency becomes white, as in imgutils' `load_image`.
     """
     first = framing.steps[0]
-    coarse = coarse_picture(content, lambda width, height: _resized(first, width, height), gap=_GAP)
+    coarse = coarse_picture(
+        content, lambda width, height: _resized(first, width, height), gap=_GAP, decoded_by=decoded_by
+    )
     if isinstance(coarse, Unusable):
         return coarse
     image = shown(coarse.decoded, coarse.target, _filter(first))

@@ -5,6 +5,7 @@ Between them go JSON and bytes, nothing else.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.pictures.decode import Unusable, decodable, decode
+from alti2v.pictures.decode import DecodeFunction, Unusable, decodable, decode, decode_once
 from alti2v.pictures.framing import Framing, FramingStep, framed_pixels
 from alti2v.pictures.recipe import LUMINANCE_BYTES, ImageRecipe
 from alti2v.pictures.square import (
@@ -84,14 +85,23 @@ class PixelsJob(DecoderJob[npt.NDArray[np.uint8]]):
 
     def run(self, content: bytes) -> JobAnswer | Unusable:
         """See `DecoderJob`."""
-        prepared = dataset_pixels(content, self.recipe) if self.is_square else None
-        pixels = encoded_pixels(content, self.recipe) if prepared is None else prepared
+        pixels = self.pixels(content, decode)
         return pixels if isinstance(pixels, Unusable) else JobAnswer({}, pixels.tobytes())
+
+    def pixels(self, content: bytes, decoded_by: DecodeFunction) -> npt.NDArray[np.uint8] | Unusable:
+        """Make the pixels, in the child."""
+        prepared = dataset_pixels(content, self.recipe, decoded_by=decoded_by) if self.is_square else None
+        return encoded_pixels(content, self.recipe, decoded_by=decoded_by) if prepared is None else prepared
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Lengths of the result."""
+        return self.recipe.size, self.recipe.size, 3
 
     def result(self, answer: JobAnswer, content: bytes | memoryview) -> npt.NDArray[np.uint8]:
         """See `DecoderJob`."""
         del content
-        return np.frombuffer(answer.body, np.uint8).reshape(self.recipe.size, self.recipe.size, 3)
+        return np.frombuffer(answer.body, np.uint8).reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -102,14 +112,49 @@ class FramedJob(DecoderJob[npt.NDArray[np.uint8]]):
 
     def run(self, content: bytes) -> JobAnswer | Unusable:
         """See `DecoderJob`."""
-        pixels = framed_pixels(content, self.framing)
+        pixels = self.pixels(content, decode)
         return pixels if isinstance(pixels, Unusable) else JobAnswer({}, pixels.tobytes())
+
+    def pixels(self, content: bytes, decoded_by: DecodeFunction) -> npt.NDArray[np.uint8] | Unusable:
+        """Make the pixels, in the child."""
+        return framed_pixels(content, self.framing, decoded_by=decoded_by)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Lengths of the result."""
+        return self.framing.size, self.framing.size, self.framing.channels
 
     def result(self, answer: JobAnswer, content: bytes | memoryview) -> npt.NDArray[np.uint8]:
         """See `DecoderJob`."""
         del content
-        side = self.framing.size
-        return np.frombuffer(answer.body, np.uint8).reshape(side, side, self.framing.channels)
+        return np.frombuffer(answer.body, np.uint8).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class SeveralPixelsJob(DecoderJob[tuple[npt.NDArray[np.uint8], ...]]):
+    """Give the pixels that several networks see of one picture, decoded once where the sizes allow it."""
+
+    jobs: tuple[PixelsJob | FramedJob, ...]
+
+    def run(self, content: bytes) -> JobAnswer | Unusable:
+        """See `DecoderJob`."""
+        decoded_by, parts = decode_once(), list[bytes]()
+        for job in self.jobs:
+            pixels = job.pixels(content, decoded_by)
+            if isinstance(pixels, Unusable):
+                return pixels
+            parts.append(pixels.tobytes())
+        return JobAnswer({}, b"".join(parts))
+
+    def result(self, answer: JobAnswer, content: bytes | memoryview) -> tuple[npt.NDArray[np.uint8], ...]:
+        """See `DecoderJob`."""
+        del content
+        found, start = [], 0
+        for job in self.jobs:
+            count = math.prod(job.shape)
+            found.append(np.frombuffer(answer.body, np.uint8, count, start).reshape(job.shape))
+            start += count
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -144,11 +189,15 @@ class CheckJob(DecoderJob[None]):
 
 
 Jobs = Mapping[str, type[DecoderJob[Any]]]
-JOBS: Jobs = {job.__name__: job for job in (PrepareJob, PixelsJob, FramedJob, PreviewJob, CheckJob)}
+JOBS: Jobs = {
+    job.__name__: job for job in (PrepareJob, PixelsJob, FramedJob, SeveralPixelsJob, PreviewJob, CheckJob)
+}
 
 
 def as_request(job: DecoderJob[Any]) -> Mapping[str, Any]:
     """Return a job as JSON can hold it."""
+    if isinstance(job, SeveralPixelsJob):
+        return {"job": type(job).__name__, "jobs": [as_request(one) for one in job.jobs]}
     assert isinstance(job, PrepareJob | PixelsJob | FramedJob | PreviewJob | CheckJob)
     return {"job": type(job).__name__, **asdict(job)}
 
@@ -157,6 +206,8 @@ def job_of(request: Mapping[str, Any], jobs: Jobs = JOBS) -> DecoderJob[Any]:
     """Return the job that a request names."""
     settings = {**request}
     make = jobs[settings.pop("job")]
+    if "jobs" in settings:
+        settings["jobs"] = tuple(job_of(one, jobs) for one in settings["jobs"])
     if "recipe" in settings:
         settings["recipe"] = ImageRecipe(**settings["recipe"])
     if "framing" in settings:

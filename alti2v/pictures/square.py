@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from alti2v.pictures.decode import DecodedPicture, Unusable, decodable, decode, shown
+from alti2v.pictures.decode import DecodedPicture, DecodeFunction, Unusable, decodable, decode, shown
 from alti2v.pictures.header import ImageHeader
 from alti2v.pictures.limits import MAX_ASPECT, MIN_SIDE_PX
 from alti2v.pictures.recipe import LUMINANCE_SIDE_PX, ORIGINAL, ImageRecipe
@@ -61,9 +61,13 @@ def prepare_picture(content: bytes, recipe: ImageRecipe) -> PreparedPicture | Un
     )
 
 
-def encoded_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8] | Unusable:
+def encoded_pixels(
+    content: bytes, recipe: ImageRecipe, *, decoded_by: DecodeFunction = decode
+) -> npt.NDArray[np.uint8] | Unusable:
     """Return the square picture as readers of the dataset decode it: (S, S, 3) uint8, RGB."""
-    coarse = coarse_picture(content, lambda width, height: _target(width, height, recipe))
+    coarse = coarse_picture(
+        content, lambda width, height: _target(width, height, recipe), decoded_by=decoded_by
+    )
     if isinstance(coarse, Unusable):
         return coarse
     square = _square(coarse, recipe)
@@ -71,12 +75,14 @@ def encoded_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8]
         return np.asarray(image)
 
 
-def dataset_pixels(content: bytes, recipe: ImageRecipe) -> npt.NDArray[np.uint8] | Unusable | None:
+def dataset_pixels(
+    content: bytes, recipe: ImageRecipe, *, decoded_by: DecodeFunction = decode
+) -> npt.NDArray[np.uint8] | Unusable | None:
     """Return the pixels of a JPEG that is a picture of a dataset of this recipe already; None if it is not."""
     header = decodable(content)
     if header != ImageHeader("JPEG", recipe.size, recipe.size):
         return None
-    decoded = decode(content, header)
+    decoded = decoded_by(content, header)
     if isinstance(decoded, Unusable):
         return decoded
     return np.asarray(decoded.pixels) if decoded.pixels.mode == "RGB" else None
@@ -111,7 +117,11 @@ class CoarsePicture:
 
 
 def coarse_picture(
-    content: bytes, target_of: Callable[[int, int], tuple[int, int]], *, gap: float = _REDUCING_GAP
+    content: bytes,
+    target_of: Callable[[int, int], tuple[int, int]],
+    *,
+    gap: float = _REDUCING_GAP,
+    decoded_by: DecodeFunction = decode,
 ) -> CoarsePicture | Unusable:
     """Decode, then average whole blocks of pixels as long as more remain than either use of them needs.
 
@@ -119,6 +129,7 @@ def coarse_picture(
         content: The file.
         target_of: Maps (width, height) of the picture to those that it is resized to, px.
         gap: Pixels to keep along a side, as a multiple of those that it is resized to.
+        decoded_by: Decodes it.
     """
     header = decodable(content)
     if isinstance(header, Unusable):
@@ -126,7 +137,7 @@ def coarse_picture(
     if reason := _unfit(header):
         return Unusable(reason)
     target = target_of(header.width, header.height)
-    decoded = decode(content, header, at_least=(_least(target[0], gap), _least(target[1], gap)))
+    decoded = decoded_by(content, header, at_least=(_least(target[0], gap), _least(target[1], gap)))
     if isinstance(decoded, Unusable):
         return decoded
     width, height = decoded.size

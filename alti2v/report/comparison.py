@@ -1,8 +1,8 @@
-"""Compare two runs, and write comparison.json, per_tag.csv and comparison.html."""
+"""Compare models, and write comparison.json, per_tag.csv and comparison.html."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,20 +10,22 @@ from pathlib import Path
 import numpy as np
 
 from alti2v.csv_text import csv_table
-from alti2v.model.compare import CompareConfig, Comparison, compare
-from alti2v.model.evaluation.paired_bootstrap import Difference
-from alti2v.records import ProgressHook, Tag, ignore_progress
-from alti2v.report.rendering import figure, render, small_figure
+from alti2v.model.comparison.compare import CompareConfig, compare
+from alti2v.model.comparison.contestant import is_run
+from alti2v.model.comparison.result import ComparedModel, Comparison
+from alti2v.model.taggers.hub import is_hub_name
+from alti2v.records import ProgressHook, ignore_progress
+from alti2v.report.comparison_page import render_comparison, verdict
+from alti2v.report.rendering import figure
 from alti2v.storage.layout import EVALUATION_DIR, PER_TAG_FILE
 from alti2v.storage.publish import publish_bytes, publish_json
 
 COMPARISON_FILE = "comparison.json"
 PAGE_FILE = "comparison.html"
-PER_TAG_COLUMNS = (
-    *("index", "name", "category", "positives", "first_average_precision", "second_average_precision"),
-    *("difference", "low_95", "high_95"),
-)
-_RANKING = 12  # number of tags with the largest gains and losses to show
+DEFAULT_OUT = Path("comparison")
+TAG_COLUMNS = ("index", "name", "category", "positives")
+MODEL_COLUMNS = ("average_precision", "f1", "difference", "low_95", "high_95")
+_MOST_NAME = 100  # characters of a folder's name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,22 +33,25 @@ class ComparisonReport:
     """Result of a comparison, and its files.
 
     Attributes:
-        first, second: Runs.
+        models: The models, in the order in which they were given.
         split: Split of the pictures.
-        images: Number of pictures that both were evaluated on and neither had seen.
+        images: Number of pictures that all were evaluated on and no run had seen.
         tags: Number of tags in common.
-        differences: Differences over all tags, then by category.
+        figures: For each model: name, mean_ap, micro_f1, macro_f1, calibration_error, threshold, and the micro
+            F1 at its own thresholds, own_f1.
+        differences: For each model but the first, by figure: the 95 % interval of its difference from the first
+            over all tags, and whether it excludes 0.
         notes: Warnings for readers.
         seconds: Wall-clock time.
         comparison, per_tag, report: Files written.
     """
 
-    first: Path
-    second: Path
+    models: tuple[str, ...]
     split: str
     images: int
     tags: int
-    differences: tuple[Difference, ...]
+    figures: tuple[Mapping[str, str | float | None], ...]
+    differences: tuple[Mapping[str, str], ...]
     notes: tuple[str, ...]
     seconds: float
     comparison: Path
@@ -56,53 +61,46 @@ class ComparisonReport:
     @property
     def table(self) -> Mapping[str, str]:
         """The result for a terminal, in the order of display."""
+        rows = {"pictures": f"{self.images:,} of the {self.split} split, {self.tags:,} tags in common"}
+        for model, (figures, differences) in enumerate(zip(self.figures, self.differences, strict=True), 1):
+            shown = {name: _shown(figures[name]) for name in ("mean_ap", "micro_f1", "macro_f1", "own_f1")}
+            rows[f"model {model}"] = (
+                f"{figures['name']}   mAP {shown['mean_ap']}, micro F1 {shown['micro_f1']}, "
+                f"macro F1 {shown['macro_f1']}; micro F1 at its own thresholds {shown['own_f1']}"
+            )
+            rows |= {f"{model}: {name}": words for name, words in differences.items()}
         return {
-            "first": str(self.first),
-            "second": str(self.second),
-            "pictures": f"{self.images:,} of the {self.split} split, {self.tags:,} tags in common",
-            **{
-                one.figure: f"{shown(one, one.first)} -> {shown(one, one.second)}   {verdict(one)}"
-                for one in self.differences
-                if one.group == "all"
-            },
+            **rows,
             **{"note" if not i else f"note {i + 1}": note for i, note in enumerate(self.notes)},
             "report": str(self.report),
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComparedTag:
-    """A tag with enough pictures for a comparison."""
-
-    tag: Tag
-    positives: int
-    first: float
-    second: float
-    margin: float
-
-    @property
-    def difference(self) -> float:
-        """Gain of the second run."""
-        return self.second - self.first
-
-    @property
-    def is_shown(self) -> bool:
-        """True if the 95 % interval excludes 0."""
-        return abs(self.difference) > self.margin
-
-
 def write_comparison(config: CompareConfig, *, progress: ProgressHook = ignore_progress) -> ComparisonReport:
-    """Compare two runs and publish the result into `config.out`, replacing an older one.
+    """Compare models and publish the result into `config.out`, replacing an older one.
 
     Raises:
-        UsageError: A run is not finished, a dataset does not exist or does not fit, or no tag is common.
-        DamagedError: A run or a dataset is damaged.
-        DataError: No picture remains, or no picture has a tag.
+        UsageError: A model is not finished or given twice, a dataset or store does not exist or does not fit,
+            or no tag is common.
+        DamagedError: A model, a dataset or the store is damaged.
+        DataError: No picture remains, no picture has a tag, or a model answers NaN.
+        RemoteError: The hub does not answer.
         StorageError: The file system refuses; files of an older report are intact.
     """
-    out = config.out or config.first / EVALUATION_DIR / f"against-{config.second.resolve().name}"
+    out = config.out or default_out(config.models)
     comparison = compare(config, out=out, progress=progress)
     return publish_comparison(comparison, out, generated_at=datetime.now(UTC))
+
+
+def default_out(models: tuple[Path | str, ...]) -> Path:
+    """Return the directory of a report: in the first model's folder if it is a run, else "comparison"."""
+    if not is_run(models[0]):
+        return DEFAULT_OUT
+    others = [
+        str(one).rpartition("/")[2] if is_hub_name(one) else Path(one).resolve().name for one in models[1:]
+    ]
+    name = "-".join(others) or "itself"
+    return Path(models[0]) / EVALUATION_DIR / f"against-{name:.{_MOST_NAME}}"
 
 
 def publish_comparison(comparison: Comparison, out: Path, *, generated_at: datetime) -> ComparisonReport:
@@ -111,17 +109,19 @@ def publish_comparison(comparison: Comparison, out: Path, *, generated_at: datet
     Raises:
         StorageError: The file system refuses.
     """
-    rows = tag_rows(comparison)
     publish_json(out / COMPARISON_FILE, comparison_document(comparison))
-    publish_bytes(out / PER_TAG_FILE, _per_tag_csv(comparison, rows))
-    publish_bytes(out / PAGE_FILE, render_comparison(comparison, rows, generated_at=generated_at).encode())
+    publish_bytes(out / PER_TAG_FILE, csv_table(_per_tag(comparison)))
+    publish_bytes(out / PAGE_FILE, render_comparison(comparison, generated_at=generated_at).encode())
     return ComparisonReport(
-        first=comparison.first,
-        second=comparison.second,
+        models=tuple(model.model for model in comparison.models),
         split=comparison.split,
         images=comparison.images,
         tags=len(comparison.tags),
-        differences=comparison.differences,
+        figures=tuple(_figures(model) for model in comparison.models),
+        differences=tuple(
+            {one.figure: verdict(one) for one in model.paired.differences if one.kind == "all"}
+            for model in comparison.models
+        ),
         notes=comparison.notes,
         seconds=comparison.seconds,
         comparison=out / COMPARISON_FILE,
@@ -133,118 +133,97 @@ def publish_comparison(comparison: Comparison, out: Path, *, generated_at: datet
 def comparison_document(comparison: Comparison) -> dict[str, object]:
     """Make the document of all figures except those of single tags, for programs."""
     return {
-        "first": str(comparison.first),
-        "second": str(comparison.second),
+        "dataset": str(comparison.dataset),
+        "dataset_tags": comparison.dataset_tags,
         "split": comparison.split,
         "images": comparison.images,
         "tags": len(comparison.tags),
-        "thresholds": list(comparison.thresholds),
-        "differences": [
-            {**asdict(one), "difference": one.second - one.first, "is_shown": one.is_shown}
-            for one in comparison.differences
+        "min_positives": comparison.min_positives,
+        "models": [_model_document(model) for model in comparison.models],
+        "disputed": [
+            {
+                "id": picture.id,
+                "disputed": picture.disputed,
+                "tags": [
+                    {
+                        "name": comparison.tags[tag.index].name,
+                        "is_label": tag.is_label,
+                        "probabilities": [round(value, 4) for value in tag.probabilities],
+                    }
+                    for tag in picture.tags
+                ],
+            }
+            for picture in comparison.disputed
         ],
         "notes": list(comparison.notes),
         "seconds": comparison.seconds,
     }
 
 
-def render_comparison(
-    comparison: Comparison, rows: Mapping[int, ComparedTag], *, generated_at: datetime
-) -> str:
-    """Render the page.
-
-    Args:
-        comparison: Comparison to show.
-        rows: Its `tag_rows`.
-        generated_at: Time shown on the page, with a time zone.
-    """
-    by_gain = sorted(rows.values(), key=lambda row: -row.difference)
-    return render(
-        "comparison.html",
-        comparison=comparison,
-        summary=summary(comparison),
-        gained=[row for row in by_gain if row.difference > 0][:_RANKING],
-        lost=[row for row in reversed(by_gain) if row.difference < 0][:_RANKING],
-        rows=by_gain,
-        categories=sorted({row.tag.category.value for row in by_gain}),
-        told_apart=sum(row.is_shown for row in by_gain),
-        verdict=verdict,
-        shown=shown,
-        generated_at=generated_at,
-    )
-
-
-# Words and numbers --------------------------------------------------------------------------------
-
-
-def verdict(one: Difference) -> str:
-    """Describe a difference, with its interval."""
-    gap = one.second - one.first
-    digits = small_figure if one.figure == "squared error" else figure
-    low, high = one.interval.low, one.interval.high
-    span = f"{_signed(gap, digits)}, 95 % {_signed(low, digits)} to {_signed(high, digits)}"
-    if not one.is_shown:
-        return f"no difference shown ({span})"
-    return f"{'second' if one.second_is_better else 'first'} is better ({span})"
-
-
-def shown(one: Difference, value: float) -> str:
-    """Format one of the values of a difference."""
-    return small_figure(value) if one.figure == "squared error" else figure(value)
-
-
-def summary(comparison: Comparison) -> str:
-    """Describe the result in words."""
-    overall = next(one for one in comparison.differences if one.group == "all")
-    first, second = (f"“{run.resolve().name}”" for run in (comparison.first, comparison.second))
-    pictures = f"On the same {comparison.images:,} pictures, which neither was trained on, "
-    if not overall.is_shown:
-        return (
-            f"{pictures}{first} reaches {overall.figure} {shown(overall, overall.first)} and {second} "
-            f"{shown(overall, overall.second)}: so small a difference may be chance."
-        )
-    better, worse = (second, first) if overall.second_is_better else (first, second)
-    high, low = sorted((overall.first, overall.second), reverse=True)
-    return (
-        f"{pictures}{better} is better than {worse}: {overall.figure} {figure(high)} instead of {figure(low)}, "
-        "more than chance explains."
-    )
-
-
-def tag_rows(comparison: Comparison) -> Mapping[int, ComparedTag]:
-    """Index of the tag -> its row, for tags with enough pictures."""
-    found = comparison.tag_differences
+def _model_document(model: ComparedModel) -> dict[str, object]:
     return {
-        int(index): ComparedTag(
-            tag=comparison.tags[index],
-            positives=int(comparison.positives[index]),
-            first=float(found.first[index]),
-            second=float(found.second[index]),
-            margin=float(found.margin[index]),
-        )
-        for index in np.flatnonzero(~np.isnan(found.first))
+        "model": model.model,
+        "name": model.name,
+        "family": model.family,
+        "size": model.size,
+        "pictures": model.pictures,
+        "tags": model.tags,
+        "known": model.known,
+        "respelt": model.respelt,
+        "threshold": model.threshold,
+        "threshold_source": model.threshold_source,
+        "own_thresholds": asdict(model.own),
+        "groups": [
+            {
+                "kind": group.kind,
+                "name": group.name,
+                **asdict(group.scores),
+                "calibration_error_scaled": None
+                if group.calibrated is None
+                else group.calibrated.expected_error,
+            }
+            for group in model.groups
+        ],
+        "differences": [
+            {**asdict(one), "difference": one.second - one.first, "is_shown": one.is_shown}
+            for one in model.paired.differences
+        ],
     }
 
 
-def _per_tag_csv(comparison: Comparison, rows: Mapping[int, ComparedTag]) -> bytes:
-    """One line per common tag, in the first model's order; cells without a value empty."""
-    lines: list[Iterable[object]] = [PER_TAG_COLUMNS]
+def _figures(model: ComparedModel) -> Mapping[str, str | float | None]:
+    scores = model.overall.scores
+    return {
+        "name": model.name,
+        "mean_ap": scores.mean_ap,
+        "micro_f1": scores.f1,
+        "macro_f1": scores.macro_f1,
+        "calibration_error": scores.calibration_error,
+        "threshold": model.threshold,
+        "own_f1": model.own.f1,
+    }
+
+
+def _per_tag(comparison: Comparison) -> Iterator[Iterable[object]]:
+    """Yield one line per common tag, in the first model's order; cells without a value are empty.
+
+    The columns of model i end in _i, from 1; differences are from the first model.
+    """
+    yield (
+        *TAG_COLUMNS,
+        *(f"{name}_{number}" for number in range(1, len(comparison.models) + 1) for name in MODEL_COLUMNS),
+    )
+    f1s = [model.paired.scores.f1 for model in comparison.models]
+    first = comparison.models[0].paired
     for index, tag in enumerate(comparison.tags):
-        row = rows.get(index)
-        gap = (
-            [""] * 5
-            if row is None
-            else [
-                f"{value:.6f}"
-                for value in (
-                    *(row.first, row.second, row.difference),
-                    *(row.difference - row.margin, row.difference + row.margin),
-                )
-            ]
-        )
-        lines.append([index, tag.name, tag.category.value, int(comparison.positives[index]), *gap])
-    return csv_table(lines)
+        cells: list[object] = [index, tag.name, tag.category.value, int(comparison.positives[index])]
+        for model, f1 in zip(comparison.models, f1s, strict=True):
+            found, margin = model.paired.average_precision[index], model.paired.margin[index]
+            gap = found - first.average_precision[index]
+            values = (found, f1[index], gap + 0 * margin, gap - margin, gap + margin)
+            cells += ["" if np.isnan(value) else f"{value:.6f}" for value in values]
+        yield cells
 
 
-def _signed(value: float, digits: Callable[[float], str]) -> str:
-    return f"{'−' if value < 0 else '+'}{digits(abs(value))}"
+def _shown(value: str | float | None) -> str:
+    return value if isinstance(value, str) else figure(value)

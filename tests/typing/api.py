@@ -34,7 +34,7 @@ assert_type(alti2v.train(alti2v.TrainConfig(dataset=dataset, run=run)), alti2v.T
 assert_type(alti2v.evaluate(alti2v.EvalConfig(run=run)), alti2v.Evaluation)
 assert_type(alti2v.write_evaluation(alti2v.EvalConfig(run=run)), alti2v.EvaluationReport)
 assert_type(
-    alti2v.write_comparison(alti2v.CompareConfig(first=run, second=run)),
+    alti2v.write_comparison(alti2v.CompareConfig(models=(run, "hf:owner/name"))),
     alti2v.ComparisonReport,
 )
 assert_type(alti2v.export(alti2v.ExportConfig(run=run, out=Path("out"))), alti2v.ExportReport)

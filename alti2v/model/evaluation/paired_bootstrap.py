@@ -1,6 +1,6 @@
-"""Paired bootstrap: differences between two taggers on the same pictures, with intervals.
+"""Paired bootstrap: differences between taggers on the same pictures, with intervals.
 
-A hard picture is hard for both, so the difference of two metrics is known far better than either of them. Both
+A hard picture is hard for all, so the difference of two metrics is known far better than either of them. All
 models therefore get the same draws (`bootstrap`), and the difference is computed in each draw.
 
 Pure numpy; independent of networks, datasets and reports.
@@ -28,8 +28,9 @@ from alti2v.model.evaluation.bootstrap import (
     resample,
 )
 from alti2v.model.evaluation.histograms import Histograms
-from alti2v.model.evaluation.metrics import TagScores, category_masks, score_tags, summarise
-from alti2v.records import Tag
+from alti2v.model.evaluation.metrics import TagScores, score_tags, summarise
+
+TagGroup = tuple[str, str, BoolArray]  # kind, name and mask (T,), see `scoring.groups_of`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class ModelOutcomes:
 
     Attributes:
         histograms: Histograms of T tags.
-        codes: (N, T) of `bootstrap.encode`; picture n is the same for both models. May be a memory map.
+        codes: (N, T) of `bootstrap.encode`; picture n is the same for all models. May be a memory map.
         threshold: Threshold of all tags.
     """
 
@@ -53,13 +54,15 @@ class Difference:
 
     Attributes:
         figure: "mAP", "micro F1", "macro F1" or "squared error".
-        group: "all" or a category.
+        kind: Kind of the group: "all", "category" or "frequency".
+        group: "all", a category, or a range of training counts.
         tags: Number of tags that it is computed over.
         first, second: Values of the two models.
         interval: 95 % interval of second - first.
     """
 
     figure: str
+    kind: str
     group: str
     tags: int
     first: float
@@ -78,51 +81,59 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TagDifferences:
-    """Average precision of each tag, (T,) float64 each; NaN if too few pictures carry the tag.
+class PairedScores:
+    """Scores of one model, and their differences from the first model's.
 
     Attributes:
-        first, second: Values of the two models.
-        margin: Half the width of the 95 % interval of second - first.
+        scores: Scores of each tag at the threshold of all tags.
+        average_precision: (T,) float64; NaN if too few pictures carry the tag.
+        margin: (T,) float64, half the width of the 95 % interval of the difference of average precisions; NaN
+            if too few pictures carry the tag, and for the first model.
+        differences: Differences by group; empty for the first model.
     """
 
-    first: Float64Array
-    second: Float64Array
+    scores: TagScores
+    average_precision: Float64Array
     margin: Float64Array
+    differences: tuple[Difference, ...]
 
 
-def compare_sides(
-    first: ModelOutcomes, second: ModelOutcomes, *, tags: Sequence[Tag], min_positives: int
-) -> tuple[tuple[Difference, ...], TagDifferences]:
-    """Compare two models on the same pictures.
+def compare_models(
+    models: Sequence[ModelOutcomes], *, groups: Sequence[TagGroup], min_positives: int
+) -> tuple[PairedScores, ...]:
+    """Compare models with the first one on the same pictures.
 
     Args:
-        first: Outcomes of one model.
-        second: Outcomes of the other on the same pictures, in the same order.
-        tags: The T tags.
+        models: Outcomes of each model on the same pictures, in the same order.
+        groups: Groups of tags.
         min_positives: Positive pictures that a tag needs to count in the mean average precision.
-
-    Returns:
-        The differences over all tags, then for each category; and the average precision of each tag.
     """
-    groups = [("all", np.ones(len(tags), bool)), *category_masks(tags).items()]
-    weights = draw_pictures(len(first.codes))
-    sides = [_scored(side, weights, groups, min_positives) for side in (first, second)]
-    differences = tuple(
-        _difference(figure, name, mask, sides, row, min_positives)
-        for row, (name, mask) in enumerate(groups)
-        for figure in _FIGURES
-        if figure != "mAP" or (mask & sides[0].ranked).any()
-    )
-    drawn = sides[1].resampled.average_precision - sides[0].resampled.average_precision
-    unranked = ~sides[0].ranked
-    halves = np.full(len(tags), np.nan)
-    halves[sides[0].ranked] = margin(drawn[sides[0].ranked])
-    return differences, TagDifferences(
-        first=np.where(unranked, np.nan, sides[0].scores.average_precision),
-        second=np.where(unranked, np.nan, sides[1].scores.average_precision),
-        margin=halves,
-    )
+    weights = draw_pictures(len(models[0].codes))
+    first = _scored(models[0], weights, groups, min_positives)
+    nothing = np.full(len(first.ranked), np.nan)
+    found = [
+        PairedScores(scores=first.scores, average_precision=_ranked_aps(first), margin=nothing, differences=())
+    ]
+    for model in models[1:]:  # one at a time: the draws of a model take 16 bytes a tag and draw
+        other = _scored(model, weights, groups, min_positives)
+        drawn = other.resampled.average_precision - first.resampled.average_precision
+        halves = nothing.copy()
+        halves[first.ranked] = margin(drawn[first.ranked])
+        differences = tuple(
+            _difference(figure, group, (first, other), row, min_positives)
+            for row, group in enumerate(groups)
+            for figure in _FIGURES
+            if figure != "mAP" or (group[2] & first.ranked).any()
+        )
+        found.append(
+            PairedScores(
+                scores=other.scores,
+                average_precision=_ranked_aps(other),
+                margin=halves,
+                differences=differences,
+            )
+        )
+    return tuple(found)
 
 
 _FIGURES = ("mAP", "micro F1", "macro F1", "squared error")
@@ -139,7 +150,7 @@ class _Scored:
 
 
 def _scored(
-    side: ModelOutcomes, weights: DrawCounts, groups: Sequence[tuple[str, BoolArray]], min_positives: int
+    side: ModelOutcomes, weights: DrawCounts, groups: Sequence[TagGroup], min_positives: int
 ) -> _Scored:
     scores = score_tags(side.histograms, threshold=side.threshold)
     ranked = scores.positives >= max(min_positives, 1)
@@ -148,9 +159,13 @@ def _scored(
         weights,
         threshold=side.threshold,
         ranked=ranked,
-        groups=[mask for _, mask in groups],
+        groups=[mask for _, _, mask in groups],
     )
     return _Scored(histograms=side.histograms, scores=scores, ranked=ranked, resampled=resampled)
+
+
+def _ranked_aps(side: _Scored) -> Float64Array:
+    return np.where(side.ranked, side.scores.average_precision, np.nan)
 
 
 def _drawn(figure: str, side: _Scored, mask: BoolArray, row: int) -> Float64Array:
@@ -168,13 +183,9 @@ def _drawn(figure: str, side: _Scored, mask: BoolArray, row: int) -> Float64Arra
 
 
 def _difference(
-    figure: str,
-    group: str,
-    mask: BoolArray,
-    sides: Sequence[_Scored],
-    row: int,
-    min_positives: int,
+    figure: str, group: TagGroup, sides: Sequence[_Scored], row: int, min_positives: int
 ) -> Difference:
+    kind, name, mask = group
     values, tags = [], 0
     for side in sides:
         scores = summarise(side.histograms, side.scores, min_positives=min_positives, tags=mask)
@@ -190,7 +201,8 @@ def _difference(
     half = float(margin(drawn)) if (~np.isnan(drawn)).any() else 0.0
     return Difference(
         figure=figure,
-        group=group,
+        kind=kind,
+        group=name,
         tags=tags,
         first=values[0],
         second=values[1],

@@ -151,7 +151,7 @@ def score(
     # Even a few pictures should give a figure; `EvaluationResult.min_positives` records the rule that was used.
     least = min_positives if positives.max() >= min_positives else 1
     ranked = tag_scores.positives >= least
-    named = tuple(_groups_of(tags))
+    named = tuple(groups_of(tags))
     scored = _Scored(
         histograms=histograms,
         tag_scores=tag_scores,
@@ -238,7 +238,7 @@ def recalls_at(
     return shares
 
 
-def _groups_of(tags: Sequence[Tag]) -> Iterator[tuple[str, str, BoolArray]]:
+def groups_of(tags: Sequence[Tag]) -> Iterator[tuple[str, str, BoolArray]]:
     """Yield (kind, name, mask) for all tags, each category that occurs, and each decade of training counts."""
     yield "all", "all", np.ones(len(tags), bool)
     for name, mask in category_masks(tags).items():
@@ -258,7 +258,7 @@ def _group(
     categories: Mapping[str, BoolArray],
     temperatures: Mapping[str, float],
 ) -> Group:
-    """Summarise a group of `_groups_of`; `row` is its index among the resampled groups."""
+    """Summarise a group of `groups_of`; `row` is its index among the resampled groups."""
     kind, name, mask = group
     model = summarise(scored.histograms, scored.tag_scores, min_positives=scored.min_positives, tags=mask)
     baseline = summarise(scored.baseline, scored.baseline_scores, min_positives=scored.min_positives, tags=mask)

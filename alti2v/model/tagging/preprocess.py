@@ -11,7 +11,7 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,8 @@ from alti2v.pictures.recipe import ImageRecipe
 # What a tagger takes: a path, an opened picture, or (H, W), (H, W, 3) or (H, W, 4) uint8, RGB(A).
 PictureInput = str | Path | Image.Image | npt.NDArray[np.uint8]
 _P = TypeVar("_P")
+_S = TypeVar("_S")
+_R = TypeVar("_R")
 
 _IN_WORDS = {
     "not_image": "not a JPEG, PNG, GIF, WebP or AVIF picture",
@@ -93,26 +95,49 @@ def prepared_ahead(
     Args:
         pictures: (identifier, file, content or problem) of each picture.
         preparation: See `pixels`.
+        ahead: See `decoded_ahead`.
+        threads: See `decoded_ahead`.
+    """
+    return decoded_ahead(
+        pictures,
+        lambda source, decoder: _pixels(source, preparation, decoder),
+        ahead=ahead,
+        threads=threads,
+    )
+
+
+def decoded_ahead(
+    pictures: Iterable[tuple[_P, _S]],
+    prepare: Callable[[_S, Decoder], _R],
+    *,
+    ahead: int,
+    threads: int,
+) -> Iterator[tuple[_P, _R]]:
+    """Work on pictures in threads, with a decoder each, while the caller works on earlier ones; yield in order.
+
+    Args:
+        pictures: (identifier, what `prepare` takes) of each picture.
+        prepare: Makes what is wanted of a picture; it may not wait for anything but its decoder.
         ahead: Number of pictures in memory: those taken from `pictures` before the first is yielded, > 0.
         threads: Number of threads; each waits for a decoder process, which a picture may slow down or crash.
     """
-    waiting: deque[tuple[_P, Future[Uint8Array | Problem]]] = deque()
+    waiting: deque[tuple[_P, Future[_R]]] = deque()
     decoding, is_over = set[Decoder](), threading.Event()
 
-    def prepare(source: Source) -> Uint8Array | Problem:
+    def borrowing(source: _S) -> _R:
         with process_decoders().borrowed() as decoder:
             decoding.add(decoder)
             if is_over.is_set():
                 decoder.stop()
             try:
-                return _pixels(source, preparation, decoder)
+                return prepare(source, decoder)
             finally:
                 decoding.discard(decoder)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         try:
             for known_by, source in pictures:
-                waiting.append((known_by, pool.submit(prepare, source)))
+                waiting.append((known_by, pool.submit(borrowing, source)))
                 if len(waiting) >= ahead:
                     first, future = waiting.popleft()
                     yield first, future.result()

@@ -8,7 +8,8 @@ from sklearn import metrics as reference
 
 from alti2v.model.evaluation.bootstrap import encode
 from alti2v.model.evaluation.histograms import THRESHOLDS, add_predictions, bin_probabilities, empty_histograms
-from alti2v.model.evaluation.paired_bootstrap import ModelOutcomes, compare_sides
+from alti2v.model.evaluation.metrics import category_masks
+from alti2v.model.evaluation.paired_bootstrap import Difference, ModelOutcomes, PairedScores, compare_models
 from alti2v.records import Category, Tag
 
 THRESHOLD = float(THRESHOLDS[500])
@@ -33,6 +34,16 @@ def side(scores: np.ndarray, labels: np.ndarray) -> ModelOutcomes:
     return ModelOutcomes(histograms=histograms, codes=codes, threshold=THRESHOLD)
 
 
+def compared(
+    *sides: ModelOutcomes, min_positives: int
+) -> tuple[tuple[Difference, ...], tuple[PairedScores, ...]]:
+    """The differences of the second model, and the scores of both."""
+    groups = [("all", "all", np.ones(len(TAGS), bool))]
+    groups += [("category", name, mask) for name, mask in category_masks(TAGS).items()]
+    scores = compare_models(sides, groups=groups, min_positives=min_positives)
+    return scores[1].differences, scores
+
+
 def expected(labels: np.ndarray, scores: np.ndarray, tags: list[int]) -> dict[str, float]:
     truth, said = labels[:, tags], scores[:, tags]
     predicted = said >= np.float32(THRESHOLD)
@@ -50,7 +61,7 @@ GROUPS = {"all": [0, 1, 2, 3, 4], "general": [0, 1, 4], "character": [2, 3]}
 def test_the_figures_are_those_of_each_group() -> None:
     """The metrics of both models, over all tags and each category, equal scikit-learn's."""
     labels, first, second = draw(120)
-    found, _ = compare_sides(side(first, labels), side(second, labels), tags=TAGS, min_positives=1)
+    found, _ = compared(side(first, labels), side(second, labels), min_positives=1)
 
     assert [(one.group, one.figure) for one in found] == [
         (group, name) for group in GROUPS for name in ("mAP", "micro F1", "macro F1", "squared error")
@@ -64,7 +75,7 @@ def test_the_figures_are_those_of_each_group() -> None:
 def test_the_intervals_are_those_of_the_paired_bootstrap() -> None:
     """Resampling the same pictures for both, 120 times, gives the same widths within three tenths."""
     labels, first, second = draw(300, seed=1)
-    found, _ = compare_sides(side(first, labels), side(second, labels), tags=TAGS, min_positives=1)
+    found, _ = compared(side(first, labels), side(second, labels), min_positives=1)
 
     rng = np.random.default_rng(2)
     gaps: dict[tuple[str, str], list[float]] = {}
@@ -82,9 +93,9 @@ def test_the_intervals_are_those_of_the_paired_bootstrap() -> None:
 def test_pairing_makes_the_difference_surer_than_the_figures() -> None:
     """Pairing narrows the interval, because pictures that are hard for both cancel out."""
     labels, first, second = draw(300, seed=3)
-    paired, _ = compare_sides(side(first, labels), side(second, labels), tags=TAGS, min_positives=1)
+    paired, _ = compared(side(first, labels), side(second, labels), min_positives=1)
     order = np.random.default_rng(4).permutation(len(labels))
-    torn, _ = compare_sides(side(first, labels), side(second[order], labels[order]), tags=TAGS, min_positives=1)
+    torn, _ = compared(side(first, labels), side(second[order], labels[order]), min_positives=1)
 
     for one, other in zip(paired, torn, strict=True):
         assert one.second == pytest.approx(other.second)
@@ -94,10 +105,10 @@ def test_pairing_makes_the_difference_surer_than_the_figures() -> None:
 def test_a_model_does_not_differ_from_itself() -> None:
     """A model compared with itself differs by exactly 0, with an interval of width 0."""
     labels, first, _ = draw(80)
-    found, per_tag = compare_sides(side(first, labels), side(first, labels), tags=TAGS, min_positives=1)
+    found, (_, second) = compared(side(first, labels), side(first, labels), min_positives=1)
 
     assert all((one.interval.low, one.interval.high) == (0, 0) and not one.is_shown for one in found)
-    assert not per_tag.margin.any()
+    assert not second.margin.any()
 
 
 def test_single_tags_have_intervals_and_rare_ones_have_none() -> None:
@@ -105,11 +116,12 @@ def test_single_tags_have_intervals_and_rare_ones_have_none() -> None:
     labels, first, second = draw(200, seed=5)
     labels[:, 3] = 0
     labels[:4, 3] = 1
-    _, found = compare_sides(side(first, labels), side(second, labels), tags=TAGS, min_positives=5)
+    _, (one_model, other_model) = compared(side(first, labels), side(second, labels), min_positives=5)
 
-    assert np.isnan([found.first[3], found.second[3], found.margin[3]]).all()
+    assert np.isnan([model.average_precision[3] for model in (one_model, other_model)]).all()
+    assert np.isnan(other_model.margin[3])
     for tag in (0, 1, 2, 4):
-        assert found.first[tag] == pytest.approx(
+        assert one_model.average_precision[tag] == pytest.approx(
             reference.average_precision_score(labels[:, tag], first[:, tag])
         )
     rng = np.random.default_rng(6)
@@ -120,13 +132,13 @@ def test_single_tags_have_intervals_and_rare_ones_have_none() -> None:
             reference.average_precision_score(labels[rows, 0], scores[rows, 0]) for scores in (first, second)
         )
         gaps.append(other - one)
-    assert found.margin[0] == pytest.approx(1.96 * np.std(gaps), rel=0.25)
+    assert other_model.margin[0] == pytest.approx(1.96 * np.std(gaps), rel=0.25)
 
 
 def test_a_smaller_squared_error_is_better() -> None:
     """A smaller squared error is better; all other metrics are better if larger."""
     labels, first, second = draw(400, seed=7)
-    found, _ = compare_sides(side(first, labels), side(second, labels), tags=TAGS, min_positives=1)
+    found, _ = compared(side(first, labels), side(second, labels), min_positives=1)
     overall = {one.figure: one for one in found if one.group == "all"}
 
     assert overall["squared error"].second < overall["squared error"].first

@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score
 from alti2v.cli import main
 from alti2v.dataset.manifest import read_manifest
 from alti2v.errors import DataError, UsageError
-from alti2v.model.compare import CompareConfig, compare
+from alti2v.model.comparison.compare import CompareConfig, compare
 from alti2v.model.data.pipeline import evaluation_batches
 from alti2v.model.evaluate import EvalConfig, evaluate
 from alti2v.model.saved_model import load_model, save_model
@@ -50,12 +50,12 @@ def test_both_are_scored_on_the_same_pictures_with_the_common_tags(tmp_path: Pat
     common = ("white", "red", "blue")  # in another order and with another neighbour in the second model
     first = run(tmp_path / "first", data, names=("black", *common))
     second = run(tmp_path / "second", data, names=(*reversed(common), "yellow"), seed=2)
-    found = compare(CompareConfig(first=first, second=second, min_positives=3), out=tmp_path / "out")
+    found = compare(CompareConfig(models=(first, second), min_positives=3), out=tmp_path / "out")
 
     assert [tag.name for tag in found.tags] == list(common)
     assert found.images == 40
     assert len(found.notes) == 2  # one tag of each run was not judged
-    for path, values in ((first, found.tag_differences.first), (second, found.tag_differences.second)):
+    for path, values in ((first, found.average_precision(0)), (second, found.average_precision(1))):
         alone = evaluate(EvalConfig(run=path, min_positives=3))
         ours = {tag.name: value for tag, value in zip(found.tags, values, strict=True)}
         theirs = {
@@ -78,14 +78,14 @@ def test_datasets_of_other_sizes_and_orders_are_matched_by_post(tmp_path: Path) 
         size=48,
     )
     first, second = run(tmp_path / "a", small), run(tmp_path / "b", large, size=48)
-    found = compare(CompareConfig(first=first, second=second, min_positives=1), out=tmp_path / "out")
+    found = compare(CompareConfig(models=(first, second), min_positives=1), out=tmp_path / "out")
 
     assert found.images == 36
     assert any("4 pictures of the test split are in one dataset only" in note for note in found.notes)
     (batch,) = evaluation_batches(large, split="test", batch_size=36)
     said = load_model(second).network.predict_on_batch(batch.images)["probabilities"]
     expected = average_precision_score(batch.labels, np.asarray(said), average=None)
-    np.testing.assert_allclose(found.tag_differences.second, expected, atol=0.02)  # binned there, not here
+    np.testing.assert_allclose(found.average_precision(1), expected, atol=0.02)  # binned there, not here
 
 
 def test_pictures_that_one_of_them_was_trained_on_are_left_out(tmp_path: Path) -> None:
@@ -93,9 +93,7 @@ def test_pictures_that_one_of_them_was_trained_on_are_left_out(tmp_path: Path) -
     ours = dataset(tmp_path / "ours")
     theirs = dataset(tmp_path / "theirs", train=range(24, 34), test=range(34, 64))
     first, second = run(tmp_path / "a", ours), run(tmp_path / "b", theirs, seed=2)
-    found = compare(
-        CompareConfig(first=first, second=second, dataset=ours, min_positives=1), out=tmp_path / "out"
-    )
+    found = compare(CompareConfig(models=(first, second), dataset=ours, min_positives=1), out=tmp_path / "out")
 
     assert found.images == 30
     assert any(
@@ -105,7 +103,7 @@ def test_pictures_that_one_of_them_was_trained_on_are_left_out(tmp_path: Path) -
     everything = dataset(tmp_path / "everything", train=range(24, 64), test=range(64, 66))
     third = run(tmp_path / "c", everything)
     with pytest.raises(DataError, match="no picture is left"):
-        compare(CompareConfig(first=first, second=third, dataset=ours), out=tmp_path / "out")
+        compare(CompareConfig(models=(first, third), dataset=ours), out=tmp_path / "out")
 
 
 def test_a_run_whose_dataset_is_gone_is_compared_with_a_note(tmp_path: Path) -> None:
@@ -114,7 +112,7 @@ def test_a_run_whose_dataset_is_gone_is_compared_with_a_note(tmp_path: Path) -> 
     gone = dataset(tmp_path / "gone")
     first, second = run(tmp_path / "a", data), run(tmp_path / "b", gone, seed=2)
     gone.rename(tmp_path / "elsewhere")
-    found = compare(CompareConfig(first=first, second=second, dataset=data), out=tmp_path / "out")
+    found = compare(CompareConfig(models=(first, second), dataset=data), out=tmp_path / "out")
 
     assert any("no longer at" in note for note in found.notes)
 
@@ -141,10 +139,10 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
     data = dataset(tmp_path / "data")
     first = run(tmp_path / "a", data, names=("red", "blue"))
     with pytest.raises(UsageError, match="the models have no tag in common"):
-        write_comparison(CompareConfig(first=first, second=run(tmp_path / "b", data, names=("white", "black"))))
+        write_comparison(CompareConfig(models=(first, run(tmp_path / "b", data, names=("white", "black")))))
     with pytest.raises(UsageError, match="has pictures of 32 px, the model takes 48 px"):
-        write_comparison(CompareConfig(first=first, second=run(tmp_path / "c", data, size=48)))
+        write_comparison(CompareConfig(models=(first, run(tmp_path / "c", data, size=48))))
     with pytest.raises(UsageError, match="'tset' is unknown"):
-        CompareConfig(first=first, second=first, split="tset")
+        CompareConfig(models=(first,), split="tset")
     with pytest.raises(UsageError, match="does not exist"):
-        write_comparison(CompareConfig(first=first, second=tmp_path / "nobody"))
+        write_comparison(CompareConfig(models=(first, tmp_path / "nobody")))

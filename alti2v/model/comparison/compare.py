@@ -1,0 +1,292 @@
+"""Comparison of taggers on the same pictures and tags, with intervals of the differences from the first one.
+
+Pictures that a run was trained or tuned on are left out, whatever dataset they come from: a model that has seen
+the answers cannot be compared. What taggers of others were trained on is not known, and said so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from alti2v.dataset.manifest import read_manifest, read_vocabulary
+from alti2v.errors import DataError, UsageError
+from alti2v.model.arrays import Int64Array
+from alti2v.model.comparison.contestant import Contestant, open_contestants
+from alti2v.model.comparison.disputes import most_disputed
+from alti2v.model.comparison.fair_pictures import fair_pictures
+from alti2v.model.comparison.feeding import FedBatch, fed_batches, feeding, ids_of, previews
+from alti2v.model.comparison.figures import TunedThreshold, compared_model, tuned, untuned
+from alti2v.model.comparison.notes import label_notes, picture_notes, tag_notes
+from alti2v.model.comparison.originals import Originals, open_originals
+from alti2v.model.comparison.outcomes import Counted, Judged, count
+from alti2v.model.comparison.result import Comparison, DisputedPicture
+from alti2v.model.comparison.shared_tags import SharedTags, shared_tags
+from alti2v.model.evaluation.paired_bootstrap import ModelOutcomes, compare_models
+from alti2v.model.evaluation.scoring import groups_of
+from alti2v.model.network.precision import CHOICES as PRECISION_CHOICES
+from alti2v.option_bounds import require_between, require_choice
+from alti2v.records import Progress, ProgressHook, Tag, composed, ignore_progress
+from alti2v.storage.layout import SPLITS
+from alti2v.storage.publish import make_directory, storage_errors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareConfig:
+    """Options of a comparison.
+
+    Attributes:
+        models: Directories of finished runs, folders of exports and of taggers of others, and names on the hub
+            ("hf:owner/name"); the others are compared with the first.
+        dataset: Directory of a dataset for all; None for each run's own, with pictures matched by post.
+        split: Split to evaluate on, one of `SPLITS`.
+        store: Store that the dataset was built from, for models that take larger pictures than the dataset has,
+            and for other names of tags; None for the dataset's pictures.
+        out: Directory of the report; None for FIRST/eval/against-OTHERS if the first model is a run, and for
+            the folder "comparison" if not.
+        batch_size: Pictures at a time, at least 1.
+        min_positives: Positive pictures that a tag needs to count in the mean average precision, at least 1.
+        precision: Number format that the layers of runs compute in, or "auto"
+            (`network.precision.choose_precision`).
+        gallery: Number of pictures to show on which the models differ, at least 1.
+    """
+
+    models: tuple[Path | str, ...]
+    dataset: Path | None = None
+    split: str = "test"
+    store: Path | None = None
+    out: Path | None = None
+    batch_size: int = 32
+    min_positives: int = 10
+    precision: str = "auto"
+    gallery: int = 9
+
+    def __post_init__(self) -> None:
+        require_choice("--split", self.split, SPLITS)
+        require_between("number of models", len(self.models), 1)
+        require_between("--batch-size", self.batch_size, 1)
+        require_between("--min-positives", self.min_positives, 1)
+        require_between("--gallery", self.gallery, 1)
+        require_choice("--precision", self.precision, PRECISION_CHOICES)
+
+
+def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore_progress) -> Comparison:
+    """Compare models.
+
+    Args:
+        config: Options of the comparison.
+        out: Directory for temporary files of 2 bytes per picture, tag and model.
+        progress: Called after each batch of each split.
+
+    Raises:
+        UsageError: A model is not finished or given twice, a dataset or store is missing or does not fit, or
+            there is no common tag.
+        DamagedError: A model, a dataset or the store is damaged.
+        DataError: No picture is left, no picture carries a common tag, or a model answers NaN.
+        RemoteError: The hub does not answer.
+        StorageError: `out` cannot be written.
+    """
+    begun_s = time.monotonic()
+    contestants = open_contestants(config.models, config.dataset, precision=config.precision)
+    _require_pictures(contestants, config)
+    kept, notes = fair_pictures(contestants, config.split)
+    originals = _originals(contestants, config.store)
+    common, labels_of = _match(contestants, {} if originals is None else originals.aliases)
+    groups = tuple(groups_of(common.tags))
+    make_directory(out)
+    with storage_errors(out), contextlib.ExitStack() as stack:
+        judged = [
+            Judged(
+                contestant=one,
+                outputs=outputs,
+                labels=labels_of[one.dataset],
+                codes=stack.enter_context(tempfile.TemporaryFile(dir=out)),
+            )
+            for one, outputs in zip(contestants, common.outputs, strict=True)
+        ]
+        thresholds = _tune(judged, common.tags, originals, config, progress)
+        counted = _count(judged, originals, kept, config, progress)
+        if not counted[0].histograms.positives.any():
+            raise DataError("no picture carries a tag that all models know: give another --split")
+        paired = compare_models(
+            [
+                ModelOutcomes(histograms=one.histograms, codes=one.codes, threshold=threshold.value)
+                for one, threshold in zip(counted, thresholds, strict=True)
+            ],
+            groups=groups,
+            min_positives=config.min_positives,
+        )
+        disputed = most_disputed(
+            [one.codes for one in counted], [one.value for one in thresholds], kept, most=config.gallery
+        )
+        if len(labels_of) > 1:
+            notes += label_notes([one.codes for one in counted])
+    models = tuple(
+        compared_model(
+            number,
+            contestants[number],
+            common,
+            counted[number],
+            thresholds[number],
+            paired[number],
+            groups,
+            min_positives=config.min_positives,
+            has_store=config.store is not None,
+        )
+        for number in range(len(contestants))
+    )
+    return Comparison(
+        models=models,
+        dataset=contestants[0].dataset,
+        dataset_tags=len(read_vocabulary(contestants[0].dataset)),
+        split=config.split,
+        images=len(kept),
+        tags=common.tags,
+        positives=counted[0].histograms.positives.sum(axis=1, dtype=np.int64),
+        min_positives=config.min_positives,
+        disputed=_with_pictures(disputed, contestants[0].dataset, config.split),
+        notes=(*notes, *picture_notes(contestants, originals), *tag_notes(models, len(common.tags))),
+        seconds=round(time.monotonic() - begun_s, 3),
+    )
+
+
+def _require_pictures(contestants: Sequence[Contestant], config: CompareConfig) -> None:
+    """Check that every model can be fed from its dataset or the store.
+
+    Raises:
+        UsageError: A run takes pictures of another size than its dataset has, and there is no store.
+        DataError: A split is empty.
+    """
+    for one in contestants:
+        manifest = read_manifest(one.dataset)
+        size = one.tagger.preprocessing.size
+        if one.trained_on is not None and manifest.image.size != size and config.store is None:
+            raise UsageError(
+                f"{one.dataset} has pictures of {manifest.image.size} px, the model takes {size} px: "
+                f"build it with --size {size}, or give the --store that it was built from"
+            )
+        if not manifest.samples(config.split):
+            raise DataError(
+                f"{one.dataset} has no {config.split} samples: give another --split or build it with a "
+                f"{config.split} split"
+            )
+
+
+def _originals(contestants: Sequence[Contestant], store: Path | None) -> Originals | None:
+    if store is None:
+        return None
+    wanted = [ids_of(dataset, SPLITS) for dataset in {one.dataset for one in contestants}]
+    return open_originals(store, np.unique(np.concatenate(wanted)))
+
+
+# Common tags ------------------------------------------------------------------------------------
+
+
+def _match(
+    contestants: Sequence[Contestant], aliases: Mapping[str, str]
+) -> tuple[SharedTags, Mapping[Path, Int64Array]]:
+    """Match the tags of the first dataset with the models', and with the labels of each dataset."""
+    first = contestants[0].dataset
+    found = shared_tags(read_vocabulary(first), [one.tagger.vocabulary for one in contestants], aliases)
+    for one, known in zip(contestants, found.known, strict=True):
+        if not known:
+            raise UsageError(
+                f"{first} and {one.model} have no tag in common: leave it out, or give another --dataset"
+            )
+    if not found.tags:
+        raise UsageError(f"{first} and the models have no tag in common: compare fewer models")
+    labels = {first: found.labels}
+    for dataset in {one.dataset for one in contestants} - {first}:
+        labels[dataset] = _labels_of(found.tags, dataset)
+    return found, labels
+
+
+def _labels_of(tags: Sequence[Tag], dataset: Path) -> Int64Array:
+    """Find tags among the labels of another dataset."""
+    label_of = {composed(tag.name): label for label, tag in enumerate(read_vocabulary(dataset))}
+    lost = [tag.name for tag in tags if composed(tag.name) not in label_of]
+    if lost:
+        raise UsageError(
+            f"{dataset} lacks {len(lost):,} tags that the models know ({lost[0]!r} ...): "
+            "give one --dataset for all"
+        )
+    return np.array([label_of[composed(tag.name)] for tag in tags], np.int64)
+
+
+# Predictions --------------------------------------------------------------------------------------
+
+
+def _tune(
+    judged: Sequence[Judged],
+    tags: Sequence[Tag],
+    originals: Originals | None,
+    config: CompareConfig,
+    progress: ProgressHook,
+) -> list[TunedThreshold]:
+    """Tune the thresholds of all models by the same rule, each on the validation split of its dataset."""
+    found: dict[int, TunedThreshold] = {}
+    for dataset, members in _by_dataset(judged):
+        if not read_manifest(dataset).samples("validation"):
+            found |= {number: untuned(judged[number].contestant) for number in members}
+            continue
+        some = [replace(judged[number], codes=None) for number in members]
+        batches = _batches(some, originals, "validation", None, config, progress)
+        counted = count(some, batches, np.array([], np.int64))
+        found |= {number: tuned(one.histograms, tags) for number, one in zip(members, counted, strict=True)}
+    return [found[number] for number in range(len(judged))]
+
+
+def _count(
+    judged: Sequence[Judged],
+    originals: Originals | None,
+    kept: Int64Array,
+    config: CompareConfig,
+    progress: ProgressHook,
+) -> list[Counted]:
+    found: dict[int, Counted] = {}
+    for _, members in _by_dataset(judged):
+        some = [judged[number] for number in members]
+        batches = _batches(some, originals, config.split, kept, config, progress)
+        found |= dict(zip(members, count(some, batches, kept), strict=True))
+    return [found[number] for number in range(len(judged))]
+
+
+def _by_dataset(judged: Sequence[Judged]) -> Iterator[tuple[Path, list[int]]]:
+    """Yield each dataset, and the numbers of the models that are evaluated on it."""
+    for dataset in dict.fromkeys(one.contestant.dataset for one in judged):
+        yield dataset, [number for number, one in enumerate(judged) if one.contestant.dataset == dataset]
+
+
+def _batches(
+    judged: Sequence[Judged],
+    originals: Originals | None,
+    split: str,
+    kept: Int64Array | None,
+    config: CompareConfig,
+    progress: ProgressHook,
+) -> Iterator[FedBatch]:
+    """Yield the pictures for models of one dataset, and tell how many are done."""
+    dataset = judged[0].contestant.dataset
+    total = read_manifest(dataset).samples(split) if kept is None else len(kept)
+    fed = feeding(dataset, [one.contestant.tagger.preprocessing for one in judged], originals)
+    stage, done = f"evaluating {split}", 0
+    progress(Progress(stage=stage, done=0, total=total, unit="pictures"))
+    for batch in fed_batches(
+        fed, split=split, kept=kept, tags=len(read_vocabulary(dataset)), batch_size=config.batch_size
+    ):
+        yield batch
+        done += len(batch.ids)
+        progress(Progress(stage=stage, done=done, total=total, unit="pictures"))
+
+
+def _with_pictures(
+    disputed: Sequence[DisputedPicture], dataset: Path, split: str
+) -> tuple[DisputedPicture, ...]:
+    jpegs = previews(dataset, split, [one.id for one in disputed]) if disputed else {}
+    return tuple(replace(one, jpeg=jpegs.get(one.id, b"")) for one in disputed)

@@ -1,0 +1,95 @@
+"""Models that are compared: opened, named, and with the dataset that each is evaluated on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from alti2v.errors import UsageError
+from alti2v.model.saved_model import TrainedOn, read_trained_on
+from alti2v.model.taggers.folder import recognised
+from alti2v.model.taggers.hub import is_hub_name, local_model
+from alti2v.model.tagging.tagger import Tagger, load_tagger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contestant:
+    """A model to compare.
+
+    Attributes:
+        model: The model, as given.
+        name: Name for display, which no other model of the comparison has.
+        tagger: The model, loaded.
+        trained_on: Dataset that a run was trained on; None for models that do not say.
+        dataset: Directory of the dataset that it is evaluated on.
+    """
+
+    model: str
+    name: str
+    tagger: Tagger
+    trained_on: TrainedOn | None
+    dataset: Path
+
+
+def is_run(model: Path | str) -> bool:
+    """Return whether a model is a run of this program, finished or not, instead of an ONNX model."""
+    return not is_hub_name(model) and recognised(Path(model)) is None
+
+
+def open_contestants(
+    models: Sequence[Path | str], dataset: Path | None, *, precision: str
+) -> tuple[Contestant, ...]:
+    """Load the models.
+
+    Args:
+        models: Paths and names of models.
+        dataset: Directory of a dataset for all; None for each run's own, and for the others the first run's.
+        precision: Number format that the layers of runs compute in, or "auto".
+
+    Raises:
+        UsageError: A model does not exist, is given twice, or there is no dataset for it.
+        DamagedError: A model is damaged.
+        RemoteError: The hub does not answer.
+    """
+    paths = [local_model(model) for model in models]
+    _refuse_repeated([path.resolve() for path in paths], models)
+    trained = [read_trained_on(path) if is_run(path) else None for path in paths]
+    datasets = [_dataset_of(model, found, dataset) for model, found in zip(models, trained, strict=True)]
+    first = next((one for one in datasets if one is not None), None)
+    if first is None:
+        raise UsageError(f"{models[0]} does not say which dataset it was trained on: give --dataset")
+    found = [
+        Contestant(
+            model=str(model),
+            name=_short_name(model),
+            tagger=load_tagger(path, precision=precision),
+            trained_on=origin,
+            dataset=of_model or first,
+        )
+        for model, path, origin, of_model in zip(models, paths, trained, datasets, strict=True)
+    ]
+    counts = Counter(one.name for one in found)
+    return tuple(one if counts[one.name] == 1 else replace(one, name=one.model) for one in found)
+
+
+def _refuse_repeated(paths: Sequence[Path], models: Sequence[Path | str]) -> None:
+    for number, path in enumerate(paths):
+        if path in paths[:number]:
+            raise UsageError(f"{models[number]} is given twice: give each model once")
+
+
+def _dataset_of(model: Path | str, origin: TrainedOn | None, dataset: Path | None) -> Path | None:
+    if dataset is not None or origin is None:
+        return dataset
+    if not origin.dataset.is_dir():
+        raise UsageError(f"{origin.dataset}, which {model} was trained on, does not exist: give --dataset")
+    return origin.dataset
+
+
+def _short_name(model: Path | str) -> str:
+    """Return the last part of a path, or of a name on the hub without its revision."""
+    if is_hub_name(model):
+        return str(model).partition("@")[0].rstrip("/").rpartition("/")[2]
+    return Path(model).resolve().name

@@ -1,0 +1,68 @@
+"""Pictures that models are compared on: in the split of all datasets, and unknown to every run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from alti2v.dataset.manifest import read_manifest
+from alti2v.errors import DataError
+from alti2v.model.arrays import Int64Array
+from alti2v.model.comparison.contestant import Contestant
+from alti2v.model.comparison.feeding import ids_of
+
+
+def fair_pictures(contestants: Sequence[Contestant], split: str) -> tuple[Int64Array, list[str]]:
+    """Return the posts in the split of all datasets that no run was trained on, ascending; and notes."""
+    datasets = list(dict.fromkeys(one.dataset for one in contestants))
+    found = [ids_of(dataset, (split,)) for dataset in datasets]
+    shared = found[0]
+    for ids in found[1:]:
+        shared = np.intersect1d(shared, ids)
+    notes = []
+    if len(shared) < (most := max(map(len, found))):
+        notes.append(
+            f"{most - len(shared):,} pictures of the {split} split are in one dataset only and were left out."
+        )
+    seen, seen_notes = _seen(contestants)
+    notes += seen_notes
+    fair = np.setdiff1d(shared, seen) if split == "test" else shared
+    if len(fair) < len(shared):
+        notes.append(
+            f"{len(shared) - len(fair):,} pictures were left out because one of the runs was trained on them."
+        )
+    if split != "test" and any(one.trained_on is not None for one in contestants):
+        notes.append(f"These are {split} pictures: the runs were trained or tuned on them.")
+    elif split == "validation":
+        notes.append("The thresholds were tuned on these same pictures: F1 is slightly too high.")
+    if not len(fair):
+        raise DataError("no picture is left to compare the models on: give another --dataset")
+    return fair, notes
+
+
+def _seen(contestants: Sequence[Contestant]) -> tuple[Int64Array, list[str]]:
+    """Return the posts that runs were trained or tuned on; and notes on what is not known."""
+    seen, notes = [np.array([], np.int64)], []
+    for one in contestants:
+        origin = one.trained_on
+        if origin is None:
+            continue
+        if not origin.dataset.is_dir() or read_manifest(origin.dataset).plan_hash != origin.plan_hash:
+            notes.append(
+                f"The dataset that {one.model} was trained on is no longer at {origin.dataset}: "
+                "pictures that it has seen cannot be left out."
+            )
+        else:
+            seen.append(ids_of(origin.dataset, ("train", "validation")))
+    if silent := [one.name for one in contestants if one.trained_on is None]:
+        notes.append(
+            f"What {listed(silent)} {'was' if len(silent) == 1 else 'were'} trained on is not known: "
+            "some of these pictures may be among it."
+        )
+    return np.unique(np.concatenate(seen)), notes
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names for a sentence."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,63 @@
+"""Notes for readers of a comparison: what was left out, and what limits its figures. Pure but for manifests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from alti2v.dataset.manifest import read_manifest
+from alti2v.model.comparison.contestant import Contestant
+from alti2v.model.comparison.fair_pictures import listed
+from alti2v.model.comparison.feeding import is_smaller
+from alti2v.model.comparison.originals import Originals
+from alti2v.model.comparison.result import ComparedModel
+from alti2v.model.evaluation.bootstrap import Codes
+from alti2v.model.evaluation.histograms import BINS
+
+
+def label_notes(codes: Sequence[Codes]) -> list[str]:
+    """Say how many labels differ between the datasets of the models."""
+    differing = sum(
+        int(((codes[0][row] >= BINS) != (other[row] >= BINS)).sum())
+        for other in codes[1:]
+        for row in range(len(other))
+    )
+    if not differing:
+        return []
+    return [f"{differing:,} labels differ between the datasets: each run was compared with its own."]
+
+
+def picture_notes(contestants: Sequence[Contestant], originals: Originals | None) -> list[str]:
+    """Say where pictures were smaller than the models take them, or not to be had."""
+    notes = []
+    if originals is None:
+        for dataset in dict.fromkeys(one.dataset for one in contestants):
+            manifest = read_manifest(dataset)
+            small = [
+                one.name
+                for one in contestants
+                if one.dataset == dataset and is_smaller(manifest, one.tagger.preprocessing)
+            ]
+            if small:
+                takes = "takes" if len(small) == 1 else "take"
+                notes.append(
+                    f"{listed(small)} {takes} larger pictures than the {manifest.image.size} px of {dataset}, "
+                    "and may do better with the originals: give --store."
+                )
+    else:
+        for reason, number in sorted(Counter(originals.missing).items()):
+            notes.append(f"{number:,} pictures are {reason}: the dataset's own were taken.")
+    for dataset in dict.fromkeys(one.dataset for one in contestants):
+        fit = read_manifest(dataset).image.fit
+        if fit in ("crop", "squash") and originals is None:
+            notes.append(f"The pictures of {dataset} were fitted by {fit}, and the models see no others.")
+    return notes
+
+
+def tag_notes(models: Sequence[ComparedModel], common: int) -> list[str]:
+    """Say how many tags of each model were not compared."""
+    return [
+        f"{lost:,} tags of {one.model} are not in common and were not compared."
+        for one in models
+        if (lost := one.tags - common)
+    ]

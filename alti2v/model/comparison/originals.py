@@ -1,0 +1,105 @@
+"""Original pictures of a dataset's posts in the store that it was built from, matched by post and MD5."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from alti2v.dataset.plan.tag_aliases import resolved
+from alti2v.errors import DamagedError
+from alti2v.model.arrays import Int64Array
+from alti2v.records import Span
+from alti2v.storage.layout import TAG_ALIASES
+from alti2v.storage.store import open_store, read_pictures, read_posts, read_relations
+
+_PLACES = ("id", "tar", "offset", "size")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Originals:
+    """Places of pictures in a store.
+
+    Attributes:
+        store: Folder of the store.
+        ids: (N,) post numbers, ascending.
+        tars, offsets, sizes: (N,) place of each picture.
+        md5s: (N,) MD5 of each picture, as the store recorded it.
+        aliases: Other names of tags, if the store has any.
+        missing: Reason for each picture that could not be used; grows while pictures are read.
+    """
+
+    store: Path
+    ids: Int64Array
+    tars: Int64Array
+    offsets: Int64Array
+    sizes: Int64Array
+    md5s: npt.NDArray[np.str_]
+    aliases: Mapping[str, str]
+    missing: list[str] = field(default_factory=list)
+
+    def read(self, post_id: int, md5: str) -> memoryview | None:
+        """Read the picture that a sample was made from; None, and the reason is noted, if it is not there.
+
+        Args:
+            post_id: Post number.
+            md5: MD5 of the bytes that the dataset's picture was made from.
+        """
+        row = int(np.searchsorted(self.ids, post_id))
+        if row == len(self.ids) or self.ids[row] != post_id:
+            self.missing.append("not in the store")
+            return None
+        if self.md5s[row] != md5:
+            self.missing.append("another picture in the store")
+            return None
+        span = Span(offset=int(self.offsets[row]), size=int(self.sizes[row]))
+        try:
+            _, content = next(read_pictures(self.store, int(self.tars[row]), [(post_id, span)]))
+        except DamagedError:
+            self.missing.append("damaged in the store")
+            return None
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+            self.missing.append("damaged in the store")
+            return None
+        return content
+
+
+def open_originals(store: Path, wanted: Int64Array) -> Originals:
+    """Find the pictures of some posts in a store.
+
+    Args:
+        store: Folder of the store.
+        wanted: Post numbers, ascending.
+
+    Raises:
+        UsageError: It is no store.
+        DamagedError: A table of it cannot be read.
+        DataError: Its tables do not exist yet.
+    """
+    columns: list[list[Int64Array]] = [[] for _ in _PLACES]
+    md5s: list[npt.NDArray[np.str_]] = []
+    with open_store(store) as opened:
+        aliases = resolved(read_relations(opened, TAG_ALIASES))
+        for part in read_posts(opened, (*_PLACES, "stored_md5")):
+            ids = part["id"].to_numpy()
+            places = np.searchsorted(wanted, ids)
+            is_wanted = (places < len(wanted)) & (wanted[np.minimum(places, len(wanted) - 1)] == ids)
+            chosen = part.filter(is_wanted & part["tar"].is_valid().to_numpy())
+            for column, name in zip(columns, _PLACES, strict=True):
+                column.append(chosen[name].to_numpy())
+            md5s.append(np.array(chosen["stored_md5"].fill_null("").to_pylist(), "U32"))
+    ids, tars, offsets, sizes = (np.concatenate(column).astype(np.int64) for column in columns)
+    order = np.argsort(ids, kind="stable")
+    return Originals(
+        store=store,
+        ids=ids[order],
+        tars=tars[order],
+        offsets=offsets[order],
+        sizes=sizes[order],
+        md5s=np.concatenate(md5s)[order],
+        aliases=aliases,
+    )
