@@ -212,9 +212,7 @@ def _head_start(
     return pictures, pictures / measurements.step_rate(parts.trunk.predict_on_batch, images) + passes
 
 
-def _measured_input(
-    job: Job, measurements: Measurements
-) -> tuple[tuple[Uint8Array, Any, Float32Array], float]:
+def _measured_input(job: Job, measurements: Measurements) -> tuple[tuple[Uint8Array, Any, Float32Array], float]:
     """Return the first batch of the training split, and how many samples per second can be read."""
     failure = ReadFailure()
     batches = training_batches(
