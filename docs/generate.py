@@ -85,7 +85,7 @@ directories with a version that it does not know.
 - A shard exists only if the manifest lists it. Every file is published whole: written under a temporary name
   (`.tmp-...`), fsynced, renamed.
 - Parquet files have `alti2v.table` and `alti2v.format_version` in their metadata; `survey.parquet` also has
-  `alti2v.looks`, the recipe of its hashes. The next build makes hashes of another recipe again.
+  `alti2v.looks`, the recipe of its hashes. If that recipe changes, the next build computes the hashes again.
 - For each shard, the manifest holds the SHA-256 of the tar file (`sha256`) and one over the values of its
   table (`rows_sha256`, `alti2v.storage.table.content_sha256`), which does not depend on how Parquet packs them.
 - A dataset that grows gets a new version, numbered from 1 (`edition` in the manifest). Shards that a later

@@ -38,7 +38,7 @@ class Stop:
         """Raise if the crawl is stopping.
 
         Raises:
-            StoppedError: the crawl is stopping.
+            StoppedError: The crawl is stopping.
         """
         if self.is_requested:
             raise StoppedError
@@ -47,7 +47,7 @@ class Stop:
         """Wait, but not beyond a stop.
 
         Raises:
-            StoppedError: the crawl is stopping.
+            StoppedError: The crawl is stopping.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

@@ -205,7 +205,7 @@ def check_plan(config: CrawlConfig) -> bool:
         True if the store was only listed before.
 
     Raises:
-        UsageError: they differ.
+        UsageError: They differ.
     """
     plan = read_description(config.store, DirectoryKind.STORE)
     dialect = config.dialect or known_dialect(base_url(config.board)) or plan.get("dialect", "")

@@ -64,13 +64,13 @@ def crawl_board(config: CrawlConfig, *, progress: ProgressHook = ignore_progress
     the same and raise TerminatedError and HungUpError, which are such.
 
     Raises:
-        UsageError: the folder is not a store, or belongs to another board or search, or is in use; or the
+        UsageError: The folder is not a store, or belongs to another board or search, or is in use; or the
             board refuses the search, or speaks another dialect, or wants an API key.
-        RemoteError: the board cannot be reached, and nothing was stored before.
-        DataError: no post matches.
-        StorageError: the disk or the store's URL refuses a write; what was stored stays, and the same command
+        RemoteError: The board cannot be reached, and nothing was stored before.
+        DataError: No post matches.
+        StorageError: The disk or the store's URL refuses a write; what was stored stays, and the same command
             continues.
-        DamagedError: the store is damaged; `verify --repair` repairs it, unless its description is lost.
+        DamagedError: The store is damaged; `verify --repair` repairs it, unless its description is lost.
     """
     net = net_config(config)
     is_old = claim_directory(config.store, DirectoryKind.STORE)

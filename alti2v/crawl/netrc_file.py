@@ -27,7 +27,7 @@ def read_api_key(path: Path, *, base: str, machines: Sequence[str]) -> ApiKey:
             not used, because its password belongs to something else.
 
     Raises:
-        UsageError: the file cannot be used, or has no key for the board, or the board's address is not
+        UsageError: The file cannot be used, or has no key for the board, or the board's address is not
             encrypted.
     """
     origin = origin_of(base)

@@ -52,8 +52,8 @@ def store_status(store: Path) -> StoreStatus:
     """Read the status of a crawl, also while it runs.
 
     Raises:
-        UsageError: the folder is not a store.
-        DamagedError: its ledger cannot be read.
+        UsageError: The folder is not a store.
+        DamagedError: Its ledger cannot be read.
     """
     plan = read_description(store, DirectoryKind.STORE)
     process = holder(store, CRAWL_LOCK_FILE)

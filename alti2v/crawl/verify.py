@@ -72,9 +72,9 @@ def verify_store(
         progress: Hook.
 
     Raises:
-        UsageError: the folder is not a store, or has another URL, or a crawl is writing into it.
-        DamagedError: the ledger of a store behind a URL is lost.
-        StorageError: the URL cannot be read.
+        UsageError: The folder is not a store, or has another URL, or a crawl is writing into it.
+        DamagedError: The ledger of a store behind a URL is lost.
+        StorageError: The URL cannot be read.
     """
     _check_url(store, url)
     upload = None if url is None else StoreUpload(store, open_remote(url))

@@ -64,9 +64,9 @@ def count_windows(config: WindowConfig, *, progress: ProgressHook = ignore_progr
     """Ask the board for its count below the border of each window: one request each, at the API's pace.
 
     Raises:
-        UsageError: the folder is not a store of a board, or the board wants an API key.
-        RemoteError: the board does not count by id.
-        DamagedError: the ledger cannot be read.
+        UsageError: The folder is not a store of a board, or the board wants an API key.
+        RemoteError: The board does not count by id.
+        DamagedError: The ledger cannot be read.
     """
     plan = read_description(config.store, DirectoryKind.STORE)
     if plan.get("board") == IMPORTED:

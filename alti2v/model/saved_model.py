@@ -36,7 +36,7 @@ class SavedModel:
     """A trained tagger, ready to use.
 
     Attributes:
-        network: keras.Model, (B, S, S, 3) uint8 or float32, RGB in [0, 255] ->
+        network: Network (keras.Model), (B, S, S, 3) uint8 or float32, RGB in [0, 255] ->
             {"probabilities": (B, T) float32, "features": (B, F) float32}.
         architecture: Architecture of `network`.
         tags: Output i is tags[i].

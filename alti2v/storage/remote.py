@@ -39,7 +39,7 @@ class Remote:
 
     Attributes:
         url: URL without a slash at the end.
-        filesystem: fsspec's file system.
+        filesystem: File system of fsspec.
         root: Path of the folder in that file system.
         pauses_s: Seconds to wait before each further try of a failed request.
         sleep: Function that waits.

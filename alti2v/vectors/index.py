@@ -47,7 +47,7 @@ class Index:
     """A loaded index.
 
     Attributes:
-        faiss_index: faiss.Index or faiss.IndexBinary.
+        faiss_index: Index of faiss, a faiss.Index or faiss.IndexBinary.
         origin: Origin of the vectors.
         folder: Folder of the index.
         rows: Number of pictures.

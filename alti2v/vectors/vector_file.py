@@ -111,7 +111,7 @@ def write_rows(path: Path, origin: Origin, rows: Rows) -> None:
     """Publish a file of vectors.
 
     Raises:
-        StorageError: the file system refuses.
+        StorageError: The file system refuses.
     """
     schema = origin.schema
     flat = np.ascontiguousarray(rows.vectors).reshape(-1)

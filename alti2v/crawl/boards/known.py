@@ -57,7 +57,7 @@ def base_url(board: str) -> str:
     """Return the base address of a board, given its name or any of its URLs, without a trailing slash.
 
     Raises:
-        UsageError: it is neither a name nor a URL.
+        UsageError: It is neither a name nor a URL.
     """
     if board in KNOWN_BOARDS:
         return KNOWN_BOARDS[board].base
@@ -80,7 +80,7 @@ def pasted_tags(board: str) -> str:
     """Return the search terms in the address of a board's page, as pasted from a browser; "" if it has none.
 
     Raises:
-        UsageError: the address names something that is not a search.
+        UsageError: The address names something that is not a search.
     """
     parts = None if board in KNOWN_BOARDS else _split(board)
     if parts is None:

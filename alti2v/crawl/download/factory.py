@@ -18,7 +18,7 @@ def net_config(config: CrawlConfig) -> NetConfig:
     """Return the settings of a crawl's requests; reads the API key, and the proxies of the environment.
 
     Raises:
-        UsageError: the file with the key or a proxy cannot be used.
+        UsageError: The file with the key or a proxy cannot be used.
     """
     base = base_url(config.board)
     proxies = proxies_of_environment() if config.proxies else Proxies()

@@ -15,7 +15,7 @@ class ApiClient(Protocol):
         """Send a request to one address of the API.
 
         Raises:
-            StoppedError: the crawl is stopping, and the request would have to wait.
+            StoppedError: The crawl is stopping, and the request would have to wait.
         """
         ...
 
@@ -23,6 +23,6 @@ class ApiClient(Protocol):
         """Return whether the robots.txt of the host allows an address; None if it cannot be read.
 
         Raises:
-            StoppedError: the crawl is stopping, and the request would have to wait.
+            StoppedError: The crawl is stopping, and the request would have to wait.
         """
         ...

@@ -72,7 +72,7 @@ def proxies_of_environment() -> Proxies:
     """Read the proxies that the environment names.
 
     Raises:
-        UsageError: a proxy is not an http:// or https:// address.
+        UsageError: A proxy is not an http:// or https:// address.
     """
     named = getproxies_environment()
     found = {

@@ -171,7 +171,7 @@ async def _read(
     """Read the body after the bytes that are there already; return all of it.
 
     Raises:
-        _TooLargeError: before or while reading.
+        _TooLargeError: Before or while reading.
     """
     announced, pieces = response.content_length, [begun.body] if begun is not None else []
     size = begun_at = sum(map(len, pieces))

@@ -153,7 +153,7 @@ def address_group(address: str) -> str:
     """Return what a machine's addresses have in common: an IPv4 address, or a /64 network (RFC 4291, 2.5.4).
 
     Raises:
-        ValueError: it is not an IP address.
+        ValueError: It is not an IP address.
     """
     normal = _normal(address)
     return str(ipaddress.ip_network((normal, 64), strict=False)) if ":" in normal else normal

@@ -51,10 +51,10 @@ def import_pictures(config: ImportConfig, *, progress: ProgressHook = ignore_pro
     """Import pictures and their tags into a store; a repeated import adds what is new.
 
     Raises:
-        UsageError: the folder is not a store, or one of a crawl, or in use; or a source is not recognised.
-        DataError: no picture could be imported.
-        StorageError: the disk refuses a write; what was stored stays, and the same command continues.
-        DamagedError: the store is damaged; `verify --repair` repairs it, unless its description is lost.
+        UsageError: The folder is not a store, or one of a crawl, or in use; or a source is not recognised.
+        DataError: No picture could be imported.
+        StorageError: The disk refuses a write; what was stored stays, and the same command continues.
+        DamagedError: The store is damaged; `verify --repair` repairs it, unless its description is lost.
     """
     if config.tag_categories is not None:
         check_tag_table(config.tag_categories)

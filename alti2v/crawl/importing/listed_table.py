@@ -41,7 +41,7 @@ async def list_table(api: Api, config: CrawlConfig, *, on_page: Callable[[PostCo
         on_page: Called with the counts of posts after each part.
 
     Raises:
-        DataError: no row is a post.
+        DataError: No row is a post.
     """
     assert config.list_from is not None
     version = await api.thread.run(_version, config.list_from)

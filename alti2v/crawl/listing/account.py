@@ -14,7 +14,7 @@ async def with_term_limit(board: Danbooru, requests: ApiRequests) -> Danbooru:
     """Return a board with the number of search terms that the account may use, if the board states it.
 
     Raises:
-        UsageError: the board refuses the API key.
+        UsageError: The board refuses the API key.
     """
     answer = await requests.send_once(
         board.account_url(), lambda body, status: board.read_term_limit(body, status=status)

@@ -18,8 +18,8 @@ async def detect(base: str, requests: ApiRequests) -> Dialect:
     """Find out a board's dialect by requesting one post in each.
 
     Raises:
-        RemoteError: the board does not answer, or refuses.
-        UsageError: it is not a board of either dialect, or its address is not public.
+        RemoteError: The board does not answer, or refuses.
+        UsageError: It is not a board of either dialect, or its address is not public.
     """
     answers: list[Refusal | Unreadable | FailedTry] = []
     policy = requests.policy

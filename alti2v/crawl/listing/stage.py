@@ -66,9 +66,9 @@ async def list_all_posts(
         Descriptions of what is missing.
 
     Raises:
-        UsageError: the board refuses the search, or speaks another dialect.
-        RemoteError: the board lists nothing although it has posts.
-        DataError: no post matches.
+        UsageError: The board refuses the search, or speaks another dialect.
+        RemoteError: The board lists nothing although it has posts.
+        DataError: No post matches.
     """
     left = api.board.terms(config.search, config.conditions).left
     if left:

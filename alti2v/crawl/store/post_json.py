@@ -105,7 +105,7 @@ def read_post(document: Mapping[str, Any]) -> Post:
     """Invert `post_document`.
 
     Raises:
-        KeyError, TypeError, AttributeError: the document is something else.
+        KeyError, TypeError, AttributeError: The document is something else.
     """
     facts = {name: document[name] for name in _POST_FIELDS}
     for group, tags in document["tags"].items():
@@ -128,7 +128,7 @@ def read_member_document(content: bytes) -> tuple[Post, Stored]:
     """Invert `member_document`.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError: the content is something else.
+        ValueError, KeyError, TypeError, AttributeError: The content is something else.
     """
     document = json.loads(content)
     return read_post(document["post"]), Stored(**document["stored"])

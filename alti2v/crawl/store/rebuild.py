@@ -116,7 +116,7 @@ def remove_unused_ledger(store: Path) -> None:
     """Remove the empty ledger of a first run that never recorded a post.
 
     Raises:
-        DamagedError: the store holds pictures, so the ledger is not empty.
+        DamagedError: The store holds pictures, so the ledger is not empty.
     """
     if tar_numbers(store):
         raise DamagedError(

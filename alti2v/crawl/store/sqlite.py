@@ -29,8 +29,8 @@ class Database:
         readonly: Open only for reading, which is possible while another process writes; nothing is written.
 
     Raises:
-        DamagedError: the file is not a database of this version, or cannot be read.
-        StorageError: the file system refuses.
+        DamagedError: The file is not a database of this version, or cannot be read.
+        StorageError: The file system refuses.
     """
 
     def __init__(self, path: Path, *, schema: str, version: int, readonly: bool = False) -> None:

@@ -47,7 +47,7 @@ class StoreUpload:
         """Upload a sealed tar file. Does not use the ledger, so that it can run in a thread of its own.
 
         Raises:
-            StorageError: the upload failed.
+            StorageError: The upload failed.
         """
         name = images_tar(tar.number)
         upload(self.remote, self.store / name, name)
@@ -77,7 +77,7 @@ class StoreUpload:
             on_file: Called with the name of each file before its upload.
 
         Raises:
-            StorageError: an upload failed.
+            StorageError: An upload failed.
         """
         tables = sorted([*self.store.glob("*.parquet"), *post_tables(self.store)])
         documents = sorted(file for file in self.store.glob("*.json") if file.name != STORE_FILE)
@@ -103,7 +103,7 @@ class StoreUpload:
         """Return an uploaded tar file, in the store if it is still there; else download it into a folder.
 
         Raises:
-            StorageError: it cannot be read.
+            StorageError: It cannot be read.
         """
         path = next((path for path in (self.store / name, folder / name) if path.exists()), folder / name)
         if not path.exists():

@@ -69,7 +69,7 @@ class StoreWriter:
         sealed: Number of tar files that this writer has sealed.
 
     Raises:
-        DamagedError: the open tar is shorter than the ledger says.
+        DamagedError: The open tar is shorter than the ledger says.
     """
 
     def __init__(self, store: Path, ledger: Ledger, *, shard_bytes: int) -> None:

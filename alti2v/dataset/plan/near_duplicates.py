@@ -46,7 +46,7 @@ class Appearances:
     Attributes:
         hashes: Returns one of the four hashes of each picture, (n,) uint64, by its number in 0 to 3: of the
             whole picture, of the picture without its margins, and of both mirrored.
-        thumbnails: n thumbnails of 16 x 16 luminances.
+        thumbnails: Thumbnails of the n pictures, 16 x 16 luminances each.
     """
 
     hashes: Callable[[int], npt.NDArray[np.uint64]]

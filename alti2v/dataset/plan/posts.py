@@ -79,7 +79,7 @@ class StorePosts:
     """All posts of a store.
 
     Attributes:
-        facts: n rows with the columns of `layout.POSTS` that a dataset needs, and the codes of the tags.
+        facts: Facts of the n posts: the columns of `layout.POSTS` that a dataset needs, and codes of tags.
         ids: (n,) int64, ascending and distinct.
         tags: The n tag lists.
         table: Tags that the codes refer to.

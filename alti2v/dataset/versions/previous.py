@@ -66,7 +66,7 @@ class History:
         tags: Vocabulary.
         pictures: Pictures in the shards; none if the shards do not bind the next version.
         index: Rows of survey.parquet.
-        removed: removed.parquet.
+        removed: Rows of removed.parquet.
     """
 
     dataset: Path

@@ -32,7 +32,7 @@ def dataset_card(manifest: Manifest, tags: Sequence[Tag], store: Mapping[str, An
     Args:
         manifest: Manifest of the dataset.
         tags: The vocabulary.
-        store: store.json of the store that the dataset was built from.
+        store: Content of store.json of the store that the dataset was built from.
     """
     splits = [split for split in SPLITS if manifest.samples(split)]
     board = _board(store)

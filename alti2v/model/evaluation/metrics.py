@@ -164,11 +164,11 @@ class TagScores:
         positives, predicted, correct: int64, number of pictures that carry the tag, pass the threshold, do
             both.
         predicted_own, correct_own: int64, the same at the tag's own threshold.
-        f1_category: float64, F1 at the threshold of the tag's category.
-        average_precision: float64, sum over thresholds of (R_k - R_k-1) P_k (scikit-learn,
+        f1_category: F1, float64, at the threshold of the tag's category.
+        average_precision: Sum over thresholds of (R_k - R_k-1) P_k, float64 (scikit-learn,
             average_precision_score); NaN without positives.
         ap_low, ap_high: float64, bounds of it for the probabilities before binning; NaN without positives.
-        squared_error: float64, mean of (probability - label)^2, the Brier score.
+        squared_error: Mean of (probability - label)^2, float64, the Brier score.
     """
 
     images: int

@@ -64,7 +64,7 @@ def load_weights(trunk: Any, name: str, weights: str) -> None:  # noqa: ANN401 -
     """Fill a backbone from ImageNet (`"imagenet"`, through Keras) or from a file.
 
     Args:
-        trunk: keras.Model of the backbone without top; changed in place.
+        trunk: Model of the backbone (keras.Model) without top; changed in place.
         name: Name of the backbone.
         weights: "imagenet", or the path of the backbone's weights without top: Keras' own .h5, or .weights.h5.
 

@@ -68,9 +68,9 @@ class Network:
 
     Attributes:
         architecture: Description that they were built from.
-        trunk: keras.Model, the same pictures -> the backbone's last activations.
-        logits: keras.Model, (B, S, S, 3) RGB in [0, 255] -> (B, T) float32; the model that is trained.
-        tagger: keras.Model, the same pictures -> {"probabilities": (B, T), "features": (B, F)}, float32.
+        trunk: Model from the same pictures to the backbone's last activations.
+        logits: Model that is trained (keras.Model): (B, S, S, 3) RGB in [0, 255] -> (B, T) float32.
+        tagger: Model from them to {"probabilities": (B, T), "features": (B, F)}, float32.
     """
 
     architecture: Architecture

@@ -40,7 +40,7 @@ def add_backbone(nodes: NodeList, network: Any, x: str, *, until: str, blue_firs
 
     Args:
         nodes: Nodes to append to.
-        network: keras.Model from pictures (B, S, S, 3), RGB in [0, 255].
+        network: Network (keras.Model) from pictures (B, S, S, 3), RGB in [0, 255].
         x: Name of the pictures (B, 3, S, S) in [0, 255].
         until: Name of the head's first layer.
         blue_first: True if `x` has the channels blue, green, red.

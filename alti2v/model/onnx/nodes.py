@@ -14,8 +14,8 @@ class NodeList:
     """Nodes in order, and constants by name.
 
     Attributes:
-        nodes: onnx.NodeProto, each after those whose outputs it reads.
-        constants: onnx.TensorProto, float32.
+        nodes: Nodes (onnx.NodeProto), each after those whose outputs it reads.
+        constants: Constants (onnx.TensorProto), float32.
     """
 
     def __init__(self) -> None:

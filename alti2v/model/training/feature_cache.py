@@ -43,8 +43,8 @@ class CutNetwork:
     """A network cut in two.
 
     Attributes:
-        trunk: keras.Model, pictures -> (B, F) or feature maps (B, H, W, C), the frozen part.
-        head: keras.Model, the same -> logits, over the network's own layers; the part that learns.
+        trunk: Frozen part (keras.Model), pictures -> (B, F) or feature maps (B, H, W, C).
+        head: Part that learns (keras.Model), the same -> logits, over the network's own layers.
     """
 
     trunk: Any

@@ -53,7 +53,7 @@ class DownloadWorker:
         on_notice: Called with other messages for users about hosts.
 
     Raises:
-        Alti2vError: the worker process has ended too early; raised by every method that waits for it.
+        Alti2vError: The worker process has ended too early; raised by every method that waits for it.
     """
 
     def __init__(

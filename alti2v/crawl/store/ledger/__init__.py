@@ -42,8 +42,8 @@ class Ledger(Database):
         ids: Posts by ranges of ids.
 
     Raises:
-        DamagedError: the file is not a ledger of this version, or cannot be read.
-        StorageError: the file system refuses.
+        DamagedError: The file is not a ledger of this version, or cannot be read.
+        StorageError: The file system refuses.
     """
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
@@ -63,7 +63,7 @@ def require_ledger(store: Path) -> Path:
     """Return the path of a store's ledger.
 
     Raises:
-        DamagedError: the file is missing.
+        DamagedError: The file is missing.
     """
     path = store / LEDGER_FILE
     if not path.exists():
