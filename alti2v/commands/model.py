@@ -200,15 +200,15 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
     "--store",
     type=LOCAL_PATH,
     default=None,
-    help="STORE that the dataset was built from: models that take larger pictures than the dataset's get the "
-    "originals, and its aliases match other names of tags.",
+    help="STORE of the dataset: models that take larger pictures than the dataset's get the originals, and its "
+    "aliases match other names of tags.",
 )
 @click.option(
     "--out",
     type=LOCAL_PATH,
     default=None,
-    help="Folder for the report. Default: RUN/eval, RUN/eval/against-OTHERS if a RUN is given first, else "
-    "./comparison.",
+    help="Folder for the report. Default: RUN/eval; of a comparison, RUN/eval/against-OTHERS if the first "
+    "MODEL is a RUN, otherwise ./comparison.",
 )
 @precision_option
 @cache_options
@@ -226,10 +226,10 @@ def evaluate(
     """Evaluate a RUN, or compare models of any kind, on pictures that no RUN has seen.
 
     With one RUN, writes metrics.json, per_tag.csv, suggestions.csv (tags that the board may have missed),
-    report.md and report.html. With several models, or one of somebody else, writes comparison.json, per_tag.csv
-    and comparison.html: a column for each model, over the tags and pictures that all have in common, with
-    intervals of the differences from the first. A MODEL is a RUN, the folder of an export or of another tagger,
-    or hf:owner/name; see docs/MODELS.md.
+    report.md and report.html. With several models, or with one that is not a RUN, writes
+    comparison.json, per_tag.csv and comparison.html: a column for each model, over the tags and pictures that
+    all have in common, with intervals of the differences from the first. A MODEL is a RUN, the folder of an
+    export or of another tagger, or hf:owner/name; see docs/MODELS.md.
     """
     from alti2v.dataset.shard_cache import CacheConfig, open_dataset
     from alti2v.model.comparison.compare import CompareConfig
@@ -246,7 +246,7 @@ def evaluate(
             report = write_evaluation(EvalConfig(run=models[0], **options), progress=progress)
     else:
         for model in models:
-            fetched_model(model)  # tells which commit it is
+            fetched_model(model)  # prints its commit
         with progress_display() as progress:
             config = CompareConfig(models=tuple(map(str, models)), store=store, **options)
             report = write_comparison(config, progress=progress)

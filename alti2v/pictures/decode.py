@@ -1,4 +1,4 @@
-"""Bytes of a file -> pixels that can be resized, and what the file says about how to show them.
+"""Decoding of a file to pixels that can be resized, with the file's own settings for display.
 
 Pillow opens only the formats that `header` knows, strictly: what it refuses is refused. Before that, it is
 spared what other programs pass over with a warning (notes that are damaged or too long, a missing end marker).
@@ -57,11 +57,11 @@ class Unusable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedPicture:
-    """Pixels in a mode that can be resized, and what the file says about how to show them.
+    """Pixels in a mode that can be resized, with the file's settings for display.
 
     Attributes:
         pixels: L, RGB, CMYK, or RGBa (premultiplied) where anything is transparent.
-        size: (width, height) of the picture in these pixels; the last ones may lie across its edge.
+        size: (width, height) of the picture in these pixels; the last ones may extend across its edge.
         icc: Colour profile of the pixels; None where they are sRGB.
         orientation: Value of the EXIF tag.
     """
@@ -83,10 +83,10 @@ def decodable(content: bytes) -> ImageHeader | Unusable:
 def decode(
     content: bytes, header: ImageHeader, *, at_least: tuple[int, int] | None = None
 ) -> DecodedPicture | Unusable:
-    """Decode a picture; of an animation, its first frame.
+    """Decode a picture; of an animation, the first frame.
 
     Args:
-        content: The file.
+        content: Content of the file.
         header: What `decodable` reads in it.
         at_least: (width, height) in px that are enough: a JPEG is then decoded at a fraction of its size. None
             for all of it.

@@ -27,7 +27,7 @@ class ComparedTag:
     Attributes:
         tag: The tag.
         positives: Number of pictures with it.
-        average_precisions: Of each model.
+        average_precisions: Average precision of each model.
         margins: Half the widths of the 95 % intervals of the differences from the first model; NaN for itself.
     """
 

@@ -1,7 +1,7 @@
 """Comparison of taggers on the same pictures and tags, with intervals of the differences from the first one.
 
 Pictures that a run was trained or tuned on are left out, whatever dataset they come from: a model that has seen
-the answers cannot be compared. What taggers of others were trained on is not known, and said so.
+the answers cannot be compared. The training pictures of other taggers are unknown, and the report says so.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class CompareConfig:
     """Options of a comparison.
 
     Attributes:
-        models: Directories of finished runs, folders of exports and of taggers of others, and names on the hub
+        models: Directories of finished runs, folders of exports and of other taggers, and names on the hub
             ("hf:owner/name"); the others are compared with the first.
         dataset: Directory of a dataset for all; None for each run's own, with pictures matched by post.
         split: Split to evaluate on, one of `SPLITS`.
@@ -271,7 +271,7 @@ def _batches(
     config: CompareConfig,
     progress: ProgressHook,
 ) -> Iterator[FedBatch]:
-    """Yield the pictures for models of one dataset, and tell how many are done."""
+    """Yield the pictures for models of one dataset, and report progress."""
     dataset = judged[0].contestant.dataset
     total = read_manifest(dataset).samples(split) if kept is None else len(kept)
     fed = feeding(dataset, [one.contestant.tagger.preprocessing for one in judged], originals)

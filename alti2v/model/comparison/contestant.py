@@ -1,4 +1,4 @@
-"""Models that are compared: opened, named, and with the dataset that each is evaluated on."""
+"""Models of a comparison, opened and named, each with the dataset that it is evaluated on."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Contestant:
     """A model to compare.
 
     Attributes:
-        model: The model, as given.
+        model: Path or name of the model, as given.
         name: Name for display, which no other model of the comparison has.
-        tagger: The model, loaded.
-        trained_on: Dataset that a run was trained on; None for models that do not say.
+        tagger: Loaded model.
+        trained_on: Dataset that a run was trained on; None if the model does not record it.
         dataset: Directory of the dataset that it is evaluated on.
     """
 

@@ -1,4 +1,4 @@
-"""Pictures that models are compared on: in the split of all datasets, and unknown to every run."""
+"""Pictures of a comparison: those in the split of all datasets that no run has seen."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def fair_pictures(contestants: Sequence[Contestant], split: str) -> tuple[Int64A
 
 
 def _seen(contestants: Sequence[Contestant]) -> tuple[Int64Array, list[str]]:
-    """Return the posts that runs were trained or tuned on; and notes on what is not known."""
+    """Return the posts that runs were trained or tuned on, and notes about models with unknown pictures."""
     seen, notes = [np.array([], np.int64)], []
     for one in contestants:
         origin = one.trained_on

@@ -1,4 +1,4 @@
-"""Pictures of a split for several models: each picture is read and decoded once, and prepared as each wants it.
+"""Pictures of a split for several models: each picture is read and decoded once, then prepared for each model.
 
 A model gets the dataset's own picture unless it takes larger ones; then it gets the original from the store.
 """
@@ -35,13 +35,13 @@ _Pixels = tuple[Uint8Array, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feeding:
-    """How the pictures of a dataset reach some models.
+    """Feeding of some models with the pictures of a dataset.
 
     Attributes:
         dataset: Directory of the dataset.
-        preparations: How each model prepares a picture.
-        takes_original: Whether each model gets the original from the store.
-        originals: The store's pictures; None without a store.
+        preparations: Preparation of pictures for each model.
+        takes_original: True for each model that gets the original from the store.
+        originals: Pictures of the store; None without a store.
     """
 
     dataset: Path
@@ -89,7 +89,7 @@ def fed_batches(
     """Yield the pictures of a split in the dataset's order, prepared ahead of the models.
 
     Args:
-        fed: How they reach the models.
+        fed: Feeding of the models.
         split: Split of the dataset.
         kept: Posts to take, ascending; None for all.
         tags: L, number of the dataset's tags.

@@ -38,8 +38,8 @@ class TunedThreshold:
     """Threshold of all tags of a model.
 
     Attributes:
-        value: The threshold.
-        source: Its origin, in words.
+        value: Threshold of all tags.
+        source: Origin of the threshold, in words.
         temperatures: Temperature of each category that has enough positives (`calibration`).
     """
 

@@ -1,4 +1,4 @@
-"""Notes for readers of a comparison: what was left out, and what limits its figures. Pure but for manifests."""
+"""Notes for readers of a comparison: omissions, and limits of its figures. Pure except for manifests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from alti2v.model.evaluation.histograms import BINS
 
 
 def label_notes(codes: Sequence[Codes]) -> list[str]:
-    """Say how many labels differ between the datasets of the models."""
+    """Note how many labels differ between the datasets of the models."""
     differing = sum(
         int(((codes[0][row] >= BINS) != (other[row] >= BINS)).sum())
         for other in codes[1:]
@@ -28,7 +28,7 @@ def label_notes(codes: Sequence[Codes]) -> list[str]:
 
 
 def picture_notes(contestants: Sequence[Contestant], originals: Originals | None) -> list[str]:
-    """Say where pictures were smaller than the models take them, or not to be had."""
+    """Note where pictures were smaller than the models take, or missing."""
     notes = []
     if originals is None:
         for dataset in dict.fromkeys(one.dataset for one in contestants):
@@ -55,7 +55,7 @@ def picture_notes(contestants: Sequence[Contestant], originals: Originals | None
 
 
 def tag_notes(models: Sequence[ComparedModel], common: int) -> list[str]:
-    """Say how many tags of each model were not compared."""
+    """Note how many tags of each model were not compared."""
     return [
         f"{lost:,} tags of {one.model} are not in common and were not compared."
         for one in models

@@ -43,7 +43,7 @@ class Originals:
     missing: list[str] = field(default_factory=list)
 
     def read(self, post_id: int, md5: str) -> memoryview | None:
-        """Read the picture that a sample was made from; None, and the reason is noted, if it is not there.
+        """Read the picture that a sample was made from; note the reason and return None if it is missing.
 
         Args:
             post_id: Post number.
@@ -76,7 +76,7 @@ def open_originals(store: Path, wanted: Int64Array) -> Originals:
         wanted: Post numbers, ascending.
 
     Raises:
-        UsageError: It is no store.
+        UsageError: It is not a store.
         DamagedError: A table of it cannot be read.
         DataError: Its tables do not exist yet.
     """

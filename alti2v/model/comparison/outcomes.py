@@ -27,7 +27,8 @@ class Counted:
         histograms: Histograms of T tags.
         codes: (N, T) of `bootstrap.encode`, in a file; row n is the n-th kept post. Empty if none are kept.
         own_thresholds: (T,) float32, thresholds that come with the model.
-        own_predicted, own_correct: (T,) int64, number of pictures that pass them, and that carry the tag, too.
+        own_predicted, own_correct: (T,) int64, number of pictures that pass them, and of these
+            those that carry the tag.
     """
 
     histograms: Histograms

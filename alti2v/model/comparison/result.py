@@ -37,8 +37,8 @@ class OwnThresholdScores:
     """Scores at the thresholds that come with a model, over all common tags.
 
     Attributes:
-        source: Where the thresholds are from, in words.
-        precision, recall, f1: Over all pairs of picture and tag.
+        source: Origin of the thresholds, in words.
+        precision, recall, f1: Micro figures, over all pairs of picture and tag.
         macro_f1: Mean over the tags that occur.
     """
 
@@ -54,11 +54,11 @@ class ComparedModel:
     """One model of a comparison.
 
     Attributes:
-        model: The model, as given.
+        model: Path or name of the model, as given.
         name: Name for display, which no other model of the comparison has.
         family: Family of its folder.
         size: Side of the pictures that it takes, px.
-        pictures: Which pictures it was fed with, in words.
+        pictures: Pictures that it was fed with, in words.
         tags: Number of its tags, without ratings.
         known: Number of the dataset's tags that it knows.
         respelt: Number of common tags that it has under another spelling or name.
@@ -97,7 +97,7 @@ class DisputedTag:
         index: Index of the tag.
         is_label: True if the board has it.
         probabilities: Probability of each model, to the middle of its bin.
-        passes: Whether it is predicted by each model.
+        passes: True for each model that predicts the tag.
     """
 
     index: int

@@ -67,9 +67,9 @@ def tags_without_ratings(vocabulary: OutputTags) -> int:
 
 
 def _outputs_of(names: Sequence[str], vocabulary: OutputTags, aliases: Mapping[str, str]) -> Int64Array:
-    """Return the output of each name, (L,), and -1 if there is none; no output stands for two names.
+    """Return the output of each name, (L,), and -1 if there is none; no output is used for two names.
 
-    The same spelling counts first, then another one (upper case, blanks), and the other names of a tag.
+    The same spelling is tried first, then another one (upper case, spaces), then the aliases of a tag.
     """
 
     def real_name(name: str) -> str:
