@@ -90,7 +90,7 @@ def test_hostile_tags_stay_text_in_a_browser(
     assert seen["images"] == 6 + sum(len(sheet.pictures) for sheet in stats.sheets[1:])
     assert seen["names"] == [row.tag.name for row in stats.tags]
     assert seen["square"] == seen["names"][:20]
-    assert seen["sheets"] == ["A random look", HOSTILE[0], HOSTILE[1]]
+    assert seen["sheets"] == ["Random sample", HOSTILE[0], HOSTILE[1]]
     assert seen["falling"] == sorted((row.total for row in stats.tags), reverse=True)
     assert seen["lines"] >= 4
 

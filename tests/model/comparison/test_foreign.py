@@ -150,7 +150,7 @@ def test_every_family_is_judged_on_the_originals_as_its_clients_see_them(
 
 
 def test_originals_change_the_result_where_the_padding_counts(world: World, tmp_path: Path) -> None:
-    """OppaiOracle is told where the padding is, which only the original shows."""
+    """OppaiOracle gets a mask of the padding, which only the original shows."""
     config = CompareConfig(models=world.models("oppai_oracle", "cl"), dataset=world.dataset, min_positives=1)
     small = compare(config, out=tmp_path)
     large = compare(
