@@ -94,7 +94,7 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
     model = load_model(config.run, precision=precision)
     dataset = dataset_of(model, config.run, config.dataset)
     manifest = open_split(dataset, model, split=config.split)
-    common = common_tags([model.tags], dataset)
+    common = common_tags(model.tags, dataset)
     frequencies = frequencies_of(common.tags, train_samples=model.train_samples)
 
     def predictions(split: str) -> Iterator[Predictions]:

@@ -10,8 +10,10 @@ from pathlib import Path
 from alti2v.errors import UsageError
 from alti2v.model.saved_model import TrainedOn, read_trained_on
 from alti2v.model.taggers.folder import recognised
-from alti2v.model.taggers.hub import is_hub_name, local_model
+from alti2v.model.taggers.hub import fetch_model, is_hub_name
 from alti2v.model.tagging.tagger import Tagger, load_tagger
+from alti2v.storage.directory import DirectoryKind, described_kind
+from alti2v.storage.layout import MODEL_DIR, MODEL_FILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +21,7 @@ class Contestant:
     """A model to compare.
 
     Attributes:
-        model: Path or name of the model, as given.
+        model: Path or name of the model, as given; with its commit if it is on the hub.
         name: Name for display, which no other model of the comparison has.
         tagger: Loaded model.
         trained_on: Dataset that a run was trained on; None if the model does not record it.
@@ -34,8 +36,12 @@ class Contestant:
 
 
 def is_run(model: Path | str) -> bool:
-    """Return whether a model is a run of this program, finished or not, instead of an ONNX model."""
-    return not is_hub_name(model) and recognised(Path(model)) is None
+    """Return whether a model is a run of this program, finished or not, or the saved model in it."""
+    path = Path(model)
+    if is_hub_name(model) or recognised(path) is not None:
+        return False
+    is_finished = any((folder / MODEL_FILE).is_file() for folder in (path / MODEL_DIR, path))
+    return is_finished or described_kind(path) is DirectoryKind.RUN
 
 
 def open_contestants(
@@ -53,25 +59,33 @@ def open_contestants(
         DamagedError: A model is damaged.
         RemoteError: The hub does not answer.
     """
-    paths = [local_model(model) for model in models]
-    _refuse_repeated([path.resolve() for path in paths], models)
-    trained = [read_trained_on(path) if is_run(path) else None for path in paths]
+    located = [_located(model) for model in models]
+    _refuse_repeated([path.resolve() for path, _ in located], models)
+    trained = [read_trained_on(path) if is_run(path) else None for path, _ in located]
     datasets = [_dataset_of(model, found, dataset) for model, found in zip(models, trained, strict=True)]
     first = next((one for one in datasets if one is not None), None)
     if first is None:
         raise UsageError(f"{models[0]} does not say which dataset it was trained on: give --dataset")
     found = [
         Contestant(
-            model=str(model),
+            model=given,
             name=_short_name(model),
             tagger=load_tagger(path, precision=precision),
             trained_on=origin,
             dataset=of_model or first,
         )
-        for model, path, origin, of_model in zip(models, paths, trained, datasets, strict=True)
+        for model, (path, given), origin, of_model in zip(models, located, trained, datasets, strict=True)
     ]
     counts = Counter(one.name for one in found)
     return tuple(one if counts[one.name] == 1 else replace(one, name=one.model) for one in found)
+
+
+def _located(model: Path | str) -> tuple[Path, str]:
+    """Return the path of a model, and its name with the commit if it is on the hub."""
+    if not is_hub_name(model):
+        return Path(model), str(model)
+    found = fetch_model(str(model))
+    return found.path, f"{str(model).partition('@')[0]}@{found.commit}"
 
 
 def _refuse_repeated(paths: Sequence[Path], models: Sequence[Path | str]) -> None:

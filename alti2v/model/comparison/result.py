@@ -54,7 +54,7 @@ class ComparedModel:
     """One model of a comparison.
 
     Attributes:
-        model: Path or name of the model, as given.
+        model: Path or name of the model, as given; with its commit if it is on the hub.
         name: Name for display, which no other model of the comparison has.
         family: Family of its folder.
         size: Side of the pictures that it takes, px.

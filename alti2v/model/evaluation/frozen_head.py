@@ -132,7 +132,7 @@ def _count(run: Path, head: FrozenHead, shards: Sequence[Shard], common: CommonT
     histograms = empty_histograms(len(common.tags))
     for shard in shards:
         for pooled, labels in _stored(run, head, shard):
-            predicted = head.probabilities(pooled)[:, common.outputs[0]]
+            predicted = head.probabilities(pooled)[:, common.outputs]
             add_predictions(histograms, predicted, labels[:, common.labels])
     return histograms
 

@@ -19,11 +19,11 @@ from alti2v.records import Progress, ProgressHook, Tag, composed
 
 @dataclass(frozen=True, slots=True)
 class CommonTags:
-    """The tags that models and a dataset have in common, in the order of the first model.
+    """The tags that a model and a dataset have in common, in the order of the model.
 
     Attributes:
         tags: The T common tags.
-        outputs: (M, T) int64, their indices among the outputs of each of the M models.
+        outputs: (T,) int64, their indices among the model's outputs.
         labels: (T,) int64, their indices among the dataset's labels.
     """
 
@@ -66,25 +66,20 @@ def open_split(dataset: Path, model: SavedModel, *, split: str) -> Manifest:
     return manifest
 
 
-def common_tags(models: Sequence[Sequence[Tag]], dataset: Path) -> CommonTags:
-    """Match the tags of models and a dataset by name.
+def common_tags(tags: Sequence[Tag], dataset: Path) -> CommonTags:
+    """Match the tags of a model and a dataset by name.
 
     Raises:
         UsageError: There is no common tag.
     """
-    label_of, *output_of = (
-        {composed(tag.name): index for index, tag in enumerate(tags)}
-        for tags in (read_vocabulary(dataset), *models)
-    )
-    found = (label_of, *output_of)
-    tags = tuple(tag for tag in models[0] if all(composed(tag.name) in places for places in found))
-    if not tags:
-        models_ = "the model" if len(models) == 1 else "the models"
-        raise UsageError(f"{dataset} and {models_} have no tag in common: give another --dataset")
+    label_of = {composed(tag.name): label for label, tag in enumerate(read_vocabulary(dataset))}
+    outputs = [output for output, tag in enumerate(tags) if composed(tag.name) in label_of]
+    if not outputs:
+        raise UsageError(f"{dataset} and the model have no tag in common: give another --dataset")
     return CommonTags(
-        tags=tags,
-        outputs=np.array([[places[composed(tag.name)] for tag in tags] for places in output_of]),
-        labels=np.array([label_of[composed(tag.name)] for tag in tags]),
+        tags=tuple(tags[output] for output in outputs),
+        outputs=np.array(outputs),
+        labels=np.array([label_of[composed(tags[output].name)] for output in outputs]),
     )
 
 
@@ -98,7 +93,6 @@ def predict(
     dataset: Path,
     common: CommonTags,
     *,
-    index: int = 0,
     split: str,
     batch_size: int,
     progress: ProgressHook,
@@ -109,7 +103,6 @@ def predict(
         model: The model.
         dataset: Directory of a dataset with pictures of the model's size.
         common: The tags to predict.
-        index: Row of the model in `common.outputs`.
         split: One of `SPLITS`.
         batch_size: Pictures at a time.
         progress: Called after each batch.
@@ -124,7 +117,7 @@ def predict(
             images=batch.images[rows],
             labels=batch.labels[rows][:, common.labels],
             ids=batch.ids[rows],
-            probabilities=probabilities[rows][:, common.outputs[index]],
+            probabilities=probabilities[rows][:, common.outputs],
         )
         done += batch.count
         progress(Progress(stage=stage, done=done, total=total, unit="pictures"))
