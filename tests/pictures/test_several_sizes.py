@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from alti2v.pictures import decode as decoding
-from alti2v.pictures.decode import Unusable
+from alti2v.pictures.decode import DecodedPicture, Unusable, decode
 from alti2v.pictures.decoder_process import process_decoders
 from alti2v.pictures.framing import Framing, FramingStep, letterbox
+from alti2v.pictures.header import ImageHeader
 from alti2v.pictures.jobs import (
     DecoderJob,
     FramedJob,
@@ -37,10 +38,12 @@ def test_pixels_are_those_of_each_alone(form: str, most: int, monkeypatch: pytes
     content = encoded(drawing(7, width=1900, height=1300), form)
     alone = [job.result(_answered(job, content), content) for job in JOBS]
     decoded = []
-    whole = decoding.decode
-    monkeypatch.setattr(
-        decoding, "decode", lambda *given, **options: decoded.append(1) or whole(*given, **options)
-    )
+
+    def counted(content: bytes, header: ImageHeader, **options: Any) -> DecodedPicture | Unusable:
+        decoded.append(header)
+        return decode(content, header, **options)
+
+    monkeypatch.setattr(decoding, "decode", counted)
     together = SeveralPixelsJob(JOBS)
     found = together.result(_answered(together, content), content)
 
