@@ -96,7 +96,7 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
     contestants = open_contestants(config.models, config.dataset, precision=config.precision)
     _require_pictures(contestants, config)
     kept, notes = fair_pictures(contestants, config.split)
-    originals = _originals(contestants, config.store)
+    originals = _originals(contestants, config)
     common, labels_of = _match(contestants, {} if originals is None else originals.aliases)
     groups = tuple(groups_of(common.tags))
     make_directory(out)
@@ -178,11 +178,12 @@ def _require_pictures(contestants: Sequence[Contestant], config: CompareConfig) 
             )
 
 
-def _originals(contestants: Sequence[Contestant], store: Path | None) -> Originals | None:
-    if store is None:
+def _originals(contestants: Sequence[Contestant], config: CompareConfig) -> Originals | None:
+    if config.store is None:
         return None
-    wanted = [ids_of(dataset, SPLITS) for dataset in {one.dataset for one in contestants}]
-    return open_originals(store, np.unique(np.concatenate(wanted)))
+    splits = (config.split, "validation")
+    wanted = [ids_of(dataset, splits) for dataset in {one.dataset for one in contestants}]
+    return open_originals(config.store, np.unique(np.concatenate(wanted)))
 
 
 # Common tags ------------------------------------------------------------------------------------

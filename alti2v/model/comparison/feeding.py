@@ -101,7 +101,7 @@ def fed_batches(
     prepare = _preparer(fed)
     threads = decoding_threads()
     waiting: list[tuple[_Sample, _Pixels]] = []
-    samples = ((sample, sample) for sample in _samples(fed, split, kept, tags))
+    samples = ((sample, sample) for sample in _samples(fed.dataset, split, kept, tags))
     for item in decoded_ahead(samples, prepare, ahead=_BATCHES_AHEAD * batch_size + threads, threads=threads):
         waiting.append(item)
         if len(waiting) == batch_size:
@@ -125,9 +125,8 @@ def previews(dataset: Path, split: str, wanted: Sequence[int]) -> dict[int, byte
     """Make small JPEGs of some pictures of a split; one that cannot be decoded is left out."""
     found = {}
     job = PreviewJob(_PREVIEW_PX)
-    alone = Feeding(dataset=dataset, preparations=(), takes_original=(), originals=None)
     with process_decoders().borrowed() as decoder:
-        for sample in _samples(alone, split, np.sort(np.array(wanted, np.int64)), tags=None):
+        for sample in _samples(dataset, split, np.sort(np.array(wanted, np.int64)), tags=None):
             jpeg = decoder.run(job, sample.picture)
             if not isinstance(jpeg, Unusable):
                 found[sample.id] = jpeg
@@ -139,29 +138,27 @@ def previews(dataset: Path, split: str, wanted: Sequence[int]) -> dict[int, byte
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """A row of a shard: its picture, and the original if a model needs it and the store has it."""
+    """A row of a shard, with its picture and the MD5 of the original."""
 
     id: int
     labels: Sequence[int]
     picture: bytes
-    original: memoryview | None
+    source_md5: str
 
 
-def _samples(fed: Feeding, split: str, kept: Int64Array | None, tags: int | None) -> Iterator[_Sample]:
-    shards = read_manifest(fed.dataset).split(split)
-    check_shards(fed.dataset, shards)
+def _samples(dataset: Path, split: str, kept: Int64Array | None, tags: int | None) -> Iterator[_Sample]:
+    shards = read_manifest(dataset).split(split)
+    check_shards(dataset, shards)
     for shard in shards:
-        hold(fed.dataset, shard)
-        rows = _rows(fed.dataset, shard, kept, tags)
-        with (fed.dataset / shard.name.data).open("rb") as tar:
+        hold(dataset, shard)
+        rows = _rows(dataset, shard, kept, tags)
+        with (dataset / shard.name.data).open("rb") as tar:
             for row in rows:
                 yield _Sample(
                     id=row["id"],
                     labels=row["labels"],
                     picture=read_span(tar, Span(offset=row["offset"], size=row["size"])),
-                    original=fed.originals.read(row["id"], row["source_md5"])
-                    if fed.originals is not None and any(fed.takes_original)
-                    else None,
+                    source_md5=row["source_md5"],
                 )
 
 
@@ -232,9 +229,10 @@ def _of_original(
     several: SeveralPixelsJob, sample: _Sample, decoder: Decoder, originals: Originals | None
 ) -> _Pixels | None:
     """Prepare the original of a sample; None if there is none that can be used."""
-    if sample.original is None or originals is None:
+    content = None if originals is None else originals.read(sample.id, sample.source_md5)
+    if originals is None or content is None:
         return None
-    made = decoder.run(several, sample.original)
+    made = decoder.run(several, content)
     if isinstance(made, Unusable):
         originals.missing.append("not decodable in the store")
         return None

@@ -38,7 +38,7 @@ class Originals:
     tars: Int64Array
     offsets: Int64Array
     sizes: Int64Array
-    md5s: npt.NDArray[np.str_]
+    md5s: npt.NDArray[np.bytes_]
     aliases: Mapping[str, str]
     missing: list[str] = field(default_factory=list)
 
@@ -53,7 +53,7 @@ class Originals:
         if row == len(self.ids) or self.ids[row] != post_id:
             self.missing.append("not in the store")
             return None
-        if self.md5s[row] != md5:
+        if self.md5s[row] != md5.encode():
             self.missing.append("another picture in the store")
             return None
         span = Span(offset=int(self.offsets[row]), size=int(self.sizes[row]))
@@ -81,7 +81,7 @@ def open_originals(store: Path, wanted: Int64Array) -> Originals:
         DataError: Its tables do not exist yet.
     """
     columns: list[list[Int64Array]] = [[] for _ in _PLACES]
-    md5s: list[npt.NDArray[np.str_]] = []
+    md5s: list[npt.NDArray[np.bytes_]] = []
     with open_store(store) as opened:
         aliases = resolved(read_relations(opened, TAG_ALIASES))
         for part in read_posts(opened, (*_PLACES, "stored_md5")):
@@ -91,7 +91,7 @@ def open_originals(store: Path, wanted: Int64Array) -> Originals:
             chosen = part.filter(is_wanted & part["tar"].is_valid().to_numpy())
             for column, name in zip(columns, _PLACES, strict=True):
                 column.append(chosen[name].to_numpy())
-            md5s.append(np.array(chosen["stored_md5"].fill_null("").to_pylist(), "U32"))
+            md5s.append(np.array(chosen["stored_md5"].fill_null("").to_pylist(), "S32"))
     ids, tars, offsets, sizes = (np.concatenate(column).astype(np.int64) for column in columns)
     order = np.argsort(ids, kind="stable")
     return Originals(
