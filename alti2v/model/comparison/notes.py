@@ -46,7 +46,8 @@ def picture_notes(contestants: Sequence[Contestant], originals: Originals | None
                 )
     else:
         for reason, number in sorted(Counter(originals.missing).items()):
-            notes.append(f"{number:,} pictures are {reason}: the dataset's own were taken.")
+            pictures = "1 picture is" if number == 1 else f"{number:,} pictures are"
+            notes.append(f"{pictures} {reason}: the dataset's own were taken instead.")
     for dataset in dict.fromkeys(one.dataset for one in contestants):
         fit = read_manifest(dataset).image.fit
         if fit in ("crop", "squash") and originals is None:
@@ -57,7 +58,9 @@ def picture_notes(contestants: Sequence[Contestant], originals: Originals | None
 def tag_notes(models: Sequence[ComparedModel], common: int) -> list[str]:
     """Note how many tags of each model were not compared."""
     return [
-        f"{lost:,} tags of {one.model} are not in common and were not compared."
+        f"1 tag of {one.model} is not in common and was not compared."
+        if lost == 1
+        else f"{lost:,} tags of {one.model} are not in common and were not compared."
         for one in models
         if (lost := one.tags - common)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,12 @@ from alti2v.dataset.manifest import read_manifest, read_metadata, read_vocabular
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.comparison.compare import CompareConfig, compare
 from alti2v.model.comparison.feeding import ids_of
+from alti2v.model.comparison.originals import open_originals
 from alti2v.model.comparison.result import Comparison
 from alti2v.model.evaluation.histograms import THRESHOLDS, bin_probabilities
 from alti2v.records import Span
 from alti2v.report.comparison import write_comparison
-from alti2v.storage.layout import TAG_ALIASES
+from alti2v.storage.layout import TAG_ALIASES, images_tar
 from alti2v.storage.table import write_table
 from alti2v.storage.tar import read_span
 from tests.dataset.helpers.tiny_store import CATEGORY_OF, TinyPost, drawing, encoded, write_store
@@ -206,10 +208,25 @@ def test_a_store_with_other_bytes_is_not_believed(world: World, tmp_path: Path) 
     )
     plain = compare(CompareConfig(models=models, dataset=world.dataset, min_positives=1), out=tmp_path)
 
-    assert any("not in the store: the dataset's own were taken" in note for note in believed.notes)
+    assert any("not in the store: the dataset's own were taken instead" in note for note in believed.notes)
     assert any("another picture in the store" in note for note in believed.notes)
     for one, other_model in zip(believed.models, plain.models, strict=True):
         assert one.overall.scores == other_model.overall.scores
+
+
+def test_a_damaged_original_costs_one_picture_its_size(world: World, tmp_path: Path) -> None:
+    """Bytes that are not those of the store's tables are not shown to any model; the others are."""
+    store = shutil.copytree(world.store, tmp_path / "store")
+    places = open_originals(store, ids_of(world.dataset, ("test",)))
+    with (store / images_tar(int(places.tars[0]))).open("r+b") as tar:
+        tar.seek(int(places.offsets[0]) + 100)
+        tar.write(bytes(50))
+    found = compare(
+        CompareConfig(models=world.models("oppai_oracle"), dataset=world.dataset, store=store), out=tmp_path
+    )
+
+    assert "1 picture is damaged in the store: the dataset's own were taken instead." in found.notes
+    assert found.images == 30
 
 
 def test_other_names_of_tags_are_matched_through_the_stores_aliases(world: World, tmp_path: Path) -> None:
@@ -231,7 +248,7 @@ def test_other_names_of_tags_are_matched_through_the_stores_aliases(world: World
     assert [tag.name for tag in without.tags] == ["1girl", "smile"]
     assert (found.models[0].known, found.models[0].respelt) == (3, 2)
     assert found.dataset_tags == len(read_vocabulary(world.dataset))
-    assert f"1 tags of {folder} are not in common and were not compared." in found.notes
+    assert f"1 tag of {folder} is not in common and was not compared." in found.notes
 
 
 def test_bad_input_is_one_line(world: World, tmp_path: Path) -> None:
