@@ -33,6 +33,7 @@ from alti2v.storage.table import write_table
 from alti2v.storage.tar import read_span
 from tests.dataset.helpers.tiny_store import CATEGORY_OF, TinyPost, drawing, encoded, write_store
 from tests.model.helpers.foreign_taggers import FAMILIES, WIDE, by_hand, write_csv, write_network
+from tests.model.helpers.hub_server import FakeHub, serving
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'alti2v[onnx]'")
 pytest.importorskip("onnx", reason="onnx is not installed: pip install 'alti2v[export]'")
@@ -310,6 +311,22 @@ def test_the_command_writes_one_page_with_a_column_for_each(
         assert len(table) == 1 + answer["tags"]
         assert table[0].endswith(f"high_95_{len(given)}")
     assert not list(world.taggers.rglob("eval"))  # folders of others are only read
+
+
+def test_a_name_on_the_hub_is_judged_as_its_commit(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model by name is fetched, shown by its short name, and recorded with the commit that was judged."""
+    constants = pytest.importorskip("huggingface_hub.constants", reason="pip install 'alti2v[hub]'")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    commit = "a" * 40
+    with serving(FakeHub("somebody/tagger", {commit: world.taggers / "wd_v3"}, {"main": commit})) as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.url)
+        models = ("hf:somebody/tagger", *world.models("cl"))
+        found = compare(CompareConfig(models=models, dataset=world.dataset), out=tmp_path / "out")
+
+    assert [one.name for one in found.models] == ["tagger", "cl"]
+    assert found.models[0].model == f"hf:somebody/tagger@{commit}"
 
 
 @pytest.mark.tf
