@@ -120,11 +120,9 @@ def verdict(one: Difference) -> str:
 def summary(comparison: Comparison) -> str:
     """Describe the result in words."""
     first, *others = comparison.models
-    unseen = (
-        f"On the same {comparison.images:,} pictures"
-        if comparison.split != "test"
-        else f"On the same {comparison.images:,} pictures, which no run here was trained on"
-    )
+    unseen = f"On the same {comparison.images:,} pictures"
+    if comparison.split == "test" and any(model.is_run for model in comparison.models):
+        unseen += ", which no run here was trained on"
     name, value = _main_figure(first)
     words = [f"{unseen}, “{first.name}” reaches {name} {value} over {len(comparison.tags):,} tags in common."]
     for model in others:

@@ -322,7 +322,7 @@ def test_a_name_on_the_hub_is_judged_as_its_commit(
     commit = "a" * 40
     with serving(FakeHub("somebody/tagger", {commit: world.taggers / "wd_v3"}, {"main": commit})) as running:
         monkeypatch.setenv("HF_ENDPOINT", running.url)
-        models = ("hf:somebody/tagger", *world.models("cl"))
+        models: tuple[Path | str, ...] = ("hf:somebody/tagger", *world.models("cl"))
         found = compare(CompareConfig(models=models, dataset=world.dataset), out=tmp_path / "out")
 
     assert [one.name for one in found.models] == ["tagger", "cl"]
