@@ -265,6 +265,17 @@ def test_a_plan_measures_every_phase_separately(dataset: Path, tmp_path: Path) -
     assert not (tmp_path / "run").exists()
 
 
+def test_a_plan_names_the_pictures_that_cannot_be_read(tmp_path: Path) -> None:
+    """A damaged shard is one line and no traceback of TensorFlow."""
+    source = write_squares(tmp_path / "dataset", train=16)
+    shard = next((source / "data").glob("train-*.tar"))
+    shard.chmod(0o644)
+    shard.write_bytes(shard.read_bytes().replace(b"\xff\xd8\xff", b"\0\0\0"))
+
+    with pytest.raises(DamagedError, match="16 of 16 train pictures cannot be read"):
+        plan(config(source, tmp_path / "run", batch_size=4, epochs=1))
+
+
 def test_rates_leave_out_the_first_batch() -> None:
     """A rate counts ten batches by the clock; the first one, which compiles and opens files, is left out."""
     now_s = [0.0]
