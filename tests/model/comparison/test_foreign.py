@@ -185,6 +185,16 @@ def test_thresholds_are_tuned_alike_and_a_models_own_stand_beside(world: World, 
     assert own.macro_f1 == pytest.approx(f1_score(labels, passed, average="macro", zero_division=0), abs=0.02)
 
 
+def test_without_a_validation_split_thresholds_are_not_tuned(world: World, tmp_path: Path) -> None:
+    """A threshold tuned on the judged pictures would flatter: it is the model's own, or fixed."""
+    dataset = tmp_path / "dataset"
+    build_shards(BuildConfig(store=world.store, dataset=dataset, size=64, test=30, validation=0, workers=1))
+    found = compare(CompareConfig(models=world.models("wd_v3", "cl"), dataset=dataset), out=tmp_path)
+
+    assert [(one.threshold, one.threshold_source) for one in found.models] == [(0.5, "fixed")] * 2
+    assert found.models[0].overall.calibrated is None
+
+
 def test_pictures_on_which_they_differ_most_come_first(world: World, judged: Comparison) -> None:
     """The tags that some predict and others do not are counted, and the picture is shown."""
     tags = tuple(tag.name for tag in judged.tags)
