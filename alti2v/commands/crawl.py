@@ -18,6 +18,7 @@ from alti2v.commands.options import (
 )
 from alti2v.crawl.config import CHOICES, CrawlConfig
 from alti2v.errors import RemoteError
+from alti2v.storage.layout import IMPORTED
 from alti2v.terminal import duration, print_result, progress_display, size
 
 if TYPE_CHECKING:
@@ -199,6 +200,8 @@ def status(*, store: Path, windows: int | None, as_json: bool, **options: Any) -
 
     found = store_status(store)
     of = "" if found.board_count is None else f" (the board counted {found.board_count:,})"
+    is_imported = found.plan.get("board") == IMPORTED
+    word = "import" if is_imported else "crawl"
     plan = ", ".join(f"{name} {_of_plan(value)}" for name, value in found.plan.items() if value != "")
     print_result(
         found,
@@ -206,9 +209,9 @@ def status(*, store: Path, windows: int | None, as_json: bool, **options: Any) -
         table={
             "store": str(found.store),
             "plan": plan,
-            "listing": f"{found.listing}{of}",
+            **({} if is_imported else {"listing": f"{found.listing}{of}"}),
             **_sums(found),
-            "crawl": f"runs now, process {found.process}" if found.process else "does not run",
+            word: f"runs now, process {found.process}" if found.process else "does not run",
             **({} if found.last_run is None else {"last run": _last_run(found.last_run, found)}),
         },
     )

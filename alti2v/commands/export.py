@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     type=LOCAL_PATH,
     default=None,
     help="Store with the original pictures, on which clients are compared with `alti2v tag`. Default: the "
-    "dataset's own.",
+    "dataset's pictures, which have to be enlarged.",
 )
 @click.option(
     "--check",

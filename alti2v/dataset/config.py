@@ -120,8 +120,9 @@ class BuildConfig:
             ("shard-samples", self.shard_samples, 1, None),
             ("workers", self.workers, 1, 1024),
             ("quality", self.quality, 1, 100),
-            ("min-side", self.min_side, 1, None),
+            ("min-side", self.min_side, 1, 2**31 - 1),
             ("max-aspect", self.max_aspect, 1, None),
+            ("min-score", self.min_score, -(10**9), 10**9),
         ):
             require_between(f"--{name}", value, low, high)
         for name, word, words in (

@@ -77,7 +77,11 @@ class EvalConfig:
     @property
     def report_dir(self) -> Path:
         """Directory of the report."""
-        return self.run / EVALUATION_DIR if self.out is None else self.out
+        if self.out is not None:
+            return self.out
+        folder = self.run / EVALUATION_DIR
+        # Another split never takes the place of the test split's report.
+        return folder if self.split == "test" else folder / self.split
 
 
 def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) -> Evaluation:

@@ -68,8 +68,13 @@ def make_vocabulary(outputs: Iterable[tuple[str, str]]) -> OutputTags:
     )
 
 
-def find_tag(vocabulary: OutputTags, name: str) -> int:
+def find_tag(vocabulary: OutputTags, name: str, *, denial: str = "the model knows no") -> int:
     """Find a tag by its name, written with underscores or with spaces.
+
+    Args:
+        vocabulary: Tags to search.
+        name: Name of the tag.
+        denial: Beginning of the message for a name that is not among them, before "tag".
 
     Raises:
         UsageError: The model does not know it; the message suggests the nearest names.
@@ -82,11 +87,18 @@ def find_tag(vocabulary: OutputTags, name: str) -> int:
             return vocabulary.index[spelling]
     near = difflib.get_close_matches(spelling, vocabulary.index, n=_SUGGESTIONS)
     advice = f"did you mean {' or '.join(near)}?" if near else "see the model's tags.csv for all its tags"
-    raise UsageError(f"the model knows no tag {wanted!r}: {advice}")
+    raise UsageError(f"{denial} tag {wanted!r}: {advice}")
 
 
-def find_tags(vocabulary: OutputTags, values: Iterable[str]) -> tuple[int, ...]:
+def find_tags(
+    vocabulary: OutputTags, values: Iterable[str], *, denial: str = "the model knows no"
+) -> tuple[int, ...]:
     """Find tags; a value is one name, or several separated by commas.
+
+    Args:
+        vocabulary: Tags to search.
+        values: Names of tags.
+        denial: Beginning of the message for a name that is not among them, see `find_tag`.
 
     Raises:
         UsageError: The model does not know one of them.
@@ -94,5 +106,5 @@ def find_tags(vocabulary: OutputTags, values: Iterable[str]) -> tuple[int, ...]:
     found: dict[int, None] = {}
     for value in values:
         names = [value] if composed(value) in vocabulary.index else value.split(",")
-        found |= dict.fromkeys(find_tag(vocabulary, name) for name in names if name.strip())
+        found |= dict.fromkeys(find_tag(vocabulary, name, denial=denial) for name in names if name.strip())
     return tuple(found)

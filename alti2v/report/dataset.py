@@ -86,6 +86,7 @@ def stats_table(stats: DatasetStats) -> Mapping[str, str]:
         return ", ".join(f"{name or 'not said'} {count:,}" for name, count in list(counts.items())[:number])
 
     years = list(stats.years)
+    by_total = sorted(stats.tags, key=lambda row: -row.total)  # their own order is that of training pictures
     rows = {
         "pictures": ", ".join(f"{count:,} {split}" for split, count in stats.pictures.items()),
         "shards": f"{stats.shards:,}, {stats.bytes / 1e6:,.1f} MB, pictures {_of_size(stats.image)}",
@@ -95,7 +96,7 @@ def stats_table(stats: DatasetStats) -> Mapping[str, str]:
         "sources": first(stats.hosts, 5) or "no addresses",
         "tags": f"{len(stats.tags):,} to learn, {median(stats.labels_per_picture)} a picture (median)",
         "all tags": f"{median(stats.tags_per_picture)} a picture (median)",
-        "most frequent": first({row.tag.name: row.total for row in stats.tags}, 10),
+        "most frequent": first({row.tag.name: row.total for row in by_total}, 10),
         "together": ", ".join(map(_spoken, _often(stats)[:3])),
         "enlarged": ""
         if stats.image.format == ORIGINAL or stats.image.keeps_shape

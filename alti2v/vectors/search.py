@@ -152,11 +152,13 @@ def _known_tags(vectors: Path, wanted: str) -> tuple[str, ...]:
     """Find the tags in the file's spelling.
 
     Raises:
-        UsageError: No picture has one of them; the message suggests the nearest names.
+        UsageError: No picture is predicted to have one of them; the message suggests the nearest names.
     """
     counts: Counter[str] = Counter()
     for names in read_tags(vectors):
         for entry in names.value_counts().to_pylist():
             counts[entry["values"]] += entry["counts"]
     vocabulary = make_vocabulary((name, Category.UNKNOWN.value) for name, _ in counts.most_common())
-    return tuple(vocabulary.names[output] for output in find_tags(vocabulary, [wanted]))
+    # Not "the model knows no tag": the model may know one that none of these pictures is predicted to have.
+    owner = f"the pictures of {vectors} are not predicted to have the"
+    return tuple(vocabulary.names[output] for output in find_tags(vocabulary, [wanted], denial=owner))

@@ -151,6 +151,7 @@ def test_a_post_whose_twin_is_left_out_is_taken(tmp_path: Path) -> None:
     ("options", "told"),
     [
         ({"min_side": 0}, "--min-side 0 is out of range"),
+        ({"min_score": 10**20}, "--min-score 100000000000000000000 is out of range"),
         ({"max_aspect": 0.5}, "--max-aspect 0.5 is out of range"),
         ({"rating": ("safe",)}, "--rating 'safe' is unknown: give one of general"),
         ({"since": "yesterday"}, "--since yesterday: give a day as YYYY-MM-DD"),

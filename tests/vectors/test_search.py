@@ -139,7 +139,7 @@ def test_what_cannot_be_looked_for(model: Path, art: Path, tmp_path: Path) -> No
     """Unknown tags offer the nearest names; tags that never meet, another model, nothing to look for."""
     file = tmp_path / "v.parquet"
     write_vectors(file, Form.BINARY)
-    with pytest.raises(UsageError, match="did you mean cloud_"):
+    with pytest.raises(UsageError, match="are not predicted to have the tag 'clod_3': did you mean cloud_"):
         search(SearchConfig(vectors=file, tags="clod_3"))
     with pytest.raises(DataError, match="fewer tags"):
         search(SearchConfig(vectors=file, tags="cloud_3, cloud_4"))

@@ -22,10 +22,11 @@ _ROWS = 1_000  # that are committed together
 
 @dataclass(slots=True)
 class _Read:
-    """Progress in a table: the number of posts, the number of rows without one, and the highest id."""
+    """Progress in a table: numbers of posts, rows without one, and posts with an address; the highest id."""
 
     posts: int = 0
     without_post: int = 0
+    with_address: int = 0
     top: int = 0
 
 
@@ -41,7 +42,7 @@ async def list_table(api: Api, config: CrawlConfig, *, on_page: Callable[[PostCo
         on_page: Called with the counts of posts after each part.
 
     Raises:
-        DataError: No row is a post.
+        DataError: No row is a post, or none has the address of a file.
     """
     assert config.list_from is not None
     version = await api.thread.run(_version, config.list_from)
@@ -58,6 +59,10 @@ async def list_table(api: Api, config: CrawlConfig, *, on_page: Callable[[PostCo
             return
     if not read.posts:
         raise DataError(f"{config.list_from} has no row with an id: give a table of posts")
+    if not read.with_address:
+        raise DataError(
+            f"{config.list_from} has no row with a file_url or sample_url: give a table with addresses of files"
+        )
     if read.without_post:
         api.say(f"{config.list_from}: {read.without_post:,} rows cannot be read or have no id")
     await api.thread.run(_commit_end, api, read.top, version)
@@ -71,6 +76,7 @@ def _commit_rows(api: Api, config: CrawlConfig, items: Iterator[Item], read: _Re
     posts = [item.facts for item in rows if item.facts.id and not isinstance(item.problem, Fault | Lack)]
     read.without_post += len(rows) - len(posts)
     read.posts += len(posts)
+    read.with_address += sum(bool(post.file_url or post.sample_url) for post in posts)
     read.top = max((read.top, *(post.id for post in posts)))
     if config.limit is not None:
         posts = posts[: config.limit - api.ledger.posts.counts().listed]

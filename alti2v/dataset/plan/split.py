@@ -110,7 +110,8 @@ def check_sizes(pictures: int, *, test: int, validation: int) -> None:
         usable = "1 usable picture" if pictures == 1 else f"{pictures} usable pictures"
         raise UsageError(
             f"--test {test} and --validation {validation} leave nothing to train on: "
-            f"the store has {usable}; request fewer"
+            f"the store has {usable}; request fewer, "
+            f"such as --test {pictures // 10} --validation {pictures // 20}"
         )
 
 
