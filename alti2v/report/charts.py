@@ -7,6 +7,7 @@ A chart is a box of `WIDTH` x `height` units. Colours are the page's: a line has
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -185,7 +186,7 @@ def nice_axis(label: str, values: Iterable[float], *, from_zero: bool = True) ->
         low = min(low, 0.0)
     if high <= low:
         high = low + 1.0
-    rough = (high - low) / 5
+    rough = max((high - low) / 5, sys.float_info.min)  # the fifth of a subnormal number would be 0
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -283,10 +283,10 @@ def test_rates_leave_out_the_first_batch() -> None:
     def step(batch: np.ndarray) -> None:
         now_s[0] += 0.5 if now_s[0] else 100
 
-    def batches() -> Iterator[tuple[np.ndarray]]:
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for _ in range(3):
             step(np.zeros(4))
-            yield (np.zeros(4),)
+            yield np.zeros(4), np.zeros(4)
 
     assert rate_of_steps(step, np.zeros(4), clock=lambda: now_s[0]) == pytest.approx(8)
     assert rate_of_batches(_Repeatable(batches), clock=lambda: now_s[0]) == pytest.approx(8)

@@ -18,7 +18,7 @@ from alti2v.dataset.plan.md5s import Md5s, md5s_of
 from alti2v.dataset.plan.tag_aliases import TagRelations, Widening, widening
 from alti2v.dataset.plan.vocabulary import CATEGORIES, StoreTagTable, TagLists, tag_lists
 from alti2v.errors import DamagedError, DataError
-from alti2v.records import Category
+from alti2v.records import Category, composed
 from alti2v.storage.disk_table import DiskTable, disk_table, in_order_of_id
 from alti2v.storage.layout import POSTS, TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.store import Store, read_categories, read_posts, read_relations
@@ -208,7 +208,7 @@ def _tag_codes(part: pa.Table, codes: dict[str, int], category_seen: list[int], 
         columns.append((CATEGORIES.index(Category.META), _rating_tags(part.column("rating").combine_chunks())))
     for number, lists in columns:
         names = lists.flatten().dictionary_encode()
-        of_name = [codes.setdefault(name, len(codes)) for name in names.dictionary.to_pylist()]
+        of_name = [codes.setdefault(composed(name), len(codes)) for name in names.dictionary.to_pylist()]
         category_seen += [number] * (len(codes) - len(category_seen))
         if number != _UNKNOWN:
             for code in of_name:

