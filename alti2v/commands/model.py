@@ -225,11 +225,14 @@ def evaluate(
 ) -> None:
     """Evaluate a RUN, or compare models of any kind.
 
-    The pictures are new to every RUN. With one RUN, writes metrics.json, per_tag.csv, suggestions.csv (tags
-    that the board may have missed), report.md and report.html. With several models, or with one that is not a
-    RUN, writes comparison.json, per_tag.csv and comparison.html: a column for each model, over the tags and
-    pictures that all have in common, with intervals of the differences from the first. A MODEL is a RUN, the
-    folder of an export or of another tagger, or hf:owner/name; see docs/MODELS.md.
+    The pictures are new to every RUN. Mean average precision is over the tags with at least 10 pictures in the
+    split; that of a training is over all tags of its validation split.
+
+    With one RUN, writes metrics.json, per_tag.csv, suggestions.csv (tags that the board may have missed),
+    report.md and report.html. With several models, or with one that is not a RUN, writes comparison.json,
+    per_tag.csv and comparison.html: a column for each model, over the tags and pictures that all have in
+    common, with intervals of the differences from the first. A MODEL is a RUN, the folder of an export or of
+    another tagger, or hf:owner/name; see docs/MODELS.md.
     """
     from alti2v.dataset.shard_cache import CacheConfig, open_dataset
     from alti2v.model.comparison.compare import CompareConfig

@@ -48,6 +48,10 @@ class Graph:
             UsageError: There is none.
         """
         found = [one for one in self.inputs if one.name == name or (name is None and is_picture(one))]
+        if not found and name is not None:
+            raise UsageError(
+                f"the model has no input {name!r}, only {listed(self.inputs)}: give the name of one"
+            )
         if len(found) != 1:
             raise UsageError(
                 f"the model takes {listed(self.inputs)} instead of pictures such as (N, S, S, 3) float32: "
