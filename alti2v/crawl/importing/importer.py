@@ -52,7 +52,7 @@ def import_pictures(config: ImportConfig, *, progress: ProgressHook = ignore_pro
 
     Raises:
         UsageError: The folder is not a store, or one of a crawl, or in use; or a source is not recognised.
-        DataError: No picture could be imported.
+        DataError: No picture could be imported, or a table has no tags or cannot be read.
         StorageError: The disk refuses a write; what was stored stays, and the same command continues.
         DamagedError: The store is damaged; `verify --repair` repairs it, unless its description is lost.
     """

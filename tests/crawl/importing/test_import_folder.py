@@ -165,7 +165,7 @@ def test_each_bad_item_has_one_outcome(tmp_path: Path) -> None:
 
     assert report.new == 1
     assert report.skipped == {"no_picture": 1, "no_tags": 1, "video": 1}
-    expected = {"bad_metadata": 6, "link": 1, "md5_mismatch": 1, "not_a_file": 1, "not_image": 1}
+    expected = {"bad_metadata": 6, "link": 2, "md5_mismatch": 1, "not_a_file": 1, "not_image": 1}
     assert report.failed == {
         **expected,
         "truncated_body": 1,
@@ -286,3 +286,13 @@ def test_two_pictures_with_the_same_first_number(tmp_path: Path, monkeypatch: py
     assert (first.new, second.new, second.known) == (3, 1, 3)
     assert sorted(posts(store).id) == [10**11 + number for number in range(4)]
     assert set(posts(store).stored_md5) == {md5(picture(number)) for number in (0, 1, 2, 9)}
+
+
+def test_a_linked_folder_is_counted(tmp_path: Path) -> None:
+    """A link to a folder is one failed item, as a link to a picture is; what it names is not read."""
+    write(tmp_path / "elsewhere", {"b.jpg": picture(2), "b.txt": "1girl"})
+    source = write(tmp_path / "source", {"a.jpg": picture(1), "a.txt": "1girl"})
+    (source / "linked").symlink_to(tmp_path / "elsewhere")
+    report = run(tmp_path / "store", source)
+
+    assert (report.new, report.failed) == (1, {"link": 1})

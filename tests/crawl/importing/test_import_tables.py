@@ -218,7 +218,7 @@ def test_tables_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no picture was imported: 3 no_id"):
         run(store, tmp_path / "no ids.parquet")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1" + b"x" * 100)
-    with pytest.raises(UsageError, match="is not recognised"):
+    with pytest.raises(DataError, match="broken.parquet is damaged or not Parquet"):
         run(store, tmp_path / "broken.parquet")
     write(tmp_path / "tags", {"tags.csv": "id,name,category\n1,1girl,0\n"})
     with pytest.raises(UsageError, match="is not recognised"):
@@ -299,3 +299,54 @@ def test_a_table_of_our_own_store(tmp_path: Path, tars: Path) -> None:
     facts: Sequence[str] = ["tags_artist", "tags_general", "rating", "score", "md5", "created_at", "width"]
 
     assert content(tmp_path / "again")[facts].equals(content(tmp_path / "store")[facts])
+
+
+def test_a_csv_row_that_is_not_utf_8_fails_alone(tmp_path: Path) -> None:
+    """Tags are never stored with replaced letters: the row in Latin-1 is a failure, the others are posts."""
+    (tmp_path / "posts.csv").write_bytes("id,tags\n1,ok\n2,caf\xe9\n3,fine\n".encode("latin-1"))
+    report = run(tmp_path / "store", tmp_path / "posts.csv")
+
+    assert (report.failed, report.skipped) == ({"bad_metadata": 1}, {"no_picture": 2})
+    assert "posts.csv, line 3 is not UTF-8" in (tmp_path / "store" / "crawl.log").read_text()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("text", ["id,tags\n1,café b\n", "ID;Tags\n1;café b\n", "id\ttags\n1\tcafé b\n"])
+def test_forms_of_csv(tmp_path: Path, encoding: str, text: str) -> None:
+    """Unicode with or without a mark, other separators and capitals in the header give the same tags."""
+    (tmp_path / "posts.csv").write_bytes(text.encode(encoding))
+    run(tmp_path / "store", tmp_path / "posts.csv")
+
+    assert tags(posts(tmp_path / "store").iloc[0]) == {"café", "b"}
+
+
+def test_a_quote_that_is_not_closed_is_named_by_its_row(tmp_path: Path) -> None:
+    """The rows that the quote swallows are not stored as tags; the failure names where it begins."""
+    write(tmp_path, {"posts.csv": 'id,tags\n1,a\n2,"b\n3,c\n4,d\n'})
+    report = run(tmp_path / "store", tmp_path / "posts.csv")
+
+    assert (report.failed, report.skipped) == ({"bad_metadata": 1}, {"no_picture": 1})
+    assert "posts.csv, line 3: a quote" in (tmp_path / "store" / "crawl.log").read_text()
+
+
+def test_tables_that_fit_badly_are_refused_with_the_cause(tmp_path: Path) -> None:
+    """No tags, a cut Parquet file and two columns of one name are one line each, before anything is written."""
+    pd.DataFrame(rows(50)).to_parquet(tmp_path / "cut.parquet")
+    whole = (tmp_path / "cut.parquet").read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
+    pq.write_table(
+        pa.Table.from_arrays([pa.array([1]), pa.array(["a"]), pa.array(["b"])], ["id", "tags", "tags"]),
+        tmp_path / "two.parquet",
+    )
+    pd.DataFrame({"ID": [1], "Tags": ["a"]}).to_parquet(tmp_path / "capitals.parquet")
+    write(tmp_path, {"none.csv": "id,x\n1,2\n", "two.csv": "id,tags,tags\n1,a,b\n"})
+    for name, cause in {
+        "none.csv": "no column of tags, only 'id, x'",
+        "cut.parquet": "is damaged or not Parquet",
+        "two.csv": "two columns named 'tags'",
+        "two.parquet": "two columns named 'tags'",
+        "capitals.parquet": "no column of tags, only 'ID, Tags'",
+    }.items():
+        with pytest.raises(DataError, match=cause):
+            run(tmp_path / "store", tmp_path / name)
+    assert not (tmp_path / "store").exists()

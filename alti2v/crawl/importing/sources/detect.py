@@ -13,7 +13,7 @@ from alti2v.crawl.importing.sources.files import folders, read_object
 from alti2v.crawl.importing.sources.folder import PICTURE_SUFFIXES, TEXT_SUFFIXES
 from alti2v.crawl.importing.sources.item import Fault
 from alti2v.crawl.importing.sources.rows import table_columns
-from alti2v.crawl.importing.sources.table import is_of_posts, tables_in
+from alti2v.crawl.importing.sources.table import TABLE_SUFFIXES, check_table, is_of_posts, tables_in
 from alti2v.crawl.importing.sources.tar_members import tar_members
 from alti2v.errors import UsageError
 
@@ -80,6 +80,7 @@ def recognise(path: Path, *, store: Path) -> SourceForm:
 
     Raises:
         UsageError: It is not one that alti2v reads.
+        DataError: It is a table without tags, or one that cannot be read.
     """
     form = form_of(look_at(path, store=store))
     if form is None:
@@ -96,6 +97,8 @@ def look_at(path: Path, *, store: Path) -> Look:
         suffix = path.suffix[1:].lower()
         if suffix == "tar":
             return Look(suffixes=frozenset({suffix}), members=_members(path))
+        if suffix in (*TABLE_SUFFIXES, "json"):
+            check_table(path)
         return Look(suffixes=frozenset({suffix}), columns=table_columns(path))
     suffixes: set[str] = set()
     documents: list[Mapping[str, Any]] = []

@@ -41,6 +41,8 @@ _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 _FLAGS = {f"is_{status}": status for status in ("banned", "deleted", "flagged", "pending")}
 
 _SOURCE_LETTERS = 2_000
+# Keys of which at least one is a column of a table of posts.
+TAG_KEYS = frozenset({*_GROUP_KEYS, "tags", "tag_string", "caption", "prompt"})
 # Every key that `facts_of` looks at.
 KEYS = (
     *_GROUP_KEYS,

@@ -37,12 +37,14 @@ class Folder:
         path: Folder.
         parts: Path from the source to the folder.
         names: Names of the files without hidden ones, sorted; no other facts, because there may be a million.
+        links: Names of the links to folders, sorted.
         fault: Reason why the folder could not be read; None if it could.
     """
 
     path: bytes
     parts: tuple[bytes, ...]
     names: tuple[bytes, ...]
+    links: tuple[bytes, ...] = ()
     fault: Fault | None = None
 
     def has(self, name: bytes) -> bool:
@@ -89,17 +91,21 @@ def folders(root: Path, *, without: Path) -> Iterator[Folder]:
         path = b"/".join((base, *parts))
         names: list[bytes] = []
         inner: list[bytes] = []
+        links: list[bytes] = []
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
                     if entry.name.startswith(b"."):
                         continue
-                    (inner if entry.is_dir(follow_symlinks=False) else names).append(entry.name)
+                    if entry.is_symlink() and entry.is_dir():
+                        links.append(entry.name)
+                    else:
+                        (inner if entry.is_dir(follow_symlinks=False) else names).append(entry.name)
         except OSError as exc:
-            yield Folder(path, parts, (), unreadable(path, exc))
+            yield Folder(path, parts, (), fault=unreadable(path, exc))
             continue
         names.sort()
-        yield Folder(path, parts, tuple(names))
+        yield Folder(path, parts, tuple(names), tuple(sorted(links)))
         waiting += [
             (*parts, name) for name in sorted(inner, reverse=True) if _identity(path + b"/" + name) != left_out
         ]

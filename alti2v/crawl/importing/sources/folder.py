@@ -43,6 +43,9 @@ def folder_items(root: Path, *, store: Path) -> Iterator[Item]:
 
 
 def _of_folder(folder: Folder, source: str) -> Iterator[Item]:
+    for name in folder.links:
+        if (fault := folder.file(name).fault) is not None:
+            yield _lone(item_name(source, *folder.parts, name), fault)
     for name in folder.names:
         if _is_picture(name):
             yield _picture(folder, name, item_name(source, *folder.parts, name))

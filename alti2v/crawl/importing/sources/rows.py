@@ -10,7 +10,7 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +86,9 @@ def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[ColumnBatch 
                     for column in map(footer.schema.column, range(footer.num_columns))
                     if column.physical_type == "BYTE_ARRAY"
                 ]
+                if (fault := _repeated(printable(path), footer.schema.to_arrow_schema().names)) is not None:
+                    yield fault
+                    return
                 parquet = pq.ParquetFile(ours, metadata=footer, read_dictionary=texts)
                 names = [name for name in parquet.schema_arrow.names if columns is None or name in columns]
                 for number in range(footer.num_row_groups):
@@ -97,7 +100,7 @@ def _parquet(path: Path, columns: Sequence[str] | None) -> Iterator[ColumnBatch 
                     for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[number], columns=names):
                         yield ColumnBatch(dict(zip(names, map(_values, batch.columns), strict=True)))
         except (pa.ArrowException, ValueError) as exc:
-            yield Fault(ItemFault.BAD_METADATA, f"{printable(path)} cannot be read as Parquet ({exc!s:.100})")
+            yield Fault(ItemFault.BAD_METADATA, f"{printable(path)} is damaged or not Parquet ({exc!s:.100})")
 
 
 def _is_bounded(group: pq.RowGroupMetaData) -> bool:
@@ -137,26 +140,82 @@ def _value_or_none(value: pa.Scalar) -> object:
 
 
 def _csv(path: Path, columns: Sequence[str] | None) -> Iterator[TableRow | Fault]:
+    """Read UTF-8, or UTF-16 with a byte order mark, with commas, semicolons or tabs between the values."""
     del columns
     with open_regular(path) as file:
-        lines = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline=""))
-        names: list[str] | None = None
-        while True:
-            try:
-                values = next(lines)
-            except StopIteration:
+        encoding = "utf-16" if file.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        text = io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline="")
+        try:
+            yield from _csv_rows(printable(path), text)
+        except UnicodeError:
+            yield Fault(ItemFault.BAD_METADATA, f"{printable(path)} is damaged UTF-16 text")
+
+
+def _csv_rows(name: str, text: Iterable[str]) -> Iterator[TableRow | Fault]:
+    """Yield the rows of a CSV file; bytes that are not UTF-8 are lone surrogates in its text."""
+    lines = _Lines(iter(text))
+    header = next(lines, "")
+    delimiter = max(",;\t", key=header.count)  # the first of them if no other is more frequent
+    reader = csv.reader(itertools.chain([header], lines), delimiter=delimiter)
+    names: list[str] | None = None
+    while True:
+        begin = reader.line_num + 1
+        where = f"{name}, line {begin}"
+        try:
+            values = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as exc:
+            yield Fault(ItemFault.BAD_METADATA, f"{where}: {exc}")
+            continue
+        if lines.is_at_end:  # the reader asks for another line only inside quotes
+            yield Fault(ItemFault.BAD_METADATA, f"{where}: a quote that begins in this row is not closed")
+        elif names is None:
+            names = [value.strip().lower() for value in values]
+            if (fault := _repeated(name, names)) is not None:
+                yield fault
                 return
-            except csv.Error as exc:
-                yield Fault(ItemFault.BAD_METADATA, f"{printable(path)}, line {lines.line_num}: {exc}")
-                continue
-            if names is None:
-                names = values
-            elif len(values) > len(names):
-                yield Fault(
-                    ItemFault.BAD_METADATA, f"{printable(path)}, line {lines.line_num}: too many columns"
-                )
-            elif values:
-                yield dict(zip(names, values, strict=False))
+        elif len(values) > len(names):
+            yield Fault(ItemFault.BAD_METADATA, f"{where}: too many columns")
+        elif not _is_unicode(values):
+            yield Fault(ItemFault.BAD_METADATA, f"{where} is not UTF-8 text: save the table as UTF-8")
+        elif values:
+            yield dict(zip(names, values, strict=False))
+
+
+@dataclass(slots=True)
+class _Lines:
+    """Lines of a text, and whether a line after the last one was asked for."""
+
+    lines: Iterator[str]
+    is_at_end: bool = False
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self.lines, None)
+        if line is None:
+            self.is_at_end = True
+            raise StopIteration
+        return line
+
+
+def _is_unicode(values: Sequence[str]) -> bool:
+    try:
+        "".join(values).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _repeated(name: str, columns: Sequence[str]) -> Fault | None:
+    """Return the fault of a table with two columns of one name; columns without a name may be several."""
+    for column in filter(None, columns):
+        if columns.count(column) > 1:
+            message = f"{name} has two columns named {column!a:.100}: rename or remove one"
+            return Fault(ItemFault.BAD_METADATA, message)
+    return None
 
 
 def _json(path: Path, columns: Sequence[str] | None) -> Iterator[TableRow | Fault]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from alti2v.crawl.boards.protocol import Skip
-from alti2v.crawl.importing.sources.facts import KEYS, facts_of, facts_of_columns
-from alti2v.crawl.importing.sources.files import folders
+from alti2v.crawl.importing.sources.facts import KEYS, TAG_KEYS, facts_of, facts_of_columns
+from alti2v.crawl.importing.sources.files import folders, printable
 from alti2v.crawl.importing.sources.item import Fault, Item, Lack, item_name
 from alti2v.crawl.importing.sources.pictures import PictureSource, open_pictures
-from alti2v.crawl.importing.sources.rows import ColumnBatch, TableRow, table_batches, table_columns
+from alti2v.crawl.importing.sources.rows import ColumnBatch, TableRow, table_batches, table_columns, table_rows
+from alti2v.errors import DataError
 from alti2v.records import Post
 
 TABLE_SUFFIXES = ("parquet", "csv", "jsonl", "ndjson")
 _OF_TAGS = ("tags", "tag_string", "tag_string_general", "tags_general", "caption")
 _OF_IDS = ("id", "md5", "hash")
+_LOOKED_AT = 100  # rows, for a column of tags
 
 
 def table_items(root: Path, *, pictures: Path | None, store: Path) -> Iterator[Item]:
@@ -53,6 +56,25 @@ def tables_in(root: Path, *, store: Path) -> Iterator[Path]:
 def is_of_posts(columns: frozenset[str]) -> bool:
     """Return whether a table with these columns has a row for each post."""
     return not columns.isdisjoint(_OF_TAGS) and not columns.isdisjoint(_OF_IDS)
+
+
+def check_table(table: Path) -> None:
+    """Check that the rows of a table may have tags, if its first rows can be read.
+
+    Raises:
+        DataError: They have no column of tags, or no row can be read.
+    """
+    rows = list(itertools.islice(table_rows(table), _LOOKED_AT))
+    sound = [row for row in rows if not isinstance(row, Fault)]
+    faults = [row for row in rows if isinstance(row, Fault)]
+    if faults and not sound:
+        raise DataError(f"{faults[0].message}: no row of the table can be read")
+    columns = set(itertools.chain.from_iterable(sound))
+    if sound and columns.isdisjoint(TAG_KEYS):
+        found = ", ".join(sorted(columns))
+        raise DataError(
+            f"{printable(table)} has no column of tags, only {found!a:.200}: name one `tags`, in lower case"
+        )
 
 
 def _posts(table: Path) -> Iterator[tuple[Post | Fault, str]]:

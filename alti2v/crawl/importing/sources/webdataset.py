@@ -37,6 +37,9 @@ def webdataset_items(root: Path, *, store: Path) -> Iterator[Item]:
         yield from _of_tar(root, item_name(source))
         return
     for folder in folders(root, without=store):
+        for name in folder.links:
+            fault = folder.file(name).fault
+            yield Item(name=item_name(source, *folder.parts, name), facts=Post(0), problem=fault)
         for name in folder.names:
             item = item_name(source, *folder.parts, name)
             if not name.endswith(b".tar"):
