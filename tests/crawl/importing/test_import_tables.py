@@ -218,7 +218,7 @@ def test_tables_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no picture was imported: 3 no_id"):
         run(store, tmp_path / "no ids.parquet")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1" + b"x" * 100)
-    with pytest.raises(DataError, match="broken.parquet is damaged or not Parquet"):
+    with pytest.raises(DataError, match=r"broken\.parquet is damaged or not Parquet"):
         run(store, tmp_path / "broken.parquet")
     write(tmp_path / "tags", {"tags.csv": "id,name,category\n1,1girl,0\n"})
     with pytest.raises(UsageError, match="is not recognised"):
