@@ -121,6 +121,10 @@ def _run(
                 progress(_progress(work.outcomes))
     finally:
         writer.close()
+    if work.first_failures:
+        failed = sum(count for (outcome, _), count in work.outcomes.items() if outcome is ItemOutcome.FAILED)
+        said = f"failed items: {failed:,}, the first: {'; '.join(work.first_failures)}: crawl.log names all"
+        progress(_progress(work.outcomes, milestone=said))
     if config.tag_categories is not None:
         learned = learn_categories(ledger, config.tag_categories)
         progress(_progress(work.outcomes, milestone=f"{config.tag_categories}: categories of {learned:,} tags"))

@@ -25,6 +25,7 @@ from alti2v.crawl.store.post_json import FileRequest, TarLocation
 from alti2v.crawl.store.writer import FetchedFile, FileResult, MissingFile, StoreWriter
 from alti2v.records import Post, Status
 
+_NAMED = 3  # failed items, in the message at the end
 _HAS_PICTURE = frozenset({Status.STORED, Status.DUPLICATE})
 
 
@@ -62,6 +63,7 @@ class ItemWriter:
 
     Attributes:
         outcomes: Number of items by outcome and reason.
+        first_failures: Messages of the first few items that failed.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class ItemWriter:
     ) -> None:
         self._link = link
         self.outcomes: Counter[tuple[ItemOutcome, str]] = Counter()
+        self.first_failures: list[str] = []
         self._ledger = ledger
         self._writer = writer
         self._log = log
@@ -106,7 +109,10 @@ class ItemWriter:
         for item, reading in read:
             outcome, reason = self._settle(batch, item, reading)
             if outcome is ItemOutcome.FAILED:
-                self._log.info("failed: %s: %s", reason, _message(item, reading))
+                message = _message(item, reading)
+                self._log.info("failed: %s: %s", reason, message)
+                if len(self.first_failures) < _NAMED:
+                    self.first_failures.append(message)
             if outcome is not ItemOutcome.NEW:  # whether a read picture is new is decided by the writer
                 self.outcomes[outcome, reason] += 1
         with self._ledger.transaction():

@@ -10,6 +10,7 @@ import pytest
 
 from alti2v.crawl.crawler import CrawlConfig, crawl_board
 from alti2v.crawl.importing import item_writer
+from alti2v.crawl.importing.importer import ImportConfig, import_pictures
 from alti2v.crawl.status import store_status
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import DataError, UsageError
@@ -296,3 +297,43 @@ def test_a_linked_folder_is_counted(tmp_path: Path) -> None:
     report = run(tmp_path / "store", source)
 
     assert (report.new, report.failed) == (1, {"link": 1})
+
+
+def test_names_pair_in_any_unicode_form(tmp_path: Path) -> None:
+    """A picture named in NFD has its caption named in NFC, and the reverse; equal names come first."""
+    nfc, nfd = "caf\u00e9", "cafe\u0301"
+    source = write(
+        tmp_path / "source",
+        {
+            f"a/{nfd}.jpg": picture(1),
+            f"a/{nfc}.txt": "one",
+            f"b/{nfc}.jpg": picture(2),
+            f"b/{nfd}.jpg.json": {"tags": ["two"]},
+            f"c/{nfc}.jpg": picture(3),
+            f"c/{nfd}.jpg": picture(4),
+            f"c/{nfc}.txt": "three",
+            f"c/{nfd}.txt": "four",
+        },
+    )
+    report = run(tmp_path / "store", source)
+    rows = posts(tmp_path / "store").set_index("stored_md5")
+    found = [tags(rows.loc[md5(picture(number))]) for number in (1, 2, 3, 4)]
+
+    assert (report.items, report.new) == (4, 4)
+    assert found == [{"one"}, {"two"}, {"three"}, {"four"}]
+
+
+def test_the_first_failed_items_are_named(tmp_path: Path) -> None:
+    """The command says which items failed first, how many did, and where all are named."""
+    files: dict[str, bytes | str] = {f"{number}.jpg": b"no picture" for number in range(5)}
+    files |= {f"{number}.txt": "1girl" for number in range(6)}
+    source = write(tmp_path / "source", {**files, "5.jpg": picture(5)})
+    said: list[str] = []
+    config = ImportConfig(store=tmp_path / "store", sources=(source,))
+    import_pictures(config, progress=lambda progress: said.append(progress.milestone))
+    (line,) = (text for text in said if text.startswith("failed items"))
+
+    assert line.startswith("failed items: 5, the first: source/0.jpg")
+    assert "source/2.jpg" in line
+    assert "source/3.jpg" not in line
+    assert line.endswith("crawl.log names all")

@@ -350,3 +350,16 @@ def test_tables_that_fit_badly_are_refused_with_the_cause(tmp_path: Path) -> Non
         with pytest.raises(DataError, match=cause):
             run(tmp_path / "store", tmp_path / name)
     assert not (tmp_path / "store").exists()
+
+
+def test_an_index_of_another_tar_of_the_same_size_is_not_used(tars: Path, tmp_path: Path) -> None:
+    """Tar files are padded, so equal sizes say little: the headers are read if they differ from the index."""
+    assert len({path.stat().st_size for path in (tars / "0000.tar", tars / "0001.tar")}) == 1
+    one, other = (tars / "0000.json").read_text(), (tars / "0001.json").read_text()
+    write(tars, {"0000.json": other, "0001.json": one})
+    pd.DataFrame(rows(12)).to_parquet(tmp_path / "index.parquet")
+    report = run(tmp_path / "store", tmp_path / "index.parquet", pictures=tars)
+    found = posts(tmp_path / "store").set_index("id")
+
+    assert (report.new, report.skipped, report.failed) == (12, {}, {})
+    assert dict(found.stored_md5) == {100 + number: md5(picture(number)) for number in range(12)}

@@ -128,3 +128,13 @@ def test_our_own_dataset_is_a_webdataset(tmp_path: Path) -> None:
         frozenset({"1girl", f"tag{n}"}) for n in range(3)
     }
     assert json.loads((tmp_path / "again" / "store.json").read_text())["board"] == "import"
+
+
+def test_a_linked_folder_of_tar_files_is_counted(tmp_path: Path) -> None:
+    """A link to a folder is one failed item; the tar files in it are not read."""
+    for place in ("dataset", "elsewhere"):
+        tar(tmp_path / place / "0.tar", {f"{place}.jpg": picture(len(place)), f"{place}.txt": b"1girl"})
+    (tmp_path / "dataset" / "linked").symlink_to(tmp_path / "elsewhere")
+    report = run(tmp_path / "store", tmp_path / "dataset")
+
+    assert (report.new, report.failed) == (1, {"link": 1})

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, takewhile
@@ -36,7 +37,8 @@ class Folder:
     Attributes:
         path: Folder.
         parts: Path from the source to the folder.
-        names: Names of the files without hidden ones, sorted; no other facts, because there may be a million.
+        names: Names of the files without hidden ones, sorted by their NFC forms; no other facts,
+            because there may be a million.
         links: Names of the links to folders, sorted.
         fault: Reason why the folder could not be read; None if it could.
     """
@@ -47,15 +49,18 @@ class Folder:
     links: tuple[bytes, ...] = ()
     fault: Fault | None = None
 
-    def has(self, name: bytes) -> bool:
-        """Return whether there is a file of this name."""
-        position = bisect.bisect_left(self.names, name)
-        return position < len(self.names) and self.names[position] == name
+    def named(self, name: bytes) -> bytes | None:
+        """Return the file of this name, or of the same name in another Unicode form; None if there is none."""
+        key = in_nfc(name)
+        first = bisect.bisect_left(self.names, key, key=in_nfc)
+        same = list(takewhile(lambda one: in_nfc(one) == key, islice(self.names, first, None)))
+        return name if name in same else next(iter(same), None)
 
     def beginning_with(self, prefix: bytes) -> Iterator[bytes]:
-        """Return the names that begin with a text."""
-        first = bisect.bisect_left(self.names, prefix)
-        return takewhile(lambda name: name.startswith(prefix), islice(self.names, first, None))
+        """Return the names that begin with a text, in any Unicode form."""
+        key = in_nfc(prefix)
+        first = bisect.bisect_left(self.names, key, key=in_nfc)
+        return takewhile(lambda name: in_nfc(name).startswith(key), islice(self.names, first, None))
 
     def path_of(self, name: bytes) -> Path:
         """Return the path of a file."""
@@ -74,6 +79,16 @@ class Folder:
         elif not stat.S_ISREG(found.st_mode):
             fault = Fault(ItemFault.NOT_A_FILE, f"{printable(path)} is not a file")
         return FolderFile(path, fault, found.st_size, f"{found.st_size}:{found.st_mtime_ns}")
+
+
+def in_nfc(name: bytes) -> bytes:
+    """Return a name in Unicode's form NFC: macOS writes NFD, and other systems keep what they are given."""
+    if name.isascii():
+        return name
+    try:
+        return unicodedata.normalize("NFC", name.decode()).encode()
+    except UnicodeDecodeError:
+        return name
 
 
 def folders(root: Path, *, without: Path) -> Iterator[Folder]:
@@ -104,7 +119,7 @@ def folders(root: Path, *, without: Path) -> Iterator[Folder]:
         except OSError as exc:
             yield Folder(path, parts, (), fault=unreadable(path, exc))
             continue
-        names.sort()
+        names.sort(key=lambda name: (in_nfc(name), name))
         yield Folder(path, parts, tuple(names), tuple(sorted(links)))
         waiting += [
             (*parts, name) for name in sorted(inner, reverse=True) if _identity(path + b"/" + name) != left_out

@@ -10,7 +10,7 @@ from pathlib import Path
 from alti2v.crawl.boards.protocol import PICTURE, VIDEO, Skip
 from alti2v.crawl.importing.sources.captions import read_caption
 from alti2v.crawl.importing.sources.facts import board_facts, with_tags
-from alti2v.crawl.importing.sources.files import Folder, folders, printable, read_object, read_text
+from alti2v.crawl.importing.sources.files import Folder, folders, in_nfc, printable, read_object, read_text
 from alti2v.crawl.importing.sources.item import Fault, Item, Place, item_name
 from alti2v.records import Post
 
@@ -58,7 +58,9 @@ def _has_picture(folder: Folder, sidecar: bytes) -> bool:
     """Return whether a sidecar belongs to a picture: NAME.txt to NAME.jpg, and NAME.jpg.txt, too."""
     stem = sidecar.rpartition(b".")[0]
     others = folder.beginning_with(stem + b".")
-    return folder.has(stem) or any(_is_picture(one) and one.rpartition(b".")[0] == stem for one in others)
+    return folder.named(stem) is not None or any(
+        _is_picture(one) and in_nfc(one.rpartition(b".")[0]) == in_nfc(stem) for one in others
+    )
 
 
 def _is_picture(name: bytes) -> bool:
@@ -70,7 +72,7 @@ def _sidecars_of(folder: Folder, name: bytes) -> _Sidecars:
 
     def first(*suffixes: str) -> bytes | None:
         names = (base + b"." + suffix.encode() for suffix in suffixes for base in (name, stem))
-        return next(filter(folder.has, names), None)
+        return next(filter(None, map(folder.named, names)), None)
 
     return _Sidecars(first("json"), first(*TEXT_SUFFIXES))
 

@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from alti2v.records import Post, Span
 
 _LOOKED_AT = 5_000  # names of a folder of pictures
 _INDEX_BYTES = 256 << 20  # of one index; a tar file of 10,000 pictures has one of 2 MB
+_COMPARED = 10  # headers of a tar file, with its index: tar files are padded, so their sizes are often equal
 _SUFFIXES = ("jpg", "png", "webp", "gif", "jpeg")
 
 
@@ -218,7 +219,19 @@ def _indexed(tar: _Tar) -> list[tuple[str, int, int, str | None]] | None:
         return None
     files = document.get("files")
     rows = [_entry(name, entry, size) for name, entry in files.items()] if isinstance(files, dict) else [None]
-    return None if None in rows else [row for row in rows if row is not None and _is_picture(row[0])]
+    if None in rows or not _agrees(tar, {row[:3] for row in rows if row is not None}):
+        return None
+    return [row for row in rows if row is not None and _is_picture(row[0])]
+
+
+def _agrees(tar: _Tar, places: Set[tuple[str, int, int]]) -> bool:
+    """Return whether the first headers of a tar file are those of its index: names, offsets and sizes."""
+    first = itertools.islice(tar_members(tar.path), _COMPARED)
+    return all(
+        (member.name, member.span.offset, member.span.size) in places
+        for member in first
+        if not isinstance(member, Fault)
+    )
 
 
 def _entry(name: str, entry: object, length: int) -> tuple[str, int, int, str | None] | None:

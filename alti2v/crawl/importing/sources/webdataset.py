@@ -50,8 +50,8 @@ def webdataset_items(root: Path, *, store: Path) -> Iterator[Item]:
                 continue
             yield from _of_tar(file.path, item)
             table = name.removesuffix(b".tar") + b".parquet"
-            if folder.has(table):
-                yield from _not_fetched(folder.path_of(table), item)
+            if (found := folder.named(table)) is not None:
+                yield from _not_fetched(folder.path_of(found), item)
 
 
 def _of_tar(tar: Path, name: str) -> Iterator[Item]:
