@@ -21,7 +21,7 @@ from alti2v.crawl.importing.report import ImportReport
 from alti2v.crawl.importing.sources.detect import MEANING, SourceForm, recognise
 from alti2v.crawl.importing.sources.folder import folder_items
 from alti2v.crawl.importing.sources.item import Item, ItemOutcome
-from alti2v.crawl.importing.sources.table import table_items
+from alti2v.crawl.importing.sources.table import check_table, table_items
 from alti2v.crawl.importing.sources.webdataset import webdataset_items
 from alti2v.crawl.importing.tag_categories import check_tag_table, learn_categories
 from alti2v.crawl.run_log import begin_run, end_run, open_log
@@ -44,6 +44,7 @@ from alti2v.storage.layout import CRAWL_LOCK_FILE, IMPORTED, LEDGER_FILE, STORE_
 __all__ = ["ImportConfig", "ImportReport", "import_pictures"]
 
 
+_OF_TABLES = frozenset({SourceForm.DANBOORU, SourceForm.TABLE, SourceForm.TARS})
 _WITHOUT_TARS = frozenset({SourceForm.FOLDER, SourceForm.GALLERY_DL})
 
 
@@ -59,6 +60,9 @@ def import_pictures(config: ImportConfig, *, progress: ProgressHook = ignore_pro
     if config.tag_categories is not None:
         check_tag_table(config.tag_categories)
     forms = {source: config.form or recognise(source, store=config.store) for source in config.sources}
+    for source, form in forms.items():
+        if form in _OF_TABLES and source.is_file():
+            check_table(source)
     if config.by_reference and (
         lacking := [str(path) for path, form in forms.items() if form in _WITHOUT_TARS]
     ):

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from alti2v.crawl.importing.sources.detect import SourceForm
 from alti2v.crawl.importing.sources.item import Fault
 from alti2v.crawl.importing.sources.rows import table_rows
 from alti2v.crawl.verify import verify_store
@@ -347,8 +348,9 @@ def test_tables_that_fit_badly_are_refused_with_the_cause(tmp_path: Path) -> Non
         "two.parquet": "two columns named 'tags'",
         "capitals.parquet": "no column of tags, only 'ID, Tags'",
     }.items():
-        with pytest.raises(DataError, match=cause):
-            run(tmp_path / "store", tmp_path / name)
+        for form in (None, SourceForm.TABLE):
+            with pytest.raises(DataError, match=cause):
+                run(tmp_path / "store", tmp_path / name, form=form)
     assert not (tmp_path / "store").exists()
 
 
@@ -363,3 +365,13 @@ def test_an_index_of_another_tar_of_the_same_size_is_not_used(tars: Path, tmp_pa
 
     assert (report.new, report.skipped, report.failed) == (12, {}, {})
     assert dict(found.stored_md5) == {100 + number: md5(picture(number)) for number in range(12)}
+
+
+def test_empty_lines_of_a_csv_are_no_rows(tmp_path: Path) -> None:
+    """An empty line before the header or between rows is left out, and an empty file is no table."""
+    write(tmp_path, {"posts.csv": "\nid,tags\n\n1,a\n\n", "empty.csv": ""})
+    report = run(tmp_path / "store", tmp_path / "posts.csv")
+
+    assert (report.failed, report.skipped) == ({}, {"no_picture": 1})
+    with pytest.raises(UsageError, match="is not recognised"):
+        run(tmp_path / "other", tmp_path / "empty.csv")

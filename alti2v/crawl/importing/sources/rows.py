@@ -154,7 +154,9 @@ def _csv(path: Path, columns: Sequence[str] | None) -> Iterator[TableRow | Fault
 def _csv_rows(name: str, text: Iterable[str]) -> Iterator[TableRow | Fault]:
     """Yield the rows of a CSV file; bytes that are not UTF-8 are lone surrogates in its text."""
     lines = _Lines(iter(text))
-    header = next(lines, "")
+    header = next(lines, None)
+    if header is None:
+        return
     delimiter = max(",;\t", key=header.count)  # the first of them if no other is more frequent
     reader = csv.reader(itertools.chain([header], lines), delimiter=delimiter)
     names: list[str] | None = None
@@ -170,17 +172,23 @@ def _csv_rows(name: str, text: Iterable[str]) -> Iterator[TableRow | Fault]:
             continue
         if lines.is_at_end:  # the reader asks for another line only inside quotes
             yield Fault(ItemFault.BAD_METADATA, f"{where}: a quote that begins in this row is not closed")
+        elif not values:
+            continue
         elif names is None:
             names = [value.strip().lower() for value in values]
             if (fault := _repeated(name, names)) is not None:
                 yield fault
                 return
-        elif len(values) > len(names):
-            yield Fault(ItemFault.BAD_METADATA, f"{where}: too many columns")
-        elif not _is_unicode(values):
-            yield Fault(ItemFault.BAD_METADATA, f"{where} is not UTF-8 text: save the table as UTF-8")
-        elif values:
-            yield dict(zip(names, values, strict=False))
+        else:
+            yield _csv_row(where, names, values)
+
+
+def _csv_row(where: str, names: Sequence[str], values: Sequence[str]) -> TableRow | Fault:
+    if len(values) > len(names):
+        return Fault(ItemFault.BAD_METADATA, f"{where}: too many columns")
+    if not _is_unicode(values):
+        return Fault(ItemFault.BAD_METADATA, f"{where} is not UTF-8 text: save the table as UTF-8")
+    return dict(zip(names, values, strict=False))
 
 
 @dataclass(slots=True)
