@@ -136,8 +136,8 @@ def test_files_of_relations(
     ("arguments", "status", "message"),
     [
         (("--implications", "add"), 2, "needs --relations"),
-        (("--relations", "{}/nothing"), 2, "no store and no file"),
-        (("--relations", "{}/model"), 2, "no store and no file"),
+        (("--relations", "{}/nothing"), 2, "neither a store nor a file"),
+        (("--relations", "{}/model"), 2, "neither a store nor a file"),
         (("--relations", "{}/bad.csv"), 4, "does not hold relations"),
         (("--relations", "{}/bad.json"), 4, "does not hold relations"),
         (("--copyright-of", "model"), 2, "does not say which copyright"),
