@@ -23,7 +23,7 @@ from alti2v.model.comparison.disputes import most_disputed
 from alti2v.model.comparison.fair_pictures import fair_pictures
 from alti2v.model.comparison.feeding import FedBatch, fed_batches, feeding, ids_of, previews
 from alti2v.model.comparison.figures import TunedThreshold, compared_model, tuned, untuned
-from alti2v.model.comparison.notes import label_notes, picture_notes, tag_notes
+from alti2v.model.comparison.notes import label_notes, picture_notes, size_notes, tag_notes
 from alti2v.model.comparison.originals import Originals, open_originals
 from alti2v.model.comparison.outcomes import Counted, Judged, count
 from alti2v.model.comparison.result import Comparison, DisputedPicture
@@ -151,7 +151,12 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
         positives=counted[0].histograms.positives.sum(axis=1, dtype=np.int64),
         min_positives=config.min_positives,
         disputed=_with_pictures(disputed, contestants[0].dataset, config.split),
-        notes=(*notes, *picture_notes(contestants, originals), *tag_notes(models, len(common.tags))),
+        notes=(
+            *notes,
+            *size_notes(len(kept)),
+            *picture_notes(contestants, originals),
+            *tag_notes(models, len(common.tags)),
+        ),
         seconds=round(time.monotonic() - begun_s, 3),
     )
 

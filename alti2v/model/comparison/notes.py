@@ -14,6 +14,8 @@ from alti2v.model.comparison.result import ComparedModel
 from alti2v.model.evaluation.bootstrap import Codes
 from alti2v.model.evaluation.histograms import BINS
 
+_FEW = 30  # pictures below which a bootstrap knows too little of others
+
 
 def label_notes(codes: Sequence[Codes]) -> list[str]:
     """Note how many labels differ between the datasets of the models."""
@@ -53,6 +55,14 @@ def picture_notes(contestants: Sequence[Contestant], originals: Originals | None
         if fit in ("crop", "squash") and originals is None:
             notes.append(f"The pictures of {dataset} were fitted by {fit}, and the models see no others.")
     return notes
+
+
+def size_notes(images: int) -> list[str]:
+    """Note that the pictures are too few for intervals."""
+    if images >= _FEW:
+        return []
+    pictures = "1 picture" if images == 1 else f"{images} pictures"
+    return [f"Only {pictures}: intervals of fewer than 30 are too narrow to decide."]
 
 
 def tag_notes(models: Sequence[ComparedModel], common: int) -> list[str]:

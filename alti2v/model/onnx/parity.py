@@ -18,8 +18,8 @@ from alti2v.model.onnx.labels import Label
 from alti2v.model.onnx.reduction import YCBCR_OF_RGB
 from alti2v.model.saved_model import SavedModel
 
-# float32 sums in another order; observed differences are about a tenth of this.
-TOLERANCE = 1e-5
+# float32 sums in another order: 1e-6 for most runs, 1.3e-5 seen. A wrong layer differs by hundredths.
+TOLERANCE = 5e-5
 _BATCHES = (1, 3)
 
 

@@ -85,6 +85,11 @@ def forward_of(loaded: OnnxSession, description: ModelDescription, folder: Path)
                 f"{folder}: {description.model_file} does not run ({reason:.150}): get it again"
             ) from exc
         probabilities, *vectors = (np.concatenate(column) for column in zip(*answers, strict=True))
+        if len(probabilities) != len(images):
+            raise DamagedError(
+                f"{folder}: {description.model_file} answers {len(probabilities)} rows for {len(images)} "
+                "pictures: get it again"
+            )
         if probabilities.ndim != 2 or probabilities.shape[1] != tags:
             raise DamagedError(
                 f"{folder}: the table has {tags} rows, the outputs are {probabilities.shape}: "
