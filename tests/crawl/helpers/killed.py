@@ -19,15 +19,10 @@ QUICK = RetryPolicy(tries=3, base_s=0.001, ceiling_s=0.002)
 
 POSTS = 150
 
-# Runs a crawl, and lets a signal hit it before or after the n-th call of a function that touches the disk.
-SCRIPT = """
-import functools, importlib, os, signal, sys
-from pathlib import Path
-from alti2v.crawl.crawler import CrawlConfig, crawl_board
-
-# A test suite started in the background inherits an ignored SIGINT, and Python would keep ignoring it.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-url, store, module, owner, name, when, calls, kind = sys.argv[1:]
+# Sends a signal before or after the n-th call of a function: `module`, `owner` (a class, or ""), `name`, `when`
+# (before or after), `calls` and `kind` (of the signal) are set before it.
+SIGNAL_AT_CALL = """
+import functools, importlib, os
 target = importlib.import_module(module)
 target = getattr(target, owner) if owner else target
 real, left = getattr(target, name), int(calls)
@@ -44,6 +39,21 @@ def counted(*args, **kwargs):
     return result
 
 setattr(target, name, counted)
+"""
+
+# Runs a crawl, and lets a signal hit it before or after the n-th call of a function that touches the disk.
+SCRIPT = (
+    """
+import os, signal, sys
+from pathlib import Path
+from alti2v.crawl.crawler import CrawlConfig, crawl_board
+
+# A test suite started in the background inherits an ignored SIGINT, and Python would keep ignoring it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+url, store, module, owner, name, when, calls, kind = sys.argv[1:]
+"""
+    + SIGNAL_AT_CALL
+    + """
 try:
     fast = {"rate": float("inf"), "api_rate": float("inf")}
     where = {"store": Path(store), "url": os.environ.get("STORE_URL")}
@@ -51,6 +61,7 @@ try:
 except KeyboardInterrupt:
     sys.exit(130)
 """
+)
 
 
 def interrupted(

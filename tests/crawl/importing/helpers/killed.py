@@ -13,38 +13,28 @@ import pandas as pd
 import webdataset
 
 from alti2v.storage.tar import json_index, members
+from tests.crawl.helpers.killed import SIGNAL_AT_CALL
 from tests.crawl.importing.helpers.sources import md5, picture, tar, write
 
 COUNT = 60
 
 # Runs an import, and lets a signal hit it before or after the n-th call of a function that touches the disk.
-SCRIPT = """
-import functools, importlib, json, os, sys
+SCRIPT = (
+    """
+import sys
 from pathlib import Path
 from alti2v.crawl.importing import reading
 from alti2v.crawl.importing.importer import ImportConfig, import_pictures
 
 reading._BATCH_ITEMS = 8
 store, source, pictures, reference, module, owner, name, when, calls, kind = sys.argv[1:]
-target = importlib.import_module(module)
-target = getattr(target, owner) if owner else target
-real, left = getattr(target, name), int(calls)
-
-@functools.wraps(real)
-def counted(*args, **kwargs):
-    global left
-    left -= 1
-    if left == 0 and when == "before":
-        os.kill(os.getpid(), int(kind))
-    result = real(*args, **kwargs)
-    if left == 0 and when == "after":
-        os.kill(os.getpid(), int(kind))
-    return result
-
-setattr(target, name, counted)
+"""
+    + SIGNAL_AT_CALL
+    + """
 import_pictures(ImportConfig(store=Path(store), sources=(Path(source),), shard_bytes=20_000,
     pictures=Path(pictures) if pictures else None, by_reference=bool(reference)))
 """
+)
 
 Point = tuple[str, str, str, str, int]
 
