@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alti2v.pictures.decoder_process import process_decoders
-from alti2v.pictures.flaws import CUT_OR_DAMAGED
+from alti2v.pictures.formats.flaws import CUT_OR_DAMAGED
 from alti2v.pictures.jobs import CheckJob
 from alti2v.pictures.whole import flaw, needs_decoding
 

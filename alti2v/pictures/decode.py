@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, ImageFile
 
-from alti2v.pictures import jpeg, png
+from alti2v.pictures.formats import jpeg, png
 from alti2v.pictures.header import ImageHeader, NoPicture, PictureRefusal, read_header
 from alti2v.pictures.limits import MAX_PIXELS
 from alti2v.pictures.whole import flaw

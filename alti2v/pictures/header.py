@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from alti2v.pictures import avif, gif, jpeg, png, webp
+from alti2v.pictures.formats import avif, gif, jpeg, png, webp
 from alti2v.pictures.limits import MAX_STORED_PIXELS
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alti2v.pictures import avif, gif, jpeg, png, webp
+from alti2v.pictures.formats import avif, gif, jpeg, png, webp
 
 _FLAW = {"JPEG": jpeg.flaw, "PNG": png.flaw, "GIF": gif.flaw, "WEBP": webp.flaw, "AVIF": avif.flaw}
 

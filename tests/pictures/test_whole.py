@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alti2v.pictures.flaws import CUT
+from alti2v.pictures.formats.flaws import CUT
 from alti2v.pictures.header import ImageHeader, read_header
 from alti2v.pictures.whole import flaw, needs_decoding
 from tests.dataset.helpers.tiny_store import drawing, encoded

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from alti2v.pictures.png import SIGNATURE, chunk
+from alti2v.pictures.formats.png import SIGNATURE, chunk
 
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # colour type by samples of a pixel (PNG, table 8)

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from alti2v.pictures.flaws import CUT, DAMAGED_DATA
+from alti2v.pictures.formats.flaws import CUT, DAMAGED_DATA
 
 SIGNATURES = (b"GIF87a", b"GIF89a")
 EXTENSION, IMAGE = b"!", b","

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from alti2v.pictures.flaws import CUT, DAMAGED_DATA, DAMAGED_HEADER
+from alti2v.pictures.formats.flaws import CUT, DAMAGED_DATA, DAMAGED_HEADER
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LENGTH = struct.Struct(">I4s")

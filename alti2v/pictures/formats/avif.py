@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from alti2v.pictures.flaws import CUT, DAMAGED_DATA
+from alti2v.pictures.formats.flaws import CUT, DAMAGED_DATA
 
 BRANDS = (b"avif", b"avis")  # AV1 Image File Format 1.1, 6: pictures, and sequences of them
 _CONTAINERS = (b"mif1", b"msf1", b"miaf")  # major brands of files that may have one of these beside them

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 
-from alti2v.pictures.flaws import CUT
+from alti2v.pictures.formats.flaws import CUT
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 _SOS = 0xDA

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alti2v.pictures.flaws import CUT
+from alti2v.pictures.formats.flaws import CUT
 
 _CHUNK = 12  # position of the first chunk, behind RIFF, the length, and WEBP
 _BODY = _CHUNK + 8
