@@ -143,7 +143,7 @@ def layers() -> str:
 def _chain(contract: configparser.SectionProxy) -> list[str]:
     chain = " > ".join(contract["layers"].split("\n")[1:])
     name = contract["containers"].strip()
-    return textwrap.wrap(chain, 112, initial_indent=f"{name:<22}", subsequent_indent=" " * 22)
+    return textwrap.wrap(chain, 112, initial_indent=f"{name:<24}", subsequent_indent=" " * 24)
 
 
 def folders() -> str:

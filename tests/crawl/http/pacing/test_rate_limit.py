@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alti2v.crawl.http.rate_limit import Pace, shared_directory
+from alti2v.crawl.http.pacing.rate_limit import Pace, shared_directory
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alti2v.crawl.http.circuit_breaker import CircuitBreaker
+from alti2v.crawl.http.pacing.circuit_breaker import CircuitBreaker
 from alti2v.crawl.http.retry import RetryPolicy
 
 POLICY = RetryPolicy(failures=3, rest_s=10, probes=2, longest_pause_s=15)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from protego import Protego
 
-from alti2v.crawl.http.adaptive_rate import AdaptiveRate, Latency
-from alti2v.crawl.http.circuit_breaker import CircuitBreaker
-from alti2v.crawl.http.rate_limit import Pace
+from alti2v.crawl.http.pacing.adaptive_rate import AdaptiveRate, Latency
+from alti2v.crawl.http.pacing.circuit_breaker import CircuitBreaker
+from alti2v.crawl.http.pacing.rate_limit import Pace
 from alti2v.crawl.http.results import Purpose
 from alti2v.crawl.http.retry import RetryPolicy, pause_s
 
