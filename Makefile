@@ -86,7 +86,7 @@ proof: $(VENV)/.installed-test
 
 # One of the proofs: a hundred kill -9 at random moments of one crawl, with faults on.
 storm: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m slow tests/crawl/test_kill_storm.py
+	$(BIN)/python -m pytest -m slow tests/crawl/faults/test_kill_storm.py
 
 # One of the proofs: twenty kill -9 at random steps of one training, and Ctrl-C at a terminal.
 kills: $(VENV)/.installed-test
