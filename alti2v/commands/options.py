@@ -18,7 +18,7 @@ from alti2v.output import tell
 from alti2v.storage.remote import is_url
 
 if TYPE_CHECKING:
-    from alti2v.model.relation_sources import RelationOptions
+    from alti2v.model.tagging.relation_sources import RelationOptions
 
 
 def check_local(value: str, name: str) -> None:
@@ -220,7 +220,7 @@ def relation_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def relations_of(options: dict[str, Any]) -> RelationOptions:
     """Move the options of relations out of all options."""
-    from alti2v.model.relation_sources import RelationOptions
+    from alti2v.model.tagging.relation_sources import RelationOptions
     from alti2v.model.tagging.relations import Implications
 
     return RelationOptions(

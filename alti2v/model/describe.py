@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from alti2v.model.evaluation.thresholds import BETAS
-from alti2v.model.fingerprint import model_hash
 from alti2v.model.taggers.description import ModelInput, ModelOutput
+from alti2v.model.taggers.fingerprint import model_hash
 from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.pictures.framing import Framing
 

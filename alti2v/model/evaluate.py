@@ -32,10 +32,10 @@ from alti2v.model.evaluation.predict import (
 )
 from alti2v.model.evaluation.result import Evaluation, Thresholds
 from alti2v.model.evaluation.scoring import Predictions, fallback_thresholds, score, tune_thresholds
-from alti2v.model.fingerprint import model_hash
 from alti2v.model.network.precision import CHOICES as PRECISION_CHOICES
 from alti2v.model.network.precision import choose_precision
 from alti2v.model.saved_model import SavedModel, load_model
+from alti2v.model.taggers.fingerprint import model_hash
 from alti2v.option_bounds import require_between, require_choice
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.storage.documents import csv_rows, read_text_file

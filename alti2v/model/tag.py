@@ -12,8 +12,8 @@ from pathlib import Path
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model.evaluation.thresholds import Rule
-from alti2v.model.relation_sources import RelationOptions, load_relations
 from alti2v.model.tagging.inputs import Found, count_pictures, find_pictures
+from alti2v.model.tagging.relation_sources import RelationOptions, load_relations
 from alti2v.model.tagging.relations import relate_with
 from alti2v.model.tagging.selection import (
     Criterion,

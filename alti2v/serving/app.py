@@ -19,8 +19,8 @@ from typing import Any
 
 from alti2v.errors import UsageError
 from alti2v.model.arrays import Uint8Array
-from alti2v.model.fingerprint import model_hash
-from alti2v.model.relation_sources import RelationOptions, load_relations
+from alti2v.model.taggers.fingerprint import model_hash
+from alti2v.model.tagging.relation_sources import RelationOptions, load_relations
 from alti2v.model.tagging.relations import relate_with
 from alti2v.model.tagging.selection import Probabilities
 from alti2v.model.tagging.tagger import Features, Tagger, load_tagger

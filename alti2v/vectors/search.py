@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from alti2v.errors import DataError, UsageError
-from alti2v.model.fingerprint import model_hash
+from alti2v.model.taggers.fingerprint import model_hash
 from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.model.vocabulary import find_tags, make_vocabulary
 from alti2v.option_bounds import require_between

@@ -12,7 +12,7 @@ import pytest
 from alti2v.cli import main
 from alti2v.dataset.build import build_shards
 from alti2v.dataset.config import BuildConfig
-from alti2v.model.relation_sources import RelationOptions, learnt_copyrights, load_relations
+from alti2v.model.tagging.relation_sources import RelationOptions, learnt_copyrights, load_relations
 from alti2v.model.tagging.relations import Implications, relate_with
 from alti2v.model.tagging.tagger import load_tagger
 from alti2v.serving.handlers import Handlers

@@ -8,8 +8,8 @@ from alti2v.crawl.boards.known import allowed_api_rate, base_url, key_names
 from alti2v.crawl.config import CrawlConfig
 from alti2v.crawl.download.interface import DownloadConfig, Downloads, FileRules
 from alti2v.crawl.http.config import NetConfig
-from alti2v.crawl.http.proxies import Proxies, proxies_of_environment
 from alti2v.crawl.http.pacing.rate_limit import shared_directory
+from alti2v.crawl.http.proxies import Proxies, proxies_of_environment
 from alti2v.crawl.netrc_file import read_api_key
 from alti2v.errors import UsageError
 

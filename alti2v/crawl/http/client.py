@@ -18,10 +18,10 @@ import aiohttp
 from protego import Protego
 
 from alti2v.crawl.http.config import PRODUCT, NetConfig
-from alti2v.crawl.http.pacing.host import Host, Machine
 from alti2v.crawl.http.memory_budget import Reservation
-from alti2v.crawl.http.proxies import names_private_host
+from alti2v.crawl.http.pacing.host import Host, Machine
 from alti2v.crawl.http.pacing.rate_limit import Pace
+from alti2v.crawl.http.proxies import names_private_host
 from alti2v.crawl.http.request import Bounds, Route, is_breakdown, is_refusal, may_be_missing, request
 from alti2v.crawl.http.results import Moved, Purpose, Received, Throttled
 from alti2v.crawl.http.resume import Partials

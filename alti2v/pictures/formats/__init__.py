@@ -1,1 +1,1 @@
-"""Formats of picture files: a reader for each, which finds the size and the end of a file without decoding it."""
+"""Formats of picture files: a reader for each, which finds size and end of a file without decoding it."""

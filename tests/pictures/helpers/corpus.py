@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from alti2v.pictures.decode import DecodedPicture, Unusable, decodable, decode
-from alti2v.pictures.header import ImageHeader, read_header
 from alti2v.pictures.formats.png import chunks
+from alti2v.pictures.header import ImageHeader, read_header
 from alti2v.pictures.whole import flaw, needs_decoding
 from tests.dataset.helpers.tiny_store import drawing, encoded
 from tests.pictures.helpers.files import png_file
