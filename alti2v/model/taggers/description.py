@@ -26,27 +26,23 @@ class ModelInput:
     """Input of a tagger: each value is (pixel * scale - mean) / std, with pixels from 0 to 255.
 
     Attributes:
-        name: Input of the graph.
+        tensor: Input of the graph, as the file declares it.
         preparation: Steps that make any picture a square; an `ImageRecipe` for a network that this program
             trained.
         channels_first: True for (B, 3, S, S), False for (B, S, S, 3).
         bgr: True if the channels are blue, green, red.
         scale: Factor of the pixels: 1, or 1 / 255.
         mean, std: Mean and standard deviation of each channel, in the order in which channels are fed.
-        dtype: "float32", "float16" or "uint8".
-        batch: Number of pictures that the graph requires; None for any number.
         mask: Name of the input that takes (B, S, S) bool, True in the padding; None without one.
     """
 
-    name: str
+    tensor: GraphTensor
     preparation: Framing | ImageRecipe
     channels_first: bool = False
     bgr: bool = False
     scale: float = 1.0
     mean: Channels = (0.0, 0.0, 0.0)
     std: Channels = (1.0, 1.0, 1.0)
-    dtype: str = "float32"
-    batch: int | None = None
     mask: str | None = None
 
     def __post_init__(self) -> None:
@@ -57,6 +53,21 @@ class ModelInput:
     def size(self) -> int:
         """Side of the pictures, px."""
         return self.preparation.size
+
+    @property
+    def name(self) -> str:
+        """Name of the input in the graph."""
+        return self.tensor.name
+
+    @property
+    def dtype(self) -> str:
+        """Type of the values: "float32", "float16" or "uint8"."""
+        return PICTURE_TYPES[self.tensor.type]
+
+    @property
+    def batch(self) -> int | None:
+        """Number of pictures that the graph requires; None for any number."""
+        return self.tensor.shape[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

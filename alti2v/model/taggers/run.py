@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alti2v.model.taggers.description import ModelDescription, ModelInput, ModelOutput, ModelThresholds
+from alti2v.model.taggers.graph import GraphTensor
 from alti2v.model.vocabulary import make_vocabulary
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Tag
@@ -23,7 +24,10 @@ def describe_run(tags: Sequence[Tag], *, size: int, features: int, threshold: fl
     return ModelDescription(
         family="run of alti2v",
         model_file=WEIGHTS_FILE,
-        input=ModelInput(name="images", preparation=ImageRecipe(size=size)),
+        input=ModelInput(
+            tensor=GraphTensor("images", "tensor(float)", (None, size, size, 3)),
+            preparation=ImageRecipe(size=size),
+        ),
         output=ModelOutput(tags="probabilities", vectors="features", features=features),
         vocabulary=make_vocabulary((tag.name, tag.category.value) for tag in tags),
         thresholds=ModelThresholds(overall=threshold, source="" if threshold is None else MODEL_FILE),

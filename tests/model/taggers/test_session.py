@@ -10,7 +10,7 @@ import pytest
 
 from alti2v.errors import DamagedError
 from alti2v.model.taggers.description import ModelDescription, ModelInput, ModelOutput
-from alti2v.model.taggers.graph import Graph
+from alti2v.model.taggers.graph import Graph, GraphTensor
 from alti2v.model.taggers.session import OnnxSession, forward_of
 from alti2v.model.vocabulary import make_vocabulary
 from alti2v.pictures.recipe import ImageRecipe
@@ -28,7 +28,9 @@ def test_one_row_for_several_pictures_is_one_line() -> None:
     description = ModelDescription(
         family="wd",
         model_file="model.onnx",
-        input=ModelInput(name="input", preparation=ImageRecipe(size=8)),
+        input=ModelInput(
+            tensor=GraphTensor("input", "tensor(float)", (None, 8, 8, 3)), preparation=ImageRecipe(size=8)
+        ),
         output=ModelOutput(tags="output"),
         vocabulary=make_vocabulary([("red", "general"), ("blue", "general")]),
     )

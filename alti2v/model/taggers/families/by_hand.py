@@ -16,7 +16,7 @@ from alti2v.model.taggers.description import (
 from alti2v.model.taggers.families.cl import mapping_table
 from alti2v.model.taggers.families.stages import PreparationStages, read_stages
 from alti2v.model.taggers.families.wd import output_of
-from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
+from alti2v.model.taggers.graph import Graph
 from alti2v.model.taggers.tables import (
     CATEGORY_OF_WORD,
     TaggerTags,
@@ -130,15 +130,13 @@ def _input(graph: Graph, takes: HandInput, stages: PreparationStages) -> ModelIn
         raise ValueError(f"{FILE} makes pictures of {stages.framing.size} px for a model that takes {size}")
     is_bgr = takes.channels == "BGR"
     return ModelInput(
-        name=tensor.name,
+        tensor=tensor,
         preparation=Framing(steps=stages.framing.steps, with_mask=takes.padding_mask is not None),
         channels_first=first,
         bgr=is_bgr,
         scale=1 / 255 if takes.scale is None else takes.scale,
         mean=_turned(stages.mean) if is_bgr else stages.mean,
         std=_turned(stages.std) if is_bgr else stages.std,
-        dtype=PICTURE_TYPES[tensor.type],
-        batch=tensor.shape[0],
         mask=takes.padding_mask,
     )
 

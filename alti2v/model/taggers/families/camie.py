@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from alti2v.model.taggers.description import ModelDescription, ModelInput, side_of
 from alti2v.model.taggers.families.cl import mapping_table
 from alti2v.model.taggers.families.wd import output_of
-from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
+from alti2v.model.taggers.graph import Graph
 from alti2v.model.taggers.tables import TaggerTags, read_document
 from alti2v.pictures.framing import Framing, letterbox
 
@@ -44,14 +44,12 @@ def read_camie(_: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_fi
         family="camie",
         model_file=model_file,
         input=ModelInput(
-            name=tensor.name,
+            tensor=tensor,
             preparation=Framing(steps=(letterbox(side, resampling="lanczos", colour=_PADDING),)),
             channels_first=True,
             scale=1 / 255,
             mean=_MEAN,
             std=_STD,
-            dtype=PICTURE_TYPES[tensor.type],
-            batch=tensor.shape[0],
         ),
         output=output_of(
             graph,

@@ -11,7 +11,7 @@ from typing import Any
 
 from alti2v.model.taggers.description import ModelDescription, ModelInput, side_of
 from alti2v.model.taggers.families.wd import output_of
-from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
+from alti2v.model.taggers.graph import Graph
 from alti2v.model.taggers.tables import CATEGORY_OF_WORD, TaggerTags, make_tag_table, ordered, read_document
 from alti2v.pictures.framing import Framing, letterbox
 
@@ -32,15 +32,13 @@ def read_cl(_: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_file:
         family="cl_tagger",
         model_file=model_file,
         input=ModelInput(
-            name=tensor.name,
+            tensor=tensor,
             preparation=Framing(steps=(letterbox(side),)),
             channels_first=True,
             bgr=True,
             scale=1 / 255,
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
-            dtype=PICTURE_TYPES[tensor.type],
-            batch=tensor.shape[0],
         ),
         output=output_of(graph, graph.outputs[0].name, logits=True),
         vocabulary=table.vocabulary,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from alti2v.model.taggers.description import ModelDescription, ModelInput, ModelThresholds, side_of
 from alti2v.model.taggers.families.stages import read_stages
 from alti2v.model.taggers.families.wd import TABLE, output_of
-from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
+from alti2v.model.taggers.graph import Graph
 from alti2v.model.taggers.tables import (
     CATEGORY_OF_NUMBER,
     CATEGORY_OF_WORD,
@@ -49,14 +49,12 @@ def read_deepghs(
         family="deepghs",
         model_file=model_file,
         input=ModelInput(
-            name=tensor.name,
+            tensor=tensor,
             preparation=stages.framing,
             channels_first=True,
             scale=1 / 255,
             mean=stages.mean,
             std=stages.std,
-            dtype=PICTURE_TYPES[tensor.type],
-            batch=tensor.shape[0],
         ),
         output=output_of(graph, tags, logits=tags == "logits", vectors="embedding"),
         vocabulary=table.vocabulary,

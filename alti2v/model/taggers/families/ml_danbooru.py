@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from alti2v.model.taggers.description import ModelDescription, ModelInput, ModelThresholds, side_of
 from alti2v.model.taggers.families.wd import output_of
-from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
+from alti2v.model.taggers.graph import Graph
 from alti2v.model.taggers.tables import TaggerTags, read_tag_csv
 from alti2v.pictures.framing import Framing, FramingStep, StepKind
 
@@ -35,12 +35,10 @@ def read_ml_danbooru(
         family="ML-Danbooru",
         model_file=model_file,
         input=ModelInput(
-            name=tensor.name,
+            tensor=tensor,
             preparation=Framing(steps=(stretched,)),
             channels_first=True,
             scale=1 / 255,
-            dtype=PICTURE_TYPES[tensor.type],
-            batch=tensor.shape[0],
         ),
         output=output_of(graph, graph.outputs[0].name, logits=True, vectors="embedding"),
         vocabulary=table.vocabulary,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from alti2v.model.taggers.description import ModelDescription, ModelInput, side_of
 from alti2v.model.taggers.families.wd import output_of
-from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
+from alti2v.model.taggers.graph import Graph
 from alti2v.model.taggers.tables import TaggerTags, read_tag_csv
 from alti2v.pictures.recipe import ImageRecipe
 
@@ -26,10 +26,8 @@ def read_native(_: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_f
         family="alti2v",
         model_file=model_file,
         input=ModelInput(
-            name=tensor.name,
+            tensor=tensor,
             preparation=ImageRecipe(size=size),
-            dtype=PICTURE_TYPES[tensor.type],
-            batch=tensor.shape[0],
         ),
         output=output_of(graph, graph.outputs[0].name),
         vocabulary=table.vocabulary,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from alti2v.model.taggers.description import ModelDescription, ModelInput, side_of
 from alti2v.model.taggers.families.stages import channels, colour
 from alti2v.model.taggers.families.wd import TABLE, output_of
-from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
+from alti2v.model.taggers.graph import Graph
 from alti2v.model.taggers.tables import TaggerTags, read_document, read_tag_csv
 from alti2v.pictures.framing import Framing, letterbox
 
@@ -40,7 +40,7 @@ def read_oppai_oracle(
         family="OppaiOracle",
         model_file=model_file,
         input=ModelInput(
-            name=tensor.name,
+            tensor=tensor,
             preparation=Framing(
                 steps=(letterbox(size, resampling="lanczos", colour=padding),), with_mask=mask is not None
             ),
@@ -48,8 +48,6 @@ def read_oppai_oracle(
             scale=1 / 255,
             mean=channels(document.get("normalize_mean", 0.5), PREPROCESSING),
             std=channels(document.get("normalize_std", 0.5), PREPROCESSING),
-            dtype=PICTURE_TYPES[tensor.type],
-            batch=tensor.shape[0],
             mask=mask,
         ),
         output=output_of(graph, graph.output("probabilities").name, vectors="embedding"),

@@ -15,7 +15,7 @@ from alti2v.model.taggers.description import (
     is_channels_first,
     side_of,
 )
-from alti2v.model.taggers.graph import PICTURE_TYPES, Graph
+from alti2v.model.taggers.graph import Graph
 from alti2v.model.taggers.tables import CATEGORY_OF_NUMBER, E621_CATEGORY_OF_NUMBER, TaggerTags, read_tag_csv
 from alti2v.pictures.framing import Framing, letterbox
 
@@ -43,12 +43,10 @@ def read_wd(_: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_file:
         family="WD tagger",
         model_file=model_file,
         input=ModelInput(
-            name=tensor.name,
+            tensor=tensor,
             preparation=Framing(steps=(letterbox(side),)),
             channels_first=first,
             bgr=True,
-            dtype=PICTURE_TYPES[tensor.type],
-            batch=tensor.shape[0],
         ),
         output=output_of(graph, graph.outputs[0].name),
         vocabulary=table.vocabulary,
