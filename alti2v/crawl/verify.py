@@ -32,21 +32,17 @@ from alti2v.crawl.store.tar_scan import BrokenMember, WholePicture, scan
 from alti2v.crawl.store.upload import StoreUpload, is_uploaded
 from alti2v.errors import DamagedError, UsageError
 from alti2v.records import Category, Finding, Progress, ProgressHook, Verification, ignore_progress
+from alti2v.storage.columns import HISTORY, POSTS, REPLACED, STORE_TAGS, Table
 from alti2v.storage.directory import DirectoryKind, exclusive, read_description, unchanged
 from alti2v.storage.layout import (
     ALIASES_FILE,
     CRAWL_LOCK_FILE,
     FIRST_LINKED,
-    HISTORY,
     HISTORY_FILE,
     IMPLICATIONS_FILE,
     LEDGER_FILE,
-    POSTS,
-    REPLACED,
     REPLACED_FILE,
-    STORE_TAGS,
     TAGS_FILE,
-    Table,
     images_tar,
     member_key,
     posts_table,

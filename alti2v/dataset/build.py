@@ -44,9 +44,10 @@ from alti2v.dataset.write.shard import (
 )
 from alti2v.errors import UsageError
 from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
+from alti2v.storage.columns import OUTCOMES
 from alti2v.storage.directory import DirectoryKind, claim_directory
 from alti2v.storage.disk_table import DiskTable, sorted_disk_table
-from alti2v.storage.layout import OUTCOMES, OUTCOMES_FILE, PLAN_DIR, SURVEY_FILE, WORK_DIR
+from alti2v.storage.layout import OUTCOMES_FILE, PLAN_DIR, SURVEY_FILE, WORK_DIR
 from alti2v.storage.location import open_location, remove
 from alti2v.storage.publish import make_directory
 from alti2v.storage.remote import Remote

@@ -15,18 +15,10 @@ from typing import TYPE_CHECKING, Any
 from alti2v.errors import DamagedError, VersionError
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Category, Tag
+from alti2v.storage.columns import DATASET_TAGS, METADATA, Table
 from alti2v.storage.directory import DirectoryKind, missing_file, read_description, write_description
 from alti2v.storage.documents import from_json
-from alti2v.storage.layout import (
-    DATASET_TAGS,
-    METADATA,
-    SPLITS,
-    TAGS_FILE,
-    ShardName,
-    Table,
-    member_key,
-    parse_shard_name,
-)
+from alti2v.storage.layout import SPLITS, TAGS_FILE, ShardName, member_key, parse_shard_name
 from alti2v.storage.publish import TEMPORARY_PREFIX
 from alti2v.storage.table import read_parts, read_table, write_table
 

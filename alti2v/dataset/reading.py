@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from alti2v.errors import Alti2vError, DamagedError, RemoteError, UsageError
-from alti2v.storage.layout import METADATA, OUTCOMES, OUTCOMES_FILE, Table, parse_shard_name
+from alti2v.storage.columns import METADATA, OUTCOMES, Table
+from alti2v.storage.layout import OUTCOMES_FILE, parse_shard_name
 from alti2v.storage.table import check_bounds, check_schema
 
 

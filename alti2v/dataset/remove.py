@@ -26,16 +26,9 @@ from alti2v.dataset.versions.transaction import DatasetWriter, open_for_writing
 from alti2v.dataset.write.shard import put_shard, sample_members
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.records import Progress, ProgressHook, Span, Tag, ignore_progress
+from alti2v.storage.columns import METADATA, OUTCOMES, REMOVED
 from alti2v.storage.directory import DirectoryKind, read_description
-from alti2v.storage.layout import (
-    MANIFEST_FILE,
-    METADATA,
-    OUTCOMES,
-    OUTCOMES_FILE,
-    REMOVED,
-    REMOVED_FILE,
-    SURVEY_FILE,
-)
+from alti2v.storage.layout import MANIFEST_FILE, OUTCOMES_FILE, REMOVED_FILE, SURVEY_FILE
 from alti2v.storage.location import Address, local_copy, open_location
 from alti2v.storage.remote import Remote, size_of
 from alti2v.storage.table import read_table, schema

@@ -14,16 +14,14 @@ import pyarrow.compute as pc
 
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.records import Category, Span, composed
+from alti2v.storage.columns import POSTS, STORE_TAGS, Table
 from alti2v.storage.directory import DirectoryKind, holder, read_description
 from alti2v.storage.layout import (
     CRAWL_LOCK_FILE,
     FIRST_LINKED,
-    POSTS,
     POSTS_DIR,
     STORE_FILE,
-    STORE_TAGS,
     TAGS_FILE,
-    Table,
     images_tar,
     member_key,
     number_in,
@@ -116,7 +114,7 @@ def read_categories(store: Store) -> Mapping[str, Category]:
 
 
 def read_relations(store: Store, of: Table) -> Sequence[tuple[str, str]]:
-    """Read the pairs of `layout.TAG_ALIASES` or `TAG_IMPLICATIONS`; none if the store has no such table.
+    """Read the pairs of `columns.TAG_ALIASES` or `TAG_IMPLICATIONS`; none if the store has no such table.
 
     Raises:
         VersionError: A program of another format version wrote the table.

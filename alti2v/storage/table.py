@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from alti2v.errors import DamagedError, VersionError
-from alti2v.storage.layout import FORMAT_VERSION, Table
+from alti2v.storage.columns import Table
+from alti2v.storage.layout import FORMAT_VERSION
 from alti2v.storage.publish import publish
 
 if TYPE_CHECKING:

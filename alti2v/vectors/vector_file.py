@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alti2v.errors import DamagedError, UsageError, VersionError
-from alti2v.storage.layout import FORMAT_VERSION, VECTORS
+from alti2v.storage.columns import VECTORS
+from alti2v.storage.layout import FORMAT_VERSION
 from alti2v.storage.parquet import row_groups
 from alti2v.storage.publish import publish
 

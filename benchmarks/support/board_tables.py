@@ -11,8 +11,9 @@ import pyarrow as pa
 from alti2v.dataset.images.appearance import made_with
 from alti2v.dataset.images.prepare import PREPARED, Chunk
 from alti2v.pictures.recipe import ImageRecipe
+from alti2v.storage.columns import HASH_COLUMNS, POSTS, STORE_TAGS, THUMBNAIL_COLUMN
 from alti2v.storage.directory import DirectoryKind, write_description
-from alti2v.storage.layout import HASH_COLUMNS, POSTS, STORE_TAGS, TAGS_FILE, THUMBNAIL_COLUMN, posts_table
+from alti2v.storage.layout import TAGS_FILE, posts_table
 from alti2v.storage.table import schema, write_arrow_table, write_table
 
 _TAGS = 200_000

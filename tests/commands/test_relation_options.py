@@ -17,7 +17,7 @@ from alti2v.model.tagging.relations import Implications, relate_with
 from alti2v.model.tagging.tagger import load_tagger
 from alti2v.serving.handlers import Handlers
 from alti2v.serving.view import UploadLimits
-from alti2v.storage.layout import TAG_ALIASES, TAG_IMPLICATIONS
+from alti2v.storage.columns import TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.table import write_table
 from tests.dataset.helpers.tiny_store import CATEGORY_OF, TinyPost, drawing, encoded, tiny_posts, write_store
 from tests.model.helpers.foreign_taggers import FAMILIES

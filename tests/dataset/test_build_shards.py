@@ -33,8 +33,9 @@ from alti2v.dataset.plan.split import shuffled
 from alti2v.dataset.write.shard import SAMPLE_FIELDS
 from alti2v.errors import DamagedError, DataError, StorageError, UsageError
 from alti2v.records import Progress
+from alti2v.storage.columns import POSTS
 from alti2v.storage.directory import DirectoryKind, write_description
-from alti2v.storage.layout import POSTS, SPLITS, WORK_DIR, posts_table
+from alti2v.storage.layout import SPLITS, WORK_DIR, posts_table
 from alti2v.storage.table import write_table
 from tests.dataset.helpers.building import build, digests, samples
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store

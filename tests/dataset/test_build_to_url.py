@@ -38,7 +38,8 @@ from alti2v.dataset.write.shard import ShardSpec, build_shard
 from alti2v.errors import DamagedError, StorageError, UsageError
 from alti2v.records import Progress
 from alti2v.report.dataset import write_stats_page
-from alti2v.storage.layout import METADATA, WORK_DIR, parse_shard_name
+from alti2v.storage.columns import METADATA
+from alti2v.storage.layout import WORK_DIR, parse_shard_name
 from alti2v.storage.location import put_once
 from alti2v.storage.remote import Remote, download, open_remote, upload, upload_once
 from alti2v.storage.table import read_table

@@ -17,7 +17,8 @@ from alti2v.dataset.manifest import read_vocabulary
 from alti2v.dataset.report import BuildReport
 from alti2v.dataset.stats import StatsConfig, dataset_stats
 from alti2v.errors import DataError, UsageError
-from alti2v.storage.layout import ALIASES_FILE, IMPLICATIONS_FILE, TAG_ALIASES, TAG_IMPLICATIONS
+from alti2v.storage.columns import TAG_ALIASES, TAG_IMPLICATIONS
+from alti2v.storage.layout import ALIASES_FILE, IMPLICATIONS_FILE
 from alti2v.storage.table import write_table
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, write_store
 

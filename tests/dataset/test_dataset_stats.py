@@ -22,7 +22,7 @@ from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_vocabulary
 from alti2v.dataset.stats import ASPECT_EDGES, SIZE_EDGES, DatasetStats, StatsConfig, dataset_stats
 from alti2v.errors import DamagedError, UsageError
-from alti2v.storage.layout import METADATA
+from alti2v.storage.columns import METADATA
 from alti2v.storage.order import random_order
 from alti2v.storage.table import read_table, write_arrow_table
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store

@@ -19,7 +19,7 @@ from alti2v.dataset.plan.outcomes import first_outcomes
 from alti2v.dataset.plan.planner import as_json
 from alti2v.dataset.report import BuildReport
 from alti2v.errors import DataError, UsageError
-from alti2v.storage.layout import TAG_ALIASES, TAG_IMPLICATIONS
+from alti2v.storage.columns import TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.table import write_table
 from tests.dataset.helpers.tiny_store import CATEGORY_OF, TinyPost, drawing, encoded, write_store
 

@@ -15,7 +15,7 @@ from PIL import Image
 from alti2v.dataset import build as build_module
 from alti2v.storage import disk_table
 from alti2v.storage import table as tables
-from alti2v.storage.layout import TAG_ALIASES, TAG_IMPLICATIONS
+from alti2v.storage.columns import TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.table import write_table
 from tests.dataset.helpers.building import build
 from tests.dataset.helpers.tiny_store import CATEGORY_OF, TinyPost, drawing, encoded, write_store

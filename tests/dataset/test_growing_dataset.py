@@ -25,7 +25,8 @@ from alti2v.dataset.plan.split import NOWHERE, extend_splits
 from alti2v.dataset.report import BuildReport
 from alti2v.errors import UsageError
 from alti2v.records import Progress
-from alti2v.storage.layout import SPLITS, SURVEY, WORK_DIR
+from alti2v.storage.columns import SURVEY
+from alti2v.storage.layout import SPLITS, WORK_DIR
 from alti2v.storage.table import read_table, write_arrow_table
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 

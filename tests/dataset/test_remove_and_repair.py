@@ -28,7 +28,7 @@ from alti2v.dataset.remove import remove_pictures
 from alti2v.dataset.report import BuildReport
 from alti2v.dataset.versions.previous import read_history
 from alti2v.errors import DamagedError, DataError, UsageError
-from alti2v.storage.layout import METADATA
+from alti2v.storage.columns import METADATA
 from alti2v.storage.table import read_table, write_arrow_table
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 

@@ -23,8 +23,8 @@ from alti2v.dataset.reading import read_sample
 from alti2v.dataset.remove import remove_pictures
 from alti2v.dataset.shard_cache import hold, is_cache
 from alti2v.errors import DamagedError, UsageError
+from alti2v.storage.columns import DATASET_TAGS, METADATA, OUTCOMES
 from alti2v.storage.directory import exclusive
-from alti2v.storage.layout import DATASET_TAGS, METADATA, OUTCOMES
 from alti2v.storage.remote import open_remote
 from alti2v.storage.table import read_table, write_arrow_table
 from alti2v.storage.tar import OpenTar

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from alti2v.storage.layout import DATASET_TAGS, METADATA, OUTCOMES
+from alti2v.storage.columns import DATASET_TAGS, METADATA, OUTCOMES
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ import pytest
 
 from alti2v.errors import DamagedError, DataError, UsageError, VersionError
 from alti2v.records import Category, Span
+from alti2v.storage.columns import POSTS, STORE_TAGS
 from alti2v.storage.directory import exclusive
-from alti2v.storage.layout import CRAWL_LOCK_FILE, POSTS, STORE_TAGS, posts_table
+from alti2v.storage.layout import CRAWL_LOCK_FILE, posts_table
 from alti2v.storage.store import open_store, read_categories, read_pictures, read_posts
 from alti2v.storage.table import read_table, write_table
 from tests.dataset.helpers.tiny_store import CATEGORY_OF, TinyPost, tiny_posts, write_store

@@ -13,7 +13,8 @@ from alti2v.crawl.listing.api import Api
 from alti2v.crawl.listing.requests import describe
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.state import StateKey
-from alti2v.storage.layout import ALIASES_FILE, IMPLICATIONS_FILE, TAG_ALIASES, TAG_IMPLICATIONS, Table
+from alti2v.storage.columns import TAG_ALIASES, TAG_IMPLICATIONS, Table
+from alti2v.storage.layout import ALIASES_FILE, IMPLICATIONS_FILE
 from alti2v.storage.table import write_table
 
 _TABLES = {"aliases": (ALIASES_FILE, TAG_ALIASES), "implications": (IMPLICATIONS_FILE, TAG_IMPLICATIONS)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.records import Category, tag_names
-from alti2v.storage.layout import POSTS
+from alti2v.storage.columns import POSTS
 from alti2v.storage.table import schema
 
 if TYPE_CHECKING:

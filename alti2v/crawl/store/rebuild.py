@@ -23,16 +23,13 @@ from alti2v.crawl.store.tar_scan import WholePicture, scan
 from alti2v.crawl.store.writer import append_pair, stored_outcome
 from alti2v.errors import Alti2vError, DamagedError
 from alti2v.records import Category, Post, Span, Status, Tag
+from alti2v.storage.columns import HISTORY, POSTS, REPLACED, STORE_TAGS
 from alti2v.storage.layout import (
-    HISTORY,
     HISTORY_FILE,
     IMAGES_DIR,
     LEDGER_FILE,
-    POSTS,
-    REPLACED,
     REPLACED_FILE,
     STORE_FILE,
-    STORE_TAGS,
     TAGS_FILE,
     images_tar,
     number_in,

@@ -11,18 +11,8 @@ from alti2v.crawl.store.arrow import TagCounts, count_tags, post_batches
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.records import Category
-from alti2v.storage.layout import (
-    HISTORY,
-    HISTORY_FILE,
-    IMAGES_DIR,
-    POSTS,
-    POSTS_DIR,
-    REPLACED,
-    REPLACED_FILE,
-    STORE_TAGS,
-    TAGS_FILE,
-    posts_table,
-)
+from alti2v.storage.columns import HISTORY, POSTS, REPLACED, STORE_TAGS
+from alti2v.storage.layout import HISTORY_FILE, IMAGES_DIR, POSTS_DIR, REPLACED_FILE, TAGS_FILE, posts_table
 from alti2v.storage.publish import make_directory, sweep_temporary_files
 from alti2v.storage.table import give_back_memory, write_batches, write_table
 

@@ -38,7 +38,8 @@ from alti2v.dataset.write.shard import (
 )
 from alti2v.errors import DamagedError
 from alti2v.records import ProgressHook, Verification, ignore_progress
-from alti2v.storage.layout import METADATA, REPAIR_DIR, TAGS_FILE
+from alti2v.storage.columns import METADATA
+from alti2v.storage.layout import REPAIR_DIR, TAGS_FILE
 from alti2v.storage.location import local_copy, open_location, put, remove
 from alti2v.storage.publish import make_directory
 from alti2v.storage.store import open_store

@@ -28,19 +28,17 @@ from alti2v.dataset.versions.previous import PicturesInShards, pictures_in_shard
 from alti2v.dataset.versions.publish import is_interrupted, missing_descriptions, publish_descriptions
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.records import Finding, Progress, ProgressHook, Span, Tag, Verification, ignore_progress
+from alti2v.storage.columns import METADATA, OUTCOMES, SURVEY
 from alti2v.storage.directory import DESCRIPTION_FILES
 from alti2v.storage.documents import read_text_file
 from alti2v.storage.layout import (
     DATA_DIR,
     DESCRIPTIONS,
     INDEX_DIR,
-    METADATA,
     METADATA_DIR,
-    OUTCOMES,
     OUTCOMES_FILE,
     POST_JSON_SUFFIX,
     REMOVED_FILE,
-    SURVEY,
     SURVEY_FILE,
     TAGS_FILE,
     WORK_DIR,

@@ -37,8 +37,9 @@ from alti2v.dataset.plan.thumbnails import THUMBNAIL_BYTES, THUMBNAIL_SIDE_PX
 from alti2v.errors import DamagedError, VersionError
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Progress, ProgressHook
+from alti2v.storage.columns import HASH_COLUMNS, SURVEY, THUMBNAIL_COLUMN
 from alti2v.storage.disk_table import DiskTable, sorted_disk_table
-from alti2v.storage.layout import HASH_COLUMNS, SURVEY, SURVEY_FILE, THUMBNAIL_COLUMN
+from alti2v.storage.layout import SURVEY_FILE
 from alti2v.storage.location import Address, local_copy, open_location, sizes_in
 from alti2v.storage.table import read_parts, read_table, schema
 

@@ -27,7 +27,7 @@ from alti2v.pictures.header import ImageHeader, read_header
 from alti2v.pictures.jobs import PrepareJob
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Span
-from alti2v.storage.layout import HASH_COLUMNS, THUMBNAIL_COLUMN, Column, Table
+from alti2v.storage.columns import HASH_COLUMNS, THUMBNAIL_COLUMN, Column, Table
 from alti2v.storage.location import Address, open_location, put, staging
 from alti2v.storage.publish import publish
 from alti2v.storage.store import read_pictures

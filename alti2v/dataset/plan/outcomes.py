@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from alti2v.dataset.plan.posts import StorePosts
 from alti2v.records import Status
-from alti2v.storage.layout import OUTCOMES
+from alti2v.storage.columns import OUTCOMES
 from alti2v.storage.table import give_back_memory, schema
 
 STORED, DUPLICATE, DROPPED, FAILED = OUTCOME_NAMES = ("stored", "duplicate", "dropped", "failed")

@@ -19,8 +19,8 @@ from alti2v.dataset.plan.tag_aliases import TagRelations, Widening, widening
 from alti2v.dataset.plan.vocabulary import CATEGORIES, StoreTagTable, TagLists, tag_lists
 from alti2v.errors import DamagedError, DataError
 from alti2v.records import Category, composed
+from alti2v.storage.columns import POSTS, TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.disk_table import DiskTable, disk_table, in_order_of_id
-from alti2v.storage.layout import POSTS, TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.store import Store, read_categories, read_posts, read_relations
 from alti2v.storage.table import give_back_memory, schema
 
@@ -79,7 +79,7 @@ class StorePosts:
     """All posts of a store.
 
     Attributes:
-        facts: Facts of the n posts: the columns of `layout.POSTS` that a dataset needs, and codes of tags.
+        facts: Facts of the n posts: the columns of `columns.POSTS` that a dataset needs, and codes of tags.
         ids: (n,) int64, ascending and distinct.
         tags: The n tag lists.
         table: Tags that the codes refer to.

@@ -20,15 +20,8 @@ from alti2v.dataset.plan.planner import ExistingPictures
 from alti2v.dataset.plan.posts import StorePosts
 from alti2v.errors import DamagedError
 from alti2v.records import Tag
-from alti2v.storage.layout import (
-    OUTCOMES,
-    OUTCOMES_FILE,
-    REMOVED,
-    REMOVED_FILE,
-    SPLITS,
-    SURVEY_FILE,
-    parse_shard_name,
-)
+from alti2v.storage.columns import OUTCOMES, REMOVED
+from alti2v.storage.layout import OUTCOMES_FILE, REMOVED_FILE, SPLITS, SURVEY_FILE, parse_shard_name
 from alti2v.storage.table import read_table, schema
 
 

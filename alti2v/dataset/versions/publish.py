@@ -24,6 +24,7 @@ from alti2v.dataset.manifest import (
 from alti2v.dataset.write.croissant import croissant
 from alti2v.dataset.write.dataset_card import dataset_card
 from alti2v.records import Tag
+from alti2v.storage.columns import OUTCOMES, REMOVED, SURVEY, Table
 from alti2v.storage.layout import (
     CARD_FILE,
     DATA_DIR,
@@ -31,16 +32,12 @@ from alti2v.storage.layout import (
     INDEX_DIR,
     MANIFEST_FILE,
     METADATA_DIR,
-    OUTCOMES,
     OUTCOMES_FILE,
-    REMOVED,
     REMOVED_FILE,
     STAGED_DIR,
-    SURVEY,
     SURVEY_FILE,
     TAGS_FILE,
     WORK_DIR,
-    Table,
 )
 from alti2v.storage.location import remove, sizes_in
 from alti2v.storage.publish import (

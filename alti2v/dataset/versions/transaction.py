@@ -26,14 +26,7 @@ from alti2v.dataset.versions.remote import (
 )
 from alti2v.records import Tag
 from alti2v.storage.directory import DirectoryKind, claim_directory, exclusive
-from alti2v.storage.layout import (
-    BUILD_LOCK_FILE,
-    DATA_DIR,
-    INDEX_DIR,
-    MANIFEST_FILE,
-    METADATA_DIR,
-    WORK_DIR,
-)
+from alti2v.storage.layout import BUILD_LOCK_FILE, DATA_DIR, INDEX_DIR, MANIFEST_FILE, METADATA_DIR, WORK_DIR
 from alti2v.storage.location import open_location
 from alti2v.storage.publish import make_directory, sweep_temporary_files
 from alti2v.storage.remote import Remote

@@ -11,18 +11,8 @@ from typing import Any
 
 from alti2v.dataset.manifest import Manifest
 from alti2v.records import Tag
-from alti2v.storage.layout import (
-    DATASET_TAGS,
-    IMPORTED,
-    METADATA,
-    METADATA_DIR,
-    OUTCOMES,
-    OUTCOMES_FILE,
-    SPLITS,
-    TAGS_FILE,
-    Column,
-    Table,
-)
+from alti2v.storage.columns import DATASET_TAGS, METADATA, OUTCOMES, Column, Table
+from alti2v.storage.layout import IMPORTED, METADATA_DIR, OUTCOMES_FILE, SPLITS, TAGS_FILE
 
 _PARQUET = "application/x-parquet"  # mlcroissant does not know the registered name
 _TYPES = {"int32": "sc:Integer", "int64": "sc:Integer", "string": "sc:Text", "timestamp": "sc:DateTime"}

@@ -26,16 +26,14 @@ from alti2v.errors import DamagedError
 from alti2v.pictures.header import format_of
 from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
 from alti2v.records import Span
+from alti2v.storage.columns import METADATA, Column, Table
 from alti2v.storage.layout import (
     DATA_DIR,
     IMAGE_SUFFIX_OF_FORMAT,
     INDEX_DIR,
-    METADATA,
     METADATA_DIR,
     POST_JSON_SUFFIX,
-    Column,
     ShardName,
-    Table,
     member_key,
 )
 from alti2v.storage.location import (

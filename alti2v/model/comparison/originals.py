@@ -14,7 +14,7 @@ from alti2v.dataset.plan.tag_aliases import resolved
 from alti2v.errors import DamagedError
 from alti2v.model.arrays import Int64Array
 from alti2v.records import Span
-from alti2v.storage.layout import TAG_ALIASES
+from alti2v.storage.columns import TAG_ALIASES
 from alti2v.storage.store import open_store, read_pictures, read_posts, read_relations
 
 _PLACES = ("id", "tar", "offset", "size")

@@ -16,9 +16,9 @@ from alti2v.dataset.plan.tag_aliases import TagRelations
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.tagging.relations import AppliedRelations, Implications, applied
 from alti2v.model.tagging.tagger import Tagger
+from alti2v.storage.columns import TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.directory import DirectoryKind, described_kind
 from alti2v.storage.documents import read_text_file
-from alti2v.storage.layout import TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.store import open_store, read_categories, read_relations
 
 OF_MODEL = "model"  # value of --copyright-of

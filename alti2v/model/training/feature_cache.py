@@ -29,7 +29,8 @@ from alti2v.model.network.build import Network
 from alti2v.model.recipes import HEAD_ONLY, Head
 from alti2v.model.training.job import Job
 from alti2v.records import Progress, ProgressHook
-from alti2v.storage.layout import FEATURES_DIR, METADATA
+from alti2v.storage.columns import METADATA
+from alti2v.storage.layout import FEATURES_DIR
 from alti2v.storage.publish import make_directory, publish
 from alti2v.storage.table import read_table
 

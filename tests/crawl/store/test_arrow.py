@@ -20,7 +20,7 @@ from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.posts import Outcome
 from alti2v.crawl.store.post_json import Stored, TarLocation
 from alti2v.records import Category, Post, Span, Status, tag_names
-from alti2v.storage.layout import POSTS
+from alti2v.storage.columns import POSTS
 from alti2v.storage.table import schema
 from tests.crawl.helpers.ledgers import ledger_rows
 

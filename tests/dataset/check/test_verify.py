@@ -19,7 +19,7 @@ from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_manifest, read_vocabulary, write_manifest, write_vocabulary
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.records import Progress
-from alti2v.storage.layout import METADATA, OUTCOMES
+from alti2v.storage.columns import METADATA, OUTCOMES
 from alti2v.storage.table import read_table, write_arrow_table
 from tests.dataset.helpers.tiny_store import tiny_posts, write_store
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from alti2v.storage.columns import POSTS, STORE_TAGS
 from alti2v.storage.directory import DirectoryKind, write_description
-from alti2v.storage.layout import POSTS, STORE_TAGS, TAGS_FILE, images_tar, member_key, posts_table
+from alti2v.storage.layout import TAGS_FILE, images_tar, member_key, posts_table
 from alti2v.storage.table import write_table
 from alti2v.storage.tar import OpenTar
 

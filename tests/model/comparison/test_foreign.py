@@ -28,7 +28,8 @@ from alti2v.model.comparison.result import Comparison
 from alti2v.model.evaluation.histograms import THRESHOLDS, bin_probabilities
 from alti2v.records import Span
 from alti2v.report.comparison import write_comparison
-from alti2v.storage.layout import TAG_ALIASES, images_tar
+from alti2v.storage.columns import TAG_ALIASES
+from alti2v.storage.layout import images_tar
 from alti2v.storage.table import write_table
 from alti2v.storage.tar import read_span
 from tests.dataset.helpers.tiny_store import CATEGORY_OF, TinyPost, drawing, encoded, write_store

@@ -21,7 +21,7 @@ from alti2v.model.data.pipeline import evaluation_batches, training_batches
 from alti2v.model.data.read_errors import reading_errors
 from alti2v.model.data.shards import ReadFailure
 from alti2v.model.recipes import MODERN, RECIPES
-from alti2v.storage.layout import METADATA
+from alti2v.storage.columns import METADATA
 from alti2v.storage.remote import Remote, download
 from alti2v.storage.table import read_table, write_arrow_table
 from tests.helpers.s3_server import BUCKET

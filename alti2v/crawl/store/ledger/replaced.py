@@ -7,7 +7,7 @@ from typing import Any
 
 from alti2v.crawl.store.sqlite import Database
 from alti2v.records import Span
-from alti2v.storage.layout import REPLACED
+from alti2v.storage.columns import REPLACED
 
 _NAMES = tuple(column.name for column in REPLACED.columns)
 _FACTS = ", ".join(_NAMES[2:])  # without id and seen_at
