@@ -39,7 +39,7 @@ from alti2v.crawl.progress import Display
 from alti2v.crawl.report import CrawlReport
 from alti2v.crawl.run_log import begin_run, end_run, log_failures, open_log
 from alti2v.crawl.store.ledger import Ledger, require_ledger
-from alti2v.crawl.store.ledger.posts import PostCounts
+from alti2v.crawl.store.ledger.outcomes import PostCounts
 from alti2v.crawl.store.listing_state import Ending
 from alti2v.crawl.store.rebuild import remove_unused_ledger
 from alti2v.crawl.store.tables import export, sweep

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from alti2v.crawl.store.ledger.posts import PostCounts
+from alti2v.crawl.store.ledger.outcomes import PostCounts
 from alti2v.records import Progress, ProgressHook
 
 _SPEED_S = 10.0

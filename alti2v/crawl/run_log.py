@@ -20,7 +20,7 @@ from typing import Any
 
 from alti2v import __version__
 from alti2v.crawl.store.ledger import Ledger
-from alti2v.crawl.store.ledger.posts import PostCounts
+from alti2v.crawl.store.ledger.outcomes import PostCounts
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.writer import FileResult, MissingFile
 from alti2v.errors import DamagedError, StorageError

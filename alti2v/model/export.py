@@ -7,16 +7,13 @@ compared with the network before anything is published.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import alti2v
-from alti2v.dataset.manifest import Manifest, read_manifest, read_metadata
-from alti2v.dataset.reading import read_samples
-from alti2v.errors import Alti2vError, DamagedError, UsageError
+from alti2v.errors import DamagedError, UsageError
 from alti2v.model.evaluation.thresholds import Rule, TunedThresholds, read_thresholds, write_thresholds
 from alti2v.model.onnx.check_folder import check_folder
 from alti2v.model.onnx.client_parity import ClientParity, client_parity
@@ -47,18 +44,17 @@ from alti2v.model.onnx.labels import (
 )
 from alti2v.model.onnx.model_card import Facts, model_card
 from alti2v.model.onnx.parity import TOLERANCE, largest_difference
+from alti2v.model.onnx.training_dataset import find_training_dataset
 from alti2v.model.onnx.writer import arrange_outputs, head_weights, write_onnx
 from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.model.tagging.selection import DEFAULT_THRESHOLD
 from alti2v.option_bounds import require_choice
-from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
+from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.layout import EVALUATION_DIR, FORMAT_VERSION, METRICS_FILE, MODEL_DIR, THRESHOLDS_FILE
 from alti2v.storage.publish import json_bytes, make_directory, publish_bytes, read_json, storage_errors
-from alti2v.storage.store import read_originals
 
 _KIND = "export"
-_COMPARED = 128  # pictures, at most
 RATINGS_FROM = ("training", "uniform")
 COPYRIGHTS_AS = ("general", "nothing")
 
@@ -160,8 +156,9 @@ def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) ->
     step(0)
     saved = load_model(config.run)
     is_whole = format_ in (Format.ONNX, Format.DEEPGHS)  # nothing is added for readers
-    dataset = _training_dataset(config, saved)
-    ratings = () if is_whole else rating_constants(_rating_counts(config, dataset))
+    needs_ratings = config.ratings == "training" and not is_whole
+    dataset = find_training_dataset(saved, config.run, given=config.dataset, is_needed=needs_ratings)
+    ratings = () if is_whole else rating_constants(dataset.ratings() if dataset and needs_ratings else {})
     labels = _labels(config, format_, saved, ratings)
     step(1)
     weights = arrange_outputs(head_weights(saved.network), labels.rows)
@@ -175,7 +172,7 @@ def export(config: ExportConfig, *, progress: ProgressHook = ignore_progress) ->
             f"{config.run}: the exported model and the network differ by {difference:.2g}, {TOLERANCE:g} is "
             "allowed: check the run with `alti2v eval`, its weights may not be finite"
         )
-    pictures = [] if format_ is Format.ONNX else _validation_pictures(dataset, config.store)
+    pictures = [] if format_ is Format.ONNX or not dataset else dataset.validation_pictures(config.store)
     clients = _client_parity(model, contract, labels, saved, recipe, pictures)
     step(3)
     facts = replace(
@@ -241,71 +238,6 @@ def _require_own(out: Path, format_: Format) -> None:
     # A clone of an empty model repository has .git and .gitattributes.
     if any(not entry.name.startswith(".") for entry in out.iterdir()):
         raise UsageError(f"{out} is not empty and not an export: choose another folder")
-
-
-@dataclass(frozen=True, slots=True)
-class _TrainingDataset:
-    """The dataset that a run was trained on."""
-
-    folder: Path
-    manifest: Manifest
-
-
-def _training_dataset(config: ExportConfig, saved: SavedModel) -> _TrainingDataset | None:
-    """Find the training dataset; None if it is not at hand, and not needed.
-
-    Raises:
-        UsageError: It is missing, or another one, and its ratings are needed.
-        DamagedError: It is damaged.
-    """
-    folder = config.dataset or Path(saved.dataset)
-    is_needed = config.ratings == "training" and config.format not in (Format.ONNX, Format.DEEPGHS)
-    if not folder.is_dir() or not saved.dataset:
-        if is_needed:
-            raise UsageError(
-                f"{folder}, which {config.run} was trained on, is missing, and its ratings are needed: "
-                "give --dataset, or --ratings uniform"
-            )
-        return None
-    try:
-        manifest = read_manifest(folder)
-    except Alti2vError:
-        if is_needed or config.dataset is not None:
-            raise
-        return None
-    if manifest.plan_hash == saved.plan_hash:
-        return _TrainingDataset(folder, manifest)
-    if is_needed or config.dataset is not None:
-        raise UsageError(f"{folder} is not the dataset that {config.run} was trained on: give that --dataset")
-    return None
-
-
-def _rating_counts(config: ExportConfig, dataset: _TrainingDataset | None) -> Mapping[str, int]:
-    """Count training pictures by rating; empty if the ratings are uniform.
-
-    Raises:
-        DamagedError: A table of the dataset is missing or damaged.
-    """
-    counts: Counter[str] = Counter()
-    if config.ratings == "uniform" or dataset is None:
-        return counts
-    for shard in dataset.manifest.split("train"):
-        rows = read_metadata(dataset.folder, shard, ("rating",))
-        for row in rows.column("rating").value_counts().to_pylist():
-            counts[row["values"]] += row["counts"]
-    return counts
-
-
-def _validation_pictures(dataset: _TrainingDataset | None, store: Path | None) -> list[bytes]:
-    """Read pictures of the validation split, spread evenly over it: originals, if a store is given."""
-    if dataset is None or dataset.manifest.image.format == ORIGINAL:
-        return []
-    tables = [read_metadata(dataset.folder, shard, ("id",)) for shard in dataset.manifest.split("validation")]
-    ids = [one for table in tables for one in table.column("id").to_pylist()]
-    chosen = ids[:: -(-len(ids) // _COMPARED)] if ids else []
-    if store is not None:
-        return [content for _, content in read_originals(store, chosen)]
-    return [sample.picture for sample in read_samples(dataset.folder, chosen)] if chosen else []
 
 
 def _client_parity(

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.interface import ApiClient
-from alti2v.crawl.store.ledger.posts import Outcome
+from alti2v.crawl.store.ledger.outcomes import Outcome
 from alti2v.crawl.store.post_json import FileRequest, ReceivedFile
 
 # More than one, because a fetcher that waits for its next try holds no connection.

@@ -12,7 +12,7 @@ from alti2v.crawl.http.config import PRODUCT
 from alti2v.crawl.http.memory_budget import Reservation
 from alti2v.crawl.http.results import Purpose, Received
 from alti2v.crawl.http.retry import HEALABLE, FailKind, GiveUp, RetryPolicy, decide
-from alti2v.crawl.store.ledger.posts import Outcome
+from alti2v.crawl.store.ledger.outcomes import Outcome
 from alti2v.crawl.store.post_json import FileRequest, ReceivedFile
 from alti2v.records import Status
 

@@ -19,7 +19,7 @@ from alti2v.crawl.config import CrawlConfig
 from alti2v.crawl.download.interface import BATCH_FILES, FETCHERS_PER_CONNECTION, Downloads
 from alti2v.crawl.download.validate import validate
 from alti2v.crawl.store.ledger import Ledger
-from alti2v.crawl.store.ledger.posts import Outcome, Pending, PostCounts
+from alti2v.crawl.store.ledger.outcomes import Outcome, Pending, PostCounts
 from alti2v.crawl.store.post_json import FileRequest, ReceivedFile
 from alti2v.crawl.store.tables import export
 from alti2v.crawl.store.writer import FileResult

@@ -26,7 +26,7 @@ from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.memory_budget import MemoryBudget, Reservation
 from alti2v.crawl.http.results import Purpose, Received
 from alti2v.crawl.http.retry import FailedTry
-from alti2v.crawl.store.ledger.posts import Outcome
+from alti2v.crawl.store.ledger.outcomes import Outcome
 from alti2v.crawl.store.post_json import FileRequest, ReceivedFile
 
 _BATCH_S = 0.25  # maximum age of a batch, which a kill loses

@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 
 from alti2v.crawl.http.retry import HEALABLE, FailedTry, FailKind, GiveUp, RetryPolicy, decide
-from alti2v.crawl.store.ledger.posts import Outcome, Pending
+from alti2v.crawl.store.ledger.outcomes import Outcome, Pending
 from alti2v.crawl.store.post_json import FileRequest, ReceivedFile, Stored
 from alti2v.crawl.store.writer import FetchedFile, MissingFile
 from alti2v.pictures.check import find_flaw

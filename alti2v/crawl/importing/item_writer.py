@@ -19,7 +19,7 @@ from alti2v.crawl.importing.reading import Failure, Reading, ReadPicture
 from alti2v.crawl.importing.sources.item import Fault, Item, ItemOutcome, Lack, Place, derived_id
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.items import KnownItem
-from alti2v.crawl.store.ledger.posts import Outcome, Pending, Standing
+from alti2v.crawl.store.ledger.outcomes import Outcome, Pending, Standing
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.post_json import FileRequest, TarLocation
 from alti2v.crawl.store.writer import FetchedFile, FileResult, MissingFile, StoreWriter

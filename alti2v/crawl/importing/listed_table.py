@@ -12,7 +12,7 @@ from alti2v.crawl.config import CrawlConfig, write_plan
 from alti2v.crawl.importing.sources.item import Fault, Item, Lack
 from alti2v.crawl.importing.sources.table import table_items
 from alti2v.crawl.listing.api import Api
-from alti2v.crawl.store.ledger.posts import PostCounts
+from alti2v.crawl.store.ledger.outcomes import PostCounts
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.listing_state import Ending, ListingState
 from alti2v.errors import DataError

@@ -13,7 +13,7 @@ from alti2v.crawl.download.validate import check_picture
 from alti2v.crawl.http.retry import FailedTry
 from alti2v.crawl.importing.sources.files import read_place
 from alti2v.crawl.importing.sources.item import Fault, Item, ItemFault, Place
-from alti2v.crawl.store.ledger.posts import Pending
+from alti2v.crawl.store.ledger.outcomes import Pending
 from alti2v.crawl.store.post_json import FileRequest, ReceivedFile, Stored
 
 _BATCH_ITEMS = 1_000

@@ -17,7 +17,7 @@ from alti2v.crawl.listing.cursor import (
     next_query,
 )
 from alti2v.crawl.listing.requests import describe
-from alti2v.crawl.store.ledger.posts import PostCounts
+from alti2v.crawl.store.ledger.outcomes import PostCounts
 from alti2v.crawl.store.listing_state import Ending, ListingState
 
 

@@ -16,7 +16,7 @@ from alti2v.crawl.boards.protocol import Answer, Page, PostQuery
 from alti2v.crawl.http.retry import FailedTry
 from alti2v.crawl.listing.api import Api, ListingQuery, count_posts
 from alti2v.crawl.listing.requests import describe
-from alti2v.crawl.store.ledger.posts import PostCounts
+from alti2v.crawl.store.ledger.outcomes import PostCounts
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.listing_state import CONFIRMATIONS
 from alti2v.records import Post

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.protocol import Page, PostQuery
 from alti2v.crawl.listing.api import Api, ListingQuery
-from alti2v.crawl.store.ledger.posts import PostCounts
+from alti2v.crawl.store.ledger.outcomes import PostCounts
 from alti2v.records import Post
 
 _NEW_S = 7 * 86_400

@@ -22,7 +22,7 @@ from alti2v.crawl.listing.second_look import look_again
 from alti2v.crawl.listing.tag_categories import read_tag_categories
 from alti2v.crawl.listing.tag_relations import read_tag_relations
 from alti2v.crawl.store.ledger import Ledger
-from alti2v.crawl.store.ledger.posts import PostCounts
+from alti2v.crawl.store.ledger.outcomes import PostCounts
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.listing_state import ListingState
 from alti2v.errors import DataError, RemoteError, UsageError

@@ -15,7 +15,7 @@ from typing import Any
 
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.history import TagChange
-from alti2v.crawl.store.ledger.posts import Outcome
+from alti2v.crawl.store.ledger.outcomes import Outcome
 from alti2v.crawl.store.ledger.tars import TarState
 from alti2v.crawl.store.linked import linked_tars
 from alti2v.crawl.store.post_json import Stored, TarLocation

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alti2v.crawl.store.ledger import Ledger
-from alti2v.crawl.store.ledger.posts import Holder, Outcome, Pending
+from alti2v.crawl.store.ledger.outcomes import Holder, Outcome, Pending
 from alti2v.crawl.store.ledger.tars import TarState
 from alti2v.crawl.store.post_json import Stored, TarLocation, member_document
 from alti2v.records import Post, Span, Status

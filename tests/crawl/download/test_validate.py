@@ -9,7 +9,7 @@ import pytest
 
 from alti2v.crawl.download.validate import validate
 from alti2v.crawl.http.retry import RetryPolicy
-from alti2v.crawl.store.ledger.posts import Outcome, Pending
+from alti2v.crawl.store.ledger.outcomes import Outcome, Pending
 from alti2v.crawl.store.post_json import FileRequest, ReceivedFile
 from alti2v.crawl.store.writer import FetchedFile, MissingFile
 from alti2v.records import Post, Status

@@ -33,7 +33,7 @@ from alti2v.crawl.download.worker.parent import DownloadWorker
 from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.results import Received
 from alti2v.crawl.http.retry import FailedTry, FailKind, RetryPolicy
-from alti2v.crawl.store.ledger.posts import Outcome
+from alti2v.crawl.store.ledger.outcomes import Outcome
 from alti2v.crawl.store.post_json import ReceivedFile
 from alti2v.crawl.verify import verify_store
 from alti2v.errors import Alti2vError

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from alti2v.crawl.store import arrow
 from alti2v.crawl.store.arrow import TagCounts, count_tags, post_batches
 from alti2v.crawl.store.ledger import Ledger
-from alti2v.crawl.store.ledger.posts import Outcome
+from alti2v.crawl.store.ledger.outcomes import Outcome
 from alti2v.crawl.store.post_json import Stored, TarLocation
 from alti2v.records import Category, Post, Span, Status, tag_names
 from alti2v.storage.columns import POSTS

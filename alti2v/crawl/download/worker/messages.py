@@ -19,7 +19,7 @@ from alti2v.crawl.http.config import NetConfig
 from alti2v.crawl.http.proxies import Proxies, Proxy
 from alti2v.crawl.http.results import Received
 from alti2v.crawl.http.retry import FailedTry, FailKind, RetryPolicy
-from alti2v.crawl.store.ledger.posts import Outcome
+from alti2v.crawl.store.ledger.outcomes import Outcome
 from alti2v.crawl.store.post_json import ReceivedFile
 from alti2v.records import Status
 

@@ -4,97 +4,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from alti2v.crawl.boards.protocol import PICTURE, Skip, skip_reason
 from alti2v.crawl.store.ledger.history import HistoryTable, TagChange
 from alti2v.crawl.store.ledger.listed_again import is_replaced, outcome_after, with_former_facts
+from alti2v.crawl.store.ledger.outcomes import (
+    Holder,
+    Outcome,
+    Pending,
+    PostCounts,
+    Standing,
+    outcome_columns,
+    pending_post,
+)
 from alti2v.crawl.store.ledger.parts import PartTable
 from alti2v.crawl.store.ledger.replaced import ReplacedTable
-from alti2v.crawl.store.post_json import FileRequest, Stored, TarLocation
 from alti2v.crawl.store.schema import PART_ROWS
 from alti2v.crawl.store.sqlite import Database
 from alti2v.records import Post, Status
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
-    """A post whose file is still to be downloaded."""
-
-    post: Post
-    request: FileRequest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """Result of the download of one post: the columns of the table `posts` with the same names.
-
-    Attributes:
-        stored, location: Stored bytes; both None unless the status is STORED.
-    """
-
-    status: Status
-    reason: str = ""
-    error: str = ""
-    attempts: int = 0
-    http_status: int | None = None
-    duplicate_of: int | None = None
-    stored: Stored | None = None
-    location: TarLocation | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostCounts:
-    """Number of posts with each outcome.
-
-    Attributes:
-        skipped, failed: Counts by reason.
-        bytes: Size of all stored pictures.
-    """
-
-    pending: int
-    stored: int
-    duplicate: int
-    skipped: Mapping[str, int]
-    failed: Mapping[str, int]
-    bytes: int
-
-    @property
-    def listed(self) -> int:
-        """Number of all posts of the store."""
-        return self.pending + self.finished
-
-    @property
-    def finished(self) -> int:
-        """Number of posts that are not pending."""
-        return self.stored + self.duplicate + sum(self.skipped.values()) + sum(self.failed.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A post whose own bytes are stored, and its position in the order of listing."""
-
-    post_id: int
-    seq: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """Record of a post in the ledger.
-
-    Attributes:
-        seq: Position in the order of listing.
-        status: Status.
-        md5: MD5 of its stored bytes; None unless it is stored.
-        file: MD5 and addresses of its file, as listed; for `Post._replace`.
-    """
-
-    seq: int
-    status: Status
-    md5: str | None
-    file: Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +215,7 @@ class PostTable:
             int(tried),
             limit,
         )
-        return [_pending(row[0], row[1], Post(*row[2:])) for row in rows]
+        return [pending_post(row[0], row[1], Post(*row[2:])) for row in rows]
 
     def retry_failed(self, kinds: Iterable[str], *, below_attempts: int = 2**62) -> None:
         """Make posts pending again that failed with one of these reasons after fewer attempts."""
@@ -303,7 +233,7 @@ class PostTable:
             "UPDATE posts SET status=?, reason=?, error=?, attempts=?, http_status=?, duplicate_of=?, "
             "fetched_url=?, stored_format=?, stored_width=?, stored_height=?, stored_md5=?, tar=?, offset=?, "
             "size=? WHERE id=?",
-            ((*_columns(outcome), post_id) for post_id, outcome in outcomes),
+            ((*outcome_columns(outcome), post_id) for post_id, outcome in outcomes),
         )
 
     def skip_unread(self) -> None:
@@ -428,23 +358,6 @@ _INSERT = (
     f"VALUES (?, {', '.join('?' * len(Post._fields))}, ?, ?)"
 )
 _UPDATE = f"UPDATE posts SET {', '.join(f'{name}=?' for name in Post._fields)} WHERE id=?"  # noqa: S608 - names of columns
-
-
-def _columns(outcome: Outcome) -> tuple[str | int | None, ...]:
-    """Return the columns of `posts` from `status` to `size`, in the order of `PostTable.record`."""
-    stored, location = outcome.stored, outcome.location
-    of_bytes = (
-        (None,) * 5 if stored is None else (stored.url, stored.format, stored.width, stored.height, stored.md5)
-    )
-    of_location = (None,) * 3 if location is None else (location.tar, location.span.offset, location.span.size)
-    of_requests = (outcome.status, outcome.reason, outcome.error[:500], outcome.attempts, outcome.http_status)
-    return (*of_requests, outcome.duplicate_of, *of_bytes, *of_location)
-
-
-def _pending(seq: int, attempts: int, post: Post) -> Pending:
-    file_url = post.file_url if post.file_ext in PICTURE else None  # else only the sample is a picture
-    request = FileRequest(seq, attempts, sample_url=post.sample_url, file_url=file_url)
-    return Pending(post=post, request=request)
 
 
 def _status_of(reason: str) -> Status:
