@@ -6,7 +6,7 @@ is a copy of an earlier one with up to six bits of its hash changed. Measured in
 command, which reads the tables, finds the groups, plans, and writes the table of every shard. The near pairs of
 a sample are checked by brute force over all its pairs. Run:
 
-    python benchmarks/planning.py [--posts 1520000]
+    python benchmarks/planning.py [--posts 1520000] [--tables FOLDER]
 """
 
 from __future__ import annotations
@@ -37,22 +37,24 @@ def main() -> None:
     """Make the tables, plan in a process of its own, print a table and one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--posts", type=int, default=1_520_000)
+    parser.add_argument("--tables", type=Path, help="keep the tables in this folder, and use those that it has")
     parser.add_argument("--measure", type=Path, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure is not None:
         print(json.dumps(_measure(options.measure)))
         return
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_tables(folder / "store", options.posts)
-        hashes, thumbnails = appearances(options.posts)
-        write_prepared(folder / "dataset" / WORK_DIR, folder / "store", hashes, thumbnails)
-        pairs = _checked_pairs(hashes[:_SAMPLE, 0])
-        del hashes, thumbnails
+        folder = Path(name) if options.tables is None else options.tables
+        if not (folder / "dataset").exists():
+            write_tables(folder / "store", options.posts)
+            hashes, thumbnails = appearances(options.posts)
+            write_prepared(folder / "dataset" / WORK_DIR, folder / "store", hashes, thumbnails)
+            _check_pairs(hashes[:_SAMPLE, 0])
+            del hashes, thumbnails
         done = subprocess.run(
-            [sys.executable, __file__, "--measure", name], check=True, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__, "--measure", str(folder)], check=True, stdout=subprocess.PIPE, text=True
         )
-    result = {"posts": options.posts, **json.loads(done.stdout), "pairs_in_sample": pairs}
+    result = {"posts": options.posts, **json.loads(done.stdout)}
     for name, value in result.items():
         print(f"{name:24} {value}")
     print(json.dumps(result))
@@ -81,8 +83,8 @@ def _measure(folder: Path) -> dict[str, float | str]:
     }
 
 
-def _checked_pairs(hashes: np.ndarray) -> int:
-    """Find the near pairs of a sample in both ways; return their number."""
+def _check_pairs(hashes: np.ndarray) -> None:
+    """Find the near pairs of a sample in both ways."""
     first, second = near_pairs(hashes, hashes, near_bits=NEAR_BITS)
     found = {frozenset(pair) for pair in zip(first.tolist(), second.tolist(), strict=True)}
     wanted = set()
@@ -92,7 +94,6 @@ def _checked_pairs(hashes: np.ndarray) -> int:
     # The first row represents all rows with the same hash.
     _, first_row, number = np.unique(hashes, return_index=True, return_inverse=True)
     assert found == {frozenset(int(first_row[number[row]]) for row in pair) for pair in wanted}
-    return len(found)
 
 
 if __name__ == "__main__":

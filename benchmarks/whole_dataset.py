@@ -6,6 +6,7 @@ is a process of its own, on a tenth of the shards and on all of them, to show me
 dataset. The ceiling of `stats` is pyarrow, reading the same columns without using them. Run:
 
     python benchmarks/whole_dataset.py [--shards 152] [--tags 5000] [--rows stats reading verify remove open]
+        [--tables FOLDER]
 """
 
 from __future__ import annotations
@@ -64,12 +65,14 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=152)
     parser.add_argument("--tags", type=int, default=5000)
     parser.add_argument("--rows", nargs="+", choices=_JOBS, default=_JOBS)
+    parser.add_argument("--tables", type=Path, help="keep the tables in this folder, and use those that it has")
     options = parser.parse_args()
     result: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for shards in (max(1, options.shards // 10), options.shards):
-            dataset = Path(folder) / str(shards)
-            write_tables(dataset, shards, options.tags)
+            dataset = (options.tables or Path(folder)) / str(shards)
+            if not dataset.exists():
+                write_tables(dataset, shards, options.tags)
             for job in sorted(options.rows, key=_JOBS.index):
                 command = [sys.executable, "-c", RUN, str(dataset), job, _ROOT]
                 done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)

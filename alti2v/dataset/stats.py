@@ -25,7 +25,7 @@ from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Progress, ProgressHook, Tag, composed, ignore_progress
 from alti2v.storage.layout import MANIFEST_FILE, SPLITS, TAGS_FILE, parse_shard_name
 from alti2v.storage.location import Address, local_copies, open_location
-from alti2v.storage.order import random_order
+from alti2v.storage.order import distinct, random_order
 
 _MANY = 300  # last bin of the histogram of tags per picture: this number or more
 _TOGETHER = 100  # number of most frequent tags whose pairs are counted
@@ -213,7 +213,7 @@ def _counted(
     sizes, groups = duplicate_groups(
         tables,
         manifest,
-        np.unique(np.concatenate([*counts.followers, _NONE])),
+        distinct(np.concatenate([*counts.followers, _NONE])),
         at_most=config.groups,
         seed=config.seed,
     )
@@ -282,10 +282,13 @@ class _Counts:
         lengths, flat = _lengths(labels), labels.flatten().to_numpy()
         self.tags[SPLITS.index(split)] += np.bincount(flat, minlength=self.tags.shape[1])
         self.labels_per_picture += _histogram(lengths)
-        carries = np.zeros((len(lengths), len(self.together)), np.float32)
+        carries = np.zeros((len(self.together), len(lengths)), np.bool_)
         is_top = flat < len(self.together)
-        carries[np.repeat(np.arange(len(lengths)), lengths)[is_top], flat[is_top]] = 1
-        self.together += carries.T @ carries
+        carries[flat[is_top], np.repeat(np.arange(len(lengths)), lengths)[is_top]] = True
+        # Not as a product of matrices: BLAS would spread it over threads, which wait for one another.
+        bits = np.packbits(carries, axis=1)
+        for tag, of_tag in enumerate(bits):
+            self.together[tag] += np.bitwise_count(bits & of_tag).sum(1, dtype=np.int64)
 
 
 def _buckets(counts: _Ints) -> Mapping[str, int]:
@@ -369,7 +372,8 @@ def _carrying(rows: pa.Table, tag: str) -> _Ints:
     found = []
     for name in _TAG_COLUMNS:
         lists = rows[name].combine_chunks()
-        is_tag = pc.equal(pc.utf8_normalize(lists.flatten(), "NFC"), composed(tag))
+        names = lists.flatten().dictionary_encode()
+        is_tag = pc.equal(pc.utf8_normalize(names.dictionary, "NFC"), composed(tag)).take(names.indices)
         found.append(pc.list_parent_indices(lists).filter(is_tag).to_numpy())
     return np.unique(np.concatenate(found)).astype(np.int64)
 

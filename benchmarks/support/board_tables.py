@@ -14,6 +14,7 @@ from alti2v.pictures.recipe import ImageRecipe
 from alti2v.storage.columns import HASH_COLUMNS, POSTS, STORE_TAGS, THUMBNAIL_COLUMN
 from alti2v.storage.directory import DirectoryKind, write_description
 from alti2v.storage.layout import TAGS_FILE, posts_table
+from alti2v.storage.order import distinct
 from alti2v.storage.table import schema, write_arrow_table, write_table
 
 _TAGS = 200_000
@@ -69,7 +70,7 @@ def write_tables(path: Path, posts: int) -> None:
 
 
 def _lists(owners: np.ndarray, codes: np.ndarray, posts: int, names: pa.Array) -> pa.Array:
-    pairs = np.unique(owners * _TAGS + codes)
+    pairs = distinct(owners * _TAGS + codes)
     offsets = np.searchsorted(pairs // _TAGS, np.arange(posts + 1))
     return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), names.take(pa.array(pairs % _TAGS)))
 

@@ -44,6 +44,7 @@ from alti2v.storage.layout import (
     WORK_DIR,
 )
 from alti2v.storage.location import Address, local_copies, open_location, remove, sizes_in
+from alti2v.storage.order import distinct
 from alti2v.storage.publish import TEMPORARY_PREFIX, json_bytes, publish_bytes, publish_json
 from alti2v.storage.remote import Remote, has_folders
 from alti2v.storage.table import content_sha256, read_parts, read_table, row_count
@@ -311,7 +312,7 @@ def _check_outcomes(dataset: _Dataset, pictures: PicturesInShards) -> list[Findi
     except DamagedError:
         return [Finding(where=OUTCOMES_FILE, what=f"is damaged: {LOST_TABLE}")]
     faults = {
-        "contains a post twice": len(np.unique(ids)) != len(ids),
+        "contains a post twice": len(distinct(ids)) != len(ids),
         "its sums are not those of the manifest": counts != dataset.manifest.outcomes,
         "the stored posts are not the samples of the shards": not stored.same_as(pictures),
     }

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from alti2v.dataset.plan.thumbnails import NEAR_CORRELATION, Thumbnails, correlations, thumbnails_of
 from alti2v.pictures.recipe import LUMINANCE_SIDE_PX
+from alti2v.storage.order import distinct
 
 # Raise it with any change to the results of `perceptual_hashes`, `square._luminance` or `thumbnails_of`: the
 # next build makes hashes with another number again.
@@ -115,17 +116,9 @@ def related_groups(
     Returns:
         (n,) the smallest id of each post's group, missing posts included.
     """
-    nodes = _distinct(np.concatenate([ids, *pairs]))
+    nodes = distinct(np.concatenate([ids, *pairs]))
     first, second = (np.searchsorted(nodes, ends) for ends in pairs)
     return nodes[_components(len(nodes), first, second)][np.searchsorted(nodes, ids)]
-
-
-def _distinct(numbers: _Rows) -> _Rows:
-    """Sort numbers in place, and return each once; numpy.unique hashes them, which takes longer."""
-    numbers.sort()
-    is_first = np.ones(len(numbers), np.bool_)
-    is_first[1:] = numbers[1:] != numbers[:-1]
-    return numbers[is_first]
 
 
 def groups(
@@ -141,8 +134,8 @@ def groups(
     Returns:
         (n,) the smallest id among the pictures of each picture's group.
     """
-    _, related_first, related_number = np.unique(related, return_index=True, return_inverse=True)
     alike_first, alike_second = near_duplicate_pairs(appearances)
+    _, related_first, related_number = np.unique(related, return_index=True, return_inverse=True)
     first = np.concatenate([np.arange(len(ids)), alike_first])
     second = np.concatenate([related_first[related_number], alike_second])
     return ids[_components(len(ids), first, second)]
@@ -216,7 +209,7 @@ def near_pairs(left: _Hashes, right: _Hashes, *, near_bits: int, is_same: bool =
     found = _NO_ROWS
     for at, to in _near_in_bands(ours, theirs, near_bits, is_same=is_same):
         # A pair may agree in more than one band.
-        found = _distinct(np.concatenate([found, at.astype(np.int64) * len(right) + to]))
+        found = distinct(np.concatenate([found, at.astype(np.int64) * len(right) + to]))
     return found // max(len(right), 1), found % max(len(right), 1)
 
 
