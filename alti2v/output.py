@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -23,6 +24,11 @@ _LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # not made by `os.
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 # Control and format characters (bidirectional overrides among them), undecodable bytes, line separators.
 _RAW = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_ADVICE = {
+    errno.ENOSPC: "make room, then run it again",
+    errno.EDQUOT: "make room, then run it again",
+    errno.EBADF: "it is closed; give it a file or a pipe",
+}
 _JOINERS = "\u200c\u200d"  # format characters that Persian, Indic scripts and emoji are written with
 
 
@@ -154,11 +160,10 @@ class _GuardedStream:
             self._discard_rest()
             if not self.is_needed:
                 return
-            if isinstance(exc, BrokenPipeError):
+            if isinstance(exc, BrokenPipeError | ConnectionResetError):
                 raise ReaderGoneError from exc
-            raise StorageError(
-                f"cannot write the result to standard output: {exc.strerror}: make room, then run it again"
-            ) from exc
+            advice = _ADVICE.get(exc.errno or 0, "run it again")
+            raise StorageError(f"cannot write the result to standard output: {exc.strerror}: {advice}") from exc
 
     def _discard_rest(self) -> None:
         """Point the descriptor at nothing: Python would try to write the rest of its buffer again at exit."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+from alti2v.numerals import short_number
 from alti2v.output import one_line, print_json, print_lines
 from alti2v.records import Progress, ProgressHook
 
@@ -206,4 +207,4 @@ def _rate(per_s: float, unit: str) -> str:
 def _number(value: float | str) -> str:
     if isinstance(value, str):
         return value
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) else short_number(value, digits=4)

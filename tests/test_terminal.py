@@ -108,3 +108,11 @@ def test_lines_are_filled_with_whole_items() -> None:
     assert filled(["aa 1", "bb 2", "cc 3"], 10) == ["aa 1  bb 2", "cc 3"]
     assert filled(["a long item", "b"], 5) == ["a long item", "b"]
     assert filled([], 5) == []
+
+
+@pytest.mark.parametrize(("value", "text"), [(9_999.7, "10,000"), (0.25, "0.25"), (1_234.5, "1,234")])
+def test_counts_have_no_exponents(value: float, text: str) -> None:
+    """Also those that round up to another power of ten."""
+    progress = Progress(stage="training", done=1, total=None, unit="steps", counts={"rate": value})
+
+    assert describe(progress, elapsed_s=0, since_start=0) == f"training: 1 steps, rate {text}"

@@ -55,7 +55,7 @@ def _check_file(path: Path) -> None:
         state = path.stat()
     except OSError as exc:
         raise UsageError(f"cannot read the API keys in {path}: {exc.strerror}: give an existing file") from exc
-    if stat.S_ISDIR(state.st_mode) or state.st_size > _MAX_BYTES:
+    if not stat.S_ISREG(state.st_mode) or state.st_size > _MAX_BYTES:
         raise UsageError(f"{path} is not a netrc file: give a small text file")
     if state.st_uid not in (os.getuid(), 0):
         raise UsageError(f"{path} belongs to another user: give a file of your own")

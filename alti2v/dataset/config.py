@@ -18,6 +18,7 @@ from alti2v.errors import UsageError
 from alti2v.option_bounds import require_between, require_choice
 from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
 from alti2v.records import Category, composed
+from alti2v.storage.documents import open_named
 from alti2v.storage.location import Address
 
 _MAX_SIZE_PX = 4096
@@ -253,7 +254,8 @@ def read_tags(path: Path) -> frozenset[str]:
         UsageError: The file cannot be read, is not UTF-8, or contains no tag.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        with open_named(path) as file:
+            lines = file.read().decode("utf-8-sig").splitlines()
     except OSError as exc:
         raise UsageError(f"{path} cannot be read: {exc.strerror}: give a file with one tag per line") from exc
     except UnicodeDecodeError as exc:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import UsageError
+from alti2v.storage.documents import open_named
 
 _MOST_DIGITS = 40  # leading zeros are allowed; Python refuses to read thousands
 
@@ -45,10 +46,11 @@ def read_id_lines(path: Path) -> IdLines:
         UsageError: The file cannot be read, or there is no number.
     """
     try:
-        # A comment need not be UTF-8.
-        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+        with open_named(path) as file:
+            content = file.read()
     except OSError as exc:
         raise UsageError(f"{path} cannot be read: {exc.strerror}: give one post number per line") from exc
+    lines = content.decode("utf-8-sig", "surrogateescape").splitlines()  # a comment need not be UTF-8
     ids, unusable = set(), []
     for number, line in enumerate(lines, 1):
         text = line.strip()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from alti2v.dataset.manifest import Shard, is_shard_file, read_manifest
 from alti2v.errors import DamagedError, UsageError
+from alti2v.numerals import short_number
 from alti2v.storage.columns import METADATA
 from alti2v.storage.layout import DATA_DIR, MANIFEST_FILE, METADATA_DIR, TAGS_FILE
 from alti2v.storage.publish import make_directory, storage_errors
@@ -92,9 +94,10 @@ def open_dataset(address: str | Path, config: CacheConfig | None = None) -> Path
     largest = max((shard.bytes for shard in shards), default=0)
     bound = round(config.cache_gb * _GB)
     if bound < _MIN_SHARDS * largest:
+        shard = f"{short_number(largest / _GB, digits=3)} GB"
         raise UsageError(
-            f"--cache-gb {config.cache_gb:g} cannot hold {_MIN_SHARDS} shards of {largest / _GB:.3g} GB: "
-            f"give at least {_MIN_SHARDS * largest / _GB:.3g}"
+            f"--cache-gb {config.cache_gb:g} cannot hold {_MIN_SHARDS} shards of {shard}: "
+            f"give at least {math.ceil(_MIN_SHARDS * largest / _GB * 1000) / 1000:.3f}"
         )
     _check_remote(remote, shards)
     _caches[folder] = _Cache(remote, bound)

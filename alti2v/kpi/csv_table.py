@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alti2v.errors import DataError, UsageError
+from alti2v.storage.documents import open_named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ def read_kpi_table(path: Path) -> KpiTable:
     """
     try:
         # Bytes that are not UTF-8 matter only in the cells that are read.
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        with io.TextIOWrapper(open_named(path), "utf-8-sig", errors="surrogateescape", newline="") as file:
             reader = csv.DictReader(file)
             rows, columns = list(reader), tuple(reader.fieldnames or ())
     except OSError as exc:

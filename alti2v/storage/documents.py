@@ -7,6 +7,7 @@ than raised as an exception somewhere in the middle of a command.
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import itertools
 import math
@@ -16,7 +17,7 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, BinaryIO, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from alti2v.errors import DamagedError
 
@@ -24,6 +25,8 @@ _T = TypeVar("_T")
 # The largest description is below 10 MB. Parsed, a text may take 25 times as much memory as on disk.
 MOST_TEXT_BYTES = 1 << 26
 MOST_ROWS = 1_000_000
+_MOST_NAMED_BYTES = 1 << 32  # a list of 300 million ids
+_DESCRIPTORS, _STANDARD_INPUT = Path("/dev/fd"), Path("/dev/stdin")
 
 
 def read_text_file(path: Path, *, most: int = MOST_TEXT_BYTES) -> bytes:
@@ -46,6 +49,32 @@ def read_text_file(path: Path, *, most: int = MOST_TEXT_BYTES) -> bytes:
             return file.read()
     finally:
         os.close(descriptor)
+
+
+def open_named(path: Path) -> BinaryIO:
+    """Open a file that the user has named; a pipe only if a shell has opened it, as for `<(command)`.
+
+    Raises:
+        OSError: It is a folder, a pipe (which would be waited for) or a device, or has more than 4 GiB; or the
+            system refuses.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    refusal = _refusal(os.fstat(descriptor), is_of_shell=path.parent == _DESCRIPTORS or path == _STANDARD_INPUT)
+    if refusal is not None:
+        os.close(descriptor)
+        raise refusal
+    os.set_blocking(descriptor, True)
+    return os.fdopen(descriptor, "rb")
+
+
+def _refusal(status: os.stat_result, *, is_of_shell: bool) -> OSError | None:
+    if stat.S_ISREG(status.st_mode):
+        is_large = status.st_size > _MOST_NAMED_BYTES
+        return OSError(errno.EFBIG, os.strerror(errno.EFBIG)) if is_large else None
+    if stat.S_ISDIR(status.st_mode):
+        return OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    is_open_pipe = is_of_shell and stat.S_ISFIFO(status.st_mode)
+    return None if is_open_pipe else OSError(errno.EINVAL, "a pipe, a socket or a device, not a file")
 
 
 def csv_rows(content: bytes) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
-from alti2v.errors import Alti2vError, DamagedError
+from alti2v.errors import Alti2vError, DamagedError, StorageError
 from alti2v.records import Span
 from alti2v.storage.publish import (
     fsync_directory,
@@ -169,11 +169,11 @@ def remove(location: Path | Remote, names: Iterable[str]) -> None:
 def read_spans(location: Path | Remote, wanted: Iterable[tuple[str, Span]]) -> Iterator[bytes]:
     """Read ranges of files in the given order, with few in memory at a time.
 
-    A range that passes the end of its file is short.
+    A range that passes the end of its file is short; on a local disk, one that the disk cannot read is empty.
 
     Raises:
         DamagedError: A file is missing.
-        StorageError: A file cannot be read.
+        StorageError: A file cannot be opened.
     """
     if isinstance(location, Remote):
         for some in _together(wanted):
@@ -200,7 +200,10 @@ def _read(location: Path, wanted: Iterable[tuple[str, Span]]) -> Iterator[bytes]
     for name, of_file in itertools.groupby(wanted, key=itemgetter(0)):
         with _opened(location / name) as file:
             for _, span in of_file:
-                yield os.pread(file.fileno(), span.size, span.offset)
+                try:
+                    yield os.pread(file.fileno(), span.size, span.offset)
+                except OSError:  # a bad block: the rest of the file may be sound
+                    yield b""
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -208,3 +211,5 @@ def _opened(path: Path) -> BinaryIO:
         return path.open("rb", buffering=0)
     except FileNotFoundError as exc:
         raise DamagedError(missing(path)) from exc
+    except OSError as exc:
+        raise StorageError(f"{path} cannot be read: {exc.strerror}") from exc

@@ -130,7 +130,7 @@ def read_relations(store: Store, of: Table) -> Sequence[tuple[str, str]]:
 
 def read_pictures(
     store: Address, number: int, wanted: Sequence[tuple[int, Span]]
-) -> Iterator[tuple[int, memoryview]]:
+) -> Iterator[tuple[int, memoryview | None]]:
     """Read pictures from one tar file of a store, checking the tar header before each.
 
     Args:
@@ -139,36 +139,34 @@ def read_pictures(
         wanted: Post number and span of each picture, ascending by offset.
 
     Yields:
-        Post number and bytes of each picture.
+        Post number and bytes of each picture; None for the bytes if the file ends before them, the disk cannot
+            read them, or a member of another post is there.
 
     Raises:
-        DamagedError: The tar file is missing or ends early, or a member belongs to another post.
-        StorageError: It cannot be read.
+        DamagedError: The tar file is missing.
+        StorageError: It cannot be opened.
     """
     tar = images_tar(number)
-    where, advice = f"{store}/{tar}", f"run `alti2v verify --repair` on {store}"
     spans = ((tar, Span(offset=span.offset - BLOCK, size=BLOCK + span.size)) for _, span in wanted)
     for (post_id, span), block in zip(wanted, read_spans(open_location(store), spans), strict=True):
-        if len(block) != BLOCK + span.size:
-            raise DamagedError(f"{where} ends inside the member at {span.offset}: {advice}")
-        if number >= FIRST_LINKED:  # its members have names of their own; builds compare MD5s
-            yield post_id, memoryview(block)[BLOCK:]
-            continue
-        name = block[:_NAME_BYTES].rstrip(b"\0").decode("ascii", "replace")
-        if name.partition(".")[0] != member_key(post_id):
-            raise DamagedError(
-                f"{where}: post {post_id} should be at {span.offset}, but {name!r} is there: {advice}"
-            )
+        is_whole = len(block) == BLOCK + span.size
+        # Members of linked tar files have names of their own; whoever reads compares MD5s.
+        is_there = is_whole and (number >= FIRST_LINKED or _key(block) == member_key(post_id))
         # A view, because a copy would allocate and free a second block of memory each time.
-        yield post_id, memoryview(block)[BLOCK:]
+        yield post_id, memoryview(block)[BLOCK:] if is_there else None
+
+
+def _key(header: bytes) -> str:
+    """Return the key of a member from its tar header."""
+    return header[:_NAME_BYTES].rstrip(b"\0").decode("ascii", "replace").partition(".")[0]
 
 
 def read_originals(store: Path, ids: Collection[int]) -> Iterator[tuple[int, bytes]]:
-    """Read the pictures of some posts, as the board had them; posts without one are left out.
+    """Read the pictures of some posts, as the board had them; posts without one are left out, and damaged ones.
 
     Raises:
         UsageError: It is not a store.
-        DamagedError: A table or tar file is damaged.
+        DamagedError: A table is damaged, or a tar file is missing.
     """
     wanted: dict[int, list[tuple[int, Span]]] = {}
     with open_store(store) as opened:
@@ -179,7 +177,8 @@ def read_originals(store: Path, ids: Collection[int]) -> Iterator[tuple[int, byt
                     wanted.setdefault(row["tar"], []).append((row["id"], span))
     for number, spans in sorted(wanted.items()):
         in_order = sorted(spans, key=lambda item: item[1].offset)
-        yield from ((post_id, bytes(content)) for post_id, content in read_pictures(store, number, in_order))
+        found = read_pictures(store, number, in_order)
+        yield from ((post_id, bytes(content)) for post_id, content in found if content is not None)
 
 
 def fetch_tables(remote: Remote, folder: Path) -> None:

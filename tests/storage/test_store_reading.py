@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from alti2v.errors import DamagedError, DataError, UsageError, VersionError
+from alti2v.errors import DamagedError, DataError, StorageError, UsageError, VersionError
 from alti2v.records import Category, Span
 from alti2v.storage.columns import POSTS, STORE_TAGS
 from alti2v.storage.directory import exclusive
@@ -77,13 +78,40 @@ def test_pictures_are_read_by_post(tmp_path: Path) -> None:
     assert contents == {post.id: post.content for post in posts}
 
 
-def test_a_span_of_another_post_is_damage(tmp_path: Path) -> None:
-    """A table that points to another post's picture is detected before the picture is used."""
+def test_a_lost_picture_does_not_stop_the_others(tmp_path: Path) -> None:
+    """A span of another post's member, or past the end of the file, has no bytes; the next one has."""
+    posts = {post.id: post.content for post in tiny_posts(2)}
     write_store(tmp_path, tiny_posts(2))
-    with pytest.raises(DamagedError, match=r"post 1 should be at 512, but '000000000002.jpg' is there"):
-        list(read_pictures(tmp_path, 0, [(1, Span(offset=512, size=10))]))
-    with pytest.raises(DamagedError, match="ends inside the member"):
-        list(read_pictures(tmp_path, 0, [(2, Span(offset=512, size=10**9))]))
+    there = Span(offset=512, size=len(posts[2] or b""))
+    wanted = [(1, Span(offset=512, size=10)), (2, there), (2, Span(offset=512, size=10**9))]
+
+    assert [content and bytes(content) for _, content in read_pictures(tmp_path, 0, wanted)] == [
+        None,
+        posts[2],
+        None,
+    ]
+
+
+def test_a_bad_block_of_the_disk_costs_one_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that the disk refuses to read are lost like those that are not there; a folder is no tar file."""
+    real = os.pread
+
+    def refusing(descriptor: int, size: int, offset: int) -> bytes:
+        if offset == 0:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(descriptor, size, offset)
+
+    write_store(tmp_path, tiny_posts(2))
+    monkeypatch.setattr(os, "pread", refusing)
+    with open_store(tmp_path) as store:
+        rows = [row for part in read_posts(store, ["id", "offset", "size"]) for row in part.to_pylist()]
+    wanted = [(row["id"], Span(offset=row["offset"], size=row["size"])) for row in rows]
+    found = {post_id: content is not None for post_id, content in read_pictures(tmp_path, 0, wanted)}
+    assert found == {2: False, 1: True}
+
+    (tmp_path / "images" / "images-000001.tar").mkdir()
+    with pytest.raises(StorageError, match=r"images-000001.tar cannot be read: Is a directory"):
+        list(read_pictures(tmp_path, 1, [(1, Span(offset=512, size=10))]))
 
 
 def test_a_missing_tar_is_damage(tmp_path: Path) -> None:

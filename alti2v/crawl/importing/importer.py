@@ -19,6 +19,7 @@ from alti2v.crawl.importing.item_writer import ItemWriter
 from alti2v.crawl.importing.reading import read_batches
 from alti2v.crawl.importing.report import ImportReport
 from alti2v.crawl.importing.sources.detect import MEANING, SourceForm, recognise
+from alti2v.crawl.importing.sources.facts import without_overfull
 from alti2v.crawl.importing.sources.folder import folder_items
 from alti2v.crawl.importing.sources.item import Item, ItemOutcome
 from alti2v.crawl.importing.sources.table import check_table, table_items
@@ -148,10 +149,10 @@ def _progress(
 def _items(config: ImportConfig, source: Path, form: SourceForm) -> Iterator[Item]:
     """Read a source in its form."""
     if form in (SourceForm.FOLDER, SourceForm.GALLERY_DL):
-        return folder_items(source, store=config.store)
+        return without_overfull(folder_items(source, store=config.store))
     if form is SourceForm.WEBDATASET:
-        return webdataset_items(source, store=config.store)
-    return table_items(source, pictures=config.pictures, store=config.store)
+        return without_overfull(webdataset_items(source, store=config.store))
+    return without_overfull(table_items(source, pictures=config.pictures, store=config.store))
 
 
 def _report(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alti2v.crawl.config import CrawlConfig, write_plan
+from alti2v.crawl.importing.sources.facts import without_overfull
 from alti2v.crawl.importing.sources.item import Fault, Item, Lack
 from alti2v.crawl.importing.sources.table import table_items
 from alti2v.crawl.listing.api import Api
@@ -49,7 +50,8 @@ async def list_table(api: Api, config: CrawlConfig, *, on_page: Callable[[PostCo
     if await api.thread.run(api.ledger.state.get, StateKey.LISTED_TABLE) == version:
         api.say(f"{config.list_from} is listed already")
         return
-    items, read = table_items(config.list_from, pictures=None, store=config.store), _Read()
+    rows, read = table_items(config.list_from, pictures=None, store=config.store), _Read()
+    items = without_overfull(rows)
     while True:
         counts = await api.thread.run(_commit_rows, api, config, items, read)
         if counts is None:

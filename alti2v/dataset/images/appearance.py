@@ -163,7 +163,7 @@ def report_changed(preparation: Preparation, prepared: DiskTable) -> None:
     line = (
         f"{preparation.store}: {len(ids):,} stored pictures do not have the bytes that were stored, and are "
         f"dropped as damaged (posts {named}): run `alti2v verify --repair {preparation.store}`, then crawl "
-        "again and build again"
+        "or import again, and build again"
     )
     preparation.progress(Progress(stage="preparing", done=0, total=None, unit="pictures", milestone=line))
 

@@ -118,7 +118,7 @@ def prepare_chunk(chunk: Chunk) -> Mapping[str, int]:
         Number of unusable pictures by reason.
 
     Raises:
-        DamagedError: The store's tar file does not match its tables.
+        DamagedError: The store's tar file is missing.
         StorageError: The work folder cannot be written.
     """
     rows: list[Mapping[str, Any]] = []
@@ -146,6 +146,9 @@ def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes, bytes]]:
     md5_of = {post_id: md5 for post_id, _, _, md5 in chunk.pictures}
     with process_decoders().borrowed() as decoder:
         for post_id, content in read_pictures(chunk.store, chunk.tar, wanted):
+            if content is None:
+                yield _row(post_id, reason="damaged", has_changed=True), b"", b""
+                continue
             check = _Md5Check(content, md5_of[post_id])
             picture = decoder.run(PrepareJob(chunk.recipe), content, meanwhile=check.run)
             if check.has_changed:

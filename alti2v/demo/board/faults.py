@@ -16,6 +16,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from alti2v.errors import UsageError
+from alti2v.storage.documents import open_named
 
 MissingForm = Literal["404", "410", "400", "403", "500", "page", "empty", "text", "cut", "redirect"]
 
@@ -182,7 +183,8 @@ def read_faults(path: Path) -> Faults:
         UsageError: The file is missing or not a JSON object, or a key or value in it is not allowed.
     """
     try:
-        value = json.loads(path.read_bytes())
+        with open_named(path) as file:
+            value = json.loads(file.read())
     except OSError as exc:
         raise UsageError(
             f"cannot read the faults in {path}: {exc.strerror}: give an existing JSON file"

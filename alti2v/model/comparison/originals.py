@@ -62,7 +62,7 @@ class Originals:
         except DamagedError:
             self.missing.append("damaged in the store")
             return None
-        if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+        if content is None or hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
             self.missing.append("damaged in the store")
             return None
         return content

@@ -11,6 +11,7 @@ from alti2v.model.network.build import Architecture
 from alti2v.model.onnx.client_parity import ClientParity
 from alti2v.model.onnx.contract import CONTRACTS, PLACEHOLDER, REPORT_FILE, Contract, Format, OutputRole
 from alti2v.model.onnx.labels import Change, LabelTable, Rating, count_categories
+from alti2v.numerals import short_number
 
 _SHOWN_CHANGES = 10
 _KOHYA = "tag_images_by_wd14_tagger.py --onnx --model_dir MODELS"
@@ -383,7 +384,7 @@ def _figure(value: float | None) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+    return f"{value:,}" if isinstance(value, int) else short_number(value, digits=6)
 
 
 def _interval(interval: Mapping[str, float] | None) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -90,6 +93,31 @@ def test_a_file_that_was_changed_in_place_is_found(tmp_path: Path) -> None:
         file.write(picture(7))
     assert run(store, source, pictures=pictures, by_reference=True).new == 1
     assert verify_store(store).findings == ()
+
+
+def test_a_tar_that_was_cut_costs_a_build_its_lost_pictures_only(tmp_path: Path) -> None:
+    """The others become samples; the lost ones are counted, named in one line, and taken once they are back."""
+    source, pictures = table(tmp_path)
+    assert pictures is not None
+    store, tar = tmp_path / "store", pictures / "1.tar"
+    referenced(store, source, pictures)
+    whole = tar.read_bytes()
+    os.truncate(tar, len(whole) // 2)
+    lost = int((posts(store).query("tar == 500001").eval("offset + size") > len(whole) // 2).sum())
+    command = [str(store), str(tmp_path / "dataset"), "--test=2", "--validation=2", "--size=32", "--json"]
+    build_command = [sys.executable, "-m", "alti2v", "build-shards", *command]
+    cut = subprocess.run(build_command, capture_output=True, text=True, check=False)
+
+    assert 0 < lost < COUNT // 3
+    assert cut.returncode == 0
+    assert json.loads(cut.stdout)["outcomes"] == {"stored": COUNT - lost, "dropped damaged": lost} | {
+        "dropped no_picture": 10
+    }
+    (line,) = [line for line in cut.stderr.splitlines() if "dropped as damaged" in line]
+    assert f"{lost} stored pictures do not have the bytes" in line
+    tar.write_bytes(whole)
+    again = subprocess.run(build_command, capture_output=True, text=True, check=False)
+    assert json.loads(again.stdout)["outcomes"]["stored"] == COUNT
 
 
 def test_a_rebuilt_ledger_knows_the_links(tmp_path: Path) -> None:

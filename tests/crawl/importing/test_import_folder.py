@@ -337,3 +337,26 @@ def test_the_first_failed_items_are_named(tmp_path: Path) -> None:
     assert "source/2.jpg" in line
     assert "source/3.jpg" not in line
     assert line.endswith("crawl.log names all")
+
+
+def test_more_tags_than_a_post_can_have_are_told_and_not_cut(
+    tmp_path: Path,
+) -> None:
+    """A text of 10,001 words is no list of tags: its picture is counted as failed; one of 10,000 is whole."""
+    words = [f"word_{number}" for number in range(10_001)]
+    files: dict[str, bytes | str | dict[str, object]] = {
+        **{f"{number}.png": picture(number, form="PNG") for number in range(7)},
+        "0.txt": ", ".join(words[1:]),
+        "1.txt": ", ".join(words),
+        "2.txt": " ".join(words),
+        "3.json": {"tags": words},
+        "4.json": {"tags": " ".join(words)},
+        "5.json": {"tags_general": " ".join(words[:6000]), "tags_meta": words[6000:]},
+        "6.txt": ", ".join(["1girl"] * 20_000),
+    }
+    store = tmp_path / "store"
+    report = run(store, write(tmp_path / "pictures", files))
+
+    assert (report.new, report.failed) == (2, {"bad_metadata": 5})
+    assert sorted(len(tags(row)) for _, row in posts(store).iterrows()) == [1, 10_000]
+    assert "pictures/1.png has 10,001 tags: at most 10,000" in (store / "crawl.log").read_text()

@@ -140,6 +140,24 @@ def test_tars_with_indexes(tars: Path, tmp_path: Path, is_beside: bool) -> None:
     assert found.fetched_url[104] == "images/0001.tar/104.jpg"
 
 
+@pytest.mark.parametrize("is_indexed", [True, False])
+def test_a_member_of_the_same_name_is_no_picture_without_tags(tmp_path: Path, is_indexed: bool) -> None:
+    """`1.png` in two folders or tar files: the row describes the first, and the other counts as repeated."""
+    images = tmp_path / "images"
+    for name, members_of in {
+        "0.tar": {"a/1.png": picture(1), "b/1.png": picture(2), "7.png": picture(7)},
+        "1.tar": {"1.png": picture(3)},
+    }.items():
+        path = tar(images / name, members_of)
+        if is_indexed:
+            path.with_suffix(".json").write_text(json.dumps(json_index(path, list(members(path)))))
+    pd.DataFrame([{"id": 1, "tags": "1girl"}]).to_parquet(tmp_path / "index.parquet")
+    report = run(tmp_path / "store", tmp_path / "index.parquet", pictures=images)
+
+    assert (report.new, report.skipped) == (1, {"repeated_id": 2, "no_tags": 1})
+    assert list(posts(tmp_path / "store").stored_md5) == [md5(picture(1))]
+
+
 def test_bad_tars_and_indexes(tars: Path, tmp_path: Path) -> None:
     """Without a usable index the headers are read; damage, links and pictures without a row are counted."""
     (tars / "0000.json").unlink()

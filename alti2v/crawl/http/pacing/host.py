@@ -13,6 +13,7 @@ from alti2v.crawl.http.pacing.circuit_breaker import CircuitBreaker
 from alti2v.crawl.http.pacing.rate_limit import Pace
 from alti2v.crawl.http.results import Purpose
 from alti2v.crawl.http.retry import RetryPolicy, pause_s
+from alti2v.numerals import short_number
 
 _NOTABLE_SHARE = 0.75  # of the share reported last; smaller changes are not reported
 LONGEST_CRAWL_DELAY_S = 300.0  # with a longer delay, a crawl would never end
@@ -196,10 +197,9 @@ class Host:
         if rate == float("inf"):
             return
         if share < _NOTABLE_SHARE * self._machine.reported_share:
-            self._on_notice(
-                f"{self.origin} is slow or overloaded: {rate * share:.2g} requests/s instead of {rate:g}"
-            )
+            now, full = short_number(rate * share, digits=2), short_number(rate, digits=6)
+            self._on_notice(f"{self.origin} is slow or overloaded: {now} requests/s instead of {full}")
             self._machine.reported_share = share
         elif share == 1.0 > self._machine.reported_share:
-            self._on_notice(f"{self.origin} has recovered: {rate:g} requests/s")
+            self._on_notice(f"{self.origin} has recovered: {short_number(rate, digits=6)} requests/s")
             self._machine.reported_share = share

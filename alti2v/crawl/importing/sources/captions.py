@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from alti2v.crawl.boards.gelbooru import RATINGS
-from alti2v.crawl.boards.values import MAX_TAGS, clean_tag
+from alti2v.crawl.boards.values import clean_tag
 from alti2v.records import Category
 
 # Prefixes that hydrus ("creator", "series") and others write before a tag.
@@ -36,7 +36,7 @@ def split_tags(text: str) -> list[str]:
         pieces = lines
     else:
         pieces = text.split() if "_" in text else [text]
-    return [piece.strip() for piece in pieces if piece.strip()][:MAX_TAGS]
+    return [piece.strip() for piece in pieces if piece.strip()]
 
 
 def has_namespace(tag: str) -> bool:

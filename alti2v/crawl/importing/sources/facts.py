@@ -7,7 +7,7 @@ docs/formatting.md), of the Gelbooru family, of img2dataset, and of the tables o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +26,7 @@ from alti2v.crawl.boards.values import (
     post_id,
 )
 from alti2v.crawl.importing.sources.captions import grouped, has_namespace, split_tags
-from alti2v.crawl.importing.sources.item import known_id
+from alti2v.crawl.importing.sources.item import Fault, Item, ItemFault, known_id
 from alti2v.records import CATEGORY_OF_CODE, Category, Post
 
 _NAMED: tuple[Category, ...] = tuple(category for category in Category if category is not Category.UNKNOWN)
@@ -81,6 +81,8 @@ _FLAT = {
 }
 
 _SAME = ({"md5", "hash"}, {"file_url", "url"})
+
+_TAGS = slice(Post._fields.index("tags_general"), Post._fields.index("tags_unknown") + 1)
 
 Groups = dict[Category, list[str]]
 
@@ -153,6 +155,17 @@ def _is_flat(text: object) -> bool:
     return isinstance(text, str) and not _is_special(text)
 
 
+def without_overfull(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield items; one with more tags than a post can have gets a fault, because it is no list of tags."""
+    for item in items:
+        count = sum(column.count(" ") + bool(column) for column in item.facts[_TAGS])
+        if count <= MAX_TAGS:
+            yield item
+            continue
+        message = f"{item.name} has {count:,} tags: at most {MAX_TAGS:,} are taken for tags"
+        yield Item(name=item.name, facts=Post(0), problem=Fault(ItemFault.BAD_METADATA, message))
+
+
 def board_facts(document: Mapping[str, Any]) -> tuple[Post, str]:
     """Return the facts of a JSON object, and the site of its id; "" if no site is known."""
     facts = facts_of(document)
@@ -178,7 +191,7 @@ def joined(groups: Mapping[Category, Iterable[str]]) -> dict[str, str]:
     for category, names in sorted(groups.items(), key=lambda item: item[0] is Category.UNKNOWN):
         kept = [name for name in dict.fromkeys(names) if name not in seen]
         seen.update(kept)
-        columns[category.tags_column] = " ".join(kept[:MAX_TAGS])
+        columns[category.tags_column] = " ".join(kept)
     return columns
 
 
@@ -230,7 +243,8 @@ def _tag_columns(document: Mapping[str, Any]) -> tuple[Mapping[str, str], str]:
 
 def _is_special(text: str) -> bool:
     """Return whether tags are separated by commas, or begin with names of categories."""
-    return ", " in text or (":" in text and any(map(has_namespace, text.split())))
+    is_long = len(text) > MAX_TAGS and text.count(" ") >= MAX_TAGS  # `clean_tags` would cut it
+    return is_long or ", " in text or (":" in text and any(map(has_namespace, text.split())))
 
 
 def _tags(document: Mapping[str, Any]) -> tuple[Groups, str]:
@@ -256,7 +270,7 @@ def _other_tags(value: object) -> tuple[Groups, str]:
             groups.setdefault(category_of(key), []).extend(_names(names))
         return groups, ""
     if isinstance(value, list) and value and isinstance(value[0], Mapping):
-        for tag in filter(lambda one: isinstance(one, Mapping), value[:MAX_TAGS]):
+        for tag in filter(lambda one: isinstance(one, Mapping), value):
             names = _names([_text(tag.get("name") or tag.get("tag"))])
             groups.setdefault(category_of(tag.get("category", tag.get("type"))), []).extend(names)
         return groups, ""
@@ -269,13 +283,13 @@ def _other_tags(value: object) -> tuple[Groups, str]:
 def _pieces(value: object) -> list[str]:
     """Split tags: a list, or a text with commas or with spaces between them."""
     if isinstance(value, (list, tuple)):
-        return [str(one) for one in value[:MAX_TAGS] if isinstance(one, str)]
+        return [str(one) for one in value if isinstance(one, str)]
     text = _text(value)
-    return split_tags(text) if "," in text and ", " in text else text.split()[:MAX_TAGS]
+    return split_tags(text) if "," in text and ", " in text else text.split()
 
 
 def _names(value: object) -> list[str]:
-    if isinstance(value, str) and ", " not in value:
+    if isinstance(value, str) and ", " not in value and value.count(" ") < MAX_TAGS:
         return clean_tags(value).split()
     return [name for name in map(clean_tag, _pieces(value)) if name]
 

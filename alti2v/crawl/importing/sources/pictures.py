@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from alti2v.crawl.boards.protocol import Skip
 from alti2v.crawl.importing.sources.files import folders, parse_object, printable, read_place
 from alti2v.crawl.importing.sources.folder import PICTURE_SUFFIXES
-from alti2v.crawl.importing.sources.item import Fault, Item, Place, inner_name, item_name
+from alti2v.crawl.importing.sources.item import Fault, Item, Lack, Place, inner_name, item_name
 from alti2v.crawl.importing.sources.tar_members import tar_members
 from alti2v.records import Post, Span
 
@@ -153,12 +153,20 @@ class PictureTars:
         return None
 
     def left(self) -> Iterator[Item]:
-        """Yield the members that no row of the table described, and the tar files that could not be read."""
+        """Yield the members that no row of the table described, and the tar files that could not be read.
+
+        Of several members with the name of one post, the row describes the first.
+        """
         for name, fault in self._faults:
             yield Item(name=name, facts=Post(0), problem=fault)
-        for row in self._database.execute("SELECT * FROM members WHERE NOT is_found ORDER BY rowid"):
-            name, place = self._place(row[1:])
-            yield Item(name=name, facts=Post(0), place=place, problem=Skip.NO_TAGS)
+        rows = self._database.execute(
+            "SELECT EXISTS (SELECT 1 FROM members other WHERE other.stem=members.stem AND other.is_found), * "
+            "FROM members WHERE NOT is_found ORDER BY rowid"
+        )
+        for is_repeated, _, *row in rows:
+            name, place = self._place(tuple(row))
+            problem = Lack.REPEATED_ID if is_repeated else Skip.NO_TAGS
+            yield Item(name=name, facts=Post(0), place=place, problem=problem)
 
     def _place(self, row: tuple[Any, ...]) -> tuple[str, Place]:
         number, name, offset, size, sha256, _ = row

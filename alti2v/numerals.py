@@ -1,0 +1,14 @@
+"""Numbers as short text for people."""
+
+from __future__ import annotations
+
+
+def short_number(value: float, *, digits: int) -> str:
+    """Write a number with some significant digits, and with all digits before the point: 0.02, 9.5, 1,480.
+
+    Args:
+        value: Number; from 0.0001 on it is written without an exponent.
+        digits: Number of significant digits.
+    """
+    is_large = abs(value) >= 10 ** (digits - 1)
+    return f"{value:,.0f}" if is_large else f"{value:.{digits}g}"

@@ -1,0 +1,36 @@
+"""Numbers in messages."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alti2v.numerals import short_number
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (148.3, 2, "148"),
+        (99.6, 2, "100"),
+        (9.96, 2, "10"),
+        (0.021, 2, "0.021"),
+        (1e6, 6, "1,000,000"),
+        (0, 3, "0"),
+    ],
+)
+def test_figures_before_the_point_are_written_in_full(value: float, digits: int, text: str) -> None:
+    """A rate of 148 is not 1.5e+02."""
+    assert short_number(value, digits=digits) == text
+
+
+@given(st.floats(1e-4, 1e12), st.integers(1, 8))
+def test_no_number_has_an_exponent_and_all_are_right(value: float, digits: int) -> None:
+    """The text is the number within half a unit of its last digit."""
+    text = short_number(value, digits=digits)
+
+    assert "e" not in text
+    assert float(text.replace(",", "")) == pytest.approx(
+        value, rel=0.5 * 10 ** (1 - digits) * 1.0001, abs=1e-16
+    )
