@@ -47,6 +47,7 @@ def test_every_picture_is_stored_with_its_tags(pictures: Path, tmp_path: Path) -
         file = files[row.stored_md5]
         span = Span(offset=row.offset, size=row["size"])
         ((_, stored),) = read_pictures(store, row.tar, [(row.id, span)])
+        assert stored is not None
         assert bytes(stored) == file.read_bytes()
         assert row.fetched_url == f"pictures/{file.parent.name}/{file.name}"
         assert list(row.tags_artist) == [f"somebody_{int(file.stem) % 2}"]

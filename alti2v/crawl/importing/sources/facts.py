@@ -158,7 +158,7 @@ def _is_flat(text: object) -> bool:
 def without_overfull(items: Iterable[Item]) -> Iterator[Item]:
     """Yield items; one with more tags than a post can have gets a fault, because it is no list of tags."""
     for item in items:
-        count = sum(column.count(" ") + bool(column) for column in item.facts[_TAGS])
+        count = sum(column.count(" ") + bool(column) for column in map(str, item.facts[_TAGS]))
         if count <= MAX_TAGS:
             yield item
             continue
