@@ -82,7 +82,7 @@ _FLAT = {
 
 _SAME = ({"md5", "hash"}, {"file_url", "url"})
 
-_TAGS = slice(Post._fields.index("tags_general"), Post._fields.index("tags_unknown") + 1)
+_TAG_COLUMNS = tuple(category.tags_column for category in Category)
 
 Groups = dict[Category, list[str]]
 
@@ -158,7 +158,8 @@ def _is_flat(text: object) -> bool:
 def without_overfull(items: Iterable[Item]) -> Iterator[Item]:
     """Yield items; one with more tags than a post can have gets a fault, because it is no list of tags."""
     for item in items:
-        count = sum(column.count(" ") + bool(column) for column in map(str, item.facts[_TAGS]))
+        columns = (getattr(item.facts, name) for name in _TAG_COLUMNS)
+        count = sum(column.count(" ") + 1 for column in columns if column)
         if count <= MAX_TAGS:
             yield item
             continue
