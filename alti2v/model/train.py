@@ -28,6 +28,7 @@ from alti2v.model.training.estimate import (
     measure_rates,
 )
 from alti2v.model.training.feature_cache import is_cut, require_storable
+from alti2v.model.training.initial_weights import require_initial_weights
 from alti2v.model.training.job import Job, RunSettings
 from alti2v.model.training.loop import fit
 from alti2v.model.training.tensorboard import require_tensorboard
@@ -117,12 +118,14 @@ def train(
         StorageError: The run's directory cannot be written.
     """
     manifest, tags = _open_dataset(config)
-    claim_directory(config.run, DirectoryKind.RUN)
-    with (
-        join_processes() as processes,
-        exclusive(config.run, TRAIN_LOCK_FILE) if processes.is_first else contextlib.nullcontext(),
-    ):
-        settings = resolve_settings(config, manifest, devices=processes.devices)
+    with contextlib.ExitStack() as stack:
+        processes = stack.enter_context(join_processes())
+        settings = _settings_of_new_run(config, manifest, tags, processes)
+        claim_directory(config.run, DirectoryKind.RUN)
+        if processes.is_first:
+            stack.enter_context(exclusive(config.run, TRAIN_LOCK_FILE))
+        if settings is None or kind_of(config.run) is DirectoryKind.RUN:
+            settings = resolve_settings(config, manifest, devices=processes.devices)
         finished = read_training(config.run)
         if finished is not None and _is_done(finished, epochs=settings.recipe.epochs, patience=config.patience):
             return TrainReport.from_training(config, finished, resumed_from_step=finished["steps"])
@@ -172,6 +175,22 @@ def _open_dataset(config: TrainConfig) -> tuple[Manifest, tuple[Tag, ...]]:
             f"build it with --size {MIN_SIZE} or more"
         )
     return manifest, tags
+
+
+def _settings_of_new_run(
+    config: TrainConfig, manifest: Manifest, tags: tuple[Tag, ...], processes: ProcessGroup
+) -> RunSettings | None:
+    """Resolve and check the options of a run before its folder is made; None if it has begun already.
+
+    Raises:
+        Alti2vError: As `train`.
+    """
+    if kind_of(config.run) is DirectoryKind.RUN:
+        return None
+    settings = resolve_settings(config, manifest, devices=processes.devices)
+    _make_job(config, settings, manifest, tags, processes)
+    require_initial_weights(settings)
+    return settings
 
 
 def _make_job(

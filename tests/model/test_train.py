@@ -296,6 +296,23 @@ def test_bad_options_are_named(dataset: Path, tmp_path: Path, fields: Any, messa
         config(dataset, tmp_path / "run", **fields)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"weights": "imagnet"}, "--weights imagnet does not exist"),
+        ({"start": Path("no-such-run")}, "no-such-run does not exist"),
+        ({"backbone": "vgg17"}, "--backbone vgg17"),
+        ({"cache_features": True, "frozen_epochs": 0}, "--cache-features needs frozen layers"),
+    ],
+)
+def test_a_refused_start_leaves_no_folder(dataset: Path, tmp_path: Path, fields: Any, message: Any) -> None:
+    """Options that no training can begin with are refused before the folder of the run is made."""
+    with pytest.raises(UsageError, match=re.escape(message)):
+        train(config(dataset, tmp_path / "run", **fields))
+
+    assert not (tmp_path / "run").exists()
+
+
 def test_run_must_not_be_a_dataset(dataset: Path, tmp_path: Path) -> None:
     """Training never writes into a dataset."""
     with pytest.raises(UsageError, match="is a dataset, not a run"):

@@ -72,11 +72,8 @@ def load_weights(trunk: Any, name: str, weights: str) -> None:  # noqa: ANN401 -
         RemoteError: ImageNet's weights are not in Keras' cache and cannot be downloaded.
         UsageError: The file is missing, is not a weights file, or does not fit.
     """
+    require_weights(name, weights)
     builder = application(name)
-    if weights == "imagenet":
-        _require_imagenet(name)
-    else:
-        _require_weights_file(Path(weights))
     try:
         with warnings.catch_warnings():
             # Keras loads what fits of a foreign file and only warns about the rest.
@@ -91,6 +88,20 @@ def load_weights(trunk: Any, name: str, weights: str) -> None:  # noqa: ANN401 -
             f"keras.applications.{builder.__name__}(include_top=False).save_weights(PATH)"
         ) from exc
     trunk.set_weights(filled.get_weights())
+
+
+def require_weights(name: str, weights: str) -> None:
+    """Check that a backbone exists and its weights are at hand; takes the arguments of `load_weights`.
+
+    Raises:
+        RemoteError: ImageNet's weights are not in Keras' cache and cannot be downloaded.
+        UsageError: There is no such backbone, or the file is missing or not a weights file.
+    """
+    application(name)
+    if weights == "imagenet":
+        _require_imagenet(name)
+    else:
+        _require_weights_file(Path(weights))
 
 
 def _rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -10,14 +10,30 @@ from alti2v.errors import UsageError
 from alti2v.model.data.pipeline import training_batches
 from alti2v.model.data.read_errors import reading_errors
 from alti2v.model.data.shards import ReadFailure
-from alti2v.model.network.backbones import PLAIN
+from alti2v.model.network.backbones import PLAIN, application, require_weights
 from alti2v.model.network.build import Network, load_trunk, standardise
-from alti2v.model.saved_model import SavedModel, load_model
+from alti2v.model.saved_model import SavedModel, load_model, read_trained_on
 from alti2v.model.training.job import Job, RunSettings
 from alti2v.records import composed
 
 # Enough for the mean and variance of a channel, and small at 224 px.
 _START_PICTURES = 64
+
+
+def require_initial_weights(settings: RunSettings) -> None:
+    """Check that the weights which a training starts from are at hand, before anything is written.
+
+    Raises:
+        RemoteError: ImageNet's weights cannot be downloaded.
+        UsageError: There is no such backbone, file or finished run.
+    """
+    backbone = settings.recipe.backbone
+    if settings.start is not None:
+        read_trained_on(Path(settings.start))
+    elif settings.weights != "none":
+        require_weights(backbone, settings.weights)
+    else:
+        application(backbone)
 
 
 def initialise_weights(job: Job, network: Network) -> str:
