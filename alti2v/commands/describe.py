@@ -22,7 +22,8 @@ def describe_model(*, model: Path, as_json: bool) -> None:
     """Describe a MODEL: its input, outputs, tags and thresholds.
 
     MODEL is a RUN, an exported folder, or a tagger of any family in docs/MODELS.md; hf:owner/name is one on the
-    Hugging Face hub. The model is loaded and tried on a white picture.
+    Hugging Face hub. The model is loaded, and tried on two
+    pictures together and on one of them alone.
     """
     from alti2v.model.describe import describe
 
@@ -56,7 +57,7 @@ def _taken(takes: ModelInput) -> str:
     mean, std = (", ".join(f"{number:g}" for number in numbers) for numbers in (takes.mean, takes.std))
     values = (
         ""
-        if takes.scale == 1 and not any(takes.mean)
+        if takes.dtype == "uint8" or (takes.scale == 1 and not any(takes.mean))
         else f", (pixel * {takes.scale:.6g} - [{mean}]) / [{std}]"
     )
     mask = f", and {takes.mask}, true in the padding" if takes.mask else ""

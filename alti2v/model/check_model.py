@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from alti2v.errors import DataError
+from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model.onnx.check_folder import Checked, check_folder
+from alti2v.model.onnx.contract import CONTRACTS, REPORT_FILE
+from alti2v.model.taggers.families.by_hand import read_by_hand
 from alti2v.model.taggers.families.camie import read_camie
 from alti2v.model.taggers.families.ml_danbooru import read_ml_danbooru
 from alti2v.model.taggers.families.oppai_oracle import read_oppai_oracle
-from alti2v.model.taggers.folder import open_tagger, recognised
+from alti2v.model.taggers.families.wd import E621_TABLE
+from alti2v.model.taggers.folder import open_tagger, recognised, refused
+from alti2v.model.taggers.recognition import RecognisedFolder
+from alti2v.model.taggers.refusals import is_weights
+from alti2v.model.taggers.trial import batch_difference, batch_note
 
 # Families without a contract here: no other program reads their form.
-_ONLY_USED = (read_camie, read_oppai_oracle, read_ml_danbooru)
-_PICTURES = 3
+_ONLY_USED = (read_by_hand, read_camie, read_oppai_oracle, read_ml_danbooru)
 
 
 def check_model(folder: Path) -> Checked:
-    """Check a folder; a model without a contract has no breaches if it works.
+    """Check a folder: the contract of its format if it has one, and that the model works here.
 
     Raises:
         UsageError: There is no model that can be read, or the extra `export` is not installed.
-        DamagedError: A model of another program, of a family without a contract, does not work.
+        DamagedError: A model of a family without a contract does not work.
+        DataError: It works only with one picture at a time.
     """
     found = recognised(folder)
-    if found is None or found[1].family.read not in _ONLY_USED:
-        return check_folder(folder)
+    if found is None and folder.is_dir() and not _is_export(folder):
+        raise UsageError(refused(folder))
+    if found is None or _has_contract(found[1]):
+        checked = check_folder(folder)
+        return checked if checked.breaches else replace(checked, breaches=_breaches_of_use(folder))
     family, labels = try_model(folder)
     return Checked(folder=folder, format=family, labels=labels, breaches=())
 
@@ -37,7 +45,7 @@ def require_works(checked: Checked) -> None:
 
     Raises:
         UsageError, DamagedError: It does not work here.
-        DataError: It works here; programs that expect the contract may fail.
+        DataError: It works here, perhaps with one picture at a time, and may fail elsewhere.
     """
     try_model(checked.folder)
     count = len(checked.breaches)
@@ -49,13 +57,36 @@ def require_works(checked: Checked) -> None:
 
 
 def try_model(folder: Path) -> tuple[str, int]:
-    """Give a model noise; return its family and its number of labels.
+    """Give a model pictures; return its family and its number of labels.
 
     Raises:
         UsageError, DamagedError: See `folder.open_tagger` and `session.forward_of`.
+        DataError: Its answer for a picture depends on the other pictures.
     """
     opened = open_tagger(folder)
-    takes = opened.description.input
-    shape = (_PICTURES, takes.size, takes.size, 3 if takes.mask is None else 4)
-    opened.forward(np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8))
+    difference = batch_difference(opened.forward, opened.description.input)
+    if note := batch_note(difference):
+        raise DataError(
+            f"{folder}: {opened.description.model_file} works with one picture at a time only: {note}"
+        )
     return opened.description.family, len(opened.description.vocabulary)
+
+
+def _is_export(folder: Path) -> bool:
+    """Return whether a folder without a model may be an export that lost it."""
+    names = {entry.name for entry in folder.iterdir()}
+    tables = {contract.labels_file for contract in CONTRACTS.values()}
+    return bool(names & tables) and (REPORT_FILE in names or not any(map(is_weights, names)))
+
+
+def _has_contract(found: RecognisedFolder) -> bool:
+    return found.family.read not in _ONLY_USED and E621_TABLE not in found.files
+
+
+def _breaches_of_use(folder: Path) -> tuple[str, ...]:
+    """Describe why a folder that keeps its contract does not work here."""
+    try:
+        try_model(folder)
+    except (DamagedError, DataError, UsageError) as exc:
+        return (str(exc).removeprefix(f"{folder}: "),)
+    return ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy as np
 from alti2v.model.evaluation.thresholds import BETAS
 from alti2v.model.taggers.description import ModelInput, ModelOutput
 from alti2v.model.taggers.fingerprint import model_hash
+from alti2v.model.taggers.trial import batch_difference, batch_note
 from alti2v.model.tagging.tagger import Tagger, load_tagger
-from alti2v.pictures.framing import Framing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class ModelReport:
 
 
 def describe(model: Path) -> ModelReport:
-    """Load a model, try it on one white picture, and describe it.
+    """Load a model, try it on two pictures together and on one alone, and describe it.
 
     Raises:
         UsageError: There is no model that can be read.
@@ -74,21 +74,19 @@ def describe(model: Path) -> ModelReport:
     """
     tagger = load_tagger(model, batch_size=1)
     description = tagger.description
-    size, preparation = description.input.size, description.input.preparation
-    channels = preparation.channels if isinstance(preparation, Framing) else 3
-    tagger.forward(np.full((1, size, size, channels), 255, np.uint8))
+    note = batch_note(batch_difference(tagger.forward, description.input))
     return ModelReport(
         model=model,
         family=description.family,
         model_file=description.model_file,
         sha256=model_hash(model),
-        input=description.input,
+        input=description.input if note is None else replace(description.input, at_once=1),
         output=description.output,
         tags={category: len(members) for category, members in description.vocabulary.members.items()},
         thresholds=_thresholds(tagger),
         characters_with_copyright=len(description.copyright_of),
         device=tagger.device,
-        notes=description.notes,
+        notes=(*description.notes, *([note] if note else [])),
     )
 
 

@@ -10,12 +10,12 @@ import csv
 import errno
 import io
 import itertools
-import math
 import os
 import stat
+import sys
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -115,10 +115,11 @@ def from_json(kind: type[_T], document: object, **known: Any) -> _T:  # noqa: AN
             raise ValueError(f"{name!r:.60} is unknown")
         if not is_of(value, hints[name]):
             raise ValueError(f"{name} has the value {value!r:.60}")
-    try:
-        return kind(**{**document, **known})
-    except TypeError as exc:  # a field without a default is missing
-        raise ValueError(str(exc)) from exc
+    for field in fields(cast("Any", kind)):
+        has_default = field.default is not MISSING or field.default_factory is not MISSING
+        if not has_default and field.name not in document and field.name not in known:
+            raise ValueError(f"{field.name} is missing")
+    return kind(**{**document, **known})
 
 
 def is_of(value: object, hint: Any) -> bool:  # noqa: ANN401, PLR0911 - a type; one line for each kind of it
@@ -135,7 +136,10 @@ def is_of(value: object, hint: Any) -> bool:  # noqa: ANN401, PLR0911 - a type; 
     if hint is type(None):
         return value is None
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        # not `math.isfinite`, which cannot convert an integer of 400 digits
+        return (
+            isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+        )
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
     return isinstance(value, hint)

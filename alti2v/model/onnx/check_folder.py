@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from alti2v.errors import UsageError
 from alti2v.model.onnx import runtime
+from alti2v.model.onnx.check_beside import FILES, check_beside
 from alti2v.model.onnx.check_labels import check_labels
 from alti2v.model.onnx.contract import (
     CONTRACTS,
@@ -75,6 +76,9 @@ def check_folder(folder: Path) -> Checked:
     table_file, model_file = folder / contract.labels_file, folder / contract.model_file
     table = check_labels(read_text_file(table_file), format_)
     breaches += [f"{contract.labels_file}: {breach}" for breach in table.breaches]
+    if format_ is Format.DEEPGHS:
+        beside = {name: read_text_file(folder / name) for name in FILES if (folder / name).is_file()}
+        breaches += check_beside(beside, {row["category"] for row in table.rows})
     model = _load(model_file) if model_file.is_file() else None
     if not model_file.is_file():
         breaches.append(f"{contract.model_file} is missing: clients request exactly this name")

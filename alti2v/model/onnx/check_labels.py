@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
+from alti2v.model.onnx.check_beside import is_share
 from alti2v.model.onnx.contract import (
     CL_ALL_CATEGORIES,
     CL_RATING,
@@ -97,16 +98,9 @@ def _check_deepghs(text: str) -> ParsedTable:
         breaches.append(f"{_some('row', wrong)} has a category that is no number")
     if repeated := _repeated(row["name"] or "" for row in rows):
         breaches.append(f"{_some('name', repeated)} occurs more than once")
-    if wrong := [i for i, row in enumerate(rows) if not _is_share(row.get("best_threshold", "0"))]:
+    if wrong := [i for i, row in enumerate(rows) if not is_share(row.get("best_threshold", "0"))]:
         breaches.append(f"{_some('row', wrong)} has a best_threshold outside [0, 1]")
     return ParsedTable(rows, tuple(breaches))
-
-
-def _is_share(cell: str | None) -> bool:
-    try:
-        return 0 <= float(cell or "") <= 1
-    except ValueError:
-        return False
 
 
 def _wd_breaches(rows: Sequence[Mapping[str, str]]) -> Iterator[str]:

@@ -5,6 +5,7 @@ Each family of folders has a reader that makes one (`families`); no other module
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,11 +13,12 @@ import numpy as np
 
 from alti2v.errors import UsageError
 from alti2v.model.arrays import Float32Array
-from alti2v.model.taggers.graph import PICTURE_TYPES, Graph, GraphTensor
+from alti2v.model.taggers.graph import NUMBER_TYPES, PICTURE_TYPES, Graph, GraphTensor, listed
 from alti2v.model.vocabulary import OutputTags
 from alti2v.pictures.framing import Framing
 from alti2v.pictures.recipe import ImageRecipe
 
+_MOST_VALUE = 65_504.0  # the largest number of float16; in all published models values are below 256
 MOST_BATCH = 1024  # the graph may be anybody's
 Channels = tuple[float, float, float]
 
@@ -34,6 +36,8 @@ class ModelInput:
         scale: Factor of the pixels: 1, or 1 / 255.
         mean, std: Mean and standard deviation of each channel, in the order in which channels are fed.
         mask: Name of the input that takes (B, S, S) bool, True in the padding; None without one.
+        at_once: Number of pictures that the answers are limited to, whatever the input declares; None if they
+            are not.
     """
 
     tensor: GraphTensor
@@ -44,10 +48,22 @@ class ModelInput:
     mean: Channels = (0.0, 0.0, 0.0)
     std: Channels = (1.0, 1.0, 1.0)
     mask: str | None = None
+    at_once: int | None = None
 
     def __post_init__(self) -> None:
         if self.batch is not None and not 1 <= self.batch <= MOST_BATCH:
             raise ValueError(f"the model takes batches of {self.batch:,} pictures")
+        if not math.isfinite(self.scale) or not all(std > 0 for std in self.std):
+            raise ValueError(f"pixels cannot be multiplied by {self.scale:g} and divided by {self.std}")
+        most = max(
+            max(abs(mean), abs(255 * self.scale - mean)) / std
+            for mean, std in zip(self.mean, self.std, strict=True)
+        )
+        if not most <= _MOST_VALUE:
+            raise ValueError(
+                f"pixels become numbers up to {most:.3g} by the scale {self.scale:g}, mean {self.mean} and std "
+                f"{self.std}, and networks take {_MOST_VALUE:,.0f} at most: correct them"
+            )
 
     @property
     def size(self) -> int:
@@ -67,7 +83,7 @@ class ModelInput:
     @property
     def batch(self) -> int | None:
         """Number of pictures that the graph requires; None for any number."""
-        return self.tensor.shape[0]
+        return self.at_once if self.tensor.shape[0] is None else self.tensor.shape[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,12 +175,33 @@ def is_channels_first(tensor: GraphTensor) -> bool:
     return len(tensor.shape) == 4 and tensor.shape[1] == 3 and tensor.shape[3] != 3
 
 
-def require_width(graph: Graph, output: ModelOutput, tags: int, table: str) -> None:
-    """Require as many columns of an output as its table has rows.
+def require_inputs(graph: Graph, takes: ModelInput) -> None:
+    """Require that every input of the network is fed.
 
     Raises:
-        UsageError: The output has another number of columns.
+        UsageError: The network takes more.
     """
+    unfed = [one for one in graph.inputs if one.name not in (takes.name, takes.mask)]
+    if unfed:
+        raise UsageError(
+            f"the model also takes {listed(unfed)}, which nothing describes: it is a model of another kind, or "
+            "a model.json has to name it (docs/MODELS.md)"
+        )
+
+
+def require_outputs(graph: Graph, output: ModelOutput, tags: int, table: str) -> None:
+    """Require outputs of numbers, and as many columns as the table has rows.
+
+    Raises:
+        UsageError: An output holds texts or whole numbers.
+        ValueError: The output has another number of columns.
+    """
+    for name in filter(None, (output.tags, output.vectors)):
+        if graph.output(name).type not in NUMBER_TYPES:
+            raise UsageError(
+                f"the model gives {graph.output(name)} instead of numbers such as (N, {tags}) float32: it is a "
+                "model of another kind"
+            )
     shape = graph.output(output.tags).shape
     if len(shape) != 2 or shape[1] not in (None, tags):
         columns = shape[1] if len(shape) == 2 else f"{len(shape)} dimensions instead of 2"

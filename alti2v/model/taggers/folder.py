@@ -10,8 +10,9 @@ from pathlib import Path
 
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.onnx.contract import REPORT_FILE
-from alti2v.model.taggers.description import ModelDescription, require_width
+from alti2v.model.taggers.description import ModelDescription, require_inputs, require_outputs
 from alti2v.model.taggers.families import by_hand
+from alti2v.model.taggers.graph import Graph
 from alti2v.model.taggers.recognition import ONNX_SUFFIX, RecognisedFolder, matching, recognise
 from alti2v.model.taggers.refusals import CODE_SUFFIXES, LFS_BEGINNING, refusal
 from alti2v.model.taggers.session import Forward, forward_of, open_model
@@ -61,7 +62,7 @@ def recognised(path: Path) -> tuple[Path, RecognisedFolder] | None:
             if by_hand.is_of_a_run(content):
                 names.remove(by_hand.FILE)
             else:
-                model_file = model_file or by_hand.described_by_hand(content).model_file or None
+                model_file = model_file or by_hand.named_model(content, names)
         found = recognise(names, model_file=model_file)
     return None if found is None else (folder, found)
 
@@ -84,7 +85,9 @@ def open_tagger(path: Path) -> OpenedTagger:
         _refuse_pointer(folder / model_file)
         loaded = open_model(folder / model_file)
         description = family.read(files, table, loaded.graph, model_file)
-        require_width(loaded.graph, description.output, len(description.vocabulary), names[0])
+        require_inputs(loaded.graph, description.input)
+        require_outputs(loaded.graph, description.output, len(description.vocabulary), names[0])
+        description = _with_batch_of_outputs(description, loaded.graph)
     thresholds = description.thresholds
     if thresholds.overall is None and (threshold := _reported_threshold(folder)) is not None:
         thresholds = replace(thresholds, overall=threshold, source=thresholds.source or REPORT_FILE)
@@ -137,6 +140,17 @@ def _refuse_pointer(file: Path) -> None:
                 f"{file.name} is a pointer of Git LFS instead of the file: run `git lfs pull` there, or give "
                 "hf:owner/name"
             )
+
+
+def _with_batch_of_outputs(description: ModelDescription, graph: Graph) -> ModelDescription:
+    """Feed an open input no more pictures than a declared output has rows."""
+    rows = graph.output(description.output.tags).shape[0]
+    if description.input.batch is not None or rows is None:
+        return description
+    note = f"{description.output.tags} has {rows} {'row' if rows == 1 else 'rows'}, for any number of pictures"
+    return replace(
+        description, input=replace(description.input, at_once=rows), notes=(*description.notes, note)
+    )
 
 
 def _reported_threshold(folder: Path) -> float | None:

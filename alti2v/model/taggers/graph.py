@@ -9,6 +9,9 @@ from alti2v.errors import UsageError
 
 PICTURE_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 
+MASK_TYPE = "tensor(bool)"
+NUMBER_TYPES = frozenset({"tensor(float)", "tensor(float16)", "tensor(double)"})
+
 
 @dataclass(frozen=True, slots=True)
 class GraphTensor:

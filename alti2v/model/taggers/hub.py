@@ -22,7 +22,9 @@ from alti2v.storage.layout import THRESHOLDS_FILE
 from alti2v.storage.publish import make_directory, publish_bytes
 
 PREFIX = "hf:"
-_NAME = re.compile(r"hf:(?P<repository>[\w.-]+/[\w.-]+)(?:/(?P<inside>[^@]+?))?/?(?:@(?P<revision>[^@\s]+))?")
+_NAME = re.compile(r"hf:(?P<repository>[^/@]+/[^/@]+)(?:/(?P<inside>[^@]+?))?/?(?:@(?P<revision>[^@\s]+))?")
+# Owner and name as huggingface_hub's `validate_repo_id` wants them; "--" and ".." are refused there, too.
+_PART = re.compile(r"\w(?:[\w.-]{0,94}\w)?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DEFAULT_REVISION = "main"
 _TIMEOUT_S = 10.0
@@ -83,7 +85,7 @@ def parse_name(name: str) -> HubName:
         UsageError: It is not such a name.
     """
     found = _NAME.fullmatch(name)
-    if found is None or ".." in re.split("[/@]", name):
+    if found is None or ".." in re.split("[/@]", name) or not _is_repository(found["repository"]):
         raise UsageError(
             f"{name} is not the name of a model: give hf:owner/name, hf:owner/name/folder, or with @revision"
         )
@@ -92,6 +94,11 @@ def parse_name(name: str) -> HubName:
         inside=found["inside"] or "",
         revision=found["revision"] or _DEFAULT_REVISION,
     )
+
+
+def _is_repository(name: str) -> bool:
+    is_spelled = all(_PART.fullmatch(part) for part in name.split("/"))
+    return is_spelled and "--" not in name and ".." not in name and not name.endswith(".git")
 
 
 def fetch_model(name: str) -> HubModel:

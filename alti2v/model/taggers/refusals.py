@@ -59,6 +59,11 @@ def refusal(names: Collection[str]) -> str:
     return f"holds no model of alti2v and none in ONNX: {_EITHER}"
 
 
+def is_weights(name: str) -> bool:
+    """Return whether a file holds weights, or a whole model, in a form that is not read."""
+    return PurePath(name).suffix.lower() in (_WEIGHTS_SUFFIX, *CODE_SUFFIXES)
+
+
 def _elsewhere(name: str, names: Collection[str]) -> str:
     file = PurePath(name).name.lower()
     for beginning, where in _ELSEWHERE.items():

@@ -88,7 +88,7 @@ def forward_of(loaded: OnnxSession, description: ModelDescription, folder: Path)
         if len(probabilities) != len(images):
             raise DamagedError(
                 f"{folder}: {description.model_file} answers {len(probabilities)} rows for {len(images)} "
-                "pictures: get it again"
+                "pictures: give --batch-size 1, or export it again with an open batch"
             )
         if probabilities.ndim != 2 or probabilities.shape[1] != tags:
             raise DamagedError(

@@ -176,7 +176,7 @@ def probability(value: object, file: str) -> float:
     """
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1.0
     if not 0 <= number <= 1:
         raise ValueError(f"{file} has the threshold {value!r:.40}, which is not in [0, 1]")

@@ -122,6 +122,25 @@ def test_what_is_not_there_is_a_line(
     assert err.count("\n") == 1
 
 
+NO_NAMES = (
+    *("hf:", "hf:/", "hf:../b", "hf:a/..", "hf:./b", "hf:.a/b", "hf:a/b-", "hf:-a/b", "hf:a--b/c", "hf:a/b..c"),
+    *("hf:a/b.git", "hf:a b/c", "hf:\u00e4/b", "hf:a/b@", "hf:a/b@x@y", f"hf:a/{'b' * 97}", "hf:a\n/b"),
+)
+
+
+def test_what_is_no_name_is_refused_before_any_request(
+    hub: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Owner and name as the hub allows them; everything else is exit status 2 and one line."""
+    others = {"model": (), "eval": ("--dataset", "nowhere"), "tag": ("nothing.png",)}
+    for name, given in [*((name, "model") for name in NO_NAMES), ("hf:../b", "eval"), ("hf:../b", "tag")]:
+        status, out, err = command(capsys, given, name, *others[given])
+
+        assert (status, out, err.count("\n")) == (2, "", 1), (name, err)
+        assert "is not the name of a model" in err
+    assert hub.requests == []
+
+
 def test_a_hub_that_does_not_answer_is_a_line(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -106,6 +106,44 @@ def test_a_sound_model_of_another_kind_is_no_damage(tmp_path: Path) -> None:
     assert "text tensor(int64) (1, 77)" in refused(tmp_path, UsageError)
 
 
+@pytest.mark.parametrize("kind", ["STRING", "INT64", "BOOL"])
+def test_answers_of_another_type_are_another_kind_of_model(tmp_path: Path, kind: str) -> None:
+    """Names or classes in place of probabilities are refused when the model is loaded: exit status 2."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    FAMILIES["wd_v3"].write(tmp_path)
+    model = onnx.load(str(tmp_path / "model.onnx"))
+    (output,) = model.graph.output
+    model.graph.node.append(
+        helper.make_node("Cast", [output.name], ["cast"], to=TensorProto.DataType.Value(kind))
+    )
+    model.graph.output[0].CopyFrom(
+        helper.make_tensor_value_info("cast", TensorProto.DataType.Value(kind), ["N", 14])
+    )
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    with pytest.raises(UsageError, match=rf"the model gives cast tensor\({kind.lower()}\) \(\?, 14\)"):
+        open_tagger(tmp_path)
+
+
+@pytest.mark.parametrize("std", [0, [0.5, 0, 0.5], -1, 1e-30, float("nan"), 1e999, "half"])
+@pytest.mark.parametrize(
+    ("family", "file"), [("pixai", "preprocess.json"), ("oppai_oracle", "preprocessing.json")]
+)
+def test_a_deviation_that_cannot_divide_is_damage(tmp_path: Path, family: str, file: str, std: object) -> None:
+    """Nothing is divided by zero, and no pixel overflows: the file and the value are named, exit status 4."""
+    FAMILIES[family].write(tmp_path)
+    document = json.loads((tmp_path / file).read_text())
+    if family == "pixai":
+        document["stages"][-1]["std"] = std
+    else:
+        document["normalize_std"] = std
+    (tmp_path / file).write_text(json.dumps(document))
+
+    with pytest.raises(DamagedError, match=f"{file} has|pixels become numbers up to"):
+        open_tagger(tmp_path)
+
+
 def test_answers_that_are_no_numbers_are_damage(tmp_path: Path) -> None:
     """A model that answers NaN is not taken for one that sees nothing."""
     FAMILIES["wd_v3"].write(tmp_path)

@@ -1,22 +1,35 @@
-"""Any ONNX tagger, described by hand in a `model.json` beside it; docs/MODELS.md documents the fields."""
+"""Any ONNX tagger, described by hand in a `model.json` beside it; docs/MODELS.md documents the fields.
+
+Every fault is a `ValueError` that names the field: the network may be sound.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from alti2v.errors import UsageError
 from alti2v.model.taggers.description import (
     ModelDescription,
     ModelInput,
+    ModelOutput,
     ModelThresholds,
     is_channels_first,
     side_of,
 )
 from alti2v.model.taggers.families.cl import mapping_table
 from alti2v.model.taggers.families.stages import PreparationStages, read_stages
-from alti2v.model.taggers.families.wd import output_of
-from alti2v.model.taggers.graph import Graph
+from alti2v.model.taggers.graph import (
+    MASK_TYPE,
+    NUMBER_TYPES,
+    PICTURE_TYPES,
+    Graph,
+    GraphTensor,
+    is_picture,
+    listed,
+)
 from alti2v.model.taggers.tables import (
     CATEGORY_OF_WORD,
     TaggerTags,
@@ -30,6 +43,11 @@ from alti2v.storage.documents import from_json
 
 FILE = "model.json"
 _ORDERS, _CHANNELS = ("NHWC", "NCHW"), ("RGB", "BGR")
+_TABLES = (".txt", ".csv", ".json")
+# What imgutils' stages may have (imgutils/preprocess/pillow.py); of these, antialias and max_size are defaults.
+_OF_STAGE = frozenset(
+    {"type", "size", "interpolation", "background_color", "mean", "std", "antialias", "max_size"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +85,8 @@ class HandDescription:
     """
 
     labels: str | tuple[str, ...]
-    input: dict[str, Any]
-    output: dict[str, Any] = field(default_factory=dict)
+    input: HandInput
+    output: HandOutput = field(default_factory=HandOutput)
     model_file: str = ""
     thresholds: float | dict[str, float] | None = None
     kind: str = "tagger"
@@ -80,18 +98,41 @@ def described_by_hand(content: bytes) -> HandDescription:
     Raises:
         ValueError: It is something else.
     """
+    document = read_document(content, FILE)
     try:
-        return from_json(HandDescription, read_document(content, FILE))
+        if not isinstance(document, dict):
+            raise ValueError(f"{document!r:.60} is not an object")  # noqa: TRY004 - a fault of the file
+        parts = {
+            name: _part(kind, document[name], name)
+            for name, kind in (("input", HandInput), ("output", HandOutput))
+            if name in document
+        }
+        hand = from_json(HandDescription, document, **parts)
+        if hand.kind != "tagger":
+            raise ValueError(f"kind has the value {hand.kind!r:.40}")
     except ValueError as exc:
         raise ValueError(
             f"{FILE} does not describe a tagger ({exc}): see docs/MODELS.md for its fields"
         ) from exc
+    return hand
 
 
 def is_of_a_run(content: bytes) -> bool:
     """Return whether this is the model.json of a RUN."""
     document = read_document(content, FILE)
     return isinstance(document, dict) and document.get("kind") == "model"
+
+
+def named_model(content: bytes, names: Collection[str]) -> str | None:
+    """Return the name of the ONNX file that a model.json chooses among the folder's files; None if it does not.
+
+    Raises:
+        ValueError: There is no such file, or it is no model.json.
+    """
+    name = described_by_hand(content).model_file
+    if name and name not in names:
+        raise ValueError(f"{FILE}, model_file: there is no {name!r:.80} beside it")
+    return name or None
 
 
 def table_by_hand(files: Mapping[str, bytes]) -> TaggerTags:
@@ -104,15 +145,11 @@ def read_by_hand(
 ) -> ModelDescription:
     """Describe a tagger as its model.json says."""
     hand = described_by_hand(files[FILE])
-    takes, gives = from_json(HandInput, hand.input), from_json(HandOutput, hand.output)
-    stages = read_stages(list(takes.stages), FILE)
     return ModelDescription(
         family="described by hand",
         model_file=model_file,
-        input=_input(graph, takes, stages),
-        output=output_of(
-            graph, gives.tags or graph.outputs[0].name, logits=gives.logits, vectors=gives.vectors or "-"
-        ),
+        input=_input(graph, hand.input),
+        output=_output(graph, hand.output, tags=len(table.vocabulary)),
         vocabulary=table.vocabulary,
         thresholds=_thresholds(hand, table),
         copyright_of=table.copyright_of,
@@ -120,25 +157,105 @@ def read_by_hand(
     )
 
 
-def _input(graph: Graph, takes: HandInput, stages: PreparationStages) -> ModelInput:
-    tensor = graph.input(takes.name)
-    first = is_channels_first(tensor) if takes.order is None else takes.order == "NCHW"
-    if takes.order not in (None, *_ORDERS) or takes.channels not in _CHANNELS:
-        raise ValueError(f"{FILE} has the order {takes.order} and the channels {takes.channels}")
-    size = side_of(tensor, channels_first=first, otherwise=stages.framing.size)
-    if size != stages.framing.size:
-        raise ValueError(f"{FILE} makes pictures of {stages.framing.size} px for a model that takes {size}")
+def _part(kind: type[Any], document: object, name: str) -> Any:  # noqa: ANN401 - of that type
+    """Read an object inside, with its name in messages."""
+    try:
+        return from_json(kind, document)
+    except ValueError as exc:
+        raise ValueError(f"{name}: {exc}") from exc
+
+
+@contextmanager
+def _blamed(name: str) -> Iterator[None]:
+    """Name the field of which a fault is."""
+    try:
+        yield
+    except (UsageError, ValueError) as exc:
+        reason = str(exc).removeprefix(FILE).removesuffix(": get it again").strip()
+        raise ValueError(f"{FILE}, {name}: {reason}") from exc
+
+
+def _input(graph: Graph, takes: HandInput) -> ModelInput:
+    with _blamed("input.stages"):
+        stages = _stages(takes)
+    with _blamed("input.name"):
+        tensor = graph.input(takes.name)
+        if not is_picture(tensor):
+            raise ValueError(f"{tensor} does not take pictures such as (N, 3, S, S) float32")
+    with _blamed("input.order"):
+        if takes.order not in (None, *_ORDERS):
+            raise ValueError(f"{takes.order!r:.40} is not one of {', '.join(_ORDERS)}")
+        first = is_channels_first(tensor) if takes.order is None else takes.order == "NCHW"
+        size = side_of(tensor, channels_first=first, otherwise=stages.framing.size)
+    with _blamed("input.stages"):
+        if size != stages.framing.size:
+            raise ValueError(f"they make pictures of {stages.framing.size} px for a model that takes {size}")
+    with _blamed("input.channels"):
+        if takes.channels not in _CHANNELS:
+            raise ValueError(f"{takes.channels!r:.40} is not one of {', '.join(_CHANNELS)}")
+    with _blamed("input.padding_mask"):
+        _require_mask(graph, takes.padding_mask, tensor)
     is_bgr = takes.channels == "BGR"
-    return ModelInput(
-        tensor=tensor,
-        preparation=Framing(steps=stages.framing.steps, with_mask=takes.padding_mask is not None),
-        channels_first=first,
-        bgr=is_bgr,
-        scale=1 / 255 if takes.scale is None else takes.scale,
-        mean=_turned(stages.mean) if is_bgr else stages.mean,
-        std=_turned(stages.std) if is_bgr else stages.std,
-        mask=takes.padding_mask,
+    with _blamed("input.scale"):
+        if takes.scale is not None and takes.scale <= 0:
+            raise ValueError(f"{takes.scale:g} is not above 0")
+        if PICTURE_TYPES[tensor.type] == "uint8" and (takes.scale not in (None, 1) or stages.is_normalised):
+            raise ValueError(f"{tensor} takes whole pixels: leave out input.scale and the stage normalize")
+        return ModelInput(
+            tensor=tensor,
+            preparation=Framing(steps=stages.framing.steps, with_mask=takes.padding_mask is not None),
+            channels_first=first,
+            bgr=is_bgr,
+            scale=1 / 255 if takes.scale is None else takes.scale,
+            mean=_turned(stages.mean) if is_bgr else stages.mean,
+            std=_turned(stages.std) if is_bgr else stages.std,
+            mask=takes.padding_mask,
+        )
+
+
+def _stages(takes: HandInput) -> PreparationStages:
+    for stage in takes.stages:
+        if unknown := stage.keys() - _OF_STAGE:
+            raise ValueError(f"{sorted(unknown)[0]!r:.60} is unknown")
+    return read_stages(list(takes.stages), FILE)
+
+
+def _require_mask(graph: Graph, name: str | None, pictures: GraphTensor) -> None:
+    if name is None:
+        return
+    mask = _named(graph.inputs, name, "input")
+    if mask.type != MASK_TYPE or len(mask.shape) != 3 or mask.name == pictures.name:
+        raise ValueError(f"{mask} does not take a mask such as (N, S, S) bool")
+
+
+def _output(graph: Graph, gives: HandOutput, *, tags: int) -> ModelOutput:
+    with _blamed("output.tags"):
+        found = graph.outputs[0] if gives.tags is None else _named(graph.outputs, gives.tags, "output")
+        _require_numbers(found)
+        if found.shape[1] not in (None, tags):
+            raise ValueError(f"{found} has {found.shape[1]} columns for {tags} labels")
+    with _blamed("output.vectors"):
+        vectors = None if gives.vectors is None else _named(graph.outputs, gives.vectors, "output")
+        if vectors is not None:
+            _require_numbers(vectors)
+    return ModelOutput(
+        tags=found.name,
+        logits=gives.logits,
+        vectors=None if vectors is None else vectors.name,
+        features=None if vectors is None else vectors.shape[1],
     )
+
+
+def _named(tensors: Collection[GraphTensor], name: str, what: str) -> GraphTensor:
+    found = next((one for one in tensors if one.name == name), None)
+    if found is None:
+        raise ValueError(f"the model has no {what} {name!r:.80}, only {listed(tensors)}")
+    return found
+
+
+def _require_numbers(tensor: GraphTensor) -> None:
+    if tensor.type not in NUMBER_TYPES or len(tensor.shape) != 2:
+        raise ValueError(f"{tensor} does not give rows of numbers such as (N, T) float32")
 
 
 def _turned(numbers: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -147,9 +264,15 @@ def _turned(numbers: tuple[float, float, float]) -> tuple[float, float, float]:
 
 def _labels(files: Mapping[str, bytes], hand: HandDescription) -> TaggerTags:
     if not isinstance(hand.labels, str):
-        return make_tag_table(hand.labels, ["general"] * len(hand.labels), FILE, category_of=CATEGORY_OF_WORD)
-    if hand.labels not in files:
-        raise ValueError(f"{FILE} names the labels {hand.labels!r:.80}, and there is no such file")
+        with _blamed("labels"):
+            return make_tag_table(
+                hand.labels, ["general"] * len(hand.labels), FILE, category_of=CATEGORY_OF_WORD
+            )
+    with _blamed("labels"):
+        if not hand.labels.endswith(_TABLES):
+            raise ValueError(f"{hand.labels!r:.80} does not end in {', '.join(_TABLES)}")
+        if hand.labels not in files or hand.labels == FILE:
+            raise ValueError(f"there is no {hand.labels!r:.80} beside it")
     content = files[hand.labels]
     if hand.labels.endswith(".json"):
         return mapping_table(read_document(content, hand.labels), hand.labels)
@@ -163,12 +286,14 @@ def _labels(files: Mapping[str, bytes], hand: HandDescription) -> TaggerTags:
 def _thresholds(hand: HandDescription, table: TaggerTags) -> ModelThresholds:
     given = hand.thresholds
     by_category = given if isinstance(given, dict) else {}
-    for category, value in by_category.items():
-        if category not in table.vocabulary.members:
-            raise ValueError(f"{FILE} has a threshold for {category!r:.40}, and no tag is of that category")
-        probability(value, FILE)
+    with _blamed("thresholds"):
+        for category, value in by_category.items():
+            if category not in table.vocabulary.members:
+                raise ValueError(f"no tag is of the category {category!r:.40}")
+            probability(value, FILE)
+        overall = probability(given, FILE) if isinstance(given, int | float) else None
     return ModelThresholds(
-        overall=probability(given, FILE) if isinstance(given, int | float) else None,
+        overall=overall,
         by_category=by_category,
         by_tag=table.thresholds,
         source=FILE if given is not None or table.thresholds is not None else "",

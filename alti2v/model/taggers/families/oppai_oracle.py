@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from alti2v.model.taggers.description import ModelDescription, ModelInput, side_of
-from alti2v.model.taggers.families.stages import channels, colour
+from alti2v.model.taggers.families.stages import channels, colour, deviations
 from alti2v.model.taggers.families.wd import TABLE, output_of
-from alti2v.model.taggers.graph import Graph
+from alti2v.model.taggers.graph import MASK_TYPE, Graph
 from alti2v.model.taggers.tables import TaggerTags, read_document, read_tag_csv
-from alti2v.pictures.framing import Framing, letterbox
+from alti2v.pictures.framing import MAX_SIDE_PX, Framing, letterbox
+from alti2v.storage.documents import is_of
 
 PREPROCESSING = "preprocessing.json"
-_MASK_TYPE = "tensor(bool)"
 
 
 def oppai_oracle_table(files: Mapping[str, bytes]) -> TaggerTags:
@@ -29,12 +29,12 @@ def read_oppai_oracle(
     """Describe an OppaiOracle."""
     document = read_document(files[PREPROCESSING], PREPROCESSING)
     size = document.get("image_size") if isinstance(document, dict) else None
-    if not isinstance(size, int):
-        raise ValueError(f"{PREPROCESSING} has the image_size {size!r:.40}")  # noqa: TRY004 - a fault of the file
+    if not is_of(size, int) or not 0 < size <= MAX_SIDE_PX:
+        raise ValueError(f"{PREPROCESSING} has the image_size {size!r:.40}")
     tensor = graph.input(None)
     if side_of(tensor, channels_first=True, otherwise=size) != size:
         raise ValueError(f"{PREPROCESSING} makes pictures of {size} px for a model that takes {tensor}")
-    mask = next((one.name for one in graph.inputs if one.type == _MASK_TYPE), None)
+    mask = next((one.name for one in graph.inputs if one.type == MASK_TYPE), None)
     padding = colour(document.get("pad_color", 114), PREPROCESSING)
     return ModelDescription(
         family="OppaiOracle",
@@ -47,7 +47,9 @@ def read_oppai_oracle(
             channels_first=True,
             scale=1 / 255,
             mean=channels(document.get("normalize_mean", 0.5), PREPROCESSING),
-            std=channels(document.get("normalize_std", 0.5), PREPROCESSING),
+            std=deviations(document.get("normalize_std", 0.5), PREPROCESSING),
+            dtype=PICTURE_TYPES[tensor.type],
+            batch=tensor.shape[0],
             mask=mask,
         ),
         output=output_of(graph, graph.output("probabilities").name, vectors="embedding"),

@@ -6,7 +6,7 @@ maybe_to_tensor, normalize. Pixels become values from 0 to 1 before they are nor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,9 @@ from PIL import ImageColor
 
 from alti2v.model.taggers.description import Channels
 from alti2v.pictures.framing import Framing, FramingStep, StepKind
+from alti2v.storage.documents import is_of
 
+_MOST = 1e6  # of a mean or a standard deviation; those of published models are below 256
 _NUMBERED_FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 
 
@@ -31,6 +33,11 @@ class PreparationStages:
     mean: Channels = (0.0, 0.0, 0.0)
     std: Channels = (1.0, 1.0, 1.0)
 
+    @property
+    def is_normalised(self) -> bool:
+        """True if the values are changed."""
+        return any(self.mean) or set(self.std) != {1.0}
+
 
 def read_stages(stages: object, file: str) -> PreparationStages:
     """Read a list of stages.
@@ -40,21 +47,24 @@ def read_stages(stages: object, file: str) -> PreparationStages:
     """
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
         raise ValueError(f"{file} holds no list of stages")
+    try:
+        return _stages(stages, file)
+    except ValueError as exc:
+        raise ValueError(str(exc) if str(exc).startswith(file) else f"{file}: {exc}") from exc
+
+
+def _stages(stages: Sequence[Mapping[str, Any]], file: str) -> PreparationStages:
     steps: list[FramingStep] = []
     normalisation: tuple[Channels, Channels] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     for stage in stages:
         kind = stage.get("type")
         if kind == "normalize":
-            normalisation = channels(stage.get("mean"), file), channels(stage.get("std"), file)
+            normalisation = channels(stage.get("mean"), file), deviations(stage.get("std"), file)
         elif kind in ("pad_to_size", "resize", "center_crop"):
             steps += _steps(stage, file)
         elif kind not in ("to_tensor", "maybe_to_tensor", "convert_rgb"):
             raise ValueError(f"{file} has a stage {kind!r:.40}, which is not known")
-    try:
-        framing = Framing(steps=tuple(steps))
-    except ValueError as exc:
-        raise ValueError(f"{file}: {exc}") from exc
-    return PreparationStages(framing=framing, mean=normalisation[0], std=normalisation[1])
+    return PreparationStages(framing=Framing(steps=tuple(steps)), mean=normalisation[0], std=normalisation[1])
 
 
 def channels(value: object, file: str) -> Channels:
@@ -64,10 +74,24 @@ def channels(value: object, file: str) -> Channels:
         ValueError: It is something else.
     """
     numbers: list[Any] = value if isinstance(value, list) else [value] * 3
-    if len(numbers) != 3 or any(isinstance(one, bool) or not isinstance(one, int | float) for one in numbers):
+    if len(numbers) != 3 or not all(is_of(one, float) and abs(one) <= _MOST for one in numbers):
         raise ValueError(f"{file} has {value!r:.60} instead of a number for each channel")
     red, green, blue = (float(one) for one in numbers)
     return red, green, blue
+
+
+def deviations(value: object, file: str) -> Channels:
+    """Read the standard deviation of each channel, or one for all.
+
+    Raises:
+        ValueError: It is something else, or not above 0.
+    """
+    found = channels(value, file)
+    if min(found) <= 0:
+        raise ValueError(
+            f"{file} has the std {value!r:.60}, and values are divided by it: it has to be above 0"
+        )
+    return found
 
 
 def colour(value: object, file: str) -> tuple[int, int, int]:
@@ -77,10 +101,13 @@ def colour(value: object, file: str) -> tuple[int, int, int]:
         ValueError: It is something else.
     """
     if isinstance(value, str):
-        found = ImageColor.getrgb(value)[:3]
+        try:
+            found = ImageColor.getrgb(value)[:3]
+        except ValueError as exc:
+            raise ValueError(f"{file} has {value!r:.60} instead of a colour") from exc
         return found[0], found[1], found[2]
     numbers: list[Any] = value if isinstance(value, list) else [value] * 3
-    if len(numbers) != 3 or any(isinstance(one, bool) or not isinstance(one, int) for one in numbers):
+    if len(numbers) != 3 or not all(is_of(one, int) and 0 <= one <= 255 for one in numbers):
         raise ValueError(f"{file} has {value!r:.60} instead of a colour")
     return numbers[0], numbers[1], numbers[2]
 

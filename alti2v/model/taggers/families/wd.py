@@ -15,7 +15,7 @@ from alti2v.model.taggers.description import (
     is_channels_first,
     side_of,
 )
-from alti2v.model.taggers.graph import Graph
+from alti2v.model.taggers.graph import NUMBER_TYPES, Graph
 from alti2v.model.taggers.tables import CATEGORY_OF_NUMBER, E621_CATEGORY_OF_NUMBER, TaggerTags, read_tag_csv
 from alti2v.pictures.framing import Framing, letterbox
 
@@ -57,7 +57,11 @@ def read_wd(_: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_file:
 
 def output_of(graph: Graph, tags: str, *, logits: bool = False, vectors: str | None = None) -> ModelOutput:
     """Describe the outputs: that of the tags, and that of the vectors, by its name or as the second one."""
-    others = [tensor for tensor in graph.outputs if tensor.name != tags and len(tensor.shape) == 2]
+    others = [
+        tensor
+        for tensor in graph.outputs
+        if tensor.name != tags and len(tensor.shape) == 2 and tensor.type in NUMBER_TYPES
+    ]
     named = [tensor for tensor in others if tensor.name == vectors] if vectors else others[:1]
     return ModelOutput(
         tags=tags,
