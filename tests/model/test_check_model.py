@@ -1,4 +1,4 @@
-"""`alti2v export --check` on folders of every family: what it refuses would not work, and what it passes works."""
+"""`alti2v export --check` on every family: what it refuses would not work, and what it passes works."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from alti2v.model.taggers.families.wd import TABLE, output_of
 from alti2v.model.taggers.graph import MASK_TYPE, Graph
 from alti2v.model.taggers.tables import TaggerTags, read_document, read_tag_csv
 from alti2v.pictures.framing import MAX_SIDE_PX, Framing, letterbox
-from alti2v.storage.documents import is_of
 
 PREPROCESSING = "preprocessing.json"
 
@@ -29,8 +28,8 @@ def read_oppai_oracle(
     """Describe an OppaiOracle."""
     document = read_document(files[PREPROCESSING], PREPROCESSING)
     size = document.get("image_size") if isinstance(document, dict) else None
-    if not is_of(size, int) or not 0 < size <= MAX_SIDE_PX:
-        raise ValueError(f"{PREPROCESSING} has the image_size {size!r:.40}")
+    if not isinstance(size, int) or not 0 < size <= MAX_SIDE_PX:
+        raise ValueError(f"{PREPROCESSING} has the image_size {size!r:.40}")  # noqa: TRY004 - a fault of the file
     tensor = graph.input(None)
     if side_of(tensor, channels_first=True, otherwise=size) != size:
         raise ValueError(f"{PREPROCESSING} makes pictures of {size} px for a model that takes {tensor}")
