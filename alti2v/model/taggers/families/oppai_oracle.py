@@ -29,7 +29,7 @@ def read_oppai_oracle(
     document = read_document(files[PREPROCESSING], PREPROCESSING)
     size = document.get("image_size") if isinstance(document, dict) else None
     if not isinstance(size, int) or not 0 < size <= MAX_SIDE_PX:
-        raise ValueError(f"{PREPROCESSING} has the image_size {size!r:.40}")  # noqa: TRY004 - a fault of the file
+        raise ValueError(f"{PREPROCESSING} has the image_size {size!r:.40}")
     tensor = graph.input(None)
     if side_of(tensor, channels_first=True, otherwise=size) != size:
         raise ValueError(f"{PREPROCESSING} makes pictures of {size} px for a model that takes {tensor}")
@@ -47,8 +47,6 @@ def read_oppai_oracle(
             scale=1 / 255,
             mean=channels(document.get("normalize_mean", 0.5), PREPROCESSING),
             std=deviations(document.get("normalize_std", 0.5), PREPROCESSING),
-            dtype=PICTURE_TYPES[tensor.type],
-            batch=tensor.shape[0],
             mask=mask,
         ),
         output=output_of(graph, graph.output("probabilities").name, vectors="embedding"),
