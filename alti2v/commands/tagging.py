@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
@@ -142,6 +142,7 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
         threshold=threshold,
         by_category=by_category,
         by_tag=by_tag,
+        is_strict=True,
         rule=Rule(options.pop("rule")),
         sort=Sort(options.pop("sort")),
         relations=relations_of(options),
@@ -178,16 +179,14 @@ def _require_sidecars(ctx: click.Context, form: str, *, as_json: bool) -> None:
 
 
 def _thresholds(values: Iterable[str]) -> tuple[float | None, dict[str, float], dict[str, float]]:
-    """Read `P`, `CATEGORY=P` and `TAG=P`, where TAG may contain "="; the option means "more than P"."""
-    from alti2v.model.tagging.selection import more_than
-
+    """Read `P`, `CATEGORY=P` and `TAG=P`, where TAG may contain "="."""
     general: float | None = None
     by_category: dict[str, float] = {}
     by_tag: dict[str, float] = {}
     for value in values:
         name, equals, number = value.rpartition("=")
         try:
-            threshold = more_than(float(number))
+            threshold = float(number)
         except ValueError:
             raise UsageError(
                 f"--threshold {value!r} is not a threshold: give 0.35, or character=0.85"
@@ -251,16 +250,9 @@ def _table(report: TagReport) -> dict[str, str]:
         "pictures": f"{report.pictures:,}",
         "tagged": f"{report.tagged:,} with {report.tags:,} tags",
         **({"skipped": f"{report.skipped:,}, which have a sidecar"} if report.skipped else {}),
-        **({"thresholds": _named(report.thresholds)} if report.thresholds else {}),
+        **({"thresholds": str(report.thresholds)} if report.thresholds.categories else {}),
         **({"ran on": report.device} if report.device else {}),
         **{f"failed: {kind}": f"{count:,}" for kind, count in sorted(report.failed.items())},
         **({"left out": unread_words(report.unread)} if report.unread else {}),
         "time": duration(report.seconds),
     }
-
-
-def _named(thresholds: Mapping[str, float | str]) -> str:
-    return ", ".join(
-        f"{category} {value if isinstance(value, str) else format(value, '.4g')}"
-        for category, value in thresholds.items()
-    )

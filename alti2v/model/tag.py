@@ -20,7 +20,6 @@ from alti2v.model.tagging.selection import (
     ScoredTag,
     Selection,
     Sort,
-    named_thresholds,
     passing,
     ratings,
     select,
@@ -35,6 +34,7 @@ from alti2v.model.tagging.tagger import (
     predictions,
 )
 from alti2v.model.tagging.tally import Tally
+from alti2v.model.tagging.used_thresholds import UsedThresholds, used_thresholds
 from alti2v.model.vocabulary import CATEGORIES, OutputTags, find_tag, find_tags
 from alti2v.option_bounds import require_between, require_choice
 from alti2v.records import ProgressHook, ignore_progress
@@ -42,7 +42,7 @@ from alti2v.records import ProgressHook, ignore_progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagConfig:
-    """Options of `tag_files`. A tag passes if its probability is at least its threshold.
+    """Options of `tag_files`.
 
     Attributes:
         model: Model to load, see `tagger.load_tagger`.
@@ -52,6 +52,7 @@ class TagConfig:
             such, else `selection.DEFAULT_THRESHOLD`.
         by_category: Category -> threshold that replaces `threshold`.
         by_tag: Tag -> threshold that replaces both.
+        is_strict: True if probabilities have to be more than these thresholds, False if at least.
         categories: Categories to keep; empty for all but the rating.
         exclude: Tags to leave out.
         top: Maximum number of tags of a picture; None for no limit.
@@ -68,6 +69,7 @@ class TagConfig:
     threshold: float | None = None
     by_category: Mapping[str, float] = field(default_factory=dict)
     by_tag: Mapping[str, float] = field(default_factory=dict)
+    is_strict: bool = False
     categories: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     top: int | None = None
@@ -85,7 +87,8 @@ class TagConfig:
         require_between("--batch-size", self.batch_size, 1)
         for category in self.categories:
             require_choice("category", category, CATEGORIES)
-        Criterion(threshold=self.threshold or 0.0, by_category=self.by_category)
+        numbered = dict(enumerate(self.by_tag.values()))  # to be checked: outputs are not known yet
+        Criterion(threshold=self.threshold, by_category=self.by_category, by_output=numbered)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +100,7 @@ class Tagged:
         tags: Tags in the requested order.
         vocabulary: Outputs of the model, for grouping.
         ratings: All ratings with their probabilities, the most probable first; empty if the model has none.
-        thresholds: Category -> its threshold, or where the thresholds of its tags are from.
+        thresholds: Thresholds that its tags had to reach.
         sidecar: Sidecar that was written; None if none was.
     """
 
@@ -105,7 +108,7 @@ class Tagged:
     tags: tuple[ScoredTag, ...]
     vocabulary: OutputTags
     ratings: tuple[tuple[str, float], ...]
-    thresholds: Mapping[str, float | str]
+    thresholds: UsedThresholds
     sidecar: Path | None
 
 
@@ -121,8 +124,7 @@ class TagReport:
         failed: Kind of problem -> number of pictures.
         unread: Suffix -> number of pictures in folders whose format is not read; not counted in `pictures`.
         tags: Number of tags of all pictures together.
-        thresholds: Category -> its threshold, or where the thresholds of its tags are from; empty if the model
-            was not needed.
+        thresholds: Thresholds that the tags had to reach; empty if the model was not needed.
         device: What the model ran on; "" if it was not needed.
         seconds: Wall-clock time, including loading the model.
     """
@@ -134,7 +136,7 @@ class TagReport:
     failed: Mapping[str, int]
     unread: Mapping[str, int]
     tags: int
-    thresholds: Mapping[str, float | str]
+    thresholds: UsedThresholds
     device: str
     seconds: float
 
@@ -189,7 +191,7 @@ def tag_files(
         failed=dict(tally.failed),
         unread=dict(tally.unread),
         tags=number_of_tags,
-        thresholds={} if task is None else task.thresholds,
+        thresholds=UsedThresholds() if task is None else task.thresholds,
         device="" if task is None else task.device,
         seconds=round(time.monotonic() - begun_s, 3),
     )
@@ -205,7 +207,7 @@ class _Task:
     vocabulary: OutputTags
     criterion: Criterion
     selection: Selection
-    thresholds: Mapping[str, float | str]
+    thresholds: UsedThresholds
     device: str
     sidecars: SidecarConfig | None
 
@@ -216,13 +218,17 @@ def _task(config: TagConfig, tagger: Tagger) -> _Task:
         if category not in vocabulary.members:
             raise UsageError(f"the model has no {category} tags, only {', '.join(vocabulary.members)}")
     criterion = tagger.criterion(
-        config.rule, threshold=config.threshold, by_category=config.by_category, by_tag=config.by_tag
+        config.rule,
+        threshold=config.threshold,
+        by_category=config.by_category,
+        by_tag=config.by_tag,
+        is_strict=config.is_strict,
     )
     relations = load_relations(config.relations, tagger)
     return _Task(
         vocabulary=vocabulary,
         criterion=criterion,
-        thresholds=named_thresholds(vocabulary, criterion),
+        thresholds=used_thresholds(vocabulary, criterion),
         device=tagger.device,
         selection=Selection(
             categories=frozenset(config.categories) or None,

@@ -111,13 +111,23 @@ class ModelThresholds:
         overall: Threshold of tags without another one; None if the model does not say.
         by_category: Category -> threshold.
         by_tag: (T,) float32, NaN for a tag without one; None if no tag has one.
-        source: Origin of the thresholds, for display: "best_threshold in selected_tags.csv".
+        overall_source, category_source, tag_source: Origins of these three, for display: "best_threshold in
+            selected_tags.csv".
     """
 
     overall: float | None = None
     by_category: Mapping[str, float] = field(default_factory=dict)
     by_tag: Float32Array | None = None
-    source: str = ""
+    overall_source: str = ""
+    category_source: str = ""
+    tag_source: str = ""
+
+    @property
+    def source(self) -> str:
+        """Origin of the thresholds of tags and categories, or else of the one for all; "" if there is none."""
+        parts = [self.tag_source] if self.by_tag is not None else []
+        parts += [self.category_source] if self.by_category else []
+        return " and ".join(dict.fromkeys(parts)) or ("" if self.overall is None else self.overall_source)
 
     def of(self, vocabulary: OutputTags, *, otherwise: float) -> Float32Array:
         """Return the threshold of every output, (T,); `otherwise` where the model has none."""
@@ -125,6 +135,18 @@ class ModelThresholds:
         for category, threshold in self.by_category.items():
             found[vocabulary.members.get(category, [])] = threshold
         return found if self.by_tag is None else np.where(np.isnan(self.by_tag), found, self.by_tag)
+
+    def sources(self, vocabulary: OutputTags) -> list[str]:
+        """Return the origin of the threshold of every output, as `of` takes them."""
+        otherwise = "the default" if self.overall is None else self.overall_source
+        found = [
+            self.category_source if category in self.by_category else otherwise
+            for category in vocabulary.categories
+        ]
+        if self.by_tag is not None:
+            for output in np.flatnonzero(~np.isnan(self.by_tag)).tolist():
+                found[output] = self.tag_source
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

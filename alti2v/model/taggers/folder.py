@@ -90,7 +90,7 @@ def open_tagger(path: Path) -> OpenedTagger:
         description = _with_batch_of_outputs(description, loaded.graph)
     thresholds = description.thresholds
     if thresholds.overall is None and (threshold := _reported_threshold(folder)) is not None:
-        thresholds = replace(thresholds, overall=threshold, source=thresholds.source or REPORT_FILE)
+        thresholds = replace(thresholds, overall=threshold, overall_source=REPORT_FILE)
     description = replace(description, thresholds=thresholds)
     return OpenedTagger(
         folder=folder,

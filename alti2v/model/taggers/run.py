@@ -30,5 +30,5 @@ def describe_run(tags: Sequence[Tag], *, size: int, features: int, threshold: fl
         ),
         output=ModelOutput(tags="probabilities", vectors="features", features=features),
         vocabulary=make_vocabulary((tag.name, tag.category.value) for tag in tags),
-        thresholds=ModelThresholds(overall=threshold, source="" if threshold is None else MODEL_FILE),
+        thresholds=ModelThresholds(overall=threshold, overall_source=MODEL_FILE),
     )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from alti2v.csv_text import csv_row
 from alti2v.errors import UsageError
 from alti2v.model.tagging.selection import ScoredTag
+from alti2v.model.tagging.used_thresholds import UsedThresholds
 from alti2v.model.vocabulary import RATING
 from alti2v.records import composed
 
@@ -137,11 +138,11 @@ def json_object(
     path: str,
     groups: Mapping[str, Sequence[ScoredTag]],
     ratings: Sequence[tuple[str, float]] = (),
-    thresholds: Mapping[str, float | str] | None = None,
+    thresholds: UsedThresholds | None = None,
 ) -> dict[str, object]:
     """Write one picture as a JSON object: {"path", "tags": {category: {tag: probability}}}.
 
-    "rating" follows the tags if the model has ratings; "thresholds" says what a category had to reach.
+    "rating" follows the tags if the model has ratings; "thresholds" says what they had to reach.
     """
     value: dict[str, object] = {
         "path": path,
@@ -150,7 +151,7 @@ def json_object(
     if ratings:
         value[RATING] = dict(ratings)
     if thresholds:
-        value["thresholds"] = dict(thresholds)
+        value["thresholds"] = asdict(thresholds)
     return value
 
 

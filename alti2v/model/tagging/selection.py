@@ -1,8 +1,8 @@
 """Selection of tags from a tagger's probabilities. Pure numpy: no files, no pictures, no network.
 
 A tag passes if its probability is at least its threshold, compared as float32: the metrics of an evaluation and
-tuned thresholds mean the same. Callers whose promise is "more than P" translate P with `more_than`. A `Rule`
-says where the thresholds come from.
+tuned thresholds mean the same. Callers whose promise is "more than P" give a strict `Criterion`. A `Rule` says
+where the thresholds come from.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ MCUT_CHARACTER_FLOOR = 0.15
 
 # For models without a threshold of their own; the default of kohya-ss/sd-scripts and of SmilingWolf's space.
 DEFAULT_THRESHOLD = 0.35
-
-_NEVER = float(np.nextafter(np.float32(1), np.float32(2)))  # `more_than(1)`: no probability reaches it
 
 
 class Sort(StrEnum):
@@ -64,37 +62,28 @@ class Criterion:
 
     Attributes:
         rule: Source of the thresholds.
-        threshold: Threshold of `Rule.CONSTANT`, in [0, 1] or from `more_than`; None for those in `own`.
+        threshold: Threshold of `Rule.CONSTANT`, in [0, 1]; None for those in `own`.
         by_category: For `Rule.CONSTANT`: category -> threshold that replaces `threshold`.
         by_output: For `Rule.CONSTANT`: output of the model -> threshold that replaces both.
+        is_strict: True if probabilities have to be more than these three, False if at least.
         own: (T,) float32, the threshold of each tag; used by the F rules, and if `threshold` is None.
-        source: Where `own` is from, for display.
+        sources: Origin of each number in `own`, for display; empty if unknown.
     """
 
     rule: Rule = Rule.CONSTANT
     threshold: float | None = 0.25  # illustration2vec's
     by_category: Mapping[str, float] = field(default_factory=dict)
     by_output: Mapping[int, float] = field(default_factory=dict)
+    is_strict: bool = False
     own: Float32Array | None = None
-    source: str = ""
+    sources: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for name in self.by_category:
             require_choice("category", name, CATEGORIES)
         for value in (self.threshold or 0.0, *self.by_category.values(), *self.by_output.values()):
-            if not 0 <= value <= _NEVER:
+            if not 0 <= value <= 1:
                 raise UsageError(f"threshold {value} is not in [0, 1]")
-
-
-def more_than(probability: float) -> float:
-    """Return the threshold that means "more than this probability" rather than "at least".
-
-    Raises:
-        UsageError: The probability is not in [0, 1].
-    """
-    if not 0 <= probability <= 1:
-        raise UsageError(f"threshold {probability} is not in [0, 1]")
-    return float(np.nextafter(np.float32(probability), np.float32(2)))
 
 
 def passing(probabilities: Probabilities, vocabulary: OutputTags, criterion: Criterion) -> BoolArray:
@@ -109,19 +98,6 @@ def passing(probabilities: Probabilities, vocabulary: OutputTags, criterion: Cri
         return probabilities >= _constants(vocabulary, criterion)
     assert criterion.own is not None, "the F rules need a threshold for each tag"
     return probabilities >= criterion.own
-
-
-def named_thresholds(vocabulary: OutputTags, criterion: Criterion) -> dict[str, float | str]:
-    """Return the threshold of each category but the rating; where tags have their own, where these are from."""
-    categories = [category for category in vocabulary.members if category != RATING]
-    if criterion.rule is not Rule.CONSTANT:
-        return dict.fromkeys(categories, criterion.rule.value)
-    thresholds = _constants(vocabulary, criterion)
-    of_category = {category: np.unique(thresholds[vocabulary.members[category]]) for category in categories}
-    return {
-        category: decimal(found[0]) if len(found) == 1 else criterion.source or "each tag's own"
-        for category, found in of_category.items()
-    }
 
 
 def maximum_cut(probabilities: npt.NDArray[np.floating]) -> float:
@@ -234,12 +210,18 @@ def _constants(vocabulary: OutputTags, criterion: Criterion) -> Float32Array:
         assert criterion.own is not None, "a criterion has a threshold, or one for each tag"
         thresholds = criterion.own.copy()
     else:
-        thresholds = np.full(len(vocabulary), criterion.threshold, np.float32)
+        thresholds = np.full(len(vocabulary), _least(criterion.threshold, criterion), np.float32)
     for category, threshold in criterion.by_category.items():
-        thresholds[vocabulary.members.get(category, [])] = threshold
+        thresholds[vocabulary.members.get(category, [])] = _least(threshold, criterion)
     for output, threshold in criterion.by_output.items():
-        thresholds[output] = threshold
+        thresholds[output] = _least(threshold, criterion)
     return thresholds
+
+
+def _least(threshold: float, criterion: Criterion) -> np.float32:
+    """Return the least probability that passes a given threshold; above 1 for "more than 1"."""
+    least = np.float32(threshold)
+    return np.nextafter(least, np.float32(2)) if criterion.is_strict else least
 
 
 def _maximum_cuts(probabilities: Float64Array, vocabulary: OutputTags) -> Float64Array:

@@ -40,7 +40,6 @@ from alti2v.model.tagging.selection import (
     DEFAULT_THRESHOLD,
     Criterion,
     Probabilities,
-    more_than,
     passing,
     ranked,
     ratings,
@@ -147,7 +146,7 @@ class Tagger:
             UsageError: The rule does not exist, or the model has no thresholds for it.
             DataError: A picture cannot be used; the message names it.
         """
-        criterion = self.criterion(threshold_rule, threshold=more_than(threshold))
+        criterion = self.criterion(threshold_rule, threshold=threshold, is_strict=True)
         return [self._plausible(one.probabilities, criterion) for one in self._predict_all(images)]
 
     def estimate_specific_tags(
@@ -227,6 +226,7 @@ class Tagger:
         threshold: float | None = None,
         by_category: Mapping[str, float] | None = None,
         by_tag: Mapping[str, float] | None = None,
+        is_strict: bool = False,
     ) -> Criterion:
         """Make the criterion of a rule for this model.
 
@@ -236,6 +236,7 @@ class Tagger:
                 `DEFAULT_THRESHOLD` where it has none. The threshold of a category or a tag replaces it.
             by_category: Category -> threshold.
             by_tag: Tag -> threshold.
+            is_strict: True if probabilities have to be more than these thresholds, False if at least.
 
         Raises:
             UsageError: The rule, a category or a tag does not exist, a threshold is not in [0, 1], or the model
@@ -252,7 +253,8 @@ class Tagger:
             own=own_thresholds(self.tuned, chosen, self.vocabulary.names)
             if chosen in BETAS
             else self.own_thresholds(),
-            source=self.description.thresholds.source,
+            is_strict=is_strict,
+            sources=self.description.thresholds.sources(self.vocabulary),
         )
 
     def own_thresholds(self) -> Float32Array:

@@ -18,7 +18,6 @@ from alti2v.model.tagging.selection import (
     Sort,
     group,
     maximum_cut,
-    more_than,
     passing,
     ranked,
     select,
@@ -47,22 +46,14 @@ def names(tags: Any) -> Any:
 
 @pytest.mark.parametrize("threshold", [0.0, 0.25, 0.3, 0.35, 0.391104459, 1.0])
 def test_thresholds_mean_at_least_and_can_mean_more_than(threshold: float) -> None:
-    """A tag passes at its threshold, whichever way float32 rounds that; at `more_than` it does not."""
+    """A tag passes at its threshold, whichever way float32 rounds that; if it is strict it does not."""
     edge = np.float32(threshold)
     row = np.array([[np.nextafter(edge, np.float32(-1)), edge, np.nextafter(edge, np.float32(2))]], np.float32)
     vocabulary = make_vocabulary([("a", "general"), ("b", "general"), ("c", "general")])
 
     assert passing(row, vocabulary, Criterion(threshold=threshold)).tolist() == [[False, True, True]]
-    assert passing(row, vocabulary, Criterion(threshold=more_than(threshold))).tolist() == [
-        [False, False, True]
-    ]
-
-
-@pytest.mark.parametrize("outside", [-0.1, 1.5, float("nan")])
-def test_more_than_takes_probabilities(outside: float) -> None:
-    """A number outside [0, 1] is refused."""
-    with pytest.raises(UsageError, match="is not in"):
-        more_than(outside)
+    strict = Criterion(threshold=threshold, is_strict=True)
+    assert passing(row, vocabulary, strict).tolist() == [[False, False, True]]
 
 
 def test_threshold_of_a_category_replaces_the_general_one() -> None:

@@ -296,5 +296,7 @@ def _thresholds(hand: HandDescription, table: TaggerTags) -> ModelThresholds:
         overall=overall,
         by_category=by_category,
         by_tag=table.thresholds,
-        source=FILE if given is not None or table.thresholds is not None else "",
+        overall_source=FILE,
+        category_source=FILE,
+        tag_source=f"best_threshold in {hand.labels}" if isinstance(hand.labels, str) else FILE,
     )

@@ -93,11 +93,11 @@ def _thresholds(files: Mapping[str, bytes], table: TaggerTags) -> ModelThreshold
         if THRESHOLDS in files
         else {}
     )
-    sources = [f"best_threshold in {TABLE}"] if table.thresholds is not None else []
-    sources += [THRESHOLDS] if by_category else []
     return ModelThresholds(
-        overall=0.4 if sources else None,  # imgutils' own, where a category has none
+        overall=0.4 if by_category or table.thresholds is not None else None,
         by_category=by_category,
         by_tag=table.thresholds,
-        source=" and ".join(sources),
+        overall_source="imgutils' default",  # where a category has none
+        category_source=THRESHOLDS,
+        tag_source=f"best_threshold in {TABLE}",
     )

@@ -42,6 +42,6 @@ def read_ml_danbooru(
         ),
         output=output_of(graph, graph.outputs[0].name, logits=True, vectors="embedding"),
         vocabulary=table.vocabulary,
-        thresholds=ModelThresholds(overall=_THRESHOLD, source="imgutils' default for ML-Danbooru"),
+        thresholds=ModelThresholds(overall=_THRESHOLD, overall_source="imgutils' default for ML-Danbooru"),
         notes=table.notes,
     )

@@ -1,0 +1,96 @@
+"""Thresholds of a tagging as they were used, for reports: the numbers, and where each is from. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from alti2v.model.arrays import Int64Array
+from alti2v.model.evaluation.thresholds import Rule
+from alti2v.model.tagging.selection import Criterion, decimal
+from alti2v.model.vocabulary import RATING, OutputTags
+
+OPTION = "--threshold"
+_SOURCE_OF_RULE: Mapping[Rule, str] = {
+    **{rule: f"{rule}, tuned for each tag on the validation split" for rule in (Rule.F05, Rule.F1, Rule.F2)},
+    Rule.MCUT: "the widest gap between a picture's probabilities",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedThreshold:
+    """Threshold of a category or of a tag.
+
+    Attributes:
+        lowest, highest: Range of the thresholds, as they were given; equal for a single one, None if each
+            picture has its own.
+        is_strict: True if a probability had to be more than that, False if at least that.
+        source: Origin: an option or a file.
+    """
+
+    lowest: float | None
+    highest: float | None
+    is_strict: bool
+    source: str
+
+    def __str__(self) -> str:
+        if self.lowest is None or self.highest is None:
+            return self.source
+        words = "more than" if self.is_strict else "at least"
+        span = f"{self.lowest:g}" if self.lowest == self.highest else f"{self.lowest:g} to {self.highest:g}"
+        return f"{words} {span} ({self.source})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedThresholds:
+    """Thresholds of a tagging.
+
+    Attributes:
+        categories: Threshold of each category but the rating, without the tags below.
+        tags: Tag that has a threshold by an option -> that threshold.
+    """
+
+    categories: Mapping[str, UsedThreshold] = field(default_factory=dict)
+    tags: Mapping[str, UsedThreshold] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return "; ".join(f"{name} {used}" for name, used in {**self.categories, **self.tags}.items())
+
+
+def used_thresholds(vocabulary: OutputTags, criterion: Criterion) -> UsedThresholds:
+    """Name the thresholds of a criterion."""
+    has_own = np.zeros(len(vocabulary), bool)
+    has_own[list(criterion.by_output)] = True
+    return UsedThresholds(
+        categories={
+            category: _of_category(category, members[~has_own[members]], criterion)
+            for category, members in vocabulary.members.items()
+            if category != RATING and not has_own[members].all()
+        },
+        tags={
+            vocabulary.names[output]: _given(value, criterion) for output, value in criterion.by_output.items()
+        },
+    )
+
+
+def _of_category(category: str, members: Int64Array, criterion: Criterion) -> UsedThreshold:
+    if criterion.rule is Rule.MCUT:
+        return UsedThreshold(lowest=None, highest=None, is_strict=True, source=_SOURCE_OF_RULE[Rule.MCUT])
+    given = criterion.by_category.get(category, criterion.threshold)
+    if criterion.rule is Rule.CONSTANT and given is not None:
+        return _given(given, criterion)
+    assert criterion.own is not None, "a criterion has a threshold, or one for each tag"
+    own = criterion.own[members]
+    sources = dict.fromkeys(criterion.sources[member] for member in members) if criterion.sources else {}
+    return UsedThreshold(
+        lowest=decimal(own.min()),
+        highest=decimal(own.max()),
+        is_strict=False,
+        source=_SOURCE_OF_RULE.get(criterion.rule) or " and ".join(sources),
+    )
+
+
+def _given(value: float, criterion: Criterion) -> UsedThreshold:
+    return UsedThreshold(lowest=value, highest=value, is_strict=criterion.is_strict, source=OPTION)
