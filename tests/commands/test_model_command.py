@@ -70,7 +70,7 @@ def option(value: float) -> dict[str, object]:
 def test_thresholds_are_named_as_written_with_their_true_sources(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of one command: a category's from an option, a tag's from another, and the rest from the model's files."""
+    """A category's from one option, a tag's from another, and the rest from the model's files."""
     model, picture = tmp_path / "model", write_picture(tmp_path / "red.png", "red")
     FAMILIES["pixai"].write(model)
     given = ("--threshold", "character=0.9", "--threshold", "smile=0.7")

@@ -140,6 +140,9 @@ def test_files_of_relations(
         (("--relations", "{}/model"), 2, "neither a store nor a file"),
         (("--relations", "{}/bad.csv"), 4, "does not hold relations"),
         (("--relations", "{}/bad.json"), 4, "does not hold relations"),
+        (("--relations", "{}/empty.csv"), 2, "holds no active relation"),
+        (("--relations", "{}/header.csv"), 2, "holds no active relation"),
+        (("--relations", "{}/deleted.json"), 2, "holds no active relation"),
         (("--copyright-of", "model"), 2, "does not say which copyright"),
         (("--copyright-of", "{}/nothing"), 2, "nothing"),
     ],
@@ -155,6 +158,9 @@ def test_wrong_sources_are_a_line(
 ) -> None:
     """Each mistake: one line, the documented status."""
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "header.csv").write_text("antecedent,consequent\n")
+    (tmp_path / "deleted.json").write_text('[{"antecedent": "a", "consequent": "b", "status": "deleted"}]')
     (tmp_path / "bad.json").write_text('[{"antecedent_name": 5}]')
     ended, out, err = tagged(capsys, model, picture, *(argument.format(tmp_path) for argument in arguments))
 

@@ -78,7 +78,10 @@ def _relations(source: Path | None) -> tuple[TagRelations, Mapping[str, str]]:
         return relations, categories
     if not source.is_file():
         raise UsageError(f"{source} is neither a store nor a file: give a STORE, or a CSV or JSON file")
-    return _read_file(source), {}
+    relations = _read_file(source)
+    if not relations.aliases and not relations.implications:
+        raise UsageError(f"{source} holds no active relation of tags: see docs/MODELS.md for its form")
+    return relations, {}
 
 
 def _read_file(file: Path) -> TagRelations:
@@ -120,7 +123,13 @@ def _copyrights(source: str | None, tagger: Tagger) -> Mapping[str, tuple[str, .
         if not tagger.description.copyright_of:
             raise UsageError("the model does not say which copyright a character belongs to: give a DATASET")
         return tagger.description.copyright_of
-    return learnt_copyrights(Path(source))
+    learnt = learnt_copyrights(Path(source))
+    if not learnt:
+        raise UsageError(
+            f"{source} has no character with at least {_PICTURES} pictures of which {_SHARE:.0%} share a "
+            "copyright: give another DATASET"
+        )
+    return learnt
 
 
 def learnt_copyrights(dataset: Path) -> dict[str, tuple[str, ...]]:

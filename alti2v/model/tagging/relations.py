@@ -13,10 +13,11 @@ from enum import StrEnum
 from alti2v.dataset.plan.tag_aliases import TagRelations, closure, resolved
 from alti2v.model.arrays import Float32Array
 from alti2v.model.tagging.selection import ScoredTag, decimal
-from alti2v.model.vocabulary import OutputTags
+from alti2v.model.vocabulary import IGNORED, RATING, OutputTags
 from alti2v.records import Category
 
-Relate = Callable[[Sequence[ScoredTag], Float32Array], list[ScoredTag]]
+# From tags that pass, all probabilities (T,), and whether a tag is wanted, to the wanted tags.
+Relate = Callable[[Sequence[ScoredTag], Float32Array, Callable[[ScoredTag], bool]], list[ScoredTag]]
 
 
 class Implications(StrEnum):
@@ -71,21 +72,45 @@ def applied(
 
 
 def relate_with(relations: AppliedRelations, vocabulary: OutputTags) -> Relate:
-    """Make the function that applies relations to the tags of a picture and the probabilities of all, (T,)."""
-    real_names = [relations.aliases.get(name, name) for name in vocabulary.names]
-    place = {name: index for index, name in reversed(list(enumerate(real_names)))}
+    """Make the function that applies relations to the tags of a picture.
+
+    Tags that are not wanted count for what follows from them, but drop no others.
+    """
+    outputs = [
+        (index, name)
+        for index, name in enumerate(vocabulary.names)
+        if vocabulary.categories[index] not in (IGNORED, RATING)
+    ]
+    of_old_name = {relations.aliases.get(name, name): index for index, name in reversed(outputs)}
+    of_name = {name: index for index, name in outputs}
+
+    def category_of(name: str, otherwise: str) -> str:
+        """Return the category of a tag: its own in the model, else that of the store, else another one."""
+        if name in of_name:
+            return vocabulary.categories[of_name[name]]
+        return relations.category_of.get(name, otherwise)
+
+    def renamed(tag: ScoredTag) -> ScoredTag:
+        """Resolve an alias; the category is that of the new name."""
+        name = relations.aliases.get(tag.name, tag.name)
+        if name == tag.name:
+            return tag
+        category = category_of(name, tag.category)
+        return replace(tag, name=name, category=category, index=of_name.get(name, tag.index))
 
     def scored(name: str, because: ScoredTag, probabilities: Float32Array, otherwise: str) -> ScoredTag:
         """Make a tag that follows from another one; it gets at least the same probability."""
-        index = place.get(name)
+        index = of_name.get(name, of_old_name.get(name))
         if index is None:
-            category = relations.category_of.get(name, otherwise)
-            return ScoredTag(name, category, because.probability, len(vocabulary))
+            return ScoredTag(name, category_of(name, otherwise), because.probability, len(vocabulary))
         own = decimal(probabilities[index])
-        return ScoredTag(name, vocabulary.categories[index], max(own, because.probability), index)
+        category = category_of(name, vocabulary.categories[index])
+        return ScoredTag(name, category, max(own, because.probability), index)
 
-    def relate(tags: Sequence[ScoredTag], probabilities: Float32Array) -> list[ScoredTag]:
-        found = _once(replace(tag, name=relations.aliases.get(tag.name, tag.name)) for tag in tags)
+    def relate(
+        tags: Sequence[ScoredTag], probabilities: Float32Array, is_wanted: Callable[[ScoredTag], bool]
+    ) -> list[ScoredTag]:
+        found = _once(map(renamed, tags))
         found = _once(
             [
                 *found,
@@ -97,7 +122,7 @@ def relate_with(relations: AppliedRelations, vocabulary: OutputTags) -> Relate:
             ]
         )
         if relations.mode is Implications.ADD:
-            return _once(
+            found = _once(
                 [
                     *found,
                     *(
@@ -107,7 +132,8 @@ def relate_with(relations: AppliedRelations, vocabulary: OutputTags) -> Relate:
                     ),
                 ]
             )
-        return _without_implied(found, relations.implied) if relations.mode is Implications.DROP else found
+        wanted = list(filter(is_wanted, found))
+        return _without_implied(wanted, relations.implied) if relations.mode is Implications.DROP else wanted
 
     return relate
 

@@ -138,14 +138,17 @@ class Selection:
         exclude: Outputs to leave out.
         top: Maximum number of tags, the most probable ones; None for no limit.
         sort: Order of the tags. Equal probabilities keep the model's order.
-        relate: Function from passing tags and all probabilities (T,) to these and related tags; None for none.
+        relate: Function from the passing tags of all categories, all probabilities (T,), and whether a tag is
+            wanted, to the wanted ones of these and of related tags; None for none.
     """
 
     categories: frozenset[str] | None = None
     exclude: frozenset[int] = frozenset()
     top: int | None = None
     sort: Sort = Sort.SCORE
-    relate: Callable[[Sequence[ScoredTag], Float32Array], list[ScoredTag]] | None = None
+    relate: (
+        Callable[[Sequence[ScoredTag], Float32Array, Callable[[ScoredTag], bool]], list[ScoredTag]] | None
+    ) = None
 
 
 def select(
@@ -159,7 +162,10 @@ def select(
         vocabulary: Outputs of the model.
         selection: Filter and order.
     """
-    categories = set(vocabulary.members) - {RATING} if selection.categories is None else selection.categories
+    every = set(vocabulary.members) - {RATING}
+    categories = every if selection.categories is None else set(selection.categories)
+    if selection.relate is not None:  # a tag may follow from one of another category
+        categories |= every
     outputs = [
         int(index)
         for category, members in vocabulary.members.items()
@@ -173,9 +179,8 @@ def select(
         for index in outputs
     ]
     if selection.relate is not None:
-        related = selection.relate(tags, probabilities)
-        kept = [tag for tag in related if _is_wanted(tag, selection)]
-        tags = sorted(kept, key=lambda tag: (-tag.probability, tag.index))
+        related = selection.relate(tags, probabilities, lambda tag: _is_wanted(tag, selection))
+        tags = sorted(related, key=lambda tag: (-tag.probability, tag.index))
     return tuple(_sorted(tags[: selection.top], selection.sort))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from alti2v.demo.drawing.corpus import Corpus
 from alti2v.demo.drawing.render import original
+from alti2v.errors import DamagedError
 from alti2v.model.taggers.folder import open_tagger
 from alti2v.model.tagging.preprocess import Problem
 from alti2v.model.tagging.preprocess import pixels as prepared
@@ -130,3 +132,23 @@ def test_numbers_of_e621_and_words_that_are_not_known(tmp_path: Path) -> None:
 
     assert description.vocabulary.categories == ("general", "general", "meta", "unknown")
     assert description.notes == ("1 tag of tags-selected.csv with the category '77' count as unknown",)
+
+
+def test_camies_own_size_counts(tmp_path: Path) -> None:
+    """`img_size` of the metadata is the side if the network leaves it open, else it has to agree."""
+    FAMILIES["camie"].write(tmp_path)
+    metadata, model = tmp_path / "camie-tagger-v2-metadata.json", tmp_path / "camie-tagger-v2.onnx"
+    document = json.loads(metadata.read_text())
+    document["model_info"]["img_size"] = 384
+    metadata.write_text(json.dumps(document))
+    with pytest.raises(DamagedError, match=r"has the img_size 384 for a model that takes .*512"):
+        open_tagger(tmp_path)
+
+    gives = ("initial_predictions", "refined_predictions")
+    write_network(model, len(FAMILIES["camie"].names), side=None, channels_first=True, gives=gives)
+    assert open_tagger(tmp_path).description.input.size == 384
+    for wrong in (0, -5, 1 << 40, "large", 2.5, True):
+        document["model_info"]["img_size"] = wrong
+        metadata.write_text(json.dumps(document))
+        with pytest.raises(DamagedError, match="has the img_size"):
+            open_tagger(tmp_path)

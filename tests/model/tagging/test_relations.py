@@ -32,6 +32,11 @@ RELATIONS = TagRelations(
 )
 
 
+def always(_: ScoredTag) -> bool:
+    """Every tag is wanted."""
+    return True
+
+
 def tags(
     probabilities: list[float],
     mode: str,
@@ -117,7 +122,8 @@ def test_dropping_loses_nothing(pairs: list[tuple[str, str]], given_tags: set[st
     )
     probabilities = np.full(4, 0.5, np.float32)
 
-    assert {tag.name for tag in add(drop(scored, probabilities), probabilities)} >= given_tags
+    dropped = drop(scored, probabilities, always)
+    assert {tag.name for tag in add(dropped, probabilities, always)} >= given_tags
 
 
 def test_without_relations_nothing_changes() -> None:
@@ -125,4 +131,39 @@ def test_without_relations_nothing_changes() -> None:
     relate = relate_with(AppliedRelations(), VOCABULARY)
     scored = [ScoredTag("cat_ears", "general", 0.9, 0)]
 
-    assert relate(scored, np.zeros(6, np.float32)) == scored
+    assert relate(scored, np.zeros(6, np.float32), always) == scored
+
+
+def test_an_alias_of_another_category_moves_the_tag() -> None:
+    """The category is that of the model's own output, else of the store's table; a rating is no tag."""
+    vocabulary = make_vocabulary(
+        [("miku_(old)", "general"), ("hatsune_miku", "character"), ("safe", "general"), ("general", "rating")]
+    )
+    aliases = [("miku_(old)", "hatsune_miku"), ("safe", "general"), ("never", "seen")]
+    relations = applied(
+        TagRelations(aliases=aliases), Implications.OFF, category_of={"general": "meta"}, copyright_of={}
+    )
+    row = np.array([0.9, 0.2, 0.8, 0.7], np.float32)
+    passed = passing(row[None], vocabulary, Criterion(threshold=0.5))[0]
+
+    def found(*categories: str) -> list[tuple[str, str, float]]:
+        chosen = Selection(categories=frozenset(categories) or None, relate=relate_with(relations, vocabulary))
+        tags = select(row, passed, vocabulary, chosen)
+        return [(tag.name, tag.category, tag.probability) for tag in tags]
+
+    assert found() == [("hatsune_miku", "character", 0.9), ("general", "meta", 0.8)]
+    assert found("character") == [("hatsune_miku", "character", 0.9)]
+    assert found("general") == []
+
+
+def test_a_category_gets_what_follows_from_others() -> None:
+    """With only copyrights wanted, those of the characters count; tags that are not shown drop no others."""
+    row = [0.9, 0.2, 0.1, 0.1, 0.6, 0.1]
+    copyrights, general = (Selection(categories=frozenset({name})) for name in ("copyright", "general"))
+    assert tags(row, "add", selection=copyrights) == {"vocaloid": 0.6}
+    assert tags(row, "off", selection=copyrights, copyright_of={"hatsune_miku": ("vocaloid",)}) == {
+        "vocaloid": 0.6
+    }
+    row = [0.9, 0.8, 0.1, 0.1, 0.6, 0.9]
+    assert tags(row, "drop", selection=copyrights) == {"vocaloid": 0.9}
+    assert tags(row, "drop", selection=general) == {"cat_ears": 0.9}

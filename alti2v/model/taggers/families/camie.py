@@ -13,7 +13,8 @@ from alti2v.model.taggers.families.cl import mapping_table
 from alti2v.model.taggers.families.wd import output_of
 from alti2v.model.taggers.graph import Graph
 from alti2v.model.taggers.tables import TaggerTags, read_document
-from alti2v.pictures.framing import Framing, letterbox
+from alti2v.pictures.framing import MAX_SIDE_PX, Framing, letterbox
+from alti2v.storage.documents import is_of
 
 METADATA = "*metadata.json"
 _SIDE_PX = 512
@@ -36,10 +37,15 @@ def camie_table(files: Mapping[str, bytes]) -> TaggerTags:
     return mapping_table(mapping, file)
 
 
-def read_camie(_: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_file: str) -> ModelDescription:
+def read_camie(
+    files: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_file: str
+) -> ModelDescription:
     """Describe a camie tagger."""
     tensor = graph.input(None)
-    side = side_of(tensor, channels_first=True, otherwise=_SIDE_PX)
+    file, said = _said_size(files)
+    side = side_of(tensor, channels_first=True, otherwise=said or _SIDE_PX)
+    if said not in (None, side):
+        raise ValueError(f"{file} has the img_size {said} for a model that takes {tensor}")
     return ModelDescription(
         family="camie",
         model_file=model_file,
@@ -60,3 +66,13 @@ def read_camie(_: Mapping[str, bytes], table: TaggerTags, graph: Graph, model_fi
         vocabulary=table.vocabulary,
         notes=table.notes,
     )
+
+
+def _said_size(files: Mapping[str, bytes]) -> tuple[str, int | None]:
+    """Return the metadata's file, and the side that its `model_info` names, px; None if it names none."""
+    file = next(name for name in files if name.endswith("metadata.json"))
+    model_info = read_document(files[file], file).get("model_info")
+    size = model_info.get("img_size") if isinstance(model_info, dict) else None
+    if size is not None and not (is_of(size, int) and 0 < size <= MAX_SIDE_PX):
+        raise ValueError(f"{file} has the img_size {size!r:.40}")
+    return file, size
