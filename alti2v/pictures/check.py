@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from alti2v.pictures.decoder_process import process_decoders
 from alti2v.pictures.formats.flaws import CUT_OR_DAMAGED
-from alti2v.pictures.jobs import CheckJob
 from alti2v.pictures.whole import flaw, needs_decoding
 
 
@@ -17,6 +15,10 @@ def find_flaw(image_format: str, content: bytes | memoryview) -> str:
     found = flaw(image_format, content)
     if found or not needs_decoding(image_format, content):
         return found
+    # numpy and Pillow take 0.2 s to load, and most crawls and imports need neither.
+    from alti2v.pictures.decoder_process import process_decoders
+    from alti2v.pictures.jobs import CheckJob
+
     with process_decoders().borrowed() as decoder:
         unusable = decoder.run(CheckJob(), content)
     if unusable is None or unusable.reason == "too_large":

@@ -9,6 +9,7 @@ does what is missing.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -41,6 +42,7 @@ from alti2v.storage.directory import (
     write_description,
 )
 from alti2v.storage.layout import CRAWL_LOCK_FILE, IMPORTED, LEDGER_FILE, STORE_FILE
+from alti2v.storage.table import load
 
 __all__ = ["ImportConfig", "ImportReport", "import_pictures"]
 
@@ -103,6 +105,8 @@ def _run(
     log: logging.Logger,
 ) -> ImportReport:
     begun_s = time.monotonic()
+    loading = threading.Thread(target=load)  # while the disk is read
+    loading.start()
     writer = StoreWriter(config.store, ledger, shard_bytes=config.shard_bytes)
     link = LinkedTars(config.store, ledger).number_of if config.by_reference else None
     work = ItemWriter(ledger, writer, log, link=link)
@@ -126,6 +130,7 @@ def _run(
                 progress(_progress(work.outcomes))
     finally:
         writer.close()
+        loading.join()
     if work.first_failures:
         failed = sum(count for (outcome, _), count in work.outcomes.items() if outcome is ItemOutcome.FAILED)
         said = f"failed items: {failed:,}, the first: {'; '.join(work.first_failures)}: crawl.log names all"

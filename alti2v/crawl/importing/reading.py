@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -66,7 +66,7 @@ def read_batches(
     with ThreadPoolExecutor(threads, thread_name_prefix="import") as pool:
         waiting: deque[tuple[Sequence[Item], list[Future[Reading] | None]]] = deque()
         try:
-            for batch in _batches(items):
+            for batch in _in_a_thread(_batches(items)):
                 asked = [
                     pool.submit(read, item) if is_wanted else None
                     for item, is_wanted in zip(batch, wanted(batch), strict=True)
@@ -113,7 +113,22 @@ def _results(batch: Sequence[Item], asked: Sequence[Future[Reading] | None]) -> 
     ]
 
 
-def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+def _in_a_thread(batches: Generator[list[Item], None, None]) -> Iterator[list[Item]]:
+    """Yield batches that a thread of its own makes, one ahead of the caller.
+
+    Sidecars are parsed while the caller waits for the disk. Readers that use SQLite begin and end in one thread.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="source") as thread:
+        try:
+            coming = thread.submit(next, batches, None)
+            while (batch := coming.result()) is not None:
+                coming = thread.submit(next, batches, None)
+                yield batch
+        finally:
+            thread.submit(batches.close)
+
+
+def _batches(items: Iterable[Item]) -> Generator[list[Item], None, None]:
     """Cut items into batches of a limited number and of about a limited size."""
     batch: list[Item] = []
     size = 0

@@ -35,7 +35,6 @@ from alti2v.storage.layout import (
     number_in,
 )
 from alti2v.storage.publish import publish
-from alti2v.storage.store import post_tables
 from alti2v.storage.table import read_table
 from alti2v.storage.tar import END_MARKER, OpenTar, read_span
 
@@ -64,6 +63,8 @@ def rebuild_ledger(store: Path) -> None:
 
 
 def _fill(store: Path, path: Path) -> None:
+    from alti2v.storage.store import post_tables  # it loads pyarrow, 0.1 s
+
     with Ledger(path) as ledger:
         for part in post_tables(store):
             with contextlib.suppress(Alti2vError):  # a damaged part: the next crawl lists its posts again

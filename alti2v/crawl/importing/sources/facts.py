@@ -27,9 +27,12 @@ from alti2v.crawl.boards.values import (
 )
 from alti2v.crawl.importing.sources.captions import grouped, has_namespace, split_tags
 from alti2v.crawl.importing.sources.item import Fault, Item, ItemFault, known_id
-from alti2v.records import CATEGORY_OF_CODE, Category, Post
+from alti2v.records import CATEGORY_OF_CODE, Category, Post, tag_names
 
 _NAMED: tuple[Category, ...] = tuple(category for category in Category if category is not Category.UNKNOWN)
+_COLUMN_OF: Mapping[Category, str] = {
+    category: category.tags_column for category in (*_NAMED, Category.UNKNOWN)
+}
 _GROUP_KEYS: Mapping[str, Category] = {
     **{f"tag_string_{category.value}": category for category in _NAMED},  # Danbooru
     **{f"tags_{category.value}": category for category in Category},  # gallery-dl, and our own tables
@@ -178,9 +181,10 @@ def board_facts(document: Mapping[str, Any]) -> tuple[Post, str]:
 
 def with_tags(post: Post, groups: Mapping[Category, Iterable[str]], rating: str) -> Post:
     """Add tags and a rating that a post lacks."""
-    merged = {category: list(post.tags.of(category)) for category in Category}
-    for category, names in groups.items():
-        merged[category].extend(names)
+    merged = {
+        category: (*tag_names(getattr(post, column)), *groups.get(category, ()))
+        for category, column in _COLUMN_OF.items()
+    }
     columns: dict[str, Any] = joined(merged)
     return post._replace(**columns, rating=post.rating or rating)
 
@@ -189,10 +193,11 @@ def joined(groups: Mapping[Category, Iterable[str]]) -> dict[str, str]:
     """Return tags as columns of a `Post`; a tag that has a category is not repeated without one."""
     seen: set[str] = set()
     columns: dict[str, str] = {}
-    for category, names in sorted(groups.items(), key=lambda item: item[0] is Category.UNKNOWN):
-        kept = [name for name in dict.fromkeys(names) if name not in seen]
+    named = [category for category in groups if category is not Category.UNKNOWN]
+    for category in (*named, *({Category.UNKNOWN} & groups.keys())):
+        kept = [name for name in dict.fromkeys(groups[category]) if name not in seen]
         seen.update(kept)
-        columns[category.tags_column] = " ".join(kept)
+        columns[_COLUMN_OF[category]] = " ".join(kept)
     return columns
 
 

@@ -8,13 +8,14 @@ import json
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from alti2v.crawl.importing.sources.item import Fault, ItemFault, Place
+from alti2v.records import Span
 
 SIDECAR_BYTES = 1 << 20  # a text of tags has a few kB, a JSON object of gallery-dl up to 100
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -39,6 +40,7 @@ class Folder:
         parts: Path from the source to the folder.
         names: Names of the files without hidden ones, sorted by their NFC forms; no other facts,
             because there may be a million.
+        forms: The NFC forms of the names; the same object if all names are in ASCII.
         links: Names of the links to folders, sorted.
         fault: Reason why the folder could not be read; None if it could.
     """
@@ -46,31 +48,39 @@ class Folder:
     path: bytes
     parts: tuple[bytes, ...]
     names: tuple[bytes, ...]
+    forms: tuple[bytes, ...]
     links: tuple[bytes, ...] = ()
     fault: Fault | None = None
 
     def named(self, name: bytes) -> bytes | None:
         """Return the file of this name, or of the same name in another Unicode form; None if there is none."""
         key = in_nfc(name)
-        first = bisect.bisect_left(self.names, key, key=in_nfc)
-        same = list(takewhile(lambda one: in_nfc(one) == key, islice(self.names, first, None)))
-        return name if name in same else next(iter(same), None)
+        at = bisect.bisect_left(self.forms, key)
+        same = list(takewhile(lambda each: self.forms[each] == key, range(at, len(self.forms))))
+        if not same:
+            return None
+        return next((self.names[each] for each in same if self.names[each] == name), self.names[same[0]])
 
     def beginning_with(self, prefix: bytes) -> Iterator[bytes]:
         """Return the names that begin with a text, in any Unicode form."""
         key = in_nfc(prefix)
-        first = bisect.bisect_left(self.names, key, key=in_nfc)
-        return takewhile(lambda name: in_nfc(name).startswith(key), islice(self.names, first, None))
+        at = bisect.bisect_left(self.forms, key)
+        places = takewhile(lambda each: self.forms[each].startswith(key), range(at, len(self.forms)))
+        return (self.names[each] for each in places)
 
     def path_of(self, name: bytes) -> Path:
         """Return the path of a file."""
-        return Path(os.fsdecode(self.path + b"/" + name))
+        return Path(os.fsdecode(self.bytes_path_of(name)))
+
+    def bytes_path_of(self, name: bytes) -> bytes:
+        """Return the path of a file as the system takes it; making a `Path` takes 5 us."""
+        return self.path + b"/" + name
 
     def file(self, name: bytes) -> FolderFile:
         """Return what the system says about a file."""
         path = self.path_of(name)
         try:
-            found = path.lstat()
+            found = os.lstat(self.bytes_path_of(name))  # noqa: PTH116 - bytes
         except OSError as exc:
             return FolderFile(path, unreadable(path, exc), 0, "")
         fault = None
@@ -117,13 +127,21 @@ def folders(root: Path, *, without: Path) -> Iterator[Folder]:
                     else:
                         (inner if entry.is_dir(follow_symlinks=False) else names).append(entry.name)
         except OSError as exc:
-            yield Folder(path, parts, (), fault=unreadable(path, exc))
+            yield Folder(path, parts, (), (), fault=unreadable(path, exc))
             continue
-        names.sort(key=lambda name: (in_nfc(name), name))
-        yield Folder(path, parts, tuple(names), tuple(sorted(links)))
+        yield Folder(path, parts, *_sorted(names), tuple(sorted(links)))
         waiting += [
             (*parts, name) for name in sorted(inner, reverse=True) if _identity(path + b"/" + name) != left_out
         ]
+
+
+def _sorted(names: Sequence[bytes]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """Return names in the order of their NFC forms, and these forms."""
+    if all(map(bytes.isascii, names)):
+        same = tuple(sorted(names))
+        return same, same
+    pairs = sorted((in_nfc(name), name) for name in names)
+    return tuple(name for _, name in pairs), tuple(form for form, _ in pairs)
 
 
 def read_place(place: Place, *, most_bytes: int) -> bytes | Fault:
@@ -133,35 +151,39 @@ def read_place(place: Place, *, most_bytes: int) -> bytes | Fault:
         place: File, and the part of it.
         most_bytes: Size above which nothing is read.
     """
+    return _read(place.path, place.span, most_bytes)
+
+
+def _read(path: Path | bytes, span: Span | None, most_bytes: int) -> bytes | Fault:
     try:
-        descriptor = os.open(place.path, OPEN_FLAGS)
+        descriptor = os.open(path, OPEN_FLAGS)
     except OSError as exc:
-        return unreadable(place.path, exc)
+        return unreadable(path, exc)
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            return Fault(ItemFault.NOT_A_FILE, f"{printable(place.path)} is not a file")
-        size = found.st_size if place.span is None else place.span.size
-        offset = 0 if place.span is None else place.span.offset
+            return Fault(ItemFault.NOT_A_FILE, f"{printable(path)} is not a file")
+        size = found.st_size if span is None else span.size
+        offset = 0 if span is None else span.offset
         if size > most_bytes:
-            return Fault(ItemFault.TOO_LARGE, f"{printable(place.path)} has {size:,} bytes")
+            return Fault(ItemFault.TOO_LARGE, f"{printable(path)} has {size:,} bytes")
         content = os.pread(descriptor, size, offset)
         while len(content) < size and (
             more := os.pread(descriptor, size - len(content), offset + len(content))
         ):
             content += more  # a read returns at most 2 GB, and less if a signal comes
     except OSError as exc:
-        return unreadable(place.path, exc)
+        return unreadable(path, exc)
     finally:
         os.close(descriptor)
     if len(content) < size:
-        return Fault(ItemFault.UNREADABLE, f"{printable(place.path)} ends before byte {offset + size:,}")
+        return Fault(ItemFault.UNREADABLE, f"{printable(path)} ends before byte {offset + size:,}")
     return content
 
 
-def read_text(path: Path) -> str | Fault:
+def read_text(path: Path | bytes) -> str | Fault:
     """Read a text file of at most 1 MiB in UTF-8, or in UTF-16 with a byte order mark."""
-    content = read_place(Place(path=path), most_bytes=SIDECAR_BYTES)
+    content = _read(path, None, SIDECAR_BYTES)
     if isinstance(content, Fault):
         return Fault(ItemFault.BAD_METADATA, content.message)
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -171,7 +193,7 @@ def read_text(path: Path) -> str | Fault:
         return Fault(ItemFault.BAD_METADATA, f"{printable(path)} is not UTF-8 text")
 
 
-def read_object(path: Path) -> dict[str, Any] | Fault:
+def read_object(path: Path | bytes) -> dict[str, Any] | Fault:
     """Read a JSON object of at most 1 MiB."""
     text = read_text(path)
     return text if isinstance(text, Fault) else parse_object(text, printable(path))

@@ -18,6 +18,8 @@ PICTURE_SUFFIXES = PICTURE - {""}
 # Files that a picture program shows, or that boards have, but that are not stored.
 OTHER_SUFFIXES = VIDEO | {"swf", "bmp", "heic", "jxl", "tif", "tiff", "psd"}
 TEXT_SUFFIXES = ("txt", "caption")
+_PICTURES = frozenset(suffix.encode() for suffix in PICTURE_SUFFIXES | OTHER_SUFFIXES)
+_SIDECARS = frozenset({b"json", *(suffix.encode() for suffix in TEXT_SUFFIXES)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def _of_folder(folder: Folder, source: str) -> Iterator[Item]:
         if _is_picture(name):
             yield _picture(folder, name, item_name(source, *folder.parts, name))
     for name in folder.names:
-        if _suffix(name) in ("json", *TEXT_SUFFIXES) and not _has_picture(folder, name):
+        if _kind(name) in _SIDECARS and not _has_picture(folder, name):
             yield _without_picture(folder, name, item_name(source, *folder.parts, name))
 
 
@@ -64,7 +66,7 @@ def _has_picture(folder: Folder, sidecar: bytes) -> bool:
 
 
 def _is_picture(name: bytes) -> bool:
-    return _suffix(name) in PICTURE_SUFFIXES or _suffix(name) in OTHER_SUFFIXES
+    return _kind(name) in _PICTURES
 
 
 def _sidecars_of(folder: Folder, name: bytes) -> _Sidecars:
@@ -97,12 +99,12 @@ def _facts(folder: Folder, sidecars: _Sidecars) -> tuple[Post, str] | Fault:
     """Return the facts in the sidecars of a picture, and the site of its id."""
     facts, board = Post(0), ""
     if sidecars.json is not None:
-        document = read_object(folder.path_of(sidecars.json))
+        document = read_object(folder.bytes_path_of(sidecars.json))
         if isinstance(document, Fault):
             return document
         facts, board = board_facts(document)
     if sidecars.text is not None:
-        text = read_text(folder.path_of(sidecars.text))
+        text = read_text(folder.bytes_path_of(sidecars.text))
         if isinstance(text, Fault):
             return text
         facts = with_tags(facts, *read_caption(text))
@@ -125,6 +127,10 @@ def _lone(name: str, fault: Fault) -> Item:
     return Item(name=name, facts=Post(0), problem=fault)
 
 
-def _suffix(name: bytes) -> str:
+def _kind(name: bytes) -> bytes:
     stem, _, suffix = name.rpartition(b".")
-    return printable(suffix).lower() if stem else ""
+    return suffix.lower() if stem else b""
+
+
+def _suffix(name: bytes) -> str:
+    return printable(_kind(name)).lower()
