@@ -81,12 +81,16 @@ def segments(content: bytes | memoryview, at: int = len(SOI)) -> Iterator[Segmen
 
 def header(content: bytes | memoryview) -> list[Segment]:
     """Return the segments before the first scan."""
-    return list(takewhile(lambda segment: segment.marker not in (_SOS, EOI[1]), segments(content)))
+    return list(_before_scans(content))
+
+
+def _before_scans(content: bytes | memoryview) -> Iterator[Segment]:
+    return takewhile(lambda segment: segment.marker not in (_SOS, EOI[1]), segments(content))
 
 
 def frame(content: bytes | memoryview) -> Frame | None:
     """Read the frame header; None if the file ends or is damaged before it."""
-    for segment in header(content):
+    for segment in _before_scans(content):
         if segment.marker in _FRAMES and segment.body + 6 <= segment.end <= len(content):
             body = bytes(content[segment.body : segment.end])
             height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
@@ -96,13 +100,13 @@ def frame(content: bytes | memoryview) -> Frame | None:
 
 def has_end(content: bytes | memoryview) -> bool:
     """Return whether there is a scan and an end marker behind it; that of an EXIF thumbnail does not count."""
-    start = _first_scan(content)
-    scan = next(segments(content, start), None)
-    if scan is None or scan.marker != _SOS:
+    found = segments(content)
+    scan = next((segment for segment in found if segment.marker in (_SOS, EOI[1])), None)
+    if scan is None or scan.marker == EOI[1]:
         return False
     if content[-2:] == EOI and scan.end <= len(content) - 2:  # nearly every file, and no scan need be read
         return True
-    return any(segment.marker == EOI[1] for segment in segments(content, start))
+    return any(segment.marker == EOI[1] for segment in found)
 
 
 def flaw(content: bytes | memoryview) -> str:
@@ -144,12 +148,6 @@ def plain(content: bytes | memoryview) -> bytes:
         kept.append(content[at : note.start])
         at = note.end
     return b"".join((*kept, content[at:]))
-
-
-def _first_scan(content: bytes | memoryview) -> int:
-    """Position behind the last segment before the first scan."""
-    before = header(content)
-    return before[-1].end if before else len(SOI)
 
 
 def _is_note(content: bytes | memoryview, segment: Segment) -> bool:
