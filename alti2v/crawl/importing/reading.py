@@ -116,7 +116,7 @@ def _results(batch: Sequence[Item], asked: Sequence[Future[Reading] | None]) -> 
 def _in_a_thread(batches: Generator[list[Item], None, None]) -> Iterator[list[Item]]:
     """Yield batches that a thread of its own makes, one ahead of the caller.
 
-    Sidecars are parsed while the caller waits for the disk. Readers that use SQLite begin and end in one thread.
+    Sidecars are parsed while the caller waits for the disk. A reader with an SQLite file uses one thread only.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="source") as thread:
         try:

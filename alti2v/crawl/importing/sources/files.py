@@ -80,7 +80,7 @@ class Folder:
         """Return what the system says about a file."""
         path = self.path_of(name)
         try:
-            found = os.lstat(self.bytes_path_of(name))  # noqa: PTH116 - bytes
+            found = os.lstat(self.bytes_path_of(name))
         except OSError as exc:
             return FolderFile(path, unreadable(path, exc), 0, "")
         fault = None
