@@ -31,7 +31,8 @@ _AUTO = "auto"  # the form is recognised from the contents
     "--pictures",
     type=LOCAL_PATH,
     default=None,
-    help="Folder with the pictures of a table. Default: SOURCE, if it is a folder.",
+    help="Folder with the pictures of a table; links to folders in it are followed. Default: SOURCE, if it is "
+    "a folder.",
 )
 @click.option(
     "--tag-categories", type=LOCAL_PATH, default=None, help="CSV or Parquet file with a category for each tag."

@@ -140,6 +140,33 @@ def test_tars_with_indexes(tars: Path, tmp_path: Path, is_beside: bool) -> None:
     assert found.fetched_url[104] == "images/0001.tar/104.jpg"
 
 
+@pytest.mark.parametrize("in_tars", [False, True])
+@pytest.mark.parametrize("is_option", [True, False])
+def test_links_to_folders_are_followed_in_the_option_only(
+    tmp_path: Path, is_option: bool, in_tars: bool
+) -> None:
+    """`--pictures` may be spread over disks by links; in a SOURCE, a link to a folder or a file is counted."""
+    disk, folder = tmp_path / "disk", tmp_path / "source"
+    if in_tars:
+        tar(disk / "inside" / "0.tar", {"1.jpg": picture(1)})
+        tar(folder / "1.tar", {"2.jpg": picture(2)})
+        (disk / "inside" / "back").symlink_to(folder)
+    else:
+        write(disk, {"1001.jpg": picture(1)})
+        write(folder, {"0002/1002.jpg": picture(2)})
+        (folder / "0002" / "2002.jpg").symlink_to(disk / "1001.jpg")
+    (folder / ("link" if in_tars else "0001")).symlink_to(disk)
+    table = (tmp_path if is_option else folder) / "posts.parquet"
+    first = 1 if in_tars else 1001
+    ids = [first, first + 1] if in_tars else [1001, 1002, 2002]
+    pd.DataFrame({"id": ids, "tags": "1girl"}).to_parquet(table)
+    report = run(tmp_path / "store", table if is_option else folder, pictures=folder if is_option else None)
+
+    assert report.new == (2 if is_option else 1)
+    of_files = 0 if in_tars else 1
+    assert report.failed.get("link", 0) == (1 if in_tars or not is_option else 0) + of_files
+
+
 @pytest.mark.parametrize("is_indexed", [True, False])
 def test_a_member_of_the_same_name_is_no_picture_without_tags(tmp_path: Path, is_indexed: bool) -> None:
     """`1.png` in two folders or tar files: the row describes the first, and the other counts as repeated."""
@@ -173,7 +200,7 @@ def test_bad_tars_and_indexes(tars: Path, tmp_path: Path) -> None:
     report = run(tmp_path / "store", tmp_path / "index.parquet", pictures=tars)
 
     assert (report.new, report.skipped) == (10, {"no_tags": 1})
-    assert report.failed == {"sha256_mismatch": 1, "unreadable": 2}
+    assert report.failed == {"sha256_mismatch": 1, "unreadable": 2, "link": 1}
 
 
 def test_an_index_that_points_outside_its_tar_is_not_believed(tars: Path, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ class Item:
     problem: Fault | Skip | Lack | None = None
 
 
-def item_name(source: str, *parts: str | bytes) -> str:
+def item_name(source: str | bytes, *parts: str | bytes) -> str:
     """Return the name of an item: the source's own name and the path in it, percent-encoded byte by byte."""
     return "/".join(quote(os.fsencode(part)) for part in (source, *parts))
 

@@ -7,14 +7,14 @@ import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Set
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from alti2v.crawl.boards.protocol import Skip
-from alti2v.crawl.importing.sources.files import folders, parse_object, printable, read_place
+from alti2v.crawl.importing.sources.files import Folder, folders, parse_object, printable, read_place
 from alti2v.crawl.importing.sources.folder import PICTURE_SUFFIXES
 from alti2v.crawl.importing.sources.item import Fault, Item, Lack, Place, inner_name, item_name
 from alti2v.crawl.importing.sources.tar_members import tar_members
@@ -75,9 +75,11 @@ class PictureFiles:
 
     Args:
         folder: Folder; a folder `original` in it is searched, too.
+        follows_links: True to follow links to folders, so that pictures may be spread over disks; links to
+            files are never followed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, follows_links: bool) -> None:
         self._source = folder.resolve().name
         self._places = [
             (base, layout)
@@ -87,6 +89,8 @@ class PictureFiles:
         ]
         self._root = folder
         self._suffixes = _SUFFIXES
+        # By folder: itself, or the first link on the way to it, in whose place reading fails.
+        self._links: dict[Path, Path | None] | None = None if follows_links else {folder: None}
 
     def find(self, facts: Post) -> tuple[str, Place] | None:
         """Look for the file of a post with the usual suffixes, the most recently found suffix first."""
@@ -103,8 +107,19 @@ class PictureFiles:
             self._suffixes = tuple(dict.fromkeys((suffix, *self._suffixes)))
             version = f"{found.st_size}:{found.st_mtime_ns}"
             parts = path.relative_to(self._root).parts
-            return item_name(self._source, *parts), Place(path=path, size=found.st_size, version=version)
+            link = self._link_to(path.parent)
+            return item_name(self._source, *parts), Place(
+                path=path if link is None else link, size=found.st_size, version=version
+            )
         return None
+
+    def _link_to(self, folder: Path) -> Path | None:
+        """Return the first link on the way to a folder; None if there is none, or it is followed."""
+        if self._links is None:
+            return None
+        if folder not in self._links:
+            self._links[folder] = self._link_to(folder.parent) or (folder if folder.is_symlink() else None)
+        return self._links[folder]
 
     def left(self) -> Iterator[Item]:
         """Yield nothing: a folder of millions of files is not listed."""
@@ -124,12 +139,15 @@ class PictureTars:
     Args:
         tars: Tar files, with the names of items in them.
         database: Empty database.
+        faults: Files and folders beside them that are not read, by the names of their items.
     """
 
-    def __init__(self, tars: list[_Tar], database: sqlite3.Connection) -> None:
+    def __init__(
+        self, tars: list[_Tar], database: sqlite3.Connection, faults: Iterable[tuple[str, Fault]] = ()
+    ) -> None:
         self._tars = tars
         self._database = database
-        self._faults: list[tuple[str, Fault]] = []
+        self._faults = list(faults)
         database.execute(
             "CREATE TABLE members (stem TEXT, tar INTEGER, name TEXT, offset INTEGER, size INTEGER, "
             "sha256 TEXT, is_found INTEGER)"
@@ -184,19 +202,22 @@ class PictureTars:
                 yield member.name, member.span.offset, member.span.size, None
 
 
-def open_pictures(folder: Path | None, *, store: Path) -> AbstractContextManager[PictureSource]:
-    """Open the pictures in a folder; None for no folder."""
-    return _opened(folder, store)
-
-
 @contextmanager
-def _opened(folder: Path | None, store: Path) -> Iterator[PictureSource]:
+def open_pictures(folder: Path | None, *, store: Path, follows_links: bool) -> Iterator[PictureSource]:
+    """Open the pictures in a folder; None for no folder.
+
+    Args:
+        folder: Folder.
+        store: Folder that is left out.
+        follows_links: True to follow links to folders, but none inside what they name.
+    """
     if folder is None:
         yield NoPictures()
         return
-    tars = list(_tars(folder, store))
+    found = list(_tars(folder, store, follows_links=follows_links))
+    tars = [one for one in found if isinstance(one, _Tar)]
     if not tars:
-        yield PictureFiles(folder)
+        yield PictureFiles(folder, follows_links=follows_links)
         return
     with (
         tempfile.TemporaryDirectory(prefix="alti2v-") as temporary,
@@ -204,15 +225,30 @@ def _opened(folder: Path | None, store: Path) -> Iterator[PictureSource]:
     ):
         database.execute("PRAGMA journal_mode=OFF")
         database.execute("PRAGMA synchronous=OFF")
-        yield PictureTars(tars, database)
+        yield PictureTars(tars, database, (one for one in found if not isinstance(one, _Tar)))
 
 
-def _tars(folder: Path, store: Path) -> Iterator[_Tar]:
-    source = folder.resolve().name
-    for inner in folders(folder, without=store):
-        for name in inner.names:
-            if name.endswith(b".tar") and (file := inner.file(name)).fault is None:
-                yield _Tar(file.path, item_name(source, *inner.parts, name), file.version)
+def _tars(folder: Path, store: Path, *, follows_links: bool) -> Iterator[_Tar | tuple[str, Fault]]:
+    """Yield the tar files in a folder, and links that are not followed."""
+    return _tars_in(
+        folders(folder, without=store), (folder.resolve().name,), store, follows_links=follows_links
+    )
+
+
+def _tars_in(
+    inside: Iterable[Folder], source: tuple[str | bytes, ...], store: Path, *, follows_links: bool
+) -> Iterator[_Tar | tuple[str, Fault]]:
+    for folder in inside:
+        for name in folder.links:
+            parts, file = (*source, *folder.parts, name), folder.file(name)
+            if follows_links:
+                yield from _tars_in(folders(file.path, without=store), parts, store, follows_links=False)
+            elif file.fault is not None:
+                yield item_name(*parts), file.fault
+        for name in folder.names:
+            if name.endswith(b".tar"):
+                file, item = folder.file(name), item_name(*source, *folder.parts, name)
+                yield _Tar(file.path, item, file.version) if file.fault is None else (item, file.fault)
 
 
 def _indexed(tar: _Tar) -> list[tuple[str, int, int, str | None]] | None:

@@ -30,7 +30,9 @@ def table_items(root: Path, *, pictures: Path | None, store: Path) -> Iterator[I
         store: Folder that is left out.
     """
     tables = find_tables(root, store=store) if root.is_dir() else [root]
-    with open_pictures(pictures or (root if root.is_dir() else None), store=store) as found:
+    folder = pictures or (root if root.is_dir() else None)
+    # Links in a folder that was named for its pictures are the user's own; those in a source may be anybody's.
+    with open_pictures(folder, store=store, follows_links=pictures is not None) as found:
         for table in tables:
             name = item_name(table.name)
             for number, (row, board) in enumerate(_posts(table)):
