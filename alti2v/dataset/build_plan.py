@@ -30,7 +30,7 @@ from alti2v.dataset.plan.posts import StorePosts
 from alti2v.dataset.plan.split import NOWHERE, check_sizes
 from alti2v.dataset.plan.split_by import SplitFacts
 from alti2v.dataset.plan.vocabulary import CATEGORIES, blocks
-from alti2v.dataset.versions.previous import History, existing_pictures, related_pairs
+from alti2v.dataset.versions.previous import History, existing_pictures, related_pairs, replaced_ids
 from alti2v.errors import DataError
 from alti2v.records import Category
 from alti2v.storage.disk_table import DiskTable
@@ -145,6 +145,7 @@ def look_at_new(inputs: BuildInputs) -> NewPictures:
     outcomes = first_outcomes(
         posts,
         existing=_NO_IDS if kept is None else kept.ids,
+        replaced=_NO_IDS if kept is None else replaced_ids(known, posts, kept.ids),
         removed=NONE_REMOVED if inputs.history is None else inputs.history.gone,
     )
     _check_usable(inputs, outcomes)

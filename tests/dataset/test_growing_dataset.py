@@ -24,10 +24,12 @@ from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.dataset.plan.split import NOWHERE, extend_splits
 from alti2v.dataset.report import BuildReport
 from alti2v.errors import UsageError
+from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Progress
 from alti2v.storage.columns import SURVEY
 from alti2v.storage.layout import SPLITS, WORK_DIR
 from alti2v.storage.table import read_table, write_arrow_table
+from alti2v.storage.tar import members, read_span
 from tests.dataset.helpers.tiny_store import TinyPost, drawing, encoded, tiny_posts, write_store
 
 TRAIN, VALIDATION, TEST = (SPLITS.index(split) for split in ("train", "validation", "test"))
@@ -53,6 +55,11 @@ def sides(dataset: Path) -> dict[int, str]:
     rows = pd.read_parquet(dataset / "outcomes.parquet")
     stored = rows[rows["outcome"] == "stored"]
     return {int(i): name.split("-")[0] for i, name in zip(stored["id"], stored["shard"], strict=True)}
+
+
+def md5(content: bytes | None) -> str:
+    assert content is not None
+    return hashlib.md5(content).hexdigest()
 
 
 def copy_of(number: int) -> bytes:
@@ -111,6 +118,47 @@ def test_growth_keeps_what_stands_and_finds_sides_for_what_comes(grown: Path, da
     assert [tag.name for tag in read_vocabulary(dataset)] == [tag.name for tag in old_tags]
     assert sum(report.outcomes.values()) == 42
     assert verify_dataset(dataset, deep=True).findings == ()
+
+
+@pytest.mark.parametrize("side", SPLITS)
+def test_a_file_that_the_board_has_replaced_stays_with_its_row_until_a_new_plan(
+    side: str, tmp_path: Path
+) -> None:
+    """Row, bytes and split stay those of the former file, which guards its split; the new bytes are free."""
+    posts, dataset = tiny_posts(30), tmp_path / "dataset"
+    options = {"keep_original": True, "size": ImageRecipe().size}
+    build(write_store(tmp_path / "first", posts), dataset, **options)
+    before = sides(dataset)
+    post = next(post for post in posts if before[post.id] == side)
+    new = TinyPost(id=post.id, content=encoded(drawing(700)), tags=["1girl", "smile"])
+    others = [
+        TinyPost(id=200, content=new.content, tags=["1girl"]),  # the new file, as another post
+        TinyPost(id=201, content=post.content, tags=["1girl"]),  # the former one
+    ]
+    store = write_store(tmp_path / "then", [*(one for one in posts if one.id != post.id), new, *others])
+    report = build(store, dataset, **options)
+    rows = pd.concat(map(pd.read_parquet, (dataset / "metadata").glob("*.parquet"))).set_index("id")
+    survey = pd.read_parquet(dataset / "survey.parquet").set_index("id")
+
+    assert report.edition == 2
+    assert {i: now for i, now in sides(dataset).items() if i in before} == before
+    assert rows.source_md5[post.id] == survey.source_md5[post.id] == md5(post.content)
+    for shard in (dataset / "data").glob("*.tar"):
+        for member in members(shard):
+            with shard.open("rb") as file:
+                content = read_span(file, member.span)
+            expected = rows.source_md5[int(member.name.split(".")[0])]
+            assert (json.loads(content)["md5"] if member.name.endswith("json") else md5(content)) == expected
+    assert sides(dataset)[200] == "train"
+    assert sides(dataset).get(201) == ("train" if side == "train" else None)
+    assert verify_dataset(dataset, deep=True).findings == ()
+    assert build(store, dataset, **options).edition == 2
+
+    build(store, dataset, new_plan=True, **options)
+    rows = pd.concat(map(pd.read_parquet, (dataset / "metadata").glob("*.parquet"))).set_index("id")
+    assert rows.source_md5[post.id] == md5(new.content)
+    assert 200 not in rows.index
+    assert 201 in rows.index
 
 
 def test_growth_is_a_pure_function(grown: Path, dataset: Path, first: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from alti2v.dataset.plan.outcomes import first_outcomes
 from alti2v.dataset.plan.posts import StorePosts, load_posts
 from alti2v.dataset.plan.split import shuffled
 from alti2v.dataset.plan.vocabulary import grown_vocabulary
-from alti2v.dataset.versions.previous import History, existing_pictures, read_history
+from alti2v.dataset.versions.previous import History, existing_pictures, read_history, replaced_ids
 from alti2v.dataset.versions.publish import incomplete, missing_descriptions, publish_descriptions
 from alti2v.dataset.versions.transaction import DatasetWriter, open_for_writing
 from alti2v.dataset.write.shard import (
@@ -185,7 +185,8 @@ def _from_metadata(repair: _Repair, shard: Shard, pictures: _Pictures) -> pa.Tab
 def _from_vocabulary(repair: _Repair, pictures: _Pictures) -> pa.Table:
     """Plan the shard from the store and the vocabulary."""
     history, posts, rows = repair.history, repair.posts, pictures.rows
-    outcomes = first_outcomes(posts, existing=history.ids, removed=history.gone)
+    replaced = replaced_ids(history.index, posts, history.ids)
+    outcomes = first_outcomes(posts, existing=history.ids, replaced=replaced, removed=history.gone)
     existing, _ = existing_pictures(history, posts, outcomes)
     group = groups(existing.ids, existing.related, existing.appearances)
     counts = posts.tags.counts(rows, tags=len(posts.table.names))

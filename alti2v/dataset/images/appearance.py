@@ -344,8 +344,7 @@ def comparable(
 
     Returns:
         The index, completed, or only the rows of `needed` made again. Rows of pictures that the store has lost
-            or
-        replaced stay as they are, because nothing better is known.
+            or replaced stay as they are, because nothing better is known.
     """
     recipe = appearance_recipe(preparation.recipe)
     is_ours = not len(index.rows) or index.recipe == recipe

@@ -113,13 +113,18 @@ _NO_IDS = np.empty(0, np.int64)
 
 
 def first_outcomes(
-    posts: StorePosts, *, existing: _Rows = _NO_IDS, removed: Removed = NONE_REMOVED
+    posts: StorePosts,
+    *,
+    existing: _Rows = _NO_IDS,
+    replaced: _Rows = _NO_IDS,
+    removed: Removed = NONE_REMOVED,
 ) -> Outcomes:
     """Derive outcomes from the tables alone: crawl failures, posts without tags, pictures with the same bytes.
 
     Args:
         posts: Posts of the store.
         existing: Ids of pictures in shards; they are stored, whatever the store says now.
+        replaced: Those of them whose bytes in the store are others now: nothing is a copy of these.
         removed: Posts that were removed from the dataset.
     """
     statuses: dict[str, int] = {}
@@ -144,7 +149,7 @@ def first_outcomes(
     outcome[gone], reason[gone], duplicate_of[gone] = _DROPPED, words["removed"], 0
     is_existing = np.isin(posts.ids, existing)
     outcome[is_existing], reason[is_existing], duplicate_of[is_existing] = _STORED, 0, 0
-    stored = np.flatnonzero(outcome == _STORED)
+    stored = np.flatnonzero((outcome == _STORED) & ~np.isin(posts.ids, replaced))
     # An existing picture keeps its outcome if an earlier post with the same bytes is found.
     candidates = stored[np.argsort(~is_existing[stored], kind="stable")]
     repeated, original = posts.md5s().repeated(candidates)

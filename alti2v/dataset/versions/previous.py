@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alti2v.dataset.images.appearance import AppearanceIndex, read_index
+from alti2v.dataset.images.appearance import AppearanceIndex, known_rows, read_index
 from alti2v.dataset.manifest import LOST_TABLE, Manifest, read_lasting_parts, read_vocabulary
 from alti2v.dataset.plan.near_duplicates import related_groups
 from alti2v.dataset.plan.outcomes import NONE_REMOVED, STORED, Outcomes, Removed, encoded
@@ -181,6 +181,15 @@ def existing_pictures(
         plan_hash=history.manifest.plan_hash,
     )
     return existing, related[np.searchsorted(all_ids, posts.ids)]
+
+
+def replaced_ids(
+    index: AppearanceIndex, posts: StorePosts, ids: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Return which of some posts have other bytes in the store than those that the index has seen."""
+    rows = np.flatnonzero(np.isin(posts.ids, ids))
+    _, is_known = known_rows(index, posts, rows)
+    return posts.ids[rows[~is_known]]
 
 
 def related_pairs(posts: StorePosts, outcomes: Outcomes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
