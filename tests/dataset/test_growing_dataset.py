@@ -126,7 +126,7 @@ def test_a_file_that_the_board_has_replaced_stays_with_its_row_until_a_new_plan(
 ) -> None:
     """Row, bytes and split stay those of the former file, which guards its split; the new bytes are free."""
     posts, dataset = tiny_posts(30), tmp_path / "dataset"
-    options = {"keep_original": True, "size": ImageRecipe().size}
+    options: dict[str, Any] = {"keep_original": True, "size": ImageRecipe().size}
     build(write_store(tmp_path / "first", posts), dataset, **options)
     before = sides(dataset)
     post = next(post for post in posts if before[post.id] == side)
