@@ -124,7 +124,7 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
     type=click.Choice(["artist", "date"]),
     default=None,
     help="Rule in place of --split. artist: each artist in one split. date: test newer than validation, "
-    "validation newer than training.",
+    "validation newer than training; such a dataset grows by older pictures.",
 )
 @filter_options
 @click.option(

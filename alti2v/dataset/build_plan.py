@@ -28,11 +28,11 @@ from alti2v.dataset.plan.outcomes import NONE_REMOVED, Outcomes, first_outcomes
 from alti2v.dataset.plan.planner import Candidates, ExistingPictures, Plan, PlanOptions, make_plan
 from alti2v.dataset.plan.posts import StorePosts
 from alti2v.dataset.plan.split import NOWHERE, check_sizes
-from alti2v.dataset.plan.split_by import SplitFacts
+from alti2v.dataset.plan.split_by import UNKNOWN_MOMENT, SplitFacts
 from alti2v.dataset.plan.vocabulary import CATEGORIES, blocks
 from alti2v.dataset.versions.previous import History, existing_pictures, related_pairs, replaced_ids
 from alti2v.errors import DataError
-from alti2v.records import Category
+from alti2v.records import Category, Progress
 from alti2v.storage.disk_table import DiskTable
 from alti2v.storage.table import give_back_memory
 
@@ -211,7 +211,11 @@ def assign_pictures(inputs: BuildInputs, usable: UsablePictures) -> PlannedBuild
     )
     rows = usable.candidates.rows
     left_out = rows[plan.side == NOWHERE]
-    reason = "newer_than_held_out" if inputs.options.split == "date" else "alike_held_out"
+    by_date = inputs.options.split == "date"
+    reason = "newer_than_held_out" if by_date else "alike_held_out"
+    if by_date and usable.existing is not None and len(left_out):
+        said = f"{len(left_out):,} new pictures are not older than test and validation: --new-plan splits anew"
+        inputs.preparation.progress(Progress(stage="preparing", done=0, total=None, unit="pictures", milestone=said))
     return PlannedBuild(
         plan=plan,
         rows=rows,
@@ -230,11 +234,29 @@ def _split_facts(inputs: BuildInputs, usable: UsablePictures) -> SplitFacts | No
         row = np.minimum(np.searchsorted(posts.ids, usable.existing.ids), len(posts.ids) - 1)
         is_there = posts.ids[row] == usable.existing.ids
         rows = np.concatenate([np.where(is_there, row, -1), rows])
-    moments = posts.numbers("created_at")[rows]
-    if not moments.all():  # some boards do not list it, but number posts in the order of creation
-        moments = posts.ids[rows]
     owners, artists = _artists(posts, rows)
-    return SplitFacts(owners=owners, artists=artists, moments=moments)
+    return SplitFacts(owners=owners, artists=artists, moments=_moments(posts, rows, usable.existing))
+
+
+def _moments(
+    posts: StorePosts, rows: npt.NDArray[np.int64], existing: ExistingPictures | None
+) -> npt.NDArray[np.int64]:
+    """Return the dates of pictures, or their ids if a picture that is in the dataset already has no date.
+
+    Some boards list no dates, but number posts in the order of creation.
+
+    Args:
+        posts: Posts of the store.
+        rows: (n,) rows in `posts`, those of existing pictures first; -1 for pictures that the store has lost.
+        existing: Pictures in shards; None for a new dataset.
+    """
+    dates = np.where(rows >= 0, posts.numbers("created_at")[rows], 0)
+    decisive = slice(None) if existing is None else slice(len(existing.ids))
+    if dates[decisive][rows[decisive] >= 0].all():
+        return np.where(dates == 0, UNKNOWN_MOMENT, dates)
+    if existing is None:
+        return posts.ids[rows]
+    return np.concatenate([existing.ids, posts.ids[rows[len(existing.ids) :]]])
 
 
 def _artists(

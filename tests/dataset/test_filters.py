@@ -244,3 +244,41 @@ def test_test_is_newer_than_validation_and_training(dated: bool, tmp_path: Path)
     assert report.outcomes.get("dropped newer_than_held_out", 0) == 80 - len(side_of) <= 4
     alike = {side_of[n] for n in (5, 70, 71, 75) if n in side_of}
     assert len(alike) == 1
+
+
+def test_a_dataset_split_by_date_grows_by_older_pictures(tmp_path: Path) -> None:
+    """Test and validation stay as they are; newer, undated and look-alike pictures stay out, and a line says so."""
+
+    def post(number: int, day: int | None, *, looks_like: int | None = None) -> TinyPost:
+        facts = {} if day is None else {"created_at": datetime.fromtimestamp(day * YEAR_S / 365, UTC)}
+        content = encoded(drawing(looks_like or number), quality=80 if looks_like else 90)
+        return TinyPost(id=number, content=content, facts=facts)
+
+    first = [post(number, 1_000 + 10 * number) for number in range(1, 41)]
+    write_store(tmp_path / "store", first)
+    build(tmp_path / "store", tmp_path / "dataset", split_by="date", test=6, validation=5)
+    before = sides(tmp_path / "dataset")
+    held_out = {number for number, side in before.items() if side != "train"}
+    assert held_out == set(range(30, 41))
+
+    added = [
+        post(101, 1_005),  # older than everything
+        post(102, 1_299),  # newer than all training pictures, older than validation
+        post(103, 1_301),  # newer than the first picture of validation
+        post(104, 9_000),
+        post(105, None),
+        post(106, 1_001, looks_like=40),
+    ]
+    write_store(tmp_path / "store", first + added)
+    said: list[str] = []
+    report = build_shards(
+        BuildConfig(
+            store=tmp_path / "store", dataset=tmp_path / "dataset", size=32, test=6, validation=5, split_by="date"
+        ),
+        progress=lambda progress: said.append(progress.milestone),
+    )
+
+    after = sides(tmp_path / "dataset")
+    assert after == before | {101: "train", 102: "train"}
+    assert report.outcomes["dropped newer_than_held_out"] == 4
+    assert any(line.startswith("4 new pictures are not older than test and validation") for line in said)

@@ -27,7 +27,7 @@ from alti2v.dataset.plan.split import (
     shard_bounds,
     shuffled,
 )
-from alti2v.dataset.plan.split_by import SplitFacts, joined_by_artist, splits_by_date
+from alti2v.dataset.plan.split_by import SplitFacts, extend_by_date, joined_by_artist, splits_by_date
 from alti2v.dataset.plan.thumbnails import JoinedThumbnails
 from alti2v.dataset.plan.vocabulary import (
     StoreTagTable,
@@ -226,7 +226,7 @@ def _sides(
     if options.split == "date":
         assert facts is not None, "a split by date needs the dates"
         if not is_new:
-            raise UsageError("a dataset that is split by date does not grow: build a new one with --new-plan")
+            return extend_by_date(ids, group, before, facts)
         return splits_by_date(ids, group, facts, test=options.test, validation=options.validation)
     if options.split == "id-modulo":
         side = np.where(before == NOWHERE, id_modulo_splits(ids), before)

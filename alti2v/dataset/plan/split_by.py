@@ -22,8 +22,10 @@ DATE_RULE = (
     "Groups (same picture, parents and children of a post, pictures that look alike) in the order of their "
     "oldest picture, the newest first: the first that fit make the test split, the next that fit validation. "
     "Pictures that are newer than a picture of test or validation, but not in that split, stay out: test is "
-    "newer than validation, and validation newer than training."
+    "newer than validation, and validation newer than training. When the dataset grows, pictures older than "
+    "all of test and validation join training, and the others stay out."
 )
+UNKNOWN_MOMENT = np.iinfo(np.int64).max  # later than every other
 # Numbers of artists, as nodes beside the ids of pictures, which are below 10^12.
 _FIRST_ARTIST = 1 << 62
 _TRAIN, _VALIDATION, _TEST = (SPLITS.index(split) for split in ("train", "validation", "test"))
@@ -35,7 +37,8 @@ class SplitFacts:
 
     Attributes:
         owners, artists: (m,) position of a picture, and the number of one of its artists.
-        moments: (n,) time of creation of each picture, or another number that grows with it.
+        moments: (n,) time of creation of each picture, or another number that grows with it;
+            `UNKNOWN_MOMENT` if it is not known.
     """
 
     owners: npt.NDArray[np.int64]
@@ -67,8 +70,7 @@ def splits_by_date(
         UsageError: Nothing would be left to train on, or a split would stay empty.
     """
     check_sizes(len(ids), test=test, validation=validation)
-    rank = np.empty(len(ids), np.int64)
-    rank[np.lexsort((ids, facts.moments))] = np.arange(len(ids))
+    rank = _ranks(ids, facts)
     names, number, sizes = np.unique(group, return_inverse=True, return_counts=True)
     oldest, newest = np.full(len(names), len(ids)), np.full(len(names), -1)
     np.minimum.at(oldest, number, rank)
@@ -88,3 +90,38 @@ def splits_by_date(
         border = min([border, *oldest[taken].tolist()])
     side = of_group[number]
     return np.where((side == NOWHERE) & (rank < border), np.int8(_TRAIN), side)
+
+
+def extend_by_date(
+    ids: npt.NDArray[np.int64],
+    group: npt.NDArray[np.int64],
+    side: npt.NDArray[np.int8],
+    facts: SplitFacts,
+) -> npt.NDArray[np.int8]:
+    """Assign new pictures to training by `DATE_RULE`; existing pictures keep their split.
+
+    A new picture stays out if it is newer than a picture of test or validation, if its moment is not known, or
+    if its group has a picture in one of the two.
+
+    Args:
+        ids: (n,) numbers of the pictures.
+        group: (n,) group of each picture.
+        side: (n,) positions in `layout.SPLITS`, `NOWHERE` for new pictures.
+        facts: Moments of the pictures.
+
+    Returns:
+        (n,) positions in `layout.SPLITS`, `NOWHERE` for new pictures that stay out.
+    """
+    is_held_out = (side == _TEST) | (side == _VALIDATION)
+    rank = _ranks(ids, facts)
+    border = rank[is_held_out].min(initial=len(ids))
+    is_older = (rank < border) & (facts.moments != UNKNOWN_MOMENT)
+    is_free = is_older & ~np.isin(group, group[is_held_out])
+    return np.where((side == NOWHERE) & is_free, np.int8(_TRAIN), side)
+
+
+def _ranks(ids: npt.NDArray[np.int64], facts: SplitFacts) -> npt.NDArray[np.int64]:
+    """Return the position of each picture in the order of moments and ids, (n,)."""
+    rank = np.empty(len(ids), np.int64)
+    rank[np.lexsort((ids, facts.moments))] = np.arange(len(ids))
+    return rank
