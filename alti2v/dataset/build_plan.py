@@ -215,7 +215,9 @@ def assign_pictures(inputs: BuildInputs, usable: UsablePictures) -> PlannedBuild
     reason = "newer_than_held_out" if by_date else "alike_held_out"
     if by_date and usable.existing is not None and len(left_out):
         said = f"{len(left_out):,} new pictures are not older than test and validation: --new-plan splits anew"
-        inputs.preparation.progress(Progress(stage="preparing", done=0, total=None, unit="pictures", milestone=said))
+        inputs.preparation.progress(
+            Progress(stage="preparing", done=0, total=None, unit="pictures", milestone=said)
+        )
     return PlannedBuild(
         plan=plan,
         rows=rows,

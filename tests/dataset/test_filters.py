@@ -247,7 +247,7 @@ def test_test_is_newer_than_validation_and_training(dated: bool, tmp_path: Path)
 
 
 def test_a_dataset_split_by_date_grows_by_older_pictures(tmp_path: Path) -> None:
-    """Test and validation stay as they are; newer, undated and look-alike pictures stay out, and a line says so."""
+    """Test and validation stay; newer, undated and look-alike pictures stay out, and a line says so."""
 
     def post(number: int, day: int | None, *, looks_like: int | None = None) -> TinyPost:
         facts = {} if day is None else {"created_at": datetime.fromtimestamp(day * YEAR_S / 365, UTC)}
@@ -273,7 +273,12 @@ def test_a_dataset_split_by_date_grows_by_older_pictures(tmp_path: Path) -> None
     said: list[str] = []
     report = build_shards(
         BuildConfig(
-            store=tmp_path / "store", dataset=tmp_path / "dataset", size=32, test=6, validation=5, split_by="date"
+            store=tmp_path / "store",
+            dataset=tmp_path / "dataset",
+            size=32,
+            test=6,
+            validation=5,
+            split_by="date",
         ),
         progress=lambda progress: said.append(progress.milestone),
     )

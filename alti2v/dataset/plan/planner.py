@@ -36,7 +36,7 @@ from alti2v.dataset.plan.vocabulary import (
     choose_vocabulary,
     grown_vocabulary,
 )
-from alti2v.errors import DataError, UsageError
+from alti2v.errors import DataError
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Tag
 from alti2v.storage.layout import SPLITS, ShardName
