@@ -43,7 +43,8 @@ _NAMES_OF = {
     "alti2v.dataset.stats": ("DatasetStats", "StatsConfig", "dataset_stats"),
     "alti2v.demo.board.app": ("serve_board",),
     "alti2v.demo.board.site": ("BoardConfig",),
-    "alti2v.demo.run": ("DemoConfig", "DemoReport", "run_demo"),
+    "alti2v.demo.config": ("DemoConfig",),
+    "alti2v.demo.run": ("DemoReport", "run_demo"),
     "alti2v.errors": (
         "Alti2vError",
         "DamagedError",
@@ -55,22 +56,26 @@ _NAMES_OF = {
         "UsageError",
         "VersionError",
     ),
-    "alti2v.model.comparison.compare": ("CompareConfig", "compare"),
+    "alti2v.model.comparison.compare": ("compare",),
     "alti2v.model.comparison.result": ("Comparison",),
     "alti2v.model.data.pipeline": ("training_batches",),
-    "alti2v.model.evaluate": ("EvalConfig", "evaluate"),
+    "alti2v.model.evaluate": ("evaluate",),
     "alti2v.model.evaluation.result": ("Evaluation",),
-    "alti2v.model.export": ("ExportConfig", "ExportReport", "export"),
+    "alti2v.model.export": ("ExportReport", "export"),
+    "alti2v.model.options.evaluation": ("CompareConfig", "EvalConfig"),
+    "alti2v.model.options.export": ("ExportConfig",),
+    "alti2v.model.options.training": ("TrainConfig",),
     "alti2v.model.recipes": ("Augmentation",),
     "alti2v.model.tagging.tagger": ("Tagger", "load_tagger"),
     "alti2v.model.train": ("TrainReport", "train"),
-    "alti2v.model.train_config": ("TrainConfig",),
     "alti2v.records": ("Finding", "Progress", "ProgressHook", "Verification"),
     "alti2v.report.comparison": ("ComparisonReport", "write_comparison"),
     "alti2v.report.evaluation": ("EvaluationReport", "write_evaluation"),
-    "alti2v.serving.app": ("ServeConfig", "serve"),
-    "alti2v.vectors.embedding": ("EmbedConfig", "EmbedReport", "embed"),
-    "alti2v.vectors.search": ("SearchConfig", "SearchReport", "search"),
+    "alti2v.serving.app": ("serve",),
+    "alti2v.serving.config": ("ServeConfig",),
+    "alti2v.vectors.config": ("EmbedConfig", "SearchConfig"),
+    "alti2v.vectors.embedding": ("EmbedReport", "embed"),
+    "alti2v.vectors.search": ("SearchReport", "search"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
 
@@ -102,7 +107,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from alti2v.dataset.stats import dataset_stats as dataset_stats
     from alti2v.demo.board.app import serve_board as serve_board
     from alti2v.demo.board.site import BoardConfig as BoardConfig
-    from alti2v.demo.run import DemoConfig as DemoConfig
+    from alti2v.demo.config import DemoConfig as DemoConfig
     from alti2v.demo.run import DemoReport as DemoReport
     from alti2v.demo.run import run_demo as run_demo
     from alti2v.errors import Alti2vError as Alti2vError
@@ -114,22 +119,22 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from alti2v.errors import TerminatedError as TerminatedError
     from alti2v.errors import UsageError as UsageError
     from alti2v.errors import VersionError as VersionError
-    from alti2v.model.comparison.compare import CompareConfig as CompareConfig
     from alti2v.model.comparison.compare import compare as compare
     from alti2v.model.comparison.result import Comparison as Comparison
     from alti2v.model.data.pipeline import training_batches as training_batches
-    from alti2v.model.evaluate import EvalConfig as EvalConfig
     from alti2v.model.evaluate import evaluate as evaluate
     from alti2v.model.evaluation.result import Evaluation as Evaluation
-    from alti2v.model.export import ExportConfig as ExportConfig
     from alti2v.model.export import ExportReport as ExportReport
     from alti2v.model.export import export as export
+    from alti2v.model.options.evaluation import CompareConfig as CompareConfig
+    from alti2v.model.options.evaluation import EvalConfig as EvalConfig
+    from alti2v.model.options.export import ExportConfig as ExportConfig
+    from alti2v.model.options.training import TrainConfig as TrainConfig
     from alti2v.model.recipes import Augmentation as Augmentation
     from alti2v.model.tagging.tagger import Tagger as Tagger
     from alti2v.model.tagging.tagger import load_tagger as load_tagger
     from alti2v.model.train import TrainReport as TrainReport
     from alti2v.model.train import train as train
-    from alti2v.model.train_config import TrainConfig as TrainConfig
     from alti2v.records import Finding as Finding
     from alti2v.records import Progress as Progress
     from alti2v.records import ProgressHook as ProgressHook
@@ -138,12 +143,12 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from alti2v.report.comparison import write_comparison as write_comparison
     from alti2v.report.evaluation import EvaluationReport as EvaluationReport
     from alti2v.report.evaluation import write_evaluation as write_evaluation
-    from alti2v.serving.app import ServeConfig as ServeConfig
     from alti2v.serving.app import serve as serve
-    from alti2v.vectors.embedding import EmbedConfig as EmbedConfig
+    from alti2v.serving.config import ServeConfig as ServeConfig
+    from alti2v.vectors.config import EmbedConfig as EmbedConfig
+    from alti2v.vectors.config import SearchConfig as SearchConfig
     from alti2v.vectors.embedding import EmbedReport as EmbedReport
     from alti2v.vectors.embedding import embed as embed
-    from alti2v.vectors.search import SearchConfig as SearchConfig
     from alti2v.vectors.search import SearchReport as SearchReport
     from alti2v.vectors.search import search as search
 else:

@@ -26,8 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from alti2v.model import backend
 from alti2v.model.data.changes import changes_of, drawn
 from alti2v.model.network.augment import augmenting_model
-from alti2v.model.network.build import PRECISIONS, Architecture, Network, build_network
+from alti2v.model.network.build import Architecture, Network, build_network
 from alti2v.model.network.losses import loss_of
+from alti2v.model.options.choices import PRECISIONS
 from alti2v.model.recipes import MODERN, parse_augmentation
 from alti2v.model.training.estimate import trains_on_cpu
 

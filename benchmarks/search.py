@@ -19,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
+from alti2v.vectors.config import Form
 from alti2v.vectors.index import NEIGHBOURS, Index, build_index, nearest
-from alti2v.vectors.vector_file import Form, Origin, Rows, merge_files, write_rows
+from alti2v.vectors.vector_file import Origin, Rows, merge_files, write_rows
 
 _BYTES = 512
 _PART = 50_000

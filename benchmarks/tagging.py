@@ -105,7 +105,8 @@ def _measure(what: str, model: str, pictures: str, *, files: int) -> dict[str, f
         for start in range(0, files, tagger.batch_size):
             tagger.forward(batch[: files - start])
     else:
-        from alti2v.model.tag import TagConfig, tag_files
+        from alti2v.model.options.tagging import TagConfig
+        from alti2v.model.tag import tag_files
         from alti2v.records import Progress
 
         def hook(progress: Progress) -> None:
@@ -121,8 +122,9 @@ def _measure(what: str, model: str, pictures: str, *, files: int) -> dict[str, f
 
 def _write_models(folder: Path, *, size: int, tags: int) -> tuple[Path, Path]:
     """Write an untrained VGG16 that finds `_FOUND` tags in every picture, as a run and as its export."""
-    from alti2v.model.export import ExportConfig, export
+    from alti2v.model.export import export
     from alti2v.model.network.build import Architecture, build_network, set_prior
+    from alti2v.model.options.export import ExportConfig
     from alti2v.model.recipes import Head
     from alti2v.model.saved_model import SavedModel, save_model
     from alti2v.records import Category, Tag

@@ -76,7 +76,8 @@ def main() -> None:
 
 
 def _exported(root: Path, *, size: int, tags: int) -> Path:
-    from alti2v.model.export import ExportConfig, export
+    from alti2v.model.export import export
+    from alti2v.model.options.export import ExportConfig
 
     run, _ = _write_models(root, size=size, tags=tags)
     out = root / "wd"

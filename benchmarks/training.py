@@ -29,8 +29,9 @@ from alti2v.model import backend
 from alti2v.model.data.input_wait import InputWait
 from alti2v.model.data.pipeline import training_batches
 from alti2v.model.network.augment import augmenting_model
-from alti2v.model.network.build import PRECISIONS, Architecture, build_network
+from alti2v.model.network.build import Architecture, build_network
 from alti2v.model.network.losses import loss_of
+from alti2v.model.options.choices import PRECISIONS
 from alti2v.model.recipes import MODERN, NO_AUGMENTATION, parse_augmentation
 from benchmarks.support.drawn_shards import draw_samples, write_samples
 

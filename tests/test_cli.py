@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -62,59 +61,6 @@ def test_root_script_is_the_program() -> None:
     finished = subprocess.run([sys.executable, "cli.py", "--help"], capture_output=True, text=True, check=True)
 
     assert finished.stdout == run("--help").stdout
-
-
-def config_of(command: Any) -> Any:
-    from alti2v.crawl.crawler import CrawlConfig
-    from alti2v.dataset.config import BuildConfig
-    from alti2v.demo.board.app import BoardConfig
-    from alti2v.demo.run import DemoConfig
-    from alti2v.kpi.regression import KpiConfig
-    from alti2v.model.evaluate import EvalConfig
-    from alti2v.model.train import TrainConfig
-    from alti2v.serving.app import ServeConfig
-    from alti2v.vectors.embedding import EmbedConfig
-    from alti2v.vectors.search import SearchConfig
-
-    return {
-        "board": BoardConfig,
-        "build-shards": BuildConfig,
-        "crawl": CrawlConfig,
-        "demo": DemoConfig,
-        "embed": EmbedConfig,
-        "eval": EvalConfig,
-        "kpi": KpiConfig,
-        "search": SearchConfig,
-        "serve": ServeConfig,
-        "train": TrainConfig,
-    }[command]
-
-
-@pytest.mark.tf
-@pytest.mark.parametrize(
-    "command", ["board", "build-shards", "crawl", "demo", "embed", "eval", "kpi", "search", "serve", "train"]
-)
-def test_defaults_are_the_librarys(command: Any) -> None:
-    """What `--help` shows as a default is what the library would do by itself."""
-    fields = {field.name: field for field in dataclasses.fields(config_of(command))}
-    options = [
-        option
-        for option in cli.commands[command].params
-        if isinstance(option, click.Option)
-        and option.name in fields
-        and not option.required
-        and not option.is_flag
-    ]
-    checked = {
-        option.name: (option.default, fields[option.name].default)
-        for option in options
-        if fields[option.name].default is not dataclasses.MISSING and option.name != "faults"
-    }
-
-    assert checked
-    assert {name: ours for name, (ours, _) in checked.items()} == {
-        name: its for name, (_, its) in checked.items()
-    }
 
 
 @pytest.mark.parametrize(

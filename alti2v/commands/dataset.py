@@ -15,12 +15,13 @@ from alti2v.commands.options import (
     address,
     as_json_option,
     check_local,
+    default_of,
     local_folder,
     require_all,
     work_option,
 )
+from alti2v.dataset.config import CHROMAS, ENGINES, FITS, FORMATS, SPLIT_KEYS, SPLIT_RULES, BuildConfig
 from alti2v.errors import DamagedError, UsageError
-from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Finding
 from alti2v.storage.directory import DirectoryKind, described_kind, kind_of
 from alti2v.storage.remote import is_url
@@ -39,14 +40,14 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
 @click.option(
     "--size",
     type=int,
-    default=ImageRecipe().size,
+    default=default_of(BuildConfig, "size"),
     show_default=True,
     help="Side of the square pictures in px; with --fit within, the longest side.",
 )
 @click.option(
     "--fit",
-    type=click.Choice(["letterbox", "squash", "crop", "within"]),
-    default="letterbox",
+    type=click.Choice(FITS),
+    default=default_of(BuildConfig, "fit"),
     show_default=True,
     help="Make pictures square: letterbox adds white borders, squash stretches, crop keeps the centre; or keep "
     "their shape within the square. `train` takes letterbox and within.",
@@ -60,8 +61,8 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
 )
 @click.option(
     "--format",
-    type=click.Choice(["jpeg", "webp"]),
-    default="jpeg",
+    type=click.Choice(FORMATS),
+    default=default_of(BuildConfig, "format"),
     show_default=True,
     help="Format of the pictures in the shards. `train` needs jpeg.",
 )
@@ -70,19 +71,33 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
     is_flag=True,
     help="Store the downloaded files unchanged. `train` cannot read them.",
 )
-@click.option("--quality", type=int, default=95, show_default=True, help="JPEG or WebP quality, 1 to 100.")
+@click.option(
+    "--quality",
+    type=int,
+    default=default_of(BuildConfig, "quality"),
+    show_default=True,
+    help="JPEG or WebP quality, 1 to 100.",
+)
 @click.option(
     "--chroma",
-    type=click.Choice(["4:2:0", "4:4:4"]),
-    default="4:2:0",
+    type=click.Choice(CHROMAS),
+    default=default_of(BuildConfig, "chroma"),
     show_default=True,
     help="Chroma subsampling of the JPEGs.",
 )
 @click.option(
-    "--top-tags", type=int, default=5000, show_default=True, help="Maximum size of the tag vocabulary."
+    "--top-tags",
+    type=int,
+    default=default_of(BuildConfig, "top_tags"),
+    show_default=True,
+    help="Maximum size of the tag vocabulary.",
 )
 @click.option(
-    "--min-count", type=int, default=1, show_default=True, help="Minimum number of training pictures of a tag."
+    "--min-count",
+    type=int,
+    default=default_of(BuildConfig, "min_count"),
+    show_default=True,
+    help="Minimum number of training pictures of a tag.",
 )
 @click.option(
     "--quota",
@@ -108,20 +123,30 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
 )
 @click.option("--keep-meta", is_flag=True, help="Include meta tags.")
 @click.option("--keep-artist", is_flag=True, help="Include artist tags.")
-@click.option("--test", type=int, default=20_000, show_default=True, help="Number of test pictures.")
 @click.option(
-    "--validation", type=int, default=10_000, show_default=True, help="Number of validation pictures."
+    "--test",
+    type=int,
+    default=default_of(BuildConfig, "test"),
+    show_default=True,
+    help="Number of test pictures.",
+)
+@click.option(
+    "--validation",
+    type=int,
+    default=default_of(BuildConfig, "validation"),
+    show_default=True,
+    help="Number of validation pictures.",
 )
 @click.option(
     "--split",
-    type=click.Choice(["hash", "id-modulo"]),
-    default="hash",
+    type=click.Choice(SPLIT_RULES),
+    default=default_of(BuildConfig, "split"),
     show_default=True,
     help="Rule that assigns splits: a hash of the near-duplicate group, or the post id modulo 1000.",
 )
 @click.option(
     "--split-by",
-    type=click.Choice(["artist", "date"]),
+    type=click.Choice(SPLIT_KEYS),
     default=None,
     help="Rule in place of --split. artist: each artist in one split. date: test newer than validation, "
     "validation newer than training; such a dataset grows by older pictures.",
@@ -130,15 +155,15 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
 @click.option(
     "--shard-samples",
     type=int,
-    default=10_000,
+    default=default_of(BuildConfig, "shard_samples"),
     show_default=True,
     help="Maximum number of pictures in a shard.",
 )
 @click.option("--workers", type=int, default=None, help="Number of processes. Default: one per core.")
 @click.option(
     "--engine",
-    type=click.Choice(["local", "dask"]),
-    default="local",
+    type=click.Choice(ENGINES),
+    default=default_of(BuildConfig, "engine"),
     show_default=True,
     help="Run on this machine's processes or on a Dask cluster.",
 )
@@ -170,7 +195,6 @@ def build_shards(
     grown since the last build, it adds shards and leaves existing ones unchanged.
     """
     from alti2v.dataset.build import build_shards as build
-    from alti2v.dataset.config import BuildConfig
 
     if options["split"] == "id-modulo":
         _refuse(["test", "validation"], "--split id-modulo is given: leave it out, or give --split hash.")

@@ -8,7 +8,8 @@ from typing import Literal
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, dialect_option
+from alti2v.commands.options import LOCAL_PATH, as_json_option, default_of, dialect_option
+from alti2v.demo.config import DemoConfig
 from alti2v.output import print_lines
 from alti2v.terminal import duration, print_result, progress_display
 
@@ -22,7 +23,11 @@ from alti2v.terminal import duration, print_result, progress_display
     help="Folder for all files of the demo.",
 )
 @click.option(
-    "--posts", type=int, default=1600, show_default=True, help="Number of posts on the stand-in board."
+    "--posts",
+    type=int,
+    default=default_of(DemoConfig, "posts"),
+    show_default=True,
+    help="Number of posts on the stand-in board.",
 )
 @click.option("--epochs", type=int, default=None, help="Number of training epochs. Default: the demo's own.")
 @as_json_option
@@ -32,7 +37,7 @@ def demo(*, out: Path, posts: int, epochs: int | None, as_json: bool) -> None:
     Starts a stand-in board of drawn illustrations on this machine, crawls it over HTTP like a real one, builds
     shards, trains VGG16 and writes a report. Run the same command again to resume after an interruption.
     """
-    from alti2v.demo.run import DemoConfig, run_demo
+    from alti2v.demo.run import run_demo
 
     config = DemoConfig(out=out, posts=posts, epochs=epochs)
     with progress_display() as progress:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option
+from alti2v.commands.options import LOCAL_PATH, as_json_option, default_of
 from alti2v.errors import DamagedError, UsageError
-from alti2v.model.onnx.contract import Format
+from alti2v.model.options.choices import Format
+from alti2v.model.options.export import COPYRIGHTS_AS, RATINGS_FROM, ExportConfig
 from alti2v.output import print_lines
 from alti2v.terminal import duration, print_result, progress_display, size
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     type=click.Choice(list(map(str, Format))),
-    default=Format.WD.value,
+    default=default_of(ExportConfig, "format"),
     show_default=True,
     help="Format: wd for programs that load WD taggers, wd-embedding for imgutils.tagging.wd14, cl for kohya "
     "with all categories, deepghs for imgutils' generic reader, onnx for your own programs.",
@@ -33,15 +34,15 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--ratings",
-    type=click.Choice(["training", "uniform"]),
-    default="training",
+    type=click.Choice(RATINGS_FROM),
+    default=default_of(ExportConfig, "ratings"),
     show_default=True,
     help="Values of the four constant ratings: their shares of the training pictures, or all equal.",
 )
 @click.option(
     "--copyrights",
-    type=click.Choice(["general", "nothing"]),
-    default="general",
+    type=click.Choice(COPYRIGHTS_AS),
+    default=default_of(ExportConfig, "copyrights"),
     show_default=True,
     help="Export copyright tags as general tags or not at all, in the WD formats, which lack the category.",
 )
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--license",
-    default="other",
+    default=default_of(ExportConfig, "license"),
     show_default=True,
     help="Licence for the model card, as Hugging Face spells it.",
 )
@@ -90,7 +91,6 @@ def export(
         return
     if run is None or out is None:
         raise click.MissingParameter(param_type="argument", param_hint="'RUN OUT'")
-    from alti2v.model.export import ExportConfig
     from alti2v.model.export import export as export_run
 
     with progress_display() as progress:

@@ -12,10 +12,13 @@ from alti2v.commands.options import (
     as_json_option,
     cache_options,
     check_readable,
+    default_of,
     fetched_model,
     precision_option,
 )
-from alti2v.model.recipes import RECIPES, Loss
+from alti2v.model.options.evaluation import CompareConfig, EvalConfig
+from alti2v.model.options.training import TrainConfig
+from alti2v.model.recipes import RECIPES, Loss, parse_augmentation
 from alti2v.storage.layout import SPLITS
 from alti2v.terminal import duration, print_result, progress_display, size
 
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--recipe",
     type=click.Choice(list(RECIPES)),
-    default="modern",
+    default=default_of(TrainConfig, "recipe"),
     show_default=True,
     help="Settings: modern for pretrained weights, scratch without them, seed as in the original of 2017.",
 )
@@ -105,9 +108,15 @@ if TYPE_CHECKING:
 @precision_option
 @click.option("--patience", type=int, default=None, help="Stop after this many epochs without a better mAP.")
 @click.option(
-    "--keep", type=int, default=2, show_default=True, help="Number of checkpoints to keep, besides the best."
+    "--keep",
+    type=int,
+    default=default_of(TrainConfig, "keep"),
+    show_default=True,
+    help="Number of checkpoints to keep, besides the best.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
+@click.option(
+    "--seed", type=int, default=default_of(TrainConfig, "seed"), show_default=True, help="Random seed."
+)
 @click.option(
     "--cache-features",
     is_flag=True,
@@ -139,8 +148,7 @@ def train(
     average precision on the validation split.
     """
     from alti2v.dataset.shard_cache import CacheConfig, open_dataset
-    from alti2v.model.recipes import parse_augmentation
-    from alti2v.model.train import TrainConfig, plan
+    from alti2v.model.train import plan
     from alti2v.model.train import train as train_model
 
     options["dataset"] = open_dataset(check_readable(dataset), CacheConfig(cache=cache, cache_gb=cache_gb))
@@ -192,7 +200,7 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
 @click.option(
     "--split",
     type=click.Choice(SPLITS),
-    default="test",
+    default=default_of(EvalConfig, "split"),
     show_default=True,
     help="Split to evaluate on.",
 )
@@ -235,9 +243,7 @@ def evaluate(
     another tagger, or hf:owner/name; see docs/MODELS.md.
     """
     from alti2v.dataset.shard_cache import CacheConfig, open_dataset
-    from alti2v.model.comparison.compare import CompareConfig
     from alti2v.model.comparison.contestant import is_run
-    from alti2v.model.evaluate import EvalConfig
     from alti2v.report.comparison import write_comparison
     from alti2v.report.evaluation import write_evaluation
 

@@ -7,18 +7,18 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from alti2v.crawl.boards.protocol import Dialect
 from alti2v.dataset.shard_cache import CacheConfig
 from alti2v.errors import DataError, UsageError
+from alti2v.model.options.choices import PRECISION_CHOICES, Implications
+from alti2v.model.options.tagging import RelationOptions
+from alti2v.model.options.training import TrainConfig
 from alti2v.output import tell
 from alti2v.storage.remote import is_url
-
-if TYPE_CHECKING:
-    from alti2v.model.tagging.relation_sources import RelationOptions
 
 
 def check_local(value: str, name: str) -> None:
@@ -99,8 +99,8 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the
 
 precision_option = click.option(
     "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-    default="auto",
+    type=click.Choice(PRECISION_CHOICES),
+    default=default_of(TrainConfig, "precision"),
     show_default=True,
     help="Number format of the layers; auto is bfloat16 where this machine is faster in it, else float32.",
 )
@@ -197,8 +197,8 @@ _RELATION_OPTIONS = (
     ),
     click.option(
         "--implications",
-        type=click.Choice(["off", "add", "drop"]),
-        default="off",
+        type=click.Choice(list(map(str, Implications))),
+        default=default_of(RelationOptions, "implications").value,
         show_default=True,
         help="With --relations: add the tags that other tags imply, or drop them.",
     ),
@@ -220,9 +220,6 @@ def relation_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def relations_of(options: dict[str, Any]) -> RelationOptions:
     """Move the options of relations out of all options."""
-    from alti2v.model.tagging.relation_sources import RelationOptions
-    from alti2v.model.tagging.relations import Implications
-
     return RelationOptions(
         relations=options.pop("relations"),
         implications=Implications(options.pop("implications")),

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, fetched_model, relation_options, relations_of
+from alti2v.commands.options import LOCAL_PATH, default_of, fetched_model, relation_options, relations_of
 from alti2v.output import print_lines, tell
+from alti2v.serving.config import ServeConfig, UploadLimits
 
 
 @click.command()
@@ -20,7 +21,9 @@ from alti2v.output import print_lines, tell
     help="Index of `alti2v search` over this model's vectors, to show similar pictures.",
 )
 @relation_options
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--host", default=default_of(ServeConfig, "host"), show_default=True, help="Address to listen on."
+)
 @click.option(
     "--allow-host",
     "allowed_hosts",
@@ -29,19 +32,27 @@ from alti2v.output import print_lines, tell
     default=(),
     help="Name under which the server may also be called, such as a reverse proxy's; * for any. Repeatable.",
 )
-@click.option("--port", type=int, default=7860, show_default=True, help="Port to listen on.")
-@click.option("--count", type=int, default=8, show_default=True, help="Number of similar pictures to show.")
+@click.option(
+    "--port", type=int, default=default_of(ServeConfig, "port"), show_default=True, help="Port to listen on."
+)
+@click.option(
+    "--count",
+    type=int,
+    default=default_of(ServeConfig, "count"),
+    show_default=True,
+    help="Number of similar pictures to show.",
+)
 @click.option(
     "--max-megabytes",
     type=float,
-    default=20.0,
+    default=default_of(UploadLimits, "megabytes"),
     show_default=True,
     help="Maximum size of an uploaded file in MB.",
 )
 @click.option(
     "--max-megapixels",
     type=float,
-    default=50.0,
+    default=default_of(UploadLimits, "megapixels"),
     show_default=True,
     help="Maximum size of an uploaded picture in million pixels.",
 )
@@ -53,9 +64,7 @@ def serve(*, max_megabytes: float, max_megapixels: float, **options: Any) -> Non
     hf:owner/name is one on the Hugging Face hub. Only this machine can connect unless --host is given. No usage
     data is sent. docs/SERVE.md describes the API. Stop it with Ctrl-C.
     """
-    from alti2v.serving.app import ServeConfig
     from alti2v.serving.app import serve as serve_page
-    from alti2v.serving.view import UploadLimits
 
     config = ServeConfig(
         relations=relations_of(options),

@@ -14,6 +14,7 @@ import click
 from alti2v.commands.options import (
     LOCAL_PATH,
     as_json_option,
+    default_of,
     fetched_model,
     listed_paths,
     precision_option,
@@ -21,13 +22,14 @@ from alti2v.commands.options import (
     relations_of,
 )
 from alti2v.errors import DataError, UsageError
+from alti2v.model.options.choices import CATEGORIES, RATING, Existing, Rule, Sort
+from alti2v.model.options.tagging import CaptionStyle, SidecarConfig, TagConfig
 from alti2v.output import print_json, print_lines, tell
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.terminal import duration, print_result, progress_display
 
 if TYPE_CHECKING:
     from alti2v.model.tag import Tagged, TagReport
-    from alti2v.model.tagging.sidecars import SidecarConfig
     from alti2v.model.tagging.tagger import UntaggedPicture
 
 _SIDECAR = "sidecar"
@@ -36,7 +38,6 @@ _OF_SIDECARS = {
     *("existing", "suffix", "separator", "spaces", "escape"),
     *("replace", "prepend", "append", "always_first"),
 }
-_CATEGORIES = ("general", "character", "copyright", "artist", "meta", "unknown", "rating")
 
 
 @click.command()
@@ -63,8 +64,8 @@ _CATEGORIES = ("general", "character", "copyright", "artist", "meta", "unknown",
 @click.option(
     "--threshold-rule",
     "rule",
-    type=click.Choice(["constant", "f0.5", "f1", "f2", "mcut"]),
-    default="constant",
+    type=click.Choice(list(map(str, Rule))),
+    default=default_of(TagConfig, "rule").value,
     show_default=True,
     help="Source of the thresholds. constant: --threshold. f0.5, f1, f2: tuned for each tag on the validation "
     "split, from few, certain tags to many. mcut: the widest gap between a picture's probabilities.",
@@ -75,7 +76,7 @@ _CATEGORIES = ("general", "character", "copyright", "artist", "meta", "unknown",
 @click.option(
     "--category",
     "categories",
-    type=click.Choice(_CATEGORIES),
+    type=click.Choice(CATEGORIES),
     multiple=True,
     help="Only tags of this category. Repeatable. Default: all but the rating.",
 )
@@ -84,23 +85,39 @@ _CATEGORIES = ("general", "character", "copyright", "artist", "meta", "unknown",
 )
 @click.option(
     "--sort",
-    type=click.Choice(["score", "alphabet", "index"]),
-    default="score",
+    type=click.Choice(list(map(str, Sort))),
+    default=default_of(TagConfig, "sort").value,
     show_default=True,
     help="Order of the tags: by probability, by name, or as in the model.",
 )
 @precision_option
-@click.option("--batch-size", type=int, default=16, show_default=True, help="Pictures per forward pass.")
+@click.option(
+    "--batch-size",
+    type=int,
+    default=default_of(TagConfig, "batch_size"),
+    show_default=True,
+    help="Pictures per forward pass.",
+)
 @relation_options
 @click.option(
     "--existing",
-    type=click.Choice(["skip", "append", "overwrite"]),
-    default="skip",
+    type=click.Choice(list(map(str, Existing))),
+    default=default_of(SidecarConfig, "existing").value,
     show_default=True,
     help="Sidecars: action for a picture that already has one.",
 )
-@click.option("--suffix", default=".txt", show_default=True, help="Sidecars: suffix of the file name.")
-@click.option("--separator", default=", ", show_default=True, help="Sidecars: text between tags.")
+@click.option(
+    "--suffix",
+    default=default_of(SidecarConfig, "suffix"),
+    show_default=True,
+    help="Sidecars: suffix of the file name.",
+)
+@click.option(
+    "--separator",
+    default=default_of(CaptionStyle, "separator"),
+    show_default=True,
+    help="Sidecars: text between tags.",
+)
 @click.option(
     "--spaces", is_flag=True, help="Sidecars: replace underscores by spaces, except in faces such as ^_^."
 )
@@ -130,10 +147,8 @@ def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> N
     input, one per line or separated by NUL. Pictures that cannot be tagged are listed on standard error and
     skipped; the exit status is then 1.
     """
-    from alti2v.model.evaluation.thresholds import Rule
-    from alti2v.model.tag import TagConfig, tag_files
+    from alti2v.model.tag import tag_files
     from alti2v.model.tagging.inputs import unread_words
-    from alti2v.model.tagging.selection import Sort
 
     _require_sidecars(ctx, form, as_json=as_json)
     threshold, by_category, by_tag = _thresholds(options.pop("thresholds"))
@@ -193,7 +208,7 @@ def _thresholds(values: Iterable[str]) -> tuple[float | None, dict[str, float], 
             ) from None
         if not equals:
             general = threshold
-        elif name in _CATEGORIES:
+        elif name in CATEGORIES:
             by_category[name] = threshold
         else:
             by_tag[name] = threshold
@@ -202,9 +217,6 @@ def _thresholds(values: Iterable[str]) -> tuple[float | None, dict[str, float], 
 
 def _sidecars(options: dict[str, Any]) -> SidecarConfig:
     """Move the options of sidecars out of all options."""
-    from alti2v.model.tagging.captions import CaptionStyle
-    from alti2v.model.tagging.sidecars import Existing, SidecarConfig
-
     options["replace"] = dict(options["replace"])
     style = CaptionStyle(**{field.name: options.pop(field.name) for field in fields(CaptionStyle)})
     return SidecarConfig(suffix=options.pop("suffix"), existing=Existing(options.pop("existing")), style=style)
@@ -220,7 +232,6 @@ def _printer(form: str) -> Callable[[Tagged | UntaggedPicture[Path]], None]:
     from alti2v.model.tagging.captions import CSV_HEADER, csv_rows, json_object, text_lines
     from alti2v.model.tagging.selection import group
     from alti2v.model.tagging.tagger import UntaggedPicture
-    from alti2v.model.vocabulary import RATING
 
     header = (
         [CSV_HEADER] if form == "csv" else []

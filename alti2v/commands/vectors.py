@@ -12,14 +12,17 @@ from alti2v.commands.options import (
     LOCAL_PATH,
     PICTURE_PATH,
     as_json_option,
+    default_of,
     fetched_model,
     listed_paths,
     precision_option,
     require_all,
 )
 from alti2v.errors import DataError
+from alti2v.kpi.config import KpiConfig
 from alti2v.output import tell
 from alti2v.terminal import duration, print_result, progress_display
+from alti2v.vectors.config import NUMBERS, EmbedConfig, SearchConfig
 
 if TYPE_CHECKING:
     from alti2v.kpi.regression import Effect, FigureEstimate
@@ -43,12 +46,18 @@ _SHOWN_TAGS = 6
 )
 @click.option(
     "--dtype",
-    type=click.Choice(["float16", "float32"]),
-    default="float16",
+    type=click.Choice(NUMBERS),
+    default=default_of(EmbedConfig, "dtype"),
     show_default=True,
     help="Type of the numbers.",
 )
-@click.option("--batch-size", type=int, default=16, show_default=True, help="Pictures per forward pass.")
+@click.option(
+    "--batch-size",
+    type=int,
+    default=default_of(EmbedConfig, "batch_size"),
+    show_default=True,
+    help="Pictures per forward pass.",
+)
 @precision_option
 @as_json_option
 def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by EmbedConfig
@@ -61,7 +70,6 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
     are listed on standard error and skipped; the exit status is then 1.
     """
     from alti2v.model.tagging.inputs import unread_words
-    from alti2v.vectors.embedding import EmbedConfig
     from alti2v.vectors.embedding import embed as embed_pictures
 
     def show(failure: UntaggedPicture[str]) -> None:
@@ -100,9 +108,18 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
     "--model", type=LOCAL_PATH, default=None, help="Model that wrote VECTORS.parquet, to embed --picture."
 )
 @click.option(
-    "--tags", default="", metavar="TAGS", help="Find pictures with these tags, such as '1girl, blue hair'."
+    "--tags",
+    default=default_of(SearchConfig, "tags"),
+    metavar="TAGS",
+    help="Find pictures with these tags, such as '1girl, blue hair'.",
 )
-@click.option("--count", type=int, default=10, show_default=True, help="Number of pictures to find.")
+@click.option(
+    "--count",
+    type=int,
+    default=default_of(SearchConfig, "count"),
+    show_default=True,
+    help="Number of pictures to find.",
+)
 @click.option(
     "--index",
     type=LOCAL_PATH,
@@ -118,7 +135,6 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
     of equal bits of two binary codes. A query by tags uses the mean vector of the pictures for which the model
     predicted all of them.
     """
-    from alti2v.vectors.search import SearchConfig
     from alti2v.vectors.search import search as search_pictures
 
     config = SearchConfig(**options)
@@ -143,7 +159,9 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
     default=None,
     help="CSV file with columns id, clicks and impressions, or id and --column. Default: the dataset's table.",
 )
-@click.option("--column", default="score", show_default=True, help="Column that holds the KPI.")
+@click.option(
+    "--column", default=default_of(KpiConfig, "column"), show_default=True, help="Column that holds the KPI."
+)
 @click.option(
     "--vectors",
     type=LOCAL_PATH,
@@ -151,12 +169,16 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
     help="File of `alti2v embed MODEL DATASET` to use as features. Default: the board's tags.",
 )
 @click.option(
-    "--min-count", type=int, default=20, show_default=True, help="Minimum number of training pictures of a tag."
+    "--min-count",
+    type=int,
+    default=default_of(KpiConfig, "min_count"),
+    show_default=True,
+    help="Minimum number of training pictures of a tag.",
 )
 @click.option(
     "--bootstraps",
     type=int,
-    default=100,
+    default=default_of(KpiConfig, "bootstraps"),
     show_default=True,
     help="Number of bootstrap samples for the 95 % intervals.",
 )
@@ -169,7 +191,7 @@ def kpi(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by Kp
     baseline of plain facts such as age, size and rating.
     """
     from alti2v.kpi.page import PAGE_FILE, write_kpi_report
-    from alti2v.kpi.regression import KpiConfig, regress
+    from alti2v.kpi.regression import regress
 
     config = KpiConfig(**options)
     with progress_display() as progress:

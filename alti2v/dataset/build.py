@@ -19,7 +19,7 @@ import pyarrow as pa
 from alti2v.dataset.build_context import engine_of, posts_of, shared_work
 from alti2v.dataset.build_plan import BuildInputs, PlannedBuild, plan_build
 from alti2v.dataset.check.repair import repair_incomplete
-from alti2v.dataset.config import BuildConfig, differences
+from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.engines.local import Engine
 from alti2v.dataset.images.appearance import Preparation, made_with, prepare
 from alti2v.dataset.manifest import Manifest, Shard, in_order, read_manifest, read_vocabulary, write_vocabulary
@@ -29,6 +29,7 @@ from alti2v.dataset.plan.posts import StorePosts
 from alti2v.dataset.plan.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE
 from alti2v.dataset.plan.split_by import ARTIST_RULE, DATE_RULE
 from alti2v.dataset.plan.vocabulary import Vocabulary
+from alti2v.dataset.plan_options import differences, plan_options
 from alti2v.dataset.report import BuildReport, build_report
 from alti2v.dataset.versions.previous import read_for_new_plan, read_history
 from alti2v.dataset.versions.publish import incomplete, is_whole, remove_unplanned
@@ -113,7 +114,7 @@ def build_shards(config: BuildConfig, *, progress: ProgressHook = ignore_progres
 
 
 def _request(config: BuildConfig) -> _Request:
-    options = config.options
+    options = plan_options(config)
     posts, store = posts_of(config, options.filters)
     return _Request(
         config=config,

@@ -1,24 +1,17 @@
-"""Options of `build-shards`, their bounds, and the plan options that follow from them."""
+"""Options of `build-shards` and their bounds; light, because `--help` shows their defaults."""
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from alti2v.dataset.filter_options import check_words, days
-from alti2v.dataset.id_file import read_ids
-from alti2v.dataset.plan.filters import Filters, IdList
-from alti2v.dataset.plan.planner import PlanOptions
-from alti2v.dataset.plan.vocabulary import VocabularyRule
 from alti2v.errors import UsageError
 from alti2v.option_bounds import require_between, require_choice
-from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
-from alti2v.records import Category, composed
-from alti2v.storage.documents import open_named
+from alti2v.pictures.recipe import ImageRecipe
+from alti2v.records import Category
 from alti2v.storage.location import Address
 
 _MAX_SIZE_PX = 4096
@@ -31,7 +24,6 @@ CHROMAS = ("4:2:0", "4:4:4")
 FORMATS = ("jpeg", "webp")
 _RECIPE = ImageRecipe()
 _RECIPE_OPTIONS = ("size", "area", "fit", "format", "quality", "chroma")
-_SHOWN_CHARACTERS = 40
 _NOT_IN_COMMAND = ("store", "dataset", "url", "workers", "engine", "scheduler", "new_plan", "dry_run")
 
 
@@ -182,52 +174,6 @@ class BuildConfig:
                 ]
         return " ".join(words)
 
-    @property
-    def options(self) -> PlanOptions:
-        """Options that determine the content of the dataset.
-
-        Raises:
-            UsageError: A file of tags cannot be read, or both files contain a tag.
-        """
-        kept_too = ((Category.META, self.keep_meta), (Category.ARTIST, self.keep_artist))
-        keep, drop = (frozenset() if path is None else read_tags(path) for path in (self.keep, self.drop))
-        since, until = days(self.since, self.until)
-        if keep & drop:
-            raise UsageError(f"--keep and --drop both contain {min(keep & drop)!r}: remove it from one of them")
-        return PlanOptions(
-            image=ImageRecipe(
-                size=self.size if self.area is None else math.isqrt(self.area),
-                fit=self.fit if self.area is None else "area",
-                format=ORIGINAL if self.keep_original else self.format.upper(),
-                quality=self.quality,
-                chroma=self.chroma,
-            ),
-            vocabulary=VocabularyRule(
-                size=self.top_tags,
-                min_count=self.min_count,
-                quotas=parse_quotas(self.quota),
-                left_out=frozenset(category for category, is_kept in kept_too if not is_kept),
-                ratings=self.ratings,
-                keep=keep,
-                drop=drop,
-            ),
-            test=self.test,
-            validation=self.validation,
-            shard_samples=self.shard_samples,
-            split=self.split_by or self.split,
-            filters=Filters(
-                min_side=self.min_side,
-                max_aspect=self.max_aspect,
-                min_score=self.min_score,
-                rating=tuple(sorted(set(self.rating))),
-                since=since,
-                until=until,
-                any_tag=tuple(sorted(set(self.any_tag))),
-                none_of=tuple(sorted(set(self.none_of))),
-                ids=None if self.ids is None else IdList(read_ids(self.ids)),
-            ),
-        )
-
 
 def parse_quotas(quotas: tuple[str, ...]) -> Mapping[Category, int]:
     """Parse quotas such as "general=512".
@@ -245,62 +191,3 @@ def parse_quotas(quotas: tuple[str, ...]) -> Mapping[Category, int]:
             raise UsageError(f"--quota contains {name} twice: give it once")
         parsed[Category(name)] = int(number)
     return parsed
-
-
-def read_tags(path: Path) -> frozenset[str]:
-    """Read a file with one tag per line; blank lines and surrounding spaces are ignored.
-
-    Raises:
-        UsageError: The file cannot be read, is not UTF-8, or contains no tag.
-    """
-    try:
-        with open_named(path) as file:
-            lines = file.read().decode("utf-8-sig").splitlines()
-    except OSError as exc:
-        raise UsageError(f"{path} cannot be read: {exc.strerror}: give a file with one tag per line") from exc
-    except UnicodeDecodeError as exc:
-        raise UsageError(f"{path} is not UTF-8 text: give a file with one tag per line") from exc
-    tags = frozenset(composed(stripped) for line in lines if (stripped := line.strip()))
-    if not tags:
-        raise UsageError(f"{path} contains no tag: give a file with one tag per line")
-    return tags
-
-
-def differences(built: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Name the options that differ between two results of `planner.as_json`, for a message; "" if none does."""
-    before, now = _option_values(built), _option_values(wanted)
-    return ", ".join(
-        _difference(option, before[option], now[option])
-        for option in sorted(now)
-        if before[option] != now[option]
-    )
-
-
-def _option_values(plan: Mapping[str, Any]) -> Mapping[str, object]:
-    image, vocabulary, filters = plan["image"], plan["vocabulary"], plan.get("filters", {})
-    return {
-        **{f"--{name}": image[name] for name in ("size", "fit", "quality", "chroma")},
-        "--format": FORMATS[0] if image["format"] == ORIGINAL else image["format"].lower(),
-        "--keep-original": image["format"] == ORIGINAL,
-        "--top-tags": vocabulary["size"],
-        "--min-count": vocabulary["min_count"],
-        "--quota": [f"{category}={count}" for category, count in vocabulary["quotas"].items()],
-        "--keep-meta": Category.META not in vocabulary["left_out"],
-        "--keep-artist": Category.ARTIST not in vocabulary["left_out"],
-        **{f"--{name}": vocabulary[name] for name in ("ratings", "keep", "drop")},
-        **{f"--{name}": plan[name] for name in ("test", "validation", "split")},
-        "--shard-samples": plan["shard_samples"],
-        **{f"--{name.replace('_', '-')}": filters.get(name) for name in Filters.__dataclass_fields__},
-    }
-
-
-def _difference(option: str, before: object, now: object) -> str:
-    if isinstance(before, bool) or isinstance(now, bool):
-        return f"{'with' if before else 'without'} {option}"
-    return f"{option} {_shown(before)} instead of {_shown(now)}"
-
-
-def _shown(value: object) -> str:
-    text = ", ".join(value) if isinstance(value, list) else str(value)
-    text = "nothing" if value in (None, []) else text
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."

@@ -17,10 +17,10 @@ from alti2v.child_processes import child_environment
 from alti2v.crawl.crawler import CrawlConfig, crawl_board
 from alti2v.dataset.build import build_shards
 from alti2v.dataset.config import BuildConfig
+from alti2v.demo.config import DemoConfig
 from alti2v.errors import Alti2vError, RemoteError, UsageError
-from alti2v.model.evaluate import EvalConfig
+from alti2v.model.options.evaluation import EvalConfig
 from alti2v.model.train import TrainConfig, train
-from alti2v.option_bounds import require_between
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.report.evaluation import write_evaluation
 from alti2v.storage.directory import exclusive
@@ -38,24 +38,6 @@ _TOP_TAGS = 100
 _TEST_SHARE = 0.15
 _VALIDATION_SHARE = 0.10
 _SHARD_SAMPLES = 400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoConfig:
-    """Configuration of a demo.
-
-    Attributes:
-        out: Folder for all files, in which a killed demo continues.
-        posts: Number of posts on the stand-in board, at least 100.
-        epochs: Number of training epochs; None for the recipe's own.
-    """
-
-    out: Path
-    posts: int = 1600
-    epochs: int | None = None
-
-    def __post_init__(self) -> None:
-        require_between("--posts", self.posts, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,9 @@ from alti2v.errors import DataError, UsageError
 from alti2v.kpi.csv_table import number_in, read_kpi_table
 from alti2v.model.arrays import Float64Array
 from alti2v.storage.layout import SPLITS
+from alti2v.vectors.config import Form
 from alti2v.vectors.sources import path_key
-from alti2v.vectors.vector_file import Form, read_origin, read_rows
+from alti2v.vectors.vector_file import read_origin, read_rows
 
 _FACTS = (
     "id",

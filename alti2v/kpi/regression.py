@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from alti2v.errors import UsageError
+from alti2v.kpi.config import KpiConfig
 from alti2v.kpi.data import BASELINE, KpiData, KpiKind, SplitRows, read_kpi_data, read_target
 from alti2v.model.arrays import Float64Array, Int64Array
-from alti2v.option_bounds import require_between
 from alti2v.records import Progress, ProgressHook, ignore_progress
 
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -34,33 +34,6 @@ MEASURES = {
     KpiKind.COUNT: "deviance over the mean's",
     KpiKind.NUMBER: "squared error over the variance",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KpiConfig:
-    """Options of `regress`.
-
-    Attributes:
-        dataset: Dataset with the pictures and their splits.
-        out: Folder of the report.
-        table: CSV file with id, clicks and impressions, or id and `column`; None for the dataset's tables.
-        column: Column that holds the KPI.
-        vectors: File of `alti2v embed MODEL DATASET` to use as features; None for the board's tags.
-        min_count: Minimum number of training pictures of a tag.
-        bootstraps: Number of bootstrap samples for the 95 % intervals, > 0.
-    """
-
-    dataset: Path
-    out: Path
-    table: Path | None = None
-    column: str = "score"
-    vectors: Path | None = None
-    min_count: int = 20
-    bootstraps: int = 100
-
-    def __post_init__(self) -> None:
-        require_between("--min-count", self.min_count, 1)
-        require_between("--bootstraps", self.bootstraps, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ import shlex
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,56 +31,14 @@ from alti2v.model.evaluation.predict import (
 )
 from alti2v.model.evaluation.result import Evaluation, Thresholds
 from alti2v.model.evaluation.scoring import Predictions, fallback_thresholds, score, tune_thresholds
-from alti2v.model.network.precision import CHOICES as PRECISION_CHOICES
 from alti2v.model.network.precision import choose_precision
+from alti2v.model.options.evaluation import EvalConfig
 from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.model.taggers.fingerprint import model_hash
-from alti2v.option_bounds import require_between, require_choice
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.storage.documents import csv_rows, read_text_file
-from alti2v.storage.layout import EVALUATION_DIR, LOG_FILE, SPLITS
+from alti2v.storage.layout import LOG_FILE
 from alti2v.storage.publish import make_directory, storage_errors
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvalConfig:
-    """Options of an evaluation.
-
-    Attributes:
-        run: Directory of a finished run.
-        dataset: Directory of the dataset, whose tags are matched by name; None for the one of the training.
-        split: Split to evaluate on, one of `SPLITS`.
-        out: Directory of the report; None for RUN/eval.
-        batch_size: Pictures at a time, at least 1.
-        min_positives: Positive pictures that a tag needs to count in the mean average precision, at least 1.
-        precision: Number format that layers compute in, or "auto" (`network.precision.choose_precision`).
-        gallery: Number of pictures to show for each `gallery.GalleryReason`, and of suggested tags.
-    """
-
-    run: Path
-    dataset: Path | None = None
-    split: str = "test"
-    out: Path | None = None
-    batch_size: int = 64
-    min_positives: int = 10
-    precision: str = "auto"
-    gallery: int = 9
-
-    def __post_init__(self) -> None:
-        require_choice("--split", self.split, SPLITS)
-        require_between("--batch-size", self.batch_size, 1)
-        require_between("--min-positives", self.min_positives, 1)
-        require_between("--gallery", self.gallery, 1)
-        require_choice("--precision", self.precision, PRECISION_CHOICES)
-
-    @property
-    def report_dir(self) -> Path:
-        """Directory of the report."""
-        if self.out is not None:
-            return self.out
-        folder = self.run / EVALUATION_DIR
-        # Another split never takes the place of the test split's report.
-        return folder if self.split == "test" else folder / self.split
 
 
 def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) -> Evaluation:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import alti2v
 from alti2v.errors import DamagedError, UsageError
-from alti2v.model.evaluation.thresholds import Rule, TunedThresholds, read_thresholds, write_thresholds
+from alti2v.model.evaluation.thresholds import TunedThresholds, read_thresholds, write_thresholds
 from alti2v.model.onnx.check_folder import check_folder
 from alti2v.model.onnx.client_parity import ClientParity, client_parity
 from alti2v.model.onnx.contract import (
@@ -25,7 +25,6 @@ from alti2v.model.onnx.contract import (
     WD_CHARACTER_CATEGORY,
     WD_GENERAL_CATEGORY,
     Contract,
-    Format,
 )
 from alti2v.model.onnx.labels import (
     LabelTable,
@@ -46,50 +45,16 @@ from alti2v.model.onnx.model_card import Facts, model_card
 from alti2v.model.onnx.parity import TOLERANCE, largest_difference
 from alti2v.model.onnx.training_dataset import find_training_dataset
 from alti2v.model.onnx.writer import arrange_outputs, head_weights, write_onnx
+from alti2v.model.options.choices import Format, Rule
+from alti2v.model.options.export import ExportConfig
 from alti2v.model.saved_model import SavedModel, load_model
 from alti2v.model.tagging.selection import DEFAULT_THRESHOLD
-from alti2v.option_bounds import require_choice
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Progress, ProgressHook, ignore_progress
 from alti2v.storage.layout import EVALUATION_DIR, FORMAT_VERSION, METRICS_FILE, MODEL_DIR, THRESHOLDS_FILE
 from alti2v.storage.publish import json_bytes, make_directory, publish_bytes, read_json, storage_errors
 
 _KIND = "export"
-RATINGS_FROM = ("training", "uniform")
-COPYRIGHTS_AS = ("general", "nothing")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportConfig:
-    """Options of `export`.
-
-    Attributes:
-        run: Folder of a finished run.
-        out: Folder of the export; created if missing, rewritten if it is an export of the same format.
-        format: One of `Format`.
-        dataset: Folder of the training dataset; None if it has not moved since training.
-        ratings: "training" for constant ratings that are their shares of the training pictures, or "uniform".
-        copyrights: "general" to export copyright tags as general in the WD formats, "nothing" to drop them.
-        placeholder_character: True to add a character that is never predicted if the WD formats have none.
-        license: Licence for the card, spelled as in https://huggingface.co/docs/hub/repositories-licenses.
-        store: Store of the dataset: what clients do is then compared on original pictures; None for those of
-            the dataset, which are smaller.
-    """
-
-    run: Path
-    out: Path
-    format: str = "wd"
-    dataset: Path | None = None
-    ratings: str = "training"
-    copyrights: str = "general"
-    placeholder_character: bool = False
-    license: str = "other"
-    store: Path | None = None
-
-    def __post_init__(self) -> None:
-        require_choice("--format", self.format, Format)
-        require_choice("--ratings", self.ratings, RATINGS_FROM)
-        require_choice("--copyrights", self.copyrights, COPYRIGHTS_AS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,88 +7,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alti2v.errors import DataError, UsageError
-from alti2v.model.evaluation.thresholds import Rule
+from alti2v.model.options.tagging import SidecarConfig, TagConfig
 from alti2v.model.tagging.inputs import Found, count_pictures, find_pictures
-from alti2v.model.tagging.relation_sources import RelationOptions, load_relations
+from alti2v.model.tagging.relation_sources import load_relations
 from alti2v.model.tagging.relations import relate_with
 from alti2v.model.tagging.selection import (
     Criterion,
     ScoredTag,
     Selection,
-    Sort,
     passing,
     ratings,
     select,
 )
-from alti2v.model.tagging.sidecars import SidecarConfig, pictures_to_caption, sidecar_of, write_sidecar
-from alti2v.model.tagging.tagger import (
-    DEFAULT_BATCH_SIZE,
-    Prediction,
-    Tagger,
-    UntaggedPicture,
-    load_tagger,
-    predictions,
-)
+from alti2v.model.tagging.sidecars import pictures_to_caption, sidecar_of, write_sidecar
+from alti2v.model.tagging.tagger import Prediction, Tagger, UntaggedPicture, load_tagger, predictions
 from alti2v.model.tagging.tally import Tally
 from alti2v.model.tagging.used_thresholds import UsedThresholds, used_thresholds
-from alti2v.model.vocabulary import CATEGORIES, OutputTags, find_tag, find_tags
-from alti2v.option_bounds import require_between, require_choice
+from alti2v.model.vocabulary import OutputTags, find_tag, find_tags
 from alti2v.records import ProgressHook, ignore_progress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TagConfig:
-    """Options of `tag_files`.
-
-    Attributes:
-        model: Model to load, see `tagger.load_tagger`.
-        paths: Files, folders and patterns, see `inputs.find_pictures`.
-        rule: Source of the thresholds.
-        threshold: Threshold of the rule constant; None for the model's own, of each tag or category if it has
-            such, else `selection.DEFAULT_THRESHOLD`.
-        by_category: Category -> threshold that replaces `threshold`.
-        by_tag: Tag -> threshold that replaces both.
-        is_strict: True if probabilities have to be more than these thresholds, False if at least.
-        categories: Categories to keep; empty for all but the rating.
-        exclude: Tags to leave out.
-        top: Maximum number of tags of a picture; None for no limit.
-        sort: Order of the tags.
-        sidecars: Options of the sidecars; None to write none.
-        batch_size: Pictures per forward pass.
-        precision: Number format that the layers of a RUN compute in, see `tagger.load_tagger`.
-        relations: Aliases, implications and copyrights to apply.
-    """
-
-    model: Path
-    paths: tuple[str, ...]
-    rule: Rule = Rule.CONSTANT
-    threshold: float | None = None
-    by_category: Mapping[str, float] = field(default_factory=dict)
-    by_tag: Mapping[str, float] = field(default_factory=dict)
-    is_strict: bool = False
-    categories: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    top: int | None = None
-    sort: Sort = Sort.SCORE
-    sidecars: SidecarConfig | None = None
-    batch_size: int = DEFAULT_BATCH_SIZE
-    precision: str = "auto"
-    relations: RelationOptions = field(default_factory=RelationOptions)
-
-    def __post_init__(self) -> None:
-        given = self.threshold is not None or self.by_category or self.by_tag
-        if self.rule is not Rule.CONSTANT and given:
-            raise UsageError(f"--threshold goes with --threshold-rule constant, not with {self.rule}: give one")
-        require_between("--top", self.top, 1)
-        require_between("--batch-size", self.batch_size, 1)
-        for category in self.categories:
-            require_choice("category", category, CATEGORIES)
-        numbered = dict(enumerate(self.by_tag.values()))  # to be checked: outputs are not known yet
-        Criterion(threshold=self.threshold, by_category=self.by_category, by_output=numbered)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

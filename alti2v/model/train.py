@@ -16,9 +16,10 @@ from alti2v.dataset.check.checksums import check_contents, check_shards
 from alti2v.dataset.manifest import Manifest, read_manifest, read_vocabulary
 from alti2v.errors import DataError, UsageError
 from alti2v.model.network.build import MIN_SIZE
+from alti2v.model.options.training import TrainConfig
 from alti2v.model.recipes import HEAD_ONLY, RECIPES
 from alti2v.model.saved_model import read_training
-from alti2v.model.train_config import TrainConfig, resolve_settings, within_budget
+from alti2v.model.train_config import resolve_settings, within_budget
 from alti2v.model.training.distributed import ProcessGroup, join_processes
 from alti2v.model.training.estimate import (
     MEASUREMENTS,

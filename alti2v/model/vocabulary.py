@@ -10,17 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import UsageError
-from alti2v.records import Category, composed
-
-RATING = (
-    "rating"  # the WD taggers' category 9: mutually exclusive outputs, of which the most probable one is shown
-)
-
-# In the order of display; categories of subjects first, as in illustration2vec.
-CATEGORIES = (
-    *(Category.GENERAL.value, Category.CHARACTER.value, Category.COPYRIGHT.value),
-    *(Category.ARTIST.value, Category.META.value, Category.UNKNOWN.value, RATING),
-)
+from alti2v.model.options.choices import CATEGORIES, RATING
+from alti2v.records import composed
 
 IGNORED = ""  # category of outputs that are no tags, such as a model's padding
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.csv_text import csv_table
-from alti2v.model.evaluate import EvalConfig, evaluate
+from alti2v.model.evaluate import evaluate
 from alti2v.model.evaluation.bootstrap import Interval, Intervals
 from alti2v.model.evaluation.metrics import Curve, Reliability
 from alti2v.model.evaluation.result import Evaluation, Group
+from alti2v.model.options.evaluation import EvalConfig
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.report.evaluation_page import render_page, tag_rows
 from alti2v.report.markdown import render_markdown

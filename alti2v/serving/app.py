@@ -6,13 +6,12 @@ network log.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import tempfile
 import threading
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,59 +19,19 @@ from typing import Any
 from alti2v.errors import UsageError
 from alti2v.model.arrays import Uint8Array
 from alti2v.model.taggers.fingerprint import model_hash
-from alti2v.model.tagging.relation_sources import RelationOptions, load_relations
+from alti2v.model.tagging.relation_sources import load_relations
 from alti2v.model.tagging.relations import relate_with
 from alti2v.model.tagging.selection import Probabilities
 from alti2v.model.tagging.tagger import Features, Tagger, load_tagger
-from alti2v.option_bounds import require_between
 from alti2v.serving.admission import guarded, rules_for
 from alti2v.serving.blocks import build_page
+from alti2v.serving.config import ServeConfig
 from alti2v.serving.handlers import Handlers
-from alti2v.serving.view import MEGABYTE, UploadLimits
+from alti2v.serving.view import MEGABYTE
 from alti2v.vectors.index import Index, open_index
 
 _FONTS = ("ui-sans-serif", "system-ui", "sans-serif")
 _MONO = ("ui-monospace", "monospace")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServeConfig:
-    """Options of `serve`.
-
-    Attributes:
-        model: Model to load, see `tagger.load_tagger`.
-        index: Index of `alti2v search` over vectors of the same model; None to show no similar pictures.
-        host: Address to listen on.
-        port: Port to listen on, 1 to 65535.
-        count: Number of similar pictures to show.
-        limits: Size limits of uploads.
-        relations: Aliases, implications and copyrights to apply.
-        allowed_hosts: Names that lead to the server, besides its own, such as that of a reverse proxy; "*" for
-            any name.
-    """
-
-    model: Path
-    index: Path | None = None
-    host: str = "127.0.0.1"
-    port: int = 7860
-    count: int = 8
-    limits: UploadLimits = field(default_factory=UploadLimits)
-    relations: RelationOptions = field(default_factory=RelationOptions)
-    allowed_hosts: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        require_between("--port", self.port, 1, 65_535)
-        require_between("--count", self.count, 1)
-        if not (self.limits.megabytes > 0 and self.limits.megapixels > 0):
-            raise UsageError("--max-megabytes and --max-megapixels have to be more than 0")
-
-    @property
-    def is_local(self) -> bool:
-        """True if only this machine can connect."""
-        try:
-            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

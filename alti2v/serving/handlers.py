@@ -12,10 +12,10 @@ from alti2v.model.tagging.relations import Relate
 from alti2v.model.tagging.tagger import Tagger
 from alti2v.report.neighbours import cards_of
 from alti2v.report.rendering import render
+from alti2v.serving.config import UploadLimits
 from alti2v.serving.view import (
     MEGABYTE,
     AnalysedPicture,
-    UploadLimits,
     analyse,
     default_thresholds,
     draw_heat_map,

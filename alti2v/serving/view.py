@@ -14,7 +14,9 @@ from PIL import Image
 
 from alti2v.errors import DataError
 from alti2v.model.arrays import Float32Array, Uint8Array
-from alti2v.model.tagging.captions import CaptionStyle, caption
+from alti2v.model.options.choices import RATING
+from alti2v.model.options.tagging import CaptionStyle
+from alti2v.model.tagging.captions import caption
 from alti2v.model.tagging.heatmap import HeatMap
 from alti2v.model.tagging.preprocess import Problem, pixels
 from alti2v.model.tagging.relations import Relate
@@ -29,10 +31,10 @@ from alti2v.model.tagging.selection import (
     select,
 )
 from alti2v.model.tagging.tagger import Features, Tagger, UntaggedPicture, predictions
-from alti2v.model.vocabulary import RATING, OutputTags
+from alti2v.model.vocabulary import OutputTags
 from alti2v.pictures.header import PictureRefusal, read_header
-from alti2v.pictures.limits import MAX_PIXELS
 from alti2v.report.neighbours import thumbnail
+from alti2v.serving.config import UploadLimits
 
 MEGABYTE = 10**6
 _SHOWN_PX = 720
@@ -40,19 +42,6 @@ _SHOWN_PX = 720
 _PROMPT = CaptionStyle(spaces=True, escape=True)
 _WEAK, _STRONG = np.array([255, 196, 0]), np.array([214, 0, 64])  # colours of the heat map
 _QUALITY = 88
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadLimits:
-    """Size limits of an uploaded picture.
-
-    Attributes:
-        megabytes: Largest file, in 10^6 bytes.
-        megapixels: Largest decoded picture, in 10^6 pixels.
-    """
-
-    megabytes: float = 20.0
-    megapixels: float = MAX_PIXELS / 10**6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,23 +20,15 @@ from alti2v.errors import DataError, UsageError
 from alti2v.model.taggers.fingerprint import model_hash
 from alti2v.model.tagging.preprocess import Source
 from alti2v.model.tagging.selection import Criterion, Selection, passing, select
-from alti2v.model.tagging.tagger import (
-    DEFAULT_BATCH_SIZE,
-    Prediction,
-    Tagger,
-    UntaggedPicture,
-    load_tagger,
-    predictions,
-)
+from alti2v.model.tagging.tagger import Prediction, Tagger, UntaggedPicture, load_tagger, predictions
 from alti2v.model.tagging.tally import Tally
-from alti2v.option_bounds import require_between, require_choice
 from alti2v.records import ProgressHook, ignore_progress
 from alti2v.storage.directory import exclusive
 from alti2v.storage.layout import PARTS_LOCK_FILE, PARTS_SUFFIX, number_in, vectors_part
 from alti2v.storage.publish import make_directory, storage_errors, sweep_temporary_files
+from alti2v.vectors.config import EmbedConfig, Form
 from alti2v.vectors.sources import count_sources, dataset_among, find_sources, path_key
 from alti2v.vectors.vector_file import (
-    Form,
     Origin,
     Rows,
     as_vectors,
@@ -50,40 +42,6 @@ from alti2v.vectors.vector_file import (
 
 # Held in memory, and lost by a kill: 1,000 vectors of 4096 float16 are 8 MB.
 PART_PICTURES = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedConfig:
-    """Options of `embed`.
-
-    Attributes:
-        model: Model to load, see `tagger.load_tagger`; it must give vectors.
-        inputs: Files as in `inputs.find_pictures`, or one dataset.
-        out: Parquet file to write.
-        binary: True to store one bit per unit instead of a number.
-        dtype: Type of the numbers, "float16" or "float32".
-        batch_size: Pictures per forward pass.
-        precision: Number format that the layers of a RUN compute in, see `tagger.load_tagger`.
-    """
-
-    model: Path
-    inputs: tuple[str, ...]
-    out: Path
-    binary: bool = False
-    dtype: str = "float16"
-    batch_size: int = DEFAULT_BATCH_SIZE
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        require_choice("--dtype", self.dtype, (Form.FLOAT16, Form.FLOAT32))
-        require_between("--batch-size", self.batch_size, 1)
-        if self.out.suffix != ".parquet":
-            raise UsageError(f"--out {self.out} is not a Parquet file: give a name that ends in .parquet")
-
-    @property
-    def form(self) -> Form:
-        """Form of the stored vectors."""
-        return Form.BINARY if self.binary else Form(self.dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

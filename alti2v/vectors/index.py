@@ -26,7 +26,8 @@ from alti2v.storage.layout import FORMAT_VERSION, INDEX_FILE, INDEX_PICTURES_FIL
 from alti2v.storage.parquet import row_groups
 from alti2v.storage.publish import make_directory, publish, publish_json, read_json
 from alti2v.storage.table import row_count
-from alti2v.vectors.vector_file import Form, Origin, Rows, Vectors, count_rows, read_origin, read_rows
+from alti2v.vectors.config import Form
+from alti2v.vectors.vector_file import Origin, Rows, Vectors, count_rows, read_origin, read_rows
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -13,45 +13,11 @@ from alti2v.errors import DataError, UsageError
 from alti2v.model.taggers.fingerprint import model_hash
 from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.model.vocabulary import find_tags, make_vocabulary
-from alti2v.option_bounds import require_between
 from alti2v.records import Category, ProgressHook, ignore_progress
-from alti2v.storage.layout import INDEX_SUFFIX
+from alti2v.vectors.config import Form, SearchConfig
 from alti2v.vectors.index import Index, Neighbour, neighbours, open_or_build
 from alti2v.vectors.sources import path_key
-from alti2v.vectors.vector_file import Form, Vectors, as_vectors, read_origin, read_rows, read_tags
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchConfig:
-    """Options of `search`.
-
-    Attributes:
-        vectors: File of `alti2v embed`.
-        picture: Picture to search for; needs `model`, the one that made the vectors.
-        model: Model to load, see `tagger.load_tagger`.
-        tags: Tags to search for, separated by commas.
-        count: Number of pictures to find.
-        index: Folder of the index; None for the one beside `vectors`.
-    """
-
-    vectors: Path
-    picture: Path | None = None
-    model: Path | None = None
-    tags: str = ""
-    count: int = 10
-    index: Path | None = None
-
-    def __post_init__(self) -> None:
-        if (self.picture is None) == (not self.tags.strip()):
-            raise UsageError("give either --picture FILE or --tags TAGS to search for")
-        if self.picture is not None and self.model is None:
-            raise UsageError("--picture needs --model, the model that made the vectors")
-        require_between("--count", self.count, 1)
-
-    @property
-    def index_dir(self) -> Path:
-        """Folder of the index."""
-        return self.vectors.with_name(self.vectors.name + INDEX_SUFFIX) if self.index is None else self.index
+from alti2v.vectors.vector_file import Vectors, as_vectors, read_origin, read_rows, read_tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from alti2v.storage.columns import VECTORS
 from alti2v.storage.layout import FORMAT_VERSION
 from alti2v.storage.parquet import row_groups
 from alti2v.storage.publish import publish
+from alti2v.vectors.config import Form
 
 Vectors = npt.NDArray[Any]  # (n, width) float16, float32, or uint8 for codes
 
@@ -30,14 +30,6 @@ _PREFIX = "alti2v."
 _TABLE_KEY, _VERSION_KEY = f"{_PREFIX}table", f"{_PREFIX}format_version"
 _BATCH_ROWS = 8192
 _MOST_WIDTH = 1 << 20
-
-
-class Form(StrEnum):
-    """Form of the numbers of a vector."""
-
-    FLOAT16 = "float16"
-    FLOAT32 = "float32"
-    BINARY = "binary"  # one bit per unit: 1 if it is active
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -14,9 +13,8 @@ from click.testing import CliRunner
 
 from alti2v.cli import cli, main
 from alti2v.errors import DamagedError, UsageError
-from alti2v.model.export import ExportConfig
 from alti2v.model.onnx import runtime
-from alti2v.model.onnx.contract import Format
+from alti2v.model.options.choices import Format
 from tests.model.helpers.tiny_run import write_run
 
 TABLE = "tag_id,name,category,count\n9999999,general,9,1\n1,a,3,1\n"
@@ -36,19 +34,6 @@ def test_every_format_is_offered() -> None:
 
     assert isinstance(option.type, click.Choice)
     assert list(option.type.choices) == list(Format)
-
-
-def test_defaults_of_the_command_are_the_librarys() -> None:
-    """What `--help` shows as a default is what the library would do by itself."""
-    fields = {field.name: field.default for field in dataclasses.fields(ExportConfig)}
-    options = {
-        option.name: option.default
-        for option in cli.commands["export"].params
-        if isinstance(option, click.Option) and option.name in fields and not option.is_flag
-    }
-
-    assert set(options) == {"format", "ratings", "copyrights", "dataset", "license", "store"}
-    assert options == {name: fields[name] for name in options}
 
 
 @pytest.mark.tf

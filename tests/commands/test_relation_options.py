@@ -12,11 +12,13 @@ import pytest
 from alti2v.cli import main
 from alti2v.dataset.build import build_shards
 from alti2v.dataset.config import BuildConfig
-from alti2v.model.tagging.relation_sources import RelationOptions, learnt_copyrights, load_relations
-from alti2v.model.tagging.relations import Implications, relate_with
+from alti2v.model.options.choices import Implications
+from alti2v.model.options.tagging import RelationOptions
+from alti2v.model.tagging.relation_sources import learnt_copyrights, load_relations
+from alti2v.model.tagging.relations import relate_with
 from alti2v.model.tagging.tagger import load_tagger
+from alti2v.serving.config import UploadLimits
 from alti2v.serving.handlers import Handlers
-from alti2v.serving.view import UploadLimits
 from alti2v.storage.columns import TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.table import write_table
 from tests.dataset.helpers.tiny_store import CATEGORY_OF, TinyPost, drawing, encoded, tiny_posts, write_store

@@ -16,9 +16,9 @@ import click
 import pytest
 
 from alti2v.cli import cli, main
-from alti2v.model.tag import TagConfig, tag_files
+from alti2v.model.options.tagging import TagConfig
+from alti2v.model.tag import tag_files
 from alti2v.model.tagging.selection import DEFAULT_THRESHOLD
-from alti2v.model.tagging.sidecars import SidecarConfig
 from alti2v.model.tagging.tagger import load_tagger
 from tests.model.helpers.tiny_wd import TAGS, write_picture, write_wd_folder
 
@@ -409,25 +409,14 @@ def test_results_go_into_a_file_while_progress_is_on_the_terminal(
     assert "5/5 pictures" in terminal
 
 
-def test_defaults_are_the_librarys() -> None:
-    """What `--help` shows as a default is what the library does by itself."""
-    from alti2v.model.tagging.captions import CaptionStyle
-
-    shown = {
-        option.name: option.default for option in cli.commands["tag"].params if isinstance(option, click.Option)
-    }
-    config = TagConfig(model=Path("model"), paths=())
-    sidecars = SidecarConfig()
-
-    assert (shown["rule"], shown["sort"]) == (config.rule, config.sort)
-    assert (shown["batch_size"], shown["top"]) == (config.batch_size, config.top)
-    assert (shown["suffix"], shown["existing"]) == (sidecars.suffix, sidecars.existing)
-    assert shown["separator"] == CaptionStyle().separator
+def test_the_default_threshold_is_in_the_help() -> None:
+    """The help names the threshold of models that have none."""
     (help_text,) = [
         option.help
         for option in cli.commands["tag"].params
         if isinstance(option, click.Option) and option.name == "thresholds"
     ]
+
     assert f"{DEFAULT_THRESHOLD}" in str(help_text)
 
 

@@ -17,6 +17,7 @@ from alti2v.dataset.build_context import posts_of
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.plan.outcomes import first_outcomes
 from alti2v.dataset.plan.planner import as_json
+from alti2v.dataset.plan_options import plan_options
 from alti2v.dataset.report import BuildReport
 from alti2v.errors import DataError, UsageError
 from alti2v.storage.columns import TAG_ALIASES, TAG_IMPLICATIONS
@@ -95,14 +96,14 @@ def test_a_filter_takes_what_it_says_and_counts_the_rest(case: str, store: Path,
     options, holds, reason = CASES[case]
     config = BuildConfig(store=store, dataset=tmp_path, **options)
 
-    posts, _ = posts_of(config, config.options.filters)
+    posts, _ = posts_of(config, plan_options(config).filters)
     outcomes = first_outcomes(posts)
 
     expected = {number for number in range(1, 41) if holds(number)}
     assert set(posts.ids[outcomes.usable].tolist()) == expected
     assert sum(outcomes.counts().values()) == 40
     assert outcomes.counts().get(f"dropped {reason}", 0) == 40 - len(expected)
-    assert set(as_json(config.options)["filters"]) == set(options)
+    assert set(as_json(plan_options(config))["filters"]) == set(options)
 
 
 def test_filters_are_joined_and_a_list_of_ids_is_recorded_by_its_hash(store: Path, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from alti2v.demo.run import DemoConfig, run_demo
+from alti2v.demo.config import DemoConfig
+from alti2v.demo.run import run_demo
 from alti2v.errors import UsageError
 from alti2v.storage.publish import publish_json
 

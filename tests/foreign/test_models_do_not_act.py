@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alti2v.vectors.vector_file import Form, Origin, Rows, write_rows
+from alti2v.vectors.config import Form
+from alti2v.vectors.vector_file import Origin, Rows, write_rows
 from tests.foreign.helpers.commands import exit_status, unchanged
 from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 

@@ -161,8 +161,9 @@ def test_vectors_and_their_index(tmp_path: Path, every: int) -> None:
 def _vectors(folder: Path) -> Path:
     import numpy as np
 
+    from alti2v.vectors.config import Form
     from alti2v.vectors.index import build_index
-    from alti2v.vectors.vector_file import Form, Origin, Rows, write_rows
+    from alti2v.vectors.vector_file import Origin, Rows, write_rows
 
     folder.mkdir(parents=True)
     numbers = np.random.default_rng(1).random((40, 16)).astype(np.float16)

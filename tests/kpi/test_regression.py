@@ -12,8 +12,9 @@ import pytest
 
 from alti2v.cli import main
 from alti2v.errors import DataError, UsageError
+from alti2v.kpi.config import KpiConfig
 from alti2v.kpi.data import KpiKind, SplitRows
-from alti2v.kpi.regression import KpiConfig, KpiReport, loss_ratio, regress
+from alti2v.kpi.regression import KpiReport, loss_ratio, regress
 from tests.model.helpers.tiny_dataset import square, write_dataset
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install 'alti2v[kpi]'")

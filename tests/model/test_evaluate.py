@@ -17,9 +17,10 @@ from alti2v.dataset.manifest import Manifest, Shard, write_manifest, write_vocab
 from alti2v.errors import DataError, UsageError
 from alti2v.model import evaluate as module
 from alti2v.model.data.pipeline import Batch
-from alti2v.model.evaluate import EvalConfig, evaluate
+from alti2v.model.evaluate import evaluate
 from alti2v.model.evaluation import predict
 from alti2v.model.evaluation.histograms import THRESHOLDS, bin_probabilities
+from alti2v.model.options.evaluation import EvalConfig
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Category, Progress, Tag
 from alti2v.storage.layout import ShardName

@@ -21,8 +21,9 @@ from packaging.requirements import Requirement
 from alti2v.errors import DamagedError, StorageError, UsageError
 from alti2v.model import export as module
 from alti2v.model.evaluation.thresholds import TunedThresholds, read_thresholds, write_thresholds
-from alti2v.model.export import ExportConfig, export
+from alti2v.model.export import export
 from alti2v.model.onnx.check_folder import check_folder
+from alti2v.model.options.export import ExportConfig
 from alti2v.model.saved_model import load_model, save_model
 from alti2v.model.tagging.preprocess import source_of
 from alti2v.model.tagging.tagger import Prediction, load_tagger, predictions

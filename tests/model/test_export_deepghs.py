@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from alti2v.model.evaluation.thresholds import TunedThresholds, write_thresholds
-from alti2v.model.export import ExportConfig, export
+from alti2v.model.export import export
+from alti2v.model.options.export import ExportConfig
 from alti2v.model.tagging.tagger import load_tagger
 from tests.model.helpers.tiny_run import TAGS, write_run
 

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alti2v.model.evaluate import EvalConfig, evaluate
-from alti2v.model.export import ExportConfig, export
+from alti2v.model.evaluate import evaluate
+from alti2v.model.export import export
 from alti2v.model.onnx.parity import TOLERANCE
+from alti2v.model.options.evaluation import EvalConfig
+from alti2v.model.options.export import ExportConfig
 from alti2v.model.recipes import RECIPES
 from alti2v.model.saved_model import load_model
 from alti2v.model.tagging.tagger import load_tagger

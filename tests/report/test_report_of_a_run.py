@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from alti2v.model.data.pipeline import evaluation_batches
-from alti2v.model.evaluate import EvalConfig
+from alti2v.model.options.evaluation import EvalConfig
 from alti2v.model.saved_model import save_model
 from alti2v.records import Category, Tag
 from alti2v.report.evaluation import write_evaluation

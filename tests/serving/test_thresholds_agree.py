@@ -13,15 +13,9 @@ import pytest
 
 from alti2v.cli import main
 from alti2v.model.tagging.tagger import Tagger, load_tagger
+from alti2v.serving.config import UploadLimits
 from alti2v.serving.handlers import Handlers
-from alti2v.serving.view import (
-    UploadLimits,
-    analyse,
-    default_thresholds,
-    moved_thresholds,
-    select_tags,
-    slider_values,
-)
+from alti2v.serving.view import analyse, default_thresholds, moved_thresholds, select_tags, slider_values
 from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'alti2v[onnx]'")

@@ -16,13 +16,15 @@ from PIL import Image
 
 from alti2v.commands.serve import serve
 from alti2v.errors import DataError, UsageError
-from alti2v.model.tag import TagConfig, tag_files
+from alti2v.model.options.tagging import TagConfig
+from alti2v.model.tag import tag_files
 from alti2v.model.tagging.heatmap import HeatMap, Method
 from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.model.vocabulary import make_vocabulary
 from alti2v.report.rendering import render
-from alti2v.serving.app import ServeConfig, one_at_a_time
-from alti2v.serving.view import UploadLimits, analyse, default_thresholds, draw_heat_map, select_tags
+from alti2v.serving.app import one_at_a_time
+from alti2v.serving.config import ServeConfig, UploadLimits
+from alti2v.serving.view import analyse, default_thresholds, draw_heat_map, select_tags
 from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 
 VOCABULARY = make_vocabulary(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from alti2v.crawl.netrc_file import read_api_key
-from alti2v.dataset.config import read_tags
 from alti2v.dataset.id_file import read_ids
+from alti2v.dataset.plan_options import read_tags
 from alti2v.demo.board.faults import read_faults
 from alti2v.errors import UsageError
 from alti2v.kpi.csv_table import read_kpi_table

@@ -16,8 +16,9 @@ from alti2v.cli import main
 from alti2v.errors import UsageError
 from alti2v.model.tagging.tagger import load_tagger
 from alti2v.vectors import embedding
-from alti2v.vectors.embedding import EmbedConfig, EmbedReport, embed
-from alti2v.vectors.vector_file import Form, as_vectors, read_origin, read_rows, write_rows
+from alti2v.vectors.config import EmbedConfig, Form
+from alti2v.vectors.embedding import EmbedReport, embed
+from alti2v.vectors.vector_file import as_vectors, read_origin, read_rows, write_rows
 from tests.model.helpers.tiny_dataset import write_squares
 from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 

@@ -15,10 +15,11 @@ from alti2v.cli import main
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.storage.layout import INDEX_VECTORS_FILE
 from alti2v.vectors import index as index_module
-from alti2v.vectors.embedding import EmbedConfig, embed
+from alti2v.vectors.config import EmbedConfig, Form, SearchConfig
+from alti2v.vectors.embedding import embed
 from alti2v.vectors.index import build_index, nearest, open_index, open_or_build
-from alti2v.vectors.search import SearchConfig, centre_of_tags, search
-from alti2v.vectors.vector_file import Form, Origin, Rows, write_rows
+from alti2v.vectors.search import centre_of_tags, search
+from alti2v.vectors.vector_file import Origin, Rows, write_rows
 from tests.model.helpers.tiny_dataset import write_squares
 
 pytest.importorskip("faiss", reason="faiss is not installed: pip install 'alti2v[search]'")

@@ -10,7 +10,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,50 +30,9 @@ from alti2v.model.comparison.result import Comparison, DisputedPicture
 from alti2v.model.comparison.shared_tags import SharedTags, shared_tags
 from alti2v.model.evaluation.paired_bootstrap import ModelOutcomes, compare_models
 from alti2v.model.evaluation.scoring import groups_of
-from alti2v.model.network.precision import CHOICES as PRECISION_CHOICES
-from alti2v.option_bounds import require_between, require_choice
+from alti2v.model.options.evaluation import CompareConfig
 from alti2v.records import Progress, ProgressHook, Tag, composed, ignore_progress
-from alti2v.storage.layout import SPLITS
 from alti2v.storage.publish import make_directory, storage_errors
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompareConfig:
-    """Options of a comparison.
-
-    Attributes:
-        models: Directories of finished runs, folders of exports and of other taggers, and names on the hub
-            ("hf:owner/name"); the others are compared with the first.
-        dataset: Directory of a dataset for all; None for each run's own, with pictures matched by post.
-        split: Split to evaluate on, one of `SPLITS`.
-        store: Store that the dataset was built from, for models that take larger pictures than the dataset has,
-            and for other names of tags; None for the dataset's pictures.
-        out: Directory of the report; None for FIRST/eval/against-OTHERS if the first model is a run, and for
-            the folder "comparison" if not.
-        batch_size: Pictures at a time, at least 1.
-        min_positives: Positive pictures that a tag needs to count in the mean average precision, at least 1.
-        precision: Number format that the layers of runs compute in, or "auto"
-            (`network.precision.choose_precision`).
-        gallery: Number of pictures to show on which the models differ, at least 1.
-    """
-
-    models: tuple[Path | str, ...]
-    dataset: Path | None = None
-    split: str = "test"
-    store: Path | None = None
-    out: Path | None = None
-    batch_size: int = 32
-    min_positives: int = 10
-    precision: str = "auto"
-    gallery: int = 9
-
-    def __post_init__(self) -> None:
-        require_choice("--split", self.split, SPLITS)
-        require_between("number of models", len(self.models), 1)
-        require_between("--batch-size", self.batch_size, 1)
-        require_between("--min-positives", self.min_positives, 1)
-        require_between("--gallery", self.gallery, 1)
-        require_choice("--precision", self.precision, PRECISION_CHOICES)
 
 
 def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore_progress) -> Comparison:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +16,12 @@ from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.model.arrays import Float32Array, Float64Array
 from alti2v.model.evaluation.histograms import BINS, THRESHOLDS, Histograms, sums_from_above
 from alti2v.model.evaluation.metrics import threshold_bin
+from alti2v.model.options.choices import Rule
 from alti2v.storage.layout import FORMAT_VERSION, THRESHOLDS_FILE
 from alti2v.storage.publish import publish_json, read_json
 
 _KIND = "thresholds"
 _CHUNK = 256  # tags at a time, so that a (tags, BINS) float64 intermediate takes 2 MB
-
-
-class Rule(StrEnum):
-    """Source of the thresholds of tagging."""
-
-    CONSTANT = "constant"  # one number, or one for each category
-    F05 = "f0.5"  # each tag's own, with the best F0.5 on the validation split: favours precision
-    F1 = "f1"
-    F2 = "f2"  # favours recall
-    MCUT = "mcut"  # each picture's own: at the widest gap between neighbouring probabilities
 
 
 BETAS: Mapping[Rule, float] = {Rule.F05: 0.5, Rule.F1: 1.0, Rule.F2: 2.0}

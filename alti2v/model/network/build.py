@@ -17,6 +17,7 @@ import numpy.typing as npt
 from alti2v.errors import UsageError
 from alti2v.model import backend
 from alti2v.model.network.backbones import PLAIN, application, load_weights, preprocessing
+from alti2v.model.options.choices import PRECISIONS
 from alti2v.model.recipes import HEAD_ONLY, Head
 
 # Inverse standard deviation of the pixels of illustrations. Without it the features of the untrained network
@@ -28,14 +29,6 @@ _LEAST_DEVIATION = 1e-6
 _SEEDS = 4096
 # VGG16 halves the side five times.
 MIN_SIZE = 32
-# VGG16's layers; the export writes these, too.
-TRUNK_LAYERS = (
-    *("block1_conv1", "block1_conv2", "block2_conv1", "block2_conv2"),
-    *("block3_conv1", "block3_conv2", "block3_conv3"),
-    *("block4_conv1", "block4_conv2", "block4_conv3"),
-    *("block5_conv1", "block5_conv2", "block5_conv3"),
-)
-PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

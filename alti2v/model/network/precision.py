@@ -8,9 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from alti2v.model import backend
-from alti2v.model.network.build import PRECISIONS
 
-CHOICES = ("auto", *PRECISIONS)
 # NVIDIA's first compute capability with bfloat16 (CUDA C++ programming guide, table of features)
 _AMPERE = (8, 0)
 # Half precision takes less memory traffic but rounds: a processor has to gain more than the noise of measuring.
@@ -27,7 +25,7 @@ def choose_precision(requested: str, *, devices: int = 1) -> str:
     float32, a warning gives the measured ratio. Several processors are not measured: each could find another.
 
     Args:
-        requested: One of `CHOICES`.
+        requested: One of `PRECISION_CHOICES`.
         devices: Number of devices that compute together.
     """
     capabilities = _capabilities()

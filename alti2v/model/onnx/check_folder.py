@@ -18,15 +18,8 @@ from alti2v.errors import UsageError
 from alti2v.model.onnx import runtime
 from alti2v.model.onnx.check_beside import FILES, check_beside
 from alti2v.model.onnx.check_labels import check_labels
-from alti2v.model.onnx.contract import (
-    CONTRACTS,
-    MOST_SIDE_PX,
-    PREPROCESS_FILE,
-    PRODUCER,
-    REPORT_FILE,
-    Contract,
-    Format,
-)
+from alti2v.model.onnx.contract import CONTRACTS, MOST_SIDE_PX, PREPROCESS_FILE, PRODUCER, REPORT_FILE, Contract
+from alti2v.model.options.choices import Format
 from alti2v.storage.directory import require_plain_files
 from alti2v.storage.documents import read_text_file
 

@@ -21,9 +21,9 @@ from alti2v.model.onnx.contract import (
     WD_GENERAL_CATEGORY,
     WD_RATING_CATEGORY,
     WD_RATING_IDS,
-    Format,
     fault_of,
 )
+from alti2v.model.options.choices import Format
 from alti2v.records import Category
 from alti2v.storage.documents import MOST_ROWS
 

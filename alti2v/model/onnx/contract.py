@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from alti2v.model.options.choices import Format
 from alti2v.records import CATEGORY_CODES, Category
 
 # kohya-ss/sd-scripts: `IMAGE_SIZE = 448`, whatever the model says; all others read the size from the model.
@@ -25,16 +26,6 @@ OPSET, IR_VERSION = 15, 8
 MOST_SIDE_PX = 4096  # taggers take 224 to 1024
 # Protocol buffers are limited to 2 GiB, and no client downloads a second file with weights.
 MAX_BYTES = 2**31 - 1
-
-
-class Format(StrEnum):
-    """Format of an exported folder, by its readers."""
-
-    WD = "wd"  # all readers of WD taggers
-    WD_EMBEDDING = "wd-embedding"  # imgutils, which needs the picture's vector as a second output
-    CL = "cl"  # kohya's second format, the only one with copyright, artist and meta tags
-    DEEPGHS = "deepghs"  # imgutils' generic reader; every category, a threshold for each tag, any size
-    ONNX = "onnx"  # alti2v and your own programs; nothing is renamed, left out or resized
 
 
 class OutputRole(StrEnum):

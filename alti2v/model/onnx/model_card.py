@@ -9,8 +9,9 @@ from typing import Any
 
 from alti2v.model.network.build import Architecture
 from alti2v.model.onnx.client_parity import ClientParity
-from alti2v.model.onnx.contract import CONTRACTS, PLACEHOLDER, REPORT_FILE, Contract, Format, OutputRole
+from alti2v.model.onnx.contract import CONTRACTS, PLACEHOLDER, REPORT_FILE, Contract, OutputRole
 from alti2v.model.onnx.labels import Change, LabelTable, Rating, count_categories
+from alti2v.model.options.choices import Format
 from alti2v.numerals import short_number
 
 _SHOWN_CHANGES = 10

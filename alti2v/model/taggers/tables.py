@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from alti2v.model.arrays import Float32Array
-from alti2v.model.vocabulary import IGNORED, RATING, OutputTags, make_vocabulary
+from alti2v.model.options.choices import RATING
+from alti2v.model.vocabulary import IGNORED, OutputTags, make_vocabulary
 from alti2v.records import CATEGORY_OF_CODE, Category
 from alti2v.storage.documents import csv_rows
 

@@ -8,61 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 from alti2v.csv_text import csv_row
-from alti2v.errors import UsageError
+from alti2v.model.options.choices import RATING
+from alti2v.model.options.tagging import CaptionStyle
 from alti2v.model.tagging.selection import ScoredTag
 from alti2v.model.tagging.used_thresholds import UsedThresholds
-from alti2v.model.vocabulary import RATING
 from alti2v.records import composed
 
-_OF_TAGS = "_()\\"  # besides letters and digits, these may not occur in a separator
-_SURROGATE = re.compile("[\ud800-\udfff]")  # a byte of an argument that is not UTF-8
 _WORD = re.compile(r"[^\W_]{2}")
 _PARENTHESIS = re.compile(r"([()])")
 _ESCAPED_PARENTHESIS = re.compile(r"\\([()])")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaptionStyle:
-    """Spelling and order of the tags of a caption.
-
-    Attributes:
-        separator: Text between tags; its blanks are ignored when captions are read.
-        spaces: True to write underscores as spaces, except in faces such as ^_^.
-        escape: True to write a backslash before parentheses, which prompts read as emphasis.
-        replace: Tag -> text to write instead, unchanged.
-        prepend, append: Texts at the start and the end of every caption, unchanged.
-        always_first: Tags that come first, in this order, if the picture has them.
-    """
-
-    separator: str = ", "
-    spaces: bool = False
-    escape: bool = False
-    replace: Mapping[str, str] = field(default_factory=dict)
-    prepend: tuple[str, ...] = ()
-    append: tuple[str, ...] = ()
-    always_first: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        mark = self.mark
-        if not mark or any(character.isalnum() or character in _OF_TAGS for character in mark):
-            raise UsageError(f"--separator {self.separator!r} occurs in tags: give a separator such as ', '")
-        if mark == " " and self.spaces:
-            raise UsageError(
-                "--separator ' ' and --spaces together would split tags at their spaces: give one of them"
-            )
-        for text in (*self.replace.values(), *self.prepend, *self.append):
-            if not text.strip() or "\n" in text or _SURROGATE.search(text):
-                raise UsageError(
-                    f"{text!r} cannot be part of a caption: give at least a word, in one line of UTF-8"
-                )
-
-    @property
-    def mark(self) -> str:
-        """Separator of tags when captions are read: without the blanks around it."""
-        return self.separator.strip() or self.separator[:1]
 
 
 def is_face(tag: str) -> bool:

@@ -7,14 +7,14 @@ import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alti2v.dataset.manifest import read_manifest, read_metadata
 from alti2v.dataset.plan.tag_aliases import TagRelations
 from alti2v.errors import DamagedError, UsageError
-from alti2v.model.tagging.relations import AppliedRelations, Implications, applied
+from alti2v.model.options.tagging import RelationOptions
+from alti2v.model.tagging.relations import AppliedRelations, applied
 from alti2v.model.tagging.tagger import Tagger
 from alti2v.storage.columns import TAG_ALIASES, TAG_IMPLICATIONS
 from alti2v.storage.directory import DirectoryKind, described_kind
@@ -24,25 +24,6 @@ from alti2v.storage.store import open_store, read_categories, read_relations
 OF_MODEL = "model"  # value of --copyright-of
 # A copyright belongs to a character if at least this share of its pictures has it, and there are that many.
 _SHARE, _PICTURES = 0.75, 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RelationOptions:
-    """Options of commands that apply relations.
-
-    Attributes:
-        relations: STORE, or a CSV or JSON file; None for no aliases and implications.
-        implications: Treatment of implied tags.
-        copyright_of: "model", or a DATASET to learn copyrights of characters from; None to add none.
-    """
-
-    relations: Path | None = None
-    implications: Implications = Implications.OFF
-    copyright_of: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.relations is None and self.implications is not Implications.OFF:
-            raise UsageError(f"--implications {self.implications} needs --relations STORE or a file")
 
 
 def load_relations(options: RelationOptions, tagger: Tagger) -> AppliedRelations | None:

@@ -8,24 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 from alti2v.dataset.plan.tag_aliases import TagRelations, closure, resolved
 from alti2v.model.arrays import Float32Array
+from alti2v.model.options.choices import RATING, Implications
 from alti2v.model.tagging.selection import ScoredTag, decimal
-from alti2v.model.vocabulary import IGNORED, RATING, OutputTags
+from alti2v.model.vocabulary import IGNORED, OutputTags
 from alti2v.records import Category
 
 # From tags that pass, all probabilities (T,), and whether a tag is wanted, to the wanted tags.
 Relate = Callable[[Sequence[ScoredTag], Float32Array, Callable[[ScoredTag], bool]], list[ScoredTag]]
-
-
-class Implications(StrEnum):
-    """Treatment of tags that others imply."""
-
-    OFF = "off"
-    ADD = "add"  # tags that follow from those of a picture
-    DROP = "drop"  # tags that others of the picture say already, as caption writers want it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

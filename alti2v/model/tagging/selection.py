@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
-from alti2v.errors import UsageError
 from alti2v.model.arrays import BoolArray, Float32Array, Float64Array
-from alti2v.model.evaluation.thresholds import Rule
-from alti2v.model.vocabulary import CATEGORIES, RATING, OutputTags
-from alti2v.option_bounds import require_choice
+from alti2v.model.options.choices import RATING, Rule, Sort
+from alti2v.model.options.tagging import require_thresholds
+from alti2v.model.vocabulary import OutputTags
 from alti2v.records import Category
 
 Probabilities = npt.NDArray[np.float32]
@@ -29,14 +27,6 @@ MCUT_CHARACTER_FLOOR = 0.15
 
 # For models without a threshold of their own; the default of kohya-ss/sd-scripts and of SmilingWolf's space.
 DEFAULT_THRESHOLD = 0.35
-
-
-class Sort(StrEnum):
-    """Order of a picture's tags."""
-
-    SCORE = "score"
-    ALPHABET = "alphabet"
-    INDEX = "index"  # the model's own order
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +69,7 @@ class Criterion:
     sources: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        for name in self.by_category:
-            require_choice("category", name, CATEGORIES)
-        for value in (self.threshold or 0.0, *self.by_category.values(), *self.by_output.values()):
-            if not 0 <= value <= 1:
-                raise UsageError(f"threshold {value} is not in [0, 1]")
+        require_thresholds(self.by_category, (self.threshold or 0.0, *self.by_output.values()))
 
 
 def passing(probabilities: Probabilities, vocabulary: OutputTags, criterion: Criterion) -> BoolArray:

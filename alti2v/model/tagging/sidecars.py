@@ -8,48 +8,19 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
-from alti2v.errors import StorageError, UsageError
-from alti2v.model.tagging.captions import CaptionStyle, caption
-from alti2v.model.tagging.inputs import PICTURE_SUFFIXES, UNREAD_SUFFIXES, Found
+from alti2v.errors import StorageError
+from alti2v.model.options.choices import Existing
+from alti2v.model.options.tagging import SidecarConfig
+from alti2v.model.tagging.captions import caption
+from alti2v.model.tagging.inputs import Found
 from alti2v.model.tagging.preprocess import Problem
 from alti2v.model.tagging.selection import ScoredTag
 from alti2v.model.tagging.tally import Tally
 from alti2v.storage.publish import publish_bytes
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})  # the next picture's caption would have no room either
-
-
-class Existing(StrEnum):
-    """Action for a picture that already has a sidecar."""
-
-    SKIP = "skip"
-    APPEND = "append"  # keep its text, add new tags
-    OVERWRITE = "overwrite"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SidecarConfig:
-    """Options of the text files written beside pictures.
-
-    Attributes:
-        suffix: Suffix that replaces the picture's own.
-        existing: Action for a picture that already has a sidecar.
-        style: Spelling and order of the tags.
-    """
-
-    suffix: str = ".txt"
-    existing: Existing = Existing.SKIP
-    style: CaptionStyle = field(default_factory=CaptionStyle)
-
-    def __post_init__(self) -> None:
-        if not self.suffix.startswith(".") or len(self.suffix) < 2 or "/" in self.suffix:
-            raise UsageError(f"--suffix {self.suffix!r} is not a suffix: give one such as .txt")
-        if self.suffix.lower() in PICTURE_SUFFIXES | UNREAD_SUFFIXES:
-            raise UsageError(f"--suffix {self.suffix!r} would replace pictures: give one such as .txt")
 
 
 def sidecar_of(picture: Path, config: SidecarConfig) -> Path:

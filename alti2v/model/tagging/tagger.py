@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model.arrays import Float32Array, Uint8Array
-from alti2v.model.evaluation.thresholds import BETAS, Rule, TunedThresholds, own_thresholds, read_thresholds
+from alti2v.model.evaluation.thresholds import BETAS, TunedThresholds, own_thresholds, read_thresholds
+from alti2v.model.options.choices import DEFAULT_BATCH_SIZE, RATING, Rule
 from alti2v.model.taggers.description import ModelDescription
 from alti2v.model.taggers.folder import open_tagger, recognised, refused
 from alti2v.model.taggers.hub import local_model
@@ -44,7 +45,7 @@ from alti2v.model.tagging.selection import (
     ranked,
     ratings,
 )
-from alti2v.model.vocabulary import RATING, OutputTags, find_tag
+from alti2v.model.vocabulary import OutputTags, find_tag
 from alti2v.option_bounds import require_between
 from alti2v.pictures.decoder_process import process_decoders
 from alti2v.storage.directory import DirectoryKind, described_kind
@@ -54,8 +55,6 @@ Features = npt.NDArray[np.float32]
 PlausibleTags = dict[str, list[tuple[str, float]]]  # category -> (tag, probability), the most probable first
 _P = TypeVar("_P")
 
-# At 448 px a float32 picture takes 2.4 MB; a CPU gains nothing from batches of more than 16.
-DEFAULT_BATCH_SIZE = 16
 _BATCHES_AHEAD = 2
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from alti2v.model.arrays import Int64Array
-from alti2v.model.evaluation.thresholds import Rule
+from alti2v.model.options.choices import RATING, Rule
 from alti2v.model.tagging.selection import Criterion, decimal
-from alti2v.model.vocabulary import RATING, OutputTags
+from alti2v.model.vocabulary import OutputTags
 
 OPTION = "--threshold"
 _SOURCE_OF_RULE: Mapping[Rule, str] = {

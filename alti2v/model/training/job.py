@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.dataset.manifest import Manifest
-from alti2v.model.network.build import PRECISIONS
+from alti2v.model.options.choices import PRECISIONS
 from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, Recipe, parse_augmentation
 from alti2v.model.training.distributed import SINGLE_PROCESS, ProcessGroup
 from alti2v.records import Tag

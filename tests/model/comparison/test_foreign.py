@@ -21,11 +21,12 @@ from alti2v.dataset.build import build_shards
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.manifest import read_manifest, read_metadata, read_vocabulary
 from alti2v.errors import DamagedError, UsageError
-from alti2v.model.comparison.compare import CompareConfig, compare
+from alti2v.model.comparison.compare import compare
 from alti2v.model.comparison.feeding import ids_of
 from alti2v.model.comparison.originals import open_originals
 from alti2v.model.comparison.result import Comparison
 from alti2v.model.evaluation.histograms import THRESHOLDS, bin_probabilities
+from alti2v.model.options.evaluation import CompareConfig
 from alti2v.records import Span
 from alti2v.report.comparison import write_comparison
 from alti2v.storage.columns import TAG_ALIASES
@@ -346,7 +347,8 @@ def test_a_run_is_judged_beside_taggers_of_others(world: World, tmp_path: Path) 
     """The run gets the dataset's pictures, the others the originals; its figures are those of `evaluate`."""
     from dataclasses import replace
 
-    from alti2v.model.evaluate import EvalConfig, evaluate
+    from alti2v.model.evaluate import evaluate
+    from alti2v.model.options.evaluation import EvalConfig
     from alti2v.model.saved_model import save_model
     from alti2v.storage.layout import MODEL_DIR
     from tests.model.helpers.tiny_run import random_model

@@ -15,7 +15,6 @@ from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.model.evaluation.histograms import THRESHOLDS, add_predictions, empty_histograms
 from alti2v.model.evaluation.thresholds import (
     BETAS,
-    Rule,
     TunedThresholds,
     best_thresholds,
     own_thresholds,
@@ -23,6 +22,7 @@ from alti2v.model.evaluation.thresholds import (
     tune,
     write_thresholds,
 )
+from alti2v.model.options.choices import Rule
 from alti2v.model.tagging.selection import Criterion, passing
 from alti2v.model.vocabulary import make_vocabulary
 

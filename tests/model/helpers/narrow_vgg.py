@@ -10,7 +10,7 @@ import functools
 from typing import Any
 
 from alti2v.model import backend
-from alti2v.model.network.build import TRUNK_LAYERS
+from alti2v.model.options.choices import TRUNK_LAYERS
 
 _CHANNELS = {"1": 8, "2": 12, "3": 16, "4": 24, "5": 32}  # of the blocks
 

@@ -14,7 +14,6 @@ from alti2v.errors import RemoteError, UsageError
 from alti2v.model import backend
 from alti2v.model.network.backbones import application, preprocessing
 from alti2v.model.network.build import (
-    TRUNK_LAYERS,
     UNIT_VARIANCE,
     Architecture,
     build_network,
@@ -24,6 +23,7 @@ from alti2v.model.network.build import (
     standardise,
 )
 from alti2v.model.network.losses import loss_of
+from alti2v.model.options.choices import TRUNK_LAYERS
 from alti2v.model.recipes import Head, Loss
 
 pytestmark = pytest.mark.tf

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from alti2v.errors import UsageError
 from alti2v.model.onnx.check_folder import check_folder
-from alti2v.model.onnx.contract import Format
+from alti2v.model.options.choices import Format
 
 TABLES = {
     "selected_tags.csv": (

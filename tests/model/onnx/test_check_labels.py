@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alti2v.model.onnx.check_labels import check_labels
-from alti2v.model.onnx.contract import Format
+from alti2v.model.options.choices import Format
 
 WD = """\
 tag_id,name,category,count

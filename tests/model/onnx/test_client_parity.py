@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from alti2v.model.onnx.client_parity import ClientParity, client_parity
-from alti2v.model.onnx.contract import CONTRACTS, Contract, Format
+from alti2v.model.onnx.contract import CONTRACTS, Contract
 from alti2v.model.onnx.labels import Label, rating_constants, wd_labels
 from alti2v.model.onnx.writer import arrange_outputs, head_weights, write_onnx
+from alti2v.model.options.choices import Format
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.storage.store import read_originals
 from tests.dataset.helpers.tiny_store import tiny_posts, write_store

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alti2v.model.onnx.check_labels import check_labels
-from alti2v.model.onnx.contract import PLACEHOLDER, RATINGS, Format, fault_of
+from alti2v.model.onnx.contract import PLACEHOLDER, RATINGS, fault_of
 from alti2v.model.onnx.labels import (
     Change,
     cl_labels,
@@ -23,6 +23,7 @@ from alti2v.model.onnx.labels import (
     tag_mapping_json,
     wd_labels,
 )
+from alti2v.model.options.choices import Format
 from alti2v.records import Category, Tag
 from tests.model.helpers.tiny_run import TAGS
 

@@ -15,11 +15,12 @@ from PIL import Image
 from alti2v.errors import DataError, UsageError
 from alti2v.model.onnx import contract, writer
 from alti2v.model.onnx.check_folder import open_session
-from alti2v.model.onnx.contract import CONTRACTS, Format
+from alti2v.model.onnx.contract import CONTRACTS
 from alti2v.model.onnx.labels import cl_labels, deepghs_labels, native_labels, rating_constants, wd_labels
 from alti2v.model.onnx.parity import TOLERANCE, as_trained, largest_difference
 from alti2v.model.onnx.reduction import bicubic_weights
 from alti2v.model.onnx.writer import arrange_outputs, head_weights, write_onnx
+from alti2v.model.options.choices import Format
 from alti2v.model.recipes import Head
 from tests.model.helpers.tiny_run import TAGS, random_model
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alti2v.errors import UsageError
+from alti2v.model.options.tagging import CaptionStyle
 from alti2v.model.tagging.captions import (
-    CaptionStyle,
     caption,
     csv_rows,
     is_face,

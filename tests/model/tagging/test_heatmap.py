@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from alti2v.errors import UsageError
-from alti2v.model.export import ExportConfig, export
+from alti2v.model.export import export
+from alti2v.model.options.export import ExportConfig
 from alti2v.model.tagging.heatmap import GapHead, Method, heat_map, occlusion
 from alti2v.model.tagging.tagger import load_tagger
 from tests.model.helpers.tiny_run import write_run

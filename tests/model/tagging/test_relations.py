@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alti2v.dataset.plan.tag_aliases import TagRelations
-from alti2v.model.tagging.relations import AppliedRelations, Implications, applied, relate_with
+from alti2v.model.options.choices import Implications
+from alti2v.model.tagging.relations import AppliedRelations, applied, relate_with
 from alti2v.model.tagging.selection import Criterion, ScoredTag, Selection, passing, select
 from alti2v.model.vocabulary import make_vocabulary
 

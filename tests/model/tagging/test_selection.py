@@ -11,18 +11,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from alti2v.errors import UsageError
-from alti2v.model.evaluation.thresholds import Rule
+from alti2v.model.options.choices import RATING, Rule, Sort
 from alti2v.model.tagging.selection import (
     Criterion,
     Selection,
-    Sort,
     group,
     maximum_cut,
     passing,
     ranked,
     select,
 )
-from alti2v.model.vocabulary import RATING, find_tag, find_tags, make_vocabulary
+from alti2v.model.vocabulary import find_tag, find_tags, make_vocabulary
 
 VOCABULARY = make_vocabulary(
     [

@@ -325,7 +325,8 @@ def test_a_run_answers_the_same_calls(run_folder: Any, pictures: Any) -> None:
 @pytest.mark.tf
 def test_an_exported_run_answers_like_the_run(tmp_path: Path, pictures: Any) -> None:
     """Our own ONNX folder says what Keras says, within 1e-5, with the same tags and the same threshold."""
-    from alti2v.model.export import ExportConfig, export
+    from alti2v.model.export import export
+    from alti2v.model.options.export import ExportConfig
     from tests.model.helpers.tiny_run import write_run
 
     run = write_run(tmp_path)

@@ -17,9 +17,10 @@ from alti2v.dataset.manifest import read_manifest, read_vocabulary
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model import train as train_module
 from alti2v.model.budget import Rates
-from alti2v.model.evaluate import EvalConfig, evaluate
+from alti2v.model.evaluate import evaluate
 from alti2v.model.evaluation.frozen_head import FrozenHead, read_frozen_head, write_frozen_head
 from alti2v.model.network.build import Architecture, build_network
+from alti2v.model.options.evaluation import EvalConfig
 from alti2v.model.recipes import MODERN, NO_AUGMENTATION, RECIPES, Head
 from alti2v.model.saved_model import load_model
 from alti2v.model.train import TrainConfig, train
