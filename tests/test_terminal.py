@@ -42,7 +42,7 @@ def test_description_counts_only_this_process_into_the_rate() -> None:
 
 
 def test_bytes_are_told_as_sizes() -> None:
-    """Nobody reads 5,017,600 of 5,017,600 bytes."""
+    """Counts of bytes are shown as sizes with a unit."""
     progress = Progress(stage="checking", done=2_500_000, total=10_000_000, unit="bytes")
 
     assert describe(progress, elapsed_s=5, since_start=2_500_000) == (

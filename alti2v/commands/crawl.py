@@ -44,7 +44,7 @@ netrc_option = click.option(
 @click.option(
     "--board",
     required=True,
-    help="Board to crawl: safebooru, donmai, gelbooru, rule34, danbooru, or a URL, also of a search.",
+    help="Board to crawl: safebooru, donmai, gelbooru, rule34, danbooru, or the URL of a board or of a search.",
 )
 @dialect_option(None)
 @click.option(

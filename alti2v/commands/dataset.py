@@ -49,8 +49,8 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
     type=click.Choice(FITS),
     default=default_of(BuildConfig, "fit"),
     show_default=True,
-    help="Make pictures square: letterbox adds white borders, squash stretches, crop keeps the centre; or keep "
-    "their shape within the square. `train` takes letterbox and within.",
+    help="Shape of the pictures. letterbox: square with white borders; squash: stretched to a square; crop: "
+    "the centre square; within: their own shape, no side above --size. `train` takes letterbox and within.",
 )
 @click.option(
     "--area",

@@ -208,8 +208,8 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
     "--store",
     type=LOCAL_PATH,
     default=None,
-    help="STORE of the dataset: models that take larger pictures than the dataset's get the originals, and its "
-    "aliases match other names of tags.",
+    help="Store that the dataset was built from: its original pictures for models that take larger ones, and "
+    "its aliases for other names of tags.",
 )
 @click.option(
     "--out",
@@ -233,8 +233,8 @@ def evaluate(
 ) -> None:
     """Evaluate a RUN, or compare models of any kind.
 
-    The pictures are new to every RUN. Mean average precision is over the tags with at least 10 pictures in the
-    split; that of a training is over all tags of its validation split.
+    No RUN is evaluated on pictures that it was trained on. Mean average precision is over the tags with at
+    least 10 pictures in the split; the figure that `train` prints is over all tags of the validation split.
 
     With one RUN, writes metrics.json, per_tag.csv, suggestions.csv (tags that the board may have missed),
     report.md and report.html. With several models, or with one that is not a RUN, writes comparison.json,

@@ -11,7 +11,7 @@ from alti2v.signals import signals_restored
 
 
 class StoppedError(Exception):
-    """The crawl is stopping; what a task waited for is left for the next run."""
+    """The crawl is stopping; the work of the waiting task is left for the next run."""
 
 
 class Stop:

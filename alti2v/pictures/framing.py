@@ -136,7 +136,7 @@ def _resized(step: FramingStep, width: int, height: int) -> tuple[int, int]:
 def _placed(
     image: Image.Image, mask: Image.Image | None, step: FramingStep
 ) -> tuple[Image.Image, Image.Image | None]:
-    """Centre the resized picture, and its mask, in the rectangle of a step; what is larger is cut."""
+    """Centre the resized picture, and its mask, in the rectangle of a step; cut off the rest."""
     if step.kind == StepKind.SHORTER or image.size == (step.width, step.height):
         return image, mask
     colour = step.colour if step.kind == StepKind.PAD else (0, 0, 0)

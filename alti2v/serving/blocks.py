@@ -99,7 +99,7 @@ def _connect(gradio: Any, handlers: Handlers, page: _Components) -> None:  # noq
 
 
 def _add_endpoint(gradio: Any, handlers: Handlers) -> None:  # noqa: ANN401
-    """Add the named endpoint /tag, by means of components that nobody sees."""
+    """Add the named endpoint /tag, through hidden components."""
     picture = _uploads_only(gradio, gradio.File(visible=False, label="picture"))
     thresholds = gradio.JSON(visible=False, label="thresholds")
     answer = gradio.JSON(visible=False, label="answer")

@@ -1,4 +1,4 @@
-"""Row groups of Parquet files that somebody else may have made: what they unpack to is bounded.
+"""Row groups of Parquet files from any source, read with a bound on their unpacked size.
 
 A run of equal numbers, or one long text that a dictionary repeats, lets a file of kilobytes unpack to
 gigabytes. So the footer is asked first, and texts are read as their dictionaries (Parquet format, "Dictionary

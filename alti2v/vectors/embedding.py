@@ -171,7 +171,7 @@ def _digests(files: Iterable[Path]) -> npt.NDArray[np.bytes_]:
 def _waiting(
     sources: Iterable[tuple[str, Source]], done: npt.NDArray[np.bytes_], tally: Tally
 ) -> Iterator[tuple[str, Source]]:
-    """Select the pictures that are not done, each once however often it was given."""
+    """Select the pictures that are not embedded yet, each only once."""
     given: set[bytes] = set()  # a million pictures take about 100 MB
     for key, source in sources:
         digest = _digest(key)

@@ -129,7 +129,7 @@ def test_thresholds_for_single_tags(tag: Any, model: Any, art: Any) -> None:
 
 
 def test_categories_exclusion_and_order(tag: Any, model: Any, art: Any) -> None:
-    """Only what is wanted is shown, in the order that is wanted; the rating is the best one."""
+    """Only the requested categories are shown, in the requested order, with the most probable rating."""
     _, out, _ = tag(
         *(model, art / "a.png", "--format", "csv", "--sort", "alphabet", "--exclude", "red eyes"),
         *("--category", "rating", "--category", "character", "--category", "general"),
@@ -142,7 +142,7 @@ def test_categories_exclusion_and_order(tag: Any, model: Any, art: Any) -> None:
 @pytest.mark.parametrize("typed", ["caf\u00e9_sky", "cafe\u0301_sky", "cafe\u0301 sky"])
 @pytest.mark.parametrize("known", ["caf\u00e9_sky", "cafe\u0301_sky"])
 def test_unicode_forms_of_a_tag_are_one(tag: Any, tmp_path: Path, typed: str, known: str) -> None:
-    """What macOS types as two characters is the model's tag; full-width letters are not its Latin ones."""
+    """A decomposed name, as macOS types it, is the model's composed tag; full-width letters are others."""
     tags = {known if name == "blue_sky" else name: value for name, value in TAGS.items()}
     model = write_wd_folder(tmp_path / "model", tags=tags)
     picture = write_picture(tmp_path / "a.png", "blue")

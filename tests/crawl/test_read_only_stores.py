@@ -47,7 +47,7 @@ print(store_status(store).stored, len(verify_store(store).findings))
 
 
 def state_of(folder: Path) -> dict[str, tuple[int, int, int]]:
-    """Name, inode, size and time of change of everything in a folder, and of the folder."""
+    """Return name, inode, size and time of change of a folder and of all files in it."""
     found = {}
     for path in (folder, *sorted(folder.rglob("*"))):
         facts = path.stat()

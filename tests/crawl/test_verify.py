@@ -186,7 +186,7 @@ def test_f38_a_ledger_is_rebuilt_from_the_files(
 
 
 def test_without_ledger_and_tables_the_pictures_are_adopted(store: Path, site: ScriptedBoard) -> None:
-    """The tar files alone bring back every picture; only what has none is listed and settled again."""
+    """The tar files alone restore every picture; only posts without one are listed and recorded again."""
     delete_ledger(store)
     (store / "posts/posts-000000.parquet").unlink()
     verify_store(store, repair=True)

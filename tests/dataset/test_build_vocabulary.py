@@ -89,7 +89,7 @@ def test_files_of_tags(store: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_names_rare_tags(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The output names kept tags that are rare or impossible, and what else is left out."""
+    """The output names kept tags that are rare or impossible, and tags that were left out."""
     (tmp_path / "keep").write_text("smile\nno_such_tag\n")
     (tmp_path / "drop").write_text("hatsune_miku\nhatsune_niku\n")
     numbers = ["--size", "16", "--test", "0", "--validation", "0", "--workers", "1", "--min-count", "2"]
@@ -178,7 +178,7 @@ COMPOSED, DECOMPOSED = "caf\u00e9_(x)", "cafe\u0301_(x)"
 @pytest.mark.parametrize("listed", [COMPOSED, DECOMPOSED], ids=["composed", "decomposed"])
 @pytest.mark.parametrize("stored", [(COMPOSED,), (DECOMPOSED,), (COMPOSED, DECOMPOSED)], ids=len)
 def test_unicode_forms_are_one_tag(tmp_path: Path, stored: tuple[str, ...], listed: str) -> None:
-    """What macOS writes as two characters and a board as one is the same tag, in lists, filters and vocabulary.
+    """A decomposed name, as macOS writes it, and its composed form are one tag everywhere.
 
     Full-width letters are tags of their own.
     """

@@ -229,7 +229,7 @@ def test_a_lock_with_other_content_is_not_emptied(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["store", "dataset"])
 def test_pipes_in_a_folder_are_refused(here: Path, kind: str) -> None:
-    """Nobody waits for what never comes."""
+    """Pipes are refused at once; no command waits for bytes from them."""
     for file in sorted(path for path in (here / kind).rglob("*") if path.is_file()):
         kept = file.read_bytes()
         file.unlink()

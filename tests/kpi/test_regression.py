@@ -161,7 +161,7 @@ def test_what_cannot_be_regressed_is_one_line(
 
 
 def test_a_dataset_without_scores(dataset: Path, tmp_path: Path) -> None:
-    """Nobody voted: the line says so."""
+    """A dataset whose posts have no votes is refused with a line that says so."""
     with pytest.raises(DataError, match="score is empty for every picture"):
         regress(KpiConfig(dataset=dataset, out=tmp_path))
 

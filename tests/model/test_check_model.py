@@ -67,7 +67,7 @@ def test_files_beside_the_table_are_checked(
 def test_families_without_a_contract_are_tried(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    """Nobody else reads these forms: they pass if they work here."""
+    """Families without a published contract pass if they work in this program."""
     FAMILIES[name].write(tmp_path)
 
     assert checked(tmp_path, capsys)[0] == 0

@@ -103,7 +103,7 @@ def test_report_for_programs(exported: Any) -> None:
 
 
 def test_card_without_an_evaluation(exported: Any) -> None:
-    """A run that nobody judged gets a card that says so, and metadata that a YAML reader takes."""
+    """The card of a run without an evaluation says so, and a YAML reader accepts its metadata."""
     text = (exported.out / "README.md").read_text()
     front = yaml.safe_load(text.split("---\n")[1])
 
@@ -144,7 +144,7 @@ def test_card_with_the_evaluations_figures(run: Any, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("format_", ["wd-embedding", "cl", "onnx"])
 def test_every_other_format_keeps_its_contract(run: Any, tmp_path: Path, format_: Any) -> None:
-    """What is exported is recognised as what it is, without a breach."""
+    """Each export is recognised as its own format, without a breach."""
     report = export(ExportConfig(run=run, out=tmp_path / "out", format=format_))
     checked = check_folder(tmp_path / "out")
 
@@ -179,7 +179,7 @@ def test_tuned_thresholds_come_along_under_the_new_names(run: Any, tmp_path: Pat
 
 @pytest.mark.usefixtures("quick")
 def test_a_killed_export_leaves_no_model(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whenever writing stops, a model stands only beside its own table; the same command then finishes."""
+    """Whenever writing stops, a model is only beside its own table; the same command then finishes."""
     out = tmp_path / "out"
     export(ExportConfig(run=run, out=out, ratings="uniform"))
 

@@ -42,7 +42,7 @@ TIMES = ("samples_per_s", "input_wait", "seconds")
 
 
 class KilledError(Exception):
-    """Stands for anything that ends a process between two steps."""
+    """Replaces anything that ends a process between two steps."""
 
 
 @pytest.fixture(scope="module", autouse=True)

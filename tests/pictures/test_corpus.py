@@ -1,4 +1,4 @@
-"""Of damaged pictures, what Pillow refuses is never a sample, and what is shown as it was is never lost."""
+"""Damaged pictures: none that Pillow refuses becomes a sample, and none that looks unchanged is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Charts as geometry: points where they belong, ticks that people like, no weight that nobody sees."""
+"""Charts as geometry: points in their places, round ticks, no invisible elements."""
 
 from __future__ import annotations
 

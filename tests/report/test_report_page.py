@@ -136,7 +136,7 @@ def test_the_same_evaluation_gives_the_same_bytes(evaluation: Evaluation) -> Non
 
 
 def test_what_is_not_known_is_left_out_in_order(evaluation: Evaluation) -> None:
-    """Without intervals, log, pictures and ranked tags the page still stands, without a NaN on it."""
+    """Without intervals, log, pictures and ranked tags the page is still complete and shows no NaN."""
     scores = evaluation.result.tag_scores
     nothing = dataclasses.replace(
         evaluation.result,

@@ -1,4 +1,4 @@
-"""Files that the user names in an option are read, and pipes that nobody writes to are refused at once."""
+"""Files named in an option are read, and pipes without a writer are refused at once."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_tags_stand_beside_the_vector(model: Path, art: Path, tmp_path: Path) ->
 
 
 def test_a_killed_run_goes_on(model: Path, art: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was published before a kill is not done again, and the end is what an unbroken run gives."""
+    """Parts published before a kill are not repeated; the result equals that of an unbroken run."""
     monkeypatch.setattr(embedding, "PART_PICTURES", 3)
     published: list[Path] = []
 

@@ -186,7 +186,7 @@ def _batch_normalised(layer: Any, context: LayerContext) -> str:  # noqa: ANN401
 
 
 def normalisation_of(layer: Any) -> tuple[Float32Array, Float32Array]:  # noqa: ANN401
-    """Return what batch normalisation is after training, x * scale + offset: (C,) each.
+    """Return scale and offset of a trained batch normalisation, x * scale + offset: (C,) each.
 
     Ioffe and Szegedy 2015, "Batch Normalization", algorithm 2, line 11.
     """

@@ -111,7 +111,7 @@ def _start(stream: BinaryIO) -> bytes:
 
 
 def _read_some(stream: BinaryIO) -> bytes:
-    """Read what is there, so that a slow list is worked on while it is written."""
+    """Read the bytes that have arrived, so that a slow list is processed while it is written."""
     read: bytes = getattr(stream, "read1", stream.read)(_CHUNK_BYTES)
     return read
 

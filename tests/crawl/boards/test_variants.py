@@ -47,7 +47,7 @@ def the_post(answer: object) -> Post:
 
 
 def test_parameters_of_a_source_are_no_entities() -> None:
-    """An entity ends in a semicolon; what the board escaped is unescaped once, in JSON and in XML."""
+    """Only entities that end in a semicolon are unescaped, and only once, in JSON and in XML."""
     assert gelbooru(source=SOURCE).source == SOURCE
     assert gelbooru(source=ESCAPED).source == SOURCE
     assert gelbooru_xml(source=SOURCE).source == SOURCE

@@ -356,7 +356,7 @@ def test_a_missing_sample_is_replaced_by_the_original(board: Board, tmp_path: Pa
 def test_an_original_that_was_cut_off_is_asked_for_again_and_its_missing_sample_is_not(
     board: Board, tmp_path: Path
 ) -> None:
-    """What is wrong with bytes is found after the network has done its part; it asks the same address again."""
+    """Wrong bytes are found after the download; the same address is then requested again."""
     site = board(ids=[7])
     half = site.content(7, sample=False)[:-40]
     site.script("/samples/", page(status=404))

@@ -190,7 +190,7 @@ def test_only_what_failed_is_tried_again(board: Board, tmp_path: Path) -> None:
 
 
 def test_retrying_says_when_the_listing_has_no_end_yet(board: Board, tmp_path: Path) -> None:
-    """What was never listed is missing all the same."""
+    """Posts that were never listed still count as missing."""
     site = board()
     crawl_board(config(tmp_path / "store", site, limit=5))
     report = crawl_board(config(tmp_path / "store", site, retry_failed="all"))

@@ -236,7 +236,7 @@ def test_the_dialect_is_detected_with_a_key(board: Board, tmp_path: Path, dialec
 
 
 def test_a_key_that_is_withdrawn_ends_a_crawl_that_can_go_on(board: Board, tmp_path: Path) -> None:
-    """What was listed is stored; the run says why it is incomplete; the next one with a key goes on."""
+    """Listed posts are stored, the run says why it is incomplete, and the next run with a key continues."""
     site, file = board(ids=list(range(1, 60, 2)), page_cap=10), netrc(tmp_path)
     gone = refusal("error element")
     site.script("/index.php", None, None, None, *[gone] * 9)

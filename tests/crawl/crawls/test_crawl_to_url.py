@@ -229,7 +229,7 @@ def test_damage_behind_the_url_is_found_and_mended(tmp_path: Path, site: Scripte
 def test_bad_input_is_one_line(
     tmp_path: Path, site: ScriptedBoard, s3: S3Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A URL without --work, --work without a URL, another URL than before, a kind that nobody knows."""
+    """A URL without --work, --work without a URL, another URL than before, and an unknown kind are refused."""
     for arguments, words in (
         ([URL], "give --work FOLDER"),
         ([str(tmp_path / "store"), "--work", str(tmp_path / "work")], "needs no --work"),

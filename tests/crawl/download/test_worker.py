@@ -185,7 +185,7 @@ async def test_an_end_that_is_cancelled_leaves_no_process() -> None:
 
 
 def test_the_network_ends_with_its_parent(board: Board, tmp_path: Path) -> None:
-    """Killed, the parent can tell nobody; its standard error, which both have, is closed all the same."""
+    """A killed parent cannot tell the worker; the worker still ends, and closes the standard error of both."""
 
     def kill(_: ScriptedBoard, path: str) -> None:
         if path.startswith("/samples/"):

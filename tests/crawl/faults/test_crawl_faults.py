@@ -92,7 +92,7 @@ def test_f24_a_jpg_that_is_something_else_is_a_kind(
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF"])
 def test_f24_a_jpg_that_is_another_picture_is_stored_as_that(board: Board, tmp_path: Path, kind: str) -> None:
-    """F24: the member's name says what it is."""
+    """F24: the suffix of the member is that of the actual format."""
     site = board(ids=[7])
     site.script("/samples/", body(picture(7, kind=kind)))
     store = crawl_board(config(tmp_path / "store", site)).store

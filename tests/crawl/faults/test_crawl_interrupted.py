@@ -1,4 +1,4 @@
-"""Ctrl-C on the command line: once ends what is in flight, twice ends at once; both can be gone on from."""
+"""Ctrl-C on the command line: once lets requests in flight finish, twice ends at once; both can be resumed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_ctrl_c_twice_stops_at_once(board: Board, tmp_path: Path) -> None:
 def test_f32_a_signal_once_finishes_what_is_in_flight(
     board: Board, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
-    """F32: what was asked for is stored, nothing more is asked for, and the status says what happened."""
+    """F32: requested files are stored, nothing more is requested, and the exit status says what happened."""
     answered = threading.Semaphore(0)
 
     def count(_: ScriptedBoard, path: str) -> None:
@@ -113,7 +113,7 @@ def test_a_pause_is_shown_until_it_is_over(board: Board, tmp_path: Path) -> None
 
 
 def test_progress_says_what_waits_and_how_fast_bytes_come(board: Board, tmp_path: Path) -> None:
-    """Listed is what is settled and what is queued; the columns keep their order."""
+    """The listed posts are the finished and the queued ones; the columns keep their order."""
     site = board(page_cap=13)
     site.script("/images/3/p3", page(status=404))
     seen: list[Progress] = []

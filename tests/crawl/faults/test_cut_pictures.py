@@ -44,7 +44,7 @@ def stored_pictures(store: Path) -> bytes:
 
 @pytest.mark.parametrize("whole", [WITH_THUMBNAIL, GIF, WEBP])
 def test_a_cut_sample_is_fetched_again(tmp_path: Path, whole: bytes) -> None:
-    """No length is wrong, and nobody knows the MD5: the picture itself says that its end is missing."""
+    """Lengths agree and there is no MD5: only the picture itself shows that its end is missing."""
     with ScriptedBoard(ids=[1]) as site:
         site.script("/samples/", file(whole[: len(whole) * 6 // 10]), file(whole))
         report = crawl(tmp_path / "store", site)

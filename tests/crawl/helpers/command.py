@@ -18,7 +18,7 @@ COMMAND = (
 
 @contextlib.contextmanager
 def start(site: ScriptedBoard, store: Path) -> Iterator[subprocess.Popen[str]]:
-    """The command in a process of its own; what is left of it at the end is killed."""
+    """Start the command in a process of its own; kill it at the end if it still runs."""
     rates = ["--rate", "inf", "--api-rate", "inf", "--connections", "2"]
     arguments = ["crawl", str(store), "--board", site.url, "--allow-private", *rates]
     command = [sys.executable, "-c", COMMAND, *arguments]

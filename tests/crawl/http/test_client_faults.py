@@ -67,7 +67,7 @@ async def test_f06_f07_a_status_is_a_kind(serve: Any, status: int, expected: Fai
 
 
 async def test_f01_a_refused_connection_has_its_kind() -> None:
-    """F01: nobody listens. robots.txt cannot be read either, so the host is given up, saying why."""
+    """F01: no server listens, robots.txt cannot be read either, and the host is given up with the reason."""
     url = f"http://127.0.0.1:{unused_port()}/a.jpg"
     async with Client(CONFIG) as client:
         api = await client.get(url, purpose=Purpose.API, max_bytes=10)
@@ -411,7 +411,7 @@ async def test_f14_a_redirect_to_a_private_address_is_refused(
 async def test_f14_a_name_that_changes_its_address_is_refused(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F14, DNS rebinding: what counts is the address that is connected to, not one seen before."""
+    """F14, DNS rebinding: the address of the connection counts, not one that was resolved before."""
     heard: list[str] = []
 
     async def handler(request: web.Request) -> web.Response:
@@ -504,7 +504,7 @@ async def test_f12_a_certificate_that_nobody_vouches_for_fails_closed(tmp_path: 
 
 
 async def test_f13_an_idle_connection_that_the_server_closed_is_replaced(serve: Any) -> None:
-    """The request goes once more over a new one, and nobody hears of it."""
+    """The request is repeated over a new connection, and does not count as failed."""
     connections: list[object] = []
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -550,5 +550,5 @@ def test_f22_a_pixel_bomb_is_refused_from_its_header() -> None:
     ],
 )
 def test_the_origin_of_an_address(url: str, origin: str | None) -> None:
-    """What is plain to see and what is not are read alike."""
+    """Origins are read alike from plain and from unusual spellings of an address."""
     assert origin_of(url) == origin

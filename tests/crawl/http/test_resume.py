@@ -22,7 +22,7 @@ BEFORE = "Tue, 14 Jul 2026 03:33:20 GMT"
 
 @dataclass
 class Cutting:
-    """Cuts the first `cuts` answers off; what it does with a range is for each test to say."""
+    """A server that cuts off its first `cuts` answers; each test says how it answers ranges."""
 
     cuts: int = 1
     headers: dict[str, str] = field(default_factory=lambda: {"ETag": '"one"'})
@@ -152,7 +152,7 @@ def keep(partials: Partials, url: str, size: int) -> None:
 
 
 def test_what_is_kept_is_bounded() -> None:
-    """The oldest give way; what is larger than the budget is not kept at all; taking frees."""
+    """The oldest parts are dropped first, parts above the budget at once; taking one frees its memory."""
     partials = Partials(budget=100)
     keep(partials, "a", 60)
     keep(partials, "b", 60)

@@ -212,7 +212,7 @@ def test_a_store_inside_its_source_is_left_out(tmp_path: Path) -> None:
 
 
 def test_sources_that_are_none_are_refused_in_a_line(tmp_path: Path) -> None:
-    """A path that does not exist, an empty folder, and pictures of which none is sound."""
+    """A missing path, an empty folder, and a folder without a sound picture are refused."""
     store, empty = tmp_path / "store", tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(UsageError, match="does not exist"):
@@ -291,7 +291,7 @@ def test_two_pictures_with_the_same_first_number(tmp_path: Path, monkeypatch: py
 
 
 def test_a_linked_folder_is_counted(tmp_path: Path) -> None:
-    """A link to a folder is one failed item, as a link to a picture is; what it names is not read."""
+    """A link to a folder is one failed item, like a link to a picture; its target is not read."""
     write(tmp_path / "elsewhere", {"b.jpg": picture(2), "b.txt": "1girl"})
     source = write(tmp_path / "source", {"a.jpg": picture(1), "a.txt": "1girl"})
     (source / "linked").symlink_to(tmp_path / "elsewhere")

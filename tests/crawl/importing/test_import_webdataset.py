@@ -55,7 +55,7 @@ def test_samples_with_json_text_and_classes(tmp_path: Path) -> None:
 
 
 def test_the_form_of_img2dataset(tmp_path: Path) -> None:
-    """Captions are tags; what img2dataset could not fetch is counted; its hash of the original is not compared.
+    """Captions become tags, failures of img2dataset are counted, and its hash of the original is not compared.
 
     The layout is that of img2dataset 1.47.0 with compute_hash and resize_mode keep_ratio.
     """

@@ -1,4 +1,4 @@
-"""Later runs: what changed at the board since, and what is gone there."""
+"""Later runs find posts that changed or disappeared on the board."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_deleted_and_banned_posts_of_danbooru_are_marked(board: Board, tmp_path:
 
 
 def test_deleted_posts_that_are_shown_hide_none_that_are_gone(board: Board, tmp_path: Path) -> None:
-    """Danbooru shows and counts the former; what was missed once is not looked for at every refresh."""
+    """Danbooru shows and counts deleted posts; one that was missing is not requested at every refresh."""
     site = board(dialect="danbooru", sorts_by_change=True, page_cap=10)
     store = tmp_path / "store"
     crawl_board(config(store, site))
@@ -225,7 +225,7 @@ def test_an_empty_page_in_between_deletes_nothing(board: Board, tmp_path: Path) 
 
 
 def test_a_refresh_that_cannot_be_finished_says_so(board: Board, tmp_path: Path) -> None:
-    """Incomplete, and what is missing; nothing is marked."""
+    """The run is incomplete and says what is missing; no post is marked as deleted."""
     site = board(page_cap=10)
     store = tmp_path / "store"
     crawl_board(config(store, site))

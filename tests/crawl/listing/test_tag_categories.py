@@ -43,7 +43,7 @@ def test_donmai_tells_the_categories_of_another_board(board: Board, tmp_path: Pa
 
 @pytest.mark.parametrize("source", ["donmai", "both"])
 def test_what_donmai_does_not_know(board: Board, tmp_path: Path, source: str) -> None:
-    """It stays unknown, unless the board is to be asked; nobody is asked twice for a name, ever."""
+    """Such a tag stays unknown unless the board is asked, too; no name is ever requested twice."""
     site = board()
     donmai = board(dialect="danbooru")
     del donmai.tag_table["some_artist"], donmai.tag_table["solo"]
@@ -84,7 +84,7 @@ def test_rare_tags_are_asked_for_in_batches(board: Board, tmp_path: Path) -> Non
 
 
 def test_urls_of_names() -> None:
-    """A comma is what separates names, so a name with one is asked for alone; long ones are spread."""
+    """A comma separates names, so a name with a comma is requested alone; long names are spread."""
     urls = TagSite("http://x").tag_urls(["a", "b,c", "名" * 400, "d"])
     asked = [parse_qs(urlsplit(url).query) for url in urls]
 

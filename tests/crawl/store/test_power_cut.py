@@ -46,7 +46,7 @@ class Disk:
             self._bytes[path.stat().st_ino] = path.read_bytes()
 
     def cut(self, *, keeps: float) -> None:
-        """Make a copy of what a cut at this moment leaves; `keeps` is the share of the ledger's log."""
+        """Copy the files that a power cut now would leave; `keeps` is the kept share of the ledger's log."""
         copy = self.root.with_name(f"cut-{len(self.cuts)}")
         self._restore(self.root, copy)
         for suffix in ("", "-wal"):

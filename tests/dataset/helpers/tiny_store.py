@@ -33,7 +33,7 @@ CATEGORY_OF = {
 
 @dataclass(frozen=True, kw_only=True)
 class TinyPost:
-    """What a test specifies of a post; the rest is made up. Without content, the file was not fetched."""
+    """Facts of a post that a test specifies; the others are invented. Without content, no file was fetched."""
 
     id: int
     content: bytes | None

@@ -17,7 +17,7 @@ _TOLERANCE = 6
 
 
 def test_there_is_a_file_for_every_kind() -> None:
-    """No file is missing, and none is superfluous."""
+    """There is exactly one file for each kind of picture."""
     assert sorted(path.stem for path in _FILES) == sorted(drawn())
 
 

@@ -243,7 +243,7 @@ def test_a_damaged_original_costs_one_picture_its_size(world: World, tmp_path: P
 
 
 def test_other_names_of_tags_are_matched_through_the_stores_aliases(world: World, tmp_path: Path) -> None:
-    """A table with old names, blanks and capitals is matched; what each model lacks is counted."""
+    """Tables with old names, blanks and capitals are matched; tags that a model lacks are counted."""
     store = write_store(tmp_path / "store", posts())
     write_table(
         store / "tag_aliases.parquet", TAG_ALIASES, [{"antecedent": "long_locks", "consequent": "long_hair"}]

@@ -67,7 +67,7 @@ def test_pictures_are_mirrored() -> None:
 
 @pytest.mark.parametrize(("down", "right"), [(3, -4), (-2, 1), (0, 0)])
 def test_shift_moves_and_fills_with_white(down: int, right: int) -> None:
-    """Pixels move by whole pixels, and what comes in is white."""
+    """Pixels move by whole pixels, and the uncovered area is white."""
     expected = np.full((SIZE, SIZE, 3), 255, np.uint8)
     expected[max(down, 0) : SIZE + min(down, 0), max(right, 0) : SIZE + min(right, 0)] = picture()[
         max(-down, 0) : SIZE - max(down, 0), max(-right, 0) : SIZE - max(right, 0)

@@ -89,7 +89,7 @@ def test_weights_count_positives_only(kind: Any) -> None:
 
 
 def test_positive_weights_follow_the_odds() -> None:
-    """(negatives / positives) to the power, at most 100, also for a tag that nobody carries."""
+    """Weights are (negatives / positives) to the power, at most 100, also for a tag without positives."""
     weights = positive_weights([98, 48, 0], samples=98 + 98, exponent=0.5)
 
     np.testing.assert_allclose(weights[:2], [(99 / 99) ** 0.5, (149 / 49) ** 0.5], rtol=1e-6)

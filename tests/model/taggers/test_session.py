@@ -1,4 +1,4 @@
-"""Answers of a network that are none."""
+"""Unusable answers of a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captions: what a trainer reads is what was meant, also after many runs over the same files."""
+"""Captions: trainers read the intended tags, also after many runs over the same files."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_every_wish_at_once() -> None:
 
 
 def test_existing_captions_stay_and_grow() -> None:
-    """What somebody wrote stays where it is; a tag that is there in another spelling is not written again."""
+    """Existing text stays in place; a tag that occurs in another spelling is not added again."""
     style = CaptionStyle(spaces=True, escape=True, prepend=("mychar",))
     existing = "a photo of her, Long Hair,saber_(fate)\nsecond line"
 
@@ -142,7 +142,7 @@ def test_a_separator_inside_a_tag_becomes_a_space() -> None:
     ],
 )
 def test_styles_that_make_no_caption_are_refused(wrong: Any) -> None:
-    """What could not be read back is refused before anything is written."""
+    """Styles whose captions could not be read back are refused before any file is written."""
     with pytest.raises(UsageError):
         CaptionStyle(**wrong)
 
@@ -162,7 +162,7 @@ def test_json_objects_hold_everything() -> None:
 
 
 def test_csv_rows_survive_commas_and_quotes() -> None:
-    """A row a tag, and what is special in CSV is quoted."""
+    """Each tag is a row, and special characters of CSV are quoted."""
     rows = list(csv.reader(csv_rows("a,b.jpg", TAGS)))
 
     assert rows == [["a,b.jpg", "general", "1girl", "0.98"], ["a,b.jpg", "general", 'say_"hi",_ok', "0.5"]]

@@ -58,7 +58,7 @@ def jpeg_of_dataset(content: bytes) -> bytes:
 
 
 def test_pixels_are_those_of_the_dataset() -> None:
-    """What the network sees is the JPEG that a dataset would hold of the same file, decoded."""
+    """The network sees the decoded JPEG that a dataset would hold of the same file."""
     content = encoded(noisy().convert("RGB"), "JPEG", quality=90)
     square = Image.open(io.BytesIO(jpeg_of_dataset(content)))
     found = sound_pixels(content)
@@ -159,7 +159,7 @@ def test_a_loaded_jpeg_differs_little_from_its_file() -> None:
 
 
 def test_orientation_is_obeyed_however_it_is_given(tmp_path: Path) -> None:
-    """A picture that lies on its side is turned, given by its path, opened, or loaded."""
+    """A picture stored on its side is turned, whether given by its path, opened, or loaded."""
     exif = Image.Exif()
     exif[0x0112] = 6
     path = tmp_path / "turned.png"
@@ -215,7 +215,7 @@ def test_what_is_no_picture_is_refused(picture: Any, message: Any) -> None:
     ],
 )
 def test_problems_are_answers(tmp_path: Path, make: Any, kind: Any) -> None:
-    """What cannot be read or decoded comes back with its kind and a sentence; nothing is raised."""
+    """Unreadable and undecodable files come back with a kind and a sentence; nothing is raised."""
     problem = pixels(make(tmp_path / "x.png"), AS_OURS)
 
     assert isinstance(problem, Problem)
@@ -270,7 +270,7 @@ def test_pillows_warnings_reach_nobody(capfd: pytest.CaptureFixture[str]) -> Non
 
 
 def test_known_problems_keep_their_place() -> None:
-    """A picture that is known to be of no use passes through where it stands."""
+    """A picture that is already known to be unusable passes through in its place."""
     content = encoded(noisy(), "PNG")
     problem = Problem("same_sidecar", "shares")
     found = list(prepared_ahead([(0, content), (1, problem), (2, content)], AS_OURS, ahead=2, threads=1))

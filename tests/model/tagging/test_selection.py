@@ -112,7 +112,7 @@ def test_mcut_cuts_each_category_by_itself_and_keeps_improbable_characters_out()
     sort=st.sampled_from(Sort),
 )
 def test_selection_keeps_its_promises(row: Any, threshold: Any, exclude: Any, top: Any, sort: Any) -> None:
-    """What is selected passed, is not excluded, is no rating, is the best, in order, and nothing lacks."""
+    """Selected tags passed, are not excluded, are no ratings, are the best, in order, and complete."""
     passed = passing(row[None], VOCABULARY, Criterion(threshold=threshold))[0]
     tags = select(row, passed, VOCABULARY, Selection(exclude=exclude, top=top, sort=sort))
     found = [tag.index for tag in tags]

@@ -119,7 +119,7 @@ def test_models_without_vectors_say_so(tmp_path: Path, pictures: Any) -> None:
 
 
 def test_mcut_needs_no_threshold(tagger: Any, pictures: Any) -> None:
-    """MCut separates what is there from what is not by itself."""
+    """MCut separates present from absent tags without a threshold."""
     found = tagger.estimate_plausible_tags(pictures[1:2], threshold_rule="mcut")[0]
 
     # 1.00, 0.54, then 0.00: the wider gap is the second.
@@ -221,7 +221,7 @@ def test_folders_that_do_not_fit_are_refused(
     ],
 )
 def test_spoilt_folders_are_refused(tmp_path: Path, name: Any, content: Any, error: Any, message: Any) -> None:
-    """Each file that is not what it should be is named."""
+    """Each damaged or foreign file is named."""
     file = write_wd_folder(tmp_path) / name
     file.unlink()
     if content is not None:

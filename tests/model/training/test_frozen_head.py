@@ -221,7 +221,7 @@ def test_the_last_block_learns_from_stored_maps(dataset: Path, weights: str, tmp
 def test_maps_that_are_too_large_are_refused(
     dataset: Path, weights: str, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    """A shard of maps that would not fit into memory is refused with what to do, before anything is written."""
+    """A shard of maps that would not fit into memory is refused, with advice, before anything is written."""
     monkeypatch.setattr(feature_cache, "_MOST_SHARD_BYTES", 10_000)
     with pytest.raises(UsageError, match=r"at most .* GB for one shard: .* smaller --shard-samples"):
         train(

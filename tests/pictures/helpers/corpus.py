@@ -91,7 +91,7 @@ def _has_sound_checksums(content: bytes) -> bool:
 
 
 def is_stored(content: bytes) -> bool:
-    """Whether a crawl stores a file whose MD5 nobody told."""
+    """Return whether a crawl stores a file without a known MD5."""
     header = read_header(content)
     if not isinstance(header, ImageHeader) or flaw(header.format, content):
         return False

@@ -44,7 +44,7 @@ async def receive(reader: asyncio.StreamReader) -> tuple[dict[str, Any], bytes] 
 
 
 def config_document(config: DownloadConfig) -> dict[str, Any]:
-    """Return settings as a JSON object. It has the API key: send it to nobody but the worker."""
+    """Return settings as a JSON object. It contains the API key, so send it only to the worker."""
     net = config.net
     document = asdict(replace(config, net=replace(net, key=None, proxies=Proxies())))
     document["net"] |= {

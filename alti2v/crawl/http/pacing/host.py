@@ -149,7 +149,7 @@ class Host:
         self._update_share()
 
     def refused(self, purpose: Purpose, url: str, how: str) -> None:
-        """Record a refusal. Many in a row mean that the host has banned us, whatever the single files."""
+        """Record a refusal. Many in a row mean a ban of this client, not a refusal of single files."""
         state = self.states[purpose]
         state.breaker.succeeded()
         state.refusals.add(url)

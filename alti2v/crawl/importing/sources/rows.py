@@ -58,7 +58,7 @@ def table_rows(path: Path, *, columns: Sequence[str] | None = None) -> Iterator[
 def table_batches(
     path: Path, *, columns: Sequence[str] | None = None
 ) -> Iterator[ColumnBatch | TableRow | Fault]:
-    """Yield what `table_rows` yields, but columns of many rows if the table is stored in columns."""
+    """Yield rows like `table_rows`, or many rows at a time as columns if the table is stored in columns."""
     kind = path.suffix.lower()
     read = _parquet if kind == ".parquet" else _csv if kind == ".csv" else _json
     try:

@@ -30,7 +30,7 @@ def test_a_rest_begins_after_failures_in_a_row() -> None:
 
 
 def test_one_probe_goes_after_a_rest() -> None:
-    """Nobody before the rest is over, and nobody beside the probe."""
+    """No request goes before the pause is over, and only the probe goes after it."""
     breaker = opened()
 
     assert not breaker.begin(9.9)

@@ -134,7 +134,7 @@ async def test_a_silence_holds_for_every_process(tmp_path: Path) -> None:
 
 
 async def test_f40_moments_of_an_earlier_boot_are_void(tmp_path: Path) -> None:
-    """The clock began again: nobody waits for a moment that may be days away."""
+    """After a reboot the clock starts anew, so times from before, perhaps days ahead, are ignored."""
     time = Time(now=1e6)
     before = pace(time, tmp_path, rate=0.1)
     await before.turn(is_api=True)
