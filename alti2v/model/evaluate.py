@@ -20,7 +20,7 @@ import alti2v
 from alti2v.dataset.manifest import Manifest
 from alti2v.errors import DamagedError
 from alti2v.model.evaluation.frozen_head import read_frozen_head, score_frozen_head
-from alti2v.model.evaluation.metrics import Scores
+from alti2v.model.evaluation.metrics import Scores, few_ranked
 from alti2v.model.evaluation.predict import (
     CommonTags,
     common_tags,
@@ -88,7 +88,11 @@ def evaluate(config: EvalConfig, *, progress: ProgressHook = ignore_progress) ->
         training=model.training,
         frozen_head=frozen_head,
         provenance=_provenance(config, model, dataset, manifest, precision),
-        notes=(*_notes(config, model, common, manifest, thresholds), *frozen_notes),
+        notes=(
+            *_notes(config, model, common, manifest, thresholds),
+            *few_ranked(result.overall.model, min_positives=result.min_positives),
+            *frozen_notes,
+        ),
         seconds=round(time.monotonic() - begun_s, 3),
     )
 

@@ -48,6 +48,7 @@ from alti2v.model.onnx.writer import arrange_outputs, head_weights, write_onnx
 from alti2v.model.options.choices import Format, Rule
 from alti2v.model.options.export import ExportConfig
 from alti2v.model.saved_model import SavedModel, load_model
+from alti2v.model.taggers.fingerprint import model_hash
 from alti2v.model.tagging.selection import DEFAULT_THRESHOLD
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.records import Progress, ProgressHook, ignore_progress
@@ -285,6 +286,7 @@ def _facts(config: ExportConfig, saved: SavedModel, labels: LabelTable, ratings:
         training=saved.training,
         train_samples=saved.train_samples,
         plan_hash=saved.plan_hash,
+        weights=model_hash(config.run),
         threshold=saved.threshold,
         metrics=read_json(metrics) if metrics.is_file() else None,
         version=alti2v.__version__,
@@ -302,6 +304,7 @@ def _changes(facts: Facts, difference: float) -> bytes:
             "run": facts.name,
             "recipe": facts.recipe,
             "plan_hash": facts.plan_hash,
+            "weights_sha256": facts.weights,
             "network_side_px": facts.architecture.size,
             "side_px": CONTRACTS[facts.format].side_px or facts.architecture.size,
             "threshold": facts.threshold,

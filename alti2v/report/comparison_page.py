@@ -121,8 +121,8 @@ def summary(comparison: Comparison) -> str:
     """Describe the result in words."""
     first, *others = comparison.models
     unseen = f"On the same {comparison.images:,} pictures"
-    if comparison.split == "test" and any(model.is_run for model in comparison.models):
-        unseen += ", which no run here was trained on"
+    if comparison.split == "test" and any(model.training_is_known for model in comparison.models):
+        unseen += ", new to the models whose training is known"
     name, value = _main_figure(first)
     words = [f"{unseen}, “{first.name}” reaches {name} {value} over {len(comparison.tags):,} tags in common."]
     for model in others:

@@ -23,11 +23,18 @@ from alti2v.model.comparison.disputes import most_disputed
 from alti2v.model.comparison.fair_pictures import fair_pictures
 from alti2v.model.comparison.feeding import FedBatch, fed_batches, feeding, ids_of, previews
 from alti2v.model.comparison.figures import TunedThreshold, compared_model, tuned, untuned
-from alti2v.model.comparison.notes import label_notes, picture_notes, size_notes, tag_notes
-from alti2v.model.comparison.originals import Originals, open_originals
+from alti2v.model.comparison.notes import (
+    label_notes,
+    network_notes,
+    picture_notes,
+    size_notes,
+    tag_notes,
+)
+from alti2v.model.comparison.originals import Originals, open_originals, require_used
 from alti2v.model.comparison.outcomes import Counted, Judged, count
 from alti2v.model.comparison.result import Comparison, DisputedPicture
 from alti2v.model.comparison.shared_tags import SharedTags, shared_tags
+from alti2v.model.evaluation.metrics import few_ranked
 from alti2v.model.evaluation.paired_bootstrap import ModelOutcomes, compare_models
 from alti2v.model.evaluation.scoring import groups_of
 from alti2v.model.options.evaluation import CompareConfig
@@ -71,6 +78,7 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
         ]
         thresholds = _tune(judged, common.tags, originals, config, progress)
         counted = _count(judged, originals, kept, config, progress)
+        require_used(originals)
         if not counted[0].histograms.positives.any():
             raise DataError("no picture carries a tag that all models know: give another --split")
         paired = compare_models(
@@ -113,6 +121,8 @@ def compare(config: CompareConfig, *, out: Path, progress: ProgressHook = ignore
         notes=(
             *notes,
             *size_notes(len(kept)),
+            *few_ranked(models[0].overall.scores, min_positives=config.min_positives),
+            *network_notes(contestants, config.precision),
             *picture_notes(contestants, originals),
             *tag_notes(models, len(common.tags)),
         ),
@@ -130,7 +140,7 @@ def _require_pictures(contestants: Sequence[Contestant], config: CompareConfig) 
     for one in contestants:
         manifest = read_manifest(one.dataset)
         size = one.tagger.preprocessing.size
-        if one.trained_on is not None and manifest.image.size != size and config.store is None:
+        if one.is_run and manifest.image.size != size and config.store is None:
             raise UsageError(
                 f"{one.dataset} has pictures of {manifest.image.size} px, the model takes {size} px: "
                 f"build it with --size {size}, or give the --store that it was built from"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alti2v.errors import UsageError
-from alti2v.model.saved_model import TrainedOn, read_trained_on
+from alti2v.model.comparison.origin import Origin, origin_of, with_dataset
 from alti2v.model.taggers.folder import recognised
 from alti2v.model.taggers.hub import fetch_model, is_hub_name
 from alti2v.model.tagging.tagger import Tagger, load_tagger
@@ -24,14 +24,16 @@ class Contestant:
         model: Path or name of the model, as given; with its commit if it is on the hub.
         name: Name for display, which no other model of the comparison has.
         tagger: Loaded model.
-        trained_on: Dataset that a run was trained on; None if the model does not record it.
+        is_run: True for a run of this program.
+        origin: Dataset that it was trained on, if it is known, and weights.
         dataset: Directory of the dataset that it is evaluated on.
     """
 
     model: str
     name: str
     tagger: Tagger
-    trained_on: TrainedOn | None
+    is_run: bool
+    origin: Origin
     dataset: Path
 
 
@@ -52,7 +54,8 @@ def open_contestants(
     Args:
         models: Paths and names of models.
         dataset: Directory of a dataset for all; None for each run's own, and for the others the first run's.
-        precision: Number format that the layers of runs compute in, or "auto".
+        precision: Number format that the layers of runs compute in, or "auto": float32 beside models that are
+            no runs, so that rounding makes no difference between a run and its export.
 
     Raises:
         UsageError: A model does not exist, is given twice, or there is no dataset for it.
@@ -61,20 +64,27 @@ def open_contestants(
     """
     located = [_located(model) for model in models]
     _refuse_repeated([path.resolve() for path, _ in located], models)
-    trained = [read_trained_on(path) if is_run(path) else None for path, _ in located]
-    datasets = [_dataset_of(model, found, dataset) for model, found in zip(models, trained, strict=True)]
+    are_runs = [is_run(path) for path, _ in located]
+    origins = [origin_of(path, is_run=one) for (path, _), one in zip(located, are_runs, strict=True)]
+    datasets = [_dataset_of(model, found, dataset) for model, found in zip(models, origins, strict=True)]
     first = next((one for one in datasets if one is not None), None)
     if first is None:
         raise UsageError(f"{models[0]} does not say which dataset it was trained on: give --dataset")
+    if precision == "auto" and not all(are_runs):
+        precision = "float32"
+    at_hand = list(dict.fromkeys([first, *(one.dataset for one in origins if one.dataset is not None)]))
     found = [
         Contestant(
             model=given,
             name=_short_name(model),
             tagger=load_tagger(path, precision=precision),
-            trained_on=origin,
+            is_run=of_run,
+            origin=with_dataset(origin, at_hand),
             dataset=of_model or first,
         )
-        for model, (path, given), origin, of_model in zip(models, located, trained, datasets, strict=True)
+        for model, (path, given), of_run, origin, of_model in zip(
+            models, located, are_runs, origins, datasets, strict=True
+        )
     ]
     counts = Counter(one.name for one in found)
     return tuple(one if counts[one.name] == 1 else replace(one, name=one.model) for one in found)
@@ -94,8 +104,8 @@ def _refuse_repeated(paths: Sequence[Path], models: Sequence[Path | str]) -> Non
             raise UsageError(f"{models[number]} is given twice: give each model once")
 
 
-def _dataset_of(model: Path | str, origin: TrainedOn | None, dataset: Path | None) -> Path | None:
-    if dataset is not None or origin is None:
+def _dataset_of(model: Path | str, origin: Origin, dataset: Path | None) -> Path | None:
+    if dataset is not None or origin.dataset is None:
         return dataset
     if not origin.dataset.is_dir():
         raise UsageError(f"{origin.dataset}, which {model} was trained on, does not exist: give --dataset")

@@ -30,10 +30,10 @@ def fair_pictures(contestants: Sequence[Contestant], split: str) -> tuple[Int64A
     fair = np.setdiff1d(shared, seen) if split == "test" else shared
     if len(fair) < len(shared):
         notes.append(
-            f"{len(shared) - len(fair):,} pictures were left out because one of the runs was trained on them."
+            f"{len(shared) - len(fair):,} pictures were left out because one of the models was trained on them."
         )
-    if split != "test" and any(one.trained_on is not None for one in contestants):
-        notes.append(f"These are {split} pictures: the runs were trained or tuned on them.")
+    if split != "test" and any(one.origin.dataset is not None for one in contestants):
+        notes.append(f"These are {split} pictures: the runs and their exports were trained or tuned on them.")
     elif split == "validation":
         notes.append("The thresholds were tuned on these same pictures: F1 is slightly too high.")
     if not len(fair):
@@ -45,17 +45,22 @@ def _seen(contestants: Sequence[Contestant]) -> tuple[Int64Array, list[str]]:
     """Return the posts that runs were trained or tuned on, and notes about models with unknown pictures."""
     seen, notes = [np.array([], np.int64)], []
     for one in contestants:
-        origin = one.trained_on
-        if origin is None:
+        origin = one.origin
+        if not origin.plan_hash:
             continue
-        if not origin.dataset.is_dir() or read_manifest(origin.dataset).plan_hash != origin.plan_hash:
+        if origin.dataset is None:
+            notes.append(
+                f"The dataset that {one.model} was trained on, with plan {origin.plan_hash:.12}, is not here: "
+                "pictures that it has seen cannot be left out."
+            )
+        elif not origin.dataset.is_dir() or read_manifest(origin.dataset).plan_hash != origin.plan_hash:
             notes.append(
                 f"The dataset that {one.model} was trained on is no longer at {origin.dataset}: "
                 "pictures that it has seen cannot be left out."
             )
         else:
             seen.append(ids_of(origin.dataset, ("train", "validation")))
-    if silent := [one.name for one in contestants if one.trained_on is None]:
+    if silent := [one.name for one in contestants if not one.origin.plan_hash]:
         notes.append(
             f"What {listed(silent)} {'was' if len(silent) == 1 else 'were'} trained on is not known: "
             "some of these pictures may be among it."

@@ -85,7 +85,7 @@ def compared_model(  # noqa: PLR0913 - the parts of a model's result
         model=contestant.model,
         name=contestant.name,
         family=description.family,
-        is_run=contestant.trained_on is not None,
+        training_is_known=contestant.origin.dataset is not None,
         size=description.input.size,
         pictures=_pictures_in_words(contestant, has_store=has_store),
         tags=tags_without_ratings(description.vocabulary),

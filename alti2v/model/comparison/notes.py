@@ -65,6 +65,24 @@ def size_notes(images: int) -> list[str]:
     return [f"Only {pictures}: intervals of fewer than 30 are too narrow to decide."]
 
 
+def network_notes(contestants: Sequence[Contestant], precision: str) -> list[str]:
+    """Note which models are one network, and formats that runs alone were computed in."""
+    of_weights: dict[str, list[str]] = {}
+    for one in contestants:
+        if one.origin.weights:
+            of_weights.setdefault(one.origin.weights, []).append(one.name)
+    notes = [
+        f"{listed(names)} are one and the same network: a difference between them is that of the pictures that "
+        "they get, and of rounding."
+        for names in of_weights.values()
+        if len(names) > 1
+    ]
+    has_others = not all(one.is_run for one in contestants)
+    if precision not in ("auto", "float32") and has_others and any(one.is_run for one in contestants):
+        notes.append(f"The runs were computed in {precision}, the other models as their files say.")
+    return notes
+
+
 def tag_notes(models: Sequence[ComparedModel], common: int) -> list[str]:
     """Note how many tags of each model were not compared."""
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.dataset.plan.tag_aliases import resolved
-from alti2v.errors import DamagedError
+from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.model.arrays import Int64Array
 from alti2v.records import Span
 from alti2v.storage.columns import TAG_ALIASES
+from alti2v.storage.layout import images_tar
 from alti2v.storage.store import open_store, read_pictures, read_posts, read_relations
 
 _PLACES = ("id", "tar", "offset", "size")
@@ -31,6 +33,7 @@ class Originals:
         md5s: (N,) MD5 of each picture, as the store recorded it.
         aliases: Other names of tags, if the store has any.
         missing: Reason for each picture that could not be used; grows while pictures are read.
+        used: Posts whose picture was used; grows while pictures are read.
     """
 
     store: Path
@@ -41,6 +44,7 @@ class Originals:
     md5s: npt.NDArray[np.bytes_]
     aliases: Mapping[str, str]
     missing: list[str] = field(default_factory=list)
+    used: list[int] = field(default_factory=list)
 
     def read(self, post_id: int, md5: str) -> memoryview | None:
         """Read the picture that a sample was made from; note the reason and return None if it is missing.
@@ -65,6 +69,7 @@ class Originals:
         if content is None or hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
             self.missing.append("damaged in the store")
             return None
+        self.used.append(post_id)
         return content
 
 
@@ -76,8 +81,8 @@ def open_originals(store: Path, wanted: Int64Array) -> Originals:
         wanted: Post numbers, ascending.
 
     Raises:
-        UsageError: It is not a store.
-        DamagedError: A table of it cannot be read.
+        UsageError: It is not a store, or has none of these posts.
+        DamagedError: A table of it cannot be read, or a tar file is missing.
         DataError: Its tables do not exist yet.
     """
     columns: list[list[Int64Array]] = [[] for _ in _PLACES]
@@ -93,6 +98,9 @@ def open_originals(store: Path, wanted: Int64Array) -> Originals:
                 column.append(chosen[name].to_numpy())
             md5s.append(np.array(chosen["stored_md5"].fill_null("").to_pylist(), "S32"))
     ids, tars, offsets, sizes = (np.concatenate(column).astype(np.int64) for column in columns)
+    if len(wanted) and not len(ids):
+        raise UsageError(f"{store} has no picture of the dataset: give the store that it was built from")
+    _require_tars(store, tars)
     order = np.argsort(ids, kind="stable")
     return Originals(
         store=store,
@@ -103,3 +111,28 @@ def open_originals(store: Path, wanted: Int64Array) -> Originals:
         md5s=np.concatenate(md5s)[order],
         aliases=aliases,
     )
+
+
+def require_used(originals: Originals | None) -> None:
+    """Require that at least one picture could be used, if any was asked for.
+
+    Raises:
+        DataError: All of them are missing, others or damaged.
+    """
+    if originals is not None and originals.missing and not originals.used:
+        reasons = ", ".join(
+            f"{count:,} {reason}" for reason, count in sorted(Counter(originals.missing).items())
+        )
+        raise DataError(
+            f"{originals.store}: no picture could be used ({reasons}): give the store that the dataset was "
+            "built from, or check it with `alti2v verify`"
+        )
+
+
+def _require_tars(store: Path, numbers: Int64Array) -> None:
+    missing = [
+        name for number in np.unique(numbers) if not (store / (name := images_tar(int(number)))).is_file()
+    ]
+    if missing:
+        more = f", and {len(missing) - 1:,} more" if missing[1:] else ""
+        raise DamagedError(f"{store / missing[0]} is missing{more}: restore it, or leave out --store")

@@ -57,7 +57,7 @@ class ComparedModel:
         model: Path or name of the model, as given; with its commit if it is on the hub.
         name: Name for display, which no other model of the comparison has.
         family: Family of its folder.
-        is_run: True for a run of this program, whose training pictures are left out.
+        training_is_known: True for a run, or an export of one, whose training pictures are left out.
         size: Side of the pictures that it takes, px.
         pictures: Pictures that it was fed with, in words.
         tags: Number of its tags, without ratings.
@@ -73,7 +73,7 @@ class ComparedModel:
     model: str
     name: str
     family: str
-    is_run: bool
+    training_is_known: bool
     size: int
     pictures: str
     tags: int

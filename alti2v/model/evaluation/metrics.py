@@ -282,6 +282,10 @@ def _average_precisions(
     return value / count, low.sum(axis=1) / count, high.sum(axis=1) / count
 
 
+_FEW_POSITIVES = 10  # of a tag: with fewer, a single picture moves its average precision by more than 0.1
+_FEW_RANKED = 10  # tags below which their mean depends on which tags happen to be common
+
+
 # Groups of tags ---------------------------------------------------------------------------------
 
 
@@ -369,6 +373,30 @@ def summarise(
         squared_error=float(tag_scores.squared_error[chosen].mean()) if chosen.any() else 0.0,
         calibration_error=reliability(pool(histograms, chosen)).expected_error,
     )
+
+
+def few_ranked(scores: Scores, *, min_positives: int) -> tuple[str, ...]:
+    """Describe why a mean average precision says little: few tags, or few pictures of each.
+
+    Args:
+        scores: Scores of all tags.
+        min_positives: Positive pictures of a tag that counts.
+    """
+    if scores.tags_ranked == 0:
+        return ("No tag has enough pictures of this split for an average precision, so there is no mAP.",)
+    notes = []
+    if scores.tags_ranked < _FEW_RANKED:
+        tags = "1 tag" if scores.tags_ranked == 1 else f"{scores.tags_ranked} tags"
+        notes.append(
+            f"mAP is over only {tags} of {scores.tags:,}, those with enough pictures of this split: it says "
+            "little about the others."
+        )
+    if min_positives < _FEW_POSITIVES:
+        notes.append(
+            f"mAP counts tags with as few as {min_positives} positive "
+            f"{'picture' if min_positives == 1 else 'pictures'} in this split: much of it is chance."
+        )
+    return tuple(notes)
 
 
 def matthews(*, correct: int, predicted: int, positives: int, pairs: int) -> float:

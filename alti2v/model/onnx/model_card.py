@@ -62,6 +62,7 @@ class Facts:
         rated: True if the ratings come from the training pictures.
         recipe: Name of the training's recipe; `training` holds its figures.
         train_samples: Number of training pictures, of the dataset with `plan_hash`.
+        weights: SHA-256 of the run's weights.
         threshold: Threshold at which precision equals recall; None if unknown.
         metrics: Content of the evaluation's metrics.json; None without one.
         version: Version of alti2v.
@@ -81,6 +82,7 @@ class Facts:
     training: Mapping[str, Any]
     train_samples: int
     plan_hash: str
+    weights: str
     threshold: float | None
     metrics: Mapping[str, Any] | None
     version: str

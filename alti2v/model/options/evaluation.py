@@ -66,8 +66,8 @@ class CompareConfig:
             the folder "comparison" if not.
         batch_size: Pictures at a time, at least 1.
         min_positives: Positive pictures that a tag needs to count in the mean average precision, at least 1.
-        precision: Number format that the layers of runs compute in, or "auto"
-            (`network.precision.choose_precision`).
+        precision: Number format that the layers of runs compute in, or "auto": float32 beside other models,
+            else see `network.precision.choose_precision`.
         gallery: Number of pictures to show on which the models differ, at least 1.
     """
 

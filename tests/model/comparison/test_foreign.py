@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import io
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -214,7 +215,11 @@ def test_pictures_on_which_they_differ_most_come_first(world: World, judged: Com
 
 def test_a_store_with_other_bytes_is_not_believed(world: World, tmp_path: Path) -> None:
     """Pictures whose MD5 is not that of the dataset's source are taken from the dataset, and counted."""
-    other = write_store(tmp_path / "other", posts(seed=1)[10:])
+    kept = [
+        ours if number % 8 == 0 else theirs
+        for number, (ours, theirs) in enumerate(zip(posts(), posts(seed=1), strict=True))
+    ]
+    other = write_store(tmp_path / "other", kept[10:])
     models = world.models("oppai_oracle", "cl")
     believed = compare(
         CompareConfig(models=models, dataset=world.dataset, store=other, min_positives=1), out=tmp_path
@@ -223,8 +228,41 @@ def test_a_store_with_other_bytes_is_not_believed(world: World, tmp_path: Path) 
 
     assert any("not in the store: the dataset's own were taken instead" in note for note in believed.notes)
     assert any("another picture in the store" in note for note in believed.notes)
-    for one, other_model in zip(believed.models, plain.models, strict=True):
-        assert one.overall.scores == other_model.overall.scores
+    assert believed.models[1].overall.scores != plain.models[1].overall.scores
+
+
+@pytest.mark.parametrize(
+    ("harm", "status", "message"),
+    [
+        ("no tar", 4, r"images/images-000000\.tar is missing"),
+        ("empty tar", 1, r"no picture could be used \(\d+ damaged in the store\)"),
+        ("other bytes", 1, r"no picture could be used \(\d+ another picture in the store\)"),
+        ("other posts", 2, r"has no picture of the dataset: give the store that it was built from"),
+    ],
+)
+def test_a_store_that_gives_no_original_is_refused(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: str, status: int, message: str
+) -> None:
+    """Figures of small pictures do not pass for those of originals: one line, and the documented status."""
+    if harm == "other posts":
+        elsewhere = [replace(post, id=post.id + 1000) for post in posts()]
+        store = write_store(tmp_path / "store", elsewhere)
+    else:
+        store = write_store(tmp_path / "store", posts(seed=int(harm == "other bytes")))
+    for tar in (store / images_tar(0)).parent.glob("*.tar"):
+        if harm == "no tar":
+            tar.unlink()
+        if harm == "empty tar":
+            tar.write_bytes(bytes(10_240))
+    arguments = ["eval", *map(str, world.models("cl")), "--dataset", str(world.dataset), "--store", str(store)]
+    with pytest.raises(SystemExit) as ending:
+        main([*arguments, "--out", str(tmp_path / "out")])
+    printed = capsys.readouterr()
+
+    assert (ending.value.code, printed.out) == (status, "")
+    assert re.search(message, printed.err)
+    assert printed.err.splitlines()[-1].startswith("alti2v: ")
+    assert not (tmp_path / "out" / "comparison.json").exists()
 
 
 def test_a_damaged_original_costs_one_picture_its_size(world: World, tmp_path: Path) -> None:
@@ -345,8 +383,6 @@ def test_a_name_on_the_hub_is_judged_as_its_commit(
 @pytest.mark.usefixtures("narrow_vgg16")
 def test_a_run_is_judged_beside_taggers_of_others(world: World, tmp_path: Path) -> None:
     """The run gets the dataset's pictures, the others the originals; its figures are those of `evaluate`."""
-    from dataclasses import replace
-
     from alti2v.model.evaluate import evaluate
     from alti2v.model.options.evaluation import EvalConfig
     from alti2v.model.saved_model import save_model

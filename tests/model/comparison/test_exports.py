@@ -1,0 +1,81 @@
+"""Exports of runs in a comparison: their training pictures are known, and rounding is no difference."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alti2v.dataset.manifest import read_manifest
+from alti2v.model.comparison.compare import CompareConfig, compare
+from alti2v.model.export import ExportConfig, export
+from alti2v.model.network import precision
+from alti2v.model.saved_model import save_model
+from alti2v.records import Category, Tag
+from alti2v.storage.layout import MODEL_DIR
+from tests.model.helpers.tiny_dataset import COLOURS, square, write_dataset
+from tests.model.helpers.tiny_run import random_model
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'alti2v[onnx]'")
+pytest.importorskip("onnx", reason="onnx is not installed: pip install 'alti2v[export]'")
+pytestmark = [pytest.mark.tf, pytest.mark.usefixtures("narrow_vgg16")]
+
+
+def dataset(path: Path, *, train: range, test: range) -> Path:
+    splits = {"train": train, "validation": range(16, 24), "test": test}
+    return write_dataset(
+        path, {name: [square(i, size=32) for i in numbers] for name, numbers in splits.items()}, size=32
+    )
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """A dataset, a run that looks as if trained on it, and the run's export: data, run, exported."""
+    data = dataset(tmp_path / "data", train=range(24, 34), test=range(34, 64))
+    tags = tuple(Tag(name=name, category=Category.GENERAL, count=5) for name in sorted(COLOURS))
+    model = random_model(tags=tags, dataset=data)
+    kernel = model.network.get_layer("logits").kernel
+    kernel.assign(np.random.default_rng(1).normal(0, 0.5, kernel.shape))
+    save_model(tmp_path / "run" / MODEL_DIR, replace(model, plan_hash=read_manifest(data).plan_hash))
+    export(ExportConfig(run=tmp_path / "run", out=tmp_path / "exported", format="onnx"))
+    return tmp_path
+
+
+def test_an_export_knows_the_pictures_of_its_run(trained: Path) -> None:
+    """On its dataset alone, on another one beside its run, and on another one alone: left out, or a note."""
+    data, run, exported = (trained / name for name in ("data", "run", "exported"))
+    other = dataset(trained / "other", train=range(16), test=range(24, 64))
+    report = json.loads((exported / "export_report.json").read_text())
+    assert str(trained) not in json.dumps(report)  # the plan and the weights, no path of this machine
+
+    own = compare(CompareConfig(models=(exported,), dataset=data), out=trained / "out")
+    assert own.images == 30
+    assert own.models[0].training_is_known
+    assert not any("trained on" in note for note in own.notes)
+    beside = compare(CompareConfig(models=(exported, run), dataset=other), out=trained / "out")
+    assert beside.images == 30
+    assert any("10 pictures were left out because one of the models" in note for note in beside.notes)
+    alone = compare(CompareConfig(models=(exported,), dataset=other), out=trained / "out")
+    assert alone.images == 40
+    assert any("pictures that it has seen cannot be left out" in note for note in alone.notes)
+    assert any(read_manifest(data).plan_hash[:12] in note for note in alone.notes)
+    seen = compare(CompareConfig(models=(exported,), dataset=data, split="train"), out=trained / "out")
+    assert any("were trained or tuned on them" in note for note in seen.notes)
+
+
+def test_a_run_and_its_export_are_one_network(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where runs would compute in bfloat16, one beside its export does not; the page says what they are."""
+    monkeypatch.setattr(precision, "gain_over_float32", lambda _: 2.0)
+    run, exported = trained / "run", trained / "exported"
+    found = compare(CompareConfig(models=(run, exported), min_positives=3), out=trained / "out")
+
+    assert "run and exported are one and the same network" in " ".join(found.notes)
+    np.testing.assert_allclose(found.average_precision(0), found.average_precision(1), atol=1e-6)
+    assert found.models[0].overall.scores.squared_error == pytest.approx(
+        found.models[1].overall.scores.squared_error, abs=1e-6
+    )
+    rounded = compare(CompareConfig(models=(run, exported), precision="bfloat16"), out=trained / "out")
+    assert "The runs were computed in bfloat16" in " ".join(rounded.notes)
