@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from alti2v.dataset.manifest import read_manifest
-from alti2v.model.comparison.compare import CompareConfig, compare
-from alti2v.model.export import ExportConfig, export
+from alti2v.model.comparison.compare import compare
+from alti2v.model.export import export
 from alti2v.model.network import precision
+from alti2v.model.options.evaluation import CompareConfig
+from alti2v.model.options.export import ExportConfig
 from alti2v.model.saved_model import save_model
 from alti2v.records import Category, Tag
 from alti2v.storage.layout import MODEL_DIR
