@@ -26,8 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from alti2v.dataset.engines.dask import dask_engine
-from alti2v.dataset.images.appearance import made_with
-from alti2v.dataset.images.prepare import Chunk
+from alti2v.dataset.images.prepare import Chunk, made_with
 from alti2v.pictures.recipe import ImageRecipe
 from benchmarks.support.processes import cpu_s, peak_rss_mb
 

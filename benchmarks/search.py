@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from alti2v.vectors.config import Form
-from alti2v.vectors.index import NEIGHBOURS, Index, build_index, nearest
+from alti2v.vectors.index import Index, nearest
+from alti2v.vectors.index_build import NEIGHBOURS, build_index
 from alti2v.vectors.vector_file import Origin, Rows, merge_files, write_rows
 
 _BYTES = 512

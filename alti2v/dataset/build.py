@@ -6,9 +6,10 @@ run with other options before the manifest exists reuses what it can.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,38 +22,37 @@ from alti2v.dataset.build_plan import BuildInputs, PlannedBuild, plan_build
 from alti2v.dataset.check.repair import repair_incomplete
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.engines.local import Engine
-from alti2v.dataset.images.appearance import Preparation, made_with, prepare
+from alti2v.dataset.images.appearance import Preparation, prepare
+from alti2v.dataset.images.prepare import made_with
 from alti2v.dataset.manifest import Manifest, Shard, in_order, read_manifest, read_vocabulary, write_vocabulary
-from alti2v.dataset.plan.outcomes import count_outcomes, outcome_tables
+from alti2v.dataset.plan.outcomes import outcome_tables
 from alti2v.dataset.plan.planner import PlannedShard, PlanOptions, as_json, options_hash
 from alti2v.dataset.plan.posts import StorePosts
 from alti2v.dataset.plan.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE
 from alti2v.dataset.plan.split_by import ARTIST_RULE, DATE_RULE
 from alti2v.dataset.plan.vocabulary import Vocabulary
 from alti2v.dataset.plan_options import differences, plan_options
+from alti2v.dataset.planned_version import PlannedVersion, write_and_publish
 from alti2v.dataset.report import BuildReport, build_report
 from alti2v.dataset.versions.previous import read_for_new_plan, read_history
-from alti2v.dataset.versions.publish import incomplete, is_whole, remove_unplanned
+from alti2v.dataset.versions.publish import is_whole
 from alti2v.dataset.versions.transaction import DatasetWriter, open_for_writing
 from alti2v.dataset.write.shard import (
     PREPARED_COLUMNS,
     PlannedSamples,
     ShardSpec,
-    build_shard,
     read_receipt,
     shard_plans,
     write_plan,
 )
 from alti2v.errors import UsageError
-from alti2v.records import Progress, ProgressHook, Tag, ignore_progress
+from alti2v.records import ProgressHook, Tag, ignore_progress
 from alti2v.storage.columns import OUTCOMES
 from alti2v.storage.directory import DirectoryKind, claim_directory
 from alti2v.storage.disk_table import DiskTable, sorted_disk_table
-from alti2v.storage.layout import OUTCOMES_FILE, PLAN_DIR, SURVEY_FILE, WORK_DIR
-from alti2v.storage.location import open_location, remove
+from alti2v.storage.layout import OUTCOMES_FILE, PLAN_DIR, WORK_DIR
 from alti2v.storage.publish import make_directory
-from alti2v.storage.remote import Remote
-from alti2v.storage.table import read_parts, write_parts
+from alti2v.storage.table import give_back_memory, write_parts
 
 _RULES = {"hash": SPLIT_RULE, "id-modulo": ID_MODULO_RULE, "artist": ARTIST_RULE, "date": DATE_RULE}
 _PLANNED_AT_ONCE = 300_000  # samples, about 150 MB
@@ -103,14 +103,27 @@ def build_shards(config: BuildConfig, *, progress: ProgressHook = ignore_progres
         RemoteError: The Dask cluster does not respond, or was lost.
     """
     begun_s = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        found = _planned(config, stack, progress)
+        give_back_memory()
+        if isinstance(found, PlannedVersion):
+            found = _Build(manifest=write_and_publish(found), tags=found.tags)
+    return build_report(
+        config.address, found.manifest, found.tags, saved=found.saved, seconds=time.monotonic() - begun_s
+    )
+
+
+def _planned(
+    config: BuildConfig, stack: contextlib.ExitStack, progress: ProgressHook
+) -> PlannedVersion | _Build:
+    """Plan a version, unless the dataset is up to date; dataset and engine are open until `stack` ends."""
     request = _request(config)
     built = _finished(request)
-    if built is None:
-        with open_for_writing(config.dataset, config.url) as writer, engine_of(config) as engine:
-            built = _build(request, writer, engine, progress)
-    return build_report(
-        config.address, built.manifest, built.tags, saved=built.saved, seconds=time.monotonic() - begun_s
-    )
+    if built is not None:
+        return built
+    writer = stack.enter_context(open_for_writing(config.dataset, config.url))
+    engine = stack.enter_context(engine_of(config))
+    return _plan(request, writer, engine, progress)
 
 
 def _request(config: BuildConfig) -> _Request:
@@ -146,7 +159,9 @@ def _check_options(request: _Request, manifest: Manifest) -> None:
         )
 
 
-def _build(request: _Request, writer: DatasetWriter, engine: Engine, progress: ProgressHook) -> _Build:
+def _plan(
+    request: _Request, writer: DatasetWriter, engine: Engine, progress: ProgressHook
+) -> PlannedVersion | _Build:
     config, current = request.config, writer.manifest
     is_growth = current is not None and not config.new_plan
     preparation = Preparation(
@@ -177,13 +192,17 @@ def _build(request: _Request, writer: DatasetWriter, engine: Engine, progress: P
     manifest = _planned_manifest(request, inputs, planned)
     plan_folder = writer.work / PLAN_DIR
     specs = _save_plan(plan_folder, config, inputs, planned)
-    if not config.dry_run:
-        manifest = _write_and_publish(writer, inputs, planned, manifest, specs)
-        writer.finish()
-    return _Build(
+    tags = planned.plan.vocabulary.tags
+    if config.dry_run:
+        return _Build(manifest=manifest, tags=tags, saved=plan_folder)
+    return PlannedVersion(
+        writer=writer,
+        preparation=preparation,
         manifest=manifest,
-        tags=planned.plan.vocabulary.tags,
-        saved=plan_folder if config.dry_run else None,
+        tags=tags,
+        specs=specs,
+        survey=planned.index.parts(),
+        is_first=inputs.history is None,
     )
 
 
@@ -335,42 +354,3 @@ def _all_prepared(inputs: BuildInputs, planned: PlannedBuild) -> DiskTable:
     more = prepare(preparation, posts, planned.rows[missing])
     parts = (part for table in (planned.prepared, more) for part in table.blocks())
     return sorted_disk_table(parts, more.schema, preparation.scratch)
-
-
-def _write_and_publish(
-    writer: DatasetWriter,
-    inputs: BuildInputs,
-    planned: PlannedBuild,
-    manifest: Manifest,
-    specs: list[ShardSpec],
-) -> Manifest:
-    _clear_unbuilt(writer.location, specs)
-    total = sum(len(shard.rows) for shard in planned.plan.shards)
-    written = {shard.name: shard for shard in _write_shards(specs, total, inputs.preparation)}
-    manifest = replace(manifest, shards=tuple(written.get(shard.name, shard) for shard in manifest.shards))
-    if inputs.history is None:
-        remove_unplanned(writer.location, manifest.shards)
-    outcomes = writer.work / PLAN_DIR / OUTCOMES_FILE
-    manifest = replace(manifest, outcomes=count_outcomes(read_parts(outcomes, OUTCOMES)))
-    tables = {OUTCOMES_FILE: read_parts(outcomes, OUTCOMES), SURVEY_FILE: planned.index.parts()}
-    writer.publish(manifest, planned.plan.vocabulary.tags, tables)
-    return manifest
-
-
-def _clear_unbuilt(location: Path | Remote, specs: list[ShardSpec]) -> None:
-    """Remove the files of shards that are still to be built; killed builds or other plans left them."""
-    receipts = [receipt for spec in specs if (receipt := read_receipt(spec)) is not None]
-    lacking = incomplete(location, receipts)
-    built = {receipt.name for receipt in receipts if receipt not in lacking}
-    unbuilt = [spec for spec in specs if spec.name not in built]
-    for spec in unbuilt:
-        remove(open_location(spec.work), [spec.receipt_file])
-    remove(location, [file for spec in unbuilt for file in spec.name.files])
-
-
-def _write_shards(specs: list[ShardSpec], total: int, preparation: Preparation) -> Iterator[Shard]:
-    done = 0
-    for _, shard in preparation.engine(build_shard, specs):
-        done += shard.samples
-        preparation.progress(Progress(stage="writing", done=done, total=total, unit="pictures"))
-        yield shard

@@ -10,7 +10,7 @@ from pathlib import Path
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.engines.dask import dask_engine
 from alti2v.dataset.engines.local import Engine, local_engine
-from alti2v.dataset.images.appearance import made_with
+from alti2v.dataset.images.prepare import made_with
 from alti2v.dataset.plan.filters import Filters
 from alti2v.dataset.plan.posts import StorePosts, load_posts
 from alti2v.storage.layout import WORK_DIR

@@ -152,7 +152,7 @@ def _publish(
     shards: list[Shard] = []
     lost: Counter[int] = Counter()
     renamed: dict[str, str] = {}
-    groups = [np.empty(0, np.int64)]
+    group = [np.empty(0, np.int64)]
     # An interrupted removal of other pictures may have left shards with the names used below.
     remove_unplanned(target.location, history.manifest.shards)
     for done, shard in enumerate(history.manifest.shards, 1):
@@ -160,7 +160,7 @@ def _publish(
         rows = _metadata(target, shard, None if is_touched else _CHECKED_COLUMNS)
         is_out = np.isin(rows.column("id").to_numpy(), new)
         kept = rows.filter(pa.array(~is_out))
-        groups.append(kept.column("group_id").to_numpy())
+        group.append(kept.column("group_id").to_numpy())
         if not is_touched:
             shards.append(shard)
         else:
@@ -172,18 +172,15 @@ def _publish(
         progress(Progress(stage="removing", done=done, total=len(history.manifest.shards), unit="shards"))
     if not any(shard.name.split == "train" for shard in shards):
         raise DataError(f"{target.address}: no training picture would be left: delete the dataset instead")
-    members = np.concatenate(groups)
-    groups.clear()
-    members.sort()
-    starts = np.flatnonzero(np.append(np.True_, members[1:] != members[:-1]))
-    sizes = np.diff(np.append(starts, len(members)))
+    groups, alike = _groups(np.concatenate(group))
+    group.clear()
     manifest = replace(
         history.manifest,
         plan_hash=hashlib.sha256(f"{history.manifest.plan_hash} without {new.tolist()}".encode()).hexdigest(),
         shards=in_order(shards),
         outcomes=count_outcomes(_outcomes(history, new, renamed)),
-        groups=int((sizes > 1).sum()),
-        alike=int(sizes[sizes > 1].sum()),
+        groups=groups,
+        alike=alike,
         edition=edition,
     )
     tags = tuple(
@@ -197,6 +194,14 @@ def _publish(
     }
     target.writer.publish(manifest, tags, tables)
     return manifest
+
+
+def _groups(group: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """Sort the groups of pictures in place; count those of two or more pictures, and their pictures."""
+    group.sort()
+    is_same = group[1:] == group[:-1]  # as the picture before
+    begins = is_same & ~np.append(np.False_, is_same[:-1])
+    return int(begins.sum()), int(is_same.sum() + begins.sum())
 
 
 def _metadata(target: _Target, shard: Shard, columns: Sequence[str] | None) -> pa.Table:

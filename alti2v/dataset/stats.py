@@ -364,9 +364,6 @@ def _pairs(together: npt.NDArray[np.float64], tags: Sequence[Tag], pictures: int
     return tuple(sorted(found, key=lambda pair: (-pair.lift, pair.first, pair.second)))
 
 
-# Tables -----------------------------------------------------------------------------------------
-
-
 def _carrying(rows: pa.Table, tag: str) -> _Ints:
     """Return the rows whose picture has a tag, of any category."""
     found = []
@@ -387,9 +384,6 @@ def _valued(column: pa.ChunkedArray) -> dict[Any, int]:
     """Count the values of a column, without nulls."""
     counted = pc.value_counts(column.drop_null())
     return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
-
-
-# Numbers ----------------------------------------------------------------------------------------
 
 
 def _histogram(numbers: _Ints) -> _Ints:

@@ -15,7 +15,8 @@ from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.model.vocabulary import find_tags, make_vocabulary
 from alti2v.records import Category, ProgressHook, ignore_progress
 from alti2v.vectors.config import Form, SearchConfig
-from alti2v.vectors.index import Index, Neighbour, neighbours, open_or_build
+from alti2v.vectors.index import Index, Neighbour, neighbours
+from alti2v.vectors.index_build import open_or_build
 from alti2v.vectors.sources import path_key
 from alti2v.vectors.vector_file import Vectors, as_vectors, read_origin, read_rows, read_tags
 

@@ -207,6 +207,15 @@ def read_rows(path: Path, *, rows: int = _BATCH_ROWS) -> Iterator[Rows]:
             )
 
 
+def read_vectors(path: Path, *, rows: int = _BATCH_ROWS) -> Iterator[Vectors]:
+    """Stream only the vectors of a file, some rows at a time, see `read_rows`."""
+    form = read_origin(path).form
+    with _open(path) as file:
+        for group in row_groups(file, ["vector"]):
+            for batch in group.to_batches(rows):
+                yield _numbers(batch.column(0), form)
+
+
 def _numbers(column: Any, form: Form) -> Vectors:  # noqa: ANN401 - pyarrow has no types
     if form is Form.BINARY:
         width = column.type.byte_width

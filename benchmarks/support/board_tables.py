@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from alti2v.dataset.images.appearance import made_with
-from alti2v.dataset.images.prepare import PREPARED, Chunk
+from alti2v.dataset.images.prepare import PREPARED, Chunk, made_with
 from alti2v.pictures.recipe import ImageRecipe
 from alti2v.storage.columns import HASH_COLUMNS, POSTS, STORE_TAGS, THUMBNAIL_COLUMN
 from alti2v.storage.directory import DirectoryKind, write_description

@@ -162,7 +162,7 @@ def _vectors(folder: Path) -> Path:
     import numpy as np
 
     from alti2v.vectors.config import Form
-    from alti2v.vectors.index import build_index
+    from alti2v.vectors.index_build import build_index
     from alti2v.vectors.vector_file import Origin, Rows, write_rows
 
     folder.mkdir(parents=True)

@@ -14,10 +14,11 @@ import pytest
 from alti2v.cli import main
 from alti2v.errors import DamagedError, DataError, UsageError
 from alti2v.storage.layout import INDEX_VECTORS_FILE
-from alti2v.vectors import index as index_module
+from alti2v.vectors import index_build
 from alti2v.vectors.config import EmbedConfig, Form, SearchConfig
 from alti2v.vectors.embedding import embed
-from alti2v.vectors.index import build_index, nearest, open_index, open_or_build
+from alti2v.vectors.index import nearest, open_index
+from alti2v.vectors.index_build import build_index, open_or_build
 from alti2v.vectors.search import centre_of_tags, search
 from alti2v.vectors.vector_file import Origin, Rows, write_rows
 from tests.model.helpers.tiny_dataset import write_squares
@@ -67,7 +68,7 @@ def test_large_files_reach_the_recall_that_they_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Form
 ) -> None:
     """With cells, a search finds what brute force finds, as often as the index says."""
-    monkeypatch.setattr(index_module, "EXACT_ROWS", 1000)
+    monkeypatch.setattr(index_build, "EXACT_ROWS", 1000)
     vectors = write_vectors(tmp_path / "v.parquet", form, rows=5000)
     index = build_index(tmp_path / "v.parquet", tmp_path / "index")
     rows, _ = nearest(index, vectors[:100], 10)
@@ -79,7 +80,7 @@ def test_large_files_reach_the_recall_that_they_state(
 
     assert index.cells == 64
     assert index.looked_into <= index.cells
-    assert index.recall >= index_module.TARGET_RECALL
+    assert index.recall >= index_build.TARGET_RECALL
     assert np.mean(hits) >= 0.95
 
 

@@ -18,7 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from alti2v.dataset.engines.local import local_engine
-from alti2v.dataset.images.appearance import Preparation, made_with, prepare
+from alti2v.dataset.images.appearance import Preparation, prepare
+from alti2v.dataset.images.prepare import made_with
 from alti2v.dataset.manifest import Manifest, Shard, read_manifest
 from alti2v.dataset.plan.near_duplicates import groups
 from alti2v.dataset.plan.outcomes import first_outcomes

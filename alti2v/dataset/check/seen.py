@@ -40,26 +40,28 @@ class SeenPictures:
                 last[at] = max(last.get(at, 0), int(shards[row[at]]))
         self._names.append(shard)
         here = len(self._names) - 1
-        last |= dict.fromkeys(order[1:][ascending[1:] == ascending[:-1]].tolist(), here)
+        is_again = ascending[1:] == ascending[:-1]
+        last |= dict.fromkeys(order[1:][is_again].tolist(), here)
         if len(ids):
-            self._runs.append((ascending, np.full(len(ids), here, np.int32)))
+            once = ascending[np.append(np.True_, ~is_again)]
+            self._runs.append((once, np.full(len(once), here, np.int32)))
         while len(self._runs) > 1 and len(self._runs[-2][0]) < 2 * len(self._runs[-1][0]):
             self._runs[-2:] = [_merged(*self._runs[-2:])]
         return {at: self._names[code] for at, code in last.items()}
 
     def whole(self) -> PicturesInShards:
         """Return all pictures, each once."""
-        ids: _Ids = np.empty(0, np.int64)
-        shards: _Shards = np.empty(0, np.int32)
-        for run in reversed(self._runs):
-            ids, shards = _merged(run, (ids, shards))
+        while len(self._runs) > 1:
+            self._runs[-2:] = [_merged(*self._runs[-2:])]
+        ids, shards = self._runs[0] if self._runs else (np.empty(0, np.int64), np.empty(0, np.int32))
         return PicturesInShards(ids=ids, shard=shards, names=tuple(self._names))
 
 
 def _merged(first: tuple[_Ids, _Shards], second: tuple[_Ids, _Shards]) -> tuple[_Ids, _Shards]:
-    """Merge two runs; of a picture in several shards the last counts."""
+    """Merge two runs, the second of later shards; of a picture in several shards the last counts."""
     ids, shards = np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
-    order = np.lexsort((shards, ids))
-    ids = ids[order]
-    is_last = np.append(ids[1:] != ids[:-1], np.True_) if len(ids) else np.empty(0, np.bool_)
-    return ids[is_last], shards[order[is_last]]
+    order = np.argsort(ids, kind="stable")  # merges sorted runs in one pass
+    ids, shards = ids[order], shards[order]
+    del order
+    is_last = np.append(ids[1:] != ids[:-1], np.True_)
+    return (ids, shards) if is_last.all() else (ids[is_last], shards[is_last])

@@ -18,7 +18,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-import alti2v
 from alti2v.dataset.engines.local import Engine
 from alti2v.dataset.images.prepare import (
     PREPARED,
@@ -83,7 +82,9 @@ def prepare(preparation: Preparation, posts: StorePosts, rows: npt.NDArray[np.in
     if names:
         _run(preparation, chunks, names)
     return sorted_disk_table(
-        (_found(name, preparation) for name in names), looked_schema(), preparation.scratch
+        (_prepared(preparation, chunks, number, name) for number, name in enumerate(names)),
+        looked_schema(),
+        preparation.scratch,
     )
 
 
@@ -137,6 +138,15 @@ class _Chunks:
             recipe=preparation.recipe,
             made_with=repr(sorted(preparation.made_with.items())),
         )
+
+
+def _prepared(preparation: Preparation, chunks: _Chunks, number: int, name: str) -> pa.Table:
+    """Read the table of a chunk; make it again if another version of the program left it, or it is damaged."""
+    try:
+        return _found(name, preparation)
+    except (DamagedError, VersionError):
+        prepare_chunk(chunks.chunk(number))
+        return _found(name, preparation)
 
 
 def _found(name: str, preparation: Preparation) -> pa.Table:
@@ -219,14 +229,8 @@ class AppearanceIndex:
     recipe: str
 
     def parts(self, wanted: npt.NDArray[np.bool_] | None = None) -> Iterator[pa.Table]:
-        """Yield the rows, all or some, in parts that `table.write_parts` takes."""
-        first = 0
-        for block in self.rows.blocks():
-            is_wanted = wanted[first : first + block.num_rows] if wanted is not None else None
-            first += block.num_rows
-            part = block if is_wanted is None else block.filter(pa.array(is_wanted))
-            facts = {_RECIPE_KEY: self.recipe.encode()} if self.recipe else {}
-            yield part.replace_schema_metadata({**(part.schema.metadata or {}), **facts})
+        """Yield the rows, all or some, in parts that `table.write_parts` takes; `ids` are not kept for that."""
+        return _parts(self.rows, self.recipe, wanted)
 
     def reasons(self) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
         """Return (n,) position of each picture's reason, and the reasons; the first is "": it can be used."""
@@ -249,6 +253,14 @@ class AppearanceIndex:
         return Appearances(
             hashes=functools.partial(_hashes, self.rows, at), thumbnails=_StoredThumbnails(self.rows, at)
         )
+
+
+def _parts(rows: DiskTable, recipe: str, wanted: npt.NDArray[np.bool_] | None) -> Iterator[pa.Table]:
+    facts, first = {_RECIPE_KEY: recipe.encode()} if recipe else {}, 0
+    for block in rows.blocks():
+        part = block if wanted is None else block.filter(pa.array(wanted[first : first + block.num_rows]))
+        first += block.num_rows
+        yield part.replace_schema_metadata({**(part.schema.metadata or {}), **facts})
 
 
 def _hashes(table: DiskTable, at: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.uint64]:
@@ -381,17 +393,3 @@ def known_rows(
     row = np.minimum(np.searchsorted(index.ids, posts.ids[rows]), len(index.ids) - 1)
     md5s = md5s_of((block.column(0) for block in index.rows.blocks(["source_md5"])), room=len(index.ids))
     return row, (index.ids[row] == posts.ids[rows]) & posts.md5s().equal(rows, md5s, row)
-
-
-def made_with() -> dict[str, str]:
-    """Return the versions of the programs that the bytes of a dataset depend on."""
-    import PIL
-    from PIL import features
-
-    return {
-        "alti2v": alti2v.__version__,
-        "libwebp": features.version("webp") or "unknown",
-        "libjpeg": features.version("libjpeg_turbo") or features.version("jpg") or "unknown",
-        "pillow": PIL.__version__,
-        "pyarrow": pa.__version__,
-    }

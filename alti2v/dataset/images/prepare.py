@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+import alti2v
 from alti2v.dataset.plan.near_duplicates import APPEARANCE_VERSION, appearances_of
 from alti2v.pictures.decode import Unusable
 from alti2v.pictures.decoder_process import process_decoders
@@ -220,3 +221,17 @@ def chunk_bounds(tars: npt.NDArray[np.int64], *, at_most: int) -> list[tuple[int
         for first, end in zip(firsts.tolist(), ends, strict=True)
         for start in range(first, end, at_most)
     ]
+
+
+def made_with() -> dict[str, str]:
+    """Return the versions of the programs that the bytes of a dataset depend on."""
+    import PIL
+    from PIL import features
+
+    return {
+        "alti2v": alti2v.__version__,
+        "libwebp": features.version("webp") or "unknown",
+        "libjpeg": features.version("libjpeg_turbo") or features.version("jpg") or "unknown",
+        "pillow": PIL.__version__,
+        "pyarrow": pa.__version__,
+    }

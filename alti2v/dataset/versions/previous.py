@@ -138,10 +138,11 @@ def pictures_in_shards(outcomes: Iterable[pa.Table]) -> PicturesInShards:
             raise DamagedError(f"{OUTCOMES_FILE} has stored posts without a shard: {LOST_TABLE}")
         ids.append(stored["id"].to_numpy())
         shards.append(encoded(stored["shard"], names))
-    order = np.argsort(np.concatenate(ids), kind="stable")
-    return PicturesInShards(
-        ids=np.concatenate(ids)[order], shard=np.concatenate(shards)[order], names=tuple(names)
-    )
+    all_ids, all_shards = np.concatenate(ids), np.concatenate(shards)
+    if (all_ids[1:] < all_ids[:-1]).any():
+        order = np.argsort(all_ids, kind="stable")
+        all_ids, all_shards = all_ids[order], all_shards[order]
+    return PicturesInShards(ids=all_ids, shard=all_shards, names=tuple(names))
 
 
 def read_removed(dataset: Path) -> pa.Table:

@@ -27,6 +27,7 @@ from alti2v.pictures.header import format_of
 from alti2v.pictures.recipe import ORIGINAL, ImageRecipe
 from alti2v.records import Span
 from alti2v.storage.columns import METADATA, Column, Table
+from alti2v.storage.documents import from_json
 from alti2v.storage.layout import (
     DATA_DIR,
     IMAGE_SUFFIX_OF_FORMAT,
@@ -278,15 +279,15 @@ def write_plan(spec: ShardSpec, table: pa.Table) -> None:
 
 
 def read_receipt(spec: ShardSpec) -> Shard | None:
-    """Return the shard if it has been built to this plan, else None."""
+    """Return the shard if it has been built to this plan, by this version of the program, else None."""
     try:
         with local_copy(open_location(spec.work), spec.receipt_file) as path:
             receipt = read_json(path)
-    except FileNotFoundError:
+        if receipt.pop("plan_hash") != spec.plan_hash:
+            return None
+        return from_json(Shard, receipt, name=spec.name)
+    except (FileNotFoundError, DamagedError, AttributeError, KeyError, TypeError, ValueError):
         return None
-    if receipt.pop("plan_hash") != spec.plan_hash:
-        return None
-    return Shard(**{**receipt, "name": spec.name})
 
 
 def sample_fields(row: Mapping[str, Any]) -> dict[str, Any]:
