@@ -66,8 +66,8 @@ def add_run(
         length = int(lengths[cell])
         rows = faiss.rev_swig_ptr(lists.get_ids(cell), length)
         of_row[rows - first] = cell
-        spool.write(faiss.rev_swig_ptr(lists.get_codes(cell), length * lists.code_size))
-        spool.write(rows)
+        spool.write(faiss.rev_swig_ptr(lists.get_codes(cell), length * lists.code_size).tobytes())
+        spool.write(rows.tobytes())
     made.reset()
     return lengths, of_row
 
