@@ -395,7 +395,7 @@ def test_a_run_is_judged_beside_taggers_of_others(world: World, tmp_path: Path) 
     save_model(tmp_path / "run" / MODEL_DIR, replace(model, plan_hash=plan_hash))
     models = (tmp_path / "run", *world.models("wd_v3", "cl"))
     found = compare(CompareConfig(models=models, store=world.store, min_positives=1), out=tmp_path)
-    alone = evaluate(EvalConfig(run=tmp_path / "run", min_positives=1))
+    alone = evaluate(EvalConfig(run=tmp_path / "run", min_positives=1, precision="float32"))
 
     assert [one.pictures for one in found.models] == [
         "the dataset's, 64 px",
