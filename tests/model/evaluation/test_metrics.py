@@ -24,6 +24,7 @@ from alti2v.model.evaluation.histograms import (
 )
 from alti2v.model.evaluation.metrics import (
     equal_precision_recall_threshold,
+    few_ranked,
     pool,
     precision_recall_curve,
     reliability,
@@ -308,3 +309,21 @@ def test_skill_is_one_for_perfect_and_zero_for_the_baseline() -> None:
     assert skill(0.0, 0.1) == 1
     assert skill(0.1, 0.1) == 0
     assert skill(0.1, 0.0) is None
+
+
+def test_a_mean_over_few_tags_or_pictures_is_named() -> None:
+    """Fewer than 10 tags, fewer than 10 pictures of a tag, and none at all are warnings."""
+    scores, labels = random_split(0)
+    histograms = histograms_of(scores, labels)
+    tag_scores = score_tags(histograms, threshold=0.5)
+
+    def notes(least: int) -> tuple[str, ...]:
+        return few_ranked(summarise(histograms, tag_scores, min_positives=least), min_positives=least)
+
+    enough = int(np.sort(labels.sum(axis=0))[2])  # of ten tags
+    assert enough >= 10
+    assert notes(enough) == ()
+    assert "over only 3 tags of 12" in notes(int(np.sort(labels.sum(axis=0))[-3]))[0]
+    assert "over only 1 tag of 12" in notes(int(labels.sum(axis=0).max()))[0]
+    assert "so there is no mAP" in notes(301)[0]
+    assert "as few as 1 positive picture in this split" in notes(1)[0]
