@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 from alti2v.signals import signals_restored
 
@@ -53,6 +54,29 @@ class Stop:
             async with asyncio.timeout(seconds):
                 await self._event.wait()
         self.check()
+
+
+async def run_until_stopped(
+    work: Coroutine[Any, Any, None], *, interrupt: Callable[[signal.Signals], object]
+) -> None:
+    """Run tasks to their end, or until a signal.
+
+    Args:
+        work: Tasks; may raise StoppedError.
+        interrupt: Called on the first signal, or if the caller is cancelled; lets `work` finish what is in
+            flight. A second signal cancels `work`.
+    """
+    task = asyncio.create_task(work)
+    try:
+        with signals_caught(interrupt, then=task.cancel):
+            await asyncio.shield(task)
+    except StoppedError:
+        pass  # nothing was in flight
+    except asyncio.CancelledError:
+        if not task.cancelled():
+            interrupt(signal.SIGINT)
+            await task
+            raise
 
 
 @contextlib.contextmanager

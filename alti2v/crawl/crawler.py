@@ -20,7 +20,7 @@ from typing import Any
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.known import base_url, board_of, known_dialect
 from alti2v.crawl.boards.protocol import Board, Dialect
-from alti2v.crawl.cancellation import Stop, StoppedError, signals_caught
+from alti2v.crawl.cancellation import Stop, StoppedError, run_until_stopped
 from alti2v.crawl.config import CrawlConfig, check_plan, stored_dialect
 from alti2v.crawl.download.factory import make_downloads, net_config
 from alti2v.crawl.download.interface import Downloads
@@ -157,17 +157,8 @@ class _Run:
 
         A first Ctrl-C, or a cancellation, finishes what is in flight; a second Ctrl-C does not wait for it.
         """
-        work = asyncio.create_task(self._crawl())
         try:
-            with signals_caught(self._interrupt, then=work.cancel):
-                await asyncio.shield(work)
-        except StoppedError:
-            pass  # during the detection of the dialect: nothing was in flight
-        except asyncio.CancelledError:
-            if not work.cancelled():
-                self._interrupt()
-                await work
-                raise
+            await run_until_stopped(self._crawl(), interrupt=self._interrupt)
         finally:
             self._thread.close()
         return not self._stop.is_requested
@@ -379,7 +370,7 @@ class _Run:
         self._progress(progress)
         self._stop.check()
 
-    def _interrupt(self, number: signal.Signals = signal.SIGINT) -> None:
+    def _interrupt(self, number: signal.Signals) -> None:
         self._display.say(
             "interrupted: finishing what is in flight; Ctrl-C again stops at once, and nothing is lost"
         )
