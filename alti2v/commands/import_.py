@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option
+from alti2v.commands.options import LOCAL_PATH, as_json_option, default_of
+from alti2v.crawl.boards.known import KNOWN_BOARDS
+from alti2v.crawl.importing.addresses import is_address
+from alti2v.crawl.importing.config import ImportConfig
 from alti2v.crawl.importing.sources.detect import SourceForm
+from alti2v.errors import DataError, RemoteError
 from alti2v.terminal import duration, print_result, progress_display, size
 
 if TYPE_CHECKING:
     from alti2v.crawl.importing.report import ImportReport
 
 _AUTO = "auto"  # the form is recognised from the contents
+
+
+class _PathOrAddress(click.Path):
+    """Local path, or as text a web address or one of some names."""
+
+    def __init__(self, *, names: Collection[str] = ()) -> None:
+        super().__init__()
+        self._names = names
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:  # noqa: ANN401 - click's own value
+        if isinstance(value, str) and (value in self._names or is_address(value)):
+            return value
+        path: Path = LOCAL_PATH.convert(value, param, ctx)
+        return path
 
 
 @click.command(name="import")
@@ -29,13 +48,19 @@ _AUTO = "auto"  # the form is recognised from the contents
 )
 @click.option(
     "--pictures",
-    type=LOCAL_PATH,
+    type=_PathOrAddress(),
+    metavar="FOLDER_OR_URL",
     default=None,
     help="Folder with the pictures of a table; links to folders in it are followed. Default: SOURCE, if it is "
-    "a folder.",
+    "a folder. Or a URL to fetch missing pictures from: see docs/IMPORT.md.",
 )
 @click.option(
-    "--tag-categories", type=LOCAL_PATH, default=None, help="CSV or Parquet file with a category for each tag."
+    "--tag-categories",
+    type=_PathOrAddress(names=KNOWN_BOARDS),
+    metavar="FILE_OR_SITE",
+    default=None,
+    help="CSV or Parquet file with a category for each tag; or donmai, danbooru or the URL of another Danbooru "
+    "site to ask for them.",
 )
 @click.option(
     "--keep-mismatched", is_flag=True, help="Also store pictures whose MD5 differs from the source's."
@@ -45,21 +70,51 @@ _AUTO = "auto"  # the form is recognised from the contents
     is_flag=True,
     help="Leave pictures in their tar files; STORE gets hard links to these, on the same file system only.",
 )
+@click.option(
+    "--rate",
+    type=float,
+    default=default_of(ImportConfig, "rate"),
+    show_default=True,
+    help="Requests per second to one host.",
+)
+@click.option("--contact", default=None, help="Mail address or URL to send in the User-Agent header.")
+@click.option(
+    "--allow-private",
+    is_flag=True,
+    help="Allow a URL whose host has a private address, such as this machine's.",
+)
 @as_json_option
-def import_(*, store: Path, form: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's own values, typed by ImportConfig
+def import_(
+    *,
+    store: Path,
+    form: str,
+    pictures: Path | str | None,
+    tag_categories: Path | str | None,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401 - click's own values, typed by ImportConfig
+) -> None:
     """Import pictures with their tags into a STORE.
 
     A SOURCE is a folder of pictures with text or JSON files beside them, a gallery-dl folder, a table of
     posts (Parquet, CSV, JSON lines), or a folder of tar files; see docs/IMPORT.md. Sources are only read. Run
     the same command again to resume after an interruption, or later to add new pictures.
     """
-    from alti2v.crawl.importing.importer import ImportConfig, import_pictures
-    from alti2v.crawl.importing.sources.detect import SourceForm
+    from alti2v.crawl.importing.importer import import_pictures
 
+    options["pictures_url" if isinstance(pictures, str) else "pictures"] = pictures
+    options["tag_site" if isinstance(tag_categories, str) else "tag_categories"] = tag_categories
     config = ImportConfig(store=store, form=None if form == _AUTO else SourceForm(form), **options)
     with progress_display() as progress:
         report = import_pictures(config, progress=progress)
     print_result(report, as_json=as_json, table=_table(report))
+    if report.missing:
+        raise RemoteError(f"incomplete: {report.missing}: run the same command again")
+    if failed := sum(report.failed.values()):
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(report.failed.items()))
+        raise DataError(
+            f"{failed:,} of {report.items:,} items failed ({kinds}): crawl.log names them, and all others are "
+            "imported"
+        )
 
 
 def _table(report: ImportReport) -> dict[str, str]:
@@ -70,6 +125,7 @@ def _table(report: ImportReport) -> dict[str, str]:
         "  duplicate": report.duplicate,
         **{f"  skipped: {reason}": count for reason, count in report.skipped.items()},
         **{f"  failed: {reason}": count for reason, count in report.failed.items()},
+        "  to be fetched": report.pending,
     }
     width = len(f"{report.items:,}")
     rows = {name: f"{count:>{width},}" for name, count in sums.items() if count or name == "  new"}

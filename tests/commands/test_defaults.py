@@ -10,6 +10,7 @@ import pytest
 
 from alti2v.cli import cli
 from alti2v.crawl.config import CrawlConfig
+from alti2v.crawl.importing.config import ImportConfig
 from alti2v.crawl.windows import WindowConfig
 from alti2v.dataset.config import BuildConfig
 from alti2v.dataset.shard_cache import CacheConfig
@@ -32,6 +33,7 @@ CONFIGS: dict[str, tuple[Any, ...]] = {
     "embed": (EmbedConfig,),
     "eval": (EvalConfig, CompareConfig, CacheConfig),
     "export": (ExportConfig,),
+    "import": (ImportConfig,),
     "kpi": (KpiConfig,),
     "search": (SearchConfig,),
     "serve": (ServeConfig, UploadLimits, RelationOptions),

@@ -12,9 +12,11 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from alti2v.crawl.http.retry import HEALABLE
+from alti2v.crawl.importing.addresses import with_addresses
 from alti2v.crawl.importing.config import ImportConfig
 from alti2v.crawl.importing.item_writer import ItemWriter
 from alti2v.crawl.importing.reading import read_batches
@@ -116,7 +118,7 @@ def _run(
             log.info("note: %s", said)
             progress(_progress(work.outcomes, milestone=said))
             batches = read_batches(
-                _items(config, source, form),
+                _with_addresses(config, _items(config, source, form)),
                 wanted=work.wanted,
                 most_bytes=config.max_file_bytes,
                 keep_mismatched=config.keep_mismatched,
@@ -128,6 +130,7 @@ def _run(
                     )
                 work.commit(batch)
                 progress(_progress(work.outcomes))
+        missing = list(_fetched(config, work, writer, log, progress)) if config.is_online else []
     finally:
         writer.close()
         loading.join()
@@ -140,7 +143,30 @@ def _run(
         progress(_progress(work.outcomes, milestone=f"{config.tag_categories}: categories of {learned:,} tags"))
     export(config.store, ledger)
     progress(_progress(work.outcomes, total=work.outcomes.total()))
-    return _report(config.store, forms, ledger, work.outcomes, seconds=time.monotonic() - begun_s)
+    seconds = time.monotonic() - begun_s
+    return _report(config.store, forms, ledger, work.outcomes, missing=missing, seconds=seconds)
+
+
+def _with_addresses(config: ImportConfig, items: Iterator[Item]) -> Iterator[Item]:
+    return items if config.pictures_url is None else with_addresses(items, config.pictures_url)
+
+
+def _fetched(
+    config: ImportConfig, work: ItemWriter, writer: StoreWriter, log: logging.Logger, progress: ProgressHook
+) -> Iterator[str]:
+    """Fetch what is to be fetched, and count the outcomes; return what is missing, in words."""
+    from alti2v.crawl.importing.fetching import fetch_missing  # with it come the modules of a crawl
+
+    before = work.ledger.posts.counts()
+    yield from fetch_missing(config, work.ledger, writer, log, progress)
+    if config.pictures_url is None:
+        return
+    after = work.ledger.posts.counts()
+    work.count_fetched(before, after)
+    if after.pending:
+        yield f"{after.pending:,} pictures are not fetched"
+    if healable := sum(count for kind, count in after.failed.items() if kind in HEALABLE):
+        yield f"{healable:,} pictures failed in ways that may pass"
 
 
 def _progress(
@@ -157,7 +183,8 @@ def _items(config: ImportConfig, source: Path, form: SourceForm) -> Iterator[Ite
         return without_overfull(folder_items(source, store=config.store))
     if form is SourceForm.WEBDATASET:
         return without_overfull(webdataset_items(source, store=config.store))
-    return without_overfull(table_items(source, pictures=config.pictures, store=config.store))
+    base = config.pictures_url or ""
+    return without_overfull(table_items(source, pictures=config.pictures, store=config.store, base=base))
 
 
 def _report(
@@ -166,6 +193,7 @@ def _report(
     ledger: Ledger,
     outcomes: Mapping[tuple[ItemOutcome, str], int],
     *,
+    missing: Sequence[str],
     seconds: float,
 ) -> ImportReport:
     counts = ledger.posts.counts()
@@ -181,6 +209,8 @@ def _report(
         duplicate=of["duplicate"].get("", 0),
         skipped=of["skipped"],
         failed=of["failed"],
+        pending=of["queued"].get("", 0),
+        missing="; ".join(missing),
         listed=counts.listed,
         stored=counts.stored,
         bytes=counts.bytes,

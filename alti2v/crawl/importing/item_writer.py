@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alti2v.crawl.boards.protocol import VIDEO, Skip
+from alti2v.crawl.http.retry import HEALABLE
 from alti2v.crawl.importing.reading import Failure, Reading, ReadPicture
 from alti2v.crawl.importing.sources.item import Fault, Item, ItemOutcome, Lack, Place, derived_id
 from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.items import KnownItem
-from alti2v.crawl.store.ledger.outcomes import Outcome, Pending, Standing
+from alti2v.crawl.store.ledger.outcomes import Outcome, Pending, PostCounts, Standing
 from alti2v.crawl.store.ledger.state import StateKey
 from alti2v.crawl.store.post_json import FileRequest, TarLocation
 from alti2v.crawl.store.writer import FetchedFile, FileResult, MissingFile, StoreWriter
@@ -39,6 +40,7 @@ class _Batch:
         posts: Facts to record, by id.
         skips: Reasons to skip some of them.
         readings: Results of reading the others.
+        requests: Ids of known posts whose pictures are to be fetched, although they were skipped or failed.
         items: Files to record.
         md5s: MD5s of the pictures of posts that the batch adds, by id.
     """
@@ -48,6 +50,7 @@ class _Batch:
     posts: dict[int, Post] = field(default_factory=dict)
     skips: dict[int, Skip] = field(default_factory=dict)
     readings: dict[int, ReadPicture | Failure] = field(default_factory=dict)
+    requests: list[int] = field(default_factory=list)
     items: list[KnownItem] = field(default_factory=list)
     md5s: dict[int, str] = field(default_factory=dict)
 
@@ -62,6 +65,7 @@ class ItemWriter:
         link: Function that gives a tar file a name in the store and returns its number; None to copy pictures.
 
     Attributes:
+        ledger: Ledger of the store.
         outcomes: Number of items by outcome and reason.
         first_failures: Messages of the first few items that failed.
     """
@@ -77,7 +81,7 @@ class ItemWriter:
         self._link = link
         self.outcomes: Counter[tuple[ItemOutcome, str]] = Counter()
         self.first_failures: list[str] = []
-        self._ledger = ledger
+        self.ledger = ledger
         self._writer = writer
         self._log = log
         self._first_seq = ledger.posts.next_seq()
@@ -87,7 +91,7 @@ class ItemWriter:
         """Return which pictures have to be read: those of sound items that the store does not have."""
         known = self._known(batch)
         ids = [self._id_before_reading(item, known) for item in batch]
-        standing = self._ledger.posts.standing_of([number for number in ids if number])
+        standing = self.ledger.posts.standing_of([number for number in ids if number])
         return [
             item.problem is None
             and item.place is not None
@@ -105,7 +109,7 @@ class ItemWriter:
             for (_, reading), number in zip(read, ids, strict=True)
             if isinstance(reading, ReadPicture) and not number
         ]
-        batch = _Batch(known, self._ledger.posts.standing_of([*filter(None, ids), *derived]))
+        batch = _Batch(known, self.ledger.posts.standing_of([*filter(None, ids), *derived]))
         for item, reading in read:
             outcome, reason = self._settle(batch, item, reading)
             if outcome is ItemOutcome.FAILED:
@@ -115,15 +119,29 @@ class ItemWriter:
                     self.first_failures.append(message)
             if outcome is not ItemOutcome.NEW:  # whether a read picture is new is decided by the writer
                 self.outcomes[outcome, reason] += 1
-        with self._ledger.transaction():
-            self._ledger.posts.add(
+        with self.ledger.transaction():
+            self.ledger.posts.add(
                 batch.posts.values(), skip=lambda post: batch.skips.get(post.id), seen_at=int(time.time())
             )
-            self._ledger.items.add(batch.items)
+            self.ledger.posts.record((number, Outcome(status=Status.PENDING)) for number in batch.requests)
+            self.ledger.items.add(batch.items)
             if self._board is not None:
-                self._ledger.state.set(StateKey.ID_BOARD, self._board)
+                self.ledger.state.set(StateKey.ID_BOARD, self._board)
         if batch.readings:
             self._write(batch)
+
+    def count_fetched(self, before: PostCounts, after: PostCounts) -> None:
+        """Replace the queued items by their outcomes: what has changed in the counts of posts since."""
+        self.outcomes[ItemOutcome.QUEUED, ""] = after.pending
+        self.outcomes[ItemOutcome.NEW, ""] += after.stored - before.stored
+        self.outcomes[ItemOutcome.DUPLICATE, ""] += after.duplicate - before.duplicate
+        for outcome, was, is_now in (
+            (ItemOutcome.SKIPPED, before.skipped, after.skipped),
+            (ItemOutcome.FAILED, before.failed, after.failed),
+        ):
+            for reason, count in is_now.items():
+                self.outcomes[outcome, reason] += count - was.get(reason, 0)
+        self.outcomes = +self.outcomes
 
     def _settle(self, batch: _Batch, item: Item, reading: Reading) -> tuple[ItemOutcome, str]:
         """Decide the outcome of an item, and add it to the batch; NEW is confirmed when it is written."""
@@ -154,6 +172,8 @@ class ItemWriter:
         if reading is not None:
             batch.readings[number] = reading
             return (ItemOutcome.NEW, "") if isinstance(reading, ReadPicture) else _unread(item, reading)
+        if _is_to_be_fetched(item):
+            return _queue(batch, number, standing)
         batch.skips[number] = _skip(item)
         return _unread(item, reading)
 
@@ -180,7 +200,7 @@ class ItemWriter:
         for salt in itertools.count():
             number = derived_id(md5, salt=str(salt) if salt else "")
             if salt and number not in batch.standing:
-                batch.standing |= self._ledger.posts.standing_of([number])
+                batch.standing |= self.ledger.posts.standing_of([number])
             standing = batch.standing.get(number)
             if (standing is None or standing.md5 in (None, md5)) and batch.md5s.get(number, md5) == md5:
                 return number
@@ -188,7 +208,7 @@ class ItemWriter:
 
     def _write(self, batch: _Batch) -> None:
         """Write the pictures and the failures of listed posts; count the outcomes."""
-        standing = self._ledger.posts.standing_of(list(batch.readings))
+        standing = self.ledger.posts.standing_of(list(batch.readings))
         results: list[FileResult] = []
         for number, reading in batch.readings.items():
             request = FileRequest(standing[number].seq, 0, sample_url=None, file_url=None)
@@ -207,7 +227,7 @@ class ItemWriter:
                 results.append(MissingFile(pending=pending, outcome=outcome))
         self._writer.commit(results)
         read = [number for number, reading in batch.readings.items() if isinstance(reading, ReadPicture)]
-        for one in self._ledger.posts.standing_of(read).values():
+        for one in self.ledger.posts.standing_of(read).values():
             self.outcomes[ItemOutcome.NEW if one.status is Status.STORED else ItemOutcome.DUPLICATE, ""] += 1
 
     def _location(self, place: Place) -> TarLocation | None:
@@ -219,7 +239,7 @@ class ItemWriter:
     def _known(self, items: Sequence[Item]) -> dict[str, KnownItem]:
         """Return the items that an earlier batch imported and that have not changed since."""
         places = {item.name: item.place for item in items if item.place is not None}
-        known = self._ledger.items.known(list(places))
+        known = self.ledger.items.known(list(places))
         return {name: item for name, item in known.items() if item.version == places[name].version}
 
     def _id_before_reading(self, item: Item, known: Mapping[str, KnownItem]) -> int:
@@ -229,6 +249,19 @@ class ItemWriter:
         if item.facts.id and item.board in ("", self._board):
             return item.facts.id
         return known[item.name].id if item.name in known else 0
+
+
+def _queue(batch: _Batch, number: int, standing: Standing | None) -> tuple[ItemOutcome, str]:
+    """Add a post to those whose pictures are fetched; one that failed for good is not requested again."""
+    if standing is not None and standing.status is Status.FAILED and standing.reason not in HEALABLE:
+        return ItemOutcome.FAILED, standing.reason
+    if standing is not None and standing.status is not Status.PENDING:
+        batch.requests.append(number)
+    return ItemOutcome.QUEUED, ""
+
+
+def _is_to_be_fetched(item: Item) -> bool:
+    return item.place is None and item.problem is None and skip_of(item) is None
 
 
 def _unread(item: Item, reading: Failure | None) -> tuple[ItemOutcome, str]:

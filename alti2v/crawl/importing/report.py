@@ -14,11 +14,13 @@ class ImportReport:
     Attributes:
         store: Folder.
         forms: Recognised form of each source.
-        items: Items of the sources; the sum of the next five.
+        items: Items of the sources; the sum of the next six.
         new: Items whose picture this run stored.
         known: Items whose picture the store had already.
         duplicate: Items whose bytes are stored for another post.
         skipped, failed: Items without a stored picture, by reason.
+        pending: Items whose picture is still to be fetched.
+        missing: What could not be requested, in words; "" if nothing is missing.
         listed, stored, bytes: Posts of the store, those of them with a picture, and the size of the pictures.
         seconds: Duration of the run.
     """
@@ -31,17 +33,22 @@ class ImportReport:
     duplicate: int
     skipped: Mapping[str, int]
     failed: Mapping[str, int]
+    pending: int = 0
+    missing: str = ""
     listed: int
     stored: int
     bytes: int
     seconds: float
 
     def __post_init__(self) -> None:
-        ended = self.new + self.known + self.duplicate + sum(self.skipped.values()) + sum(self.failed.values())
+        ended = self.new + self.known + self.duplicate + self.pending
+        ended += sum(self.skipped.values()) + sum(self.failed.values())
         assert self.items == ended, "the outcomes do not add up to the items"
 
     @property
     def ending(self) -> str:
         """Describe the end of the run in words."""
         failed = sum(self.failed.values())
+        if self.missing:
+            return f"incomplete: {self.missing}"
         return f"complete, {failed:,} items failed" if failed else "complete"

@@ -25,6 +25,7 @@ class ItemOutcome(StrEnum):
     DUPLICATE = "duplicate"  # its bytes are stored for another post
     SKIPPED = "skipped"
     FAILED = "failed"
+    QUEUED = "queued"  # its picture is to be fetched
 
 
 class ItemFault(StrEnum):

@@ -21,13 +21,14 @@ _OF_IDS = ("id", "md5", "hash")
 _LOOKED_AT = 100  # rows, for a column of tags
 
 
-def table_items(root: Path, *, pictures: Path | None, store: Path) -> Iterator[Item]:
+def table_items(root: Path, *, pictures: Path | None, store: Path, base: str = "") -> Iterator[Item]:
     """Yield the rows of a table, or of all tables of posts in a folder, with their pictures.
 
     Args:
         root: Table or folder.
         pictures: Folder with the pictures; None if a folder of tables holds them, or if there are none.
         store: Folder that is left out.
+        base: Address that relative addresses of files begin at; "" for none.
     """
     tables = find_tables(root, store=store) if root.is_dir() else [root]
     folder = pictures or (root if root.is_dir() else None)
@@ -35,7 +36,7 @@ def table_items(root: Path, *, pictures: Path | None, store: Path) -> Iterator[I
     with open_pictures(folder, store=store, follows_links=pictures is not None) as found:
         for table in tables:
             name = item_name(table.name)
-            for number, (row, board) in enumerate(_posts(table)):
+            for number, (row, board) in enumerate(_posts(table, base)):
                 yield _item(row, board, f"{name}/{number}", found)
         yield from found.left()
 
@@ -79,17 +80,17 @@ def check_table(table: Path) -> None:
         )
 
 
-def _posts(table: Path) -> Iterator[tuple[Post | Fault, str]]:
+def _posts(table: Path, base: str) -> Iterator[tuple[Post | Fault, str]]:
     """Yield the facts of each row, and the site of its id."""
     for batch in table_batches(table, columns=KEYS):
         if isinstance(batch, Fault):
             yield batch, ""
         elif not isinstance(batch, ColumnBatch):
-            yield facts_of(batch), _board(batch)
-        elif (posts := facts_of_columns(batch.columns)) is not None:
+            yield facts_of(batch, base), _board(batch)
+        elif (posts := facts_of_columns(batch.columns, base)) is not None:
             yield from ((post, "") for post in posts)
         else:
-            yield from ((facts_of(row), _board(row)) for row in batch.rows())
+            yield from ((facts_of(row, base), _board(row)) for row in batch.rows())
 
 
 def _board(row: TableRow) -> str:

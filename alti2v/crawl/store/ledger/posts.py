@@ -266,13 +266,13 @@ class PostTable:
     def standing_of(self, ids: Sequence[int]) -> dict[int, Standing]:
         """Return those of some posts that are recorded, by id."""
         rows = self._database.select(
-            "SELECT id, seq, status, stored_md5, md5, file_url, sample_url FROM posts "
+            "SELECT id, seq, status, reason, stored_md5, md5, file_url, sample_url FROM posts "
             "WHERE id IN (SELECT value FROM json_each(?))",
             json.dumps(ids),
         )
-        files = [dict(zip(("md5", "file_url", "sample_url"), row[4:], strict=True)) for row in rows]
+        files = [dict(zip(("md5", "file_url", "sample_url"), row[5:], strict=True)) for row in rows]
         return {
-            row[0]: Standing(seq=row[1], status=Status(row[2]), md5=row[3], file=file)
+            row[0]: Standing(seq=row[1], status=Status(row[2]), reason=row[3], md5=row[4], file=file)
             for row, file in zip(rows, files, strict=True)
         }
 
