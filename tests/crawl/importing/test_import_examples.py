@@ -16,7 +16,9 @@ from alti2v.storage.tar import json_index, members
 from tests.crawl.importing.helpers.sources import md5, picture, tar, write
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "IMPORT.md"
-EXAMPLES = re.findall(r"^alti2v (import store (?!.*https).*)$", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)
+EXAMPLES = re.findall(
+    r"^alti2v (import store (?!.*https).*)$", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE
+)
 FORMS = ["folder", "gallery-dl", "table", "danbooru", "table", "table", "webdataset"]
 
 
