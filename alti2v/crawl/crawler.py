@@ -217,6 +217,7 @@ class _Run:
                 if self._stop.is_requested:
                     downloads.stop()
                 await self._list_and_download(downloads)
+                self._report_avif()
                 await self._record_host_failures(downloads)
             finally:
                 await loading
@@ -302,6 +303,13 @@ class _Run:
         await report_api_rules(api)
         self._display.board_count = await read_board_count(api, config)
         self._missing += await list_all_posts(api, config, on_page=self._on_page, on_progress=self._on_progress)
+
+    def _report_avif(self) -> None:
+        if self._pipeline is not None and (count := self._pipeline.avif_replaced):
+            self._display.say(
+                f"{count:,} originals are AVIF, which this installation of Pillow does not read: "
+                "the board's JPEG is stored in their place"
+            )
 
     async def _download(self, pipeline: DownloadPipeline) -> None:
         if self._wants_files:

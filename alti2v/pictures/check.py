@@ -24,3 +24,10 @@ def find_flaw(image_format: str, content: bytes | memoryview) -> str:
     if unusable is None or unusable.reason == "too_large":
         return ""
     return CUT_OR_DAMAGED if unusable.reason == "damaged" else f"decoding it fails ({unusable.reason})"
+
+
+def reads_avif() -> bool:
+    """Return whether this installation of Pillow has a decoder for AVIF, as its wheels do."""
+    from PIL import features
+
+    return bool(features.check("avif"))

@@ -12,6 +12,7 @@ from alti2v.crawl.http.pacing.rate_limit import shared_directory
 from alti2v.crawl.http.proxies import Proxies, proxies_of_environment
 from alti2v.crawl.netrc_file import read_api_key
 from alti2v.errors import UsageError
+from alti2v.pictures.check import reads_avif
 
 
 def net_config(config: CrawlConfig) -> NetConfig:
@@ -68,8 +69,10 @@ def make_downloads(
 
 
 def _settings(config: CrawlConfig, net: NetConfig) -> DownloadConfig:
+    original = config.files == "original"
     rules = FileRules(
-        original=config.files == "original",
+        original=original,
+        reads_avif=not original or reads_avif(),
         max_bytes=config.max_file_bytes,
         memory_bytes=config.memory_bytes,
     )

@@ -28,11 +28,13 @@ class FileRules:
 
     Attributes:
         original: True for the original; False for the sample, or the original if there is no sample.
+        reads_avif: False to take the sample in place of an original in AVIF.
         max_bytes: Maximum size of a file.
         memory_bytes: Memory for all files that are being downloaded, validated or written.
     """
 
     original: bool
+    reads_avif: bool = True
     max_bytes: int
     memory_bytes: int
 

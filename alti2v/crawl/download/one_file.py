@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 
 from alti2v.crawl.boards.protocol import Skip
+from alti2v.crawl.boards.values import url_extension
 from alti2v.crawl.download.interface import FileRules
 from alti2v.crawl.http.client import Client
 from alti2v.crawl.http.config import PRODUCT
@@ -48,7 +49,7 @@ async def fetch(
         await sleep(request.wait_s)
     attempts, tries = request.attempts, request.tries
     passed_over, failure = request.passed_over, None
-    urls = addresses(request, original=rules.original)
+    urls = addresses(request, rules)
     if not urls:
         return _skipped(Skip.HIDDEN, error="", attempts=attempts)
     for url in urls:
@@ -89,8 +90,9 @@ async def fetch(
     )
 
 
-def addresses(request: FileRequest, *, original: bool) -> tuple[str, ...]:
+def addresses(request: FileRequest, rules: FileRules) -> tuple[str, ...]:
     """Return the addresses of a file, in the order of trying."""
+    original = rules.original and (rules.reads_avif or url_extension(request.file_url) != "avif")
     candidates = (request.file_url,) if original else (request.sample_url, request.file_url)
     return tuple(url for url in candidates if url is not None)
 

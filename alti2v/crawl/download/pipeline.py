@@ -22,7 +22,7 @@ from alti2v.crawl.store.ledger import Ledger
 from alti2v.crawl.store.ledger.outcomes import Outcome, Pending, PostCounts
 from alti2v.crawl.store.post_json import FileRequest, ReceivedFile
 from alti2v.crawl.store.tables import export
-from alti2v.crawl.store.writer import FileResult
+from alti2v.crawl.store.writer import FetchedFile, FileResult
 from alti2v.crawl.store.writer_thread import StoreThread
 
 _FEED_ROWS = 256  # posts read at a time
@@ -49,6 +49,9 @@ class DownloadPipeline:
         commit: Called in `thread` with results; makes them durable, and returns the counts of posts.
         stop: Stop of the crawl; `downloads` is stopped by the caller.
         on_batch: Called with the counts of posts after each batch.
+
+    Attributes:
+        avif_replaced: Number of originals in AVIF of which the board's JPEG was stored.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class DownloadPipeline:
         stop: Stop,
         on_batch: Callable[[PostCounts], None],
     ) -> None:
+        self.avif_replaced = 0
         self._config = config
         self._downloads = downloads
         self._thread = thread
@@ -157,8 +161,17 @@ class DownloadPipeline:
         release()
         for result in results:
             del self._in_flight[result.pending.request.seq]
+            self.avif_replaced += self._config.files == "original" and _is_jpeg_of_avif(result)
         self._woken.set()
         self._on_batch(counts)
         if time.monotonic() - self._exported_s > _EXPORT_EVERY_S:
             await self._thread.run(export, self._config.store, self._ledger)
             self._exported_s = time.monotonic()
+
+
+def _is_jpeg_of_avif(result: FileResult) -> bool:
+    return (
+        isinstance(result, FetchedFile)
+        and result.pending.post.file_ext == "avif"
+        and result.stored.format == "JPEG"
+    )

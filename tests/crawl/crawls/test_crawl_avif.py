@@ -14,6 +14,7 @@ import pytest
 from alti2v.crawl.boards.danbooru import Danbooru
 from alti2v.crawl.boards.protocol import Page
 from alti2v.crawl.crawler import CrawlConfig, crawl_board
+from alti2v.crawl.download import factory
 from alti2v.crawl.verify import verify_store
 from alti2v.demo.board.app import BoardConfig, DialectName, start_board
 from alti2v.demo.board.faults import Faults
@@ -44,6 +45,41 @@ async def test_avif_originals_are_stored_as_they_are(dialect: DialectName, tmp_p
     assert set(stored["stored_format"]) == {"AVIF"}
     assert (stored["stored_md5"] == stored["md5"]).all()
     assert not verify_store(tmp_path / "store").findings
+
+
+@pytest.mark.parametrize("in_worker", [False, True])
+async def test_without_the_codec_the_jpeg_is_stored(
+    *, in_worker: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Pillow without the codec: the sample takes the place of such an original, and a line counts them."""
+    monkeypatch.setattr(factory, "reads_avif", lambda: False)
+    board = await start_board(
+        BoardConfig(posts=12, pictures=3, dialect="danbooru", faults=Faults(avif_rate=0.5, hidden_rate=0.0))
+    )
+    config = CrawlConfig(
+        store=tmp_path / "store",
+        board=board.url,
+        files="original",
+        rate=math.inf,
+        api_rate=math.inf,
+        allow_private=True,
+        download_in_worker=in_worker,
+    )
+    said: list[str] = []
+    report = await asyncio.to_thread(
+        crawl_board, config, progress=lambda progress: said.append(progress.milestone)
+    )
+    await board.stop()
+    rows = pd.read_parquet(tmp_path / "store/posts")
+    stored = rows[rows["status"] == "stored"]
+    is_avif = stored["file_ext"] == "avif"
+
+    assert report.complete, report.missing
+    assert is_avif.any()
+    assert not is_avif.all()
+    assert set(stored["stored_format"]) == {"JPEG"}
+    assert (stored["fetched_url"] == stored["sample_url"]).equals(is_avif)
+    assert any(line.startswith(f"{is_avif.sum()} originals are AVIF") for line in said)
 
 
 def test_the_jpeg_of_a_small_avif_is_its_sample() -> None:
