@@ -127,7 +127,7 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
             baseline=theirs.mean_ap or 0.0,
             frozen_head=None if head is None else head.mean_ap,
             interval=intervals.mean_ap if intervals else None,
-            meaning=f"How well pictures are ranked by each tag; mean over {ours.tags_ranked:,} tags.",
+            meaning=f"How well each tag ranks the pictures; mean over {ours.tags_ranked:,} tags.",
         ),
         Headline(
             name="Micro F1",
@@ -135,7 +135,7 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
             baseline=theirs.f1,
             frozen_head=None if head is None else head.f1,
             interval=intervals.f1 if intervals else None,
-            meaning="Precision and recall of all tags together, at one threshold for all.",
+            meaning="Precision and recall of all tags together, with one threshold.",
         ),
         Headline(
             name="Macro F1",
@@ -143,7 +143,7 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
             baseline=theirs.macro_f1 or 0.0,
             frozen_head=None if head is None else head.macro_f1,
             interval=intervals.macro_f1 if intervals else None,
-            meaning=f"The same tag by tag, rare ones counting as much; mean over {ours.tags_seen:,} tags.",
+            meaning=f"F1 of each tag alone; mean over {ours.tags_seen:,} tags, rare or frequent.",
         ),
     ]
     if evaluation.result.overall.skill is not None:
@@ -154,8 +154,8 @@ def headlines(evaluation: Evaluation) -> tuple[Headline, ...]:
                 baseline=0.0,
                 frozen_head=None if head is None else skill(head.squared_error, theirs.squared_error),
                 interval=intervals.skill if intervals else None,
-                meaning=f"Squared error {small_figure(ours.squared_error)} instead of the "
-                f"frequencies’ {small_figure(theirs.squared_error)}: the share removed.",
+                meaning="Share of the frequencies’ squared error that is removed: "
+                f"{small_figure(ours.squared_error)} instead of {small_figure(theirs.squared_error)}.",
             )
         )
     return tuple(found)
