@@ -25,6 +25,7 @@ from pathlib import Path
 from alti2v.dataset.manifest import Shard, is_shard_file, read_manifest
 from alti2v.errors import DamagedError, UsageError
 from alti2v.numerals import short_number
+from alti2v.storage.checksum import file_sha256
 from alti2v.storage.columns import METADATA
 from alti2v.storage.layout import DATA_DIR, MANIFEST_FILE, METADATA_DIR, TAGS_FILE
 from alti2v.storage.publish import make_directory, storage_errors
@@ -172,11 +173,7 @@ def _sizes_of(remote: Remote, names: list[str]) -> Mapping[str, int]:
 
 def _is_tar_intact(file: Path, shard: Shard) -> bool:
     try:
-        with file.open("rb") as content:
-            return (
-                file.stat().st_size == shard.bytes
-                and hashlib.file_digest(content, "sha256").hexdigest() == shard.sha256
-            )
+        return file.stat().st_size == shard.bytes and file_sha256(file) == shard.sha256
     except FileNotFoundError:
         return False
 

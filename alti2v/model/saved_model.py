@@ -14,14 +14,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alti2v.errors import DamagedError, UsageError, VersionError
+from alti2v.errors import DamagedError, UsageError
 from alti2v.model.network.backbones import application
 from alti2v.model.network.build import Architecture, build_network
 from alti2v.model.network.weights_file import weight_shapes
 from alti2v.model.recipes import Head
 from alti2v.records import Category, Tag
 from alti2v.storage.directory import DirectoryKind, described_kind, require_plain_files
-from alti2v.storage.documents import csv_rows, from_json, read_text_file
+from alti2v.storage.documents import csv_rows, from_json, read_text_file, require_version
 from alti2v.storage.layout import FORMAT_VERSION, MODEL_DIR, MODEL_FILE, MODEL_TAGS_FILE, WEIGHTS_FILE
 from alti2v.storage.publish import make_directory, publish, publish_bytes, publish_json, read_json
 
@@ -199,11 +199,7 @@ def _description(file: Path) -> dict[str, Any]:
     description = read_json(file)
     if not isinstance(description, dict) or description.get("kind") != _KIND:
         raise UsageError(f"{file} does not describe a model of alti2v: give the folder of a RUN")
-    if description.get("version") != FORMAT_VERSION:
-        raise VersionError(
-            f"{file} has format version {description.get('version')}; "
-            f"this program reads {FORMAT_VERSION}: use another version of alti2v"
-        )
+    require_version(file, description.get("version"))
     return description
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,10 +9,15 @@ from datetime import datetime
 import numpy as np
 
 from alti2v.model.comparison.result import ComparedGroup, ComparedModel, Comparison
-from alti2v.model.evaluation.metrics import Curve, Reliability
 from alti2v.model.evaluation.paired_bootstrap import Difference
 from alti2v.records import Tag
-from alti2v.report.charts import Chart, Series, equal_f1_guides, line_chart, unit_axis
+from alti2v.report.charts import Chart, Series
+from alti2v.report.model_charts import (
+    calibration_chart,
+    calibration_points,
+    curve_points,
+    precision_recall_chart,
+)
 from alti2v.report.rendering import figure, render, small_figure
 
 _RANKING = 12  # number of tags with the largest gains and losses to show
@@ -25,7 +29,6 @@ class ComparedTag:
     """A tag with enough pictures for a comparison.
 
     Attributes:
-        tag: The tag.
         positives: Number of pictures with it.
         average_precisions: Average precision of each model.
         margins: Half the widths of the 95 % intervals of the differences from the first model; NaN for itself.
@@ -223,43 +226,26 @@ def _signed(value: float, digits: Callable[[float], str]) -> str:
 def curve_chart(models: Sequence[ComparedModel]) -> Chart:
     """Draw precision over recall for each model; its threshold is a marker."""
     drawn = [
-        Series(name=model.name, points=_points(model.overall.curve), role=_role(number))
+        Series(name=model.name, points=curve_points(model.overall.curve), role=_role(number))
         for number, model in enumerate(models)
     ]
-    return line_chart(
-        "Precision over recall",
-        [*equal_f1_guides(), *reversed(drawn)],
-        x=unit_axis("Recall"),
-        y=unit_axis("Precision"),
-        markers=[
-            ((model.overall.scores.recall, model.overall.scores.precision), f"{number}")
-            for number, model in enumerate(models, 1)
-        ],
-    )
+    markers = [
+        ((model.overall.scores.recall, model.overall.scores.precision), f"{number}")
+        for number, model in enumerate(models, 1)
+    ]
+    return precision_recall_chart(drawn[::-1], markers=markers)
 
 
 def reliability_chart(models: Sequence[ComparedModel]) -> Chart:
     """Draw the share of pictures with a tag over its predicted probability, for each model."""
     drawn = [
-        Series(name=model.name, points=_stated(model.overall.reliability), role=_role(number), dots=True)
+        Series(
+            name=model.name, points=calibration_points(model.overall.reliability), role=_role(number), dots=True
+        )
         for number, model in enumerate(models)
     ]
-    return line_chart(
-        "Share of pictures with the tag, over the stated probability",
-        [Series(name="perfectly calibrated", points=[(0, 0), (1, 1)], role="baseline"), *reversed(drawn)],
-        x=unit_axis("Stated probability"),
-        y=unit_axis("Share of pictures with the tag"),
-    )
+    return calibration_chart(drawn[::-1])
 
 
 def _role(number: int) -> str:
     return _ROLES[number % len(_ROLES)]
-
-
-def _points(curve: Curve) -> list[tuple[float, float]]:
-    return [(float(r), float(p)) for r, p in zip(curve.recall, curve.precision, strict=True)]
-
-
-def _stated(found: Reliability) -> list[tuple[float, float]]:
-    pairs = zip(found.confidence, found.frequency, strict=True)
-    return [(float(x), float(y)) for x, y in pairs if not math.isnan(x)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,10 +10,16 @@ import numpy as np
 
 from alti2v.model.evaluation.bootstrap import Interval
 from alti2v.model.evaluation.gallery import GalleryReason
-from alti2v.model.evaluation.metrics import Curve, Reliability, skill
+from alti2v.model.evaluation.metrics import skill
 from alti2v.model.evaluation.result import Evaluation, Group
 from alti2v.records import Category, Tag
-from alti2v.report.charts import Axis, Chart, Series, equal_f1_guides, line_chart, nice_axis, unit_axis
+from alti2v.report.charts import Axis, Chart, Series, line_chart, nice_axis, unit_axis
+from alti2v.report.model_charts import (
+    calibration_chart,
+    calibration_points,
+    curve_points,
+    precision_recall_chart,
+)
 from alti2v.report.rendering import figure, render, small_figure
 
 _RANKING = 12  # best and worst tags to show
@@ -201,61 +206,40 @@ def _known(value: np.floating | float) -> float | None:
 
 def curve_chart(evaluation: Evaluation) -> Chart:
     """Draw precision over recall for the baseline, each category and all tags; the threshold is a marker."""
-    series = list(equal_f1_guides())
-    series.append(
-        Series(name="frequencies only", points=_points(evaluation.result.baseline_curve), role="baseline")
-    )
+    baseline = curve_points(evaluation.result.baseline_curve)
+    series = [Series(name="frequencies only", points=baseline, role="baseline")]
     categories = evaluation.result.of_kind("category")
     if len(categories) > 1:
         series += [
-            Series(name=group.name, points=_points(group.curve), role=_ROLES[group.name])
+            Series(name=group.name, points=curve_points(group.curve), role=_ROLES[group.name])
             for group in categories
         ]
     overall = evaluation.result.overall
-    series.append(Series(name="all tags", points=_points(overall.curve), role="all"))
-    return line_chart(
-        "Precision over recall",
-        series,
-        x=unit_axis("Recall"),
-        y=unit_axis("Precision"),
-        markers=[((overall.model.recall, overall.model.precision), f"F1 {overall.model.f1:.3f}")],
+    series.append(Series(name="all tags", points=curve_points(overall.curve), role="all"))
+    return precision_recall_chart(
+        series, markers=[((overall.model.recall, overall.model.precision), f"F1 {overall.model.f1:.3f}")]
     )
 
 
 def reliability_chart(group: Group) -> Chart:
     """Draw the share of pictures with a tag over its predicted probability."""
-    series = [Series(name="perfectly calibrated", points=[(0, 0), (1, 1)], role="baseline")]
+    series = []
     if group.calibrated is not None:
-        series.append(Series(name="after temperature scaling", points=_stated(group.calibrated), role="c0"))
-    series.append(Series(name="all tags", points=_stated(group.reliability), role="all", dots=True))
-    return line_chart(
-        "Share of pictures with the tag, over the stated probability",
-        series,
-        x=unit_axis("Stated probability"),
-        y=unit_axis("Share of pictures with the tag"),
-    )
+        scaled = calibration_points(group.calibrated)
+        series.append(Series(name="after temperature scaling", points=scaled, role="c0"))
+    ours = calibration_points(group.reliability)
+    return calibration_chart([*series, Series(name="all tags", points=ours, role="all", dots=True)])
 
 
 def category_reliability_chart(categories: Sequence[Group]) -> Chart | None:
     """Draw the same for each category, before scaling; None for a single category."""
     if len(categories) < 2:
         return None
-    series = [Series(name="perfectly calibrated", points=[(0, 0), (1, 1)], role="baseline")]
-    series += [
-        Series(name=group.name, points=_stated(group.reliability), role=_ROLES[group.name], dots=True)
-        for group in categories
+    series = [
+        Series(name=one.name, points=calibration_points(one.reliability), role=_ROLES[one.name], dots=True)
+        for one in categories
     ]
-    return line_chart(
-        "The same by category",
-        series,
-        x=unit_axis("Stated probability"),
-        y=unit_axis("Share of pictures with the tag"),
-    )
-
-
-def _stated(reliability: Reliability) -> list[tuple[float, float]]:
-    pairs = zip(reliability.confidence, reliability.frequency, strict=True)
-    return [(float(x), float(y)) for x, y in pairs if not math.isnan(x)]
+    return calibration_chart(series, "The same by category")
 
 
 def training_charts(log: Sequence[Mapping[str, float]]) -> tuple[Chart, ...]:
@@ -286,7 +270,3 @@ def _epoch_axis(series: Sequence[Series]) -> Axis:
     last = max(epoch for one in series for epoch, _ in one.points)
     ticks = [tick for tick in nice_axis("", [last]).ticks if tick == round(tick) and tick <= last]
     return Axis(label="Epoch", low=0, high=max(last, 1), ticks=ticks, digits=0)
-
-
-def _points(curve: Curve) -> list[tuple[float, float]]:
-    return [(float(r), float(p)) for r, p in zip(curve.recall, curve.precision, strict=True)]

@@ -15,7 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from alti2v.errors import DamagedError, UsageError, VersionError
+from alti2v.errors import DamagedError, UsageError
+from alti2v.storage.documents import require_version
 from alti2v.storage.layout import (
     FORMAT_VERSION,
     MANIFEST_FILE,
@@ -111,11 +112,7 @@ def read_description(path: Path, kind: DirectoryKind) -> dict[str, Any]:
     description = read_json(file)
     if not isinstance(description, dict) or description.get("kind") != kind:
         raise DamagedError(f"{file} does not describe a {kind}: restore it from a copy")
-    if description.get("version") != FORMAT_VERSION:
-        raise VersionError(
-            f"{path} has format version {description.get('version')}; "
-            f"this program reads {FORMAT_VERSION}: use another version of alti2v"
-        )
+    require_version(path, description.get("version"))
     return description
 
 

@@ -19,7 +19,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from alti2v.errors import DamagedError
+from alti2v.errors import DamagedError, VersionError
+from alti2v.storage.layout import FORMAT_VERSION
 
 _T = TypeVar("_T")
 # The largest description is below 10 MB. Parsed, a text may take 25 times as much memory as on disk.
@@ -75,6 +76,19 @@ def _refusal(status: os.stat_result, *, is_of_shell: bool) -> OSError | None:
         return OSError(errno.EISDIR, os.strerror(errno.EISDIR))
     is_open_pipe = is_of_shell and stat.S_ISFIFO(status.st_mode)
     return None if is_open_pipe else OSError(errno.EINVAL, "a pipe, a socket or a device, not a file")
+
+
+def require_version(file: Path, version: object) -> None:
+    """Check the format version that a file states.
+
+    Raises:
+        VersionError: It is not the version of this program.
+    """
+    if version != FORMAT_VERSION:
+        raise VersionError(
+            f"{file} has format version {version}; this program reads {FORMAT_VERSION}: "
+            "use another version of alti2v"
+        )
 
 
 def csv_rows(content: bytes) -> list[dict[str, Any]]:

@@ -116,7 +116,6 @@ class Page:
     """An answer with posts in the board's order; empty if the board lists nothing.
 
     Attributes:
-        posts: Posts.
         deleted_ids: Ids of deleted posts, which have no facts; unsuitable as a cursor.
         unusable: Number of entries without a usable id.
         has_tag_types: True if the posts came with the types of their tags, as requested.

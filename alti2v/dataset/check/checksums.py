@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from alti2v.dataset.manifest import Shard
 from alti2v.dataset.shard_cache import is_cache
 from alti2v.errors import DamagedError
 from alti2v.records import Progress, ProgressHook, ignore_progress
+from alti2v.storage.checksum import file_sha256
 from alti2v.storage.directory import missing_file
 from alti2v.storage.publish import publish_json, read_json
 
@@ -64,7 +64,7 @@ def check_contents(
     due = [shard for shard in shards if known.get(str(shard.name)) != states[str(shard.name)]]
     total = sum(shard.bytes for shard in due)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        hashes = threads.map(lambda shard: _sha256(dataset / shard.name.data), due)
+        hashes = threads.map(lambda shard: file_sha256(dataset / shard.name.data), due)
         done = itertools.accumulate(shard.bytes for shard in due)
         for shard, sha256, bytes_read in zip(due, hashes, done, strict=True):
             if sha256 != shard.sha256:
@@ -81,8 +81,3 @@ def check_contents(
 def _state(dataset: Path, shard: Shard) -> list[str | int]:
     status = (dataset / shard.name.data).stat()
     return [shard.sha256, status.st_size, status.st_mtime_ns, status.st_ino]
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

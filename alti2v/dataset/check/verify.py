@@ -7,7 +7,6 @@ behind a URL are downloaded one at a time.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ from alti2v.dataset.versions.previous import PicturesInShards, pictures_in_shard
 from alti2v.dataset.versions.publish import is_interrupted, missing_descriptions, publish_descriptions
 from alti2v.errors import DamagedError, UsageError, VersionError
 from alti2v.records import Finding, Progress, ProgressHook, Span, Tag, Verification, ignore_progress
+from alti2v.storage.checksum import file_sha256
 from alti2v.storage.columns import METADATA, OUTCOMES, SURVEY
 from alti2v.storage.directory import DESCRIPTION_FILES
 from alti2v.storage.documents import read_text_file
@@ -220,7 +220,7 @@ def _check_tar(dataset: _Dataset, folder: Path, shard: Shard, rows: pa.Table) ->
     size = path.stat().st_size
     if size != shard.bytes:
         what = f"has {size} bytes instead of {shard.bytes}: {_REBUILD}"
-    elif _sha256(path) != shard.sha256:
+    elif file_sha256(path) != shard.sha256:
         what = f"has changed since it was written: {_REBUILD}"
     else:
         return _check_samples(dataset, path, shard, rows)
@@ -384,11 +384,6 @@ def _some(where: str, faults: Sequence[str]) -> list[Finding]:
     if more := len(faults) - len(findings):
         findings.append(Finding(where=where, what=f"{more} more faults of this kind"))
     return findings
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _json_or_none(path: Path, *, most: int) -> Any:  # noqa: ANN401 - compared, never used

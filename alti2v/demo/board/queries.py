@@ -107,7 +107,6 @@ class ParsedSearch:
     """A parsed search: posts for which all terms hold, newest first unless `ascending`.
 
     Attributes:
-        terms: The terms.
         ascending: True for the oldest post first.
         counted: Number of terms that count against a board's limit.
     """

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from alti2v.errors import DamagedError, UsageError, VersionError
+from alti2v.errors import DamagedError, UsageError
 from alti2v.model.arrays import Float32Array, Float64Array
 from alti2v.model.evaluation.histograms import BINS, THRESHOLDS, Histograms, sums_from_above
 from alti2v.model.evaluation.metrics import threshold_bin
 from alti2v.model.options.choices import Rule
+from alti2v.storage.documents import require_version
 from alti2v.storage.layout import FORMAT_VERSION, THRESHOLDS_FILE
 from alti2v.storage.publish import publish_json, read_json
 
@@ -116,11 +117,7 @@ def read_thresholds(folder: Path) -> TunedThresholds | None:
     try:
         if value["kind"] != _KIND:
             raise ValueError(f"its kind is {value['kind']!r}")
-        if value["version"] != FORMAT_VERSION:
-            raise VersionError(
-                f"{file} has format version {value['version']}; this program reads {FORMAT_VERSION}: "
-                "use another version of alti2v"
-            )
+        require_version(file, value["version"])
         return TunedThresholds(
             rules={
                 str(rule): {str(name): _probability(number) for name, number in values.items()}

@@ -125,8 +125,6 @@ CONTRACTS: Mapping[Format, Contract] = {
     ),
 }
 
-ONNX_FILE = CONTRACTS[Format.WD].model_file
-
 # selected_tags.csv -----------------------------------------------------------------------------
 
 WD_COLUMNS = ("tag_id", "name", "category", "count")

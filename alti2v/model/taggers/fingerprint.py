@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from alti2v.errors import UsageError
 from alti2v.model.taggers.folder import recognised
 from alti2v.model.taggers.hub import local_model
+from alti2v.storage.checksum import file_sha256
 from alti2v.storage.directory import require_plain_files
 from alti2v.storage.layout import MODEL_DIR, WEIGHTS_FILE
 
@@ -25,6 +25,5 @@ def model_hash(model: Path) -> str:
     of_onnx = [] if found is None else [found[0] / found[1].model_file]
     for file in (*of_onnx, model / MODEL_DIR / WEIGHTS_FILE, model / WEIGHTS_FILE):
         if file.is_file():
-            with file.open("rb") as content:
-                return hashlib.file_digest(content, "sha256").hexdigest()
+            return file_sha256(file)
     raise UsageError(f"{model} holds no model: give a RUN or an exported folder")

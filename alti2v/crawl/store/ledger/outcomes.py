@@ -77,7 +77,6 @@ class Standing:
 
     Attributes:
         seq: Position in the order of listing.
-        status: Status.
         reason: Reason of the status; "" if it has none.
         md5: MD5 of its stored bytes; None unless it is stored.
         file: MD5 and addresses of its file, as listed; for `Post._replace`.

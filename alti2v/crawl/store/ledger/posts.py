@@ -289,11 +289,6 @@ class PostTable:
         )
         return {row["id"]: (row["offset"], row["size"], row["stored_md5"]) for row in rows}
 
-    def board_md5s(self, tar: int) -> dict[int, str | None]:
-        """Return the board's md5 of the posts whose pictures a tar file should hold."""
-        rows = self._database.select("SELECT id, md5 FROM posts WHERE status='stored' AND tar=?", tar)
-        return {row["id"]: row["md5"] for row in rows}
-
     def board_md5(self, post_id: int) -> str | None:
         """Return the board's md5 of a post; None if the post or its md5 is not known."""
         row = self._database.select_one("SELECT md5 FROM posts WHERE id=?", post_id)

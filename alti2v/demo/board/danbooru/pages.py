@@ -67,7 +67,6 @@ class Listed(NamedTuple):
     """A post as the API shows it.
 
     Attributes:
-        post: The post.
         text: Its tags.
         md5, size: MD5 and size in bytes of its original.
         is_hidden: True if the post is shown without MD5 and URLs.

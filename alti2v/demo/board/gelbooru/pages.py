@@ -68,7 +68,6 @@ class Row(NamedTuple):
     """A post as a listing shows it.
 
     Attributes:
-        post: The post.
         text: Text of its picture.
         md5: MD5 of its original.
         ghost_id: Id of a ghost, of which nothing else is left; None for a post that is not one.

@@ -1,0 +1,45 @@
+"""Charts that the pages of evaluations and comparisons share: precision over recall, and calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from alti2v.model.evaluation.metrics import Curve, Reliability
+from alti2v.report.charts import Chart, Series, equal_f1_guides, line_chart, unit_axis
+
+Marker = tuple[tuple[float, float], str]
+
+
+def precision_recall_chart(series: Sequence[Series], *, markers: Sequence[Marker]) -> Chart:
+    """Draw precision over recall, with lines of equal F1 behind the series."""
+    return line_chart(
+        "Precision over recall",
+        [*equal_f1_guides(), *series],
+        x=unit_axis("Recall"),
+        y=unit_axis("Precision"),
+        markers=markers,
+    )
+
+
+def calibration_chart(
+    series: Sequence[Series], title: str = "Share of pictures with the tag, over the stated probability"
+) -> Chart:
+    """Draw the share of pictures with a tag over its predicted probability, with the ideal behind it."""
+    return line_chart(
+        title,
+        [Series(name="perfectly calibrated", points=[(0, 0), (1, 1)], role="baseline"), *series],
+        x=unit_axis("Stated probability"),
+        y=unit_axis("Share of pictures with the tag"),
+    )
+
+
+def curve_points(curve: Curve) -> list[tuple[float, float]]:
+    """Return the points of a precision-recall curve."""
+    return [(float(r), float(p)) for r, p in zip(curve.recall, curve.precision, strict=True)]
+
+
+def calibration_points(reliability: Reliability) -> list[tuple[float, float]]:
+    """Return the points of a calibration curve; bins without pictures have none."""
+    pairs = zip(reliability.confidence, reliability.frequency, strict=True)
+    return [(float(x), float(y)) for x, y in pairs if not math.isnan(x)]
