@@ -27,7 +27,7 @@ from alti2v.dataset.images.prepare import made_with
 from alti2v.dataset.manifest import Manifest, Shard, in_order, read_manifest, read_vocabulary, write_vocabulary
 from alti2v.dataset.plan.outcomes import outcome_tables
 from alti2v.dataset.plan.planner import PlannedShard, PlanOptions, as_json, options_hash
-from alti2v.dataset.plan.posts import StorePosts
+from alti2v.dataset.plan.posts import StorePosts, post_rows
 from alti2v.dataset.plan.split import ID_MODULO_RULE, NOWHERE, SPLIT_RULE
 from alti2v.dataset.plan.split_by import ARTIST_RULE, DATE_RULE
 from alti2v.dataset.plan.vocabulary import Vocabulary
@@ -49,16 +49,19 @@ from alti2v.errors import UsageError
 from alti2v.records import ProgressHook, Tag, ignore_progress
 from alti2v.storage.columns import OUTCOMES
 from alti2v.storage.directory import DirectoryKind, claim_directory
-from alti2v.storage.disk_table import DiskTable, sorted_disk_table
+from alti2v.storage.disk_table import DiskTable, divided, sorted_disk_table
 from alti2v.storage.layout import OUTCOMES_FILE, PLAN_DIR, WORK_DIR
 from alti2v.storage.publish import make_directory
 from alti2v.storage.table import give_back_memory, write_parts
 
 _RULES = {"hash": SPLIT_RULE, "id-modulo": ID_MODULO_RULE, "artist": ARTIST_RULE, "date": DATE_RULE}
-_PLANNED_AT_ONCE = 300_000  # samples, about 150 MB
+_PLANNED_AT_ONCE = 100_000  # samples, about 150 MB while their tables are made
 _TAR_OVERHEAD = 2300  # bytes per sample beside the picture: two headers, 1 kB of JSON, padding
 # Fields of store.json that say what was crawled.
 _SOURCE_FIELDS = ("board", "tags", "files", "min_id", "max_id", "min_score", "exclude")
+
+
+_Group = Sequence[tuple[ShardSpec, PlannedShard]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,21 +308,20 @@ def _write_shard_plans(config: BuildConfig, inputs: BuildInputs, planned: Planne
         )
         for shard in plan.shards
     ]
-    prepared = _all_prepared(inputs, planned)
-    ids = prepared.numbers("id")
     pending = [
         (spec, shard) for spec, shard in zip(specs, plan.shards, strict=True) if read_receipt(spec) is None
     ]
-    for together in _in_groups(pending):
+    groups = list(_in_groups(pending))
+    for together, (posts, prepared) in zip(groups, _divided(groups, inputs, planned), strict=True):
         order = np.concatenate([shard.rows for _, shard in together])
-        rows = planned.rows[order]
+        at = np.argsort(np.argsort(planned.rows[order]))  # both tables are in ascending order of id
         tables = shard_plans(
             PlannedSamples(
-                posts=inputs.posts.take(rows),
+                posts=post_rows(posts.take(at)),
                 table=inputs.posts.table,
                 vocabulary=plan.vocabulary,
                 group=plan.group[order],
-                prepared=prepared.take(np.searchsorted(ids, inputs.posts.ids[rows]), PREPARED_COLUMNS),
+                prepared=prepared.take(at, PREPARED_COLUMNS),
             ),
             [len(shard.rows) for _, shard in together],
             inputs.options.image,
@@ -329,10 +331,27 @@ def _write_shard_plans(config: BuildConfig, inputs: BuildInputs, planned: Planne
     return specs
 
 
+def _divided(
+    groups: Sequence[_Group], inputs: BuildInputs, planned: PlannedBuild
+) -> Iterator[tuple[DiskTable, DiskTable]]:
+    """Divide posts and prepared pictures among groups of shards, in one pass over all of them."""
+    into = np.full(len(inputs.posts.ids), -1, np.int32)
+    for number, group in enumerate(groups):
+        for _, shard in group:
+            into[planned.rows[shard.rows]] = number
+    scratch, prepared = inputs.preparation.scratch, _all_prepared(inputs, planned)
+    rows = np.searchsorted(inputs.posts.ids, prepared.numbers("id"))
+    yield from zip(
+        inputs.posts.divided(into, scratch),
+        divided(prepared, into[rows], scratch, PREPARED_COLUMNS),
+        strict=True,
+    )
+
+
 def _in_groups(
-    pending: Sequence[tuple[ShardSpec, PlannedShard]],
-) -> Iterator[Sequence[tuple[ShardSpec, PlannedShard]]]:
-    """Cut shards into groups whose posts fit into memory: each group is read in one pass over all posts."""
+    pending: _Group,
+) -> Iterator[_Group]:
+    """Cut shards into groups whose posts fit into memory."""
     group: list[tuple[ShardSpec, PlannedShard]] = []
     for spec, shard in pending:
         if group and sum(len(other.rows) for _, other in group) + len(shard.rows) > _PLANNED_AT_ONCE:

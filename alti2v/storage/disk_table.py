@@ -24,6 +24,7 @@ _BATCH_ROWS = 1 << 13  # what is read at once; about 3 MB of posts
 _RUN_ROWS = 1 << 16  # what is sorted in memory; about 30 MB of posts
 # Parts of a run, which is read in many places if its ids are spread over the whole table.
 _RUN_BATCH_ROWS = 1 << 10
+_PART_ROWS = 1 << 9  # rows of each part that wait while a table is divided
 
 _Rows = npt.NDArray[np.int64]
 
@@ -137,6 +138,57 @@ def sorted_disk_table(parts: Iterable[pa.Table], schema: pa.Schema, folder: Path
     if (runs.lasts[order][:-1] < runs.firsts[order][1:]).all():
         return DiskTable(schema, runs.file, order, _starts(runs.lengths[order]))
     return disk_table(_merged(runs, schema), schema, folder)
+
+
+def divided(
+    table: DiskTable, into: npt.NDArray[np.int32], folder: Path, columns: Sequence[str] | None = None
+) -> list[DiskTable]:
+    """Divide the rows of a table among tables in one temporary file, each in the order of the rows.
+
+    Args:
+        table: Table to divide; it is read once.
+        into: (n,) number of the table that each row goes to, from 0; -1 leaves it out.
+        folder: Folder on whose disk the file is.
+        columns: Columns to keep; None for all.
+
+    Raises:
+        StorageError: The disk is full.
+    """
+    names = table.schema.names if columns is None else list(columns)
+    owners: list[int] = []
+    parts = _parts_of_owners(table.blocks(names), into, owners)
+    written = _written(parts, _selected(table.schema, names), folder, 2 * _BATCH_ROWS)
+    owner = np.array(owners, np.int64)
+    of_each = (np.flatnonzero(owner == number) for number in range(int(into.max(initial=-1)) + 1))
+    return [
+        DiskTable(_selected(table.schema, names), written.file, batches, _starts(written.lengths[batches]))
+        for batches in of_each
+    ]
+
+
+def _parts_of_owners(
+    blocks: Iterable[pa.Table], into: npt.NDArray[np.int32], owners: list[int]
+) -> Iterator[pa.Table]:
+    """Yield rows of one number at a time, less than two blocks of them, and append the number to `owners`."""
+    waiting: dict[int, list[pa.Table]] = {}
+    first = 0
+    for block in filter(len, blocks):
+        numbers = into[first : first + block.num_rows]
+        first += block.num_rows
+        order = np.argsort(numbers, kind="stable")
+        together = block.take(pa.array(order))
+        present, starts = np.unique(numbers[order], return_index=True)
+        ends = [*starts[1:].tolist(), block.num_rows]
+        for number, start, end in zip(present.tolist(), starts.tolist(), ends, strict=True):
+            if number < 0:
+                continue
+            waiting.setdefault(number, []).append(together.slice(start, end - start))
+            if sum(map(len, waiting[number])) >= _PART_ROWS:
+                owners.append(number)
+                yield pa.concat_tables(waiting.pop(number))
+    for number, parts in waiting.items():
+        owners.append(number)
+        yield pa.concat_tables(parts)
 
 
 def in_order_of_id(parts: Iterable[pa.Table], schema: pa.Schema, folder: Path) -> Iterator[pa.Table]:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alti2v.storage import disk_table as disk
-from alti2v.storage.disk_table import disk_table, in_order_of_id, nameless_file, sorted_disk_table
+from alti2v.storage.disk_table import disk_table, divided, in_order_of_id, nameless_file, sorted_disk_table
 
 SCHEMA = pa.schema(
     [("id", pa.int64()), ("text", pa.string()), ("codes", pa.list_(pa.int32())), ("flag", pa.bool_())]
@@ -58,6 +58,24 @@ def test_rows_are_complete_and_in_order(parts: list[pa.Table], size: int, data: 
     assert all(column.num_chunks <= 1 for block in blocks for column in block.columns)
     assert ids == [row["id"] for row in expected]
     assert taken == [{name: expected[row][name] for name in ("codes", "text")} for row in chosen]
+
+
+@settings(deadline=None, max_examples=25)
+@given(PARTS, st.integers(1, 9), st.data())
+def test_a_table_is_divided_among_others(parts: list[pa.Table], size: int, data: st.DataObject) -> None:
+    """Each gets its rows, in their order; rows of no table are left out, and so are columns."""
+    whole = pa.concat_tables([SCHEMA.empty_table(), *parts])
+    numbers = data.draw(st.lists(st.integers(-1, 3), min_size=len(whole), max_size=len(whole)))
+    into = np.array(numbers, np.int32)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, rows in (("_BATCH_ROWS", size), ("_PART_ROWS", 2)):
+            patch.setattr(disk, name, rows)
+        tables = divided(disk_table(iter(parts), SCHEMA, Path()), into, Path(), ["text", "codes"])
+        found = [table.take(np.arange(len(table))) for table in tables]
+
+    assert len(tables) == into.max(initial=-1) + 1
+    for number, table in enumerate(found):
+        assert table.equals(whole.filter(pa.array(into == number)).select(["text", "codes"]).combine_chunks())
 
 
 def test_rows_keep_the_order_in_which_they_are_written() -> None:

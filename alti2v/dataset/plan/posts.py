@@ -20,7 +20,7 @@ from alti2v.dataset.plan.vocabulary import CATEGORIES, StoreTagTable, TagLists, 
 from alti2v.errors import DamagedError, DataError
 from alti2v.records import Category, composed
 from alti2v.storage.columns import POSTS, TAG_ALIASES, TAG_IMPLICATIONS
-from alti2v.storage.disk_table import DiskTable, disk_table, in_order_of_id
+from alti2v.storage.disk_table import DiskTable, disk_table, divided, in_order_of_id
 from alti2v.storage.store import Store, read_categories, read_posts, read_relations
 from alti2v.storage.table import give_back_memory, schema
 
@@ -28,6 +28,8 @@ _FACTS = (
     *("id", "status", "reason", "duplicate_of", "parent_id", "tar", "offset", "size", "stored_md5", "md5"),
     *("rating", "score", "source", "created_at", "fetched_url"),
 )
+# Columns of the facts that shards show.
+_SHOWN = ("id", "parent_id", "stored_md5", "md5", "rating", "score", "source", "created_at", "fetched_url")
 _TAG_COLUMNS = tuple(category.tags_column for category in CATEGORIES)
 _TAGS = "tags"  # column of tag codes
 _UNKNOWN = CATEGORIES.index(Category.UNKNOWN)
@@ -68,7 +70,7 @@ class StoredTags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostRows:
-    """Some posts in memory: their facts, see `StorePosts`, and their tags."""
+    """Some posts in memory: those of their facts that shards show, and their tags."""
 
     facts: pa.Table
     tags: TagLists
@@ -103,8 +105,16 @@ class StorePosts:
 
     def take(self, rows: npt.NDArray[np.int64]) -> PostRows:
         """Return some posts, in the given order."""
-        found = self.facts.take(rows)
-        return PostRows(facts=found.select(_FACTS), tags=_lists(found))
+        return post_rows(self.facts.take(rows, [*_SHOWN, _TAGS]))
+
+    def divided(self, into: npt.NDArray[np.int32], scratch: Path) -> list[DiskTable]:
+        """Divide the posts, see `disk_table.divided`; for `post_rows`."""
+        return divided(self.facts, into, scratch, [*_SHOWN, _TAGS])
+
+
+def post_rows(found: pa.Table) -> PostRows:
+    """Return posts that were read from disk, with what shards show of them."""
+    return PostRows(facts=found.drop_columns([_TAGS]), tags=_lists(found))
 
 
 def load_posts(
