@@ -14,6 +14,7 @@ from alti2v.commands.options import (
     default_of,
     dialect_option,
     local_folder,
+    option_of,
     work_option,
 )
 from alti2v.crawl.config import CHOICES, CrawlConfig
@@ -66,34 +67,15 @@ netrc_option = click.option(
     help="Take the listing from this table (Parquet, CSV, JSON lines) instead of from the board.",
 )
 @click.option("--limit", type=int, default=None, help="Maximum number of posts, newest first. Default: all.")
-@click.option(
+@option_of(
+    CrawlConfig,
     "--files",
     type=click.Choice(CHOICES["files"]),
-    default=default_of(CrawlConfig, "files"),
-    show_default=True,
     help="Files to download: reduced pictures (about 850 px wide), originals, or none to list posts only.",
 )
-@click.option(
-    "--rate",
-    type=float,
-    default=default_of(CrawlConfig, "rate"),
-    show_default=True,
-    help="Requests per second to one host.",
-)
-@click.option(
-    "--api-rate",
-    type=float,
-    default=default_of(CrawlConfig, "api_rate"),
-    show_default=True,
-    help="API requests per second to one host, part of --rate.",
-)
-@click.option(
-    "--connections",
-    type=int,
-    default=default_of(CrawlConfig, "connections"),
-    show_default=True,
-    help="Maximum number of connections to one host.",
-)
+@option_of(CrawlConfig, "--rate", help="Requests per second to one host.")
+@option_of(CrawlConfig, "--api-rate", help="API requests per second to one host, part of --rate.")
+@option_of(CrawlConfig, "--connections", help="Maximum number of connections to one host.")
 @click.option(
     "--refresh",
     type=float,
@@ -109,18 +91,15 @@ netrc_option = click.option(
     default=None,
     help="List no posts; only retry failed downloads: all, or those of one kind, such as http_404.",
 )
-@click.option(
+@option_of(
+    CrawlConfig,
     "--tag-categories-from",
     type=click.Choice(CHOICES["tag_categories_from"]),
-    default=default_of(CrawlConfig, "tag_categories_from"),
-    show_default=True,
     help="Source of tag categories if the board's posts lack them; donmai returns 1,000 tags per request.",
 )
-@click.option(
+@option_of(
+    CrawlConfig,
     "--tag-min-count",
-    type=int,
-    default=default_of(CrawlConfig, "tag_min_count"),
-    show_default=True,
     help="Request the category of a tag only if at least this many posts have it.",
 )
 @click.option(

@@ -15,8 +15,8 @@ from alti2v.commands.options import (
     address,
     as_json_option,
     check_local,
-    default_of,
     local_folder,
+    option_of,
     require_all,
     work_option,
 )
@@ -37,18 +37,13 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
 @click.argument("store")
 @click.argument("dataset")
 @work_option("Local folder for the plan, tables and unfinished shards; needed if DATASET is a URL.")
-@click.option(
-    "--size",
-    type=int,
-    default=default_of(BuildConfig, "size"),
-    show_default=True,
-    help="Side of the square pictures in px; with --fit within, the longest side.",
+@option_of(
+    BuildConfig, "--size", help="Side of the square pictures in px; with --fit within, the longest side."
 )
-@click.option(
+@option_of(
+    BuildConfig,
     "--fit",
     type=click.Choice(FITS),
-    default=default_of(BuildConfig, "fit"),
-    show_default=True,
     help="Shape of the pictures. letterbox: square with white borders; squash: stretched to a square; crop: "
     "the centre square; within: their own shape, no side above --size. `train` takes letterbox and within.",
 )
@@ -59,11 +54,10 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
     metavar="PX",
     help="Keep the shape of pictures, and shrink those with more than PX pixels, such as 1048576.",
 )
-@click.option(
+@option_of(
+    BuildConfig,
     "--format",
     type=click.Choice(FORMATS),
-    default=default_of(BuildConfig, "format"),
-    show_default=True,
     help="Format of the pictures in the shards. `train` needs jpeg.",
 )
 @click.option(
@@ -71,34 +65,10 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
     is_flag=True,
     help="Store the downloaded files unchanged. `train` cannot read them.",
 )
-@click.option(
-    "--quality",
-    type=int,
-    default=default_of(BuildConfig, "quality"),
-    show_default=True,
-    help="JPEG or WebP quality, 1 to 100.",
-)
-@click.option(
-    "--chroma",
-    type=click.Choice(CHROMAS),
-    default=default_of(BuildConfig, "chroma"),
-    show_default=True,
-    help="Chroma subsampling of the JPEGs.",
-)
-@click.option(
-    "--top-tags",
-    type=int,
-    default=default_of(BuildConfig, "top_tags"),
-    show_default=True,
-    help="Maximum size of the tag vocabulary.",
-)
-@click.option(
-    "--min-count",
-    type=int,
-    default=default_of(BuildConfig, "min_count"),
-    show_default=True,
-    help="Minimum number of training pictures of a tag.",
-)
+@option_of(BuildConfig, "--quality", help="JPEG or WebP quality, 1 to 100.")
+@option_of(BuildConfig, "--chroma", type=click.Choice(CHROMAS), help="Chroma subsampling of the JPEGs.")
+@option_of(BuildConfig, "--top-tags", help="Maximum size of the tag vocabulary.")
+@option_of(BuildConfig, "--min-count", help="Minimum number of training pictures of a tag.")
 @click.option(
     "--quota",
     multiple=True,
@@ -123,25 +93,12 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
 )
 @click.option("--keep-meta", is_flag=True, help="Include meta tags.")
 @click.option("--keep-artist", is_flag=True, help="Include artist tags.")
-@click.option(
-    "--test",
-    type=int,
-    default=default_of(BuildConfig, "test"),
-    show_default=True,
-    help="Number of test pictures.",
-)
-@click.option(
-    "--validation",
-    type=int,
-    default=default_of(BuildConfig, "validation"),
-    show_default=True,
-    help="Number of validation pictures.",
-)
-@click.option(
+@option_of(BuildConfig, "--test", help="Number of test pictures.")
+@option_of(BuildConfig, "--validation", help="Number of validation pictures.")
+@option_of(
+    BuildConfig,
     "--split",
     type=click.Choice(SPLIT_RULES),
-    default=default_of(BuildConfig, "split"),
-    show_default=True,
     help="Rule that assigns splits: a hash of the near-duplicate group, or the post id modulo 1000.",
 )
 @click.option(
@@ -152,19 +109,12 @@ _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
     "validation newer than training; such a dataset grows by older pictures.",
 )
 @filter_options
-@click.option(
-    "--shard-samples",
-    type=int,
-    default=default_of(BuildConfig, "shard_samples"),
-    show_default=True,
-    help="Maximum number of pictures in a shard.",
-)
+@option_of(BuildConfig, "--shard-samples", help="Maximum number of pictures in a shard.")
 @click.option("--workers", type=int, default=None, help="Number of processes. Default: one per core.")
-@click.option(
+@option_of(
+    BuildConfig,
     "--engine",
     type=click.Choice(ENGINES),
-    default=default_of(BuildConfig, "engine"),
-    show_default=True,
     help="Run on this machine's processes or on a Dask cluster.",
 )
 @click.option(

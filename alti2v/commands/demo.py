@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, default_of, dialect_option
+from alti2v.commands.options import LOCAL_PATH, as_json_option, dialect_option, option_of
 from alti2v.demo.config import DemoConfig
 from alti2v.output import print_lines
 from alti2v.terminal import duration, print_result, progress_display
@@ -22,13 +22,7 @@ from alti2v.terminal import duration, print_result, progress_display
     show_default=True,
     help="Folder for all files of the demo.",
 )
-@click.option(
-    "--posts",
-    type=int,
-    default=default_of(DemoConfig, "posts"),
-    show_default=True,
-    help="Number of posts on the stand-in board.",
-)
+@option_of(DemoConfig, "--posts", help="Number of posts on the stand-in board.")
 @click.option("--epochs", type=int, default=None, help="Number of training epochs. Default: the demo's own.")
 @as_json_option
 def demo(*, out: Path, posts: int, epochs: int | None, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, default_of
+from alti2v.commands.options import LOCAL_PATH, as_json_option, option_of
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.options.choices import Format
 from alti2v.model.options.export import COPYRIGHTS_AS, RATINGS_FROM, ExportConfig
@@ -21,29 +21,26 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run", type=LOCAL_PATH, required=False)
 @click.argument("out", type=LOCAL_PATH, required=False)
-@click.option(
+@option_of(
+    ExportConfig,
     "--format",
     type=click.Choice(list(map(str, Format))),
-    default=default_of(ExportConfig, "format"),
-    show_default=True,
     help="Format: wd for programs that load WD taggers, wd-embedding for imgutils.tagging.wd14, cl for kohya "
     "with all categories, deepghs for imgutils' generic reader, onnx for your own programs.",
 )
 @click.option(
     "--dataset", type=LOCAL_PATH, default=None, help="Folder of the training dataset, if it has moved."
 )
-@click.option(
+@option_of(
+    ExportConfig,
     "--ratings",
     type=click.Choice(RATINGS_FROM),
-    default=default_of(ExportConfig, "ratings"),
-    show_default=True,
     help="Values of the four constant ratings: their shares of the training pictures, or all equal.",
 )
-@click.option(
+@option_of(
+    ExportConfig,
     "--copyrights",
     type=click.Choice(COPYRIGHTS_AS),
-    default=default_of(ExportConfig, "copyrights"),
-    show_default=True,
     help="Export copyright tags as general tags or not at all, in the WD formats, which lack the category.",
 )
 @click.option(
@@ -51,12 +48,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="If the model has no character tags, add one that is never predicted; some WD programs need one.",
 )
-@click.option(
-    "--license",
-    default=default_of(ExportConfig, "license"),
-    show_default=True,
-    help="Licence for the model card, as Hugging Face spells it.",
-)
+@option_of(ExportConfig, "--license", help="Licence for the model card, as Hugging Face spells it.")
 @click.option(
     "--store",
     type=LOCAL_PATH,

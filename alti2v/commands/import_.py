@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, default_of
+from alti2v.commands.options import LOCAL_PATH, as_json_option, option_of
 from alti2v.crawl.boards.known import KNOWN_BOARDS
 from alti2v.crawl.importing.addresses import is_address
 from alti2v.crawl.importing.config import ImportConfig
@@ -70,13 +70,7 @@ class _PathOrAddress(click.Path):
     is_flag=True,
     help="Leave pictures in their tar files; STORE gets hard links to these, on the same file system only.",
 )
-@click.option(
-    "--rate",
-    type=float,
-    default=default_of(ImportConfig, "rate"),
-    show_default=True,
-    help="Requests per second to one host.",
-)
+@option_of(ImportConfig, "--rate", help="Requests per second to one host.")
 @click.option("--contact", default=None, help="Mail address or URL to send in the User-Agent header.")
 @click.option(
     "--allow-private",

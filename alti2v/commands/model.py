@@ -12,8 +12,8 @@ from alti2v.commands.options import (
     as_json_option,
     cache_options,
     check_readable,
-    default_of,
     fetched_model,
+    option_of,
     precision_option,
 )
 from alti2v.model.options.evaluation import CompareConfig, EvalConfig
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("dataset")
 @click.argument("run", type=LOCAL_PATH)
-@click.option(
+@option_of(
+    TrainConfig,
     "--recipe",
     type=click.Choice(list(RECIPES)),
-    default=default_of(TrainConfig, "recipe"),
-    show_default=True,
     help="Settings: modern for pretrained weights, scratch without them, seed as in the original of 2017.",
 )
 @click.option("--epochs", type=int, default=None, help="Number of passes over the data. Default: the recipe's.")
@@ -107,16 +106,8 @@ if TYPE_CHECKING:
 )
 @precision_option
 @click.option("--patience", type=int, default=None, help="Stop after this many epochs without a better mAP.")
-@click.option(
-    "--keep",
-    type=int,
-    default=default_of(TrainConfig, "keep"),
-    show_default=True,
-    help="Number of checkpoints to keep, besides the best.",
-)
-@click.option(
-    "--seed", type=int, default=default_of(TrainConfig, "seed"), show_default=True, help="Random seed."
-)
+@option_of(TrainConfig, "--keep", help="Number of checkpoints to keep, besides the best.")
+@option_of(TrainConfig, "--seed", help="Random seed.")
 @click.option(
     "--cache-features",
     is_flag=True,
@@ -197,13 +188,7 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
 @click.option(
     "--dataset", default=None, help="Folder or URL of the dataset. Default: the one that a RUN was trained on."
 )
-@click.option(
-    "--split",
-    type=click.Choice(SPLITS),
-    default=default_of(EvalConfig, "split"),
-    show_default=True,
-    help="Split to evaluate on.",
-)
+@option_of(EvalConfig, "--split", type=click.Choice(SPLITS), help="Split to evaluate on.")
 @click.option(
     "--store",
     type=LOCAL_PATH,

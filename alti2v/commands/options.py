@@ -6,6 +6,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +96,25 @@ def default_of(config: Any, name: str) -> Any:  # noqa: ANN401 - any dataclass, 
     return found
 
 
+def option_of(config: Any, name: str, **settings: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - as `click.option`
+    """Make an option with the default, and the type, of the field of the same name.
+
+    Args:
+        config: Dataclass of the command's options.
+        name: Name of the option, such as "--top-tags".
+        settings: Further settings of `click.option`.
+    """
+    default = default_of(config, name.removeprefix("--").replace("-", "_"))
+    shown = default.value if isinstance(default, Enum) else default
+    return click.option(name, default=shown, show_default=True, **settings)
+
+
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
-precision_option = click.option(
+precision_option = option_of(
+    TrainConfig,
     "--precision",
     type=click.Choice(PRECISION_CHOICES),
-    default=default_of(TrainConfig, "precision"),
-    show_default=True,
     help="Number format of the layers; auto is bfloat16 where this machine is faster in it, else float32.",
 )
 
@@ -112,11 +125,9 @@ _CACHE_OPTIONS = (
         default=None,
         help="Folder for shards of a DATASET that is a URL. Default: the user's cache folder.",
     ),
-    click.option(
+    option_of(
+        CacheConfig,
         "--cache-gb",
-        type=float,
-        default=default_of(CacheConfig, "cache_gb"),
-        show_default=True,
         help="Maximum size of the cache in GB; the least recently used shards are deleted first.",
     ),
 )
@@ -195,11 +206,10 @@ _RELATION_OPTIONS = (
         metavar="STORE|FILE",
         help="Resolve tag aliases with the tables of a STORE, or with a CSV or JSON file (docs/MODELS.md).",
     ),
-    click.option(
+    option_of(
+        RelationOptions,
         "--implications",
         type=click.Choice(list(map(str, Implications))),
-        default=default_of(RelationOptions, "implications").value,
-        show_default=True,
         help="With --relations: add the tags that other tags imply, or drop them.",
     ),
     click.option(

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, default_of, fetched_model, relation_options, relations_of
+from alti2v.commands.options import (
+    LOCAL_PATH,
+    default_of,
+    fetched_model,
+    option_of,
+    relation_options,
+    relations_of,
+)
 from alti2v.output import print_lines, tell
 from alti2v.serving.config import ServeConfig, UploadLimits
 
@@ -21,9 +28,7 @@ from alti2v.serving.config import ServeConfig, UploadLimits
     help="Index of `alti2v search` over this model's vectors, to show similar pictures.",
 )
 @relation_options
-@click.option(
-    "--host", default=default_of(ServeConfig, "host"), show_default=True, help="Address to listen on."
-)
+@option_of(ServeConfig, "--host", help="Address to listen on.")
 @click.option(
     "--allow-host",
     "allowed_hosts",
@@ -32,16 +37,8 @@ from alti2v.serving.config import ServeConfig, UploadLimits
     default=(),
     help="Name under which the server may also be called, such as a reverse proxy's; * for any. Repeatable.",
 )
-@click.option(
-    "--port", type=int, default=default_of(ServeConfig, "port"), show_default=True, help="Port to listen on."
-)
-@click.option(
-    "--count",
-    type=int,
-    default=default_of(ServeConfig, "count"),
-    show_default=True,
-    help="Number of similar pictures to show.",
-)
+@option_of(ServeConfig, "--port", help="Port to listen on.")
+@option_of(ServeConfig, "--count", help="Number of similar pictures to show.")
 @click.option(
     "--max-megabytes",
     type=float,

@@ -17,6 +17,7 @@ from alti2v.commands.options import (
     default_of,
     fetched_model,
     listed_paths,
+    option_of,
     precision_option,
     relation_options,
     relations_of,
@@ -83,41 +84,23 @@ _OF_SIDECARS = {
 @click.option(
     "--exclude", multiple=True, metavar="TAG", help="Leave out this tag. Repeatable, or separated by commas."
 )
-@click.option(
+@option_of(
+    TagConfig,
     "--sort",
     type=click.Choice(list(map(str, Sort))),
-    default=default_of(TagConfig, "sort").value,
-    show_default=True,
     help="Order of the tags: by probability, by name, or as in the model.",
 )
 @precision_option
-@click.option(
-    "--batch-size",
-    type=int,
-    default=default_of(TagConfig, "batch_size"),
-    show_default=True,
-    help="Pictures per forward pass.",
-)
+@option_of(TagConfig, "--batch-size", help="Pictures per forward pass.")
 @relation_options
-@click.option(
+@option_of(
+    SidecarConfig,
     "--existing",
     type=click.Choice(list(map(str, Existing))),
-    default=default_of(SidecarConfig, "existing").value,
-    show_default=True,
     help="Sidecars: action for a picture that already has one.",
 )
-@click.option(
-    "--suffix",
-    default=default_of(SidecarConfig, "suffix"),
-    show_default=True,
-    help="Sidecars: suffix of the file name.",
-)
-@click.option(
-    "--separator",
-    default=default_of(CaptionStyle, "separator"),
-    show_default=True,
-    help="Sidecars: text between tags.",
-)
+@option_of(SidecarConfig, "--suffix", help="Sidecars: suffix of the file name.")
+@option_of(CaptionStyle, "--separator", help="Sidecars: text between tags.")
 @click.option(
     "--spaces", is_flag=True, help="Sidecars: replace underscores by spaces, except in faces such as ^_^."
 )

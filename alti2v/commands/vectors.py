@@ -15,6 +15,7 @@ from alti2v.commands.options import (
     default_of,
     fetched_model,
     listed_paths,
+    option_of,
     precision_option,
     require_all,
 )
@@ -44,20 +45,8 @@ _SHOWN_TAGS = 6
 @click.option(
     "--binary", is_flag=True, help="Write one bit per unit (512 bytes for 4096 units) instead of numbers."
 )
-@click.option(
-    "--dtype",
-    type=click.Choice(NUMBERS),
-    default=default_of(EmbedConfig, "dtype"),
-    show_default=True,
-    help="Type of the numbers.",
-)
-@click.option(
-    "--batch-size",
-    type=int,
-    default=default_of(EmbedConfig, "batch_size"),
-    show_default=True,
-    help="Pictures per forward pass.",
-)
+@option_of(EmbedConfig, "--dtype", type=click.Choice(NUMBERS), help="Type of the numbers.")
+@option_of(EmbedConfig, "--batch-size", help="Pictures per forward pass.")
 @precision_option
 @as_json_option
 def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by EmbedConfig
@@ -113,13 +102,7 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
     metavar="TAGS",
     help="Find pictures with these tags, such as '1girl, blue hair'.",
 )
-@click.option(
-    "--count",
-    type=int,
-    default=default_of(SearchConfig, "count"),
-    show_default=True,
-    help="Number of pictures to find.",
-)
+@option_of(SearchConfig, "--count", help="Number of pictures to find.")
 @click.option(
     "--index",
     type=LOCAL_PATH,
@@ -159,29 +142,15 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
     default=None,
     help="CSV file with columns id, clicks and impressions, or id and --column. Default: the dataset's table.",
 )
-@click.option(
-    "--column", default=default_of(KpiConfig, "column"), show_default=True, help="Column that holds the KPI."
-)
+@option_of(KpiConfig, "--column", help="Column that holds the KPI.")
 @click.option(
     "--vectors",
     type=LOCAL_PATH,
     default=None,
     help="File of `alti2v embed MODEL DATASET` to use as features. Default: the board's tags.",
 )
-@click.option(
-    "--min-count",
-    type=int,
-    default=default_of(KpiConfig, "min_count"),
-    show_default=True,
-    help="Minimum number of training pictures of a tag.",
-)
-@click.option(
-    "--bootstraps",
-    type=int,
-    default=default_of(KpiConfig, "bootstraps"),
-    show_default=True,
-    help="Number of bootstrap samples for the 95 % intervals.",
-)
+@option_of(KpiConfig, "--min-count", help="Minimum number of training pictures of a tag.")
+@option_of(KpiConfig, "--bootstraps", help="Number of bootstrap samples for the 95 % intervals.")
 @as_json_option
 def kpi(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by KpiConfig
     """Regress a KPI of pictures on their tags or vectors.
