@@ -187,7 +187,7 @@ def status(*, store: Path, windows: int | None, as_json: bool, **options: Any) -
         as_json=as_json,
         table={
             "store": str(found.store),
-            "plan": plan,
+            **({"source": "imported pictures"} if is_imported else {"plan": plan}),
             **({} if is_imported else {"listing": f"{found.listing}{of}"}),
             **_sums(found),
             word: f"runs now, process {found.process}" if found.process else "does not run",

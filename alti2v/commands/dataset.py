@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from alti2v.dataset.report import BuildReport
 
 _MOST_FINDINGS = 20  # lines; a lost tar file can bring tens of thousands
+_SHOWN_DIGITS = 12  # of a hash of 64, enough to tell two plans apart
 
 
 @click.command("build-shards")
@@ -189,7 +190,7 @@ def _built(report: BuildReport) -> dict[str, str]:
         "shards": f"{report.shards:,}: {_listed(report.shards_of)}; {about}{size(report.bytes)}",
         "time": duration(report.seconds),
         "dataset": f"{report.dataset}, edition {report.edition}",
-        "plan": report.plan_hash,
+        "plan": report.plan_hash[:_SHOWN_DIGITS],
     }
 
 

@@ -218,7 +218,7 @@ def _headlines(stats: DatasetStats) -> list[tuple[str, str, str]]:
     """Return the large figures: name, value, meaning."""
     stored, posts = sum(stats.pictures.values()), sum(stats.outcomes.values())
     return [
-        ("Pictures", short(stored), f"of {posts:,} posts that the board listed; the others are counted below."),
+        ("Pictures", short(stored), f"of {posts:,} posts in the store; the others are counted below."),
         ("Tags to learn", short(len(stats.tags)), "the vocabulary, predicted by a model trained on this."),
         (
             "Tags a picture",

@@ -40,7 +40,7 @@ def dataset_card(manifest: Manifest, tags: Sequence[Tag], store: Mapping[str, An
         *_front_matter(manifest, splits),
         *_content(manifest, splits, tags, board),
         *_making(manifest, board),
-        _TERMS,
+        _TERMS.format(source="board" if board else "source"),
     )
     return "\n".join(parts)
 
@@ -142,7 +142,7 @@ def _content(manifest: Manifest, splits: Sequence[str], tags: Sequence[Tag], boa
         "  the rows of `tags.parquet` that apply; `group_id`, equal for pictures that look alike and families.",
         "- `index/`: offsets of all members as JSON, and as DALI's `.idx`.",
         "- `tags.parquet`: the vocabulary, most frequent first, counted in the training split.",
-        "- `outcomes.parquet`: what became of every post that the board listed.",
+        "- `outcomes.parquet`: the outcome of every post of the store.",
         "",
         "```python",
         *_loading(manifest),
@@ -162,7 +162,9 @@ def _making(manifest: Manifest, board: str) -> list[str]:
     return [
         "## How it was made",
         "",
-        "By alti2v, which listed the board's posts, fetched a file of each, and built this:",
+        "By alti2v, which listed the board's posts, fetched a file of each, and built this:"
+        if board
+        else "By alti2v, which imported pictures and built this:",
         "",
         f"    {_crawl_command(manifest.source)}",
         f"    {manifest.command or 'alti2v build-shards STORE DATASET'}",
@@ -193,7 +195,7 @@ _TERMS = """\
 
 The pictures belong to their artists. The program that collected them asked nobody. `source` and `url` name
 where each comes from. This card grants no right to them, whatever licence the tables and shards may bear: find
-out what the law and the board's terms allow where you are, and ask before you publish the pictures.
+out what the law and the {source}'s terms allow where you are, and ask before you publish the pictures.
 
 Whoever wants a picture taken out names its number or its address. The number is its key in the shards and its
 `id` in the tables; `original_md5` finds copies of the file elsewhere. What was trained on it before does not
@@ -202,12 +204,13 @@ forget it by that.
 ## Known gaps
 
 - Tags are what volunteers wrote: some are missing, some are wrong. A tag that is absent says little.
-- They say what people of this board find worth saying; it prefers some subjects, styles and characters by far.
-- Ratings are the board's, made by its own rules, and a picture may be rated too low.
+- They say what people of this {source} find worth saying, of some subjects, styles and characters more
+  than of others.
+- Ratings are those of the {source}, made by its own rules, and a picture may be rated too low.
 - Pictures that look alike are found by perceptual hashes. A strongly cropped or redrawn copy may stand on the
   other side of the split.
 - Pictures that were reduced and put on a square may lack what is small in the original.
-- Posts that the board had deleted or hidden, and files that failed (see the table above), are not here.
+- Posts that the {source} had deleted or hidden, and files that failed (see the table above), are not here.
 """
 
 

@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from alti2v.cli import cli
 from alti2v.crawl.crawler import CrawlConfig, crawl_board
 from alti2v.crawl.importing import item_writer
 from alti2v.crawl.importing.importer import ImportConfig, import_pictures
@@ -361,3 +363,17 @@ def test_more_tags_than_a_post_can_have_are_told_and_not_cut(
     assert (report.new, report.failed) == (2, {"bad_metadata": 5})
     assert sorted(len(tags(row)) for _, row in posts(store).iterrows()) == [1, 10_000]
     assert "pictures/1.png has 10,001 tags: at most 10,000" in (store / "crawl.log").read_text()
+
+
+def test_status_and_card_name_an_imported_source(tmp_path: Path) -> None:
+    """`status` and the dataset's card name an imported source as such."""
+    write(tmp_path / "folder", {f"{n}.jpg": picture(n) for n in range(12)})
+    write(tmp_path / "folder", {f"{n}.txt": "1girl, solo" for n in range(12)})
+    run(tmp_path / "store", tmp_path / "folder")
+    status = CliRunner().invoke(cli, ["status", str(tmp_path / "store")]).stdout
+    build(tmp_path / "store", tmp_path / "dataset", test=2, validation=1)
+    card = (tmp_path / "dataset" / "README.md").read_text()
+
+    assert "imported pictures" in status
+    assert "plan" not in status
+    assert "board" not in card
