@@ -12,7 +12,8 @@ from typing import Any
 from alti2v.csv_text import csv_table
 from alti2v.model.evaluate import evaluate
 from alti2v.model.evaluation.bootstrap import Interval, Intervals
-from alti2v.model.evaluation.metrics import Curve, Reliability
+from alti2v.model.evaluation.metrics import Curve
+from alti2v.model.evaluation.reliability import Reliability
 from alti2v.model.evaluation.result import Evaluation, Group
 from alti2v.model.options.evaluation import EvalConfig
 from alti2v.records import ProgressHook, ignore_progress

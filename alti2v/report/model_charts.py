@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from alti2v.model.evaluation.metrics import Curve, Reliability
+from alti2v.model.evaluation.metrics import Curve
+from alti2v.model.evaluation.reliability import Reliability
 from alti2v.report.charts import Chart, Series, equal_f1_guides, line_chart, unit_axis
 
 Marker = tuple[tuple[float, float], str]

@@ -7,17 +7,16 @@ behind a URL are downloaded one at a time.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alti2v.dataset.check.indices import check_indices, picture_spans
 from alti2v.dataset.check.labels import TagOccurrences, renamed_tags, wrong_counts
 from alti2v.dataset.check.samples import changed_pictures, sample_faults
 from alti2v.dataset.check.seen import SeenPictures
@@ -30,14 +29,12 @@ from alti2v.records import Finding, Progress, ProgressHook, Span, Tag, Verificat
 from alti2v.storage.checksum import file_sha256
 from alti2v.storage.columns import METADATA, OUTCOMES, SURVEY
 from alti2v.storage.directory import DESCRIPTION_FILES
-from alti2v.storage.documents import read_text_file
 from alti2v.storage.layout import (
     DATA_DIR,
     DESCRIPTIONS,
     INDEX_DIR,
     METADATA_DIR,
     OUTCOMES_FILE,
-    POST_JSON_SUFFIX,
     REMOVED_FILE,
     SURVEY_FILE,
     TAGS_FILE,
@@ -45,10 +42,9 @@ from alti2v.storage.layout import (
 )
 from alti2v.storage.location import Address, local_copies, open_location, remove, sizes_in
 from alti2v.storage.order import distinct
-from alti2v.storage.publish import TEMPORARY_PREFIX, json_bytes, publish_bytes, publish_json
+from alti2v.storage.publish import TEMPORARY_PREFIX
 from alti2v.storage.remote import Remote, has_folders
 from alti2v.storage.table import content_sha256, read_parts, read_table, row_count
-from alti2v.storage.tar import Member, dali_index, json_index, members
 
 _AGAIN = "run `alti2v build-shards` with the same options again"
 _REBUILD = f"delete it, then {_AGAIN}"
@@ -190,8 +186,8 @@ def _check_shard(dataset: _Dataset, folder: Path, shard: Shard, seen: _Seen) -> 
     rows, findings = _read_rows(folder, shard)
     findings += _check_tar(dataset, folder, shard, rows)
     sided = rows if dataset.manifest.image.keeps_shape else None
-    findings += _check_indices(folder, shard, sided, repair=dataset.repair)
-    findings += _some(shard.name.metadata, seen.add(shard, rows, _picture_spans(folder / shard.name.data)))
+    findings += check_indices(folder, shard, sided, repair=dataset.repair)
+    findings += _some(shard.name.metadata, seen.add(shard, rows, picture_spans(folder / shard.name.data)))
     if all(finding.where != shard.name.metadata for finding in findings):
         findings += _check_values(shard, rows)
     return findings
@@ -237,56 +233,11 @@ def _check_samples(dataset: _Dataset, path: Path, shard: Shard, rows: pa.Table) 
     return findings
 
 
-def _check_indices(folder: Path, shard: Shard, sided: pa.Table | None, *, repair: bool) -> list[Finding]:
-    """Compare the indices with the tar file; `sided` has the sides of pictures that keep their shape."""
-    tar = folder / shard.name.data
-    try:
-        if tar.stat().st_size != shard.bytes:
-            return []  # reported by the check of the tar file, and not worth reading to its end
-        tar_members = list(members(tar))
-    except (DamagedError, OSError):
-        return []  # reported by the check of the tar file
-    names = [member.name for member in tar_members if not member.name.endswith(f".{POST_JSON_SUFFIX}")]
-    sides = None
-    if sided is not None:
-        if sided.num_rows != len(names):
-            return []  # the table is damaged, which is reported as well
-        columns = (sided.column(side).to_pylist() for side in ("width", "height"))
-        sides = dict(zip(names, zip(*columns, strict=True), strict=True))
-    index = json_index(tar, tar_members, sides=sides)
-    if index["hash_lfs"] != shard.sha256:
-        return []  # reported as well; the indices may be right, and must not be adapted to a damaged file
-    findings = []
-    # Other programs may have written it with other spaces.
-    most = 4 * len(json_bytes(index, indent=None))
-    if _json_or_none(folder / shard.name.index, most=most) != index:
-        if repair:
-            publish_json(folder / shard.name.index, index, indent=None)
-        findings.append(Finding(where=shard.name.index, what="does not match its shard", repaired=repair))
-    lines = dali_index(tar_members).encode()
-    if _bytes_or_none(folder / shard.name.dali_index, most=len(lines)) != lines:
-        if repair:
-            publish_bytes(folder / shard.name.dali_index, lines)
-        findings.append(Finding(where=shard.name.dali_index, what="does not match its shard", repaired=repair))
-    return findings
-
-
 def _check_values(shard: Shard, rows: pa.Table) -> list[Finding]:
     """Compare the hash of all values; it finds changes in values that are stored nowhere else."""
     if rows.num_rows and content_sha256(METADATA, rows) != shard.rows_sha256:
         return [Finding(where=shard.name.metadata, what=f"has other values than were written: {_REBUILD}")]
     return []
-
-
-def _picture_spans(tar: Path) -> Mapping[str, Span] | None:
-    try:
-        return {member.name.partition(".")[0]: member.span for member in members(tar) if _is_picture(member)}
-    except (DamagedError, OSError):
-        return None
-
-
-def _is_picture(member: Member) -> bool:
-    return not member.name.endswith(f".{POST_JSON_SUFFIX}")
 
 
 def _check_labels(dataset: _Dataset, labels: TagOccurrences, *, is_complete: bool) -> list[Finding]:
@@ -384,18 +335,3 @@ def _some(where: str, faults: Sequence[str]) -> list[Finding]:
     if more := len(faults) - len(findings):
         findings.append(Finding(where=where, what=f"{more} more faults of this kind"))
     return findings
-
-
-def _json_or_none(path: Path, *, most: int) -> Any:  # noqa: ANN401 - compared, never used
-    content = _bytes_or_none(path, most=most)
-    try:
-        return None if content is None else json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _bytes_or_none(path: Path, *, most: int) -> bytes | None:
-    try:
-        return read_text_file(path, most=most)
-    except (DamagedError, FileNotFoundError):
-        return None

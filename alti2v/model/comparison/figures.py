@@ -15,18 +15,17 @@ from alti2v.model.comparison.outcomes import Counted
 from alti2v.model.comparison.result import ComparedGroup, ComparedModel, OwnThresholdScores
 from alti2v.model.comparison.shared_tags import SharedTags, tags_without_ratings
 from alti2v.model.evaluation.calibration import fit_temperatures, scaled_reliability
-from alti2v.model.evaluation.histograms import Histograms
+from alti2v.model.evaluation.histograms import Histograms, pool
 from alti2v.model.evaluation.metrics import (
     category_masks,
     equal_precision_recall_threshold,
     f1_score,
-    pool,
     precision_recall_curve,
-    reliability,
     score_tags,
     summarise,
 )
 from alti2v.model.evaluation.paired_bootstrap import PairedScores, TagGroup
+from alti2v.model.evaluation.reliability import reliability
 from alti2v.model.tagging.selection import DEFAULT_THRESHOLD
 from alti2v.records import Tag
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alti2v.model.arrays import Float64Array, Int64Array
-from alti2v.model.evaluation.metrics import Curve, Reliability, Scores
+from alti2v.model.evaluation.metrics import Curve, Scores
 from alti2v.model.evaluation.paired_bootstrap import PairedScores
+from alti2v.model.evaluation.reliability import Reliability
 from alti2v.records import Tag
 
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from alti2v.model.arrays import BoolArray, Float64Array
-from alti2v.model.evaluation.histograms import MIDDLES, Histograms
-from alti2v.model.evaluation.metrics import Pooled, Reliability, pool, slice_up
+from alti2v.model.evaluation.histograms import MIDDLES, Histograms, Pooled, pool
+from alti2v.model.evaluation.reliability import Reliability, slice_up
 
 _ENOUGH = 50  # positive pairs; fewer are too weak evidence for a temperature
 _LIMITS = (0.05, 20.0)

@@ -18,14 +18,8 @@ import pyarrow.parquet as pq
 from alti2v.dataset.manifest import Manifest, Shard
 from alti2v.errors import DamagedError
 from alti2v.model.arrays import Float32Array, Uint8Array
-from alti2v.model.evaluation.histograms import Histograms, add_predictions, empty_histograms
-from alti2v.model.evaluation.metrics import (
-    Scores,
-    equal_precision_recall_threshold,
-    pool,
-    score_tags,
-    summarise,
-)
+from alti2v.model.evaluation.histograms import Histograms, add_predictions, empty_histograms, pool
+from alti2v.model.evaluation.metrics import Scores, equal_precision_recall_threshold, score_tags, summarise
 from alti2v.model.evaluation.predict import CommonTags
 from alti2v.storage.layout import FEATURES_DIR, FROZEN_HEAD_FILE
 from alti2v.storage.publish import publish

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.errors import DataError
-from alti2v.model.arrays import Float64Array, Int64Array
+from alti2v.model.arrays import BoolArray, Float64Array, Int64Array
 
 BINS = 1024
 # A logit of 12 is a probability of 6e-6: rarer than the 5000th tag of a board of millions, and the last edge
@@ -135,3 +135,20 @@ def sums_from_above(counts: npt.NDArray[np.integer]) -> Int64Array:
     """Sum of each bin and all above it, along the last axis."""
     sums: Int64Array = np.cumsum(counts[..., ::-1], axis=-1, dtype=np.int64)[..., ::-1]
     return sums
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """Histograms summed over tags, so that every (picture, tag) pair counts once: (BINS,) int64 each."""
+
+    positives: Int64Array
+    totals: Int64Array
+
+
+def pool(histograms: Histograms, tags: BoolArray | None = None) -> Pooled:
+    """Sum histograms over the tags of a mask (T,), or over all tags."""
+    chosen = slice(None) if tags is None else tags
+    return Pooled(
+        positives=histograms.positives[chosen].sum(axis=0, dtype=np.int64),
+        totals=histograms.totals[chosen].sum(axis=0, dtype=np.int64),
+    )

@@ -22,35 +22,19 @@ import numpy.typing as npt
 from alti2v.model.arrays import BoolArray, Float64Array, Int64Array
 from alti2v.model.evaluation.histograms import (
     BINS,
-    MIDDLES,
-    SLICES,
     THRESHOLDS,
     Histograms,
+    Pooled,
+    pool,
     sums_from_above,
 )
+from alti2v.model.evaluation.reliability import reliability
 from alti2v.records import Category, Tag
 
 _CHUNK = 256  # tags at a time, so that a (tags, BINS) float64 intermediate takes 2 MB
 
 
 # Pooled over tags: one threshold for all --------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Pooled:
-    """Histograms summed over tags, so that every (picture, tag) pair counts once: (BINS,) int64 each."""
-
-    positives: Int64Array
-    totals: Int64Array
-
-
-def pool(histograms: Histograms, tags: BoolArray | None = None) -> Pooled:
-    """Sum histograms over the tags of a mask (T,), or over all tags."""
-    chosen = slice(None) if tags is None else tags
-    return Pooled(
-        positives=histograms.positives[chosen].sum(axis=0, dtype=np.int64),
-        totals=histograms.totals[chosen].sum(axis=0, dtype=np.int64),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,53 +87,6 @@ def micro_f1(pooled: Pooled, threshold: float) -> float:
 def f1_score(*, correct: int, predicted: int, positives: int) -> float:
     """Harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN); 0 if nothing is predicted or positive."""
     return 2 * correct / (predicted + positives) if predicted + positives else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Reliability:
-    """Reliability diagram: predicted and observed frequencies in SLICES equal slices of [0, 1].
-
-    Attributes:
-        count: (R,) int64, number of (picture, tag) pairs.
-        confidence: (R,) float64, mean probability; NaN for empty slices. Computed from the middles of the bins,
-            so off by at most half a bin: 0.003 at p = 0.5, less elsewhere.
-        frequency: (R,) float64, share of the pairs that are positive; NaN for empty slices.
-    """
-
-    count: Int64Array
-    confidence: Float64Array
-    frequency: Float64Array
-
-    @property
-    def expected_error(self) -> float:
-        """Expected calibration error: mean |frequency - confidence| over pairs (Guo et al. 2017, eq. 3)."""
-        if not self.count.sum():
-            return 0.0
-        gaps = np.nan_to_num(np.abs(self.frequency - self.confidence))
-        return float((self.count * gaps).sum() / self.count.sum())
-
-
-def reliability(pooled: Pooled) -> Reliability:
-    """Group the bins into equal slices of [0, 1]; the slices' borders are bin edges."""
-    return slice_up(positives=pooled.positives, totals=pooled.totals, said=MIDDLES)
-
-
-def slice_up(*, positives: Int64Array, totals: Int64Array, said: Float64Array) -> Reliability:
-    """Group bins into equal slices of [0, 1] by the probability of each bin.
-
-    Args:
-        positives: (K,) number of positive pairs in each bin.
-        totals: (K,) number of all pairs in each bin.
-        said: (K,) probability of each bin.
-    """
-    slices = np.minimum((said * SLICES).astype(np.int64), SLICES - 1)
-    count, positive, confidence = (
-        np.bincount(slices, weights=weights, minlength=SLICES) for weights in (totals, positives, totals * said)
-    )
-    divisor = np.where(count == 0, np.nan, count)
-    return Reliability(
-        count=count.astype(np.int64), confidence=confidence / divisor, frequency=positive / divisor
-    )
 
 
 # Tag by tag -----------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from pathlib import Path
 from alti2v.model.arrays import Float64Array
 from alti2v.model.evaluation.bootstrap import Intervals
 from alti2v.model.evaluation.gallery import Addition, GalleryPicture, Suggestion
-from alti2v.model.evaluation.metrics import Curve, Reliability, Scores, TagScores
+from alti2v.model.evaluation.metrics import Curve, Scores, TagScores
+from alti2v.model.evaluation.reliability import Reliability
 from alti2v.records import Tag
 
 

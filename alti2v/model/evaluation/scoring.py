@@ -24,18 +24,18 @@ from alti2v.model.evaluation.histograms import (
     add_predictions,
     constant_histograms,
     empty_histograms,
+    pool,
 )
 from alti2v.model.evaluation.metrics import (
     TagScores,
     category_masks,
     equal_precision_recall_threshold,
-    pool,
     precision_recall_curve,
-    reliability,
     score_tags,
     skill,
     summarise,
 )
+from alti2v.model.evaluation.reliability import reliability
 from alti2v.model.evaluation.result import EvaluationResult, Group, Thresholds
 from alti2v.model.evaluation.thresholds import best_thresholds
 from alti2v.records import Tag

@@ -11,8 +11,7 @@ import numpy as np
 from alti2v.errors import UsageError
 from alti2v.model import backend
 from alti2v.model.data.pipeline import Batch
-from alti2v.model.evaluation.histograms import SLICES, THRESHOLDS
-from alti2v.model.evaluation.metrics import pool
+from alti2v.model.evaluation.histograms import SLICES, THRESHOLDS, pool
 from alti2v.model.network.build import Network
 from alti2v.model.training.validation import Validation
 from alti2v.records import Tag

@@ -9,13 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from alti2v.model.data.pipeline import Batch, evaluation_batches
-from alti2v.model.evaluation.histograms import Histograms, add_predictions, empty_histograms
-from alti2v.model.evaluation.metrics import (
-    average_precisions,
-    equal_precision_recall_threshold,
-    micro_f1,
-    pool,
-)
+from alti2v.model.evaluation.histograms import Histograms, add_predictions, empty_histograms, pool
+from alti2v.model.evaluation.metrics import average_precisions, equal_precision_recall_threshold, micro_f1
 from alti2v.model.network.build import Network
 from alti2v.model.recipes import Loss
 from alti2v.model.training.job import Job

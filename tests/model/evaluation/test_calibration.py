@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from alti2v.model.evaluation.calibration import fit_temperature, fit_temperatures, scaled, scaled_reliability
-from alti2v.model.evaluation.histograms import MIDDLES, add_predictions, empty_histograms
-from alti2v.model.evaluation.metrics import pool, reliability
+from alti2v.model.evaluation.histograms import MIDDLES, add_predictions, empty_histograms, pool
+from alti2v.model.evaluation.reliability import reliability
 from alti2v.model.evaluation.scoring import recalls_at
 
 

@@ -21,17 +21,17 @@ from alti2v.model.evaluation.histograms import (
     bin_probabilities,
     constant_histograms,
     empty_histograms,
+    pool,
 )
 from alti2v.model.evaluation.metrics import (
     equal_precision_recall_threshold,
     few_ranked,
-    pool,
     precision_recall_curve,
-    reliability,
     score_tags,
     skill,
     summarise,
 )
+from alti2v.model.evaluation.reliability import reliability
 from alti2v.model.evaluation.thresholds import best_thresholds
 
 
