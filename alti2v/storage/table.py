@@ -1,4 +1,4 @@
-"""Parquet files with the columns in `layout`; tables of another kind or format version are refused.
+"""Parquet files with the columns in `columns`; tables of another kind or format version are refused.
 
 pyarrow takes 0.3 s to load, so it is imported by the functions that need it; see `load`.
 """

@@ -1,4 +1,7 @@
-"""Losses on logits. Each returns one number per sample, (B,) float32; Keras averages over the batch."""
+"""Losses on logits: labels (B, T), 0 or 1, and logits (B, T), before the sigmoid, to (B,) float32 in nats.
+
+The optional weights are those of the labels that are 1, (T,); None for 1. Keras averages over the batch.
+"""
 
 from __future__ import annotations
 
@@ -55,29 +58,12 @@ def summed_cross_entropy(labels: Any, logits: Any, weights: Any = None) -> Any: 
 
     Keras' own BinaryCrossentropy averages over the last axis, which divides every tag's gradient by the
     number of tags (DeepDanbooru issue 34 compensated with a learning rate of 5.0).
-
-    Args:
-        labels: (B, T), 0 or 1.
-        logits: (B, T), before the sigmoid.
-        weights: (T,) weights of the labels that are 1; None for 1.
-
-    Returns:
-        (B,) float32, in nats.
     """
     return backend.keras.ops.sum(_cross_entropy(labels, logits, weights), axis=-1)
 
 
 def mean_cross_entropy(labels: Any, logits: Any, weights: Any = None) -> Any:  # noqa: ANN401 - tensors
-    """Binary cross-entropy, averaged over the tags, as in `keras.losses.binary_crossentropy`.
-
-    Args:
-        labels: (B, T), 0 or 1.
-        logits: (B, T), before the sigmoid.
-        weights: (T,) weights of the labels that are 1; None for 1.
-
-    Returns:
-        (B,) float32, in nats.
-    """
+    """Binary cross-entropy, averaged over the tags, as in `keras.losses.binary_crossentropy`."""
     return backend.keras.ops.mean(_cross_entropy(labels, logits, weights), axis=-1)
 
 
@@ -86,14 +72,6 @@ def asymmetric_loss(labels: Any, logits: Any, weights: Any = None) -> Any:  # no
 
     Ridnik et al. 2021, equation 8: positives -log(p), negatives -q^4 log(1 - q) with q = max(p - 0.05, 0). A
     negative below 5 % does not count, which is lenient on missing labels.
-
-    Args:
-        labels: (B, T), 0 or 1.
-        logits: (B, T), before the sigmoid.
-        weights: (T,) weights of the labels that are 1; None for 1.
-
-    Returns:
-        (B,) float32.
     """
     ops = backend.keras.ops
     logits = ops.cast(logits, "float32")
