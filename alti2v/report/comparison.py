@@ -37,7 +37,7 @@ class ComparisonReport:
         models: The models, in the order in which they were given.
         split: Split of the pictures.
         images: Number of pictures that all were evaluated on and no run had seen.
-        tags: Number of tags in common.
+        tags: Number of tags in common; `tags_ranked` of them have enough pictures for a mean average precision.
         figures: For each model: name, mean_ap, micro_f1, macro_f1, calibration_error, threshold, and the micro
             F1 at its own thresholds, own_f1.
         differences: For each model but the first, by figure: the 95 % interval of its difference from the first
@@ -51,6 +51,7 @@ class ComparisonReport:
     split: str
     images: int
     tags: int
+    tags_ranked: int
     figures: tuple[Mapping[str, str | float | None], ...]
     differences: tuple[Mapping[str, str], ...]
     notes: tuple[str, ...]
@@ -62,7 +63,8 @@ class ComparisonReport:
     @property
     def table(self) -> Mapping[str, str]:
         """The result for a terminal, in the order of display."""
-        rows = {"pictures": f"{self.images:,} of the {self.split} split, {self.tags:,} tags in common"}
+        tags = f"{self.tags:,} tags in common, {self.tags_ranked:,} of them in mAP"
+        rows = {"pictures": f"{self.images:,} of the {self.split} split, {tags}"}
         for model, (figures, differences) in enumerate(zip(self.figures, self.differences, strict=True), 1):
             shown = {name: _shown(figures[name]) for name in ("mean_ap", "micro_f1", "macro_f1", "own_f1")}
             rows[f"model {model}"] = (
@@ -118,6 +120,7 @@ def publish_comparison(comparison: Comparison, out: Path, *, generated_at: datet
         split=comparison.split,
         images=comparison.images,
         tags=len(comparison.tags),
+        tags_ranked=comparison.models[0].overall.scores.tags_ranked,
         figures=tuple(_figures(model) for model in comparison.models),
         differences=tuple(
             {one.figure: verdict(one) for one in model.paired.differences if one.kind == "all"}

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from alti2v.model.evaluation.histograms import THRESHOLDS, bin_probabilities
 from alti2v.model.options.evaluation import CompareConfig
 from alti2v.records import Span
 from alti2v.report.comparison import write_comparison
+from alti2v.report.comparison_page import render_comparison
 from alti2v.storage.columns import TAG_ALIASES
 from alti2v.storage.layout import images_tar
 from alti2v.storage.table import write_table
@@ -37,6 +39,7 @@ from alti2v.storage.tar import read_span
 from tests.dataset.helpers.tiny_store import CATEGORY_OF, TinyPost, drawing, encoded, write_store
 from tests.model.helpers.foreign_taggers import FAMILIES, WIDE, by_hand, write_csv, write_network
 from tests.model.helpers.hub_server import FakeHub, serving
+from tests.report.helpers.browser import CHROMIUM, seen_in_browser
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'alti2v[onnx]'")
 pytest.importorskip("onnx", reason="onnx is not installed: pip install 'alti2v[export]'")
@@ -213,6 +216,29 @@ def test_pictures_on_which_they_differ_most_come_first(world: World, judged: Com
         assert all(len(set(tag.passes)) == 2 for tag in one.tags)
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("width_px", [500, 1200])
+def test_pictures_and_columns_do_not_overlap(judged: Comparison, tmp_path: Path, width_px: int) -> None:
+    """With three models every column of a picture's tags is beside the picture and inside its card."""
+    probe = """{
+    const cards = [...document.querySelectorAll("#disputes .card")];
+    const box = (card, what) => card.querySelector(what).getBoundingClientRect();
+    const result = document.createElement("pre");
+    result.id = "seen";
+    result.textContent = JSON.stringify({
+      beside: cards.every((card) => box(card, "table").left >= box(card, "img").right),
+      inside: cards.every((card) => box(card, "table").right <= card.getBoundingClientRect().right),
+      cards: cards.length});
+    document.body.append(result); }"""
+    page = render_comparison(judged, generated_at=datetime(2026, 3, 1, tzinfo=UTC))
+
+    assert seen_in_browser(page, tmp_path, probe, width_px=width_px) == {
+        "beside": True,
+        "inside": True,
+        "cards": len(judged.disputed),
+    }
+
+
 def test_a_store_with_other_bytes_is_not_believed(world: World, tmp_path: Path) -> None:
     """Pictures whose MD5 is not that of the dataset's source are taken from the dataset, and counted."""
     kept = [
@@ -299,7 +325,7 @@ def test_other_names_of_tags_are_matched_through_the_stores_aliases(world: World
     assert [tag.name for tag in without.tags] == ["1girl", "smile"]
     assert (found.models[0].known, found.models[0].respelt) == (3, 2)
     assert found.dataset_tags == len(read_vocabulary(world.dataset))
-    assert f"1 tag of {folder} is not in common and was not compared." in found.notes
+    assert f"1 tag of {folder.name} is not in common and was not compared." in found.notes
 
 
 def test_bad_input_is_one_line(world: World, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ document.body.append(result); }
 """
 
 
-def seen_in_browser(page: str, folder: Path, probe: str = PROBE) -> dict[str, Any]:
+def seen_in_browser(page: str, folder: Path, probe: str = PROBE, *, width_px: int = 500) -> dict[str, Any]:
     """Load a page with a probe behind its own script, under its own policy; return what the probe saw."""
     found = re.search(r"<script>(.*?)</script>\n</body>", page, re.DOTALL)
     assert found is not None
@@ -71,7 +71,7 @@ def seen_in_browser(page: str, folder: Path, probe: str = PROBE) -> dict[str, An
         str(CHROMIUM),
         *FLAGS,
         f"--user-data-dir={folder / 'profile'}",
-        "--window-size=500,900",
+        f"--window-size={width_px},900",
         "--dump-dom",
     ]
     done = subprocess.run(
