@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -19,14 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from alti2v.vectors.config import Form
 from alti2v.vectors.index import Index, nearest
 from alti2v.vectors.index_build import NEIGHBOURS, build_index
 from alti2v.vectors.vector_file import Origin, Rows, merge_files, write_rows
+from benchmarks.support.processes import peak_rss_mb
 
 _BYTES = 512
 _PART = 50_000
-_RSS_PER_MB = 1e6 if sys.platform == "darwin" else 1024  # getrusage(2): bytes there, kilobytes here
 _PER_WORK = 30  # pictures that share a subject, on average
 _THEMES = 400  # subjects that share a theme
 
@@ -42,9 +43,10 @@ def main() -> None:
         file = Path(folder) / "vectors.parquet"
         _write(file, world, options.codes)
         queries = world.codes(options.queries, seed=10**6)
-        begun_s = time.perf_counter()
+        begun_s, begun_cpu_s = time.perf_counter(), time.process_time()
         index = build_index(file, Path(folder) / "index")
         build_s = time.perf_counter() - begun_s
+        build_cpu_s, build_mb = time.process_time() - begun_cpu_s, peak_rss_mb()
         found, search_s = _searched(index, queries, index.looked_into)
         exact, brute_s = _searched(index, queries, index.cells)
         size = sum(part.stat().st_size for part in (Path(folder) / "index").iterdir())
@@ -52,9 +54,11 @@ def main() -> None:
     result = {
         "codes": options.codes,
         "build_s": round(build_s, 1),
+        "build_cpu_s": round(build_cpu_s, 1),
+        "build_peak_mb": round(build_mb),
         "size_mb": round(size / 1e6),
         "codes_mb": round(options.codes * _BYTES / 1e6),
-        "rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _RSS_PER_MB),
+        "peak_mb": round(peak_rss_mb()),  # the exact search maps all codes
         "cells": index.cells,
         "looked_into": index.looked_into,
         "stated_recall": index.recall,

@@ -26,6 +26,7 @@ from alti2v.storage.publish import make_directory, publish, publish_json, read_j
 from alti2v.vectors.config import Form
 from alti2v.vectors.index import GROUP_ROWS, KIND, Index, faiss_module, open_index, searchable
 from alti2v.vectors.inverted_lists import Runs, add_run, write_index
+from alti2v.vectors.majority_cells import majority_cells
 from alti2v.vectors.true_neighbours import TrueNeighbours
 from alti2v.vectors.vector_file import (
     Origin,
@@ -83,7 +84,9 @@ def build_index(vectors: Path, folder: Path, *, progress: ProgressHook = ignore_
     sample = _sample(vectors, rows, _PROBES + _TRAINING_PER_CELL * cells) if cells > 1 else None
     if sample is not None:
         progress(Progress(stage="finding cells", done=0, total=1, unit="steps"))
-        made.train(sample[_PROBES:])
+        if origin.form is Form.BINARY:
+            made.quantizer.add(majority_cells(sample[_PROBES:], cells=cells, rounds=_TRAINING_ROUNDS))
+        made.train(sample[_PROBES:])  # of codes, whose cells exist, this asks nothing
         progress(Progress(stage="finding cells", done=1, total=1, unit="steps"))
     make_directory(folder)
     (folder / INDEX_FILE).unlink(missing_ok=True)

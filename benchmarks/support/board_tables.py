@@ -44,8 +44,8 @@ def write_tables(path: Path, posts: int) -> None:
         columns |= {
             "id": pa.array(ids),
             "parent_id": pa.array(np.where(rng.random(count) < 0.05, ids - 3 * rng.integers(1, 20, count), 0)),
-            "md5": pa.array([f"{post_id:032x}" for post_id in ids]),
-            "stored_md5": pa.array([f"{post_id:032x}" for post_id in ids]),
+            "md5": pa.array([_md5(post_id) for post_id in ids.tolist()]),
+            "stored_md5": pa.array([_md5(post_id) for post_id in ids.tolist()]),
             "fetched_url": pa.array([f"https://board.example/images/{post_id:08d}.jpg" for post_id in ids]),
             "source": pa.array([f"https://art.example/works/{post_id}" for post_id in ids]),
             "tar": pa.array((ids - 1) // 3 // _IN_TAR),
@@ -66,6 +66,11 @@ def write_tables(path: Path, posts: int) -> None:
         ),
     )
     write_description(path, DirectoryKind.STORE, {"board": "https://board.example", "tags": ""})
+
+
+def _md5(post_id: int) -> str:
+    """Make an MD5 whose digits all differ from post to post, as those of real files do."""
+    return f"{post_id * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}"
 
 
 def _lists(owners: np.ndarray, codes: np.ndarray, posts: int, names: pa.Array) -> pa.Array:
@@ -97,8 +102,8 @@ def write_prepared(work: Path, store: Path, hashes: np.ndarray, thumbnails: np.n
             at = np.arange(first, min(first + _IN_CHUNK, end))
             ids = at * 3 + 1
             pictures = tuple(
-                (int(post), int(row) % _IN_TAR * 360_000, 360_000, f"{post:032x}")
-                for post, row in zip(ids, at, strict=True)
+                (post, row % _IN_TAR * 360_000, 360_000, _md5(post))
+                for post, row in zip(ids.tolist(), at.tolist(), strict=True)
             )
             chunk = Chunk(
                 work=work, store=store, tar=tar, pictures=pictures, recipe=ImageRecipe(), made_with=programs

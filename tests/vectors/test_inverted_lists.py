@@ -10,6 +10,7 @@ import pytest
 
 from alti2v.storage.disk_table import nameless_file
 from alti2v.vectors.inverted_lists import Runs, add_run, write_index
+from alti2v.vectors.majority_cells import majority_cells
 from alti2v.vectors.true_neighbours import TrueNeighbours
 
 faiss = pytest.importorskip("faiss", reason="faiss is not installed: pip install 'alti2v[search]'")
@@ -51,3 +52,16 @@ def test_true_neighbours_are_those_of_all_batches_together() -> None:
 
     products = vectors[:20] @ vectors.T
     np.testing.assert_array_equal(found.cells, np.argsort(-products, axis=1)[:, :5])
+
+
+def test_centres_are_majorities_and_no_cell_is_lost() -> None:
+    """Each of four clouds gets centres near its own; more cells than distinct codes are all filled."""
+    rng = np.random.default_rng(0)
+    clouds = rng.integers(0, 256, (4, 32), np.uint8)
+    noise = np.packbits(rng.random((400, 256)) < 0.05, axis=1)
+    centres = majority_cells(rng.permutation(np.tile(clouds, (100, 1)) ^ noise), cells=20, rounds=8)
+    distances = np.bitwise_count(centres[:, None] ^ clouds[None]).sum(axis=2)
+
+    assert set(distances.argmin(axis=1).tolist()) == {0, 1, 2, 3}
+    assert distances.min(axis=1).max() < 256 * 0.15
+    assert majority_cells(np.tile(clouds, (3, 1)), cells=12, rounds=2).shape == (12, 32)
