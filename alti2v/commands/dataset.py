@@ -183,7 +183,7 @@ def _built(report: BuildReport) -> dict[str, str]:
             f"{getattr(report, split):,} {split}{_short(getattr(report, split), report.asked.get(split))}"
             for split in splits
         ),
-        "alike": f"{report.alike:,} in {report.groups:,} groups" + _apart(report.astray),
+        "near-duplicates": f"{report.alike:,} in {report.groups:,} groups" + _apart(report.astray),
         "tags": f"{report.tags:,}: {_listed(report.categories)}; the rarest on {report.rarest:,} to train on",
         **({"  left out": _listed(report.left_out)} if report.left_out else {}),
         **_named(report),
@@ -199,7 +199,7 @@ def _short(found: int, asked: int | None) -> str:
 
 
 def _apart(astray: int) -> str:
-    return f", {astray:,} of them on different sides" if astray else ", each on one side"
+    return f", {astray:,} of them outside of their group's split" if astray else ", each group in one split"
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -274,14 +274,14 @@ def verify(
         table={
             **{f"{item} checked": f"{count:,}" for item, count in verification.checked.items()},
             **_found(verification.findings),
-            "wrong": f"{len(verification.findings):,}",
+            "faults": f"{len(verification.findings):,}",
             **({"to be fetched": f"{to_fetch:,} posts: run `alti2v crawl` again"} if to_fetch else {}),
         },
     )
     wrong = sum(not finding.repaired for finding in verification.findings)
     if wrong:
-        things = "1 thing is" if wrong == 1 else f"{wrong:,} things are"
-        raise DamagedError(f"{directory}: {things} wrong: {_advice(directory, repair, work)}")
+        faults = "1 fault" if wrong == 1 else f"{wrong:,} faults"
+        raise DamagedError(f"{directory} has {faults}: {_advice(directory, repair, work)}")
 
 
 def _kind(directory: Path) -> DirectoryKind:

@@ -102,7 +102,7 @@ def stats_table(stats: DatasetStats) -> Mapping[str, str]:
         if stats.image.format == ORIGINAL or stats.image.keeps_shape
         else f"{stats.enlarged:,} of {total:,} pictures were smaller than {stats.image.size} px",
         **{f"aspect {name}": f"{count:,} pictures" for name, count in stats.buckets.items()},
-        "alike": f"{stats.grouped:,} pictures in {sum(stats.group_sizes.values()):,} groups",
+        "near-duplicates": f"{stats.grouped:,} pictures in {sum(stats.group_sizes.values()):,} groups",
         **{f"posts {outcome}": f"{count:,}" for outcome, count in stats.outcomes.items()},
         "posts in all": f"{sum(stats.outcomes.values()):,}",
     }

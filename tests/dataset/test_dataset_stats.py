@@ -234,7 +234,7 @@ def test_the_command_prints_and_writes(dataset: Path, tmp_path: Path) -> None:
 
     assert done.exit_code == 0, done.output
     told = dict(line.split("  ", 1) for line in done.stdout.splitlines())
-    assert told["alike"].strip() == "16 pictures in 8 groups"
+    assert told["near-duplicates"].strip() == "16 pictures in 8 groups"
     assert told["posts failed http_404"].strip() == "1"
     assert page.read_text().count("data:image/jpeg;base64,") == 24 + 24 + 16
     told = json.loads(CliRunner().invoke(cli, ["stats", str(dataset), "--json"]).stdout)

@@ -299,7 +299,7 @@ def test_everything_wrong_with_a_file_is_named(dataset: Path, capsys: pytest.Cap
     (line,) = (line for line in printed.out.splitlines() if line.startswith(f"data/{name}.tar"))
     assert "has changed since it was written" in line
     assert all(f"{key}: the picture has changed" in line for key in rows["key"][:3])
-    assert f"4 things are wrong: run `alti2v verify {dataset} --repair STORE`" in printed.err
+    assert f"has 4 faults: run `alti2v verify {dataset} --repair STORE`" in printed.err
 
 
 def test_the_command_says_what_it_removed(
