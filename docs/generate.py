@@ -1,4 +1,4 @@
-"""Write docs/CLI.md, docs/FORMAT.md and the generated blocks of docs/ARCHITECTURE.md; a test compares them.
+"""Write docs/CLI.md, docs/FORMAT.md and the generated blocks of other documents; a test compares them.
 
 Run it with `make docs` after changing an option, a column, a package's docstring or an import contract.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 import configparser
+import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -19,6 +20,7 @@ from alti2v.storage import columns, layout
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 ARCHITECTURE = DOCS / "ARCHITECTURE.md"
+DECISIONS = DOCS / "DECISIONS.md"
 
 COMMAND_LINE = """\
 # Command line
@@ -132,6 +134,39 @@ def architecture() -> str:
     return _replaced(_replaced(text, "layers", layers()), "folders", folders())
 
 
+def decisions() -> str:
+    """Make docs/DECISIONS.md: as it is, with a new list of rooms."""
+    text = DECISIONS.read_text(encoding="utf-8")
+    return _replaced(text, "rooms", rooms(text))
+
+
+def rooms(text: str) -> str:
+    """List the rooms of a text of decisions, with links and the numbers of their decisions."""
+    found: dict[str, list[int]] = {}
+    for name, number in re.findall(r"^(?:## (.+)|### (\d+)\..*)$", text, flags=re.MULTILINE):
+        if name:
+            found[name] = []
+        else:
+            found[[*found][-1]].append(int(number))
+    return "\n".join(f"- [{name}](#{_anchor(name)}): {_ranges(numbers)}" for name, numbers in found.items())
+
+
+def _anchor(heading: str) -> str:
+    """Return the anchor that GitHub gives to a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """Write numbers in ascending order, runs of them as a range: "1-9, 88"."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+
+
 def layers() -> str:
     """Draw the layers of every import contract in setup.cfg: upper layers on the left."""
     config = configparser.ConfigParser()
@@ -193,3 +228,4 @@ if __name__ == "__main__":
     (DOCS / "CLI.md").write_text(command_line(), encoding="utf-8")
     (DOCS / "FORMAT.md").write_text(on_disk_format(), encoding="utf-8")
     ARCHITECTURE.write_text(architecture(), encoding="utf-8")
+    DECISIONS.write_text(decisions(), encoding="utf-8")

@@ -35,10 +35,11 @@ def generate() -> ModuleType:
 
 
 def test_generated_documents_are_current(generate: ModuleType) -> None:
-    """docs/CLI.md, docs/FORMAT.md and docs/ARCHITECTURE.md are what `make docs` would write."""
+    """The generated documents, and the generated blocks of others, are those that `make docs` would write."""
     assert _text(ROOT / "docs" / "CLI.md") == generate.command_line()
     assert _text(ROOT / "docs" / "FORMAT.md") == generate.on_disk_format()
     assert _text(ARCHITECTURE) == generate.architecture()
+    assert _text(ROOT / "docs" / "DECISIONS.md") == generate.decisions()
 
 
 def test_changelog_has_this_version() -> None:
