@@ -1,6 +1,6 @@
 """Train a tagger on a dataset; the same call again resumes at the step where the training stopped.
 
-`train_config` resolves the options, this module checks the files, and `training.loop` trains.
+`train_settings` resolves the options, this module checks the files, and `training.loop` trains.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from alti2v.model.network.build import MIN_SIZE
 from alti2v.model.options.training import TrainConfig
 from alti2v.model.recipes import HEAD_ONLY, RECIPES
 from alti2v.model.saved_model import read_training
-from alti2v.model.train_config import resolve_settings, within_budget
+from alti2v.model.train_settings import resolve_settings, within_budget
 from alti2v.model.training.distributed import ProcessGroup, join_processes
 from alti2v.model.training.estimate import (
     MEASUREMENTS,

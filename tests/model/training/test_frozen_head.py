@@ -24,7 +24,7 @@ from alti2v.model.options.evaluation import EvalConfig
 from alti2v.model.recipes import MODERN, NO_AUGMENTATION, RECIPES, Head
 from alti2v.model.saved_model import load_model
 from alti2v.model.train import TrainConfig, train
-from alti2v.model.train_config import resolve_settings
+from alti2v.model.train_settings import resolve_settings
 from alti2v.model.training import feature_cache, frozen_head
 from alti2v.model.training.estimate import measure_rates
 from alti2v.model.training.frozen_head import head_epochs

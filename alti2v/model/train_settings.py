@@ -1,4 +1,4 @@
-"""Options of a training, completed by the run's own settings and by the recipe's."""
+"""Settings of a training: its options, completed by the settings of a run that has begun and by the recipe."""
 
 from __future__ import annotations
 
