@@ -52,7 +52,7 @@ _SHOWN_TAGS = 6
 def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by EmbedConfig
     """Write the vectors of pictures to a Parquet file.
 
-    MODEL is a RUN, an export in the format wd-embedding or onnx, or another tagger that gives vectors
+    MODEL is a RUN, an export in the format wd-embedding, deepghs or onnx, or another tagger that gives vectors
     (docs/MODELS.md). INPUT is a file, a folder
     (searched recursively), a pattern, - for a list on standard input, or one DATASET. Run the same command
     again after an interruption or for new pictures: it embeds only missing ones. Pictures that cannot be read

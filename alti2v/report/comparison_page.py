@@ -8,6 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
+from alti2v.model.comparison.fair_pictures import listed
 from alti2v.model.comparison.result import ComparedGroup, ComparedModel, Comparison
 from alti2v.model.evaluation.paired_bootstrap import Difference
 from alti2v.records import Tag
@@ -131,14 +132,17 @@ def summary(comparison: Comparison) -> str:
     if first.overall.scores.mean_ap is not None and first.overall.scores.tags_ranked < len(comparison.tags):
         tags = f"{first.overall.scores.tags_ranked:,} of the {tags}, those with enough pictures"
     words = [f"{unseen}, “{first.name}” reaches {name} {value} over {tags}."]
+    near = []  # models whose difference is not shown
     for model in others:
         one = next(one for one in model.paired.differences if one.kind == "all")
         value = _main_figure(model)[1]
         if not one.is_shown:
-            words.append(f"“{model.name}” reaches {value}: so small a difference may be chance.")
+            near.append(f"“{model.name}” {value}")
         else:
             better = "better" if one.second_is_better else "worse"
             words.append(f"“{model.name}” is {better}, {value}: more than chance explains.")
+    if near:
+        words.append(f"The difference may be chance for {listed(near)}.")
     return " ".join(words)
 
 
@@ -251,4 +255,5 @@ def reliability_chart(models: Sequence[ComparedModel]) -> Chart:
 
 
 def _role(number: int) -> str:
-    return _ROLES[number % len(_ROLES)]
+    again = " again" if number >= len(_ROLES) else ""  # a second style sheet class, with other dashes
+    return _ROLES[number % len(_ROLES)] + again

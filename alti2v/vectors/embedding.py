@@ -103,7 +103,8 @@ def embed(
     tagger = load_tagger(config.model, batch_size=config.batch_size, precision=config.precision)
     if tagger.features is None:
         raise UsageError(
-            f"{config.model} gives no vectors: take a RUN, or export it with --format wd-embedding or onnx"
+            f"{config.model} gives no vectors: take a RUN, or an export with --format wd-embedding, deepghs "
+            "or onnx, or another tagger that has them"
         )
     origin = Origin(
         model=path_key(config.model),

@@ -85,10 +85,5 @@ def network_notes(contestants: Sequence[Contestant], precision: str) -> list[str
 
 def tag_notes(models: Sequence[ComparedModel], common: int) -> list[str]:
     """Note how many tags of each model were not compared."""
-    return [
-        f"1 tag of {one.name} is not in common and was not compared."
-        if lost == 1
-        else f"{lost:,} tags of {one.name} are not in common and were not compared."
-        for one in models
-        if (lost := one.tags - common)
-    ]
+    lost = [f"{one.tags - common:,} of {one.name}" for one in models if one.tags > common]
+    return [f"Tags that are not in common were not compared: {listed(lost)}."] if lost else []

@@ -324,10 +324,10 @@ def few_ranked(scores: Scores, *, min_positives: int) -> tuple[str, ...]:
     notes = []
     if scores.tags_ranked < _FEW_RANKED:
         tags = "1 tag" if scores.tags_ranked == 1 else f"{scores.tags_ranked} tags"
-        notes.append(
-            f"mAP is over only {tags} of {scores.tags:,}, those with enough pictures of this split: it says "
-            "little about the others."
+        of_all = f" of {scores.tags:,}, those with enough pictures of this split" * (
+            scores.tags > scores.tags_ranked
         )
+        notes.append(f"mAP is over only {tags}{of_all}: it says little about others.")
     if min_positives < _FEW_POSITIVES:
         notes.append(
             f"mAP counts tags with as few as {min_positives} positive "

@@ -15,7 +15,7 @@ from alti2v.model.taggers.families import by_hand
 from alti2v.model.taggers.graph import Graph
 from alti2v.model.taggers.recognition import ONNX_SUFFIX, RecognisedFolder, matching, recognise
 from alti2v.model.taggers.refusals import CODE_SUFFIXES, LFS_BEGINNING, refusal
-from alti2v.model.taggers.session import Forward, forward_of, open_model
+from alti2v.model.taggers.session import Forward, forward_of, open_model, white_pictures
 from alti2v.storage.directory import require_plain_files
 from alti2v.storage.documents import read_text_file
 from alti2v.storage.publish import read_json
@@ -92,10 +92,11 @@ def open_tagger(path: Path) -> OpenedTagger:
     if thresholds.overall is None and (threshold := _reported_threshold(folder)) is not None:
         thresholds = replace(thresholds, overall=threshold, overall_source=REPORT_FILE)
     description = replace(description, thresholds=thresholds)
+    forward = forward_of(loaded, description, folder)
     return OpenedTagger(
         folder=folder,
-        description=description,
-        forward=forward_of(loaded, description, folder),
+        description=_with_width_of_vectors(description, forward),
+        forward=forward,
         device=loaded.device,
     )
 
@@ -151,6 +152,16 @@ def _with_batch_of_outputs(description: ModelDescription, graph: Graph) -> Model
     return replace(
         description, input=replace(description.input, at_once=rows), notes=(*description.notes, note)
     )
+
+
+def _with_width_of_vectors(description: ModelDescription, forward: Forward) -> ModelDescription:
+    """Find the length of vectors that the graph leaves open, with one picture."""
+    output = description.output
+    if output.vectors is None or output.features is not None:
+        return description
+    _, vectors = forward(white_pictures(description.input, 1))
+    assert vectors is not None, "it has an output for vectors"
+    return replace(description, output=replace(output, features=vectors.shape[1]))
 
 
 def _reported_threshold(folder: Path) -> float | None:

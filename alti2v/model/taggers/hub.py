@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from alti2v.errors import RemoteError, UsageError
+from alti2v.errors import DamagedError, RemoteError, UsageError
 from alti2v.model.onnx.contract import REPORT_FILE
+from alti2v.model.taggers.families import by_hand
 from alti2v.model.taggers.folder import recognised
 from alti2v.model.taggers.recognition import ONNX_SUFFIX, recognise
 from alti2v.model.taggers.refusals import refusal
+from alti2v.storage.documents import read_text_file
 from alti2v.storage.layout import THRESHOLDS_FILE
 from alti2v.storage.publish import make_directory, publish_bytes
 
@@ -115,7 +117,8 @@ def fetch_model(name: str) -> HubModel:
             return HubModel(name=name, commit=wanted.revision, path=path, is_current=True)
     try:
         commit, names = _asked(hub, name, wanted)
-        for file in _needed(name, wanted, names):
+        described = _described_file(hub, name, wanted, commit, names)
+        for file in _needed(name, wanted, names, described):
             _download(hub, name, wanted, commit, file)
         _keep_commit(hub, wanted, commit)
     except RemoteError:
@@ -152,19 +155,57 @@ def _asked(hub: Any, name: str, wanted: HubName) -> tuple[str, list[str]]:  # no
     return info.sha, [sibling.rfilename for sibling in info.siblings or ()]
 
 
-def _needed(name: str, wanted: HubName, names: Collection[str]) -> list[str]:
+def _folder(wanted: HubName) -> str:
+    """Return the folder of a model in its repository; "" for the repository itself."""
+    is_file = wanted.inside.endswith(ONNX_SUFFIX)
+    folder = str(PurePosixPath(wanted.inside).parent) if is_file else wanted.inside
+    return "" if folder == "." else folder
+
+
+def _described_file(
+    hub: Any,  # noqa: ANN401 - the library
+    name: str,
+    wanted: HubName,
+    commit: str,
+    names: Collection[str],
+) -> str | None:
+    """Return the name of the ONNX file that a model.json chooses; None if there is none, or it chooses none.
+
+    Raises:
+        DamagedError: It does not describe a tagger.
+    """
+    file = str(PurePosixPath(_folder(wanted)) / by_hand.FILE)
+    if wanted.inside.endswith(ONNX_SUFFIX) or file not in names:
+        return None
+    _download(hub, name, wanted, commit, file)
+    folder = _cache(hub, wanted) / "snapshots" / commit
+    here = [
+        PurePosixPath(one).name for one in names if PurePosixPath(one).parent == PurePosixPath(_folder(wanted))
+    ]
+    try:
+        return by_hand.named_model(read_text_file(folder / file), here)
+    except ValueError as exc:
+        raise DamagedError(f"{name}: {exc}") from exc
+
+
+def _needed(name: str, wanted: HubName, names: Collection[str], described: str | None) -> list[str]:
     """List the files to fetch.
+
+    Args:
+        name: Name on the hub.
+        wanted: Its parts.
+        names: Files of the repository.
+        described: ONNX file that a model.json chooses; None for the usual one.
 
     Raises:
         UsageError: There is no model that can be read.
     """
     is_file = wanted.inside.endswith(ONNX_SUFFIX)
-    folder = str(PurePosixPath(wanted.inside).parent) if is_file else wanted.inside
-    prefix = "" if folder in ("", ".") else f"{folder}/"
+    prefix = f"{folder}/" if (folder := _folder(wanted)) else ""
     inner = [file.removeprefix(prefix) for file in names if file.startswith(prefix)]
     here = [file for file in inner if "/" not in file]
     try:
-        found = recognise(here, model_file=PurePosixPath(wanted.inside).name if is_file else None)
+        found = recognise(here, model_file=PurePosixPath(wanted.inside).name if is_file else described)
     except UsageError as exc:
         raise UsageError(f"{name}: {exc}") from exc
     if found is None or found.model_file not in here:

@@ -15,6 +15,7 @@ from alti2v.model.arrays import Float32Array, Uint8Array
 from alti2v.model.onnx import runtime
 from alti2v.model.taggers.description import ModelDescription, ModelInput
 from alti2v.model.taggers.graph import Graph, GraphTensor
+from alti2v.pictures.framing import Framing
 
 _PROVIDERS = (
     "CUDAExecutionProvider",
@@ -95,6 +96,11 @@ def forward_of(loaded: OnnxSession, description: ModelDescription, folder: Path)
                 f"{folder}: the table has {tags} rows, the outputs are {probabilities.shape}: "
                 "it belongs to another model"
             )
+        if vectors and (vectors[0].ndim != 2 or len(vectors[0]) != len(images)):
+            raise DamagedError(
+                f"{folder}: {description.model_file} answers vectors of shape {vectors[0].shape} for "
+                f"{len(images)} pictures: get it again"
+            )
         if not np.isfinite(probabilities).all():
             raise DamagedError(f"{folder}: {description.model_file} answers NaN or infinity: get it again")
         if gives.logits:
@@ -107,6 +113,13 @@ def forward_of(loaded: OnnxSession, description: ModelDescription, folder: Path)
         return probabilities, vectors[0] if vectors else None
 
     return forward
+
+
+def white_pictures(takes: ModelInput, count: int) -> Uint8Array:
+    """Make pictures for a trial."""
+    preparation = takes.preparation
+    channels = preparation.channels if isinstance(preparation, Framing) else 3
+    return np.full((count, takes.size, takes.size, channels), 255, np.uint8)
 
 
 def fed(images: Uint8Array, takes: ModelInput) -> npt.NDArray[Any]:

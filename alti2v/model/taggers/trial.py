@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alti2v.model.taggers.description import ModelInput
-from alti2v.model.taggers.session import Forward
-from alti2v.pictures.framing import Framing
+from alti2v.model.taggers.session import Forward, white_pictures
 
 # Between a batch and a single picture; float16 and numbers of 8 bits that are scaled for each batch reach 0.01.
 NOISE = 0.05
@@ -18,11 +17,10 @@ def batch_difference(forward: Forward, takes: ModelInput) -> float:
     Raises:
         DamagedError: The answers are not probabilities of these pictures.
     """
-    preparation = takes.preparation
-    channels = preparation.channels if isinstance(preparation, Framing) else 3
-    noise = np.random.default_rng(0).integers(0, 256, (takes.size, takes.size, channels)).astype(np.uint8)
-    together = forward(np.stack([noise, np.full_like(noise, 255)]))[0]
-    alone = forward(noise[None])[0]
+    pictures = white_pictures(takes, 2)
+    pictures[0] = np.random.default_rng(0).integers(0, 256, pictures[0].shape)
+    together = forward(pictures)[0]
+    alone = forward(pictures[:1])[0]
     return float(np.abs(together[0] - alone[0]).max(initial=0.0))
 
 

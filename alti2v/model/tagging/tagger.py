@@ -189,7 +189,10 @@ class Tagger:
             DataError: A picture cannot be used.
         """
         if self.features is None:
-            raise UsageError("this model gives no vectors: use a RUN, or export it with --format wd-embedding")
+            raise UsageError(
+                "this model gives no vectors: take a RUN, or an export with --format wd-embedding, deepghs "
+                "or onnx, or another tagger that has them"
+            )
         vectors = [one.features for one in self._predict_all(images) if one.features is not None]
         return np.stack(vectors) if vectors else np.zeros((0, self.features), np.float32)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,6 +96,29 @@ def test_a_folder_of_a_repository_is_a_model(
 
     assert status == 0, err
     assert "hatsune_miku" in out
+
+
+def test_a_model_json_chooses_the_file(
+    hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of several models in a repository the described one is fetched; a fault of the description is a line."""
+    folder = tmp_path / "described"
+    FAMILIES["by_hand"].write(folder / "v1")
+    (folder / "v1" / "other.onnx").write_bytes(b"large")
+    document = json.loads((folder / "v1" / "model.json").read_text())
+    (folder / "v1" / "model.json").write_text(json.dumps({**document, "model_file": "net.onnx"}))
+    hub.commits["c" * 40], hub.branches["described"] = folder, "c" * 40
+    status, out, err = command(capsys, "model", "hf:somebody/tagger/v1@described", "--json")
+    assert status == 0, err
+    assert json.loads(out)["model_file"] == "net.onnx"
+    assert not any(request.endswith("other.onnx") for request in hub.requests)
+
+    shutil.copytree(folder, tmp_path / "wrong")
+    (tmp_path / "wrong" / "v1" / "model.json").write_text(json.dumps({**document, "model_file": "no.onnx"}))
+    hub.commits["d" * 40], hub.branches["wrong"] = tmp_path / "wrong", "d" * 40
+    status, _, err = command(capsys, "model", "hf:somebody/tagger/v1@wrong")
+    assert (status, err.count("\n")) == (4, 1)
+    assert "model.json, model_file: there is no 'no.onnx'" in err
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ import pytest
 
 from alti2v.errors import DamagedError
 from alti2v.model.taggers.description import ModelDescription, ModelInput, ModelOutput
+from alti2v.model.taggers.folder import open_tagger
 from alti2v.model.taggers.graph import Graph, GraphTensor
 from alti2v.model.taggers.session import OnnxSession, forward_of
 from alti2v.model.vocabulary import make_vocabulary
 from alti2v.pictures.recipe import ImageRecipe
+from tests.model.helpers.foreign_taggers import FAMILIES
 
 
 class CollapsingSession:
@@ -39,3 +41,26 @@ def test_one_row_for_several_pictures_is_one_line() -> None:
     assert forward(np.zeros((1, 8, 8, 3), np.uint8))[0].shape == (1, 2)
     with pytest.raises(DamagedError, match=r"model\.onnx answers 1 rows for 3 pictures"):
         forward(np.zeros((3, 8, 8, 3), np.uint8))
+
+
+def test_vectors_of_a_length_that_is_not_declared_are_found(tmp_path: Path) -> None:
+    """An open length is that of the answer; vectors of another number of pictures are one line."""
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'alti2v[export]'")
+    FAMILIES["wd_embedding"].write(tmp_path)
+    model = onnx.load(str(tmp_path / "model.onnx"))
+    declared = next(one for one in model.graph.output if one.name == "embedding")
+    declared.type.tensor_type.shape.dim[1].dim_param = "length"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([True, False, True]), "kept"))
+    producer = next(node for node in model.graph.node if node.output[0] == "embedding")
+    producer.output[0] = "fixed"
+    chosen = onnx.helper.make_node("Compress", ["fixed", "kept"], ["embedding"], axis=1)
+    model.graph.node.append(chosen)
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    assert open_tagger(tmp_path).description.output.features == 2
+
+    chosen.attribute[0].i = 0
+    model.graph.node[-1].CopyFrom(chosen)
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    images = np.zeros((3, 448, 448, 3), np.uint8)
+    with pytest.raises(DamagedError, match=r"answers vectors of shape \(2, 3\) for 3 pictures"):
+        open_tagger(tmp_path).forward(images)
