@@ -25,7 +25,7 @@ def child_environment() -> Mapping[str, str]:
 def safe_path() -> Iterator[None]:
     """Let Python processes that are started within the block ignore the current folder.
 
-    For starters that take no environment: that of this process is changed meanwhile, so keep the block short.
+    For starters that take no environment: that of this process is changed meanwhile.
     """
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"

@@ -52,7 +52,8 @@ def _status_of(arguments: list[str] | None) -> int:
         return exc.exit_code
     except (KeyboardInterrupt, click.Abort) as exc:
         tell("alti2v: interrupted; nothing stored is lost, run the same command again to go on")
-        return exit_status(exc if isinstance(exc, KeyboardInterrupt) else exc.__cause__)
+        # Click aborts at an interrupt; before 8.1.4 without a cause
+        return exit_status(exc if isinstance(exc, KeyboardInterrupt) else exc.__context__)
     except UnicodeEncodeError as exc:
         if exc.reason != _NOT_UTF8:
             raise

@@ -366,12 +366,13 @@ def _pairs(together: npt.NDArray[np.float64], tags: Sequence[Tag], pictures: int
 
 def _carrying(rows: pa.Table, tag: str) -> _Ints:
     """Return the rows whose picture has a tag, of any category."""
-    found = []
-    for name in _TAG_COLUMNS:
-        lists = rows[name].combine_chunks()
+    found, wanted = [], composed(tag)
+    for column in _TAG_COLUMNS:
+        lists = rows[column].combine_chunks()
         names = lists.flatten().dictionary_encode()
-        is_tag = pc.equal(pc.utf8_normalize(names.dictionary, "NFC"), composed(tag)).take(names.indices)
-        found.append(pc.list_parent_indices(lists).filter(is_tag).to_numpy())
+        # pc.utf8_normalize decomposes instead in PyArrow 25 and before.
+        is_tag = pa.array([composed(name) == wanted for name in names.dictionary.to_pylist()], pa.bool_())
+        found.append(pc.list_parent_indices(lists).filter(is_tag.take(names.indices)).to_numpy())
     return np.unique(np.concatenate(found)).astype(np.int64)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from alti2v.child_processes import SAFE_PATH, safe_path
+from alti2v.child_processes import safe_path
 from alti2v.dataset.engines.local import Engine
 from alti2v.errors import Alti2vError, RemoteError, UsageError
 
@@ -90,14 +90,13 @@ def dask_engine(
         yield run
 
 
-def cluster_here(workers: int) -> distributed.LocalCluster:
-    """Start a cluster of processes on this machine that other machines cannot reach."""
-    import dask
+@contextlib.contextmanager
+def cluster_here(workers: int) -> Iterator[distributed.LocalCluster]:
+    """Run a cluster of processes on this machine that other machines cannot reach."""
     import distributed
 
-    # The environment in which a worker is started, also one that replaces a killed one.
-    with safe_path(), dask.config.set({f"distributed.nanny.pre-spawn-environ.{SAFE_PATH}": "1"}):
-        return distributed.LocalCluster(
+    with safe_path():  # as long as the cluster runs: a worker that is killed is replaced
+        cluster = distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             host="127.0.0.1",
@@ -105,6 +104,12 @@ def cluster_here(workers: int) -> distributed.LocalCluster:
             # Even without a dashboard it serves HTTP, on a port that several clusters would compete for.
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
         )
+        try:
+            yield cluster
+        finally:
+            # Before 2026.8 Dask waits only a second for a killed worker, too short on a busy machine.
+            with contextlib.suppress(TimeoutError):
+                cluster.close()
 
 
 def _connected(scheduler: str, patience_s: float) -> distributed.Client:

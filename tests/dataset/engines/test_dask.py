@@ -66,11 +66,25 @@ def is_safe(folder: Path) -> bool:
 def test_a_worker_that_replaces_a_killed_one_ignores_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the first one does: a module there with a usual name would run."""
+    """As the first one does: a module there with a usual name would run. Later this process is as before."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     with cluster_here(1) as cluster, dask_engine(cluster.scheduler_address, 1, versions) as run:
         assert list(run(is_safe, [tmp_path])) == [(tmp_path, True)]
+
+    assert "PYTHONSAFEPATH" not in os.environ
+
+
+def test_a_worker_that_ends_late_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask gives up waiting for a killed worker on a busy machine; the work is done."""
+    close = distributed.LocalCluster.close
+
+    def late(cluster: distributed.LocalCluster) -> None:
+        close(cluster)
+        raise TimeoutError
+
+    with monkeypatch.context() as patch, cluster_here(0):
+        patch.setattr(distributed.LocalCluster, "close", late)
 
 
 def test_every_task_is_done_once(cluster: distributed.LocalCluster) -> None:

@@ -27,10 +27,11 @@ AS_OURS = RECIPE
 AS_OTHERS = Framing(steps=(letterbox(RECIPE.size),))
 
 
-def noisy(size: Any = (150, 110), mode: Any = "RGB") -> Any:
+def noisy(size: Any = (150, 110)) -> Any:
+    """Return a picture of mode RGBA."""
     rng = np.random.default_rng(5)
     grid = rng.integers(0, 256, (6, 8, 4), dtype=np.uint8)
-    return Image.fromarray(grid, "RGBA" if mode == "RGBA" else None).resize(size, Image.Resampling.BICUBIC)
+    return Image.fromarray(grid).resize(size, Image.Resampling.BICUBIC)
 
 
 def encoded(image: Any, form: Any, **saving: Any) -> Any:
@@ -98,7 +99,7 @@ MODES = {
 @pytest.fixture(params=MODES)
 def file(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     mode, form = MODES[request.param]
-    image = noisy(mode="RGBA").convert("L" if mode == "I;16" else mode)
+    image = noisy().convert("L" if mode == "I;16" else mode)
     if mode == "I;16":
         image = Image.fromarray(np.asarray(image, np.uint16) * 257)
     path = tmp_path / request.param.replace(";", "")
@@ -128,7 +129,7 @@ def test_a_picture_is_the_same_however_it_is_given(file: Any) -> None:
 
 def test_decoded_pictures_are_the_same_where_nothing_was_lost() -> None:
     """An array and a loaded image of a PNG give the PNG's pixels."""
-    image = noisy(mode="RGBA")
+    image = noisy()
     by_content = sound_pixels(encoded(image, "PNG"))
 
     assert np.array_equal(as_pixels(np.asarray(image)), by_content)
@@ -174,7 +175,7 @@ def test_orientation_is_obeyed_however_it_is_given(tmp_path: Path) -> None:
 def test_modes_that_png_does_not_have_are_converted() -> None:
     """Floating point, premultiplied and CMYK images in memory are pictures too."""
     for mode in ("F", "RGBa", "CMYK", "HSV", "YCbCr"):
-        image = noisy(mode="RGBA")
+        image = noisy()
         image = (
             image.convert("L").convert("F")
             if mode == "F"
