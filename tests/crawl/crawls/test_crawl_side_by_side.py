@@ -30,7 +30,8 @@ def test_two_crawls_of_one_host_share_its_rate(
     board: Board, tmp_path: Path, posts: int, is_proof: bool
 ) -> None:
     """Never more than the rate in any second, the rate is used, and no connection is opened twice."""
-    pace, sent = tmp_path / "cache/alti2v/pace", set()
+    pace = tmp_path / "cache/alti2v/pace"
+    sent: set[float] = set()
 
     def note(_: ScriptedBoard, __: str) -> None:
         """The file that the crawls share begins with the time at which the last request was sent."""
