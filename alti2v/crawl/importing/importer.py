@@ -122,6 +122,7 @@ def _run(
                 wanted=work.wanted,
                 most_bytes=config.max_file_bytes,
                 keep_mismatched=config.keep_mismatched,
+                by_reference=config.by_reference,
             )
             for batch in batches:
                 if not (config.store / STORE_FILE).exists():

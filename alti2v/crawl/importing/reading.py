@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alti2v.crawl.download.validate import check_picture
 from alti2v.crawl.http.retry import FailedTry
@@ -20,11 +21,15 @@ _BATCH_ITEMS = 1_000
 _BATCH_BYTES = 32 << 20
 _AHEAD = 1  # batches that are read while one is written
 _MOST_THREADS = 8
+_READ_TOGETHER = 8  # pictures: handing a task to a thread takes as long as reading a small one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadPicture:
-    """The bytes of an item's picture, the facts about them, and the place that they come from."""
+    """The bytes of an item's picture, the facts about them, and the place that they come from.
+
+    `content` is empty if the bytes stay in that place.
+    """
 
     stored: Stored
     content: bytes
@@ -43,12 +48,22 @@ Reading = ReadPicture | Failure | None
 """None for an item that is not read: it has no picture, or the store has it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A batch, which of its items are read, and the results of these, some at a time."""
+
+    batch: Sequence[Item]
+    are_wanted: Sequence[bool]
+    readings: Sequence[Future[list[Reading]]]
+
+
 def read_batches(
     items: Iterable[Item],
     *,
     wanted: Callable[[Sequence[Item]], Sequence[bool]],
     most_bytes: int,
     keep_mismatched: bool,
+    by_reference: bool,
 ) -> Iterator[list[tuple[Item, Reading]]]:
     """Yield the items with their pictures, in their order, in batches; the next batch is read meanwhile.
 
@@ -57,25 +72,26 @@ def read_batches(
         wanted: Called with each batch in the caller's thread; returns which items to read.
         most_bytes: Size above which a picture is not read.
         keep_mismatched: True to keep a picture whose MD5 is not that of the source.
+        by_reference: True to forget the bytes of pictures in tar files after they are checked.
     """
 
-    def read(item: Item) -> Reading:
-        return read_item(item, most_bytes=most_bytes, keep_mismatched=keep_mismatched)
+    def read(some: Sequence[Item]) -> list[Reading]:
+        found = (read_item(item, most_bytes=most_bytes, keep_mismatched=keep_mismatched) for item in some)
+        return [_forgotten(reading) if by_reference else reading for reading in found]
 
     threads = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
     with ThreadPoolExecutor(threads, thread_name_prefix="import") as pool:
-        waiting: deque[tuple[Sequence[Item], list[Future[Reading] | None]]] = deque()
+        waiting: deque[_Asked] = deque()
         try:
             for batch in _in_a_thread(_batches(items)):
-                asked = [
-                    pool.submit(read, item) if is_wanted else None
-                    for item, is_wanted in zip(batch, wanted(batch), strict=True)
-                ]
-                waiting.append((batch, asked))
+                are_wanted = wanted(batch)
+                to_read = list(itertools.compress(batch, are_wanted))
+                chunks = (to_read[at : at + _READ_TOGETHER] for at in range(0, len(to_read), _READ_TOGETHER))
+                waiting.append(_Asked(batch, are_wanted, [pool.submit(read, chunk) for chunk in chunks]))
                 if len(waiting) > _AHEAD:
-                    yield _results(*waiting.popleft())
+                    yield _results(waiting.popleft())
             while waiting:
-                yield _results(*waiting.popleft())
+                yield _results(waiting.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -107,10 +123,18 @@ def _differs(content: bytes, place: Place) -> bool:
     return place.sha256 is not None and hashlib.sha256(content).hexdigest() != place.sha256
 
 
-def _results(batch: Sequence[Item], asked: Sequence[Future[Reading] | None]) -> list[tuple[Item, Reading]]:
+def _results(asked: _Asked) -> list[tuple[Item, Reading]]:
+    readings = itertools.chain.from_iterable(future.result() for future in asked.readings)
     return [
-        (item, None if future is None else future.result()) for item, future in zip(batch, asked, strict=True)
+        (item, next(readings) if is_wanted else None)
+        for item, is_wanted in zip(asked.batch, asked.are_wanted, strict=True)
     ]
+
+
+def _forgotten(reading: Reading) -> Reading:
+    if isinstance(reading, ReadPicture) and reading.place.span is not None:
+        return replace(reading, content=b"")
+    return reading
 
 
 def _in_a_thread(batches: Generator[list[Item], None, None]) -> Iterator[list[Item]]:
