@@ -81,7 +81,7 @@ def check_picture(file: ReceivedFile, pending: Pending, *, keep_mismatched: bool
     if expected is not None and md5 != expected and not keep_mismatched:
         return FailedTry(
             kind=FailKind.MD5_MISMATCH,
-            message=f"md5 {md5}, the board says {expected}",
+            message=f"md5 {md5} in place of {expected}",
             status=file.http_status,
         )
     # What the board says it has is stored as it is: another request would bring the same.

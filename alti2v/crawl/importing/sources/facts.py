@@ -185,6 +185,15 @@ def board_facts(document: Mapping[str, Any]) -> tuple[Post, str]:
     return (facts, "danbooru") if "tag_string" in document else (facts._replace(id=0), "")
 
 
+def is_of_original(document: Mapping[str, Any]) -> bool:
+    """Return whether a JSON object may describe the file beside it as it was downloaded.
+
+    img2dataset gives the MD5 of the file that it then reduced, and the size that this had (img2dataset,
+    downloader.py: `original_width`).
+    """
+    return "original_width" not in document
+
+
 def with_tags(post: Post, groups: Mapping[Category, Iterable[str]], rating: str) -> Post:
     """Add tags and a rating that a post lacks."""
     merged = {

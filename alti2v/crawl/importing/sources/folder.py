@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alti2v.crawl.boards.protocol import PICTURE, VIDEO, Skip
 from alti2v.crawl.importing.sources.captions import read_caption
-from alti2v.crawl.importing.sources.facts import board_facts, with_tags
+from alti2v.crawl.importing.sources.facts import board_facts, is_of_original, with_tags
 from alti2v.crawl.importing.sources.files import Folder, folders, in_nfc, printable, read_object, read_text
 from alti2v.crawl.importing.sources.item import Fault, Item, Place, item_name
 from alti2v.records import Post
@@ -91,24 +91,31 @@ def _picture(folder: Folder, name: bytes, item: str) -> Item:
     read = _facts(folder, sidecars)
     if isinstance(read, Fault):
         return _lone(item, read)
-    facts, board = read
-    return Item(name=item, facts=facts._replace(file_ext=_suffix(name)), board=board, place=place)
+    facts, board, is_original = read
+    return Item(
+        name=item,
+        facts=facts._replace(file_ext=_suffix(name)),
+        board=board,
+        is_original=is_original,
+        place=place,
+    )
 
 
-def _facts(folder: Folder, sidecars: _Sidecars) -> tuple[Post, str] | Fault:
-    """Return the facts in the sidecars of a picture, and the site of its id."""
-    facts, board = Post(0), ""
+def _facts(folder: Folder, sidecars: _Sidecars) -> tuple[Post, str, bool] | Fault:
+    """Return the facts in the sidecars of a picture, the site of its id, and whether the MD5 is its own."""
+    facts, board, is_original = Post(0), "", True
     if sidecars.json is not None:
         document = read_object(folder.bytes_path_of(sidecars.json))
         if isinstance(document, Fault):
             return document
         facts, board = board_facts(document)
+        is_original = is_of_original(document)
     if sidecars.text is not None:
         text = read_text(folder.bytes_path_of(sidecars.text))
         if isinstance(text, Fault):
             return text
         facts = with_tags(facts, *read_caption(text))
-    return facts, board
+    return facts, board, is_original
 
 
 def _without_picture(folder: Folder, sidecar: bytes, item: str) -> Item:
