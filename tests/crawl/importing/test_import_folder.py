@@ -380,7 +380,7 @@ def test_status_and_card_name_an_imported_source(tmp_path: Path) -> None:
 
 
 def test_files_that_img2dataset_has_reduced_are_no_mismatch(tmp_path: Path) -> None:
-    """With `--output_format files`, its JSON has the MD5 of what it downloaded, not of the picture beside it."""
+    """Its `--output_format files` writes the MD5 of what was downloaded, not of the picture beside it."""
     facts: dict[str, object] = {"url": "https://x/1.png", "caption": "1girl, solo", "key": "00000000"}
     facts |= {"width": 48, "height": 48, "original_width": 480, "original_height": 480, "md5": "ab" * 16}
     write(tmp_path / "out", {"00000/00000000.jpg": picture(1), "00000/00000000.json": facts})
