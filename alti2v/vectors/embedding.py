@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model.taggers.fingerprint import model_hash
-from alti2v.model.tagging.preprocess import Source
+from alti2v.model.tagging.preprocess import Problem, Source
 from alti2v.model.tagging.selection import Criterion, Selection, passing, select
 from alti2v.model.tagging.tagger import Prediction, Tagger, UntaggedPicture, load_tagger, predictions
 from alti2v.model.tagging.tally import Tally
@@ -195,6 +195,7 @@ def _embedded(
     criterion = tagger.criterion("constant")
     held: list[Prediction[str]] = []
     for result in predictions(tagger, waiting):
+        result = _with_finite_vector(result)
         if isinstance(result, UntaggedPicture):
             show(result)
             tally.fail(result.problem)
@@ -206,6 +207,17 @@ def _embedded(
             held = []
     if held:
         yield _rows(tagger, held, criterion, form)
+
+
+def _with_finite_vector(
+    result: Prediction[str] | UntaggedPicture[str],
+) -> Prediction[str] | UntaggedPicture[str]:
+    """Refuse one picture's vector that is NaN or infinite: a file with it could not be searched."""
+    if isinstance(result, UntaggedPicture) or result.features is None or np.isfinite(result.features).all():
+        return result
+    return UntaggedPicture(
+        result.picture, Problem("no_vector", "the model gives NaN or infinity for its vector: leave it out")
+    )
 
 
 def _rows(tagger: Tagger, held: list[Prediction[str]], criterion: Criterion, form: Form) -> Rows:

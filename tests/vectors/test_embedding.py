@@ -19,6 +19,7 @@ from alti2v.vectors import embedding
 from alti2v.vectors.config import EmbedConfig, Form
 from alti2v.vectors.embedding import EmbedReport, embed
 from alti2v.vectors.vector_file import as_vectors, read_origin, read_rows, write_rows
+from tests.model.helpers.foreign_taggers import FAMILIES
 from tests.model.helpers.tiny_dataset import write_squares
 from tests.model.helpers.tiny_wd import write_picture, write_wd_folder
 
@@ -169,6 +170,33 @@ def test_the_command_names_what_is_damaged(
     assert report["embedded"] == 16
     assert sum(report["failed"].values()) == 1
     assert f"{art}/bad.png: " in printed.err
+
+
+def test_a_vector_that_is_no_number_costs_one_picture(
+    art: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model that divides by a length of 0 gives NaN for one picture: it is named, the others are written."""
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'alti2v[export]'")
+    FAMILIES["wd_embedding"].write(tmp_path / "model")
+    network = onnx.load(str(tmp_path / "model" / "model.onnx"))
+    producer = next(node for node in network.graph.node if node.output[0] == "embedding")
+    producer.output[0] = "unscaled"
+    network.graph.initializer.append(onnx.numpy_helper.from_array(np.array([255], np.float32), "white"))
+    network.graph.node.append(onnx.helper.make_node("Sub", ["unscaled", "white"], ["darkness"]))
+    network.graph.node.append(onnx.helper.make_node("ReduceL2", ["darkness"], ["length"], axes=[1]))
+    network.graph.node.append(onnx.helper.make_node("Div", ["darkness", "length"], ["embedding"]))
+    onnx.save(network, str(tmp_path / "model" / "model.onnx"))
+    for file in art.glob("white[123].png"):
+        file.unlink()
+    out = tmp_path / "v.parquet"
+    with pytest.raises(SystemExit) as ending:
+        main(["embed", str(tmp_path / "model"), str(art), "--out", str(out), "--json"])
+    printed = capsys.readouterr()
+
+    assert ending.value.code == 1, printed.err
+    assert json.loads(printed.out)["failed"] == {"no_vector": 1}
+    assert f"{art}/white0.png: the model gives NaN or infinity for its vector" in printed.err
+    assert len(read(out)) == 12
 
 
 def test_an_exported_folder_needs_no_tensorflow(model: Path, art: Path, tmp_path: Path) -> None:

@@ -57,8 +57,7 @@ def open_model(file: Path) -> OnnxSession:
             str(file), options, providers=[name for name in _PROVIDERS if name in there]
         )
     except Exception as exc:  # onnxruntime derives its exceptions from Exception alone
-        reason = next(iter(str(exc).splitlines()), type(exc).__name__)
-        raise DamagedError(f"{file} cannot be loaded ({reason:.150}): get it again") from exc
+        raise DamagedError(f"{file} cannot be loaded ({_reason(exc, file):.150}): get it again") from exc
     return OnnxSession(
         session=session,
         graph=Graph(_tensors(session.get_inputs()), _tensors(session.get_outputs())),
@@ -81,7 +80,7 @@ def forward_of(loaded: OnnxSession, description: ModelDescription, folder: Path)
         try:
             answers = [_run(loaded.session, wanted, part, takes) for part in parts]
         except Exception as exc:  # as in `open_model`; a constant may claim more numbers than fit into memory
-            reason = next(iter(str(exc).splitlines()), type(exc).__name__)
+            reason = _reason(exc, folder / description.model_file)
             raise DamagedError(
                 f"{folder}: {description.model_file} does not run ({reason:.150}): get it again"
             ) from exc
@@ -146,6 +145,16 @@ def _run(session: Any, wanted: Sequence[str], part: Uint8Array, takes: ModelInpu
     if takes.mask is not None:
         inputs[takes.mask] = part[..., 3] == 0
     return [np.asarray(answer[:count], np.float32) for answer in session.run(list(wanted), inputs)]
+
+
+def _reason(exc: Exception, file: Path) -> str:
+    """Return the first line of an error of onnxruntime, without its codes and the path of the model."""
+    line = next(iter(str(exc).splitlines()), "") or type(exc).__name__
+    if line.startswith(
+        "[ONNXRuntimeError]"
+    ):  # "[ONNXRuntimeError] : 1 : FAIL : Load model from ... failed: ..."
+        line = line.split(" : ", 3)[-1]
+    return line.replace(str(file), file.name)
 
 
 def _sigmoid(logits: Float32Array) -> Float32Array:

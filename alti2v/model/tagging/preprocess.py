@@ -56,7 +56,7 @@ class Problem:
 
     Attributes:
         kind: Kind, for counting: "missing", "unreadable", "not_file", "not_image", "too_large", "too_small",
-            "too_narrow", "damaged", "too_slow", "crashed", "same_sidecar" or "sidecar".
+            "too_narrow", "damaged", "too_slow", "crashed", "same_sidecar", "sidecar" or "no_vector".
         words: Description for the user, without the picture's name.
     """
 
