@@ -21,7 +21,7 @@ from alti2v.commands.stats import stats
 from alti2v.commands.tagging import tag
 from alti2v.commands.vectors import embed, kpi, search
 from alti2v.errors import Alti2vError, UsageError
-from alti2v.output import ReaderGoneError, standard_streams, tell
+from alti2v.output import INTERRUPTED, ReaderGoneError, standard_streams, tell
 from alti2v.signals import exit_status, signals_raise
 
 _NOT_UTF8 = "surrogates not allowed"  # Python's words for a byte of an argument that it could not decode
@@ -51,7 +51,7 @@ def _status_of(arguments: list[str] | None) -> int:
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except (KeyboardInterrupt, click.Abort) as exc:
-        tell("alti2v: interrupted; nothing stored is lost, run the same command again to go on")
+        tell(INTERRUPTED)
         # Click aborts at an interrupt; before 8.1.4 without a cause
         return exit_status(exc if isinstance(exc, KeyboardInterrupt) else exc.__context__)
     except UnicodeEncodeError as exc:

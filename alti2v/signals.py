@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import threading
 import time
@@ -61,6 +62,50 @@ def signals_raise(*, clock: Callable[[], float] = time.monotonic) -> Iterator[No
 
     with _handled_by(stop):
         yield
+
+
+@contextlib.contextmanager
+def ended_by_force(*, limit_s: float = 1.0, last_words: bytes = b"") -> Iterator[None]:
+    """End the process if a stop signal has not ended the block within a time limit.
+
+    Python handles signals between two steps of the main thread only, and a step of a network may take a minute;
+    libraries may also lose the exception. For blocks that need no clean-up, because they may be killed.
+
+    Args:
+        limit_s: Time from the signal to the end, s.
+        last_words: Written to standard error before the end.
+    """
+    if not handled_signals():
+        yield
+        return
+    heard, tell = os.pipe()
+    os.set_blocking(tell, False)
+    watcher = threading.Thread(target=_force_end, args=(heard, limit_s, last_words), daemon=True)
+    before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(tell)
+        watcher.join()
+        os.close(heard)
+
+
+def _force_end(heard: int, limit_s: float, last_words: bytes) -> None:
+    """Read the numbers of signals until the pipe is closed; end the process if it stays open."""
+    while number := os.read(heard, 1):
+        if number[0] in STOP_SIGNALS:
+            break
+    else:
+        return
+    deadline_s = time.monotonic() + limit_s
+    while select.select([heard], [], [], max(0.0, deadline_s - time.monotonic()))[0]:
+        if not os.read(heard, 1):
+            return
+    with contextlib.suppress(OSError):
+        os.write(2, last_words)
+    os._exit(exit_status(interrupt_of(number[0])))
 
 
 @contextlib.contextmanager

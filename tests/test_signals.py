@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 
 import click
@@ -124,3 +125,61 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+STUCK = """
+import hashlib, threading, time
+from alti2v.signals import ended_by_force, signals_raise
+with signals_raise(), ended_by_force(last_words=b"last words\\n"):
+    threading.Timer(0.3, print, ["begun"], {{"flush": True}}).start()
+    {block}
+print("after")
+"""
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+@pytest.mark.parametrize(
+    "block",
+    [
+        'hashlib.pbkdf2_hmac("sha256", b"", b"", 2**30)',  # minutes in C, as a step of a large network
+        "try: time.sleep(60)\n    except KeyboardInterrupt: time.sleep(60)",  # as libraries do
+    ],
+)
+def test_a_block_that_a_signal_does_not_end_is_ended(number: signal.Signals, block: str) -> None:
+    """Within two seconds, with the status of the signal."""
+    with started(STUCK.format(block=block)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        begun_s = time.monotonic()
+        process.send_signal(number)
+        out, errors = process.communicate(timeout=60)
+
+    assert time.monotonic() - begun_s < 2
+    assert (process.returncode, out, errors) == (STATUS[number], "", "last words\n")
+
+
+def test_a_block_that_ends_in_time_is_left_alone() -> None:
+    """Neither its clean-up nor what follows is cut off."""
+    block = """try: time.sleep(60)
+    except KeyboardInterrupt: time.sleep(0.2)
+time.sleep(1.2)"""
+    with started(STUCK.format(block=block)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=60)
+
+    assert (process.returncode, out, errors) == (0, "after\n", "")
+
+
+@contextlib.contextmanager
+def started(program: str) -> Iterator[subprocess.Popen[str]]:
+    """A program in a process that does not ignore Ctrl-C."""
+    accepting = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", accepting + program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

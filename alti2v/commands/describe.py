@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, fetched_model
+from alti2v.commands.options import LOCAL_PATH, as_json_option, ends_promptly, fetched_model
 from alti2v.terminal import print_result
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.command("model")
 @click.argument("model", type=LOCAL_PATH)
 @as_json_option
+@ends_promptly
 def describe_model(*, model: Path, as_json: bool) -> None:
     """Describe a MODEL: its input, outputs, tags and thresholds.
 

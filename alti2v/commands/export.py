@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alti2v.commands.options import LOCAL_PATH, as_json_option, option_of
+from alti2v.commands.options import LOCAL_PATH, as_json_option, ends_promptly, option_of
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.options.choices import Format
 from alti2v.model.options.export import COPYRIGHTS_AS, RATINGS_FROM, ExportConfig
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     help="Check a folder against its format's contract; export nothing.",
 )
 @as_json_option
+@ends_promptly
 def export(
     *,
     run: Path | None,

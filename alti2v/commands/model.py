@@ -12,6 +12,7 @@ from alti2v.commands.options import (
     as_json_option,
     cache_options,
     check_readable,
+    ends_promptly,
     fetched_model,
     option_of,
     precision_option,
@@ -206,6 +207,7 @@ def _best(epoch: int, mean_ap: float | None, micro_f1: float | None) -> str:
 @precision_option
 @cache_options
 @as_json_option
+@ends_promptly
 def evaluate(
     *,
     models: tuple[Path, ...],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import click
 
@@ -18,8 +19,12 @@ from alti2v.errors import DataError, UsageError
 from alti2v.model.options.choices import PRECISION_CHOICES, Implications
 from alti2v.model.options.tagging import RelationOptions
 from alti2v.model.options.training import TrainConfig
-from alti2v.output import tell
+from alti2v.output import INTERRUPTED, tell
+from alti2v.signals import ended_by_force
 from alti2v.storage.remote import is_url
+
+
+_P = ParamSpec("_P")
 
 
 def check_local(value: str, name: str) -> None:
@@ -107,6 +112,18 @@ def option_of(config: Any, name: str, **settings: Any) -> Callable[[Any], Any]: 
     default = default_of(config, name.removeprefix("--").replace("-", "_"))
     shown = default.value if isinstance(default, Enum) else default
     return click.option(name, default=shown, show_default=True, **settings)
+
+
+def ends_promptly(command: Callable[_P, None]) -> Callable[_P, None]:
+    """Let Ctrl-C end a command that computes with a network within two seconds, also inside a step."""
+
+    @functools.wraps(command)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+        with ended_by_force(last_words=f"{show_cursor}{INTERRUPTED}\n".encode()):
+            command(*args, **kwargs)
+
+    return run
 
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")

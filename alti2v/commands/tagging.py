@@ -15,6 +15,7 @@ from alti2v.commands.options import (
     LOCAL_PATH,
     as_json_option,
     default_of,
+    ends_promptly,
     fetched_model,
     listed_paths,
     option_of,
@@ -122,6 +123,7 @@ _OF_SIDECARS = {
 )
 @as_json_option
 @click.pass_context
+@ends_promptly
 def tag(ctx: click.Context, /, *, form: str, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by TagConfig
     """Tag pictures with a MODEL.
 

@@ -13,6 +13,7 @@ from alti2v.commands.options import (
     PICTURE_PATH,
     as_json_option,
     default_of,
+    ends_promptly,
     fetched_model,
     listed_paths,
     option_of,
@@ -49,6 +50,7 @@ _SHOWN_TAGS = 6
 @option_of(EmbedConfig, "--batch-size", help="Pictures per forward pass.")
 @precision_option
 @as_json_option
+@ends_promptly
 def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by EmbedConfig
     """Write the vectors of pictures to a Parquet file.
 
@@ -111,6 +113,7 @@ def embed(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by 
 )
 @click.option("--html", type=LOCAL_PATH, default=None, help="Also write a contact sheet to this file.")
 @as_json_option
+@ends_promptly
 def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by SearchConfig
     """Find the pictures nearest to a picture or to tags.
 
@@ -152,6 +155,7 @@ def search(*, html: Path | None, as_json: bool, **options: Any) -> None:  # noqa
 @option_of(KpiConfig, "--min-count", help="Minimum number of training pictures of a tag.")
 @option_of(KpiConfig, "--bootstraps", help="Number of bootstrap samples for the 95 % intervals.")
 @as_json_option
+@ends_promptly
 def kpi(*, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - typed by KpiConfig
     """Regress a KPI of pictures on their tags or vectors.
 

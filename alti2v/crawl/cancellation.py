@@ -11,6 +11,10 @@ from typing import Any
 from alti2v.signals import signals_restored
 
 
+# How long an interrupted crawl waits for files in flight: a stalled server would take up to a minute each.
+_GRACE_S = 1.0
+
+
 class StoppedError(Exception):
     """The crawl is stopping; the work of the waiting task is left for the next run."""
 
@@ -64,11 +68,16 @@ async def run_until_stopped(
     Args:
         work: Tasks; may raise StoppedError.
         interrupt: Called on the first signal, or if the caller is cancelled; lets `work` finish what is in
-            flight. A second signal cancels `work`.
+            flight. A second after a signal, or at a second signal, `work` is cancelled.
     """
     task = asyncio.create_task(work)
+
+    def first(number: signal.Signals) -> None:
+        interrupt(number)
+        asyncio.get_running_loop().call_later(_GRACE_S, task.cancel)
+
     try:
-        with signals_caught(interrupt, then=task.cancel):
+        with signals_caught(first, then=task.cancel):
             await asyncio.shield(task)
     except StoppedError:
         pass  # nothing was in flight

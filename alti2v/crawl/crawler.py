@@ -60,8 +60,8 @@ __all__ = ["CrawlConfig", "CrawlReport", "crawl_board"]
 def crawl_board(config: CrawlConfig, *, progress: ProgressHook = ignore_progress) -> CrawlReport:
     """List a board's posts and download their files into a store; a later run resumes, then adds new posts.
 
-    Ctrl-C finishes what is in flight, writes the tables, and raises KeyboardInterrupt; SIGTERM and SIGHUP do
-    the same and raise TerminatedError and HungUpError, which are such.
+    Ctrl-C finishes what comes within a second, and raises KeyboardInterrupt; SIGTERM and SIGHUP do the same and
+    raise TerminatedError and HungUpError, which are such.
 
     Raises:
         UsageError: The folder is not a store, or belongs to another board or search, or is in use; or the
@@ -155,7 +155,7 @@ class _Run:
     async def main(self) -> bool:
         """Crawl; return False if interrupted.
 
-        A first Ctrl-C, or a cancellation, finishes what is in flight; a second Ctrl-C does not wait for it.
+        A first Ctrl-C, or a cancellation, finishes what is in flight and comes soon; a second does not wait.
         """
         try:
             await run_until_stopped(self._crawl(), interrupt=self._interrupt)

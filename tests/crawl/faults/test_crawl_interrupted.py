@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +76,35 @@ def test_f32_a_signal_once_finishes_what_is_in_flight(
     assert len(site.asked("/samples/")) == found.stored < 1000
     assert found.last_run is not None
     assert found.last_run.ending == "interrupted"
+
+
+@pytest.mark.parametrize("rate", ["400", "50"])
+def test_ctrl_c_ends_within_two_seconds_although_servers_stall(board: Board, tmp_path: Path, rate: str) -> None:
+    """Two files that never come are left for the next run, in one process or two."""
+    site = board()
+    begun = threading.Semaphore(0)
+
+    async def stalled(_: web.Request) -> web.StreamResponse:
+        begun.release()
+        await asyncio.sleep(60)
+        return web.Response()
+
+    site.script("/samples/", *[None] * 10, *[stalled] * 50)
+    with start(site, tmp_path / "store", "--rate", rate) as process:
+        assert all(begun.acquire(timeout=30) for _ in range(2))
+        begun_s = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=20)[1]
+    took_s = time.monotonic() - begun_s
+    site.scripts.clear()
+
+    assert took_s < 2
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert told.splitlines()[-1].endswith("run the same command again to go on")
+    assert store_status(tmp_path / "store").stored >= 10
+    report = crawl_board(config(tmp_path / "store", site))
+    assert (report.stored, report.complete) == (60, True)
 
 
 def test_ctrl_c_while_the_board_is_looked_for(board: Board, tmp_path: Path) -> None:

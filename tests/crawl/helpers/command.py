@@ -17,10 +17,10 @@ COMMAND = (
 
 
 @contextlib.contextmanager
-def start(site: ScriptedBoard, store: Path) -> Iterator[subprocess.Popen[str]]:
+def start(site: ScriptedBoard, store: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """Start the command in a process of its own; kill it at the end if it still runs."""
     rates = ["--rate", "inf", "--api-rate", "inf", "--connections", "2"]
-    arguments = ["crawl", str(store), "--board", site.url, "--allow-private", *rates]
+    arguments = ["crawl", str(store), "--board", site.url, "--allow-private", *rates, *options]
     command = [sys.executable, "-c", COMMAND, *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
