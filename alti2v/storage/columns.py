@@ -81,6 +81,7 @@ POSTS = Table(
         Column("stored_width", "int32", "width of the stored picture, px", nullable=True),
         Column("stored_height", "int32", "height of the stored picture, px", nullable=True),
         Column("stored_md5", "string", "MD5 of the stored bytes", nullable=True),
+        Column("stored_crc32", "int64", "CRC-32 of the stored bytes, as zlib computes it", nullable=True),
     ),
 )
 

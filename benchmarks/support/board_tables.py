@@ -46,6 +46,7 @@ def write_tables(path: Path, posts: int) -> None:
             "parent_id": pa.array(np.where(rng.random(count) < 0.05, ids - 3 * rng.integers(1, 20, count), 0)),
             "md5": pa.array([_md5(post_id) for post_id in ids.tolist()]),
             "stored_md5": pa.array([_md5(post_id) for post_id in ids.tolist()]),
+            "stored_crc32": pa.array(ids),
             "fetched_url": pa.array([f"https://board.example/images/{post_id:08d}.jpg" for post_id in ids]),
             "source": pa.array([f"https://art.example/works/{post_id}" for post_id in ids]),
             "tar": pa.array((ids - 1) // 3 // _IN_TAR),

@@ -54,7 +54,7 @@ def interrupted(*arguments: str | Path, when: Callable[[int], bool]) -> str:
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=120)
         took_s = time.monotonic() - begun_s
-        assert took_s < 2, took_s
+        assert took_s < limit_s(), took_s
         assert process.returncode == 130, errors
         assert errors.splitlines()[-1].endswith("run the same command again to go on")
         assert "Traceback" not in errors
@@ -63,6 +63,11 @@ def interrupted(*arguments: str | Path, when: Callable[[int], bool]) -> str:
     finally:
         process.kill()
         process.wait()
+
+
+def limit_s() -> float:
+    """Return two seconds, or more on a machine that other programs keep busy."""
+    return 2.0 if os.getloadavg()[0] < len(os.sched_getaffinity(0)) + 1 else 20.0
 
 
 def group(leader: int) -> list[str]:
@@ -99,7 +104,8 @@ def slow() -> bytes:
 def test_build_shards(tmp_path: Path, slow: bytes) -> None:
     """Pictures that take minutes are being decoded by both workers."""
     store = write_store(
-        tmp_path / "store", [TinyPost(id=number + 1, content=slow + bytes([number])) for number in range(600)]
+        tmp_path / "store",
+        [TinyPost(id=number + 1, content=slow + number.to_bytes(2)) for number in range(600)],
     )
     interrupted(
         *("build-shards", store, tmp_path / "dataset", "--workers", "2", "--test", "0", "--validation", "0"),
@@ -155,7 +161,7 @@ def test_eval(run: Path, tmp_path: Path) -> None:
 
 def test_tag(run: Path) -> None:
     """As above."""
-    interrupted("tag", run, run.parent, when=has_computed(25))
+    interrupted("tag", run, run.parent, when=has_computed(15))
 
 
 def test_train(tmp_path: Path, run: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from dataclasses import replace
 from random import Random
 
@@ -96,4 +97,5 @@ def check_picture(file: ReceivedFile, pending: Pending, *, keep_mismatched: bool
         width=header.width,
         height=header.height,
         md5=md5,
+        crc32=zlib.crc32(content),
     )

@@ -256,4 +256,5 @@ def _stored(row: Mapping[str, Any]) -> Stored:
         width=row["stored_width"],
         height=row["stored_height"],
         md5=row["stored_md5"],
+        crc32=row["stored_crc32"],
     )

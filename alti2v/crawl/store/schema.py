@@ -30,7 +30,7 @@ CREATE TABLE posts (                  -- the columns of posts.parquet; those of 
     duplicate_of INTEGER,
     fetched_url TEXT,
     tar INTEGER, offset INTEGER, size INTEGER,
-    stored_format TEXT, stored_width INTEGER, stored_height INTEGER, stored_md5 TEXT
+    stored_format TEXT, stored_width INTEGER, stored_height INTEGER, stored_md5 TEXT, stored_crc32 INTEGER
 );
 CREATE INDEX pending_posts ON posts (seq) WHERE status = 'pending';
 CREATE INDEX failed_posts ON posts (reason) WHERE status = 'failed';

@@ -94,7 +94,7 @@ class _Chunks:
 
     Attributes:
         rows: (n,) rows of the posts in the order of the tar files.
-        ids, tars, offsets, sizes: Of these posts.
+        ids, tars, offsets, sizes, crc32s: Of these posts; a CRC-32 that is not known is 0.
         bounds: First position of each chunk, and the position after its last.
     """
 
@@ -105,6 +105,7 @@ class _Chunks:
     tars: npt.NDArray[np.int64]
     offsets: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int64]
+    crc32s: npt.NDArray[np.int64]
     bounds: Sequence[tuple[int, int]]
 
     @classmethod
@@ -120,6 +121,7 @@ class _Chunks:
             tars=tars,
             offsets=offsets[order],
             sizes=sizes[order],
+            crc32s=posts.numbers("stored_crc32")[rows[order]],
             bounds=chunk_bounds(tars, at_most=_CHUNK_PICTURES) if len(tars) else [],
         )
 
@@ -129,12 +131,14 @@ class _Chunks:
     def chunk(self, number: int) -> Chunk:
         some = slice(*self.bounds[number])
         facts = (column[some].tolist() for column in (self.ids, self.offsets, self.sizes))
+        known = zip(self.crc32s[some], self.md5s.texts(self.rows[some]), strict=True)
+        checksums = (f"{crc32:08x}" if crc32 else md5 for crc32, md5 in known)
         preparation = self.preparation
         return Chunk(
             work=preparation.work,
             store=preparation.store,
             tar=int(self.tars[some.start]),
-            pictures=tuple(zip(*facts, self.md5s.texts(self.rows[some]), strict=True)),
+            pictures=tuple(zip(*facts, checksums, strict=True)),
             recipe=preparation.recipe,
             made_with=repr(sorted(preparation.made_with.items())),
         )
@@ -355,8 +359,7 @@ def comparable(
         posts: Posts of the store.
 
     Returns:
-        The index, completed, or only the rows of `needed` made again. Rows of pictures that the store has lost
-            or replaced stay as they are, because nothing better is known.
+        The index, completed, or only the rows of `needed` made again; those of lost or replaced pictures stay.
     """
     recipe = appearance_recipe(preparation.recipe)
     is_ours = not len(index.rows) or index.recipe == recipe

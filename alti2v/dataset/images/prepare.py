@@ -65,7 +65,8 @@ class Chunk:
         work: Folder of the two files.
         store: Store of the pictures.
         tar: Number of the store's tar file.
-        pictures: (post id, offset, size, MD5 or "" if the store recorded none) of each, ascending by offset.
+        pictures: (post id, offset, size, checksum) of each, ascending by offset. The checksum is the CRC-32 of
+            the bytes in 8 hex digits, their MD5 in 32, or "" if the store recorded neither.
         recipe: Recipe of the pictures.
         made_with: Versions of the programs that the pixels depend on.
     """
@@ -144,13 +145,13 @@ def prepare_chunk(chunk: Chunk) -> Mapping[str, int]:
 def _prepared(chunk: Chunk) -> Iterator[tuple[Mapping[str, Any], bytes, bytes]]:
     """Yield the row, the prepared picture and the luminances of each picture, both empty if it is unusable."""
     wanted = [(post_id, Span(offset=offset, size=size)) for post_id, offset, size, _ in chunk.pictures]
-    md5_of = {post_id: md5 for post_id, _, _, md5 in chunk.pictures}
+    checksum_of = {post_id: checksum for post_id, _, _, checksum in chunk.pictures}
     with process_decoders().borrowed() as decoder:
         for post_id, content in read_pictures(chunk.store, chunk.tar, wanted):
             if content is None:
                 yield _row(post_id, reason="damaged", has_changed=True), b"", b""
                 continue
-            check = _Md5Check(content, md5_of[post_id])
+            check = _Check(content, checksum_of[post_id])
             picture = decoder.run(PrepareJob(chunk.recipe), content, meanwhile=check.run)
             if check.has_changed:
                 yield _row(post_id, reason="damaged", has_changed=True), b"", b""
@@ -175,16 +176,22 @@ def _sides(content: bytes) -> Mapping[str, int]:
 
 
 @dataclass(slots=True)
-class _Md5Check:
-    """Comparison of a picture with the MD5 that the store recorded, "" if it recorded none."""
+class _Check:
+    """Comparison of a picture with the checksum that the store recorded, see `Chunk.pictures`."""
 
     content: memoryview
     recorded: str
     has_changed: bool = False
 
     def run(self) -> None:
-        """Compare. Of grainy JPEGs this takes a tenth of the time that their decoding takes."""
-        found = hashlib.md5(self.content, usedforsecurity=False).hexdigest() if self.recorded else ""
+        """Compare. Of a grainy JPEG an MD5 takes a tenth of the time of its decoding, a CRC-32 a sixtieth."""
+        match len(self.recorded):
+            case 0:
+                return
+            case 8:
+                found = f"{zlib.crc32(self.content):08x}"
+            case _:
+                found = hashlib.md5(self.content, usedforsecurity=False).hexdigest()
         self.has_changed = found != self.recorded
 
 

@@ -26,6 +26,7 @@ from alti2v.storage.table import give_back_memory, schema
 
 _FACTS = (
     *("id", "status", "reason", "duplicate_of", "parent_id", "tar", "offset", "size", "stored_md5", "md5"),
+    "stored_crc32",
     *("rating", "score", "source", "created_at", "fetched_url"),
 )
 # Columns of the facts that shards show.
@@ -260,8 +261,8 @@ def _tag_table(
 def _digest(facts: DiskTable, tags: StoredTags, table: StoreTagTable) -> str:
     digest = hashlib.sha256()
     for name in _FACTS:
-        # A rerun of the crawl may move pictures, which the dataset does not show.
-        if name not in ("tar", "offset"):
+        # A rerun of the crawl may move pictures, which the dataset does not show; MD5s tell files apart.
+        if name not in ("tar", "offset", "stored_crc32"):
             for content in _canonical(facts, name):
                 digest.update(content)
     ends = np.cumsum(tags.lengths, dtype=np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zlib
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ def test_every_picture_is_stored_with_its_tags(pictures: Path, tmp_path: Path) -
         ((_, stored),) = read_pictures(store, row.tar, [(row.id, span)])
         assert stored is not None
         assert bytes(stored) == file.read_bytes()
+        assert row.stored_crc32 == zlib.crc32(stored)
         assert row.fetched_url == f"pictures/{file.parent.name}/{file.name}"
         assert list(row.tags_artist) == [f"somebody_{int(file.stem) % 2}"]
         assert tags(row) == {"1girl", "long_hair", *row.tags_artist, f"number_{int(file.stem) % 5}"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,6 +95,7 @@ def write_store(
                 "offset": span.offset,
                 "size": span.size,
                 "stored_md5": hashlib.md5(post.content).hexdigest(),
+                "stored_crc32": zlib.crc32(post.content),
                 "fetched_url": f"https://board.example/{post.id}.{post.suffix}",
             }
         rows.append(_row(post, stored, category_of))

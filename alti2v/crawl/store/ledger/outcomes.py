@@ -93,7 +93,9 @@ def outcome_columns(outcome: Outcome) -> tuple[str | int | None, ...]:
     """Return the columns of `posts` from `status` to `size`, in the order of `PostTable.record`."""
     stored, location = outcome.stored, outcome.location
     of_bytes = (
-        (None,) * 5 if stored is None else (stored.url, stored.format, stored.width, stored.height, stored.md5)
+        (None,) * 6
+        if stored is None
+        else (stored.url, stored.format, stored.width, stored.height, stored.md5, stored.crc32)
     )
     of_location = (None,) * 3 if location is None else (location.tar, location.span.offset, location.span.size)
     of_requests = (outcome.status, outcome.reason, outcome.error[:500], outcome.attempts, outcome.http_status)

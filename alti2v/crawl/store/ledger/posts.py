@@ -231,8 +231,8 @@ class PostTable:
         """Replace the outcomes of posts, given by id."""
         self._database.executemany(
             "UPDATE posts SET status=?, reason=?, error=?, attempts=?, http_status=?, duplicate_of=?, "
-            "fetched_url=?, stored_format=?, stored_width=?, stored_height=?, stored_md5=?, tar=?, offset=?, "
-            "size=? WHERE id=?",
+            "fetched_url=?, stored_format=?, stored_width=?, stored_height=?, stored_md5=?, stored_crc32=?, "
+            "tar=?, offset=?, size=? WHERE id=?",
             ((*outcome_columns(outcome), post_id) for post_id, outcome in outcomes),
         )
 
@@ -323,8 +323,8 @@ class PostTable:
         self._database.execute("UPDATE posts SET duplicate_of=? WHERE duplicate_of=?", (new, old))
         self._database.execute(
             "UPDATE posts SET status='duplicate', duplicate_of=?, fetched_url=NULL, stored_format=NULL, "
-            "stored_width=NULL, stored_height=NULL, stored_md5=NULL, tar=NULL, offset=NULL, size=NULL "
-            "WHERE id=?",
+            "stored_width=NULL, stored_height=NULL, stored_md5=NULL, stored_crc32=NULL, tar=NULL, offset=NULL, "
+            "size=NULL WHERE id=?",
             (new, old),
         )
 
