@@ -23,7 +23,6 @@ from alti2v.output import INTERRUPTED, tell
 from alti2v.signals import ended_by_force
 from alti2v.storage.remote import is_url
 
-
 _P = ParamSpec("_P")
 
 

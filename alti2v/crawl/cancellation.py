@@ -10,7 +10,6 @@ from typing import Any
 
 from alti2v.signals import signals_restored
 
-
 # How long an interrupted crawl waits for files in flight: a stalled server would take up to a minute each.
 _GRACE_S = 1.0
 
