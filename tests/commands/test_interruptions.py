@@ -23,7 +23,8 @@ from PIL import Image
 from alti2v.dataset.manifest import read_manifest
 from alti2v.records import Category, Tag
 from alti2v.storage.layout import MODEL_DIR
-from alti2v.vectors.vector_file import Form, Origin, Rows, write_rows
+from alti2v.vectors.config import Form
+from alti2v.vectors.vector_file import Origin, Rows, write_rows
 from tests.dataset.helpers.tiny_store import TinyPost, encoded, write_store
 from tests.pictures.helpers.files import with_many_scans
 
