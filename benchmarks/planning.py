@@ -4,9 +4,10 @@ The store's tables are synthetic (36 draws per post from 200,000 tags, frequenci
 rank), and so are the working files that a build leaves when all its pictures are prepared: one picture in ten
 is a copy of an earlier one with up to six bits of its hash changed. Measured in a process of its own: the whole
 command, which reads the tables, finds the groups, plans, and writes the table of every shard. The near pairs of
-a sample are checked by brute force over all its pairs. Run:
+a sample are checked by brute force over all its pairs. With --write, the shards are "written", too: by two
+workers that invent receipts, to measure the first process of a build from then to the published version. Run:
 
-    python benchmarks/planning.py [--posts 1520000] [--tables FOLDER]
+    python benchmarks/planning.py [--posts 1520000] [--tables FOLDER] [--write]
 """
 
 from __future__ import annotations
@@ -23,10 +24,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from alti2v.dataset.build import build_shards
+from alti2v.dataset import build, planned_version
 from alti2v.dataset.config import BuildConfig
+from alti2v.dataset.manifest import Manifest, Shard
 from alti2v.dataset.plan.near_duplicates import NEAR_BITS, near_pairs
+from alti2v.dataset.planned_version import PlannedVersion, write_and_publish
+from alti2v.dataset.versions.transaction import DatasetWriter
+from alti2v.dataset.write.shard import ShardSpec
 from alti2v.storage.layout import WORK_DIR
+from alti2v.storage.table import row_count
 from benchmarks.support.board_tables import appearances, write_prepared, write_tables
 from benchmarks.support.processes import peak_rss_mb
 
@@ -38,10 +44,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--posts", type=int, default=1_520_000)
     parser.add_argument("--tables", type=Path, help="keep the tables in this folder, and use those that it has")
+    parser.add_argument("--write", action="store_true", help="also measure the first process of a build")
     parser.add_argument("--measure", type=Path, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure is not None:
-        print(json.dumps(_measure(options.measure)))
+        print(json.dumps(_measure(options.measure, is_written=options.write)))
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) if options.tables is None else options.tables
@@ -51,18 +58,26 @@ def main() -> None:
             write_prepared(folder / "dataset" / WORK_DIR, folder / "store", hashes, thumbnails)
             _check_pairs(hashes[:_SAMPLE, 0])
             del hashes, thumbnails
-        done = subprocess.run(
-            [sys.executable, __file__, "--measure", str(folder)], check=True, stdout=subprocess.PIPE, text=True
-        )
+        command = [sys.executable, __file__, "--measure", str(folder), *(["--write"] if options.write else [])]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     result = {"posts": options.posts, **json.loads(done.stdout)}
     for name, value in result.items():
         print(f"{name:24} {value}")
     print(json.dumps(result))
 
 
-def _measure(folder: Path) -> dict[str, float | str]:
-    begun_s = time.perf_counter()
-    report = build_shards(
+def _measure(folder: Path, *, is_written: bool) -> dict[str, float | str]:
+    begun_s, peaks = time.perf_counter(), list[float]()
+
+    def write(plan: PlannedVersion) -> Manifest:
+        peaks.append(peak_rss_mb())
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak, see proc(5)
+        return write_and_publish(plan)
+
+    build.write_and_publish = write
+    planned_version.build_shard = _invented_receipt
+    DatasetWriter.finish = lambda _: None  # type: ignore[method-assign] # the tables are used again
+    report = build.build_shards(
         BuildConfig(
             store=folder / "store",
             dataset=folder / "dataset",
@@ -70,17 +85,29 @@ def _measure(folder: Path) -> dict[str, float | str]:
             test=20_000,
             validation=10_000,
             shard_samples=10_000,
-            dry_run=True,
+            dry_run=not is_written,
+            workers=2,
         )
     )
+    writing = {"writing_peak_mb": round(peak_rss_mb())} if is_written else {}
+    for file in (folder / "dataset").iterdir():
+        if file.is_file():
+            file.unlink()  # what a published version consists of, beside its shards
     return {
         "seconds": round(time.perf_counter() - begun_s, 1),
         "cpu_seconds": round(time.process_time(), 1),
-        "peak_rss_mb": round(peak_rss_mb()),
+        "peak_rss_mb": round(max([*peaks] or [peak_rss_mb()])),
+        **writing,
         "shards": report.shards,
         "alike": report.alike,
         "plan_hash": report.plan_hash,
     }
+
+
+def _invented_receipt(spec: ShardSpec) -> Shard:
+    """Return the receipt of a shard with the samples of its plan, which is not written."""
+    rows = row_count(Path(spec.work) / spec.plan_file)
+    return Shard(name=spec.name, samples=rows, bytes=0, sha256="0" * 64, rows_sha256="0" * 64)
 
 
 def _check_pairs(hashes: np.ndarray) -> None:

@@ -80,6 +80,7 @@ RANDOM = """
     from alti2v.storage import disk_table
     appearance._CHUNK_PICTURES = 8
     disk_table._BATCH_ROWS, disk_table._RUN_ROWS, disk_table._RUN_BATCH_ROWS = 16, 32, 4
+    disk_table._PART_ROWS = 4
     build._PLANNED_AT_ONCE = 20
     if __name__ == "__main__":
         store, dataset, workers = sys.argv[1:]

@@ -1,8 +1,10 @@
-"""Working files that another version of the program left, or a disk damaged, are made again."""
+"""Working files of another version of the program, or damaged ones, are made again; a full disk is told."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -70,3 +72,26 @@ def test_tables_of_other_versions_are_made_again(half_built: Path) -> None:
 
     assert len(tables) >= 6
     assert digests(half_built / "half") == digests(half_built / "whole")
+
+
+FULL = """
+import resource, sys
+from alti2v.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))  # as on a full disk, each write beyond is refused
+sys.exit(main(["build-shards", sys.argv[1], sys.argv[2], "--size", "32", "--test", "4", "--validation", "2"]))
+"""
+
+
+def test_a_disk_that_fills_up_while_sorting_is_told_in_one_line(tmp_path: Path) -> None:
+    """The command ends with status 1 and one line; with room, the same command makes the dataset."""
+    store = write_store(tmp_path / "store", tiny_posts(16), posts_per_tar=8)
+    command = [sys.executable, "-c", FULL, str(store), str(tmp_path / "dataset")]
+    done = subprocess.run(command, capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert f"cannot write {tmp_path / 'dataset'}" in done.stderr
+    assert not list((tmp_path / "dataset").rglob("*.parquet"))
+    build(store, tmp_path / "dataset")
+    build(store, tmp_path / "whole")
+    assert digests(tmp_path / "dataset") == digests(tmp_path / "whole")
