@@ -20,7 +20,7 @@ from typing import Any, TextIO, cast
 
 from alti2v.errors import StorageError
 
-INTERRUPTED = "alti2v: interrupted; nothing stored is lost, run the same command again to go on"
+INTERRUPTED = "alti2v: interrupted; nothing stored is lost, run the same command again to resume"
 _LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # not made by `os.fsdecode`
 _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 # Control and format characters (bidirectional overrides among them), undecodable bytes, line separators.

@@ -87,4 +87,4 @@ def _describe(listing: ListingState | None) -> str:
     if listing.by_page:
         return f"not at its end: page {listing.page} comes next"
     where = "at the newest post" if listing.below is None else f"below id {listing.below}"
-    return f"not at its end: goes on {where}"
+    return f"not at its end: continues {where}"

@@ -39,7 +39,7 @@ _NAME_BYTES = 100  # POSIX.1-2017 pax, "ustar Interchange Format": the name is t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """A snapshot of a store; a crawl may go on writing meanwhile.
+    """A snapshot of a store; a crawl may continue to write meanwhile.
 
     Attributes:
         path: Folder of the store.

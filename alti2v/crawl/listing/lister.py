@@ -23,7 +23,7 @@ from alti2v.crawl.store.listing_state import Ending, ListingState
 
 @dataclass(frozen=True, slots=True)
 class ListingStopped:
-    """A listing that cannot go on.
+    """A listing that cannot continue.
 
     Attributes:
         where: Position of the listing, in words.
@@ -116,7 +116,7 @@ def _commit_page(
     if page.posts or page.deleted_ids:
         before_first()
     low = query.conditions.min_id
-    # Where a search cannot have a lowest id, the last page goes on below it.
+    # Where a search cannot have a lowest id, the last page continues below it.
     is_cut = low is not None and not api.board.takes_lower_bound and not listing.by_page
     with api.ledger.transaction():
         new = api.ledger.posts.add(

@@ -34,7 +34,7 @@ class ListingState:
         fresh: Posts recorded for the first time by this pass by page number.
         empties: Empty answers in a row.
         doubts: Number of times that the board's count contradicted the end.
-        ending: How the pass ended; None while it goes on.
+        ending: How the pass ended; None while it is unfinished.
         missing: Posts that the board counts and did not list.
     """
 

@@ -146,7 +146,7 @@ def _adam(job: Job, phase: Phase) -> Any:  # noqa: ANN401 - keras.optimizers.Opt
     recipe = job.recipe
 
     class Adam(backend.keras.optimizers.Adam):  # type: ignore[misc]  # Keras is imported at first use
-        """Adam that keeps its moving average apart: `fit` ends after every epoch, but training goes on."""
+        """Adam that keeps its moving average apart: `fit` ends after every epoch, but training continues."""
 
         def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
             """Do nothing, where Keras would replace the weights by their average."""

@@ -45,7 +45,7 @@ def test_ctrl_c_twice_stops_at_once(board: Board, tmp_path: Path) -> None:
     assert "finishing what is in flight; Ctrl-C again stops at once" in told
     assert process.returncode == 130
     assert "Traceback" not in rest, rest
-    assert rest.splitlines()[-1].endswith("run the same command again to go on")
+    assert rest.splitlines()[-1].endswith("run the same command again to resume")
     assert verify_store(tmp_path / "store").findings == ()
     report = crawl_board(config(tmp_path / "store", site))
     assert (report.stored, report.complete) == (60, True)
@@ -72,7 +72,7 @@ def test_f32_a_signal_once_finishes_what_is_in_flight(
     found = store_status(tmp_path / "store")
 
     assert process.returncode == status
-    assert said.splitlines()[-1].endswith("run the same command again to go on")
+    assert said.splitlines()[-1].endswith("run the same command again to resume")
     assert len(site.asked("/samples/")) == found.stored < 1000
     assert found.last_run is not None
     assert found.last_run.ending == "interrupted"
@@ -101,7 +101,7 @@ def test_ctrl_c_ends_within_two_seconds_although_servers_stall(board: Board, tmp
     assert took_s < 2
     assert process.returncode == 130
     assert "Traceback" not in told
-    assert told.splitlines()[-1].endswith("run the same command again to go on")
+    assert told.splitlines()[-1].endswith("run the same command again to resume")
     assert store_status(tmp_path / "store").stored >= 10
     report = crawl_board(config(tmp_path / "store", site))
     assert (report.stored, report.complete) == (60, True)

@@ -107,7 +107,7 @@ def test_ctrl_c_at_a_terminal_and_closing_it_leave_a_checkpoint(
     os.close(leader)
 
     assert process.wait(timeout=60) == status
-    assert is_closed or b"run the same command again to go on" in shown
+    assert is_closed or b"run the same command again to resume" in shown
     assert b"Traceback" not in shown
     newest = max((run / "checkpoints").glob("step-*.npz"))
     assert int(newest.stem.partition("-")[2]) >= 5
