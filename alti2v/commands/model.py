@@ -13,8 +13,8 @@ from alti2v.commands.options import (
     cache_options,
     check_readable,
     ends_promptly,
-    fetched_model,
     option_of,
+    pinned_model,
     precision_option,
 )
 from alti2v.model.options.evaluation import CompareConfig, EvalConfig
@@ -241,9 +241,8 @@ def evaluate(
         with progress_display() as progress:
             report = write_evaluation(EvalConfig(run=models[0], **options), progress=progress)
     else:
-        for model in models:
-            fetched_model(model)  # prints its commit
+        pinned = tuple(map(pinned_model, models))  # before the display, which their commits would disturb
         with progress_display() as progress:
-            config = CompareConfig(models=tuple(map(str, models)), store=store, **options)
+            config = CompareConfig(models=pinned, store=store, **options)
             report = write_comparison(config, progress=progress)
     print_result(report, as_json=as_json, table=report.table)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
@@ -22,6 +22,9 @@ from alti2v.model.options.training import TrainConfig
 from alti2v.output import INTERRUPTED, tell
 from alti2v.signals import ended_by_force
 from alti2v.storage.remote import is_url
+
+if TYPE_CHECKING:
+    from alti2v.model.taggers.hub import HubModel
 
 _P = ParamSpec("_P")
 
@@ -76,16 +79,33 @@ def fetched_model(model: Path) -> Path:
         UsageError: There is no such model.
         RemoteError: The hub does not answer.
     """
-    from alti2v.model.taggers.hub import fetch_model, is_hub_name
+    from alti2v.model.taggers.hub import is_hub_name
+
+    return _fetched(model).path if is_hub_name(model) else model
+
+
+def pinned_model(model: Path) -> str:
+    """Return the path of a MODEL, or its name on the hub with the commit, which is fetched and printed.
+
+    Raises:
+        UsageError, RemoteError: See `fetched_model`.
+    """
+    from alti2v.model.taggers.hub import is_hub_name
 
     if not is_hub_name(model):
-        return model
+        return str(model)
+    return f"{str(model).partition('@')[0]}@{_fetched(model).commit}"
+
+
+def _fetched(model: Path) -> HubModel:
+    from alti2v.model.taggers.hub import fetch_model
+
     found = fetch_model(str(model))
     tell(
         f"{found.name} is commit {found.commit} in {found.path}"
         + ("" if found.is_current else ", from the cache, because the hub does not answer")
     )
-    return found.path
+    return found
 
 
 def address(text: str) -> Path | str:

@@ -406,6 +406,28 @@ def test_a_name_on_the_hub_is_judged_as_its_commit(
     assert found.models[0].model == f"hf:somebody/tagger@{commit}"
 
 
+def test_the_printed_commit_is_the_judged_one(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The hub is asked once for the commit, so a branch that moves meanwhile changes nothing."""
+    constants = pytest.importorskip("huggingface_hub.constants", reason="pip install 'alti2v[hub]'")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    commit = "a" * 40
+    hub = FakeHub("somebody/tagger", {commit: world.taggers / "wd_v3"}, {"main": commit})
+    arguments = ["eval", "hf:somebody/tagger", "--dataset", str(world.dataset), "--out", str(tmp_path / "out")]
+    with serving(hub) as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.url)
+        with pytest.raises(SystemExit) as ending:
+            main(arguments)
+    printed = capsys.readouterr()
+
+    assert not ending.value.code, printed.err
+    assert f"is commit {commit}" in printed.err
+    assert len([request for request in hub.requests if "/api/models/" in request]) == 1, hub.requests
+    document = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert document["models"][0]["model"] == f"hf:somebody/tagger@{commit}"
+
+
 @pytest.mark.tf
 @pytest.mark.usefixtures("narrow_vgg16")
 def test_a_run_is_judged_beside_taggers_of_others(world: World, tmp_path: Path) -> None:
