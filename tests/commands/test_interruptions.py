@@ -26,6 +26,7 @@ from alti2v.storage.layout import MODEL_DIR
 from alti2v.vectors.config import Form
 from alti2v.vectors.vector_file import Origin, Rows, write_rows
 from tests.dataset.helpers.tiny_store import TinyPost, encoded, write_store
+from tests.helpers.patience import limit_s
 from tests.pictures.helpers.files import with_many_scans
 
 pytestmark = [pytest.mark.slow, pytest.mark.tf]
@@ -55,7 +56,7 @@ def interrupted(*arguments: str | Path, when: Callable[[int], bool]) -> str:
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=120)
         took_s = time.monotonic() - begun_s
-        assert took_s < limit_s(), took_s
+        assert took_s < limit_s(2), took_s
         assert process.returncode == 130, errors
         assert errors.splitlines()[-1].endswith("run the same command again to resume")
         assert "Traceback" not in errors
@@ -64,11 +65,6 @@ def interrupted(*arguments: str | Path, when: Callable[[int], bool]) -> str:
     finally:
         process.kill()
         process.wait()
-
-
-def limit_s() -> float:
-    """Return two seconds, or more on a machine that other programs keep busy."""
-    return 2.0 if os.getloadavg()[0] < len(os.sched_getaffinity(0)) + 1 else 20.0
 
 
 def group(leader: int) -> list[str]:
