@@ -17,7 +17,7 @@ from alti2v.pictures.recipe import ORIGINAL, ImageRecipe, size_in_words
 from alti2v.records import Category
 from alti2v.report.charts import Axis, Chart, Series, decades, line_chart, nice_axis, steps
 from alti2v.report.rendering import render
-from alti2v.storage.layout import parse_shard_name
+from alti2v.storage.layout import FIRST_DERIVED_ID, parse_shard_name
 from alti2v.storage.location import Address, open_location, read_spans
 from alti2v.storage.publish import publish_bytes
 
@@ -73,6 +73,7 @@ def stats_page(stats: DatasetStats, jpegs: Mapping[int, bytes], *, generated_at:
         seldom=[pair for pair in pairs[::-1] if pair.lift < 1][:_PAIRS],
         square=_square(stats),
         group_size=_GROUP,
+        has_own_ids=stats.first_id < FIRST_DERIVED_ID,
         categories=list(dict.fromkeys(row.tag.category.value for row in stats.tags)),
         generated_at=generated_at,
     )
@@ -90,10 +91,12 @@ def stats_table(stats: DatasetStats) -> Mapping[str, str]:
     rows = {
         "pictures": ", ".join(f"{count:,} {split}" for split, count in stats.pictures.items()),
         "shards": f"{stats.shards:,}, {stats.bytes / 1e6:,.1f} MB, pictures {_of_size(stats.image)}",
-        "ids": f"{stats.first_id:,} to {stats.last_id:,}",
-        "years": " to ".join(map(str, dict.fromkeys((years[0], years[-1])))) if years else "not said",
-        "ratings": first(stats.ratings, 5),
-        "sources": first(stats.hosts, 5) or "no addresses",
+        "ids": f"{stats.first_id:,} to {stats.last_id:,}"
+        if stats.first_id < FIRST_DERIVED_ID
+        else "made from the MD5s of the pictures",
+        "years": " to ".join(map(str, dict.fromkeys((years[0], years[-1])))) if years else "",
+        "ratings": first(stats.ratings, 5) if any(stats.ratings) else "",
+        "sources": first(stats.hosts, 5),
         "tags": f"{len(stats.tags):,} to learn, {median(stats.labels_per_picture)} a picture (median)",
         "all tags": f"{median(stats.tags_per_picture)} a picture (median)",
         "most frequent": first({row.tag.name: row.total for row in by_total}, 10),

@@ -375,10 +375,15 @@ def test_status_and_card_name_an_imported_source(tmp_path: Path) -> None:
     status = CliRunner().invoke(cli, ["status", str(tmp_path / "store")]).stdout
     build(tmp_path / "store", tmp_path / "dataset", test=2, validation=1)
     card = (tmp_path / "dataset" / "README.md").read_text()
+    page = tmp_path / "page.html"
+    stats = CliRunner().invoke(cli, ["stats", str(tmp_path / "dataset"), "--html", str(page)]).stdout
 
     assert "imported pictures" in status
     assert "plan" not in status
     assert "board" not in card
+    assert "made from the MD5s of the pictures" in stats
+    assert "made from the MD5s of the pictures" in page.read_text()
+    assert "not said" not in stats
 
 
 def test_files_that_img2dataset_has_reduced_are_no_mismatch(tmp_path: Path) -> None:

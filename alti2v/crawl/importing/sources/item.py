@@ -12,9 +12,7 @@ from urllib.parse import quote
 from alti2v.crawl.boards.protocol import Skip
 from alti2v.crawl.boards.values import MAX_ID
 from alti2v.records import Post, Span
-
-# Numbers of boards are far below (Danbooru: 10 million in 2026), so that both kinds fit into one store.
-FIRST_DERIVED_ID = 10**11
+from alti2v.storage.layout import FIRST_DERIVED_ID
 
 
 class ItemOutcome(StrEnum):
