@@ -88,8 +88,8 @@ IMAGE_SUFFIX_OF_FORMAT = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "WEBP": "we
 # Tar files from this number on are hard links to files that somebody else made: their members have other names,
 # and nothing is ever written to them.
 FIRST_LINKED = 500_000
-# Numbers of posts that are made from the MD5s of pictures begin here; those of boards are far below (Danbooru: 10
-# million in 2026), so that both fit into one store.
+# Numbers of posts that are made from the MD5s of pictures begin here; those of boards are far below (Danbooru:
+# 10 million in 2026), so that both fit into one store.
 FIRST_DERIVED_ID = 10**11
 _KEY_DIGITS = 12
 MOST_MEMBER_BYTES = 2**31 - 1  # of a picture; a decoder takes no larger one
