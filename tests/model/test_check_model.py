@@ -96,3 +96,14 @@ def test_what_is_not_read_is_refused_with_the_place_to_go(
 
     assert status == 2
     assert "get model.onnx from the same repository" in err
+
+
+def test_a_report_of_another_program_makes_no_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only a report that an export has written says that exporting again would help."""
+    FAMILIES["wd_v14"].write(tmp_path)  # takes one picture at a time, which breaks the contract
+    for report, status in (('{"kind": "export"}', 4), ('{"kind": "sales"}', 1), ("[1]", 1), ("{", 4)):
+        (tmp_path / "export_report.json").write_text(report)
+        found, _, err = checked(tmp_path, capsys)
+        assert (found, "export it again" in err) == (status, status == 4)

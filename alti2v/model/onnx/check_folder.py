@@ -6,6 +6,7 @@ of white; for these `export` compares the exported model with the network on ran
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,11 +91,19 @@ def check_folder(folder: Path) -> Checked:
 
 def is_of_others(folder: Path) -> bool:
     """Return whether a folder has a model, and neither its file nor a report says that this program made it."""
-    if (folder / REPORT_FILE).is_file():
+    if (folder / REPORT_FILE).is_file() and _is_report(folder / REPORT_FILE):
         return False
     files = {CONTRACTS[format_].model_file for format_ in Format}
     models = [_load(folder / name) for name in sorted(files) if (folder / name).is_file()]
     return any(model is None or model.producer_name != PRODUCER for model in models)
+
+
+def _is_report(file: Path) -> bool:
+    try:
+        value = json.loads(read_text_file(file))
+    except (ValueError, RecursionError):
+        return True  # an export whose report is damaged
+    return isinstance(value, dict) and value.get("kind") == "export"
 
 
 def open_session(model: Path | bytes) -> Any:  # noqa: ANN401 - onnxruntime.InferenceSession

@@ -144,6 +144,26 @@ def test_a_deviation_that_cannot_divide_is_damage(tmp_path: Path, family: str, f
         open_tagger(tmp_path)
 
 
+@pytest.mark.parametrize("content", ["null", "5", "[]", '"1girl"'])
+def test_a_table_that_is_no_object_is_a_line_without_pythons_words(tmp_path: Path, content: str) -> None:
+    """JSON of another type is named as it is."""
+    FAMILIES["cl"].write(tmp_path)
+    (tmp_path / "tag_mapping.json").write_text(content)
+    message = refused(tmp_path, DamagedError)
+
+    assert "is not an object" in message
+    assert "Error" not in message
+
+
+def test_a_size_that_is_a_truth_value_is_damage(tmp_path: Path) -> None:
+    """True is 1 to Python, and no size."""
+    FAMILIES["oppai_oracle"].write(tmp_path)
+    document = json.loads((tmp_path / "preprocessing.json").read_text())
+    (tmp_path / "preprocessing.json").write_text(json.dumps({**document, "image_size": True}))
+
+    assert "has the image_size True" in refused(tmp_path, DamagedError)
+
+
 def test_answers_that_are_no_numbers_are_damage(tmp_path: Path) -> None:
     """A model that answers NaN is not taken for one that sees nothing."""
     FAMILIES["wd_v3"].write(tmp_path)

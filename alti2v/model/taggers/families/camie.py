@@ -1,7 +1,7 @@
 """Camie tagger, version 2: pictures in the middle of ImageNet's mean colour, 512 px, red, green, blue.
 
-One JSON file holds the vocabulary and, in the published one, thresholds. Of the two outputs with logits, the
-refined predictions are those for which the card gives figures.
+One JSON file holds the vocabulary and the size of the pictures. Of the two outputs with logits, the refined
+predictions are those for which the card gives figures.
 """
 
 from __future__ import annotations

@@ -52,6 +52,10 @@ def mapping_table(document: Any, file: str) -> TaggerTags:  # noqa: ANN401 - JSO
     Raises:
         ValueError: It is something else.
     """
+    if not isinstance(document, dict):
+        raise ValueError(  # noqa: TRY004 - a fault of the file
+            f"{file} is not the table of a tagger's tags ({document!r:.40} is not an object): get it again"
+        )
     try:
         if "idx_to_tag" in document:
             names = ordered(document["idx_to_tag"], file)

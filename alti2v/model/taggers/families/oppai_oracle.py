@@ -28,7 +28,7 @@ def read_oppai_oracle(
     """Describe an OppaiOracle."""
     document = read_document(files[PREPROCESSING], PREPROCESSING)
     size = document.get("image_size") if isinstance(document, dict) else None
-    if not isinstance(size, int) or not 0 < size <= MAX_SIDE_PX:
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= MAX_SIDE_PX:
         raise ValueError(f"{PREPROCESSING} has the image_size {size!r:.40}")
     tensor = graph.input(None)
     if side_of(tensor, channels_first=True, otherwise=size) != size:
