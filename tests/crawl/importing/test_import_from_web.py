@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from functools import partialmethod
 from pathlib import Path
@@ -18,12 +19,14 @@ from alti2v.crawl.importing.addresses import address_of
 from alti2v.crawl.importing.config import ImportConfig
 from alti2v.crawl.importing.importer import import_pictures
 from alti2v.crawl.importing.report import ImportReport
+from alti2v.crawl.store.ledger import Ledger
 from alti2v.errors import DataError, RemoteError, UsageError
 from alti2v.records import Post
 from tests.crawl.conftest import Board
 from tests.crawl.helpers.crawling import QUICK
 from tests.crawl.helpers.scripted_board import ScriptedBoard, picture
-from tests.crawl.importing.helpers.sources import md5, posts, write
+from tests.crawl.importing.helpers.killed import interrupted
+from tests.crawl.importing.helpers.sources import content, md5, posts, write
 
 
 def rows_of(numbers: list[int], *, url: str = "") -> list[dict[str, Any]]:
@@ -56,6 +59,12 @@ def stored(store: Path) -> set[int]:
     """Ids of the posts with a picture."""
     rows = posts(store)
     return set(rows[rows["status"] == "stored"]["id"])
+
+
+def stored_now(store: Path) -> int:
+    """Number of stored posts in the ledger, of a store whose tables a killed import has not written."""
+    with Ledger(store / "crawl.sqlite", readonly=True) as ledger:
+        return ledger.posts.counts().stored
 
 
 def files(site: ScriptedBoard) -> list[str]:
@@ -102,6 +111,24 @@ def test_an_interrupted_import_fetches_the_rest(board: Board, tmp_path: Path) ->
     assert "1 pictures failed in ways that may pass" in first.missing
     assert (again.new, again.known, again.failed, again.missing) == (1, 7, {"http_404": 1}, "")
     assert files(site) == ["/images/5.jpg"]
+
+
+def test_a_killed_import_fetches_the_rest(board: Board, tmp_path: Path) -> None:
+    """After `kill -9` between two batches, the same import ends with the store of one that was not killed."""
+    site = board(ids=list(range(1, 151)))
+    rows = rows_of(list(range(1, 151)), url=site.url)
+    (tmp_path / "whole").mkdir()
+    fetched(tmp_path / "whole", rows, site.url)
+    pd.DataFrame(rows).to_parquet(tmp_path / "index.parquet")
+    point = ("alti2v.crawl.store.writer", "StoreWriter", "commit", "after", 2)
+    status = interrupted(tmp_path / "store", tmp_path / "index.parquet", point, pictures=site.url)
+    before = stored_now(tmp_path / "store")
+    report = fetched(tmp_path, rows, site.url)
+
+    assert status == -signal.SIGKILL
+    assert 0 < before < 150
+    assert (report.known, report.new) == (before, 150 - before)
+    assert content(tmp_path / "store").equals(content(tmp_path / "whole" / "store"))
 
 
 def test_rows_that_were_imported_without_pictures_get_them_later(board: Board, tmp_path: Path) -> None:

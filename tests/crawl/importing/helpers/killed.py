@@ -31,8 +31,10 @@ store, source, pictures, reference, module, owner, name, when, calls, kind = sys
 """
     + SIGNAL_AT_CALL
     + """
+is_url = pictures.startswith("http:")
 import_pictures(ImportConfig(store=Path(store), sources=(Path(source),), shard_bytes=20_000,
-    pictures=Path(pictures) if pictures else None, by_reference=bool(reference)))
+    pictures=Path(pictures) if pictures and not is_url else None, by_reference=bool(reference),
+    pictures_url=pictures if is_url else None, allow_private=True, rate=99))
 """
 )
 
@@ -40,7 +42,12 @@ Point = tuple[str, str, str, str, int]
 
 
 def interrupted(
-    store: Path, source: Path, point: Point, *, pictures: Path | None = None, by_reference: bool = False
+    store: Path,
+    source: Path,
+    point: Point,
+    *,
+    pictures: Path | str | None = None,
+    by_reference: bool = False,
 ) -> int:
     """Import until a kill at a point; return the exit status, 0 if the point was not reached."""
     module, owner, name, when, calls = point
