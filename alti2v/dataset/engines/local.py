@@ -73,6 +73,11 @@ def local_engine(workers: int) -> Iterator[Engine]:
 
     try:
         yield run
+    except KeyboardInterrupt:
+        # A task may take an hour, if its pictures are hostile; what a killed worker leaves is removed later.
+        for process in list(pool._processes.values()):
+            process.kill()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,3 +104,18 @@ def test_killed_parents_leave_no_workers() -> None:
 
     assert workers >= 1
     assert rest == ""
+
+
+def test_an_interrupt_does_not_wait_for_running_tasks() -> None:
+    """Ctrl-C ends a build although its workers decode pictures that take minutes."""
+
+    def interrupted() -> None:
+        with local_engine(2) as engine:
+            for _ in engine(time.sleep, [0.0, 300.0, 300.0, 300.0]):
+                raise KeyboardInterrupt
+
+    begun_s = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+
+    assert time.monotonic() - begun_s < 60
