@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alti2v.crawl.boards.known import base_url
+from alti2v.crawl.boards.known import base_url, known_dialect
+from alti2v.crawl.boards.protocol import Dialect
 from alti2v.crawl.config import MIN_RATE
 from alti2v.crawl.http.retry import RetryPolicy
 from alti2v.crawl.importing.addresses import origin_of_pictures
@@ -65,8 +66,10 @@ class ImportConfig:
                 raise UsageError(f"{name.replace('_', '-')} is {getattr(self, name)}: give {low:,} to {high:,}")
         if self.pictures_url is not None:
             origin_of_pictures(self.pictures_url)
-        if self.tag_site is not None:
-            base_url(self.tag_site)
+        if self.tag_site is not None and known_dialect(base_url(self.tag_site)) is Dialect.GELBOORU:
+            raise UsageError(
+                f"--tag-categories {self.tag_site} is no Danbooru site: give donmai, danbooru, or its URL"
+            )
         require_between("--rate (requests/s)", self.rate, MIN_RATE)
 
     @property

@@ -202,6 +202,13 @@ def test_addresses_that_make_no_sense_are_refused(address: str, told: str, tmp_p
     assert "secret" not in str(refused.value)
 
 
+def test_only_a_danbooru_site_is_asked(tmp_path: Path) -> None:
+    """A board of the other family has no such API: one line with the remedy, before anything is done."""
+    with pytest.raises(UsageError, match="safebooru is no Danbooru site: give donmai, danbooru"):
+        ImportConfig(store=tmp_path / "store", sources=(tmp_path,), tag_site="safebooru")
+    ImportConfig(store=tmp_path / "store", sources=(tmp_path,), tag_site="donmai")
+
+
 def test_patterns_of_addresses() -> None:
     """Placeholders stand for the id, the MD5, the extension, and the id modulo 1000."""
     post = Post(id=12_345, md5="ab" * 16, file_ext="png")
