@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alti2v.errors import UsageError
-from alti2v.model.comparison.origin import Origin, origin_of, with_dataset
+from alti2v.model.comparison.origin import ModelOrigin, origin_of, with_dataset
 from alti2v.model.taggers.folder import recognised
 from alti2v.model.taggers.hub import fetch_model, is_hub_name
 from alti2v.model.tagging.tagger import Tagger, load_tagger
@@ -33,7 +33,7 @@ class Contestant:
     name: str
     tagger: Tagger
     is_run: bool
-    origin: Origin
+    origin: ModelOrigin
     dataset: Path
 
 
@@ -104,7 +104,7 @@ def _refuse_repeated(paths: Sequence[Path], models: Sequence[Path | str]) -> Non
             raise UsageError(f"{models[number]} is given twice: give each model once")
 
 
-def _dataset_of(model: Path | str, origin: Origin, dataset: Path | None) -> Path | None:
+def _dataset_of(model: Path | str, origin: ModelOrigin, dataset: Path | None) -> Path | None:
     if dataset is not None or origin.dataset is None:
         return dataset
     if not origin.dataset.is_dir():

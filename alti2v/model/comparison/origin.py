@@ -15,8 +15,8 @@ from alti2v.storage.publish import read_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Origin of a model.
+class ModelOrigin:
+    """ModelOrigin of a model.
 
     Attributes:
         plan_hash: Hash of the plan of the dataset that it was trained on; "" if unknown.
@@ -29,7 +29,7 @@ class Origin:
     weights: str = ""
 
 
-def origin_of(path: Path, *, is_run: bool) -> Origin:
+def origin_of(path: Path, *, is_run: bool) -> ModelOrigin:
     """Read where a model is from: a run knows its dataset, an export of one only its plan.
 
     Raises:
@@ -38,19 +38,19 @@ def origin_of(path: Path, *, is_run: bool) -> Origin:
     """
     if is_run:
         trained = read_trained_on(path)
-        return Origin(plan_hash=trained.plan_hash, dataset=trained.dataset, weights=model_hash(path))
+        return ModelOrigin(plan_hash=trained.plan_hash, dataset=trained.dataset, weights=model_hash(path))
     report = (path if path.is_dir() else path.parent) / REPORT_FILE
     value = read_json(report) if report.is_file() else None
     if not isinstance(value, dict) or value.get("kind") != "export":
-        return Origin()
+        return ModelOrigin()
     plan_hash, weights = (value.get(name) for name in ("plan_hash", "weights_sha256"))
-    return Origin(
+    return ModelOrigin(
         plan_hash=plan_hash if isinstance(plan_hash, str) else "",
         weights=weights if isinstance(weights, str) else "",
     )
 
 
-def with_dataset(origin: Origin, datasets: Collection[Path]) -> Origin:
+def with_dataset(origin: ModelOrigin, datasets: Collection[Path]) -> ModelOrigin:
     """Find the dataset of an export's plan among those at hand."""
     if not origin.plan_hash or origin.dataset is not None:
         return origin
