@@ -9,10 +9,10 @@ from alti2v.model.evaluation.metrics import Curve
 from alti2v.model.evaluation.reliability import Reliability
 from alti2v.report.charts import Chart, Series, equal_f1_guides, line_chart, unit_axis
 
-Marker = tuple[tuple[float, float], str]
 
-
-def precision_recall_chart(series: Sequence[Series], *, markers: Sequence[Marker]) -> Chart:
+def precision_recall_chart(
+    series: Sequence[Series], *, markers: Sequence[tuple[tuple[float, float], str]]
+) -> Chart:
     """Draw precision over recall, with lines of equal F1 behind the series."""
     return line_chart(
         "Precision over recall",
