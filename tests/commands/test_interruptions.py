@@ -102,7 +102,7 @@ def test_build_shards(tmp_path: Path, slow: bytes) -> None:
     """Pictures that take minutes are being decoded by both workers."""
     store = write_store(
         tmp_path / "store",
-        [TinyPost(id=number + 1, content=slow + number.to_bytes(2)) for number in range(600)],
+        [TinyPost(id=number + 1, content=slow + number.to_bytes(2)) for number in range(60)],
     )
     interrupted(
         *("build-shards", store, tmp_path / "dataset", "--workers", "2", "--test", "0", "--validation", "0"),

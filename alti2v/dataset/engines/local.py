@@ -10,11 +10,13 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for_sentinel
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from alti2v.child_processes import SafeSpawnContext
@@ -75,11 +77,19 @@ def local_engine(workers: int) -> Iterator[Engine]:
         yield run
     except KeyboardInterrupt:
         # A task may take an hour, if its pictures are hostile; what a killed worker leaves is removed later.
-        for process in list(pool._processes.values()):
-            process.kill()
+        for process in list(pool._processes):
+            _kill_family(process)
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _kill_family(pid: int) -> None:
+    """Kill a worker and its decoder, which would go on with its picture."""
+    with contextlib.suppress(OSError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        for one in (pid, *map(int, children)):
+            os.kill(one, signal.SIGKILL)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
