@@ -68,11 +68,11 @@ def interrupted(*arguments: str | Path, when: Callable[[int], bool]) -> str:
 
 
 def group(leader: int) -> list[str]:
-    """Return the command lines of the processes of a session that have not ended."""
+    """Return the command lines of the processes of a session, without those that are ending."""
     found = subprocess.run(
         ["ps", "-s", str(leader), "-o", "args", "--no-headers"], capture_output=True, text=True, check=False
     )
-    return [line for line in found.stdout.splitlines() if "<defunct>" not in line]
+    return [line for line in found.stdout.splitlines() if not line.startswith("[")]
 
 
 def family_ticks(pid: int) -> int:
