@@ -181,12 +181,12 @@ def read_parts(path: Path, table: Table, columns: Sequence[str] | None = None) -
     with path.open("rb") as file, _parquet_errors(path), pa.OSFile(f"/proc/self/fd/{file.fileno()}") as ours:
         there = pq.read_schema(ours)
         check_schema(path, table, there)
-        names = schema(table).names if columns is None else list(columns)
+        names = _present(there.names, columns)
         part = there.empty_table().select(names)
-        for part in row_groups(ours, columns):
-            yield _checked(path, table, part.replace_schema_metadata(there.metadata))
+        for part in row_groups(ours, names):
+            yield _checked(path, table, part.replace_schema_metadata(there.metadata), columns)
         if not part.num_rows:
-            yield _checked(path, table, part.replace_schema_metadata(there.metadata))
+            yield _checked(path, table, part.replace_schema_metadata(there.metadata), columns)
 
 
 @contextlib.contextmanager
@@ -201,11 +201,17 @@ def _parquet_errors(path: Path) -> Iterator[None]:
         ) from exc
 
 
-def _checked(path: Path, table: Table, found: pa.Table) -> pa.Table:
-    """Check the bounds of some rows, and give them the types and metadata of `schema`."""
+def _checked(path: Path, table: Table, found: pa.Table, columns: Sequence[str] | None) -> pa.Table:
+    """Check the bounds of some rows, add columns that the file lacks, and return the types of `schema`."""
     import pyarrow as pa
 
     check_bounds(path, table, found)
+    for name in _lacking(table, found.column_names):
+        if columns is None or name in columns:
+            field = schema(table).field(name)
+            found = found.append_column(field, pa.nulls(len(found), field.type))
+    if columns is not None:
+        found = found.select([name for name in schema(table).names if name in columns])
     wanted = _with_further_facts(schema(table), found.schema)
     return found.cast(pa.schema([wanted.field(name) for name in found.column_names], wanted.metadata))
 
@@ -232,8 +238,8 @@ def read_open_table(file: BinaryIO, table: Table, columns: Sequence[str] | None 
         with pa.OSFile(f"/proc/self/fd/{file.fileno()}") as ours:
             there = pq.read_schema(ours)
             check_schema(path, table, there)
-            found = read_rows(ours, columns)
-        return _checked(path, table, found.replace_schema_metadata(there.metadata))
+            found = read_rows(ours, _present(there.names, columns))
+        return _checked(path, table, found.replace_schema_metadata(there.metadata), columns)
 
 
 def row_count(path: Path) -> int:
@@ -334,14 +340,28 @@ def check_schema(path: Path, table: Table, found: pa.Schema) -> None:
         VersionError: A program of another format version wrote it.
         DamagedError: It is not this table.
     """
+    import pyarrow as pa
+
     metadata = found.metadata or {}
     version = metadata.get(_VERSION_KEY, b"").decode()
     if version not in ("", str(FORMAT_VERSION)):
         raise VersionError(
             f"{path} has format version {version}; this program reads {FORMAT_VERSION}: use a newer alti2v"
         )
-    if metadata.get(_TABLE_KEY, b"").decode() != table.name or not found.equals(_as_read(schema(table))):
+    lacking = _lacking(table, found.names)
+    wanted = pa.schema(field for field in _as_read(schema(table)) if field.name not in lacking)
+    if metadata.get(_TABLE_KEY, b"").decode() != table.name or not found.equals(wanted):
         raise DamagedError(f"{path} is not a table of kind {table.name!r} with the columns of docs/FORMAT.md")
+
+
+def _present(names: Sequence[str], columns: Sequence[str] | None) -> Sequence[str]:
+    """Return the columns to read from a file with the given ones: at least one, for the number of rows."""
+    return names if columns is None else [name for name in names if name in columns] or names[:1]
+
+
+def _lacking(table: Table, names: Sequence[str]) -> set[str]:
+    """Return the columns that a file lacks because it is from before they were added."""
+    return {column.name for column in table.columns if column.may_lack} - set(names)
 
 
 def _with_further_facts(wanted: pa.Schema, found: pa.Schema) -> pa.Schema:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 PART_ROWS = 50_000  # posts per Parquet part, about 15 MB
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 # A column for each fact: one JSON text took 25 of the 91 us that listing a post took. Tags stay in the board's
 # order: sorting them takes as long as all else in reading a post, and only tables and post JSON need it.
 _SCHEMA = """
