@@ -12,7 +12,10 @@ from alti2v.dataset.filter_options import RATINGS
 
 _FILTERS = (
     click.option(
-        "--min-side", type=int, default=None, help="Only originals at least this wide and high, in px."
+        "--min-side",
+        type=int,
+        default=None,
+        help="Only originals at least this wide and high, in px; without a stated size, stored pictures.",
     ),
     click.option(
         "--max-aspect",

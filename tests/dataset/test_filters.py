@@ -106,6 +106,25 @@ def test_a_filter_takes_what_it_says_and_counts_the_rest(case: str, store: Path,
     assert set(as_json(plan_options(config))["filters"]) == set(options)
 
 
+def test_a_picture_without_a_stated_size_is_measured(tmp_path: Path) -> None:
+    """Filters by size use the stored picture's sides if the source states none, or only one of them."""
+    sides = {1: (0, 0, 300, 200), 2: (0, 0, 90, 120), 3: (640, 480, 90, 120), 4: (700, 0, 900, 210)}
+    names = ("width", "height", "stored_width", "stored_height")
+    made = [
+        TinyPost(id=number, content=encoded(drawing(number)), facts=dict(zip(names, known, strict=True)))
+        for number, known in sides.items()
+    ]
+    write_store(tmp_path / "store", made)
+
+    def taken_with(**options: Any) -> set[int]:
+        config = BuildConfig(store=tmp_path / "store", dataset=tmp_path / "dataset", **options)
+        found, _ = posts_of(config, plan_options(config).filters)
+        return set(found.ids[first_outcomes(found).usable].tolist())
+
+    assert taken_with(min_side=200) == {1, 3, 4}
+    assert taken_with(max_aspect=2.0) == {1, 2, 3}
+
+
 def test_filters_are_joined_and_a_list_of_ids_is_recorded_by_its_hash(store: Path, tmp_path: Path) -> None:
     """All conditions hold; the first that fails is the reason; another list is another plan."""
     file = tmp_path / "ids.txt"

@@ -19,7 +19,10 @@ from alti2v.errors import DataError
 from alti2v.records import Category, Status, composed
 
 # Columns of the post table that filters need.
-FILTER_COLUMNS = ("id", "status", "reason", "width", "height", "score", "rating", "created_at")
+FILTER_COLUMNS = (
+    *("id", "status", "reason", "width", "height", "stored_width", "stored_height"),
+    *("score", "rating", "created_at"),
+)
 _TAG_COLUMNS = tuple(category.tags_column for category in Category)
 PREFIX = "filter_"  # of the reasons of posts that a filter leaves out
 
@@ -42,7 +45,8 @@ class Filters:
     """Conditions that a post must satisfy; None and () are no condition.
 
     Attributes:
-        min_side: Minimum of width and height, px, of the original as the board states them.
+        min_side: Minimum of width and height, px, of the original as the board states them, or of the stored
+            picture if it states none.
         max_aspect: Maximum of the longer side divided by the shorter one.
         min_score: Minimum score; a post without votes has the score 0.
         rating: Ratings; the post must have one of them.
@@ -149,8 +153,8 @@ class PostFilter:
             yield "until", pc.less(created_at, filters.until)
         if filters.min_score is not None:
             yield "min_score", pc.greater_equal(pc.fill_null(part["score"], 0), filters.min_score)
-        shorter = pc.min_element_wise(part["width"], part["height"])
-        longer = pc.max_element_wise(part["width"], part["height"])
+        width, height = _sides(part)
+        shorter, longer = pc.min_element_wise(width, height), pc.max_element_wise(width, height)
         if filters.min_side is not None:
             yield "min_side", pc.greater_equal(shorter, filters.min_side)
         if filters.max_aspect is not None:
@@ -189,6 +193,16 @@ class PostFilter:
                 fnmatchcase(one, pattern) for pattern in self._wanted[patterns] for one in names
             )
         return self._known[key]
+
+
+def _sides(part: pa.Table) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """Return width and height of each post, px: those stated, or those measured if a side is not stated (0)."""
+    is_stated = pc.and_(pc.greater(part["width"], 0), pc.greater(part["height"], 0))
+    width, height = (
+        pc.if_else(is_stated, part[side], pc.fill_null(part[f"stored_{side}"], 0))
+        for side in ("width", "height")
+    )
+    return width, height
 
 
 def filters_in_words(document: Mapping[str, Any]) -> str:

@@ -304,6 +304,21 @@ def test_a_linked_folder_is_counted(tmp_path: Path) -> None:
     assert (report.new, report.failed) == (1, {"link": 1})
 
 
+@pytest.mark.parametrize("inner", ["", "inner"])
+def test_a_link_to_itself_is_counted_and_the_rest_imported(tmp_path: Path, inner: str) -> None:
+    """A link that the system cannot follow is one failed item of its folder, which is read all the same."""
+    source = write(
+        tmp_path / "pictures",
+        {f"{folder}/{name}.jpg": picture(name) for name, folder in ((1, "."), (2, "inner"))}
+        | {"1.txt": "1girl", "inner/2.txt": "1girl"},
+    )
+    (source / inner / "loop").symlink_to("loop")
+
+    report = run(tmp_path / "store", source)
+
+    assert (report.items, report.new, report.failed) == (3, 2, {"link": 1})
+
+
 def test_names_pair_in_any_unicode_form(tmp_path: Path) -> None:
     """A picture named in NFD has its caption named in NFC, and the reverse; equal names come first."""
     nfc, nfd = "caf\u00e9", "cafe\u0301"

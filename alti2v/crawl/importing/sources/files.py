@@ -41,7 +41,8 @@ class Folder:
         names: Names of the files without hidden ones, sorted by their NFC forms; no other facts,
             because there may be a million.
         forms: The NFC forms of the names; the same object if all names are in ASCII.
-        links: Names of the links to folders, sorted.
+        links: Names of the links to folders, and of those that lead nowhere the system can tell, such as
+            to themselves; sorted.
         fault: Reason why the folder could not be read; None if it could.
     """
 
@@ -122,7 +123,7 @@ def folders(root: Path, *, without: Path) -> Iterator[Folder]:
                 for entry in entries:
                     if entry.name.startswith(b"."):
                         continue
-                    if entry.is_symlink() and entry.is_dir():
+                    if entry.is_symlink() and _is_folder_or_loop(entry):
                         links.append(entry.name)
                     else:
                         (inner if entry.is_dir(follow_symlinks=False) else names).append(entry.name)
@@ -133,6 +134,14 @@ def folders(root: Path, *, without: Path) -> Iterator[Folder]:
         waiting += [
             (*parts, name) for name in sorted(inner, reverse=True) if _identity(path + b"/" + name) != left_out
         ]
+
+
+def _is_folder_or_loop(link: os.DirEntry[bytes]) -> bool:
+    """Return whether a link leads to a folder, or cannot be followed: to itself, or past a closed folder."""
+    try:
+        return link.is_dir()
+    except OSError:
+        return True
 
 
 def _sorted(names: Sequence[bytes]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
