@@ -49,7 +49,7 @@ class FramingStep:
 
     def __post_init__(self) -> None:
         if self.kind not in list(StepKind) or self.resampling.upper() not in Image.Resampling.__members__:
-            raise ValueError(f"a step {self.kind!r} with the filter {self.resampling!r} is unknown")
+            raise ValueError(f"a step {str(self.kind)!r} with the filter {self.resampling!r} is unknown")
         if not all(0 < side <= MAX_SIDE_PX for side in (self.width, self.height)):
             raise ValueError(f"a step makes {self.width} x {self.height} px, of {MAX_SIDE_PX} at most")
         if self.width != self.height and self.kind != StepKind.CROP:

@@ -225,6 +225,10 @@ def require_outputs(graph: Graph, output: ModelOutput, tags: int, table: str) ->
                 "model of another kind"
             )
     shape = graph.output(output.tags).shape
-    if len(shape) != 2 or shape[1] not in (None, tags):
-        columns = shape[1] if len(shape) == 2 else f"{len(shape)} dimensions instead of 2"
-        raise ValueError(f"{table} has {tags} rows for {columns} outputs: it belongs to another model")
+    if len(shape) != 2:
+        raise ValueError(
+            f"the model gives {graph.output(output.tags)} instead of a row for each picture, (N, {tags}): it "
+            "is a model of another kind"
+        )
+    if shape[1] not in (None, tags):
+        raise ValueError(f"{table} has {tags} rows for {shape[1]} outputs: it belongs to another model")

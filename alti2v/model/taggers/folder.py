@@ -88,7 +88,9 @@ def open_tagger(path: Path) -> OpenedTagger:
         require_inputs(loaded.graph, description.input)
         require_outputs(loaded.graph, description.output, len(description.vocabulary), names[0])
         description = _with_batch_of_outputs(description, loaded.graph)
-    thresholds = description.thresholds
+    thresholds = replace(
+        description.thresholds, by_tag=table.thresholds, tag_source=table.threshold_source
+    )  # of any family
     if thresholds.overall is None and (threshold := _reported_threshold(folder)) is not None:
         thresholds = replace(thresholds, overall=threshold, overall_source=REPORT_FILE)
     description = replace(description, thresholds=thresholds)

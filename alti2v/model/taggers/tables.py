@@ -16,7 +16,7 @@ import numpy as np
 from alti2v.model.arrays import Float32Array
 from alti2v.model.options.choices import RATING
 from alti2v.model.vocabulary import IGNORED, OutputTags, make_vocabulary
-from alti2v.records import CATEGORY_OF_CODE, Category
+from alti2v.records import CATEGORY_OF_CODE, Category, composed
 from alti2v.storage.documents import csv_rows
 
 # Word of a table -> category; those that are no category of boards are facts about the file or the picture.
@@ -38,6 +38,7 @@ E621_CATEGORY_OF_NUMBER: Mapping[str, str] = {
     "7": Category.META.value,
     "8": Category.META.value,
 }
+THRESHOLD_COLUMN = "best_threshold"
 _PLACEHOLDERS = frozenset({"<pad>", "<unk>"})  # OppaiOracle's first two outputs, which are no tags
 _SHOWN = 3
 
@@ -48,13 +49,15 @@ class TaggerTags:
 
     Attributes:
         vocabulary: Names and categories of the outputs.
-        thresholds: (T,) float32 from a column, NaN where a cell is empty; None without the column.
+        thresholds: (T,) float32 from the column `best_threshold`, NaN where a cell is empty; None without one.
+        threshold_source: Origin of the thresholds, for display; "" if there is none.
         copyright_of: Character -> its copyrights.
         notes: Remarks about the table for the user, one line each.
     """
 
     vocabulary: OutputTags
     thresholds: Float32Array | None = None
+    threshold_source: str = ""
     copyright_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -75,7 +78,7 @@ def read_tag_csv(
         name_columns: Columns that may hold the name; without a column `category` all tags are general.
 
     Raises:
-        ValueError: It is another file, or names a tag twice.
+        ValueError: It is another file, names a tag twice, or has a threshold outside [0, 1].
     """
     rows = _csv_rows(content, file)
     column = next((name for name in name_columns if name in rows[0]), None)
@@ -88,11 +91,11 @@ def read_tag_csv(
     words = [row["category"] for row in rows] if "category" in rows[0] else ["general"] * len(rows)
     names = [row[column] for row in rows]
     table = make_tag_table(names, words, file, category_of={**CATEGORY_OF_WORD, **category_of})
+    thresholds = _column_of_thresholds([row.get(THRESHOLD_COLUMN) for row in rows], file)
     return TaggerTags(
         vocabulary=table.vocabulary,
-        thresholds=_column_of_thresholds([row["best_threshold"] for row in rows], file)
-        if "best_threshold" in rows[0]
-        else None,
+        thresholds=thresholds,
+        threshold_source="" if thresholds is None else f"{THRESHOLD_COLUMN} in {file}",
         copyright_of=_copyrights(names, [row["ips"] for row in rows], file) if "ips" in rows[0] else {},
         notes=table.notes,
     )
@@ -128,18 +131,30 @@ def make_tag_table(
 
 
 def read_category_thresholds(content: bytes, file: str, category_of: Mapping[str, str]) -> dict[str, float]:
-    """Read thresholds.csv of imgutils: columns `category` and `threshold`; of several, the first counts.
+    """Read thresholds.csv of imgutils: columns `category`, `threshold`, and perhaps `name` and `alpha`.
+
+    Of rows with other values of `alpha`, the first counts, and of numbers with one category too.
 
     Raises:
-        ValueError: It is another file.
+        ValueError: It is another file, has two thresholds for a category, or another name for its number.
     """
     found: dict[str, float] = {}
-    for row in _csv_rows(content, file):
-        if "threshold" not in row or "category" not in row:
-            raise ValueError(f"{file} has no columns category and threshold")
-        category = category_of.get((row["category"] or "").lower())
+    first: dict[tuple[str, str | None], float] = {}
+    rows = _csv_rows(content, file, holds="thresholds")
+    if not {"threshold", "category"} <= rows[0].keys():
+        raise ValueError(f"{file} has no columns category and threshold: get it again")
+    for row in rows:
+        word = (row["category"] or "").lower()
+        category, named = category_of.get(word), CATEGORY_OF_WORD.get((row.get("name") or "").lower())
+        if None not in (category, named) and category != named:
+            raise ValueError(
+                f"{file} names the category {word!r:.40} {named}, and it is {category}: get it again"
+            )
+        threshold = probability(row["threshold"], file)
+        if first.setdefault((word, row.get("alpha")), threshold) != threshold:
+            raise ValueError(f"{file} has two thresholds for the category {word!r:.40}: leave one of them")
         if category is not None:
-            found.setdefault(category, probability(row["threshold"], file))
+            found.setdefault(category, threshold)
     return found
 
 
@@ -184,18 +199,22 @@ def probability(value: object, file: str) -> float:
     return number
 
 
-def _csv_rows(content: bytes, file: str) -> list[dict[str, Any]]:
+def _csv_rows(content: bytes, file: str, *, holds: str = "tags") -> list[dict[str, Any]]:
     try:
         rows = csv_rows(content)
     except ValueError as exc:
-        raise ValueError(f"{file} is not the table of a tagger's tags ({exc}): get it again") from exc
+        raise ValueError(f"{file} is not the table of a tagger's {holds} ({exc}): get it again") from exc
     if not rows:
-        raise ValueError(f"{file} has no tags: get it again")
+        raise ValueError(f"{file} has no {holds} below a header: get it again")
     return rows
 
 
 def _column_of_thresholds(cells: Iterable[str | None], file: str) -> Float32Array | None:
-    found = np.array([probability(cell, file) if cell else np.nan for cell in cells], np.float32)
+    """Read a threshold of each tag; a cell that is empty or nan, which a table of pandas may have, is none."""
+    empty = (None, "", "nan")
+    found = np.array(
+        [np.nan if (cell or "").lower() in empty else probability(cell, file) for cell in cells], np.float32
+    )
     return None if bool(np.isnan(found).all()) else found
 
 
@@ -212,7 +231,9 @@ def _copyrights(names: Sequence[str], cells: Sequence[str | None], file: str) ->
 
 
 def _require_unique(names: Sequence[str], categories: Sequence[str], file: str) -> None:
+    """Require names that differ as `find_tag` compares them: composed, with underscores."""
     first: dict[tuple[str, str], int] = {}
-    for row, key in enumerate(zip(names, categories, strict=True)):
+    for row, (name, category) in enumerate(zip(names, categories, strict=True)):
+        key = composed(name).replace(" ", "_"), category
         if first.setdefault(key, row) != row:
             raise ValueError(f"rows {first[key]} and {row} of {file} are both {key[0]!r:.60}: get it again")

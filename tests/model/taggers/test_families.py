@@ -152,3 +152,24 @@ def test_camies_own_size_counts(tmp_path: Path) -> None:
         metadata.write_text(json.dumps(document))
         with pytest.raises(DamagedError, match="has the img_size"):
             open_tagger(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["wd_v3", "ml_danbooru", "oppai_oracle"])
+def test_thresholds_of_a_table_are_used_in_any_family(tmp_path: Path, name: str) -> None:
+    """A column best_threshold is the model's own threshold of each tag; an empty cell or nan is none."""
+    FAMILIES[name].write(tmp_path)
+    table = next(tmp_path.glob("*tags.csv"))
+    lines = table.read_text().splitlines()
+    cells = ["best_threshold", "", "nan", *["0.2"] * (len(lines) - 3)]
+    table.write_text("\n".join(f"{line},{cell}" for line, cell in zip(lines, cells, strict=True)))
+    description = open_tagger(tmp_path).description
+    otherwise = 0.7 if name == "ml_danbooru" else 0.35
+
+    found = description.thresholds.of(description.vocabulary, otherwise=0.35)
+    assert found == pytest.approx([otherwise] * 2 + [0.2] * (len(lines) - 3))
+    assert description.thresholds.sources(description.vocabulary)[2] == f"best_threshold in {table.name}"
+    table.write_text(
+        "\n".join(f"{line},{cell}" for line, cell in zip(lines, [cells[0], *"2" * 99], strict=False))
+    )
+    with pytest.raises(DamagedError, match=r"has the threshold '2', which is not in \[0, 1\]"):
+        open_tagger(tmp_path)

@@ -218,3 +218,54 @@ def test_a_network_without_a_table_may_not_be_guessed(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="a model is a folder"):
         load_tagger(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("again", ["cafe\u0301", "caf\u00e9", "long hair"])
+def test_a_tag_in_another_form_is_the_same_tag(tmp_path: Path, again: str) -> None:
+    """Two rows that differ in their Unicode form or in spaces alone are one tag, which is there twice."""
+    FAMILIES["wd_v3"].write(tmp_path)
+    names = ("caf\u00e9", "long_hair", again, *(f"tag_{i}" for i in range(11)))
+    _wd_table(tmp_path, [(i, name, 0, 1) for i, name in enumerate(names)])
+
+    assert "of selected_tags.csv are both" in refused(tmp_path, DamagedError)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "thresholds.csv has no thresholds below a header"),
+        ("0,general,0.3\n", "thresholds.csv has no thresholds below a header"),
+        ("0,general,0.3\n4,character,0.8\n", "thresholds.csv has no columns category and threshold"),
+        ("category,name,threshold\n0,general,0.1\n0,general,0.9\n", "has two thresholds for the category '0'"),
+        ("category,name,threshold\n0,character,0.1\n", "names the category '0' character, and it is general"),
+    ],
+)
+def test_thresholds_of_categories_that_disagree(tmp_path: Path, content: str, message: str) -> None:
+    """Two thresholds for a category, a name of another one, or none at all: the file is named."""
+    FAMILIES["pixai"].write(tmp_path)
+    (tmp_path / "thresholds.csv").write_text(content)
+
+    assert message in refused(tmp_path, DamagedError)
+
+
+def test_the_first_of_several_alphas_counts(tmp_path: Path) -> None:
+    """Rows for other values of alpha are no contradiction: as in imgutils, the first row counts."""
+    FAMILIES["pixai"].write(tmp_path)
+    text = "category,name,alpha,threshold\n0,general,1,0.25\n0,general,2,0.5\n"
+    (tmp_path / "thresholds.csv").write_text(text)
+
+    assert open_tagger(tmp_path).description.thresholds.by_category == {"general": 0.25}
+
+
+def test_messages_are_words_rather_than_code(tmp_path: Path) -> None:
+    """A null in a mapping, an unknown filter and an output of another rank are told without Python."""
+    mapping, staged = tmp_path / "cl", tmp_path / "pixai"
+    FAMILIES["cl"].write(mapping)
+    document = json.loads((mapping / "tag_mapping.json").read_text())
+    (mapping / "tag_mapping.json").write_text(json.dumps({**document, "3": None}))
+    assert "(an output without tag and category)" in refused(mapping, DamagedError)
+
+    FAMILIES["pixai"].write(staged)
+    stages = (staged / "preprocess.json").read_text()
+    (staged / "preprocess.json").write_text(stages.replace("bilinear", "lanczos9"))
+    assert "a step 'stretch' with the filter 'lanczos9' is unknown" in refused(staged, DamagedError)

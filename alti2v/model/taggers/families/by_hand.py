@@ -295,8 +295,6 @@ def _thresholds(hand: HandDescription, table: TaggerTags) -> ModelThresholds:
     return ModelThresholds(
         overall=overall,
         by_category=by_category,
-        by_tag=table.thresholds,
         overall_source=FILE,
         category_source=FILE,
-        tag_source=f"best_threshold in {hand.labels}" if isinstance(hand.labels, str) else FILE,
     )

@@ -64,7 +64,9 @@ def mapping_table(document: Any, file: str) -> TaggerTags:  # noqa: ANN401 - JSO
             rows = ordered(document, file)
             names, words = [row["tag"] for row in rows], [row["category"] for row in rows]
     except (AttributeError, KeyError, TypeError) as exc:
-        raise ValueError(f"{file} is not the table of a tagger's tags ({exc!r:.80}): get it again") from exc
+        raise ValueError(
+            f"{file} is not the table of a tagger's tags (an output without tag and category): get it again"
+        ) from exc
     if not all(isinstance(name, str) and name for name in names):
         raise ValueError(f"{file} is not the table of a tagger's tags (a tag without a name): get it again")
     if not all(word is None or isinstance(word, str) for word in words):

@@ -96,8 +96,6 @@ def _thresholds(files: Mapping[str, bytes], table: TaggerTags) -> ModelThreshold
     return ModelThresholds(
         overall=0.4 if by_category or table.thresholds is not None else None,
         by_category=by_category,
-        by_tag=table.thresholds,
         overall_source="imgutils' default",  # where a category has none
         category_source=THRESHOLDS,
-        tag_source=f"best_threshold in {TABLE}",
     )
