@@ -17,6 +17,8 @@ INSTANTS = range(253_402_300_800)  # unix seconds from 1970 to 9999
 PIXELS = range(2**31)
 _PLAIN = bytes(code for code in range(32, 127) if code != ord("&"))  # bytes that cleaning does not change
 MD5 = re.compile("[0-9a-f]{32}")
+# pandas writes whole numbers as 4.0 if one of a column is missing. Digits of other scripts are no numbers here.
+_WHOLE_NUMBER = re.compile(r"\s*([+-]?[0-9]{1,40})(?:\.0{1,40})?\s*")
 # Addresses that joining and splitting do not change, unless they contain "/.".
 PLAIN_URL = re.compile(r"https?://[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::\d{1,5})?/[A-Za-z0-9._~/%+=&?-]*")
 # The semicolon is required: without it, the parameters of `?id=5&section=2&copy=1` would be entities, too.
@@ -68,13 +70,18 @@ def clean_tags(text: object) -> str:
 
 
 def integer(value: object) -> int | None:
-    """Return a 64-bit integer from a number or its decimal text; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return None
-    try:
-        number = int(value)
-    except ValueError:
-        return None
+    """Return a 64-bit integer from a whole number or its decimal text, such as "4" or "4.0"; None otherwise."""
+    match value:
+        case bool():
+            return None
+        case int():
+            number = value
+        case float() if value.is_integer():
+            number = int(value)
+        case str() if (found := _WHOLE_NUMBER.fullmatch(value)) is not None:
+            number = int(found[1])
+        case _:
+            return None
     return number if number in WHOLE_NUMBERS else None
 
 

@@ -298,4 +298,6 @@ def skip_of(item: Item) -> Skip | None:
 def _message(item: Item, reading: Reading) -> str:
     if isinstance(item.problem, Fault):
         return item.problem.message
-    return reading.message if isinstance(reading, Failure) else item.name
+    if isinstance(reading, Failure):
+        return reading.message
+    return f"post {item.facts.id} is not requested again" if item.facts.id else item.name

@@ -304,6 +304,23 @@ def test_a_linked_folder_is_counted(tmp_path: Path) -> None:
     assert (report.new, report.failed) == (1, {"link": 1})
 
 
+@pytest.mark.parametrize(
+    ("name", "tags"),
+    [("1.txt", "a" * 5_000), ("1.json", {"caption": "a" * 5_000}), ("1.json", {"tags": [1, None, {}]})],
+)
+def test_tags_of_which_none_can_be_used_are_told(
+    name: str, tags: str | dict[str, object], tmp_path: Path
+) -> None:
+    """A picture is not stored as one without tags if its sidecar has something else in their place."""
+    source = write(
+        tmp_path / "pictures", {"1.jpg": picture(1), name: tags, "2.jpg": picture(2), "2.txt": "rating:safe"}
+    )
+
+    report = run(tmp_path / "store", source)
+
+    assert (report.new, report.failed) == (1, {"bad_metadata": 1})
+
+
 @pytest.mark.parametrize("inner", ["", "inner"])
 def test_a_link_to_itself_is_counted_and_the_rest_imported(tmp_path: Path, inner: str) -> None:
     """A link that the system cannot follow is one failed item of its folder, which is read all the same."""

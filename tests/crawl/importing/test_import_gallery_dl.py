@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from alti2v.crawl.importing.sources.detect import SourceForm
 from alti2v.demo.board.app import BoardConfig, start_board
 from alti2v.demo.board.site import DialectName
 from tests.crawl.importing.helpers.sources import md5, picture, posts, run, tags, write
@@ -103,6 +104,20 @@ def test_metadata_without_a_picture_is_listed_until_it_comes(tmp_path: Path) -> 
     assert posts(store).set_index("id").loc[7].status == "stored"
     (source / "danbooru_7.jpg").unlink()
     assert run(store, source).known == 2
+
+
+@pytest.mark.parametrize("form", [None, SourceForm.GALLERY_DL])
+def test_the_name_of_the_site_and_an_id_are_enough(tmp_path: Path, form: SourceForm | None) -> None:
+    """Metadata that was reduced to `category`, `id` and tags is recognised, and the ids are kept."""
+    files: dict[str, bytes | str | dict[str, object]] = {}
+    for number in (7, 8):
+        facts: dict[str, object] = {"category": "danbooru", "id": number, "tags": ["1girl"]}
+        files |= {f"{number}.jpg": picture(number), f"{number}.jpg.json": facts}
+
+    report = run(tmp_path / "store", write(tmp_path / "source", files), form=form)
+
+    assert list(report.forms.values()) == ["gallery-dl"]
+    assert sorted(posts(tmp_path / "store").id) == [7, 8]
 
 
 def test_a_wrong_md5_is_failed_and_can_be_kept(tmp_path: Path) -> None:

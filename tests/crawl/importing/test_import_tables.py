@@ -257,6 +257,31 @@ def test_rows_that_are_no_posts(tmp_path: Path) -> None:
     assert sorted(posts(tmp_path / "store").id) == [8, 100, 101, 102, 104]
 
 
+def test_ids_that_pandas_wrote_as_floats(tmp_path: Path) -> None:
+    """Whole numbers such as 4.0 are ids in every table; fractions and digits of other scripts are none."""
+    table = tmp_path / "posts.csv"
+    table.write_text("id,tags\n4.0,a\n5.00,a\n6.5,a\n\uff10\uff10\uff18,a\n7_0,a\n", encoding="utf-8")
+    lines = tmp_path / "posts.jsonl"
+    lines.write_text('{"id": 9.0, "tags": "a"}\n{"id": 9.5, "tags": "a"}\n')
+
+    report = run(tmp_path / "store", table, lines)
+
+    assert report.skipped == {"no_id": 4, "no_picture": 3}
+    assert sorted(posts(tmp_path / "store").id) == [4, 5, 9]
+
+
+@pytest.mark.parametrize("tags", ["[1, null, {}]", '[{"category": 4}]', '{"general": [3]}'])
+def test_tags_of_which_none_can_be_used_are_told(tmp_path: Path, tags: str) -> None:
+    """A row with such tags fails, and its number is in the message; a row without tags is listed."""
+    table = tmp_path / "posts.jsonl"
+    table.write_text(f'{{"id": 1, "tags": "a"}}\n{{"id": 2, "tags": {tags}}}\n{{"id": 3, "tags": []}}\n')
+
+    report = run(tmp_path / "store", table)
+
+    assert (report.failed, report.skipped) == ({"bad_metadata": 1}, {"no_picture": 2})
+    assert f"{table}, row 2 has tags, but none that can be used" in (tmp_path / "store/crawl.log").read_text()
+
+
 def test_tables_that_are_none(tmp_path: Path) -> None:
     """A table without ids, a file that is no Parquet, and a table of tags are one line each."""
     store = tmp_path / "store"

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from alti2v.crawl.importing.sources.facts import gallery_dl_site
 from alti2v.crawl.importing.sources.files import folders, read_object
 from alti2v.crawl.importing.sources.folder import PICTURE_SUFFIXES, TEXT_SUFFIXES
 from alti2v.crawl.importing.sources.item import Fault
@@ -66,7 +67,7 @@ def form_of(look: Look) -> SourceForm | None:
     if "tar" in look.suffixes:
         is_described = look.members & {"json", "cls", *TEXT_SUFFIXES}
         return SourceForm.WEBDATASET if is_described or not look.columns else SourceForm.TARS
-    if any("category" in document and "subcategory" in document for document in look.documents):
+    if any(map(gallery_dl_site, look.documents)):
         return SourceForm.GALLERY_DL
     if look.documents or (look.suffixes & set(TEXT_SUFFIXES) and look.suffixes & PICTURE_SUFFIXES):
         return SourceForm.FOLDER

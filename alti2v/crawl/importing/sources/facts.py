@@ -49,31 +49,9 @@ TAG_KEYS = frozenset({*_GROUP_KEYS, "tags", "tag_string", "caption", "prompt"})
 # Every key that `facts_of` looks at.
 KEYS = (
     *_GROUP_KEYS,
-    *(
-        "id",
-        "status",
-        "tags",
-        "tag_string",
-        "caption",
-        "prompt",
-        "rating",
-        "score",
-        "source",
-        "parent_id",
-        "category",
-    ),
-    *(
-        "created_at",
-        "date",
-        "updated_at",
-        "change",
-        "image_width",
-        "width",
-        "image_height",
-        "height",
-        "md5",
-        "hash",
-    ),
+    *("id", "status", "tags", "tag_string", "caption", "prompt", "rating", "score", "source", "parent_id"),
+    *("category", "created_at", "date", "updated_at", "change"),
+    *("image_width", "width", "image_height", "height", "md5", "hash"),
     *("file_ext", "extension", "mimetype", "file_url", "url", "sample_url", "large_file_url"),
     *_FLAGS,
 )
@@ -86,6 +64,9 @@ _FLAT = {
 _SAME = ({"md5", "hash"}, {"file_url", "url"})
 
 _TAG_COLUMNS = tuple(category.tags_column for category in Category)
+
+_NOTHING: tuple[object, ...] = (None, "", [], (), {})
+_BLANK = ", \t\r\n"
 
 Groups = dict[Category, list[str]]
 
@@ -142,12 +123,15 @@ def facts_of_columns(columns: Mapping[str, Sequence[object]], base: str = "") ->
 
     if not all(value is None or isinstance(value, str) for value in (*given("rating"), *given("mimetype"))):
         return None
+    names = list(map(clean_tags, tags))
+    if any(not name and is_text_of_tags(str(text)) for name, text in zip(names, tags, strict=True)):
+        return None  # a row without a usable tag: see `unusable_tags`
     ratings = {value: gelbooru.RATINGS.get((value or "").lower(), "") for value in set(given("rating"))}
     extensions = {value: _extension({"mimetype": value}) for value in set(given("mimetype"))}
     return posts_of(
         {
             "id": [known_id(post_id(number)) for number in given("id")],
-            "tags_unknown": [clean_tags(text) for text in tags],
+            "tags_unknown": names,
             "rating": [ratings[value] for value in given("rating")],
             "score": integers(given("score")),
             "created_at": list(map(moment, given("created_at"))),
@@ -176,13 +160,57 @@ def without_overfull(items: Iterable[Item]) -> Iterator[Item]:
         yield Item(name=item.name, facts=Post(0), problem=Fault(ItemFault.BAD_METADATA, message))
 
 
+def unusable_tags(document: Mapping[str, Any], facts: Post, name: str) -> Fault | None:
+    """Return the fault of a document that gives tags of which none can be used; None if it has no fault.
+
+    Args:
+        document: Document.
+        facts: Facts that were read from it.
+        name: Name of the document, for the message.
+    """
+    has_rating = bool(facts.rating) and not document.get("rating")  # it was written among the tags
+    if has_rating or any(getattr(facts, column) for column in _TAG_COLUMNS):
+        return None
+    return no_usable_tag(name) if any(_is_given(document.get(key)) for key in TAG_KEYS) else None
+
+
+def no_usable_tag(name: str) -> Fault:
+    """Return the fault of a list or a text of tags in which no tag can be used."""
+    return Fault(ItemFault.BAD_METADATA, f"{name} has tags, but none that can be used: they are no short texts")
+
+
+def is_text_of_tags(text: str) -> bool:
+    """Return whether a text consists of more than white space and commas."""
+    return bool(text.strip(_BLANK))
+
+
+def _is_given(value: object) -> bool:
+    """Return whether a value of tags contains anything; numbers and objects count, although no tags."""
+    match value:
+        case Mapping():
+            parts = tuple(value.values())
+        case list() | tuple():
+            parts = tuple(value)
+        case _:
+            parts = (value,)
+    return any(is_text_of_tags(one) if isinstance(one, str) else one not in _NOTHING for one in parts)
+
+
 def board_facts(document: Mapping[str, Any]) -> tuple[Post, str]:
     """Return the facts of a JSON object, and the site of its id; "" if no site is known."""
     facts = facts_of(document)
-    site = document.get("category")  # gallery-dl: the name of the site, such as "danbooru"
-    if isinstance(site, str) and "subcategory" in document:
+    if site := gallery_dl_site(document):
         return facts, site
     return (facts, "danbooru") if "tag_string" in document else (facts._replace(id=0), "")
+
+
+def gallery_dl_site(document: Mapping[str, Any]) -> str:
+    """Return the name of the site, such as "danbooru", in metadata of gallery-dl; "" for other objects.
+
+    Its key is `category`; people keep it and the `id`, and leave out the rest.
+    """
+    site = document.get("category")
+    return site if isinstance(site, str) and ("subcategory" in document or "id" in document) else ""
 
 
 def is_of_original(document: Mapping[str, Any]) -> bool:

@@ -9,7 +9,14 @@ from pathlib import Path
 
 from alti2v.crawl.boards.protocol import PICTURE, VIDEO, Skip
 from alti2v.crawl.importing.sources.captions import read_caption
-from alti2v.crawl.importing.sources.facts import board_facts, is_of_original, with_tags
+from alti2v.crawl.importing.sources.facts import (
+    board_facts,
+    is_of_original,
+    is_text_of_tags,
+    no_usable_tag,
+    unusable_tags,
+    with_tags,
+)
 from alti2v.crawl.importing.sources.files import Folder, folders, in_nfc, printable, read_object, read_text
 from alti2v.crawl.importing.sources.item import Fault, Item, Place, item_name
 from alti2v.records import Post
@@ -110,11 +117,17 @@ def _facts(folder: Folder, sidecars: _Sidecars) -> tuple[Post, str, bool] | Faul
             return document
         facts, board = board_facts(document)
         is_original = is_of_original(document)
+        fault = unusable_tags(document, facts, printable(folder.bytes_path_of(sidecars.json)))
+        if fault is not None:
+            return fault
     if sidecars.text is not None:
         text = read_text(folder.bytes_path_of(sidecars.text))
         if isinstance(text, Fault):
             return text
-        facts = with_tags(facts, *read_caption(text))
+        groups, rating = read_caption(text)
+        if is_text_of_tags(text) and not (groups or rating):
+            return no_usable_tag(printable(folder.bytes_path_of(sidecars.text)))
+        facts = with_tags(facts, groups, rating)
     return facts, board, is_original
 
 

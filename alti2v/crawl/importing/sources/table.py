@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from alti2v.crawl.boards.protocol import Skip
-from alti2v.crawl.importing.sources.facts import KEYS, TAG_KEYS, facts_of, facts_of_columns
+from alti2v.crawl.importing.sources.facts import KEYS, TAG_KEYS, facts_of, facts_of_columns, unusable_tags
 from alti2v.crawl.importing.sources.files import folders, printable
 from alti2v.crawl.importing.sources.item import Fault, Item, Lack, item_name
 from alti2v.crawl.importing.sources.pictures import PictureSource, open_pictures
@@ -36,7 +36,7 @@ def table_items(root: Path, *, pictures: Path | None, store: Path, base: str = "
     with open_pictures(folder, store=store, follows_links=pictures is not None) as found:
         for table in tables:
             name = item_name(table.name)
-            for number, (row, board) in enumerate(_posts(table, base)):
+            for number, (row, board) in enumerate(_posts(table, base), 1):
                 yield _item(row, board, f"{name}/{number}", found)
         yield from found.left()
 
@@ -82,15 +82,25 @@ def check_table(table: Path) -> None:
 
 def _posts(table: Path, base: str) -> Iterator[tuple[Post | Fault, str]]:
     """Yield the facts of each row, and the site of its id."""
+    before = 0  # rows
     for batch in table_batches(table, columns=KEYS):
         if isinstance(batch, Fault):
-            yield batch, ""
+            found: list[tuple[Post | Fault, str]] = [(batch, "")]
         elif not isinstance(batch, ColumnBatch):
-            yield facts_of(batch, base), _board(batch)
+            found = [_of_row(batch, base, table, before + 1)]
         elif (posts := facts_of_columns(batch.columns, base)) is not None:
-            yield from ((post, "") for post in posts)
+            found = [(post, "") for post in posts]
         else:
-            yield from ((facts_of(row, base), _board(row)) for row in batch.rows())
+            found = [_of_row(row, base, table, number) for number, row in enumerate(batch.rows(), before + 1)]
+        before += len(found)
+        yield from found
+
+
+def _of_row(row: TableRow, base: str, table: Path, number: int) -> tuple[Post | Fault, str]:
+    """Return the facts of a row, the first of which has number 1, and the site of its id."""
+    facts = facts_of(row, base)
+    fault = unusable_tags(row, facts, f"{printable(table)}, row {number:,}")
+    return (facts, _board(row)) if fault is None else (fault, "")
 
 
 def _board(row: TableRow) -> str:

@@ -12,8 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from alti2v.crawl.boards.protocol import Skip
+from alti2v.crawl.boards.values import post_id
 from alti2v.crawl.importing.sources.captions import read_caption
-from alti2v.crawl.importing.sources.facts import board_facts, with_tags
+from alti2v.crawl.importing.sources.facts import (
+    board_facts,
+    is_text_of_tags,
+    no_usable_tag,
+    unusable_tags,
+    with_tags,
+)
 from alti2v.crawl.importing.sources.files import (
     SIDECAR_BYTES,
     folders,
@@ -104,17 +111,27 @@ def _described(tar: Path, key: str, by_suffix: Mapping[str, Member]) -> tuple[Po
             if isinstance(document, Fault):
                 return document
             facts, board = _facts(document, key)
+            if (fault := unusable_tags(document, facts, f"{tar}: {member.name!r:.100}")) is not None:
+                return fault
         elif suffix == "cls":
             facts = with_tags(facts, {Category.UNKNOWN: [f"class_{text.strip()}"]}, "")
         elif not any(facts.tags.all):  # img2dataset repeats the caption of the JSON object here
-            facts = with_tags(facts, *read_caption(text))
+            groups, rating = read_caption(text)
+            if is_text_of_tags(text) and not (groups or rating):
+                return no_usable_tag(f"{tar}: {member.name!r:.100}")
+            facts = with_tags(facts, groups, rating)
     return facts, board
 
 
 def _facts(document: dict[str, Any], key: str) -> tuple[Post, str]:
     facts, board = board_facts(document)
     number = key.rpartition("/")[2]
-    if not facts.id and number.isascii() and number.isdigit() and str(document.get("id")) == str(int(number)):
+    if (
+        not facts.id
+        and number.isascii()
+        and number.isdigit()
+        and post_id(document.get("id")) == post_id(number)
+    ):
         facts = facts._replace(id=known_id(int(number)))
     return facts, board
 
