@@ -14,11 +14,12 @@ from alti2v.errors import DataError, UsageError
 from alti2v.model.options.tagging import SidecarConfig, TagConfig
 from alti2v.model.tagging.inputs import Found, count_pictures, find_pictures
 from alti2v.model.tagging.relation_sources import load_relations
-from alti2v.model.tagging.relations import relate_with
+from alti2v.model.tagging.relations import TagNames, relate_with, tag_names_with
 from alti2v.model.tagging.selection import (
     Criterion,
     ScoredTag,
     Selection,
+    least_passing,
     passing,
     ratings,
     select,
@@ -157,40 +158,52 @@ def _task(config: TagConfig, tagger: Tagger) -> _Task:
     for category in (*config.categories, *config.by_category):
         if category not in vocabulary.members:
             raise UsageError(f"the model has no {category} tags, only {', '.join(vocabulary.members)}")
+    relations = load_relations(config.relations, tagger)
+    names = tag_names_with(relations, vocabulary)
+    thresholds = {find_tag(names.known, tag): value for tag, value in config.by_tag.items()}
     criterion = tagger.criterion(
         config.rule,
         threshold=config.threshold,
         by_category=config.by_category,
-        by_tag=config.by_tag,
+        by_tag=_of_outputs(thresholds, names),
         is_strict=config.is_strict,
     )
-    relations = load_relations(config.relations, tagger)
+    of_relations = {names.known.names[i]: value for i, value in thresholds.items() if i >= names.outputs}
+    exclude = find_tags(names.known, config.exclude)
     return _Task(
         vocabulary=vocabulary,
         criterion=criterion,
-        thresholds=used_thresholds(vocabulary, criterion),
+        thresholds=used_thresholds(vocabulary, criterion, of_relations=of_relations),
         device=tagger.device,
         selection=Selection(
             categories=frozenset(config.categories) or None,
-            exclude=frozenset(find_tags(vocabulary, config.exclude)),
+            exclude=frozenset(output for found in exclude for output in names.outputs_of(found)),
+            exclude_names=frozenset(names.known.names[i] for i in exclude if i >= names.outputs),
+            least={name: least_passing(value, criterion) for name, value in of_relations.items()},
             top=config.top,
             sort=config.sort,
             relate=None if relations is None else relate_with(relations, vocabulary),
         ),
-        sidecars=None if config.sidecars is None else _with_known_names(config.sidecars, vocabulary),
+        sidecars=None if config.sidecars is None else _with_printed_names(config.sidecars, names),
     )
 
 
-def _with_known_names(sidecars: SidecarConfig, vocabulary: OutputTags) -> SidecarConfig:
-    """Respell the tags named in the style as the model spells them."""
-    names = vocabulary.names
-    style = sidecars.style
+def _of_outputs(thresholds: Mapping[int, float], names: TagNames) -> dict[str, float]:
+    """Return tag of the model -> threshold; one that is given for it counts more than one for its new name."""
+    renamed = {output: value for found, value in thresholds.items() for output in names.outputs_of(found)}
+    own = {found: value for found, value in thresholds.items() if found < names.outputs}
+    return {names.known.names[output]: value for output, value in {**renamed, **own}.items()}
+
+
+def _with_printed_names(sidecars: SidecarConfig, names: TagNames) -> SidecarConfig:
+    """Respell the tags named in the style as they are printed."""
+    printed, style = names.printed, sidecars.style
     return replace(
         sidecars,
         style=replace(
             style,
-            replace={names[find_tag(vocabulary, tag)]: text for tag, text in style.replace.items()},
-            always_first=tuple(names[index] for index in find_tags(vocabulary, style.always_first)),
+            replace={printed[find_tag(names.known, tag)]: text for tag, text in style.replace.items()},
+            always_first=tuple(printed[index] for index in find_tags(names.known, style.always_first)),
         ),
     )
 

@@ -102,6 +102,33 @@ def test_json_captions_and_api_agree(
         assert {name: set(tags) for name, tags in answer.items()} == groups
 
 
+def test_options_take_the_names_that_are_printed(
+    model: Path, picture: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """New names and implied tags can be excluded, given a threshold, and put first; old names still can."""
+    every = {"crimson_eyes", "eyes", "^_^", "saber_(fate)", "fate"}
+    relations = ("--relations", store, "--implications", "add")
+
+    def found(*options: str) -> list[str]:
+        arguments = ("--format", "sidecar", "--existing", "overwrite", *relations, *options)
+        status, _, err = tagged(capsys, model, picture, *arguments)
+        assert status == 0, err
+        return picture.with_suffix(".txt").read_text().strip().split(", ")
+
+    assert set(found()) == every
+    assert set(found("--exclude", "fate, eyes")) == every - {"fate", "eyes"}
+    for name in ("crimson eyes", "red_eyes"):  # without them, ^_^ still implies eyes
+        assert set(found("--exclude", name)) == every - {"crimson_eyes"}
+        assert set(found("--threshold", f"{name}=1")) == every - {"crimson_eyes"}
+        assert found("--always-first", name)[0] == "crimson_eyes"
+        assert "rubies" in found("--replace", name, "rubies")
+    assert set(found("--threshold", "fate=1")) == every - {"fate"}
+    assert found("--always-first", "fate")[0] == "fate"
+    status, _, err = tagged(capsys, model, picture, *relations, "--exclude", "fat")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "did you mean fate" in err
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -145,6 +172,8 @@ def test_files_of_relations(
         (("--relations", "{}/empty.csv"), 2, "holds no active relation"),
         (("--relations", "{}/header.csv"), 2, "holds no active relation"),
         (("--relations", "{}/deleted.json"), 2, "holds no active relation"),
+        (("--relations", "{}/untold.csv"), 2, "does not say if its rows are aliases or implications"),
+        (("--relations", "{}/foreign.csv"), 4, "a row has the kind 'cousin'"),
         (("--copyright-of", "model"), 2, "does not say which copyright"),
         (("--copyright-of", "{}/nothing"), 2, "nothing"),
     ],
@@ -161,6 +190,8 @@ def test_wrong_sources_are_a_line(
     """Each mistake: one line, the documented status."""
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "untold.csv").write_text("antecedent,consequent\na,b\n")
+    (tmp_path / "foreign.csv").write_text("antecedent,consequent,kind\na,b,cousin\n")
     (tmp_path / "header.csv").write_text("antecedent,consequent\n")
     (tmp_path / "deleted.json").write_text('[{"antecedent": "a", "consequent": "b", "status": "deleted"}]')
     (tmp_path / "bad.json").write_text('[{"antecedent_name": 5}]')

@@ -78,13 +78,30 @@ def _read_file(file: Path) -> TagRelations:
             if not all(isinstance(end, str) and end for end in ends):
                 raise ValueError(f"a row has no antecedent and consequent: {row!r:.80}")
             if row.get("status") in (None, "", "active"):
-                kind = row.get("kind") or file.stem
-                pairs["alias" in str(kind)].append((str(ends[0]), str(ends[1])))
+                pairs[_is_alias(row.get("kind"), file)].append((str(ends[0]), str(ends[1])))
     except (ValueError, AttributeError, csv.Error, RecursionError) as exc:
         raise DamagedError(
             f"{file} does not hold relations of tags ({exc!s:.120}): see docs/MODELS.md"
         ) from exc
     return TagRelations(aliases=pairs[True], implications=pairs[False])
+
+
+def _is_alias(kind: object, file: Path) -> bool:
+    """Return whether a row is an alias rather than an implication, from its kind or the file's name.
+
+    Raises:
+        ValueError: Its kind is another one.
+        UsageError: Neither says so.
+    """
+    word = str(kind or file.stem).lower()
+    if "alias" not in word and "implication" not in word:
+        if kind:
+            raise ValueError(f"a row has the kind {word!r:.40}, which is neither alias nor implication")
+        raise UsageError(
+            f"{file} does not say if its rows are aliases or implications: add a column kind, or give it "
+            "a name such as tag_aliases.csv or tag_implications.csv"
+        )
+    return "alias" in word
 
 
 def _rows(content: bytes, *, is_json: bool) -> Iterator[Mapping[str, Any]]:

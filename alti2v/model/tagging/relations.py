@@ -13,7 +13,7 @@ from alti2v.dataset.plan.tag_aliases import TagRelations, closure, resolved
 from alti2v.model.arrays import Float32Array
 from alti2v.model.options.choices import RATING, Implications
 from alti2v.model.tagging.selection import ScoredTag, decimal
-from alti2v.model.vocabulary import IGNORED, OutputTags
+from alti2v.model.vocabulary import IGNORED, OutputTags, make_vocabulary
 from alti2v.records import Category
 
 # From tags that pass, all probabilities (T,), and whether a tag is wanted, to the wanted tags.
@@ -60,6 +60,50 @@ def applied(
             aliases.get(character, character): tuple(aliases.get(one, one) for one in copyrights)
             for character, copyrights in copyright_of.items()
         },
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagNames:
+    """Names by which options may call tags: those of the model, and those that relations print.
+
+    Attributes:
+        known: The model's T outputs, followed by tags that relations alone print: new names, implied tags,
+            copyrights.
+        printed: Name that is printed for each of them.
+        outputs: T, the number of the model's outputs.
+    """
+
+    known: OutputTags
+    printed: tuple[str, ...]
+    outputs: int
+
+    def outputs_of(self, found: int) -> tuple[int, ...]:
+        """Return the outputs that are called by a name: its own, and those that are printed under it."""
+        own = (found,) if found < self.outputs else ()
+        name = self.known.names[found]
+        renamed = (i for i in range(self.outputs) if self.printed[i] == name and i != found)
+        return (*own, *renamed)
+
+
+def tag_names_with(relations: AppliedRelations | None, vocabulary: OutputTags) -> TagNames:
+    """Collect the names by which options may call tags."""
+    applied_ones = relations or AppliedRelations()
+    aliases = applied_ones.aliases
+    printed = tuple(
+        name if category in (IGNORED, RATING) else aliases.get(name, name)
+        for name, category in zip(vocabulary.names, vocabulary.categories, strict=True)
+    )
+    found = dict.fromkeys(printed)
+    found |= {one: None for name in tuple(found) for one in applied_ones.copyright_of.get(name, ())}
+    if applied_ones.mode is Implications.ADD:
+        found |= {one: None for name in tuple(found) for one in applied_ones.implied.get(name, ())}
+    more = tuple(name for name in found if name not in set(vocabulary.names))
+    pairs = zip(vocabulary.names, vocabulary.categories, strict=True)
+    return TagNames(
+        known=make_vocabulary([*pairs, *((name, Category.UNKNOWN.value) for name in more)]),
+        printed=(*printed, *more),
+        outputs=len(vocabulary),
     )
 
 

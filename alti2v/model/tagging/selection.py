@@ -122,6 +122,8 @@ class Selection:
     Attributes:
         categories: Categories to keep; None for all but the rating. Of the ratings, the most probable is kept.
         exclude: Outputs to leave out.
+        exclude_names: Tags to leave out that are no outputs: those that relations alone print.
+        least: Tag that is no output -> least probability with which it is kept.
         top: Maximum number of tags, the most probable ones; None for no limit.
         sort: Order of the tags. Equal probabilities keep the model's order.
         relate: Function from the passing tags of all categories, all probabilities (T,), and whether a tag is
@@ -130,6 +132,8 @@ class Selection:
 
     categories: frozenset[str] | None = None
     exclude: frozenset[int] = frozenset()
+    exclude_names: frozenset[str] = frozenset()
+    least: Mapping[str, np.float32] = field(default_factory=dict)
     top: int | None = None
     sort: Sort = Sort.SCORE
     relate: (
@@ -181,7 +185,9 @@ def group(tags: Sequence[ScoredTag], vocabulary: OutputTags) -> dict[str, list[S
 
 def _is_wanted(tag: ScoredTag, selection: Selection) -> bool:
     is_of_category = selection.categories is None or tag.category in selection.categories
-    return is_of_category and tag.index not in selection.exclude
+    is_excluded = tag.index in selection.exclude or tag.name in selection.exclude_names
+    is_probable = bool(np.float32(tag.probability) >= selection.least.get(tag.name, np.float32(0)))
+    return is_of_category and is_probable and not is_excluded
 
 
 def _sorted(tags: list[ScoredTag], sort: Sort) -> list[ScoredTag]:
@@ -201,15 +207,15 @@ def _constants(vocabulary: OutputTags, criterion: Criterion) -> Float32Array:
         assert criterion.own is not None, "a criterion has a threshold, or one for each tag"
         thresholds = criterion.own.copy()
     else:
-        thresholds = np.full(len(vocabulary), _least(criterion.threshold, criterion), np.float32)
+        thresholds = np.full(len(vocabulary), least_passing(criterion.threshold, criterion), np.float32)
     for category, threshold in criterion.by_category.items():
-        thresholds[vocabulary.members.get(category, [])] = _least(threshold, criterion)
+        thresholds[vocabulary.members.get(category, [])] = least_passing(threshold, criterion)
     for output, threshold in criterion.by_output.items():
-        thresholds[output] = _least(threshold, criterion)
+        thresholds[output] = least_passing(threshold, criterion)
     return thresholds
 
 
-def _least(threshold: float, criterion: Criterion) -> np.float32:
+def least_passing(threshold: float, criterion: Criterion) -> np.float32:
     """Return the least probability that passes a given threshold; above 1 for "more than 1"."""
     least = np.float32(threshold)
     return np.nextafter(least, np.float32(2)) if criterion.is_strict else least

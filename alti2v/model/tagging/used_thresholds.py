@@ -59,8 +59,10 @@ class UsedThresholds:
         return "; ".join(f"{name} {used}" for name, used in {**self.categories, **self.tags}.items())
 
 
-def used_thresholds(vocabulary: OutputTags, criterion: Criterion) -> UsedThresholds:
-    """Name the thresholds of a criterion."""
+def used_thresholds(
+    vocabulary: OutputTags, criterion: Criterion, *, of_relations: Mapping[str, float]
+) -> UsedThresholds:
+    """Name the thresholds of a criterion, and those given for tags that relations alone print."""
     has_own = np.zeros(len(vocabulary), bool)
     has_own[list(criterion.by_output)] = True
     return UsedThresholds(
@@ -70,7 +72,11 @@ def used_thresholds(vocabulary: OutputTags, criterion: Criterion) -> UsedThresho
             if category != RATING and not has_own[members].all()
         },
         tags={
-            vocabulary.names[output]: _given(value, criterion) for output, value in criterion.by_output.items()
+            **{
+                vocabulary.names[output]: _given(value, criterion)
+                for output, value in criterion.by_output.items()
+            },
+            **{name: _given(value, criterion) for name, value in of_relations.items()},
         },
     )
 
