@@ -19,7 +19,7 @@ from alti2v.commands.options import (
 )
 from alti2v.model.options.evaluation import CompareConfig, EvalConfig
 from alti2v.model.options.training import TrainConfig
-from alti2v.model.recipes import RECIPES, Loss, parse_augmentation
+from alti2v.model.recipes import HEAD_ONLY, RECIPES, Loss, parse_augmentation
 from alti2v.storage.layout import SPLITS
 from alti2v.terminal import duration, print_result, progress_display, size
 
@@ -154,6 +154,7 @@ def train(
             "parameters": f"{planned.parameters:,}, {planned.learning:,} trainable, {planned.precision}",
             "memory": f"at least {size(planned.memory_bytes)} per device, {free} free",
             "steps": f"{planned.steps:,} in {planned.epochs:,} epochs, on {devices}",
+            "learns": "the head" if planned.train_from == HEAD_ONLY else f"the network from {planned.train_from} on",
             "input alone": f"{planned.input_samples_per_s:,.1f} samples/s",
             "training alone": f"{planned.training_samples_per_s:,.1f} samples/s",
             "limited by": planned.limited_by,

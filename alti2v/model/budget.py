@@ -85,8 +85,10 @@ class BudgetPlan:
     epochs_s: float
 
 
-def plan_for_budget(rates: Rates, samples: Samples, *, seconds: float, most_epochs: int) -> BudgetPlan:
-    """Plan a training that takes about `seconds`.
+def plan_for_budget(
+    rates: Rates, samples: Samples, *, seconds: float, measured_s: float = 0.0, most_epochs: int
+) -> BudgetPlan:
+    """Plan a training that takes about `seconds`, of which measuring has taken `measured_s`.
 
     The head start comes first, where there is one. In the time that is left, as much of the network learns as
     gets two passes over the pictures. With less time the last block learns from stored maps, if it gets one
@@ -95,14 +97,14 @@ def plan_for_budget(rates: Rates, samples: Samples, *, seconds: float, most_epoc
     Raises:
         UsageError: The time is too short for the head, or, without a head start, for one epoch.
     """
-    usable_s = seconds * (1 - _RESERVE) - _START_S
+    usable_s = (seconds - measured_s) * (1 - _RESERVE) - _START_S
     head_s = 0.0
     if rates.head is not None:
         head_s = rates.seconds(samples.all, learning=None) + samples.head / rates.head
     elif _epoch_s(rates, samples, 1.0) > usable_s:
-        raise _too_short(seconds, _epoch_s(rates, samples, 1.0), "one epoch")
+        raise _too_short(seconds, measured_s, _epoch_s(rates, samples, 1.0), "one epoch")
     if head_s > usable_s:
-        raise _too_short(seconds, head_s, "the head on the frozen backbone alone")
+        raise _too_short(seconds, measured_s, head_s, "the head on the frozen backbone alone")
     left_s = usable_s - head_s
     by_depth = sorted(rates.shares.items(), key=lambda item: -item[1])
     for number, (first, share) in enumerate(by_depth):
@@ -129,9 +131,10 @@ def _epoch_s(rates: Rates, samples: Samples, share: float) -> float:
     return rates.seconds(samples.train, learning=share) + rates.seconds(samples.validation, learning=None)
 
 
-def _too_short(seconds: float, needed_s: float, what: str) -> UsageError:
-    minutes = math.ceil((needed_s + _START_S) / (1 - _RESERVE) / 60)
+def _too_short(seconds: float, measured_s: float, needed_s: float, what: str) -> UsageError:
+    training_s = (needed_s + _START_S) / (1 - _RESERVE)
     return UsageError(
-        f"--budget is too short: {what} takes about {needed_s / 60:.1f} minutes on this machine, and "
-        f"{seconds / 60:.1f} are left after measuring: give at least {minutes}"
+        f"--budget {seconds / 60:g} is too short: measuring this machine took {measured_s / 60:.1f} minutes, "
+        f"and {what} takes about {training_s / 60:.1f} with the start: "
+        f"give at least {math.ceil((measured_s + training_s) / 60)}"
     )

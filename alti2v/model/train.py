@@ -131,10 +131,7 @@ def train(
         if finished is not None and _is_done(finished, epochs=settings.recipe.epochs, patience=config.patience):
             return TrainReport.from_training(config, finished, resumed_from_step=finished["steps"])
         if config.budget is not None and kind_of(config.run) is not DirectoryKind.RUN:
-            planned_s = clock()
-            rates = measure_rates(_make_job(config, settings, manifest, tags, processes))
-            left_s = 60 * config.budget - (clock() - planned_s)
-            settings, line = within_budget(settings, manifest, rates, seconds=left_s)
+            settings, line = _planned_for_budget(config, settings, manifest, tags, processes, clock)
             progress(Progress(stage="budget", done=1, total=1, unit="plan", milestone=line))
         job = _make_job(config, settings, manifest, tags, processes)
         if processes.is_first:
@@ -144,12 +141,18 @@ def train(
     return TrainReport.from_training(config, training, resumed_from_step=resumed_from_step)
 
 
-def plan(config: TrainConfig, *, measurements: Measurements = MEASUREMENTS) -> TrainingEstimate:
-    """Estimate the memory and time that the training needs; writes nothing.
+def plan(
+    config: TrainConfig,
+    *,
+    measurements: Measurements = MEASUREMENTS,
+    clock: Callable[[], float] = time.monotonic,
+) -> TrainingEstimate:
+    """Estimate the memory and time that the training needs, with the plan of a budget; writes nothing.
 
     Args:
         config: Options of the training.
         measurements: How to measure this machine.
+        clock: Monotonic clock, in seconds.
 
     Raises:
         Alti2vError: As `train`.
@@ -157,6 +160,8 @@ def plan(config: TrainConfig, *, measurements: Measurements = MEASUREMENTS) -> T
     manifest, tags = _open_dataset(config)
     with join_processes() as processes:
         settings = resolve_settings(config, manifest, devices=processes.devices)
+        if config.budget is not None and kind_of(config.run) is not DirectoryKind.RUN:
+            settings, _ = _planned_for_budget(config, settings, manifest, tags, processes, clock)
         job = _make_job(config, settings, manifest, tags, processes)
         return estimate_training(job, measurements)
 
@@ -192,6 +197,27 @@ def _settings_of_new_run(
     _make_job(config, settings, manifest, tags, processes)
     require_initial_weights(settings)
     return settings
+
+
+def _planned_for_budget(
+    config: TrainConfig,
+    settings: RunSettings,
+    manifest: Manifest,
+    tags: tuple[Tag, ...],
+    processes: ProcessGroup,
+    clock: Callable[[], float],
+) -> tuple[RunSettings, str]:
+    """Measure this machine; return the settings of a new run that fit its budget, and the plan in words.
+
+    Raises:
+        Alti2vError: As `train`.
+    """
+    assert config.budget is not None
+    begun_s = clock()
+    rates = measure_rates(_make_job(config, settings, manifest, tags, processes))
+    return within_budget(
+        settings, manifest, rates, seconds=60 * config.budget, measured_s=clock() - begun_s
+    )
 
 
 def _make_job(

@@ -99,9 +99,9 @@ def _with_head_start(config: TrainConfig, recipe: Recipe, *, weights: str, devic
 
 
 def within_budget(
-    settings: RunSettings, manifest: Manifest, rates: Rates, *, seconds: float
+    settings: RunSettings, manifest: Manifest, rates: Rates, *, seconds: float, measured_s: float
 ) -> tuple[RunSettings, str]:
-    """Plan a new training for a time; return its settings, and the plan in words.
+    """Plan a new training for a time, measuring included; return its settings, and the plan in words.
 
     Raises:
         UsageError: The time is too short.
@@ -117,6 +117,7 @@ def within_budget(
             head=passes * samples,
         ),
         seconds=seconds,
+        measured_s=measured_s,
         most_epochs=recipe.epochs,
     )
     start = f"head on stored features, {found.head_s / 60:.1f} min; " if recipe.head_start else ""

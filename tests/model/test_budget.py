@@ -73,11 +73,13 @@ def test_a_plan_fits_and_more_time_never_gives_less(
 
 
 def test_too_short_is_one_line() -> None:
-    """A time in which not even the head can be trained is refused with what it takes."""
+    """A time that is too short is refused with one that is long enough, measuring included."""
     with pytest.raises(
-        UsageError, match=r"the head .* takes about 2.3 minutes .*, and 1.0 are left .* at least 3"
+        UsageError,
+        match=r"--budget 1 is too short: measuring .* took 0.6 minutes, and the head .* at least 4$",
     ):
-        plan_for_budget(RATES, SAMPLES, seconds=60, most_epochs=30)
+        plan_for_budget(RATES, SAMPLES, seconds=60, measured_s=36, most_epochs=30)
+    assert plan_for_budget(RATES, SAMPLES, seconds=240, measured_s=36, most_epochs=30).head_s > 0
 
 
 def test_random_weights_learn_as_a_whole_or_not_at_all() -> None:

@@ -43,6 +43,7 @@ class TrainingEstimate:
         memory_bytes: Memory that each device needs at least (`memory_needed`).
         memory_free_bytes: Free memory of the device; None if unknown.
         steps, epochs: Steps and epochs of the whole training.
+        train_from: First layer of the backbone that learns, or `recipes.HEAD_ONLY`.
         input_samples_per_s: Speed of the input alone.
         training_samples_per_s: Speed of the network alone in the last phase, on one batch repeated.
         limited_by: Part that takes longer over the whole training, "input" or "training".
@@ -58,6 +59,7 @@ class TrainingEstimate:
     memory_free_bytes: int | None
     steps: int
     epochs: int
+    train_from: str
     input_samples_per_s: float
     training_samples_per_s: float
     limited_by: str
@@ -187,6 +189,7 @@ def estimate_training(job: Job, measurements: Measurements = MEASUREMENTS) -> Tr
         memory_free_bytes=free_memory(),
         steps=job.steps,
         epochs=job.recipe.epochs,
+        train_from=job.recipe.train_from,
         input_samples_per_s=round(input_rate, 1),
         training_samples_per_s=round(training_rate, 1),
         limited_by="input" if input_s > training_s else "training",

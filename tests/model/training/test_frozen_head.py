@@ -23,7 +23,7 @@ from alti2v.model.network.build import Architecture, build_network
 from alti2v.model.options.evaluation import EvalConfig
 from alti2v.model.recipes import MODERN, NO_AUGMENTATION, RECIPES, Head
 from alti2v.model.saved_model import load_model
-from alti2v.model.train import TrainConfig, train
+from alti2v.model.train import TrainConfig, plan, train
 from alti2v.model.train_settings import resolve_settings
 from alti2v.model.training import feature_cache, frozen_head
 from alti2v.model.training.estimate import measure_rates
@@ -262,10 +262,13 @@ def test_a_budget_is_planned_once(
     monkeypatch.setattr(train_module, "measure_rates", lambda job: rates(training=training))
     lines: list[Progress] = []
     options = config(dataset, tmp_path / "run", weights=weights, budget=minutes)
+    estimate = plan(options)
+    assert not options.run.exists()
     train(options, progress=lines.append)
     settings = json.loads((tmp_path / "run" / "config.json").read_text())
 
     assert (settings["train_from"], settings["epochs"], settings["head_start"]) == expected
+    assert (estimate.train_from, estimate.epochs) == expected[:2]  # --plan shows the same
     said = [one.milestone for one in lines if one.stage == "budget"]
     assert len(said) == 1
     assert ("nothing else" in said[0]) is (expected[0] == "head")
