@@ -154,7 +154,9 @@ def train(
             "parameters": f"{planned.parameters:,}, {planned.learning:,} trainable, {planned.precision}",
             "memory": f"at least {size(planned.memory_bytes)} per device, {free} free",
             "steps": f"{planned.steps:,} in {planned.epochs:,} epochs, on {devices}",
-            "learns": "the head" if planned.train_from == HEAD_ONLY else f"the network from {planned.train_from} on",
+            "learns": "the head"
+            if planned.train_from == HEAD_ONLY
+            else f"the network from {planned.train_from} on",
             "input alone": f"{planned.input_samples_per_s:,.1f} samples/s",
             "training alone": f"{planned.training_samples_per_s:,.1f} samples/s",
             "limited by": planned.limited_by,

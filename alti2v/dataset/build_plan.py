@@ -23,8 +23,9 @@ from alti2v.dataset.images.appearance import (
     report_changed,
 )
 from alti2v.dataset.images.prepare import appearance_recipe
+from alti2v.dataset.plan.filters import PREFIX
 from alti2v.dataset.plan.near_duplicates import related_groups
-from alti2v.dataset.plan.outcomes import NONE_REMOVED, Outcomes, first_outcomes
+from alti2v.dataset.plan.outcomes import DROPPED, NONE_REMOVED, Outcomes, first_outcomes
 from alti2v.dataset.plan.planner import Candidates, ExistingPictures, Plan, PlanOptions, make_plan
 from alti2v.dataset.plan.posts import StorePosts
 from alti2v.dataset.plan.split import NOWHERE, check_sizes
@@ -37,6 +38,7 @@ from alti2v.storage.disk_table import DiskTable
 from alti2v.storage.table import give_back_memory
 
 _NO_IDS = np.empty(0, np.int64)
+_LEFT_OUT = f"{DROPPED} {PREFIX}"  # of the names of outcomes that are due to a filter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,7 +291,17 @@ def _check_usable(inputs: BuildInputs, outcomes: Outcomes) -> None:
         return
     usable = len(outcomes.usable)
     if not usable:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in outcomes.counts().items())
-        raise DataError(f"{inputs.preparation.store} has no usable picture ({kinds}): crawl more")
+        counts = outcomes.counts()
+        kinds = ", ".join(f"{count:,} {_in_words(kind)}" for kind, count in counts.items())
+        is_filtered = any(kind.startswith(_LEFT_OUT) for kind in counts)
+        advice = "give weaker filters, or crawl more" if is_filtered else "crawl more"
+        raise DataError(f"{inputs.preparation.store} has no usable picture ({kinds}): {advice}")
     if inputs.options.split != "id-modulo":
         check_sizes(usable, test=inputs.options.test, validation=inputs.options.validation)
+
+
+def _in_words(kind: str) -> str:
+    """Describe an outcome of `Outcomes.counts`, with the option where a filter left the posts out."""
+    if not kind.startswith(_LEFT_OUT):
+        return kind.replace("_", " ")
+    return f"left out by --{kind.removeprefix(_LEFT_OUT).replace('_', '-')}"

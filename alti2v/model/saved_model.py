@@ -264,6 +264,15 @@ def _tags_csv(tags: Sequence[Tag]) -> bytes:
     return text.getvalue().encode()
 
 
+def read_model_tags(path: Path) -> tuple[Tag, ...]:
+    """Read the tags of a finished run, or of the model folder inside it; loads no network.
+
+    Raises:
+        DamagedError: There is no table of tags, or it is damaged.
+    """
+    return _read_tags((path / MODEL_DIR if (path / MODEL_DIR).is_dir() else path) / MODEL_TAGS_FILE)
+
+
 def _read_tags(file: Path) -> tuple[Tag, ...]:
     try:
         rows = csv_rows(read_text_file(file))

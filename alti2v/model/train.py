@@ -215,9 +215,7 @@ def _planned_for_budget(
     assert config.budget is not None
     begun_s = clock()
     rates = measure_rates(_make_job(config, settings, manifest, tags, processes))
-    return within_budget(
-        settings, manifest, rates, seconds=60 * config.budget, measured_s=clock() - begun_s
-    )
+    return within_budget(settings, manifest, rates, seconds=60 * config.budget, measured_s=clock() - begun_s)
 
 
 def _make_job(

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from alti2v.errors import DataError, UsageError
+from alti2v.errors import Alti2vError, DataError, UsageError
 from alti2v.model.taggers.fingerprint import model_hash
+from alti2v.model.taggers.folder import read_vocabulary
 from alti2v.model.tagging.tagger import Tagger, load_tagger
 from alti2v.model.vocabulary import find_tags, make_vocabulary
 from alti2v.records import Category, ProgressHook, ignore_progress
@@ -49,7 +50,7 @@ def search(config: SearchConfig, *, progress: ProgressHook = ignore_progress) ->
 
     Raises:
         UsageError: A file or tag does not exist, the vectors are of another model, or faiss is not installed.
-        DataError: The picture cannot be used, or no picture has all the tags.
+        DataError: The picture cannot be used, or no picture has a tag, or all of them.
         DamagedError: The vectors or the index are damaged.
     """
     begun_s = time.monotonic()
@@ -63,7 +64,7 @@ def search(config: SearchConfig, *, progress: ProgressHook = ignore_progress) ->
         query = picture_vector(load_tagger(config.model, batch_size=1), config.picture, origin.form)
         shown = path_key(config.picture)
     else:
-        names = _known_tags(config.vectors, config.tags)
+        names = _known_tags(config.vectors, origin.model, config.tags)
         query, carriers = centre_of_tags(config.vectors, names)
         shown = ", ".join(names)
     index: Index = open_or_build(config.vectors, config.index_dir, progress=progress)
@@ -115,17 +116,33 @@ def centre_of_tags(vectors: Path, tags: tuple[str, ...]) -> tuple[Vectors, int]:
     return (total / count).astype(np.float32), count
 
 
-def _known_tags(vectors: Path, wanted: str) -> tuple[str, ...]:
+def _known_tags(vectors: Path, model: str, wanted: str) -> tuple[str, ...]:
     """Find the tags in the file's spelling.
 
     Raises:
-        UsageError: No picture is predicted to have one of them; the message suggests the nearest names.
+        DataError: The model knows one of them, but no picture is predicted to have it.
+        UsageError: A name is not a tag; the message suggests the nearest names.
     """
     counts: Counter[str] = Counter()
     for names in read_tags(vectors):
         for entry in names.value_counts().to_pylist():
             counts[entry["values"]] += entry["counts"]
-    vocabulary = make_vocabulary((name, Category.UNKNOWN.value) for name, _ in counts.most_common())
-    # Not "the model knows no tag": the model may know one that none of these pictures is predicted to have.
+    rare = [name for name in _tags_of_model(model) if name not in counts]
+    vocabulary = make_vocabulary(
+        (name, Category.UNKNOWN.value) for name in (*(name for name, _ in counts.most_common()), *rare)
+    )
+    # Not "the model knows no tag": the model may be gone, and know one that none of these pictures has.
     owner = f"the pictures of {vectors} are not predicted to have the"
-    return tuple(vocabulary.names[output] for output in find_tags(vocabulary, [wanted], denial=owner))
+    found = tuple(vocabulary.names[output] for output in find_tags(vocabulary, [wanted], denial=owner))
+    for name in found:
+        if name not in counts:
+            raise DataError(f"no picture of {vectors} is predicted to have the tag {name!r}: give another tag")
+    return found
+
+
+def _tags_of_model(model: str) -> tuple[str, ...]:
+    """Return the tags of the model of a file of vectors; none if it is no longer there."""
+    try:
+        return read_vocabulary(Path(model)).names
+    except (Alti2vError, OSError):
+        return ()

@@ -456,8 +456,8 @@ def test_stores_that_hold_nothing_usable(tmp_path: Path) -> None:
 
     for store, message in (
         (empty, "lists no posts: crawl first"),
-        (failed, r"has no usable picture \(2 failed http_404\): crawl more"),
-        (broken, r"has no usable picture \(2 dropped not_image\)"),
+        (failed, r"has no usable picture \(2 failed http 404\): crawl more"),
+        (broken, r"has no usable picture \(2 dropped not image\)"),
         (meta, "the vocabulary is empty"),
     ):
         with pytest.raises(DataError, match=message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,20 @@ def test_a_filter_by_date_needs_dates(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="no stored post has a time of creation"):
         build(tmp_path / "store", tmp_path / "dataset", since="2020-01-01")
+
+
+def test_filters_that_leave_nothing_are_named(tmp_path: Path) -> None:
+    """A filter by rating needs ratings; of other filters each is named with what it left out."""
+    rated = [TinyPost(id=n, content=encoded(drawing(n)), facts={"rating": "general"}) for n in range(1, 4)]
+    write_store(tmp_path / "rated", rated)
+    write_store(tmp_path / "unrated", [replace(post, facts={"rating": ""}) for post in rated])
+
+    with pytest.raises(
+        DataError, match=r"^none of the 3 pictures has a rating, so --rating general leaves none"
+    ):
+        build(tmp_path / "unrated", tmp_path / "dataset", rating=("general",))
+    with pytest.raises(DataError, match=r"\(3 left out by --min-side\): give weaker filters"):
+        build(tmp_path / "rated", tmp_path / "dataset", rating=("general",), min_side=9_999)
 
 
 def sides(dataset: Path) -> dict[int, str]:

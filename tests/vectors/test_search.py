@@ -143,6 +143,10 @@ def test_what_cannot_be_looked_for(model: Path, art: Path, tmp_path: Path) -> No
     write_vectors(file, Form.BINARY)
     with pytest.raises(UsageError, match="are not predicted to have the tag 'clod_3': did you mean cloud_"):
         search(SearchConfig(vectors=file, tags="clod_3"))
+    of_model = tmp_path / "of-model.parquet"
+    embed(EmbedConfig(model=model, inputs=(str(art / "red0.png"),), out=of_model), show=lambda _: None)
+    with pytest.raises(DataError, match=r"no picture of .* is predicted to have the tag 'blue_sky'"):
+        search(SearchConfig(vectors=of_model, tags="blue sky"))
     with pytest.raises(DataError, match="fewer tags"):
         search(SearchConfig(vectors=file, tags="cloud_3, cloud_4"))
     with pytest.raises(UsageError, match="not of"):

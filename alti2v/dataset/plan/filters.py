@@ -105,13 +105,14 @@ class PostFilter:
         )
         self._wanted = {patterns: self._patterns(patterns) for patterns in (filters.any_tag, filters.none_of)}
         self._known: dict[tuple[tuple[str, ...], str], bool] = {}
-        self._stored = self._dated = 0
+        self._stored = self._dated = self._rated = 0
 
     def applied(self, part: pa.Table) -> pa.Table:
         """Return a part of the table in which stored posts that fail a condition are skipped."""
         stored = pc.equal(part["status"], Status.STORED.value)
         self._stored += pc.sum(stored).as_py() or 0
         self._dated += pc.sum(pc.and_(stored, pc.is_valid(part["created_at"]))).as_py() or 0
+        self._rated += pc.sum(pc.and_(stored, pc.greater(pc.fill_null(part["rating"], ""), ""))).as_py() or 0
         reason = pa.chunked_array([pa.nulls(part.num_rows, pa.string())])
         for word, holds in reversed(list(self._conditions(part))):
             reason = pc.if_else(pc.coalesce(holds, pa.scalar(value=False)), reason, PREFIX + word)
@@ -125,17 +126,26 @@ class PostFilter:
             part = part.set_column(index, part.schema.field(index), column.cast(part.schema.field(index).type))
         return part
 
-    def check_dates(self) -> None:
-        """Check that there were dates for a filter by date.
+    def check_facts(self) -> None:
+        """Check that there were dates for a filter by date, and ratings for one by rating.
 
         Raises:
-            DataError: No stored post has a time of creation.
+            DataError: No stored post has a time of creation, or no stored picture has a rating.
         """
         by_date = self._filters.since is not None or self._filters.until is not None
         if by_date and self._stored and not self._dated:
             raise DataError(
                 "no stored post has a time of creation (Gelbooru boards do not list it): leave out --since and "
                 "--until, or give --ids"
+            )
+        if self._filters.rating and self._stored and not self._rated:
+            count = (
+                "the only picture has no"
+                if self._stored == 1
+                else f"none of the {self._stored:,} pictures has a"
+            )
+            raise DataError(
+                f"{count} rating, so --rating {' --rating '.join(self._filters.rating)} leaves none: leave it out"
             )
 
     def _conditions(self, part: pa.Table) -> Iterable[tuple[str, pa.ChunkedArray]]:

@@ -173,7 +173,7 @@ def _filtered_posts(store: Store, filters: Filters, relations: TagRelations) -> 
     apply = PostFilter(filters, relations)
     for part in read_posts(store, tuple(dict.fromkeys((*_FACTS, *FILTER_COLUMNS, *_TAG_COLUMNS)))):
         yield apply.applied(part)
-    apply.check_dates()
+    apply.check_facts()
 
 
 def _check_ids(store: Store, ids: npt.NDArray[np.int64]) -> None:

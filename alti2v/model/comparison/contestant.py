@@ -63,6 +63,9 @@ def open_contestants(
         RemoteError: The hub does not answer.
     """
     located = [_located(model) for model in models]
+    for path, given in located:
+        if not path.exists():
+            raise UsageError(f"{given} does not exist: give the folder of a model")
     _refuse_repeated([path.resolve() for path, _ in located], models)
     are_runs = [is_run(path) for path, _ in located]
     origins = [origin_of(path, is_run=one) for (path, _), one in zip(located, are_runs, strict=True)]

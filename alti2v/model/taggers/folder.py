@@ -10,12 +10,14 @@ from pathlib import Path
 
 from alti2v.errors import DamagedError, UsageError
 from alti2v.model.onnx.contract import REPORT_FILE
+from alti2v.model.saved_model import read_model_tags
 from alti2v.model.taggers.description import ModelDescription, require_inputs, require_outputs
 from alti2v.model.taggers.families import by_hand
 from alti2v.model.taggers.graph import Graph
 from alti2v.model.taggers.recognition import ONNX_SUFFIX, RecognisedFolder, matching, recognise
 from alti2v.model.taggers.refusals import CODE_SUFFIXES, LFS_BEGINNING, refusal
 from alti2v.model.taggers.session import Forward, forward_of, open_model, white_pictures
+from alti2v.model.vocabulary import OutputTags, make_vocabulary
 from alti2v.storage.directory import require_plain_files
 from alti2v.storage.documents import read_text_file
 from alti2v.storage.publish import read_json
@@ -101,6 +103,21 @@ def open_tagger(path: Path) -> OpenedTagger:
         forward=forward,
         device=loaded.device,
     )
+
+
+def read_vocabulary(path: Path) -> OutputTags:
+    """Read the tags that a tagger's folder or a run lists; loads no network.
+
+    Raises:
+        UsageError: No model can be read.
+        DamagedError: The table of tags is missing or damaged.
+    """
+    found = recognised(path)
+    if found is None:
+        return make_vocabulary((tag.name, tag.category.value) for tag in read_model_tags(path))
+    folder, (family, names) = found[0], (found[1].family, found[1].files)
+    with _told_of(folder):
+        return family.table({name: _content(folder / name) for name in names}).vocabulary
 
 
 def refused(path: Path) -> str:

@@ -147,5 +147,7 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
         write_comparison(CompareConfig(models=(first, run(tmp_path / "c", data, size=48))))
     with pytest.raises(UsageError, match="'tset' is unknown"):
         CompareConfig(models=(first,), split="tset")
+    with pytest.raises(UsageError, match="nods does not exist: give the folder of a model"):
+        compare(CompareConfig(models=(tmp_path / "nods",)), out=tmp_path / "out")
     with pytest.raises(UsageError, match="does not exist"):
         write_comparison(CompareConfig(models=(first, tmp_path / "nobody")))
