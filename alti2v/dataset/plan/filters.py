@@ -139,13 +139,10 @@ class PostFilter:
                 "--until, or give --ids"
             )
         if self._filters.rating and self._stored and not self._rated:
-            count = (
-                "the only picture has no"
-                if self._stored == 1
-                else f"none of the {self._stored:,} pictures has a"
-            )
+            are_without = f"none of the {self._stored:,} pictures has a"
+            none = "the only picture has no" if self._stored == 1 else are_without
             raise DataError(
-                f"{count} rating, so --rating {' --rating '.join(self._filters.rating)} leaves none: leave it out"
+                f"{none} rating, so --rating {' --rating '.join(self._filters.rating)} leaves none: leave it out"
             )
 
     def _conditions(self, part: pa.Table) -> Iterable[tuple[str, pa.ChunkedArray]]:

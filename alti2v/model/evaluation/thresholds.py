@@ -25,6 +25,9 @@ _KIND = "thresholds"
 _CHUNK = 256  # tags at a time, so that a (tags, BINS) float64 intermediate takes 2 MB
 
 
+# With fewer pictures that have a tag, its best threshold is chance, and can be next to 0.
+LEAST_POSITIVES = 5
+
 BETAS: Mapping[Rule, float] = {Rule.F05: 0.5, Rule.F1: 1.0, Rule.F2: 2.0}
 
 
@@ -34,7 +37,7 @@ class TunedThresholds:
 
     Attributes:
         rules: "f0.5", "f1", "f2" -> name of the tag -> threshold, [0, 1].
-        fallback: Threshold of tags that are not named, and of those without a positive picture.
+        fallback: Threshold of tags that are not named: those with fewer than `LEAST_POSITIVES` pictures.
         images: Number of pictures that they were tuned on.
     """
 
@@ -49,13 +52,18 @@ def tune(histograms: Histograms, names: Sequence[str], *, fallback: float) -> Tu
     Args:
         histograms: Histograms of the validation split.
         names: Names of the T tags.
-        fallback: Threshold of tags without a positive picture; among equally good thresholds, the nearest to
-            it is chosen.
+        fallback: Threshold of tags with fewer than `LEAST_POSITIVES` pictures, which are not named; among equally
+            good thresholds, the nearest to it is chosen.
     """
+    is_tuned = histograms.positives.sum(axis=1) >= LEAST_POSITIVES
     rules = {
-        rule.value: dict(
-            zip(names, best_thresholds(histograms, beta=beta, fallback=fallback).tolist(), strict=True)
-        )
+        rule.value: {
+            name: float(threshold)
+            for name, threshold, tuned in zip(
+                names, best_thresholds(histograms, beta=beta, fallback=fallback), is_tuned, strict=True
+            )
+            if tuned
+        }
         for rule, beta in BETAS.items()
     }
     return TunedThresholds(rules=rules, fallback=fallback, images=histograms.images)
@@ -65,8 +73,8 @@ def best_thresholds(histograms: Histograms, *, fallback: float, beta: float = 1.
     """Find for each tag the threshold with the highest F-beta; (T,) elements of THRESHOLDS.
 
     F = (1 + b^2) TP / (b^2 positives + predicted) (van Rijsbergen 1979, Information Retrieval, chapter 7).
-    Among equally good thresholds the nearest to `fallback` wins, and a tag without positives gets `fallback`:
-    few pictures are weak evidence, so they should change it little.
+    Among equally good thresholds the nearest to `fallback` wins, and a tag with fewer than `LEAST_POSITIVES`
+    pictures gets `fallback`: few pictures are weak evidence, so they should change it little.
     """
     found = np.full(len(histograms.totals), fallback)
     distance = np.abs(threshold_bin(fallback) - np.arange(BINS))
@@ -80,7 +88,7 @@ def best_thresholds(histograms: Histograms, *, fallback: float, beta: float = 1.
         score = (1 + beta**2) * correct / np.where(divisor == 0, 1, divisor)
         best = score.max(axis=1, keepdims=True)
         nearest = np.where(score == best, distance, BINS).argmin(axis=1)
-        found[chunk] = np.where(best[:, 0] > 0, THRESHOLDS[nearest], fallback)
+        found[chunk] = np.where(correct[:, 0] >= LEAST_POSITIVES, THRESHOLDS[nearest], fallback)
     return found
 
 
@@ -136,13 +144,20 @@ def own_thresholds(tuned: TunedThresholds | None, rule: Rule, names: Sequence[st
     Raises:
         UsageError: The model has no tuned thresholds.
     """
-    found = {} if tuned is None else tuned.rules.get(rule.value, {})
-    if tuned is None or not found:
+    found = {} if tuned is None else tuned.rules.get(rule.value)
+    if tuned is None or found is None:
         raise UsageError(
             f"the model has no thresholds for the rule {rule.value}: they are tuned on a validation split "
             f"and kept in {THRESHOLDS_FILE}; take the rule constant or mcut"
         )
     return np.array([found.get(name, tuned.fallback) for name in names], np.float32)
+
+
+def tuned_sources(tuned: TunedThresholds, rule: Rule, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the origin of each number of `own_thresholds`, for display."""
+    of_tag = f"{rule}, tuned for each tag on the validation split"
+    common = f"common threshold of tags with fewer than {LEAST_POSITIVES} pictures there"
+    return tuple(of_tag if name in tuned.rules.get(rule.value, {}) else common for name in names)
 
 
 def _count(value: object) -> int:

@@ -21,7 +21,13 @@ import numpy.typing as npt
 
 from alti2v.errors import DataError, UsageError
 from alti2v.model.arrays import Float32Array, Uint8Array
-from alti2v.model.evaluation.thresholds import BETAS, TunedThresholds, own_thresholds, read_thresholds
+from alti2v.model.evaluation.thresholds import (
+    BETAS,
+    TunedThresholds,
+    own_thresholds,
+    read_thresholds,
+    tuned_sources,
+)
 from alti2v.model.options.choices import DEFAULT_BATCH_SIZE, RATING, Rule
 from alti2v.model.taggers.description import ModelDescription
 from alti2v.model.taggers.folder import open_tagger, recognised, refused
@@ -256,7 +262,9 @@ class Tagger:
             if chosen in BETAS
             else self.own_thresholds(),
             is_strict=is_strict,
-            sources=self.description.thresholds.sources(self.vocabulary),
+            sources=tuned_sources(self.tuned, chosen, self.vocabulary.names)
+            if chosen in BETAS and self.tuned is not None
+            else self.description.thresholds.sources(self.vocabulary),
         )
 
     def own_thresholds(self) -> Float32Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,10 +14,7 @@ from alti2v.model.tagging.selection import Criterion, decimal
 from alti2v.model.vocabulary import OutputTags
 
 OPTION = "--threshold"
-_SOURCE_OF_RULE: Mapping[Rule, str] = {
-    **{rule: f"{rule}, tuned for each tag on the validation split" for rule in (Rule.F05, Rule.F1, Rule.F2)},
-    Rule.MCUT: "the widest gap between a picture's probabilities",
-}
+_WIDEST_GAP = "the widest gap between a picture's probabilities"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,18 +81,24 @@ def used_thresholds(
 
 def _of_category(category: str, members: Int64Array, criterion: Criterion) -> UsedThreshold:
     if criterion.rule is Rule.MCUT:
-        return UsedThreshold(lowest=None, highest=None, is_strict=True, source=_SOURCE_OF_RULE[Rule.MCUT])
+        return UsedThreshold(lowest=None, highest=None, is_strict=True, source=_WIDEST_GAP)
     given = criterion.by_category.get(category, criterion.threshold)
     if criterion.rule is Rule.CONSTANT and given is not None:
         return _given(given, criterion)
     assert criterion.own is not None, "a criterion has a threshold, or one for each tag"
     own = criterion.own[members]
-    sources = dict.fromkeys(criterion.sources[member] for member in members) if criterion.sources else {}
+    counts = Counter(criterion.sources[member] for member in members) if criterion.sources else {}
+    if criterion.rule is Rule.CONSTANT or len(counts) == 1:
+        source = " and ".join(counts)
+    else:
+        source = " and ".join(
+            f"{name}: {count:,} {'tag' if count == 1 else 'tags'}" for name, count in counts.items()
+        )
     return UsedThreshold(
         lowest=decimal(own.min()),
         highest=decimal(own.max()),
         is_strict=False,
-        source=_SOURCE_OF_RULE.get(criterion.rule) or " and ".join(sources),
+        source=source,
     )
 
 

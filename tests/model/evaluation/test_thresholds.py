@@ -20,6 +20,7 @@ from alti2v.model.evaluation.thresholds import (
     own_thresholds,
     read_thresholds,
     tune,
+    tuned_sources,
     write_thresholds,
 )
 from alti2v.model.options.choices import Rule
@@ -63,6 +64,24 @@ def test_recall_asks_for_lower_thresholds(tuning_split: Any) -> None:
     assert (middle <= high).all()
     assert (low < high).any()
     assert [low[2], middle[2], high[2]] == pytest.approx([0.35] * 3)
+
+
+def test_few_pictures_do_not_move_a_threshold() -> None:
+    """A tag with fewer than 5 pictures keeps the common threshold under every rule; with 5 it has its own."""
+    labels = np.zeros((200, 2), np.float32)
+    labels[:4, 0] = labels[:5, 1] = 1
+    scores = np.where(labels == 1, 0.02, 0.01).astype(np.float32)
+    histograms = empty_histograms(2)
+    add_predictions(histograms, scores, labels)
+    tuned = tune(histograms, ("four", "five"), fallback=0.35)
+
+    for rule, beta in BETAS.items():
+        assert best_thresholds(histograms, beta=beta, fallback=0.35)[0] == pytest.approx(0.35)
+        assert list(tuned.rules[rule.value]) == ["five"]
+        assert tuned.rules[rule.value]["five"] < 0.03
+    four, five = tuned_sources(tuned, Rule.F1, ("four", "five"))
+    assert four == "common threshold of tags with fewer than 5 pictures there"
+    assert five == "f1, tuned for each tag on the validation split"
 
 
 def test_written_thresholds_are_read(tmp_path: Path, tuning_split: Any) -> None:
