@@ -142,7 +142,8 @@ class PostFilter:
             are_without = f"none of the {self._stored:,} pictures has a"
             none = "the only picture has no" if self._stored == 1 else are_without
             raise DataError(
-                f"{none} rating, so --rating {' --rating '.join(self._filters.rating)} leaves none: leave it out"
+                f"{none} rating, so --rating {' --rating '.join(self._filters.rating)} leaves none: "
+                "leave it out"
             )
 
     def _conditions(self, part: pa.Table) -> Iterable[tuple[str, pa.ChunkedArray]]:

@@ -52,8 +52,8 @@ def tune(histograms: Histograms, names: Sequence[str], *, fallback: float) -> Tu
     Args:
         histograms: Histograms of the validation split.
         names: Names of the T tags.
-        fallback: Threshold of tags with fewer than `LEAST_POSITIVES` pictures, which are not named; among equally
-            good thresholds, the nearest to it is chosen.
+        fallback: Threshold of tags with fewer than `LEAST_POSITIVES` pictures, which are not named; among
+            equally good thresholds, the nearest to it is chosen.
     """
     is_tuned = histograms.positives.sum(axis=1) >= LEAST_POSITIVES
     rules = {
