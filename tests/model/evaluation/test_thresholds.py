@@ -68,7 +68,7 @@ def test_recall_asks_for_lower_thresholds(tuning_split: Any) -> None:
 
 def test_few_pictures_do_not_move_a_threshold() -> None:
     """A tag with fewer than 5 pictures keeps the common threshold under every rule; with 5 it has its own."""
-    labels = np.zeros((200, 2), np.float32)
+    labels = np.zeros((200, 2), np.uint8)
     labels[:4, 0] = labels[:5, 1] = 1
     scores = np.where(labels == 1, 0.02, 0.01).astype(np.float32)
     histograms = empty_histograms(2)
